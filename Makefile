@@ -1,0 +1,51 @@
+# Every target makes the environment first. Python 3.11+ and make are all that is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# the build backend looks for its own binary on the PATH
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+DEMO ?=
+TEST ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench lock clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## make .venv from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup  ## the whole system on this machine; DEMO="--once" ends after a first round
+	$(BIN)/shopstream demo $(DEMO)
+
+test: setup  ## every test, the real servers included; TEST="tests/features -k recency" narrows
+	$(BIN)/python -m pytest $(TEST)
+
+lint: setup  ## format check, lint and strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup  ## rewrite the files as the formatter wants them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup  ## the stream against the floor and against another library
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-bench.lock
+	$(BIN)/python benchmarks/stream.py
+
+lock: setup  ## write the lock files anew (hashes, no addresses)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --upgrade --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --upgrade --group dev --extra bench pyproject.toml -o requirements-bench.lock
+
+clean:  ## remove the environment and caches (never the data folder)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

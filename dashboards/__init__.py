@@ -1,0 +1,1 @@
+"""Kibana saved objects and the live page from one declaration."""

@@ -1,0 +1,246 @@
+"""The words of the system: records, topics, indices, times and bounds. Every other module imports them from here.
+
+The rule of this file: a field, a bound or a name stands here once; Arrow schemas, Elasticsearch mappings, decoders and
+tables are derived from it.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import pyarrow as pa
+from msgspec import Meta
+
+SCHEMA_VERSION: Final = 1
+"""Part of every checkpoint and model bundle; raised when the meaning of stored state or of a feature changes."""
+
+# --- time -----------------------------------------------------------------------------------------------------------
+SECOND_MS: Final = 1_000
+HOUR_MS: Final = 3_600 * SECOND_MS
+DAY_MS: Final = 24 * HOUR_MS
+
+ABANDONED_AFTER_MS: Final = 1_800_000
+"""A session with a cart and no purchase is abandoned this long after its last event; importers cut sessions at this gap."""
+FUTURE_MS_MAX: Final = DAY_MS
+"""A time further ahead of the record's append time is invalid."""
+ORDER_CHANGE_MS_MAX: Final = 400 * DAY_MS
+"""Longest time between placing an order and its last change."""
+EVENT_LATENESS_MS: Final = 48 * HOUR_MS
+ORDER_LATENESS_MS: Final = 402 * DAY_MS
+SESSION_RETENTION_MS: Final = 93 * DAY_MS
+TS_MAX: Final = 253_402_300_799_999
+"""The end of the year 9999: the last millisecond that every date type on the way can hold."""
+
+# --- money ----------------------------------------------------------------------------------------------------------
+AMOUNT_MAX: Final = 1e12
+
+# --- vocabularies ---------------------------------------------------------------------------------------------------
+EventType = Literal["page_view", "search", "product_view", "add_to_cart", "remove_from_cart", "checkout", "purchase"]
+Device = Literal["mobile", "desktop", "tablet"]
+Status = Literal["placed", "cancelled", "refunded"]
+Stage = Literal["visit", "view", "cart", "checkout", "purchase"]
+
+EVENT_TYPES: Final[tuple[str, ...]] = typing.get_args(EventType)
+DEVICES: Final[tuple[str, ...]] = typing.get_args(Device)
+STATUSES: Final[tuple[str, ...]] = typing.get_args(Status)
+"""In the order that breaks a tie between records of equal updated_ts: the later one wins."""
+STAGES: Final[tuple[str, ...]] = typing.get_args(Stage)
+STAGE_EVENT: Final = {"view": "product_view", "cart": "add_to_cart", "checkout": "checkout", "purchase": "purchase"}
+"""The event type that takes a session to each stage after `visit`."""
+
+# --- records on the wire ---------------------------------------------------------------------------------------------
+Id = Annotated[str, Meta(min_length=1)]
+Millis = Annotated[int, Meta(ge=1)]
+Amount = Annotated[float, Meta(ge=0, le=AMOUNT_MAX)]
+Quantity = Annotated[int, Meta(ge=1)]
+
+
+class Event(msgspec.Struct, gc=False, frozen=True):
+    """One click, as it stands on the topic of events."""
+
+    event_id: Id
+    event_type: EventType
+    customer_id: Id
+    session_id: Id
+    ts: Millis
+    device: Device
+    product_id: str | None = None
+    category: str | None = None
+    price: Amount | None = None
+    quantity: Quantity | None = None
+    channel: str | None = None
+    country: str | None = None
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One line of an order."""
+
+    product_id: str | None = None
+    category: str | None = None
+    quantity: Quantity | None = None
+    unit_price: Amount | None = None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One change of an order; the record with the highest updated_ts wins."""
+
+    order_id: Id
+    customer_id: Id
+    ts: Millis
+    updated_ts: Millis
+    status: Status
+    total: Amount
+    session_id: str | None = None
+    items: list[Item] | None = None
+    channel: str | None = None
+    country: str | None = None
+    payment_method: str | None = None
+
+
+class Customer(msgspec.Struct, frozen=True):
+    """A customer's profile: a dimension, joined to what is indexed."""
+
+    customer_id: Id
+    name: str | None = None
+    email: str | None = None
+    country: str | None = None
+    gender: str | None = None
+    acquisition_channel: str | None = None
+    signup_ts: int | None = None
+    age: int | None = None
+    premium: bool | None = None
+    marketing_opt_in: bool | None = None
+
+
+CONTACT_FIELDS: Final = ("name", "email")
+"""Personal contact data: never in an index unless asked for, never in a log."""
+
+RECORD_TYPES: Final[dict[str, type[msgspec.Struct]]] = {"events": Event, "orders": Order, "customers": Customer}
+"""Source topic (without the run's prefix) -> the record that stands on it."""
+
+# --- names of a run ---------------------------------------------------------------------------------------------------
+DEFAULT_RUN: Final = "shop"
+SOURCE_TOPICS: Final = ("events", "orders", "customers")
+FEATURE_TOPIC: Final = "customer-features"
+ALERT_TOPIC: Final = "alerts"
+DEAD_LETTER_TOPIC: Final = "dead-letter"
+COMPACTED_TOPICS: Final = ("customers", FEATURE_TOPIC)
+
+
+def topic_name(run: str, topic: str) -> str:
+    """`shop.events` for run `shop` and topic `events`."""
+    return f"{run}.{topic}"
+
+
+def index_name(run: str, index: str) -> str:
+    """`shop-customers` for run `shop` and index `customers`."""
+    return f"{run}-{index}"
+
+
+def group_name(run: str, role: str) -> str:
+    """Consumer group of a role of a run: `shop-features`."""
+    return f"{run}-{role}"
+
+
+# --- documents --------------------------------------------------------------------------------------------------------
+FieldKind = Literal["string", "text", "int", "float", "bool", "time", "items"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A named, typed field of a record or document. `time` is epoch milliseconds, UTC."""
+
+    name: str
+    kind: FieldKind
+    required: bool = False
+
+
+def _kind(name: str, annotation: object) -> FieldKind:
+    if name == "ts" or name.endswith("_ts"):
+        return "time"
+    origin = typing.get_origin(annotation)
+    if origin in (types.UnionType, typing.Union):
+        (inner,) = (a for a in typing.get_args(annotation) if a is not type(None))
+        return _kind(name, inner)
+    if origin is Annotated:
+        return _kind(name, typing.get_args(annotation)[0])
+    if origin is Literal:
+        return "string"
+    if origin is list:
+        return "items"
+    kinds: dict[object, FieldKind] = {str: "string", int: "int", float: "float", bool: "bool"}
+    return kinds[annotation]
+
+
+def record_fields(record: type[msgspec.Struct]) -> tuple[Field, ...]:
+    """The fields of a record type, in the order of their declaration."""
+    hints = typing.get_type_hints(record, include_extras=True)
+    required = {f.name for f in msgspec.structs.fields(record) if f.required}
+    return tuple(Field(name, _kind(name, hint), name in required) for name, hint in hints.items())
+
+
+SESSION_FIELDS: Final[tuple[Field, ...]] = (
+    Field("customer_id", "string", required=True),
+    Field("session_id", "string", required=True),
+    Field("start_ts", "time", required=True),
+    Field("last_ts", "time", required=True),
+    Field("duration_s", "float", required=True),
+    Field("events", "int", required=True),
+    *(Field(f"n_{event_type}", "int", required=True) for event_type in EVENT_TYPES),
+    Field("device", "string", required=True),
+    Field("channel", "string"),
+    Field("country", "string"),
+    Field("category", "string"),
+    Field("stage", "string", required=True),
+    *(Field(f"{stage}_ts", "time") for stage in STAGES[1:]),
+    Field("converted", "bool", required=True),
+    Field("abandoned", "bool", required=True),
+)
+"""A document of `shop-sessions`. channel and country are those of the earliest event, like device; category is the one
+with most product views (a tie: the smallest in byte order)."""
+
+ORDER_FIELDS: Final[tuple[Field, ...]] = (
+    *(field for field in record_fields(Order) if field.kind != "items"),
+    Field("items", "int", required=True),
+)
+"""A document of `shop-orders-YYYY.MM`: the winning record; `items` is the number of its lines."""
+
+ORDER_ITEM_FIELDS: Final[tuple[Field, ...]] = (
+    Field("order_id", "string", required=True),
+    Field("line", "int", required=True),
+    Field("customer_id", "string", required=True),
+    Field("ts", "time", required=True),
+    Field("status", "string", required=True),
+    *record_fields(Item),
+    Field("amount", "float"),
+    Field("channel", "string"),
+    Field("country", "string"),
+)
+"""A document of `shop-order-items-YYYY.MM`: one line. `amount` is quantity x unit_price; status `void` marks a line that
+the order's newest record no longer has."""
+
+VOID_STATUS: Final = "void"
+
+ITEM_ARROW: Final = pa.struct(
+    [("product_id", pa.string()), ("category", pa.string()), ("quantity", pa.int64()), ("unit_price", pa.float64())]
+)
+
+_ARROW: Final[dict[str, Callable[[], Any]]] = {
+    "string": pa.string,
+    "text": pa.string,
+    "int": pa.int64,
+    "float": pa.float64,
+    "bool": pa.bool_,
+    "time": lambda: pa.timestamp("ms", tz="UTC"),
+    "items": lambda: pa.list_(ITEM_ARROW),
+}
+
+
+def arrow_schema(record: type[msgspec.Struct]) -> pa.Schema:
+    """The Parquet columns of a record type in the archive: times as timestamp[ms, UTC], money as float64."""
+    return pa.schema([pa.field(f.name, _ARROW[f.kind](), nullable=not f.required) for f in record_fields(record)])

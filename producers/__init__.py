@@ -1,0 +1,1 @@
+"""The synthetic shop, and everything that puts records into Kafka."""

@@ -1,0 +1,58 @@
+"""The command line: it knows every command and none of their work."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from features.errors import ShopstreamError
+
+COMMAND_MODULES = ("demo", "servers", "generate", "produce", "consume", "features")
+"""Modules of shopstream.commands, in the order in which `--help` lists their commands. Each has `register(app)` and imports
+its heavy parts inside the command, so that `--help` answers at once."""
+
+app = typer.Typer(
+    name="shopstream",
+    help="Exact streaming customer analytics: events and orders through Kafka into features in Elasticsearch.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show stack traces and debug logs.")] = False,
+) -> None:
+    context.obj = {"debug": debug}
+
+
+def build_app() -> typer.Typer:
+    """The application with every command registered."""
+    if not app.registered_commands:
+        for name in COMMAND_MODULES:
+            importlib.import_module(f"shopstream.commands.{name}").register(app)
+    return app
+
+
+def main() -> None:
+    """Entry point of the `shopstream` script. Exit codes: 0, 1 failure, 2 usage, 130 interrupted."""
+    errors = Console(stderr=True)
+    try:
+        build_app()()
+    except ShopstreamError as error:
+        if "--debug" in sys.argv:
+            raise
+        errors.print(f"[bold red]error[/] {error.message}", highlight=False)
+        if error.remedy:
+            errors.print(f"[bold]  do [/] {error.remedy}", highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(130)

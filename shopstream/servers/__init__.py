@@ -1,0 +1,1 @@
+"""Kafka and Elasticsearch as child processes of this machine."""

@@ -1,0 +1,1 @@
+"""Models and batch analytics on the same features."""
