@@ -25,7 +25,7 @@ HOUR_MS: Final = 3_600 * SECOND_MS
 DAY_MS: Final = 24 * HOUR_MS
 
 ABANDONED_AFTER_MS: Final = 1_800_000
-"""A session with a cart and no purchase is abandoned this long after its last event; importers cut sessions at this gap."""
+"""A cart without a purchase is abandoned this long after the last event; importers cut sessions at this gap."""
 FUTURE_MS_MAX: Final = DAY_MS
 """A time further ahead of the record's append time is invalid."""
 ORDER_CHANGE_MS_MAX: Final = 400 * DAY_MS
@@ -221,8 +221,8 @@ ORDER_ITEM_FIELDS: Final[tuple[Field, ...]] = (
     Field("channel", "string"),
     Field("country", "string"),
 )
-"""A document of `shop-order-items-YYYY.MM`: one line. `amount` is quantity x unit_price; status `void` marks a line that
-the order's newest record no longer has."""
+"""A document of `shop-order-items-YYYY.MM`: one line. `amount` is quantity x unit_price; status `void` marks a line
+that the order's newest record no longer has."""
 
 VOID_STATUS: Final = "void"
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from features.errors import ShopstreamError
 
 COMMAND_MODULES = ("demo", "servers", "generate", "produce", "consume", "features")
-"""Modules of shopstream.commands, in the order in which `--help` lists their commands. Each has `register(app)` and imports
-its heavy parts inside the command, so that `--help` answers at once."""
+"""Modules of shopstream.commands, in the order in which `--help` lists their commands. Each has `register(app)` and
+imports its heavy parts inside the command, so that `--help` answers at once."""
 
 app = typer.Typer(
     name="shopstream",

@@ -1,0 +1,58 @@
+"""Batches of valid records as columns: what `state.apply` takes, from the wire and from the archive alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.schema import Order
+
+Int64 = npt.NDArray[np.int64]
+Uint8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class EventColumns:
+    """Valid events. All columns have the same length; string columns are pa.StringArray without nulls unless said."""
+
+    event_id: pa.StringArray
+    customer_id: pa.StringArray
+    session_id: pa.StringArray
+    ts: Int64
+    """Epoch ms, UTC."""
+    event_type: Uint8
+    """Index into schema.EVENT_TYPES."""
+    device: Uint8
+    """Index into schema.DEVICES."""
+    category: pa.StringArray
+    """With nulls; an empty string is a value."""
+    channel: pa.StringArray
+    """With nulls."""
+    country: pa.StringArray
+    """With nulls."""
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderColumns:
+    """Valid order records. All columns have the same length."""
+
+    order_id: pa.StringArray
+    customer_id: pa.StringArray
+    ts: Int64
+    """When the order was placed, epoch ms, UTC."""
+    updated_ts: Int64
+    """When the record became true, epoch ms, UTC."""
+    status: Uint8
+    """Index into schema.STATUSES, which is the order that breaks ties."""
+    total_cents: Int64
+    records: list[Order] | None
+    """The whole records, where documents are written from them; None in batch."""
+
+    def __len__(self) -> int:
+        return len(self.ts)
