@@ -1,0 +1,355 @@
+"""The archive: Parquet in folders by UTC day, as it is written and as it is read.
+
+The rule of this file: a folder is either a whole archive or not there. Writing happens in a hidden sibling that is
+renamed at the end; reading gives the columns of `features.schema`, whatever types a foreign writer chose for them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from features.errors import ShopstreamError
+from features.schema import DAY_MS, ITEM_ARROW, RECORD_TYPES, arrow_schema
+
+DAY_COLUMN: Final = {"events": "ts", "orders": "updated_ts"}
+"""Topic kept in folders by day -> the column whose UTC day names the folder."""
+CUSTOMERS_FILE: Final = "customers.parquet"
+TRUTH_FILE: Final = "truth.parquet"
+TRUTH_DIRT_FILE: Final = "truth_dirt.parquet"
+SHOP_FILE: Final = "shop.json"
+CSV_FOLDER: Final = "csv"
+_OWN_ENTRIES: Final = frozenset({*DAY_COLUMN, CUSTOMERS_FILE, TRUTH_FILE, TRUTH_DIRT_FILE, SHOP_FILE, CSV_FOLDER})
+_FOLDER: Final = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
+_UNIQUE_COLUMNS: Final = frozenset({"event_id", "order_id"})
+_INVALID_QUANTITY: Final = 0
+
+
+def utc_day(time_ms: int) -> date:
+    """The UTC day of an epoch time in milliseconds."""
+    return date(1970, 1, 1) + timedelta(days=time_ms // DAY_MS)
+
+
+def day_start_ms(day: date) -> int:
+    """Epoch milliseconds of the first moment of a UTC day."""
+    return (day - date(1970, 1, 1)).days * DAY_MS
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+def reading_schema(topic: str) -> pa.Schema:
+    """The columns `read_day` and `read_customers` give: those of the topic's record, nulls allowed in each."""
+    return pa.schema([field.with_nullable(True) for field in arrow_schema(RECORD_TYPES[topic])])
+
+
+def days(directory: Path, topic: str) -> list[date]:
+    """The days an archive has a folder for, ascending; empty where it keeps no such records.
+
+    Args:
+        directory: the archive.
+        topic: `events` or `orders`.
+
+    Raises:
+        ShopstreamError: the directory is missing or is not an archive, or a folder's name is not a day.
+    """
+    _check_archive(directory)
+    folder = directory / topic
+    if not folder.is_dir():
+        return []
+    found = []
+    for entry in folder.iterdir():
+        if entry.name.startswith((".", "_")) or not entry.is_dir():
+            continue
+        try:
+            match = _FOLDER.fullmatch(entry.name)
+            found.append(date.fromisoformat(match[1] if match else entry.name))
+        except ValueError:
+            raise ShopstreamError(
+                f"{entry} is not a day's folder of an archive.", "Folders are named date=YYYY-MM-DD; move it away."
+            ) from None
+    return sorted(found)
+
+
+def read_day(directory: Path, topic: str, day: date, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows of one day, in no particular order.
+
+    Nothing is dropped: a NaN in a float column stays for the decoder, and a quantity that is not a whole number reads
+    as 0, which no decoder takes.
+
+    Args:
+        directory: the archive.
+        topic: `events` or `orders`.
+        day: the UTC day; a day without a folder is an empty table.
+        columns: the columns wanted, all by default.
+
+    Returns:
+        A table of `reading_schema(topic)`; optional columns that a file lacks are null.
+
+    Raises:
+        ShopstreamError: not an archive, an unreadable file, a missing required column or one of a foreign type.
+    """
+    _check_archive(directory)
+    schema = reading_schema(topic)
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
+    folder = directory / topic / f"date={day.isoformat()}"
+    tables = [_read_file(file, topic, schema) for file in sorted(folder.glob("*.parquet"))]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def iter_days(
+    directory: Path,
+    topic: str,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+    columns: Sequence[str] | None = None,
+) -> Iterator[tuple[date, pa.Table]]:
+    """Day by day, ascending: the rows whose day time is in [start_ms, end_ms); one day is in memory at a time.
+
+    A row without a time is given with its folder's day, so that the reader of the whole range can count it.
+    """
+    if columns is not None and DAY_COLUMN[topic] not in columns:
+        columns = [*columns, DAY_COLUMN[topic]]
+    for day in days(directory, topic):
+        first_ms = day_start_ms(day)
+        if (start_ms is not None and first_ms + DAY_MS <= start_ms) or (end_ms is not None and first_ms >= end_ms):
+            continue
+        table = read_day(directory, topic, day, columns)
+        if start_ms is not None and start_ms > first_ms:
+            table = _within(table, topic, pc.greater_equal, start_ms)
+        if end_ms is not None and end_ms < first_ms + DAY_MS:
+            table = _within(table, topic, pc.less, end_ms)
+        yield day, table
+
+
+def read_customers(directory: Path) -> pa.Table | None:
+    """The profiles, or None where the archive has none. Raises ShopstreamError like `read_day`."""
+    _check_archive(directory)
+    file = directory / CUSTOMERS_FILE
+    return _read_file(file, "customers", reading_schema("customers")) if file.is_file() else None
+
+
+def _check_archive(directory: Path) -> None:
+    remedy = "Give the folder that `shopstream generate` or `shopstream import` wrote."
+    if not directory.is_dir():
+        raise ShopstreamError(f"There is no archive at {directory}.", remedy)
+    if not any((directory / topic).is_dir() for topic in DAY_COLUMN):
+        raise ShopstreamError(f"{directory} is not an archive: it has no events and no orders folder.", remedy)
+
+
+def _within(table: pa.Table, topic: str, compare: pc.Function, time_ms: int) -> pa.Table:
+    time = table[DAY_COLUMN[topic]]
+    border = pa.scalar(time_ms, pa.timestamp("ms", tz="UTC"))
+    return table.filter(pc.fill_null(compare(time, border), True))
+
+
+def _read_file(file: Path, topic: str, schema: pa.Schema) -> pa.Table:
+    required = {f.name for f in arrow_schema(RECORD_TYPES[topic]) if not f.nullable}
+    try:
+        with pq.ParquetFile(file) as source:
+            present = set(source.schema_arrow.names)
+            table = source.read(columns=[name for name in schema.names if name in present])
+    except (pa.ArrowException, OSError) as error:
+        raise ShopstreamError(
+            f"{file} cannot be read: {error}", "Write the archive anew, or remove the file."
+        ) from error
+    arrays = []
+    for field in schema:
+        if field.name in present:
+            arrays.append(_conform(table[field.name].combine_chunks(), field.type, f"{file}: column {field.name}"))
+        elif field.name in required:
+            raise ShopstreamError(
+                f"{file} has no column {field.name}.", f"Every row of {topic} needs it; `shopstream import` makes one."
+            )
+        else:
+            arrays.append(pa.nulls(table.num_rows, field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _conform(array: pa.Array, wanted: pa.DataType, place: str) -> pa.Array:
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, array.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    have = array.type
+    if have == wanted:
+        return array
+    if pa.types.is_null(have):
+        return pa.nulls(len(array), wanted)
+    try:
+        if pa.types.is_list(wanted) and (pa.types.is_list(have) or pa.types.is_large_list(have)):
+            return _conform_items(array, place)
+        if pa.types.is_timestamp(wanted) and (pa.types.is_timestamp(have) or pa.types.is_integer(have)):
+            return array.cast(wanted, safe=False)
+        if pa.types.is_int64(wanted) and pa.types.is_floating(have):
+            return _whole_numbers(array, place)
+        numeric = pa.types.is_integer(have) or pa.types.is_floating(have) or pa.types.is_decimal(have)
+        text = pa.types.is_large_string(have) or pa.types.is_string_view(have)
+        if (numeric and (pa.types.is_float64(wanted) or pa.types.is_int64(wanted))) or (
+            text and pa.types.is_string(wanted)
+        ):
+            return array.cast(wanted)
+    except pa.ArrowException as error:
+        raise ShopstreamError(f"{place} does not read as {wanted}: {error}", "Convert the column.") from error
+    raise ShopstreamError(f"{place} is {have}, expected {wanted}.", "Convert the column, or use `shopstream import`.")
+
+
+def _conform_items(array: pa.Array, place: str) -> pa.Array:
+    lines = array.flatten()
+    if pa.types.is_null(lines.type):
+        lines = pa.nulls(len(lines), ITEM_ARROW)
+    names = {field.name for field in lines.type}
+    fields = [
+        _conform(lines.field(field.name), field.type, f"{place}.{field.name}")
+        if field.name in names
+        else pa.nulls(len(lines), field.type)
+        for field in ITEM_ARROW
+    ]
+    lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
+    items = pa.StructArray.from_arrays(fields, fields=list(ITEM_ARROW), mask=lines.is_null())
+    return pa.ListArray.from_arrays(offsets, items, mask=array.is_null())
+
+
+def _whole_numbers(array: pa.Array, place: str) -> pa.Array:
+    """Floats as int64: NaN is null; in a quantity, what is not a whole number becomes an invalid one."""
+    array = pc.if_else(pc.fill_null(pc.is_nan(array), False), pa.scalar(None, array.type), array)
+    if place.endswith("quantity"):
+        whole = pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), 2.0**53))
+        array = pc.if_else(pc.fill_null(whole, True), array, pa.scalar(_INVALID_QUANTITY, array.type))
+    return array.cast(pa.int64())
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+class ArchiveWriter:
+    """Writes an archive beside its place and moves it there when the `with` block ends well.
+
+    Args:
+        directory: where the archive shall stand; its parents are made.
+        force: replace an archive that stands there. Anything but an archive is never replaced.
+        csv: also write every file as CSV below `csv/`.
+
+    Raises:
+        ShopstreamError: the directory holds something and may not be replaced.
+    """
+
+    def __init__(self, directory: Path, *, force: bool = False, csv: bool = False) -> None:
+        self.directory = directory.absolute()
+        self._csv = csv
+        self._parts: dict[tuple[str, date], int] = {}
+        entries = {entry.name for entry in self.directory.iterdir()} if self.directory.is_dir() else set()
+        if self.directory.exists() and not self.directory.is_dir():
+            raise ShopstreamError(f"{directory} is a file.", "Name a folder.")
+        if entries and not force:
+            raise ShopstreamError(f"{directory} is not empty.", "Name another folder, or add --force to replace it.")
+        if foreign := sorted(entries - _OWN_ENTRIES):
+            raise ShopstreamError(
+                f"{directory} holds {foreign[0]}, which no archive has, so it is not replaced.", "Name another folder."
+            )
+
+    def __enter__(self) -> Self:
+        parent = self.directory.parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            outer = tempfile.mkdtemp(prefix=f".{self.directory.name}.partial-", dir=parent)
+        except OSError as error:
+            raise ShopstreamError(f"{parent} cannot be written: {error.strerror}.", "Name another folder.") from error
+        self._outer = Path(outer)
+        self._root = self._outer / "new"  # made inside, since mkdtemp's own folder is closed to other users
+        self._root.mkdir()
+        for topic in DAY_COLUMN:
+            (self._root / topic).mkdir()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                if self.directory.exists():
+                    self.directory.rename(self._outer / "old")
+                self._root.rename(self.directory)
+        finally:
+            shutil.rmtree(self._outer, ignore_errors=True)
+
+    def write(self, topic: str, table: pa.Table) -> None:
+        """Add rows to the folders of their days; every row needs a time. Columns are those of the topic's record."""
+        if table.num_rows == 0:
+            return
+        day_numbers = pc.floor_temporal(table[DAY_COLUMN[topic]], unit="day")
+        bounds = pc.min_max(day_numbers)
+        if bounds["min"].as_py() == bounds["max"].as_py():
+            self.write_day(topic, _date_of(bounds["min"]), table)
+            return
+        for first in pc.unique(day_numbers).sort():
+            self.write_day(topic, _date_of(first), table.filter(pc.equal(day_numbers, first)))
+
+    def write_day(self, topic: str, day: date, table: pa.Table) -> None:
+        """Add rows to the folder of `day`, as one file; the caller vouches that they belong there."""
+        part = self._parts.get((topic, day), 0)
+        self._parts[topic, day] = part + 1
+        self._write_file(f"{topic}/date={day.isoformat()}/part-{part:05d}", topic, table)
+
+    def write_customers(self, tables: Iterable[pa.Table]) -> None:
+        """Write the profiles, block by block."""
+        schema = arrow_schema(RECORD_TYPES["customers"])
+        with pq.ParquetWriter(self._root / CUSTOMERS_FILE, _loosened(schema), compression="zstd") as sink:
+            for table in tables:
+                sink.write_table(table.cast(_loosened(schema)))
+        if self._csv:
+            self._write_csv("customers", pq.read_table(self._root / CUSTOMERS_FILE))
+
+    def write_beside(self, name: str, table: pa.Table) -> None:
+        """Write a table that is no record, such as the truth, next to the records."""
+        pq.write_table(table, self._root / name, compression="zstd")
+        if self._csv:
+            self._write_csv(Path(name).stem, table)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a small text file next to the records."""
+        (self._root / name).write_text(text, encoding="utf-8")
+
+    def _write_file(self, stem: str, topic: str, table: pa.Table) -> None:
+        schema = arrow_schema(RECORD_TYPES[topic])
+        if any(table[field.name].null_count for field in schema if not field.nullable):
+            schema = _loosened(schema)
+        table = table.select(schema.names).cast(schema)
+        path = self._root / f"{stem}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        # a dictionary of values that never repeat is work without gain
+        repeating = [f.name for f in schema if f.name not in _UNIQUE_COLUMNS and not pa.types.is_nested(f.type)]
+        pq.write_table(table, path, compression="zstd", use_dictionary=repeating)
+        if self._csv:
+            self._write_csv(stem, table)
+
+    def _write_csv(self, stem: str, table: pa.Table) -> None:
+        path = self._root / CSV_FOLDER / f"{stem}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for index, field in enumerate(table.schema):
+            if pa.types.is_nested(field.type):
+                encoded = [
+                    None if v is None else msgspec.json.encode(v).decode() for v in table[field.name].to_pylist()
+                ]
+                table = table.set_column(index, field.name, pa.array(encoded, pa.string()))
+        pyarrow.csv.write_csv(table, path)
+
+
+def _loosened(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field.with_nullable(True) for field in schema])
+
+
+def _date_of(time: pa.Scalar) -> date:
+    moment = time.as_py()
+    assert isinstance(moment, datetime)
+    return moment.astimezone(UTC).date()
