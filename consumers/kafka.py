@@ -1,0 +1,366 @@
+"""The Kafka edge: tuned clients, a check at the start, topics of a run, fenced commits.
+
+Nothing here knows what a record means. Every function talks to the cluster of the `properties` it is given (plain
+librdkafka properties) and turns its errors into words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ re-exports without saying so
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from consumers.kafka_log import ClientLog, is_secret, redact
+from consumers.mappings import check_run
+from consumers.offsets import (
+    REQUEST_TIMEOUT_S,
+    CommitError,
+    FencedError,
+    Offsets,
+    commit,
+    committed,
+    end_offsets,
+    partitions_of,
+    watermarks,
+)
+from features.errors import ShopstreamError, UsageError
+from features.schema import (
+    ALERT_TOPIC,
+    COMPACTED_TOPICS,
+    DAY_MS,
+    DEAD_LETTER_TOPIC,
+    FEATURE_TOPIC,
+    SOURCE_TOPICS,
+    topic_name,
+)
+
+__all__ = [  # the offsets are part of this edge; they stand in a module of their own for its length only
+    "CommitError",
+    "FencedError",
+    "Offsets",
+    "TopicReport",
+    "check_broker",
+    "commit",
+    "committed",
+    "consumer_config",
+    "end_offsets",
+    "ensure_topics",
+    "open_admin",
+    "open_consumer",
+    "open_producer",
+    "partitions_of",
+    "producer_config",
+    "topic_configs",
+    "watermarks",
+]
+
+CHECK_TIMEOUT_S: Final = 5.0
+DEAD_LETTER_BYTES_MAX: Final = 16 * 1024 * 1024
+DEAD_LETTER_RETENTION_MS: Final = 30 * DAY_MS
+ALERT_RETENTION_MS: Final = 90 * DAY_MS
+
+TUNED_CONSUMER: Final[Mapping[str, Any]] = {
+    # the default of 1000 stops fetching for a second whenever the local queue is full: most of a factor of six
+    "fetch.queue.backoff.ms": 5,
+    "fetch.wait.max.ms": 50,
+    "max.partition.fetch.bytes": 4 * 1024 * 1024,
+    "queued.min.messages": 200_000,
+    # the bound of the memory that prefetched records may take in one process
+    "queued.max.messages.kbytes": 131_072,
+    "session.timeout.ms": 8_000,
+    "heartbeat.interval.ms": 2_000,
+    "isolation.level": "read_committed",
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 2_000,
+}
+"""Defaults of ours that a user's property may override."""
+
+EXACTNESS_CONSUMER: Final[Mapping[str, Any]] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "enable.partition.eof": True,
+    # gives one worker the same partition number of every topic, so that it owns its customers whole
+    "partition.assignment.strategy": "range",
+    # the protocol whose coordinator refuses commits of a former owner in the way FencedError tells apart
+    "group.protocol": "classic",
+    "allow.auto.create.topics": False,
+}
+"""What exactly-once rests on: not to be overridden."""
+
+TUNED_PRODUCER: Final[Mapping[str, Any]] = {
+    "linger.ms": 20,
+    "compression.type": "lz4",
+    "batch.num.messages": 10_000,
+    "queue.buffering.max.kbytes": 65_536,
+    "queue.buffering.max.messages": 200_000,
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 2_000,
+}
+EXACTNESS_PRODUCER: Final[Mapping[str, Any]] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    # the partitioner of the Java clients: a customer lies in the same partition whoever writes
+    "partitioner": "murmur2_random",
+}
+
+
+def _merge(
+    kind: str, properties: Mapping[str, Any], tuned: Mapping[str, Any], law: Mapping[str, Any]
+) -> dict[str, Any]:
+    for name, value in law.items():
+        given = properties.get(name)
+        if given is not None and str(given).lower() != str(value).lower():
+            raise UsageError(
+                f"The Kafka property `{name}` is set to {given!r}, but the {kind} needs {value!r} to be exact.",
+                f"Remove `{name}` from the Kafka properties.",
+            )
+    return {**tuned, **properties, **law}
+
+
+def consumer_config(
+    properties: Mapping[str, Any],
+    group: str,
+    instance_id: str | None = None,
+    *,
+    on_error: Callable[[KafkaError], None] | None = None,
+) -> dict[str, Any]:
+    """Properties of a consumer in `group`, tuned for catch-up and exact by construction.
+
+    Args:
+        properties: the user's librdkafka properties; they override what is tuned.
+        group: the consumer group.
+        instance_id: static membership: a restart under the same id takes its partitions back at once.
+        on_error: called from `poll`/`consume` with errors of the client as a whole.
+
+    Raises:
+        UsageError: a property would break exactness.
+    """
+    config = _merge("consumer", properties, TUNED_CONSUMER, EXACTNESS_CONSUMER)
+    config["group.id"] = group
+    if instance_id is not None:
+        config["group.instance.id"] = instance_id
+    config["logger"] = ClientLog(properties, instance_id or group)
+    if on_error is not None:
+        config["error_cb"] = on_error
+    return config
+
+
+def producer_config(properties: Mapping[str, Any], name: str = "shopstream") -> dict[str, Any]:
+    """Properties of an idempotent producer with acks from all replicas, keyed like the Java clients.
+
+    Raises:
+        UsageError: a property would break exactness.
+    """
+    # consumer-side words in the shared properties would only make the producer warn about them
+    mine = {k: v for k, v in properties.items() if k not in TUNED_CONSUMER and k not in EXACTNESS_CONSUMER}
+    tuned = {**TUNED_PRODUCER, **{k: v for k, v in properties.items() if k in TUNED_PRODUCER}}
+    return {**_merge("producer", mine, tuned, EXACTNESS_PRODUCER), "logger": ClientLog(properties, name)}
+
+
+def open_consumer(config: dict[str, Any]) -> Consumer:
+    """A consumer; a property that librdkafka does not know is a usage error that names it."""
+    try:
+        return Consumer(config)
+    except KafkaException as error:
+        raise _bad_property(error) from error
+
+
+def open_producer(config: dict[str, Any]) -> Producer:
+    """A producer; a property that librdkafka does not know is a usage error that names it."""
+    try:
+        return Producer(config)
+    except KafkaException as error:
+        raise _bad_property(error) from error
+
+
+def _bad_property(error: KafkaException) -> UsageError:
+    return UsageError(f"Kafka client: {error.args[0].str()}.", "Correct the Kafka properties in the settings.")
+
+
+def check_broker(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S) -> None:
+    """Asks the cluster for its metadata once; returns when it answers.
+
+    Raises:
+        ShopstreamError: within `timeout_s`: not reachable, name not known, TLS or authentication refused.
+    """
+    open_admin(properties, timeout_s)
+
+
+def open_admin(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S) -> AdminClient:
+    """An admin client of a cluster that has answered.
+
+    Raises:
+        ShopstreamError: as `check_broker`.
+    """
+    errors: list[KafkaError] = []
+    config: dict[str, Any] = {
+        k: v for k, v in properties.items() if k not in TUNED_CONSUMER and k not in EXACTNESS_CONSUMER
+    }
+    try:
+        config = {"reconnect.backoff.max.ms": 1_000, **config, "error_cb": errors.append}
+        client = AdminClient(config, logger=_Silent())
+    except KafkaException as error:
+        raise _bad_property(error) from error
+    try:
+        client.list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        client.poll(0)
+        raise _unreachable(properties, [*errors, error.args[0]]) from error
+    return client
+
+
+class _Silent:
+    """The check tells its outcome as one error; the client's own lines about it would only repeat it."""
+
+    def log(self, level: int, fmt: str, *args: object) -> None:
+        """Drops the line."""
+
+
+def _unreachable(properties: Mapping[str, Any], errors: Sequence[KafkaError]) -> ShopstreamError:
+    where = properties.get("bootstrap.servers", "(no bootstrap.servers given)")
+    secrets = [str(v) for k, v in properties.items() if is_secret(k)]
+
+    def first(*names: str) -> str | None:
+        return next((redact(e.str(), secrets) for e in errors if e.name() in names), None)
+
+    if said := first("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"):
+        return ShopstreamError(
+            f"Kafka at {where} refused the credentials: {said}.",
+            "Check sasl.mechanism, sasl.username and sasl.password in the Kafka properties.",
+        )
+    if said := first("_SSL"):
+        return ShopstreamError(
+            f"No TLS connection to Kafka at {where}: {said}.",
+            "Check security.protocol and ssl.ca.location in the Kafka properties.",
+        )
+    if said := first("_RESOLVE"):
+        return ShopstreamError(f"The host of Kafka at {where} is not known: {said}.", "Check bootstrap.servers.")
+    said = first("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT") or "no answer"
+    return ShopstreamError(
+        f"Kafka at {where} does not answer: {said}.",
+        "Start it (`shopstream up`) or correct bootstrap.servers; a broker that wants TLS or SASL may answer so too.",
+    )
+
+
+# --- topics of a run --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """What `ensure_topics` found and did; warnings are sentences for the user."""
+
+    created: tuple[str, ...]
+    existing: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def topic_configs(run: str) -> dict[str, dict[str, str]]:
+    """Full topic name -> its settings.
+
+    Sources keep everything for ever (`retention.ms` -1): history is what is replayed, and records stamped years ago
+    would otherwise be deleted within minutes. They are stamped by the broker (LogAppendTime), since a record two hours
+    ahead would otherwise be refused with its whole batch, and append time is the clock that validity is judged by.
+    """
+    forever = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+    configs = {topic_name(run, t): {**forever, "message.timestamp.type": "LogAppendTime"} for t in SOURCE_TOPICS}
+    configs[topic_name(run, FEATURE_TOPIC)] = {"message.timestamp.type": "LogAppendTime"}
+    configs[topic_name(run, ALERT_TOPIC)] = {
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(ALERT_RETENTION_MS),
+    }
+    configs[topic_name(run, DEAD_LETTER_TOPIC)] = {
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(DEAD_LETTER_RETENTION_MS),
+        # a letter is the largest record a source takes, and its headers
+        "max.message.bytes": str(DEAD_LETTER_BYTES_MAX),
+    }
+    for topic in COMPACTED_TOPICS:
+        configs[topic_name(run, topic)]["cleanup.policy"] = "compact"
+    return configs
+
+
+def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, replicas: int = -1) -> TopicReport:
+    """Creates the topics of `run` that are missing; changes nothing that exists.
+
+    Args:
+        properties: librdkafka properties.
+        run: the run's name.
+        partitions: of each source topic and of `customer-features` (dead letters and alerts have one).
+        replicas: replication factor; -1 is the cluster's default.
+
+    Raises:
+        UsageError: the run's name is not allowed.
+        ShopstreamError: the cluster does not answer, a topic has another number of partitions, or creation failed.
+    """
+    check_run(run)
+    admin = open_admin(properties)
+    known = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    configs = topic_configs(run)
+    keyed = [topic_name(run, t) for t in (*SOURCE_TOPICS, FEATURE_TOPIC)]
+    for topic in keyed:
+        found = len(known[topic].partitions) if topic in known else partitions
+        if found != partitions:
+            raise ShopstreamError(
+                f"Topic {topic} has {found} partitions, but {partitions} are wanted: "
+                "events, orders and customers must be cut alike, or a customer's records meet in no one place.",
+                f"Set the number of partitions to {found}, or use another run (`--run NAME`).",
+            )
+    missing = [t for t in configs if t not in known]
+    new = [
+        NewTopic(t, num_partitions=partitions if t in keyed else 1, replication_factor=replicas, config=configs[t])
+        for t in missing
+    ]
+    created = _create(admin, new) if new else []
+    existing = [t for t in configs if t not in created]
+    return TopicReport(tuple(created), tuple(existing), tuple(_topic_warnings(admin, existing, run)))
+
+
+def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
+    created = []
+    for name, future in admin.create_topics(topics, operation_timeout=REQUEST_TIMEOUT_S).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise ShopstreamError(
+                    f"Topic {name} could not be created: {error.args[0].str()}.",
+                    "Create it by hand, or ask for the right to create topics.",
+                ) from error
+        else:
+            created.append(name)
+    return created
+
+
+def _topic_warnings(admin: AdminClient, existing: list[str], run: str) -> list[str]:
+    sources = [t for t in existing if t in {topic_name(run, s) for s in SOURCE_TOPICS}]
+    if not sources:
+        return []
+    warnings = []
+    answers = admin.describe_configs([ConfigResource(ResourceType.TOPIC, t) for t in sources])
+    for resource, future in answers.items():
+        try:
+            settings = {name: entry.value for name, entry in future.result().items()}
+        except KafkaException as error:
+            warnings.append(f"The settings of topic {resource.name} could not be read: {error.args[0].str()}.")
+            continue
+        if settings.get("message.timestamp.type") != "LogAppendTime":
+            warnings.append(
+                f"Topic {resource.name} has message.timestamp.type=CreateTime: times ahead are judged by the "
+                "consumer's clock, and old records may be deleted at once. LogAppendTime is advised."
+            )
+        finite = "delete" in (settings.get("cleanup.policy") or "") and settings.get("retention.ms") != "-1"
+        if finite:
+            warnings.append(
+                f"Topic {resource.name} deletes records after {settings.get('retention.ms')} ms: what no consumer has "
+                "read by then is lost, and no replay reaches further back."
+            )
+    return warnings

@@ -1,0 +1,139 @@
+"""Offsets of a consumer group: fenced commits with metadata, what is committed, where a topic ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from features.errors import ShopstreamError
+
+REQUEST_TIMEOUT_S: Final = 30.0
+
+
+class FencedError(ShopstreamError):
+    """The group coordinator refused a commit: another worker owns the partitions now, or this one must rejoin.
+
+    Args:
+        message: what was refused.
+        permanent: a second process runs with the same instance id, so rejoining cannot help.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        remedy = "Stop the other worker that runs with the same state folder and number." if permanent else ""
+        super().__init__(message, remedy)
+        self.permanent = permanent
+
+
+class CommitError(ShopstreamError):
+    """A commit failed for a passing reason (coordinator moving, network); nothing is lost, commit again later."""
+
+
+_FENCING_CODES: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - librdkafka's own codes are spelt with an underscore
+        KafkaError._FENCED,  # noqa: SLF001 - as above
+    }
+)
+_PERMANENT_CODES: Final = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - as above
+
+
+Offsets = Mapping[TopicPartition, tuple[int, str]]
+
+
+def commit(consumer: Consumer, offsets: Offsets) -> None:
+    """Commits (next offset, metadata) of each partition and waits for the coordinator's word.
+
+    Raises:
+        FencedError: another worker owns a partition now, or the group is rebalancing; nothing may be written any more.
+        CommitError: the commit failed for a passing reason.
+    """
+    if not offsets:
+        return
+    wanted = [TopicPartition(p.topic, p.partition, offset, metadata=said) for p, (offset, said) in offsets.items()]
+    try:
+        answers = consumer.commit(offsets=wanted, asynchronous=False)
+    except KafkaException as error:
+        raise _commit_error(error.args[0]) from error
+    for answer in answers or ():
+        if answer.error is not None:
+            raise _commit_error(answer.error)
+
+
+def _commit_error(error: KafkaError) -> ShopstreamError:
+    if error.code() in _FENCING_CODES:
+        return FencedError(
+            f"The commit was refused ({error.name()}): another worker owns these partitions now.",
+            permanent=error.code() in _PERMANENT_CODES,
+        )
+    return CommitError(f"The commit failed: {error.name()}: {error.str()}.")
+
+
+def committed(
+    consumer: Consumer, partitions: Sequence[TopicPartition], timeout_s: float = REQUEST_TIMEOUT_S
+) -> dict[TopicPartition, tuple[int, str]]:
+    """The group's committed (next offset, metadata) of those of `partitions` that have one.
+
+    Raises:
+        ShopstreamError: the coordinator did not answer in time, or refuses.
+    """
+    if not partitions:
+        return {}
+    try:
+        answers = consumer.committed(list(partitions), timeout=timeout_s)
+    except KafkaException as error:
+        raise ShopstreamError(f"The committed offsets could not be read: {error.args[0].str()}.") from error
+    for answer in answers:
+        if answer.error is not None:
+            raise ShopstreamError(f"The committed offset of {answer.topic}[{answer.partition}]: {answer.error.str()}.")
+    return {TopicPartition(a.topic, a.partition): (a.offset, a.metadata or "") for a in answers if a.offset >= 0}
+
+
+def watermarks(
+    consumer: Consumer, partitions: Sequence[TopicPartition], timeout_s: float = REQUEST_TIMEOUT_S
+) -> dict[TopicPartition, tuple[int, int]]:
+    """(lowest offset kept, next offset to be written) of each partition, asked from the brokers.
+
+    Raises:
+        ShopstreamError: a partition does not exist or its broker did not answer in time.
+    """
+    marks: dict[TopicPartition, tuple[int, int]] = {}
+    for partition in partitions:
+        try:
+            marks[partition] = consumer.get_watermark_offsets(partition, timeout=timeout_s)
+        except KafkaException as error:
+            where = f"{partition.topic}[{partition.partition}]"
+            raise ShopstreamError(f"The offsets of {where} could not be read: {error.args[0].str()}.") from error
+    return marks
+
+
+def partitions_of(
+    consumer: Consumer, topics: Sequence[str], timeout_s: float = REQUEST_TIMEOUT_S
+) -> list[TopicPartition]:
+    """Every partition of the topics, asked from the cluster.
+
+    Raises:
+        ShopstreamError: a topic does not exist.
+    """
+    found: list[TopicPartition] = []
+    for topic in topics:
+        answer = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+        if answer.error is not None:
+            raise ShopstreamError(
+                f"Topic {topic} cannot be read: {answer.error.str()}.", "Create the run's topics (`shopstream up`)."
+            )
+        found += [TopicPartition(topic, number) for number in sorted(answer.partitions)]
+    return found
+
+
+def end_offsets(consumer: Consumer, topics: Sequence[str]) -> dict[tuple[str, int], int]:
+    """(full topic name, partition) -> the offset that the next record will get; where `--until-end` stops."""
+    marks = watermarks(consumer, partitions_of(consumer, topics))
+    return {(p.topic, p.partition): high for p, (_, high) in marks.items()}
