@@ -1,0 +1,378 @@
+"""The Elasticsearch edge: connection, check at the start, templates and indices of a run, transport of the sink.
+
+What an HTTP status or an error type means is decided here, once (`item_verdict`, `request_verdict`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import elastic_transport
+import elasticsearch
+import msgspec
+from elasticsearch import Elasticsearch
+
+from consumers.bulk import BulkSink
+from consumers.documents import Doc, ItemAnswer, Outcome, Rejected, SendError, SinkOptions, SinkStats, Verdict
+from consumers.mappings import (
+    IndexDefinition,
+    IndexSettings,
+    belongs_to,
+    check_run,
+    mapping,
+    template,
+    template_name,
+    write_index,
+)
+from features.errors import ShopstreamError
+from features.schema import index_name
+
+__all__ = [  # the words of the sink belong to this edge
+    "BulkSink",
+    "Doc",
+    "ElasticConnection",
+    "Outcome",
+    "Rejected",
+    "SinkOptions",
+    "SinkStats",
+    "check",
+    "document_id",
+    "drop",
+    "install",
+    "open_client",
+    "open_sink",
+]
+
+ID_BYTES_MAX: Final = 512
+CHECK_TIMEOUT_S: Final = 5.0
+REQUEST_TIMEOUT_S: Final = 60.0
+REASON_CHARS_MAX: Final = 500
+
+_BLOCK_TYPES: Final = frozenset({"cluster_block_exception", "index_closed_exception", "index_not_found_exception"})
+_BULK_ANSWER: Final = {
+    "filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
+}
+_BULK_HEADERS: Final = {"content-type": "application/x-ndjson", "accept": "application/json"}
+
+
+@dataclass(frozen=True)
+class ElasticConnection:
+    """Where Elasticsearch is and how to get in. Its text form holds no secret.
+
+    Attributes:
+        url: `http(s)://host:port`; a user and password in it are taken out into the fields below.
+        username: with `password`; or
+        api_key: instead of both.
+        ca_certs: path of the certificate authority's file, for TLS.
+        options: any further option of the Python client (`verify_certs`, `http_compress`, …).
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    ca_certs: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urllib.parse.urlsplit(self.url)
+        if parts.username is None:
+            return
+        place = parts.netloc.rpartition("@")[2]
+        unquote = urllib.parse.unquote
+        object.__setattr__(self, "url", urllib.parse.urlunsplit(parts._replace(netloc=place)))
+        object.__setattr__(self, "username", self.username or unquote(parts.username))
+        object.__setattr__(self, "password", self.password or unquote(parts.password or ""))
+
+
+class _FastJson(elastic_transport.JsonSerializer):
+    """Reads answers five times as fast as the standard library does."""
+
+    mimetype = "application/vnd.elasticsearch+json"
+
+    def json_loads(self, data: bytes) -> object:
+        return msgspec.json.decode(data)
+
+
+def open_client(connection: ElasticConnection, *, connections: int = 4) -> Elasticsearch:
+    """A client that does not retry by itself: what is worth another try is decided by its user.
+
+    Raises:
+        ShopstreamError: an option is not one of the client's.
+    """
+    options: dict[str, Any] = {
+        "request_timeout": REQUEST_TIMEOUT_S,
+        "max_retries": 0,
+        "retry_on_timeout": False,
+        "connections_per_node": connections,
+        "serializers": {_FastJson.mimetype: _FastJson()},
+    }
+    if connection.ca_certs is not None:
+        options["ca_certs"] = connection.ca_certs
+    if connection.api_key is not None:
+        options["api_key"] = connection.api_key
+    elif connection.username is not None:
+        options["basic_auth"] = (connection.username, connection.password or "")
+    try:
+        return Elasticsearch(connection.url, **{**options, **connection.options})
+    except (TypeError, ValueError, OSError) as error:
+        raise ShopstreamError(
+            f"The Elasticsearch settings for {connection.url} are wrong: {error}.", "Correct them in the settings."
+        ) from error
+
+
+def check(client: Elasticsearch, timeout_s: float = CHECK_TIMEOUT_S) -> str:
+    """Asks the server once; returns its version.
+
+    Raises:
+        ShopstreamError: within about `timeout_s`: not reachable, TLS or credentials refused, not an Elasticsearch.
+    """
+    try:
+        # `GET /` is a module of its own, which a minimal server lacks
+        nodes = client.options(request_timeout=timeout_s).nodes.info(filter_path="nodes.*.version")["nodes"]
+    except elasticsearch.UnsupportedProductError as error:
+        raise ShopstreamError("What answers there is not Elasticsearch.", "Check the URL in the settings.") from error
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, "Elasticsearch") from error
+    return min(str(node["version"]) for node in nodes.values())
+
+
+def told(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str) -> ShopstreamError:
+    """A client's error in words, with what to do.
+
+    Args:
+        error: as the client raised it.
+        what: what was being asked or made.
+    """
+    if isinstance(error, elasticsearch.ApiError):
+        status, said = error.status_code, _said(error.body)
+        if status == 401:
+            return ShopstreamError(
+                f"{what}: the credentials were refused.",
+                "Check user name and password, or the API key, in the settings.",
+            )
+        if status == 403 and not _is_block(error.body):
+            return ShopstreamError(f"{what}: not allowed: {said}.", "Give the user the rights, or take another user.")
+        return ShopstreamError(f"{what}: refused with {status}: {said}.")
+    if isinstance(error, elasticsearch.SSLError | elastic_transport.TlsError):
+        return ShopstreamError(
+            f"{what}: no TLS connection: {_clip(str(error))}.", "Check the URL and the CA certificates."
+        )
+    return ShopstreamError(
+        f"{what} does not answer: {_clip(str(error))}.",
+        "Start it (`shopstream up`) or correct the URL in the settings.",
+    )
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+def document_id(*parts: str) -> str:
+    """The id of a document: one part as it is; several joined so that no two lists of parts give the same id.
+
+    An id above 512 bytes of UTF-8 becomes its SHA-256 in hexadecimal.
+    """
+    if len(parts) == 1:
+        (joined,) = parts
+    else:
+        # a part's own bars are escaped: ("a|b", "c") and ("a", "b|c") stay two
+        joined = "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
+    if len(joined) <= ID_BYTES_MAX // 4:
+        return joined
+    encoded = joined.encode()
+    return joined if len(encoded) <= ID_BYTES_MAX else hashlib.sha256(encoded).hexdigest()
+
+
+# --- templates and indices of a run -----------------------------------------------------------------------------------
+
+
+def install(
+    client: Elasticsearch, run: str, definitions: Sequence[IndexDefinition], settings: IndexSettings | None = None
+) -> None:
+    """Makes templates, aliases and fixed indices of `run`; doing it again changes nothing.
+
+    New fields are added to indices that exist. An alias is given only when an index is made: a later run may have
+    taken it over.
+
+    Raises:
+        UsageError: the run's name is not allowed.
+        ShopstreamError: the server refuses, or an index has a mapping that this schema cannot write to.
+    """
+    check_run(run)
+    settings = settings or IndexSettings()
+    try:
+        for definition in definitions:
+            body = template(run, definition, settings)
+            client.indices.put_index_template(name=template_name(run, definition), **_template_arguments(body))
+        existing = set(
+            client.indices.get(index=index_name(run, "*"), filter_path="*.settings.index.uuid", features="settings")
+        )
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, f"The index templates of run {run}") from error
+    for definition in definitions:
+        found = [name for name in existing if belongs_to(run, definition.name, name)]
+        if found:
+            _extend(client, found, definition)
+        elif not definition.monthly:
+            _make(client, write_index(run, definition.name))
+
+
+def _template_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {("meta" if name == "_meta" else name): value for name, value in body.items()}
+
+
+def _make(client: Elasticsearch, name: str) -> None:
+    try:
+        client.indices.create(index=name, wait_for_active_shards=1)
+    except elasticsearch.BadRequestError as error:
+        if "resource_already_exists" not in str(error.message):
+            raise told(error, f"The index {name}") from error
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, f"The index {name}") from error
+
+
+def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefinition) -> None:
+    wanted = mapping(definition)
+    try:
+        client.indices.put_mapping(
+            index=list(names), properties=wanted["properties"], dynamic=wanted["dynamic"], meta=wanted["_meta"]
+        )
+    except elasticsearch.BadRequestError as error:
+        raise ShopstreamError(
+            f"The index {names[0]} was made with another schema: {_said(error.body)}.",
+            "Use a new run (`--run NAME`) and promote it when it has caught up.",
+        ) from error
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, f"The mapping of {names[0]}") from error
+
+
+def drop(client: Elasticsearch, run: str, definitions: Sequence[IndexDefinition]) -> tuple[str, ...]:
+    """Deletes the indices and templates of `run` and of no other; returns the deleted indices.
+
+    Raises:
+        UsageError: the run's name is not allowed.
+        ShopstreamError: the server refuses.
+    """
+    check_run(run)
+    try:
+        existing = client.indices.get(
+            index=index_name(run, "*"), filter_path="*.settings.index.uuid", features="settings"
+        )
+        mine = sorted(n for n in existing if any(belongs_to(run, d.name, n) for d in definitions))
+        if mine:
+            client.indices.delete(index=mine)
+        for definition in definitions:
+            client.options(ignore_status=404).indices.delete_index_template(name=template_name(run, definition))
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, f"The indices of run {run}") from error
+    return tuple(mine)
+
+
+# --- the transport of the bulk sink -----------------------------------------------------------------------------------
+
+
+def open_sink(connection: ElasticConnection, options: SinkOptions | None = None) -> BulkSink:
+    """A bulk sink with its own client, checked.
+
+    Raises:
+        ShopstreamError: as `check`.
+    """
+    options = options or SinkOptions()
+    client = open_client(connection, connections=options.connections)
+    check(client)
+    return BulkSink(BulkTransport(client), options)
+
+
+class BulkTransport:
+    """Posts bulk bodies and reads the answers; called from several threads."""
+
+    def __init__(self, client: Elasticsearch) -> None:
+        self._client = client
+
+    def __call__(self, body: bytes) -> list[ItemAnswer] | None:
+        """One request; None when every item was written.
+
+        Raises:
+            SendError: the request as a whole got no answer.
+        """
+        try:
+            answer = self._client.perform_request(
+                "POST", "/_bulk", params=_BULK_ANSWER, headers=_BULK_HEADERS, body=body, endpoint_id="bulk"
+            ).body
+        except elasticsearch.ApiError as error:
+            raise request_verdict(error.status_code, error.body) from error
+        except elasticsearch.SerializationError as error:
+            raise SendError(Verdict.RETRY, "the answer was cut off or not JSON") from error
+        except elasticsearch.TransportError as error:
+            raise SendError(Verdict.RETRY, _clip(f"{type(error).__name__}: {error}")) from error
+        if not answer["errors"]:
+            return None
+        return [item_verdict(item["status"], item.get("error")) for line in answer["items"] for item in line.values()]
+
+
+def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemAnswer:
+    """What the answer for one item means.
+
+    Args:
+        status: its HTTP status.
+        error: its error object.
+    """
+    if status < 300:
+        return ItemAnswer(Verdict.WRITTEN)
+    said = _said({"error": error})
+    if status == 409:
+        return ItemAnswer(Verdict.CONFLICT, said)
+    if _is_block({"error": error}):
+        return ItemAnswer(Verdict.BLOCKED, said)
+    if status == 429 or status >= 500:
+        return ItemAnswer(Verdict.RETRY, said)
+    if status in (401, 403):
+        return ItemAnswer(Verdict.FATAL, said)
+    return ItemAnswer(Verdict.REJECTED, said)
+
+
+def request_verdict(status: int, body: object) -> SendError:
+    """What it means that a whole bulk request was answered with an error status."""
+    said = f"{status} {_said(body)}"
+    if _is_block(body):
+        return SendError(Verdict.BLOCKED, said)
+    if status in (401, 403):
+        error = ShopstreamError(
+            f"Elasticsearch refuses the bulk request: {said}.",
+            "Check the credentials in the settings and their rights.",
+        )
+        return SendError(Verdict.FATAL, said, error)
+    if status in (408, 429) or status >= 500:
+        return SendError(Verdict.RETRY, said)
+    # too large, or one malformed line spoils all: the halves show which
+    return SendError(Verdict.SPLIT, said)
+
+
+def _error_of(body: object) -> Mapping[str, Any]:
+    error = body.get("error") if isinstance(body, Mapping) else None
+    return error if isinstance(error, Mapping) else {}
+
+
+def _is_block(body: object) -> bool:
+    """Whether a person must act before anything can be written: blocked, closed or missing index, no shard left."""
+    error = _error_of(body)
+    kind, reason = error.get("type"), str(error.get("reason"))
+    # a 403 too, like missing rights; but it passes when the disk has room again or the index is opened
+    return kind in _BLOCK_TYPES or (kind == "validation_exception" and "maximum normal shards" in reason)
+
+
+def _said(body: object) -> str:
+    error = _error_of(body)
+    if not error:
+        return _clip(str(body))
+    cause = error.get("caused_by")
+    deeper = f" ({cause.get('reason')})" if isinstance(cause, Mapping) and cause.get("reason") else ""
+    return _clip(f"{error.get('type')}: {error.get('reason')}{deeper}")
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= REASON_CHARS_MAX else text[: REASON_CHARS_MAX - 1] + "…"
