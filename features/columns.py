@@ -51,6 +51,8 @@ class OrderColumns:
     status: Uint8
     """Index into schema.STATUSES, which is the order that breaks ties."""
     total_cents: Int64
+    lines: npt.NDArray[np.int32]
+    """Number of items of the record."""
     records: list[Order] | None
     """The whole records, where documents are written from them; None in batch."""
 

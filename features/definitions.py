@@ -1,0 +1,313 @@
+"""The features, each declared once, and their evaluation over a state at a time.
+
+A feature of `orders` or `sessions` is an aggregate over the customer's rows of that table; a feature of `row` is an
+expression over the features before it. Stream, batch and training evaluate these and no others.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import polars as pl
+from polars import col
+
+from features import kernels
+from features.schema import ABANDONED_AFTER_MS, DAY_MS, DEVICES, EVENT_TYPES, Field
+from features.state import PLACED, State
+from features.tables import NEVER_MAX, NEVER_MIN, NONE, Float64, Int32, Rows, take
+from features.windows import count_where, days, money, ratio, sum_where, within
+
+Source = Literal["orders", "sessions", "row"]
+SESSION_WINDOW_MS: Final = 90 * DAY_MS
+"""The longest window over sessions."""
+
+Kind = Literal["string", "int", "float", "time"]
+DTYPES: Final[dict[Kind, type[pl.DataType]]] = {
+    "string": pl.String, "int": pl.Int64, "float": pl.Float64, "time": pl.Int64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of a customer's row.
+
+    Attributes:
+        kind: `time` is int64 epoch ms, `int` int64, `float` float64.
+        source: the table that `expression` aggregates, or `row`.
+        help: the definition in words.
+        hidden: needed by other features, not part of the row.
+    """
+
+    name: str
+    kind: Kind
+    source: Source
+    expression: pl.Expr
+    help: str
+    hidden: bool = False
+
+
+_PLACED = col("placed")
+_CART = col("n_add_to_cart") > 0
+_CONVERTED = col("n_purchase") > 0
+_ABANDONED = _CART & ~_CONVERTED & (col("idle_ms") >= ABANDONED_AFTER_MS)
+_MOBILE = col("device") == DEVICES.index("mobile")
+
+
+def _time(name: str, source: Source, expression: pl.Expr, text: str, *, hidden: bool = False) -> Feature:
+    return Feature(name, "time", source, expression, text, hidden)
+
+
+def _int(name: str, source: Source, expression: pl.Expr, text: str, *, hidden: bool = False) -> Feature:
+    return Feature(name, "int", source, expression, text, hidden)
+
+
+def _float(name: str, expression: pl.Expr, text: str) -> Feature:
+    return Feature(name, "float", "row", expression, text)
+
+
+def _orders(window: int) -> Feature:
+    return _int(
+        f"orders_{window}d", "orders", count_where(_PLACED & within(window)), f"orders of the last {window} days"
+    )
+
+
+def _cents(window: int) -> Feature:
+    text = f"cents of the orders of the last {window} days"
+    return _int(f"cents_{window}d", "orders", sum_where("cents", _PLACED & within(window)), text, hidden=True)
+
+
+def _revenue(window: int) -> Feature:
+    return _float(f"revenue_{window}d", money(col(f"cents_{window}d")), f"sum of the totals of orders_{window}d")
+
+
+def _sessions(window: int) -> Feature:
+    return _int(f"sessions_{window}d", "sessions", count_where(within(window)), f"sessions of the last {window} days")
+
+
+def _session_sum(name: str, column: str, text: str, *, hidden: bool = False) -> Feature:
+    return _int(name, "sessions", sum_where(column, within(30)), text, hidden=hidden)
+
+
+def _session_count(name: str, condition: pl.Expr, text: str, *, hidden: bool = False) -> Feature:
+    return _int(name, "sessions", count_where(within(30) & condition), text, hidden=hidden)
+
+
+DECLARED: Final[tuple[Feature, ...]] = (
+    _time("first_seen_ts", "row", col("first_seen"), "first event or order record"),
+    _float("tenure_days", days(col("as_of") - col("first_seen_ts")), "days since first_seen_ts"),
+    _time("kept_first_ts", "orders", col("ts").filter(_PLACED).min(), "first order in the table", hidden=True),
+    _time("kept_last_ts", "orders", col("ts").filter(_PLACED).max(), "last order in the table", hidden=True),
+    _time("first_order_ts", "row", pl.min_horizontal("kept_first_ts", "settled_first"), "first order", hidden=True),
+    _time("last_order_ts", "row", pl.max_horizontal("kept_last_ts", "settled_last"), "last order"),
+    _float("recency_days", days(col("as_of") - col("last_order_ts")), "days since last_order_ts"),
+    _int("kept_orders", "orders", count_where(_PLACED), "orders in the table", hidden=True),
+    _int("kept_cents", "orders", sum_where("cents", _PLACED), "their cents", hidden=True),
+    _int("orders_total", "row", col("kept_orders") + col("settled_orders"), "number of orders"),
+    _float("revenue_total", money(col("kept_cents") + col("settled_cents")), "sum of the totals of all orders"),
+    *(_orders(window) for window in (7, 30, 90, 365)),
+    *(_cents(window) for window in (7, 30, 90, 365)),
+    *(_revenue(window) for window in (7, 30, 90, 365)),
+    _float("avg_order_value_365d", ratio(col("revenue_365d"), col("orders_365d")), "revenue_365d / orders_365d"),
+    _float(
+        "order_gap_mean_days",
+        ratio(days(col("last_order_ts") - col("first_order_ts")), col("orders_total") - 1),
+        "mean gap between orders; null below two",
+    ),
+    _float("recency_ratio", ratio(col("recency_days"), col("order_gap_mean_days")), "recency in mean order gaps"),
+    _int("returns_365d", "orders", count_where(~_PLACED & within(365)), "cancelled or refunded orders of 365 days"),
+    _time("last_seen_ts", "row", col("last_seen"), "last event"),
+    _float("days_since_visit", days(col("as_of") - col("last_seen_ts")), "days since last_seen_ts"),
+    *(_sessions(window) for window in (7, 30, 90)),
+    _session_sum("events_30d", "events", "events of sessions_30d"),
+    _float("events_per_session_30d", ratio(col("events_30d"), col("sessions_30d")), "events_30d / sessions_30d"),
+    _session_sum("duration_ms_30d", "duration_ms", "duration of sessions_30d", hidden=True),
+    _float(
+        "session_duration_mean_30d",
+        ratio(col("duration_ms_30d").cast(pl.Float64) / 1000, col("sessions_30d")),
+        "mean duration of sessions_30d, seconds",
+    ),
+    _session_sum("product_views_30d", "n_product_view", "product views of sessions_30d"),
+    _session_sum("searches_30d", "n_search", "searches of sessions_30d"),
+    _session_sum("add_to_carts_30d", "n_add_to_cart", "additions to a cart of sessions_30d"),
+    _session_count("cart_sessions_30d", _CART, "sessions_30d with an addition to a cart"),
+    _session_count("abandoned_carts_30d", _ABANDONED, "sessions_30d whose cart is abandoned"),
+    _float(
+        "cart_abandon_rate_30d",
+        ratio(col("abandoned_carts_30d"), col("cart_sessions_30d")),
+        "abandoned_carts_30d / cart_sessions_30d",
+    ),
+    _session_count("converted_sessions_30d", _CONVERTED, "sessions_30d with a purchase"),
+    _float(
+        "conversion_rate_30d",
+        ratio(col("converted_sessions_30d"), col("sessions_30d")),
+        "converted_sessions_30d / sessions_30d",
+    ),
+    _session_count("mobile_sessions_30d", _MOBILE, "sessions_30d on a mobile", hidden=True),
+    _float(
+        "mobile_share_30d", ratio(col("mobile_sessions_30d"), col("sessions_30d")), "share of sessions_30d on a mobile"
+    ),
+    _float(
+        "visit_trend",
+        ratio(col("sessions_7d").cast(pl.Float64), col("sessions_30d").cast(pl.Float64) * 7 / 30),
+        "sessions_7d against a thirtieth of sessions_30d a day",
+    ),
+    Feature("top_category_90d", "string", "row", col("top_category"), "category most viewed in sessions_90d"),
+    Feature("top_category_share_90d", "float", "row", col("top_category_share"), "its share of those views"),
+)
+
+FEATURES: Final[tuple[Feature, ...]] = tuple(feature for feature in DECLARED if not feature.hidden)
+"""The columns of a row after customer_id and as_of, in their order."""
+
+ROW_FIELDS: Final[tuple[Field, ...]] = (
+    Field("customer_id", "string", required=True),
+    Field("as_of", "time", required=True),
+    *(Field(feature.name, feature.kind) for feature in FEATURES),
+)
+ROW_SCHEMA: Final[dict[str, type[pl.DataType]]] = {
+    "customer_id": pl.String,
+    "as_of": pl.Int64,
+    **{feature.name: DTYPES[feature.kind] for feature in FEATURES},
+}
+
+
+def evaluate(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
+    """Feature rows of customers at a time.
+
+    Args:
+        state: everything known at as_of and nothing later.
+        codes: customer numbers, each once.
+        as_of: epoch ms, not before the state's stream time.
+
+    Returns:
+        One row per customer in the order of `codes`, with the schema ROW_SCHEMA.
+    """
+    group, rows = _session_rows(state, codes, as_of)
+    top, share = _top_categories(state, group, rows, len(codes))
+    frame = _customers(state, codes, as_of).with_columns(
+        pl.Series("top_category", state.words.take(top), dtype=pl.String),
+        pl.Series("top_category_share", share).fill_nan(None),
+    )
+    tables: dict[Source, pl.DataFrame] = {
+        "orders": _order_rows(state, codes, as_of),
+        "sessions": _session_frame(group, rows, as_of),
+    }
+    for source, table in tables.items():
+        measures = table.group_by("group").agg(_aggregates(source))
+        frame = frame.join(measures, on="group", how="left", maintain_order="left")
+    counts = [f.name for f in DECLARED if f.source in ("orders", "sessions") and f.kind == "int"]
+    frame = frame.with_columns(col(counts).fill_null(0))
+    for level in _row_levels():
+        frame = frame.with_columns(level)
+    return frame.select(list(ROW_SCHEMA))
+
+
+def _customers(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
+    rows = take(state.customers, codes)
+    ids = pl.Series("customer_id", state.customer_ids.take(codes), dtype=pl.String)
+    frame = pl.DataFrame(
+        {
+            "group": np.arange(len(codes), dtype=np.int32),
+            "customer_id": ids,
+            "as_of": np.full(len(codes), as_of, np.int64),
+            "first_seen": np.ascontiguousarray(rows["first_seen"]),
+            "last_seen": np.ascontiguousarray(rows["last_seen"]),
+            "settled_first": np.ascontiguousarray(rows["settled_first"]),
+            "settled_last": np.ascontiguousarray(rows["settled_last"]),
+            "settled_cents": np.ascontiguousarray(rows["settled_cents"]),
+            "settled_orders": rows["settled_orders"].astype(np.int64),
+        }
+    )
+    nothing = {"last_seen": NEVER_MAX, "settled_first": NEVER_MIN, "settled_last": NEVER_MAX}
+    return frame.with_columns(
+        *(pl.when(col(name) != value).then(col(name)).alias(name) for name, value in nothing.items()),
+    )
+
+
+def _order_rows(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
+    group, index = _chains(np.ascontiguousarray(state.customers["order"][codes]), state.next_order)
+    rows = take(state.orders, index)
+    return pl.DataFrame(
+        {
+            "group": group,
+            "ts": np.ascontiguousarray(rows["ts"]),
+            "age_ms": as_of - rows["ts"],
+            "cents": np.ascontiguousarray(rows["cents"]),
+            "placed": rows["status"] == PLACED,
+        }
+    )
+
+
+def _session_rows(state: State, codes: Int32, as_of: int) -> tuple[Int32, Rows]:
+    """Group and row of each session that the longest window reaches; older ones would only add zeros."""
+    group, index = _chains(np.ascontiguousarray(state.customers["session"][codes]), state.next_session)
+    rows = take(state.sessions, index)
+    fresh = as_of - rows["start"] < SESSION_WINDOW_MS
+    return group[fresh], rows[fresh]
+
+
+def _session_frame(group: Int32, rows: Rows, as_of: int) -> pl.DataFrame:
+    counts = {f"n_{event_type}": rows[f"n_{event_type}"].astype(np.int64) for event_type in EVENT_TYPES}
+    return pl.DataFrame(
+        {
+            "group": group,
+            "age_ms": as_of - rows["start"],
+            "idle_ms": as_of - rows["last"],
+            "duration_ms": rows["last"] - rows["start"],
+            "events": sum(counts.values()),
+            "device": np.ascontiguousarray(rows["device"]),
+            **counts,
+        }
+    )
+
+
+def _top_categories(state: State, group: Int32, rows: Rows, customers: int) -> tuple[Int32, Float64]:
+    """Number of the category with most product views of each customer, NONE if there is none, and its share."""
+    viewed = rows["views"] != NONE
+    position, links = _chains(np.ascontiguousarray(rows["views"][viewed]), state.next_view)
+    views = take(state.views, links)
+    top, share = np.empty(customers, np.int32), np.empty(customers, np.float64)
+    kernels.sum_views(
+        group[viewed][position], np.ascontiguousarray(views["category"]), views["count"].astype(np.int64),
+        customers, byte_order(state), top, share,
+    )  # fmt: skip
+    return top, share
+
+
+def byte_order(state: State) -> Int32:
+    """The place of each word of the state in the order of its UTF-8 bytes."""
+    words = [word.encode() for word in state.words.array().to_pylist()]
+    place = np.empty(len(words), np.int32)
+    place[sorted(range(len(words)), key=words.__getitem__)] = np.arange(len(words), dtype=np.int32)
+    return place
+
+
+def _chains(heads: Int32, following: Int32) -> tuple[Int32, Int32]:
+    """Position of the head and row number of every row in the chains that begin at `heads`."""
+    total = kernels.chain_lengths(heads, following)
+    group, index = np.empty(total, np.int32), np.empty(total, np.int32)
+    kernels.gather_chains(heads, following, group, index)
+    return group, index
+
+
+@functools.cache
+def _aggregates(source: Source) -> list[pl.Expr]:
+    return [feature.expression.alias(feature.name) for feature in DECLARED if feature.source == source]
+
+
+@functools.cache
+def _row_levels() -> tuple[list[pl.Expr], ...]:
+    """Expressions over the row in as few passes as their dependencies allow."""
+    level_of: dict[str, int] = {}
+    levels: list[list[pl.Expr]] = []
+    for feature in DECLARED:
+        if feature.source in ("orders", "sessions"):
+            continue
+        level = max((level_of.get(root, -1) for root in feature.expression.meta.root_names()), default=-1) + 1
+        level_of[feature.name] = level
+        while len(levels) <= level:
+            levels.append([])
+        levels[level].append(feature.expression.alias(feature.name))
+    return tuple(levels)
