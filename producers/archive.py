@@ -33,6 +33,7 @@ SHOP_FILE: Final = "shop.json"
 CSV_FOLDER: Final = "csv"
 _OWN_ENTRIES: Final = frozenset({*DAY_COLUMN, CUSTOMERS_FILE, TRUTH_FILE, TRUTH_DIRT_FILE, SHOP_FILE, CSV_FOLDER})
 _FOLDER: Final = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
+_SCHEMAS: Final = {topic: arrow_schema(record) for topic, record in RECORD_TYPES.items()}
 _UNIQUE_COLUMNS: Final = frozenset({"event_id", "order_id"})
 _INVALID_QUANTITY: Final = 0
 
@@ -50,7 +51,7 @@ def day_start_ms(day: date) -> int:
 # --- reading ----------------------------------------------------------------------------------------------------------
 def reading_schema(topic: str) -> pa.Schema:
     """The columns `read_day` and `read_customers` give: those of the topic's record, nulls allowed in each."""
-    return pa.schema([field.with_nullable(True) for field in arrow_schema(RECORD_TYPES[topic])])
+    return pa.schema([field.with_nullable(True) for field in _SCHEMAS[topic]])
 
 
 def days(directory: Path, topic: str) -> list[date]:
@@ -103,9 +104,35 @@ def read_day(directory: Path, topic: str, day: date, columns: Sequence[str] | No
     schema = reading_schema(topic)
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
-    folder = directory / topic / f"date={day.isoformat()}"
-    tables = [_read_file(file, topic, schema) for file in sorted(folder.glob("*.parquet"))]
+    tables = [_read_file(file, topic, schema) for file in _day_files(directory, topic, day)]
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def count_rows(directory: Path, topic: str, day: date) -> int:
+    """Number of rows of one day, from the footers of its files. Raises ShopstreamError for an unreadable file."""
+    return sum(_footer(file).num_rows for file in _day_files(directory, topic, day))
+
+
+def read_day_parts(
+    directory: Path, topic: str, day: date, rows_max: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The rows of `read_day` in tables of at most about `rows_max` rows: as many row groups as fit, at least one."""
+    schema = reading_schema(topic)
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
+    for file in _day_files(directory, topic, day):
+        footer = _footer(file)
+        groups: list[int] = []
+        rows = 0
+        for group in range(footer.num_row_groups):
+            group_rows = footer.row_group(group).num_rows
+            if groups and rows + group_rows > rows_max:
+                yield _read_file(file, topic, schema, groups)
+                groups, rows = [], 0
+            groups.append(group)
+            rows += group_rows
+        if groups:
+            yield _read_file(file, topic, schema, groups)
 
 
 def iter_days(
@@ -154,16 +181,30 @@ def _within(table: pa.Table, topic: str, compare: pc.Function, time_ms: int) -> 
     return table.filter(pc.fill_null(compare(time, border), True))
 
 
-def _read_file(file: Path, topic: str, schema: pa.Schema) -> pa.Table:
-    required = {f.name for f in arrow_schema(RECORD_TYPES[topic]) if not f.nullable}
+def _day_files(directory: Path, topic: str, day: date) -> list[Path]:
+    return sorted((directory / topic / f"date={day.isoformat()}").glob("*.parquet"))
+
+
+def _footer(file: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(file)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> ShopstreamError:
+    return ShopstreamError(f"{file} cannot be read: {error}", "Write the archive anew, or remove the file.")
+
+
+def _read_file(file: Path, topic: str, schema: pa.Schema, groups: Sequence[int] | None = None) -> pa.Table:
+    required = {f.name for f in _SCHEMAS[topic] if not f.nullable}
     try:
         with pq.ParquetFile(file) as source:
             present = set(source.schema_arrow.names)
-            table = source.read(columns=[name for name in schema.names if name in present])
+            names = [name for name in schema.names if name in present]
+            table = source.read(names) if groups is None else source.read_row_groups(groups, names)
     except (pa.ArrowException, OSError) as error:
-        raise ShopstreamError(
-            f"{file} cannot be read: {error}", "Write the archive anew, or remove the file."
-        ) from error
+        raise _unreadable(file, error) from error
     arrays = []
     for field in schema:
         if field.name in present:
@@ -303,7 +344,7 @@ class ArchiveWriter:
 
     def write_customers(self, tables: Iterable[pa.Table]) -> None:
         """Write the profiles, block by block."""
-        schema = arrow_schema(RECORD_TYPES["customers"])
+        schema = _SCHEMAS["customers"]
         with pq.ParquetWriter(self._root / CUSTOMERS_FILE, _loosened(schema), compression="zstd") as sink:
             for table in tables:
                 sink.write_table(table.cast(_loosened(schema)))
@@ -321,7 +362,7 @@ class ArchiveWriter:
         (self._root / name).write_text(text, encoding="utf-8")
 
     def _write_file(self, stem: str, topic: str, table: pa.Table) -> None:
-        schema = arrow_schema(RECORD_TYPES[topic])
+        schema = _SCHEMAS[topic]
         if any(table[field.name].null_count for field in schema if not field.nullable):
             schema = _loosened(schema)
         table = table.select(schema.names).cast(schema)
