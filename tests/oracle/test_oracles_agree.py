@@ -1,0 +1,45 @@
+"""The two oracles were written apart, in SQL and in loops; here they must agree on every trap."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from oracle.adversarial import Records, adversarial
+from oracle.duckdb_oracle import ArchiveOracle
+from oracle.files import write_archive
+from oracle.loops import loop_order_items, loop_orders, loop_rows, loop_sessions
+from oracle.rows import assert_same_rows, feature_frame
+
+SEEDS = range(6)
+
+
+@pytest.fixture(scope="module", params=SEEDS, ids=lambda seed: f"seed{seed}")
+def archive(request, tmp_path_factory) -> tuple[Records, Path]:
+    records = adversarial(request.param)
+    return records, write_archive(tmp_path_factory.mktemp("archive"), records)
+
+
+def test_feature_rows(archive):
+    records, directory = archive
+    with ArchiveOracle(directory) as oracle:
+        for as_of in records.as_ofs:
+            loops = feature_frame(loop_rows(records.events, records.orders, as_of))
+            assert_same_rows(oracle.rows(as_of), loops, note=f"seed {records.seed} as_of {as_of}")
+
+
+def test_documents(archive):
+    records, directory = archive
+    with ArchiveOracle(directory) as oracle:
+        for as_of in records.as_ofs[:3]:
+            for got, expected, key in (
+                (oracle.sessions(as_of), loop_sessions(records.events, as_of), ("customer_id", "session_id")),
+                (oracle.orders(as_of), loop_orders(records.orders, as_of), ("order_id",)),
+                (oracle.order_items(as_of), loop_order_items(records.orders, as_of), ("order_id", "line")),
+            ):
+                assert_same_rows(got, pl.DataFrame(expected, schema=got.schema), key, f"as_of {as_of}")
+
+
+def test_every_broken_row_is_found_and_no_other(archive):
+    records, directory = archive
+    with ArchiveOracle(directory) as oracle:
+        assert oracle.invalid() == {"events": len(records.broken_events), "orders": len(records.broken_orders)}
