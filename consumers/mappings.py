@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,6 @@ from features.schema import (
     Customer,
     Event,
     Field,
-    FieldKind,
     Item,
     index_name,
     record_fields,
@@ -65,15 +64,6 @@ PIPELINE_FIELDS: Final[tuple[Field, ...]] = (
     Field("stream_ts", "time"),
 )
 """A document of `shop-pipeline`: how a worker is doing. `at` is the only wall-clock field of any index."""
-
-
-class FeatureColumn(Protocol):
-    """What a mapping needs to know of a feature; `features.definitions.FEATURES` holds such."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102 - the class says it
-    @property
-    def dtype(self) -> str: ...  # noqa: D102 - one of int, float, string, time
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +117,12 @@ def check_run(run: str) -> str:
 # --- which indices there are ------------------------------------------------------------------------------------------
 
 
-def feature_fields(features: Sequence[FeatureColumn]) -> tuple[Field, ...]:
-    """Fields of feature columns, from their `.name` and `.dtype`."""
-    kinds: dict[str, FieldKind] = {"int": "int", "float": "float", "string": "string", "time": "time", "bool": "bool"}
-    return tuple(Field(f.name, kinds[f.dtype]) for f in features)
-
-
 def index_definitions(customer_columns: Sequence[Field], *, contact: bool = False) -> tuple[IndexDefinition, ...]:
     """Every index of a run.
 
     Args:
-        customer_columns: what a document of `customers` holds beside the profile: features, scores, `as_of`, `version`.
-            A column that the profile has too stands once.
+        customer_columns: what a document of `customers` holds beside the profile (`features.definitions.ROW_FIELDS`,
+            scores, `version`). A column that the profile has too stands once.
         contact: also map name and e-mail; without it a document that holds them is refused.
     """
     profile = tuple(f for f in record_fields(Customer) if contact or f.name not in CONTACT_FIELDS)

@@ -1,0 +1,58 @@
+"""What a role has done so far, as values: for reports, for the pipeline index, for the summary at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts of a role since its start.
+
+    Attributes:
+        consumed: messages read.
+        valid: records that count; consumed = valid + rejected + late.
+        rejected: messages that are not valid records.
+        late: valid but too late.
+        written: documents or rows that were written.
+        duplicates: documents that were there already (a repeated event, or one read again after a restart).
+        refused: documents that Elasticsearch refused for good; each is a dead letter or a line in the log.
+        files: Parquet files written.
+    """
+
+    consumed: int = 0
+    valid: int = 0
+    rejected: int = 0
+    late: int = 0
+    written: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    files: int = 0
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A role at one moment.
+
+    Attributes:
+        role: `index` or `archive`.
+        totals: since the start.
+        lag_records: records of its partitions that are not read yet.
+        waiting_records: read, but not yet acknowledged or written.
+        retries: documents sent again.
+        latency_p50_ms: of a write request.
+        latency_p99_ms: of a write request.
+        trouble: why nothing can be written at the moment, or None.
+    """
+
+    role: str
+    totals: Totals
+    lag_records: int
+    waiting_records: int
+    retries: int = 0
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+    trouble: str | None = None

@@ -1,0 +1,260 @@
+"""Reading a run's topics: batches by partition, assignments with their starting points, ends, commits.
+
+The edge between librdkafka's messages and callbacks and what a role wants to hear: which partitions it owns, from
+where, and what it lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Message, TopicPartition
+
+from consumers.offsets import commit, committed, partitions_of, watermarks
+from features.errors import ShopstreamError
+from features.schema import topic_name
+
+log = structlog.get_logger("source")
+
+_PASSING: Final = frozenset(
+    {
+        KafkaError._TRANSPORT,  # noqa: SLF001 - librdkafka's own codes are spelt with an underscore
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - as above
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - as above
+        KafkaError._MAX_POLL_EXCEEDED,  # noqa: SLF001 - as above
+        KafkaError._RESOLVE,  # noqa: SLF001 - as above
+    }
+)
+
+
+class Partition(NamedTuple):
+    """A partition of a source topic, without the run's name: `("events", 3)`."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where an owner begins: the next offset to read, and what was committed beside it (empty: nothing yet)."""
+
+    offset: int
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages of one partition in the order of their offsets; the lists have the same length, at least 1.
+
+    Attributes:
+        partition: where they stand.
+        offsets: of each message.
+        values: None is a null value.
+        keys: None is no key.
+        append_ms: append times, epoch ms; on a topic with CreateTime the consumer's clock.
+    """
+
+    partition: Partition
+    offsets: list[int]
+    values: list[bytes | None]
+    keys: list[bytes | None]
+    append_ms: list[int]
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last message."""
+        return self.offsets[-1] + 1
+
+
+class Owner(Protocol):
+    """A role, as the source calls it; each from within `read` or `close`."""
+
+    def assigned(self, starts: Mapping[Partition, Start]) -> None:
+        """These partitions are the role's now."""
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """These are about to go to another worker: the last moment to write and commit."""
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """These went to another worker some time ago: nothing of them may be written or committed."""
+
+
+def wall_clock_ms() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Source:
+    """The topics of a run, read by one member of a consumer group.
+
+    Args:
+        consumer: made with `consumer_config`; closed by `close`.
+        run: the run's name.
+        topics: source topics without the run's name.
+        clock_ms: stands in for the append time on a topic with CreateTime.
+    """
+
+    def __init__(
+        self, consumer: Consumer, run: str, topics: Sequence[str], *, clock_ms: Callable[[], int] = wall_clock_ms
+    ) -> None:
+        self._consumer = consumer
+        self._names = {topic_name(run, topic): topic for topic in topics}
+        self._full = {topic: name for name, topic in self._names.items()}
+        self._clock_ms = clock_ms
+        self._positions: dict[Partition, int] = {}
+        self._at_end: set[Partition] = set()
+        self._paused = False
+
+    def open(self, owner: Owner) -> None:
+        """Joins the group; `owner` hears of its partitions from the first `read` on.
+
+        Raises:
+            ShopstreamError: a topic does not exist.
+        """
+        partitions_of(self._consumer, list(self._names))
+
+        def on_assign(_: Consumer, partitions: list[TopicPartition]) -> None:
+            starts = self._starts(partitions)
+            owner.assigned(starts)
+            self._positions |= {p: start.offset for p, start in starts.items()}
+            placed = [self._kafka(p, start.offset) for p, start in starts.items()]
+            self._consumer.assign(placed)
+            if self._paused:
+                self._consumer.pause(placed)
+
+        def on_revoke(_: Consumer, partitions: list[TopicPartition]) -> None:
+            gone = self._ours(partitions)
+            owner.revoked(gone)
+            self._forget(gone)
+
+        def on_lost(_: Consumer, partitions: list[TopicPartition]) -> None:
+            gone = self._ours(partitions)
+            log.warning("partitions lost to another worker", partitions=[f"{t}[{n}]" for t, n in gone])
+            owner.lost(gone)
+            self._forget(gone)
+
+        self._consumer.subscribe(list(self._names), on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+
+    def read(self, records_max: int, timeout_s: float) -> list[Batch]:
+        """Messages that have come, up to `records_max`, waiting up to `timeout_s` for as many; one batch a partition.
+
+        Raises:
+            ShopstreamError: records were deleted before they were read, or the cluster refuses this reader for good.
+        """
+        batches: dict[tuple[str | None, int | None], Batch] = {}
+        now_ms = self._clock_ms()
+        for message in self._consumer.consume(records_max, timeout_s):
+            if (error := message.error()) is not None:
+                self._take_error(message, error)
+                continue
+            place = (message.topic(), message.partition())
+            batch = batches.get(place)
+            if batch is None:
+                batch = batches[place] = Batch(self._partition(*place), [], [], [], [])
+            kind, stamp = message.timestamp()
+            batch.offsets.append(message.offset() or 0)
+            batch.values.append(message.value())
+            batch.keys.append(message.key())
+            batch.append_ms.append(stamp if kind == TIMESTAMP_LOG_APPEND_TIME else now_ms)
+        for batch in batches.values():
+            if batch.partition in self._positions:
+                self._positions[batch.partition] = max(self._positions[batch.partition], batch.next_offset)
+                self._at_end.discard(batch.partition)
+        # a batch of a partition that was taken away within this very call belongs to its new owner
+        return [batch for batch in batches.values() if batch.partition in self._positions]
+
+    def position(self, partition: Partition) -> int:
+        """The next offset to be read; behind holes of compaction once the end was seen."""
+        return self._positions[partition]
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        """Commits (next offset, metadata) of each partition; errors as `consumers.offsets.commit`."""
+        commit(self._consumer, {self._kafka(p): said for p, said in offsets.items()})
+
+    def group_has_reached(self, until: Mapping[tuple[str, int], int]) -> bool:
+        """Whether the whole group has committed up to `until`: (full topic name, partition) -> offset."""
+        wanted = {key: end for key, end in until.items() if key[0] in self._names}
+        done = committed(self._consumer, [TopicPartition(*key) for key in wanted])
+        offsets = {(p.topic, p.partition): offset for p, (offset, _) in done.items()}
+        return all(offsets.get(key, -1) >= end for key, end in wanted.items())
+
+    def lag(self) -> int:
+        """Records of the owned partitions that are not read yet, as far as the client has heard of them."""
+        behind = 0
+        for partition, position in self._positions.items():
+            _, high = self._consumer.get_watermark_offsets(self._kafka(partition), cached=True)
+            behind += max(0, high - position)
+        return behind
+
+    def pause(self) -> None:
+        """Stops the flow but stays in the group: `read` goes on to be called and gives nothing."""
+        if not self._paused:
+            self._paused = True
+            self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        """Lets the flow go on."""
+        if self._paused:
+            self._paused = False
+            self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        """Leaves the group (with a static id: until the session ends); the owner hears `revoked`."""
+        self._consumer.close()
+
+    # --- librdkafka's words into ours ---
+
+    def _starts(self, partitions: Sequence[TopicPartition]) -> dict[Partition, Start]:
+        done = committed(self._consumer, partitions)
+        starts = {}
+        for partition, (low, high) in watermarks(self._consumer, partitions).items():
+            offset, metadata = done.get(partition, (low, ""))
+            if offset < low:
+                raise _gap(partition.topic, partition.partition, offset, f"the first one kept is {low}")
+            if offset > high:
+                raise _gap(partition.topic, partition.partition, offset, f"the topic ends at {high}")
+            starts[self._partition(partition.topic, partition.partition)] = Start(offset, metadata)
+        return starts
+
+    def _take_error(self, message: Message, error: KafkaError) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code
+            partition = self._partition(message.topic(), message.partition())
+            if partition in self._positions:
+                self._positions[partition] = max(self._positions[partition], message.offset() or 0)
+                self._at_end.add(partition)
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001 - as above
+            topic, number = message.topic() or "?", message.partition() or 0
+            raise _gap(topic, number, message.offset() or 0, error.str())
+        elif code in _PASSING and not error.fatal():
+            log.warning("Kafka is not answering; trying again", said=error.str())
+        else:
+            raise ShopstreamError(f"Kafka refuses to be read: {error.name()}: {error.str()}.")
+
+    def _partition(self, topic: str | None, number: int | None) -> Partition:
+        return Partition(self._names[topic or ""], number or 0)
+
+    def _ours(self, partitions: Sequence[TopicPartition]) -> list[Partition]:
+        return [self._partition(p.topic, p.partition) for p in partitions]
+
+    def _kafka(self, partition: Partition, offset: int | None = None) -> TopicPartition:
+        if offset is None:
+            return TopicPartition(self._full[partition.topic], partition.number)
+        return TopicPartition(self._full[partition.topic], partition.number, offset)
+
+    def _forget(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            self._positions.pop(partition, None)
+            self._at_end.discard(partition)
+
+
+def _gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:
+    return ShopstreamError(
+        f"{topic}[{number}] has no record {offset} to go on from ({said}): records were deleted before they were "
+        "read, or the topic was made anew.",
+        "Read what there is into a new run (`--run NAME`), and give the topic a longer retention.",
+    )
