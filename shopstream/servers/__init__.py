@@ -1,1 +1,7 @@
-"""Kafka and Elasticsearch as child processes of this machine."""
+"""The servers: embedded Kafka and Elasticsearch as background processes, or existing ones named by the settings."""
+
+from shopstream.servers.endpoints import ElasticEndpoint, Endpoints, KafkaEndpoint
+from shopstream.servers.lifecycle import down, endpoints, up
+from shopstream.servers.overview import Status, status
+
+__all__ = ["ElasticEndpoint", "Endpoints", "KafkaEndpoint", "Status", "down", "endpoints", "status", "up"]

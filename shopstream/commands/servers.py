@@ -1,0 +1,150 @@
+"""`up`, `down`, `status`, `doctor`: the embedded servers, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from shopstream.servers.overview import ServerStatus, Status
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this group."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+    app.command()(doctor)
+
+
+def up() -> None:
+    """Start Kafka and Elasticsearch in the background, on the loopback interface.
+
+    The first run downloads them (140 MB) into a cache. Servers that run already are left alone; a server that the
+    settings name (kafka.bootstrap_servers, elasticsearch.url) is checked instead of started.
+
+    Example: `shopstream up`
+    """
+    from shopstream import servers  # noqa: PLC0415
+    from shopstream.servers.elastic_admin import quiet_client_logs  # noqa: PLC0415
+    from shopstream.settings import load_settings  # noqa: PLC0415
+
+    quiet_client_logs()
+    console = Console(stderr=True)
+    settings = load_settings()
+    endpoints = servers.up(settings, console)
+    out = Console()
+    out.print(f"Kafka          {endpoints.kafka.bootstrap_servers}", highlight=False)
+    out.print(f"Elasticsearch  {endpoints.elasticsearch.url}", highlight=False)
+    if settings.elasticsearch.url is None:
+        password_file = settings.home / "secrets" / "elastic-password"
+        out.print(f"user {endpoints.elasticsearch.username}, password in {password_file}", highlight=False)
+
+
+def down(
+    data: Annotated[bool, typer.Option("--data", help="Delete the whole data folder too, after asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --data: do not ask.")] = False,
+) -> None:
+    """Stop the embedded Kafka and Elasticsearch; their data stay unless --data is given.
+
+    Example: `shopstream down`
+    """
+    from shopstream import servers  # noqa: PLC0415
+    from shopstream.servers.lifecycle import remove_data  # noqa: PLC0415
+    from shopstream.settings import load_settings  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    settings = load_settings()
+    if data and not yes:
+        typer.confirm(f"Delete everything in {settings.home}?", abort=True)
+    stopped = servers.down(settings, console)
+    for server in stopped:
+        how = "stopped" if server.by_itself else f"did not stop within {settings.stop_timeout_s:.0f} s and was killed"
+        console.print(f"{server.name} {how}", highlight=False)
+    if not stopped:
+        console.print("nothing was running")
+    if data:
+        remove_data(settings)
+        console.print(f"deleted {settings.home}", highlight=False)
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Show what runs: addresses, versions, topics with message counts, consumer lag, measurements.
+
+    Exit code 1 when a server is not healthy.
+
+    Example: `shopstream status --json`
+    """
+    from shopstream.servers.elastic_admin import quiet_client_logs  # noqa: PLC0415
+    from shopstream.servers.overview import status as read_status  # noqa: PLC0415
+    from shopstream.settings import load_settings  # noqa: PLC0415
+
+    quiet_client_logs()
+    found = read_status(load_settings())
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        _print_status(found, Console())
+    if not found.healthy():
+        raise typer.Exit(1)
+
+
+def _print_status(found: Status, console: Console) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    console.print(f"data folder {found.home}, run {found.run}", highlight=False)
+    table = Table("server", "state", "address", "version", "pid", "")
+    for name, server in (("Kafka", found.kafka), ("Elasticsearch", found.elasticsearch)):
+        table.add_row(name, *_server_cells(server))
+    console.print(table)
+    if found.password_file:
+        console.print(f"Elasticsearch user {found.username or 'elastic'}, password in {found.password_file}")
+    if found.topics:
+        table = Table("topic", "partitions", "messages")
+        for topic in found.topics:
+            table.add_row(topic.topic, str(topic.partitions), f"{topic.messages:,}")
+        console.print(table)
+    if found.groups:
+        table = Table("consumer group", "state", "members", "lag (messages)")
+        for group in found.groups:
+            table.add_row(group.group, group.state, str(group.members), f"{group.lag:,}")
+        console.print(table)
+    for name, values in found.metrics.items():
+        table = Table(name, "value")
+        for key, value in values.items() if isinstance(values, dict) else [("", values)]:
+            table.add_row(str(key), value if isinstance(value, str) else json.dumps(value))
+        console.print(table)
+
+
+def _server_cells(server: ServerStatus) -> tuple[str, ...]:
+    state = "[green]healthy[/]" if server.healthy else "[red]not healthy[/]"
+    pid = "" if server.pid is None else str(server.pid)
+    return state, server.address or "-", server.version or "-", pid or server.mode, server.problem or ""
+
+
+def doctor() -> None:
+    """Check what Shopstream needs: Python, Java, disk, memory, ports, cache, permissions, servers.
+
+    Exit code 1 when something is broken; each finding comes with what to do.
+
+    Example: `shopstream doctor`
+    """
+    from shopstream.servers.doctor import examine  # noqa: PLC0415
+    from shopstream.servers.elastic_admin import quiet_client_logs  # noqa: PLC0415
+    from shopstream.settings import load_settings  # noqa: PLC0415
+
+    quiet_client_logs()
+    console = Console()
+    findings = examine(load_settings())
+    marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "broken": "[red]broken[/] "}
+    for finding in findings:
+        console.print(f"{marks[finding.level]} {finding.what}", highlight=False)
+        if finding.remedy:
+            console.print(f"        [bold]do[/] {finding.remedy}", highlight=False)
+    if any(finding.level == "broken" for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,129 @@
+"""The unprivileged account a server runs as when root starts it, and what that account can reach."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from features.errors import ShopstreamError
+
+UNPRIVILEGED: Final = "nobody"
+SHARED_STATE: Final = Path("/var/lib/shopstream")
+"""Where a server's tree goes when its account cannot reach the data folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A system account."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+def server_account(run_as: str | None, *, root: bool) -> Account | None:
+    """The account for a server that refuses to run as root.
+
+    Args:
+        run_as: name or numeric uid from the settings; None takes `nobody`.
+        root: whether we are root; nobody else can change accounts, and nobody else has to.
+
+    Returns:
+        None where the server runs as ourselves.
+
+    Raises:
+        ShopstreamError: there is no such account, or it is root.
+    """
+    if not root:
+        return None
+    name = run_as or UNPRIVILEGED
+    remedy = "Name an existing unprivileged user by SHOPSTREAM_ELASTICSEARCH__RUN_AS."
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+        account = Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
+    except KeyError:
+        if not name.isdecimal():
+            raise ShopstreamError(f"There is no user {name} to run Elasticsearch as.", remedy) from None
+        account = Account(int(name), int(name), name)
+    if account.uid == 0:
+        raise ShopstreamError("Elasticsearch refuses to run as root.", remedy)
+    return account
+
+
+def obstacle(path: Path, account: Account) -> Path | None:
+    """The first folder on the way to `path` that the account cannot enter; None if it can reach it."""
+    for folder in (*reversed(path.absolute().parents), path.absolute()):
+        try:
+            status = folder.stat()
+        except FileNotFoundError:
+            return None  # to be made by us, readable
+        if stat.S_ISDIR(status.st_mode) and not _may_enter(status, account):
+            return folder
+    return None
+
+
+def _may_enter(status: os.stat_result, account: Account) -> bool:
+    if status.st_uid == account.uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    if status.st_gid == account.gid:
+        return bool(status.st_mode & stat.S_IXGRP)
+    return bool(status.st_mode & stat.S_IXOTH)
+
+
+def reachable_folder(path: Path, account: Account | None, shared: Path = SHARED_STATE) -> Path:
+    """A folder for a server's own files: `path`, or a stand-in its account can reach, linked from `path`.
+
+    Args:
+        path: where the folder should be, inside the data folder.
+        account: the server's account; None is our own, which reaches everything.
+        shared: the parent of stand-ins.
+
+    Returns:
+        The folder, existing and owned by the account, readable by it alone.
+
+    Raises:
+        ShopstreamError: neither place can be used.
+    """
+    if account is None:
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+    blocked = obstacle(path.parent, account)
+    folder = path
+    try:
+        if blocked is not None and not (path.is_dir() and not path.is_symlink()):
+            digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+            folder = shared / f"{path.parent.parent.name or 'root'}-{path.name}-{digest}"
+            shared.mkdir(parents=True, exist_ok=True)
+            shared.chmod(0o755)
+            if not path.is_symlink():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.symlink_to(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chown(folder, account.uid, account.gid)
+        folder.chmod(0o750)
+    except OSError as error:
+        raise ShopstreamError(f"{folder} cannot be made for {account.name}: {error}.", _remedy(blocked)) from error
+    if (still := obstacle(folder, account)) is not None:
+        raise ShopstreamError(
+            f"Elasticsearch runs as {account.name}, not as root, and {account.name} cannot enter {still}.",
+            _remedy(still),
+        )
+    return folder
+
+
+def _remedy(blocked: Path | None) -> str:
+    where = "Set SHOPSTREAM_HOME to a folder every user can reach, such as /var/lib/shopstream/home"
+    return f"{where}." if blocked is None else f"Run `chmod o+x {blocked}`, or s{where[1:]}."
+
+
+def give(path: Path, account: Account | None) -> None:
+    """Make a folder and all in it the account's own."""
+    if account is None:
+        return
+    for place in (path, *path.rglob("*")):
+        os.chown(place, account.uid, account.gid, follow_symlinks=False)

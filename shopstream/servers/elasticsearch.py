@@ -1,0 +1,199 @@
+"""The embedded Elasticsearch: one node on the loopback interface, with password security."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from rich.console import Console
+
+from features.errors import ShopstreamError
+from shopstream.servers import artifacts, ports
+from shopstream.servers.account import Account, give, reachable_folder
+from shopstream.servers.endpoints import ElasticEndpoint
+from shopstream.servers.java import java_home, readable
+from shopstream.servers.process import Launch, run
+from shopstream.settings import Settings
+
+USERNAME: Final = "elastic"
+UNWANTED_JVM_OPTIONS: Final = (
+    "jdk.incubator.vector",  # a module the wheel's Java runtime does not have
+    "-Xlog:gc",  # would write 2 GB of logs in time
+    "HeapDump",
+    "ErrorFile",
+)
+
+LOG4J: Final = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %-5p %m (%c{1})%n%consoleException
+rootLogger.level = info
+rootLogger.appenderRef.out.ref = out
+"""
+
+
+def configuration(folder: Path, port: int, transport_port: int) -> dict[str, str]:
+    """The content of `elasticsearch.yml`, as flat settings.
+
+    Args:
+        folder: the server's own folder, with its data.
+        port: HTTP, on the loopback interface.
+        transport_port: the node's port for other nodes, of which there are none.
+    """
+    return {
+        "cluster.name": "shopstream",
+        "node.name": "shopstream",
+        "path.data": str(folder / "data"),
+        "path.logs": str(folder / "logs"),
+        "network.host": ports.LOOPBACK,
+        "http.port": str(port),
+        "transport.port": str(transport_port),
+        "discovery.type": "single-node",
+        "xpack.security.enabled": "true",
+        "xpack.security.autoconfiguration.enabled": "false",
+        "xpack.security.http.ssl.enabled": "false",
+        "xpack.security.transport.ssl.enabled": "false",
+        # The default watermarks are shares of the disk: a laptop's that is 90 % full would take no shard although
+        # 100 GB are free. In bytes they still protect against a disk that is really full.
+        "cluster.routing.allocation.disk.watermark.low": "2gb",
+        "cluster.routing.allocation.disk.watermark.high": "1gb",
+        "cluster.routing.allocation.disk.watermark.flood_stage": "500mb",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticsearchServer:
+    """How the embedded Elasticsearch of a data folder is prepared and asked for its health."""
+
+    settings: Settings
+    artifact: artifacts.Artifact
+    account: Account | None
+    """The account it runs as; None is our own."""
+    name: ClassVar[str] = "elasticsearch"
+    title: ClassVar[str] = "Elasticsearch"
+    inner_port: ClassVar[int] = 9300
+    """Preferred port of the transport."""
+
+    @property
+    def version(self) -> str:
+        """The server's version."""
+        return self.artifact.version
+
+    @property
+    def folder(self) -> Path:
+        """All of its files but log and password; a link where the account cannot reach the data folder."""
+        return self.settings.home / "elasticsearch"
+
+    @property
+    def password_file(self) -> Path:
+        """Holds the password of the user `elastic`, readable by us alone."""
+        return self.settings.home / "secrets" / "elastic-password"
+
+    @property
+    def preferred_port(self) -> int:
+        """The port asked for first."""
+        return self.settings.elasticsearch.port
+
+    def needed(self) -> tuple[artifacts.Artifact, ...]:
+        """The files that must be in the cache: nothing once the archive is unpacked."""
+        return () if artifacts.tree_path(self.artifact, self.settings.cache).is_dir() else (self.artifact,)
+
+    def prepare(self, port: int, inner_port: int, console: Console) -> Launch:
+        """Write the configuration, put the password into the keystore once, and say how to start."""
+        folder = reachable_folder(self.folder, self.account)
+        if self.folder.is_symlink():
+            console.print(
+                f"[yellow]note[/] {self.account and self.account.name} cannot enter {self.settings.home}; "
+                f"Elasticsearch's files are in {folder}",
+                highlight=False,
+            )
+        download = artifacts.central_repository(self.settings.maven_url)
+        tree = artifacts.unpack(self.artifact, self.settings.cache, console, download)
+        tree = readable(tree, self.account, folder)
+        config, temporary = folder / "config", folder / "tmp"
+        for made in (config, temporary, folder / "data", folder / "logs"):
+            made.mkdir(exist_ok=True)
+        self._write_config(tree, config, configuration(folder, port, inner_port))
+        for given in (config, temporary):
+            give(given, self.account)
+        for given in (folder / "data", folder / "logs"):
+            if self.account:  # what is inside is the server's own already
+                os.chown(given, self.account.uid, self.account.gid)
+
+        heap = self.settings.elasticsearch.heap
+        launch = Launch(
+            command=[str(tree / "bin" / "elasticsearch")],
+            environment={
+                "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+                "LANG": "C.UTF-8",
+                "HOME": str(temporary),
+                "ES_JAVA_HOME": str(readable(java_home(), self.account, folder)),
+                "ES_PATH_CONF": str(config),
+                "ES_TMPDIR": str(temporary),
+                "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
+            },
+            folder=folder,
+            log=self.settings.home / "logs" / "elasticsearch.log",
+            account=self.account,
+        )
+        self._put_password(tree, config, launch)
+        return launch
+
+    def _write_config(self, tree: Path, config: Path, values: dict[str, str]) -> None:
+        for shipped in (tree / "config").iterdir():
+            if shipped.is_file() and not (config / shipped.name).exists():
+                shutil.copyfile(shipped, config / shipped.name)
+        options = (tree / "config" / "jvm.options").read_text("utf-8").splitlines()
+        kept = [line for line in options if not any(word in line for word in UNWANTED_JVM_OPTIONS)]
+        (config / "jvm.options").write_text("\n".join(kept) + "\n", "utf-8")
+        (config / "log4j2.properties").write_text(LOG4J, "utf-8")
+        lines = (f'{name}: "{value}"' for name, value in values.items())
+        (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n", "utf-8")
+
+    def _put_password(self, tree: Path, config: Path, launch: Launch) -> None:
+        """The keystore is the only way in that shows the password to no other process."""
+        if (config / "elasticsearch.keystore").is_file() and self.password_file.is_file():
+            return
+        password = self._password()
+        tool = str(tree / "bin" / "elasticsearch-keystore")
+        run([tool, "add", "--stdin", "--force", "bootstrap.password"], launch, stdin=password + "\n")
+
+    def _password(self) -> str:
+        """The password of the file, made where missing."""
+        path = self.password_file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o700)
+        if not path.is_file():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(secrets.token_urlsafe(24) + "\n")
+        return path.read_text("utf-8").strip()
+
+    def endpoint(self, port: int) -> ElasticEndpoint:
+        """Where clients connect.
+
+        Raises:
+            ShopstreamError: the password file is gone or not ours to read.
+        """
+        try:
+            password = self.password_file.read_text("utf-8").strip()
+        except OSError as error:
+            raise ShopstreamError(
+                f"The password file {self.password_file} cannot be read: {error.strerror}.",
+                "Run as the user who ran `shopstream up`; if the file is lost, run `shopstream down` and "
+                "`shopstream up`: a new password is made and the data stays.",
+            ) from error
+        options = dict(self.settings.elasticsearch.options)
+        return ElasticEndpoint(f"http://{ports.LOOPBACK}:{port}", USERNAME, password, options)
+
+    def is_healthy(self, port: int) -> bool:
+        """Whether the node takes the password and has all of its shards."""
+        from shopstream.servers.elastic_admin import is_ready  # noqa: PLC0415 - loads the client
+
+        return ports.accepts(port) and is_ready(self.endpoint(port))

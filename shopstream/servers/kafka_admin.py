@@ -1,0 +1,126 @@
+"""The edge to Kafka's administration: is it there, what stands in it, how far the groups are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_INVALID,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, not declared
+
+from features.errors import ShopstreamError
+from shopstream.servers.endpoints import KafkaEndpoint
+
+_SPEC: Any = OffsetSpec  # its methods have no types
+Offsets = dict[tuple[str, int], int]
+"""(topic, partition) -> offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicCount:
+    """What stands in a topic. For a compacted topic `messages` counts offsets, so it is an upper bound."""
+
+    topic: str
+    partitions: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLag:
+    """How far a consumer group is behind, in messages."""
+
+    group: str
+    state: str
+    members: int
+    lag: int
+    lag_by_topic: dict[str, int]
+
+
+def _client(endpoint: KafkaEndpoint) -> AdminClient:
+    # log_level 0: a server that is not up is an answer here, not something to print
+    return AdminClient({**endpoint.client_properties(), "log_level": 0, "socket.timeout.ms": 10_000})
+
+
+def answers(endpoint: KafkaEndpoint, timeout_s: float) -> bool:
+    """Whether a broker gives its metadata within the time."""
+    try:
+        return bool(_client(endpoint).list_topics(timeout=timeout_s).brokers)
+    except KafkaException:
+        return False
+
+
+def check(endpoint: KafkaEndpoint, timeout_s: float = 10) -> None:
+    """Raise unless a broker answers.
+
+    Raises:
+        ShopstreamError: with the client's reason.
+    """
+    try:
+        _client(endpoint).list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        raise ShopstreamError(
+            f"Kafka at {endpoint.bootstrap_servers} does not answer: {error.args[0].str()}.",
+            "Check kafka.bootstrap_servers and kafka.properties (security.protocol, sasl...).",
+        ) from error
+
+
+def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 10) -> list[TopicCount]:
+    """Topics whose name begins with `prefix`, internal ones left out, sorted by name."""
+    client = _client(endpoint)
+    topics = client.list_topics(timeout=timeout_s).topics
+    names = sorted(name for name in topics if name.startswith(prefix) and not name.startswith("__"))
+    partitions = [(name, number) for name in names for number in topics[name].partitions]
+    first = _offsets(client, partitions, _SPEC.earliest(), timeout_s)
+    last = _offsets(client, partitions, _SPEC.latest(), timeout_s)
+    return [
+        TopicCount(
+            name,
+            len(topics[name].partitions),
+            sum(last[key] - first[key] for key in partitions if key[0] == name),
+        )
+        for name in names
+    ]
+
+
+def group_lags(endpoint: KafkaEndpoint, prefix: str, timeout_s: float = 10) -> list[GroupLag]:
+    """Consumer groups whose name begins with `prefix`, sorted by name.
+
+    A partition without a committed offset counts from its first message.
+    """
+    client = _client(endpoint)
+    listed = client.list_consumer_groups(request_timeout=timeout_s).result()
+    names = sorted(group.group_id for group in listed.valid if group.group_id.startswith(prefix))
+    if not names:
+        return []
+    described = client.describe_consumer_groups(names, request_timeout=timeout_s)
+    return [_lag(client, name, described[name].result(), timeout_s) for name in names]
+
+
+def _lag(client: AdminClient, name: str, description: Any, timeout_s: float) -> GroupLag:
+    request = [ConsumerGroupTopicPartitions(name)]
+    answer = client.list_consumer_group_offsets(request, request_timeout=timeout_s)[name].result()
+    committed = {(part.topic, part.partition): part.offset for part in answer.topic_partitions}
+    known = client.list_topics(timeout=timeout_s).topics
+    partitions = [key for key in committed if key[0] in known]
+    first = _offsets(client, partitions, _SPEC.earliest(), timeout_s)
+    last = _offsets(client, partitions, _SPEC.latest(), timeout_s)
+    by_topic: dict[str, int] = {}
+    for key in partitions:
+        at = first[key] if committed[key] == OFFSET_INVALID else committed[key]
+        by_topic[key[0]] = by_topic.get(key[0], 0) + max(0, last[key] - max(at, first[key]))
+    return GroupLag(name, description.state.name.lower(), len(description.members), sum(by_topic.values()), by_topic)
+
+
+def _offsets(client: AdminClient, keys: Iterable[tuple[str, int]], spec: Any, timeout_s: float) -> Offsets:
+    wanted = {TopicPartition(topic, partition): spec for topic, partition in keys}
+    if not wanted:
+        return {}
+    futures: dict[TopicPartition, Future[Any]] = client.list_offsets(wanted, request_timeout=timeout_s)
+    return {(part.topic, part.partition): future.result().offset for part, future in futures.items()}

@@ -1,0 +1,337 @@
+"""Bringing the embedded servers up and down: choose ports, start, wait for health, remember, stop."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+import filelock
+import msgspec
+from rich.console import Console
+
+from features.errors import ShopstreamError
+from shopstream.servers import artifacts, ports, process, record
+from shopstream.servers.account import server_account
+from shopstream.servers.elasticsearch import ElasticsearchServer
+from shopstream.servers.endpoints import (
+    ElasticEndpoint,
+    Endpoints,
+    KafkaEndpoint,
+    external_elasticsearch,
+    external_kafka,
+)
+from shopstream.servers.kafka import KafkaServer
+from shopstream.servers.record import Record, ServerRecord
+from shopstream.settings import Settings
+
+PORT_ATTEMPTS: Final = 4
+"""Starts of one server, each with other ports, when somebody takes a port between choice and start."""
+POLL_S: Final = 0.2
+_PORT_TAKEN: Final = re.compile(r"Address already in use|BindException|BindHttpException|Failed to bind")
+
+
+class EmbeddedServer(Protocol):
+    """What the life cycle needs to know of a server."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - `kafka` or `elasticsearch`
+    @property
+    def title(self) -> str: ...  # noqa: D102 - the same, for people
+    @property
+    def inner_port(self) -> int: ...  # noqa: D102
+    @property
+    def version(self) -> str: ...  # noqa: D102
+    @property
+    def preferred_port(self) -> int: ...  # noqa: D102
+    def needed(self) -> tuple[artifacts.Artifact, ...]: ...  # noqa: D102
+    def prepare(self, port: int, inner_port: int, console: Console) -> process.Launch: ...  # noqa: D102
+    def is_healthy(self, port: int) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The servers of a data folder: embedded, or external where the settings name one."""
+
+    settings: Settings
+    kafka: KafkaServer | None
+    elasticsearch: ElasticsearchServer | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Servers:
+        """Which servers these settings embed."""
+        lock = artifacts.read_lock()
+        kafka = elastic = None
+        if settings.kafka.bootstrap_servers is None:
+            kafka = KafkaServer(settings, lock.kafka, lock.version("kafka"))
+        if settings.elasticsearch.url is None:
+            account = server_account(settings.elasticsearch.run_as, root=os.geteuid() == 0)
+            elastic = ElasticsearchServer(settings, lock.elasticsearch[0], account)
+        return cls(settings, kafka, elastic)
+
+    def embedded(self) -> list[EmbeddedServer]:
+        """Those we run ourselves."""
+        return [server for server in (self.kafka, self.elasticsearch) if server is not None]
+
+    def kafka_endpoint(self, known: Record) -> KafkaEndpoint | None:
+        """Where Kafka is; None when the embedded one was never started."""
+        if self.kafka is None:
+            return external_kafka(self.settings.kafka)
+        return self.kafka.endpoint(known.kafka.port) if known.kafka else None
+
+    def elastic_endpoint(self, known: Record) -> ElasticEndpoint | None:
+        """Where Elasticsearch is; None when the embedded one was never started."""
+        if self.elasticsearch is None:
+            return external_elasticsearch(self.settings.elasticsearch)
+        return self.elasticsearch.endpoint(known.elasticsearch.port) if known.elasticsearch else None
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """The record while both servers start at once: each change is written before anything else happens."""
+
+    home: Path
+    known: Record
+    mutex: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, name: str) -> ServerRecord | None:
+        found: ServerRecord | None = getattr(self.known, name)
+        return found
+
+    def note(self, name: str, entry: ServerRecord) -> None:
+        with self.mutex:
+            self.known = msgspec.structs.replace(self.known, **{name: entry})
+            record.write(self.home, self.known)
+
+    def ports_of_others(self, name: str) -> set[int]:
+        with self.mutex:
+            other = self.known.elasticsearch if name == "kafka" else self.known.kafka
+        return {other.port, other.inner_port} if other else set()
+
+
+def up(settings: Settings, console: Console) -> Endpoints:
+    """Start the embedded servers that do not run, wait until they are healthy, check external ones.
+
+    Args:
+        settings: data folder, cache, ports, memory, external servers.
+        console: for progress.
+
+    Returns:
+        Where both servers are.
+
+    Raises:
+        ShopstreamError: a download, a start or an external server failed. A server that did start stays up.
+    """
+    servers = Servers.of(settings)
+    _make_home(settings.home)
+    with _exclusive(settings.home, console):
+        ledger = _Ledger(settings.home, record.read(settings.home))
+        stopped = [server for server in servers.embedded() if not _runs(server, ledger, console)]
+        if stopped:
+            files = [artifact for server in stopped for artifact in server.needed()]
+            artifacts.fetch(files, settings.cache, console, artifacts.central_repository(settings.maven_url))
+            _start_all(stopped, ledger, settings, console)
+    return _checked_endpoints(servers, ledger.known)
+
+
+def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
+    entry = ledger.of(server.name)
+    if entry is None or entry.identity is None:
+        return False
+    if entry.is_running():
+        console.print(f"{server.title} is running (pid {entry.identity.pid}, port {entry.port})", highlight=False)
+        return True
+    console.print(f"{server.title} was not stopped properly (pid {entry.identity.pid} is gone)", highlight=False)
+    ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
+    return False
+
+
+def _start_all(stopped: list[EmbeddedServer], ledger: _Ledger, settings: Settings, console: Console) -> None:
+    # Ports are chosen here, one server after the other, so that two threads cannot choose the same one.
+    for server in stopped:
+        _choose_ports(server, ledger)
+    titles = " and ".join(server.title for server in stopped)
+    failures: list[ShopstreamError] = []
+    with console.status(f"Starting {titles} ..."), ThreadPoolExecutor(len(stopped)) as pool:
+        jobs: list[Future[None]] = [pool.submit(_start, server, ledger, settings, console) for server in stopped]
+        for job in jobs:
+            try:
+                job.result()
+            except ShopstreamError as error:
+                failures.append(error)
+    if failures:
+        remedy = " ".join(dict.fromkeys(error.remedy for error in failures if error.remedy))
+        raise ShopstreamError("\n".join(error.message for error in failures), remedy)
+
+
+def _choose_ports(server: EmbeddedServer, ledger: _Ledger, avoid: frozenset[int] = frozenset()) -> ServerRecord:
+    before = ledger.of(server.name)
+    taken = ledger.ports_of_others(server.name) | avoid
+    port = ports.choose(before.port if before and before.port not in avoid else server.preferred_port, taken)
+    inner = before.inner_port if before and before.inner_port not in avoid else server.inner_port
+    entry = ServerRecord(server.version, port, ports.choose(inner, taken | {port}))
+    ledger.note(server.name, entry)
+    return entry
+
+
+def _start(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console) -> None:
+    began = time.monotonic()
+    entry = ledger.of(server.name)
+    assert entry is not None
+    for attempt in range(1, PORT_ATTEMPTS + 1):
+        launch = server.prepare(entry.port, entry.inner_port, console)
+        log_start = launch.log.stat().st_size if launch.log.exists() else 0
+        identity = process.start(launch)
+        ledger.note(server.name, msgspec.structs.replace(entry, identity=identity))
+        problem = _await_health(server, entry.port, identity, settings.start_timeout_s)
+        if problem is None:
+            took = time.monotonic() - began
+            console.print(f"{server.title} {server.version} is up on port {entry.port} ({took:.0f} s)", highlight=False)
+            return
+        process.stop(identity, settings.stop_timeout_s)
+        ledger.note(server.name, entry)
+        if attempt == PORT_ATTEMPTS or not _PORT_TAKEN.search(_since(launch.log, log_start)):
+            said = process.tail(launch.log)
+            raise ShopstreamError(
+                f"{server.title} {problem}. The end of {launch.log}:\n{said}",
+                "Run `shopstream doctor`; more time is given by SHOPSTREAM_START_TIMEOUT_S.",
+            )
+        entry = _choose_ports(server, ledger, frozenset({entry.port, entry.inner_port}))
+
+
+def _since(log: Path, start: int) -> str:
+    with log.open("rb") as file:
+        file.seek(start)
+        return file.read(1_000_000).decode("utf-8", "replace")
+
+
+def _await_health(server: EmbeddedServer, port: int, identity: process.Identity, timeout_s: float) -> str | None:
+    """None when healthy, else what went wrong."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if identity.process() is None:
+            return "ended while starting"
+        if server.is_healthy(port):
+            return None
+        time.sleep(POLL_S)
+    return f"was not healthy within {timeout_s:.0f} s"
+
+
+def _checked_endpoints(servers: Servers, known: Record) -> Endpoints:
+    kafka, elastic = servers.kafka_endpoint(known), servers.elastic_endpoint(known)
+    assert kafka is not None
+    assert elastic is not None
+    if servers.kafka is None:
+        from shopstream.servers import kafka_admin  # noqa: PLC0415 - loads the client
+
+        kafka_admin.check(kafka)
+    if servers.elasticsearch is None:
+        from shopstream.servers import elastic_admin  # noqa: PLC0415 - loads the client
+
+        elastic_admin.check(elastic)
+    return Endpoints(kafka, elastic)
+
+
+def endpoints(settings: Settings) -> Endpoints:
+    """Where the servers are, without asking them anything.
+
+    Raises:
+        ShopstreamError: an embedded server does not run.
+    """
+    servers = Servers.of(settings)
+    known = record.read(settings.home)
+    for server in servers.embedded():
+        entry: ServerRecord | None = getattr(known, server.name)
+        if entry is None or not entry.is_running():
+            raise ShopstreamError(
+                f"{server.title} is not running (data folder {settings.home}).",
+                "Run `shopstream up`, or name an existing server in the settings.",
+            )
+    kafka, elastic = servers.kafka_endpoint(known), servers.elastic_endpoint(known)
+    assert kafka is not None
+    assert elastic is not None
+    return Endpoints(kafka, elastic)
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A server that `down` ended."""
+
+    name: str
+    by_itself: bool
+    """False when it had to be killed; its data survive that, the next start takes longer."""
+
+
+def down(settings: Settings, console: Console | None = None) -> list[Stopped]:
+    """Stop the embedded servers of the data folder, both at once; those that do not run are left alone."""
+    if not settings.home.is_dir():
+        return []
+    with _exclusive(settings.home, console or Console(quiet=True)):
+        known = record.read(settings.home)
+        running = {
+            name: entry
+            for name, entry in (("kafka", known.kafka), ("elasticsearch", known.elasticsearch))
+            if entry is not None and entry.identity is not None  # a stale one is cleared too
+        }
+        if not running:
+            return []
+        with ThreadPoolExecutor(len(running)) as pool:
+            jobs = {name: pool.submit(_stop, entry, settings.stop_timeout_s) for name, entry in running.items()}
+            stopped = [Stopped(name, job.result()) for name, job in jobs.items()]
+        idle = {name: msgspec.structs.replace(entry, identity=None) for name, entry in running.items()}
+        record.write(settings.home, msgspec.structs.replace(known, **idle))
+        return stopped
+
+
+def _stop(entry: ServerRecord, timeout_s: float) -> bool:
+    assert entry.identity is not None
+    return process.stop(entry.identity, timeout_s)
+
+
+def remove_data(settings: Settings) -> None:
+    """Delete the whole data folder, with what stands elsewhere for it. The servers must be down.
+
+    Raises:
+        ShopstreamError: the folder is not a data folder, or a server still runs.
+    """
+    home = settings.home
+    if not (home / record.RECORD_FILE).is_file():
+        raise ShopstreamError(f"{home} is not a data folder: it has no {record.RECORD_FILE}.", "Delete it by hand.")
+    known = record.read(home)
+    if any(entry is not None and entry.is_running() for entry in (known.kafka, known.elasticsearch)):
+        raise ShopstreamError(f"A server of {home} still runs.", "Run `shopstream down` first.")
+    elastic = home / "elasticsearch"
+    if elastic.is_symlink():
+        shutil.rmtree(elastic.resolve(), ignore_errors=True)
+    shutil.rmtree(home)
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ShopstreamError(
+            f"The data folder {home} cannot be made: {error.strerror}.", "Set SHOPSTREAM_HOME to a folder of yours."
+        ) from error
+
+
+@contextmanager
+def _exclusive(home: Path, console: Console) -> Iterator[None]:
+    lock = filelock.FileLock(home / ".servers.lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        console.print("another `up` or `down` is at work here; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,64 @@
+"""What is remembered of the embedded servers between commands: `servers.json` in the data folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from features.errors import ShopstreamError
+from shopstream.servers.process import Identity
+
+RECORD_FILE: Final = "servers.json"
+
+
+class ServerRecord(msgspec.Struct, frozen=True):
+    """One embedded server; the ports stay when it is stopped, so that a restart has the same address."""
+
+    version: str
+    port: int
+    inner_port: int
+    """Kafka's controller, Elasticsearch's transport: loopback, used by the server itself only."""
+    identity: Identity | None = None
+    """The process; None when stopped."""
+
+    def is_running(self) -> bool:
+        """Whether the recorded process, and not another with its pid, is alive."""
+        return self.identity is not None and self.identity.process() is not None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Both servers; None for one that was never started here."""
+
+    kafka: ServerRecord | None = None
+    elasticsearch: ServerRecord | None = None
+
+
+def read(home: Path) -> Record:
+    """The record of a data folder; empty where there is none.
+
+    Raises:
+        ShopstreamError: the file is damaged.
+    """
+    path = home / RECORD_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Record)
+    except FileNotFoundError:
+        return Record()
+    except msgspec.DecodeError as error:
+        raise ShopstreamError(
+            f"{path} is damaged: {error}.", "Delete it; if servers of this folder still run, end them by hand first."
+        ) from error
+
+
+def write(home: Path, record: Record) -> None:
+    """Replace the record of a data folder, in one step."""
+    path = home / RECORD_FILE
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

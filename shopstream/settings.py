@@ -1,0 +1,212 @@
+"""Settings: `SHOPSTREAM_...` variables, then a TOML file, then defaults; a command's flags override all of them.
+
+The rule of this file: every setting stands here once, with its type, default and meaning. A section is a `Section`
+subclass and one field of `Settings`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import platformdirs
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from features.errors import UsageError
+from features.schema import DEFAULT_RUN
+
+ENV_PREFIX: Final = "SHOPSTREAM_"
+CONFIG_VARIABLE: Final = "SHOPSTREAM_CONFIG"
+CONFIG_FILE: Final = "shopstream.toml"
+_NOT_SHOWN: Final = frozenset({"password", "api_key", "properties", "options"})
+"""Settings whose value may hold a secret, so that it never stands in a message."""
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _property_value(value: object) -> object:
+    """TOML has numbers and booleans; librdkafka takes strings."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+Location = Annotated[Path, AfterValidator(_absolute)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Heap = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[kmgKMG]$")]
+Property = Annotated[str, BeforeValidator(_property_value)]
+RunName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
+"""A run is a part of index names, so it keeps to what Elasticsearch and Kafka both take."""
+
+
+class Section(BaseModel):
+    """A part of the settings: immutable, and a name it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Section):
+    """Where Kafka is, or how the embedded one is run."""
+
+    bootstrap_servers: str | None = None
+    """`host:port,...` of an existing Kafka; None runs the embedded one."""
+    properties: dict[str, Property] = Field(default_factory=dict, repr=False)
+    """Any librdkafka property, given to every client (security.protocol, sasl.username ...)."""
+    partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Partitions of the source topics of a new run."""
+    port: Port = 9092
+    """Port the embedded Kafka asks for; another one is taken when it is in use."""
+    heap: Heap = "512m"
+
+
+class ElasticsearchSettings(Section):
+    """Where Elasticsearch is, or how the embedded one is run."""
+
+    url: str | None = None
+    """`http(s)://host:port` of an existing Elasticsearch; None runs the embedded one."""
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: Location | None = None
+    api_key: SecretStr | None = None
+    ca_certs: Location | None = None
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """Any keyword of the Elasticsearch client (request_timeout, verify_certs ...)."""
+    port: Port = 9200
+    """Port the embedded Elasticsearch asks for; another one is taken when it is in use."""
+    heap: Heap = "1g"
+    run_as: str | None = None
+    """User name or numeric uid for the embedded server when started by root; None: `nobody`."""
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> ElasticsearchSettings:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give either password or password_file, not both")
+        if self.api_key is not None and (self.username or self.password or self.password_file):
+            raise ValueError("give either api_key or username with a password, not both")
+        if self.url is None and (self.password is not None or self.password_file or self.api_key):
+            raise ValueError("credentials belong to an existing server: give url too (the embedded one makes its own)")
+        return self
+
+
+class Settings(BaseSettings):
+    """Every setting of Shopstream. Built by `load_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    home: Location = Path(".shopstream")
+    """The data folder: state, logs, secrets, data of the embedded servers."""
+    cache: Location = Path(platformdirs.user_cache_dir("shopstream"))
+    """Downloads of the embedded servers, shared by all data folders."""
+    run: RunName = DEFAULT_RUN
+    """Prefix of topics, groups and indices."""
+    maven_url: str | None = None
+    """A mirror to download the embedded servers from; None: the central repository."""
+    start_timeout_s: Annotated[float, Field(gt=0)] = 180
+    """Longest wait for a server to become healthy."""
+    stop_timeout_s: Annotated[float, Field(gt=0)] = 30
+    """Longest wait for a server to stop by itself."""
+    kafka: KafkaSettings = KafkaSettings()
+    elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the TOML file."""
+        path = _config_path(os.environ)
+        file = () if path is None else (TomlConfigSettingsSource(settings_cls, toml_file=path),)
+        return (init_settings, env_settings, *file)
+
+
+def _config_path(environment: Mapping[str, str]) -> Path | None:
+    named = environment.get(CONFIG_VARIABLE)
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise UsageError(f"{CONFIG_VARIABLE} names {path}, which is not a file.", "Correct or unset the variable.")
+        return path
+    path = Path(CONFIG_FILE)
+    return path if path.is_file() else None
+
+
+def load_settings(**flags: object) -> Settings:
+    """The settings in force, from flags, environment, TOML file and defaults.
+
+    Args:
+        flags: values by field name that win over all else, a section as a dict; a None means "not given".
+
+    Raises:
+        UsageError: a value or a name is not valid; the message names it.
+    """
+    _refuse_unknown_variables(os.environ)
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as error:
+        raise UsageError(_describe(error.errors(include_url=False)), _WHERE) from None
+    except ValueError as error:  # malformed TOML, or JSON in a variable of a section
+        cause = error.__cause__ or error
+        raise UsageError(f"The settings cannot be read: {error} ({type(cause).__name__}).", _WHERE) from None
+
+
+_WHERE: Final = f"Settings come from {ENV_PREFIX}... variables (SECTION__NAME inside a section) and {CONFIG_FILE}."
+
+
+def _describe(errors: list[ErrorDetails]) -> str:
+    return " ".join(_describe_one(error) for error in errors)
+
+
+def _describe_one(error: ErrorDetails) -> str:
+    path = [str(part) for part in error["loc"]]
+    name = ".".join(path) or "settings"
+    variable = ENV_PREFIX + "__".join(path).upper()
+    if error["type"] == "extra_forbidden":
+        return f"Unknown setting {name}{_closest(path)}."
+    got = ""
+    if not _NOT_SHOWN.intersection(path) and isinstance(error["input"], str | int | float):
+        got = f", got {error['input']!r}"
+    reason = error["msg"].removeprefix("Value error, ")
+    return f"Setting {name} ({variable}): {reason[0].lower()}{reason[1:]}{got}."
+
+
+def _closest(path: list[str]) -> str:
+    section: Any = Settings
+    for part in path[:-1]:
+        field = section.model_fields.get(part)
+        section = getattr(field, "annotation", None)
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return ""
+    near = difflib.get_close_matches(path[-1], section.model_fields, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """A misspelt variable must not be silence; pydantic only looks at the names it knows."""
+    for variable in environment:
+        if not variable.upper().startswith(ENV_PREFIX) or variable.upper() == CONFIG_VARIABLE:
+            continue
+        name = variable[len(ENV_PREFIX) :].lower().split("__")[0]
+        if name not in Settings.model_fields:
+            raise UsageError(f"Unknown setting {variable}{_closest([name])}.", _WHERE)
