@@ -1,0 +1,208 @@
+"""From the bytes of messages to valid records and their columns; what is not valid is rejected with a reason.
+
+The rule of this file: the common message pays for nothing but one call of a typed decoder and its share of vectorised
+checks; only a message that failed one of them is looked at alone. Work goes in chunks of CHUNK messages, since records
+are Python objects and a chunk of them fits the processor's cache: measured 0.95 us an event to columns in chunks of
+2,000, 1.75 us in one piece of 50,000 (benchmarks/decode.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeVar, overload
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from features.columns import EventColumns, Int64, OrderColumns, Uint8
+from features.money import to_cents
+from features.schema import (
+    DEVICES,
+    EVENT_TYPES,
+    STATUSES,
+    Customer,
+    Event,
+    Order,
+)
+from features.validity import READERS, Rejected, Tombstone, read_chunk
+
+__all__ = [
+    "CHUNK",
+    "Decoded",
+    "DecodedEvents",
+    "Rejected",
+    "Tombstone",
+    "Topic",
+    "decode",
+    "decode_events",
+    "event_columns",
+    "order_columns",
+]
+
+Topic = Literal["events", "orders", "customers"]
+
+CHUNK: Final = 2_000
+"""Messages decoded at a time."""
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[R]):
+    """The valid records of a batch, in the order of their messages, and what was rejected.
+
+    Attributes:
+        positions: int64 [len(records)]: the place of each record's message in the batch.
+        rejected: by ascending position; every message is either a record or here.
+    """
+
+    records: list[R]
+    positions: Int64
+    rejected: list[Rejected]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedEvents:
+    """The valid events of a batch as columns; positions and rejected as in Decoded."""
+
+    columns: EventColumns
+    positions: Int64
+    rejected: list[Rejected]
+
+
+@overload
+def decode(
+    topic: Literal["events"],
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None],
+    append_ms: Sequence[int] | Int64,
+) -> Decoded[Event]: ...
+@overload
+def decode(
+    topic: Literal["orders"],
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None],
+    append_ms: Sequence[int] | Int64,
+) -> Decoded[Order]: ...
+@overload
+def decode(
+    topic: Literal["customers"],
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None],
+    append_ms: Sequence[int] | Int64,
+) -> Decoded[Customer | Tombstone]: ...
+def decode(
+    topic: Topic, values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Sequence[int] | Int64
+) -> Decoded[Any]:
+    """Decodes and validates messages of one source topic.
+
+    What a message is judged by is itself alone, so the verdict is the same in every batch. Of equal keys in an object
+    the last counts. An integer beyond int64 is valid and held as the largest int64 (`signup_ts`: as the nearest
+    millisecond of the years 1 to 9999), so that no column or index it is written to overflows.
+
+    Args:
+        topic: which record the messages hold.
+        values: the messages' values; None is a null value.
+        keys: the messages' keys; None is no key.
+        append_ms: the messages' append times, epoch ms (on a topic with CreateTime: the consumer's clock).
+
+    Returns:
+        The valid records, and the rejected messages with reasons.
+    """
+    reader = READERS[topic]
+    records: list[Any] = []
+    positions: list[Int64] = []
+    rejected: list[Rejected] = []
+    for start in range(0, len(values), CHUNK):
+        part = slice(start, start + CHUNK)
+        chunk = read_chunk(reader, start, values[part], keys[part], append_ms[part])
+        records.extend(map(reader.bound, chunk.records) if reader.is_unbounded(chunk.records) else chunk.records)
+        positions.append(chunk.positions)
+        rejected.extend(chunk.rejected)
+    return Decoded(records, np.concatenate(positions) if positions else np.zeros(0, np.int64), rejected)
+
+
+def decode_events(
+    values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Sequence[int] | Int64
+) -> DecodedEvents:
+    """`event_columns(decode("events", ...).records)` at a better price: no record outlives its chunk.
+
+    Args and the verdict on each message are those of `decode`.
+    """
+    columns: list[EventColumns] = []
+    positions: list[Int64] = []
+    rejected: list[Rejected] = []
+    for start in range(0, len(values), CHUNK):
+        part = slice(start, start + CHUNK)
+        chunk = read_chunk(READERS["events"], start, values[part], keys[part], append_ms[part])
+        columns.append(_event_columns(chunk.records, chunk.ids, chunk.ts))
+        positions.append(chunk.positions)
+        rejected.extend(chunk.rejected)
+    if not columns:
+        return DecodedEvents(event_columns([]), np.zeros(0, np.int64), rejected)
+    return DecodedEvents(_joined(columns), np.concatenate(positions), rejected)
+
+
+def event_columns(records: list[Event]) -> EventColumns:
+    """The columns of valid events, in the same order."""
+    return _event_columns(records, [r.customer_id for r in records], np.array([r.ts for r in records], np.int64))
+
+
+def order_columns(records: list[Order], *, keep_records: bool) -> OrderColumns:
+    """The columns of valid order records, in the same order; with `keep_records` they hold the records as well."""
+    return OrderColumns(
+        order_id=pa.array([r.order_id for r in records], pa.string()),
+        customer_id=pa.array([r.customer_id for r in records], pa.string()),
+        ts=np.array([r.ts for r in records], np.int64),
+        updated_ts=np.array([r.updated_ts for r in records], np.int64),
+        status=_codes(_STATUS_CODE, [r.status for r in records]),
+        total_cents=to_cents(np.array([r.total for r in records], np.float64)),
+        lines=np.array([len(r.items) if r.items else 0 for r in records], np.int32),
+        records=records if keep_records else None,
+    )
+
+
+def _code_of(words: tuple[str, ...]) -> Callable[[str], int]:
+    return {word: code for code, word in enumerate(words)}.__getitem__
+
+
+_EVENT_TYPE_CODE: Final = _code_of(EVENT_TYPES)
+_DEVICE_CODE: Final = _code_of(DEVICES)
+_STATUS_CODE: Final = _code_of(STATUSES)
+
+
+def _codes(code_of: Callable[[str], int], words: Sequence[str]) -> Uint8:
+    return np.frombuffer(bytes(map(code_of, words)), np.uint8)
+
+
+def _event_columns(records: list[Event], customer_id: list[str], ts: Int64) -> EventColumns:
+    text = pa.string()
+    return EventColumns(
+        event_id=pa.array([r.event_id for r in records], text),
+        customer_id=pa.array(customer_id, text),
+        session_id=pa.array([r.session_id for r in records], text),
+        ts=ts,
+        event_type=_codes(_EVENT_TYPE_CODE, [r.event_type for r in records]),
+        device=_codes(_DEVICE_CODE, [r.device for r in records]),
+        category=pa.array([r.category for r in records], text),
+        channel=pa.array([r.channel for r in records], text),
+        country=pa.array([r.country for r in records], text),
+    )
+
+
+def _joined(parts: list[EventColumns]) -> EventColumns:
+    if len(parts) == 1:
+        return parts[0]
+    return EventColumns(
+        event_id=pa.concat_arrays([p.event_id for p in parts]),
+        customer_id=pa.concat_arrays([p.customer_id for p in parts]),
+        session_id=pa.concat_arrays([p.session_id for p in parts]),
+        ts=np.concatenate([p.ts for p in parts]),
+        event_type=np.concatenate([p.event_type for p in parts]),
+        device=np.concatenate([p.device for p in parts]),
+        category=pa.concat_arrays([p.category for p in parts]),
+        channel=pa.concat_arrays([p.channel for p in parts]),
+        country=pa.concat_arrays([p.country for p in parts]),
+    )

@@ -1,0 +1,243 @@
+"""A second, patient reading of a message that the strict decoder refused: it is read after all, or refused in words.
+
+The strict decoder knows no integer written as 1.0 or 1e2, and stops at the first of two equal keys; both are rare and
+both are valid. So a refused message is taken apart into its fields (of equal keys the last counts), its integers are
+written plainly, and it is read strictly once more. What is still refused gets a reason: path, expected, got.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import msgspec
+from msgspec import inspect
+
+from features.schema import AMOUNT_MAX, CONTACT_FIELDS
+
+REASON_LENGTH_MAX: Final = 300
+"""Characters of a reason; longer ones are cut."""
+
+_SHOWN_LENGTH_MAX: Final = 60
+_INTEGER_DIGITS_MAX: Final = 4_300
+"""The longest integer Python reads from text; one written with an exponent may not be longer either."""
+
+_RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_RAW_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_TEXT: Final = msgspec.json.Decoder(str)
+
+
+class MalformedError(Exception):
+    """A message that is not a valid record; its text says why, and never holds a value of CONTACT_FIELDS."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(shortened(reason, REASON_LENGTH_MAX))
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, in words, at most REASON_LENGTH_MAX characters."""
+        return str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldForm:
+    """What one field of a record must look like.
+
+    Attributes:
+        read: reads the field's JSON strictly.
+        expected: the same in words.
+        element: the form of the elements, where the field is a list of objects.
+    """
+
+    name: str
+    required: bool
+    is_integer: bool
+    read: Callable[[msgspec.Raw], Any]
+    expected: str
+    element: RecordForm | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordForm:
+    """What a record must look like: derived from its type in features/schema.py."""
+
+    read: Callable[[bytes], msgspec.Struct]
+    fields: tuple[FieldForm, ...]
+
+
+def form_of(record: type[msgspec.Struct]) -> RecordForm:
+    """The form of a record type: its strict decoder and those of its fields."""
+    hints = typing.get_type_hints(record, include_extras=True)
+    info = inspect.type_info(record)
+    assert isinstance(info, inspect.StructType)
+    return RecordForm(
+        read=msgspec.json.Decoder(record).decode,
+        fields=tuple(_field_form(field, hints[field.name]) for field in info.fields),
+    )
+
+
+def _field_form(field: inspect.Field, hint: object) -> FieldForm:
+    options = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
+    elements = [option.item_type for option in options if isinstance(option, inspect.ListType)]
+    return FieldForm(
+        name=field.name,
+        required=field.required,
+        is_integer=any(isinstance(option, inspect.IntType) for option in options),
+        read=msgspec.json.Decoder(hint).decode,
+        expected=" or ".join(_in_words(option) for option in options),
+        element=form_of(elements[0].cls) if elements and isinstance(elements[0], inspect.StructType) else None,
+    )
+
+
+def _in_words(kind: inspect.Type) -> str:
+    words = "null"
+    match kind:
+        case inspect.LiteralType():
+            words = "one of " + ", ".join(map(str, kind.values))
+        case inspect.StrType():
+            words = "a non-empty string" if kind.min_length else "a string"
+        case inspect.IntType():
+            words = "an integer" if kind.ge is None else f"an integer of at least {kind.ge}"
+        case inspect.FloatType():
+            words = f"a number from 0 to {AMOUNT_MAX:.0f}"
+        case inspect.BoolType():
+            words = "true or false"
+        case inspect.ListType():
+            words = "a list of objects"
+    return words
+
+
+def reread(form: RecordForm, value: bytes) -> msgspec.Struct:
+    """Reads a message that `form.read` refused.
+
+    Args:
+        form: of the record that should stand there.
+        value: the bytes of the message.
+
+    Returns:
+        The record, when all that was wrong is the way in which an integer is written or a key that stands twice.
+
+    Raises:
+        MalformedError: with the reason, otherwise.
+    """
+    check_utf8(value)
+    try:
+        fields = _raw_object(value)
+        return form.read(_plain(form, fields))
+    except RecursionError:
+        raise MalformedError("the JSON is nested too deeply to be read") from None
+    except msgspec.ValidationError as error:
+        reason = _first_fault(form, fields, "") or f"not a valid record: {error}"
+        raise MalformedError(reason) from None
+
+
+def check_utf8(value: bytes) -> None:
+    """Raises MalformedError when a message is not UTF-8 throughout, unknown fields included."""
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedError(f"not UTF-8: byte 0x{value[error.start]:02x} at position {error.start}") from None
+
+
+def _raw_object(value: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _RAW_OBJECT.decode(value)
+    except msgspec.ValidationError:
+        raise MalformedError(f"expected a JSON object, got {_got(value.strip(), is_private=True)}") from None
+    except msgspec.DecodeError as error:
+        raise MalformedError(f"not JSON: {str(error).removeprefix('JSON is malformed: ')}") from None
+
+
+def _plain(form: RecordForm, fields: dict[str, msgspec.Raw]) -> bytes:
+    """The object as JSON again, with every integer of the record written in digits alone. Changes `fields` alike."""
+    for field in form.fields:
+        raw = fields.get(field.name)
+        if raw is None:
+            continue
+        if field.is_integer:
+            fields[field.name] = _digits(raw)
+        elif field.element is not None and _first_byte(raw) == b"[":
+            elements = [_plain_element(field.element, element) for element in _RAW_LIST.decode(raw)]
+            fields[field.name] = msgspec.Raw(msgspec.json.encode(elements))
+    return msgspec.json.encode(fields)
+
+
+def _plain_element(form: RecordForm, raw: msgspec.Raw) -> msgspec.Raw:
+    return msgspec.Raw(_plain(form, _RAW_OBJECT.decode(raw))) if _first_byte(raw) == b"{" else raw
+
+
+def _digits(raw: msgspec.Raw) -> msgspec.Raw:
+    """1.0, 1e2 and 10e-1 as 1, 100 and 1; everything else as it is."""
+    text = bytes(raw)
+    if text[:1] not in b"-0123456789" or text.lstrip(b"-").isdigit():
+        return raw
+    try:
+        number = Decimal(text.decode())
+    except InvalidOperation:  # an exponent that no decimal holds
+        return raw
+    if number.is_zero():
+        return msgspec.Raw(b"0")
+    # the size is looked at first: 1e999999999 must not be written out
+    if not 0 <= number.adjusted() < _INTEGER_DIGITS_MAX or number != number.to_integral_value():
+        return raw
+    return msgspec.Raw(str(int(number)).encode())
+
+
+def _first_fault(form: RecordForm, fields: dict[str, msgspec.Raw], path: str) -> str | None:
+    for field in form.fields:
+        raw, name = fields.get(field.name), f"{path}{field.name}"
+        if raw is None:
+            if field.required:
+                return f"`{name}` is missing"
+            continue
+        fault = _field_fault(field, raw, name)
+        if fault:
+            return fault
+    return None
+
+
+def _field_fault(field: FieldForm, raw: msgspec.Raw, name: str) -> str | None:
+    try:
+        field.read(raw)
+    except msgspec.DecodeError:
+        pass
+    else:
+        return None
+    if field.element is not None and _first_byte(raw) == b"[":
+        for n, element in enumerate(_RAW_LIST.decode(raw)):
+            if _first_byte(element) != b"{":
+                return f"`{name}[{n}]`: expected an object, got {_got(bytes(element), is_private=False)}"
+            fault = _first_fault(field.element, _RAW_OBJECT.decode(element), f"{name}[{n}].")
+            if fault:
+                return fault
+    return f"`{name}`: expected {field.expected}, got {_got(bytes(raw), is_private=field.name in CONTACT_FIELDS)}"
+
+
+def _got(raw: bytes, *, is_private: bool) -> str:
+    """A JSON value in words: its kind and, unless it is private, what it is."""
+    kinds = {b'"': "a string", b"{": "an object", b"[": "a list", b"t": "true", b"f": "false", b"n": "null"}
+    kind = kinds.get(raw[:1], "a number")
+    if raw == b'""':
+        return "an empty string"
+    if kind == "a string" and not is_private:
+        return f"the string {quoted(_TEXT.decode(raw))}"
+    if kind == "a number" and not is_private:
+        return shortened(raw.decode(), _SHOWN_LENGTH_MAX)
+    return kind
+
+
+def quoted(text: str) -> str:
+    """A string for a reason: in quotes, escaped, shortened."""
+    return repr(shortened(text, _SHOWN_LENGTH_MAX))
+
+
+def shortened(text: str, length_max: int) -> str:
+    """The text, or its beginning and an ellipsis, at most `length_max` characters."""
+    return text if len(text) <= length_max else text[: length_max - 1] + "…"
+
+
+def _first_byte(raw: msgspec.Raw) -> bytes:
+    return bytes(raw)[:1]
