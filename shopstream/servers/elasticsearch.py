@@ -35,6 +35,9 @@ appender.out.layout.type = PatternLayout
 appender.out.layout.pattern = %d{ISO8601} %-5p %m (%c{1})%n%consoleException
 rootLogger.level = info
 rootLogger.appenderRef.out.ref = out
+# this distribution has no native roles to sync; it says so with a stack trace at every new index
+logger.roles.name = org.elasticsearch.xpack.security.support.QueryableBuiltInRolesSynchronizer
+logger.roles.level = error
 """
 
 
@@ -59,6 +62,8 @@ def configuration(folder: Path, port: int, transport_port: int) -> dict[str, str
         "xpack.security.autoconfiguration.enabled": "false",
         "xpack.security.http.ssl.enabled": "false",
         "xpack.security.transport.ssl.enabled": "false",
+        # monthly indices of several runs and years stand side by side; the default of 1000 is meant for big shards
+        "cluster.max_shards_per_node": "3000",
         # The default watermarks are shares of the disk: a laptop's that is 90 % full would take no shard although
         # 100 GB are free. In bytes they still protect against a disk that is really full.
         "cluster.routing.allocation.disk.watermark.low": "2gb",

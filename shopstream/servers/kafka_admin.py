@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,17 @@ def _client(endpoint: KafkaEndpoint) -> AdminClient:
     return AdminClient({**endpoint.client_properties(), "log_level": 0, "socket.timeout.ms": 10_000})
 
 
+@contextmanager
+def _failures_named(endpoint: KafkaEndpoint) -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        raise ShopstreamError(
+            f"Kafka at {endpoint.bootstrap_servers} does not answer: {error.args[0].str()}.",
+            "Check kafka.bootstrap_servers and kafka.properties (security.protocol, sasl...).",
+        ) from error
+
+
 def answers(endpoint: KafkaEndpoint, timeout_s: float) -> bool:
     """Whether a broker gives its metadata within the time."""
     try:
@@ -62,45 +74,45 @@ def check(endpoint: KafkaEndpoint, timeout_s: float = 10) -> None:
     Raises:
         ShopstreamError: with the client's reason.
     """
-    try:
+    with _failures_named(endpoint):
         _client(endpoint).list_topics(timeout=timeout_s)
-    except KafkaException as error:
-        raise ShopstreamError(
-            f"Kafka at {endpoint.bootstrap_servers} does not answer: {error.args[0].str()}.",
-            "Check kafka.bootstrap_servers and kafka.properties (security.protocol, sasl...).",
-        ) from error
 
 
 def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 10) -> list[TopicCount]:
-    """Topics whose name begins with `prefix`, internal ones left out, sorted by name."""
-    client = _client(endpoint)
-    topics = client.list_topics(timeout=timeout_s).topics
-    names = sorted(name for name in topics if name.startswith(prefix) and not name.startswith("__"))
-    partitions = [(name, number) for name in names for number in topics[name].partitions]
-    first = _offsets(client, partitions, _SPEC.earliest(), timeout_s)
-    last = _offsets(client, partitions, _SPEC.latest(), timeout_s)
-    return [
-        TopicCount(
-            name,
-            len(topics[name].partitions),
-            sum(last[key] - first[key] for key in partitions if key[0] == name),
-        )
-        for name in names
-    ]
+    """Topics whose name begins with `prefix`, internal ones left out, sorted by name.
+
+    Raises:
+        ShopstreamError: Kafka does not answer.
+    """
+    with _failures_named(endpoint):
+        client = _client(endpoint)
+        topics = client.list_topics(timeout=timeout_s).topics
+        names = sorted(name for name in topics if name.startswith(prefix) and not name.startswith("__"))
+        keys = [(name, number) for name in names for number in topics[name].partitions]
+        first = _offsets(client, keys, _SPEC.earliest(), timeout_s)
+        last = _offsets(client, keys, _SPEC.latest(), timeout_s)
+    messages = dict.fromkeys(names, 0)
+    for key in keys:
+        messages[key[0]] += last[key] - first[key]
+    return [TopicCount(name, len(topics[name].partitions), messages[name]) for name in names]
 
 
 def group_lags(endpoint: KafkaEndpoint, prefix: str, timeout_s: float = 10) -> list[GroupLag]:
     """Consumer groups whose name begins with `prefix`, sorted by name.
 
     A partition without a committed offset counts from its first message.
+
+    Raises:
+        ShopstreamError: Kafka does not answer.
     """
-    client = _client(endpoint)
-    listed = client.list_consumer_groups(request_timeout=timeout_s).result()
-    names = sorted(group.group_id for group in listed.valid if group.group_id.startswith(prefix))
-    if not names:
-        return []
-    described = client.describe_consumer_groups(names, request_timeout=timeout_s)
-    return [_lag(client, name, described[name].result(), timeout_s) for name in names]
+    with _failures_named(endpoint):
+        client = _client(endpoint)
+        listed = client.list_consumer_groups(request_timeout=timeout_s).result()
+        names = sorted(group.group_id for group in listed.valid if group.group_id.startswith(prefix))
+        if not names:
+            return []
+        described = client.describe_consumer_groups(names, request_timeout=timeout_s)
+        return [_lag(client, name, described[name].result(), timeout_s) for name in names]
 
 
 def _lag(client: AdminClient, name: str, description: Any, timeout_s: float) -> GroupLag:

@@ -1,0 +1,91 @@
+"""One pair of real servers for the whole test session, also under pytest-xdist.
+
+The controller (or the only process) names a data folder in an environment variable that its workers inherit. The first
+test that needs the servers starts them there (`up` is a no-op for all others), and the controller stops them at the
+end. Set SHOPTEST_HOME to the data folder of servers that run already, and they are used and left running.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from elasticsearch import Elasticsearch
+from rich.console import Console
+
+from shopstream.servers import Endpoints, down, up
+from shopstream.settings import Settings
+
+HOME_VARIABLE = "SHOPTEST_HOME"
+KEPT_SETTINGS = ("SHOPSTREAM_CACHE", "SHOPSTREAM_MAVEN_URL")
+"""Variables of the developer that tests should honour; all others would make them depend on the machine."""
+
+_home_of_session = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for variable in [name for name in os.environ if name.startswith("SHOPSTREAM_") and name not in KEPT_SETTINGS]:
+        del os.environ[variable]
+    if HOME_VARIABLE not in os.environ:
+        home = Path(tempfile.mkdtemp(prefix="shopstream-tests-"))
+        home.chmod(0o711)  # as root, Elasticsearch runs as another user, who has to reach its data
+        os.environ[HOME_VARIABLE] = str(home)
+        config.stash[_home_of_session] = home
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    home = config.stash.get(_home_of_session, None)
+    if home is None:
+        return  # a worker, or servers that are not ours
+    try:
+        down(Settings(home=home))
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+        del os.environ[HOME_VARIABLE]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "servers" in getattr(item, "fixturenames", ()):
+            item.add_marker("servers")
+
+
+@pytest.fixture(scope="session")
+def server_settings() -> Settings:
+    """The settings under which the shared servers run."""
+    return Settings(home=Path(os.environ[HOME_VARIABLE]))
+
+
+@pytest.fixture(scope="session")
+def servers(server_settings: Settings) -> Endpoints:
+    """The shared real Kafka and Elasticsearch. Use `run_name` for topics and indices, so that tests do not meet."""
+    return up(server_settings, Console(stderr=True, quiet=True))
+
+
+@pytest.fixture
+def run_name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A run of the test's own; its topics, groups and indices are removed afterwards."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    yield name
+    if "servers" in request.fixturenames:
+        _remove_run(request.getfixturevalue("servers"), name)
+
+
+def _remove_run(endpoints: Endpoints, run: str) -> None:
+    """Hundreds of small indices would reach the node's limit of shards before the session ends."""
+    admin = AdminClient(endpoints.kafka.client_properties())
+    if topics := [topic for topic in admin.list_topics(timeout=10).topics if topic.startswith(f"{run}.")]:
+        for future in admin.delete_topics(topics).values():
+            future.result(timeout=30)
+    with Elasticsearch(**endpoints.elasticsearch.client_options()) as client:
+        if indices := list(client.indices.get(index=f"{run}-*", expand_wildcards="all", filter_path="*.aliases")):
+            client.indices.delete(index=",".join(indices))
+        for template in client.indices.get_index_template()["index_templates"]:
+            if template["name"].startswith(f"{run}-"):
+                client.indices.delete_index_template(name=template["name"])
