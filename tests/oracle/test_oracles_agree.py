@@ -4,11 +4,15 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
 from oracle.adversarial import Records, adversarial
 from oracle.duckdb_oracle import ArchiveOracle
-from oracle.files import write_archive
+from oracle.files import write_archive, write_plain
 from oracle.loops import loop_order_items, loop_orders, loop_rows, loop_sessions
 from oracle.rows import assert_same_rows, feature_frame
+from oracle.strategies import streams
+
+from features.schema import ORDER_FIELDS, ORDER_ITEM_FIELDS, SESSION_FIELDS
 
 SEEDS = range(6)
 
@@ -43,3 +47,23 @@ def test_every_broken_row_is_found_and_no_other(archive):
     records, directory = archive
     with ArchiveOracle(directory) as oracle:
         assert oracle.invalid() == {"events": len(records.broken_events), "orders": len(records.broken_orders)}
+
+
+@given(stream=streams())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_feature_rows_of_small_streams(tmp_path_factory, stream):
+    with ArchiveOracle(write_plain(tmp_path_factory.mktemp("small"), stream.events, stream.orders)) as oracle:
+        for as_of in (stream.as_of, stream.end):
+            loops = feature_frame(loop_rows(stream.events, stream.orders, as_of))
+            assert_same_rows(oracle.rows(as_of), loops)
+
+
+def test_the_names_are_those_of_the_schema(archive):
+    _, directory = archive
+    with ArchiveOracle(directory) as oracle:
+        for frame, fields in (
+            (oracle.sessions(1), SESSION_FIELDS),
+            (oracle.orders(1), ORDER_FIELDS),
+            (oracle.order_items(1), ORDER_ITEM_FIELDS),
+        ):
+            assert frame.columns == [field.name for field in fields]
