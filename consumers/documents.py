@@ -144,7 +144,7 @@ class SinkOptions:
     """
 
     connections: int = 3
-    docs_max: int = 5_000
+    docs_max: int = 2_500
     bytes_max: int = 8 * 1024 * 1024
     queue_docs_max: int = 30_000
     queue_bytes_max: int = 64 * 1024 * 1024

@@ -178,7 +178,12 @@ class Source:
     def group_has_reached(self, until: Mapping[tuple[str, int], int]) -> bool:
         """Whether the whole group has committed up to `until`: (full topic name, partition) -> offset."""
         wanted = {key: end for key, end in until.items() if key[0] in self._names}
-        done = committed(self._consumer, [TopicPartition(*key) for key in wanted])
+        try:
+            done = committed(self._consumer, [TopicPartition(*key) for key in wanted])
+        except ShopstreamError as error:
+            # asked again soon; what cannot pass ends the next read
+            log.warning("the group's offsets are not known", said=str(error))
+            return False
         offsets = {(p.topic, p.partition): offset for p, (offset, _) in done.items()}
         return all(offsets.get(key, -1) >= end for key, end in wanted.items())
 

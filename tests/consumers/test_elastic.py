@@ -1,0 +1,449 @@
+"""The bulk sink against scripted answers, the meaning of errors, mappings, ids; then all of it on the real server."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers import elastic, mappings
+from consumers.bulk import BulkSink
+from consumers.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
+from consumers.elastic import ElasticConnection, document_id, item_verdict, request_verdict
+from features.errors import ShopstreamError, UsageError
+from features.schema import Event, Field, record_fields
+
+FAST = SinkOptions(connections=2, docs_max=3, pause_s=0.001, pause_max_s=0.01)
+
+
+def docs(count: int, *, index: str = "t-events-2026.01") -> list[Doc]:
+    return [Doc(index, f"id-{n}", b'{"n":%d}' % n) for n in range(count)]
+
+
+def ids_of(body: bytes) -> list[str]:
+    actions = [json.loads(line) for line in body.splitlines()[::2]]
+    return [next(iter(action.values()))["_id"] for action in actions]
+
+
+class Script:
+    """A server: `answer(ids, attempt of this very set)` returns verdicts or raises."""
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+        self.sent: list[list[str]] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, body: bytes):
+        ids = ids_of(body)
+        with self.lock:
+            self.sent.append(ids)
+            return self.answer(ids, self.sent.count(ids))
+
+
+def run_sink(answer, count: int = 10, options: SinkOptions = FAST) -> tuple[Outcome, Script, BulkSink]:
+    script = Script(answer)
+    outcomes: list[Outcome] = []
+    with BulkSink(script, options, seed=1) as sink:
+        sink.submit(docs(count), outcomes.append)
+        assert sink.flush(10)
+    (outcome,) = outcomes
+    return outcome, script, sink
+
+
+# --- the sink ---
+
+
+def test_all_written_in_bounded_requests():
+    outcome, script, sink = run_sink(lambda ids, n: None)
+    assert (outcome.written, outcome.conflicts, outcome.rejected) == (10, (), ())
+    assert sorted(len(ids) for ids in script.sent) == [1, 3, 3, 3]
+    assert sink.in_flight == 0
+
+
+def test_requests_are_cut_by_bytes():
+    big = [Doc("i", str(n), b"x" * 1000) for n in range(5)] + [Doc("i", "huge", b"x" * 9000)]
+    sent: list[int] = []
+    with BulkSink(lambda body: sent.append(len(body)), SinkOptions(bytes_max=2500), seed=1) as sink:
+        sink.submit(big, lambda outcome: None)
+        assert sink.flush(10)
+    assert len(sent) == 4
+    assert sum(size > 2500 for size in sent) == 1
+
+
+def test_only_the_refused_items_are_sent_again():
+    def answer(ids, n):
+        busy = "id-4" in ids and (len(ids) > 1 or n < 3)
+        return [ItemAnswer(Verdict.RETRY if busy and i == "id-4" else Verdict.WRITTEN, "429") for i in ids]
+
+    outcome, script, sink = run_sink(answer)
+    assert outcome.written == 10
+    assert script.sent.count(["id-4"]) == 3
+    assert sum(len(ids) for ids in script.sent) == 13
+    assert sink.stats().retries == 3
+    assert sink.trouble is None
+
+
+def test_conflicts_and_rejections_are_told_by_position():
+    def answer(ids, n):
+        verdicts = {"id-2": Verdict.CONFLICT, "id-7": Verdict.REJECTED}
+        return [ItemAnswer(verdicts.get(i, Verdict.WRITTEN), "no such field") for i in ids]
+
+    outcome, _, _ = run_sink(answer)
+    assert outcome.written == 8
+    assert outcome.conflicts == (2,)
+    assert [(r.position, r.reason) for r in outcome.rejected] == [(7, "no such field")]
+
+
+def test_a_lost_connection_is_tried_until_it_is_back():
+    def answer(ids, n):
+        if n < 4:
+            raise SendError(Verdict.RETRY, "connection refused")
+
+    outcome, script, sink = run_sink(answer, 3)
+    assert outcome.written == 3
+    assert len(script.sent) == 4
+    assert sink.stats().retries == 9
+
+
+def test_one_malformed_document_is_found_and_the_others_pass():
+    def answer(ids, n):
+        if "id-5" in ids:
+            raise SendError(Verdict.SPLIT, "400 malformed")
+
+    outcome, _, _ = run_sink(answer, 12, SinkOptions(docs_max=12, connections=1))
+    assert outcome.written == 11
+    assert [r.position for r in outcome.rejected] == [5]
+
+
+def test_wrong_credentials_end_the_sink_with_an_error():
+    def answer(ids, n):
+        raise request_verdict(401, {"error": {"type": "security_exception", "reason": "unable to authenticate"}})
+
+    done: list[Outcome] = []
+    with BulkSink(Script(answer), FAST, seed=1) as sink:
+        sink.submit(docs(2), done.append)
+        with pytest.raises(ShopstreamError, match="unable to authenticate"):
+            sink.flush(10)
+        with pytest.raises(ShopstreamError, match="unable to authenticate"):
+            sink.submit(docs(2), done.append)
+    assert done == []
+
+
+def test_an_item_that_may_not_be_written_ends_the_sink():
+    with BulkSink(lambda body: [ItemAnswer(Verdict.FATAL, "unauthorized")], FAST, seed=1) as sink:
+        sink.submit(docs(1), lambda outcome: None)
+        with pytest.raises(ShopstreamError, match=r"t-events-2026\.01: unauthorized"):
+            sink.flush(10)
+
+
+def test_a_bug_in_a_thread_is_an_error_not_a_hang():
+    with BulkSink(lambda body: [ItemAnswer(Verdict.WRITTEN)] * 99, FAST, seed=1) as sink:
+        sink.submit(docs(2), lambda outcome: None)
+        with pytest.raises(ShopstreamError, match="failed"):
+            sink.flush(10)
+
+
+def test_callbacks_run_in_the_callers_thread_and_submit_waits_when_full():
+    gate = threading.Event()
+    options = SinkOptions(connections=1, docs_max=5, queue_docs_max=10)
+    threads: set[int] = set()
+    with BulkSink(lambda body: (gate.wait(10), None)[1], options, seed=1) as sink:
+        sink.submit(docs(10), lambda outcome: threads.add(threading.get_ident()))
+        assert sink.free() == 0
+        threading.Timer(0.2, gate.set).start()
+        started = time.monotonic()
+        sink.submit(docs(10), lambda outcome: threads.add(threading.get_ident()))
+        assert time.monotonic() - started > 0.1
+        assert sink.in_flight <= 10
+        assert sink.flush(10)
+        assert sink.free() == 10
+    assert threads == {threading.get_ident()}
+
+
+def test_an_empty_submission_is_done_at_once():
+    done: list[Outcome] = []
+    with BulkSink(lambda body: None, FAST, seed=1) as sink:
+        sink.submit([], done.append)
+        assert sink.poll() == 1
+    assert done[0].written == 0
+
+
+def test_flush_gives_up_in_time_and_close_does_not_wait_for_a_dead_server():
+    def answer(ids, n):
+        raise SendError(Verdict.RETRY, "down")
+
+    started = time.monotonic()
+    with BulkSink(Script(answer), SinkOptions(pause_s=30, pause_max_s=30), seed=1) as sink:
+        sink.submit(docs(1), lambda outcome: None)
+        assert not sink.flush(0.2)
+        assert sink.trouble == "down"
+    assert time.monotonic() - started < 3
+
+
+@given(st.lists(st.sampled_from([*Verdict]).filter(lambda v: v not in (Verdict.FATAL, Verdict.SPLIT)), max_size=30))
+def test_every_document_has_exactly_one_end(verdicts):
+    """Whatever the server answers first; a second try is written."""
+    first = dict(zip((f"id-{n}" for n in range(len(verdicts))), verdicts, strict=True))
+
+    def answer(ids, n):
+        return [ItemAnswer(first.pop(i, Verdict.WRITTEN)) for i in ids]
+
+    outcome, _, _ = run_sink(answer, len(verdicts), SinkOptions(connections=1, docs_max=4, pause_s=0.0001))
+    assert outcome.written + len(outcome.conflicts) + len(outcome.rejected) == len(verdicts)
+    assert len(outcome.conflicts) == verdicts.count(Verdict.CONFLICT)
+    assert len(outcome.rejected) == verdicts.count(Verdict.REJECTED)
+
+
+def test_bulk_body():
+    body = encode_bulk([Doc("i", 'a"b', b"{}", version=7), Doc("j", "c", b'{"x":1}', create=True)], range(2))
+    assert [json.loads(line) for line in body.splitlines()] == [
+        {"index": {"_index": "i", "_id": 'a"b', "version": 7, "version_type": "external"}},
+        {},
+        {"create": {"_index": "j", "_id": "c"}},
+        {"x": 1},
+    ]
+    assert body.endswith(b"\n")
+
+
+# --- what an error means ---
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "reason", "verdict"),
+    [
+        (201, None, None, Verdict.WRITTEN),
+        (409, "version_conflict_engine_exception", "current version [3] is higher", Verdict.CONFLICT),
+        (400, "strict_dynamic_mapping_exception", "[x] is not allowed", Verdict.REJECTED),
+        (400, "document_parsing_exception", "failed to parse field [ts]", Verdict.REJECTED),
+        (429, "es_rejected_execution_exception", "rejected execution", Verdict.RETRY),
+        (503, "unavailable_shards_exception", "primary shard is not active", Verdict.RETRY),
+        (500, "translog_exception", "disk", Verdict.RETRY),
+        (403, "cluster_block_exception", "index read-only / allow delete (api)", Verdict.BLOCKED),
+        (429, "cluster_block_exception", "disk usage exceeded flood-stage watermark", Verdict.BLOCKED),
+        (400, "validation_exception", "cluster has [1000]/[1000] maximum normal shards open", Verdict.BLOCKED),
+        (404, "index_not_found_exception", "no such index", Verdict.BLOCKED),
+        (403, "security_exception", "action [indices:data/write/bulk] is unauthorized", Verdict.FATAL),
+    ],
+)
+def test_item_verdicts(status, kind, reason, verdict):
+    error = kind and {"type": kind, "reason": reason}
+    answer = item_verdict(status, error)
+    assert answer.verdict is verdict
+    assert reason is None or reason in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "verdict"),
+    [
+        (401, "security_exception", Verdict.FATAL),
+        (403, "security_exception", Verdict.FATAL),
+        (403, "cluster_block_exception", Verdict.BLOCKED),
+        (413, "content_too_long", Verdict.SPLIT),
+        (400, "action_request_validation_exception", Verdict.SPLIT),
+        (429, "circuit_breaking_exception", Verdict.RETRY),
+        (503, "cluster_not_ready", Verdict.RETRY),
+        (502, None, Verdict.RETRY),
+    ],
+)
+def test_request_verdicts(status, kind, verdict):
+    assert request_verdict(status, {"error": {"type": kind}} if kind else "<html>bad gateway</html>").verdict is verdict
+
+
+# --- ids, names, mappings ---
+
+
+def test_document_ids():
+    assert document_id("e-1") == "e-1"
+    assert document_id("a|b") == "a|b"
+    assert document_id("a|b", "c") != document_id("a", "b|c")
+    assert document_id("a\\", "b") != document_id("a", "\\b")
+    assert document_id("é" * 256) == "é" * 256
+    assert document_id("é" * 257) == hashlib.sha256(("é" * 257).encode()).hexdigest()
+
+
+@given(st.lists(st.lists(st.text("a|\\", max_size=4), min_size=2, max_size=2), min_size=2, max_size=8))
+def test_different_parts_have_different_ids(pairs):
+    for one, other in itertools.combinations(pairs, 2):
+        assert (document_id(*one) == document_id(*other)) == (one == other)
+
+
+def test_mappings_are_strict_and_complete():
+    columns = (Field("orders_total", "int"), Field("recency_days", "float"), Field("last_order_ts", "time"))
+    for definition in mappings.index_definitions(columns):
+        mapping = mappings.mapping(definition)
+        assert mapping["dynamic"] == "strict"
+        assert list(mapping["properties"]) == [f.name for f in definition.fields]
+    customers = {d.name: mappings.mapping(d) for d in mappings.index_definitions(columns)}["customers"]["properties"]
+    assert customers["orders_total"] == {"type": "long"}
+    assert customers["recency_days"] == {"type": "double"}
+    assert customers["last_order_ts"] == {"type": "date", "format": "epoch_millis"}
+    assert customers["premium"] == {"type": "boolean"}
+    assert customers["country"]["type"] == "keyword"
+    assert "email" not in customers
+    (with_contact,) = (d for d in mappings.index_definitions((), contact=True) if d.name == "customers")
+    assert "email" in mappings.mapping(with_contact)["properties"]
+
+
+def test_months():
+    ts = np.array([0, 1_772_323_199_999, 1_772_323_200_000], np.int64)
+    assert mappings.month_indices("shop", "events", ts) == [
+        "shop-events-1970.01",
+        "shop-events-2026.02",
+        "shop-events-2026.03",
+    ]
+
+
+def test_indices_belong_to_one_run():
+    assert mappings.belongs_to("a", "events", "a-events-2026.01")
+    assert mappings.belongs_to("a", "customers", "a-customers-000001")
+    assert not mappings.belongs_to("a", "events", "a-events-customers-000001")
+    assert not mappings.belongs_to("a", "events", "a-events-events-2026.01")
+    assert not mappings.belongs_to("a", "events", "a2-events-2026.01")
+
+
+@pytest.mark.parametrize("run", ["", "Shop", "a.b", "-a", "a b", "a" * 65, "é", "a\n"])
+def test_run_names_refused(run):
+    with pytest.raises(UsageError, match="run name"):
+        mappings.check_run(run)
+
+
+def test_the_connection_shows_no_secret():
+    connection = ElasticConnection("https://me:s3cret@host:9200/", api_key="k3y", options={"headers": {"x": "t0ken"}})
+    assert connection.url == "https://host:9200/"
+    assert (connection.username, connection.password) == ("me", "s3cret")
+    for secret in ("s3cret", "k3y", "t0ken"):
+        assert secret not in repr(connection)
+
+
+def test_unreachable_is_told_in_seconds():
+    started = time.monotonic()
+    with pytest.raises(ShopstreamError, match="does not answer"):
+        elastic.check(elastic.open_client(ElasticConnection("http://127.0.0.1:1")))
+    assert time.monotonic() - started < 6
+
+
+# --- the real server ---
+
+
+@pytest.fixture
+def connection(servers):
+    where = servers.elasticsearch
+    return ElasticConnection(where.url, where.username, where.password, options=where.options)
+
+
+@pytest.fixture
+def client(connection):
+    with elastic.open_client(connection) as client:
+        yield client
+
+
+def test_wrong_password(connection):
+    wrong = ElasticConnection(connection.url, connection.username, "wr0ng")
+    with pytest.raises(ShopstreamError, match="credentials") as caught:
+        elastic.check(elastic.open_client(wrong))
+    assert "wr0ng" not in str(caught.value)
+
+
+def test_install_twice_and_drop(client, run_name):
+    definitions = mappings.index_definitions((Field("orders_total", "int"),))
+    elastic.install(client, run_name, definitions)
+    elastic.install(client, run_name, definitions)
+    wider = mappings.index_definitions((Field("orders_total", "int"), Field("churn_probability", "float")))
+    elastic.install(client, run_name, wider)
+    customers = client.indices.get_mapping(index=f"{run_name}-customers").body
+    (mapping,) = customers.values()
+    assert mapping["mappings"]["properties"]["churn_probability"] == {"type": "double"}
+    assert elastic.check(client).startswith("9.")
+    with pytest.raises(ShopstreamError, match="another schema"):
+        elastic.install(client, run_name, mappings.index_definitions((Field("orders_total", "string"),)))
+    dropped = elastic.drop(client, run_name, definitions)
+    assert f"{run_name}-customers-000001" in dropped
+    assert not client.indices.exists_index_template(name=f"{run_name}-customers")
+
+
+def test_a_run_named_like_an_index_of_another(client, run_name):
+    """`RUN-events-*` matches the indices of a run called `RUN-events`; each must get its own template."""
+    inner = f"{run_name}-events"
+    definitions = mappings.index_definitions(())
+    try:
+        for order in ((run_name, inner), (inner, run_name)):
+            for run in order:
+                elastic.install(client, run, definitions)
+        for run in (run_name, inner):
+            client.index(index=f"{run}-order-items-2026.01", id="1", document={"order_id": "o", "line": 1})
+        aliases = client.indices.get_alias(index=f"{inner}-order-items-2026.01").body
+        assert list(aliases[f"{inner}-order-items-2026.01"]["aliases"]) == [f"{inner}-order-items"]
+        elastic.drop(client, run_name, definitions)
+        assert client.indices.exists(index=f"{inner}-order-items-2026.01")
+        assert client.indices.exists(index=f"{inner}-customers-000001")
+    finally:
+        elastic.drop(client, inner, definitions)
+
+
+def test_bulk_on_the_real_server(connection, client, run_name):
+    elastic.install(client, run_name, mappings.index_definitions(()))
+    index = mappings.month_indices(run_name, "events", np.array([1_772_323_200_000]))[0]
+
+    def event(**more):
+        base = dict.fromkeys((f.name for f in record_fields(Event)), None)
+        return json.dumps({**base, "event_id": "e", "ts": 1_772_323_200_000, **more}).encode()
+
+    batch = [
+        Doc(index, "versioned", event(category="new"), version=5),
+        Doc(index, "versioned", event(category="old"), version=4),
+        Doc(index, "unknown-field", event(extra=1)),
+        Doc(index, "wrong-type", event(quantity="many")),
+        Doc(index, "é" * 300, event()),  # an id beyond 512 bytes spoils a whole request
+        Doc(index, "long", event(category="x" * 40_000)),
+        Doc(index, "nul", event(category="a\u0000b")),
+        *(Doc(index, f"plain-{n}", event(), create=True) for n in range(50)),
+        Doc(index, "plain-7", event(), create=True),
+    ]
+    outcomes: list[Outcome] = []
+    with elastic.open_sink(connection, SinkOptions(connections=1)) as sink:
+        sink.submit(batch, outcomes.append)
+        assert sink.flush(60)
+    (outcome,) = outcomes
+    assert outcome.conflicts == (1, 57)
+    reasons = {r.position: r.reason for r in outcome.rejected}
+    assert list(reasons) == [2, 3, 4]
+    assert "extra" in reasons[2]
+    assert "quantity" in reasons[3]
+    assert "512" in reasons[4]
+    assert outcome.written == 53
+    client.indices.refresh(index=index)
+    assert client.count(index=f"{run_name}-events")["count"] == 53
+    assert client.get(index=index, id="versioned")["_source"]["category"] == "new"
+
+
+def test_a_read_only_index_is_waited_for(connection, client, run_name):
+    elastic.install(client, run_name, mappings.index_definitions(()))
+    index = mappings.write_index(run_name, "pipeline")
+    client.indices.add_block(index=index, block="write")
+    outcomes: list[Outcome] = []
+    with elastic.open_sink(connection, SinkOptions(pause_s=0.05, pause_max_s=0.2)) as sink:
+        sink.submit([Doc(index, "1", b'{"at":1,"role":"x","worker":0}')], outcomes.append)
+        assert not sink.flush(1.0)
+        assert "block" in (sink.trouble or "")
+        client.indices.put_settings(index=index, settings={"index.blocks.write": False})
+        assert sink.flush(30)
+        assert sink.trouble is None
+    assert outcomes[0].written == 1
+
+
+def test_fixed_indices_take_their_documents_by_alias_and_by_name(connection, client, run_name):
+    elastic.install(client, run_name, mappings.index_definitions((Field("orders_total", "int"),)))
+    body = b'{"customer_id":"c","orders_total":3}'
+    outcomes: list[Outcome] = []
+    with elastic.open_sink(connection) as sink:
+        for index in (mappings.write_index(run_name, "customers"), mappings.alias(run_name, "customers")):
+            sink.submit([Doc(index, index, body, version=1 << 40)], outcomes.append)
+        assert sink.flush(30)
+    assert [o.written for o in outcomes] == [1, 1]
