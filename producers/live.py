@@ -1,0 +1,113 @@
+"""The synthetic shop, streamed: it goes on from where its history ended, and never ahead of the wall clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from features.schema import HOUR_MS, SECOND_MS
+from producers.continuation import LiveBatch, live_batches, natural_rate
+from producers.dirt import Dirt
+from producers.messages import Messages, encode, join
+from producers.publish import Delivery, FailureHandler, Publisher
+from producers.shop import Model
+from producers.transmit import Clock, Progress, Transmitter
+
+TIME_COLUMN: Final = {"customers": "signup_ts", "events": "ts", "orders": "updated_ts"}
+"""What a live record is ordered by; where times are equal, in the order of these topics."""
+RESUME_OVERLAP_MS: Final = 10 * 60 * SECOND_MS
+"""Sent again on resuming: what may have been on its way when the last one was killed. Repeated ids are dropped."""
+STOP_TIMEOUT_S: Final = 10.0
+_BATCH_EVENTS: Final = 5_000
+_STEP_MS_MIN: Final = 100
+_STEP_MS_MAX: Final = HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReport:
+    """What a live run did. `resume_ms` is where it is to go on; None when it has not begun."""
+
+    delivery: Delivery
+    seconds: float
+    planted: Mapping[str, int]
+    resume_ms: int | None
+
+
+def resume_from(model: Model, newest_ms: int | None) -> int:
+    """Where to go on, epoch ms: at the end of history, or shortly before the newest event that the topic holds."""
+    if newest_ms is None:
+        return model.shop.end_ms
+    return max(model.shop.end_ms, newest_ms - RESUME_OVERLAP_MS)
+
+
+def live_messages(model: Model, start_ms: int, rate: float | None = None) -> Iterator[Messages]:
+    """The shop's records from `start_ms` on, without end, as messages ascending by time.
+
+    Args:
+        model: the shop.
+        start_ms: not before its history's end.
+        rate: events a second of event time; by default the shop's own rhythm.
+    """
+    step_ms = int(_BATCH_EVENTS / (rate or natural_rate(model)) * SECOND_MS)
+    step_ms = min(max(step_ms, _STEP_MS_MIN), _STEP_MS_MAX)
+    for batch in live_batches(model, start_ms=start_ms, rate=rate, step_ms=step_ms):
+        messages = batch_messages(batch)
+        if len(messages):
+            yield messages
+
+
+def batch_messages(batch: LiveBatch) -> Messages:
+    """A batch's records as messages, ascending by time."""
+    tables = {"customers": batch.customers, "events": batch.events, "orders": batch.orders}
+    parts = [_encode(topic, tables[topic]) for topic in TIME_COLUMN if tables[topic].num_rows]
+    messages = join(parts)
+    return messages if len(parts) < 2 else messages.reordered(np.argsort(messages.times, kind="stable"))
+
+
+def _encode(topic: str, table: pa.Table) -> Messages:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return encode(topic, frame, frame[TIME_COLUMN[topic]].to_physical().to_numpy())
+
+
+def live(
+    model: Model,
+    open_publisher: Callable[[FailureHandler], Publisher],
+    clock: Clock,
+    interrupted: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+    *,
+    start_ms: int,
+    speed: float = 1.0,
+    rate: float | None = None,
+    dirt: Dirt | None = None,
+) -> LiveReport:
+    """Stream the shop until interrupted.
+
+    Args:
+        model: the shop.
+        open_publisher: gives the publisher that tells its failures to the function handed in.
+        clock: for pacing; the stream never runs ahead of its wall clock.
+        interrupted: whether to stop; asked several times a second.
+        on_progress: told where it is, several times a second.
+        start_ms: first event time, not before the end of history.
+        speed: event seconds for each second until the wall clock is reached; from then on it is 1.
+        rate: events a second of event time.
+        dirt: lateness, disorder and malformed messages to add.
+    """
+    start_s = clock.monotonic_s()
+    publisher = open_publisher(lambda _topic, _value: None)
+    transmitter = Transmitter(publisher, clock, interrupted, on_progress)
+    messages = live_messages(model, start_ms, rate)
+    try:
+        stopped_ms = transmitter.paced(
+            messages if dirt is None else dirt.spoil(messages), speed, origin_ms=start_ms, up_to_wall=True
+        )
+    finally:
+        delivery = publisher.finish(STOP_TIMEOUT_S)
+    return LiveReport(delivery, clock.monotonic_s() - start_s, {} if dirt is None else dict(dirt.planted), stopped_ms)

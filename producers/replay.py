@@ -1,0 +1,163 @@
+"""An archive, sent once more: profiles, then events and orders in event-time order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+
+from features.errors import ShopstreamError
+from features.schema import TS_MAX
+from producers import timeline
+from producers.archive import DAY_COLUMN, read_customers
+from producers.dirt import DELAY_MS_MAX, Dirt
+from producers.messages import Messages
+from producers.publish import Delivery, FailureHandler, Publisher
+from producers.timeline import Span
+from producers.transmit import Clock, Progress, Transmitter
+
+STOP_TIMEOUT_S: Final = 10.0
+"""How long a stopped replay waits for acknowledgements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What is to be sent, and how.
+
+    Args:
+        span: the events and orders of an archive.
+        customers: send the profiles first.
+        speed: event seconds for each second; None goes as fast as Kafka takes it.
+        dirt: lateness, disorder and malformed messages to add.
+    """
+
+    span: Span
+    customers: bool = True
+    speed: float | None = None
+    dirt: Dirt | None = None
+
+    def size(self) -> int:
+        """Messages to send, before any dirt. Raises ShopstreamError for a missing or unreadable archive."""
+        profiles = read_customers(self.span.directory) if self.customers else None
+        return sum(timeline.count(self.span).values()) + (0 if profiles is None else profiles.num_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What a replay did."""
+
+    delivery: Delivery
+    seconds: float
+    planted: Mapping[str, int]
+    """Dirt by kind."""
+    complete: bool
+    """Everything was sent and acknowledged."""
+    resume_ms: int | None
+    """When not complete: the start of the span that holds all that is missing; None is the very beginning."""
+
+
+class _Missing:
+    """The earliest time of a message that was not sent or not acknowledged."""
+
+    def __init__(self) -> None:
+        self.time_ms: int | None = None
+
+    def add(self, time_ms: int) -> None:
+        self.time_ms = time_ms if self.time_ms is None else min(self.time_ms, time_ms)
+
+    def failed(self, topic: str, value: bytes | None) -> None:
+        if topic not in DAY_COLUMN:
+            self.add(0)
+            return
+        try:
+            record = _TIMES.decode(value or b"")
+        except msgspec.MsgspecError:
+            return  # planted, or a row without a time: no range of dates would bring it
+        time_ms = getattr(record, DAY_COLUMN[topic])
+        if time_ms is not None:
+            self.add(time_ms)
+
+
+class _Times(msgspec.Struct):
+    ts: int | None = None
+    updated_ts: int | None = None
+
+
+_TIMES: Final = msgspec.json.Decoder(_Times)
+
+
+def replay(
+    course: Course,
+    open_publisher: Callable[[FailureHandler], Publisher],
+    clock: Clock,
+    interrupted: Callable[[], bool],
+    on_progress: Callable[[Progress], None],
+) -> ReplayReport:
+    """Send an archive.
+
+    Args:
+        course: what, and how.
+        open_publisher: gives the publisher that tells its failures to the function handed in.
+        clock: for pacing and the report.
+        interrupted: whether to stop; asked several times a second.
+        on_progress: told where it is, several times a second.
+
+    Raises:
+        ShopstreamError: the archive is missing or unreadable.
+    """
+    start_s = clock.monotonic_s()
+    profiles = read_customers(course.span.directory) if course.customers else None
+    missing = _Missing()
+    publisher = open_publisher(missing.failed)
+    transmitter = Transmitter(publisher, clock, interrupted, on_progress)
+    whole = False
+    try:
+        unsent_ms = _transmit(course, profiles, transmitter)
+        whole = unsent_ms is None
+    finally:
+        delivery = publisher.finish(None if whole else STOP_TIMEOUT_S)
+    if unsent_ms is not None:
+        # what dirt holds back was read before, and is not sent either
+        missing.add(unsent_ms if course.dirt is None else max(0, unsent_ms - DELAY_MS_MAX))
+    return ReplayReport(
+        delivery=delivery,
+        seconds=clock.monotonic_s() - start_s,
+        planted={} if course.dirt is None else dict(course.dirt.planted),
+        complete=whole and not delivery.failed_total,
+        resume_ms=_resume_ms(missing.time_ms, course.span),
+    )
+
+
+def _transmit(course: Course, profiles: pa.Table | None, transmitter: Transmitter) -> int | None:
+    if profiles is not None:
+        unsent_ms = transmitter.at_full_speed(timeline.profiles(profiles))
+        if unsent_ms is not None:
+            return unsent_ms
+    chunks: Iterator[Messages] = timeline.in_time_order(course.span)
+    if course.dirt is not None:
+        chunks = course.dirt.spoil(chunks)
+    if course.speed is None:
+        return transmitter.at_full_speed(chunks)
+    return transmitter.paced(chunks, course.speed)
+
+
+def _resume_ms(missing_ms: int | None, span: Span) -> int | None:
+    """Profiles are missing from time 0 on, which is where the span begins."""
+    if missing_ms is None:
+        return None
+    start_ms = span.start_ms or 0
+    return min(max(missing_ms, start_ms), TS_MAX) or None
+
+
+def failure(report: ReplayReport) -> ShopstreamError | None:
+    """The error to end with when messages were not acknowledged."""
+    if not report.delivery.failed_total:
+        return None
+    return ShopstreamError(
+        f"{report.delivery.failed_total:,} of {sum(report.delivery.sent.values()):,} messages were not acknowledged "
+        f"by Kafka: {'; '.join(report.delivery.reasons)}.",
+        "See that Kafka runs and has room (`shopstream status`), then replay the missing dates again.",
+    )
