@@ -7,6 +7,7 @@ compression and missing columns.
 from __future__ import annotations
 
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from oracle.adversarial import Records
 from oracle.rows import Row
 from oracle.shop import DAY
 
-from features.schema import Customer, Event, Order, arrow_schema
+from features.schema import ITEM_ARROW, Customer, Event, Order, arrow_schema
 
 EVENTS = pa.schema([field.with_nullable(True) for field in arrow_schema(Event)])
 ORDERS = pa.schema([field.with_nullable(True) for field in arrow_schema(Order)])
@@ -49,7 +50,7 @@ def write_archive(directory: Path, records: Records, *, broken: bool = True) -> 
 def write_plain(directory: Path, events: Sequence[Row], orders: Sequence[Row]) -> Path:
     """Writes lists of valid records as the plainest archive: one file a day, the contract's columns and types."""
     for table, rows, schema, time in (("events", events, EVENTS, "ts"), ("orders", orders, ORDERS, "updated_ts")):
-        for day, found in _by_day(rows, lambda row, time=time: row[time], 0).items():
+        for day, found in _by_day(rows, operator.itemgetter(time), 0).items():
             path = directory / table / f"date={day}" / "part-0.parquet"
             path.parent.mkdir(parents=True)
             pq.write_table(pa.Table.from_pylist(found, schema=schema), path)
@@ -77,8 +78,9 @@ def write_table(
         folder.mkdir(parents=True)
         shuffled = [found[i] for i in rng.permutation(len(found))]
         files = int(rng.integers(1, 4))
-        for number in range(files):
-            table = _disguise(_table(shuffled[number::files], schema, rng), rng)
+        for number in range(files + int(rng.random() < 0.1)):  # one more is a file without rows
+            mine = shuffled[number::files] if number < files else []
+            table = _disguise(_table(mine, schema, rng), rng)
             codec = ("none", "snappy", "zstd")[int(rng.integers(3))]
             pq.write_table(table, folder / f"{number:02}.parquet", compression=codec, row_group_size=7)
 
@@ -116,6 +118,18 @@ def _disguise(table: pa.Table, rng: np.random.Generator) -> pa.Table:
         elif column.type == pa.string():
             other = (pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string()))[int(rng.integers(3))]
             table = table.set_column(place, name, column.cast(other))
+        elif name == "items":
+            table = table.set_column(place, name, _disguise_items(column, rng))
     if rng.random() < 0.3:
         table = table.append_column("utm_source", pa.array(["?"] * table.num_rows))
     return table.select([table.column_names[i] for i in rng.permutation(table.num_columns)])
+
+
+def _disguise_items(items: pa.ChunkedArray, rng: np.random.Generator) -> pa.Array:
+    """The same lines with their fields in another order, without those that no line of this file has."""
+    rows = items.to_pylist()
+    lines = [line or {} for row in rows for line in row or ()]
+    fields = [ITEM_ARROW.field(int(i)) for i in rng.permutation(ITEM_ARROW.num_fields)]
+    kept = [f for f in fields if any(line.get(f.name) is not None for line in lines)] or fields
+    kind = (pa.list_, pa.large_list)[int(rng.integers(2))]
+    return pa.array(rows, type=kind(pa.struct(kept)))

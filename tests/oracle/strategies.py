@@ -53,7 +53,7 @@ class Stream:
     @property
     def end(self) -> int:
         """The highest time of any record: the earliest as_of that may be asked once all are applied."""
-        return max([0, *(e["ts"] for e in self.events), *(o["updated_ts"] for o in self.orders)])
+        return int(max([0, *(e["ts"] for e in self.events), *(o["updated_ts"] for o in self.orders)]))
 
     @property
     def customers(self) -> tuple[str, ...]:

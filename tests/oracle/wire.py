@@ -180,10 +180,11 @@ def bad_messages(now_ms: int) -> list[BadMessage]:
     for topic, name in (("events", "price"), ("orders", "total"), ("orders", "items.unit_price")):
         changes += [(topic, name, "amount", wrong) for wrong in (-0.01, -1, 1_000_000_000_000.01, 10**13, 1e300)]
     for topic, name in (("events", "quantity"), ("orders", "items.quantity")):
-        changes += [(topic, name, "quantity", wrong) for wrong in (0, -1, -1.0)]
+        changes += [(topic, name, "quantity", less) for less in (0, -1, -1.0)]
     for name, value in ITEM.items():
         changes += [("orders", f"items.{name}", "wrong type", wrong) for wrong in _wrong_types(value)]
-    changes += [("orders", "items", "wrong type", wrong) for wrong in ([None], [5], [[]], ["p"], [ITEM, None])]
+    lists: tuple[list[Any], ...] = ([None], [5], [[]], ["p"], [ITEM, None])
+    changes += [("orders", "items", "wrong type", wrong) for wrong in lists]
     changes += [("orders", "updated_ts", "order window", wrong) for wrong in (ts - 1, 1)]
     found += [_changed(topic, bases[topic], name, kind, value) for topic, name, kind, value in changes]
     old = bases["orders"] | {"ts": ts - 400 * DAY - 1}
