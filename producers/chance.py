@@ -1,0 +1,28 @@
+"""Randomness by name: every part of the shop draws from its own stream of the seed.
+
+A stream is addressed, not consumed in turn, so that any day can be drawn again without those before it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What a stream of random numbers is for; the numbers are part of the archive's bytes."""
+
+    CATALOGUE = 1
+    POPULATION = 2
+    ARRIVALS = 3
+    PROFILES = 4
+    DAY_NOISE = 5
+    HISTORY = 6
+    LIVE = 7
+    DIRT = 8
+
+
+def generator(seed: int, stream: Stream, *address: int) -> np.random.Generator:
+    """The generator of a stream at an address (non-negative integers), always the same for the same arguments."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(int(stream), *address))))
