@@ -95,15 +95,21 @@ def status(
 
 
 def _print_status(found: Status, console: Console) -> None:
+    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     console.print(f"data folder {found.home}, run {found.run}", highlight=False)
-    table = Table("server", "state", "address", "version", "pid", "")
+    table = Table("server", "state", "address", "version", "pid")
     for name, server in (("Kafka", found.kafka), ("Elasticsearch", found.elasticsearch)):
         table.add_row(name, *_server_cells(server))
     console.print(table)
+    for name, server in (("Kafka", found.kafka), ("Elasticsearch", found.elasticsearch)):
+        if server.problem:
+            console.print(f"[bold]{name}[/] {escape(server.problem)}", highlight=False)
     if found.password_file:
-        console.print(f"Elasticsearch user {found.username or 'elastic'}, password in {found.password_file}")
+        console.print(
+            f"Elasticsearch user {found.username or 'elastic'}, password in {found.password_file}", soft_wrap=True
+        )
     if found.topics:
         table = Table("topic", "partitions", "messages")
         for topic in found.topics:
@@ -124,7 +130,7 @@ def _print_status(found: Status, console: Console) -> None:
 def _server_cells(server: ServerStatus) -> tuple[str, ...]:
     state = "[green]healthy[/]" if server.healthy else "[red]not healthy[/]"
     pid = "" if server.pid is None else str(server.pid)
-    return state, server.address or "-", server.version or "-", pid or server.mode, server.problem or ""
+    return state, server.address or "-", server.version or "-", pid or server.mode
 
 
 def doctor() -> None:
@@ -134,6 +140,8 @@ def doctor() -> None:
 
     Example: `shopstream doctor`
     """
+    from rich.markup import escape  # noqa: PLC0415
+
     from shopstream.servers.doctor import examine  # noqa: PLC0415
     from shopstream.servers.elastic_admin import quiet_client_logs  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
@@ -143,8 +151,8 @@ def doctor() -> None:
     findings = examine(load_settings())
     marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "broken": "[red]broken[/] "}
     for finding in findings:
-        console.print(f"{marks[finding.level]} {finding.what}", highlight=False)
+        console.print(f"{marks[finding.level]} {escape(finding.what)}", highlight=False, soft_wrap=True)
         if finding.remedy:
-            console.print(f"        [bold]do[/] {finding.remedy}", highlight=False)
+            console.print(f"        [bold]do[/] {escape(finding.remedy)}", highlight=False, soft_wrap=True)
     if any(finding.level == "broken" for finding in findings):
         raise typer.Exit(1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -95,14 +95,12 @@ def reachable_folder(path: Path, account: Account | None, shared: Path = SHARED_
     blocked = obstacle(path.parent, account)
     folder = path
     try:
-        if blocked is not None and not (path.is_dir() and not path.is_symlink()):
-            digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-            folder = shared / f"{path.parent.parent.name or 'root'}-{path.name}-{digest}"
-            shared.mkdir(parents=True, exist_ok=True)
-            shared.chmod(0o755)
-            if not path.is_symlink():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.symlink_to(folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():
+            folder = path.readlink()
+        elif blocked is not None and not path.exists():
+            folder = _stand_in(path, shared)
+            path.symlink_to(folder)
         folder.mkdir(parents=True, exist_ok=True)
         os.chown(folder, account.uid, account.gid)
         folder.chmod(0o750)
@@ -114,6 +112,14 @@ def reachable_folder(path: Path, account: Account | None, shared: Path = SHARED_
             _remedy(still),
         )
     return folder
+
+
+def _stand_in(path: Path, shared: Path) -> Path:
+    """A new folder each time: a data folder deleted by hand must not find its old indices again."""
+    shared.mkdir(parents=True, exist_ok=True)
+    shared.chmod(0o755)
+    owner = path.parent.parent.name or "root"
+    return Path(tempfile.mkdtemp(prefix=f"{owner}-{path.name}-", dir=shared))
 
 
 def _remedy(blocked: Path | None) -> str:

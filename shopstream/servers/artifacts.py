@@ -15,12 +15,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import filelock
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from features.errors import ShopstreamError
 
@@ -130,6 +138,10 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _InterruptedError(Exception):
+    """Another download failed or Ctrl-C was pressed: this one is given up."""
+
+
 def _download_all(missing: list[Artifact], cache: Path, console: Console, download: Download) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with (
@@ -140,26 +152,36 @@ def _download_all(missing: list[Artifact], cache: Path, console: Console, downlo
         total = sum(artifact.size for artifact in missing)
         files = "file" if len(missing) == 1 else "files"
         task = progress.add_task(f"Downloading {len(missing)} {files} of the servers", total=total)
+        interrupted = threading.Event()
         jobs = []
         for number, artifact in enumerate(missing):
             folder = Path(scratch) / str(number)
-            jobs.append(pool.submit(_download_one, artifact, cache, folder, download, progress, task))
+            jobs.append(pool.submit(_download_one, artifact, cache, folder, download, progress, task, interrupted))
         try:
             for job in jobs:
                 job.result()
         except BaseException:
+            interrupted.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _download_one(
-    artifact: Artifact, cache: Path, folder: Path, download: Download, progress: Progress, task: Any
+    artifact: Artifact,
+    cache: Path,
+    folder: Path,
+    download: Download,
+    progress: Progress,
+    task: TaskID,
+    interrupted: threading.Event,
 ) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         came = 0
 
         def update(count: int) -> None:
             nonlocal came
+            if interrupted.is_set():
+                raise _InterruptedError
             came += count
             progress.advance(task, count)
 

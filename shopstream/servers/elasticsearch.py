@@ -15,7 +15,7 @@ from features.errors import ShopstreamError
 from shopstream.servers import artifacts, ports
 from shopstream.servers.account import Account, give, reachable_folder
 from shopstream.servers.endpoints import ElasticEndpoint
-from shopstream.servers.java import java_home, readable
+from shopstream.servers.java import java_home, java_version, readable
 from shopstream.servers.process import Launch, run
 from shopstream.settings import Settings
 
@@ -117,10 +117,11 @@ class ElasticsearchServer:
                 f"[yellow]note[/] {self.account and self.account.name} cannot enter {self.settings.home}; "
                 f"Elasticsearch's files are in {folder}",
                 highlight=False,
+                soft_wrap=True,
             )
         download = artifacts.central_repository(self.settings.maven_url)
         tree = artifacts.unpack(self.artifact, self.settings.cache, console, download)
-        tree = readable(tree, self.account, folder)
+        tree = readable(tree, self.account, folder / tree.name)
         config, temporary = folder / "config", folder / "tmp"
         for made in (config, temporary, folder / "data", folder / "logs"):
             made.mkdir(exist_ok=True)
@@ -131,6 +132,7 @@ class ElasticsearchServer:
             if self.account:  # what is inside is the server's own already
                 os.chown(given, self.account.uid, self.account.gid)
 
+        java = readable(java_home(), self.account, folder / f"java-{java_version()}")
         heap = self.settings.elasticsearch.heap
         launch = Launch(
             command=[str(tree / "bin" / "elasticsearch")],
@@ -138,7 +140,7 @@ class ElasticsearchServer:
                 "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
                 "LANG": "C.UTF-8",
                 "HOME": str(temporary),
-                "ES_JAVA_HOME": str(readable(java_home(), self.account, folder)),
+                "ES_JAVA_HOME": str(java),
                 "ES_PATH_CONF": str(config),
                 "ES_TMPDIR": str(temporary),
                 "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",

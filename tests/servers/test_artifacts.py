@@ -1,0 +1,134 @@
+"""The cache of downloads: pinned, checked, safe for several processes, quiet when warm."""
+
+import hashlib
+import io
+import multiprocessing
+import zipfile
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from features.errors import ShopstreamError
+from shopstream.servers import artifacts
+from shopstream.servers.artifacts import Artifact, Update
+
+CONTENT = {"one": b"first file", "two": b"second file" * 1000}
+QUIET = Console(quiet=True)
+
+
+def artifact(name: str, content: bytes | None = None, packaging: str = "jar") -> Artifact:
+    content = CONTENT[name] if content is None else content
+    return Artifact("org.example", name, "1.0", packaging, hashlib.sha256(content).hexdigest(), len(content))
+
+
+class FakeRepository:
+    """Serves bytes, and remembers what it was asked for; the first `failures` requests break off."""
+
+    def __init__(self, served: dict[str, bytes], failures: int = 0) -> None:
+        self.served = served
+        self.failures = failures
+        self.asked: list[str] = []
+
+    def __call__(self, wanted: Artifact, folder: Path, update: Update) -> Path:
+        self.asked.append(wanted.name)
+        content = self.served[wanted.name]
+        path = folder / wanted.filename
+        if self.failures:
+            self.failures -= 1
+            path.write_bytes(content[:3])
+            update(3)
+            raise ConnectionResetError("broken off")
+        path.write_bytes(content)
+        update(len(content))
+        return path
+
+
+def refuse(wanted: Artifact, _folder: Path, _update: Update) -> Path:
+    raise AssertionError(f"the network was asked for {wanted.name}")
+
+
+def test_downloads_once_then_needs_no_network(tmp_path: Path) -> None:
+    repository = FakeRepository(CONTENT)
+    wanted = [artifact("one"), artifact("two")]
+    paths = artifacts.fetch(wanted, tmp_path, QUIET, repository)
+    assert [paths["one-1.0.jar"].read_bytes(), paths["two-1.0.jar"].read_bytes()] == list(CONTENT.values())
+    assert sorted(repository.asked) == ["one", "two"]
+    assert artifacts.fetch(wanted, tmp_path, QUIET, refuse) == paths
+
+
+def test_a_file_that_is_not_the_pinned_one_is_refused_and_not_kept(tmp_path: Path) -> None:
+    swapped = b"x" * len(CONTENT["one"])  # of the right size
+    with pytest.raises(ShopstreamError, match=r"org\.example:one:1\.0 is not the file that was pinned") as caught:
+        artifacts.fetch([artifact("one")], tmp_path, QUIET, FakeRepository({"one": swapped}))
+    assert caught.value.remedy
+    assert not list(tmp_path.rglob("*.jar"))
+
+
+def test_a_damaged_cache_is_repaired(tmp_path: Path) -> None:
+    wanted = artifact("one")
+    artifacts.fetch([wanted], tmp_path, QUIET, FakeRepository(CONTENT))
+    wanted.path(tmp_path).write_bytes(b"x" * wanted.size)
+    artifacts.fetch([wanted], tmp_path, QUIET, FakeRepository(CONTENT))
+    assert wanted.path(tmp_path).read_bytes() == CONTENT["one"]
+
+
+def test_a_download_that_breaks_off_is_tried_again(tmp_path: Path) -> None:
+    repository = FakeRepository(CONTENT, failures=artifacts.ATTEMPTS - 1)
+    artifacts.fetch([artifact("one")], tmp_path, QUIET, repository)
+    assert repository.asked == ["one"] * artifacts.ATTEMPTS
+
+
+def test_no_network_says_what_was_wanted_and_keeps_what_came(tmp_path: Path) -> None:
+    repository = FakeRepository(CONTENT, failures=artifacts.ATTEMPTS)
+    with pytest.raises(ShopstreamError, match=r"org\.example:one:1\.0 could not be downloaded") as caught:
+        artifacts.fetch([artifact("one")], tmp_path, QUIET, repository)
+    assert "network" in caught.value.remedy
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
+def _fetch_in_process(cache: Path, asked: Path) -> None:
+    def slow(wanted: Artifact, folder: Path, _update: Update) -> Path:
+        with asked.open("a") as file:
+            file.write("x")
+        path = folder / wanted.filename
+        path.write_bytes(CONTENT["two"])
+        return path
+
+    artifacts.fetch([artifact("two")], cache, QUIET, slow)
+
+
+def test_processes_at_once_download_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    arguments = (tmp_path / "cache", tmp_path / "asked")
+    processes = [context.Process(target=_fetch_in_process, args=arguments) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert arguments[1].read_text() == "x"
+
+
+def test_unpack_keeps_modes(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as content:
+        entry = zipfile.ZipInfo("server-1.0/bin/run")
+        entry.external_attr = 0o100755 << 16
+        content.writestr(entry, "#!/bin/sh\n")
+    wanted = artifact("server", packed.getvalue(), "zip")
+    tree = artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": packed.getvalue()}))
+    assert (tree / "bin" / "run").stat().st_mode & 0o777 == 0o755
+    assert artifacts.unpack(wanted, tmp_path, QUIET, refuse) == tree
+
+
+def test_the_lock_pins_every_file_of_both_servers() -> None:
+    lock = artifacts.read_lock()
+    assert (lock.version("kafka"), lock.version("elasticsearch")) == ("4.1.0", "9.2.0")
+    names = [entry.name for entry in lock.kafka]
+    assert len(names) == len(set(names)) >= 45
+    # all of Kafka is of one version: a mixed class path starts, and breaks later
+    assert {entry.version for entry in lock.kafka if entry.group == "org.apache.kafka"} == {"4.1.0"}
+    for entry in (*lock.kafka, *lock.elasticsearch):
+        assert len(entry.sha256) == 64
+        assert entry.size > 1000

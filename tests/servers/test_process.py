@@ -1,0 +1,110 @@
+"""Background processes: detached, recognised, stopped."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from features.errors import ShopstreamError
+from shopstream.servers import process
+from shopstream.servers.process import Identity, Launch
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+)
+
+
+def launch(tmp_path: Path, code: str) -> Launch:
+    return Launch([sys.executable, "-c", code], {"SECRET_OF_TEST": "1"}, tmp_path, tmp_path / "logs" / "x.log")
+
+
+def wait_for(log: Path, text: str) -> None:
+    deadline = time.monotonic() + 20
+    while text not in process.tail(log):
+        assert time.monotonic() < deadline, process.tail(log)
+        time.sleep(0.02)
+
+
+def test_runs_in_a_session_of_its_own_with_the_given_environment_only(tmp_path: Path) -> None:
+    code = "import os, time; print(sorted(os.environ), os.getsid(0) == os.getpid(), flush=True); time.sleep(60)"
+    start = launch(tmp_path, code)
+    identity = process.start(start)
+    try:
+        wait_for(start.log, "True")
+        assert "PYTEST_CURRENT_TEST" not in process.tail(start.log)
+        assert identity.process() is not None
+    finally:
+        assert process.stop(identity, 10)
+    assert identity.process() is None
+
+
+def test_one_that_ignores_sigterm_is_killed_and_that_is_said(tmp_path: Path) -> None:
+    start = launch(tmp_path, STUBBORN)
+    identity = process.start(start)
+    wait_for(start.log, "ready")
+    assert process.stop(identity, 0.3) is False
+    assert identity.process() is None
+
+
+def test_children_end_with_it(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time;"
+        f"child = subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]);"
+        "print('child', child.pid, flush=True); time.sleep(60)"
+    )
+    start = launch(tmp_path, code)
+    identity = process.start(start)
+    wait_for(start.log, "ready")
+    child = int(process.tail(start.log).split("child ")[1].split()[0])
+    assert process.stop(identity, 0.3) is False
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_later_process_with_the_same_pid_is_not_it() -> None:
+    me = psutil.Process(os.getpid())
+    assert Identity(me.pid, me.create_time()).process() is not None
+    earlier = Identity(me.pid, me.create_time() - 3600)
+    assert earlier.process() is None
+    assert process.stop(earlier, 1)  # and we are still here
+
+
+def test_a_zombie_is_not_running() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    identity = Identity(child.pid, psutil.Process(child.pid).create_time())
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert identity.process() is None
+    child.wait()
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    absent = Launch([str(tmp_path / "absent")], {}, tmp_path, tmp_path / "x.log")
+    with pytest.raises(ShopstreamError, match="could not be started"):
+        process.start(absent)
+
+
+def test_a_failing_tool_tells_what_it_said_but_not_its_input(tmp_path: Path) -> None:
+    start = launch(tmp_path, "")
+    command = [sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit('no such keystore')"]
+    with pytest.raises(ShopstreamError, match="no such keystore") as caught:
+        process.run(command, start, stdin="geheim")
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_long_log_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LOG_BYTES_MAX", 10)
+    start = launch(tmp_path, "")
+    start.log.parent.mkdir()
+    start.log.write_text("of an earlier start\n")
+    process.stop(process.start(start), 5)
+    assert start.log.with_suffix(".log.1").read_text() == "of an earlier start\n"
+
+
+def test_tail_is_short(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("".join(f"line {number}\n" for number in range(10_000)))
+    assert process.tail(log, 2) == "line 9998\nline 9999"
+    assert process.tail(tmp_path / "absent") == ""
