@@ -192,6 +192,7 @@ def _start(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console:
     began = time.monotonic()
     entry = ledger.of(server.name)
     assert entry is not None
+    tried: frozenset[int] = frozenset()
     for attempt in range(1, PORT_ATTEMPTS + 1):
         launch = server.prepare(entry.port, entry.inner_port, console)
         log_start = launch.log.stat().st_size if launch.log.exists() else 0
@@ -210,7 +211,8 @@ def _start(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console:
                 f"{server.title} {problem}. The end of {launch.log}:\n{said}",
                 "Run `shopstream doctor`; more time is given by SHOPSTREAM_START_TIMEOUT_S.",
             )
-        entry = _choose_ports(server, ledger, frozenset({entry.port, entry.inner_port}))
+        tried |= {entry.port, entry.inner_port}
+        entry = _choose_ports(server, ledger, tried)
 
 
 def _since(log: Path, start: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -95,6 +96,8 @@ def stop(identity: Identity, timeout_s: float) -> bool:
     """
     process = identity.process()
     if process is None:
+        with suppress(ChildProcessError):
+            os.waitpid(identity.pid, os.WNOHANG)  # our own child that has ended would stay a zombie
         return True
     try:
         family = [process, *process.children(recursive=True)]

@@ -1,0 +1,176 @@
+"""Starting and remembering, with stand-ins for the servers: what happens when a start goes wrong."""
+
+import io
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from features.errors import ShopstreamError
+from shopstream.servers import lifecycle, ports, process, record
+from shopstream.servers.artifacts import Artifact
+from shopstream.servers.overview import read_metrics
+from shopstream.servers.process import Identity, Launch
+from shopstream.servers.record import Record, ServerRecord
+from shopstream.settings import Settings
+
+LISTEN = """
+import socket, sys, time
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+try:
+    listener.bind(("127.0.0.1", int(sys.argv[1])))
+except OSError as error:
+    sys.exit(f"java.net.BindException: {error.strerror}")
+listener.listen()
+time.sleep(60)
+"""
+QUIET = Console(quiet=True)
+
+
+@dataclass
+class FakeServer:
+    """A program that listens on its port; `stolen` counts the starts that find it taken after it was chosen."""
+
+    home: Path
+    code: str = LISTEN
+    stolen: int = 0
+    name: str = "kafka"
+    title: str = "Kafka"
+    version: str = "1"
+    preferred_port: int = 29_092
+    inner_port: int = 29_093
+
+    def needed(self) -> tuple[Artifact, ...]:
+        return ()
+
+    def prepare(self, port: int, inner_port: int, console: Console) -> Launch:
+        code = self.code
+        if self.stolen:
+            self.stolen -= 1
+            code = "import sys; sys.exit('java.net.BindException: Address already in use')"
+        return Launch([sys.executable, "-c", code, str(port)], {}, self.home, self.home / "logs" / "kafka.log")
+
+    def is_healthy(self, port: int) -> bool:
+        return ports.accepts(port)
+
+
+def start(server: FakeServer, **settings: float) -> ServerRecord:
+    ledger = lifecycle._Ledger(server.home, record.read(server.home))
+    lifecycle._start_all([server], ledger, Settings(home=server.home, **settings), QUIET)
+    entry = record.read(server.home).kafka
+    assert entry is not None
+    return entry
+
+
+def end(entry: ServerRecord) -> None:
+    assert entry.identity is not None
+    assert process.stop(entry.identity, 10)
+
+
+def test_a_started_server_is_remembered(tmp_path: Path) -> None:
+    entry = start(FakeServer(tmp_path))
+    assert entry.is_running()
+    assert ports.accepts(entry.port)
+    end(entry)
+    assert not entry.is_running()
+
+
+def test_the_port_is_kept_for_a_restart(tmp_path: Path) -> None:
+    first = start(FakeServer(tmp_path))
+    end(first)
+    again = start(FakeServer(tmp_path, preferred_port=29_500))
+    end(again)
+    assert again.port == first.port
+
+
+def test_a_port_that_was_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
+    entry = start(FakeServer(tmp_path, stolen=2))
+    assert entry.is_running()
+    assert ports.accepts(entry.port)
+    assert entry.port > 29_092
+    end(entry)
+
+
+def test_ports_that_are_always_taken_end_in_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ShopstreamError, match="Address already in use"):
+        start(FakeServer(tmp_path, stolen=lifecycle.PORT_ATTEMPTS))
+
+
+def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
+    with pytest.raises(ShopstreamError, match=r"ended while starting(.|\n)*no memory for you") as caught:
+        start(FakeServer(tmp_path, code="import sys; sys.exit('no memory for you')"))
+    assert "doctor" in caught.value.remedy
+    entry = record.read(tmp_path).kafka
+    assert entry is not None
+    assert entry.identity is None
+
+
+def test_a_server_that_hangs_is_given_up_and_stopped(tmp_path: Path) -> None:
+    code = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(60)"
+    with pytest.raises(ShopstreamError, match="was not healthy within 1 s"):
+        start(FakeServer(tmp_path, code=code), start_timeout_s=1)
+    pid = int(process.tail(tmp_path / "logs" / "kafka.log").split()[-1])
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_interrupted_start_is_undone(tmp_path: Path) -> None:
+    server = FakeServer(tmp_path, code="import os, time; print('pid', os.getpid(), flush=True); time.sleep(60)")
+    ledger = lifecycle._Ledger(tmp_path, Record())
+    ledger.interrupted.set()
+    with pytest.raises(ShopstreamError, match="interrupted"):
+        lifecycle._start_all([server], ledger, Settings(home=tmp_path), QUIET)
+    entry = record.read(tmp_path).kafka
+    assert entry is not None
+    assert entry.identity is None
+    assert not [child for child in psutil.Process().children() if "time.sleep(60)" in " ".join(child.cmdline())]
+
+
+def test_a_stale_pid_is_noticed(tmp_path: Path) -> None:
+    me = psutil.Process(os.getpid())
+    reused = ServerRecord("4.1.0", 29_092, 29_093, Identity(me.pid, me.create_time() - 1000))
+    record.write(tmp_path, Record(kafka=reused))
+    said = Console(file=io.StringIO(), width=200)
+    ledger = lifecycle._Ledger(tmp_path, record.read(tmp_path))
+    assert not lifecycle._runs(FakeServer(tmp_path), ledger, said)
+    assert "was not stopped properly" in said.file.getvalue()
+    with pytest.raises(ShopstreamError, match="Kafka is not running") as caught:
+        lifecycle.endpoints(Settings(home=tmp_path))
+    assert "shopstream up" in caught.value.remedy
+    assert lifecycle.down(Settings(home=tmp_path)) == []  # and this process lives
+
+
+def test_record_survives_a_round_trip_and_names_damage(tmp_path: Path) -> None:
+    assert record.read(tmp_path) == Record()
+    written = Record(kafka=ServerRecord("4.1.0", 1, 2, Identity(3, 4.5)))
+    record.write(tmp_path, written)
+    assert record.read(tmp_path) == written
+    (tmp_path / record.RECORD_FILE).write_text('{"kafka": 1}')
+    with pytest.raises(ShopstreamError, match=r"servers\.json is damaged"):
+        record.read(tmp_path)
+
+
+def test_removing_data_takes_data_folders_only(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    with pytest.raises(ShopstreamError, match="not a data folder"):
+        lifecycle.remove_data(Settings(home=precious))
+    me = psutil.Process(os.getpid())
+    record.write(precious, Record(kafka=ServerRecord("1", 1, 2, Identity(me.pid, me.create_time()))))
+    with pytest.raises(ShopstreamError, match="still runs"):
+        lifecycle.remove_data(Settings(home=precious))
+    record.write(precious, Record())
+    lifecycle.remove_data(Settings(home=precious))
+    assert not precious.exists()
+
+
+def test_metrics_are_shown_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "freshness.json").write_text(json.dumps({"p50_ms": 800, "p99_ms": 2100}))
+    (tmp_path / "half.json").write_text('{"p50')
+    assert read_metrics(tmp_path) == {"freshness": {"p50_ms": 800, "p99_ms": 2100}}
+    assert read_metrics(tmp_path / "absent") == {}
