@@ -174,7 +174,7 @@ _STATUS_CODE: Final = _code_of(STATUSES)
 
 
 def _codes(code_of: Callable[[str], int], words: Sequence[str]) -> Uint8:
-    return np.frombuffer(bytes(map(code_of, words)), np.uint8)
+    return np.frombuffer(bytearray(map(code_of, words)), np.uint8)
 
 
 def _event_columns(records: list[Event], customer_id: list[str], ts: Int64) -> EventColumns:
