@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from features.errors import ShopstreamError
 from features.schema import HOUR_MS, SECOND_MS
 from producers.continuation import LiveBatch, live_batches, natural_rate
 from producers.dirt import Dirt
@@ -36,6 +37,16 @@ class LiveReport:
     seconds: float
     planted: Mapping[str, int]
     resume_ms: int | None
+
+    def failure(self) -> ShopstreamError | None:
+        """The error to end with when messages were not acknowledged."""
+        if not self.delivery.failed_total:
+            return None
+        return ShopstreamError(
+            f"{self.delivery.failed_total:,} messages were not acknowledged by Kafka: "
+            f"{'; '.join(self.delivery.reasons)}.",
+            "See that Kafka runs and has room (`shopstream status`); the same command goes on.",
+        )
 
 
 def resume_from(model: Model, newest_ms: int | None) -> int:

@@ -1,0 +1,282 @@
+"""What a mapping file may say: how columns of a foreign log become records. An error names its line."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from features.errors import UsageError
+from features.schema import Device, EventType, Status
+
+_READY: Final = resources.files("producers") / "mappings"
+
+Column = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Part(BaseModel):
+    """A part of a mapping: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Value(Part):
+    """The same text in every row."""
+
+    value: str
+
+
+Source = Column | Value
+"""A column's name, or one value for all rows: `{value: web}`."""
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is not a time zone of the IANA database, such as Europe/Berlin") from None
+    return name
+
+
+class FileFormat(Part):
+    """How the file is read."""
+
+    format: Literal["csv", "parquet", "whitespace"]
+    columns: tuple[Column, ...] | None = Field(default=None, strict=False)
+    """Names, where the file has no header: always for `whitespace`, never for `parquet`."""
+    separator: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
+    decimal: Literal[".", ","] = "."
+
+    @model_validator(mode="after")
+    def _names(self) -> FileFormat:
+        if self.format == "whitespace" and not self.columns:
+            raise ValueError("a whitespace file has no header: name its columns")
+        if self.format == "parquet" and self.columns:
+            raise ValueError("a Parquet file has its own column names")
+        if self.columns and len(set(self.columns)) < len(self.columns):
+            raise ValueError("a column is named twice")
+        return self
+
+
+class Time(Part):
+    """A column of times. Times without an offset are local to `zone`; a local time that comes twice is the earlier."""
+
+    column: Column
+    format: Annotated[str, StringConstraints(min_length=1)] = "iso"
+    """`iso`, `epoch_s`, `epoch_ms`, or a pattern such as `%d.%m.%Y %H:%M`."""
+    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+
+
+class LeftOut(Part):
+    """Rows that are no records. Exactly one condition besides reason and column."""
+
+    reason: Annotated[str, StringConstraints(min_length=1)]
+    column: Column
+    missing: Literal[True] | None = None
+    starts_with: str | None = None
+    equals: str | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> LeftOut:
+        given = [c for c in (self.missing, self.starts_with, self.equals, self.at_most) if c is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of missing, starts_with, equals, at_most")
+        return self
+
+
+class Currency(Part):
+    """Factors to the shop's currency; rows of a currency without a rate are left out."""
+
+    column: Column | None = None
+    rates: dict[str, Annotated[float, Field(gt=0, strict=False)]] = {}
+    rate: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    """For all rows, where there is no column."""
+
+    @model_validator(mode="after")
+    def _rates(self) -> Currency:
+        if (self.column is None) != (not self.rates):
+            raise ValueError("column and rates go together")
+        return self
+
+
+class OrderColumns(Part):
+    """Where the fields of an order come from."""
+
+    rows: Literal["order", "line"]
+    """`order`: a row is an order, or a change of one. `line`: the rows of one id are the lines of one order."""
+    id: Column | None = None
+    """Without one, every row is an order of its own, numbered by customer and time."""
+    customer: Column
+    total: Column | None = None
+    """Of the order. With lines it may be missing: the sum of quantity x unit price."""
+    quantity: Column | None = None
+    unit_price: Column | None = None
+    product: Source | None = None
+    category: Source | None = None
+    status: Source | None = None
+    statuses: dict[str, Status] = {}
+    updated: Time | None = None
+    """When the row became true; the time of the order where missing."""
+    session: Source | None = None
+    channel: Source | None = None
+    country: Source | None = None
+    payment_method: Source | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> OrderColumns:
+        if self.rows == "line" and self.id is None:
+            raise ValueError("lines are brought together by an id: give the id's column")
+        if self.rows == "order" and self.total is None:
+            raise ValueError("give the column of the order's total")
+        if self.total is None and (self.quantity is None or self.unit_price is None):
+            raise ValueError("give total, or quantity and unit_price")
+        return self
+
+
+class ClickColumns(Part):
+    """Where the fields of an event come from."""
+
+    id: Column | None = None
+    """Without one, ids are made of session and position."""
+    customer: Column
+    session: Column | None = None
+    """Without one, and where it is empty: cut after 30 minutes without a click."""
+    type: Source
+    types: dict[str, EventType] = {}
+    device: Source | None = None
+    devices: dict[str, Device] = {}
+    device_default: Device = "desktop"
+    """For rows without a device."""
+    product: Source | None = None
+    category: Source | None = None
+    price: Column | None = None
+    quantity: Column | None = None
+    channel: Source | None = None
+    country: Source | None = None
+
+
+class _Common(Part):
+    about: str = ""
+    file: FileFormat
+    time: Time
+    countries: dict[str, Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None] = {}
+    """The file's name of a country -> ISO 3166 alpha-2. Alpha-2 codes need no entry; other names become null."""
+    left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
+    currency: Currency = Currency()
+
+
+class OrderMapping(_Common):
+    """A log of orders."""
+
+    kind: Literal["orders"]
+    order: OrderColumns
+
+
+class ClickMapping(_Common):
+    """A log of clicks."""
+
+    kind: Literal["clicks"]
+    click: ClickColumns
+
+
+def _told_kind(value: object) -> object:
+    if isinstance(value, dict) and value.get("kind") not in ("orders", "clicks"):
+        raise ValueError("kind: give `orders` or `clicks`")
+    return value
+
+
+AnyKind = Annotated[Annotated[OrderMapping | ClickMapping, Field(discriminator="kind")], BeforeValidator(_told_kind)]
+_MAPPING: Final[TypeAdapter[OrderMapping | ClickMapping]] = TypeAdapter(AnyKind)
+
+
+def ready_mappings() -> dict[str, str]:
+    """Name of each ready mapping -> its text."""
+    files = (entry for entry in _READY.iterdir() if entry.name.endswith(".yaml"))
+    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+
+
+def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
+    """A mapping and its name: a ready one, or a YAML file's.
+
+    Raises:
+        UsageError: there is no such mapping, or it is not valid; the message names file and line.
+    """
+    ready = ready_mappings()
+    if name_or_path in ready:
+        return name_or_path, parse_mapping(ready[name_or_path], f"mapping {name_or_path}")
+    path = Path(name_or_path)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"There is no mapping {name_or_path}: {getattr(error, 'strerror', None) or error}.",
+            f"Give a YAML file, or one of {', '.join(ready)} (`shopstream import --list`).",
+        ) from None
+    return path.stem, parse_mapping(text, str(path))
+
+
+def parse_mapping(text: str, place: str) -> OrderMapping | ClickMapping:
+    """The mapping of a YAML text; `place` names it in errors. Raises UsageError with the line."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f", line {mark.line + 1}"
+        raise UsageError(f"{place}{line}: {getattr(error, 'problem', error)}.", "Correct the YAML.") from None
+    try:
+        return _MAPPING.validate_python(content)
+    except ValidationError as error:
+        found = [_describe(detail, node, place) for detail in error.errors(include_url=False)]
+        raise UsageError(
+            "\n".join(dict.fromkeys(found)),
+            "docs/import.md tells what a mapping may hold; `import --show NAME` has one.",
+        ) from None
+
+
+def _describe(detail: ErrorDetails, node: yaml.Node | None, place: str) -> str:
+    path = [part for part in detail["loc"] if part not in ("orders", "clicks")]
+    line, known = _line(node, path)
+    name = ".".join(str(part) for part in known) or "mapping"
+    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    if detail["type"] == "extra_forbidden":
+        message = "this key is not known here"
+    return f"{place}, line {line}: {name}: {message[0].lower()}{message[1:]}."
+
+
+def _line(node: yaml.Node | None, path: list[int | str]) -> tuple[int, list[int | str]]:
+    """The line, from 1, of the deepest part of a path that the document has, and the path without branch names."""
+    line = 1 if node is None else node.start_mark.line + 1
+    known: list[int | str] = []
+    for part in path:
+        child: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == part:
+                    line, child = key.start_mark.line + 1, value
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            child = node.value[part]
+            line = child.start_mark.line + 1
+        elif isinstance(node, yaml.ScalarNode):
+            break  # what follows are the names of a union's branches
+        known.append(part)
+        if child is None:
+            break
+        node = child
+    return line, known
