@@ -1,0 +1,243 @@
+"""The Kafka edge: properties, errors in seconds, topics, fenced commits, dead letters."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from consumers import kafka
+from consumers.dead_letter import DeadLetter, DeadLetters, open_dead_letters, reason_kind
+from consumers.kafka_log import ClientLog, redact
+from consumers.source import Source
+from features.errors import ShopstreamError, UsageError
+
+
+def test_consumer_config_is_tuned_and_overridable_where_exactness_allows():
+    config = kafka.consumer_config({"bootstrap.servers": "x", "fetch.wait.max.ms": "100"}, "g", "g-0")
+    assert config["fetch.wait.max.ms"] == "100"
+    assert config["fetch.queue.backoff.ms"] == 5
+    assert config["group.instance.id"] == "g-0"
+    assert config["enable.auto.commit"] is False
+    assert 6_000 <= config["session.timeout.ms"] <= 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("enable.auto.commit", "true"),
+        ("auto.offset.reset", "earliest"),
+        ("partition.assignment.strategy", "roundrobin"),
+    ],
+)
+def test_a_property_that_breaks_exactness_is_refused(name, value):
+    with pytest.raises(UsageError, match=name):
+        kafka.consumer_config({name: value}, "g")
+
+
+def test_the_same_value_in_words_is_no_conflict():
+    assert kafka.consumer_config({"enable.auto.commit": "false"}, "g")["enable.auto.commit"] is False
+
+
+def test_producer_config_leaves_consumer_words_out():
+    config = kafka.producer_config({"session.timeout.ms": "6000", "linger.ms": "1", "acks": "all"})
+    assert config["linger.ms"] == "1"
+    assert "session.timeout.ms" not in config
+    assert config["enable.idempotence"] is True
+    with pytest.raises(UsageError, match="acks"):
+        kafka.producer_config({"acks": "1"})
+
+
+def test_clients_accept_the_configurations():
+    kafka.open_consumer(kafka.consumer_config({"bootstrap.servers": "127.0.0.1:1"}, "g", "g-0")).close()
+    kafka.open_producer(kafka.producer_config({"bootstrap.servers": "127.0.0.1:1"})).close()
+
+
+def test_an_unknown_property_is_named():
+    with pytest.raises(UsageError, match=r"no\.such\.property"):
+        kafka.open_consumer(kafka.consumer_config({"no.such.property": "1"}, "g"))
+
+
+def test_an_unreachable_broker_is_told_in_seconds_without_secrets():
+    started = time.monotonic()
+    properties = {"bootstrap.servers": "127.0.0.1:1", "sasl.password": "hunter2"}
+    with pytest.raises(ShopstreamError, match=r"127\.0\.0\.1:1 does not answer") as caught:
+        kafka.check_broker(properties, timeout_s=2)
+    assert time.monotonic() - started < 5
+    assert "hunter2" not in str(caught.value)
+
+
+def test_log_lines_are_cut_counted_and_without_secrets(capsys):
+    lines = ClientLog({"sasl.password": "hunter2", "client.id": "me-and-you"}, "c")
+    for n in range(1, 251):
+        lines.log(30, "%s [%s] %s", "FAIL", "me-and-you", f"login with hunter2 failed (after {n}ms in state AUTH)")
+    out = capsys.readouterr().out
+    assert "hunter2" not in out
+    assert "me-and-you" in out
+    assert out.count("login with") == 3  # the first, the 100th and the 200th
+
+
+def test_redact():
+    assert redact("a b a", ["a"]) == "*** b ***"
+
+
+def test_reasons_count_together_without_particulars():
+    assert reason_kind('`ts`: expected at most 5, got 17 "x\\"y"') == reason_kind('`ts`: expected at most 5, got 9 "z"')
+
+
+# --- the real server ---
+
+
+@pytest.fixture
+def properties(servers):
+    return servers.kafka.client_properties()
+
+
+def test_topics_are_made_once_with_their_settings(properties, run_name):
+    first = kafka.ensure_topics(properties, run_name, 3)
+    assert len(first.created) == 6
+    again = kafka.ensure_topics(properties, run_name, 3)
+    assert again.created == ()
+    assert again.warnings == ()
+    with pytest.raises(ShopstreamError, match=rf"{run_name}\.events has 3 partitions, but 4"):
+        kafka.ensure_topics(properties, run_name, 4)
+
+
+def test_a_foreign_topic_is_described(properties, run_name):
+    admin = AdminClient(properties)
+    config = {"message.timestamp.type": "CreateTime", "retention.ms": "1000000"}
+    for future in admin.create_topics([NewTopic(f"{run_name}.events", 2, 1, config=config)]).values():
+        future.result()
+    warnings = kafka.ensure_topics(properties, run_name, 2).warnings
+    assert any("CreateTime" in w and f"{run_name}.events" in w for w in warnings)
+    assert any("deletes records after 1000000 ms" in w for w in warnings)
+
+
+def join(properties, group: str, instance: str, topic: str) -> Consumer:
+    consumer = kafka.open_consumer(kafka.consumer_config(properties, group, instance))
+    consumer.subscribe([topic])
+    end = time.monotonic() + 20
+    while not consumer.assignment():
+        consumer.poll(0.1)
+        assert time.monotonic() < end
+    return consumer
+
+
+def test_commits_carry_metadata_and_a_former_owner_is_refused(properties, run_name):
+    kafka.ensure_topics(properties, run_name, 1)
+    topic = f"{run_name}.events"
+    place = TopicPartition(topic, 0)
+    producer = kafka.open_producer(kafka.producer_config(properties))
+    for n in range(10):
+        producer.produce(topic, b"%d" % n, b"k")
+    producer.flush()
+    first = join(properties, f"{run_name}-g", "w0", topic)
+    assert kafka.committed(first, [place]) == {}
+    kafka.commit(first, {place: (4, '{"high":17}')})
+    assert kafka.committed(first, [place]) == {place: (4, '{"high":17}')}
+    assert kafka.watermarks(first, [place]) == {place: (0, 10)}
+    assert kafka.end_offsets(first, [topic]) == {(topic, 0): 10}
+    with pytest.raises(ShopstreamError, match=r"nowhere"):
+        kafka.end_offsets(first, [f"{run_name}.nowhere"])
+
+    second = join(properties, f"{run_name}-g", "w0", topic)
+    with pytest.raises(kafka.FencedError):
+        kafka.commit(first, {place: (9, "")})
+    kafka.commit(second, {place: (5, "")})
+    assert kafka.committed(second, [place]) == {place: (5, "")}
+    second.close()
+    first.close()
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.starts = {}
+
+    def assigned(self, starts):
+        self.starts |= starts
+
+    def revoked(self, partitions):
+        pass
+
+    def lost(self, partitions):
+        pass
+
+
+def test_an_offset_before_the_logs_start_stops_with_the_remedy(properties, run_name):
+    kafka.ensure_topics(properties, run_name, 1)
+    topic = f"{run_name}.events"
+    producer = kafka.open_producer(kafka.producer_config(properties))
+    for n in range(10):
+        producer.produce(topic, b"%d" % n, b"k")
+    producer.flush()
+    group = f"{run_name}-g"
+    first = join(properties, group, "w0", topic)
+    kafka.commit(first, {TopicPartition(topic, 0): (3, "")})
+    first.close()
+    admin = AdminClient(properties)
+    for future in admin.delete_records([TopicPartition(topic, 0, 6)]).values():
+        future.result()
+    source = Source(kafka.open_consumer(kafka.consumer_config(properties, group, "w0")), run_name, ["events"])
+    source.open(Listener())
+    with pytest.raises(ShopstreamError, match="no record 3 to go on from") as caught:
+        for _ in range(100):
+            source.read(10, 0.1)
+    assert "--run" in caught.value.remedy
+    source.close()
+
+
+def read_all(properties, topic: str, count: int):
+    consumer = kafka.open_consumer(kafka.consumer_config(properties, f"reader-{topic}-{time.monotonic_ns()}"))
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found = []
+    end = time.monotonic() + 20
+    while len(found) < count and time.monotonic() < end:
+        found += [m for m in consumer.consume(100, 0.2) if m.error() is None]
+    consumer.close()
+    return found
+
+
+def test_dead_letters_keep_bytes_key_and_origin(properties, run_name):
+    kafka.ensure_topics(properties, run_name, 1)
+    letters = open_dead_letters(properties, run_name)
+    letters.send(DeadLetter("t.events", 2, 17, b"k", b"\xff\x00junk", "not JSON: got 1"))
+    letters.send(DeadLetter("t.events", 2, 18, None, None, "the value is null é"))
+    letters.send(DeadLetter("t.events", 2, 19, b"k", b"x" * 5_000_000, "not JSON: got 2"))
+    letters.flush()
+    assert letters.waiting == 0
+    assert letters.counts["not JSON: got …"] == 2
+    found = read_all(properties, f"{run_name}.dead-letter", 3)
+    assert [(m.key(), m.value() and m.value()[:6]) for m in found] == [
+        (b"k", b"\xff\x00junk"),
+        (None, None),
+        (b"k", b"xxxxxx"),
+    ]
+    assert len(found[2].value()) == 5_000_000
+    assert dict(found[1].headers()) == {
+        "error": "the value is null é".encode(),
+        "topic": b"t.events",
+        "partition": b"2",
+        "offset": b"18",
+    }
+
+
+def test_a_letter_beyond_the_topics_limit_is_cut_and_the_others_arrive_whole(properties, run_name):
+    kafka.ensure_topics(properties, run_name, 1)
+    letters = open_dead_letters(properties, run_name)
+    letters.send(DeadLetter("t.events", 0, 1, b"k", b"small", "bad"))
+    letters.send(DeadLetter("t.events", 0, 2, b"k", b"x" * 17_000_000, "bad"))
+    letters.flush()
+    small, large = read_all(properties, f"{run_name}.dead-letter", 2)
+    assert small.value() == b"small"
+    assert large.value() == b"x" * 512 * 1024
+    assert dict(large.headers())["cut"] == b"the first 524288 of 17000000 bytes"
+
+
+def test_letters_that_cannot_be_delivered_are_an_error():
+    config = kafka.producer_config({"bootstrap.servers": "127.0.0.1:1", "reconnect.backoff.max.ms": 1000})
+    letters = DeadLetters(kafka.open_producer(config), "r")
+    letters.send(DeadLetter("t.events", 0, 1, b"k", b"v", "bad"))
+    with pytest.raises(ShopstreamError, match="1 dead letters could not be written"):
+        letters.flush(0.5)
