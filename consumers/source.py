@@ -73,8 +73,8 @@ class Batch:
 class Owner(Protocol):
     """A role, as the source calls it; each from within `read` or `close`."""
 
-    def assigned(self, starts: Mapping[Partition, Start]) -> None:
-        """These partitions are the role's now."""
+    def assigned(self, starts: Mapping[Partition, Start]) -> Mapping[Partition, int] | None:
+        """These partitions are the role's now; it may say where to read on instead of at the committed offsets."""
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """These are about to go to another worker: the last moment to write and commit."""
@@ -119,9 +119,12 @@ class Source:
 
         def on_assign(_: Consumer, partitions: list[TopicPartition]) -> None:
             starts = self._starts(partitions)
-            owner.assigned(starts)
-            self._positions |= {p: start.offset for p, start in starts.items()}
-            placed = [self._kafka(p, start.offset) for p, start in starts.items()]
+            offsets = {p: start.offset for p, start in starts.items()}
+            chosen = owner.assigned(starts) or {}
+            self._check_chosen(chosen)
+            offsets |= chosen
+            self._positions |= offsets
+            placed = [self._kafka(p, offset) for p, offset in offsets.items()]
             self._consumer.assign(placed)
             if self._paused:
                 self._consumer.pause(placed)
@@ -170,6 +173,18 @@ class Source:
     def position(self, partition: Partition) -> int:
         """The next offset to be read; behind holes of compaction once the end was seen."""
         return self._positions[partition]
+
+    def at_end(self, partition: Partition) -> bool:
+        """Whether every record that the partition had when it was last asked for more was read."""
+        return partition in self._at_end
+
+    def hold(self, partition: Partition) -> None:
+        """Stops the flow of one partition; what was prefetched of it is thrown away."""
+        self._consumer.pause([self._kafka(partition)])
+
+    def release(self, partition: Partition) -> None:
+        """Lets the flow of one partition go on."""
+        self._consumer.resume([self._kafka(partition)])
 
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         """Commits (next offset, metadata) of each partition; errors as `consumers.offsets.commit`."""
@@ -224,6 +239,14 @@ class Source:
                 raise _gap(partition.topic, partition.partition, offset, f"the topic ends at {high}")
             starts[self._partition(partition.topic, partition.partition)] = Start(offset, metadata)
         return starts
+
+    def _check_chosen(self, chosen: Mapping[Partition, int]) -> None:
+        marks = watermarks(self._consumer, [self._kafka(partition) for partition in chosen])
+        for partition, offset in chosen.items():
+            low, high = marks[self._kafka(partition)]
+            if not low <= offset <= high:
+                said = f"its records are {low} to {high}"
+                raise _gap(self._full[partition.topic], partition.number, offset, said)
 
     def _take_error(self, message: Message, error: KafkaError) -> None:
         code = error.code()

@@ -185,7 +185,7 @@ def evaluate(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
         One row per customer in the order of `codes`, with the schema ROW_SCHEMA.
     """
     group, rows = _session_rows(state, codes, as_of)
-    top, share = _top_categories(state, group, rows, len(codes))
+    top, share = top_categories(state, group, rows, len(codes))
     frame = _customers(state, codes, as_of).with_columns(
         pl.Series("top_category", state.words.take(top), dtype=pl.String),
         pl.Series("top_category_share", share).fill_nan(None),
@@ -263,7 +263,7 @@ def _session_frame(group: Int32, rows: Rows, as_of: int) -> pl.DataFrame:
     )
 
 
-def _top_categories(state: State, group: Int32, rows: Rows, customers: int) -> tuple[Int32, Float64]:
+def top_categories(state: State, group: Int32, rows: Rows, customers: int) -> tuple[Int32, Float64]:
     """Number of the category with most product views of each customer, NONE if there is none, and its share."""
     viewed = rows["views"] != NONE
     position, links = _chains(np.ascontiguousarray(rows["views"][viewed]), state.next_view)

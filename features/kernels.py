@@ -65,6 +65,26 @@ def intern_strings(offsets, data, slots, hashes, ends, store, count, codes):
     return count
 
 
+@numba.njit(cache=True, nogil=True)
+def find_strings(offsets, data, slots, hashes, ends, store, codes):
+    """Write the number of each string into `codes`, -1 for one that the table does not have."""
+    mask = len(slots) - 1
+    for i in range(len(codes)):
+        start, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
+        key, _ = murmur3_128(data, start, end)
+        slot = np.int64(key & np.uint64(mask))
+        while True:
+            row = slots[slot]
+            if row == -1 or (
+                hashes[row] == key
+                and ends[row + 1] - ends[row] == end - start
+                and _same(data, start, end - start, store, ends[row])
+            ):
+                codes[i] = row
+                break
+            slot = (slot + 1) & mask
+
+
 @numba.njit(cache=True)
 def rebuild_string_slots(slots, hashes, count):
     """Fill empty slots from the hashes of the rows."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from features import kernels
 from features.columns import EventColumns, OrderColumns
@@ -176,6 +177,11 @@ class State:
         self.high_orders = max(self.high_orders, int(batch.updated_ts.max()))
         return Touched(np.unique(codes), orders=np.unique(won[won != NONE]), applied=n, won=won)
 
+    def known_codes(self, customer_ids: list[str]) -> Int32:
+        """Numbers of those of these customers that have been seen in an event or order record, each once."""
+        codes = self.customer_ids.find(pa.array(customer_ids, pa.string()))
+        return np.unique(codes[codes != NONE])
+
     def expire(self, busy_sessions: Int32, busy_orders: Int32, *, keep_sessions: bool = False) -> Renumbered:
         """Let go of what no later record may change and no window can reach; cheap when there is little of it.
 
@@ -205,6 +211,66 @@ class State:
         self.open_count = len(kept)
         self.open_carts[: self.open_count] = kept
         return found
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything that a checkpoint stores but the event ids, as views into the tables."""
+        found = {f"customer_ids.{name}": array for name, array in self.customer_ids.arrays().items()}
+        found |= {f"words.{name}": array for name, array in self.words.arrays().items()}
+        counts = {
+            "customers": self.customer_count,
+            "orders": self.order_count,
+            "next_order": self.order_count,
+            "sessions": self.session_count,
+            "next_session": self.session_count,
+            "views": self.view_count,
+            "next_view": self.view_count,
+            "recent": self.recent_count,
+            "recent_bytes": self.recent_size,
+            "open_carts": self.open_count,
+        }
+        found |= {name: getattr(self, name)[:count] for name, count in counts.items()}
+        found["highs"] = np.array([self.high_events, self.high_orders], np.int64)
+        return found
+
+    @classmethod
+    def restore(cls, arrays: dict[str, npt.NDArray[Any]]) -> State:
+        """The inverse of `arrays`; event ids are given to `remember`."""
+        state = cls()
+        state.customer_ids = Strings.restore(arrays["customer_ids.offsets"], arrays["customer_ids.data"])
+        state.words = Strings.restore(arrays["words.offsets"], arrays["words.data"])
+        for name in (
+            "customers", "orders", "next_order", "sessions", "next_session", "views", "next_view",
+            "recent", "recent_bytes", "open_carts",
+        ):  # fmt: skip
+            setattr(state, name, arrays[name].copy())
+        state.order_count, state.session_count = len(state.orders), len(state.sessions)
+        state.view_count, state.recent_count = len(state.views), len(state.recent)
+        state.recent_size, state.open_count = len(state.recent_bytes), len(state.open_carts)
+        state.high_events, state.high_orders = map(int, arrays["highs"])
+        state._order_slots = _row_slots(state.orders, state.order_count, state.order_count)
+        state._session_slots = _row_slots(state.sessions, state.session_count, state.session_count)
+        state._customer_seen = np.zeros(state.customer_count, np.uint8)
+        state._session_seen = np.zeros(state.session_count, np.uint8)
+        return state
+
+    def remember(self, ids: Rows) -> None:
+        """Put back event ids that a checkpoint kept; those out of the horizon are let go."""
+        if (self.id_count + len(ids)) * 4 > len(self.ids) * 3:
+            self._resize_ids(len(ids))
+        self.id_count += kernels.remember_all(self.ids, ids)
+
+    def session_ids(self, rows: Int32) -> list[str]:
+        """The ids of sessions whose strings are still kept: those that are dirty, in flight or recent."""
+        data = self.recent_bytes
+        places = self.recent[self.sessions["recent"][rows]]
+        starts, lengths = places["session_id"].tolist(), places["session_id_length"].tolist()
+        return [data[start : start + length].tobytes().decode() for start, length in zip(starts, lengths, strict=True)]
+
+    def take_new_ids(self) -> Rows:
+        """The event ids remembered since the last call, for the checkpoint that is being made."""
+        taken = self.new_ids[: self.new_id_count].copy()
+        self.new_id_count = 0
+        return taken
 
     def _customer_codes(self, customer_ids: Any) -> Int32:
         before = self.customer_count

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.kernels import intern_strings, rebuild_string_slots
+from features.kernels import find_strings, intern_strings, rebuild_string_slots
 
 Int32 = npt.NDArray[np.int32]
 Float64 = npt.NDArray[np.float64]
@@ -143,6 +143,13 @@ class Strings:
         self._reserve(n, int(offsets[-1]) - int(offsets[0]) if n else 0)
         codes = np.empty(n, np.int32)
         self.count = intern_strings(offsets, data, self.slots, self.hashes, self.offsets, self.data, self.count, codes)
+        return codes
+
+    def find(self, strings: pa.StringArray) -> Int32:
+        """Number of each string, NONE for an unknown one; no nulls."""
+        offsets, data = string_buffers(strings)
+        codes = np.empty(len(strings), np.int32)
+        find_strings(offsets, data, self.slots, self.hashes, self.offsets, self.data, codes)
         return codes
 
     def nullable_codes(self, strings: pa.StringArray) -> Int32:

@@ -38,4 +38,5 @@ def days(milliseconds: pl.Expr) -> pl.Expr:
 
 def money(cents: pl.Expr) -> pl.Expr:
     """Integer cents as a decimal amount, float64."""
-    return cents.cast(pl.Float64) / 100
+    # polars multiplies by the reciprocal; rounding gives the float64 nearest to the decimal
+    return (cents.cast(pl.Float64) / 100).round(2)

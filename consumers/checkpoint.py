@@ -1,0 +1,272 @@
+"""Checkpoints: a partition's state in immutable, uniquely named, checksummed files under any `pyarrow.fs` URI.
+
+A checkpoint is one file; the event ids it needs stand in blocks, files that are written once and named by the
+checkpoints that still need them. A file becomes current only when its name is committed with the partition's offsets,
+so there is no rename to trust and no lock to hold. Reading checks every byte.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import structlog
+import xxhash
+from pyarrow import fs
+
+from features.errors import ShopstreamError
+from features.schema import SCHEMA_VERSION
+from features.tables import EVENT_ID, Rows
+
+log = structlog.get_logger("checkpoint")
+
+MAGIC: Final = b"SHOPSTREAM-CHECKPOINT-1\n"
+BLOCKS_MAX: Final = 64
+"""Blocks of event ids of one partition before they are written together as one."""
+ALIGNMENT: Final = 64
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A file of event ids."""
+
+    name: str
+    ids: int
+    checksum: str
+    hour_max: int
+    """The highest UTC hour of its ids; the block is let go when that is out of the horizon."""
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a checkpoint is of, beside its arrays."""
+
+    schema_version: int
+    run: str
+    partition: int
+    partitions: int
+    epoch: int
+    counter: int
+    offsets: dict[str, int]
+    """Topic without the run's name -> the next offset to apply."""
+    profiles_read: bool
+    contact: bool
+    profiles: dict[str, msgspec.Raw]
+    orders: list[tuple[int, bytes]]
+    """Row and JSON of the winning records whose documents were unwritten."""
+    blocks: list[Block]
+
+
+class _Header(msgspec.Struct, frozen=True):
+    manifest: Manifest
+    arrays: list[tuple[str, list[Any], int, int]]
+    """Name, dtype description, byte offset, number of rows."""
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint in memory, ready to be written or just read."""
+
+    manifest: Manifest
+    arrays: Arrays
+    new_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
+    """Ids that no block has yet."""
+
+
+class DamagedError(ShopstreamError):
+    """A file of a checkpoint is missing, cut short or changed."""
+
+
+class CheckpointStore:
+    """The checkpoints of one run's partitions.
+
+    Args:
+        uri: local path or URI that `pyarrow.fs` opens.
+        run: the run's name.
+    """
+
+    def __init__(self, uri: str, run: str) -> None:
+        self._files, root = _open(uri)
+        self._root = f"{root.rstrip('/')}/{run}"
+
+    def write(self, checkpoint: Checkpoint, hour_min: int) -> tuple[str, list[Block], int]:
+        """Store a checkpoint under a new name; may run beside the consumer.
+
+        Args:
+            checkpoint: its manifest names the blocks of the checkpoint before.
+            hour_min: blocks whose ids are all of earlier hours are left out.
+
+        Returns:
+            The name, the blocks it needs, and the bytes written.
+        """
+        manifest = checkpoint.manifest
+        folder = self._folder(manifest.partition)
+        self._files.create_dir(folder, recursive=True)
+        blocks = [block for block in manifest.blocks if block.hour_max >= hour_min]
+        written = 0
+        new_ids = checkpoint.new_ids
+        if len(blocks) >= BLOCKS_MAX:
+            new_ids = np.concatenate([*(self._read_block(manifest.partition, b) for b in blocks), new_ids])
+            blocks = []
+        if len(new_ids):
+            blocks.append(self._write_block(folder, new_ids))
+            written += new_ids.nbytes
+        stored = msgspec.structs.replace(manifest, blocks=blocks)
+        name = f"{manifest.epoch}-{manifest.counter:012d}-{uuid.uuid4().hex[:12]}.checkpoint"
+        written += self._write_arrays(f"{folder}/{name}", stored, checkpoint.arrays)
+        return name, blocks, written
+
+    def read(self, partition: int, name: str) -> Checkpoint:
+        """A checkpoint with all of its event ids in `new_ids`.
+
+        Raises:
+            DamagedError: a file is missing or not as it was written.
+            ShopstreamError: it is of another schema version.
+        """
+        path = f"{self._folder(partition)}/{name}"
+        data = self._read_file(path)
+        if not data.startswith(MAGIC):
+            raise DamagedError(f"The checkpoint {path} is not one.")
+        start = len(MAGIC) + 8
+        size = int.from_bytes(data[len(MAGIC) : start], "little")
+        try:
+            header = msgspec.msgpack.decode(data[start : start + size], type=_Header)
+        except msgspec.DecodeError as error:
+            raise DamagedError(f"The checkpoint {path} cannot be read: {error}.") from error
+        payload = memoryview(data)[_aligned(start + size) :]
+        if xxhash.xxh3_128_hexdigest(payload) != header.checksum:
+            raise DamagedError(f"The checkpoint {path} is not as it was written (checksum).")
+        if header.manifest.schema_version != SCHEMA_VERSION:
+            raise ShopstreamError(
+                f"The checkpoint {path} is of schema version {header.manifest.schema_version}, "
+                f"this program writes {SCHEMA_VERSION}.",
+                "Replay the history into a new run (`--run NAME`) and promote it.",
+            )
+        arrays = {
+            name: np.frombuffer(payload, _dtype(description), rows, offset)
+            for name, description, offset, rows in header.arrays
+        }
+        ids = [self._read_block(partition, block) for block in header.manifest.blocks]
+        return Checkpoint(header.manifest, arrays, np.concatenate([np.zeros(0, EVENT_ID), *ids]))
+
+    def names(self, partition: int) -> list[str]:
+        """Names of the stored checkpoints of a partition, the newest first."""
+        selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
+        found = [info.base_name for info in self._files.get_file_info(selector)]
+        return sorted((name for name in found if name.endswith(".checkpoint")), key=_age, reverse=True)
+
+    def prune(self, partition: int, keep: list[str], blocks: list[Block]) -> None:
+        """Delete the checkpoints other than `keep`, and the blocks that are neither in `blocks` nor needed by those."""
+        needed = {block.name for block in blocks}
+        for name in keep:
+            try:
+                needed |= {block.name for block in self._header(partition, name).manifest.blocks}
+            except (DamagedError, OSError):
+                continue
+        selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
+        for info in self._files.get_file_info(selector):
+            if info.base_name not in needed and info.base_name not in keep:
+                self._files.delete_file(info.path)
+
+    def _header(self, partition: int, name: str) -> _Header:
+        with self._files.open_input_file(f"{self._folder(partition)}/{name}") as file:
+            head = file.read(len(MAGIC) + 8)
+            try:
+                return msgspec.msgpack.decode(file.read(int.from_bytes(head[len(MAGIC) :], "little")), type=_Header)
+            except msgspec.DecodeError as error:
+                raise DamagedError(f"The checkpoint {name} cannot be read.") from error
+
+    def _write_arrays(self, path: str, manifest: Manifest, arrays: Arrays) -> int:
+        table: list[tuple[str, list[Any], int, int]] = []
+        parts: list[bytes | memoryview] = []
+        offset = 0
+        digest = xxhash.xxh3_128()
+        for name, array in arrays.items():
+            data = _bytes(array)
+            table.append((name, _description(array.dtype), offset, len(array)))
+            padding = b"\0" * (_aligned(len(data)) - len(data))
+            for part in (data, padding):
+                digest.update(part)
+                parts.append(part)
+            offset += len(data) + len(padding)
+        header = msgspec.msgpack.encode(_Header(manifest, table, digest.hexdigest()))
+        head = MAGIC + len(header).to_bytes(8, "little") + header
+        head += b"\0" * (_aligned(len(head)) - len(head))
+        with self._files.open_output_stream(path, compression=None) as file:
+            file.write(head)
+            for part in parts:
+                file.write(pa.py_buffer(part))
+        return len(head) + offset
+
+    def _write_block(self, folder: str, ids: Rows) -> Block:
+        data = _bytes(ids)
+        name = f"{uuid.uuid4().hex}.ids"
+        with self._files.open_output_stream(f"{folder}/{name}", compression=None) as file:
+            file.write(pa.py_buffer(data))
+        hours = ids["high"] & np.uint64((1 << 20) - 1)
+        return Block(name, len(ids), xxhash.xxh3_128_hexdigest(data), int(hours.max()))
+
+    def _read_block(self, partition: int, block: Block) -> Rows:
+        data = self._read_file(f"{self._folder(partition)}/{block.name}")
+        if xxhash.xxh3_128_hexdigest(data) != block.checksum:
+            raise DamagedError(f"The block of event ids {block.name} is not as it was written (checksum).")
+        return np.frombuffer(data, EVENT_ID)
+
+    def _read_file(self, path: str) -> bytes:
+        try:
+            with self._files.open_input_file(path) as file:
+                return bytes(file.read())
+        except FileNotFoundError as error:
+            raise DamagedError(f"The checkpoint file {path} is missing.") from error
+
+    def _folder(self, partition: int) -> str:
+        return f"{self._root}/partition={partition}"
+
+
+def _open(uri: str) -> tuple[Any, str]:
+    if "://" in uri:
+        try:
+            files, root = fs.FileSystem.from_uri(uri)
+        except (OSError, ValueError) as error:
+            raise ShopstreamError(f"The state folder {uri} cannot be opened: {error}.", "Correct --state.") from error
+        return files, root
+    return fs.LocalFileSystem(), uri
+
+
+def _age(name: str) -> tuple[int, int]:
+    epoch, counter, _ = name.split("-", 2)
+    return int(epoch), int(counter)
+
+
+def _bytes(array: npt.NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).view(np.uint8).data.cast("B") if array.size else memoryview(b"")
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _description(dtype: np.dtype[Any]) -> list[Any]:
+    if dtype.names is None:
+        return [dtype.str]
+    return [dtype.itemsize, *((name, dtype[name].str, dtype.fields[name][1]) for name in dtype.names)]  # type: ignore[index]
+
+
+def _dtype(description: list[Any]) -> np.dtype[Any]:
+    if isinstance(description[0], str):
+        return np.dtype(description[0])
+    itemsize, *columns = description
+    return np.dtype(
+        {
+            "names": [name for name, _, _ in columns],
+            "formats": [form for _, form, _ in columns],
+            "offsets": [offset for _, _, offset in columns],
+            "itemsize": itemsize,
+        }
+    )

@@ -1,0 +1,155 @@
+"""From dirty rows to documents: features evaluated, sessions and orders as they stand, each with id and version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from consumers.documents import Doc
+from consumers.elastic import document_id
+from consumers.mappings import month_indices, write_index
+from consumers.partition import Partition
+from features.definitions import evaluate, top_categories
+from features.schema import ABANDONED_AFTER_MS, DEVICES, EVENT_TYPES, SESSION_FIELDS, STAGES, VOID_STATUS, Order
+from features.tables import NEVER_MIN, Int32, Rows, take
+
+EPOCH_SHIFT: Final = 30
+"""version = epoch * 2^30 + number of the emission."""
+COUNTER_MAX: Final = (1 << EPOCH_SHIFT) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRows:
+    """Rows of customers as lines of JSON, in the order of the ids."""
+
+    customer_ids: list[str]
+    lines: list[bytes]
+    version: int
+
+
+def next_version(partition: Partition) -> int:
+    """The version of the next emission of this owner."""
+    partition.counter += 1
+    if partition.counter > COUNTER_MAX:
+        # a billion emissions by one owner: go on as the next one
+        partition.epoch, partition.counter = partition.epoch + 1, 1
+    return (partition.epoch << EPOCH_SHIFT) + partition.counter
+
+
+def customer_rows(partition: Partition, codes: Int32, as_of: int) -> CustomerRows:
+    """Evaluate customers at `as_of`, epoch ms."""
+    version = next_version(partition)
+    frame = evaluate(partition.state, codes, as_of)
+    lines = json_lines(frame.with_columns(pl.lit(version, pl.Int64).alias("version")))
+    return CustomerRows(frame["customer_id"].to_list(), lines, version)
+
+
+def customer_docs(partition: Partition, rows: CustomerRows, run: str) -> list[Doc]:
+    """Documents of `RUN-customers`: the profile and the newest row."""
+    index = write_index(run, "customers")
+    docs = []
+    for customer_id, line in zip(rows.customer_ids, rows.lines, strict=True):
+        profile = partition.profiles.get(customer_id)
+        body = b"{" + profile + b"," + line[1:] if profile else line
+        docs.append(Doc(index, document_id(customer_id), body, rows.version))
+    return docs
+
+
+def session_docs(partition: Partition, rows: Int32, as_of: int, run: str) -> list[Doc]:
+    """Documents of `RUN-sessions` as they stand at `as_of`."""
+    version = next_version(partition)
+    state = partition.state
+    sessions = take(state.sessions, rows)
+    customer_ids = state.customer_ids.take(np.ascontiguousarray(sessions["customer"])).to_pylist()
+    session_ids = state.session_ids(rows)
+    category, _ = top_categories(state, np.arange(len(rows), dtype=np.int32), sessions, len(rows))
+    words = {
+        name: pl.Series(name, state.words.take(np.ascontiguousarray(codes)), dtype=pl.String)
+        for name, codes in (("channel", sessions["channel"]), ("country", sessions["country"]), ("category", category))
+    }
+    frame = _session_frame(sessions, as_of).with_columns(
+        pl.Series("customer_id", customer_ids, dtype=pl.String),
+        pl.Series("session_id", session_ids, dtype=pl.String),
+        *words.values(),
+    )
+    index = write_index(run, "sessions")
+    lines = json_lines(frame.select([item.name for item in SESSION_FIELDS]))
+    ids = map(document_id, customer_ids, session_ids)
+    return [Doc(index, key, line, version) for key, line in zip(ids, lines, strict=True)]
+
+
+def _session_frame(sessions: Rows, as_of: int) -> pl.DataFrame:
+    counts = {f"n_{event_type}": sessions[f"n_{event_type}"].astype(np.int64) for event_type in EVENT_TYPES}
+    times = {f"{stage}_ts": np.ascontiguousarray(sessions[f"first_{stage}"]) for stage in STAGES[1:]}
+    frame = pl.DataFrame(
+        {
+            "start_ts": np.ascontiguousarray(sessions["start"]),
+            "last_ts": np.ascontiguousarray(sessions["last"]),
+            "events": sum(counts.values()),
+            "device": pl.Series([DEVICES[code] for code in sessions["device"].tolist()], dtype=pl.String),
+            **counts,
+            **times,
+        }
+    )
+    frame = frame.with_columns(pl.when(pl.col(name) != NEVER_MIN).then(pl.col(name)).alias(name) for name in times)
+    stage = pl.lit(STAGES[0])
+    for name in STAGES[1:]:
+        stage = pl.when(pl.col(f"{name}_ts").is_not_null()).then(pl.lit(name)).otherwise(stage)
+    converted = pl.col("n_purchase") > 0
+    return frame.with_columns(
+        ((pl.col("last_ts") - pl.col("start_ts")).cast(pl.Float64) / 1000).round(3).alias("duration_s"),
+        stage.alias("stage"),
+        converted.alias("converted"),
+        ((pl.col("n_add_to_cart") > 0) & ~converted & (pl.col("last_ts") <= as_of - ABANDONED_AFTER_MS)).alias(
+            "abandoned"
+        ),
+    )
+
+
+def order_docs(partition: Partition, rows: Int32, run: str) -> list[Doc]:
+    """Documents of `RUN-orders-*` and `RUN-order-items-*`: the winning records, their lines, and lines made void."""
+    version = next_version(partition)
+    records = [partition.order_records[row] for row in rows.tolist()]
+    ts = np.array([record.ts for record in records], np.int64)
+    order_indices = month_indices(run, "orders", ts)
+    item_indices = month_indices(run, "order-items", ts)
+    lines = partition.state.orders["lines"][rows].tolist()
+    docs: list[Doc] = []
+    for record, order_index, item_index, lines_ever in zip(records, order_indices, item_indices, lines, strict=True):
+        items = record.items or []
+        body = {**msgspec.structs.asdict(record), "items": len(items)}
+        docs.append(Doc(order_index, document_id(record.order_id), msgspec.json.encode(body), version))
+        for line in range(1, max(lines_ever, len(items)) + 1):
+            key = document_id(f"{record.order_id}#{line}")
+            docs.append(Doc(item_index, key, msgspec.json.encode(_item_body(record, line)), version))
+    return docs
+
+
+def _item_body(record: Order, line: int) -> dict[str, Any]:
+    items = record.items or []
+    item = items[line - 1] if line <= len(items) else None
+    amount = None
+    if item is not None and item.quantity is not None and item.unit_price is not None:
+        amount = round(item.quantity * item.unit_price, 2)
+    return {
+        "order_id": record.order_id,
+        "line": line,
+        "customer_id": record.customer_id,
+        "ts": record.ts,
+        "status": VOID_STATUS if item is None else record.status,
+        **(msgspec.structs.asdict(item) if item is not None else {}),
+        "amount": amount,
+        "channel": record.channel,
+        "country": record.country,
+    }
+
+
+def json_lines(frame: pl.DataFrame) -> list[bytes]:
+    """Each row as a JSON object on a line; nulls are written."""
+    if frame.is_empty():
+        return []
+    return frame.write_ndjson().encode().split(b"\n")[:-1]

@@ -1,0 +1,394 @@
+"""The role `features`: exact state per partition, rows and documents to the sinks, dead letters, checkpoints.
+
+One turn of the loop, in numbered steps; what is repeated if we die at one of them is told in `recovery`:
+
+1. Read messages of the owned partitions; their decoding gives records, letters and positions.
+2. Apply what the topics' times allow, in step.
+3. Hold back a topic whose buffer is full, release one that has drained to half.
+4. Send the letters of what was applied.
+5. Give free sinks dirty rows; take acknowledgements.
+6. Begin a checkpoint in the background when one is due; commit the one that is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import structlog
+
+from consumers.dead_letter import DeadLetter, DeadLetters
+from consumers.keeper import Keeper
+from consumers.offsets import FencedError
+from consumers.outlets import Outlets, Pace
+from consumers.partition import BUFFER_RECORDS_MAX, Counts, Partition
+from consumers.source import Batch, Source, Start, wall_clock_ms
+from consumers.source import Partition as SourcePartition
+from features.errors import ShopstreamError
+from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
+from features.state import day_of
+
+log = structlog.get_logger("features")
+
+READ_MAX: Final = 20_000
+READ_WAIT_S: Final = 0.05
+REPORT_EVERY_S: Final = 0.5
+
+Clock = Literal["stream", "wall"]
+Until = Mapping[tuple[str, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesProgress:
+    """The role at one moment; counts since its start."""
+
+    role: str
+    consumed: int
+    valid: int
+    rejected: int
+    late: int
+    duplicates: int
+    applied: int
+    customers: int
+    stream_ts: int
+    lag_records: int
+    dirty: int
+    rows_written: int
+    sessions_written: int
+    orders_written: int
+    topic_rows_written: int
+    refused: int
+    checkpoints: int
+    checkpoint_age_s: float
+    checkpoint_bytes: int
+    freshness_p50_ms: float
+    freshness_p99_ms: float
+    trouble: str | None
+
+
+class FeaturesConsumer:
+    """Keeps the features of the partitions it owns.
+
+    Args:
+        run: the run's name.
+        source: of the three source topics, not opened yet.
+        keeper: makes, commits and finds checkpoints.
+        outlets: where rows and documents go.
+        letters: where records go that do not count; None only counts them.
+        clock: `wall` lets as_of follow the wall clock while everything is read.
+        stale_after_s: nothing is emitted when the last poll is longer ago: the partitions may be another's by then.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        source: Source,
+        keeper: Keeper,
+        outlets: Outlets,
+        letters: DeadLetters | None,
+        *,
+        clock: Clock = "stream",
+        stale_after_s: float = 4.0,
+        pace: Pace | None = None,
+    ) -> None:
+        self._run = run
+        self._source = source
+        self._keeper = keeper
+        self._outlets = outlets
+        self._letters = letters
+        self._clock = clock
+        self._stale_after_s = stale_after_s
+        self._pace = pace or Pace()
+        self._partitions: dict[int, Partition] = {}
+        self._gone = Counts()
+        self._until: Until | None = None
+        self._polled_s = time.monotonic()
+        self._behind = False
+        self._turn = 0
+        self._final_as_of: int | None = None
+
+    # --- the loop ---
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Until | None,
+        final_as_of: Callable[[int], int | None],
+        report: Callable[[FeaturesProgress], None],
+    ) -> FeaturesProgress:
+        """Consume until `stop`, or up to `until` and a final row of every customer.
+
+        Args:
+            stop: asked between turns; a checkpoint is made before returning.
+            until: (full topic name, partition) -> offset to stop at.
+            final_as_of: told this worker's stream time once all is read; the time of the final rows, None while others
+                are still reading.
+            report: called about twice a second.
+
+        Raises:
+            ShopstreamError: something that another try would not change.
+        """
+        self._until = until
+        self._source.open(self)
+        reported_s = 0.0
+        try:
+            while not stop():
+                self._turn_once()
+                if until is not None and self._all_read():
+                    if self._final_as_of is None:
+                        self._final_as_of = final_as_of(self.stream_time)
+                        if self._final_as_of is not None:
+                            self._begin_final(self._final_as_of)
+                    elif self._all_written():
+                        break
+                if time.monotonic() - reported_s >= REPORT_EVERY_S:
+                    reported_s = time.monotonic()
+                    report(self.progress())
+            self._settle()
+        finally:
+            self._keeper.close()
+            self._source.close()
+            self._outlets.close()
+            if self._letters is not None:
+                self._letters.close()
+        final = self.progress()
+        report(final)
+        return final
+
+    @property
+    def stream_time(self) -> int:
+        """The highest stream time of the owned partitions, epoch ms; 0 when nothing was read."""
+        return max((partition.state.stream_time for partition in self._partitions.values()), default=0)
+
+    def progress(self) -> FeaturesProgress:
+        """What was done so far."""
+        counts = Counts()
+        counts.add(self._gone)
+        for partition in self._partitions.values():
+            counts.add(partition.counts)
+        written, keeper = self._outlets.written, self._keeper
+        return FeaturesProgress(
+            role="features",
+            consumed=counts.consumed,
+            valid=counts.valid,
+            rejected=counts.rejected,
+            late=counts.late,
+            duplicates=counts.duplicates,
+            applied=counts.applied,
+            customers=sum(partition.state.customer_count for partition in self._partitions.values()),
+            stream_ts=self.stream_time,
+            lag_records=self._source.lag() if self._partitions else 0,
+            dirty=sum(self._dirty(partition) for partition in self._partitions.values()),
+            rows_written=written.customers,
+            sessions_written=written.sessions,
+            orders_written=written.orders,
+            topic_rows_written=written.topic_rows,
+            refused=written.refused,
+            checkpoints=keeper.made,
+            checkpoint_age_s=keeper.age_s(),
+            checkpoint_bytes=keeper.bytes_last,
+            freshness_p50_ms=self._outlets.freshness.percentile(50),
+            freshness_p99_ms=self._outlets.freshness.percentile(99),
+            trouble=self._outlets.trouble(),
+        )
+
+    def _turn_once(self) -> None:
+        # 1. read
+        batches = self._source.read(READ_MAX, READ_WAIT_S)
+        self._polled_s = time.monotonic()
+        for batch in batches:
+            self._receive(batch)
+        # 2. apply
+        for partition in self._partitions.values():
+            self._see_ends(partition)
+            partition.advance()
+        self._behind = sum(len(batch.values) for batch in batches) >= READ_MAX // 2
+        # 3. hold back
+        for partition in self._partitions.values():
+            self._regulate(partition)
+        # 4. letters
+        for partition in self._partitions.values():
+            self._send_letters(partition)
+        # 5. emit
+        if self._pace.due(behind=self._behind and self._final_as_of is None):
+            self._emit()
+        self._outlets.poll()
+        # 6. checkpoint
+        self._keep()
+
+    def _receive(self, batch: Batch) -> None:
+        partition = self._partitions.get(batch.partition.number)
+        if partition is None:
+            return
+        if self._until is not None:
+            end = self._until.get((topic_name(self._run, batch.partition.topic), batch.partition.number))
+            if end is not None and batch.next_offset > end:
+                kept = sum(offset < end for offset in batch.offsets)
+                batch = Batch(
+                    batch.partition,
+                    batch.offsets[:kept],
+                    batch.values[:kept],
+                    batch.keys[:kept],
+                    batch.append_ms[:kept],
+                )
+                if not kept:
+                    return
+        partition.receive(batch)
+
+    def _see_ends(self, partition: Partition) -> None:
+        for topic in SOURCE_TOPICS:
+            where = SourcePartition(topic, partition.number)
+            if self._source.at_end(where) or self._past_until(where):
+                partition.reached_end(topic)
+
+    def _past_until(self, where: SourcePartition) -> bool:
+        if self._until is None:
+            return False
+        end = self._until.get((topic_name(self._run, where.topic), where.number))
+        return end is not None and self._source.position(where) >= end
+
+    def _regulate(self, partition: Partition) -> None:
+        for topic, lane in partition.lanes.items():
+            where = SourcePartition(topic, partition.number)
+            if not lane.paused and lane.waiting >= BUFFER_RECORDS_MAX:
+                lane.paused = True
+                self._source.hold(where)
+            elif lane.paused and lane.waiting <= BUFFER_RECORDS_MAX // 2:
+                lane.paused = False
+                self._source.release(where)
+
+    def _send_letters(self, partition: Partition) -> None:
+        letters, partition.letters = partition.letters, []
+        if self._letters is None:
+            return
+        for letter in letters:
+            topic = topic_name(self._run, letter.topic)
+            self._letters.send(
+                DeadLetter(topic, partition.number, letter.offset, letter.key, letter.value, letter.error)
+            )
+
+    # --- emission ---
+
+    def _emit(self) -> None:
+        if time.monotonic() - self._polled_s > self._stale_after_s:
+            return
+        started_s = time.monotonic()
+        taken = 0
+        numbers = sorted(self._partitions)
+        # a different partition begins each time, so that none starves when a sink has little room
+        self._turn += 1
+        for i in range(len(numbers)):
+            partition = self._partitions[numbers[(i + self._turn) % len(numbers)]]
+            taken += self._outlets.emit(partition, self._as_of(partition))
+        if taken:
+            self._pace.emitted(0.0 if self._final_as_of is not None else time.monotonic() - started_s)
+
+    def _as_of(self, partition: Partition) -> int:
+        if self._final_as_of is not None:
+            return self._final_as_of
+        stream_time = partition.state.stream_time
+        if self._clock == "stream" or not stream_time or not self._is_caught_up(partition):
+            return stream_time
+        now = max(stream_time, wall_clock_ms())
+        partition.tick(partition.last_as_of // DAY_MS if partition.last_as_of else day_of(stream_time), now)
+        partition.last_as_of = now
+        return now
+
+    def _is_caught_up(self, partition: Partition) -> bool:
+        return partition.dry and all(lane.at_end for lane in partition.lanes.values())
+
+    def _begin_final(self, as_of: int) -> None:
+        if as_of < self.stream_time:
+            raise ShopstreamError(
+                f"Rows at {as_of} were asked for, but the stream is at {self.stream_time}.",
+                "Give a later --as-of, or leave it out.",
+            )
+        for partition in self._partitions.values():
+            partition.tick(day_of(as_of), as_of)
+            partition.age_all()
+
+    # --- ends ---
+
+    def _all_read(self) -> bool:
+        return all(
+            partition.dry and all(self._past_until(SourcePartition(topic, number)) for topic in SOURCE_TOPICS)
+            for number, partition in self._partitions.items()
+        )
+
+    def _all_written(self) -> bool:
+        return not any(self._dirty(partition) for partition in self._partitions.values())
+
+    @staticmethod
+    def _dirty(partition: Partition) -> int:
+        sets = (*partition.customers_dirty.values(), partition.sessions_dirty, partition.orders_dirty)
+        return sum(len(dirty) + dirty.in_flight for dirty in sets)
+
+    def _settle(self) -> None:
+        """Checkpoint everything before leaving."""
+        for partition in self._partitions.values():
+            self._send_letters(partition)
+        self._outlets.poll()
+        self._keep_now(list(self._partitions.values()))
+
+    # --- checkpoints ---
+
+    def _keep(self) -> None:
+        try:
+            self._keeper.step(self._partitions)
+        except FencedError as error:
+            self._fenced(error)
+
+    def _keep_now(self, partitions: Sequence[Partition]) -> None:
+        try:
+            self._keeper.keep_now(partitions)
+        except FencedError as error:
+            self._fenced(error)
+
+    def _fenced(self, error: FencedError) -> None:
+        if error.permanent:
+            raise error
+        # the group says who owns what with the next polls; until then nothing of ours may be written
+        log.warning("a commit was refused; waiting for the group", said=str(error))
+        self._polled_s = -self._stale_after_s
+
+    # --- what the source tells ---
+
+    def assigned(self, starts: Mapping[SourcePartition, Start]) -> Mapping[SourcePartition, int]:
+        """Load the state of new partitions, fence former owners, and say where to read on."""
+        offsets: dict[SourcePartition, int] = {}
+        for number in sorted({where.number for where in starts}):
+            own = {where.topic: start for where, start in starts.items() if where.number == number}
+            missing = [topic for topic in SOURCE_TOPICS if topic not in own]
+            if missing:
+                raise ShopstreamError(
+                    f"Partition {number} of {', '.join(missing)} was given to another worker: a customer's records "
+                    "meet in no one place.",
+                    "Give the three topics the same number of partitions, and all workers the range assignor.",
+                )
+            partition = self._keeper.recover(number, own)
+            self._partitions[number] = partition
+            for topic, lane in partition.lanes.items():
+                offsets[SourcePartition(topic, number)] = lane.position
+        return offsets
+
+    def revoked(self, partitions: Sequence[SourcePartition]) -> None:
+        """The last moment of ownership: checkpoint and let go."""
+        going = [self._partitions[n] for n in sorted({where.number for where in partitions}) if n in self._partitions]
+        for partition in going:
+            self._send_letters(partition)
+        self._keep_now(going)
+        self._forget(going)
+
+    def lost(self, partitions: Sequence[SourcePartition]) -> None:
+        """Another worker has these since some time: nothing of them is written any more."""
+        self._forget(
+            [self._partitions[n] for n in sorted({where.number for where in partitions}) if n in self._partitions]
+        )
+
+    def _forget(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            self._gone.add(partition.counts)
+            self._keeper.forget(partition.number)
+            del self._partitions[partition.number]

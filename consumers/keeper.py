@@ -1,0 +1,205 @@
+"""When checkpoints are made: one partition at a time, written beside the consumer, in a bounded share of the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import structlog
+
+from consumers.checkpoint import Block, Checkpoint, CheckpointStore
+from consumers.dead_letter import DeadLetters
+from consumers.offsets import CommitError
+from consumers.partition import Partition
+from consumers.recovery import Committed, decode_committed, encode_committed, recover, snapshot
+from consumers.source import Partition as SourcePartition
+from consumers.source import Source, Start, wall_clock_ms
+from features.errors import ShopstreamError
+from features.schema import EVENT_LATENESS_MS, HOUR_MS
+from features.tables import EVENT_ID, Rows
+
+log = structlog.get_logger("checkpoint")
+
+INTERVAL_S: Final = 5.0
+SHARE_MAX: Final = 0.1
+"""Of the time that checkpoints may take."""
+
+WrittenFiles = tuple[str, list[Block], int]
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is known of a partition's checkpoints."""
+
+    epoch: int
+    current: str = ""
+    previous: str = ""
+    blocks: list[Block] = field(default_factory=list)
+    made_s: float = field(default_factory=time.monotonic)
+    unsaved_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
+    """Ids of a checkpoint that could not be written; they go into the next one."""
+
+
+class Keeper:
+    """Makes checkpoints of partitions and commits them.
+
+    Args:
+        store: of the run.
+        source: commits are made through it.
+        letters: flushed before a commit.
+        run: the run's name.
+        partitions: of each topic.
+        sinks: names of the sinks of customers' rows.
+        contact: whether profiles keep name and e-mail.
+        interval_s: the shortest time between two checkpoints of a partition.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        source: Source,
+        letters: DeadLetters | None,
+        *,
+        run: str,
+        partitions: int,
+        sinks: list[str],
+        contact: bool = False,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
+        self._store, self._source, self._letters = store, source, letters
+        self._run, self._count, self._sinks, self._contact = run, partitions, sinks, contact
+        self._interval_s = interval_s
+        self._kept: dict[int, Kept] = {}
+        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: tuple[Partition, Checkpoint, Future[WrittenFiles]] | None = None
+        self._started_s = 0.0
+        self._due_s = 0.0
+        self.made = 0
+        self.bytes_last = 0
+
+    def age_s(self) -> float:
+        """Age of the oldest of the newest checkpoints of the owned partitions; 0 when none is owned."""
+        now_s = time.monotonic()
+        return max((now_s - kept.made_s for kept in self._kept.values()), default=0.0)
+
+    def recover(self, number: int, starts: Mapping[str, Start]) -> Partition:
+        """The partition as its last checkpoint has it, under a new epoch that the coordinator knows."""
+        committed = decode_committed([start.metadata for start in starts.values()])
+        partition, blocks, name = recover(
+            self._store,
+            number,
+            committed,
+            {topic: start.offset for topic, start in starts.items()},
+            self._sinks,
+            partitions=self._count,
+            contact=self._contact,
+        )
+        # an epoch above every one before, known to the coordinator before anything is written
+        before = max(committed.epoch if committed else 0, partition.epoch)
+        partition.epoch = max(before + 1, wall_clock_ms() // 1000)
+        partition.counter = 0
+        self._kept[number] = Kept(partition.epoch, name, blocks=blocks)
+        self._commit(partition, name, {topic: lane.position for topic, lane in partition.lanes.items()})
+        return partition
+
+    def forget(self, number: int) -> None:
+        """The partition is another's."""
+        self._kept.pop(number, None)
+        if self._writing is not None and self._writing[0].number == number:
+            self._writing = None
+
+    def step(self, partitions: Mapping[int, Partition]) -> None:
+        """Commit the checkpoint that was written, or begin one that is due.
+
+        Raises:
+            FencedError: another worker owns the partition.
+        """
+        if self._writing is not None:
+            partition, checkpoint, future = self._writing
+            if future.done():
+                self._writing = None
+                self._finish(partition, checkpoint, future)
+            return
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return
+        changed = [
+            p for p in partitions.values() if p.changed and now_s - self._kept[p.number].made_s >= self._interval_s
+        ]
+        if changed:
+            self._begin(min(changed, key=lambda p: self._kept[p.number].made_s))
+
+    def keep_now(self, partitions: Sequence[Partition]) -> None:
+        """Checkpoint these and commit before returning.
+
+        Raises:
+            FencedError: another worker owns one of them.
+        """
+        if self._writing is not None:
+            partition, checkpoint, future = self._writing
+            future.exception()
+            self._writing = None
+            self._finish(partition, checkpoint, future)
+        for partition in partitions:
+            if partition.changed:
+                self._begin(partition)
+                _, checkpoint, future = self._writing  # type: ignore[misc]
+                future.exception()
+                self._writing = None
+                self._finish(partition, checkpoint, future)
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._pool.shutdown(wait=True)
+
+    def _begin(self, partition: Partition) -> None:
+        kept = self._kept[partition.number]
+        self._started_s = time.monotonic()
+        checkpoint = snapshot(partition, self._run, self._count, kept.blocks)
+        if len(kept.unsaved_ids):
+            ids = np.concatenate([kept.unsaved_ids, checkpoint.new_ids])
+            checkpoint = Checkpoint(checkpoint.manifest, checkpoint.arrays, ids)
+        partition.changed = False
+        hour_min = (partition.state.high_events - EVENT_LATENESS_MS) // HOUR_MS
+        self._writing = (partition, checkpoint, self._pool.submit(self._write, checkpoint, hour_min))
+
+    def _write(self, checkpoint: Checkpoint, hour_min: int) -> WrittenFiles:
+        if self._letters is not None:
+            self._letters.flush()
+        return self._store.write(checkpoint, hour_min)
+
+    def _finish(self, partition: Partition, checkpoint: Checkpoint, future: Future[WrittenFiles]) -> None:
+        kept = self._kept.get(partition.number)
+        if kept is None:
+            return
+        try:
+            name, kept.blocks, self.bytes_last = future.result()
+            kept.unsaved_ids = np.zeros(0, EVENT_ID)
+            self._commit(partition, name, checkpoint.manifest.offsets)
+        except CommitError as error:
+            partition.changed = True
+            log.warning("checkpoint not committed; the next one will be", said=str(error))
+        except OSError as error:
+            kept.unsaved_ids = checkpoint.new_ids
+            partition.changed = True
+            log.warning("checkpoint not written; trying again", said=str(error))
+        else:
+            kept.previous, kept.current = kept.current, name
+            self.made += 1
+            self._prune(partition.number, kept)
+        kept.made_s = time.monotonic()
+        self._due_s = kept.made_s + (kept.made_s - self._started_s) * (1 / SHARE_MAX - 1)
+
+    def _commit(self, partition: Partition, name: str, offsets: Mapping[str, int]) -> None:
+        said = encode_committed(Committed(partition.epoch, name))
+        self._source.commit({SourcePartition(t, partition.number): (offset, said) for t, offset in offsets.items()})
+
+    def _prune(self, number: int, kept: Kept) -> None:
+        try:
+            self._store.prune(number, [name for name in (kept.current, kept.previous) if name], kept.blocks)
+        except (OSError, ShopstreamError) as error:
+            log.warning("old checkpoints not deleted", said=str(error))

@@ -1,0 +1,243 @@
+"""Where dirty rows go: one outlet for each sink, each at its own pace, always with the newest state of a row."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from consumers.bulk import BulkSink
+from consumers.dead_letter import DeadLetter, DeadLetters
+from consumers.documents import Doc, Outcome
+from consumers.emission import CustomerRows, customer_docs, customer_rows, order_docs, session_docs
+from consumers.feature_topic import FeatureTopic
+from consumers.partition import Partition
+from consumers.source import wall_clock_ms
+from features.tables import Int32
+
+ELASTIC: Final = "elastic"
+TOPIC: Final = "topic"
+ROWS_MAX: Final = 10_000
+"""Rows of one emission: what is evaluated at once, and how long the loop may be away from its consumer."""
+DOCS_IN_FLIGHT_MAX: Final = 20_000
+SAMPLES: Final = 2_000
+
+
+@dataclass(slots=True)
+class Freshness:
+    """How old a change is when the sink has it: milliseconds from append time to acknowledgement."""
+
+    samples: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+
+    def percentile(self, share: float) -> float:
+        """Of the latest samples; 0 when there is none."""
+        return float(np.percentile(np.fromiter(self.samples, np.float64), share)) if self.samples else 0.0
+
+
+@dataclass(slots=True)
+class Written:
+    """What the outlets have written since the start."""
+
+    customers: int = 0
+    sessions: int = 0
+    orders: int = 0
+    topic_rows: int = 0
+    refused: int = 0
+
+
+class Outlets:
+    """Takes dirty rows of partitions to Elasticsearch and to the compacted topic.
+
+    Args:
+        run: the run's name.
+        elastic: None writes no documents.
+        topic: None writes no rows to Kafka.
+        letters: for documents that Elasticsearch refuses for good.
+        null: evaluate rows and throw them away: what a benchmark with its sinks off measures.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        elastic: BulkSink | None,
+        topic: FeatureTopic | None,
+        letters: DeadLetters | None,
+        *,
+        null: bool = False,
+    ) -> None:
+        self._run = run
+        self._elastic = elastic
+        self._topic = topic
+        self._letters = letters
+        self._null = null
+        self.freshness = Freshness()
+        self.written = Written()
+
+    @property
+    def names(self) -> list[str]:
+        """The sinks of customers' rows."""
+        present = ((ELASTIC, self._elastic), (TOPIC, self._topic))
+        return [name for name, sink in present if sink is not None] or [ELASTIC]
+
+    def emit(self, partition: Partition, as_of: int, rows_max: int = ROWS_MAX) -> int:
+        """Give free sinks up to `rows_max` rows of each kind; returns the number of rows taken."""
+        if not partition.profiles_read or as_of == 0:
+            return 0
+        taken = self._emit_customers(partition, as_of, rows_max)
+        if self._elastic is not None:
+            taken += self._emit_orders(partition, min(rows_max, self._room() // 4))
+            taken += self._emit_sessions(partition, as_of, min(rows_max, self._room()))
+        elif self._null or self._topic is not None:
+            taken += self._drop(partition, rows_max)
+        return taken
+
+    def poll(self) -> None:
+        """Run the callbacks of what was acknowledged."""
+        if self._elastic is not None:
+            self._elastic.poll()
+        if self._topic is not None:
+            self._topic.poll()
+
+    def trouble(self) -> str | None:
+        """Why documents are not taken at the moment."""
+        return self._elastic.trouble if self._elastic is not None else None
+
+    def close(self) -> None:
+        """Close the sinks; what is in flight may or may not be written, and is written again."""
+        if self._elastic is not None:
+            self._elastic.close()
+        if self._topic is not None:
+            self._topic.close()
+
+    def _room(self) -> int:
+        assert self._elastic is not None
+        return min(self._elastic.free(), max(0, DOCS_IN_FLIGHT_MAX - self._elastic.in_flight))
+
+    def _emit_customers(self, partition: Partition, as_of: int, rows_max: int) -> int:
+        done: tuple[Int32, CustomerRows] | None = None
+        taken = 0
+        for name, dirty in partition.customers_dirty.items():
+            room = self._customer_room(name)
+            if not len(dirty) or room == 0:
+                continue
+            flight, codes = dirty.take(min(rows_max, room))
+            if done is None or not np.array_equal(done[0], codes):
+                done = codes, customer_rows(partition, codes, as_of)
+            taken += len(codes)
+            self._send(name, partition, flight, done[1])
+        return taken
+
+    def _customer_room(self, name: str) -> int:
+        if name == TOPIC and self._topic is not None:
+            return self._topic.free()
+        return ROWS_MAX if self._elastic is None else self._room()
+
+    def _send(self, name: str, partition: Partition, flight: int, rows: CustomerRows) -> None:
+        dirty = partition.customers_dirty[name]
+        if name == TOPIC and self._topic is not None:
+
+            def topic_done() -> None:
+                dirty.landed(flight)
+                partition.changed = True
+                self.written.topic_rows += len(rows.lines)
+
+            self._topic.send(rows, topic_done)
+        elif self._elastic is None:
+            dirty.landed(flight)
+            self.written.customers += len(rows.lines)
+        else:
+            appended = partition.oldest_append_ms
+            partition.oldest_append_ms = 0
+
+            def elastic_done(outcome: Outcome) -> None:
+                dirty.landed(flight)
+                partition.changed = True
+                self.written.customers += outcome.written
+                if appended:
+                    self.freshness.samples.append(wall_clock_ms() - appended)
+                self._refused(outcome, partition)
+
+            self._elastic.submit(customer_docs(partition, rows, self._run), elastic_done)
+
+    def _emit_sessions(self, partition: Partition, as_of: int, rows_max: int) -> int:
+        if rows_max <= 0 or not len(partition.sessions_dirty):
+            return 0
+        flight, rows = partition.sessions_dirty.take(rows_max)
+
+        def done(outcome: Outcome) -> None:
+            partition.sessions_dirty.landed(flight)
+            partition.changed = True
+            self.written.sessions += outcome.written
+            self._refused(outcome, partition)
+
+        self._submit(session_docs(partition, rows, as_of, self._run), done)
+        return len(rows)
+
+    def _emit_orders(self, partition: Partition, rows_max: int) -> int:
+        if rows_max <= 0 or not len(partition.orders_dirty):
+            return 0
+        flight, rows = partition.orders_dirty.take(rows_max)
+
+        def done(outcome: Outcome) -> None:
+            for row in partition.orders_dirty.landed(flight).tolist():
+                partition.order_records.pop(row, None)
+            partition.changed = True
+            self.written.orders += outcome.written
+            self._refused(outcome, partition)
+
+        self._submit(order_docs(partition, rows, self._run), done)
+        return len(rows)
+
+    def _drop(self, partition: Partition, rows_max: int) -> int:
+        """Without Elasticsearch nobody waits for documents of sessions and orders."""
+        flight, rows = partition.sessions_dirty.take(rows_max)
+        if len(rows):
+            partition.sessions_dirty.landed(flight)
+        flight, orders = partition.orders_dirty.take(rows_max)
+        if len(orders):
+            for row in partition.orders_dirty.landed(flight).tolist():
+                partition.order_records.pop(row, None)
+        return len(rows) + len(orders)
+
+    def _submit(self, docs: list[Doc], done: Callable[[Outcome], None]) -> None:
+        assert self._elastic is not None
+        self._elastic.submit(docs, done)
+
+    def _refused(self, outcome: Outcome, partition: Partition) -> None:
+        self.written.refused += len(outcome.rejected)
+        if self._letters is None:
+            return
+        for refusal in outcome.rejected:
+            doc = outcome.docs[refusal.position]
+            self._letters.send(DeadLetter(doc.index, partition.number, -1, doc.id.encode(), doc.body, refusal.reason))
+
+
+class Pace:
+    """When to emit: soon while caught up, in a bounded share of the time while there is much to catch up with."""
+
+    def __init__(
+        self,
+        idle_s: float = 0.2,
+        behind_s: float = 1.0,
+        share: float = 0.15,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._idle_s, self._behind_s, self._share, self._clock = idle_s, behind_s, share, clock
+        self._due_s = 0.0
+        self._behind = False
+
+    def due(self, *, behind: bool) -> bool:
+        """Whether it is time to emit."""
+        if self._behind and not behind:
+            self._due_s = min(self._due_s, self._clock())
+        self._behind = behind
+        return self._clock() >= self._due_s
+
+    def emitted(self, took_s: float) -> None:
+        """An emission is over."""
+        pause = max(self._behind_s, took_s / self._share) if self._behind else self._idle_s
+        self._due_s = self._clock() + pause

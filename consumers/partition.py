@@ -1,0 +1,366 @@
+"""One partition of the shop: its topics read in step, applied to the state, and what each sink has still to be given.
+
+Pure of clients: batches of messages go in; letters, positions and dirty rows come out.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from consumers.dirty import DirtySet
+from consumers.source import Batch
+from features.columns import EventColumns, Int64, OrderColumns
+from features.decode import decode, decode_events, order_columns
+from features.lateness import split_late
+from features.schema import (
+    ABANDONED_AFTER_MS,
+    CONTACT_FIELDS,
+    EVENT_LATENESS_MS,
+    ORDER_LATENESS_MS,
+    SOURCE_TOPICS,
+    Customer,
+    Order,
+)
+from features.state import State, Touched, day_of
+
+BUFFER_RECORDS_MAX: Final = 50_000
+"""Records that wait for the other topics of their partition before their topic is paused."""
+C = TypeVar("C", EventColumns, OrderColumns)
+
+TIMED_TOPICS: Final = ("events", "orders")
+TOO_LATE: Final = "too late: {ts} is more than {hours} hours before the highest time of this partition"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record that does not count: where it stood, its bytes and why."""
+
+    topic: str
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    error: str
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Decoded records of one topic that wait to be applied."""
+
+    columns: EventColumns | OrderColumns
+    high: Int64
+    """For each record the highest time of the topic up to it."""
+    next_offsets: Int64
+    """For each record the offset to go on from once it is applied."""
+    end_offset: int
+    """Where the messages of the chunk end, the rejected ones at its end included."""
+    oldest_append_ms: int
+    letters: list[Letter]
+    used: int = 0
+
+    def __len__(self) -> int:
+        return len(self.high) - self.used
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the messages of a partition since this worker owns it."""
+
+    consumed: int = 0
+    valid: int = 0
+    rejected: int = 0
+    late: int = 0
+    duplicates: int = 0
+    applied: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Add another's counts to these."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
+
+
+@dataclass(slots=True)
+class Lane:
+    """One topic of the partition: what was read and not yet applied."""
+
+    position: int = 0
+    """The next offset to apply."""
+    high_read: int = 0
+    """Highest time of what was decoded; lateness is judged by it."""
+    at_end: bool = False
+    chunks: deque[Chunk] = field(default_factory=deque)
+    waiting: int = 0
+    paused: bool = False
+
+
+@dataclass(slots=True)
+class Partition:
+    """State of one partition and everything that goes into its checkpoint.
+
+    Attributes:
+        number: of the partition.
+        contact: keep name and e-mail of profiles.
+        epoch: of this owner; `counter` numbers its emissions.
+        profiles: customer_id -> the inner bytes of the JSON object of the profile.
+        order_records: row -> winning record of orders whose documents are unwritten.
+    """
+
+    number: int
+    contact: bool = False
+    state: State = field(default_factory=State)
+    epoch: int = 0
+    counter: int = 0
+    profiles: dict[str, bytes] = field(default_factory=dict)
+    order_records: dict[int, Order] = field(default_factory=dict)
+    lanes: dict[str, Lane] = field(default_factory=lambda: {topic: Lane() for topic in SOURCE_TOPICS})
+    customers_dirty: dict[str, DirtySet] = field(default_factory=dict)
+    """One set for each sink of customers' rows."""
+    sessions_dirty: DirtySet = field(default_factory=DirtySet)
+    orders_dirty: DirtySet = field(default_factory=DirtySet)
+    letters: list[Letter] = field(default_factory=list)
+    """Letters of what was applied, to be sent before the next commit."""
+    counts: Counts = field(default_factory=Counts)
+    profiles_read: bool = False
+    oldest_append_ms: int = 0
+    """Append time of the oldest change that no row was taken for; 0 when there is none."""
+    last_as_of: int = 0
+    """The wall clock that rows were last written for; 0 while they follow the stream's time."""
+    changed: bool = False
+    """Something was applied or acknowledged since the last checkpoint."""
+
+    # --- reading ---
+
+    def receive(self, batch: Batch) -> None:
+        """Decode a batch and let it wait for its turn."""
+        lane = self.lanes[batch.partition.topic]
+        lane.at_end = False
+        self.counts.consumed += len(batch.values)
+        if batch.partition.topic == "customers":
+            self._take_profiles(lane, batch)
+        elif batch.partition.topic == "events":
+            lane.chunks.append(self._event_chunk(lane, batch))
+        else:
+            lane.chunks.append(self._order_chunk(lane, batch))
+        lane.waiting = sum(len(chunk) for chunk in lane.chunks)
+
+    def reached_end(self, topic: str) -> None:
+        """The topic has no record that was not received."""
+        self.lanes[topic].at_end = True
+        if topic == "customers":
+            self.profiles_read = True
+
+    def advance(self) -> int:
+        """Apply what the topics' times allow; returns the number of records applied.
+
+        Next is read the topic whose highest time so far is lower, unless that is at its end. All that may be read
+        before the first topic runs dry is applied at once: within that the order changes nothing.
+        """
+        applied = 0
+        while True:
+            # a topic that is dry but not at its end holds the others back at its highest time
+            bounds = [lane.high_read for lane in (self.lanes[topic] for topic in TIMED_TOPICS) if not lane.at_end]
+            horizon = min(bounds, default=None)
+            slices = [self._apply_up_to(topic, horizon) for topic in TIMED_TOPICS]
+            if not any(slices):
+                return applied
+            applied += sum(slices)
+
+    @property
+    def dry(self) -> bool:
+        """Everything received is applied."""
+        return not any(lane.waiting or lane.chunks for lane in self.lanes.values())
+
+    # --- applying ---
+
+    def _apply_up_to(self, topic: str, horizon: int | None) -> int:
+        """Apply the records that may be read while the topic's highest time is at most `horizon`."""
+        lane = self.lanes[topic]
+        applied = 0
+        while lane.chunks:
+            chunk = lane.chunks[0]
+            start = chunk.used
+            stop = len(chunk.high)
+            if horizon is not None:
+                # one record more than those within: it was chosen while the topic's highest time was still within
+                if self.high(topic) > horizon:
+                    break
+                stop = min(stop, int(np.searchsorted(chunk.high, horizon, side="right")) + 1)
+            if stop > start or start == len(chunk.high):
+                self._apply(topic, chunk, start, stop)
+                applied += stop - start
+            if chunk.used == len(chunk.high):
+                lane.position = chunk.end_offset
+                self.letters += chunk.letters
+                lane.chunks.popleft()
+                self.changed = True
+            else:
+                break
+        lane.waiting = sum(len(chunk) for chunk in lane.chunks)
+        return applied
+
+    def high(self, topic: str) -> int:
+        """The highest time of the topic that was applied; 0 when there is none."""
+        return self.state.high_events if topic == "events" else self.state.high_orders
+
+    def _apply(self, topic: str, chunk: Chunk, start: int, stop: int) -> None:
+        columns = chunk.columns
+        day = day_of(self.state.stream_time)
+        if isinstance(columns, EventColumns):
+            touched = self.state.apply_events(_slice(columns, start, stop))
+            self.counts.duplicates += stop - start - touched.applied
+        else:
+            part = _slice(columns, start, stop)
+            touched = self.state.apply_orders(part)
+            self._keep_records(part, touched)
+        self.counts.applied += touched.applied
+        chunk.used = stop
+        if stop:
+            self.lanes[topic].position = int(chunk.next_offsets[stop - 1])
+        self.oldest_append_ms = min(self.oldest_append_ms or chunk.oldest_append_ms, chunk.oldest_append_ms)
+        self.changed = True
+        for dirty in self.customers_dirty.values():
+            dirty.add(touched.customers)
+        self.sessions_dirty.add(touched.sessions)
+        self.orders_dirty.add(touched.orders)
+        self.tick(day)
+
+    def tick(self, day_before: int, as_of: int | None = None) -> None:
+        """Follow the clock from a day on: abandoned carts, and every customer anew when a UTC day begins."""
+        now = self.state.stream_time if as_of is None else as_of
+        self.sessions_dirty.add(self.state.abandoned(now, ABANDONED_AFTER_MS))
+        if day_of(now) != day_before:
+            self.age_all()
+            self.expire()
+
+    def age_all(self) -> None:
+        """Let every customer wait to be written anew, after those that changed."""
+        everyone = np.arange(self.state.customer_count, dtype=np.int32)
+        for dirty in self.customers_dirty.values():
+            dirty.add(everyone, aged=True)
+
+    def expire(self) -> None:
+        """Let the state go of what is out of reach, and follow its renumbering."""
+        moved = self.state.expire(self.sessions_dirty.unwritten(), self.orders_dirty.unwritten())
+        self.sessions_dirty.renumber(moved.sessions)
+        self.orders_dirty.renumber(moved.orders)
+        if moved.orders is not None:
+            self.order_records = {int(moved.orders[row]): record for row, record in self.order_records.items()}
+
+    def _keep_records(self, part: OrderColumns, touched: Touched) -> None:
+        records = part.records or []
+        for i in np.flatnonzero(touched.won >= 0).tolist():
+            self.order_records[int(touched.won[i])] = records[i]
+
+    # --- decoding ---
+
+    def _event_chunk(self, lane: Lane, batch: Batch) -> Chunk:
+        decoded = decode_events(batch.values, batch.keys, batch.append_ms)
+        columns = decoded.columns
+        letters = [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
+        late, high = split_late(columns.ts, lane.high_read, EVENT_LATENESS_MS)
+        positions = decoded.positions
+        if late.any():
+            letters += self._late_letters(batch, positions[late], columns.ts[late], EVENT_LATENESS_MS)
+            columns, positions = _where(columns, ~late), positions[~late]
+        return self._chunk(lane, batch, columns, columns.ts, positions, high, letters, len(decoded.rejected))
+
+    def _order_chunk(self, lane: Lane, batch: Batch) -> Chunk:
+        decoded = decode("orders", batch.values, batch.keys, batch.append_ms)
+        letters = [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
+        ts = np.array([record.ts for record in decoded.records], np.int64)
+        updated = np.array([record.updated_ts for record in decoded.records], np.int64)
+        late, high = split_late(ts, lane.high_read, ORDER_LATENESS_MS, clock=updated)
+        positions, records = decoded.positions, decoded.records
+        if late.any():
+            letters += self._late_letters(batch, positions[late], ts[late], ORDER_LATENESS_MS)
+            records = [record for record, gone in zip(records, late.tolist(), strict=True) if not gone]
+            positions = positions[~late]
+        columns = order_columns(records, keep_records=True)
+        return self._chunk(lane, batch, columns, columns.updated_ts, positions, high, letters, len(decoded.rejected))
+
+    def _chunk(
+        self,
+        lane: Lane,
+        batch: Batch,
+        columns: EventColumns | OrderColumns,
+        clock: Int64,
+        positions: Int64,
+        high: int,
+        letters: list[Letter],
+        rejected: int,
+    ) -> Chunk:
+        highest = np.maximum(np.maximum.accumulate(clock), lane.high_read) if len(clock) else clock
+        lane.high_read = high
+        self.counts.rejected += rejected
+        self.counts.late += len(letters) - rejected
+        self.counts.valid += len(positions)
+        offsets = np.array(batch.offsets, np.int64)
+        return Chunk(
+            columns, highest, offsets[positions] + 1, batch.next_offset, min(batch.append_ms), sorted_letters(letters)
+        )
+
+    def _take_profiles(self, lane: Lane, batch: Batch) -> None:
+        decoded = decode("customers", batch.values, batch.keys, batch.append_ms)
+        self.counts.rejected += len(decoded.rejected)
+        self.counts.valid += len(decoded.records)
+        self.counts.applied += len(decoded.records)
+        self.letters += [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
+        touched: list[str] = []
+        for record in decoded.records:
+            if isinstance(record, Customer):
+                self.profiles[record.customer_id] = profile_body(record, contact=self.contact)
+            else:
+                self.profiles.pop(record.customer_id, None)
+            touched.append(record.customer_id)
+        codes = self.state.known_codes(touched)
+        for dirty in self.customers_dirty.values():
+            dirty.add(codes)
+        lane.position = batch.next_offset
+        self.changed = True
+
+    def _letter(self, batch: Batch, position: int, error: str) -> Letter:
+        return Letter(
+            batch.partition.topic, batch.offsets[position], batch.keys[position], batch.values[position], error
+        )
+
+    def _late_letters(self, batch: Batch, positions: Int64, ts: Int64, allowance_ms: int) -> Iterable[Letter]:
+        hours = allowance_ms // 3_600_000
+        for position, at in zip(positions.tolist(), ts.tolist(), strict=True):
+            yield self._letter(batch, position, TOO_LATE.format(ts=at, hours=hours))
+
+
+def sorted_letters(letters: list[Letter]) -> list[Letter]:
+    """Letters in the order of their offsets."""
+    return sorted(letters, key=lambda letter: letter.offset)
+
+
+def profile_body(record: Customer, *, contact: bool) -> bytes:
+    """The fields of a profile as the inside of a JSON object, customer_id and nulls left out."""
+    left_out = {"customer_id", *(() if contact else CONTACT_FIELDS)}
+    kept = {
+        name: value
+        for name, value in msgspec.structs.asdict(record).items()
+        if value is not None and name not in left_out
+    }
+    return msgspec.json.encode(kept)[1:-1]
+
+
+def _slice(columns: C, start: int, stop: int) -> C:
+    if start == 0 and stop == len(columns):
+        return columns
+    return _each(columns, lambda column: column[start:stop])
+
+
+def _where(columns: EventColumns, keep: npt.NDArray[np.bool_]) -> EventColumns:
+    return _each(columns, lambda column: column[keep] if isinstance(column, np.ndarray) else column.filter(keep))
+
+
+def _each(columns: C, change: Callable[[Any], Any]) -> C:
+    values = {item.name: getattr(columns, item.name) for item in fields(columns)}
+    return replace(columns, **{name: change(value) for name, value in values.items() if value is not None})

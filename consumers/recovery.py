@@ -1,0 +1,167 @@
+"""From committed metadata and stored files to the partition a new owner goes on with; and back.
+
+The commit order, and what is repeated if we die right there:
+
+1. The records are applied in memory. Dying: they are read again from the checkpoint's offsets.
+2. Their dead letters are flushed. Dying: the same letters (topic, partition, offset) stand there twice.
+3. The checkpoint's files are written under new names. Dying: the files are never named by a commit and are pruned.
+4. Name, epoch and offsets are committed in one request. The coordinator refuses a former owner here. Dying: the new
+   owner goes on from exactly this state.
+5. Files that neither this checkpoint nor the one before needs are deleted. Dying: a later prune deletes them.
+
+Documents are written at any time. Those written after the checkpoint and before a crash are written again by the new
+owner, whose versions are higher because its epoch is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import numpy as np
+import structlog
+
+from consumers.checkpoint import Block, Checkpoint, CheckpointStore, DamagedError, Manifest
+from consumers.dirty import DirtySet
+from consumers.partition import Partition
+from features.errors import ShopstreamError
+from features.schema import SCHEMA_VERSION, SOURCE_TOPICS, Order
+from features.state import State
+from features.tables import Int32
+
+log = structlog.get_logger("recovery")
+
+DIRTY: Final = "dirty."
+"""Prefix of the arrays that hold dirty rows."""
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """The metadata of a partition's committed offsets."""
+
+    epoch: int
+    checkpoint: str = ""
+
+
+def encode_committed(said: Committed) -> str:
+    """As it is committed."""
+    return msgspec.json.encode(said).decode()
+
+
+def decode_committed(metadata: list[str]) -> Committed | None:
+    """The one of the highest epoch; None when nothing was committed, or by another program."""
+    found = []
+    for text in filter(None, metadata):
+        try:
+            found.append(msgspec.json.decode(text, type=Committed))
+        except msgspec.DecodeError:
+            log.warning("committed metadata that is not ours", metadata=text[:200])
+    return max(found, key=lambda said: said.epoch, default=None)
+
+
+def snapshot(partition: Partition, run: str, partitions: int, blocks: list[Block]) -> Checkpoint:
+    """A copy of the partition that no later record changes."""
+    arrays = {name: array.copy() for name, array in partition.state.arrays().items()}
+    for name, dirty in partition.customers_dirty.items():
+        arrays[f"{DIRTY}customers.{name}"] = dirty.unwritten()
+    arrays[f"{DIRTY}sessions"] = partition.sessions_dirty.unwritten()
+    arrays[f"{DIRTY}orders"] = unwritten = partition.orders_dirty.unwritten()
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        run=run,
+        partition=partition.number,
+        partitions=partitions,
+        epoch=partition.epoch,
+        counter=partition.counter,
+        offsets={topic: lane.position for topic, lane in partition.lanes.items()},
+        profiles_read=partition.profiles_read,
+        contact=partition.contact,
+        profiles={customer_id: msgspec.Raw(b"{" + body + b"}") for customer_id, body in partition.profiles.items()},
+        orders=[(row, msgspec.json.encode(partition.order_records[row])) for row in unwritten.tolist()],
+        blocks=blocks,
+    )
+    return Checkpoint(manifest, arrays, partition.state.take_new_ids())
+
+
+def restore(checkpoint: Checkpoint, sinks: list[str]) -> Partition:
+    """The inverse of `snapshot`; a sink that the checkpoint does not know is given every customer."""
+    manifest, arrays = checkpoint.manifest, checkpoint.arrays
+    state = State.restore(arrays)
+    state.remember(checkpoint.new_ids)
+    partition = empty(manifest.partition, sinks, contact=manifest.contact)
+    partition.state = state
+    partition.epoch, partition.counter = manifest.epoch, manifest.counter
+    partition.profiles = {customer_id: bytes(raw)[1:-1] for customer_id, raw in manifest.profiles.items()}
+    partition.profiles_read = manifest.profiles_read
+    partition.order_records = {row: msgspec.json.decode(body, type=Order) for row, body in manifest.orders}
+    for topic, lane in partition.lanes.items():
+        lane.position = manifest.offsets[topic]
+    partition.lanes["events"].high_read = state.high_events
+    partition.lanes["orders"].high_read = state.high_orders
+    everyone: Int32 = np.arange(state.customer_count, dtype=np.int32)
+    for name, dirty in partition.customers_dirty.items():
+        dirty.add(arrays.get(f"{DIRTY}customers.{name}", everyone))
+    partition.sessions_dirty.add(arrays[f"{DIRTY}sessions"])
+    partition.orders_dirty.add(arrays[f"{DIRTY}orders"])
+    return partition
+
+
+def empty(number: int, sinks: list[str], *, contact: bool) -> Partition:
+    """A partition of which nothing was read."""
+    return Partition(number, contact=contact, customers_dirty={name: DirtySet() for name in sinks})
+
+
+def recover(
+    store: CheckpointStore,
+    number: int,
+    committed: Committed | None,
+    starts: Mapping[str, int],
+    sinks: list[str],
+    *,
+    partitions: int,
+    contact: bool,
+) -> tuple[Partition, list[Block], str]:
+    """The partition to go on with, the blocks it needs, and the name of its checkpoint (empty: none).
+
+    Args:
+        store: of the run.
+        number: of the partition.
+        committed: the group's word, None if it has none (or it expired).
+        starts: topic -> first offset to read where there is no checkpoint.
+        sinks: names of the sinks of customers' rows.
+        partitions: of each topic now.
+        contact: whether profiles keep name and e-mail.
+
+    Raises:
+        ShopstreamError: the checkpoint does not fit this program or topic, or none can be read.
+    """
+    names = store.names(number)
+    wanted = [committed.checkpoint] if committed and committed.checkpoint else []
+    for name in [*wanted, *(name for name in names if name not in wanted)]:
+        try:
+            checkpoint = store.read(number, name)
+        except DamagedError as error:
+            log.warning("checkpoint damaged; falling back to the one before", said=str(error))
+            continue
+        if checkpoint.manifest.partitions != partitions:
+            raise ShopstreamError(
+                f"The topics have {partitions} partitions, but the state was kept for "
+                f"{checkpoint.manifest.partitions}: customers have moved between partitions.",
+                "Replay the history into a new run (`--run NAME`) and promote it.",
+            )
+        if wanted and name != wanted[0]:
+            log.warning("going on from an older checkpoint", partition=number, checkpoint=name)
+        partition = restore(checkpoint, sinks)
+        if partition.contact != contact:
+            log.warning("profiles in the state were kept with another --index-contact; they change as they are read")
+            partition.contact = contact
+        return partition, checkpoint.manifest.blocks, name
+    if wanted:
+        raise ShopstreamError(
+            f"No checkpoint of partition {number} can be read, but offsets are committed.",
+            "Replay the history into a new run (`--run NAME`), or restore the state folder.",
+        )
+    partition = empty(number, sinks, contact=contact)
+    for topic in SOURCE_TOPICS:
+        partition.lanes[topic].position = starts[topic]
+    return partition, [], ""

@@ -1,0 +1,90 @@
+"""A features consumer with its real edges."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumers.checkpoint import CheckpointStore
+from consumers.dead_letter import open_dead_letters
+from consumers.elastic import ElasticConnection, open_sink
+from consumers.feature_topic import FeatureTopic
+from consumers.features import Clock, FeaturesConsumer
+from consumers.kafka import consumer_config, open_consumer, open_producer, partitions_of, producer_config
+from consumers.keeper import INTERVAL_S, Keeper
+from consumers.outlets import Outlets
+from consumers.source import Source
+from features.schema import SOURCE_TOPICS, group_name, topic_name
+
+ROLE = "features"
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesOptions:
+    """How a worker of the role `features` is built.
+
+    Attributes:
+        run: the run's name.
+        kafka: librdkafka properties.
+        elastic: None writes no documents.
+        state: local path or URI of the checkpoints.
+        instance_id: static membership: a restart under the same id takes its partitions back at once.
+        clock: `stream` or `wall`.
+        contact: index name and e-mail of profiles.
+        feature_topic: write rows to the compacted topic.
+        checkpoint_interval_s: shortest time between two checkpoints of a partition.
+    """
+
+    run: str
+    kafka: Mapping[str, Any] = field(repr=False)
+    elastic: ElasticConnection | None
+    state: str
+    instance_id: str | None = None
+    clock: Clock = "stream"
+    contact: bool = False
+    feature_topic: bool = True
+    dead_letters: bool = True
+    checkpoint_interval_s: float = INTERVAL_S
+
+
+def open_features(options: FeaturesOptions) -> FeaturesConsumer:
+    """The consumer, its clients open; `run` joins the group.
+
+    Raises:
+        ShopstreamError: a server does not answer, refuses the credentials, or a topic is missing.
+    """
+    tune_collector()
+    config = consumer_config(options.kafka, group_name(options.run, ROLE), options.instance_id)
+    consumer = open_consumer(config)
+    found = partitions_of(consumer, [topic_name(options.run, topic) for topic in SOURCE_TOPICS])
+    counts = {topic: sum(p.topic == topic for p in found) for topic in {p.topic for p in found}}
+    source = Source(consumer, options.run, SOURCE_TOPICS)
+    letters = open_dead_letters(options.kafka, options.run) if options.dead_letters else None
+    sink = open_sink(options.elastic) if options.elastic is not None else None
+    topic = None
+    if options.feature_topic:
+        topic = FeatureTopic(open_producer(producer_config(options.kafka, "feature-topic")), options.run)
+    outlets = Outlets(options.run, sink, topic, letters, null=sink is None and topic is None)
+    keeper = Keeper(
+        CheckpointStore(options.state, options.run),
+        source,
+        letters,
+        run=options.run,
+        partitions=max(counts.values()),
+        sinks=outlets.names,
+        contact=options.contact,
+        interval_s=options.checkpoint_interval_s,
+    )
+    stale_after_s = float(config["session.timeout.ms"]) / 2_000
+    return FeaturesConsumer(
+        options.run, source, keeper, outlets, letters, clock=options.clock, stale_after_s=stale_after_s
+    )
+
+
+def tune_collector() -> None:
+    """Let the cyclic collector run rarely: batches are large lists of objects without cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
