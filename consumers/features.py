@@ -108,6 +108,7 @@ class FeaturesConsumer:
         self._behind = False
         self._turn = 0
         self._final_as_of: int | None = None
+        self._was_assigned = False
 
     # --- the loop ---
 
@@ -161,6 +162,10 @@ class FeaturesConsumer:
     def stream_time(self) -> int:
         """The highest stream time of the owned partitions, epoch ms; 0 when nothing was read."""
         return max((partition.state.stream_time for partition in self._partitions.values()), default=0)
+
+    def owned(self) -> tuple[int, ...] | None:
+        """Numbers of the owned partitions; None while the group has given no answer yet."""
+        return tuple(sorted(self._partitions)) if self._was_assigned else None
 
     def progress(self) -> FeaturesProgress:
         """What was done so far."""
@@ -357,6 +362,7 @@ class FeaturesConsumer:
 
     def assigned(self, starts: Mapping[SourcePartition, Start]) -> Mapping[SourcePartition, int]:
         """Load the state of new partitions, fence former owners, and say where to read on."""
+        self._was_assigned = True
         offsets: dict[SourcePartition, int] = {}
         for number in sorted({where.number for where in starts}):
             own = {where.topic: start for where, start in starts.items() if where.number == number}
