@@ -84,13 +84,14 @@ def reachable_folder(path: Path, account: Account | None, shared: Path = SHARED_
         shared: the parent of stand-ins.
 
     Returns:
-        The folder, existing and owned by the account, readable by it alone.
+        The folder, existing and owned by the account, open to it alone: it holds customers' data and a keystore.
 
     Raises:
         ShopstreamError: neither place can be used.
     """
     if account is None:
         path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o700)
         return path
     blocked = obstacle(path.parent, account)
     folder = path
@@ -103,7 +104,7 @@ def reachable_folder(path: Path, account: Account | None, shared: Path = SHARED_
             path.symlink_to(folder)
         folder.mkdir(parents=True, exist_ok=True)
         os.chown(folder, account.uid, account.gid)
-        folder.chmod(0o750)
+        folder.chmod(0o700)
     except OSError as error:
         raise ShopstreamError(f"{folder} cannot be made for {account.name}: {error}.", _remedy(blocked)) from error
     if (still := obstacle(folder, account)) is not None:

@@ -110,6 +110,7 @@ class KafkaServer:
         """Write the configuration, format the storage once, and say how to start."""
         del console
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # customers' data
         data = self.folder / "data"
         config = self.folder / "server.properties"
         lines = (f"{name}={value}" for name, value in properties(data, port, inner_port).items())

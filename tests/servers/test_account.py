@@ -55,7 +55,7 @@ def test_obstacle_is_the_first_closed_folder(open_path: Path) -> None:
 def test_without_another_account_it_is_just_made(tmp_path: Path) -> None:
     folder = tmp_path / "home" / "elasticsearch"
     assert reachable_folder(folder, None) == folder
-    assert folder.is_dir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 @as_root
@@ -63,7 +63,7 @@ def test_reachable_home_holds_the_folder_itself(open_path: Path) -> None:
     folder = reachable_folder(open_path / "home" / "elasticsearch", STRANGER, shared=open_path / "shared")
     assert folder == open_path / "home" / "elasticsearch"
     status = folder.stat()
-    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (STRANGER.uid, 0o750)
+    assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (STRANGER.uid, 0o700)
     assert not (open_path / "shared").exists()
 
 

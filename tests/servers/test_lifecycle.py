@@ -144,6 +144,9 @@ def test_restart_keeps_data_addresses_and_password(pair: Endpoints, settings: Se
 
 
 def test_crashed_servers_are_noticed_and_started_again(pair: Endpoints, settings: Settings) -> None:
+    """And a lost password file costs a new password, not the data."""
+    with elastic(pair) as client:
+        client.index(index="shop-crash", id="c1", document={"kept": True}, refresh=True)
     kafka, search = entries(settings)
     everything = [*processes(kafka), *processes(search)]
     # only the parents: Elasticsearch's own server process has to follow its launcher
@@ -155,9 +158,14 @@ def test_crashed_servers_are_noticed_and_started_again(pair: Endpoints, settings
     assert not found.healthy()
     assert found.kafka.problem is not None
     assert "is gone" in found.kafka.problem
+    (settings.home / "secrets" / "elastic-password").unlink()
     said = Console(file=io.StringIO(), width=200)
-    assert servers.up(settings, said) == pair
+    again = servers.up(settings, said)
     assert "was not stopped properly" in said.file.getvalue()
+    assert (again.kafka, again.elasticsearch.url) == (pair.kafka, pair.elasticsearch.url)
+    assert again.elasticsearch.password != pair.elasticsearch.password
+    with elastic(again) as client:
+        assert client.get(index="shop-crash", id="c1")["_source"] == {"kept": True}
     assert servers.status(settings).healthy()
 
 

@@ -1,0 +1,123 @@
+"""The commands of this group, without servers."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from features.errors import ShopstreamError
+from shopstream.commands import servers as commands
+from shopstream.servers import doctor, record
+from shopstream.servers.artifacts import read_lock
+from shopstream.servers.record import Record
+from shopstream.settings import Settings
+
+UNREACHABLE = {
+    "SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+    "SHOPSTREAM_ELASTICSEARCH__URL": "http://127.0.0.1:1",
+    "SHOPSTREAM_ELASTICSEARCH__PASSWORD": "geheim",
+}
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    app = typer.Typer()
+    commands.register(app)
+    return app
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "doctor"])
+def test_help_has_an_example(app: typer.Typer, command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"])
+    assert shown.exit_code == 0
+    assert f"shopstream {command}" in shown.output
+
+
+def test_status_before_the_first_up(app: typer.Typer, home: Path) -> None:
+    shown = CliRunner().invoke(app, ["status", "--json"])
+    told = json.loads(shown.stdout)
+    assert shown.exit_code == 1
+    assert told["kafka"]["bootstrap_servers"] is None
+    assert "shopstream up" in told["kafka"]["problem"]
+    assert told["elasticsearch"]["password_file"] is None
+    assert not home.exists()  # asking changes nothing
+
+
+def test_status_of_servers_that_do_not_answer(app: typer.Typer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in UNREACHABLE.items():
+        monkeypatch.setenv(name, value)
+    shown = CliRunner().invoke(app, ["status", "--json"])
+    told = json.loads(shown.stdout)
+    assert shown.exit_code == 1
+    assert "127.0.0.1:1 does not answer" in told["kafka"]["problem"]
+    assert "http://127.0.0.1:1 does not answer" in told["elasticsearch"]["problem"]
+    assert told["elasticsearch"]["mode"] == "external"
+    assert "geheim" not in shown.output
+
+
+def test_up_checks_existing_servers(app: typer.Typer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in UNREACHABLE.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(app, ["up"])
+    assert isinstance(result.exception, ShopstreamError)
+    assert "does not answer" in str(result.exception)
+    assert "geheim" not in str(result.exception)
+
+
+def test_down_with_nothing_running(app: typer.Typer, home: Path) -> None:
+    shown = CliRunner().invoke(app, ["down"])
+    assert shown.exit_code == 0
+    assert "nothing was running" in shown.output
+
+
+def test_down_asks_before_it_deletes(app: typer.Typer, home: Path) -> None:
+    home.mkdir()
+    record.write(home, Record())
+    assert CliRunner().invoke(app, ["down", "--data"], input="n\n").exit_code == 1
+    assert home.exists()
+    assert CliRunner().invoke(app, ["down", "--data"], input="y\n").exit_code == 0
+    assert not home.exists()
+
+
+def test_doctor_finds_what_is_broken(
+    app: typer.Typer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SHOPSTREAM_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv("SHOPSTREAM_ELASTICSEARCH__RUN_AS", "no-such-user")
+    monkeypatch.setattr(doctor, "DISK_BYTES_MIN", 10**18)
+    monkeypatch.setattr(doctor, "MEMORY_BYTES_MIN", 10**18)
+    versions = {"xgboost": "3.0", "xgboost-cpu": "3.0"}
+    monkeypatch.setattr(doctor, "_version_of", versions.get)
+    findings = doctor.examine(Settings())
+    broken = "\n".join(finding.what for finding in findings if finding.level == "broken")
+    assert "cache" in broken
+    assert "GB free" in broken
+    warnings = "\n".join(finding.what for finding in findings if finding.level == "warning")
+    assert "memory" in warnings
+    assert "xgboost-cpu" in warnings
+    assert all(finding.remedy for finding in findings if finding.level != "ok")
+    assert CliRunner().invoke(app, ["doctor"]).exit_code == 1
+
+
+def test_doctor_before_the_first_up_is_content(home: Path, tmp_path: Path) -> None:
+    findings = doctor.examine(Settings(home=home, cache=tmp_path / "cache"))
+    assert [finding for finding in findings if finding.level == "broken"] == []
+    assert any("to be downloaded" in finding.what for finding in findings)
+
+
+def test_doctor_sees_a_damaged_cache(home: Path, tmp_path: Path) -> None:
+    jar = read_lock().kafka[0].path(tmp_path)
+    jar.parent.mkdir(parents=True)
+    jar.write_bytes(b"damaged")
+    findings = doctor.examine(Settings(home=home, cache=tmp_path))
+    (broken,) = (finding for finding in findings if finding.level == "broken")
+    assert jar.name in broken.what
