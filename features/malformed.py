@@ -62,10 +62,17 @@ class FieldForm:
 
 @dataclass(frozen=True, slots=True)
 class RecordForm:
-    """What a record must look like: derived from its type in features/schema.py."""
+    """What a record must look like: derived from its type in features/schema.py.
+
+    Attributes:
+        read: reads the record's JSON strictly.
+        fields: in the order of their declaration.
+        integers: those of the fields that are integers, or objects that have some.
+    """
 
     read: Callable[[bytes], msgspec.Struct]
     fields: tuple[FieldForm, ...]
+    integers: tuple[FieldForm, ...]
 
 
 def form_of(record: type[msgspec.Struct]) -> RecordForm:
@@ -73,9 +80,11 @@ def form_of(record: type[msgspec.Struct]) -> RecordForm:
     hints = typing.get_type_hints(record, include_extras=True)
     info = inspect.type_info(record)
     assert isinstance(info, inspect.StructType)
+    fields = tuple(_field_form(field, hints[field.name]) for field in info.fields)
     return RecordForm(
         read=msgspec.json.Decoder(record).decode,
-        fields=tuple(_field_form(field, hints[field.name]) for field in info.fields),
+        fields=fields,
+        integers=tuple(field for field in fields if field.is_integer or field.element is not None),
     )
 
 
@@ -153,7 +162,7 @@ def _raw_object(value: bytes) -> dict[str, msgspec.Raw]:
 
 def _plain(form: RecordForm, fields: dict[str, msgspec.Raw]) -> bytes:
     """The object as JSON again, with every integer of the record written in digits alone. Changes `fields` alike."""
-    for field in form.fields:
+    for field in form.integers:
         raw = fields.get(field.name)
         if raw is None:
             continue
@@ -174,6 +183,8 @@ def _digits(raw: msgspec.Raw) -> msgspec.Raw:
     text = bytes(raw)
     if text[:1] not in b"-0123456789" or text.lstrip(b"-").isdigit():
         return raw
+    if text.endswith(b".0") and text[:-2].isdigit():  # how most writers of floats write a whole one
+        return msgspec.Raw(text[:-2])
     try:
         number = Decimal(text.decode())
     except InvalidOperation:  # an exponent that no decimal holds
