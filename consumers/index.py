@@ -173,6 +173,8 @@ class IndexRole:
                     break
             self._settle(options.revoke_timeout_s)
         finally:
+            # after an error closing tells of revoked partitions, but nothing of them may be committed any more
+            self._tracks.clear()
             self._source.close()
         report(self.progress())
         return self.totals()
@@ -206,7 +208,8 @@ class IndexRole:
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Waits a little for what is on its way, commits what is acknowledged, and lets go."""
-        self._settle(self._options.revoke_timeout_s)
+        if self._tracks:
+            self._settle(self._options.revoke_timeout_s)
         self.lost(partitions)
 
     def lost(self, partitions: Sequence[Partition]) -> None:

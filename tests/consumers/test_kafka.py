@@ -181,9 +181,13 @@ def test_an_offset_before_the_logs_start_stops_with_the_remedy(properties, run_n
         future.result()
     source = Source(kafka.open_consumer(kafka.consumer_config(properties, group, "w0")), run_name, ["events"])
     source.open(Listener())
-    with pytest.raises(ShopstreamError, match="no record 3 to go on from") as caught:
+
+    def read_on() -> None:
         for _ in range(100):
             source.read(10, 0.1)
+
+    with pytest.raises(ShopstreamError, match="no record 3 to go on from") as caught:
+        read_on()
     assert "--run" in caught.value.remedy
     source.close()
 

@@ -1,0 +1,273 @@
+"""The index consumer on the real servers: every valid event once, through crashes, refusals and other workers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from consumers import elastic, kafka, mappings
+from consumers.bulk import BulkSink
+from consumers.dead_letter import open_dead_letters
+from consumers.documents import SendError, SinkOptions, Verdict
+from consumers.elastic import BulkTransport, ElasticConnection
+from consumers.index import IndexOptions, IndexRole, Mark, read_mark, write_mark
+from consumers.source import Source
+from features.errors import ShopstreamError
+from features.schema import HOUR_MS
+
+BASE_MS = 1_772_323_200_000  # 2026-03-01: the month turns here
+QUICK = IndexOptions(batch_records=500, commit_every_s=0.05, report_every_s=0.05, revoke_timeout_s=20)
+
+
+def event(n: int, **more) -> dict:
+    return {
+        "event_id": f"e-{n}",
+        "event_type": "page_view",
+        "customer_id": f"c-{n % 50}",
+        "session_id": f"s-{n // 7}",
+        "ts": BASE_MS + (n - 500) * 1_000,
+        "device": "mobile",
+        "unheard_of": True,
+        **more,
+    }
+
+
+def message(record: dict) -> tuple[bytes, bytes]:
+    return record["customer_id"].encode(), json.dumps(record).encode()
+
+
+class Bench:
+    """A run's topics and indices, and roles over them."""
+
+    def __init__(self, servers, run: str, partitions: int = 3) -> None:
+        where = servers.elasticsearch
+        self.run = run
+        self.properties = servers.kafka.client_properties()
+        self.connection = ElasticConnection(where.url, where.username, where.password, options=where.options)
+        self.client = elastic.open_client(self.connection)
+        kafka.ensure_topics(self.properties, run, partitions)
+        elastic.install(self.client, run, mappings.index_definitions(()))
+
+    def publish(self, messages) -> None:
+        producer = kafka.open_producer(kafka.producer_config(self.properties))
+        for key, value in messages:
+            producer.produce(f"{self.run}.events", value, key)
+        assert producer.flush(30) == 0
+
+    def role(self, sink: BulkSink, worker: int = 0, **more) -> IndexRole:
+        config = kafka.consumer_config(self.properties, f"{self.run}-index", f"{self.run}-{worker}")
+        self.consumer = kafka.open_consumer(config)
+        return IndexRole(Source(self.consumer, self.run, ["events"]), sink, self.run, options=QUICK, **more)
+
+    def ends(self) -> dict:
+        consumer = kafka.open_consumer(kafka.consumer_config(self.properties, f"{self.run}-ends"))
+        ends = kafka.end_offsets(consumer, [f"{self.run}.events"])
+        consumer.close()
+        return ends
+
+    def index(self, stop=lambda: False, worker: int = 0, **more):
+        with elastic.open_sink(self.connection, SinkOptions(docs_max=200)) as sink:
+            return self.role(sink, worker, **more).run(stop, self.ends())
+
+    def documents(self) -> dict[str, dict]:
+        self.client.indices.refresh(index=f"{self.run}-events")
+        hits = self.client.search(index=f"{self.run}-events", size=10_000, track_total_hits=True)["hits"]
+        assert hits["total"]["value"] == len(hits["hits"])
+        return {hit["_id"]: hit for hit in hits["hits"]}
+
+
+@pytest.fixture
+def bench(servers, run_name):
+    bench = Bench(servers, run_name)
+    yield bench
+    bench.client.close()
+
+
+def test_marks():
+    assert read_mark(write_mark(Mark(17))) == Mark(17)
+    assert read_mark("") == read_mark("not json") == read_mark("[1]") == Mark()
+
+
+def test_valid_events_stand_once_in_the_index_of_their_month(bench):
+    messages = [message(event(n)) for n in range(1_000)]
+    bench.publish(messages)
+    bench.publish(messages[:40])  # repeated
+    bench.publish([(b"c-1", b"{nonsense"), (b"someone-else", message(event(5))[1]), (b"c-1", None)])
+    late = [event(2_000 + n, ts=BASE_MS - 72 * HOUR_MS) for n in range(50)]
+    bench.publish(map(message, late))
+    heard = []
+    with elastic.open_sink(bench.connection) as sink:
+        totals = bench.role(sink).run(lambda: False, bench.ends(), heard.append)
+    assert (totals.consumed, totals.valid, totals.rejected, totals.late) == (1_093, 1_040, 3, 50)
+    assert (totals.written, totals.duplicates, totals.refused) == (1_000, 40, 0)
+    assert heard[-1].totals == totals
+    assert heard[-1].waiting_records == 0
+    found = bench.documents()
+    assert set(found) == {f"e-{n}" for n in range(1_000)}
+    assert found["e-499"]["_index"] == f"{bench.run}-events-2026.02"
+    assert found["e-500"]["_index"] == f"{bench.run}-events-2026.03"
+    source = {name: value for name, value in found["e-7"]["_source"].items() if value is not None}
+    assert source == {name: value for name, value in event(7).items() if name != "unheard_of"}
+
+
+def test_a_second_run_reads_on_and_the_verdict_on_lateness_goes_on_too(bench):
+    bench.publish([message(event(n)) for n in range(100)])
+    assert bench.index().written == 100
+    bench.publish([message(event(200 + n, ts=BASE_MS - 72 * HOUR_MS)) for n in range(50)])
+    bench.publish([message(event(300))])
+    totals = bench.index()
+    assert (totals.consumed, totals.late, totals.written, totals.duplicates) == (51, 50, 1, 0)
+
+
+WORKER = """
+import json, sys, time
+from consumers import elastic, kafka
+from consumers.bulk import BulkSink
+from consumers.documents import SinkOptions
+from consumers.index import IndexOptions, IndexRole
+from consumers.source import Source
+
+run, properties, connection = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.stdin.read())
+consumer = kafka.open_consumer(kafka.consumer_config(properties, f"{run}-index", f"{run}-0"))
+transport = elastic.BulkTransport(elastic.open_client(elastic.ElasticConnection(**connection)))
+
+def send(body):
+    time.sleep(0.03)  # so that the kill finds work under way
+    return transport(body)
+
+with BulkSink(send, SinkOptions(docs_max=100)) as sink:
+    options = IndexOptions(batch_records=200, commit_every_s=0.02, report_every_s=0.02)
+    role = IndexRole(Source(consumer, run, ["events"]), sink, run, options=options)
+    role.run(lambda: False, None, lambda p: print(p.totals.written, flush=True))
+"""
+
+
+def start_worker(bench) -> subprocess.Popen:
+    where = bench.connection
+    secret = {"url": where.url, "username": where.username, "password": where.password, "options": dict(where.options)}
+    command = [sys.executable, "-c", WORKER, bench.run, json.dumps(bench.properties)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    worker.stdin.write(json.dumps(secret))
+    worker.stdin.close()
+    return worker
+
+
+def test_killed_again_and_again_nothing_is_lost_and_nothing_doubled(bench):
+    bench.publish([message(event(n)) for n in range(9_000)])
+    for _ in range(3):
+        worker = start_worker(bench)
+        for line in worker.stdout:
+            if int(line) >= 400:
+                break
+        worker.send_signal(signal.SIGKILL)
+        worker.wait(10)
+        worker.stdout.close()
+    totals = bench.index()
+    assert totals.written > 0, "the kills came too late to be a test"
+    assert set(bench.documents()) == {f"e-{n}" for n in range(9_000)}
+    assert totals.written + totals.duplicates == totals.valid
+
+
+def test_an_error_commits_nothing_that_is_not_acknowledged(bench, monkeypatch):
+    """The last commit before the error counts; closing makes none."""
+    bench.publish([message(event(n)) for n in range(600)])
+
+    def broken(self, batches):
+        raise ShopstreamError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexRole, "_take", broken)
+        with pytest.raises(ShopstreamError, match="broken"):
+            bench.index()
+    assert bench.index().written == 600
+
+
+def test_nothing_is_committed_before_it_is_acknowledged(bench):
+    bench.publish([message(event(n)) for n in range(600)])
+
+    def down(body):
+        raise SendError(Verdict.RETRY, "down")
+
+    started = time.monotonic()
+    with BulkSink(down, SinkOptions(docs_max=200, pause_max_s=0.1)) as sink:
+        role = bench.role(sink)
+        role._options = IndexOptions(batch_records=500, commit_every_s=0.05, revoke_timeout_s=0.2)
+        totals = role.run(lambda: time.monotonic() - started > 3)
+    assert totals.consumed > 0
+    assert totals.written == 0
+    again = bench.index()
+    assert (again.written, again.duplicates) == (600, 0)
+
+
+def test_a_stalled_sink_keeps_its_place_in_the_group(bench):
+    """The sink takes nothing for longer than the stall: the flow stops, the group is kept, all arrives afterwards."""
+    bench.publish([message(event(n)) for n in range(3_000)])
+    transport = BulkTransport(elastic.open_client(bench.connection))
+    opened = time.monotonic() + 3
+
+    def send(body):
+        if time.monotonic() < opened:
+            raise SendError(Verdict.RETRY, "overloaded")
+        return transport(body)
+
+    troubles = set()
+    options = SinkOptions(docs_max=200, queue_docs_max=1_000, pause_max_s=0.2)
+    with BulkSink(send, options) as sink:
+        role = bench.role(sink)
+        role._options = IndexOptions(batch_records=500, commit_every_s=0.05, report_every_s=0.05, stalled_s=0.3)
+        totals = role.run(lambda: False, bench.ends(), lambda p: troubles.add(p.trouble))
+    assert (totals.written, totals.duplicates) == (3_000, 0)
+    assert troubles == {None, "overloaded"}
+
+
+def test_a_document_that_elasticsearch_refuses_is_a_dead_letter_and_stops_nothing(bench):
+    """A mapping that is stricter than the schema stands for whatever may be refused one day."""
+    bench.client.indices.create(
+        index=f"{bench.run}-events-2026.03",
+        mappings={"properties": {"session_id": {"type": "keyword"}}},
+    )
+    bench.client.indices.put_settings(
+        index=f"{bench.run}-events-2026.03", settings={"index.mapping.total_fields.limit": 100}
+    )
+    transport = BulkTransport(elastic.open_client(bench.connection))
+
+    def send(body):
+        return transport(body.replace(b'"quantity":3', b'"quantity":"three"'))
+
+    bench.publish([message(event(n, quantity=3 if n == 601 else 1)) for n in range(590, 610)])
+    letters = open_dead_letters(bench.properties, bench.run)
+    with BulkSink(send) as sink:
+        totals = bench.role(sink, dead_letters=letters).run(lambda: False, bench.ends())
+    assert (totals.written, totals.refused) == (19, 1)
+    (kind,) = letters.counts
+    assert kind.startswith("Elasticsearch refuses the document: document_parsing_exception")
+    assert letters.waiting == 0
+
+
+def test_two_workers_share_the_partitions_and_neither_leaves_early(bench):
+    bench.publish([message(event(n)) for n in range(3_000)])
+    results = {}
+
+    def work(worker: int) -> None:
+        results[worker] = bench.index(worker=worker)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert set(results) == {0, 1}
+    assert results[0].written + results[1].written == 3_000
+    assert len(bench.documents()) == 3_000
+
+
+def test_an_empty_topic_is_read_to_its_end(bench):
+    started = time.monotonic()
+    assert bench.index().consumed == 0
+    assert time.monotonic() - started < 15
