@@ -82,8 +82,7 @@ class DirtySet:
             return
 
         def moved(rows: Int32) -> Int32:
-            moved_rows: Int32 = np.where(rows == NONE, np.int32(NONE), new_number[rows]).astype(np.int32)
-            return moved_rows
+            return np.asarray(np.where(rows == NONE, np.int32(NONE), new_number[rows]), np.int32)
 
         waiting: npt.NDArray[np.bool_] = np.zeros(len(self._waiting), np.bool_)
         self._changed = [moved(rows) for rows in self._changed]

@@ -6,17 +6,16 @@ Pure of clients: batches of messages go in; letters, positions and dirty rows co
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from consumers.dirty import DirtySet
 from consumers.source import Batch
-from features.columns import EventColumns, Int64, OrderColumns
+from features.columns import EventColumns, Int64, OrderColumns, between, where
 from features.decode import decode, decode_events, order_columns
 from features.lateness import split_late
 from features.schema import (
@@ -32,8 +31,6 @@ from features.state import State, Touched, day_of
 
 BUFFER_RECORDS_MAX: Final = 50_000
 """Records that wait for the other topics of their partition before their topic is paused."""
-C = TypeVar("C", EventColumns, OrderColumns)
-
 TIMED_TOPICS: Final = ("events", "orders")
 TOO_LATE: Final = "too late: {ts} is more than {hours} hours before the highest time of this partition"
 
@@ -212,10 +209,10 @@ class Partition:
         columns = chunk.columns
         day = day_of(self.state.stream_time)
         if isinstance(columns, EventColumns):
-            touched = self.state.apply_events(_slice(columns, start, stop))
+            touched = self.state.apply_events(between(columns, start, stop))
             self.counts.duplicates += stop - start - touched.applied
         else:
-            part = _slice(columns, start, stop)
+            part = between(columns, start, stop)
             touched = self.state.apply_orders(part)
             self._keep_records(part, touched)
         self.counts.applied += touched.applied
@@ -267,7 +264,7 @@ class Partition:
         positions = decoded.positions
         if late.any():
             letters += self._late_letters(batch, positions[late], columns.ts[late], EVENT_LATENESS_MS)
-            columns, positions = _where(columns, ~late), positions[~late]
+            columns, positions = where(columns, ~late), positions[~late]
         return self._chunk(lane, batch, columns, columns.ts, positions, high, letters, len(decoded.rejected))
 
     def _order_chunk(self, lane: Lane, batch: Batch) -> Chunk:
@@ -349,18 +346,3 @@ def profile_body(record: Customer, *, contact: bool) -> bytes:
         if value is not None and name not in left_out
     }
     return msgspec.json.encode(kept)[1:-1]
-
-
-def _slice(columns: C, start: int, stop: int) -> C:
-    if start == 0 and stop == len(columns):
-        return columns
-    return _each(columns, lambda column: column[start:stop])
-
-
-def _where(columns: EventColumns, keep: npt.NDArray[np.bool_]) -> EventColumns:
-    return _each(columns, lambda column: column[keep] if isinstance(column, np.ndarray) else column.filter(keep))
-
-
-def _each(columns: C, change: Callable[[Any], Any]) -> C:
-    values = {item.name: getattr(columns, item.name) for item in fields(columns)}
-    return replace(columns, **{name: change(value) for name, value in values.items() if value is not None})

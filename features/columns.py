@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -58,3 +60,25 @@ class OrderColumns:
 
     def __len__(self) -> int:
         return len(self.ts)
+
+
+C = TypeVar("C", EventColumns, OrderColumns)
+
+
+def between(columns: C, start: int, stop: int) -> C:
+    """The rows from `start` to before `stop`."""
+    if start == 0 and stop == len(columns):
+        return columns
+    return _each(columns, lambda column: column[start:stop])
+
+
+def where(columns: C, keep: npt.NDArray[np.bool_]) -> C:
+    """The rows for which `keep` is true; `records` must be None."""
+    if keep.all():
+        return columns
+    return _each(columns, lambda column: column[keep] if isinstance(column, np.ndarray) else column.filter(keep))
+
+
+def _each(columns: C, change: Callable[[Any], Any]) -> C:
+    values = {item.name: getattr(columns, item.name) for item in fields(columns)}
+    return replace(columns, **{name: change(value) for name, value in values.items() if value is not None})
