@@ -100,7 +100,8 @@ def decode(
 
     What a message is judged by is itself alone, so the verdict is the same in every batch. Of equal keys in an object
     the last counts. An integer beyond int64 is valid and held as the largest int64 (`signup_ts`: as the nearest
-    millisecond of the years 1 to 9999), so that no column or index it is written to overflows.
+    millisecond of the years 1 to 9999), so that no column or index it is written to overflows. JSON nested deeper than
+    the interpreter's stack allows (some 900 levels) is rejected.
 
     Args:
         topic: which record the messages hold.
