@@ -104,13 +104,18 @@ def read_day(directory: Path, topic: str, day: date, columns: Sequence[str] | No
     schema = reading_schema(topic)
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
-    tables = [_read_file(file, topic, schema) for file in _day_files(directory, topic, day)]
+    tables = [_read_file(file, topic, schema) for file in day_files(directory, topic, day)]
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def day_files(directory: Path, topic: str, day: date) -> list[Path]:
+    """The files of one day, in the order in which they are read."""
+    return sorted((directory / topic / f"date={day.isoformat()}").glob("*.parquet"))
 
 
 def count_rows(directory: Path, topic: str, day: date) -> int:
     """Number of rows of one day, from the footers of its files. Raises ShopstreamError for an unreadable file."""
-    return sum(_footer(file).num_rows for file in _day_files(directory, topic, day))
+    return sum(_footer(file).num_rows for file in day_files(directory, topic, day))
 
 
 def read_day_parts(
@@ -120,7 +125,7 @@ def read_day_parts(
     schema = reading_schema(topic)
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
-    for file in _day_files(directory, topic, day):
+    for file in day_files(directory, topic, day):
         footer = _footer(file)
         groups: list[int] = []
         rows = 0
@@ -179,10 +184,6 @@ def _within(table: pa.Table, topic: str, compare: pc.Function, time_ms: int) -> 
     time = table[DAY_COLUMN[topic]]
     border = pa.scalar(time_ms, pa.timestamp("ms", tz="UTC"))
     return table.filter(pc.fill_null(compare(time, border), True))
-
-
-def _day_files(directory: Path, topic: str, day: date) -> list[Path]:
-    return sorted((directory / topic / f"date={day.isoformat()}").glob("*.parquet"))
 
 
 def _footer(file: Path) -> pq.FileMetaData:
