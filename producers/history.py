@@ -21,7 +21,7 @@ from producers.shop import Model, Shop
 from producers.tables import EVENTS_SCHEMA, ORDERS_SCHEMA, events_table, orders_table
 from producers.tally import Tally, tally
 
-SLICE_EVENTS_MAX: Final = 400_000
+SLICE_EVENTS_MAX: Final = 200_000
 """Events drawn at a time: what bounds the memory of a history of any size."""
 _MINUTES: Final = 1_440
 PARTS_OF_DAY: Final = tuple(parts for parts in range(1, _MINUTES + 1) if _MINUTES % parts == 0)
