@@ -1,0 +1,77 @@
+"""`consume`: the consumers, as processes under one parent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(consume)
+
+
+def consume(  # noqa: PLR0917 - typer makes an option of each
+    context: typer.Context,
+    workers: Annotated[int, typer.Option("--workers", help="Processes of each role.")] = 1,
+    roles: Annotated[str, typer.Option("--roles", help="Of features, index, archive.")] = "features,index,archive",
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop at what is the end now, after a final row of every customer.")
+    ] = False,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="ISO 8601 time of the final rows; default: the highest stream time.")
+    ] = None,
+    clock: Annotated[
+        str, typer.Option("--clock", help="stream, or wall: rows follow the wall clock while all is read.")
+    ] = "stream",
+    state: Annotated[str | None, typer.Option("--state", help="Folder or URI of the checkpoints.")] = None,
+    archive: Annotated[str | None, typer.Option("--archive", help="Folder or URI of the role archive.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="The run to consume; default: shop.")] = None,
+    index_contact: Annotated[
+        bool, typer.Option("--index-contact", help="Put names and e-mail addresses into the index too.")
+    ] = False,
+) -> None:
+    """Consume a run's topics: exact features, documents in Elasticsearch, the Parquet archive.
+
+    Runs until Ctrl-C: each worker finishes its batch, checkpoints and leaves; a second Ctrl-C ends them at once. A
+    worker that dies is started again. With --until-end it stops at the offsets that are the end now.
+
+    Example: `shopstream consume --until-end --as-of 2025-06-01T00:00:00Z`
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from shopstream import consuming, servers  # noqa: PLC0415
+    from shopstream.logs import configure_logs  # noqa: PLC0415
+    from shopstream.producing import parse_time  # noqa: PLC0415
+    from shopstream.settings import load_settings  # noqa: PLC0415
+    from shopstream.watching import watch  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    settings = load_settings(run=run)
+    consumption = consuming.checked(
+        consuming.Consumption(
+            workers=workers,
+            roles=consuming.chosen_roles(roles),
+            until_end=until_end,
+            as_of=None if as_of is None else parse_time(as_of, "--as-of"),
+            clock=consuming.chosen_clock(clock),
+            state=consuming.state_folder(settings, state),
+            archive=consuming.archive_folder(settings, archive),
+            contact=index_contact,
+            debug=bool((context.obj or {}).get("debug")),
+        )
+    )
+    configure_logs(json=not console.is_terminal, debug=consumption.debug)
+    endpoints = servers.endpoints(settings)
+    report = consuming.prepare(
+        settings, endpoints, documents=consumption.roles != ("archive",), contact=consumption.contact
+    )
+    for warning in report.warnings:
+        console.print(f"[yellow]warning[/] {warning}", highlight=False)
+    ends = consuming.current_ends(endpoints.kafka.client_properties(), settings.run) if until_end else None
+    supervisor = consuming.open_supervisor(settings, endpoints, consumption, ends)
+    outcome = watch(supervisor, settings, console)
+    outcome.raise_failure()
+    if outcome.interrupted and until_end:
+        raise typer.Exit(130)

@@ -1,0 +1,223 @@
+"""What `consume` and `demo` have in common: servers checked, topics and indices made, workers given their tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from consumers.elastic import ElasticConnection, check, install, open_client
+from consumers.kafka import (
+    TopicReport,
+    check_broker,
+    consumer_config,
+    end_offsets,
+    ensure_topics,
+    open_consumer,
+    partitions_of,
+)
+from consumers.mappings import IndexDefinition, index_definitions
+from features.definitions import ROW_FIELDS
+from features.errors import UsageError
+from features.schema import SOURCE_TOPICS, Field, group_name, topic_name
+from shopstream.servers import Endpoints
+from shopstream.settings import Settings
+from shopstream.workers.crew import Name, Plan
+from shopstream.workers.messages import NO_END, ElasticLogin, End, Task
+from shopstream.workers.roles import BUILDERS
+from shopstream.workers.supervisor import Supervisor
+
+ROLES: Final = tuple(BUILDERS)
+AGREEING: Final = "features"
+"""The role whose workers agree on T."""
+WORKERS_MAX: Final = 256
+
+Clock = Literal["stream", "wall"]
+CLOCKS: Final[tuple[Clock, ...]] = ("stream", "wall")
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """What is to be consumed, and how.
+
+    Attributes:
+        workers: processes of each role.
+        roles: of `ROLES`.
+        until_end: stop at the ends of the topics.
+        as_of: the T of the final rows, epoch ms; None takes the highest stream time.
+        clock: `wall` lets as_of follow the wall clock while everything is read.
+        state: path or URI of the checkpoints.
+        archive: path or URI of the archive that the role `archive` writes.
+        contact: names and e-mails go into the index.
+        debug: workers log debug lines too.
+    """
+
+    workers: int = 1
+    roles: tuple[str, ...] = ROLES
+    until_end: bool = False
+    as_of: int | None = None
+    clock: Clock = "stream"
+    state: str = ""
+    archive: str = ""
+    contact: bool = False
+    debug: bool = False
+
+
+def checked(consumption: Consumption) -> Consumption:
+    """The same.
+
+    Raises:
+        UsageError: an option cannot be, or not with another one.
+    """
+    if not 1 <= consumption.workers <= WORKERS_MAX:
+        raise UsageError(f"--workers is {consumption.workers}.", f"Give a number from 1 to {WORKERS_MAX}.")
+    if consumption.as_of is not None and not consumption.until_end:
+        raise UsageError(
+            "--as-of names the time of the final rows, but without --until-end there are none.", "Add --until-end."
+        )
+    if consumption.as_of is not None and AGREEING not in consumption.roles:
+        raise UsageError(f"--as-of is for the role {AGREEING}, which is not asked for.", "Add it to --roles.")
+    return consumption
+
+
+def chosen_roles(text: str) -> tuple[str, ...]:
+    """The roles of a comma-separated list, each once. Raises UsageError for another name."""
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if not names or names - set(ROLES):
+        unknown = ", ".join(sorted(names - set(ROLES))) or "nothing"
+        raise UsageError(f"--roles names {unknown}.", f"Give some of {', '.join(ROLES)}, separated by commas.")
+    return tuple(role for role in ROLES if role in names)
+
+
+def chosen_clock(text: str) -> Clock:
+    """`stream` or `wall`. Raises UsageError for another word."""
+    for clock in CLOCKS:
+        if text == clock:
+            return clock
+    raise UsageError(f"--clock is {text!r}.", f"Give {' or '.join(CLOCKS)}.")
+
+
+def state_folder(settings: Settings, given: str | None) -> str:
+    """Where checkpoints are: the URI given, else below the data folder."""
+    return _place(given, settings.home / "state")
+
+
+def archive_folder(settings: Settings, given: str | None) -> str:
+    """Where the role `archive` writes: the URI given, else below the data folder, a folder for each run."""
+    return _place(given, settings.home / "archive" / settings.run)
+
+
+def _place(given: str | None, default: Path) -> str:
+    if given is None:
+        return str(default)
+    return given if "://" in given else str(Path(given).expanduser().absolute())
+
+
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+
+def definitions(*, contact: bool) -> tuple[IndexDefinition, ...]:
+    """Every index of a run, as the consumers write them."""
+    return index_definitions((*ROW_FIELDS, Field("version", "int", required=True)), contact=contact)
+
+
+def connection(endpoints: Endpoints) -> ElasticConnection:
+    """Elasticsearch, as the consumers' edge takes it."""
+    elastic = endpoints.elasticsearch
+    return ElasticConnection(elastic.url, elastic.username, elastic.password, options=elastic.options)
+
+
+def prepare(settings: Settings, endpoints: Endpoints, *, documents: bool = True, contact: bool = False) -> TopicReport:
+    """Checks both servers and makes topics, templates and indices of the run; doing it again changes nothing.
+
+    Args:
+        settings: the run and its number of partitions.
+        endpoints: where the servers are.
+        documents: Elasticsearch is needed too.
+        contact: names and e-mails are mapped.
+
+    Raises:
+        ShopstreamError: within seconds: a server does not answer or refuses, a topic is cut differently.
+    """
+    kafka = endpoints.kafka.client_properties()
+    check_broker(kafka)
+    if documents:
+        with open_client(connection(endpoints)) as client:
+            check(client)
+            report = ensure_topics(kafka, settings.run, settings.kafka.partitions)
+            install(client, settings.run, definitions(contact=contact))
+            return report
+    return ensure_topics(kafka, settings.run, settings.kafka.partitions)
+
+
+def current_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
+    """Where the run's source topics end now."""
+    consumer = open_consumer(consumer_config(kafka, group_name(run, "ends")))
+    try:
+        ends = end_offsets(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
+    finally:
+        consumer.close()
+    return tuple((topic, partition, offset) for (topic, partition), offset in ends.items())
+
+
+def later_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
+    """Ends that are told later, one for each partition of the run's source topics."""
+    consumer = open_consumer(consumer_config(kafka, group_name(run, "ends")))
+    try:
+        found = partitions_of(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
+    finally:
+        consumer.close()
+    return tuple((partition.topic, partition.partition, NO_END) for partition in found)
+
+
+# --- workers ----------------------------------------------------------------------------------------------------------
+
+
+def instance_id(run: str, name: Name, state: str) -> str:
+    """The static name of a member: the same after a restart, another for another state folder, machine or number."""
+    place = hashlib.sha256(f"{platform.node()}\0{state}".encode()).hexdigest()[:12]
+    return f"{run}-{name}-{place}"
+
+
+def open_supervisor(
+    settings: Settings, endpoints: Endpoints, consumption: Consumption, ends: Sequence[End] | None
+) -> Supervisor:
+    """The workers of a consumption, not started yet.
+
+    Args:
+        settings: the run and the data folder, where the logs go.
+        endpoints: where the servers are.
+        consumption: what is to be run.
+        ends: where all stop; None runs for ever.
+    """
+    numbers = frozenset(partition for _, partition, _ in ends or ())
+    plan = Plan(
+        workers=dict.fromkeys(consumption.roles, consumption.workers),
+        until_end=ends is not None,
+        as_of=consumption.as_of,
+        agreeing={AGREEING: numbers} if AGREEING in consumption.roles else {},
+    )
+    elastic = endpoints.elasticsearch
+    login = ElasticLogin(elastic.url, elastic.username, elastic.password, dict(elastic.options))
+
+    def task_of(name: Name) -> Task:
+        return Task(
+            role=name.role,
+            worker=name.number,
+            builder=BUILDERS[name.role],
+            run=settings.run,
+            instance_id=instance_id(settings.run, name, consumption.state),
+            kafka=endpoints.kafka.client_properties(),
+            elastic=login,
+            state=consumption.state,
+            archive=consumption.archive,
+            ends=None if ends is None else tuple(ends),
+            clock=consumption.clock,
+            contact=consumption.contact,
+            debug=consumption.debug,
+        )
+
+    return Supervisor(plan, task_of, settings.home / "logs")

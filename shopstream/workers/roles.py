@@ -1,0 +1,141 @@
+"""What each worker is: from a task to a consumer with its real clients. Imports are the role's own, and late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from consumers.metrics import Figure, figures
+from features.schema import group_name
+
+if TYPE_CHECKING:
+    from consumers.elastic import ElasticConnection
+    from consumers.features import Clock, FeaturesConsumer, FeaturesProgress
+    from consumers.progress import Progress, Totals
+    from consumers.source import Source
+    from shopstream.workers.child import Role
+    from shopstream.workers.messages import Task
+
+BUILDERS: Final = {
+    "features": "shopstream.workers.roles:open_features_role",
+    "index": "shopstream.workers.roles:open_index_role",
+    "archive": "shopstream.workers.roles:open_archive_role",
+}
+"""Role -> who opens it, as a task names it."""
+
+Until = Mapping[tuple[str, int], int]
+
+
+_OF_PARTITIONS: Final = ("customers", "stream_ts")
+"""Figures of the partitions that are owned: they are gone once these are let go, and stay what they were."""
+
+
+class _FeaturesRole:
+    def __init__(self, consumer: FeaturesConsumer) -> None:
+        self._consumer = consumer
+        self._held: dict[str, Figure] = {}
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Until | None,
+        final_as_of: Callable[[int], int | None],
+        report: Callable[[Mapping[str, Figure]], None],
+    ) -> Mapping[str, Figure]:
+        return self._figures(self._consumer.run(stop, until, final_as_of, lambda p: report(self._figures(p))))
+
+    def _figures(self, progress: FeaturesProgress) -> dict[str, Figure]:
+        found = figures(progress)
+        if self._consumer.owned():
+            self._held = {name: found[name] for name in _OF_PARTITIONS}
+        return {**found, **self._held}
+
+    def owned(self) -> tuple[int, ...] | None:
+        return self._consumer.owned()
+
+
+class _Copying(Protocol):
+    """What the roles index and archive have in common: they write records on as they come, and know no T."""
+
+    def run(self, stop: Callable[[], bool], until: Until | None, report: Callable[[Progress], None]) -> Totals: ...
+    def progress(self) -> Progress: ...
+
+
+class _CopyingRole:
+    def __init__(self, role: _Copying, close: Callable[[], None]) -> None:
+        self._role = role
+        self._close = close
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Until | None,
+        final_as_of: Callable[[int], int | None],  # noqa: ARG002 - of the protocol
+        report: Callable[[Mapping[str, Figure]], None],
+    ) -> Mapping[str, Figure]:
+        try:
+            self._role.run(stop, until, lambda progress: report(figures(progress)))
+            return figures(self._role.progress())
+        finally:
+            self._close()
+
+    def owned(self) -> tuple[int, ...] | None:
+        return None
+
+
+def open_features_role(task: Task) -> Role:
+    """State, rows, sessions, orders, dead letters."""
+    from consumers.wiring import FeaturesOptions, open_features  # noqa: PLC0415
+
+    options = FeaturesOptions(
+        run=task.run,
+        kafka=task.kafka,
+        elastic=_connection(task),
+        state=task.state,
+        instance_id=task.instance_id,
+        clock=cast("Clock", task.clock),
+        contact=task.contact,
+    )
+    return _FeaturesRole(open_features(options))
+
+
+def open_index_role(task: Task) -> Role:
+    """Events as documents."""
+    from consumers.dead_letter import open_dead_letters  # noqa: PLC0415
+    from consumers.elastic import open_sink  # noqa: PLC0415
+    from consumers.index import ROLE, TOPICS, IndexRole  # noqa: PLC0415
+
+    sink = open_sink(_connection(task))
+    letters = open_dead_letters(task.kafka, task.run)
+    role = IndexRole(_source(task, ROLE, TOPICS), sink, task.run, dead_letters=letters)
+
+    def close() -> None:
+        sink.close()
+        letters.close()
+
+    return _CopyingRole(role, close)
+
+
+def open_archive_role(task: Task) -> Role:
+    """Records as Parquet."""
+    from consumers.archive import ROLE, TOPICS, ArchiveRole  # noqa: PLC0415
+    from consumers.parquet import ArchiveFolder  # noqa: PLC0415
+
+    role = ArchiveRole(_source(task, ROLE, TOPICS), ArchiveFolder(task.archive, task.run), task.run)
+    return _CopyingRole(role, lambda: None)
+
+
+def _source(task: Task, role: str, topics: tuple[str, ...]) -> Source:
+    from consumers.kafka import consumer_config, open_consumer  # noqa: PLC0415
+    from consumers.source import Source  # noqa: PLC0415
+
+    config = consumer_config(task.kafka, group_name(task.run, role), task.instance_id)
+    return Source(open_consumer(config), task.run, topics)
+
+
+def _connection(task: Task) -> ElasticConnection:
+    from consumers.elastic import ElasticConnection  # noqa: PLC0415
+
+    login = task.elastic
+    assert login is not None
+    return ElasticConnection(login.url, login.username, login.password, options=login.options)
