@@ -222,11 +222,16 @@ class ArchiveRole:
             self._join |= bool(kept.profiles)
             kept.rows, kept.profiles = [], {}
         if self._join:
-            self._folder.join_profiles()
-            for partition, kept in self._kept.items():
-                if partition.topic == "customers" and kept.committed is not None:
-                    self._folder.remove_old_parts(partition.number, kept.committed)
-            self._join = False
+            self._join_profiles()
+
+    def _join_profiles(self) -> None:
+        mine = {p.number: kept for p, kept in self._kept.items() if p.topic == "customers"}
+        if mine:
+            self._folder.join_profiles(min(mine))
+        for number, kept in mine.items():
+            if kept.committed is not None:
+                self._folder.remove_old_parts(number, kept.committed)
+        self._join = False
 
     def _write(self, partition: Partition, kept: _Kept) -> None:
         if kept.rows:

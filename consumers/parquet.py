@@ -133,8 +133,11 @@ class ArchiveFolder:
             profiles = pa.concat_tables([before.filter(kept), profiles])
         self._write(f"{PARTS_FOLDER}/{self._file_name(number, next_offset)}", profiles)
 
-    def join_profiles(self) -> None:
+    def join_profiles(self, number: int) -> None:
         """Makes `customers.parquet` of the newest part of every partition; nothing where there is no part.
+
+        Args:
+            number: a partition that the caller owns: its name for the unfinished file, so that no two share one.
 
         Raises:
             ShopstreamError: the parts never stood still.
@@ -147,7 +150,7 @@ class ArchiveFolder:
                 joined = pa.concat_tables([self._read(path) for path in newest])
             except FileNotFoundError:  # another worker has just written a newer one and removed it
                 continue
-            self._write(CUSTOMERS_FILE, joined)
+            self._write(CUSTOMERS_FILE, joined, owner=f".p{number:05d}")
             if self._newest() == newest:
                 return
         raise ShopstreamError(f"{self.uri}: the profiles changed {JOIN_TRIES} times while they were joined.")
@@ -171,10 +174,10 @@ class ArchiveFolder:
 
     # --- files ---
 
-    def _write(self, path: str, table: pa.Table) -> None:
+    def _write(self, path: str, table: pa.Table, *, owner: str = "") -> None:
         whole = self._fs.type_name in _WHOLE_OR_NOTHING
         final = self._path(path)
-        target = final if whole else f"{final}{_TEMPORARY}"
+        target = final if whole else f"{final}{owner}{_TEMPORARY}"
         with self._fs.open_output_stream(target) as stream:
             pq.write_table(table, stream, compression=COMPRESSION)
         if not whole:

@@ -1,0 +1,315 @@
+"""The archive consumer: every valid record once in the folder of its day, through crashes and beside other workers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from consumers import kafka
+from consumers.archive import TOPICS, ArchiveOptions, ArchiveRole, to_arrow
+from consumers.parquet import ArchiveFolder, split_days
+from consumers.source import Source
+from features.errors import ShopstreamError
+from features.schema import DAY_MS, HOUR_MS, Customer, Event, Item, Order, arrow_schema
+
+DAY_1_MS = 1_772_323_200_000  # 2026-03-01
+
+
+def customers(**countries: str | None) -> pa.Table:
+    records = [Customer(name, country=country) for name, country in countries.items()]
+    return pa.Table.from_batches([to_arrow(Customer, records)])
+
+
+def countries(path: Path) -> dict[str, str | None]:
+    table = pq.read_table(path / "customers.parquet")
+    return dict(zip(table["customer_id"].to_pylist(), table["country"].to_pylist(), strict=True))
+
+
+# --- the folder ---
+
+
+def test_days_are_cut_at_utc_midnight_to_the_millisecond():
+    times = [DAY_1_MS + DAY_MS, DAY_1_MS - 1, DAY_1_MS, DAY_1_MS + DAY_MS - 1, 1]
+    rows = pa.table({"ts": pa.array(times, pa.timestamp("ms", tz="UTC")), "n": range(5)})
+    assert [(day, table["n"].to_pylist()) for day, table in split_days(rows, "ts")] == [
+        (date(1970, 1, 1), [4]),
+        (date(2026, 2, 28), [1]),
+        (date(2026, 3, 1), [2, 3]),
+        (date(2026, 3, 2), [0]),
+    ]
+    assert list(split_days(rows.slice(0, 0), "ts")) == []
+
+
+def test_records_become_the_columns_of_the_archive():
+    order = Order("o", "c", 1, 2, "placed", 5, items=[Item("p", None, 2, 1), Item()])
+    rows = to_arrow(Order, [order, Order("o2", "c", 1, 2, "placed", 0.5)])
+    assert rows.schema == arrow_schema(Order)
+    assert rows["total"].to_pylist() == [5.0, 0.5]
+    assert rows["items"].to_pylist() == [
+        [
+            {"product_id": "p", "category": None, "quantity": 2, "unit_price": 1.0},
+            {"product_id": None, "category": None, "quantity": None, "unit_price": None},
+        ],
+        None,
+    ]
+    assert to_arrow(Event, []).num_rows == 0
+
+
+def test_uncommitted_files_of_one_partition_go_and_no_others(tmp_path):
+    folder, other = ArchiveFolder(tmp_path / "a", "a"), ArchiveFolder(tmp_path / "a", "a-b")
+    rows = pa.Table.from_batches([to_arrow(Event, [Event("e", "search", "c", "s", DAY_1_MS, "mobile")])])
+    for place in ((0, 100), (0, 200), (1, 300)):
+        folder.write_rows("events", *place, rows)
+        other.write_rows("events", *place, rows)
+    unfinished = tmp_path / "a/events/date=2026-03-01" / "a-p00000-00000000000000000007.parquet.tmp"
+    unfinished.touch()
+    assert folder.remove_from("events", 0, 200) == 2
+    left = sorted(path.name for path in (tmp_path / "a/events/date=2026-03-01").iterdir())
+    assert left == [
+        "a-b-p00000-00000000000000000100.parquet",
+        "a-b-p00000-00000000000000000200.parquet",
+        "a-b-p00001-00000000000000000300.parquet",
+        "a-p00000-00000000000000000100.parquet",
+        "a-p00001-00000000000000000300.parquet",
+    ]
+
+
+def test_profiles_are_replaced_removed_and_joined(tmp_path):
+    folder = ArchiveFolder(tmp_path / "a", "a")
+    folder.join_profiles(0)
+    assert not (tmp_path / "a/customers.parquet").exists()
+    folder.update_profiles(0, 10, ["x", "y"], customers(x="DE", y="FR"))
+    folder.update_profiles(1, 3, ["z"], customers(z="IT"))
+    folder.join_profiles(0)
+    assert countries(tmp_path / "a") == {"x": "DE", "y": "FR", "z": "IT"}
+    folder.update_profiles(0, 20, ["x", "y", "w"], customers(x="AT", w=None))
+    folder.join_profiles(0)
+    assert countries(tmp_path / "a") == {"x": "AT", "w": None, "z": "IT"}
+    folder.remove_old_parts(0, 20)
+    parts = sorted(path.name for path in (tmp_path / "a/customers.parts").iterdir())
+    assert parts == ["a-p00000-00000000000000000020.parquet", "a-p00001-00000000000000000003.parquet"]
+    assert folder.remove_from("customers", 0, 20) == 0
+    assert folder.remove_from("customers", 0, 19) == 1
+
+
+def test_workers_that_join_at_once_leave_every_part_in(tmp_path):
+    """Each writes its own parts and joins, thirty times; the last to join has seen all."""
+    folder = ArchiveFolder(tmp_path / "a", "a")
+    errors = []
+
+    def work(number: int) -> None:
+        try:
+            for step in range(1, 31):
+                folder.update_profiles(number, step, [f"c{number}"], customers(**{f"c{number}": str(step)}))
+                folder.join_profiles(number)
+                folder.remove_old_parts(number, step)
+        except (OSError, ShopstreamError) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert countries(tmp_path / "a") == {"c0": "30", "c1": "30", "c2": "30"}
+
+
+def test_a_folder_that_something_else_wrote_is_refused(tmp_path):
+    (tmp_path / "events").mkdir()
+    with pytest.raises(ShopstreamError, match="twice"):
+        ArchiveFolder(tmp_path, "a")
+    with pytest.raises(ShopstreamError, match="cannot be opened"):
+        ArchiveFolder("nosuch://x", "a")
+
+
+def test_the_folder_opens_by_uri(tmp_path):
+    ArchiveFolder((tmp_path / "a").as_uri(), "a").update_profiles(0, 1, ["x"], customers(x="DE"))
+    ArchiveFolder(tmp_path / "a", "a").join_profiles(0)
+    assert countries(tmp_path / "a") == {"x": "DE"}
+
+
+# --- the real broker ---
+
+
+def event(n: int, ts: int) -> dict:
+    return {
+        "event_id": f"e-{n}",
+        "event_type": "purchase",
+        "customer_id": f"c-{n % 40}",
+        "session_id": f"s-{n}",
+        "ts": ts,
+        "device": "desktop",
+        "price": 1.5,
+        "quantity": 2,
+    }
+
+
+def order(n: int, ts: int, updated_ts: int) -> dict:
+    return {
+        "order_id": f"o-{n}",
+        "customer_id": f"c-{n % 40}",
+        "ts": ts,
+        "updated_ts": updated_ts,
+        "status": "refunded" if updated_ts > ts else "placed",
+        "total": n + 0.25,
+        "items": [{"product_id": "p", "quantity": 1, "unit_price": 2}] if n % 2 else None,
+    }
+
+
+class Bench:
+    def __init__(self, servers, run: str, directory: Path, partitions: int = 3) -> None:
+        self.run, self.directory = run, directory
+        self.properties = servers.kafka.client_properties()
+        kafka.ensure_topics(self.properties, run, partitions)
+        self.producer = kafka.open_producer(kafka.producer_config(self.properties))
+
+    def publish(self, topic: str, records) -> None:
+        for record in records:
+            self.send(topic, record["customer_id"], json.dumps(record).encode())
+
+    def send(self, topic: str, key: str, value: bytes | None) -> None:
+        self.producer.produce(f"{self.run}.{topic}", value, key.encode())
+
+    def archive(self, worker: int = 0, **options):
+        assert self.producer.flush(30) == 0
+        config = kafka.consumer_config(self.properties, f"{self.run}-archive", f"{self.run}-{worker}")
+        consumer = kafka.open_consumer(config)
+        ends = kafka.end_offsets(consumer, [f"{self.run}.{topic}" for topic in TOPICS])
+        folder = ArchiveFolder(self.directory, self.run)
+        role = ArchiveRole(Source(consumer, self.run, TOPICS), folder, self.run, options=ArchiveOptions(**options))
+        return role.run(lambda: False, ends)
+
+    def ids(self, topic: str, column: str) -> Counter:
+        files = f"{self.directory}/{topic}/date=*/*.parquet"
+        return Counter(v for (v,) in duckdb.sql(f"select {column} from read_parquet('{files}')").fetchall())
+
+
+@pytest.fixture
+def bench(servers, run_name, tmp_path):
+    return Bench(servers, run_name, tmp_path / "archive")
+
+
+def test_all_topics_become_an_archive(bench):
+    bench.publish("events", [event(n, DAY_1_MS + n * HOUR_MS) for n in range(100)])
+    bench.publish("orders", [order(n, DAY_1_MS + n * HOUR_MS, DAY_1_MS + n * HOUR_MS) for n in range(50)])
+    bench.publish("orders", [order(7, DAY_1_MS + 7 * HOUR_MS, DAY_1_MS + 20 * DAY_MS)])
+    bench.publish("customers", [{"customer_id": f"c-{n}", "country": "DE", "signup_ts": 5} for n in range(40)])
+    bench.publish("customers", [{"customer_id": "c-1", "country": "FR"}])
+    bench.send("customers", "c-2", None)
+    bench.send("customers", "never-seen", None)
+    bench.send("events", "c-1", b"{nonsense")
+    bench.publish("events", [event(1_000 + n, DAY_1_MS - 72 * HOUR_MS) for n in range(40)])
+    totals = bench.archive()
+    assert (totals.consumed, totals.rejected) == (100 + 51 + 43 + 41, 1)
+    assert totals.late == 40
+    assert bench.ids("events", "event_id") == Counter(f"e-{n}" for n in range(100))
+    assert bench.ids("orders", "order_id") == Counter(["o-7", *(f"o-{n}" for n in range(50))])
+    wrong = duckdb.sql(
+        f"select count(*) from read_parquet('{bench.directory}/events/date=*/*.parquet', hive_partitioning=true) "
+        "where strftime(ts at time zone 'UTC', '%Y-%m-%d') <> cast(date as varchar)"
+    ).fetchall()
+    assert wrong == [(0,)]
+    (refund,) = (bench.directory / "orders/date=2026-03-21").iterdir()
+    assert pq.read_table(refund).to_pylist()[0]["items"] == [
+        {"product_id": "p", "category": None, "quantity": 1, "unit_price": 2.0}
+    ]
+    assert pq.read_schema(refund) == arrow_schema(Order)
+    profiles = countries(bench.directory)
+    assert len(profiles) == 39
+    assert profiles["c-1"] == "FR"
+    assert "c-2" not in profiles
+
+
+def test_a_second_run_adds_only_what_is_new(bench):
+    bench.publish("events", [event(n, DAY_1_MS) for n in range(50)])
+    bench.publish("customers", [{"customer_id": "a", "country": "DE"}, {"customer_id": "b"}])
+    bench.archive()
+    bench.publish("events", [event(n, DAY_1_MS) for n in range(50, 80)])
+    bench.publish("customers", [{"customer_id": "a", "country": "IT"}])
+    assert bench.archive().consumed == 31
+    assert bench.ids("events", "event_id") == Counter(f"e-{n}" for n in range(80))
+    assert countries(bench.directory) == {"a": "IT", "b": None}
+
+
+class CrashError(Exception):
+    """The process dies here."""
+
+
+@pytest.mark.parametrize("moment", ["before the commit", "after the commit"])
+def test_a_crash_between_write_and_commit_leaves_no_doubles(bench, monkeypatch, moment):
+    bench.publish("events", [event(n, DAY_1_MS + n * HOUR_MS) for n in range(200)])
+    bench.publish("customers", [{"customer_id": f"c-{n}", "country": "DE"} for n in range(40)])
+
+    def commit(self, offsets, original=Source.commit):
+        if moment == "after the commit":
+            original(self, offsets)
+        raise CrashError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Source, "commit", commit)
+        with pytest.raises(CrashError):
+            bench.archive()
+    assert not (bench.directory / "customers.parquet").exists()
+    bench.publish("events", [event(n, DAY_1_MS + n * HOUR_MS) for n in range(200, 210)])
+    bench.archive()
+    assert bench.ids("events", "event_id") == Counter(f"e-{n}" for n in range(210))
+    assert len(countries(bench.directory)) == 40
+
+
+WORKER = """
+import json, sys
+from consumers import kafka
+from consumers.archive import TOPICS, ArchiveOptions, ArchiveRole
+from consumers.parquet import ArchiveFolder
+from consumers.source import Source
+
+run, directory, properties = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+consumer = kafka.open_consumer(kafka.consumer_config(properties, f"{run}-archive", f"{run}-0"))
+options = ArchiveOptions(flush_records=150, batch_records=60, report_every_s=0)
+role = ArchiveRole(Source(consumer, run, TOPICS), ArchiveFolder(directory, run), run, options=options)
+role.run(lambda: False, None, lambda p: print(p.totals.consumed, flush=True))
+"""
+
+
+def test_killed_again_and_again_every_record_stands_once(bench):
+    bench.publish("events", [event(n, DAY_1_MS + n * HOUR_MS // 20) for n in range(8_000)])
+    bench.publish("customers", [{"customer_id": f"c-{n % 40}", "country": str(n)} for n in range(2_000)])
+    assert bench.producer.flush(30) == 0
+    for kill_at in (200, 700, 1_100):
+        command = [sys.executable, "-c", WORKER, bench.run, str(bench.directory), json.dumps(bench.properties)]
+        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        for line in worker.stdout:
+            if int(line) >= kill_at:
+                break
+        worker.send_signal(signal.SIGKILL)
+        worker.wait(10)
+        worker.stdout.close()
+    assert bench.archive().consumed > 0, "the kills came too late to be a test"
+    assert bench.ids("events", "event_id") == Counter(f"e-{n}" for n in range(8_000))
+    assert countries(bench.directory) == {f"c-{n}": str(1_960 + n) for n in range(40)}
+
+
+def test_two_workers_make_one_archive(bench):
+    bench.publish("events", [event(n, DAY_1_MS + n * 1_000) for n in range(2_000)])
+    bench.publish("customers", [{"customer_id": f"c-{n}", "country": "DE"} for n in range(200)])
+    assert bench.producer.flush(30) == 0
+    threads = [threading.Thread(target=bench.archive, args=(worker,)) for worker in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert bench.ids("events", "event_id") == Counter(f"e-{n}" for n in range(2_000))
+    assert len(countries(bench.directory)) == 200
