@@ -303,12 +303,16 @@ class BulkTransport:
             answer = self._client.perform_request(
                 "POST", "/_bulk", params=_BULK_ANSWER, headers=_BULK_HEADERS, body=body, endpoint_id="bulk"
             ).body
+        except elasticsearch.UnsupportedProductError as error:
+            raise SendError(Verdict.BLOCKED, "what answers is not Elasticsearch") from error
         except elasticsearch.ApiError as error:
             raise request_verdict(error.status_code, error.body) from error
         except elasticsearch.SerializationError as error:
             raise SendError(Verdict.RETRY, "the answer was cut off or not JSON") from error
         except elasticsearch.TransportError as error:
             raise SendError(Verdict.RETRY, _clip(f"{type(error).__name__}: {error}")) from error
+        if not isinstance(answer, dict) or "errors" not in answer:
+            raise SendError(Verdict.BLOCKED, f"not the answer of a bulk request: {_clip(str(answer))}")
         if not answer["errors"]:
             return None
         return [item_verdict(item["status"], item.get("error")) for line in answer["items"] for item in line.values()]
@@ -348,8 +352,11 @@ def request_verdict(status: int, body: object) -> SendError:
         return SendError(Verdict.FATAL, said, error)
     if status in (408, 429) or status >= 500:
         return SendError(Verdict.RETRY, said)
-    # too large, or one malformed line spoils all: the halves show which
-    return SendError(Verdict.SPLIT, said)
+    if status == 413 or (status == 400 and _error_of(body)):
+        # too large, or one malformed line spoils all: the halves show which
+        return SendError(Verdict.SPLIT, said)
+    # a proxy's word about the place, not Elasticsearch's about a document
+    return SendError(Verdict.BLOCKED, said)
 
 
 def _error_of(body: object) -> Mapping[str, Any]:

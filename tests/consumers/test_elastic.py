@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import socketserver
 import threading
 import time
 
@@ -250,10 +251,57 @@ def test_item_verdicts(status, kind, reason, verdict):
         (429, "circuit_breaking_exception", Verdict.RETRY),
         (503, "cluster_not_ready", Verdict.RETRY),
         (502, None, Verdict.RETRY),
+        (413, None, Verdict.SPLIT),
+        (400, None, Verdict.BLOCKED),
+        (404, None, Verdict.BLOCKED),
+        (302, None, Verdict.BLOCKED),
     ],
 )
 def test_request_verdicts(status, kind, verdict):
     assert request_verdict(status, {"error": {"type": kind}} if kind else "<html>bad gateway</html>").verdict is verdict
+
+
+GENUINE = b"HTTP/1.1 200 OK\r\nx-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
+
+
+class Proxy(socketserver.BaseRequestHandler):
+    """Something between us and the server: hangs up, or answers with a page of its own."""
+
+    answer = b""
+
+    def handle(self) -> None:
+        self.request.recv(65_536)
+        self.request.sendall(self.answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (b"", Verdict.RETRY),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\ncut off", Verdict.RETRY),
+        (b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\nsoon", Verdict.BLOCKED),
+        (b"HTTP/1.1 404 No\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\nnope", Verdict.BLOCKED),
+        (
+            GENUINE + b"content-length: 2\r\n\r\n{}",
+            Verdict.BLOCKED,
+        ),
+        (
+            GENUINE + b"content-length: 3\r\n\r\n{x}",
+            Verdict.RETRY,
+        ),
+    ],
+)
+def test_what_a_network_may_answer_loses_no_document(answer, verdict):
+    handler = type("Handler", (Proxy,), {"answer": answer})
+    with socketserver.TCPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        client = elastic.open_client(ElasticConnection(f"http://127.0.0.1:{server.server_address[1]}"))
+        with pytest.raises(SendError) as caught:
+            elastic.BulkTransport(client)(b"{}\n")
+        server.shutdown()
+        thread.join()
+    assert caught.value.verdict is verdict
 
 
 # --- ids, names, mappings ---
