@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from features.errors import ShopstreamError, UsageError
@@ -124,8 +125,9 @@ class Publisher:
             high = min(low + _BLOCK, stop)
             names = [self._topics[topic] for topic in messages.topics[low:high].tolist()]
             done = self._queue(names, messages.keys[low:high], messages.values[low:high], interrupted)
-            for name, number in Counter(names[:done]).items():
-                self._sent[self._source[name]] += number
+            for topic, number in enumerate(np.bincount(messages.topics[low : low + done]).tolist()):
+                if number:
+                    self._sent[SOURCE_TOPICS[topic]] += number
             self._producer.poll(0)
             if done < high - low:
                 return low + done

@@ -34,8 +34,8 @@ from producers.messages import Messages, encode, to_json
 
 ROWS_MAX: Final = 500_000
 """Rows of one topic held at once: about 0.25 GB of events."""
-CHUNK_ROWS: Final = 20_000
-"""Rows encoded at once."""
+CHUNK_ROWS: Final = 50_000
+"""Messages made at a time: much fewer, and the thread that makes them waits for the interpreter's lock too often."""
 TOGETHER_ROWS: Final = 100_000
 """Small days are treated together up to this many rows, since every step has a fixed cost."""
 _SAMPLE: Final = 1_000
