@@ -6,6 +6,7 @@ where, and what it lost.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,13 @@ _PASSING: Final = frozenset(
         KafkaError._RESOLVE,  # noqa: SLF001 - as above
     }
 )
+
+
+CHUNK: Final = 2_000
+"""Messages taken apart at a time."""
+
+Place = tuple[str | None, int | None]
+"""Full topic name and partition number of a message."""
 
 
 class Partition(NamedTuple):
@@ -148,27 +156,49 @@ class Source:
         Raises:
             ShopstreamError: records were deleted before they were read, or the cluster refuses this reader for good.
         """
-        batches: dict[tuple[str | None, int | None], Batch] = {}
-        now_ms = self._clock_ms()
-        for message in self._consumer.consume(records_max, timeout_s):
-            if (error := message.error()) is not None:
-                self._take_error(message, error)
-                continue
-            place = (message.topic(), message.partition())
-            batch = batches.get(place)
-            if batch is None:
-                batch = batches[place] = Batch(self._partition(*place), [], [], [], [])
-            kind, stamp = message.timestamp()
-            batch.offsets.append(message.offset() or 0)
-            batch.values.append(message.value())
-            batch.keys.append(message.key())
-            batch.append_ms.append(stamp if kind == TIMESTAMP_LOG_APPEND_TIME else now_ms)
+        batches: dict[Place, Batch] = {}
+        messages = self._consumer.consume(records_max, timeout_s)
+        # in chunks: what was just made is still in the processor's cache when it is put into its batch
+        for start in range(0, len(messages), CHUNK):
+            self._sort_into(batches, messages[start : start + CHUNK])
         for batch in batches.values():
             if batch.partition in self._positions:
                 self._positions[batch.partition] = max(self._positions[batch.partition], batch.next_offset)
                 self._at_end.discard(batch.partition)
         # a batch of a partition that was taken away within this very call belongs to its new owner
         return [batch for batch in batches.values() if batch.partition in self._positions]
+
+    def _sort_into(self, batches: dict[Place, Batch], messages: list[Message]) -> None:
+        errors = [message.error() for message in messages]
+        if any(errors):
+            for message, error in zip(messages, errors, strict=True):
+                if error is not None:
+                    self._take_error(message, error)
+            messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
+        topics = [message.topic() for message in messages]
+        numbers = [message.partition() for message in messages]
+        start = 0
+        # messages of a partition come in long runs
+        for place, run in itertools.groupby(zip(topics, numbers, strict=True)):
+            stop = start + sum(1 for _ in run)
+            batch = batches.get(place)
+            if batch is None:
+                batch = batches[place] = Batch(self._partition(*place), [], [], [], [])
+            mine = messages[start:stop]
+            batch.offsets.extend([message.offset() or 0 for message in mine])
+            batch.values.extend([message.value() for message in mine])
+            batch.keys.extend([message.key() for message in mine])
+            stamps = [message.timestamp() for message in mine]
+            # a topic stamps all of its records alike
+            if stamps[0][0] == TIMESTAMP_LOG_APPEND_TIME == stamps[-1][0]:
+                batch.append_ms.extend([stamp for _, stamp in stamps])
+            else:
+                batch.append_ms.extend([self._append_ms(stamp) for stamp in stamps])
+            start = stop
+
+    def _append_ms(self, stamp: tuple[int, int]) -> int:
+        kind, time_ms = stamp
+        return time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else self._clock_ms()
 
     def position(self, partition: Partition) -> int:
         """The next offset to be read; behind holes of compaction once the end was seen."""
