@@ -35,6 +35,7 @@ from consumers.mappings import month_indices
 from consumers.offsets import CommitError, FencedError
 from consumers.progress import Progress, Totals
 from consumers.source import Batch, Partition, Source, Start
+from features.columns import Int64
 from features.decode import decode
 from features.lateness import NO_HIGH, split_late
 from features.schema import EVENT_LATENESS_MS, topic_name
@@ -92,6 +93,15 @@ class _Step:
     next_offset: int
     high: int
     done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where the documents of a submission from position `first` on come from: their messages' places in a batch."""
+
+    first: int
+    batch: Batch
+    places: Int64
 
 
 @dataclass(slots=True)
@@ -237,7 +247,7 @@ class IndexRole:
 
     def _take(self, batches: Sequence[Batch]) -> None:
         docs: list[Doc] = []
-        origins: list[tuple[Batch, int]] = []
+        origins: list[_Origin] = []
         steps: list[_Step] = []
         for batch in batches:
             track = self._tracks[batch.partition]
@@ -245,6 +255,7 @@ class IndexRole:
             ts = np.array([r.ts for r in decoded.records], np.int64)
             late, track.high = split_late(ts, track.high, EVENT_LATENESS_MS)
             self._count(batch, len(decoded.rejected), int(late.sum()))
+            origins.append(_Origin(len(docs), batch, decoded.positions[~late]))
             encode = self._encode
             docs += [
                 Doc(index, document_id(record.event_id), encode(record), None, True)
@@ -253,7 +264,6 @@ class IndexRole:
                 )
                 if not is_late
             ]
-            origins += [(batch, place) for place in decoded.positions[~late].tolist()]
             step = _Step(batch.next_offset, track.high)
             track.steps.append(step)
             steps.append(step)
@@ -271,10 +281,11 @@ class IndexRole:
         consumed = len(batch.offsets)
         self._counts.update(consumed=consumed, rejected=rejected, late=late, valid=consumed - rejected - late)
 
-    def _take_outcome(self, outcome: Outcome, origins: Sequence[tuple[Batch, int]]) -> None:
+    def _take_outcome(self, outcome: Outcome, origins: Sequence[_Origin]) -> None:
         self._counts.update(written=outcome.written, duplicates=len(outcome.conflicts), refused=len(outcome.rejected))
         for rejected in outcome.rejected:
-            batch, place = origins[rejected.position]
+            origin = next(o for o in reversed(origins) if o.first <= rejected.position)
+            batch, place = origin.batch, int(origin.places[rejected.position - origin.first])
             topic, number = topic_name(self._run, batch.partition.topic), batch.partition.number
             log.warning("document refused", topic=topic, partition=number, offset=batch.offsets[place])
             if self._dead_letters is not None:
