@@ -340,7 +340,7 @@ def apply_orders(
             next_order[row] = customer.order
             customer.order = row
         order = orders[row]
-        order.lines = max(order.lines, lines[i])
+        order.lines = max(np.int32(order.lines), min(lines[i], np.int32(65_535)))
         wins = updated_ts[i] > order.updated_ts
         if updated_ts[i] == order.updated_ts:
             wins = status[i] > order.status or (status[i] == order.status and cents[i] > order.cents)
