@@ -29,7 +29,7 @@ class Category:
 
 
 CATEGORIES: Final = (
-    Category("electronics", 140, 89.0, 0.95, 0.13, 1.2),
+    Category("electronics", 140, 72.0, 0.75, 0.12, 1.2),
     Category("fashion", 220, 38.0, 0.55, 0.17, 2.0),
     Category("shoes", 110, 69.0, 0.45, 0.08, 2.3),
     Category("home", 150, 34.0, 0.75, 0.12, 0.8),

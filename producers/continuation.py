@@ -144,7 +144,7 @@ class _Continuation:
             drawn = draw_slice(self.model, weights, part, salt, history_generator(shop, part), with_events=reaches)
             tide.add(_since(drawn.events, "ts", begin_ms), _since(drawn.orders, "updated_ts", begin_ms))
         for weights, part in self._earlier(begin_ms, since_ms):
-            drawn = self.draw(weights, part)
+            drawn = self.draw(weights, part, with_events=part.end_ms > begin_ms - _SESSION_REACH_MS)
             tide.add(_since(drawn.events, "ts", begin_ms), _since(drawn.orders, "updated_ts", begin_ms))
         return tide
 
@@ -159,10 +159,10 @@ class _Continuation:
                 return
             yield weights, part
 
-    def draw(self, weights: DayWeights, part: Slice) -> Drawn:
+    def draw(self, weights: DayWeights, part: Slice, *, with_events: bool = True) -> Drawn:
         """Draw a live slice."""
         rng = generator(self.model.shop.seed, Stream.LIVE, int(self.salt, 16), part.start_ms // (60 * SECOND_MS))
-        return draw_slice(self.model, weights, part, self.salt, rng)
+        return draw_slice(self.model, weights, part, self.salt, rng, with_events=with_events)
 
     def slices(self, begin_ms: int) -> Iterator[tuple[DayWeights, Slice]]:
         """Slices from the one that holds `begin_ms` on, without end."""

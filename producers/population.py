@@ -256,6 +256,11 @@ def draw_customers(rng: np.random.Generator, signup_ms: Index, alive_ms: int | N
     )
 
 
+def established(customers: int) -> int:
+    """How many of the customers had signed up before history begins; at least one."""
+    return max(1, round(customers * ESTABLISHED_SHARE))
+
+
 def arrivals_until(arrivals: int, history_days: int, day: float) -> float:
     """Expected arrivals from the start of history until a day of it, growing exponentially, past its end as well."""
     growth = np.log1p(GROWTH_PER_YEAR) / 365.25
@@ -265,13 +270,13 @@ def arrivals_until(arrivals: int, history_days: int, day: float) -> float:
 def draw_initial(seed: int, customers: int, start_ms: int, days: int) -> Population:
     """The customers known at the end of history: the established, then those who arrived within it."""
     rng = generator(seed, Stream.POPULATION)
-    established = max(1, round(customers * ESTABLISHED_SHARE))
+    old = established(customers)
     # the older the rarer: some of the early ones have left before history begins and are not among them
-    ages_ms = np.sort(rng.triangular(0, 0, ESTABLISHED_DAYS, established))[::-1] * DAY_MS
+    ages_ms = np.sort(rng.triangular(0, 0, ESTABLISHED_DAYS, old))[::-1] * DAY_MS
     signup_ms = start_ms - np.maximum(ages_ms.astype(np.int64), 1)
     first = draw_customers(rng, signup_ms, start_ms)
     growth = np.log1p(GROWTH_PER_YEAR) / 365.25
-    quantile = np.sort(rng.random(customers - established))
+    quantile = np.sort(rng.random(customers - old))
     days_in = np.log1p(quantile * np.expm1(growth * days)) / growth
     arrived_ms = start_ms + np.minimum(days_in * DAY_MS, days * DAY_MS - 1).astype(np.int64)
     return first.joined(draw_customers(rng, arrived_ms))
@@ -287,7 +292,7 @@ def draw_arrivals(seed: int, customers: int, start_ms: int, days: int, day: int)
         days: length of history.
         day: days since the start of history, at least `days`.
     """
-    arrived = customers - max(1, round(customers * ESTABLISHED_SHARE))
+    arrived = customers - established(customers)
     count = int(arrivals_until(arrived, days, day + 1)) - int(arrivals_until(arrived, days, day))
     rng = generator(seed, Stream.ARRIVALS, day)
     signup_ms = start_ms + day * DAY_MS + np.sort(rng.integers(0, DAY_MS, count))

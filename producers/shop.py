@@ -16,7 +16,7 @@ from features.schema import DAY_MS
 from producers import rhythm
 from producers.archive import utc_day
 from producers.catalogue import Catalogue, build_catalogue
-from producers.population import Population, arrivals_until, draw_initial
+from producers.population import Population, draw_initial, established
 
 EVENTS_PER_SESSION: Final = 7.1
 """What the funnel gives on average; only the first guess at the number of sessions."""
@@ -152,7 +152,7 @@ def _funnel(shop: Shop, sample: Population) -> tuple[float, float]:
         carts.append(sample.cart_factor * (1 + FADE_CARTS * fading))
     weight = np.concatenate(weights).astype(np.float64)
     conversion = np.concatenate(conversions)
-    arrived = arrivals_until(shop.customers - round(shop.customers * 0.45), shop.days, shop.days)
+    arrived = shop.customers - established(shop.customers)
     first_visits = min(arrived / (shop.events / EVENTS_PER_SESSION), 0.5)
     wanted = max(shop.conversion - first_visits * FIRST_VISIT_CONVERSION, shop.conversion * 0.2) / (1 - first_visits)
     factor = wanted / np.average(conversion, weights=weight)
