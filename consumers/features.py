@@ -109,6 +109,7 @@ class FeaturesConsumer:
         self._turn = 0
         self._final_as_of: int | None = None
         self._was_assigned = False
+        self._fenced = False
 
     # --- the loop ---
 
@@ -142,7 +143,7 @@ class FeaturesConsumer:
                         self._final_as_of = final_as_of(self.stream_time)
                         if self._final_as_of is not None:
                             self._begin_final(self._final_as_of)
-                    elif self._all_written():
+                    elif self._all_read() and self._all_written():
                         break
                 if time.monotonic() - reported_s >= REPORT_EVERY_S:
                     reported_s = time.monotonic()
@@ -277,7 +278,7 @@ class FeaturesConsumer:
     # --- emission ---
 
     def _emit(self) -> None:
-        if time.monotonic() - self._polled_s > self._stale_after_s:
+        if self._fenced or time.monotonic() - self._polled_s > self._stale_after_s:
             return
         started_s = time.monotonic()
         taken = 0
@@ -311,8 +312,12 @@ class FeaturesConsumer:
                 "Give a later --as-of, or leave it out.",
             )
         for partition in self._partitions.values():
-            partition.tick(day_of(as_of), as_of)
-            partition.age_all()
+            self._finalise(partition, as_of)
+
+    @staticmethod
+    def _finalise(partition: Partition, as_of: int) -> None:
+        partition.tick(day_of(as_of), as_of)
+        partition.age_all()
 
     # --- ends ---
 
@@ -340,29 +345,29 @@ class FeaturesConsumer:
     # --- checkpoints ---
 
     def _keep(self) -> None:
-        try:
-            self._keeper.step(self._partitions)
-        except FencedError as error:
-            self._fenced(error)
+        if not self._fenced:
+            self._unless_fenced(lambda: self._keeper.step(self._partitions))
 
     def _keep_now(self, partitions: Sequence[Partition]) -> None:
-        try:
-            self._keeper.keep_now(partitions)
-        except FencedError as error:
-            self._fenced(error)
+        if not self._fenced:
+            self._unless_fenced(lambda: self._keeper.keep_now(partitions))
 
-    def _fenced(self, error: FencedError) -> None:
-        if error.permanent:
-            raise error
-        # the group says who owns what with the next polls; until then nothing of ours may be written
-        log.warning("a commit was refused; waiting for the group", said=str(error))
-        self._polled_s = -self._stale_after_s
+    def _unless_fenced(self, keep: Callable[[], None]) -> None:
+        try:
+            keep()
+        except FencedError as error:
+            if error.permanent:
+                raise
+            # the group says who owns what in one of the next polls; until then nothing of ours may be written
+            log.warning("a commit was refused; waiting for the group", said=str(error))
+            self._fenced = True
 
     # --- what the source tells ---
 
     def assigned(self, starts: Mapping[SourcePartition, Start]) -> Mapping[SourcePartition, int]:
         """Load the state of new partitions, fence former owners, and say where to read on."""
         self._was_assigned = True
+        self._fenced = False
         offsets: dict[SourcePartition, int] = {}
         for number in sorted({where.number for where in starts}):
             own = {where.topic: start for where, start in starts.items() if where.number == number}
@@ -375,6 +380,8 @@ class FeaturesConsumer:
                 )
             partition = self._keeper.recover(number, own)
             self._partitions[number] = partition
+            if self._final_as_of is not None:
+                self._finalise(partition, self._final_as_of)
             for topic, lane in partition.lanes.items():
                 offsets[SourcePartition(topic, number)] = lane.position
         return offsets
