@@ -62,7 +62,7 @@ class Shop:
         """A new id that no other record of this archive has."""
         self._serial += 1
         tail = self.pick(AWKWARD_IDS) if self.rng.random() < 0.2 else ""
-        return f"{kind}{self._serial}{tail}"
+        return f"{kind}{self._serial}_{tail}"  # the tail may begin with a digit
 
     def event(self, customer: str, session: str, ts: int, event_type: str = "page_view", **fields: Any) -> Row:
         """Adds an event; optional fields that are not given are there, null or awkward by chance."""
