@@ -236,6 +236,9 @@ def _conform(array: pa.Array, wanted: pa.DataType, place: str) -> pa.Array:
             return array.cast(wanted, safe=False)
         if pa.types.is_int64(wanted) and pa.types.is_floating(have):
             return _whole_numbers(array, place)
+        if pa.types.is_float64(wanted) and pa.types.is_decimal(have):
+            # Arrow's own cast multiplies by a rounded power of ten: 1.015 becomes 1.0150000000000001
+            return array.cast(pa.string()).cast(wanted)
         numeric = pa.types.is_integer(have) or pa.types.is_floating(have) or pa.types.is_decimal(have)
         text = pa.types.is_large_string(have) or pa.types.is_string_view(have)
         if (numeric and (pa.types.is_float64(wanted) or pa.types.is_int64(wanted))) or (

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -33,7 +33,12 @@ _REFRESH_S: Final = 0.2
 
 # --- what the options say ---------------------------------------------------------------------------------------------
 def parse_time(text: str, option: str) -> int:
-    """Epoch milliseconds of an ISO 8601 date or moment, UTC where it names no zone. Raises UsageError."""
+    """Epoch milliseconds of an ISO 8601 date or moment, UTC where it names no zone. Raises UsageError.
+
+    A number of eleven digits or more, which no date is, stands for epoch milliseconds.
+    """
+    if text.isdecimal() and len(text) > 10:
+        return int(text)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -42,7 +47,8 @@ def parse_time(text: str, option: str) -> int:
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1_000)
+    # not by timestamp(): a float of seconds may fall just short of its millisecond
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 def date_range(start: str | None, end: str | None) -> tuple[int | None, int | None]:

@@ -74,6 +74,7 @@ class KafkaSettings(Section):
     port: Port = 9092
     """Port the embedded Kafka asks for; another one is taken when it is in use."""
     heap: Heap = "512m"
+    """Memory of the embedded Kafka's Java heap."""
 
 
 class ElasticsearchSettings(Section):
@@ -82,15 +83,21 @@ class ElasticsearchSettings(Section):
     url: str | None = None
     """`http(s)://host:port` of an existing Elasticsearch; None runs the embedded one."""
     username: str | None = None
+    """User of an existing Elasticsearch; `elastic` where only a password is given."""
     password: SecretStr | None = None
+    """Its password."""
     password_file: Location | None = None
+    """A file that holds the password, instead of `password`."""
     api_key: SecretStr | None = None
+    """An API key, instead of user name and password."""
     ca_certs: Location | None = None
+    """The certificate authority's file, for TLS."""
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
     """Any keyword of the Elasticsearch client (request_timeout, verify_certs ...)."""
     port: Port = 9200
     """Port the embedded Elasticsearch asks for; another one is taken when it is in use."""
     heap: Heap = "1g"
+    """Memory of the embedded Elasticsearch's Java heap."""
     run_as: str | None = None
     """User name or numeric uid for the embedded server when started by root; None: `nobody`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -127,3 +128,49 @@ def _lines() -> Iterator[Shown]:
             log.info("progress", **fields)
 
     yield show
+
+
+class Background:
+    """Workers that run in a thread of their own while this one does something else.
+
+    Args:
+        supervisor: not started yet.
+        metrics: written each second.
+    """
+
+    def __init__(self, supervisor: Supervisor, metrics: MetricsFiles) -> None:
+        self.supervisor = supervisor
+        self._metrics = metrics
+        self._outcome: Outcome | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="workers")
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether no worker is left."""
+        return not self._thread.is_alive()
+
+    def join(self, on_wait: Callable[[], None] = lambda: None) -> Outcome:
+        """Waits for the end of the last worker; raises what ended the thread.
+
+        Args:
+            on_wait: called a few times a second.
+        """
+        while not self.ended:
+            self._thread.join(0.25)
+            on_wait()
+        if self._error is not None:
+            raise self._error
+        assert self._outcome is not None
+        return self._outcome
+
+    def _run(self) -> None:
+        try:
+            self._outcome = self.supervisor.run(self._metrics.write)
+            self._metrics.write(self._outcome.views, at_once=True)
+        except BaseException as error:  # noqa: BLE001 - raised again by `join`
+            self._error = error

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from features.errors import UsageError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -41,6 +39,7 @@ def features(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
     from features.replayed import ArchiveCounts  # noqa: PLC0415
+    from shopstream.producing import parse_time  # noqa: PLC0415
 
     console = Console(stderr=True)
     counts = ArchiveCounts()
@@ -51,7 +50,7 @@ def features(
         def on_day(position: int, total: int, day: str) -> None:
             progress.update(task, completed=position, total=total, day=day)
 
-        rows = batch_features(directory, parse_time(as_of), counts, on_day)
+        rows = batch_features(directory, parse_time(as_of, "--as-of"), counts, on_day)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     if out.suffix == ".csv":
@@ -110,18 +109,3 @@ def archive_days(directory: Path) -> tuple[list[int], Callable[[str, int], Itera
         return archive.read_day_parts(directory, topic, day, ROWS_PER_TABLE) if day in found[topic] else ()
 
     return sorted({(day - epoch).days for days in found.values() for day in days}), read_day
-
-
-def parse_time(text: str) -> int:
-    """Epoch ms of an ISO 8601 time; one without a zone is UTC.
-
-    Raises:
-        UsageError: it is not one.
-    """
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not an ISO 8601 time.", "Write it like 2026-06-30T12:00:00Z.") from error
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    return round(time.timestamp() * 1000)
