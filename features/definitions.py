@@ -70,7 +70,10 @@ def _float(name: str, expression: pl.Expr, text: str) -> Feature:
 
 def _orders(window: int) -> Feature:
     return _int(
-        f"orders_{window}d", "orders", count_where(_PLACED & within(window)), f"orders of the last {window} days"
+        f"orders_{window}d",
+        "orders",
+        count_where(_PLACED & within(window)),
+        f"orders with ts in the last {window} days",
     )
 
 
@@ -84,7 +87,8 @@ def _revenue(window: int) -> Feature:
 
 
 def _sessions(window: int) -> Feature:
-    return _int(f"sessions_{window}d", "sessions", count_where(within(window)), f"sessions of the last {window} days")
+    text = f"sessions with start_ts in the last {window} days"
+    return _int(f"sessions_{window}d", "sessions", count_where(within(window)), text)
 
 
 def _session_sum(name: str, column: str, text: str, *, hidden: bool = False) -> Feature:
@@ -96,13 +100,22 @@ def _session_count(name: str, condition: pl.Expr, text: str, *, hidden: bool = F
 
 
 DECLARED: Final[tuple[Feature, ...]] = (
-    _time("first_seen_ts", "row", col("first_seen"), "first event or order record"),
-    _float("tenure_days", days(col("as_of") - col("first_seen_ts")), "days since first_seen_ts"),
+    _time("first_seen_ts", "row", col("first_seen"), "earliest ts of the customer's events and order records"),
+    _float("tenure_days", days(col("as_of") - col("first_seen_ts")), "(as_of - first_seen_ts) / 86,400,000"),
     _time("kept_first_ts", "orders", col("ts").filter(_PLACED).min(), "first order in the table", hidden=True),
     _time("kept_last_ts", "orders", col("ts").filter(_PLACED).max(), "last order in the table", hidden=True),
     _time("first_order_ts", "row", pl.min_horizontal("kept_first_ts", "settled_first"), "first order", hidden=True),
-    _time("last_order_ts", "row", pl.max_horizontal("kept_last_ts", "settled_last"), "last order"),
-    _float("recency_days", days(col("as_of") - col("last_order_ts")), "days since last_order_ts"),
+    _time(
+        "last_order_ts",
+        "row",
+        pl.max_horizontal("kept_last_ts", "settled_last"),
+        "latest ts of the orders; null if none",
+    ),
+    _float(
+        "recency_days",
+        days(col("as_of") - col("last_order_ts")),
+        "(as_of - last_order_ts) / 86,400,000; null without an order",
+    ),
     _int("kept_orders", "orders", count_where(_PLACED), "orders in the table", hidden=True),
     _int("kept_cents", "orders", sum_where("cents", _PLACED), "their cents", hidden=True),
     _int("orders_total", "row", col("kept_orders") + col("settled_orders"), "number of orders"),
@@ -114,32 +127,45 @@ DECLARED: Final[tuple[Feature, ...]] = (
     _float(
         "order_gap_mean_days",
         ratio(days(col("last_order_ts") - col("first_order_ts")), col("orders_total") - 1),
-        "mean gap between orders; null below two",
+        "(last_order_ts - ts of the first order) / 86,400,000 / (orders_total - 1); null below 2 orders",
     ),
-    _float("recency_ratio", ratio(col("recency_days"), col("order_gap_mean_days")), "recency in mean order gaps"),
-    _int("returns_365d", "orders", count_where(~_PLACED & within(365)), "cancelled or refunded orders of 365 days"),
-    _time("last_seen_ts", "row", col("last_seen"), "last event"),
-    _float("days_since_visit", days(col("as_of") - col("last_seen_ts")), "days since last_seen_ts"),
+    _float(
+        "recency_ratio",
+        ratio(col("recency_days"), col("order_gap_mean_days")),
+        "recency_days / order_gap_mean_days; null where either is null or the mean is 0",
+    ),
+    _int(
+        "returns_365d",
+        "orders",
+        count_where(~_PLACED & within(365)),
+        "orders of any status with ts in the last 365 days whose winning status is cancelled or refunded",
+    ),
+    _time("last_seen_ts", "row", col("last_seen"), "latest ts of the customer's events; null if none"),
+    _float(
+        "days_since_visit",
+        days(col("as_of") - col("last_seen_ts")),
+        "(as_of - last_seen_ts) / 86,400,000; null without an event",
+    ),
     *(_sessions(window) for window in (7, 30, 90)),
-    _session_sum("events_30d", "events", "events of sessions_30d"),
+    _session_sum("events_30d", "events", "sum of their number of events over sessions_30d"),
     _float("events_per_session_30d", ratio(col("events_30d"), col("sessions_30d")), "events_30d / sessions_30d"),
     _session_sum("duration_ms_30d", "duration_ms", "duration of sessions_30d", hidden=True),
     _float(
         "session_duration_mean_30d",
         ratio(col("duration_ms_30d").cast(pl.Float64) / 1000, col("sessions_30d")),
-        "mean duration of sessions_30d, seconds",
+        "mean duration_s over sessions_30d",
     ),
-    _session_sum("product_views_30d", "n_product_view", "product views of sessions_30d"),
-    _session_sum("searches_30d", "n_search", "searches of sessions_30d"),
-    _session_sum("add_to_carts_30d", "n_add_to_cart", "additions to a cart of sessions_30d"),
-    _session_count("cart_sessions_30d", _CART, "sessions_30d with an addition to a cart"),
-    _session_count("abandoned_carts_30d", _ABANDONED, "sessions_30d whose cart is abandoned"),
+    _session_sum("product_views_30d", "n_product_view", "sum of n_product_view over sessions_30d"),
+    _session_sum("searches_30d", "n_search", "sum of n_search over sessions_30d"),
+    _session_sum("add_to_carts_30d", "n_add_to_cart", "sum of n_add_to_cart over sessions_30d"),
+    _session_count("cart_sessions_30d", _CART, "sessions_30d that have an add_to_cart"),
+    _session_count("abandoned_carts_30d", _ABANDONED, "sessions_30d that are abandoned at as_of"),
     _float(
         "cart_abandon_rate_30d",
         ratio(col("abandoned_carts_30d"), col("cart_sessions_30d")),
         "abandoned_carts_30d / cart_sessions_30d",
     ),
-    _session_count("converted_sessions_30d", _CONVERTED, "sessions_30d with a purchase"),
+    _session_count("converted_sessions_30d", _CONVERTED, "sessions_30d that are converted"),
     _float(
         "conversion_rate_30d",
         ratio(col("converted_sessions_30d"), col("sessions_30d")),
@@ -147,15 +173,29 @@ DECLARED: Final[tuple[Feature, ...]] = (
     ),
     _session_count("mobile_sessions_30d", _MOBILE, "sessions_30d on a mobile", hidden=True),
     _float(
-        "mobile_share_30d", ratio(col("mobile_sessions_30d"), col("sessions_30d")), "share of sessions_30d on a mobile"
+        "mobile_share_30d",
+        ratio(col("mobile_sessions_30d"), col("sessions_30d")),
+        "share of sessions_30d whose device is mobile",
     ),
     _float(
         "visit_trend",
         ratio(col("sessions_7d").cast(pl.Float64), col("sessions_30d").cast(pl.Float64) * 7 / 30),
-        "sessions_7d against a thirtieth of sessions_30d a day",
+        "sessions_7d / (sessions_30d * 7/30)",
     ),
-    Feature("top_category_90d", "string", "row", col("top_category"), "category most viewed in sessions_90d"),
-    Feature("top_category_share_90d", "float", "row", col("top_category_share"), "its share of those views"),
+    Feature(
+        "top_category_90d",
+        "string",
+        "row",
+        col("top_category"),
+        "category with most product_view events in sessions_90d; a tie: the smallest in byte order; null if none",
+    ),
+    Feature(
+        "top_category_share_90d",
+        "float",
+        "row",
+        col("top_category_share"),
+        "its share of the product_view events of sessions_90d that have a category",
+    ),
 )
 
 FEATURES: Final[tuple[Feature, ...]] = tuple(feature for feature in DECLARED if not feature.hidden)
