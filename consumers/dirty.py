@@ -69,7 +69,8 @@ class DirtySet:
     def landed(self, flight: int) -> Int32:
         """A flight was acknowledged: its rows are done, but for those that wait again. Returns those that are done."""
         rows = self._flights.pop(flight)
-        return rows[(rows != NONE) & ~self._waiting[rows]]
+        done: Int32 = rows[(rows != NONE) & ~self._waiting[rows]]
+        return done
 
     def unwritten(self) -> Int32:
         """Rows waiting and in flight: what a checkpoint keeps, and what must not leave the table."""

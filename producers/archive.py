@@ -236,15 +236,14 @@ def _conform(array: pa.Array, wanted: pa.DataType, place: str) -> pa.Array:
             return array.cast(wanted, safe=False)
         if pa.types.is_int64(wanted) and pa.types.is_floating(have):
             return _whole_numbers(array, place)
-        if pa.types.is_float64(wanted) and pa.types.is_decimal(have):
-            # Arrow's own cast multiplies by a rounded power of ten: 1.015 becomes 1.0150000000000001
-            return array.cast(pa.string()).cast(wanted)
         numeric = pa.types.is_integer(have) or pa.types.is_floating(have) or pa.types.is_decimal(have)
         text = pa.types.is_large_string(have) or pa.types.is_string_view(have)
         if (numeric and (pa.types.is_float64(wanted) or pa.types.is_int64(wanted))) or (
             text and pa.types.is_string(wanted)
         ):
-            return array.cast(wanted)
+            # Arrow's own cast of a decimal multiplies by a rounded power of ten: 1.015 becomes 1.0150000000000001
+            exact = array.cast(pa.string()) if pa.types.is_decimal(have) and pa.types.is_float64(wanted) else array
+            return exact.cast(wanted)
     except pa.ArrowException as error:
         raise ShopstreamError(f"{place} does not read as {wanted}: {error}", "Convert the column.") from error
     raise ShopstreamError(f"{place} is {have}, expected {wanted}.", "Convert the column, or use `shopstream import`.")
