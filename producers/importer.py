@@ -80,8 +80,9 @@ def import_logs(
     with ArchiveWriter(out, force=force) as archive:
         for file, name, mapping in logs:
             report = ImportReport(file, name, mapping.kind if isinstance(mapping, OrderMapping) else "events")
-            parts = parts_of(file, mapping.file, rows_max) if file.is_file() else 1
-            for number, records in enumerate(_records(file, name, mapping, parts, report), start=1):
+            frame = scan(file, mapping.file)
+            parts = parts_of(file, mapping.file, rows_max)
+            for number, records in enumerate(_records(frame, mapping, parts, report), start=1):
                 if len(records):
                     archive.write(report.topic, records.to_arrow())
                     _note(report, records)
@@ -96,10 +97,9 @@ def import_logs(
 
 
 def _records(
-    file: Path, name: str, mapping: OrderMapping | ClickMapping, parts: int, report: ImportReport
+    frame: pl.LazyFrame, mapping: OrderMapping | ClickMapping, parts: int, report: ImportReport
 ) -> Iterator[pl.DataFrame]:
-    frame = scan(file, mapping.file)
-    columns = Columns(str(file), frame.collect_schema(), mapping.file.decimal)
+    columns = Columns(str(report.file), frame.collect_schema(), mapping.file.decimal)
     plan = _plan_orders(mapping, columns) if isinstance(mapping, OrderMapping) else _plan_clicks(mapping, columns)
     report.absent = tuple(columns.absent)
     typed = frame.select(ROW, **plan.fields, **{f"_rule{n}": rule for n, (_, rule) in enumerate(plan.rules)})
@@ -114,13 +114,13 @@ def _records(
             drawn = rows.collect(engine="streaming").sort(ROW)
         except pl.exceptions.PolarsError as error:
             raise ShopstreamError(
-                f"{file} cannot be read as {mapping.file.format}: {str(error).splitlines()[0]}.",
+                f"{report.file} cannot be read as {mapping.file.format}: {str(error).splitlines()[0]}.",
                 "Correct the file, or `file` in the mapping.",
             ) from error
         report.rows += len(drawn)
         drawn = _judged(drawn, plan.checks, report)
         if isinstance(mapping, OrderMapping):
-            yield _orders(drawn, mapping, name, report)
+            yield _orders(drawn, mapping, report)
         else:
             yield _events(drawn)
 
@@ -270,7 +270,7 @@ def _judged(rows: pl.DataFrame, checks: Sequence[tuple[str, pl.Expr]], report: I
 
 
 # --- orders -----------------------------------------------------------------------------------------------------------
-def _orders(rows: pl.DataFrame, mapping: OrderMapping, name: str, report: ImportReport) -> pl.DataFrame:
+def _orders(rows: pl.DataFrame, mapping: OrderMapping, report: ImportReport) -> pl.DataFrame:
     rows = rows.with_columns(pl.col("quantity").cast(pl.Int64))
     if mapping.order.rows == "line":
         orders = _grouped(rows, mapping, report)
@@ -280,7 +280,9 @@ def _orders(rows: pl.DataFrame, mapping: OrderMapping, name: str, report: Import
         orders = rows.with_columns(items=lines)
         if mapping.order.id is None:
             number = pl.int_range(pl.len()).over("customer_id", "ts")
-            orders = orders.with_columns(order_id=pl.format("{}-{}-{}-{}", pl.lit(name), "customer_id", _ts(), number))
+            orders = orders.with_columns(
+                order_id=pl.format("{}-{}-{}-{}", pl.lit(report.mapping), "customer_id", _ts(), number)
+            )
     return orders.with_columns(pl.col("updated_ts").fill_null(pl.col("ts"))).select(
         "order_id", "customer_id", "ts", "updated_ts", "status", "total", "session_id", "items", "channel", "country",
         "payment_method",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -23,6 +24,17 @@ from pydantic_core import ErrorDetails
 
 from features.errors import UsageError
 from features.schema import Device, EventType, Status
+
+
+class _Yaml(yaml.SafeLoader):
+    """Only true and false are booleans: a column may be called `no`, and Norway's code is NO."""
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), ["t", "f"])
 
 _READY: Final = resources.files("producers") / "mappings"
 
@@ -234,8 +246,8 @@ def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
 def parse_mapping(text: str, place: str) -> OrderMapping | ClickMapping:
     """The mapping of a YAML text; `place` names it in errors. Raises UsageError with the line."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=_Yaml)
+        content = yaml.load(text, Loader=_Yaml)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f", line {mark.line + 1}"

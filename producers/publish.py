@@ -50,6 +50,7 @@ FAILURES_MAX: Final = 10_000
 _BLOCK: Final = 2_000
 _REASONS: Final = 3
 _LOOK_BACK: Final = 20
+_RETRY_S: Final = 0.1
 
 FailureHandler = Callable[[str, bytes | None], None]
 """Called with the source topic (`events`) and the value of each message that was not acknowledged."""
@@ -240,20 +241,34 @@ def newest_event_ms(properties: Mapping[str, Any], run: str, timeout_s: float = 
     )
     try:
         name = topic_name(run, "events")
+        until_s = time.monotonic() + timeout_s
         known = consumer.list_topics(name, timeout=timeout_s).topics[name].partitions
         last = []
         for partition in known:
-            low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=timeout_s)
+            low, high = _watermarks(consumer, TopicPartition(name, partition), until_s)
             if high > low:
                 last.append(TopicPartition(name, partition, max(low, high - _LOOK_BACK)))
         consumer.assign(last)
-        return _highest(consumer, len(last), time.monotonic() + timeout_s)
+        return _highest(consumer, len(last), until_s)
     except KafkaException as error:
         raise ShopstreamError(
             f"Kafka does not tell what run {run} holds: {error.args[0].str()}.", "See `shopstream status`."
         ) from error
     finally:
         consumer.close()
+
+
+def _watermarks(consumer: Consumer, partition: TopicPartition, until_s: float) -> tuple[int, int]:
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(partition, timeout=max(_RETRY_S, until_s - time.monotonic()))
+        except KafkaException:
+            # a topic made a moment ago has no leader yet, and librdkafka does not call that retriable
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return low, high
 
 
 def _highest(consumer: Consumer, partitions: int, until_s: float) -> int | None:

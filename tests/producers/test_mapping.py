@@ -1,0 +1,84 @@
+"""Mapping files: errors name the line, ready ones are valid."""
+
+import pytest
+
+from features.errors import UsageError
+from producers.mapping import load_mapping, parse_mapping, ready_mappings
+
+GOOD = """\
+kind: orders
+file:
+  format: csv
+time:
+  column: at
+  zone: Europe/Berlin
+order:
+  rows: order
+  customer: who
+  total: paid
+"""
+
+
+def problem(text):
+    with pytest.raises(UsageError) as caught:
+        parse_mapping(text, "my.yaml")
+    return caught.value.message
+
+
+def test_the_good_one_is_good():
+    assert parse_mapping(GOOD, "my.yaml").order.total == "paid"
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        (("  zone: Europe/Berlin", "  zone: Europe/Berlinn"), 6, "time zone"),
+        (("  total: paid", "  totl: paid"), 10, "totl: this key is not known"),
+        (("  format: csv", "  format: xls"), 3, "format"),
+        (("  rows: order", "  rows: line"), 7, "id"),
+        (("  column: at\n", ""), 4, "column"),
+        (("kind: orders", "kind: sales"), 1, "orders"),
+        (("kind: orders\n", ""), 1, "kind"),
+        (("  customer: who", "  customer: 7"), 9, "customer"),
+        (("  total: paid", "  total: paid\n  statuses: {done: finished}"), 11, "statuses.done"),
+        (("time:", "left_out:\n  - {reason: x, column: y}\ntime:"), 5, "exactly one"),
+        (("time:", "currency: {column: c}\ntime:"), 4, "together"),
+        (("  customer: who", "  customer: [who"), 10, "expected"),
+        (("  format: csv", "  format: whitespace"), 2, "no header"),
+        (("  customer: who", "  customer: who\n  product: {valu: x}"), 10, "product"),
+    ],
+)
+def test_an_error_names_file_line_and_key(change, line, words):
+    before, after = change
+    assert before in GOOD
+    message = problem(GOOD.replace(before, after))
+    assert f"my.yaml, line {line}:" in message
+    assert words in message
+
+
+@pytest.mark.parametrize("text", ["", "just text", "- a\n- b\n", "kind: [orders]\n"])
+def test_what_is_no_mapping_at_all(text):
+    assert "my.yaml, line 1:" in problem(text)
+
+
+def test_every_error_is_told_at_once():
+    message = problem(GOOD.replace("customer: who", "custmer: who").replace("column: at", "colum: at"))
+    assert message.count("my.yaml, line") == 4  # two that are not known, two that are missing
+
+
+@pytest.mark.parametrize("name", ready_mappings())
+def test_ready_mappings_are_valid_and_say_what_they_read(name):
+    found, mapping = load_mapping(name)
+    assert found == name
+    assert mapping.about
+
+
+def test_a_mapping_of_ones_own_is_named_by_its_file(tmp_path):
+    (tmp_path / "webshop.yaml").write_text(GOOD, "utf-8")
+    assert load_mapping(str(tmp_path / "webshop.yaml"))[0] == "webshop"
+
+
+def test_no_such_mapping_names_the_ready_ones(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        load_mapping(str(tmp_path / "none.yaml"))
+    assert "cdnow" in caught.value.remedy

@@ -1,0 +1,90 @@
+"""Sessions of clicks without sessions.
+
+clicks of c   0 ......... 29:59.999   |   0 ......... 30:00.000
+sessions      [---------- one ------]     [-one-]     [-another-]
+"""
+
+from itertools import pairwise
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.schema import ABANDONED_AFTER_MS, DAY_MS
+from producers.sessionise import with_sessions
+
+START = 1_700_000_000_000
+
+
+def sessions(clicks, session_id=None, event_id=None):
+    frame = pl.DataFrame(
+        {
+            "_row": range(len(clicks)),
+            "customer_id": [customer for customer, _ in clicks],
+            "ts": pl.Series([START + ts for _, ts in clicks], dtype=pl.Int64).cast(pl.Datetime("ms", "UTC")),
+            "session_id": pl.Series(session_id or [None] * len(clicks), dtype=pl.String),
+            "event_id": pl.Series(event_id or [None] * len(clicks), dtype=pl.String),
+        }
+    )
+    return with_sessions(frame).sort("_row")
+
+
+@pytest.mark.parametrize(("gap", "expected"), [(ABANDONED_AFTER_MS - 1, 1), (ABANDONED_AFTER_MS, 2)])
+def test_the_gap_to_the_millisecond(gap, expected):
+    assert sessions([("c", 0), ("c", gap)])["session_id"].n_unique() == expected
+
+
+def test_a_session_is_named_by_customer_and_first_click():
+    found = sessions([("c", 60_000), ("c", 0)])
+    assert found["session_id"].to_list() == [f"c-{START}"] * 2
+    assert found["event_id"].to_list() == [f"c-{START}-1", f"c-{START}-0"]
+
+
+def test_customers_do_not_share_sessions():
+    assert sessions([("a", 0), ("b", 0), ("a", 1)])["session_id"].to_list() == [
+        f"a-{START}",
+        f"b-{START}",
+        f"a-{START}",
+    ]
+
+
+def test_clicks_of_the_same_moment_keep_the_order_of_the_file():
+    assert sessions([("c", 0)] * 3)["event_id"].to_list() == [f"c-{START}-{n}" for n in range(3)]
+
+
+def test_nobody_clicks_for_more_than_a_day():
+    found = sessions([("c", n * 60_000) for n in range(3_000)])
+    spans = found.group_by("session_id").agg(pl.col("ts").to_physical().max() - pl.col("ts").to_physical().min())
+    assert len(spans) == 3
+    assert spans["ts"].max() < DAY_MS
+
+
+def test_ids_of_the_source_are_kept():
+    found = sessions([("c", 0), ("c", 1)], session_id=["own", None], event_id=[None, "mine"])
+    assert found["session_id"].to_list() == ["own", f"c-{START}"]
+    assert found["event_id"].to_list() == [f"c-{START}-0", "mine"]
+
+
+def by_hand(clicks):
+    """Each click's session start, by a plain loop."""
+    starts = {}
+    for customer in {customer for customer, _ in clicks}:
+        times = sorted(ts for who, ts in clicks if who == customer)
+        start = times[0]
+        starts[customer, start] = start
+        for before, ts in pairwise(times):
+            start = ts if ts - before >= ABANDONED_AFTER_MS else start
+            starts[customer, ts] = start
+    return [starts[click] for click in clicks]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "b", "a-1"]), st.integers(0, 40).map(lambda n: n * 600_000)), min_size=1)
+)
+def test_like_a_plain_loop_and_ids_are_unique(clicks):
+    found = sessions(clicks)
+    expected = [f"{customer}-{START + start}" for (customer, _), start in zip(clicks, by_hand(clicks), strict=True)]
+    assert found["session_id"].to_list() == expected
+    assert found["event_id"].n_unique() == len(clicks)
