@@ -114,7 +114,8 @@ class Source:
         self._full = {topic: name for name, topic in self._names.items()}
         self._clock_ms = clock_ms
         self._positions: dict[Partition, int] = {}
-        self._at_end: set[Partition] = set()
+        self._ends: dict[Partition, int] = {}
+        """Where the client last told the end of a partition."""
         self._paused = False
 
     def open(self, owner: Owner) -> None:
@@ -164,7 +165,6 @@ class Source:
         for batch in batches.values():
             if batch.partition in self._positions:
                 self._positions[batch.partition] = max(self._positions[batch.partition], batch.next_offset)
-                self._at_end.discard(batch.partition)
         # a batch of a partition that was taken away within this very call belongs to its new owner
         return [batch for batch in batches.values() if batch.partition in self._positions]
 
@@ -206,7 +206,8 @@ class Source:
 
     def at_end(self, partition: Partition) -> bool:
         """Whether every record that the partition had when it was last asked for more was read."""
-        return partition in self._at_end
+        # by offset: the end and the messages before it may come with one call, and it is told only once
+        return self._ends.get(partition, -1) >= self._positions[partition]
 
     def hold(self, partition: Partition) -> None:
         """Stops the flow of one partition; what was prefetched of it is thrown away."""
@@ -283,8 +284,8 @@ class Source:
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code
             partition = self._partition(message.topic(), message.partition())
             if partition in self._positions:
-                self._positions[partition] = max(self._positions[partition], message.offset() or 0)
-                self._at_end.add(partition)
+                self._ends[partition] = message.offset() or 0
+                self._positions[partition] = max(self._positions[partition], self._ends[partition])
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001 - as above
             topic, number = message.topic() or "?", message.partition() or 0
             raise _gap(topic, number, message.offset() or 0, error.str())
@@ -307,7 +308,7 @@ class Source:
     def _forget(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
             self._positions.pop(partition, None)
-            self._at_end.discard(partition)
+            self._ends.pop(partition, None)
 
 
 def _gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:
