@@ -1,0 +1,95 @@
+"""What the demo has done to a run, remembered beside the data: so a second demo goes on instead of doubling."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from consumers.elastic import drop, open_client
+from consumers.runs import drop_topics_and_groups
+from features.errors import ShopstreamError
+from producers.shop import Shop
+from shopstream import consuming
+from shopstream.servers import Endpoints
+from shopstream.settings import Settings
+
+FOLDER: Final = "demo"
+
+Phase = Literal["replaying", "replayed"]
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """A run of the demo.
+
+    Attributes:
+        shop: whose history was replayed.
+        phase: `replaying` until the whole history is acknowledged.
+        sent: messages acknowledged, by source topic: of the history, and of live shops that ended.
+        live_open: a live shop was begun and its end not recorded: what it sent is not known.
+    """
+
+    shop: Shop
+    phase: Phase
+    sent: dict[str, int] = {}
+    live_open: bool = False
+
+    def with_sent(self, delivered: Mapping[str, int], *, live_open: bool) -> Memory:
+        """With more that was acknowledged."""
+        total = {topic: self.sent.get(topic, 0) + delivered.get(topic, 0) for topic in {*self.sent, *delivered}}
+        return msgspec.structs.replace(self, sent=total, live_open=live_open)
+
+
+def memory_file(settings: Settings) -> Path:
+    """One for each run: `demo/RUN.json` in the data folder."""
+    return settings.home / FOLDER / f"{settings.run}.json"
+
+
+def read(settings: Settings) -> Memory | None:
+    """What is remembered of the run; None when the demo has never touched it.
+
+    Raises:
+        ShopstreamError: the file is damaged.
+    """
+    path = memory_file(settings)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Memory)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise ShopstreamError(
+            f"{path} is damaged: {error}.", "Delete it and take another run (`--run NAME`)."
+        ) from error
+
+
+def write(settings: Settings, memory: Memory) -> None:
+    """Replaces what is remembered, in one step."""
+    path = memory_file(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(memory)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def forget_run(settings: Settings, endpoints: Endpoints) -> None:
+    """Removes a run that the demo made: topics, groups, indices, checkpoints, archive. Then what is remembered of it.
+
+    Raises:
+        ShopstreamError: a server refuses; the memory stays, so that the next demo tries again.
+    """
+    drop_topics_and_groups(endpoints.kafka.client_properties(), settings.run)
+    with open_client(consuming.connection(endpoints)) as client:
+        drop(client, settings.run, consuming.definitions(contact=False))
+    for folder in (
+        consuming.state_folder(settings, None) + f"/{settings.run}",
+        consuming.archive_folder(settings, None),
+    ):
+        shutil.rmtree(folder, ignore_errors=True)
+    memory_file(settings).unlink(missing_ok=True)

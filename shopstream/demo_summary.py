@@ -1,0 +1,203 @@
+"""The end of the demo: do the counts agree, and what the shop looks like. Every figure is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from consumers.metrics import add_figures
+from consumers.recount import Recount
+from shopstream.demo_memory import Memory
+from shopstream.queries import DocumentCounts, MonthRevenue, ProductSales
+from shopstream.summary import by_role, closing_table
+from shopstream.workers.supervisor import Outcome
+
+BAR_WIDTH: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What Kafka and Elasticsearch say when they are asked after the round."""
+
+    recount: Recount
+    documents: DocumentCounts
+    funnel: list[tuple[str, int]]
+    revenue: list[MonthRevenue]
+    products: list[ProductSales]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """How the round went.
+
+    Attributes:
+        outcome: of the workers.
+        replay_s: how long the history took to be sent; None when it was there already.
+        messages: of the history.
+    """
+
+    outcome: Outcome
+    replay_s: float | None
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sum: what was sent is in Kafka, and what is in Kafka is in Elasticsearch or accounted for.
+
+    Attributes:
+        what: is counted.
+        sent: by the producers; None when that is not known.
+        kafka: messages, or different things among them.
+        letters: dead letters.
+        repeated: messages that repeat or change an earlier one.
+        elsewhere: profiles of customers who have done nothing yet: no document.
+        elastic: documents.
+        note: what `repeated` and `elsewhere` are.
+    """
+
+    what: str
+    sent: int | None
+    kafka: int
+    letters: int
+    repeated: int
+    elsewhere: int
+    elastic: int
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the sum is right."""
+        arrived = self.sent is None or self.sent == self.kafka
+        return arrived and self.kafka == self.letters + self.repeated + self.elsewhere + self.elastic
+
+
+def lines(audit: Audit, memory: Memory | None) -> list[Line]:
+    """Every sum that must hold."""
+    topics, documents = audit.recount.topics, audit.documents
+    known = memory is not None and not memory.live_open
+    sent = {topic: memory.sent.get(topic, 0) if memory is not None and known else None for topic in topics}
+    events, orders, profiles = topics["events"], topics["orders"], topics["customers"]
+    unseen = audit.recount.profiles_unseen
+    return [
+        Line(
+            "events", sent["events"], events.messages, events.letters, events.repeated, 0,
+            documents.indices["events"], "sent twice" if events.repeated else "",
+        ),
+        Line(
+            "orders", sent["orders"], orders.messages, orders.letters, orders.repeated, 0,
+            documents.indices["orders"], "later changes of an order" if orders.repeated else "",
+        ),
+        Line(
+            "profiles", sent["customers"], profiles.messages, profiles.letters, profiles.repeated, unseen,
+            documents.with_profile, "without a visit yet" if unseen else "",
+        ),
+        Line("customers", None, audit.recount.customers, 0, 0, 0, documents.indices["customers"]),
+        Line("rows in Kafka", None, audit.recount.customers, 0, 0, 0, audit.recount.feature_rows),
+        Line("sessions", None, audit.recount.sessions, 0, 0, 0, documents.indices["sessions"]),
+        Line("order lines", None, documents.order_lines, 0, 0, 0, documents.indices["order-items"]),
+    ]  # fmt: skip
+
+
+def print_summary(out: Console, audit: Audit, done: Round, memory: Memory | None, seconds: float) -> bool:
+    """Prints every table; returns whether all sums hold."""
+    sums = lines(audit, memory)
+    out.print(_sums_table(sums))
+    out.print(_funnel_table(audit.funnel))
+    out.print(_revenue_table(audit.revenue))
+    out.print(_products_table(audit.products))
+    out.print(closing_table(done.outcome.views, done.outcome.seconds, done.outcome.final_as_of))
+    out.print(_rates_table(done, seconds))
+    holds = all(line.holds for line in sums)
+    if holds:
+        out.print("[bold green]✓[/] every record that was sent is accounted for")
+    else:
+        wrong = ", ".join(line.what for line in sums if not line.holds)
+        out.print(f"[bold red]✗[/] the counts of {wrong} do not agree")
+    return holds
+
+
+def _sums_table(sums: Sequence[Line]) -> Table:
+    table = Table(title="every record, counted again", title_justify="left")
+    table.add_column("what")
+    for name in ("sent", "in Kafka", "dead letters", "repeated", "no document", "in Elasticsearch"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    table.add_column("", style="dim")
+    for line in sums:
+        mark = "[bold green]✓[/]" if line.holds else "[bold red]✗[/]"
+        sent = "" if line.sent is None else f"{line.sent:,}"
+        counts = (line.kafka, line.letters, line.repeated, line.elsewhere, line.elastic)
+        table.add_row(line.what, sent, *(f"{count:,}" for count in counts), mark, line.note)
+    return table
+
+
+def _funnel_table(steps: Sequence[tuple[str, int]]) -> Table:
+    table = Table(title="funnel: sessions whose furthest stage is this one or a later one", title_justify="left")
+    table.add_column("stage")
+    table.add_column("sessions", justify="right")
+    table.add_column("of all", justify="right")
+    table.add_column("of the step before", justify="right")
+    table.add_column("")
+    first = before = steps[0][1] if steps else 0
+    for stage, count in steps:
+        bar = "█" * round(BAR_WIDTH * _share(count, first))
+        table.add_row(stage, f"{count:,}", f"{_share(count, first):.1%}", f"{_share(count, before):.1%}", bar)
+        before = count
+    return table
+
+
+def _revenue_table(months: Sequence[MonthRevenue]) -> Table:
+    table = Table(title="revenue by month: orders that stand", title_justify="left")
+    table.add_column("month")
+    table.add_column("orders", justify="right")
+    table.add_column("revenue", justify="right")
+    table.add_column("")
+    highest = max((month.revenue for month in months), default=0.0)
+    for month in months:
+        bar = "█" * round(BAR_WIDTH * _share(month.revenue, highest))
+        table.add_row(month.month, f"{month.orders:,}", f"{month.revenue:,.2f}", bar)
+    return table
+
+
+def _products_table(products: Sequence[ProductSales]) -> Table:
+    table = Table(title="top products by revenue", title_justify="left")
+    table.add_column("product")
+    table.add_column("category")
+    for name in ("order lines", "units", "revenue"):
+        table.add_column(name, justify="right")
+    for product in products:
+        table.add_row(
+            product.product_id, product.category, f"{product.lines:,}", f"{product.units:,}", f"{product.revenue:,.2f}"
+        )
+    return table
+
+
+def _rates_table(done: Round, seconds: float) -> Table:
+    table = Table(title="rates and latencies reached", title_justify="left", show_header=False)
+    table.add_column("what")
+    table.add_column("figure", justify="right")
+    if done.replay_s:
+        table.add_row("replay", f"{done.messages / done.replay_s:,.0f} messages/s")
+    for role, workers in by_role(done.outcome.views).items():
+        rate = sum(view.mean_records_per_s for view in workers)
+        if rate:
+            table.add_row(f"{role} reads", f"{rate:,.0f} messages/s")
+        figures = add_figures([view.figures for view in workers])
+        for name, text in (
+            ("latency", "a bulk request of role"),
+            ("freshness", "append to acknowledged, role"),
+        ):
+            low, high = figures.get(f"{name}_p50_ms"), figures.get(f"{name}_p99_ms")
+            if low or high:
+                table.add_row(f"{text} {role}, p50 / p99", f"{float(low or 0):,.0f} / {float(high or 0):,.0f} ms")
+    table.add_row("from the first record to the summary", f"{seconds:,.1f} s")
+    return table
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,153 @@
+"""What Elasticsearch is asked for the summary: counts, funnel, revenue by month, top products.
+
+Only aggregations that the core modules have: no scripts, no pipelines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import elasticsearch
+from elasticsearch import Elasticsearch
+
+from consumers.elastic import told
+from consumers.mappings import alias
+from features.schema import STAGES, STATUSES, VOID_STATUS
+
+INDICES: Final = ("events", "customers", "sessions", "orders", "order-items")
+SOLD: Final = STATUSES[0]
+TOP_PRODUCTS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCounts:
+    """Documents of a run.
+
+    Attributes:
+        indices: by index, without the run's name; lines made void are not counted.
+        with_profile: customers whose document has a profile.
+        order_lines: the lines that the documents of the orders say they have.
+    """
+
+    indices: dict[str, int]
+    with_profile: int
+    order_lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class MonthRevenue:
+    """Orders placed in a month (`2025-06`) that were neither cancelled nor refunded."""
+
+    month: str
+    orders: int
+    revenue: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProductSales:
+    """What a product sold, over all orders that stand."""
+
+    product_id: str
+    category: str
+    lines: int
+    units: int
+    revenue: float
+
+
+def refresh(client: Elasticsearch, run: str) -> None:
+    """Makes all that was written visible to the searches that follow."""
+    with _errors():
+        client.indices.refresh(index=_aliases(run), ignore_unavailable=True)
+
+
+def document_counts(client: Elasticsearch, run: str) -> DocumentCounts:
+    """How many documents each index has."""
+    with _errors():
+        indices = {
+            index: int(client.count(index=alias(run, index), query=query, ignore_unavailable=True)["count"])
+            for index, query in ((index, _query_of(index)) for index in INDICES)
+        }
+        profiled = client.count(index=alias(run, "customers"), query={"exists": {"field": "signup_ts"}})["count"]
+    lines = _aggregate(client, run, "orders", {"lines": {"sum": {"field": "items"}}})["lines"]["value"]
+    return DocumentCounts(indices, int(profiled), int(lines))
+
+
+def funnel(client: Elasticsearch, run: str) -> list[tuple[str, int]]:
+    """Each stage with the sessions whose furthest stage is that one or a later one."""
+    body = {"stages": {"terms": {"field": "stage", "size": len(STAGES)}}}
+    found = {b["key"]: int(b["doc_count"]) for b in _aggregate(client, run, "sessions", body)["stages"]["buckets"]}
+    return [(stage, sum(found.get(later, 0) for later in STAGES[place:])) for place, stage in enumerate(STAGES)]
+
+
+def revenue_by_month(client: Elasticsearch, run: str) -> list[MonthRevenue]:
+    """Months in their order, by the UTC month of the order."""
+    months = {
+        "date_histogram": {"field": "ts", "calendar_interval": "month", "format": "yyyy-MM", "min_doc_count": 0},
+        "aggs": {"revenue": {"sum": {"field": "total"}}},
+    }
+    answer = _aggregate(client, run, "orders", {"months": months}, {"term": {"status": SOLD}})
+    return [
+        MonthRevenue(bucket["key_as_string"], int(bucket["doc_count"]), float(bucket["revenue"]["value"]))
+        for bucket in answer["months"]["buckets"]
+    ]
+
+
+def top_products(client: Elasticsearch, run: str, size: int = TOP_PRODUCTS) -> list[ProductSales]:
+    """The products of the highest revenue."""
+    products = {
+        "terms": {"field": "product_id", "size": size, "order": {"revenue": "desc"}},
+        "aggs": {
+            "revenue": {"sum": {"field": "amount"}},
+            "units": {"sum": {"field": "quantity"}},
+            "category": {"terms": {"field": "category", "size": 1}},
+        },
+    }
+    answer = _aggregate(client, run, "order-items", {"products": products}, {"term": {"status": SOLD}})
+    return [
+        ProductSales(
+            bucket["key"],
+            next((entry["key"] for entry in bucket["category"]["buckets"]), ""),
+            int(bucket["doc_count"]),
+            int(bucket["units"]["value"]),
+            float(bucket["revenue"]["value"]),
+        )
+        for bucket in answer["products"]["buckets"]
+    ]
+
+
+def _query_of(index: str) -> dict[str, Any]:
+    if index == "order-items":
+        return {"bool": {"must_not": {"term": {"status": VOID_STATUS}}}}
+    return {"match_all": {}}
+
+
+def _aggregate(
+    client: Elasticsearch, run: str, index: str, aggregations: dict[str, Any], query: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    with _errors():
+        answer = client.search(
+            index=alias(run, index),
+            size=0,
+            aggregations=aggregations,
+            query=query or {"match_all": {}},
+            ignore_unavailable=True,
+        )
+    # an index pattern that matches nothing gives an answer without aggregations
+    empty: dict[str, Any] = {name: {"buckets": [], "value": 0} for name in aggregations}
+    found: dict[str, Any] = answer.body.get("aggregations", empty)
+    return found
+
+
+def _aliases(run: str) -> list[str]:
+    return [alias(run, index) for index in INDICES]
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, "A search") from error
