@@ -1,0 +1,118 @@
+"""The features consumer as a measured process: all of de-duplication, features, dead letters and checkpoints.
+
+Started by benchmarks/stream.py, which says in the task whether rows go to Elasticsearch or are thrown away once they
+are evaluated.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.gate import Gate, cpu_s
+from benchmarks.steps import Steps
+from consumers import wiring
+from consumers.elastic import ElasticConnection
+from consumers.emission import customer_rows
+from consumers.features import FeaturesProgress
+from consumers.partition import Partition
+from consumers.recovery import empty, restore, snapshot
+from consumers.source import Batch
+from consumers.source import Partition as SourcePartition
+from features.schema import DAY_MS
+
+WARM_EVENT = (
+    b'{"event_id":"e%d","event_type":"%b","customer_id":"c%d","session_id":"s%d","ts":%d,"device":"mobile",'
+    b'"category":"home","country":"DE"}'
+)
+WARM_ORDER = (
+    b'{"order_id":"o%d","customer_id":"c%d","ts":%d,"updated_ts":%d,"status":"placed","total":9.5,'
+    b'"items":[{"product_id":"p","quantity":1,"unit_price":9.5}]}'
+)
+
+
+def warm() -> None:
+    """Load what is compiled into this process, as the first seconds of a worker's life would."""
+    partition = empty(0, ["elastic"], contact=False)
+    kinds = (b"page_view", b"search", b"product_view", b"add_to_cart", b"remove_from_cart", b"checkout", b"purchase")
+    events = [WARM_EVENT % (i, kinds[i % 7], i % 50, i % 70, DAY_MS * 100 + i * 1000) for i in range(500)]
+    orders = [WARM_ORDER % (i, i % 50, DAY_MS * 100 + i, DAY_MS * 100 + i) for i in range(100)]
+    for topic, values in (("events", events), ("orders", orders)):
+        keys: list[bytes | None] = [b"c%d" % (i % 50) for i in range(len(values))]
+        times = [DAY_MS * 100] * len(values)
+        partition.receive(Batch(SourcePartition(topic, 0), list(range(len(values))), list(values), keys, times))
+        partition.reached_end(topic)
+    partition.advance()
+    _query(partition)
+    # what grows, ages and is renumbered has kernels of its own
+    partition.age_all()
+    partition.expire()
+    _query(restore(snapshot(partition, "warm", 1, []), ["elastic"]))
+
+
+def _query(partition: Partition) -> None:
+    dirty = partition.customers_dirty["elastic"]
+    flight, codes = dirty.take(1_000)
+    customer_rows(partition, codes, DAY_MS * 101)
+    dirty.landed(flight)
+
+
+def main() -> None:
+    gate = Gate()
+    task = gate.task
+    warm()
+    steps = Steps() if task["steps"] else None
+    elastic = ElasticConnection(**task["elastic"]) if task["elastic"] else None
+    options = wiring.FeaturesOptions(
+        task["run"],
+        task["kafka"],
+        elastic,
+        task["state"],
+        instance_id=task["instance"],
+        feature_topic=False,
+        checkpoint_interval_s=task["checkpoint_interval_s"],
+    )
+    # every measurement has a group of its own, so that none waits for the session of the one before to end
+    with patch.object(wiring, "group_name", lambda _run, _role: task["group"]):
+        consumer = wiring.open_features(options)
+    source = consumer._source  # noqa: SLF001 - nothing but a measurement has to hold a worker at the start
+    source.pause()
+    states: dict[str, Any] = {"ready": False, "started": False}
+
+    def stop() -> bool:
+        if not states["ready"] and len(consumer.owned() or ()) == task["partitions"]:
+            states["ready"] = True
+            gate.ready()
+        if gate.go.is_set() and not states["started"]:
+            states["started"] = True
+            if steps is not None:
+                steps.reset()
+            gate.start()
+            source.resume()
+        return False
+
+    def final_as_of(_: int) -> int | None:
+        gate.read()
+        return task["as_of"] if task["workers"] == 1 or gate.finish.is_set() else None
+
+    settled: list[tuple[float, float]] = []
+    close = source.close
+
+    def closing() -> None:
+        settled.append((time.monotonic(), cpu_s()))
+        close()
+
+    until = {(topic, number): offset for topic, number, offset in task["ends"]}
+    with patch.object(source, "close", closing):
+        progress = consumer.run(stop, until, final_as_of, lambda _: None)
+    told = steps.table() if steps is not None else []
+    gate.report(*settled[0], progress=figures(progress), steps=told)
+
+
+def figures(progress: FeaturesProgress) -> dict[str, Any]:
+    return {name: getattr(progress, name) for name in progress.__slots__}
+
+
+if __name__ == "__main__":
+    main()

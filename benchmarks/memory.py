@@ -1,0 +1,197 @@
+"""(f): what the state of many customers takes: 30 orders each, and 90 days of sessions as the synthetic shop has them.
+
+    python benchmarks/memory.py CUSTOMERS FOLDER
+
+Prints JSON. Nothing but the tables: no Kafka, and the records are columns made here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import pyarrow as pa
+
+from consumers.checkpoint import CheckpointStore
+from consumers.partition import Partition
+from consumers.recovery import empty, restore, snapshot
+from features.columns import EventColumns, Int64, OrderColumns
+from features.definitions import evaluate
+from features.schema import DAY_MS, EVENT_TYPES, HOUR_MS
+from features.tables import Strings
+
+PARTITIONS = 4
+ORDERS = 30
+ORDER_DAYS = 365
+SESSION_DAYS = 90
+SESSIONS = 7
+"""Of a customer in 90 days: what the synthetic shop's customers make."""
+VISIT = ("page_view", "search", "product_view", "product_view", "add_to_cart", "page_view", "product_view")
+"""A session of the mean length, views in two categories."""
+END_MS = 20_000 * DAY_MS
+WORDS = pa.array(["electronics", "home", "fashion", "beauty", "sports", "toys", "grocery", "books"])
+ROWS = 500_000
+"""Records applied at a time."""
+
+
+def build(number: int, customers: int, random: np.random.Generator) -> Partition:
+    """A partition whose customers all have their orders and sessions."""
+    partition = empty(number, ["elastic"], contact=False)
+    ids = texts(f"c{number}", np.arange(customers))
+    every = max(1, ROWS // customers)
+    for first in range(0, ORDERS, every):
+        numbers = np.repeat(np.arange(first, min(first + every, ORDERS)), customers)
+        who = np.tile(np.arange(customers), len(numbers) // customers)
+        ts = END_MS - ORDER_DAYS * DAY_MS + numbers * (ORDER_DAYS * DAY_MS // ORDERS) + who % DAY_MS
+        partition.state.apply_orders(orders_of(ids, who, numbers, ts))
+    for day in range(SESSION_DAYS):
+        begin_ms = END_MS - (SESSION_DAYS - day) * DAY_MS
+        today = np.flatnonzero(random.random(customers) < SESSIONS / SESSION_DAYS)
+        starts = begin_ms + random.integers(0, DAY_MS - HOUR_MS, len(today))
+        for part in np.array_split(np.arange(len(today)), max(1, len(today) * len(VISIT) // ROWS)):
+            batch = events_of(ids, today[part], starts[part], day, random)
+            partition.state.apply_events(batch)
+        nothing = np.zeros(0, np.int32)
+        partition.state.abandoned(begin_ms + DAY_MS, DAY_MS // 48)
+        partition.state.expire(nothing, nothing)
+        if day < SESSION_DAYS - 1:
+            partition.state.take_new_ids()  # as checkpoints do
+    return partition
+
+
+def orders_of(ids: pa.StringArray, who: Int64, numbers: Int64, ts: Int64) -> OrderColumns:
+    n = len(who)
+    return OrderColumns(
+        order_id=texts("o", who * ORDERS + numbers),
+        customer_id=ids.take(pa.array(who)),
+        ts=ts,
+        updated_ts=ts,
+        status=np.zeros(n, np.uint8),
+        total_cents=np.full(n, 4_990),
+        lines=np.ones(n, np.int32),
+        records=None,
+    )
+
+
+def events_of(ids: pa.StringArray, who: Int64, starts: Int64, day: int, random: np.random.Generator) -> EventColumns:
+    length = len(VISIT)
+    n = len(who) * length
+    kinds = np.tile(np.array([EVENT_TYPES.index(kind) for kind in VISIT], np.uint8), len(who))
+    ts = np.repeat(starts, length) + np.tile(np.arange(length) * 60_000, len(who))
+    viewed = np.isin(kinds, [EVENT_TYPES.index("product_view"), EVENT_TYPES.index("add_to_cart")])
+    two = random.integers(0, len(WORDS), (len(who), 2))
+    category = np.repeat(two[:, 0], length)
+    category[length - 1 :: length] = two[:, 1]
+    customers = pa.array(np.repeat(who, length))
+    nothing = pa.nulls(n, pa.string())
+    return EventColumns(
+        event_id=texts(f"e{day}-", np.repeat(who * length, length) + np.tile(np.arange(length), len(who))),
+        customer_id=ids.take(customers),
+        session_id=texts(f"s{day}-", np.repeat(who, length)),
+        ts=ts,
+        event_type=kinds,
+        device=np.zeros(n, np.uint8),
+        category=WORDS.take(pa.array(category, mask=~viewed)),
+        channel=nothing,
+        country=nothing,
+    )
+
+
+def texts(prefix: str, numbers: npt.NDArray[np.int64]) -> pa.StringArray:
+    digits = pa.array(numbers).cast(pa.string())
+    return pa.compute.binary_join_element_wise(prefix, digits, "")
+
+
+def sizes(owner: Any, prefix: str = "") -> Counter[str]:
+    """Bytes reserved by every array of a state."""
+    found: Counter[str] = Counter()
+    for item in dataclasses.fields(owner):
+        value = getattr(owner, item.name)
+        if isinstance(value, np.ndarray):
+            found[prefix + item.name] += value.nbytes
+        elif isinstance(value, Strings):
+            found[prefix + item.name] += sizes(value).total()
+    return found
+
+
+def timed(results: dict[str, Any], name: str, work: Any) -> Any:
+    begun = time.perf_counter()
+    found = work()
+    results[name] = results.get(name, 0.0) + time.perf_counter() - begun
+    return found
+
+
+def main() -> None:
+    customers, folder = int(sys.argv[1]), Path(sys.argv[2])
+    process = psutil.Process()
+    build(0, 100, np.random.default_rng(1))  # compiled code, Polars
+    base = process.memory_info().rss
+    random = np.random.default_rng(1)
+    told: dict[str, Any] = {"customers": customers, "orders each": ORDERS}
+    partitions: list[Partition] = timed(
+        told, "building it, s", lambda: [build(n, customers // PARTITIONS, random) for n in range(PARTITIONS)]
+    )
+    states = [partition.state for partition in partitions]
+    reserved = sum((sizes(state) for state in states), Counter())
+    used = sum((Counter({k: v.nbytes for k, v in state.arrays().items()}) for state in states), Counter())
+    ids = sum(state.id_count for state in states)
+    sessions = sum(state.session_count for state in states)
+    per_id = {"ids", "new_ids"}
+    strings = {"recent", "recent_bytes"}
+    history = sum(size for name, size in reserved.items() if name not in per_id | strings)
+    told |= {
+        "sessions each": sessions / customers,
+        "event ids in the horizon": ids,
+        "B a customer, reserved (without ids, strings of the last 48 h)": history / customers,
+        "B a customer, in a checkpoint (the same)": sum(v for k, v in used.items() if k not in strings) / customers,
+        "B of strings of the last 48 h, a customer": sum(reserved[name] for name in strings) / customers,
+        "B an event id (table and unsaved ids)": sum(reserved[name] for name in per_id) / ids,
+        "B an order": sum(reserved[name] for name in ("orders", "next_order", "_order_slots")) / customers / ORDERS,
+        "B a session, views apart": sum(reserved[n] for n in ("sessions", "next_session", "_session_slots")) / sessions,
+        "B of views, a session": sum(reserved[name] for name in ("views", "next_view")) / sessions,
+        "GB reserved, everything": sum(reserved.values()) / 1e9,
+        "GB resident, the state's share": (process.memory_info().rss - base) / 1e9,
+    }
+    checkpoint(told, partitions, folder)
+    told["peak GB of the process"] = peak_gb(process)
+    some = random.permutation(customers // PARTITIONS)[:50_000].astype(np.int32)
+    took: dict[str, float] = {}
+    timed(took, "rows", lambda: evaluate(states[0], some, END_MS))
+    told["µs a row to evaluate, customers at random"] = took["rows"] / len(some) * 1e6
+    print(json.dumps(told))
+
+
+def checkpoint(told: dict[str, Any], partitions: list[Partition], folder: Path) -> None:
+    store = CheckpointStore(str(folder / "memory"), "memory")
+    size = 0
+    longest = 0.0
+    for partition in partitions:
+        begun = time.perf_counter()
+        made = timed(told, "checkpoints: the loop waits, s", lambda p=partition: snapshot(p, "memory", PARTITIONS, []))
+        longest = max(longest, time.perf_counter() - begun)
+        _, _, written = timed(told, "checkpoints: written beside it, s", lambda c=made: store.write(c, 0))
+        size += written
+        del made
+    told["checkpoints: longest wait of the loop, s"] = longest
+    told["checkpoints: GB of all partitions"] = size / 1e9
+    name = store.names(0)[0]
+    timed(told, "checkpoints: one partition loaded, s", lambda: restore(store.read(0, name), ["elastic"]))
+
+
+def peak_gb(process: psutil.Process) -> float:
+    import resource  # noqa: PLC0415 - not everywhere
+
+    assert process.is_running()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+
+if __name__ == "__main__":
+    main()

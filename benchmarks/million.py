@@ -1,0 +1,63 @@
+"""(g): the features consumer with a million customers in its state.
+
+Their history is read once by a consumer whose checkpoint is kept; each measurement goes on from a copy of it and reads
+what came after. The final rows are those of all customers, so until durable there is more to do than to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import exact
+from benchmarks.contest import run
+from benchmarks.entrants import Entrants
+from benchmarks.figures import Figures
+from benchmarks.ground import Ground
+from benchmarks.workload import END_MS, PARTITIONS, Size, make_archive, send
+from features.schema import DAY_MS
+from producers.timeline import Span
+
+HISTORY = 4
+"""Parts of history for one part that is measured."""
+
+
+def million(ground: Ground, work: Path, given: argparse.Namespace, figures: Figures, console: Console) -> None:
+    """Make the history, read it, measure what comes after."""
+    size = Size(given.million_customers, given.events * (HISTORY + 1))
+    entrants = Entrants(ground, work, given, console)
+    console.print(f"(g) making {size.events:,} events of {size.customers:,} customers in {size.days} days")
+    archive = work / "archive"
+    make_archive(size, archive)
+    border_ms = END_MS - max(1, size.days // (HISTORY + 1)) * DAY_MS
+    past = send(ground.kafka, entrants.run, Span(archive, end_ms=border_ms))
+    entrants.sent = past
+    task = entrants.task()
+    before = Path(task["state"])
+    lap = run("g", past.events, "features_app.py", [task], entrants.log)
+    figures.note(
+        f"(g) history of {past.events:,} events of {lap.figures[0]['progress']['customers']:,} customers was read at "
+        f"{lap.read_rate:,.0f}/s, peak {lap.peak_mb:,.0f} MB; its last checkpoint of one partition has "
+        f"{lap.figures[0]['progress']['checkpoint_bytes'] / 1e6:,.0f} MB."
+    )
+    now = send(ground.kafka, entrants.run, Span(archive, start_ms=border_ms), profiles=False)
+    entrants.sent = replace(now, high_ms=max(now.high_ms, past.high_ms))
+    wanted = exact.batch_rows(archive, entrants.sent.high_ms)
+    for turn in range(given.repeat):
+        task = entrants.task()
+        state = Path(task["state"])
+        # a checkpoint's files never change, so a link is a copy
+        shutil.copytree(before, state, copy_function=lambda a, b: Path(b).hardlink_to(a))
+        lap = run("g", now.events, "features_app.py", [task], entrants.log)
+        figures.add("g", lap)
+        console.print(f"{turn + 1}/{given.repeat} (g) {lap.read_rate:,.0f}/s until applied", highlight=False)
+        if turn == 0:
+            found = exact.checkpoint_rows(state, entrants.run, PARTITIONS, entrants.sent.high_ms)
+            for said in exact.differences(found, wanted):
+                figures.wrong("g", said)
+        shutil.rmtree(state)
+    entrants.clear()

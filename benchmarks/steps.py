@@ -1,0 +1,142 @@
+"""Where the features consumer's time goes: the parts of its loop, each without the parts inside it.
+
+A part is a function that is replaced by itself between two looks at the clock, once a batch or less often, so that
+looking costs nothing that counts. Work that other Python threads do (writing checkpoints) is told apart; librdkafka's
+own threads, which fetch and unpack, are what the process used beyond all of these.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from benchmarks.gate import cpu_s
+
+PARTS: Final[tuple[tuple[str, str], ...]] = (
+    ("consumers.source:Source.read", "read: message accessors, batches"),
+    ("consumers.partition:Partition.receive", "receive: offsets, chunks"),
+    ("features.validity:_parse", "parse: JSON to typed records"),
+    ("features.decode:read_chunk", "validate: keys, times"),
+    ("features.decode:_event_columns", "columns: records to arrays"),
+    ("features.decode:_joined", "columns: chunks joined"),
+    ("features.decode:order_columns", "columns: orders"),
+    ("consumers.partition:split_late", "lateness"),
+    ("consumers.partition:Partition.advance", "advance: topics in step"),
+    ("features.state:State.apply_events", "apply events: room, highs"),
+    ("features.state:State._reserve_for_events", "apply events: growth"),
+    ("features.tables:Strings.codes", "interning: customers, words"),
+    ("features.tables:Strings.nullable_codes", "interning: category, channel, country"),
+    ("features.kernels:apply_events", "apply events: kernel"),
+    ("features.state:State.apply_orders", "apply orders"),
+    ("consumers.partition:Partition._keep_records", "orders kept for documents"),
+    ("consumers.dirty:DirtySet.add", "dirty sets"),
+    ("features.state:State.abandoned", "abandoned carts"),
+    ("consumers.partition:Partition.expire", "expiry"),
+    ("consumers.partition:Partition.age_all", "new day: everyone dirty"),
+    ("consumers.outlets:Outlets.emit", "emit: take and hand over"),
+    ("consumers.emission:evaluate", "evaluate features"),
+    ("consumers.emission:json_lines", "rows to JSON"),
+    ("consumers.outlets:session_docs", "session documents"),
+    ("consumers.outlets:order_docs", "order documents"),
+    ("consumers.outlets:customer_docs", "customer documents"),
+    ("consumers.dead_letter:DeadLetters.send", "dead letters"),
+    ("consumers.keeper:snapshot", "checkpoint: snapshot"),
+    ("consumers.checkpoint:CheckpointStore.write", "checkpoint: write"),
+    ("consumers.dead_letter:DeadLetters.flush", "checkpoint: letters flushed"),
+    ("consumers.source:Source.commit", "commit"),
+    ("consumers.checkpoint:CheckpointStore.prune", "checkpoint: old ones deleted"),
+    ("consumers.features:FeaturesConsumer._turn_once", "the rest of the loop"),
+)
+"""Where a part is (module:name, as its caller finds it) and what it is called."""
+CONSUME: Final = "consume: librdkafka's queue"
+LIBRARY: Final = "librdkafka's threads, sinks' threads"
+
+
+@dataclass(slots=True)
+class Spent:
+    """Time of one part without the parts inside it; seconds."""
+
+    calls: int = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+class Steps:
+    """Watches the parts from its making on."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._main = threading.get_ident()
+        self._spent: dict[tuple[bool, str], Spent] = {}
+        self._cpu_s = 0.0
+        for place, label in PARTS:
+            owner, name, function = found(place)
+            setattr(owner, name, self._watched(function, label))
+        source, _, _ = found("consumers.source:Source.read")
+        init = source.__init__
+
+        def with_watched_consumer(this: Any, consumer: Any, *args: Any, **kwargs: Any) -> None:
+            init(this, _Watched(consumer, self._watched(consumer.consume, CONSUME)), *args, **kwargs)
+
+        source.__init__ = with_watched_consumer
+
+    def reset(self) -> None:
+        """Forget what was before the start of a measurement."""
+        self._spent = {}
+        self._cpu_s = cpu_s()
+
+    def table(self) -> list[tuple[str, bool, int, float, float]]:
+        """Part, whether in the loop's own thread, calls, wall and CPU seconds."""
+        rows = [(label, own, s.calls, s.wall_s, s.cpu_s) for (own, label), s in self._spent.items()]
+        known_s = sum(cpu for *_, cpu in rows)
+        return [*rows, (LIBRARY, False, 0, 0.0, cpu_s() - self._cpu_s - known_s)]
+
+    def _watched(self, function: Callable[..., Any], label: str) -> Callable[..., Any]:
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            inside: list[list[float]] = self._local.__dict__.setdefault("inside", [])
+            within = [0.0, 0.0]
+            inside.append(within)
+            cpu, wall = time.thread_time(), time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                wall, cpu = time.perf_counter() - wall, time.thread_time() - cpu
+                inside.pop()
+                if inside:
+                    inside[-1][0] += wall
+                    inside[-1][1] += cpu
+                spent = self._spent.setdefault((threading.get_ident() == self._main, label), Spent())
+                spent.calls += 1
+                spent.wall_s += wall - within[0]
+                spent.cpu_s += cpu - within[1]
+
+        return watched
+
+
+class _Watched:
+    """A consumer whose `consume` is watched; librdkafka's class takes no new attributes."""
+
+    def __init__(self, consumer: Any, consume: Callable[..., Any]) -> None:
+        self._consumer = consumer
+        self.consume = consume
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._consumer, name)
+
+
+def found(place: str) -> tuple[Any, str, Callable[..., Any]]:
+    """Owner, name and function of a part.
+
+    Raises:
+        AttributeError: the program has no such part any more; PARTS must follow.
+    """
+    module, _, path = place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    return owner, name, getattr(owner, name)

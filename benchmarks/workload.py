@@ -1,0 +1,171 @@
+"""The topics that are read: the synthetic shop's history, sent as a real one arrives.
+
+One record in five is up to five minutes late, one event in a hundred comes twice, one in a thousand is not valid. The
+archive beside holds every record once, so the rows to be reached are those of `shopstream features`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from consumers.kafka import consumer_config, end_offsets, ensure_topics, open_consumer
+from features.errors import ShopstreamError
+from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
+from producers import timeline
+from producers.archive import read_customers
+from producers.dirt import SPOILERS
+from producers.generate import generate
+from producers.messages import Messages, join
+from producers.publish import Publisher
+from producers.shop import Shop
+from producers.timeline import Span
+
+PARTITIONS: Final = 4
+END_MS: Final = 20_200 * DAY_MS
+"""A midnight in the past: no record is ahead of its append time."""
+EVENTS_A_DAY: Final = 200 / 365
+"""Of a customer, as in the demo; how many days a number of events spans."""
+LATE_SHARE: Final = 0.2
+LATE_MS_MAX: Final = 300_000
+REPEATED_SHARE: Final = 0.01
+SPOILED_SHARE: Final = 0.001
+EVENTS: Final = SOURCE_TOPICS.index("events")
+Ends = list[tuple[str, int, int]]
+"""Full topic name, partition, offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a shop is."""
+
+    customers: int
+    events: int
+
+    @property
+    def days(self) -> int:
+        """As many as the demo's customers need for so many events, at least 2."""
+        return max(2, min(3_660, round(self.events / self.customers / EVENTS_A_DAY)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent to a run's topics.
+
+    Attributes:
+        events: messages on the topic of events; of them `repeated` are duplicates and `spoiled` no valid records.
+        orders: messages on the topic of orders.
+        event_bytes: mean size of the value of an event.
+        high_ms: highest time of a record.
+        ends: where the topics end.
+    """
+
+    events: int
+    repeated: int
+    spoiled: int
+    orders: int
+    event_bytes: float
+    high_ms: int
+    ends: Ends
+
+
+def make_archive(size: Size, directory: Path) -> None:
+    """Generate the shop's archive."""
+    shop = Shop(end_ms=END_MS, customers=size.customers, events=size.events, days=size.days)
+    generate(shop, directory)
+
+
+def send(properties: Mapping[str, str], run: str, span: Span, *, profiles: bool = True) -> Sent:
+    """Send a part of an archive to the topics of a run, which are made if they are missing.
+
+    Raises:
+        ShopstreamError: a message was not acknowledged.
+    """
+    ensure_topics(properties, run, PARTITIONS, replicas=1)
+    publisher = Publisher(properties, run)
+    counts = np.zeros(len(SOURCE_TOPICS), np.int64)
+    arrivals = Arrivals(np.random.default_rng(1))
+    size = high_ms = 0
+
+    def publish(messages: Messages) -> None:
+        publisher.send(messages, 0, len(messages), lambda: False)
+
+    if profiles and (table := read_customers(span.directory)) is not None:
+        for messages in timeline.profiles(table):
+            publish(messages)
+    for messages in arrivals.spread(timeline.in_time_order(span)):
+        publish(messages)
+        counts += np.bincount(messages.topics, minlength=len(SOURCE_TOPICS))
+        size += sum(
+            len(value or b"") for value, topic in zip(messages.values, messages.topics.tolist(), strict=True)
+            if topic == EVENTS
+        )  # fmt: skip
+    delivery = publisher.finish()
+    if delivery.failed_total:
+        raise ShopstreamError(f"{delivery.failed_total:,} messages were not taken: {'; '.join(delivery.reasons)}.")
+    high_ms = arrivals.high_ms
+    events, orders = int(counts[EVENTS]), int(counts[SOURCE_TOPICS.index("orders")])
+    ends = ends_of(properties, run)
+    return Sent(events, arrivals.repeated, arrivals.spoiled, orders, size / max(events, 1), high_ms, ends)
+
+
+def ends_of(properties: Mapping[str, str], run: str) -> Ends:
+    """Where the topics of a run end now."""
+    consumer = open_consumer(consumer_config(properties, f"{run}-ends"))
+    try:
+        found = end_offsets(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
+    finally:
+        consumer.close()
+    return [(topic, partition, offset) for (topic, partition), offset in found.items()]
+
+
+class Arrivals:
+    """Puts messages into the order of their arrival and adds those that do not count."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._random = random
+        self.repeated = self.spoiled = self.high_ms = 0
+
+    def spread(self, chunks: Iterator[Messages]) -> Iterator[Messages]:
+        """The messages of chunks that ascend in time, as they arrive."""
+        held: list[Messages] = []
+        for messages in chunks:
+            if not len(messages):
+                continue
+            now_ms = int(messages.times[-1])
+            self.high_ms = max(self.high_ms, now_ms)
+            waiting = join([*held, self._late(messages), *self._added(messages)])
+            order = np.argsort(waiting.times, kind="stable")
+            due = int(np.searchsorted(waiting.times[order], now_ms, side="right"))
+            yield waiting.reordered(order[:due])
+            held = [waiting.reordered(order[due:])]
+        if held:
+            yield from held
+
+    def _late(self, messages: Messages) -> Messages:
+        late = self._random.random(len(messages)) < LATE_SHARE
+        delay = np.where(late, self._random.integers(0, LATE_MS_MAX, len(messages)), 0)
+        return Messages(messages.times + delay, messages.topics, messages.keys, messages.values)
+
+    def _added(self, messages: Messages) -> Iterator[Messages]:
+        chance = self._random.random(len(messages))
+        events = messages.topics == EVENTS
+        spoiled = np.flatnonzero(events & (chance < SPOILED_SHARE))
+        repeated = np.flatnonzero(events & (chance >= SPOILED_SHARE) & (chance < SPOILED_SHARE + REPEATED_SHARE))
+        self.spoiled += len(spoiled)
+        self.repeated += len(repeated)
+        again = messages.reordered(repeated)
+        yield Messages(again.times + LATE_MS_MAX, again.topics, again.keys, again.values)
+        wrong = messages.reordered(spoiled)
+        values = [spoil(value or b"") for value in wrong.values]
+        yield Messages(wrong.times, wrong.topics, wrong.keys, values)
+
+
+def spoil(value: bytes) -> bytes:
+    """JSON that every library reads, but no valid event."""
+    return SPOILERS["unknown word"](value, msgspec.json.decode(value))
