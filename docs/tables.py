@@ -1,0 +1,162 @@
+"""Writes the tables of the documents that the code knows better: `python docs/tables.py`.
+
+A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what stands between them is replaced. A guard
+fails when a document has another table than the code gives.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from consumers.kafka import topic_configs
+from consumers.mappings import index_definitions
+from features.definitions import FEATURES, ROW_FIELDS
+from features.schema import DEFAULT_RUN, Field
+from shopstream import cli, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"(<!-- begin (\w+) -->\n)(.*?)(<!-- end \2 -->)", re.DOTALL)
+TYPES = {"string": "string", "int": "int64", "float": "float64", "time": "int64"}
+
+TOPIC_HOLDS = {
+    "events": "one message a click",
+    "orders": "one message a change of an order",
+    "customers": "the newest profile of each customer",
+    "customer-features": "the newest feature row of each customer, with `version`",
+    "alerts": "customers whose churn risk rose (with a trained bundle)",
+    "dead-letter": "records that do not count, with the reason",
+}
+INDEX_HOLDS = {
+    "events": "every valid event; id = event_id",
+    "customers": "profile and newest feature row; id = customer_id",
+    "sessions": "each session as it stands; id from customer_id and session_id",
+    "orders": "the winning record of each order; id = order_id",
+    "order-items": "one line of an order; id = `order_id#n`",
+    "pipeline": "how the workers are doing",
+}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table; bars in cells are escaped."""
+    lines = [list(head), ["---"] * len(list(head)), *(list(row) for row in rows)]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def features() -> str:
+    """The columns of a row."""
+    key = [("`customer_id`", "string", "the customer"), ("`as_of`", "int64", "the time for which the row is true")]
+    return table(("column", "type", "what it is"), [*key, *((f"`{f.name}`", TYPES[f.kind], f.help) for f in FEATURES)])
+
+
+def commands() -> str:
+    """Every command of the command line."""
+    app = typer.Typer()
+    for name in cli.COMMAND_MODULES:
+        importlib.import_module(f"shopstream.commands.{name}").register(app)
+    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+    return table(
+        ("command", "does"),
+        ((f"`shopstream {name}`", " ".join((one.help or "").split("\n\n")[0].split())) for name, one in found.items()),
+    )
+
+
+def configuration() -> str:
+    """Every setting."""
+    documented = _docstrings(Path(settings.__file__))
+    rows: list[tuple[str, ...]] = []
+
+    def add(model: type[BaseModel], section: str) -> None:
+        for name, field in model.model_fields.items():
+            kind = field.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                add(kind, f"{name}.")
+                continue
+            path = section + name
+            variable = settings.ENV_PREFIX + path.replace(".", "__").upper()
+            meaning = documented[model.__name__, name]
+            rows.append((f"`{path}`", f"`{variable}`", _default(path, field), meaning))
+
+    add(settings.Settings, "")
+    return table(("setting", "variable", "default", "meaning"), rows)
+
+
+def _default(path: str, field: object) -> str:
+    value = getattr(field, "default", None)
+    if path == "cache":
+        return "the user's cache folder, `shopstream`"
+    if value is None or value is PydanticUndefined:
+        return "" if value is None else "none"
+    return f"`{value}`"
+
+
+def _docstrings(path: Path) -> dict[tuple[str, str], str]:
+    """(class, attribute) -> the string literal that follows it."""
+    found = {}
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for before, after in zip(node.body, node.body[1:], strict=False):
+            match before, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[node.name, name] = " ".join(text.split())
+    return found
+
+
+def topics() -> str:
+    """Topics of a run with their settings."""
+    rows = []
+    for name, config in topic_configs(DEFAULT_RUN).items():
+        short = name.removeprefix(f"{DEFAULT_RUN}.")
+        kept = "the newest of each key" if config.get("cleanup.policy") == "compact" else _days(config)
+        rows.append((f"`{name}`", TOPIC_HOLDS[short], kept))
+    return table(("topic", "holds", "is kept"), rows)
+
+
+def _days(config: dict[str, str]) -> str:
+    retention = int(config["retention.ms"])
+    return "for ever" if retention < 0 else f"{retention // 86_400_000} days"
+
+
+def indices() -> str:
+    """Indices of a run."""
+    rows = []
+    for found in index_definitions((*ROW_FIELDS, Field("version", "int"))):
+        name = f"`{DEFAULT_RUN}-{found.name}`"
+        rows.append((name, "by month" if found.monthly else "one", INDEX_HOLDS[found.name]))
+    return table(("alias", "indices", "holds"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "features": features,
+    "commands": commands,
+    "configuration": configuration,
+    "topics": topics,
+    "indices": indices,
+}
+
+
+def rewritten(text: str) -> str:
+    """A document with its tables as the code gives them."""
+    return BLOCK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[4]}", text)
+
+
+def main() -> None:
+    """Rewrite the documents whose tables have changed."""
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        before = path.read_text("utf-8")
+        after = rewritten(before)
+        if after != before:
+            path.write_text(after, "utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
