@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from features.tables import NONE, Int32
+from features.tables import Int32
 
 
 class DirtySet:
@@ -74,21 +74,16 @@ class DirtySet:
 
     def unwritten(self) -> Int32:
         """Rows waiting and in flight: what a checkpoint keeps, and what must not leave the table."""
-        flying = [rows[rows != NONE] for rows in self._flights.values()]
-        return np.unique(np.concatenate([np.flatnonzero(self._waiting).astype(np.int32), *flying]))
+        return np.unique(np.concatenate([np.flatnonzero(self._waiting).astype(np.int32), *self._flights.values()]))
 
     def renumber(self, new_number: Int32 | None) -> None:
         """Follow the rows of a table that was compacted; rows of this set have not left it."""
         if new_number is None:
             return
-
-        def moved(rows: Int32) -> Int32:
-            return np.asarray(np.where(rows == NONE, np.int32(NONE), new_number[rows]), np.int32)
-
         waiting: npt.NDArray[np.bool_] = np.zeros(len(self._waiting), np.bool_)
-        self._changed = [moved(rows) for rows in self._changed]
-        self._aged = [moved(rows) for rows in self._aged]
-        self._flights = {flight: moved(rows) for flight, rows in self._flights.items()}
+        self._changed = [new_number[rows] for rows in self._changed]
+        self._aged = [new_number[rows] for rows in self._aged]
+        self._flights = {flight: new_number[rows] for flight, rows in self._flights.items()}
         for rows in (*self._changed, *self._aged):
             waiting[rows] = True
         self._waiting = waiting

@@ -14,7 +14,8 @@ from consumers.elastic import document_id
 from consumers.mappings import month_indices, write_index
 from consumers.partition import Partition
 from features.definitions import evaluate, top_categories
-from features.schema import ABANDONED_AFTER_MS, DEVICES, EVENT_TYPES, SESSION_FIELDS, STAGES, VOID_STATUS, Order
+from features.money import to_cents
+from features.schema import ABANDONED_AFTER_MS, DEVICES, EVENT_TYPES, SESSION_FIELDS, STAGES, VOID_STATUS, Item, Order
 from features.tables import NEVER_MIN, Int32, Rows, take
 
 EPOCH_SHIFT: Final = 30
@@ -117,32 +118,48 @@ def order_docs(partition: Partition, rows: Int32, run: str) -> list[Doc]:
     ts = np.array([record.ts for record in records], np.int64)
     order_indices = month_indices(run, "orders", ts)
     item_indices = month_indices(run, "order-items", ts)
-    lines = partition.state.orders["lines"][rows].tolist()
+    orders = take(partition.state.orders, rows)
+    totals, lines = orders["cents"].tolist(), orders["lines"].tolist()
+    unit_cents = iter(_unit_cents(records))
     docs: list[Doc] = []
-    for record, order_index, item_index, lines_ever in zip(records, order_indices, item_indices, lines, strict=True):
+    for record, total, order_index, item_index, lines_ever in zip(
+        records, totals, order_indices, item_indices, lines, strict=True
+    ):
         items = record.items or []
-        body = {**msgspec.structs.asdict(record), "items": len(items)}
+        body = {**msgspec.structs.asdict(record), "total": total / 100, "items": len(items)}
         docs.append(Doc(order_index, document_id(record.order_id), msgspec.json.encode(body), version))
         for line in range(1, max(lines_ever, len(items)) + 1):
             key = document_id(f"{record.order_id}#{line}")
-            docs.append(Doc(item_index, key, msgspec.json.encode(_item_body(record, line)), version))
+            item = _item_fields(items[line - 1], next(unit_cents)) if line <= len(items) else {}
+            docs.append(Doc(item_index, key, msgspec.json.encode(_item_body(record, line, item)), version))
     return docs
 
 
-def _item_body(record: Order, line: int) -> dict[str, Any]:
-    items = record.items or []
-    item = items[line - 1] if line <= len(items) else None
-    amount = None
-    if item is not None and item.quantity is not None and item.unit_price is not None:
-        amount = round(item.quantity * item.unit_price, 2)
+def _unit_cents(records: list[Order]) -> list[int]:
+    """Cents of the unit price of every item, one record's after the other's; 0 where there is none."""
+    prices = [item.unit_price or 0.0 for record in records for item in record.items or ()]
+    cents: list[int] = to_cents(np.array(prices, np.float64)).tolist()
+    return cents
+
+
+def _item_fields(item: Item, cents: int) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(item)
+    if item.unit_price is not None:
+        # documents hold what counts, so that sums of documents are the features' sums
+        fields["unit_price"] = cents / 100
+        if item.quantity is not None:
+            fields["amount"] = item.quantity * cents / 100
+    return fields
+
+
+def _item_body(record: Order, line: int, item: dict[str, Any]) -> dict[str, Any]:
     return {
         "order_id": record.order_id,
         "line": line,
         "customer_id": record.customer_id,
         "ts": record.ts,
-        "status": VOID_STATUS if item is None else record.status,
-        **(msgspec.structs.asdict(item) if item is not None else {}),
-        "amount": amount,
+        "status": record.status if item else VOID_STATUS,
+        **item,
         "channel": record.channel,
         "country": record.country,
     }

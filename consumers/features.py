@@ -32,7 +32,9 @@ from features.state import day_of
 
 log = structlog.get_logger("features")
 
-READ_MAX: Final = 20_000
+TURN_MAX: Final = 20_000
+"""Records that are read before they are applied."""
+READ_MAX: Final = 2_000
 READ_WAIT_S: Final = 0.05
 REPORT_EVERY_S: Final = 0.5
 
@@ -201,16 +203,19 @@ class FeaturesConsumer:
         )
 
     def _turn_once(self) -> None:
-        # 1. read
-        batches = self._source.read(READ_MAX, READ_WAIT_S)
+        # 1. read: few at a time, so that what librdkafka hands over is decoded while it is in the processor's cache
+        received, wait_s = 0, READ_WAIT_S
+        while received < TURN_MAX and (batches := self._source.read(READ_MAX, wait_s)):
+            for batch in batches:
+                received += len(batch.values)
+                self._receive(batch)
+            wait_s = 0.0
         self._polled_s = time.monotonic()
-        for batch in batches:
-            self._receive(batch)
         # 2. apply
         for partition in self._partitions.values():
             self._see_ends(partition)
             partition.advance()
-        self._behind = sum(len(batch.values) for batch in batches) >= READ_MAX // 2
+        self._behind = received >= TURN_MAX // 2
         # 3. hold back
         for partition in self._partitions.values():
             self._regulate(partition)

@@ -15,7 +15,7 @@ import numpy as np
 
 from consumers.dirty import DirtySet
 from consumers.source import Batch
-from features.columns import EventColumns, Int64, OrderColumns, between, where
+from features.columns import EventColumns, Int64, OrderColumns, between, joined, where
 from features.decode import decode, decode_events, order_columns
 from features.lateness import split_late
 from features.schema import (
@@ -178,54 +178,48 @@ class Partition:
     def _apply_up_to(self, topic: str, horizon: int | None) -> int:
         """Apply the records that may be read while the topic's highest time is at most `horizon`."""
         lane = self.lanes[topic]
-        applied = 0
-        while lane.chunks:
+        parts: list[EventColumns | OrderColumns] = []
+        reached = self.high(topic)
+        while lane.chunks and (horizon is None or reached <= horizon):
             chunk = lane.chunks[0]
-            start = chunk.used
-            stop = len(chunk.high)
+            start, stop = chunk.used, len(chunk.high)
             if horizon is not None:
                 # one record more than those within: it was chosen while the topic's highest time was still within
-                if self.high(topic) > horizon:
-                    break
                 stop = min(stop, int(np.searchsorted(chunk.high, horizon, side="right")) + 1)
-            if stop > start or start == len(chunk.high):
-                self._apply(topic, chunk, start, stop)
-                applied += stop - start
-            if chunk.used == len(chunk.high):
+            if stop > start:
+                parts.append(between(chunk.columns, start, stop))
+                reached = int(chunk.high[stop - 1])
+                lane.position = int(chunk.next_offsets[stop - 1])
+                self.oldest_append_ms = min(self.oldest_append_ms or chunk.oldest_append_ms, chunk.oldest_append_ms)
+            chunk.used = stop
+            if stop == len(chunk.high):
                 lane.position = chunk.end_offset
                 self.letters += chunk.letters
                 lane.chunks.popleft()
                 self.changed = True
-            else:
-                break
         lane.waiting = sum(len(chunk) for chunk in lane.chunks)
-        return applied
+        return self._apply(joined(parts)) if parts else 0
 
     def high(self, topic: str) -> int:
         """The highest time of the topic that was applied; 0 when there is none."""
         return self.state.high_events if topic == "events" else self.state.high_orders
 
-    def _apply(self, topic: str, chunk: Chunk, start: int, stop: int) -> None:
-        columns = chunk.columns
+    def _apply(self, columns: EventColumns | OrderColumns) -> int:
         day = day_of(self.state.stream_time)
         if isinstance(columns, EventColumns):
-            touched = self.state.apply_events(between(columns, start, stop))
-            self.counts.duplicates += stop - start - touched.applied
+            touched = self.state.apply_events(columns)
+            self.counts.duplicates += len(columns) - touched.applied
         else:
-            part = between(columns, start, stop)
-            touched = self.state.apply_orders(part)
-            self._keep_records(part, touched)
+            touched = self.state.apply_orders(columns)
+            self._keep_records(columns, touched)
         self.counts.applied += touched.applied
-        chunk.used = stop
-        if stop:
-            self.lanes[topic].position = int(chunk.next_offsets[stop - 1])
-        self.oldest_append_ms = min(self.oldest_append_ms or chunk.oldest_append_ms, chunk.oldest_append_ms)
         self.changed = True
         for dirty in self.customers_dirty.values():
             dirty.add(touched.customers)
         self.sessions_dirty.add(touched.sessions)
         self.orders_dirty.add(touched.orders)
         self.tick(day)
+        return len(columns)
 
     def tick(self, day_before: int, as_of: int | None = None) -> None:
         """Follow the clock from a day on: abandoned carts, and every customer anew when a UTC day begins."""
@@ -243,6 +237,8 @@ class Partition:
 
     def expire(self) -> None:
         """Let the state go of what is out of reach, and follow its renumbering."""
+        if not self.state.may_expire():
+            return
         moved = self.state.expire(self.sessions_dirty.unwritten(), self.orders_dirty.unwritten())
         self.sessions_dirty.renumber(moved.sessions)
         self.orders_dirty.renumber(moved.orders)

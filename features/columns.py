@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -62,7 +62,7 @@ class OrderColumns:
         return len(self.ts)
 
 
-C = TypeVar("C", EventColumns, OrderColumns)
+C = TypeVar("C", bound=EventColumns | OrderColumns)
 
 
 def between(columns: C, start: int, stop: int) -> C:
@@ -77,6 +77,23 @@ def where(columns: C, keep: npt.NDArray[np.bool_]) -> C:
     if keep.all():
         return columns
     return _each(columns, lambda column: column[keep] if isinstance(column, np.ndarray) else column.filter(keep))
+
+
+def joined(parts: Sequence[C]) -> C:
+    """The rows of at least one part, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    columns = {item.name: [getattr(part, item.name) for part in parts] for item in fields(first)}
+    return replace(first, **{name: _concatenated(each) for name, each in columns.items() if each[0] is not None})
+
+
+def _concatenated(parts: list[Any]) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(parts[0], list):
+        return [record for part in parts for record in part]
+    return pa.concat_arrays(parts)
 
 
 def _each(columns: C, change: Callable[[Any], Any]) -> C:

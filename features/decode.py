@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from features.columns import EventColumns, Int64, OrderColumns, Uint8
+from features.columns import EventColumns, Int64, OrderColumns, Uint8, joined
 from features.money import to_cents
 from features.schema import (
     DEVICES,
@@ -143,7 +143,7 @@ def decode_events(
         rejected.extend(chunk.rejected)
     if not columns:
         return DecodedEvents(event_columns([]), np.zeros(0, np.int64), rejected)
-    return DecodedEvents(_joined(columns), np.concatenate(positions), rejected)
+    return DecodedEvents(joined(columns), np.concatenate(positions), rejected)
 
 
 def event_columns(records: list[Event]) -> EventColumns:
@@ -190,20 +190,4 @@ def _event_columns(records: list[Event], customer_id: list[str], ts: Int64) -> E
         category=pa.array([r.category for r in records], text),
         channel=pa.array([r.channel for r in records], text),
         country=pa.array([r.country for r in records], text),
-    )
-
-
-def _joined(parts: list[EventColumns]) -> EventColumns:
-    if len(parts) == 1:
-        return parts[0]
-    return EventColumns(
-        event_id=pa.concat_arrays([p.event_id for p in parts]),
-        customer_id=pa.concat_arrays([p.customer_id for p in parts]),
-        session_id=pa.concat_arrays([p.session_id for p in parts]),
-        ts=np.concatenate([p.ts for p in parts]),
-        event_type=np.concatenate([p.event_type for p in parts]),
-        device=np.concatenate([p.device for p in parts]),
-        category=pa.concat_arrays([p.category for p in parts]),
-        channel=pa.concat_arrays([p.channel for p in parts]),
-        country=pa.concat_arrays([p.country for p in parts]),
     )

@@ -43,6 +43,8 @@ from features.tables import (
     take,
 )
 
+SCAN_ROWS_MIN: Final = 16_384
+"""Rows of a table below which nothing is searched for what may leave."""
 PLACED: Final = STATUSES.index("placed")
 _NO_ROWS: Final = np.zeros(0, np.int32)
 
@@ -182,6 +184,16 @@ class State:
         codes = self.customer_ids.find(pa.array(customer_ids, pa.string()))
         return np.unique(codes[codes != NONE])
 
+    def may_expire(self) -> bool:
+        """Whether a table has grown enough since the last search for `expire` to be worth its price."""
+        sizes = {
+            "orders": self.order_count,
+            "sessions": self.session_count,
+            "recent": self.recent_count,
+            "ids": self.id_count,
+        }
+        return any(size >= self._scan_at.get(name, SCAN_ROWS_MIN) for name, size in sizes.items())
+
     def expire(self, busy_sessions: Int32, busy_orders: Int32, *, keep_sessions: bool = False) -> Renumbered:
         """Let go of what no later record may change and no window can reach; cheap when there is little of it.
 
@@ -316,13 +328,13 @@ class State:
         self.id_count = kernels.remember_all(self.ids, living[:count])
 
     def _expire_ids(self) -> None:
-        if self.id_count >= self._scan_at.get("ids", 4096):
+        if self.id_count >= self._scan_at.get("ids", SCAN_ROWS_MIN):
             self._resize_ids(self.id_count // 8)
-            self._scan_at["ids"] = max(4096, self.id_count + self.id_count // 2)
+            self._scan_at["ids"] = max(SCAN_ROWS_MIN, self.id_count + self.id_count // 2)
 
     def _expire_orders(self, busy: Int32) -> Int32 | None:
         count = self.order_count
-        if count < self._scan_at.get("orders", 1024):
+        if count < self._scan_at.get("orders", SCAN_ROWS_MIN):
             return None
         rows = self.orders[:count]
         keep = rows["ts"] + ORDER_LATENESS_MS >= self.high_orders
@@ -338,7 +350,7 @@ class State:
 
     def _expire_sessions(self, busy: Int32) -> Int32 | None:
         count = self.session_count
-        if count < self._scan_at.get("sessions", 1024):
+        if count < self._scan_at.get("sessions", SCAN_ROWS_MIN):
             return None
         rows = self.sessions[:count]
         keep = (rows["last"] + SESSION_RETENTION_MS >= self.high_events) | (rows["open_cart"] == 1)
@@ -375,7 +387,7 @@ class State:
     def _expire_recent(self, busy: Int32) -> None:
         """The strings of a session are needed while an earlier event may still arrive or its document is unwritten."""
         count = self.recent_count
-        if count < self._scan_at.get("recent", 1024):
+        if count < self._scan_at.get("recent", SCAN_ROWS_MIN):
             return
         sessions = self.recent["session"][:count]
         wanted = np.zeros(self.session_count, bool)
@@ -398,7 +410,7 @@ class State:
 
 
 def _an_eighth_more(rows: int) -> int:
-    return max(1024, rows + rows // 8)
+    return max(SCAN_ROWS_MIN, rows + rows // 8)
 
 
 def day_of(ts: int) -> int:
