@@ -56,7 +56,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """Topic without the run's name -> the next offset to apply."""
     profiles_read: bool
     contact: bool
-    profiles: dict[str, msgspec.Raw]
+    profiles: dict[str, bytes]
+    """customer_id -> the inside of the JSON object."""
     orders: list[tuple[int, bytes]]
     """Row and JSON of the winning records whose documents were unwritten."""
     blocks: list[Block]

@@ -67,9 +67,11 @@ class DirtySet:
         return flight, rows
 
     def landed(self, flight: int) -> Int32:
-        """A flight was acknowledged: its rows are done, but for those that wait again. Returns those that are done."""
+        """A flight was acknowledged. Returns those of its rows that are done: not waiting nor in a later flight."""
         rows = self._flights.pop(flight)
-        done: Int32 = rows[(rows != NONE) & ~self._waiting[rows]]
+        done: Int32 = rows[~self._waiting[rows]]
+        for other in self._flights.values():
+            done = done[~np.isin(done, other)]
         return done
 
     def unwritten(self) -> Int32:

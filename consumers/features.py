@@ -152,6 +152,8 @@ class FeaturesConsumer:
                     report(self.progress())
             self._settle()
         finally:
+            # what is not kept by now, is not: after an error the state may be half of a batch
+            self._forget(list(self._partitions.values()))
             self._keeper.close()
             self._source.close()
             self._outlets.close()

@@ -76,7 +76,7 @@ def snapshot(partition: Partition, run: str, partitions: int, blocks: list[Block
         offsets={topic: lane.position for topic, lane in partition.lanes.items()},
         profiles_read=partition.profiles_read,
         contact=partition.contact,
-        profiles={customer_id: msgspec.Raw(b"{" + body + b"}") for customer_id, body in partition.profiles.items()},
+        profiles=dict(partition.profiles),
         orders=[(row, msgspec.json.encode(partition.order_records[row])) for row in unwritten.tolist()],
         blocks=blocks,
     )
@@ -91,7 +91,7 @@ def restore(checkpoint: Checkpoint, sinks: list[str]) -> Partition:
     partition = empty(manifest.partition, sinks, contact=manifest.contact)
     partition.state = state
     partition.epoch, partition.counter = manifest.epoch, manifest.counter
-    partition.profiles = {customer_id: bytes(raw)[1:-1] for customer_id, raw in manifest.profiles.items()}
+    partition.profiles = dict(manifest.profiles)
     partition.profiles_read = manifest.profiles_read
     partition.order_records = {row: msgspec.json.decode(body, type=Order) for row, body in manifest.orders}
     for topic, lane in partition.lanes.items():
