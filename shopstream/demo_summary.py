@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +17,7 @@ from shopstream.queries import DocumentCounts, MonthRevenue, ProductSales
 from shopstream.summary import by_role, closing_table
 from shopstream.workers.supervisor import Outcome
 
-BAR_WIDTH: Final = 30
+BAR_WIDTH: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Line:
         repeated: messages that repeat or change an earlier one.
         elsewhere: profiles of customers who have done nothing yet: no document.
         elastic: documents.
-        note: what `repeated` and `elsewhere` are.
+        note: what the repeated or those elsewhere are.
     """
 
     what: str
@@ -86,15 +87,15 @@ def lines(audit: Audit, memory: Memory | None) -> list[Line]:
     return [
         Line(
             "events", sent["events"], events.messages, events.letters, events.repeated, 0,
-            documents.indices["events"], "sent twice" if events.repeated else "",
+            documents.indices["events"], "repeats are events sent twice" if events.repeated else "",
         ),
         Line(
             "orders", sent["orders"], orders.messages, orders.letters, orders.repeated, 0,
-            documents.indices["orders"], "later changes of an order" if orders.repeated else "",
+            documents.indices["orders"], "repeats are later changes of an order" if orders.repeated else "",
         ),
         Line(
             "profiles", sent["customers"], profiles.messages, profiles.letters, profiles.repeated, unseen,
-            documents.with_profile, "without a visit yet" if unseen else "",
+            documents.with_profile, "no doc are customers without a visit or an order yet" if unseen else "",
         ),
         Line("customers", None, audit.recount.customers, 0, 0, 0, documents.indices["customers"]),
         Line("rows in Kafka", None, audit.recount.customers, 0, 0, 0, audit.recount.feature_rows),
@@ -122,22 +123,28 @@ def print_summary(out: Console, audit: Audit, done: Round, memory: Memory | None
 
 
 def _sums_table(sums: Sequence[Line]) -> Table:
-    table = Table(title="every record, counted again", title_justify="left")
-    table.add_column("what")
-    for name in ("sent", "in Kafka", "dead letters", "repeated", "no document", "in Elasticsearch"):
-        table.add_column(name, justify="right")
+    table = _table("every record, counted again")
+    table.add_column("what", no_wrap=True)
+    for name in ("sent", "Kafka", "letters", "repeats", "no doc", "Elastic"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
-    table.add_column("", style="dim")
     for line in sums:
         mark = "[bold green]✓[/]" if line.holds else "[bold red]✗[/]"
         sent = "" if line.sent is None else f"{line.sent:,}"
         counts = (line.kafka, line.letters, line.repeated, line.elsewhere, line.elastic)
-        table.add_row(line.what, sent, *(f"{count:,}" for count in counts), mark, line.note)
+        table.add_row(line.what, sent, *(f"{count:,}" for count in counts), mark)
+    notes = [f"{line.what}: {line.note}" for line in sums if line.note]
+    table.caption = "sent = Kafka = dead letters + repeats + no doc + Elastic\n" + "\n".join(notes)
+    table.caption_justify = "left"
     return table
 
 
+def _table(title: str, *, show_header: bool = True) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_header=show_header)
+
+
 def _funnel_table(steps: Sequence[tuple[str, int]]) -> Table:
-    table = Table(title="funnel: sessions whose furthest stage is this one or a later one", title_justify="left")
+    table = _table("funnel: sessions whose furthest stage is this one or a later one")
     table.add_column("stage")
     table.add_column("sessions", justify="right")
     table.add_column("of all", justify="right")
@@ -152,7 +159,7 @@ def _funnel_table(steps: Sequence[tuple[str, int]]) -> Table:
 
 
 def _revenue_table(months: Sequence[MonthRevenue]) -> Table:
-    table = Table(title="revenue by month: orders that stand", title_justify="left")
+    table = _table("revenue by month: orders that stand")
     table.add_column("month")
     table.add_column("orders", justify="right")
     table.add_column("revenue", justify="right")
@@ -165,7 +172,7 @@ def _revenue_table(months: Sequence[MonthRevenue]) -> Table:
 
 
 def _products_table(products: Sequence[ProductSales]) -> Table:
-    table = Table(title="top products by revenue", title_justify="left")
+    table = _table("top products by revenue")
     table.add_column("product")
     table.add_column("category")
     for name in ("order lines", "units", "revenue"):
@@ -178,7 +185,7 @@ def _products_table(products: Sequence[ProductSales]) -> Table:
 
 
 def _rates_table(done: Round, seconds: float) -> Table:
-    table = Table(title="rates and latencies reached", title_justify="left", show_header=False)
+    table = _table("rates and latencies reached", show_header=False)
     table.add_column("what")
     table.add_column("figure", justify="right")
     if done.replay_s:
@@ -195,7 +202,7 @@ def _rates_table(done: Round, seconds: float) -> Table:
             low, high = figures.get(f"{name}_p50_ms"), figures.get(f"{name}_p99_ms")
             if low or high:
                 table.add_row(f"{text} {role}, p50 / p99", f"{float(low or 0):,.0f} / {float(high or 0):,.0f} ms")
-    table.add_row("from the first record to the summary", f"{seconds:,.1f} s")
+    table.add_row("this round, with the counting", f"{seconds:,.1f} s")
     return table
 
 

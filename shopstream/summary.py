@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -33,7 +34,7 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("role", "state"):
         table.add_column(name)
-    for name in ("records", "records/s", "lag", "waiting", "written", "rows/s", "rejected", "late", "fresh p50/p99"):
+    for name in ("read", "read/s", "lag", "waiting", "written", "written/s", "rejected", "p50 / p99"):
         table.add_column(name, justify="right")
     troubles: list[Text] = []
     for role, workers in by_role(views).items():
@@ -49,8 +50,7 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
             _count(waiting),
             _count(rows_of(total)),
             _count(sum(view.rows_per_s for view in workers)),
-            _count(total.get("rejected")),
-            _count(total.get("late")),
+            _count(int(total.get("rejected") or 0) + int(total.get("late") or 0)),
             " / ".join(_seconds(value) for value in fresh) if any(fresh) else "",
         )
         troubles += [Text(f"{view.name}: {view.trouble}", style="yellow") for view in workers if view.trouble]
@@ -60,13 +60,13 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
 def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int | None) -> Table:
     """What each role has done, from its beginning to its end."""
     title = f"consumed in {seconds:,.1f} s" + (f", final rows at {iso(final_as_of)}" if final_as_of else "")
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("role")
-    for name in ("records", "valid", "rejected", "late", "duplicates", "written", "refused", "records/s"):
+    for name in ("read", "rejected", "late", "repeats", "written", "refused", "read/s"):
         table.add_column(name, justify="right")
     for role, workers in by_role(views).items():
         total = add_figures([view.figures for view in workers])
-        counts = [_count(total.get(name)) for name in ("consumed", "valid", "rejected", "late", "duplicates")]
+        counts = [_count(total.get(name)) for name in ("consumed", "rejected", "late", "duplicates")]
         rate = sum(view.mean_records_per_s for view in workers)
         table.add_row(role, *counts, _count(rows_of(total)), _count(total.get("refused")), _count(rate))
     return table
