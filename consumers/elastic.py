@@ -42,6 +42,7 @@ __all__ = [  # the words of the sink belong to this edge
     "check",
     "document_id",
     "drop",
+    "found_version",
     "install",
     "open_client",
     "open_sink",
@@ -166,6 +167,19 @@ def told(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str
         f"{what} does not answer: {_clip(str(error))}.",
         "Start it (`shopstream up`) or correct the URL in the settings.",
     )
+
+
+def found_version(client: Elasticsearch, index: str, document_id: str) -> int | None:
+    """The field `version` of a document as a search finds it, None when it finds none; reads no unrefreshed data."""
+    answer = client.search(
+        index=index,
+        query={"ids": {"values": [document_id]}},
+        source_includes=["version"],
+        size=1,
+        filter_path="hits.hits._source",
+    )
+    hits = answer.get("hits", {}).get("hits", [])
+    return int(hits[0]["_source"]["version"]) if hits else None
 
 
 # --- ids --------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import structlog
@@ -24,6 +23,7 @@ from consumers.keeper import Keeper
 from consumers.offsets import FencedError
 from consumers.outlets import Outlets, Pace
 from consumers.partition import BUFFER_RECORDS_MAX, Counts, Partition
+from consumers.progress import FeaturesProgress
 from consumers.source import Batch, Source, Start, wall_clock_ms
 from consumers.source import Partition as SourcePartition
 from features.errors import ShopstreamError
@@ -40,34 +40,6 @@ REPORT_EVERY_S: Final = 0.5
 
 Clock = Literal["stream", "wall"]
 Until = Mapping[tuple[str, int], int]
-
-
-@dataclass(frozen=True, slots=True)
-class FeaturesProgress:
-    """The role at one moment; counts since its start."""
-
-    role: str
-    consumed: int
-    valid: int
-    rejected: int
-    late: int
-    duplicates: int
-    applied: int
-    customers: int
-    stream_ts: int
-    lag_records: int
-    dirty: int
-    rows_written: int
-    sessions_written: int
-    orders_written: int
-    topic_rows_written: int
-    refused: int
-    checkpoints: int
-    checkpoint_age_s: float
-    checkpoint_bytes: int
-    freshness_p50_ms: float
-    freshness_p99_ms: float
-    trouble: str | None
 
 
 class FeaturesConsumer:
@@ -178,7 +150,7 @@ class FeaturesConsumer:
         counts.add(self._gone)
         for partition in self._partitions.values():
             counts.add(partition.counts)
-        written, keeper = self._outlets.written, self._keeper
+        written, keeper, seen = self._outlets.written, self._keeper, self._outlets.visibility
         return FeaturesProgress(
             role="features",
             consumed=counts.consumed,
@@ -199,8 +171,8 @@ class FeaturesConsumer:
             checkpoints=keeper.made,
             checkpoint_age_s=keeper.age_s(),
             checkpoint_bytes=keeper.bytes_last,
-            freshness_p50_ms=self._outlets.freshness.percentile(50),
-            freshness_p99_ms=self._outlets.freshness.percentile(99),
+            freshness_p50_ms=0.0 if seen is None else seen.percentile(50),
+            freshness_p99_ms=0.0 if seen is None else seen.percentile(99),
             trouble=self._outlets.trouble(),
         )
 

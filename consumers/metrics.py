@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import deque
@@ -99,4 +100,5 @@ def write_metrics(path: Path, values: Mapping[str, Any]) -> None:
         fresh.write_text(json.dumps(values, indent=1) + "\n")
         fresh.replace(path)
     except OSError:
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fresh.unlink()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,7 +15,7 @@ from consumers.documents import Doc, Outcome
 from consumers.emission import CustomerRows, customer_docs, customer_rows, order_docs, session_docs
 from consumers.feature_topic import FeatureTopic
 from consumers.partition import Partition
-from consumers.source import wall_clock_ms
+from consumers.visibility import Followed, Visibility
 from features.tables import Int32
 
 ELASTIC: Final = "elastic"
@@ -24,18 +23,6 @@ TOPIC: Final = "topic"
 ROWS_MAX: Final = 10_000
 """Rows of one emission: what is evaluated at once, and how long the loop may be away from its consumer."""
 DOCS_IN_FLIGHT_MAX: Final = 20_000
-SAMPLES: Final = 2_000
-
-
-@dataclass(slots=True)
-class Freshness:
-    """How old a change is when the sink has it: milliseconds from append time to acknowledgement."""
-
-    samples: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
-
-    def percentile(self, share: float) -> float:
-        """Of the latest samples; 0 when there is none."""
-        return float(np.percentile(np.fromiter(self.samples, np.float64), share)) if self.samples else 0.0
 
 
 @dataclass(slots=True)
@@ -57,6 +44,7 @@ class Outlets:
         elastic: None writes no documents.
         topic: None writes no rows to Kafka.
         letters: for documents that Elasticsearch refuses for good.
+        visibility: measures when documents can be found.
         null: evaluate rows and throw them away: what a benchmark with its sinks off measures.
     """
 
@@ -67,6 +55,7 @@ class Outlets:
         topic: FeatureTopic | None,
         letters: DeadLetters | None,
         *,
+        visibility: Visibility | None = None,
         null: bool = False,
     ) -> None:
         self._run = run
@@ -74,7 +63,7 @@ class Outlets:
         self._topic = topic
         self._letters = letters
         self._null = null
-        self.freshness = Freshness()
+        self.visibility = visibility
         self.written = Written()
 
     @property
@@ -112,6 +101,8 @@ class Outlets:
             self._elastic.close()
         if self._topic is not None:
             self._topic.close()
+        if self.visibility is not None:
+            self.visibility.close()
 
     def _room(self) -> int:
         assert self._elastic is not None
@@ -157,8 +148,8 @@ class Outlets:
                 dirty.landed(flight)
                 partition.changed = True
                 self.written.customers += outcome.written
-                if appended:
-                    self.freshness.samples.append(wall_clock_ms() - appended)
+                if appended and self.visibility is not None and self.visibility.is_free:
+                    self.visibility.follow(Followed(outcome.docs[0].id, rows.version, appended))
                 self._refused(outcome, partition)
 
             self._elastic.submit(customer_docs(partition, rows, self._run), elastic_done)

@@ -194,9 +194,11 @@ class Partition:
             chunk.used = stop
             if stop == len(chunk.high):
                 lane.position = chunk.end_offset
-                self.letters += chunk.letters
                 lane.chunks.popleft()
                 self.changed = True
+            # a checkpoint may be made here: whoever goes on from the position does not see the messages before it
+            self.letters += [letter for letter in chunk.letters if letter.offset < lane.position]
+            chunk.letters = [letter for letter in chunk.letters if letter.offset >= lane.position]
         lane.waiting = sum(len(chunk) for chunk in lane.chunks)
         return self._apply(joined(parts)) if parts else 0
 

@@ -56,3 +56,34 @@ class Progress:
     latency_p50_ms: float = 0.0
     latency_p99_ms: float = 0.0
     trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesProgress:
+    """The role `features` at one moment; counts since its start.
+
+    freshness is the time from a change's append to its first sight in a search, of the latest documents followed.
+    """
+
+    role: str
+    consumed: int
+    valid: int
+    rejected: int
+    late: int
+    duplicates: int
+    applied: int
+    customers: int
+    stream_ts: int
+    lag_records: int
+    dirty: int
+    rows_written: int
+    sessions_written: int
+    orders_written: int
+    topic_rows_written: int
+    refused: int
+    checkpoints: int
+    checkpoint_age_s: float
+    checkpoint_bytes: int
+    freshness_p50_ms: float
+    freshness_p99_ms: float
+    trouble: str | None

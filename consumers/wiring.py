@@ -9,13 +9,15 @@ from typing import Any
 
 from consumers.checkpoint import CheckpointStore
 from consumers.dead_letter import open_dead_letters
-from consumers.elastic import ElasticConnection, open_sink
+from consumers.elastic import ElasticConnection, found_version, open_client, open_sink
 from consumers.feature_topic import FeatureTopic
 from consumers.features import Clock, FeaturesConsumer
 from consumers.kafka import consumer_config, open_consumer, open_producer, partitions_of, producer_config
 from consumers.keeper import INTERVAL_S, Keeper
+from consumers.mappings import write_index
 from consumers.outlets import Outlets
 from consumers.source import Source
+from consumers.visibility import Visibility
 from features.schema import SOURCE_TOPICS, group_name, topic_name
 
 ROLE = "features"
@@ -66,7 +68,9 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
     topic = None
     if options.feature_topic:
         topic = FeatureTopic(open_producer(producer_config(options.kafka, "feature-topic")), options.run)
-    outlets = Outlets(options.run, sink, topic, letters, null=sink is None and topic is None)
+    outlets = Outlets(
+        options.run, sink, topic, letters, visibility=_open_visibility(options), null=sink is None and topic is None
+    )
     keeper = Keeper(
         CheckpointStore(options.state, options.run),
         source,
@@ -81,6 +85,13 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
     return FeaturesConsumer(
         options.run, source, keeper, outlets, letters, clock=options.clock, stale_after_s=stale_after_s
     )
+
+
+def _open_visibility(options: FeaturesOptions) -> Visibility | None:
+    if options.elastic is None:
+        return None
+    client, index = open_client(options.elastic, connections=1), write_index(options.run, "customers")
+    return Visibility(lambda document_id: found_version(client, index, document_id))
 
 
 def tune_collector() -> None:

@@ -10,7 +10,8 @@ from features.schema import group_name
 
 if TYPE_CHECKING:
     from consumers.elastic import ElasticConnection
-    from consumers.features import Clock, FeaturesConsumer, FeaturesProgress
+    from consumers.features import Clock, FeaturesConsumer
+    from consumers.progress import FeaturesProgress
     from consumers.progress import Progress, Totals
     from consumers.source import Source
     from shopstream.workers.child import Role
