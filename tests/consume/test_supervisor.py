@@ -1,0 +1,231 @@
+"""Parent and children as real processes, with fake roles: no server is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from features.errors import ShopstreamError, UsageError
+from shopstream.workers.crew import Plan
+from shopstream.workers.messages import NO_END, Task
+from shopstream.workers.supervisor import Supervisor
+
+TESTS = Path(__file__).parents[1]
+ENDS = (("t.events", 0, 10), ("t.events", 1, 10))
+LATER = tuple((topic, number, NO_END) for topic, number, _ in ENDS)
+
+
+def a_task(name, script, *, ends=ENDS, builder="consume.fakes:open_role"):
+    return Task(
+        role=name.role, worker=name.number, builder=builder, run="t", instance_id=str(name), kafka={}, elastic=None,
+        state=json.dumps(script), archive="", ends=ends,
+    )  # fmt: skip
+
+
+def a_supervisor(tmp_path, scripts, *, until_end=True, as_of=None, ends=ENDS, tell=None, builder=None):
+    plan = Plan(
+        {"features": len(scripts)},
+        until_end=until_end,
+        as_of=as_of,
+        agreeing={"features": frozenset(range(len(scripts)))},
+    )
+
+    def task_of(name):
+        more = {} if builder is None else {"builder": builder}
+        return a_task(name, scripts[name.number], ends=ends if until_end else None, **more)
+
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    return Supervisor(plan, task_of, tmp_path / "logs", tell=tell or (lambda *_: None), environment=environment)
+
+
+def run_in_background(supervisor):
+    done = []
+    thread = threading.Thread(target=lambda: done.append(supervisor.run()))
+    thread.start()
+    return thread, done
+
+
+def wait_until(condition, timeout_s=20.0):
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def pids(supervisor):
+    return [view.figures.get("pid") for view in supervisor.views()]
+
+
+def figures(outcome):
+    return [view.figures for view in outcome.views]
+
+
+def test_all_get_the_highest_stream_time_and_nobody_leaves_before_the_slowest_has_read_everything(tmp_path):
+    scripts = [{"stream_ts": 500, "read_s": 0.0}, {"stream_ts": 900, "read_s": 1.5}, {"stream_ts": 700}]
+    supervisor = a_supervisor(tmp_path, scripts)
+    seen = []
+
+    def watch(views):
+        seen.append(({view.stage for view in views}, views[1].figures.get("consumed", 0)))
+
+    outcome = supervisor.run(watch)
+    assert [f["as_of"] for f in figures(outcome)] == [900, 900, 900]
+    assert outcome.final_as_of == 900
+    assert not outcome.failures
+    # worker 1 reads for 1.5 s: until then nobody was done
+    early = [stages for stages, consumed in seen if 0 < consumed < 40]
+    assert early
+    assert not any("done" in stages for stages in early)
+
+
+def test_ends_told_while_the_workers_run_are_reached(tmp_path):
+    supervisor = a_supervisor(tmp_path, [{"stream_ts": 5}, {"stream_ts": 6}], ends=LATER)
+    thread, done = run_in_background(supervisor)
+    wait_until(lambda: all(pids(supervisor)))
+    time.sleep(0.5)
+    assert not supervisor.finished
+    supervisor.ends_known(ENDS)
+    thread.join(20)
+    assert done[0].final_as_of == 6
+
+
+def test_as_of_before_the_stream_is_a_usage_error_of_the_parent(tmp_path):
+    outcome = a_supervisor(tmp_path, [{"stream_ts": 500}, {"stream_ts": 900}], as_of=899).run()
+    with pytest.raises(UsageError, match=r"--as-of 1970-01-01T00:00:00\.899Z"):
+        outcome.raise_failure()
+    assert all(f.get("checkpointed") for f in figures(outcome))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("kill", "features-1 died: signal SIGKILL"),
+        ("exit", "the last line of its log"),
+        ("bug", "features-1: RuntimeError: a bug"),
+        ("disk", "features-1: the disk is full."),
+    ],
+)
+def test_a_death_is_told_and_the_others_leave_in_order(tmp_path, how, said):
+    outcome = a_supervisor(tmp_path, [{"read_s": 60}, {"read_s": 60, "die_after_s": 0.3, "how": how}]).run()
+    with pytest.raises(ShopstreamError) as raised:
+        outcome.raise_failure()
+    assert said in raised.value.message
+    assert raised.value.exit_code == 1
+    assert figures(outcome)[0]["checkpointed"] == 1
+    assert outcome.views[1].stage == "dead"
+
+
+def test_a_role_that_cannot_be_opened_ends_the_command_with_its_words(tmp_path):
+    outcome = a_supervisor(tmp_path, [{}], builder="consume.fakes:open_nothing").run()
+    with pytest.raises(ShopstreamError, match="no server for features") as raised:
+        outcome.raise_failure()
+    assert raised.value.remedy == "Start it."
+
+
+def test_for_ever_a_dead_worker_is_started_again(tmp_path):
+    told = []
+    supervisor = a_supervisor(tmp_path, [{}, {}], until_end=False, tell=lambda *words: told.append(words))
+    thread, done = run_in_background(supervisor)
+    wait_until(lambda: all(pids(supervisor)))
+    first = pids(supervisor)[0]
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: pids(supervisor)[0] not in (None, first))
+    supervisor.stop(interrupted=True)
+    thread.join(20)
+    assert [view.restarts for view in done[0].views] == [1, 0]
+    assert not done[0].failures
+    assert any("features-0 died: signal SIGKILL" in event for _, event, _ in told)
+
+
+def test_a_child_called_wrongly_gives_exit_code_2(tmp_path):
+    outcome = a_supervisor(tmp_path, [{"die_after_s": 0.0, "how": "usage"}], until_end=False).run()
+    with pytest.raises(UsageError, match="called wrongly"):
+        outcome.raise_failure()
+
+
+def test_sigterm_to_a_child_alone_lets_it_leave_in_order(tmp_path):
+    supervisor = a_supervisor(tmp_path, [{"read_s": 60}])
+    thread, done = run_in_background(supervisor)
+    wait_until(lambda: all(pids(supervisor)))
+    os.kill(pids(supervisor)[0], signal.SIGTERM)
+    thread.join(20)
+    assert figures(done[0])[0]["checkpointed"] == 1
+
+
+# --- the parent as a process of its own ---
+
+PARENT = """
+    import sys
+    from pathlib import Path
+    from rich.console import Console
+    from consume.test_supervisor import a_supervisor
+    from shopstream.settings import Settings
+    from shopstream.watching import watch
+
+    home = Path(sys.argv[1])
+    supervisor = a_supervisor(home, [{"leave_s": float(sys.argv[2])}] * 2, until_end=False)
+    outcome = watch(supervisor, Settings(home=home, run="t"), Console(stderr=True))
+    print("ended", [view.figures.get("checkpointed", 0) for view in outcome.views], outcome.interrupted, flush=True)
+"""
+
+
+def a_parent(tmp_path, leave_s):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(PARENT), str(tmp_path), str(leave_s)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+    )
+    files = [tmp_path / "metrics" / f"t-features-{number}.json" for number in (0, 1)]
+
+    def children():
+        try:
+            return [json.loads(file.read_text())["pid"] for file in files]
+        except (FileNotFoundError, KeyError):
+            return []
+
+    wait_until(children)
+    return parent, [psutil.Process(pid) for pid in children()]
+
+
+def all_gone(children):
+    return not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_lets_all_checkpoint_and_leave(tmp_path, number):
+    parent, children = a_parent(tmp_path, 0.3)
+    parent.send_signal(number)
+    out, _ = parent.communicate(timeout=20)
+    assert "ended [1, 1] True" in out
+    assert parent.returncode == 0
+    assert all_gone(children)
+
+
+def test_a_second_signal_ends_all_at_once(tmp_path):
+    parent, children = a_parent(tmp_path, 30.0)
+    parent.send_signal(signal.SIGINT)
+    time.sleep(0.7)
+    assert not all_gone(children)
+    parent.send_signal(signal.SIGINT)
+    out, _ = parent.communicate(timeout=10)
+    assert "ended [0, 0] True" in out
+    assert all_gone(children)
+
+
+def test_children_die_with_their_parent(tmp_path):
+    parent, children = a_parent(tmp_path, 0.0)
+    parent.kill()
+    parent.wait(10)
+    wait_until(lambda: all_gone(children), 5.0)
