@@ -197,7 +197,7 @@ def _rates_table(done: Round, seconds: float) -> Table:
         figures = add_figures([view.figures for view in workers])
         for name, text in (
             ("latency", "a bulk request of role"),
-            ("freshness", "append to acknowledged, role"),
+            ("freshness", "append to visible in Elasticsearch, role"),
         ):
             low, high = figures.get(f"{name}_p50_ms"), figures.get(f"{name}_p99_ms")
             if low or high:

@@ -11,8 +11,7 @@ from features.schema import group_name
 if TYPE_CHECKING:
     from consumers.elastic import ElasticConnection
     from consumers.features import Clock, FeaturesConsumer
-    from consumers.progress import FeaturesProgress
-    from consumers.progress import Progress, Totals
+    from consumers.progress import FeaturesProgress, Progress, Totals
     from consumers.source import Source
     from shopstream.workers.child import Role
     from shopstream.workers.messages import Task
