@@ -1,0 +1,330 @@
+"""A world without servers for the features consumer: topics, a group, Elasticsearch and disasters out of one seed.
+
+The consumer, its state, dirty sets, checkpoints and recovery are the real ones; only the clients are played. What a
+crash leaves behind is what a real one leaves: commits and files that were made, documents of which only some were
+written, letters that were not flushed lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from stream.feeding import FAR_MS
+
+from consumers.checkpoint import CheckpointStore
+from consumers.dead_letter import DeadLetter
+from consumers.documents import Doc, Outcome
+from consumers.emission import CustomerRows
+from consumers.features import FeaturesConsumer
+from consumers.keeper import Keeper
+from consumers.offsets import CommitError, FencedError
+from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
+from consumers.progress import FeaturesProgress
+from consumers.source import Batch, Owner, Partition, Start
+from features.schema import SOURCE_TOPICS
+
+Messages = Sequence[tuple[bytes | None, bytes | None]]
+
+
+class Killed(BaseException):
+    """The process ended in the middle of something."""
+
+
+@dataclass(frozen=True)
+class Odds:
+    """How likely each disaster is at each chance it has."""
+
+    kill: float = 0.0
+    revoke: float = 0.0
+    lose: float = 0.0
+    fence: float = 0.0
+    commit_fails: float = 0.0
+    end_with_messages: float = 0.5
+    """That a partition's end is told together with its last messages, not in the call after them."""
+
+
+@dataclass
+class World:
+    """What outlives a worker.
+
+    Args:
+        seed: of everything that happens by chance.
+        logs: messages of each partition of each source topic; all topics have the same partitions.
+        state: folder of the checkpoints.
+        run: the run's name.
+    """
+
+    rng: np.random.Generator
+    logs: Mapping[Partition, Messages]
+    state: str
+    run: str = "w"
+    committed: dict[Partition, tuple[int, str]] = field(default_factory=dict)
+    documents: dict[tuple[str, str], tuple[int, dict[str, Any]]] = field(default_factory=dict)
+    rows: dict[str, list[tuple[int, dict[str, Any]]]] = field(default_factory=lambda: defaultdict(list))
+    letters: list[DeadLetter] = field(default_factory=list)
+    kills: int = 0
+    checkpoints: int = 0
+
+    @property
+    def partitions(self) -> int:
+        return len({where.number for where in self.logs})
+
+    def until(self) -> dict[tuple[str, int], int]:
+        return {(f"{self.run}.{where.topic}", where.number): len(log) for where, log in self.logs.items()}
+
+    def write(self, doc: Doc) -> bool:
+        """As Elasticsearch with external versions: only over a lower one."""
+        assert doc.version is not None
+        assert len(doc.id.encode()) <= 512
+        held = self.documents.get((doc.index, doc.id))
+        if held is not None and held[0] >= doc.version:
+            return False
+        self.documents[doc.index, doc.id] = (doc.version, json.loads(doc.body))
+        return True
+
+    def index(self, name: str) -> list[dict[str, Any]]:
+        """The documents of an index, months together, without their versions."""
+        prefix = f"{self.run}-{name}"
+        found = {
+            key: body
+            for key, (_, body) in self.documents.items()
+            if key[0] == prefix or (key[0].startswith(f"{prefix}-") and key[0][len(prefix) + 1].isdigit())
+        }
+        return [{name: value for name, value in body.items() if name != "version"} for body in found.values()]
+
+    def newest_rows(self) -> dict[str, dict[str, Any]]:
+        """The row of highest version of each customer on the compacted topic."""
+        return {customer: max(rows, key=lambda row: row[0])[1] for customer, rows in self.rows.items()}
+
+    # --- one worker after the other ---
+
+    def work(self, odds: Odds, final_as_of: Callable[[int], int], lives_max: int = 200) -> FeaturesProgress:
+        """Worker after worker until one comes to the end."""
+        for _ in range(lives_max):
+            worker = Worker(self, odds)
+            try:
+                progress = worker.run(final_as_of)
+            except Killed:
+                self.kills += 1
+            else:
+                self.checkpoints += progress.checkpoints
+                return progress
+        raise AssertionError("no worker ever came to the end")
+
+
+class Worker:
+    """One life of a features consumer."""
+
+    def __init__(self, world: World, odds: Odds) -> None:
+        self.world = world
+        self.source = PlayedSource(world, odds)
+        self.elastic = PlayedElastic(world, odds, self.source)
+        self.topic = PlayedTopic(world)
+        self.letters = PlayedLetters(world)
+        store = CheckpointStore(world.state, world.run)
+        self.keeper = Keeper(
+            store, self.source, self.letters, run=world.run, partitions=world.partitions,  # type: ignore[arg-type]
+            sinks=[ELASTIC, TOPIC], interval_s=0.0,
+        )  # fmt: skip
+        outlets = Outlets(world.run, self.elastic, self.topic, self.letters)  # type: ignore[arg-type]
+        self.consumer = FeaturesConsumer(
+            world.run, self.source, self.keeper, outlets, self.letters,  # type: ignore[arg-type]
+            pace=Pace(idle_s=0.0, behind_s=0.0, share=1.0), stale_after_s=60,
+        )  # fmt: skip
+
+    def run(self, final_as_of: Callable[[int], int]) -> FeaturesProgress:
+        """To the end, or to its death."""
+
+        def agreed(stream_time: int) -> int | None:
+            return final_as_of(stream_time) if self.consumer.owned() else None
+
+        turns = 0
+
+        def stop() -> bool:
+            nonlocal turns
+            turns += 1
+            assert turns < 20_000, f"no end in sight: {self.consumer.progress()}"
+            return False
+
+        return self.consumer.run(stop, self.world.until(), agreed, lambda _: None)
+
+
+class PlayedSource:
+    """Stands for consumers.source.Source over the world's logs."""
+
+    def __init__(self, world: World, odds: Odds) -> None:
+        self._world, self._odds = world, odds
+        self._rng = world.rng
+        self._positions: dict[Partition, int] = {}
+        self._ended: set[Partition] = set()
+        self._held: set[Partition] = set()
+        self._owner: Owner | None = None
+        self._evicted = False
+        self._dead = False
+
+    def open(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def read(self, records_max: int, timeout_s: float) -> list[Batch]:
+        if self._rng.random() < self._odds.kill:
+            self.die()
+        if self._positions and not self._evicted and self._rng.random() < self._odds.revoke:
+            self._owner.revoked(list(self._positions))
+            self._positions.clear()
+        if self._positions and (self._evicted or self._rng.random() < self._odds.lose):
+            self._owner.lost(list(self._positions))
+            self._positions.clear()
+        if not self._positions:
+            self._assign()
+            return []
+        return [batch for where in self._positions if (batch := self._next(where)) is not None]
+
+    def _assign(self) -> None:
+        done = self._world.committed
+        starts = {where: Start(*done.get(where, (0, ""))) for where in self._world.logs}
+        self._ended.clear()
+        self._held.clear()
+        self._evicted = False
+        chosen = self._owner.assigned(starts) or {}
+        self._positions = {where: chosen.get(where, start.offset) for where, start in starts.items()}
+
+    def _next(self, where: Partition) -> Batch | None:
+        log, start = self._world.logs[where], self._positions[where]
+        if where in self._held:
+            return None
+        if start == len(log):
+            self._ended.add(where)
+            return None
+        size = int(self._rng.choice((0, 1, 3, 40, 500)))
+        stop = min(len(log), start + size)
+        if stop == start:
+            return None
+        self._positions[where] = stop
+        if stop == len(log) and self._rng.random() < self._odds.end_with_messages:
+            self._ended.add(where)
+        part = log[start:stop]
+        keys, values = [key for key, _ in part], [value for _, value in part]
+        return Batch(where, list(range(start, stop)), values, keys, [FAR_MS] * len(part))
+
+    def position(self, where: Partition) -> int:
+        return self._positions[where]
+
+    def at_end(self, where: Partition) -> bool:
+        return where in self._ended
+
+    def hold(self, where: Partition) -> None:
+        self._held.add(where)
+
+    def release(self, where: Partition) -> None:
+        self._held.discard(where)
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        assert len(offsets) == len(SOURCE_TOPICS)
+        if self._evicted or (self._positions and self._rng.random() < self._odds.fence):
+            self._evicted = True
+            raise FencedError("played")
+        if self._positions and self._rng.random() < self._odds.commit_fails:
+            raise CommitError("played")
+        for where, (offset, _) in offsets.items():
+            assert 0 <= offset <= len(self._world.logs[where])
+        self._world.committed |= offsets
+
+    def lag(self) -> int:
+        return sum(len(self._world.logs[where]) - at for where, at in self._positions.items())
+
+    def die(self) -> None:
+        """The process is gone: nobody is told anything any more."""
+        self._dead = True
+        raise Killed
+
+    def close(self) -> None:
+        if self._positions and not self._dead:
+            self._owner.revoked(list(self._positions))
+            self._positions.clear()
+
+
+class PlayedElastic:
+    """Stands for consumers.bulk.BulkSink: writes in any order, acknowledges late, and is cut off by a death."""
+
+    trouble = None
+
+    def __init__(self, world: World, odds: Odds, source: PlayedSource) -> None:
+        self._world, self._rng, self._odds, self._source = world, world.rng, odds, source
+        self._waiting: list[tuple[Sequence[Doc], Callable[[Outcome], None]]] = []
+
+    @property
+    def in_flight(self) -> int:
+        return sum(len(docs) for docs, _ in self._waiting)
+
+    def free(self) -> int:
+        return int(self._rng.choice((0, 5, 1_000, 30_000)))
+
+    def submit(self, docs: Sequence[Doc], on_done: Callable[[Outcome], None]) -> None:
+        self._waiting.append((docs, on_done))
+
+    def poll(self) -> int:
+        if self._rng.random() < self._odds.kill:
+            self._source.die()
+        ran = 0
+        while self._waiting and self._rng.random() < 0.6:
+            docs, on_done = self._waiting.pop(int(self._rng.integers(len(self._waiting))))
+            written = [self._world.write(doc) for doc in docs]
+            conflicts = tuple(n for n, done in enumerate(written) if not done)
+            on_done(Outcome(docs, sum(written), conflicts, (), 0.0))
+            ran += 1
+        return ran
+
+    def _write_some(self) -> None:
+        for docs, _ in self._waiting:
+            for doc in docs:
+                if self._rng.random() < 0.5:
+                    self._world.write(doc)
+
+    def close(self) -> None:
+        self._write_some()
+
+
+class PlayedTopic:
+    """Stands for consumers.feature_topic.FeatureTopic."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._rng = world, world.rng
+        self._waiting: list[Callable[[], None]] = []
+
+    def free(self) -> int:
+        return int(self._rng.choice((0, 7, 20_000)))
+
+    def send(self, rows: CustomerRows, on_done: Callable[[], None]) -> None:
+        for customer, line in zip(rows.customer_ids, rows.lines, strict=True):
+            self._world.rows[customer].append((rows.version, json.loads(line)))
+        self._waiting.append(on_done)
+
+    def poll(self) -> None:
+        while self._waiting and self._rng.random() < 0.6:
+            self._waiting.pop(0)()
+
+    def close(self) -> None:
+        """Nothing of it is missed."""
+
+
+class PlayedLetters:
+    """Stands for consumers.dead_letter.DeadLetters: what is not flushed dies with the worker."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._unsafe: list[DeadLetter] = []
+
+    def send(self, letter: DeadLetter) -> None:
+        self._unsafe.append(letter)
+
+    def flush(self, timeout_s: float = 0.0) -> None:
+        taken, self._unsafe[:] = list(self._unsafe), []
+        self._world.letters += taken
+
+    def close(self) -> None:
+        """A death does not flush, so neither does the end: a checkpoint came before it."""
