@@ -15,8 +15,8 @@ from benchmarks.steps import Steps
 from consumers import wiring
 from consumers.elastic import ElasticConnection
 from consumers.emission import customer_rows
-from consumers.features import FeaturesProgress
 from consumers.partition import Partition
+from consumers.progress import FeaturesProgress
 from consumers.recovery import empty, restore, snapshot
 from consumers.source import Batch
 from consumers.source import Partition as SourcePartition
@@ -93,6 +93,8 @@ def main() -> None:
         return False
 
     def final_as_of(_: int) -> int | None:
+        if not states["started"]:
+            return None  # nothing is owned yet, so nothing is left to be read
         gate.read()
         return task["as_of"] if task["workers"] == 1 or gate.finish.is_set() else None
 
