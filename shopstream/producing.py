@@ -111,7 +111,7 @@ def chosen_topics(text: str) -> tuple[str, ...]:
 
 def iso(time_ms: int) -> str:
     """`2025-01-31T18:00:00.250Z`, as `--from` takes it."""
-    moment = datetime.fromtimestamp(min(time_ms, TS_MAX) / 1_000, UTC)
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + min(time_ms, TS_MAX) * timedelta(milliseconds=1)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -1,0 +1,99 @@
+"""The commands as a user calls them, where no server is needed."""
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from features.errors import ShopstreamError, UsageError
+from producers.mapping import parse_mapping, ready_mappings
+from shopstream import producing
+from shopstream.commands import produce
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def call():
+    app = typer.Typer()
+    produce.register(app)
+
+    def run(*words):
+        result = CliRunner().invoke(app, list(words))
+        if isinstance(result.exception, ShopstreamError):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["replay", "live", "import"])
+def test_help_has_an_example(call, command):
+    assert f"shopstream {command} " in re.sub(r"\s+", " ", call(command, "--help").output)
+
+
+def test_a_ready_mapping_can_be_listed_shown_and_used(call, tmp_path):
+    assert all(name in call("import", "--list").output for name in ready_mappings())
+    (tmp_path / "mine.yaml").write_text(call("import", "--show", "orders-csv").output, "utf-8")
+    (tmp_path / "o.csv").write_text("order_id,customer_id,created_at,total\n1,a,2025-01-01,2.5\n", "utf-8")
+    words = ["import", str(tmp_path / "o.csv"), "--mapping", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "a")]
+    result = call(*words)
+    assert result.exit_code == 0, result.output
+    assert "order records" in result.output
+    assert list((tmp_path / "a" / "orders" / "date=2025-01-01").glob("*.parquet"))
+    with pytest.raises(ShopstreamError, match="not empty"):
+        call(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["replay", "x", "--speed", "fast"], "--speed"),
+        (["replay", "x", "--speed", "0"], "--speed"),
+        (["replay", "x", "--from", "2025-13-01"], "--from"),
+        (["replay", "x", "--from", "2025-01-02", "--to", "2025-01-02"], "exclusive|Nothing"),
+        (["replay", "x", "--topics", "events,clicks"], "clicks"),
+        (["live", "x", "--rate", "-1/s"], "--rate"),
+        (["live", "x", "--for", "1 fortnight"], "--for"),
+        (["import", "x"], "--mapping"),
+        (["import", "x", "--mapping", "cdnow", "--mapping", "cdnow", "--out", "y"], "1 files, but 2"),
+        (["import", "--show", "none"], "none"),
+    ],
+)
+def test_a_wrong_call_is_told_in_words(call, words, message):
+    with pytest.raises(UsageError, match=message):
+        call(*words)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-02", 86_400_000),
+        ("1970-01-02T00:00:00.250", 86_400_250),
+        ("1970-01-02T01:00:00+01:00", 86_400_000),
+        ("1970-01-02T00:00Z", 86_400_000),
+        ("2026-03-21T14:29:03.485Z", 1_774_103_343_485),
+    ],
+)
+def test_times_are_exact_and_utc_unless_they_say_otherwise(text, expected):
+    assert producing.parse_time(text, "--from") == expected
+    assert producing.parse_time(producing.iso(expected), "--from") == expected
+
+
+def test_durations_rates_and_speeds():
+    assert [producing.parse_duration_s(t) for t in ("90", "90s", "1.5h", "2d")] == [90, 90, 5_400, 172_800]
+    assert [producing.parse_rate(t) for t in ("500", "500/s", None)] == [500, 500, None]
+    assert [producing.parse_speed(t) for t in ("max", "60", "0.5")] == [None, 60, 0.5]
+
+
+def test_the_guide_names_every_key_and_every_ready_mapping():
+    guide = (ROOT / "docs" / "import.md").read_text("utf-8")
+    for name in ready_mappings():
+        assert f"`{name}`" in guide
+    for text in ready_mappings().values():
+        mapping = parse_mapping(text, "ready")
+        part = mapping.order if mapping.kind == "orders" else mapping.click
+        for key in (*type(part).model_fields, *type(mapping).model_fields, *type(mapping.file).model_fields):
+            assert re.search(rf"`[^`]*\b{key}\b", guide), key
