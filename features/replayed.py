@@ -14,7 +14,7 @@ from features.arrow_rows import event_rows, order_rows
 from features.columns import EventColumns, OrderColumns, where
 from features.definitions import evaluate
 from features.errors import UsageError
-from features.schema import DAY_MS
+from features.schema import ABANDONED_AFTER_MS, DAY_MS
 from features.state import State
 
 CUSTOMERS_PER_BATCH = 50_000
@@ -75,6 +75,8 @@ def rows_at(
             applied_to = left[0]
             yield left[0], evaluate_all(state, left.pop(0))
         _apply(state, events, orders, applied_to, (day + 1) * DAY_MS - 1, counts)
+        # nobody waits for documents here: a cart that is over need not be listed, nor its strings kept
+        state.abandoned((day + 1) * DAY_MS - 1, ABANDONED_AFTER_MS)
         no_rows = np.zeros(0, np.int32)
         # an archive holds sessions of any length and a row may come back to one: only strings and ids are let go
         state.expire(no_rows, no_rows, keep_sessions=True)
