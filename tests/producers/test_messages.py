@@ -10,8 +10,12 @@ from archives import event, order, table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.schema import AMOUNT_MAX, Customer, Event, Order
+from features.decode import decode
+from features.schema import AMOUNT_MAX, DAY_MS, Customer, Event, Order
+from producers.generate import generate
 from producers.messages import EMPTY, encode, join, to_json
+from producers.shop import Shop
+from producers.timeline import Span, in_time_order
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 
@@ -104,3 +108,17 @@ def test_reordered_and_joined():
     assert turned.topics.tolist() == [1, 0]
     assert [json.loads(value).get("order_id") for value in turned.values] == ["o3", None]
     assert list(joined.reordered(np.array([1])).keys) == [b"c2"]
+
+
+def test_the_invalid_rows_of_an_archive_reach_the_decoder_and_no_others(tmp_path):
+    generate(Shop(end_ms=20_000 * DAY_MS, customers=200, events=20_000, days=30), tmp_path / "a", dirt=0.03)
+    truth = pl.read_parquet(tmp_path / "a" / "truth_dirt.parquet")
+    sent, refused = 0, 0
+    for chunk in in_time_order(Span(tmp_path / "a")):
+        for number, topic in enumerate(("events", "orders")):
+            rows = np.flatnonzero(chunk.topics == number).tolist()
+            values, keys = [chunk.values[r] for r in rows], [chunk.keys[r] for r in rows]
+            refused += len(decode(topic, values, keys, [2**50] * len(rows)).rejected)
+            sent += len(rows)
+    assert refused == truth.filter(~pl.col("valid")).height > 100
+    assert sent > 20_000 + refused
