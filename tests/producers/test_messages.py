@@ -1,6 +1,7 @@
 """Rows to JSON: what stands in the archive stands in the message."""
 
 import json
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -11,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.decode import decode
-from features.schema import AMOUNT_MAX, DAY_MS, Customer, Event, Order
+from features.schema import AMOUNT_MAX, DAY_MS, SOURCE_TOPICS, Customer, Event, Order
+from producers.archive import read_customers
 from producers.generate import generate
 from producers.messages import EMPTY, encode, join, to_json
 from producers.shop import Shop
-from producers.timeline import Span, in_time_order
+from producers.timeline import Span, in_time_order, profiles
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 
@@ -114,8 +116,8 @@ def test_the_invalid_rows_of_an_archive_reach_the_decoder_and_no_others(tmp_path
     generate(Shop(end_ms=20_000 * DAY_MS, customers=200, events=20_000, days=30), tmp_path / "a", dirt=0.03)
     truth = pl.read_parquet(tmp_path / "a" / "truth_dirt.parquet")
     sent, refused = 0, 0
-    for chunk in in_time_order(Span(tmp_path / "a")):
-        for number, topic in enumerate(("events", "orders")):
+    for chunk in chain(profiles(read_customers(tmp_path / "a")), in_time_order(Span(tmp_path / "a"))):
+        for number, topic in enumerate(SOURCE_TOPICS):
             rows = np.flatnonzero(chunk.topics == number).tolist()
             values, keys = [chunk.values[r] for r in rows], [chunk.keys[r] for r in rows]
             refused += len(decode(topic, values, keys, [2**50] * len(rows)).rejected)
