@@ -60,7 +60,7 @@ Amount = Annotated[float, Meta(ge=0, le=AMOUNT_MAX)]
 Quantity = Annotated[int, Meta(ge=1)]
 
 
-class Event(msgspec.Struct, gc=False, frozen=True):
+class Event(msgspec.Struct, gc=False, frozen=True, omit_defaults=True):
     """One click, as it stands on the topic of events."""
 
     event_id: Id
@@ -77,7 +77,7 @@ class Event(msgspec.Struct, gc=False, frozen=True):
     country: str | None = None
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, gc=False, frozen=True):
     """One line of an order."""
 
     product_id: str | None = None
@@ -86,7 +86,7 @@ class Item(msgspec.Struct, frozen=True):
     unit_price: Amount | None = None
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, gc=False, frozen=True):
     """One change of an order; the record with the highest updated_ts wins."""
 
     order_id: Id
