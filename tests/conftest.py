@@ -23,7 +23,7 @@ from shopstream.servers import Endpoints, down, up
 from shopstream.settings import Settings
 
 HOME_VARIABLE = "SHOPTEST_HOME"
-KEPT_SETTINGS = ("SHOPSTREAM_CACHE", "SHOPSTREAM_MAVEN_URL", "SHOPSTREAM_SHARED_DATA")
+KEPT_SETTINGS = ("SHOPSTREAM_CACHE", "SHOPSTREAM_MAVEN_URL")
 """Variables of the developer that tests should honour; all others would make them depend on the machine."""
 
 _home_of_session = pytest.StashKey[Path]()

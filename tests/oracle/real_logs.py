@@ -34,9 +34,9 @@ CDNOW_TOTAL: Final = (2_357, 6_919, 244_091.94)
 def shared_file(name: str) -> Path:
     """A file of the shared data folder; skips the test where there is none."""
     beside = Path(__file__).parents[2].parent / "shared" / "data"
-    path = Path(os.environ.get("SHOPSTREAM_SHARED_DATA", beside)) / name
+    path = Path(os.environ.get("SHOPTEST_SHARED_DATA", beside)) / name
     if not path.exists():
-        pytest.skip(f"{name} is not here; SHOPSTREAM_SHARED_DATA names the folder that has it")
+        pytest.skip(f"{name} is not here; SHOPTEST_SHARED_DATA names the folder that has it")
     return path
 
 

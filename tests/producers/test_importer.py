@@ -17,9 +17,9 @@ from producers.timeline import Span, in_time_order
 
 def real_log(name):
     beside = Path(__file__).parents[2].parent / "shared" / "data"
-    path = Path(os.environ.get("SHOPSTREAM_SHARED_DATA", beside)) / name
+    path = Path(os.environ.get("SHOPTEST_SHARED_DATA", beside)) / name
     if not path.exists():
-        pytest.skip(f"{name} is not here; SHOPSTREAM_SHARED_DATA names the folder that has it")
+        pytest.skip(f"{name} is not here; SHOPTEST_SHARED_DATA names the folder that has it")
     return path
 
 

@@ -8,6 +8,7 @@ written, letters that were not flushed lost.
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,10 +132,12 @@ class Worker:
             store, self.source, self.letters, run=world.run, partitions=world.partitions,  # type: ignore[arg-type]
             sinks=[ELASTIC, TOPIC], interval_s=0.0,
         )  # fmt: skip
+        self.keeper._pool.shutdown()
+        self.keeper._pool = PlayedPool(world.rng)  # type: ignore[assignment]
         outlets = Outlets(world.run, self.elastic, self.topic, self.letters)  # type: ignore[arg-type]
         self.consumer = FeaturesConsumer(
             world.run, self.source, self.keeper, outlets, self.letters,  # type: ignore[arg-type]
-            pace=Pace(idle_s=0.0, behind_s=0.0, share=1.0), stale_after_s=60,
+            pace=Pace(idle_s=0.0, behind_s=0.0, share=math.inf), stale_after_s=60,
         )  # fmt: skip
 
     def run(self, final_as_of: Callable[[int], int]) -> FeaturesProgress:
@@ -246,6 +249,43 @@ class PlayedSource:
         if self._positions and not self._dead:
             self._owner.revoked(list(self._positions))
             self._positions.clear()
+
+
+class PlayedPool:
+    """Stands for the thread that writes checkpoints: what it is given is done at once, later, or never."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._tasks: list[PlayedTask] = []
+
+    def submit(self, work: Callable[..., Any], *args: Any) -> PlayedTask:
+        self._tasks.append(PlayedTask(self._rng, lambda: work(*args)))
+        return self._tasks[-1]
+
+    def shutdown(self, wait: bool = True) -> None:
+        for task in self._tasks:
+            task.done()
+
+
+class PlayedTask:
+    """Stands for a Future."""
+
+    def __init__(self, rng: np.random.Generator, work: Callable[[], Any]) -> None:
+        self._rng, self._work = rng, work
+        self._found: list[Any] = []
+
+    def done(self) -> bool:
+        if not self._found and self._rng.random() < 0.5:
+            self.result()
+        return bool(self._found)
+
+    def exception(self) -> None:
+        self.result()
+
+    def result(self) -> Any:
+        if not self._found:
+            self._found.append(self._work())
+        return self._found[0]
 
 
 class PlayedElastic:
