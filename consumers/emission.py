@@ -64,6 +64,7 @@ def session_docs(partition: Partition, rows: Int32, as_of: int, run: str) -> lis
     """Documents of `RUN-sessions` as they stand at `as_of`."""
     version = next_version(partition)
     state = partition.state
+    state.watch_carts(rows, as_of, ABANDONED_AFTER_MS)
     sessions = take(state.sessions, rows)
     customer_ids = state.customer_ids.take(np.ascontiguousarray(sessions["customer"])).to_pylist()
     session_ids = state.session_ids(rows)

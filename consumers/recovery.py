@@ -127,7 +127,7 @@ def recover(
         store: of the run.
         number: of the partition.
         committed: the group's word, None if it has none (or it expired).
-        starts: topic -> first offset to read where there is no checkpoint.
+        starts: topic -> the committed offset, or the first one where there is none.
         sinks: names of the sinks of customers' rows.
         partitions: of each topic now.
         contact: whether profiles keep name and e-mail.
@@ -149,6 +149,11 @@ def recover(
                 f"{checkpoint.manifest.partitions}: customers have moved between partitions.",
                 "Replay the history into a new run (`--run NAME`) and promote it.",
             )
+        if committed and name not in wanted and _is_beyond(checkpoint, starts):
+            # whoever owned the partition since has read these records again and written older rows over newer ones,
+            # which this file takes for written
+            log.warning("a checkpoint that was never committed is passed over", partition=number, checkpoint=name)
+            continue
         if wanted and name != wanted[0]:
             log.warning("going on from an older checkpoint", partition=number, checkpoint=name)
         partition = restore(checkpoint, sinks)
@@ -165,3 +170,7 @@ def recover(
     for topic in SOURCE_TOPICS:
         partition.lanes[topic].position = starts[topic]
     return partition, [], ""
+
+
+def _is_beyond(checkpoint: Checkpoint, offsets: Mapping[str, int]) -> bool:
+    return any(checkpoint.manifest.offsets[topic] > offset for topic, offset in offsets.items())

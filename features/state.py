@@ -210,7 +210,7 @@ class State:
         return Renumbered(sessions, orders)
 
     def abandoned(self, as_of: int, wait_ms: int) -> Int32:
-        """Rows of the sessions that have become abandoned by `as_of`; they are handed out once."""
+        """Rows of the sessions that have become abandoned by `as_of`; they are handed out once, see `watch_carts`."""
         rows = self.open_carts[: self.open_count]
         bought = self.sessions["n_purchase"][rows] > 0
         due = ~bought & (self.sessions["last"][rows] <= as_of - wait_ms)
@@ -223,6 +223,19 @@ class State:
         self.open_count = len(kept)
         self.open_carts[: self.open_count] = kept
         return found
+
+    def watch_carts(self, rows: Int32, as_of: int, wait_ms: int) -> None:
+        """Hand these sessions out again once abandoned, where a document of `as_of` says that they are not yet.
+
+        They may have been handed out for a later time before: that of the final rows, or of the wall clock.
+        """
+        sessions = take(self.sessions, rows)
+        watched = (sessions["n_add_to_cart"] > 0) & (sessions["n_purchase"] == 0) & (sessions["open_cart"] == 0)
+        found = rows[watched & (sessions["last"] > as_of - wait_ms)]
+        self.sessions["open_cart"][found] = 1
+        self.open_carts = grown(self.open_carts, self.open_count, self.open_count + len(found))
+        self.open_carts[self.open_count : self.open_count + len(found)] = found
+        self.open_count += len(found)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Everything that a checkpoint stores but the event ids, as views into the tables."""
