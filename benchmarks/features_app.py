@@ -63,6 +63,8 @@ def main() -> None:
     task = gate.task
     warm()
     steps = Steps() if task["steps"] else None
+    if steps is not None:
+        steps.install()
     elastic = ElasticConnection(**task["elastic"]) if task["elastic"] else None
     options = wiring.FeaturesOptions(
         task["run"],

@@ -74,6 +74,11 @@ class Figures:
         """Of all laps of a letter."""
         return statistics.median(value(lap) for lap in self._laps[letter])
 
+    @property
+    def right(self) -> bool:
+        """Nothing was found that is not as it must be."""
+        return not self._wrong
+
     # --- out ---
 
     def show(self, console: Console, given: argparse.Namespace) -> None:
@@ -87,7 +92,7 @@ class Figures:
             )
         if self._laps:
             console.print(self._table())
-            for line in self._aims():
+            for line in self.aims():
                 console.print(line, highlight=False)
         if self.steps and self.sent is not None:
             console.print(self._steps_table(self.sent.events))
@@ -129,7 +134,8 @@ class Figures:
             )
         return table
 
-    def _aims(self) -> list[str]:
+    def aims(self) -> list[str]:
+        """Each aim that was measured, met or not, as a line."""
         found = []
 
         def aim(text: str, value: float, bound: float, *, least: bool = True) -> None:

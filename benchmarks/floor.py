@@ -65,7 +65,7 @@ def records(values: list[bytes | None]) -> list[Event]:
     while True:
         try:
             found.extend(stream)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, TypeError):
             continue
         return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import resource
 import sys
 import time
 from collections import Counter
@@ -38,18 +39,16 @@ VISIT = ("page_view", "search", "product_view", "product_view", "add_to_cart", "
 """A session of the mean length, views in two categories."""
 END_MS = 20_000 * DAY_MS
 WORDS = pa.array(["electronics", "home", "fashion", "beauty", "sports", "toys", "grocery", "books"])
-ROWS = 500_000
-"""Records applied at a time."""
+ROWS = 20_000
+"""Records applied at a time, as the consumer does: a table is grown by what a batch might need."""
 
 
 def build(number: int, customers: int, random: np.random.Generator) -> Partition:
     """A partition whose customers all have their orders and sessions."""
     partition = empty(number, ["elastic"], contact=False)
     ids = texts(f"c{number}", np.arange(customers))
-    every = max(1, ROWS // customers)
-    for first in range(0, ORDERS, every):
-        numbers = np.repeat(np.arange(first, min(first + every, ORDERS)), customers)
-        who = np.tile(np.arange(customers), len(numbers) // customers)
+    for first in range(0, ORDERS * customers, ROWS):
+        numbers, who = np.divmod(np.arange(first, min(first + ROWS, ORDERS * customers)), customers)
         ts = END_MS - ORDER_DAYS * DAY_MS + numbers * (ORDER_DAYS * DAY_MS // ORDERS) + who % DAY_MS
         partition.state.apply_orders(orders_of(ids, who, numbers, ts))
     for day in range(SESSION_DAYS):
@@ -146,22 +145,28 @@ def main() -> None:
     sessions = sum(state.session_count for state in states)
     per_id = {"ids", "new_ids"}
     strings = {"recent", "recent_bytes"}
-    history = sum(size for name, size in reserved.items() if name not in per_id | strings)
+
+    def reserved_by(*names: str) -> int:
+        return sum(reserved[name] for name in names)
+
     told |= {
         "sessions each": sessions / customers,
-        "event ids in the horizon": ids,
-        "B a customer, reserved (without ids, strings of the last 48 h)": history / customers,
-        "B a customer, in a checkpoint (the same)": sum(v for k, v in used.items() if k not in strings) / customers,
-        "B of strings of the last 48 h, a customer": sum(reserved[name] for name in strings) / customers,
-        "B an event id (table and unsaved ids)": sum(reserved[name] for name in per_id) / ids,
-        "B an order": sum(reserved[name] for name in ("orders", "next_order", "_order_slots")) / customers / ORDERS,
-        "B a session, views apart": sum(reserved[n] for n in ("sessions", "next_session", "_session_slots")) / sessions,
-        "B of views, a session": sum(reserved[name] for name in ("views", "next_view")) / sessions,
-        "GB reserved, everything": sum(reserved.values()) / 1e9,
-        "GB resident, the state's share": (process.memory_info().rss - base) / 1e9,
+        "B a customer, reserved": (reserved.total() - reserved_by(*per_id, *strings)) / customers,
+        "… of it orders": reserved_by("orders", "next_order", "_order_slots") / customers,
+        "… of it sessions": reserved_by("sessions", "next_session", "_session_slots", "_session_seen") / customers,
+        "… of it category views": reserved_by("views", "next_view") / customers,
+        "B a customer, filled (in a checkpoint)": sum(v for k, v in used.items() if k not in strings) / customers,
+        "beside: B of session strings (48 h), a customer": reserved_by(*strings) / customers,
+        "beside: event ids remembered (48 h), a customer": ids / customers,
+        "beside: B an event id, table": reserved_by("ids") / ids,
+        "beside: B an event id, not yet in a checkpoint": reserved_by("new_ids") / ids,
+        "GB reserved, everything": reserved.total() / 1e9,
+        "GB resident": (process.memory_info().rss - base) / 1e9,
     }
     checkpoint(told, partitions, folder)
-    told["peak GB of the process"] = peak_gb(process)
+    told["peak GB of the process, the making of records included"] = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    )
     some = random.permutation(customers // PARTITIONS)[:50_000].astype(np.int32)
     took: dict[str, float] = {}
     timed(took, "rows", lambda: evaluate(states[0], some, END_MS))
@@ -184,13 +189,6 @@ def checkpoint(told: dict[str, Any], partitions: list[Partition], folder: Path) 
     told["checkpoints: GB of all partitions"] = size / 1e9
     name = store.names(0)[0]
     timed(told, "checkpoints: one partition loaded, s", lambda: restore(store.read(0, name), ["elastic"]))
-
-
-def peak_gb(process: psutil.Process) -> float:
-    import resource  # noqa: PLC0415 - not everywhere
-
-    assert process.is_running()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
 if __name__ == "__main__":

@@ -39,14 +39,14 @@ def million(ground: Ground, work: Path, given: argparse.Namespace, figures: Figu
     task = entrants.task()
     before = Path(task["state"])
     lap = run("g", past.events, "features_app.py", [task], entrants.log)
-    figures.note(
-        f"(g) history of {past.events:,} events of {lap.figures[0]['progress']['customers']:,} customers was read at "
-        f"{lap.read_rate:,.0f}/s, peak {lap.peak_mb:,.0f} MB; its last checkpoint of one partition has "
-        f"{lap.figures[0]['progress']['checkpoint_bytes'] / 1e6:,.0f} MB."
-    )
     now = send(ground.kafka, entrants.run, Span(archive, start_ms=border_ms), profiles=False)
     entrants.sent = replace(now, high_ms=max(now.high_ms, past.high_ms))
     wanted = exact.batch_rows(archive, entrants.sent.high_ms)
+    figures.note(
+        f"(g) {past.events:,} events of the past of {wanted.height:,} customers were read at {lap.read_rate:,.0f}/s, "
+        f"peak {lap.peak_mb:,.0f} MB; the last checkpoint of one of {PARTITIONS} partitions has "
+        f"{lap.figures[0]['progress']['checkpoint_bytes'] / 1e6:,.0f} MB."
+    )
     for turn in range(given.repeat):
         task = entrants.task()
         state = Path(task["state"])

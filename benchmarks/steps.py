@@ -22,7 +22,8 @@ PARTS: Final[tuple[tuple[str, str], ...]] = (
     ("features.validity:_parse", "parse: JSON to typed records"),
     ("features.decode:read_chunk", "validate: keys, times"),
     ("features.decode:_event_columns", "columns: records to arrays"),
-    ("features.decode:_joined", "columns: chunks joined"),
+    ("features.decode:joined", "columns: chunks joined"),
+    ("consumers.partition:joined", "columns: batches joined"),
     ("features.decode:order_columns", "columns: orders"),
     ("consumers.partition:split_late", "lateness"),
     ("consumers.partition:Partition.advance", "advance: topics in step"),
@@ -66,21 +67,24 @@ class Spent:
 
 
 class Steps:
-    """Watches the parts from its making on."""
+    """Time by part, once `install` has put the watching in place."""
 
     def __init__(self) -> None:
         self._local = threading.local()
         self._main = threading.get_ident()
         self._spent: dict[tuple[bool, str], Spent] = {}
         self._cpu_s = 0.0
+
+    def install(self) -> None:
+        """Watch every part of this process from now on."""
         for place, label in PARTS:
             owner, name, function = found(place)
-            setattr(owner, name, self._watched(function, label))
+            setattr(owner, name, self.watched(function, label))
         source, _, _ = found("consumers.source:Source.read")
         init = source.__init__
 
         def with_watched_consumer(this: Any, consumer: Any, *args: Any, **kwargs: Any) -> None:
-            init(this, _Watched(consumer, self._watched(consumer.consume, CONSUME)), *args, **kwargs)
+            init(this, _Watched(consumer, self.watched(consumer.consume, CONSUME)), *args, **kwargs)
 
         source.__init__ = with_watched_consumer
 
@@ -95,7 +99,9 @@ class Steps:
         known_s = sum(cpu for *_, cpu in rows)
         return [*rows, (LIBRARY, False, 0, 0.0, cpu_s() - self._cpu_s - known_s)]
 
-    def _watched(self, function: Callable[..., Any], label: str) -> Callable[..., Any]:
+    def watched(self, function: Callable[..., Any], label: str) -> Callable[..., Any]:
+        """The function, its time noted."""
+
         def watched(*args: Any, **kwargs: Any) -> Any:
             inside: list[list[float]] = self._local.__dict__.setdefault("inside", [])
             within = [0.0, 0.0]

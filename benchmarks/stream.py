@@ -79,6 +79,8 @@ def main() -> None:
             figures.show(Console(), given)
             if given.json:
                 given.json.write_text(figures.to_json(given))
+    if not figures.right:
+        raise SystemExit(1)
 
 
 def measure(given: argparse.Namespace, work: Path, figures: Figures, console: Console) -> None:
