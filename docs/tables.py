@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic import BaseModel
@@ -61,11 +62,19 @@ def commands() -> str:
     app = typer.Typer()
     for name in cli.COMMAND_MODULES:
         importlib.import_module(f"shopstream.commands.{name}").register(app)
-    found = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+    found = dict(_named("", typer.main.get_command(app)))
     return table(
         ("command", "does"),
         ((f"`shopstream {name}`", " ".join((one.help or "").split("\n\n")[0].split())) for name, one in found.items()),
     )
+
+
+def _named(before: str, group: Any) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _named(f"{before}{name} ", command)
+        else:
+            yield f"{before}{name}", command
 
 
 def configuration() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,9 +76,29 @@ def dotted(node: ast.expr) -> str:
 
 @functools.cache
 def commands() -> dict[str, typer.core.TyperCommand]:
-    """Every command of the command line by its name."""
-    known = [m for m in cli.COMMAND_MODULES if importlib.util.find_spec(f"shopstream.commands.{m}") is not None]
+    """Every command of the command line by its name; one of a group is named `group command`."""
     app = typer.Typer()
-    for name in known:
+    for name in cli.COMMAND_MODULES:
         importlib.import_module(f"shopstream.commands.{name}").register(app)
-    return dict(typer.main.get_command(app).commands)
+    return dict(_named("", typer.main.get_command(app)))
+
+
+def _named(before: str, group: typer.core.TyperGroup) -> Iterator[tuple[str, typer.core.TyperCommand]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _named(f"{before}{name} ", command)
+        else:
+            yield f"{before}{name}", command
+
+
+def split_command(words: list[str]) -> tuple[str, list[str]]:
+    """The name of the command that `words` call, and its arguments.
+
+    Raises:
+        ValueError: there is no such command.
+    """
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in commands():
+            return name, words[length:]
+    raise ValueError(f"no such command: {' '.join(words[:2])}")

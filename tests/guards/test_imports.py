@@ -19,6 +19,7 @@ EDGES = {
     "consumers/source.py": "messages and assignments into batches",
     "consumers/dead_letter.py": "writes dead letters",
     "consumers/feature_topic.py": "writes rows",
+    "consumers/runs.py": "removes topics and groups of a run",
     "consumers/recount.py": "counts a run's topics from the beginning, apart from the consumers",
     "consumers/elastic.py": "connection, templates, bulk transport",
     "producers/publish.py": "sends records",
