@@ -6,7 +6,7 @@ Pure of clients: batches of messages go in; letters, positions and dirty rows co
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final
 
@@ -295,7 +295,7 @@ class Partition:
         self.counts.rejected += rejected
         self.counts.late += len(letters) - rejected
         self.counts.valid += len(positions)
-        offsets = np.array(batch.offsets, np.int64)
+        offsets = _offset_array(batch.offsets)
         return Chunk(
             columns, highest, offsets[positions] + 1, batch.next_offset, min(batch.append_ms), sorted_letters(letters)
         )
@@ -328,6 +328,12 @@ class Partition:
         hours = allowance_ms // 3_600_000
         for position, at in zip(positions.tolist(), ts.tolist(), strict=True):
             yield self._letter(batch, position, TOO_LATE.format(ts=at, hours=hours))
+
+
+def _offset_array(offsets: Sequence[int]) -> Int64:
+    if isinstance(offsets, range):
+        return np.arange(offsets.start, offsets.stop, dtype=np.int64)
+    return np.array(offsets, np.int64)
 
 
 def sorted_letters(letters: list[Letter]) -> list[Letter]:

@@ -54,20 +54,20 @@ class Start:
     metadata: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """Messages of one partition in the order of their offsets; the lists have the same length, at least 1.
 
     Attributes:
         partition: where they stand.
-        offsets: of each message.
+        offsets: of each message; a range where none is missing.
         values: None is a null value.
         keys: None is no key.
         append_ms: append times, epoch ms; on a topic with CreateTime the consumer's clock.
     """
 
     partition: Partition
-    offsets: list[int]
+    offsets: Sequence[int]
     values: list[bytes | None]
     keys: list[bytes | None]
     append_ms: list[int]
@@ -183,9 +183,9 @@ class Source:
             stop = start + sum(1 for _ in run)
             batch = batches.get(place)
             if batch is None:
-                batch = batches[place] = Batch(self._partition(*place), [], [], [], [])
+                batch = batches[place] = Batch(self._partition(*place), range(0), [], [], [])
             mine = messages[start:stop]
-            batch.offsets.extend([message.offset() or 0 for message in mine])
+            batch.offsets = _extended(batch.offsets, mine)
             batch.values.extend([message.value() for message in mine])
             batch.keys.extend([message.key() for message in mine])
             stamps = [message.timestamp() for message in mine]
@@ -309,6 +309,17 @@ class Source:
         for partition in partitions:
             self._positions.pop(partition, None)
             self._ends.pop(partition, None)
+
+
+def _extended(offsets: Sequence[int], messages: Sequence[Message]) -> Sequence[int]:
+    """The offsets and those of further messages; as many rising ones as there is room for are a range."""
+    first, last = messages[0].offset() or 0, messages[-1].offset() or 0
+    is_whole = last - first == len(messages) - 1
+    if is_whole and not offsets:
+        return range(first, last + 1)
+    if is_whole and isinstance(offsets, range) and offsets.stop == first:
+        return range(offsets.start, last + 1)
+    return [*offsets, *(message.offset() or 0 for message in messages)]
 
 
 def _gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:
