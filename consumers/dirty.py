@@ -41,6 +41,8 @@ class DirtySet:
             grown[: len(self._waiting)] = self._waiting
             self._waiting = grown
         new = rows[~self._waiting[rows]]
+        if len(new) == 0:
+            return
         self._waiting[new] = True
         self._count += len(new)
         (self._aged if aged else self._changed).append(new)

@@ -340,12 +340,13 @@ def apply_orders(
             next_order[row] = customer.order
             customer.order = row
         order = orders[row]
-        order.lines = max(np.int32(order.lines), min(lines[i], np.int32(65_535)))
         wins = updated_ts[i] > order.updated_ts
         if updated_ts[i] == order.updated_ts:
             wins = status[i] > order.status or (status[i] == order.status and cents[i] > order.cents)
         won[i] = -1
         if wins:
+            # a record that never won was never written, so it leaves no lines to void
+            order.lines = max(np.int32(order.lines), min(lines[i], np.int32(65_535)))
             order.ts = ts[i]
             order.updated_ts = updated_ts[i]
             order.status = status[i]

@@ -52,7 +52,7 @@ ORDER: Final = np.dtype(
         ("updated_ts", "i8"),
         ("cents", "i8"),
         ("customer", "i4"),
-        ("lines", "u2"),  # most lines that any record of this order had, up to 65,535
+        ("lines", "u2"),  # most lines that any winning record of this order had, up to 65,535
         ("status", "u1"),
     ],
     align=True,
