@@ -1,0 +1,115 @@
+"""Laws of the dirty set: a row waits, flies or is done; no row that changed is ever lost."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from consumers.dirty import DirtySet
+
+ROWS = 12
+some_rows = st.lists(st.integers(0, ROWS - 1), unique=True, max_size=ROWS)
+
+
+def rows(numbers) -> np.ndarray:
+    return np.array(numbers, np.int32)
+
+
+class DirtyRows(RuleBasedStateMachine):
+    """Against sets of Python: rows are named by what they are, so that a renumbering must keep their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dirty = DirtySet()
+        self.names = list(range(ROWS))
+        """Name of each row of the table."""
+        self.waiting: set[int] = set()
+        self.flying: dict[int, set[int]] = {}
+        self.next_name = ROWS
+
+    def named(self, numbers) -> set[int]:
+        return {self.names[number] for number in numbers}
+
+    @rule(numbers=some_rows, aged=st.booleans())
+    def change(self, numbers, aged):
+        numbers = [number for number in numbers if number < len(self.names)]
+        self.dirty.add(rows(numbers), aged=aged)
+        self.waiting |= self.named(numbers)
+
+    @rule(rows_max=st.integers(0, ROWS + 1))
+    def take(self, rows_max):
+        flight, taken = self.dirty.take(rows_max)
+        names = self.named(taken.tolist())
+        assert len(names) == len(taken) == min(rows_max, len(self.waiting))
+        assert names <= self.waiting
+        self.waiting -= names
+        if names:
+            assert flight not in self.flying
+            self.flying[flight] = names
+
+    @precondition(lambda self: self.flying)
+    @rule(data=st.data())
+    def land(self, data):
+        flight = data.draw(st.sampled_from(sorted(self.flying)))
+        names = self.flying.pop(flight)
+        elsewhere = self.waiting.union(*self.flying.values())
+        assert self.named(self.dirty.landed(flight).tolist()) == names - elsewhere
+
+    @rule(gone=some_rows)
+    def compact(self, gone):
+        """Rows that are done leave the table, and new ones come."""
+        busy = self.waiting.union(*self.flying.values())
+        keep = [n not in gone or name in busy for n, name in enumerate(self.names)]
+        moved = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
+        self.dirty.renumber(moved)
+        self.names = [name for name, kept in zip(self.names, keep, strict=True) if kept]
+        while len(self.names) < ROWS:
+            self.names.append(self.next_name)
+            self.next_name += 1
+
+    @rule()
+    def nothing_moved(self):
+        self.dirty.renumber(None)
+
+    @invariant()
+    def every_row_is_where_it_belongs(self):
+        unwritten = self.dirty.unwritten().tolist()
+        assert unwritten == sorted(set(unwritten))
+        assert self.named(unwritten) == self.waiting.union(*self.flying.values())
+        assert len(self.dirty) == len(self.waiting)
+        assert self.dirty.in_flight == sum(map(len, self.flying.values()))
+
+
+TestDirtyRows = DirtyRows.TestCase
+TestDirtyRows.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+def test_what_changed_goes_before_what_only_grew_older():
+    dirty = DirtySet()
+    dirty.add(rows([3, 1]), aged=True)
+    dirty.add(rows([7]))
+    assert dirty.take(2)[1].tolist() == [7, 3]
+
+
+def test_a_row_in_two_flights_is_done_with_the_later_one():
+    """An order placed and cancelled while Elasticsearch is slow; its record is needed until the second is written."""
+    dirty = DirtySet()
+    dirty.add(rows([5]))
+    first, _ = dirty.take(1)
+    dirty.add(rows([5]))
+    second, _ = dirty.take(1)
+    assert dirty.landed(first).tolist() == []
+    assert dirty.unwritten().tolist() == [5]
+    assert dirty.landed(second).tolist() == [5]
+    assert dirty.unwritten().tolist() == []
+
+
+def test_memory_is_bounded_by_the_table():
+    dirty = DirtySet()
+    for _ in range(1_000):
+        dirty.add(rows(range(ROWS)))
+    assert len(dirty) == ROWS
+    assert sum(map(len, dirty._changed)) == ROWS
+    assert len(dirty._changed) < 10, "an empty list for each call is a queue that grows"
