@@ -49,13 +49,13 @@ def consume(consumer: Consumer, wanted: int) -> tuple[int, int]:
     """Valid records and messages read, once at least `wanted` messages were."""
     valid = seen = 0
     while seen < wanted:
-        values = [value(m) for m in consumer.consume(BATCH, 0.05) if m.error() is None]
+        messages = consumer.consume(BATCH, 0.05)
+        if any(map(Message.error, messages)):
+            messages = [message for message in messages if message.error() is None]
+        values = list(map(Message.value, messages))
         seen += len(values)
         valid += len(records(values))
     return valid, seen
-
-
-value = Message.value
 
 
 def records(values: list[bytes | None]) -> list[Event]:
