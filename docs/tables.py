@@ -32,7 +32,7 @@ TOPIC_HOLDS = {
     "orders": "one message a change of an order",
     "customers": "the newest profile of each customer",
     "customer-features": "the newest feature row of each customer, with `version`",
-    "alerts": "customers whose churn risk rose (with a trained bundle)",
+    "alerts": "customers whose churn risk rose; empty until there are scores",
     "dead-letter": "records that do not count, with the reason",
 }
 INDEX_HOLDS = {
@@ -41,7 +41,7 @@ INDEX_HOLDS = {
     "sessions": "each session as it stands; id from customer_id and session_id",
     "orders": "the winning record of each order; id = order_id",
     "order-items": "one line of an order; id = `order_id#n`",
-    "pipeline": "how the workers are doing",
+    "pipeline": "how the workers are doing; empty so far, `status` reads the workers' own files",
 }
 
 
