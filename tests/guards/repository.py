@@ -46,7 +46,7 @@ def scripts() -> list[Path]:
 
 def documents() -> list[Path]:
     """Every Markdown file that readers are meant to read."""
-    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 @functools.cache
