@@ -25,10 +25,10 @@ from features.errors import UsageError
 from features.schema import SOURCE_TOPICS, Field, group_name, topic_name
 from shopstream.servers import Endpoints
 from shopstream.settings import Settings
-from shopstream.workers.crew import Name, Plan
 from shopstream.workers.messages import NO_END, ElasticLogin, End, Task
 from shopstream.workers.roles import BUILDERS
 from shopstream.workers.supervisor import Supervisor
+from shopstream.workers.words import Name, Plan
 
 ROLES: Final = tuple(BUILDERS)
 AGREEING: Final = "features"
@@ -191,14 +191,14 @@ def open_supervisor(
         settings: the run and the data folder, where the logs go.
         endpoints: where the servers are.
         consumption: what is to be run.
-        ends: where all stop; None runs for ever.
+        ends: where all stop, as `current_ends` or, to be told when they are known, `later_ends` gives them; None runs
+            for ever.
     """
-    numbers = frozenset(partition for _, partition, _ in ends or ())
     plan = Plan(
         workers=dict.fromkeys(consumption.roles, consumption.workers),
-        until_end=ends is not None,
+        partitions=None if ends is None else frozenset(partition for _, partition, _ in ends),
         as_of=consumption.as_of,
-        agreeing={AGREEING: numbers} if AGREEING in consumption.roles else {},
+        agreeing=AGREEING if AGREEING in consumption.roles else None,
     )
     elastic = endpoints.elasticsearch
     login = ElasticLogin(elastic.url, elastic.username, elastic.password, dict(elastic.options))
@@ -214,10 +214,13 @@ def open_supervisor(
             elastic=login,
             state=consumption.state,
             archive=consumption.archive,
-            ends=None if ends is None else tuple(ends),
+            ends=None if ends is None else tuple((topic, number, NO_END) for topic, number, _ in ends),
             clock=consumption.clock,
             contact=consumption.contact,
             debug=consumption.debug,
         )
 
-    return Supervisor(plan, task_of, settings.home / "logs")
+    supervisor = Supervisor(plan, task_of, settings.home / "logs")
+    if ends is not None and all(offset != NO_END for _, _, offset in ends):
+        supervisor.ends_known(tuple(ends))
+    return supervisor

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from consumers.metrics import add_figures
 from shopstream.summary import by_role, iso, live_table
-from shopstream.workers.crew import WorkerView
+from shopstream.workers.words import WorkerView
 
 REFRESH_S: Final = 0.25
 LINE_EVERY_S: Final = 5.0

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consumers.metrics import add_figures
-from shopstream.workers.crew import WorkerView, rows_of
+from shopstream.workers.words import WorkerView, rows_of
 
 STAGE_STYLES = {"running": "green", "at end": "cyan", "done": "green", "dead": "bold red", "waiting": "yellow"}
 

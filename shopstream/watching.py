@@ -17,8 +17,8 @@ from rich.live import Live
 from consumers.metrics import metrics_file, write_metrics
 from shopstream import summary
 from shopstream.settings import Settings
-from shopstream.workers.crew import WorkerView
 from shopstream.workers.supervisor import Outcome, Supervisor
+from shopstream.workers.words import WorkerView
 
 SHOW_EVERY_S: Final = 1.0
 

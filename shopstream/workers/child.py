@@ -2,11 +2,13 @@
 
 Signals are the parent's business: Ctrl-C reaches a whole terminal, and a worker must finish its batch and checkpoint
 first. A parent that is gone can decide nothing any more; the child ends at once, as after a crash, so that its
-successors never meet it.
+successors never meet it. The end of the socket tells it on every system, and on Linux the kernel too, which reaches
+even a process whose interpreter is stuck.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import signal
@@ -30,6 +32,7 @@ from shopstream.workers.messages import (
     Figure,
     FinalAsOf,
     Lines,
+    Owned,
     Ready,
     Report,
     Said,
@@ -45,6 +48,7 @@ ORPHANED: Final = 3
 """Exit code of a worker whose parent is gone."""
 TELL_EVERY_S: Final = 0.5
 RECEIVE_BYTES: Final = 65_536
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class Role(Protocol):
@@ -135,6 +139,7 @@ class Worker:
         self._round = 0
         self._told: AtEnd | None = None
         self._told_s = 0.0
+        self._owned: tuple[int, ...] | None = None
 
     def listen(self) -> None:
         """Takes the parent's words until it is gone, and then ends the process."""
@@ -163,6 +168,12 @@ class Worker:
         """Whether to leave."""
         return self._stop.is_set()
 
+    def owns(self, partitions: tuple[int, ...] | None) -> None:
+        """Tells the parent when it has changed."""
+        if partitions != self._owned:
+            self._owned = partitions
+            self._channel.send(Owned(partitions))
+
     def final_as_of(self, stream_ts: int, owned: tuple[int, ...] | None) -> int | None:
         """T, once the parent has it; until then the parent is told that this worker is at its end."""
         if self._final_as_of is not None:
@@ -178,6 +189,7 @@ class Worker:
 def main() -> None:
     """Entry of the process: the socket's number is the only argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     first = channel.receive()
     if first is None:
@@ -191,6 +203,11 @@ def main() -> None:
     sys.exit(last.exit_code if isinstance(last, Failed) else 0)
 
 
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _live(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
     from shopstream.logs import log_to_parent  # noqa: PLC0415 - after the listener: the parent may stop us meanwhile
 
@@ -201,8 +218,13 @@ def _live(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
     try:
         role = load_builder(task.builder)(task)
         channel.send(Ready())
+
+        def stop() -> bool:
+            worker.owns(role.owned())
+            return worker.stop()
+
         figures = role.run(
-            worker.stop,
+            stop,
             worker.until,
             lambda stream_ts: worker.final_as_of(stream_ts, role.owned()),
             lambda figures: channel.send(Report(dict(figures))),

@@ -2,37 +2,49 @@
 
 With ends, nobody may leave or write its last rows before all of the role have read everything:
 
-    A  reading ──────── AtEnd ─────────────── AtEnd(1) ─┐
-    B  reading ── AtEnd ── gets a partition ── AtEnd(1) ─┴─> T = max, FinalAsOf to all ─> Done, Done
+    A  gets all ─ gets 0 ─┐         ┌─ reading ───────── AtEnd ─ AtEnd(1) ─┐
+    B  joins ──── gets 1 ─┴─> Ends ─┴─ reading ─ AtEnd ───────── AtEnd(1) ─┴─> T = max: FinalAsOf ─> Done, Done
 
-A worker is asked a second time (`Ask`), since the group may have handed it a partition after its first word; and T is
-decided only when the workers together own every partition and each of them that can have one has one: then no further
-rebalance is due, and T holds for all.
+Where to stop is told only when the partitions are dealt out: the workers of the role own every one, none twice, and
+each has one as far as they go. Then all are in the group, and no rebalance is due that would take a partition from a
+worker which believes it is done, or hang the client of one that leaves while it joins. Before T is decided each is
+asked a second time (`Ask`), in case the group did move something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from consumers.metrics import Figure, Meter
 from shopstream.workers.messages import (
     Ask,
     AtEnd,
     Done,
-    Down,
     End,
     Ends,
     Failed,
-    Figures,
     FinalAsOf,
+    Owned,
     Ready,
     Report,
     Said,
     Stop,
     Up,
+)
+from shopstream.workers.words import (
+    Action,
+    Failure,
+    Kill,
+    Name,
+    Plan,
+    Send,
+    Stage,
+    Start,
+    Tell,
+    WorkerView,
+    rows_of,
 )
 
 RESTARTS_MAX: Final = 5
@@ -43,117 +55,24 @@ PAUSE_S: Final = 1.0
 LEAVE_TIMEOUT_S: Final = 60.0
 """How long a worker may take to finish its batch and checkpoint before it is killed."""
 FOREIGN_TIMEOUT_S: Final = 30.0
-"""How long partitions may be missing at the end before others are blamed for having them."""
-
-
-class Name(NamedTuple):
-    """A worker."""
-
-    role: str
-    number: int
-
-    def __str__(self) -> str:
-        return f"{self.role}-{self.number}"
-
-
-# --- actions ----------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start its process."""
-
-    name: Name
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Tell it."""
-
-    name: Name
-    message: Down
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """End its process at once."""
-
-    name: Name
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Tell people."""
-
-    level: Literal["info", "warning", "error"]
-    event: str
-    fields: Mapping[str, Figure]
-
-
-Action = Start | Send | Kill | Tell
-Stage = Literal["starting", "running", "at end", "stopping", "done", "waiting", "dead"]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be run.
-
-    Attributes:
-        workers: role -> number of processes.
-        until_end: the workers have ends.
-        as_of: the T that is wanted, epoch ms; None takes the highest stream time.
-        agreeing: role whose workers agree on T -> the partition numbers that they own together.
-    """
-
-    workers: Mapping[str, int]
-    until_end: bool = False
-    as_of: int | None = None
-    agreeing: Mapping[str, frozenset[int]] = field(default_factory=dict)
-
-    def names(self) -> list[Name]:
-        """Every worker."""
-        return [Name(role, number) for role, count in self.workers.items() for number in range(count)]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why it ended badly."""
-
-    message: str
-    remedy: str = ""
-    exit_code: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """A worker at one moment, for people and for the metrics.
-
-    Attributes:
-        restarts: since the beginning.
-        records_per_s: read, over the last seconds.
-        mean_records_per_s: read, from its first report until the last record.
-        rows_per_s: documents, rows or files' rows, over the last seconds.
-        trouble: what it says is in its way, or how it died.
-    """
-
-    name: Name
-    stage: Stage
-    figures: Figures
-    restarts: int
-    records_per_s: float
-    mean_records_per_s: float
-    rows_per_s: float
-    trouble: str | None
+"""How long partitions may be missing, with all workers there and nothing moving, before others are blamed."""
+SILENCE_S: Final = 20.0
+"""A worker that has nothing left to do and says nothing for so long hangs."""
 
 
 @dataclass(slots=True)
 class _Worker:
     stage: Stage = "starting"
     figures: dict[str, Figure] = field(default_factory=dict)
+    owned: tuple[int, ...] | None = None
     at_end: AtEnd | None = None
+    heard_s: float = 0.0
     last: Done | Failed | None = None
     deaths_s: list[float] = field(default_factory=list)
     start_at_s: float = 0.0
     restarts: int = 0
     killed: bool = False
+    hung: bool = False
     trouble: str | None = None
     records: Meter = field(default_factory=Meter)
     rows: Meter = field(default_factory=Meter)
@@ -163,18 +82,9 @@ class _Worker:
         return self.stage in ("starting", "running", "at end", "stopping")
 
     def reset(self) -> None:
-        self.stage, self.at_end, self.last, self.killed = "starting", None, None, False
-        self.figures, self.trouble = {}, None
+        self.stage, self.owned, self.at_end, self.last, self.killed = "starting", None, None, None, False
+        self.figures, self.trouble, self.hung = {}, None, False
         self.records, self.rows = Meter(), Meter()
-
-
-ROW_COUNTS: Final = ("written", "rows_written", "sessions_written", "orders_written")
-"""Figures that count what a worker has written."""
-
-
-def rows_of(figures: Figures) -> int:
-    """Documents and rows that a worker has written."""
-    return sum(int(figures.get(name) or 0) for name in ROW_COUNTS)
 
 
 class Crew:
@@ -191,9 +101,11 @@ class Crew:
         self.interrupted = False
         self._workers = {name: _Worker() for name in plan.names()}
         self._ends: tuple[End, ...] | None = None
-        self._round = dict.fromkeys(plan.agreeing, 0)
+        self._told_ends: set[str] = set()
+        self._round = 0
         self._stopping_s: float | None = None
-        self._uncovered_s: float | None = None
+        self._moved_s = dict.fromkeys(plan.workers, 0.0)
+        """When the partitions of a role last changed hands."""
 
     # --- what there is ---
 
@@ -225,17 +137,22 @@ class Crew:
         return [Start(name) for name in self._workers]
 
     def ends_known(self, ends: tuple[End, ...]) -> list[Action]:
-        """The ends are known now; workers that start later are told too."""
+        """The ends are known now; each role is told once its partitions are dealt out."""
         self._ends = ends
-        return [Send(name, Ends(ends)) for name, w in self._workers.items() if w.alive]
+        return [action for role in self.plan.workers for action in self._tell_ends(role)]
 
     def heard(self, name: Name, message: Up, now_s: float) -> list[Action]:
         """A worker has said something."""
         worker = self._workers[name]
+        worker.heard_s = now_s
         match message:
             case Ready():
                 worker.stage = "stopping" if self.stopping else "running"
-                return [Send(name, Ends(self._ends))] if self._ends is not None else []
+                self._moved_s[name.role] = now_s
+            case Owned(partitions):
+                worker.owned = partitions
+                self._moved_s[name.role] = now_s
+                return self._tell_ends(name.role)
             case Report(figures):
                 self._measure(worker, figures, now_s)
             case Said(level, event, fields):
@@ -245,7 +162,7 @@ class Crew:
                 worker.at_end = message
                 if not self.stopping:
                     worker.stage = "at end"
-                return self._agree(name.role, now_s)
+                return self._agree(now_s)
             case Done(figures):
                 self._measure(worker, figures, now_s)
                 worker.last = message
@@ -258,6 +175,9 @@ class Crew:
         worker = self._workers[name]
         worker.at_end = None
         if isinstance(worker.last, Done) and (self.plan.until_end or self.stopping):
+            worker.stage = "done"
+            return []
+        if worker.hung:
             worker.stage = "done"
             return []
         if worker.killed:
@@ -307,9 +227,7 @@ class Crew:
                 text = f"{name} did not leave within {LEAVE_TIMEOUT_S:.0f} s and was killed."
                 self.failures.append(Failure(text, "What it had not checkpointed is read again at the next start."))
                 actions.append(Kill(name))
-        for role in self.plan.agreeing:
-            actions += self._agree(role, now_s)
-        return actions
+        return [*actions, *self._blame_others(now_s), *self._end_hanging(now_s)]
 
     # --- how it is decided ---
 
@@ -332,20 +250,31 @@ class Crew:
         worker.stage, worker.start_at_s = "waiting", now_s + pause_s
         return [Tell("warning", failure.message, {"restart_in_s": pause_s, "restart": len(worker.deaths_s)})]
 
-    def _agree(self, role: str, now_s: float) -> list[Action]:
+    def _of(self, role: str) -> dict[Name, _Worker]:
+        return {name: worker for name, worker in self._workers.items() if name.role == role}
+
+    def _is_dealt(self, role: str) -> bool:
+        assert self.plan.partitions is not None
+        return is_dealt([worker.owned for worker in self._of(role).values()], self.plan.partitions)
+
+    def _tell_ends(self, role: str) -> list[Action]:
+        if self._ends is None or role in self._told_ends or self.stopping or not self._is_dealt(role):
+            return []
+        self._told_ends.add(role)
+        return [Send(name, Ends(self._ends)) for name in self._of(role)]
+
+    def _agree(self, now_s: float) -> list[Action]:
         """T, when every worker of the role is at its end and they own everything together."""
-        if self.final_as_of is not None or self.stopping or not self.plan.until_end:
+        role = self.plan.agreeing
+        if role is None or self.final_as_of is not None or self.stopping or self.plan.partitions is None:
             return []
-        names = [name for name in self._workers if name.role == role]
+        names = list(self._of(role))
         words = [self._workers[name].at_end for name in names]
-        said = [word for word in words if word is not None and word.round == self._round[role]]
-        if len(said) < len(names):
+        said = [word for word in words if word is not None and word.round == self._round]
+        if len(said) < len(names) or not is_dealt([word.owned for word in said], self.plan.partitions):
             return []
-        if not _is_settled(said, self.plan.agreeing[role]):
-            return self._wait_for_owners(role, said, now_s)
-        self._uncovered_s = None
-        if self._round[role] == 0:
-            self._round[role] = 1
+        if self._round == 0:
+            self._round = 1
             return [Send(name, Ask(1)) for name in names]
         highest = max(word.stream_ts for word in said)
         if self.plan.as_of is not None and self.plan.as_of < highest:
@@ -354,21 +283,48 @@ class Crew:
         self.final_as_of = highest if self.plan.as_of is None else self.plan.as_of
         return [Send(name, FinalAsOf(self.final_as_of)) for name in names]
 
-    def _wait_for_owners(self, role: str, said: list[AtEnd], now_s: float) -> list[Action]:
-        if self._uncovered_s is None:
-            self._uncovered_s = now_s
-        if now_s - self._uncovered_s < FOREIGN_TIMEOUT_S:
+    def _blame_others(self, now_s: float) -> list[Action]:
+        """Partitions that none of ours gets are read by somebody else, who knows nothing of our ends."""
+        if not self.plan.until_end or self.stopping:
             return []
-        missing = sorted(self.plan.agreeing[role].difference(*(word.owned or () for word in said)))
-        text = f"Partitions {missing} of role {role} are read by workers that this command did not start."
-        return self._fail(Failure(text, "--until-end needs the consumer group for itself: stop the others."), now_s)
+        for role in self.plan.workers:
+            if role in self._told_ends or self._is_dealt(role) or now_s - self._moved_s[role] < FOREIGN_TIMEOUT_S:
+                continue
+            workers = self._of(role).values()
+            # one that is silent is loading the state of what it got
+            if any(w.stage != "running" or now_s - w.heard_s >= FOREIGN_TIMEOUT_S / 2 for w in workers):
+                continue
+            assert self.plan.partitions is not None
+            missing = sorted(self.plan.partitions.difference(*(w.owned or () for w in workers)))
+            text = f"Partitions {missing} of role {role} are read by workers that this command did not start."
+            return self._fail(Failure(text, "--until-end needs the consumer group for itself: stop the others."), now_s)
+        return []
+
+    def _end_hanging(self, now_s: float) -> list[Action]:
+        """A worker that only copies records, and whose fellows are done, has committed everything too."""
+        actions: list[Action] = []
+        for name, worker in self._workers.items():
+            fellows = [w for other, w in self._of(name.role).items() if other != name]
+            finished = bool(fellows) and all(w.stage == "done" for w in fellows) and name.role in self._told_ends
+            if finished and name.role != self.plan.agreeing and worker.alive and not worker.killed:
+                if now_s - worker.heard_s < SILENCE_S:
+                    continue
+                worker.killed = worker.hung = True
+                text = "the client of a worker that is done hangs; its process is ended"
+                actions += [Tell("warning", text, {"worker": str(name)}), Kill(name)]
+        return actions
 
 
-def _is_settled(said: list[AtEnd], partitions: frozenset[int]) -> bool:
-    owned = [word.owned for word in said]
+def is_dealt(owned: list[tuple[int, ...] | None], partitions: frozenset[int]) -> bool:
+    """Whether workers own every partition together, none twice, and each has one as far as they go.
+
+    Args:
+        owned: of each worker; None for one that the group has not answered.
+        partitions: all there are.
+    """
     taken = [number for numbers in owned if numbers is not None for number in numbers]
     busy = sum(1 for numbers in owned if numbers)
-    return None not in owned and sorted(taken) == sorted(partitions) and busy == min(len(said), len(partitions))
+    return None not in owned and sorted(taken) == sorted(partitions) and busy == min(len(owned), len(partitions))
 
 
 def _failure(name: Name, last: Done | Failed | None, how: str) -> Failure:

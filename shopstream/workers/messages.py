@@ -55,7 +55,7 @@ class Task(msgspec.Struct, frozen=True):
         elastic: None for a role that writes no documents.
         state: URI of the checkpoints.
         archive: URI of the archive that the archive consumer writes.
-        ends: where to stop, `NO_END` where it is told later; None runs for ever.
+        ends: every partition with `NO_END`, for the parent tells where to stop; None runs for ever.
         clock: `stream` or `wall`.
         contact: names and e-mails go into the index.
         debug: log debug lines too.
@@ -88,6 +88,12 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     """How it goes."""
 
     figures: dict[str, Figure]
+
+
+class Owned(msgspec.Struct, frozen=True, tag="owned"):
+    """The partition numbers it has now; None when the group has given it no answer yet."""
+
+    partitions: tuple[int, ...] | None
 
 
 class AtEnd(msgspec.Struct, frozen=True, tag="at_end"):
@@ -126,7 +132,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     exit_code: int = 1
 
 
-Up = Ready | Report | AtEnd | Said | Done | Failed
+Up = Ready | Owned | Report | AtEnd | Said | Done | Failed
 
 
 # --- down -------------------------------------------------------------------------------------------------------------

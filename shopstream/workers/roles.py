@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from consumers.elastic import ElasticConnection
     from consumers.features import Clock, FeaturesConsumer
     from consumers.progress import FeaturesProgress, Progress, Totals
-    from consumers.source import Source
+    from shopstream.workers.attendance import AttendedSource
     from shopstream.workers.child import Role
     from shopstream.workers.messages import Task
 
@@ -62,8 +62,9 @@ class _Copying(Protocol):
 
 
 class _CopyingRole:
-    def __init__(self, role: _Copying, close: Callable[[], None]) -> None:
+    def __init__(self, role: _Copying, source: AttendedSource, close: Callable[[], None]) -> None:
         self._role = role
+        self._source = source
         self._close = close
 
     def run(
@@ -80,7 +81,7 @@ class _CopyingRole:
             self._close()
 
     def owned(self) -> tuple[int, ...] | None:
-        return None
+        return self._source.owned()
 
 
 def open_features_role(task: Task) -> Role:
@@ -107,13 +108,14 @@ def open_index_role(task: Task) -> Role:
 
     sink = open_sink(_connection(task))
     letters = open_dead_letters(task.kafka, task.run)
-    role = IndexRole(_source(task, ROLE, TOPICS), sink, task.run, dead_letters=letters)
+    source = _source(task, ROLE, TOPICS)
+    role = IndexRole(source, sink, task.run, dead_letters=letters)
 
     def close() -> None:
         sink.close()
         letters.close()
 
-    return _CopyingRole(role, close)
+    return _CopyingRole(role, source, close)
 
 
 def open_archive_role(task: Task) -> Role:
@@ -121,16 +123,17 @@ def open_archive_role(task: Task) -> Role:
     from consumers.archive import ROLE, TOPICS, ArchiveRole  # noqa: PLC0415
     from consumers.parquet import ArchiveFolder  # noqa: PLC0415
 
-    role = ArchiveRole(_source(task, ROLE, TOPICS), ArchiveFolder(task.archive, task.run), task.run)
-    return _CopyingRole(role, lambda: None)
+    source = _source(task, ROLE, TOPICS)
+    role = ArchiveRole(source, ArchiveFolder(task.archive, task.run), task.run)
+    return _CopyingRole(role, source, lambda: None)
 
 
-def _source(task: Task, role: str, topics: tuple[str, ...]) -> Source:
+def _source(task: Task, role: str, topics: tuple[str, ...]) -> AttendedSource:
     from consumers.kafka import consumer_config, open_consumer  # noqa: PLC0415
-    from consumers.source import Source  # noqa: PLC0415
+    from shopstream.workers.attendance import AttendedSource  # noqa: PLC0415
 
     config = consumer_config(task.kafka, group_name(task.run, role), task.instance_id)
-    return Source(open_consumer(config), task.run, topics)
+    return AttendedSource(open_consumer(config), task.run, topics)
 
 
 def _connection(task: Task) -> ElasticConnection:

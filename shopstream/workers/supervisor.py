@@ -19,8 +19,9 @@ import msgspec
 import structlog
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.workers.crew import Action, Crew, Failure, Kill, Name, Plan, Send, Start, WorkerView
+from shopstream.workers.crew import Crew
 from shopstream.workers.messages import End, Lines, Task, read_up, to_line
+from shopstream.workers.words import Action, Failure, Kill, Name, Plan, Send, Start, WorkerView
 
 TURN_S: Final = 0.25
 """How long the parent sleeps at most: how soon it notices a signal."""

@@ -17,9 +17,12 @@ class Scripted:
     def __init__(self, task):
         self.script = json.loads(task.state)
         self.task = task
+        self.began = time.monotonic()
 
     def owned(self):
         owned = self.script.get("owned", [self.task.worker])
+        if time.monotonic() - self.began >= self.script.get("later_s", 1e9):
+            owned = self.script["owned_later"]
         return None if owned is None else tuple(owned)
 
     def run(self, stop, until, final_as_of, report):

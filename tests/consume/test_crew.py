@@ -3,8 +3,9 @@
 import pytest
 
 from shopstream.workers import crew as crew_module
-from shopstream.workers.crew import Crew, Kill, Name, Plan, Send, Start, Tell
-from shopstream.workers.messages import Ask, AtEnd, Done, Ends, Failed, FinalAsOf, Ready, Report, Said, Stop
+from shopstream.workers.crew import Crew
+from shopstream.workers.messages import Ask, AtEnd, Done, Ends, Failed, FinalAsOf, Owned, Ready, Report, Said, Stop
+from shopstream.workers.words import Kill, Name, Plan, Send, Start, Tell
 
 A, B, C = Name("features", 0), Name("features", 1), Name("features", 2)
 INDEX = Name("index", 0)
@@ -13,7 +14,10 @@ END = (("t.events", 0, 10), ("t.events", 1, 10))
 
 def a_crew(workers=2, partitions=(0, 1), *, until_end=True, as_of=None, **others):
     plan = Plan(
-        {"features": workers, **others}, until_end=until_end, as_of=as_of, agreeing={"features": frozenset(partitions)}
+        {"features": workers, **others},
+        partitions=frozenset(partitions) if until_end else None,
+        as_of=as_of,
+        agreeing="features",
     )
     crew = Crew(plan)
     assert crew.begin() == [Start(name) for name in plan.names()]
@@ -99,24 +103,88 @@ def test_as_of_before_the_highest_stream_time_is_a_usage_error_and_all_leave():
     assert crew.final_as_of is None
 
 
+# --- ends ---
+
+
+def test_ends_are_told_only_when_the_partitions_are_dealt_out():
+    crew = a_crew()
+    assert crew.ends_known(END) == []
+    assert crew.heard(A, Owned((0, 1)), 1.0) == []  # alone in the group, with everything
+    assert crew.heard(A, Owned(()), 2.0) == []  # a rebalance has begun
+    assert crew.heard(B, Owned(()), 2.0) == []
+    assert crew.heard(A, Owned((0,)), 3.0) == []
+    assert sent(crew.heard(B, Owned((1,)), 3.0), Ends) == [(A, Ends(END)), (B, Ends(END))]
+    assert crew.heard(B, Owned((0, 1)), 60.0) == []  # A has left
+
+
+def test_ends_that_become_known_later_are_told_then():
+    crew = a_crew()
+    crew.heard(A, Owned((0,)), 1.0)
+    assert crew.heard(B, Owned((1,)), 1.0) == []
+    assert sent(crew.ends_known(END), Ends) == [(A, Ends(END)), (B, Ends(END))]
+
+
+def test_each_role_hears_of_the_ends_by_itself():
+    crew = a_crew(1, (0, 1), index=1)
+    crew.ends_known(END)
+    assert sent(crew.heard(INDEX, Owned((0, 1)), 1.0), Ends) == [(INDEX, Ends(END))]
+    assert sent(crew.heard(A, Owned((0, 1)), 1.0), Ends) == [(A, Ends(END))]
+
+
+@pytest.mark.parametrize(
+    ("owned", "dealt"),
+    [
+        ([(0, 1, 2)], True),
+        ([(0, 1)], False),
+        ([(0,), (1, 2)], True),
+        ([(0, 1, 2), ()], False),  # the second is about to get one
+        ([(0, 1, 2), None], False),
+        ([(0, 1), (1, 2)], False),
+        ([(0,), (1,), (2,), ()], True),  # there is none for the fourth
+        ([(0,), (1,), (2,), None], False),
+        ([(), ()], False),
+    ],
+)
+def test_when_partitions_are_dealt_out(owned, dealt):
+    assert crew_module.is_dealt(owned, frozenset({0, 1, 2})) == dealt
+
+
 def test_partitions_that_others_read_are_told_after_a_while():
     crew = a_crew()
-    crew.heard(A, AtEnd(1, (0,), 0), 1.0)
-    crew.heard(B, AtEnd(1, (), 0), 1.0)
-    assert crew.tick(1.0 + crew_module.FOREIGN_TIMEOUT_S - 1) == []
-    crew.tick(1.0 + crew_module.FOREIGN_TIMEOUT_S)
+    for second in range(1, 60):
+        assert not crew.failures
+        crew.heard(A, Owned((0,)) if second == 1 else Report({}), float(second))
+        crew.heard(B, Owned(()) if second == 1 else Report({}), float(second))
+        crew.tick(float(second))
+        if crew.failures:
+            break
+    assert second == 1 + crew_module.FOREIGN_TIMEOUT_S
     assert "[1]" in crew.failures[0].message
 
 
-# --- ends that are told later ---
+def test_a_worker_that_loads_the_state_of_a_partition_is_waited_for():
+    crew = a_crew()
+    for second in range(1, 200):
+        crew.heard(A, Owned((0,)) if second == 1 else Report({}), float(second))
+        crew.tick(float(second))  # B says nothing
+    assert not crew.failures
 
 
-def test_ends_are_told_to_those_that_run_and_to_those_that_begin_later():
-    crew = Crew(Plan({"features": 2}, until_end=True, agreeing={"features": frozenset({0, 1})}))
-    crew.begin()
-    crew.heard(A, Ready(), 0.0)
-    assert sent(crew.ends_known(END), Ends) == [(A, Ends(END)), (B, Ends(END))]
-    assert sent(crew.heard(B, Ready(), 1.0), Ends) == [(B, Ends(END))]
+def test_a_copying_worker_that_hangs_when_its_fellows_are_done_is_ended_as_done():
+    other = Name("index", 1)
+    crew = a_crew(1, (0, 1), index=2)
+    crew.ends_known(END)
+    crew.heard(INDEX, Owned((0,)), 1.0)
+    crew.heard(other, Owned((1,)), 1.0)
+    crew.heard(INDEX, Done({}), 2.0)
+    crew.died(INDEX, "exit code 0", 2.0)
+    assert crew.tick(1.0 + crew_module.SILENCE_S - 0.1) == []
+    told, killed = crew.tick(1.0 + crew_module.SILENCE_S)
+    assert isinstance(told, Tell)
+    assert killed == Kill(other)
+    crew.died(other, "signal SIGKILL", 22.0)
+    assert stages(crew)[other] == "done"
+    assert not crew.failures
 
 
 # --- ends of workers ---

@@ -16,16 +16,16 @@ import psutil
 import pytest
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.workers.crew import Plan
 from shopstream.workers.messages import NO_END, Task
 from shopstream.workers.supervisor import Supervisor
+from shopstream.workers.words import Plan
 
 TESTS = Path(__file__).parents[1]
 ENDS = (("t.events", 0, 10), ("t.events", 1, 10))
 LATER = tuple((topic, number, NO_END) for topic, number, _ in ENDS)
 
 
-def a_task(name, script, *, ends=ENDS, builder="consume.fakes:open_role"):
+def a_task(name, script, *, ends=LATER, builder="consume.fakes:open_role"):
     return Task(
         role=name.role, worker=name.number, builder=builder, run="t", instance_id=str(name), kafka={}, elastic=None,
         state=json.dumps(script), archive="", ends=ends,
@@ -35,17 +35,20 @@ def a_task(name, script, *, ends=ENDS, builder="consume.fakes:open_role"):
 def a_supervisor(tmp_path, scripts, *, until_end=True, as_of=None, ends=ENDS, tell=None, builder=None):
     plan = Plan(
         {"features": len(scripts)},
-        until_end=until_end,
+        partitions=frozenset(range(len(scripts))) if until_end else None,
         as_of=as_of,
-        agreeing={"features": frozenset(range(len(scripts)))},
+        agreeing="features",
     )
 
     def task_of(name):
         more = {} if builder is None else {"builder": builder}
-        return a_task(name, scripts[name.number], ends=ends if until_end else None, **more)
+        return a_task(name, scripts[name.number], ends=LATER if until_end else None, **more)
 
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    return Supervisor(plan, task_of, tmp_path / "logs", tell=tell or (lambda *_: None), environment=environment)
+    supervisor = Supervisor(plan, task_of, tmp_path / "logs", tell=tell or (lambda *_: None), environment=environment)
+    if until_end and ends is not LATER:
+        supervisor.ends_known(ends)
+    return supervisor
 
 
 def run_in_background(supervisor):
@@ -97,6 +100,20 @@ def test_ends_told_while_the_workers_run_are_reached(tmp_path):
     supervisor.ends_known(ENDS)
     thread.join(20)
     assert done[0].final_as_of == 6
+
+
+def test_nobody_hears_of_the_ends_while_a_worker_has_no_partition_yet(tmp_path):
+    supervisor = a_supervisor(tmp_path, [{"owned": [0]}, {"owned": [], "owned_later": [1], "later_s": 1.5}])
+    seen = []
+
+    def watch(views):
+        seen.append((views[1].figures.get("consumed", 0), {view.stage for view in views}))
+
+    outcome = supervisor.run(watch)
+    assert not outcome.failures
+    early = [stages for consumed, stages in seen if 0 < consumed < 40]
+    assert early
+    assert not any(stages & {"at end", "done"} for stages in early)
 
 
 def test_as_of_before_the_stream_is_a_usage_error_of_the_parent(tmp_path):
@@ -224,8 +241,12 @@ def test_a_second_signal_ends_all_at_once(tmp_path):
     assert all_gone(children)
 
 
-def test_children_die_with_their_parent(tmp_path):
+@pytest.mark.parametrize("stuck", [False, True])
+def test_children_die_with_their_parent(tmp_path, stuck):
     parent, children = a_parent(tmp_path, 0.0)
+    if stuck:  # no thread of theirs can see the end of the socket
+        for child in children:
+            child.suspend()
     parent.kill()
     parent.wait(10)
     wait_until(lambda: all_gone(children), 5.0)

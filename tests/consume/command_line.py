@@ -1,0 +1,37 @@
+"""The command line as a process of its own, against the session's servers, with a data folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+MAIN = "from shopstream.cli import main; main()"
+
+
+def environment(home, endpoints=None):
+    """Variables that name the data folder, and the servers as existing ones."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("SHOPSTREAM_")}
+    found["SHOPSTREAM_HOME"] = str(home)
+    if endpoints is not None:
+        found["SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS"] = endpoints.kafka.bootstrap_servers
+        found["SHOPSTREAM_ELASTICSEARCH__URL"] = endpoints.elasticsearch.url
+        found["SHOPSTREAM_ELASTICSEARCH__USERNAME"] = endpoints.elasticsearch.username
+        found["SHOPSTREAM_ELASTICSEARCH__PASSWORD"] = endpoints.elasticsearch.password
+    return found
+
+
+def start(arguments, variables, **options):
+    return subprocess.Popen(
+        [sys.executable, "-c", MAIN, *map(str, arguments)], env=variables, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    )  # fmt: skip
+
+
+def call(arguments, variables, timeout_s=180):
+    process = start(arguments, variables)
+    try:
+        out, said = process.communicate(timeout=timeout_s)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(arguments, process.returncode, out, said)

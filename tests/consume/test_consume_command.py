@@ -1,0 +1,195 @@
+"""`consume` as it is called: wrong calls, servers that are not there, and whole rounds on the real servers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from consume.command_line import call, environment, start
+from elasticsearch import Elasticsearch
+
+from consumers.kafka import ensure_topics
+from features.schema import DAY_MS
+from producers.generate import generate
+from producers.publish import Publisher
+from producers.replay import Course, replay
+from producers.shop import Shop
+from producers.timeline import Span
+from shopstream.consuming import Consumption, checked, chosen_roles, instance_id
+from shopstream.producing import wall_clock
+from shopstream.summary import iso
+from shopstream.workers.words import Name
+
+END_MS = 20_400 * DAY_MS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--as-of", "2025-01-01"], "without --until-end"),
+        (["--until-end", "--as-of", "soon"], "--as-of is 'soon'"),
+        (["--roles", "features,indx"], "--roles names indx"),
+        (["--roles", ","], "--roles names nothing"),
+        (["--workers", "0"], "--workers is 0"),
+        (["--clock", "sun"], "--clock is 'sun'"),
+        (["--roles", "index", "--until-end", "--as-of", "2025-01-01"], "role features"),
+        (["--run", "No Name"], "No Name"),
+    ],
+)
+def test_wrong_calls_exit_with_2_before_anything_is_asked(tmp_path, arguments, said):
+    done = call(["consume", *arguments], environment(tmp_path), 60)
+    assert done.returncode == 2, done.stderr
+    assert said in " ".join(done.stderr.split())
+
+
+def test_servers_that_are_not_there_are_told_in_seconds(tmp_path):
+    variables = environment(tmp_path) | {
+        "SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "SHOPSTREAM_ELASTICSEARCH__URL": "http://127.0.0.1:1",
+    }
+    began = time.monotonic()
+    done = call(["consume"], variables, 60)
+    assert done.returncode == 1
+    assert "does not answer" in " ".join(done.stderr.split())
+    assert time.monotonic() - began < 30
+
+
+def test_without_servers_the_remedy_is_up(tmp_path):
+    done = call(["consume"], environment(tmp_path), 60)
+    assert done.returncode == 1
+    assert "shopstream up" in done.stderr
+
+
+def test_roles_come_once_and_in_their_own_order():
+    assert chosen_roles("archive, features,archive") == ("features", "archive")
+
+
+def test_what_can_be_is_not_refused():
+    assert checked(Consumption(until_end=True, as_of=1)).as_of == 1
+
+
+def test_instance_ids_differ_by_worker_and_state_folder_and_stay_the_same():
+    names = [Name(role, number) for role in ("features", "index") for number in (0, 1)]
+    ids = {instance_id("shop", name, state) for name in names for state in ("/a", "/b")}
+    assert len(ids) == 8
+    assert instance_id("shop", names[0], "/a") == instance_id("shop", names[0], "/a")
+
+
+# --- on the real servers ---
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("history") / "archive"
+    done = generate(Shop(end_ms=END_MS, seed=3, customers=150, events=12_000, days=40), directory)
+    return directory, done
+
+
+@pytest.fixture
+def sent(servers, run_name, history):
+    """The history, in the topics of a run."""
+    directory, made = history
+    properties = servers.kafka.client_properties()
+    ensure_topics(properties, run_name, 4)
+    report = replay(
+        Course(Span(directory)),
+        lambda on_failure: Publisher(properties, run_name, on_failure),
+        wall_clock(),
+        lambda: False,
+        lambda _: None,
+    )
+    assert report.complete
+    return made
+
+
+def as_ofs(client, run):
+    client.indices.refresh(index=f"{run}-customers")
+    answer = client.search(index=f"{run}-customers", size=0, aggs={"t": {"terms": {"field": "as_of"}}})
+    return {bucket["key"]: bucket["doc_count"] for bucket in answer["aggregations"]["t"]["buckets"]}
+
+
+def count(client, alias):
+    client.indices.refresh(index=alias)
+    return client.count(index=alias)["count"]
+
+
+def highest_ms(client, run):
+    events = client.search(index=f"{run}-events", size=0, aggs={"t": {"max": {"field": "ts"}}})
+    orders = client.search(index=f"{run}-orders", size=0, aggs={"t": {"max": {"field": "updated_ts"}}})
+    return int(max(answer["aggregations"]["t"]["value"] for answer in (events, orders)))
+
+
+def last_word(done):
+    return json.loads(done.stderr.strip().splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_until_end_gives_every_customer_one_row_at_t_with_any_number_of_workers(tmp_path, servers, run_name, sent):
+    variables = environment(tmp_path, servers)
+    options = servers.elasticsearch.client_options()
+    done = call(["consume", "--run", run_name, "--until-end", "--workers", "2"], variables)
+    assert done.returncode == 0, done.stderr
+    with Elasticsearch(**options) as client:
+        assert count(client, f"{run_name}-events") == sent.events
+        assert count(client, f"{run_name}-orders") == sent.tally.orders
+        assert count(client, f"{run_name}-sessions") == sent.tally.sessions
+        (as_of,) = as_ofs(client, run_name)
+        assert as_of == highest_ms(client, run_name) == last_word(done)["final_as_of"]
+
+        metrics = json.loads((tmp_path / "metrics" / f"{run_name}-features-1.json").read_text())
+        assert metrics["state"] == "done"
+        assert metrics["consumed"] > 0
+
+        # all over again, with nothing new to read and more workers than partitions: the rows move to a later T
+        later = as_of + 5 * DAY_MS
+        features = ["consume", "--run", run_name, "--until-end", "--roles", "features"]
+        again = call([*features, "--workers", "5", "--as-of", iso(later)], variables)
+        assert again.returncode == 0, again.stderr
+        assert as_ofs(client, run_name) == {later: count(client, f"{run_name}-customers")}
+
+        early = call([*features, "--as-of", iso(as_of - 1)], variables)
+        assert early.returncode == 2
+        assert f"--as-of {iso(as_of - 1)}" in " ".join(early.stderr.split())
+        assert as_ofs(client, run_name) == {later: count(client, f"{run_name}-customers")}
+
+
+@pytest.mark.slow
+def test_for_ever_a_killed_worker_comes_back_and_ctrl_c_ends_with_0(tmp_path, servers, run_name, sent):
+    process = start(["consume", "--run", run_name], environment(tmp_path, servers))
+    file = tmp_path / "metrics" / f"{run_name}-features-0.json"
+
+    def metrics():
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def wait_until(condition):
+        end = time.monotonic() + 120
+        while not condition(metrics()):
+            assert time.monotonic() < end, metrics()
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+
+    try:
+        wait_until(lambda m: m.get("consumed", 0) >= sent.events and m["dirty"] == 0)
+        kill_worker(process.pid, run_name)
+        wait_until(lambda m: m.get("restarts") == 1 and m["state"] == "running")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=90)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert "features-0 died: signal SIGKILL" in said
+    with Elasticsearch(**servers.elasticsearch.client_options()) as client:
+        assert count(client, f"{run_name}-events") == sent.events
+
+
+def kill_worker(parent, run):
+    """Kills the worker whose output is the log file of the features role: ours, and nobody else's."""
+    for child in psutil.Process(parent).children():
+        if Path(f"/proc/{child.pid}/fd/1").resolve().name == f"{run}-features-0.log":
+            child.kill()
+            return
+    raise AssertionError("no features worker")

@@ -1,0 +1,128 @@
+"""The demo on the real servers, small, in a data folder of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+from consume.command_line import call, environment, start
+from elasticsearch import Elasticsearch
+
+from shopstream.servers.kafka_admin import topic_counts
+
+EVENTS = 20_000
+SMALL = ["--customers", "200", "--events", str(EVENTS), "--days", "60"]
+
+pytestmark = pytest.mark.slow
+
+
+def kafka_counts(servers, run):
+    return {count.topic.removeprefix(f"{run}."): count.messages for count in topic_counts(servers.kafka, f"{run}.")}
+
+
+def documents(servers, run):
+    with Elasticsearch(**servers.elasticsearch.client_options()) as client:
+        client.indices.refresh(index=f"{run}-*")
+        names = ("events", "customers", "sessions", "orders", "order-items")
+        return {name: client.count(index=f"{run}-{name}")["count"] for name in names}
+
+
+def memory(home, run):
+    return json.loads((home / "demo" / f"{run}.json").read_text())
+
+
+def test_once_accounts_for_every_record_and_again_sends_nothing_twice(tmp_path, servers, run_name):
+    variables = environment(tmp_path, servers)
+    arguments = ["demo", "--once", *SMALL, "--run", run_name]
+    first = call(arguments, variables)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "✗" not in first.stdout
+    assert "every record that was sent is accounted for" in first.stdout
+
+    sent = memory(tmp_path, run_name)["sent"]
+    kafka, found = kafka_counts(servers, run_name), documents(servers, run_name)
+    assert sent["events"] == kafka["events"] == found["events"] == EVENTS
+    assert sent["orders"] == kafka["orders"]
+    assert sent["customers"] == kafka["customers"] == 200
+    assert kafka["dead-letter"] == 0
+    assert f"{found['sessions']:,}" in first.stdout
+
+    second = call(arguments, variables)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "nothing is sent twice" in second.stderr
+    assert {name: kafka_counts(servers, run_name)[name] for name in ("events", "orders", "customers")} == sent
+    assert documents(servers, run_name) == found
+
+    other = call([*arguments, "--seed", "8"], variables)
+    assert other.returncode == 2
+    assert "--seed 7" in " ".join(other.stderr.split())
+
+
+def test_documents_that_are_missing_make_exit_code_1(tmp_path, servers, run_name):
+    variables = environment(tmp_path, servers)
+    arguments = ["demo", "--once", "--customers", "30", "--events", "2000", "--days", "20", "--run", run_name]
+    assert call(arguments, variables).returncode == 0
+    with Elasticsearch(**servers.elasticsearch.client_options()) as client:
+        hit = client.search(index=f"{run_name}-orders", size=1)["hits"]["hits"][0]
+        client.delete(index=hit["_index"], id=hit["_id"])
+    again = call(arguments, variables)
+    assert again.returncode == 1
+    assert "the counts of orders, order lines do not agree" in " ".join(again.stdout.split())
+
+
+def test_a_replay_that_was_cut_off_is_begun_anew(tmp_path, servers, run_name):
+    variables = environment(tmp_path, servers)
+    arguments = ["demo", "--once", *SMALL, "--run", run_name]
+    process = start(arguments, variables)
+    try:
+        end = time.monotonic() + 120
+        while not (tmp_path / "demo" / f"{run_name}.json").exists():
+            assert time.monotonic() < end
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.communicate()
+    assert memory(tmp_path, run_name)["phase"] == "replaying"
+    done = call(arguments, variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "begun anew" in done.stderr
+    assert kafka_counts(servers, run_name)["events"] == documents(servers, run_name)["events"] == EVENTS
+
+
+def test_a_run_that_holds_something_else_is_left_alone(tmp_path, servers, run_name):
+    variables = environment(tmp_path, servers)
+    assert call(["demo", "--once", *SMALL, "--run", run_name], variables).returncode == 0
+    before = kafka_counts(servers, run_name)
+    elsewhere = tmp_path / "other-home"
+    done = call(["demo", "--once", *SMALL, "--run", run_name], environment(elsewhere, servers))
+    assert done.returncode == 2
+    assert "no demo has sent" in " ".join(done.stderr.split())
+    assert kafka_counts(servers, run_name) == before
+
+
+def test_it_goes_on_live_until_ctrl_c_and_then_all_counts_hold(tmp_path, servers, run_name):
+    variables = environment(tmp_path, servers)
+    arguments = ["demo", *SMALL, "--run", run_name]
+    process = start([*arguments, "--speed", "20000"], variables)
+    try:
+        end = time.monotonic() + 240
+        while kafka_counts(servers, run_name).get("events", 0) <= EVENTS:
+            assert time.monotonic() < end
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=90)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert "every record that was sent is accounted for" in out
+    assert not memory(tmp_path, run_name)["live_open"]
+
+    again = call([*arguments, "--once"], variables)
+    assert again.returncode == 0, again.stdout + again.stderr
+    kafka = kafka_counts(servers, run_name)
+    assert kafka["events"] > EVENTS
+    assert f"{kafka['events']:,}" in again.stdout
