@@ -117,9 +117,11 @@ class Figures:
             "peak MB",
             "start s",
             "others, cores",
+            "core's speed",
         ):
             table.add_column(column, justify="right")
         floor = self.median("a", lambda lap: lap.rate) if "a" in self._laps else None
+        fastest_s = min(lap.yardstick_s for laps in self._laps.values() for lap in laps)
         for letter, laps in sorted(self._laps.items()):
             rate = self.median(letter, lambda lap: lap.rate)
             table.add_row(
@@ -131,6 +133,7 @@ class Figures:
                 f"{self.median(letter, lambda lap: lap.peak_mb):,.0f}",
                 f"{self.median(letter, lambda lap: lap.startup_s):.1f}",
                 f"{self.median(letter, lambda lap: lap.others_cores):.2f}",
+                f"{fastest_s / self.median(letter, lambda lap: lap.yardstick_s):.0%}",
             )
         return table
 

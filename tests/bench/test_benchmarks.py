@@ -121,7 +121,7 @@ def test_rows_that_are_missing_are_told():
 
 
 def lap(records, read_s, cpu_s=1.0):
-    return Lap("a", records, read_s, read_s * 2, cpu_s, 100.0, 1.0, 0.5, ())
+    return Lap("a", records, read_s, read_s * 2, cpu_s, 100.0, 1.0, 0.5, 0.1, ())
 
 
 def test_rates_are_medians_and_ratios_are_of_neighbours():
