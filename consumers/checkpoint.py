@@ -7,6 +7,7 @@ so there is no rename to trust and no lock to hold. Reading checks every byte.
 
 from __future__ import annotations
 
+import sys
 import uuid
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,8 +28,10 @@ log = structlog.get_logger("checkpoint")
 
 MAGIC: Final = b"SHOPSTREAM-CHECKPOINT-1\n"
 BLOCKS_MAX: Final = 64
-"""Blocks of event ids of one partition before they are written together as one."""
+"""Blocks of event ids of one partition before some are written together as one."""
 ALIGNMENT: Final = 64
+HEAD_BYTES: Final = len(MAGIC) + 8 + 16
+"""Before the header: magic, its size, its checksum."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -113,10 +116,11 @@ class CheckpointStore:
         written = 0
         new_ids = checkpoint.new_ids
         if len(blocks) >= BLOCKS_MAX:
-            new_ids = np.concatenate([*(self._read_block(manifest.partition, b) for b in blocks), new_ids])
-            blocks = []
+            blocks, merged = _to_merge(blocks)
+            new_ids = np.concatenate([*(self._read_block(manifest.partition, b) for b in merged), new_ids])
+            new_ids = new_ids[_hours(new_ids) >= hour_min]
         if len(new_ids):
-            blocks.append(self._write_block(folder, new_ids))
+            blocks.append(self._write_block(folder, manifest.epoch, new_ids))
             written += new_ids.nbytes
         stored = msgspec.structs.replace(manifest, blocks=blocks)
         name = f"{manifest.epoch}-{manifest.counter:012d}-{uuid.uuid4().hex[:12]}.checkpoint"
@@ -132,15 +136,8 @@ class CheckpointStore:
         """
         path = f"{self._folder(partition)}/{name}"
         data = self._read_file(path)
-        if not data.startswith(MAGIC):
-            raise DamagedError(f"The checkpoint {path} is not one.")
-        start = len(MAGIC) + 8
-        size = int.from_bytes(data[len(MAGIC) : start], "little")
-        try:
-            header = msgspec.msgpack.decode(data[start : start + size], type=_Header)
-        except msgspec.DecodeError as error:
-            raise DamagedError(f"The checkpoint {path} cannot be read: {error}.") from error
-        payload = memoryview(data)[_aligned(start + size) :]
+        header, payload_start = _parsed(data, path)
+        payload = memoryview(data)[payload_start:]
         if xxhash.xxh3_128_hexdigest(payload) != header.checksum:
             raise DamagedError(f"The checkpoint {path} is not as it was written (checksum).")
         if header.manifest.schema_version != SCHEMA_VERSION:
@@ -163,25 +160,27 @@ class CheckpointStore:
         return sorted((name for name in found if name.endswith(".checkpoint")), key=_age, reverse=True)
 
     def prune(self, partition: int, keep: list[str], blocks: list[Block]) -> None:
-        """Delete the checkpoints other than `keep`, and the blocks that are neither in `blocks` nor needed by those."""
-        needed = {block.name for block in blocks}
+        """Delete the checkpoints other than `keep`, and the blocks that are neither in `blocks` nor needed by those.
+
+        Files of a later epoch stay: they are a new owner's, and whoever prunes here has lost the partition meanwhile.
+        """
+        needed = {*keep, *(block.name for block in blocks)}
         for name in keep:
             try:
                 needed |= {block.name for block in self._header(partition, name).manifest.blocks}
-            except (DamagedError, OSError):
+            except (DamagedError, FileNotFoundError):
                 continue
+        epoch = max((_epoch(name) for name in keep), default=-1)
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
         for info in self._files.get_file_info(selector):
-            if info.base_name not in needed and info.base_name not in keep:
+            if info.base_name not in needed and _epoch(info.base_name) <= epoch:
                 self._files.delete_file(info.path)
 
     def _header(self, partition: int, name: str) -> _Header:
-        with self._files.open_input_file(f"{self._folder(partition)}/{name}") as file:
-            head = file.read(len(MAGIC) + 8)
-            try:
-                return msgspec.msgpack.decode(file.read(int.from_bytes(head[len(MAGIC) :], "little")), type=_Header)
-            except msgspec.DecodeError as error:
-                raise DamagedError(f"The checkpoint {name} cannot be read.") from error
+        path = f"{self._folder(partition)}/{name}"
+        with self._files.open_input_file(path) as file:
+            head = file.read(HEAD_BYTES)
+            return _parsed(head + file.read(_header_bytes(head)), path)[0]
 
     def _write_arrays(self, path: str, manifest: Manifest, arrays: Arrays) -> int:
         table: list[tuple[str, list[Any], int, int]] = []
@@ -196,22 +195,19 @@ class CheckpointStore:
                 digest.update(part)
                 parts.append(part)
             offset += len(data) + len(padding)
-        header = msgspec.msgpack.encode(_Header(manifest, table, digest.hexdigest()))
-        head = MAGIC + len(header).to_bytes(8, "little") + header
-        head += b"\0" * (_aligned(len(head)) - len(head))
+        head = _head(_Header(manifest, table, digest.hexdigest()))
         with self._files.open_output_stream(path, compression=None) as file:
             file.write(head)
             for part in parts:
                 file.write(pa.py_buffer(part))
         return len(head) + offset
 
-    def _write_block(self, folder: str, ids: Rows) -> Block:
+    def _write_block(self, folder: str, epoch: int, ids: Rows) -> Block:
         data = _bytes(ids)
-        name = f"{uuid.uuid4().hex}.ids"
+        name = f"{epoch}-{uuid.uuid4().hex}.ids"
         with self._files.open_output_stream(f"{folder}/{name}", compression=None) as file:
             file.write(pa.py_buffer(data))
-        hours = ids["high"] & np.uint64((1 << 20) - 1)
-        return Block(name, len(ids), xxhash.xxh3_128_hexdigest(data), int(hours.max()))
+        return Block(name, len(ids), xxhash.xxh3_128_hexdigest(data), int(_hours(ids).max()))
 
     def _read_block(self, partition: int, block: Block) -> Rows:
         data = self._read_file(f"{self._folder(partition)}/{block.name}")
@@ -230,6 +226,36 @@ class CheckpointStore:
         return f"{self._root}/partition={partition}"
 
 
+def _head(header: _Header) -> bytes:
+    """Magic, size and checksum of the header, the header, zeros up to the payload."""
+    body = msgspec.msgpack.encode(header)
+    body += b"\0" * (_aligned(HEAD_BYTES + len(body)) - HEAD_BYTES - len(body))
+    return MAGIC + len(body).to_bytes(8, "little") + xxhash.xxh3_128_digest(body) + body
+
+
+def _header_bytes(data: bytes) -> int:
+    return int.from_bytes(data[len(MAGIC) : len(MAGIC) + 8], "little")
+
+
+def _parsed(data: bytes, path: str) -> tuple[_Header, int]:
+    """The header of a checkpoint and where its payload starts.
+
+    Raises:
+        DamagedError: it is not as it was written.
+    """
+    if not data.startswith(MAGIC):
+        raise DamagedError(f"The checkpoint {path} is not one.")
+    end = HEAD_BYTES + _header_bytes(data)
+    body = data[HEAD_BYTES:end]
+    if xxhash.xxh3_128_digest(body) != data[len(MAGIC) + 8 : HEAD_BYTES]:
+        raise DamagedError(f"The checkpoint {path} is not as it was written (checksum of the header).")
+    try:
+        # the last field is text, so the zeros are all behind it
+        return msgspec.msgpack.decode(body.rstrip(b"\0"), type=_Header), end
+    except msgspec.DecodeError as error:
+        raise DamagedError(f"The checkpoint {path} cannot be read: {error}.") from error
+
+
 def _open(uri: str) -> tuple[Any, str]:
     if "://" in uri:
         try:
@@ -243,6 +269,29 @@ def _open(uri: str) -> tuple[Any, str]:
 def _age(name: str) -> tuple[int, int]:
     epoch, counter, _ = name.split("-", 2)
     return int(epoch), int(counter)
+
+
+def _epoch(name: str) -> int:
+    """Of the owner who wrote a checkpoint or block; that of a strange file is later than any."""
+    epoch = name.split("-", 1)[0]
+    return int(epoch) if epoch.isdecimal() else sys.maxsize
+
+
+def _hours(ids: Rows) -> npt.NDArray[np.uint64]:
+    return np.asarray(ids["high"] & np.uint64((1 << 20) - 1), np.uint64)
+
+
+def _to_merge(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
+    """The blocks to leave and those to write together as one: the newest, and older ones while they are not larger.
+
+    A large block is written anew only when about as many ids have come as it has: a few times until it expires.
+    """
+    start = len(blocks) - BLOCKS_MAX // 2
+    total = sum(block.ids for block in blocks[start:])
+    while start > 0 and blocks[start - 1].ids <= total:
+        start -= 1
+        total += blocks[start].ids
+    return blocks[:start], blocks[start:]
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
