@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from shopstream.servers.overview import ServerStatus, Status
+
+
+WRITTEN_FIGURES = ("written", "rows_written", "sessions_written", "orders_written", "topic_rows_written")
+"""Figures of a report that count what was written, whatever the role."""
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +79,10 @@ def down(
 
 
 def status(
+    run: Annotated[str | None, typer.Option("--run", help="Name of the run.", show_default="shop")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Show what runs: addresses, versions, topics with message counts, consumer lag, measurements.
+    """Show what runs: addresses, versions, topics with message counts, lag, rates, freshness.
 
     Exit code 1 when a server is not healthy.
 
@@ -85,7 +93,7 @@ def status(
     from shopstream.settings import load_settings  # noqa: PLC0415
 
     quiet_client_logs()
-    found = read_status(load_settings())
+    found = read_status(load_settings(run=run))
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
     else:
@@ -120,11 +128,33 @@ def _print_status(found: Status, console: Console) -> None:
         for group in found.groups:
             table.add_row(group.group, group.state, str(group.members), f"{group.lag:,}")
         console.print(table)
-    for name, values in found.metrics.items():
-        table = Table(name, "value")
-        for key, value in values.items() if isinstance(values, dict) else [("", values)]:
-            table.add_row(str(key), value if isinstance(value, str) else json.dumps(value))
-        console.print(table)
+    if found.metrics:
+        console.print(_worker_table(found.metrics))
+
+
+def _worker_table(reports: dict[str, Any]) -> Table:
+    """What each worker last said of itself."""
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(
+        "worker", "state", "read", "per s", "lag", "written", "append to visible p50 / p99", "said", "trouble"
+    )
+    now_ms = time.time_ns() // 1_000_000
+    for name, said in reports.items():
+        written = sum(int(said.get(kind) or 0) for kind in WRITTEN_FIGURES)
+        low, high = said.get("freshness_p50_ms"), said.get("freshness_p99_ms")
+        table.add_row(
+            name,
+            str(said.get("state", "")),
+            f"{said.get('consumed', 0):,}",
+            f"{said.get('records_per_s', 0):,.0f}",
+            f"{said.get('lag_records', 0):,}",
+            f"{written:,}",
+            f"{low:,.0f} / {high:,.0f} ms" if low and high else "",
+            f"{max(0, now_ms - int(said.get('at_ms', now_ms))) / 1000:,.0f} s ago",
+            str(said.get("trouble") or ""),
+        )
+    return table
 
 
 def _server_cells(server: ServerStatus) -> tuple[str, ...]:

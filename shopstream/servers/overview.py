@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -52,7 +53,7 @@ class Status:
     topics: list[TopicCount] = field(default_factory=list)
     groups: list[GroupLag] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
-    """Content of the data folder's `metrics/NAME.json`, by NAME."""
+    """The last report of each worker of the run, by role and number."""
 
     def healthy(self) -> bool:
         """Whether both servers answer."""
@@ -117,7 +118,7 @@ def status(settings: Settings) -> Status:
         password_file=password_file,
         topics=topics,
         groups=groups,
-        metrics=read_metrics(settings.home / "metrics"),
+        metrics=read_metrics(settings.home / "metrics", settings.run),
     )
 
 
@@ -176,12 +177,18 @@ def _elasticsearch(
     return ServerStatus(mode, True, endpoint.url, health.version, pid), endpoint.username
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """Every `*.json` of a folder by its name; one that is being written or damaged is left out."""
+def read_metrics(folder: Path, run: str) -> dict[str, Any]:
+    """The reports of a run's workers, `RUN-ROLE-NUMBER.json`, by `ROLE-NUMBER`; a damaged one is left out."""
     found: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
+        # a run may be called `shop-features`: what follows the run is exactly a role and a number
+        match = re.fullmatch(rf"{re.escape(run)}-([a-z]+-\d+)", path.stem)
+        if match is None:
+            continue
         try:
-            found[path.stem] = json.loads(path.read_bytes())
+            report = json.loads(path.read_bytes())
         except (OSError, ValueError):
             continue
+        if isinstance(report, dict):
+            found[match[1]] = report
     return found

@@ -169,8 +169,11 @@ def test_removing_data_takes_data_folders_only(tmp_path: Path) -> None:
     assert not precious.exists()
 
 
-def test_metrics_are_shown_as_they_are(tmp_path: Path) -> None:
-    (tmp_path / "freshness.json").write_text(json.dumps({"p50_ms": 800, "p99_ms": 2100}))
-    (tmp_path / "half.json").write_text('{"p50')
-    assert read_metrics(tmp_path) == {"freshness": {"p50_ms": 800, "p99_ms": 2100}}
-    assert read_metrics(tmp_path / "absent") == {}
+def test_reports_of_the_run_and_of_no_other(tmp_path: Path) -> None:
+    report = {"state": "running", "freshness_p50_ms": 800}
+    for name in ("shop-features-0", "shop-b-features-0", "other-index-1"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(report))
+    (tmp_path / "shop-index-0.json").write_text('{"sta')
+    assert read_metrics(tmp_path, "shop") == {"features-0": report}
+    assert read_metrics(tmp_path, "shop-b") == {"features-0": report}
+    assert read_metrics(tmp_path / "absent", "shop") == {}
