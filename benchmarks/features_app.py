@@ -80,18 +80,21 @@ def main() -> None:
         consumer = wiring.open_features(options)
     source = consumer._source  # noqa: SLF001 - nothing but a measurement has to hold a worker at the start
     source.pause()
-    states: dict[str, Any] = {"ready": False, "started": False}
+    states = {"ready": False, "released": False, "started": False}
 
     def stop() -> bool:
         if not states["ready"] and len(consumer.owned() or ()) == task["partitions"]:
             states["ready"] = True
             gate.ready()
         if gate.go.is_set() and not states["started"]:
-            states["started"] = True
-            if steps is not None:
-                steps.reset()
-            gate.start()
-            source.resume()
+            if not states["released"]:
+                states["released"] = True
+                source.resume()
+            states["started"] = consumer.progress().consumed > 0
+            if not states["started"]:
+                gate.start()
+                if steps is not None:
+                    steps.reset()
         return False
 
     def final_as_of(_: int) -> int | None:

@@ -5,6 +5,8 @@ Started by benchmarks/stream.py. Nothing that has to know what a record says can
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
@@ -37,18 +39,19 @@ def main() -> None:
     gate.ready()
     while not gate.go.wait(0.05):
         consumer.poll(0)
-    gate.start()
     consumer.resume(assigned)
-    valid, seen = consume(consumer, wanted)
+    valid, seen = consume(consumer, wanted, gate.start)
     gate.read()
     gate.done(valid=valid, consumed=seen)
     consumer.close()
 
 
-def consume(consumer: Consumer, wanted: int) -> tuple[int, int]:
-    """Valid records and messages read, once at least `wanted` messages were."""
+def consume(consumer: Consumer, wanted: int, begin: Callable[[], None]) -> tuple[int, int]:
+    """Valid records and messages read, once at least `wanted` messages were; `begin` is called before the first."""
     valid = seen = 0
     while seen < wanted:
+        if not seen:
+            begin()
         messages = consumer.consume(BATCH, 0.05)
         if any(map(Message.error, messages)):
             messages = [message for message in messages if message.error() is None]

@@ -31,7 +31,11 @@ class Gate:
         self._say("ready")
 
     def start(self) -> None:
-        """The first record is about to be read."""
+        """The next turn may be the one that gets the first records; the last call counts.
+
+        Half a second passes in librdkafka between the release of a partition and its first records, however fast the
+        reader is; it belongs to the start of a process and not to its rate.
+        """
         self._started_s, self._started_cpu_s = time.monotonic(), cpu_s()
 
     def read(self) -> None:
