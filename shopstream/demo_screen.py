@@ -38,11 +38,11 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A step that is done or begins."""
-        self.console.print(f"[dim]demo[/] {text}", highlight=False)
+        self.console.print(f"[dim]demo[/] {text}", highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Something that should be known."""
-        self.console.print(f"[yellow]warning[/] {text}", highlight=False)
+        self.console.print(f"[yellow]warning[/] {text}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
