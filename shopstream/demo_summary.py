@@ -14,7 +14,7 @@ from consumers.metrics import add_figures
 from consumers.recount import Recount
 from shopstream.demo_memory import Memory
 from shopstream.queries import DocumentCounts, MonthRevenue, ProductSales
-from shopstream.summary import by_role, closing_table
+from shopstream.summary import TIGHT, by_role, closing_table
 from shopstream.workers.supervisor import Outcome
 
 BAR_WIDTH: Final = 24
@@ -140,7 +140,7 @@ def _sums_table(sums: Sequence[Line]) -> Table:
 
 
 def _table(title: str, *, show_header: bool = True) -> Table:
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_header=show_header)
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT, show_header=show_header)
 
 
 def _funnel_table(steps: Sequence[tuple[str, int]]) -> Table:
@@ -193,15 +193,12 @@ def _rates_table(done: Round, seconds: float) -> Table:
     for role, workers in by_role(done.outcome.views).items():
         rate = sum(view.mean_records_per_s for view in workers)
         if rate:
-            table.add_row(f"{role} reads", f"{rate:,.0f} messages/s")
+            table.add_row(f"{role}: reads", f"{rate:,.0f} messages/s")
         figures = add_figures([view.figures for view in workers])
-        for name, text in (
-            ("latency", "a bulk request of role"),
-            ("freshness", "append to visible in Elasticsearch, role"),
-        ):
+        for name, text in (("latency", "a bulk request"), ("freshness", "append to visible")):
             low, high = figures.get(f"{name}_p50_ms"), figures.get(f"{name}_p99_ms")
             if low or high:
-                table.add_row(f"{text} {role}, p50 / p99", f"{float(low or 0):,.0f} / {float(high or 0):,.0f} ms")
+                table.add_row(f"{role}: {text}, p50 / p99", f"{float(low or 0):,.0f} / {float(high or 0):,.0f} ms")
     table.add_row("this round, with the counting", f"{seconds:,.1f} s")
     return table
 

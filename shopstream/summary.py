@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -13,7 +14,9 @@ from rich.text import Text
 from consumers.metrics import add_figures
 from shopstream.workers.words import WorkerView, rows_of
 
-STAGE_STYLES = {"running": "green", "at end": "cyan", "done": "green", "dead": "bold red", "waiting": "yellow"}
+TIGHT: Final = (0, 1, 0, 0)
+"""Padding with which a table of a million records fits 80 columns."""
+STAGE_STYLES: Final = {"running": "green", "at end": "cyan", "done": "green", "dead": "bold red", "waiting": "yellow"}
 
 
 def iso(time_ms: int) -> str:
@@ -60,7 +63,7 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
 def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int | None) -> Table:
     """What each role has done, from its beginning to its end."""
     title = f"consumed in {seconds:,.1f} s" + (f", final rows at {iso(final_as_of)}" if final_as_of else "")
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT)
     table.add_column("role")
     for name in ("read", "rejected", "late", "repeats", "written", "refused", "read/s"):
         table.add_column(name, justify="right")
