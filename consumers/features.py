@@ -26,7 +26,7 @@ from consumers.partition import BUFFER_RECORDS_MAX, Counts, Partition
 from consumers.progress import FeaturesProgress
 from consumers.source import Batch, Source, Start, wall_clock_ms
 from consumers.source import Partition as SourcePartition
-from features.errors import ShopstreamError
+from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
 from features.state import day_of
 
@@ -286,7 +286,7 @@ class FeaturesConsumer:
 
     def _begin_final(self, as_of: int) -> None:
         if as_of < self.stream_time:
-            raise ShopstreamError(
+            raise UsageError(
                 f"Rows at {as_of} were asked for, but the stream is at {self.stream_time}.",
                 "Give a later --as-of, or leave it out.",
             )
