@@ -1,0 +1,80 @@
+"""The stream on the real servers: what stands in Elasticsearch and on the topic is what the oracle counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracle.adversarial import adversarial
+from oracle.files import write_plain
+from oracle.loops import loop_order_items, loop_orders, loop_rows, loop_sessions
+from oracle.rows import assert_same_rows, feature_frame
+from oracle.shop import DAY, HOUR
+from oracle.wire import in_time, split_late, wire_message
+from stream.bench import Bench, same_documents
+
+from features.errors import UsageError
+from shopstream.commands.features import batch_features
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def bench(servers, run_name, tmp_path):
+    bench = Bench(servers, run_name, tmp_path / "state", partitions=4)
+    yield bench
+    bench.client.close()
+
+
+def publish(bench: Bench, records, seed: int, jitter_ms: int) -> tuple[list, list]:
+    """All records in every spelling of the wire, in an order in which none is too late; returns them."""
+    rng = np.random.default_rng(seed)
+    messages = []
+    for topic, rows in (("events", records.events), ("orders", records.orders)):
+        arrived = in_time(topic, rows, rng, jitter_ms)
+        assert split_late(topic, arrived)[1] == []
+        messages += [wire_message(topic, row, rng) for row in arrived]
+    bench.publish((m.topic, m.key, m.value) for m in messages)
+    return records.events, records.orders
+
+
+def check(bench: Bench, events, orders, as_of: int) -> None:
+    expected = feature_frame(loop_rows(events, orders, as_of))
+    assert_same_rows(bench.feature_frame(), expected, note=f"at {as_of}")
+    assert_same_rows(bench.topic_frame(), expected, note=f"on the topic, at {as_of}")
+    same_documents(bench.documents("sessions"), loop_sessions(events, as_of), ("customer_id", "session_id"))
+    same_documents(bench.documents("orders"), loop_orders(orders, as_of), ("order_id",))
+    lines = [doc for doc in bench.documents("order-items") if doc["status"] != "void"]
+    same_documents(lines, loop_order_items(orders, as_of), ("order_id", "line"))
+
+
+@pytest.mark.parametrize(("seed", "jitter_ms"), [(11, 0), (12, 47 * HOUR)], ids=["in order", "disorder"])
+def test_documents_and_rows_are_the_oracles_at_several_times(bench, tmp_path, seed, jitter_ms):
+    records = adversarial(seed, customers=6)
+    events, orders = publish(bench, records, seed, jitter_ms)
+    end = max(*(e["ts"] for e in events), *(o["updated_ts"] for o in orders))
+    # borders of windows, from the last record on; each run goes on from the checkpoint of the one before
+    for n, as_of in enumerate((end, end + 1, records.as_of + 7 * DAY, records.as_of + 30 * DAY)):
+        if as_of < end:
+            continue
+        (progress,) = bench.consume(as_of)
+        assert progress.rejected == progress.late == 0
+        assert progress.consumed == (len(events) + len(orders) if n == 0 else 0)
+        check(bench, events, orders, as_of)
+    batch = batch_features(write_plain(tmp_path / "archive", events, orders), as_of)
+    assert_same_rows(bench.feature_frame(), batch, note="the batch command")
+    with pytest.raises(UsageError, match="stream is at"):
+        bench.consume(end - 1)
+
+
+def test_two_workers_and_a_later_half_are_as_one(bench):
+    """Half of the topics by one worker, the rest by two: partitions change hands with their state."""
+    records = adversarial(13, customers=6)
+    events, orders = publish(bench, records, 13, 47 * HOUR)
+    ends = bench.ends()
+    half = {where: end // 2 for where, end in ends.items()}
+    (first,) = bench.consume(until=half)
+    assert first.consumed == sum(half.values())
+    end = max(*(e["ts"] for e in events), *(o["updated_ts"] for o in orders))
+    found = bench.consume(end, until=ends, workers=2)
+    assert all(progress.consumed for progress in found), "both had work"
+    check(bench, events, orders, end)
