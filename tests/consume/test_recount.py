@@ -1,0 +1,77 @@
+"""The independent count against topics whose content is known message by message; and the end of a run."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from consumers.dead_letter import DeadLetter, open_dead_letters
+from consumers.kafka import ensure_topics
+from consumers.recount import TopicCount, recount
+from consumers.runs import drop_topics_and_groups
+from features.errors import ShopstreamError
+
+
+def an_event(event_id, customer="c1", session="s1"):
+    return {"event_id": event_id, "customer_id": customer, "session_id": session}
+
+
+def an_order(order_id, customer):
+    return {"order_id": order_id, "customer_id": customer}
+
+
+@pytest.fixture
+def write(servers, run_name):
+    properties = servers.kafka.client_properties()
+    ensure_topics(properties, run_name, 2)
+    producer = Producer(properties)
+
+    def send(topic, *records):
+        for record in records:
+            value = record if isinstance(record, bytes | None) else msgspec.json.encode(record)
+            producer.produce(f"{run_name}.{topic}", value, b"k", partition=0)
+        assert producer.flush(20) == 0
+
+    return send
+
+
+def test_repeats_letters_and_what_is_left(servers, run_name, write):
+    properties = servers.kafka.client_properties()
+    # the same pair of ids cut elsewhere is another session
+    write("events", an_event("e1"), an_event("e2"), an_event("e1"), b"no json", an_event("e3", "c", "1s1"))
+    write("orders", an_order("o1", "c9"), an_order("o1", "c9"), an_order("o2", "c1"))
+    write("customers", {"customer_id": "c1"}, {"customer_id": "c1"}, {"customer_id": "nobody"}, None)
+    letters = open_dead_letters(properties, run_name)
+    for _ in range(2):  # after a crash the same letter may stand there twice
+        letters.send(DeadLetter(f"{run_name}.events", 0, 3, b"k", b"no json", "not JSON"))
+    letters.flush()
+
+    found = recount(properties, run_name)
+    assert found.topics["events"] == TopicCount(messages=5, letters=1, distinct=3)
+    assert found.topics["events"].repeated == 1
+    assert found.topics["orders"] == TopicCount(messages=3, letters=0, distinct=2)
+    assert found.topics["customers"] == TopicCount(messages=4, letters=0, distinct=2)
+    assert (found.customers, found.profiles_unseen, found.sessions) == (3, 1, 2)
+
+
+def test_a_message_that_is_no_record_and_has_no_letter_is_told(servers, run_name, write):
+    write("events", an_event("e1"), b"no json")
+    with pytest.raises(ShopstreamError, match=r"events\[0\] 1 is no record"):
+        recount(servers.kafka.client_properties(), run_name)
+
+
+def test_a_run_is_dropped_and_one_with_a_similar_name_stays(servers, run_name, write):
+    properties = servers.kafka.client_properties()
+    write("events", an_event("e1"))
+    ensure_topics(properties, f"{run_name}-2", 1)
+    admin = AdminClient(properties)
+    try:
+        assert len(drop_topics_and_groups(properties, run_name)) == 6
+        left = [topic for topic in admin.list_topics(timeout=10).topics if topic.startswith(run_name)]
+        assert len(left) == 6
+        assert all(topic.startswith(f"{run_name}-2.") for topic in left)
+        assert drop_topics_and_groups(properties, run_name) == ()
+    finally:
+        drop_topics_and_groups(properties, f"{run_name}-2")
