@@ -171,7 +171,10 @@ class Outlets:
     def _emit_orders(self, partition: Partition, rows_max: int) -> int:
         if rows_max <= 0 or not len(partition.orders_dirty):
             return 0
-        flight, rows = partition.orders_dirty.take(rows_max)
+        flight, taken = partition.orders_dirty.take(rows_max)
+        rows = taken[: self._orders_that_fit(partition, taken)]
+        # an order is as many documents as it has lines; those that would make the sink wait, wait themselves
+        partition.orders_dirty.add(taken[len(rows) :])
 
         def done(outcome: Outcome) -> None:
             for row in partition.orders_dirty.landed(flight).tolist():
@@ -182,6 +185,13 @@ class Outlets:
 
         self._submit(order_docs(partition, rows, self._run), done)
         return len(rows)
+
+    def _orders_that_fit(self, partition: Partition, rows: Int32) -> int:
+        assert self._elastic is not None
+        docs = np.cumsum(1 + partition.state.orders["lines"][rows].astype(np.int64))
+        fitting = int(np.searchsorted(docs, self._room(), side="right"))
+        # one that is larger than the sink goes alone
+        return fitting if fitting or self._elastic.in_flight else 1
 
     def _drop(self, partition: Partition, rows_max: int) -> int:
         """Without Elasticsearch nobody waits for documents of sessions and orders."""
