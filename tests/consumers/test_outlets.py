@@ -1,0 +1,309 @@
+"""The outlets: each sink at its own pace, always the newest state of a row, and never a wait."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from oracle.shop import DAY
+from stream.feeding import as_batch, message
+
+from consumers.bulk import BulkSink
+from consumers.dirty import DirtySet
+from consumers.documents import Outcome, Rejected, SendError, Verdict
+from consumers.emission import COUNTER_MAX, EPOCH_SHIFT, next_version
+from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
+from consumers.partition import Partition
+from consumers.recovery import empty
+
+
+class HandSink:
+    """A bulk sink worked by hand."""
+
+    trouble = None
+
+    def __init__(self, room: int = 30_000) -> None:
+        self.room = room
+        self.taken: list = []
+
+    @property
+    def in_flight(self) -> int:
+        return sum(len(docs) for docs, _ in self.taken)
+
+    def free(self) -> int:
+        return self.room
+
+    def submit(self, docs, on_done) -> None:
+        self.taken.append((docs, on_done))
+
+    def land(self, position: int = 0, rejected: tuple = ()) -> list[dict]:
+        docs, on_done = self.taken.pop(position)
+        on_done(Outcome(docs, len(docs) - len(rejected), (), rejected, 0.0))
+        return [json.loads(doc.body) for doc in docs]
+
+
+class HandTopic:
+    def __init__(self) -> None:
+        self.room = 20_000
+        self.taken: list = []
+
+    def free(self) -> int:
+        return self.room
+
+    def send(self, rows, on_done) -> None:
+        self.taken.append((rows, on_done))
+
+
+class HandLetters:
+    def __init__(self) -> None:
+        self.sent: list = []
+
+    def send(self, letter) -> None:
+        self.sent.append(letter)
+
+
+@pytest.fixture
+def partition() -> Partition:
+    partition = empty(3, [ELASTIC], contact=False)
+    partition.epoch = 5
+    for topic in ("events", "orders", "customers"):
+        partition.reached_end(topic)
+    return partition
+
+
+def click(partition: Partition, customer: str, ts: int, **more) -> None:
+    offset = partition.lanes["events"].position
+    row = {"event_id": f"e{offset}", "event_type": "page_view", "customer_id": customer, "session_id": customer}
+    partition.receive(as_batch("events", [message({**row, "ts": ts, "device": "mobile", **more})], offset))
+    partition.reached_end("events")
+    partition.advance()
+
+
+def order(partition: Partition, name: str, ts: int, lines: int = 0, **more) -> None:
+    offset = partition.lanes["orders"].position
+    row = {"order_id": name, "customer_id": "a", "ts": DAY, "updated_ts": ts, "status": "placed", "total": 2.345}
+    items = [{"product_id": f"p{n}", "quantity": 3, "unit_price": 0.285} for n in range(lines)]
+    partition.receive(as_batch("orders", [message({**row, "items": items, **more})], offset))
+    partition.reached_end("orders")
+    partition.advance()
+
+
+def test_a_slow_sink_gets_the_newest_row_once_and_does_not_hold_the_other_back(partition):
+    partition.customers_dirty[TOPIC] = DirtySet()
+    sink, topic = HandSink(room=0), HandTopic()
+    outlets = Outlets("r", sink, topic, None)
+    for n in range(5):
+        click(partition, "a", DAY + n)
+        outlets.emit(partition, DAY + n)
+        rows, done = topic.taken.pop()
+        done()
+        assert json.loads(rows.lines[0])["as_of"] == DAY + n
+    assert sink.taken == []
+    sink.room = 30_000
+    outlets.emit(partition, DAY + 4)
+    assert topic.taken == []
+    (row,) = sink.land()
+    assert (row["customer_id"], row["events_30d"], row["as_of"]) == ("a", 5, DAY + 4)
+    assert outlets.written.topic_rows == 5
+    assert outlets.written.customers == 1
+
+
+def test_what_changes_in_flight_is_written_again(partition):
+    sink = HandSink()
+    outlets = Outlets("r", sink, None, None)
+    click(partition, "a", DAY)
+    outlets.emit(partition, DAY)
+    click(partition, "a", DAY + 1)
+    sink.land()
+    sink.land()
+    assert len(partition.customers_dirty[ELASTIC]) == len(partition.sessions_dirty) == 1
+    outlets.emit(partition, DAY + 1)
+    (row,), (session,) = sink.land(), sink.land()
+    assert row["events_30d"] == session["events"] == 2
+    assert partition.customers_dirty[ELASTIC].unwritten().tolist() == []
+
+
+def test_both_sinks_share_one_evaluation_of_the_same_customers(partition):
+    partition.customers_dirty[TOPIC] = DirtySet()
+    sink, topic = HandSink(), HandTopic()
+    click(partition, "a", DAY)
+    Outlets("r", sink, topic, None).emit(partition, DAY)
+    docs, _ = sink.taken[0]
+    assert docs[0].version == topic.taken[0][0].version == (5 << EPOCH_SHIFT) + 1
+
+
+def test_nothing_is_written_before_the_profiles_are_read(partition):
+    sink = HandSink()
+    partition.profiles_read = False
+    click(partition, "a", DAY)
+    assert Outlets("r", sink, None, None).emit(partition, DAY) == 0
+    partition.reached_end("customers")
+    assert Outlets("r", sink, None, None).emit(partition, DAY) > 0
+
+
+def test_versions_grow_and_an_epoch_of_a_billion_emissions_goes_on_as_the_next(partition):
+    versions = [next_version(partition) for _ in range(3)]
+    partition.counter = COUNTER_MAX - 1
+    versions += [next_version(partition) for _ in range(3)]
+    assert versions == sorted(set(versions))
+    assert (partition.epoch, partition.counter) == (6, 2)
+
+
+def test_documents_of_an_order_hold_what_counts(partition):
+    """Money as whole cents, a line each; a shorter later record voids the lines it no longer has."""
+    sink = HandSink()
+    outlets = Outlets("r", sink, None, None)
+    order(partition, "o", DAY, lines=2)
+    outlets.emit(partition, 2 * DAY)
+    sink.land()
+    head, first, second = sink.land()
+    assert (head["total"], head["items"]) == (2.34, 2)
+    assert (first["unit_price"], first["amount"], first["line"], first["status"]) == (0.28, 0.84, 1, "placed")
+    assert second["line"] == 2
+    order(partition, "o", DAY + 1, lines=1, status="refunded")
+    outlets.emit(partition, 2 * DAY)
+    sink.land()
+    head, first, second = sink.land()
+    assert (head["status"], head["items"], first["status"]) == ("refunded", 1, "refunded")
+    assert second == {"order_id": "o", "line": 2, "customer_id": "a", "ts": DAY, "status": "void"} | dict.fromkeys(
+        ("channel", "country")
+    )
+    assert partition.order_records == {}
+
+
+def test_lines_of_a_record_that_never_won_leave_nothing(partition):
+    sink = HandSink()
+    order(partition, "o", DAY + 5, lines=1)
+    order(partition, "o", DAY, lines=4)
+    Outlets("r", sink, None, None).emit(partition, 2 * DAY)
+    sink.land()
+    assert [doc.get("line") for doc in sink.land()] == [None, 1]
+
+
+def test_an_orders_record_is_kept_until_the_last_flight_has_landed(partition):
+    sink = HandSink()
+    outlets = Outlets("r", sink, None, None)
+    order(partition, "o", DAY)
+    outlets.emit(partition, 2 * DAY)
+    order(partition, "o", DAY + 1, status="cancelled")
+    outlets.emit(partition, 2 * DAY)
+    orders = [n for n, (docs, _) in enumerate(sink.taken) if "-orders-" in docs[0].index]
+    sink.land(orders[0])
+    assert [record.status for record in partition.order_records.values()] == ["cancelled"]
+    sink.land(orders[1] - 1)
+    assert partition.order_records == {}
+
+
+def test_a_dead_elasticsearch_makes_nobody_wait(partition):
+    """Orders of many lines: the real sink waits when it is given more than it has room for, so it never is."""
+    for n in range(300):
+        order(partition, f"o{n}", DAY + n, lines=250)
+    stuck = threading.Event()
+
+    def send(body):
+        stuck.wait(30)
+        raise SendError(Verdict.RETRY, "down")
+
+    with BulkSink(send) as sink:
+        outlets = Outlets("r", sink, None, None)
+
+        def emit():
+            for _ in range(5):
+                outlets.emit(partition, 2 * DAY)
+
+        emitting = threading.Thread(target=emit, daemon=True)
+        emitting.start()
+        emitting.join(20)
+        waits = emitting.is_alive()
+        stuck.set()
+        assert not waits
+        assert 0 < sink.in_flight <= 30_000
+        assert len(partition.orders_dirty) > 0
+
+
+def test_an_order_larger_than_the_sink_goes_alone(partition):
+    sink = HandSink(room=5)
+    outlets = Outlets("r", sink, None, None)
+    partition.customers_dirty[ELASTIC].take(10)
+    order(partition, "large", DAY, lines=50)
+    partition.customers_dirty[ELASTIC].take(10)
+    assert outlets._emit_orders(partition, 1) == 1
+    order(partition, "other", DAY + 1, lines=50)
+    outlets._emit_orders(partition, 1)
+    assert [len(docs) for docs, _ in sink.taken if docs] == [51]
+    assert partition.orders_dirty.unwritten().tolist() == [0, 1]
+
+
+def test_without_elasticsearch_documents_of_sessions_and_orders_are_nobodys(partition):
+    topic = HandTopic()
+    outlets = Outlets("r", None, topic, None)
+    assert outlets.names == [TOPIC]
+    partition.customers_dirty = {TOPIC: DirtySet()}
+    click(partition, "a", DAY)
+    order(partition, "o", DAY)
+    outlets.emit(partition, DAY)
+    assert partition.order_records == {}
+    assert len(partition.sessions_dirty) == len(partition.orders_dirty) == 0
+
+
+def test_a_refused_document_is_a_letter_and_its_row_is_done(partition):
+    sink, letters = HandSink(), HandLetters()
+    outlets = Outlets("r", sink, None, letters)
+    click(partition, "a", DAY)
+    outlets.emit(partition, DAY)
+    sink.land(0, (Rejected(0, "mapping"),))
+    (letter,) = letters.sent
+    assert (letter.topic, letter.partition, letter.key, letter.error) == ("r-customers-000001", 3, b"a", "mapping")
+    assert json.loads(letter.value)["customer_id"] == "a"
+    assert outlets.written.refused == 1
+    assert partition.customers_dirty[ELASTIC].unwritten().tolist() == []
+
+
+def test_documents_hold_the_profile_and_the_row(partition):
+    sink = HandSink()
+    partition.receive(as_batch("customers", [message({"customer_id": "a", "country": "DE", "name": "N", "age": 3})]))
+    partition.reached_end("customers")
+    click(partition, "a", DAY)
+    click(partition, "b", DAY)
+    Outlets("r", sink, None, None).emit(partition, DAY)
+    found = {doc["customer_id"]: doc for doc in sink.land()}
+    assert (found["a"]["country"], found["a"]["age"], found["a"]["events_30d"]) == ("DE", 3, 1)
+    assert "name" not in found["a"]
+    assert "country" not in found["b"]
+
+
+def test_a_cart_written_for_an_earlier_time_is_handed_out_again(partition):
+    """Handed out at the wall clock, written at the stream's time: its document said "not yet", so it comes again."""
+    sink = HandSink()
+    outlets = Outlets("r", sink, None, None)
+    click(partition, "a", DAY, event_type="add_to_cart")
+    partition.tick(1, 2 * DAY)
+    outlets.emit(partition, DAY)
+    sink.land()
+    assert sink.land()[0]["abandoned"] is False
+    partition.tick(1, 2 * DAY)
+    outlets.emit(partition, 2 * DAY)
+    assert [json.loads(docs[0].body).get("abandoned") for docs, _ in sink.taken if docs][-1] is True
+    assert np.count_nonzero(partition.state.sessions["open_cart"][: partition.state.session_count]) == 0
+
+
+def test_pace():
+    now = 0.0
+    pace = Pace(idle_s=0.2, behind_s=1.0, share=0.1, clock=lambda: now)
+    assert pace.due(behind=True)
+    pace.emitted(0.5)
+    now = 4.9
+    assert not pace.due(behind=True)
+    now = 5.0
+    assert pace.due(behind=True)
+    pace.emitted(0.01)
+    now = 5.5
+    assert not pace.due(behind=True)
+    assert pace.due(behind=False), "caught up: at once"
+    pace.emitted(3.0)
+    now = 5.69
+    assert not pace.due(behind=False)
+    now = 5.7
+    assert pace.due(behind=False)
