@@ -1,7 +1,8 @@
 """(g): the features consumer with a million customers in its state.
 
-Their history is read once by a consumer whose checkpoint is kept; each measurement goes on from a copy of it and reads
-what came after. The final rows are those of all customers, so until durable there is more to do than to read.
+Each has placed an order on the first day, beside what the synthetic shop's customers do. Their past is read once by a
+consumer whose checkpoint is kept; each measurement goes on from a copy of it and reads what came after. The final rows
+are those of all customers, so until durable there is more to do than to read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ import argparse
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks import exact
@@ -19,7 +25,8 @@ from benchmarks.entrants import Entrants
 from benchmarks.figures import Figures
 from benchmarks.ground import Ground
 from benchmarks.workload import END_MS, PARTITIONS, Size, make_archive, send
-from features.schema import DAY_MS
+from features.schema import DAY_MS, Order, arrow_schema
+from producers.archive import utc_day
 from producers.timeline import Span
 
 HISTORY = 4
@@ -33,6 +40,7 @@ def million(ground: Ground, work: Path, given: argparse.Namespace, figures: Figu
     console.print(f"(g) making {size.events:,} events of {size.customers:,} customers in {size.days} days")
     archive = work / "archive"
     make_archive(size, archive)
+    add_first_orders(archive, END_MS - size.days * DAY_MS)
     border_ms = END_MS - max(1, size.days // (HISTORY + 1)) * DAY_MS
     past = send(ground.kafka, entrants.run, Span(archive, end_ms=border_ms))
     entrants.sent = past
@@ -61,3 +69,24 @@ def million(ground: Ground, work: Path, given: argparse.Namespace, figures: Figu
                 figures.wrong("g", said)
         shutil.rmtree(state)
     entrants.clear()
+
+
+def add_first_orders(archive: Path, day_ms: int) -> None:
+    """An order of every customer of an archive on its first day, so that each of them is seen."""
+    ids = pq.read_table(archive / "customers.parquet", columns=["customer_id"])["customer_id"]
+    numbers = np.arange(len(ids))
+    ts = pa.array(day_ms + numbers * DAY_MS // len(ids)).cast(pa.timestamp("ms", tz="UTC"))
+    columns: dict[str, Any] = {
+        "order_id": pc.binary_join_element_wise("first", pa.array(numbers).cast(pa.string()), "-"),
+        "customer_id": ids.cast(pa.string()),
+        "ts": ts,
+        "updated_ts": ts,
+        "status": pa.array(["placed"]).take(pa.array(np.zeros(len(ids), np.int64))),
+        "total": pa.array(np.full(len(ids), 49.9)),
+    }
+    schema = arrow_schema(Order)
+    for field in schema:
+        columns.setdefault(field.name, pa.nulls(len(ids), field.type))
+    folder = archive / "orders" / f"date={utc_day(day_ms)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({field.name: columns[field.name] for field in schema}, schema), folder / "first.parquet")
