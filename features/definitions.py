@@ -18,7 +18,7 @@ from features import kernels
 from features.schema import ABANDONED_AFTER_MS, DAY_MS, DEVICES, EVENT_TYPES, Field
 from features.state import PLACED, State
 from features.tables import NEVER_MAX, NEVER_MIN, NONE, Float64, Int32, Rows, take
-from features.windows import count_where, days, money, ratio, sum_where, within
+from features.windows import count_where, days, divided, money, ratio, sum_where, within
 
 Source = Literal["orders", "sessions", "row"]
 SESSION_WINDOW_MS: Final = 90 * DAY_MS
@@ -152,7 +152,7 @@ DECLARED: Final[tuple[Feature, ...]] = (
     _session_sum("duration_ms_30d", "duration_ms", "duration of sessions_30d", hidden=True),
     _float(
         "session_duration_mean_30d",
-        ratio(col("duration_ms_30d").cast(pl.Float64) / 1000, col("sessions_30d")),
+        ratio(divided(col("duration_ms_30d"), 1000), col("sessions_30d")),
         "mean duration_s over sessions_30d",
     ),
     _session_sum("product_views_30d", "n_product_view", "sum of n_product_view over sessions_30d"),
@@ -179,7 +179,7 @@ DECLARED: Final[tuple[Feature, ...]] = (
     ),
     _float(
         "visit_trend",
-        ratio(col("sessions_7d").cast(pl.Float64), col("sessions_30d").cast(pl.Float64) * 7 / 30),
+        ratio(col("sessions_7d"), divided(col("sessions_30d") * 7, 30)),
         "sessions_7d / (sessions_30d * 7/30)",
     ),
     Feature(

@@ -33,7 +33,16 @@ def ratio(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
 
 def days(milliseconds: pl.Expr) -> pl.Expr:
     """Milliseconds as days, float64."""
-    return milliseconds.cast(pl.Float64) / DAY_MS
+    return divided(milliseconds, DAY_MS)
+
+
+def divided(number: pl.Expr, divisor: int) -> pl.Expr:
+    """Quotient of an int64 column and a constant, the nearest float64 whatever the number of rows.
+
+    Polars multiplies a column by the reciprocal of a constant, but divides a single row by it: a customer's row would
+    depend on its company in the last bit. A column of the constant is divided by.
+    """
+    return number.cast(pl.Float64) / (number * 0 + divisor).cast(pl.Float64)
 
 
 def money(cents: pl.Expr) -> pl.Expr:
