@@ -169,35 +169,35 @@ class Source:
         return [batch for batch in batches.values() if batch.partition in self._positions]
 
     def _sort_into(self, batches: dict[Place, Batch], messages: list[Message]) -> None:
-        errors = [message.error() for message in messages]
+        # mapped, a method of the client's type costs half of what a call written out does
+        errors = list(map(Message.error, messages))
         if any(errors):
             for message, error in zip(messages, errors, strict=True):
                 if error is not None:
                     self._take_error(message, error)
             messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
-        topics = [message.topic() for message in messages]
-        numbers = [message.partition() for message in messages]
         start = 0
         # messages of a partition come in long runs
-        for place, run in itertools.groupby(zip(topics, numbers, strict=True)):
+        for place, run in itertools.groupby(
+            zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+        ):
             stop = start + sum(1 for _ in run)
             batch = batches.get(place)
             if batch is None:
                 batch = batches[place] = Batch(self._partition(*place), range(0), [], [], [])
             mine = messages[start:stop]
             batch.offsets = _extended(batch.offsets, mine)
-            batch.values.extend([message.value() for message in mine])
-            batch.keys.extend([message.key() for message in mine])
-            stamps = [message.timestamp() for message in mine]
+            batch.values.extend(map(Message.value, mine))
+            batch.keys.extend(map(Message.key, mine))
+            kinds, stamps = zip(*map(Message.timestamp, mine), strict=True)
             # a topic stamps all of its records alike
-            if stamps[0][0] == TIMESTAMP_LOG_APPEND_TIME == stamps[-1][0]:
-                batch.append_ms.extend([stamp for _, stamp in stamps])
+            if kinds[0] == TIMESTAMP_LOG_APPEND_TIME == kinds[-1]:
+                batch.append_ms.extend(stamps)
             else:
-                batch.append_ms.extend([self._append_ms(stamp) for stamp in stamps])
+                batch.append_ms.extend(map(self._append_ms, kinds, stamps))
             start = stop
 
-    def _append_ms(self, stamp: tuple[int, int]) -> int:
-        kind, time_ms = stamp
+    def _append_ms(self, kind: int, time_ms: int) -> int:
         return time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else self._clock_ms()
 
     def position(self, partition: Partition) -> int:

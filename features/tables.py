@@ -103,7 +103,8 @@ def grown(array: npt.NDArray[Any], used: int, needed: int) -> npt.NDArray[Any]:
     """`array`, or a copy of its first `used` rows with room for `needed`; grows by a quarter to waste little."""
     if needed <= len(array):
         return array
-    larger = np.zeros(max(needed, used + used // 4, 1024), array.dtype)
+    # pages that are never touched take no memory: what lies idle here is address space
+    larger = np.zeros(max(needed + needed // 4, 1024), array.dtype)
     larger[:used] = array[:used]
     return larger
 
