@@ -306,6 +306,14 @@ def test_blocks_are_merged_and_stay_few(tmp_path, store):
     assert written < 5 * 1_000
 
 
+def test_merging_lets_go_of_ids_that_their_block_kept_alive(store):
+    ids, blocks = ids_of([1, 100] * (BLOCKS_MAX + 1)), []
+    for n in range(BLOCKS_MAX + 1):
+        name, blocks, _ = write_ids(store, ids[2 * n : 2 * n + 2], blocks, hour_min=50, counter=n)
+    assert len(blocks) == 1
+    assert kept_ids(store, name) == list(range(2, 2 * BLOCKS_MAX + 3, 2))
+
+
 def test_prune_keeps_what_is_needed_and_nothing_else(tmp_path, store):
     ids = ids_of(range(10, 16))
     old, _, _ = write_ids(store, ids[:1], [], counter=1)

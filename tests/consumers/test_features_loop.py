@@ -20,11 +20,13 @@ from stream.world import Odds, World
 import consumers.keeper
 import features.state
 from consumers.source import Partition
+from features.errors import ShopstreamError, UsageError
+from features.state import State
 
 PARTITIONS = 3
 PROFILE = {"country": "DE", "premium": True}
 CALM = Odds()
-STORMY = Odds(kill=0.03, revoke=0.02, lose=0.01, fence=0.1, commit_fails=0.1)
+STORMY = Odds(kill=0.03, revoke=0.02, lose=0.01, fence=0.1, commit_fails=0.1, write_fails=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -159,3 +161,45 @@ def test_disasters_do_happen(tmp_path):
         checkpoints += len({name for _, name in scene.world.committed.values()})
     assert kills >= 3
     assert checkpoints >= 3
+
+
+def test_partitions_that_come_while_the_final_rows_are_written_get_theirs(tmp_path):
+    scene = Scene(3, str(tmp_path), customers=2)
+    as_of = scene.end + 7 * DAY
+    scene.world.work(Odds(lose_at_the_end=True), lambda _: as_of)
+    scene.check(as_of)
+
+
+def test_event_ids_of_a_checkpoint_that_could_not_be_written_are_in_the_next(tmp_path):
+    """Every event twice: what is forgotten would be counted again after a kill."""
+    for seed in range(4):
+        scene = Scene(seed, str(tmp_path / str(seed)), jitter_ms=0, customers=1)
+        for where, log in scene.world.logs.items():
+            if where.topic == "events":
+                log.extend(log[-40:])
+        scene.letters.clear()
+        scene.world.work(Odds(kill=0.08, write_fails=0.5), lambda _, end=scene.end: end)
+        expected = feature_frame(loop_rows(scene.events, scene.orders, scene.end))
+        rows = [{name: row[name] for name in FEATURE_DTYPES} for row in scene.world.newest_rows().values()]
+        assert_same_rows(feature_frame(rows), expected)
+
+
+def test_an_error_is_told_as_it_is_and_nothing_is_committed_after_it(tmp_path, monkeypatch):
+    """In the middle of a batch the state is half of it: that must not be kept."""
+    scene = Scene(0, str(tmp_path), customers=1)
+    committed = []
+
+    def broken(self, *args):
+        committed.append(dict(scene.world.committed))
+        raise ShopstreamError("broken")
+
+    monkeypatch.setattr(State, "apply_orders", broken)
+    with pytest.raises(ShopstreamError, match="broken"):
+        scene.world.work(CALM, lambda _: scene.end)
+    assert scene.world.committed == committed[0]
+
+
+def test_rows_before_the_streams_time_are_a_usage_error(tmp_path):
+    scene = Scene(0, str(tmp_path), customers=1)
+    with pytest.raises(UsageError, match="--as-of"):
+        scene.world.work(CALM, lambda stream_time: stream_time - 1)

@@ -247,6 +247,24 @@ def test_too_late_by_a_millisecond(topic, allowance, row):
     assert str(allowance // HOUR) in letter.error
 
 
+@pytest.mark.parametrize(
+    ("topic", "allowance", "row"), [("events", EVENT_LATENESS_MS, click), ("orders", ORDER_LATENESS_MS, order)]
+)
+def test_the_verdict_goes_on_after_a_restart(topic, allowance, row):
+    partition, top = fresh(), 10 * allowance
+    partition.receive(as_batch(topic, [message(row(top))]))
+    for name in TIMED:
+        partition.reached_end(name)
+    partition.advance()
+    partition = restore(snapshot(partition, "r", 1, []), [SINK])
+    partition.receive(as_batch(topic, [message(row(top - allowance)), message(row(top - allowance - 1))], 1))
+    assert letters_of(partition) == []
+    for name in TIMED:
+        partition.reached_end(name)
+    partition.advance()
+    assert letters_of(partition) == [(topic, 2)]
+
+
 def test_an_order_is_late_by_its_placing_against_the_changes_before_it():
     partition, top = fresh(), 900 * DAY
     rows = [

@@ -157,6 +157,14 @@ def test_a_session_with_an_open_cart_keeps_its_name():
     assert state.session_ids(due) == ["cart"]
 
 
+def test_a_session_whose_cart_was_not_handed_out_stays_however_old():
+    state = State()
+    events(state, click("s", NOW), click("cart", NOW, "add_to_cart"), click("u", NOW + 2 * SESSION_RETENTION_MS))
+    state.expire(NO_ROWS, NO_ROWS)
+    due = state.abandoned(state.stream_time, ABANDONED_AFTER_MS)
+    assert state.session_ids(due) == ["cart"]
+
+
 def test_known_customers():
     state = State()
     events(state, click("s", NOW, customer="b"), click("s", NOW, customer="a"))

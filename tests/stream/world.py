@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from stream.feeding import FAR_MS
 
-from consumers.checkpoint import CheckpointStore
+from consumers.checkpoint import Arrays, CheckpointStore, Manifest
 from consumers.dead_letter import DeadLetter
 from consumers.documents import Doc, Outcome
 from consumers.emission import CustomerRows
@@ -45,6 +45,9 @@ class Odds:
     lose: float = 0.0
     fence: float = 0.0
     commit_fails: float = 0.0
+    write_fails: float = 0.0
+    lose_at_the_end: bool = False
+    """The partitions go and come back while the final rows are being written."""
     end_with_messages: float = 0.5
     """That a partition's end is told together with its last messages, not in the call after them."""
 
@@ -127,7 +130,7 @@ class Worker:
         self.elastic = PlayedElastic(world, odds, self.source)
         self.topic = PlayedTopic(world)
         self.letters = PlayedLetters(world)
-        store = CheckpointStore(world.state, world.run)
+        store = PlayedStore(world, odds)
         self.keeper = Keeper(
             store, self.source, self.letters, run=world.run, partitions=world.partitions,  # type: ignore[arg-type]
             sinks=[ELASTIC, TOPIC], interval_s=0.0,
@@ -144,7 +147,10 @@ class Worker:
         """To the end, or to its death."""
 
         def agreed(stream_time: int) -> int | None:
-            return final_as_of(stream_time) if self.consumer.owned() else None
+            if not self.consumer.owned():
+                return None
+            self.source.evicted = self.source.odds.lose_at_the_end
+            return final_as_of(stream_time)
 
         turns = 0
 
@@ -161,25 +167,25 @@ class PlayedSource:
     """Stands for consumers.source.Source over the world's logs."""
 
     def __init__(self, world: World, odds: Odds) -> None:
-        self._world, self._odds = world, odds
+        self._world, self.odds = world, odds
         self._rng = world.rng
         self._positions: dict[Partition, int] = {}
         self._ended: set[Partition] = set()
         self._held: set[Partition] = set()
         self._owner: Owner | None = None
-        self._evicted = False
+        self.evicted = False
         self._dead = False
 
     def open(self, owner: Owner) -> None:
         self._owner = owner
 
     def read(self, records_max: int, timeout_s: float) -> list[Batch]:
-        if self._rng.random() < self._odds.kill:
+        if self._rng.random() < self.odds.kill:
             self.die()
-        if self._positions and not self._evicted and self._rng.random() < self._odds.revoke:
+        if self._positions and not self.evicted and self._rng.random() < self.odds.revoke:
             self._owner.revoked(list(self._positions))
             self._positions.clear()
-        if self._positions and (self._evicted or self._rng.random() < self._odds.lose):
+        if self._positions and (self.evicted or self._rng.random() < self.odds.lose):
             self._owner.lost(list(self._positions))
             self._positions.clear()
         if not self._positions:
@@ -192,7 +198,7 @@ class PlayedSource:
         starts = {where: Start(*done.get(where, (0, ""))) for where in self._world.logs}
         self._ended.clear()
         self._held.clear()
-        self._evicted = False
+        self.evicted = False
         chosen = self._owner.assigned(starts) or {}
         self._positions = {where: chosen.get(where, start.offset) for where, start in starts.items()}
 
@@ -208,7 +214,7 @@ class PlayedSource:
         if stop == start:
             return None
         self._positions[where] = stop
-        if stop == len(log) and self._rng.random() < self._odds.end_with_messages:
+        if stop == len(log) and self._rng.random() < self.odds.end_with_messages:
             self._ended.add(where)
         part = log[start:stop]
         keys, values = [key for key, _ in part], [value for _, value in part]
@@ -228,10 +234,10 @@ class PlayedSource:
 
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         assert len(offsets) == len(SOURCE_TOPICS)
-        if self._evicted or (self._positions and self._rng.random() < self._odds.fence):
-            self._evicted = True
+        if self.evicted or (self._positions and self._rng.random() < self.odds.fence):
+            self.evicted = True
             raise FencedError("played")
-        if self._positions and self._rng.random() < self._odds.commit_fails:
+        if self._positions and self._rng.random() < self.odds.commit_fails:
             raise CommitError("played")
         for where, (offset, _) in offsets.items():
             assert 0 <= offset <= len(self._world.logs[where])
@@ -249,6 +255,19 @@ class PlayedSource:
         if self._positions and not self._dead:
             self._owner.revoked(list(self._positions))
             self._positions.clear()
+
+
+class PlayedStore(CheckpointStore):
+    """A store whose disk is full from time to time."""
+
+    def __init__(self, world: World, odds: Odds) -> None:
+        super().__init__(world.state, world.run)
+        self._rng, self._fails = world.rng, odds.write_fails
+
+    def _write_arrays(self, path: str, manifest: Manifest, arrays: Arrays) -> int:
+        if self._rng.random() < self._fails:
+            raise OSError("played")
+        return super()._write_arrays(path, manifest, arrays)
 
 
 class PlayedPool:
@@ -276,16 +295,21 @@ class PlayedTask:
 
     def done(self) -> bool:
         if not self._found and self._rng.random() < 0.5:
-            self.result()
+            self.exception()
         return bool(self._found)
 
-    def exception(self) -> None:
-        self.result()
+    def exception(self) -> BaseException | None:
+        if not self._found:
+            try:
+                self._found.append((self._work(), None))
+            except Exception as error:  # noqa: BLE001 - as a Future does
+                self._found.append((None, error))
+        return self._found[0][1]
 
     def result(self) -> Any:
-        if not self._found:
-            self._found.append(self._work())
-        return self._found[0]
+        if (error := self.exception()) is not None:
+            raise error
+        return self._found[0][0]
 
 
 class PlayedElastic:
