@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from features.errors import ShopstreamError
 
 REQUEST_TIMEOUT_S: Final = 30.0
+LEADER_PAUSE_S: Final = 0.2
 
 
 class FencedError(ShopstreamError):
@@ -42,6 +44,7 @@ _FENCING_CODES: Final = frozenset(
         KafkaError._FENCED,  # noqa: SLF001 - as above
     }
 )
+_LEADER_CODES: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 _PERMANENT_CODES: Final = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - as above
 
 
@@ -104,14 +107,24 @@ def watermarks(
     Raises:
         ShopstreamError: a partition does not exist or its broker did not answer in time.
     """
-    marks: dict[TopicPartition, tuple[int, int]] = {}
-    for partition in partitions:
+    deadline_s = time.monotonic() + timeout_s
+    return {partition: _watermarks(consumer, partition, deadline_s) for partition in partitions}
+
+
+def _watermarks(consumer: Consumer, partition: TopicPartition, deadline_s: float) -> tuple[int, int]:
+    while True:
+        left_s = max(0.1, deadline_s - time.monotonic())
         try:
-            marks[partition] = consumer.get_watermark_offsets(partition, timeout=timeout_s)
+            marks: tuple[int, int] = consumer.get_watermark_offsets(partition, timeout=left_s)
         except KafkaException as error:
+            # the leader of a partition that was just made, or whose broker went away, is known a moment later
+            if error.args[0].code() in _LEADER_CODES and left_s > LEADER_PAUSE_S:
+                time.sleep(LEADER_PAUSE_S)
+                continue
             where = f"{partition.topic}[{partition.partition}]"
             raise ShopstreamError(f"The offsets of {where} could not be read: {error.args[0].str()}.") from error
-    return marks
+        else:
+            return marks
 
 
 def partitions_of(

@@ -57,7 +57,7 @@ def test_the_file_is_replaced_whole_and_status_reads_it(tmp_path):
     path = metrics_file(tmp_path / "metrics", "shop", "index", 2)
     write_metrics(path, {"consumed": 1})
     write_metrics(path, {"consumed": 2})
-    assert read_metrics(tmp_path / "metrics") == {"shop-index-2": {"consumed": 2}}
+    assert read_metrics(tmp_path / "metrics", "shop") == {"index-2": {"consumed": 2}}
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     assert json.loads(path.read_text())["consumed"] == 2
 
