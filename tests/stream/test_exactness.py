@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from oracle.adversarial import adversarial
@@ -11,7 +13,9 @@ from oracle.rows import assert_same_rows, feature_frame
 from oracle.shop import DAY, HOUR
 from oracle.wire import in_time, split_late, wire_message
 from stream.bench import Bench, same_documents
+from stream.feeding import message
 
+from consumers.wiring import open_features
 from features.errors import UsageError
 from shopstream.commands.features import batch_features
 
@@ -78,3 +82,23 @@ def test_two_workers_and_a_later_half_are_as_one(bench):
     found = bench.consume(end, until=ends, workers=2)
     assert all(progress.consumed for progress in found), "both had work"
     check(bench, events, orders, end)
+
+
+def test_a_live_worker_notices_the_end_of_a_topic_that_comes_with_its_last_messages(bench):
+    """Without an offset to stop at: orders that end early in time hold the events back only until their end is told."""
+    now = 20_000 * DAY
+    row = {"event_type": "search", "customer_id": "c", "session_id": "s", "device": "mobile", "event_id": "e"}
+    order = {"order_id": "o", "customer_id": "c", "ts": now, "updated_ts": now, "status": "placed", "total": 1}
+    bench.publish([("orders", *message(order))])
+    bench.publish([("events", *message({**row, "event_id": f"e{n}", "ts": now + n * 60_000})) for n in range(300)])
+    expected = now + 299 * 60_000
+    consumer = open_features(bench.options())
+    until_s = time.monotonic() + 30
+
+    def stop() -> bool:
+        progress = consumer.progress()
+        return time.monotonic() > until_s or (progress.stream_ts == expected and not progress.dirty)
+
+    consumer.run(stop, None, lambda _: None, lambda _: None)
+    assert time.monotonic() < until_s, "the events waited for orders that nobody will write"
+    assert bench.feature_frame()["last_seen_ts"].to_list() == [expected]
