@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from stream.bench import INDICES, Bench, start_worker
 
+from consumers import kafka
 from features.schema import SOURCE_TOPICS
 from producers import timeline
 from producers.archive import read_customers
@@ -26,11 +27,16 @@ READS_AGAIN_S = 3.0
 
 @pytest.fixture
 def benches(servers, run_name, tmp_path):
-    """A run to be disturbed, and one that is left in peace."""
+    """A run to be disturbed, and one that is left in peace; its topics are its own to remove."""
     found = [Bench(servers, run, tmp_path / "state") for run in (run_name, f"{run_name}-calm")]
     yield found
     for bench in found:
         bench.client.close()
+    admin = kafka.open_admin(found[1].properties)
+    for future in admin.delete_topics(
+        [t for t in admin.list_topics(timeout=10).topics if t.startswith(found[1].run)]
+    ).values():
+        future.result(timeout=30)
 
 
 def messages(directory) -> list[tuple[str, bytes | None, bytes | None]]:
