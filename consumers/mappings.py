@@ -176,6 +176,7 @@ def belongs_to(run: str, index: str, concrete: str) -> bool:
 
 _TYPES: Final[dict[str, dict[str, Any]]] = {
     "string": {"type": "keyword", "ignore_above": KEYWORD_CHARS_MAX},
+    "strings": {"type": "keyword", "ignore_above": KEYWORD_CHARS_MAX},  # a field may hold several values
     "text": {"type": "text"},
     "int": {"type": "long"},
     "float": {"type": "double"},

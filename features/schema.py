@@ -148,12 +148,12 @@ def group_name(run: str, role: str) -> str:
 
 
 # --- documents --------------------------------------------------------------------------------------------------------
-FieldKind = Literal["string", "text", "int", "float", "bool", "time", "items"]
+FieldKind = Literal["string", "strings", "text", "int", "float", "bool", "time", "items"]
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named, typed field of a record or document. `time` is epoch milliseconds, UTC."""
+    """A named, typed field of a record or document. `time` is epoch milliseconds, UTC; `strings` a list of them."""
 
     name: str
     kind: FieldKind
@@ -232,6 +232,7 @@ ITEM_ARROW: Final = pa.struct(
 
 _ARROW: Final[dict[str, Callable[[], Any]]] = {
     "string": pa.string,
+    "strings": lambda: pa.list_(pa.string()),
     "text": pa.string,
     "int": pa.int64,
     "float": pa.float64,

@@ -1,0 +1,89 @@
+"""Drift: how far the values of a column have moved from those a model was trained on, as population stability index.
+
+PSI = sum over bins of (share now - share then) * ln(share now / share then). Below 0.1 nothing has moved, above 0.25
+much has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+BINS: Final = 10
+WORDS_MAX: Final = 20
+SHARE_MIN: Final = 1e-4
+"""An empty bin counts as this share: a logarithm of zero would drown everything else."""
+MOVED: Final = 0.25
+"""From here on a column has moved so far that a model trained before should not be trusted without a look."""
+
+Counts = npt.NDArray[np.int64]
+
+
+class ColumnProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The bins of one column and their shares.
+
+    Attributes:
+        shares: of each bin, the last one that of nulls; together 1. For numbers len(edges) + 2 bins, for words
+            len(words) + 2, the last but one that of every other word.
+        edges: of a column of numbers, ascending: bin i holds edges[i - 1] < value <= edges[i].
+        words: of a column of strings.
+    """
+
+    shares: tuple[float, ...]
+    edges: tuple[float, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the rows of a training set looked like, column by column."""
+
+    rows: int
+    columns: dict[str, ColumnProfile]
+
+
+def learn_profile(rows: pl.DataFrame, columns: Sequence[str], *, bins: int = BINS) -> Profile:
+    """The profile of columns of rows; at least one row. Strings are binned by word, all else by equal shares."""
+    return Profile(len(rows), {name: _learn_column(rows[name], bins) for name in columns})
+
+
+def _learn_column(values: pl.Series, bins: int) -> ColumnProfile:
+    known = values.drop_nulls()
+    if values.dtype == pl.String:
+        counted = known.value_counts().sort("count", known.name, descending=[True, False]).head(WORDS_MAX)
+        empty = ColumnProfile((), words=tuple(sorted(counted[known.name].to_list())))
+    else:
+        ordered = known.cast(pl.Float64).sort()
+        cuts = {float(ordered[k * len(ordered) // bins]) for k in range(1, bins)} if len(ordered) else set()
+        empty = ColumnProfile((), edges=tuple(sorted(cuts)))
+    counts = count(empty, values)
+    return msgspec.structs.replace(empty, shares=tuple((counts / max(1, counts.sum())).tolist()))
+
+
+def count(profile: ColumnProfile, values: pl.Series) -> Counts:
+    """How many values fall into each bin of a profile; int64."""
+    known = values.drop_nulls()
+    if values.dtype == pl.String:
+        words = list(profile.words)
+        place = known.replace_strict(words, range(len(words)), default=len(words), return_dtype=pl.Int64).to_numpy()
+        bins = len(words) + 2
+    else:
+        place = np.searchsorted(np.array(profile.edges), known.cast(pl.Float64).to_numpy(), side="left")
+        bins = len(profile.edges) + 2
+    counts = np.bincount(place, minlength=bins).astype(np.int64)
+    counts[-1] = values.null_count()
+    return counts
+
+
+def psi(then: Sequence[float], now: Counts) -> float:
+    """The population stability index of counts against shares; 0 when nothing was counted."""
+    total = int(now.sum())
+    if total == 0:
+        return 0.0
+    expected = np.maximum(np.asarray(then, np.float64), SHARE_MIN)
+    found = np.maximum(now / total, SHARE_MIN)
+    return float(((found - expected) * np.log(found / expected)).sum())
