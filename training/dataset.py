@@ -1,0 +1,190 @@
+"""The training set: feature rows at many cut-offs, with what became of each customer afterwards.
+
+The rule of this file: a row at a cut-off is evaluated from a state that has seen nothing later, and its label is read
+from the same declarations at the end of the horizon. Both come out of one pass over the archive; there is no second
+way to compute a feature or a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from msgspec import Meta
+from polars import col
+
+from features.errors import ShopstreamError, UsageError
+from features.replayed import ArchiveCounts, ReadDay, rows_at
+from features.schema import DAY_MS
+
+LABEL: Final = "churned"
+"""1 where the customer placed no order that stood at the end of the horizon, 0 where one did; int8."""
+
+Days = Annotated[int, Meta(ge=1, le=400)]
+
+
+class Horizon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When rows are taken and how far their labels look.
+
+    Attributes:
+        horizon_days: a customer without an order in so many days after the cut-off has churned.
+        history_days: the first cut-off lies at least so long after the first record.
+        spacing_days: between two cut-offs; shorter gives more rows, and rows that are more alike.
+        cutoffs_max: how many cut-offs at most, the latest ones.
+    """
+
+    horizon_days: Days = 90
+    history_days: Days = 90
+    spacing_days: Days = 15
+    cutoffs_max: Annotated[int, Meta(ge=1, le=400)] = 24
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """Labelled rows of all cut-offs.
+
+    Attributes:
+        rows: `definitions.ROW_SCHEMA` and LABEL; customers with an order by the cut-off, ordered by as_of, customer_id.
+        latest: unlabelled rows of every customer at `end_ms`: what would be scored now.
+        horizon_days: of the labels.
+        end_ms: until when the archive knows what happened, epoch ms.
+        counts: what was read.
+    """
+
+    rows: pl.DataFrame
+    latest: pl.DataFrame
+    horizon_days: int
+    end_ms: int
+    counts: ArchiveCounts
+
+    @property
+    def cutoffs(self) -> list[int]:
+        """Epoch ms, ascending."""
+        return sorted(self.rows["as_of"].unique().to_list())
+
+    @property
+    def labels(self) -> npt.NDArray[np.int8]:
+        """LABEL of the rows."""
+        return self.rows[LABEL].to_numpy()
+
+
+def plan_cutoffs(first_ms: int, end_ms: int, horizon: Horizon) -> list[int]:
+    """Cut-offs of an archive, the latest one a horizon before its end.
+
+    Args:
+        first_ms: the time of the first record.
+        end_ms: until when all is known.
+        horizon: the wishes.
+
+    Returns:
+        Epoch ms, ascending; at least one.
+
+    Raises:
+        ShopstreamError: history is shorter than history_days and horizon_days together.
+    """
+    last = end_ms - horizon.horizon_days * DAY_MS
+    earliest = first_ms + horizon.history_days * DAY_MS
+    if last < earliest:
+        have = (end_ms - first_ms) / DAY_MS
+        raise ShopstreamError(
+            f"The archive holds {have:.0f} days; a history of {horizon.history_days} days before a cut-off and "
+            f"{horizon.horizon_days} days after it do not fit.",
+            "Give a shorter --horizon or --history, or a longer archive.",
+        )
+    found = range(last, earliest - 1, -horizon.spacing_days * DAY_MS)
+    return sorted(found[: horizon.cutoffs_max])
+
+
+def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
+    """The times of the first and the last event or order of an archive, epoch ms.
+
+    Args:
+        days: numbers of the UTC days that the archive has, ascending.
+        read_day: reads the rows of one topic and day.
+
+    Raises:
+        ShopstreamError: the archive holds nothing.
+    """
+    first = next((min(times) for day in days if (times := _times(day, read_day))), None)
+    last = next((max(times) for day in reversed(days) if (times := _times(day, read_day))), None)
+    if first is None or last is None:
+        raise ShopstreamError("The archive holds no events and no orders.", "Name the folder of an archive.")
+    return first, last
+
+
+def _times(day: int, read_day: ReadDay) -> list[int]:
+    """The earliest and latest time within a day; of orders what was placed, since a refund says nothing about now."""
+    found = []
+    for topic in ("events", "orders"):
+        for table in read_day(topic, day):
+            times = table.column("ts").combine_chunks().cast(pa.int64()).drop_null().to_numpy()
+            inside = times[(times >= day * DAY_MS) & (times < (day + 1) * DAY_MS)]
+            if len(inside):
+                found += [int(inside.min()), int(inside.max())]
+    return found
+
+
+def labelled(rows: pl.DataFrame, outcome: pl.DataFrame) -> pl.DataFrame:
+    """The rows of customers with an order, with LABEL.
+
+    Args:
+        rows: of every customer at a cut-off.
+        outcome: `customer_id` and `last_order_ts` of every customer at the end of the horizon, as it was known then.
+    """
+    buyers = rows.filter(col("orders_total") > 0)
+    later = outcome.select("customer_id", col("last_order_ts").alias("_later"))
+    joined = buyers.join(later, on="customer_id", how="left", maintain_order="left")
+    # the last order that stands is after the cut-off exactly if any order that stands is
+    ordered = (col("_later") > col("as_of")).fill_null(value=False)
+    return joined.with_columns((~ordered).cast(pl.Int8).alias(LABEL)).drop("_later")
+
+
+def build(
+    days: Sequence[int],
+    read_day: ReadDay,
+    cutoffs: Sequence[int],
+    horizon_days: int,
+    *,
+    end_ms: int,
+    on_day: Callable[[int], None] = lambda _: None,
+) -> TrainingSet:
+    """The training set of an archive, in one pass.
+
+    Args:
+        days: numbers of the UTC days that the archive has, ascending.
+        read_day: reads the rows of one topic and day.
+        cutoffs: epoch ms, ascending, each at least a horizon before `end_ms`.
+        horizon_days: of the labels.
+        end_ms: until when all is known.
+        on_day: called before each day is read.
+
+    Raises:
+        UsageError: a horizon ends after `end_ms`.
+        ShopstreamError: no customer has ordered by the last cut-off.
+    """
+    horizon_ms = horizon_days * DAY_MS
+    if not cutoffs or max(cutoffs) + horizon_ms > end_ms:
+        raise UsageError("The horizon of every cut-off must end before the archive does.")
+    counts = ArchiveCounts()
+    ends = {cutoff + horizon_ms: cutoff for cutoff in cutoffs}
+    wanted = set(cutoffs)
+    waiting: dict[int, pl.DataFrame] = {}
+    parts: list[pl.DataFrame] = []
+    latest = pl.DataFrame()
+    for time, rows in rows_at(days, read_day, sorted(wanted | set(ends) | {end_ms}), counts, on_day):
+        if time in ends:
+            parts.append(labelled(waiting.pop(ends[time]), rows).sort("customer_id"))
+        if time in wanted:
+            waiting[time] = rows
+        if time == end_ms:
+            latest = rows.sort("customer_id")
+    found = pl.concat(parts)
+    if found.is_empty():
+        raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")
+    return TrainingSet(found, latest, horizon_days, end_ms, counts)
