@@ -1,0 +1,178 @@
+"""Conditions of a rules file: what may be said of a column, checked against what the column is, as Polars expressions.
+
+A condition is a mapping. Each key is a column with a test, or one of `all`, `any` and `not`; all of its keys must hold.
+A test is a value (equal), a list (one of), or a mapping of operators that must all hold. A test of a null is false,
+except `is_null: true`; so `not` turns exactly the rows around that the condition inside did not take.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+from polars import col
+
+from features.schema import FieldKind
+
+NUMBERS: Final[frozenset[FieldKind]] = frozenset({"int", "float", "time"})
+JOINERS: Final = ("all", "any", "not")
+
+Path = tuple[str | int, ...]
+Number = int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong at a place of the document."""
+
+    path: Path
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a condition may ask: the column's kind, and for a vocabulary its words."""
+
+    kind: FieldKind
+    words: tuple[str, ...] = ()
+
+
+_ORDERED: Final[Mapping[str, Callable[[pl.Expr, Any], pl.Expr]]] = {
+    "at_least": lambda column, value: column >= value,
+    "at_most": lambda column, value: column <= value,
+    "above": lambda column, value: column > value,
+    "below": lambda column, value: column < value,
+}
+OPERATORS: Final = ("is", "in", *_ORDERED, "between", "has", "is_null")
+
+
+@dataclass(slots=True)
+class Compiler:
+    """Turns conditions into expressions and gathers what is wrong with them.
+
+    Attributes:
+        columns: what there is to ask.
+        thresholds: named numbers, written `$name`.
+        mistakes: of every condition so far.
+        used: columns that were asked for.
+    """
+
+    columns: Mapping[str, Column]
+    thresholds: Mapping[str, Number]
+    mistakes: list[Mistake] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+
+    def condition(self, said: object, path: Path) -> pl.Expr:
+        """The expression of a condition, true or false and never null; meaningless when there are mistakes."""
+        if not isinstance(said, dict) or not said:
+            return self._wrong(path, "a condition is a mapping of columns to tests, with at least one")
+        return pl.all_horizontal(*[self._part(str(key), value, (*path, key)) for key, value in said.items()])
+
+    def _part(self, key: str, said: object, path: Path) -> pl.Expr:
+        if key == "not":
+            return ~self.condition(said, path)
+        if key in JOINERS:
+            if not isinstance(said, list) or not said:
+                return self._wrong(path, f"`{key}` takes a list of conditions, at least one")
+            parts = [self.condition(part, (*path, i)) for i, part in enumerate(said)]
+            return pl.all_horizontal(*parts) if key == "all" else pl.any_horizontal(*parts)
+        if key not in self.columns:
+            near = difflib.get_close_matches(key, [*self.columns, *JOINERS], n=1)
+            return self._wrong(path, f"there is no column {key}" + (f" (did you mean {near[0]}?)" if near else ""))
+        self.used.add(key)
+        tests = list(self._tests(key, said, path))
+        return pl.all_horizontal(*[test.fill_null(value=False) for test in tests])
+
+    def _tests(self, name: str, said: object, path: Path) -> Iterator[pl.Expr]:
+        if isinstance(said, list):
+            said = {"in": said}
+        elif not isinstance(said, dict):
+            said = {"is": said}
+        if not said:
+            yield self._wrong(path, f"a test of {name} needs one of {', '.join(OPERATORS)}")
+        for operator, value in said.items():
+            yield self._test(name, str(operator), value, path)
+
+    def _test(self, name: str, operator: str, said: object, path: Path) -> pl.Expr:
+        if operator in _ORDERED:
+            return self._ordered(name, operator, said, path)
+        tests: dict[str, Callable[[str, object, Path], pl.Expr]] = {
+            "is": self._equal,
+            "in": self._in,
+            "between": self._between,
+            "has": self._has,
+            "is_null": self._is_null,
+        }
+        if operator in tests:
+            return tests[operator](name, said, path)
+        near = difflib.get_close_matches(operator, OPERATORS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(OPERATORS)}"
+        return self._wrong(path, f"there is no test {operator}{hint}")
+
+    def _is_null(self, name: str, said: object, path: Path) -> pl.Expr:
+        if not isinstance(said, bool):
+            return self._wrong(path, "`is_null` takes true or false")
+        return col(name).is_null() if said else col(name).is_not_null()
+
+    def _in(self, name: str, said: object, path: Path) -> pl.Expr:
+        if not isinstance(said, list) or not said:
+            return self._wrong(path, "`in` takes a list of values, at least one")
+        return pl.any_horizontal(*[self._equal(name, one, path) for one in said])
+
+    def _has(self, name: str, said: object, path: Path) -> pl.Expr:
+        if self.columns[name].kind != "strings":
+            return self._wrong(path, f"{name} is no list; use `is` or `in`")
+        return col(name).list.contains(pl.lit(self._value(name, said, path)))
+
+    def _between(self, name: str, said: object, path: Path) -> pl.Expr:
+        if self.columns[name].kind not in NUMBERS:
+            return self._wrong(path, f"{name} is a {self.columns[name].kind} and has no order; use `is` or `in`")
+        if not isinstance(said, list) or len(said) != 2:
+            return self._wrong(path, "`between` takes two values, the lower one first; both belong to it")
+        before = len(self.mistakes)
+        low, high = (self._number(name, one, path) for one in said)
+        if low > high and len(self.mistakes) == before:
+            return self._wrong(path, f"between {low} and {high} lies nothing")
+        return col(name).is_between(low, high)
+
+    def _ordered(self, name: str, operator: str, said: object, path: Path) -> pl.Expr:
+        if self.columns[name].kind not in NUMBERS:
+            return self._wrong(path, f"{name} is a {self.columns[name].kind} and has no order; use `is` or `in`")
+        return _ORDERED[operator](col(name), self._number(name, said, path))
+
+    def _equal(self, name: str, said: object, path: Path) -> pl.Expr:
+        if self.columns[name].kind == "strings":
+            return self._wrong(path, f"{name} is a list; use `has`")
+        return col(name) == pl.lit(self._value(name, said, path))
+
+    def _value(self, name: str, said: object, path: Path) -> Any:
+        column = self.columns[name]
+        if column.kind in NUMBERS:
+            return self._number(name, said, path)
+        if column.kind == "bool":
+            if not isinstance(said, bool):
+                self._wrong(path, f"{name} is true or false, not {said!r}")
+            return said
+        if not isinstance(said, str):
+            self._wrong(path, f"{name} is text, not {said!r}; put it into quotes")
+        elif column.words and said not in column.words:
+            self._wrong(path, f"{name} is never {said!r}; it is one of {', '.join(column.words)}")
+        return said
+
+    def _number(self, name: str, said: object, path: Path) -> Number:
+        if isinstance(said, str) and said.startswith("$"):
+            if said[1:] in self.thresholds:
+                return self.thresholds[said[1:]]
+            self._wrong(path, f"there is no threshold {said}")
+        elif isinstance(said, bool) or not isinstance(said, int | float) or said != said:  # noqa: PLR0124 - not a number
+            self._wrong(path, f"{name} is a number, not {said!r}")
+        else:
+            return said
+        return 0
+
+    def _wrong(self, path: Path, message: str) -> pl.Expr:
+        self.mistakes.append(Mistake(path, message))
+        return pl.lit(value=False)

@@ -1,0 +1,262 @@
+"""Segments and actions by declared rules: a YAML file, checked with the line of every mistake, as Polars expressions.
+
+The same rules see the same rows in batch and stream: features, scores and, where they are joined, a profile's columns.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+import polars as pl
+from polars import col
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from features import schema
+from features.conditions import Column, Compiler, Mistake
+from features.definitions import FEATURES
+from features.errors import UsageError
+from features.schema import CONTACT_FIELDS, Customer, record_fields
+from features.score import RISKS, SCORES
+from features.yaml_text import YamlText, read_yaml
+
+DEFAULT_RULES: Final = "segments"
+SEGMENT_MARK: Final = "{segment}"
+"""Stands for the segment so far in a modifier's name."""
+
+PROFILE_FIELDS: Final[tuple[schema.Field, ...]] = tuple(
+    field for field in record_fields(Customer) if field.name not in {"customer_id", *CONTACT_FIELDS}
+)
+"""What rules may ask of a profile; null where there is none, or where it was not joined to the rows."""
+_PROFILE_DTYPES: Final[dict[str, type[pl.DataType]]] = {
+    "string": pl.String, "int": pl.Int64, "time": pl.Int64, "float": pl.Float64, "bool": pl.Boolean,
+}  # fmt: skip
+PROFILE_SCHEMA: Final[dict[str, type[pl.DataType]]] = {
+    field.name: _PROFILE_DTYPES[field.kind] for field in PROFILE_FIELDS
+}
+
+_ASSIGNED: Final = ("segment", "recommended_action")
+
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+_Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+
+
+class _Part(BaseModel):
+    """A part of a rules file: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Segment(_Part):
+    """A rule: who is in the segment, and what to do."""
+
+    name: _Name
+    when: Any
+    action: _Word
+    help: str = ""
+
+
+class Modifier(_Part):
+    """Changes the segment's name or the action of those for whom it holds."""
+
+    name: _Name
+    when: Any
+    segment: _Name | None = None
+    action: _Word | None = None
+
+
+class Default(_Part):
+    """For those whom no rule takes."""
+
+    name: _Name
+    action: _Word
+
+
+class Document(_Part):
+    """A rules file."""
+
+    version: Literal[1]
+    thresholds: dict[_Word, int | float] = Field(default_factory=dict)
+    actions: Annotated[dict[_Word, str], Field(min_length=1)]
+    segments: Annotated[list[Segment], Field(min_length=1)]
+    default: Default
+    modifiers: list[Modifier] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Rules that are valid, compiled.
+
+    Attributes:
+        document: as it was declared.
+        text: the YAML, to be kept with a bundle.
+        columns: what the rules ask.
+    """
+
+    document: Document
+    text: str
+    columns: frozenset[str]
+    _segments: tuple[pl.Expr, ...]
+    _modifiers: tuple[pl.Expr, ...]
+
+    @property
+    def profile_columns(self) -> tuple[str, ...]:
+        """Columns of profiles that must be joined to rows for the rules to see them."""
+        return tuple(field.name for field in PROFILE_FIELDS if field.name in self.columns)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of segments before modifiers, in the order of the rules, each once."""
+        return _names(self.document)
+
+    def assign(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """`segment` and `recommended_action` of rows, in their order.
+
+        Args:
+            rows: with every feature and score that the rules ask; columns of profiles that are missing are null.
+        """
+        absent = [name for name in self.profile_columns if name not in rows.columns]
+        rows = rows.with_columns(pl.lit(None, PROFILE_SCHEMA[name]).alias(name) for name in absent)
+        cases = _cases(self.document)
+        place = pl.lit(len(cases) - 1, pl.Int32)
+        for i, condition in reversed(list(enumerate(self._segments))):
+            place = pl.when(condition).then(pl.lit(i, pl.Int32)).otherwise(place)
+        chosen = rows.select(place.alias("case"))["case"].to_numpy() if len(rows) else np.zeros(0, np.int32)
+        names = pl.Series("segment", [case.name for case in cases], pl.String).gather(chosen)
+        actions = pl.Series("recommended_action", [case.action for case in cases], pl.String).gather(chosen)
+        found = pl.DataFrame([names, actions])
+        for modifier, condition in zip(self.document.modifiers, self._modifiers, strict=True):
+            found = self._modified(rows, found, names, modifier, condition)
+        return found
+
+    @staticmethod
+    def _modified(
+        rows: pl.DataFrame, found: pl.DataFrame, names: pl.Series, modifier: Modifier, condition: pl.Expr
+    ) -> pl.DataFrame:
+        holds = rows.with_columns(names).select(condition.alias("holds"))["holds"]
+        changes = []
+        if modifier.segment is not None:
+            parts = modifier.segment.split(SEGMENT_MARK)
+            name = functools.reduce(
+                lambda text, part: text + col("segment") + pl.lit(part), parts[1:], pl.lit(parts[0])
+            )
+            changes.append(pl.when(holds).then(name).otherwise(col("segment")).alias("segment"))
+        if modifier.action is not None:
+            action = pl.when(holds).then(pl.lit(modifier.action)).otherwise(col("recommended_action"))
+            changes.append(action.alias("recommended_action"))
+        return found.with_columns(changes)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def ready_rules() -> dict[str, str]:
+    """Name -> YAML of every rules file that comes with the program."""
+    files = [file for file in (resources.files("features") / "rules").iterdir() if file.name.endswith(".yaml")]
+    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+
+
+def default_rules() -> Rules:
+    """The rules that hold where no others are given."""
+    return parse_rules(ready_rules()[DEFAULT_RULES], f"rules {DEFAULT_RULES}")
+
+
+def load_rules(name_or_path: str) -> Rules:
+    """A ready rules file by its name, or a YAML file.
+
+    Raises:
+        UsageError: there is none, or it is not valid; the message names file and line.
+    """
+    ready = ready_rules()
+    if name_or_path in ready:
+        return parse_rules(ready[name_or_path], f"rules {name_or_path}")
+    try:
+        text = Path(name_or_path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"There are no rules {name_or_path}: {getattr(error, 'strerror', None) or error}.",
+            f"Give a YAML file, or one of {', '.join(ready)}.",
+        ) from None
+    return parse_rules(text, name_or_path)
+
+
+def parse_rules(text: str, place: str) -> Rules:
+    """The rules of a YAML text; `place` names it in errors.
+
+    Raises:
+        UsageError: a line for each mistake, with `place`, its line and its path.
+    """
+    read = read_yaml(text, place)
+    try:
+        document = Document.model_validate(read.content)
+    except ValidationError as error:
+        found = [(tuple(detail["loc"]), _said(detail["type"], detail["msg"])) for detail in error.errors()]
+        raise _invalid(read, [Mistake(path, message) for path, message in found]) from None
+    columns = askable()
+    rules = Compiler(columns, document.thresholds)
+    segments = [rules.condition(one.when, ("segments", i, "when")) for i, one in enumerate(document.segments)]
+    changing = Compiler({**columns, "segment": Column("string", _names(document))}, document.thresholds)
+    modifiers = [changing.condition(one.when, ("modifiers", i, "when")) for i, one in enumerate(document.modifiers)]
+    mistakes = [*rules.mistakes, *changing.mistakes, *_unknown_actions(document), *_idle_modifiers(document)]
+    if mistakes:
+        raise _invalid(read, mistakes)
+    used = frozenset(rules.used | changing.used)
+    return Rules(document, text, used, tuple(segments), tuple(modifiers))
+
+
+def askable() -> dict[str, Column]:
+    """Every column that a condition may ask."""
+    words = {"churn_risk": RISKS}
+    return {
+        **{field.name: Column(field.kind) for field in PROFILE_FIELDS},
+        **{feature.name: Column(feature.kind) for feature in FEATURES},
+        **{
+            score.name: Column(score.kind, words.get(score.name, ())) for score in SCORES if score.name not in _ASSIGNED
+        },
+    }
+
+
+def _names(document: Document) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(case.name for case in _cases(document)))
+
+
+def _cases(document: Document) -> list[Segment | Default]:
+    return [*document.segments, document.default]
+
+
+def _unknown_actions(document: Document) -> list[Mistake]:
+    named: list[tuple[tuple[str | int, ...], str | None]] = [
+        *((("segments", i, "action"), one.action) for i, one in enumerate(document.segments)),
+        (("default", "action"), document.default.action),
+        *((("modifiers", i, "action"), one.action) for i, one in enumerate(document.modifiers)),
+    ]
+    return [
+        Mistake(path, f"there is no action {action}; there are {', '.join(document.actions)}")
+        for path, action in named
+        if action is not None and action not in document.actions
+    ]
+
+
+def _idle_modifiers(document: Document) -> list[Mistake]:
+    return [
+        Mistake(("modifiers", i), "a modifier changes `segment`, `action` or both; this one changes nothing")
+        for i, one in enumerate(document.modifiers)
+        if one.segment is None and one.action is None
+    ]
+
+
+def _said(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "this key is not known here"
+    return message[0].lower() + message[1:]
+
+
+def _invalid(read: YamlText, mistakes: Sequence[Mistake]) -> UsageError:
+    placed = sorted(mistakes, key=lambda mistake: read.line(mistake.path))
+    lines = dict.fromkeys(read.error(mistake.path, mistake.message) for mistake in placed)
+    return UsageError("\n".join(lines), "docs/segments.md tells what a rules file may hold.")
