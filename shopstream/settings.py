@@ -123,6 +123,8 @@ class Settings(BaseSettings):
     """Downloads of the embedded servers, shared by all data folders."""
     run: RunName = DEFAULT_RUN
     """Prefix of topics, groups and indices."""
+    secure: bool | None = None
+    """Embedded servers speak TLS and Kafka asks for a password (SCRAM); None: as the data folder was, at first not."""
     maven_url: str | None = None
     """A mirror to download the embedded servers from; None: the central repository."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 180

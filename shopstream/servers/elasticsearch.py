@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
-import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 from rich.console import Console
 
 from features.errors import ShopstreamError
-from shopstream.servers import artifacts, ports
+from shopstream.servers import artifacts, certificates, ports
 from shopstream.servers.account import Account, give, reachable_folder
+from shopstream.servers.certificates import Certificates
 from shopstream.servers.endpoints import ElasticEndpoint
 from shopstream.servers.java import java_home, java_version, readable
 from shopstream.servers.process import Launch, run
@@ -41,14 +44,20 @@ logger.roles.level = error
 """
 
 
-def configuration(folder: Path, port: int, transport_port: int) -> dict[str, str]:
+KEYSTORE: Final = "server.p12"
+KEYSTORE_SETTING: Final = "xpack.security.http.ssl.keystore.secure_password"
+
+
+def configuration(folder: Path, port: int, transport_port: int, *, secure: bool = False) -> dict[str, str]:
     """The content of `elasticsearch.yml`, as flat settings.
 
     Args:
         folder: the server's own folder, with its data.
         port: HTTP, on the loopback interface.
         transport_port: the node's port for other nodes, of which there are none.
+        secure: HTTPS, with the certificate of `KEYSTORE` beside the file.
     """
+    tls = {"xpack.security.http.ssl.keystore.path": KEYSTORE} if secure else {}
     return {
         "cluster.name": "shopstream",
         "node.name": "shopstream",
@@ -60,7 +69,8 @@ def configuration(folder: Path, port: int, transport_port: int) -> dict[str, str
         "discovery.type": "single-node",
         "xpack.security.enabled": "true",
         "xpack.security.autoconfiguration.enabled": "false",
-        "xpack.security.http.ssl.enabled": "false",
+        "xpack.security.http.ssl.enabled": str(secure).lower(),
+        **tls,
         "xpack.security.transport.ssl.enabled": "false",
         # monthly indices of several runs and years stand side by side; the default of 1000 is meant for big shards
         "cluster.max_shards_per_node": "3000",
@@ -80,6 +90,7 @@ class ElasticsearchServer:
     artifact: artifacts.Artifact
     account: Account | None
     """The account it runs as; None is our own."""
+    secure: bool = False
     name: ClassVar[str] = "elasticsearch"
     title: ClassVar[str] = "Elasticsearch"
     inner_port: ClassVar[int] = 9300
@@ -125,7 +136,7 @@ class ElasticsearchServer:
         config, temporary = folder / "config", folder / "tmp"
         for made in (config, temporary, folder / "data", folder / "logs"):
             made.mkdir(exist_ok=True)
-        self._write_config(tree, config, configuration(folder, port, inner_port))
+        self._write_config(tree, config, configuration(folder, port, inner_port, secure=self.secure))
         for given in (config, temporary):
             give(given, self.account)
         for given in (folder / "data", folder / "logs"):
@@ -149,7 +160,14 @@ class ElasticsearchServer:
             log=self.settings.home / "logs" / "elasticsearch.log",
             account=self.account,
         )
-        self._put_password(tree, config, launch)
+        held = Certificates.of(self.settings.home) if self.secure else None
+        if held is None or _same(held.keystore, config / KEYSTORE):
+            self._put_secrets(tree, config, launch)
+            return launch
+        # the copy comes last: where it stands, the password for it has been put
+        self._put_secrets(tree, config, launch, {KEYSTORE_SETTING: held.password})
+        shutil.copy2(held.keystore, config / KEYSTORE)
+        give(config, self.account)
         return launch
 
     def _write_config(self, tree: Path, config: Path, values: dict[str, str]) -> None:
@@ -163,24 +181,17 @@ class ElasticsearchServer:
         lines = (f'{name}: "{value}"' for name, value in values.items())
         (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n", "utf-8")
 
-    def _put_password(self, tree: Path, config: Path, launch: Launch) -> None:
-        """The keystore is the only way in that shows the password to no other process."""
-        if (config / "elasticsearch.keystore").is_file() and self.password_file.is_file():
+    def _put_secrets(
+        self, tree: Path, config: Path, launch: Launch, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """The keystore is the only way in that shows a password to no other process."""
+        known = (config / "elasticsearch.keystore").is_file() and self.password_file.is_file()
+        password = {} if known else {"bootstrap.password": certificates.secret_file(self.password_file)}
+        wanted = {**password, **more}
+        if not wanted:
             return
-        password = self._password()
         tool = str(tree / "bin" / "elasticsearch-keystore")
-        run([tool, "add", "--stdin", "--force", "bootstrap.password"], launch, stdin=password + "\n")
-
-    def _password(self) -> str:
-        """The password of the file, made where missing."""
-        path = self.password_file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o700)
-        if not path.is_file():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(secrets.token_urlsafe(24) + "\n")
-        return path.read_text("utf-8").strip()
+        run([tool, "add", "--stdin", "--force", *wanted], launch, stdin="".join(f"{s}\n" for s in wanted.values()))
 
     def endpoint(self, port: int) -> ElasticEndpoint:
         """Where clients connect.
@@ -189,7 +200,7 @@ class ElasticsearchServer:
             ShopstreamError: the password file is gone or not ours to read.
         """
         try:
-            password = self.password_file.read_text("utf-8").strip()
+            password = certificates.read_secret(self.password_file)
         except OSError as error:
             raise ShopstreamError(
                 f"The password file {self.password_file} cannot be read: {error.strerror}.",
@@ -197,10 +208,21 @@ class ElasticsearchServer:
                 "`shopstream up`: a new password is made and the data stays.",
             ) from error
         options = dict(self.settings.elasticsearch.options)
-        return ElasticEndpoint(f"http://{ports.LOOPBACK}:{port}", USERNAME, password, options)
+        if not self.secure:
+            return ElasticEndpoint(self.url(port), USERNAME, password, options)
+        trusted = {"ca_certs": str(Certificates.of(self.settings.home).authority)}
+        return ElasticEndpoint(self.url(port), USERNAME, password, {**trusted, **options})
+
+    def url(self, port: int) -> str:
+        """Where it listens."""
+        return f"{'https' if self.secure else 'http'}://{ports.LOOPBACK}:{port}"
 
     def is_healthy(self, port: int) -> bool:
         """Whether the node takes the password and has all of its shards."""
         from shopstream.servers.elastic_admin import is_ready  # noqa: PLC0415 - loads the client
 
         return ports.accepts(port) and is_ready(self.endpoint(port))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(one, other, shallow=False)

@@ -12,13 +12,18 @@ from typing import ClassVar, Final
 
 from rich.console import Console
 
-from shopstream.servers import ports
+from features.errors import ShopstreamError
+from shopstream.servers import certificates, ports
 from shopstream.servers.artifacts import Artifact
+from shopstream.servers.certificates import COMMON_NAME, Certificates
 from shopstream.servers.endpoints import KafkaEndpoint
 from shopstream.servers.java import java_home
 from shopstream.servers.process import Launch, run
 from shopstream.settings import Settings
 
+USERNAME: Final = "shopstream"
+"""The user of a secure Kafka who may do everything."""
+MECHANISM: Final = "SCRAM-SHA-512"
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 TEN_YEARS_MIN: Final = 10 * 365 * 24 * 60
 
@@ -80,6 +85,35 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
     }
 
 
+def secured(port: int, controller_port: int, password: str, held: Certificates) -> dict[str, str]:
+    """What `server.properties` has instead and besides, when the broker is secure; it holds passwords.
+
+    Clients come by SCRAM over TLS, the broker to its own controller by its certificate. Everybody but these two needs
+    rights (ACLs) for what they do.
+    """
+    host = ports.LOOPBACK
+    login = "org.apache.kafka.common.security.scram.ScramLoginModule"
+    return {
+        "listeners": f"CLIENTS://{host}:{port},CONTROLLER://{host}:{controller_port}",
+        "advertised.listeners": f"CLIENTS://{host}:{port}",
+        "listener.security.protocol.map": "CLIENTS:SASL_SSL,CONTROLLER:SSL",
+        "inter.broker.listener.name": "CLIENTS",
+        "sasl.enabled.mechanisms": MECHANISM,
+        "sasl.mechanism.inter.broker.protocol": MECHANISM,
+        f"listener.name.clients.{MECHANISM.lower()}.sasl.jaas.config": (
+            f'{login} required username="{USERNAME}" password="{password}";'
+        ),
+        "ssl.keystore.type": "PKCS12",
+        "ssl.keystore.location": str(held.keystore),
+        "ssl.keystore.password": held.password,
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(held.authority),
+        "listener.name.controller.ssl.client.auth": "required",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{USERNAME};User:CN={COMMON_NAME}",
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaServer:
     """How the embedded Kafka of a data folder is prepared and asked for its health."""
@@ -87,6 +121,7 @@ class KafkaServer:
     settings: Settings
     jars: tuple[Artifact, ...]
     version: str
+    secure: bool = False
     name: ClassVar[str] = "kafka"
     title: ClassVar[str] = "Kafka"
     inner_port: ClassVar[int] = 9093
@@ -96,6 +131,11 @@ class KafkaServer:
     def folder(self) -> Path:
         """All of its files but the log."""
         return self.settings.home / "kafka"
+
+    @property
+    def password_file(self) -> Path:
+        """Holds the password of the user `shopstream` of a secure Kafka, readable by us alone."""
+        return self.settings.home / "secrets" / "kafka-password"
 
     @property
     def preferred_port(self) -> int:
@@ -112,9 +152,12 @@ class KafkaServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # customers' data
         data = self.folder / "data"
+        formatted = (data / "meta.properties").is_file()
+        values = properties(data, port, inner_port)
+        if self.secure:
+            values |= self._secured(port, inner_port, formatted=formatted)
         config = self.folder / "server.properties"
-        lines = (f"{name}={value}" for name, value in properties(data, port, inner_port).items())
-        config.write_text("\n".join(lines) + "\n", "utf-8")
+        certificates.write_secret(config, "\n".join(f"{name}={value}" for name, value in values.items()))
         logging = self.folder / "log4j2.properties"
         logging.write_text(LOG4J, "utf-8")
 
@@ -124,11 +167,33 @@ class KafkaServer:
             folder=self.folder,
             log=self.settings.home / "logs" / "kafka.log",
         )
-        if not (data / "meta.properties").is_file():
-            cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            format_options = [f"--cluster-id={cluster_id}", f"--config={config}"]
-            run([*self._java(logging), "kafka.tools.StorageTool", "format", *format_options], launch)
+        if not formatted:
+            self._format(config, logging, launch)
         return launch
+
+    def _format(self, config: Path, logging: Path, launch: Launch) -> None:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        words = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={config}"]
+        if not self.secure:
+            run([*self._java(logging), *words], launch)
+            return
+        # the first user's password is an argument of this tool: the file keeps it out of the list of processes
+        user = f"{MECHANISM}=[name={USERNAME},password={certificates.read_secret(self.password_file)}]"
+        arguments = self.folder / "format.args"
+        certificates.write_secret(arguments, "\n".join(f'"{word}"' for word in [*words, f"--add-scram={user}"]))
+        try:
+            run([*self._java(logging), f"@{arguments}"], launch)
+        finally:
+            arguments.unlink()
+
+    def _secured(self, port: int, inner_port: int, *, formatted: bool) -> dict[str, str]:
+        if formatted and not self.password_file.is_file():
+            raise ShopstreamError(
+                f"The Kafka of {self.settings.home} was made without users, and cannot be given the first one later.",
+                "Use a new data folder (SHOPSTREAM_HOME), or leave SHOPSTREAM_SECURE unset.",
+            )
+        password = certificates.secret_file(self.password_file)
+        return secured(port, inner_port, password, Certificates.of(self.settings.home))
 
     def cluster_id(self) -> str | None:
         """The id the storage was formatted with; None before the first start."""
@@ -153,8 +218,29 @@ class KafkaServer:
         return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "CLASSPATH": ":".join(map(str, jars))}
 
     def endpoint(self, port: int) -> KafkaEndpoint:
-        """Where clients connect."""
-        return KafkaEndpoint(f"{ports.LOOPBACK}:{port}", dict(self.settings.kafka.properties))
+        """Where clients connect, and how: what the settings say goes before what we make.
+
+        Raises:
+            ShopstreamError: it is secure, and the password file is gone or not ours to read.
+        """
+        login = self._login() if self.secure else {}
+        return KafkaEndpoint(f"{ports.LOOPBACK}:{port}", {**login, **self.settings.kafka.properties})
+
+    def _login(self) -> dict[str, str]:
+        try:
+            password = certificates.read_secret(self.password_file)
+        except OSError as error:
+            raise ShopstreamError(
+                f"The password file {self.password_file} cannot be read: {error.strerror}.",
+                "Run as the user who ran `shopstream up`.",
+            ) from error
+        return {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": MECHANISM,
+            "sasl.username": USERNAME,
+            "sasl.password": password,
+            "ssl.ca.location": str(Certificates.of(self.settings.home).authority),
+        }
 
     def is_healthy(self, port: int) -> bool:
         """Whether the broker answers with its metadata."""

@@ -19,7 +19,7 @@ import msgspec
 from rich.console import Console
 
 from features.errors import ShopstreamError
-from shopstream.servers import artifacts, ports, process, record
+from shopstream.servers import artifacts, certificates, ports, process, record
 from shopstream.servers.account import server_account
 from shopstream.servers.elasticsearch import ElasticsearchServer
 from shopstream.servers.endpoints import (
@@ -51,6 +51,8 @@ class EmbeddedServer(Protocol):
     @property
     def version(self) -> str: ...  # noqa: D102
     @property
+    def secure(self) -> bool: ...  # noqa: D102
+    @property
     def preferred_port(self) -> int: ...  # noqa: D102
     def needed(self) -> tuple[artifacts.Artifact, ...]: ...  # noqa: D102
     def prepare(self, port: int, inner_port: int, console: Console) -> process.Launch: ...  # noqa: D102
@@ -66,15 +68,17 @@ class Servers:
     elasticsearch: ElasticsearchServer | None
 
     @classmethod
-    def of(cls, settings: Settings) -> Servers:
-        """Which servers these settings embed."""
+    def of(cls, settings: Settings, known: Record) -> Servers:
+        """Which servers these settings embed; one that was started before is secure or not as it was then."""
         lock = artifacts.read_lock()
         kafka = elastic = None
         if settings.kafka.bootstrap_servers is None:
-            kafka = KafkaServer(settings, lock.kafka, lock.version("kafka"))
+            secure = _is_secure(known.kafka, settings)
+            kafka = KafkaServer(settings, lock.kafka, lock.version("kafka"), secure)
         if settings.elasticsearch.url is None:
             account = server_account(settings.elasticsearch.run_as, root=os.geteuid() == 0)
-            elastic = ElasticsearchServer(settings, lock.elasticsearch[0], account)
+            secure = _is_secure(known.elasticsearch, settings)
+            elastic = ElasticsearchServer(settings, lock.elasticsearch[0], account, secure)
         return cls(settings, kafka, elastic)
 
     def embedded(self) -> list[EmbeddedServer]:
@@ -92,6 +96,32 @@ class Servers:
         if self.elasticsearch is None:
             return external_elasticsearch(self.settings.elasticsearch)
         return self.elasticsearch.endpoint(known.elasticsearch.port) if known.elasticsearch else None
+
+
+def _is_secure(entry: ServerRecord | None, settings: Settings) -> bool:
+    return bool(settings.secure) if entry is None else entry.secure
+
+
+def as_wished(known: Record, secure: bool | None) -> Record:
+    """The record, with the servers that do not run made secure, or not, as the settings say.
+
+    Raises:
+        ShopstreamError: a server runs that is the other thing.
+    """
+    if secure is None:
+        return known
+    changed: dict[str, ServerRecord] = {}
+    for name, title in (("kafka", "Kafka"), ("elasticsearch", "Elasticsearch")):
+        entry: ServerRecord | None = getattr(known, name)
+        if entry is None or entry.secure == secure:
+            continue
+        if entry.is_running():
+            raise ShopstreamError(
+                f"{title} runs {'without' if secure else 'with'} TLS, but SHOPSTREAM_SECURE is {str(secure).lower()}.",
+                "Run `shopstream down` first; `up` then starts it the other way.",
+            )
+        changed[name] = msgspec.structs.replace(entry, secure=secure)
+    return msgspec.structs.replace(known, **changed)
 
 
 @dataclass(slots=True)
@@ -132,14 +162,16 @@ def up(settings: Settings, console: Console) -> Endpoints:
     Raises:
         ShopstreamError: a download, a start or an external server failed. A server that did start stays up.
     """
-    servers = Servers.of(settings)
     _make_home(settings.home)
     with _exclusive(settings.home, console):
-        ledger = _Ledger(settings.home, record.read(settings.home))
+        ledger = _Ledger(settings.home, as_wished(record.read(settings.home), settings.secure))
+        servers = Servers.of(settings, ledger.known)
         stopped = [server for server in servers.embedded() if not _runs(server, ledger, console)]
         if stopped:
             files = [artifact for server in stopped for artifact in server.needed()]
             artifacts.fetch(files, settings.cache, console, artifacts.central_repository(settings.maven_url))
+            if any(server.secure for server in stopped):
+                certificates.make(settings.home)  # here, before two threads could both make them
             _start_all(stopped, ledger, settings, console)
     return _checked_endpoints(servers, ledger.known)
 
@@ -183,7 +215,7 @@ def _choose_ports(server: EmbeddedServer, ledger: _Ledger, avoid: frozenset[int]
     taken = ledger.ports_of_others(server.name) | avoid
     port = ports.choose(before.port if before and before.port not in avoid else server.preferred_port, taken)
     inner = before.inner_port if before and before.inner_port not in avoid else server.inner_port
-    entry = ServerRecord(server.version, port, ports.choose(inner, taken | {port}))
+    entry = ServerRecord(server.version, port, ports.choose(inner, taken | {port}), secure=server.secure)
     ledger.note(server.name, entry)
     return entry
 
@@ -257,8 +289,8 @@ def endpoints(settings: Settings) -> Endpoints:
     Raises:
         ShopstreamError: an embedded server does not run.
     """
-    servers = Servers.of(settings)
     known = record.read(settings.home)
+    servers = Servers.of(settings, known)
     for server in servers.embedded():
         entry: ServerRecord | None = getattr(known, server.name)
         if entry is None or not entry.is_running():

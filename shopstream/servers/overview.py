@@ -102,8 +102,8 @@ def _common(server: ServerStatus) -> dict[str, Any]:
 
 def status(settings: Settings) -> Status:
     """Ask both servers, and read what the consumers wrote. Never raises for a server that is down."""
-    servers = Servers.of(settings)
     known = record.read(settings.home)
+    servers = Servers.of(settings, known)
     kafka, topics, groups = _kafka(servers, known.kafka, known)
     elastic, username = _elasticsearch(servers, known.elasticsearch, known)
     password_file = settings.elasticsearch.password_file
@@ -160,7 +160,7 @@ def _elasticsearch(
     version = entry.version if embedded and entry else None
     problem = _not_running(entry) if embedded else None
     if problem:
-        address = f"http://127.0.0.1:{entry.port}" if entry else None
+        address = servers.elasticsearch.url(entry.port) if entry and servers.elasticsearch else None
         return ServerStatus(mode, healthy=False, address=address, version=version, problem=problem), None
     pid = entry.identity.pid if embedded and entry and entry.identity else None
     endpoint = None

@@ -23,6 +23,8 @@ class ServerRecord(msgspec.Struct, frozen=True):
     """Kafka's controller, Elasticsearch's transport: loopback, used by the server itself only."""
     identity: Identity | None = None
     """The process; None when stopped."""
+    secure: bool = False
+    """It speaks TLS, and asks for a password."""
 
     def is_running(self) -> bool:
         """Whether the recorded process, and not another with its pid, is alive."""

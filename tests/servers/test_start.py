@@ -45,6 +45,7 @@ class FakeServer:
     version: str = "1"
     preferred_port: int = 29_092
     inner_port: int = 29_093
+    secure: bool = False
 
     def needed(self) -> tuple[Artifact, ...]:
         return ()
