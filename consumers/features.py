@@ -151,6 +151,7 @@ class FeaturesConsumer:
         for partition in self._partitions.values():
             counts.add(partition.counts)
         written, keeper, seen = self._outlets.written, self._keeper, self._outlets.visibility
+        stats = self._outlets.sink_stats()
         return FeaturesProgress(
             role="features",
             consumed=counts.consumed,
@@ -174,6 +175,10 @@ class FeaturesConsumer:
             freshness_p50_ms=0.0 if seen is None else seen.percentile(50),
             freshness_p99_ms=0.0 if seen is None else seen.percentile(99),
             trouble=self._outlets.trouble(),
+            unsaved_s=keeper.unsaved_s(),
+            retries=0 if stats is None else stats.retries,
+            latency_p50_ms=0.0 if stats is None else stats.latency_p50_ms,
+            latency_p99_ms=0.0 if stats is None else stats.latency_p99_ms,
         )
 
     def _turn_once(self) -> None:

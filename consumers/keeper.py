@@ -40,6 +40,13 @@ class Kept:
     previous: str = ""
     blocks: list[Block] = field(default_factory=list)
     made_s: float = field(default_factory=time.monotonic)
+    """When making one ended last, whether it came to stand or not: the next one is paced by it."""
+    stands_s: float = field(default_factory=time.monotonic)
+    """When the current one was made."""
+    unsaved_s: float | None = None
+    """When the first change was seen that is in no checkpoint, and in none that is being written."""
+    writing_s: float | None = None
+    """Likewise for the one that is being written."""
     unsaved_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
     """Ids of a checkpoint that could not be written; they go into the next one."""
 
@@ -84,7 +91,12 @@ class Keeper:
     def age_s(self) -> float:
         """Age of the oldest of the newest checkpoints of the owned partitions; 0 when none is owned."""
         now_s = time.monotonic()
-        return max((now_s - kept.made_s for kept in self._kept.values()), default=0.0)
+        return max((now_s - kept.stands_s for kept in self._kept.values()), default=0.0)
+
+    def unsaved_s(self) -> float:
+        """Age of the oldest change that no checkpoint holds; 0 when all are held."""
+        since = [s for kept in self._kept.values() for s in (kept.unsaved_s, kept.writing_s) if s is not None]
+        return time.monotonic() - min(since) if since else 0.0
 
     def recover(self, number: int, starts: Mapping[str, Start]) -> Partition:
         """The partition as its last checkpoint has it, under a new epoch that the coordinator knows."""
@@ -118,6 +130,7 @@ class Keeper:
         Raises:
             FencedError: another worker owns the partition.
         """
+        self._see_changes(partitions)
         if self._writing is not None:
             partition, checkpoint, future = self._writing
             if future.done():
@@ -156,9 +169,16 @@ class Keeper:
         """Wait for what is being written."""
         self._pool.shutdown(wait=True)
 
+    def _see_changes(self, partitions: Mapping[int, Partition]) -> None:
+        for number, partition in partitions.items():
+            kept = self._kept[number]
+            if partition.changed and kept.unsaved_s is None:
+                kept.unsaved_s = time.monotonic()
+
     def _begin(self, partition: Partition) -> None:
         kept = self._kept[partition.number]
         self._started_s = time.monotonic()
+        kept.writing_s, kept.unsaved_s = kept.unsaved_s or self._started_s, None
         checkpoint = snapshot(partition, self._run, self._count, kept.blocks)
         if len(kept.unsaved_ids):
             ids = np.concatenate([kept.unsaved_ids, checkpoint.new_ids])
@@ -181,17 +201,19 @@ class Keeper:
             kept.unsaved_ids = np.zeros(0, EVENT_ID)
             self._commit(partition, name, checkpoint.manifest.offsets)
         except CommitError as error:
-            partition.changed = True
+            partition.changed, kept.unsaved_s = True, kept.writing_s
             log.warning("checkpoint not committed; the next one will be", said=str(error))
         except OSError as error:
             kept.unsaved_ids = checkpoint.new_ids
-            partition.changed = True
+            partition.changed, kept.unsaved_s = True, kept.writing_s
             log.warning("checkpoint not written; trying again", said=str(error))
         else:
             kept.previous, kept.current = kept.current, name
+            kept.stands_s = time.monotonic()
             self.made += 1
             self._prune(partition.number, kept)
         kept.made_s = time.monotonic()
+        kept.writing_s = None
         self._due_s = kept.made_s + (kept.made_s - self._started_s) * (1 / SHARE_MAX - 1)
 
     def _commit(self, partition: Partition, name: str, offsets: Mapping[str, int]) -> None:

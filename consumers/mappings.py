@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from consumers.measures import PIPELINE_FIELDS
 from features.errors import UsageError
 from features.schema import (
     CONTACT_FIELDS,
@@ -42,29 +43,6 @@ TEMPLATE_PRIORITY: Final = 1_000
 RUN_NAME_CHARS_MAX: Final = 64
 _RUN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _MONTH: Final = re.compile(r"\d{4}\.\d{2}", re.ASCII)
-
-PIPELINE_FIELDS: Final[tuple[Field, ...]] = (
-    Field("at", "time", required=True),
-    Field("role", "string", required=True),
-    Field("worker", "int", required=True),
-    Field("topic", "string"),
-    Field("partition", "int"),
-    Field("records", "int"),
-    Field("valid", "int"),
-    Field("rejected", "int"),
-    Field("late", "int"),
-    Field("documents", "int"),
-    Field("duplicates", "int"),
-    Field("retries", "int"),
-    Field("records_per_s", "float"),
-    Field("documents_per_s", "float"),
-    Field("lag_records", "int"),
-    Field("latency_p50_ms", "float"),
-    Field("latency_p99_ms", "float"),
-    Field("stream_ts", "time"),
-)
-"""A document of `shop-pipeline`: how a worker is doing. `at` is the only wall-clock field of any index."""
-
 
 @dataclass(frozen=True, slots=True)
 class IndexDefinition:

@@ -11,7 +11,7 @@ import numpy as np
 
 from consumers.bulk import BulkSink
 from consumers.dead_letter import DeadLetter, DeadLetters
-from consumers.documents import Doc, Outcome
+from consumers.documents import Doc, Outcome, SinkStats
 from consumers.emission import CustomerRows, customer_docs, customer_rows, order_docs, session_docs
 from consumers.feature_topic import FeatureTopic
 from consumers.partition import Partition
@@ -94,6 +94,10 @@ class Outlets:
     def trouble(self) -> str | None:
         """Why documents are not taken at the moment."""
         return self._elastic.trouble if self._elastic is not None else None
+
+    def sink_stats(self) -> SinkStats | None:
+        """How the requests to Elasticsearch go; None without it."""
+        return self._elastic.stats() if self._elastic is not None else None
 
     def close(self) -> None:
         """Close the sinks; what is in flight may or may not be written, and is written again."""

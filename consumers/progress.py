@@ -62,7 +62,8 @@ class Progress:
 class FeaturesProgress:
     """The role `features` at one moment; counts since its start.
 
-    freshness is the time from a change's append to its first sight in a search, of the latest documents followed.
+    freshness is the time from a change's append to its first sight in a search, of the latest documents followed;
+    unsaved_s the age of the oldest change that no checkpoint holds; retries and latencies are those of Elasticsearch.
     """
 
     role: str
@@ -87,3 +88,7 @@ class FeaturesProgress:
     freshness_p50_ms: float
     freshness_p99_ms: float
     trouble: str | None
+    unsaved_s: float = 0.0
+    retries: int = 0
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0

@@ -11,8 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from consumers.measures import rows_of
 from consumers.metrics import add_figures
-from shopstream.workers.words import WorkerView, rows_of
+from shopstream.workers.words import WorkerView
 
 TIGHT: Final = (0, 1, 0, 0)
 """Padding with which a table of a million records fits 80 columns."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from consumers.measures import rows_of
 from consumers.metrics import Figure, Meter
 from shopstream.workers.messages import (
     Ask,
@@ -44,7 +45,6 @@ from shopstream.workers.words import (
     Start,
     Tell,
     WorkerView,
-    rows_of,
 )
 
 RESTARTS_MAX: Final = 5
@@ -67,6 +67,7 @@ class _Worker:
     owned: tuple[int, ...] | None = None
     at_end: AtEnd | None = None
     heard_s: float = 0.0
+    reported_s: float | None = None
     last: Done | Failed | None = None
     deaths_s: list[float] = field(default_factory=list)
     start_at_s: float = 0.0
@@ -83,7 +84,7 @@ class _Worker:
 
     def reset(self) -> None:
         self.stage, self.owned, self.at_end, self.last, self.killed = "starting", None, None, None, False
-        self.figures, self.trouble, self.hung = {}, None, False
+        self.figures, self.trouble, self.hung, self.reported_s = {}, None, False, None
         self.records, self.rows = Meter(), Meter()
 
 
@@ -126,6 +127,7 @@ class Crew:
                 name, w.stage, dict(w.figures), w.restarts,
                 w.records.per_s if w.alive else 0.0, w.records.mean_per_s, w.rows.per_s if w.alive else 0.0,
                 w.trouble or str(w.figures.get("trouble") or "") or None,
+                w.owned, w.reported_s,
             )
             for name, w in self._workers.items()
         )  # fmt: skip
@@ -148,6 +150,7 @@ class Crew:
         match message:
             case Ready():
                 worker.stage = "stopping" if self.stopping else "running"
+                worker.reported_s = now_s
                 self._moved_s[name.role] = now_s
             case Owned(partitions):
                 worker.owned = partitions
@@ -233,6 +236,7 @@ class Crew:
 
     def _measure(self, worker: _Worker, figures: dict[str, Figure], now_s: float) -> None:
         worker.figures = {**worker.figures, **figures}
+        worker.reported_s = now_s
         worker.records.read(int(figures.get("consumed") or 0), now_s)
         worker.rows.read(rows_of(figures), now_s)
 

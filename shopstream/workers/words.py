@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from consumers.metrics import Figure
 from shopstream.workers.messages import Down, Figures
@@ -101,6 +101,8 @@ class WorkerView:
         mean_records_per_s: read, from its first report until the last record.
         rows_per_s: documents, rows or files' rows, over the last seconds.
         trouble: what it says is in its way, or how it died.
+        owned: partition numbers it has; None while the group has given it no answer.
+        reported_s: monotonic time of its last report, which its loop makes; None before the first.
     """
 
     name: Name
@@ -111,12 +113,6 @@ class WorkerView:
     mean_records_per_s: float
     rows_per_s: float
     trouble: str | None
+    owned: tuple[int, ...] | None = None
+    reported_s: float | None = None
 
-
-ROW_COUNTS: Final = ("written", "rows_written", "sessions_written", "orders_written")
-"""Figures that count what a worker has written."""
-
-
-def rows_of(figures: Figures) -> int:
-    """Documents and rows that a worker has written."""
-    return sum(int(figures.get(name) or 0) for name in ROW_COUNTS)

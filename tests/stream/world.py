@@ -19,7 +19,7 @@ from stream.feeding import FAR_MS
 
 from consumers.checkpoint import Arrays, CheckpointStore, Manifest
 from consumers.dead_letter import DeadLetter
-from consumers.documents import Doc, Outcome
+from consumers.documents import Doc, Outcome, SinkStats
 from consumers.emission import CustomerRows
 from consumers.features import FeaturesConsumer
 from consumers.keeper import Keeper
@@ -350,6 +350,9 @@ class PlayedElastic:
             for doc in docs:
                 if self._rng.random() < 0.5:
                     self._world.write(doc)
+
+    def stats(self) -> SinkStats:
+        return SinkStats(0, 0, 0, 0, 0, 0, 0.0, 0.0, None)
 
     def close(self) -> None:
         self._write_some()
