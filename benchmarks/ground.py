@@ -12,7 +12,8 @@ from typing import Any, Literal
 from confluent_kafka import KafkaException
 from rich.console import Console
 
-from consumers.elastic import ElasticConnection, drop, install, open_client
+from consumers.elastic import ElasticConnection, open_client
+from consumers.indices import drop, install
 from consumers.kafka import open_admin, topic_configs
 from consumers.mappings import index_definitions
 from features.definitions import ROW_FIELDS

@@ -1,4 +1,4 @@
-"""The Elasticsearch edge: connection, check at the start, templates and indices of a run, transport of the sink.
+"""The Elasticsearch edge: connection, check at the start, errors in words, transport of the sink.
 
 What an HTTP status or an error type means is decided here, once (`item_verdict`, `request_verdict`).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,18 +18,7 @@ from elasticsearch import Elasticsearch
 
 from consumers.bulk import BulkSink
 from consumers.documents import Doc, ItemAnswer, Outcome, Rejected, SendError, SinkOptions, SinkStats, Verdict
-from consumers.mappings import (
-    IndexDefinition,
-    IndexSettings,
-    belongs_to,
-    check_run,
-    mapping,
-    template,
-    template_name,
-    write_index,
-)
 from features.errors import ShopstreamError
-from features.schema import index_name
 
 __all__ = [  # the words of the sink belong to this edge
     "BulkSink",
@@ -41,9 +30,7 @@ __all__ = [  # the words of the sink belong to this edge
     "SinkStats",
     "check",
     "document_id",
-    "drop",
     "found_version",
-    "install",
     "open_client",
     "open_sink",
 ]
@@ -199,91 +186,6 @@ def document_id(*parts: str) -> str:
         return joined
     encoded = joined.encode()
     return joined if len(encoded) <= ID_BYTES_MAX else hashlib.sha256(encoded).hexdigest()
-
-
-# --- templates and indices of a run -----------------------------------------------------------------------------------
-
-
-def install(
-    client: Elasticsearch, run: str, definitions: Sequence[IndexDefinition], settings: IndexSettings | None = None
-) -> None:
-    """Makes templates, aliases and fixed indices of `run`; doing it again changes nothing.
-
-    New fields are added to indices that exist. An alias is given only when an index is made: a later run may have
-    taken it over.
-
-    Raises:
-        UsageError: the run's name is not allowed.
-        ShopstreamError: the server refuses, or an index has a mapping that this schema cannot write to.
-    """
-    check_run(run)
-    settings = settings or IndexSettings()
-    try:
-        for definition in definitions:
-            body = template(run, definition, settings)
-            client.indices.put_index_template(name=template_name(run, definition), **_template_arguments(body))
-        existing = set(
-            client.indices.get(index=index_name(run, "*"), filter_path="*.settings.index.uuid", features="settings")
-        )
-    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The index templates of run {run}") from error
-    for definition in definitions:
-        found = [name for name in existing if belongs_to(run, definition.name, name)]
-        if found:
-            _extend(client, found, definition)
-        elif not definition.monthly:
-            _make(client, write_index(run, definition.name))
-
-
-def _template_arguments(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {("meta" if name == "_meta" else name): value for name, value in body.items()}
-
-
-def _make(client: Elasticsearch, name: str) -> None:
-    try:
-        client.indices.create(index=name, wait_for_active_shards=1)
-    except elasticsearch.BadRequestError as error:
-        if "resource_already_exists" not in str(error.message):
-            raise told(error, f"The index {name}") from error
-    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The index {name}") from error
-
-
-def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefinition) -> None:
-    wanted = mapping(definition)
-    try:
-        client.indices.put_mapping(
-            index=list(names), properties=wanted["properties"], dynamic=wanted["dynamic"], meta=wanted["_meta"]
-        )
-    except elasticsearch.BadRequestError as error:
-        raise ShopstreamError(
-            f"The index {names[0]} was made with another schema: {_said(error.body)}.",
-            "Use a new run (`--run NAME`) and promote it when it has caught up.",
-        ) from error
-    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The mapping of {names[0]}") from error
-
-
-def drop(client: Elasticsearch, run: str, definitions: Sequence[IndexDefinition]) -> tuple[str, ...]:
-    """Deletes the indices and templates of `run` and of no other; returns the deleted indices.
-
-    Raises:
-        UsageError: the run's name is not allowed.
-        ShopstreamError: the server refuses.
-    """
-    check_run(run)
-    try:
-        existing = client.indices.get(
-            index=index_name(run, "*"), filter_path="*.settings.index.uuid", features="settings"
-        )
-        mine = sorted(n for n in existing if any(belongs_to(run, d.name, n) for d in definitions))
-        if mine:
-            client.indices.delete(index=mine)
-        for definition in definitions:
-            client.options(ignore_status=404).indices.delete_index_template(name=template_name(run, definition))
-    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The indices of run {run}") from error
-    return tuple(mine)
 
 
 # --- the transport of the bulk sink -----------------------------------------------------------------------------------

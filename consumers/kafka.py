@@ -19,7 +19,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
 )
 
 from consumers.kafka_log import ClientLog, is_secret, redact
-from consumers.mappings import check_run
 from consumers.offsets import (
     REQUEST_TIMEOUT_S,
     CommitError,
@@ -39,6 +38,7 @@ from features.schema import (
     DEAD_LETTER_TOPIC,
     FEATURE_TOPIC,
     SOURCE_TOPICS,
+    check_run,
     topic_name,
 )
 

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from consumers.measures import PIPELINE_FIELDS
-from features.errors import UsageError
 from features.schema import (
     CONTACT_FIELDS,
     ORDER_FIELDS,
     ORDER_ITEM_FIELDS,
+    RUN_NAME_PATTERN,
     SCHEMA_VERSION,
     SESSION_FIELDS,
     Customer,
@@ -40,8 +40,6 @@ KEYWORD_CHARS_MAX: Final = 8_191
 takes up to 4. So no value of a valid record can be refused for its length."""
 
 TEMPLATE_PRIORITY: Final = 1_000
-RUN_NAME_CHARS_MAX: Final = 64
-_RUN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 _MONTH: Final = re.compile(r"\d{4}\.\d{2}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +74,6 @@ class IndexSettings:
     refresh_interval: str = "1s"
     codec: str = "default"
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-def check_run(run: str) -> str:
-    """`run`, when topics, groups and indices may be named after it.
-
-    Raises:
-        UsageError: it may not.
-    """
-    if len(run) > RUN_NAME_CHARS_MAX or not _RUN_NAME.fullmatch(run):
-        raise UsageError(
-            f"The run name {run!r} is not allowed.",
-            "Use up to 64 small letters, digits, `-` and `_`, beginning with a letter or digit.",
-        )
-    return run
 
 
 # --- which indices there are ------------------------------------------------------------------------------------------
@@ -150,6 +134,18 @@ def belongs_to(run: str, index: str, concrete: str) -> bool:
     return rest == FIXED_SUFFIX or (rest[:1] == "-" and _MONTH.fullmatch(rest[1:]) is not None)
 
 
+def owner(concrete: str, names: Sequence[str]) -> tuple[str, str] | None:
+    """The run and the index (`events`) that a concrete index belongs to; None for one that is not of ours.
+
+    Args:
+        concrete: `shop-events-2026.03`.
+        names: of the indices that a run may have, without the run.
+    """
+    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-({either})(?:{FIXED_SUFFIX}|-{_MONTH.pattern})", concrete, re.ASCII)
+    return (found[1], found[2]) if found else None
+
+
 # --- mappings ---------------------------------------------------------------------------------------------------------
 
 _TYPES: Final[dict[str, dict[str, Any]]] = {
@@ -184,12 +180,18 @@ def template_name(run: str, definition: IndexDefinition) -> str:
     return alias(run, definition.name)
 
 
-def template(run: str, definition: IndexDefinition, settings: IndexSettings) -> dict[str, Any]:
+def template(run: str, definition: IndexDefinition, settings: IndexSettings, views: Sequence[str]) -> dict[str, Any]:
     """The index template of one index.
 
     A run may be called `shop-events`: then `shop-events-*` of the run `shop` matches its indices too. Elasticsearch
     applies the template of the highest priority alone, so the priority grows with the length of the pattern: the
     closest one wins, and two of equal length cannot match the same name.
+
+    Args:
+        run: the run's name.
+        definition: of the index.
+        settings: of the index.
+        views: whose aliases an index gets when it is made: those that lead to this run.
     """
     pattern = f"{alias(run, definition.name)}-*.*" if definition.monthly else write_index(run, definition.name)
     return {
@@ -208,6 +210,6 @@ def template(run: str, definition: IndexDefinition, settings: IndexSettings) -> 
                 }
             },
             "mappings": mapping(definition),
-            "aliases": {alias(run, definition.name): {}},
+            "aliases": {alias(view, definition.name): {} for view in views},
         },
     }

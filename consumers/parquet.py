@@ -26,12 +26,9 @@ import pyarrow.parquet as pq
 
 from features.columns import Int64
 from features.errors import ShopstreamError
-from features.schema import DAY_MS, Customer, arrow_schema
+from features.schema import CUSTOMERS_FILE, DAY_COLUMN, DAY_MS, Customer, arrow_schema
 
-CUSTOMERS_FILE: Final = "customers.parquet"
 PARTS_FOLDER: Final = "customers.parts"
-DAY_TIME: Final = {"events": "ts", "orders": "updated_ts"}
-"""Topic that is kept by day -> the column whose UTC day it is."""
 JOIN_TRIES: Final = 50
 COMPRESSION: Final = "zstd"
 
@@ -68,7 +65,7 @@ class ArchiveFolder:
     def _open(self) -> None:
         parts = self._info(PARTS_FOLDER)
         if parts.type == pafs.FileType.NotFound:
-            known = {*DAY_TIME, CUSTOMERS_FILE}
+            known = {*DAY_COLUMN, CUSTOMERS_FILE}
             found = {entry.base_name for entry in self._list("")} & known
             if found:
                 raise ShopstreamError(
@@ -91,7 +88,7 @@ class ArchiveFolder:
         """
         name = self._file_name(number, first_offset)
         files = 0
-        for day, table in split_days(rows, DAY_TIME[topic]):
+        for day, table in split_days(rows, DAY_COLUMN[topic]):
             folder = f"{topic}/date={day.isoformat()}"
             self._fs.create_dir(self._path(folder), recursive=True)
             self._write(f"{folder}/{name}", table)
@@ -104,11 +101,11 @@ class ArchiveFolder:
         Unfinished files of the partition go too. Returns the number of removed files.
         """
         removed = 0
-        for entry in self._list(topic if topic in DAY_TIME else PARTS_FOLDER, recursive=True):
+        for entry in self._list(topic if topic in DAY_COLUMN else PARTS_FOLDER, recursive=True):
             unfinished = entry.base_name.endswith(_TEMPORARY)
             place = self._place(entry.base_name.removesuffix(_TEMPORARY))
             # a part's offset is where it ends, so the part at `offset` is the one to go on from
-            doubtful = place is not None and place[1] >= offset + (topic not in DAY_TIME)
+            doubtful = place is not None and place[1] >= offset + (topic not in DAY_COLUMN)
             if place is not None and place[0] == number and (unfinished or doubtful):
                 self._fs.delete_file(entry.path)
                 removed += 1

@@ -9,10 +9,9 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException
 
 from consumers.kafka import open_admin, topic_configs
-from consumers.mappings import check_run
 from consumers.offsets import REQUEST_TIMEOUT_S
 from features.errors import ShopstreamError
-from features.schema import group_name
+from features.schema import check_run, group_name
 
 GONE_TIMEOUT_S: Final = 30.0
 GROUPS: Final = ("features", "index", "archive", "recount", "ends", "position")

@@ -6,6 +6,7 @@ tables are derived from it.
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import pyarrow as pa
 from msgspec import Meta
+
+from features.errors import UsageError
 
 SCHEMA_VERSION: Final = 1
 """Part of every checkpoint and model bundle; raised when the meaning of stored state or of a feature changes."""
@@ -125,11 +128,28 @@ RECORD_TYPES: Final[dict[str, type[msgspec.Struct]]] = {"events": Event, "orders
 
 # --- names of a run ---------------------------------------------------------------------------------------------------
 DEFAULT_RUN: Final = "shop"
+RUN_NAME_CHARS_MAX: Final = 64
+RUN_NAME_PATTERN: Final = "[a-z0-9][a-z0-9_-]*"
+"""A run is a part of the names of topics, groups, indices and folders: what all of them take."""
 SOURCE_TOPICS: Final = ("events", "orders", "customers")
 FEATURE_TOPIC: Final = "customer-features"
 ALERT_TOPIC: Final = "alerts"
 DEAD_LETTER_TOPIC: Final = "dead-letter"
 COMPACTED_TOPICS: Final = ("customers", FEATURE_TOPIC)
+
+
+def check_run(run: str) -> str:
+    """`run`, when topics, groups and indices may be named after it.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if len(run) > RUN_NAME_CHARS_MAX or not re.fullmatch(RUN_NAME_PATTERN, run, re.ASCII):
+        raise UsageError(
+            f"The run name {run!r} is not allowed.",
+            f"Use up to {RUN_NAME_CHARS_MAX} small letters, digits, `-` and `_`, beginning with a letter or digit.",
+        )
+    return run
 
 
 def topic_name(run: str, topic: str) -> str:
@@ -172,7 +192,7 @@ def _kind(name: str, annotation: object) -> FieldKind:
     if origin is Literal:
         return "string"
     if origin is list:
-        return "items"
+        return "strings" if typing.get_args(annotation) == (str,) else "items"
     kinds: dict[object, FieldKind] = {str: "string", int: "int", float: "float", bool: "bool"}
     return kinds[annotation]
 
@@ -225,6 +245,11 @@ ORDER_ITEM_FIELDS: Final[tuple[Field, ...]] = (
 that the order's newest record no longer has."""
 
 VOID_STATUS: Final = "void"
+
+# --- the archive ------------------------------------------------------------------------------------------------------
+DAY_COLUMN: Final = {"events": "ts", "orders": "updated_ts"}
+"""Topic kept in folders by day -> the column whose UTC day names the folder."""
+CUSTOMERS_FILE: Final = "customers.parquet"
 
 ITEM_ARROW: Final = pa.struct(
     [("product_id", pa.string()), ("category", pa.string()), ("quantity", pa.int64()), ("unit_price", pa.float64())]

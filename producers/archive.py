@@ -22,11 +22,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features.errors import ShopstreamError
-from features.schema import DAY_MS, ITEM_ARROW, RECORD_TYPES, arrow_schema
+from features.schema import CUSTOMERS_FILE, DAY_COLUMN, DAY_MS, ITEM_ARROW, RECORD_TYPES, arrow_schema
 
-DAY_COLUMN: Final = {"events": "ts", "orders": "updated_ts"}
-"""Topic kept in folders by day -> the column whose UTC day names the folder."""
-CUSTOMERS_FILE: Final = "customers.parquet"
 TRUTH_FILE: Final = "truth.parquet"
 TRUTH_DIRT_FILE: Final = "truth_dirt.parquet"
 SHOP_FILE: Final = "shop.json"

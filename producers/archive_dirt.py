@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.schema import AMOUNT_MAX, DAY_MS, HOUR_MS, ITEM_ARROW, ORDER_CHANGE_MS_MAX
-from producers.archive import DAY_COLUMN, reading_schema, utc_day
+from features.schema import AMOUNT_MAX, DAY_COLUMN, DAY_MS, HOUR_MS, ITEM_ARROW, ORDER_CHANGE_MS_MAX
+from producers.archive import reading_schema, utc_day
 
 Spoiler = Callable[[pa.Table], pa.Table]
 DUPLICATE: Final = "duplicate"

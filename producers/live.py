@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from features.errors import ShopstreamError
-from features.schema import HOUR_MS, SECOND_MS
+from features.schema import DAY_COLUMN, HOUR_MS, SECOND_MS
 from producers.continuation import LiveBatch, live_batches, natural_rate
 from producers.dirt import Dirt
 from producers.messages import Messages, encode, join
@@ -19,7 +19,7 @@ from producers.publish import Delivery, FailureHandler, Publisher
 from producers.shop import Model
 from producers.transmit import Clock, Progress, Transmitter
 
-TIME_COLUMN: Final = {"customers": "signup_ts", "events": "ts", "orders": "updated_ts"}
+TIME_COLUMN: Final = {"customers": "signup_ts", **DAY_COLUMN}
 """What a live record is ordered by; where times are equal, in the order of these topics."""
 RESUME_OVERLAP_MS: Final = 10 * 60 * SECOND_MS
 """Sent again on resuming: what may have been on its way when the last one was killed. Repeated ids are dropped."""

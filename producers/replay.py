@@ -10,9 +10,9 @@ import msgspec
 import pyarrow as pa
 
 from features.errors import ShopstreamError
-from features.schema import TS_MAX
+from features.schema import DAY_COLUMN, TS_MAX
 from producers import timeline
-from producers.archive import DAY_COLUMN, read_customers
+from producers.archive import read_customers
 from producers.dirt import DELAY_MS_MAX, Dirt
 from producers.messages import Messages
 from producers.publish import Delivery, FailureHandler, Publisher

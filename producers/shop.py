@@ -18,6 +18,8 @@ from producers.archive import utc_day
 from producers.catalogue import Catalogue, build_catalogue
 from producers.population import Population, draw_initial, established
 
+HISTORY_ENDS_DAYS_AGO: Final = 14
+"""Where no end is asked for: so that a live shop has something to catch up with."""
 EVENTS_PER_SESSION: Final = 7.1
 """What the funnel gives on average; only the first guess at the number of sessions."""
 FIRST_VISIT_CONVERSION: Final = 0.30

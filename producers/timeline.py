@@ -19,9 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
 
-from features.schema import DAY_MS, SOURCE_TOPICS
+from features.schema import DAY_COLUMN, DAY_MS, SOURCE_TOPICS
 from producers.archive import (
-    DAY_COLUMN,
     count_rows,
     day_files,
     day_start_ms,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from consumers.elastic import ElasticConnection, check, install, open_client
+from consumers.elastic import ElasticConnection, check, open_client
+from consumers.indices import install
 from consumers.kafka import (
     TopicReport,
     check_broker,

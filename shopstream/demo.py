@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 
@@ -26,7 +25,7 @@ from producers.generate import generate
 from producers.live import live, resume_from
 from producers.publish import FailureHandler, Publisher, newest_event_ms
 from producers.replay import Course, ReplayReport, failure, replay
-from producers.shop import Shop, build, checked, shop_from_json
+from producers.shop import HISTORY_ENDS_DAYS_AGO, Shop, build, checked, shop_from_json
 from producers.timeline import Span
 from producers.transmit import Progress as Position
 from shopstream import consuming, demo_memory, queries, servers, watching
@@ -40,9 +39,6 @@ from shopstream.servers.kafka_admin import topic_counts
 from shopstream.settings import Settings
 from shopstream.workers.messages import End
 from shopstream.workers.supervisor import Outcome
-
-HISTORY_ENDS_DAYS_AGO: Final = 14
-"""So that a live shop has something to catch up with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from consumers.elastic import drop, open_client
+from consumers.elastic import open_client
+from consumers.indices import drop
 from consumers.runs import drop_topics_and_groups
 from features.errors import ShopstreamError
 from producers.shop import Shop

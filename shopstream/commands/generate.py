@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from producers.generate import Generated
     from producers.shop import Shop
 
-_DAYS_BEFORE_NOW = 14
-"""History ends this long ago by default, so that a live shop has something to catch up with."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -80,10 +77,11 @@ def generate(
 
 def _end_ms(end: str | None) -> int:
     from producers.archive import day_start_ms  # noqa: PLC0415
+    from producers.shop import HISTORY_ENDS_DAYS_AGO  # noqa: PLC0415
 
     if end is None:
         today = datetime.now(UTC).date()  # noqa: TID251 (the default end of a history is told from the clock, here only)
-        return day_start_ms(today - timedelta(days=_DAYS_BEFORE_NOW))
+        return day_start_ms(today - timedelta(days=HISTORY_ENDS_DAYS_AGO))
     try:
         moment = datetime.fromisoformat(end)
     except ValueError:

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers import elastic, mappings
+from consumers import elastic, indices, mappings
 from consumers.bulk import BulkSink
 from consumers.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
 from consumers.elastic import ElasticConnection, document_id, item_verdict, request_verdict
 from features.errors import ShopstreamError, UsageError
-from features.schema import Event, Field, record_fields
+from features.schema import Event, Field, check_run, record_fields
 
 FAST = SinkOptions(connections=2, docs_max=3, pause_s=0.001, pause_max_s=0.01)
 
@@ -359,7 +359,7 @@ def test_indices_belong_to_one_run():
 @pytest.mark.parametrize("run", ["", "Shop", "a.b", "-a", "a b", "a" * 65, "é", "a\n"])
 def test_run_names_refused(run):
     with pytest.raises(UsageError, match="run name"):
-        mappings.check_run(run)
+        check_run(run)
 
 
 def test_the_connection_shows_no_secret():
@@ -401,17 +401,17 @@ def test_wrong_password(connection):
 
 def test_install_twice_and_drop(client, run_name):
     definitions = mappings.index_definitions((Field("orders_total", "int"),))
-    elastic.install(client, run_name, definitions)
-    elastic.install(client, run_name, definitions)
+    indices.install(client, run_name, definitions)
+    indices.install(client, run_name, definitions)
     wider = mappings.index_definitions((Field("orders_total", "int"), Field("churn_probability", "float")))
-    elastic.install(client, run_name, wider)
+    indices.install(client, run_name, wider)
     customers = client.indices.get_mapping(index=f"{run_name}-customers").body
     (mapping,) = customers.values()
     assert mapping["mappings"]["properties"]["churn_probability"] == {"type": "double"}
     assert elastic.check(client).startswith("9.")
     with pytest.raises(ShopstreamError, match="another schema"):
-        elastic.install(client, run_name, mappings.index_definitions((Field("orders_total", "string"),)))
-    dropped = elastic.drop(client, run_name, definitions)
+        indices.install(client, run_name, mappings.index_definitions((Field("orders_total", "string"),)))
+    dropped = indices.drop(client, run_name, definitions)
     assert f"{run_name}-customers-000001" in dropped
     assert not client.indices.exists_index_template(name=f"{run_name}-customers")
 
@@ -423,20 +423,20 @@ def test_a_run_named_like_an_index_of_another(client, run_name):
     try:
         for order in ((run_name, inner), (inner, run_name)):
             for run in order:
-                elastic.install(client, run, definitions)
+                indices.install(client, run, definitions)
         for run in (run_name, inner):
             client.index(index=f"{run}-order-items-2026.01", id="1", document={"order_id": "o", "line": 1})
         aliases = client.indices.get_alias(index=f"{inner}-order-items-2026.01").body
         assert list(aliases[f"{inner}-order-items-2026.01"]["aliases"]) == [f"{inner}-order-items"]
-        elastic.drop(client, run_name, definitions)
+        indices.drop(client, run_name, definitions)
         assert client.indices.exists(index=f"{inner}-order-items-2026.01")
         assert client.indices.exists(index=f"{inner}-customers-000001")
     finally:
-        elastic.drop(client, inner, definitions)
+        indices.drop(client, inner, definitions)
 
 
 def test_bulk_on_the_real_server(connection, client, run_name):
-    elastic.install(client, run_name, mappings.index_definitions(()))
+    indices.install(client, run_name, mappings.index_definitions(()))
     index = mappings.month_indices(run_name, "events", np.array([1_772_323_200_000]))[0]
 
     def event(**more):
@@ -472,7 +472,7 @@ def test_bulk_on_the_real_server(connection, client, run_name):
 
 
 def test_a_read_only_index_is_waited_for(connection, client, run_name):
-    elastic.install(client, run_name, mappings.index_definitions(()))
+    indices.install(client, run_name, mappings.index_definitions(()))
     index = mappings.write_index(run_name, "pipeline")
     client.indices.add_block(index=index, block="write")
     outcomes: list[Outcome] = []
@@ -487,7 +487,7 @@ def test_a_read_only_index_is_waited_for(connection, client, run_name):
 
 
 def test_fixed_indices_take_their_documents_by_alias_and_by_name(connection, client, run_name):
-    elastic.install(client, run_name, mappings.index_definitions((Field("orders_total", "int"),)))
+    indices.install(client, run_name, mappings.index_definitions((Field("orders_total", "int"),)))
     body = b'{"customer_id":"c","orders_total":3}'
     outcomes: list[Outcome] = []
     with elastic.open_sink(connection) as sink:

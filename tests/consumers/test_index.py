@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from consumers import elastic, kafka, mappings
+from consumers import elastic, indices, kafka, mappings
 from consumers.bulk import BulkSink
 from consumers.dead_letter import open_dead_letters
 from consumers.documents import SendError, SinkOptions, Verdict
@@ -52,7 +52,7 @@ class Bench:
         self.connection = ElasticConnection(where.url, where.username, where.password, options=where.options)
         self.client = elastic.open_client(self.connection)
         kafka.ensure_topics(self.properties, run, partitions)
-        elastic.install(self.client, run, mappings.index_definitions(()))
+        indices.install(self.client, run, mappings.index_definitions(()))
 
     def publish(self, messages) -> None:
         producer = kafka.open_producer(kafka.producer_config(self.properties))

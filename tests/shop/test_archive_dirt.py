@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import UsageError
-from features.schema import AMOUNT_MAX, DAY_MS, ORDER_CHANGE_MS_MAX, Customer, Event, Order
+from features.schema import AMOUNT_MAX, DAY_COLUMN, DAY_MS, ORDER_CHANGE_MS_MAX, Customer, Event, Order
 from producers import archive
 from producers.archive_dirt import DUPLICATE, ID_COLUMN, KINDS
 from producers.generate import generate
@@ -93,7 +93,7 @@ def test_every_kind_of_an_invalid_row_comes_up(tmp_path, topic):
 
 
 def test_rows_lie_in_the_folders_of_their_own_days(dirty):
-    for topic, column in archive.DAY_COLUMN.items():
+    for topic, column in DAY_COLUMN.items():
         for day, row in rows(dirty[0], topic):
             assert row[column] is None or row[column] // DAY_MS == (day - date(1970, 1, 1)).days
     assert date(1969, 12, 31) in archive.days(dirty[0], "events")

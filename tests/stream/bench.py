@@ -18,7 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from elasticsearch.helpers import scan
 from oracle.rows import FEATURE_DTYPES, feature_frame, same_value
 
-from consumers import elastic, kafka, mappings
+from consumers import elastic, indices, kafka, mappings
 from consumers.elastic import ElasticConnection
 from consumers.features import FeaturesProgress
 from consumers.wiring import FeaturesOptions, open_features
@@ -39,7 +39,7 @@ class Bench:
         self.connection = ElasticConnection(where.url, where.username, where.password, options=where.options)
         self.client = elastic.open_client(self.connection)
         kafka.ensure_topics(self.properties, run, partitions)
-        elastic.install(self.client, run, mappings.index_definitions((*ROW_FIELDS, Field("version", "int"))))
+        indices.install(self.client, run, mappings.index_definitions((*ROW_FIELDS, Field("version", "int"))))
 
     # --- in ---
 
