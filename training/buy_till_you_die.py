@@ -1,0 +1,83 @@
+"""BG/NBD: customers who buy at a rate of their own and may drop out after any purchase.
+
+The likelihood is equation (6) of P. S. Fader, B. G. S. Hardie, K. L. Lee: "Counting Your Customers" the Easy Way: An
+Alternative to the Pareto/NBD Model. Marketing Science 24 (2), 2005. Why it is fitted here: docs/decisions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from polars import col
+from scipy.optimize import minimize
+from scipy.special import betaln, gammaln
+
+from features.errors import ShopstreamError
+
+Float = npt.NDArray[np.float64]
+
+_START: Final = np.zeros(4)
+_LOG_MAX: Final = 12.0
+"""Bound of the logarithm of each parameter, where the likelihood is flat anyway."""
+_RIDGE: Final = 1e-3
+"""Pull of the logarithms to 0 by customer: without it logs of few customers give parameters that run away."""
+
+
+class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Gamma(r, alpha) of purchase rates a day, Beta(a, b) of the chance to drop out after a purchase."""
+
+    r: float
+    alpha: float
+    a: float
+    b: float
+
+
+def histories(rows: pl.DataFrame) -> tuple[Float, Float, Float]:
+    """Repeat purchases, days from the first to the last purchase, and from the first one to as_of.
+
+    Args:
+        rows: of customers with an order, with orders_total, order_gap_mean_days and recency_days.
+    """
+    repeats = (col("orders_total") - 1).cast(pl.Float64)
+    last = (col("order_gap_mean_days").fill_null(0.0) * repeats).alias("last")
+    frame = rows.select(repeats.alias("repeats"), last, (last + col("recency_days")).alias("age"))
+    return frame["repeats"].to_numpy(), frame["last"].to_numpy(), frame["age"].to_numpy()
+
+
+def log_likelihood(logs: Float, repeats: Float, last: Float, age: Float) -> Float:
+    """Of each customer, at the logarithms of r, alpha, a and b."""
+    r, alpha, a, b = np.exp(logs)
+    common = gammaln(r + repeats) - gammaln(r) + r * np.log(alpha) + betaln(a, b + repeats) - betaln(a, b)
+    stayed = -(r + repeats) * np.log(alpha + age)
+    # betaln(a + 1, b + x - 1) - betaln(a, b + x) = log(a / (b + x - 1))
+    safe = np.maximum(repeats, 1)
+    left = np.log(a) - np.log(b + safe - 1) - (r + repeats) * np.log(alpha + last)
+    both = np.where(repeats > 0, np.logaddexp(stayed, left), stayed)
+    found: Float = common + both
+    return found
+
+
+def fit(rows: pl.DataFrame) -> Parameters:
+    """The most likely parameters.
+
+    Args:
+        rows: of customers with an order, each once (the rows of one cut-off).
+
+    Raises:
+        ShopstreamError: there is no such customer.
+    """
+    repeats, last, age = histories(rows)
+    if not len(repeats):
+        raise ShopstreamError("BG/NBD cannot be fitted: no customer has ordered.", "Choose a later cut-off.")
+    scale = max(float(age.max()), 1.0) / 10.0  # times near 1 make one bound fit all four logarithms
+
+    def loss(logs: Float) -> float:
+        return float(-log_likelihood(logs, repeats, last / scale, age / scale).mean() + _RIDGE * (logs**2).mean())
+
+    found = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 4)
+    r, alpha, a, b = np.exp(found.x)
+    return Parameters(float(r), float(alpha * scale), float(a), float(b))

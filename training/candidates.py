@@ -1,0 +1,189 @@
+"""The models that compete, each as a scikit-learn pipeline: what it is, how it is fitted, what may be searched."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from imblearn.over_sampling import SMOTE
+from imblearn.pipeline import Pipeline as SamplingPipeline
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from xgboost import XGBClassifier
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int8]
+
+Family = Literal["recency", "bgnbd", "logistic", "random_forest", "xgboost", "lightgbm"]
+Treatment = Literal["none", "weights", "smote"]
+BASELINES: Final[tuple[Family, ...]] = ("recency", "bgnbd", "logistic")
+TREATMENTS: Final[tuple[Treatment, ...]] = ("none", "weights", "smote")
+TITLES: Final[dict[Family, str]] = {
+    "recency": "recency only",
+    "bgnbd": "BG/NBD",
+    "logistic": "logistic regression",
+    "random_forest": "random forest",
+    "xgboost": "XGBoost",
+    "lightgbm": "LightGBM",
+}
+
+Parameters = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model before it has seen data.
+
+    Attributes:
+        treatment: of the imbalance: none, class weights, or SMOTE within the training folds.
+        parameters: of the classifier, beside those that are fixed here.
+    """
+
+    family: Family
+    treatment: Treatment = "none"
+    parameters: Parameters = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """`XGBoost`, `logistic regression, weights`."""
+        return TITLES[self.family] + ("" if self.treatment == "none" else f", {self.treatment}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted candidate.
+
+    Attributes:
+        column: what it looks at, where it looks at one column alone.
+        pipeline: without the sampler, which has no part in predicting; None for BG/NBD, whose column is its answer.
+    """
+
+    candidate: Candidate
+    pipeline: Pipeline | None
+    column: int | None = None
+
+    def probability(self, rows: Float32) -> Float64:
+        """P(churned) of each row, before calibration."""
+        if self.column is not None:
+            rows = rows[:, [self.column]]
+        if self.pipeline is None:
+            return rows[:, 0].astype(np.float64)
+        return np.asarray(self.pipeline.predict_proba(rows)[:, 1], np.float64)
+
+    @property
+    def fill(self) -> list[float] | None:
+        """What a tree model takes for a missing value where it was fitted on filled rows."""
+        if self.pipeline is None or "fill" not in self.pipeline.named_steps:
+            return None
+        return [float(value) for value in self.pipeline.named_steps["fill"].statistics_]
+
+
+def fit(
+    candidate: Candidate, rows: Float32, labels: Labels, names: Sequence[str], *, seed: int, threads: int
+) -> Fitted:
+    """Fit a candidate.
+
+    Args:
+        candidate: what to fit.
+        rows: (n, k), NaN for what is missing.
+        labels: 1 for churned; both classes must occur.
+        names: of the k columns.
+        seed: of all that is random.
+        threads: to use.
+    """
+    if candidate.family == "bgnbd":
+        return Fitted(candidate, None, list(names).index("bgnbd_churn"))
+    column = list(names).index("recency_days") if candidate.family == "recency" else None
+    steps = _steps(candidate, labels, seed, threads)
+    chosen = rows if column is None else rows[:, [column]]
+    pipeline = (SamplingPipeline if candidate.treatment == "smote" else Pipeline)(steps)
+    pipeline.fit(chosen, labels)
+    return Fitted(candidate, Pipeline([step for step in pipeline.steps if step[0] != "smote"]), column)
+
+
+def lightgbm_is_here() -> bool:
+    """LightGBM can be imported: it is optional, and its wheel needs a system library that may be missing."""
+    if importlib.util.find_spec("lightgbm") is None:
+        return False
+    try:
+        importlib.import_module("lightgbm")
+    except OSError:
+        return False
+    return True
+
+
+def families() -> tuple[Family, ...]:
+    """What can be fitted here."""
+    every: tuple[Family, ...] = ("recency", "bgnbd", "logistic", "random_forest", "xgboost")
+    return (*every, "lightgbm") if lightgbm_is_here() else every
+
+
+def search_space(family: Family, tries: int, rng: np.random.Generator) -> list[Parameters]:
+    """At most `tries` settings of a family, the first one its default; drawn where there are more."""
+    if family == "logistic":
+        return [{"C": c} for c in (0.1, 0.01, 1.0)[:tries]]
+    if family == "random_forest":
+        return [{"min_samples_leaf": leaf} for leaf in (20, 50)[:tries]]
+    if family not in ("xgboost", "lightgbm"):
+        return [{}]
+    found: list[Parameters] = [{}]
+    while len(found) < tries:
+        rounds = int(rng.choice([150, 250, 400]))
+        setting: dict[str, Any] = {
+            "max_depth": int(rng.integers(1, 5)),
+            "n_estimators": rounds,
+            "learning_rate": float(rng.choice([0.03, 0.05, 0.08])),
+            "reg_lambda": float(rng.choice([1.0, 10.0, 30.0])),
+            "colsample_bytree": float(rng.choice([0.25, 0.4, 0.7])),
+        }
+        leaf = int(rng.choice([20, 50, 120]))
+        setting["min_child_weight" if family == "xgboost" else "min_child_samples"] = leaf
+        found.append(setting)
+    return found
+
+
+def _steps(candidate: Candidate, labels: Labels, seed: int, threads: int) -> list[tuple[str, Any]]:
+    balanced = candidate.treatment == "weights"
+    steps: list[tuple[str, Any]] = []
+    if candidate.family in ("recency", "logistic"):
+        steps += [
+            ("log", FunctionTransformer(np.log1p)),
+            ("fill", SimpleImputer(strategy="median", keep_empty_features=True, add_indicator=True)),
+            ("scale", StandardScaler()),
+        ]
+    elif candidate.family == "random_forest" or candidate.treatment == "smote":
+        steps.append(("fill", SimpleImputer(strategy="median", keep_empty_features=True)))
+    if candidate.treatment == "smote":
+        neighbours = max(1, min(5, int(np.bincount(labels, minlength=2).min()) - 1))
+        steps.append(("smote", SMOTE(random_state=seed, k_neighbors=neighbours)))
+    return [*steps, ("model", _classifier(candidate, labels, balanced=balanced, seed=seed, threads=threads))]
+
+
+def _classifier(candidate: Candidate, labels: Labels, *, balanced: bool, seed: int, threads: int) -> Any:
+    class_weight = "balanced" if balanced else None
+    given = dict(candidate.parameters)
+    if candidate.family in ("recency", "logistic"):
+        return LogisticRegression(**{"C": 0.1, "max_iter": 2_000} | given, class_weight=class_weight)
+    if candidate.family == "random_forest":
+        fixed = {"n_estimators": 150, "min_samples_leaf": 20, "max_samples": 0.5, "max_features": 0.3}
+        return RandomForestClassifier(**fixed | given, class_weight=class_weight, random_state=seed, n_jobs=threads)
+    trees = {"max_depth": 2, "n_estimators": 250, "learning_rate": 0.05, "subsample": 0.7, "colsample_bytree": 0.4}
+    if candidate.family == "xgboost":
+        counts = np.bincount(labels, minlength=2)
+        weight = float(counts[0] / max(counts[1], 1)) if balanced else 1.0
+        fixed = trees | {"min_child_weight": 20, "reg_lambda": 10.0} | given
+        return XGBClassifier(**fixed, scale_pos_weight=weight, random_state=seed, n_jobs=threads, tree_method="hist")
+    lightgbm = importlib.import_module("lightgbm")
+    fixed = trees | {"min_child_samples": 20, "reg_lambda": 10.0, "subsample_freq": 1} | given
+    return lightgbm.LGBMClassifier(
+        **fixed, class_weight=class_weight, random_state=seed, n_jobs=threads, verbose=-1, deterministic=True
+    )

@@ -1,0 +1,190 @@
+"""Churn probabilities from a bundle: this file stands in every bundle as `predict.py` and needs nothing else of ours.
+
+    python predict.py rows.csv scores.csv
+
+The CSV has a header and at least the columns that `preparation.json` lists under `columns` (what `shopstream features
+DIR --as-of T --out rows.csv` writes); an empty field is a missing value. The result has customer_id, as_of and
+churn_probability, which is empty for customers without an order. Libraries: those under `libraries` in `bundle.json`
+that the model names; NumPy and xgboost for the usual one.
+
+The rule of this file: the project itself predicts with this code, so a bundle and the live path cannot disagree.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Columns = Mapping[str, Float64]
+
+PREPARATION = 1
+"""Raised when `derived` changes its meaning; part of what makes a bundle fit a program."""
+
+COLUMNS = (
+    "tenure_days", "recency_days", "orders_total", "revenue_total", "orders_7d", "orders_30d", "orders_90d",
+    "orders_365d", "revenue_7d", "revenue_30d", "revenue_90d", "revenue_365d", "avg_order_value_365d",
+    "order_gap_mean_days", "recency_ratio", "returns_365d", "days_since_visit", "sessions_7d", "sessions_30d",
+    "sessions_90d", "events_30d", "events_per_session_30d", "session_duration_mean_30d", "product_views_30d",
+    "searches_30d", "add_to_carts_30d", "cart_sessions_30d", "abandoned_carts_30d", "cart_abandon_rate_30d",
+    "converted_sessions_30d", "conversion_rate_30d", "mobile_share_30d", "visit_trend", "top_category_share_90d",
+)  # fmt: skip
+"""The features that a model sees: all numbers of a row that are no moments in time. NaN where they are null."""
+
+
+def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> tuple[Float64, Float64]:
+    """P(no order within the horizon) and P(alive) of the BG/NBD model.
+
+    Args:
+        columns: orders_total, order_gap_mean_days and recency_days; what it says without an order means nothing.
+        parameters: r, alpha, a, b; times in days.
+        horizon_days: from as_of on.
+    """
+    r, alpha, a, b = (parameters[name] for name in ("r", "alpha", "a", "b"))
+    repeats = np.maximum(columns["orders_total"] - 1, 0)
+    last = np.nan_to_num(columns["order_gap_mean_days"]) * repeats
+    age = last + np.nan_to_num(columns["recency_days"])
+    odds = np.log(a) - np.log(b + np.maximum(repeats, 1) - 1) + (r + repeats) * np.log((alpha + age) / (alpha + last))
+    alive = np.where(repeats > 0, 1 / (1 + np.exp(np.minimum(odds, 700))), 1.0)
+    quiet = np.exp(-(r + repeats) * np.log((alpha + age + horizon_days) / (alpha + age)))
+    return 1 - alive * (1 - quiet), alive
+
+
+def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
+    """What a model is told beside COLUMNS: rates and trends that a tree would need many cuts to find.
+
+    Pauses are measured against the customer's own pace, and few observations are drawn towards a common guess.
+    """
+    orders, sessions = columns["orders_total"], columns["sessions_90d"]
+    seen_90 = np.minimum(90.0, columns["tenure_days"] + 1)
+    churn, alive = bgnbd(columns, parameters, horizon_days)
+    age = np.nan_to_num(columns["order_gap_mean_days"]) * np.maximum(orders - 1, 0) + columns["recency_days"]
+    conversion = (columns["orders_90d"] + 1) / (sessions + 9)
+    return {
+        "days_since_first_order": age,
+        "bgnbd_churn": churn,
+        "bgnbd_alive": alive,
+        "orders_per_day": orders / (age + 30),
+        "orders_per_day_90d": columns["orders_90d"] / seen_90,
+        "sessions_per_day_90d": sessions / seen_90,
+        "visit_pause_ratio": columns["days_since_visit"] * (sessions + 1) / 90,
+        "session_trend_30d": (columns["sessions_30d"] + 0.5) / (sessions + 1.5),
+        "orders_per_session_90d": conversion,
+        "expected_orders_90d": conversion * sessions / seen_90 * horizon_days,
+        "expected_orders_30d": conversion * (columns["sessions_30d"] + 0.3) / 30 * horizon_days,
+    }
+
+
+def matrix(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> tuple[Float32, list[str]]:
+    """Rows as a model takes them, (n, k) float32 with NaN for what is missing, and the names of its columns."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        more = derived(columns, parameters, horizon_days)
+    every = [*(columns[name] for name in COLUMNS), *more.values()]
+    found = np.empty((len(every[0]), len(every)), np.float32)
+    for position, values in enumerate(every):
+        found[:, position] = values
+    return found, [*COLUMNS, *more]
+
+
+def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
+    """A model's probability made to mean what it says: `kind` none, sigmoid or isotonic, then a power (see below).
+
+    `level` is the power: P(no order) of a Poisson process is exp(-rate), so p ** level raises every customer's rate by
+    the same factor, as a busier or quieter season does.
+    """
+    if calibration["kind"] == "sigmoid":
+        inside = np.clip(probability, 1e-9, 1 - 1e-9)
+        logit = np.log(inside / (1 - inside))
+        probability = 1 / (1 + np.exp(-(calibration["slope"] * logit + calibration["intercept"])))
+    elif calibration["kind"] == "isotonic":
+        probability = np.interp(probability, calibration["x"], calibration["y"])
+    found: Float64 = np.clip(probability, 1e-6, 1 - 1e-6) ** calibration.get("level", 1.0)
+    return found
+
+
+class Model:
+    """A bundle's churn model.
+
+    Args:
+        folder: the bundle.
+        threads: for xgboost and LightGBM.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        self.preparation = json.loads((folder / "preparation.json").read_text("utf-8"))
+        chosen = json.loads((folder / "bundle.json").read_text("utf-8"))["model"]
+        self.kind: str = chosen["kind"]
+        self.booster: Any = None
+        self._raw = self._loaded(folder / chosen["file"], threads)
+
+    def _loaded(self, path: Path, threads: int) -> Callable[[Float32], Float64]:
+        if self.kind == "xgboost":
+            import xgboost  # noqa: PLC0415
+
+            self.booster = xgboost.Booster({"nthread": threads}, model_file=str(path))
+            return lambda rows: np.asarray(self.booster.inplace_predict(rows), np.float64)
+        if self.kind == "lightgbm":
+            import lightgbm  # noqa: PLC0415
+
+            trees = lightgbm.Booster(model_file=str(path))
+            return lambda rows: np.asarray(trees.predict(rows, num_threads=threads), np.float64)
+        import skops.io  # noqa: PLC0415
+
+        # only types that skops knows to be harmless are ever loaded; a file that holds others is refused
+        pipeline = skops.io.load(path, trusted=[])
+        return lambda rows: np.asarray(pipeline.predict_proba(rows)[:, 1], np.float64)
+
+    def matrix(self, columns: Columns) -> Float32:
+        """Rows as the model takes them."""
+        rows, _ = matrix(columns, self.preparation["bgnbd"], self.preparation["horizon_days"])
+        fill = self.preparation.get("fill")
+        return rows if fill is None else np.where(np.isnan(rows), np.asarray(fill, np.float32), rows)
+
+    def of_matrix(self, rows: Float32) -> Float64:
+        """Calibrated probabilities, float64 in (0, 1), of rows from `matrix`."""
+        if not len(rows):
+            return np.zeros(0)
+        return calibrated(self._raw(rows), self.preparation["calibration"])
+
+    def probability(self, columns: Columns) -> Float64:
+        """P(no order within the horizon) of each row; NaN for customers without an order."""
+        found = self.of_matrix(self.matrix(columns))
+        return np.where(columns["orders_total"] > 0, found, np.nan)
+
+
+def read_columns(path: Path) -> tuple[list[dict[str, str]], dict[str, Float64]]:
+    """The rows of a CSV as text, and the columns that a model needs as numbers."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    missing = [name for name in COLUMNS if rows and name not in rows[0]]
+    if missing:
+        raise SystemExit(f"{path} lacks the columns {', '.join(missing)}.")
+    return rows, {name: np.asarray([float(row[name] or "nan") for row in rows], np.float64) for name in COLUMNS}
+
+
+def main(arguments: list[str]) -> int:
+    """`predict.py ROWS.csv OUT.csv`; exit code 2 where it is called otherwise."""
+    if len(arguments) != 2:
+        sys.stderr.write("usage: python predict.py ROWS.csv OUT.csv\n")
+        return 2
+    rows, columns = read_columns(Path(arguments[0]))
+    scores = Model(Path(__file__).resolve().parent).probability(columns)
+    with Path(arguments[1]).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["customer_id", "as_of", "churn_probability"])
+        for row, score in zip(rows, scores.tolist(), strict=True):
+            writer.writerow([row.get("customer_id", ""), row.get("as_of", ""), "" if math.isnan(score) else repr(score)])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
