@@ -64,6 +64,9 @@ class Manifest(msgspec.Struct, frozen=True):
     orders: list[tuple[int, bytes]]
     """Row and JSON of the winning records whose documents were unwritten."""
     blocks: list[Block]
+    bundle: str = ""
+    alerts: list[tuple[int, bytes]] = []
+    """What the outbox held: numbers and JSON."""
 
 
 class _Header(msgspec.Struct, frozen=True):

@@ -208,6 +208,7 @@ class Keeper:
             partition.changed, kept.unsaved_s = True, kept.writing_s
             log.warning("checkpoint not written; trying again", said=str(error))
         else:
+            partition.alerts.committed(checkpoint.manifest.alerts)
             kept.previous, kept.current = kept.current, name
             kept.stands_s = time.monotonic()
             self.made += 1

@@ -14,7 +14,9 @@ import msgspec
 import numpy as np
 
 from consumers.dirty import DirtySet
+from consumers.outbox import Outbox
 from consumers.source import Batch
+from features.alerts import UNKNOWN, Bands
 from features.columns import EventColumns, Int64, OrderColumns, between, joined, where
 from features.decode import decode, decode_events, order_columns
 from features.lateness import split_late
@@ -128,6 +130,11 @@ class Partition:
     """Append time of the oldest change that no row was taken for; 0 when there is none."""
     last_as_of: int = 0
     """The wall clock that rows were last written for; 0 while they follow the stream's time."""
+    bundle: str = ""
+    """The name of the bundle that customers' rows are scored by; every customer is marked when it changes."""
+    bands: Bands = field(default_factory=lambda: np.zeros(0, np.int8))
+    """The band of risk held of each customer; may be shorter than they are many."""
+    alerts: Outbox = field(default_factory=Outbox)
     changed: bool = False
     """Something was applied or acknowledged since the last checkpoint."""
 
@@ -236,6 +243,20 @@ class Partition:
         everyone = np.arange(self.state.customer_count, dtype=np.int32)
         for dirty in self.customers_dirty.values():
             dirty.add(everyone, aged=True)
+
+    def follow_bundle(self, name: str, *, anew: bool = False) -> None:
+        """Let every customer wait to be scored when the bundle in force is another one, or `anew` under its name."""
+        if name != self.bundle or anew:
+            self.bundle = name
+            self.changed = True
+            self.age_all()
+
+    def reserve_bands(self) -> None:
+        """Make room for the band of every customer."""
+        missing = self.state.customer_count - len(self.bands)
+        if missing > 0:
+            room = max(missing, len(self.bands) // 2)
+            self.bands = np.concatenate([self.bands, np.full(room, UNKNOWN, np.int8)])
 
     def expire(self) -> None:
         """Let the state go of what is out of reach, and follow its renumbering."""

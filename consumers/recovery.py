@@ -24,6 +24,7 @@ import structlog
 
 from consumers.checkpoint import Block, Checkpoint, CheckpointStore, DamagedError, Manifest
 from consumers.dirty import DirtySet
+from consumers.outbox import Outbox
 from consumers.partition import Partition
 from features.errors import ShopstreamError
 from features.schema import SCHEMA_VERSION, SOURCE_TOPICS, Order
@@ -34,6 +35,7 @@ log = structlog.get_logger("recovery")
 
 DIRTY: Final = "dirty."
 """Prefix of the arrays that hold dirty rows."""
+BANDS: Final = "bands"
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ def snapshot(partition: Partition, run: str, partitions: int, blocks: list[Block
         arrays[f"{DIRTY}customers.{name}"] = dirty.unwritten()
     arrays[f"{DIRTY}sessions"] = partition.sessions_dirty.unwritten()
     arrays[f"{DIRTY}orders"] = unwritten = partition.orders_dirty.unwritten()
+    arrays[BANDS] = partition.bands.copy()
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         run=run,
@@ -79,6 +82,8 @@ def snapshot(partition: Partition, run: str, partitions: int, blocks: list[Block
         profiles=dict(partition.profiles),
         orders=[(row, msgspec.json.encode(partition.order_records[row])) for row in unwritten.tolist()],
         blocks=blocks,
+        bundle=partition.bundle,
+        alerts=partition.alerts.stored(),
     )
     return Checkpoint(manifest, arrays, partition.state.take_new_ids())
 
@@ -103,6 +108,9 @@ def restore(checkpoint: Checkpoint, sinks: list[str]) -> Partition:
         dirty.add(arrays.get(f"{DIRTY}customers.{name}", everyone))
     partition.sessions_dirty.add(arrays[f"{DIRTY}sessions"])
     partition.orders_dirty.add(arrays[f"{DIRTY}orders"])
+    partition.bundle = manifest.bundle
+    partition.bands = arrays.get(BANDS, partition.bands).copy()
+    partition.alerts = Outbox(manifest.alerts)
     return partition
 
 

@@ -6,7 +6,8 @@ much has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -77,6 +78,59 @@ def count(profile: ColumnProfile, values: pl.Series) -> Counts:
     counts = np.bincount(place, minlength=bins).astype(np.int64)
     counts[-1] = values.null_count()
     return counts
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How far the columns have moved.
+
+    Attributes:
+        day: UTC day of the rows, as days since the epoch.
+        rows: how many were counted.
+        psi: of each column of the profile.
+    """
+
+    day: int
+    rows: int
+    psi: Mapping[str, float]
+
+    @property
+    def most(self) -> tuple[str, float]:
+        """The column that has moved most."""
+        return max(self.psi.items(), key=lambda item: item[1], default=("", 0.0))
+
+
+class DriftWindow:
+    """Counts of rows in the bins of a profile.
+
+    Args:
+        profile: of the training set.
+        day: UTC day of the rows, as days since the epoch.
+    """
+
+    def __init__(self, profile: Profile, day: int) -> None:
+        self.day = day
+        self.rows = 0
+        self._profile = profile
+        self._counts = {name: np.zeros(len(c.shares), np.int64) for name, c in profile.columns.items()}
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Count rows; they have every column of the profile."""
+        self.rows += len(rows)
+        for name, column in self._profile.columns.items():
+            self._counts[name] += count(column, rows[name])
+
+    def drift(self) -> Drift:
+        """What was counted against the profile."""
+        columns = self._profile.columns
+        return Drift(self.day, self.rows, {name: psi(c.shares, self._counts[name]) for name, c in columns.items()})
+
+
+def drift_of(profile: Profile, rows: pl.DataFrame, day: int) -> Drift:
+    """The drift of rows, each a customer at the same time, against a profile: what batch asks."""
+    window = DriftWindow(profile, day)
+    window.add(rows)
+    return window.drift()
 
 
 def psi(then: Sequence[float], now: Counts) -> float:

@@ -17,7 +17,7 @@ import msgspec
 import polars as pl
 from polars import col
 
-from features.definitions import FEATURES
+from features.definitions import FEATURES, ROW_SCHEMA
 from features.drift import Profile
 from features.errors import ShopstreamError
 from features.schema import SCHEMA_VERSION, Field, FieldKind
@@ -256,18 +256,33 @@ class Scoring:
         scorer: of rows.
         thresholds: of the bands, for alerts; None: no alerts.
         profile: of the rows it was trained on, for the drift watch; None: not watched.
+        profile_columns: what its rules ask of customers' profiles (`segments.Rules.profile_columns`).
     """
 
     name: str
     scorer: Scorer
     thresholds: RiskThresholds | None = None
     profile: Profile | None = None
+    profile_columns: tuple[str, ...] = ()
 
 
 def fingerprint() -> str:
     """What a bundle must have been trained on to score rows of this program: schema version, names and types."""
     said = [str(SCHEMA_VERSION), *(f"{feature.name}:{feature.kind}" for feature in FEATURES)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
+def trial_rows() -> pl.DataFrame:
+    """A few rows at the ends of what there is: nothing known, one of everything, much of everything."""
+    schema = pl.Schema(ROW_SCHEMA)
+    values: dict[type[pl.DataType], list[object]] = {
+        pl.String: [None, "a", "b"],
+        pl.Int64: [0, 1, 10_000],
+        pl.Float64: [None, 1.0, 1e9],
+    }
+    columns = {name: values[dtype.base_type()] for name, dtype in schema.items()}
+    columns["customer_id"] = ["1", "2", "3"]
+    return pl.DataFrame(columns, schema=schema).with_columns(col("^revenue_.*d$").fill_null(0.0))
 
 
 def check_scores(rows: pl.DataFrame, scores: pl.DataFrame) -> None:

@@ -152,6 +152,27 @@ class Rules:
         return found.with_columns(changes)
 
 
+def with_profiles(rows: pl.DataFrame, profiles: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Rows with columns of their customers' profiles beside them, null where there is none; the rows' order is kept.
+
+    Args:
+        rows: with customer_id.
+        profiles: with customer_id, one row for each customer; a column that it lacks is null. Times may be timestamps.
+        columns: of PROFILE_SCHEMA, as `Rules.profile_columns` gives them.
+    """
+    if not columns:
+        return rows
+    found = profiles.select("customer_id", *(_profile_column(profiles, name) for name in columns))
+    return rows.join(found, on="customer_id", how="left", maintain_order="left")
+
+
+def _profile_column(profiles: pl.DataFrame, name: str) -> pl.Expr:
+    if name not in profiles.columns:
+        return pl.lit(None, PROFILE_SCHEMA[name]).alias(name)
+    time = isinstance(profiles.schema[name], pl.Datetime)
+    return (col(name).dt.epoch("ms") if time else col(name)).cast(PROFILE_SCHEMA[name])
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
