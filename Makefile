@@ -11,7 +11,7 @@ TEST ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench lock clean
+.PHONY: help setup demo test fuzz lint format bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ demo: setup  ## the whole system on this machine; DEMO="--once" ends after a fir
 
 test: setup  ## every test, the real servers included; TEST="tests/features -k recency" narrows
 	$(BIN)/python -m pytest $(TEST)
+
+fuzz: setup  ## bad input through the decoder against a judge; RECORDS=100000, SEED=1
+	FUZZ_RECORDS=$(or $(RECORDS),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz -n0 -q -rP
 
 lint: setup  ## format check, lint and strict types
 	$(BIN)/ruff format --check .

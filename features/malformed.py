@@ -187,8 +187,9 @@ def _digits(raw: msgspec.Raw) -> msgspec.Raw:
         return msgspec.Raw(text[:-2])
     try:
         number = Decimal(text.decode())
-    except InvalidOperation:  # an exponent that no decimal holds
-        return raw
+    except InvalidOperation:  # an exponent that no decimal holds, which moves the point of nothing else than zero
+        is_zero = not text.lower().partition(b"e")[0].strip(b"-.0")
+        return msgspec.Raw(b"0") if is_zero else raw
     if number.is_zero():
         return msgspec.Raw(b"0")
     # the size is looked at first: 1e999999999 must not be written out

@@ -248,6 +248,7 @@ RIGHT = [
     ("customers", {"age": 36.0}, "age", 36),
     ("customers", {"age": 10**30}, "age", 2**63 - 1),
     ("customers", {"age": -1}, "age", -1),
+    ("customers", {"age": b"-0.0e-99999999999999999999999"}, "age", 0),
     ("customers", {"name": ""}, "name", ""),
 ]
 
