@@ -99,7 +99,7 @@ class CheckpointStore:
     """
 
     def __init__(self, uri: str, run: str) -> None:
-        self._files, root = _open(uri)
+        self._files, root = open_files(uri)
         self._root = f"{root.rstrip('/')}/{run}"
 
     def write(self, checkpoint: Checkpoint, hour_min: int) -> tuple[str, list[Block], int]:
@@ -155,6 +155,18 @@ class CheckpointStore:
         }
         ids = [self._read_block(partition, block) for block in header.manifest.blocks]
         return Checkpoint(header.manifest, arrays, np.concatenate([np.zeros(0, EVENT_ID), *ids]))
+
+    def outline(self, partition: int, name: str) -> tuple[Manifest, dict[str, int]]:
+        """What a checkpoint is of, and the number of rows of each of its arrays, which are not read.
+
+        Raises:
+            DamagedError: it is missing, or its header is not as it was written.
+        """
+        try:
+            header = self._header(partition, name)
+        except FileNotFoundError as error:
+            raise DamagedError(f"The checkpoint {name} of partition {partition} is missing.") from error
+        return header.manifest, {array: rows for array, _, _, rows in header.arrays}
 
     def names(self, partition: int) -> list[str]:
         """Names of the stored checkpoints of a partition, the newest first."""
@@ -259,7 +271,15 @@ def _parsed(data: bytes, path: str) -> tuple[_Header, int]:
         raise DamagedError(f"The checkpoint {path} cannot be read: {error}.") from error
 
 
-def _open(uri: str) -> tuple[Any, str]:
+def open_files(uri: str) -> tuple[Any, str]:
+    """The file system of a state folder, and the folder's path on it.
+
+    Args:
+        uri: local path or URI that `pyarrow.fs` opens.
+
+    Raises:
+        ShopstreamError: it cannot be opened.
+    """
     if "://" in uri:
         try:
             files, root = fs.FileSystem.from_uri(uri)

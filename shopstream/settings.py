@@ -28,12 +28,12 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from features.errors import UsageError
-from features.schema import DEFAULT_RUN
+from features.schema import DEFAULT_RUN, check_run
 
 ENV_PREFIX: Final = "SHOPSTREAM_"
 CONFIG_VARIABLE: Final = "SHOPSTREAM_CONFIG"
 CONFIG_FILE: Final = "shopstream.toml"
-_NOT_SHOWN: Final = frozenset({"password", "api_key", "properties", "options"})
+_NOT_SHOWN: Final = frozenset({"password", "api_key", "properties", "options", "url", "maven_url"})
 """Settings whose value may hold a secret, so that it never stands in a message."""
 
 
@@ -48,12 +48,18 @@ def _property_value(value: object) -> object:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _run_name(run: str) -> str:
+    try:
+        return check_run(run)
+    except UsageError as error:
+        raise ValueError(str(error)) from error  # pydantic adds where it stands
+
+
 Location = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Heap = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[kmgKMG]$")]
 Property = Annotated[str, BeforeValidator(_property_value)]
-RunName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
-"""A run is a part of index names, so it keeps to what Elasticsearch and Kafka both take."""
+RunName = Annotated[str, AfterValidator(_run_name)]
 
 
 class Section(BaseModel):

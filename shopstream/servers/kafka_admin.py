@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import (
@@ -16,6 +16,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, not declared
 
+from consumers.kafka import check_broker
 from features.errors import ShopstreamError
 from shopstream.servers.endpoints import KafkaEndpoint
 
@@ -31,6 +32,8 @@ class TopicCount:
     topic: str
     partitions: int
     messages: int
+    offsets: dict[int, tuple[int, int]] = field(default_factory=dict, compare=False)
+    """Partition -> (the first offset that is kept, the next one to be given)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,9 @@ def check(endpoint: KafkaEndpoint, timeout_s: float = 10) -> None:
     """Raise unless a broker answers.
 
     Raises:
-        ShopstreamError: with the client's reason.
+        ShopstreamError: with the reason, and what to do.
     """
-    with _failures_named(endpoint):
-        _client(endpoint).list_topics(timeout=timeout_s)
+    check_broker(endpoint.client_properties(), timeout_s)
 
 
 def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 10) -> list[TopicCount]:
@@ -91,10 +93,13 @@ def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 1
         keys = [(name, number) for name in names for number in topics[name].partitions]
         first = _offsets(client, keys, _SPEC.earliest(), timeout_s)
         last = _offsets(client, keys, _SPEC.latest(), timeout_s)
-    messages = dict.fromkeys(names, 0)
+    offsets: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names}
     for key in keys:
-        messages[key[0]] += last[key] - first[key]
-    return [TopicCount(name, len(topics[name].partitions), messages[name]) for name in names]
+        offsets[key[0]][key[1]] = (first[key], last[key])
+    return [
+        TopicCount(name, len(found), sum(high - low for low, high in found.values()), found)
+        for name, found in offsets.items()
+    ]
 
 
 def group_lags(endpoint: KafkaEndpoint, prefix: str, timeout_s: float = 10) -> list[GroupLag]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import threading
@@ -12,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import filelock
 import msgspec
@@ -20,16 +19,8 @@ from rich.console import Console
 
 from features.errors import ShopstreamError
 from shopstream.servers import artifacts, certificates, ports, process, record
-from shopstream.servers.account import server_account
-from shopstream.servers.elasticsearch import ElasticsearchServer
-from shopstream.servers.endpoints import (
-    ElasticEndpoint,
-    Endpoints,
-    KafkaEndpoint,
-    external_elasticsearch,
-    external_kafka,
-)
-from shopstream.servers.kafka import KafkaServer
+from shopstream.servers.endpoints import ElasticEndpoint, Endpoints, KafkaEndpoint
+from shopstream.servers.pair import EmbeddedServer, Servers, as_wished
 from shopstream.servers.record import Record, ServerRecord
 from shopstream.settings import Settings
 
@@ -37,91 +28,6 @@ PORT_ATTEMPTS: Final = 4
 """Starts of one server, each with other ports, when somebody takes a port between choice and start."""
 POLL_S: Final = 0.2
 _PORT_TAKEN: Final = re.compile(r"Address already in use|BindException|BindHttpException|Failed to bind")
-
-
-class EmbeddedServer(Protocol):
-    """What the life cycle needs to know of a server."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102 - `kafka` or `elasticsearch`
-    @property
-    def title(self) -> str: ...  # noqa: D102 - the same, for people
-    @property
-    def inner_port(self) -> int: ...  # noqa: D102
-    @property
-    def version(self) -> str: ...  # noqa: D102
-    @property
-    def secure(self) -> bool: ...  # noqa: D102
-    @property
-    def preferred_port(self) -> int: ...  # noqa: D102
-    def needed(self) -> tuple[artifacts.Artifact, ...]: ...  # noqa: D102
-    def prepare(self, port: int, inner_port: int, console: Console) -> process.Launch: ...  # noqa: D102
-    def is_healthy(self, port: int) -> bool: ...  # noqa: D102
-
-
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """The servers of a data folder: embedded, or external where the settings name one."""
-
-    settings: Settings
-    kafka: KafkaServer | None
-    elasticsearch: ElasticsearchServer | None
-
-    @classmethod
-    def of(cls, settings: Settings, known: Record) -> Servers:
-        """Which servers these settings embed; one that was started before is secure or not as it was then."""
-        lock = artifacts.read_lock()
-        kafka = elastic = None
-        if settings.kafka.bootstrap_servers is None:
-            secure = _is_secure(known.kafka, settings)
-            kafka = KafkaServer(settings, lock.kafka, lock.version("kafka"), secure)
-        if settings.elasticsearch.url is None:
-            account = server_account(settings.elasticsearch.run_as, root=os.geteuid() == 0)
-            secure = _is_secure(known.elasticsearch, settings)
-            elastic = ElasticsearchServer(settings, lock.elasticsearch[0], account, secure)
-        return cls(settings, kafka, elastic)
-
-    def embedded(self) -> list[EmbeddedServer]:
-        """Those we run ourselves."""
-        return [server for server in (self.kafka, self.elasticsearch) if server is not None]
-
-    def kafka_endpoint(self, known: Record) -> KafkaEndpoint | None:
-        """Where Kafka is; None when the embedded one was never started."""
-        if self.kafka is None:
-            return external_kafka(self.settings.kafka)
-        return self.kafka.endpoint(known.kafka.port) if known.kafka else None
-
-    def elastic_endpoint(self, known: Record) -> ElasticEndpoint | None:
-        """Where Elasticsearch is; None when the embedded one was never started."""
-        if self.elasticsearch is None:
-            return external_elasticsearch(self.settings.elasticsearch)
-        return self.elasticsearch.endpoint(known.elasticsearch.port) if known.elasticsearch else None
-
-
-def _is_secure(entry: ServerRecord | None, settings: Settings) -> bool:
-    return bool(settings.secure) if entry is None else entry.secure
-
-
-def as_wished(known: Record, secure: bool | None) -> Record:
-    """The record, with the servers that do not run made secure, or not, as the settings say.
-
-    Raises:
-        ShopstreamError: a server runs that is the other thing.
-    """
-    if secure is None:
-        return known
-    changed: dict[str, ServerRecord] = {}
-    for name, title in (("kafka", "Kafka"), ("elasticsearch", "Elasticsearch")):
-        entry: ServerRecord | None = getattr(known, name)
-        if entry is None or entry.secure == secure:
-            continue
-        if entry.is_running():
-            raise ShopstreamError(
-                f"{title} runs {'without' if secure else 'with'} TLS, but SHOPSTREAM_SECURE is {str(secure).lower()}.",
-                "Run `shopstream down` first; `up` then starts it the other way.",
-            )
-        changed[name] = msgspec.structs.replace(entry, secure=secure)
-    return msgspec.structs.replace(known, **changed)
 
 
 @dataclass(slots=True)
@@ -289,19 +195,37 @@ def endpoints(settings: Settings) -> Endpoints:
     Raises:
         ShopstreamError: an embedded server does not run.
     """
+    return Endpoints(kafka_endpoint(settings), elastic_endpoint(settings))
+
+
+def kafka_endpoint(settings: Settings) -> KafkaEndpoint:
+    """Where Kafka is, without asking it anything. Raises ShopstreamError when the embedded one does not run."""
     known = record.read(settings.home)
     servers = Servers.of(settings, known)
-    for server in servers.embedded():
-        entry: ServerRecord | None = getattr(known, server.name)
-        if entry is None or not entry.is_running():
-            raise ShopstreamError(
-                f"{server.title} is not running (data folder {settings.home}).",
-                "Run `shopstream up`, or name an existing server in the settings.",
-            )
-    kafka, elastic = servers.kafka_endpoint(known), servers.elastic_endpoint(known)
-    assert kafka is not None
-    assert elastic is not None
-    return Endpoints(kafka, elastic)
+    if servers.kafka is not None:
+        _must_run(servers.kafka, known.kafka, settings)
+    found = servers.kafka_endpoint(known)
+    assert found is not None
+    return found
+
+
+def elastic_endpoint(settings: Settings) -> ElasticEndpoint:
+    """Where Elasticsearch is, likewise."""
+    known = record.read(settings.home)
+    servers = Servers.of(settings, known)
+    if servers.elasticsearch is not None:
+        _must_run(servers.elasticsearch, known.elasticsearch, settings)
+    found = servers.elastic_endpoint(known)
+    assert found is not None
+    return found
+
+
+def _must_run(server: EmbeddedServer, entry: ServerRecord | None, settings: Settings) -> None:
+    if entry is None or not entry.is_running():
+        raise ShopstreamError(
+            f"{server.title} is not running (data folder {settings.home}).",
+            "Run `shopstream up`, or name an existing server in the settings.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +280,8 @@ def remove_data(settings: Settings) -> None:
 
 def _make_home(home: Path) -> None:
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        # passable, for the account of Elasticsearch, but not to be listed
+        home.mkdir(mode=0o711, parents=True, exist_ok=True)
     except OSError as error:
         raise ShopstreamError(
             f"The data folder {home} cannot be made: {error.strerror}.", "Set SHOPSTREAM_HOME to a folder of yours."
