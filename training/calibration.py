@@ -24,6 +24,8 @@ Calibration = dict[str, Any]
 
 KINDS: Final = ("none", "sigmoid", "isotonic")
 NONE: Final[Calibration] = {"kind": "none"}
+_TILT: Final = 1e-3
+"""How far the steps of an isotonic calibration lean to the score, so that customers of one step keep their order."""
 _GAIN_MIN: Final = 5e-4
 """Log loss that a calibration with more freedom must save, or the simpler one stays."""
 
@@ -37,7 +39,8 @@ def fit_calibration(kind: str, scores: Float64, labels: Labels) -> Calibration:
     if kind == "isotonic":
         steps = IsotonicRegression(y_min=0.005, y_max=0.995, out_of_bounds="clip").fit(scores, labels)
         x, y = steps.X_thresholds_, steps.y_thresholds_
-        return {"kind": kind, "x": x.astype(float).tolist(), "y": y.astype(float).tolist()}
+        tilted = y + _TILT * (x - y)
+        return {"kind": kind, "x": x.astype(float).tolist(), "y": tilted.astype(float).tolist()}
     return dict(NONE)
 
 

@@ -26,6 +26,8 @@ from features.schema import DAY_MS
 LABEL: Final = "churned"
 """1 where the customer placed no order that stood at the end of the horizon, 0 where one did; int8."""
 
+WEEK_MS: Final = 7 * DAY_MS
+
 Days = Annotated[int, Meta(ge=1, le=400)]
 
 
@@ -55,10 +57,12 @@ class TrainingSet:
         horizon_days: of the labels.
         end_ms: until when the archive knows what happened, epoch ms.
         counts: what was read.
+        paces: `time` and `pace` of each week before `end_ms`, ascending; see `pace`.
     """
 
     rows: pl.DataFrame
     latest: pl.DataFrame
+    paces: pl.DataFrame
     horizon_days: int
     end_ms: int
     counts: ArchiveCounts
@@ -145,6 +149,16 @@ def labelled(rows: pl.DataFrame, outcome: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns((~ordered).cast(pl.Int8).alias(LABEL)).drop("_later")
 
 
+def pace(rows: pl.DataFrame) -> float:
+    """How busy the week before the rows was: orders of the customers who had ordered in the 83 days before it, each.
+
+    Args:
+        rows: of every customer at the end of the week.
+    """
+    active = rows.filter(col("orders_90d") > col("orders_7d"))
+    return float(active["orders_7d"].sum() / active.height) if active.height else 0.0
+
+
 def build(
     days: Sequence[int],
     read_day: ReadDay,
@@ -174,17 +188,22 @@ def build(
     counts = ArchiveCounts()
     ends = {cutoff + horizon_ms: cutoff for cutoff in cutoffs}
     wanted = set(cutoffs)
+    weeks = set(range(end_ms, min(cutoffs), -WEEK_MS))
+    paces: list[tuple[int, float]] = []
     waiting: dict[int, pl.DataFrame] = {}
     parts: list[pl.DataFrame] = []
     latest = pl.DataFrame()
-    for time, rows in rows_at(days, read_day, sorted(wanted | set(ends) | {end_ms}), counts, on_day):
+    for time, rows in rows_at(days, read_day, sorted(wanted | set(ends) | weeks | {end_ms}), counts, on_day):
         if time in ends:
             parts.append(labelled(waiting.pop(ends[time]), rows).sort("customer_id"))
         if time in wanted:
             waiting[time] = rows
         if time == end_ms:
             latest = rows.sort("customer_id")
+        if time in weeks:
+            paces.append((time, pace(rows)))
     found = pl.concat(parts)
     if found.is_empty():
         raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")
-    return TrainingSet(found, latest, horizon_days, end_ms, counts)
+    known = pl.DataFrame(paces, schema={"time": pl.Int64, "pace": pl.Float64}, orient="row")
+    return TrainingSet(found, latest, known, horizon_days, end_ms, counts)

@@ -182,7 +182,9 @@ def main(arguments: list[str]) -> int:
         writer = csv.writer(file)
         writer.writerow(["customer_id", "as_of", "churn_probability"])
         for row, score in zip(rows, scores.tolist(), strict=True):
-            writer.writerow([row.get("customer_id", ""), row.get("as_of", ""), "" if math.isnan(score) else repr(score)])
+            writer.writerow(
+                [row.get("customer_id", ""), row.get("as_of", ""), "" if math.isnan(score) else repr(score)]
+            )
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -29,7 +29,6 @@ Validation = Literal["auto", "time", "customers"]
 
 INNER_FOLDS: Final = 3
 OUTER_FOLDS: Final = 5
-TREATED: Final[tuple[Family, ...]] = ("logistic", "random_forest", "xgboost", "lightgbm")
 TRIED_TREATMENTS: Final[tuple[Family, ...]] = ("logistic", "xgboost")
 """Families on which class weights and SMOTE are compared."""
 
@@ -50,7 +49,9 @@ def customer_folds(customers: pl.Series, folds: int, seed: int) -> Folds:
         for one in unique
     ]
     table = pl.DataFrame({"customer": unique, "fold": numbers}, schema_overrides={"fold": pl.Int64})
-    return customers.to_frame("customer").join(table, on="customer", how="left", maintain_order="left")["fold"].to_numpy()
+    return (
+        customers.to_frame("customer").join(table, on="customer", how="left", maintain_order="left")["fold"].to_numpy()
+    )
 
 
 def splits(
@@ -103,23 +104,43 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Rows that teach: a matrix, its labels, the names of its columns and a fold of customers for each row."""
+    """Rows that teach.
+
+    Attributes:
+        rows: (n, k), NaN for what is missing.
+        names: of the k columns.
+        customers: number of each row's customer, from 0.
+        folds: number of each row's fold, one for all rows of a customer.
+    """
 
     rows: Float32
     labels: Labels
     names: Sequence[str]
+    customers: Folds
     folds: Folds
     seed: int
     threads: int
+
+    def limited(self, rows_max: int) -> Lesson:
+        """Itself, or the rows of so many customers as come near `rows_max`."""
+        if len(self.labels) <= rows_max:
+            return self
+        keep = np.random.default_rng(self.seed).random(int(self.customers.max()) + 1) < rows_max / len(self.labels)
+        some = keep[self.customers]
+        return replace(
+            self,
+            rows=self.rows[some],
+            labels=self.labels[some],
+            folds=self.folds[some],
+            customers=self.customers[some],
+        )
 
     def held_out(self, candidate: Candidate) -> Float64:
         """Scores of every row by a model fitted to the other folds."""
         found = np.empty(len(self.labels))
         for fold in np.unique(self.folds):
             out = self.folds == fold
-            model = fit(
-                candidate, self.rows[~out], self.labels[~out], self.names, seed=self.seed, threads=self.threads
-            )
+            model = fit(candidate, self.rows[~out], self.labels[~out], self.names, seed=self.seed, threads=self.threads)
             found[out] = model.probability(self.rows[out])
         return found
 
@@ -153,17 +174,21 @@ def search(
     return sorted(found, key=lambda choice: choice.log_loss)
 
 
-def chosen(choices: Sequence[Choice], labels: Labels, folds: Folds) -> Choice:
-    """The model that a bundle gets: XGBoost, unless another is better by more than the error of the difference.
+def chosen(choices: Sequence[Choice], labels: Labels, customers: Folds) -> Choice:
+    """The model that a bundle gets: XGBoost, unless another is better by more than twice the error of the difference.
 
-    XGBoost is preferred because its live path is the fastest and its reasons are exact. The error is that of the mean
-    difference of log losses over the folds' rows.
+    XGBoost is preferred because its live path is the fastest and its reasons are exact.
+
+    Args:
+        choices: of each family, judged on the same rows.
+        labels: of the rows.
+        customers: number of each row's customer; the rows of one customer are one observation.
     """
     best = min(choices, key=lambda choice: choice.log_loss)
     preferred = next((choice for choice in choices if choice.candidate.family == "xgboost"), best)
     gaps = _losses(preferred.scores, labels) - _losses(best.scores, labels)
-    error = gaps.std() / np.sqrt(len(gaps))
-    return best if gaps.mean() > error else preferred
+    error = np.sqrt((np.bincount(customers, gaps - gaps.mean()) ** 2).sum()) / len(gaps)
+    return best if gaps.mean() > 2 * error else preferred
 
 
 def _losses(scores: Float64, labels: Labels) -> Float64:

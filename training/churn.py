@@ -1,0 +1,208 @@
+"""Churn from a training set to a model: tested on later times, chosen by held-out scores, fitted again to all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from msgspec import Meta
+
+from features.errors import ShopstreamError
+from features.score import RiskThresholds
+from training import buy_till_you_die
+from training.calibration import Costs, choose_calibration, thresholds
+from training.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
+from training.dataset import LABEL, TrainingSet
+from training.level import expected_level
+from training.predict import COLUMNS, calibrated, matrix
+from training.selection import (
+    INNER_FOLDS,
+    Choice,
+    Lesson,
+    Split,
+    Validation,
+    chosen,
+    customer_folds,
+    search,
+    splits,
+)
+
+Float64 = npt.NDArray[np.float64]
+Step = Callable[[str], None]
+
+SEARCH_ROWS_MAX: Final = 40_000
+"""Rows that the search looks at; the models themselves are fitted to all."""
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How models are made.
+
+    Attributes:
+        validation: see `selection.splits`.
+        test_cutoffs: how many of the latest cut-offs test.
+        tries: settings of XGBoost (and LightGBM) that are tried.
+        seed: of all that is random.
+        threads: to use.
+        costs: that the bands of risk follow from.
+    """
+
+    validation: Validation = "auto"
+    test_cutoffs: Annotated[int, Meta(ge=1)] = 3
+    tries: Annotated[int, Meta(ge=1, le=200)] = 6
+    seed: Annotated[int, Meta(ge=0)] = 1
+    threads: Annotated[int, Meta(ge=1)] = 1
+    costs: Costs = Costs()
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """Held-out rows and what each family said of them.
+
+    Attributes:
+        kind: `time` or `customers`, see `selection.splits`.
+        rows: feature rows with LABEL.
+        scores: family -> calibrated probabilities of the rows.
+        choices: of each family in the last split, the best first, for the table of what was tried.
+        taught: cut-offs of the rows that taught, epoch ms.
+        level: see `training.level`; of the last split.
+    """
+
+    kind: Literal["time", "customers"]
+    rows: pl.DataFrame
+    scores: dict[Family, Float64]
+    choices: dict[Family, list[Choice]]
+    taught: list[int]
+    level: float
+
+    @property
+    def labels(self) -> Labels:
+        """LABEL of the rows."""
+        return self.rows[LABEL].to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model for use.
+
+    Attributes:
+        model: fitted to all rows of the training set.
+        preparation: what `predict.Model` needs beside it: bgnbd, horizon_days, calibration, names, fill.
+        thresholds: of the bands of risk.
+        tested: how good it and the others are.
+    """
+
+    model: Fitted
+    preparation: dict[str, Any]
+    thresholds: RiskThresholds
+    tested: Tested
+
+
+def numbers(rows: pl.DataFrame) -> dict[str, Float64]:
+    """The columns of rows as `training.predict` takes them, NaN for null."""
+    return {name: rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in COLUMNS}
+
+
+def train(training: TrainingSet, plan: Plan, on_step: Step = lambda _: None) -> Trained:
+    """Test every family on held-out rows, choose, and fit the chosen one to all rows.
+
+    Raises:
+        ShopstreamError: all customers have the same label, or there is no room for the asked validation.
+    """
+    rows = training.rows
+    if rows[LABEL].n_unique() < 2:
+        raise ShopstreamError(
+            "Every customer of the training set has the same label, so there is nothing to learn.",
+            "Give another --horizon, or a longer archive.",
+        )
+    kind, parts = splits(rows, training.horizon_days, plan.validation, plan.test_cutoffs, plan.seed)
+    tested = _tested(training, plan, kind, parts, on_step)
+    lesson, parameters = _lesson(training, np.ones(len(rows), np.bool_), plan)
+    if kind == "time":
+        pick = chosen([choices[0] for choices in tested.choices.values()], *_judged(training, parts[0], plan))
+        candidate = pick.candidate
+    else:
+        limited = lesson.limited(SEARCH_ROWS_MAX)
+        best = [search(limited, family, plan.tries, _named(on_step, "all"))[0] for family in families()]
+        candidate = chosen(best, limited.labels, limited.customers).candidate
+    on_step(f"fitting {candidate.name} to all rows")
+    limited = lesson.limited(SEARCH_ROWS_MAX)
+    calibration, _ = choose_calibration(limited.held_out(candidate), limited.labels, limited.folds)
+    calibration["level"] = 1.0
+    if kind == "time":
+        taught = rows["as_of"].to_list()
+        calibration["level"] = expected_level(training.paces, taught, training.horizon_days, training.end_ms)
+    model = fit(candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads)
+    preparation = {
+        "columns": list(COLUMNS),
+        "names": list(lesson.names),
+        "horizon_days": training.horizon_days,
+        "bgnbd": msgspec.to_builtins(parameters),
+        "calibration": calibration,
+        "fill": model.fill if candidate.family in ("xgboost", "lightgbm") else None,
+    }
+    return Trained(model, preparation, thresholds(plan.costs), tested)
+
+
+def _named(on_step: Step, where: str) -> Callable[[Candidate], None]:
+    return lambda candidate: on_step(f"{where}: {candidate.name}")
+
+
+def _lesson(training: TrainingSet, train_rows: npt.NDArray[np.bool_], plan: Plan) -> tuple[Lesson, Any]:
+    """The rows that teach, and BG/NBD fitted to each of their customers once."""
+    rows = training.rows.filter(train_rows)
+    parameters = buy_till_you_die.fit(rows.sort("as_of").unique("customer_id", keep="last", maintain_order=True))
+    features, names = _matrix(rows, parameters, training.horizon_days)
+    customers = rows["customer_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    folds = customer_folds(rows["customer_id"], INNER_FOLDS, plan.seed)
+    return Lesson(features, rows[LABEL].to_numpy(), names, customers, folds, plan.seed, plan.threads), parameters
+
+
+def _judged(training: TrainingSet, split: Split, plan: Plan) -> tuple[Labels, npt.NDArray[np.int64]]:
+    limited = _lesson(training, split.train, plan)[0].limited(SEARCH_ROWS_MAX)
+    return limited.labels, limited.customers
+
+
+def _matrix(
+    rows: pl.DataFrame, parameters: buy_till_you_die.Parameters, horizon_days: int
+) -> tuple[Float32, list[str]]:
+    return matrix(numbers(rows), msgspec.to_builtins(parameters), horizon_days)
+
+
+def _tested(
+    training: TrainingSet, plan: Plan, kind: Literal["time", "customers"], parts: Sequence[Split], on_step: Step
+) -> Tested:
+    rows = training.rows
+    found: dict[Family, Float64] = {family: np.full(len(rows), np.nan) for family in families()}
+    choices: dict[Family, list[Choice]] = {}
+    level = 1.0
+    for number, split in enumerate(parts, 1):
+        lesson, parameters = _lesson(training, split.train, plan)
+        limited = lesson.limited(SEARCH_ROWS_MAX)
+        test, _ = _matrix(rows.filter(split.test), parameters, training.horizon_days)
+        if kind == "time":
+            times = rows["as_of"].to_numpy()
+            taught = times[split.train].tolist()
+            level = expected_level(training.paces, taught, training.horizon_days, int(times[split.test].min()))
+        for family, scores in found.items():
+            tried = search(limited, family, plan.tries, _named(on_step, f"split {number} of {len(parts)}"))
+            model = fit(
+                tried[0].candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads
+            )
+            calibration = tried[0].calibration | {"level": level}
+            scores[split.test] = calibrated(model.probability(test), calibration)
+            choices[family] = tried
+    tested = np.any([split.test for split in parts], axis=0)
+    taught_rows = np.any([split.train for split in parts], axis=0)
+    return Tested(
+        kind,
+        rows.filter(tested),
+        {family: scores[tested] for family, scores in found.items()},
+        choices,
+        sorted(rows.filter(taught_rows)["as_of"].unique().to_list()),
+        level,
+    )
