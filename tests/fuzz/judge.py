@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 DAY: Final = 86_400_000
-INTEGER_DIGITS_MAX: Final = 4_300
-"""An integer of more digits is no record: the longest that Python reads, and so the decoder."""
+INTEGER_LENGTH_MAX: Final = 4_300
+"""Digits of an integer and its minus sign; what is longer is no record, since the decoder reads none such."""
 INT64_MAX: Final = 2**63 - 1
 YEARS: Final = (-62_135_596_800_000, 253_402_300_799_999)
 """The first millisecond of the year 1 and the last of 9999."""
@@ -174,7 +174,7 @@ def _integer(number: Any, name: str) -> int:
     power = (-power if exponent_sign == "-" else power) - len(fraction)
     kept = digits.rstrip("0")
     power += len(digits) - len(kept)
-    if power < 0 or len(kept) + power > INTEGER_DIGITS_MAX:
+    if power < 0 or len(sign) + len(kept) + power > INTEGER_LENGTH_MAX:
         raise _BrokenError(name)
     size = int(kept) * 10**power
     return -size if sign else size
