@@ -6,6 +6,10 @@ What an HTTP status or an error type means is decided here, once (`item_verdict`
 from __future__ import annotations
 
 import hashlib
+import http.client
+import os
+import re
+import ssl
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -105,8 +109,15 @@ def open_client(connection: ElasticConnection, *, connections: int = 4) -> Elast
         options["api_key"] = connection.api_key
     elif connection.username is not None:
         options["basic_auth"] = (connection.username, connection.password or "")
+    options |= connection.options
+    trusted = options.get("ca_certs")
+    if trusted is not None and not os.access(trusted, os.R_OK):
+        raise ShopstreamError(
+            f"The file of the certificate authority, {trusted}, is not there or cannot be read.",
+            "Correct elasticsearch.ca_certs (SHOPSTREAM_ELASTICSEARCH__CA_CERTS).",
+        )
     try:
-        return Elasticsearch(connection.url, **{**options, **connection.options})
+        return Elasticsearch(connection.url, **options)
     except (TypeError, ValueError, OSError) as error:
         raise ShopstreamError(
             f"The Elasticsearch settings for {connection.url} are wrong: {error}.", "Correct them in the settings."
@@ -123,10 +134,16 @@ def check(client: Elasticsearch, timeout_s: float = CHECK_TIMEOUT_S) -> str:
         # `GET /` is a module of its own, which a minimal server lacks
         nodes = client.options(request_timeout=timeout_s).nodes.info(filter_path="nodes.*.version")["nodes"]
     except elasticsearch.UnsupportedProductError as error:
-        raise ShopstreamError("What answers there is not Elasticsearch.", "Check the URL in the settings.") from error
+        raise ShopstreamError(
+            f"What answers at {_place(client)} is not Elasticsearch.", "Check the URL in the settings."
+        ) from error
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, "Elasticsearch") from error
+        raise told(error, f"Elasticsearch at {_place(client)}") from error
     return min(str(node["version"]) for node in nodes.values())
+
+
+def _place(client: Elasticsearch) -> str:
+    return ", ".join(node.base_url for node in client.transport.node_pool.all())
 
 
 def told(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str) -> ShopstreamError:
@@ -136,24 +153,49 @@ def told(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str
         error: as the client raised it.
         what: what was being asked or made.
     """
-    if isinstance(error, elasticsearch.ApiError):
-        status, said = error.status_code, _said(error.body)
-        if status == 401:
-            return ShopstreamError(
-                f"{what}: the credentials were refused.",
-                "Check user name and password, or the API key, in the settings.",
-            )
-        if status == 403 and not _is_block(error.body):
-            return ShopstreamError(f"{what}: not allowed: {said}.", "Give the user the rights, or take another user.")
-        return ShopstreamError(f"{what}: refused with {status}: {said}.")
-    if isinstance(error, elasticsearch.SSLError | elastic_transport.TlsError):
+    return _refused(error, what) if isinstance(error, elasticsearch.ApiError) else _unreached(error, what)
+
+
+def _refused(error: elasticsearch.ApiError, what: str) -> ShopstreamError:
+    status, said = error.status_code, _said(error.body)
+    if status == 401:
         return ShopstreamError(
-            f"{what}: no TLS connection: {_clip(str(error))}.", "Check the URL and the CA certificates."
+            f"{what}: the credentials were refused.",
+            "Check user name and password, or the API key (it may have expired), in the settings.",
+        )
+    if status == 403 and not _is_block(error.body):
+        return ShopstreamError(f"{what}: not allowed: {said}.", "Give the user the rights, or take another user.")
+    return ShopstreamError(f"{what}: refused with {status}: {said}.")
+
+
+def _unreached(error: elasticsearch.TransportError, what: str) -> ShopstreamError:
+    why = _root(error)
+    said = _clip(str(why) or type(why).__name__)
+    if isinstance(why, ssl.SSLCertVerificationError):
+        return ShopstreamError(
+            f"{what}: its certificate is not trusted: {why.verify_message}.",
+            "Name the file of the authority that signed it as elasticsearch.ca_certs, and connect by a name that "
+            "stands in the certificate.",
+        )
+    if isinstance(why, ssl.SSLError) and re.search("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE", said):
+        return ShopstreamError(f"{what} speaks no TLS.", "Write http:// in elasticsearch.url, or correct the port.")
+    if isinstance(error, elasticsearch.SSLError | elastic_transport.TlsError):
+        return ShopstreamError(f"{what}: no TLS connection: {said}.", "Check the URL and elasticsearch.ca_certs.")
+    if isinstance(why, http.client.RemoteDisconnected):
+        return ShopstreamError(
+            f"{what} hung up without an answer.",
+            "It may want TLS: write https:// in elasticsearch.url, and name the authority as elasticsearch.ca_certs.",
         )
     return ShopstreamError(
-        f"{what} does not answer: {_clip(str(error))}.",
-        "Start it (`shopstream up`) or correct the URL in the settings.",
+        f"{what} does not answer: {said}.", "Start it (`shopstream up`) or correct the URL in the settings."
     )
+
+
+def _root(error: BaseException) -> BaseException:
+    """What lies under the layers of the client: the system's own error, which tells more."""
+    while (inner := error.__cause__ or next((a for a in error.args if isinstance(a, BaseException)), None)) is not None:
+        error = inner
+    return error
 
 
 def found_version(client: Elasticsearch, index: str, document_id: str) -> int | None:

@@ -6,6 +6,7 @@ librdkafka properties) and turns its errors into words.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     ResourceType,
 )
 
+from consumers.kafka_errors import LOG, Heard, is_final, unreachable
 from consumers.kafka_log import ClientLog, is_secret, redact
 from consumers.offsets import (
     REQUEST_TIMEOUT_S,
@@ -63,6 +65,7 @@ __all__ = [  # the offsets are part of this edge; they stand in a module of thei
 ]
 
 CHECK_TIMEOUT_S: Final = 5.0
+ASK_EVERY_S: Final = 0.5
 DEAD_LETTER_BYTES_MAX: Final = 16 * 1024 * 1024
 DEAD_LETTER_RETENTION_MS: Final = 30 * DAY_MS
 ALERT_RETENTION_MS: Final = 90 * DAY_MS
@@ -201,54 +204,50 @@ def open_admin(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S
     Raises:
         ShopstreamError: as `check_broker`.
     """
-    errors: list[KafkaError] = []
-    config: dict[str, Any] = {
-        k: v for k, v in properties.items() if k not in TUNED_CONSUMER and k not in EXACTNESS_CONSUMER
-    }
+    secrets = [str(v) for k, v in properties.items() if is_secret(k)]
+    heard = _Heard(secrets)
+    # the client's debug lines would drown what it says of a failure
+    others = {"debug", *TUNED_CONSUMER, *EXACTNESS_CONSUMER}
+    mine = {k: v for k, v in properties.items() if k not in others}
     try:
-        config = {"reconnect.backoff.max.ms": 1_000, **config, "error_cb": errors.append}
-        client = AdminClient(config, logger=_Silent())
+        config = {"reconnect.backoff.max.ms": 1_000, **mine, "error_cb": heard.error}
+        client = AdminClient(config, logger=heard)
     except KafkaException as error:
         raise _bad_property(error) from error
-    try:
-        client.list_topics(timeout=timeout_s)
-    except KafkaException as error:
-        client.poll(0)
-        raise _unreachable(properties, [*errors, error.args[0]]) from error
-    return client
+    until_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            client.list_topics(timeout=min(ASK_EVERY_S, timeout_s))
+        except KafkaException as error:
+            client.poll(0)
+            if time.monotonic() < until_s and not is_final(heard.all):
+                continue
+            heard.error(error.args[0])
+            where = str(properties.get("bootstrap.servers", "(no bootstrap.servers given)"))
+            raise unreachable(where, heard.all) from None
+        return client
 
 
-class _Silent:
-    """The check tells its outcome as one error; the client's own lines about it would only repeat it."""
+class _Heard:
+    """All that a client says while it tries to connect; instead of printing it, its outcome is told as one error."""
 
-    def log(self, level: int, fmt: str, *args: object) -> None:
-        """Drops the line."""
+    LINES_MAX: Final = 200
 
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = secrets
+        self.all: list[Heard] = []
 
-def _unreachable(properties: Mapping[str, Any], errors: Sequence[KafkaError]) -> ShopstreamError:
-    where = properties.get("bootstrap.servers", "(no bootstrap.servers given)")
-    secrets = [str(v) for k, v in properties.items() if is_secret(k)]
+    def error(self, error: KafkaError) -> None:
+        """As `error_cb`."""
+        self._add(error.name(), error.str())
 
-    def first(*names: str) -> str | None:
-        return next((redact(e.str(), secrets) for e in errors if e.name() in names), None)
+    def log(self, _level: int, fmt: str, *args: object) -> None:
+        """As a logger."""
+        self._add(LOG, fmt % args if args else fmt)
 
-    if said := first("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"):
-        return ShopstreamError(
-            f"Kafka at {where} refused the credentials: {said}.",
-            "Check sasl.mechanism, sasl.username and sasl.password in the Kafka properties.",
-        )
-    if said := first("_SSL"):
-        return ShopstreamError(
-            f"No TLS connection to Kafka at {where}: {said}.",
-            "Check security.protocol and ssl.ca.location in the Kafka properties.",
-        )
-    if said := first("_RESOLVE"):
-        return ShopstreamError(f"The host of Kafka at {where} is not known: {said}.", "Check bootstrap.servers.")
-    said = first("_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT") or "no answer"
-    return ShopstreamError(
-        f"Kafka at {where} does not answer: {said}.",
-        "Start it (`shopstream up`) or correct bootstrap.servers; a broker that wants TLS or SASL may answer so too.",
-    )
+    def _add(self, name: str, text: str) -> None:
+        if len(self.all) < self.LINES_MAX:
+            self.all.append((name, redact(text, self._secrets)))
 
 
 # --- topics of a run --------------------------------------------------------------------------------------------------

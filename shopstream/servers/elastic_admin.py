@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from features.errors import ShopstreamError
+from consumers.elastic import told
 from shopstream.servers.endpoints import ElasticEndpoint
 
 
@@ -52,16 +52,8 @@ def check(endpoint: ElasticEndpoint, timeout_s: float = 10) -> ClusterHealth:
         with _client(endpoint, timeout_s) as client:
             status = client.cluster.health()["status"]
             nodes = client.nodes.info(node_id="_local", filter_path="nodes.*.version")["nodes"]
-    except ApiError as error:
-        raise ShopstreamError(
-            f"Elasticsearch at {endpoint.url} answers {error.status_code} to user {endpoint.username}.",
-            "Check elasticsearch.username and password, password_file or api_key.",
-        ) from error
-    except TransportError as error:
-        raise ShopstreamError(
-            f"Elasticsearch at {endpoint.url} does not answer: {error.message}.",
-            "Check elasticsearch.url and ca_certs.",
-        ) from error
+    except (ApiError, TransportError) as error:
+        raise told(error, f"Elasticsearch at {endpoint.url}") from error
     return ClusterHealth(version=next(iter(nodes.values()))["version"], status=status)
 
 

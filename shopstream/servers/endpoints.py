@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,5 +89,16 @@ def external_elasticsearch(settings: ElasticsearchSettings) -> ElasticEndpoint |
         options["api_key"] = settings.api_key.get_secret_value()
     if settings.ca_certs is not None:
         options["ca_certs"] = str(settings.ca_certs)
-    username = settings.username or ("elastic" if password is not None else None)
-    return ElasticEndpoint(settings.url, username, password, options)
+    url, *in_url = without_login(settings.url)
+    password = in_url[1] if password is None else password
+    username = settings.username or in_url[0] or ("elastic" if password is not None else None)
+    return ElasticEndpoint(url, username, password, options)
+
+
+def without_login(url: str) -> tuple[str, str | None, str | None]:
+    """A URL without the user and password that may stand in it, and these: it is shown, they never are."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.username is None:
+        return url, None, None
+    bare = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return bare, urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or "")

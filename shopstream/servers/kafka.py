@@ -242,6 +242,18 @@ class KafkaServer:
             "ssl.ca.location": str(Certificates.of(self.settings.home).authority),
         }
 
+    def shown_login(self) -> dict[str, str | None]:
+        """What a client needs beside the address, with the password's file in place of the password."""
+        if not self.secure:
+            return {}
+        return {
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": MECHANISM,
+            "username": USERNAME,
+            "password_file": str(self.password_file),
+            "ca_file": str(Certificates.of(self.settings.home).authority),
+        }
+
     def is_healthy(self, port: int) -> bool:
         """Whether the broker answers with its metadata."""
         from shopstream.servers.kafka_admin import answers  # noqa: PLC0415 - loads the Kafka client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from typing import Any, Literal
 from features.errors import ShopstreamError
 from shopstream.servers import elastic_admin, kafka_admin, record
 from shopstream.servers.kafka_admin import GroupLag, TopicCount
-from shopstream.servers.lifecycle import Servers
+from shopstream.servers.pair import Servers
 from shopstream.servers.record import ServerRecord
 from shopstream.settings import Settings
 
@@ -50,6 +51,10 @@ class Status:
     elasticsearch: ServerStatus
     username: str | None = None
     password_file: Path | None = None
+    kafka_login: Mapping[str, str | None] = field(default_factory=dict)
+    """What a client of a secure embedded Kafka needs beside the address; no secret."""
+    ca_file: Path | None = None
+    """The certificate authority to trust, where Elasticsearch speaks TLS."""
     topics: list[TopicCount] = field(default_factory=list)
     groups: list[GroupLag] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -66,6 +71,7 @@ class Status:
             "run": self.run,
             "kafka": {
                 "bootstrap_servers": self.kafka.address,
+                **self.kafka_login,
                 **_common(self.kafka),
                 "topics": {
                     topic.topic: {"partitions": topic.partitions, "messages": topic.messages} for topic in self.topics
@@ -84,6 +90,7 @@ class Status:
                 "url": self.elasticsearch.address,
                 "username": self.username,
                 "password_file": str(self.password_file) if self.password_file else None,
+                "ca_file": str(self.ca_file) if self.ca_file else None,
                 **_common(self.elasticsearch),
             },
             "metrics": self.metrics,
@@ -116,6 +123,8 @@ def status(settings: Settings) -> Status:
         elasticsearch=elastic,
         username=username,
         password_file=password_file,
+        kafka_login=servers.kafka.shown_login() if servers.kafka is not None else {},
+        ca_file=servers.elastic_authority(),
         topics=topics,
         groups=groups,
         metrics=read_metrics(settings.home / "metrics", settings.run),

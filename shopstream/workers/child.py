@@ -189,6 +189,7 @@ class Worker:
 def main() -> None:
     """Entry of the process: the socket's number is the only argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)  # checkpoints, archive and logs are customers' data: ours alone
     _die_with_parent()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     first = channel.receive()
