@@ -90,7 +90,7 @@ def events_of(ids: pa.StringArray, who: Int64, starts: Int64, day: int, random: 
     category = np.repeat(two[:, 0], length)
     category[length - 1 :: length] = two[:, 1]
     customers = pa.array(np.repeat(who, length))
-    nothing = pa.nulls(n, pa.string())
+    nothing = np.full(n, -1, np.int32)
     return EventColumns(
         event_id=texts(f"e{day}-", np.repeat(who * length, length) + np.tile(np.arange(length), len(who))),
         customer_id=ids.take(customers),
@@ -98,9 +98,10 @@ def events_of(ids: pa.StringArray, who: Int64, starts: Int64, day: int, random: 
         ts=ts,
         event_type=kinds,
         device=np.zeros(n, np.uint8),
-        category=WORDS.take(pa.array(category, mask=~viewed)),
+        category=np.where(viewed, category, -1).astype(np.int32),
         channel=nothing,
         country=nothing,
+        words=WORDS,
     )
 
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from msgspec import inspect
 
 from features.arrow_columns import Column, Mask, amount_column, integer_column, millis_column, one_array, text_column
-from features.columns import EventColumns, Int64, OrderColumns
+from features.columns import EventColumns, Int64, OrderColumns, coded
 from features.malformed import FieldForm, RecordForm, form_of
 from features.money import to_cents
 from features.schema import (
@@ -62,6 +62,9 @@ def event_rows(table: pa.Table) -> ArchiveRows[EventColumns]:
     rows = _Rows(table.num_rows)
     found = _judge(_EVENT, table, rows, "")
     keep = rows.keep()
+    words, (category, channel, country) = coded(
+        *(_kept(found[name], keep) for name in ("category", "channel", "country"))
+    )
     columns = EventColumns(
         event_id=_kept(found["event_id"], keep),
         customer_id=_kept(found["customer_id"], keep),
@@ -69,9 +72,10 @@ def event_rows(table: pa.Table) -> ArchiveRows[EventColumns]:
         ts=_kept(found["ts"], keep),
         event_type=_kept(found["event_type"], keep).astype(np.uint8),
         device=_kept(found["device"], keep).astype(np.uint8),
-        category=_kept(found["category"], keep),
-        channel=_kept(found["channel"], keep),
-        country=_kept(found["country"], keep),
+        category=category,
+        channel=channel,
+        country=country,
+        words=words,
     )
     return ArchiveRows(columns, _places(keep, rows), rows.rejected)
 

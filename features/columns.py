@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from features.schema import Order
 
+Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Uint8 = npt.NDArray[np.uint8]
 
@@ -29,15 +30,21 @@ class EventColumns:
     """Index into schema.EVENT_TYPES."""
     device: Uint8
     """Index into schema.DEVICES."""
-    category: pa.StringArray
-    """With nulls; an empty string is a value."""
-    channel: pa.StringArray
-    """With nulls."""
-    country: pa.StringArray
-    """With nulls."""
+    category: Int32
+    """Index into `words`, -1 for null; an empty string is a word."""
+    channel: Int32
+    """As category."""
+    country: Int32
+    """As category."""
+    words: pa.StringArray
+    """The values of the three columns above, of any length: one may stand twice, or belong to no row."""
 
     def __len__(self) -> int:
         return len(self.ts)
+
+    def spelt(self, codes: Int32) -> pa.StringArray:
+        """The strings of category, channel or country, with nulls."""
+        return self.words.take(pa.array(codes, mask=codes < 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,20 @@ class OrderColumns:
 C = TypeVar("C", bound=EventColumns | OrderColumns)
 
 
+def coded(*columns: pa.StringArray) -> tuple[pa.StringArray, list[Int32]]:
+    """Strings with nulls as one array of words, and for each column indices into it, -1 for null."""
+    dictionaries: list[pa.StringArray] = []
+    codes: list[Int32] = []
+    base = 0
+    for column in columns:
+        encoded = column.dictionary_encode()
+        indices = encoded.indices.fill_null(-1 - base).to_numpy(zero_copy_only=False)
+        codes.append(np.asarray(indices + np.int32(base), np.int32))
+        dictionaries.append(encoded.dictionary.cast(pa.string()))
+        base += len(encoded.dictionary)
+    return pa.concat_arrays(dictionaries), codes
+
+
 def between(columns: C, start: int, stop: int) -> C:
     """The rows from `start` to before `stop`."""
     if start == 0 and stop == len(columns):
@@ -79,13 +100,29 @@ def where(columns: C, keep: npt.NDArray[np.bool_]) -> C:
     return _each(columns, lambda column: column[keep] if isinstance(column, np.ndarray) else column.filter(keep))
 
 
+def taken(columns: EventColumns, rows: Int64) -> EventColumns:
+    """These rows, in this order."""
+    return _each(columns, lambda column: column[rows] if isinstance(column, np.ndarray) else column.take(rows))
+
+
 def joined(parts: Sequence[C]) -> C:
     """The rows of at least one part, in their order."""
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
     columns = {item.name: [getattr(part, item.name) for part in parts] for item in fields(first)}
+    if "words" in columns:
+        bases = np.cumsum([0, *map(len, columns["words"][:-1])]).tolist()
+        for name in _CODED:
+            columns[name] = [_moved(codes, base) for codes, base in zip(columns[name], bases, strict=True)]
     return replace(first, **{name: _concatenated(each) for name, each in columns.items() if each[0] is not None})
+
+
+_CODED: Final = ("category", "channel", "country")
+
+
+def _moved(codes: Int32, base: int) -> Int32:
+    return np.where(codes < 0, codes, codes + np.int32(base)) if base else codes
 
 
 def _concatenated(parts: list[Any]) -> Any:
@@ -97,5 +134,5 @@ def _concatenated(parts: list[Any]) -> Any:
 
 
 def _each(columns: C, change: Callable[[Any], Any]) -> C:
-    values = {item.name: getattr(columns, item.name) for item in fields(columns)}
+    values = {item.name: getattr(columns, item.name) for item in fields(columns) if item.name != "words"}
     return replace(columns, **{name: change(value) for name, value in values.items() if value is not None})

@@ -1,9 +1,8 @@
 """From the bytes of messages to valid records and their columns; what is not valid is rejected with a reason.
 
-The rule of this file: the common message pays for nothing but one call of a typed decoder and its share of vectorised
-checks; only a message that failed one of them is looked at alone. Work goes in chunks of CHUNK messages, since records
-are Python objects and a chunk of them fits the processor's cache: measured 0.95 us an event to columns in chunks of
-2,000, 1.75 us in one piece of 50,000 (benchmarks/decode.py).
+The rule of this file: the common message pays for nothing but its share of compiled or vectorised work; only a message
+that a compiled kernel or a strict decoder did not take is looked at alone. Work goes in chunks of CHUNK messages, which
+fit the processor's cache (benchmarks/decode.py).
 """
 
 from __future__ import annotations
@@ -16,11 +15,13 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from features.columns import EventColumns, Int64, OrderColumns, Uint8, joined
+from features.columns import EventColumns, Int64, OrderColumns, Uint8, coded, joined, taken, where
+from features.event_reader import read_common
 from features.money import to_cents
 from features.schema import (
     DEVICES,
     EVENT_TYPES,
+    FUTURE_MS_MAX,
     STATUSES,
     Customer,
     Event,
@@ -137,13 +138,42 @@ def decode_events(
     rejected: list[Rejected] = []
     for start in range(0, len(values), CHUNK):
         part = slice(start, start + CHUNK)
-        chunk = read_chunk(READERS["events"], start, values[part], keys[part], append_ms[part])
-        columns.append(_event_columns(chunk.records, chunk.ids, chunk.ts))
-        positions.append(chunk.positions)
-        rejected.extend(chunk.rejected)
+        decoded = _decode_chunk(values[part], keys[part], np.asarray(append_ms[part], np.int64))
+        columns.append(decoded.columns)
+        positions.append(decoded.positions + start)
+        rejected += [Rejected(start + one.position, one.reason) for one in decoded.rejected]
     if not columns:
         return DecodedEvents(event_columns([]), np.zeros(0, np.int64), rejected)
     return DecodedEvents(joined(columns), np.concatenate(positions), rejected)
+
+
+def _decode_chunk(values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Int64) -> DecodedEvents:
+    found = read_common(values, keys)
+    if found is None:
+        return _decode_strictly(np.arange(len(values)), values, keys, append_ms)
+    columns, positions = found
+    ahead = columns.ts > append_ms[positions] + FUTURE_MS_MAX
+    if ahead.any():
+        columns, positions = where(columns, ~ahead), positions[~ahead]
+    if len(positions) == len(values):
+        return DecodedEvents(columns, positions, [])
+    left = np.delete(np.arange(len(values)), positions)
+    others = _decode_strictly(left, values, keys, append_ms)
+    if not len(others.positions):
+        return DecodedEvents(columns, positions, others.rejected)
+    together = np.concatenate([positions, others.positions])
+    order = np.argsort(together)
+    return DecodedEvents(taken(joined([columns, others.columns]), order), together[order], others.rejected)
+
+
+def _decode_strictly(
+    places: Int64, values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Int64
+) -> DecodedEvents:
+    """The messages at these places of a chunk, by the decoder that has the last word."""
+    at = places.tolist()
+    chunk = read_chunk(READERS["events"], 0, [values[i] for i in at], [keys[i] for i in at], append_ms[places])
+    rejected = [Rejected(at[one.position], one.reason) for one in chunk.rejected]
+    return DecodedEvents(_event_columns(chunk.records, chunk.ids, chunk.ts), places[chunk.positions], rejected)
 
 
 def event_columns(records: list[Event]) -> EventColumns:
@@ -180,6 +210,11 @@ def _codes(code_of: Callable[[str], int], words: Sequence[str]) -> Uint8:
 
 def _event_columns(records: list[Event], customer_id: list[str], ts: Int64) -> EventColumns:
     text = pa.string()
+    words, (category, channel, country) = coded(
+        pa.array([r.category for r in records], text),
+        pa.array([r.channel for r in records], text),
+        pa.array([r.country for r in records], text),
+    )
     return EventColumns(
         event_id=pa.array([r.event_id for r in records], text),
         customer_id=pa.array(customer_id, text),
@@ -187,7 +222,8 @@ def _event_columns(records: list[Event], customer_id: list[str], ts: Int64) -> E
         ts=ts,
         event_type=_codes(_EVENT_TYPE_CODE, [r.event_type for r in records]),
         device=_codes(_DEVICE_CODE, [r.device for r in records]),
-        category=pa.array([r.category for r in records], text),
-        channel=pa.array([r.channel for r in records], text),
-        country=pa.array([r.country for r in records], text),
+        category=category,
+        channel=channel,
+        country=country,
+        words=words,
     )

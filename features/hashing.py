@@ -9,6 +9,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from features.memory_words import byte_at, eight_at
+
 _C1 = np.uint64(0x87C37B91114253D5)
 _C2 = np.uint64(0x4CF5AD432745937F)
 _F1 = np.uint64(0xFF51AFD7ED558CCD)
@@ -35,10 +37,11 @@ def _finish(value):
 
 
 @numba.njit(inline="always")
-def _word(data, start, length):
+def _rest(data, start, length):
+    """Fewer than eight bytes as one number."""
     word = _ZERO
     for i in range(length):
-        word |= np.uint64(data[start + i]) << np.uint64(8 * i)
+        word |= np.uint64(byte_at(data, start + i)) << np.uint64(8 * i)
     return word
 
 
@@ -49,8 +52,8 @@ def murmur3_128(data, start, end):
     length = end - start
     position = start
     while end - position >= 16:
-        k1 = _word(data, position, 8)
-        k2 = _word(data, position + 8, 8)
+        k1 = eight_at(data, position)
+        k2 = eight_at(data, position + 8)
         position += 16
         h1 ^= _rotate(k1 * _C1, 31) * _C2
         h1 = (_rotate(h1, 27) + h2) * _FIVE + _N1
@@ -58,9 +61,9 @@ def murmur3_128(data, start, end):
         h2 = (_rotate(h2, 31) + h1) * _FIVE + _N2
     rest = end - position
     if rest > 8:
-        h2 ^= _rotate(_word(data, position + 8, rest - 8) * _C2, 33) * _C1
+        h2 ^= _rotate(_rest(data, position + 8, rest - 8) * _C2, 33) * _C1
     if rest > 0:
-        h1 ^= _rotate(_word(data, position, min(rest, 8)) * _C1, 31) * _C2
+        h1 ^= _rotate((eight_at(data, position) if rest >= 8 else _rest(data, position, rest)) * _C1, 31) * _C2
     h1 ^= np.uint64(length)
     h2 ^= np.uint64(length)
     h1 += h2

@@ -127,9 +127,7 @@ class State:
         if n == 0:
             return Touched(_NO_ROWS)
         codes = self._customer_codes(batch.customer_id)
-        category = self.words.nullable_codes(batch.category)
-        channel = self.words.nullable_codes(batch.channel)
-        country = self.words.nullable_codes(batch.country)
+        category, channel, country = self._word_codes(batch)
         event_id_offsets, event_id_data = string_buffers(batch.event_id)
         session_id_offsets, session_id_data = string_buffers(batch.session_id)
         text = (
@@ -314,6 +312,19 @@ class State:
             new["order"] = NONE
             new["session"] = NONE
         return codes
+
+    def _word_codes(self, batch: EventColumns) -> tuple[Int32, Int32, Int32]:
+        """The batch's words by this state's numbers; a word of no row (its rows were too late) stays out."""
+        columns = (batch.category, batch.channel, batch.country)
+        codes = np.full(len(batch.words) + 1, NONE, np.int32)
+        used = np.zeros(len(codes), np.bool_)
+        for column in columns:
+            used[column] = True
+        used[-1] = False
+        codes[used] = self.words.codes(batch.words.filter(pa.array(used[:-1])))
+        # null is the index -1, where NONE stands
+        category, channel, country = (codes[column] for column in columns)
+        return category, channel, country
 
     def _reserve_for_events(self, n: int, text: int) -> None:
         self.sessions = grown(self.sessions, self.session_count, self.session_count + n)

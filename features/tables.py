@@ -124,7 +124,10 @@ def string_buffers(strings: pa.StringArray) -> tuple[Int32, Uint8]:
     """Offsets (length n + 1) and bytes of a StringArray."""
     _, offsets, data = strings.buffers()
     starts = np.frombuffer(offsets, np.int32)[strings.offset : strings.offset + len(strings) + 1]
-    return starts, np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    text = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    # whoever made the buffers: compiled code has one type for arrays that may be written and another for the rest
+    starts.flags.writeable = text.flags.writeable = False
+    return starts, text
 
 
 @dataclass(slots=True)
@@ -152,13 +155,6 @@ class Strings:
         codes = np.empty(len(strings), np.int32)
         find_strings(offsets, data, self.slots, self.hashes, self.offsets, self.data, codes)
         return codes
-
-    def nullable_codes(self, strings: pa.StringArray) -> Int32:
-        """Number of each string, NONE for null; meant for columns with few distinct values."""
-        encoded = strings.dictionary_encode()
-        table = np.append(self.codes(encoded.dictionary.cast(pa.string())), np.int32(NONE))
-        indices = encoded.indices.fill_null(len(encoded.dictionary))
-        return np.asarray(table[indices.to_numpy(zero_copy_only=False)], np.int32)
 
     def take(self, codes: Int32) -> pa.StringArray:
         """The strings of these numbers; null for NONE."""

@@ -53,7 +53,6 @@ def test_strings_are_numbered_by_first_appearance(words, others):
     again = Strings.restore(**strings.arrays())
     assert again.find(pa.array(words, pa.string())).tolist() == codes.tolist()
     with_null = pa.array([None, *words[:3]], pa.string())
-    assert strings.nullable_codes(with_null).tolist() == [-1, *codes[:3].tolist()]
     assert strings.take(np.array([-1, *codes[:3]], np.int32)).to_pylist() == with_null.to_pylist()
 
 
