@@ -16,12 +16,12 @@ from consumers.elastic import ElasticConnection, open_client
 from consumers.indices import drop, install
 from consumers.kafka import open_admin, topic_configs
 from consumers.mappings import index_definitions
-from features.definitions import ROW_FIELDS
 from features.schema import Field
+from features.score import SCORED_ROW_FIELDS
 from shopstream import servers
 from shopstream.settings import load_settings
 
-DEFINITIONS = index_definitions((*ROW_FIELDS, Field("version", "int")))
+DEFINITIONS = index_definitions((*SCORED_ROW_FIELDS, Field("version", "int")))
 
 
 @dataclass(slots=True)

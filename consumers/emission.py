@@ -13,9 +13,12 @@ from consumers.documents import Doc
 from consumers.elastic import document_id
 from consumers.mappings import month_indices, write_index
 from consumers.partition import Partition
+from consumers.scoring import DriftWatch, scored_rows
+from features.alerts import Alert
 from features.definitions import evaluate, top_categories
 from features.money import to_cents
 from features.schema import ABANDONED_AFTER_MS, DEVICES, EVENT_TYPES, SESSION_FIELDS, STAGES, VOID_STATUS, Item, Order
+from features.score import Scoring
 from features.tables import NEVER_MIN, Int32, Rows, take
 
 EPOCH_SHIFT: Final = 30
@@ -41,10 +44,16 @@ def next_version(partition: Partition) -> int:
     return (partition.epoch << EPOCH_SHIFT) + partition.counter
 
 
-def customer_rows(partition: Partition, codes: Int32, as_of: int) -> CustomerRows:
-    """Evaluate customers at `as_of`, epoch ms."""
+def customer_rows(
+    partition: Partition, codes: Int32, as_of: int, scoring: Scoring | None = None, watch: DriftWatch | None = None
+) -> CustomerRows:
+    """Evaluate customers at `as_of`, epoch ms, and score them where there is something to score them by."""
     version = next_version(partition)
     frame = evaluate(partition.state, codes, as_of)
+    if scoring is not None:
+        frame = scored_rows(partition, frame, codes, scoring)
+        if watch is not None:
+            watch.see(partition, frame, codes, as_of, scoring)
     lines = json_lines(frame.with_columns(pl.lit(version, pl.Int64).alias("version")))
     return CustomerRows(frame["customer_id"].to_list(), lines, version)
 
@@ -58,6 +67,19 @@ def customer_docs(partition: Partition, rows: CustomerRows, run: str) -> list[Do
         body = b"{" + profile + b"," + line[1:] if profile else line
         docs.append(Doc(index, document_id(customer_id), body, rows.version))
     return docs
+
+
+def alert_rows(alerts: list[Alert]) -> CustomerRows:
+    """Alerts as they stand on their topic, keyed by customer."""
+    return CustomerRows([alert.customer_id for alert in alerts], [msgspec.json.encode(alert) for alert in alerts], 0)
+
+
+def alert_docs(alerts: list[Alert], run: str) -> list[Doc]:
+    """Documents of `RUN-alerts`; one that stands there already stays as it is."""
+    index = write_index(run, "alerts")
+    return [
+        Doc(index, document_id(a.customer_id, a.churn_risk, a.day), msgspec.json.encode(a), create=True) for a in alerts
+    ]
 
 
 def session_docs(partition: Partition, rows: Int32, as_of: int, run: str) -> list[Doc]:

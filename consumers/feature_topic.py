@@ -1,4 +1,4 @@
-"""Customers' rows to the compacted topic: keyed by customer, acknowledged by the brokers."""
+"""Customers' rows to the compacted topic, and alerts to theirs: keyed by customer, acknowledged by the brokers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class FeatureTopic:
     Args:
         producer: an idempotent one, murmur2 like all others.
         run: the run's name.
+        topic: without the run's name.
     """
 
-    def __init__(self, producer: Producer, run: str) -> None:
+    def __init__(self, producer: Producer, run: str, topic: str = FEATURE_TOPIC) -> None:
         self._producer = producer
-        self._topic = topic_name(run, FEATURE_TOPIC)
+        self._topic = topic_name(run, topic)
         self._failed: str | None = None
         self.written = 0
 

@@ -5,7 +5,7 @@ One turn of the loop, in numbered steps; what is repeated if we die at one of th
 1. Read messages of the owned partitions; their decoding gives records, letters and positions.
 2. Apply what the topics' times allow, in step.
 3. Hold back a topic whose buffer is full, release one that has drained to half.
-4. Send the letters of what was applied.
+4. Send the letters of what was applied; see whether another bundle is in force.
 5. Give free sinks dirty rows; take acknowledgements.
 6. Begin a checkpoint in the background when one is due; commit the one that is written.
 """
@@ -19,11 +19,13 @@ from typing import Final, Literal
 import structlog
 
 from consumers.dead_letter import DeadLetter, DeadLetters
+from consumers.ends import Ends, Until
 from consumers.keeper import Keeper
 from consumers.offsets import FencedError
 from consumers.outlets import Outlets, Pace
 from consumers.partition import BUFFER_RECORDS_MAX, Counts, Partition
 from consumers.progress import FeaturesProgress
+from consumers.scoring import LiveScoring
 from consumers.source import Batch, Source, Start, wall_clock_ms
 from consumers.source import Partition as SourcePartition
 from features.errors import ShopstreamError, UsageError
@@ -39,7 +41,6 @@ READ_WAIT_S: Final = 0.05
 REPORT_EVERY_S: Final = 0.5
 
 Clock = Literal["stream", "wall"]
-Until = Mapping[tuple[str, int], int]
 
 
 class FeaturesConsumer:
@@ -53,6 +54,7 @@ class FeaturesConsumer:
         letters: where records go that do not count; None only counts them.
         clock: `wall` lets as_of follow the wall clock while everything is read.
         stale_after_s: nothing is emitted when the last poll is longer ago: the partitions may be another's by then.
+        scoring: follows the bundle that rows are scored by; None: rows have no scores.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class FeaturesConsumer:
         clock: Clock = "stream",
         stale_after_s: float = 4.0,
         pace: Pace | None = None,
+        scoring: LiveScoring | None = None,
     ) -> None:
         self._run = run
         self._source = source
@@ -75,9 +78,10 @@ class FeaturesConsumer:
         self._clock = clock
         self._stale_after_s = stale_after_s
         self._pace = pace or Pace()
+        self._scoring = scoring
         self._partitions: dict[int, Partition] = {}
         self._gone = Counts()
-        self._until: Until | None = None
+        self._ends = Ends(run)
         self._polled_s = time.monotonic()
         self._behind = False
         self._turn = 0
@@ -106,7 +110,7 @@ class FeaturesConsumer:
         Raises:
             ShopstreamError: something that another try would not change.
         """
-        self._until = until
+        self._ends = Ends(self._run, until)
         self._source.open(self)
         reported_s = 0.0
         try:
@@ -129,6 +133,8 @@ class FeaturesConsumer:
             self._keeper.close()
             self._source.close()
             self._outlets.close()
+            if self._scoring is not None:
+                self._scoring.close()
             if self._letters is not None:
                 self._letters.close()
         final = self.progress()
@@ -152,6 +158,7 @@ class FeaturesConsumer:
             counts.add(partition.counts)
         written, keeper, seen = self._outlets.written, self._keeper, self._outlets.visibility
         stats = self._outlets.sink_stats()
+        scoring = self._outlets.scoring
         return FeaturesProgress(
             role="features",
             consumed=counts.consumed,
@@ -175,6 +182,9 @@ class FeaturesConsumer:
             freshness_p50_ms=0.0 if seen is None else seen.percentile(50),
             freshness_p99_ms=0.0 if seen is None else seen.percentile(99),
             trouble=self._outlets.trouble(),
+            alerts_written=written.alerts,
+            bundle=None if scoring is None else scoring.name,
+            drift=self._outlets.drift.figures(),
             unsaved_s=keeper.unsaved_s(),
             retries=0 if stats is None else stats.retries,
             latency_p50_ms=0.0 if stats is None else stats.latency_p50_ms,
@@ -198,9 +208,10 @@ class FeaturesConsumer:
         # 3. hold back
         for partition in self._partitions.values():
             self._regulate(partition)
-        # 4. letters
+        # 4. letters and the bundle
         for partition in self._partitions.values():
             self._send_letters(partition)
+        self._follow_bundle()
         # 5. emit
         if self._pace.due(behind=self._behind and self._final_as_of is None):
             self._emit()
@@ -209,23 +220,9 @@ class FeaturesConsumer:
         self._keep()
 
     def _receive(self, batch: Batch) -> None:
-        partition = self._partitions.get(batch.partition.number)
-        if partition is None:
-            return
-        if self._until is not None:
-            end = self._until.get((topic_name(self._run, batch.partition.topic), batch.partition.number))
-            if end is not None and batch.next_offset > end:
-                kept = sum(offset < end for offset in batch.offsets)
-                batch = Batch(
-                    batch.partition,
-                    batch.offsets[:kept],
-                    batch.values[:kept],
-                    batch.keys[:kept],
-                    batch.append_ms[:kept],
-                )
-                if not kept:
-                    return
-        partition.receive(batch)
+        partition, counting = self._partitions.get(batch.partition.number), self._ends.cut(batch)
+        if partition is not None and counting is not None:
+            partition.receive(counting)
 
     def _see_ends(self, partition: Partition) -> None:
         for topic in SOURCE_TOPICS:
@@ -234,9 +231,7 @@ class FeaturesConsumer:
                 partition.reached_end(topic)
 
     def _past_until(self, where: SourcePartition) -> bool:
-        if self._until is None:
-            return False
-        end = self._until.get((topic_name(self._run, where.topic), where.number))
+        end = self._ends.of(where)
         return end is not None and self._source.position(where) >= end
 
     def _regulate(self, partition: Partition) -> None:
@@ -260,6 +255,13 @@ class FeaturesConsumer:
             )
 
     # --- emission ---
+
+    def _follow_bundle(self) -> None:
+        anew = self._scoring is not None and self._scoring.poll()
+        self._outlets.scoring = None if self._scoring is None else self._scoring.current
+        name = "" if self._outlets.scoring is None else self._outlets.scoring.name
+        for partition in self._partitions.values():
+            partition.follow_bundle(name, anew=anew)
 
     def _emit(self) -> None:
         if self._fenced or time.monotonic() - self._polled_s > self._stale_after_s:
@@ -312,7 +314,7 @@ class FeaturesConsumer:
         )
 
     def _all_written(self) -> bool:
-        return not any(self._dirty(partition) for partition in self._partitions.values())
+        return not any(self._dirty(partition) or len(partition.alerts) for partition in self._partitions.values())
 
     @staticmethod
     def _dirty(partition: Partition) -> int:
@@ -329,7 +331,13 @@ class FeaturesConsumer:
     # --- checkpoints ---
 
     def _keep(self) -> None:
-        if not self._fenced:
+        if self._fenced:
+            return
+        waiting = [partition for partition in self._partitions.values() if partition.alerts.uncommitted]
+        if waiting and self._final_as_of is not None and not any(map(self._dirty, self._partitions.values())):
+            # nothing is left to do but to send alerts, and these wait for a commit
+            self._keep_now(waiting)
+        else:
             self._unless_fenced(lambda: self._keeper.step(self._partitions))
 
     def _keep_now(self, partitions: Sequence[Partition]) -> None:

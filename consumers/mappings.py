@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consumers.measures import PIPELINE_FIELDS
+from features.alerts import ALERT_FIELDS
 from features.schema import (
     CONTACT_FIELDS,
     ORDER_FIELDS,
@@ -41,6 +42,7 @@ takes up to 4. So no value of a valid record can be refused for its length."""
 
 TEMPLATE_PRIORITY: Final = 1_000
 _MONTH: Final = re.compile(r"\d{4}\.\d{2}", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class IndexDefinition:
@@ -83,8 +85,8 @@ def index_definitions(customer_columns: Sequence[Field], *, contact: bool = Fals
     """Every index of a run.
 
     Args:
-        customer_columns: what a document of `customers` holds beside the profile (`features.definitions.ROW_FIELDS`,
-            scores, `version`). A column that the profile has too stands once.
+        customer_columns: what a document of `customers` holds beside the profile (`features.score.SCORED_ROW_FIELDS`,
+            `version`). A column that the profile has too stands once.
         contact: also map name and e-mail; without it a document that holds them is refused.
     """
     profile = tuple(f for f in record_fields(Customer) if contact or f.name not in CONTACT_FIELDS)
@@ -96,6 +98,7 @@ def index_definitions(customer_columns: Sequence[Field], *, contact: bool = Fals
         IndexDefinition("sessions", SESSION_FIELDS),
         IndexDefinition("orders", ORDER_FIELDS, monthly=True),
         IndexDefinition("order-items", ORDER_ITEM_FIELDS, monthly=True),
+        IndexDefinition("alerts", ALERT_FIELDS),
         IndexDefinition("pipeline", PIPELINE_FIELDS),
     )
 

@@ -65,9 +65,12 @@ class Outbox:
         self._flights |= dict.fromkeys(ready, sinks)
         return {number: self._waiting[number] for number in ready}
 
-    def landed(self, numbers: Iterable[int]) -> None:
-        """4. A sink has acknowledged these."""
+    def landed(self, numbers: Iterable[int]) -> int:
+        """4. A sink has acknowledged these; returns how many have left, as it was the last one."""
+        left = 0
         for number in numbers:
             self._flights[number] -= 1
             if self._flights[number] == 0:
                 del self._flights[number], self._waiting[number]
+                left += 1
+        return left

@@ -12,10 +12,20 @@ import numpy as np
 from consumers.bulk import BulkSink
 from consumers.dead_letter import DeadLetter, DeadLetters
 from consumers.documents import Doc, Outcome, SinkStats
-from consumers.emission import CustomerRows, customer_docs, customer_rows, order_docs, session_docs
+from consumers.emission import (
+    CustomerRows,
+    alert_docs,
+    alert_rows,
+    customer_docs,
+    customer_rows,
+    order_docs,
+    session_docs,
+)
 from consumers.feature_topic import FeatureTopic
 from consumers.partition import Partition
+from consumers.scoring import DriftWatch
 from consumers.visibility import Followed, Visibility
+from features.score import Scoring
 from features.tables import Int32
 
 ELASTIC: Final = "elastic"
@@ -23,6 +33,8 @@ TOPIC: Final = "topic"
 ROWS_MAX: Final = 10_000
 """Rows of one emission: what is evaluated at once, and how long the loop may be away from its consumer."""
 DOCS_IN_FLIGHT_MAX: Final = 20_000
+ALERTS_MAX: Final = 1_000
+"""Of a partition at once."""
 
 
 @dataclass(slots=True)
@@ -33,6 +45,7 @@ class Written:
     sessions: int = 0
     orders: int = 0
     topic_rows: int = 0
+    alerts: int = 0
     refused: int = 0
 
 
@@ -46,6 +59,11 @@ class Outlets:
         letters: for documents that Elasticsearch refuses for good.
         visibility: measures when documents can be found.
         null: evaluate rows and throw them away: what a benchmark with its sinks off measures.
+        alerts: the topic of alerts; None writes none to Kafka.
+
+    Attributes:
+        scoring: gives rows their scores; None: they have none.
+        drift: of the rows that were scored.
     """
 
     def __init__(
@@ -57,12 +75,16 @@ class Outlets:
         *,
         visibility: Visibility | None = None,
         null: bool = False,
+        alerts: FeatureTopic | None = None,
     ) -> None:
         self._run = run
         self._elastic = elastic
         self._topic = topic
         self._letters = letters
         self._null = null
+        self._alerts = alerts
+        self.scoring: Scoring | None = None
+        self.drift = DriftWatch()
         self.visibility = visibility
         self.written = Written()
 
@@ -76,7 +98,7 @@ class Outlets:
         """Give free sinks up to `rows_max` rows of each kind; returns the number of rows taken."""
         if not partition.profiles_read or as_of == 0:
             return 0
-        taken = self._emit_customers(partition, as_of, rows_max)
+        taken = self._emit_customers(partition, as_of, rows_max) + self._emit_alerts(partition)
         if self._elastic is not None:
             taken += self._emit_orders(partition, min(rows_max, self._room() // 4))
             taken += self._emit_sessions(partition, as_of, min(rows_max, self._room()))
@@ -90,6 +112,8 @@ class Outlets:
             self._elastic.poll()
         if self._topic is not None:
             self._topic.poll()
+        if self._alerts is not None:
+            self._alerts.poll()
 
     def trouble(self) -> str | None:
         """Why documents are not taken at the moment."""
@@ -105,6 +129,8 @@ class Outlets:
             self._elastic.close()
         if self._topic is not None:
             self._topic.close()
+        if self._alerts is not None:
+            self._alerts.close()
         if self.visibility is not None:
             self.visibility.close()
 
@@ -121,7 +147,7 @@ class Outlets:
                 continue
             flight, codes = dirty.take(min(rows_max, room))
             if done is None or not np.array_equal(done[0], codes):
-                done = codes, customer_rows(partition, codes, as_of)
+                done = codes, customer_rows(partition, codes, as_of, self.scoring, self.drift)
             taken += len(codes)
             self._send(name, partition, flight, done[1])
         return taken
@@ -157,6 +183,32 @@ class Outlets:
                 self._refused(outcome, partition)
 
             self._elastic.submit(customer_docs(partition, rows, self._run), elastic_done)
+
+    def _emit_alerts(self, partition: Partition) -> int:
+        if not partition.alerts.ready:
+            return 0
+        rooms = [self._room()] if self._elastic is not None else []
+        rooms += [self._alerts.free()] if self._alerts is not None else []
+        taken = partition.alerts.take(min(ALERTS_MAX, *rooms, ALERTS_MAX), max(1, len(rooms)))
+        if not taken:
+            return 0
+        numbers, alerts = list(taken), list(taken.values())
+
+        def landed() -> None:
+            self.written.alerts += partition.alerts.landed(numbers)
+            partition.changed = True
+
+        def indexed(outcome: Outcome) -> None:
+            landed()
+            self._refused(outcome, partition)
+
+        if self._alerts is not None:
+            self._alerts.send(alert_rows(alerts), landed)
+        if self._elastic is not None:
+            self._submit(alert_docs(alerts, self._run), indexed)
+        if not rooms:
+            landed()
+        return len(numbers)
 
     def _emit_sessions(self, partition: Partition, as_of: int, rows_max: int) -> int:
         if rows_max <= 0 or not len(partition.sessions_dirty):

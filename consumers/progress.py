@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +93,7 @@ class FeaturesProgress:
     retries: int = 0
     latency_p50_ms: float = 0.0
     latency_p99_ms: float = 0.0
+    alerts_written: int = 0
+    bundle: str | None = None
+    drift: Mapping[str, float] = field(default_factory=dict)
+    """`measures.DRIFT_PREFIX` and the column -> its population stability index; empty where nothing is known."""

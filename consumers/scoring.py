@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import structlog
 
+from consumers.measures import DRIFT_PREFIX
 from consumers.partition import Partition
 from features.alerts import Alert, move
 from features.drift import Drift, DriftWindow
@@ -250,3 +251,8 @@ class DriftWatch:
         if today is not None and today.rows >= enough:
             return today.drift()
         return self._last
+
+    def figures(self) -> dict[str, float]:
+        """The drift by column, named as a worker's figures are."""
+        drift = self.drift()
+        return {} if drift is None else {DRIFT_PREFIX + name: value for name, value in drift.psi.items()}

@@ -16,9 +16,10 @@ from consumers.kafka import consumer_config, open_consumer, open_producer, parti
 from consumers.keeper import INTERVAL_S, Keeper
 from consumers.mappings import write_index
 from consumers.outlets import Outlets
+from consumers.scoring import Bundles, LiveScoring
 from consumers.source import Source
 from consumers.visibility import Visibility
-from features.schema import SOURCE_TOPICS, group_name, topic_name
+from features.schema import ALERT_TOPIC, SOURCE_TOPICS, group_name, topic_name
 
 ROLE = "features"
 
@@ -37,6 +38,7 @@ class FeaturesOptions:
         contact: index name and e-mail of profiles.
         feature_topic: write rows to the compacted topic.
         checkpoint_interval_s: shortest time between two checkpoints of a partition.
+        bundles: where rows get their scores from; None: they have none.
     """
 
     run: str
@@ -49,6 +51,7 @@ class FeaturesOptions:
     feature_topic: bool = True
     dead_letters: bool = True
     checkpoint_interval_s: float = INTERVAL_S
+    bundles: Bundles | None = None
 
 
 def open_features(options: FeaturesOptions) -> FeaturesConsumer:
@@ -65,11 +68,18 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
     source = Source(consumer, options.run, SOURCE_TOPICS)
     letters = open_dead_letters(options.kafka, options.run) if options.dead_letters else None
     sink = open_sink(options.elastic) if options.elastic is not None else None
-    topic = None
+    topic = alerts = None
     if options.feature_topic:
-        topic = FeatureTopic(open_producer(producer_config(options.kafka, "feature-topic")), options.run)
+        producer = open_producer(producer_config(options.kafka, "feature-topic"))
+        topic, alerts = FeatureTopic(producer, options.run), FeatureTopic(producer, options.run, ALERT_TOPIC)
     outlets = Outlets(
-        options.run, sink, topic, letters, visibility=_open_visibility(options), null=sink is None and topic is None
+        options.run,
+        sink,
+        topic,
+        letters,
+        visibility=_open_visibility(options),
+        null=sink is None and topic is None,
+        alerts=alerts,
     )
     keeper = Keeper(
         CheckpointStore(options.state, options.run),
@@ -83,7 +93,14 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
     )
     stale_after_s = float(config["session.timeout.ms"]) / 2_000
     return FeaturesConsumer(
-        options.run, source, keeper, outlets, letters, clock=options.clock, stale_after_s=stale_after_s
+        options.run,
+        source,
+        keeper,
+        outlets,
+        letters,
+        clock=options.clock,
+        stale_after_s=stale_after_s,
+        scoring=None if options.bundles is None else LiveScoring(options.bundles),
     )
 
 

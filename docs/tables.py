@@ -19,23 +19,25 @@ from pydantic_core import PydanticUndefined
 
 from consumers.kafka import topic_configs
 from consumers.mappings import index_definitions
-from features.definitions import FEATURES, ROW_FIELDS
+from features.definitions import FEATURES
 from features.schema import DEFAULT_RUN, Field
+from features.score import SCORED_ROW_FIELDS, SCORES
 from shopstream import cli, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n)(.*?)(<!-- end \2 -->)", re.DOTALL)
-TYPES = {"string": "string", "int": "int64", "float": "float64", "time": "int64"}
+TYPES = {"string": "string", "strings": "list of strings", "int": "int64", "float": "float64", "time": "int64"}
 
 TOPIC_HOLDS = {
     "events": "one message a click",
     "orders": "one message a change of an order",
     "customers": "the newest profile of each customer",
     "customer-features": "the newest feature row of each customer, with `version`",
-    "alerts": "customers whose churn risk rose; empty until there are scores",
+    "alerts": "customers whose churn risk rose; told apart by customer, risk and UTC day",
     "dead-letter": "records that do not count, with the reason",
 }
 INDEX_HOLDS = {
+    "alerts": "customers whose churn risk rose; id from customer_id, risk and UTC day",
     "events": "every valid event; id = event_id",
     "customers": "profile and newest feature row; id = customer_id",
     "sessions": "each session as it stands; id from customer_id and session_id",
@@ -55,6 +57,11 @@ def features() -> str:
     """The columns of a row."""
     key = [("`customer_id`", "string", "the customer"), ("`as_of`", "int64", "the time for which the row is true")]
     return table(("column", "type", "what it is"), [*key, *((f"`{f.name}`", TYPES[f.kind], f.help) for f in FEATURES)])
+
+
+def scores() -> str:
+    """The columns that a bundle adds to a row."""
+    return table(("column", "type", "what it is"), ((f"`{s.name}`", TYPES[s.kind], s.help) for s in SCORES))
 
 
 def commands() -> str:
@@ -137,7 +144,7 @@ def _days(config: dict[str, str]) -> str:
 def indices() -> str:
     """Indices of a run."""
     rows = []
-    for found in index_definitions((*ROW_FIELDS, Field("version", "int"))):
+    for found in index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))):
         name = f"`{DEFAULT_RUN}-{found.name}`"
         rows.append((name, "by month" if found.monthly else "one", INDEX_HOLDS[found.name]))
     return table(("alias", "indices", "holds"), rows)
@@ -145,6 +152,7 @@ def indices() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "features": features,
+    "scores": scores,
     "commands": commands,
     "configuration": configuration,
     "topics": topics,

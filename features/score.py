@@ -17,7 +17,7 @@ import msgspec
 import polars as pl
 from polars import col
 
-from features.definitions import FEATURES, ROW_SCHEMA
+from features.definitions import FEATURES, ROW_FIELDS, ROW_SCHEMA
 from features.drift import Profile
 from features.errors import ShopstreamError
 from features.schema import SCHEMA_VERSION, Field, FieldKind
@@ -62,6 +62,8 @@ SCORES: Final[tuple[Score, ...]] = (
 SCORE_FIELDS: Final[tuple[Field, ...]] = tuple(Field(score.name, score.kind) for score in SCORES)
 BUNDLE_FIELD: Final = Field("bundle", "string")
 """The name of the bundle that gave a row its scores; absent where there is none."""
+SCORED_ROW_FIELDS: Final[tuple[Field, ...]] = (*ROW_FIELDS, *SCORE_FIELDS, BUNDLE_FIELD)
+"""A row of the index of customers and of the feature topic, before `version`."""
 
 _DTYPES: Final[dict[str, pl.DataType]] = {
     "string": pl.String(),

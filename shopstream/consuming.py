@@ -21,10 +21,10 @@ from consumers.kafka import (
     partitions_of,
 )
 from consumers.mappings import IndexDefinition, index_definitions
-from features.definitions import ROW_FIELDS
 from features.errors import UsageError
 from features.schema import SOURCE_TOPICS, Field, group_name, topic_name
-from shopstream.servers import Endpoints
+from features.score import SCORED_ROW_FIELDS
+from shopstream.servers import ElasticEndpoint, Endpoints
 from shopstream.settings import Settings
 from shopstream.workers.messages import NO_END, ElasticLogin, End, Task
 from shopstream.workers.roles import BUILDERS
@@ -122,12 +122,16 @@ def _place(given: str | None, default: Path) -> str:
 
 def definitions(*, contact: bool) -> tuple[IndexDefinition, ...]:
     """Every index of a run, as the consumers write them."""
-    return index_definitions((*ROW_FIELDS, Field("version", "int", required=True)), contact=contact)
+    return index_definitions((*SCORED_ROW_FIELDS, Field("version", "int", required=True)), contact=contact)
 
 
 def connection(endpoints: Endpoints) -> ElasticConnection:
     """Elasticsearch, as the consumers' edge takes it."""
-    elastic = endpoints.elasticsearch
+    return elastic_connection(endpoints.elasticsearch)
+
+
+def elastic_connection(elastic: ElasticEndpoint) -> ElasticConnection:
+    """The same where Kafka may be down."""
     return ElasticConnection(elastic.url, elastic.username, elastic.password, options=elastic.options)
 
 

@@ -22,8 +22,8 @@ from consumers import elastic, indices, kafka, mappings
 from consumers.elastic import ElasticConnection
 from consumers.features import FeaturesProgress
 from consumers.wiring import FeaturesOptions, open_features
-from features.definitions import ROW_FIELDS
 from features.schema import FEATURE_TOPIC, SOURCE_TOPICS, Field
+from features.score import SCORED_ROW_FIELDS
 
 INDICES = ("customers", "sessions", "orders", "order-items")
 Until = Mapping[tuple[str, int], int]
@@ -39,7 +39,7 @@ class Bench:
         self.connection = ElasticConnection(where.url, where.username, where.password, options=where.options)
         self.client = elastic.open_client(self.connection)
         kafka.ensure_topics(self.properties, run, partitions)
-        indices.install(self.client, run, mappings.index_definitions((*ROW_FIELDS, Field("version", "int"))))
+        indices.install(self.client, run, mappings.index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))))
 
     # --- in ---
 
