@@ -318,7 +318,12 @@ class Partition:
         self.counts.valid += len(positions)
         offsets = _offset_array(batch.offsets)
         return Chunk(
-            columns, highest, offsets[positions] + 1, batch.next_offset, min(batch.append_ms), sorted_letters(letters)
+            columns,
+            highest,
+            offsets[positions] + 1,
+            batch.next_offset,
+            int(np.min(batch.append_ms)),
+            sorted_letters(letters),
         )
 
     def _take_profiles(self, lane: Lane, batch: Batch) -> None:

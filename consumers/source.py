@@ -7,15 +7,18 @@ where, and what it lost.
 from __future__ import annotations
 
 import itertools
+import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+import numpy as np
 import structlog
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Message, TopicPartition
 
 from consumers.offsets import commit, committed, partitions_of, watermarks
+from features.columns import Int64
 from features.errors import ShopstreamError
 from features.schema import topic_name
 
@@ -32,8 +35,8 @@ _PASSING: Final = frozenset(
 )
 
 
-CHUNK: Final = 2_000
-"""Messages taken apart at a time."""
+_STAMP: Final = operator.itemgetter(1)
+"""The time of what Message.timestamp gives."""
 
 Place = tuple[str | None, int | None]
 """Full topic name and partition number of a message."""
@@ -70,7 +73,7 @@ class Batch:
     offsets: Sequence[int]
     values: list[bytes | None]
     keys: list[bytes | None]
-    append_ms: list[int]
+    append_ms: Sequence[int] | Int64
 
     @property
     def next_offset(self) -> int:
@@ -157,45 +160,41 @@ class Source:
         Raises:
             ShopstreamError: records were deleted before they were read, or the cluster refuses this reader for good.
         """
-        batches: dict[Place, Batch] = {}
         messages = self._consumer.consume(records_max, timeout_s)
-        # in chunks: what was just made is still in the processor's cache when it is put into its batch
-        for start in range(0, len(messages), CHUNK):
-            self._sort_into(batches, messages[start : start + CHUNK])
-        for batch in batches.values():
+        # mapped, a method of the client's type costs half of what a call written out does
+        if any(map(Message.error, messages)):
+            messages = self._without_errors(messages)
+        batches = [self._batch(place, mine) for place, mine in _by_place(messages).items()]
+        for batch in batches:
             if batch.partition in self._positions:
                 self._positions[batch.partition] = max(self._positions[batch.partition], batch.next_offset)
         # a batch of a partition that was taken away within this very call belongs to its new owner
-        return [batch for batch in batches.values() if batch.partition in self._positions]
+        return [batch for batch in batches if batch.partition in self._positions]
 
-    def _sort_into(self, batches: dict[Place, Batch], messages: list[Message]) -> None:
-        # mapped, a method of the client's type costs half of what a call written out does
-        errors = list(map(Message.error, messages))
-        if any(errors):
-            for message, error in zip(messages, errors, strict=True):
-                if error is not None:
-                    self._take_error(message, error)
-            messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
-        start = 0
-        # messages of a partition come in long runs
-        for place, run in itertools.groupby(
-            zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
-        ):
-            stop = start + sum(1 for _ in run)
-            batch = batches.get(place)
-            if batch is None:
-                batch = batches[place] = Batch(self._partition(*place), range(0), [], [], [])
-            mine = messages[start:stop]
-            batch.offsets = _extended(batch.offsets, mine)
-            batch.values.extend(map(Message.value, mine))
-            batch.keys.extend(map(Message.key, mine))
-            kinds, stamps = zip(*map(Message.timestamp, mine), strict=True)
-            # a topic stamps all of its records alike
-            if kinds[0] == TIMESTAMP_LOG_APPEND_TIME == kinds[-1]:
-                batch.append_ms.extend(stamps)
+    def _without_errors(self, messages: Sequence[Message]) -> list[Message]:
+        good = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                good.append(message)
             else:
-                batch.append_ms.extend(map(self._append_ms, kinds, stamps))
-            start = stop
+                self._take_error(message, error)
+        return good
+
+    def _batch(self, place: Place, messages: list[Message]) -> Batch:
+        # a topic stamps all of its records alike
+        if messages[0].timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME == messages[-1].timestamp()[0]:
+            append_ms = np.fromiter(map(_STAMP, map(Message.timestamp, messages)), np.int64, len(messages))
+        else:
+            stamps = [self._append_ms(*message.timestamp()) for message in messages]
+            append_ms = np.array(stamps, np.int64)
+        return Batch(
+            self._partition(*place),
+            _offsets(messages),
+            list(map(Message.value, messages)),
+            list(map(Message.key, messages)),
+            append_ms,
+        )
 
     def _append_ms(self, kind: int, time_ms: int) -> int:
         return time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else self._clock_ms()
@@ -311,15 +310,32 @@ class Source:
             self._ends.pop(partition, None)
 
 
-def _extended(offsets: Sequence[int], messages: Sequence[Message]) -> Sequence[int]:
-    """The offsets and those of further messages; as many rising ones as there is room for are a range."""
+def _by_place(messages: list[Message]) -> dict[Place, list[Message]]:
+    """The messages of each partition, in their order; most often all are of one."""
+    if not messages:
+        return {}
+    topics = set(map(Message.topic, messages))
+    numbers = set(map(Message.partition, messages))
+    if len(topics) == len(numbers) == 1:
+        return {(topics.pop(), numbers.pop()): messages}
+    found: dict[Place, list[Message]] = {}
+    start = 0
+    # messages of a partition come in long runs
+    for place, run in itertools.groupby(
+        zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+    ):
+        stop = start + sum(1 for _ in run)
+        found.setdefault(place, []).extend(messages[start:stop])
+        start = stop
+    return found
+
+
+def _offsets(messages: list[Message]) -> Sequence[int]:
+    """The offsets; as many rising ones as there is room for are a range."""
     first, last = messages[0].offset() or 0, messages[-1].offset() or 0
-    is_whole = last - first == len(messages) - 1
-    if is_whole and not offsets:
+    if last - first == len(messages) - 1:
         return range(first, last + 1)
-    if is_whole and isinstance(offsets, range) and offsets.stop == first:
-        return range(offsets.start, last + 1)
-    return [*offsets, *(message.offset() or 0 for message in messages)]
+    return [message.offset() or 0 for message in messages]
 
 
 def _gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:
