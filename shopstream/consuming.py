@@ -24,6 +24,7 @@ from consumers.mappings import IndexDefinition, index_definitions
 from features.errors import UsageError
 from features.schema import SOURCE_TOPICS, Field, group_name, topic_name
 from features.score import SCORED_ROW_FIELDS
+from shopstream.bundles import FOLDER as BUNDLES
 from shopstream.servers import ElasticEndpoint, Endpoints
 from shopstream.settings import Settings
 from shopstream.workers.messages import NO_END, ElasticLogin, End, Task
@@ -54,6 +55,8 @@ class Consumption:
         archive: path or URI of the archive that the role `archive` writes.
         contact: names and e-mails go into the index.
         debug: workers log debug lines too.
+        bundle: what customers are scored by: a bundle, or a folder whose `current` names one; None looks below the
+            data folder.
     """
 
     workers: int = 1
@@ -65,6 +68,7 @@ class Consumption:
     archive: str = ""
     contact: bool = False
     debug: bool = False
+    bundle: Path | None = None
 
 
 def checked(consumption: Consumption) -> Consumption:
@@ -109,6 +113,17 @@ def state_folder(settings: Settings, given: str | None) -> str:
 def archive_folder(settings: Settings, given: str | None) -> str:
     """Where the role `archive` writes: the URI given, else below the data folder, a folder for each run."""
     return _place(given, settings.home / "archive" / settings.run)
+
+
+def chosen_bundle(given: str | None) -> Path | None:
+    """The bundle asked for. Raises UsageError or ShopstreamError when there is none, or it does not fit."""
+    if given is None:
+        return None
+    from training.bundle import load_bundle  # noqa: PLC0415 - only who asks for a bundle waits for its libraries
+
+    path = Path(given).expanduser().absolute()
+    load_bundle(path)
+    return path
 
 
 def _place(given: str | None, default: Path) -> str:
@@ -223,6 +238,7 @@ def open_supervisor(
             clock=consumption.clock,
             contact=consumption.contact,
             debug=consumption.debug,
+            bundles=str((consumption.bundle or settings.home / BUNDLES).absolute()),
         )
 
     supervisor = Supervisor(plan, task_of, settings.home / "logs")

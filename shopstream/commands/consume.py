@@ -28,14 +28,25 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
     state: Annotated[str | None, typer.Option("--state", help="Folder or URI of the checkpoints.")] = None,
     archive: Annotated[str | None, typer.Option("--archive", help="Folder or URI of the role archive.")] = None,
     run: Annotated[str | None, typer.Option("--run", help="The run to consume; default: shop.")] = None,
+    bundle: Annotated[
+        str | None,
+        typer.Option("--bundle", help="Score by this bundle, or by the current one of this folder of bundles."),
+    ] = None,
     index_contact: Annotated[
         bool, typer.Option("--index-contact", help="Put names and e-mail addresses into the index too.")
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option("--metrics-port", help="Serve /metrics, /healthz and /readyz on this port; 0 takes a free one."),
+    ] = None,
 ) -> None:
     """Consume a run's topics: exact features, documents in Elasticsearch, the Parquet archive.
 
     Runs until Ctrl-C: each worker finishes its batch, checkpoints and leaves; a second Ctrl-C ends them at once. A
     worker that dies is started again. With --until-end it stops at the offsets that are the end now.
+
+    Customers are scored by the bundle that `bundles/current` of the data folder names, or by --bundle; another bundle
+    is taken up while it runs, and one that is broken is refused.
 
     Example: `shopstream consume --until-end --as-of 2025-06-01T00:00:00Z`
     """
@@ -45,10 +56,10 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
     from shopstream.logs import configure_logs  # noqa: PLC0415
     from shopstream.producing import parse_time  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
-    from shopstream.watching import watch  # noqa: PLC0415
+    from shopstream.watching import Reports, watch  # noqa: PLC0415
 
     console = Console(stderr=True)
-    settings = load_settings(run=run)
+    settings = load_settings(run=run, metrics=None if metrics_port is None else {"port": metrics_port})
     consumption = consuming.checked(
         consuming.Consumption(
             workers=workers,
@@ -59,6 +70,7 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
             state=consuming.state_folder(settings, state),
             archive=consuming.archive_folder(settings, archive),
             contact=index_contact,
+            bundle=consuming.chosen_bundle(bundle),
             debug=bool((context.obj or {}).get("debug")),
         )
     )
@@ -71,7 +83,7 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
         console.print(f"[yellow]warning[/] {warning}", highlight=False)
     ends = consuming.current_ends(endpoints.kafka.client_properties(), settings.run) if until_end else None
     supervisor = consuming.open_supervisor(settings, endpoints, consumption, ends)
-    outcome = watch(supervisor, settings, console)
+    outcome = watch(supervisor, Reports(settings, supervisor, endpoints), console)
     outcome.raise_failure()
     if outcome.interrupted and until_end:
         raise typer.Exit(130)

@@ -59,6 +59,7 @@ class Task(msgspec.Struct, frozen=True):
         clock: `stream` or `wall`.
         contact: names and e-mails go into the index.
         debug: log debug lines too.
+        bundles: a bundle, or a folder with a pointer to one; None: rows have no scores.
     """
 
     role: str
@@ -74,6 +75,7 @@ class Task(msgspec.Struct, frozen=True):
     clock: str = "stream"
     contact: bool = False
     debug: bool = False
+    bundles: str | None = None
 
     def __repr__(self) -> str:
         return f"Task({self.role!r}, {self.worker})"

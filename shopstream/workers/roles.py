@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from consumers.metrics import Figure, figures
@@ -87,6 +88,7 @@ class _CopyingRole:
 def open_features_role(task: Task) -> Role:
     """State, rows, sessions, orders, dead letters."""
     from consumers.wiring import FeaturesOptions, open_features  # noqa: PLC0415
+    from shopstream.bundles import FolderBundles  # noqa: PLC0415
 
     options = FeaturesOptions(
         run=task.run,
@@ -96,6 +98,7 @@ def open_features_role(task: Task) -> Role:
         instance_id=task.instance_id,
         clock=cast("Clock", task.clock),
         contact=task.contact,
+        bundles=None if task.bundles is None else FolderBundles(Path(task.bundles)),
     )
     return _FeaturesRole(open_features(options))
 
