@@ -117,7 +117,7 @@ class Said(msgspec.Struct, frozen=True, tag="said"):
 
     level: str
     event: str
-    fields: dict[str, Figure]
+    fields: dict[str, Figure | bool]
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

@@ -4,7 +4,21 @@ import pytest
 
 from shopstream.workers import crew as crew_module
 from shopstream.workers.crew import Crew
-from shopstream.workers.messages import Ask, AtEnd, Done, Ends, Failed, FinalAsOf, Owned, Ready, Report, Said, Stop
+from shopstream.workers.messages import (
+    Ask,
+    AtEnd,
+    Done,
+    Ends,
+    Failed,
+    FinalAsOf,
+    Owned,
+    Ready,
+    Report,
+    Said,
+    Stop,
+    read_up,
+    to_line,
+)
 from shopstream.workers.words import Kill, Name, Plan, Send, Start, Tell
 
 A, B, C = Name("features", 0), Name("features", 1), Name("features", 2)
@@ -336,3 +350,8 @@ def test_a_warning_of_a_worker_is_told_with_its_name():
     crew = a_crew()
     (told,) = crew.heard(A, Said("warning", "slow disk", {"ms": 3}), 0.0)
     assert (told.level, told.event, told.fields) == ("warning", "slow disk", {"worker": "features-0", "ms": 3})
+
+
+def test_a_line_of_a_worker_may_hold_any_plain_value():
+    said = Said("warning", "no documents", {"blocked": True, "next_try_s": 0.2, "docs": 3, "reason": None})
+    assert read_up(to_line(said)) == said

@@ -1,0 +1,118 @@
+"""Topics that are not what they were: each is refused in words, and nothing is written."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewPartitions
+from faults.scene import PARTITIONS, Command, waited_s
+
+from consumers import kafka
+from features.schema import FEATURE_TOPIC, SOURCE_TOPICS, topic_name
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.campaign]
+
+NEW_RUN = "into a new run (`--run NAME`)"
+
+
+@pytest.fixture
+def admin(scene):
+    return kafka.open_admin(scene.bench.properties)
+
+
+def done(futures) -> None:
+    for future in futures.values():
+        future.result(timeout=30)
+
+
+def untouched(scene, results, fault: str, injected: str, before) -> None:
+    """Nothing was written after the refusal."""
+    result = scene.difference(before)
+    assert result.is_none, result
+    results.take(fault, f"{injected}: refused, nothing written", scene, result)
+
+
+def test_records_were_deleted_before_they_were_read(scene, admin, results):
+    scene.feeder.send_share(0.5)
+    scene.catch_up()
+    before = scene.standing()
+    read = scene.bench.ends()
+    scene.feeder.send_share(0.8)
+    ends = scene.bench.ends()
+    # the first half of what was not read yet
+    gone = [TopicPartition(*where, (read[where] + end) // 2 + 1) for where, end in ends.items() if end > read[where]]
+    done(admin.delete_records(gone))
+    said = scene.refused()
+    assert "records were deleted before they were read" in said
+    assert "longer retention" in said
+    assert NEW_RUN in said
+    untouched(scene, results, "log truncated", "DeleteRecords beyond what was read", before)
+
+
+def test_records_that_were_read_may_be_deleted(scene, admin, nothing_lost):
+    scene.feeder.send_share(0.5)
+    scene.catch_up()
+    done(admin.delete_records([TopicPartition(*where, end) for where, end in scene.bench.ends().items()]))
+    scene.finish()
+    nothing_lost(scene, "read records deleted", "DeleteRecords up to what was read", None)
+
+
+@pytest.mark.parametrize("share", [0.2, 1.0], ids=["shorter than it was", "longer than it was"])
+@pytest.mark.parametrize("topics", [SOURCE_TOPICS, ("events",)], ids=["all topics", "events alone"])
+def test_a_topic_was_made_anew(scene, admin, messages, results, share, topics):
+    scene.feeder.send_share(0.5)
+    scene.catch_up()
+    before = scene.standing()
+    done(admin.delete_topics([topic_name(scene.run, topic) for topic in topics]))
+    waited_s(lambda: made_again(scene))
+    scene.feeder.sent = 0
+    scene.feeder.send_share(share, topics)
+    said = scene.refused()
+    assert "made anew" in said
+    assert NEW_RUN in said
+    which = "all source topics" if topics == SOURCE_TOPICS else "the topic of events"
+    untouched(
+        scene, results, "topic re-created", f"{which}, {'longer' if share == 1.0 else 'shorter'} than before", before
+    )
+
+
+def made_again(scene) -> bool:
+    """A deleted topic may be there for a moment more."""
+    kafka.ensure_topics(scene.bench.properties, scene.run, PARTITIONS)
+    time.sleep(0.5)
+    try:
+        return bool(scene.bench.ends())
+    except Exception:  # noqa: BLE001 - asked again
+        return False
+
+
+def test_partitions_were_added_while_nobody_looked(scene, admin, results):
+    scene.feeder.send_share(0.5)
+    scene.catch_up()
+    before = scene.standing()
+    more_partitions(scene, admin)
+    said = scene.refused()
+    assert f"has {PARTITIONS + 1} partitions, but {PARTITIONS} are wanted" in said
+    said = scene.refused(SHOPSTREAM_KAFKA__PARTITIONS=str(PARTITIONS + 1))
+    assert "customers have moved between partitions" in said
+    assert NEW_RUN in said
+    untouched(scene, results, "partitions added", f"{PARTITIONS} to {PARTITIONS + 1}, between two runs", before)
+
+
+def test_partitions_were_added_while_the_consumers_run(scene, admin, results):
+    scene.feeder.send_share(0.5)
+    scene.catch_up()
+    before = scene.standing()
+    command: Command = scene.consume(SHOPSTREAM_KAFKA__PROPERTIES='{"topic.metadata.refresh.interval.ms": "1000"}')
+    waited_s(lambda: '"state": "running"' in command.said())
+    more_partitions(scene, admin)
+    waited_s(lambda: "customers have moved between partitions" in command.said())
+    command.kill()
+    untouched(scene, results, "partitions added", f"{PARTITIONS} to {PARTITIONS + 1}, under running consumers", before)
+
+
+def more_partitions(scene, admin) -> None:
+    topics = [topic_name(scene.run, topic) for topic in (*SOURCE_TOPICS, FEATURE_TOPIC)]
+    done(admin.create_partitions([NewPartitions(topic, PARTITIONS + 1) for topic in topics]))

@@ -1,0 +1,133 @@
+"""A worker of the features role in a process of its own, which can be killed, stopped and asked to leave."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from consumers.wiring import FeaturesOptions
+
+SCRIPT = """
+import json, signal, sys, threading, time
+from consumers.elastic import ElasticConnection
+from consumers.wiring import FeaturesOptions, open_features
+task = json.loads(sys.stdin.read())
+options = task.pop("options")
+connection = ElasticConnection(**options.pop("elastic"))
+consumer = open_features(FeaturesOptions(elastic=connection, **options))
+until = {(topic, partition): end for topic, partition, end in task["until"]} if task["until"] else None
+left = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: left.set())
+reading = False
+
+def stop():
+    global reading
+    if not reading and consumer.progress().consumed:
+        reading = True
+        print("reading", time.monotonic(), flush=True)
+    return left.is_set()
+
+def report(p):
+    owned = len(consumer.owned() or ())
+    print("at", time.monotonic(), p.consumed, p.checkpoints, p.rows_written, owned, flush=True)
+
+def final_as_of(stream_time):
+    return stream_time if len(consumer.owned() or ()) == task["partitions"] else None
+
+consumer.run(stop, until, final_as_of, report)
+"""
+
+
+class Worker:
+    """A running worker; what it says goes to a file.
+
+    Args:
+        options: how it is built.
+        log: where its words go.
+        partitions: of the run: the final rows are written only by one who has them all.
+        until: where it stops; None never.
+    """
+
+    def __init__(
+        self,
+        options: FeaturesOptions,
+        log: Path,
+        partitions: int,
+        until: Mapping[tuple[str, int], int] | None = None,
+    ) -> None:
+        ends = None if until is None else [[topic, partition, end] for (topic, partition), end in until.items()]
+        task = {"options": msgspec.to_builtins(options), "until": ends, "partitions": partitions}
+        self.started_s = time.monotonic()
+        self._log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stdout=output, stderr=output
+            )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(task).encode())
+        self._process.stdin.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def said(self) -> str:
+        """All of its words so far."""
+        return self._log.read_text("utf-8", "replace")
+
+    def lines(self, word: str) -> list[list[str]]:
+        """What stands on its lines that begin with `word`, split."""
+        return [line.split()[1:] for line in self.said().splitlines() if line.startswith(f"{word} ")]
+
+    def wait_for(self, happened: Callable[[Worker], Any], timeout_s: float = 60.0) -> Any:
+        """What `happened` gives once it is true."""
+        until_s = time.monotonic() + timeout_s
+        while not (found := happened(self)):
+            assert time.monotonic() < until_s, self.said()[-3_000:]
+            assert self._process.poll() is None, self.said()[-3_000:]
+            time.sleep(0.02)
+        return found
+
+    def wait_for_reading(self) -> float:
+        """Monotonic seconds at which it had read its first records."""
+        return float(self.wait_for(lambda worker: worker.lines("reading"))[0][0])
+
+    def figures(self) -> tuple[int, int, int, int]:
+        """Records read, checkpoints, rows written, partitions owned, as it said last."""
+        lines = self.lines("at")
+        if not lines:
+            return 0, 0, 0, 0
+        read, checkpoints, rows, owned = map(int, lines[-1][1:5])
+        return read, checkpoints, rows, owned
+
+    def stop(self) -> None:
+        """SIGSTOP."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def leave(self) -> None:
+        """Asked to checkpoint and go; returns when it is gone."""
+        self._process.terminate()
+        self.end()
+
+    def end(self, timeout_s: float = 90.0) -> None:
+        """Waits for its own end."""
+        assert self._process.wait(timeout_s) == 0, self.said()[-3_000:]
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait(10)
