@@ -38,6 +38,8 @@ ANCHOR: Final = "customers"
 TRIES: Final = 5
 """Of what somebody else may change meanwhile."""
 
+Client = Elasticsearch
+"""For those who hand a client on and are no edge themselves."""
 Definitions = Sequence[IndexDefinition]
 
 

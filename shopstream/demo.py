@@ -28,7 +28,7 @@ from producers.replay import Course, ReplayReport, failure, replay
 from producers.shop import HISTORY_ENDS_DAYS_AGO, Shop, build, checked, shop_from_json
 from producers.timeline import Span
 from producers.transmit import Progress as Position
-from shopstream import consuming, demo_memory, queries, servers, watching
+from shopstream import consuming, demo_memory, queries, runs, servers, watching
 from shopstream.consuming import Consumption
 from shopstream.demo_memory import Memory
 from shopstream.demo_screen import Screen
@@ -134,7 +134,7 @@ def _settle_run(demo: Demo, settings: Settings, endpoints: Endpoints, screen: Sc
         return None
     if memory.phase == "replaying" or not events:
         screen.say(f"run {settings.run} was left incomplete: it is removed and begun anew")
-        demo_memory.forget_run(settings, endpoints)
+        runs.drop_run(settings, settings.run, consuming.state_folder(settings, None))
         return None
     if not demo.is_of(memory.shop):
         shop = memory.shop
@@ -285,7 +285,7 @@ class Stage:
             archive=consuming.archive_folder(self._settings, None),
         )
         supervisor = consuming.open_supervisor(self._settings, self._endpoints, consumption, ends)
-        return watching.Background(supervisor, watching.MetricsFiles(self._settings))
+        return watching.Background(supervisor, watching.Reports(self._settings, supervisor, self._endpoints))
 
     def _publisher(self, on_failure: FailureHandler) -> Publisher:
         return Publisher(self._kafka, self._settings.run, on_failure)

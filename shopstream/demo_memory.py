@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from consumers.elastic import open_client
-from consumers.indices import drop
-from consumers.runs import drop_topics_and_groups
 from features.errors import ShopstreamError
 from producers.shop import Shop
-from shopstream import consuming
-from shopstream.servers import Endpoints
 from shopstream.settings import Settings
 
 FOLDER: Final = "demo"
@@ -77,20 +71,3 @@ def write(settings: Settings, memory: Memory) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-
-
-def forget_run(settings: Settings, endpoints: Endpoints) -> None:
-    """Removes a run that the demo made: topics, groups, indices, checkpoints, archive. Then what is remembered of it.
-
-    Raises:
-        ShopstreamError: a server refuses; the memory stays, so that the next demo tries again.
-    """
-    drop_topics_and_groups(endpoints.kafka.client_properties(), settings.run)
-    with open_client(consuming.connection(endpoints)) as client:
-        drop(client, settings.run, consuming.definitions(contact=False))
-    for folder in (
-        consuming.state_folder(settings, None) + f"/{settings.run}",
-        consuming.archive_folder(settings, None),
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
-    memory_file(settings).unlink(missing_ok=True)
