@@ -80,6 +80,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     _written("topic_rows_written", "feature-topic"),
     _written("written", "records"),
     _counter("refused", "documents_refused", "Documents that Elasticsearch refused for good.", "refused"),
+    _counter("alerts_written", "alerts_written", "Alerts about customers whose churn risk rose.", "alerts"),
     _counter("files", "files_written", "Parquet files written."),
     _counter("retries", "documents_retried", "Documents sent again to Elasticsearch.", "retries"),
     Measure(
@@ -137,6 +138,7 @@ PIPELINE_FIELDS: Final[tuple[Field, ...]] = (
     Field("trouble", "string"),
     Field("topic", "string"),
     Field("partition", "int"),
+    Field("bundle", "string"),
     Field("documents", "int"),
     *{m.field: Field(m.field, m.field_kind) for m in MEASURES if m.field}.values(),
     Field("feature", "string"),
@@ -185,6 +187,8 @@ def pipeline_documents(
     document = {**whose, "state": state, "documents": rows_of(figures)}
     if trouble:
         document["trouble"] = trouble
+    if figures.get("bundle"):
+        document["bundle"] = figures["bundle"]
     for measure, value in readings(figures):
         document[measure.field] = int(value) if measure.field_kind in ("int", "time") else round(float(value), 3)
     document.pop("", None)

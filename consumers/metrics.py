@@ -32,7 +32,7 @@ def figures(progress: object) -> dict[str, Figure]:
 
 
 def add_figures(parts: list[Mapping[str, Figure]]) -> dict[str, Figure]:
-    """One row for several workers: counts are added, times and latencies are the highest, words the first there is."""
+    """One row for several workers: counts are added, times and drift are the highest, words the first there is."""
     total: dict[str, Figure] = {}
     for part in parts:
         for name, value in part.items():
@@ -40,7 +40,8 @@ def add_figures(parts: list[Mapping[str, Figure]]) -> dict[str, Figure]:
             if before is None or isinstance(value, str) or isinstance(before, str):
                 total[name] = value if before is None else before
             elif value is not None:
-                total[name] = max(before, value) if name.endswith(("_ts", "_ms", "_s")) else before + value
+                highest = name.endswith(("_ts", "_ms", "_s")) or name.startswith("psi.")
+                total[name] = max(before, value) if highest else before + value
     return total
 
 

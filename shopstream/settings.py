@@ -118,6 +118,23 @@ class ElasticsearchSettings(Section):
         return self
 
 
+class MetricsSettings(Section):
+    """What is told of the workers beside the terminal, and what is still healthy."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port of `/metrics`, `/healthz` and `/readyz` while consuming; 0 takes a free one, None opens none."""
+    host: str = "127.0.0.1"
+    """Address it listens on; the pages ask for no password, so open it to a network that you trust."""
+    silence_s_max: Annotated[float, Field(gt=0)] = 60
+    """A worker that has not reported for so long is not alive."""
+    unsaved_s_max: Annotated[float, Field(gt=0)] = 120
+    """A worker whose changes have been in no checkpoint for so long is not ready."""
+    documents_every_s: Annotated[float, Field(ge=1)] = 5
+    """Between two documents of a worker in the index `pipeline`."""
+    documents_keep_days: Annotated[float, Field(gt=0)] = 7
+    """How long those are kept."""
+
+
 class Settings(BaseSettings):
     """Every setting of Shopstream. Built by `load_settings`."""
 
@@ -139,6 +156,7 @@ class Settings(BaseSettings):
     """Longest wait for a server to stop by itself."""
     kafka: KafkaSettings = KafkaSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from consumers.elastic import open_client
+from consumers.measures import pipeline_documents
 from consumers.metrics import metrics_file, write_metrics
+from consumers.pipeline import PipelineDocuments
 from shopstream import summary
+from shopstream.consuming import connection
+from shopstream.health import Bounds
+from shopstream.servers import Endpoints
 from shopstream.settings import Settings
 from shopstream.workers.supervisor import Outcome, Supervisor
 from shopstream.workers.words import WorkerView
@@ -23,21 +30,20 @@ from shopstream.workers.words import WorkerView
 SHOW_EVERY_S: Final = 1.0
 
 
-def watch(supervisor: Supervisor, settings: Settings, console: Console) -> Outcome:
+def watch(supervisor: Supervisor, reports: Reports, console: Console) -> Outcome:
     """Runs the workers to their end, shows how it goes, and prints what was done.
 
     The first Ctrl-C or SIGTERM lets them finish and leave, the second one ends them at once.
     """
-    metrics = MetricsFiles(settings)
     show = _terminal(console) if console.is_terminal else _lines()
-    with show as shown, leave_on_signal(supervisor, console):
+    with reports, show as shown, leave_on_signal(supervisor, console):
 
         def on_step(views: Sequence[WorkerView]) -> None:
-            metrics.write(views)
+            reports.write(views)
             shown(views)
 
         outcome = supervisor.run(on_step)
-    metrics.write(outcome.views, at_once=True)
+        reports.write(outcome.views, at_once=True)
     if console.is_terminal:
         Console().print(summary.closing_table(outcome.views, outcome.seconds, outcome.final_as_of))
     else:
@@ -70,32 +76,80 @@ def leave_on_signal(supervisor: Supervisor, console: Console) -> Iterator[Callab
             signal.signal(number, handler)
 
 
-class MetricsFiles:
-    """The measurements of each worker in a file below the data folder, replaced each second."""
+class Reports:
+    """What is told of the workers beside the terminal; a context manager.
 
-    def __init__(self, settings: Settings) -> None:
+    Each second the measurements of each worker are put into a file below the data folder, which `status` reads; every
+    few seconds into the index `pipeline`; and with a port in the settings they are served over HTTP.
+
+    Args:
+        settings: the data folder, the run, and what of this is wanted.
+        supervisor: of the workers.
+        endpoints: where Elasticsearch is; None writes no documents.
+    """
+
+    def __init__(self, settings: Settings, supervisor: Supervisor, endpoints: Endpoints | None = None) -> None:
+        self._settings, self._supervisor, self._endpoints = settings, supervisor, endpoints
         self._folder = settings.home / "metrics"
-        self._run = settings.run
-        self._next_s = 0.0
+        self._host = platform.node()
+        self._open = ExitStack()
+        self._documents: PipelineDocuments | None = None
+        self._files_due_s = self._documents_due_s = 0.0
+        self.url: str | None = None
+        """Of the endpoint, once it listens."""
+
+    def __enter__(self) -> Self:
+        wanted = self._settings.metrics
+        if wanted.port is not None:
+            from shopstream.monitoring import Endpoint, Pages  # noqa: PLC0415 - needed with a port alone
+
+            bounds = Bounds(wanted.silence_s_max, wanted.unsaved_s_max)
+            pages = Pages(self._settings.run, self._supervisor, bounds)
+            self.url = self._open.enter_context(Endpoint(pages, wanted.host, wanted.port)).url
+            structlog.get_logger("consume").info("metrics", url=f"{self.url}/metrics")
+        if self._endpoints is not None:
+            client = open_client(connection(self._endpoints), connections=1)
+            documents = PipelineDocuments(client, self._settings.run, keep_days=wanted.documents_keep_days)
+            self._documents = self._open.enter_context(documents)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
 
     def write(self, views: Sequence[WorkerView], *, at_once: bool = False) -> None:
-        """Writes them when a second has passed since the last time."""
-        now_s = time.monotonic()
-        if now_s < self._next_s and not at_once:
-            return
-        self._next_s = now_s + SHOW_EVERY_S
-        at_ms = time.time_ns() // 1_000_000
-        for view in views:
-            values: dict[str, Any] = {
-                "at_ms": at_ms,
-                "state": view.stage,
-                "restarts": view.restarts,
-                "records_per_s": round(view.records_per_s, 1),
-                "rows_per_s": round(view.rows_per_s, 1),
-                **view.figures,
-                "trouble": view.trouble,
-            }
-            write_metrics(metrics_file(self._folder, self._run, view.name.role, view.name.number), values)
+        """Tells of the workers as they are now, where it is time to.
+
+        Args:
+            views: every worker.
+            at_once: whether it is time or not.
+        """
+        now_s, at_ms = time.monotonic(), time.time_ns() // 1_000_000
+        if at_once or now_s >= self._files_due_s:
+            self._files_due_s = now_s + SHOW_EVERY_S
+            for view in views:
+                write_metrics(
+                    metrics_file(self._folder, self._settings.run, view.name.role, view.name.number),
+                    {"at_ms": at_ms, "state": view.stage, **_figures(view), "trouble": view.trouble},
+                )
+        if self._documents is not None and (at_once or now_s >= self._documents_due_s):
+            self._documents_due_s = now_s + self._settings.metrics.documents_every_s
+            self._documents.offer([document for view in views for document in self._documents_of(view, at_ms)])
+
+    def _documents_of(self, view: WorkerView, at_ms: int) -> list[dict[str, Any]]:
+        return pipeline_documents(
+            _figures(view),
+            role=view.name.role,
+            worker=view.name.number,
+            host=self._host,
+            state=view.stage,
+            trouble=view.trouble,
+            at_ms=at_ms,
+        )
+
+
+def _figures(view: WorkerView) -> dict[str, Any]:
+    rates = {"records_per_s": round(view.records_per_s, 1), "rows_per_s": round(view.rows_per_s, 1)}
+    return {**view.figures, **rates, "restarts": view.restarts}
 
 
 Shown = Callable[[Sequence[WorkerView]], None]
@@ -135,12 +189,12 @@ class Background:
 
     Args:
         supervisor: not started yet.
-        metrics: written each second.
+        reports: of these workers, not opened yet.
     """
 
-    def __init__(self, supervisor: Supervisor, metrics: MetricsFiles) -> None:
+    def __init__(self, supervisor: Supervisor, reports: Reports) -> None:
         self.supervisor = supervisor
-        self._metrics = metrics
+        self._reports = reports
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="workers")
@@ -170,7 +224,8 @@ class Background:
 
     def _run(self) -> None:
         try:
-            self._outcome = self.supervisor.run(self._metrics.write)
-            self._metrics.write(self._outcome.views, at_once=True)
+            with self._reports as reports:
+                self._outcome = self.supervisor.run(reports.write)
+                reports.write(self._outcome.views, at_once=True)
         except BaseException as error:  # noqa: BLE001 - raised again by `join`
             self._error = error

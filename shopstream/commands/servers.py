@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from shopstream.servers.overview import ServerStatus, Status
 
 
-WRITTEN_FIGURES = ("written", "rows_written", "sessions_written", "orders_written", "topic_rows_written")
-"""Figures of a report that count what was written, whatever the role."""
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     app.command()(up)
@@ -136,21 +132,26 @@ def _worker_table(reports: dict[str, Any]) -> Table:
     """What each worker last said of itself."""
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(
-        "worker", "state", "read", "per s", "lag", "written", "append to visible p50 / p99", "said", "trouble"
-    )
+    from consumers.measures import rows_of  # noqa: PLC0415
+
+    columns = ("worker", "state", "read", "per s", "lag", "waiting", "letters", "written", "visible p50 / p99")
+    table = Table(*columns, "not kept", "memory", "said", "trouble")
     now_ms = time.time_ns() // 1_000_000
     for name, said in reports.items():
-        written = sum(int(said.get(kind) or 0) for kind in WRITTEN_FIGURES)
         low, high = said.get("freshness_p50_ms"), said.get("freshness_p99_ms")
+        memory = said.get("memory_bytes")
         table.add_row(
             name,
             str(said.get("state", "")),
             f"{said.get('consumed', 0):,}",
             f"{said.get('records_per_s', 0):,.0f}",
             f"{said.get('lag_records', 0):,}",
-            f"{written:,}",
+            f"{said.get('dirty') or said.get('waiting_records') or 0:,}",
+            f"{sum(int(said.get(kind) or 0) for kind in ('rejected', 'late', 'refused')):,}",
+            f"{rows_of(said):,}",
             f"{low:,.0f} / {high:,.0f} ms" if low and high else "",
+            f"{said['unsaved_s']:,.0f} s" if "unsaved_s" in said else "",
+            f"{memory / 1e6:,.0f} MB" if memory else "",
             f"{max(0, now_ms - int(said.get('at_ms', now_ms))) / 1000:,.0f} s ago",
             str(said.get("trouble") or ""),
         )

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, Final, Protocol
 
+import psutil
+
 from features.errors import ShopstreamError
 from shopstream.workers.messages import (
     Ask,
@@ -218,6 +220,7 @@ def _live(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
     log_to_parent(say, debug=task.debug)
     try:
         role = load_builder(task.builder)(task)
+        process = psutil.Process()
         channel.send(Ready())
 
         def stop() -> bool:
@@ -228,7 +231,7 @@ def _live(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
             stop,
             worker.until,
             lambda stream_ts: worker.final_as_of(stream_ts, role.owned()),
-            lambda figures: channel.send(Report(dict(figures))),
+            lambda figures: channel.send(Report({**figures, "memory_bytes": process.memory_info().rss})),
         )
     except ShopstreamError as error:
         return Failed(error.message, error.remedy, error.exit_code)

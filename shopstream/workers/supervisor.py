@@ -103,7 +103,7 @@ class Supervisor:
         self._wish = threading.Lock()
         self._wishes: list[Callable[[float], list[Action]]] = []
         self._views = self.crew.views()
-        self._began_s = time.monotonic()
+        self._began_s = self._stepped_s = time.monotonic()
         self._seconds = 0.0
 
     # --- asked from any thread ---
@@ -116,6 +116,11 @@ class Supervisor:
     def views(self) -> tuple[WorkerView, ...]:
         """Every worker, as of the last step."""
         return self._views
+
+    @property
+    def stepped_s(self) -> float:
+        """When it last looked at its workers, monotonic."""
+        return self._stepped_s
 
     def stop(self, *, interrupted: bool = False) -> None:
         """All workers are to finish their batch, checkpoint and leave."""
@@ -156,6 +161,7 @@ class Supervisor:
         self._carry_out(self.crew.tick(now_s))
         self._views = self.crew.views()
         self._seconds = now_s - self._began_s
+        self._stepped_s = now_s
 
     def run(self, on_step: Callable[[tuple[WorkerView, ...]], None] = lambda _: None) -> Outcome:
         """Starts all and steps to the end; no process is left, whatever happens.

@@ -115,4 +115,3 @@ class WorkerView:
     trouble: str | None
     owned: tuple[int, ...] | None = None
     reported_s: float | None = None
-

@@ -187,11 +187,11 @@ PARENT = """
     from rich.console import Console
     from consume.test_supervisor import a_supervisor
     from shopstream.settings import Settings
-    from shopstream.watching import watch
+    from shopstream.watching import Reports, watch
 
     home = Path(sys.argv[1])
     supervisor = a_supervisor(home, [{"leave_s": float(sys.argv[2])}] * 2, until_end=False)
-    outcome = watch(supervisor, Settings(home=home, run="t"), Console(stderr=True))
+    outcome = watch(supervisor, Reports(Settings(home=home, run="t"), supervisor), Console(stderr=True))
     print("ended", [view.figures.get("checkpointed", 0) for view in outcome.views], outcome.interrupted, flush=True)
 """
 

@@ -1,0 +1,63 @@
+"""Alive and ready: each condition alone turns the answer, and says why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shopstream.health import Bounds, alive, ready
+from shopstream.workers.words import Name, WorkerView
+
+NOW_S = 1_000.0
+WELL = WorkerView(
+    Name("features", 0), "running", {"unsaved_s": 3.0}, 0, 0.0, 0.0, 0.0, None, owned=(0, 1), reported_s=NOW_S - 1
+)
+BOUNDS = Bounds(silence_s=60, unsaved_s=120)
+
+
+def failing(verdict):
+    return {check.name: check.reason for check in verdict.checks if not check.ok}
+
+
+def test_a_worker_that_turns_and_keeps_up_is_alive_and_ready():
+    assert alive([WELL], NOW_S, NOW_S, BOUNDS).ok
+    assert ready([WELL], NOW_S, NOW_S, BOUNDS).ok
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_alive", "word"),
+    [
+        ({"reported_s": NOW_S - 61}, False, "61.0 s ago"),
+        ({"reported_s": NOW_S - 60}, True, None),
+        ({"stage": "waiting", "trouble": "died of hunger"}, True, "died of hunger"),
+        ({"stage": "starting", "reported_s": None}, True, "starting"),
+        ({"stage": "stopping"}, True, "stopping"),
+        ({"owned": None}, True, "no answer"),
+        ({"owned": ()}, True, None),
+        ({"trouble": "429 too many requests"}, True, "429"),
+        ({"figures": {"unsaved_s": 121.0}}, True, "not kept"),
+        ({"figures": {"unsaved_s": 120.0}}, True, None),
+        ({"figures": {}}, True, None),
+        ({"stage": "done", "owned": None, "trouble": None}, True, None),
+    ],
+)
+def test_each_condition_alone_turns_the_answer(changed, is_alive, word):
+    view = replace(WELL, **changed)
+    assert alive([view], NOW_S, NOW_S, BOUNDS).ok is is_alive
+    found = failing(ready([view], NOW_S, NOW_S, BOUNDS))
+    assert (set(found) == {"features-0"}) is (word is not None)
+    if word is not None:
+        assert word in found["features-0"]
+
+
+def test_a_parent_that_hangs_is_not_alive():
+    assert set(failing(alive([WELL], NOW_S - 61, NOW_S, BOUNDS))) == {"parent"}
+
+
+def test_one_of_several_is_named():
+    views = [WELL, replace(WELL, name=Name("index", 1), trouble="blocked")]
+    verdict = ready(views, NOW_S, NOW_S, BOUNDS)
+    assert not verdict.ok
+    assert failing(verdict) == {"index-1": "blocked"}
+    assert [check["name"] for check in verdict.as_json()["checks"]] == ["parent", "features-0", "index-1"]

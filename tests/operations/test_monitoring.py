@@ -1,0 +1,144 @@
+"""The endpoint: every figure of every role is a metric, the pages answer over a real socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+from dataclasses import fields, replace
+from itertools import pairwise
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumers.measures import MEASURES, PIPELINE_FIELDS, pipeline_documents
+from consumers.metrics import figures
+from consumers.progress import FeaturesProgress, Progress, Totals
+from features.errors import ShopstreamError
+from shopstream.health import Bounds
+from shopstream.monitoring import Endpoint, Pages
+from shopstream.workers.words import Name, WorkerView
+
+NOT_MEASURED = {"role", "trouble", "totals", "bundle", "drift"}
+
+
+class Watched:
+    def __init__(self, *views):
+        self._views = views
+        self.stepped_s = time.monotonic()
+
+    def views(self):
+        return self._views
+
+
+def features_figures():
+    values = {item.name: 7 for item in fields(FeaturesProgress)}
+    return figures(
+        FeaturesProgress(
+            **{
+                **values,
+                "role": "features",
+                "trouble": None,
+                "stream_ts": 1_700_000_000_000,
+                "bundle": "one",
+                "drift": {},
+            }
+        )
+    )
+
+
+def index_figures():
+    return figures(Progress("index", Totals(*range(1, 9)), 5, 6, retries=3, latency_p50_ms=20.0, latency_p99_ms=80.0))
+
+
+def views():
+    reported_s = time.monotonic()
+    one = WorkerView(Name("features", 0), "running", features_figures(), 2, 0, 0, 0, None, (0, 1), reported_s)
+    two = WorkerView(Name("index", 1), "running", index_figures(), 0, 0, 0, 0, "blocked", (2,), reported_s)
+    return one, two
+
+
+def samples(text):
+    return {
+        (sample.name, *sorted((k, v) for k, v in sample.labels.items() if k != "run")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_every_figure_of_a_role_is_measured():
+    told = {item.name for kind in (FeaturesProgress, Progress, Totals) for item in fields(kind)} - NOT_MEASURED
+    assert told - {measure.figure for measure in MEASURES} == set()
+
+
+def test_metrics_of_one_name_agree():
+    by_metric = sorted((m for m in MEASURES if m.metric), key=lambda m: m.metric)
+    for one, other in pairwise(by_metric):
+        if one.metric == other.metric:
+            assert (one.kind, one.help) == (other.kind, other.help)
+            assert [name for name, _ in one.labels] == [name for name, _ in other.labels]
+
+
+def test_the_pages_answer_over_a_socket():
+    with Endpoint(Pages("shop", Watched(*views()), Bounds()), "127.0.0.1", 0) as endpoint:
+        status, text = get(f"{endpoint.url}/metrics")
+        assert status == 200
+        found = samples(text)
+        whose = (("role", "features"), ("worker", "0"))
+        assert found["shopstream_records_read_total", *whose] == 7
+        assert found["shopstream_stream_time_seconds", *whose] == 1_700_000_000
+        assert found["shopstream_rows_written_total", ("kind", "customers"), *whose] == 7
+        assert found["shopstream_freshness_seconds", ("quantile", "0.99"), *whose] == pytest.approx(0.007)
+        assert found["shopstream_worker_restarts_total", *whose] == 2
+        other = (("role", "index"), ("worker", "1"))
+        assert found["shopstream_sink_latency_seconds", ("quantile", "0.5"), *other] == pytest.approx(0.02)
+        assert found["shopstream_sink_blocked", *other] == 1
+        assert found["shopstream_rows_waiting", *other] == 6
+        assert get(f"{endpoint.url}/healthz")[0] == 200
+        status, text = get(f"{endpoint.url}/readyz")
+        assert status == 503
+        assert [c["reason"] for c in json.loads(text)["checks"] if not c["ok"]] == ["blocked"]
+        assert get(f"{endpoint.url}/")[0] == 404
+
+
+def test_only_reading_is_allowed():
+    assert Pages("shop", Watched(), Bounds()).answer("POST", "/metrics")[0].startswith("405")
+
+
+def test_a_worker_that_is_gone_is_seen():
+    gone = replace(views()[0], stage="waiting", reported_s=None, owned=None)
+    found = samples(Pages("shop", Watched(gone), Bounds()).answer("GET", "/metrics")[2].decode())
+    assert found["shopstream_worker_up", ("role", "features"), ("worker", "0")] == 0
+
+
+def test_a_port_that_is_taken_is_an_error_with_a_remedy():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ShopstreamError, match="cannot listen") as raised:
+            Endpoint(Pages("shop", Watched(), Bounds()), "127.0.0.1", taken.getsockname()[1])
+    assert "--metrics-port" in raised.value.remedy
+
+
+def test_documents_hold_no_field_that_the_mapping_does_not_know():
+    whose = {"worker": 0, "host": "here", "state": "running", "at_ms": 5}
+    known = {item.name for item in PIPELINE_FIELDS}
+    for role, found in (("features", features_figures()), ("index", index_figures())):
+        documents = pipeline_documents(
+            {**found, "psi.recency_days": 0.3, "restarts": 1, "records_per_s": 1.5}, role=role, trouble="no", **whose
+        )
+        assert all(set(document) <= known for document in documents)
+        assert documents[0]["records"] == found["consumed"]
+        assert documents[1] == {"at": 5, "role": role, "worker": 0, "host": "here"} | {
+            "feature": "recency_days", "psi": 0.3,
+        }  # fmt: skip

@@ -1,0 +1,78 @@
+"""Documents of the pipeline on the real server: written, kept as long as they are to be, and never in anybody's way."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import elasticsearch
+import pytest
+
+from consumers.elastic import open_client
+from consumers.indices import install
+from consumers.mappings import write_index
+from consumers.measures import pipeline_documents
+from consumers.pipeline import WAITING_MAX, PipelineDocuments
+from features.schema import DAY_MS
+from shopstream.consuming import connection, definitions
+
+NOW_MS = 1_800_000_000_000
+
+
+def measured(at_ms, worker=0):
+    figures = {"consumed": 10, "stream_ts": 5, "records_per_s": 1.25, "unsaved_s": 0.5, "memory_bytes": 1}
+    return pipeline_documents(
+        figures, role="features", worker=worker, host="here", state="running", trouble=None, at_ms=at_ms
+    )
+
+
+def test_documents_are_written_and_old_ones_go(servers, run_name):
+    client = open_client(connection(servers))
+    install(client, run_name, definitions(contact=False))
+    old = [measured(NOW_MS - 8 * DAY_MS, worker)[0] for worker in range(3)]
+    with PipelineDocuments(open_client(connection(servers)), run_name, keep_days=100) as documents:
+        documents.offer(old)
+    assert documents.written == 3
+    client.indices.refresh(index=write_index(run_name, "pipeline"))
+    with PipelineDocuments(open_client(connection(servers)), run_name, keep_days=7) as documents:
+        documents.offer([*measured(NOW_MS), *measured(NOW_MS - 6 * DAY_MS)])
+    client.indices.refresh(index=write_index(run_name, "pipeline"))
+    found = client.search(index=f"{run_name}-pipeline", size=10)["hits"]["hits"]
+    assert {hit["_source"]["at"] for hit in found} == {NOW_MS, NOW_MS - 6 * DAY_MS}
+    client.close()
+
+
+class Silent:
+    """A server that does not answer while `stuck` is set."""
+
+    def __init__(self):
+        self.stuck = threading.Event()
+        self.bodies = []
+
+    def options(self, **_):
+        return self
+
+    def search(self, **_):
+        return {}
+
+    def bulk(self, *, index, operations, **_):
+        if not self.stuck.wait(5.0):
+            raise elasticsearch.ConnectionError("no answer")
+        self.bodies.append(operations)
+        return {"items": [{"index": {"status": 201}}]}
+
+    def close(self):
+        """Nothing."""
+
+
+@pytest.mark.timeout(30)
+def test_a_server_that_does_not_answer_delays_nobody_and_memory_is_bounded():
+    client = Silent()
+    with PipelineDocuments(client, "shop", keep_days=1) as documents:
+        started_s = time.monotonic()
+        for second in range(10 * WAITING_MAX):
+            documents.offer(measured(NOW_MS + second))
+        assert time.monotonic() - started_s < 1.0
+        client.stuck.set()
+    assert len(client.bodies) <= WAITING_MAX + 2
+    assert client.bodies[-1][1]["at"] == NOW_MS + 10 * WAITING_MAX - 1, "the newest are kept"
