@@ -148,7 +148,8 @@ def same_documents(found, expected, key) -> None:
     """Documents against the oracle's rows, told apart by `key`; a missing field is a null one."""
     by_key = {tuple(row[name] for name in key): row for row in found}
     assert len(by_key) == len(found)
-    assert by_key.keys() == {tuple(row[name] for name in key) for row in expected}
+    wanted = {tuple(row[name] for name in key) for row in expected}
+    assert by_key.keys() == wanted, f"missing {wanted - by_key.keys()!r:.500}, too many {by_key.keys() - wanted!r:.500}"
     for row in expected:
         got = by_key[tuple(row[name] for name in key)]
         for name, value in row.items():

@@ -1,0 +1,65 @@
+"""The places where a worker may be stopped, killed or hit: every call that leaves the process crosses one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Killed(BaseException):
+    """The process ended in the middle of something."""
+
+
+@dataclass(frozen=True)
+class Odds:
+    """How likely each fault is at each chance it has."""
+
+    kill: float = 0.0
+    """The process dies, at any boundary."""
+    switch: float = 0.1
+    """Another worker goes on first."""
+    stall: float = 0.0
+    """The process stands still at a boundary while the world goes on."""
+    evict: float = 0.0
+    """A living member's session ends, at a chance of the world."""
+    expire: float = 0.3
+    """A stalled or dead member's session ends, at a chance of the world."""
+    usurp: float = 0.0
+    """A second process with the instance id of a stalled one is started."""
+    damage: float = 0.0
+    """A checkpoint whose owner is dead is cut short, changed or lost."""
+    wall_jump: float = 0.0
+    """The wall clock jumps by up to a day."""
+    disk_full: float = 0.0
+    commit_lost: float = 0.0
+    """A commit fails and was not made."""
+    commit_answer_lost: float = 0.0
+    """A commit fails and was made."""
+    request_refused: float = 0.0
+    """429 or 5xx for a whole bulk request."""
+    request_lost: float = 0.0
+    """The connection breaks before the request is read."""
+    answer_lost: float = 0.0
+    """The connection breaks after all or some of the request was applied."""
+    item_refused: float = 0.0
+    """429, 503 or a block for an item."""
+    split: float = 0.0
+    """413 for a request of several documents."""
+    letters_stuck: float = 0.0
+    """The brokers do not take the letters in time."""
+
+
+class Boundary(Protocol):
+    """What the parts of a world ask of the worker that uses them."""
+
+    is_dead: bool
+
+    def cross(self, what: str) -> None:
+        """Let time pass, and perhaps everything else.
+
+        Raises:
+            Killed: the process ends here.
+        """
+
+    def befalls(self, fault: str) -> bool:
+        """Whether a fault of Odds happens now."""

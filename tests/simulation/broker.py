@@ -1,0 +1,284 @@
+"""Kafka in memory: logs, a consumer group with static members, an idempotent producer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from simulation.boundary import Boundary
+from stream.feeding import FAR_MS
+
+from consumers.offsets import CommitError, FencedError
+from consumers.source import Batch, Owner, Partition, Start
+from features.errors import ShopstreamError
+from features.schema import SOURCE_TOPICS
+
+Messages = Sequence[tuple[bytes | None, bytes | None]]
+Offsets = Mapping[Partition, tuple[int, str]]
+QUEUE_MAX = 300
+"""Messages a producer holds."""
+
+
+@dataclass
+class Coordinator:
+    """The group: eager rebalances, static members, a fence.
+
+    Attributes:
+        members: instance id -> the process that speaks for it now.
+        shares: instance id -> partition numbers, of this generation.
+        committed: what the group knows.
+    """
+
+    partitions: int
+    on_commit: Callable[[int, Offsets], None]
+    members: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    committed: dict[Partition, tuple[int, str]] = field(default_factory=dict)
+    generation: int = 0
+    is_stable: bool = True
+    joined: set[str] = field(default_factory=set)
+    refused: int = 0
+
+    def join(self, instance: str, process: int) -> None:
+        """A process joins. One that takes over a known instance id gets its partitions at once."""
+        known = instance in self.members
+        self.members[instance] = process
+        if not known:
+            self._rebalance()
+
+    def evict(self, instance: str) -> None:
+        """A session has ended."""
+        del self.members[instance]
+        self._rebalance()
+
+    def sync(self, instance: str) -> None:
+        """A member has given its partitions back and waits for new ones."""
+        self.joined.add(instance)
+        if self.joined == set(self.members):
+            self.is_stable, self.generation = True, self.generation + 1
+            names = sorted(self.members)
+            cuts = np.array_split(np.arange(self.partitions), len(names))
+            self.shares = {name: tuple(cut.tolist()) for name, cut in zip(names, cuts, strict=True)}
+
+    def commit(self, instance: str, process: int, generation: int, offsets: Offsets) -> None:
+        """Takes a commit of a member of this generation; between the bell and its own joining of the last one, too."""
+        if instance not in self.members:
+            self.refused += 1
+            raise FencedError("UNKNOWN_MEMBER_ID (simulated)")
+        if self.members[instance] != process:
+            self.refused += 1
+            raise FencedError("FENCED_INSTANCE_ID (simulated)", permanent=True)
+        if generation != self.generation or instance in self.joined and not self.is_stable:
+            self.refused += 1
+            raise FencedError("ILLEGAL_GENERATION or REBALANCE_IN_PROGRESS (simulated)")
+        numbers = {where.number for where in offsets}
+        assert numbers <= set(self.shares[instance]), "a member commits for its own partitions alone"
+        for number in numbers:
+            self.on_commit(number, {where: said for where, said in offsets.items() if where.number == number})
+        self.committed |= offsets
+
+    def _rebalance(self) -> None:
+        self.is_stable = False
+        self.joined.clear()
+
+
+class GroupSource:
+    """Stands for consumers.source.Source: one member's view of the logs.
+
+    Args:
+        coordinator: of the group.
+        logs: of all partitions.
+        instance: static member id.
+        process: number of this life.
+        boundary: of the worker.
+        rng: decides what comes together.
+        on_assigned: told the numbers of partitions that were given.
+    """
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        logs: Mapping[Partition, Messages],
+        instance: str,
+        process: int,
+        boundary: Boundary,
+        rng: np.random.Generator,
+        on_assigned: Callable[[Sequence[int]], None],
+    ) -> None:
+        self._group, self._logs, self._instance, self._process = coordinator, logs, instance, process
+        self._boundary, self._rng, self._on_assigned = boundary, rng, on_assigned
+        self._generation = -1
+        self._owner: Owner
+        self._ended: set[Partition] = set()
+        self._held: set[Partition] = set()
+        self.positions: dict[Partition, int] = {}
+        self.is_member = False
+
+    def open(self, owner: Owner) -> None:
+        self._owner = owner
+        self._boundary.cross("join")
+        self._group.join(self._instance, self._process)
+        self.is_member = True
+
+    @property
+    def owns(self) -> bool:
+        """Whether the group takes this process for the owner of what it reads."""
+        group = self._group
+        ours = group.members.get(self._instance) == self._process and self._generation == group.generation
+        return ours and group.is_stable
+
+    def read(self, records_max: int, timeout_s: float) -> list[Batch]:
+        self._boundary.cross("read")
+        group = self._group
+        speaker = group.members.get(self._instance)
+        if speaker is not None and speaker != self._process:
+            raise ShopstreamError("Kafka refuses to be read: FENCED_INSTANCE_ID (simulated).")
+        if speaker is None:
+            self._drop(self._owner.lost)
+            group.join(self._instance, self._process)
+            return []
+        if not group.is_stable:
+            if self._instance not in group.joined:
+                self._drop(self._owner.revoked)
+                # the checkpoint took its time: the session may have ended meanwhile
+                if group.members.get(self._instance) == self._process and not group.is_stable:
+                    group.sync(self._instance)
+            return []
+        if self._generation != group.generation:
+            self._drop(self._owner.revoked)
+            self._assign()
+            return []
+        batches = []
+        for n in self._rng.permutation(len(self.positions)).tolist():
+            batch = self._next(list(self.positions)[n], records_max)
+            if batch is not None:
+                batches.append(batch)
+                records_max -= len(batch.values)
+        return batches
+
+    def _drop(self, tell: Callable[[Sequence[Partition]], None]) -> None:
+        if self.positions:
+            tell(list(self.positions))
+        self.positions.clear()
+
+    def _assign(self) -> None:
+        group = self._group
+        self._generation = group.generation
+        mine = group.shares.get(self._instance, ())
+        self._on_assigned(mine)
+        starts = {
+            Partition(topic, number): Start(*group.committed.get(Partition(topic, number), (0, "")))
+            for number in mine
+            for topic in SOURCE_TOPICS
+        }
+        self._ended.clear()
+        self._held.clear()
+        # as with librdkafka, an error of the owner is told by the call that ran it
+        chosen = self._owner.assigned(starts) or {}
+        self.positions = {where: chosen.get(where, start.offset) for where, start in starts.items()}
+
+    def _next(self, where: Partition, records_max: int) -> Batch | None:
+        log, start = self._logs[where], self.positions[where]
+        if where in self._held:
+            return None
+        if start == len(log):
+            self._ended.add(where)
+            return None
+        size = min(int(self._rng.choice((0, 1, 3, 40, 200))), records_max)
+        stop = min(len(log), start + size)
+        if stop <= start:
+            return None
+        self.positions[where] = stop
+        if stop == len(log) and self._rng.random() < 0.5:
+            self._ended.add(where)
+        part = log[start:stop]
+        keys, values = [key for key, _ in part], [value for _, value in part]
+        offsets = range(start, stop) if self._rng.random() < 0.5 else list(range(start, stop))
+        return Batch(where, offsets, values, keys, [FAR_MS] * len(part))
+
+    def position(self, where: Partition) -> int:
+        return self.positions[where]
+
+    def at_end(self, where: Partition) -> bool:
+        return where in self._ended
+
+    def hold(self, where: Partition) -> None:
+        self._held.add(where)
+
+    def release(self, where: Partition) -> None:
+        self._held.discard(where)
+
+    def commit(self, offsets: Offsets) -> None:
+        assert len(offsets) == len(SOURCE_TOPICS)
+        self._boundary.cross("commit")
+        if self._boundary.befalls("commit_lost"):
+            raise CommitError("timed out (simulated)")
+        self._group.commit(self._instance, self._process, self._generation, offsets)
+        self._boundary.cross("commit answer")
+        if self._boundary.befalls("commit_answer_lost"):
+            raise CommitError("timed out, but made (simulated)")
+
+    def lag(self) -> int:
+        return sum(len(self._logs[where]) - at for where, at in self.positions.items())
+
+    def close(self) -> None:
+        """Leaves; a static member stays in the group until its session ends."""
+        if not self._boundary.is_dead:
+            self._drop(self._owner.revoked)
+
+
+class QueueProducer:
+    """Stands for a Kafka producer: messages arrive in their order, late, and not at all after a death.
+
+    Args:
+        deliver: appends a message to its topic.
+        boundary: of the worker.
+        rng: decides what is delivered when.
+    """
+
+    def __init__(self, deliver: Callable[..., None], boundary: Boundary, rng: np.random.Generator) -> None:
+        self._deliver, self._boundary, self._rng = deliver, boundary, rng
+        self._queue: list[tuple[tuple[Any, ...], Callable[..., None] | None]] = []
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def produce(
+        self, topic: str, value: bytes | None = None, key: Any = None, *, headers: Any = None, on_delivery: Any = None
+    ) -> None:
+        assert len(self._queue) <= QUEUE_MAX
+        if len(self._queue) == QUEUE_MAX:
+            raise BufferError("queue full (simulated)")
+        self._queue.append(((topic, key, value, headers), on_delivery))
+
+    def poll(self, timeout_s: float = 0.0) -> int:
+        if self._boundary.is_dead:
+            return 0
+        share = 1.0 if timeout_s else self._rng.random()
+        return self._send(int(np.ceil(len(self._queue) * share)))
+
+    def flush(self, timeout_s: float = 0.0) -> int:
+        if self._boundary.is_dead:
+            return 0
+        self._boundary.cross("flush")
+        stuck = self._queue and self._boundary.befalls("letters_stuck")
+        self._send(int(self._rng.integers(len(self._queue))) if stuck else len(self._queue))
+        self._boundary.cross("flushed")
+        return len(self._queue)
+
+    def die(self) -> None:
+        """Some of what is under way arrives, the others never."""
+        for message, _ in self._queue[: int(self._rng.integers(len(self._queue) + 1))]:
+            self._deliver(*message)
+        self._queue.clear()
+
+    def _send(self, count: int) -> int:
+        going, self._queue = self._queue[:count], self._queue[count:]
+        for message, _ in going:
+            self._deliver(*message)
+        for _, on_delivery in going:
+            if on_delivery is not None:
+                on_delivery(None, None)
+        return len(going)

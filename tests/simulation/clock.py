@@ -1,0 +1,67 @@
+"""The only clock, and the only source of names, of a simulated world."""
+
+from __future__ import annotations
+
+import uuid as real_uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import numpy as np
+
+MONOTONIC_START_S = 1e9
+"""Ahead of the machine's own, which default values made at import still read."""
+
+
+class Clock:
+    """Stands for the module `time` and for the wall clock. It moves only when it is told to."""
+
+    def __init__(self, wall_ms: int) -> None:
+        self.now_s = MONOTONIC_START_S
+        self.wall_ms = wall_ms
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def wall_clock_ms(self) -> int:
+        return self.wall_ms
+
+    def pass_s(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.wall_ms += int(seconds * 1_000)
+
+
+class Names:
+    """Stands for the module `uuid`."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def uuid4(self) -> real_uuid.UUID:
+        return real_uuid.UUID(bytes=self._rng.bytes(16), version=4)
+
+
+@contextmanager
+def installed(clock: Clock, rng: np.random.Generator, buffer_records_max: int) -> Iterator[None]:
+    """The code under test reads this clock, makes every checkpoint it may, and meets its bounds early."""
+    replaced = {
+        "consumers.features.time": clock,
+        "consumers.features.wall_clock_ms": clock.wall_clock_ms,
+        "consumers.features.BUFFER_RECORDS_MAX": buffer_records_max,
+        "consumers.features.TURN_MAX": buffer_records_max,
+        "consumers.keeper.time": clock,
+        "consumers.keeper.wall_clock_ms": clock.wall_clock_ms,
+        "consumers.keeper.SHARE_MAX": 1.0,
+        "consumers.bulk.time": clock,
+        "consumers.checkpoint.uuid": Names(rng),
+        "consumers.checkpoint.BLOCKS_MAX": 6,
+        "features.state.SCAN_ROWS_MIN": 0,
+    }
+    patches = [patch(name, value) for name, value in replaced.items()]
+    for one in patches:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in patches:
+            one.stop()

@@ -1,0 +1,74 @@
+"""The history of disasters that a seed stands for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from oracle.shop import DAY, HOUR
+from simulation.boundary import Odds
+from simulation.world import World
+from stream.scene import Scene
+
+
+@dataclass(frozen=True)
+class Weathered:
+    """What a seed came to.
+
+    Attributes:
+        seed: of it.
+        digest: of everything that happened and was left; equal whenever the seed is run.
+        steps: boundaries crossed.
+        happened: faults by kind.
+        records: on the topics.
+    """
+
+    seed: int
+    digest: str
+    steps: int
+    happened: Counter[str]
+    records: int
+
+
+def odds_of(rng: np.random.Generator) -> Odds:
+    """Some faults often, some rarely, some not at all: a world in which everything fails shows less than one kind."""
+
+    def rate(highest: float) -> float:
+        return float(rng.choice((0.0, 0.1, 0.4, 1.0))) * highest
+
+    return Odds(
+        kill=rate(0.004),
+        switch=float(rng.choice((0.02, 0.1, 0.3))),
+        stall=rate(0.004),
+        evict=rate(0.02),
+        expire=float(rng.choice((0.02, 0.1, 0.5))),
+        usurp=rate(0.1),
+        damage=rate(0.5),
+        wall_jump=rate(0.05),
+        disk_full=rate(0.1),
+        commit_lost=rate(0.15),
+        commit_answer_lost=rate(0.15),
+        request_refused=rate(0.3),
+        request_lost=rate(0.2),
+        answer_lost=rate(0.3),
+        item_refused=rate(0.1),
+        split=rate(0.2),
+        letters_stuck=rate(0.03),
+    )
+
+
+def weather(seed: int) -> Weathered:
+    """Runs the world of a seed and checks everything.
+
+    Raises:
+        AssertionError: an invariant does not hold.
+    """
+    rng = np.random.default_rng([seed, 5])
+    jitter_ms = int(rng.choice((0, HOUR, 60 * HOUR)))
+    scene = Scene(seed, jitter_ms, customers=int(rng.integers(0, 3)), twice=float(rng.choice((0.0, 0.05, 0.3))))
+    as_of = scene.end + int(rng.choice((0, 1, DAY, 30 * DAY)))
+    world = World(seed, scene, odds_of(rng), slots=int(rng.choice((1, 2, 3))), as_of=as_of, calm_after=4_000)
+    world.run()
+    world.check()
+    return Weathered(seed, world.digest(), world.steps, world.happened, sum(map(len, world.logs.values())))
