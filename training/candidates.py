@@ -67,7 +67,8 @@ class Fitted:
 
     Attributes:
         column: what it looks at, where it looks at one column alone.
-        pipeline: without the sampler, which has no part in predicting; None for BG/NBD, whose column is its answer.
+        pipeline: without the sampler, which has no part in predicting; None for BG/NBD, whose column is the expected
+            number of orders.
     """
 
     candidate: Candidate
@@ -79,7 +80,7 @@ class Fitted:
         if self.column is not None:
             rows = rows[:, [self.column]]
         if self.pipeline is None:
-            return rows[:, 0].astype(np.float64)
+            return np.exp(-rows[:, 0].astype(np.float64))
         return np.asarray(self.pipeline.predict_proba(rows)[:, 1], np.float64)
 
     @property
@@ -104,7 +105,7 @@ def fit(
         threads: to use.
     """
     if candidate.family == "bgnbd":
-        return Fitted(candidate, None, list(names).index("bgnbd_churn"))
+        return Fitted(candidate, None, list(names).index("bgnbd_orders"))
     column = list(names).index("recency_days") if candidate.family == "recency" else None
     steps = _steps(candidate, labels, seed, threads)
     chosen = rows if column is None else rows[:, [column]]

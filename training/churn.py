@@ -19,7 +19,9 @@ from training.calibration import Costs, choose_calibration, thresholds
 from training.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
 from training.dataset import LABEL, TrainingSet
 from training.level import expected_level
+from training.metrics import Judged, places
 from training.predict import COLUMNS, calibrated, matrix
+from training.scorer import numbers
 from training.selection import (
     INNER_FOLDS,
     Choice,
@@ -66,7 +68,7 @@ class Tested:
     Attributes:
         kind: `time` or `customers`, see `selection.splits`.
         rows: feature rows with LABEL.
-        scores: family -> calibrated probabilities of the rows.
+        judged: family -> calibrated probabilities of the rows.
         choices: of each family in the last split, the best first, for the table of what was tried.
         taught: cut-offs of the rows that taught, epoch ms.
         level: see `training.level`; of the last split.
@@ -74,7 +76,7 @@ class Tested:
 
     kind: Literal["time", "customers"]
     rows: pl.DataFrame
-    scores: dict[Family, Float64]
+    judged: dict[Family, Judged]
     choices: dict[Family, list[Choice]]
     taught: list[int]
     level: float
@@ -100,11 +102,6 @@ class Trained:
     preparation: dict[str, Any]
     thresholds: RiskThresholds
     tested: Tested
-
-
-def numbers(rows: pl.DataFrame) -> dict[str, Float64]:
-    """The columns of rows as `training.predict` takes them, NaN for null."""
-    return {name: rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in COLUMNS}
 
 
 def train(training: TrainingSet, plan: Plan, on_step: Step = lambda _: None) -> Trained:
@@ -143,9 +140,17 @@ def train(training: TrainingSet, plan: Plan, on_step: Step = lambda _: None) -> 
         "horizon_days": training.horizon_days,
         "bgnbd": msgspec.to_builtins(parameters),
         "calibration": calibration,
+        "typical": _medians(lesson.rows).tolist(),
         "fill": model.fill if candidate.family in ("xgboost", "lightgbm") else None,
     }
     return Trained(model, preparation, thresholds(plan.costs), tested)
+
+
+def _medians(rows: Float32) -> Float32:
+    """Of each column without its NaN; 0 of a column that has nothing else."""
+    known = np.where(np.isnan(rows).all(axis=0), np.float32(0), rows)
+    found: Float32 = np.nanmedian(known, axis=0).astype(np.float32)
+    return found
 
 
 def _named(on_step: Step, where: str) -> Callable[[Candidate], None]:
@@ -180,6 +185,7 @@ def _tested(
     found: dict[Family, Float64] = {family: np.full(len(rows), np.nan) for family in families()}
     choices: dict[Family, list[Choice]] = {}
     level = 1.0
+    folds = np.zeros(len(rows), np.int64)
     for number, split in enumerate(parts, 1):
         lesson, parameters = _lesson(training, split.train, plan)
         limited = lesson.limited(SEARCH_ROWS_MAX)
@@ -194,6 +200,7 @@ def _tested(
                 tried[0].candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads
             )
             calibration = tried[0].calibration | {"level": level}
+            folds[split.test] = number
             scores[split.test] = calibrated(model.probability(test), calibration)
             choices[family] = tried
     tested = np.any([split.test for split in parts], axis=0)
@@ -201,7 +208,7 @@ def _tested(
     return Tested(
         kind,
         rows.filter(tested),
-        {family: scores[tested] for family, scores in found.items()},
+        {family: Judged(scores[tested], places(scores[tested], folds[tested])) for family, scores in found.items()},
         choices,
         sorted(rows.filter(taught_rows)["as_of"].unique().to_list()),
         level,

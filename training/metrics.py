@@ -6,10 +6,12 @@ A customer stands in the rows of several cut-offs, so intervals resample custome
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 Float64 = npt.NDArray[np.float64]
@@ -75,13 +77,48 @@ METRICS: Final[Mapping[str, Metric]] = {
 """Name -> the metric of labels, scores and weights. All but the two areas and the lift want probabilities."""
 
 
-def measure(labels: Labels, scores: Float64, weights: Float64 | None = None) -> dict[str, float]:
+RANKED: Final = ("pr_auc", "roc_auc", "lift_10")
+"""Metrics of the order alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a model said of held-out rows.
+
+    Attributes:
+        scores: probabilities.
+        ranks: what orders the rows, in [0, 1]: the scores themselves, or the place within the fold where several
+            models said them, whose scores have no common order.
+    """
+
+    scores: Float64
+    ranks: Float64
+
+    def of(self, metric: str) -> Float64:
+        """What a metric looks at."""
+        return self.ranks if metric in RANKED else self.scores
+
+    def where(self, rows: npt.NDArray[np.bool_]) -> Judged:
+        """Some of the rows."""
+        return Judged(self.scores[rows], self.ranks[rows])
+
+
+def places(scores: Float64, folds: Groups) -> Float64:
+    """The place of each score within its fold, from 0 to 1, equal scores sharing theirs."""
+    found = np.empty(len(scores))
+    for fold in np.unique(folds):
+        here = folds == fold
+        found[here] = rankdata(scores[here]) / np.count_nonzero(here)
+    return found
+
+
+def measure(labels: Labels, judged: Judged, weights: Float64 | None = None) -> dict[str, float]:
     """Every metric; NaN for each where only one class occurs."""
     given = np.ones(len(labels)) if weights is None else weights
     counted = labels[given > 0]
     if not len(counted) or counted.min() == counted.max():
         return dict.fromkeys(METRICS, float("nan"))
-    return {name: metric(labels, scores, given) for name, metric in METRICS.items()}
+    return {name: metric(labels, judged.of(name), given) for name, metric in METRICS.items()}
 
 
 def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
@@ -97,20 +134,21 @@ def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
     return [rng.multinomial(count, np.full(count, 1 / count))[groups].astype(np.float64) for _ in range(repeats)]
 
 
-def intervals(labels: Labels, scores: Float64, weights: list[Float64]) -> dict[str, Interval]:
+def intervals(labels: Labels, judged: Judged, weights: list[Float64]) -> dict[str, Interval]:
     """The 95 % interval of every metric, by percentiles of a bootstrap."""
-    found = [measure(labels, scores, each) for each in weights]
+    found = [measure(labels, judged, each) for each in weights]
     return {name: _percentiles(np.asarray([each[name] for each in found])) for name in METRICS}
 
 
 def paired_difference(
-    name: str, labels: Labels, better: Float64, other: Float64, weights: list[Float64]
+    name: str, labels: Labels, better: Judged, other: Judged, weights: list[Float64]
 ) -> tuple[float, Interval]:
     """How much more `better` has of a metric than `other`, with its 95 % interval in the same resamples."""
     metric = METRICS[name]
     ones = np.ones(len(labels))
-    gaps = [metric(labels, better, each) - metric(labels, other, each) for each in weights]
-    return metric(labels, better, ones) - metric(labels, other, ones), _percentiles(np.asarray(gaps))
+    one, two = better.of(name), other.of(name)
+    gaps = [metric(labels, one, each) - metric(labels, two, each) for each in weights]
+    return metric(labels, one, ones) - metric(labels, two, ones), _percentiles(np.asarray(gaps))
 
 
 def _percentiles(values: Float64) -> Interval:
@@ -129,12 +167,13 @@ def confusion(labels: Labels, scores: Float64) -> dict[str, int]:
     }
 
 
-def curves(labels: Labels, scores: Float64, points: int = 200) -> dict[str, Any]:
+def curves(labels: Labels, judged: Judged, points: int = 200) -> dict[str, Any]:
     """What the card draws: roc, pr, gain (shares) and calibration (mean score, share churned, rows, by bin)."""
-    false_rate, true_rate, _ = roc_curve(labels, scores)
-    precision, recall, _ = precision_recall_curve(labels, scores)
-    ordered = np.cumsum(labels[np.argsort(-scores, kind="stable")])
+    false_rate, true_rate, _ = roc_curve(labels, judged.ranks)
+    precision, recall, _ = precision_recall_curve(labels, judged.ranks)
+    ordered = np.cumsum(labels[np.argsort(-judged.ranks, kind="stable")])
     depth = np.arange(1, len(labels) + 1) / len(labels)
+    scores = judged.scores
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     some = counts > 0

@@ -20,6 +20,7 @@ from features.errors import ShopstreamError
 from features.schema import DAY_MS
 from training.calibration import Calibration, choose_calibration
 from training.candidates import TREATMENTS, Candidate, Family, Float32, Labels, fit, search_space
+from training.metrics import METRICS
 from training.predict import calibrated
 
 Float64 = npt.NDArray[np.float64]
@@ -94,12 +95,14 @@ class Choice:
         calibration: fitted to the held-out scores.
         scores: calibrated probabilities of the rows that taught, each by a model that had not seen its customer.
         log_loss: of those.
+        pr_auc: of those.
     """
 
     candidate: Candidate
     calibration: Calibration
     scores: Float64
     log_loss: float
+    pr_auc: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,8 @@ class Lesson:
         """The candidate with its calibration and its held-out scores."""
         scores = self.held_out(candidate)
         calibration, losses = choose_calibration(scores, self.labels, self.folds)
-        return Choice(candidate, calibration, calibrated(scores, calibration), losses[calibration["kind"]])
+        area = METRICS["pr_auc"](self.labels, scores, np.ones(len(scores)))
+        return Choice(candidate, calibration, calibrated(scores, calibration), losses[calibration["kind"]], area)
 
 
 def search(

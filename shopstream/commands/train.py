@@ -1,0 +1,367 @@
+"""`shopstream train`, `evaluate` and `score`: models from an archive, how good they are, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from features.replayed import ArchiveCounts
+    from training.bundle import Bundle
+    from training.churn import Plan
+    from training.dataset import Horizon, TrainingSet
+
+BUNDLES = "bundles"
+"""Folder of bundles below the data folder, with `current` beside them."""
+
+Archive = Annotated[Path, typer.Argument(metavar="DIR", help="The archive.")]
+HorizonDays = Annotated[
+    int, typer.Option("--horizon", help="No order in so many days after the cut-off is churn.", min=1, max=400)
+]
+HistoryDays = Annotated[
+    int, typer.Option("--history", help="Days of history before the first cut-off, at least.", min=1, max=400)
+]
+Spacing = Annotated[int, typer.Option("--spacing", help="Days between two cut-offs.", min=1, max=400)]
+CutoffsMax = Annotated[int, typer.Option("--cutoffs", help="Number of cut-offs, the latest ones.", min=1, max=400)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("train")(train)
+    app.command("evaluate")(evaluate)
+    app.command("score")(score)
+
+
+def train(
+    directory: Archive,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the bundle; default: a new one in the data folder, made current."),
+    ] = None,
+    horizon: HorizonDays = 90,
+    history: HistoryDays = 90,
+    spacing: Spacing = 15,
+    cutoffs: CutoffsMax = 24,
+    validation: Annotated[
+        str,
+        typer.Option(
+            "--validation", help="time: later cut-offs test. customers: five folds. auto: time where it fits."
+        ),
+    ] = "auto",
+    tries: Annotated[int, typer.Option("--tries", help="Settings of XGBoost that are tried.", min=1, max=200)] = 6,
+    rules: Annotated[
+        str, typer.Option("--rules", help="Rules of the segments: a ready name or a YAML file.")
+    ] = "segments",
+    costs: Annotated[
+        Path | None, typer.Option("--costs", help="JSON of the costs that the bands of risk follow from.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same model.", min=0)] = 1,
+    threads: Annotated[int, typer.Option("--threads", help="Threads of the models.", min=1)] = 2,
+    current: Annotated[
+        bool | None,
+        typer.Option("--current/--not-current", help="Point `current` beside the bundle at it.", show_default=False),
+    ] = None,
+) -> None:
+    """Train a churn model on an archive, test it on later times, and write a bundle with its model card.
+
+    Example: `shopstream train shop-archive --out bundles/first --horizon 90`
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from shopstream.settings import load_settings  # noqa: PLC0415
+    from training.bundle import point_current  # noqa: PLC0415
+    from training.churn import Plan  # noqa: PLC0415
+    from training.dataset import Horizon  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    target = out if out is not None else load_settings().home / BUNDLES / "new"
+    plan = Plan(_validation(validation), tries=tries, seed=seed, threads=threads, costs=_costs(costs))
+    with _progress(console) as progress:
+        bundle, seconds = train_bundle(
+            directory, target, Horizon(horizon, history, spacing, cutoffs), plan, rules, progress, rename=out is None
+        )
+    if current or (current is None and out is None):
+        point_current(bundle.folder)
+    _print_models(console, bundle.metrics)
+    console.print(
+        f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s → {bundle.name} in {bundle.folder} "
+        "(read its card.html)"
+    )
+
+
+def train_bundle(
+    directory: Path,
+    out: Path,
+    horizon: Horizon,
+    plan: Plan,
+    rules_name: str = "segments",
+    on_step: Callable[[str, float | None], None] = lambda *_: None,
+    *,
+    rename: bool = False,
+) -> tuple[Bundle, tuple[float, float]]:
+    """A bundle from an archive.
+
+    Args:
+        directory: the archive.
+        out: the bundle's folder.
+        horizon: of the training set.
+        plan: of the models.
+        rules_name: of the segments.
+        on_step: told what is done now, and the share of it that is done or None.
+        rename: call the folder by the bundle's name instead, beside `out`.
+
+    Returns:
+        The bundle, and the seconds that the training set and the models took.
+    """
+    from features.score import learn_breaks  # noqa: PLC0415
+    from features.segments import load_rules  # noqa: PLC0415
+    from shopstream.ceiling import ceiling_of  # noqa: PLC0415
+    from training import bundle as bundles  # noqa: PLC0415
+    from training import churn, evaluation  # noqa: PLC0415
+
+    rules = load_rules(rules_name)
+    began = perf_counter()
+    training = training_set(directory, horizon, on_step)
+    built = perf_counter()
+    trained = churn.train(training, plan, lambda step: on_step(step, None))
+    on_step("intervals of the metrics", None)
+
+    def ceiling(times: Any, days: int) -> pl.DataFrame:
+        found = ceiling_of(directory, times, days)
+        assert found is not None
+        return found
+
+    known = ceiling_of(directory, training.cutoffs[:1], 1) is not None
+    before = training.rows.filter(training.rows["as_of"] == trained.tested.taught[-1])
+    report = evaluation.report(trained, learn_breaks(before), rules, ceiling=ceiling if known else None, seed=plan.seed)
+    on_step("writing the bundle", None)
+    breaks = learn_breaks(training.latest)
+    written = bundles.write_bundle(out, trained, training, breaks, rules, report, plan.seed)
+    if rename:
+        written = bundles.renamed(written)
+    return written, (built - began, perf_counter() - built)
+
+
+def training_set(
+    directory: Path, horizon: Horizon, on_step: Callable[[str, float | None], None] = lambda *_: None
+) -> TrainingSet:
+    """The labelled rows of an archive at its cut-offs; `on_step` as in `train_bundle`."""
+    from shopstream.commands.features import archive_days  # noqa: PLC0415
+    from training import dataset  # noqa: PLC0415
+
+    days, read_day = archive_days(directory)
+    first, end = dataset.known_span(days, read_day)
+    cutoffs = dataset.plan_cutoffs(first, end, horizon)
+    place = {day: position for position, day in enumerate(days)}
+
+    def told(day: int) -> None:
+        on_step(f"reading the archive for {len(cutoffs)} cut-offs", place[day] / len(days))
+
+    return dataset.build(days, read_day, cutoffs, horizon.horizon_days, end_ms=end, on_day=told)
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle, or a folder with a current one.")],
+    directory: Archive,
+    history: HistoryDays = 90,
+    spacing: Spacing = 15,
+    cutoffs: CutoffsMax = 24,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the figures as JSON.")] = None,
+) -> None:
+    """Judge a bundle on an archive: its metrics where the outcome is known by now, and how far the rows have moved.
+
+    Cut-offs that the bundle learnt from are told apart from those it has not seen.
+
+    Example: `shopstream evaluate bundles/first shop-archive`
+    """
+    import json  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from training.bundle import load_bundle  # noqa: PLC0415
+    from training.dataset import Horizon  # noqa: PLC0415
+    from training.judgement import judge  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    loaded = load_bundle(bundle)
+    with _progress(console) as progress:
+        training = training_set(directory, Horizon(loaded.horizon_days, history, spacing, cutoffs), progress)
+        progress("intervals of the metrics", None)
+        report = judge(loaded, training)
+    _print_judgement(console, report)
+    if out is not None:
+        _write(out, lambda path: path.write_text(json.dumps(report, indent=1) + "\n", "utf-8"))
+
+
+def score(
+    directory: Archive,
+    bundle: Annotated[
+        Path, typer.Option("--bundle", help="The bundle, or a folder with a current one.", show_default=False)
+    ],
+    as_of: Annotated[str, typer.Option("--as-of", help="ISO 8601; a time without a zone is UTC.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Parquet file, or CSV by its ending.", show_default=False)],
+    rules: Annotated[
+        str | None, typer.Option("--rules", help="Other rules of the segments: a ready name or a YAML file.")
+    ] = None,
+) -> None:
+    """Write the feature rows and scores of every customer of an archive at a time.
+
+    Example: `shopstream score shop-archive --bundle bundles/first --as-of 2026-06-30 --out scores.parquet`
+    """
+    import polars as pl  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+
+    from features.replayed import ArchiveCounts  # noqa: PLC0415
+    from features.segments import load_rules  # noqa: PLC0415
+    from shopstream.producing import parse_time  # noqa: PLC0415
+    from training.bundle import load_bundle  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    moment = parse_time(as_of, "--as-of")
+    loaded = load_bundle(bundle)
+    asked = loaded.rules if rules is None else load_rules(rules)
+    counts = ArchiveCounts()
+    with _progress(console) as progress:
+        rows = _rows_at(directory, moment, asked.profile_columns, counts, progress)
+    scores = loaded.scorer(asked).score(rows)
+    scored = rows.drop(asked.profile_columns, strict=False).hstack(scores)
+    scored = scored.with_columns(pl.lit(loaded.name).alias("bundle"))
+    if out.suffix == ".csv":
+        flat = scored.with_columns(pl.col("churn_reasons").list.join(" "))
+        _write(out, flat.write_csv)
+    else:
+        _write(out, scored.write_parquet)
+    risks = scored["churn_risk"].drop_nulls().value_counts().sort("count", descending=True)
+    said = ", ".join(f"{count:,} {risk}" for risk, count in risks.iter_rows())
+    console.print(f"{scored.height:,} customers scored by {loaded.name} ({said or 'nobody has ordered'}) → {out}")
+
+
+def _rows_at(
+    directory: Path,
+    moment: int,
+    profile_columns: tuple[str, ...],
+    counts: ArchiveCounts,
+    on_step: Callable[[str, float | None], None],
+) -> pl.DataFrame:
+    """Feature rows, with the columns of profiles that the rules ask."""
+    import polars as pl  # noqa: PLC0415
+
+    from features.segments import with_profiles  # noqa: PLC0415
+    from producers.archive import read_customers  # noqa: PLC0415
+    from shopstream.commands.features import batch_features  # noqa: PLC0415
+
+    rows = batch_features(
+        directory, moment, counts, lambda position, total, _: on_step("reading the archive", position / total)
+    )
+    if not profile_columns:
+        return rows
+    table = read_customers(directory)
+    if table is None:
+        return rows
+    profiles = pl.DataFrame(pl.from_arrow(table)).unique("customer_id", keep="last", maintain_order=True)
+    return with_profiles(rows, profiles, profile_columns)
+
+
+def _validation(name: str) -> Any:
+    from features.errors import UsageError  # noqa: PLC0415
+
+    if name not in ("auto", "time", "customers"):
+        raise UsageError(f"--validation is {name!r}.", "Give auto, time or customers.")
+    return name
+
+
+def _costs(path: Path | None) -> Any:
+    import msgspec  # noqa: PLC0415
+
+    from features.errors import UsageError  # noqa: PLC0415
+    from training.calibration import Costs, thresholds  # noqa: PLC0415
+
+    if path is None:
+        return Costs()
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Costs)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UsageError(
+            f"The costs {path} cannot be read: {error}.",
+            'Write them as {"medium": {"cost": 0.01, "saved": 0.03}, "high": …, "critical": …}.',
+        ) from None
+    thresholds(found)
+    return found
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[str, float | None], None]]:
+    """A line that says what is done now."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("reading the archive", total=None)
+        yield lambda said, share: _show(bar, task, said, share)
+
+
+def _show(bar: Progress, task: TaskID, said: str, share: float | None) -> None:
+    bar.update(task, description=said, total=None if share is None else 1.0, completed=share or 0.0)
+
+
+def _write(out: Path, write: Callable[[Path], object]) -> None:
+    """A whole file or none."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    write(partial)
+    partial.replace(out)
+
+
+def _print_models(console: Console, report: dict[str, Any]) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=f"{report['rows']:,} held-out rows, tested by {report['validation']}")
+    for name in ("model", "PR-AUC", "ROC-AUC", "Brier", "log loss", "lift", "ECE"):
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+    for family, one in report["models"].items():
+        found = one["metrics"]
+        mark = " *" if family == report["chosen"] else ""
+        table.add_row(
+            one["title"] + mark,
+            *(f"{found[name]:.3f}" for name in ("pr_auc", "roc_auc", "brier", "log_loss", "lift_10", "ece")),
+        )  # fmt: skip
+    if "ceiling" in report:
+        for title in ("knows_present", "knows_dropout"):
+            one = report["ceiling"][title]
+            names = ("pr_auc", "roc_auc", "brier", "log_loss", "lift_10", "ece")
+            table.add_row(
+                f"ceiling: {title}".replace("_", " "), *(f"{one['metrics'][name]:.3f}" for name in names), style="dim"
+            )
+    console.print(table)
+
+
+def _print_judgement(console: Console, report: dict[str, Any]) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title=f"{report['bundle']}: {report['horizon_days']} days")
+    for name in ("cut-offs", "rows", "churned", "PR-AUC", "ROC-AUC", "Brier", "ECE"):
+        table.add_column(name, justify="left" if name == "cut-offs" else "right")
+    for title, one in report["parts"].items():
+        found = one["metrics"]
+        table.add_row(
+            f"{title}: {one['first']} to {one['last']}", f"{one['rows']:,}", f"{one['churned']:.1%}",
+            *(f"{found[name]:.3f}" for name in ("pr_auc", "roc_auc", "brier", "ece")),
+        )  # fmt: skip
+    console.print(table)
+    moved = ", ".join(f"{name} {value:.2f}" for name, value in list(report["psi"].items())[:5])
+    console.print(f"moved most since training (PSI): {moved}")
+    if "unseen" not in report["parts"]:
+        console.print("No horizon began after the bundle's window: these figures flatter it, its card has honest ones.")

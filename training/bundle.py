@@ -1,0 +1,306 @@
+"""A bundle: one folder with a trained model and all that is needed to use it, judge it and refuse it.
+
+| file | holds |
+| --- | --- |
+| `bundle.json` | name, fingerprint, model, training window, library versions, thresholds, breaks, checksums |
+| `model.json`, `model.txt`, `model.skops` | XGBoost, LightGBM, scikit-learn; none is a bare pickle |
+| `preparation.json` | columns, BG/NBD parameters, calibration |
+| `rules.yaml` | the segments |
+| `profile.json` | what the rows looked like, for the drift watch |
+| `metrics.json`, `card.html` | how good it is, as data and for people |
+| `predict.py`, `requirements.txt` | scores a CSV without the project |
+
+The rule of this file: a bundle is whole or not there. It is written beside its place and renamed; `current` is a file
+with the name of a sibling, replaced in one step; what was changed since is noticed by its checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from features import score
+from features.drift import Profile, learn_profile
+from features.errors import ShopstreamError, UsageError
+from features.score import RfmBreaks, RiskThresholds, Scoring
+from features.segments import Rules, parse_rules
+from training import predict
+from training.card import render
+from training.churn import Trained
+from training.dataset import TrainingSet
+from training.evaluation import Report
+from training.predict import COLUMNS, PREPARATION, Model
+from training.scorer import BundleScorer
+
+FORMAT: Final = 1
+CURRENT: Final = "current"
+_DISTRIBUTIONS: Final = {
+    "xgboost": ("numpy", "xgboost-cpu"),
+    "lightgbm": ("numpy", "lightgbm"),
+    "skops": ("numpy", "scikit-learn", "skops"),
+    "bgnbd": ("numpy",),
+}
+"""Kind of model -> what `predict.py` needs."""
+_FILES: Final = {"xgboost": "model.json", "lightgbm": "model.txt", "skops": "model.skops", "bgnbd": "preparation.json"}
+_TRAIN_AGAIN: Final = "Train a bundle with this version: shopstream train DIR --out BUNDLE."
+
+
+def program_fingerprint() -> str:
+    """What a bundle must have been trained with: the rows' schema and how they are prepared."""
+    said = f"{score.fingerprint()} {PREPARATION} {FORMAT} {' '.join(COLUMNS)}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that fits this program.
+
+    Attributes:
+        folder: where it lies.
+        about: `bundle.json`.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of its contents: equal names mean equal models."""
+        return str(self.about["name"])
+
+    @property
+    def fingerprint(self) -> str:
+        """See `program_fingerprint`."""
+        return str(self.about["fingerprint"])
+
+    @property
+    def horizon_days(self) -> int:
+        """How far the churn probability looks."""
+        return int(self.about["horizon_days"])
+
+    @property
+    def trained_until_ms(self) -> int:
+        """Nothing later was known to the model, epoch ms."""
+        return int(self.about["window"]["end_ms"])
+
+    @cached_property
+    def breaks(self) -> RfmBreaks:
+        """Of the RFM scores."""
+        return msgspec.convert(self.about["breaks"], RfmBreaks)
+
+    @cached_property
+    def thresholds(self) -> RiskThresholds:
+        """Of the bands of risk."""
+        return msgspec.convert(self.about["thresholds"], RiskThresholds)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """Of the segments, as they were when it was trained."""
+        return parse_rules((self.folder / "rules.yaml").read_text("utf-8"), str(self.folder / "rules.yaml"))
+
+    @cached_property
+    def training_profile(self) -> Profile:
+        """Of all rows at the end of the training window, and of their churn probability."""
+        return msgspec.json.decode((self.folder / "profile.json").read_bytes(), type=Profile)
+
+    @cached_property
+    def metrics(self) -> Report:
+        """See `evaluation.report`."""
+        found: Report = json.loads((self.folder / "metrics.json").read_text("utf-8"))
+        return found
+
+    def scorer(self, rules: Rules | None = None, threads: int = 1) -> BundleScorer:
+        """Scores rows; with other rules than its own where they are given."""
+        model = Model(self.folder, threads)
+        return BundleScorer(model, self.breaks, self.thresholds, self.rules if rules is None else rules)
+
+    def scoring(self, rules: Rules | None = None, threads: int = 1) -> Scoring:
+        """What a consumer needs to score live."""
+        asked = self.rules if rules is None else rules
+        return Scoring(
+            self.name, self.scorer(asked, threads), self.thresholds, self.training_profile, asked.profile_columns
+        )
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+def write_bundle(
+    folder: Path, trained: Trained, training: TrainingSet, breaks: RfmBreaks, rules: Rules, report: Report, seed: int
+) -> Bundle:
+    """Write a bundle; all of it or nothing.
+
+    Args:
+        folder: where; it must not exist.
+        trained: the model.
+        training: what it was fitted to.
+        breaks: of the RFM scores.
+        rules: of the segments.
+        report: see `evaluation.report`.
+        seed: everything random came from it.
+
+    Raises:
+        ShopstreamError: the folder is there already, or cannot be written.
+    """
+    if folder.exists():
+        raise ShopstreamError(f"{folder} is there already.", "Name another folder, or remove that one.")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        about = _write_parts(partial, trained, training, breaks, rules, seed)
+        _write_json(partial / "metrics.json", report)
+        scorer = Bundle(partial, about).scorer(rules)
+        scores = scorer.score(training.latest)
+        columns = [*COLUMNS, "top_category_90d", "churn_probability"]
+        profile = learn_profile(training.latest.hstack(scores.select("churn_probability")), columns)
+        (partial / "profile.json").write_bytes(msgspec.json.encode(profile))
+        (partial / "card.html").write_text(render(about, report, scorer.drivers(training.latest)), "utf-8")
+        about["files"] = {
+            file.name: _checksum(file) for file in sorted(partial.iterdir()) if file.name != "bundle.json"
+        }
+        _write_json(partial / "bundle.json", about)
+        partial.replace(folder)
+    except OSError as error:
+        raise ShopstreamError(f"The bundle {folder} cannot be written: {error}.", "Name another folder.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Bundle(folder, about)
+
+
+def _write_parts(
+    folder: Path, trained: Trained, training: TrainingSet, breaks: RfmBreaks, rules: Rules, seed: int
+) -> dict[str, Any]:
+    """The files that the model itself needs, and what `bundle.json` says without checksums."""
+    model = trained.model
+    family = model.candidate.family
+    kind = family if family in _FILES else "skops"
+    if kind == "xgboost":
+        assert model.pipeline is not None
+        model.pipeline.named_steps["model"].get_booster().save_model(folder / _FILES[kind])
+    elif kind == "lightgbm":
+        assert model.pipeline is not None
+        model.pipeline.named_steps["model"].booster_.save_model(folder / _FILES[kind])
+    elif kind == "skops":
+        import skops.io  # noqa: PLC0415 - only where it is needed
+
+        skops.io.dump(model.pipeline, folder / _FILES[kind])
+    _write_json(folder / "preparation.json", trained.preparation)
+    (folder / "rules.yaml").write_text(rules.text, "utf-8")
+    (folder / "predict.py").write_text(inspect.getsource(predict), "utf-8")
+    libraries = {name: importlib.metadata.version(name) for name in _DISTRIBUTIONS[kind]}
+    (folder / "requirements.txt").write_text("".join(f"{name}=={v}\n" for name, v in libraries.items()), "utf-8")
+    cutoffs = training.cutoffs
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        "fingerprint": program_fingerprint(),
+        "horizon_days": training.horizon_days,
+        "model": {
+            "kind": kind,
+            "file": _FILES[kind],
+            "column": model.column,
+            "family": family,
+            "treatment": model.candidate.treatment,
+            "parameters": dict(model.candidate.parameters),
+        },
+        "window": {
+            "cutoffs_ms": cutoffs,
+            "end_ms": training.end_ms,
+            "rows": len(training.rows),
+            "customers": training.rows["customer_id"].n_unique(),
+        },
+        "seed": seed,
+        "thresholds": msgspec.to_builtins(trained.thresholds),
+        "breaks": msgspec.to_builtins(breaks),
+        "libraries": libraries | {"python": platform.python_version()},
+    }
+    content = b"".join(
+        (folder / name).read_bytes() for name in sorted({_FILES[kind], "preparation.json", "rules.yaml"})
+    )
+    digest = hashlib.sha256(content + json.dumps(about, sort_keys=True).encode()).hexdigest()
+    about["name"] = f"churn-{training.horizon_days}d-{digest[:10]}"
+    _write_json(folder / "bundle.json", about)
+    return about
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+def resolve(path: Path) -> Path:
+    """The bundle's folder: `path`, or what its `current` names.
+
+    Raises:
+        UsageError: there is neither a bundle nor a pointer.
+    """
+    if (path / "bundle.json").is_file():
+        return path
+    pointer = path / CURRENT
+    if pointer.is_file():
+        name = pointer.read_text("utf-8").strip()
+        if name and Path(name).name == name and (path / name / "bundle.json").is_file():
+            return path / name
+        raise UsageError(f"{pointer} names {name!r}, which is no bundle beside it.", _TRAIN_AGAIN)
+    raise UsageError(f"{path} is no bundle.", _TRAIN_AGAIN)
+
+
+def point_current(bundle: Path) -> None:
+    """Make a bundle the current one of the folder that it lies in, in one step."""
+    pointer = bundle.absolute().parent / CURRENT
+    partial = pointer.with_name(f".{CURRENT}.{os.getpid()}")
+    partial.write_text(bundle.absolute().name + "\n", "utf-8")
+    partial.replace(pointer)
+
+
+def load_bundle(path: Path) -> Bundle:
+    """A bundle, or the current one of a folder of bundles.
+
+    Raises:
+        UsageError: there is none.
+        ShopstreamError: it was made by a program with other features, or is damaged.
+    """
+    folder = resolve(path)
+    try:
+        about = json.loads((folder / "bundle.json").read_text("utf-8"))
+        fingerprint, files = about["fingerprint"], about["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ShopstreamError(f"The bundle {folder} is damaged: bundle.json cannot be read.", _TRAIN_AGAIN) from error
+    if fingerprint != program_fingerprint():
+        raise ShopstreamError(
+            f"The bundle {folder} has the fingerprint {fingerprint}, this program {program_fingerprint()}: its model "
+            "learnt from other features.",
+            _TRAIN_AGAIN,
+        )
+    for name, checksum in files.items():
+        file = folder / name
+        if not file.is_file() or _checksum(file) != checksum:
+            raise ShopstreamError(
+                f"The bundle {folder} is damaged: {name} is missing or not as it was written.",
+                "Copy the bundle again, or train another one.",
+            )
+    return Bundle(folder, about)
+
+
+def renamed(bundle: Bundle) -> Bundle:
+    """The bundle in a folder of its own name beside where it lies; the same model twice is one folder."""
+    target = bundle.folder.with_name(bundle.name)
+    if target.exists():
+        shutil.rmtree(bundle.folder)
+    else:
+        bundle.folder.replace(target)
+    return Bundle(target, bundle.about)
