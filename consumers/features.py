@@ -13,7 +13,8 @@ One turn of the loop, in numbered steps; what is repeated if we die at one of th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, Literal
 
 import structlog
@@ -126,7 +127,8 @@ class FeaturesConsumer:
                 if time.monotonic() - reported_s >= REPORT_EVERY_S:
                     reported_s = time.monotonic()
                     report(self.progress())
-            self._settle()
+            self._outlets.poll()
+            self._hand_over(list(self._partitions.values()))
         finally:
             # what is not kept by now, is not: after an error the state may be half of a batch
             self._forget(list(self._partitions.values()))
@@ -137,8 +139,7 @@ class FeaturesConsumer:
                 self._scoring.close()
             if self._letters is not None:
                 self._letters.close()
-        final = self.progress()
-        report(final)
+        report(final := self.progress())
         return final
 
     @property
@@ -308,7 +309,8 @@ class FeaturesConsumer:
     # --- ends ---
 
     def _all_read(self) -> bool:
-        return all(
+        # who waits for the group does not know yet what else there is to read
+        return not self._fenced and all(
             partition.dry and all(self._past_until(SourcePartition(topic, number)) for topic in SOURCE_TOPICS)
             for number, partition in self._partitions.items()
         )
@@ -321,13 +323,6 @@ class FeaturesConsumer:
         sets = (*partition.customers_dirty.values(), partition.sessions_dirty, partition.orders_dirty)
         return sum(len(dirty) + dirty.in_flight for dirty in sets)
 
-    def _settle(self) -> None:
-        """Checkpoint everything before leaving."""
-        for partition in self._partitions.values():
-            self._send_letters(partition)
-        self._outlets.poll()
-        self._keep_now(list(self._partitions.values()))
-
     # --- checkpoints ---
 
     def _keep(self) -> None:
@@ -338,15 +333,18 @@ class FeaturesConsumer:
             # nothing is left to do but to send alerts, and these wait for a commit
             self._keep_now(waiting)
         else:
-            self._unless_fenced(lambda: self._keeper.step(self._partitions))
+            with self._unless_fenced():
+                self._keeper.step(self._partitions)
 
     def _keep_now(self, partitions: Sequence[Partition]) -> None:
         if not self._fenced:
-            self._unless_fenced(lambda: self._keeper.keep_now(partitions))
+            with self._unless_fenced():
+                self._keeper.keep_now(partitions)
 
-    def _unless_fenced(self, keep: Callable[[], None]) -> None:
+    @contextmanager
+    def _unless_fenced(self) -> Iterator[None]:
         try:
-            keep()
+            yield
         except FencedError as error:
             if error.permanent:
                 raise
@@ -370,8 +368,10 @@ class FeaturesConsumer:
                     "meet in no one place.",
                     "Give the three topics the same number of partitions, and all workers the range assignor.",
                 )
-            partition = self._keeper.recover(number, own)
-            self._partitions[number] = partition
+            with self._unless_fenced():
+                partition = self._partitions[number] = self._keeper.recover(number, own)
+            if self._fenced:
+                break
             if self._final_as_of is not None:
                 self._finalise(partition, self._final_as_of)
             for topic, lane in partition.lanes.items():
@@ -380,17 +380,17 @@ class FeaturesConsumer:
 
     def revoked(self, partitions: Sequence[SourcePartition]) -> None:
         """The last moment of ownership: checkpoint and let go."""
-        going = [self._partitions[n] for n in sorted({where.number for where in partitions}) if n in self._partitions]
+        self._hand_over([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
+
+    def lost(self, partitions: Sequence[SourcePartition]) -> None:
+        """Another worker has these since some time: nothing of them is written any more."""
+        self._forget([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
+
+    def _hand_over(self, going: Sequence[Partition]) -> None:
         for partition in going:
             self._send_letters(partition)
         self._keep_now(going)
         self._forget(going)
-
-    def lost(self, partitions: Sequence[SourcePartition]) -> None:
-        """Another worker has these since some time: nothing of them is written any more."""
-        self._forget(
-            [self._partitions[n] for n in sorted({where.number for where in partitions}) if n in self._partitions]
-        )
 
     def _forget(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:

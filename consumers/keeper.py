@@ -25,6 +25,9 @@ from features.tables import EVENT_ID, Rows
 log = structlog.get_logger("checkpoint")
 
 INTERVAL_S: Final = 5.0
+TAKEOVER_PATIENCE_S: Final = 30.0
+"""How long a new owner tries to make its epoch known while commits fail for a passing reason."""
+TAKEOVER_PAUSE_S: Final = 0.2
 SHARE_MAX: Final = 0.1
 """Of the time that checkpoints may take."""
 
@@ -99,7 +102,12 @@ class Keeper:
         return time.monotonic() - min(since) if since else 0.0
 
     def recover(self, number: int, starts: Mapping[str, Start]) -> Partition:
-        """The partition as its last checkpoint has it, under a new epoch that the coordinator knows."""
+        """The partition as its last checkpoint has it, under a new epoch that the coordinator knows.
+
+        Raises:
+            FencedError: the partition is already another's.
+            CommitError: the coordinator took no commit for TAKEOVER_PATIENCE_S.
+        """
         committed = decode_committed([start.metadata for start in starts.values()])
         partition, blocks, name = recover(
             self._store,
@@ -114,9 +122,23 @@ class Keeper:
         before = max(committed.epoch if committed else 0, partition.epoch)
         partition.epoch = max(before + 1, wall_clock_ms() // 1000)
         partition.counter = 0
+        self._take_over(partition, name)
         self._kept[number] = Kept(partition.epoch, name, blocks=blocks)
-        self._commit(partition, name, {topic: lane.position for topic, lane in partition.lanes.items()})
         return partition
+
+    def _take_over(self, partition: Partition, name: str) -> None:
+        offsets = {topic: lane.position for topic, lane in partition.lanes.items()}
+        give_up_s = time.monotonic() + TAKEOVER_PATIENCE_S
+        while True:
+            try:
+                self._commit(partition, name, offsets)
+            except CommitError as error:
+                if time.monotonic() >= give_up_s:
+                    raise
+                log.warning("the commit of a new owner failed; trying again", said=str(error))
+                time.sleep(TAKEOVER_PAUSE_S)
+            else:
+                return
 
     def forget(self, number: int) -> None:
         """The partition is another's."""

@@ -70,7 +70,7 @@ class Coordinator:
         if self.members[instance] != process:
             self.refused += 1
             raise FencedError("FENCED_INSTANCE_ID (simulated)", permanent=True)
-        if generation != self.generation or instance in self.joined and not self.is_stable:
+        if generation != self.generation or (instance in self.joined and not self.is_stable):
             self.refused += 1
             raise FencedError("ILLEGAL_GENERATION or REBALANCE_IN_PROGRESS (simulated)")
         numbers = {where.number for where in offsets}

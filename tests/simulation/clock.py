@@ -23,6 +23,9 @@ class Clock:
     def monotonic(self) -> float:
         return self.now_s
 
+    def sleep(self, seconds: float) -> None:
+        self.pass_s(seconds)
+
     def wall_clock_ms(self) -> int:
         return self.wall_ms
 

@@ -33,12 +33,13 @@ from consumers.mappings import write_index
 from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
 from consumers.source import Partition
 from features.errors import ShopstreamError
-from features.schema import SOURCE_TOPICS
 
 RUN = "w"
 BUFFER_MAX = 120
 STEPS_MAX = 400_000
 TURNS_MAX = 20_000
+MAY_END = ("FENCED_INSTANCE_ID", "dead letters could not be written")
+"""Errors that a worker may end with and that another start may heal; every other one is a failure."""
 
 
 class World:
@@ -70,6 +71,7 @@ class World:
         self.workers: dict[int, Worker] = {}
         self.slots = [f"worker-{n}" for n in range(slots)]
         self.finished: set[int] = set()
+        self.departed: set[str] = set()
         self.epochs: dict[int, int] = {}
         self.history: dict[int, list[str]] = defaultdict(list)
         self.damaged: set[str] = set()
@@ -172,7 +174,8 @@ class World:
         for instance in list(self.group.members):
             worker = speaking.get(instance)
             idle = worker is None or worker.stalled_until > self.steps
-            if self.rng.random() < (self.odds.expire if idle else self.odds.evict):
+            left = instance in self.departed and idle
+            if self.rng.random() < (0.002 if left else self.odds.expire if idle else self.odds.evict):
                 self.group.evict(instance)
                 self.happened["session ended" if idle else "living member evicted"] += 1
         if self.rng.random() < self.odds.damage:
@@ -180,7 +183,8 @@ class World:
         for slot in self.slots:
             worker = speaking.get(slot)
             if worker is None:
-                if not self.is_finished and self.rng.random() < 0.5:
+                waits = self.group.is_stable and slot in self.departed and slot in self.group.members
+                if not (self.is_finished or waits) and self.rng.random() < 0.5:
                     self._start(slot)
             elif worker.stalled_until > self.steps and self.rng.random() < self.odds.usurp:
                 self._start(slot)
@@ -190,6 +194,7 @@ class World:
         number = len(self.workers)
         self.workers[number] = worker = Worker(self, slot, number)
         self.happened["lives"] += 1
+        self.departed.discard(slot)
         worker.thread.start()
 
     def _damage(self) -> None:
@@ -362,7 +367,9 @@ class Worker:
         except Killed:
             pass
         except ShopstreamError as error:
-            self.world.happened[f"ended: {type(error).__name__}: {str(error)[:60]}"] += 1
+            self.world.happened[f"ended: {str(error)[:60]}"] += 1
+            if not any(word in str(error) for word in MAY_END):
+                self.world.failure = error
         except BaseException as error:  # noqa: BLE001 - the world tells it
             self.world.failure = error
         finally:
@@ -398,6 +405,7 @@ class Worker:
         self.consumer.run(stop, until, agreed, lambda _: None)
         if owns:
             self.world.finished |= set(owned)
+            self.world.departed.add(self.instance)
 
     def _assigned(self, numbers: Sequence[int]) -> None:
         self.world.finished -= set(numbers)
