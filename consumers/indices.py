@@ -75,27 +75,42 @@ def settle(client: Elasticsearch, run: str, definitions: Definitions, settings: 
     for _ in range(TRIES):
         views = views_of(client, run)
         _put_templates(client, run, definitions, settings or IndexSettings(), views)
-        _update_aliases(client, lambda views=views: _corrections(client, run, views, definitions))  # type: ignore[misc]
+        _update_aliases(client, lambda: _corrections(client, run, definitions))
         # a promotion in between has read, or will write, what we have just put: look once more
         if views_of(client, run) == views:
             return
     raise ShopstreamError(f"What the aliases of run {run} lead to changes all the time.", "Promote one run at a time.")
 
 
-def _corrections(
-    client: Elasticsearch, run: str, views: Sequence[str], definitions: Definitions
-) -> list[dict[str, Any]]:
+def _corrections(client: Elasticsearch, run: str, definitions: Definitions) -> list[dict[str, Any]]:
     """What the indices of a run have too few or too many of the aliases of views. A user's own are left alone."""
     actions: list[dict[str, Any]] = []
-    for name, given in aliases_by_index(client, run, definitions).items():
+    believed: set[tuple[str, str]] = set()
+    views = views_of(client, run)
+    mine = aliases_by_index(client, run, definitions)
+    if write_index(run, ANCHOR) not in mine:
+        return []  # it will be made, and get its aliases by its template
+    for name, given in mine.items():
         index = next(d.name for d in definitions if belongs_to(run, d.name, name))
-        wanted = {alias(view, index) for view in views}
-        actions += ({"add": {"index": name, "alias": missing}} for missing in sorted(wanted - given))
-        for other in sorted(given - wanted):
+        if index == ANCHOR:
+            continue
+        wanted = {alias(view, index): view for view in views}
+        for missing in sorted(wanted.keys() - given):
+            believed.add((wanted[missing], run))
+            actions.append({"add": {"index": name, "alias": missing}})
+        for other in sorted(given - wanted.keys()):
             view = other.removesuffix(f"-{index}")
-            if view != other and set(_runs_behind(client, view)) - {run}:
+            behind = _runs_behind(client, view) if view != other else []
+            if behind and run not in behind:
+                believed.add((view, behind[0]))
                 actions.append({"remove": {"index": name, "alias": other, "must_exist": False}})
-    return actions
+    return [*(action for view, holder in sorted(believed) for action in _only_if(view, holder)), *actions]
+
+
+def _only_if(view: str, run: str) -> tuple[dict[str, Any], ...]:
+    """Two actions that change nothing, but refuse the call they stand in unless the view leads to the run."""
+    place = {"index": write_index(run, ANCHOR), "alias": alias(view, ANCHOR)}
+    return {"remove": {**place, "must_exist": True}}, {"add": place}
 
 
 def _put_templates(
@@ -103,9 +118,12 @@ def _put_templates(
 ) -> None:
     with _told(f"The index templates of run {run}"):
         for definition in definitions:
-            body = template(run, definition, settings, views)
-            arguments = {("meta" if name == "_meta" else name): value for name, value in body.items()}
-            client.indices.put_index_template(name=template_name(run, definition), **arguments)
+            _put_template(client, template_name(run, definition), template(run, definition, settings, views))
+
+
+def _put_template(client: Elasticsearch, name: str, body: Mapping[str, Any]) -> None:
+    arguments = {("meta" if word == "_meta" else word): value for word, value in body.items()}
+    client.indices.put_index_template(name=name, **arguments)
 
 
 def _make(client: Elasticsearch, name: str) -> None:
@@ -329,12 +347,16 @@ def _update_aliases(client: Elasticsearch, actions_now: Callable[[], Sequence[Ma
             return
         with _told("The aliases"):
             try:
-                client.indices.update_aliases(actions=actions)
+                _send_actions(client, actions)
             except elasticsearch.NotFoundError:
                 if last:
                     raise
             else:
                 return
+
+
+def _send_actions(client: Elasticsearch, actions: Sequence[Mapping[str, Any]]) -> None:
+    client.indices.update_aliases(actions=actions)
 
 
 @contextmanager

@@ -1,0 +1,268 @@
+"""Views: what readers' aliases lead to, before, while and after another run is promoted."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from elasticsearch import NotFoundError
+
+from consumers import indices, mappings
+from consumers.mappings import IndexSettings, belongs_to, owner, write_index
+from features.errors import ShopstreamError
+from shopstream import consuming
+
+NAMES = [definition.name for definition in consuming.definitions(contact=False)]
+# one that is cut by month and one that is not: each costs a request at every step
+DEFINITIONS = [d for d in consuming.definitions(contact=False) if d.name in ("customers", "events")]
+
+
+@pytest.mark.parametrize(
+    ("concrete", "whose"),
+    [
+        ("shop-customers-000001", ("shop", "customers")),
+        ("shop-events-2026.03", ("shop", "events")),
+        ("a-order-items-2026.03", ("a", "order-items")),
+        ("a-events-events-2026.03", ("a-events", "events")),
+        ("a-events-customers-000001", ("a-events", "customers")),
+        ("a-orders-order-items-1997.01", ("a-orders", "order-items")),
+        ("shop-customers", None),
+        ("shop-customers-000002", None),
+        ("shop-baskets-2026.03", None),
+        ("-events-2026.03", None),
+        ("logs-2026.03", None),
+        ("Shop-events-2026.03", None),
+    ],
+)
+def test_an_index_has_one_owner(concrete, whose):
+    assert owner(concrete, NAMES) == whose
+    if whose:
+        assert belongs_to(*whose, concrete)
+
+
+def test_a_template_gives_the_aliases_of_the_views_that_lead_to_it():
+    events = next(definition for definition in DEFINITIONS if definition.name == "events")
+    made = mappings.template("fixed", events, IndexSettings(), ["fixed", "shop"])
+    assert set(made["template"]["aliases"]) == {"fixed-events", "shop-events"}
+    assert mappings.template("shop", events, IndexSettings(), [])["template"]["aliases"] == {}
+
+
+# --- on the real server ---
+
+
+def put(client, run, number=3, month="2026.01"):
+    """So many events of a month, written as the index consumer does: by the concrete name."""
+    for n in range(number):
+        client.index(index=f"{run}-events-{month}", id=f"{month}-{n}", document={"event_id": f"{month}-{n}"})
+    client.indices.refresh(index=f"{run}-events-{month}")
+
+
+def seen(client, view, index="events"):
+    """Runs whose documents a reader of a view's alias finds."""
+    found = client.search(index=f"{view}-{index}", size=0, aggs={"of": {"terms": {"field": "_index", "size": 50}}})
+    return {owner(bucket["key"], NAMES)[0] for bucket in found["aggregations"]["of"]["buckets"]}
+
+
+@pytest.fixture
+def pair(client, runs):
+    """A run with three events, and one with five of the same month."""
+    old, new = runs(), runs("-fixed")
+    for run, number in ((old, 3), (new, 5)):
+        indices.install(client, run, DEFINITIONS)
+        put(client, run, number)
+    return old, new
+
+
+def test_readers_see_the_run_that_was_promoted_and_no_other(client, pair):
+    old, new = pair
+    assert (indices.run_behind(client, old), indices.views_of(client, old)) == (old, (old,))
+    assert seen(client, old) == {old}
+    indices.promote(client, old, new, DEFINITIONS)
+    assert (indices.run_behind(client, old), indices.run_behind(client, new)) == (new, new)
+    assert indices.views_of(client, old) == ()
+    assert indices.views_of(client, new) == tuple(sorted((old, new)))
+    assert seen(client, old) == seen(client, new) == {new}
+    indices.promote(client, old, old, DEFINITIONS)
+    assert indices.views_of(client, old) == (old,)
+    assert indices.views_of(client, new) == (new,)
+    assert seen(client, old) == {old}
+    assert seen(client, new) == {new}
+
+
+def test_a_month_that_begins_later_is_seen_where_its_run_is(client, pair):
+    old, new = pair
+    indices.promote(client, old, new, DEFINITIONS)
+    put(client, old, month="2026.02")
+    put(client, new, month="2026.03")
+    assert seen(client, old) == {new}
+    assert client.count(index=f"{old}-events")["count"] == 5 + 3
+    indices.promote(client, old, old, DEFINITIONS)
+    put(client, new, month="2026.04")
+    put(client, old, month="2026.05")
+    assert seen(client, old) == {old}
+    assert client.count(index=f"{old}-events")["count"] == 3 + 3 + 3
+    assert client.count(index=f"{new}-events")["count"] == 5 + 3 + 3
+
+
+def test_workers_that_start_again_do_not_take_the_view_back(client, pair):
+    old, new = pair
+    indices.promote(client, old, new, DEFINITIONS)
+    for run in (old, new, old):
+        indices.install(client, run, DEFINITIONS)
+    put(client, old, month="2026.02")
+    put(client, new, month="2026.02")
+    assert seen(client, old) == {new}
+
+
+def test_a_run_dropped_and_begun_anew_does_not_take_the_view_back(client, pair):
+    old, new = pair
+    indices.promote(client, old, new, DEFINITIONS)
+    indices.drop(client, old, DEFINITIONS)
+    assert seen(client, old) == {new}
+    indices.install(client, old, DEFINITIONS)
+    put(client, old)
+    assert seen(client, old) == {new}
+    indices.promote(client, old, old, DEFINITIONS)
+    assert seen(client, old) == {old}
+
+
+class Died(BaseException):
+    """In the middle of a promotion."""
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 3, 5])
+def test_whatever_a_promotion_dies_at_readers_see_one_run_and_the_next_one_ends_it(client, pair, monkeypatch, calls):
+    """Dying before one of the requests that change something: old templates (2), aliases (1), new templates (2) ..."""
+    old, new = pair
+    left = calls
+    put_template, update = indices._put_template, indices._send_actions
+
+    def dying(real):
+        def call(*arguments):
+            nonlocal left
+            if left == 0:
+                raise Died
+            left -= 1
+            real(*arguments)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr(indices, "_put_template", dying(put_template))
+        patched.setattr(indices, "_send_actions", dying(update))
+        with pytest.raises(Died):
+            indices.promote(client, old, new, DEFINITIONS)
+    behind = indices.run_behind(client, old)
+    assert behind == (old if calls < 3 else new)
+    put(client, old, month="2026.02")
+    put(client, new, month="2026.02")
+    assert seen(client, old) == {behind}
+    # either the worker's next start or the next promotion sets right what is left
+    indices.install(client, behind, DEFINITIONS)
+    assert client.count(index=f"{old}-events")["count"] == {old: 6, new: 8}[behind]
+    indices.promote(client, old, new, DEFINITIONS)
+    assert seen(client, old) == {new}
+    assert client.count(index=f"{old}-events")["count"] == 8
+
+
+@pytest.mark.parametrize("when", ["the start reads, the promotion is whole, the start writes", "in the promotion"])
+def test_a_worker_that_starts_in_the_middle_of_a_promotion_changes_nothing_of_it(client, pair, monkeypatch, when):
+    old, new = pair
+    put_templates, update = indices._put_templates, indices._update_aliases
+
+    def then_promote(*arguments):
+        monkeypatch.undo()
+        indices.promote(client, old, new, DEFINITIONS)
+        put_templates(*arguments)
+
+    def start_first(*arguments):
+        monkeypatch.undo()
+        indices.install(client, old, DEFINITIONS)
+        put(client, old, month="2026.06")
+        update(*arguments)
+
+    if when == "in the promotion":
+        monkeypatch.setattr(indices, "_update_aliases", start_first)
+        indices.promote(client, old, new, DEFINITIONS)
+    else:
+        monkeypatch.setattr(indices, "_put_templates", then_promote)
+        indices.install(client, old, DEFINITIONS)
+    put(client, old, month="2026.02")
+    put(client, new, month="2026.02")
+    assert seen(client, old) == {new}
+    assert client.count(index=f"{old}-events")["count"] == 8
+
+
+def test_a_correction_that_was_thought_of_before_a_promotion_is_refused_as_a_whole(client, pair):
+    old, new = pair
+    late = {"add": {"index": f"{old}-events-2026.01", "alias": f"{old}-events"}}
+    client.indices.update_aliases(actions=[*indices._only_if(old, old), late])
+    indices.promote(client, old, new, DEFINITIONS)
+    with pytest.raises(NotFoundError):
+        client.indices.update_aliases(actions=[*indices._only_if(old, old), late])
+    assert seen(client, old) == {new}
+
+
+def test_readers_find_one_whole_run_at_every_moment_of_many_promotions(client, pair):
+    old, new = pair
+    whole = {old: 3, new: 5}
+    for run in pair:
+        client.index(index=write_index(run, "customers"), id="c", document={"customer_id": "c"}, refresh=True)
+    over = threading.Event()
+    found, wrong = [], []
+
+    def read():
+        # two aliases in one question, as a page of a dashboard asks
+        body = {"of": {"terms": {"field": "_index"}}}
+        while not over.is_set():
+            answer = client.search(index=[f"{old}-events", f"{old}-customers"], size=0, aggs=body)
+            buckets = answer["aggregations"]["of"]["buckets"]
+            counts = {owner(bucket["key"], NAMES): bucket["doc_count"] for bucket in buckets}
+            runs = {run for run, _ in counts}
+            found.append(frozenset(runs))
+            if len(runs) != 1 or counts != {(run, "events"): whole[run] for run in runs} | {
+                (run, "customers"): 1 for run in runs
+            }:
+                wrong.append(counts)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for _ in range(4):
+        for run in (new, old):
+            indices.promote(client, old, run, DEFINITIONS)
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong, (len(wrong), wrong[0])
+    assert {run for runs in found for run in runs} == set(pair), "the readers have seen both"
+
+
+def test_an_alias_of_a_users_own_is_left_alone(client, pair):
+    old, new = pair
+    client.indices.put_alias(index=f"{new}-events-2026.01", name="marketing-events")
+    try:
+        indices.promote(client, old, new, DEFINITIONS)
+        indices.install(client, new, DEFINITIONS)
+        assert client.indices.exists_alias(index=f"{new}-events-2026.01", name="marketing-events")
+    finally:
+        client.indices.delete_alias(index=f"{new}-events-2026.01", name="marketing-events")
+
+
+def test_a_run_without_indices_cannot_be_promoted(client, pair, runs):
+    with pytest.raises(ShopstreamError, match="has no indices"):
+        indices.promote(client, pair[0], runs(), DEFINITIONS)
+    assert seen(client, pair[0]) == {pair[0]}
+
+
+def test_counts_are_those_of_a_run_whatever_its_view_leads_to(client, pair):
+    old, new = pair
+    put(client, old, 2, month="2026.02")
+    indices.promote(client, old, new, DEFINITIONS)
+    counted = indices.count_documents(client, old, DEFINITIONS)
+    assert (counted["events"], counted["customers"]) == (5, 0)
+    stored = {(found.run, found.name): found for found in indices.stored_indices(client, NAMES)}
+    assert stored[old, "events"].documents == 5
+    assert stored[old, "events"].parts == (f"{old}-events-2026.01", f"{old}-events-2026.02")
+    assert stored[old, "events"].aliases == ()
+    assert stored[new, "events"].aliases == tuple(sorted((f"{old}-events", f"{new}-events")))
