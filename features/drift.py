@@ -59,7 +59,7 @@ def _learn_column(values: pl.Series, bins: int) -> ColumnProfile:
         empty = ColumnProfile((), words=tuple(sorted(counted[known.name].to_list())))
     else:
         ordered = known.cast(pl.Float64).sort()
-        cuts = {float(ordered[k * len(ordered) // bins]) for k in range(1, bins)} if len(ordered) else set()
+        cuts = {float(ordered[-(-k * len(ordered) // bins) - 1]) for k in range(1, bins)} if len(ordered) else set()
         empty = ColumnProfile((), edges=tuple(sorted(cuts)))
     counts = count(empty, values)
     return msgspec.structs.replace(empty, shares=tuple((counts / max(1, counts.sum())).tolist()))

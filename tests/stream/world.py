@@ -28,6 +28,7 @@ from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
 from consumers.progress import FeaturesProgress
 from consumers.source import Batch, Owner, Partition, Start
 from features.schema import SOURCE_TOPICS
+from features.score import Scoring
 
 Messages = Sequence[tuple[bytes | None, bytes | None]]
 
@@ -61,16 +62,20 @@ class World:
         logs: messages of each partition of each source topic; all topics have the same partitions.
         state: folder of the checkpoints.
         run: the run's name.
+        scorings: the bundles that come one after the other, at any time.
     """
 
     rng: np.random.Generator
     logs: Mapping[Partition, Messages]
     state: str
     run: str = "w"
+    scorings: Sequence[Scoring] = ()
     committed: dict[Partition, tuple[int, str]] = field(default_factory=dict)
     documents: dict[tuple[str, str], tuple[int, dict[str, Any]]] = field(default_factory=dict)
     rows: dict[str, list[tuple[int, dict[str, Any]]]] = field(default_factory=lambda: defaultdict(list))
     letters: list[DeadLetter] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    scorings_seen: int = 0
     kills: int = 0
     checkpoints: int = 0
 
@@ -83,9 +88,12 @@ class World:
 
     def write(self, doc: Doc) -> bool:
         """As Elasticsearch with external versions: only over a lower one."""
-        assert doc.version is not None
         assert len(doc.id.encode()) <= 512
         held = self.documents.get((doc.index, doc.id))
+        if doc.create:
+            self.documents.setdefault((doc.index, doc.id), (0, json.loads(doc.body)))
+            return held is None
+        assert doc.version is not None
         if held is not None and held[0] >= doc.version:
             return False
         self.documents[doc.index, doc.id] = (doc.version, json.loads(doc.body))
@@ -137,10 +145,12 @@ class Worker:
         )  # fmt: skip
         self.keeper._pool.shutdown()
         self.keeper._pool = PlayedPool(world.rng)  # type: ignore[assignment]
-        outlets = Outlets(world.run, self.elastic, self.topic, self.letters)  # type: ignore[arg-type]
+        alerts = PlayedAlerts(world)
+        outlets = Outlets(world.run, self.elastic, self.topic, self.letters, alerts=alerts)  # type: ignore[arg-type]
         self.consumer = FeaturesConsumer(
             world.run, self.source, self.keeper, outlets, self.letters,  # type: ignore[arg-type]
             pace=Pace(idle_s=0.0, behind_s=0.0, share=math.inf), stale_after_s=60,
+            scoring=PlayedScoring(world) if world.scorings else None,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def run(self, final_as_of: Callable[[int], int]) -> FeaturesProgress:
@@ -379,6 +389,49 @@ class PlayedTopic:
 
     def close(self) -> None:
         """Nothing of it is missed."""
+
+
+class PlayedAlerts:
+    """Stands for the topic of alerts: of what is sent, a death may leave some."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._rng = world, world.rng
+        self._waiting: list[tuple[list[bytes], Callable[[], None]]] = []
+
+    def free(self) -> int:
+        return int(self._rng.choice((0, 1, 100)))
+
+    def send(self, rows: CustomerRows, on_done: Callable[[], None]) -> None:
+        self._waiting.append((rows.lines, on_done))
+
+    def poll(self) -> None:
+        while self._waiting and self._rng.random() < 0.6:
+            lines, on_done = self._waiting.pop(0)
+            self._world.alerts += map(json.loads, lines)
+            on_done()
+
+    def close(self) -> None:
+        for lines, _ in self._waiting:
+            self._world.alerts += [json.loads(line) for line in lines if self._rng.random() < 0.5]
+
+
+class PlayedScoring:
+    """Stands for consumers.scoring.LiveScoring: the next bundle comes at any time."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    @property
+    def current(self) -> Scoring:
+        return self._world.scorings[self._world.scorings_seen]
+
+    def poll(self) -> bool:
+        more = self._world.scorings_seen < len(self._world.scorings) - 1 and self._world.rng.random() < 0.02
+        self._world.scorings_seen += more
+        return more
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class PlayedLetters:
