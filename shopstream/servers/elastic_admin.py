@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from consumers.elastic import told
+from consumers.elastic import ElasticConnection, open_client, told
 from shopstream.servers.endpoints import ElasticEndpoint
 
 
@@ -28,8 +28,9 @@ class ClusterHealth:
 
 @contextmanager
 def _client(endpoint: ElasticEndpoint, timeout_s: float) -> Iterator[Elasticsearch]:
-    options = {"request_timeout": timeout_s, **endpoint.client_options(), "max_retries": 0}
-    with Elasticsearch(**options) as client:
+    options = {"request_timeout": timeout_s, **endpoint.options}
+    connection = ElasticConnection(endpoint.url, endpoint.username, endpoint.password, options=options)
+    with open_client(connection, connections=1) as client:
         yield client
 
 

@@ -1,0 +1,131 @@
+"""The rights that each duty needs and no more: ACLs of Kafka, roles of Elasticsearch. Declared here, once.
+
+The documents print them, the tests make users with them on real servers and run the commands as these users. Nothing
+at run time reads this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from features.schema import (
+    ALERT_TOPIC,
+    DEAD_LETTER_TOPIC,
+    FEATURE_TOPIC,
+    SOURCE_TOPICS,
+    group_name,
+    index_name,
+    topic_name,
+)
+
+Resource = Literal["topic", "group"]
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaRight:
+    """An ACL that allows.
+
+    Attributes:
+        resource: of what kind.
+        name: of the resource; ending in `*`, of all whose names begin so.
+        operations: as Kafka names them.
+    """
+
+    resource: Resource
+    name: str
+    operations: tuple[str, ...]
+
+    @property
+    def prefixed(self) -> bool:
+        """Whether `name` is the beginning of names."""
+        return self.name.endswith("*")
+
+
+def _all_topics(run: str, *operations: str) -> KafkaRight:
+    return KafkaRight("topic", topic_name(run, "*"), operations)
+
+
+def _each(run: str, topics: tuple[str, ...], *operations: str) -> tuple[KafkaRight, ...]:
+    return tuple(KafkaRight("topic", topic_name(run, topic), operations) for topic in topics)
+
+
+def _produce(run: str) -> tuple[KafkaRight, ...]:
+    # `live` goes on from the newest event, so it reads too; it commits nothing and is in no group
+    return (
+        _all_topics(run, "Describe", "DescribeConfigs"),
+        *_each(run, SOURCE_TOPICS, "Write"),
+        *_each(run, ("events",), "Read"),
+    )
+
+
+def _consume(run: str) -> tuple[KafkaRight, ...]:
+    return (
+        _all_topics(run, "Describe", "DescribeConfigs"),
+        *_each(run, SOURCE_TOPICS, "Read"),
+        *_each(run, (FEATURE_TOPIC, ALERT_TOPIC, DEAD_LETTER_TOPIC), "Write"),
+        KafkaRight("group", group_name(run, "*"), ("Read",)),
+    )
+
+
+def _admin(run: str) -> tuple[KafkaRight, ...]:
+    return (
+        _all_topics(run, "Create", "Delete", "Describe", "DescribeConfigs", "Alter", "AlterConfigs", "Read", "Write"),
+        KafkaRight("group", group_name(run, "*"), ("Describe", "Read", "Delete")),
+    )
+
+
+def _watch(run: str) -> tuple[KafkaRight, ...]:
+    return (_all_topics(run, "Describe"), KafkaRight("group", group_name(run, "*"), ("Describe",)))
+
+
+KafkaDuty = Literal["produce", "consume", "watch", "admin"]
+KAFKA_DUTIES: Final[Mapping[KafkaDuty, Callable[[str], tuple[KafkaRight, ...]]]] = {
+    "produce": _produce,
+    "consume": _consume,
+    "watch": _watch,
+    "admin": _admin,
+}
+"""What a user of each duty may do, by the run's name. `produce`: replay, live. `consume`: the consumers. `watch`:
+status. `admin`: makes and drops topics; the first `replay`, `live` or `consume` of a run, and `demo`."""
+
+ElasticDuty = Literal["write", "read", "admin"]
+
+
+def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
+    """The role of Elasticsearch for a duty, as `PUT /_security/role/NAME` takes it, and as `roles.yml` has it.
+
+    Args:
+        duty: `write` is for the consumers, `read` for dashboards and reports, `admin` for all commands.
+        run: the run's name.
+    """
+    cluster = {"write": ["monitor", "manage_index_templates"], "read": ["monitor"]}
+    cluster["admin"] = cluster["write"]
+    privileges = {
+        # `manage`: an alias and a mapping of its own index; it cannot delete a document
+        "write": ["create_index", "index", "manage", "read", "view_index_metadata"],
+        "read": ["read", "view_index_metadata"],
+        "admin": ["all"],
+    }
+    return {"cluster": cluster[duty], "indices": [{"names": [index_name(run, "*")], "privileges": privileges[duty]}]}
+
+
+ELASTIC_DUTIES: Final[tuple[ElasticDuty, ...]] = ("write", "read", "admin")
+
+
+def acl_commands(duty: KafkaDuty, run: str, principal: str) -> list[str]:
+    """The calls of Kafka's own tool that give a user the rights of a duty, without address and login.
+
+    Args:
+        duty: of `KAFKA_DUTIES`.
+        run: the run's name.
+        principal: the user's name.
+    """
+    lines = []
+    for right in KAFKA_DUTIES[duty](run):
+        kind = " --resource-pattern-type prefixed" if right.prefixed else ""
+        operations = " ".join(f"--operation {operation}" for operation in right.operations)
+        name = right.name.removesuffix("*")
+        lines.append(f"--add --allow-principal User:{principal} {operations} --{right.resource} {name}{kind}")
+    return lines

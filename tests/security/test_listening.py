@@ -1,0 +1,58 @@
+"""The servers listen on the loopback interface and nowhere else, as the kernel sees it."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shopstream.servers import record
+
+LISTEN = "0A"
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/net")
+
+
+def sockets(pid: int) -> set[str]:
+    """Inodes of the sockets that a process holds."""
+    links = (link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink())
+    return {name[len("socket:[") : -1] for name in links if name.startswith("socket:[")}
+
+
+def listening() -> list[tuple[str, ipaddress.IPv4Address | ipaddress.IPv6Address, int]]:
+    """Inode, address and port of every listening socket."""
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == LISTEN:
+                place, port = words[1].split(":")
+                found.append((words[9], address(place), int(port, 16)))
+    return found
+
+
+def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as the kernel prints it: words of 32 bits in the machine's own order of bytes."""
+    words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
+    found = ipaddress.ip_address(b"".join(words))
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
+
+
+def test_addresses_are_read_as_the_kernel_prints_them():
+    assert str(address("0100007F")) == "127.0.0.1"
+    assert str(address("00000000")) == "0.0.0.0"
+    assert str(address("0000000000000000FFFF00000100007F")) == "127.0.0.1"
+    assert str(address("00000000000000000000000001000000")) == "::1"
+    assert not address("00000000000000000000000000000000").is_loopback
+
+
+@pytest.mark.parametrize("name", ["kafka", "elasticsearch"])
+def test_only_loopback(secure, secure_settings, name):
+    entry = getattr(record.read(secure_settings.home), name)
+    main = psutil.Process(entry.identity.pid)
+    held = set().union(*(sockets(one.pid) for one in [main, *main.children(recursive=True)]))
+    found = {(str(place), port) for inode, place, port in listening() if inode in held}
+    assert {port for _, port in found} >= {entry.port, entry.inner_port}
+    assert {place for place, _ in found if not ipaddress.ip_address(place).is_loopback} == set()

@@ -1,0 +1,167 @@
+"""A door that stays shut says so at once: what is wrong, what to do, exit code 1; nothing tries for ever."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from consume.command_line import call
+from security.pair import variables
+
+from consumers.elastic import ElasticConnection, open_client
+from consumers.elastic import check as check_elastic
+from consumers.kafka import check_broker
+from consumers.kafka_errors import LOG, is_final, unreachable
+from features.errors import ShopstreamError
+from producers.generate import generate
+from producers.shop import Shop
+
+SECONDS_MAX = 20
+"""Of a whole command, on a busy machine; most take two."""
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("refused") / "data"
+    generate(Shop(end_ms=20_400 * 86_400_000, seed=5, customers=5, events=100, days=3), folder)
+    return folder
+
+
+KAFKA = {
+    "wrong password": ({"sasl.password": "wrong"}, "refused the credentials", "sasl.password"),
+    "unknown user": ({"sasl.username": "nobody"}, "refused the credentials", "sasl.username"),
+    "another mechanism": ({"sasl.mechanism": "SCRAM-SHA-256"}, "SCRAM-SHA-512", "sasl.mechanism"),
+    "no authority": ({"ssl.ca.location": None}, "is not trusted", "ssl.ca.location"),
+    "wrong authority": ({"ssl.ca.location": "FOREIGN"}, "is not trusted", "ssl.ca.location"),
+    "plain to TLS": ({"security.protocol": "plaintext"}, "hung up", "SASL_SSL"),
+    "a password without TLS": ({"security.protocol": "sasl_plaintext"}, "hung up", "SASL_SSL"),
+    "TLS without a password": ({"security.protocol": "ssl"}, "hung up", "sasl.username"),
+    "TLS to plain": ({"bootstrap.servers": "PLAIN"}, "speaks no TLS", "security.protocol"),
+    "a password to plain": (
+        {"bootstrap.servers": "PLAIN", "security.protocol": "sasl_plaintext"},
+        "does not take this way to log in",
+        "take SASL_ out",
+    ),
+}
+ELASTIC = {
+    "wrong password": ({"password": "wrong"}, "credentials were refused", "password"),
+    "unknown user": ({"username": "nobody"}, "credentials were refused", "user name"),
+    "wrong key": ({"username": None, "password": None, "api_key": "d3Jvbmc6d3Jvbmc="}, "credentials", "expired"),
+    "nonsense as a key": ({"username": None, "password": None, "api_key": "wrong"}, "credentials", "API key"),
+    "no authority": ({"ca_certs": None}, "is not trusted", "ca_certs"),
+    "wrong authority": ({"ca_certs": "FOREIGN"}, "is not trusted", "ca_certs"),
+    "absent authority": ({"ca_certs": "/nowhere/ca.pem"}, "/nowhere/ca.pem", "ca_certs"),
+    "http to https": ({"url": "HTTP", "ca_certs": None}, "hung up", "https://"),
+    "an authority for http": ({"url": "HTTP"}, "'https'", "settings"),
+    "https to http": ({"url": "PLAIN"}, "speaks no TLS", "http://"),
+}
+
+
+@pytest.fixture
+def kafka_case(request, secure, servers, foreign):
+    """Properties of a case, what is said, what is to be done."""
+    changes, said, remedy = KAFKA[request.param]
+    names = {"FOREIGN": str(foreign), "PLAIN": servers.kafka.bootstrap_servers}
+    return {name: names.get(value, value) for name, value in changes.items()}, said, remedy
+
+
+@pytest.fixture
+def elastic_case(request, secure, servers, foreign):
+    changes, said, remedy = ELASTIC[request.param]
+    url = secure.elasticsearch.url
+    names = {
+        "FOREIGN": str(foreign),
+        "HTTP": url.replace("https", "http"),
+        "PLAIN": servers.elasticsearch.url.replace("http", "https"),
+    }
+    return {name: names.get(value, value) for name, value in changes.items()}, said, remedy
+
+
+@pytest.mark.parametrize("kafka_case", KAFKA, indirect=True)
+def test_kafka_says_what_is_wrong(secure, kafka_case):
+    changes, said, remedy = kafka_case
+    given = {**secure.kafka.client_properties(), **changes}
+    began = time.monotonic()
+    with pytest.raises(ShopstreamError) as caught:
+        check_broker({name: value for name, value in given.items() if value is not None}, timeout_s=2)
+    assert time.monotonic() - began < 10
+    assert said in caught.value.message
+    assert remedy in caught.value.remedy
+    assert "rdkafka#" not in caught.value.message
+
+
+@pytest.mark.parametrize("elastic_case", ELASTIC, indirect=True)
+def test_elasticsearch_says_what_is_wrong(secure, elastic_case):
+    changes, said, remedy = elastic_case
+    elastic = secure.elasticsearch
+    good = {"url": elastic.url, "username": elastic.username, "password": elastic.password, **elastic.options}
+    with pytest.raises(ShopstreamError) as caught:
+        check_elastic(open_client(ElasticConnection(**{**good, **changes})))
+    assert said in caught.value.message
+    assert remedy in caught.value.remedy
+
+
+def refused(arguments, found, said):
+    began = time.monotonic()
+    done = call(arguments, found, 120)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert " ".join(said.split()) in " ".join((done.stdout + done.stderr).split())
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - began < SECONDS_MAX
+
+
+def command(name, archive):
+    return {
+        "replay": ["replay", archive, "--run", "refused"],
+        "live": ["live", "--run", "refused", "--for", "60s"],
+        "consume": ["consume", "--run", "refused"],
+        "status": ["status", "--run", "refused"],
+        "up": ["up"],
+        "demo": ["demo", "--once", "--customers", "5", "--events", "100", "--days", "3", "--run", "refused"],
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["replay", "live", "consume", "status", "up", "demo"])
+def test_every_command_that_connects_stops_at_kafkas_door(secure, archive, tmp_path, name):
+    found = variables(tmp_path, secure, kafka={"sasl.password": "wrong"})
+    refused(command(name, archive), found, "refused the credentials")
+
+
+@pytest.mark.parametrize("name", ["consume", "status", "up", "demo"])
+def test_every_command_that_needs_it_stops_at_elasticsearchs_door(secure, archive, tmp_path, name):
+    found = variables(tmp_path, secure, elastic={"password": "wrong"})
+    refused(command(name, archive), found, "credentials were refused")
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("kafka_case", KAFKA, indirect=True)
+@pytest.mark.parametrize("name", ["replay", "live", "consume", "status", "up", "demo"])
+def test_every_command_in_every_case_of_kafka(secure, archive, tmp_path, name, kafka_case):
+    changes, said, _ = kafka_case
+    refused(command(name, archive), variables(tmp_path, secure, kafka=changes), said)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("elastic_case", ELASTIC, indirect=True)
+@pytest.mark.parametrize("name", ["consume", "status", "up", "demo"])
+def test_every_command_in_every_case_of_elasticsearch(secure, archive, tmp_path, name, elastic_case):
+    changes, said, _ = elastic_case
+    refused(command(name, archive), variables(tmp_path, secure, elastic=changes), said)
+
+
+@pytest.mark.parametrize(
+    ("heard", "said", "final"),
+    [
+        ([("_ALL_BROKERS_DOWN", "1/1 brokers are down")], "does not answer.", False),
+        ([("_TRANSPORT", "h:1/bootstrap: Connect to ipv4#1 failed: Connection refused (after 0ms in state CONNECT)")],
+         "does not answer: Connect to ipv4#1 failed: Connection refused.", False),
+        ([("_TRANSPORT", "Broker transport failure"), ("_RESOLVE", "no such host")], "not known", False),
+        ([(LOG, "FAIL [rdkafka#p-1] [thrd:h:1/1]: h:1/1: Disconnected (after 1ms in state APIVERSION_QUERY)")],
+         "hung up at the first word: Disconnected.", False),
+        ([("_TRANSPORT", "failure"), ("_AUTHENTICATION", "bad password")], "refused the credentials", True),
+        ([], "does not answer.", False),
+    ],
+)  # fmt: skip
+def test_the_telling_error_is_told(heard, said, final):
+    assert said in unreachable("h:1", heard).message
+    assert is_final(heard) is final

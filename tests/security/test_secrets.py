@@ -1,0 +1,112 @@
+"""Secrets: in no log, no output, no command line, no checkpoint, and in no file that others can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import psutil
+import pytest
+from consume.command_line import call
+from security.pair import ELASTIC_PASSWORD, KAFKA_PASSWORD, secrets_of, variables
+from security.watched import STARTED, files, holding
+
+from shopstream.servers import record
+
+WRONG = "wr0ng-but-still-s3cret"
+
+
+@pytest.fixture(scope="module")
+def secrets(world, secure_settings):
+    return [*secrets_of(secure_settings.home), KAFKA_PASSWORD, ELASTIC_PASSWORD, WRONG]
+
+
+def test_nothing_that_was_printed_holds_one(world, secrets):
+    assert [word for word in secrets if word in world.said] == []
+
+
+def test_no_command_line_of_any_process_holds_one(world, secrets):
+    assert len(world.seen) > 10
+    assert [line for line in world.seen | STARTED for word in secrets if word.encode() in line] == []
+
+
+def test_no_file_of_the_run_holds_one(world, secrets):
+    kept = list(files(world.home))
+    assert any("logs" in path.parts for path in kept)
+    assert any("state" in path.parts for path in kept)
+    assert holding(world.home, secrets) == {}
+
+
+def test_files_of_the_servers_that_hold_one_are_closed_to_others(secure, secure_settings, secrets):
+    found = holding(secure_settings.home, secrets)
+    assert found
+    for path in found:
+        assert _is_closed(path, secure_settings.home), path
+    assert not any("logs" in path.parts for path in found)
+
+
+def test_keys_are_closed_to_others(secure, secure_settings):
+    home = secure_settings.home
+    for path in [home / "secrets" / "server.p12", (home / "elasticsearch").resolve() / "config" / "server.p12"]:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    assert b"PRIVATE" not in (home / "ca.pem").read_bytes()
+    assert not (home / "kafka" / "format.args").exists()
+
+
+def _is_closed(path: Path, home: Path) -> bool:
+    """Neither the file nor all folders on the way let others in."""
+    way = [path, *(parent for parent in path.parents if parent.is_relative_to(home) or home not in parent.parents)]
+    return any(stat.S_IMODE(place.stat().st_mode) & 0o007 == 0 for place in way[:-1])
+
+
+def test_the_servers_are_given_none_in_their_environment(secure, secure_settings, secrets):
+    known = record.read(secure_settings.home)
+    for entry in (known.kafka, known.elasticsearch):
+        main = psutil.Process(entry.identity.pid)
+        for process in [main, *main.children(recursive=True)]:
+            given = Path(f"/proc/{process.pid}/environ").read_bytes()
+            assert [word for word in secrets if word.encode() in given] == []
+
+
+def test_checkpoints_and_archive_are_ours_alone(world):
+    written = [path for path in files(world.home) if {"state", "archive"}.intersection(path.parts)]
+    assert written
+    assert [path for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments"),
+    [
+        ({"kafka": {"sasl.password": WRONG}}, ["--debug", "consume"]),
+        ({"kafka": {"sasl.password": WRONG, "debug": "security,conf"}}, ["--debug", "status"]),
+        ({"kafka": {"sasl.pasword": WRONG}}, ["--debug", "consume"]),
+        ({"elastic": {"password": WRONG}}, ["--debug", "consume"]),
+        ({"elastic": {"password": None, "username": None, "api_key": WRONG}}, ["--debug", "status"]),
+        ({"elastic": {"password": None, "username": None, "options": json.dumps({"api_key": WRONG})}}, ["status"]),
+        ({"elastic": {"options": json.dumps({"bearer_atuh": WRONG})}}, ["--debug", "consume"]),
+        ({"elastic": {"options": json.dumps({"headers": {"authorization": f"Bearer {WRONG}"}})}}, ["status"]),
+        ({"elastic": {"options": f'{{"api_key": "{WRONG}'}}, ["--debug", "status"]),
+        ({"elastic": {"password_file": f"/nowhere/{os.getpid()}"}}, ["--debug", "status"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "-".join(next(iter(value.values()))),
+)
+def test_wrong_ones_are_not_repeated(secure, tmp_path, changes, arguments):
+    done = call(arguments, variables(tmp_path, secure, **changes), 60)
+    assert done.returncode in (1, 2), done.stdout + done.stderr
+    assert WRONG not in done.stdout + done.stderr
+    assert secure.elasticsearch.password not in done.stdout + done.stderr
+    assert secure.kafka.properties["sasl.password"] not in done.stdout + done.stderr
+    assert holding(tmp_path, [WRONG]) == {}
+
+
+def test_a_password_in_the_url_is_used_and_not_shown(secure, tmp_path):
+    elastic = secure.elasticsearch
+    host = elastic.url.removeprefix("https://")
+    for password, code in ((elastic.password, 0), (WRONG, 1)):
+        url = f"https://{elastic.username}:{password}@{host}"
+        found = variables(tmp_path, secure, elastic={"url": url, "username": None, "password": None})
+        done = call(["status", "--json"], found, 60)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert password not in done.stdout + done.stderr

@@ -1,0 +1,123 @@
+"""The whole way over TLS, each command by a user who has the rights of its duty and no others."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+from elasticsearch import AuthorizationException, Elasticsearch
+from security.pair import ELASTIC_PASSWORD, KAFKA_PASSWORD, RUN, variables
+from security.world import CUSTOMERS, ESCAPES, EVENTS
+
+from consumers.kafka import open_producer, producer_config
+
+
+@pytest.mark.parametrize("name", ["first", "replay", "consume", "status"])
+def test_every_command_does_its_work_with_its_rights(world, name):
+    done = world.commands[name]
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def client_of(world, user):
+    elastic = world.endpoints.elasticsearch
+    return Elasticsearch(elastic.url, ca_certs=elastic.options["ca_certs"], basic_auth=(user, ELASTIC_PASSWORD))
+
+
+def test_a_reader_finds_what_was_sent(world):
+    with client_of(world, "reader") as client, client_of(world, "writer") as writer:
+        writer.indices.refresh(index=f"{RUN}-*")
+        assert client.count(index=f"{RUN}-events")["count"] == EVENTS + len(ESCAPES)
+        customers = {hit["_id"] for hit in client.search(index=f"{RUN}-customers", size=1_000)["hits"]["hits"]}
+        assert set(ESCAPES) <= customers
+        assert len(ESCAPES) < len(customers) <= CUSTOMERS + len(ESCAPES)
+        assert client.search(index=f"{RUN}-orders", query={"match_all": {}}, size=1)["hits"]["hits"]
+
+
+def test_a_reader_can_change_nothing(world):
+    index = f"{RUN}-customers-000001"
+    with client_of(world, "reader") as client:
+        tries = [
+            lambda: client.index(index=index, id="x", document={"customer_id": "x"}),
+            lambda: client.bulk(operations=[{"delete": {"_index": index, "_id": "x"}}]).body["items"][0],
+            lambda: client.indices.delete(index=index),
+            lambda: client.indices.put_mapping(index=index, properties={"x": {"type": "keyword"}}),
+            lambda: client.indices.create(index=f"{RUN}-new"),
+            lambda: client.indices.update_aliases(actions=[{"remove": {"index": index, "alias": f"{RUN}-customers"}}]),
+            lambda: client.indices.put_index_template(name=f"{RUN}-x", index_patterns=[f"{RUN}-x"]),
+            lambda: client.cluster.put_settings(persistent={"action.auto_create_index": "true"}),
+        ]
+        for attempt in tries:
+            try:
+                answer = attempt()
+            except AuthorizationException:
+                continue
+            assert answer["delete"]["status"] == 403
+
+
+@pytest.mark.parametrize("user", ["reader", "writer"])
+def test_other_indices_are_closed(world, user):
+    elastic = world.endpoints.elasticsearch
+    with Elasticsearch(**elastic.client_options()) as master, client_of(world, user) as client:
+        master.index(index="others-secrets", document={"a": 1}, refresh=True)
+        with pytest.raises(AuthorizationException):
+            client.search(index="others-secrets")
+        with pytest.raises(AuthorizationException):
+            client.index(index="others-secrets", document={"a": 1})
+
+
+def test_a_writer_deletes_nothing(world):
+    with client_of(world, "writer") as client:
+        answer = client.bulk(operations=[{"delete": {"_index": f"{RUN}-customers-000001", "_id": "x"}}])
+        assert answer["items"][0]["delete"]["status"] == 403
+
+
+def properties_of(world, user):
+    return {
+        **world.endpoints.kafka.client_properties(),
+        "sasl.username": user,
+        "sasl.password": KAFKA_PASSWORD,
+    }
+
+
+@pytest.mark.parametrize(
+    ("user", "topic"),
+    [
+        ("watcher", f"{RUN}.events"),
+        ("consumer", f"{RUN}.events"),
+        ("producer", f"{RUN}.customer-features"),
+        ("owner", "other.events"),
+    ],
+)
+def test_nobody_writes_a_topic_that_is_not_theirs(world, user, topic):
+    told = []
+    config = producer_config({**properties_of(world, user), "message.timeout.ms": 5_000})
+    producer = open_producer({**config, "enable.idempotence": False})
+    producer.produce(topic, b"{}", on_delivery=lambda error, _: told.append(error))
+    producer.flush(15)
+    assert told[0].name() in ("TOPIC_AUTHORIZATION_FAILED", "_MSG_TIMED_OUT", "_UNKNOWN_TOPIC")
+
+
+@pytest.mark.parametrize("user", ["watcher", "consumer", "producer"])
+def test_only_the_owner_makes_topics(world, user):
+    admin = AdminClient(properties_of(world, user))
+    (future,) = admin.create_topics([NewTopic(f"{RUN}.new", 1)]).values()
+    with pytest.raises(KafkaException, match="AUTHORIZATION_FAILED"):
+        future.result(timeout=20)
+
+
+def test_missing_rights_are_told_with_what_to_do(world, tmp_path):
+    from consume.command_line import call  # noqa: PLC0415
+
+    found = variables(tmp_path, world.endpoints, kafka={"sasl.username": "watcher", "sasl.password": KAFKA_PASSWORD})
+    done = call(["replay", world.archive, "--run", "elsewhere"], found, 60)
+    assert done.returncode == 1
+    assert "right" in " ".join(done.stderr.split())
+
+
+def test_status_names_files_and_never_what_is_in_them(world):
+    told = json.loads(world.commands["status"].stdout)
+    assert told["kafka"]["healthy"]
+    assert told["elasticsearch"]["healthy"]
+    assert told["elasticsearch"]["ca_file"]
