@@ -39,6 +39,7 @@ from features.schema import (
     DAY_MS,
     DEAD_LETTER_TOPIC,
     FEATURE_TOPIC,
+    REPLAYED_TOPIC,
     SOURCE_TOPICS,
     check_run,
     topic_name,
@@ -281,6 +282,11 @@ def topic_configs(run: str) -> dict[str, dict[str, str]]:
         "retention.ms": str(DEAD_LETTER_RETENTION_MS),
         # a letter is the largest record a source takes, and its headers
         "max.message.bytes": str(DEAD_LETTER_BYTES_MAX),
+    }
+    configs[topic_name(run, REPLAYED_TOPIC)] = {
+        "message.timestamp.type": "LogAppendTime",
+        # no letter outlives the note that it was replayed
+        "retention.ms": str(DEAD_LETTER_RETENTION_MS),
     }
     for topic in COMPACTED_TOPICS:
         configs[topic_name(run, topic)]["cleanup.policy"] = "compact"

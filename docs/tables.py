@@ -35,6 +35,7 @@ TOPIC_HOLDS = {
     "customer-features": "the newest feature row of each customer, with `version`",
     "alerts": "customers whose churn risk rose; told apart by customer, risk and UTC day",
     "dead-letter": "records that do not count, with the reason",
+    "dead-letter-replays": "which dead letters were sent back",
 }
 INDEX_HOLDS = {
     "alerts": "customers whose churn risk rose; id from customer_id, risk and UTC day",
@@ -43,7 +44,7 @@ INDEX_HOLDS = {
     "sessions": "each session as it stands; id from customer_id and session_id",
     "orders": "the winning record of each order; id = order_id",
     "order-items": "one line of an order; id = `order_id#n`",
-    "pipeline": "how the workers are doing; empty so far, `status` reads the workers' own files",
+    "pipeline": "how each worker is doing, every few seconds; kept for 7 days",
 }
 
 

@@ -135,6 +135,8 @@ SOURCE_TOPICS: Final = ("events", "orders", "customers")
 FEATURE_TOPIC: Final = "customer-features"
 ALERT_TOPIC: Final = "alerts"
 DEAD_LETTER_TOPIC: Final = "dead-letter"
+REPLAYED_TOPIC: Final = "dead-letter-replays"
+"""Remembers which letters were sent back."""
 COMPACTED_TOPICS: Final = ("customers", FEATURE_TOPIC)
 
 

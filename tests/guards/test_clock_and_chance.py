@@ -26,6 +26,7 @@ CLOCKS = frozenset(
 EDGES = {
     "consumers/source.py": "the clock that --clock wall follows and freshness is measured by",
     "shopstream/commands/generate.py": "the default end of a history",
+    "shopstream/commands/dead_letters.py": "what future times are judged by",
     "shopstream/commands/runs.py": "how old checkpoints are",
     "shopstream/commands/servers.py": "how old what a worker last said is",
     "shopstream/producing.py": "the clock that replay and live are paced by",

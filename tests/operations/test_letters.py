@@ -1,0 +1,118 @@
+"""Letters without servers: who is chosen, who is held back and why, what may be seen of their bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from consumers.letters import Choice, StoredLetter, once, readable, safe_text, sort_out
+
+NOW_MS = 1_800_000_000_000
+EVENT = {
+    "event_id": "e1", "event_type": "search", "customer_id": "c1", "session_id": "s", "ts": 1_000, "device": "mobile",
+}  # fmt: skip
+LETTER = StoredLetter(
+    5, 100, "shop.events", 2, 17, b"c1", msgspec.json.encode(EVENT), 'device: expected one of, got "tv"'
+)
+
+
+@pytest.mark.parametrize(
+    ("choice", "taken"),
+    [
+        (Choice(), True),
+        (Choice(numbers=(5, 5)), True),
+        (Choice(numbers=(6, 9)), False),
+        (Choice(topic="shop.events"), True),
+        (Choice(topic="shop.orders"), False),
+        (Choice(partition=2), True),
+        (Choice(partition=0), False),
+        (Choice(offsets=(17, 20)), True),
+        (Choice(offsets=(10, 16)), False),
+        (Choice(reason="DEVICE"), True),
+        (Choice(reason="price"), False),
+        (Choice(since_ms=100), True),
+        (Choice(since_ms=101), False),
+        (Choice(until_ms=101), True),
+        (Choice(until_ms=100), False),
+    ],
+)
+def test_each_filter_alone(choice, taken):
+    assert choice.takes(LETTER) is taken
+
+
+def test_a_letter_written_twice_is_one_and_documents_are_each_their_own():
+    document = replace(LETTER, topic="shop-customers-000001", offset=-1)
+    found = once([LETTER, replace(LETTER, number=6), document, replace(document, number=9)])
+    assert [letter.number for letter in found] == [5, 5, 9]
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({}, ""),
+        ({"topic": "other.events"}, "no source topic"),
+        ({"offset": -1}, "refused"),
+        ({"cut": "the first 5 of 10 bytes"}, "only the first 5"),
+        ({"error": "too late: 5 is more than 48 hours before"}, "too late again"),
+        ({"value": b"{"}, "still not valid"),
+        ({"value": msgspec.json.encode({**EVENT, "device": "tv"})}, "still not valid"),
+        ({"key": b"c2"}, "still not valid"),
+        ({"value": msgspec.json.encode({**EVENT, "ts": NOW_MS + 86_400_001})}, "still not valid"),
+    ],
+)
+def test_what_would_not_count_is_held_back(changed, why):
+    done = sort_out([replace(LETTER, **changed)], "shop", lambda _: False, NOW_MS, late=False)
+    assert bool(done.sendable) is not bool(why)
+    assert [why in said for _, said in done.held] == ([True] if why else [])
+
+
+def test_what_was_replayed_is_held_back():
+    done = sort_out([LETTER], "shop", lambda letter: letter.place == ("shop.events", 2, 17), NOW_MS, late=False)
+    assert done.held == ((LETTER, "was replayed before"),)
+
+
+def test_what_came_too_late_may_go_where_nothing_is_late():
+    late = replace(LETTER, error="too late: 5 is more than 48 hours before")
+    assert sort_out([late], "shop", lambda _: False, NOW_MS, late=True).sendable == (late,)
+
+
+SECRETS = ("Ann Secret", "ann@secret.test")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"customer_id": "c1", "name": "Ann Secret", "email": "ann@secret.test"}',
+        b'{"customer_id": "c1", "Name": "Ann Secret", "E-Mail": "ann@secret.test"}',
+        b'{"customer_id": "c1", "na\\u006de": "Ann Secret", "deep": [{"email": "ann@secret.test"}]}',
+        b'{"customer_id": "c1", "nickname": "write to ann@secret.test now"}',
+        b'{"customer_id": "c1", "name": ["Ann Secret"], "email": {"to": "ann@secret.test"}}',
+        b'{"customer_id": "c1", "name": "Ann Secret", "email": "ann@secret.te',
+        b'{"customer_id": "c1", "name": "Ann Secret',
+        b'{"customer_id": "c1", "name": "Ann Secret", \xff}',
+        b'{"customer_id": "c1", "full": "Ann Secret", "gender": "ann@secret.test"}',
+        b'["Ann Secret", "ann@secret.test"]',
+        b'"Ann Secret"',
+        b"Ann Secret;ann@secret.test",
+    ],
+)
+def test_contact_data_is_masked_unless_asked_for(value):
+    letter = replace(LETTER, topic="shop.customers", value=value)
+    shown = readable(letter, contact=False)
+    assert not [secret for secret in SECRETS if secret in shown]
+    shown = readable(letter, contact=True)
+    assert any(secret[:10] in shown for secret in SECRETS)
+
+
+def test_contact_data_in_a_broken_event_is_masked():
+    letter = replace(LETTER, value=b'{"event_id": "e1", "name": "Ann Secret", "email": "ann@secret.test", "ts":')
+    shown = readable(letter, contact=False)
+    assert "e1" in shown
+    assert not [secret for secret in SECRETS if secret in shown]
+
+
+def test_bytes_are_shown_without_what_a_terminal_obeys():
+    assert safe_text(b"a\x1b[31m\xff\r\n\xc3\xa9") == "a\\x1b[31m\\xff\\r\\n\xe9"
+    assert readable(replace(LETTER, value=None), contact=False) == "null"
