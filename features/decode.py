@@ -143,7 +143,7 @@ def decode_events(
         positions.append(decoded.positions + start)
         rejected += [Rejected(start + one.position, one.reason) for one in decoded.rejected]
     if not columns:
-        return DecodedEvents(event_columns([]), np.zeros(0, np.int64), rejected)
+        return DecodedEvents(_NO_EVENTS, np.zeros(0, np.int64), rejected)
     return DecodedEvents(joined(columns), np.concatenate(positions), rejected)
 
 
@@ -157,8 +157,9 @@ def _decode_chunk(values: Sequence[bytes | None], keys: Sequence[bytes | None], 
         columns, positions = where(columns, ~ahead), positions[~ahead]
     if len(positions) == len(values):
         return DecodedEvents(columns, positions, [])
-    left = np.delete(np.arange(len(values)), positions)
-    others = _decode_strictly(left, values, keys, append_ms)
+    refused = np.ones(len(values), np.bool_)
+    refused[positions] = False
+    others = _decode_strictly(np.flatnonzero(refused), values, keys, append_ms)
     if not len(others.positions):
         return DecodedEvents(columns, positions, others.rejected)
     together = np.concatenate([positions, others.positions])
@@ -173,7 +174,8 @@ def _decode_strictly(
     at = places.tolist()
     chunk = read_chunk(READERS["events"], 0, [values[i] for i in at], [keys[i] for i in at], append_ms[places])
     rejected = [Rejected(at[one.position], one.reason) for one in chunk.rejected]
-    return DecodedEvents(_event_columns(chunk.records, chunk.ids, chunk.ts), places[chunk.positions], rejected)
+    columns = _event_columns(chunk.records, chunk.ids, chunk.ts) if chunk.records else _NO_EVENTS
+    return DecodedEvents(columns, places[chunk.positions], rejected)
 
 
 def event_columns(records: list[Event]) -> EventColumns:
@@ -227,3 +229,6 @@ def _event_columns(records: list[Event], customer_id: list[str], ts: Int64) -> E
         country=country,
         words=words,
     )
+
+
+_NO_EVENTS: Final = event_columns([])

@@ -152,14 +152,18 @@ def _code_of(data, start, length, vocabulary, ends):
     return -1
 
 
-@numba.njit(forceinline=True)
-def _copied(data, start, length, out, at):
-    """Copy a text of a string column, and up to seven bytes behind it; where the next one begins."""
-    i = 0
-    while i < length:
-        put_eight(out, at + i, eight_at(data, start + i))
-        i += 8
-    return at + length
+@numba.njit(cache=True, nogil=True)
+def copy_texts(data, starts, ends, out):
+    """Put texts one after another: the i-th begins at starts[i] in `data` and takes ends[i] to ends[i + 1] of `out`.
+
+    `out` has eight bytes more than the texts take.
+    """
+    for i in range(len(starts)):
+        at, stop = ends[i], ends[i + 1]
+        start = starts[i] - at
+        while at < stop:
+            put_eight(out, at, eight_at(data, start + at))
+            at += 8
 
 
 @numba.njit(forceinline=True)
@@ -301,7 +305,7 @@ def _object(data, at, end, names, name_ends, heads, kinds, starts, lengths, numb
 def read_events(
     data, ends, keys, key_ends, names, name_ends, heads, kinds, required, places,
     types, type_ends, devices, device_ends, is_ascii,
-    accepted, ts, event_type, device, event_id_ends, event_ids, session_id_ends, session_ids,
+    accepted, ts, event_type, device, event_id_starts, event_id_ends, session_id_starts, session_id_ends,
     codes, slots, word_starts, word_lengths,
 ):  # fmt: skip
     """Read a batch of messages into columns; returns the number accepted and the number of distinct words.
@@ -319,7 +323,8 @@ def read_events(
         is_ascii: no byte of the data is above 127.
         accepted: out, the numbers of the messages that were read.
         ts, event_type, device: out, a value for each of them.
-        event_id_ends, event_ids, session_id_ends, session_ids: out, their texts one after another, n + 1 places.
+        event_id_starts, session_id_starts: out, where in `data` their texts begin.
+        event_id_ends, session_id_ends: out, where they end once they stand one after another; n + 1 places.
         codes: out [3, n], the numbers of category, channel and country among the words, -1 for null.
         slots: of the words, all -1; a power of two, more than three times the messages.
         word_starts, word_lengths: out, where in `data` each distinct word stands.
@@ -358,10 +363,10 @@ def read_events(
         ts[count] = numbers[places[4]]
         event_type[count] = kind
         device[count] = device_code
-        event_id_ends[count + 1] = _copied(data, starts[event], lengths[event], event_ids, event_id_ends[count])
-        session_id_ends[count + 1] = _copied(
-            data, starts[session], lengths[session], session_ids, session_id_ends[count]
-        )
+        event_id_starts[count] = starts[event]
+        event_id_ends[count + 1] = event_id_ends[count] + lengths[event]
+        session_id_starts[count] = starts[session]
+        session_id_ends[count + 1] = session_id_ends[count] + lengths[session]
         for w in range(3):
             field = places[6 + w]
             if seen & (1 << field):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.columns import EventColumns, Int64
-from features.event_kernel import AMOUNT, DEVICE, ID, PADDING, QUANTITY, TEXT, TIME, TYPE, WORD, read_events
+from features.event_kernel import AMOUNT, DEVICE, ID, PADDING, QUANTITY, TEXT, TIME, TYPE, WORD, copy_texts, read_events
 from features.schema import DEVICES, EVENT_TYPES, Event, Field, record_fields
 
 BYTES_MAX: Final = 1 << 30
@@ -101,25 +101,26 @@ def read_common(values: Sequence[bytes | None], keys: Sequence[bytes | None]) ->
     accepted, ts = np.empty(n, np.int64), np.empty(n, np.int64)
     event_type, device = np.empty(n, np.uint8), np.empty(n, np.uint8)
     event_id_ends, session_id_ends = np.empty(n + 1, np.int32), np.empty(n + 1, np.int32)
-    event_ids, session_ids = np.empty(len(data) + 8, np.uint8), np.empty(len(data) + 8, np.uint8)
+    event_id_starts, session_id_starts = np.empty(n, np.int32), np.empty(n, np.int32)
     codes = np.empty((len(_WORDS), n), np.int32)
     slots = np.full(1 << (max(n, 16) * 4).bit_length(), -1, np.int32)
     word_starts, word_lengths = np.empty(len(_WORDS) * n, np.int32), np.empty(len(_WORDS) * n, np.int32)
     f = _FORM
+    text = np.frombuffer(data, np.uint8)
     count, words = read_events(
-        np.frombuffer(data, np.uint8), ends, np.frombuffer(key_data, np.uint8), key_ends,
+        text, ends, np.frombuffer(key_data, np.uint8), key_ends,
         f.names, f.name_ends, f.heads, f.kinds, f.required, f.places, f.types, f.type_ends, f.devices, f.device_ends,
         data.isascii(),
-        accepted, ts, event_type, device, event_id_ends, event_ids, session_id_ends, session_ids,
+        accepted, ts, event_type, device, event_id_starts, event_id_ends, session_id_starts, session_id_ends,
         codes, slots, word_starts, word_lengths,
     )  # fmt: skip
     customer_id = _strings(key_ends, key_data)
     if count < n:
         customer_id = customer_id.take(pa.array(accepted[:count]))
     columns = EventColumns(
-        event_id=_strings(event_id_ends[: count + 1], event_ids),
+        event_id=_copied(text, event_id_starts[:count], event_id_ends[: count + 1]),
         customer_id=customer_id,
-        session_id=_strings(session_id_ends[: count + 1], session_ids),
+        session_id=_copied(text, session_id_starts[:count], session_id_ends[: count + 1]),
         ts=ts[:count],
         event_type=event_type[:count],
         device=device[:count],
@@ -149,6 +150,12 @@ def _keys(keys: Sequence[bytes | None]) -> tuple[bytes, npt.NDArray[np.int32]]:
     ends = np.zeros(len(keys) + 1, np.int32)
     np.cumsum(np.fromiter(map(len, keys), np.int32, len(keys)), out=ends[1:])  # type: ignore[arg-type]
     return data or b"\0", ends
+
+
+def _copied(text: Bytes, starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32]) -> pa.StringArray:
+    out = np.empty(int(ends[-1]) + 8, np.uint8)
+    copy_texts(text, starts, ends, out)
+    return _strings(ends, out)
 
 
 def _strings(ends: npt.NDArray[np.int32], data: Any) -> pa.StringArray:
