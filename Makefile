@@ -11,7 +11,7 @@ TEST ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint format bench lock clean
+.PHONY: help setup demo test fuzz simulate lint format bench audit security lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ test: setup  ## every test, the real servers included; TEST="tests/features -k r
 fuzz: setup  ## bad input through the decoder against a judge; RECORDS=100000, SEED=1
 	FUZZ_RECORDS=$(or $(RECORDS),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz -n0 -q -rP
 
+simulate: setup  ## simulated disasters; SEEDS=1000 from START=0, or one by SEED=123
+	$(BIN)/python tests/simulation/campaign.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --start $(or $(START),0))
+
 lint: setup  ## format check, lint and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -51,11 +54,24 @@ $(OTHER)/.installed: requirements-bench.lock
 	$(OTHER)/bin/python -m pip install --quiet --require-hashes -r requirements-bench.lock
 	@touch $@
 
+security: setup  ## every wrong door of every command on the secure servers, besides what `make test` tries
+	$(BIN)/python -m pytest tests/security -m "campaign or not campaign" $(TEST)
+
+audit: $(VENV)/audit/.installed  ## known vulnerabilities of the locks, secrets in git; exit code 3: could not be looked up
+	$(VENV)/audit/bin/python tools/audit.py
+
+$(VENV)/audit/.installed: requirements-audit.lock
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --require-hashes -r requirements-audit.lock
+	@touch $@
+
 lock: setup  ## write the lock files anew (hashes, no addresses)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade benchmarks/requirements.in -o requirements-bench.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --upgrade tools/requirements.in -o requirements-audit.lock
 
 clean:  ## remove the environment and caches (never the data folder)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -25,9 +25,10 @@ from features.tables import EVENT_ID, Rows
 log = structlog.get_logger("checkpoint")
 
 INTERVAL_S: Final = 5.0
-TAKEOVER_PATIENCE_S: Final = 30.0
-"""How long a new owner tries to make its epoch known while commits fail for a passing reason."""
-TAKEOVER_PAUSE_S: Final = 0.2
+TAKEOVER_TRIES: Final = 30
+"""Of a new owner to make its epoch known while commits fail for a passing reason; not a time, which may pass while the
+process stands still."""
+TAKEOVER_PAUSE_S: Final = 1.0
 SHARE_MAX: Final = 0.1
 """Of the time that checkpoints may take."""
 
@@ -66,6 +67,7 @@ class Keeper:
         sinks: names of the sinks of customers' rows.
         contact: whether profiles keep name and e-mail.
         interval_s: the shortest time between two checkpoints of a partition.
+        topic_ids: topic -> the id the cluster gives it, to notice one that was made anew.
     """
 
     def __init__(
@@ -79,10 +81,12 @@ class Keeper:
         sinks: list[str],
         contact: bool = False,
         interval_s: float = INTERVAL_S,
+        topic_ids: Mapping[str, str] | None = None,
     ) -> None:
         self._store, self._source, self._letters = store, source, letters
         self._run, self._count, self._sinks, self._contact = run, partitions, sinks, contact
         self._interval_s = interval_s
+        self._topic_ids = dict(topic_ids or {})
         self._kept: dict[int, Kept] = {}
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._writing: tuple[Partition, Checkpoint, Future[WrittenFiles]] | None = None
@@ -106,7 +110,7 @@ class Keeper:
 
         Raises:
             FencedError: the partition is already another's.
-            CommitError: the coordinator took no commit for TAKEOVER_PATIENCE_S.
+            CommitError: the coordinator took none of TAKEOVER_TRIES commits.
         """
         committed = decode_committed([start.metadata for start in starts.values()])
         partition, blocks, name = recover(
@@ -117,6 +121,7 @@ class Keeper:
             self._sinks,
             partitions=self._count,
             contact=self._contact,
+            topic_ids=self._topic_ids,
         )
         # an epoch above every one before, known to the coordinator before anything is written
         before = max(committed.epoch if committed else 0, partition.epoch)
@@ -128,12 +133,11 @@ class Keeper:
 
     def _take_over(self, partition: Partition, name: str) -> None:
         offsets = {topic: lane.position for topic, lane in partition.lanes.items()}
-        give_up_s = time.monotonic() + TAKEOVER_PATIENCE_S
-        while True:
+        for left in reversed(range(TAKEOVER_TRIES)):
             try:
                 self._commit(partition, name, offsets)
             except CommitError as error:
-                if time.monotonic() >= give_up_s:
+                if not left:
                     raise
                 log.warning("the commit of a new owner failed; trying again", said=str(error))
                 time.sleep(TAKEOVER_PAUSE_S)
@@ -201,7 +205,7 @@ class Keeper:
         kept = self._kept[partition.number]
         self._started_s = time.monotonic()
         kept.writing_s, kept.unsaved_s = kept.unsaved_s or self._started_s, None
-        checkpoint = snapshot(partition, self._run, self._count, kept.blocks)
+        checkpoint = snapshot(partition, self._run, self._count, kept.blocks, self._topic_ids)
         if len(kept.unsaved_ids):
             ids = np.concatenate([kept.unsaved_ids, checkpoint.new_ids])
             checkpoint = Checkpoint(checkpoint.manifest, checkpoint.arrays, ids)

@@ -58,17 +58,29 @@ def odds_of(rng: np.random.Generator) -> Odds:
     )
 
 
+def world_of(seed: int, odds: Odds | None = None, slots: int | None = None) -> World:
+    """The world of a seed, before anything has happened.
+
+    Args:
+        seed: of everything that is not given.
+        odds: of the faults.
+        slots: workers at a time.
+    """
+    rng = np.random.default_rng([seed, 5])
+    jitter_ms = int(rng.choice((0, HOUR, 60 * HOUR)))
+    scene = Scene(seed, jitter_ms, customers=int(rng.integers(0, 3)), twice=float(rng.choice((0.0, 0.05, 0.3))))
+    as_of = scene.end + int(rng.choice((0, 1, DAY, 30 * DAY)))
+    drawn, count = odds_of(rng), int(rng.choice((1, 2, 2, 3)))
+    return World(seed, scene, odds or drawn, slots=slots or count, as_of=as_of, calm_after=4_000)
+
+
 def weather(seed: int) -> Weathered:
     """Runs the world of a seed and checks everything.
 
     Raises:
         AssertionError: an invariant does not hold.
     """
-    rng = np.random.default_rng([seed, 5])
-    jitter_ms = int(rng.choice((0, HOUR, 60 * HOUR)))
-    scene = Scene(seed, jitter_ms, customers=int(rng.integers(0, 3)), twice=float(rng.choice((0.0, 0.05, 0.3))))
-    as_of = scene.end + int(rng.choice((0, 1, DAY, 30 * DAY)))
-    world = World(seed, scene, odds_of(rng), slots=int(rng.choice((1, 2, 3))), as_of=as_of, calm_after=4_000)
+    world = world_of(seed)
     world.run()
     world.check()
     return Weathered(seed, world.digest(), world.steps, world.happened, sum(map(len, world.logs.values())))

@@ -249,7 +249,8 @@ class World:
         for where, (offset, _) in offsets.items():
             before = self.group.committed.get(where, (0, ""))[0]
             assert offset >= before or number in self.fell_back, f"{where} went back from {before} to {offset}"
-        self.fell_back.discard(number)
+        if name not in self.damaged:
+            self.fell_back.discard(number)
         places = {where: offset for where, (offset, _) in offsets.items()}
         sent = {(letter.topic, letter.partition, letter.offset) for letter in self.letters}
         for topic, partition, offset, _, _ in self.scene.letters:
@@ -426,50 +427,55 @@ class Worker:
 
 
 class Pool:
-    """Stands for the thread that writes checkpoints: what it is given is done at once, later, or never."""
+    """Stands for the thread that writes checkpoints, one after the other: at once, later, or never."""
 
     def __init__(self, worker: Worker, rng: np.random.Generator) -> None:
         self._worker, self._rng = worker, rng
         self._tasks: list[Task] = []
 
     def submit(self, work: Any, *args: Any) -> Task:
-        self._tasks = [task for task in self._tasks if not task.has_result]
-        assert len(self._tasks) < 3, "checkpoints under way are bounded"
-        self._tasks.append(Task(self._rng, lambda: work(*args)))
+        self._tasks.append(Task(self, lambda: work(*args)))
         return self._tasks[-1]
 
     def shutdown(self, wait: bool = True) -> None:
-        for task in self._tasks:
-            if not self._worker.is_dead:
-                task.exception()
+        if not self._worker.is_dead and self._tasks:
+            self.work_up_to(self._tasks[-1])
+
+    def may_work(self) -> bool:
+        """Whether the thread has had its turn."""
+        return bool(self._rng.random() < 0.4)
+
+    def work_up_to(self, last: Task) -> None:
+        """Does what was submitted up to a task, those first that nobody waits for any more."""
+        while last.found is None:
+            self._tasks.pop(0).work()
 
 
 class Task:
     """Stands for a Future."""
 
-    def __init__(self, rng: np.random.Generator, work: Any) -> None:
-        self._rng, self._work = rng, work
-        self._found: tuple[Any, BaseException | None] | None = None
+    def __init__(self, pool: Pool, work: Any) -> None:
+        self._pool, self._work = pool, work
+        self.found: tuple[Any, BaseException | None] | None = None
 
-    @property
-    def has_result(self) -> bool:
-        return self._found is not None
+    def work(self) -> None:
+        try:
+            self.found = (self._work(), None)
+        except Exception as error:  # noqa: BLE001 - as a Future does
+            self.found = (None, error)
 
     def done(self) -> bool:
-        if self._found is None and self._rng.random() < 0.4:
+        if self.found is None and self._pool.may_work():
             self.exception()
-        return self.has_result
+        return self.found is not None
 
     def exception(self) -> BaseException | None:
-        if self._found is None:
-            try:
-                self._found = (self._work(), None)
-            except Exception as error:  # noqa: BLE001 - as a Future does
-                self._found = (None, error)
-        return self._found[1]
+        self._pool.work_up_to(self)
+        assert self.found is not None
+        return self.found[1]
 
     def result(self) -> Any:
         if (error := self.exception()) is not None:
             raise error
-        assert self._found is not None
-        return self._found[0]
+        assert self.found is not None
+        return self.found[0]
