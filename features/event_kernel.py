@@ -23,7 +23,7 @@ PADDING = 24
 # What a field is to the kernel; `features/event_reader.py` derives the kinds from the record type.
 ID, WORD, TEXT, TYPE, DEVICE, TIME, AMOUNT, QUANTITY, UNKNOWN = range(9)
 
-_QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _MINUS, _DOT, _ZERO, _NINE = 34, 58, 44, 123, 125, 45, 46, 48, 57
+_QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _DOT, _ZERO, _NINE = 34, 58, 44, 123, 125, 46, 48, 57
 _TIME_DIGITS, _QUANTITY_DIGITS, _AMOUNT_DIGITS = 15, 18, 12
 """Most digits before the point that are read here: within them no bound but the lowest can be broken."""
 _REFUSED = np.int64(-1)

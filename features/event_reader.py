@@ -94,9 +94,9 @@ def read_common(values: Sequence[bytes | None], keys: Sequence[bytes | None]) ->
         among them may be valid or not. None when there is too much to read at once. Times ahead are not judged here.
     """
     data, ends = _one_after_another(values)
-    if len(data) > BYTES_MAX:
-        return None
     key_data, key_ends = _keys(keys)
+    if len(data) > BYTES_MAX or len(key_data) > BYTES_MAX:
+        return None
     n = len(values)
     accepted, ts = np.empty(n, np.int64), np.empty(n, np.int64)
     event_type, device = np.empty(n, np.uint8), np.empty(n, np.uint8)
@@ -148,7 +148,8 @@ def _keys(keys: Sequence[bytes | None]) -> tuple[bytes, npt.NDArray[np.int32]]:
     except TypeError:  # a message without a key is no valid record: the strict decoder says so
         return _keys([key or b"" for key in keys])
     ends = np.zeros(len(keys) + 1, np.int32)
-    np.cumsum(np.fromiter(map(len, keys), np.int32, len(keys)), out=ends[1:])  # type: ignore[arg-type]
+    if len(data) <= BYTES_MAX:
+        np.cumsum(np.fromiter(map(len, keys), np.int32, len(keys)), out=ends[1:])  # type: ignore[arg-type]
     return data or b"\0", ends
 
 
