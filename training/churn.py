@@ -15,7 +15,7 @@ from msgspec import Meta
 from features.errors import ShopstreamError
 from features.score import RiskThresholds
 from training import buy_till_you_die
-from training.calibration import Costs, choose_calibration, thresholds
+from training.calibration import Calibration, Costs, choose_calibration, thresholds
 from training.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
 from training.dataset import LABEL, TrainingSet
 from training.level import expected_level
@@ -93,7 +93,7 @@ class Trained:
 
     Attributes:
         model: fitted to all rows of the training set.
-        preparation: what `predict.Model` needs beside it: bgnbd, horizon_days, calibration, names, fill.
+        preparation: see `preparation`.
         thresholds: of the bands of risk.
         tested: how good it and the others are.
     """
@@ -134,16 +134,28 @@ def train(training: TrainingSet, plan: Plan, on_step: Step = lambda _: None) -> 
         taught = rows["as_of"].to_list()
         calibration["level"] = expected_level(training.paces, taught, training.horizon_days, training.end_ms)
     model = fit(candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads)
-    preparation = {
+    prepared = preparation(lesson, parameters, training.horizon_days, calibration, model)
+    return Trained(model, prepared, thresholds(plan.costs), tested)
+
+
+def preparation(
+    lesson: Lesson,
+    parameters: buy_till_you_die.Parameters,
+    horizon_days: int,
+    calibration: Calibration,
+    model: Fitted,
+) -> dict[str, Any]:
+    """What `predict.Model` needs beside the model itself."""
+    trees = model.candidate.family in ("xgboost", "lightgbm")
+    return {
         "columns": list(COLUMNS),
         "names": list(lesson.names),
-        "horizon_days": training.horizon_days,
+        "horizon_days": horizon_days,
         "bgnbd": msgspec.to_builtins(parameters),
         "calibration": calibration,
         "typical": _medians(lesson.rows).tolist(),
-        "fill": model.fill if candidate.family in ("xgboost", "lightgbm") else None,
+        "fill": model.fill if trees else None,
     }
-    return Trained(model, preparation, thresholds(plan.costs), tested)
 
 
 def _medians(rows: Float32) -> Float32:
@@ -157,7 +169,9 @@ def _named(on_step: Step, where: str) -> Callable[[Candidate], None]:
     return lambda candidate: on_step(f"{where}: {candidate.name}")
 
 
-def _lesson(training: TrainingSet, train_rows: npt.NDArray[np.bool_], plan: Plan) -> tuple[Lesson, Any]:
+def _lesson(
+    training: TrainingSet, train_rows: npt.NDArray[np.bool_], plan: Plan
+) -> tuple[Lesson, buy_till_you_die.Parameters]:
     """The rows that teach, and BG/NBD fitted to each of their customers once."""
     rows = training.rows.filter(train_rows)
     parameters = buy_till_you_die.fit(rows.sort("as_of").unique("customer_id", keep="last", maintain_order=True))

@@ -41,6 +41,11 @@ COLUMNS = (
 """The features that a model sees: all numbers of a row that are no moments in time. NaN where they are null."""
 
 
+TRUSTED = ("numpy.dtype", "sklearn.tree._tree.Tree")
+"""Types that a scikit-learn model may hold beside those that skops takes for harmless; a file with others is refused.
+The trees of a forest could crash the process that follows them: `check_trees` looks at them first."""
+
+
 def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
     """What the BG/NBD model says: P(no order within the horizon), P(alive), expected orders within the horizon.
 
@@ -118,6 +123,20 @@ def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
     return found
 
 
+def check_trees(pipeline: Any) -> None:
+    """Refuse a forest whose nodes point outside it: scikit-learn follows them without looking.
+
+    Raises:
+        ValueError: it does.
+    """
+    for tree in getattr(pipeline.steps[-1][1], "estimators_", ()):
+        nodes = tree.tree_
+        children = np.concatenate([nodes.children_left, nodes.children_right])
+        inside = nodes.node_count and children.min() >= -1 and children.max() < nodes.node_count
+        if not inside or nodes.feature.max() >= nodes.n_features:
+            raise ValueError("the forest of this bundle is damaged: a node points outside of it")
+
+
 class Model:
     """A bundle's churn model.
 
@@ -150,8 +169,8 @@ class Model:
             return lambda rows: np.asarray(self.booster.predict(rows, num_threads=threads), np.float64)
         import skops.io  # noqa: PLC0415
 
-        # only types that skops knows to be harmless are ever loaded; a file that holds others is refused
-        pipeline = skops.io.load(path, trusted=[])
+        pipeline = skops.io.load(path, trusted=list(TRUSTED))
+        check_trees(pipeline)
         return lambda rows: np.asarray(pipeline.predict_proba(rows)[:, 1], np.float64)
 
     def matrix(self, columns: Columns) -> Float32:

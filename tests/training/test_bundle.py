@@ -1,0 +1,254 @@
+"""A bundle: what it says, alone and in the project; what is refused; that it is whole or not there."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.errors import ShopstreamError, UsageError
+from features.score import REASONS, RISKS, RiskThresholds, check_scores, trial_rows
+from training import bundle as bundles
+from training import churn
+from training.bundle import load_bundle, point_current, program_fingerprint, renamed, resolve
+from training.candidates import Candidate, Fitted, fit
+from training.predict import check_trees
+from training.scorer import BundleScorer, numbers
+
+
+@pytest.fixture
+def copy(bundle, tmp_path):
+    return shutil.copytree(bundle.folder, tmp_path / "copy")
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+def test_a_scorer_keeps_its_protocol(bundle, training):
+    scorer = bundle.scorer()
+    for rows in (training.latest, training.latest.head(0), trial_rows()):
+        check_scores(rows, scorer.score(rows))
+
+
+def test_probabilities_are_for_customers_with_an_order_and_reasons_for_high_risk(bundle, training):
+    rows = training.latest
+    scores = bundle.scorer().score(rows)
+    bought = rows["orders_total"] > 0
+    assert (scores["churn_probability"].is_not_null() == bought).all()
+    assert (scores["churn_risk"].is_not_null() == bought).all()
+    high = scores["churn_risk"].is_in(RISKS[2:]).fill_null(value=False)
+    assert high.any()
+    assert (scores["churn_reasons"].is_not_null() == high).all()
+    assert scores["churn_reasons"].drop_nulls().list.len().unique().to_list() == [REASONS]
+
+
+def test_a_row_scores_the_same_in_any_company(bundle, training):
+    scorer = bundle.scorer()
+    whole = scorer.score(training.latest)
+    parts = [scorer.score(training.latest[start : start + 7]) for start in range(0, 70, 7)]
+    assert pl.concat(parts).equals(whole[:70])
+
+
+def test_reasons_are_the_largest_exact_contributions(bundle, training):
+    scorer = bundle.scorer()
+    rows = training.latest.filter(pl.col("orders_total") > 0)
+    prepared = scorer.model.matrix(numbers(rows))
+    contributions = scorer.contributions(prepared)
+    names = scorer.model.preparation["names"]
+    said = scorer.score(rows)["churn_reasons"].to_list()
+    place = next(i for i, reasons in enumerate(said) if reasons)
+    assert said[place] == [names[k] for k in np.argsort(-contributions[place], kind="stable")[:REASONS]]
+    if scorer.model.kind == "xgboost":  # they add up to the model's log odds, up to its bias
+        raw = scorer.model.booster.inplace_predict(prepared, predict_type="margin")
+        bias = raw - contributions.sum(axis=1)
+        assert np.allclose(bias, bias[0], atol=1e-3)
+
+
+def test_a_thousand_rows_are_scored_fast(bundle, training):
+    """10 us a row on an idle core; this machine may be busy, so the best of many and room."""
+    scorer = bundle.scorer()
+    scorer = BundleScorer(scorer.model, scorer.breaks, RiskThresholds(0.99, 0.999, 0.9999), scorer.rules)
+    rows = pl.concat([training.latest] * 3).head(1_000)
+    best = 1.0
+    for _ in range(20):
+        began = time.perf_counter()
+        scorer.score(rows)
+        best = min(best, time.perf_counter() - began)
+    assert best / len(rows) < 30e-6
+
+
+# --- alone ------------------------------------------------------------------------------------------------------------
+ALONE = """
+import runpy, sys
+for name in ("training", "features", "shopstream", "polars", "pandas", "scipy.optimize"):
+    sys.modules[name] = None  # importing it is an error
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_predict_scores_a_csv_without_the_project(bundle, training, copy, tmp_path):
+    training.latest.write_csv(tmp_path / "rows.csv")
+    words = [sys.executable, "-I", "-c", ALONE, copy / "predict.py", tmp_path / "rows.csv", tmp_path / "out.csv"]
+    subprocess.run(words, check=True, cwd=tmp_path, timeout=120)
+    with (tmp_path / "out.csv").open() as file:
+        found = list(csv.DictReader(file))
+    ours = bundle.scorer().score(training.latest)["churn_probability"]
+    assert [row["customer_id"] for row in found] == training.latest["customer_id"].to_list()
+    theirs = [float(row["churn_probability"]) if row["churn_probability"] else None for row in found]
+    assert pl.Series(theirs).is_null().equals(ours.is_null())
+    assert (pl.Series(theirs) - ours).abs().max() < 1e-9
+
+
+def test_predict_says_what_is_missing(copy, tmp_path):
+    (tmp_path / "rows.csv").write_text("customer_id,as_of\na,1\n")
+    words = [sys.executable, "-I", copy / "predict.py", tmp_path / "rows.csv", tmp_path / "out.csv"]
+    said = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
+    assert said.returncode != 0
+    assert "lacks the columns tenure_days" in said.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_it_holds_no_pickle_and_lists_what_it_needs(bundle):
+    names = {path.name for path in bundle.folder.iterdir()}
+    assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
+    assert {"bundle.json", "card.html", "metrics.json", "predict.py", "profile.json", "rules.yaml"} <= names
+    listed = (bundle.folder / "requirements.txt").read_text().splitlines()
+    assert all("==" in line for line in listed)
+    assert "numpy" in listed[0]
+
+
+# --- every kind of model ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("family", ["recency", "bgnbd", "logistic", "random_forest", "lightgbm"])
+def test_a_bundle_of_another_model_works_as_well(family, bundle, training, tmp_path):
+    if family == "lightgbm":
+        pytest.importorskip("lightgbm", exc_type=ImportError)
+    everyone = np.ones(len(training.rows), bool)
+    lesson, parameters = churn._lesson(training, everyone, churn.Plan())
+    few = {"n_estimators": 15} if family in ("random_forest", "lightgbm") else {}
+    model = churn.fit(Candidate(family, "none", few), lesson.rows, lesson.labels, lesson.names, seed=1, threads=1)
+    trained = churn.Trained(
+        model, churn.preparation(lesson, parameters, 30, {"kind": "none"}, model), bundle.thresholds, None
+    )
+    written = bundles.write_bundle(
+        tmp_path / "b", trained, training, bundle.breaks, bundle.rules, bundle.metrics | {"chosen": family}, 1
+    )
+    scores = load_bundle(written.folder).scorer().score(training.latest)
+    check_scores(training.latest, scores)
+    assert scores["churn_reasons"].drop_nulls().len() > 0
+    raw = model.probability(lesson.rows[:50])
+    again = written.scorer().model.of_matrix(lesson.rows[:50])
+    assert np.allclose(np.clip(raw, 1e-6, 1 - 1e-6), again, atol=1e-6)
+
+
+def test_a_forest_that_points_outside_itself_is_refused():
+    rng = np.random.default_rng(1)
+    rows = rng.random((60, 2)).astype(np.float32)
+    forest = fit(
+        Candidate("random_forest", "none", {"n_estimators": 2}),
+        rows,
+        (rows[:, 0] > 0.5).astype(np.int8),
+        ["a", "b"],
+        seed=1,
+        threads=1,
+    ).pipeline
+    check_trees(forest)
+    tree = forest.named_steps["model"].estimators_[1].tree_
+    state = tree.__getstate__()
+    state["nodes"]["left_child"][0] = 1_000_000
+    tree.__setstate__(state)
+    with pytest.raises(ValueError, match="points outside"):
+        check_trees(forest)
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+def change(folder, **values):
+    about = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(about | values))
+
+
+def test_another_fingerprint_is_refused_with_the_remedy(copy):
+    change(copy, fingerprint="0" * 16)
+    with pytest.raises(ShopstreamError, match="learnt from other features") as caught:
+        load_bundle(copy)
+    assert "shopstream train" in caught.value.remedy
+
+
+def test_the_fingerprint_changes_with_a_feature(monkeypatch):
+    before = program_fingerprint()
+    monkeypatch.setattr("features.score.FEATURES", bundles.score.FEATURES[:-1])
+    assert program_fingerprint() != before
+
+
+@pytest.mark.parametrize("file", ["model.json", "preparation.json", "rules.yaml", "predict.py"])
+def test_a_file_that_was_changed_or_lost_is_refused(copy, file):
+    if not (copy / file).exists():
+        pytest.skip("this model has another file")
+    content = (copy / file).read_bytes()
+    (copy / file).write_bytes(content[:-2])
+    with pytest.raises(ShopstreamError, match=f"damaged: {file}"):
+        load_bundle(copy)
+    (copy / file).unlink()
+    with pytest.raises(ShopstreamError, match=f"damaged: {file}"):
+        load_bundle(copy)
+    (copy / file).write_bytes(content)
+    load_bundle(copy)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"fingerprint": 1}'])
+def test_a_damaged_description_is_refused(copy, content):
+    (copy / "bundle.json").write_text(content)
+    with pytest.raises(ShopstreamError, match="damaged"):
+        load_bundle(copy)
+
+
+def test_what_is_no_bundle_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="is no bundle"):
+        load_bundle(tmp_path)
+
+
+# --- current ----------------------------------------------------------------------------------------------------------
+def test_current_names_a_sibling_and_moves_in_one_step(copy):
+    other = shutil.copytree(copy, copy.with_name("other"))
+    point_current(copy)
+    assert resolve(copy.parent) == copy
+    point_current(other)
+    assert resolve(copy.parent) == other
+    assert load_bundle(copy.parent).folder == other
+    assert [path.name for path in copy.parent.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("name", ["", "gone", "../copy", "/etc"])
+def test_a_pointer_to_nothing_beside_it_is_refused(copy, name):
+    (copy.parent / "current").write_text(name)
+    with pytest.raises(UsageError, match="no bundle beside it"):
+        load_bundle(copy.parent)
+
+
+# --- whole or not there -----------------------------------------------------------------------------------------------
+def test_a_bundle_is_not_written_over_another(bundle, training):
+    with pytest.raises(ShopstreamError, match="there already"):
+        bundles.write_bundle(bundle.folder, None, training, None, None, {}, 1)
+
+
+def test_a_failure_leaves_nothing(bundle, training, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bundles, "render", full)
+    model = Fitted(Candidate("bgnbd"), None, 0)
+    preparation = json.loads((bundle.folder / "preparation.json").read_text())
+    trained = churn.Trained(model, preparation, bundle.thresholds, None)
+    with pytest.raises(ShopstreamError, match="No space left"):
+        bundles.write_bundle(tmp_path / "b", trained, training, bundle.breaks, bundle.rules, {}, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_is_called_by_its_content(copy):
+    first = renamed(load_bundle(copy))
+    assert first.folder.name == first.name
+    again = renamed(load_bundle(shutil.copytree(first.folder, copy)))
+    assert (again.folder, copy.exists()) == (first.folder, False)

@@ -1,0 +1,162 @@
+"""The training set: what a row may know, and what its label is."""
+
+from collections import defaultdict
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from polars.testing import assert_frame_equal
+
+from features.errors import ShopstreamError, UsageError
+from features.replayed import rows_at
+from features.schema import DAY_MS, Event, Order, arrow_schema
+from shopstream.commands.features import archive_days, batch_features
+from training import dataset
+from training.dataset import LABEL, Horizon, build, plan_cutoffs
+
+T0 = 20_000 * DAY_MS
+CUTOFF = T0 + 50 * DAY_MS
+HORIZON_DAYS = 30
+IN = CUTOFF + 5
+END = CUTOFF + HORIZON_DAYS * DAY_MS
+
+
+def order(customer, ts, *, updated=None, status="placed", order_id=None):
+    return {
+        "order_id": order_id or f"{customer}-{ts}", "customer_id": customer, "ts": ts, "updated_ts": updated or ts,
+        "status": status, "total": 10.0,
+    }  # fmt: skip
+
+
+def event(customer, ts):
+    return {
+        "event_id": f"{customer}-{ts}", "event_type": "page_view", "customer_id": customer, "session_id": f"s{ts}",
+        "ts": ts, "device": "mobile",
+    }  # fmt: skip
+
+
+def reader(orders=(), events=()):
+    """Days and a reader of records that are held in memory."""
+    found = defaultdict(list)
+    for topic, rows, time in (("orders", orders, "updated_ts"), ("events", events, "ts")):
+        for row in rows:
+            found[topic, row[time] // DAY_MS].append(row)
+    schemas = {
+        topic: pa.schema([field.with_nullable(True) for field in arrow_schema(record)])
+        for topic, record in (("orders", Order), ("events", Event))
+    }
+    tables = {key: pa.Table.from_pylist(rows, schema=schemas[key[0]]) for key, rows in found.items()}
+    return sorted({day for _, day in found}), lambda topic, day: [tables[topic, day]] if (topic, day) in tables else []
+
+
+def labels(orders, cutoffs=(CUTOFF,)):
+    days, read_day = reader(orders)
+    rows = build(days, read_day, list(cutoffs), HORIZON_DAYS, end_ms=END).rows
+    return {(row["customer_id"], row["as_of"]): row[LABEL] for row in rows.iter_rows(named=True)}
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+#  first order      cut-off                      end of the horizon
+#  ----x---------------|------------------------------|------------
+@pytest.mark.parametrize(
+    ("after", "churned"),
+    [
+        ([], 1),
+        ([order("a", CUTOFF)], 1),  # at the cut-off: known, not in the horizon
+        ([order("a", CUTOFF + 1)], 0),
+        ([order("a", END)], 0),
+        ([order("a", END + 1)], 1),
+        ([order("a", IN, order_id="x"), order("a", IN, updated=END, status="cancelled", order_id="x")], 1),
+        # refunded only after the horizon: at its end the order stood
+        ([order("a", IN, order_id="x"), order("a", IN, updated=END + 1, status="refunded", order_id="x")], 0),
+        # placed in the horizon, and known only after it
+        ([order("a", IN, updated=END + 1)], 1),
+    ],
+)  # fmt: skip
+def test_a_label_is_whether_an_order_stands_at_the_end_of_the_horizon(after, churned):
+    assert labels([order("a", T0), *after])["a", CUTOFF] == churned
+
+
+def test_an_old_order_that_stands_again_within_the_horizon_is_no_order_of_it():
+    first = [order("a", T0, order_id="x"), order("a", T0 + 1, order_id="y")]
+    assert labels([*first, order("a", T0 + 1, updated=CUTOFF + 9, status="refunded", order_id="y")])["a", CUTOFF] == 1
+
+
+def test_customers_without_an_order_at_the_cutoff_have_no_row():
+    cancelled = [order("b", T0, order_id="x"), order("b", T0, updated=T0 + 9, status="cancelled", order_id="x")]
+    assert set(labels([order("a", T0), *cancelled, order("c", CUTOFF + 1)])) == {("a", CUTOFF)}
+
+
+# --- leaks ------------------------------------------------------------------------------------------------------------
+def leaks(training, archive):
+    """Cut-offs whose rows differ from those of an archive that ends there."""
+    found = []
+    for cutoff in training.cutoffs:
+        days, read_day = archive_days(archive)
+
+        def until(topic, day, cutoff=cutoff, read_day=read_day):
+            time = "ts" if topic == "events" else "updated_ts"
+            for table in read_day(topic, day):
+                yield table.filter(pa.compute.less_equal(table[time].cast(pa.int64()), cutoff))
+
+        ((_, alone),) = rows_at(days, until, [cutoff])
+        alone = alone.filter(pl.col("orders_total") > 0).sort("customer_id")
+        ours = training.rows.filter(pl.col("as_of") == cutoff).drop(LABEL)
+        if not ours.equals(alone):
+            found.append(cutoff)
+    return found
+
+
+def test_nothing_after_a_cutoff_reaches_its_row(training, archive):
+    assert len(training.cutoffs) > 3
+    assert leaks(training, archive) == []
+
+
+def test_a_planted_leak_is_caught(archive, monkeypatch):
+    """Rows that know one day more than they say."""
+
+    def leaking(days, read_day, cutoffs, counts=None, on_day=lambda _: None):
+        for time, rows in rows_at(days, read_day, [cutoff + DAY_MS for cutoff in cutoffs], counts, on_day):
+            yield time - DAY_MS, rows.with_columns(as_of=pl.lit(time - DAY_MS, pl.Int64))
+
+    monkeypatch.setattr(dataset, "rows_at", leaking)
+    days, read_day = archive_days(archive)
+    first, end = dataset.known_span(days, read_day)
+    cutoffs = plan_cutoffs(first, end, Horizon(30, 40, 15, 6))
+    assert leaks(build(days, read_day, cutoffs, 30, end_ms=end), archive) == cutoffs
+
+
+def test_rows_of_many_cutoffs_are_those_of_each_alone(training, archive):
+    cutoff = training.cutoffs[2]
+    alone = batch_features(archive, cutoff).filter(pl.col("orders_total") > 0)
+    assert_frame_equal(training.rows.filter(pl.col("as_of") == cutoff).drop(LABEL), alone, check_exact=True)
+
+
+# --- cut-offs ---------------------------------------------------------------------------------------------------------
+def test_cutoffs_end_a_horizon_before_the_end_and_begin_after_the_history():
+    found = plan_cutoffs(T0, T0 + 365 * DAY_MS, Horizon(90, 90, 15, 24))
+    assert found[-1] == T0 + 275 * DAY_MS
+    assert found[0] >= T0 + 90 * DAY_MS
+    assert len(found) == 13
+    assert plan_cutoffs(T0, T0 + 365 * DAY_MS, Horizon(90, 90, 15, 2)) == found[-2:]
+
+
+def test_an_archive_that_is_too_short_says_so():
+    with pytest.raises(ShopstreamError, match=r"holds 100 days.*90.*90"):
+        plan_cutoffs(T0, T0 + 100 * DAY_MS, Horizon())
+
+
+def test_a_horizon_beyond_the_end_is_refused():
+    days, read_day = reader([order("a", T0)])
+    with pytest.raises(UsageError, match="horizon"):
+        build(days, read_day, [CUTOFF], HORIZON_DAYS, end_ms=END - 1)
+
+
+def test_the_span_is_that_of_events_and_placed_orders():
+    rows = [order("a", T0 + 7), order("a", T0 + 7, updated=T0 + 40 * DAY_MS, status="refunded")]
+    assert dataset.known_span(*reader(rows, [event("a", T0 + 3), event("a", T0 + 9 * DAY_MS)])) == (
+        T0 + 3,
+        T0 + 9 * DAY_MS,
+    )
+    with pytest.raises(ShopstreamError, match="no events"):
+        dataset.known_span(*reader())

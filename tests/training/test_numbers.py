@@ -1,0 +1,217 @@
+"""Metrics, calibration, costs, seasons and BG/NBD, against figures worked out by other means."""
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss, f1_score, log_loss
+
+from features.errors import UsageError
+from features.schema import DAY_MS
+from training import buy_till_you_die, metrics
+from training.calibration import Costs, Effort, choose_calibration, fit_calibration, thresholds
+from training.level import expected_level
+from training.metrics import Judged, measure, paired_difference, places, resampled
+from training.predict import bgnbd, calibrated
+
+RNG = np.random.default_rng(7)
+LABELS = (RNG.random(400) < 0.4).astype(np.int8)
+SCORES = np.clip(0.4 + 0.3 * (LABELS - 0.4) + RNG.normal(0, 0.2, 400), 0.01, 0.99)
+BOTH = Judged(SCORES, SCORES)
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+def test_metrics_are_those_of_the_library_and_of_a_count():
+    found = measure(LABELS, BOTH)
+    assert found["brier"] == pytest.approx(brier_score_loss(LABELS, SCORES))
+    assert found["log_loss"] == pytest.approx(log_loss(LABELS, SCORES))
+    assert found["f1"] == pytest.approx(f1_score(LABELS, SCORES >= 0.5))
+    top = np.argsort(-SCORES)[:40]
+    assert found["lift_10"] == pytest.approx(LABELS[top].mean() / LABELS.mean())
+
+
+def test_ece_by_hand():
+    labels = np.array([1, 0, 1, 1], np.int8)
+    scores = np.array([0.12, 0.18, 0.91, 0.95])
+    # bin 1: said 0.15, happened 0.5; bin 9: said 0.93, happened 1
+    assert measure(labels, Judged(scores, scores))["ece"] == pytest.approx(0.5 * 0.35 + 0.5 * 0.07)
+
+
+def test_a_weight_of_two_is_the_row_twice():
+    weights = RNG.integers(0, 3, len(LABELS)).astype(float)
+    times = weights.astype(int)
+    twice = Judged(np.repeat(SCORES, times), np.repeat(SCORES, times))
+    once = measure(LABELS, BOTH, weights)
+    assert once == pytest.approx(measure(np.repeat(LABELS, times), twice))
+
+
+def test_one_class_alone_has_no_metrics():
+    assert np.isnan(list(measure(np.ones(5, np.int8), Judged(SCORES[:5], SCORES[:5])).values())).all()
+
+
+def test_the_bootstrap_draws_customers_whole():
+    groups = np.arange(400) // 4
+    for weights in resampled(groups, 5, seed=1):
+        assert (weights.reshape(-1, 4) == weights.reshape(-1, 4)[:, :1]).all()
+        assert weights.sum() == pytest.approx(400)
+
+
+def test_a_paired_difference_knows_that_noise_is_worse():
+    weights = resampled(np.arange(400), 100, seed=1)
+    noise = RNG.random(400)
+    gap, (low, high) = paired_difference("roc_auc", LABELS, BOTH, Judged(noise, noise), weights)
+    assert low > 0
+    assert low < gap < high
+
+
+def test_places_compare_within_a_fold_only():
+    folds = np.array([0, 0, 1, 1])
+    assert places(np.array([0.1, 0.2, 0.8, 0.9]), folds).tolist() == [0.5, 1.0, 0.5, 1.0]
+
+
+def test_curves_end_where_they_must():
+    found = metrics.curves(LABELS, BOTH)
+    assert (found["roc"]["x"][-1], found["roc"]["y"][-1]) == (1, 1)
+    assert found["gain"]["y"][-1] == 1
+    assert sum(found["calibration"]["rows"]) == len(LABELS)
+
+
+# --- calibration ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["none", "sigmoid", "isotonic"])
+def test_a_calibration_keeps_the_order_and_stays_a_probability(kind):
+    found = calibrated(SCORES, fit_calibration(kind, SCORES, LABELS))
+    order = np.argsort(SCORES)
+    assert (np.diff(found[order]) >= 0).all()
+    assert found.min() > 0
+    assert found.max() < 1
+
+
+def test_scores_that_overstate_are_mended_and_good_ones_left_alone():
+    rng = np.random.default_rng(1)
+    truth = rng.uniform(0.05, 0.95, 6_000)
+    labels = (rng.random(6_000) < truth).astype(np.int8)
+    folds = np.arange(6_000) % 3
+    assert choose_calibration(truth, labels, folds)[0]["kind"] == "none"
+    loud = 1 / (1 + np.exp(-3 * np.log(truth / (1 - truth))))
+    mended, losses = choose_calibration(loud, labels, folds)
+    assert mended["kind"] == "sigmoid"
+    assert losses["sigmoid"] < losses["none"]
+    found = calibrated(loud, mended)
+    assert measure(labels, Judged(found, found))["ece"] < 0.03
+
+
+def test_a_level_is_a_factor_on_the_rate_of_orders():
+    found = calibrated(np.array([0.5]), {"kind": "none", "level": 2.0})
+    assert found == pytest.approx(0.25)
+
+
+# --- costs ------------------------------------------------------------------------------------------------------------
+def test_the_bands_are_where_more_effort_begins_to_pay():
+    bands = thresholds(Costs())
+    assert bands.values == pytest.approx((1 / 3, 0.6, 0.8))
+    efforts = [(0.0, 0.0), *((e.cost, e.saved) for e in (Costs().medium, Costs().high, Costs().critical))]
+    for probability in np.linspace(0.013, 0.987, 197):
+        best = max(range(4), key=lambda k: probability * efforts[k][1] - efforts[k][0])
+        assert best == sum(probability >= value for value in bands.values)
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [Costs(high=Effort(0.04, 0.02)), Costs(medium=Effort(0.03, 0.03)), Costs(critical=Effort(0.05, 0.155))],
+    ids=["saves less", "never pays", "pays before the one below"],
+)
+def test_costs_that_give_no_bands_are_refused(costs):
+    with pytest.raises(UsageError):
+        thresholds(costs)
+
+
+# --- seasons ----------------------------------------------------------------------------------------------------------
+def paces(values, now):
+    weeks = len(values)
+    times = [now - 7 * DAY_MS * (weeks - 1 - i) for i in range(weeks)]
+    return pl.DataFrame({"time": times, "pace": values}, schema={"time": pl.Int64, "pace": pl.Float64})
+
+
+def test_after_a_busy_season_the_level_is_lower_and_a_campaign_does_not_move_it():
+    now = 20_000 * DAY_MS
+    busy_then_quiet = [1.25] * 20 + [1.0] * 13
+    cutoff = now - 7 * DAY_MS * 30
+    assert expected_level(paces(busy_then_quiet, now), [cutoff], 90, now) == pytest.approx(0.8)
+    busy_then_quiet[-5] = 3.0
+    assert expected_level(paces(busy_then_quiet, now), [cutoff], 90, now) == pytest.approx(0.8)
+
+
+def test_a_level_looks_at_nothing_later():
+    now = 20_000 * DAY_MS
+    values = [1.0] * 40
+    cutoff = now - 7 * DAY_MS * 30
+    before = now - 7 * DAY_MS * 5
+    changed = values[:-5] + [9.0] * 5
+    assert expected_level(paces(values, now), [cutoff], 90, before) == expected_level(
+        paces(changed, now), [cutoff], 90, before
+    )
+
+
+def test_without_enough_weeks_the_level_stays():
+    assert expected_level(paces([1.0], 10 * DAY_MS), [1], 90, 10 * DAY_MS) == 1.0
+
+
+# --- BG/NBD -----------------------------------------------------------------------------------------------------------
+TRUE = buy_till_you_die.Parameters(r=0.6, alpha=40.0, a=0.8, b=2.5)
+
+
+def simulated(customers, seed, days=300.0):
+    """First orders at day 0; (repeats, last, orders in the 90 days after) of each customer, by the model's own story."""
+    rng = np.random.default_rng(seed)
+    rate = rng.gamma(TRUE.r, 1 / TRUE.alpha, customers)
+    drop = rng.beta(TRUE.a, TRUE.b, customers)
+    repeats, last, later = np.zeros(customers), np.zeros(customers), np.zeros(customers)
+    now, alive = np.zeros(customers), np.ones(customers, bool)
+    while alive.any():
+        now = np.where(alive, now + rng.exponential(1 / rate), now)
+        seen, coming = alive & (now <= days), alive & (now > days) & (now <= days + 90)
+        repeats[seen] += 1
+        last[seen] = now[seen]
+        later[coming] += 1
+        alive &= (now <= days + 90) & (rng.random(customers) >= drop)
+    rows = pl.DataFrame(
+        {
+            "orders_total": (repeats + 1).astype(np.int64),
+            "order_gap_mean_days": np.divide(last, repeats, out=np.full(customers, np.nan), where=repeats > 0),
+            "recency_days": days - last,
+        }
+    )
+    return rows.with_columns(pl.col("order_gap_mean_days").fill_nan(None)), later
+
+
+def test_parameters_are_found_again_and_probabilities_are_frequencies():
+    rows, later = simulated(30_000, seed=2)
+    found = buy_till_you_die.fit(rows)
+    assert found.r == pytest.approx(TRUE.r, rel=0.15)
+    assert found.alpha == pytest.approx(TRUE.alpha, rel=0.15)
+    assert found.a / (found.a + found.b) == pytest.approx(TRUE.a / (TRUE.a + TRUE.b), rel=0.2)
+    columns = {name: rows[name].fill_null(np.nan).to_numpy().astype(float) for name in rows.columns}
+    said = bgnbd(columns, msgspec.to_builtins(found), 90)
+    assert said["bgnbd_churn"].mean() == pytest.approx((later == 0).mean(), abs=0.01)
+    churned = (later == 0).astype(np.int8)
+    assert measure(churned, Judged(said["bgnbd_churn"], said["bgnbd_churn"]))["ece"] < 0.015
+    assert said["bgnbd_orders"].mean() == pytest.approx(later.mean(), rel=0.05)
+
+
+@given(
+    st.integers(1, 300), st.floats(0, 400), st.floats(0, 4_000), st.floats(1e-4, 50), st.floats(1e-3, 1e4),
+    st.floats(1e-3, 1e3), st.floats(1e-3, 1e3),
+)  # fmt: skip
+def test_bgnbd_gives_finite_probabilities_everywhere(orders, gap, recency, r, alpha, a, b):
+    columns = {
+        "orders_total": np.array([float(orders)]),
+        "order_gap_mean_days": np.array([gap if orders > 1 else np.nan]),
+        "recency_days": np.array([recency]),
+    }
+    said = bgnbd(columns, {"r": r, "alpha": alpha, "a": a, "b": b}, 90)
+    assert 0 <= said["bgnbd_churn"][0] <= 1
+    assert 0 <= said["bgnbd_alive"][0] <= 1
+    assert said["bgnbd_orders"][0] >= 0
+    assert np.isfinite(said["bgnbd_orders"][0])
