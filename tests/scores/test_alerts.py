@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores.scorers import THRESHOLDS
 
@@ -45,6 +45,7 @@ def test_a_band_is_entered_at_its_threshold_and_left_well_below(probabilities, b
     assert path(*probabilities) == (bands, alerts)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.0, 1.0), max_size=20))
 def test_an_alert_is_due_exactly_when_the_held_band_rises(probabilities):
     bands, alerts = path(*probabilities)

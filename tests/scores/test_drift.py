@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores.scorers import by_tenure, rows_of
 
@@ -33,6 +33,7 @@ def test_an_empty_bin_does_not_drown_everything_else():
     assert 0 < psi([0.5, 0.5], np.array([100, 0])) < 0.5 * math.log(2) + 0.5 * math.log(0.5 / SHARE_MIN) + 1e-9
 
 
+@settings(deadline=None)
 @given(st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=60))
 def test_every_value_is_counted_once_and_a_sample_has_not_moved_from_itself(values):
     rows = pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64)})

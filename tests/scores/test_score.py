@@ -6,7 +6,7 @@ import math
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores.scorers import BREAKS, THRESHOLDS, rows_of
 
@@ -38,6 +38,7 @@ def rfm(*rows: dict) -> list[tuple]:
 
 
 # --- breaks -----------------------------------------------------------------------------------------------------------
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=40))
 def test_a_break_is_the_smallest_value_with_at_least_that_share_at_or_below_it(values):
     found = learn_breaks(rows_of(*(buyer(orders=value) for value in values))).orders_365d
@@ -92,6 +93,7 @@ def test_the_code_is_the_three_in_their_order():
     assert rfm(buyer(recency=1.0, orders=4, revenue=99.0))[0] == (5, 4, 5, "545")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=30))
 def test_equal_values_score_equal_and_higher_ones_not_lower(values):
     rows = rows_of(*(buyer(orders=value) for value in values))

@@ -6,7 +6,7 @@ import operator
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores.scorers import BREAKS, THRESHOLDS, rows_of
 
@@ -142,6 +142,7 @@ def holds(condition: dict, row: dict) -> bool:
     return all(one(key, said) for key, said in condition.items())
 
 
+@settings(deadline=None)
 @given(
     st.lists(_conditions, min_size=1, max_size=4), st.lists(st.tuples(*[st.none() | st.integers(0, 4)] * 3), min_size=1)
 )
