@@ -117,7 +117,7 @@ class FeaturesConsumer:
         try:
             while not stop():
                 self._turn_once()
-                if until is not None and self._all_read():
+                if until is not None and self._was_assigned and self._all_read():
                     if self._final_as_of is None:
                         self._final_as_of = final_as_of(self.stream_time)
                         if self._final_as_of is not None:

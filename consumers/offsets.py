@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from features.errors import ShopstreamError
 
@@ -150,3 +151,16 @@ def end_offsets(consumer: Consumer, topics: Sequence[str]) -> dict[tuple[str, in
     """(full topic name, partition) -> the offset that the next record will get; where `--until-end` stops."""
     marks = watermarks(consumer, partitions_of(consumer, topics))
     return {(p.topic, p.partition): high for p, (_, high) in marks.items()}
+
+
+def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
+    """What the cluster tells topics apart by: one that is deleted and made anew has the same name and another id.
+
+    Raises:
+        ShopstreamError: a topic does not exist, or the cluster does not answer.
+    """
+    answers = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
+    try:
+        return {topic: str(future.result().topic_id) for topic, future in answers.items()}
+    except KafkaException as error:
+        raise ShopstreamError(f"The topics could not be described: {error.args[0].str()}.") from error

@@ -61,7 +61,9 @@ def decode_committed(metadata: list[str]) -> Committed | None:
     return max(found, key=lambda said: said.epoch, default=None)
 
 
-def snapshot(partition: Partition, run: str, partitions: int, blocks: list[Block]) -> Checkpoint:
+def snapshot(
+    partition: Partition, run: str, partitions: int, blocks: list[Block], topic_ids: Mapping[str, str] | None = None
+) -> Checkpoint:
     """A copy of the partition that no later record changes."""
     arrays = {name: array.copy() for name, array in partition.state.arrays().items()}
     for name, dirty in partition.customers_dirty.items():
@@ -84,6 +86,7 @@ def snapshot(partition: Partition, run: str, partitions: int, blocks: list[Block
         blocks=blocks,
         bundle=partition.bundle,
         alerts=partition.alerts.stored(),
+        topic_ids=dict(topic_ids or {}),
     )
     return Checkpoint(manifest, arrays, partition.state.take_new_ids())
 
@@ -128,6 +131,7 @@ def recover(
     *,
     partitions: int,
     contact: bool,
+    topic_ids: Mapping[str, str] | None = None,
 ) -> tuple[Partition, list[Block], str]:
     """The partition to go on with, the blocks it needs, and the name of its checkpoint (empty: none).
 
@@ -139,10 +143,14 @@ def recover(
         sinks: names of the sinks of customers' rows.
         partitions: of each topic now.
         contact: whether profiles keep name and e-mail.
+        topic_ids: topic -> the id the cluster gives it now.
 
     Raises:
         ShopstreamError: the checkpoint does not fit this program or topic, or none can be read.
     """
+    if number >= partitions:
+        # a running worker hears of partitions that were added since it began
+        raise _moved(f"The topics have more than the {partitions} partitions that the state is kept for")
     names = store.names(number)
     wanted = [committed.checkpoint] if committed and committed.checkpoint else []
     for name in [*wanted, *(name for name in names if name not in wanted)]:
@@ -152,11 +160,9 @@ def recover(
             log.warning("checkpoint damaged; falling back to the one before", said=str(error))
             continue
         if checkpoint.manifest.partitions != partitions:
-            raise ShopstreamError(
-                f"The topics have {partitions} partitions, but the state was kept for "
-                f"{checkpoint.manifest.partitions}: customers have moved between partitions.",
-                "Replay the history into a new run (`--run NAME`) and promote it.",
-            )
+            kept = checkpoint.manifest.partitions
+            raise _moved(f"The topics have {partitions} partitions, but the state was kept for {kept}")
+        _check_same_topics(checkpoint.manifest.topic_ids, topic_ids or {}, number)
         if committed and name not in wanted and _is_beyond(checkpoint, starts):
             # whoever owned the partition since has read these records again and written older rows over newer ones,
             # which this file takes for written
@@ -178,6 +184,24 @@ def recover(
     for topic in SOURCE_TOPICS:
         partition.lanes[topic].position = starts[topic]
     return partition, [], ""
+
+
+def _moved(what: str) -> ShopstreamError:
+    return ShopstreamError(
+        f"{what}: customers have moved between partitions.",
+        "Replay the history into a new run (`--run NAME`) and promote it.",
+    )
+
+
+def _check_same_topics(kept: Mapping[str, str], found: Mapping[str, str], number: int) -> None:
+    """Offsets alone do not tell: a topic that was made anew may have grown beyond where the old one was left."""
+    anew = [topic for topic in kept.keys() & found.keys() if kept[topic] != found[topic]]
+    if anew:
+        raise ShopstreamError(
+            f"The topic of {' and of '.join(sorted(anew))} was deleted and made anew since the state of partition "
+            f"{number} was kept: offsets mean other records now.",
+            "Read what there is into a new run (`--run NAME`).",
+        )
 
 
 def _is_beyond(checkpoint: Checkpoint, offsets: Mapping[str, int]) -> bool:

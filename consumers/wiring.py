@@ -12,9 +12,10 @@ from consumers.dead_letter import open_dead_letters
 from consumers.elastic import ElasticConnection, found_version, open_client, open_sink
 from consumers.feature_topic import FeatureTopic
 from consumers.features import Clock, FeaturesConsumer
-from consumers.kafka import consumer_config, open_consumer, open_producer, partitions_of, producer_config
+from consumers.kafka import consumer_config, open_admin, open_consumer, open_producer, partitions_of, producer_config
 from consumers.keeper import INTERVAL_S, Keeper
 from consumers.mappings import write_index
+from consumers.offsets import topic_ids
 from consumers.outlets import Outlets
 from consumers.scoring import Bundles, LiveScoring
 from consumers.source import Source
@@ -64,6 +65,7 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
     config = consumer_config(options.kafka, group_name(options.run, ROLE), options.instance_id)
     consumer = open_consumer(config)
     found = partitions_of(consumer, [topic_name(options.run, topic) for topic in SOURCE_TOPICS])
+    ids = topic_ids(open_admin(options.kafka), [topic_name(options.run, topic) for topic in SOURCE_TOPICS])
     counts = {topic: sum(p.topic == topic for p in found) for topic in {p.topic for p in found}}
     source = Source(consumer, options.run, SOURCE_TOPICS)
     letters = open_dead_letters(options.kafka, options.run) if options.dead_letters else None
@@ -90,6 +92,7 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
         sinks=outlets.names,
         contact=options.contact,
         interval_s=options.checkpoint_interval_s,
+        topic_ids={topic: ids[topic_name(options.run, topic)] for topic in SOURCE_TOPICS},
     )
     stale_after_s = float(config["session.timeout.ms"]) / 2_000
     return FeaturesConsumer(

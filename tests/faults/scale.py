@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from producers.shop import Shop
 
 VARIABLE = "SHOPTEST_FAULTS"
-"""`full` makes every fault last as long as the table of results says."""
+"""`full` runs every fault as long as the table of results says, `short` every fault as briefly as `make test` does."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Scale:
         broker_paused_s: how long it is stopped.
         elastic_down_s: from Elasticsearch's death to its restart.
         elastic_blocked_s: how long it refuses writes.
+        roles: that run where the broker is what breaks.
     """
 
     shop: Shop
@@ -32,6 +33,7 @@ class Scale:
     broker_paused_s: float
     elastic_down_s: float
     elastic_blocked_s: float
+    roles: tuple[str, ...] = ("features", "index", "archive")
 
 
 QUICK = Scale(
@@ -42,6 +44,7 @@ QUICK = Scale(
     broker_paused_s=5.0,
     elastic_down_s=5.0,
     elastic_blocked_s=5.0,
+    roles=("features",),
 )
 FULL = Scale(
     shop=Shop(end_ms=1_767_225_600_000, seed=9, customers=1_500, events=200_000, days=120),
@@ -55,8 +58,13 @@ FULL = Scale(
 
 
 def is_full() -> bool:
-    """Whether this session runs the whole campaign."""
+    """Whether faults last as long as the table of results says."""
     return os.environ.get(VARIABLE) == "full"
+
+
+def runs_all() -> bool:
+    """Whether this session runs the whole campaign."""
+    return is_full() or os.environ.get(VARIABLE) == "short"
 
 
 def scale() -> Scale:

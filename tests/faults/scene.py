@@ -20,8 +20,7 @@ from faults.feeder import Feeder, Sent
 from faults.standing import Difference, Things, difference, what_stands
 from stream.bench import Bench
 
-from consumers import indices, kafka, mappings
-from features.definitions import ROW_FIELDS
+from consumers import kafka
 from features.schema import FEATURE_TOPIC
 from shopstream.servers import Endpoints
 
@@ -51,8 +50,13 @@ class Command:
         return psutil.Process(self.process.pid).children()
 
     def wait(self, timeout_s: float = 120.0) -> int:
-        """Its exit code."""
-        return self.process.wait(timeout_s)
+        """Its exit code; one that hangs writes where it stands to the logs of its workers."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            for worker in self.workers():
+                worker.send_signal(signal.SIGABRT)
+            raise
 
     def leave(self) -> None:
         """Ctrl-C; returns when all of it is gone."""
@@ -108,7 +112,11 @@ class Scene:
         topics = [topic for topic in admin.list_topics(timeout=10).topics if topic.startswith(f"{self.run}.")]
         for future in admin.delete_topics(topics).values():
             future.result(timeout=30)
-        indices.drop(self.bench.client, self.run, mappings.index_definitions(ROW_FIELDS))
+        client = self.bench.client
+        if found := list(client.indices.get(index=f"{self.run}-*", filter_path="*.aliases")):
+            client.indices.delete(index=",".join(found))
+        for template in client.indices.get_index_template(name=f"{self.run}-*")["index_templates"]:
+            client.indices.delete_index_template(name=template["name"])
 
     # --- the consumers ---
 
@@ -131,6 +139,7 @@ class Scene:
             "SHOPSTREAM_ELASTICSEARCH__USERNAME": elastic.username or "",
             "SHOPSTREAM_ELASTICSEARCH__PASSWORD": elastic.password or "",
             "PYTHONPATH": str(ROOT),
+            "PYTHONFAULTHANDLER": "1",
         }
         return {k: v for k, v in os.environ.items() if not k.startswith("SHOPSTREAM_")} | mine
 

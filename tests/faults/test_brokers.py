@@ -10,7 +10,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_the_broker_is_killed_in_mid_stream(own_kafka, scene_on, sizes, nothing_lost):
-    scene = scene_on(own_kafka.endpoints)
+    scene = scene_on(own_kafka.endpoints, sizes.roles)
     scene.feeder.start()
     scene.consume()
     scene.rows_until(1)
@@ -26,7 +26,7 @@ def test_the_broker_is_killed_in_mid_stream(own_kafka, scene_on, sizes, nothing_
 
 @pytest.mark.campaign
 def test_the_broker_stands_still(own_kafka, scene_on, sizes, nothing_lost):
-    scene = scene_on(own_kafka.endpoints)
+    scene = scene_on(own_kafka.endpoints, sizes.roles)
     scene.feeder.start()
     scene.consume()
     scene.rows_until(1)

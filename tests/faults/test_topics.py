@@ -54,7 +54,8 @@ def test_records_were_deleted_before_they_were_read(scene, admin, results):
 def test_records_that_were_read_may_be_deleted(scene, admin, nothing_lost):
     scene.feeder.send_share(0.5)
     scene.catch_up()
-    done(admin.delete_records([TopicPartition(*where, end) for where, end in scene.bench.ends().items()]))
+    ends = {where: end for where, end in scene.bench.ends().items() if not is_compacted(where[0])}
+    done(admin.delete_records([TopicPartition(*where, end) for where, end in ends.items()]))
     scene.finish()
     nothing_lost(scene, "read records deleted", "DeleteRecords up to what was read", None)
 
@@ -76,6 +77,11 @@ def test_a_topic_was_made_anew(scene, admin, messages, results, share, topics):
     untouched(
         scene, results, "topic re-created", f"{which}, {'longer' if share == 1.0 else 'shorter'} than before", before
     )
+
+
+def is_compacted(topic: str) -> bool:
+    """Kafka deletes no records of these before an offset."""
+    return topic.endswith(".customers")
 
 
 def made_again(scene) -> bool:
