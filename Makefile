@@ -11,7 +11,7 @@ TEST ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz simulate lint format bench audit security lock clean
+.PHONY: help setup demo test models fuzz simulate lint format bench audit security lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ $(OTHER)/.installed: requirements-bench.lock
 	$(PYTHON) -m venv $(OTHER)
 	$(OTHER)/bin/python -m pip install --quiet --require-hashes -r requirements-bench.lock
 	@touch $@
+
+models: setup  ## churn models on the demo's shop and on two real shops' logs, minutes
+	$(BIN)/python -m pytest tests/training -m campaign -n0 $(TEST)
 
 security: setup  ## every wrong door of every command on the secure servers, besides what `make test` tries
 	$(BIN)/python -m pytest tests/security -m "campaign or not campaign" $(TEST)
