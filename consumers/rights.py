@@ -103,8 +103,15 @@ def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
     cluster = {"write": ["monitor", "manage_index_templates"], "read": ["monitor"]}
     cluster["admin"] = cluster["write"]
     privileges = {
-        # `manage`: an alias and a mapping of its own index; it cannot delete a document
-        "write": ["create_index", "index", "manage", "read", "view_index_metadata"],
+        # two single actions instead of `manage`, which could delete and close indices
+        "write": [
+            "create_index",
+            "index",
+            "read",
+            "view_index_metadata",
+            "indices:admin/aliases",
+            "indices:admin/mapping/put",
+        ],
         "read": ["read", "view_index_metadata"],
         "admin": ["all"],
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from consumers.kafka import topic_configs
 from consumers.mappings import index_definitions
+from consumers.rights import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role
 from features.definitions import FEATURES
 from features.schema import DEFAULT_RUN, Field
 from features.score import SCORED_ROW_FIELDS, SCORES
@@ -151,6 +153,30 @@ def indices() -> str:
     return table(("alias", "indices", "holds"), rows)
 
 
+def kafka_rights() -> str:
+    """What each duty may do in Kafka, and the calls that allow it."""
+    rows = [
+        (f"`{duty}`", right.resource, f"`{right.name}`", ", ".join(right.operations))
+        for duty, rights in KAFKA_DUTIES.items()
+        for right in rights(DEFAULT_RUN)
+    ]
+    lines = [
+        f"kafka-acls $server {line}\n"
+        for duty in KAFKA_DUTIES
+        for line in acl_commands(duty, DEFAULT_RUN, f"{DEFAULT_RUN}-{duty}")
+    ]
+    return table(("duty", "of", "named", "may"), rows) + "\n```text\n" + "".join(lines) + "```\n"
+
+
+def elastic_rights() -> str:
+    """The roles of Elasticsearch, as its API takes them."""
+    calls = (
+        f"PUT /_security/role/{DEFAULT_RUN}-{duty}\n{json.dumps(elastic_role(duty, DEFAULT_RUN), indent=2)}\n"
+        for duty in ELASTIC_DUTIES
+    )
+    return "```text\n" + "\n".join(calls) + "```\n"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "features": features,
     "scores": scores,
@@ -158,6 +184,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "configuration": configuration,
     "topics": topics,
     "indices": indices,
+    "kafka_rights": kafka_rights,
+    "elastic_rights": elastic_rights,
 }
 
 

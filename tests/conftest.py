@@ -50,7 +50,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         del os.environ[HOME_VARIABLE]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "campaign" not in config.option.markexpr:
+        longer = [item for item in items if item.get_closest_marker("campaign")]
+        config.hook.pytest_deselected(items=longer)
+        items[:] = [item for item in items if item not in longer]
     for item in items:
         if "servers" in getattr(item, "fixturenames", ()):
             item.add_marker("servers")

@@ -41,7 +41,7 @@ def sources() -> list[Path]:
 
 def scripts() -> list[Path]:
     """Python that is not shipped: benchmarks, tests, scripts of the documents."""
-    return sorted(path for folder in ("benchmarks", "tests", "docs") for path in (ROOT / folder).rglob("*.py"))
+    return sorted(path for folder in ("benchmarks", "tests", "docs", "tools") for path in (ROOT / folder).rglob("*.py"))
 
 
 def documents() -> list[Path]:

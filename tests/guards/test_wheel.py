@@ -71,6 +71,6 @@ def test_it_works_apart_from_the_tree(wheel, tmp_path):
 
 def test_every_package_of_the_tree_is_declared():
     """A folder with Python beside the packages would be left out of the wheel without a word."""
-    not_shipped = {"tests", "benchmarks", "docs", "notebooks"}
+    not_shipped = {"tests", "benchmarks", "docs", "notebooks", "tools"}
     found = {p.parent.name for p in ROOT.glob("*/*.py") if not p.parent.name.startswith((".", "_"))}
     assert found - not_shipped == set(PACKAGES)

@@ -26,8 +26,8 @@ def client_of(world, user):
 
 
 def test_a_reader_finds_what_was_sent(world):
-    with client_of(world, "reader") as client, client_of(world, "writer") as writer:
-        writer.indices.refresh(index=f"{RUN}-*")
+    with client_of(world, "reader") as client, Elasticsearch(**world.endpoints.elasticsearch.client_options()) as owner:
+        owner.indices.refresh(index=f"{RUN}-*")
         assert client.count(index=f"{RUN}-events")["count"] == EVENTS + len(ESCAPES)
         customers = {hit["_id"] for hit in client.search(index=f"{RUN}-customers", size=1_000)["hits"]["hits"]}
         assert set(ESCAPES) <= customers
@@ -71,6 +71,8 @@ def test_a_writer_deletes_nothing(world):
     with client_of(world, "writer") as client:
         answer = client.bulk(operations=[{"delete": {"_index": f"{RUN}-customers-000001", "_id": "x"}}])
         assert answer["items"][0]["delete"]["status"] == 403
+        with pytest.raises(AuthorizationException):
+            client.indices.delete(index=f"{RUN}-customers-000001")
 
 
 def properties_of(world, user):
