@@ -19,7 +19,7 @@ from training.calibration import Calibration, Costs, choose_calibration, thresho
 from training.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
 from training.dataset import LABEL, TrainingSet
 from training.level import expected_level
-from training.metrics import Judged, places
+from training.metrics import REPEATS, Judged, places
 from training.predict import COLUMNS, calibrated, matrix
 from training.scorer import numbers
 from training.selection import (
@@ -51,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seed: of all that is random.
         threads: to use.
         costs: that the bands of risk follow from.
+        repeats: of the bootstrap that intervals come from.
     """
 
     validation: Validation = "auto"
@@ -59,6 +60,7 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: Annotated[int, Meta(ge=0)] = 1
     threads: Annotated[int, Meta(ge=1)] = 1
     costs: Costs = Costs()
+    repeats: Annotated[int, Meta(ge=20)] = REPEATS
 
 
 @dataclass(frozen=True, slots=True)

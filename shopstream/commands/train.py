@@ -143,7 +143,9 @@ def train_bundle(
 
     known = ceiling_of(directory, training.cutoffs[:1], 1) is not None
     before = training.rows.filter(training.rows["as_of"] == trained.tested.taught[-1])
-    report = evaluation.report(trained, learn_breaks(before), rules, ceiling=ceiling if known else None, seed=plan.seed)
+    report = evaluation.report(
+        trained, learn_breaks(before), rules, ceiling=ceiling if known else None, seed=plan.seed, repeats=plan.repeats
+    )
     on_step("writing the bundle", None)
     breaks = learn_breaks(training.latest)
     written = bundles.write_bundle(out, trained, training, breaks, rules, report, plan.seed)

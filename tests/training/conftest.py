@@ -15,7 +15,7 @@ from training.dataset import Horizon, TrainingSet
 
 DAY = 86_400_000
 HORIZON = Horizon(horizon_days=30, history_days=40, spacing_days=15, cutoffs_max=6)
-PLAN = Plan(tries=1, test_cutoffs=2, seed=3)
+PLAN = Plan(tries=1, test_cutoffs=2, seed=3, repeats=30)
 
 
 def small_shop(directory: Path, seed: int = 5) -> Path:
@@ -37,3 +37,8 @@ def training(archive) -> TrainingSet:
 @pytest.fixture(scope="session")
 def bundle(archive, tmp_path_factory) -> Bundle:
     return train_bundle(archive, tmp_path_factory.mktemp("bundles") / "first", HORIZON, PLAN)[0]
+
+
+@pytest.fixture(scope="session")
+def plans() -> tuple[Horizon, Plan]:
+    return HORIZON, PLAN

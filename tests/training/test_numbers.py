@@ -163,7 +163,7 @@ TRUE = buy_till_you_die.Parameters(r=0.6, alpha=40.0, a=0.8, b=2.5)
 
 
 def simulated(customers, seed, days=300.0):
-    """First orders at day 0; (repeats, last, orders in the 90 days after) of each customer, by the model's own story."""
+    """First orders at day 0: rows after `days`, and orders in the 90 days after them, by the model's own story."""
     rng = np.random.default_rng(seed)
     rate = rng.gamma(TRUE.r, 1 / TRUE.alpha, customers)
     drop = rng.beta(TRUE.a, TRUE.b, customers)

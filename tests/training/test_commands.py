@@ -1,0 +1,133 @@
+"""`train`, `evaluate` and `score`, as a user calls them, and the ceiling of the synthetic shop."""
+
+import json
+import re
+
+import polars as pl
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from features.errors import ShopstreamError, UsageError
+from features.score import SCORE_SCHEMA
+from shopstream.ceiling import ceiling_of
+from shopstream.commands import train as commands
+from training import metrics
+from training.bundle import load_bundle
+from training.dataset import LABEL
+from training.metrics import Judged
+
+
+@pytest.fixture
+def app():
+    app = typer.Typer()
+    commands.register(app)
+    return app
+
+
+def run(app, *arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_score_writes_rows_and_scores_as_parquet_and_csv(app, bundle, training, archive, tmp_path):
+    for name in ("scores.parquet", "scores.csv"):
+        done = run(
+            app, "score", archive, "--bundle", bundle.folder, "--as-of", training.end_ms, "--out", tmp_path / name
+        )
+        assert done.exit_code == 0, done.output
+    rows = pl.read_parquet(tmp_path / "scores.parquet")
+    expected = bundle.scorer().score(training.latest)
+    unruled = [name for name in SCORE_SCHEMA if name not in ("segment", "recommended_action")]  # they know the profiles
+    assert rows.select(unruled).equals(expected.select(unruled))
+    assert rows.select(list(SCORE_SCHEMA)).schema == expected.schema
+    assert rows["bundle"].unique().to_list() == [bundle.name]
+    again = pl.read_csv(tmp_path / "scores.csv")
+    assert again["churn_probability"].equals(expected["churn_probability"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "scores.parquet"]
+
+
+def test_evaluate_tells_what_was_learnt_from_what_was_not(app, bundle, archive, tmp_path):
+    done = run(app, "evaluate", bundle.folder, archive, "--history", 40, "--cutoffs", 2, "--out", tmp_path / "e.json")
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "e.json").read_text())
+    assert list(report["parts"]) == ["learnt"]
+    assert report["parts"]["learnt"]["metrics"]["roc_auc"] > 0.6
+    assert max(report["psi"].values()) < 0.01  # the rows are those of the profile
+
+
+def test_the_same_seed_gives_the_same_bundle(bundle, archive, plans, tmp_path):
+    again, _ = commands.train_bundle(archive, tmp_path / "again", *plans)
+    assert again.name == bundle.name
+    for file in ("metrics.json", "card.html", "model.json", "profile.json"):
+        if (bundle.folder / file).exists():
+            assert (again.folder / file).read_bytes() == (bundle.folder / file).read_bytes(), file
+
+
+def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_path, monkeypatch):
+    def quick(directory, out, *_, rename):
+        out.mkdir(parents=True)
+        (out / "bundle.json").write_text("{}")
+        seen.append((directory, rename))
+        return type("B", (), {"folder": out, "name": "b", "metrics": None}), (1.0, 2.0)
+
+    seen = []
+    monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(commands, "train_bundle", quick)
+    monkeypatch.setattr(commands, "_print_models", lambda *_: None)
+    assert run(app, "train", archive).exit_code == 0
+    assert (tmp_path / "home" / "bundles" / "current").exists()
+    assert run(app, "train", archive, "--out", tmp_path / "mine").exit_code == 0
+    assert not (tmp_path / "current").exists()
+    assert seen == [(archive, True), (archive, False)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--validation", "never"], "--validation"),
+        (["--costs", "nowhere.json"], "nowhere.json"),
+        (["--rules", "nowhere"], "nowhere"),
+        (["--horizon", "200"], "do not fit"),
+    ],
+)
+def test_train_refuses_what_cannot_be(app, archive, tmp_path, arguments, said):
+    done = run(app, "train", archive, "--out", tmp_path / "b", *arguments)
+    assert isinstance(done.exception, ShopstreamError)
+    assert said in str(done.exception)
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_card_is_one_file_that_says_what_it_must(bundle):
+    card = (bundle.folder / "card.html").read_text()
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(http|//)", card)
+    for said in ("PR-AUC", "Calibration", "Ceiling", "By segment", "What was tried", "smote", "weights", "BG/NBD"):
+        assert said in card
+    report = bundle.metrics
+    assert {"recency", "bgnbd", "logistic", "random_forest", "xgboost"} <= set(report["models"])
+    for one in report["models"].values():
+        low, high = one["intervals"]["pr_auc"]
+        assert low <= one["metrics"]["pr_auc"] <= high
+
+
+def test_the_ceiling_is_calibrated_and_nothing_beats_it(archive, training):
+    cutoff = training.cutoffs[-2]
+    known = ceiling_of(archive, [cutoff], 30)
+    rows = training.rows.filter(pl.col("as_of") == cutoff).join(known, on=["customer_id", "as_of"])
+    labels = rows[LABEL].to_numpy()
+    for name in ("knows_dropout", "knows_present"):
+        scores = rows[name].to_numpy()
+        found = metrics.measure(labels, Judged(scores, scores))
+        recency = rows["recency_days"].to_numpy()
+        assert found["roc_auc"] > metrics.measure(labels, Judged(recency / 1e3, recency))["roc_auc"] + 0.05
+        assert abs(scores.mean() - labels.mean()) < 0.06
+
+
+def test_an_archive_of_others_has_no_ceiling(tmp_path):
+    assert ceiling_of(tmp_path, [1], 30) is None
+
+
+def test_a_bundle_folder_that_is_none_is_told(app, archive, tmp_path):
+    done = run(app, "evaluate", tmp_path, archive)
+    assert isinstance(done.exception, UsageError)
+    with pytest.raises(UsageError):
+        load_bundle(tmp_path)

@@ -1,0 +1,65 @@
+"""Models on whole logs: the demo's shop and two real shops. Minutes of training, so `make models` and not `make test`."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from oracle.real_logs import shared_file
+
+from producers.archive import day_start_ms
+from producers.generate import generate
+from producers.importer import import_logs
+from producers.mapping import load_mapping
+from producers.shop import Shop
+from shopstream.commands.train import train_bundle
+from training.churn import Plan
+from training.dataset import Horizon
+
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(1_800)]
+PLAN = Plan(threads=2)
+
+
+def train(archive: Path, horizon: Horizon, plan: Plan, out: Path):
+    return train_bundle(archive, out, horizon, plan)[0].metrics
+
+
+def import_shared(name: str, mapping: str, out: Path) -> None:
+    import_logs([(shared_file(name), *load_mapping(mapping))], out)
+
+
+def best(report, metric):
+    return max(one["metrics"][metric] for one in report["models"].values())
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_shop_of_the_demo(seed, tmp_path):
+    generate(Shop(end_ms=day_start_ms(date(2026, 11, 7)), seed=seed), tmp_path / "shop")
+    report = train(tmp_path / "shop", Horizon(), PLAN, tmp_path / "bundle")
+    found = report["models"]["xgboost"]["metrics"]
+    assert report["validation"] == "time"
+    assert found["roc_auc"] > 0.81
+    assert found["ece"] <= 0.04
+    against = {(one["metric"], one["against"]): one["interval"][0] for one in report["differences"]}
+    assert against["pr_auc", "recency"] > 0
+    assert against["pr_auc", "bgnbd"] > 0
+    ceiling = report["ceiling"]["knows_present"]
+    assert ceiling["metrics"]["ece"] < 0.03  # the truth is told right
+    assert 0.3 < ceiling["way"]["xgboost"] < 1
+
+
+def test_cdnow_39_weeks_then_39_weeks(tmp_path):
+    import_shared("cdnow_sample.txt", "cdnow", tmp_path / "cdnow")
+    report = train(tmp_path / "cdnow", Horizon(273, 270, 15, 1), PLAN, tmp_path / "bundle")
+    assert report["validation"] == "customers"
+    assert report["rows"] == 2_357
+    assert best(report, "roc_auc") >= 0.775
+    assert report["models"]["recency"]["metrics"]["roc_auc"] == pytest.approx(0.771, abs=0.004)
+    assert report["models"]["bgnbd"]["metrics"]["roc_auc"] == pytest.approx(0.7725, abs=0.005)
+
+
+def test_online_retail_next_90_days(tmp_path):
+    import_shared("online_retail_lines.parquet", "online-retail", tmp_path / "retail")
+    plan = Plan(validation="customers", threads=2)
+    report = train(tmp_path / "retail", Horizon(90, 90, 15, 1), plan, tmp_path / "bundle")
+    assert best(report, "roc_auc") >= 0.738
+    assert report["models"]["recency"]["metrics"]["roc_auc"] == pytest.approx(0.683, abs=0.004)
