@@ -11,7 +11,7 @@ from rich.console import Console
 
 from features.errors import ShopstreamError
 
-COMMAND_MODULES = ("demo", "servers", "generate", "produce", "consume", "runs", "dead_letters", "features", "train")
+COMMAND_MODULES = ("demo", "servers", "generate", "produce", "consume", "runs", "dead_letters", "forget", "features", "train")
 """Modules of shopstream.commands, in the order in which `--help` lists their commands. Each has `register(app)` and
 imports its heavy parts inside the command, so that `--help` answers at once."""
 

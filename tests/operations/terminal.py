@@ -34,6 +34,6 @@ class Terminal:
         if isinstance(result.exception, ShopstreamError):
             assert result.exception.exit_code == code, result.exception
             return f"{result.output}{result.exception}"
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
         assert result.exit_code == code, result.output
         return result.output

@@ -1,0 +1,152 @@
+"""A profile is erased wherever it was: every place is searched for it, before and after."""
+
+from __future__ import annotations
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+from operations.terminal import Terminal
+from stream.bench import Bench
+
+from consumers.archive import ROLE, TOPICS, ArchiveRole
+from consumers.checkpoint import CheckpointStore
+from consumers.indices import install
+from consumers.kafka import consumer_config, open_consumer
+from consumers.parquet import ArchiveFolder
+from consumers.source import Source
+from features.schema import group_name
+from shopstream.consuming import definitions
+
+pytestmark = pytest.mark.timeout(240)
+TS = 1_700_000_000_000
+ANN = {
+    "customer_id": "ann",
+    "name": "Ann Zacharias",
+    "email": "ann.z@example.com",
+    "gender": "gender-of-ann",
+    "age": 41,
+}
+BOB = {"customer_id": "bob", "name": "Bob Yardley", "email": "bob.y@example.com", "gender": "gender-of-bob"}
+SECRETS = (b"Zacharias", b"ann.z@example", b"gender-of-ann")
+
+
+@pytest.fixture
+def bench(servers, run_name, tmp_path):
+    bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
+    install(bench.client, run_name, definitions(contact=True))
+    yield bench
+    bench.client.close()
+
+
+def profile(row, **changes):
+    return "customers", row["customer_id"].encode(), msgspec.json.encode({**row, **changes})
+
+
+def event(customer, name, **changes):
+    row = {"event_type": "search", "session_id": "s1", "device": "mobile", "ts": TS, "event_id": name}
+    return "events", customer.encode(), msgspec.json.encode({**row, "customer_id": customer, **changes})
+
+
+def archive(bench, folder):
+    config = consumer_config(bench.properties, group_name(bench.run, ROLE))
+    role = ArchiveRole(Source(open_consumer(config), bench.run, TOPICS), ArchiveFolder(folder, bench.run), bench.run)
+    role.run(lambda: False, bench.ends())
+
+
+def places(bench, folder):
+    """What each place holds, as bytes."""
+    store = CheckpointStore(str(bench.state), bench.run)
+    checkpoints = b"".join(
+        msgspec.json.encode({name: body.decode() for name, body in store.read(p, one).manifest.profiles.items()})
+        for p in store.partitions()
+        for one in store.names(p)
+    )
+    raw = b"".join(path.read_bytes() for path in bench.state.rglob("*") if path.is_file())
+    tables = [pq.read_table(path) for path in folder.rglob("*.parquet") if "customers" in str(path)]
+    return {
+        "topic": b"".join(m.value() or b"" for m in bench.messages("customers")),
+        "letters": b"".join(m.value() or b"" for m in bench.messages("dead-letter")),
+        "feature topic": b"".join(m.value() or b"" for m in bench.messages("customer-features")),
+        "index": msgspec.json.encode(bench.documents("customers")),
+        "checkpoints": checkpoints + raw,
+        "archive": msgspec.json.encode([str(table.to_pylist()) for table in tables]),
+    }
+
+
+def holders(found, secrets=SECRETS):
+    return {place for place, data in found.items() if any(secret in data for secret in secrets)}
+
+
+def test_a_profile_is_erased_everywhere_and_nobody_elses(bench, servers, tmp_path, monkeypatch):
+    terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
+    folder = tmp_path / "home" / "archive" / bench.run
+    bench.publish([profile(ANN), profile(BOB), event("ann", "e1"), event("bob", "e2"), event("bob", "e3", device="tv")])
+    bench.consume(contact=True)
+    # a second checkpoint, a letter of hers and one of his
+    bench.publish([profile(ANN, age=42), profile(ANN, age="old"), profile(BOB, age="old"), event("ann", "e4")])
+    bench.consume(contact=True)
+    archive(bench, folder)
+    everywhere = {"topic", "letters", "index", "checkpoints", "archive"}
+    assert holders(places(bench, folder)) == everywhere
+
+    said = terminal.type("forget", "ann", "--yes")
+    after = places(bench, folder)
+    assert holders(after) == {"topic", "letters"}, "what only time or --now takes away"
+    assert "older records stay in the log" in " ".join(said.split())
+    assert "hold it (" in said
+    assert not [secret for secret in SECRETS if secret.decode() in said]
+    his = (b"Yardley", b"gender-of-bob")
+    assert holders(after, his) == everywhere
+
+    # the next consumer reads the tombstone, and brings nothing back
+    bench.publish([event("ann", "e5"), event("bob", "e6")])
+    (progress,) = bench.consume(contact=True)
+    assert progress.consumed == 3
+    archive(bench, folder)
+    after = places(bench, folder)
+    assert holders(after) == {"topic", "letters"}
+    assert holders(after, his) == everywhere
+    ann = next(doc for doc in bench.documents("customers") if doc["customer_id"] == "ann")
+    assert ann["sessions_30d"] == 1
+
+
+@pytest.mark.campaign
+def test_on_demand_nothing_waits_for_time(bench, servers, tmp_path, monkeypatch):
+    terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
+    bench.publish([profile(ANN), profile(ANN, age="old"), profile(BOB), profile(BOB, age="old"), event("ann", "e1")])
+    bench.consume(contact=True)
+    letters = len(bench.messages("dead-letter"))
+    said = terminal.type("forget", "ann", "--yes", "--now")
+    after = places(bench, tmp_path / "none")
+    assert holders(after) == set()
+    assert holders(after, (b"Yardley", b"gender-of-bob")) == {"topic", "letters", "checkpoints"}
+    assert "compacted" in said
+    assert len(bench.messages("dead-letter")) == letters - 1 == 1
+
+
+def test_a_place_that_cannot_be_reached_is_told(bench, servers, tmp_path, monkeypatch):
+    terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
+    bench.publish([profile(ANN)])
+    said = terminal.type("forget", "ann", "--yes", "--archive", tmp_path / "none", code=1)
+    assert "not reached" in said
+    monkeypatch.setenv("SHOPSTREAM_ELASTICSEARCH__URL", "http://127.0.0.1:9")
+    said = terminal.type("forget", "ann", "--yes", code=1)
+    assert "not reached" in said
+    assert "tombstone" in said
+
+
+def test_a_checkpoint_without_the_profile_is_otherwise_the_same(bench):
+    bench.publish([profile(ANN), profile(BOB), event("ann", "e1"), event("bob", "e2")])
+    bench.consume(contact=True)
+    store = CheckpointStore(str(bench.state), bench.run)
+    for number in store.partitions():
+        for name in store.names(number):
+            before = store.read(number, name)
+            held = "ann" in before.manifest.profiles
+            assert store.forget_profile(number, name, "ann") is held
+            after = store.read(number, name)
+            assert "ann" not in after.manifest.profiles
+            assert set(before.manifest.profiles) - {"ann"} == set(after.manifest.profiles)
+            assert msgspec.structs.replace(after.manifest, profiles=before.manifest.profiles) == before.manifest
+            assert all((after.arrays[key] == array).all() for key, array in before.arrays.items())
+            assert (after.new_ids == before.new_ids).all()
