@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -113,16 +114,22 @@ class Keeper:
             CommitError: the coordinator took none of TAKEOVER_TRIES commits.
         """
         committed = decode_committed([start.metadata for start in starts.values()])
-        partition, blocks, name = recover(
-            self._store,
-            number,
-            committed,
-            {topic: start.offset for topic, start in starts.items()},
-            self._sinks,
-            partitions=self._count,
-            contact=self._contact,
-            topic_ids=self._topic_ids,
-        )
+        try:
+            partition, blocks, name = recover(
+                self._store,
+                number,
+                committed,
+                {topic: start.offset for topic, start in starts.items()},
+                self._sinks,
+                partitions=self._count,
+                contact=self._contact,
+                topic_ids=self._topic_ids,
+            )
+        except ShopstreamError:
+            # who stood still while others took over and pruned finds no file: it is fenced, and nothing is lost
+            if committed is not None:
+                self._confirm(number, starts)
+            raise
         # an epoch above every one before, known to the coordinator before anything is written
         before = max(committed.epoch if committed else 0, partition.epoch)
         partition.epoch = max(before + 1, wall_clock_ms() // 1000)
@@ -130,6 +137,17 @@ class Keeper:
         self._take_over(partition, name)
         self._kept[number] = Kept(partition.epoch, name, blocks=blocks)
         return partition
+
+    def _confirm(self, number: int, starts: Mapping[str, Start]) -> None:
+        """Commits what was read, which changes nothing, to hear whether the partition is still this worker's.
+
+        Raises:
+            FencedError: it is not.
+        """
+        with suppress(CommitError):
+            self._source.commit(
+                {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
+            )
 
     def _take_over(self, partition: Partition, name: str) -> None:
         offsets = {topic: lane.position for topic, lane in partition.lanes.items()}

@@ -20,6 +20,10 @@ class Odds:
     """Another worker goes on first."""
     stall: float = 0.0
     """The process stands still at a boundary while the world goes on."""
+    kill_at: str = ""
+    """The boundary at which a process dies one time in thirty."""
+    stall_at: str = ""
+    """The boundary at which a process stands still one time in eight."""
     evict: float = 0.0
     """A living member's session ends, at a chance of the world."""
     expire: float = 0.3
@@ -47,6 +51,15 @@ class Odds:
     """413 for a request of several documents."""
     letters_stuck: float = 0.0
     """The brokers do not take the letters in time."""
+
+
+KILL_AT = 1 / 30
+STALL_AT = 1 / 8
+BOUNDARIES = (
+    *("join", "read", "commit", "commit answer", "flush", "flushed", "list files", "make folder", "create", "write"),
+    *("open", "delete", "submit", "bulk request", "bulk answer", "bulk pause"),
+)
+"""Every boundary there is, by the name it is crossed under."""
 
 
 class Boundary(Protocol):

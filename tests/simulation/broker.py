@@ -256,8 +256,7 @@ class QueueProducer:
     def poll(self, timeout_s: float = 0.0) -> int:
         if self._boundary.is_dead:
             return 0
-        share = 1.0 if timeout_s else self._rng.random()
-        return self._send(int(np.ceil(len(self._queue) * share)))
+        return self._send(len(self._queue) if timeout_s else int(self._rng.integers(len(self._queue) + 1)))
 
     def flush(self, timeout_s: float = 0.0) -> int:
         if self._boundary.is_dead:

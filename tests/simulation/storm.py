@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from oracle.shop import DAY, HOUR
-from simulation.boundary import Odds
+from simulation.boundary import BOUNDARIES, Odds
 from simulation.world import World
 from stream.scene import Scene
 
@@ -41,6 +41,8 @@ def odds_of(rng: np.random.Generator) -> Odds:
         kill=rate(0.004),
         switch=float(rng.choice((0.02, 0.1, 0.3))),
         stall=rate(0.004),
+        kill_at=str(rng.choice(("", *BOUNDARIES))),
+        stall_at=str(rng.choice(("", *BOUNDARIES))),
         evict=rate(0.02),
         expire=float(rng.choice((0.02, 0.1, 0.5))),
         usurp=rate(0.1),

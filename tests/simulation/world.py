@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xxhash
 from pyarrow import fs
-from simulation.boundary import Killed, Odds
+from simulation.boundary import BOUNDARIES, KILL_AT, STALL_AT, Killed, Odds
 from simulation.broker import Coordinator, GroupSource, Offsets, QueueProducer
 from simulation.checks import check_prefix
 from simulation.clock import Clock, installed
@@ -324,20 +324,23 @@ class Worker:
         world = self.world
         if self.is_dead:
             raise Killed
+        assert what in BOUNDARIES
         world.steps += 1
         world.trace.update(f"{self.number} {what};".encode())
         world.clock.pass_s(0.001)
         odds, dice = world.odds, world.rng.random()
-        if dice < odds.kill:
+        kill = max(odds.kill, KILL_AT if what == odds.kill_at else 0.0)
+        stall = max(odds.stall, STALL_AT if what == odds.stall_at else 0.0)
+        if dice < kill:
             world.happened[f"killed at {what}"] += 1
             self._die()
-        elif dice < odds.kill + odds.stall:
+        elif dice < kill + stall:
             world.happened["stalls"] += 1
-            self.stalled_until = world.steps + int(world.rng.integers(20, 400))
+            self.stalled_until = world.steps + int(world.rng.choice((20, 100, 400, 1_500)))
             # seen from within, a pause may be long or no time at all
             world.clock.pass_s(float(world.rng.choice((0.0, 0.0, 1.0, 30.0))))
             self._hand_on()
-        elif dice < odds.kill + odds.stall + odds.switch:
+        elif dice < kill + stall + odds.switch:
             self._hand_on()
 
     def befalls(self, fault: str) -> bool:

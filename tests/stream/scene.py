@@ -80,7 +80,7 @@ class Scene:
                 self.letters.append((f"w.{where.topic}", where.number, len(log), *message(row)))
             counting.append(None if where.topic != "customers" and id(row) in is_late else row)
             log.append(message(row))
-            if self.rng.random() < 0.02:
+            if self.rng.random() < (0.2 if where.topic == "customers" else 0.02):
                 bad = broken[int(self.rng.integers(len(broken)))]
                 self.letters.append((f"w.{where.topic}", where.number, len(log), bad.key, bad.value))
                 counting.append(None)
