@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from stream.feeding import FAR_MS
+from stream.sinks import PlayedAlerts, PlayedLetters, PlayedScoring, PlayedTopic
 
 from consumers.checkpoint import Arrays, CheckpointStore, Manifest
 from consumers.dead_letter import DeadLetter
 from consumers.documents import Doc, Outcome, SinkStats
-from consumers.emission import CustomerRows
 from consumers.features import FeaturesConsumer
 from consumers.keeper import Keeper
 from consumers.offsets import CommitError, FencedError
@@ -366,87 +366,3 @@ class PlayedElastic:
 
     def close(self) -> None:
         self._write_some()
-
-
-class PlayedTopic:
-    """Stands for consumers.feature_topic.FeatureTopic."""
-
-    def __init__(self, world: World) -> None:
-        self._world, self._rng = world, world.rng
-        self._waiting: list[Callable[[], None]] = []
-
-    def free(self) -> int:
-        return int(self._rng.choice((0, 7, 20_000)))
-
-    def send(self, rows: CustomerRows, on_done: Callable[[], None]) -> None:
-        for customer, line in zip(rows.customer_ids, rows.lines, strict=True):
-            self._world.rows[customer].append((rows.version, json.loads(line)))
-        self._waiting.append(on_done)
-
-    def poll(self) -> None:
-        while self._waiting and self._rng.random() < 0.6:
-            self._waiting.pop(0)()
-
-    def close(self) -> None:
-        """Nothing of it is missed."""
-
-
-class PlayedAlerts:
-    """Stands for the topic of alerts: of what is sent, a death may leave some."""
-
-    def __init__(self, world: World) -> None:
-        self._world, self._rng = world, world.rng
-        self._waiting: list[tuple[list[bytes], Callable[[], None]]] = []
-
-    def free(self) -> int:
-        return int(self._rng.choice((0, 1, 100)))
-
-    def send(self, rows: CustomerRows, on_done: Callable[[], None]) -> None:
-        self._waiting.append((rows.lines, on_done))
-
-    def poll(self) -> None:
-        while self._waiting and self._rng.random() < 0.6:
-            lines, on_done = self._waiting.pop(0)
-            self._world.alerts += map(json.loads, lines)
-            on_done()
-
-    def close(self) -> None:
-        for lines, _ in self._waiting:
-            self._world.alerts += [json.loads(line) for line in lines if self._rng.random() < 0.5]
-
-
-class PlayedScoring:
-    """Stands for consumers.scoring.LiveScoring: the next bundle comes at any time."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    @property
-    def current(self) -> Scoring:
-        return self._world.scorings[self._world.scorings_seen]
-
-    def poll(self) -> bool:
-        more = self._world.scorings_seen < len(self._world.scorings) - 1 and self._world.rng.random() < 0.02
-        self._world.scorings_seen += more
-        return more
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class PlayedLetters:
-    """Stands for consumers.dead_letter.DeadLetters: what is not flushed dies with the worker."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._unsafe: list[DeadLetter] = []
-
-    def send(self, letter: DeadLetter) -> None:
-        self._unsafe.append(letter)
-
-    def flush(self, timeout_s: float = 0.0) -> None:
-        taken, self._unsafe[:] = list(self._unsafe), []
-        self._world.letters += taken
-
-    def close(self) -> None:
-        """A death does not flush, so neither does the end: a checkpoint came before it."""
