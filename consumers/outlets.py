@@ -25,6 +25,7 @@ from consumers.feature_topic import FeatureTopic
 from consumers.partition import Partition
 from consumers.scoring import DriftWatch
 from consumers.visibility import Followed, Visibility
+from consumers.window import Window
 from features.score import Scoring
 from features.tables import Int32
 
@@ -32,7 +33,6 @@ ELASTIC: Final = "elastic"
 TOPIC: Final = "topic"
 ROWS_MAX: Final = 10_000
 """Rows of one emission: what is evaluated at once, and how long the loop may be away from its consumer."""
-DOCS_IN_FLIGHT_MAX: Final = 20_000
 ALERTS_MAX: Final = 1_000
 """Of a partition at once."""
 
@@ -87,6 +87,7 @@ class Outlets:
         self.drift = DriftWatch()
         self.visibility = visibility
         self.written = Written()
+        self._window = Window()
 
     @property
     def names(self) -> list[str]:
@@ -136,13 +137,13 @@ class Outlets:
 
     def _room(self) -> int:
         assert self._elastic is not None
-        return min(self._elastic.free(), max(0, DOCS_IN_FLIGHT_MAX - self._elastic.in_flight))
+        return min(self._elastic.free(), self._window.room(self._elastic.in_flight))
 
     def _emit_customers(self, partition: Partition, as_of: int, rows_max: int) -> int:
         done: tuple[Int32, CustomerRows] | None = None
         taken = 0
         for name, dirty in partition.customers_dirty.items():
-            room = self._customer_room(name)
+            room = self._customer_room(name, partition)
             if not len(dirty) or room == 0:
                 continue
             flight, codes = dirty.take(min(rows_max, room))
@@ -152,10 +153,14 @@ class Outlets:
             self._send(name, partition, flight, done[1])
         return taken
 
-    def _customer_room(self, name: str) -> int:
+    def _customer_room(self, name: str, partition: Partition) -> int:
         if name == TOPIC and self._topic is not None:
             return self._topic.free()
-        return ROWS_MAX if self._elastic is None else self._room()
+        if self._elastic is None:
+            return ROWS_MAX
+        # customers that always change would leave nothing to sessions and orders when the sink is slow
+        others_wait = len(partition.sessions_dirty) or len(partition.orders_dirty)
+        return -(-self._room() // 2) if others_wait else self._room()
 
     def _send(self, name: str, partition: Partition, flight: int, rows: CustomerRows) -> None:
         dirty = partition.customers_dirty[name]
@@ -182,7 +187,7 @@ class Outlets:
                     self.visibility.follow(Followed(outcome.docs[0].id, rows.version, appended))
                 self._refused(outcome, partition)
 
-            self._elastic.submit(customer_docs(partition, rows, self._run), elastic_done)
+            self._submit(customer_docs(partition, rows, self._run), elastic_done)
 
     def _emit_alerts(self, partition: Partition) -> int:
         if not partition.alerts.ready:
@@ -262,7 +267,13 @@ class Outlets:
 
     def _submit(self, docs: list[Doc], done: Callable[[Outcome], None]) -> None:
         assert self._elastic is not None
-        self._elastic.submit(docs, done)
+        number = self._window.submitted(self._elastic.in_flight + len(docs))
+
+        def acknowledged(outcome: Outcome) -> None:
+            self._window.acknowledged(number)
+            done(outcome)
+
+        self._elastic.submit(docs, acknowledged)
 
     def _refused(self, outcome: Outcome, partition: Partition) -> None:
         self.written.refused += len(outcome.rejected)

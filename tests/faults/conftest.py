@@ -10,22 +10,12 @@ from dataclasses import asdict, dataclass
 import pytest
 from faults.feeder import Sent, history
 from faults.own_servers import own_server
-from faults.scale import Scale, is_full, runs_all, scale
+from faults.scale import Scale, is_full, scale
 from faults.scene import ROOT, Scene
 from faults.standing import Difference, Things
 
 RESULTS = ROOT / "build" / "reliability" / "faults.json"
 FEATURES = ("features",)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What only the campaign runs is not even told of by the ordinary tests."""
-    if runs_all():
-        return
-    left = [item for item in items if item.get_closest_marker("campaign")]
-    if left:
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if not item.get_closest_marker("campaign")]
 
 
 @dataclass(frozen=True)

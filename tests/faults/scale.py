@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from producers.shop import Shop
 
 VARIABLE = "SHOPTEST_FAULTS"
-"""`full` runs every fault as long as the table of results says, `short` every fault as briefly as `make test` does."""
+"""`full` makes faults last as long as the table of results says."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,6 @@ FULL = Scale(
 def is_full() -> bool:
     """Whether faults last as long as the table of results says."""
     return os.environ.get(VARIABLE) == "full"
-
-
-def runs_all() -> bool:
-    """Whether this session runs the whole campaign."""
-    return is_full() or os.environ.get(VARIABLE) == "short"
 
 
 def scale() -> Scale:
