@@ -32,8 +32,6 @@ BLOCKS_MAX: Final = 64
 ALIGNMENT: Final = 64
 WHOLE_OR_NOTHING: Final = frozenset({"s3", "gcs", "abfs"})
 """File systems of pyarrow where writing shows nothing before it is complete, and renaming would copy."""
-WHOLE_OR_NOTHING: Final = frozenset({"s3", "gcs", "abfs"})
-"""File systems of pyarrow where writing shows nothing before it is complete, and renaming would copy."""
 HEAD_BYTES: Final = len(MAGIC) + 8 + 16
 """Before the header: magic, its size, its checksum."""
 
@@ -196,35 +194,6 @@ class CheckpointStore:
         for info in self._files.get_file_info(selector):
             if info.base_name not in needed and _epoch(info.base_name) <= epoch:
                 self._files.delete_file(info.path)
-
-    def forget_profile(self, partition: int, name: str, customer_id: str) -> bool:
-        """Write a stored checkpoint anew without the profile of a customer; False when it has none.
-
-        The name stays, since a commit names it, and so do the arrays. A reader finds the file as it was or as it is:
-        where a write is not all or nothing, the new file takes the old one's place in one step.
-        """
-        path = f"{self._folder(partition)}/{name}"
-        data = self._read_file(path)
-        header, payload_start = _parsed(data, path)
-        if customer_id not in header.manifest.profiles:
-            return False
-        kept = {known: body for known, body in header.manifest.profiles.items() if known != customer_id}
-        manifest = msgspec.structs.replace(header.manifest, profiles=kept)
-        in_place = self._files.type_name in WHOLE_OR_NOTHING
-        # a stray one is pruned by its epoch, as a checkpoint that nobody names
-        fresh = path if in_place else f"{path}.{uuid.uuid4().hex[:12]}.tmp"
-        with self._files.open_output_stream(fresh, compression=None) as file:
-            file.write(_head(msgspec.structs.replace(header, manifest=manifest)))
-            file.write(data[payload_start:])
-        if not in_place:
-            self._files.move(fresh, path)
-        return True
-
-    def partitions(self) -> list[int]:
-        """Numbers of the partitions that have files."""
-        selector = fs.FileSelector(self._root, allow_not_found=True)
-        names = [info.base_name for info in self._files.get_file_info(selector)]
-        return sorted(int(name.removeprefix("partition=")) for name in names if name.startswith("partition="))
 
     def forget_profile(self, partition: int, name: str, customer_id: str) -> bool:
         """Write a stored checkpoint anew without the profile of a customer; False when it has none.

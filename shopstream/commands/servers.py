@@ -125,37 +125,43 @@ def _print_status(found: Status, console: Console) -> None:
             table.add_row(group.group, group.state, str(group.members), f"{group.lag:,}")
         console.print(table)
     if found.metrics:
-        console.print(_worker_table(found.metrics))
+        for table in _worker_tables(found.metrics):
+            console.print(table)
 
 
-def _worker_table(reports: dict[str, Any]) -> Table:
-    """What each worker last said of itself."""
+def _worker_tables(reports: dict[str, Any]) -> tuple[Table, Table]:
+    """What each worker last said of itself: how much it does, and how well it is."""
+    from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from consumers.measures import rows_of  # noqa: PLC0415
 
-    columns = ("worker", "state", "read", "per s", "lag", "waiting", "letters", "written", "visible p50 / p99")
-    table = Table(*columns, "not kept", "memory", "said", "trouble")
+    work = Table("worker", "state", "read", "per s", "lag", "waiting", "written", "dead letters", "said")
+    health = Table("worker", "append to visible p50 / p99", "not kept for", "last checkpoint", "memory", "trouble")
     now_ms = time.time_ns() // 1_000_000
     for name, said in reports.items():
-        low, high = said.get("freshness_p50_ms"), said.get("freshness_p99_ms")
-        memory = said.get("memory_bytes")
-        table.add_row(
+        letters = sum(int(said.get(kind) or 0) for kind in ("rejected", "late", "refused"))
+        work.add_row(
             name,
             str(said.get("state", "")),
             f"{said.get('consumed', 0):,}",
             f"{said.get('records_per_s', 0):,.0f}",
             f"{said.get('lag_records', 0):,}",
             f"{said.get('dirty') or said.get('waiting_records') or 0:,}",
-            f"{sum(int(said.get(kind) or 0) for kind in ('rejected', 'late', 'refused')):,}",
             f"{rows_of(said):,}",
+            f"{letters:,}" if name.startswith("features-") else "",
+            f"{max(0, now_ms - int(said.get('at_ms', now_ms))) / 1000:,.0f} s ago",
+        )
+        low, high, memory = said.get("freshness_p50_ms"), said.get("freshness_p99_ms"), said.get("memory_bytes")
+        health.add_row(
+            name,
             f"{low:,.0f} / {high:,.0f} ms" if low and high else "",
             f"{said['unsaved_s']:,.0f} s" if "unsaved_s" in said else "",
+            f"{said['checkpoint_bytes'] / 1e6:,.1f} MB" if said.get("checkpoint_bytes") else "",
             f"{memory / 1e6:,.0f} MB" if memory else "",
-            f"{max(0, now_ms - int(said.get('at_ms', now_ms))) / 1000:,.0f} s ago",
-            str(said.get("trouble") or ""),
+            escape(str(said.get("trouble") or "")),
         )
-    return table
+    return work, health
 
 
 def _server_cells(server: ServerStatus) -> tuple[str, ...]:
