@@ -8,7 +8,7 @@ import pytest
 
 from consumers import indices
 from consumers.elastic import ElasticConnection, open_client
-from consumers.runs import drop_topics_and_groups
+from consumers.kafka import open_admin
 from shopstream import consuming
 
 
@@ -30,15 +30,18 @@ def client(servers):
 
 
 @pytest.fixture
-def runs(servers, client):
+def new_run(servers, client):
     """Gives names of runs, and removes all that they have left."""
     names = []
 
-    def new(suffix=""):
-        names.append(f"t{uuid.uuid4().hex[:8]}{suffix}")
+    def new(suffix="", of=""):
+        names.append((of or f"t{uuid.uuid4().hex[:8]}") + suffix)
         return names[-1]
 
     yield new
+    admin = open_admin(servers.kafka.client_properties())
+    left = [topic for topic in admin.list_topics(timeout=10).topics if topic.partition(".")[0] in names]
+    for future in (admin.delete_topics(left) if left else {}).values():
+        future.result(timeout=30)
     for name in names:
-        drop_topics_and_groups(servers.kafka.client_properties(), name)
         indices.drop(client, name, consuming.definitions(contact=False))

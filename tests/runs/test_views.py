@@ -64,9 +64,9 @@ def seen(client, view, index="events"):
 
 
 @pytest.fixture
-def pair(client, runs):
+def pair(client, new_run):
     """A run with three events, and one with five of the same month."""
-    old, new = runs(), runs("-fixed")
+    old, new = new_run(), new_run("-fixed")
     for run, number in ((old, 3), (new, 5)):
         indices.install(client, run, DEFINITIONS)
         put(client, run, number)
@@ -249,9 +249,9 @@ def test_an_alias_of_a_users_own_is_left_alone(client, pair):
         client.indices.delete_alias(index=f"{new}-events-2026.01", name="marketing-events")
 
 
-def test_a_run_without_indices_cannot_be_promoted(client, pair, runs):
+def test_a_run_without_indices_cannot_be_promoted(client, pair, new_run):
     with pytest.raises(ShopstreamError, match="has no indices"):
-        indices.promote(client, pair[0], runs(), DEFINITIONS)
+        indices.promote(client, pair[0], new_run(), DEFINITIONS)
     assert seen(client, pair[0]) == {pair[0]}
 
 

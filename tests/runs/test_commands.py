@@ -1,0 +1,254 @@
+"""`runs list`, `runs drop` and `promote` as they are called, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from consume.command_line import call, environment
+from stream.bench import Bench
+from typer.testing import CliRunner
+
+from consumers.state_folder import StoredState, remove_state, stored_states, unwritten_rows
+from features.errors import ShopstreamError
+from producers.generate import generate
+from producers.publish import Publisher
+from producers.replay import Course, replay
+from producers.shop import Shop
+from producers.timeline import Span
+from shopstream import consuming, runs
+from shopstream.cli import build_app
+from shopstream.producing import wall_clock
+from shopstream.promotion import Readiness
+from shopstream.servers.kafka_admin import GroupLag
+from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
+
+DAY = 86_400_000
+
+
+# --- what is refused ---
+
+
+def readiness(**changes):
+    given = {"run": "b", "behind": {"features": 0}, "waiting": 0, "active": False, "documents": {"events": 100}}
+    return Readiness(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "present", "said"),
+    [
+        ({}, {"events": 90}, None),
+        ({}, {"alerts": 3, "pipeline": 7}, None),
+        ({"behind": {"features": 0, "index": 12}}, {}, "role index has 12 records"),
+        ({"waiting": 1}, {}, "1 rows of its state"),
+        ({"waiting": 5, "active": True}, {}, None),
+        ({"waiting": 6, "active": True}, {}, "6 rows of its state"),
+        ({}, {"events": 90, "orders": 1}, "no documents of orders"),
+        ({"documents": {"orders": 0}}, {"orders": 1}, "no documents of orders"),
+    ],
+)
+def test_a_run_that_is_not_complete_says_what_it_lacks(changes, present, said):
+    lacks = readiness(**changes).lacks(present)
+    assert (lacks == []) if said is None else (len(lacks) == 1 and said in lacks[0])
+
+
+@pytest.mark.parametrize(
+    ("views", "view", "refused"),
+    [
+        (("b",), "shop", False),
+        (("b", "shop"), "shop", True),
+        (("a", "b"), "shop", True),
+        (("b",), "b", True),
+        ((), "b", False),
+    ],
+)
+def test_what_readers_see_is_not_dropped(views, view, refused):
+    run = runs.Run("b", views=views)
+    if not refused:
+        runs.check_droppable(run, view)
+        return
+    with pytest.raises(ShopstreamError, match="is what readers of") as caught:
+        runs.check_droppable(run, view)
+    assert "Promote another run" in caught.value.remedy
+
+
+def test_a_run_that_is_consumed_is_not_dropped():
+    run = runs.Run("b", groups=[GroupLag("b-features", "stable", 2, 0, {}), GroupLag("b-index", "empty", 0, 0, {})])
+    with pytest.raises(ShopstreamError, match=r"Workers are still consuming run b \(b-features\)"):
+        runs.check_droppable(run, "shop")
+
+
+def test_files_are_told_apart_by_run(tmp_path):
+    named = {
+        "metrics/b-features-0.json": "b",
+        "metrics/b-features-features-0.json": "b-features",
+        "logs/b-archive-12.log": "b",
+        "logs/b-archive-12.log.1": "b",
+        "logs/kafka.log": None,
+        "demo/b.json": "b",
+        "demo/B.json": None,
+        "metrics/b-baker-0.json": None,
+    }
+    assert {name: runs._run_of_file(tmp_path / name) for name in named} == named
+
+
+def test_a_state_folder_is_listed_and_removed_by_run(tmp_path):
+    for run, number in (("b", 0), ("b", 1), ("b-2", 0)):
+        folder = tmp_path / run / f"partition={number}"
+        folder.mkdir(parents=True)
+        (folder / "1-2-x.checkpoint").write_bytes(b"12345")
+        (folder / "1-x.ids").write_bytes(b"123")
+    (tmp_path / "notes.txt").write_text("mine")
+    found = {state.run: state for state in stored_states(str(tmp_path))}
+    newest = max(path.stat().st_mtime_ns for path in tmp_path.glob("b/*/*")) // 1_000_000
+    assert found["b"] == StoredState("b", 2, 2, 16, newest)
+    assert set(found) == {"b", "b-2"}
+    assert remove_state(str(tmp_path), "b")
+    assert not remove_state(str(tmp_path), "b")
+    assert {path.name for path in tmp_path.iterdir()} == {"b-2", "notes.txt"}
+    assert stored_states(str(tmp_path / "nowhere")) == []
+    assert unwritten_rows(str(tmp_path), "b", {}) == 0
+
+
+# --- servers that are down ---
+
+
+def test_what_does_not_answer_is_told_and_the_rest_is_listed(tmp_path):
+    (tmp_path / "archive" / "b").mkdir(parents=True)
+    settings = Settings(
+        home=tmp_path,
+        kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"),
+        elasticsearch=ElasticsearchSettings(url="http://127.0.0.1:1"),
+    )
+    found = runs.overview(settings, str(tmp_path / "state"))
+    assert set(found.problems) == {"kafka", "elasticsearch"}
+    assert all("does not answer" in str(error) for error in found.problems.values())
+    assert list(found.runs) == ["b"]
+
+
+def test_without_servers_the_listing_says_so_and_exits_with_1(tmp_path):
+    done = call(["runs", "list", "--json"], environment(tmp_path), 60)
+    assert done.returncode == 1
+    assert set(json.loads(done.stdout)["problems"]) == {"kafka", "elasticsearch"}
+    assert "Kafka is not running" in " ".join(done.stderr.split())
+    with pytest.raises(ShopstreamError, match="is not running") as caught:
+        runs.drop_run(Settings(home=tmp_path), "b", str(tmp_path))
+    assert "shopstream up" in caught.value.remedy
+
+
+# --- on the real servers ---
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("history") / "archive"
+    generate(Shop(end_ms=20_400 * DAY, seed=3, customers=40, events=1_500, days=30), directory)
+    return directory
+
+
+def fill(bench: Bench, history: Path) -> None:
+    course = Course(Span(history))
+    properties = bench.properties
+    report = replay(
+        course, lambda fail: Publisher(properties, bench.run, fail), wall_clock(), lambda: False, lambda _: None
+    )
+    assert report.complete
+
+
+def everything(client, properties, home: Path) -> set[str]:
+    """Names of all that stands anywhere."""
+    admin = AdminClient(properties)
+    found = {f"topic {name}" for name in admin.list_topics(timeout=10).topics}
+    found |= {f"group {group.group_id}" for group in admin.list_consumer_groups().result().valid}
+    for index, entry in client.indices.get_alias(index="*", expand_wildcards="all").items():
+        found |= {f"index {index}", *(f"alias {alias}" for alias in entry["aliases"])}
+    found |= {f"template {one['name']}" for one in client.indices.get_index_template()["index_templates"]}
+    return found | {f"file {path.relative_to(home)}" for path in home.rglob("*")}
+
+
+def test_runs_are_listed_promoted_and_dropped_and_nothing_is_left(
+    client, servers, new_run, history, tmp_path, monkeypatch
+):
+    home = tmp_path / "home"
+    variables = environment(home, servers)
+    properties = servers.kafka.client_properties()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    # every prefix of the first one matches the second one
+    first = new_run()
+    second = new_run("-x", of=first)
+
+    def command(*words, code=0):
+        """In this process: starting one takes longer than what it does."""
+        done = CliRunner().invoke(build_app(), words)
+        found = done.exception.exit_code if isinstance(done.exception, ShopstreamError) else done.exit_code
+        assert found == code, (done.output, done.exception)
+        return done.stdout, " ".join(f"{done.stderr} {done.exception if code else ''}".split())
+
+    def consume(*words):
+        done = call(["consume", *words, "--until-end"], variables)
+        assert done.returncode == 0, done.stderr
+
+    def listed():
+        return json.loads(command("runs", "list", "--json")[0])["runs"]
+
+    def named(run):
+        return {one for one in everything(client, properties, home) if run in one}
+
+    assert named(first) == set()
+    for run in (first, second):
+        fill(Bench(servers, run, home / "state", 4), history)
+    consume("--run", first)
+    of_first = named(first) - named(second)
+    assert "has 1,500 records" in command("promote", second, "--run", first, "--wait", "0", code=1)[1]
+    consume("--run", second, "--roles", "features,index")
+    shown, said = command("promote", second, "--run", first)
+    assert f"readers of {first}-* see run {second} now" in said
+    assert "1,500" in shown
+
+    one, other = (listed()[run] for run in (first, second))
+    assert one["views"] == []
+    assert other["views"] == [first, second]
+    assert one["topics"][f"{first}.events"]["messages"] == 1_500
+    assert sum(end - start for start, end in one["topics"][f"{first}.events"]["offsets"].values()) == 1_500
+    assert one["indices"]["events"]["documents"] == 1_500
+    assert one["groups"][f"{first}-index"]["lag"] == 0
+    assert one["checkpoints"]["partitions"] == 4
+    assert one["archive"]["bytes"] > 0
+    assert other["archive"] is None
+
+    assert "is what readers of" in command("runs", "drop", second, "--yes", code=1)[1]
+    command("promote", first, "--run", first)
+    command("runs", "drop", second, "--yes")
+    assert named(second) == set()
+    assert named(first) >= of_first, "what the other run has is untouched"
+
+    drop_but_fail_midway(home, first, servers)
+    left = listed()[first]
+    assert left["topics"] == left["groups"] == {}
+    assert left["indices"]
+    command("runs", "drop", first, "--yes")
+    assert named(first) == set()
+    assert "nothing to delete" in command("runs", "drop", first, "--yes")[1]
+
+
+def drop_but_fail_midway(home: Path, run: str, servers) -> None:
+    """Elasticsearch goes away when Kafka's part is done."""
+    where = servers.elasticsearch
+    settings = Settings(
+        home=home,
+        kafka=KafkaSettings(bootstrap_servers=servers.kafka.bootstrap_servers),
+        elasticsearch=ElasticsearchSettings(url=where.url, username=where.username, password=where.password),
+    )
+    state = consuming.state_folder(settings, None)
+    runs.await_idle(settings, runs.overview(settings, state).runs[run])
+
+    def gone(*_):
+        raise ShopstreamError("Elasticsearch does not answer.")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(runs, "drop", gone)
+        with pytest.raises(ShopstreamError, match="does not answer"):
+            runs.drop_run(settings, run, state)
