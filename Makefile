@@ -8,10 +8,11 @@ OTHER := $(VENV)/bench
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?=
 TEST ?=
+MINUTES ?= 10
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test models fuzz simulate lint format bench audit security lock clean
+.PHONY: help setup demo test models fuzz simulate faults backpressure lint format bench audit security lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +33,15 @@ test: setup  ## every test, the real servers included; TEST="tests/features -k r
 
 fuzz: setup  ## bad input through the decoder against a judge; RECORDS=100000, SEED=1
 	FUZZ_RECORDS=$(or $(RECORDS),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz -n0 -q -rP
+
+faults: setup  ## every fault on the real servers at full length; writes the table of docs/reliability.md
+	SHOPTEST_FAULTS=full $(BIN)/python -m pytest tests/faults -m "campaign or not campaign" \
+		--ignore=tests/faults/test_backpressure.py; \
+		status=$$?; $(BIN)/python tests/faults/report.py; exit $$status
+
+backpressure: setup  ## a sink ten times slower than the stream, for MINUTES=10; writes docs/reliability.md
+	MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/faults/test_backpressure.py -m campaign
+	$(BIN)/python tests/faults/report.py
 
 simulate: setup  ## simulated disasters; SEEDS=1000 from START=0, or one by SEED=123
 	$(BIN)/python tests/simulation/campaign.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --start $(or $(START),0))

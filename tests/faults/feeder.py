@@ -89,6 +89,11 @@ class Feeder:
         record = msgspec.json.decode(self._messages[self.sent - 1][2] or b"{}")
         return int(record.get("updated_ts") or record.get("ts") or 0)
 
+    @property
+    def last(self) -> bytes | None:
+        """Value of the message sent last."""
+        return self._messages[self.sent - 1][2] if self.sent else None
+
     def _feed(self) -> None:
         while self.sent < len(self._messages):
             if self._hurry.is_set():

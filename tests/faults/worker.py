@@ -37,7 +37,9 @@ def stop():
 
 def report(p):
     owned = len(consumer.owned() or ())
-    print("at", time.monotonic(), p.consumed, p.checkpoints, p.rows_written, owned, flush=True)
+    written = p.rows_written + p.sessions_written + p.orders_written
+    print("at", time.monotonic(), p.consumed, p.checkpoints, p.rows_written, owned, p.lag_records, p.dirty, written,
+          flush=True)
 
 def final_as_of(stream_time):
     return stream_time if len(consumer.owned() or ()) == task["partitions"] else None
@@ -104,11 +106,18 @@ class Worker:
 
     def figures(self) -> tuple[int, int, int, int]:
         """Records read, checkpoints, rows written, partitions owned, as it said last."""
-        lines = self.lines("at")
-        if not lines:
-            return 0, 0, 0, 0
-        read, checkpoints, rows, owned = map(int, lines[-1][1:5])
+        read, checkpoints, rows, owned, *_ = self.long_figures()
         return read, checkpoints, rows, owned
+
+    def long_figures(self) -> list[int]:
+        """As `figures`, then records not read yet, rows that wait or are in flight, and documents written."""
+        lines = self.lines("at")
+        return [int(word) for word in lines[-1][1:]] if lines else [0] * 7
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     def stop(self) -> None:
         """SIGSTOP."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -13,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from elasticsearch.helpers import scan
 from oracle.rows import FEATURE_DTYPES, feature_frame, same_value
@@ -190,43 +187,6 @@ class Agreement:
             if len(self._said) < self.workers or sorted(partitions) != list(range(self.partitions)):
                 return None
             return self.as_of if self.as_of is not None else max(at for at, _ in self._said.values())
-
-
-WORKER = """
-import json, sys, time
-from consumers.elastic import ElasticConnection
-from consumers.wiring import FeaturesOptions, open_features
-task = json.loads(sys.stdin.read())
-options = task.pop("options")
-connection = ElasticConnection(**options.pop("elastic"))
-consumer = open_features(FeaturesOptions(elastic=connection, **options))
-until = {(topic, partition): end for topic, partition, end in task["until"]} if task["until"] else None
-print("open", time.monotonic(), flush=True)
-reading = False
-
-def stop():
-    global reading
-    if not reading and consumer.progress().consumed:
-        reading = True
-        print("reading", time.monotonic(), flush=True)
-    return False
-
-def report(progress):
-    print("at", time.monotonic(), progress.consumed, progress.checkpoints, progress.rows_written, flush=True)
-
-consumer.run(stop, until, lambda stream_time: stream_time if consumer.owned() else None, report)
-"""
-
-
-def start_worker(bench: Bench, until: Until | None = None, **more: Any) -> subprocess.Popen[str]:
-    """A worker in a process of its own, which can be killed; it prints a line at each report."""
-    options = msgspec.to_builtins(bench.options(**more))
-    ends = None if until is None else [[topic, partition, end] for (topic, partition), end in until.items()]
-    worker = subprocess.Popen([sys.executable, "-c", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert worker.stdin is not None
-    worker.stdin.write(json.dumps({"options": options, "until": ends}))
-    worker.stdin.close()
-    return worker
 
 
 def same_documents(
