@@ -76,3 +76,15 @@ class Boundary(Protocol):
 
     def befalls(self, fault: str) -> bool:
         """Whether a fault of Odds happens now."""
+
+
+class Bystander:
+    """Looks on and is hit by nothing."""
+
+    is_dead = False
+
+    def cross(self, what: str) -> None:
+        """Nothing happens."""
+
+    def befalls(self, fault: str) -> bool:
+        return False

@@ -8,6 +8,7 @@ import numpy as np
 from oracle.loops import loop_rows
 from oracle.rows import assert_same_rows, feature_frame
 from pyarrow import fs
+from simulation.boundary import Bystander
 from simulation.disk import Disk, Files
 from stream.scene import Scene
 
@@ -16,16 +17,6 @@ from consumers.outlets import ELASTIC, TOPIC
 from consumers.recovery import restore
 from consumers.source import Partition
 from features.definitions import evaluate
-
-
-class _Reader:
-    is_dead = False
-
-    def cross(self, what: str) -> None:
-        """Nothing happens."""
-
-    def befalls(self, fault: str) -> bool:
-        return False
 
 
 def check_prefix(
@@ -37,7 +28,7 @@ def check_prefix(
         AssertionError: they are not what the state counts.
     """
     store = CheckpointStore("state", run)
-    store._files = fs.PyFileSystem(Disk(files, _Reader()))
+    store._files = fs.PyFileSystem(Disk(files, Bystander()))
     checkpoint = store.read(number, name)
     partition = restore(checkpoint, [ELASTIC, TOPIC])
     read = {where.topic: [row for row in scene.counting[where][:stop] if row] for where, stop in offsets.items()}

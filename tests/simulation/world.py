@@ -9,37 +9,27 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xxhash
 from pyarrow import fs
-from simulation.boundary import BOUNDARIES, KILL_AT, STALL_AT, Killed, Odds
-from simulation.broker import Coordinator, GroupSource, Offsets, QueueProducer
+from simulation.boundary import Bystander, Odds
+from simulation.broker import Coordinator, Offsets
 from simulation.checks import check_prefix
 from simulation.clock import Clock, installed
 from simulation.disk import Disk, Files
-from simulation.index import Connection, Index, Sink
+from simulation.index import Index
+from simulation.worker import BUFFER_MAX, RUN, Worker
 from stream.scene import Scene
 
 from consumers.checkpoint import CheckpointStore, DamagedError
-from consumers.dead_letter import DeadLetter, DeadLetters
+from consumers.dead_letter import DeadLetter
 from consumers.elastic import document_id
-from consumers.feature_topic import FeatureTopic
-from consumers.features import FeaturesConsumer
-from consumers.keeper import Keeper
 from consumers.mappings import write_index
-from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
 from consumers.source import Partition
-from features.errors import ShopstreamError
 
-RUN = "w"
-BUFFER_MAX = 120
 STEPS_MAX = 400_000
-TURNS_MAX = 20_000
-MAY_END = ("FENCED_INSTANCE_ID", "dead letters could not be written")
-"""Errors that a worker may end with and that another start may heal; every other one is a failure."""
 
 
 class World:
@@ -262,223 +252,3 @@ class World:
             if self.rng.random() < 0.04:
                 check_prefix(self.files, RUN, number, name, places, self.scene)
                 self.happened["prefixes checked"] += 1
-
-
-class Bystander:
-    """Looks on and is hit by nothing."""
-
-    is_dead = False
-
-    def cross(self, what: str) -> None:
-        """Nothing happens."""
-
-    def befalls(self, fault: str) -> bool:
-        return False
-
-
-class Worker:
-    """One life of a features consumer, in a thread that runs when it holds the baton.
-
-    Args:
-        world: it lives in.
-        instance: static member id.
-        number: of the life.
-    """
-
-    def __init__(self, world: World, instance: str, number: int) -> None:
-        self.world, self.instance, self.number = world, instance, number
-        self.is_dead = False
-        self.has_ended = False
-        self.stalled_until = 0
-        self.turns = 0
-        rng = world.rng
-        self.source = GroupSource(world.group, world.logs, instance, number, self, rng, self._assigned)
-        self.producers = [QueueProducer(world.deliver, self, rng) for _ in range(2)]
-        letters = DeadLetters(self.producers[0], RUN)  # type: ignore[arg-type]
-        self.sink = Sink(Connection(world.index_store, self, rng), self, rng, world.wire)
-        topic = FeatureTopic(self.producers[1], RUN)  # type: ignore[arg-type]
-        outlets = Outlets(RUN, self.sink, topic, letters)
-        store = CheckpointStore("state", RUN)
-        store._files = fs.PyFileSystem(Disk(world.files, self))
-        keeper = Keeper(
-            store, self.source, letters, run=RUN, partitions=world.partitions, sinks=[ELASTIC, TOPIC], interval_s=0.0
-        )  # type: ignore[arg-type]
-        keeper._pool.shutdown()
-        keeper._pool = Pool(self, rng)  # type: ignore[assignment]
-        pace = Pace(idle_s=0.0, behind_s=0.01, share=1.0, clock=world.clock.monotonic)
-        self.consumer = FeaturesConsumer(
-            RUN,
-            self.source,
-            keeper,
-            outlets,
-            letters,
-            pace=pace,
-            stale_after_s=4.0,  # type: ignore[arg-type]
-        )
-        self.baton = threading.Semaphore(0)
-        self.thread = threading.Thread(target=self._live, name=f"{instance}/{number}", daemon=True)
-
-    # --- boundary ---
-
-    def cross(self, what: str) -> None:
-        world = self.world
-        if self.is_dead:
-            raise Killed
-        assert what in BOUNDARIES
-        world.steps += 1
-        world.trace.update(f"{self.number} {what};".encode())
-        world.clock.pass_s(0.001)
-        odds, dice = world.odds, world.rng.random()
-        kill = max(odds.kill, KILL_AT if what == odds.kill_at else 0.0)
-        stall = max(odds.stall, STALL_AT if what == odds.stall_at else 0.0)
-        if dice < kill:
-            world.happened[f"killed at {what}"] += 1
-            self._die()
-        elif dice < kill + stall:
-            world.happened["stalls"] += 1
-            self.stalled_until = world.steps + int(world.rng.choice((20, 100, 400, 1_500)))
-            # seen from within, a pause may be long or no time at all
-            world.clock.pass_s(float(world.rng.choice((0.0, 0.0, 1.0, 30.0))))
-            self._hand_on()
-        elif dice < kill + stall + odds.switch:
-            self._hand_on()
-
-    def befalls(self, fault: str) -> bool:
-        happens = bool(self.world.rng.random() < getattr(self.world.odds, fault))
-        if happens:
-            self.world.happened[fault] += 1
-        return happens
-
-    def _hand_on(self) -> None:
-        self.world.baton.release()
-        self.baton.acquire()
-        if self.is_dead:
-            raise Killed
-
-    def _die(self) -> None:
-        self.is_dead = True
-        for producer in self.producers:
-            producer.die()
-        self.sink.give_up()
-        raise Killed
-
-    # --- life ---
-
-    def _live(self) -> None:
-        self.baton.acquire()
-        try:
-            self._consume()
-        except Killed:
-            pass
-        except ShopstreamError as error:
-            self.world.happened[f"ended: {str(error)[:60]}"] += 1
-            if not any(word in str(error) for word in MAY_END):
-                self.world.failure = error
-        except BaseException as error:  # noqa: BLE001 - the world tells it
-            self.world.failure = error
-        finally:
-            self.has_ended = True
-            self.world.baton.release()
-
-    def _consume(self) -> None:
-        if self.is_dead:
-            raise Killed
-        owned: tuple[int, ...] = ()
-        owns = False
-
-        def agreed(_: int) -> int | None:
-            return self.world.as_of if self.consumer.owned() else None
-
-        def stop() -> bool:
-            nonlocal owned, owns
-            self.turns += 1
-            assert self.turns < TURNS_MAX, f"no end in sight: {self.consumer.progress()}"
-            self._check_bounds()
-            return self.world.is_finished
-
-        close = self.source.close
-
-        def closed() -> None:
-            nonlocal owned, owns
-            owned = tuple(sorted({where.number for where in self.source.positions}))
-            owns = self.source.owns
-            close()
-
-        self.source.close = closed  # type: ignore[method-assign]
-        until = {(f"{RUN}.{where.topic}", where.number): len(log) for where, log in self.world.logs.items()}
-        self.consumer.run(stop, until, agreed, lambda _: None)
-        if owns:
-            self.world.finished |= set(owned)
-            self.world.departed.add(self.instance)
-
-    def _assigned(self, numbers: Sequence[int]) -> None:
-        self.world.finished -= set(numbers)
-
-    def _check_bounds(self) -> None:
-        for partition in self.consumer._partitions.values():
-            state = partition.state
-            for lane in partition.lanes.values():
-                assert lane.waiting <= 3 * BUFFER_MAX, "records that wait are bounded"
-            for dirty in partition.customers_dirty.values():
-                assert len(dirty) <= state.customer_count
-            assert len(partition.sessions_dirty) <= state.session_count
-            assert len(partition.orders_dirty) <= state.order_count
-            assert len(partition.order_records) <= state.order_count
-            assert len(partition.letters) <= 4 * BUFFER_MAX
-        counts = self.consumer.progress()
-        assert counts.consumed == counts.valid + counts.rejected + counts.late
-
-
-class Pool:
-    """Stands for the thread that writes checkpoints, one after the other: at once, later, or never."""
-
-    def __init__(self, worker: Worker, rng: np.random.Generator) -> None:
-        self._worker, self._rng = worker, rng
-        self._tasks: list[Task] = []
-
-    def submit(self, work: Any, *args: Any) -> Task:
-        self._tasks.append(Task(self, lambda: work(*args)))
-        return self._tasks[-1]
-
-    def shutdown(self, wait: bool = True) -> None:
-        if not self._worker.is_dead and self._tasks:
-            self.work_up_to(self._tasks[-1])
-
-    def may_work(self) -> bool:
-        """Whether the thread has had its turn."""
-        return bool(self._rng.random() < 0.4)
-
-    def work_up_to(self, last: Task) -> None:
-        """Does what was submitted up to a task, those first that nobody waits for any more."""
-        while last.found is None:
-            self._tasks.pop(0).work()
-
-
-class Task:
-    """Stands for a Future."""
-
-    def __init__(self, pool: Pool, work: Any) -> None:
-        self._pool, self._work = pool, work
-        self.found: tuple[Any, BaseException | None] | None = None
-
-    def work(self) -> None:
-        try:
-            self.found = (self._work(), None)
-        except Exception as error:  # noqa: BLE001 - as a Future does
-            self.found = (None, error)
-
-    def done(self) -> bool:
-        if self.found is None and self._pool.may_work():
-            self.exception()
-        return self.found is not None
-
-    def exception(self) -> BaseException | None:
-        self._pool.work_up_to(self)
-        assert self.found is not None
-        return self.found[1]
-
-    def result(self) -> Any:
-        if (error := self.exception()) is not None:
-            raise error
-        assert self.found is not None
-        return self.found[0]
