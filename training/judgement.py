@@ -16,7 +16,6 @@ from training.dataset import LABEL, TrainingSet
 from training.evaluation import Report, by_segment, customer_numbers, day, described
 from training.metrics import Judged
 
-
 REPEATS: Final = 60
 """Of the bootstrap: an archive has many more rows than a held-out part of it, and its intervals are narrow."""
 

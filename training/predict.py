@@ -86,13 +86,13 @@ def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: flo
         "days_since_first_order": age,
         **bgnbd(columns, parameters, horizon_days),
         "orders_per_day": orders / (age + 30),
-        "orders_per_day_90d": columns["orders_90d"] / seen_90,
-        "sessions_per_day_90d": sessions / seen_90,
+        "recent_orders_per_day": columns["orders_90d"] / seen_90,
+        "recent_sessions_per_day": sessions / seen_90,
         "visit_pause_ratio": columns["days_since_visit"] * (sessions + 1) / 90,
-        "session_trend_30d": (columns["sessions_30d"] + 0.5) / (sessions + 1.5),
-        "orders_per_session_90d": conversion,
-        "expected_orders_90d": conversion * sessions / seen_90 * horizon_days,
-        "expected_orders_30d": conversion * (columns["sessions_30d"] + 0.3) / 30 * horizon_days,
+        "session_trend": (columns["sessions_30d"] + 0.5) / (sessions + 1.5),
+        "recent_conversion": conversion,
+        "expected_orders": conversion * sessions / seen_90 * horizon_days,
+        "expected_orders_of_last_month": conversion * (columns["sessions_30d"] + 0.3) / 30 * horizon_days,
     }
 
 

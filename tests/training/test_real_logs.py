@@ -1,4 +1,4 @@
-"""Models on whole logs: the demo's shop and two real shops. Minutes of training, so `make models` and not `make test`."""
+"""Models on whole logs, the demo's shop and two real shops: minutes, so `make models` and not `make test`."""
 
 from datetime import date
 from pathlib import Path
