@@ -46,6 +46,9 @@ backpressure: setup  ## a sink ten times slower than the stream, for MINUTES=10;
 simulate: setup  ## simulated disasters; SEEDS=1000 from START=0, or one by SEED=123
 	$(BIN)/python tests/simulation/campaign.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --start $(or $(START),0))
 
+operations: setup  ## what operators do, the slow parts too: a profile compacted away on demand
+	$(BIN)/python -m pytest tests/operations -m "campaign or not campaign" -n0 $(TEST)
+
 lint: setup  ## format check, lint and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -43,6 +43,8 @@ from features.schema import (
 )
 
 REQUEST_TIMEOUT_S: Final = 30.0
+PARTITION_UA: Final = -1
+"""The partition that the key chooses."""
 TRIES: Final = 10
 NEEDLE_CHARS_MIN: Final = 4
 """A shorter name stands in too many letters by chance."""
@@ -68,39 +70,42 @@ def _asking(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A tombstone that was written.
+    """What was written for a customer.
 
     Attributes:
-        partition: where the customer lives.
-        offset: of the tombstone.
+        offsets: partition -> offset of the tombstone. One is the rule; a producer with another partitioner than ours
+            may have put his records elsewhere, and a tombstone counts in its own partition alone.
         records: older ones of the customer that the log still holds.
         contact: his names and addresses in them: what to look for elsewhere. Never shown.
     """
 
-    partition: int
-    offset: int
+    offsets: Mapping[int, int]
     records: int
     contact: frozenset[str]
 
     def __repr__(self) -> str:
-        return f"Tombstone({self.partition}, {self.offset}, {self.records})"
+        return f"Tombstone({dict(self.offsets)}, {self.records})"
 
 
 def bury(properties: Mapping[str, Any], run: str, customer_id: str) -> Tombstone:
-    """Writes a tombstone for the customer's profile; errors as of the client, in words."""
+    """Writes tombstones for the customer's profile; errors as of the client, in words."""
     topic = topic_name(run, "customers")
-    where = _send(properties, [(topic, customer_id.encode(), None, [])])[0]
-    partition, offset = where.partition() or 0, where.offset() or 0
-    older = [m for m in _records(properties, topic, customer_id, partition) if (m.offset() or 0) < offset]
+    first = _send(properties, [(topic, customer_id.encode(), None, [])])
+    offsets = {message.partition() or 0: message.offset() or 0 for message in first}
+    older = [m for m in _records(properties, topic, customer_id) if m.value() is not None]
+    elsewhere = sorted({m.partition() or 0 for m in older} - set(offsets))
+    for number in elsewhere:
+        (message,) = _send(properties, [(topic, customer_id.encode(), None, [])], number)
+        offsets[number] = message.offset() or 0
     contact: set[str] = set()
     for message in older:
         contact |= _contact_of(message.value() or b"")
-    return Tombstone(partition, offset, sum(m.value() is not None for m in older), frozenset(contact))
+    return Tombstone(offsets, len(older), frozenset(contact))
 
 
-def _records(properties: Mapping[str, Any], topic: str, customer_id: str, partition: int) -> list[Message]:
+def _records(properties: Mapping[str, Any], topic: str, customer_id: str) -> list[Message]:
     key = customer_id.encode()
-    return [m for m in read_topic(properties, topic, partition) if m.key() == key]
+    return [m for m in read_topic(properties, topic) if m.key() == key]
 
 
 def _contact_of(value: bytes) -> set[str]:
@@ -126,8 +131,9 @@ def compact(properties: Mapping[str, Any], run: str, customer_id: str, grave: To
         while True:
             # the newest segment is never compacted: a further tombstone begins another one
             time.sleep(0.5)
-            _send(properties, [(topic, customer_id.encode(), None, [])])
-            left = [m for m in _records(properties, topic, customer_id, grave.partition) if m.value() is not None]
+            for number in grave.offsets:
+                _send(properties, [(topic, customer_id.encode(), None, [])], number)
+            left = [m for m in _records(properties, topic, customer_id) if m.value() is not None]
             if not left:
                 return True
             if time.monotonic() > end_s:
@@ -183,13 +189,13 @@ def await_readers(properties: Mapping[str, Any], run: str, role: str, grave: Tom
     A worker that was stopped belongs to its group until its session ends, some seconds later.
     """
     admin = open_admin(properties)
-    where = TopicPartition(topic_name(run, "customers"), grave.partition)
-    wanted = ConsumerGroupTopicPartitions(group_name(run, role), [where])
+    where = [TopicPartition(topic_name(run, "customers"), number) for number in grave.offsets]
+    wanted = ConsumerGroupTopicPartitions(group_name(run, role), where)
     end_s = time.monotonic() + timeout_s
     while members(properties, run, role):
         with _asking(f"The group {wanted.group_id}"):
             answer = next(iter(admin.list_consumer_group_offsets([wanted]).values())).result(timeout=REQUEST_TIMEOUT_S)
-        if answer.topic_partitions[0].offset > grave.offset:
+        if all(found.offset > grave.offsets[found.partition] for found in answer.topic_partitions):
             return True
         if time.monotonic() > end_s:
             return False
@@ -301,7 +307,9 @@ def delete_letters(properties: Mapping[str, Any], run: str, numbers: frozenset[i
 
 
 def _send(
-    properties: Mapping[str, Any], messages: Sequence[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]]
+    properties: Mapping[str, Any],
+    messages: Sequence[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]],
+    partition: int = PARTITION_UA,
 ) -> list[Message]:
     producer = open_producer({**producer_config(properties, "forget"), "message.max.bytes": DEAD_LETTER_BYTES_MAX})
     placed: list[Message] = []
@@ -316,7 +324,7 @@ def _send(
     for topic, key, value, headers in messages:
         while True:
             try:
-                producer.produce(topic, value, key, headers=headers, on_delivery=on_delivery)
+                producer.produce(topic, value, key, partition, headers=headers, on_delivery=on_delivery)
             except BufferError:
                 producer.poll(0.1)
             else:

@@ -41,10 +41,8 @@ REPLAYED_HEADER: Final = "replayed"
 """Header of a record that was sent back: the letter it comes from."""
 
 
-def read_topic(properties: Mapping[str, Any], topic: str, partition: int | None = None) -> Iterator[Message]:
-    """Every message of a topic, or of one of its partitions, from the beginning to what is the end now.
-
-    Of a topic that is not there it gives nothing.
+def read_topic(properties: Mapping[str, Any], topic: str) -> Iterator[Message]:
+    """Every message of a topic from its beginning to what is its end now; nothing for a topic that is not there.
 
     Raises:
         ShopstreamError: the cluster does not answer or refuses.
@@ -54,8 +52,7 @@ def read_topic(properties: Mapping[str, Any], topic: str, partition: int | None 
         return
     consumer = open_consumer(consumer_config(properties, f"{topic}-{READER}"))
     try:
-        ends = end_offsets(consumer, [topic])
-        left = {number: end for (_, number), end in ends.items() if end > 0 and partition in (None, number)}
+        left = {number: end for (_, number), end in end_offsets(consumer, [topic]).items() if end > 0}
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
         while left:
             for message in consumer.consume(BATCH, 0.5):

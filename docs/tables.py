@@ -18,6 +18,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from consumers import measures as measuring
 from consumers.kafka import topic_configs
 from consumers.mappings import index_definitions
 from consumers.rights import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role
@@ -129,6 +130,20 @@ def _docstrings(path: Path) -> dict[tuple[str, str], str]:
     return found
 
 
+def measures() -> str:
+    """Metrics of a worker."""
+    by_name: dict[str, list[measuring.Measure]] = {}
+    for one in measuring.MEASURES:
+        if one.metric:
+            by_name.setdefault(measuring.PREFIX + one.metric + ("_total" if one.kind == "counter" else ""), []).append(one)
+    rows = []
+    for name, found in by_name.items():
+        labels = {f'{label}="{value}"': None for one in found for label, value in one.labels}
+        fields = {f"`{one.field}`": None for one in found if one.field}
+        rows.append((f"`{name}`", found[0].kind, ", ".join(labels), ", ".join(fields), found[0].help))
+    return table(("metric", "kind", "also told apart by", "field of `shop-pipeline`", "meaning"), rows)
+
+
 def topics() -> str:
     """Topics of a run with their settings."""
     rows = []
@@ -182,6 +197,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scores": scores,
     "commands": commands,
     "configuration": configuration,
+    "measures": measures,
     "topics": topics,
     "indices": indices,
     "kafka_rights": kafka_rights,

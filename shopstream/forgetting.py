@@ -160,7 +160,8 @@ class Forgetting:
 
     def _in_topic(self, kafka: Mapping[str, Any], name: str, grave: Tombstone) -> Done:
         place = f"topic {topic_name(name, 'customers')}"
-        written = f"tombstone at partition {grave.partition}, offset {grave.offset}"
+        places = ", ".join(f"partition {number} offset {offset}" for number, offset in grave.offsets.items())
+        written = f"tombstone at {places}"
         if not grave.records:
             return Done(place, f"{written}; the log holds no older record of the customer")
         if not self.now:

@@ -10,6 +10,7 @@ from stream.bench import Bench
 
 from consumers.archive import ROLE, TOPICS, ArchiveRole
 from consumers.checkpoint import CheckpointStore
+from consumers.erasure import _send
 from consumers.indices import install
 from consumers.kafka import consumer_config, open_consumer
 from consumers.parquet import ArchiveFolder
@@ -114,6 +115,9 @@ def test_a_profile_is_erased_everywhere_and_nobody_elses(bench, servers, tmp_pat
 def test_on_demand_nothing_waits_for_time(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     bench.publish([profile(ANN), profile(ANN, age="old"), profile(BOB), profile(BOB, age="old"), event("ann", "e1")])
+    # somebody else's producer, with another partitioner
+    for number in range(2):
+        _send(bench.properties, [(f"{bench.run}.customers", b"ann", profile(ANN)[2], [])], number)
     bench.consume(contact=True)
     letters = len(bench.messages("dead-letter"))
     said = terminal.type("forget", "ann", "--yes", "--now")

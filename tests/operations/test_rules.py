@@ -1,0 +1,42 @@
+"""The alert rules name metrics that there are, and the guide tells what to do at each."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+from guards.repository import ROOT
+
+from consumers.measures import MEASURES, PREFIX
+
+RULES = yaml.safe_load((ROOT / "docs" / "prometheus-rules.yml").read_text("utf-8"))
+GUIDE = (ROOT / "docs" / "operations.md").read_text("utf-8")
+OF_WORKERS = {"worker_up", "sink_blocked", "worker_silence_seconds", "partitions_owned", "drift_psi"}
+
+
+def rules():
+    return [rule for group in RULES["groups"] for rule in group["rules"]]
+
+
+def test_rules_name_metrics_that_there_are():
+    known = {PREFIX + name for name in OF_WORKERS} | {
+        f"{PREFIX}{m.metric}_total" if m.kind == "counter" else PREFIX + m.metric for m in MEASURES if m.metric
+    }
+    for rule in rules():
+        named = set(re.findall(rf"{PREFIX}\w+", rule["expr"]))
+        assert named, rule["alert"]
+        assert named <= known, rule["alert"]
+
+
+def test_every_rule_is_whole_and_closed():
+    assert len({rule["alert"] for rule in rules()}) == len(rules()) >= 10
+    for rule in rules():
+        assert rule["labels"]["severity"] in ("page", "warn")
+        assert rule["annotations"]["summary"]
+        expression = re.sub(r'"[^"]*"', "", rule["expr"])
+        assert all(expression.count(a) == expression.count(b) for a, b in ("()", "[]", "{}"))
+
+
+def test_the_guide_tells_what_to_do_at_each_alarm():
+    told = set(re.findall(r"^\| `(Shopstream\w+)` \|", GUIDE, re.MULTILINE))
+    assert told == {rule["alert"] for rule in rules()}
