@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import elasticsearch
 import msgspec
@@ -26,7 +26,6 @@ from faults.proxy import Proxy
 from faults.scene import PARTITIONS, Scene
 from faults.worker import Worker
 
-from consumers.elastic import ElasticConnection
 from producers.shop import Shop
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3_600)]
@@ -117,7 +116,7 @@ def stream(run_name, servers, tmp_path):
 def test_a_slow_sink_costs_freshness_and_nothing_else(stream, tmp_path):
     mine = stream.bench.connection
     with Proxy(mine.url) as proxy:
-        options = stream.bench.options(elastic=ElasticConnection(proxy.url, mine.username, mine.password))
+        options = replace(stream.bench.options(), elastic=replace(mine, url=proxy.url))
         with Worker(options, tmp_path / "worker.log", PARTITIONS) as worker:
             stream.feeder.start()
             stream.feeder.go_on()

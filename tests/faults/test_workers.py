@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,9 +29,8 @@ def start(scene, tmp_path):
 
     def begin(number=0, until=None, kafka_properties=None, **more) -> Worker:
         properties = {**scene.bench.properties, **(kafka_properties or {})}
-        options = {"checkpoint_interval_s": 0.3, **more}
-        made = scene.bench.options(number, **options)
-        made = type(made)(**{name: getattr(made, name) for name in made.__slots__} | {"kafka": properties})
+        changes = {"checkpoint_interval_s": 0.3, **more, "kafka": properties}
+        made = replace(scene.bench.options(number), **changes)
         running.append(Worker(made, tmp_path / f"worker-{len(running)}.log", PARTITIONS, until))
         return running[-1]
 
@@ -83,9 +83,7 @@ def test_a_worker_that_slept_through_the_loss_of_its_partitions(scene, start, no
     """Its requests are held on their way, and reach Elasticsearch when another has written newer rows."""
     with Proxy(scene.endpoints.elasticsearch.url) as proxy:
         scene.feeder.start()
-        connection = scene.bench.connection.__class__(
-            proxy.url, scene.bench.connection.username, scene.bench.connection.password
-        )
+        connection = replace(scene.bench.connection, url=proxy.url)
         sleeper = start(0, kafka_properties=QUICK_SESSION, elastic=connection)
         sleeper.wait_for(lambda worker: worker.figures()[2] and worker.figures()[1])
         proxy.hold()
