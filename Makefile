@@ -12,7 +12,7 @@ MINUTES ?= 10
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test models fuzz simulate faults backpressure lint format bench audit security lock clean
+.PHONY: help setup demo test models fuzz simulate faults backpressure operations lint format bench audit security lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'

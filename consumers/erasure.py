@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import elasticsearch
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, TopicPartition
@@ -294,7 +294,7 @@ def delete_letters(properties: Mapping[str, Any], run: str, numbers: frozenset[i
     messages = list(read_topic(properties, topic))
     end = max(message.offset() or 0 for message in messages) + 1
     kept = [m for m in messages if (m.offset() or 0) not in numbers]
-    _send(properties, [(topic, m.key(), m.value(), list(m.headers() or [])) for m in kept])
+    _send(properties, [(topic, m.key(), m.value(), cast("list[tuple[str, Any]]", m.headers() or [])) for m in kept])
     admin = open_admin(properties)
     try:
         for future in admin.delete_records([TopicPartition(topic, 0, end)]).values():

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ def figures(progress: object) -> dict[str, Figure]:
     return flat
 
 
-def add_figures(parts: list[Mapping[str, Figure]]) -> dict[str, Figure]:
+def add_figures(parts: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
     """One row for several workers: counts are added, times and drift are the highest, words the first there is."""
     total: dict[str, Figure] = {}
     for part in parts:

@@ -135,7 +135,9 @@ def measures() -> str:
     by_name: dict[str, list[measuring.Measure]] = {}
     for one in measuring.MEASURES:
         if one.metric:
-            by_name.setdefault(measuring.PREFIX + one.metric + ("_total" if one.kind == "counter" else ""), []).append(one)
+            by_name.setdefault(measuring.PREFIX + one.metric + ("_total" if one.kind == "counter" else ""), []).append(
+                one
+            )
     rows = []
     for name, found in by_name.items():
         labels = {f'{label}="{value}"': None for one in found for label, value in one.labels}
