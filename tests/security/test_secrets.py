@@ -76,22 +76,43 @@ def test_checkpoints_and_archive_are_ours_alone(world):
     assert [path for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "arguments"),
-    [
-        ({"kafka": {"sasl.password": WRONG}}, ["--debug", "consume"]),
-        ({"kafka": {"sasl.password": WRONG, "debug": "security,conf"}}, ["--debug", "status"]),
-        ({"kafka": {"sasl.pasword": WRONG}}, ["--debug", "consume"]),
-        ({"elastic": {"password": WRONG}}, ["--debug", "consume"]),
-        ({"elastic": {"password": None, "username": None, "api_key": WRONG}}, ["--debug", "status"]),
-        ({"elastic": {"password": None, "username": None, "options": json.dumps({"api_key": WRONG})}}, ["status"]),
-        ({"elastic": {"options": json.dumps({"bearer_atuh": WRONG})}}, ["--debug", "consume"]),
-        ({"elastic": {"options": json.dumps({"headers": {"authorization": f"Bearer {WRONG}"}})}}, ["status"]),
-        ({"elastic": {"options": f'{{"api_key": "{WRONG}'}}, ["--debug", "status"]),
-        ({"elastic": {"password_file": f"/nowhere/{os.getpid()}"}}, ["--debug", "status"]),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "-".join(next(iter(value.values()))),
-)
+LONGER = pytest.mark.campaign
+WRONG_SETTINGS = [
+    pytest.param({"kafka": {"sasl.password": WRONG}}, ["--debug", "consume"], id="Kafka password"),
+    pytest.param(
+        {"kafka": {"sasl.password": WRONG, "debug": "security,conf"}}, ["--debug", "status"], id="librdkafka debug"
+    ),
+    pytest.param({"kafka": {"sasl.pasword": WRONG}}, ["--debug", "consume"], id="misspelt property", marks=LONGER),
+    pytest.param({"elastic": {"password": WRONG}}, ["--debug", "consume"], id="password"),
+    pytest.param(
+        {"elastic": {"password": None, "username": None, "api_key": WRONG}},
+        ["--debug", "status"],
+        id="key",
+        marks=LONGER,
+    ),
+    pytest.param(
+        {"elastic": {"password": None, "username": None, "options": json.dumps({"api_key": WRONG})}},
+        ["status"],
+        id="key as an option",
+        marks=LONGER,
+    ),
+    pytest.param(
+        {"elastic": {"options": json.dumps({"bearer_atuh": WRONG})}}, ["--debug", "consume"], id="misspelt option"
+    ),
+    pytest.param(
+        {"elastic": {"options": json.dumps({"headers": {"authorization": f"Bearer {WRONG}"}})}},
+        ["status"],
+        id="header",
+        marks=LONGER,
+    ),
+    pytest.param(
+        {"elastic": {"options": f'{{"api_key": "{WRONG}'}}, ["--debug", "status"], id="broken JSON", marks=LONGER
+    ),
+    pytest.param({"elastic": {"password_file": f"/nowhere/{os.getpid()}"}}, ["status"], id="no file", marks=LONGER),
+]
+
+
+@pytest.mark.parametrize(("changes", "arguments"), WRONG_SETTINGS)
 def test_wrong_ones_are_not_repeated(secure, tmp_path, changes, arguments):
     done = call(arguments, variables(tmp_path, secure, **changes), 60)
     assert done.returncode in (1, 2), done.stdout + done.stderr
