@@ -97,6 +97,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     _quantile("freshness_p99_ms", "freshness_seconds", "0.99", _FRESHNESS),
     _quantile("latency_p50_ms", "sink_latency_seconds", "0.5", _LATENCY),
     _quantile("latency_p99_ms", "sink_latency_seconds", "0.99", _LATENCY),
+    _counter("alerts_written", "alerts", "Alerts of risen churn risk that every sink has."),
     _counter("checkpoints", "checkpoints", "Checkpoints made and committed."),
     Measure(
         "checkpoint_age_s", "gauge", "checkpoint_age_seconds",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from consumers.measures import rows_of
-from consumers.metrics import add_figures
+from consumers.measures import DRIFT_PREFIX, rows_of
+from consumers.metrics import Figure, add_figures
 from shopstream.workers.words import WorkerView
 
 TIGHT: Final = (0, 1, 0, 0)
@@ -80,7 +80,11 @@ def json_lines(views: Sequence[WorkerView]) -> list[tuple[str, dict[str, object]
     """For each role its name and fields of a log line."""
     lines: list[tuple[str, dict[str, object]]] = []
     for role, workers in by_role(views).items():
-        total = add_figures([view.figures for view in workers])
+        # drift is not a sum over workers, and too much for a line: it stands in the pipeline's documents
+        told: list[Mapping[str, Figure]] = [
+            {n: v for n, v in view.figures.items() if not n.startswith(DRIFT_PREFIX)} for view in workers
+        ]
+        total = add_figures(told)
         rates = {
             "records_per_s": round(sum(view.records_per_s for view in workers)),
             "rows_per_s": round(sum(view.rows_per_s for view in workers)),
