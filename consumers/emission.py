@@ -15,11 +15,14 @@ from consumers.mappings import month_indices, write_index
 from consumers.partition import Partition
 from consumers.scoring import DriftWatch, scored_rows
 from features.alerts import Alert
-from features.definitions import evaluate, top_categories
+from features.definitions import evaluate
 from features.money import to_cents
-from features.schema import ABANDONED_AFTER_MS, DEVICES, EVENT_TYPES, SESSION_FIELDS, STAGES, VOID_STATUS, Item, Order
+from features.schema import ABANDONED_AFTER_MS, DEVICES, SESSION_FIELDS, STAGES, VOID_STATUS, Item, Order
 from features.score import Scoring
-from features.tables import NEVER_MIN, Int32, Rows, take
+from features.state import State
+from features.tables import Int32, Rows, take
+from features.tallies import session_counts, top_categories
+from features.wide import NEVER_MIN, wide
 
 EPOCH_SHIFT: Final = 30
 """version = epoch * 2^30 + number of the emission."""
@@ -95,7 +98,7 @@ def session_docs(partition: Partition, rows: Int32, as_of: int, run: str) -> lis
         name: pl.Series(name, state.words.take(np.ascontiguousarray(codes)), dtype=pl.String)
         for name, codes in (("channel", sessions["channel"]), ("country", sessions["country"]), ("category", category))
     }
-    frame = _session_frame(sessions, as_of).with_columns(
+    frame = _session_frame(state, sessions, as_of).with_columns(
         pl.Series("customer_id", customer_ids, dtype=pl.String),
         pl.Series("session_id", session_ids, dtype=pl.String),
         *words.values(),
@@ -106,13 +109,13 @@ def session_docs(partition: Partition, rows: Int32, as_of: int, run: str) -> lis
     return [Doc(index, key, line, version) for key, line in zip(ids, lines, strict=True)]
 
 
-def _session_frame(sessions: Rows, as_of: int) -> pl.DataFrame:
-    counts = {f"n_{event_type}": sessions[f"n_{event_type}"].astype(np.int64) for event_type in EVENT_TYPES}
-    times = {f"{stage}_ts": np.ascontiguousarray(sessions[f"first_{stage}"]) for stage in STAGES[1:]}
+def _session_frame(state: State, sessions: Rows, as_of: int) -> pl.DataFrame:
+    counts = session_counts(state, sessions)
+    times = {f"{stage}_ts": wide(sessions, f"first_{stage}") for stage in STAGES[1:]}
     frame = pl.DataFrame(
         {
-            "start_ts": np.ascontiguousarray(sessions["start"]),
-            "last_ts": np.ascontiguousarray(sessions["last"]),
+            "start_ts": wide(sessions, "start"),
+            "last_ts": wide(sessions, "last"),
             "events": sum(counts.values()),
             "device": pl.Series([DEVICES[code] for code in sessions["device"].tolist()], dtype=pl.String),
             **counts,
@@ -142,7 +145,7 @@ def order_docs(partition: Partition, rows: Int32, run: str) -> list[Doc]:
     order_indices = month_indices(run, "orders", ts)
     item_indices = month_indices(run, "order-items", ts)
     orders = take(partition.state.orders, rows)
-    totals, lines = orders["cents"].tolist(), orders["lines"].tolist()
+    totals, lines = wide(orders, "cents").tolist(), orders["lines"].tolist()
     unit_cents = iter(_unit_cents(records))
     docs: list[Doc] = []
     for record, total, order_index, item_index, lines_ever in zip(

@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 from polars import col
 
-from features import kernels
-from features.schema import ABANDONED_AFTER_MS, DAY_MS, DEVICES, EVENT_TYPES, Field
-from features.state import PLACED, State
-from features.tables import NEVER_MAX, NEVER_MIN, NONE, Float64, Int32, Rows, take
+from features.schema import ABANDONED_AFTER_MS, DAY_MS, DEVICES, Field
+from features.state import NOTHING_YET, PLACED, State
+from features.tables import Int32, Rows, take
+from features.tallies import gather, session_counts, top_categories
+from features.wide import wide
 from features.windows import count_where, days, divided, money, ratio, sum_where, within
 
 Source = Literal["orders", "sessions", "row"]
@@ -232,7 +233,7 @@ def evaluate(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
     )
     tables: dict[Source, pl.DataFrame] = {
         "orders": _order_rows(state, codes, as_of),
-        "sessions": _session_frame(group, rows, as_of),
+        "sessions": _session_frame(state, group, rows, as_of),
     }
     for source, table in tables.items():
         measures = table.group_by("group").agg(_aggregates(source))
@@ -252,29 +253,26 @@ def _customers(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
             "group": np.arange(len(codes), dtype=np.int32),
             "customer_id": ids,
             "as_of": np.full(len(codes), as_of, np.int64),
-            "first_seen": np.ascontiguousarray(rows["first_seen"]),
-            "last_seen": np.ascontiguousarray(rows["last_seen"]),
-            "settled_first": np.ascontiguousarray(rows["settled_first"]),
-            "settled_last": np.ascontiguousarray(rows["settled_last"]),
+            **{name: wide(rows, name) for name in NOTHING_YET},
             "settled_cents": np.ascontiguousarray(rows["settled_cents"]),
             "settled_orders": rows["settled_orders"].astype(np.int64),
         }
     )
-    nothing = {"last_seen": NEVER_MAX, "settled_first": NEVER_MIN, "settled_last": NEVER_MAX}
     return frame.with_columns(
-        *(pl.when(col(name) != value).then(col(name)).alias(name) for name, value in nothing.items()),
+        *(pl.when(col(name) != never).then(col(name)).alias(name) for name, never in NOTHING_YET.items()),
     )
 
 
 def _order_rows(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
-    group, index = _chains(np.ascontiguousarray(state.customers["order"][codes]), state.next_order)
+    group, index = gather(np.ascontiguousarray(state.customers["order"][codes]), state.next_order)
     rows = take(state.orders, index)
+    ts = wide(rows, "ts")
     return pl.DataFrame(
         {
             "group": group,
-            "ts": np.ascontiguousarray(rows["ts"]),
-            "age_ms": as_of - rows["ts"],
-            "cents": np.ascontiguousarray(rows["cents"]),
+            "ts": ts,
+            "age_ms": as_of - ts,
+            "cents": wide(rows, "cents"),
             "placed": rows["status"] == PLACED,
         }
     )
@@ -282,54 +280,26 @@ def _order_rows(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
 
 def _session_rows(state: State, codes: Int32, as_of: int) -> tuple[Int32, Rows]:
     """Group and row of each session that the longest window reaches; older ones would only add zeros."""
-    group, index = _chains(np.ascontiguousarray(state.customers["session"][codes]), state.next_session)
+    group, index = gather(np.ascontiguousarray(state.customers["session"][codes]), state.next_session)
     rows = take(state.sessions, index)
-    fresh = as_of - rows["start"] < SESSION_WINDOW_MS
+    fresh = as_of - wide(rows, "start") < SESSION_WINDOW_MS
     return group[fresh], rows[fresh]
 
 
-def _session_frame(group: Int32, rows: Rows, as_of: int) -> pl.DataFrame:
-    counts = {f"n_{event_type}": rows[f"n_{event_type}"].astype(np.int64) for event_type in EVENT_TYPES}
+def _session_frame(state: State, group: Int32, rows: Rows, as_of: int) -> pl.DataFrame:
+    counts = session_counts(state, rows)
+    start, last = wide(rows, "start"), wide(rows, "last")
     return pl.DataFrame(
         {
             "group": group,
-            "age_ms": as_of - rows["start"],
-            "idle_ms": as_of - rows["last"],
-            "duration_ms": rows["last"] - rows["start"],
+            "age_ms": as_of - start,
+            "idle_ms": as_of - last,
+            "duration_ms": last - start,
             "events": sum(counts.values()),
             "device": np.ascontiguousarray(rows["device"]),
             **counts,
         }
     )
-
-
-def top_categories(state: State, group: Int32, rows: Rows, customers: int) -> tuple[Int32, Float64]:
-    """Number of the category with most product views of each customer, NONE if there is none, and its share."""
-    viewed = rows["views"] != NONE
-    position, links = _chains(np.ascontiguousarray(rows["views"][viewed]), state.next_view)
-    views = take(state.views, links)
-    top, share = np.empty(customers, np.int32), np.empty(customers, np.float64)
-    kernels.sum_views(
-        group[viewed][position], np.ascontiguousarray(views["category"]), views["count"].astype(np.int64),
-        customers, byte_order(state), top, share,
-    )  # fmt: skip
-    return top, share
-
-
-def byte_order(state: State) -> Int32:
-    """The place of each word of the state in the order of its UTF-8 bytes."""
-    words = [word.encode() for word in state.words.array().to_pylist()]
-    place = np.empty(len(words), np.int32)
-    place[sorted(range(len(words)), key=words.__getitem__)] = np.arange(len(words), dtype=np.int32)
-    return place
-
-
-def _chains(heads: Int32, following: Int32) -> tuple[Int32, Int32]:
-    """Position of the head and row number of every row in the chains that begin at `heads`."""
-    total = kernels.chain_lengths(heads, following)
-    group, index = np.empty(total, np.int32), np.empty(total, np.int32)
-    kernels.gather_chains(heads, following, group, index)
-    return group, index
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from features.errors import UsageError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Part of every checkpoint and model bundle; raised when the meaning of stored state or of a feature changes."""
 
 # --- time -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features import kernels
+from features import chains, kernels, slots
 from features.columns import EventColumns, OrderColumns
 from features.schema import (
     DAY_MS,
@@ -26,9 +26,8 @@ from features.schema import (
 from features.tables import (
     CUSTOMER,
     EVENT_ID,
-    NEVER_MAX,
-    NEVER_MIN,
     NONE,
+    OPEN_CART,
     ORDER,
     RECENT,
     SESSION,
@@ -37,15 +36,22 @@ from features.tables import (
     Rows,
     Strings,
     Uint8,
+    Uint32,
+    crowded,
+    empty_slots,
     grown,
-    slots_for,
     string_buffers,
     take,
 )
+from features.wide import NEVER_MAX, NEVER_MIN, put_wide, wide
 
 SCAN_ROWS_MIN: Final = 16_384
 """Rows of a table below which nothing is searched for what may leave."""
 PLACED: Final = STATUSES.index("placed")
+NOTHING_YET: Final = {
+    "first_seen": NEVER_MIN, "last_seen": NEVER_MAX, "settled_first": NEVER_MIN, "settled_last": NEVER_MAX,
+}  # fmt: skip
+"""What stands in a customer's times before there is one."""
 _NO_ROWS: Final = np.zeros(0, np.int32)
 
 
@@ -106,10 +112,8 @@ class State:
     new_id_count: int = 0
     _scan_at: dict[str, int] = field(default_factory=dict)
     """Rows at which a table is next searched for what may leave: an eighth more than the last search kept."""
-    _order_slots: Int32 = field(default_factory=lambda: np.full(1024, NONE, np.int32))
-    _session_slots: Int32 = field(default_factory=lambda: np.full(1024, NONE, np.int32))
-    _customer_seen: Uint8 = field(default_factory=lambda: np.zeros(0, np.uint8))
-    _session_seen: Uint8 = field(default_factory=lambda: np.zeros(0, np.uint8))
+    _order_slots: Uint32 = field(default_factory=lambda: empty_slots(0))
+    _session_slots: Uint32 = field(default_factory=lambda: empty_slots(0))
 
     @property
     def customer_count(self) -> int:
@@ -152,7 +156,7 @@ class State:
             self.views, self.next_view, self.view_count,
             self.recent, self.recent_count, self.recent_bytes, self.recent_size,
             self.ids, self.new_ids, self.new_id_count, self.open_carts, self.open_count,
-            touched_customers, touched_sessions, self._customer_seen, self._session_seen,
+            touched_customers, touched_sessions,
         )  # fmt: skip
         self.id_count += applied
         self.high_events = max(self.high_events, int(batch.ts.max()))
@@ -167,7 +171,7 @@ class State:
         offsets, data = string_buffers(batch.order_id)
         self.orders = grown(self.orders, self.order_count, self.order_count + n)
         self.next_order = grown(self.next_order, self.order_count, self.order_count + n)
-        if slots_for(self.order_count + n) > len(self._order_slots):
+        if crowded(self._order_slots, self.order_count + n):
             self._order_slots = _row_slots(self.orders, self.order_count, self.order_count + n)
         won = np.empty(n, np.int32)
         self.order_count = kernels.apply_orders(
@@ -210,12 +214,13 @@ class State:
     def abandoned(self, as_of: int, wait_ms: int) -> Int32:
         """Rows of the sessions that have become abandoned by `as_of`; they are handed out once, see `watch_carts`."""
         rows = self.open_carts[: self.open_count]
-        bought = self.sessions["n_purchase"][rows] > 0
-        due = ~bought & (self.sessions["last"][rows] <= as_of - wait_ms)
+        sessions = take(self.sessions, rows)
+        bought = sessions["n_purchase"] > 0
+        due = ~bought & (wide(sessions, "last") <= as_of - wait_ms)
         done = due | bought
         if not done.any():
             return _NO_ROWS
-        self.sessions["open_cart"][rows[done]] = 0
+        self.sessions["marks"][rows[done]] &= ~np.uint8(OPEN_CART)
         found = rows[due].copy()
         kept = rows[~done]
         self.open_count = len(kept)
@@ -228,9 +233,9 @@ class State:
         They may have been handed out for a later time before: that of the final rows, or of the wall clock.
         """
         sessions = take(self.sessions, rows)
-        watched = (sessions["n_add_to_cart"] > 0) & (sessions["n_purchase"] == 0) & (sessions["open_cart"] == 0)
-        found = rows[watched & (sessions["last"] > as_of - wait_ms)]
-        self.sessions["open_cart"][found] = 1
+        watched = (sessions["n_add_to_cart"] > 0) & (sessions["n_purchase"] == 0) & (sessions["marks"] & OPEN_CART == 0)
+        found = rows[watched & (wide(sessions, "last") > as_of - wait_ms)]
+        self.sessions["marks"][found] |= np.uint8(OPEN_CART)
         self.open_carts = grown(self.open_carts, self.open_count, self.open_count + len(found))
         self.open_carts[self.open_count : self.open_count + len(found)] = found
         self.open_count += len(found)
@@ -272,15 +277,13 @@ class State:
         state.high_events, state.high_orders = map(int, arrays["highs"])
         state._order_slots = _row_slots(state.orders, state.order_count, state.order_count)
         state._session_slots = _row_slots(state.sessions, state.session_count, state.session_count)
-        state._customer_seen = np.zeros(state.customer_count, np.uint8)
-        state._session_seen = np.zeros(state.session_count, np.uint8)
         return state
 
     def remember(self, ids: Rows) -> None:
         """Put back event ids that a checkpoint kept; those out of the horizon are let go."""
         if (self.id_count + len(ids)) * 4 > len(self.ids) * 3:
             self._resize_ids(len(ids))
-        self.id_count += kernels.remember_all(self.ids, ids)
+        self.id_count += slots.remember_all(self.ids, ids)
 
     def session_ids(self, rows: Int32) -> list[str]:
         """The ids of sessions whose strings are still kept: those that are dirty, in flight or recent."""
@@ -301,14 +304,9 @@ class State:
         after = self.customer_count
         if after > before:
             self.customers = grown(self.customers, before, after)
-            self._customer_seen = grown(self._customer_seen, before, after)
             new = self.customers[before:after]
-            new["first_seen"] = NEVER_MIN
-            new["last_seen"] = NEVER_MAX
-            new["settled_first"] = NEVER_MIN
-            new["settled_last"] = NEVER_MAX
-            new["settled_cents"] = 0
-            new["settled_orders"] = 0
+            for name, never in NOTHING_YET.items():
+                put_wide(new, name, never)
             new["order"] = NONE
             new["session"] = NONE
         return codes
@@ -329,11 +327,11 @@ class State:
     def _reserve_for_events(self, n: int, text: int) -> None:
         self.sessions = grown(self.sessions, self.session_count, self.session_count + n)
         self.next_session = grown(self.next_session, self.session_count, self.session_count + n)
-        self._session_seen = grown(self._session_seen, self.session_count, self.session_count + n)
-        if slots_for(self.session_count + n) > len(self._session_slots):
+        if crowded(self._session_slots, self.session_count + n):
             self._session_slots = _row_slots(self.sessions, self.session_count, self.session_count + n)
-        self.views = grown(self.views, self.view_count, self.view_count + n)
-        self.next_view = grown(self.next_view, self.view_count, self.view_count + n)
+        # an event may begin a tally of its category and one of carries
+        self.views = grown(self.views, self.view_count, self.view_count + 2 * n)
+        self.next_view = grown(self.next_view, self.view_count, self.view_count + 2 * n)
         self.recent = grown(self.recent, self.recent_count, self.recent_count + n)
         self.recent_bytes = grown(self.recent_bytes, self.recent_size, self.recent_size + text)
         self.open_carts = grown(self.open_carts, self.open_count, self.open_count + n)
@@ -342,14 +340,11 @@ class State:
             self._resize_ids(n)
 
     def _resize_ids(self, room: int) -> None:
-        """A table of ids that the living ones and `room` more fill to three quarters at most."""
+        """A table of ids that the living ones and `room` more fill to six tenths: room for a quarter more."""
         living = np.empty(self.id_count, EVENT_ID)
-        count = kernels.live_ids(self.ids, (self.high_events - EVENT_LATENESS_MS) // HOUR_MS, living)
-        slots = 1024
-        while slots * 3 < (count + room) * 4 + 4:
-            slots *= 2
-        self.ids = np.zeros(slots, EVENT_ID)
-        self.id_count = kernels.remember_all(self.ids, living[:count])
+        count = slots.live_ids(self.ids, (self.high_events - EVENT_LATENESS_MS) // HOUR_MS, living)
+        self.ids = np.zeros(max((count + room) * 5 // 3 + 1, 1024), EVENT_ID)
+        self.id_count = slots.remember_all(self.ids, living[:count])
 
     def _expire_ids(self) -> None:
         if self.id_count >= self._scan_at.get("ids", SCAN_ROWS_MIN):
@@ -360,8 +355,7 @@ class State:
         count = self.order_count
         if count < self._scan_at.get("orders", SCAN_ROWS_MIN):
             return None
-        rows = self.orders[:count]
-        keep = rows["ts"] + ORDER_LATENESS_MS >= self.high_orders
+        keep = wide(self.orders[:count], "ts") + ORDER_LATENESS_MS >= self.high_orders
         keep[busy] = True
         self._scan_at["orders"] = _an_eighth_more(int(np.count_nonzero(keep)))
         if keep.all():
@@ -377,7 +371,7 @@ class State:
         if count < self._scan_at.get("sessions", SCAN_ROWS_MIN):
             return None
         rows = self.sessions[:count]
-        keep = (rows["last"] + SESSION_RETENTION_MS >= self.high_events) | (rows["open_cart"] == 1)
+        keep = (wide(rows, "last") + SESSION_RETENTION_MS >= self.high_events) | (rows["marks"] & OPEN_CART != 0)
         keep[busy] = True
         self._scan_at["sessions"] = _an_eighth_more(int(np.count_nonzero(keep)))
         if keep.all():
@@ -398,12 +392,12 @@ class State:
     def _relinked(self, rows: Rows, following: Int32, count: int) -> Int32:
         """Heads of the customers' chains, built anew together with the next row of each row."""
         heads = np.full(len(self.customers), NONE, np.int32)
-        kernels.relink(heads, following, np.ascontiguousarray(rows["customer"][:count]), count)
+        chains.relink(heads, following, np.ascontiguousarray(rows["customer"][:count]), count)
         return heads
 
     def _compact_views(self) -> None:
         views, following = np.zeros(self.view_count, VIEW), np.empty(self.view_count, np.int32)
-        self.view_count = kernels.compact_views(
+        self.view_count = chains.compact_views(
             self.sessions, self.session_count, self.views, self.next_view, views, following
         )
         self.views, self.next_view = views, following
@@ -417,7 +411,8 @@ class State:
         wanted = np.zeros(self.session_count, bool)
         wanted[busy] = True
         wanted[self.open_carts[: self.open_count]] = True
-        keep = wanted[sessions] | (self.sessions["start"][sessions] + EVENT_LATENESS_MS >= self.high_events)
+        start = wide(take(self.sessions, sessions), "start")
+        keep = wanted[sessions] | (start + EVENT_LATENESS_MS >= self.high_events)
         self._scan_at["recent"] = _an_eighth_more(int(np.count_nonzero(keep)))
         if not keep.all():
             self._compact_recent(keep)
@@ -442,20 +437,18 @@ def day_of(ts: int) -> int:
     return ts // DAY_MS
 
 
-def _row_slots(rows: Rows, count: int, needed: int) -> Int32:
-    slots = np.empty(slots_for(needed), np.int32)
-    _refill(slots, rows, count)
-    return slots
+def _row_slots(rows: Rows, count: int, needed: int) -> Uint32:
+    found = empty_slots(needed)
+    slots.rebuild_row_slots(found, rows, count)
+    return found
 
 
-def _refill(slots: Int32, rows: Rows, count: int) -> None:
-    slots.fill(NONE)
-    kernels.rebuild_row_slots(slots, rows, count)
+def _refill(table: Uint32, rows: Rows, count: int) -> None:
+    table.fill(slots.EMPTY)
+    slots.rebuild_row_slots(table, rows, count)
 
 
 def _compacted(rows: Rows, keep: npt.NDArray[np.bool_]) -> tuple[Int32, int]:
     """Move the kept rows to the front, in their order; new number of each old row, and their number."""
-    renumbered = np.where(keep, np.cumsum(keep) - 1, NONE).astype(np.int32)
-    kept = take(rows, np.flatnonzero(keep).astype(np.int32))
-    rows[: len(kept)] = kept
-    return renumbered, len(kept)
+    renumbered = np.empty(len(keep), np.int32)
+    return renumbered, chains.compact_rows(rows, len(keep), keep, renumbered)

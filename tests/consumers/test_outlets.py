@@ -17,6 +17,7 @@ from consumers.emission import COUNTER_MAX, EPOCH_SHIFT, next_version
 from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
 from consumers.partition import Partition
 from consumers.recovery import empty
+from features.tables import OPEN_CART
 
 
 class HandSink:
@@ -286,7 +287,7 @@ def test_a_cart_written_for_an_earlier_time_is_handed_out_again(partition):
     partition.tick(1, 2 * DAY)
     outlets.emit(partition, 2 * DAY)
     assert [json.loads(docs[0].body).get("abandoned") for docs, _ in sink.taken if docs][-1] is True
-    assert np.count_nonzero(partition.state.sessions["open_cart"][: partition.state.session_count]) == 0
+    assert not np.any(partition.state.sessions["marks"][: partition.state.session_count] & OPEN_CART)
 
 
 def test_pace():

@@ -24,6 +24,7 @@ from consumers.partition import Partition
 from consumers.recovery import empty, restore, snapshot
 from features.replayed import evaluate_all
 from features.schema import EVENT_LATENESS_MS, ORDER_LATENESS_MS
+from features.wide import wide
 
 TIMED = ("events", "orders")
 SINK = "elastic"
@@ -386,4 +387,4 @@ def test_orders_keep_their_winning_record_through_a_compaction():
     waiting = partition.orders_dirty.unwritten()
     found = [partition.order_records[row].order_id for row in waiting.tolist()]
     assert found == [old[3]["order_id"], old[4]["order_id"], f"o9-{501 * DAY}"]
-    assert np.array_equal(partition.state.orders["ts"][waiting], [DAY, DAY, 501 * DAY])
+    assert np.array_equal(wide(partition.state.orders[waiting], "ts"), [DAY, DAY, 501 * DAY])

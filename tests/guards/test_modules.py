@@ -10,7 +10,6 @@ from guards.repository import PACKAGES, ROOT, name_of, scripts, sources, tree_of
 
 LINES_MAX = 400
 LONGER = {
-    "features/kernels.py": "compiled loops that share inlined functions: numba compiles them in one module",
     "features/state.py": "one class: the tables of a partition with apply, expire, store and restore",
     "tests/consumers/test_elastic.py": "a case for each answer of a server",
     "tests/features/test_arrow_rows.py": "a case for each rule of a valid row",

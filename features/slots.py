@@ -1,0 +1,200 @@
+"""From hashes to rows, compiled: open addressing in tables of any size.
+
+A slot is 4 bytes: the row's number in as many low bits as the table can need, the rest bits of the hash, so that a
+probe that meets another row almost never has to look at it. That makes tables that are seven eighths full cheap to
+search. The place of a hash is its share of the table (multiply and shift), so a table need not be a power of two.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from features.hashing import murmur3_128
+
+EMPTY = np.uint32(0xFFFF_FFFF)
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_HALF = np.uint64(32)
+_LOW = np.uint64(0xFFFF_FFFF)
+_HOUR_BITS = np.uint64((1 << 20) - 1)
+
+
+@numba.njit(inline="always")
+def row_bits(slots):
+    """Bits that hold every row number of a table; with all of them set it is no row, since not every slot is taken."""
+    bits = np.uint64(1)
+    while (np.uint64(1) << bits) <= np.uint64(len(slots)):
+        bits += np.uint64(1)
+    return bits
+
+
+@numba.njit(inline="always")
+def home(mixed, count):
+    """Where the search for a hash begins among `count` slots: decided by its upper half."""
+    return np.int64(((mixed >> _HALF) * np.uint64(count)) >> _HALF)
+
+
+@numba.njit(inline="always")
+def mixed_key(customer, key):
+    """The hash of a session or order within its customer, of which nothing is lost: the key can be told from it."""
+    return (key ^ (np.uint64(customer) * _MIX)) * _MIX
+
+
+@numba.njit(inline="always")
+def find_row(rows, slots, bits, customer, key, mixed):
+    """Slot and row of (customer, key); the empty slot where it belongs and -1 if there is none."""
+    count = len(slots)
+    tag = np.uint64(mixed << bits) & _LOW
+    slot = home(mixed, count)
+    found = np.int64(-1)
+    while True:
+        entry = slots[slot]
+        if entry == EMPTY:
+            break
+        if ((np.uint64(entry) ^ tag) >> bits) == np.uint64(0):
+            row = np.int64(np.uint64(entry) ^ tag)
+            if rows[row].key == key and rows[row].customer == customer:
+                found = row
+                break
+        slot += 1
+        if slot == count:
+            slot = 0
+    return slot, found
+
+
+@numba.njit(inline="always")
+def filled(row, bits, mixed):
+    """What a slot holds for a row."""
+    return np.uint32((np.uint64(mixed << bits) & _LOW) | np.uint64(row))
+
+
+@numba.njit(inline="always")
+def _put(slots, bits, mixed, row):
+    count = len(slots)
+    slot = home(mixed, count)
+    while slots[slot] != EMPTY:
+        slot += 1
+        if slot == count:
+            slot = 0
+    slots[slot] = filled(row, bits, mixed)
+
+
+@numba.njit(cache=True, nogil=True)
+def rebuild_row_slots(slots, rows, count):
+    """Fill empty slots from the rows of `orders` or `sessions`."""
+    bits = row_bits(slots)
+    for row in range(count):
+        _put(slots, bits, mixed_key(rows[row].customer, rows[row].key), row)
+
+
+@numba.njit(inline="always")
+def _same(data, start, length, other, other_start):
+    for i in range(length):
+        if data[start + i] != other[other_start + i]:
+            return False
+    return True
+
+
+@numba.njit(inline="always")
+def _find_string(data, start, length, slots, bits, mixed, ends, store):
+    """Slot and number of a string; the empty slot where it belongs and -1 if there is none."""
+    count = len(slots)
+    tag = np.uint64(mixed << bits) & _LOW
+    slot = home(mixed, count)
+    found = np.int64(-1)
+    while True:
+        entry = slots[slot]
+        if entry == EMPTY:
+            break
+        if ((np.uint64(entry) ^ tag) >> bits) == np.uint64(0):
+            row = np.int64(np.uint64(entry) ^ tag)
+            if ends[row + 1] - ends[row] == length and _same(data, start, length, store, ends[row]):
+                found = row
+                break
+        slot += 1
+        if slot == count:
+            slot = 0
+    return slot, found
+
+
+@numba.njit(cache=True, nogil=True)
+def intern_strings(offsets, data, slots, ends, store, count, codes):
+    """Write the number of each string into `codes`, adding unknown ones to the table; returns the new count."""
+    bits = row_bits(slots)
+    for i in range(len(codes)):
+        start, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
+        key, _ = murmur3_128(data, start, end)
+        slot, row = _find_string(data, start, end - start, slots, bits, key, ends, store)
+        if row == -1:
+            row = np.int64(count)
+            at = ends[row]
+            for j in range(end - start):
+                store[at + j] = data[start + j]
+            ends[row + 1] = at + end - start
+            slots[slot] = filled(row, bits, key)
+            count += 1
+        codes[i] = row
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def find_strings(offsets, data, slots, ends, store, codes):
+    """Write the number of each string into `codes`, -1 for one that the table does not have."""
+    bits = row_bits(slots)
+    for i in range(len(codes)):
+        start, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
+        key, _ = murmur3_128(data, start, end)
+        _, codes[i] = _find_string(data, start, end - start, slots, bits, key, ends, store)
+
+
+@numba.njit(cache=True, nogil=True)
+def rebuild_string_slots(slots, ends, store, count):
+    """Fill empty slots from the strings."""
+    bits = row_bits(slots)
+    for row in range(count):
+        key, _ = murmur3_128(store, ends[row], ends[row + 1])
+        _put(slots, bits, key, row)
+
+
+@numba.njit(inline="always")
+def remember(ids, low, high):
+    """Put an event id into the table; False if it was there."""
+    count = len(ids)
+    slot = home(low, count)
+    new = True
+    while True:
+        if ids[slot].low == low and ids[slot].high == high:
+            new = False
+            break
+        if ids[slot].low == np.uint64(0) and ids[slot].high == np.uint64(0):
+            ids[slot].low = low
+            ids[slot].high = high
+            break
+        slot += 1
+        if slot == count:
+            slot = 0
+    return new
+
+
+@numba.njit(cache=True, nogil=True)
+def remember_all(ids, new):
+    """Put many event ids into the table (restore, growth); returns how many were new."""
+    added = 0
+    for i in range(len(new)):
+        if remember(ids, new[i].low, new[i].high):
+            added += 1
+    return added
+
+
+@numba.njit(cache=True, nogil=True)
+def live_ids(ids, hour_min, out):
+    """Copy the ids whose hour is `hour_min` or later (modulo 2^20) into `out`; returns their number."""
+    count = 0
+    for slot in range(len(ids)):
+        if ids[slot].low == np.uint64(0) and ids[slot].high == np.uint64(0):
+            continue
+        age = (np.int64(ids[slot].high & _HOUR_BITS) - hour_min) & np.int64((1 << 20) - 1)
+        if age < (1 << 19):
+            out[count] = ids[slot]
+            count += 1
+    return count
