@@ -154,7 +154,7 @@ def main() -> None:
         "sessions each": sessions / customers,
         "B a customer, reserved": (reserved.total() - reserved_by(*per_id, *strings)) / customers,
         "… of it orders": reserved_by("orders", "next_order", "_order_slots") / customers,
-        "… of it sessions": reserved_by("sessions", "next_session", "_session_slots", "_session_seen") / customers,
+        "… of it sessions": reserved_by("sessions", "next_session", "_session_slots") / customers,
         "… of it category views": reserved_by("views", "next_view") / customers,
         "B a customer, filled (in a checkpoint)": sum(v for k, v in used.items() if k not in strings) / customers,
         "beside: B of session strings (48 h), a customer": reserved_by(*strings) / customers,
