@@ -9,7 +9,7 @@ import sys
 import pytest
 from guards.repository import FOLDERS, KERNEL, PACKAGES, ROOT, imports, name_of, sources, tree_of
 
-KERNEL_LIBRARIES = frozenset({"msgspec", "numba", "numpy", "polars", "pyarrow"})
+KERNEL_LIBRARIES = frozenset({"msgspec", "llvmlite", "numba", "numpy", "polars", "pyarrow"})
 """What the kernel may use: columns, their arithmetic, decoding. No files, no network, no clock."""
 
 READERS = {
