@@ -80,7 +80,7 @@ class Feeder:
         self._hurry.set()
         if self._thread.ident is None:
             self._thread.start()
-        self._thread.join(120)
+        self._thread.join(400)
         assert not self._thread.is_alive()
         assert self._producer.flush(60) == 0
         assert not self._failed, self._failed[0]

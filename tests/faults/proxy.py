@@ -11,6 +11,7 @@ from typing import Self
 
 CHUNK = 16_384
 CONFLICT = b'"status":409'
+BULK = b"POST /_bulk"
 
 
 class Proxy:
@@ -30,7 +31,7 @@ class Proxy:
         self._bytes_per_s: float | None = None
         self._due_s = 0.0
         self._sockets: list[socket.socket] = []
-        self.held_bytes = 0
+        self.held_bulks = 0
         self.sent_bytes = 0
         self.conflicts = 0
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -48,7 +49,7 @@ class Proxy:
 
     def hold(self) -> None:
         """Nothing that a client sends from now on gets through."""
-        self.held_bytes = 0
+        self.held_bulks = 0
         self._open.clear()
 
     def release(self) -> None:
@@ -82,7 +83,7 @@ class Proxy:
     def _forth(self, origin: socket.socket, end: socket.socket) -> None:
         while data := origin.recv(CHUNK):
             if not self._open.is_set():
-                self.held_bytes += len(data)
+                self.held_bulks += BULK in data
             self._open.wait()
             self._wait_for_turn(len(data))
             self.sent_bytes += len(data)

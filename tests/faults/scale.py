@@ -47,8 +47,8 @@ QUICK = Scale(
     roles=("features",),
 )
 FULL = Scale(
-    shop=Shop(end_ms=1_767_225_600_000, seed=9, customers=1_500, events=200_000, days=120),
-    records_per_s=1_500,
+    shop=Shop(end_ms=1_767_225_600_000, seed=9, customers=1_500, events=120_000, days=120),
+    records_per_s=1_000,
     kills=11,
     broker_down_s=10.0,
     broker_paused_s=30.0,

@@ -28,7 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 3
 COMMAND = "from shopstream.cli import main; main()"
 LOOK_EVERY_S = 0.1
-RECOVERY_S_MAX = 90.0
+WAIT_S_MAX = 400.0
+"""For the end of a command; the machine is shared."""
+RECOVERY_S_MAX = 240.0
 
 
 class Command:
@@ -49,7 +51,7 @@ class Command:
         """Its worker processes."""
         return psutil.Process(self.process.pid).children()
 
-    def wait(self, timeout_s: float = 120.0) -> int:
+    def wait(self, timeout_s: float = WAIT_S_MAX) -> int:
         """Its exit code; one that hangs writes where it stands to the logs of its workers."""
         try:
             return self.process.wait(timeout_s)

@@ -10,7 +10,7 @@ import pytest
 from consumers import checkpoint
 from features.schema import SCHEMA_VERSION
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.campaign]
+pytestmark = [pytest.mark.timeout(1_800), pytest.mark.campaign]
 
 
 def newest_checkpoints(scene) -> list:

@@ -12,7 +12,7 @@ from faults.scene import PARTITIONS, Command, waited_s
 from consumers import kafka
 from features.schema import FEATURE_TOPIC, SOURCE_TOPICS, topic_name
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.campaign]
+pytestmark = [pytest.mark.timeout(1_800), pytest.mark.campaign]
 
 NEW_RUN = "into a new run (`--run NAME`)"
 

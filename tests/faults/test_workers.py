@@ -15,7 +15,7 @@ from consumers import kafka
 from consumers.recovery import Committed, decode_committed
 from features.schema import SOURCE_TOPICS, group_name, topic_name
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1_800)
 
 READS_AGAIN_S = 3.0
 """From the start of a worker's process to its first records, its predecessor's session notwithstanding."""
@@ -86,13 +86,13 @@ def test_a_worker_that_slept_through_the_loss_of_its_partitions(scene, start, no
         connection = replace(scene.bench.connection, url=proxy.url)
         sleeper = start(0, kafka_properties=QUICK_SESSION, elastic=connection)
         sleeper.wait_for(lambda worker: worker.figures()[2] and worker.figures()[1])
+        at = scene.feeder.go_on()
         proxy.hold()
-        waited_s(lambda: proxy.held_bytes)
+        waited_s(lambda: proxy.held_bulks)
         sleeper.stop()
         slept_s = time.monotonic()
         other = start(1, kafka_properties=QUICK_SESSION)
         other.wait_for(lambda worker: worker.figures()[3] == PARTITIONS)
-        at = scene.feeder.go_on()
         scene.rows_until(at)
         recovered_s = time.monotonic() - slept_s
         scene.documents_until(at)

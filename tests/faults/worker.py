@@ -91,7 +91,7 @@ class Worker:
         """What stands on its lines that begin with `word`, split."""
         return [line.split()[1:] for line in self.said().splitlines() if line.startswith(f"{word} ")]
 
-    def wait_for(self, happened: Callable[[Worker], Any], timeout_s: float = 60.0) -> Any:
+    def wait_for(self, happened: Callable[[Worker], Any], timeout_s: float = 240.0) -> Any:
         """What `happened` gives once it is true."""
         until_s = time.monotonic() + timeout_s
         while not (found := happened(self)):
@@ -132,7 +132,7 @@ class Worker:
         self._process.terminate()
         self.end()
 
-    def end(self, timeout_s: float = 90.0) -> None:
+    def end(self, timeout_s: float = 400.0) -> None:
         """Waits for its own end."""
         assert self._process.wait(timeout_s) == 0, self.said()[-3_000:]
 
