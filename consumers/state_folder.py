@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -65,6 +66,25 @@ def stored_states(uri: str) -> list[StoredState]:
         )
         for run, mine in sorted(by_run.items())
     ]
+
+
+def check_writable(uri: str) -> None:
+    """Writes a file of a few bytes and deletes it: better now than when the first checkpoint is due.
+
+    Raises:
+        ShopstreamError: nothing can be written there.
+    """
+    files, root = open_files(uri)
+    path = f"{root.rstrip('/')}/.probe-{uuid.uuid4().hex}"
+    try:
+        files.create_dir(root, recursive=True)
+        with files.open_output_stream(path) as stream:
+            stream.write(b"may I?")
+        files.delete_file(path)
+    except OSError as error:
+        raise ShopstreamError(
+            f"The state folder {uri} cannot be written: {error}.", "Give another one (--state), or the rights."
+        ) from error
 
 
 def unwritten_rows(uri: str, run: str, committed: Mapping[int, Committed]) -> int:

@@ -8,10 +8,22 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from features.errors import ShopstreamError
 
-COMMAND_MODULES = ("demo", "servers", "generate", "produce", "consume", "runs", "dead_letters", "forget", "features", "train")
+COMMAND_MODULES = (
+    "demo",
+    "servers",
+    "generate",
+    "produce",
+    "consume",
+    "runs",
+    "dead_letters",
+    "forget",
+    "features",
+    "train",
+)
 """Modules of shopstream.commands, in the order in which `--help` lists their commands. Each has `register(app)` and
 imports its heavy parts inside the command, so that `--help` answers at once."""
 
@@ -49,9 +61,10 @@ def main() -> None:
     except ShopstreamError as error:
         if "--debug" in sys.argv:
             raise
-        errors.print(f"[bold red]error[/] {error.message}", highlight=False)
+        # a message may hold brackets of its own: a path, a partition, what a library said
+        errors.print(f"[bold red]error[/] {escape(error.message)}", highlight=False)
         if error.remedy:
-            errors.print(f"[bold]  do [/] {error.remedy}", highlight=False)
+            errors.print(f"[bold]  do [/] {escape(error.remedy)}", highlight=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         errors.print("stopped")

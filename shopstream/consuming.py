@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+
+import filelock
 
 from consumers.elastic import ElasticConnection, check, open_client
 from consumers.indices import install
@@ -21,7 +24,7 @@ from consumers.kafka import (
     partitions_of,
 )
 from consumers.mappings import IndexDefinition, index_definitions
-from features.errors import UsageError
+from features.errors import ShopstreamError, UsageError
 from features.schema import SOURCE_TOPICS, Field, group_name, topic_name
 from features.score import SCORED_ROW_FIELDS
 from shopstream.bundles import FOLDER as BUNDLES
@@ -36,6 +39,8 @@ ROLES: Final = tuple(BUILDERS)
 AGREEING: Final = "features"
 """The role whose workers agree on T."""
 WORKERS_MAX: Final = 256
+LOCKS: Final = "locks"
+"""Below the data folder: `RUN-ROLE.lock`, held while the role is consumed from here."""
 
 Clock = Literal["stream", "wall"]
 CLOCKS: Final[tuple[Clock, ...]] = ("stream", "wall")
@@ -148,6 +153,35 @@ def connection(endpoints: Endpoints) -> ElasticConnection:
 def elastic_connection(elastic: ElasticEndpoint) -> ElasticConnection:
     """The same where Kafka may be down."""
     return ElasticConnection(elastic.url, elastic.username, elastic.password, options=elastic.options)
+
+
+@contextmanager
+def alone(settings: Settings, roles: Sequence[str]) -> Iterator[None]:
+    """While it lasts, no other process consumes these roles of the run from this data folder.
+
+    Its workers would have the names of ours: each would push the other out of the group, again and again. A process
+    that is killed leaves no lock behind.
+
+    Raises:
+        ShopstreamError: another one does.
+    """
+    folder = settings.home / LOCKS
+    with ExitStack() as held:
+        for role in roles:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(filelock.FileLock(folder / f"{settings.run}-{role}.lock", blocking=False))
+            except filelock.Timeout:
+                raise ShopstreamError(
+                    f"Another process consumes the role {role} of run {settings.run} from {settings.home} already.",
+                    "Stop it first (Ctrl-C), or give it more processes: --workers. Other machines join by themselves.",
+                ) from None
+            except OSError as error:
+                raise ShopstreamError(
+                    f"The data folder {settings.home} cannot be written: {error.strerror}.",
+                    "Set SHOPSTREAM_HOME to a folder of yours.",
+                ) from error
+        yield
 
 
 def prepare(settings: Settings, endpoints: Endpoints, *, documents: bool = True, contact: bool = False) -> TopicReport:

@@ -25,8 +25,8 @@ from shopstream.servers import kafka_admin
 from shopstream.servers.kafka_admin import GroupLag, TopicCount
 from shopstream.settings import Settings
 
-RECORD_FOLDERS: Final = ("metrics", "logs", DEMO_FOLDER)
-"""Below the data folder: files called `RUN-ROLE-NUMBER.*`, and in the demo's `RUN.json`."""
+RECORD_FOLDERS: Final = ("metrics", "logs", consuming.LOCKS, DEMO_FOLDER)
+"""Below the data folder: files called `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and in the demo's `RUN.json`."""
 LEAVE_TIMEOUT_S: Final = 12.0
 """Longer than the session time-out of our workers (8 s)."""
 TOPICS: Final = tuple(topic.removeprefix(f"{DEFAULT_RUN}.") for topic in topic_configs(DEFAULT_RUN))
@@ -203,7 +203,7 @@ def _run_of_file(path: Path) -> str | None:
         return path.stem if path.suffix == ".json" and _is_run(path.stem) else None
     roles = "|".join(consuming.ROLES)
     # rolled logs carry a number behind
-    found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-(?:{roles})-\d+\.[a-z.0-9]+", path.name, re.ASCII)
+    found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-(?:{roles})(?:-\d+)?\.[a-z.0-9]+", path.name, re.ASCII)
     return found[1] if found else None
 
 

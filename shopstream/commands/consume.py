@@ -52,6 +52,8 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
     """
     from rich.console import Console  # noqa: PLC0415
 
+    from consumers.state_folder import check_writable  # noqa: PLC0415
+    from features.schema import topic_name  # noqa: PLC0415
     from shopstream import consuming, servers  # noqa: PLC0415
     from shopstream.logs import configure_logs  # noqa: PLC0415
     from shopstream.producing import parse_time  # noqa: PLC0415
@@ -76,14 +78,19 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
     )
     configure_logs(json=not console.is_terminal, debug=consumption.debug)
     endpoints = servers.endpoints(settings)
-    report = consuming.prepare(
-        settings, endpoints, documents=consumption.roles != ("archive",), contact=consumption.contact
-    )
-    for warning in report.warnings:
-        console.print(f"[yellow]warning[/] {warning}", highlight=False)
-    ends = consuming.current_ends(endpoints.kafka.client_properties(), settings.run) if until_end else None
-    supervisor = consuming.open_supervisor(settings, endpoints, consumption, ends)
-    outcome = watch(supervisor, Reports(settings, supervisor, endpoints), console)
+    with consuming.alone(settings, consumption.roles):
+        if "features" in consumption.roles:
+            check_writable(consumption.state)
+        report = consuming.prepare(
+            settings, endpoints, documents=consumption.roles != ("archive",), contact=consumption.contact
+        )
+        for warning in report.warnings:
+            console.print(f"[yellow]warning[/] {warning}", highlight=False)
+        if topic_name(settings.run, "events") in report.created:
+            console.print(f"run {settings.run} is new: its topics were made, and nothing is in them", highlight=False)
+        ends = consuming.current_ends(endpoints.kafka.client_properties(), settings.run) if until_end else None
+        supervisor = consuming.open_supervisor(settings, endpoints, consumption, ends)
+        outcome = watch(supervisor, Reports(settings, supervisor, endpoints), console)
     outcome.raise_failure()
     if outcome.interrupted and until_end:
         raise typer.Exit(130)

@@ -1,0 +1,79 @@
+"""A role of a run is consumed by one process of a data folder, which says at once where it cannot write."""
+
+import subprocess
+import sys
+
+import pytest
+
+from consumers.state_folder import check_writable
+from features.errors import ShopstreamError
+from shopstream.consuming import LOCKS, alone
+from shopstream.settings import Settings
+
+OTHER = """
+import sys
+from pathlib import Path
+from shopstream.consuming import alone
+from shopstream.settings import Settings
+with alone(Settings(home=Path(sys.argv[1]), run="mine"), ("features",)):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    arguments = [sys.executable, "-c", OTHER, str(tmp_path)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused_with_the_remedy(tmp_path, other):
+    with (
+        pytest.raises(ShopstreamError, match="role features of run mine") as refused,
+        alone(Settings(home=tmp_path, run="mine"), ("features",)),
+    ):
+        pass
+    assert "--workers" in refused.value.remedy
+
+
+def test_other_roles_and_other_runs_are_free(tmp_path, other):
+    with alone(Settings(home=tmp_path, run="mine"), ("index", "archive")):
+        pass
+    with alone(Settings(home=tmp_path, run="theirs"), ("features",)):
+        pass
+
+
+def test_what_a_refused_one_held_is_free_again(tmp_path, other):
+    with pytest.raises(ShopstreamError), alone(Settings(home=tmp_path, run="mine"), ("index", "features")):
+        pass
+    with alone(Settings(home=tmp_path, run="mine"), ("index",)):
+        pass
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path, other):
+    other.kill()
+    other.wait()
+    with alone(Settings(home=tmp_path, run="mine"), ("features",)):
+        assert (tmp_path / LOCKS / "mine-features.lock").exists()
+
+
+def test_a_data_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    home = tmp_path / "file" / "home"
+    with pytest.raises(ShopstreamError, match=str(home)), alone(Settings(home=home, run="mine"), ("features",)):
+        pass
+
+
+def test_a_state_folder_is_made_and_left_empty(tmp_path):
+    check_writable(str(tmp_path / "new" / "state"))
+    assert list((tmp_path / "new" / "state").iterdir()) == []
+
+
+def test_a_state_folder_below_a_file_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ShopstreamError, match="cannot be written") as refused:
+        check_writable(str(tmp_path / "file" / "state"))
+    assert "--state" in refused.value.remedy
