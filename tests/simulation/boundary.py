@@ -26,6 +26,8 @@ class Odds:
     """The boundary at which a process stands still one time in eight."""
     evict: float = 0.0
     """A living member's session ends, at a chance of the world."""
+    bell: float = 0.0
+    """The group rebalances although nobody comes or goes, at a read."""
     expire: float = 0.3
     """A stalled or dead member's session ends, at a chance of the world."""
     usurp: float = 0.0

@@ -46,12 +46,12 @@ class Coordinator:
         known = instance in self.members
         self.members[instance] = process
         if not known:
-            self._rebalance()
+            self.rebalance()
 
     def evict(self, instance: str) -> None:
         """A session has ended."""
         del self.members[instance]
-        self._rebalance()
+        self.rebalance()
 
     def sync(self, instance: str) -> None:
         """A member has given its partitions back and waits for new ones."""
@@ -79,7 +79,8 @@ class Coordinator:
             self.on_commit(number, {where: said for where, said in offsets.items() if where.number == number})
         self.committed |= offsets
 
-    def _rebalance(self) -> None:
+    def rebalance(self) -> None:
+        """All are asked to give their partitions back."""
         self.is_stable = False
         self.joined.clear()
 

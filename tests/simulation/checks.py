@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
+import polars as pl
 from oracle.loops import loop_rows
 from oracle.rows import assert_same_rows, feature_frame
 from pyarrow import fs
 from simulation.boundary import Bystander
 from simulation.disk import Disk, Files
+from simulation.index import Index
 from stream.scene import Scene
 
 from consumers.checkpoint import CheckpointStore
+from consumers.elastic import document_id
+from consumers.emission import EPOCH_SHIFT
+from consumers.mappings import write_index
 from consumers.outlets import ELASTIC, TOPIC
+from consumers.partition import Partition as Restored
 from consumers.recovery import restore
 from consumers.source import Partition
 from features.definitions import evaluate
 
+RUN = "w"
+LASTING = ("first_seen_ts", "last_seen_ts", "last_order_ts", "orders_total", "revenue_total")
+"""Columns that hang on the records alone, whatever the time of the row."""
+
 
 def check_prefix(
-    files: Files, run: str, number: int, name: str, offsets: Mapping[Partition, int], scene: Scene
+    files: Files, run: str, number: int, name: str, offsets: Mapping[Partition, int], scene: Scene, index: Index
 ) -> None:
     """Restores a checkpoint that was just committed and asks the oracle about the records before its offsets.
 
@@ -39,3 +50,18 @@ def check_prefix(
         got = evaluate(partition.state, everyone, as_of)
         expected = feature_frame(loop_rows(read["events"], read["orders"], as_of))
         assert_same_rows(got.select(expected.columns), expected, note=f"in checkpoint {name}")
+        _check_clean(partition, got, index)
+
+
+def _check_clean(partition: Restored, rows: pl.DataFrame, index: Index) -> None:
+    """Whoever the checkpoint does not keep as dirty stands in the index as the checkpoint has it, or newer."""
+    newest = (partition.epoch << EPOCH_SHIFT) + partition.counter
+    dirty = set(partition.customers_dirty[ELASTIC].unwritten().tolist())
+    held = {key: found for (name, key), found in index.documents.items() if name == write_index(RUN, "customers")}
+    for code, row in enumerate(rows.iter_rows(named=True)):
+        if code in dirty:
+            continue
+        version, body = held[document_id(row["customer_id"])]
+        document = json.loads(body)
+        wrong = [name for name in LASTING if version <= newest and document[name] != row[name]]
+        assert not wrong, f"{row['customer_id']!r} is not dirty, but its document has other {wrong}"

@@ -44,6 +44,7 @@ def odds_of(rng: np.random.Generator) -> Odds:
         kill_at=str(rng.choice(("", *BOUNDARIES))),
         stall_at=str(rng.choice(("", *BOUNDARIES))),
         evict=rate(0.02),
+        bell=rate(0.05),
         expire=float(rng.choice((0.02, 0.1, 0.5))),
         usurp=rate(0.1),
         damage=rate(0.5),

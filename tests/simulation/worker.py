@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -89,6 +90,9 @@ class Worker:
         if dice < kill:
             world.happened[f"killed at {what}"] += 1
             self._die()
+        elif what == "read" and world.rng.random() < odds.bell and world.group.is_stable:
+            world.happened["bell"] += 1
+            world.group.rebalance()
         elif dice < kill + stall:
             world.happened["stalls"] += 1
             self.stalled_until = world.steps + int(world.rng.choice((20, 100, 400, 1_500)))
@@ -138,14 +142,11 @@ class Worker:
     def _consume(self) -> None:
         if self.is_dead:
             raise Killed
-        owned: tuple[int, ...] = ()
-        owns = False
 
         def agreed(_: int) -> int | None:
             return self.world.as_of if self.consumer.owned() else None
 
         def stop() -> bool:
-            nonlocal owned, owns
             self.turns += 1
             assert self.turns < TURNS_MAX, f"no end in sight: {self.consumer.progress()}"
             self._check_bounds()
@@ -154,17 +155,15 @@ class Worker:
         close = self.source.close
 
         def closed() -> None:
-            nonlocal owned, owns
-            owned = tuple(sorted({where.number for where in self.source.positions}))
-            owns = self.source.owns
+            # whoever ends with an error has not finished; and what is given to another after this is not finished
+            if sys.exc_info()[0] is None and self.source.owns:
+                self.world.finished |= {where.number for where in self.source.positions}
+                self.world.departed.add(self.instance)
             close()
 
         self.source.close = closed  # type: ignore[method-assign]
         until = {(f"{RUN}.{where.topic}", where.number): len(log) for where, log in self.world.logs.items()}
         self.consumer.run(stop, until, agreed, lambda _: None)
-        if owns:
-            self.world.finished |= set(owned)
-            self.world.departed.add(self.instance)
 
     def _assigned(self, numbers: Sequence[int]) -> None:
         self.world.finished -= set(numbers)

@@ -204,8 +204,9 @@ class World:
             own = {block.name for block in store.read(number, names[-1]).manifest.blocks} - kept
         except DamagedError:
             return
-        victims = [names[-1], *sorted(own)]
-        path = f"{folder}/{victims[int(self.rng.integers(len(victims)))]}"
+        blocks = sorted(own)
+        victim = blocks[int(self.rng.integers(len(blocks)))] if blocks and self.rng.random() < 0.6 else names[-1]
+        path = f"{folder}/{victim}"
         data, place = self.files[path], int(self.rng.integers(len(self.files[path])))
         match int(self.rng.integers(3)):
             case 0:
@@ -249,6 +250,6 @@ class World:
         if name and (not self.history[number] or self.history[number][-1] != name):
             self.history[number].append(name)
             self.happened["checkpoints"] += 1
-            if self.rng.random() < 0.04:
-                check_prefix(self.files, RUN, number, name, places, self.scene)
+            if self.rng.random() < 0.1:
+                check_prefix(self.files, RUN, number, name, places, self.scene, self.index_store)
                 self.happened["prefixes checked"] += 1
