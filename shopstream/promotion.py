@@ -156,7 +156,7 @@ def _looker(endpoints: Endpoints, client: indices.Client, run: str, state: str) 
             )
             if role == "features":
                 current = said
-        groups = kafka_admin.group_lags(endpoints.kafka, group_name(run, "features"))
+        groups = kafka_admin.group_lags(endpoints.kafka, run)
         return Readiness(
             run,
             behind,

@@ -162,7 +162,7 @@ def _add_kafka(settings: Settings, run_of: Any) -> None:
     for topic in kafka_admin.topic_counts(endpoint):
         if (run := _named_after(topic.topic, ".", TOPICS)) is not None:
             run_of(run).topics.append(topic)
-    for group in kafka_admin.group_lags(endpoint, ""):
+    for group in kafka_admin.group_lags(endpoint):
         if (run := _named_after(group.group, "-", GROUPS)) is not None:
             run_of(run).groups.append(group)
 
@@ -262,7 +262,7 @@ def await_idle(settings: Settings, run: Run, timeout_s: float = LEAVE_TIMEOUT_S)
     while run.members and time.monotonic() < deadline_s:
         time.sleep(0.5)
         mine = {group.group for group in run.groups}
-        run.groups = [group for group in kafka_admin.group_lags(endpoint, f"{run.name}-") if group.group in mine]
+        run.groups = [group for group in kafka_admin.group_lags(endpoint, run.name) if group.group in mine]
 
 
 def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = False) -> None:

@@ -102,8 +102,8 @@ def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 1
     ]
 
 
-def group_lags(endpoint: KafkaEndpoint, prefix: str, timeout_s: float = 10) -> list[GroupLag]:
-    """Consumer groups whose name begins with `prefix`, sorted by name.
+def group_lags(endpoint: KafkaEndpoint, run: str | None = None, timeout_s: float = 10) -> list[GroupLag]:
+    """Consumer groups of a run, or of whomever, sorted by name.
 
     A partition without a committed offset counts from its first message.
 
@@ -113,7 +113,9 @@ def group_lags(endpoint: KafkaEndpoint, prefix: str, timeout_s: float = 10) -> l
     with _failures_named(endpoint):
         client = _client(endpoint)
         listed = client.list_consumer_groups(request_timeout=timeout_s).result()
-        names = sorted(group.group_id for group in listed.valid if group.group_id.startswith(prefix))
+        found = sorted(group.group_id for group in listed.valid)
+        # the run's own only: run `shop` has `shop-features`, and `shop-v2-features` is another's
+        names = found if run is None else [name for name in found if name.rpartition("-")[0] == run]
         if not names:
             return []
         described = client.describe_consumer_groups(names, request_timeout=timeout_s)

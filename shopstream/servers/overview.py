@@ -155,7 +155,7 @@ def _kafka(
     try:
         kafka_admin.check(endpoint, CHECK_TIMEOUT_S)
         topics = kafka_admin.topic_counts(endpoint, f"{run}.")
-        groups = kafka_admin.group_lags(endpoint, f"{run}-")
+        groups = kafka_admin.group_lags(endpoint, run)
     except ShopstreamError as error:
         return ServerStatus(mode, healthy=False, address=address, version=version, pid=pid, problem=str(error)), [], []
     return ServerStatus(mode, healthy=True, address=address, version=version, pid=pid), topics, groups

@@ -38,12 +38,13 @@ def test_lag_is_end_minus_committed_over_partitions(servers: Endpoints, run_name
     events, group = topic_name(run_name, "events"), group_name(run_name, "features")
     make_topic(servers.kafka, events, messages=10)  # 5 in each partition
     commit(servers.kafka, group, events, [5, 2])
-    (lag,) = kafka_admin.group_lags(servers.kafka, f"{run_name}-")
+    commit(servers.kafka, group_name(f"{run_name}-v2", "features"), events, [5, 5])
+    (lag,) = kafka_admin.group_lags(servers.kafka, run_name)
     assert (lag.group, lag.lag, lag.lag_by_topic, lag.members) == (group, 3, {events: 3}, 0)
 
 
 def test_no_groups_no_lag(servers: Endpoints, run_name: str) -> None:
-    assert kafka_admin.group_lags(servers.kafka, f"{run_name}-") == []
+    assert kafka_admin.group_lags(servers.kafka, run_name) == []
     assert kafka_admin.topic_counts(servers.kafka, f"{run_name}.") == []
 
 
