@@ -28,7 +28,7 @@ OTHER_REASON: Final = "other"
 CUT_BYTES: Final = 512 * 1024
 """What is kept of a value that the topic refuses for its size."""
 
-_PARTICULARS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?')
+_PARTICULARS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(?<!\w)\'(?:[^\'\\]|\\.)*\'(?!\w)|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?')
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ def test_redact():
 
 def test_reasons_count_together_without_particulars():
     assert reason_kind('`ts`: expected at most 5, got 17 "x\\"y"') == reason_kind('`ts`: expected at most 5, got 9 "z"')
+    assert reason_kind("Invalid enum value 'a\\'b' - at `$.type`") == reason_kind("Invalid enum value '' - at `$.type`")
+    assert reason_kind("a customer's day isn't over") == "a customer's day isn't over"
 
 
 # --- the real server ---
