@@ -12,24 +12,24 @@ from rich.markup import escape
 
 from features.errors import ShopstreamError
 
-COMMAND_MODULES = (
-    "demo",
-    "servers",
-    "generate",
-    "produce",
-    "consume",
-    "runs",
-    "dead_letters",
-    "forget",
-    "features",
-    "train",
-)
-"""Modules of shopstream.commands, in the order in which `--help` lists their commands. Each has `register(app)` and
-imports its heavy parts inside the command, so that `--help` answers at once."""
+COMMAND_MODULES = {
+    "demo": "Begin",
+    "servers": "Begin",
+    "generate": "Bring data",
+    "produce": "Bring data",
+    "consume": "Stream",
+    "runs": "Stream",
+    "dead_letters": "Operate",
+    "forget": "Operate",
+    "features": "Analyse",
+    "train": "Analyse",
+}
+"""Modules of shopstream.commands -> the part of `--help` that lists their commands, in their order. Each has
+`register(app)` and imports its heavy parts inside the command, so that `--help` answers at once."""
 
 app = typer.Typer(
     name="shopstream",
-    help="Exact streaming customer analytics: events and orders through Kafka into features in Elasticsearch.",
+    help="Exact streaming customer analytics: a shop through Kafka into features and scores in Elasticsearch.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -48,8 +48,13 @@ def _root(
 def build_app() -> typer.Typer:
     """The application with every command registered."""
     if not app.registered_commands:
-        for name in COMMAND_MODULES:
+        for name, part in COMMAND_MODULES.items():
+            before = len(app.registered_commands), len(app.registered_groups)
             importlib.import_module(f"shopstream.commands.{name}").register(app)
+            for command in app.registered_commands[before[0] :]:
+                command.rich_help_panel = part
+            for group in app.registered_groups[before[1] :]:
+                group.rich_help_panel = part
     return app
 
 
