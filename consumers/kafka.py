@@ -75,10 +75,10 @@ TUNED_CONSUMER: Final[Mapping[str, Any]] = {
     # the default of 1000 stops fetching for a second whenever the local queue is full: most of a factor of six
     "fetch.queue.backoff.ms": 5,
     "fetch.wait.max.ms": 50,
-    "max.partition.fetch.bytes": 4 * 1024 * 1024,
-    "queued.min.messages": 200_000,
-    # the bound of the memory that prefetched records may take in one process
-    "queued.max.messages.kbytes": 131_072,
+    "max.partition.fetch.bytes": 1024 * 1024,
+    "queued.min.messages": 30_000,
+    # the bound of the memory that prefetched records may take in one process; more costs cache misses and buys nothing
+    "queued.max.messages.kbytes": 16_384,
     "session.timeout.ms": 8_000,
     "heartbeat.interval.ms": 2_000,
     "isolation.level": "read_committed",
