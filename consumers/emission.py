@@ -17,7 +17,7 @@ from consumers.scoring import DriftWatch, scored_rows
 from features.alerts import Alert
 from features.definitions import evaluate
 from features.money import to_cents
-from features.schema import ABANDONED_AFTER_MS, DEVICES, SESSION_FIELDS, STAGES, VOID_STATUS, Item, Order
+from features.schema import ABANDONED_AFTER_MS, DEVICES, SESSION_FIELDS, STAGES, STEP_SECONDS, VOID_STATUS, Item, Order
 from features.score import Scoring
 from features.state import State
 from features.tables import Int32, Rows, take
@@ -127,6 +127,7 @@ def _session_frame(state: State, sessions: Rows, as_of: int) -> pl.DataFrame:
     for name in STAGES[1:]:
         stage = pl.when(pl.col(f"{name}_ts").is_not_null()).then(pl.lit(name)).otherwise(stage)
     converted = pl.col("n_purchase") > 0
+    frame = frame.with_columns(_seconds(*ends).alias(name) for name, ends in STEP_SECONDS.items())
     return frame.with_columns(
         ((pl.col("last_ts") - pl.col("start_ts")).cast(pl.Float64) / 1000).round(3).alias("duration_s"),
         stage.alias("stage"),
@@ -135,6 +136,12 @@ def _session_frame(state: State, sessions: Rows, as_of: int) -> pl.DataFrame:
             "abandoned"
         ),
     )
+
+
+def _seconds(first: str, second: str) -> pl.Expr:
+    """From one time to the other; null unless both are there in this order."""
+    passed = pl.col(second) - pl.col(first)
+    return pl.when(passed >= 0).then((passed.cast(pl.Float64) / 1000).round(3))
 
 
 def order_docs(partition: Partition, rows: Int32, run: str) -> list[Doc]:

@@ -206,6 +206,16 @@ def record_fields(record: type[msgspec.Struct]) -> tuple[Field, ...]:
     return tuple(Field(name, _kind(name, hint), name in required) for name, hint in hints.items())
 
 
+STEP_SECONDS: Final = {
+    "to_view_s": ("start_ts", "view_ts"),
+    "view_to_cart_s": ("view_ts", "cart_ts"),
+    "cart_to_checkout_s": ("cart_ts", "checkout_ts"),
+    "checkout_to_purchase_s": ("checkout_ts", "purchase_ts"),
+    "to_purchase_s": ("start_ts", "purchase_ts"),
+}
+"""Field of a session's document -> the two times between which it tells the seconds; null where one of them is
+missing, or the second comes before the first."""
+
 SESSION_FIELDS: Final[tuple[Field, ...]] = (
     Field("customer_id", "string", required=True),
     Field("session_id", "string", required=True),
@@ -220,6 +230,7 @@ SESSION_FIELDS: Final[tuple[Field, ...]] = (
     Field("category", "string"),
     Field("stage", "string", required=True),
     *(Field(f"{stage}_ts", "time") for stage in STAGES[1:]),
+    *(Field(name, "float") for name in STEP_SECONDS),
     Field("converted", "bool", required=True),
     Field("abandoned", "bool", required=True),
 )

@@ -241,7 +241,13 @@ class ArchiveOracle:
             SELECT customer_id, session_id, start_ts, last_ts, duration_s, events, {counts}, device, channel, country,
               category, CASE WHEN n_purchase > 0 THEN 'purchase' WHEN n_checkout > 0 THEN 'checkout'
                 WHEN n_add_to_cart > 0 THEN 'cart' WHEN n_product_view > 0 THEN 'view' ELSE 'visit' END AS stage,
-              view_ts, cart_ts, checkout_ts, purchase_ts, converted, abandoned
+              view_ts, cart_ts, checkout_ts, purchase_ts,
+              CASE WHEN view_ts >= start_ts THEN (view_ts - start_ts) / 1e3 END AS to_view_s,
+              CASE WHEN cart_ts >= view_ts THEN (cart_ts - view_ts) / 1e3 END AS view_to_cart_s,
+              CASE WHEN checkout_ts >= cart_ts THEN (checkout_ts - cart_ts) / 1e3 END AS cart_to_checkout_s,
+              CASE WHEN purchase_ts >= checkout_ts THEN (purchase_ts - checkout_ts) / 1e3 END AS checkout_to_purchase_s,
+              CASE WHEN purchase_ts >= start_ts THEN (purchase_ts - start_ts) / 1e3 END AS to_purchase_s,
+              converted, abandoned
             FROM sessions LEFT JOIN top USING (customer_id, session_id)
             ORDER BY customer_id, session_id""",
             as_of,

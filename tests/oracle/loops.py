@@ -138,8 +138,17 @@ def loop_sessions(events: Iterable[Record], as_of: int) -> list[Row]:
         row["category"] = _top([e.get("category") for e in clicks if e["event_type"] == "product_view"])[0]
         row["stage"] = ["visit", *(stage for stage, ts in reached.items() if ts is not None)][-1]
         row |= {f"{stage}_ts": ts for stage, ts in reached.items()}
+        row["to_view_s"] = _seconds_between(first["ts"], reached["view"])
+        row["view_to_cart_s"] = _seconds_between(reached["view"], reached["cart"])
+        row["cart_to_checkout_s"] = _seconds_between(reached["cart"], reached["checkout"])
+        row["checkout_to_purchase_s"] = _seconds_between(reached["checkout"], reached["purchase"])
+        row["to_purchase_s"] = _seconds_between(first["ts"], reached["purchase"])
         rows.append(row | {"converted": _has(clicks, "purchase"), "abandoned": _abandoned(clicks, as_of)})
     return rows
+
+
+def _seconds_between(earlier: int | None, later: int | None) -> float | None:
+    return None if earlier is None or later is None or later < earlier else (later - earlier) / 1000
 
 
 def loop_orders(orders: Iterable[Record], as_of: int) -> list[Row]:

@@ -1,0 +1,57 @@
+"""The sets of documents that panels show, and the figures and filters that several dashboards share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dashboards.conditions import Is, Where
+from dashboards.panels import Control, Data, Measure
+from features.schema import STAGES, STATUSES
+from features.score import REASONED_RISKS
+
+CUSTOMERS: Final = Data("customers", None, "a customer as last seen")
+SESSIONS: Final = Data("sessions", "start_ts", "a session, at its beginning")
+ORDERS: Final = Data("orders", "ts", "an order, at the time it was placed")
+ORDER_ITEMS: Final = Data("order-items", "ts", "a line of an order, at the time it was placed")
+EVENTS: Final = Data("events", "ts", "a click")
+ALERTS: Final = Data("alerts", "ts", "a rise of a customer's churn risk")
+PIPELINE: Final = Data("pipeline", "at", "a measurement of a worker, or of a feature's drift", wall=True)
+SEGMENT_DAYS: Final = Data("segments-daily", "ts", "a segment, country and channel on a UTC day")
+COHORTS: Final = Data("cohorts", None, "the customers of a first-order month in a later month, by country and channel")
+MOVEMENT: Final = Data("movement", "ts", "a week")
+FORECAST: Final = Data("forecast", "ts", "a UTC day of the sales, known or to come")
+
+DATA: Final = (
+    CUSTOMERS, SESSIONS, ORDERS, ORDER_ITEMS, EVENTS, ALERTS, PIPELINE, SEGMENT_DAYS, COHORTS, MOVEMENT, FORECAST,
+)  # fmt: skip
+
+STANDING: Final = STATUSES[0]
+"""Orders and lines that count as revenue: neither cancelled nor refunded."""
+SOLD: Final[Where] = (Is("status", (STANDING,)),)
+RETURNED: Final[Where] = (Is("status", STATUSES[1:]),)
+AT_RISK: Final[Where] = (Is("churn_risk", REASONED_RISKS),)
+"""Customers of the two highest bands of churn risk."""
+
+REVENUE: Final = Measure("Revenue", "sum", "total", SOLD, "money")
+ORDER_COUNT: Final = Measure("Orders", "count", where=SOLD)
+SESSION_COUNT: Final = Measure("Sessions", "count")
+SALES: Final = Measure("Revenue", "sum", "amount", SOLD, "money")
+"""Revenue of order lines."""
+
+COUNTRY: Final = "country"
+CHANNEL: Final = "channel"
+
+
+def reached(stage: str) -> Where:
+    """Sessions that got to a stage or further."""
+    return (Is("stage", STAGES[STAGES.index(stage) :]),)
+
+
+def country(data: Data) -> Control:
+    """The filter by country."""
+    return Control("Country", COUNTRY, data)
+
+
+def channel(data: Data) -> Control:
+    """The filter by acquisition channel."""
+    return Control("Channel", CHANNEL, data)

@@ -1,0 +1,121 @@
+"""Funnel: where do visits end, how long does buying take, and what would help?"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Final
+
+from dashboards.boards.data import CHANNEL, COUNTRY, SESSION_COUNT, SESSIONS, channel, country, reached
+from dashboards.boards.now import ABANDONED, CONVERSION
+from dashboards.conditions import Exists, Is
+from dashboards.panels import Control, Dashboard, Dimension, Measure, Panel, Place, Ratio, Steps, Terms, Time
+from features.schema import STAGES
+
+INTERVENTIONS: Final = {
+    "visit": "sharpen search, landing pages and recommendations: nothing was looked at",
+    "view": "show reviews, stock and delivery time; remind of what was viewed",
+    "cart": "remind of the cart within a day; show delivery cost earlier",
+    "checkout": "offer guest checkout and more ways of payment; look for errors",
+}
+"""Furthest stage of a visit that ended without a purchase -> what usually helps there."""
+
+STEPS: Final = tuple(itertools.pairwise(STAGES))
+"""Each stage with the next one."""
+
+
+def _count(stage: str) -> Measure:
+    return Measure(f"To {stage}", "count", where=reached(stage))
+
+
+RATES: Final = tuple(Ratio(f"{a} → {b}", _count(b), _count(a)) for a, b in STEPS)
+"""Share of the sessions of a stage that reach the next one: percent of the previous step."""
+LOSSES: Final = tuple(Ratio(f"lost at {a}", _count(b), _count(a), rest=True) for a, b in STEPS)
+TIMED: Final = (
+    ("visit → view", "to_view_s"),
+    ("view → cart", "view_to_cart_s"),
+    ("cart → checkout", "cart_to_checkout_s"),
+    ("checkout → purchase", "checkout_to_purchase_s"),
+    ("visit → purchase", "to_purchase_s"),
+)
+"""Each step, and the whole way, with the field that holds its seconds."""
+
+
+def _times(percent: int, word: str) -> tuple[Measure, ...]:
+    return tuple(
+        Measure(f"{word} {step}", "percentile", field, (Exists(field),), "seconds", percent) for step, field in TIMED
+    )
+
+
+def _breakdown(what: str, dimension: Dimension, place: Place) -> Panel:
+    return Panel(
+        f"funnel-{what}", f"By {what}", f"Which {what} loses its visitors, and at which step?",
+        SESSIONS, "table", place, (SESSION_COUNT, *RATES, CONVERSION), (dimension,),
+    )  # fmt: skip
+
+
+FUNNEL: Final = Dashboard(
+    "funnel",
+    "Funnel",
+    "Where do visits end, how long does buying take, and what would help?",
+    days=30,
+    controls=(
+        country(SESSIONS),
+        channel(SESSIONS),
+        Control("Device", "device", SESSIONS),
+        Control("Category", "category", SESSIONS),
+    ),
+    panels=(
+        *(
+            Panel(
+                f"funnel-rate-{b}", f"{a} → {b}", f"Of the visits that reach {a}, which share reaches {b}?",
+                SESSIONS, "metric", Place(12 * n, 0, 12, 6), (rate,),
+            )
+            for n, ((a, b), rate) in enumerate(zip(STEPS, RATES, strict=True))
+        ),
+        Panel(
+            "funnel-steps", "Sessions by stage reached", "How many visits get how far?",
+            SESSIONS, "bar_horizontal", Place(0, 6, 24, 13),
+            (SESSION_COUNT,),
+            (Steps("Stage", tuple((f"{n} {stage}", reached(stage)) for n, stage in enumerate(STAGES, 1))),),
+            note="A visit counts at its furthest stage and at all before it; percent of the first stage is the bar "
+            "over the first bar, and the tiles above are percent of the previous one.",
+        ),
+        Panel(
+            "funnel-lost", "Where visits end, and what helps", "At which step are most lost, and what is to be done?",
+            SESSIONS, "table", Place(24, 6, 24, 13),
+            (SESSION_COUNT, Measure("Customers", "unique", "customer_id")),
+            (
+                Steps(
+                    "Ended at: what helps",
+                    tuple((f"{stage}: {INTERVENTIONS[stage]}", (Is("stage", (stage,)),)) for stage in STAGES[:-1]),
+                ),
+            ),
+            sort=("Sessions", True),
+        ),
+        Panel(
+            "funnel-drop-off", "Drop-off over time", "Does a step become worse?",
+            SESSIONS, "line", Place(0, 19, 24, 12), LOSSES, (Time("Day", "start_ts", "day"),),
+        ),
+        Panel(
+            "funnel-abandoned", "Abandoned carts over time", "How many carts are left?",
+            SESSIONS, "bar", Place(24, 19, 24, 12),
+            (Measure("Abandoned carts", "count", where=ABANDONED),), (Time("Day", "start_ts", "day"),),
+            note="A cart counts as abandoned half an hour after the last click of a visit without a purchase.",
+        ),
+        Panel(
+            "funnel-median", "Time to convert: median", "How long does each step take for half of those who take it?",
+            SESSIONS, "table", Place(0, 31, 48, 8),
+            (SESSION_COUNT, *_times(50, "median")), (Terms("Device", "device", 3, by="Sessions"),),
+            note="Seconds from the first event of one stage to the first event of the next.",
+        ),
+        Panel(
+            "funnel-p90", "Time to convert: nine in ten", "And for nine in ten of them?",
+            SESSIONS, "table", Place(0, 39, 48, 8),
+            (SESSION_COUNT, *_times(90, "p90")), (Terms("Device", "device", 3, by="Sessions"),),
+        ),
+        _breakdown("device", Terms("Device", "device", 3, by="Sessions"), Place(0, 47, 24, 10)),
+        _breakdown("channel", Terms("Channel", CHANNEL, 10, by="Sessions"), Place(24, 47, 24, 10)),
+        _breakdown("category", Terms("Category", "category", 12, by="Sessions"), Place(0, 57, 24, 12)),
+        _breakdown("country", Terms("Country", COUNTRY, 12, by="Sessions"), Place(24, 57, 24, 12)),
+    ),
+)  # fmt: skip

@@ -1,0 +1,123 @@
+"""Conditions on documents, each told in two languages: Elasticsearch's query DSL and Kibana's KQL.
+
+Conditions of a tuple all hold at once. Times are measured back from an anchor: the end of the time range that is asked
+for, which Kibana calls `now`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from features.schema import DAY_MS, HOUR_MS, SECOND_MS
+
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    """The field has one of the values."""
+
+    field: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The field has a value."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """The field is a number of at least `value`."""
+
+    field: str
+    value: int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Ago:
+    """The field is a time from `after_ms` before the anchor on, and more than `before_ms` before it.
+
+    Attributes:
+        field: of times.
+        after_ms: milliseconds before the anchor; None: however old.
+        before_ms: milliseconds before the anchor; None: however new.
+    """
+
+    field: str
+    after_ms: int | None = None
+    before_ms: int | None = None
+
+
+Condition = Is | Exists | AtLeast | Ago
+Where = tuple[Condition, ...]
+
+_UNITS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (60 * SECOND_MS, "m"), (SECOND_MS, "s"))
+
+
+def dsl(where: Where, anchor_ms: int) -> list[dict[str, Any]]:
+    """The clauses of a `bool.filter`, one for each condition."""
+    return [_clause(condition, anchor_ms) for condition in where]
+
+
+def _clause(condition: Condition, anchor_ms: int) -> dict[str, Any]:
+    match condition:
+        case Is(field, values):
+            return {"terms": {field: list(values)}}
+        case Exists(field):
+            return {"exists": {"field": field}}
+        case AtLeast(field, value):
+            return {"range": {field: {"gte": value}}}
+        case Ago(field, after_ms, before_ms):
+            bounds = {}
+            if after_ms is not None:
+                bounds["gte"] = anchor_ms - after_ms
+            if before_ms is not None:
+                bounds["lt"] = anchor_ms - before_ms
+            return {"range": {field: bounds}}
+
+
+def kql(where: Where) -> str:
+    """The conditions as one KQL expression; empty: every document."""
+    return " and ".join(_expression(condition) for condition in where)
+
+
+def _expression(condition: Condition) -> str:
+    match condition:
+        case Is(field, values):
+            words = [_literal(value) for value in values]
+            return f"{field} : {words[0]}" if len(words) == 1 else f"{field} : ({' or '.join(words)})"
+        case Exists(field):
+            return f"{field} : *"
+        case AtLeast(field, value):
+            return f"{field} >= {value}"
+        case Ago(field, after_ms, before_ms):
+            bounds = [f"{field} >= {_ago(after_ms)}"] if after_ms is not None else []
+            bounds += [f"{field} < {_ago(before_ms)}"] if before_ms is not None else []
+            return " and ".join(bounds)
+
+
+def _literal(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)
+
+
+def _ago(ms: int) -> str:
+    """`now-30m`, in the largest unit that needs no fraction."""
+    if ms == 0:
+        return "now"
+    size, unit = next((size, unit) for size, unit in _UNITS if ms % size == 0)
+    return f"now-{ms // size}{unit}"
+
+
+def any_of(filters: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Clauses of what a reader has chosen: for each field, the values of which a document has one."""
+    return [{"terms": {field: list(values)}} for field, values in filters.items() if values]

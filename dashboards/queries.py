@@ -1,0 +1,291 @@
+"""From a panel to the body of a search, and from the answer to rows. Pure; sizes are bounded.
+
+Needs nothing but core aggregations: terms, filters, date_histogram, filter, sum, avg, min, max, cardinality,
+percentiles. No script, no pipeline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from dashboards.conditions import Where, any_of, dsl
+from dashboards.panels import Dimension, Every, Figure, Measure, Panel, Ratio, Span, Steps, Terms, Time, plain
+from features.errors import ShopstreamError
+from features.schema import DAY_MS, HOUR_MS
+
+TIMEOUT: Final = "5s"
+"""A search that takes longer answers with what it has; `rows` refuses such an answer."""
+TIME_BUCKETS: Final = 100
+"""About as many stretches of time as `auto` makes."""
+TIME_BUCKETS_MAX: Final = 600
+BUCKETS_MAX: Final = 10_000
+"""Of one answer, all levels together."""
+
+Row = dict[str, Any]
+
+_MINUTE_MS: Final = 60_000
+_EVERY_MS: Final[dict[Every, int]] = {"hour": HOUR_MS, "day": DAY_MS, "week": 7 * DAY_MS, "month": 31 * DAY_MS}
+_CALENDAR: Final[dict[Every, str]] = {"week": "1w", "month": "1M"}
+_LADDER: Final = tuple(
+    (ms, f"{ms // _MINUTE_MS}m")
+    for ms in (
+        *(minutes * _MINUTE_MS for minutes in (1, 5, 10, 30)),
+        *(hours * HOUR_MS for hours in (1, 3, 12)),
+        *(days * DAY_MS for days in (1, 7, 30, 90, 365)),
+    )
+)
+_METRICS: Final = {"sum": "sum", "avg": "avg", "min": "min", "max": "max", "unique": "cardinality"}
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def span_of(panel: Panel, span: Span) -> Span:
+    """The time range of a panel: its own, around the same anchor, or the dashboard's."""
+    if panel.window is None:
+        return span
+    return Span(span.to_ms - panel.window.back_days * DAY_MS, span.to_ms + panel.window.ahead_days * DAY_MS)
+
+
+def query(panel: Panel, span: Span, filters: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """The body of the search that fills a panel.
+
+    Args:
+        panel: what to fill.
+        span: time range of the dashboard; its end is the anchor of conditions on ages.
+        filters: field to values, as chosen on the dashboard; a panel of the whole shop leaves them.
+
+    Returns:
+        A body for `_search` of the panel's index.
+    """
+    own = span_of(panel, span)
+    clauses = dsl(panel.where, span.to_ms)
+    if panel.data.time_field is not None:
+        clauses.append({"range": {panel.data.time_field: {"gte": own.from_ms, "lt": own.to_ms}}})
+    if not panel.whole_shop:
+        clauses += any_of(filters or {})
+    body = {"size": 0, "timeout": TIMEOUT, "track_total_hits": True, "query": {"bool": {"filter": clauses}}}
+    aggregations = _levels(panel, nesting(panel), own, span.to_ms)
+    return body | ({"aggs": aggregations} if aggregations else {})
+
+
+def nesting(panel: Panel) -> tuple[int, ...]:
+    """Places of the dimensions, the outermost bucket first.
+
+    A chart over time is split before it is cut into stretches, so that the same values are shown all along.
+    """
+    places = tuple(range(len(panel.dimensions)))
+    if len(places) == 2 and isinstance(panel.dimensions[0], Time):
+        return places[::-1]
+    return places
+
+
+def _levels(panel: Panel, places: Sequence[int], span: Span, anchor_ms: int) -> dict[str, Any]:
+    if not places:
+        found: dict[str, Any] = {}
+        for place, figure in enumerate(panel.measures):
+            found |= _figure(place, figure, anchor_ms)
+        return found
+    place, *rest = places
+    level = _bucket(panel, panel.dimensions[place], span, anchor_ms)
+    inner = _levels(panel, rest, span, anchor_ms)
+    if rest:
+        inner |= _ranking(panel, panel.dimensions[place], anchor_ms)
+    return {f"d{place}": level | ({"aggs": inner} if inner else {})}
+
+
+def _ranking(panel: Panel, dimension: Dimension, anchor_ms: int) -> dict[str, Any]:
+    """The measure that an outer level is ranked by, which otherwise stands at the innermost one only."""
+    place = _ranked_by(panel, dimension)
+    return {} if place is None else _figure(place, panel.measures[place], anchor_ms)
+
+
+def _ranked_by(panel: Panel, dimension: Dimension) -> int | None:
+    if not isinstance(dimension, Terms) or not dimension.by:
+        return None
+    return next(place for place, figure in enumerate(panel.measures) if figure.label == dimension.by)
+
+
+def _bucket(panel: Panel, dimension: Dimension, span: Span, anchor_ms: int) -> dict[str, Any]:
+    match dimension:
+        case Steps(steps=steps):
+            return {"filters": {"filters": {f"s{n}": _all(where, anchor_ms) for n, (_, where) in enumerate(steps)}}}
+        case Time(field=field, every=every):
+            timed = panel.data.time_field == field
+            bounds = {"extended_bounds": {"min": span.from_ms, "max": span.to_ms - 1}} if timed else {}
+            return {"date_histogram": {"field": field, **interval(every, span), "min_doc_count": 0, **bounds}}
+        case Terms(field=field, size=size, last_first=last_first):
+            place = _ranked_by(panel, dimension)
+            order = [{"_key": "desc" if last_first else "asc"}]
+            if place is not None:
+                order = [{_path(place, panel.measures[place]): "desc"}, *order]
+            return {"terms": {"field": field, "size": size, "order": order}}
+
+
+def interval(every: Every, span: Span) -> dict[str, str]:
+    """The stretch of a date_histogram: what was asked for, or longer where that would be too many."""
+    length = span.to_ms - span.from_ms
+    if every != "auto" and length <= TIME_BUCKETS_MAX * _EVERY_MS[every]:
+        return {"calendar_interval": _CALENDAR[every]} if every in _CALENDAR else {"fixed_interval": _fixed(every)}
+    fitting = next((name for ms, name in _LADDER if length <= TIME_BUCKETS * ms), _LADDER[-1][1])
+    return {"fixed_interval": fitting}
+
+
+def _fixed(every: Every) -> str:
+    return {"hour": "1h", "day": "1d"}[every]
+
+
+def _all(where: Where, anchor_ms: int) -> dict[str, Any]:
+    return {"bool": {"filter": dsl(where, anchor_ms)}}
+
+
+def _path(place: int, figure: Figure) -> str:
+    """Where in a bucket the value is that ranks it."""
+    if not isinstance(figure, Measure) or figure.op == "percentile":
+        raise ValueError(f"values cannot be ranked by {figure.label}")
+    if figure.op == "count":
+        return f"m{place}" if figure.where else "_count"
+    return f"m{place}>v" if figure.where else f"m{place}"
+
+
+def _figure(place: int, figure: Figure, anchor_ms: int) -> dict[str, Any]:
+    if isinstance(figure, Measure):
+        return _measure(f"m{place}", figure, anchor_ms)
+    return _measure(f"m{place}n", figure.over, anchor_ms) | _measure(f"m{place}d", figure.under, anchor_ms)
+
+
+def _measure(name: str, measure: Measure, anchor_ms: int) -> dict[str, Any]:
+    if measure.op == "count":
+        return {name: {"filter": _all(measure.where, anchor_ms)}} if measure.where else {}
+    if measure.op == "percentile":
+        value: dict[str, Any] = {"percentiles": {"field": measure.field, "percents": [measure.percent], "keyed": False}}
+    else:
+        value = {_METRICS[measure.op]: {"field": measure.field}}
+    if not measure.where:
+        return {name: value}
+    return {name: {"filter": _all(measure.where, anchor_ms), "aggs": {"v": value}}}
+
+
+def buckets(panel: Panel, span: Span) -> int:
+    """The most buckets that an answer may have, all levels together."""
+    found, product = 0, 1
+    for place in nesting(panel):
+        product *= _size(panel.dimensions[place], span_of(panel, span))
+        found += product
+    return found
+
+
+def _size(dimension: Dimension, span: Span) -> int:
+    match dimension:
+        case Steps(steps=steps):
+            return len(steps)
+        case Terms(size=size):
+            return size
+        case Time(every=every):
+            if every == "auto":
+                return TIME_BUCKETS + 1
+            return min(TIME_BUCKETS_MAX, math.ceil((span.to_ms - span.from_ms) / _EVERY_MS[every])) + 1
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def rows(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
+    """An answer as rows: label of each dimension and measure to its value.
+
+    Strings and numbers as they stand in the documents, times in epoch ms, None where there is no value. Without a
+    dimension there is one row.
+
+    Raises:
+        ShopstreamError: the answer is a part of what was asked for.
+    """
+    if response.get("timed_out") or response.get("_shards", {}).get("failed"):
+        raise ShopstreamError(
+            f"Elasticsearch gave a part of the answer for {panel.title!r}.",
+            "It is overloaded or a shard is not there: try again, or choose a shorter time range.",
+        )
+    aggregations = response.get("aggregations", {})
+    total = response.get("hits", {}).get("total", {}).get("value", 0)
+    found = list(_rows(panel, nesting(panel), {**aggregations, "doc_count": total}, {}))
+    if panel.sort is not None:
+        label, descending = panel.sort
+        known = sorted((row for row in found if row[label] is not None), key=lambda row: row[label], reverse=descending)
+        found = known + [row for row in found if row[label] is None]
+    return found
+
+
+def _rows(panel: Panel, places: Sequence[int], bucket: Mapping[str, Any], keys: dict[int, Any]) -> Iterator[Row]:
+    if not places:
+        row = {dimension.label: keys[place] for place, dimension in enumerate(panel.dimensions)}
+        yield row | {figure.label: _value(f"m{place}", figure, bucket) for place, figure in enumerate(panel.measures)}
+        return
+    place, *rest = places
+    for key, inner in _buckets(panel.dimensions[place], bucket.get(f"d{place}", {})):
+        yield from _rows(panel, rest, inner, {**keys, place: key})
+
+
+def _buckets(dimension: Dimension, level: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    if isinstance(dimension, Steps):
+        for n, (label, _) in enumerate(dimension.steps):
+            yield label, level.get("buckets", {}).get(f"s{n}", {"doc_count": 0})
+        return
+    for bucket in level.get("buckets", ()):
+        yield bucket["key"], bucket
+
+
+def _value(name: str, figure: Figure, bucket: Mapping[str, Any]) -> Any:
+    if isinstance(figure, Measure):
+        return _measured(name, figure, bucket)
+    over, under = _measured(f"{name}n", figure.over, bucket), _measured(f"{name}d", figure.under, bucket)
+    return combined(figure, over, under)
+
+
+def combined(ratio: Ratio, over: float | None, under: float | None) -> float | None:
+    """The value of a ratio out of its two figures."""
+    if over is None or under is None:
+        return None
+    if ratio.minus:
+        return over - under
+    if under == 0:
+        return None
+    return 1 - over / under if ratio.rest else over / under
+
+
+def _measured(name: str, measure: Measure, bucket: Mapping[str, Any]) -> Any:
+    if measure.op == "count":
+        return bucket.get(name, {"doc_count": 0})["doc_count"] if measure.where else bucket.get("doc_count", 0)
+    found = bucket.get(name, {})
+    if measure.where:
+        found = found.get("v", {})
+    if measure.op == "percentile":
+        values = found.get("values", ())
+        return _number(values[0]["value"]) if values else None
+    value = _number(found.get("value"))
+    if measure.op in ("sum", "unique") and value is None:
+        return 0
+    return int(value) if value is not None and measure.unit == "time" else value
+
+
+def _number(value: Any) -> Any:
+    return None if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def fields_of(panel: Panel) -> dict[str, set[str]]:
+    """Each field that a panel touches, with what is done to it: an `op`, `terms`, `time`, or `where`."""
+    measures = [measure for figure in panel.measures for measure in plain(figure)]
+    uses = [(measure.field, str(measure.op)) for measure in measures if measure.field]
+    conditions = [panel.where, *(measure.where for measure in measures)]
+    for dimension in panel.dimensions:
+        if isinstance(dimension, Steps):
+            conditions += [where for _, where in dimension.steps]
+        else:
+            uses.append((dimension.field, "terms" if isinstance(dimension, Terms) else "time"))
+    uses += [(condition.field, "where") for where in conditions for condition in where]
+    if panel.data.time_field is not None:
+        uses.append((panel.data.time_field, "time"))
+    found: dict[str, set[str]] = {}
+    for field, use in uses:
+        found.setdefault(field, set()).add(use)
+    return found
