@@ -62,7 +62,7 @@ def install(client: Elasticsearch, run: str, definitions: Definitions, settings:
         found = [name for name in existing if belongs_to(run, definition.name, name)]
         if found:
             _extend(client, found, definition)
-        elif not definition.monthly:
+        elif not (definition.monthly or definition.on_demand):
             _make(client, write_index(run, definition.name))
 
 

@@ -19,11 +19,15 @@ import numpy.typing as npt
 from consumers.measures import PIPELINE_FIELDS
 from features.alerts import ALERT_FIELDS
 from features.schema import (
+    COHORT_FIELDS,
     CONTACT_FIELDS,
+    FORECAST_FIELDS,
+    MOVEMENT_FIELDS,
     ORDER_FIELDS,
     ORDER_ITEM_FIELDS,
     RUN_NAME_PATTERN,
     SCHEMA_VERSION,
+    SEGMENT_DAY_FIELDS,
     SESSION_FIELDS,
     Customer,
     Event,
@@ -52,11 +56,13 @@ class IndexDefinition:
         name: without the run: `events`.
         fields: of its documents, all that there may be.
         monthly: cut into `RUN-NAME-YYYY.MM` by the month of a document's time.
+        on_demand: made by its first document, like a month; the others stand from a run's first moment.
     """
 
     name: str
     fields: tuple[Field, ...]
     monthly: bool = False
+    on_demand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,17 @@ def index_definitions(customer_columns: Sequence[Field], *, contact: bool = Fals
         IndexDefinition("order-items", ORDER_ITEM_FIELDS, monthly=True),
         IndexDefinition("alerts", ALERT_FIELDS),
         IndexDefinition("pipeline", PIPELINE_FIELDS),
+        *trend_definitions(),
+    )
+
+
+def trend_definitions() -> tuple[IndexDefinition, ...]:
+    """The indices of a run that are computed from an archive, at a time; no consumer writes them."""
+    return (
+        IndexDefinition("segments-daily", SEGMENT_DAY_FIELDS, on_demand=True),
+        IndexDefinition("cohorts", COHORT_FIELDS, on_demand=True),
+        IndexDefinition("movement", MOVEMENT_FIELDS, on_demand=True),
+        IndexDefinition("forecast", FORECAST_FIELDS, on_demand=True),
     )
 
 

@@ -48,6 +48,10 @@ INDEX_HOLDS = {
     "orders": "the winning record of each order; id = order_id",
     "order-items": "one line of an order; id = `order_id#n`",
     "pipeline": "how each worker is doing, every few seconds; kept for 7 days",
+    "segments-daily": "by `rollup`: customers, revenue and churn of each day, segment, country and channel",
+    "cohorts": "by `rollup`: what became of the customers of each month of first orders, month by month",
+    "movement": "by `rollup`: new, returning, reactivated, lost and active customers of each week",
+    "forecast": "by `forecast --index`: revenue of each day, known or forecast, in all and by category",
 }
 
 
@@ -166,7 +170,13 @@ def indices() -> str:
     rows = []
     for found in index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))):
         name = f"`{DEFAULT_RUN}-{found.name}`"
-        rows.append((name, "by month" if found.monthly else "one", INDEX_HOLDS[found.name]))
+        rows.append(
+            (
+                name,
+                "by month" if found.monthly else "one, made by its first document" if found.on_demand else "one",
+                INDEX_HOLDS[found.name],
+            )
+        )
     return table(("alias", "indices", "holds"), rows)
 
 

@@ -259,6 +259,76 @@ that the order's newest record no longer has."""
 
 VOID_STATUS: Final = "void"
 
+FORECAST_FIELDS: Final[tuple[Field, ...]] = (
+    Field("ts", "time", required=True),
+    Field("day", "string", required=True),
+    Field("level", "string", required=True),
+    Field("category", "string", required=True),
+    Field("revenue", "float"),
+    Field("forecast", "float"),
+    *(Field(f"{side}_{level}", "float") for level in (80, 95) for side in ("low", "high")),
+    Field("model", "string"),
+)
+"""A document of `shop-forecast`: a UTC day of the total or of a category (`level`), from its start `ts`. A day that is
+known has `revenue`; a day to come has forecast, bounds of its 80 and 95 % intervals, and the model's name."""
+
+SEGMENT_DAY_FIELDS: Final[tuple[Field, ...]] = (
+    Field("ts", "time", required=True),
+    Field("day", "string", required=True),
+    Field("segment", "string", required=True),
+    Field("country", "string", required=True),
+    Field("channel", "string", required=True),
+    Field("customers", "int", required=True),
+    Field("revenue", "float", required=True),
+    Field("churn_sum", "float", required=True),
+    Field("churn_customers", "int", required=True),
+    Field("in_training", "bool", required=True),
+    Field("complete", "bool", required=True),
+)
+"""A document of `shop-segments-daily`: the customers in a segment at the end of a UTC day, what they bought on it, and
+the sum of the churn probabilities of those who have one (`churn_customers`)."""
+
+COHORT_FIELDS: Final[tuple[Field, ...]] = (
+    Field("ts", "time", required=True),
+    Field("cohort", "string", required=True),
+    Field("months_since", "int", required=True),
+    Field("month", "string", required=True),
+    Field("country", "string", required=True),
+    Field("channel", "string", required=True),
+    Field("customers", "int", required=True),
+    Field("active", "int", required=True),
+    Field("orders", "int", required=True),
+    Field("revenue", "float", required=True),
+    Field("complete", "bool", required=True),
+)
+"""A document of `shop-cohorts`: of the customers whose first order was in the month `cohort`, those who ordered in the
+month that begins at `ts`."""
+
+MOVEMENT_FIELDS: Final[tuple[Field, ...]] = (
+    Field("ts", "time", required=True),
+    Field("week", "string", required=True),
+    *(Field(name, "int", required=True) for name in ("new", "returning", "reactivated", "lost")),
+    Field("active", "int", required=True),
+    Field("lost_after_days", "int", required=True),
+    Field("complete", "bool", required=True),
+)
+"""A document of `shop-movement`: customers of the week that begins on the Monday `ts`. A customer is `lost` when
+`lost_after_days` have passed without an order, `active` (at the end of the week) until then, `reactivated` by an order
+afterwards, `returning` by any other that is not the first."""
+
+TREND_KEYS: Final = {
+    "segments-daily": ("day", "segment", "country", "channel"),
+    "cohorts": ("cohort", "month", "country", "channel"),
+    "movement": ("week",),
+    "forecast": ("level", "category", "day"),
+}
+"""Index of what is computed from an archive -> the fields that its documents are told apart by."""
+
+NOT_KNOWN: Final = "(none)"
+"""Stands in trends where a segment, country, channel or category is not known, so that sums over values are whole."""
+ALL_CATEGORIES: Final = "(all)"
+"""The category of a forecast of the total."""
+
 # --- the archive ------------------------------------------------------------------------------------------------------
 DAY_COLUMN: Final = {"events": "ts", "orders": "updated_ts"}
 """Topic kept in folders by day -> the column whose UTC day names the folder."""

@@ -28,6 +28,7 @@ EDGES = {
     "consumers/runs.py": "removes topics and groups of a run",
     "consumers/recount.py": "counts a run's topics from the beginning, apart from the consumers",
     "consumers/pipeline.py": "writes measurements",
+    "consumers/trends.py": "replaces periods of trends and the forecast",
     "consumers/erasure.py": "erases a profile from topic, index and dead letters",
     "consumers/letter_topic.py": "reads dead letters and sends them back",
     "consumers/elastic.py": "connection, bulk transport",

@@ -1,0 +1,34 @@
+"""What commands that work on files have in common: a line that says what is done now, and whole files or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[Callable[[str, float | None], None]]:
+    """A line that says what is done now, and the share of it that is done, where that is known."""
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("reading the archive", total=None)
+        yield lambda said, share: _show(bar, task, said, share)
+
+
+def _show(bar: Progress, task: TaskID, said: str, share: float | None) -> None:
+    bar.update(task, description=said, total=None if share is None else 1.0, completed=share or 0.0)
+
+
+def write_whole(out: Path, write: Callable[[Path], object]) -> None:
+    """A whole file or none: `write` is given a hidden sibling, which then takes the place of `out`."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    write(partial)
+    partial.replace(out)

@@ -1,0 +1,78 @@
+"""Periods of trends on the real Elasticsearch: written, written again, and what was there before is gone."""
+
+import polars as pl
+import pytest
+
+from consumers import indices, trends
+from consumers.elastic import ElasticConnection, open_client, open_sink
+from consumers.mappings import index_definitions, trend_definitions, write_index
+from consumers.trends import Trend, replace
+from features.errors import ShopstreamError
+from features.schema import TREND_KEYS
+
+WEEK = 7 * 86_400_000
+
+
+@pytest.fixture
+def connection(servers):
+    where = servers.elasticsearch
+    return ElasticConnection(where.url, where.username, where.password, options=where.options)
+
+
+@pytest.fixture
+def client(connection):
+    with open_client(connection) as client:
+        yield client
+
+
+def weeks(numbers, new=1):
+    names = ("returning", "reactivated", "lost", "active", "lost_after_days")
+    return pl.DataFrame(
+        [
+            {"ts": n * WEEK, "week": f"w{n}", "new": new, **dict.fromkeys(names, 0), "complete": True}
+            for n in numbers
+        ]
+    )  # fmt: skip
+
+
+def test_every_trend_has_keys_among_its_fields():
+    assert {definition.name for definition in trend_definitions()} == set(TREND_KEYS)
+    for definition in trend_definitions():
+        assert {*TREND_KEYS[definition.name], "ts"} <= {field.name for field in definition.fields}
+        assert definition in index_definitions(())
+
+
+def test_a_period_is_replaced_and_others_are_left(connection, client, run_name, monkeypatch):
+    monkeypatch.setattr(trends, "PAGE", 2)  # so that several pages are read
+    indices.install(client, run_name, trend_definitions())
+    index = write_index(run_name, "movement")
+    assert not client.indices.exists(index=index)  # its first document makes it
+
+    def stored():
+        client.indices.refresh(index=index)
+        hits = client.search(index=f"{run_name}-movement", size=100)["hits"]["hits"]  # by the alias
+        return {hit["_id"]: hit["_source"]["new"] for hit in hits}
+
+    written = []
+    with open_sink(connection) as sink:
+        first = replace(client, sink, run_name, Trend("movement", weeks(range(1, 9))), written.append)
+        assert (first.written, first.removed, sum(written)) == (8, 0, 8)
+        assert stored() == {f"w{n}": 1 for n in range(1, 9)}
+        again = replace(client, sink, run_name, Trend("movement", weeks(range(1, 9))))
+        assert (again.written, again.removed) == (8, 0)
+        # of the weeks 3 to 7 only 4 is left
+        part = replace(client, sink, run_name, Trend("movement", weeks([4], new=5), 3 * WEEK, 8 * WEEK))
+        assert (part.written, part.removed) == (1, 4)
+        assert stored() == {"w1": 1, "w2": 1, "w4": 5, "w8": 1}
+        none = replace(client, sink, run_name, Trend("movement", weeks([1]).clear(), 8 * WEEK))
+        assert (none.written, none.removed) == (0, 1)
+        with pytest.raises(ShopstreamError, match="strict"):
+            replace(client, sink, run_name, Trend("movement", weeks([1]).with_columns(other=pl.lit(1))))
+    assert list(stored()) == ["w1", "w2", "w4"]
+    assert indices.drop(client, run_name, trend_definitions()) == (index,)
+
+
+def test_nothing_of_what_never_was(connection, client, run_name):
+    indices.install(client, run_name, trend_definitions())
+    with open_sink(connection) as sink:
+        assert replace(client, sink, run_name, Trend("movement", weeks([1]).clear())).written == 0

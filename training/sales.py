@@ -1,0 +1,154 @@
+"""Orders that stand, and sales by day, out of an archive.
+
+The rule of this file: an order counts by its winning record among all that the archive holds, at the day it was placed
+on; a record is valid by the same judgement as everywhere (`features.arrow_rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+from polars import col
+
+from features.arrow_rows import order_rows
+from features.errors import ShopstreamError
+from features.replayed import ReadDay
+from features.schema import DAY_MS, HOUR_MS, NOT_KNOWN, STATUSES
+
+OTHER_CATEGORIES: Final = "(other)"
+WHOLE_DAY_MS: Final = 23 * HOUR_MS
+"""A last day of which nothing is known from this hour on is taken as not over."""
+
+_ORDER: Final = {
+    "order_id": pl.String(),
+    "customer_id": pl.String(),
+    "ts": pl.Int64(),
+    "updated_ts": pl.Int64(),
+    "status": pl.UInt8(),
+    "cents": pl.Int64(),
+    "country": pl.String(),
+    "channel": pl.String(),
+    "items": pl.List(
+        pl.Struct({"product_id": pl.String, "category": pl.String, "quantity": pl.Int64, "unit_price": pl.Float64})
+    ),
+}
+
+
+def standing_orders(
+    days: Sequence[int], read_day: ReadDay, on_day: Callable[[int], None] = lambda _: None
+) -> pl.DataFrame:
+    """The orders whose winning record is `placed`.
+
+    Args:
+        days: numbers of the UTC days that the archive has, ascending.
+        read_day: reads the rows of one topic and day.
+        on_day: called before each day is read.
+
+    Returns:
+        order_id, customer_id, ts (epoch ms), cents, country, channel, items; ordered by ts, order_id.
+    """
+    parts = [pl.DataFrame(schema=_ORDER)]
+    for day in days:
+        on_day(day)
+        parts += [_records(table) for table in read_day("orders", day)]
+    won = pl.concat(parts).sort("updated_ts", "status", "cents").unique("order_id", keep="last", maintain_order=True)
+    placed = won.filter(col("status") == STATUSES.index("placed"))
+    return placed.drop("updated_ts", "status").sort("ts", "order_id")
+
+
+def _records(table: pa.Table) -> pl.DataFrame:
+    found = order_rows(table)
+    columns = found.columns
+    kept = table.select(["country", "channel", "items"]).take(pa.array(found.keep)).combine_chunks()
+    data = {
+        "order_id": pl.Series(pl.from_arrow(columns.order_id)),
+        "customer_id": pl.Series(pl.from_arrow(columns.customer_id)),
+        "ts": columns.ts,
+        "updated_ts": columns.updated_ts,
+        "status": columns.status,
+        "cents": columns.total_cents,
+        **{name: pl.Series(pl.from_arrow(kept.column(name))) for name in kept.column_names},
+    }
+    return pl.DataFrame(data).cast(_ORDER)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class DailySales:
+    """Revenue of each UTC day, days without an order included.
+
+    Attributes:
+        first_day: number of the first day since 1970-01-01.
+        total: float64 [n], in the shop's currency.
+        categories: name -> float64 [n], the largest first; they sum to `total`.
+    """
+
+    first_day: int
+    total: npt.NDArray[np.float64]
+    categories: dict[str, npt.NDArray[np.float64]]
+
+    @property
+    def days(self) -> list[int]:
+        """Numbers of the days."""
+        return list(range(self.first_day, self.first_day + len(self.total)))
+
+
+def last_whole_day(end_ms: int) -> int:
+    """The number of the last day that is over, when nothing is known after `end_ms`."""
+    day, rest = divmod(end_ms, DAY_MS)
+    return day if rest >= WHOLE_DAY_MS else day - 1
+
+
+def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_max: int = 12) -> DailySales:
+    """Sales by day. What an order cost is shared among its lines by their prices.
+
+    Args:
+        orders: see `standing_orders`.
+        first_day: number of the first day.
+        last_day: number of the last one.
+        categories_max: the largest ones; all others are one category, OTHER_CATEGORIES.
+
+    Raises:
+        ShopstreamError: there is no whole day.
+    """
+    if last_day < first_day:
+        raise ShopstreamError("The archive holds no whole day.", "Give a longer archive.")
+    inside = orders.with_columns((col("ts") // DAY_MS).alias("number")).filter(
+        col("number").is_between(first_day, last_day)
+    )
+    shared = _shares(inside)
+    sizes = shared.group_by("category").agg(col("amount").sum()).sort(["amount", "category"], descending=[True, False])
+    names = sizes["category"].to_list()
+    kept = names if len(names) <= categories_max else names[: categories_max - 1]
+    named = pl.when(col("category").is_in(kept)).then(col("category")).otherwise(pl.lit(OTHER_CATEGORIES))
+    shared = shared.with_columns(named.alias("category"))
+    count = last_day - first_day + 1
+    series = {
+        name: _by_day(shared.filter(col("category") == name), first_day, count)
+        for name in [*kept, *([OTHER_CATEGORIES] if len(kept) < len(names) else [])]
+    }
+    cents = inside.select("number", (col("cents") / 100).alias("amount"))
+    return DailySales(first_day, _by_day(cents, first_day, count), series)
+
+
+def _shares(orders: pl.DataFrame) -> pl.DataFrame:
+    """number, category, amount of each line; an order without lines is one of an unknown category."""
+    lines = orders.select("order_id", "number", "cents", "items").explode("items", keep_nulls=True, empty_as_null=True)
+    item = col("items").struct
+    lines = lines.with_columns(
+        item.field("category").fill_null(NOT_KNOWN).alias("category"),
+        (item.field("quantity").fill_null(1) * item.field("unit_price").fill_null(0.0)).fill_null(0.0).alias("price"),
+    )
+    whole, count = col("price").sum().over("order_id"), pl.len().over("order_id")
+    share = pl.when(whole > 0).then(col("price") / whole).otherwise(1 / count)
+    return lines.select("number", "category", (col("cents") / 100 * share).alias("amount"))
+
+
+def _by_day(amounts: pl.DataFrame, first_day: int, count: int) -> npt.NDArray[np.float64]:
+    places = (amounts["number"] - first_day).to_numpy()
+    return np.bincount(places, amounts["amount"].to_numpy(), count).astype(np.float64)
