@@ -67,8 +67,8 @@ $(OTHER)/.installed: requirements-bench.lock
 	$(OTHER)/bin/python -m pip install --quiet --require-hashes -r requirements-bench.lock
 	@touch $@
 
-models: setup  ## churn models on the demo's shop and on two real shops' logs, minutes
-	$(BIN)/python -m pytest tests/training -m campaign -n0 $(TEST)
+models: setup  ## churn models on the demo's shop and on two real shops' logs, and in the demo itself; minutes
+	$(BIN)/python -m pytest tests/training tests/demo -m campaign -n0 $(TEST)
 
 security: setup  ## every wrong door of every command on the secure servers, besides what `make test` tries
 	$(BIN)/python -m pytest tests/security -m "campaign or not campaign" $(TEST)

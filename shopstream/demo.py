@@ -1,11 +1,12 @@
 """The demo: a shop's history through Kafka into Elasticsearch, checked to the last record, then live.
 
-    up ─> topics, indices ─> history (made once, kept) ─┬─> replay ───────> ends known ─┐
-                                                        └─> consumers ──────────────────┴─> all consumed ─> summary
-                                                                  without --once: live shop + consumers until Ctrl-C
+    up ─> topics, indices ─> history (made once) ─┬─> replay ─> training ─> ends known ─┐
+                                                  └─> consumers ────────────────────────┴─> all scored ─> summary
+                                                              without --once: live shop + consumers until Ctrl-C
 
-A run that holds the demo's history already is not sent it again: consumers and summary go over what is there. A replay
-that was cut off leaves an incomplete run; the next demo removes what the demo had made of it and begins anew.
+A run that holds the demo's history already is not sent it again: consumers and summary go over what is there. Nor is a
+bundle trained from it twice. A replay that was cut off leaves an incomplete run; the next demo removes what the demo
+had made of it and begins anew.
 """
 
 from __future__ import annotations
@@ -17,28 +18,23 @@ from pathlib import Path
 from rich.console import Console
 
 from consumers.elastic import open_client
+from consumers.indices import run_behind
 from consumers.recount import recount
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, topic_name
 from producers.archive import SHOP_FILE, utc_day
 from producers.generate import generate
-from producers.live import live, resume_from
-from producers.publish import FailureHandler, Publisher, newest_event_ms
-from producers.replay import Course, ReplayReport, failure, replay
-from producers.shop import HISTORY_ENDS_DAYS_AGO, Shop, build, checked, shop_from_json
-from producers.timeline import Span
-from producers.transmit import Progress as Position
-from shopstream import consuming, demo_memory, queries, runs, servers, watching
-from shopstream.consuming import Consumption
+from producers.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked, shop_from_json
+from shopstream import bundles, consuming, demo_bundle, demo_memory, queries, runs, servers
+from shopstream.demo_lesson import Lesson
 from shopstream.demo_memory import Memory
 from shopstream.demo_screen import Screen
-from shopstream.demo_summary import Audit, Round, print_summary
+from shopstream.demo_stage import Stage
+from shopstream.demo_summary import Audit, print_summary
 from shopstream.producing import wall_clock
 from shopstream.servers import Endpoints
 from shopstream.servers.kafka_admin import topic_counts
 from shopstream.settings import Settings
-from shopstream.workers.messages import End
-from shopstream.workers.supervisor import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +95,24 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
     screen = Screen(console)
     endpoints = servers.up(settings, console)
     memory = _settle_run(demo, settings, endpoints, screen)
-    report = consuming.prepare(settings, endpoints)
-    for warning in report.warnings:
-        screen.warn(warning)
-    stage = Stage(demo, settings, endpoints, screen)
-    if memory is None:
-        archive = _history(fresh, settings, screen)
+    with consuming.alone(settings, consuming.ROLES):
+        report = consuming.prepare(settings, endpoints)
+        for warning in report.warnings:
+            screen.warn(warning)
+        shop = fresh if memory is None else memory.shop
+        folder = _history_folder(shop, settings)
+        bundle = demo_bundle.kept(settings.home / bundles.FOLDER, folder.name)
+        lesson = None if bundle is not None else _lesson(shop, folder, settings, screen)
+        if memory is None or lesson is not None:
+            _make_history(shop, folder, screen)
+        stage = Stage(demo, settings, endpoints, screen)
         began_s = clock.monotonic_s()
-        done = stage.replay_and_consume(archive, fresh)
-    else:
-        began_s = clock.monotonic_s()
-        done = stage.consume_rest()
-    audit = _audit(settings, endpoints, screen)
-    holds = print_summary(out, audit, done, demo_memory.read(settings), clock.monotonic_s() - began_s)
-    if not demo.once:
-        stage.go_live(fresh if memory is None else memory.shop)
-    return holds
+        done = stage.round(folder if memory is None else None, shop, lesson, bundle)
+        audit = _audit(settings, endpoints, screen, None if done.bundle is None else done.bundle.name)
+        holds = print_summary(out, audit, done, demo_memory.read(settings), clock.monotonic_s() - began_s)
+        if not demo.once:
+            stage.go_live(shop)
+        return holds
 
 
 # --- before -----------------------------------------------------------------------------------------------------------
@@ -147,20 +145,35 @@ def _settle_run(demo: Demo, settings: Settings, endpoints: Endpoints, screen: Sc
     return memory
 
 
-def _history(shop: Shop, settings: Settings, screen: Screen) -> Path:
-    """The archive of a shop's history: one that is there and complete, or a new one."""
+def _history_folder(shop: Shop, settings: Settings) -> Path:
     end = utc_day(shop.end_ms)
     name = f"history-{shop.customers}-{shop.events}-{shop.days}-{shop.seed}-{end}"
-    directory = settings.home / demo_memory.FOLDER / name
+    return settings.home / demo_memory.FOLDER / name
+
+
+def _lesson(shop: Shop, history: Path, settings: Settings, screen: Screen) -> Lesson | None:
+    """What the first bundle is trained from; None for a shop that teaches nothing."""
+    horizon = demo_bundle.horizon_of(shop)
+    if horizon is None:
+        screen.say(
+            f"no bundle for so small a shop, so no scores: it takes {demo_bundle.CUSTOMERS_MIN} customers and "
+            f"{demo_bundle.DAYS_MIN} days"
+        )
+        return None
+    return Lesson(history, settings.home / bundles.FOLDER, horizon)
+
+
+def _make_history(shop: Shop, directory: Path, screen: Screen) -> None:
+    """The archive of a shop's history: one that is there and complete, or a new one."""
+    end = utc_day(shop.end_ms)
     if _is_history_of(shop, directory):
         screen.say(f"history of {shop.events:,} events until {end}: there already")
-        return directory
+        return
     began_s = time.monotonic()
     with screen.bar("generate", shop.events) as advance:
         generate(shop, directory, force=True, on_events=advance)
     seconds = time.monotonic() - began_s
     screen.say(f"history of {shop.events:,} events until {end} made in {seconds:.1f} s")
-    return directory
 
 
 def _is_history_of(shop: Shop, directory: Path) -> bool:
@@ -171,10 +184,12 @@ def _is_history_of(shop: Shop, directory: Path) -> bool:
         return False
 
 
-def _audit(settings: Settings, endpoints: Endpoints, screen: Screen) -> Audit:
+def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, bundle: str | None) -> Audit:
     screen.say("counting again: Kafka by a plain reader, Elasticsearch by its own count")
     kafka = endpoints.kafka.client_properties()
     with open_client(consuming.connection(endpoints)) as client:
+        if (seen := run_behind(client, settings.run)) not in (settings.run, None):
+            screen.warn(f"readers of {settings.run}-* see run {seen}: its documents are counted here")
         queries.refresh(client, settings.run)
         return Audit(
             recount=recount(kafka, settings.run),
@@ -182,127 +197,5 @@ def _audit(settings: Settings, endpoints: Endpoints, screen: Screen) -> Audit:
             funnel=queries.funnel(client, settings.run),
             revenue=queries.revenue_by_month(client, settings.run),
             products=queries.top_products(client, settings.run),
+            scores=None if bundle is None else queries.scores(client, settings.run, bundle),
         )
-
-
-# --- one round of workers ---------------------------------------------------------------------------------------------
-
-
-class Stage:
-    """Workers of every role, and what is sent to them meanwhile.
-
-    Args:
-        demo: what it is to be.
-        settings: data folder and run.
-        endpoints: where the servers are.
-        screen: shows how it goes.
-    """
-
-    def __init__(self, demo: Demo, settings: Settings, endpoints: Endpoints, screen: Screen) -> None:
-        self._demo = demo
-        self._settings = settings
-        self._kafka = endpoints.kafka.client_properties()
-        self._endpoints = endpoints
-        self._screen = screen
-
-    def replay_and_consume(self, archive: Path, shop: Shop) -> Round:
-        """Sends the history at full speed while it is consumed; returns when all is consumed."""
-        memory = Memory(shop, "replaying")
-        demo_memory.write(self._settings, memory)
-        workers = self._workers(consuming.later_ends(self._kafka, self._settings.run))
-        course = Course(Span(archive))
-        total = course.size()
-        with (
-            watching.leave_on_signal(workers.supervisor, self._screen.console) as signals,
-            self._screen.round() as show,
-        ):
-            workers.start()
-
-            def gone() -> bool:
-                return signals() > 0 or workers.ended
-
-            report = replay(
-                course,
-                self._publisher,
-                wall_clock(),
-                gone,
-                lambda position: show("replay", position.sent, total, workers.supervisor.views()),
-            )
-            self._finish_replay(report, memory, workers)
-            done = workers.join(lambda: show("replay", total, total, workers.supervisor.views()))
-        return self._round(done, report, total)
-
-    def consume_rest(self) -> Round:
-        """Consumes what is there up to its end."""
-        workers = self._workers(consuming.current_ends(self._kafka, self._settings.run))
-        with watching.leave_on_signal(workers.supervisor, self._screen.console), self._screen.round() as show:
-            workers.start()
-            done = workers.join(lambda: show("consume", 0, None, workers.supervisor.views()))
-        return self._round(done, None, 0)
-
-    def go_live(self, shop: Shop) -> None:
-        """The shop goes on and is consumed until a signal comes."""
-        clock = wall_clock()
-        model = build(shop)
-        start_ms = resume_from(model, newest_event_ms(self._kafka, self._settings.run))
-        memory = demo_memory.read(self._settings)
-        assert memory is not None
-        known = not memory.live_open
-        demo_memory.write(self._settings, memory.with_sent({}, live_open=True))
-        workers = self._workers(None)
-        self._screen.say(f"live from {utc_day(start_ms)} at {self._demo.speed:g}x; Ctrl-C ends it")
-        with (
-            watching.leave_on_signal(workers.supervisor, self._screen.console) as signals,
-            self._screen.round() as show,
-        ):
-            workers.start()
-
-            def shown(position: Position) -> None:
-                show("live", position.sent, None, workers.supervisor.views(), position.event_ms)
-
-            report = live(
-                model,
-                self._publisher,
-                clock,
-                lambda: signals() > 0 or workers.ended,
-                shown,
-                start_ms=start_ms,
-                speed=self._demo.speed,
-            )
-            demo_memory.write(self._settings, memory.with_sent(report.delivery.delivered, live_open=not known))
-            workers.supervisor.stop(interrupted=True)
-            done = workers.join(lambda: show("live", 0, None, workers.supervisor.views()))
-        self._screen.say(f"live ended after {sum(report.delivery.delivered.values()):,} messages")
-        done.raise_failure()
-
-    # --- parts ---
-
-    def _workers(self, ends: tuple[End, ...] | None) -> watching.Background:
-        consumption = Consumption(
-            workers=self._demo.workers,
-            until_end=ends is not None,
-            state=consuming.state_folder(self._settings, None),
-            archive=consuming.archive_folder(self._settings, None),
-        )
-        supervisor = consuming.open_supervisor(self._settings, self._endpoints, consumption, ends)
-        return watching.Background(supervisor, watching.Reports(self._settings, supervisor, self._endpoints))
-
-    def _publisher(self, on_failure: FailureHandler) -> Publisher:
-        return Publisher(self._kafka, self._settings.run, on_failure)
-
-    def _finish_replay(self, report: ReplayReport, memory: Memory, workers: watching.Background) -> None:
-        if not report.complete:
-            workers.supervisor.stop(interrupted=True)
-            workers.join().raise_failure()
-            if (error := failure(report)) is not None:
-                raise error
-            raise KeyboardInterrupt
-        sent = Memory(memory.shop, "replayed", dict(report.delivery.delivered))
-        demo_memory.write(self._settings, sent)
-        workers.supervisor.ends_known(consuming.current_ends(self._kafka, self._settings.run))
-
-    def _round(self, done: Outcome, report: ReplayReport | None, total: int) -> Round:
-        done.raise_failure()
-        if done.interrupted:
-            raise KeyboardInterrupt
-        return Round(done, None if report is None else report.seconds, total)

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from consumers.metrics import add_figures
-from shopstream.summary import by_role, iso, live_table
+from shopstream.summary import by_role, live_table
 from shopstream.workers.words import WorkerView
 
 REFRESH_S: Final = 0.25
@@ -22,8 +22,8 @@ LINE_EVERY_S: Final = 5.0
 class Show(Protocol):
     """Draws the round anew."""
 
-    def __call__(self, what: str, sent: int, total: int | None, views: Sequence[WorkerView], event_ms: int = 0) -> None:
-        """What is sent, how much of how many, the workers, and the event time of what is sent (0: none)."""
+    def __call__(self, what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
+        """What is done, how much of how many, the workers, and where it stands."""
 
 
 class Screen:
@@ -62,16 +62,14 @@ class Screen:
         next_s = 0.0
         with Live(progress, console=self.console, auto_refresh=True, refresh_per_second=4, transient=True) as area:
 
-            def show(what: str, sent: int, total: int | None, views: Sequence[WorkerView], event_ms: int = 0) -> None:
+            def show(what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
                 nonlocal next_s
                 if time.monotonic() < next_s:
                     return
                 next_s = time.monotonic() + REFRESH_S
                 if what not in tasks:
                     tasks[what] = progress.add_task(what, total=total, at="")
-                progress.update(
-                    tasks[what], completed=sent or None, total=total, at=iso(event_ms)[:16] if event_ms else ""
-                )
+                progress.update(tasks[what], completed=done or None, total=total, at=at)
                 area.update(Group(progress, live_table(views)))
 
             yield show
@@ -79,13 +77,13 @@ class Screen:
     def _line(self) -> Show:
         next_s = time.monotonic() + LINE_EVERY_S
 
-        def show(what: str, sent: int, total: int | None, views: Sequence[WorkerView], event_ms: int = 0) -> None:
+        def show(what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
             nonlocal next_s
             if time.monotonic() < next_s:
                 return
             next_s = time.monotonic() + LINE_EVERY_S
-            parts = [f"{what} {sent:,}" + (f" of {total:,}" if total else "")] if sent else []
-            parts += [iso(event_ms)[:16]] if event_ms else []
+            parts = [f"{what} {done:,}" + (f" of {total:,}" if total else "")] if done else []
+            parts += [at] if at else []
             for role, workers in by_role(views).items():
                 figures = add_figures([view.figures for view in workers])
                 parts.append(f"{role} {int(figures.get('consumed') or 0):,}")

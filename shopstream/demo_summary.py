@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -13,11 +13,16 @@ from rich.table import Table
 from consumers.metrics import add_figures
 from consumers.recount import Recount
 from shopstream.demo_memory import Memory
-from shopstream.queries import DocumentCounts, MonthRevenue, ProductSales
+from shopstream.queries import DocumentCounts, Group, MonthRevenue, ProductSales, Scores
 from shopstream.summary import TIGHT, by_role, closing_table
 from shopstream.workers.supervisor import Outcome
 
+if TYPE_CHECKING:
+    from training.bundle import Bundle
+
 BAR_WIDTH: Final = 24
+SHOWN: Final = (("pr_auc", "PR-AUC"), ("roc_auc", "ROC-AUC"), ("brier", "Brier"), ("ece", "ECE"))
+"""Metric of a bundle -> its title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class Audit:
     funnel: list[tuple[str, int]]
     revenue: list[MonthRevenue]
     products: list[ProductSales]
+    scores: Scores | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +45,13 @@ class Round:
         outcome: of the workers.
         replay_s: how long the history took to be sent; None when it was there already.
         messages: of the history.
+        bundle: that the customers are scored by; None: they are not.
     """
 
     outcome: Outcome
     replay_s: float | None
     messages: int
+    bundle: Bundle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,11 @@ def lines(audit: Audit, memory: Memory | None) -> list[Line]:
         ),
         Line("customers", None, audit.recount.customers, 0, 0, 0, documents.indices["customers"]),
         Line("rows in Kafka", None, audit.recount.customers, 0, 0, 0, audit.recount.feature_rows),
+        *(
+            [Line("scored", None, audit.recount.customers, 0, 0, 0, audit.scores.customers)]
+            if audit.scores is not None
+            else []
+        ),
         Line("sessions", None, audit.recount.sessions, 0, 0, 0, documents.indices["sessions"]),
         Line("order lines", None, documents.order_lines, 0, 0, 0, documents.indices["order-items"]),
     ]  # fmt: skip
@@ -111,6 +124,12 @@ def print_summary(out: Console, audit: Audit, done: Round, memory: Memory | None
     out.print(_funnel_table(audit.funnel))
     out.print(_revenue_table(audit.revenue))
     out.print(_products_table(audit.products))
+    if done.bundle is not None and audit.scores is not None:
+        out.print(_model_table(done.bundle))
+        out.print(_groups_table("customers by churn risk", "risk", audit.scores.risks))
+        out.print(_groups_table("customers by segment", "segment", audit.scores.segments))
+        first = "" if audit.scores.alerts else " (a first score is no rise: alerts come as the shop goes on)"
+        out.print(f"{audit.scores.alerts:,} alerts of a churn risk that rose{first}\n")
     out.print(closing_table(done.outcome.views, done.outcome.seconds, done.outcome.final_as_of))
     out.print(_rates_table(done, seconds))
     holds = all(line.holds for line in sums)
@@ -181,6 +200,38 @@ def _products_table(products: Sequence[ProductSales]) -> Table:
         table.add_row(
             product.product_id, product.category, f"{product.lines:,}", f"{product.units:,}", f"{product.revenue:,.2f}"
         )
+    return table
+
+
+def _model_table(bundle: Bundle) -> Table:
+    """The model against the baselines, on times it had not seen."""
+    report = bundle.metrics
+    models = report["models"]
+    table = _table(f"{bundle.name}: churn within {bundle.horizon_days} days, {report['rows']:,} later rows")
+    table.add_column("model", no_wrap=True)
+    for _, title in SHOWN:
+        table.add_column(title, justify="right")
+    chosen = report["chosen"]
+    for family in (chosen, *(name for name in models if name != chosen)):
+        figures = models[family]["metrics"]
+        style = "bold" if family == chosen else "dim"
+        table.add_row(models[family]["title"], *(f"{figures[name]:.3f}" for name, _ in SHOWN), style=style)
+    table.caption = f"PR-AUC of chance: {report['churned']:.3f}. More in {bundle.folder.name}/card.html"
+    table.caption_justify = "left"
+    return table
+
+
+def _groups_table(title: str, what: str, groups: Sequence[Group]) -> Table:
+    table = _table(title)
+    table.add_column(what)
+    for name in ("customers", "mean churn", "revenue of 365 days"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    most = max((group.customers for group in groups), default=0)
+    for group in groups:
+        churn = "" if group.churn is None else f"{group.churn:.0%}"
+        bar = "█" * round(BAR_WIDTH * _share(group.customers, most))
+        table.add_row(group.name or "no order yet", f"{group.customers:,}", churn, f"{group.revenue:,.2f}", bar)
     return table
 
 

@@ -1,4 +1,4 @@
-"""What Elasticsearch is asked for the summary: counts, funnel, revenue by month, top products.
+"""What Elasticsearch is asked for the summary: counts, funnel, revenue by month, top products, scores.
 
 Only aggregations that the core modules have: no scripts, no pipelines.
 """
@@ -16,10 +16,13 @@ from elasticsearch import Elasticsearch
 from consumers.elastic import told
 from consumers.mappings import alias
 from features.schema import STAGES, STATUSES, VOID_STATUS
+from features.score import RISKS
 
 INDICES: Final = ("events", "customers", "sessions", "orders", "order-items")
 SOLD: Final = STATUSES[0]
 TOP_PRODUCTS: Final = 10
+SEGMENTS_MAX: Final = 100
+"""A rules file may name more; the largest are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,44 @@ class ProductSales:
     revenue: float
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Customers who share a risk band or a segment.
+
+    Attributes:
+        name: of it; empty for those who have none.
+        customers: how many.
+        churn: mean churn probability of those who have one; None: nobody has.
+        revenue: of the last 365 days, the sum.
+    """
+
+    name: str
+    customers: int
+    churn: float | None
+    revenue: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a bundle says of the customers.
+
+    Attributes:
+        customers: documents with its scores.
+        risks: by band, the highest first; customers without an order have none.
+        segments: the largest first.
+        alerts: documents of alerts, of every bundle.
+    """
+
+    customers: int
+    risks: list[Group]
+    segments: list[Group]
+    alerts: int
+
+
 def refresh(client: Elasticsearch, run: str) -> None:
     """Makes all that was written visible to the searches that follow."""
     with _errors():
-        client.indices.refresh(index=_aliases(run), ignore_unavailable=True)
+        client.indices.refresh(index=[*_aliases(run), alias(run, "alerts")], ignore_unavailable=True)
 
 
 def document_counts(client: Elasticsearch, run: str) -> DocumentCounts:
@@ -116,6 +153,38 @@ def top_products(client: Elasticsearch, run: str, size: int = TOP_PRODUCTS) -> l
         )
         for bucket in answer["products"]["buckets"]
     ]
+
+
+def scores(client: Elasticsearch, run: str, bundle: str) -> Scores:
+    """How the customers whose documents a bundle has scored fall into bands and segments.
+
+    Args:
+        client: of Elasticsearch.
+        run: the run.
+        bundle: its name.
+    """
+    means = {"churn": {"avg": {"field": "churn_probability"}}, "revenue": {"sum": {"field": "revenue_365d"}}}
+    body = {
+        name: {"terms": {"field": field, "size": SEGMENTS_MAX, "missing": ""}, "aggs": means}
+        for name, field in (("risks", "churn_risk"), ("segments", "segment"))
+    }
+    answer = _aggregate(client, run, "customers", body, {"term": {"bundle": bundle}})
+    risks, segments = (
+        [
+            Group(b["key"], int(b["doc_count"]), b["churn"]["value"], float(b["revenue"]["value"]))
+            for b in answer[name]["buckets"]
+        ]
+        for name in body
+    )
+    rank = {name: place for place, name in enumerate(RISKS)}
+    with _errors():
+        alerts = client.count(index=alias(run, "alerts"), ignore_unavailable=True)["count"]
+    return Scores(
+        sum(group.customers for group in risks),
+        sorted(risks, key=lambda group: -rank.get(group.name, -1)),
+        segments,
+        int(alerts),
+    )
 
 
 def _query_of(index: str) -> dict[str, Any]:

@@ -24,10 +24,11 @@ def demo(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of each consumer role.")] = 1,
     run: Annotated[str | None, typer.Option("--run", help="The run that holds the demo; default: shop.")] = None,
 ) -> None:
-    """Start everything: servers, a year of a synthetic shop through Kafka, features in Elasticsearch, then live.
+    """Start everything: servers, a year of a synthetic shop through Kafka, a churn model, scored customers, then live.
 
     The counts are taken again at the end, from Kafka and from Elasticsearch; exit code 1 when they do not agree. Run
-    again, it goes on with what is there. Ctrl-C ends it; the servers stay up (`shopstream down`).
+    again, it goes on with what is there. A bundle that is current already (`shopstream train`) scores instead of one of
+    the demo's own. Ctrl-C ends it; the servers stay up (`shopstream down`).
 
     Example: `shopstream demo --once`
     """

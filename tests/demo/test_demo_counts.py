@@ -11,7 +11,7 @@ from producers.shop import Shop
 from shopstream.demo import Demo
 from shopstream.demo_memory import Memory, memory_file, read, write
 from shopstream.demo_summary import Audit, Line, lines
-from shopstream.queries import DocumentCounts
+from shopstream.queries import DocumentCounts, Scores
 from shopstream.settings import Settings
 
 SHOP = Shop(end_ms=20_000 * DAY_MS, seed=7, customers=10, events=100, days=30)
@@ -30,7 +30,9 @@ def an_audit(**changes):
     counts = {"with_profile": 9, "order_lines": 8}
     seen |= {name: value for name, value in changes.items() if name in seen}
     counts |= {name: value for name, value in changes.items() if name in counts}
-    return Audit(Recount(topics, **seen), DocumentCounts(indices, **counts), [], [], [])
+    scores = changes.get("scored")
+    found = None if scores is None else Scores(scores, [], [], 0)
+    return Audit(Recount(topics, **seen), DocumentCounts(indices, **counts), [], [], [], found)
 
 
 SENT = Memory(SHOP, "replayed", {"events": 103, "orders": 6, "customers": 10})
@@ -55,6 +57,8 @@ def test_sums_that_hold():
         ({"with_profile": 10}, ["profiles"]),
         ({"feature_rows": 8}, ["rows in Kafka"]),
         ({"sessions": 21}, ["sessions"]),
+        ({"scored": 8}, ["scored"]),
+        ({"scored": 9}, []),
         ({"order_lines": 9}, ["order lines"]),
     ],
 )

@@ -1,0 +1,214 @@
+"""Rounds of the demo: workers of every role, and what is sent to them, learnt and shown meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from producers.archive import utc_day
+from producers.live import live, resume_from
+from producers.publish import FailureHandler, Publisher, newest_event_ms
+from producers.replay import Course, ReplayReport, failure, replay
+from producers.shop import Shop, build
+from producers.timeline import Span
+from producers.transmit import Progress as Position
+from shopstream import consuming, demo_bundle, demo_memory, watching
+from shopstream.consuming import Consumption
+from shopstream.demo_lesson import Lesson, NothingLearntError, learn
+from shopstream.demo_memory import Memory
+from shopstream.demo_screen import Screen, Show
+from shopstream.demo_summary import Round
+from shopstream.producing import wall_clock
+from shopstream.servers import Endpoints
+from shopstream.settings import Settings
+from shopstream.summary import iso
+from shopstream.workers.messages import End
+
+if TYPE_CHECKING:
+    from training.bundle import Bundle
+
+
+TAKEN_UP_WITHIN_S: Final = 60.0
+"""Workers look for another bundle every two seconds; one that refuses it goes on without."""
+
+
+class Casting(Protocol):
+    """What a stage needs to know of the demo."""
+
+    @property
+    def workers(self) -> int:
+        """Processes of each role."""
+
+    @property
+    def speed(self) -> float:
+        """Event seconds a second of the live shop."""
+
+
+class Stage:
+    """Workers of every role, and what is sent to them meanwhile.
+
+    Args:
+        demo: what it is to be.
+        settings: data folder and run.
+        endpoints: where the servers are.
+        screen: shows how it goes.
+    """
+
+    def __init__(self, demo: Casting, settings: Settings, endpoints: Endpoints, screen: Screen) -> None:
+        self._demo = demo
+        self._settings = settings
+        self._kafka = endpoints.kafka.client_properties()
+        self._endpoints = endpoints
+        self._screen = screen
+
+    def round(self, archive: Path | None, shop: Shop, lesson: Lesson | None, bundle: Bundle | None) -> Round:
+        """Consumes all there is; returns when everything is consumed and scored.
+
+        Args:
+            archive: the history, sent at full speed meanwhile; None where it is in Kafka already.
+            shop: whose history it is.
+            lesson: what a bundle is to be trained from, after the history is sent; None: none is.
+            bundle: the current one, where no lesson is needed.
+
+        Raises:
+            ShopstreamError: a worker, the replay or the training failed.
+            KeyboardInterrupt: a signal came.
+        """
+        workers = self._workers(consuming.later_ends(self._kafka, self._settings.run))
+        report: ReplayReport | None = None
+        total = 0
+        with self._on(workers) as (show, gone):
+            if archive is not None:
+                report, total = self._replay(archive, shop, workers, show, gone)
+            sent = report is None or report.complete
+            if sent and lesson is not None:
+                bundle = self._learn(lesson, workers, show, gone)
+            if sent and not gone():
+                workers.supervisor.ends_known(consuming.current_ends(self._kafka, self._settings.run))
+            else:
+                workers.supervisor.stop(interrupted=True)
+            done = workers.join(lambda: show("consume", 0, None, workers.supervisor.views()))
+        done.raise_failure()
+        if report is not None and (error := failure(report)) is not None:
+            raise error
+        if done.interrupted:
+            raise KeyboardInterrupt
+        return Round(done, None if report is None else report.seconds, total, bundle)
+
+    def go_live(self, shop: Shop) -> None:
+        """The shop goes on and is consumed until a signal comes."""
+        clock = wall_clock()
+        model = build(shop)
+        start_ms = resume_from(model, newest_event_ms(self._kafka, self._settings.run))
+        memory = demo_memory.read(self._settings)
+        assert memory is not None
+        known = not memory.live_open
+        demo_memory.write(self._settings, memory.with_sent({}, live_open=True))
+        workers = self._workers(None)
+        self._screen.say(f"live from {utc_day(start_ms)} at {self._demo.speed:g}x; Ctrl-C ends it")
+        with self._on(workers) as (show, gone):
+
+            def shown(position: Position) -> None:
+                at = iso(position.event_ms)[:16] if position.event_ms else ""
+                show("live", position.sent, None, workers.supervisor.views(), at)
+
+            report = live(
+                model,
+                self._publisher,
+                clock,
+                gone,
+                shown,
+                start_ms=start_ms,
+                speed=self._demo.speed,
+            )
+            demo_memory.write(self._settings, memory.with_sent(report.delivery.delivered, live_open=not known))
+            workers.supervisor.stop(interrupted=True)
+            done = workers.join(lambda: show("live", 0, None, workers.supervisor.views()))
+        self._screen.say(f"live ended after {sum(report.delivery.delivered.values()):,} messages")
+        done.raise_failure()
+
+    # --- parts ---
+
+    @contextmanager
+    def _on(self, workers: watching.Background) -> Iterator[tuple[Show, Callable[[], bool]]]:
+        """Workers that run; gives how they are shown, and whether they, or the person, have gone. None is left."""
+        with (
+            watching.leave_on_signal(workers.supervisor, self._screen.console) as signals,
+            self._screen.round() as show,
+        ):
+            workers.start()
+            try:
+                yield show, lambda: signals() > 0 or workers.ended
+            except BaseException:
+                workers.supervisor.stop(interrupted=True)
+                workers.join()
+                raise
+
+    def _replay(
+        self, archive: Path, shop: Shop, workers: watching.Background, show: Show, gone: Callable[[], bool]
+    ) -> tuple[ReplayReport, int]:
+        memory = Memory(shop, "replaying")
+        demo_memory.write(self._settings, memory)
+        course = Course(Span(archive))
+        total = course.size()
+        report = replay(
+            course,
+            self._publisher,
+            wall_clock(),
+            gone,
+            lambda position: show("replay", position.sent, total, workers.supervisor.views()),
+        )
+        if report.complete:
+            demo_memory.write(self._settings, Memory(shop, "replayed", dict(report.delivery.delivered)))
+        return report, total
+
+    def _learn(
+        self, lesson: Lesson, workers: watching.Background, show: Show, gone: Callable[[], bool]
+    ) -> Bundle | None:
+        self._screen.say(f"the first bundle is trained: {demo_bundle.SEARCH} (`shopstream train` searches wider)")
+        began_s = time.monotonic()
+
+        def on_wait(said: str, share: float | None) -> bool:
+            done, total = (0, None) if share is None else (round(100 * share), 100)
+            show("train", done, total, workers.supervisor.views(), at=said)
+            return not gone()
+
+        try:
+            bundle = learn(lesson, on_wait)
+        except NothingLearntError as error:
+            self._screen.warn(f"no bundle, so no scores: {error.message}")
+            return None
+        if bundle is None:
+            return None
+        self._screen.say(f"{bundle.name} trained in {time.monotonic() - began_s:.1f} s: {bundle.folder / 'card.html'}")
+        self._await_bundle(bundle.name, workers, show, gone)
+        return bundle
+
+    def _await_bundle(self, name: str, workers: watching.Background, show: Show, gone: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + TAKEN_UP_WITHIN_S
+        while not gone():
+            views = workers.supervisor.views()
+            if all(view.figures.get("bundle") == name for view in views if view.name.role == consuming.AGREEING):
+                self._screen.say("the running consumers have taken it up: every customer is scored anew")
+                return
+            if time.monotonic() > end_s:
+                self._screen.warn("the consumers have not taken it up: see the logs of the workers")
+                return
+            show("train", 0, None, views, at="the consumers take it up")
+            time.sleep(0.25)
+
+    def _workers(self, ends: tuple[End, ...] | None) -> watching.Background:
+        consumption = Consumption(
+            workers=self._demo.workers,
+            until_end=ends is not None,
+            state=consuming.state_folder(self._settings, None),
+            archive=consuming.archive_folder(self._settings, None),
+        )
+        supervisor = consuming.open_supervisor(self._settings, self._endpoints, consumption, ends)
+        return watching.Background(supervisor, watching.Reports(self._settings, supervisor, self._endpoints))
+
+    def _publisher(self, on_failure: FailureHandler) -> Publisher:
+        return Publisher(self._kafka, self._settings.run, on_failure)

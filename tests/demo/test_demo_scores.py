@@ -1,0 +1,43 @@
+"""The demo on a shop that is just large enough to learn from, on the real servers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from consume.command_line import call, environment
+from elasticsearch import Elasticsearch
+
+from features.score import RISKS
+from training.bundle import load_bundle
+
+SHOP = ["--customers", "500", "--events", "50000", "--days", "150"]
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.campaign]
+
+
+def test_the_first_demo_trains_and_scores_everybody_and_the_second_does_not_train(tmp_path, servers, run_name):
+    variables = environment(tmp_path, servers)
+    first = call(["demo", "--once", *SHOP, "--run", run_name], variables, timeout_s=400)
+    assert first.returncode == 0, first.stdout + first.stderr
+    bundle = load_bundle(tmp_path / "bundles")
+    assert f"{bundle.name} trained in" in first.stderr
+    assert "scored anew" in first.stderr
+    assert bundle.name in first.stdout
+
+    with Elasticsearch(**servers.elasticsearch.client_options()) as client:
+        index = f"{run_name}-customers"
+        customers = client.count(index=index)["count"]
+        assert client.count(index=index, query={"term": {"bundle": bundle.name}})["count"] == customers > 0
+        risks = client.search(index=index, size=0, aggregations={"risk": {"terms": {"field": "churn_risk"}}})
+    found = {bucket["key"]: bucket["doc_count"] for bucket in risks["aggregations"]["risk"]["buckets"]}
+    assert found
+    assert set(found) <= set(RISKS)
+    for name, count in found.items():
+        assert any(line.split()[:2] == [name, f"{count:,}"] for line in first.stdout.splitlines()), (name, count)
+
+    second = call(["demo", "--once", *SHOP, "--run", run_name], variables, timeout_s=200)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "trained in" not in second.stderr
+    assert bundle.name in second.stdout
+    assert list(json.loads((tmp_path / "bundles" / "demo.json").read_text()).values()) == [bundle.name]
