@@ -24,6 +24,7 @@ COMMAND_MODULES = {
     "features": "Analyse",
     "train": "Analyse",
     "forecast": "Analyse",
+    "rollup": "Analyse",
 }
 """Modules of shopstream.commands -> the part of `--help` that lists their commands, in their order. Each has
 `register(app)` and imports its heavy parts inside the command, so that `--help` answers at once."""

@@ -1,0 +1,326 @@
+"""Sales, cohorts, movement and segments by day against SQL over the archive's files, which shares no code with them."""
+
+from datetime import UTC, datetime
+
+import duckdb
+import polars as pl
+import pytest
+import typer
+from polars import col
+from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
+
+from consumers.trends import Replaced, Trend, documents
+from features.errors import UsageError
+from features.schema import DAY_MS, NOT_KNOWN, SEGMENT_DAY_FIELDS, TREND_KEYS
+from features.score import REASONED_RISKS
+from shopstream.commands import rollup as commands
+from shopstream.commands.features import archive_days, batch_features
+from shopstream.commands.forecast import read_sales
+from shopstream.rollup import Asked, roll_up
+from training.movement import Span, movement, places
+from training.sales import standing_orders
+from training.segment_days import Known, day_end, segment_days
+from training.trend_scores import trend_scorer
+
+LOST_AFTER = 30
+
+WON = """
+CREATE VIEW won AS SELECT * FROM (
+  SELECT *, row_number() OVER (
+    PARTITION BY order_id
+    ORDER BY updated_ts DESC, list_position(['placed', 'cancelled', 'refunded'], status) DESC, total DESC
+  ) AS place FROM read_parquet('{archive}/orders/*/*.parquet', hive_partitioning = false)
+) WHERE place = 1 AND status = 'placed'
+"""
+PEOPLE = """
+CREATE VIEW people AS SELECT customer_id, any_value(country) AS country, any_value(acquisition_channel) AS channel
+FROM read_parquet('{archive}/customers.parquet') GROUP BY ALL
+"""
+
+
+@pytest.fixture(scope="module")
+def sql(archive):
+    with duckdb.connect() as database:
+        database.execute("SET TimeZone = 'UTC'")
+        for view in (WON, PEOPLE):
+            database.execute(view.format(archive=archive))
+        yield lambda text: database.sql(text).pl()
+
+
+@pytest.fixture(scope="module")
+def trends(archive, bundle):
+    found = roll_up(archive, bundle, Asked(lost_after_days=LOST_AFTER))
+    return {trend.index: trend.rows for trend in found}
+
+
+def test_sales_by_day(archive, sql):
+    found = read_sales(archive, 100)
+    expected = dict(sql("SELECT ts::DATE - DATE '1970-01-01', sum(total) FROM won GROUP BY 1").iter_rows())
+    assert len(found.total) > 140
+    for day, amount in zip(found.days, found.total, strict=True):
+        assert amount == pytest.approx(expected.get(day, 0.0)), day
+    lines = sql("""
+        WITH line AS (SELECT order_id, total, unnest(items) AS item FROM won),
+        priced AS (SELECT *, item.quantity * item.unit_price AS price FROM line)
+        SELECT item.category, sum(total * price / whole) FROM priced
+        JOIN (SELECT order_id, sum(price) AS whole FROM priced GROUP BY 1) USING (order_id) GROUP BY 1
+    """)
+    for category, amount in lines.iter_rows():
+        assert found.categories[category].sum() == pytest.approx(amount), category
+    assert sum(found.categories.values()) == pytest.approx(found.total)
+
+
+def test_rare_categories_become_one(archive):
+    found = read_sales(archive, 3)
+    assert len(found.categories) == 3
+    assert sum(found.categories.values()) == pytest.approx(found.total)
+
+
+def test_cohorts(trends, sql):
+    expected = sql("""
+        WITH bought AS (
+          SELECT customer_id, total, date_trunc('month', ts) AS month,
+            min(date_trunc('month', ts)) OVER (PARTITION BY customer_id) AS cohort, country, channel
+          FROM (SELECT customer_id, total, ts FROM won) JOIN people USING (customer_id)
+        )
+        SELECT strftime(cohort, '%Y-%m') AS cohort, strftime(month, '%Y-%m') AS month, country, channel,
+          count(DISTINCT customer_id) AS active, count(*) AS orders, sum(total) AS revenue
+        FROM bought GROUP BY ALL
+    """)
+    keys = ["cohort", "month", "country", "channel"]
+    found = trends["cohorts"]
+    assert_frame_equal(
+        found.filter(col("orders") > 0).select(expected.columns).sort(keys),
+        expected.cast(dict.fromkeys(("active", "orders"), pl.Int64)).sort(keys),
+        rel_tol=1e-9,
+    )  # fmt: skip
+    sizes = sql("SELECT strftime(min(ts), '%Y-%m') AS cohort FROM won GROUP BY customer_id").group_by("cohort").len()
+    every = found.group_by("cohort", "months_since").agg(col("customers").sum())
+    for cohort, size in sizes.iter_rows():
+        mine = every.filter(col("cohort") == cohort)
+        assert set(mine["customers"]) == {size}
+        assert sorted(mine["months_since"]) == list(range(mine.height))  # every month since, up to the last
+    assert found.filter(col("orders") == 0).height > 0
+    assert found.select(keys).is_duplicated().sum() == 0
+
+
+def test_movement(trends, sql):
+    expected = sql(f"""
+        WITH o AS (SELECT customer_id AS c, epoch_ms(ts) AS t, epoch_ms(date_trunc('week', ts)) AS w FROM won),
+        span AS (SELECT max(t) AS last FROM o),
+        opening AS (SELECT c, w, min(t) AS t FROM o GROUP BY ALL),
+        seen AS (SELECT *, (SELECT max(t) FROM o WHERE o.c = opening.c AND o.t < opening.t) AS before FROM opening),
+        kinds AS (
+          SELECT w, count(*) FILTER (before IS NULL) AS new,
+            count(*) FILTER (t - before <= {LOST_AFTER * DAY_MS}::BIGINT) AS "returning",
+            count(*) FILTER (t - before > {LOST_AFTER * DAY_MS}::BIGINT) AS reactivated
+          FROM seen GROUP BY w
+        )
+        SELECT w AS ts, new, "returning", reactivated FROM kinds
+    """)
+    found = trends["movement"]
+    assert found["ts"].diff().drop_nulls().unique().to_list() == [7 * DAY_MS]
+    assert found["week"].str.to_date().dt.weekday().unique().to_list() == [1]
+    joined = found.join(expected, on="ts", how="full", suffix="_sql").fill_null(0)
+    assert joined.height == found.height
+    for name in ("new", "returning", "reactivated"):
+        assert joined[name].to_list() == joined[f"{name}_sql"].to_list(), name
+    assert found["reactivated"].sum() > 20
+    # at the end of a week, counted apart: who has an order in the days before it
+    for ts, active in found.filter(col("complete")).select("ts", "active").iter_rows():
+        end = ts + 7 * DAY_MS - 1
+        (count,) = sql(f"""
+            SELECT count(DISTINCT customer_id) FROM won
+            WHERE epoch_ms(ts) > {end - LOST_AFTER * DAY_MS} AND epoch_ms(ts) <= {end}
+        """).row(0)
+        assert active == count, ts
+    steps = found.select(col("new") + col("reactivated") - col("lost")).to_series().cum_sum()
+    assert steps.to_list() == found["active"].to_list()
+
+
+def orders(*times):
+    return pl.DataFrame({"customer_id": [who for who, _ in times], "ts": [day * DAY_MS for _, day in times]})
+
+
+def test_movement_at_its_borders():
+    """Day 4 is Monday 1970-01-05.
+
+        week of  4          11         18         25         32
+        a        4 .................. 18 ................... 32     14 days each: never lost
+        b        5 ............................. 25 (20 days)       lost on 19, reactivated on 25
+    """  # fmt: skip
+    found = movement(orders(("a", 4), ("a", 18), ("a", 32), ("b", 5), ("b", 25)), Span(4 * DAY_MS, 33 * DAY_MS), 14)
+    columns = {name: found[name].to_list() for name in ("new", "returning", "reactivated", "lost", "active")}
+    assert columns == {
+        "new": [2, 0, 0, 0, 0],
+        "returning": [0, 0, 1, 0, 1],
+        "reactivated": [0, 0, 0, 1, 0],
+        "lost": [0, 0, 1, 0, 0],
+        "active": [2, 2, 1, 2, 2],
+    }
+    assert found["complete"].to_list() == [True, True, True, True, False]
+
+
+def test_places_come_from_the_profile_then_from_the_first_order():
+    profiles = pl.DataFrame(
+        {"customer_id": ["a", "b"], "country": ["DE", None], "acquisition_channel": [None, "ads"]},
+        schema_overrides={"country": pl.String, "acquisition_channel": pl.String},
+    )
+    bought = pl.DataFrame(
+        {"customer_id": ["a", "b", "b", "c"], "country": ["FR", "IT", "ES", None], "channel": ["mail", "x", "y", None]}
+    )
+    found = {row[0]: row[1:] for row in places(profiles, bought).iter_rows()}
+    assert found == {"a": ("DE", "mail"), "b": ("IT", "ads"), "c": (NOT_KNOWN, NOT_KNOWN)}
+    assert {row[0]: row[1:] for row in places(None, bought).iter_rows()}["b"] == ("IT", "x")
+
+
+def test_segments_of_a_day_are_those_of_the_bundle_scorer(archive, bundle, trends, sql):
+    found = trends["segments-daily"]
+    people = sql("SELECT * FROM people")
+    days = found["ts"].unique().sort()
+    for ts in days.gather([3, 90, len(days) - 2]):
+        rows = batch_features(archive, ts + DAY_MS - 1)
+        scores = bundle.scorer().score(rows)
+        assert scores["churn_reasons"].is_not_null().equals(scores["churn_risk"].is_in(REASONED_RISKS).fill_null(False))
+        expected = (
+            rows.select("customer_id")
+            .hstack(scores.select("segment", "churn_probability"))
+            .join(people, on="customer_id")
+        )
+        counted = expected.group_by("segment", "country", "channel").agg(
+            pl.len().alias("n"), col("churn_probability").sum().alias("p"), col("churn_probability").count().alias("k")
+        )
+        day = found.filter(col("ts") == ts, col("customers") > 0)
+        both = day.join(counted, on=["segment", "country", "channel"], how="full", coalesce=True)
+        assert both.height == day.height == counted.height
+        assert both["customers"].to_list() == both["n"].to_list()
+        assert both["churn_customers"].to_list() == both["k"].to_list()
+        assert both["churn_sum"].to_list() == pytest.approx(both["p"].to_list())
+
+
+def test_days_add_up_to_customers_and_sales(archive, trends, sql):
+    found = trends["segments-daily"]
+    by_day = found.group_by("ts").agg(col("customers", "revenue").sum()).sort("ts")
+    sales = dict(sql("SELECT epoch_ms(ts::DATE), sum(total) FROM won GROUP BY 1").iter_rows())
+    for ts, customers, revenue in by_day.iter_rows():
+        assert revenue == pytest.approx(sales.get(ts, 0.0)), ts
+        if ts % (30 * DAY_MS) == 0:
+            (count,) = sql(f"""
+                SELECT count(DISTINCT customer_id) FROM (
+                  SELECT customer_id FROM read_parquet('{archive}/events/*/*.parquet')
+                  WHERE epoch_ms(ts) < {ts + DAY_MS}
+                  UNION ALL SELECT customer_id FROM read_parquet('{archive}/orders/*/*.parquet')
+                  WHERE epoch_ms(updated_ts) < {ts + DAY_MS})
+            """).row(0)
+            assert customers == count
+    every = found.group_by("segment", "country", "channel").len()
+    assert set(every["len"]) == {by_day.height}  # zeros are there
+    assert found.filter(col("customers") == 0).height > 0
+
+
+def test_days_that_the_model_has_seen_are_marked(archive, bundle, trends):
+    found = trends["segments-daily"]
+    marked = found.filter(col("in_training"))["ts"].max()
+    assert marked + DAY_MS <= bundle.trained_until_ms + 1
+    assert found.filter(col("ts") <= marked)["in_training"].all()
+    assert bundle.trained_until_ms < marked + 2 * DAY_MS
+    unscored = roll_up(archive, None, Asked(from_ms=_ms(2025, 3, 1), to_ms=_ms(2025, 3, 3)))[0].rows
+    assert not unscored["in_training"].any()
+    assert unscored["churn_customers"].sum() == 0
+    assert unscored["customers"].sum() > 0
+    assert unscored["segment"].n_unique() > 3
+
+
+def _ms(year, month, day):
+    return int(datetime(year, month, day, tzinfo=UTC).timestamp() * 1000)
+
+
+def test_a_range_gives_what_the_whole_gives(archive, bundle, trends):
+    """From a Wednesday to before a Tuesday of another month: its days, and whole weeks and months."""
+    asked = Asked(_ms(2025, 3, 26), _ms(2025, 4, 8), LOST_AFTER)
+    part = {trend.index: trend for trend in roll_up(archive, bundle, asked)}
+    assert (part["segments-daily"].from_ms, part["segments-daily"].to_ms) == (asked.from_ms, asked.to_ms)
+    assert (part["movement"].from_ms, part["movement"].to_ms) == (_ms(2025, 3, 24), _ms(2025, 4, 14))
+    assert (part["cohorts"].from_ms, part["cohorts"].to_ms) == (_ms(2025, 3, 1), _ms(2025, 5, 1))
+    for index, trend in part.items():
+        inside = trends[index].filter(col("ts").is_between(trend.from_ms, trend.to_ms, closed="left"))
+        if index == "segments-daily":  # zeros are of the groups that the range has
+            inside = inside.join(trend.rows.select("segment", "country", "channel").unique(), how="semi",
+                                 on=["segment", "country", "channel"])  # fmt: skip
+        keys = list(TREND_KEYS[index])
+        assert_frame_equal(trend.rows.sort(keys), inside.sort(keys), rel_tol=1e-9)
+
+
+def test_a_range_beside_the_archive_is_told(archive, bundle):
+    with pytest.raises(UsageError, match="no day of the range"):
+        roll_up(archive, bundle, Asked(_ms(2030, 1, 1)))
+
+
+def test_who_is_known_only_later_is_in_no_segment(bundle):
+    """An order whose first record came after its day: the day's revenue is whole all the same."""
+
+    class Nobody:
+        def score(self, rows):
+            return pl.DataFrame({"segment": [], "churn_probability": []}, schema_overrides={"segment": pl.String})
+
+    orders = pl.DataFrame({"customer_id": ["late"], "ts": [5], "cents": [250]})
+    known = Known(orders, places(None, orders.with_columns(country=pl.lit("DE"), channel=pl.lit(None, pl.String))),
+                  Span(0, 2 * DAY_MS), None)  # fmt: skip
+    rows = pl.DataFrame({"customer_id": []}, schema={"customer_id": pl.String})
+    found = segment_days([(day_end(0), rows)], Nobody(), known)
+    assert found.select("segment", "country", "channel", "customers", "revenue").rows() == [
+        (NOT_KNOWN, "DE", NOT_KNOWN, 0, 2.5)
+    ]
+    assert found.columns == [field.name for field in SEGMENT_DAY_FIELDS]
+
+
+def test_reasons_are_left_out_unless_the_rules_ask_for_them(bundle, training):
+    class Asking:
+        columns = frozenset({"churn_reasons"})
+
+    rows = training.latest
+    quick = trend_scorer(bundle.scorer(), bundle.rules).score(rows)
+    whole = bundle.scorer().score(rows)
+    assert whole["churn_reasons"].null_count() < quick["churn_reasons"].null_count() == rows.height
+    assert quick.drop("churn_reasons").equals(whole.drop("churn_reasons"))
+    assert trend_scorer(bundle.scorer(), Asking()).score(rows).equals(whole)
+
+
+def test_the_command_writes_files_or_replaces_periods(bundle, tmp_path, monkeypatch):
+    app = typer.Typer()
+    commands.register(app)
+    asked, written = [], []
+    trend = Trend("movement", pl.DataFrame({"week": ["a", "b"]}), 1, 2)
+    monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("shopstream.rollup.roll_up", lambda *given: asked.append(given[:3]) or [trend])
+    monkeypatch.setattr("shopstream.trends.check_elastic", lambda settings: None)
+    monkeypatch.setattr(
+        "shopstream.trends.write_trends",
+        lambda settings, trends, told: written.append((settings.run, trends)) or [Replaced("movement", 2, 3)],
+    )
+    arguments = ["shop", "--bundle", str(bundle.folder), "--from", "2025-05-01", "--to", "2025-05-04"]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["movement.parquet"]
+    assert not written
+    done = CliRunner().invoke(app, ["shop", "--lost-after", "10", "--run", "other"])
+    assert done.exit_code == 0, done.output
+    assert written == [("other", [trend])]
+    assert "2 documents, 3 of before removed" in done.output
+    (_, first, range_), (_, second, whole) = asked
+    assert (first.name, second) == (bundle.name, None)  # the data folder has no bundle
+    assert range_ == Asked(_ms(2025, 5, 1), _ms(2025, 5, 4))
+    assert whole == Asked(lost_after_days=10)
+
+
+def test_ids_tell_documents_apart(trends):
+    for index, rows in trends.items():
+        ids = [doc.id for batch in documents("shop", Trend(index, rows)) for doc in batch]
+        assert len(set(ids)) == len(ids) == rows.height
+
+
+def test_standing_orders_are_in_the_order_of_time(archive, sql):
+    found = standing_orders(*archive_days(archive))
+    assert found.height == sql("SELECT 1 FROM won").height
+    assert found.equals(found.sort("ts", "order_id"))

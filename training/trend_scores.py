@@ -1,0 +1,29 @@
+"""Scores of whole histories: without reasons, which cost a hundred times what a probability does."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from features.score import SCORE_SCHEMA, Scorer
+from features.segments import Rules
+from training.predict import Float32
+from training.scorer import BundleScorer
+
+REASONS = "churn_reasons"
+
+
+class QuickScorer(BundleScorer):
+    """A bundle's scorer whose REASONS are null; all else that it says is the same."""
+
+    __slots__ = ()
+
+    def _reasons(self, prepared: Float32, asked: object) -> pl.Series:
+        del asked
+        return pl.Series([None] * len(prepared), dtype=SCORE_SCHEMA[REASONS])
+
+
+def trend_scorer(scorer: BundleScorer, rules: Rules) -> Scorer:
+    """The same scorer without reasons, unless the rules of the segments ask for them."""
+    if REASONS in rules.columns:
+        return scorer
+    return QuickScorer(scorer.model, scorer.breaks, scorer.thresholds, scorer.rules)
