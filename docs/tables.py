@@ -101,7 +101,7 @@ def configuration() -> str:
         for name, field in model.model_fields.items():
             kind = field.annotation
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                add(kind, f"{name}.")
+                add(kind, f"{section}{name}.")
                 continue
             path = section + name
             variable = settings.ENV_PREFIX + path.replace(".", "__").upper()

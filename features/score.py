@@ -11,6 +11,7 @@ import itertools
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -55,10 +56,18 @@ SCORES: Final[tuple[Score, ...]] = (
     Score("churn_risk", "string", "low, medium, high or critical; null where the probability is"),
     Score("churn_reasons", "strings", "the three features that push it up most; null unless the risk is high or above"),
     Score("purchase_probability_30d", "float", "P(an order in the next 30 days); null without a model for it"),
+    Score(
+        "expected_days_to_purchase",
+        "float",
+        "mean of the days to the next order, 90 where there is none within 90; null without a model for it",
+    ),
+    Score("expected_revenue_90d", "float", "mean of the revenue of the next 90 days; null without a model for it"),
     Score("recommended_action", "string", "the action that the rules file names"),
 )
 """The columns of a scorer's result, in their order."""
 
+NEXT_PURCHASE: Final = ("purchase_probability_30d", "expected_days_to_purchase", "expected_revenue_90d")
+"""What is said of the next purchase, of any customer."""
 SCORE_FIELDS: Final[tuple[Field, ...]] = tuple(Field(score.name, score.kind) for score in SCORES)
 BUNDLE_FIELD: Final = Field("bundle", "string")
 """The name of the bundle that gave a row its scores; absent where there is none."""
@@ -201,7 +210,7 @@ def scored(
     churn_probability: pl.Series | None = None,
     thresholds: RiskThresholds | None = None,
     churn_reasons: pl.Series | None = None,
-    purchase_probability_30d: pl.Series | None = None,
+    next_purchase: Mapping[str, pl.Series] = MappingProxyType({}),
 ) -> pl.DataFrame:
     """The result of a scorer, from what its models say; what they do not say is null.
 
@@ -212,7 +221,7 @@ def scored(
         churn_probability: float64 of the rows in their order; what it says of customers without an order is dropped.
         thresholds: needed with churn_probability.
         churn_reasons: lists of feature names, the strongest first; kept where the risk is in REASONED_RISKS.
-        purchase_probability_30d: float64.
+        next_purchase: some of NEXT_PURCHASE, float64 of the rows in their order.
 
     Returns:
         SCORE_SCHEMA, one row for each of `rows`, in their order.
@@ -220,7 +229,7 @@ def scored(
     frame = rows.hstack(rfm_scores(rows, breaks)).with_columns(
         _given("churn_probability", churn_probability),
         _given("churn_reasons", churn_reasons),
-        _given("purchase_probability_30d", purchase_probability_30d),
+        *(_given(name, next_purchase.get(name)) for name in NEXT_PURCHASE),
     )
     probability = pl.when(col("orders_total") > 0).then(col("churn_probability"))
     frame = frame.with_columns(probability.alias("churn_probability"))

@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from features.errors import UsageError
 from features.schema import DEFAULT_RUN, check_run
+from training import terms
 
 ENV_PREFIX: Final = "SHOPSTREAM_"
 CONFIG_VARIABLE: Final = "SHOPSTREAM_CONFIG"
@@ -59,6 +60,12 @@ Location = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Heap = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[kmgKMG]$")]
 Property = Annotated[str, BeforeValidator(_property_value)]
+Days = Annotated[int, Field(ge=1, le=terms.DAYS_MAX)]
+Cost = Annotated[float, Field(ge=0)]
+Saved = Annotated[float, Field(gt=0, le=1)]
+
+_HORIZON: Final = terms.Horizon()
+_COSTS: Final = terms.Costs()
 RunName = Annotated[str, AfterValidator(_run_name)]
 
 
@@ -135,6 +142,57 @@ class MetricsSettings(Section):
     """How long those are kept."""
 
 
+class CostSettings(Section):
+    """What is done for a customer of each band of churn risk; the bands begin where more effort begins to pay."""
+
+    medium_cost: Cost = _COSTS.medium.cost
+    """What the effort for a customer at medium risk costs, as a share of what a kept customer is worth."""
+    medium_saved: Saved = _COSTS.medium.saved
+    """Share of the leaving customers whom it keeps."""
+    high_cost: Cost = _COSTS.high.cost
+    """The same of the effort at high risk."""
+    high_saved: Saved = _COSTS.high.saved
+    """Share of the leaving customers whom it keeps."""
+    critical_cost: Cost = _COSTS.critical.cost
+    """The same of the effort at critical risk."""
+    critical_saved: Saved = _COSTS.critical.saved
+    """Share of the leaving customers whom it keeps."""
+
+    def asked(self) -> terms.Costs:
+        """As a training takes them."""
+        return terms.Costs(
+            terms.Effort(self.medium_cost, self.medium_saved),
+            terms.Effort(self.high_cost, self.high_saved),
+            terms.Effort(self.critical_cost, self.critical_saved),
+        )
+
+
+class TrainingSettings(Section):
+    """When the rows of a training set are taken, and what the bands of risk follow from."""
+
+    horizon_days: Days = _HORIZON.horizon_days
+    """A customer without an order in so many days has churned."""
+    history_days: Days = _HORIZON.history_days
+    """The first cut-off lies at least so long after the first record."""
+    spacing_days: Days = _HORIZON.spacing_days
+    """Between two cut-offs."""
+    cutoffs_max: Days = _HORIZON.cutoffs_max
+    """How many cut-offs at most, the latest ones."""
+    costs: CostSettings = CostSettings()
+
+    def asked(
+        self,
+        horizon_days: int | None = None,
+        history_days: int | None = None,
+        spacing_days: int | None = None,
+        cutoffs_max: int | None = None,
+    ) -> terms.Horizon:
+        """As a training takes them; what is given wins."""
+        given = (horizon_days, history_days, spacing_days, cutoffs_max)
+        kept = (self.horizon_days, self.history_days, self.spacing_days, self.cutoffs_max)
+        return terms.Horizon(*(mine if asked is None else asked for asked, mine in zip(given, kept, strict=True)))
+
+
 class Settings(BaseSettings):
     """Every setting of Shopstream. Built by `load_settings`."""
 
@@ -157,6 +215,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     metrics: MetricsSettings = MetricsSettings()
+    training: TrainingSettings = TrainingSettings()
 
     @classmethod
     def settings_customise_sources(

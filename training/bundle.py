@@ -3,7 +3,8 @@
 | file | holds |
 | --- | --- |
 | `bundle.json` | name, fingerprint, model, training window, library versions, thresholds, breaks, checksums |
-| `model.json`, `model.txt`, `model.skops` | XGBoost, LightGBM, scikit-learn; none is a bare pickle |
+| `model.json`, `model.txt`, `model.skops` | of churn: XGBoost, LightGBM, scikit-learn; none is a bare pickle |
+| `next_purchase.json`, `next_days.json`, `next_revenue.json` | of the next purchase: XGBoost, where tested |
 | `preparation.json` | columns, BG/NBD parameters, calibration |
 | `rules.yaml` | the segments |
 | `profile.json` | what the rows looked like, for the drift watch |
@@ -23,7 +24,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,7 @@ from training.card import render
 from training.churn import Trained
 from training.dataset import TrainingSet
 from training.evaluation import Report
+from training.next_purchase import NextModel
 from training.predict import COLUMNS, PREPARATION, Model
 from training.scorer import BundleScorer
 
@@ -136,18 +138,26 @@ class Bundle:
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 def write_bundle(
-    folder: Path, trained: Trained, training: TrainingSet, breaks: RfmBreaks, rules: Rules, report: Report, seed: int
+    folder: Path,
+    trained: Trained,
+    training: TrainingSet,
+    breaks: RfmBreaks,
+    rules: Rules,
+    report: Report,
+    seed: int,
+    following: Sequence[NextModel] = (),
 ) -> Bundle:
     """Write a bundle; all of it or nothing.
 
     Args:
         folder: where; it must not exist.
-        trained: the model.
+        trained: the model of churn.
         training: what it was fitted to.
         breaks: of the RFM scores.
         rules: of the segments.
         report: see `evaluation.report`.
         seed: everything random came from it.
+        following: models of the next purchase.
 
     Raises:
         ShopstreamError: the folder is there already, or cannot be written.
@@ -158,7 +168,7 @@ def write_bundle(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        about = _write_parts(partial, trained, training, breaks, rules, seed)
+        about = _write_parts(partial, trained, training, breaks, rules, seed, following)
         _write_json(partial / "metrics.json", report)
         scorer = Bundle(partial, about).scorer(rules)
         scores = scorer.score(training.latest)
@@ -178,13 +188,10 @@ def write_bundle(
     return Bundle(folder, about)
 
 
-def _write_parts(
-    folder: Path, trained: Trained, training: TrainingSet, breaks: RfmBreaks, rules: Rules, seed: int
-) -> dict[str, Any]:
-    """The files that the model itself needs, and what `bundle.json` says without checksums."""
+def _write_churn(folder: Path, trained: Trained) -> str:
+    """The file of the churn model; its kind."""
     model = trained.model
-    family = model.candidate.family
-    kind = family if family in _FILES else "skops"
+    kind = model.candidate.family if model.candidate.family in _FILES else "skops"
     if kind == "xgboost":
         assert model.pipeline is not None
         model.pipeline.named_steps["model"].get_booster().save_model(folder / _FILES[kind])
@@ -195,10 +202,28 @@ def _write_parts(
         import skops.io  # noqa: PLC0415 - only where it is needed
 
         skops.io.dump(model.pipeline, folder / _FILES[kind])
-    _write_json(folder / "preparation.json", trained.preparation)
+    return kind
+
+
+def _write_parts(
+    folder: Path,
+    trained: Trained,
+    training: TrainingSet,
+    breaks: RfmBreaks,
+    rules: Rules,
+    seed: int,
+    following: Sequence[NextModel],
+) -> dict[str, Any]:
+    """The files that the models themselves need, and what `bundle.json` says without checksums."""
+    model, kind = trained.model, _write_churn(folder, trained)
+    for one in following:
+        one.booster.get_booster().save_model(folder / one.target.file)
+    further = {one.target.column: one.about for one in following}
+    _write_json(folder / "preparation.json", trained.preparation | {"next": further})
     (folder / "rules.yaml").write_text(rules.text, "utf-8")
     (folder / "predict.py").write_text(inspect.getsource(predict), "utf-8")
-    libraries = {name: importlib.metadata.version(name) for name in _DISTRIBUTIONS[kind]}
+    needed = sorted({*_DISTRIBUTIONS[kind], *(_DISTRIBUTIONS["xgboost"] if following else ())})
+    libraries = {name: importlib.metadata.version(name) for name in needed}
     (folder / "requirements.txt").write_text("".join(f"{name}=={v}\n" for name, v in libraries.items()), "utf-8")
     cutoffs = training.cutoffs
     about: dict[str, Any] = {
@@ -209,7 +234,7 @@ def _write_parts(
             "kind": kind,
             "file": _FILES[kind],
             "column": model.column,
-            "family": family,
+            "family": model.candidate.family,
             "treatment": model.candidate.treatment,
             "parameters": dict(model.candidate.parameters),
         },
@@ -224,9 +249,8 @@ def _write_parts(
         "breaks": msgspec.to_builtins(breaks),
         "libraries": libraries | {"python": platform.python_version()},
     }
-    content = b"".join(
-        (folder / name).read_bytes() for name in sorted({_FILES[kind], "preparation.json", "rules.yaml"})
-    )
+    learnt = {_FILES[kind], "preparation.json", "rules.yaml", *(one.target.file for one in following)}
+    content = b"".join((folder / name).read_bytes() for name in sorted(learnt))
     digest = hashlib.sha256(content + json.dumps(about, sort_keys=True).encode()).hexdigest()
     about["name"] = f"churn-{training.horizon_days}d-{digest[:10]}"
     _write_json(folder / "bundle.json", about)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec import Meta
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
@@ -15,6 +13,7 @@ from features.errors import UsageError
 from features.score import RiskThresholds
 from training.metrics import METRICS
 from training.predict import calibrated
+from training.terms import Costs, Effort
 
 Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
@@ -67,30 +66,6 @@ def choose_calibration(scores: Float64, labels: Labels, folds: Folds) -> tuple[C
         if losses[kind] < losses[best] - _GAIN_MIN:
             best = kind
     return fit_calibration(best, scores, labels), losses
-
-
-class Effort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is done for a customer of a band, in shares of what a kept customer is worth.
-
-    Attributes:
-        cost: of doing it, whether the customer would have left or not.
-        saved: share of the leaving customers whom it keeps.
-    """
-
-    cost: Annotated[float, Meta(ge=0)]
-    saved: Annotated[float, Meta(gt=0, le=1)]
-
-
-class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The declared costs that the bands of risk follow from; low means that nothing is done.
-
-    The defaults: a reminder (1 % of a customer's worth, keeps 3 % of the leaving), a voucher (4 %, 8 %), a call (10 %,
-    15.5 %), which give bands from 0.33, 0.60 and 0.80.
-    """
-
-    medium: Effort = Effort(0.01, 0.03)
-    high: Effort = Effort(0.04, 0.08)
-    critical: Effort = Effort(0.10, 0.155)
 
 
 def thresholds(costs: Costs) -> RiskThresholds:

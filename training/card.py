@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from training import next_card
 from training.candidates import TITLES
+from training.markup import number, verdict
+from training.page import document
+from training.page import table as _table
 
 Report = dict[str, Any]
 
-_STYLE: Final = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:980px;margin:2em auto;padding:0 1em;color:#1b1f24}
-table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .7em;border-bottom:1px solid #d5d9de;text-align:right}
-td:first-child,th:first-child{text-align:left}small{color:#667}h2{margin-top:2em}.chosen{background:#eef6ee}
-"""
 _METRICS: Final = {
     "pr_auc": "PR-AUC",
     "roc_auc": "ROC-AUC",
@@ -59,6 +58,7 @@ def render(about: Mapping[str, Any], report: Report, drivers: Mapping[str, float
         _segments(report["segments"]),
         "<h2>What moves the score</h2>",
         _drivers(drivers),
+        *next_card.sections(report),
         "<h2>What was tried</h2>",
         _tried(report["tried"]),
         "<h2>Bands of risk</h2>",
@@ -66,26 +66,7 @@ def render(about: Mapping[str, Any], report: Report, drivers: Mapping[str, float
         "<h2>Limits</h2>",
         _limits(report),
     ]
-    title = escape(str(about["name"]))
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>' + (
-        "\n".join(parts) + "</html>\n"
-    )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], marked: str = "") -> str:
-    cells = "".join(f"<th>{escape(one)}</th>" for one in head)
-    body = "".join(
-        f"<tr{' class=chosen' if marked and row[0] == marked else ''}>"
-        + "".join(f"<td>{escape(one)}</td>" for one in row)
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{cells}</tr>{body}</table>"
-
-
-def _number(value: float, span: Sequence[float] | None = None) -> str:
-    said = f"{value:.3f}"
-    return said if span is None else f"{said} ({span[0]:.3f} to {span[1]:.3f})"
+    return document(str(about["name"]), parts)
 
 
 def _summary(about: Mapping[str, Any], report: Report) -> str:
@@ -108,7 +89,7 @@ def _summary(about: Mapping[str, Any], report: Report) -> str:
 
 def _models(report: Report) -> str:
     rows = [
-        [one["title"], *(_number(one["metrics"][name], one["intervals"][name]) for name in _METRICS)]
+        [one["title"], *(number(one["metrics"][name], one["intervals"][name]) for name in _METRICS)]
         for one in report["models"].values()
     ]
     table = _table(["model", *_METRICS.values()], rows, TITLES[report["chosen"]])
@@ -120,26 +101,18 @@ def _models(report: Report) -> str:
 
 def _differences(report: Report) -> str:
     rows = [
-        [f"against {TITLES[one['against']]}", _METRICS[one["metric"]], f"{one['gap']:+.4f}",
-         f"{one['interval'][0]:+.4f} to {one['interval'][1]:+.4f}", verdict(one)]
+        [f"{TITLES[one['model']]} against {TITLES[one['against']]}", _METRICS[one["metric"]], f"{one['gap']:+.4f}",
+         f"{one['interval'][0]:+.4f} to {one['interval'][1]:+.4f}", verdict(one["interval"])]
         for one in report["differences"]
     ]  # fmt: skip
-    return "<h2>XGBoost against the baselines</h2>" + _table(["", "metric", "gap", "95 % interval", ""], rows)
-
-
-def verdict(difference: Mapping[str, Any]) -> str:
-    """What an interval allows to say."""
-    low, high = difference["interval"]
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "no difference that these customers show"
+    return "<h2>Against the baselines</h2>" + _table(["", "metric", "gap", "95 % interval", ""], rows)
 
 
 def _ceiling(report: Report) -> str:
     if "ceiling" not in report:
         return ""
     found = {name: one for name, one in report["ceiling"].items() if name != "rows"}
-    rows = [[one["meaning"], *(_number(one["metrics"][name]) for name in ("roc_auc", "pr_auc", "log_loss", "ece"))]
+    rows = [[one["meaning"], *(number(one["metrics"][name]) for name in ("roc_auc", "pr_auc", "log_loss", "ece"))]
             for one in found.values()]  # fmt: skip
     ways = [[TITLES[family], *(f"{one['way'][family]:.0%}" for one in found.values())] for family in report["models"]]
     return (
@@ -178,7 +151,7 @@ def _segments(found: Mapping[str, Report]) -> str:
     names = ("roc_auc", "pr_auc", "brier", "ece")
     rows = [
         [segment, f"{one['rows']:,}", f"{one['churned']:.1%}",
-         *(_number(one["metrics"][name], one["intervals"][name]) for name in names)]
+         *(number(one["metrics"][name], one["intervals"][name]) for name in names)]
         for segment, one in found.items()
     ]  # fmt: skip
     return _table(["segment", "rows", "churned", *(_METRICS[name] for name in names)], rows)
@@ -197,10 +170,10 @@ def _drivers(drivers: Mapping[str, float]) -> str:
 def _tried(tried: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [TITLES[one["family"]], one["treatment"], ", ".join(f"{k} {v:g}" for k, v in one["parameters"].items()) or "-",
-         one["calibration"], _number(one["log_loss"]), _number(one["pr_auc"])]
+         one["calibration"], number(one["log_loss"]), number(one["pr_auc"]), number(one["roc_auc"])]
         for one in tried
     ]  # fmt: skip
-    head = ["model", "imbalance", "settings", "calibration", "log loss", "PR-AUC"]
+    head = ["model", "imbalance", "settings", "calibration", "log loss", "PR-AUC", "ROC-AUC"]
     return _table(head, rows) + "<small>On folds of customers within the rows that taught, after calibration.</small>"
 
 
@@ -225,6 +198,6 @@ def _limits(report: Report) -> str:
         f"In PR-AUC XGBoost does not beat {TITLES[one['against']]} here ({one['gap']:+.4f}): the inputs already hold "
         "rates and rhythm in a form that simple models use as well, and what is left is chance."
         for one in report["differences"]
-        if one["metric"] == "pr_auc" and verdict(one) != "better"
+        if one["model"] == "xgboost" and one["metric"] == "pr_auc" and verdict(one["interval"]) != "better"
     ]
     return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in said) + "</ul>"

@@ -15,7 +15,7 @@ from msgspec import Meta
 from features.errors import ShopstreamError
 from features.score import RiskThresholds
 from training import buy_till_you_die
-from training.calibration import Calibration, Costs, choose_calibration, thresholds
+from training.calibration import Calibration, choose_calibration, thresholds
 from training.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
 from training.dataset import LABEL, TrainingSet
 from training.level import expected_level
@@ -33,6 +33,7 @@ from training.selection import (
     search,
     splits,
 )
+from training.terms import Costs
 
 Float64 = npt.NDArray[np.float64]
 Step = Callable[[str], None]

@@ -9,42 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-from msgspec import Meta
 from polars import col
 
 from features.errors import ShopstreamError, UsageError
 from features.replayed import ArchiveCounts, ReadDay, rows_at
 from features.schema import DAY_MS
+from training.outcomes import Following, looks
+from training.terms import Horizon as Horizon  # noqa: PLC0414 - a training set is asked for by it, here too
 
 LABEL: Final = "churned"
 """1 where the customer placed no order that stood at the end of the horizon, 0 where one did; int8."""
 
 WEEK_MS: Final = 7 * DAY_MS
-
-Days = Annotated[int, Meta(ge=1, le=400)]
-
-
-class Horizon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When rows are taken and how far their labels look.
-
-    Attributes:
-        horizon_days: a customer without an order in so many days after the cut-off has churned.
-        history_days: the first cut-off lies at least so long after the first record.
-        spacing_days: between two cut-offs; shorter gives more rows, and rows that are more alike.
-        cutoffs_max: how many cut-offs at most, the latest ones.
-    """
-
-    horizon_days: Days = 90
-    history_days: Days = 90
-    spacing_days: Days = 15
-    cutoffs_max: Annotated[int, Meta(ge=1, le=400)] = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +35,8 @@ class TrainingSet:
 
     Attributes:
         rows: `definitions.ROW_SCHEMA` and LABEL; customers with an order by the cut-off, ordered by as_of, customer_id.
+        followed: rows of every customer, with or without an order, and what they did next (`training.outcomes`), in
+            the same order.
         latest: unlabelled rows of every customer at `end_ms`: what would be scored now.
         horizon_days: of the labels.
         end_ms: until when the archive knows what happened, epoch ms.
@@ -61,6 +45,7 @@ class TrainingSet:
     """
 
     rows: pl.DataFrame
+    followed: pl.DataFrame
     latest: pl.DataFrame
     paces: pl.DataFrame
     horizon_days: int
@@ -191,13 +176,18 @@ def build(
     weeks = set(range(end_ms, min(cutoffs), -WEEK_MS))
     paces: list[tuple[int, float]] = []
     waiting: dict[int, pl.DataFrame] = {}
+    following: list[Following] = []
     parts: list[pl.DataFrame] = []
     latest = pl.DataFrame()
-    for time, rows in rows_at(days, read_day, sorted(wanted | set(ends) | weeks | {end_ms}), counts, on_day):
+    times = wanted | set(ends) | weeks | looks(cutoffs, end_ms) | {end_ms}
+    for time, rows in rows_at(days, read_day, sorted(times), counts, on_day):
+        for one in following:
+            one.look(time, rows)
         if time in ends:
             parts.append(labelled(waiting.pop(ends[time]), rows).sort("customer_id"))
         if time in wanted:
             waiting[time] = rows
+            following.append(Following(rows.sort("customer_id"), time))
         if time == end_ms:
             latest = rows.sort("customer_id")
         if time in weeks:
@@ -206,4 +196,5 @@ def build(
     if found.is_empty():
         raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")
     known = pl.DataFrame(paces, schema={"time": pl.Int64, "pace": pl.Float64}, orient="row")
-    return TrainingSet(found, latest, known, horizon_days, end_ms, counts)
+    followed = pl.concat([one.labelled() for one in following])
+    return TrainingSet(found, followed, latest, known, horizon_days, end_ms, counts)

@@ -112,7 +112,7 @@ def report(
             name: {"title": TITLES[name]} | described(labels, scores, weights) for name, scores in tested.judged.items()
         },
         "tried": [_tried(choice) for choices in tested.choices.values() for choice in choices],
-        "differences": _differences(tested.judged, labels, weights),
+        "differences": _differences(tested.judged, family, labels, weights),
         "segments": by_segment(rows, tested.judged[family], breaks, rules, weights),
     }
     if ceiling is not None:
@@ -129,16 +129,21 @@ def _tried(choice: Choice) -> Report:
         "calibration": choice.calibration["kind"],
         "log_loss": choice.log_loss,
         "pr_auc": choice.pr_auc,
+        "roc_auc": choice.roc_auc,
     }
 
 
-def _differences(judged: Mapping[Family, Judged], labels: npt.NDArray[np.int8], weights: list[Float64]) -> list[Report]:
-    """XGBoost against every baseline, in the same resamples."""
+def _differences(
+    judged: Mapping[Family, Judged], chosen: Family, labels: npt.NDArray[np.int8], weights: list[Float64]
+) -> list[Report]:
+    """XGBoost and the chosen model against every baseline, in the same resamples."""
     found = []
-    for name in COMPARED:
-        for other in BASELINES:
-            gap, span = metrics.paired_difference(name, labels, judged["xgboost"], judged[other], weights)
-            found.append({"metric": name, "model": "xgboost", "against": other, "gap": gap, "interval": list(span)})
+    for model in dict.fromkeys(("xgboost", chosen)):
+        for name in COMPARED:
+            for other in BASELINES:
+                if other != model:
+                    gap, span = metrics.paired_difference(name, labels, judged[model], judged[other], weights)
+                    found.append({"metric": name, "model": model, "against": other, "gap": gap, "interval": list(span)})
     return found
 
 

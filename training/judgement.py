@@ -15,6 +15,8 @@ from training.bundle import Bundle
 from training.dataset import LABEL, TrainingSet
 from training.evaluation import Report, by_segment, customer_numbers, day, described
 from training.metrics import Judged
+from training.next_evaluation import next_judged
+from training.scorer import numbers
 
 REPEATS: Final = 60
 """Of the bootstrap: an archive has many more rows than a held-out part of it, and its intervals are narrow."""
@@ -32,7 +34,8 @@ def judge(bundle: Bundle, training: TrainingSet, *, seed: int = 1, repeats: int 
     Returns:
         `parts`: `unseen` (horizons that begin when the bundle's window had ended) and `learnt` (cut-offs it may have
         learnt from), each with metrics, intervals, curves and segments where there are such rows; `psi` of every
-        column at the end of the archive against the training window, the highest first.
+        column at the end of the archive against the training window, the highest first; `next_purchase`, see
+        `next_evaluation.next_judged`.
     """
     found: Report = {"bundle": bundle.name, "horizon_days": bundle.horizon_days, "parts": {}}
     scorer = bundle.scorer()
@@ -43,6 +46,8 @@ def judge(bundle: Bundle, training: TrainingSet, *, seed: int = 1, repeats: int 
         if rows.is_empty() or rows[LABEL].n_unique() < 2:
             continue
         found["parts"][title] = _part(bundle, rows, scorer.score(rows.drop(LABEL)), seed, repeats)
+    said = scorer.model.next_purchase(scorer.model.inputs(numbers(training.followed)))
+    found["next_purchase"] = next_judged(training.followed, said, unseen, seed=seed, repeats=repeats)
     scores = scorer.score(training.latest)
     latest = training.latest.hstack(scores.select("churn_probability"))
     psi = drift_of(bundle.training_profile, latest, training.end_ms // DAY_MS).psi

@@ -5,7 +5,7 @@ A customer stands in the rows of several cut-offs, so intervals resample custome
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -137,7 +137,7 @@ def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
 def intervals(labels: Labels, judged: Judged, weights: list[Float64]) -> dict[str, Interval]:
     """The 95 % interval of every metric, by percentiles of a bootstrap."""
     found = [measure(labels, judged, each) for each in weights]
-    return {name: _percentiles(np.asarray([each[name] for each in found])) for name in METRICS}
+    return {name: percentiles([each[name] for each in found]) for name in METRICS}
 
 
 def paired_difference(
@@ -148,10 +148,12 @@ def paired_difference(
     ones = np.ones(len(labels))
     one, two = better.of(name), other.of(name)
     gaps = [metric(labels, one, each) - metric(labels, two, each) for each in weights]
-    return metric(labels, one, ones) - metric(labels, two, ones), _percentiles(np.asarray(gaps))
+    return metric(labels, one, ones) - metric(labels, two, ones), percentiles(gaps)
 
 
-def _percentiles(values: Float64) -> Interval:
+def percentiles(repeats: Sequence[float]) -> Interval:
+    """The middle 95 % of what the repeats of a bootstrap gave; NaN ones are passed over."""
+    values = np.asarray(repeats)
     low, high = np.nanpercentile(values, [2.5, 97.5]) if np.isfinite(values).any() else (np.nan, np.nan)
     return float(low), float(high)
 

@@ -1,11 +1,12 @@
-"""Churn probabilities from a bundle: this file stands in every bundle as `predict.py` and needs nothing else of ours.
+"""What a bundle predicts, of churn and of the next purchase. It stands in every bundle and needs nothing else of ours.
 
     python predict.py rows.csv scores.csv
 
 The CSV has a header and at least the columns that `preparation.json` lists under `columns` (what `shopstream features
-DIR --as-of T --out rows.csv` writes); an empty field is a missing value. The result has customer_id, as_of and
-churn_probability, which is empty for customers without an order. Libraries: those under `libraries` in `bundle.json`
-that the model names; NumPy and xgboost for the usual one.
+DIR --as-of T --out rows.csv` writes); an empty field is a missing value. The result has customer_id, as_of,
+churn_probability, which is empty for customers without an order, and the columns of NEXT_COLUMNS, which are empty where
+the bundle has no model for them. Libraries: those of `requirements.txt` beside it; NumPy and xgboost for the usual
+models.
 
 The rule of this file: the project itself predicts with this code, so a bundle and the live path cannot disagree.
 """
@@ -40,6 +41,8 @@ COLUMNS = (
 )  # fmt: skip
 """The features that a model sees: all numbers of a row that are no moments in time. NaN where they are null."""
 
+NEXT_COLUMNS = ("purchase_probability_30d", "expected_days_to_purchase", "expected_revenue_90d")
+"""What models of the next purchase predict, of any customer."""
 
 TRUSTED = ("numpy.dtype", "sklearn.tree._tree.Tree")
 """Types that a scikit-learn model may hold beside those that skops takes for harmless; a file with others is refused.
@@ -138,7 +141,7 @@ def check_trees(pipeline: Any) -> None:
 
 
 class Model:
-    """A bundle's churn model.
+    """A bundle's models: of churn, and of the next purchase where it has them.
 
     Args:
         folder: the bundle.
@@ -153,12 +156,14 @@ class Model:
         """The native model of xgboost or LightGBM."""
         self.column: int | None = chosen.get("column")
         self._raw = self._loaded(folder / chosen["file"], threads)
+        self._next = {
+            column: (_booster(folder / about["file"], threads), about)
+            for column, about in self.preparation.get("next", {}).items()
+        }
 
     def _loaded(self, path: Path, threads: int) -> Callable[[Float32], Float64]:
         if self.kind == "xgboost":
-            import xgboost  # noqa: PLC0415
-
-            self.booster = xgboost.Booster({"nthread": threads}, model_file=str(path))
+            self.booster = _booster(path, threads)
             return lambda rows: np.asarray(self.booster.inplace_predict(rows), np.float64)
         if self.kind == "bgnbd":  # its expected orders are a column of every model's matrix
             return lambda rows: np.exp(-rows[:, 0].astype(np.float64))
@@ -173,9 +178,16 @@ class Model:
         check_trees(pipeline)
         return lambda rows: np.asarray(pipeline.predict_proba(rows)[:, 1], np.float64)
 
+    def inputs(self, columns: Columns) -> Float32:
+        """Rows as the models of the next purchase take them, and that of churn after `filled`."""
+        return matrix(columns, self.preparation["bgnbd"], self.preparation["horizon_days"])[0]
+
     def matrix(self, columns: Columns) -> Float32:
-        """Rows as the model takes them."""
-        rows, _ = matrix(columns, self.preparation["bgnbd"], self.preparation["horizon_days"])
+        """Rows as the churn model takes them."""
+        return self.filled(self.inputs(columns))
+
+    def filled(self, rows: Float32) -> Float32:
+        """What is missing filled in where the churn model was fitted so."""
         fill = self.preparation.get("fill")
         return rows if fill is None else np.where(np.isnan(rows), np.asarray(fill, np.float32), rows)
 
@@ -190,6 +202,28 @@ class Model:
         """P(no order within the horizon) of each row; NaN for customers without an order."""
         found = self.of_matrix(self.matrix(columns))
         return np.where(columns["orders_total"] > 0, found, np.nan)
+
+    def next_purchase(self, rows: Float32) -> dict[str, Float64]:
+        """Those of NEXT_COLUMNS that the bundle has a model for, of rows from `inputs`."""
+        found = {}
+        for column, (booster, about) in self._next.items():
+            raw = np.asarray(booster.inplace_predict(rows), np.float64) if len(rows) else np.zeros(0)
+            found[column] = next_from(raw, about)
+        return found
+
+
+def next_from(raw: Float64, about: Mapping[str, Any]) -> Float64:
+    """A prediction out of what the trees say: a calibrated probability, or an amount times `scale` below `most`."""
+    if "calibration" in about:
+        return 1 - calibrated(1 - raw, about["calibration"])
+    found: Float64 = np.clip(raw * about["scale"], 0, about.get("most", np.inf))
+    return found
+
+
+def _booster(path: Path, threads: int) -> Any:
+    import xgboost  # noqa: PLC0415 - a bundle of another kind does without
+
+    return xgboost.Booster({"nthread": threads}, model_file=str(path))
 
 
 def read_columns(path: Path) -> tuple[list[dict[str, str]], dict[str, Float64]]:
@@ -208,14 +242,16 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python predict.py ROWS.csv OUT.csv\n")
         return 2
     rows, columns = read_columns(Path(arguments[0]))
-    scores = Model(Path(__file__).resolve().parent).probability(columns)
+    model = Model(Path(__file__).resolve().parent)
+    unknown = np.full(len(rows), np.nan)
+    scores = {"churn_probability": model.probability(columns), **dict.fromkeys(NEXT_COLUMNS, unknown)}
+    scores |= model.next_purchase(model.inputs(columns))
     with Path(arguments[1]).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["customer_id", "as_of", "churn_probability"])
-        for row, score in zip(rows, scores.tolist(), strict=True):
-            writer.writerow(
-                [row.get("customer_id", ""), row.get("as_of", ""), "" if math.isnan(score) else repr(score)]
-            )
+        writer.writerow(["customer_id", "as_of", *scores])
+        for row, *values in zip(rows, *(column.tolist() for column in scores.values()), strict=True):
+            said = ["" if math.isnan(value) else repr(value) for value in values]
+            writer.writerow([row.get("customer_id", ""), row.get("as_of", ""), *said])
     return 0
 
 

@@ -26,7 +26,7 @@ class BundleScorer:
     """A `features.score.Scorer` out of a bundle.
 
     Attributes:
-        model: of churn.
+        model: of churn and the next purchase.
         breaks: of the RFM scores.
         thresholds: of the bands of risk.
         rules: of the segments.
@@ -39,7 +39,8 @@ class BundleScorer:
 
     def score(self, rows: pl.DataFrame) -> pl.DataFrame:
         """As the protocol says."""
-        prepared = self.model.matrix(numbers(rows))
+        inputs = self.model.inputs(numbers(rows))
+        prepared = self.model.filled(inputs)
         probability = self.model.of_matrix(prepared)
         asked = (probability >= self.thresholds.high) & (rows["orders_total"].to_numpy() > 0)
         return scored(
@@ -49,6 +50,7 @@ class BundleScorer:
             churn_probability=pl.Series(probability, dtype=pl.Float64),
             thresholds=self.thresholds,
             churn_reasons=self._reasons(prepared, asked),
+            next_purchase={name: pl.Series(values) for name, values in self.model.next_purchase(inputs).items()},
         )
 
     def drivers(self, rows: pl.DataFrame) -> dict[str, float]:

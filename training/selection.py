@@ -20,7 +20,7 @@ from features.errors import ShopstreamError
 from features.schema import DAY_MS
 from training.calibration import Calibration, choose_calibration
 from training.candidates import TREATMENTS, Candidate, Family, Float32, Labels, fit, search_space
-from training.metrics import METRICS
+from training.metrics import METRICS, places
 from training.predict import calibrated
 
 Float64 = npt.NDArray[np.float64]
@@ -30,6 +30,8 @@ Validation = Literal["auto", "time", "customers"]
 
 INNER_FOLDS: Final = 3
 OUTER_FOLDS: Final = 5
+ROC_AUC_GIVEN: Final = 0.005
+"""What the preferred model may lack of the best one's ROC-AUC."""
 TRIED_TREATMENTS: Final[tuple[Family, ...]] = ("logistic", "xgboost")
 """Families on which class weights and SMOTE are compared."""
 
@@ -95,7 +97,8 @@ class Choice:
         calibration: fitted to the held-out scores.
         scores: calibrated probabilities of the rows that taught, each by a model that had not seen its customer.
         log_loss: of those.
-        pr_auc: of those.
+        pr_auc: of the scores before calibration.
+        roc_auc: of the places of those within their folds.
     """
 
     candidate: Candidate
@@ -103,6 +106,7 @@ class Choice:
     scores: Float64
     log_loss: float
     pr_auc: float
+    roc_auc: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +155,11 @@ class Lesson:
         """The candidate with its calibration and its held-out scores."""
         scores = self.held_out(candidate)
         calibration, losses = choose_calibration(scores, self.labels, self.folds)
-        area = METRICS["pr_auc"](self.labels, scores, np.ones(len(scores)))
-        return Choice(candidate, calibration, calibrated(scores, calibration), losses[calibration["kind"]], area)
+        ones = np.ones(len(scores))
+        precision = METRICS["pr_auc"](self.labels, scores, ones)
+        order = METRICS["roc_auc"](self.labels, places(scores, self.folds), ones)
+        loss = losses[calibration["kind"]]
+        return Choice(candidate, calibration, calibrated(scores, calibration), loss, precision, order)
 
 
 def search(
@@ -179,9 +186,10 @@ def search(
 
 
 def chosen(choices: Sequence[Choice], labels: Labels, customers: Folds) -> Choice:
-    """The model that a bundle gets: XGBoost, unless another is better by more than twice the error of the difference.
+    """The model that a bundle gets: the one with the lowest log loss, or XGBoost where the two are as good.
 
-    XGBoost is preferred because its live path is the fastest and its reasons are exact.
+    XGBoost is preferred because its live path is the fastest and its reasons are exact. It is as good where its loss is
+    within twice the error of the difference, and its ROC-AUC not lower by more than ROC_AUC_GIVEN.
 
     Args:
         choices: of each family, judged on the same rows.
@@ -192,7 +200,8 @@ def chosen(choices: Sequence[Choice], labels: Labels, customers: Folds) -> Choic
     preferred = next((choice for choice in choices if choice.candidate.family == "xgboost"), best)
     gaps = _losses(preferred.scores, labels) - _losses(best.scores, labels)
     error = np.sqrt((np.bincount(customers, gaps - gaps.mean()) ** 2).sum()) / len(gaps)
-    return best if gaps.mean() > 2 * error else preferred
+    as_good = gaps.mean() <= 2 * error and preferred.roc_auc >= best.roc_auc - ROC_AUC_GIVEN
+    return preferred if as_good else best
 
 
 def _losses(scores: Float64, labels: Labels) -> Float64:

@@ -18,20 +18,53 @@ if TYPE_CHECKING:
     from features.replayed import ArchiveCounts
     from training.bundle import Bundle
     from training.churn import Plan
-    from training.dataset import Horizon, TrainingSet
+    from training.dataset import TrainingSet
+    from training.terms import Costs, Horizon
 
 BUNDLES = "bundles"
 """Folder of bundles below the data folder, with `current` beside them."""
 
 Archive = Annotated[Path, typer.Argument(metavar="DIR", help="The archive.")]
 HorizonDays = Annotated[
-    int, typer.Option("--horizon", help="No order in so many days after the cut-off is churn.", min=1, max=400)
+    int | None,
+    typer.Option(
+        "--horizon",
+        help="No order in so many days after the cut-off is churn.",
+        min=1,
+        max=400,
+        show_default="the setting training.horizon_days",
+    ),
 ]
 HistoryDays = Annotated[
-    int, typer.Option("--history", help="Days of history before the first cut-off, at least.", min=1, max=400)
+    int | None,
+    typer.Option(
+        "--history",
+        help="Days of history before the first cut-off, at least.",
+        min=1,
+        max=400,
+        show_default="the setting training.history_days",
+    ),
 ]
-Spacing = Annotated[int, typer.Option("--spacing", help="Days between two cut-offs.", min=1, max=400)]
-CutoffsMax = Annotated[int, typer.Option("--cutoffs", help="Number of cut-offs, the latest ones.", min=1, max=400)]
+Spacing = Annotated[
+    int | None,
+    typer.Option(
+        "--spacing",
+        help="Days between two cut-offs.",
+        min=1,
+        max=400,
+        show_default="the setting training.spacing_days",
+    ),
+]
+CutoffsMax = Annotated[
+    int | None,
+    typer.Option(
+        "--cutoffs",
+        help="Number of cut-offs, the latest ones.",
+        min=1,
+        max=400,
+        show_default="the setting training.cutoffs_max",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -48,10 +81,10 @@ def train(
         Path | None,
         typer.Option("--out", help="Folder of the bundle; default: a new one in the data folder, made current."),
     ] = None,
-    horizon: HorizonDays = 90,
-    history: HistoryDays = 90,
-    spacing: Spacing = 15,
-    cutoffs: CutoffsMax = 24,
+    horizon: HorizonDays = None,
+    history: HistoryDays = None,
+    spacing: Spacing = None,
+    cutoffs: CutoffsMax = None,
     validation: Annotated[
         str,
         typer.Option(
@@ -63,7 +96,12 @@ def train(
         str, typer.Option("--rules", help="Rules of the segments: a ready name or a YAML file.")
     ] = "segments",
     costs: Annotated[
-        Path | None, typer.Option("--costs", help="JSON of the costs that the bands of risk follow from.")
+        Path | None,
+        typer.Option(
+            "--costs",
+            help="JSON of the costs that the bands of risk follow from.",
+            show_default="the settings training.costs",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same model.", min=0)] = 1,
     threads: Annotated[int, typer.Option("--threads", help="Threads of the models.", min=1)] = 2,
@@ -78,21 +116,22 @@ def train(
     """
     from rich.console import Console  # noqa: PLC0415
 
+    from shopstream.model_tables import print_models  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
     from training.bundle import point_current  # noqa: PLC0415
     from training.churn import Plan  # noqa: PLC0415
-    from training.dataset import Horizon  # noqa: PLC0415
 
     console = Console(stderr=True)
-    target = out if out is not None else load_settings().home / BUNDLES / "new"
-    plan = Plan(_validation(validation), tries=tries, seed=seed, threads=threads, costs=_costs(costs))
+    settings = load_settings()
+    target = out if out is not None else settings.home / BUNDLES / "new"
+    given = settings.training.costs.asked() if costs is None else _costs(costs)
+    plan = Plan(_validation(validation), tries=tries, seed=seed, threads=threads, costs=_checked(given))
+    asked = settings.training.asked(horizon, history, spacing, cutoffs)
     with _progress(console) as progress:
-        bundle, seconds = train_bundle(
-            directory, target, Horizon(horizon, history, spacing, cutoffs), plan, rules, progress, rename=out is None
-        )
+        bundle, seconds = train_bundle(directory, target, asked, plan, rules, progress, rename=out is None)
     if current or (current is None and out is None):
         point_current(bundle.folder)
-    _print_models(console, bundle.metrics)
+    print_models(console, bundle.metrics)
     console.print(
         f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s → {bundle.name} in {bundle.folder} "
         "(read its card.html)"
@@ -127,13 +166,14 @@ def train_bundle(
     from features.segments import load_rules  # noqa: PLC0415
     from shopstream.ceiling import ceiling_of  # noqa: PLC0415
     from training import bundle as bundles  # noqa: PLC0415
-    from training import churn, evaluation  # noqa: PLC0415
+    from training import churn, evaluation, next_evaluation, next_purchase  # noqa: PLC0415
 
     rules = load_rules(rules_name)
     began = perf_counter()
     training = training_set(directory, horizon, on_step)
     built = perf_counter()
     trained = churn.train(training, plan, lambda step: on_step(step, None))
+    following = next_purchase.train(training, trained.preparation["bgnbd"], plan, lambda step: on_step(step, None))
     on_step("intervals of the metrics", None)
 
     def ceiling(times: Any, days: int) -> pl.DataFrame:
@@ -146,9 +186,10 @@ def train_bundle(
     report = evaluation.report(
         trained, learn_breaks(before), rules, ceiling=ceiling if known else None, seed=plan.seed, repeats=plan.repeats
     )
+    report["next_purchase"] = next_evaluation.next_report(following, seed=plan.seed, repeats=plan.repeats)
     on_step("writing the bundle", None)
     breaks = learn_breaks(training.latest)
-    written = bundles.write_bundle(out, trained, training, breaks, rules, report, plan.seed)
+    written = bundles.write_bundle(out, trained, training, breaks, rules, report, plan.seed, following)
     if rename:
         written = bundles.renamed(written)
     return written, (built - began, perf_counter() - built)
@@ -175,9 +216,9 @@ def training_set(
 def evaluate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle, or a folder with a current one.")],
     directory: Archive,
-    history: HistoryDays = 90,
-    spacing: Spacing = 15,
-    cutoffs: CutoffsMax = 24,
+    history: HistoryDays = None,
+    spacing: Spacing = None,
+    cutoffs: CutoffsMax = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the figures as JSON.")] = None,
 ) -> None:
     """Judge a bundle on an archive: its metrics where the outcome is known by now, and how far the rows have moved.
@@ -190,17 +231,19 @@ def evaluate(
 
     from rich.console import Console  # noqa: PLC0415
 
+    from shopstream.model_tables import print_judgement  # noqa: PLC0415
+    from shopstream.settings import load_settings  # noqa: PLC0415
     from training.bundle import load_bundle  # noqa: PLC0415
-    from training.dataset import Horizon  # noqa: PLC0415
     from training.judgement import judge  # noqa: PLC0415
 
     console = Console(stderr=True)
     loaded = load_bundle(bundle)
     with _progress(console) as progress:
-        training = training_set(directory, Horizon(loaded.horizon_days, history, spacing, cutoffs), progress)
+        asked = load_settings().training.asked(loaded.horizon_days, history, spacing, cutoffs)
+        training = training_set(directory, asked, progress)
         progress("intervals of the metrics", None)
         report = judge(loaded, training)
-    _print_judgement(console, report)
+    print_judgement(console, report)
     if out is not None:
         _write(out, lambda path: path.write_text(json.dumps(report, indent=1) + "\n", "utf-8"))
 
@@ -282,23 +325,27 @@ def _validation(name: str) -> Any:
     return name
 
 
-def _costs(path: Path | None) -> Any:
+def _costs(path: Path) -> Costs:
     import msgspec  # noqa: PLC0415
 
     from features.errors import UsageError  # noqa: PLC0415
-    from training.calibration import Costs, thresholds  # noqa: PLC0415
+    from training.terms import Costs  # noqa: PLC0415
 
-    if path is None:
-        return Costs()
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Costs)
+        return msgspec.json.decode(path.read_bytes(), type=Costs)
     except (OSError, msgspec.MsgspecError) as error:
         raise UsageError(
             f"The costs {path} cannot be read: {error}.",
             'Write them as {"medium": {"cost": 0.01, "saved": 0.03}, "high": …, "critical": …}.',
         ) from None
-    thresholds(found)
-    return found
+
+
+def _checked(costs: Costs) -> Costs:
+    """Costs that give bands, before anything long begins."""
+    from training.calibration import thresholds  # noqa: PLC0415
+
+    thresholds(costs)
+    return costs
 
 
 @contextmanager
@@ -325,45 +372,3 @@ def _write(out: Path, write: Callable[[Path], object]) -> None:
     partial = out.with_name(f".{out.name}.partial")
     write(partial)
     partial.replace(out)
-
-
-def _print_models(console: Console, report: dict[str, Any]) -> None:
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(title=f"{report['rows']:,} held-out rows, tested by {report['validation']}")
-    for name in ("model", "PR-AUC", "ROC-AUC", "Brier", "log loss", "lift", "ECE"):
-        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
-    for family, one in report["models"].items():
-        found = one["metrics"]
-        mark = " *" if family == report["chosen"] else ""
-        table.add_row(
-            one["title"] + mark,
-            *(f"{found[name]:.3f}" for name in ("pr_auc", "roc_auc", "brier", "log_loss", "lift_10", "ece")),
-        )  # fmt: skip
-    if "ceiling" in report:
-        for title in ("knows_present", "knows_dropout"):
-            one = report["ceiling"][title]
-            names = ("pr_auc", "roc_auc", "brier", "log_loss", "lift_10", "ece")
-            table.add_row(
-                f"ceiling: {title}".replace("_", " "), *(f"{one['metrics'][name]:.3f}" for name in names), style="dim"
-            )
-    console.print(table)
-
-
-def _print_judgement(console: Console, report: dict[str, Any]) -> None:
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(title=f"{report['bundle']}: {report['horizon_days']} days")
-    for name in ("cut-offs", "rows", "churned", "PR-AUC", "ROC-AUC", "Brier", "ECE"):
-        table.add_column(name, justify="left" if name == "cut-offs" else "right")
-    for title, one in report["parts"].items():
-        found = one["metrics"]
-        table.add_row(
-            f"{title}: {one['first']} to {one['last']}", f"{one['rows']:,}", f"{one['churned']:.1%}",
-            *(f"{found[name]:.3f}" for name in ("pr_auc", "roc_auc", "brier", "ece")),
-        )  # fmt: skip
-    console.print(table)
-    moved = ", ".join(f"{name} {value:.2f}" for name, value in list(report["psi"].items())[:5])
-    console.print(f"moved most since training (PSI): {moved}")
-    if "unseen" not in report["parts"]:
-        console.print("No horizon began after the bundle's window: these figures flatter it, its card has honest ones.")

@@ -13,6 +13,7 @@ from scores.scorers import BREAKS, THRESHOLDS, rows_of
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError
 from features.score import (
+    NEXT_PURCHASE,
     RISKS,
     SCORE_SCHEMA,
     RfmBreaks,
@@ -155,7 +156,7 @@ def test_without_a_model_there_are_scores_and_segments_and_no_churn():
     found = RfmScorer(BREAKS, default_rules()).score(rows)
     check_scores(rows, found)
     assert found["segment"].to_list() == ["Champions", "Prospect"]
-    for name in ("churn_probability", "churn_risk", "churn_reasons", "purchase_probability_30d"):
+    for name in ("churn_probability", "churn_risk", "churn_reasons", *NEXT_PURCHASE):
         assert found[name].to_list() == [None, None]
 
 

@@ -11,7 +11,8 @@ from producers.shop import Shop
 from shopstream.commands.train import train_bundle, training_set
 from training.bundle import Bundle
 from training.churn import Plan
-from training.dataset import Horizon, TrainingSet
+from training.dataset import TrainingSet
+from training.terms import Horizon
 
 DAY = 86_400_000
 HORIZON = Horizon(horizon_days=30, history_days=40, spacing_days=15, cutoffs_max=6)

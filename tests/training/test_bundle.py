@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 
 from features.errors import ShopstreamError, UsageError
-from features.score import REASONS, RISKS, RiskThresholds, check_scores, trial_rows
+from features.score import NEXT_PURCHASE, REASONS, RISKS, RiskThresholds, check_scores, trial_rows
 from training import bundle as bundles
 from training import churn
 from training.bundle import load_bundle, point_current, program_fingerprint, renamed, resolve
 from training.candidates import Candidate, Fitted, fit
-from training.predict import check_trees
+from training.predict import COLUMNS, PREPARATION, check_trees, derived
 from training.scorer import BundleScorer, numbers
 
 
@@ -96,11 +96,14 @@ def test_predict_scores_a_csv_without_the_project(bundle, training, copy, tmp_pa
     subprocess.run(words, check=True, cwd=tmp_path, timeout=120)
     with (tmp_path / "out.csv").open() as file:
         found = list(csv.DictReader(file))
-    ours = bundle.scorer().score(training.latest)["churn_probability"]
+    scores = bundle.scorer().score(training.latest)
     assert [row["customer_id"] for row in found] == training.latest["customer_id"].to_list()
-    theirs = [float(row["churn_probability"]) if row["churn_probability"] else None for row in found]
-    assert pl.Series(theirs).is_null().equals(ours.is_null())
-    assert (pl.Series(theirs) - ours).abs().max() < 1e-9
+    for name in ("churn_probability", *NEXT_PURCHASE):
+        ours = scores[name]
+        theirs = pl.Series([float(row[name]) if row[name] else None for row in found])
+        assert theirs.is_null().equals(ours.is_null())
+        assert (theirs - ours).abs().max() < 1e-9
+        assert ours.null_count() < len(ours)
 
 
 def test_predict_says_what_is_missing(copy, tmp_path):
@@ -139,6 +142,7 @@ def test_a_bundle_of_another_model_works_as_well(family, bundle, training, tmp_p
     scores = load_bundle(written.folder).scorer().score(training.latest)
     check_scores(training.latest, scores)
     assert scores["churn_reasons"].drop_nulls().len() > 0
+    assert all(scores[name].is_null().all() for name in NEXT_PURCHASE)  # it has no models for them
     raw = model.probability(lesson.rows[:50])
     again = written.scorer().model.of_matrix(lesson.rows[:50])
     assert np.allclose(np.clip(raw, 1e-6, 1 - 1e-6), again, atol=1e-6)
@@ -175,6 +179,44 @@ def test_another_fingerprint_is_refused_with_the_remedy(copy):
     with pytest.raises(ShopstreamError, match="learnt from other features") as caught:
         load_bundle(copy)
     assert "shopstream train" in caught.value.remedy
+
+
+def test_a_bundle_of_an_older_preparation_is_refused_with_the_remedy(copy, monkeypatch):
+    load_bundle(copy)
+    monkeypatch.setattr(bundles, "PREPARATION", PREPARATION + 1)
+    with pytest.raises(ShopstreamError, match="learnt from other features") as caught:
+        load_bundle(copy)
+    assert "shopstream train" in caught.value.remedy
+
+
+PREPARED = {
+    1: {
+        "days_since_first_order": [1.1, 39.9, 1056],
+        "bgnbd_churn": [0.4985899, 0.33766862, 0.45630204],
+        "bgnbd_alive": [1, 0.77072923, 0.90666458],
+        "bgnbd_orders": [0.93005529, 1.7115371, 0.83916403],
+        "orders_per_day": [0.032154341, 0.042918455, 0.011049724],
+        "recent_orders_per_day": [0.8, 1.4, 1.5609756],
+        "recent_sessions_per_day": [1.45, 2.5375, 2.8292683],
+        "visit_pause_ratio": [0.11266667, 4.3073333, 135.2],
+        "session_trend": [0.75, 0.92201835, 0.95744681],
+        "recent_conversion": [0.21848739, 0.41638225, 0.52],
+        "expected_orders": [28.512605, 95.091297, 132.40976],
+        "expected_orders_of_last_month": [2.0319328, 24.85802, 175.188],
+    },
+}
+"""PREPARATION -> what `derived` says of three rows. Another meaning needs another number, so that bundles that learnt
+from the old one are refused."""
+
+
+def test_a_preparation_has_the_meaning_of_its_number():
+    columns = {name: np.array([1.0, 7.0, 40.0]) * (1 + 0.1 * place) for place, name in enumerate(COLUMNS)}
+    columns["order_gap_mean_days"][0] = np.nan
+    columns["orders_total"] = np.array([1.0, 3.0, 12.0])
+    found = derived(columns, {"r": 0.6, "alpha": 40.0, "a": 0.8, "b": 2.5}, 90)
+    assert list(found) == list(PREPARED[PREPARATION])
+    for name, values in PREPARED[PREPARATION].items():
+        assert found[name] == pytest.approx(values, rel=1e-6), name
 
 
 def test_the_fingerprint_changes_with_a_feature(monkeypatch):

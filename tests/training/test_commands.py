@@ -3,19 +3,21 @@
 import json
 import re
 
+import msgspec
 import polars as pl
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
-from features.score import SCORE_SCHEMA
+from features.score import NEXT_PURCHASE, SCORE_SCHEMA
 from shopstream.ceiling import ceiling_of
 from shopstream.commands import train as commands
 from training import metrics
 from training.bundle import load_bundle
 from training.dataset import LABEL
 from training.metrics import Judged
+from training.terms import Costs, Effort, Horizon
 
 
 @pytest.fixture
@@ -53,12 +55,16 @@ def test_evaluate_tells_what_was_learnt_from_what_was_not(app, bundle, archive, 
     assert list(report["parts"]) == ["learnt"]
     assert report["parts"]["learnt"]["metrics"]["roc_auc"] > 0.6
     assert max(report["psi"].values()) < 0.01  # the rows are those of the profile
+    bought = report["next_purchase"]["purchase_probability_30d"]["learnt"]
+    assert bought["metrics"]["roc_auc"] > 0.6
+    low, high = bought["intervals"]["roc_auc"]
+    assert low < bought["metrics"]["roc_auc"] < high
 
 
 def test_the_same_seed_gives_the_same_bundle(bundle, archive, plans, tmp_path):
     again, _ = commands.train_bundle(archive, tmp_path / "again", *plans)
     assert again.name == bundle.name
-    for file in ("metrics.json", "card.html", "model.json", "profile.json"):
+    for file in ("metrics.json", "card.html", "model.json", "profile.json", "next_revenue.json"):
         if (bundle.folder / file).exists():
             assert (again.folder / file).read_bytes() == (bundle.folder / file).read_bytes(), file
 
@@ -73,7 +79,7 @@ def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_pat
     seen = []
     monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(commands, "train_bundle", quick)
-    monkeypatch.setattr(commands, "_print_models", lambda *_: None)
+    monkeypatch.setattr("shopstream.model_tables.print_models", lambda *_: None)
     assert run(app, "train", archive).exit_code == 0
     assert (tmp_path / "home" / "bundles" / "current").exists()
     assert run(app, "train", archive, "--out", tmp_path / "mine").exit_code == 0
@@ -97,10 +103,71 @@ def test_train_refuses_what_cannot_be(app, archive, tmp_path, arguments, said):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """What training was asked for, without training."""
+    seen = []
+
+    def quick(_, out, horizon, plan, *__, rename):
+        seen.append((horizon, plan))
+        return type("B", (), {"folder": out, "name": "b", "metrics": None}), (1.0, 2.0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "train_bundle", quick)
+    monkeypatch.setattr("shopstream.model_tables.print_models", lambda *_: None)
+    return seen
+
+
+def test_horizon_cutoffs_history_and_costs_are_settings_that_options_override(app, asked, tmp_path, monkeypatch):
+    words = ("train", tmp_path, "--out", tmp_path / "b")
+    assert run(app, *words).exit_code == 0
+    (tmp_path / "shopstream.toml").write_text(
+        "[training]\nhorizon_days = 60\nhistory_days = 50\n[training.costs]\nmedium_cost = 0.006\n"
+    )
+    monkeypatch.setenv("SHOPSTREAM_TRAINING__CUTOFFS_MAX", "7")
+    assert run(app, *words).exit_code == 0
+    (tmp_path / "costs.json").write_text(msgspec.json.encode(Costs(medium=Effort(0.02, 0.04))).decode())
+    assert run(app, *words, "--history", 40, "--cutoffs", 8, "--costs", tmp_path / "costs.json").exit_code == 0
+    assert [horizon for horizon, _ in asked] == [Horizon(), Horizon(60, 50, 15, 7), Horizon(60, 40, 15, 8)]
+    assert [plan.costs for _, plan in asked] == [
+        Costs(),
+        Costs(medium=Effort(0.006, 0.03)),
+        Costs(medium=Effort(0.02, 0.04)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("HORIZON_DAYS", "0", "training.horizon_days"),
+        ("CUTOFFS_MAX", "many", "training.cutoffs_max"),
+        ("COSTS__HIGH_SAVED", "2", "training.costs.high_saved"),
+        ("COSTS__HIGH_SAVED", "0.01", "high risk saves no more"),
+        ("COSTS__HIGH_PRICE", "1", "training.costs.high_price"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(app, asked, tmp_path, monkeypatch, setting, value, said):
+    monkeypatch.setenv(f"SHOPSTREAM_TRAINING__{setting}", value)
+    done = run(app, "train", tmp_path, "--out", tmp_path / "b")
+    assert isinstance(done.exception, UsageError)
+    assert said in str(done.exception)
+    assert asked == []
+
+
 def test_the_card_is_one_file_that_says_what_it_must(bundle):
     card = (bundle.folder / "card.html").read_text()
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(http|//)", card)
-    for said in ("PR-AUC", "Calibration", "Ceiling", "By segment", "What was tried", "smote", "weights", "BG/NBD"):
+    for said in (
+        "PR-AUC",
+        "Calibration",
+        "Ceiling",
+        "By segment",
+        "What was tried",
+        "smote",
+        "weights",
+        "BG/NBD",
+        *NEXT_PURCHASE,
+    ):
         assert said in card
     report = bundle.metrics
     assert {"recency", "bgnbd", "logistic", "random_forest", "xgboost"} <= set(report["models"])

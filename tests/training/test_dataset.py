@@ -12,7 +12,9 @@ from features.replayed import rows_at
 from features.schema import DAY_MS, Event, Order, arrow_schema
 from shopstream.commands.features import archive_days, batch_features
 from training import dataset
-from training.dataset import LABEL, Horizon, build, plan_cutoffs
+from training.dataset import LABEL, build, plan_cutoffs
+from training.outcomes import BOUGHT, DAYS, REVENUE, WINDOWS
+from training.terms import Horizon
 
 T0 = 20_000 * DAY_MS
 CUTOFF = T0 + 50 * DAY_MS
@@ -87,22 +89,100 @@ def test_customers_without_an_order_at_the_cutoff_have_no_row():
     assert set(labels([order("a", T0), *cancelled, order("c", CUTOFF + 1)])) == {("a", CUTOFF)}
 
 
+# --- the next purchase ------------------------------------------------------------------------------------------------
+DAYS_90 = CUTOFF + 90 * DAY_MS
+
+
+def followed(orders, *, end=DAYS_90, events=()):
+    """Customer -> what it did next, by the name of the outcome."""
+    days, read_day = reader(orders, events)
+    rows = build(days, read_day, [CUTOFF], HORIZON_DAYS, end_ms=end).followed
+    return {row["customer_id"]: {name: row[name] for name in WINDOWS} for row in rows.iter_rows(named=True)}
+
+
+def at(day, **values):
+    return order("a", CUTOFF + int(day * DAY_MS), order_id=f"{day}", **values)
+
+
+#  first order      cut-off          30 days                        90 days
+#  ----x---------------|----------------|------------------------------|----
+@pytest.mark.parametrize(
+    ("after", "bought", "next_days", "revenue"),
+    [
+        ([], 0, 90, 0),
+        ([order("a", CUTOFF)], 0, 90, 0),  # at the cut-off: known, not after it
+        ([at(3.25)], 1, 3.25, 10),
+        ([at(30)], 1, 30, 10),
+        ([order("a", END + 1)], 0, 30 + 1 / DAY_MS, 10),
+        ([at(90)], 0, 90, 10),
+        ([order("a", DAYS_90 + 1)], 0, 90, 0),
+        ([at(3), at(20), at(89)], 1, 3, 30),
+        # of two orders within one step the later one is seen
+        ([at(6), at(8)], 1, 8, 20),
+        # only an order that stands is a purchase
+        ([at(3), at(3, updated=CUTOFF + 12 * DAY_MS, status="cancelled")], 0, 90, 0),
+        ([at(3), at(3, updated=CUTOFF + 12 * DAY_MS, status="cancelled"), at(41)], 0, 41, 10),
+        # it stood for 30 days, and no longer at the end of 90
+        ([at(3), at(3, updated=CUTOFF + 40 * DAY_MS, status="refunded")], 1, 90, 0),
+    ],
+)  # fmt: skip
+def test_an_outcome_is_what_stands_at_the_end_of_its_window(after, bought, next_days, revenue):
+    filler = order("b", DAYS_90)
+    found = followed([order("a", T0), *after, filler])["a"]
+    assert found == {BOUGHT: bought, DAYS: pytest.approx(next_days, abs=1e-9), REVENUE: revenue}
+
+
+def test_a_window_that_is_not_over_has_no_outcome_not_even_of_who_has_bought():
+    """To keep those who bought early would call the shop quicker than it is."""
+    orders = [order("a", T0), order("b", T0), at(2)]
+    nothing = {DAYS: None, REVENUE: None}
+    assert followed(orders, end=DAYS_90 - 1) == {"a": {BOUGHT: 1} | nothing, "b": {BOUGHT: 0} | nothing}
+    assert followed(orders)["b"] == {BOUGHT: 0, DAYS: 90, REVENUE: 0}
+
+
+def test_customers_without_an_order_are_followed_too():
+    orders = [order("a", T0), order("c", CUTOFF + DAY_MS), order("d", CUTOFF + DAY_MS)]
+    found = followed(orders, events=[event("b", T0), event("c", T0)])
+    assert {name: one[BOUGHT] for name, one in found.items()} == {"a": 0, "b": 0, "c": 1}  # d is not known yet
+
+
+def test_nothing_after_a_window_reaches_its_outcome(training, archive):
+    """The archive cut short says the same of every window that had ended by then."""
+    days, read_day = archive_days(archive)
+    end = training.end_ms - 10 * DAY_MS
+    cutoffs = [cutoff for cutoff in training.cutoffs if cutoff + 30 * DAY_MS <= end]
+    short = build(days, until(read_day, end), cutoffs, 30, end_ms=end).followed
+    whole = training.followed.filter(pl.col("as_of").is_in(cutoffs))
+    for name, window in WINDOWS.items():
+        over = pl.col("as_of") + window * DAY_MS <= end
+        assert short.filter(over).select(name).equals(whole.filter(over).select(name))
+        assert short.filter(over)[name].null_count() == 0
+        assert short.filter(~over)[name].is_null().all()
+    assert short.filter(pl.col("as_of") + 90 * DAY_MS <= end).height > 0
+
+
 # --- leaks ------------------------------------------------------------------------------------------------------------
+def until(read_day, end):
+    """A reader of the records that were known at a time."""
+
+    def read(topic, day):
+        time = "ts" if topic == "events" else "updated_ts"
+        for table in read_day(topic, day):
+            yield table.filter(pa.compute.less_equal(table[time].cast(pa.int64()), end))
+
+    return read
+
+
 def leaks(training, archive):
     """Cut-offs whose rows differ from those of an archive that ends there."""
     found = []
     for cutoff in training.cutoffs[::3]:
         days, read_day = archive_days(archive)
-
-        def until(topic, day, cutoff=cutoff, read_day=read_day):
-            time = "ts" if topic == "events" else "updated_ts"
-            for table in read_day(topic, day):
-                yield table.filter(pa.compute.less_equal(table[time].cast(pa.int64()), cutoff))
-
-        ((_, alone),) = rows_at(days, until, [cutoff])
-        alone = alone.filter(pl.col("orders_total") > 0).sort("customer_id")
+        ((_, alone),) = rows_at(days, until(read_day, cutoff), [cutoff])
+        alone = alone.sort("customer_id")
         ours = training.rows.filter(pl.col("as_of") == cutoff).drop(LABEL)
-        if not ours.equals(alone):
+        every = training.followed.filter(pl.col("as_of") == cutoff).drop(*WINDOWS)
+        if not (ours.equals(alone.filter(pl.col("orders_total") > 0)) and every.equals(alone)):
             found.append(cutoff)
     return found
 

@@ -11,10 +11,11 @@ from sklearn.metrics import brier_score_loss, f1_score, log_loss
 from features.errors import UsageError
 from features.schema import DAY_MS
 from training import buy_till_you_die, metrics
-from training.calibration import Costs, Effort, choose_calibration, fit_calibration, thresholds
+from training.calibration import choose_calibration, fit_calibration, thresholds
 from training.level import expected_level
 from training.metrics import Judged, measure, paired_difference, places, resampled
 from training.predict import bgnbd, calibrated
+from training.terms import Costs, Effort
 
 RNG = np.random.default_rng(7)
 LABELS = (RNG.random(400) < 0.4).astype(np.int8)

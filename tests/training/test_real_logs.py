@@ -13,7 +13,7 @@ from producers.mapping import load_mapping
 from producers.shop import Shop
 from shopstream.commands.train import train_bundle
 from training.churn import Plan
-from training.dataset import Horizon
+from training.terms import Horizon
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(1_800)]
 PLAN = Plan(threads=2)
@@ -39,9 +39,9 @@ def test_the_shop_of_the_demo(seed, tmp_path):
     assert report["validation"] == "time"
     assert found["roc_auc"] > 0.81
     assert found["ece"] <= 0.04
-    against = {(one["metric"], one["against"]): one["interval"][0] for one in report["differences"]}
-    assert against["pr_auc", "recency"] > 0
-    assert against["pr_auc", "bgnbd"] > 0
+    against = {(one["model"], one["metric"], one["against"]): one["interval"][0] for one in report["differences"]}
+    assert against["xgboost", "pr_auc", "recency"] > 0
+    assert against["xgboost", "pr_auc", "bgnbd"] > 0
     ceiling = report["ceiling"]["knows_present"]
     assert ceiling["metrics"]["ece"] < 0.03  # the truth is told right
     assert 0.3 < ceiling["way"]["xgboost"] < 1

@@ -1,5 +1,7 @@
 """Which rows teach and which test, and which model is chosen."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -55,9 +57,9 @@ def test_a_customer_has_one_fold_in_any_company():
     assert set(every.tolist()) == {0, 1, 2}
 
 
-def choice(family, scores, labels):
+def choice(family, scores, labels, roc_auc=0.7):
     loss = float(selection._losses(scores, labels).mean())
-    return Choice(Candidate(family), {"kind": "none"}, scores, loss, 0.5)
+    return Choice(Candidate(family), {"kind": "none"}, scores, loss, 0.5, roc_auc)
 
 
 def test_xgboost_stays_unless_another_is_clearly_better():
@@ -72,6 +74,11 @@ def test_xgboost_stays_unless_another_is_clearly_better():
     best = choice("logistic", truth, labels)
     assert chosen([near, luck], labels, customers) is near
     assert chosen([far, best], labels, customers) is best
+    # as good in probability, and worse at putting customers in order
+    assert near.log_loss > luck.log_loss
+    for lacks, expected in ((0.004, "xgboost"), (0.006, "logistic")):
+        behind = replace(near, roc_auc=luck.roc_auc - lacks)
+        assert chosen([behind, luck], labels, customers).candidate.family == expected
 
 
 def test_the_search_is_bounded_and_repeatable():

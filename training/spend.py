@@ -1,0 +1,85 @@
+"""Gamma-Gamma: what an order of a customer is worth, drawn towards what orders are worth in this shop.
+
+P. S. Fader, B. G. S. Hardie: The Gamma-Gamma Model of Monetary Value, 2013. An order of a customer is Gamma(p, v), and
+v is Gamma(q, gamma) over customers; the fewer orders a customer has, the closer the expectation lies to everybody's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from polars import col
+from scipy.optimize import minimize
+from scipy.special import gammaln
+
+from features.errors import ShopstreamError
+
+Float = npt.NDArray[np.float64]
+
+_START: Final = np.log([2.0, 3.0, 2.0])
+_LOG_MAX: Final = 12.0
+_RIDGE: Final = 1e-3
+"""As in BG/NBD: keeps the parameters of few customers from running away."""
+
+
+class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parameters; `gamma` is in the shop's currency."""
+
+    p: float
+    q: float
+    gamma: float
+
+    def expected(self, orders: Float, mean: Float) -> Float:
+        """The expected worth of the next order, in the shop's currency.
+
+        Args:
+            orders: number of a customer's orders, 0 allowed.
+            mean: their mean worth; means nothing without orders.
+        """
+        known = np.where(orders > 0, self.p * orders * mean, 0.0)
+        found: Float = self.p * (self.gamma + known / self.p) / (self.p * orders + self.q - 1)
+        return found
+
+
+def log_likelihood(logs: Float, orders: Float, mean: Float) -> Float:
+    """Of each customer, at the logarithms of p, q - 1 and gamma."""
+    p, q, gamma = np.exp(logs[0]), 1 + np.exp(logs[1]), np.exp(logs[2])
+    shape = p * orders
+    found: Float = (
+        gammaln(shape + q)
+        - gammaln(shape)
+        - gammaln(q)
+        + q * np.log(gamma)
+        + (shape - 1) * np.log(mean)
+        + shape * np.log(orders)
+        - (shape + q) * np.log(gamma + mean * orders)
+    )
+    return found
+
+
+def fit(rows: pl.DataFrame) -> Spend:
+    """The most likely parameters.
+
+    Args:
+        rows: each customer once, with orders_total and revenue_total; customers without revenue are passed over.
+
+    Raises:
+        ShopstreamError: nobody has paid anything.
+    """
+    paid = rows.filter((col("orders_total") > 0) & (col("revenue_total") > 0))
+    if paid.is_empty():
+        raise ShopstreamError("Gamma-Gamma cannot be fitted: no order is worth anything.", "Choose a later cut-off.")
+    orders = paid["orders_total"].cast(pl.Float64).to_numpy()
+    mean = paid["revenue_total"].to_numpy() / orders
+    scale = float(np.median(mean))
+
+    def loss(logs: Float) -> float:
+        return float(-log_likelihood(logs, orders, mean / scale).mean() + _RIDGE * (logs**2).mean())
+
+    found = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 3)
+    p, more, gamma = np.exp(found.x)
+    return Spend(float(p), float(1 + more), float(gamma * scale))
