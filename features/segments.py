@@ -120,8 +120,31 @@ class Rules:
         Args:
             rows: with every feature and score that the rules ask; columns of profiles that are missing are null.
         """
+        rows = self._whole(rows)
+        names, found = self._first(rows)
+        for modifier, condition in zip(self.document.modifiers, self._modifiers, strict=True):
+            found = self._modified(rows, found, names, modifier, condition)
+        return found
+
+    def modifiers(self, rows: pl.DataFrame) -> pl.Series:
+        """The names of the modifiers that hold, a list of strings for each of `rows`, in the order of the file."""
+        rows = self._whole(rows)
+        names, _ = self._first(rows)
+        held = [
+            pl.when(condition).then(pl.lit(modifier.name))
+            for modifier, condition in zip(self.document.modifiers, self._modifiers, strict=True)
+        ]
+        if not held:
+            return pl.Series("modifiers", [[]] * len(rows), pl.List(pl.String))
+        listed = pl.concat_list(held).list.drop_nulls().alias("modifiers")
+        return rows.with_columns(names).select(listed)["modifiers"]
+
+    def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
         absent = [name for name in self.profile_columns if name not in rows.columns]
-        rows = rows.with_columns(pl.lit(None, PROFILE_SCHEMA[name]).alias(name) for name in absent)
+        return rows.with_columns(pl.lit(None, PROFILE_SCHEMA[name]).alias(name) for name in absent)
+
+    def _first(self, rows: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+        """The segments before modifiers, alone and with their actions."""
         cases = _cases(self.document)
         place = pl.lit(len(cases) - 1, pl.Int32)
         for i, condition in reversed(list(enumerate(self._segments))):
@@ -129,10 +152,7 @@ class Rules:
         chosen = rows.select(place.alias("case"))["case"].to_numpy() if len(rows) else np.zeros(0, np.int32)
         names = pl.Series("segment", [case.name for case in cases], pl.String).gather(chosen)
         actions = pl.Series("recommended_action", [case.action for case in cases], pl.String).gather(chosen)
-        found = pl.DataFrame([names, actions])
-        for modifier, condition in zip(self.document.modifiers, self._modifiers, strict=True):
-            found = self._modified(rows, found, names, modifier, condition)
-        return found
+        return names, pl.DataFrame([names, actions])
 
     @staticmethod
     def _modified(

@@ -24,6 +24,7 @@ COMMAND_MODULES = {
     "features": "Analyse",
     "train": "Analyse",
     "forecast": "Analyse",
+    "segment": "Analyse",
     "rollup": "Analyse",
 }
 """Modules of shopstream.commands -> the part of `--help` that lists their commands, in their order. Each has

@@ -1,0 +1,40 @@
+"""What results were made of, and when: the only one of their files that holds a time of making."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from shopstream.working import write_whole
+
+MADE_FILE: Final = "made.json"
+
+
+def write_made(folder: Path, made_of: Mapping[str, Any], files: list[str]) -> None:
+    """Writes `made.json` beside results.
+
+    Args:
+        folder: where they lie.
+        made_of: inputs and options, JSON values.
+        files: names of the results, each told with its checksum.
+    """
+    now = datetime.now(UTC)  # noqa: TID251 - this file is where the time of making stands
+    said = {
+        "made_at": now.isoformat(timespec="seconds"),
+        "program": f"shopstream {importlib.metadata.version('shopstream')}",
+        "made_of": dict(made_of),
+        "files": {name: checksum(folder / name) for name in files},
+    }
+    text = json.dumps(said, indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / MADE_FILE, lambda path: path.write_text(text, "utf-8"))
+
+
+def checksum(file: Path) -> str:
+    """SHA-256 of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
