@@ -186,6 +186,7 @@ class Panel:
         sort: label of the column by which the rows of a table stand, and whether the highest come first; the
             dimensions choose which rows there are.
         note: what else has to be known to read it.
+        may_be_empty: that there is nothing to show is an answer too, and no fault.
     """
 
     id: str
@@ -201,6 +202,7 @@ class Panel:
     whole_shop: bool = False
     sort: tuple[str, bool] | None = None
     note: str = ""
+    may_be_empty: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:

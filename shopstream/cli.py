@@ -26,6 +26,7 @@ COMMAND_MODULES = {
     "forecast": "Analyse",
     "segment": "Analyse",
     "rollup": "Analyse",
+    "dashboards": "Analyse",
 }
 """Modules of shopstream.commands -> the part of `--help` that lists their commands, in their order. Each has
 `register(app)` and imports its heavy parts inside the command, so that `--help` answers at once."""

@@ -37,6 +37,7 @@ EDGES = {
     "shopstream/servers/kafka_admin.py": "health, counts and lag",
     "shopstream/servers/elastic_admin.py": "health",
     "shopstream/queries.py": "the aggregations of the summary",
+    "shopstream/searching.py": "the searches of dashboards",
 }
 """Modules that may speak to a client library, and what for."""
 

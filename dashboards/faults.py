@@ -1,0 +1,204 @@
+"""What can be wrong with the declaration before a single search: fields, kinds, charts, grids, filters, sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from dashboards.conditions import Ago, AtLeast, Condition, Is
+from dashboards.panels import (
+    GRID_COLUMNS,
+    Chart,
+    Dashboard,
+    Dimension,
+    Measure,
+    Panel,
+    Place,
+    Ratio,
+    Span,
+    Steps,
+    Terms,
+    plain,
+)
+from dashboards.queries import BUCKETS_MAX, buckets
+from features.schema import DAY_MS, FieldKind
+
+Kinds = Mapping[str, FieldKind]
+"""Field of an index -> its kind."""
+
+DAYS_MAX: Final = 730
+"""The longest time range for which an answer must stay within its bound."""
+
+_ANY: Final[frozenset[FieldKind]] = frozenset({"string", "strings", "int", "float", "bool", "time"})
+_NUMBERS: Final[frozenset[FieldKind]] = frozenset({"int", "float"})
+_FITTING: Final[dict[str, frozenset[FieldKind]]] = {
+    "sum": _NUMBERS,
+    "avg": _NUMBERS,
+    "percentile": _NUMBERS,
+    "min": _NUMBERS | {"time"},
+    "max": _NUMBERS | {"time"},
+    "unique": _ANY - {"float"},
+    "terms": frozenset({"string", "strings", "int", "bool"}),
+    "time": frozenset({"time"}),
+}
+_SHAPES: Final[dict[Chart, tuple[int, int, int]]] = {
+    "metric": (0, 0, 1),
+    "line": (1, 2, 8),
+    "area": (1, 2, 8),
+    "bar": (1, 2, 8),
+    "bar_stacked": (1, 2, 8),
+    "bar_horizontal": (1, 2, 8),
+    "heatmap": (2, 2, 1),
+    "table": (1, 4, 12),
+}
+"""Chart -> fewest dimensions, most dimensions, most measures."""
+
+
+def faults(dashboards: Sequence[Dashboard], fields: Mapping[str, Kinds]) -> list[str]:
+    """What is wrong, a line each, with the panel's or dashboard's id; empty: nothing.
+
+    Args:
+        dashboards: the declaration.
+        fields: of each index, without the run.
+    """
+    panels = [panel for one in dashboards for panel in one.panels]
+    found = [f"{name}: there are two of this id" for name, n in Counter(panel.id for panel in panels).items() if n > 1]
+    for dashboard in dashboards:
+        found += [f"{dashboard.id}: {said}" for said in _grid(dashboard)]
+        found += [f"{dashboard.id}: {said}" for said in _controls(dashboard, fields)]
+        for panel in dashboard.panels:
+            found += [f"{panel.id}: {said}" for said in _panel(panel, dashboard, fields)]
+    return found
+
+
+def _panel(panel: Panel, dashboard: Dashboard, fields: Mapping[str, Kinds]) -> Iterator[str]:
+    kinds = fields.get(panel.data.index)
+    if kinds is None:
+        yield f"there is no index {panel.data.index}"
+        return
+    yield from _shape(panel)
+    yield from _ranking(panel)
+    yield from _uses(panel, kinds)
+    most = buckets(panel, Span.ending(DAYS_MAX * DAY_MS, DAYS_MAX))
+    if most > BUCKETS_MAX:
+        yield f"an answer may have {most:,} buckets; at most {BUCKETS_MAX:,} are allowed"
+    lacking = [control.field for control in dashboard.controls if control.field not in kinds]
+    if panel.whole_shop != bool(lacking):
+        yield f"whole_shop is {panel.whole_shop}, and of the filters' fields its documents lack {lacking}"
+
+
+def _shape(panel: Panel) -> Iterator[str]:
+    least, most, measures = _SHAPES[panel.chart]
+    if not least <= len(panel.dimensions) <= most:
+        yield f"a {panel.chart} has {least} to {most} dimensions, not {len(panel.dimensions)}"
+    if not 1 <= len(panel.measures) <= measures:
+        yield f"a {panel.chart} has 1 to {measures} measures, not {len(panel.measures)}"
+    if len(panel.dimensions) > 1 and panel.chart not in ("table", "heatmap") and len(panel.measures) > 1:
+        yield "a chart that is split has one measure"
+    if len(set(panel.labels)) < len(panel.labels):
+        yield f"labels stand twice: {panel.labels}"
+    if panel.sort is not None and panel.sort[0] not in panel.labels:
+        yield f"it is sorted by {panel.sort[0]}, which is no column"
+    if not panel.question.endswith("?"):
+        yield "its question is none"
+
+
+def _ranking(panel: Panel) -> Iterator[str]:
+    by_label = {figure.label: figure for figure in panel.measures}
+    for dimension in panel.dimensions:
+        if not isinstance(dimension, Terms) or not dimension.by:
+            continue
+        figure = by_label.get(dimension.by)
+        if figure is None or isinstance(figure, Ratio) or figure.op == "percentile":
+            yield f"values of {dimension.field} cannot be ranked by {dimension.by!r}"
+
+
+def _uses(panel: Panel, kinds: Kinds) -> Iterator[str]:
+    def use(field: str, how: str) -> Iterator[str]:
+        kind = kinds.get(field)
+        if kind is None:
+            yield f"{panel.data.index} has no field {field}"
+        elif kind not in _FITTING[how]:
+            yield f"{how} does not fit {field}, a {kind}"
+
+    measures = [measure for figure in panel.measures for measure in plain(figure)]
+    conditions = [*panel.where, *(condition for measure in measures for condition in measure.where)]
+    for measure in measures:
+        yield from _measure(measure, kinds)
+        if measure.op != "count":
+            yield from use(measure.field, measure.op)
+    for dimension in panel.dimensions:
+        if isinstance(dimension, Steps):
+            conditions += [condition for _, where in dimension.steps for condition in where]
+        else:
+            yield from use(dimension.field, "terms" if isinstance(dimension, Terms) else "time")
+            yield from _numeric(dimension, kinds)
+    for condition in conditions:
+        yield from _condition(condition, kinds, panel)
+    if panel.data.time_field is not None:
+        yield from use(panel.data.time_field, "time")
+
+
+def _measure(measure: Measure, kinds: Kinds) -> Iterator[str]:
+    if (measure.op == "count") != (measure.field == ""):
+        yield f"{measure.label}: only a count has no field"
+    if not 1 <= measure.percent <= 99:
+        yield f"{measure.label}: {measure.percent} is no percentile"
+    timed = kinds.get(measure.field) == "time" and measure.op in ("min", "max")
+    if timed != (measure.unit == "time"):
+        yield f"{measure.label}: the unit {measure.unit} does not fit {measure.field}"
+
+
+def _numeric(dimension: Dimension, kinds: Kinds) -> Iterator[str]:
+    if isinstance(dimension, Terms) and dimension.numeric != (kinds.get(dimension.field) in _NUMBERS):
+        yield f"numeric is {dimension.numeric} of {dimension.field}, a {kinds.get(dimension.field)}"
+
+
+def _condition(condition: Condition, kinds: Kinds, panel: Panel) -> Iterator[str]:
+    kind = kinds.get(condition.field)
+    if kind is None:
+        yield f"{panel.data.index} has no field {condition.field}"
+        return
+    match condition:
+        case Is(values=values):
+            wanted: dict[type, frozenset[FieldKind]] = {
+                bool: frozenset({"bool"}),
+                str: frozenset({"string", "strings"}),
+                int: _NUMBERS,
+                float: _NUMBERS,
+            }
+            if not values or any(kind not in wanted[type(value)] for value in values):
+                yield f"{condition.field}, a {kind}, is compared with {values}"
+        case AtLeast() if kind not in _NUMBERS:
+            yield f"{condition.field}, a {kind}, is compared with a number"
+        case Ago() if kind != "time":
+            yield f"{condition.field}, a {kind}, is taken for a time"
+        case _:
+            pass
+
+
+def _controls(dashboard: Dashboard, fields: Mapping[str, Kinds]) -> Iterator[str]:
+    for control in dashboard.controls:
+        kind = fields.get(control.data.index, {}).get(control.field)
+        if kind not in ("string", "bool"):
+            yield f"a filter of {control.data.index} by {control.field}, a {kind}"
+        followed = [panel for panel in dashboard.panels if not panel.whole_shop]
+        for panel in followed:
+            if control.field not in fields.get(panel.data.index, {}):
+                yield f"{panel.id} would be empty under the filter by {control.field}"
+
+
+def _grid(dashboard: Dashboard) -> Iterator[str]:
+    places = [(panel.id, panel.place) for panel in dashboard.panels]
+    for n, (name, place) in enumerate(places):
+        if place.x < 0 or place.y < 0 or place.w < 1 or place.h < 1 or place.x + place.w > GRID_COLUMNS:
+            yield f"{name} does not stand on the grid"
+        for other, beside in places[:n]:
+            if _overlap(place, beside):
+                yield f"{name} lies over {other}"
+
+
+def _overlap(one: Place, other: Place) -> bool:
+    apart = one.x + one.w <= other.x or other.x + other.w <= one.x
+    return not (apart or one.y + one.h <= other.y or other.y + other.h <= one.y)

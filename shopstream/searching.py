@@ -1,0 +1,59 @@
+"""The searches of dashboards: asks the aliases of a run, and tells what fields they have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import elasticsearch
+from elasticsearch import Elasticsearch
+
+from consumers.elastic import told
+from consumers.mappings import alias
+
+
+class Searcher:
+    """Asks the indices of one run.
+
+    Args:
+        client: of Elasticsearch; its owner closes it.
+        run: whose aliases are asked.
+    """
+
+    def __init__(self, client: Elasticsearch, run: str) -> None:
+        self._client = client
+        self._run = run
+
+    def __call__(self, index: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer to a search.
+
+        Args:
+            index: without the run: `sessions`. One that is not there answers without aggregations.
+            body: as `_search` takes it.
+
+        Raises:
+            ShopstreamError: Elasticsearch does not answer, or refuses.
+        """
+        try:
+            answer = self._client.search(
+                index=alias(self._run, index), body=dict(body), ignore_unavailable=True, request_cache=False
+            )
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            raise told(error, f"The search of {alias(self._run, index)}") from error
+        found: Mapping[str, Any] = answer.body
+        return found
+
+    def types(self, index: str) -> dict[str, str]:
+        """Field -> type as Elasticsearch has it; empty where the index is not there.
+
+        A field that has different types in the months of an index has the one of the last.
+        """
+        try:
+            answer = self._client.indices.get_mapping(index=alias(self._run, index), ignore_unavailable=True)
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            raise told(error, f"The mapping of {alias(self._run, index)}") from error
+        found: dict[str, str] = {}
+        for _, one in sorted(answer.body.items()):
+            for name, field in one["mappings"].get("properties", {}).items():
+                found[name] = field.get("type", "object")
+        return found

@@ -1,0 +1,208 @@
+"""Reads a Lens panel out of the file and computes it over plain documents, as Kibana would: KQL, buckets, formulas.
+
+Shares no code with what builds panels or searches, so it says whether both mean the same.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+TOKEN = re.compile(r'\s*("(?:\\.|[^"\\])*"|\(|\)|>=|<=|:|<|>|\*|[^\s():<>"*]+)')
+
+
+# --- KQL ---
+
+
+def predicate(query, now_ms):
+    """A function of a document; the part of KQL that is used: values, lists of values, existence, ranges, `and`."""
+    tokens = TOKEN.findall(query)
+    assert "".join(tokens).replace(" ", "") == query.replace(" ", ""), query
+    tests, place = [], 0
+    while place < len(tokens):
+        field, operator = tokens[place], tokens[place + 1]
+        place += 2
+        if operator == ":" and tokens[place] == "(":
+            end = tokens.index(")", place)
+            tests.append(_equals(field, [_literal(token) for token in tokens[place + 1 : end : 2]]))
+            assert set(tokens[place + 2 : end : 2]) <= {"or"}
+            place = end + 1
+        elif operator == ":":
+            tests.append(_exists(field) if tokens[place] == "*" else _equals(field, [_literal(tokens[place])]))
+            place += 1
+        else:
+            tests.append(_compares(field, operator, _moment(tokens[place], now_ms)))
+            place += 1
+        if place < len(tokens):
+            assert tokens[place] == "and", tokens
+            place += 1
+    return lambda document: all(test(document) for test in tests)
+
+
+def _literal(token):
+    if token.startswith('"'):
+        return re.sub(r"\\(.)", r"\1", token[1:-1])
+    return {"true": True, "false": False}.get(token) if token in ("true", "false") else float(token)
+
+
+def _moment(token, now_ms):
+    found = re.fullmatch(r"now(?:-(\d+)([smhd]))?", token)
+    if found is None:
+        return float(token)
+    return now_ms - (int(found[1]) * UNITS_MS[found[2]] if found[1] else 0)
+
+
+def values_of(document, field):
+    value = document.get(field)
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _equals(field, wanted):
+    return lambda document: any(value == one for value in values_of(document, field) for one in wanted)
+
+
+def _exists(field):
+    return lambda document: bool(values_of(document, field))
+
+
+def _compares(field, operator, border):
+    orders = {">=": lambda v: v >= border, "<": lambda v: v < border}
+    return lambda document: any(orders[operator](value) for value in values_of(document, field))
+
+
+# --- panels ---
+
+
+def compute(config, documents, time_field, span, interval):
+    """Rows of a panel: column id to value.
+
+    Args:
+        config: `embeddableConfig` of a panel.
+        documents: dicts.
+        time_field: of its data view.
+        span: (from_ms, to_ms) of the dashboard.
+        interval: what date_histogram takes for `auto`.
+    """
+    state = config["attributes"]["state"]
+    (layer,) = state["datasourceStates"]["formBased"]["layers"].values()
+    now = span[1]
+    if "timeRange" in config:
+        span = tuple(_edge(config["timeRange"][end], now) for end in ("from", "to"))
+    found = [d for d in documents if time_field is None or (d.get(time_field) or -1) in range(*span)]
+    if not layer["ignoreGlobalFilters"]:
+        found = [d for d in found if predicate(state["query"]["query"], now)(d)]
+    columns = layer["columns"]
+    buckets = [name for name in layer["columnOrder"] if columns[name]["isBucketed"]]
+    return list(_nested(columns, buckets, found, now, interval, {}))
+
+
+def _edge(text, now):
+    found = re.fullmatch(r"now(?:([+-]\d+)d)?", text)
+    return now + int(found[1] or 0) * UNITS_MS["d"]
+
+
+def _nested(columns, buckets, documents, now, interval, keys):
+    if not buckets:
+        yield keys | {name: value(columns, name, documents, now) for name in columns if not columns[name]["isBucketed"]}
+        return
+    name, *rest = buckets
+    for key, chosen in _bucket(columns, columns[name], documents, now, interval):
+        yield from _nested(columns, rest, chosen, now, interval, {**keys, name: key})
+
+
+def _bucket(columns, column, documents, now, interval):
+    params = column["params"]
+    if column["operationType"] == "filters":
+        for one in params["filters"]:
+            yield one["label"], [d for d in documents if predicate(one["input"]["query"], now)(d)]
+        return
+    field, groups = column["sourceField"], {}
+    for document in documents:
+        for one in values_of(document, field):
+            key = start_of(one, interval) if column["operationType"] == "date_histogram" else one
+            groups.setdefault(key, []).append(document)
+    if column["operationType"] == "date_histogram":
+        yield from groups.items()
+        return
+    order = params["orderBy"]
+    chosen = sorted(groups.items(), key=lambda group: group[0], reverse=params["orderDirection"] == "desc")
+    if order["type"] == "column":
+        ranks = {key: value(columns, order["columnId"], found, now) for key, found in groups.items()}
+        chosen = sorted(sorted(groups.items()), key=lambda group: -(ranks[group[0]] or 0))
+    yield from chosen[: params["size"]]
+
+
+def start_of(ms, interval):
+    """Where the stretch begins that a time lies in."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if interval == "1w":
+        day -= timedelta(days=day.weekday())
+    elif interval == "1M":
+        day = day.replace(day=1)
+    else:
+        size = int(interval[:-1]) * UNITS_MS[interval[-1]]
+        return ms // size * size
+    return round(day.timestamp() * 1000)
+
+
+def value(columns, name, documents, now):
+    """The value of a column over the documents of a bucket."""
+    column = columns[name]
+    if column["operationType"] == "formula":
+        (inner,) = column["references"]
+        return value(columns, inner, documents, now)
+    if column["operationType"] == "math":
+        return _tree(
+            column["params"]["tinymathAst"], {n: value(columns, n, documents, now) for n in column["references"]}
+        )
+    if "filter" in column:
+        assert column["filter"]["language"] == "kuery"
+        documents = [d for d in documents if predicate(column["filter"]["query"], now)(d)]
+    if column["operationType"] == "count":
+        assert column["sourceField"] == "___records___"
+        return len(documents)
+    found = [one for document in documents for one in values_of(document, column["sourceField"])]
+    match column["operationType"]:
+        case "sum":
+            return sum(found)
+        case "unique_count":
+            return len(set(found))
+        case "average":
+            return sum(found) / len(found) if found else None
+        case "min" | "max" as extreme:
+            return {"min": min, "max": max}[extreme](found) if found else None
+        case "median":
+            return quantile(found, 50)
+        case "percentile":
+            return quantile(found, column["params"]["percentile"])
+
+
+def quantile(found, percent):
+    """Between neighbours, as small digests do it."""
+    if not found:
+        return None
+    ordered = sorted(found)
+    place = percent / 100 * len(ordered) - 0.5
+    low = min(max(int(place), 0), len(ordered) - 1)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * min(max(place - low, 0), 1)
+
+
+def _tree(tree, values):
+    if not isinstance(tree, dict):
+        return values[tree] if isinstance(tree, str) else tree
+    left, right = (_tree(argument, values) for argument in tree["args"])
+    if left is None or right is None:
+        return None
+    if tree["name"] == "subtract":
+        return left - right
+    assert tree["name"] == "divide"
+    return None if right == 0 else left / right
+
+
+def parsed(content):
+    """Saved objects of the file: (type, id) to the object."""
+    return {(one["type"], one["id"]): one for one in map(json.loads, content.splitlines())}
