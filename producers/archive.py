@@ -23,12 +23,13 @@ import pyarrow.parquet as pq
 
 from features.errors import ShopstreamError
 from features.schema import CUSTOMERS_FILE, DAY_COLUMN, DAY_MS, ITEM_ARROW, RECORD_TYPES, arrow_schema
+from producers.archive_entries import CLEANING_FILES
 
 TRUTH_FILE: Final = "truth.parquet"
 TRUTH_DIRT_FILE: Final = "truth_dirt.parquet"
 SHOP_FILE: Final = "shop.json"
 CSV_FOLDER: Final = "csv"
-_OWN_ENTRIES: Final = frozenset({*DAY_COLUMN, CUSTOMERS_FILE, TRUTH_FILE, TRUTH_DIRT_FILE, SHOP_FILE, CSV_FOLDER})
+_OWN_ENTRIES: Final = CLEANING_FILES | {*DAY_COLUMN, CUSTOMERS_FILE, TRUTH_FILE, TRUTH_DIRT_FILE, SHOP_FILE, CSV_FOLDER}
 _FOLDER: Final = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _SCHEMAS: Final = {topic: arrow_schema(record) for topic, record in RECORD_TYPES.items()}
 _UNIQUE_COLUMNS: Final = frozenset({"event_id", "order_id"})
@@ -178,9 +179,8 @@ def _check_archive(directory: Path) -> None:
 
 
 def _within(table: pa.Table, topic: str, compare: pc.Function, time_ms: int) -> pa.Table:
-    time = table[DAY_COLUMN[topic]]
     border = pa.scalar(time_ms, pa.timestamp("ms", tz="UTC"))
-    return table.filter(pc.fill_null(compare(time, border), True))
+    return table.filter(pc.fill_null(compare(table[DAY_COLUMN[topic]], border), True))
 
 
 def _footer(file: Path) -> pq.FileMetaData:
@@ -356,6 +356,10 @@ class ArchiveWriter:
         pq.write_table(table, self._root / name, compression="zstd")
         if self._csv:
             self._write_csv(Path(name).stem, table)
+
+    def path_beside(self, name: str) -> Path:
+        """Where to write a file that is no record, next to the records."""
+        return self._root / name
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small text file next to the records."""

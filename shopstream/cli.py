@@ -21,6 +21,7 @@ COMMAND_MODULES = {
     "runs": "Stream",
     "dead_letters": "Operate",
     "forget": "Operate",
+    "clean": "Analyse",
     "features": "Analyse",
     "train": "Analyse",
     "forecast": "Analyse",

@@ -25,6 +25,7 @@ CLOCKS = frozenset(
 )
 EDGES = {
     "consumers/source.py": "the clock that --clock wall follows and freshness is measured by",
+    "shopstream/commands/clean.py": "what future times are told by",
     "shopstream/commands/generate.py": "the default end of a history",
     "shopstream/commands/dead_letters.py": "what future times are judged by",
     "shopstream/commands/runs.py": "how old checkpoints are",

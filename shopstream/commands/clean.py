@@ -1,0 +1,73 @@
+"""`shopstream clean`: an archive or a foreign log, cleaned by declared rules, every row accounted for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shopstream.working import progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("clean")(clean)
+
+
+def clean(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The archive.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the clean archive.", show_default=False)],
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="YAML file of choices, see docs/cleaning.md; default: the usual ones.")
+    ] = None,
+    now: Annotated[
+        str | None,
+        typer.Option("--now", help="ISO 8601; times more than a day after it are wrong. Default: the clock."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an archive that stands there.")] = False,
+) -> None:
+    """Clean an archive: duplicates, wrong times, spellings, missing values, shared customer ids.
+
+    Beside the clean archive stand the report (cleaning_report.html, .json), the rows left out and what is odd.
+
+    Example: `shopstream clean shop-archive --out shop-clean`
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from shopstream.cleaning import clean_archive  # noqa: PLC0415
+    from shopstream.producing import parse_time  # noqa: PLC0415
+    from training.cleaning.plan import load_plan  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    wishes = load_plan(plan)
+    clock = datetime.now(UTC)  # noqa: TID251 (what is in the future is told from the clock, here only)
+    now_ms = int(clock.timestamp() * 1_000) if now is None else parse_time(now, "--now")
+    with progress(console) as on_step:
+        said = clean_archive(directory, out, wishes, now_ms, force=force, on_step=on_step)
+    _print(console, said, out)
+
+
+def _print(console: Console, said: dict[str, Any], out: Path) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    rows = Table(title=f"{said['source']['name']} → {out}")
+    for name in ("", "rows in", "rows out", "left out"):
+        rows.add_column(name, justify="right" if name else "left")
+    for topic, one in said["rows"].items():
+        rows.add_row(topic, *(f"{one[name]:,}" for name in ("in", "out", "dropped")))
+    console.print(rows)
+    rules = Table("rule", "of", "did")
+    for rule in said["rules"]:
+        rules.add_row(rule["rule"], rule["topic"], f"{rule['count']:,} {rule['action']}")
+    if said["rules"]:
+        console.print(rules)
+    if said["truth"]:
+        for name, one in said["truth"].items():
+            if name != "kinds" and one["planted"]:
+                console.print(f"{name}: precision {one['precision'] or 0:.4f}, recall {one['recall']:.4f}")
+    console.print(f"see {out / 'cleaning_report.html'}")

@@ -1,0 +1,1 @@
+"""Cleaning of an archive: declared rules, every row accounted for."""

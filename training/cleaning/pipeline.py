@@ -1,0 +1,222 @@
+"""The cleaning of an archive, in two passes over its files, a day in memory at a time.
+
+1. Read each file as columns of one type, repair what a row needs nothing but itself for, and gather what is known of
+   the whole: spellings, categories of products, first purchases, keys that occur more than once.
+2. Read again; repair by what is known; leave out what is no record and what repeats another one; give people ids.
+
+The rule of this file: every row of every file is in the result or under the rule that left it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Protocol
+
+import polars as pl
+import pyarrow as pa
+from polars import col
+
+from features.arrow_rows import event_rows, order_rows
+from features.errors import ShopstreamError
+from features.schema import DAY_COLUMN, RECORD_TYPES, arrow_schema
+from training.cleaning import duplicates
+from training.cleaning.identity import MAPPING_SCHEMA, People, everybody_of, one_profile_each, people, several_ids
+from training.cleaning.ledger import DROPPED_SCHEMA, FILE, FLAG_SCHEMA, ROW, Ledger, together
+from training.cleaning.plan import Plan
+from training.cleaning.reading import UNREADABLE, ArchiveFile, read_file
+from training.cleaning.refusals import Refusal, accepted, refusals
+from training.cleaning.repairs import Known, known_repairs, own_repairs, repaired
+from training.cleaning.survey import Survey
+
+TOPICS = ("events", "orders")
+
+
+@dataclass(frozen=True, slots=True)
+class DirtyArchive:
+    """The files to clean.
+
+    Attributes:
+        days: topic -> UTC day of the folder and its files, ascending.
+        customers: the profiles, where there are any.
+    """
+
+    days: Mapping[str, Sequence[tuple[date, Sequence[ArchiveFile]]]]
+    customers: ArchiveFile | None = None
+
+
+class Sink(Protocol):
+    """Where the clean rows go."""
+
+    def write(self, topic: str, table: pa.Table) -> None:
+        """Add rows to the folders of their days."""
+
+    def write_customers(self, tables: Iterable[pa.Table]) -> None:
+        """Write the profiles."""
+
+
+@dataclass(slots=True)
+class Cleaned:
+    """What came of it.
+
+    Attributes:
+        ledger: what was done, rule by rule.
+        mapping: see `identity.MAPPING_SCHEMA`; empty where every id stayed.
+        flags: see `ledger.FLAG_SCHEMA`.
+    """
+
+    ledger: Ledger
+    mapping: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MAPPING_SCHEMA))
+    flags: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLAG_SCHEMA))
+
+
+def clean(
+    source: DirtyArchive,
+    sink: Sink,
+    plan: Plan,
+    now_ms: int,
+    keep_dropped: Callable[[pl.DataFrame], None] = lambda _: None,
+    on_step: Callable[[str, float], None] = lambda *_: None,
+) -> Cleaned:
+    """Clean an archive.
+
+    Args:
+        source: its files.
+        sink: gets the clean rows.
+        plan: what to do.
+        now_ms: what is taken as now, epoch ms; times may lie `plan.future_ms` ahead of it.
+        keep_dropped: gets the rows that were left out (`ledger.DROPPED_SCHEMA`), part by part.
+        on_step: told what is done, and the share of it that is done.
+
+    Raises:
+        ShopstreamError: a file cannot be read.
+    """
+    cleaning = _Cleaning(plan, now_ms, Ledger(plan.examples_max), Survey(plan))
+    cleaning.survey_all(source, on_step)
+    cleaning.known = cleaning.survey.known()
+    profiles = cleaning.profiles(source)
+    who = people(profiles, cleaning.survey.purchases(), everybody_of([cleaning.survey.customers(),
+                                                                      profiles["customer_id"]]), plan)  # fmt: skip
+    for topic in TOPICS:
+        repetitions = duplicates.Repetitions(topic, cleaning.survey.repeated(topic))
+        days = source.days.get(topic, ())
+        for position, (_, files) in enumerate(days):
+            on_step(f"cleaning {topic}", position / len(days))
+            rows = cleaning.clean_day(topic, files, repetitions, who)
+            _check(topic, rows)
+            cleaning.ledger.rows_out[topic] += len(rows)
+            cleaning.flag(topic, rows)
+            if len(rows):
+                sink.write(topic, _table(topic, rows))
+            _hand_over(cleaning.ledger, keep_dropped)
+    if source.customers is not None:
+        named = one_profile_each(who.renamed("customers", profiles, cleaning.ledger), cleaning.ledger)
+        cleaning.ledger.rows_out["customers"] += len(named)
+        cleaning.ledger.flag("customers", "several ids", "one person with several customer ids; nothing is merged",
+                             several_ids(named, plan))  # fmt: skip
+        sink.write_customers([_table("customers", named.drop(FILE, ROW, UNREADABLE))])
+        _hand_over(cleaning.ledger, keep_dropped)
+    cleaning.flag_slips()
+    _check_sums(cleaning.ledger)
+    return Cleaned(cleaning.ledger, who.mapping, together(cleaning.ledger.flags, FLAG_SCHEMA))
+
+
+@dataclass(slots=True)
+class _Cleaning:
+    plan: Plan
+    now_ms: int
+    ledger: Ledger
+    survey: Survey
+    known: Known = field(default_factory=Known)
+
+    def survey_all(self, source: DirtyArchive, on_step: Callable[[str, float], None]) -> None:
+        """The first pass."""
+        unheard = Ledger(0)
+        for topic in TOPICS:
+            days = source.days.get(topic, ())
+            for position, (_, files) in enumerate(days):
+                on_step(f"reading {topic}", position / len(days))
+                rows = self.own(topic, files, unheard)
+                # before refusals: a repair by what is known of the whole may yet make a record of a row
+                self.survey.spellings(topic, rows)
+                self.survey.records(topic, accepted(topic, rows, self.rules(topic), unheard))
+                unheard.dropped.clear()
+        if source.customers is not None:
+            rows = self.own("customers", [source.customers], unheard)
+            self.survey.spellings("customers", rows)
+            self.survey.profiles(accepted("customers", rows, self.rules("customers"), unheard))
+
+    def rules(self, topic: str) -> Iterator[Refusal]:
+        return refusals(topic, self.plan, self.now_ms)
+
+    def own(self, topic: str, files: Sequence[ArchiveFile], ledger: Ledger) -> pl.DataFrame:
+        rows = pl.concat([read_file(file, topic, self.plan.zone, ledger) for file in files])
+        return repaired(topic, rows, own_repairs(topic, self.plan, self.now_ms), ledger)
+
+    def valid(self, topic: str, files: Sequence[ArchiveFile]) -> pl.DataFrame:
+        rows = self.own(topic, files, self.ledger)
+        self.ledger.rows_in[topic] += len(rows)
+        rows = repaired(topic, rows, known_repairs(topic, self.plan, self.known), self.ledger)
+        return accepted(topic, rows, self.rules(topic), self.ledger)
+
+    def clean_day(
+        self, topic: str, files: Sequence[ArchiveFile], repetitions: duplicates.Repetitions, who: People
+    ) -> pl.DataFrame:
+        rows = self.valid(topic, files)
+        if topic == "orders":
+            rows = duplicates.of_one_order(rows, self.survey.mixed_orders(), self.ledger)
+        rows = repetitions.without(rows, self.ledger)
+        return who.renamed(topic, rows, self.ledger)
+
+    def profiles(self, source: DirtyArchive) -> pl.DataFrame:
+        """The valid profiles; `known` has to stand."""
+        if source.customers is None:
+            return pl.DataFrame(schema={"customer_id": pl.String, "country": pl.String, "signup_ts": pl.Int64,
+                                        "email": pl.String, "name": pl.String, ROW: pl.Int64})  # fmt: skip
+        return self.valid("customers", [source.customers])
+
+    def flag(self, topic: str, rows: pl.DataFrame) -> None:
+        for rule, why, found in self.survey.outliers(topic, rows):
+            self.ledger.flag(topic, rule, why, found)
+
+    def flag_slips(self) -> None:
+        why = "a rare word that looks like a common one; name it under `spellings` where it is a slip"
+        for topic, found in self.survey.slips():
+            self.ledger.flag(topic, "looks misspelt", why, found)
+
+
+def _table(topic: str, rows: pl.DataFrame) -> pa.Table:
+    schema = arrow_schema(RECORD_TYPES[topic])
+    times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
+    table = rows.select(
+        col(name).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC") if name in times else col(name)
+        for name in schema.names
+    ).to_arrow()
+    loose = pa.schema([field.with_nullable(True) for field in schema])
+    return table.cast(loose)
+
+
+def _check(topic: str, rows: pl.DataFrame) -> None:
+    """The rules stand here once more, by the judgement that every reader of an archive uses."""
+    if rows.is_empty():
+        return
+    judged = event_rows(_table(topic, rows)) if topic == "events" else order_rows(_table(topic, rows))
+    if judged.rejected:
+        reason, count = judged.rejected.most_common(1)[0]
+        raise ShopstreamError(f"{count:,} cleaned rows of {topic} are still no records: {reason}.", "Report this.")
+
+
+def _check_sums(ledger: Ledger) -> None:
+    for topic in RECORD_TYPES:
+        if lost := ledger.unexplained(topic):
+            raise ShopstreamError(f"{lost:,} rows of {topic} are neither kept nor explained.", "Report this.")
+
+
+def _hand_over(ledger: Ledger, keep_dropped: Callable[[pl.DataFrame], None]) -> None:
+    if ledger.dropped:
+        keep_dropped(together(ledger.dropped, DROPPED_SCHEMA))
+        ledger.dropped.clear()
+
+
+assert set(DAY_COLUMN) == set(TOPICS)

@@ -1,0 +1,265 @@
+"""A file of an archive as columns of one type each, whatever its writer chose; what cannot be read is null.
+
+Times become int64 epoch milliseconds. A quantity that is not a whole number becomes 0, which no rule lets through, and
+NaN is a missing value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+from polars import col
+
+from features.errors import ShopstreamError
+from features.schema import RECORD_TYPES, Field, Item, record_fields
+from training.cleaning.ledger import FILE, ROW, Ledger
+
+LINE_DTYPE: Final = pl.Struct(
+    {"product_id": pl.String, "category": pl.String, "quantity": pl.Int64, "unit_price": pl.Float64}
+)
+DTYPES: Final[dict[str, pl.DataType]] = {
+    "string": pl.String(), "int": pl.Int64(), "float": pl.Float64(), "time": pl.Int64(), "bool": pl.Boolean(),
+    "items": pl.List(LINE_DTYPE),
+}  # fmt: skip
+UNREADABLE: Final = "_unreadable"
+"""Names of the columns of a row whose value there cannot be what the column asks for."""
+_OFFSET: Final = r"(?:[zZ]|[+-]\d{2}:?\d{2})$"
+_WORDS: Final = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFile:
+    """A file and what it is called in the report."""
+
+    path: Path
+    name: str
+
+
+def read_file(file: ArchiveFile, topic: str, zone: str, ledger: Ledger) -> pl.DataFrame:
+    """The rows of a file: the columns of the topic's record with DTYPES, then FILE, ROW and UNREADABLE.
+
+    Args:
+        file: Parquet.
+        topic: events, orders or customers.
+        zone: IANA name, of times that say none.
+        ledger: told what had to be read in another way than it stood.
+
+    Raises:
+        ShopstreamError: the file is not Parquet.
+    """
+    fields = record_fields(RECORD_TYPES[topic])
+    try:
+        present = pl.read_parquet_schema(file.path)
+        wanted = [field.name for field in fields if field.name in present]
+        raw = pl.read_parquet(file.path, columns=wanted, hive_partitioning=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ShopstreamError(
+            f"{file.path} cannot be read: {str(error).splitlines()[0]}.", "Write the archive anew, or remove the file."
+        ) from error
+    frame = raw.select(
+        pl.lit(file.name).alias(FILE), pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW)
+    ) if wanted else pl.DataFrame(schema={FILE: pl.String, ROW: pl.Int64})  # fmt: skip
+    unreadable: list[pl.Expr] = []
+    for field in fields:
+        if field.name not in present:
+            frame = frame.with_columns(pl.lit(None, DTYPES[field.kind]).alias(field.name))
+            continue
+        before = raw[field.name]
+        after = _read(before, field, zone).alias(field.name)
+        frame = frame.with_columns(after)
+        if _reads_as_it_stands(before.dtype, field):
+            continue
+        lost = before.is_not_null() & after.is_null() & ~_not_a_number(before)
+        if lost.any():
+            frame = frame.with_columns(lost.alias(f"_lost_{field.name}"))
+            unreadable.append(pl.when(col(f"_lost_{field.name}")).then(pl.lit(field.name)))
+        _tell(topic, field, before, after, frame, ledger, zone)
+    mark = pl.concat_list(unreadable).list.drop_nulls() if unreadable else pl.lit([], pl.List(pl.String))
+    frame = frame.with_columns(mark.alias(UNREADABLE))
+    return frame.select(*(field.name for field in fields), FILE, ROW, UNREADABLE)
+
+
+def _reads_as_it_stands(kind: pl.DataType, field: Field) -> bool:
+    if field.kind == "time":
+        return kind.is_integer() or getattr(kind, "time_zone", None) is not None
+    if field.kind == "items":
+        return True
+    if field.kind in {"int", "float"}:
+        return kind.is_numeric()
+    return not kind.is_numeric() if field.kind == "string" else kind == DTYPES[field.kind]
+
+
+def _not_a_number(values: pl.Series) -> pl.Series:
+    return (
+        values.is_nan().fill_null(value=False) if values.dtype.is_float() else pl.repeat(False, len(values), eager=True)
+    )
+
+
+def _tell(
+    topic: str, field: Field, before: pl.Series, after: pl.Series, frame: pl.DataFrame, ledger: Ledger, zone: str
+) -> None:
+    read = after.is_not_null()
+    if field.kind == "time":
+        naive = read if before.dtype != pl.String else read & ~before.str.strip_chars().str.contains(_OFFSET)
+        why = f"a time without a zone is taken as one of {zone}"
+        if before.dtype.is_float():
+            return
+        ledger.change(
+            topic, f"{field.name} without a zone", why, field.name, frame.filter(naive), before.filter(naive),
+            after.filter(naive), about="time",
+        )  # fmt: skip
+        return
+    why = f"{before.dtype} where {DTYPES[field.kind]} is expected is converted"
+    ledger.change(
+        topic, f"{field.name} of another type", why, field.name, frame.filter(read), before.filter(read),
+        after.filter(read),
+    )  # fmt: skip
+
+
+# --- one column -------------------------------------------------------------------------------------------------------
+def _read(values: pl.Series, field: Field, zone: str) -> pl.Series:
+    if values.dtype == pl.Null:
+        return pl.repeat(None, len(values), dtype=DTYPES[field.kind], eager=True)
+    if field.kind == "time":
+        return _times(values, zone)
+    readers = {"items": _items, "bool": _booleans, "float": _numbers, "int": _whole, "string": _text}
+    return readers[field.kind](values)
+
+
+def _text(values: pl.Series) -> pl.Series:
+    if values.dtype.is_float():
+        whole = values.is_finite() & (values == values.floor()) & (values.abs() < 2.0**53)
+        texts = values.cast(pl.Int64, strict=False).cast(pl.String)
+        return texts.zip_with(whole.fill_null(value=False), values.cast(pl.String))
+    return values.cast(pl.String, strict=False)
+
+
+def _numbers(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.String:
+        values = values.str.strip_chars()
+    elif values.dtype.is_decimal():
+        values = values.cast(pl.String)  # to the nearest float, not through a product
+    return values.cast(pl.Float64, strict=False).fill_nan(None)
+
+
+def _whole(values: pl.Series) -> pl.Series:
+    if values.dtype.is_integer():
+        return values.cast(pl.Int64, strict=False)
+    numbers = _numbers(values)
+    whole = (numbers == numbers.floor()) & (numbers.abs() < 2.0**53)
+    zeros = pl.repeat(0, len(values), dtype=pl.Int64, eager=True)
+    return numbers.cast(pl.Int64, strict=False).zip_with(whole.fill_null(value=True), zeros)
+
+
+def _booleans(values: pl.Series) -> pl.Series:
+    if values.dtype == pl.Boolean:
+        return values
+    words = _text(values).str.strip_chars().str.to_lowercase()
+    return words.replace_strict(_WORDS, default=None, return_dtype=pl.Boolean)
+
+
+def _times(values: pl.Series, zone: str) -> pl.Series:
+    frame = values.to_frame("t")
+    moment = col("t")
+    kind = values.dtype
+    if kind.is_integer() or kind.is_float():
+        return (
+            _numbers(values).floor().cast(pl.Int64, strict=False)
+            if kind.is_float()
+            else values.cast(pl.Int64, strict=False)
+        )
+    if kind == pl.String:
+        millis = _iso(moment.str.strip_chars(), zone)
+    elif kind == pl.Date or getattr(kind, "time_zone", "") is None:
+        millis = _utc_ms(moment.cast(pl.Datetime("us")), zone)
+    elif isinstance(kind, pl.Datetime):
+        millis = moment.dt.epoch("ms")
+    else:
+        millis = pl.lit(None, pl.Int64)
+    return frame.select(millis).to_series()
+
+
+def _utc_ms(moment: pl.Expr, zone: str) -> pl.Expr:
+    local = moment.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return local.dt.epoch("ms")
+
+
+def _iso(text: pl.Expr, zone: str) -> pl.Expr:
+    """2025-01-31, 2025-01-31 18:00, with or without seconds, fractions, an offset; or epoch milliseconds."""
+    full = (
+        text.str.replace(r"^(\d{4}-\d{2}-\d{2}) +", "${1}T")
+        .str.replace(r"[zZ]$", "+00:00")
+        .str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00")
+        .str.replace(r"T(\d{2}:\d{2})($|[+-])", "T${1}:00${2}")
+    )
+    aware = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
+    naive = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    offset = full.str.contains(_OFFSET)
+    return (
+        pl.when(text.str.contains(r"^-?\d+$"))
+        .then(text.cast(pl.Int64, strict=False))
+        .when(offset)
+        .then(aware.dt.epoch("ms"))
+        .otherwise(_utc_ms(naive, zone))
+    )
+
+
+# --- lines of orders --------------------------------------------------------------------------------------------------
+def _items(values: pl.Series) -> pl.Series:
+    wanted = DTYPES["items"]
+    if values.dtype == wanted:
+        return _without_nan(values)
+    if not isinstance(values.dtype, pl.List) or not isinstance(values.dtype.inner, pl.Struct):
+        return pl.repeat(None, len(values), dtype=wanted, eager=True)
+
+    def conformed(lines: pl.DataFrame) -> pl.DataFrame:
+        columns = [
+            _read(lines[field.name], field, "UTC").alias(field.name)
+            if field.name in lines.columns
+            else pl.repeat(None, len(lines), dtype=DTYPES[field.kind], eager=True).alias(field.name)
+            for field in record_fields(Item)
+        ]
+        return pl.DataFrame(columns)
+
+    return map_lines(values, conformed)
+
+
+def _without_nan(values: pl.Series) -> pl.Series:
+    prices = lines_of(values)[1]["unit_price"]
+    if not prices.is_nan().any():
+        return values
+    return map_lines(values, lambda lines: lines.with_columns(col("unit_price").fill_nan(None)))
+
+
+def lines_of(items: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
+    """The number of each line's order among `items`, and the lines as columns; a null line is one of nulls."""
+    array = items.to_arrow()
+    lengths = pl.Series(items.list.len().fill_null(0))
+    lines = pl.Series("line", pl.from_arrow(array.flatten())).to_frame().unnest("line")
+    orders = (
+        pl.int_range(len(items), eager=True)
+        .to_frame("at")
+        .select(col("at").repeat_by(lengths).explode(empty_as_null=False))
+    )
+    return orders.to_series().drop_nulls(), lines
+
+
+def map_lines(items: pl.Series, change: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.Series:
+    """Lists with each line changed: `change` gets and gives the lines of all orders, as columns, in their order."""
+    array = items.to_arrow()
+    flat = array.flatten()
+    lengths = items.list.len().fill_null(0)
+    changed = change(lines_of(items)[1])
+    offsets = pl.concat([pl.Series([0], dtype=pl.Int64), lengths.cast(pl.Int64).cum_sum()]).to_arrow()
+    arrow = changed.to_arrow()
+    struct = pa.StructArray.from_arrays(
+        [arrow.column(name).combine_chunks() for name in arrow.column_names], names=arrow.column_names,
+        mask=flat.is_null(),
+    )  # fmt: skip
+    lists = pa.LargeListArray.from_arrays(offsets, struct, mask=array.is_null())
+    return pl.Series(items.name, pl.from_arrow(lists)).cast(DTYPES["items"])

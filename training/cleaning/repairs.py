@@ -1,0 +1,230 @@
+"""Repairs: what a value becomes, one declared step after the other.
+
+The rule of this file: a repair looks at its own row alone (or at what is known of the whole archive, see `Known`), and
+doing it twice is doing it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, get_args
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from polars import col
+
+from features.money import to_cents
+from features.schema import AMOUNT_MAX, DEVICES, EVENT_TYPES, RECORD_TYPES, SECOND_MS, STATUSES, record_fields
+from training.cleaning.ledger import About, Action, Ledger
+from training.cleaning.plan import PROFILE_COLUMN, Constant, Plan, Vocabulary
+from training.cleaning.reading import DTYPES, lines_of, map_lines
+from training.cleaning.words import folded
+
+CLOSED_WORDS: Final = {"event_type": EVENT_TYPES, "device": DEVICES, "status": STATUSES}
+"""Vocabularies that the contract closes."""
+WORD_COLUMNS: Final[dict[str, dict[str, Vocabulary]]] = {
+    "events": {name: name for name in ("event_type", "device", "category", "channel", "country")},
+    "orders": {name: name for name in ("status", "channel", "country", "payment_method")},
+    "customers": {"country": "country", "gender": "gender", "acquisition_channel": "channel"},
+}
+"""Topic -> column -> its vocabulary; the lines of orders have `category` too."""
+AGE_MAX: Final = 120
+AMOUNTS: Final = {"events": ("price",), "orders": ("total",), "customers": ()}
+assert set(get_args(Vocabulary)) == {w for words in WORD_COLUMNS.values() for w in words.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One step.
+
+    Attributes:
+        rule: its name in the report.
+        why: in words.
+        column: what it changes.
+        value: the column as it then is.
+        action: changed or filled.
+        about: what the rule is about.
+    """
+
+    rule: str
+    why: str
+    column: str
+    value: Callable[[pl.DataFrame], pl.Series]
+    action: Action = "changed"
+    about: About = "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the whole archive before a value is changed by it.
+
+    Attributes:
+        spellings: vocabulary -> spelling -> the one that is kept.
+        categories: product_id -> its only category.
+        profiles: customer_id, country, acquisition_channel of each customer with a profile.
+        common: topic and column -> the most common value or median.
+    """
+
+    spellings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    categories: Mapping[str, str] = field(default_factory=dict)
+    profiles: pl.DataFrame | None = None
+    common: Mapping[tuple[str, str], Any] = field(default_factory=dict)
+
+
+def repaired(topic: str, rows: pl.DataFrame, steps: Iterator[Repair], ledger: Ledger) -> pl.DataFrame:
+    """The rows after all steps, which the ledger is told of."""
+    for step in steps:
+        before = rows[step.column]
+        after = step.value(rows).alias(step.column)
+        if step.column == "items":
+            _tell_lines(topic, step, rows, before, after, ledger)
+        else:
+            changed = before.ne_missing(after)
+            if changed.any():
+                ledger.change(
+                    topic, step.rule, step.why, step.column, rows.filter(changed), before.filter(changed),
+                    after.filter(changed), action=step.action, about=step.about,
+                )  # fmt: skip
+        rows = rows.with_columns(after)
+    return rows
+
+
+def _tell_lines(
+    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: Ledger
+) -> None:
+    orders, old = lines_of(before)
+    _, new = lines_of(after)
+    for name in old.columns:
+        changed = old[name].ne_missing(new[name])
+        if changed.any():
+            ledger.change(
+                topic, step.rule, step.why, f"items.{name}", rows[orders.filter(changed)], old[name].filter(changed),
+                new[name].filter(changed), action=step.action, about=step.about,
+            )  # fmt: skip
+
+
+def _expression(value: pl.Expr) -> Callable[[pl.DataFrame], pl.Series]:
+    return lambda rows: rows.select(value).to_series()
+
+
+def own_repairs(topic: str, plan: Plan, now_ms: int) -> Iterator[Repair]:
+    """What a row needs nothing but itself for: blanks, words that the contract knows, times, cents, ages."""
+    for one in record_fields(RECORD_TYPES[topic]):
+        if one.kind == "string":
+            trimmed = col(one.name).str.strip_chars()
+            yield Repair(
+                "blanks around text", "blanks at the ends of a text mean nothing", one.name, _expression(trimmed)
+            )
+            empty = pl.when(col(one.name) != "").then(col(one.name))
+            yield Repair("empty text", "an empty text is a missing value", one.name, _expression(empty))
+    for name, vocabulary in WORD_COLUMNS[topic].items():
+        if vocabulary in CLOSED_WORDS:
+            words = {folded(word): word for word in CLOSED_WORDS[vocabulary]}
+            words |= {folded(other): kept for other, kept in plan.spellings.get(vocabulary, {}).items()}
+            yield Repair("spelling", "a word that differs by case, blanks, - or _ alone, or that the plan names", name,
+                         _respelt(name, words))  # fmt: skip
+    if plan.seconds:
+        for one in record_fields(RECORD_TYPES[topic]):
+            if one.kind == "time":
+                late = col(one.name) * SECOND_MS
+                seconds = (col(one.name) < plan.earliest_ms) & late.is_between(
+                    plan.earliest_ms, now_ms + plan.future_ms
+                )
+                value = pl.when(seconds & col(one.name).is_between(1, 2**40)).then(late).otherwise(col(one.name))
+                yield Repair("seconds for milliseconds", "a time that is plausible in seconds alone", one.name,
+                             _expression(value), about="time")  # fmt: skip
+    for name in AMOUNTS[topic]:
+        yield Repair("fractions of a cent", "money is rounded half-even to 2 decimals", name, _cents(name))
+    if topic == "orders":
+        yield Repair("fractions of a cent", "money is rounded half-even to 2 decimals", "items", _line_cents)
+    if topic == "customers":
+        age = pl.when(col("age").is_between(0, AGE_MAX)).then(col("age"))
+        yield Repair("impossible age", f"nobody is below 0 or above {AGE_MAX}", "age", _expression(age))
+        early = col("signup_ts") < plan.earliest_ms
+        signup = pl.when(~early & (col("signup_ts") <= now_ms + plan.future_ms)).then(col("signup_ts"))
+        yield Repair("impossible sign-up", "a sign-up before the earliest time or in the future is not known",
+                     "signup_ts", _expression(signup), about="time")  # fmt: skip
+
+
+def _respelt(name: str, words: Mapping[str, str]) -> Callable[[pl.DataFrame], pl.Series]:
+    def value(rows: pl.DataFrame) -> pl.Series:
+        found = {one: words.get(folded(one), one) for one in rows[name].unique().drop_nulls().to_list()}
+        return replaced(rows[name], found)
+
+    return value
+
+
+def replaced(values: pl.Series, words: Mapping[str, str]) -> pl.Series:
+    """Text with some words replaced."""
+    changes = {old: new for old, new in words.items() if old != new}
+    return values.replace(changes) if changes else values
+
+
+def _rounded(values: pl.Series) -> pl.Series:
+    numbers = values.to_numpy().astype(np.float64)
+    inside = np.abs(numbers) <= AMOUNT_MAX  # what is not is refused, not rounded
+    rounded = numbers.copy()
+    rounded[inside] = to_cents(numbers[inside]) / 100
+    return pl.Series(values.name, pl.from_arrow(pa.array(rounded, mask=values.is_null().to_numpy())))
+
+
+def _cents(name: str) -> Callable[[pl.DataFrame], pl.Series]:
+    return lambda rows: _rounded(rows[name])
+
+
+def _line_cents(rows: pl.DataFrame) -> pl.Series:
+    return map_lines(rows["items"], lambda lines: lines.with_columns(_rounded(lines["unit_price"]).alias("unit_price")))
+
+
+# --- by what is known of the whole archive ----------------------------------------------------------------------------
+def known_repairs(topic: str, plan: Plan, known: Known) -> Iterator[Repair]:
+    """One spelling for a word, and values for missing ones."""
+    why = "words that differ by case, blanks, - or _ become the most common one; the plan's words go before"
+    for name, vocabulary in WORD_COLUMNS[topic].items():
+        if words := known.spellings.get(vocabulary):
+            yield Repair("spelling", why, name, lambda rows, name=name, words=words: replaced(rows[name], words))  # type: ignore[misc]
+    if topic == "orders" and (words := known.spellings.get("category")):
+        yield Repair("spelling", why, "items", lambda rows: _line_words(rows, words))
+    for name, how in plan.fill.get(topic, {}).items():  # type: ignore[call-overload]
+        if how not in ("leave", "drop"):
+            yield Repair(f"{name} missing", _FILLED[how] if isinstance(how, str) else "the plan's constant", name,
+                         _filled(topic, name, how, known), action="filled")  # fmt: skip
+
+
+def _line_words(rows: pl.DataFrame, words: Mapping[str, str]) -> pl.Series:
+    return map_lines(
+        rows["items"], lambda lines: lines.with_columns(replaced(lines["category"], words).alias("category"))
+    )
+
+
+_FILLED: Final = {
+    "most_common": "the column's most common value",
+    "median": "the column's median",
+    "by_product": "the only category that the product has elsewhere",
+    "by_customer": "what the customer's profile says",
+}
+
+
+def _filled(topic: str, name: str, how: Any, known: Known) -> Callable[[pl.DataFrame], pl.Series]:
+    kind = next(one.kind for one in record_fields(RECORD_TYPES[topic]) if one.name == name)
+    if isinstance(how, Constant):
+        return lambda rows: rows.select(col(name).fill_null(pl.lit(how.constant, DTYPES[kind]))).to_series()
+    if how == "by_product":
+        products = pl.Series(list(known.categories), dtype=pl.String)
+        names = pl.Series(list(known.categories.values()), dtype=pl.String)
+        told = col("product_id").replace_strict(products, names, default=None, return_dtype=pl.String)
+        return _expression(col(name).fill_null(told))
+    if how == "by_customer":
+        return lambda rows: _from_profile(rows, name, known.profiles)
+    value = known.common.get((topic, name))
+    return lambda rows: rows.select(col(name).fill_null(pl.lit(value, DTYPES[kind]))).to_series()
+
+
+def _from_profile(rows: pl.DataFrame, name: str, profiles: pl.DataFrame | None) -> pl.Series:
+    if profiles is None:
+        return rows[name]
+    told = profiles.select("customer_id", col(PROFILE_COLUMN[name]).alias("_told"))
+    joined = rows.select("customer_id", name).join(told, on="customer_id", how="left", maintain_order="left")
+    return joined.select(col(name).fill_null(col("_told"))).to_series()

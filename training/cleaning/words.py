@@ -1,0 +1,67 @@
+"""Words that are meant to be one: spellings, found by counting, and words that look like a slip of another."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+_BREAKS: Final = re.compile(r"[\s_\-]+")
+_ALPHA_2: Final = re.compile("[A-Za-z]{2}")
+SLIP_RATIO: Final = 0.85
+"""How alike two words are, from 0 to 1, of which the rare one is told as a slip."""
+SLIP_SHARE_MAX: Final = 0.01
+"""A slip is at most so often as the word that was meant."""
+WORDS_MAX: Final = 2_000
+"""In a vocabulary of more words nobody looks for slips."""
+
+
+def folded(word: str) -> str:
+    """What spellings of one word have in common."""
+    return _BREAKS.sub(" ", unicodedata.normalize("NFKC", word).casefold()).strip()
+
+
+def one_spelling(counts: Mapping[str, int], declared: Mapping[str, str], *, countries: bool = False) -> dict[str, str]:
+    """The spellings to replace.
+
+    Args:
+        counts: how often each word occurs.
+        declared: other spelling -> the one that is kept; also of words that differ by more than their spelling.
+        countries: two letters are an ISO 3166 code, in capitals.
+
+    Returns:
+        Spelling -> the most common one of the same word (a tie: the smallest in byte order); a declared one goes
+        before.
+    """
+    aliases = {folded(other): kept for other, kept in declared.items()}
+    meant = {word: aliases.get(folded(word), word) for word in counts}
+    if countries:
+        meant = {word: kept.upper() if _ALPHA_2.fullmatch(kept) else kept for word, kept in meant.items()}
+    weights: dict[str, Counter[str]] = defaultdict(Counter)
+    for word, kept in meant.items():
+        weights[folded(kept)][kept] += counts[word]
+    wanted = set(declared.values())
+    best = {
+        fold: min(group, key=lambda word: (word not in wanted, -group[word], word.encode()))
+        for fold, group in weights.items()
+    }
+    found = {word: best[folded(kept)] for word, kept in meant.items()}
+    return {word: kept for word, kept in found.items() if word != kept}
+
+
+def likely_slips(counts: Mapping[str, int]) -> dict[str, str]:
+    """Rare words that look like a common one: rare -> common. Nothing is changed by this."""
+    if len(counts) > WORDS_MAX:
+        return {}
+    common = sorted(counts, key=lambda word: (-counts[word], word))
+    found = {}
+    for word in common:
+        if len(word) < 4:
+            continue
+        candidates = [other for other in common if counts[word] <= SLIP_SHARE_MAX * counts[other]]
+        if alike := difflib.get_close_matches(word, candidates, n=1, cutoff=SLIP_RATIO):
+            found[word] = alike[0]
+    return found
