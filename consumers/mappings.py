@@ -88,7 +88,7 @@ class IndexSettings:
 
 
 def index_definitions(customer_columns: Sequence[Field], *, contact: bool = False) -> tuple[IndexDefinition, ...]:
-    """Every index of a run.
+    """Every index of a run that consumers write.
 
     Args:
         customer_columns: what a document of `customers` holds beside the profile (`features.score.SCORED_ROW_FIELDS`,
@@ -106,7 +106,6 @@ def index_definitions(customer_columns: Sequence[Field], *, contact: bool = Fals
         IndexDefinition("order-items", ORDER_ITEM_FIELDS, monthly=True),
         IndexDefinition("alerts", ALERT_FIELDS),
         IndexDefinition("pipeline", PIPELINE_FIELDS),
-        *trend_definitions(),
     )
 
 

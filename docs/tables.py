@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from consumers import measures as measuring
 from consumers.kafka import topic_configs
-from consumers.mappings import index_definitions
+from consumers.mappings import index_definitions, trend_definitions
 from consumers.rights import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role
 from features.definitions import FEATURES
 from features.schema import DEFAULT_RUN, Field
@@ -168,7 +168,7 @@ def _days(config: dict[str, str]) -> str:
 def indices() -> str:
     """Indices of a run."""
     rows = []
-    for found in index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))):
+    for found in (*index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))), *trend_definitions()):
         name = f"`{DEFAULT_RUN}-{found.name}`"
         rows.append(
             (

@@ -23,7 +23,7 @@ from consumers.kafka import (
     open_consumer,
     partitions_of,
 )
-from consumers.mappings import IndexDefinition, index_definitions
+from consumers.mappings import IndexDefinition, index_definitions, trend_definitions
 from features.errors import ShopstreamError, UsageError
 from features.schema import SOURCE_TOPICS, Field, group_name, topic_name
 from features.score import SCORED_ROW_FIELDS
@@ -141,8 +141,9 @@ def _place(given: str | None, default: Path) -> str:
 
 
 def definitions(*, contact: bool) -> tuple[IndexDefinition, ...]:
-    """Every index of a run, as the consumers write them."""
-    return index_definitions((*SCORED_ROW_FIELDS, Field("version", "int", required=True)), contact=contact)
+    """Every index of a run: those that the consumers write, and the trends of an archive."""
+    written = index_definitions((*SCORED_ROW_FIELDS, Field("version", "int", required=True)), contact=contact)
+    return (*written, *trend_definitions())
 
 
 def connection(endpoints: Endpoints) -> ElasticConnection:

@@ -85,7 +85,7 @@ class DailySales:
     Attributes:
         first_day: number of the first day since 1970-01-01.
         total: float64 [n], in the shop's currency.
-        categories: name -> float64 [n], the largest first; they sum to `total`.
+        categories: name -> float64 [n], the largest first; they sum to `total`. May be empty.
     """
 
     first_day: int
@@ -111,7 +111,8 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
         orders: see `standing_orders`.
         first_day: number of the first day.
         last_day: number of the last one.
-        categories_max: the largest ones; all others are one category, OTHER_CATEGORIES.
+        categories_max: the largest ones; all others are one category, OTHER_CATEGORIES. 0 tells none apart; a single
+            one would be the total again and is left out.
 
     Raises:
         ShopstreamError: there is no whole day.
@@ -124,6 +125,8 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
     shared = _shares(inside)
     sizes = shared.group_by("category").agg(col("amount").sum()).sort(["amount", "category"], descending=[True, False])
     names = sizes["category"].to_list()
+    if len(names) <= 1 or categories_max <= 1:
+        names = []
     kept = names if len(names) <= categories_max else names[: categories_max - 1]
     named = pl.when(col("category").is_in(kept)).then(col("category")).otherwise(pl.lit(OTHER_CATEGORIES))
     shared = shared.with_columns(named.alias("category"))

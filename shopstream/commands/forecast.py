@@ -96,14 +96,14 @@ def _print(console: Console, said: dict[str, Any]) -> None:
 
     total = said["series"][0]
     table = Table(title=f"total, forecast {said['horizon']} days ahead from {total['origins']} origins")
-    for name in ("model", "RMSE", "MAE", "MAPE", "MASE", "against naive", "80 % covers", "95 % covers"):
-        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
+    for name in ("model", "RMSE", "MAE", "MAPE", "MASE", "vs naive", "in 80 %", "in 95 %"):
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=name != "model")
     found = dict(total["models"])
     if total["nested"]:
-        found[f"chosen at each of the {total['nested_origins']} later ones"] = total["nested"]
+        found[f"chosen at each of the last {total['nested_origins']}"] = total["nested"]
     for title, one in found.items():
         table.add_row(
-            title, f"{one['rmse']:,.1f}", f"{one['mae']:,.1f}", "-" if one["mape"] is None else f"{one['mape']:.1%}",
+            title, f"{one['rmse']:,.0f}", f"{one['mae']:,.0f}", "-" if one["mape"] is None else f"{one['mape']:.1%}",
             *(f"{one[name]:.3f}" for name in ("mase", "against_naive")),
             *(f"{one[f'coverage_{level}']:.1%}" for level in (80, 95)),
         )  # fmt: skip

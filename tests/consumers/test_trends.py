@@ -5,10 +5,11 @@ import pytest
 
 from consumers import indices, trends
 from consumers.elastic import ElasticConnection, open_client, open_sink
-from consumers.mappings import index_definitions, trend_definitions, write_index
+from consumers.mappings import trend_definitions, write_index
 from consumers.trends import Trend, replace
 from features.errors import ShopstreamError
 from features.schema import TREND_KEYS
+from shopstream import consuming
 
 WEEK = 7 * 86_400_000
 
@@ -39,7 +40,7 @@ def test_every_trend_has_keys_among_its_fields():
     assert {definition.name for definition in trend_definitions()} == set(TREND_KEYS)
     for definition in trend_definitions():
         assert {*TREND_KEYS[definition.name], "ts"} <= {field.name for field in definition.fields}
-        assert definition in index_definitions(())
+        assert definition in consuming.definitions(contact=False)
 
 
 def test_a_period_is_replaced_and_others_are_left(connection, client, run_name, monkeypatch):

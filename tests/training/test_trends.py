@@ -19,7 +19,7 @@ from shopstream.commands.features import archive_days, batch_features
 from shopstream.commands.forecast import read_sales
 from shopstream.rollup import Asked, roll_up
 from training.movement import Span, movement, places
-from training.sales import standing_orders
+from training.sales import OTHER_CATEGORIES, daily_sales, standing_orders
 from training.segment_days import Known, day_end, segment_days
 from training.trend_scores import trend_scorer
 
@@ -72,9 +72,17 @@ def test_sales_by_day(archive, sql):
 
 
 def test_rare_categories_become_one(archive):
-    found = read_sales(archive, 3)
+    days, read_day = archive_days(archive)
+    bought = standing_orders(days, read_day)
+    found = daily_sales(bought, days[0], days[-1], 3)
+    assert list(found.categories)[-1] == OTHER_CATEGORIES
     assert len(found.categories) == 3
     assert sum(found.categories.values()) == pytest.approx(found.total)
+    assert daily_sales(bought, days[0], days[-1], 0).categories == {}
+    # one category is the total again
+    assert (
+        daily_sales(bought.with_columns(items=None).cast({"items": bought.schema["items"]}), *days[:2]).categories == {}
+    )
 
 
 def test_cohorts(trends, sql):

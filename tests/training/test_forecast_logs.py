@@ -1,0 +1,48 @@
+"""Sales forecasts of whole logs, the demo's shop and two real ones: `make models` and not `make test`."""
+
+from datetime import date
+
+import pytest
+from oracle.real_logs import shared_file
+
+from producers.archive import day_start_ms
+from producers.generate import generate
+from producers.importer import import_logs
+from producers.mapping import load_mapping
+from producers.shop import Shop
+from shopstream.commands.forecast import read_sales
+from training.shop_forecast import figures, forecast_shop
+
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
+HORIZON = 30
+
+
+def measured(archive, categories=0):
+    found = figures(forecast_shop(read_sales(archive, categories), HORIZON))
+    for one in found["series"]:
+        print(one["category"], one["model"], one["interval"], one["nested"])
+    return found["series"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_shop_of_the_demo(seed, tmp_path):
+    generate(Shop(end_ms=day_start_ms(date(2026, 11, 7)), seed=seed), tmp_path / "shop")
+    total, *categories = measured(tmp_path / "shop", 12)
+    assert total["nested_origins"] >= 10
+    assert total["nested"]["mase"] < 1
+    assert total["nested"]["against_naive"] < 0.85
+    assert 0.75 <= total["nested"]["coverage_80"] <= 0.85
+    assert 0.91 <= total["nested"]["coverage_95"] <= 0.98
+    assert all(one["nested"]["against_naive"] < 0.9 for one in categories)
+    covered = [one["nested"]["coverage_80"] for one in categories]
+    assert 0.75 <= sum(covered) / len(covered) <= 0.85
+
+
+@pytest.mark.parametrize(
+    ("name", "mapping"), [("online_retail_lines.parquet", "online-retail"), ("cdnow_sample.txt", "cdnow")]
+)
+def test_a_real_shop(name, mapping, tmp_path):
+    import_logs([(shared_file(name), *load_mapping(mapping))], tmp_path / "shop")
+    (total,) = measured(tmp_path / "shop")
+    assert total["nested"]["against_naive"] < 1
+    assert total["nested"]["mase"] < 1.2
