@@ -12,7 +12,7 @@ MINUTES ?= 10
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test models fuzz simulate faults backpressure operations lint format bench audit security lock clean
+.PHONY: help setup demo test models fuzz simulate faults backpressure operations dashboards lint format bench audit security lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ simulate: setup  ## simulated disasters; SEEDS=1000 from START=0, or one by SEED
 
 operations: setup  ## what operators do, the slow parts too: a profile compacted away on demand
 	$(BIN)/python -m pytest tests/operations -m "campaign or not campaign" -n0 $(TEST)
+
+dashboards: setup  ## write the file for Kibana and the page of the dashboards anew
+	$(BIN)/shopstream dashboards build
+	$(BIN)/python docs/tables.py
 
 lint: setup  ## format check, lint and strict types
 	$(BIN)/ruff format --check .

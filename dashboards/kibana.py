@@ -140,7 +140,8 @@ def wait(
         except _UnreachableError as error:
             state = str(error)
         else:
-            if answer.status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.NOT_FOUND):
+            final = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.NOT_FOUND)
+            if answer.status in final or answer.location:
                 raise _refused(kibana, answer, "its status")
             level = answer.json().get("status", {}).get("overall", {}).get("level")
             if level == "available":

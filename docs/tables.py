@@ -22,6 +22,8 @@ from consumers import measures as measuring
 from consumers.kafka import topic_configs
 from consumers.mappings import index_definitions, trend_definitions
 from consumers.rights import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role
+from dashboards.boards import DASHBOARDS
+from dashboards.explained import explained
 from features.definitions import FEATURES
 from features.schema import DEFAULT_RUN, Field
 from features.score import SCORED_ROW_FIELDS, SCORES
@@ -204,6 +206,11 @@ def elastic_rights() -> str:
     return "```text\n" + "\n".join(calls) + "```\n"
 
 
+def dashboards() -> str:
+    """Every panel of every dashboard: its question and the formula of each of its figures."""
+    return explained(DASHBOARDS)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "features": features,
     "scores": scores,
@@ -212,6 +219,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "measures": measures,
     "topics": topics,
     "indices": indices,
+    "dashboards": dashboards,
     "kafka_rights": kafka_rights,
     "elastic_rights": elastic_rights,
 }

@@ -71,7 +71,7 @@ def test_search_file_and_documents_agree(dashboard, panel, filled, made):
             panel, compute(config, made[panel.data.index], time_field, (span.from_ms, span.to_ms), interval_in(body))
         ),
     )
-    assert by_hand
+    assert not all(is_nothing(values) for values in by_hand.values()), "nothing to compare"
     assert [key for key in by_hand.keys() - answer.keys() if not is_nothing(by_hand[key])] == []
     for key, values in answer.items():
         if key not in by_hand:
@@ -80,13 +80,6 @@ def test_search_file_and_documents_agree(dashboard, panel, filled, made):
         for figure, value, wanted in zip(panel.measures, values, by_hand[key], strict=True):
             tolerance = 0.1 if getattr(figure, "op", "") == "percentile" else 1e-9
             assert same(value, wanted, tolerance), (key, figure.label, value, wanted)
-
-
-def test_some_figures_are_not_nothing(filled):
-    """The comparison above would hold of empty indices too."""
-    for dashboard, panel in PANELS:
-        answer = rows(panel, filled[1](panel.data.index, query(panel, Span.ending(NOW, dashboard.days))))
-        assert any(not is_nothing([row[figure.label] for figure in panel.measures]) for row in answer), panel.id
 
 
 def test_filters_leave_the_documents_that_have_a_value(filled, made):

@@ -1,0 +1,110 @@
+"""The declaration itself, and that each thing that can be wrong with one is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dashboards.boards import DASHBOARDS
+from dashboards.boards.data import CUSTOMERS, FORECAST, ORDERS, SESSIONS, country
+from dashboards.conditions import Ago, AtLeast, Exists, Is
+from dashboards.faults import faults
+from dashboards.panels import Dashboard, Data, Measure, Panel, Place, Ratio, Steps, Terms, Time
+from shopstream.panels import declaration_faults, declared_kinds
+
+KINDS = declared_kinds()
+COUNT = Measure("Sessions", "count")
+GOOD = Panel("a", "A", "How many?", SESSIONS, "bar", Place(0, 0, 12, 6), (COUNT,), (Terms("Device", "device", 3),))
+
+SPLIT = (Time("T", "start_ts"), Terms("X", "device"))
+
+
+def told(*panels, **changes):
+    board = Dashboard("b", "B", "What?", panels, **changes)
+    return faults([board], KINDS)
+
+
+def test_the_declaration_has_no_fault():
+    assert declaration_faults("shop") == []
+
+
+def test_every_question_of_the_dashboards_is_there():
+    assert [one.id for one in DASHBOARDS] == ["now", "revenue", "funnel", "churn", "products", "retention", "pipeline"]
+    assert all(len(one.panels) >= 8 for one in DASHBOARDS)
+    assert {panel.data.index for one in DASHBOARDS for panel in one.panels} == KINDS.keys()
+
+
+def test_a_good_panel_is_one():
+    assert told(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": Data("carts", None, "")}, "no index carts"),
+        ({"dimensions": (Terms("X", "colour"),)}, "no field colour"),
+        ({"dimensions": (Terms("X", "duration_s"),)}, "terms does not fit duration_s, a float"),
+        ({"dimensions": (Terms("X", "device", numeric=True),)}, "numeric is True of device"),
+        ({"dimensions": (Terms("X", "events", numeric=False),)}, "numeric is False of events"),
+        ({"dimensions": (Time("X", "device"),)}, "time does not fit device"),
+        ({"dimensions": ()}, "a bar has 1 to 2 dimensions"),
+        ({"chart": "metric"}, "a metric has 0 to 0 dimensions"),
+        ({"chart": "heatmap"}, "a heatmap has 2 to 2 dimensions"),
+        ({"measures": ()}, "1 to 8 measures"),
+        ({"measures": (Measure("M", "sum", "device"),)}, "sum does not fit device"),
+        ({"measures": (Measure("M", "sum", "device_s"),)}, "no field device_s"),
+        ({"measures": (Measure("M", "count", "device"),)}, "only a count has no field"),
+        ({"measures": (Measure("M", "sum"),)}, "only a count has no field"),
+        ({"measures": (Measure("M", "max", "last_ts"),)}, "the unit count does not fit last_ts"),
+        ({"measures": (Measure("M", "max", "events", unit="time"),)}, "the unit time does not fit"),
+        ({"measures": (Measure("M", "percentile", "events", percent=100),)}, "100 is no percentile"),
+        ({"measures": (COUNT, COUNT)}, "labels stand twice"),
+        ({"measures": (Measure("Device", "count"),)}, "labels stand twice"),
+        ({"dimensions": (Terms("X", "device", by="Orders"),)}, "cannot be ranked by 'Orders'"),
+        ({"measures": (Ratio("R", COUNT, COUNT),), "dimensions": (Terms("X", "device", by="R"),)}, "cannot be ranked"),
+        ({"measures": (COUNT, Measure("M", "sum", "events")), "dimensions": SPLIT}, "has one measure"),
+        ({"where": (Is("colour", ("red",)),)}, "no field colour"),
+        ({"where": (Is("converted", ("true",)),)}, "converted, a bool, is compared with"),
+        ({"where": (Is("device", ()),)}, "is compared with ()"),
+        ({"where": (AtLeast("device", 3),)}, "device, a string, is compared with a number"),
+        ({"where": (Ago("events", 5),)}, "events, a int, is taken for a time"),
+        ({"dimensions": (Steps("X", (("one", (Exists("colour"),)),)),)}, "no field colour"),
+        ({"measures": (Measure("M", "count", where=(Exists("colour"),)),)}, "no field colour"),
+        ({"dimensions": (Terms("X", "device", 2000), Terms("Y", "country", 2000))}, "at most 10,000"),
+        ({"place": Place(40, 0, 12, 6)}, "does not stand on the grid"),
+        ({"sort": ("Orders", True)}, "sorted by Orders, which is no column"),
+        ({"question": "How many."}, "its question is none"),
+        ({"whole_shop": True}, "whole_shop is True"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_panel_is_told(changes, said):
+    found = told(replace(GOOD, **changes))
+    assert any(said in line for line in found), found
+    assert all(line.startswith(("a: ", "b: ")) for line in found)
+
+
+def test_panels_that_lie_over_each_other():
+    beside = replace(GOOD, id="c", place=Place(12, 0, 12, 6))
+    assert told(GOOD, beside) == []
+    assert told(GOOD, replace(beside, place=Place(11, 5, 12, 6))) == ["b: c lies over a"]
+
+
+def test_an_id_that_stands_twice():
+    assert "a: there are two of this id" in told(GOOD, replace(GOOD, place=Place(12, 0, 12, 6)))
+
+
+def test_a_filter_that_would_empty_a_panel():
+    sales = Panel(
+        "s", "S", "How much?", FORECAST, "metric", Place(12, 0, 12, 6), (Measure("M", "sum", "revenue", unit="money"),)
+    )
+    found = told(GOOD, sales, controls=(country(ORDERS),))
+    assert "b: s would be empty under the filter by country" in found
+    assert told(GOOD, replace(sales, whole_shop=True), controls=(country(ORDERS),)) == []
+
+
+def test_a_filter_by_what_its_documents_lack():
+    assert any(
+        "a filter of customers by device" in line
+        for line in told(GOOD, controls=(replace(country(CUSTOMERS), field="device"),))
+    )

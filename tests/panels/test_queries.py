@@ -1,0 +1,151 @@
+"""Searches are bounded and plain; conditions say the same in both languages; answers become rows."""
+
+from __future__ import annotations
+
+import pytest
+from panels.lens_reader import predicate
+
+from dashboards.boards import DASHBOARDS
+from dashboards.boards.data import SESSIONS
+from dashboards.conditions import Ago, AtLeast, Exists, Is, dsl, kql
+from dashboards.panels import Measure, Panel, Place, Ratio, Span, Steps, Terms, Time, Window
+from dashboards.queries import BUCKETS_MAX, TIME_BUCKETS, TIME_BUCKETS_MAX, buckets, interval, query, rows, span_of
+from features.errors import ShopstreamError
+
+DAY = 86_400_000
+NOW = 1_779_280_440_000
+PANELS = [panel for dashboard in DASHBOARDS for panel in dashboard.panels]
+CORE = {"terms", "filters", "filter", "date_histogram", "sum", "avg", "min", "max", "cardinality", "percentiles"}
+COUNT = Measure("Sessions", "count")
+
+
+def panel(*measures, dimensions=(), **changes):
+    given = {"id": "p", "title": "P", "question": "?", "data": SESSIONS, "chart": "table", "place": Place(0, 0, 1, 1)}
+    return Panel(**{**given, **changes}, measures=measures, dimensions=dimensions)
+
+
+def aggregations(body):
+    for level in body.get("aggs", {}).values():
+        (kind,) = level.keys() - {"aggs"}
+        yield kind, level[kind]
+        yield from aggregations(level)
+
+
+@pytest.mark.parametrize("one", PANELS, ids=lambda one: one.id)
+@pytest.mark.parametrize("days", [1, 30, 400, 4_000])
+def test_searches_are_bounded_and_need_core_aggregations_alone(one, days):
+    span = Span.ending(NOW, days)
+    body = query(one, span)
+    assert body["size"] == 0
+    assert body["timeout"]
+    found = list(aggregations(body))
+    assert {kind for kind, _ in found} <= CORE
+    assert all(what["size"] <= 100 for kind, what in found if kind == "terms")
+    assert buckets(one, span) <= BUCKETS_MAX
+    assert "script" not in str(body)
+
+
+@pytest.mark.parametrize("every", ["auto", "hour", "day", "week", "month"])
+@pytest.mark.parametrize("minutes", [1, 59, 100, 1_440, 43_200, 525_600, 5_256_000])
+def test_stretches_of_time_are_few(every, minutes):
+    found = interval(every, Span(NOW - minutes * 60_000, NOW))
+    (text,) = found.values()
+    length = {"1w": 7 * 1_440, "1M": 28 * 1_440}.get(text) or int(text[:-1]) * {"m": 1, "h": 60, "d": 1_440}[text[-1]]
+    assert minutes / length <= (TIME_BUCKETS if every == "auto" else TIME_BUCKETS_MAX * 31 / 28)
+
+
+@pytest.mark.parametrize(
+    ("where", "clause", "text"),
+    [
+        (Is("stage", ("cart",)), {"terms": {"stage": ["cart"]}}, 'stage : "cart"'),
+        (Is("s", ("cart", 'a "b" \\')), {"terms": {"s": ["cart", 'a "b" \\']}}, 's : ("cart" or "a \\"b\\" \\\\")'),
+        (Is("complete", (True,)), {"terms": {"complete": [True]}}, "complete : true"),
+        (Is("months_since", (0,)), {"terms": {"months_since": [0]}}, "months_since : 0"),
+        (Exists("psi"), {"exists": {"field": "psi"}}, "psi : *"),
+        (AtLeast("orders_total", 2), {"range": {"orders_total": {"gte": 2}}}, "orders_total >= 2"),
+        (Ago("ts", before_ms=1_800_000), {"range": {"ts": {"lt": NOW - 1_800_000}}}, "ts < now-30m"),
+        (Ago("t", DAY, 60_000), {"range": {"t": {"gte": NOW - DAY, "lt": NOW - 60_000}}}, "t >= now-1d and t < now-1m"),
+        (Ago("ts", 3_600_000, 0), {"range": {"ts": {"gte": NOW - 3_600_000, "lt": NOW}}}, "ts >= now-1h and ts < now"),
+    ],
+)  # fmt: skip
+def test_conditions_in_both_languages(where, clause, text):
+    assert dsl((where,), NOW) == [clause]
+    assert kql((where,)) == text
+    predicate(text, NOW)  # it can be read again
+
+
+def test_a_cart_is_abandoned_by_the_time_of_the_reader():
+    (abandoned,) = (one for one in PANELS if one.id == "now-abandoned")
+    holds = predicate(kql(abandoned.measures[0].where), NOW)
+    assert holds({"stage": "cart", "last_ts": NOW - 1_800_001})
+    assert holds({"stage": "checkout", "last_ts": NOW - 1_800_001, "abandoned": False})
+    assert not holds({"stage": "cart", "last_ts": NOW - 1_800_000})
+    assert not holds({"stage": "purchase", "last_ts": NOW - DAY})
+
+
+def test_a_panel_has_its_own_time_range_around_the_same_end():
+    own = panel(COUNT, window=Window(back_days=90, ahead_days=60))
+    assert span_of(own, Span.ending(NOW, 1)) == Span(NOW - 90 * DAY, NOW + 60 * DAY)
+    assert span_of(panel(COUNT), Span.ending(NOW, 1)) == Span(NOW - DAY, NOW)
+
+
+def test_a_chart_over_time_is_split_before_it_is_cut_into_stretches():
+    body = query(
+        panel(COUNT, dimensions=(Time("T", "start_ts"), Terms("D", "device", 3, by="Sessions"))), Span.ending(NOW, 7)
+    )
+    assert list(body["aggs"]) == ["d1"]
+    assert body["aggs"]["d1"]["terms"]["order"] == [{"_count": "desc"}, {"_key": "asc"}]
+
+
+# --- answers ---
+
+
+def answer(aggregations=None, total=0, **more):
+    return {"timed_out": False, "hits": {"total": {"value": total}}, "aggregations": aggregations or {}, **more}
+
+
+def test_an_index_that_is_not_there_gives_nothing():
+    nothing = {"timed_out": False, "hits": {"total": {"value": 0}}}
+    for one in PANELS:
+        for row in rows(one, nothing):
+            assert all(row[figure.label] in (0, None) for figure in one.measures), one.id
+
+
+@pytest.mark.parametrize("part", [{"timed_out": True}, {"_shards": {"failed": 1}}])
+def test_a_part_of_an_answer_is_refused(part):
+    with pytest.raises(ShopstreamError, match="a part of the answer"):
+        rows(panel(COUNT), answer(total=5, **part))
+
+
+def test_values_that_are_not_there():
+    mean = Measure("Mean", "avg", "events", unit="number")
+    half = Measure("Half", "percentile", "events", unit="number")
+    share = Ratio(
+        "Share", Measure("a", "count", where=(Exists("view_ts"),)), Measure("b", "count", where=(Exists("cart_ts"),))
+    )
+    empty = {
+        "m0": {"value": None},
+        "m1": {"values": [{"key": 50.0, "value": None}]},
+        "m2n": {"doc_count": 4},
+        "m2d": {"doc_count": 0},
+    }
+    assert rows(panel(mean, half, share), answer(empty)) == [{"Mean": None, "Half": None, "Share": None}]
+    nan = {**empty, "m1": {"values": [{"key": 50.0, "value": float("nan")}]}, "m2d": {"doc_count": 16}}
+    assert rows(panel(mean, half, share), answer(nan)) == [{"Mean": None, "Half": None, "Share": 0.25}]
+
+
+def test_ratios_their_rest_and_differences():
+    over, under = Measure("a", "count", where=(Exists("view_ts"),)), Measure("b", "sum", "events")
+    figures = (Ratio("r", over, under), Ratio("rest", over, under, rest=True), Ratio("minus", over, under, minus=True))
+    found = {f"m{n}n": {"doc_count": 3} for n in range(3)} | {f"m{n}d": {"value": 12.0} for n in range(3)}
+    assert rows(panel(*figures), answer(found)) == [{"r": 0.25, "rest": 0.75, "minus": -9.0}]
+
+
+def test_steps_and_a_sort_that_leaves_what_is_unknown_last():
+    stages = Steps("Stage", (("one", ()), ("two", ()), ("three", ())))
+    mean = Measure("Mean", "avg", "events", unit="number")
+    values = (2.0, None, 5.0)
+    found = {"d0": {"buckets": {f"s{n}": {"doc_count": n, "m0": {"value": v}} for n, v in enumerate(values)}}}
+    assert [row["Stage"] for row in rows(panel(mean, dimensions=(stages,)), answer(found))] == ["one", "two", "three"]
+    highest = panel(mean, dimensions=(stages,), sort=("Mean", True))
+    assert [row["Stage"] for row in rows(highest, answer(found))] == ["three", "one", "two"]

@@ -1,0 +1,270 @@
+"""The file for Kibana against what Kibana's own files hold."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+
+import pytest
+from panels import published
+from panels.lens_reader import parsed
+
+from dashboards.boards import DASHBOARDS
+from dashboards.checks import unresolved
+from dashboards.saved_objects import FILE, ndjson, saved_objects
+
+CONTENT = ndjson(DASHBOARDS)
+OBJECTS = parsed(CONTENT)
+VIEWS = [one for (kind, _), one in OBJECTS.items() if kind == "index-pattern"]
+BOARDS = [one for (kind, _), one in OBJECTS.items() if kind == "dashboard"]
+
+
+def keys(found, needed, also=frozenset()):
+    assert needed <= found.keys(), f"lacks {needed - found.keys()}"
+    assert found.keys() <= needed | also, f"does not know {found.keys() - needed - also}"
+
+
+def panels(board):
+    return json.loads(board["attributes"]["panelsJSON"])
+
+
+LENS = [
+    pytest.param(board, panel, id=panel["panelIndex"])
+    for board in BOARDS
+    for panel in panels(board)
+    if panel["type"] == "lens"
+]
+
+
+def test_the_committed_file_is_what_the_declaration_builds():
+    assert FILE.read_text("utf-8") == CONTENT, "run `make dashboards`"
+
+
+def test_data_views_come_first_and_ids_are_fixed():
+    kinds = [json.loads(line)["type"] for line in CONTENT.splitlines()]
+    assert kinds == sorted(kinds, key=["index-pattern", "dashboard"].index)
+    assert ndjson(DASHBOARDS) == CONTENT
+    assert {one["id"] for one in BOARDS} >= {"shop-now", "shop-revenue", "shop-funnel", "shop-churn", "shop-retention"}
+
+
+@pytest.mark.parametrize("one", OBJECTS.values(), ids=lambda one: one["id"])
+def test_an_object_is_one_that_an_export_has(one):
+    keys(one, published.OBJECT)
+    assert one["typeMigrationVersion"] in published.VERSIONS[one["type"]]
+    assert one["coreMigrationVersion"] == published.CORE_VERSION
+    assert "null" not in re.findall(r"[a-z]+", re.sub(r'"(?:\\.|[^"\\])*"', "", json.dumps(one)))
+    for reference in one["references"]:
+        keys(reference, published.REFERENCE)
+    assert len({reference["name"] for reference in one["references"]}) == len(one["references"])
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda one: one["id"])
+def test_data_views(view):
+    keys(view["attributes"], *published.DATA_VIEW)
+    assert view["references"] == []
+    for name, form in json.loads(view["attributes"]["fieldFormatMap"]).items():
+        assert form["id"] in published.FORMATS, name
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
+def test_dashboards(board):
+    attributes = board["attributes"]
+    keys(attributes, *published.DASHBOARD)
+    assert json.loads(attributes["optionsJSON"]).keys() == published.OPTIONS
+    assert json.loads(attributes["kibanaSavedObjectMeta"]["searchSourceJSON"]) == {
+        "query": {"query": "", "language": "kuery"}, "filter": [],
+    }  # fmt: skip
+    assert attributes["timeRestore"] is True
+    assert attributes["refreshInterval"]["pause"] is False
+    assert re.fullmatch(r"now-\d+d", attributes["timeFrom"])
+    grid = []
+    for panel in panels(board):
+        keys(panel, published.PANEL)
+        keys(panel["gridData"], published.GRID)
+        keys(panel["embeddableConfig"], *published.EMBEDDED)
+        assert panel["gridData"]["i"] == panel["panelIndex"]
+        place = panel["gridData"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert max(x for x, _ in cells) < 48
+        assert not any(cells & other for other in grid)
+        grid.append(cells)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
+def test_references_are_those_of_panels_controls_and_links(board):
+    named = {reference["name"]: reference for reference in board["references"]}
+    wanted = set()
+    for panel in panels(board):
+        inner = panel["embeddableConfig"]["attributes"]
+        names = [link["destinationRefName"] for link in inner["links"]] if panel["type"] == "links" else []
+        for reference in inner.get("references", []):
+            assert named[f"{panel['panelIndex']}:{reference['name']}"] == {
+                **reference, "name": f"{panel['panelIndex']}:{reference['name']}",
+            }  # fmt: skip
+            names.append(reference["name"])
+        wanted |= {f"{panel['panelIndex']}:{name}" for name in names}
+    for control in json.loads(board["attributes"]["controlGroupInput"]["panelsJSON"]):
+        wanted.add(f"controlGroup_{control}:optionsListDataView")
+    assert wanted == named.keys()
+    assert all((reference["type"], reference["id"]) in OBJECTS for reference in named.values())
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
+def test_controls(board):
+    group = board["attributes"]["controlGroupInput"]
+    keys(group, published.CONTROL_GROUP)
+    assert json.loads(group["ignoreParentSettingsJSON"]).keys() == published.IGNORED
+    assert (group["controlStyle"], group["chainingSystem"]) == ("oneLine", "HIERARCHICAL")
+    controls = json.loads(group["panelsJSON"])
+    assert sorted(one["order"] for one in controls.values()) == list(range(len(controls)))
+    for name, one in controls.items():
+        keys(one, published.CONTROL)
+        keys(one["explicitInput"], *published.CONTROL_INPUT)
+        assert one["type"] == "optionsListControl"
+        assert one["explicitInput"]["id"] == name
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
+def test_links_lead_to_every_dashboard(board):
+    (links,) = (panel for panel in panels(board) if panel["type"] == "links")
+    inner = links["embeddableConfig"]["attributes"]
+    keys(inner, {"layout", "links"})
+    for link in inner["links"]:
+        keys(link, published.LINK)
+        keys(link["options"], published.LINK_OPTIONS)
+        assert link["destinationRefName"] == f"link_{link['id']}_dashboard"
+    assert len(inner["links"]) == len(BOARDS)
+
+
+def layer_of(panel):
+    attributes = panel["embeddableConfig"]["attributes"]
+    (found,) = attributes["state"]["datasourceStates"]["formBased"]["layers"].items()
+    return found
+
+
+@pytest.mark.parametrize(("board", "panel"), LENS)
+def test_lens_columns(board, panel):
+    attributes = panel["embeddableConfig"]["attributes"]
+    keys(attributes, published.LENS)
+    keys(attributes["state"], published.STATE)
+    name, layer = layer_of(panel)
+    keys(layer, published.LAYER)
+    assert [reference["name"] for reference in attributes["references"]] == [f"indexpattern-datasource-layer-{name}"]
+    columns = layer["columns"]
+    assert sorted(layer["columnOrder"]) == sorted(columns)
+    buckets = [columns[one]["isBucketed"] for one in layer["columnOrder"]]
+    assert buckets == sorted(buckets, reverse=True), "buckets first"
+    for column in columns.values():
+        bucket, kinds, scale, also, params = published.COLUMNS[column["operationType"]]
+        keys(column, published.COMMON | also, set() if bucket else {"filter"})
+        assert (column["isBucketed"], column["scale"]) == (bucket, scale)
+        assert column["dataType"] in kinds
+        assert params <= column["params"].keys()
+        if "format" in column["params"]:
+            assert column["params"]["format"]["id"] in published.FORMATS
+        if column["operationType"] == "date_histogram":
+            assert column["params"]["interval"] in published.INTERVALS
+        if column["operationType"] == "terms":
+            ordered = column["params"]["orderBy"]
+            if ordered["type"] == "column":
+                by = columns[ordered["columnId"]]
+                assert not by["isBucketed"]
+                assert by["operationType"] not in ("formula", "math", "percentile", "median")
+            else:
+                assert ordered == {"type": "alphabetical", "fallback": False}
+
+
+@pytest.mark.parametrize(("board", "panel"), LENS)
+def test_formulas_are_stored_expanded(board, panel):
+    _, layer = layer_of(panel)
+    columns = layer["columns"]
+    inner = {one for column in columns.values() for one in column.get("references", [])}
+    for name, column in columns.items():
+        if column["operationType"] == "formula":
+            (math,) = column["references"]
+            assert columns[math]["operationType"] == "math"
+            assert math.startswith(f"{name}X")
+            tree, text = columns[math]["params"]["tinymathAst"], column["params"]["formula"]
+            assert tree["text"] == text
+            assert _leaves(tree, text) == columns[math]["references"]
+            # as many calls of functions as columns that stand for them
+            called = re.findall(r"\b(?:count|sum|average|unique_count|min|max|median|percentile)\(", text)
+            assert [call[:-1] for call in called] == [
+                columns[one]["operationType"] for one in columns[math]["references"]
+            ]
+            filters = [columns[one].get("filter", {}).get("query") for one in columns[math]["references"]]
+            assert re.findall(r"kql='((?:\\'|[^'])*)'", text) == [one.replace("'", "\\'") for one in filters if one]
+        elif column["operationType"] == "math":
+            assert name in inner
+
+
+def _leaves(tree, text):
+    assert tree["type"] == "function"
+    assert tree["name"] in published.MATH
+    assert text[tree["location"]["min"] : tree["location"]["max"]] == tree["text"]
+    found = []
+    for argument in tree["args"]:
+        found += (
+            _leaves(argument, text) if isinstance(argument, dict) else [argument] if isinstance(argument, str) else []
+        )
+    return found
+
+
+@pytest.mark.parametrize(("board", "panel"), LENS)
+def test_pictures_show_columns_that_are_there(board, panel):
+    attributes = panel["embeddableConfig"]["attributes"]
+    picture, kind = attributes["state"]["visualization"], attributes["visualizationType"]
+    name, layer = layer_of(panel)
+    assert published.PICTURES[kind] <= picture.keys()
+    shown = [picture.get(key) for key in ("metricAccessor", "xAccessor", "yAccessor", "valueAccessor")]
+    shown += [column["columnId"] for column in picture.get("columns", [])]
+    shown.append(picture.get("sorting", {}).get("columnId"))
+    for one in picture.get("layers", []):
+        keys(one, *published.XY_LAYER)
+        assert one["seriesType"] in published.SERIES
+        assert one["layerId"] == name
+        shown += [*one["accessors"], one["xAccessor"], one.get("splitAccessor")]
+        assert {part["forAccessor"] for part in one.get("yConfig", [])} <= set(one["accessors"])
+    if kind != "lnsXY":
+        assert picture["layerId"] == name
+    shown = [one for one in shown if one is not None]
+    assert set(shown) <= layer["columns"].keys()
+    helpers = {one for column in layer["columns"].values() for one in column.get("references", [])}
+    helpers |= {one for help_of in helpers for one in layer["columns"][help_of].get("references", [])}
+    assert set(shown) == layer["columns"].keys() - helpers, "what is computed is shown"
+
+
+def test_no_script_and_no_query_language_that_the_server_may_lack():
+    for word in ("painless", "scripted", '"esql"', "last_value", 'runtimeFieldMap": "{\\"', "time_scale", "vega"):
+        assert word not in CONTENT
+
+
+def test_a_panel_that_ignores_filters_keeps_its_own_conditions_in_its_columns():
+    for board in BOARDS:
+        for panel in panels(board):
+            if panel["type"] == "lens" and layer_of(panel)[1]["ignoreGlobalFilters"]:
+                assert panel["embeddableConfig"]["attributes"]["state"]["query"]["query"] == ""
+    (forecast,) = (p for b in BOARDS for p in panels(b) if p["panelIndex"] == "revenue-forecast")
+    assert layer_of(forecast)[1]["columns"]["m0"]["filter"]["query"] == 'level : "total"'
+    assert forecast["embeddableConfig"]["timeRange"] == {"from": "now-90d", "to": "now+60d"}
+
+
+def test_another_run_has_ids_of_its_own():
+    other = saved_objects(DASHBOARDS, "fixed")
+    assert unresolved(other) == []
+    assert not {(one["type"], one["id"]) for one in other} & OBJECTS.keys()
+    assert {one["attributes"]["title"] for one in other if one["type"] == "index-pattern"} >= {"fixed-orders"}
+
+
+def test_what_leads_nowhere_and_what_stands_twice_is_told():
+    objects = copy.deepcopy(saved_objects(DASHBOARDS))
+    assert unresolved(objects) == []
+    lost = objects.pop(0)
+    assert any(lost["id"] in said for said in unresolved(objects))
+    objects.append(objects[0])
+    assert f"{objects[0]['type']} {objects[0]['id']} stands twice" in unresolved(objects)
