@@ -26,6 +26,7 @@ COMMAND_MODULES = {
     "train": "Analyse",
     "forecast": "Analyse",
     "segment": "Analyse",
+    "cluster": "Analyse",
     "rollup": "Analyse",
     "dashboards": "Analyse",
 }

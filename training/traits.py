@@ -86,7 +86,7 @@ class Measured:
         """
         if inside.all() or not inside.any():
             return []
-        within, others = _means(self.values[inside]), _means(self.values[~inside])
+        within, others = means(self.values[inside]), means(self.values[~inside])
         difference = (within - others) / self.spread
         known = np.isfinite(difference)
         order = [int(i) for i in np.argsort(-np.abs(np.where(known, difference, 0.0)), kind="stable") if known[i]]
@@ -121,9 +121,9 @@ def measure(frame: pl.DataFrame, numbers: Iterable[str], words: Iterable[str]) -
             columns.append((frame[name] == value).cast(pl.Float64).fill_null(float("nan")).to_numpy())
     values = np.column_stack(columns) if columns else np.zeros((len(frame), 0))
     values = np.where(np.isfinite(values), values, np.nan)
-    centred = values - _means(values)
-    spread = np.sqrt(_means(centred**2))
-    varies = np.isfinite(spread) & (spread > 1e-12 * np.maximum(1.0, np.abs(_means(values))))
+    centred = values - means(values)
+    spread = np.sqrt(means(centred**2))
+    varies = np.isfinite(spread) & (spread > 1e-12 * np.maximum(1.0, np.abs(means(values))))
     scaled = np.nan_to_num(centred[:, varies] / spread[varies])
     size = np.sqrt((scaled**2).sum(axis=0))
     correlation = (scaled.T @ scaled) / np.maximum(np.outer(size, size), 1e-12)
@@ -149,7 +149,7 @@ def _is_number(dtype: Any) -> bool:
     return bool(dtype.is_numeric() or dtype == pl.Boolean)
 
 
-def _means(values: Float) -> Float:
+def means(values: Float) -> Float:
     """Means of columns without the NaN; NaN where there is nothing else."""
     known = np.isfinite(values)
     count = known.sum(axis=0)

@@ -1,0 +1,304 @@
+"""`cluster` and `assign`: methods compared, one chosen, personas named, new customers assigned, on any table."""
+
+import json
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+import typer
+from sklearn.metrics import adjusted_rand_score
+from typer.testing import CliRunner
+
+from features.errors import ShopstreamError, UsageError
+from shopstream.clustering import FILES, write_clusters
+from shopstream.commands import cluster as commands
+from training.clusters.assigners import Assigner
+from training.clusters.bundle import load_clusters
+from training.clusters.comparison import Candidate, Plan, compare, mean_ranks
+from training.clusters.found import find
+from training.clusters.mapping import load_mapping, parse_mapping, ready_mappings
+from training.clusters.matrix import CLIP, learn
+from training.clusters.methods import METHODS
+from training.clusters.personas import personas
+
+BLOBS = """
+version: 1
+id: id
+columns:
+  spend: {theme: spend}
+  visits: {theme: visits}
+  age: {theme: age}
+"""
+QUICK = Plan(k=(3, 4, 5), bootstraps=2, fit_rows=800, judge_rows=600)
+
+
+def blobs(rows: int = 600, seed: int = 4) -> tuple[pl.DataFrame, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    centres = np.array([[0, 0, 40], [400, 0, 40], [0, 30, 40], [400, 30, 80]])
+    kind = rng.integers(0, 4, rows)
+    values = centres[kind] + rng.normal(size=(rows, 3)) * [25, 2, 3]
+    ids = [f"c{i:05}" for i in range(rows)]
+    return pl.DataFrame({"id": ids, "spend": values[:, 0], "visits": values[:, 1], "age": values[:, 2]}), kind
+
+
+def personality(path, rows: int = 2_240) -> pl.DataFrame:
+    """A table of the published one's shape and columns: made here, of three kinds of households."""
+    rng = np.random.default_rng(7)
+    kind = rng.choice(3, rows, p=[0.5, 0.3, 0.2])
+    level = np.array([1.0, 3.0, 9.0])[kind]
+    income = (20_000 + 8_000 * level) * rng.lognormal(0, 0.2, rows)
+    column = {
+        "ID": rng.permutation(rows) + 1, "Year_Birth": rng.integers(1945, 1996, rows),
+        "Education": rng.choice(["Graduation", "PhD", "Master", "2n Cycle", "Basic"], rows),
+        "Marital_Status": rng.choice(["Married", "Together", "Single", "Divorced", "YOLO"], rows),
+        "Income": np.where(np.arange(rows) % 93 == 0, np.nan, income.round()),
+        "Kidhome": rng.integers(0, 2, rows) * (kind < 2), "Teenhome": rng.integers(0, 2, rows),
+        "Dt_Customer": [f"{d:02}-{m:02}-{y}" for d, m, y in zip(
+            rng.integers(1, 29, rows), rng.integers(1, 13, rows), rng.integers(2012, 2015, rows), strict=True)],
+        "Recency": rng.integers(0, 100, rows),
+    }  # fmt: skip
+    for name, scale in (("Wines", 60), ("Fruits", 6), ("MeatProducts", 35), ("FishProducts", 8), ("SweetProducts", 6)):
+        column[f"Mnt{name}"] = rng.poisson(scale * level * rng.gamma(4, 0.25, rows))
+    column["MntGoldProds"] = rng.poisson(10 * level)
+    for name, scale in (("Deals", 2), ("Web", 2), ("Catalog", 1), ("Store", 3)):
+        column[f"Num{name}Purchases"] = rng.poisson(scale * np.sqrt(level))
+    column["NumWebVisitsMonth"] = rng.poisson(7 - 2 * kind)
+    for name in ("AcceptedCmp3", "AcceptedCmp4", "AcceptedCmp5", "AcceptedCmp1", "AcceptedCmp2", "Complain"):
+        column[name] = (rng.random(rows) < 0.02 * level).astype(int)
+    column |= {"Z_CostContact": np.full(rows, 3), "Z_Revenue": np.full(rows, 11)}
+    column["Response"] = (rng.random(rows) < 0.03 * level).astype(int)
+    frame = pl.DataFrame(column).with_columns(pl.col("Income").fill_nan(None))
+    frame.write_csv(path, separator="\t")
+    return frame.with_columns(pl.Series("kind", kind))
+
+
+def run(*arguments):
+    app = typer.Typer()
+    commands.register(app)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    frame = personality(folder / "marketing_campaign.csv")
+    done = run("cluster", folder / "marketing_campaign.csv", "--mapping", "customer_personality", "--k", "3-4",
+               "--out", folder / "clusters")  # fmt: skip
+    assert done.exit_code == 0, (done.output, done.exception)
+    return folder, frame
+
+
+def test_a_published_table_goes_from_csv_to_personas_by_one_command(published):
+    folder, frame = published
+    table = pl.read_csv(folder / "clusters" / "comparison.csv")
+    assert set(table["method"]) >= {"k-means", "mixture", "agglomerative"}
+    assert table["chosen"].sum() == 1
+    customers = pl.read_parquet(folder / "clusters" / "customers.parquet")
+    assert customers.height == 2_240
+    both = customers.with_columns(pl.col("id").cast(pl.Int64)).join(frame, left_on="id", right_on="ID")
+    assert adjusted_rand_score(both["kind"], both["cluster"]) > 0.4
+    bundle = load_clusters(folder / "clusters")
+    assert len({one.name for one in bundle.personas}) == len(bundle.personas)
+    for one in bundle.personas:
+        assert len(one.traits) == 5
+        assert 2 <= len(one.actions) <= 3
+        assert one.risks
+    sizes = [one.customers for one in bundle.personas]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sum(sizes) == 2_240
+    page = (folder / "clusters" / "clusters.html").read_text()
+    assert all(f'id="{name}"' in page for name in ("pca", "neighbours", "column-0"))
+    assert "has the best mean rank" in page or "these groups are weak" in page
+    assert sorted(path.name for path in (folder / "clusters").iterdir()) == sorted([*FILES, "made.json"])
+
+
+def test_one_command_assigns_new_customers_and_the_old_ones_as_before(published, tmp_path):
+    folder, frame = published
+    done = run(
+        "assign", folder / "marketing_campaign.csv", "--clusters", folder / "clusters", "--out", tmp_path / "a.csv"
+    )
+    assert done.exit_code == 0, done.output
+    again = pl.read_csv(tmp_path / "a.csv", schema_overrides={"id": pl.String})
+    known = pl.read_parquet(folder / "clusters" / "customers.parquet")
+    assert again.equals(known)
+    new = frame.drop("kind").head(3).with_columns(pl.Series("ID", ["=new()", "b", "a"]), Education=pl.lit("unseen"))
+    new.write_csv(tmp_path / "new.csv", separator="\t")
+    assert (
+        run("assign", tmp_path / "new.csv", "--clusters", folder / "clusters", "--out", tmp_path / "n.csv").exit_code
+        == 0
+    )
+    assert pl.read_csv(tmp_path / "n.csv")["id"].to_list() == ["'=new()", "a", "b"]
+    frame.drop("Income").write_csv(tmp_path / "bad.csv", separator="\t")
+    refused = run("assign", tmp_path / "bad.csv", "--clusters", folder / "clusters", "--out", tmp_path / "b.csv")
+    assert isinstance(refused.exception, ShopstreamError)
+    assert "no column Income" in str(refused.exception)
+    assert not (tmp_path / "b.csv").exists()
+
+
+def test_damaged_clusters_are_refused(published, tmp_path):
+    folder, _ = published
+    said = json.loads((folder / "clusters" / "clusters.json").read_bytes())
+    with pytest.raises(UsageError):
+        load_clusters(tmp_path)
+    for change in ({"order": said["order"][::-1]}, {"format": 99}, {"assigner": {"type": "os.system"}}):
+        (tmp_path / "clusters.json").write_text(json.dumps(said | change))
+        with pytest.raises(ShopstreamError):
+            load_clusters(tmp_path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_finds_what_lies_apart_and_assigns_after_json_as_before(method):
+    frame, kind = blobs()
+    mapping = parse_mapping(BLOBS, "blobs")
+    found = find(mapping.table(frame), mapping, Plan(**{**plan_of(QUICK), "methods": (method,), "k": (3, 4)}))
+    assert len(found.personas) == 4
+    assert adjusted_rand_score(kind, found.labels) > 0.98
+    again = msgspec.json.decode(msgspec.json.encode(found.assigner), type=Assigner)
+    fresh = mapping.table(blobs(seed=9)[0])
+    matrix = found.preparation.matrix(fresh)
+    assert (again.labels(matrix) == found.assigner.labels(matrix)).all()
+    assert adjusted_rand_score(blobs(seed=9)[1], again.labels(matrix)) > 0.98
+
+
+def plan_of(plan: Plan) -> dict:
+    return {name: getattr(plan, name) for name in plan.__slots__}
+
+
+def test_the_true_number_is_chosen_and_the_same_seed_gives_the_same_bytes(tmp_path):
+    frame, _ = blobs()
+    mapping = parse_mapping(BLOBS, "blobs")
+    plan = Plan(**{**plan_of(QUICK), "methods": ("k-means", "mixture")})
+    for name in ("one", "two"):
+        found = find(mapping.table(frame.sample(fraction=1.0, shuffle=True, seed=len(name))), mapping, plan)
+        write_clusters(found, mapping, BLOBS, tmp_path / name, {})
+    for file in FILES:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+    chosen = found.comparison.candidates[found.comparison.chosen]
+    assert chosen.clusters == 4
+    assert "best mean rank" in found.comparison.reason
+
+
+def candidate(**values) -> Candidate:
+    common = {"method": "k-means", "setting": 3.0, "clusters": 3, "silhouette": 0.3, "davies_bouldin": 1.0,
+              "calinski_harabasz": 100.0, "stability": 0.9, "smallest_share": 0.2, "noise": 0.0,
+              "refused": ""}  # fmt: skip
+    return Candidate(**{**common, **values})
+
+
+def test_ranks_count_each_criterion_the_same_and_leave_out_who_is_refused():
+    found = [candidate(silhouette=0.5), candidate(davies_bouldin=0.5), candidate(silhouette=0.9, refused="small")]
+    assert mean_ranks(found) == (1.5, 1.5, None)
+    better = [candidate(silhouette=0.5, stability=0.95), candidate(davies_bouldin=0.5)]
+    assert mean_ranks(better) == (1.375, 1.625)
+
+
+def test_clusters_that_are_too_small_are_refused_and_said_so():
+    frame, _ = blobs(400)
+    lonely = frame.with_columns(spend=pl.when(pl.col("id") < "c00004").then(5000.0).otherwise(pl.col("spend")))
+    mapping = parse_mapping(BLOBS, "blobs")
+    matrix = learn(mapping.table(lonely), mapping).matrix(mapping.table(lonely))
+    assert np.abs(matrix).max() <= CLIP
+    plan = Plan(**{**plan_of(QUICK), "methods": ("k-means",), "k": (8,), "smallest_share": 0.3})
+    found = compare(matrix, plan)
+    assert found.candidates[0].refused == "smallest cluster below 30%"
+    assert "these groups are weak" in found.reason
+    with pytest.raises(ShopstreamError, match="too few"):
+        compare(matrix[:20], plan)
+
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+def test_hostile_words_come_out_escaped(tmp_path):
+    frame, kind = blobs(300)
+    words = np.array([HOSTILE, "=cmd()", "@x", "+1"])[kind]
+    frame = frame.with_columns(pl.Series("word", words), pl.Series("id", [f"={i:04}{HOSTILE}" for i in range(300)]))
+    text = BLOBS + "profile: {word: {kind: category}}\n"
+    mapping = parse_mapping(text, "hostile")
+    plan = Plan(**{**plan_of(QUICK), "methods": ("k-means",), "k": (4,)})
+    found = find(mapping.table(frame), mapping, plan)
+    write_clusters(found, mapping, text, tmp_path, {})
+    assert HOSTILE in "".join(one.name + "".join(one.traits) for one in found.personas)
+    page = (tmp_path / "clusters.html").read_text()
+    assert HOSTILE not in page
+    assert "&lt;script&gt;" in page
+    for name in ("comparison.csv", "profiles.csv"):
+        lines = pl.read_csv(tmp_path / name, infer_schema=False)
+        cells = [*lines.columns, *(cell for row in lines.rows() for cell in row if cell)]
+        assert not [cell for cell in cells if cell[0] in "=@+"], name
+
+
+def test_no_two_personas_have_one_name_and_who_is_average_is_called_so():
+    table = pl.DataFrame({"id": ["a", "b", "c", "d"] * 10, "x": [0.0, 10.0, 10.0, 0.0] * 10})
+    labels = np.array([0, 1, 2, 3] * 10)
+    names = [one.name for one in personas(table, labels, 4, {})]
+    assert len(set(names)) == 4
+    assert names[1].startswith("High x")
+    flat = pl.DataFrame({"id": ["a", "b"] * 5, "x": [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 5.0, 5.0]})
+    (first, _) = personas(flat, np.array([0, 1] * 5), 2, {})
+    assert first.name == "Average"
+    assert len(first.actions) >= 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"spend: {theme: spend}": "spend: {theme: luck}"}, "line 5: columns.spend: there is no theme luck"),
+        ({"spend: {theme: spend}": "spend: {sum: [a], from: b}"}, "one way"),
+        ({"id: id": "key: id"}, "id"),
+        ({"age: {theme: age}": "age: {kind: category, log: true}"}, "a category is taken as it is"),
+        ({"age: {theme: age}": "age: {date: x}"}, "belong together"),
+        ({"age: {theme: age}": "age: {wait: 1}"}, "line 7"),
+    ],
+)
+def test_mistakes_in_a_mapping_are_told_with_their_line(change, said):
+    text = BLOBS
+    for old, new in change.items():
+        text = text.replace(old, new)
+    with pytest.raises(UsageError) as error:
+        parse_mapping(text, "my.yaml")
+    assert said in str(error.value)
+
+
+def test_ready_mappings_are_valid_and_unknown_ones_are_refused():
+    for name in ready_mappings():
+        assert load_mapping(name)[0].columns
+    with pytest.raises(UsageError, match="nowhere"):
+        load_mapping("nowhere")
+
+
+def test_columns_are_made_as_declared_and_what_is_no_number_is_null():
+    mapping = parse_mapping(
+        "version: 1\nid: key\ncolumns:\n  a: {sum: [p, q]}\n  b: {difference: [10, p]}\n  c: {ratio: [p, q]}\n"
+        "  d: {date: day, days_before: '2020-01-10', format: '%d.%m.%Y'}\n  e: {from: text}\n", "made",
+    )  # fmt: skip
+    raw = pl.DataFrame({
+        "key": [2, 1], "p": [1, 4], "q": [0.0, 2.0], "day": ["01.01.2020", "never"], "text": ["nan", "7"],
+    })  # fmt: skip
+    assert mapping.table(raw).to_dict(as_series=False) == {
+        "id": ["1", "2"], "a": [6.0, 1.0], "b": [6.0, 9.0], "c": [2.0, None], "d": [None, 9.0], "e": [7.0, None],
+    }  # fmt: skip
+    with pytest.raises(ShopstreamError, match="stands twice"):
+        mapping.table(pl.concat([raw, raw]))
+    with pytest.raises(ShopstreamError, match="no column text"):
+        mapping.table(raw.drop("text"))
+
+
+def test_an_archive_is_clustered_and_held_against_its_latent_types(archive, tmp_path):
+    done = run("cluster", archive, "--k", "3-4", "--methods", "k-means", "--out", tmp_path / "c")
+    assert done.exit_code == 0, (done.output, done.exception)
+    said = load_clusters(tmp_path / "c").method["truth"]
+    assert said["groups"] == 6
+    assert 0 <= said["adjusted_rand"] <= 1
+    assert said["taught_accuracy"] > said["largest_group"] - 0.1
+    assert "known groups" in done.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--k", "1-3"), ("--k", "5-3"), ("--methods", "magic"), ("--mapping", "x")]
+)
+def test_what_cannot_be_is_refused(archive, tmp_path, option, value):
+    done = run("cluster", archive, option, value, "--out", tmp_path / "c")
+    assert isinstance(done.exception, UsageError)
+    assert not (tmp_path / "c").exists()

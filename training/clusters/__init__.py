@@ -1,0 +1,1 @@
+"""Customers who are alike: a table to a matrix, methods compared, the chosen one kept for new customers."""

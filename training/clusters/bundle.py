@@ -1,0 +1,123 @@
+"""A bundle of clusters: one JSON file that assigns customers it has never seen, and nothing that runs code.
+
+| file | holds |
+| --- | --- |
+| `clusters.json` | mapping, preparation, what assigns, personas, how it was chosen; refused when damaged |
+| `customers.parquet` | id, cluster and persona of the customers it was found with |
+| `comparison.csv`, `profiles.csv` | every candidate with its measures; means and shares by cluster |
+| `clusters.html` | all of it for people |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import polars as pl
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from features.errors import ShopstreamError, UsageError
+from training.clusters.assigners import Assigner
+from training.clusters.comparison import Comparison
+from training.clusters.found import Clusters
+from training.clusters.mapping import parse_mapping
+from training.clusters.matrix import Preparation
+from training.clusters.personas import Persona
+
+FORMAT: Final = 1
+CLUSTERS_FILE: Final = "clusters.json"
+_AGAIN: Final = "Find clusters with this version: shopstream cluster TABLE --out CLUSTERS."
+
+
+class ClusterBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What assigns customers.
+
+    Attributes:
+        format: of this file.
+        name: of its contents: equal names mean equal clusters.
+        mapping: the YAML of the table's mapping.
+        preparation: rows to a matrix.
+        assigner: a matrix to labels.
+        order: label -> number of the cluster.
+        personas: by number.
+        method: the chosen one, and how it was chosen.
+    """
+
+    format: int
+    name: str
+    mapping: str
+    preparation: Preparation
+    assigner: Assigner
+    order: tuple[int, ...]
+    personas: tuple[Persona, ...]
+    method: dict[str, Any]
+
+    def assign(self, raw: pl.DataFrame) -> pl.DataFrame:
+        """`id`, `cluster`, `persona` and `action` of customers, ordered by id.
+
+        Args:
+            raw: a table that the mapping fits.
+
+        Raises:
+            ShopstreamError: a column is missing, or ids do not tell customers apart.
+        """
+        table = parse_mapping(self.mapping, CLUSTERS_FILE).table(raw)
+        with threadpool_limits(limits=1):
+            found = np.asarray(self.order)[self.assigner.labels(self.preparation.matrix(table))]
+        return labelled(table["id"], found, self.personas)
+
+
+def labelled(ids: pl.Series, labels: Any, personas: tuple[Persona, ...]) -> pl.DataFrame:
+    """Customers with the number, the persona and the first action of their cluster."""
+    numbers = pl.Series("cluster", labels, pl.Int64)
+    names = pl.Series("persona", [one.name for one in personas], pl.String).gather(numbers)
+    actions = pl.Series("action", [one.actions[0] for one in personas], pl.String).gather(numbers)
+    return pl.DataFrame([ids.alias("id"), numbers, names, actions])
+
+
+def encode(found: Clusters, mapping_text: str) -> bytes:
+    """`clusters.json` of what was found."""
+    method = msgspec.to_builtins(found.comparison.candidates[found.comparison.chosen])
+    method |= {"reason": found.comparison.reason, "seed": found.plan.seed, "truth": found.truth}
+    without = ClusterBundle(
+        FORMAT, "", mapping_text, found.preparation, found.assigner, found.order, found.personas, method
+    )
+    return msgspec.json.encode(msgspec.structs.replace(without, name=_name(without))) + b"\n"
+
+
+def load_clusters(path: Path) -> ClusterBundle:
+    """The bundle of a folder, or of its JSON file.
+
+    Raises:
+        UsageError: there is none.
+        ShopstreamError: it is damaged, or of another version.
+    """
+    file = path / CLUSTERS_FILE if path.is_dir() else path
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"There are no clusters at {path}: {error.strerror}.", _AGAIN) from None
+    try:
+        found = msgspec.json.decode(content, type=ClusterBundle)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ShopstreamError(f"The clusters {file} are damaged: {error}.", _AGAIN) from None
+    if found.format != FORMAT or found.name != _name(found):
+        raise ShopstreamError(f"The clusters {file} are not as they were written, or of another version.", _AGAIN)
+    return found
+
+
+def _name(bundle: ClusterBundle) -> str:
+    content = msgspec.json.encode(msgspec.structs.replace(bundle, name=""))
+    return f"clusters-{len(bundle.personas)}-{hashlib.sha256(content).hexdigest()[:10]}"
+
+
+def comparison_frame(comparison: Comparison) -> pl.DataFrame:
+    """Every candidate with its measures, in the order they were tried."""
+    rows = [
+        {**msgspec.to_builtins(one), "mean_rank": rank, "chosen": place == comparison.chosen}
+        for place, (one, rank) in enumerate(zip(comparison.candidates, comparison.ranks, strict=True))
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.selectors.float().round(6))

@@ -1,0 +1,210 @@
+"""Methods and numbers of clusters compared, and one chosen by a declared rule.
+
+Each candidate is fitted to a sample and judged on another: three indices of shape, the agreement with itself on
+bootstrap samples, and the size of its smallest cluster. The chosen one is then fitted to everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies_bouldin_score, silhouette_score
+
+from features.errors import ShopstreamError
+from training.clusters.assigners import Float, Labels
+from training.clusters.matrix import sample
+from training.clusters.methods import DENSITY_SHARES, METHODS, Fitted
+
+NOISE_MAX: Final = 0.3
+CRITERIA: Final = ("silhouette", "davies_bouldin", "calinski_harabasz", "stability")
+"""What is ranked; each counts the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How clusters are looked for.
+
+    Attributes:
+        k: numbers of clusters.
+        methods: names out of METHODS.
+        seed: everything random comes from it.
+        fit_rows: rows that a candidate is fitted to while it is compared.
+        judge_rows: rows that it is judged on; the silhouette is quadratic in them.
+        bootstraps: samples that its stability is measured by.
+        smallest_share: a cluster must have at least so many of the customers.
+        stability_min: adjusted Rand index that a candidate must reach.
+    """
+
+    k: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
+    methods: tuple[str, ...] = tuple(METHODS)
+    seed: int = 1
+    fit_rows: int = 5_000
+    judge_rows: int = 3_000
+    bootstraps: int = 5
+    smallest_share: float = 0.03
+    stability_min: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A method with a setting, judged.
+
+    Attributes:
+        method: a name of METHODS.
+        setting: number of clusters, or least share of one.
+        clusters: how many it found.
+        silhouette: -1 to 1, higher is better.
+        davies_bouldin: from 0, lower is better.
+        calinski_harabasz: higher is better.
+        stability: mean adjusted Rand index between its labels and those of fits to bootstrap samples.
+        smallest_share: of its smallest cluster.
+        noise: share of what it saw that belongs nowhere.
+        refused: why it cannot be chosen; empty where it can.
+    """
+
+    method: str
+    setting: float
+    clusters: int
+    silhouette: float
+    davies_bouldin: float
+    calinski_harabasz: float
+    stability: float
+    smallest_share: float
+    noise: float
+    refused: str
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        method = METHODS[self.method]
+        return method.title if method.by_k else f"{method.title}, clusters of {self.setting:.0%} and more"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All candidates with their mean ranks, and the chosen one.
+
+    Attributes:
+        candidates: in the order they were tried.
+        ranks: mean rank of each over CRITERIA, among those that may be chosen; None for the others.
+        chosen: place of the chosen one.
+        reason: why, in sentences.
+    """
+
+    candidates: tuple[Candidate, ...]
+    ranks: tuple[float | None, ...]
+    chosen: int
+    reason: str
+
+
+def compare(matrix: Float, plan: Plan, on_step: Callable[[str, float | None], None] = lambda *_: None) -> Comparison:
+    """Try every method and setting of a plan.
+
+    Raises:
+        ShopstreamError: there are too few customers, or no method finds two clusters.
+    """
+    if len(matrix) < 4 * max(plan.k):
+        raise ShopstreamError(
+            f"{len(matrix)} customers are too few for {max(plan.k)} clusters.", "Give a larger table, or a smaller --k."
+        )
+    tried = list(_settings(plan))
+    found = []
+    for place, (method, setting) in enumerate(tried):
+        on_step(f"trying {METHODS[method].title}", place / len(tried))
+        judged = _judged(matrix, method, setting, plan)
+        if judged is not None:
+            found.append(judged)
+    if not found:
+        raise ShopstreamError("No method finds two clusters in this table.", "Map other columns.")
+    ranks = mean_ranks(found)
+    chosen = _chosen(found, ranks)
+    return Comparison(tuple(found), ranks, chosen, _reason(found, ranks, chosen, plan))
+
+
+def _settings(plan: Plan) -> Iterator[tuple[str, float]]:
+    for method in plan.methods:
+        for setting in plan.k if METHODS[method].by_k else DENSITY_SHARES:
+            yield method, setting
+
+
+def _judged(matrix: Float, method: str, setting: float, plan: Plan) -> Candidate | None:
+    fit = METHODS[method].fit
+    rows = matrix[sample(len(matrix), plan.fit_rows, plan.seed)]
+    judges = matrix[sample(len(matrix), plan.judge_rows, plan.seed + 1)]
+    fitted = fit(rows, setting, plan.seed)
+    if fitted is None:
+        return None
+    labels = fitted.assigner.labels(judges)
+    if len(np.unique(labels)) < 2:
+        return None
+    stability = _stability(rows, judges, labels, (method, setting), plan)
+    smallest = float(np.bincount(labels, minlength=fitted.clusters).min() / len(labels))
+    return Candidate(
+        method, setting, fitted.clusters, float(silhouette_score(judges, labels)),
+        float(davies_bouldin_score(judges, labels)), float(calinski_harabasz_score(judges, labels)), stability,
+        smallest, fitted.noise, _refused(fitted, smallest, stability, plan),
+    )  # fmt: skip
+
+
+def _stability(rows: Float, judges: Float, labels: Labels, tried: tuple[str, float], plan: Plan) -> float:
+    """Mean agreement with fits to bootstrap samples; a fit that finds no clusters agrees in nothing."""
+    method, setting = tried
+    agreed = []
+    for number in range(plan.bootstraps):
+        drawn = np.random.default_rng([plan.seed, number]).integers(0, len(rows), len(rows))
+        again = METHODS[method].fit(rows[drawn], setting, plan.seed + number)
+        agreed.append(0.0 if again is None else float(adjusted_rand_score(labels, again.assigner.labels(judges))))
+    return float(np.mean(agreed))
+
+
+def _refused(fitted: Fitted, smallest: float, stability: float, plan: Plan) -> str:
+    if smallest < plan.smallest_share:
+        return f"smallest cluster below {plan.smallest_share:.0%}"
+    if stability < plan.stability_min:
+        return f"stability below {plan.stability_min:g}"
+    return f"noise above {NOISE_MAX:.0%}" if fitted.noise > NOISE_MAX else ""
+
+
+def mean_ranks(found: Sequence[Candidate]) -> tuple[float | None, ...]:
+    """Mean rank over CRITERIA among the candidates that may be chosen, 1 the best; equal values share their rank."""
+    able = [place for place, one in enumerate(found) if not one.refused]
+    total = dict.fromkeys(able, 0.0)
+    for name in CRITERIA:
+        sign = 1.0 if name == "davies_bouldin" else -1.0
+        values = np.array([sign * float(getattr(found[place], name)) for place in able])
+        for place, value in zip(able, values.tolist(), strict=True):
+            total[place] += 1 + float((values < value).sum()) + (float((values == value).sum()) - 1) / 2
+    return tuple(total[place] / len(CRITERIA) if place in total else None for place in range(len(found)))
+
+
+def _chosen(found: Sequence[Candidate], ranks: Sequence[float | None]) -> int:
+    """The best mean rank, ties to fewer clusters and the earlier one; where none may be chosen, the most stable one."""
+    able = [(rank, found[place].clusters, place) for place, rank in enumerate(ranks) if rank is not None]
+    if able:
+        return min(able)[2]
+    return max(range(len(found)), key=lambda place: (found[place].smallest_share > 0, found[place].stability, -place))
+
+
+def _reason(found: Sequence[Candidate], ranks: Sequence[float | None], chosen: int, plan: Plan) -> str:
+    one, rank = found[chosen], ranks[chosen]
+    shape = (
+        f"silhouette {one.silhouette:.3f}, Davies-Bouldin {one.davies_bouldin:.3f}, Calinski-Harabasz "
+        f"{one.calinski_harabasz:,.0f}, stability {one.stability:.2f}, smallest cluster {one.smallest_share:.1%}"
+    )
+    if rank is None:
+        return (
+            f"No candidate has clusters of at least {plan.smallest_share:.0%} and a stability of "
+            f"{plan.stability_min:g}: these groups are weak. {one.title} with {one.clusters} clusters is the most "
+            f"stable ({shape})."
+        )
+    refused = sum(bool(other.refused) for other in found)
+    best = max((other for other in found if not other.refused), key=lambda other: other.silhouette)
+    return (
+        f"{one.title} with {one.clusters} clusters has the best mean rank, {rank:.2f}, over silhouette, "
+        f"Davies-Bouldin, Calinski-Harabasz and stability among {len(found) - refused} candidates ({shape}). "
+        f"{refused} others are refused for small, unstable or noisy clusters. The highest silhouette of the others is "
+        f"{best.silhouette:.3f}, of {best.title} with {best.clusters}."
+    )

@@ -1,0 +1,196 @@
+"""Which columns of a table of customers make clusters and which describe them: declared in YAML, checked with lines.
+
+A column is taken as it is (`from`, or its own name), or made: the sum, difference or ratio of others, or days before
+a date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import polars as pl
+from polars import col
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from features.errors import ShopstreamError, UsageError
+from features.yaml_text import read_yaml
+from training.themes import COLUMN_THEMES, THEMES
+
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Term = _Name | int | float
+MAKERS: Final = ("from", "sum", "difference", "ratio", "date")
+
+
+class Column(BaseModel):
+    """A column: how it is made, what it is, and how it enters the matrix."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    taken: _Name | None = Field(default=None, alias="from")
+    sum: Annotated[list[_Name], Field(min_length=1)] | None = None
+    difference: Annotated[list[_Term], Field(min_length=2, max_length=2)] | None = None
+    ratio: Annotated[list[_Name], Field(min_length=2, max_length=2)] | None = None
+    day: _Name | None = Field(default=None, alias="date")
+    days_before: date | None = None
+    format: str = "%Y-%m-%d"
+    kind: Literal["number", "category"] = "number"
+    log: bool = False
+    fill: Literal["median", "highest", "zero"] = "median"
+    weight: Annotated[float, Field(gt=0, le=10)] = 1.0
+    theme: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Column:
+        ways = [self.taken, self.sum, self.difference, self.ratio, self.day]
+        if sum_of(ways) > 1:
+            raise ValueError(f"a column is made in one way: one of {', '.join(MAKERS)}")
+        if (self.day is None) != (self.days_before is None):
+            raise ValueError("`date` and `days_before` belong together")
+        if self.theme is not None and self.theme not in THEMES:
+            raise ValueError(f"there is no theme {self.theme}; there are {', '.join(THEMES)}")
+        if self.kind == "category" and (self.log or any((self.sum, self.difference, self.ratio, self.day))):
+            raise ValueError("a category is taken as it is: without `log`, and made of one column")
+        return self
+
+
+def sum_of(ways: Sequence[object]) -> int:
+    """How many of these are given."""
+    return sum(one is not None for one in ways)
+
+
+class TableMapping(BaseModel):
+    """A mapping of a table of customers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1]
+    id: _Name
+    separator: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
+    columns: Annotated[dict[_Name, Column], Field(min_length=1)]
+    profile: dict[_Name, Column] = Field(default_factory=dict)
+
+    @property
+    def all_columns(self) -> dict[str, Column]:
+        """Those that make clusters, and those that describe them."""
+        return {**self.columns, **self.profile}
+
+    @property
+    def themes(self) -> Mapping[str, str]:
+        """Column -> theme, where it has one."""
+        given = {name: one.theme for name, one in self.all_columns.items() if one.theme}
+        return {**COLUMN_THEMES, **given}
+
+    def table(self, raw: pl.DataFrame) -> pl.DataFrame:
+        """The declared columns of a table: `id` as text, numbers as float64, categories as text, null where unknown.
+
+        Args:
+            raw: as it was read; text that is no number reads as null.
+
+        Raises:
+            ShopstreamError: a column is missing, an id is missing or stands twice, or there is no row.
+        """
+        self._check(raw)
+        frame = raw.select(
+            col(self.id).cast(pl.String).alias("id"), *(col(name) for name in raw.columns if name != "id")
+        )
+        for name, one in self.all_columns.items():
+            frame = frame.with_columns(_made(frame, name, one).alias(name))
+        frame = frame.select("id", *self.all_columns).sort("id")
+        if frame["id"].null_count() or frame["id"].n_unique() < len(frame):
+            raise ShopstreamError(
+                f"The column {self.id} does not tell customers apart: an id is missing or stands twice.",
+                "Clean the table first, one row a customer.",
+            )
+        return frame
+
+    def _check(self, raw: pl.DataFrame) -> None:
+        if raw.is_empty():
+            raise ShopstreamError("The table of customers has no row.", "Give a table with one row a customer.")
+        made = set(self.all_columns)
+        asked = [self.id, *(term for name, one in self.all_columns.items() for term in _terms(name, one))]
+        missing = [name for name in dict.fromkeys(asked) if name not in raw.columns and name not in made]
+        own = [
+            name for name, one in self.all_columns.items() if _terms(name, one) == [name] and name not in raw.columns
+        ]
+        if missing or own:
+            raise ShopstreamError(
+                f"The table has no column {', '.join(dict.fromkeys([*missing, *own]))}; it has "
+                f"{', '.join(raw.columns)}.",
+                "Give a --mapping that names the columns of this table (and its separator).",
+            )
+
+
+def _terms(name: str, one: Column) -> list[str]:
+    """The columns that a column is made of."""
+    terms: list[Any] = [one.taken] if one.taken else [*(one.sum or one.difference or one.ratio or [one.day or name])]
+    return [term for term in terms if isinstance(term, str)]
+
+
+def _made(frame: pl.DataFrame, name: str, one: Column) -> pl.Expr:
+    if one.kind == "category":
+        return col(one.taken or name).cast(pl.String)
+    if one.sum is not None:
+        return pl.sum_horizontal([_number(part) for part in one.sum], ignore_nulls=False)
+    if one.difference is not None:
+        first, second = (_number(part) if isinstance(part, str) else pl.lit(float(part)) for part in one.difference)
+        return first - second
+    if one.ratio is not None:
+        above, below = (_number(part) for part in one.ratio)
+        return pl.when(below != 0).then(above / below)
+    if one.day is not None:
+        known = frame.schema[one.day]
+        day = (
+            col(one.day).cast(pl.Date)
+            if known.is_temporal()
+            else col(one.day).cast(pl.String).str.to_date(one.format, strict=False)
+        )
+        return (pl.lit(one.days_before) - day).dt.total_days().cast(pl.Float64)
+    return _number(one.taken or name)
+
+
+def _number(name: str) -> pl.Expr:
+    """A column as float64; what is not finite is null."""
+    found = col(name).cast(pl.Float64, strict=False)
+    return pl.when(found.is_finite()).then(found)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+def ready_mappings() -> dict[str, str]:
+    """Name -> YAML of every mapping that comes with the program."""
+    files = [
+        file for file in (resources.files("training.clusters") / "mappings").iterdir() if file.name.endswith(".yaml")
+    ]
+    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+
+
+def load_mapping(name_or_path: str) -> tuple[TableMapping, str]:
+    """A ready mapping by its name, or a YAML file; and its text.
+
+    Raises:
+        UsageError: there is none, or it is not valid; the message names file and line.
+    """
+    ready = ready_mappings()
+    if name_or_path in ready:
+        return parse_mapping(ready[name_or_path], f"mapping {name_or_path}"), ready[name_or_path]
+    try:
+        text = Path(name_or_path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"There is no mapping {name_or_path}: {getattr(error, 'strerror', None) or error}.",
+            f"Give a YAML file, or one of {', '.join(ready)}.",
+        ) from None
+    return parse_mapping(text, name_or_path), text
+
+
+def parse_mapping(text: str, place: str) -> TableMapping:
+    """The mapping of a YAML text; `place` names it in errors. Raises UsageError, a line for each mistake."""
+    read = read_yaml(text, place)
+    try:
+        return TableMapping.model_validate(read.content)
+    except ValidationError as error:
+        said = [read.error(tuple(one["loc"]), one["msg"].removeprefix("Value error, ")) for one in error.errors()]
+        raise UsageError("\n".join(dict.fromkeys(said)), "docs/batch.md tells what a mapping may hold.") from None

@@ -1,0 +1,107 @@
+"""Clusters as people: a name by rule from the strongest traits, with what to do and what may go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from training import traits
+from training.clusters.assigners import Labels
+from training.themes import Side, Themed
+from training.traits import Trait
+
+WORDS: Final = 2
+"""Of a name; more only where two names would be the same."""
+AVERAGE_BELOW: Final = 0.2
+"""A difference that is not worth a word, in standard deviations."""
+_AVERAGE: Final = Side("Average", "what everybody gets; watch who moves to another group")
+
+
+class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A cluster for people.
+
+    Attributes:
+        name: unique among the clusters.
+        customers: how many it had when it was found.
+        share: of all customers then.
+        traits: in what it differs most, in words.
+        actions: two or three.
+        risks: at least one sentence.
+    """
+
+    name: str
+    customers: int
+    share: float
+    traits: tuple[str, ...]
+    actions: tuple[str, ...]
+    risks: tuple[str, ...]
+
+
+def personas(table: pl.DataFrame, labels: Labels, clusters: int, themes: Mapping[str, str]) -> tuple[Persona, ...]:
+    """A persona for each cluster, in their order.
+
+    Args:
+        table: mapped customers, see `TableMapping.table`.
+        labels: cluster of each.
+        clusters: how many.
+        themes: column -> theme.
+    """
+    numbers, words = traits.columns_of(table, ["id"])
+    measured = traits.measure(table, numbers, words)
+    themed = Themed(themes)
+    found: list[Persona] = []
+    for cluster in range(clusters):
+        inside = labels == cluster
+        told = measured.of(inside)
+        sides = [(one, themed.side(one.column, one.value, one.difference)) for one in told]
+        strong = [(one, side) for one, side in sides if abs(one.difference) >= AVERAGE_BELOW]
+        name = _name([side.word for _, side in strong] or [_AVERAGE.word], {one.name for one in found})
+        said = tuple(str(one) for one in told) or ("everybody is in this cluster",)
+        size = int(inside.sum())
+        found.append(
+            Persona(name, size, round(size / len(table), 6), said, tuple(_actions(strong)), tuple(_risks(strong, size)))
+        )
+    return tuple(found)
+
+
+def _name(words: Sequence[str], taken: set[str]) -> str:
+    """The first words, more of them where the name is taken, a number at last."""
+    unique = list(dict.fromkeys(words))
+    for count in range(min(WORDS, len(unique)), len(unique) + 1):
+        name = ", ".join([unique[0], *(word[:1].lower() + word[1:] for word in unique[1:count])])
+        if name not in taken:
+            return name
+    return next(f"{name} {number}" for number in range(2, len(taken) + 3) if f"{name} {number}" not in taken)
+
+
+def _actions(strong: Sequence[tuple[Trait, Side]]) -> list[str]:
+    advice = [*dict.fromkeys(side.action for _, side in strong)][:3]
+    return [*advice, _AVERAGE.action, "ask some of them what they miss"][: max(2, len(advice))]
+
+
+def _risks(strong: Sequence[tuple[Trait, Side]], size: int) -> list[str]:
+    found = [f"{side.risk} ({one})" for one, side in strong if side.risk]
+    found = [text for place, text in enumerate(found) if text.split(" (")[0] not in "".join(found[:place])]
+    if size < traits.WORDS_MAX:
+        found.append(f"only {size} customers: the next ones may look different")
+    return found or ["none of its traits warns; it may still change: assign customers again each month"]
+
+
+def profiles(table: pl.DataFrame, labels: Labels, found: Sequence[Persona]) -> pl.DataFrame:
+    """Means of numbers and shares of frequent words, a column for each cluster and one for all."""
+    numbers, words = traits.columns_of(table, ["id"])
+    measured = traits.measure(table, numbers, words)
+    names = [column if value is None else f"{column} = {value}" for column, value in measured.names]
+    groups = {f"{place}: {one.name}": labels == place for place, one in enumerate(found)}
+    columns = {name: _rounded(traits.means(measured.values[inside])) for name, inside in groups.items()}
+    return pl.DataFrame({"trait": names, **columns, "all": _rounded(traits.means(measured.values))}).with_columns(
+        pl.selectors.numeric().fill_nan(None)
+    )
+
+
+def _rounded(values: traits.Float) -> traits.Float:
+    return np.round(values, 6)

@@ -1,0 +1,55 @@
+"""What clusters look like: two axes that keep the spread, two that keep the neighbourhoods, boxes and strips.
+
+The second view is t-SNE from scikit-learn on a bounded sample: it keeps neighbours together as UMAP does, without one
+more dependency. Distances between its islands mean nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from training.clusters.assigners import Float, Labels
+from training.clusters.matrix import sample
+
+VIEW_ROWS_MAX: Final = 1_500
+PERPLEXITY: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A sample of customers in two dimensions, twice.
+
+    Attributes:
+        places: of the sample within the matrix.
+        labels: clusters of the sample.
+        pca: (n, 2).
+        explained: share of the variance that each of its axes keeps.
+        loadings: (2, columns), how much of each column an axis holds.
+        neighbours: (n, 2), t-SNE.
+    """
+
+    places: Labels
+    labels: Labels
+    pca: Float
+    explained: tuple[float, float]
+    loadings: Float
+    neighbours: Float
+
+
+def view(matrix: Float, labels: Labels, seed: int, rows: int = VIEW_ROWS_MAX) -> View:
+    """The view of a matrix; both are fitted to the sample alone."""
+    places = sample(len(matrix), rows, seed)
+    drawn = matrix[places]
+    if matrix.shape[1] == 1:
+        drawn = np.column_stack([drawn, np.zeros(len(drawn))])
+    pca = PCA(2, random_state=seed, svd_solver="full").fit(drawn)
+    perplexity = min(PERPLEXITY, (len(drawn) - 1) / 3)
+    near = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(drawn)
+    first, second = (float(one) for one in pca.explained_variance_ratio_)
+    flat = np.round(pca.transform(drawn), 3)
+    return View(places, labels[places], flat, (first, second), pca.components_, np.round(near.astype(np.float64), 2))
