@@ -22,6 +22,7 @@ COMMAND_MODULES = {
     "dead_letters": "Operate",
     "forget": "Operate",
     "clean": "Analyse",
+    "explore": "Analyse",
     "features": "Analyse",
     "train": "Analyse",
     "forecast": "Analyse",

@@ -1,0 +1,175 @@
+"""Panels of who the customers are: demographics, engagement, and how their features go together."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+from plotly.subplots import make_subplots
+from polars import col
+from scipy import stats
+
+from features.schema import NOT_KNOWN
+from training.exploration.observed import Observed
+from training.exploration.panels import BLUE, PALE, WARM, Float64, Panel, drawn, labels, share
+
+AGE_BAND: Final = 10
+TOP_WORDS: Final = 10
+EVENTS_SHOWN_MAX: Final = 60
+"""Longer visits share the last bar."""
+VISITS_SHOWN_MAX: Final = 100
+CORRELATED: Final = (
+    "tenure_days", "recency_days", "orders_365d", "revenue_365d", "avg_order_value_365d", "order_gap_mean_days",
+    "returns_365d", "days_since_visit", "sessions_30d", "events_per_session_30d", "session_duration_mean_30d",
+    "cart_abandon_rate_30d", "conversion_rate_30d", "mobile_share_30d", "visit_trend", "top_category_share_90d",
+)  # fmt: skip
+"""Features whose correlations are shown: one of each kind, so that none is another one's part in a shorter window."""
+_SAME: Final = (
+    {"recency_days", "days_since_visit"}, {"orders_365d", "revenue_365d"}, {"revenue_365d", "avg_order_value_365d"},
+    {"events_per_session_30d", "session_duration_mean_30d"},
+)  # fmt: skip
+"""Pairs that go together by their definition."""
+CUSTOMERS_MIN: Final = 30
+"""A correlation over fewer customers is not told."""
+
+
+def _spending(seen: Observed) -> pl.DataFrame:
+    """The profiles with the revenue of each."""
+    assert seen.profiles is not None
+    spent = seen.orders.group_by("customer_id").agg((col("cents").sum() / 100).alias("revenue"))
+    people = seen.profiles.unique("customer_id", keep="last", maintain_order=True).filter(
+        col("customer_id").is_not_null()
+    )
+    return people.join(spent, on="customer_id", how="left").with_columns(col("revenue").fill_null(0.0))
+
+
+def demographics(seen: Observed) -> list[Panel]:
+    """Age, gender, country and channel of the customers, and what they spend."""
+    if seen.profiles is None or seen.profiles.is_empty():
+        return []
+    people = _spending(seen)
+    found = [_ages(people)]
+    found += [
+        _words(people, column, title)
+        for column, title in (("gender", "Gender"), ("country", "Countries"), ("acquisition_channel", "Channels"))
+    ]
+    return [panel for panel in found if panel is not None]
+
+
+def _ages(people: pl.DataFrame) -> Panel | None:
+    known = people.filter(col("age").is_between(0, 120))
+    if known.is_empty():
+        return None
+    bands = known.group_by((col("age") // AGE_BAND * AGE_BAND).alias("from")).agg(
+        pl.len().alias("customers"), col("revenue").mean().alias("each")
+    ).sort("from")  # fmt: skip
+    names = [f"{low}-{low + AGE_BAND - 1}" for low in bands["from"].to_list()]
+    large = bands.filter(col("customers") >= 0.05 * len(known))
+    best = large.sort(["each", "from"], descending=[True, False]).row(0, named=True)
+    median = float(np.median(known["age"].to_numpy()))
+    return Panel(
+        "ages", "Age",
+        f"Half of the customers are younger than {median:.0f}; those of {best['from']} to "
+        f"{best['from'] + AGE_BAND - 1} spend most each ({best['each']:,.2f}).",
+        _with_spending(names, bands),
+    )  # fmt: skip
+
+
+def _words(people: pl.DataFrame, column: str, title: str) -> Panel | None:
+    if people[column].null_count() == len(people):
+        return None
+    groups = people.group_by(col(column).fill_null(NOT_KNOWN).alias("word")).agg(
+        pl.len().alias("customers"), col("revenue").mean().alias("each")
+    ).sort(["customers", "word"], descending=[True, False])  # fmt: skip
+    shown = groups.head(TOP_WORDS)
+    first = shown.row(0, named=True)
+    large = shown.filter(col("customers") >= 0.05 * len(people))
+    best = large.sort(["each", "word"], descending=[True, False]).row(0, named=True)
+    rest = f" and {len(groups) - len(shown)} more" if len(groups) > len(shown) else ""
+    return Panel(
+        column.replace("_", "-"), title,
+        f"{first['word']} is the largest of {len(shown)} groups{rest} with {share(first['customers'], len(people))} of "
+        f"the customers; {best['word']} spends most each ({best['each']:,.2f}).",
+        _with_spending(labels(shown["word"]), shown),
+    )  # fmt: skip
+
+
+def _with_spending(names: list[str], groups: pl.DataFrame) -> object:
+    figure = make_subplots(specs=[[{"secondary_y": True}]])
+    figure.add_bar(x=names, y=groups["customers"].to_list(), name="customers", marker_color=PALE)
+    figure.add_scatter(
+        x=names, y=groups["each"].to_list(), name="revenue each", mode="markers", marker={"color": WARM, "size": 9},
+        secondary_y=True,
+    )  # fmt: skip
+    figure.update_yaxes(title_text="revenue each", rangemode="tozero", showgrid=False, secondary_y=True)
+    figure.update_xaxes(type="category")
+    return drawn(figure, yaxis_title="customers")
+
+
+def engagement(seen: Observed) -> list[Panel]:
+    """How long visits are, and how often customers come."""
+    if seen.sessions.is_empty():
+        return []
+    events = seen.sessions["events"].to_numpy()
+    visits = seen.sessions.group_by("customer").len()["len"].to_numpy()
+    single = float((events == 1).mean())
+    longest = np.sort(visits)[::-1][: max(len(visits) // 10, 1)].sum()
+    return [
+        Panel(
+            "events-per-visit", "Clicks per visit",
+            f"Half of the visits have at most {np.median(events):.0f} clicks and last at most "
+            f"{np.median(seen.sessions['duration_s'].to_numpy()) / 60:.1f} minutes; "
+            f"{share(single, 1)} are a single click.",
+            _histogram(np.minimum(events, EVENTS_SHOWN_MAX), EVENTS_SHOWN_MAX, "clicks", "visits"),
+        ),
+        Panel(
+            "visits-per-customer", "Visits per customer",
+            f"The median customer came {np.median(visits):.0f} times; the most eager tenth makes "
+            f"{share(float(longest), float(visits.sum()))} of all visits.",
+            _histogram(np.minimum(visits, VISITS_SHOWN_MAX), VISITS_SHOWN_MAX, "visits", "customers"),
+        ),
+    ]  # fmt: skip
+
+
+def _histogram(values: Float64, most: int, what: str, of: str) -> object:
+    counts = np.bincount(values.astype(np.int64), minlength=most + 1)[1:]
+    last = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
+    figure = go.Figure(go.Bar(x=list(range(1, last + 1)), y=counts[:last].tolist(), marker_color=BLUE))
+    return drawn(figure, xaxis_title=f"{what} ({most} and more in one bar)", yaxis_title=of, bargap=0.05)
+
+
+def correlations(seen: Observed) -> Panel | None:
+    """Rank correlations between features; each over the customers who have both."""
+    columns = {name: seen.features[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in CORRELATED}
+    varied = [name for name, values in columns.items() if np.isfinite(values).any() and np.nanstd(values) > 0]
+    if len(varied) < 2:
+        return None
+    grid = np.full((len(varied), len(varied)), np.nan)
+    for one, first in enumerate(varied):
+        for other, second in enumerate(varied[: one + 1]):
+            grid[one, other] = grid[other, one] = _spearman(columns[first], columns[second])
+    found = [
+        (abs(grid[one, other]), varied[other], varied[one], grid[one, other])
+        for one in range(len(varied))
+        for other in range(one)
+        if np.isfinite(grid[one, other]) and {varied[one], varied[other]} not in _SAME
+    ]
+    if not found:
+        return None
+    _, first, second, value = max(found)
+    figure = go.Figure(go.Heatmap(z=grid, x=varied, y=varied, colorscale="RdBu", zmid=0, zmin=-1, zmax=1))
+    return Panel(
+        "correlations", "What goes together",
+        f"Among features that are not one another's part, {first} and {second} go together most, "
+        f"{'both rise' if value > 0 else 'one falls as the other rises'} (rank correlation {value:+.2f}).",
+        drawn(figure, height=560, yaxis_autorange="reversed"),
+    )  # fmt: skip
+
+
+def _spearman(one: Float64, other: Float64) -> float:
+    both = np.isfinite(one) & np.isfinite(other)
+    if both.sum() < CUSTOMERS_MIN or np.ptp(one[both]) == 0 or np.ptp(other[both]) == 0:
+        return float("nan")
+    return float(np.corrcoef(stats.rankdata(one[both]), stats.rankdata(other[both]))[0, 1])

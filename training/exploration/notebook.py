@@ -1,0 +1,75 @@
+"""The exploration as a notebook: the same panels, each made by a cell of its own that can be changed and run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from training.exploration.page import SECTIONS, TITLE
+from training.exploration.panels import Panel
+
+_BEGIN: Final = """\
+from pathlib import Path
+
+from shopstream.exploring import look
+from training.exploration import customers, panels, shopping
+from training.exploration.notebook import show
+from training.exploration.page import panels_of, summary
+
+ARCHIVE = Path({archive!r})
+ZONE = {zone!r}  # in which hours and weekdays are told
+seen = look(ARCHIVE, ZONE)
+print(summary(seen))"""
+_END: Final = """\
+# the feature rows of all customers at the end of the archive, to go on with in pandas
+customers_now = seen.features.to_pandas()
+customers_now.describe().T"""
+
+
+def show(panel: Panel) -> None:
+    """A panel in a notebook: its sentence as plain text, then its figure."""
+    print(f"{panel.title}. {panel.sentence}")  # noqa: T201 - this is what a notebook shows
+    panel.figure.show()
+
+
+def notebook(archive: str, zone: str) -> str:
+    """The notebook's file, nbformat 4.5; the same arguments give the same bytes.
+
+    Args:
+        archive: folder of the archive, as the notebook shall open it.
+        zone: IANA name.
+    """
+    cells = [
+        {"id": f"cell-{number:02d}", "metadata": {}, **cell}
+        for number, cell in enumerate(_cells(archive, zone), start=1)
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    content = {
+        "cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}}, "nbformat": 4,
+        "nbformat_minor": 5,
+    }  # fmt: skip
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _cells(archive: str, zone: str) -> Iterator[dict[str, Any]]:
+    yield _text(
+        f"# {TITLE}\n\nMade by `shopstream explore`. Every picture has a cell of its own: change it, run it again."
+    )
+    yield _code(_BEGIN.format(archive=archive, zone=zone))
+    for title, makers in SECTIONS.items():
+        yield _text(f"## {title}")
+        for make in makers:
+            module = make.__module__.rpartition(".")[2]
+            yield _code(f"for panel in panels_of({module}.{make.__name__}, seen):\n    show(panel)")
+    yield _code(_END)
+
+
+def _text(source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "source": source.splitlines(keepends=True)}
+
+
+def _code(source: str) -> dict[str, Any]:
+    return {
+        "cell_type": "code", "execution_count": None, "outputs": [], "source": source.splitlines(keepends=True),
+    }  # fmt: skip

@@ -1,0 +1,212 @@
+"""A panel: a picture and the one sentence that says what it shows. Here: what they share, and by day."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+import polars as pl
+from polars import col
+from scipy import stats
+
+from features.schema import DAY_MS
+from training.exploration.observed import Observed
+
+BLUE: Final = "#2c67b2"
+DARK: Final = "#1b1f24"
+PALE: Final = "#9db8d9"
+WARM: Final = "#c8642d"
+WEEK_DAYS: Final = 7
+DAYS_PER_MONTH: Final = 30
+LABEL_CHARS_MAX: Final = 40
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A picture and its sentence.
+
+    Attributes:
+        name: its id on the page.
+        title: of the picture.
+        sentence: what the data say, as text.
+        figure: a Plotly figure; text of the archive in it is escaped.
+    """
+
+    name: str
+    title: str
+    sentence: str
+    figure: Any
+
+
+def drawn(figure: Any, *, height: int = 340, **layout: Any) -> Any:
+    """The figure in the style of the page."""
+    figure.update_layout(template="plotly_white", height=height, margin={"t": 20, "b": 40}, **layout)
+    return figure
+
+
+def label(text: str) -> str:
+    """Text of the archive for a figure, which would take `<b>` for its own."""
+    return escape(text if len(text) <= LABEL_CHARS_MAX else f"{text[: LABEL_CHARS_MAX - 1]}…")
+
+
+def labels(values: pl.Series) -> list[str]:
+    """The texts of a column for a figure."""
+    return [label(value) for value in values.to_list()]
+
+
+def share(part: float, whole: float) -> str:
+    """`12.3 %`."""
+    return f"{part / whole:.1%}".replace("%", " %") if whole else "-"
+
+
+def day_name(number: int) -> str:
+    """2025-01-31, of a day's number."""
+    return str(np.datetime64(number, "D"))
+
+
+# --- by day -----------------------------------------------------------------------------------------------------------
+def visits_by_day(seen: Observed) -> Panel | None:
+    """Sessions that began, by UTC day."""
+    return _by_day(seen, "visits-by-day", "Visits by day", "visits", _counted(seen, seen.sessions["start_ts"]))
+
+
+def orders_by_day(seen: Observed) -> Panel | None:
+    """Orders that stand, by UTC day."""
+    return _by_day(seen, "orders-by-day", "Orders by day", "orders", _counted(seen, seen.orders["ts"]))
+
+
+def revenue_by_day(seen: Observed) -> Panel | None:
+    """Their totals, by UTC day."""
+    money = _counted(seen, seen.orders["ts"], seen.orders["cents"] / 100)
+    return _by_day(seen, "revenue-by-day", "Revenue by day", "revenue", money)
+
+
+def _counted(seen: Observed, times: pl.Series, weights: pl.Series | None = None) -> Float64:
+    days = seen.whole_days
+    numbers = (times // DAY_MS).to_numpy()
+    inside = (numbers >= days.start) & (numbers < days.stop)
+    weight = None if weights is None else weights.to_numpy()[inside]
+    return np.bincount(numbers[inside] - days.start, weight, len(days)).astype(np.float64)
+
+
+def _by_day(seen: Observed, name: str, title: str, what: str, values: Float64) -> Panel | None:
+    if not values.any() or len(values) < 2 * WEEK_DAYS:
+        return None
+    days = (np.arange(seen.whole_days.start, seen.whole_days.stop) * DAY_MS).astype("datetime64[ms]")
+    weekly = np.convolve(values, np.ones(WEEK_DAYS) / WEEK_DAYS, "valid")
+    # the trend is of means over whole weeks, so that weekdays cannot make one
+    slope, middle, low, high = _trend(weekly)
+    figure = go.Figure()
+    figure.add_scatter(x=days, y=values, mode="lines", name=what, line={"color": PALE, "width": 1})
+    half = WEEK_DAYS // 2
+    inner = days[half : half + len(weekly)]
+    figure.add_scatter(x=inner, y=weekly, mode="lines", name="mean of 7 days", line={"color": BLUE, "width": 2})
+    line = middle + slope * np.arange(len(weekly))
+    figure.add_scatter(x=inner, y=line, mode="lines", name="trend", line={"color": WARM, "dash": "dash"})
+    peak = int(values.argmax())
+    month = [100 * rate * DAYS_PER_MONTH / weekly.mean() for rate in (slope, low, high)]
+    moved = "no trend to be seen" if low <= 0 <= high else "the trend is up" if slope > 0 else "the trend is down"
+    if np.isinf(low):
+        said = "the history is too short for a trend"
+    else:
+        said = f"{moved}: {month[0]:+.1f} % of the mean in 30 days ({month[1]:+.1f} to {month[2]:+.1f})"
+    return Panel(
+        name, title,
+        f"A median day brings {np.median(values):,.0f} {'in revenue' if what == 'revenue' else what}, the busiest, "
+        f"{day_name(seen.whole_days.start + peak)}, {values[peak]:,.0f}; {said}.",
+        drawn(figure, yaxis_title=what, yaxis_rangemode="tozero"),
+    )  # fmt: skip
+
+
+def _trend(weekly: Float64) -> tuple[float, float, float, float]:
+    """Theil-Sen slope, its value at the first place, bounds of the slope; of every seventh mean, which share no day."""
+    places = np.arange(len(weekly))[::WEEK_DAYS]
+    points = weekly[::WEEK_DAYS]
+    if len(points) < 3:
+        return 0.0, float(weekly.mean()), -np.inf, np.inf
+    slope, middle, low, high = stats.theilslopes(points, places, 0.95)
+    return float(slope), float(middle), float(low), float(high)
+
+
+# --- the rhythm -------------------------------------------------------------------------------------------------------
+WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def _local(seen: Observed, times: pl.Series) -> pl.DataFrame:
+    moment = col("ts").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC").dt.convert_time_zone(seen.zone)
+    return times.alias("ts").to_frame().select(
+        (moment.dt.weekday() - 1).cast(pl.Int64).alias("weekday"), moment.dt.hour().cast(pl.Int64).alias("hour")
+    )  # fmt: skip
+
+
+def _measures(seen: Observed) -> dict[str, tuple[pl.DataFrame, Float64]]:
+    found = {}
+    if len(seen.sessions):
+        found["visits"] = _local(seen, seen.sessions["start_ts"]), np.ones(len(seen.sessions))
+    if len(seen.orders):
+        when = _local(seen, seen.orders["ts"])
+        found["orders"] = when, np.ones(len(seen.orders))
+        found["revenue"] = when, seen.orders["cents"].to_numpy() / 100
+    return found
+
+
+def _shares(seen: Observed, unit: str, count: int) -> dict[str, Float64]:
+    """Of each measure the shares of its units; a measure of nothing is left out."""
+    sums = {
+        name: np.bincount(when[unit].to_numpy(), weights, count).astype(np.float64)
+        for name, (when, weights) in _measures(seen).items()
+    }
+    return {name: values / values.sum() for name, values in sums.items() if values.sum() > 0}
+
+
+def by_weekday(seen: Observed) -> Panel | None:
+    """Shares of visits, orders and revenue by weekday."""
+    return _by_unit(seen, "by-weekday", "Weekdays", "weekday", WEEKDAYS)
+
+
+def by_hour(seen: Observed) -> Panel | None:
+    """Shares of visits, orders and revenue by hour of the day."""
+    return _by_unit(seen, "by-hour", "Hours of the day", "hour", tuple(f"{hour:02d}:00" for hour in range(24)))
+
+
+def _by_unit(seen: Observed, name: str, title: str, unit: str, names: tuple[str, ...]) -> Panel | None:
+    shares = _shares(seen, unit, len(names))
+    if not shares:
+        return None
+    figure = go.Figure()
+    for (what, values), colour in zip(shares.items(), (PALE, BLUE, WARM), strict=False):
+        figure.add_bar(x=list(names), y=100 * values, name=what, marker_color=colour)
+    first, values = next(iter(shares.items()))
+    most, least = int(values.argmax()), int(values.argmin())
+    said = f"Most {first} fall on {names[most]} ({values[most]:.1%}), fewest on {names[least]} ({values[least]:.1%})"
+    if "revenue" in shares and first != "revenue":
+        best = int(shares["revenue"].argmax())
+        said += f"; most revenue comes on {names[best]} ({shares['revenue'][best]:.1%})"
+    sentence = f"{said.replace('%', ' %')}. Times are of {seen.zone}."
+    return Panel(name, title, sentence, drawn(figure, yaxis_title="share, %", barmode="group"))
+
+
+def rhythm(seen: Observed) -> Panel | None:
+    """Visits (orders, where there are no visits) by weekday and hour."""
+    measures = _measures(seen)
+    if not measures:
+        return None
+    what, (when, _) = next(iter(measures.items()))
+    grid = np.zeros((len(WEEKDAYS), 24))
+    np.add.at(grid, (when["weekday"].to_numpy(), when["hour"].to_numpy()), 1)
+    day, hour = np.unravel_index(int(grid.argmax()), grid.shape)
+    busy = np.sort(grid, axis=None)[::-1].cumsum() / grid.sum()
+    hours = int(np.searchsorted(busy, 0.5)) + 1
+    figure = go.Figure(go.Heatmap(z=grid, x=list(range(24)), y=list(WEEKDAYS), colorscale="Blues"))
+    return Panel(
+        "rhythm", f"The week's {what}",
+        f"The busiest hour of the week is {WEEKDAYS[day]} {hour:02d}:00 with {grid[day, hour] / grid.sum():.1%} of all "
+        f"{what}; half of them fall into {hours} of the 168 hours.".replace("%", " %"),
+        drawn(figure, xaxis_title=f"hour, {seen.zone}", yaxis_autorange="reversed"),
+    )  # fmt: skip
