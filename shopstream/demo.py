@@ -30,7 +30,8 @@ from shopstream.demo_lesson import Lesson
 from shopstream.demo_memory import Memory
 from shopstream.demo_screen import Screen
 from shopstream.demo_stage import Stage
-from shopstream.demo_summary import Audit, print_summary
+from shopstream.demo_summary import Audit, Round, print_summary
+from shopstream.demo_trends import look_back
 from shopstream.producing import wall_clock
 from shopstream.servers import Endpoints
 from shopstream.servers.kafka_admin import topic_counts
@@ -108,6 +109,8 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
         stage = Stage(demo, settings, endpoints, screen)
         began_s = clock.monotonic_s()
         done = stage.round(folder if memory is None else None, shop, lesson, bundle)
+        if _is_news(done, settings, endpoints):
+            look_back(settings, Path(consuming.archive_folder(settings, None)), done.bundle, screen)
         audit = _audit(settings, endpoints, screen, None if done.bundle is None else done.bundle.name)
         holds = print_summary(out, audit, done, demo_memory.read(settings), clock.monotonic_s() - began_s)
         if not demo.once:
@@ -184,6 +187,14 @@ def _is_history_of(shop: Shop, directory: Path) -> bool:
         return False
 
 
+def _is_news(done: Round, settings: Settings, endpoints: Endpoints) -> bool:
+    """Whether the trends that stand in Elasticsearch, if any, are of another past."""
+    if any(view.figures.get("consumed") for view in done.outcome.views):
+        return True
+    with open_client(consuming.connection(endpoints)) as client:
+        return not all(queries.trend_counts(client, settings.run).values())
+
+
 def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, bundle: str | None) -> Audit:
     screen.say("counting again: Kafka by a plain reader, Elasticsearch by its own count")
     kafka = endpoints.kafka.client_properties()
@@ -197,5 +208,6 @@ def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, bundle: str
             funnel=queries.funnel(client, settings.run),
             revenue=queries.revenue_by_month(client, settings.run),
             products=queries.top_products(client, settings.run),
+            trends=queries.trend_counts(client, settings.run),
             scores=None if bundle is None else queries.scores(client, settings.run, bundle),
         )

@@ -6,7 +6,6 @@ A bundle that somebody else made current is left as it is, and the demo's custom
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +13,8 @@ import msgspec
 
 from features.errors import ShopstreamError
 from producers.shop import Shop
+from shopstream.bundles import FolderBundles
+from shopstream.demo_apart import Tell
 
 if TYPE_CHECKING:
     from training.bundle import Bundle
@@ -30,8 +31,6 @@ CUTOFFS: Final = 13
 CUSTOMERS_MIN: Final = 300
 DAYS_MIN: Final = 120
 """Of a smaller or shorter shop a model could not be tested on a later time."""
-
-OnStep = Callable[[str, float | None], None]
 
 
 def horizon_of(shop: Shop) -> Horizon | None:
@@ -66,14 +65,14 @@ def kept(folder: Path, history: str) -> Bundle | None:
     return ours
 
 
-def train(folder: Path, history: Path, horizon: Horizon, on_step: OnStep) -> Bundle:
+def train(folder: Path, history: Path, horizon: Horizon, on_step: Tell) -> Bundle:
     """A bundle from an archive, made current.
 
     Args:
         folder: of the bundles.
         history: the archive, called by the history's name.
         horizon: see `horizon_of`.
-        on_step: as for `train_bundle`; what it raises ends the training.
+        on_step: as for `train_bundle`.
 
     Raises:
         ShopstreamError: nothing can be learnt from the archive, or the bundle cannot be written.
@@ -92,9 +91,11 @@ def train(folder: Path, history: Path, horizon: Horizon, on_step: OnStep) -> Bun
 
 
 def _usable(path: Path) -> Bundle | None:
-    from training.bundle import load_bundle  # noqa: PLC0415
-
     try:
+        if FolderBundles(path).current() is None:
+            return None
+        from training.bundle import load_bundle  # noqa: PLC0415
+
         return load_bundle(path)
     except ShopstreamError:
         return None

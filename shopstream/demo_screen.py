@@ -70,7 +70,7 @@ class Screen:
                 if what not in tasks:
                     tasks[what] = progress.add_task(what, total=total, at="")
                 progress.update(tasks[what], completed=done or None, total=total, at=at)
-                area.update(Group(progress, live_table(views)))
+                area.update(Group(progress, live_table(views)) if views else progress)
 
             yield show
 
@@ -82,7 +82,7 @@ class Screen:
             if time.monotonic() < next_s:
                 return
             next_s = time.monotonic() + LINE_EVERY_S
-            parts = [f"{what} {done:,}" + (f" of {total:,}" if total else "")] if done else []
+            parts = [f"{what} {done:,}" + (f" of {total:,}" if total else "") if done else what]
             parts += [at] if at else []
             for role, workers in by_role(views).items():
                 figures = add_figures([view.figures for view in workers])

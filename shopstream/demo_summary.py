@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from rich.box import SIMPLE_HEAD
@@ -35,6 +35,7 @@ class Audit:
     revenue: list[MonthRevenue]
     products: list[ProductSales]
     scores: Scores | None = None
+    trends: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,9 @@ def print_summary(out: Console, audit: Audit, done: Round, memory: Memory | None
         out.print(_groups_table("customers by segment", "segment", audit.scores.segments))
         first = "" if audit.scores.alerts else " (a first score is no rise: alerts come as the shop goes on)"
         out.print(f"{audit.scores.alerts:,} alerts of a churn risk that rose{first}\n")
+    if any(audit.trends.values()):
+        counts = ", ".join(f"{count:,} {name}" for name, count in audit.trends.items() if count)
+        out.print(f"looked back and ahead: {counts}\n", highlight=False)
     out.print(closing_table(done.outcome.views, done.outcome.seconds, done.outcome.final_as_of))
     out.print(_rates_table(done, seconds))
     holds = all(line.holds for line in sums)
@@ -207,7 +211,7 @@ def _model_table(bundle: Bundle) -> Table:
     """The model against the baselines, on times it had not seen."""
     report = bundle.metrics
     models = report["models"]
-    table = _table(f"{bundle.name}: churn within {bundle.horizon_days} days, {report['rows']:,} later rows")
+    table = _table(f"churn within {bundle.horizon_days} days: {report['rows']:,} later rows")
     table.add_column("model", no_wrap=True)
     for _, title in SHOWN:
         table.add_column(title, justify="right")
@@ -216,7 +220,7 @@ def _model_table(bundle: Bundle) -> Table:
         figures = models[family]["metrics"]
         style = "bold" if family == chosen else "dim"
         table.add_row(models[family]["title"], *(f"{figures[name]:.3f}" for name, _ in SHOWN), style=style)
-    table.caption = f"PR-AUC of chance: {report['churned']:.3f}. More in {bundle.folder.name}/card.html"
+    table.caption = f"PR-AUC of chance: {report['churned']:.3f}\ncard.html in {bundle.folder.name}"
     table.caption_justify = "left"
     return table
 
@@ -224,7 +228,7 @@ def _model_table(bundle: Bundle) -> Table:
 def _groups_table(title: str, what: str, groups: Sequence[Group]) -> Table:
     table = _table(title)
     table.add_column(what)
-    for name in ("customers", "mean churn", "revenue of 365 days"):
+    for name in ("customers", "mean churn", "revenue 365d"):
         table.add_column(name, justify="right")
     table.add_column("")
     most = max((group.customers for group in groups), default=0)

@@ -15,7 +15,7 @@ from elasticsearch import Elasticsearch
 
 from consumers.elastic import told
 from consumers.mappings import alias
-from features.schema import STAGES, STATUSES, VOID_STATUS
+from features.schema import STAGES, STATUSES, TREND_KEYS, VOID_STATUS
 from features.score import RISKS
 
 INDICES: Final = ("events", "customers", "sessions", "orders", "order-items")
@@ -97,7 +97,9 @@ class Scores:
 def refresh(client: Elasticsearch, run: str) -> None:
     """Makes all that was written visible to the searches that follow."""
     with _errors():
-        client.indices.refresh(index=[*_aliases(run), alias(run, "alerts")], ignore_unavailable=True)
+        client.indices.refresh(
+            index=[*_aliases(run), *(alias(run, index) for index in ("alerts", *TREND_KEYS))], ignore_unavailable=True
+        )
 
 
 def document_counts(client: Elasticsearch, run: str) -> DocumentCounts:
@@ -185,6 +187,14 @@ def scores(client: Elasticsearch, run: str, bundle: str) -> Scores:
         segments,
         int(alerts),
     )
+
+
+def trend_counts(client: Elasticsearch, run: str) -> dict[str, int]:
+    """Documents of what is computed from archives, by index without the run's name; 0 where there is none."""
+    with _errors():
+        return {
+            index: int(client.count(index=alias(run, index), ignore_unavailable=True)["count"]) for index in TREND_KEYS
+        }
 
 
 def _query_of(index: str) -> dict[str, Any]:

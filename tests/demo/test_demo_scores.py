@@ -8,6 +8,7 @@ import pytest
 from consume.command_line import call, environment
 from elasticsearch import Elasticsearch
 
+from features.schema import TREND_KEYS
 from features.score import RISKS
 from training.bundle import load_bundle
 
@@ -25,13 +26,18 @@ def test_the_first_demo_trains_and_scores_everybody_and_the_second_does_not_trai
     assert "scored anew" in first.stderr
     assert bundle.name in first.stdout
 
+    trends = dict.fromkeys(TREND_KEYS, 0)
     with Elasticsearch(**servers.elasticsearch.client_options()) as client:
         index = f"{run_name}-customers"
         customers = client.count(index=index)["count"]
         assert client.count(index=index, query={"term": {"bundle": bundle.name}})["count"] == customers > 0
+        for name in trends:
+            trends[name] = client.count(index=f"{run_name}-{name}")["count"]
+            assert f"{trends[name]:,} {name}" in " ".join(first.stdout.split())
         risks = client.search(index=index, size=0, aggregations={"risk": {"terms": {"field": "churn_risk"}}})
     found = {bucket["key"]: bucket["doc_count"] for bucket in risks["aggregations"]["risk"]["buckets"]}
     assert found
+    assert all(trends.values())
     assert set(found) <= set(RISKS)
     for name, count in found.items():
         assert any(line.split()[:2] == [name, f"{count:,}"] for line in first.stdout.splitlines()), (name, count)
@@ -39,5 +45,6 @@ def test_the_first_demo_trains_and_scores_everybody_and_the_second_does_not_trai
     second = call(["demo", "--once", *SHOP, "--run", run_name], variables, timeout_s=200)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "trained in" not in second.stderr
+    assert "rollup" not in second.stderr, "the past is the same"
     assert bundle.name in second.stdout
     assert list(json.loads((tmp_path / "bundles" / "demo.json").read_text()).values()) == [bundle.name]
