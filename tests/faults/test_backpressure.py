@@ -36,7 +36,7 @@ PHASES = (("as it is", 0.2), ("a tenth", 0.6), ("as it is again", 0.2))
 SLOWER = 10
 LOOK_EVERY_S = 0.5
 MEMORY_GROWTH_MAX_MB = 60
-"""Over the slow phase: what the state itself grows by, and the documents in flight."""
+"""From a phase to the next: what the state itself grows by, and the documents in flight."""
 BEHIND_MAX_S = 10.0
 """The state's distance from the stream, in seconds of records; the machine is shared."""
 
@@ -131,7 +131,7 @@ def test_a_slow_sink_costs_freshness_and_nothing_else(stream, tmp_path):
     assert slow.documents_per_s < before.documents_per_s / (SLOWER / 3), "the sink was to be slow"
     assert all(phase.lag_max <= RECORDS_PER_S * BEHIND_MAX_S for phase in found)
     assert slow.memory_max_mb - before.memory_max_mb <= MEMORY_GROWTH_MAX_MB
-    assert after.memory_max_mb - slow.memory_max_mb <= MEMORY_GROWTH_MAX_MB / 2
+    assert after.memory_max_mb - slow.memory_max_mb <= MEMORY_GROWTH_MAX_MB
     assert after.freshness_p50_s <= slow.freshness_p50_s
 
 
