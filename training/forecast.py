@@ -41,7 +41,7 @@ TITLES: Final = {
     "holt_winters": "Holt-Winters",
     "auto_ets": "AutoETS",
     "mstl": "MSTL",
-    "theta": "dynamic optimised Theta",
+    "theta": "optimised Theta",
 }
 TOTAL_MODELS: Final = tuple(TITLES)
 CATEGORY_MODELS: Final = (NAIVE, "holt_winters", "mstl", "theta")

@@ -95,12 +95,12 @@ def _print(console: Console, said: dict[str, Any]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     total = said["series"][0]
-    table = Table(title=f"total, forecast {said['horizon']} days ahead from {total['origins']} origins")
-    for name in ("model", "RMSE", "MAE", "MAPE", "MASE", "vs naive", "in 80 %", "in 95 %"):
-        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=name != "model")
+    table = Table(title=f"total, {said['horizon']} days ahead from {total['origins']} origins; share in the intervals")
+    for name in ("model", "RMSE", "MAE", "MAPE", "MASE", "vs naive", "80 %", "95 %"):
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
     found = dict(total["models"])
     if total["nested"]:
-        found[f"chosen at each of the last {total['nested_origins']}"] = total["nested"]
+        found["chosen at each origin"] = total["nested"]
     for title, one in found.items():
         table.add_row(
             title, f"{one['rmse']:,.0f}", f"{one['mae']:,.0f}", "-" if one["mape"] is None else f"{one['mape']:.1%}",
