@@ -186,7 +186,7 @@ def _limits(report: Report) -> str:
     ece = report["models"][report["chosen"]]["metrics"]["ece"]
     gap = (
         f"A mean gap of {ece:.3f} between predicted and observed share remains. A season that no cut-off has seen "
-        "moves everybody's probability at once; the pace of recent ordinary weeks was taken into account as the power "
+        "moves everybody's probability at once; the pace of the last month was taken into account as the power "
         f"{report['level']:.2f}."
     )
     said = [

@@ -18,8 +18,9 @@ from training import buy_till_you_die
 from training.calibration import Calibration, choose_calibration, thresholds
 from training.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
 from training.dataset import LABEL, TrainingSet
-from training.level import expected_level
+from training.level import WINDOW_MS, expected_level
 from training.metrics import REPEATS, Judged, places
+from training.outcomes import BOUGHT
 from training.predict import COLUMNS, calibrated, matrix
 from training.scorer import numbers
 from training.selection import (
@@ -74,7 +75,7 @@ class Tested:
         judged: family -> calibrated probabilities of the rows.
         choices: of each family in the last split, the best first, for the table of what was tried.
         taught: cut-offs of the rows that taught, epoch ms.
-        level: see `training.level`; of the last split.
+        levels: family -> see `training.level`; of the last split.
     """
 
     kind: Literal["time", "customers"]
@@ -82,7 +83,7 @@ class Tested:
     judged: dict[Family, Judged]
     choices: dict[Family, list[Choice]]
     taught: list[int]
-    level: float
+    levels: dict[Family, float]
 
     @property
     def labels(self) -> Labels:
@@ -132,11 +133,11 @@ def train(training: TrainingSet, plan: Plan, on_step: Step = lambda _: None) -> 
     on_step(f"fitting {candidate.name} to all rows")
     limited = lesson.limited(SEARCH_ROWS_MAX)
     calibration, _ = choose_calibration(limited.held_out(candidate), limited.labels, limited.folds)
+    model = fit(candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads)
     calibration["level"] = 1.0
     if kind == "time":
-        taught = rows["as_of"].to_list()
-        calibration["level"] = expected_level(training.paces, taught, training.horizon_days, training.end_ms)
-    model = fit(candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads)
+        season = _Season(training, parameters, training.cutoffs, training.end_ms)
+        calibration["level"] = season.level(model, calibration)
     prepared = preparation(lesson, parameters, training.horizon_days, calibration, model)
     return Trained(model, prepared, thresholds(plan.costs), tested)
 
@@ -166,6 +167,34 @@ def _medians(rows: Float32) -> Float32:
     known = np.where(np.isnan(rows).all(axis=0), np.float32(0), rows)
     found: Float32 = np.nanmedian(known, axis=0).astype(np.float32)
     return found
+
+
+class _Season:
+    """What customers did within a month of each cut-off, as far as it is known by a time.
+
+    Args:
+        training: with `followed`.
+        parameters: of BG/NBD, from the rows that taught.
+        taught: cut-offs of those.
+        now: epoch ms; nothing later is looked at.
+    """
+
+    def __init__(
+        self, training: TrainingSet, parameters: buy_till_you_die.Parameters, taught: Sequence[int], now: int
+    ) -> None:
+        over = pl.col("as_of") + WINDOW_MS <= now
+        rows = training.followed.filter(over & (pl.col("orders_total") > 0) & pl.col(BOUGHT).is_not_null())
+        self._times = rows["as_of"].to_numpy()
+        self._bought = rows[BOUGHT].to_numpy()
+        self._matrix, _ = _matrix(rows, parameters, training.horizon_days)
+        self._taught, self._horizon_days, self._now = taught, training.horizon_days, now
+
+    def level(self, model: Fitted, calibration: Calibration) -> float:
+        """See `training.level`."""
+        if not len(self._times):
+            return 1.0
+        said = calibrated(model.probability(self._matrix), calibration)
+        return expected_level(self._times, said, self._bought, self._taught, self._horizon_days, self._now)
 
 
 def _named(on_step: Step, where: str) -> Callable[[Candidate], None]:
@@ -201,22 +230,22 @@ def _tested(
     rows = training.rows
     found: dict[Family, Float64] = {family: np.full(len(rows), np.nan) for family in families()}
     choices: dict[Family, list[Choice]] = {}
-    level = 1.0
+    levels: dict[Family, float] = dict.fromkeys(families(), 1.0)
     folds = np.zeros(len(rows), np.int64)
     for number, split in enumerate(parts, 1):
         lesson, parameters = _lesson(training, split.train, plan)
         limited = lesson.limited(SEARCH_ROWS_MAX)
         test, _ = _matrix(rows.filter(split.test), parameters, training.horizon_days)
-        if kind == "time":
-            times = rows["as_of"].to_numpy()
-            taught = times[split.train].tolist()
-            level = expected_level(training.paces, taught, training.horizon_days, int(times[split.test].min()))
+        times = rows["as_of"].to_numpy()
+        season = _Season(training, parameters, np.unique(times[split.train]).tolist(), int(times[split.test].min()))
         for family, scores in found.items():
             tried = search(limited, family, plan.tries, _named(on_step, f"split {number} of {len(parts)}"))
             model = fit(
                 tried[0].candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads
             )
-            calibration = tried[0].calibration | {"level": level}
+            if kind == "time":
+                levels[family] = season.level(model, tried[0].calibration)
+            calibration = tried[0].calibration | {"level": levels[family]}
             folds[split.test] = number
             scores[split.test] = calibrated(model.probability(test), calibration)
             choices[family] = tried
@@ -228,5 +257,5 @@ def _tested(
         {family: Judged(scores[tested], places(scores[tested], folds[tested])) for family, scores in found.items()},
         choices,
         sorted(rows.filter(taught_rows)["as_of"].unique().to_list()),
-        level,
+        levels,
     )

@@ -20,13 +20,11 @@ from polars import col
 from features.errors import ShopstreamError, UsageError
 from features.replayed import ArchiveCounts, ReadDay, rows_at
 from features.schema import DAY_MS
-from training.outcomes import Following, looks
+from training.outcomes import Following, later_cutoffs, looks
 from training.terms import Horizon as Horizon  # noqa: PLC0414 - a training set is asked for by it, here too
 
 LABEL: Final = "churned"
 """1 where the customer placed no order that stood at the end of the horizon, 0 where one did; int8."""
-
-WEEK_MS: Final = 7 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +34,16 @@ class TrainingSet:
     Attributes:
         rows: `definitions.ROW_SCHEMA` and LABEL; customers with an order by the cut-off, ordered by as_of, customer_id.
         followed: rows of every customer, with or without an order, and what they did next (`training.outcomes`), in
-            the same order.
+            the same order; at the cut-offs and, since shorter windows are over sooner, at later times too.
         latest: unlabelled rows of every customer at `end_ms`: what would be scored now.
         horizon_days: of the labels.
         end_ms: until when the archive knows what happened, epoch ms.
         counts: what was read.
-        paces: `time` and `pace` of each week before `end_ms`, ascending; see `pace`.
     """
 
     rows: pl.DataFrame
     followed: pl.DataFrame
     latest: pl.DataFrame
-    paces: pl.DataFrame
     horizon_days: int
     end_ms: int
     counts: ArchiveCounts
@@ -134,16 +130,6 @@ def labelled(rows: pl.DataFrame, outcome: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns((~ordered).cast(pl.Int8).alias(LABEL)).drop("_later")
 
 
-def pace(rows: pl.DataFrame) -> float:
-    """How busy the week before the rows was: orders of the customers who had ordered in the 83 days before it, each.
-
-    Args:
-        rows: of every customer at the end of the week.
-    """
-    active = rows.filter(col("orders_90d") > col("orders_7d"))
-    return float(active["orders_7d"].sum() / active.height) if active.height else 0.0
-
-
 def build(
     days: Sequence[int],
     read_day: ReadDay,
@@ -173,13 +159,12 @@ def build(
     counts = ArchiveCounts()
     ends = {cutoff + horizon_ms: cutoff for cutoff in cutoffs}
     wanted = set(cutoffs)
-    weeks = set(range(end_ms, min(cutoffs), -WEEK_MS))
-    paces: list[tuple[int, float]] = []
+    followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
     waiting: dict[int, pl.DataFrame] = {}
     following: list[Following] = []
     parts: list[pl.DataFrame] = []
     latest = pl.DataFrame()
-    times = wanted | set(ends) | weeks | looks(cutoffs, end_ms) | {end_ms}
+    times = followed | set(ends) | looks(followed, end_ms) | {end_ms}
     for time, rows in rows_at(days, read_day, sorted(times), counts, on_day):
         for one in following:
             one.look(time, rows)
@@ -187,14 +172,12 @@ def build(
             parts.append(labelled(waiting.pop(ends[time]), rows).sort("customer_id"))
         if time in wanted:
             waiting[time] = rows
+        if time in followed:
             following.append(Following(rows.sort("customer_id"), time))
         if time == end_ms:
             latest = rows.sort("customer_id")
-        if time in weeks:
-            paces.append((time, pace(rows)))
     found = pl.concat(parts)
     if found.is_empty():
         raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")
-    known = pl.DataFrame(paces, schema={"time": pl.Int64, "pace": pl.Float64}, orient="row")
-    followed = pl.concat([one.labelled() for one in following])
-    return TrainingSet(found, followed, latest, known, horizon_days, end_ms, counts)
+    outcomes = pl.concat([one.labelled() for one in following])
+    return TrainingSet(found, outcomes, latest, horizon_days, end_ms, counts)

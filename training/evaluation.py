@@ -106,7 +106,7 @@ def report(
         "churned": float(labels.mean()),
         "taught": [day(one) for one in tested.taught],
         "tested": sorted({day(one) for one in rows["as_of"].to_list()}),
-        "level": tested.level,
+        "level": tested.levels[family],
         "chosen": family,
         "models": {
             name: {"title": TITLES[name]} | described(labels, scores, weights) for name, scores in tested.judged.items()

@@ -22,7 +22,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from training import buy_till_you_die
 from training.calibration import choose_calibration
-from training.churn import Plan, Step
+from training.churn import Plan, Step, Trained
 from training.dataset import TrainingSet
 from training.next_baselines import BASELINES, buyers_once
 from training.outcomes import BOUGHT, DAYS, DAYS_MAX, REVENUE, WINDOWS
@@ -108,17 +108,12 @@ class NextModel:
     tested: Foretold
 
 
-def train(
-    training: TrainingSet,
-    bgnbd: Mapping[str, float],
-    plan: Plan,
-    on_step: Step = lambda _: None,
-) -> list[NextModel]:
+def train(training: TrainingSet, churn: Trained, plan: Plan, on_step: Step = lambda _: None) -> list[NextModel]:
     """Test and fit a model for each target that the archive has outcomes of.
 
     Args:
         training: with `followed`.
-        bgnbd: parameters of the churn model, with which the inputs are made live.
+        churn: the churn model, with whose BG/NBD parameters the inputs are made live, and which knows the season.
         plan: of the models.
         on_step: told what is done now.
 
@@ -129,14 +124,25 @@ def train(
     for target in TARGETS:
         rows = training.followed.filter(col(target.outcome).is_not_null())
         on_step(f"{target.column}: testing")
-        tested = _tested(rows, target, training.horizon_days, plan)
+        seasonal = _seasonal(target, training.horizon_days)
+        level = churn.tested.levels[churn.model.candidate.family] if seasonal else 1.0
+        tested = _tested(rows, target, training.horizon_days, plan, level)
         if tested is None:
             continue
         on_step(f"{target.column}: fitting to all rows")
-        inputs, _ = matrix(numbers(rows), bgnbd, training.horizon_days)
+        inputs, _ = matrix(numbers(rows), churn.preparation["bgnbd"], training.horizon_days)
         booster, about = _taught(target, inputs, rows, plan)
-        found.append(NextModel(target, booster, about | {"file": target.file}, tested))
+        now = churn.preparation["calibration"]["level"] if seasonal and tested.kind == "time" else 1.0
+        found.append(NextModel(target, booster, about | {"level": now, "file": target.file}, tested))
     return found
+
+
+def _seasonal(target: Target, horizon_days: int) -> bool:
+    """Whether the churn model's level (`training.level`) is that of the target too: both learn from the same windows.
+
+    Windows of 30 days end so late before today that their season is today's.
+    """
+    return target.outcome != BOUGHT and target.window_days == horizon_days
 
 
 def enough(rows: pl.DataFrame, target: Target) -> bool:
@@ -151,7 +157,7 @@ def outcomes_of(rows: pl.DataFrame, target: Target) -> Float64:
     return rows[target.outcome].cast(pl.Float64).to_numpy()
 
 
-def _tested(rows: pl.DataFrame, target: Target, horizon_days: int, plan: Plan) -> Foretold | None:
+def _tested(rows: pl.DataFrame, target: Target, horizon_days: int, plan: Plan, level: float = 1.0) -> Foretold | None:
     """None where there is too little to learn from: a model that was not tested is not used."""
     if not enough(rows, target):
         return None
@@ -165,7 +171,7 @@ def _tested(rows: pl.DataFrame, target: Target, horizon_days: int, plan: Plan) -
     folds = np.zeros(len(rows), np.int64)
     for number, part in enumerate(parts, 1):
         for name, values in _one_split(rows, part, target, horizon_days, plan).items():
-            said[name][part.test] = values
+            said[name][part.test] = at_level(values, target, level if kind == "time" else 1.0)
         folds[part.test] = number
     tested = folds > 0
     taught = int(np.any([part.train for part in parts], axis=0).sum())
@@ -183,6 +189,14 @@ def _one_split(rows: pl.DataFrame, part: Split, target: Target, horizon_days: in
     baselines: Mapping[str, Callable[..., Float64]] = BASELINES[target.outcome]
     truth = outcomes_of(lesson, target)
     return {name: model(lesson, truth, test) for name, model in baselines.items()} | {MODEL: trees}
+
+
+def at_level(said: Float64, target: Target, level: float) -> Float64:
+    """Days and revenue moved to a season; probabilities as they are."""
+    if target.outcome == BOUGHT:
+        return said
+    most = {"most": float(DAYS_MAX)} if target.outcome == DAYS else {}
+    return next_from(said, {"scale": 1.0, "level": level} | most)
 
 
 def _taught(target: Target, inputs: Float32, rows: pl.DataFrame, plan: Plan) -> tuple[Booster, dict[str, Any]]:

@@ -28,8 +28,15 @@ REVENUE_DAYS: Final = 90
 DAYS_MAX: Final = 90
 STEP_DAYS: Final = 5
 """How often it is looked whether a customer has ordered. Of two orders within one step the later one is seen."""
+LATER_DAYS: Final = 15
+"""Between cut-offs after those whose horizon is over."""
 WINDOWS: Final = {BOUGHT: BOUGHT_DAYS, DAYS: DAYS_MAX, REVENUE: REVENUE_DAYS}
 """Outcome -> days after the cut-off when it is known; whole steps."""
+
+
+def later_cutoffs(last: int, end_ms: int) -> range:
+    """Times after the last cut-off whose shortest window is over, epoch ms, descending."""
+    return range(end_ms - min(WINDOWS.values()) * DAY_MS, last, -LATER_DAYS * DAY_MS)
 
 
 def looks(cutoffs: Iterable[int], end_ms: int) -> set[int]:

@@ -213,11 +213,21 @@ class Model:
 
 
 def next_from(raw: Float64, about: Mapping[str, Any]) -> Float64:
-    """A prediction out of what the trees say: a calibrated probability, or an amount times `scale` below `most`."""
+    """A prediction out of what the trees say: a calibrated probability, or an amount times `scale`.
+
+    `level` is the factor on everybody's rate of `calibrated`: an amount grows by it. What cannot pass `most` is a share
+    of a time that is spent waiting; waiting is staying away, so of that share `level` is the power.
+    """
     if "calibration" in about:
         return 1 - calibrated(1 - raw, about["calibration"])
-    found: Float64 = np.clip(raw * about["scale"], 0, about.get("most", np.inf))
-    return found
+    level = about.get("level", 1.0)
+    amount: Float64 = np.maximum(raw, 0) * float(about["scale"])
+    if "most" in about:
+        most = float(about["most"])
+        amount = np.clip(amount / most, 0, 1) ** level * most
+    else:
+        amount = amount * level
+    return amount
 
 
 def _booster(path: Path, threads: int) -> Any:

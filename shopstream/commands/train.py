@@ -173,7 +173,7 @@ def train_bundle(
     training = training_set(directory, horizon, on_step)
     built = perf_counter()
     trained = churn.train(training, plan, lambda step: on_step(step, None))
-    following = next_purchase.train(training, trained.preparation["bgnbd"], plan, lambda step: on_step(step, None))
+    following = next_purchase.train(training, trained, plan, lambda step: on_step(step, None))
     on_step("intervals of the metrics", None)
 
     def ceiling(times: Any, days: int) -> pl.DataFrame:

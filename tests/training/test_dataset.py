@@ -96,7 +96,7 @@ DAYS_90 = CUTOFF + 90 * DAY_MS
 def followed(orders, *, end=DAYS_90, events=()):
     """Customer -> what it did next, by the name of the outcome."""
     days, read_day = reader(orders, events)
-    rows = build(days, read_day, [CUTOFF], HORIZON_DAYS, end_ms=end).followed
+    rows = build(days, read_day, [CUTOFF], HORIZON_DAYS, end_ms=end).followed.filter(pl.col("as_of") == CUTOFF)
     return {row["customer_id"]: {name: row[name] for name in WINDOWS} for row in rows.iter_rows(named=True)}
 
 
@@ -152,7 +152,7 @@ def test_nothing_after_a_window_reaches_its_outcome(training, archive):
     end = training.end_ms - 10 * DAY_MS
     cutoffs = [cutoff for cutoff in training.cutoffs if cutoff + 30 * DAY_MS <= end]
     short = build(days, until(read_day, end), cutoffs, 30, end_ms=end).followed
-    whole = training.followed.filter(pl.col("as_of").is_in(cutoffs))
+    short, whole = (each.filter(pl.col("as_of").is_in(cutoffs)) for each in (short, training.followed))
     for name, window in WINDOWS.items():
         over = pl.col("as_of") + window * DAY_MS <= end
         assert short.filter(over).select(name).equals(whole.filter(over).select(name))

@@ -96,6 +96,17 @@ def test_a_share_cannot_leave_its_range():
     assert next_from(np.array([2.0, 1e9]), {"scale": 1.5}).tolist() == [3, 1.5e9]
 
 
+def test_a_quieter_season_brings_less_and_takes_longer():
+    """Of customers who buy at a constant rate: a share of the waiting, and revenue in proportion."""
+    quiet = {"level": 0.7}
+    assert next_from(np.array([100.0]), {"scale": 1.0} | quiet) == pytest.approx(70)
+    for rate in (0.001, 0.01, 0.03):
+        full, slow = ((1 - np.exp(-each * 90)) / each for each in (rate, 0.7 * rate))
+        said = next_from(np.array([full / 90]), {"scale": 90.0, "most": 90.0} | quiet)
+        assert full < said < 90
+        assert said == pytest.approx(slow, rel=0.06)
+
+
 # --- baselines --------------------------------------------------------------------------------------------------------
 def rows_of(**columns):
     count = len(next(iter(columns.values())))

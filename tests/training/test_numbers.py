@@ -12,7 +12,7 @@ from features.errors import UsageError
 from features.schema import DAY_MS
 from training import buy_till_you_die, metrics
 from training.calibration import choose_calibration, fit_calibration, thresholds
-from training.level import expected_level
+from training.level import expected_level, factor
 from training.metrics import Judged, measure, paired_difference, places, resampled
 from training.predict import bgnbd, calibrated
 from training.terms import Costs, Effort
@@ -129,34 +129,57 @@ def test_costs_that_give_no_bands_are_refused(costs):
 
 
 # --- seasons ----------------------------------------------------------------------------------------------------------
-def paces(values, now):
-    weeks = len(values)
-    times = [now - 7 * DAY_MS * (weeks - 1 - i) for i in range(weeks)]
-    return pl.DataFrame({"time": times, "pace": values}, schema={"time": pl.Int64, "pace": pl.Float64})
+HORIZON_DAYS = 90
+NOW = 20_000 * DAY_MS
 
 
-def test_after_a_busy_season_the_level_is_lower_and_a_campaign_does_not_move_it():
-    now = 20_000 * DAY_MS
-    busy_then_quiet = [1.25] * 20 + [1.0] * 13
-    cutoff = now - 7 * DAY_MS * 30
-    assert expected_level(paces(busy_then_quiet, now), [cutoff], 90, now) == pytest.approx(0.8)
-    busy_then_quiet[-5] = 3.0
-    assert expected_level(paces(busy_then_quiet, now), [cutoff], 90, now) == pytest.approx(0.8)
+def seasons(paces, customers=4_000):
+    """Rows at cut-offs 15 days apart, the last one 30 days before NOW; customers buy at `pace` times their rate."""
+    rng = np.random.default_rng(4)
+    probability = np.tile(rng.uniform(0.2, 0.95, customers), len(paces))
+    times = np.repeat([NOW - (30 + 15 * place) * DAY_MS for place in range(len(paces))][::-1], customers)
+    stays = probability ** (np.repeat(paces, customers) * 30 / HORIZON_DAYS)
+    return times, probability, (rng.random(len(times)) >= stays).astype(np.int8)
+
+
+def level_of(paces, taught=5, now=NOW):
+    times, probability, bought = seasons(paces)
+    return expected_level(times, probability, bought, np.unique(times)[:taught].tolist(), HORIZON_DAYS, now)
+
+
+def test_a_factor_is_how_much_faster_they_buy():
+    for pace in (0.5, 1.0, 2.0):
+        _, probability, bought = seasons([pace], 40_000)
+        assert factor(probability, bought, HORIZON_DAYS) == pytest.approx(pace, rel=0.03)
+    assert factor(np.array([0.5]), np.array([0], np.int8), HORIZON_DAYS) is None
+    assert factor(np.array([0.5]), np.array([1], np.int8), HORIZON_DAYS) is None
+
+
+#  cut-offs of 15 days: five taught, whose horizons reach over the next four windows; then the newest ones
+def test_after_a_busy_season_the_level_is_lower_at_once():
+    assert level_of([1.25] * 9 + [1.0] * 4) == pytest.approx(0.8, rel=0.05)
+    assert level_of([1.25] * 12 + [1.0]) == pytest.approx(0.8, rel=0.05)
+    assert level_of([1.0] * 13) == pytest.approx(1.0, rel=0.05)
+
+
+def test_a_rise_is_believed_when_it_lasts_and_a_campaign_passes():
+    assert level_of([1.0] * 10 + [1.3] * 3) == pytest.approx(1.3, rel=0.05)
+    assert level_of([1.0] * 12 + [1.4]) == pytest.approx(1.0, rel=0.05)
 
 
 def test_a_level_looks_at_nothing_later():
-    now = 20_000 * DAY_MS
-    values = [1.0] * 40
-    cutoff = now - 7 * DAY_MS * 30
-    before = now - 7 * DAY_MS * 5
-    changed = values[:-5] + [9.0] * 5
-    assert expected_level(paces(values, now), [cutoff], 90, before) == expected_level(
-        paces(changed, now), [cutoff], 90, before
-    )
+    times, probability, bought = seasons([1.0] * 13)
+    now = NOW - 40 * DAY_MS
+    later = np.where(times + 30 * DAY_MS > now, 1 - bought, bought)
+    taught = np.unique(times)[:5].tolist()
+    one, two = (expected_level(times, probability, each, taught, HORIZON_DAYS, now) for each in (bought, later))
+    assert one == two
 
 
-def test_without_enough_weeks_the_level_stays():
-    assert expected_level(paces([1.0], 10 * DAY_MS), [1], 90, 10 * DAY_MS) == 1.0
+def test_without_a_recent_window_the_level_stays():
+    times, probability, bought = seasons([1.3] * 9)
+    assert expected_level(times, probability, bought, times[:1].tolist(), HORIZON_DAYS, NOW + 60 * DAY_MS) == 1.0
+    assert expected_level(times[:0], probability[:0], bought[:0], [1], HORIZON_DAYS, NOW) == 1.0
 
 
 # --- BG/NBD -----------------------------------------------------------------------------------------------------------
