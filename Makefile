@@ -12,7 +12,7 @@ MINUTES ?= 10
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test models fuzz simulate faults backpressure operations dashboards lint format bench audit security lock clean
+.PHONY: help setup demo test models fuzz simulate faults backpressure operations dashboards dashboards-speed lint format bench audit security lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,8 +50,11 @@ operations: setup  ## what operators do, the slow parts too: a profile compacted
 	$(BIN)/python -m pytest tests/operations -m "campaign or not campaign" -n0 $(TEST)
 
 dashboards: setup  ## write the file for Kibana and the page of the dashboards anew
-	$(BIN)/shopstream dashboards build
+	$(BIN)/shopstream dashboards build --out dashboards/kibana_saved_objects.ndjson
 	$(BIN)/python docs/tables.py
+
+dashboards-speed: setup  ## how long each panel's search takes over a million events and 100,000 customers
+	$(BIN)/python -m pytest tests/panels/test_speed.py -m campaign -n0 -rP
 
 lint: setup  ## format check, lint and strict types
 	$(BIN)/ruff format --check .

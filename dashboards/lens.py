@@ -325,7 +325,7 @@ def _xy(panel: Panel, layer: Json) -> Json:
     drawn: Json = {**layer, "seriesType": series, "accessors": accessors, "xAccessor": "d0", "position": "top"}
     if len(panel.dimensions) > 1:
         drawn["splitAccessor"] = "d1"
-        drawn["palette"] = {"type": "palette", "name": "eui_amsterdam_color_blind"}
+        drawn["palette"] = {"type": "palette", "name": "default"}
     else:
         drawn["yConfig"] = [
             {"forAccessor": one, "color": colour} for one, colour in zip(accessors, PALETTE, strict=False)

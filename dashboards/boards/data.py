@@ -29,6 +29,8 @@ STANDING: Final = STATUSES[0]
 """Orders and lines that count as revenue: neither cancelled nor refunded."""
 SOLD: Final[Where] = (Is("status", (STANDING,)),)
 RETURNED: Final[Where] = (Is("status", STATUSES[1:]),)
+ORDERED: Final[Where] = (Is("status", STATUSES),)
+"""Lines that an order has, whatever became of it; a line that its newest record no longer has is void."""
 AT_RISK: Final[Where] = (Is("churn_risk", REASONED_RISKS),)
 """Customers of the two highest bands of churn risk."""
 

@@ -29,6 +29,8 @@ def _count(stage: str) -> Measure:
 
 RATES: Final = tuple(Ratio(f"{a} → {b}", _count(b), _count(a)) for a, b in STEPS)
 """Share of the sessions of a stage that reach the next one: percent of the previous step."""
+OF_FIRST: Final = tuple(Ratio(f"reach {b}", _count(b), SESSION_COUNT) for _, b in STEPS)
+"""Percent of the first step."""
 LOSSES: Final = tuple(Ratio(f"lost at {a}", _count(b), _count(a), rest=True) for a, b in STEPS)
 TIMED: Final = (
     ("visit → view", "to_view_s"),
@@ -77,8 +79,8 @@ FUNNEL: Final = Dashboard(
             SESSIONS, "bar_horizontal", Place(0, 6, 24, 13),
             (SESSION_COUNT,),
             (Steps("Stage", tuple((f"{n} {stage}", reached(stage)) for n, stage in enumerate(STAGES, 1))),),
-            note="A visit counts at its furthest stage and at all before it; percent of the first stage is the bar "
-            "over the first bar, and the tiles above are percent of the previous one.",
+            note="A visit counts at its furthest stage and at all before it. The tiles above are percent of the "
+            "previous stage, the table below is percent of the first.",
         ),
         Panel(
             "funnel-lost", "Where visits end, and what helps", "At which step are most lost, and what is to be done?",
@@ -93,29 +95,34 @@ FUNNEL: Final = Dashboard(
             sort=("Sessions", True),
         ),
         Panel(
+            "funnel-of-first", "Percent of all visits", "Of all visits, which share reaches each stage?",
+            SESSIONS, "table", Place(0, 19, 48, 8),
+            (SESSION_COUNT, *OF_FIRST), (Terms("Device", "device", 3, by="Sessions"),),
+        ),
+        Panel(
             "funnel-drop-off", "Drop-off over time", "Does a step become worse?",
-            SESSIONS, "line", Place(0, 19, 24, 12), LOSSES, (Time("Day", "start_ts", "day"),),
+            SESSIONS, "line", Place(0, 27, 24, 12), LOSSES, (Time("Day", "start_ts", "day"),),
         ),
         Panel(
             "funnel-abandoned", "Abandoned carts over time", "How many carts are left?",
-            SESSIONS, "bar", Place(24, 19, 24, 12),
+            SESSIONS, "bar", Place(24, 27, 24, 12),
             (Measure("Abandoned carts", "count", where=ABANDONED),), (Time("Day", "start_ts", "day"),),
             note="A cart counts as abandoned half an hour after the last click of a visit without a purchase.",
         ),
         Panel(
             "funnel-median", "Time to convert: median", "How long does each step take for half of those who take it?",
-            SESSIONS, "table", Place(0, 31, 48, 8),
+            SESSIONS, "table", Place(0, 39, 48, 8),
             (SESSION_COUNT, *_times(50, "median")), (Terms("Device", "device", 3, by="Sessions"),),
             note="Seconds from the first event of one stage to the first event of the next.",
         ),
         Panel(
             "funnel-p90", "Time to convert: nine in ten", "And for nine in ten of them?",
-            SESSIONS, "table", Place(0, 39, 48, 8),
+            SESSIONS, "table", Place(0, 47, 48, 8),
             (SESSION_COUNT, *_times(90, "p90")), (Terms("Device", "device", 3, by="Sessions"),),
         ),
-        _breakdown("device", Terms("Device", "device", 3, by="Sessions"), Place(0, 47, 24, 10)),
-        _breakdown("channel", Terms("Channel", CHANNEL, 10, by="Sessions"), Place(24, 47, 24, 10)),
-        _breakdown("category", Terms("Category", "category", 12, by="Sessions"), Place(0, 57, 24, 12)),
-        _breakdown("country", Terms("Country", COUNTRY, 12, by="Sessions"), Place(24, 57, 24, 12)),
+        _breakdown("device", Terms("Device", "device", 3, by="Sessions"), Place(0, 55, 24, 10)),
+        _breakdown("channel", Terms("Channel", CHANNEL, 10, by="Sessions"), Place(24, 55, 24, 10)),
+        _breakdown("category", Terms("Category", "category", 12, by="Sessions"), Place(0, 65, 24, 12)),
+        _breakdown("country", Terms("Country", COUNTRY, 12, by="Sessions"), Place(24, 65, 24, 12)),
     ),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dashboards.boards.data import EVENTS, ORDER_ITEMS, RETURNED, SALES, SOLD, channel, country
+from dashboards.boards.data import EVENTS, ORDER_ITEMS, ORDERED, RETURNED, SALES, SOLD, channel, country
 from dashboards.conditions import Ago, Exists, Is, Where
 from dashboards.panels import Control, Dashboard, Measure, Panel, Place, Ratio, Terms, Time, Window
 from features.schema import DAY_MS
@@ -59,7 +59,11 @@ PRODUCTS: Final = Dashboard(
             ORDER_ITEMS, "table", Place(0, 6, 24, 14),
             (
                 SALES, Measure("Units", "sum", "quantity", SOLD), _LINES,
-                Ratio("Given back", Measure("Returned", "count", where=RETURNED), Measure("All", "count")),
+                Ratio(
+                    "Given back",
+                    Measure("Returned", "count", where=RETURNED),
+                    Measure("All", "count", where=ORDERED),
+                ),
             ),
             (Terms("Product", "product_id", 25, by="Revenue"), Terms("Category", "category", 1, by="Revenue")),
             where=(Exists("product_id"),),

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def build(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.", dir_okay=False)] = Path(
-        "dashboards/kibana_saved_objects.ndjson"
+        "kibana_saved_objects.ndjson"
     ),
     run: RunOption = None,
 ) -> None:

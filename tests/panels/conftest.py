@@ -19,7 +19,7 @@ def made():
 def filled(servers, made):
     """A run with them: its name, and what asks it."""
     run = f"t{uuid.uuid4().hex[:10]}"
-    with Elasticsearch(**servers.elasticsearch.client_options()) as client:
+    with Elasticsearch(**servers.elasticsearch.client_options(), request_timeout=60) as client:
         put(client, run, made)
         try:
             yield run, Searcher(client, run)
