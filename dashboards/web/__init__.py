@@ -1,1 +1,0 @@
-"""The live page: the declared dashboards in a browser, and the customers behind them."""
