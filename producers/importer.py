@@ -22,6 +22,7 @@ from producers.mapping import ClickMapping, LeftOut, OrderMapping
 from producers.sessionise import with_sessions
 
 ROWS_MAX: Final = 2_000_000
+EXAMPLES: Final = 3
 _OUT: Final = "_out"
 _CENTS: Final = 2
 _ITEM: Final = pl.Struct(
@@ -39,6 +40,8 @@ class ImportReport:
     rows: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     """Rows by reason."""
+    examples: dict[str, list[int]] = field(default_factory=dict)
+    """Of each reason the numbers of the first rows, of each part of the file."""
     records: int = 0
     """Events, or order records."""
     customers: set[str] = field(default_factory=set)
@@ -266,6 +269,8 @@ def _judged(rows: pl.DataFrame, checks: Sequence[tuple[str, pl.Expr]], report: I
     rows = rows.with_columns(reasons.alias(_OUT))
     counts = rows.filter(pl.col(_OUT).is_not_null()).group_by(_OUT).len()
     report.left_out.update(dict(counts.iter_rows()))
+    for reason, numbers in rows.group_by(_OUT).agg(pl.col(ROW).head(EXAMPLES)).drop_nulls(_OUT).iter_rows():
+        report.examples.setdefault(reason, []).extend(numbers)
     return rows.filter(pl.col(_OUT).is_null()).drop(_OUT, "_rate")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
+from polars import col
 
 from features.errors import UsageError
 from features.schema import CUSTOMERS_FILE, DAY_COLUMN
@@ -32,6 +33,7 @@ def clean_archive(
     *,
     force: bool = False,
     source: Mapping[str, Any] | None = None,
+    ids: pl.DataFrame | None = None,
     on_step: Callable[[str, float], None] = lambda *_: None,
 ) -> dict[str, Any]:
     """Write the clean archive of a dirty one, whole or not at all, with its report.
@@ -43,6 +45,7 @@ def clean_archive(
         now_ms: what is taken as now, epoch ms.
         force: replace an archive that stands at `out`.
         source: what to say of the source, where that is not `directory`.
+        ids: old_id, new_id, first_purchase_ts of customer ids that were made anew before.
         on_step: told what is done, and the share of it that is done.
 
     Returns:
@@ -68,7 +71,7 @@ def clean_archive(
         said = report(cleaned, plan, now, source or {"name": directory.name}, truth)
         sink.write_text(REPORT_FILE, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
         sink.write_text(REPORT_PAGE, render(said))
-        _write_frames(cleaned, sink)
+        _write_frames(cleaned, ids, sink)
         if cleaned.mapping.is_empty():  # truth and shop know customers by their old ids
             for name in (archive.TRUTH_FILE, archive.SHOP_FILE):
                 if (directory / name).is_file():
@@ -104,7 +107,13 @@ def _truth(directory: Path, dropped: Path) -> dict[str, Any] | None:
     )
 
 
-def _write_frames(cleaned: Cleaned, sink: archive.ArchiveWriter) -> None:
+def _write_frames(cleaned: Cleaned, before: pl.DataFrame | None, sink: archive.ArchiveWriter) -> None:
     sink.write_beside(FLAGS_FILE, cleaned.flags.to_arrow())
-    if not cleaned.mapping.is_empty():
-        sink.write_beside(CUSTOMER_IDS_FILE, cleaned.mapping.to_arrow())
+    mapping = cleaned.mapping
+    if before is not None and len(before):
+        again = mapping.select(col("old_id").alias("new_id"), col("new_id").alias("_again"))
+        made = before.join(again, on="new_id", how="left").with_columns(pl.coalesce("_again", "new_id").alias("new_id"))
+        rest = mapping.join(before.select(col("new_id").alias("old_id")), on="old_id", how="anti")
+        mapping = pl.concat([made.drop("_again"), rest], how="diagonal").sort("first_purchase_ts", "old_id", "new_id")
+    if not mapping.is_empty():
+        sink.write_beside(CUSTOMER_IDS_FILE, mapping.to_arrow())

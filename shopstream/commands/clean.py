@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from features.errors import UsageError
 from shopstream.working import progress
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from shopstream.foreign_cleaning import Log
 
 
 def register(app: typer.Typer) -> None:
@@ -20,8 +23,18 @@ def register(app: typer.Typer) -> None:
 
 
 def clean(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The archive.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="DIR | FILE...", help="The archive, or foreign logs with --mapping.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the clean archive.", show_default=False)],
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--mapping", help="Of foreign logs, as for `import`: a ready name or a YAML file."),
+    ] = None,
+    person: Annotated[
+        list[str] | None,
+        typer.Option("--person", help="Column of a foreign log that tells people apart who share a customer id."),
+    ] = None,
     plan: Annotated[
         Path | None, typer.Option("--plan", help="YAML file of choices, see docs/cleaning.md; default: the usual ones.")
     ] = None,
@@ -31,15 +44,18 @@ def clean(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an archive that stands there.")] = False,
 ) -> None:
-    """Clean an archive: duplicates, wrong times, spellings, missing values, shared customer ids.
+    """Clean an archive or foreign logs: duplicates, wrong times, spellings, missing values, shared customer ids.
 
     Beside the clean archive stand the report (cleaning_report.html, .json), the rows left out and what is odd.
 
     Example: `shopstream clean shop-archive --out shop-clean`
+
+    Example: `shopstream clean orders.csv --mapping orders-csv --person email --out shop-clean`
     """
     from rich.console import Console  # noqa: PLC0415
 
     from shopstream.cleaning import clean_archive  # noqa: PLC0415
+    from shopstream.foreign_cleaning import clean_logs  # noqa: PLC0415
     from shopstream.producing import parse_time  # noqa: PLC0415
     from training.cleaning.plan import load_plan  # noqa: PLC0415
 
@@ -47,9 +63,31 @@ def clean(
     wishes = load_plan(plan)
     clock = datetime.now(UTC)  # noqa: TID251 (what is in the future is told from the clock, here only)
     now_ms = int(clock.timestamp() * 1_000) if now is None else parse_time(now, "--now")
+    logs = _logs(sources, mapping or [], person or [])
     with progress(console) as on_step:
-        said = clean_archive(directory, out, wishes, now_ms, force=force, on_step=on_step)
+        if logs:
+            said = clean_logs(logs, out, wishes, now_ms, person=person or [], force=force, on_step=on_step)
+        else:
+            said = clean_archive(sources[0], out, wishes, now_ms, force=force, on_step=on_step)
     _print(console, said, out)
+
+
+def _logs(sources: list[Path], names: list[str], person: list[str]) -> list[Log]:
+    """Files with their mappings; none where the source is an archive."""
+    from producers.mapping import load_mapping  # noqa: PLC0415
+
+    if not names:
+        if len(sources) > 1 or sources[0].is_file():
+            raise UsageError("Foreign logs need a mapping.", "Give --mapping; `shopstream import --list` lists some.")
+        if person:
+            raise UsageError("--person is of foreign logs.", "In an archive, the plan's `identity` tells people apart.")
+        return []
+    if len(names) not in (1, len(sources)):
+        raise UsageError(
+            f"{len(sources)} files, but {len(names)} mappings.", "Give one mapping for all, or one a file."
+        )
+    names = names * len(sources) if len(names) == 1 else names
+    return [(file, *load_mapping(name)) for file, name in zip(sources, names, strict=True)]
 
 
 def _print(console: Console, said: dict[str, Any], out: Path) -> None:
@@ -60,6 +98,10 @@ def _print(console: Console, said: dict[str, Any], out: Path) -> None:
         rows.add_column(name, justify="right" if name else "left")
     for topic, one in said["rows"].items():
         rows.add_row(topic, *(f"{one[name]:,}" for name in ("in", "out", "dropped")))
+    for one in said["source"].get("files", ()):
+        console.print(f"{one['file']}: {one['rows']:,} rows, {one['used']:,} used", markup=False)
+        for reason, count in one["left_out"].items():
+            console.print(f"  {count:,} left out: {reason}", markup=False)
     console.print(rows)
     rules = Table("rule", "of", "did")
     for rule in said["rules"]:

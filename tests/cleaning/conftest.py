@@ -65,7 +65,8 @@ def read(directory: Path, topic: str) -> pl.DataFrame:
         sorted((directory / topic).rglob("*.parquet")) if topic != "customers" else [directory / "customers.parquet"]
     )
     frames = [pl.read_parquet(file, hive_partitioning=False) for file in files]
-    return pl.concat(frames) if frames else pl.DataFrame()
+    times = ["ts", "updated_ts", "event_id", "order_id"]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=times)
 
 
 class Cleaning:

@@ -88,7 +88,27 @@ def _read(source: Mapping[str, Any]) -> str:
          "; ".join(f"{reason}: {count:,}" for reason, count in one["left_out"].items()) or "nothing"]
         for one in source["files"]
     ]  # fmt: skip
-    return "<h2>Files read</h2>" + table(["file", "rows", "used", "records", "left out"], rows)
+    examples = [
+        f"<li>{escape(reason)}: <code>{escape(line)}</code></li>"
+        for one in source["files"]
+        for reason, lines in one["examples"].items()
+        for line in lines
+    ]
+    notes = [
+        f"<li>{escape(one['file'])}: {escape(_NOTES[name])}: {one[name]:,}</li>"
+        for one in source["files"]
+        for name in _NOTES
+        if one[name]
+    ]
+    head = ["file", "rows", "used", "records", "left out"]
+    return f"<h2>Files read</h2>{table(head, rows)}<ul>{''.join(notes + examples)}</ul>"
+
+
+_NOTES: Final = {
+    "respelt": "values spelt otherwise than the mapping says",
+    "zoneless": "times without a zone, taken as the mapping says",
+    "made_anew": "customer ids of several people, made anew",
+}
 
 
 def _rows(rows: Mapping[str, Mapping[str, int]]) -> str:
