@@ -28,6 +28,7 @@ COMMAND_MODULES = {
     "forecast": "Analyse",
     "segment": "Analyse",
     "cluster": "Analyse",
+    "report": "Analyse",
     "rollup": "Analyse",
     "dashboards": "Analyse",
 }

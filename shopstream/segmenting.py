@@ -26,6 +26,7 @@ from training.segment_summary import Group, summarize, summary_frame
 if TYPE_CHECKING:
     import polars as pl
 
+    from features.replayed import ArchiveCounts
     from features.score import Scorer
     from training.bundle import Bundle
 
@@ -73,14 +74,14 @@ def last_moment(directory: Path) -> int:
     return known_span(*archive_days(directory))[1]
 
 
-def customers_at(directory: Path, as_of: int, on_step: OnStep) -> pl.DataFrame:
+def customers_at(directory: Path, as_of: int, on_step: OnStep, counts: ArchiveCounts | None = None) -> pl.DataFrame:
     """Feature rows of every customer of an archive at a time, with every column of their profiles."""
     import polars as pl  # noqa: PLC0415
 
     def told(position: int, total: int, _: str) -> None:
         on_step("reading the archive", position / total)
 
-    rows = batch_features(directory, as_of, None, told)
+    rows = batch_features(directory, as_of, counts, told)
     table = read_customers(directory)
     if table is None:
         return whole_profiles(rows)
@@ -95,6 +96,7 @@ def segment_customers(
     rules: str | None,
     further: list[str],
     on_step: OnStep = lambda *_: None,
+    counts: ArchiveCounts | None = None,
 ) -> Segmented:
     """The segments of an archive's customers.
 
@@ -105,6 +107,7 @@ def segment_customers(
         rules: a ready name or a YAML file; None: those of the bundle, or the default ones.
         further: rules whose segments stand beside in columns of their own.
         on_step: told what is done now, and the share of it that is done or None.
+        counts: filled with what was read and left out.
 
     Raises:
         UsageError: rules are not valid.
@@ -112,13 +115,13 @@ def segment_customers(
     """
     asked = bundle.rules if bundle and rules is None else load_rules(rules or DEFAULT_RULES)
     others = {Path(name).stem: load_rules(name) for name in further}
-    rows = customers_at(directory, as_of, on_step)
+    rows = customers_at(directory, as_of, on_step, counts)
     on_step("scores and segments", None)
     scorer: Scorer = bundle.scorer(asked) if bundle else RfmScorer(learn_breaks(rows), asked)
     mart = build_mart(rows, scorer, asked, others)
     groups = summarize(mart, order_of_segments(asked, mart), asked)
-    counts = {name: _sizes(mart[f"{name}_segment"]) for name in others}
-    return Segmented(mart, groups, asked, counts, as_of, bundle)
+    sizes = {name: _sizes(mart[f"{name}_segment"]) for name in others}
+    return Segmented(mart, groups, asked, sizes, as_of, bundle)
 
 
 def _sizes(segments: pl.Series) -> dict[str, int]:

@@ -1,0 +1,211 @@
+"""`report`: two pages out of measured things, every number in a file, and no gap ever printed."""
+
+import dataclasses
+import json
+import math
+
+import msgspec
+import polars as pl
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from features.errors import ShopstreamError, UsageError
+from features.schema import DAY_MS, STAGES
+from shopstream import reporting
+from shopstream.commands import report as commands
+from shopstream.commands.features import archive_days
+from training.report.blocks import Section, Table, Text, as_html, as_markdown, check, marked
+from training.report.funnel import funnel, leak
+from training.report.interventions import Assumptions, interventions
+from training.report.sections import FILES, sections
+
+
+def run(*arguments):
+    app = typer.Typer()
+    commands.register(app)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def written(archive, bundle, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "report"
+    done = run(archive, "--bundle", bundle.folder, "--horizon", 7, "--out", out)
+    assert done.exit_code == 0, (done.output, done.exception)
+    return out
+
+
+@pytest.fixture(scope="module")
+def found(archive, bundle, written):
+    asked = reporting.Asked(7, written / FILES["forecast"])
+    return reporting.find(archive, bundle, asked, lambda *_: None)
+
+
+def test_both_pages_say_everything_and_every_number_stands_in_a_file(written):
+    page, text = (written / "report.html").read_text(), (written / "report.md").read_text()
+    for title in (
+        "What to do",
+        "Data",
+        "Where visits end",
+        "Segments",
+        "What makes customers leave",
+        "What is to come",
+    ):
+        assert f"<h2>{title}</h2>" in page
+        assert f"## {title}" in text
+    assert page.count("Plotly.newPlot") == 2
+    for name in FILES.values():
+        assert (written / name).stat().st_size > 0
+        assert f"[{name}]" in text
+        assert f'href="{name}"' in page
+    made = json.loads((written / "made.json").read_text())
+    assert set(made["files"]) == {"report.html", "report.md", *FILES.values()}
+
+
+def test_numbers_are_those_of_the_files(written):
+    text = (written / "report.md").read_text()
+    steps = pl.read_csv(written / FILES["funnel"])
+    for _, ended, reached, _ in steps.iter_rows():
+        assert f"| {reached:,} |" in text
+        assert f"| {ended:,} |" in text
+    for row in pl.read_csv(written / FILES["interventions"]).iter_rows(named=True):
+        assert marked(row["arithmetic"]) in text
+        assert f"| {row['effect']:,.0f} |" in text
+    data = json.loads((written / FILES["data"]).read_text())
+    mart = pl.read_parquet(written / FILES["mart"])
+    assert data["customers"] == len(mart)
+    assert f"{data['events']:,} events" in text
+    ahead = pl.read_parquet(written / FILES["forecast"]).filter(pl.col("forecast").is_not_null(), level="total")
+    tested = json.loads((written / FILES["tested"]).read_text())
+    assert ahead["forecast"].sum() == pytest.approx(tested["series"][0]["sum"])
+
+
+def test_the_same_input_gives_the_same_bytes(written, found, bundle, tmp_path):
+    reporting.write_report(*found, tmp_path, {})
+    for name in ("report.html", "report.md", *FILES.values()):
+        assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
+
+
+def test_the_funnel_is_that_of_the_features(archive, found):
+    mart, steps = found[0].mart, found[0].funnel
+    reached = dict(steps.select("stage", "reached").iter_rows())
+    assert reached["visit"] == mart["sessions_30d"].sum()
+    assert reached["purchase"] == mart["converted_sessions_30d"].sum()
+    assert steps["ended"].sum() == reached["visit"]
+    before, after, lost = leak(steps)
+    assert lost == max(1 - kept for kept in steps["kept"])
+    assert STAGES.index(after) == STAGES.index(before) + 1
+    with pytest.raises(ShopstreamError):
+        funnel(*archive_days(archive), 30 * DAY_MS)
+
+
+def test_arithmetic_of_interventions_by_hand():
+    mart = pl.DataFrame({
+        "customer_id": ["a", "b", "c", "d"], "churn_risk": ["critical", "low", None, "critical"],
+        "churn_probability": [0.9, 0.1, None, 0.8], "revenue_365d": [365.0, 730.0, 0.0, 730.0],
+        "orders_365d": [1, 10, 0, 4], "orders_total": [1, 10, 0, 4], "days_since_visit": [3.0, 1.0, 2.0, 90.0],
+    })  # fmt: skip
+    steps = pl.DataFrame({"stage": list(STAGES), "ended": [10, 20, 100, 40, 30]})
+    said = Assumptions(days=60)
+    found = {one.name: one for one in interventions(mart, steps, said)}
+    call = found["A personal call for customers at critical risk"]
+    assert call.customers == 2
+    assert call.effect == pytest.approx(0.155 * (0.9 * 60 + 0.8 * 120) - 0.10 * (60 + 120))
+    worth = 1825 / 15
+    assert found["Reminder of the cart"].effect == pytest.approx(200 * 0.05 * worth * 0.9)
+    assert found["Shorter checkout"].effect == pytest.approx(80 * 0.10 * worth * 0.9)
+    assert found["Welcome series to a second order"].effect == pytest.approx(0.03 * worth * 0.9)
+    assert found["Invitation to a first order"].effect == pytest.approx(0.01 * worth * 0.9)
+    effects = [one.effect for one in interventions(mart, steps, said)]
+    assert effects == sorted(effects, reverse=True)
+    with pytest.raises(ShopstreamError, match="churn"):
+        interventions(mart.with_columns(churn_risk=pl.lit(None, pl.String)), steps, said)
+
+
+GAPS = [
+    Section("S", ()),
+    Section("S", (Text("revenue is nan", "f"),)),
+    Section("S", (Text("it grew by None", "f"),)),
+    Section("S", (Text(" ", "f"),)),
+    Section("S", (Table(("a", "b"), (), "f"),)),
+    Section("S", (Table(("a", "b"), (("x", ""),), "f"),)),
+    Section("S", (Table(("a", "b"), (("x", "nan"),), "f"),)),
+    Section("S", (Table(("a", "b"), (("x", "inf"),), "f"),)),
+    Section("S", (Table(("a", "b"), (("x",),), "f"),)),
+]
+
+
+@pytest.mark.parametrize("section", GAPS, ids=range(len(GAPS)))
+def test_a_gap_is_an_error(section):
+    with pytest.raises(ShopstreamError, match="cannot be written whole"):
+        check([section])
+
+
+def test_words_that_look_like_gaps_are_none_where_data_stands():
+    check(
+        [Section("S", (Table(("segment", "n"), (("none", "1"), ("nan", "2")), "f"), Text("information on Nancy", "f")))]
+    )
+
+
+def test_what_is_missing_fails_and_leaves_no_page(found, tmp_path):
+    whole, segmented = found
+    for change in (
+        {"groups": ()},
+        {"data": {**whole.data, "revenue_365d": math.nan}},
+        {"drivers": whole.drivers.clear()},
+        {"found": ()},
+        {"tested": {**whole.tested, "series": [{**whole.tested["series"][0], "nested": None, "models": {}}]}},
+    ):
+        with pytest.raises(ShopstreamError, match="cannot be written whole"):
+            reporting.write_report(dataclasses.replace(whole, **change), segmented, tmp_path / "r", {})
+        assert not (tmp_path / "r").exists()
+
+
+HOSTILE = "<script>alert('x')</script>"
+
+
+def test_hostile_words_come_out_escaped(found, tmp_path):
+    whole, segmented = found
+    groups = [dataclasses.replace(one, name=f"{HOSTILE}|[x](javascript:y)`*_{i}") for i, one in enumerate(whole.groups)]
+    segmented = dataclasses.replace(segmented, groups=groups)
+    reporting.write_report(dataclasses.replace(whole, groups=groups), segmented, tmp_path, {})
+    page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
+    assert HOSTILE not in page
+    assert HOSTILE not in text
+    assert r"\|\[x\](javascript:y)\`\*\_" in text
+    widths = {
+        line.count("|") - line.count(r"\|") for line in text.splitlines() if line.startswith("| ") and "script" in line
+    }
+    assert widths == {8}
+
+
+def test_pages_show_the_same_tables():
+    told = [Section("A & B", (Text("1 < 2", "f.csv"), Table(("h",), (("=x",),), "f.csv")))]
+    assert "<h2>A &amp; B</h2>" in as_html("t", told)
+    assert "1 &lt; 2" in as_markdown("t", told)
+
+
+def test_assumptions_are_read_and_refused(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text('{"cart_recovered": 0.5, "retention": {"high": {"cost": 0.1, "saved": 0.2}}}')
+    said = reporting.read_assumptions(file)
+    assert (said.cart_recovered, said.retention.high.saved, said.first_orders) == (0.5, 0.2, Assumptions().first_orders)
+    for wrong in ('{"cart_recovered": 2}', '{"unknown": 1}', "{"):
+        file.write_text(wrong)
+        with pytest.raises(UsageError):
+            reporting.read_assumptions(file)
+
+
+def test_a_report_without_a_model_or_a_forecast_file_is_refused(archive, bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
+    for arguments in (["--out", tmp_path / "r"], ["--bundle", bundle.folder, "--forecast", tmp_path / "no.parquet"]):
+        done = run(archive, *arguments)
+        assert isinstance(done.exception, ShopstreamError)
+        assert not (tmp_path / "r").exists()
+
+
+def test_every_assumption_is_told(found):
+    (first, *_) = sections(found[0])
+    told = next(block for block in first.blocks if isinstance(block, Table) and block.head[0] == "assumption")
+    flat = msgspec.to_builtins(found[0].said)
+    assert len(told.rows) == len(flat) - 1 + 6

@@ -1,0 +1,47 @@
+"""What moves the churn score of this shop's customers, and in which direction."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from features.errors import ShopstreamError
+from training.scorer import DRIVER_ROWS_MAX, BundleScorer, numbers
+
+SHOWN = 10
+"""Drivers that the report tells."""
+
+
+def drivers(scorer: BundleScorer, rows: pl.DataFrame) -> pl.DataFrame:
+    """The inputs of the churn model by the mean size of their contribution, over customers who have ordered.
+
+    Returns:
+        driver, mean_contribution (log odds), direction (`more of it, more churn` or the reverse), the largest first.
+
+    Raises:
+        ShopstreamError: nobody has ordered.
+    """
+    buyers = rows.filter(pl.col("orders_total") > 0).head(DRIVER_ROWS_MAX)
+    if buyers.is_empty():
+        raise ShopstreamError("Nobody has ordered: there are no drivers of churn.", "Give an archive with orders.")
+    prepared = scorer.model.matrix(numbers(buyers))
+    pushes = scorer.contributions(prepared)
+    sizes = np.abs(pushes).mean(axis=0)
+    order = [place for place in np.argsort(-sizes, kind="stable").tolist() if sizes[place] > 0]
+    names = scorer.model.preparation["names"]
+    return pl.DataFrame({
+        "driver": [names[place] for place in order],
+        "mean_contribution": [round(float(sizes[place]), 6) for place in order],
+        "direction": [_direction(np.asarray(prepared[:, place], np.float64), pushes[:, place]) for place in order],
+    })  # fmt: skip
+
+
+def _direction(
+    values: np.ndarray[tuple[int], np.dtype[np.float64]], pushes: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> str:
+    known = np.isfinite(values)
+    if known.sum() < 2:
+        return "where it is unknown"
+    ranks = np.argsort(np.argsort(values[known], kind="stable"), kind="stable")
+    together = float(((ranks - ranks.mean()) * (pushes[known] - pushes[known].mean())).sum())
+    return "more of it, more churn" if together > 0 else "more of it, less churn"

@@ -1,0 +1,79 @@
+"""How far visits get: sessions of the last days by their furthest stage, as the contract defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from polars import col
+
+from features.errors import ShopstreamError
+from features.schema import DAY_MS, EVENT_TYPES, STAGE_EVENT, STAGES
+
+WINDOW_DAYS: Final = 30
+ReadDay = Callable[[str, int], Iterable[pa.Table]]
+
+STEPS: Final = {
+    "view": "looked at a product",
+    "cart": "put something into the cart",
+    "checkout": "went to the checkout",
+    "purchase": "bought",
+}
+
+
+def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
+    """The sessions that began in the last 30 days, by stage.
+
+    Args:
+        days: numbers of the UTC days that the archive has, ascending.
+        read_day: reads the rows of one topic and day.
+        as_of: epoch ms.
+
+    Returns:
+        A row for each of STAGES: stage, ended (sessions whose furthest stage it is), reached (it or a later one),
+        kept (share of the stage before that reached this one; 1 for the first).
+
+    Raises:
+        ShopstreamError: nobody visited, or nobody bought.
+    """
+    start = as_of - WINDOW_DAYS * DAY_MS
+    # a session that began before the window may reach one day into it
+    wanted = [day for day in days if start - DAY_MS < (day + 1) * DAY_MS and day * DAY_MS <= as_of]
+    parts = [_furthest(table, as_of) for day in wanted for table in read_day("events", day)]
+    if not parts:
+        raise ShopstreamError("Nobody visited in the last 30 days of the archive.", "Give an archive with events.")
+    sessions = pl.concat(parts).group_by("customer_id", "session_id").agg(col("start").min(), col("stage").max())
+    counts = sessions.filter(col("start") > start)["stage"].value_counts(name="n")
+    ended = np.zeros(len(STAGES), np.int64)
+    ended[counts["stage"].to_numpy()] = counts["n"].to_numpy()
+    reached = ended[::-1].cumsum()[::-1]
+    if reached.min() == 0:
+        raise ShopstreamError(
+            f"No visit of the last 30 days got to: {STAGES[int(np.argmin(reached))]}.",
+            "Give an archive with purchases.",
+        )
+    kept = np.concatenate([[1.0], reached[1:] / reached[:-1]])
+    return pl.DataFrame({"stage": list(STAGES), "ended": ended, "reached": reached, "kept": np.round(kept, 6)})
+
+
+def _furthest(table: pa.Table, as_of: int) -> pl.DataFrame:
+    """Customer, session, first time and furthest stage of the sessions of a part of a day's events."""
+    ranks = {event: STAGES.index(stage) for stage, event in STAGE_EVENT.items()}
+    events = pl.DataFrame(pl.from_arrow(table.select(["customer_id", "session_id", "event_type", "ts"])))
+    valid = events.with_columns(col("ts").dt.epoch("ms")).filter(
+        col("ts").is_between(1, as_of),
+        col("event_type").is_in(EVENT_TYPES),
+        col("customer_id") != "",
+        col("session_id") != "",
+    )
+    stage = col("event_type").replace_strict(ranks, default=0, return_dtype=pl.Int64)
+    return valid.group_by("customer_id", "session_id").agg(col("ts").min().alias("start"), stage.max().alias("stage"))
+
+
+def leak(found: pl.DataFrame) -> tuple[str, str, float]:
+    """The step that loses the largest share: the stage before it, the stage, the share that is lost."""
+    place = int(np.argmin(found["kept"].to_numpy()))
+    return STAGES[place - 1], STAGES[place], 1 - float(found["kept"][place])

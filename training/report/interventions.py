@@ -1,0 +1,160 @@
+"""What could be done, what it would bring, and the arithmetic, ranked by the expected effect on revenue.
+
+Counts, probabilities and revenue are measured; what an effort achieves is assumed, and every assumption has a name and
+can be replaced by what a test of one's own has shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import msgspec
+import polars as pl
+from msgspec import Meta
+from polars import col
+
+from features.errors import ShopstreamError
+from training.report.funnel import WINDOW_DAYS
+from training.terms import Costs, Effort
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+YEAR_DAYS: Final = 365
+
+
+class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What efforts achieve: assumed, not measured.
+
+    Attributes:
+        days: the effects are those of so many days.
+        retention: cost and success of an effort at each band of risk, shares of a customer's revenue in that time.
+        cart_recovered: share of the carts left before the checkout that a reminder brings back.
+        checkout_recovered: share of the checkouts left that a shorter one brings to an order.
+        second_orders: share of the customers with one recent order who order again because of a welcome series.
+        first_orders: share of the visitors without an order who order because of an invitation.
+        offer_cost: share of an order's worth that each order won by an offer costs.
+    """
+
+    days: Annotated[int, Meta(ge=1, le=365)] = 90
+    retention: Costs = Costs()
+    cart_recovered: Share = 0.05
+    checkout_recovered: Share = 0.10
+    second_orders: Share = 0.03
+    first_orders: Share = 0.01
+    offer_cost: Share = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """Something that can be done.
+
+    Attributes:
+        name: what.
+        whom: for whom, or where.
+        customers: customers or visits that it reaches.
+        effect: expected revenue less the cost of the effort, over the assumed days.
+        arithmetic: how the effect was reckoned, with every number.
+    """
+
+    name: str
+    whom: str
+    customers: int
+    effect: float
+    arithmetic: str
+
+
+_EFFORTS: Final[Mapping[str, str]] = {
+    "medium": "a reminder", "high": "a voucher", "critical": "a personal call",
+}  # fmt: skip
+
+
+def interventions(mart: pl.DataFrame, funnel: pl.DataFrame, said: Assumptions) -> list[Intervention]:
+    """Everything that would bring more than it costs or less, the largest effect first, ties by name.
+
+    Args:
+        mart: see `training.mart.build_mart`, with churn.
+        funnel: see `training.report.funnel.funnel`.
+        said: what efforts achieve.
+
+    Raises:
+        ShopstreamError: the mart says nothing of churn, or there is no order of the last year.
+    """
+    orders = int(mart["orders_365d"].sum())
+    if mart["churn_risk"].null_count() == len(mart) or orders == 0:
+        raise ShopstreamError(
+            "Interventions cannot be ranked: nothing is known of churn, or nobody ordered in a year.",
+            "Give --bundle, trained on an archive with orders.",
+        )
+    worth = float(mart["revenue_365d"].sum()) / orders
+    found = [*_retained(mart, said), *_won(mart, worth, said), *_recovered(funnel, worth, said)]
+    return sorted(found, key=lambda one: (-one.effect, one.name))
+
+
+def _retained(mart: pl.DataFrame, said: Assumptions) -> Iterator[Intervention]:
+    share = said.days / YEAR_DAYS
+    for risk, name in _EFFORTS.items():
+        effort: Effort = getattr(said.retention, risk)
+        band = mart.filter(col("churn_risk") == risk, col("revenue_365d") > 0).sort("customer_id")
+        if band.is_empty():
+            continue
+        revenue = float(band["revenue_365d"].sum()) * share
+        lost = float((band["revenue_365d"] * band["churn_probability"]).sum()) * share
+        effect = effort.saved * lost - effort.cost * revenue
+        yield Intervention(
+            f"{name[0].upper()}{name[1:]} for customers at {risk} risk", f"churn risk {risk}", len(band), effect,
+            f"{effort.saved:.1%} saved x {lost:,.0f} expected to be lost (sum of P(churn) x revenue of {said.days} "
+            f"days) - {effort.cost:.1%} cost x {revenue:,.0f} revenue of {said.days} days = {effect:,.0f}",
+        )  # fmt: skip
+
+
+def _won(mart: pl.DataFrame, worth: float, said: Assumptions) -> Iterator[Intervention]:
+    recent = col("days_since_visit") <= WINDOW_DAYS
+    wanted = {
+        "Welcome series to a second order": (
+            col("orders_total") == 1,
+            "one order, seen in 30 days",
+            said.second_orders,
+        ),
+        "Invitation to a first order": (col("orders_total") == 0, "no order, seen in 30 days", said.first_orders),
+    }
+    for name, (who, whom, share) in wanted.items():
+        count = mart.filter(who & recent).height
+        if count:
+            yield _orders(name, whom, count, (share, count * share), worth, said)
+
+
+def _recovered(funnel: pl.DataFrame, worth: float, said: Assumptions) -> Iterator[Intervention]:
+    ended = dict(funnel.select("stage", "ended").iter_rows())
+    wanted = {
+        "Reminder of the cart": ("cart", "visits that end at the cart", said.cart_recovered),
+        "Shorter checkout": ("checkout", "visits that end at the checkout", said.checkout_recovered),
+    }
+    for name, (stage, whom, share) in wanted.items():
+        visits = round(ended[stage] * said.days / WINDOW_DAYS)
+        if visits:
+            yield _orders(name, f"{whom}, at the pace of 30 days", visits, (share, visits * share), worth, said)
+
+
+def _orders(
+    name: str, whom: str, count: int, won: tuple[float, float], worth: float, said: Assumptions
+) -> Intervention:
+    share, orders = won
+    effect = orders * worth * (1 - said.offer_cost)
+    return Intervention(
+        name, whom, count, effect,
+        f"{count:,} x {share:.1%} = {orders:,.1f} orders x {worth:,.2f} mean order value x "
+        f"(1 - {said.offer_cost:.0%} cost) = {effect:,.0f}",
+    )  # fmt: skip
+
+
+def as_frame(found: list[Intervention]) -> pl.DataFrame:
+    """The interventions as a table, in their order."""
+    return pl.DataFrame({
+        "rank": list(range(1, len(found) + 1)),
+        "intervention": [one.name for one in found],
+        "whom": [one.whom for one in found],
+        "reaches": [one.customers for one in found],
+        "effect": [round(one.effect, 2) for one in found],
+        "arithmetic": [one.arithmetic for one in found],
+    })  # fmt: skip

@@ -1,0 +1,236 @@
+"""What the report says, section by section, out of what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import plotly.graph_objects as go
+import polars as pl
+from polars import col
+
+from training.candidates import TITLES
+from training.markup import number
+from training.report.blocks import Block, Figure, Section, Table, Text, gap
+from training.report.drivers import SHOWN
+from training.report.funnel import STEPS, WINDOW_DAYS, leak
+from training.report.interventions import Assumptions, Intervention
+from training.segment_summary import Group
+from training.themes import label
+
+FILES: Final = {
+    "data": "data/data.json",
+    "funnel": "data/funnel.csv",
+    "segments": "data/segment_summary.csv",
+    "mart": "data/customer_segments.parquet",
+    "model": "data/model.json",
+    "drivers": "data/drivers.csv",
+    "forecast": "data/forecast.parquet",
+    "tested": "data/forecast.json",
+    "interventions": "data/interventions.csv",
+    "assumptions": "data/assumptions.json",
+}
+"""What a section's numbers stand in, below the report's folder."""
+_METRICS: Final = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "brier": "Brier", "ece": "ECE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that the report is made of.
+
+    Attributes:
+        data: counts of the archive: first, last, customers, events, orders, revenue_365d, invalid, duplicates.
+        funnel: see `funnel.funnel`.
+        mart: see `training.mart.build_mart`.
+        groups: its segments.
+        model: name, horizon_days, and of the bundle's `metrics.json` what is told here.
+        drivers: see `drivers.drivers`.
+        forecast: see `training.shop_forecast.frame`.
+        tested: see `training.shop_forecast.figures`.
+        found: interventions, the best first.
+        said: what they assume.
+    """
+
+    data: Mapping[str, Any]
+    funnel: pl.DataFrame
+    mart: pl.DataFrame
+    groups: Sequence[Group]
+    model: Mapping[str, Any]
+    drivers: pl.DataFrame
+    forecast: pl.DataFrame
+    tested: Mapping[str, Any]
+    found: Sequence[Intervention]
+    said: Assumptions
+
+
+def sections(all_of: Findings) -> list[Section]:
+    """The report, in its order. Raises ShopstreamError where a part cannot be told."""
+    parts = {
+        "What to do": _interventions, "Data": _data, "Where visits end": _funnel, "Segments": _segments,
+        "What makes customers leave": _churn, "What is to come": _forecast,
+    }  # fmt: skip
+    there = {"segments": len(all_of.groups), "drivers": len(all_of.drivers), "interventions": len(all_of.found)}
+    if missing := [name for name, count in there.items() if not count]:
+        raise gap("all of it", f"there are no {', '.join(missing)}")
+    return [Section(title, tuple(write(all_of))) for title, write in parts.items()]
+
+
+def model_figures(name: str, horizon_days: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report tells of a churn model, out of the metrics of its bundle."""
+    wanted = dict.fromkeys([metrics["chosen"], "recency"])
+    models = {key: metrics["models"][key] for key in wanted if key in metrics["models"]}
+    kept = {
+        key: {part: {name: one[part][name] for name in _METRICS} for part in ("metrics", "intervals")}
+        for key, one in models.items()
+    }
+    told = {key: metrics[key] for key in ("chosen", "customers", "rows", "churned", "tested", "validation")}
+    return {"name": name, "horizon_days": horizon_days, **told, "models": kept}
+
+
+def _data(all_of: Findings) -> Iterator[Block]:
+    said = all_of.data
+    yield Text(
+        f"{said['customers']:,} customers from {said['first']} to {said['last']}: {said['events']:,} events and "
+        f"{said['orders']:,} order records were read, {said['invalid']:,} rows were not valid and "
+        f"{said['duplicates']:,} were duplicates. In the last 365 days the customers ordered "
+        f"{said['orders_365d']:,} times for {said['revenue_365d']:,.0f}.", FILES["data"],
+    )  # fmt: skip
+
+
+def _funnel(all_of: Findings) -> Iterator[Block]:
+    found, source = all_of.funnel, FILES["funnel"]
+    before, after, lost = leak(found)
+    visits, bought = int(found["reached"][0]), int(found["reached"][-1])
+    yield Text(
+        f"Of {visits:,} visits that began in the last {WINDOW_DAYS} days, {bought:,} ({bought / visits:.1%}) bought. "
+        f"The largest leak is between {before} and {after}: {lost:.1%} of those who got to {before} went no "
+        "further.", source,
+    )  # fmt: skip
+    names = {"visit": "visited", **STEPS}
+    rows = [
+        (names[stage], f"{reached:,}", f"{reached / visits:.1%}", f"{kept:.1%}", f"{ended:,}")
+        for stage, ended, reached, kept in found.iter_rows()
+    ]
+    yield Table(("step", "visits", "of all", "of the step before", "ended here"), tuple(rows), source)
+    figure = go.Figure(go.Funnel(y=list(names.values()), x=found["reached"].to_list()))
+    yield Figure(_shaped(figure), "funnel", source)
+
+
+def _segments(all_of: Findings) -> Iterator[Block]:
+    groups = all_of.groups
+    best = max(groups, key=lambda one: one.revenue_share)
+    largest = max(groups, key=lambda one: one.customers)
+    yield Text(
+        f"{best.name} are {best.share:.1%} of the customers and bring {best.revenue_share:.1%} of the revenue of 365 "
+        f"days; {largest.name} are the most, {largest.share:.1%}.", FILES["segments"],
+    )  # fmt: skip
+    rows = [
+        (one.name, f"{one.customers:,}", f"{one.share:.1%}", f"{one.revenue_share:.1%}",
+         str(one.traits[0]) if one.traits else "everybody is in it", one.actions[0], one.risks[0])
+        for one in groups
+    ]  # fmt: skip
+    head = ("segment", "customers", "share", "of revenue", "strongest trait", "first action", "first risk")
+    yield Table(head, tuple(rows), FILES["segments"], (0, 4, 5, 6))
+    risky = all_of.mart.filter(col("churn_risk").is_in(["high", "critical"]))
+    yield Text(
+        f"{len(risky):,} customers are at high or critical risk; they bought for {risky['revenue_365d'].sum():,.0f} in "
+        "365 days.", FILES["mart"],
+    )  # fmt: skip
+
+
+def _churn(all_of: Findings) -> Iterator[Block]:
+    said, chosen = all_of.model, all_of.model["chosen"]
+    own = said["models"][chosen]
+    low, high = own["intervals"]["roc_auc"]
+    yield Text(
+        f"The bundle {said['name']} says who will not order within {said['horizon_days']} days. On "
+        f"{said['rows']:,} rows of {said['customers']:,} customers that did not teach it, {said['churned']:.1%} of "
+        "whom stayed away, "
+        f"{TITLES[chosen]} reached a ROC-AUC of {own['metrics']['roc_auc']:.3f} (95 %: {low:.3f} to {high:.3f}).",
+        FILES["model"],
+    )
+    rows = [
+        (TITLES[key], *(number(one["metrics"][name], one["intervals"][name]) for name in _METRICS))
+        for key, one in said["models"].items()
+    ]
+    yield Table(("model", *_METRICS.values()), tuple(rows), FILES["model"])
+    shown = all_of.drivers.head(SHOWN)
+    drivers = [(label(name), f"{size:.3f}", way) for name, size, way in shown.iter_rows()]
+    yield Table(("driver", "mean push, log odds", "direction"), tuple(drivers), FILES["drivers"])
+    yield Text(
+        f"What moves the score most is {label(shown['driver'][0])} ({shown['direction'][0]}). The model says who will "
+        "stay away, not why: a driver is no lever until a test has shown it.", FILES["drivers"],
+    )  # fmt: skip
+
+
+def _forecast(all_of: Findings) -> Iterator[Block]:
+    said = all_of.tested
+    total = said["series"][0]
+    measured = total["nested"] or next(iter(total["models"].values()), None)
+    if not measured:
+        raise gap("What is to come", "the history is too short to test a forecast on")
+    daily = total["sum"] / said["horizon"]
+    yield Text(
+        f"{total['sum']:,.0f} of revenue in the {said['horizon']} days after {said['last']}, {daily:,.0f} a day. "
+        f"Tested from {total['origins']} days of the past, such forecasts missed a day by {measured['mae']:,.0f} on "
+        "average, "
+        f"{measured['against_naive']:.2f} times what last week's same day misses it by; their 80 % intervals held "
+        f"{measured['coverage_80']:.0%} of the days.", FILES["tested"],
+    )  # fmt: skip
+    rows = all_of.forecast.filter(col("level") == "total", col("forecast").is_not_null())
+    weeks = rows.with_columns((pl.int_range(pl.len()) // 7).alias("week")).group_by("week", maintain_order=True)
+    table = weeks.agg(col("day").first(), col("day").last().alias("last"), col("forecast").sum()).sort("week")
+    yield Table(
+        ("from", "to", "forecast"), tuple((a, b, f"{c:,.0f}") for _, a, b, c in table.iter_rows()), FILES["forecast"]
+    )
+    yield Figure(_shaped(_revenue(all_of.forecast)), "forecast", FILES["forecast"])
+
+
+def _revenue(frame: pl.DataFrame) -> go.Figure:
+    total = frame.filter(col("level") == "total")
+    known = total.filter(col("revenue").is_not_null()).tail(120)
+    ahead = total.filter(col("forecast").is_not_null())
+    days, figure = ahead["day"].to_list(), go.Figure()
+    figure.add_scatter(
+        x=days + days[::-1], y=ahead["high_80"].to_list() + ahead["low_80"].to_list()[::-1], fill="toself",
+        fillcolor="rgba(44,103,178,0.25)", line={"width": 0}, hoverinfo="skip", name="80 % interval",
+    )  # fmt: skip
+    figure.add_scatter(x=known["day"].to_list(), y=known["revenue"].to_list(), mode="lines", name="revenue")
+    figure.add_scatter(x=days, y=ahead["forecast"].to_list(), mode="lines", name="forecast")
+    return figure
+
+
+def _interventions(all_of: Findings) -> Iterator[Block]:
+    found, days = all_of.found, all_of.said.days
+    first = found[0]
+    worth = sum(one.effect > 0 for one in found)
+    yield Text(
+        f"By the assumptions below the largest effect has: {first.name} ({first.whom}), {first.effect:,.0f} of revenue "
+        f"in {days} days less its cost. {worth} of {len(found)} interventions bring more than they cost. They reach "
+        "some of the same customers: effects do not add up.", FILES["interventions"],
+    )  # fmt: skip
+    rows = [
+        (str(rank), one.name, one.whom, f"{one.customers:,}", f"{one.effect:,.0f}", one.arithmetic)
+        for rank, one in enumerate(found, 1)
+    ]
+    head = ("rank", "intervention", "whom", "reaches", f"effect in {days} days", "arithmetic")
+    yield Table(head, tuple(rows), FILES["interventions"])
+    flat = msgspec.to_builtins(all_of.said)
+    assumed = [
+        (f"{label(name)} {part}".strip(), f"{value:g}")
+        for name, one in flat.items()
+        for part, value in (_flat(one) if isinstance(one, dict) else [("", one)])
+    ]
+    yield Text("Assumed, not measured; replace them by what a test with a control group shows.", FILES["assumptions"])
+    yield Table(("assumption", "value"), tuple(assumed), FILES["assumptions"])
+
+
+def _flat(efforts: Mapping[str, Mapping[str, float]]) -> list[tuple[str, float]]:
+    return [(f"{risk} {name}", value) for risk, one in efforts.items() for name, value in one.items()]
+
+
+def _shaped(figure: go.Figure) -> go.Figure:
+    figure.update_layout(template="plotly_white", height=360, margin={"t": 20, "b": 40})
+    return figure
