@@ -267,9 +267,9 @@ def _rule(rule: LeftOut, columns: Columns) -> pl.Expr:
 def _judged(rows: pl.DataFrame, checks: Sequence[tuple[str, pl.Expr]], report: ImportReport) -> pl.DataFrame:
     reasons = pl.coalesce(pl.col(_OUT), *(pl.when(bad).then(pl.lit(reason)) for reason, bad in checks))
     rows = rows.with_columns(reasons.alias(_OUT))
-    counts = rows.filter(pl.col(_OUT).is_not_null()).group_by(_OUT).len()
-    report.left_out.update(dict(counts.iter_rows()))
-    for reason, numbers in rows.group_by(_OUT).agg(pl.col(ROW).head(EXAMPLES)).drop_nulls(_OUT).iter_rows():
+    counts = rows.filter(pl.col(_OUT).is_not_null()).group_by(_OUT).agg(pl.len(), pl.col(ROW).head(EXAMPLES))
+    for reason, count, numbers in counts.iter_rows():
+        report.left_out[reason] += count
         report.examples.setdefault(reason, []).extend(numbers)
     return rows.filter(pl.col(_OUT).is_null()).drop(_OUT, "_rate")
 

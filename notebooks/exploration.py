@@ -1,0 +1,90 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A shop, cleaned and explored
+#
+# From a dirty archive to pictures. Set `ARCHIVE` to the folder of your own archive; without one a small synthetic shop
+# with planted dirt is made.
+
+# %%
+import os
+import tempfile
+from datetime import date
+from pathlib import Path
+
+from producers.archive import day_start_ms
+from producers.generate import generate
+from producers.shop import Shop
+
+ARCHIVE = os.environ.get("ARCHIVE")
+folder = Path(tempfile.mkdtemp())
+if ARCHIVE is None:
+    dirty = folder / "dirty"
+    generate(Shop(end_ms=day_start_ms(date(2025, 6, 1)), seed=4, customers=250, events=15_000, days=70), dirty, dirt=0.02)
+else:
+    dirty = Path(ARCHIVE)
+
+# %% [markdown]
+# ## Clean
+#
+# Every row is in the result or under the rule that left it out.
+
+# %%
+import pandas as pd
+
+from shopstream.cleaning import clean_archive
+from training.cleaning.plan import Plan
+
+now_ms = day_start_ms(date(2027, 1, 1))
+report = clean_archive(dirty, folder / "clean", Plan(), now_ms)
+pd.DataFrame(report["rows"]).T
+
+# %%
+pd.DataFrame(report["rules"])[["topic", "rule", "action", "count", "why"]]
+
+# %% [markdown]
+# On a synthetic shop it is known what was planted:
+
+# %%
+if report["truth"]:
+    print(pd.DataFrame({name: one for name, one in report["truth"].items() if name != "kinds"}).T)
+
+# %% [markdown]
+# ## Explore
+
+# %%
+from shopstream.exploring import look
+from training.exploration import panels, shopping
+from training.exploration.notebook import show
+from training.exploration.page import panels_of, summary
+
+seen = look(folder / "clean", "Europe/Berlin")
+print(summary(seen))
+
+# %%
+for make in (panels.visits_by_day, panels.revenue_by_day, panels.rhythm, shopping.funnel, shopping.retention):
+    for panel in panels_of(make, seen):
+        show(panel)
+
+# %% [markdown]
+# ## Go on in pandas
+#
+# One row a customer, the same features that the stream computes.
+
+# %%
+customers = seen.features.to_pandas()
+customers[["orders_365d", "revenue_365d", "sessions_30d", "recency_days"]].describe()
+
+# %%
+top = customers.nlargest(10, "revenue_365d")
+top[["customer_id", "revenue_365d", "orders_365d", "top_category_90d"]]

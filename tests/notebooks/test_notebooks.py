@@ -1,0 +1,24 @@
+"""Notebooks are kept as text; each one runs from its first cell to its last."""
+
+from pathlib import Path
+
+import jupytext
+import nbclient
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_a_notebook_runs(path, tmp_path, monkeypatch):
+    monkeypatch.delenv("ARCHIVE", raising=False)
+    book = jupytext.read(path)
+    client = nbclient.NotebookClient(book, timeout=180, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute()
+    outputs = [out for cell in book.cells for out in cell.get("outputs", [])]
+    assert outputs
+    assert not [out for out in outputs if out["output_type"] == "error"]
+
+
+def test_there_are_notebooks():
+    assert (FOLDER / "exploration.py").is_file()
