@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import elasticsearch
 from elasticsearch import Elasticsearch
 
 from consumers.elastic import told
 from consumers.mappings import alias
+from features.errors import ShopstreamError
+
+AT_ONCE: Final = 4
+"""Searches of a dashboard that Elasticsearch works on at the same time."""
 
 
 class Searcher:
@@ -43,6 +47,26 @@ class Searcher:
         found: Mapping[str, Any] = answer.body
         return found
 
+    def many(self, asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
+        """The answers to several searches in one request; in the place of one that failed, why.
+
+        Args:
+            asked: index without the run, and body.
+
+        Raises:
+            ShopstreamError: Elasticsearch does not answer, or refuses all.
+        """
+        if not asked:
+            return []
+        lines: list[Mapping[str, Any]] = []
+        for index, body in asked:
+            lines += [{"index": alias(self._run, index), "ignore_unavailable": True}, body]
+        try:
+            answer = self._client.msearch(searches=lines, max_concurrent_searches=AT_ONCE)
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            raise told(error, "Elasticsearch") from error
+        return [_answered(one, index) for one, (index, _) in zip(answer.body["responses"], asked, strict=True)]
+
     def types(self, index: str) -> dict[str, str]:
         """Field -> type as Elasticsearch has it; empty where the index is not there.
 
@@ -57,3 +81,13 @@ class Searcher:
             for name, field in one["mappings"].get("properties", {}).items():
                 found[name] = field.get("type", "object")
         return found
+
+
+def _answered(one: Mapping[str, Any], index: str) -> Mapping[str, Any] | ShopstreamError:
+    if "error" not in one:
+        return one
+    causes = one["error"].get("root_cause") or [one["error"]]
+    return ShopstreamError(
+        f"The search of {index} failed: {causes[0].get('reason', 'no reason given')}.",
+        "Run `shopstream dashboards check`: it says which field or index is not as it should be.",
+    )

@@ -1,4 +1,4 @@
-"""`dashboards build|check|import`: what Kibana imports, made, tried and handed over."""
+"""`dashboards build|check|import|serve`: what Kibana imports, made, tried and handed over; and the live page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
+
+from shopstream.commands.page import serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +25,11 @@ RunOption = Annotated[str | None, typer.Option("--run", help="The run; default: 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    group = typer.Typer(help="Dashboards: build, check and import them.", no_args_is_help=True)
+    group = typer.Typer(help="Dashboards: build, check, import and serve them.", no_args_is_help=True)
     group.command()(build)
     group.command()(check)
     group.command("import")(import_objects)
+    group.command()(serve)
     app.add_typer(group, name="dashboards")
 
 

@@ -17,6 +17,7 @@ from features.errors import ShopstreamError
 from shopstream.servers import artifacts, certificates, ports
 from shopstream.servers.account import Account, give, reachable_folder
 from shopstream.servers.certificates import Certificates
+from shopstream.servers.elastic_reader import READER, write_reader
 from shopstream.servers.endpoints import ElasticEndpoint
 from shopstream.servers.java import java_home, java_version, readable
 from shopstream.servers.process import Launch, run
@@ -116,6 +117,11 @@ class ElasticsearchServer:
         """The port asked for first."""
         return self.settings.elasticsearch.port
 
+    @property
+    def reader_file(self) -> Path:
+        """Holds the password of the user who may only read, likewise."""
+        return self.settings.home / "secrets" / "elastic-reader-password"
+
     def needed(self) -> tuple[artifacts.Artifact, ...]:
         """The files that must be in the cache: nothing once the archive is unpacked."""
         return () if artifacts.tree_path(self.artifact, self.settings.cache).is_dir() else (self.artifact,)
@@ -137,6 +143,7 @@ class ElasticsearchServer:
         for made in (config, temporary, folder / "data", folder / "logs"):
             made.mkdir(exist_ok=True)
         self._write_config(tree, config, configuration(folder, port, inner_port, secure=self.secure))
+        write_reader(config, certificates.secret_file(self.reader_file))
         for given in (config, temporary):
             give(given, self.account)
         for given in (folder / "data", folder / "logs"):
@@ -199,19 +206,26 @@ class ElasticsearchServer:
         Raises:
             ShopstreamError: the password file is gone or not ours to read.
         """
+        return self._endpoint(port, USERNAME, self.password_file)
+
+    def reader_endpoint(self, port: int) -> ElasticEndpoint:
+        """The same as the user who may only read. Raises as `endpoint`."""
+        return self._endpoint(port, READER, self.reader_file)
+
+    def _endpoint(self, port: int, username: str, password_file: Path) -> ElasticEndpoint:
         try:
-            password = certificates.read_secret(self.password_file)
+            password = certificates.read_secret(password_file)
         except OSError as error:
             raise ShopstreamError(
-                f"The password file {self.password_file} cannot be read: {error.strerror}.",
+                f"The password file {password_file} cannot be read: {error.strerror}.",
                 "Run as the user who ran `shopstream up`; if the file is lost, run `shopstream down` and "
                 "`shopstream up`: a new password is made and the data stays.",
             ) from error
         options = dict(self.settings.elasticsearch.options)
         if not self.secure:
-            return ElasticEndpoint(self.url(port), USERNAME, password, options)
+            return ElasticEndpoint(self.url(port), username, password, options)
         trusted = {"ca_certs": str(Certificates.of(self.settings.home).authority)}
-        return ElasticEndpoint(self.url(port), USERNAME, password, {**trusted, **options})
+        return ElasticEndpoint(self.url(port), username, password, {**trusted, **options})
 
     def url(self, port: int) -> str:
         """Where it listens."""

@@ -220,6 +220,17 @@ def elastic_endpoint(settings: Settings) -> ElasticEndpoint:
     return found
 
 
+def elastic_reader(settings: Settings) -> ElasticEndpoint:
+    """Where Elasticsearch is, for who only reads: the embedded one by a user of its own, others as the settings say."""
+    known = record.read(settings.home)
+    servers = Servers.of(settings, known)
+    if servers.elasticsearch is not None:
+        _must_run(servers.elasticsearch, known.elasticsearch, settings)
+    found = servers.elastic_reader(known)
+    assert found is not None
+    return found
+
+
 def _must_run(server: EmbeddedServer, entry: ServerRecord | None, settings: Settings) -> None:
     if entry is None or not entry.is_running():
         raise ShopstreamError(

@@ -79,6 +79,12 @@ class Servers:
             return external_elasticsearch(self.settings.elasticsearch)
         return self.elasticsearch.endpoint(known.elasticsearch.port) if known.elasticsearch else None
 
+    def elastic_reader(self, known: Record) -> ElasticEndpoint | None:
+        """The same, as a user who may only read where it is embedded, else as the settings say."""
+        if self.elasticsearch is None:
+            return external_elasticsearch(self.settings.elasticsearch)
+        return self.elasticsearch.reader_endpoint(known.elasticsearch.port) if known.elasticsearch else None
+
     def elastic_authority(self) -> Path | None:
         """The file of the authority that clients of Elasticsearch trust; None where none is named."""
         if self.elasticsearch is None:

@@ -1,0 +1,239 @@
+"""The page's server: addresses, headers, errors as JSON. It answers GET alone and writes nothing anywhere.
+
+/                      the page          /static/...         its script and style
+/api/declaration       every panel       /api/board?id=      rows of a dashboard's panels
+/api/choices?id=       values of filters /api/panel.csv?id=  one panel as CSV
+/api/customers[.csv]   customers         /api/customer?id=   one customer's story
+/api/groups[.csv]      the explorer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dashboards.panels import Dashboard, Panel
+from dashboards.web import answers, explorer, people
+from dashboards.web.answers import Json, Searches
+from dashboards.web.csv_text import csv_text
+from dashboards.web.recent import Recent
+from dashboards.web.wishes import one_of, wish_of
+from features.errors import ShopstreamError, UsageError
+
+STATIC: Final = Path(__file__).parent / "static"
+
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+"""Of every answer: nothing from elsewhere, no script inside the page, no frame around it."""
+
+Parameters = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the page shows.
+
+    Attributes:
+        dashboards: the declaration.
+        run: whose indices are asked.
+        search: asks them.
+        mart: folder of the table of customers; it need not be there.
+        now_ms: the wall clock.
+        timer: seconds since whenever.
+    """
+
+    dashboards: Sequence[Dashboard]
+    run: str
+    search: Searches
+    mart: Path
+    now_ms: Callable[[], int]
+    timer: Callable[[], float]
+
+
+def build(source: Source, hosts: Sequence[str]) -> Starlette:
+    """The application.
+
+    Args:
+        source: what it shows.
+        hosts: names by which it may be called; another name is refused, so that no foreign page reads it by a name
+            that leads here.
+    """
+    answer = _Answers(source)
+    told = {
+        "/api/declaration": answer.declaration,
+        "/api/board": answer.board,
+        "/api/choices": answer.choices,
+        "/api/customers": answer.customers,
+        "/api/customer": answer.customer,
+        "/api/groups": answer.groups,
+    }
+    tables = {
+        "/api/panel.csv": answer.panel_csv,
+        "/api/customers.csv": answer.customers_csv,
+        "/api/groups.csv": answer.groups_csv,
+    }
+    return Starlette(
+        routes=[
+            Route("/", _page),
+            *(Route(path, _as_json(ask)) for path, ask in told.items()),
+            *(Route(path, _as_csv(ask)) for path, ask in tables.items()),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+        middleware=[
+            Middleware(_Guarded),
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            Middleware(GZipMiddleware, minimum_size=1_000),
+        ],
+        exception_handlers={ShopstreamError: _told},
+    )
+
+
+class _Answers:
+    """What each address answers."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._boards = {board.id: board for board in source.dashboards}
+        self._panels = {panel.id: (board, panel) for board in source.dashboards for panel in board.panels}
+        self._recent = Recent(source.timer)
+
+    def declaration(self, parameters: Parameters) -> Json:  # noqa: ARG002 - every answer takes them
+        return answers.declaration(self._source.dashboards, self._source.run) | people.declaration()
+
+    def board(self, parameters: Parameters) -> Json:
+        board = self._board(parameters)
+        wish = wish_of(board, _without(parameters, "id"))
+        return self._recent.get(
+            ("board", board.id, _key(parameters)),
+            lambda: answers.board_answer(board, wish, self._source.search, self._source.now_ms()),
+        )
+
+    def choices(self, parameters: Parameters) -> Json:
+        board = self._board(parameters)
+        return self._recent.get(("choices", board.id), lambda: answers.choices(board, self._source.search))
+
+    def customers(self, parameters: Parameters) -> Json:
+        return people.customers(parameters, self._source.search)
+
+    def customer(self, parameters: Parameters) -> Json:
+        return people.story(parameters, self._source.search, self._source.now_ms())
+
+    def groups(self, parameters: Parameters) -> Json:
+        return self._recent.get(
+            ("groups", _key(parameters)),
+            lambda: explorer.groups(parameters, self._source.search, self._source.mart),
+        )
+
+    def panel_csv(self, parameters: Parameters) -> tuple[str, str]:
+        board, panel = self._panel(one_of(parameters, "id"))
+        told = answers.board_answer(
+            _alone(board, panel), wish_of(board, _without(parameters, "id")), self._source.search, 0
+        )["panels"][panel.id]
+        if "problem" in told:
+            raise ShopstreamError(told["problem"], told["remedy"])
+        timed = [answers.is_time(part) for part in (*panel.dimensions, *panel.measures)]
+        return panel.id, csv_text(panel.labels, told["rows"], timed)
+
+    def customers_csv(self, parameters: Parameters) -> tuple[str, str]:
+        return "customers", people.customers_csv(self.customers(parameters))
+
+    def groups_csv(self, parameters: Parameters) -> tuple[str, str]:
+        return "groups", explorer.groups_csv(self.groups(parameters))
+
+    def _board(self, parameters: Parameters) -> Dashboard:
+        name = one_of(parameters, "id")
+        if name not in self._boards:
+            raise UsageError(f"There is no dashboard {name[:100]!r}.", f"There are {', '.join(self._boards)}.")
+        return self._boards[name]
+
+    def _panel(self, name: str) -> tuple[Dashboard, Panel]:
+        if name not in self._panels:
+            raise UsageError(f"There is no panel {name[:100]!r}.", "Take the link below a panel.")
+        return self._panels[name]
+
+
+def _alone(board: Dashboard, panel: Panel) -> Dashboard:
+    return Dashboard(board.id, board.title, board.question, (panel,), board.controls, board.days)
+
+
+def _without(parameters: Parameters, name: str) -> Parameters:
+    return {key: values for key, values in parameters.items() if key != name}
+
+
+def _key(parameters: Parameters) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple(sorted((name, tuple(values)) for name, values in parameters.items()))
+
+
+# --- requests and responses -------------------------------------------------------------------------------------------
+
+
+def _parameters(request: Request) -> Parameters:
+    return {name: request.query_params.getlist(name) for name in request.query_params}
+
+
+def _as_json(ask: Callable[[Parameters], Json]) -> Callable[[Request], Any]:
+    async def respond(request: Request) -> Response:
+        told = await run_in_threadpool(ask, _parameters(request))
+        return JSONResponse(told, headers={"Cache-Control": "no-store"})
+
+    return respond
+
+
+def _as_csv(ask: Callable[[Parameters], tuple[str, str]]) -> Callable[[Request], Any]:
+    async def respond(request: Request) -> Response:
+        name, text = await run_in_threadpool(ask, _parameters(request))
+        disposition = f'attachment; filename="{name}.csv"'
+        headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
+        return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
+
+    return respond
+
+
+async def _page(request: Request) -> Response:  # noqa: ARG001 - as Starlette calls it
+    return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+async def _told(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
+    assert isinstance(error, ShopstreamError)
+    status = 400 if isinstance(error, UsageError) else 503
+    return JSONResponse({"problem": error.message, "remedy": error.remedy}, status)
+
+
+class _Guarded:
+    """Puts the headers on every answer, refusals included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-cache")
+            await send(message)
+
+        await self._app(scope, receive, guarded)

@@ -1,0 +1,72 @@
+// What stands above the figures: time range, filters, how often they are asked anew.
+
+import { changed, go, state } from "./address.js";
+import { h } from "./dom.js";
+
+const RANGES = [["1h", "hour"], ["6h", "6 hours"], ["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["180d", "180 days"], ["365d", "year"], ["730d", "2 years"]];
+const REFRESHES = [["2", "2 s"], ["5", "5 s"], ["15", "15 s"], ["60", "minute"], ["0", "never"]];
+
+/** A choice of one of several; `change` takes the value. */
+export function choice(label, values, chosen, change, more = {}) {
+  const options = values.map(([value, text]) => h("option", { value, selected: value === chosen }, text));
+  return h("label", {}, `${label} `, h("select", { "data-key": label, onchange: (event) => change(event.target.value), ...more }, options));
+}
+
+/** Time range: one that ends at the newest document, or from day to day. */
+export function range(board) {
+  const address = state();
+  const [from, to] = [address.get("from") ?? "", address.get("to") ?? ""];
+  const last = address.get("last") ?? board.last;
+  const own = board.last === "1d" ? "24h" : board.last;
+  const known = RANGES.some(([value]) => value === last) ? RANGES : [[last, last], ...RANGES];
+  const options = known.map(([value, text]) => [value, `last ${text}`]);
+  const picked = from ? "days" : last === "1d" ? "24h" : last;
+  const set = (value) => {
+    if (value === "days") return go(changed({ last: "", from: today(-7), to: today(0) }));
+    return go(changed({ from: "", to: "", last: value === own ? "" : value }));
+  };
+  const dated = (name, value, other) => h("input", { type: "date", value, "aria-label": name, "data-key": name, max: "9999-12-31", onchange: (event) => event.target.value && go(changed({ last: "", [name]: event.target.value, ...other })) });
+  return [choice("Time", [...options, ["days", "from … to …"]], picked, set), ...(from ? [dated("from", from, { to }), dated("to", to, { from })] : [])];
+}
+
+let newest = Date.now();
+
+/** Tells what the newest time is, from which days are counted. */
+export function newestIs(ms) {
+  newest = ms ?? newest;
+}
+
+const today = (days) => new Date(newest + days * 86400e3).toISOString().slice(0, 10);
+
+/** A filter of several values, opened by a click or by the keyboard. */
+export function filter(label, field, values) {
+  const chosen = state().getAll(field);
+  const all = [...values, ...chosen.filter((one) => !values.includes(one))];
+  const summary = chosen.length ? (chosen.length > 2 ? `${chosen.length} chosen` : chosen.join(", ")) : "all";
+  const box = h("details", { class: "filter", "data-field": field },
+    h("summary", { "data-key": field }, `${label}: ${summary}`),
+    h("fieldset", {}, h("legend", { class: "unseen" }, label), all.length ? all.map((value) => h("label", {},
+      h("input", { type: "checkbox", value, checked: chosen.includes(value), "data-key": `${field} ${value}`, onchange: (event) => {
+        const left = state().getAll(field).filter((one) => one !== value);
+        go(changed({ [field]: event.target.checked ? [...left, value] : left, first: "" }));
+      } }), ` ${value}`)) : h("p", {}, "no values")));
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && box.open) {
+      box.open = false;
+      box.querySelector("summary").focus();
+    }
+  });
+  return box;
+}
+
+/** How often the figures are asked anew. */
+export function refresh() {
+  return choice("Refresh", REFRESHES, state().get("refresh") ?? "5", (value) => go(changed({ refresh: value === "5" ? "" : value })));
+}
+
+/** Leads back to no filter at all. */
+export function without(fields) {
+  const address = state();
+  return fields.some((field) => address.has(field)) ? h("a", { class: "clear", href: changed(Object.fromEntries(fields.map((field) => [field, ""]))) }, "clear filters") : null;
+}
+

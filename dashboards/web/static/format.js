@@ -1,0 +1,76 @@
+// Values as people read them. Times are UTC, as everywhere in Shopstream.
+
+const number = (options) => new Intl.NumberFormat("en", options);
+const WHOLE = number({ maximumFractionDigits: 0 });
+const TWO = number({ minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const FEW = number({ maximumSignificantDigits: 4 });
+const SHARE = number({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const SHORT = number({ notation: "compact", maximumSignificantDigits: 3 });
+
+export const NOTHING = "–";
+
+/** A value by its unit; `short` for axes and tiles. */
+export function shown(value, unit, short = false) {
+  if (value === null || value === undefined) return NOTHING;
+  if (Array.isArray(value)) return value.join(", ");
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value !== "number") return String(value);
+  switch (unit) {
+    case "count": return short && Math.abs(value) >= 1e6 ? SHORT.format(value) : number_of(value);
+    case "money": return short && Math.abs(value) >= 1e5 ? SHORT.format(value) : TWO.format(value);
+    case "percent": return SHARE.format(value);
+    case "seconds": return duration(value * 1000);
+    case "milliseconds": return duration(value);
+    case "days": return `${number_of(value, 1)} d`;
+    case "bytes": return bytes(value);
+    case "per_second": return `${short ? SHORT.format(value) : number_of(value)}/s`;
+    case "time": return instant(value);
+    case "text": return String(value);
+    default: return number_of(value);
+  }
+}
+
+function number_of(value, digits = 2) {
+  if (Number.isInteger(value)) return WHOLE.format(value);
+  return Math.abs(value) < 1 ? FEW.format(value) : number({ maximumFractionDigits: digits }).format(value);
+}
+
+/** Milliseconds in the two largest units. */
+export function duration(ms) {
+  if (Math.abs(ms) < 1000) return `${number_of(ms, 0)} ms`;
+  const units = [["d", 86400e3], ["h", 3600e3], ["min", 60e3], ["s", 1e3]];
+  const place = units.findIndex(([, size]) => ms >= size);
+  const [name, size] = units[place < 0 ? 3 : place];
+  const whole = Math.floor(ms / size);
+  const next = units[place + 1];
+  const rest = next ? Math.floor((ms - whole * size) / next[1]) : 0;
+  if (name === "s") return `${number_of(ms / 1000, 1)} s`;
+  return rest ? `${whole} ${name} ${rest} ${next[0]}` : `${whole} ${name}`;
+}
+
+function bytes(value) {
+  const step = Math.min(4, Math.floor(Math.log2(Math.max(value, 1)) / 10));
+  return `${number_of(value / 1024 ** step, 1)} ${["B", "KiB", "MiB", "GiB", "TiB"][step]}`;
+}
+
+/** 2026-05-20 12:34. */
+export function instant(ms) {
+  return new Date(ms).toISOString().slice(0, 16).replace("T", " ");
+}
+
+/** 2026-05-20. */
+export function day(ms) {
+  return new Date(ms).toISOString().slice(0, 10);
+}
+
+/** A tick of a time axis `spanMs` long. */
+export function tick(ms, spanMs) {
+  const iso = new Date(ms).toISOString();
+  if (spanMs <= 2 * 86400e3) return iso.slice(11, 16);
+  return spanMs <= 800 * 86400e3 ? iso.slice(5, 10) : iso.slice(0, 7);
+}
+
+/** How long ago, in words. */
+export function ago(ms) {
+  return ms < 1500 ? "just now" : `${duration(Math.max(0, ms))} ago`;
+}
