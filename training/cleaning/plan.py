@@ -92,7 +92,7 @@ class Plan(_Part):
     @model_validator(mode="after")
     def _columns(self) -> Plan:
         for topic, columns in self.fill.items():
-            known = {field.name: field.kind for field in record_fields(RECORD_TYPES[topic])}
+            known = {field.name: field.kind for field in FIELDS[topic]}
             for name, how in columns.items():
                 if name not in known:
                     raise ValueError(f"fill.{topic}: there is no column {name}; there are {', '.join(known)}")
@@ -115,6 +115,8 @@ class Plan(_Part):
         return round(first.timestamp() * 1_000)
 
 
+FIELDS: Final = {topic: record_fields(record) for topic, record in RECORD_TYPES.items()}
+"""Topic -> the fields of its record."""
 KEYS: Final = {
     "events": ("event_id", "customer_id", "session_id"),
     "orders": ("order_id", "customer_id"),

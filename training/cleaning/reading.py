@@ -16,8 +16,9 @@ import pyarrow as pa
 from polars import col
 
 from features.errors import ShopstreamError
-from features.schema import RECORD_TYPES, Field, Item, record_fields
+from features.schema import Field, Item, record_fields
 from training.cleaning.ledger import FILE, ROW, Ledger
+from training.cleaning.plan import FIELDS
 
 LINE_DTYPE: Final = pl.Struct(
     {"product_id": pl.String, "category": pl.String, "quantity": pl.Int64, "unit_price": pl.Float64}
@@ -52,7 +53,7 @@ def read_file(file: ArchiveFile, topic: str, zone: str, ledger: Ledger) -> pl.Da
     Raises:
         ShopstreamError: the file is not Parquet.
     """
-    fields = record_fields(RECORD_TYPES[topic])
+    fields = FIELDS[topic]
     try:
         present = pl.read_parquet_schema(file.path)
         wanted = [field.name for field in fields if field.name in present]

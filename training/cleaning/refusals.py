@@ -12,9 +12,9 @@ from typing import Final
 import polars as pl
 from polars import col
 
-from features.schema import AMOUNT_MAX, DAY_MS, ORDER_CHANGE_MS_MAX, RECORD_TYPES, record_fields
+from features.schema import AMOUNT_MAX, DAY_MS, ORDER_CHANGE_MS_MAX
 from training.cleaning.ledger import About, Ledger
-from training.cleaning.plan import KEYS, Plan
+from training.cleaning.plan import FIELDS, KEYS, Plan
 from training.cleaning.reading import UNREADABLE, lines_of
 from training.cleaning.repairs import CLOSED_WORDS, WORD_COLUMNS
 
@@ -41,7 +41,7 @@ _BAD_LINE: Final = "_bad_line"
 
 def refusals(topic: str, plan: Plan, now_ms: int) -> Iterator[Refusal]:
     """The rules of a topic, in the order in which they are asked."""
-    fields = record_fields(RECORD_TYPES[topic])
+    fields = FIELDS[topic]
     for one in fields:
         if one.required:
             about: About = "key" if one.name in KEYS[topic] else "time" if one.kind == "time" else "value"
@@ -70,7 +70,7 @@ def refusals(topic: str, plan: Plan, now_ms: int) -> Iterator[Refusal]:
 
 def _of_times(topic: str, plan: Plan, now_ms: int) -> Iterator[Refusal]:
     ahead = f"more than {plan.future_ms / DAY_MS:g} days ahead"
-    for one in record_fields(RECORD_TYPES[topic]):
+    for one in FIELDS[topic]:
         if one.kind == "time":
             early, late = col(one.name) < plan.earliest_ms, col(one.name) > now_ms + plan.future_ms
             yield Refusal(f"{one.name} too early", f"nothing happened before {plan.earliest}", "time", early)

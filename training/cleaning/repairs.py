@@ -6,7 +6,7 @@ doing it twice is doing it once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
@@ -16,9 +16,9 @@ import pyarrow as pa
 from polars import col
 
 from features.money import to_cents
-from features.schema import AMOUNT_MAX, DEVICES, EVENT_TYPES, RECORD_TYPES, SECOND_MS, STATUSES, record_fields
+from features.schema import AMOUNT_MAX, DEVICES, EVENT_TYPES, SECOND_MS, STATUSES
 from training.cleaning.ledger import About, Action, Ledger
-from training.cleaning.plan import PROFILE_COLUMN, Constant, Plan, Vocabulary
+from training.cleaning.plan import FIELDS, PROFILE_COLUMN, Constant, Plan, Vocabulary
 from training.cleaning.reading import DTYPES, lines_of, map_lines
 from training.cleaning.words import folded
 
@@ -43,7 +43,7 @@ class Repair:
         rule: its name in the report.
         why: in words.
         column: what it changes.
-        value: the column as it then is.
+        value: the column as it then is; neighbouring expressions over different columns are computed at once.
         action: changed or filled.
         about: what the rule is about.
     """
@@ -51,7 +51,7 @@ class Repair:
     rule: str
     why: str
     column: str
-    value: Callable[[pl.DataFrame], pl.Series]
+    value: pl.Expr | Callable[[pl.DataFrame], pl.Series]
     action: Action = "changed"
     about: About = "value"
 
@@ -73,22 +73,51 @@ class Known:
     common: Mapping[tuple[str, str], Any] = field(default_factory=dict)
 
 
-def repaired(topic: str, rows: pl.DataFrame, steps: Iterator[Repair], ledger: Ledger) -> pl.DataFrame:
+def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: Ledger) -> pl.DataFrame:
     """The rows after all steps, which the ledger is told of."""
-    for step in steps:
-        before = rows[step.column]
-        after = step.value(rows).alias(step.column)
-        if step.column == "items":
-            _tell_lines(topic, step, rows, before, after, ledger)
+    for group in _groups(steps):
+        if len(group) == 1 and not isinstance(group[0].value, pl.Expr):
+            after = rows.select(group[0].value(rows).alias(group[0].column))
         else:
-            changed = before.ne_missing(after)
-            if changed.any():
-                ledger.change(
-                    topic, step.rule, step.why, step.column, rows.filter(changed), before.filter(changed),
-                    after.filter(changed), action=step.action, about=step.about,
-                )  # fmt: skip
+            after = rows.select(step.value.alias(step.column) for step in group if isinstance(step.value, pl.Expr))
+        for step in group:
+            _tell(topic, step, rows, rows[step.column], after[step.column], ledger)
         rows = rows.with_columns(after)
     return rows
+
+
+def _groups(steps: Iterable[Repair]) -> Iterator[list[Repair]]:
+    """Neighbours that do not see one another's columns."""
+    group: list[Repair] = []
+    seen: set[str] = set()
+    for step in steps:
+        if isinstance(step.value, pl.Expr):
+            needs = {step.column, *step.value.meta.root_names()}
+            if not needs & seen:
+                group.append(step)
+                seen.add(step.column)
+                continue
+        if group:
+            yield group
+        group, seen = [], set()
+        if isinstance(step.value, pl.Expr):
+            group, seen = [step], {step.column}
+        else:
+            yield [step]
+    if group:
+        yield group
+
+
+def _tell(topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: Ledger) -> None:
+    if step.column == "items":
+        _tell_lines(topic, step, rows, before, after, ledger)
+        return
+    changed = before.ne_missing(after)
+    if changed.any():
+        ledger.change(
+            topic, step.rule, step.why, step.column, rows.filter(changed), before.filter(changed),
+            after.filter(changed), action=step.action, about=step.about,
+        )  # fmt: skip
 
 
 def _tell_lines(
@@ -105,20 +134,9 @@ def _tell_lines(
             )  # fmt: skip
 
 
-def _expression(value: pl.Expr) -> Callable[[pl.DataFrame], pl.Series]:
-    return lambda rows: rows.select(value).to_series()
-
-
 def own_repairs(topic: str, plan: Plan, now_ms: int) -> Iterator[Repair]:
     """What a row needs nothing but itself for: blanks, words that the contract knows, times, cents, ages."""
-    for one in record_fields(RECORD_TYPES[topic]):
-        if one.kind == "string":
-            trimmed = col(one.name).str.strip_chars()
-            yield Repair(
-                "blanks around text", "blanks at the ends of a text mean nothing", one.name, _expression(trimmed)
-            )
-            empty = pl.when(col(one.name) != "").then(col(one.name))
-            yield Repair("empty text", "an empty text is a missing value", one.name, _expression(empty))
+    yield from _of_text(topic)
     for name, vocabulary in WORD_COLUMNS[topic].items():
         if vocabulary in CLOSED_WORDS:
             words = {folded(word): word for word in CLOSED_WORDS[vocabulary]}
@@ -126,7 +144,7 @@ def own_repairs(topic: str, plan: Plan, now_ms: int) -> Iterator[Repair]:
             yield Repair("spelling", "a word that differs by case, blanks, - or _ alone, or that the plan names", name,
                          _respelt(name, words))  # fmt: skip
     if plan.seconds:
-        for one in record_fields(RECORD_TYPES[topic]):
+        for one in FIELDS[topic]:
             if one.kind == "time":
                 late = col(one.name) * SECOND_MS
                 seconds = (col(one.name) < plan.earliest_ms) & late.is_between(
@@ -134,18 +152,29 @@ def own_repairs(topic: str, plan: Plan, now_ms: int) -> Iterator[Repair]:
                 )
                 value = pl.when(seconds & col(one.name).is_between(1, 2**40)).then(late).otherwise(col(one.name))
                 yield Repair("seconds for milliseconds", "a time that is plausible in seconds alone", one.name,
-                             _expression(value), about="time")  # fmt: skip
+                             value, about="time")  # fmt: skip
     for name in AMOUNTS[topic]:
         yield Repair("fractions of a cent", "money is rounded half-even to 2 decimals", name, _cents(name))
     if topic == "orders":
         yield Repair("fractions of a cent", "money is rounded half-even to 2 decimals", "items", _line_cents)
     if topic == "customers":
         age = pl.when(col("age").is_between(0, AGE_MAX)).then(col("age"))
-        yield Repair("impossible age", f"nobody is below 0 or above {AGE_MAX}", "age", _expression(age))
+        yield Repair("impossible age", f"nobody is below 0 or above {AGE_MAX}", "age", age)
         early = col("signup_ts") < plan.earliest_ms
         signup = pl.when(~early & (col("signup_ts") <= now_ms + plan.future_ms)).then(col("signup_ts"))
         yield Repair("impossible sign-up", "a sign-up before the earliest time or in the future is not known",
-                     "signup_ts", _expression(signup), about="time")  # fmt: skip
+                     "signup_ts", signup, about="time")  # fmt: skip
+
+
+def _of_text(topic: str) -> Iterator[Repair]:
+    for one in FIELDS[topic]:
+        if one.kind == "string":
+            trimmed = col(one.name).str.strip_chars()
+            yield Repair("blanks around text", "blanks at the ends of a text mean nothing", one.name, trimmed)
+    for one in FIELDS[topic]:
+        if one.kind == "string":
+            empty = pl.when(col(one.name) != "").then(col(one.name))
+            yield Repair("empty text", "an empty text is a missing value", one.name, empty)
 
 
 def _respelt(name: str, words: Mapping[str, str]) -> Callable[[pl.DataFrame], pl.Series]:
@@ -207,19 +236,19 @@ _FILLED: Final = {
 }
 
 
-def _filled(topic: str, name: str, how: Any, known: Known) -> Callable[[pl.DataFrame], pl.Series]:
-    kind = next(one.kind for one in record_fields(RECORD_TYPES[topic]) if one.name == name)
+def _filled(topic: str, name: str, how: Any, known: Known) -> pl.Expr | Callable[[pl.DataFrame], pl.Series]:
+    kind = next(one.kind for one in FIELDS[topic] if one.name == name)
     if isinstance(how, Constant):
-        return lambda rows: rows.select(col(name).fill_null(pl.lit(how.constant, DTYPES[kind]))).to_series()
+        return col(name).fill_null(pl.lit(how.constant, DTYPES[kind]))
     if how == "by_product":
         products = pl.Series(list(known.categories), dtype=pl.String)
         names = pl.Series(list(known.categories.values()), dtype=pl.String)
         told = col("product_id").replace_strict(products, names, default=None, return_dtype=pl.String)
-        return _expression(col(name).fill_null(told))
+        return col(name).fill_null(told)
     if how == "by_customer":
         return lambda rows: _from_profile(rows, name, known.profiles)
     value = known.common.get((topic, name))
-    return lambda rows: rows.select(col(name).fill_null(pl.lit(value, DTYPES[kind]))).to_series()
+    return col(name).fill_null(pl.lit(value, DTYPES[kind]))
 
 
 def _from_profile(rows: pl.DataFrame, name: str, profiles: pl.DataFrame | None) -> pl.Series:

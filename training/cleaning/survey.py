@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from polars import col
 
-from features.schema import DAY_MS, NOT_KNOWN, RECORD_TYPES, STATUSES, record_fields
+from features.schema import DAY_MS, NOT_KNOWN, STATUSES
 from training.cleaning import duplicates
-from training.cleaning.plan import Plan
+from training.cleaning.plan import FIELDS, Plan
 from training.cleaning.reading import DTYPES, lines_of
 from training.cleaning.repairs import WORD_COLUMNS, Known
 from training.cleaning.words import likely_slips, one_spelling
@@ -103,7 +103,7 @@ class Survey:
             values = sorted(counts)
             middle = (counts.total() + 1) // 2
             at = int(np.searchsorted(np.cumsum([counts[value] for value in values]), middle))
-            kind = next(one.kind for one in record_fields(RECORD_TYPES[topic]) if one.name == name)
+            kind = next(one.kind for one in FIELDS[topic] if one.name == name)
             return pl.Series([values[at]]).cast(DTYPES[kind])[0]
         return min(counts, key=lambda value: (-counts[value], str(value).encode()))
 
