@@ -30,7 +30,7 @@ columns:
   visits: {theme: visits}
   age: {theme: age}
 """
-QUICK = Plan(k=(3, 4, 5), bootstraps=2, fit_rows=800, judge_rows=600)
+QUICK = Plan(k=(3, 4, 5), bootstraps=2, fit_rows=800, judge_rows=600, view_rows=100)
 
 
 def blobs(rows: int = 600, seed: int = 4) -> tuple[pl.DataFrame, np.ndarray]:
@@ -83,7 +83,7 @@ def run(*arguments):
 def published(tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
     frame = personality(folder / "marketing_campaign.csv")
-    done = run("cluster", folder / "marketing_campaign.csv", "--mapping", "customer_personality", "--k", "3-4",
+    done = run("cluster", folder / "marketing_campaign.csv", "--mapping", "customer_personality", "--k", "3-3",
                "--out", folder / "clusters")  # fmt: skip
     assert done.exit_code == 0, (done.output, done.exception)
     return folder, frame

@@ -36,6 +36,7 @@ class Plan:
         bootstraps: samples that its stability is measured by.
         smallest_share: a cluster must have at least so many of the customers.
         stability_min: adjusted Rand index that a candidate must reach.
+        view_rows: customers that are drawn.
     """
 
     k: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
@@ -46,6 +47,7 @@ class Plan:
     bootstraps: int = 5
     smallest_share: float = 0.03
     stability_min: float = 0.6
+    view_rows: int = 1_500
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def find(
         assigner, order, labels = _fitted(matrix, comparison, plan)
         found = personas(table, labels, len(order), mapping.themes)
         on_step("views", None)
-        seen = view(matrix, labels, plan.seed)
+        seen = view(matrix, labels, plan.seed, plan.view_rows)
         truth = None if known is None else _truth(matrix, labels, known, plan.seed)
     return Clusters(table, preparation, comparison, assigner, order, labels, found, seen, truth, plan)
 

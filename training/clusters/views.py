@@ -16,7 +16,6 @@ from sklearn.manifold import TSNE
 from training.clusters.assigners import Float, Labels
 from training.clusters.matrix import sample
 
-VIEW_ROWS_MAX: Final = 1_500
 PERPLEXITY: Final = 30.0
 
 
@@ -41,8 +40,8 @@ class View:
     neighbours: Float
 
 
-def view(matrix: Float, labels: Labels, seed: int, rows: int = VIEW_ROWS_MAX) -> View:
-    """The view of a matrix; both are fitted to the sample alone."""
+def view(matrix: Float, labels: Labels, seed: int, rows: int) -> View:
+    """The view of at most `rows` rows of a matrix; both are fitted to this sample alone."""
     places = sample(len(matrix), rows, seed)
     drawn = matrix[places]
     if matrix.shape[1] == 1:
