@@ -88,9 +88,3 @@ def test_filters_leave_the_documents_that_have_a_value(filled, made):
     (row,) = rows(panel, filled[1]("sessions", query(panel, span, {"country": ["DE", "FR"], "device": []})))
     here = [d for d in made["sessions"] if span.from_ms <= (d["start_ts"] or 0) < span.to_ms]
     assert row == {"Sessions": sum(d["country"] in ("DE", "FR") for d in here)}
-
-
-def test_a_panel_of_the_whole_shop_does_not_follow_filters(filled):
-    (panel,) = (panel for _, panel in PANELS if panel.id == "retention-once")
-    span = Span.ending(NOW, 30)
-    assert query(panel, span, {"channel": ["nobody"]}) == query(panel, span)

@@ -97,6 +97,14 @@ def test_a_chart_over_time_is_split_before_it_is_cut_into_stretches():
     assert body["aggs"]["d1"]["terms"]["order"] == [{"_count": "desc"}, {"_key": "asc"}]
 
 
+def test_a_panel_of_the_whole_shop_does_not_follow_filters():
+    span, chosen = Span.ending(NOW, 30), {"channel": ["nobody"]}
+    (shop,) = (one for one in PANELS if one.id == "retention-once")
+    (cohorts,) = (one for one in PANELS if one.id == "retention-cohorts")
+    assert query(shop, span, chosen) == query(shop, span)
+    assert {"terms": {"channel": ["nobody"]}} in query(cohorts, span, chosen)["query"]["bool"]["filter"]
+
+
 # --- answers ---
 
 

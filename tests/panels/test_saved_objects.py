@@ -254,6 +254,24 @@ def test_a_panel_that_ignores_filters_keeps_its_own_conditions_in_its_columns():
     assert forecast["embeddableConfig"]["timeRange"] == {"from": "now-90d", "to": "now+60d"}
 
 
+def test_panels_of_the_whole_shop_ignore_filters_and_no_others():
+    whole = {panel.id for dashboard in DASHBOARDS for panel in dashboard.panels if panel.whole_shop}
+    ignoring = {
+        panel["panelIndex"]
+        for board in BOARDS
+        for panel in panels(board)
+        if panel["type"] == "lens" and layer_of(panel)[1]["ignoreGlobalFilters"]
+    }
+    assert ignoring == whole != set()
+
+
+def test_a_chart_over_time_is_split_before_it_is_cut_into_stretches():
+    (clicks,) = (panel for board in BOARDS for panel in panels(board) if panel["panelIndex"] == "now-clicks")
+    _, layer = layer_of(clicks)
+    operations = [layer["columns"][name]["operationType"] for name in layer["columnOrder"]]
+    assert operations == ["terms", "date_histogram", "count"]
+
+
 def test_another_run_has_ids_of_its_own():
     other = saved_objects(DASHBOARDS, "fixed")
     assert unresolved(other) == []
