@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 HORIZON_DAYS: Final = 30
 CATEGORIES_MAX: Final = 12
+SHOW_EVERY_S: Final = 0.3
+"""Longer than the screen's own pause, so that each work is seen in turn."""
 
 Written = dict[str, int]
 """Index, without the run's name -> documents."""
@@ -38,26 +43,45 @@ def look_back(settings: Settings, archive: Path, bundle: Bundle | None, screen: 
         DiedError: the process that computes died.
     """
     folder = None if bundle is None else bundle.folder
-    found = _shown(screen, "rollup", functools.partial(_roll_up, settings, archive, folder))
-    return found | _shown(screen, "forecast", functools.partial(_forecast, settings, archive))
+    works: dict[str, Callable[[Tell], Written]] = {
+        "rollup": functools.partial(_roll_up, settings, archive, folder),
+        "forecast": functools.partial(_forecast, settings, archive),
+    }
+    done = _side_by_side(works, screen)
+    return {name: count for what in works for name, count in _told(what, done[what], screen).items()}
 
 
-def _shown(screen: Screen, what: str, work: Callable[[Tell], Written]) -> Written:
+def _side_by_side(works: Mapping[str, Callable[[Tell], Written]], screen: Screen) -> dict[str, Future[Written | None]]:
+    """Does each work in a process of its own, all at once; they have ended when it returns or raises."""
+    now: dict[str, tuple[str, float | None]] = {}
+    left = threading.Event()
+
+    def on_wait(what: str, said: str, share: float | None) -> bool:
+        now[what] = said, share
+        return not left.is_set()
+
+    with screen.round() as show, ThreadPoolExecutor(len(works)) as pool:
+        found = {what: pool.submit(apart, work, functools.partial(on_wait, what)) for what, work in works.items()}
+        try:
+            for turn in itertools.count():
+                if not wait(found.values(), SHOW_EVERY_S).not_done:
+                    break
+                what = list(works)[turn % len(works)]
+                said, share = now.get(what, ("starting", None))
+                show(what, 0 if share is None else round(100 * share), None if share is None else 100, (), at=said)
+        finally:
+            left.set()
+    return found
+
+
+def _told(what: str, done: Future[Written | None], screen: Screen) -> Written:
     try:
-        with screen.round() as show:
-
-            def on_wait(said: str, share: float | None) -> bool:
-                done, total = (0, None) if share is None else (round(100 * share), 100)
-                show(what, done, total, (), at=said)
-                return True
-
-            found = apart(work, on_wait)
+        found = done.result() or {}
     except DiedError:
         raise
     except ShopstreamError as error:
         screen.warn(f"no {what}: {error.message}")
         return {}
-    assert found is not None
     screen.say(f"{what}: " + ", ".join(f"{count:,} {name}" for name, count in found.items()))
     return found
 

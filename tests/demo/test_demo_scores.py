@@ -14,12 +14,12 @@ from training.bundle import load_bundle
 
 SHOP = ["--customers", "500", "--events", "50000", "--days", "150"]
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.campaign]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.campaign, pytest.mark.timeout(1_300)]
 
 
 def test_the_first_demo_trains_and_scores_everybody_and_the_second_does_not_train(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
-    first = call(["demo", "--once", *SHOP, "--run", run_name], variables, timeout_s=400)
+    first = call(["demo", "--once", *SHOP, "--run", run_name], variables, timeout_s=800)
     assert first.returncode == 0, first.stdout + first.stderr
     bundle = load_bundle(tmp_path / "bundles")
     assert f"{bundle.name} trained in" in first.stderr
@@ -42,7 +42,7 @@ def test_the_first_demo_trains_and_scores_everybody_and_the_second_does_not_trai
     for name, count in found.items():
         assert any(line.split()[:2] == [name, f"{count:,}"] for line in first.stdout.splitlines()), (name, count)
 
-    second = call(["demo", "--once", *SHOP, "--run", run_name], variables, timeout_s=200)
+    second = call(["demo", "--once", *SHOP, "--run", run_name], variables, timeout_s=400)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "trained in" not in second.stderr
     assert "rollup" not in second.stderr, "the past is the same"
