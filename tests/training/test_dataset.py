@@ -132,6 +132,12 @@ def test_an_outcome_is_what_stands_at_the_end_of_its_window(after, bought, next_
     assert found == {BOUGHT: bought, DAYS: pytest.approx(next_days, abs=1e-9), REVENUE: revenue}
 
 
+def test_an_outcome_does_not_depend_on_where_the_archive_ends():
+    """Later cut-offs are looked at too, at times that lie between the steps of this one."""
+    orders = [order("a", T0), at(6), at(8)]
+    assert [followed(orders, end=DAYS_90 + days * DAY_MS)["a"][DAYS] for days in range(5)] == [8.0] * 5
+
+
 def test_a_window_that_is_not_over_has_no_outcome_not_even_of_who_has_bought():
     """To keep those who bought early would call the shop quicker than it is."""
     orders = [order("a", T0), order("b", T0), at(2)]
