@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
-from starlette.applications import Starlette
 
 from consumers.elastic import open_client
 from dashboards.boards import DASHBOARDS
@@ -28,6 +27,7 @@ LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 CONNECTIONS: Final = 8
 REQUESTS_MAX: Final = 100
 """At once; more are told to come again."""
+SEARCH_TIMEOUT_S: Final = 10.0
 STARTED_WITHIN_S: Final = 20.0
 
 
@@ -52,8 +52,12 @@ class Listening:
 
 
 @contextlib.contextmanager
-def application(settings: Settings, mart: Path, names: tuple[str, ...]) -> Iterator[Starlette]:
-    """The page over `settings.run`, with a connection of its own.
+def source(settings: Settings, mart: Path) -> Iterator[Source]:
+    """What the page shows of `settings.run`, by a connection of its own.
+
+    Args:
+        settings: where Elasticsearch is, and the run.
+        mart: folder of the table of customers; it need not be there.
 
     Raises:
         ShopstreamError: the embedded Elasticsearch does not run, or a setting is wrong.
@@ -61,8 +65,8 @@ def application(settings: Settings, mart: Path, names: tuple[str, ...]) -> Itera
     endpoint = servers.elastic_reader(settings)
     clock = wall_clock()
     with open_client(consuming.elastic_connection(endpoint), connections=CONNECTIONS) as client:
-        searcher = Searcher(client.options(request_timeout=10), settings.run)
-        yield build(Source(DASHBOARDS, settings.run, searcher, mart, clock.wall_ms, time.monotonic), names)
+        searcher = Searcher(client.options(request_timeout=SEARCH_TIMEOUT_S), settings.run)
+        yield Source(DASHBOARDS, settings.run, searcher, mart, clock.wall_ms, time.monotonic)
 
 
 def bound(listening: Listening) -> socket.socket:
@@ -94,11 +98,11 @@ def address(taken: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def server(app: Starlette) -> uvicorn.Server:
+def server(found: Source, listening: Listening) -> uvicorn.Server:
     """What serves it; `run(sockets=[...])` returns when `should_exit` is set or a signal comes."""
     return uvicorn.Server(
         uvicorn.Config(
-            app,
+            build(found, listening.allowed),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -112,13 +116,20 @@ def server(app: Starlette) -> uvicorn.Server:
 
 @contextlib.contextmanager
 def beside(settings: Settings, mart: Path, listening: Listening) -> Iterator[str]:
-    """The page in a thread while it lasts; gives its address. Raises as `application` and `bound`."""
-    with application(settings, mart, listening.allowed) as app, contextlib.closing(bound(listening)) as taken:
-        serving = server(app)
+    """The page in a thread while it lasts; gives its address. Raises as `source` and `bound`."""
+    with source(settings, mart) as found, open_page(found, listening) as where:
+        yield where
+
+
+@contextlib.contextmanager
+def open_page(found: Source, listening: Listening) -> Iterator[str]:
+    """The same over any source."""
+    with contextlib.closing(bound(listening)) as taken:
+        serving = server(found, listening)
         thread = threading.Thread(target=lambda: serving.run(sockets=[taken]), name="page", daemon=True)
         thread.start()
-        _await(lambda: serving.started)
         try:
+            _await(lambda: serving.started)
             yield address(taken)
         finally:
             serving.should_exit = True

@@ -148,12 +148,26 @@ def choices(dashboard: Dashboard, search: Searches) -> Json:
     """
     answers = search.many([(control.data.index, _values(control)) for control in dashboard.controls])
     found: Json = {}
-    for control, answer in zip(dashboard.controls, answers, strict=True):
-        if isinstance(answer, ShopstreamError):
-            raise answer
+    for control, answer in zip(dashboard.controls, whole(answers), strict=True):
         buckets = answer.get("aggregations", {}).get("values", {}).get("buckets", ())
         keys = [str(bucket.get("key_as_string", bucket["key"])) for bucket in buckets]
         found[control.field] = [key for key in keys if len(key) <= CHOICE_CHARS_MAX]
+    return found
+
+
+def whole(answers: Sequence[Mapping[str, Any] | ShopstreamError]) -> list[Mapping[str, Any]]:
+    """Answers of which each is there, and all of it.
+
+    Raises:
+        ShopstreamError: one is not.
+    """
+    found = []
+    for answer in answers:
+        if isinstance(answer, ShopstreamError):
+            raise answer
+        if answer.get("timed_out") or answer.get("_shards", {}).get("failed"):
+            raise ShopstreamError("Elasticsearch gave a part of the answer.", "It is overloaded: try again.")
+        found.append(answer)
     return found
 
 

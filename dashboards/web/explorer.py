@@ -15,7 +15,7 @@ from polars import col
 
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
-from dashboards.web.answers import Json, Searches
+from dashboards.web.answers import Json, Searches, whole
 from dashboards.web.csv_text import csv_text
 from dashboards.web.wishes import one_of
 from features.errors import ShopstreamError, UsageError
@@ -112,9 +112,9 @@ def groups(parameters: Mapping[str, Sequence[str]], search: Searches, mart: Path
 def groups_csv(told: Json) -> str:
     """The groups as CSV."""
     labels = ["Group", "Customers", "Share", "Revenue of a year, sum", *(one.label for one in FIGURES)]
-    whole = told["whole"]["customers"] or 1
+    customers = told["whole"]["customers"] or 1
     rows = [
-        [one["name"], one["customers"], one["customers"] / whole, one["revenue"], *one["means"]]
+        [one["name"], one["customers"], one["customers"] / customers, one["revenue"], *one["means"]]
         for one in (*told["groups"], told["whole"])
     ]
     return csv_text(labels, rows, [False] * len(labels))
@@ -132,9 +132,7 @@ def _of_index(search: Searches, by: str, figure: str) -> Json:
     grouped = {"terms": {"field": by, "size": GROUPS_MAX, "missing": NOT_KNOWN}, "aggs": inner}
     aggregations = {"groups": grouped, **inner, "as_of": {"max": {"field": "as_of"}}}
     body = {"size": 0, "timeout": TIMEOUT, "track_total_hits": True, "aggs": aggregations}
-    (answer,) = search.many([("customers", body)])
-    if isinstance(answer, ShopstreamError):
-        raise answer
+    (answer,) = whole(search.many([("customers", body)]))
     found = answer.get("aggregations", {})
     total = int(answer.get("hits", {}).get("total", {}).get("value", 0))
     return {
@@ -181,13 +179,13 @@ def _of_mart(file: Path, by: str, figure: str) -> Json:
     if by not in choices:
         raise UsageError(f"The table of customers is not grouped by {by[:100]!r}.", "Choose one of the page.")
     parts = frame.with_columns(col(by).fill_null(NOT_KNOWN)).group_by(by).agg(*_figures(frame, there, figure))
-    whole = frame.select(*_figures(frame, there, figure))
+    everybody = frame.select(*_figures(frame, there, figure))
     as_of = frame["as_of"].max() if "as_of" in frame.columns else None
     return {
         "as_of": int(as_of.timestamp() * 1_000) if as_of is not None else None,  # type: ignore[union-attr]
         "choices": [{"column": name, "label": BY_INDEX.get(name, name.replace("_", " "))} for name in choices],
         "groups": [_row(row[by], row) for row in parts.sort("customers", by, descending=[True, False]).to_dicts()],
-        "whole": _row("all customers", whole.to_dicts()[0]),
+        "whole": _row("all customers", everybody.to_dicts()[0]),
     }
 
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 from dashboards.conditions import any_of
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
-from dashboards.web.answers import Json, Searches
+from dashboards.web.answers import Json, Searches, whole
 from dashboards.web.csv_text import csv_text
 from dashboards.web.wishes import filters_of, number_of, one_of
 from features.definitions import FEATURES
-from features.errors import ShopstreamError, UsageError
+from features.errors import UsageError
 from features.schema import CONTACT_FIELDS, DAY_MS, record_fields
 from features.schema import Customer as Profile
 from features.score import SCORE_FIELDS
@@ -124,7 +124,7 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches) -> Json
         "timeout": TIMEOUT,
         "aggs": {c.field: {"terms": {"field": c.field, "size": 50}} for c in FILTERS},
     }
-    found, chosen = _all(search.many([("customers", body), ("customers", counted)]))
+    found, chosen = whole(search.many([("customers", body), ("customers", counted)]))
     hits = found.get("hits", {})
     buckets = chosen.get("aggregations", {})
     return {
@@ -175,7 +175,7 @@ def story(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int
     """
     customer_id = one_of(parameters, "id")
     mine = {"bool": {"filter": [{"term": {"customer_id": customer_id}}]}}
-    known, sessions, orders, alerts = _all(
+    known, sessions, orders, alerts = whole(
         search.many(
             [
                 ("customers", {"size": 1, "_source": list(SHOWN), "query": mine}),
@@ -234,10 +234,3 @@ def _sources(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _total(answer: Mapping[str, Any]) -> int:
     return int(answer.get("hits", {}).get("total", {}).get("value", 0))
-
-
-def _all(answers: Sequence[Mapping[str, Any] | ShopstreamError]) -> list[Mapping[str, Any]]:
-    for answer in answers:
-        if isinstance(answer, ShopstreamError):
-            raise answer
-    return [answer for answer in answers if not isinstance(answer, ShopstreamError)]

@@ -43,11 +43,11 @@ def serve(
     settings = load_settings(run=run)
     listening = serving.Listening(host, port, tuple(name or ()))
     with (
-        serving.application(settings, mart, listening.allowed) as app,
+        serving.source(settings, mart) as source,
         contextlib.closing(serving.bound(listening)) as taken,
     ):
         typer.echo(serving.address(taken))
         Console(stderr=True).print("the live page; Ctrl-C ends it", highlight=False)
         if show:
             webbrowser.open(serving.address(taken))
-        serving.server(app).run(sockets=[taken])
+        serving.server(source, listening).run(sockets=[taken])

@@ -38,7 +38,10 @@ export function chart(panel, rows, size, palette, linkTo) {
 function frame(panel, size, ...children) {
   const label = `${panel.title}. ${panel.question} The button Table tells the figures.`;
   const { width, height } = size;
-  return s("svg", { role: "img", "aria-label": label, viewBox: `0 0 ${width} ${height}`, width, height }, ...children);
+  const flat = children.flat(Infinity);
+  // what stands inside a picture cannot be reached by a screen reader: a chart with links is a group
+  const role = flat.some((one) => one?.tagName === "a") ? "group" : "img";
+  return s("svg", { role, "aria-label": label, viewBox: `0 0 ${width} ${height}`, width, height }, ...children);
 }
 
 const words = (text, x, y, more = {}) => s("text", { x: round(x), y: round(y), ...more }, String(text));

@@ -43,7 +43,9 @@ export function filter(label, field, values) {
   const chosen = state().getAll(field);
   const all = [...values, ...chosen.filter((one) => !values.includes(one))];
   const summary = chosen.length ? (chosen.length > 2 ? `${chosen.length} chosen` : chosen.join(", ")) : "all";
-  const box = h("details", { class: "filter", "data-field": field },
+  // one that is open stays so while others take its place
+  const open = document.querySelector(`details.filter[data-field="${CSS.escape(field)}"]`)?.open;
+  const box = h("details", { class: "filter", "data-field": field, open },
     h("summary", { "data-key": field }, `${label}: ${summary}`),
     h("fieldset", {}, h("legend", { class: "unseen" }, label), all.length ? all.map((value) => h("label", {},
       h("input", { type: "checkbox", value, checked: chosen.includes(value), "data-key": `${field} ${value}`, onchange: (event) => {

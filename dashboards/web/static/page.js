@@ -89,6 +89,7 @@ async function draw(signal) {
   }
   shownView = name;
   main.removeAttribute("aria-busy");
+  performance.mark("drawn");
 }
 
 async function drawBoard(found, signal) {
@@ -113,10 +114,8 @@ async function drawBoard(found, signal) {
 }
 
 function boardControls(found) {
-  const open = bar.querySelector("details[open]")?.dataset.field;
   put(bar, ...controls.range(found), ...found.filters.map((one) => controls.filter(one.label, one.field, opened.choices[one.field] ?? [])),
     controls.without(found.filters.map((one) => one.field)) ?? "", controls.refresh());
-  if (open) bar.querySelector(`details[data-field="${CSS.escape(open)}"]`)?.setAttribute("open", "");
 }
 
 function say(error) {

@@ -1,0 +1,77 @@
+"""What somebody does with the page, and sees on it."""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+
+PATIENCE_S = 30
+
+
+class Reader:
+    def __init__(self, browser, address):
+        self.browser = browser
+        self.address = address
+        self.expected = ()
+
+    def open(self, **parameters):
+        """Goes to a page and waits until it is drawn."""
+        self.browser.get(self.address + "?" + urllib.parse.urlencode(parameters, doseq=True))
+        self.drawn()
+        return self
+
+    def drawn(self):
+        self.wait(
+            "return !document.querySelector('[aria-busy]') && document.querySelector('main > *') && "
+            "![...document.querySelectorAll('main .state')].some((one) => one.textContent.startsWith('Loading'))"
+        )
+
+    def wait(self, script, *arguments, patience_s=PATIENCE_S):
+        """The first value of a script that is true."""
+        end = time.monotonic() + patience_s
+        while not (found := self.js(script, *arguments)):
+            assert time.monotonic() < end, (script, self.text("main")[:800], self.text("#problem"))
+            time.sleep(0.05)
+        return found
+
+    def js(self, script, *arguments):
+        return self.browser.execute_script(script, *arguments)
+
+    def headed(self, title):
+        """Waits until a page of this title is there, whole."""
+        self.wait("return document.querySelector('h1')?.textContent.startsWith(arguments[0])", title)
+        self.drawn()
+
+    def text(self, selector):
+        return self.js("return document.querySelector(arguments[0])?.textContent ?? ''", selector)
+
+    def click(self, selector):
+        self.js("document.querySelector(arguments[0]).click()", selector)
+
+    def tile(self, panel):
+        return float(self.js("return document.querySelector(`#${arguments[0]} .tile`).dataset.value", panel))
+
+    def table(self, selector):
+        """Cells of the body of a table, as text."""
+        return self.js(
+            "return [...document.querySelectorAll(arguments[0] + ' tbody tr')]"
+            ".map((line) => [...line.cells].map((cell) => cell.textContent))",
+            selector,
+        )
+
+    def as_table(self, panel):
+        """A chart's figures."""
+        if not self.js("return document.querySelector(`#${arguments[0]} table`)", panel):
+            self.click(f"#{panel} .tools button")
+        return self.table(f"#{panel}")
+
+    def parameters(self):
+        return urllib.parse.parse_qs(self.js("return location.search").removeprefix("?"))
+
+    def complaints(self):
+        """What the console says, but for what a test expects."""
+        return [
+            one["message"]
+            for one in self.browser.get_log("browser")
+            if not any(word in one["message"] for word in self.expected)
+        ]

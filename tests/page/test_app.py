@@ -1,0 +1,269 @@
+"""The page's server over the real Elasticsearch: who may ask what, and with which rights it asks."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import http.client
+import io
+import json
+import urllib.parse
+
+import elasticsearch
+import pytest
+from page.conftest import HOSTILE, source_of
+from panels.documents import NOW
+
+from consumers.elastic import open_client
+from dashboards.boards import DASHBOARDS
+from dashboards.web.app import HEADERS
+from features.errors import ShopstreamError
+from features.schema import CONTACT_FIELDS
+from shopstream import consuming, serving
+from shopstream import servers as known_servers
+from shopstream.serving import Listening, bound
+
+
+def get(address, path, method="GET", **headers):
+    place = urllib.parse.urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()
+
+
+def told(address, path, **parameters):
+    status, _, body = get(address, f"/api/{path}?{urllib.parse.urlencode(parameters, doseq=True)}")
+    return status, json.loads(body)
+
+
+def table(address, path, **parameters):
+    status, headers, body = get(address, f"/api/{path}?{urllib.parse.urlencode(parameters, doseq=True)}")
+    assert status == 200, body
+    assert headers["content-type"] == "text/csv; charset=utf-8"
+    assert headers["content-disposition"].startswith("attachment")
+    return list(csv.reader(io.StringIO(body.decode("utf-8-sig"))))
+
+
+# --- the door ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("path", ["/", "/static/page.js", "/api/declaration", "/api/board?id=none", "/none"])
+def test_every_answer_has_the_headers(served, path):
+    _, headers, _ = get(served, path)
+    assert {name: headers[name.lower()] for name in HEADERS} == HEADERS
+    assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_the_page_needs_nothing_from_elsewhere(served):
+    found = [get(served, path)[2].decode() for path in ("/", "/static/page.css", "/static/page.js", "/static/board.js")]
+    assert not any("//" in text.replace("http://www.w3.org/2000/svg", "").replace("// ", "") for text in found)
+    assert "<script>" not in found[0]
+    assert " style=" not in found[0]
+
+
+def test_a_foreign_name_is_refused(served):
+    assert get(served, "/api/declaration", Host="evil.example.com")[0] == 400
+    assert get(served, "/api/declaration", Host="localhost:1")[0] == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_can_be_written(served, method):
+    assert get(served, "/api/board?id=now", method)[0] == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2f..%2fpanels.py", "/static//etc/passwd"]
+)
+def test_no_file_but_its_own(served, path):
+    assert get(served, path)[0] == 404
+
+
+def test_it_listens_here_alone():
+    assert Listening().host == "127.0.0.1"
+    with bound(Listening(port=0)) as taken, pytest.raises(ShopstreamError, match="cannot listen") as refused:
+        bound(Listening(port=taken.getsockname()[1]))
+    assert "--port" in refused.value.remedy
+    with pytest.raises(ShopstreamError, match="cannot listen"):
+        bound(Listening(host="192.0.2.1", port=0))
+
+
+def test_large_answers_are_packed(served):
+    _, headers, body = get(served, "/api/declaration", **{"Accept-Encoding": "gzip"})
+    assert headers["content-encoding"] == "gzip"
+    assert json.loads(gzip.decompress(body))["boards"]
+
+
+# --- rights -----------------------------------------------------------------------------------------------------------
+def test_the_page_asks_as_who_may_only_read(servers, server_settings, shop):
+    run = shop[0]
+    connection = consuming.elastic_connection(known_servers.elastic_reader(server_settings))
+    assert connection.username != servers.elasticsearch.username
+    with open_client(connection) as client:
+        assert client.count(index=f"{run}-customers")["count"] > 0
+        for forbidden in (
+            lambda: client.index(index=f"{run}-customers", id="x", document={"customer_id": "x"}),
+            lambda: client.delete(index=f"{run}-customers", id="0"),
+            lambda: client.indices.delete(index=f"{run}-customers-000001"),
+            lambda: client.indices.create(index=f"{run}-more"),
+            lambda: client.indices.put_index_template(name=f"{run}-x", index_patterns=[f"{run}-x"]),
+            lambda: client.cluster.put_settings(persistent={"cluster.max_shards_per_node": 10}),
+        ):
+            with pytest.raises(elasticsearch.AuthorizationException):
+                forbidden()
+
+
+def test_every_address_answers_the_reader(served):
+    for board in DASHBOARDS:
+        status, answer = told(served, "board", id=board.id)
+        assert status == 200
+        assert [name for name, panel in answer["panels"].items() if "problem" in panel] == []
+        assert told(served, "choices", id=board.id)[0] == 200
+    for path, parameters in (("customers", {}), ("customer", {"id": "customer_id-3"}), ("groups", {})):
+        assert told(served, path, **parameters)[0] == 200
+
+
+# --- wrong questions --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        ("board", {"id": "none"}), ("board", {"id": ["now", "now"]}), ("board", {"id": "now", "email": "x"}),
+        ("board", {"id": "now", "last": "9999d"}), ("customers", {"sort": "email"}), ("customers", {"size": "501"}),
+        ("customers", {"first": "9501"}), ("customers", {"name": "Ann"}), ("customer", {"id": "nobody"}),
+        ("customer", {}),
+        ("groups", {"by": "email"}), ("groups", {"figure": "age"}), ("groups", {"of": "mart"}),
+        ("panel.csv", {"id": "x"}),
+    ],
+)  # fmt: skip
+def test_a_wrong_question_is_told_what_to_do(served, path, parameters):
+    status, answer = told(served, path, **parameters)
+    assert status == 400
+    assert answer["problem"]
+    assert answer["remedy"]
+
+
+def test_a_server_that_is_down_is_told(served, shop):
+    shop[3].down = True
+    try:
+        for path, parameters in (
+            ("board", {"id": "revenue", "last": "3d"}),
+            ("customers", {}),
+            ("groups", {"by": "country"}),
+        ):
+            status, answer = told(served, path, **parameters)
+            assert status == 503
+            assert "does not answer" in answer["problem"]
+            assert "shopstream up" in answer["remedy"]
+    finally:
+        shop[3].down = False
+
+
+def test_a_run_without_documents_has_empty_panels(shop, servers, server_settings, no_mart):
+    with open_client(consuming.elastic_connection(known_servers.elastic_reader(server_settings))) as client:
+        nothing = source_of("none", serving.Searcher(client, "no-such-run"), no_mart)
+        with serving.open_page(nothing, Listening(port=0)) as address:
+            for board in DASHBOARDS:
+                status, answer = told(address, "board", id=board.id)
+                assert status == 200
+                assert answer["newest_ms"] is None
+                assert not any(panel.get("problem") for panel in answer["panels"].values())
+            assert told(address, "groups")[1]["groups"] == []
+            assert told(address, "customers")[1]["total"] == 0
+
+
+# --- what is never shown ----------------------------------------------------------------------------------------------
+def test_names_and_addresses_stay_where_they_are(shop, served):
+    """Even where the index holds them, as with `consume --index-contact`."""
+    run, _, client, _ = shop
+    (index,) = client.indices.get(index=f"{run}-customers")
+    client.indices.put_mapping(index=index, properties={name: {"type": "keyword"} for name in CONTACT_FIELDS})
+    document = {"customer_id": "contact", "name": "Ann Hidden", "email": "hidden@example.com", "segment": "contact"}
+    client.index(index=index, id="contact", document=document, refresh=True)
+    try:
+        for path in ("customers?segment=contact", "customer?id=contact", "groups", "customers.csv?segment=contact"):
+            status, _, body = get(served, f"/api/{path}")
+            assert status == 200
+            assert b"contact" in body
+            assert b"idden" not in body
+    finally:
+        client.delete(index=index, id="contact", refresh=True)
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+def test_the_list_is_filtered_sorted_and_paged(served, made):
+    wanted = [one for one in made["customers"] if one["segment"] == "At Risk" and one["churn_risk"] == "high"]
+    status, answer = told(served, "customers", segment="At Risk", churn_risk="high", sort="recency_days", rising="1")
+    assert status == 200
+    assert answer["total"] == len(wanted)
+    ids = [row[0] for row in answer["rows"]]
+    known = sorted((one for one in wanted if one["recency_days"] is not None), key=lambda one: one["recency_days"])
+    assert ids[: len(known)] == [one["customer_id"] for one in known]
+    everybody = [
+        row[0]
+        for first in range(0, 200, 50)
+        for row in told(served, "customers", first=first, sort="customer_id")[1]["rows"]
+    ]
+    assert sorted(everybody) == sorted(one["customer_id"] for one in made["customers"])
+    assert {row[0] for row in told(served, "customers", find="customer_id-14")[1]["rows"]} == {
+        one["customer_id"] for one in made["customers"] if one["customer_id"].startswith("customer_id-14")
+    }
+
+
+@pytest.mark.parametrize("customer", ["customer_id-3", *HOSTILE])
+def test_a_story_has_all_of_one_customer(served, made, customer):
+    status, answer = told(served, "customer", id=customer)
+    assert status == 200
+    for index in ("sessions", "orders"):
+        mine = [one for one in made[index] if one["customer_id"] == customer]
+        assert answer[f"{index}_total"] == len(mine)
+    revenue = sum(one["total"] or 0 for one in made["orders"] if one["customer_id"] == customer)
+    assert sum(value for _, value in answer["weeks"]["revenue"]) == pytest.approx(revenue)
+    assert [one["ts"] for one in answer["alerts"]] == sorted(
+        one["ts"] for one in made["alerts"] if one["customer_id"] == customer
+    )
+
+
+def test_groups_of_the_index_are_counted_right(served, made):
+    _, answer = told(served, "groups", by="country", of="index")
+    for one in answer["groups"]:
+        mine = [row for row in made["customers"] if (row["country"] or "(none)") == one["name"]]
+        assert one["customers"] == len(mine)
+        assert one["revenue"] == pytest.approx(sum(row["revenue_365d"] or 0 for row in mine))
+    assert answer["whole"]["customers"] == len(made["customers"])
+
+
+# --- spreadsheets -----------------------------------------------------------------------------------------------------
+def test_no_table_holds_a_formula(served):
+    texts = [
+        *table(served, "customers.csv", size=500),
+        *table(served, "groups.csv", by="segment"),
+        *(row for board in DASHBOARDS for panel in board.panels for row in table(served, "panel.csv", id=panel.id)),
+    ]
+    cells = [cell for row in texts for cell in row]
+    assert any(cell.startswith("'=cmd") for cell in cells)
+    assert [cell for cell in cells if cell.startswith(("=", "+", "@"))] == []
+    assert [cell for cell in cells if cell.startswith("-") and not is_number(cell)] == []
+
+
+def is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_the_csv_of_a_panel_follows_the_filters(served, made):
+    head, *rows = table(served, "panel.csv", id="revenue-channel", last="24h", country=["DE", "FR"])
+    assert head == ["Channel", "Revenue", "Orders", "Average order"]
+    wanted = {}
+    for one in made["orders"]:
+        if (
+            one["country"] in ("DE", "FR")
+            and one["status"] == "placed"
+            and one["ts"] >= NOW - 86_400_000
+            and one["channel"]
+        ):
+            wanted[one["channel"]] = wanted.get(one["channel"], 0) + 1
+    assert {row[0]: int(row[2]) for row in rows if int(row[2])} == wanted

@@ -1,0 +1,145 @@
+"""Parts without a server: CSV, shared answers, groups of a mart."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from dashboards.web import explorer
+from dashboards.web.csv_text import csv_text
+from dashboards.web.explorer import FIGURES, GROUPS_MAX, MART, groups
+from dashboards.web.recent import ENTRIES_MAX, Recent
+from features.errors import ShopstreamError, UsageError
+
+
+# --- CSV --------------------------------------------------------------------------------------------------------------
+def read(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0"])
+def test_no_cell_begins_a_formula(cell):
+    assert read(csv_text([cell], [[cell], [[cell, "b"]]], [False])) == [[f"'{cell}"], [f"'{cell}"], [f"'{cell}, b"]]
+
+
+def test_values_stand_as_they_are():
+    rows = [[None, True, -1.5, 'say "hi", <b>', 1_779_280_440_123], [None, False, 0, "", None]]
+    assert read(csv_text(list("abcde"), rows, [False] * 4 + [True]))[1:] == [
+        ["", "true", "-1.5", 'say "hi", <b>', "2026-05-20T12:34:00.123+00:00"], ["", "false", "0", "", ""],
+    ]  # fmt: skip
+
+
+# --- shared answers ---------------------------------------------------------------------------------------------------
+def test_an_answer_is_good_for_a_moment():
+    now, asked = [0.0], []
+    recent = Recent(lambda: now[0], kept_s=1.0)
+
+    def ask():
+        asked.append(now[0])
+        return len(asked)
+
+    assert [recent.get("a", ask), recent.get("a", ask), recent.get("b", ask)] == [1, 1, 2]
+    now[0] = 1.5
+    assert recent.get("a", ask) == 3
+    assert asked == [0.0, 0.0, 1.5]
+
+
+def test_who_comes_meanwhile_waits_for_the_same_answer():
+    recent, begun, go_on, told = Recent(lambda: 0.0), threading.Event(), threading.Event(), []
+
+    def ask():
+        begun.set()
+        go_on.wait(10)
+        return "once"
+
+    threads = [threading.Thread(target=lambda: told.append(recent.get("a", ask))) for _ in range(4)]
+    threads[0].start()
+    begun.wait(10)
+    for thread in threads[1:]:
+        thread.start()
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert told == ["once"] * 4
+
+
+def test_an_error_is_not_remembered():
+    recent = Recent(lambda: 0.0)
+    with pytest.raises(ShopstreamError):
+        recent.get("a", lambda: (_ for _ in ()).throw(ShopstreamError("down", "start it")))
+    assert recent.get("a", lambda: 1) == 1
+
+
+def test_memory_is_bounded():
+    recent = Recent(lambda: 0.0)
+    for n in range(ENTRIES_MAX * 3):
+        recent.get(n, lambda: "x")
+    assert len(recent._entries) <= ENTRIES_MAX
+
+
+# --- groups of a mart -------------------------------------------------------------------------------------------------
+@pytest.fixture
+def mart(tmp_path):
+    n = 200
+    frame = pl.DataFrame(
+        {
+            "customer_id": [f"c{i}" for i in range(n)],
+            "as_of": [datetime(2026, 5, 20, tzinfo=UTC)] * n,
+            "segment": [None if i % 7 == 0 else ("Loyal", "=1+1", "<b>New</b>")[i % 3] for i in range(n)],
+            "value_segment": [f"v{i % 4}" for i in range(n)],
+            "gender": [f"g{i}" for i in range(n)],
+            "email": ["a@example.com"] * n,
+            "revenue_365d": [float(i) for i in range(n)],
+            "churn_probability": [None if i % 5 else i / n for i in range(n)],
+            "recency_days": [float(i % 50) for i in range(n)],
+        },
+        schema_overrides={"as_of": pl.Datetime("ms", "UTC")},
+    )
+    frame.write_parquet(tmp_path / MART)
+    return tmp_path, frame
+
+
+def nobody(*_):
+    raise AssertionError("the index was asked")
+
+
+def test_groups_of_the_mart_are_counted_right(mart):
+    folder, frame = mart
+    told = groups({"figure": ["recency_days"]}, nobody, folder)
+    assert told["of"] == "mart"
+    assert told["as_of"] == 1_779_235_200_000
+    rows = frame.with_columns(pl.col("segment").fill_null("(none)")).to_dicts()
+    churn = [one.column for one in FIGURES].index("churn_probability")
+    assert {one["name"] for one in told["groups"]} == {"(none)", "Loyal", "=1+1", "<b>New</b>"}
+    for one in (*told["groups"], told["whole"]):
+        mine = [row for row in rows if one["name"] in (row["segment"], "all customers")]
+        known = [row["churn_probability"] for row in mine if row["churn_probability"] is not None]
+        assert one["customers"] == len(mine)
+        assert one["revenue"] == pytest.approx(sum(row["revenue_365d"] for row in mine))
+        assert one["means"][churn] == pytest.approx(sum(known) / len(known))
+        assert one["spread"] == sorted(one["spread"])
+        assert one["means"][[f.column for f in FIGURES].index("orders_365d")] is None
+    assert "'=1+1" in explorer.groups_csv(told)
+
+
+def test_only_columns_of_few_words_group_and_none_of_contact(mart):
+    told = groups({"by": ["value_segment"]}, nobody, mart[0])
+    assert [one["column"] for one in told["choices"]] == ["segment", "value_segment"]
+    assert len({f"g{i}" for i in range(200)}) > GROUPS_MAX
+    for by in ("gender", "email", "customer_id", "revenue_365d"):
+        with pytest.raises(UsageError, match="not grouped by"):
+            groups({"by": [by]}, nobody, mart[0])
+
+
+def test_a_mart_that_cannot_be_read_says_what_to_do(tmp_path):
+    (tmp_path / MART).write_bytes(b"no parquet")
+    with pytest.raises(ShopstreamError, match="cannot be read") as told:
+        groups({}, nobody, tmp_path)
+    assert "shopstream segment" in told.value.remedy
+    with pytest.raises(UsageError, match="no table of customers"):
+        groups({"of": ["mart"]}, nobody, tmp_path / "none")

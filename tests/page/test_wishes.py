@@ -1,0 +1,61 @@
+"""Parameters of the address: what is not offered or too much is refused in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboards.boards.funnel import FUNNEL
+from dashboards.boards.pipeline import PIPELINE_BOARD
+from dashboards.panels import Span
+from dashboards.web.wishes import CHARS_MAX, VALUES_MAX, number_of, wish_of
+from features.errors import UsageError
+
+END = 1_779_280_440_000
+DAY = 86_400_000
+
+
+def test_a_board_opens_with_its_own_time_range():
+    assert wish_of(FUNNEL, {}).span_to(END) == Span(END - FUNNEL.days * DAY, END)
+    assert wish_of(PIPELINE_BOARD, {}).filters == {}
+
+
+@pytest.mark.parametrize(("text", "ms"), [("1h", 3_600_000), ("24h", DAY), ("7d", 7 * DAY), ("730d", 730 * DAY)])
+def test_a_time_range_ends_at_the_newest_document(text, ms):
+    assert wish_of(FUNNEL, {"last": [text]}).span_to(END) == Span(END - ms, END)
+
+
+def test_both_days_count():
+    wish = wish_of(FUNNEL, {"from": ["2026-05-01"], "to": ["2026-05-02"]})
+    assert wish.span_to(END) == Span(1_777_593_600_000, 1_777_593_600_000 + 2 * DAY)
+
+
+def test_filters_are_taken_as_they_stand():
+    hostile = '<script>"=1+1'
+    assert wish_of(FUNNEL, {"device": ["mobile", "tablet"], "category": [hostile]}).filters == {
+        "device": ("mobile", "tablet"), "category": (hostile,),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"last": ["0d"]}, {"last": ["731d"]}, {"last": ["17521h"]}, {"last": ["7"]}, {"last": ["-7d"]},
+        {"last": ["7d\n"]}, {"last": ["7d", "8d"]}, {"last": ["\u0667d"]},
+        {"from": ["2026-05-01"]}, {"from": ["2026-05-02"], "to": ["2026-05-01"]},
+        {"from": ["2020-01-01"], "to": ["2026-01-01"]}, {"from": ["2026-02-30"], "to": ["2026-03-01"]},
+        {"from": ["now"], "to": ["now"]}, {"from": ["\u0662\u0660\u0662\u0666-05-01"], "to": ["2026-05-02"]},
+        {"email": ["a@example.com"]}, {"query": ["{}"]}, {"role": ["features"]},
+        {"device": ["x"] * (VALUES_MAX + 1)}, {"device": ["x" * (CHARS_MAX + 1)]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_out_of_bounds_is_refused(parameters):
+    with pytest.raises(UsageError):
+        wish_of(FUNNEL, parameters)
+
+
+@pytest.mark.parametrize("text", ["-1", "1e3", "501", "9" * 30, "\u0663", "1 "])
+def test_numbers_have_bounds(text):
+    assert number_of({"size": ["500"]}, "size", 50, 500) == 500
+    with pytest.raises(UsageError):
+        number_of({"size": [text]}, "size", 50, 500)
