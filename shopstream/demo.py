@@ -28,6 +28,7 @@ from producers.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked, shop_from_json
 from shopstream import bundles, consuming, demo_bundle, demo_memory, queries, runs, servers
 from shopstream.demo_lesson import Lesson
 from shopstream.demo_memory import Memory
+from shopstream.demo_page import page
 from shopstream.demo_screen import Screen
 from shopstream.demo_stage import Stage
 from shopstream.demo_summary import Audit, Round, print_summary
@@ -50,6 +51,7 @@ class Demo:
         speed: event seconds a second of the live shop, until it reaches the wall clock.
         workers: processes of each role.
         once: end after the summary.
+        page: serve the dashboards meanwhile, and show them once the shop is live.
     """
 
     customers: int = 5_000
@@ -59,6 +61,7 @@ class Demo:
     speed: float = 100.0
     workers: int = 1
     once: bool = False
+    page: bool = True
 
     def shop(self, now_ms: int) -> Shop:
         """The shop whose history ends some days before `now_ms`.
@@ -96,7 +99,10 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
     screen = Screen(console)
     endpoints = servers.up(settings, console)
     memory = _settle_run(demo, settings, endpoints, screen)
-    with consuming.alone(settings, consuming.ROLES):
+    with (
+        consuming.alone(settings, consuming.ROLES),
+        page(settings, screen, wanted=demo.page and not demo.once) as show_page,
+    ):
         report = consuming.prepare(settings, endpoints)
         for warning in report.warnings:
             screen.warn(warning)
@@ -114,6 +120,7 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
         audit = _audit(settings, endpoints, screen, None if done.bundle is None else done.bundle.name)
         holds = print_summary(out, audit, done, demo_memory.read(settings), clock.monotonic_s() - began_s)
         if not demo.once:
+            show_page()
             stage.go_live(shop)
         return holds
 

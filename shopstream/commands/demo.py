@@ -12,7 +12,7 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def demo(
+def demo(  # noqa: PLR0917 - typer makes an option of each
     customers: Annotated[int, typer.Option("--customers", help="Customers of the synthetic shop.")] = 5_000,
     events: Annotated[int, typer.Option("--events", help="Click events of its history.")] = 1_000_000,
     days: Annotated[int, typer.Option("--days", help="Length of its history in days.")] = 365,
@@ -22,6 +22,9 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the first full round, with the summary.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same shop.")] = 7,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of each consumer role.")] = 1,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="Serve the dashboards as a live page and open it; not with --once.")
+    ] = True,
     run: Annotated[str | None, typer.Option("--run", help="The run that holds the demo; default: shop.")] = None,
 ) -> None:
     """Start everything: servers, a year of a synthetic shop through Kafka, a churn model, scored customers, then live.
@@ -41,6 +44,6 @@ def demo(
 
     console = Console(stderr=True)
     configure_logs(json=not console.is_terminal)
-    wanted = Demo(customers, events, days, seed, speed, workers, once)
+    wanted = Demo(customers, events, days, seed, speed, workers, once, page)
     if not run_demo(wanted, load_settings(run=run), console, Console()):
         raise typer.Exit(1)

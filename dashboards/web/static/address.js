@@ -50,7 +50,7 @@ export async function ask(path, parameters, signal) {
   try {
     response = await fetch(`api/${path}?${parameters}`, { signal, cache: "no-store" });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (signal.aborted) throw error;
     throw new Problem("The page's server does not answer.", "Start it again: shopstream dashboards serve.");
   }
   const told = await response.json().catch(() => ({ problem: `The page's server answered ${response.status}.` }));

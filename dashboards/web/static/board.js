@@ -84,7 +84,7 @@ function content(panel, told, size, palette, redraw) {
   const empty = !told.rows.length || told.rows.every((row) => row.slice(depth).every((value) => value === null)) || (depth > 0 && !told.hits);
   if (empty) return h("p", { class: "state" }, "Nothing here. ", h("span", {}, panel.empty));
   if (panel.chart === "metric") {
-    return h("p", { class: "tile", "data-value": told.rows[0][0] ?? "" }, shown(told.rows[0][0], panel.measures[0].unit, true));
+    return h("p", { class: "tile", "data-value": told.rows[0][0] ?? "" }, shown(told.rows[0][0], panel.measures[0].unit));
   }
   if (panel.chart === "table" || asTable.has(panel.id)) {
     const columns = [

@@ -1,7 +1,7 @@
 // Charts as SVG out of rows. Every figure can be read without colour: by its label, and as a table.
 
 import { s } from "./dom.js";
-import { shown, tick } from "./format.js";
+import { marked, shown, tick } from "./format.js";
 
 const DASHES = ["", "7 4", "2 3", "9 3 2 3", "14 4", "4 2", "1 4", "12 2 2 2"];
 const LINE = 16;
@@ -35,6 +35,14 @@ export function chart(panel, rows, size, palette, linkTo) {
   return plane(panel, data, size, palette, linkTo);
 }
 
+/** The colour of a series; beyond the palette, its darker shades. */
+function colour(palette, n) {
+  const base = palette[n % palette.length];
+  if (n < palette.length) return base;
+  const parts = [1, 3, 5].map((at) => Math.round(parseInt(base.slice(at, at + 2), 16) * 0.5));
+  return `rgb(${parts.join(",")})`;
+}
+
 function frame(panel, size, ...children) {
   const label = `${panel.title}. ${panel.question} The button Table tells the figures.`;
   const { width, height } = size;
@@ -66,7 +74,7 @@ export function ticks(low, high, most = 5) {
   return found;
 }
 
-function legend(names, palette, size, dashed) {
+function legend(names, palette, size, dashes) {
   if (names.length < 2) return { shapes: [], height: 0 };
   const shapes = [];
   let [x, y] = [4, 12];
@@ -74,11 +82,12 @@ function legend(names, palette, size, dashed) {
     const text = clip(String(name), 28);
     const wide = 26 + text.length * CHAR + 10;
     if (x + wide > size.width && x > 4) [x, y] = [4, y + LINE];
-    const colour = palette[n % palette.length];
+    const paint = colour(palette, n);
+    const dashed = n < dashes;
     shapes.push(
       dashed
-        ? s("line", { x1: x, x2: x + 20, y1: y - 4, y2: y - 4, stroke: colour, "stroke-width": 2.5, "stroke-dasharray": DASHES[n % DASHES.length] })
-        : s("rect", { x, y: y - 10, width: 12, height: 12, rx: 2, fill: colour }),
+        ? s("line", { x1: x, x2: x + 20, y1: y - 4, y2: y - 4, stroke: paint, "stroke-width": 2.5, "stroke-dasharray": DASHES[n % DASHES.length] })
+        : s("rect", { x, y: y - 10, width: 12, height: 12, rx: 2, fill: paint, "fill-opacity": dashes ? 0.4 : 1 }),
       words(text, x + (dashed ? 25 : 17), y, { class: "legend" }),
     );
     x += wide;
@@ -94,16 +103,17 @@ function plane(panel, data, size, palette, linkTo) {
   const inBand = new Set(bands.flatMap((one) => [one.from, one.to]));
   const drawn = data.names.map((_, n) => n).filter((n) => !inBand.has(n));
   const shownNames = [...drawn.map((n) => data.names[n]), ...bands.map((one) => one.name)];
-  const key = legend(shownNames, palette, size, lines);
+  const key = legend(shownNames, palette, size, lines ? drawn.length : 0);
   const all = data.places.map((place) => data.figures.get(place));
   const sums = all.map((row) => row.reduce((sum, value) => sum + Math.max(0, value ?? 0), 0));
   const high = Math.max(0, ...(stacked ? sums : all.flat().map((value) => value ?? 0)));
   const low = Math.min(0, ...all.flat().map((value) => value ?? 0));
   const scale = ticks(low, high || 1);
   const [bottom, top] = [scale[0], scale.at(-1)];
-  const labels = scale.map((value) => shown(value, data.unit, true));
+  const labels = scale.map((value) => marked(value, data.unit));
   const left = 10 + Math.max(...labels.map((text) => text.length)) * CHAR;
-  const box = { x: left, y: key.height + 8, w: size.width - left - 10, h: size.height - key.height - 34 };
+  const under = axis(data, size, left);
+  const box = { x: left, y: key.height + 8, w: size.width - left - 10, h: size.height - key.height - 12 - under.height };
   const y = (value) => round(box.y + box.h - ((value - bottom) / (top - bottom)) * box.h);
   const slot = box.w / Math.max(1, data.places.length);
   const x = (n) => round(box.x + slot * (n + 0.5));
@@ -112,26 +122,34 @@ function plane(panel, data, size, palette, linkTo) {
     words(labels[n], left - 5, y(value) + 4, { "text-anchor": "end" }),
   ]);
   const shapes = lines
-    ? [...bands.map((one, n) => band(one, all, x, y, palette[(drawn.length + n) % palette.length])),
-       ...drawn.flatMap((n, place) => path(all.map((row) => row[n]), x, y, palette[place % palette.length], DASHES[place % DASHES.length]))]
+    ? [...bands.map((one, n) => band(one, all, x, y, colour(palette, drawn.length + n))),
+       ...drawn.flatMap((n, place) => path(all.map((row) => row[n]), x, y, colour(palette, place), DASHES[place % DASHES.length]))]
     : panel.chart === "area" ? areas(data, all, x, y, palette) : standing(panel, data, all, { x, y, slot, stacked, palette, linkTo });
   const hover = data.places.map((place, n) =>
     s("rect", { x: round(box.x + slot * n), y: box.y, width: round(slot), height: box.h, class: "hover" },
       s("title", {}, told(data, place))));
-  return frame(panel, size, ...key.shapes, ...grid, ...axis(data, x, size, box, slot), ...(lines || panel.chart === "area" ? [...shapes, ...hover] : shapes));
+  return frame(panel, size, ...key.shapes, ...grid, ...under.at(x), ...(lines || panel.chart === "area" ? [...shapes, ...hover] : shapes));
 }
 
 const told = (data, place) =>
   [data.timed ? shown(place, "time") : shown(place, "text"),
    ...data.names.map((name, n) => `${name}: ${shown(data.figures.get(place)[n], data.unit)}`)].join("\n");
 
-function axis(data, x, size, box, slot) {
+/** What stands below: times now and then; every word, aslant where there is no room. */
+function axis(data, size, left) {
   const span = data.timed ? data.places.at(-1) - data.places[0] : 0;
-  const text = data.places.map((place) => (data.timed ? tick(place, span) : clip(String(place), 22)));
+  const text = data.places.map((place) => (data.timed ? tick(place, span) : clip(String(place), 18)));
   const wide = Math.max(...text.map((one) => one.length)) * CHAR + 12;
-  const every = Math.max(1, Math.ceil(wide / slot));
-  return text.map((one, n) =>
-    n % every ? null : words(one, Math.min(Math.max(x(n), box.x + 10), size.width - wide / 2), size.height - 8, { "text-anchor": "middle" }));
+  const slot = (size.width - left - 10) / Math.max(1, text.length);
+  const aslant = !data.timed && wide > slot && text.length <= 40;
+  const every = aslant ? 1 : Math.max(1, Math.ceil(wide / slot));
+  const height = aslant ? Math.min(80, wide * 0.5 + 14) : 22;
+  const y = size.height - (aslant ? height - 12 : 8);
+  const one = (x, label) => aslant
+    ? words(label, x + 4, y, { "text-anchor": "end", transform: `rotate(-30 ${round(x + 4)} ${round(y)})` })
+    : words(label, x, y, { "text-anchor": "middle" });
+  const fits = (x) => aslant || x + wide / 2 - 6 <= size.width;
+  return { height, at: (x) => text.map((label, n) => (n % every || !fits(x(n)) ? null : one(x(n), label))) };
 }
 
 /** "80 % from" and "80 % to" are the edges of a band. */
@@ -162,7 +180,7 @@ function areas(data, all, x, y, palette) {
   return data.names.map((_, place) => {
     const lower = all.map((_, n) => `${x(n)},${y(below[n])}`).reverse();
     const upper = all.map((row, n) => `${x(n)},${y((below[n] += Math.max(0, row[place] ?? 0)))}`);
-    return s("polygon", { points: [...upper, ...lower].join(" "), fill: palette[place % palette.length], "fill-opacity": 0.85, class: "edge" });
+    return s("polygon", { points: [...upper, ...lower].join(" "), fill: colour(palette, place), "fill-opacity": 0.85, class: "edge" });
   });
 }
 
@@ -179,7 +197,7 @@ function standing(panel, data, all, { x, y, slot, stacked, palette, linkTo }) {
       const title = `${data.timed ? shown(data.places[n], "time") : data.places[n]}\n${data.names[place]}: ${shown(value, data.unit)}`;
       const bar = s("rect", {
         x: round(begin), width: round(wide), y: y(Math.max(from, to)), height: Math.max(0.5, round(Math.abs(y(from) - y(to)))),
-        fill: palette[place % palette.length], class: "edge",
+        fill: colour(palette, place), class: "edge",
       }, s("title", {}, title));
       shapes.push(linked(linkTo(panel.dimensions.length > 1 ? [data.places[n], data.names[place]] : [data.places[n]]), bar));
     });
@@ -189,7 +207,7 @@ function standing(panel, data, all, { x, y, slot, stacked, palette, linkTo }) {
 
 /** Lying bars, a figure at the end of each. */
 function bars(panel, data, size, palette, linkTo) {
-  const key = legend(data.names, palette, size, false);
+  const key = legend(data.names, palette, size, 0);
   const all = data.places.map((place) => data.figures.get(place));
   const chars = Math.min(34, Math.floor((size.width * 0.4) / CHAR), Math.max(...data.places.map((one) => String(one).length)));
   const left = chars * CHAR + 12;
@@ -205,7 +223,7 @@ function bars(panel, data, size, palette, linkTo) {
       const top = round(middle - (thick * data.names.length) / 2 + thick * m);
       const length = round((Math.abs(value ?? 0) / high) * (size.width - left - room));
       const title = s("title", {}, `${place}\n${data.names[m]}: ${shown(value, data.unit)}`);
-      const bar = s("rect", { x: left, y: top, width: Math.max(0.5, length), height: round(thick), fill: palette[m % palette.length] }, title);
+      const bar = s("rect", { x: left, y: top, width: Math.max(0.5, length), height: round(thick), fill: colour(palette, m) }, title);
       return [bar, words(ends[n][m], left + length + 5, top + thick / 2 + 4, { class: "figure" })];
     });
     const address = linkTo([place]);

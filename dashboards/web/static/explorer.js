@@ -37,7 +37,7 @@ export function draw(main, declared, told) {
   const whole = told.whole.customers;
   const columns = [
     { label: "Compare" }, { label: "Group", link: (row) => lead(told, row[1]) }, { label: "Customers", unit: "count" }, { label: "Share", unit: "percent" },
-    { label: "Revenue", unit: "money" }, ...told.figures.map((one) => ({ label: one.label, unit: one.unit })),
+    { label: "Revenue, sum", unit: "money" }, ...told.figures.map((one) => ({ label: one.label, unit: one.unit })),
   ];
   const rows = [...told.groups, told.whole].map((one) => [null, one.name, one.customers, one.customers / whole, one.revenue, ...one.means]);
   const list = table(columns, rows, { key: "groups", redraw });
@@ -76,9 +76,9 @@ function compared(told, palette) {
     const most = Math.max(...all.map((one) => Math.abs(one.means[n] ?? 0))) || 1;
     const lines = all.map((one, place) => {
       const value = one.means[n];
-      const width = Math.max(1, (Math.abs(value ?? 0) / most) * 150);
+      const width = Math.max(1, (Math.abs(value ?? 0) / most) * 110);
       const against = one !== told.whole && value !== null && told.whole.means[n] ? ` (${value >= told.whole.means[n] ? "+" : ""}${shown(value / told.whole.means[n] - 1, "percent")})` : "";
-      return h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, s("svg", { width: 154, height: 14, "aria-hidden": "true" }, s("rect", { width, height: 14, fill: palette[place % palette.length] }))), h("td", { class: "number" }, shown(value, figure.unit) + against));
+      return h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, s("svg", { width: 112, height: 14, "aria-hidden": "true" }, s("rect", { width, height: 14, fill: palette[place % palette.length] }))), h("td", { class: "number" }, shown(value, figure.unit) + against));
     });
     return h("table", { class: "versus" }, h("caption", {}, figure.label), h("tbody", {}, lines));
   });

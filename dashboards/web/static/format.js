@@ -35,6 +35,11 @@ function number_of(value, digits = 2) {
   return Math.abs(value) < 1 ? FEW.format(value) : number({ maximumFractionDigits: digits }).format(value);
 }
 
+/** A mark of an axis: money without cents where the mark has none. */
+export function marked(value, unit) {
+  return unit === "money" && Number.isInteger(value) && Math.abs(value) < 1e5 ? WHOLE.format(value) : shown(value, unit, true);
+}
+
 /** Milliseconds in the two largest units. */
 export function duration(ms) {
   if (Math.abs(ms) < 1000) return `${number_of(ms, 0)} ms`;
@@ -66,6 +71,7 @@ export function day(ms) {
 /** A tick of a time axis `spanMs` long. */
 export function tick(ms, spanMs) {
   const iso = new Date(ms).toISOString();
+  if (!spanMs) return instant(ms);
   if (spanMs <= 2 * 86400e3) return iso.slice(11, 16);
   return spanMs <= 800 * 86400e3 ? iso.slice(5, 10) : iso.slice(0, 7);
 }

@@ -47,7 +47,7 @@ async function load() {
     say(null);
   } catch (error) {
     if (mine !== asking) return;
-    if (error.name === "AbortError" || error === "late") say(new Problem("The server takes longer than 20 seconds.", "Choose a shorter time range, or see the dashboard Pipeline."));
+    if (mine.signal.aborted) say(new Problem("The server takes longer than 20 seconds.", "Choose a shorter time range, or see the dashboard Pipeline."));
     else if (error instanceof Problem) say(error);
     else throw error;
   } finally {

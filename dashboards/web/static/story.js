@@ -31,9 +31,10 @@ export function draw(main, declared, told) {
     h("p", { class: "crumbs" }, h("a", { href: link({ view: "customers", segment: row.segment }) }, row.segment ? `all of ${row.segment}` : "all customers")),
     h("div", { class: "tiles" }, TILES.filter(([field]) => known(row[field])).map(([field, label, unit]) => h("div", { "data-field": field }, h("p", {}, label), h("p", { class: "tile" }, shown(row[field], unit))))),
     reasons(declared, row),
-    part("Churn probability over time", "From alerts and the newest score.", score(told, declared.palette)),
-    part("Revenue by week", "Orders of any status, by the week they were placed.", weekly(told.weeks.revenue, "Revenue", "money", declared.palette)),
-    part("Visits by week", "Sessions, by their beginning.", weekly(told.weeks.sessions, "Visits", "count", declared.palette)),
+    h("div", { class: "charts" },
+      part("Churn probability over time", "At each alert, and the newest.", score(told, declared.palette)),
+      part("Revenue by week", "Orders of any status, by the week they were placed.", weekly(told.weeks.revenue, "Revenue", "money", declared.palette)),
+      part("Visits by week", "Sessions, by their beginning.", weekly(told.weeks.sessions, "Visits", "count", declared.palette))),
     part(`Orders: ${more(told.orders, told.orders_total)}`, "", listed(ORDERS, told.orders, "orders", redraw)),
     part(`Visits: ${more(told.sessions, told.sessions_total)}`, "", listed(SESSIONS, told.sessions, "sessions", redraw)),
     part("Alerts", "Each time the risk rose.", listed(ALERTS, told.alerts, "alerts", redraw)),
@@ -54,7 +55,7 @@ function part(title, note, ...content) {
 
 function reasons(declared, row) {
   if (!row.churn_reasons?.length) return null;
-  const lines = row.churn_reasons.map((name) => h("li", {}, h("strong", {}, name), ` is ${shown(row[name], "number")}: ${declared.features[name] ?? ""}`));
+  const lines = row.churn_reasons.map((name) => h("li", {}, h("strong", {}, name), known(row[name]) ? ` is ${shown(row[name], "number")}` : " (computed by the model)", declared.features[name] ? `: ${declared.features[name]}` : ""));
   return part("Why", "The features that push the churn probability up most.", h("ol", { class: "reasons" }, lines));
 }
 
@@ -76,7 +77,7 @@ function weekly(points, label, unit, palette) {
 
 function drawn(title, kind, rows, label, unit, palette) {
   const panel = { title, question: "", chart: kind, dimensions: [{ kind: "time", label: "Time" }], measures: [{ label, unit }] };
-  return h("div", { class: "scroll" }, chart(panel, rows, { width: 620, height: 180 }, palette, () => null));
+  return h("div", { class: "scroll" }, chart(panel, rows, { width: 460, height: 170 }, palette, () => null));
 }
 
 function listed(fields, documents, key, redraw) {
