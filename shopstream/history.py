@@ -1,0 +1,196 @@
+"""A shop's history, made once and sent once: what a container does that may be killed and started again at any moment.
+
+    archive there? ── no ─> generate ─┐
+          │ yes                       │
+          └───────────────────────────┴─> slice ─> acknowledged ─> noted ─> slice ─> ... ─> nothing left to do
+
+The archive goes to Kafka in slices of event time, and a slice is noted when all of it is acknowledged. A slice is as
+long as consumers remember event ids: whoever dies within one sends it again, and what had arrived is known and counts
+once; none of it is too late.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from features.errors import ShopstreamError, UsageError
+from features.schema import DAY_COLUMN, DAY_MS, EVENT_LATENESS_MS, topic_name
+from producers.archive import SHOP_FILE, day_start_ms, days
+from producers.generate import generate
+from producers.publish import Publisher
+from producers.replay import Course, failure, replay
+from producers.shop import Shop, shop_from_json
+from producers.timeline import Span
+from producers.transmit import Clock
+from producers.transmit import Progress as Position
+from shopstream.servers import KafkaEndpoint
+from shopstream.servers.kafka_admin import topic_counts
+
+SLICE_MS: Final = EVENT_LATENESS_MS
+NOTES: Final = "sent-{run}.json"
+"""Beside the archive's folder: what of it a run has."""
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What a run has of a history.
+
+    Attributes:
+        shop: whose history it is.
+        until_ms: event time before which everything is acknowledged.
+        delivered: messages acknowledged, by source topic; those of a slice that was sent twice count twice.
+        whole: nothing is left.
+    """
+
+    shop: Shop
+    until_ms: int
+    delivered: dict[str, int] = {}
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Where a history goes, and what is told meanwhile.
+
+    Attributes:
+        kafka: the broker.
+        run: the run.
+        clock: for pacing.
+        interrupted: whether to stop.
+        on_progress: told where it is, several times a second.
+    """
+
+    kafka: KafkaEndpoint
+    run: str
+    clock: Clock
+    interrupted: Callable[[], bool]
+    on_progress: Callable[[Position], None]
+
+
+def made(wanted: Shop, directory: Path, on_events: Callable[[int], None]) -> Shop:
+    """The shop of the archive in `directory`, which is made where there is none; one that is there stays as it is.
+
+    Args:
+        wanted: the shop; when its history ends is not compared with what is there.
+        directory: of the archive.
+        on_events: told how many more events are written.
+
+    Raises:
+        UsageError: the archive there is of another shop.
+        ShopstreamError: it cannot be written, or something else stands there.
+    """
+    try:
+        there = shop_from_json((directory / SHOP_FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        generate(wanted, directory, on_events=on_events)
+        return wanted
+    if _size(there) != _size(wanted):
+        raise UsageError(
+            f"{directory} holds the history of another shop: --customers {there.customers} --events {there.events} "
+            f"--days {there.days} --seed {there.seed}.",
+            "Give these, or another folder and another run (--run NAME).",
+        )
+    return there
+
+
+def send(directory: Path, shop: Shop, sending: Sending) -> Sent:
+    """Sends what the run does not have yet; profiles go first.
+
+    Args:
+        directory: the archive.
+        shop: whose history it is.
+        sending: where to.
+
+    Returns:
+        What the run has now; not whole when it was interrupted.
+
+    Raises:
+        UsageError: the run holds events that did not come from this history.
+        ShopstreamError: Kafka did not acknowledge.
+    """
+    notes = directory.parent / NOTES.format(run=sending.run)
+    sent = _remembered(notes, shop, sending)
+    if sent.whole:
+        return sent
+    properties = sending.kafka.client_properties()
+    for start_ms, end_ms in _slices(directory, sent.until_ms):
+        first = sent.until_ms == 0
+        report = replay(
+            Course(Span(directory, start_ms=start_ms, end_ms=end_ms), customers=first),
+            lambda on_failure: Publisher(properties, sending.run, on_failure),
+            sending.clock,
+            sending.interrupted,
+            sending.on_progress,
+        )
+        if (error := failure(report)) is not None:
+            raise error
+        if not report.complete:
+            return sent
+        sent = _more(sent, report.delivery.delivered, end_ms)
+        _note(notes, sent)
+    sent = msgspec.structs.replace(sent, whole=True)
+    _note(notes, sent)
+    return sent
+
+
+def _slices(directory: Path, from_ms: int) -> Iterator[tuple[int, int]]:
+    """Half-open ranges of event time that hold all records from `from_ms` on."""
+    found = [day for topic in DAY_COLUMN for day in days(directory, topic)]
+    if not found:
+        return
+    start_ms, end_ms = day_start_ms(min(found)), day_start_ms(max(found)) + DAY_MS
+    at_ms = max(start_ms, from_ms)
+    while at_ms < end_ms:
+        upto_ms = min(at_ms + SLICE_MS, end_ms)
+        yield at_ms, upto_ms
+        at_ms = upto_ms
+
+
+def _remembered(notes: Path, shop: Shop, sending: Sending) -> Sent:
+    topic = topic_name(sending.run, "events")
+    held = sum(count.messages for count in topic_counts(sending.kafka, topic) if count.topic == topic)
+    try:
+        sent = msgspec.json.decode(notes.read_bytes(), type=Sent)
+    except FileNotFoundError:
+        if held:
+            raise UsageError(
+                f"Run {sending.run} holds {held:,} events that did not come from this history.",
+                "Give the history a run of its own: --run NAME.",
+            ) from None
+        sent = Sent(shop, 0)
+        _note(notes, sent)
+        return sent
+    except msgspec.MsgspecError as error:
+        raise ShopstreamError(
+            f"{notes} is damaged: {error}.", "Delete it and take another run (--run NAME)."
+        ) from error
+    if not held:  # a Kafka whose data was deleted has nothing of what was sent to it
+        return Sent(shop, 0)
+    if sent.shop != shop:
+        raise UsageError(
+            f"Run {sending.run} holds the history of another shop.", "Give this one a run of its own: --run NAME."
+        )
+    return sent
+
+
+def _more(sent: Sent, delivered: Mapping[str, int], until_ms: int) -> Sent:
+    total = {topic: sent.delivered.get(topic, 0) + delivered.get(topic, 0) for topic in {*sent.delivered, *delivered}}
+    return msgspec.structs.replace(sent, until_ms=until_ms, delivered=total)
+
+
+def _note(path: Path, sent: Sent) -> None:
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.encode(sent) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _size(shop: Shop) -> tuple[int, int, int, int]:
+    return shop.customers, shop.events, shop.days, shop.seed
