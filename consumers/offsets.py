@@ -45,7 +45,7 @@ _FENCING_CODES: Final = frozenset(
         KafkaError._FENCED,  # noqa: SLF001 - as above
     }
 )
-_LEADER_CODES: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+LEADER_CODES: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 _PERMANENT_CODES: Final = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - as above
 
 
@@ -119,7 +119,7 @@ def _watermarks(consumer: Consumer, partition: TopicPartition, deadline_s: float
             marks: tuple[int, int] = consumer.get_watermark_offsets(partition, timeout=left_s)
         except KafkaException as error:
             # the leader of a partition that was just made, or whose broker went away, is known a moment later
-            if error.args[0].code() in _LEADER_CODES and left_s > LEADER_PAUSE_S:
+            if error.args[0].code() in LEADER_CODES and left_s > LEADER_PAUSE_S:
                 time.sleep(LEADER_PAUSE_S)
                 continue
             where = f"{partition.topic}[{partition.partition}]"
