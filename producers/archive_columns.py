@@ -1,0 +1,113 @@
+"""The columns of an archive's files as the contract has them, whatever types a foreign writer chose for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.errors import ShopstreamError
+from features.schema import ITEM_ARROW, RECORD_TYPES, arrow_schema
+
+_SCHEMAS: Final = {topic: arrow_schema(record) for topic, record in RECORD_TYPES.items()}
+_INVALID_QUANTITY: Final = 0
+
+
+def reading_schema(topic: str) -> pa.Schema:
+    """The columns `read_day` and `read_customers` give: those of the topic's record, nulls allowed in each."""
+    return pa.schema([field.with_nullable(True) for field in _SCHEMAS[topic]])
+
+
+def read_columns(
+    source: pq.ParquetFile, place: str, topic: str, schema: pa.Schema, groups: Sequence[int] | None = None
+) -> pa.Table:
+    """The rows of an open file.
+
+    Args:
+        source: of one topic of an archive, on any file system.
+        place: its name, for errors.
+        topic: `events`, `orders` or `customers`.
+        schema: the columns wanted, of `reading_schema(topic)`.
+        groups: the row groups wanted, all by default.
+
+    Returns:
+        A table of `schema`; optional columns that the file lacks are null.
+
+    Raises:
+        ShopstreamError: a required column is missing or of a foreign type.
+        OSError, pa.ArrowException: the file cannot be read.
+    """
+    required = {f.name for f in _SCHEMAS[topic] if not f.nullable}
+    present = set(source.schema_arrow.names)
+    names = [name for name in schema.names if name in present]
+    table = source.read(names) if groups is None else source.read_row_groups(groups, names)
+    arrays = []
+    for field in schema:
+        if field.name in present:
+            arrays.append(_conform(table[field.name].combine_chunks(), field.type, f"{place}: column {field.name}"))
+        elif field.name in required:
+            raise ShopstreamError(
+                f"{place} has no column {field.name}.", f"Every row of {topic} needs it; `shopstream import` makes one."
+            )
+        else:
+            arrays.append(pa.nulls(table.num_rows, field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _conform(array: pa.Array, wanted: pa.DataType, place: str) -> pa.Array:
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, array.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    have = array.type
+    if have == wanted:
+        return array
+    if pa.types.is_null(have):
+        return pa.nulls(len(array), wanted)
+    try:
+        if pa.types.is_list(wanted) and (pa.types.is_list(have) or pa.types.is_large_list(have)):
+            return _conform_items(array, place)
+        if pa.types.is_timestamp(wanted) and (pa.types.is_timestamp(have) or pa.types.is_integer(have)):
+            return array.cast(wanted, safe=False)
+        if pa.types.is_int64(wanted) and pa.types.is_floating(have):
+            return _whole_numbers(array, place)
+        numeric = pa.types.is_integer(have) or pa.types.is_floating(have) or pa.types.is_decimal(have)
+        text = pa.types.is_large_string(have) or pa.types.is_string_view(have)
+        if (numeric and (pa.types.is_float64(wanted) or pa.types.is_int64(wanted))) or (
+            text and pa.types.is_string(wanted)
+        ):
+            # Arrow's own cast of a decimal multiplies by a rounded power of ten: 1.015 becomes 1.0150000000000001
+            exact = array.cast(pa.string()) if pa.types.is_decimal(have) and pa.types.is_float64(wanted) else array
+            return exact.cast(wanted)
+    except pa.ArrowException as error:
+        raise ShopstreamError(f"{place} does not read as {wanted}: {error}", "Convert the column.") from error
+    raise ShopstreamError(f"{place} is {have}, expected {wanted}.", "Convert the column, or use `shopstream import`.")
+
+
+def _conform_items(array: pa.Array, place: str) -> pa.Array:
+    lines = array.flatten()
+    if pa.types.is_null(lines.type):
+        lines = pa.nulls(len(lines), ITEM_ARROW)
+    names = {field.name for field in lines.type}
+    fields = [
+        _conform(lines.field(field.name), field.type, f"{place}.{field.name}")
+        if field.name in names
+        else pa.nulls(len(lines), field.type)
+        for field in ITEM_ARROW
+    ]
+    lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
+    items = pa.StructArray.from_arrays(fields, fields=list(ITEM_ARROW), mask=lines.is_null())
+    return pa.ListArray.from_arrays(offsets, items, mask=array.is_null())
+
+
+def _whole_numbers(array: pa.Array, place: str) -> pa.Array:
+    """Floats as int64: NaN is null; in a quantity, what is not a whole number becomes an invalid one."""
+    array = pc.if_else(pc.fill_null(pc.is_nan(array), False), pa.scalar(None, array.type), array)
+    if place.endswith("quantity"):
+        whole = pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), 2.0**53))
+        array = pc.if_else(pc.fill_null(whole, True), array, pa.scalar(_INVALID_QUANTITY, array.type))
+    return array.cast(pa.int64())

@@ -1,0 +1,105 @@
+"""`shopstream spark`: the same features over archives that one machine is too small or too slow for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.errors import UsageError
+
+CUTOFFS_MAX = 100_000
+"""More times than this are a mistake in --every."""
+
+Archive = Annotated[
+    str, typer.Argument(metavar="ARCHIVE", help="The archive: a folder or a URI (s3://, gs://, hdfs://).")
+]
+Master = Annotated[
+    str | None,
+    typer.Option(
+        help="local[2], spark://…, yarn, k8s://…; left out, that of spark-submit or of the cluster's settings."
+    ),
+]
+Conf = Annotated[list[str] | None, typer.Option("--conf", help="A property of Spark, KEY=VALUE; again for more.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="The same features on a Spark cluster (extra `[spark]`).", no_args_is_help=True)
+    group.command("backfill")(backfill)
+    app.add_typer(group, name="spark")
+
+
+def backfill(  # noqa: PLR0917 - each is an option
+    archive: Archive,
+    out: Annotated[str, typer.Option(help="Folder or URI for Parquet, in folders by as_of.", show_default=False)],
+    as_of: Annotated[list[str] | None, typer.Option("--as-of", help="ISO 8601; again for more times.")] = None,
+    every: Annotated[str | None, typer.Option(help="A time every so often: 1d, 12h; with --from and --to.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="The first of these times, ISO 8601.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="None of these times is later, ISO 8601.")] = None,
+    master: Master = None,
+    conf: Conf = None,
+    buckets: Annotated[
+        int | None, typer.Option(min=1, help="Of customers; by default a million events or so each.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what stands at --out.")] = False,
+) -> None:
+    """Write the feature rows of every customer of an archive at many times, in one pass over it, on Spark.
+
+    The rows are those of `shopstream features`. A time at which no customer had been seen has no folder.
+
+    Example: `shopstream spark backfill archive --every 1d --from 2026-01-01 --to 2026-06-30 --out rows`
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from shopstream.spark.session import parsed_properties, session  # noqa: PLC0415
+
+    times = cutoffs(as_of or [], every, start, end)
+    properties = parsed_properties(conf or [])
+    console = Console(stderr=True)
+    with session("shopstream spark backfill", master, properties) as spark:
+        from features.replayed import ArchiveCounts  # noqa: PLC0415
+        from shopstream.spark.backfill import feature_rows, plan, write_rows  # noqa: PLC0415
+
+        counts = ArchiveCounts()
+        planned = plan(located(archive), times, spark.sparkContext.defaultParallelism, buckets)
+        rows, gather = feature_rows(spark, planned, counts)
+        write_rows(spark, rows, located(out), replace=force)
+        written = gather()
+    console.print(
+        f"{written:,} rows at {len(times):,} times from {counts.read['events']:,} events and "
+        f"{counts.read['orders']:,} order records ({counts.duplicates:,} duplicates, "
+        f"{counts.rejected.total():,} invalid) in {planned.buckets:,} buckets → {out}"
+    )
+    for reason, count in counts.rejected.most_common():
+        console.print(f"  {count:,} of: {reason}")
+
+
+def cutoffs(as_of: list[str], every: str | None, start: str | None, end: str | None) -> list[int]:
+    """The times that the options ask for, epoch ms, ascending, each once.
+
+    Raises:
+        UsageError: they ask for none, for too many, or contradict each other.
+    """
+    from shopstream.producing import parse_duration_s, parse_time  # noqa: PLC0415
+
+    times = {parse_time(text, "--as-of") for text in as_of}
+    if every is not None or start is not None or end is not None:
+        if every is None or start is None or end is None:
+            raise UsageError("--every, --from and --to belong together.", "Give all three, or --as-of.")
+        step_s = parse_duration_s(every, "--every")
+        first, last = parse_time(start, "--from"), parse_time(end, "--to")
+        assert step_s is not None
+        steps = range(first, last + 1, max(round(step_s * 1_000), 1))
+        if len(steps) > CUTOFFS_MAX:
+            raise UsageError(f"--every {every} asks for {len(steps):,} times.", "Give a longer --every.")
+        times.update(steps)
+    if not times:
+        raise UsageError("No time is asked for.", "Give --as-of, or --every with --from and a --to that is later.")
+    return sorted(times)
+
+
+def located(place: str) -> str:
+    """A URI of a place: a path becomes a `file:` one."""
+    return place if "://" in place else Path(place).absolute().as_uri()

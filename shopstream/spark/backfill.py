@@ -1,0 +1,213 @@
+"""Feature rows of an archive of any size at any number of times, in one pass over it.
+
+The steps: tasks read and judge files as `shopstream features` does; Spark brings each customer's records into one
+bucket and sorts it by the time at which they became known; tasks lead a state through each bucket and evaluate the
+declarations at each time. A task holds a file's rows, or the state of a bucket's customers; sorting spills to disk.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
+
+from features.arrow_rows import event_rows, order_rows
+from features.definitions import ROW_SCHEMA
+from features.errors import ShopstreamError
+from features.replayed import ArchiveCounts, rows_of
+from shopstream.spark.files import ArchiveFile, dealt, list_files, read_file
+from shopstream.spark.rows import MOVED_DDL, moved_events, moved_orders, spans_of
+
+BUCKET_BYTES: Final = 32_000_000
+"""Of an archive's files for each bucket of customers: a million events, more or less."""
+TASK_BYTES: Final = 64_000_000
+"""Of an archive's files for each task that reads."""
+ROWS_PER_PIECE: Final = 20_000
+"""Feature rows that a task hands to Spark at a time."""
+
+_SPARK_TYPES: Final = {pl.String: "string", pl.Int64: "bigint", pl.Float64: "double"}
+_ARROW_TYPES: Final = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
+ROWS_DDL: Final = ", ".join(f"{name} {_SPARK_TYPES[kind]}" for name, kind in ROW_SCHEMA.items())
+"""`definitions.ROW_SCHEMA` in the words of Spark."""
+ROWS_ARROW: Final = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in ROW_SCHEMA.items()])
+
+
+class Noted:
+    """How notes of tasks are gathered: by a key of the work they tell of, so that work done twice counts once."""
+
+    def zero(self, _value: dict[str, Any]) -> dict[str, Any]:
+        """No notes."""
+        return {}
+
+    def addInPlace(self, notes: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - Spark's name
+        """Both."""
+        notes.update(more)
+        return notes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a backfill will do.
+
+    Attributes:
+        archive: URI of the archive's folder.
+        cutoffs: epoch ms, ascending, each once.
+        deals: the files of each reading task.
+        buckets: number of them; a bucket has all records of its customers.
+    """
+
+    archive: str
+    cutoffs: list[int]
+    deals: list[list[ArchiveFile]]
+    buckets: int
+
+
+def plan(archive: str, cutoffs: Sequence[int], cores: int, buckets: int | None = None) -> Plan:
+    """Deal the files of an archive out.
+
+    Args:
+        archive: URI of the archive's folder; it holds no file of a day after the last cut-off.
+        cutoffs: epoch ms, in any order.
+        cores: of the cluster.
+        buckets: None: by the size of the archive, and at least two for each core.
+    """
+    files = list_files(archive, max(cutoffs))
+    size = sum(file.size for file in files)
+    wanted = buckets or max(2 * cores, -(-size // BUCKET_BYTES))
+    return Plan(archive, sorted(set(cutoffs)), dealt(files, 2 * cores, TASK_BYTES), wanted)
+
+
+def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts) -> tuple[Any, Any]:
+    """The rows as a Spark frame (columns ROWS_DDL), not computed yet.
+
+    Returns:
+        The frame; and a function without arguments that fills `counts` once the frame was written, and gives the number
+        of rows.
+    """
+    from pyspark.sql import functions  # noqa: PLC0415
+
+    context = spark.sparkContext
+    read = context.accumulator({}, Noted())
+    led = context.accumulator({}, Noted())
+    deals = context.broadcast(planned.deals)
+    tasks = len(planned.deals)
+    moved = spark.range(0, tasks, 1, max(tasks, 1)).mapInArrow(
+        functools.partial(read_deals, planned.archive, planned.cutoffs[-1], deals, read), MOVED_DDL
+    )
+    sorted_buckets = moved.repartition(planned.buckets, functions.col("customer_id")).sortWithinPartitions("at")
+    rows = sorted_buckets.mapInArrow(functools.partial(lead_bucket, planned.cutoffs, led), ROWS_DDL)
+
+    def gather() -> int:
+        for topic, number, rejected in read.value.values():
+            counts.read[topic] += number
+            counts.rejected += Counter(rejected)
+        counts.duplicates += sum(duplicates for _, duplicates in led.value.values())
+        return sum(written for written, _ in led.value.values())
+
+    return rows, gather
+
+
+def write_rows(spark: Any, rows: Any, out: str, *, replace: bool) -> None:
+    """Write rows as Parquet, a folder for each as_of; what an interrupted run left there is replaced.
+
+    Args:
+        spark: the session.
+        rows: of `feature_rows`.
+        out: any URI that Spark writes to.
+        replace: also what a finished run left.
+
+    Raises:
+        ShopstreamError: a finished run's rows, or anything else, stand there.
+    """
+    if not replace and _is_taken(spark, out):
+        raise ShopstreamError(f"{out} is not empty.", "Name another folder, or add --force to replace it.")
+    # few large files for each as_of, whatever the number of buckets
+    writer = rows.hint("rebalance", "as_of").write.mode("overwrite").partitionBy("as_of")
+    writer.parquet(out, compression="zstd")
+
+
+def _is_taken(spark: Any, out: str) -> bool:
+    """Whether anything but the leftovers of an interrupted run is there."""
+    hadoop = spark.sparkContext._jvm.org.apache.hadoop.fs  # noqa: SLF001 - the file systems that Spark writes to
+    path = hadoop.Path(out)
+    files = path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())  # noqa: SLF001
+    if not files.exists(path):
+        return False
+    return any(status.getPath().getName() != "_temporary" for status in files.listStatus(path))
+
+
+# --- in the tasks -----------------------------------------------------------------------------------------------------
+def read_deals(
+    archive: str, up_to: int, deals: Any, notes: Any, tasks: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Valid records, up to a time, of the files that some tasks were dealt.
+
+    Args:
+        archive: URI of the archive's folder.
+        up_to: epoch ms.
+        deals: broadcast, Plan.deals.
+        notes: accumulator (Noted): of each file its topic, rows, and invalid ones by reason.
+        tasks: their numbers.
+
+    Yields:
+        Rows of `rows.MOVED`.
+    """
+    files, _ = fs.FileSystem.from_uri(archive)
+    for batch in tasks:
+        for task in batch.column(0).to_pylist():
+            for file in deals.value[task]:
+                yield from _read_judged(files, file, up_to, notes)
+
+
+def _read_judged(files: Any, file: ArchiveFile, up_to: int, notes: Any) -> Iterator[pa.RecordBatch]:
+    number, rejected = 0, Counter[str]()
+    for table in read_file(files, file):
+        number += table.num_rows
+        if file.topic == "events":
+            events = event_rows(table)
+            rejected += events.rejected
+            moved = moved_events(events.columns)
+        else:
+            orders = order_rows(table)
+            rejected += orders.rejected
+            moved = moved_orders(orders.columns)
+        yield moved.filter(pc.less_equal(moved.column("at"), up_to))
+    notes.add({file.path: (file.topic, number, dict(rejected))})
+
+
+def lead_bucket(cutoffs: Sequence[int], notes: Any, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """`bucket_rows` of a Spark partition; `notes` gets the number of rows and of duplicates."""
+    from pyspark import TaskContext  # noqa: PLC0415
+
+    counts = ArchiveCounts()
+    written = 0
+    for piece in bucket_rows(cutoffs, batches, counts):
+        written += piece.num_rows
+        yield piece
+    notes.add({str(TaskContext.get().partitionId()): (written, counts.duplicates)})
+
+
+def bucket_rows(
+    cutoffs: Sequence[int], batches: Iterable[pa.RecordBatch], counts: ArchiveCounts
+) -> Iterator[pa.RecordBatch]:
+    """Feature rows of a bucket's customers at each cut-off.
+
+    Args:
+        cutoffs: epoch ms, ascending, each once.
+        batches: rows of `rows.MOVED`, all of the bucket's customers, sorted by `at`.
+        counts: gets the duplicates.
+
+    Yields:
+        Rows of ROWS_ARROW, at most ROWS_PER_PIECE at a time.
+    """
+    for _, rows in rows_of(spans_of(batches), cutoffs, counts):
+        for piece in rows.iter_slices(ROWS_PER_PIECE):
+            if piece.height:
+                yield from piece.to_arrow().cast(ROWS_ARROW).combine_chunks().to_batches()

@@ -1,0 +1,218 @@
+"""What holds where PySpark is not installed: everything imports, the remedy is told, and the tasks' own work is right.
+
+The tasks are driven here by ten lines that deal, shuffle and sort as Spark does; `make test-spark` has the real one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from oracle.adversarial import adversarial
+from oracle.duckdb_oracle import ArchiveOracle
+from oracle.files import write_archive, write_plain
+from oracle.rows import assert_same_rows
+from typer.testing import CliRunner
+
+from features.errors import ShopstreamError, UsageError
+from features.replayed import ArchiveCounts, rows_at
+from shopstream.cli import build_app
+from shopstream.commands.features import archive_days
+from shopstream.commands.spark import CUTOFFS_MAX, cutoffs
+from shopstream.spark import java, session
+from shopstream.spark.backfill import BUCKET_BYTES, Noted, bucket_rows, plan, read_deals
+from shopstream.spark.files import FILE_BYTES, ArchiveFile, dealt, list_files
+from shopstream.spark.rows import MOVED
+
+
+class Notes:
+    def __init__(self):
+        self.value = {}
+
+    def add(self, notes):
+        self.value = Noted().addInPlace(self.value, notes)
+
+
+def backfilled(planned, seed):
+    """The rows at every cut-off, and what was counted: tasks, a shuffle, a sort, batches with borders anywhere."""
+    rng = np.random.default_rng(seed)
+    notes = Notes()
+    tasks = [pa.RecordBatch.from_pydict({"id": [task]}) for task in rng.permutation(len(planned.deals)).tolist()]
+    moved = list(read_deals(planned.archive, planned.cutoffs[-1], SimpleNamespace(value=planned.deals), notes, tasks))
+    table = pl.from_arrow(pa.Table.from_batches(moved, MOVED))
+    bucket_of = table["customer_id"].hash(seed) % planned.buckets
+    counts, parts = ArchiveCounts(), [pa.table({"as_of": pa.array([], pa.int64())})]
+    for bucket in range(planned.buckets):
+        mine = table.filter(bucket_of == bucket).sort("at").to_arrow().cast(MOVED)
+        batches = mine.combine_chunks().to_batches(max_chunksize=int(rng.integers(1, 60)))
+        parts += [pa.Table.from_batches([rows]) for rows in bucket_rows(planned.cutoffs, batches, counts)]
+    return pl.from_arrow(pa.concat_tables(parts, promote_options="default")), notes.value, counts
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_tasks_give_the_rows_of_the_single_machine_and_of_the_oracle(tmp_path, seed):
+    records = adversarial(seed)
+    directory = write_archive(tmp_path, records)
+    times = sorted(set(records.as_ofs))
+    got, notes, counts = backfilled(plan(directory.as_uri(), times, cores=2, buckets=5), seed)
+    alone = ArchiveCounts()
+    for as_of, expected in rows_at(*archive_days(directory), times, alone):
+        here = got.filter(pl.col("as_of") == as_of).select(expected.columns)
+        assert_same_rows(here, expected, note=f"seed {seed}, as_of {as_of}")
+    with ArchiveOracle(directory) as oracle:
+        here = got.filter(pl.col("as_of") == records.as_of).select(expected.columns)
+        assert_same_rows(here, oracle.rows(records.as_of), note="oracle")
+    assert sum(rows for _, rows, _ in notes.values()) == alone.read.total()
+    assert sum(sum(rejected.values()) for *_, rejected in notes.values()) == alone.rejected.total()
+    assert counts.duplicates == alone.duplicates
+
+
+def test_nothing_is_read_of_days_after_the_last_time(tmp_path):
+    records = adversarial(0)
+    directory = write_plain(tmp_path, records.events, records.orders)
+    as_of = sorted(event["ts"] for event in records.events)[len(records.events) // 2]
+    days = {path.split("date=")[1][:10] for path in (file.path for file in list_files(directory.as_uri(), as_of))}
+    assert max(days) == str(np.datetime64(as_of, "ms").astype("datetime64[D]"))
+
+
+def test_work_that_was_done_twice_counts_once():
+    notes = Notes()
+    for _ in range(2):
+        notes.add({"events/a": ("events", 5, {})})
+    notes.add({"events/b": ("events", 7, {})})
+    assert sum(number for _, number, _ in notes.value.values()) == 12
+
+
+def test_files_are_dealt_out_whole_and_evenly():
+    rng = np.random.default_rng(1)
+    files = [ArchiveFile("events", f"f{n}", int(size)) for n, size in enumerate(rng.integers(1, 9_000_000, 300))]
+    deals = dealt(files, 4, 64_000_000)
+    assert sorted(file.path for deal in deals for file in deal) == sorted(file.path for file in files)
+    work = [sum(file.size + FILE_BYTES for file in deal) for deal in deals]
+    assert max(work) < 1.2 * min(work)
+    assert len(dealt(files, 1000, 64_000_000)) == 300
+    assert dealt([], 4, 1) == []
+
+
+def test_buckets_follow_the_size_of_the_archive(tmp_path, monkeypatch):
+    files = [ArchiveFile("events", f"f{n}", BUCKET_BYTES // 2) for n in range(40)]
+    monkeypatch.setattr("shopstream.spark.backfill.list_files", lambda *_: files)
+    assert plan("file:///none", [5, 1, 5], cores=2).buckets == 20
+    assert plan("file:///none", [5, 1, 5], cores=50).buckets == 100
+    assert plan("file:///none", [5, 1, 5], cores=2).cutoffs == [1, 5]
+
+
+@pytest.mark.parametrize("place", ["nowhere", "an-empty-one"])
+def test_what_is_no_archive_is_told(tmp_path, place):
+    (tmp_path / "an-empty-one").mkdir()
+    with pytest.raises(ShopstreamError, match="archive"):
+        list_files((tmp_path / place).as_uri(), 1)
+
+
+def test_a_folder_that_is_no_day_is_told(tmp_path):
+    (tmp_path / "events" / "yesterday").mkdir(parents=True)
+    (tmp_path / "events" / "yesterday" / "a.parquet").touch()
+    with pytest.raises(ShopstreamError, match="yesterday"):
+        list_files(tmp_path.as_uri(), 1)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+def test_a_missing_pyspark_is_told_with_the_remedy(monkeypatch, tmp_path):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "pyspark" else found(name, *rest)
+    )
+    with pytest.raises(ShopstreamError, match=r"shopstream\[spark\]"):
+        CliRunner().invoke(
+            build_app(),
+            ["spark", "backfill", str(tmp_path), "--as-of", "2024-01-01", "--out", str(tmp_path / "rows")],
+            catch_exceptions=False,
+        )
+
+
+def test_modules_import_without_pyspark():
+    script = (
+        "import sys; sys.modules['pyspark'] = sys.modules['py4j'] = None\n"
+        "import shopstream.spark.backfill, shopstream.spark.session, shopstream.commands.spark\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_times():
+    day = 86_400_000
+    assert cutoffs(["1970-01-03", "1970-01-02", "1970-01-03"], None, None, None) == [day, 2 * day]
+    assert cutoffs(["1970-01-01T12:00"], "1d", "1970-01-01", "1970-01-03") == [0, day // 2, day, 2 * day]
+    assert cutoffs([], "12h", "1970-01-01", "1970-01-01T23:00") == [0, day // 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (([], None, None, None), "No time"),
+        (([], "1d", "2024-01-01", None), "belong together"),
+        (([], None, "2024-01-01", "2024-02-01"), "belong together"),
+        (([], "1d", "2024-02-01", "2024-01-01"), "No time"),
+        (([], "soon", "2024-01-01", "2024-02-01"), "--every is 'soon'"),
+        (([], "1s", "2024-01-01", "2024-02-01"), "2,678,401 times"),
+        ((["then"], None, None, None), "--as-of"),
+    ],
+)
+def test_times_that_make_no_sense(options, said):
+    assert CUTOFFS_MAX < 2_678_401
+    with pytest.raises(UsageError, match=said):
+        cutoffs(*options)
+
+
+# --- the machine ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', 17),
+        ('openjdk version "21" 2023-09-19', 21),
+        ('java version "1.8.0_202"', 8),
+        ("something else", None),
+    ],
+)
+def test_version_of_java(said, version):
+    assert java.major_version(said) == version
+
+
+@pytest.mark.parametrize(("version", "fits"), [("17.0.1", True), ("21.0.2", True), ("1.8.0_202", False), ("25", False)])
+def test_a_java_that_spark_does_not_run_on_is_refused(tmp_path, monkeypatch, version, fits):
+    program = tmp_path / "bin" / "java"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    if fits:
+        assert version in java.system_java()
+    else:
+        with pytest.raises(ShopstreamError, match="Spark would use Java") as refused:
+            java.system_java()
+        assert "17 or 21" in refused.value.remedy
+
+
+def test_no_java_is_told(monkeypatch, tmp_path):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ShopstreamError, match="there is none"):
+        java.system_java()
+
+
+def test_properties():
+    assert session.parsed_properties(["a=b", "c.d=e=f"]) == {"a": "b", "c.d": "e=f"}
+    with pytest.raises(UsageError, match="--conf"):
+        session.parsed_properties(["a"])
+
+
+def test_the_cause_is_found_in_what_spark_says():
+    text = "An error\n  Traceback\nfeatures.errors.ShopstreamError: f.parquet cannot be read. Remove it.\n  more"
+    assert session.first_cause(text) == "f.parquet cannot be read. Remove it."
+    assert session.first_cause("\n first\nsecond") == "first"
+    assert session.first_cause("") == "it did not say why"
