@@ -96,11 +96,10 @@ def test_large_answers_are_packed(served):
 
 
 # --- rights -----------------------------------------------------------------------------------------------------------
-def test_the_page_asks_as_who_may_only_read(servers, server_settings, shop):
+def test_the_page_asks_as_who_may_only_read(server_settings, shop, no_mart):
     run = shop[0]
-    connection = consuming.elastic_connection(known_servers.elastic_reader(server_settings))
-    assert connection.username != servers.elasticsearch.username
-    with open_client(connection) as client:
+    with serving.source(server_settings, no_mart) as source:
+        client = source.search._client
         assert client.count(index=f"{run}-customers")["count"] > 0
         for forbidden in (
             lambda: client.index(index=f"{run}-customers", id="x", document={"customer_id": "x"}),
