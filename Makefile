@@ -13,7 +13,7 @@ MINUTES ?= 10
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test models test-spark fuzz simulate faults backpressure operations dashboards dashboards-speed env lint format bench audit security lock clean
+.PHONY: help setup demo test models test-spark fuzz simulate faults backpressure operations dashboards dashboards-speed env compose-images-local test-compose lint format bench audit security lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +59,12 @@ dashboards-speed: setup  ## how long each panel's search takes over a million ev
 
 env:  ## .env for docker compose, with secrets of its own, out of .env.example
 	$(PYTHON) tools/env.py
+
+compose-images-local: setup  ## stand-ins for the images of docker-compose.yml, where theirs cannot be pulled; as root
+	$(BIN)/python tools/standins/build.py
+
+test-compose: setup  ## docker-compose.yml for real: needs a docker engine with compose, and its images
+	SHOPTEST_COMPOSE=required $(BIN)/python -m pytest tests/compose -m "campaign or not campaign" -n0 $(TEST)
 
 lint: setup  ## format check, lint and strict types
 	$(BIN)/ruff format --check .

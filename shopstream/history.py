@@ -117,12 +117,13 @@ def send(directory: Path, shop: Shop, sending: Sending) -> Sent:
     sent = _remembered(notes, shop, sending)
     if sent.whole:
         return sent
-    properties = sending.kafka.client_properties()
+    before = sent.delivered
+    # one for all slices: a new connection takes half a second
+    publisher = Publisher(sending.kafka.client_properties(), sending.run)
     for start_ms, end_ms in _slices(directory, sent.until_ms):
-        first = sent.until_ms == 0
         report = replay(
-            Course(Span(directory, start_ms=start_ms, end_ms=end_ms), customers=first),
-            lambda on_failure: Publisher(properties, sending.run, on_failure),
+            Course(Span(directory, start_ms=start_ms, end_ms=end_ms), customers=sent.until_ms == 0),
+            lambda _: publisher,
             sending.clock,
             sending.interrupted,
             sending.on_progress,
@@ -131,7 +132,7 @@ def send(directory: Path, shop: Shop, sending: Sending) -> Sent:
             raise error
         if not report.complete:
             return sent
-        sent = _more(sent, report.delivery.delivered, end_ms)
+        sent = Sent(shop, end_ms, _sum(before, report.delivery.delivered))
         _note(notes, sent)
     sent = msgspec.structs.replace(sent, whole=True)
     _note(notes, sent)
@@ -178,9 +179,8 @@ def _remembered(notes: Path, shop: Shop, sending: Sending) -> Sent:
     return sent
 
 
-def _more(sent: Sent, delivered: Mapping[str, int], until_ms: int) -> Sent:
-    total = {topic: sent.delivered.get(topic, 0) + delivered.get(topic, 0) for topic in {*sent.delivered, *delivered}}
-    return msgspec.structs.replace(sent, until_ms=until_ms, delivered=total)
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {topic: one.get(topic, 0) + other.get(topic, 0) for topic in {*one, *other}}
 
 
 def _note(path: Path, sent: Sent) -> None:

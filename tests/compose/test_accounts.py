@@ -1,0 +1,140 @@
+"""Users and roles: what is asked of Elasticsearch, by its published API, and what is left alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from consumers.elastic import ElasticConnection
+from consumers.rights import elastic_role
+from features.errors import ShopstreamError
+from shopstream import accounts, consuming
+from shopstream.servers.elastic_reader import READER
+
+PASSWORDS = {one.variable: f"secret-of-{one.name}" for one in accounts.ACCOUNTS}
+
+
+class Played:
+    """An Elasticsearch that keeps users and roles."""
+
+    def __init__(self):
+        self.users = {"elastic": "super", "kibana_system": None}
+        self.roles, self.roles_of, self.asked = {}, {}, []
+
+    def __enter__(self):
+        handler = type("Handler", (_Handler,), {"played": self})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        self.connection = ElasticConnection(f"http://127.0.0.1:{self.server.server_port}", "elastic", "super")
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    played: Played
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {
+            "X-Elastic-Product": "Elasticsearch", "Content-Type": "application/json", "Content-Length": str(len(data)),
+        }.items():  # fmt: skip
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def login(self):
+        name, _, password = (
+            base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode().partition(":")
+        )
+        return name if self.played.users.get(name) == password else None
+
+    def do_GET(self):
+        name = self.login()
+        if name is None:
+            self.answer(
+                401, {"error": {"type": "security_exception", "reason": "unable to authenticate"}, "status": 401}
+            )
+        else:
+            self.answer(200, {"username": name, "authentication_realm": {"name": "native1", "type": "native"}})
+
+    def do_PUT(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.login() != "elastic":
+            self.answer(403, {"error": {"type": "security_exception", "reason": "unauthorized"}, "status": 403})
+            return
+        *_, kind, name = self.path.removesuffix("/_password").split("/")
+        self.played.asked.append(f"{kind} {name}")
+        if kind == "role":
+            self.played.roles[name] = body
+        else:
+            self.played.users[name] = body["password"]
+            self.played.roles_of[name] = body.get("roles")
+        self.answer(200, {})
+
+    def do_POST(self):
+        self.do_PUT()
+
+
+def test_each_user_has_the_rights_of_its_duty():
+    with Played() as played:
+        done = dict(accounts.settle(played.connection, "demo", accounts.chosen(PASSWORDS)))
+    assert {"shopstream-writer", READER, "shopstream-trainer", "shopstream-analyst", "kibana_system"} == done.keys()
+    for account in accounts.ACCOUNTS:
+        assert played.users[account.name] == PASSWORDS[account.variable]
+        if account.duty is not None:
+            assert played.roles[account.name] == elastic_role(account.duty, "demo")
+            assert played.roles_of[account.name] == [account.name, *account.further]
+    assert set(played.roles) == done.keys() - {"kibana_system"}
+    assert played.roles_of["shopstream-analyst"] == ["shopstream-analyst", "viewer"]
+
+
+def test_a_second_time_says_that_all_is_there_and_a_new_password_is_taken():
+    with Played() as played:
+        wanted = accounts.chosen(PASSWORDS)
+        accounts.settle(played.connection, "demo", wanted)
+        again = accounts.settle(played.connection, "demo", wanted)
+        assert {what for _, what in again} == {"is there already", "has its password already"}
+        changed = accounts.chosen({"WRITER_PASSWORD": "another-one"})
+        assert accounts.settle(played.connection, "demo", changed) == [("shopstream-writer", "is made")]
+    assert played.users["shopstream-writer"] == "another-one"
+
+
+def test_only_those_whose_password_is_given_are_touched():
+    with Played() as played:
+        accounts.settle(
+            played.connection, "demo", accounts.chosen({"READER_PASSWORD": "secret", "ANALYST_PASSWORD": ""})
+        )
+        assert played.asked == [f"role {READER}", f"user {READER}"]
+
+
+def test_who_may_not_is_told_without_the_password():
+    with Played() as played:
+        played.users["visitor"] = "pass"
+        visitor = ElasticConnection(played.connection.url, "visitor", "pass")
+        with pytest.raises(ShopstreamError) as caught:
+            accounts.settle(visitor, "demo", accounts.chosen(PASSWORDS))
+    assert "its users" in str(caught.value)
+    assert not any(secret in str(caught.value) for secret in PASSWORDS.values())
+
+
+def test_a_short_password_is_refused_by_its_name():
+    with pytest.raises(ShopstreamError, match="READER_PASSWORD has 3 characters") as caught:
+        accounts.chosen({"READER_PASSWORD": "abc"})
+    assert "abc" not in str(caught.value)
+
+
+def test_users_of_the_servers_own_files_are_left_alone(servers, server_settings):
+    secret = (server_settings.home / "secrets" / "elastic-reader-password").read_text().strip()
+    done = accounts.settle(consuming.connection(servers), "demo", accounts.chosen({"READER_PASSWORD": secret}))
+    assert done == [(READER, "stands in the server's files")]

@@ -1,0 +1,71 @@
+"""`make env`: secrets of its own, for its owner alone, and nothing of yours is lost."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import subprocess
+import sys
+
+from compose.reading import ROOT
+
+EXAMPLE = (ROOT / ".env.example").read_text("utf-8")
+
+
+def folder_with_example(tmp_path):
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    return tmp_path
+
+
+def test_every_secret_is_generated_and_differs(env_tool):
+    wanted = {name for name, value in env_tool.settings(EXAMPLE).items() if value == env_tool.GENERATED}
+    one, other = (env_tool.settings(env_tool.filled(EXAMPLE, "")) for _ in range(2))
+    assert len(wanted) == 9
+    for name in wanted:
+        assert re.fullmatch(r"[A-Za-z0-9_-]{32}", one[name])
+    assert len({made[name] for made in (one, other) for name in wanted}) == 18
+
+
+def test_what_is_no_secret_stays_as_the_example_has_it(env_tool):
+    example, made = env_tool.settings(EXAMPLE), env_tool.settings(env_tool.filled(EXAMPLE, ""))
+    assert made.keys() == example.keys()
+    assert {k: v for k, v in made.items() if example[k] != env_tool.GENERATED} == {
+        k: v for k, v in example.items() if v != env_tool.GENERATED
+    }
+
+
+def test_values_that_are_there_stay_and_missing_ones_are_added(env_tool):
+    there = "# mine\nELASTIC_PASSWORD=of my own\nWEB_PORT=9000\n"
+    made = env_tool.filled(EXAMPLE, there)
+    assert made.startswith(there)
+    assert env_tool.settings(made)["ELASTIC_PASSWORD"] == "of my own"
+    assert env_tool.settings(made)["WEB_PORT"] == "9000"
+    assert env_tool.settings(made).keys() == env_tool.settings(EXAMPLE).keys()
+    assert env_tool.filled(EXAMPLE, made) == made
+
+
+def test_the_file_is_its_owners_alone_even_where_it_was_not(env_tool, tmp_path):
+    folder = folder_with_example(tmp_path)
+    (folder / ".env").write_text("WEB_PORT=9000\n")
+    (folder / ".env").chmod(0o644)
+    assert env_tool.main(folder) == 0
+    assert stat.S_IMODE((folder / ".env").stat().st_mode) == 0o600
+    assert not (folder / ".env.new").exists()
+
+
+def test_it_needs_python_alone(tmp_path):
+    folder = folder_with_example(tmp_path)
+    script = [sys.executable, "-I", "-S", str(ROOT / "tools" / "env.py"), str(folder)]
+    said = [subprocess.run(script, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert "is made" in said[0]
+    assert "is as it was" in said[1]
+    secrets = [line.partition("=")[2] for line in (folder / ".env").read_text().splitlines() if "PASSWORD" in line]
+    assert not any(secret in text for secret in secrets if secret for text in said)
+
+
+def test_git_and_docker_leave_it_out():
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+    assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
+    tracked = subprocess.run(["git", "ls-files", ".env"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert tracked.stdout == ""

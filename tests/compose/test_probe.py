@@ -1,0 +1,89 @@
+"""The health check of containers: each kind of target, well and not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from shopstream import probe
+
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(int(self.path.strip("/")))
+        self.end_headers()
+        self.wfile.write(b"why it is so")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def port():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize(("status", "well"), [(200, True), (204, True), (302, False), (404, False), (503, False)])
+def test_http(port, status, well, capsys):
+    assert probe.main([f"http://127.0.0.1:{port}/{status}"]) == (0 if well else 1)
+    assert (capsys.readouterr().out == "") is well
+
+
+def test_a_sick_target_says_why(port, capsys):
+    probe.main([f"http://127.0.0.1:{port}/503"])
+    assert "503 why it is so" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp"])
+def test_nobody_listens(kind, closed_port):
+    assert probe.main([f"{kind}://127.0.0.1:{closed_port}"]) == 1
+
+
+def test_tcp(port):
+    assert probe.main([f"tcp://127.0.0.1:{port}"]) == 0
+
+
+@pytest.mark.parametrize(("age_s", "said"), [(60, None), (61, "written 61 s ago, the bound is 60 s")])
+def test_a_file_is_fresh_up_to_its_bound(tmp_path, age_s, said):
+    file = tmp_path / "alive"
+    file.touch()
+    os.utime(file, (1_000, 1_000))
+    assert probe.trouble(f"fresh:{file}:60", lambda: 1_000 + age_s) == said
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    assert probe.main([f"fresh:{tmp_path / 'none'}:60"]) == 1
+
+
+def test_one_of_several_is_enough(port):
+    well, sick = f"http://127.0.0.1:{port}/200", f"http://127.0.0.1:{port}/500"
+    assert probe.main([well, well]) == 0
+    assert probe.main([well, sick]) == 1
+
+
+@pytest.mark.parametrize("target", ["ftp://x", "tcp://nowhere", "fresh:/tmp/x:soon", "fresh"])
+def test_a_target_that_is_none(target):
+    assert probe.main([target]) == 2
+
+
+def test_as_a_container_calls_it(port):
+    call = [sys.executable, "-m", "shopstream.probe"]
+    for probed, code in ((f"http://127.0.0.1:{port}/200", 0), (f"http://127.0.0.1:{port}/500", 1), ("", 0)):
+        environment = {**os.environ, "PROBE": probed}
+        assert subprocess.run(call, env=environment, capture_output=True, check=False).returncode == code

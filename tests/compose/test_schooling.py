@@ -1,0 +1,88 @@
+"""Training by schedule: when it is due, what a round does, what becomes of a step that fails."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from guards.test_commands import parses
+
+from shopstream import schooling
+from shopstream.schooling import Notes, Plan, due_in_s, go_through
+
+PLAN = Plan(archive=Path("a"), mart=Path("m"), run="r", every_s=3_600, tries=2)
+
+
+@pytest.mark.parametrize(
+    ("notes", "now_s", "due_s"),
+    [
+        (None, 5_000, 0),
+        (Notes(1_000_000), 1_000, 3_600),
+        (Notes(1_000_000), 4_599, 1),
+        (Notes(1_000_000), 4_600, 0),
+        (Notes(1_000_000), 9_999, 0),
+        (Notes(1_000_000, ("train",)), 1_000, schooling.RETRY_S),
+        (Notes(1_000_000, ("train",)), 1_300, 0),
+    ],
+)
+def test_when_a_round_is_due(notes, now_s, due_s):
+    assert due_in_s(notes, PLAN.every_s, now_s * 1_000) == due_s
+
+
+def test_a_short_interval_is_not_made_longer_by_a_failure():
+    assert due_in_s(Notes(0, ("train",)), 60, 0) == 60
+
+
+def test_every_step_is_a_command():
+    assert [step[0] for step in PLAN.steps()] == ["train", "rollup", "forecast", "segment"]
+    for step in PLAN.steps():
+        parses(["shopstream", *step])
+
+
+def test_a_step_that_fails_leaves_the_others_alone():
+    done, told = [], []
+
+    def run(words):
+        done.append(words[0])
+        return "failed" if words[0] == "train" else "done"
+
+    assert go_through(PLAN, run, told.append) == ("train",)
+    assert done == ["train", "rollup", "forecast", "segment"]
+    assert told[:2] == ["train begins", "train failed"]
+
+
+def test_a_stop_ends_the_round():
+    done = []
+
+    def run(words):
+        done.append(words[0])
+        return "stopped" if words[0] == "rollup" else "done"
+
+    assert go_through(PLAN, run, lambda _: None) is None
+    assert done == ["train", "rollup"]
+
+
+def test_notes_are_kept_and_damaged_ones_are_none(tmp_path):
+    assert schooling.read_notes(tmp_path) is None
+    schooling.write_notes(tmp_path / "bundles", Notes(7, ("train",)))
+    assert schooling.read_notes(tmp_path / "bundles") == Notes(7, ("train",))
+    (tmp_path / "bundles" / schooling.NOTES).write_text("{")
+    assert schooling.read_notes(tmp_path / "bundles") is None
+
+
+def test_a_command_in_a_process_of_its_own():
+    assert schooling.in_child(["--help"], lambda: True) == "done"
+    assert schooling.in_child(["no-such-command"], lambda: True) == "failed"
+
+
+def test_a_stopped_command_is_ended(monkeypatch):
+    monkeypatch.setattr(schooling, "SIGN_EVERY_S", 0.05)
+    popen = schooling.subprocess.Popen
+    monkeypatch.setattr(
+        schooling.subprocess, "Popen", lambda _: popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    )
+    began_s = time.monotonic()
+    assert schooling.in_child(["train"], lambda: False) == "stopped"
+    assert time.monotonic() - began_s < 10
