@@ -48,7 +48,7 @@ class Listening:
     @property
     def allowed(self) -> tuple[str, ...]:
         """Every name by which it may be called."""
-        return tuple(dict.fromkeys((*LOCAL_NAMES, self.host, *self.names)))
+        return tuple(dict.fromkeys(name.lower() for name in (*LOCAL_NAMES, self.host, *self.names)))
 
 
 @contextlib.contextmanager

@@ -82,6 +82,7 @@ def test_no_file_but_its_own(served, path):
 
 def test_it_listens_here_alone():
     assert Listening().host == "127.0.0.1"
+    assert "shop.example.com" in Listening(names=("Shop.Example.com",)).allowed
     with bound(Listening(port=0)) as taken, pytest.raises(ShopstreamError, match="cannot listen") as refused:
         bound(Listening(port=taken.getsockname()[1]))
     assert "--port" in refused.value.remedy
