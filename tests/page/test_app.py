@@ -181,7 +181,9 @@ def test_names_and_addresses_stay_where_they_are(shop, served):
     document = {"customer_id": "contact", "name": "Ann Hidden", "email": "hidden@example.com", "segment": "contact"}
     client.index(index=index, id="contact", document=document, refresh=True)
     try:
-        for path in ("customers?segment=contact", "customer?id=contact", "groups", "customers.csv?segment=contact"):
+        # asked by nobody else: an answer is shared for a second
+        groups = "groups?figure=orders_365d"
+        for path in ("customers?segment=contact", "customer?id=contact", groups, "customers.csv?segment=contact"):
             status, _, body = get(served, f"/api/{path}")
             assert status == 200
             assert b"contact" in body
