@@ -18,7 +18,7 @@ from shopstream.demo_apart import Tell
 
 if TYPE_CHECKING:
     from training.bundle import Bundle
-    from training.dataset import Horizon
+    from training.terms import Horizon
 
 NOTES: Final = "demo.json"
 """Beside the bundles: which of them the demo made, by the history that taught it."""
@@ -35,7 +35,7 @@ DAYS_MIN: Final = 120
 
 def horizon_of(shop: Shop) -> Horizon | None:
     """When the training set's rows are taken; None for a shop that is too small to learn from."""
-    from training.dataset import Horizon  # noqa: PLC0415 - who scores by a bundle that is there waits for no libraries
+    from training.terms import Horizon  # noqa: PLC0415 - who scores by a bundle that is there waits for no libraries
 
     if shop.customers < CUSTOMERS_MIN or shop.days < DAYS_MIN:
         return None

@@ -14,7 +14,7 @@ from shopstream.demo_apart import DiedError, Tell, apart
 
 if TYPE_CHECKING:
     from training.bundle import Bundle
-    from training.dataset import Horizon
+    from training.terms import Horizon
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from features.errors import ShopstreamError, UsageError
 from features.replayed import ArchiveCounts, ReadDay, rows_at
 from features.schema import DAY_MS
 from training.outcomes import Following, later_cutoffs, looks
-from training.terms import Horizon as Horizon  # noqa: PLC0414 - a training set is asked for by it, here too
+from training.terms import Horizon
 
 LABEL: Final = "churned"
 """1 where the customer placed no order that stood at the end of the horizon, 0 where one did; int8."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +11,6 @@ import typer
 
 if TYPE_CHECKING:
     import polars as pl
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
 
     from features.replayed import ArchiveCounts
     from training.bundle import Bundle
@@ -118,6 +115,7 @@ def train(
 
     from shopstream.model_tables import print_models  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
+    from shopstream.working import progress  # noqa: PLC0415
     from training.bundle import point_current  # noqa: PLC0415
     from training.churn import Plan  # noqa: PLC0415
 
@@ -127,8 +125,8 @@ def train(
     given = settings.training.costs.asked() if costs is None else _costs(costs)
     plan = Plan(_validation(validation), tries=tries, seed=seed, threads=threads, costs=_checked(given))
     asked = settings.training.asked(horizon, history, spacing, cutoffs)
-    with _progress(console) as progress:
-        bundle, seconds = train_bundle(directory, target, asked, plan, rules, progress, rename=out is None)
+    with progress(console) as tell:
+        bundle, seconds = train_bundle(directory, target, asked, plan, rules, tell, rename=out is None)
     if current or (current is None and out is None):
         point_current(bundle.folder)
     print_models(console, bundle.metrics)
@@ -233,19 +231,20 @@ def evaluate(
 
     from shopstream.model_tables import print_judgement  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
+    from shopstream.working import progress, write_whole  # noqa: PLC0415
     from training.bundle import load_bundle  # noqa: PLC0415
     from training.judgement import judge  # noqa: PLC0415
 
     console = Console(stderr=True)
     loaded = load_bundle(bundle)
-    with _progress(console) as progress:
+    with progress(console) as tell:
         asked = load_settings().training.asked(loaded.horizon_days, history, spacing, cutoffs)
-        training = training_set(directory, asked, progress)
-        progress("intervals of the metrics", None)
+        training = training_set(directory, asked, tell)
+        tell("intervals of the metrics", None)
         report = judge(loaded, training)
     print_judgement(console, report)
     if out is not None:
-        _write(out, lambda path: path.write_text(json.dumps(report, indent=1) + "\n", "utf-8"))
+        write_whole(out, lambda path: path.write_text(json.dumps(report, indent=1) + "\n", "utf-8"))
 
 
 def score(
@@ -269,6 +268,7 @@ def score(
     from features.replayed import ArchiveCounts  # noqa: PLC0415
     from features.segments import load_rules  # noqa: PLC0415
     from shopstream.producing import parse_time  # noqa: PLC0415
+    from shopstream.working import progress, write_whole  # noqa: PLC0415
     from training.bundle import load_bundle  # noqa: PLC0415
 
     console = Console(stderr=True)
@@ -276,16 +276,16 @@ def score(
     loaded = load_bundle(bundle)
     asked = loaded.rules if rules is None else load_rules(rules)
     counts = ArchiveCounts()
-    with _progress(console) as progress:
-        rows = _rows_at(directory, moment, asked.profile_columns, counts, progress)
+    with progress(console) as tell:
+        rows = _rows_at(directory, moment, asked.profile_columns, counts, tell)
     scores = loaded.scorer(asked).score(rows)
     scored = rows.drop(asked.profile_columns, strict=False).hstack(scores)
     scored = scored.with_columns(pl.lit(loaded.name).alias("bundle"))
     if out.suffix == ".csv":
         flat = scored.with_columns(pl.col("churn_reasons").list.join(" "))
-        _write(out, flat.write_csv)
+        write_whole(out, flat.write_csv)
     else:
-        _write(out, scored.write_parquet)
+        write_whole(out, scored.write_parquet)
     risks = scored["churn_risk"].drop_nulls().value_counts().sort("count", descending=True)
     said = ", ".join(f"{count:,} {risk}" for risk, count in risks.iter_rows())
     console.print(f"{scored.height:,} customers scored by {loaded.name} ({said or 'nobody has ordered'}) → {out}")
@@ -346,29 +346,3 @@ def _checked(costs: Costs) -> Costs:
 
     thresholds(costs)
     return costs
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Callable[[str, float | None], None]]:
-    """A line that says what is done now."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task("reading the archive", total=None)
-        yield lambda said, share: _show(bar, task, said, share)
-
-
-def _show(bar: Progress, task: TaskID, said: str, share: float | None) -> None:
-    bar.update(task, description=said, total=None if share is None else 1.0, completed=share or 0.0)
-
-
-def _write(out: Path, write: Callable[[Path], object]) -> None:
-    """A whole file or none."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    write(partial)
-    partial.replace(out)
