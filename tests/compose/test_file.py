@@ -104,13 +104,13 @@ def test_the_order_of_the_start(composed):
         "kafka": set(),
         "elasticsearch": set(),
         "setup": {"kafka", "elasticsearch"},
-        "kibana": {"setup"},
+        "kibana": {"setup", "elasticsearch"},
         "dashboards": {"kibana"},
-        "history": {"setup"},
-        "consumer": {"setup"},
-        "live": {"history"},
-        "trainer": {"history"},
-        "web": {"setup"},
+        "history": {"setup", "kafka"},
+        "consumer": {"setup", "kafka", "elasticsearch"},
+        "live": {"history", "kafka"},
+        "trainer": {"history", "kafka", "elasticsearch"},
+        "web": {"setup", "elasticsearch"},
     }
 
 
