@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     ConfigResource,
     NewTopic,
     ResourceType,
+    TopicMetadata,
 )
 
 from consumers.kafka_errors import LOG, Heard, is_final, unreachable
@@ -311,6 +313,20 @@ def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, r
     known = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
     configs = topic_configs(run)
     keyed = [topic_name(run, t) for t in (*SOURCE_TOPICS, FEATURE_TOPIC)]
+    _check_partitions(known, keyed, partitions)
+    missing = [t for t in configs if t not in known]
+    new = [
+        NewTopic(t, num_partitions=partitions if t in keyed else 1, replication_factor=replicas, config=configs[t])
+        for t in missing
+    ]
+    created = _create(admin, new) if new else []
+    if raced := set(missing) - set(created):
+        _check_partitions(_when_known(admin, raced), keyed, partitions)
+    existing = [t for t in configs if t not in created]
+    return TopicReport(tuple(created), tuple(existing), tuple(_topic_warnings(admin, existing, run)))
+
+
+def _check_partitions(known: Mapping[str, TopicMetadata], keyed: Sequence[str], partitions: int) -> None:
     for topic in keyed:
         found = len(known[topic].partitions) if topic in known else partitions
         if found != partitions:
@@ -319,14 +335,16 @@ def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, r
                 "events, orders and customers must be cut alike, or a customer's records meet in no one place.",
                 f"Set the number of partitions to {found}, or use another run (`--run NAME`).",
             )
-    missing = [t for t in configs if t not in known]
-    new = [
-        NewTopic(t, num_partitions=partitions if t in keyed else 1, replication_factor=replicas, config=configs[t])
-        for t in missing
-    ]
-    created = _create(admin, new) if new else []
-    existing = [t for t in configs if t not in created]
-    return TopicReport(tuple(created), tuple(existing), tuple(_topic_warnings(admin, existing, run)))
+
+
+def _when_known(admin: AdminClient, topics: AbstractSet[str]) -> Mapping[str, TopicMetadata]:
+    """What the cluster says once it tells of topics that another process has just made."""
+    deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        known: Mapping[str, TopicMetadata] = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+        if topics <= known.keys() or time.monotonic() > deadline_s:
+            return known
+        time.sleep(ASK_EVERY_S)
 
 
 def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:

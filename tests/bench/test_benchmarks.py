@@ -171,4 +171,4 @@ def test_the_whole_benchmark_on_a_small_topic(servers, server_settings, tmp_path
     assert set(told["laps"]) == {"a", "b", "c", "e", "g"}
     assert all(laps[0]["rate"] > 0 and laps[0]["cpu_s"] > 0 for laps in told["laps"].values())
     assert len(told["laps"]["e"][0]["figures"]) == 2
-    assert {"parse: JSON to typed records", "evaluate features"} <= {row["part"] for row in told["steps"]}
+    assert {"decode: kernel", "evaluate features"} <= {row["part"] for row in told["steps"]}
