@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 from elasticsearch import Elasticsearch
+from hypothesis import HealthCheck, settings
 from rich.console import Console
 
 from shopstream.servers import Endpoints, down, up
@@ -25,6 +26,10 @@ from shopstream.settings import Settings
 HOME_VARIABLE = "SHOPTEST_HOME"
 KEPT_SETTINGS = ("SHOPSTREAM_CACHE", "SHOPSTREAM_MAVEN_URL")
 """Variables of the developer that tests should honour; all others would make them depend on the machine."""
+
+# how long an example takes is the machine's affair: compiled code may come from a cold cache, others may be at work
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 _home_of_session = pytest.StashKey[Path]()
 
