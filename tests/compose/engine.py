@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from compose.reading import ROOT
+from confluent_kafka import Consumer, TopicPartition
 
 REQUIRED = "SHOPTEST_COMPOSE"
 IMAGES = ("apache/kafka:4.1.0", "elasticsearch:9.2.0", "kibana:9.2.0", "shopstream:0.1.0")
@@ -100,10 +101,28 @@ class Project:
         return json.loads(done.stdout)["runs"]["shop"]
 
     def events(self) -> tuple[int, int]:
-        """In Kafka, and in Elasticsearch."""
-        run = self.run()
-        kafka = run["topics"]["shop.events"]["messages"]
-        return kafka, sum(found["documents"] for name, found in run["indices"].items() if "events" in name)
+        """Different ones in Kafka, and documents in Elasticsearch; a `live` that is started again repeats some."""
+        documents = sum(found["documents"] for name, found in self.run()["indices"].items() if "events" in name)
+        return len(self.event_ids()), documents
+
+    def event_ids(self) -> set[str]:
+        """Of every message of the topic, read from outside."""
+        server = f"localhost:{self.values['KAFKA_PORT']}"
+        consumer = Consumer({"bootstrap.servers": server, "group.id": "outside", "log_level": 0})
+        try:
+            topic = consumer.list_topics("shop.events", timeout=20).topics["shop.events"]
+            parts = [TopicPartition("shop.events", number, 0) for number in topic.partitions]
+            left = sum(consumer.get_watermark_offsets(part, timeout=20)[1] for part in parts)
+            consumer.assign(parts)
+            found: set[str] = set()
+            while left > 0:
+                messages = consumer.consume(min(left, 10_000), 20)
+                assert messages, "Kafka gives no more"
+                found.update(json.loads(one.value())["event_id"] for one in messages)
+                left -= len(messages)
+            return found
+        finally:
+            consumer.close()
 
 
 def until(seconds: float, true, what: str):

@@ -48,7 +48,7 @@ def page(project):
 
 
 def caught_up(project, least=EVENTS):
-    """Kafka's events, when Elasticsearch has exactly as many."""
+    """Kafka's different events, when Elasticsearch has exactly as many documents."""
 
     def equal():
         kafka, elastic = project.events()

@@ -10,6 +10,7 @@ import sys
 
 from compose.reading import ROOT
 
+OWN = "of my own"
 EXAMPLE = (ROOT / ".env.example").read_text("utf-8")
 
 
@@ -36,10 +37,10 @@ def test_what_is_no_secret_stays_as_the_example_has_it(env_tool):
 
 
 def test_values_that_are_there_stay_and_missing_ones_are_added(env_tool):
-    there = "# mine\nELASTIC_PASSWORD=of my own\nWEB_PORT=9000\n"
+    there = f"# mine\nELASTIC_PASSWORD={OWN}\nWEB_PORT=9000\n"
     made = env_tool.filled(EXAMPLE, there)
     assert made.startswith(there)
-    assert env_tool.settings(made)["ELASTIC_PASSWORD"] == "of my own"
+    assert env_tool.settings(made)["ELASTIC_PASSWORD"] == OWN
     assert env_tool.settings(made)["WEB_PORT"] == "9000"
     assert env_tool.settings(made).keys() == env_tool.settings(EXAMPLE).keys()
     assert env_tool.filled(EXAMPLE, made) == made
