@@ -7,7 +7,7 @@ way to compute a feature or a label.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -153,19 +153,52 @@ def build(
         UsageError: a horizon ends after `end_ms`.
         ShopstreamError: no customer has ordered by the last cut-off.
     """
+    counts = ArchiveCounts()
+    times = times_needed(cutoffs, horizon_days, end_ms)
+    return gathered(rows_at(days, read_day, times, counts, on_day), cutoffs, horizon_days, end_ms=end_ms, counts=counts)
+
+
+def times_needed(cutoffs: Sequence[int], horizon_days: int, end_ms: int) -> list[int]:
+    """When the features are to be evaluated for a training set, epoch ms, ascending; arguments as for `build`.
+
+    Raises:
+        UsageError: a horizon ends after `end_ms`.
+    """
     horizon_ms = horizon_days * DAY_MS
     if not cutoffs or max(cutoffs) + horizon_ms > end_ms:
         raise UsageError("The horizon of every cut-off must end before the archive does.")
-    counts = ArchiveCounts()
-    ends = {cutoff + horizon_ms: cutoff for cutoff in cutoffs}
+    followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
+    return sorted({*followed, *(cutoff + horizon_ms for cutoff in cutoffs), *looks(followed, end_ms), end_ms})
+
+
+def gathered(
+    rows_by_time: Iterable[tuple[int, pl.DataFrame]],
+    cutoffs: Sequence[int],
+    horizon_days: int,
+    *,
+    end_ms: int,
+    counts: ArchiveCounts,
+) -> TrainingSet:
+    """The training set from rows that are evaluated already.
+
+    Args:
+        rows_by_time: rows of every customer, in any order, at each of `times_needed`, ascending.
+        cutoffs: as for `build`.
+        horizon_days: as for `build`.
+        end_ms: as for `build`.
+        counts: what was read, once all rows were taken.
+
+    Raises:
+        ShopstreamError: no customer has ordered by the last cut-off.
+    """
+    ends = {cutoff + horizon_days * DAY_MS: cutoff for cutoff in cutoffs}
     wanted = set(cutoffs)
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
     waiting: dict[int, pl.DataFrame] = {}
     following: list[Following] = []
     parts: list[pl.DataFrame] = []
     latest = pl.DataFrame()
-    times = followed | set(ends) | looks(followed, end_ms) | {end_ms}
-    for time, rows in rows_at(days, read_day, sorted(times), counts, on_day):
+    for time, rows in rows_by_time:
         for one in following:
             one.look(time, rows)
         if time in ends:

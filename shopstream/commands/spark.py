@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from features.errors import UsageError
+from shopstream.commands.train import CutoffsMax, HistoryDays, HorizonDays, Spacing
 
 CUTOFFS_MAX = 100_000
 """More times than this are a mistake in --every."""
@@ -28,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="The same features on a Spark cluster (extra `[spark]`).", no_args_is_help=True)
     group.command("backfill")(backfill)
+    group.command("train")(train)
     app.add_typer(group, name="spark")
 
 
@@ -74,6 +77,67 @@ def backfill(  # noqa: PLR0917 - each is an option
     )
     for reason, count in counts.rejected.most_common():
         console.print(f"  {count:,} of: {reason}")
+
+
+def train(  # noqa: PLR0917 - typer makes an option of each
+    archive: Archive,
+    out: Annotated[Path, typer.Option(help="Folder of the bundle, on this machine.", show_default=False)],
+    work: Annotated[
+        str | None, typer.Option(help="Folder or URI that the executors share, for rows. Default: beside the bundle.")
+    ] = None,
+    share: Annotated[
+        float, typer.Option(min=0.000_001, max=1, help="Of the customers, so that their rows fit this machine.")
+    ] = 1.0,
+    horizon: HorizonDays = None,
+    history: HistoryDays = None,
+    spacing: Spacing = None,
+    cutoffs_max: CutoffsMax = None,
+    tries: Annotated[int, typer.Option(help="Settings of XGBoost that are tried.", min=1, max=200)] = 6,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.", min=0)] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of the models.", min=1)] = 2,
+    master: Master = None,
+    conf: Conf = None,
+) -> None:
+    """Train as `shopstream train`, with the rows evaluated on Spark; the models learn on this machine.
+
+    With the same customers it is the same training set, so the same bundle.
+
+    Example: `shopstream spark train archive --out bundles/large --share 0.1`
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from shopstream.commands.train import train_bundle  # noqa: PLC0415
+    from shopstream.model_tables import print_models  # noqa: PLC0415
+    from shopstream.settings import load_settings  # noqa: PLC0415
+    from shopstream.spark.session import parsed_properties, session  # noqa: PLC0415
+    from shopstream.spark.training import training_set  # noqa: PLC0415
+    from shopstream.working import progress  # noqa: PLC0415
+    from training.churn import Plan  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    settings = load_settings()
+    asked = settings.training.asked(horizon, history, spacing, cutoffs_max)
+    plan = Plan("auto", tries=tries, seed=seed, threads=threads, costs=settings.training.costs.asked())
+    rows = out.with_name(f".{out.name}.rows") if work is None else None
+    place = located(work if work is not None else str(rows))
+    try:
+        with (
+            session("shopstream spark train", master, parsed_properties(conf or [])) as spark,
+            progress(console) as tell,
+        ):
+            bundle, seconds = train_bundle(
+                Path(archive),
+                out,
+                asked,
+                plan,
+                on_step=tell,
+                gather=lambda _, wishes, told: training_set(spark, located(archive), wishes, place, share, told),
+            )
+    finally:
+        if rows is not None:
+            shutil.rmtree(rows, ignore_errors=True)
+    print_models(console, bundle.metrics)
+    console.print(f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s → {bundle.name} in {bundle.folder}")
 
 
 def cutoffs(as_of: list[str], every: str | None, start: str | None, end: str | None) -> list[int]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from training.dataset import TrainingSet
     from training.terms import Costs, Horizon
 
+    Gather = Callable[[Path, Horizon, Callable[[str, float | None], None]], TrainingSet]
+
 BUNDLES = "bundles"
 """Folder of bundles below the data folder, with `current` beside them."""
 
@@ -145,6 +147,7 @@ def train_bundle(
     on_step: Callable[[str, float | None], None] = lambda *_: None,
     *,
     rename: bool = False,
+    gather: Gather | None = None,
 ) -> tuple[Bundle, tuple[float, float]]:
     """A bundle from an archive.
 
@@ -156,6 +159,7 @@ def train_bundle(
         rules_name: of the segments.
         on_step: told what is done now, and the share of it that is done or None.
         rename: call the folder by the bundle's name instead, beside `out`.
+        gather: makes the training set; default: `training_set`.
 
     Returns:
         The bundle, and the seconds that the training set and the models took.
@@ -168,7 +172,7 @@ def train_bundle(
 
     rules = load_rules(rules_name)
     began = perf_counter()
-    training = training_set(directory, horizon, on_step)
+    training = (gather or training_set)(directory, horizon, on_step)
     built = perf_counter()
     trained = churn.train(training, plan, lambda step: on_step(step, None))
     following = next_purchase.train(training, trained, plan, lambda step: on_step(step, None))

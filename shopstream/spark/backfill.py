@@ -25,10 +25,12 @@ from features.replayed import ArchiveCounts, rows_of
 from shopstream.spark.files import ArchiveFile, dealt, list_files, read_file
 from shopstream.spark.rows import MOVED_DDL, moved_events, moved_orders, spans_of
 
-BUCKET_BYTES: Final = 32_000_000
+BUCKET_BYTES: Final = 16_000_000
 """Of an archive's files for each bucket of customers: a million events, more or less."""
 TASK_BYTES: Final = 64_000_000
 """Of an archive's files for each task that reads."""
+SHARES: Final = 1_000_000
+"""A share of the customers is a whole number of these parts."""
 ROWS_PER_PIECE: Final = 20_000
 """Feature rows that a task hands to Spark at a time."""
 
@@ -84,8 +86,14 @@ def plan(archive: str, cutoffs: Sequence[int], cores: int, buckets: int | None =
     return Plan(archive, sorted(set(cutoffs)), dealt(files, 2 * cores, TASK_BYTES), wanted)
 
 
-def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts) -> tuple[Any, Any]:
+def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts, share: float = 1.0) -> tuple[Any, Any]:
     """The rows as a Spark frame (columns ROWS_DDL), not computed yet.
+
+    Args:
+        spark: the session.
+        planned: what to read and when to evaluate.
+        counts: filled by the function returned.
+        share: of the customers, above 0; the same ones each time, chosen by their id alone.
 
     Returns:
         The frame; and a function without arguments that fills `counts` once the frame was written, and gives the number
@@ -101,6 +109,9 @@ def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts) -> tuple[Any,
     moved = spark.range(0, tasks, 1, max(tasks, 1)).mapInArrow(
         functools.partial(read_deals, planned.archive, planned.cutoffs[-1], deals, read), MOVED_DDL
     )
+    if share < 1:
+        place = functions.pmod(functions.xxhash64("customer_id"), functions.lit(SHARES))
+        moved = moved.where(place < round(share * SHARES))
     sorted_buckets = moved.repartition(planned.buckets, functions.col("customer_id")).sortWithinPartitions("at")
     rows = sorted_buckets.mapInArrow(functools.partial(lead_bucket, planned.cutoffs, led), ROWS_DDL)
 

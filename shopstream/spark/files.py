@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from features.errors import ShopstreamError
-from features.schema import DAY_COLUMN
+from features.replayed import ReadDay
+from features.schema import DAY_COLUMN, DAY_MS, TS_MAX
 from producers.archive import day_start_ms
 from producers.archive_columns import read_columns, reading_schema
 
@@ -127,3 +128,23 @@ def read_file(files: Any, file: ArchiveFile) -> Iterator[pa.Table]:
         raise ShopstreamError(
             f"{file.path} cannot be read: {error}", "Write the archive anew, or remove the file."
         ) from error
+
+
+def days_of(uri: str) -> tuple[list[int], ReadDay]:
+    """Numbers of the days of an archive, and a reader of a topic's rows of a day, as for an archive on this machine.
+
+    Raises:
+        ShopstreamError: as `list_files`.
+    """
+    files, _ = fs.FileSystem.from_uri(uri)
+    found: dict[tuple[str, int], list[ArchiveFile]] = {}
+    for file in list_files(uri, TS_MAX):
+        match = _FOLDER.fullmatch(file.path.split("/")[-2])
+        assert match is not None
+        found.setdefault((file.topic, day_start_ms(date.fromisoformat(match[1])) // DAY_MS), []).append(file)
+
+    def read_day(topic: str, day: int) -> Iterator[pa.Table]:
+        for file in found.get((topic, day), ()):
+            yield from read_file(files, file)
+
+    return sorted({day for _, day in found}), read_day

@@ -27,7 +27,7 @@ from shopstream.commands.features import archive_days
 from shopstream.commands.spark import CUTOFFS_MAX, cutoffs
 from shopstream.spark import java, session
 from shopstream.spark.backfill import BUCKET_BYTES, Noted, bucket_rows, plan, read_deals
-from shopstream.spark.files import FILE_BYTES, ArchiveFile, dealt, list_files
+from shopstream.spark.files import FILE_BYTES, ArchiveFile, days_of, dealt, list_files
 from shopstream.spark.rows import MOVED
 
 
@@ -79,6 +79,17 @@ def test_nothing_is_read_of_days_after_the_last_time(tmp_path):
     as_of = sorted(event["ts"] for event in records.events)[len(records.events) // 2]
     days = {path.split("date=")[1][:10] for path in (file.path for file in list_files(directory.as_uri(), as_of))}
     assert max(days) == str(np.datetime64(as_of, "ms").astype("datetime64[D]"))
+
+
+def test_days_are_those_of_an_archive_on_this_machine(tmp_path):
+    directory = write_archive(tmp_path, adversarial(2))
+    (days, read_day), (expected_days, expected_read) = days_of(directory.as_uri()), archive_days(directory)
+    assert days == expected_days
+    for topic in ("events", "orders"):
+        for day in days:
+            tables, expected = list(read_day(topic, day)), list(expected_read(topic, day))
+            assert sum(table.num_rows for table in tables) == sum(table.num_rows for table in expected)
+            assert [table.schema for table in tables] == [table.schema for table in expected]
 
 
 def test_work_that_was_done_twice_counts_once():
@@ -139,7 +150,8 @@ def test_a_missing_pyspark_is_told_with_the_remedy(monkeypatch, tmp_path):
 def test_modules_import_without_pyspark():
     script = (
         "import sys; sys.modules['pyspark'] = sys.modules['py4j'] = None\n"
-        "import shopstream.spark.backfill, shopstream.spark.session, shopstream.commands.spark\n"
+        "import shopstream.commands.spark, shopstream.spark.session\n"
+        "import shopstream.spark.backfill, shopstream.spark.training\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -1,0 +1,75 @@
+"""`spark train` on a real Spark: the same training set as on one machine, so the same bundle."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from shopstream.commands import train
+from shopstream.spark.session import session
+from shopstream.spark.training import training_set
+from training.bundle import load_bundle
+from training.terms import Horizon
+
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
+pytest.importorskip(
+    "pyspark", reason="the extra [spark] is not installed; `make test-spark` has an environment with it"
+)
+
+SHOPSTREAM = str(Path(sys.executable).parent / "shopstream")
+HORIZON = Horizon(horizon_days=60, history_days=90, spacing_days=45, cutoffs_max=3)
+OPTIONS = ["--horizon=60", "--history=90", "--spacing=45", "--tries=1", "--threads=1"]
+MEMORY = {"spark.driver.memory": "1g"}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("shop") / "archive"
+    command = [SHOPSTREAM, "generate", "--customers", "1200", "--events", "150000", "--days", "330", "--seed", "5"]
+    subprocess.run([*command, "--end", "2026-01-01", "--out", str(directory)], check=True, capture_output=True)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def spark():
+    with session("tests", "local[2]", MEMORY) as started:
+        yield started
+
+
+def silent(*_):
+    pass
+
+
+def test_the_training_set_is_that_of_one_machine(spark, shop, tmp_path):
+    expected = train.training_set(shop, HORIZON)
+    got = training_set(spark, shop.as_uri(), HORIZON, (tmp_path / "rows").as_uri(), 1.0, silent)
+    for name in ("rows", "followed", "latest"):
+        assert_frame_equal(getattr(got, name), getattr(expected, name), check_exact=True)
+    assert (got.horizon_days, got.end_ms) == (expected.horizon_days, expected.end_ms)
+    assert got.counts.duplicates == expected.counts.duplicates
+
+
+def test_a_share_of_the_customers_has_whole_rows(spark, shop, tmp_path):
+    expected = train.training_set(shop, HORIZON)
+    got = training_set(spark, shop.as_uri(), HORIZON, (tmp_path / "rows").as_uri(), 0.3, silent)
+    chosen = got.latest["customer_id"].implode()
+    assert 0.2 < got.latest.height / expected.latest.height < 0.4
+    for name in ("rows", "followed", "latest"):
+        whole = getattr(expected, name).filter(pl.col("customer_id").is_in(chosen))
+        assert_frame_equal(getattr(got, name), whole, check_exact=True)
+
+
+def test_the_bundle_is_that_of_one_machine(shop, tmp_path):
+    alone, spread = tmp_path / "alone", tmp_path / "spread"
+    subprocess.run([SHOPSTREAM, "train", str(shop), *OPTIONS, "--out", str(alone)], check=True, capture_output=True)
+    command = [SHOPSTREAM, "spark", "train", str(shop), *OPTIONS, "--out", str(spread), "--master", "local[2]"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr[-3000:]
+    assert load_bundle(spread).name == load_bundle(alone).name
+    assert load_bundle(spread).metrics == load_bundle(alone).metrics
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
