@@ -25,6 +25,8 @@ from features.replayed import ArchiveCounts, rows_at
 from shopstream.cli import build_app
 from shopstream.commands.features import archive_days
 from shopstream.commands.spark import CUTOFFS_MAX, cutoffs
+from shopstream.servers import doctor
+from shopstream.settings import Settings
 from shopstream.spark import java, session
 from shopstream.spark.backfill import BUCKET_BYTES, Noted, bucket_rows, plan, read_deals
 from shopstream.spark.files import FILE_BYTES, ArchiveFile, days_of, dealt, list_files
@@ -215,6 +217,16 @@ def test_no_java_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ShopstreamError, match="there is none"):
         java.system_java()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_doctor_looks_for_the_java_of_an_installed_pyspark_only(monkeypatch, tmp_path, installed):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "_version_of", lambda _: "4.0.0" if installed else None)
+    findings = list(doctor._guarded(doctor._spark_java, Settings(home=tmp_path)))
+    assert [(finding.level, "17 or 21" in finding.remedy) for finding in findings] == [("broken", True)] * installed
+    assert "_spark_java" in doctor.examine.__code__.co_names
 
 
 def test_properties():
