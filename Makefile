@@ -9,6 +9,7 @@ SPARK := $(VENV)/spark
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?=
 TEST ?=
+JOBS ?= 2
 MINUTES ?= 10
 BENCH ?=
 
@@ -29,8 +30,8 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup  ## the whole system on this machine; DEMO="--once" ends after a first round
 	$(BIN)/shopstream demo $(DEMO)
 
-test: setup  ## every test, the real servers included; TEST="tests/features -k recency" narrows
-	$(BIN)/python -m pytest $(TEST)
+test: setup  ## every test, the real servers included; TEST="tests/features -k recency" narrows, JOBS=0 is one process
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST)
 
 fuzz: setup  ## bad input through the decoder against a judge; RECORDS=100000, SEED=1
 	FUZZ_RECORDS=$(or $(RECORDS),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz -n0 -q -rP

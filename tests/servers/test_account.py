@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folde
 @pytest.fixture
 def open_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that everybody can reach; pytest's own are private."""
-    folder = tmp_path_factory.mktemp("open")
-    for place in (folder, *folder.parents):
-        if place.stat().st_uid == os.geteuid() and place.is_relative_to(tmp_path_factory.getbasetemp().parent):
+    folder = tmp_path_factory.mktemp("open").resolve()
+    root = Path(tempfile.gettempdir()).resolve()
+    for place in (folder, *folder.parents):  # a worker of xdist has a folder more above its own
+        if place.stat().st_uid == os.geteuid() and place.is_relative_to(root) and place != root:
             place.chmod(0o755)
     return folder
 
