@@ -168,7 +168,7 @@ class Bench:
 
 @dataclass
 class Agreement:
-    """The parent of the workers, in small: T when every partition is owned and read."""
+    """The parent of the workers, in small: T when every partition is read, and every worker owns one that can."""
 
     workers: int
     partitions: int
@@ -184,7 +184,8 @@ class Agreement:
                 return None
             self._said[worker] = (stream_time, owned)
             partitions = [number for _, numbers in self._said.values() for number in numbers]
-            if len(self._said) < self.workers or sorted(partitions) != list(range(self.partitions)):
+            owners = sum(bool(numbers) for _, numbers in self._said.values())
+            if owners < min(self.workers, self.partitions) or sorted(partitions) != list(range(self.partitions)):
                 return None
             return self.as_of if self.as_of is not None else max(at for at, _ in self._said.values())
 
