@@ -88,8 +88,9 @@ class Worker:
         return self._log.read_text("utf-8", "replace")
 
     def lines(self, word: str) -> list[list[str]]:
-        """What stands on its lines that begin with `word`, split."""
-        return [line.split()[1:] for line in self.said().splitlines() if line.startswith(f"{word} ")]
+        """What stands on its whole lines that begin with `word`, split; the last one may be on its way."""
+        whole = self.said().split("\n")[:-1]
+        return [line.split()[1:] for line in whole if line.startswith(f"{word} ")]
 
     def wait_for(self, happened: Callable[[Worker], Any], timeout_s: float = 240.0) -> Any:
         """What `happened` gives once it is true."""
