@@ -11,7 +11,8 @@ import os
 import re
 import ssl
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ __all__ = [  # the words of the sink belong to this edge
     "SinkStats",
     "check",
     "document_id",
+    "failures_told",
     "found_version",
     "open_client",
     "open_sink",
@@ -154,6 +156,19 @@ def told(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str
         what: what was being asked or made.
     """
     return _refused(error, what) if isinstance(error, elasticsearch.ApiError) else _unreached(error, what)
+
+
+@contextmanager
+def failures_told(what: str) -> Iterator[None]:
+    """What the client raises meanwhile comes out as `told` says it.
+
+    Raises:
+        ShopstreamError: the request failed.
+    """
+    try:
+        yield
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, what) from error
 
 
 def _refused(error: elasticsearch.ApiError, what: str) -> ShopstreamError:

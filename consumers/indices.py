@@ -10,15 +10,14 @@ What a view leads to is told by one index, the anchor. Templates, which give a n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import elasticsearch
 from elasticsearch import Elasticsearch
 
-from consumers.elastic import told
+from consumers.elastic import failures_told
 from consumers.mappings import (
     IndexDefinition,
     IndexSettings,
@@ -116,7 +115,7 @@ def _only_if(view: str, run: str) -> tuple[dict[str, Any], ...]:
 def _put_templates(
     client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings, views: Sequence[str]
 ) -> None:
-    with _told(f"The index templates of run {run}"):
+    with failures_told(f"The index templates of run {run}"):
         for definition in definitions:
             _put_template(client, template_name(run, definition), template(run, definition, settings, views))
 
@@ -127,7 +126,7 @@ def _put_template(client: Elasticsearch, name: str, body: Mapping[str, Any]) -> 
 
 
 def _make(client: Elasticsearch, name: str) -> None:
-    with _told(f"The index {name}"):
+    with failures_told(f"The index {name}"):
         try:
             client.indices.create(index=name, wait_for_active_shards=1)
         except elasticsearch.BadRequestError as error:
@@ -137,7 +136,7 @@ def _make(client: Elasticsearch, name: str) -> None:
 
 def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefinition) -> None:
     wanted = mapping(definition)
-    with _told(f"The mapping of {names[0]}"):
+    with failures_told(f"The mapping of {names[0]}"):
         try:
             client.indices.put_mapping(
                 index=list(names), properties=wanted["properties"], dynamic=wanted["dynamic"], meta=wanted["_meta"]
@@ -166,7 +165,7 @@ def drop(client: Elasticsearch, run: str, definitions: Definitions) -> tuple[str
     """
     check_run(run)
     mine = sorted(aliases_by_index(client, run, definitions))
-    with _told(f"The indices of run {run}"):
+    with failures_told(f"The indices of run {run}"):
         # one by one: a list of months may be longer than a URL
         for name in mine:
             client.options(ignore_status=404).indices.delete(index=name)
@@ -206,7 +205,7 @@ def stored_indices(client: Elasticsearch, names: Sequence[str]) -> list[StoredIn
         client: of the server.
         names: of the indices that a run may have, without the run.
     """
-    with _told("The list of indices"):
+    with failures_told("The list of indices"):
         stats = client.indices.stats(
             index="*-*", metric=["docs", "store"],
             filter_path="indices.*.primaries.docs.count,indices.*.total.store.size_in_bytes",
@@ -232,7 +231,7 @@ def stored_indices(client: Elasticsearch, names: Sequence[str]) -> list[StoredIn
 def count_documents(client: Elasticsearch, run: str, definitions: Definitions) -> dict[str, int]:
     """Searchable documents of each index that a run has, counted now, whatever its view leads to."""
     parts = aliases_by_index(client, run, definitions)
-    with _told(f"The documents of run {run}"):
+    with failures_told(f"The documents of run {run}"):
         counts: dict[str, int] = {}
         for definition in definitions:
             # months one by one: a list of them may be longer than a URL
@@ -246,7 +245,7 @@ def count_documents(client: Elasticsearch, run: str, definitions: Definitions) -
 
 def aliases_by_index(client: Elasticsearch, run: str, definitions: Definitions) -> dict[str, frozenset[str]]:
     """Each concrete index of a run with its aliases."""
-    with _told(f"The indices of run {run}"):
+    with failures_told(f"The indices of run {run}"):
         found = client.indices.get_alias(index=index_name(run, "*"), expand_wildcards="all")
         return {
             name: frozenset(entry["aliases"])
@@ -261,7 +260,7 @@ def aliases_by_index(client: Elasticsearch, run: str, definitions: Definitions) 
 def views_of(client: Elasticsearch, run: str) -> tuple[str, ...]:
     """The views that lead to a run, sorted; its own is one of them unless another run was promoted to it."""
     anchor = write_index(run, ANCHOR)
-    with _told(f"The aliases of run {run}"):
+    with failures_told(f"The aliases of run {run}"):
         found = client.options(ignore_status=404).indices.get_alias(index=anchor)
         if anchor in found:
             return tuple(sorted(a.removesuffix(f"-{ANCHOR}") for a in found[anchor]["aliases"]))
@@ -285,7 +284,7 @@ def run_behind(client: Elasticsearch, view: str) -> str | None:
 
 
 def _runs_behind(client: Elasticsearch, view: str) -> list[str]:
-    with _told(f"The aliases of {view}"):
+    with failures_told(f"The aliases of {view}"):
         found = client.options(ignore_status=404).indices.get_alias(name=alias(view, ANCHOR))
     # an answer of 404 has an error beside what it found
     return sorted({whose[0] for name in found if (whose := owner(name, [ANCHOR])) is not None})
@@ -321,7 +320,7 @@ def _moves(client: Elasticsearch, view: str, run: str, definitions: Definitions)
     """Takes the view's aliases from every index of another run and gives them to all of this one's."""
     mine = aliases_by_index(client, run, definitions)
     names = [alias(view, definition.name) for definition in definitions]
-    with _told(f"The aliases of {view}"):
+    with failures_told(f"The aliases of {view}"):
         known = client.options(ignore_status=404).indices.get_alias(name=names, expand_wildcards="all")
     held = {name: entry["aliases"] for name, entry in known.items() if isinstance(entry, dict) and "aliases" in entry}
     away = [
@@ -345,7 +344,7 @@ def _update_aliases(client: Elasticsearch, actions_now: Callable[[], Sequence[Ma
         actions = actions_now()
         if not actions:
             return
-        with _told("The aliases"):
+        with failures_told("The aliases"):
             try:
                 _send_actions(client, actions)
             except elasticsearch.NotFoundError:
@@ -357,11 +356,3 @@ def _update_aliases(client: Elasticsearch, actions_now: Callable[[], Sequence[Ma
 
 def _send_actions(client: Elasticsearch, actions: Sequence[Mapping[str, Any]]) -> None:
     client.indices.update_aliases(actions=actions)
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, what) from error

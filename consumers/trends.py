@@ -14,18 +14,16 @@ Two who write the same period at the same time leave a mixture: a schedule shoul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import elasticsearch
 import msgspec
 import polars as pl
 from elasticsearch import Elasticsearch
 
 from consumers.bulk import BulkSink
 from consumers.documents import Doc, Outcome
-from consumers.elastic import document_id, told
+from consumers.elastic import document_id, failures_told
 from consumers.mappings import write_index
 from features.errors import ShopstreamError
 from features.schema import TREND_KEYS
@@ -107,7 +105,7 @@ def replace(
         sink.poll()
     sink.flush()
     index = write_index(run, trend.index)
-    with _told(f"The index {index}"):
+    with failures_told(f"The index {index}"):
         removed = _remove_others(client, index, _period(trend), ids)
     return Replaced(trend.index, len(ids), removed)
 
@@ -153,11 +151,3 @@ def _pages(client: Elasticsearch, index: str, period: dict[str, Any]) -> Iterato
             after = hits[-1]["sort"]
     finally:
         client.close_point_in_time(id=reader)
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, what) from error

@@ -5,15 +5,12 @@ Only aggregations that the core modules have: no scripts, no pipelines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import elasticsearch
 from elasticsearch import Elasticsearch
 
-from consumers.elastic import told
+from consumers.elastic import failures_told
 from consumers.mappings import alias
 from features.schema import STAGES, STATUSES, TREND_KEYS, VOID_STATUS
 from features.score import RISKS
@@ -96,7 +93,7 @@ class Scores:
 
 def refresh(client: Elasticsearch, run: str) -> None:
     """Makes all that was written visible to the searches that follow."""
-    with _errors():
+    with failures_told("A search"):
         client.indices.refresh(
             index=[*_aliases(run), *(alias(run, index) for index in ("alerts", *TREND_KEYS))], ignore_unavailable=True
         )
@@ -104,7 +101,7 @@ def refresh(client: Elasticsearch, run: str) -> None:
 
 def document_counts(client: Elasticsearch, run: str) -> DocumentCounts:
     """How many documents each index has."""
-    with _errors():
+    with failures_told("A search"):
         indices = {
             index: int(client.count(index=alias(run, index), query=query, ignore_unavailable=True)["count"])
             for index, query in ((index, _query_of(index)) for index in INDICES)
@@ -179,7 +176,7 @@ def scores(client: Elasticsearch, run: str, bundle: str) -> Scores:
         for name in body
     )
     rank = {name: place for place, name in enumerate(RISKS)}
-    with _errors():
+    with failures_told("A search"):
         alerts = client.count(index=alias(run, "alerts"), ignore_unavailable=True)["count"]
     return Scores(
         sum(group.customers for group in risks),
@@ -191,7 +188,7 @@ def scores(client: Elasticsearch, run: str, bundle: str) -> Scores:
 
 def trend_counts(client: Elasticsearch, run: str) -> dict[str, int]:
     """Documents of what is computed from archives, by index without the run's name; 0 where there is none."""
-    with _errors():
+    with failures_told("A search"):
         return {
             index: int(client.count(index=alias(run, index), ignore_unavailable=True)["count"]) for index in TREND_KEYS
         }
@@ -206,7 +203,7 @@ def _query_of(index: str) -> dict[str, Any]:
 def _aggregate(
     client: Elasticsearch, run: str, index: str, aggregations: dict[str, Any], query: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    with _errors():
+    with failures_told("A search"):
         answer = client.search(
             index=alias(run, index),
             size=0,
@@ -222,11 +219,3 @@ def _aggregate(
 
 def _aliases(run: str) -> list[str]:
     return [alias(run, index) for index in INDICES]
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, "A search") from error
