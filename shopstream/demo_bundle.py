@@ -15,6 +15,7 @@ from features.errors import ShopstreamError
 from producers.shop import Shop
 from shopstream.bundles import FolderBundles
 from shopstream.demo_apart import Tell
+from shopstream.working import write_whole
 
 if TYPE_CHECKING:
     from training.bundle import Bundle
@@ -82,10 +83,8 @@ def train(folder: Path, history: Path, horizon: Horizon, on_step: Tell) -> Bundl
 
     plan = Plan(tries=TRIES, repeats=REPEATS, threads=THREADS)
     bundle, _ = train_bundle(history, folder / f"new-{os.getpid()}", horizon, plan, on_step=on_step, rename=True)
-    notes = folder / NOTES
-    fresh = notes.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(_notes(folder) | {history.name: bundle.folder.name}))
-    fresh.replace(notes)
+    notes = msgspec.json.encode(_notes(folder) | {history.name: bundle.folder.name})
+    write_whole(folder / NOTES, lambda path: path.write_bytes(notes))
     _point(bundle)
     return bundle
 

@@ -15,6 +15,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from shopstream.working import write_whole
+
 NOTES: Final = "trainer.json"
 SIGN_EVERY_S: Final = 5.0
 """Between two signs of life, and two looks at what is awaited."""
@@ -81,10 +83,7 @@ def read_notes(folder: Path) -> Notes | None:
 
 def write_notes(folder: Path, notes: Notes) -> None:
     """Replaces them in one step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f".{NOTES}.new"
-    fresh.write_bytes(msgspec.json.encode(notes) + b"\n")
-    fresh.replace(folder / NOTES)
+    write_whole(folder / NOTES, lambda path: path.write_bytes(msgspec.json.encode(notes) + b"\n"))
 
 
 def go_through(plan: Plan, run: Run, told: Callable[[str], None]) -> tuple[str, ...] | None:

@@ -40,6 +40,7 @@ def features(
 
     from features.replayed import ArchiveCounts  # noqa: PLC0415
     from shopstream.producing import parse_time  # noqa: PLC0415
+    from shopstream.working import write_whole  # noqa: PLC0415
 
     console = Console(stderr=True)
     counts = ArchiveCounts()
@@ -51,13 +52,7 @@ def features(
             progress.update(task, completed=position, total=total, day=day)
 
         rows = batch_features(directory, parse_time(as_of, "--as-of"), counts, on_day)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    if out.suffix == ".csv":
-        rows.write_csv(partial)
-    else:
-        rows.write_parquet(partial)
-    partial.replace(out)
+    write_whole(out, rows.write_csv if out.suffix == ".csv" else rows.write_parquet)
     console.print(
         f"{rows.height:,} customers from {counts.read['events']:,} events and {counts.read['orders']:,} order records "
         f"({counts.duplicates:,} duplicates, {counts.rejected.total():,} invalid) → {out}"
