@@ -8,8 +8,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
@@ -23,7 +21,7 @@ from features.definitions import FEATURES
 from features.errors import UsageError
 from features.schema import CONTACT_FIELDS, Customer, record_fields
 from features.score import RISKS, SCORES
-from features.yaml_text import YamlText, read_yaml
+from features.yaml_text import YamlText, find_text, read_yaml, ready_texts
 
 DEFAULT_RULES: Final = "segments"
 SEGMENT_MARK: Final = "{segment}"
@@ -40,6 +38,7 @@ PROFILE_SCHEMA: Final[dict[str, type[pl.DataType]]] = {
     field.name: _PROFILE_DTYPES[field.kind] for field in PROFILE_FIELDS
 }
 
+_REMEDY: Final = "docs/segments.md tells what a rules file may hold."
 _ASSIGNED: Final = ("segment", "recommended_action")
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -198,8 +197,7 @@ def _profile_column(profiles: pl.DataFrame, name: str) -> pl.Expr:
 
 def ready_rules() -> dict[str, str]:
     """Name -> YAML of every rules file that comes with the program."""
-    files = [file for file in (resources.files("features") / "rules").iterdir() if file.name.endswith(".yaml")]
-    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+    return ready_texts("features", "rules")
 
 
 def default_rules() -> Rules:
@@ -213,17 +211,7 @@ def load_rules(name_or_path: str) -> Rules:
     Raises:
         UsageError: there is none, or it is not valid; the message names file and line.
     """
-    ready = ready_rules()
-    if name_or_path in ready:
-        return parse_rules(ready[name_or_path], f"rules {name_or_path}")
-    try:
-        text = Path(name_or_path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"There are no rules {name_or_path}: {getattr(error, 'strerror', None) or error}.",
-            f"Give a YAML file, or one of {', '.join(ready)}.",
-        ) from None
-    return parse_rules(text, name_or_path)
+    return parse_rules(*find_text(name_or_path, ready_rules(), "rules file"))
 
 
 def parse_rules(text: str, place: str) -> Rules:
@@ -236,8 +224,7 @@ def parse_rules(text: str, place: str) -> Rules:
     try:
         document = Document.model_validate(read.content)
     except ValidationError as error:
-        found = [(tuple(detail["loc"]), _said(detail["type"], detail["msg"])) for detail in error.errors()]
-        raise _invalid(read, [Mistake(path, message) for path, message in found]) from None
+        raise UsageError(read.refusal(error), _REMEDY) from None
     columns = askable()
     rules = Compiler(columns, document.thresholds)
     segments = [rules.condition(one.when, ("segments", i, "when")) for i, one in enumerate(document.segments)]
@@ -291,13 +278,7 @@ def _idle_modifiers(document: Document) -> list[Mistake]:
     ]
 
 
-def _said(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "this key is not known here"
-    return message[0].lower() + message[1:]
-
-
 def _invalid(read: YamlText, mistakes: Sequence[Mistake]) -> UsageError:
     placed = sorted(mistakes, key=lambda mistake: read.line(mistake.path))
     lines = dict.fromkeys(read.error(mistake.path, mistake.message) for mistake in placed)
-    return UsageError("\n".join(lines), "docs/segments.md tells what a rules file may hold.")
+    return UsageError("\n".join(lines), _REMEDY)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from importlib import resources
+from pathlib import Path as File
+from typing import Any, ClassVar, Final
 
 import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from features.errors import UsageError
 
 Path = Sequence[str | int]
+UNKNOWN_KEY: Final = "this key is not known here"
 
 
 class _Loader(yaml.SafeLoader):
@@ -54,6 +59,24 @@ class YamlText:
         """A mistake in words: file, line, path, what is wrong."""
         return f"{self.place}, line {self.line(path)}: {dotted(path)}: {message.rstrip('.')}."
 
+    def refusal(self, error: ValidationError) -> str:
+        """What a model has against the content: a line for each mistake."""
+        found = [(self.known(one["loc"]), said(one)) for one in error.errors(include_url=False)]
+        placed = sorted(found, key=lambda mistake: self.line(mistake[0]))
+        return "\n".join(dict.fromkeys(self.error(path, words) for path, words in placed))
+
+    def known(self, path: Path) -> Path:
+        """A model's path to a mistake without the names of its unions' branches, which no document has."""
+        node, known = self.root, list[str | int]()
+        for place, part in enumerate(path):
+            found = _child(node, part)
+            if found is not None:
+                node = found[1]
+            elif isinstance(node, yaml.ScalarNode) or place < len(path) - 1 or not _is_key(part):
+                continue  # a key that is missing stands last
+            known.append(part)
+        return known
+
 
 def read_yaml(text: str, place: str) -> YamlText:
     """A document of a text.
@@ -74,10 +97,54 @@ def read_yaml(text: str, place: str) -> YamlText:
     return YamlText(place, content, root)
 
 
+def said(mistake: ErrorDetails) -> str:
+    """What a model has against a value, in words that go on a line."""
+    if mistake["type"] == "extra_forbidden":
+        return UNKNOWN_KEY
+    message = mistake["msg"].removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
+
+
+def ready_texts(package: str, folder: str) -> dict[str, str]:
+    """Name -> YAML of every file of a package's folder, by name."""
+    files = [file for file in (resources.files(package) / folder).iterdir() if file.name.endswith(".yaml")]
+    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+
+
+def find_text(name_or_path: str, ready: Mapping[str, str], kind: str, remedy: str = "") -> tuple[str, str]:
+    """A ready text by its name, or a YAML file's; and what it is called in errors.
+
+    Args:
+        name_or_path: what somebody asked for.
+        ready: name -> text.
+        kind: what it is, for errors: mapping.
+        remedy: how to see the ready ones.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name_or_path in ready:
+        return ready[name_or_path], f"{kind} {name_or_path}"
+    known = f"Give a YAML file, or one of {', '.join(ready)}{remedy}."
+    return read_text(File(name_or_path), f"There is no {kind} {name_or_path}", known), name_or_path
+
+
+def read_text(path: File, failed: str, remedy: str) -> str:
+    """A file's text. Raises UsageError: `failed`, why, `remedy`."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{failed}: {getattr(error, 'strerror', None) or error}.", remedy) from None
+
+
 def dotted(path: Path) -> str:
     """`segments[2].when`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".") or "the document"
+
+
+def _is_key(part: str | int) -> bool:
+    return isinstance(part, int) or part.isidentifier()
 
 
 def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:

@@ -9,13 +9,12 @@ from typing import Final
 import polars as pl
 
 from features.errors import ShopstreamError, UsageError
+from features.foreign_times import MILLIS, iso_times, utc
 from producers.mapping import FileFormat, Source, Time, Value
 
 ROW: Final = "_row"
 """Number of the row in the file, from 0."""
 _LINE: Final = "_line"
-_OFFSET: Final = r"[+-]\d{2}:?\d{2}$"
-MILLIS: Final = pl.Datetime("ms", "UTC")
 
 
 def scan(file: Path, how: FileFormat) -> pl.LazyFrame:
@@ -116,13 +115,13 @@ class Columns:
         column = pl.col(source.column)
         if isinstance(kind, pl.Datetime) or kind == pl.Date:
             moment = column.cast(pl.Datetime("us", getattr(kind, "time_zone", None)))
-            return moment.dt.convert_time_zone("UTC").cast(MILLIS) if _zone(kind) else _utc(moment, source.zone)
+            return moment.dt.convert_time_zone("UTC").cast(MILLIS) if _zone(kind) else utc(moment, source.zone)
         if source.format in ("epoch_s", "epoch_ms"):
             factor = 1_000 if source.format == "epoch_s" else 1
             millis = (column.cast(pl.Float64, strict=False) * factor).floor()
             return millis.cast(pl.Int64, strict=False).cast(MILLIS)
         text = column.cast(pl.String).str.strip_chars()
-        return _iso(text, source.zone) if source.format == "iso" else _pattern(text, source.format, source.zone)
+        return iso_times(text, source.zone) if source.format == "iso" else _pattern(text, source.format, source.zone)
 
     def raw(self, column: str) -> pl.Expr:
         """The column as it is. Raises UsageError where the file has none of this name."""
@@ -151,28 +150,9 @@ def _zone(kind: pl.DataType) -> str | None:
     return getattr(kind, "time_zone", None)
 
 
-def _utc(moment: pl.Expr, zone: str) -> pl.Expr:
-    local = moment.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    return local.dt.convert_time_zone("UTC").cast(MILLIS)
-
-
 def _pattern(text: pl.Expr, pattern: str, zone: str) -> pl.Expr:
     if "%z" in pattern or "%:z" in pattern:
         return text.str.to_datetime(pattern, time_unit="us", time_zone="UTC", strict=False).cast(MILLIS)
     if any(part in pattern for part in ("%H", "%I", "%T", "%R", "%s")):
-        return _utc(text.str.to_datetime(pattern, time_unit="us", strict=False), zone)
-    return _utc(text.str.to_date(pattern, strict=False).cast(pl.Datetime("us")), zone)
-
-
-def _iso(text: pl.Expr, zone: str) -> pl.Expr:
-    """2025-01-31, 2025-01-31 18:00, with or without seconds and fractions, with or without an offset."""
-    full = (
-        text.str.replace(r"^(\d{4}-\d{2}-\d{2}) +", "${1}T")
-        .str.replace(r"[zZ]$", "+00:00")
-        .str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00")
-        .str.replace(r"T(\d{2}:\d{2})($|[+-])", "T${1}:00${2}")
-    )
-    offset = full.str.contains(_OFFSET)
-    aware = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
-    naive = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
-    return pl.when(offset).then(aware.cast(MILLIS)).otherwise(_utc(naive, zone))
+        return utc(text.str.to_datetime(pattern, time_unit="us", strict=False), zone)
+    return utc(text.str.to_date(pattern, strict=False).cast(pl.Datetime("us")), zone)

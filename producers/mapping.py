@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, Final, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,25 +16,11 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
 from features.errors import UsageError
+from features.foreign_times import zone_name
 from features.schema import Device, EventType, Status
-
-
-class _Yaml(yaml.SafeLoader):
-    """Only true and false are booleans: a column may be called `no`, and Norway's code is NO."""
-
-    yaml_implicit_resolvers: ClassVar = {  # type: ignore[misc]  # PyYAML's stubs call it an instance's
-        first: [
-            (tag, re.compile("^(?:true|false)$") if tag == "tag:yaml.org,2002:bool" else pattern)
-            for tag, pattern in resolvers
-        ]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_READY: Final = resources.files("producers") / "mappings"
+from features.yaml_text import find_text, read_yaml, ready_texts
 
 Column = Annotated[str, StringConstraints(min_length=1)]
 
@@ -57,14 +39,6 @@ class Value(Part):
 
 Source = Column | Value
 """A column's name, or one value for all rows: `{value: web}`."""
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is not a time zone of the IANA database, such as Europe/Berlin") from None
-    return name
 
 
 class FileFormat(Part):
@@ -93,7 +67,7 @@ class Time(Part):
     column: Column
     format: Annotated[str, StringConstraints(min_length=1)] = "iso"
     """`iso`, `epoch_s`, `epoch_ms`, or a pattern such as `%d.%m.%Y %H:%M`."""
-    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
 
 
 class LeftOut(Part):
@@ -221,8 +195,7 @@ _MAPPING: Final[TypeAdapter[OrderMapping | ClickMapping]] = TypeAdapter(AnyKind)
 
 def ready_mappings() -> dict[str, str]:
     """Name of each ready mapping -> its text."""
-    files = (entry for entry in _READY.iterdir() if entry.name.endswith(".yaml"))
-    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+    return ready_texts("producers", "mappings")
 
 
 def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
@@ -231,66 +204,16 @@ def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
     Raises:
         UsageError: there is no such mapping, or it is not valid; the message names file and line.
     """
-    ready = ready_mappings()
-    if name_or_path in ready:
-        return name_or_path, parse_mapping(ready[name_or_path], f"mapping {name_or_path}")
-    path = Path(name_or_path)
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"There is no mapping {name_or_path}: {getattr(error, 'strerror', None) or error}.",
-            f"Give a YAML file, or one of {', '.join(ready)} (`shopstream import --list`).",
-        ) from None
-    return path.stem, parse_mapping(text, str(path))
+    text, place = find_text(name_or_path, ready_mappings(), "mapping", " (`shopstream import --list`)")
+    return Path(name_or_path).stem, parse_mapping(text, place)
 
 
 def parse_mapping(text: str, place: str) -> OrderMapping | ClickMapping:
     """The mapping of a YAML text; `place` names it in errors. Raises UsageError with the line."""
+    read = read_yaml(text, place)
     try:
-        node = yaml.compose(text, Loader=_Yaml)
-        content = yaml.load(text, Loader=_Yaml)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f", line {mark.line + 1}"
-        raise UsageError(f"{place}{line}: {getattr(error, 'problem', error)}.", "Correct the YAML.") from None
-    try:
-        return _MAPPING.validate_python(content)
+        return _MAPPING.validate_python(read.content)
     except ValidationError as error:
-        found = [_describe(detail, node, place) for detail in error.errors(include_url=False)]
         raise UsageError(
-            "\n".join(dict.fromkeys(found)),
-            "docs/import.md tells what a mapping may hold; `import --show NAME` has one.",
+            read.refusal(error), "docs/import.md tells what a mapping may hold; `import --show NAME` has one."
         ) from None
-
-
-def _describe(detail: ErrorDetails, node: yaml.Node | None, place: str) -> str:
-    path = [part for part in detail["loc"] if part not in ("orders", "clicks")]
-    line, known = _line(node, path)
-    name = ".".join(str(part) for part in known) or "mapping"
-    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
-    if detail["type"] == "extra_forbidden":
-        message = "this key is not known here"
-    return f"{place}, line {line}: {name}: {message[0].lower()}{message[1:]}."
-
-
-def _line(node: yaml.Node | None, path: list[int | str]) -> tuple[int, list[int | str]]:
-    """The line, from 1, of the deepest part of a path that the document has, and the path without branch names."""
-    line = 1 if node is None else node.start_mark.line + 1
-    known: list[int | str] = []
-    for part in path:
-        child: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    line, child = key.start_mark.line + 1, value
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            child = node.value[part]
-            line = child.start_mark.line + 1
-        elif isinstance(node, yaml.ScalarNode):
-            break  # what follows are the names of a union's branches
-        known.append(part)
-        if child is None:
-            break
-        node = child
-    return line, known

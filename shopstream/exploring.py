@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from features.errors import UsageError
+from features.foreign_times import zone_name
 from producers.archive import read_customers
 from shopstream.commands.features import archive_days
 from training.exploration.observed import Observed, observe
@@ -27,9 +27,9 @@ def look(directory: Path, zone: str = "UTC", on_step: Callable[[str, float], Non
         ShopstreamError: there is no archive, or it holds nothing.
     """
     try:
-        ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):
-        raise UsageError(f"There is no time zone {zone}.", "Give an IANA name, such as Europe/Berlin.") from None
+        zone_name(zone)
+    except ValueError as error:
+        raise UsageError(f"--zone: {error}.", "Give the name of one.") from None
     profiles = read_customers(directory)
     return observe(
         *archive_days(directory), None if profiles is None else pl.DataFrame(pl.from_arrow(profiles)), zone, on_step

@@ -16,6 +16,7 @@ import polars as pl
 from polars import col
 
 from features.errors import UsageError
+from features.foreign_times import OFFSET
 from features.schema import DEVICES, EVENT_TYPES, STATUSES
 from producers.foreign import ROW, Columns, scan
 from producers.importer import ImportReport, import_logs
@@ -28,7 +29,6 @@ from training.cleaning.words import folded
 Log = tuple[Path, str, OrderMapping | ClickMapping]
 SOURCE_ROW: Final = "_source_row"
 """Number of a row in the file that was given, kept beside the file's columns; no mapping names it."""
-_OFFSET: Final = r"(?:[zZ]|[+-]\d{2}:?\d{2})$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ def _zoneless(file: Path, columns: Columns, mapping: OrderMapping | ClickMapping
     kind = columns.schema[mapping.time.column]
     times = pl.scan_parquet(file).select(col(mapping.time.column).alias("t")).drop_nulls()
     if kind == pl.String and mapping.time.format == "iso":
-        times = times.filter(~col("t").str.strip_chars().str.contains(_OFFSET))
+        times = times.filter(~col("t").str.strip_chars().str.contains(OFFSET))
     elif kind == pl.String or kind.is_numeric() or getattr(kind, "time_zone", None):
         return 0
     return int(times.select(pl.len()).collect().item())

@@ -13,8 +13,8 @@ KERNEL_LIBRARIES = frozenset({"msgspec", "llvmlite", "numba", "numpy", "polars",
 """What the kernel may use: columns, their arithmetic, decoding. No files, no network, no clock."""
 
 READERS = {
-    "features/segments.py": {"pydantic", "pathlib"},
-    "features/yaml_text.py": {"yaml"},
+    "features/segments.py": {"pydantic"},
+    "features/yaml_text.py": {"yaml", "pydantic", "pydantic_core", "pathlib"},
 }
 """Modules of the kernel that read what people declare, and what they need for it beside the kernel's libraries."""
 

@@ -349,7 +349,7 @@ def test_ready_rules_are_valid_and_keep_their_text():
 
 
 def test_rules_that_are_not_there(tmp_path):
-    with pytest.raises(UsageError, match="There are no rules"):
+    with pytest.raises(UsageError, match="There is no rules file"):
         load_rules(str(tmp_path / "none.yaml"))
     (tmp_path / "mine.yaml").write_text(rules_of("{orders_total: 1}"))
     assert load_rules(str(tmp_path / "mine.yaml")).names == ("Chosen", "Others")

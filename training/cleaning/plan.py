@@ -9,13 +9,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from features.errors import UsageError
+from features.foreign_times import zone_name
 from features.schema import FUTURE_MS_MAX, RECORD_TYPES, Customer, Event, Order, record_fields
-from features.yaml_text import read_yaml
+from features.yaml_text import read_text, read_yaml
 
 Vocabulary = Literal["event_type", "device", "status", "category", "channel", "country", "payment_method", "gender"]
 """Words that several columns may share: `category` is that of events and of the lines of orders."""
@@ -38,14 +38,6 @@ Fill = Literal["leave", "drop", "most_common", "median", "by_product", "by_custo
 the only category of the product, the value of the customer's profile, or a constant."""
 
 
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is not a time zone of the IANA database, such as Europe/Berlin") from None
-    return name
-
-
 class Outliers(_Part):
     """What is flagged, never dropped."""
 
@@ -58,7 +50,7 @@ class Outliers(_Part):
 class Plan(_Part):
     """What a cleaning does. The defaults suit an archive that `generate` or `import` wrote."""
 
-    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
     """Of times that say none. A local time that comes twice is the earlier one."""
     earliest: date = date(1990, 1, 1)
     """Nothing happened before this UTC day."""
@@ -139,21 +131,9 @@ def load_plan(path: Path | None) -> Plan:
     """
     if path is None:
         return Plan()
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", "Name a YAML file; docs/cleaning.md has one.") from None
+    text = read_text(path, f"{path} cannot be read", "Name a YAML file; docs/cleaning.md has one.")
     document = read_yaml(text, str(path))
     try:
         return Plan.model_validate(document.content if document.content is not None else {})
     except ValidationError as error:
-        found = [
-            document.error(
-                [part for part in detail["loc"] if part != "Constant" and not str(part).startswith("literal[")],
-                "this key is not known here"
-                if detail["type"] == "extra_forbidden"
-                else detail["msg"].removeprefix("Value error, "),
-            )
-            for detail in error.errors(include_url=False)
-        ]
-        raise UsageError("\n".join(dict.fromkeys(found)), "docs/cleaning.md tells what a plan may hold.") from None
+        raise UsageError(document.refusal(error), "docs/cleaning.md tells what a plan may hold.") from None

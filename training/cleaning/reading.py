@@ -16,6 +16,7 @@ import pyarrow as pa
 from polars import col
 
 from features.errors import ShopstreamError
+from features.foreign_times import OFFSET, iso_times, utc
 from features.schema import Field, Item, record_fields
 from training.cleaning.ledger import FILE, ROW, Ledger
 from training.cleaning.plan import FIELDS
@@ -29,7 +30,6 @@ DTYPES: Final[dict[str, pl.DataType]] = {
 }  # fmt: skip
 UNREADABLE: Final = "_unreadable"
 """Names of the columns of a row whose value there cannot be what the column asks for."""
-_OFFSET: Final = r"(?:[zZ]|[+-]\d{2}:?\d{2})$"
 _WORDS: Final = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
@@ -106,7 +106,7 @@ def _tell(
 ) -> None:
     read = after.is_not_null()
     if field.kind == "time":
-        naive = read if before.dtype != pl.String else read & ~before.str.strip_chars().str.contains(_OFFSET)
+        naive = read if before.dtype != pl.String else read & ~before.str.strip_chars().str.contains(OFFSET)
         why = f"a time without a zone is taken as one of {zone}"
         if before.dtype.is_float():
             return
@@ -177,7 +177,7 @@ def _times(values: pl.Series, zone: str) -> pl.Series:
     if kind == pl.String:
         millis = _iso(moment.str.strip_chars(), zone)
     elif kind == pl.Date or getattr(kind, "time_zone", "") is None:
-        millis = _utc_ms(moment.cast(pl.Datetime("us")), zone)
+        millis = utc(moment.cast(pl.Datetime("us")), zone).dt.epoch("ms")
     elif isinstance(kind, pl.Datetime):
         millis = moment.dt.epoch("ms")
     else:
@@ -185,28 +185,12 @@ def _times(values: pl.Series, zone: str) -> pl.Series:
     return frame.select(millis).to_series()
 
 
-def _utc_ms(moment: pl.Expr, zone: str) -> pl.Expr:
-    local = moment.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    return local.dt.epoch("ms")
-
-
 def _iso(text: pl.Expr, zone: str) -> pl.Expr:
-    """2025-01-31, 2025-01-31 18:00, with or without seconds, fractions, an offset; or epoch milliseconds."""
-    full = (
-        text.str.replace(r"^(\d{4}-\d{2}-\d{2}) +", "${1}T")
-        .str.replace(r"[zZ]$", "+00:00")
-        .str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00")
-        .str.replace(r"T(\d{2}:\d{2})($|[+-])", "T${1}:00${2}")
-    )
-    aware = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
-    naive = full.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
-    offset = full.str.contains(_OFFSET)
+    """Times in words, or epoch milliseconds."""
     return (
         pl.when(text.str.contains(r"^-?\d+$"))
         .then(text.cast(pl.Int64, strict=False))
-        .when(offset)
-        .then(aware.dt.epoch("ms"))
-        .otherwise(_utc_ms(naive, zone))
+        .otherwise(iso_times(text, zone).dt.epoch("ms"))
     )
 
 

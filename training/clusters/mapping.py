@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import polars as pl
@@ -17,7 +15,7 @@ from polars import col
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from features.errors import ShopstreamError, UsageError
-from features.yaml_text import read_yaml
+from features.yaml_text import find_text, read_yaml, ready_texts
 from training.themes import COLUMN_THEMES, THEMES
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -161,10 +159,7 @@ def _number(name: str) -> pl.Expr:
 # --- reading ----------------------------------------------------------------------------------------------------------
 def ready_mappings() -> dict[str, str]:
     """Name -> YAML of every mapping that comes with the program."""
-    files = [
-        file for file in (resources.files("training.clusters") / "mappings").iterdir() if file.name.endswith(".yaml")
-    ]
-    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
+    return ready_texts("training.clusters", "mappings")
 
 
 def load_mapping(name_or_path: str) -> tuple[TableMapping, str]:
@@ -173,17 +168,8 @@ def load_mapping(name_or_path: str) -> tuple[TableMapping, str]:
     Raises:
         UsageError: there is none, or it is not valid; the message names file and line.
     """
-    ready = ready_mappings()
-    if name_or_path in ready:
-        return parse_mapping(ready[name_or_path], f"mapping {name_or_path}"), ready[name_or_path]
-    try:
-        text = Path(name_or_path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"There is no mapping {name_or_path}: {getattr(error, 'strerror', None) or error}.",
-            f"Give a YAML file, or one of {', '.join(ready)}.",
-        ) from None
-    return parse_mapping(text, name_or_path), text
+    text, place = find_text(name_or_path, ready_mappings(), "mapping")
+    return parse_mapping(text, place), text
 
 
 def parse_mapping(text: str, place: str) -> TableMapping:
@@ -192,5 +178,4 @@ def parse_mapping(text: str, place: str) -> TableMapping:
     try:
         return TableMapping.model_validate(read.content)
     except ValidationError as error:
-        said = [read.error(tuple(one["loc"]), one["msg"].removeprefix("Value error, ")) for one in error.errors()]
-        raise UsageError("\n".join(dict.fromkeys(said)), "docs/batch.md tells what a mapping may hold.") from None
+        raise UsageError(read.refusal(error), "docs/batch.md tells what a mapping may hold.") from None

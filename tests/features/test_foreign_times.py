@@ -1,0 +1,55 @@
+"""Times of foreign files: every form that is read, local times that come twice or never, and what is no time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from features.foreign_times import MILLIS, iso_times, zone_name
+
+JULY = datetime(2025, 7, 31, 16, 0, tzinfo=UTC)
+
+
+def read(text: str, zone: str = "Europe/Berlin") -> datetime | None:
+    found = pl.DataFrame({"t": [text]}).select(iso_times(pl.col("t"), zone))
+    assert found.dtypes == [MILLIS]
+    return found.item()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025-07-31T18:00:00", "2025-07-31 18:00:00.000", "2025-07-31  18:00",
+        "2025-07-31T16:00Z", "2025-07-31T16:00:00z",
+        "2025-07-31 18:00+02:00", "2025-07-31T18:00:00+0200", "2025-07-31T11:00:00.000000-05:00",
+    ],
+)  # fmt: skip
+def test_one_moment_in_every_form(text):
+    assert read(text) == JULY
+
+
+def test_a_day_is_its_first_moment_in_the_zone():
+    assert read("2025-07-31") == datetime(2025, 7, 30, 22, 0, tzinfo=UTC)
+
+
+def test_fractions_go_down_to_the_millisecond():
+    assert read("1969-12-31T23:59:59.9995Z") == datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+
+
+def test_a_local_time_that_comes_twice_is_the_earlier_and_one_that_never_comes_is_none():
+    assert read("2025-10-26 02:30") == datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
+    assert read("2025-03-30 02:30") is None
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2025-02-30", "2025-07-31T25:00", "1753977600000", "31.07.2025"])
+def test_what_is_no_time(text):
+    assert read(text) is None
+
+
+@pytest.mark.parametrize("name", ["Mars", "", "../etc/passwd", "Europe/Berlinn"])
+def test_an_unknown_zone_is_named(name):
+    with pytest.raises(ValueError, match="is not a time zone of the IANA database"):
+        zone_name(name)
+    assert zone_name("Europe/Berlin") == "Europe/Berlin"
