@@ -70,7 +70,7 @@ def test_all_of_it_is_sent_once_however_often(own, sending, servers, run_name):
 
 
 def test_killed_at_any_slice_it_goes_on_and_nothing_is_missing(own, sending, servers, run_name, monkeypatch):
-    note, calls = history._note, []
+    note, calls = history.write_note, []
 
     def dies(path, sent):
         calls.append(sent.until_ms)
@@ -79,7 +79,7 @@ def test_killed_at_any_slice_it_goes_on_and_nothing_is_missing(own, sending, ser
         note(path, sent)
 
     with monkeypatch.context() as patch:
-        patch.setattr(history, "_note", dies)
+        patch.setattr(history, "write_note", dies)
         with pytest.raises(KeyboardInterrupt):
             history.send(own, SHOP, sending())
     held = len(event_ids(servers, run_name))
