@@ -1,18 +1,21 @@
 """Feature rows of an archive of any size at any number of times, in one pass over it.
 
 The steps: tasks read and judge files as `shopstream features` does; Spark brings each customer's records into one
-bucket and sorts it by the time at which they became known; tasks lead a state through each bucket and evaluate the
-declarations at each time. A task holds a file's rows, or the state of a bucket's customers; sorting spills to disk.
+bucket, and sorts it by slice of the customers and by the time at which records became known; tasks lead a state through
+each slice, one after the other, and evaluate the declarations at each time. A task holds a file's rows, or the state of
+a slice's customers, however large its bucket is; sorting spills to disk.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,12 +30,19 @@ from shopstream.spark.rows import MOVED_DDL, moved_events, moved_orders, spans_o
 
 BUCKET_BYTES: Final = 16_000_000
 """Of an archive's files for each bucket of customers: a million events, more or less."""
+BUCKETS_MAX: Final = 20_000
+"""More make more blocks of shuffle than Spark likes; buckets are larger then, and slices as large as ever."""
+SLICE_BYTES: Final = 16_000_000
+"""Of an archive's files for each slice of a bucket: what a task leads a state through at a time."""
 TASK_BYTES: Final = 64_000_000
 """Of an archive's files for each task that reads."""
 SHARES: Final = 1_000_000
 """A share of the customers is a whole number of these parts."""
 ROWS_PER_PIECE: Final = 20_000
 """Feature rows that a task hands to Spark at a time."""
+
+SLICE: Final = "slice"
+"""Column of a record's slice of its bucket, from 0."""
 
 _SPARK_TYPES: Final = {pl.String: "string", pl.Int64: "bigint", pl.Float64: "double"}
 _ARROW_TYPES: Final = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
@@ -63,15 +73,19 @@ class Plan:
         cutoffs: epoch ms, ascending, each once.
         deals: the files of each reading task.
         buckets: number of them; a bucket has all records of its customers.
+        slices: of each bucket; a slice has all records of its customers, too.
     """
 
     archive: str
     cutoffs: list[int]
     deals: list[list[ArchiveFile]]
     buckets: int
+    slices: int
 
 
-def plan(archive: str, cutoffs: Sequence[int], cores: int, buckets: int | None = None) -> Plan:
+def plan(
+    archive: str, cutoffs: Sequence[int], cores: int, buckets: int | None = None, slices: int | None = None
+) -> Plan:
     """Deal the files of an archive out.
 
     Args:
@@ -79,11 +93,13 @@ def plan(archive: str, cutoffs: Sequence[int], cores: int, buckets: int | None =
         cutoffs: epoch ms, in any order.
         cores: of the cluster.
         buckets: None: by the size of the archive, and at least two for each core.
+        slices: None: by the size of a bucket.
     """
     files = list_files(archive, max(cutoffs))
     size = sum(file.size for file in files)
-    wanted = buckets or max(2 * cores, -(-size // BUCKET_BYTES))
-    return Plan(archive, sorted(set(cutoffs)), dealt(files, 2 * cores, TASK_BYTES), wanted)
+    wanted = buckets or max(2 * cores, min(-(-size // BUCKET_BYTES), BUCKETS_MAX))
+    each = slices or max(-(-size // (wanted * SLICE_BYTES)), 1)
+    return Plan(archive, sorted(set(cutoffs)), dealt(files, 2 * cores, TASK_BYTES), wanted, each)
 
 
 def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts, share: float = 1.0) -> tuple[Any, Any]:
@@ -112,8 +128,11 @@ def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts, share: float 
     if share < 1:
         place = functions.pmod(functions.xxhash64("customer_id"), functions.lit(SHARES))
         moved = moved.where(place < round(share * SHARES))
-    sorted_buckets = moved.repartition(planned.buckets, functions.col("customer_id")).sortWithinPartitions("at")
-    rows = sorted_buckets.mapInArrow(functools.partial(lead_bucket, planned.cutoffs, led), ROWS_DDL)
+    # another hash than that of buckets, or all customers of a bucket would be in one slice
+    slice_of = functions.pmod(functions.xxhash64("customer_id", functions.lit(SLICE)), functions.lit(planned.slices))
+    buckets = moved.repartition(planned.buckets, functions.col("customer_id"))
+    in_order = buckets.withColumn(SLICE, slice_of).sortWithinPartitions(SLICE, "at")
+    rows = in_order.mapInArrow(functools.partial(lead_bucket, planned.cutoffs, led), ROWS_DDL)
 
     def gather() -> int:
         for topic, number, rejected in read.value.values():
@@ -212,13 +231,29 @@ def bucket_rows(
 
     Args:
         cutoffs: epoch ms, ascending, each once.
-        batches: rows of `rows.MOVED`, all of the bucket's customers, sorted by `at`.
+        batches: rows of `rows.MOVED` and SLICE, all of the bucket's customers, sorted by SLICE and `at`.
         counts: gets the duplicates.
 
     Yields:
         Rows of ROWS_ARROW, at most ROWS_PER_PIECE at a time.
     """
-    for _, rows in rows_of(spans_of(batches), cutoffs, counts):
-        for piece in rows.iter_slices(ROWS_PER_PIECE):
-            if piece.height:
-                yield from piece.to_arrow().cast(ROWS_ARROW).combine_chunks().to_batches()
+    for records in slices_of(batches):
+        for _, rows in rows_of(spans_of(records), cutoffs, counts):
+            for piece in rows.iter_slices(ROWS_PER_PIECE):
+                if piece.height:
+                    yield from piece.to_arrow().cast(ROWS_ARROW).combine_chunks().to_batches()
+
+
+def slices_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The batches of each slice, split where one ends within a batch; each slice is to be taken before the next one."""
+    for _, parts in itertools.groupby(_split(batches), key=lambda part: part[0]):
+        yield (batch for _, batch in parts)
+
+
+def _split(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    for batch in batches:
+        slices = batch.column(SLICE).to_numpy(zero_copy_only=False)
+        borders = [0, *(np.flatnonzero(np.diff(slices)) + 1).tolist(), batch.num_rows]
+        for start, end in itertools.pairwise(borders):
+            if end > start:
+                yield int(slices[start]), batch.slice(start, end - start)

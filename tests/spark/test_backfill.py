@@ -41,9 +41,10 @@ def spark(request):
         yield started
 
 
-def backfilled(spark, directory, times, out, buckets=5):
+def backfilled(spark, directory, times, out, buckets=5, slices=3):
     counts = ArchiveCounts()
-    rows, gather = feature_rows(spark, plan(directory.as_uri(), times, cores=2, buckets=buckets), counts)
+    planned = plan(directory.as_uri(), times, cores=2, buckets=buckets, slices=slices)
+    rows, gather = feature_rows(spark, planned, counts)
     write_rows(spark, rows, out.as_uri(), replace=False)
     return read(out), counts, gather()
 

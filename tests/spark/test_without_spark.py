@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,14 +22,15 @@ from oracle.rows import assert_same_rows
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
-from features.replayed import ArchiveCounts, rows_at
+from features.replayed import ArchiveCounts, rows_at, rows_of
+from features.state import State
 from shopstream.cli import build_app
 from shopstream.commands.features import archive_days
 from shopstream.commands.spark import CUTOFFS_MAX, cutoffs
 from shopstream.servers import doctor
 from shopstream.settings import Settings
 from shopstream.spark import java, session
-from shopstream.spark.backfill import BUCKET_BYTES, Noted, bucket_rows, plan, read_deals
+from shopstream.spark.backfill import BUCKET_BYTES, SLICE, SLICE_BYTES, Noted, bucket_rows, plan, read_deals
 from shopstream.spark.files import FILE_BYTES, ArchiveFile, days_of, dealt, list_files
 from shopstream.spark.rows import MOVED
 
@@ -49,20 +51,22 @@ def backfilled(planned, seed):
     moved = list(read_deals(planned.archive, planned.cutoffs[-1], SimpleNamespace(value=planned.deals), notes, tasks))
     table = pl.from_arrow(pa.Table.from_batches(moved, MOVED))
     bucket_of = table["customer_id"].hash(seed) % planned.buckets
+    table = table.with_columns((table["customer_id"].hash(seed + 1) % planned.slices).cast(pl.Int64).alias(SLICE))
+    schema = MOVED.append(pa.field(SLICE, pa.int64()))
     counts, parts = ArchiveCounts(), [pa.table({"as_of": pa.array([], pa.int64())})]
     for bucket in range(planned.buckets):
-        mine = table.filter(bucket_of == bucket).sort("at").to_arrow().cast(MOVED)
+        mine = table.filter(bucket_of == bucket).sort(SLICE, "at").to_arrow().cast(schema)
         batches = mine.combine_chunks().to_batches(max_chunksize=int(rng.integers(1, 60)))
         parts += [pa.Table.from_batches([rows]) for rows in bucket_rows(planned.cutoffs, batches, counts)]
     return pl.from_arrow(pa.concat_tables(parts, promote_options="default")), notes.value, counts
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_tasks_give_the_rows_of_the_single_machine_and_of_the_oracle(tmp_path, seed):
+@pytest.mark.parametrize(("seed", "slices"), [(0, 1), (1, 3), (2, 40)])
+def test_tasks_give_the_rows_of_the_single_machine_and_of_the_oracle(tmp_path, seed, slices):
     records = adversarial(seed)
     directory = write_archive(tmp_path, records)
     times = sorted(set(records.as_ofs))
-    got, notes, counts = backfilled(plan(directory.as_uri(), times, cores=2, buckets=5), seed)
+    got, notes, counts = backfilled(plan(directory.as_uri(), times, cores=2, buckets=3, slices=slices), seed)
     alone = ArchiveCounts()
     for as_of, expected in rows_at(*archive_days(directory), times, alone):
         here = got.filter(pl.col("as_of") == as_of).select(expected.columns)
@@ -73,6 +77,45 @@ def test_tasks_give_the_rows_of_the_single_machine_and_of_the_oracle(tmp_path, s
     assert sum(rows for _, rows, _ in notes.values()) == alone.read.total()
     assert sum(sum(rejected.values()) for *_, rejected in notes.values()) == alone.rejected.total()
     assert counts.duplicates == alone.duplicates
+
+
+def test_a_task_holds_the_customers_of_one_slice_at_a_time(tmp_path, monkeypatch):
+    directory = write_archive(tmp_path, adversarial(1))
+    led = []
+
+    def watched(spans, cutoffs, counts):
+        assert all(state() is None for state in led)
+        for as_of, rows in rows_of(spans, cutoffs, counts):
+            held = set(rows["customer_id"])
+            assert not any(held & others for others in customers)
+            customers.append(held)
+            yield as_of, rows
+
+    customers = []
+    monkeypatch.setattr("shopstream.spark.backfill.rows_of", watched)
+    monkeypatch.setattr("features.replayed.State", lambda: state_seen(led))
+    got, _, _ = backfilled(plan(directory.as_uri(), [adversarial(1).as_of], cores=1, buckets=1, slices=4), 1)
+    assert len(led) == 4
+    assert max(map(len, customers)) < got.height == sum(map(len, customers))
+
+
+class Seen(State):
+    """Can be asked whether it is still there."""
+
+
+def state_seen(led):
+    state = Seen()
+    led.append(weakref.ref(state))
+    return state
+
+
+def test_a_bucket_that_is_too_large_has_slices(monkeypatch):
+    files = [ArchiveFile("events", f"f{n}", SLICE_BYTES) for n in range(40)]
+    monkeypatch.setattr("shopstream.spark.backfill.list_files", lambda *_: files)
+    assert plan("file:///none", [5], cores=2).slices == 1
+    assert plan("file:///none", [5], cores=2, buckets=4).slices == 10
+    monkeypatch.setattr("shopstream.spark.backfill.BUCKETS_MAX", 7)
+    assert (plan("file:///none", [5], cores=2).buckets, plan("file:///none", [5], cores=2).slices) == (7, 6)
 
 
 def test_nothing_is_read_of_days_after_the_last_time(tmp_path):
