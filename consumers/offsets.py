@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from features.errors import ShopstreamError
 
 REQUEST_TIMEOUT_S: Final = 30.0
-LEADER_PAUSE_S: Final = 0.2
+_LEADER_PAUSE_S: Final = 0.2
 
 
 class FencedError(ShopstreamError):
@@ -45,10 +45,11 @@ _FENCING_CODES: Final = frozenset(
         KafkaError._FENCED,  # noqa: SLF001 - as above
     }
 )
-LEADER_CODES: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+_LEADER_CODES: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 _PERMANENT_CODES: Final = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - as above
 
 
+A = TypeVar("A")
 Offsets = Mapping[TopicPartition, tuple[int, str]]
 
 
@@ -112,20 +113,35 @@ def watermarks(
     return {partition: _watermarks(consumer, partition, deadline_s) for partition in partitions}
 
 
-def _watermarks(consumer: Consumer, partition: TopicPartition, deadline_s: float) -> tuple[int, int]:
+def ask_leader(ask: Callable[[float], A], deadline_s: float) -> A:
+    """A leader's answer; that of a partition that was just made, or whose broker went away, is known a moment later.
+
+    Args:
+        ask: given the seconds that are left.
+        deadline_s: of `time.monotonic`.
+
+    Raises:
+        KafkaException: there is no answer, or no leader in time.
+    """
     while True:
         left_s = max(0.1, deadline_s - time.monotonic())
         try:
-            marks: tuple[int, int] = consumer.get_watermark_offsets(partition, timeout=left_s)
+            return ask(left_s)
         except KafkaException as error:
-            # the leader of a partition that was just made, or whose broker went away, is known a moment later
-            if error.args[0].code() in LEADER_CODES and left_s > LEADER_PAUSE_S:
-                time.sleep(LEADER_PAUSE_S)
-                continue
-            where = f"{partition.topic}[{partition.partition}]"
-            raise ShopstreamError(f"The offsets of {where} could not be read: {error.args[0].str()}.") from error
-        else:
-            return marks
+            if error.args[0].code() not in _LEADER_CODES or left_s <= _LEADER_PAUSE_S:
+                raise
+        time.sleep(_LEADER_PAUSE_S)
+
+
+def _watermarks(consumer: Consumer, partition: TopicPartition, deadline_s: float) -> tuple[int, int]:
+    try:
+        marks: tuple[int, int] = ask_leader(
+            lambda left_s: consumer.get_watermark_offsets(partition, timeout=left_s), deadline_s
+        )
+    except KafkaException as error:
+        where = f"{partition.topic}[{partition.partition}]"
+        raise ShopstreamError(f"The offsets of {where} could not be read: {error.args[0].str()}.") from error
+    return marks
 
 
 def partitions_of(

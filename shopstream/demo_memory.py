@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from features.errors import ShopstreamError
 from producers.shop import Shop
+from shopstream.notes import read_note, write_note
 from shopstream.settings import Settings
 
 FOLDER: Final = "demo"
@@ -50,24 +49,11 @@ def read(settings: Settings) -> Memory | None:
     Raises:
         ShopstreamError: the file is damaged.
     """
-    path = memory_file(settings)
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Memory)
-    except FileNotFoundError:
-        return None
-    except msgspec.MsgspecError as error:
-        raise ShopstreamError(
-            f"{path} is damaged: {error}.", "Delete it and take another run (`--run NAME`)."
-        ) from error
+    return read_note(memory_file(settings), Memory, "Delete it and take another run (`--run NAME`).")
 
 
 def write(settings: Settings, memory: Memory) -> None:
     """Replaces what is remembered, in one step."""
     path = memory_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(memory)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    write_note(path, memory)

@@ -21,10 +21,10 @@ from shopstream.demo_lesson import Lesson, NothingLearntError, learn
 from shopstream.demo_memory import Memory
 from shopstream.demo_screen import Screen, Show
 from shopstream.demo_summary import Round
+from shopstream.moments import iso
 from shopstream.producing import wall_clock
 from shopstream.servers import Endpoints
 from shopstream.settings import Settings
-from shopstream.summary import iso
 from shopstream.workers.messages import End
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from consumers.profile_files import forget_in_archive, forget_in_checkpoints
 from features.errors import ShopstreamError
 from features.schema import CUSTOMERS_FILE, topic_name
 from shopstream import consuming, runs, servers
+from shopstream.moments import iso
 from shopstream.settings import Settings
-from shopstream.summary import iso
 
 CONSUMERS_TIMEOUT_S: Final = 30.0
 """How long running consumers may take to read the tombstone."""

@@ -11,7 +11,6 @@ once; none of it is too late.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from features.errors import ShopstreamError, UsageError
+from features.errors import UsageError
 from features.schema import DAY_COLUMN, DAY_MS, EVENT_LATENESS_MS, topic_name
 from producers.archive import SHOP_FILE, day_start_ms, days
 from producers.generate import generate
@@ -29,6 +28,7 @@ from producers.shop import Shop, shop_from_json
 from producers.timeline import Span
 from producers.transmit import Clock
 from producers.transmit import Progress as Position
+from shopstream.notes import read_note, write_note
 from shopstream.servers import KafkaEndpoint
 from shopstream.servers.kafka_admin import topic_counts
 
@@ -133,9 +133,9 @@ def send(directory: Path, shop: Shop, sending: Sending) -> Sent:
         if not report.complete:
             return sent
         sent = Sent(shop, end_ms, _sum(before, report.delivery.delivered))
-        _note(notes, sent)
+        write_note(notes, sent)
     sent = msgspec.structs.replace(sent, whole=True)
-    _note(notes, sent)
+    write_note(notes, sent)
     return sent
 
 
@@ -155,21 +155,16 @@ def _slices(directory: Path, from_ms: int) -> Iterator[tuple[int, int]]:
 def _remembered(notes: Path, shop: Shop, sending: Sending) -> Sent:
     topic = topic_name(sending.run, "events")
     held = sum(count.messages for count in topic_counts(sending.kafka, topic) if count.topic == topic)
-    try:
-        sent = msgspec.json.decode(notes.read_bytes(), type=Sent)
-    except FileNotFoundError:
+    sent = read_note(notes, Sent, "Delete it and take another run (--run NAME).")
+    if sent is None:
         if held:
             raise UsageError(
                 f"Run {sending.run} holds {held:,} events that did not come from this history.",
                 "Give the history a run of its own: --run NAME.",
-            ) from None
+            )
         sent = Sent(shop, 0)
-        _note(notes, sent)
+        write_note(notes, sent)
         return sent
-    except msgspec.MsgspecError as error:
-        raise ShopstreamError(
-            f"{notes} is damaged: {error}.", "Delete it and take another run (--run NAME)."
-        ) from error
     if not held:  # a Kafka whose data was deleted has nothing of what was sent to it
         return Sent(shop, 0)
     if sent.shop != shop:
@@ -181,15 +176,6 @@ def _remembered(notes: Path, shop: Shop, sending: Sending) -> Sent:
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {topic: one.get(topic, 0) + other.get(topic, 0) for topic in {*one, *other}}
-
-
-def _note(path: Path, sent: Sent) -> None:
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.encode(sent) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def _size(shop: Shop) -> tuple[int, int, int, int]:

@@ -19,13 +19,14 @@ from rich.text import Text
 
 from consumers.kafka import ensure_topics
 from features.errors import UsageError
-from features.schema import DAY_MS, SOURCE_TOPICS, TS_MAX
+from features.schema import DAY_MS, SOURCE_TOPICS
 from producers.archive import SHOP_FILE
 from producers.publish import FailureHandler, Publisher, newest_event_ms
 from producers.shop import Model, Shop, build, shop_from_json
 from producers.transmit import Clock
 from producers.transmit import Progress as Position
 from shopstream import servers
+from shopstream.moments import iso
 from shopstream.settings import load_settings
 
 _REFRESH_S: Final = 0.2
@@ -64,11 +65,8 @@ def parse_speed(text: str) -> float | None:
     """Event seconds for each second, None for `max`. Raises UsageError."""
     if text == "max":
         return None
-    try:
-        speed = float(text.removesuffix("x"))
-    except ValueError:
-        speed = math.nan
-    if not (math.isfinite(speed) and speed > 0):
+    speed = _above_zero(text.removesuffix("x"))
+    if speed is None:
         raise UsageError(f"--speed is {text!r}.", "Give `max`, or a number above 0: 3600 is an hour in a second.")
     return speed
 
@@ -77,11 +75,8 @@ def parse_rate(text: str | None) -> float | None:
     """Events a second, from `500` or `500/s`. Raises UsageError."""
     if text is None:
         return None
-    try:
-        rate = float(text.removesuffix("/s"))
-    except ValueError:
-        rate = math.nan
-    if not (math.isfinite(rate) and rate > 0):
+    rate = _above_zero(text.removesuffix("/s"))
+    if rate is None:
         raise UsageError(f"--rate is {text!r}.", "Give events a second: 500/s.")
     return rate
 
@@ -91,13 +86,18 @@ def parse_duration_s(text: str | None, option: str = "--for") -> float | None:
     if text is None:
         return None
     units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-    try:
-        seconds = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
+    count = _above_zero(text[:-1] if text[-1:] in units else text)
+    if count is None:
         raise UsageError(f"{option} is {text!r}.", "Give a duration: 90s, 10m, 1.5h.")
-    return seconds
+    return count * units.get(text[-1:], 1)
+
+
+def _above_zero(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number > 0 else None
 
 
 def chosen_topics(text: str) -> tuple[str, ...]:
@@ -107,12 +107,6 @@ def chosen_topics(text: str) -> tuple[str, ...]:
         unknown = ", ".join(sorted(names - set(SOURCE_TOPICS))) or "nothing"
         raise UsageError(f"--topics names {unknown}.", f"Give some of {', '.join(SOURCE_TOPICS)}, separated by commas.")
     return tuple(topic for topic in SOURCE_TOPICS if topic in names)
-
-
-def iso(time_ms: int) -> str:
-    """`2025-01-31T18:00:00.250Z`, as `--from` takes it."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + min(time_ms, TS_MAX) * timedelta(milliseconds=1)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- the outside world ------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
@@ -13,16 +12,12 @@ from rich.text import Text
 
 from consumers.measures import DRIFT_PREFIX, rows_of
 from consumers.metrics import Figure, add_figures
+from shopstream.moments import iso
 from shopstream.workers.words import WorkerView
 
 TIGHT: Final = (0, 1, 0, 0)
 """Padding with which a table of a million records fits 80 columns."""
 STAGE_STYLES: Final = {"running": "green", "at end": "cyan", "done": "green", "dead": "bold red", "waiting": "yellow"}
-
-
-def iso(time_ms: int) -> str:
-    """`2025-01-31T18:00:00.250Z`."""
-    return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def by_role(views: Sequence[WorkerView]) -> dict[str, list[WorkerView]]:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from features.errors import ShopstreamError, UsageError
+from shopstream.moments import iso
 
 if TYPE_CHECKING:
     from consumers.letters import Choice, Sorted, StoredLetter
@@ -99,7 +100,7 @@ def show(
     source = source_of(letter.topic, settings.run)
     now = "" if source is None else verdict(source, letter.key, letter.value, _now_ms()) or "valid"
     rows = {
-        "letter": f"{letter.number}, written {_iso(letter.written_ms)}",
+        "letter": f"{letter.number}, written {iso(letter.written_ms)}",
         "message": _place(letter),
         "wrong": letter.error,
         "judged now": f"{now}, but too late" if letter.too_late and now == "valid" else now,
@@ -293,7 +294,7 @@ def _show_table(found: Sequence[StoredLetter], replayed: set[tuple[str, int, int
         key = "none" if letter.key is None else safe_text(letter.key[:60])
         again = "yes" if letter.place in replayed else ""
         table.add_row(
-            str(letter.number), _iso(letter.written_ms), _place(letter), _plain(key), _plain(letter.error), again
+            str(letter.number), iso(letter.written_ms), _place(letter), _plain(key), _plain(letter.error), again
         )
     console = Console()
     console.print(table)
@@ -323,7 +324,7 @@ def _tell(done: Sorted, console: Console) -> None:
 def _as_json(letter: StoredLetter, *, replayed: bool) -> dict[str, Any]:
     return {
         "letter": letter.number,
-        "written": _iso(letter.written_ms),
+        "written": iso(letter.written_ms),
         "topic": letter.topic,
         "partition": letter.partition,
         "offset": letter.offset,
@@ -345,12 +346,6 @@ def _plain(text: str) -> str:
     from rich.markup import escape  # noqa: PLC0415
 
     return escape(text)
-
-
-def _iso(time_ms: int) -> str:
-    from shopstream.summary import iso  # noqa: PLC0415
-
-    return iso(time_ms)
 
 
 def _now_ms() -> int:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from shopstream.moments import iso
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -54,7 +56,7 @@ def history(
                     clock,
                     interrupted,
                     lambda position: line.update(
-                        f"sending {producing.iso(position.event_ms)[:10] if position.event_ms else 'profiles'}"
+                        f"sending {iso(position.event_ms)[:10] if position.event_ms else 'profiles'}"
                     ),
                 ),
             )

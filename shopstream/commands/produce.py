@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.schema import SOURCE_TOPICS
+from shopstream.moments import iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,7 @@ def replay(
         report = send(course, target.publisher, producing.wall_clock(), interrupted, show)
     _print_delivery(Console(), report.delivery, report.seconds, report.planted)
     if not report.complete:
-        where = "the same command" if report.resume_ms is None else f"--from {producing.iso(report.resume_ms)}"
+        where = "the same command" if report.resume_ms is None else f"--from {iso(report.resume_ms)}"
         console.print(f"not complete; go on with [bold]{where}[/]", highlight=False)
     if (error := failure(report)) is not None:
         raise error
@@ -221,8 +222,6 @@ def _print_mappings() -> None:
 
 def _print_import(console: Console, report: ImportReport) -> None:
     from rich.table import Table  # noqa: PLC0415
-
-    from shopstream.producing import iso  # noqa: PLC0415
 
     table = Table(f"{report.file.name} by {report.mapping}", "")
     table.add_row("rows read", f"{report.rows:,}")

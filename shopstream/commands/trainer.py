@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from shopstream.moments import iso
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -50,7 +52,7 @@ def trainer(
     settings.home.mkdir(parents=True, exist_ok=True)
 
     def told(said: str) -> None:
-        console.print(f"{producing.iso(clock.wall_ms())} {said}", highlight=False)
+        console.print(f"{iso(clock.wall_ms())} {said}", highlight=False)
 
     with producing.stop_on_signal() as signalled:
 

@@ -18,7 +18,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, not declared
 
 from consumers.kafka import check_broker
-from consumers.offsets import LEADER_CODES, LEADER_PAUSE_S
+from consumers.offsets import ask_leader
 from features.errors import ShopstreamError
 from shopstream.servers.endpoints import KafkaEndpoint
 
@@ -143,13 +143,9 @@ def _offsets(client: AdminClient, keys: Iterable[tuple[str, int]], spec: Any, ti
     wanted = {TopicPartition(topic, partition): spec for topic, partition in keys}
     if not wanted:
         return {}
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        futures: dict[TopicPartition, Future[Any]] = client.list_offsets(wanted, request_timeout=timeout_s)
-        try:
-            return {(part.topic, part.partition): future.result().offset for part, future in futures.items()}
-        except KafkaException as error:
-            # the leader of a partition that was just made, or whose broker went away, is known a moment later
-            if error.args[0].code() not in LEADER_CODES or time.monotonic() > deadline_s:
-                raise
-            time.sleep(LEADER_PAUSE_S)
+
+    def listed(left_s: float) -> Offsets:
+        futures: dict[TopicPartition, Future[Any]] = client.list_offsets(wanted, request_timeout=left_s)
+        return {(part.topic, part.partition): future.result().offset for part, future in futures.items()}
+
+    return ask_leader(listed, time.monotonic() + timeout_s)

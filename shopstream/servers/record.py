@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from features.errors import ShopstreamError
+from shopstream.notes import read_note, write_note
 from shopstream.servers.process import Identity
 
 RECORD_FILE: Final = "servers.json"
@@ -44,23 +43,10 @@ def read(home: Path) -> Record:
     Raises:
         ShopstreamError: the file is damaged.
     """
-    path = home / RECORD_FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Record)
-    except FileNotFoundError:
-        return Record()
-    except msgspec.DecodeError as error:
-        raise ShopstreamError(
-            f"{path} is damaged: {error}.", "Delete it; if servers of this folder still run, end them by hand first."
-        ) from error
+    remedy = "Delete it; if servers of this folder still run, end them by hand first."
+    return read_note(home / RECORD_FILE, Record, remedy) or Record()
 
 
 def write(home: Path, record: Record) -> None:
     """Replace the record of a data folder, in one step."""
-    path = home / RECORD_FILE
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    write_note(home / RECORD_FILE, record)

@@ -14,11 +14,11 @@ asked a second time (`Ask`), in case the group did move something.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 from consumers.measures import rows_of
 from consumers.metrics import Figure, Meter
+from shopstream.moments import iso
 from shopstream.workers.messages import (
     Ask,
     AtEnd,
@@ -282,7 +282,7 @@ class Crew:
             return [Send(name, Ask(1)) for name in names]
         highest = max(word.stream_ts for word in said)
         if self.plan.as_of is not None and self.plan.as_of < highest:
-            text = f"--as-of {_iso(self.plan.as_of)} is before the highest stream time, {_iso(highest)}."
+            text = f"--as-of {iso(self.plan.as_of)} is before the highest stream time, {iso(highest)}."
             return self._fail(Failure(text, "Give a later --as-of, or leave it out.", exit_code=2), now_s)
         self.final_as_of = highest if self.plan.as_of is None else self.plan.as_of
         return [Send(name, FinalAsOf(self.final_as_of)) for name in names]
@@ -337,7 +337,3 @@ def _failure(name: Name, last: Done | Failed | None, how: str) -> Failure:
     if isinstance(last, Done):
         return Failure(f"{name} ended by itself, though it was to run for ever.")
     return Failure(f"{name} died: {how}", "What it had not checkpointed is read again at the next start.")
-
-
-def _iso(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

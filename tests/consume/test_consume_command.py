@@ -20,8 +20,8 @@ from producers.replay import Course, replay
 from producers.shop import Shop
 from producers.timeline import Span
 from shopstream.consuming import Consumption, checked, chosen_roles, instance_id
+from shopstream.moments import iso
 from shopstream.producing import wall_clock
-from shopstream.summary import iso
 from shopstream.workers.words import Name
 
 END_MS = 20_400 * DAY_MS

@@ -11,6 +11,7 @@ from features.errors import ShopstreamError, UsageError
 from producers.mapping import parse_mapping, ready_mappings
 from shopstream import producing
 from shopstream.commands import produce
+from shopstream.moments import iso
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,7 +80,7 @@ def test_a_wrong_call_is_told_in_words(call, words, message):
 )
 def test_times_are_exact_and_utc_unless_they_say_otherwise(text, expected):
     assert producing.parse_time(text, "--from") == expected
-    assert producing.parse_time(producing.iso(expected), "--from") == expected
+    assert producing.parse_time(iso(expected), "--from") == expected
 
 
 def test_durations_rates_and_speeds():

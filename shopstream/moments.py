@@ -1,0 +1,13 @@
+"""Moments of time as people read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from features.schema import TS_MAX
+
+
+def iso(time_ms: int) -> str:
+    """Epoch ms as `2025-01-31T18:00:00.250Z`, as `--from` takes it."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + min(time_ms, TS_MAX) * timedelta(milliseconds=1)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
