@@ -196,6 +196,10 @@ class State:
         }
         return any(size >= self._scan_at.get(name, SCAN_ROWS_MIN) for name, size in sizes.items())
 
+    def search_at_once(self) -> None:
+        """Let the next `expire` search every table, however small: for a state that is a part of a larger one."""
+        self._scan_at = dict.fromkeys(("orders", "sessions", "recent", "ids"), 0)
+
     def expire(self, busy_sessions: Int32, busy_orders: Int32, *, keep_sessions: bool = False) -> Renumbered:
         """Let go of what no later record may change and no window can reach; cheap when there is little of it.
 
