@@ -110,7 +110,7 @@ class GroupSource:
     ) -> None:
         self._group, self._logs, self._instance, self._process = coordinator, logs, instance, process
         self._boundary, self._rng, self._on_assigned = boundary, rng, on_assigned
-        self._generation = -1
+        self.generation = -1
         self._owner: Owner
         self._ended: set[Partition] = set()
         self._held: set[Partition] = set()
@@ -127,7 +127,7 @@ class GroupSource:
     def owns(self) -> bool:
         """Whether the group takes this process for the owner of what it reads."""
         group = self._group
-        ours = group.members.get(self._instance) == self._process and self._generation == group.generation
+        ours = group.members.get(self._instance) == self._process and self.generation == group.generation
         return ours and group.is_stable
 
     def read(self, records_max: int, timeout_s: float) -> list[Batch]:
@@ -147,7 +147,7 @@ class GroupSource:
                 if group.members.get(self._instance) == self._process and not group.is_stable:
                     group.sync(self._instance)
             return []
-        if self._generation != group.generation:
+        if self.generation != group.generation:
             self._drop(self._owner.revoked)
             self._assign()
             return []
@@ -166,7 +166,7 @@ class GroupSource:
 
     def _assign(self) -> None:
         group = self._group
-        self._generation = group.generation
+        self.generation = group.generation
         mine = group.shares.get(self._instance, ())
         self._on_assigned(mine)
         starts = {
@@ -216,7 +216,7 @@ class GroupSource:
         self._boundary.cross("commit")
         if self._boundary.befalls("commit_lost"):
             raise CommitError("timed out (simulated)")
-        self._group.commit(self._instance, self._process, self._generation, offsets)
+        self._group.commit(self._instance, self._process, self.generation, offsets)
         self._boundary.cross("commit answer")
         if self._boundary.befalls("commit_answer_lost"):
             raise CommitError("timed out, but made (simulated)")

@@ -191,7 +191,7 @@ class World:
         """Spoils the newest committed checkpoint of a partition without an owner that can fall back."""
         number = int(self.rng.integers(self.partitions))
         names = self.history[number]
-        if not names or any(number in worker.consumer._partitions for worker in self.alive):
+        if not names or any(self._has(worker, number) for worker in self.alive):
             return
         folder = f"state/{RUN}/partition={number}"
         older = [n for n in names if n != names[-1] and n not in self.damaged and f"{folder}/{n}" in self.files]
@@ -219,6 +219,13 @@ class World:
         self.damaged.add(names[-1])
         self.fell_back.add(number)
         self.happened["checkpoint damaged"] += 1
+
+    def _has(self, worker: Worker, number: int) -> bool:
+        """Whether a worker owns a partition, or is about to: it may have read the files already, and builds on them."""
+        given = worker.source.generation == self.group.generation and number in self.group.shares.get(
+            worker.instance, ()
+        )
+        return given or number in worker.consumer._partitions
 
     # --- what reaches the outside ---
 
