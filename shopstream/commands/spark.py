@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,12 +15,20 @@ CUTOFFS_MAX = 100_000
 """More times than this are a mistake in --every."""
 
 Archive = Annotated[
-    str, typer.Argument(metavar="ARCHIVE", help="The archive: a folder or a URI (s3://, gs://, hdfs://).")
+    str, typer.Argument(metavar="ARCHIVE", help="The archive: a folder or a URI (s3://, gs://, hdfs://, s3a://).")
 ]
 Master = Annotated[
     str | None,
     typer.Option(
         help="local[2], spark://…, yarn, k8s://…; left out, that of spark-submit or of the cluster's settings."
+    ),
+]
+ReaderOption = Annotated[
+    str,
+    typer.Option(
+        "--reader",
+        help="What opens the archive's files: arrow (a few row groups at a time) or spark (whole files, of any file "
+        "system that Hadoop has). auto: arrow where it knows the URI.",
     ),
 ]
 Conf = Annotated[list[str] | None, typer.Option("--conf", help="A property of Spark, KEY=VALUE; again for more.")]
@@ -47,6 +55,7 @@ def backfill(  # noqa: PLR0917 - each is an option
         int | None, typer.Option(min=1, help="Of customers; by default a million events or so each.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at --out.")] = False,
+    reader: ReaderOption = "auto",
 ) -> None:
     """Write the feature rows of every customer of an archive at many times, in one pass over it, on Spark.
 
@@ -58,15 +67,17 @@ def backfill(  # noqa: PLR0917 - each is an option
 
     from shopstream.spark.session import parsed_properties, session  # noqa: PLC0415
 
-    times = cutoffs(as_of or [], every, start, end)
+    times, wanted = cutoffs(as_of or [], every, start, end), checked_reader(reader)
     properties = parsed_properties(conf or [])
     console = Console(stderr=True)
     with session("shopstream spark backfill", master, properties) as spark:
         from features.replayed import ArchiveCounts  # noqa: PLC0415
         from shopstream.spark.backfill import feature_rows, plan, write_rows  # noqa: PLC0415
+        from shopstream.spark.reading import archive_files  # noqa: PLC0415
 
         counts = ArchiveCounts()
-        planned = plan(located(archive), times, spark.sparkContext.defaultParallelism, buckets)
+        files = archive_files(spark, located(archive), wanted)
+        planned = plan(files, times, spark.sparkContext.defaultParallelism, buckets)
         rows, gather = feature_rows(spark, planned, counts)
         write_rows(spark, rows, located(out), replace=force)
         written = gather()
@@ -162,6 +173,13 @@ def cutoffs(as_of: list[str], every: str | None, start: str | None, end: str | N
     if not times:
         raise UsageError("No time is asked for.", "Give --as-of, or --every with --from and a --to that is later.")
     return sorted(times)
+
+
+def checked_reader(name: str) -> Any:
+    """One of `reading.Reader`. Raises UsageError for another."""
+    if name not in ("auto", "arrow", "spark"):
+        raise UsageError(f"--reader is {name!r}.", "Give auto, arrow or spark.")
+    return name
 
 
 def located(place: str) -> str:

@@ -18,15 +18,13 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import fs
 
-from features.arrow_rows import event_rows, order_rows
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError
 from features.replayed import ArchiveCounts, rows_of
-from shopstream.spark.files import ArchiveFile, dealt, list_files, read_file
-from shopstream.spark.rows import MOVED_DDL, moved_events, moved_orders, spans_of
+from shopstream.spark.files import ArchiveFile, dealt
+from shopstream.spark.reading import Files
+from shopstream.spark.rows import spans_of
 
 BUCKET_BYTES: Final = 16_000_000
 """Of an archive's files for each bucket of customers: a million events, more or less."""
@@ -69,14 +67,14 @@ class Plan:
     """What a backfill will do.
 
     Attributes:
-        archive: URI of the archive's folder.
+        files: of the archive.
         cutoffs: epoch ms, ascending, each once.
         deals: the files of each reading task.
         buckets: number of them; a bucket has all records of its customers.
         slices: of each bucket; a slice has all records of its customers, too.
     """
 
-    archive: str
+    files: Files
     cutoffs: list[int]
     deals: list[list[ArchiveFile]]
     buckets: int
@@ -84,22 +82,22 @@ class Plan:
 
 
 def plan(
-    archive: str, cutoffs: Sequence[int], cores: int, buckets: int | None = None, slices: int | None = None
+    files: Files, cutoffs: Sequence[int], cores: int, buckets: int | None = None, slices: int | None = None
 ) -> Plan:
     """Deal the files of an archive out.
 
     Args:
-        archive: URI of the archive's folder; it holds no file of a day after the last cut-off.
+        files: of the archive; those of days after the last cut-off have no part.
         cutoffs: epoch ms, in any order.
         cores: of the cluster.
         buckets: None: by the size of the archive, and at least two for each core.
         slices: None: by the size of a bucket.
     """
-    files = list_files(archive, max(cutoffs))
-    size = sum(file.size for file in files)
+    listed = files.listed(max(cutoffs))
+    size = sum(file.size for file in listed)
     wanted = buckets or max(2 * cores, min(-(-size // BUCKET_BYTES), BUCKETS_MAX))
     each = slices or max(-(-size // (wanted * SLICE_BYTES)), 1)
-    return Plan(archive, sorted(set(cutoffs)), dealt(files, 2 * cores, TASK_BYTES), wanted, each)
+    return Plan(files, sorted(set(cutoffs)), dealt(listed, 2 * cores, TASK_BYTES), wanted, each)
 
 
 def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts, share: float = 1.0) -> tuple[Any, Any]:
@@ -120,11 +118,7 @@ def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts, share: float 
     context = spark.sparkContext
     read = context.accumulator({}, Noted())
     led = context.accumulator({}, Noted())
-    deals = context.broadcast(planned.deals)
-    tasks = len(planned.deals)
-    moved = spark.range(0, tasks, 1, max(tasks, 1)).mapInArrow(
-        functools.partial(read_deals, planned.archive, planned.cutoffs[-1], deals, read), MOVED_DDL
-    )
+    moved = planned.files.records(planned.deals, planned.cutoffs[-1], read)
     if share < 1:
         place = functions.pmod(functions.xxhash64("customer_id"), functions.lit(SHARES))
         moved = moved.where(place < round(share * SHARES))
@@ -174,44 +168,6 @@ def _is_taken(spark: Any, out: str) -> bool:
 
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
-def read_deals(
-    archive: str, up_to: int, deals: Any, notes: Any, tasks: Iterable[pa.RecordBatch]
-) -> Iterator[pa.RecordBatch]:
-    """Valid records, up to a time, of the files that some tasks were dealt.
-
-    Args:
-        archive: URI of the archive's folder.
-        up_to: epoch ms.
-        deals: broadcast, Plan.deals.
-        notes: accumulator (Noted): of each file its topic, rows, and invalid ones by reason.
-        tasks: their numbers.
-
-    Yields:
-        Rows of `rows.MOVED`.
-    """
-    files, _ = fs.FileSystem.from_uri(archive)
-    for batch in tasks:
-        for task in batch.column(0).to_pylist():
-            for file in deals.value[task]:
-                yield from _read_judged(files, file, up_to, notes)
-
-
-def _read_judged(files: Any, file: ArchiveFile, up_to: int, notes: Any) -> Iterator[pa.RecordBatch]:
-    number, rejected = 0, Counter[str]()
-    for table in read_file(files, file):
-        number += table.num_rows
-        if file.topic == "events":
-            events = event_rows(table)
-            rejected += events.rejected
-            moved = moved_events(events.columns)
-        else:
-            orders = order_rows(table)
-            rejected += orders.rejected
-            moved = moved_orders(orders.columns)
-        yield moved.filter(pc.less_equal(moved.column("at"), up_to))
-    notes.add({file.path: (file.topic, number, dict(rejected))})
-
-
 def lead_bucket(cutoffs: Sequence[int], notes: Any, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """`bucket_rows` of a Spark partition; `notes` gets the number of rows and of duplicates."""
     from pyspark import TaskContext  # noqa: PLC0415

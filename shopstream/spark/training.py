@@ -9,8 +9,10 @@ import polars as pl
 
 from features.definitions import ROW_SCHEMA
 from features.replayed import ArchiveCounts
+from features.schema import TS_MAX
 from shopstream.spark.backfill import ROWS_DDL, feature_rows, plan, write_rows
 from shopstream.spark.files import days_of
+from shopstream.spark.reading import archive_files
 from training import dataset
 from training.terms import Horizon
 
@@ -36,13 +38,14 @@ def training_set(
     Raises:
         ShopstreamError: the history is too short, or nobody has ordered.
     """
-    days, read_day = days_of(archive)
+    files = archive_files(spark, archive)
+    days, read_day = days_of(files.listed(TS_MAX), files.read)
     first, end = dataset.known_span(days, read_day)
     cutoffs = dataset.plan_cutoffs(first, end, horizon)
     times = dataset.times_needed(cutoffs, horizon.horizon_days, end)
     counts = ArchiveCounts()
     on_step(f"rows at {len(times)} times on Spark", None)
-    rows, gather = feature_rows(spark, plan(archive, times, spark.sparkContext.defaultParallelism), counts, share)
+    rows, gather = feature_rows(spark, plan(files, times, spark.sparkContext.defaultParallelism), counts, share)
     write_rows(spark, rows, work, replace=True)
     gather()
     on_step("gathering the training set", None)

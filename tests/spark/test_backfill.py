@@ -22,8 +22,11 @@ from oracle.shop import DAY, WINDOWS
 
 from features.errors import ShopstreamError
 from features.replayed import ArchiveCounts, rows_at
+from features.schema import TS_MAX
 from shopstream.commands.features import archive_days
 from shopstream.spark.backfill import feature_rows, plan, write_rows
+from shopstream.spark.files import list_files
+from shopstream.spark.reading import SparkFiles, archive_files
 from shopstream.spark.session import session
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
@@ -41,9 +44,9 @@ def spark(request):
         yield started
 
 
-def backfilled(spark, directory, times, out, buckets=5, slices=3):
+def backfilled(spark, directory, times, out, buckets=5, slices=3, reader="auto"):
     counts = ArchiveCounts()
-    planned = plan(directory.as_uri(), times, cores=2, buckets=buckets, slices=slices)
+    planned = plan(archive_files(spark, directory.as_uri(), reader), times, cores=2, buckets=buckets, slices=slices)
     rows, gather = feature_rows(spark, planned, counts)
     write_rows(spark, rows, out.as_uri(), replace=False)
     return read(out), counts, gather()
@@ -64,15 +67,15 @@ def assert_single_machine(got, directory, times, note=""):
     return alone
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_adversarial_archive(spark, tmp_path, seed):
+@pytest.mark.parametrize(("seed", "reader"), [(0, "arrow"), (1, "arrow"), (2, "arrow"), (0, "spark"), (1, "spark")])
+def test_adversarial_archive(spark, tmp_path, seed, reader):
     records = adversarial(seed)
     directory = write_archive(tmp_path / "archive", records)
     rng = np.random.default_rng(seed)
     times = sorted({row["ts"] for row in (*records.events, *records.orders)})
     borders = [int(rng.choice(times)) + days * DAY for days in WINDOWS]
     cutoffs = [*records.as_ofs, *borders, *(border - 1 for border in borders)]
-    got, counts, written = backfilled(spark, directory, cutoffs, tmp_path / "rows")
+    got, counts, written = backfilled(spark, directory, cutoffs, tmp_path / "rows", reader=reader)
     alone = assert_single_machine(got, directory, cutoffs, note=f"seed {seed}")
     assert (counts.read, counts.rejected, counts.duplicates) == (alone.read, alone.rejected, alone.duplicates)
     assert written == got.height
@@ -105,9 +108,37 @@ def test_a_customer_with_most_of_the_events(spark, tmp_path):
     assert_single_machine(got, directory, times)
 
 
+def test_files_that_are_no_part_of_it_and_names_that_look_like_patterns(spark, tmp_path):
+    """What Spark lists and hands over is what is listed on one machine."""
+    directory = write_plain(tmp_path / "an [archive] {of} *", [], cdnow_orders()[:200])
+    (directory / "orders" / "_temporary").mkdir()
+    (directory / "orders" / "_temporary" / "a.parquet").write_bytes(b"half")
+    day = next((directory / "orders").glob("date=*"))
+    (day / "notes.txt").write_text("not a record")
+    (day / "deeper").mkdir()
+    (day / "deeper" / "a.parquet").write_bytes(b"half")
+    uri = f"file://{directory}"
+    through_spark, alone = SparkFiles(spark, uri).listed(TS_MAX), list_files(directory.as_uri(), TS_MAX)
+    assert [(file.topic, file.path.removeprefix("file:"), file.size) for file in through_spark] == [
+        (file.topic, file.path, file.size) for file in alone
+    ]
+    counts = ArchiveCounts()
+    rows, gather = feature_rows(spark, plan(SparkFiles(spark, uri), [CDNOW_AS_OF], cores=2), counts)
+    write_rows(spark, rows, (tmp_path / "rows").as_uri(), replace=False)
+    gather()
+    alone = assert_single_machine(read(tmp_path / "rows"), directory, [CDNOW_AS_OF])
+    assert counts.read["orders"] == alone.read["orders"] > 100
+    (directory / "orders" / "yesterday").mkdir()
+    (directory / "orders" / "yesterday" / "a.parquet").write_bytes(b"half")
+    with pytest.raises(ShopstreamError, match="yesterday"):
+        SparkFiles(spark, uri).listed(TS_MAX)
+    with pytest.raises(ShopstreamError, match="not an archive"):
+        SparkFiles(spark, (tmp_path / "rows").as_uri()).listed(TS_MAX)
+
+
 def test_nobody_had_been_seen(spark, tmp_path):
     directory = write_plain(tmp_path / "archive", [], cdnow_orders())
-    rows, gather = feature_rows(spark, plan(directory.as_uri(), [5], cores=2), ArchiveCounts())
+    rows, gather = feature_rows(spark, plan(archive_files(spark, directory.as_uri()), [5], cores=2), ArchiveCounts())
     write_rows(spark, rows, (tmp_path / "rows").as_uri(), replace=False)
     assert gather() == 0
     assert [path.name for path in (tmp_path / "rows").iterdir() if not path.name.startswith(".")] == ["_SUCCESS"]
@@ -120,7 +151,9 @@ def test_what_a_finished_run_wrote_is_replaced_on_demand_only(spark, tmp_path):
     with pytest.raises(ShopstreamError, match="not empty") as refused:
         backfilled(spark, directory, [CDNOW_AS_OF - DAY], out)
     assert "--force" in refused.value.remedy
-    rows, _ = feature_rows(spark, plan(directory.as_uri(), [CDNOW_AS_OF - DAY], cores=2), ArchiveCounts())
+    rows, _ = feature_rows(
+        spark, plan(archive_files(spark, directory.as_uri()), [CDNOW_AS_OF - DAY], cores=2), ArchiveCounts()
+    )
     write_rows(spark, rows, out.as_uri(), replace=True)
     assert read(out)["as_of"].unique().to_list() == [CDNOW_AS_OF - DAY]
 

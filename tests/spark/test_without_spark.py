@@ -9,6 +9,7 @@ import importlib.util
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,10 +20,12 @@ from oracle.adversarial import adversarial
 from oracle.duckdb_oracle import ArchiveOracle
 from oracle.files import write_archive, write_plain
 from oracle.rows import assert_same_rows
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
 from features.replayed import ArchiveCounts, rows_at, rows_of
+from features.schema import TS_MAX
 from features.state import State
 from shopstream.cli import build_app
 from shopstream.commands.features import archive_days
@@ -30,8 +33,9 @@ from shopstream.commands.spark import CUTOFFS_MAX, cutoffs
 from shopstream.servers import doctor
 from shopstream.settings import Settings
 from shopstream.spark import java, session
-from shopstream.spark.backfill import BUCKET_BYTES, SLICE, SLICE_BYTES, Noted, bucket_rows, plan, read_deals
+from shopstream.spark.backfill import BUCKET_BYTES, SLICE, SLICE_BYTES, Noted, bucket_rows, plan
 from shopstream.spark.files import FILE_BYTES, ArchiveFile, days_of, dealt, list_files
+from shopstream.spark.reading import ArrowFiles, SparkFiles, archive_files, read_deals, read_handed
 from shopstream.spark.rows import MOVED
 
 
@@ -43,12 +47,17 @@ class Notes:
         self.value = Noted().addInPlace(self.value, notes)
 
 
+def files_of(directory):
+    return archive_files(None, directory.as_uri())
+
+
 def backfilled(planned, seed):
     """The rows at every cut-off, and what was counted: tasks, a shuffle, a sort, batches with borders anywhere."""
     rng = np.random.default_rng(seed)
     notes = Notes()
     tasks = [pa.RecordBatch.from_pydict({"id": [task]}) for task in rng.permutation(len(planned.deals)).tolist()]
-    moved = list(read_deals(planned.archive, planned.cutoffs[-1], SimpleNamespace(value=planned.deals), notes, tasks))
+    deals = SimpleNamespace(value=planned.deals)
+    moved = list(read_deals(planned.files.uri, planned.cutoffs[-1], deals, notes, tasks))
     table = pl.from_arrow(pa.Table.from_batches(moved, MOVED))
     bucket_of = table["customer_id"].hash(seed) % planned.buckets
     table = table.with_columns((table["customer_id"].hash(seed + 1) % planned.slices).cast(pl.Int64).alias(SLICE))
@@ -66,7 +75,7 @@ def test_tasks_give_the_rows_of_the_single_machine_and_of_the_oracle(tmp_path, s
     records = adversarial(seed)
     directory = write_archive(tmp_path, records)
     times = sorted(set(records.as_ofs))
-    got, notes, counts = backfilled(plan(directory.as_uri(), times, cores=2, buckets=3, slices=slices), seed)
+    got, notes, counts = backfilled(plan(files_of(directory), times, cores=2, buckets=3, slices=slices), seed)
     alone = ArchiveCounts()
     for as_of, expected in rows_at(*archive_days(directory), times, alone):
         here = got.filter(pl.col("as_of") == as_of).select(expected.columns)
@@ -94,7 +103,7 @@ def test_a_task_holds_the_customers_of_one_slice_at_a_time(tmp_path, monkeypatch
     customers = []
     monkeypatch.setattr("shopstream.spark.backfill.rows_of", watched)
     monkeypatch.setattr("features.replayed.State", lambda: state_seen(led))
-    got, _, _ = backfilled(plan(directory.as_uri(), [adversarial(1).as_of], cores=1, buckets=1, slices=4), 1)
+    got, _, _ = backfilled(plan(files_of(directory), [adversarial(1).as_of], cores=1, buckets=1, slices=4), 1)
     assert len(led) == 4
     assert max(map(len, customers)) < got.height == sum(map(len, customers))
 
@@ -109,13 +118,13 @@ def state_seen(led):
     return state
 
 
-def test_a_bucket_that_is_too_large_has_slices(monkeypatch):
+def test_a_bucket_that_is_too_large_has_slices(tmp_path, monkeypatch):
     files = [ArchiveFile("events", f"f{n}", SLICE_BYTES) for n in range(40)]
-    monkeypatch.setattr("shopstream.spark.backfill.list_files", lambda *_: files)
-    assert plan("file:///none", [5], cores=2).slices == 1
-    assert plan("file:///none", [5], cores=2, buckets=4).slices == 10
+    monkeypatch.setattr("shopstream.spark.reading.list_files", lambda *_: files)
+    assert plan(files_of(tmp_path), [5], cores=2).slices == 1
+    assert plan(files_of(tmp_path), [5], cores=2, buckets=4).slices == 10
     monkeypatch.setattr("shopstream.spark.backfill.BUCKETS_MAX", 7)
-    assert (plan("file:///none", [5], cores=2).buckets, plan("file:///none", [5], cores=2).slices) == (7, 6)
+    assert (plan(files_of(tmp_path), [5], cores=2).buckets, plan(files_of(tmp_path), [5], cores=2).slices) == (7, 6)
 
 
 def test_nothing_is_read_of_days_after_the_last_time(tmp_path):
@@ -128,13 +137,67 @@ def test_nothing_is_read_of_days_after_the_last_time(tmp_path):
 
 def test_days_are_those_of_an_archive_on_this_machine(tmp_path):
     directory = write_archive(tmp_path, adversarial(2))
-    (days, read_day), (expected_days, expected_read) = days_of(directory.as_uri()), archive_days(directory)
+    files = files_of(directory)
+    (days, read_day), (expected_days, expected_read) = (
+        days_of(files.listed(TS_MAX), files.read),
+        archive_days(directory),
+    )
     assert days == expected_days
     for topic in ("events", "orders"):
         for day in days:
             tables, expected = list(read_day(topic, day)), list(expected_read(topic, day))
             assert sum(table.num_rows for table in tables) == sum(table.num_rows for table in expected)
             assert [table.schema for table in tables] == [table.schema for table in expected]
+
+
+def test_files_that_spark_hands_over_give_the_same_records(tmp_path):
+    directory = write_archive(tmp_path, adversarial(2))
+    planned = plan(files_of(directory), [adversarial(2).as_of], cores=1)
+    one, other = Notes(), Notes()
+    task = pa.RecordBatch.from_pydict({"id": [*range(len(planned.deals))]})
+    moved = read_deals(planned.files.uri, planned.cutoffs[-1], SimpleNamespace(value=planned.deals), one, [task])
+    files = [file for deal in planned.deals for file in deal]
+    handed = [
+        rows
+        for topic in ("events", "orders")
+        for rows in read_handed(topic, planned.cutoffs[-1], other, [given(files, topic)])
+    ]
+    key = ["is_order", "id", "at", "ts", "code", "customer_id", "session_id", "device", "category", "cents"]
+    expected, got = (pl.from_arrow(pa.Table.from_batches(rows)).sort(key) for rows in (list(moved), handed))
+    assert got.height
+    assert_frame_equal(got, expected)
+    assert other.value == one.value
+
+
+def given(files, topic):
+    mine = [file for file in files if file.topic == topic]
+    content = [Path(file.path).read_bytes() for file in mine]
+    return pa.RecordBatch.from_pydict({"path": [file.path for file in mine], "content": content})
+
+
+@pytest.mark.parametrize(
+    ("uri", "reader", "kind"),
+    [
+        ("file:///a", "auto", ArrowFiles),
+        ("file:///a", "spark", SparkFiles),
+        ("wasbs://box@account/a", "auto", SparkFiles),
+        ("wasbs://box@account/a", "arrow", ArrowFiles),
+        ("s3a://bucket/a", "auto", SparkFiles),
+        ("hdfs://nowhere:8020/a", "auto", SparkFiles),
+    ],
+)
+def test_who_opens_the_files(uri, reader, kind):
+    assert isinstance(archive_files(None, uri, reader), kind)
+
+
+def test_a_file_that_is_too_large_to_be_handed_over_is_told(monkeypatch):
+    monkeypatch.setattr(
+        SparkFiles, "_of_topic", lambda *_: [("s3a://b/events/date=2024-01-01/a.parquet", 1_000_000_001)]
+    )
+    monkeypatch.setattr("shopstream.spark.reading.DAY_COLUMN", {"events": "ts"})
+    with pytest.raises(ShopstreamError, match=r"a\.parquet has 1,000,000,001 bytes") as refused:
+        SparkFiles(None, "s3a://b").listed(TS_MAX)
+    assert "several files" in refused.value.remedy
 
 
 def test_work_that_was_done_twice_counts_once():
@@ -158,10 +221,10 @@ def test_files_are_dealt_out_whole_and_evenly():
 
 def test_buckets_follow_the_size_of_the_archive(tmp_path, monkeypatch):
     files = [ArchiveFile("events", f"f{n}", BUCKET_BYTES // 2) for n in range(40)]
-    monkeypatch.setattr("shopstream.spark.backfill.list_files", lambda *_: files)
-    assert plan("file:///none", [5, 1, 5], cores=2).buckets == 20
-    assert plan("file:///none", [5, 1, 5], cores=50).buckets == 100
-    assert plan("file:///none", [5, 1, 5], cores=2).cutoffs == [1, 5]
+    monkeypatch.setattr("shopstream.spark.reading.list_files", lambda *_: files)
+    assert plan(files_of(tmp_path), [5, 1, 5], cores=2).buckets == 20
+    assert plan(files_of(tmp_path), [5, 1, 5], cores=50).buckets == 100
+    assert plan(files_of(tmp_path), [5, 1, 5], cores=2).cutoffs == [1, 5]
 
 
 @pytest.mark.parametrize("place", ["nowhere", "an-empty-one"])
