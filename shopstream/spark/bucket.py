@@ -1,0 +1,451 @@
+"""One bucket of a stream on Spark: a partition of the shop, its state in a store of keys and values.
+
+Pure of Spark: records and a store go in, writes come out. What is applied, evaluated and written is the consumers' own
+`Partition` and emission; here is only which part of the state a batch needs. Customers lie in cells by their id; a
+batch joins the cells it touches into one partition, applies, takes what has to be written, and puts the cells back.
+
+1. Read what is remembered of the bucket, and the cells of the records' customers.
+2. Apply the records; the consumers' rules judge them.
+3. Take rows and documents of what changed, at the stream's time.
+4. Put back the cells that changed, and the event ids.
+5. A new UTC day, a new bundle, carts that have become abandoned: the other cells, some at a time.
+
+Dying anywhere: Spark gives the batch again, with the store as it was before.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+
+from consumers.dirty import DirtySet
+from consumers.emission import (
+    CustomerRows,
+    alert_docs,
+    alert_rows,
+    customer_docs,
+    customer_rows,
+    order_docs,
+    session_docs,
+)
+from consumers.partition import Counts, Partition
+from consumers.source import Batch
+from features.alerts import UNKNOWN
+from features.errors import ShopstreamError, UsageError
+from features.schema import (
+    ABANDONED_AFTER_MS,
+    EVENT_LATENESS_MS,
+    HOUR_MS,
+    SCHEMA_VERSION,
+    SOURCE_TOPICS,
+    topic_name,
+)
+from features.score import Scoring
+from features.slices import FORM, Slice, join, split
+from features.state import day_of
+from features.tables import EVENT_ID, Int32, Strings, take
+from features.wide import wide
+
+ROWS: Final = "rows"
+"""The one set of dirty customers: all sinks are given the same writes."""
+ROWS_MAX: Final = 10_000
+"""Rows that are evaluated at once."""
+CUSTOMERS_AT_ONCE: Final = 20_000
+"""About how many are joined when all cells have their turn."""
+_HOURS: Final = 1 << 20
+"""Hours are remembered modulo this, as in the ids."""
+
+
+class Store(Protocol):
+    """Where a bucket's state lies; what was put is there when the next batch comes, or the batch comes again."""
+
+    def bucket(self) -> bytes | None:
+        """What `put_bucket` was given last."""
+
+    def put_bucket(self, value: bytes) -> None:
+        """Remember a bucket."""
+
+    def cell(self, number: int) -> bytes:
+        """What `put_cell` was given last for a cell that has been put."""
+
+    def put_cell(self, number: int, value: bytes) -> None:
+        """Remember a cell."""
+
+    def ids(self, hour: int) -> bytes:
+        """What `put_ids` was given last for an hour that has been put."""
+
+    def put_ids(self, hour: int, value: bytes) -> None:
+        """Remember the event ids of an hour."""
+
+    def drop_ids(self, hour: int) -> None:
+        """Forget an hour."""
+
+
+class Remembered(msgspec.Struct, array_like=True):
+    """What a bucket remembers beside its cells.
+
+    Attributes:
+        form: of slices.
+        schema_version: of the rows that the slices hold.
+        cells: how many there are; fixed when the bucket's first record comes.
+        high_events, high_orders: highest times, epoch ms.
+        epoch, counter: of the emissions; the counter begins anew with an epoch.
+        day: the UTC day that customers were last written anew for.
+        bundle: that rows were last scored by.
+        customers: seen so far.
+        word_lengths, words: u4 lengths and the bytes of the words, in the order of their numbers.
+        present: bits of the cells that have been put.
+        due: for each cell with open carts its number and when the first of them is abandoned, epoch ms; int64 pairs.
+        hours: of the event ids, modulo 2^20.
+    """
+
+    form: int
+    schema_version: int
+    cells: int
+    high_events: int = 0
+    high_orders: int = 0
+    epoch: int = 0
+    counter: int = 0
+    day: int = 0
+    bundle: str = ""
+    customers: int = 0
+    word_lengths: bytes = b""
+    words: bytes = b""
+    present: bytes = b""
+    due: bytes = b""
+    hours: list[int] = []
+
+
+class Cell(msgspec.Struct, array_like=True):
+    """The customers of a cell: their slice, the risk band held of each, and profiles of seen and unseen ones."""
+
+    rows: Slice = Slice()
+    bands: bytes = b""
+    profiles: dict[str, bytes] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Something to be written outside.
+
+    Attributes:
+        kind: `document`, `row` (of a customer, to the compacted topic), `alert` (to its topic), `letter`.
+        place: a document's index, a letter's full topic name, else empty.
+        id: a document's id, the customer of a row or an alert.
+        body: a document, row or alert as JSON, a letter's value.
+        version: external version of a document; None for those that are made once.
+        key: a letter's.
+        offset: a letter's.
+        error: a letter's reason.
+    """
+
+    kind: str
+    place: str
+    id: str
+    body: bytes | None
+    version: int | None = None
+    key: bytes | None = None
+    offset: int = -1
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Bucket:
+    """What was done with a batch of a bucket's records.
+
+    Args:
+        number: of the partition.
+        run: the run's name.
+        store: of this bucket.
+        epoch: of the query that is running.
+        cells: for a bucket that is new.
+        contact: keep name and e-mail of profiles.
+        scoring: gives rows their scores; None: they have none.
+
+    Attributes:
+        counts: of the batch.
+        stream_time: after the batch, epoch ms.
+    """
+
+    number: int
+    run: str
+    store: Store
+    epoch: int
+    cells: int
+    contact: bool = False
+    scoring: Scoring | None = None
+    counts: Counts = field(default_factory=Counts)
+    _kept: Remembered = field(init=False)
+    _present: Any = field(init=False)
+    _due: dict[int, int] = field(init=False)
+    _words: Strings = field(init=False)
+
+    def __post_init__(self) -> None:
+        said = self.store.bucket()
+        self._kept = _remembered(said) if said is not None else Remembered(FORM, SCHEMA_VERSION, self.cells)
+        if self.epoch > self._kept.epoch:
+            self._kept.epoch, self._kept.counter = self.epoch, 0
+        bits = np.frombuffer(self._kept.present, np.uint8)
+        self._present = (
+            np.unpackbits(bits, count=self._kept.cells).astype(np.bool_)
+            if len(bits)
+            else np.zeros(self._kept.cells, np.bool_)
+        )
+        pairs = np.frombuffer(self._kept.due, np.int64).reshape(-1, 2)
+        self._due = dict(zip(*pairs.T.tolist(), strict=True))
+        ends = np.cumsum(np.frombuffer(self._kept.word_lengths, np.uint32), dtype=np.int64)
+        self._words = Strings.restore(
+            np.concatenate([[0], ends]).astype(np.int64), np.frombuffer(self._kept.words, np.uint8)
+        )
+
+    @property
+    def stream_time(self) -> int:
+        """The highest time applied so far, epoch ms."""
+        return max(self._kept.high_events, self._kept.high_orders)
+
+    @property
+    def customers(self) -> int:
+        """Seen so far."""
+        return self._kept.customers
+
+    def take(self, batches: Mapping[str, Batch], as_of: int | None = None) -> Iterator[Write]:
+        """Apply a batch of each topic and say what is to be written; the store is done when this is exhausted.
+
+        Args:
+            batches: source topic -> records in the order of their offsets.
+            as_of: also write every customer's row at this time, epoch ms.
+
+        Raises:
+            UsageError: `as_of` is before the stream's time.
+            ShopstreamError: the store was written by another version.
+        """
+        day, bundle = self._kept.day, self._kept.bundle
+        self._kept.bundle = "" if self.scoring is None else self.scoring.name
+        done = np.zeros(self._kept.cells, np.bool_)
+        if batches:
+            touched = {self._cell_of(key) for batch in batches.values() for key in set(batch.keys) if key}
+            yield from self._apply(sorted(touched), batches)
+            done[list(touched)] = True
+        now = self.stream_time
+        if as_of is not None and as_of < now:
+            raise UsageError(
+                f"Rows at {as_of} were asked for, but the stream is at {now}.",
+                "Give a later --as-of, or leave it out.",
+            )
+        final = as_of is not None
+        if now:
+            self._kept.day = day_of(now)
+            if final or self._kept.bundle != bundle or self._kept.day != day:
+                waiting = self._present if final else self._present & ~done
+                yield from self._age(np.flatnonzero(waiting).tolist(), now if as_of is None else as_of)
+            else:
+                waiting = [cell for cell, at in self._due.items() if at <= now and not done[cell]]
+                yield from self._follow_carts(sorted(waiting), now)
+        self._remember()
+
+    # --- the passes ---
+
+    def _apply(self, cells: list[int], batches: Mapping[str, Batch]) -> Iterator[Write]:
+        partition, before = self._joined(cells)
+        for topic in ("customers", "events", "orders"):
+            if topic in batches:
+                partition.receive(batches[topic])
+        self._recall(partition)
+        for topic in SOURCE_TOPICS:
+            partition.reached_end(topic)
+        partition.advance()
+        self.counts.add(partition.counts)
+        for letter in partition.letters:
+            name = topic_name(self.run, letter.topic)
+            yield Write("letter", name, "", letter.value, None, letter.key, letter.offset, letter.error)
+        self._kept.high_events, self._kept.high_orders = partition.state.high_events, partition.state.high_orders
+        self._kept.customers += partition.state.customer_count - sum(len(cell.bands) for cell in before.values())
+        if self.stream_time:
+            partition.tick(day_of(self.stream_time), self.stream_time)
+        yield from self._emitted(partition, self.stream_time)
+        self._keep_ids(partition)
+        self._put(partition, before)
+
+    def _age(self, cells: Sequence[int], as_of: int) -> Iterator[Write]:
+        """Every customer's row anew."""
+        for some in self._some(cells):
+            partition, before = self._joined(some)
+            partition.tick(day_of(as_of), as_of)
+            partition.age_all()
+            yield from self._emitted(partition, as_of)
+            self._put(partition, before)
+
+    def _follow_carts(self, cells: Sequence[int], as_of: int) -> Iterator[Write]:
+        for some in self._some(cells):
+            partition, before = self._joined(some)
+            partition.tick(day_of(as_of), as_of)
+            yield from self._emitted(partition, as_of)
+            self._put(partition, before)
+
+    def _some(self, cells: Sequence[int]) -> Iterator[list[int]]:
+        """Cells in runs of about CUSTOMERS_AT_ONCE."""
+        each = max(1, self._kept.customers // max(1, int(self._present.sum())))
+        step = max(1, CUSTOMERS_AT_ONCE // each)
+        for start in range(0, len(cells), step):
+            yield list(cells[start : start + step])
+
+    # --- writes ---
+
+    def _emitted(self, partition: Partition, as_of: int) -> Iterator[Write]:
+        if not as_of:
+            return
+        dirty = partition.customers_dirty[ROWS]
+        while len(dirty):
+            flight, codes = dirty.take(ROWS_MAX)
+            rows = customer_rows(partition, codes, as_of, self.scoring)
+            for doc in customer_docs(partition, rows, self.run):
+                yield Write("document", doc.index, doc.id, doc.body, doc.version)
+            yield from _lines("row", rows)
+            dirty.landed(flight)
+        yield from self._alerts(partition)
+        orders = partition.orders_dirty
+        while len(orders):
+            flight, taken = orders.take(ROWS_MAX)
+            for doc in order_docs(partition, taken, self.run):
+                yield Write("document", doc.index, doc.id, doc.body, doc.version)
+            for row in orders.landed(flight).tolist():
+                partition.order_records.pop(row, None)
+        sessions = partition.sessions_dirty
+        while len(sessions):
+            flight, taken = sessions.take(ROWS_MAX)
+            for doc in session_docs(partition, taken, as_of, self.run):
+                yield Write("document", doc.index, doc.id, doc.body, doc.version)
+            sessions.landed(flight)
+        self._kept.epoch, self._kept.counter = partition.epoch, partition.counter
+
+    def _alerts(self, partition: Partition) -> Iterator[Write]:
+        # the band they follow from is put with this very batch, so they need not wait for a commit
+        waiting = partition.alerts
+        waiting.committed(waiting.stored())
+        alerts = list(waiting.take(len(waiting), 1).values())
+        for doc in alert_docs(alerts, self.run):
+            yield Write("document", doc.index, doc.id, doc.body)
+        yield from _lines("alert", alert_rows(alerts))
+
+    # --- cells ---
+
+    def _cell_of(self, key: bytes) -> int:
+        return zlib.crc32(key) % self._kept.cells
+
+    def _joined(self, cells: Sequence[int]) -> tuple[Partition, dict[int, Cell]]:
+        """The cells' customers as a partition; and the cells as they are."""
+        found = {
+            cell: msgspec.msgpack.decode(self.store.cell(cell), type=Cell) if self._present[cell] else Cell()
+            for cell in cells
+        }
+        kept = self._kept
+        state = join([cell.rows for cell in found.values()], self._words, kept.high_events, kept.high_orders)
+        partition = Partition(
+            self.number, contact=self.contact, state=state, epoch=kept.epoch, counter=kept.counter, bundle=kept.bundle
+        )
+        partition.bands = np.frombuffer(b"".join(cell.bands for cell in found.values()), np.int8).copy()
+        for cell in found.values():
+            partition.profiles |= cell.profiles
+        partition.customers_dirty[ROWS] = DirtySet()
+        partition.lanes["events"].high_read = kept.high_events
+        partition.lanes["orders"].high_read = kept.high_orders
+        return partition, found
+
+    def _put(self, partition: Partition, before: Mapping[int, Cell]) -> None:
+        """Put back the cells that are not as they were."""
+        state = partition.state
+        state.search_at_once()
+        partition.expire()
+        partition.reserve_bands()
+        self._words = state.words
+        cells = list(before)
+        place = {cell: i for i, cell in enumerate(cells)}
+        ids = state.customer_ids.array().to_pylist()
+        group = np.array([place[self._cell_of(name.encode())] for name in ids], np.int32)
+        order = np.argsort(group, kind="stable")
+        bands = np.concatenate([partition.bands, np.full(len(ids), UNKNOWN, np.int8)])[order]
+        ends = np.searchsorted(group[order], np.arange(len(cells) + 1))
+        profiles: list[dict[str, bytes]] = [{} for _ in cells]
+        for customer_id, body in partition.profiles.items():
+            profiles[place[self._cell_of(customer_id.encode())]][customer_id] = body
+        slices = split(state, group, len(cells))
+        for i, cell in enumerate(cells):
+            now = Cell(slices[i], bands[ends[i] : ends[i + 1]].tobytes(), profiles[i])
+            if now != before[cell]:
+                self.store.put_cell(cell, msgspec.msgpack.encode(now))
+                self._present[cell] = True
+        self._note_carts(partition, cells, group)
+
+    def _note_carts(self, partition: Partition, cells: Sequence[int], group: Int32) -> None:
+        state = partition.state
+        for cell in cells:
+            self._due.pop(cell, None)
+        sessions = take(state.sessions, state.open_carts[: state.open_count])
+        due = wide(sessions, "last") + ABANDONED_AFTER_MS
+        for i, at in zip(group[sessions["customer"]].tolist(), due.tolist(), strict=True):
+            self._due[cells[i]] = min(self._due.get(cells[i], at), at)
+
+    # --- event ids ---
+
+    def _recall(self, partition: Partition) -> None:
+        """Let the state know the ids of the hours that its new events are of."""
+        times = [chunk.columns.ts for chunk in partition.lanes["events"].chunks]
+        hours = np.unique(np.concatenate(times) // HOUR_MS % _HOURS).tolist() if times else []
+        known = set(self._kept.hours)
+        for hour in hours:
+            if hour in known:
+                partition.state.remember(np.frombuffer(self.store.ids(hour), EVENT_ID))
+
+    def _keep_ids(self, partition: Partition) -> None:
+        new = partition.state.take_new_ids()
+        hour_now = self._kept.high_events // HOUR_MS
+        kept = set(self._kept.hours)
+        hours = np.asarray(new["high"] & np.uint64(_HOURS - 1), np.int64)
+        order = np.argsort(hours, kind="stable")
+        found, starts = np.unique(hours[order], return_index=True)
+        for hour, ids in zip(found.tolist(), np.split(new[order], starts[1:]), strict=False):
+            if self._is_remembered(hour, hour_now):
+                before = self.store.ids(hour) if hour in kept else b""
+                self.store.put_ids(hour, before + ids.tobytes())
+                kept.add(hour)
+        for hour in list(kept):
+            if not self._is_remembered(hour, hour_now):
+                self.store.drop_ids(hour)
+                kept.discard(hour)
+        self._kept.hours = sorted(kept)
+
+    @staticmethod
+    def _is_remembered(hour: int, hour_now: int) -> bool:
+        return (hour_now - hour) % _HOURS <= EVENT_LATENESS_MS // HOUR_MS
+
+    def _remember(self) -> None:
+        kept = self._kept
+        arrays = self._words.arrays()
+        kept.word_lengths = np.diff(arrays["offsets"]).astype(np.uint32).tobytes()
+        kept.words = arrays["data"].tobytes()
+        kept.present = np.packbits(self._present).tobytes()
+        kept.due = np.array(sorted(self._due.items()), np.int64).tobytes()
+        self.store.put_bucket(msgspec.msgpack.encode(kept))
+
+
+def _remembered(said: bytes) -> Remembered:
+    form, version = msgspec.msgpack.decode(said)[:2]
+    if (form, version) != (FORM, SCHEMA_VERSION):
+        raise ShopstreamError(
+            f"The checkpoint holds state of form {form} and schema {version}; this program reads {FORM} and "
+            f"{SCHEMA_VERSION}.",
+            "Go on with the version that wrote it, or start a new --run with another --checkpoint: it reads the topics "
+            "from their beginning.",
+        )
+    return msgspec.msgpack.decode(said, type=Remembered)
+
+
+def _lines(kind: str, rows: CustomerRows) -> Iterable[Write]:
+    version = rows.version or None
+    for customer_id, line in zip(rows.customer_ids, rows.lines, strict=True):
+        yield Write(kind, "", customer_id, line, version)

@@ -1,0 +1,294 @@
+"""A bucket is the consumers' partition: the same rows, documents and letters, batch after batch, in a few cells.
+
+No Spark here: the store is a dict, and a batch may be given again with the store as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle.loops import loop_rows
+from oracle.rows import assert_same_rows, feature_frame
+from oracle.shop import DAY, HOUR
+from oracle.strategies import cuts, streams
+from oracle.wire import TIME_FIELD, bad_messages
+from stream.feeding import as_batch, message
+
+import features.state
+from consumers.emission import customer_docs, customer_rows, order_docs, session_docs
+from consumers.recovery import empty
+from features.definitions import ROW_SCHEMA
+from features.errors import ShopstreamError, UsageError
+from features.state import day_of
+from shopstream.spark.bucket import Bucket, Remembered, Write
+
+SINK = "elastic"
+BAD = [m for m in bad_messages(1_000_000_000_000) if m.kind != "future"]
+MANY = settings(max_examples=60, deadline=None)
+
+
+@pytest.fixture(autouse=True)
+def searching(monkeypatch):
+    monkeypatch.setattr(features.state, "SCAN_ROWS_MIN", 0)
+
+
+class DictStore:
+    """A store; `copy` is what it was."""
+
+    def __init__(self, values=()) -> None:
+        self.values = dict(values)
+
+    def copy(self) -> DictStore:
+        return DictStore(self.values)
+
+    def bucket(self):
+        return self.values.get("bucket")
+
+    def put_bucket(self, value):
+        self.values["bucket"] = value
+
+    def cell(self, number):
+        return self.values["cell", number]
+
+    def put_cell(self, number, value):
+        self.values["cell", number] = value
+
+    def ids(self, hour):
+        return self.values["ids", hour]
+
+    def put_ids(self, hour, value):
+        self.values["ids", hour] = value
+
+    def drop_ids(self, hour):
+        del self.values["ids", hour]
+
+
+def taken(store, batches, as_of=None, *, cells=3, epoch=7, **options) -> tuple[list[Write], Bucket]:
+    bucket = Bucket(0, "shop", store, epoch, cells, **options)
+    return list(bucket.take(batches, as_of)), bucket
+
+
+def write_all(documents: dict, writes: list[Write]) -> None:
+    """As Elasticsearch does: the highest version of an id stays."""
+    for write in writes:
+        if write.kind == "document" and write.version > documents.get((write.place, write.id), (0, b""))[0]:
+            documents[write.place, write.id] = write.version, write.body
+
+
+def bare(body):
+    """A body without its version."""
+    return body and re.sub(rb',"version":\d+', b"", body)
+
+
+def emit(partition, as_of: int, documents: dict) -> None:
+    """What the consumers write when every sink is free."""
+    found = []
+    while len(dirty := partition.customers_dirty[SINK]):
+        flight, codes = dirty.take(1_000)
+        found += customer_docs(partition, customer_rows(partition, codes, as_of), "shop")
+        dirty.landed(flight)
+    flight, rows = partition.orders_dirty.take(1_000)
+    found += order_docs(partition, rows, "shop")
+    flight, rows = partition.sessions_dirty.take(1_000)
+    found += session_docs(partition, rows, as_of, "shop")
+    documents |= {(doc.index, doc.id): bare(doc.body) for doc in found}
+
+
+@st.composite
+def topics(draw):
+    """Messages of each topic in any order of time (some too late), some of them no records."""
+    stream = draw(streams())
+    found = {}
+    for topic, rows in (("events", stream.events), ("orders", stream.orders)):
+        mine = draw(st.permutations(rows)) if draw(st.booleans()) else sorted(rows, key=lambda r: r[TIME_FIELD[topic]])
+        items = [message(row) for row in mine]
+        for broken in draw(st.lists(st.sampled_from([m for m in BAD if m.topic == topic]), max_size=2)):
+            items.insert(draw(st.integers(0, len(items))), (broken.key, broken.value))
+        found[topic] = items
+    profiles = [{"customer_id": name, "premium": True, "country": "de"} for name in stream.customers]
+    found["customers"] = (
+        [message(row) for row in draw(st.lists(st.sampled_from(profiles), max_size=3))] if profiles else []
+    )
+    return found
+
+
+def batches_of(found, data) -> list[dict]:
+    """The topics cut into the same number of batches."""
+    borders = {topic: [0, *data.draw(cuts(len(items), 3)), len(items)] for topic, items in found.items()}
+    count = max(len(places) for places in borders.values()) - 1
+    made = []
+    for i in range(count):
+        batch = {}
+        for topic, items in found.items():
+            places = borders[topic]
+            start, end = (places[min(j, len(places) - 1)] for j in (i, i + 1))
+            if end > start:
+                batch[topic] = as_batch(topic, items[start:end], start)
+        made.append(batch)
+    return made
+
+
+@MANY
+@given(st.data())
+def test_as_the_consumers_do(data):
+    found = data.draw(topics())
+    cells = data.draw(st.integers(1, 4))
+    store, partition = DictStore(), empty(0, [SINK], contact=False)
+    documents, expected, letters = {}, {}, []
+    for batch in batches_of(found, data):
+        before = store.copy()
+        writes, bucket = taken(store, batch, cells=cells)
+        if data.draw(st.booleans()):
+            # Spark died after the store was put and before the writes were out: the batch comes again
+            store = before
+            again, bucket = taken(store, batch, cells=cells, epoch=7 + data.draw(st.integers(0, 1)))
+            assert [(w.kind, w.place, w.id, bare(w.body)) for w in again] == [
+                (w.kind, w.place, w.id, bare(w.body)) for w in writes
+            ]
+            writes = again
+        write_all(documents, writes)
+        letters += [(w.place, w.offset, w.key, w.body, w.error) for w in writes if w.kind == "letter"]
+        day = day_of(partition.state.stream_time)
+        for messages in batch.values():
+            partition.receive(messages)
+        for topic in ("customers", "events", "orders"):
+            partition.reached_end(topic)
+        partition.advance()
+        now = partition.state.stream_time
+        if now:
+            partition.tick(day, now)
+            emit(partition, now, expected)
+        assert bucket.stream_time == now
+        assert bucket.customers == partition.state.customer_count
+    assert {key: bare(body) for key, (_, body) in documents.items()} == expected
+    assert letters == [
+        (f"shop.{letter.topic}", letter.offset, letter.key, letter.value, letter.error) for letter in partition.letters
+    ]
+    assert set(store.values) <= {"bucket", *(("cell", n) for n in range(cells)), *ids_of(store)}
+
+
+def ids_of(store):
+    return [key for key in store.values if key[0] == "ids"]
+
+
+@MANY
+@given(st.data())
+def test_final_rows_are_the_oracles(data):
+    """At any T after the last record, by whatever batches."""
+    stream = data.draw(streams())
+    found = {
+        topic: [message(row) for row in sorted(rows, key=lambda r: r[TIME_FIELD[topic]])]
+        for topic, rows in (("events", stream.events), ("orders", stream.orders))
+    }
+    store = DictStore()
+    for batch in batches_of(found, data):
+        taken(store, batch)
+    as_of = stream.end + data.draw(st.sampled_from((0, 1, 30 * DAY, 400 * DAY)))
+    writes, _ = taken(store, {}, as_of)
+    rows = [json.loads(write.body) for write in writes if write.kind == "row"]
+    got = pl.DataFrame(rows, schema={**ROW_SCHEMA, "version": pl.Int64}) if rows else pl.DataFrame(schema=ROW_SCHEMA)
+    if stream.end:
+        assert_same_rows(got.select(ROW_SCHEMA.keys()), feature_frame(loop_rows(stream.events, stream.orders, as_of)))
+
+
+START = 1_700_000_000_000 // DAY * DAY
+
+
+def click(ts: int, customer: str = "c", **fields) -> dict:
+    row = {"event_id": f"e{ts}{customer}", "event_type": "page_view", "customer_id": customer, "session_id": f"s{ts}"}
+    return row | {"ts": ts, "device": "mobile"} | fields
+
+
+def clicks(*rows) -> dict:
+    return {"events": as_batch("events", [message(row) for row in rows])}
+
+
+def ids(writes, index: str) -> list[str]:
+    return [w.id for w in writes if w.kind == "document" and index in w.place]
+
+
+def test_a_batch_looks_at_the_cells_of_its_customers_only():
+    store = DictStore()
+    taken(store, clicks(*(click(START + n, f"c{n}") for n in range(50))), cells=1_000)
+    looked: list[int] = []
+    store.cell = lambda number: looked.append(number) or store.values["cell", number]
+    writes, _ = taken(store, clicks(click(START + 60, "c7")), cells=1_000)
+    assert len(looked) == 1
+    assert ids(writes, "customers") == ["c7"]
+
+
+def test_a_new_day_writes_everybody_once():
+    store = DictStore()
+    taken(store, clicks(*(click(START + n, f"c{n}") for n in range(5))))
+    writes, _ = taken(store, clicks(click(START + DAY, "c3")))
+    assert sorted(ids(writes, "customers")) == [f"c{n}" for n in range(5)]
+    assert {json.loads(w.body)["as_of"] for w in writes if w.kind == "row"} == {START + DAY}
+    writes, _ = taken(store, clicks(click(START + DAY + 1, "c2")))
+    assert ids(writes, "customers") == ["c2"]
+
+
+def test_a_cart_of_somebody_else_becomes_abandoned():
+    store = DictStore()
+    cart = click(START, "c", event_type="add_to_cart", product_id="p", category="k", price=1.0, quantity=1)
+    taken(store, clicks(cart, click(START + 1, "d")))
+    writes, _ = taken(store, clicks(click(START + 1_799_999, "d", session_id="x")))
+    assert len(ids(writes, "sessions")) == 1
+    writes, _ = taken(store, clicks(click(START + 1_800_000, "d", session_id="x")))
+    abandoned = [json.loads(w.body) for w in writes if "sessions" in w.place]
+    assert sorted((row["customer_id"], row["abandoned"]) for row in abandoned) == [("c", True), ("d", False)]
+    writes, _ = taken(store, clicks(click(START + 1_900_000, "d", session_id="x")))
+    assert len(ids(writes, "sessions")) == 1
+
+
+def test_ids_are_remembered_for_two_days():
+    store = DictStore()
+    for hour in range(120):
+        taken(store, clicks(click(START + hour * HOUR)))
+        assert len(ids_of(store)) <= 49
+    writes, bucket = taken(store, clicks(click(START + 119 * HOUR), click(START + 72 * HOUR)))
+    assert (bucket.counts.duplicates, bucket.counts.applied) == (2, 0)
+    assert not [w for w in writes if w.kind == "letter"]
+
+
+def test_versions_grow_with_every_emission_and_epoch():
+    store = DictStore()
+    found = []
+    for n, epoch in enumerate((7, 7, 8, 8, 6)):
+        writes, _ = taken(store, clicks(click(START + n)), epoch=epoch)
+        found += [w.version for w in writes if w.kind == "row"]
+    assert found == sorted(set(found))
+    assert [version >> 30 for version in found] == [7, 7, 8, 8, 8]
+
+
+def test_an_as_of_before_the_stream_is_refused():
+    store = DictStore()
+    taken(store, clicks(click(START)))
+    with pytest.raises(UsageError, match=str(START)):
+        taken(store, {}, START - 1)
+
+
+def test_state_of_another_version_is_refused():
+    store = DictStore()
+    taken(store, clicks(click(START)))
+    kept = msgspec.msgpack.decode(store.values["bucket"], type=Remembered)
+    kept.schema_version += 1
+    store.values["bucket"] = msgspec.msgpack.encode(kept)
+    with pytest.raises(ShopstreamError, match="form") as refused:
+        taken(store, {})
+    assert "--run" in refused.value.remedy
+
+
+def test_the_number_of_cells_stays_what_it_was():
+    store = DictStore()
+    taken(store, clicks(*(click(START + n, f"c{n}") for n in range(9))), cells=4)
+    writes, bucket = taken(store, clicks(click(START + 20, "c5")), START + DAY, cells=1_000)
+    assert bucket.customers == 9
+    assert sorted(set(ids(writes, "customers"))) == [f"c{n}" for n in range(9)]
+    assert np.unique([key[1] for key in store.values if key[0] == "cell"]).max() < 4
