@@ -11,17 +11,43 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from features.arrow_columns import millis_column, one_array
 from features.arrow_rows import event_rows, order_rows
 from features.columns import EventColumns, OrderColumns, where
 from features.definitions import evaluate
 from features.errors import UsageError
-from features.schema import ABANDONED_AFTER_MS, DAY_MS
+from features.schema import ABANDONED_AFTER_MS, DAY_COLUMN, DAY_MS
 from features.state import State
 
 CUSTOMERS_PER_BATCH = 50_000
 
 ReadDay = Callable[[str, int], Iterable[pa.Table]]
 """Tables of a topic (`events`, `orders`) for a UTC day, by its number since 1970-01-01."""
+
+
+def known_at(read_day: ReadDay, as_of: int) -> ReadDay:
+    """Reads what is known at a time: of the day in which it lies, the rows up to it, and of later days none.
+
+    Args:
+        read_day: of the whole archive.
+        as_of: epoch ms.
+    """
+
+    def read(topic: str, day: int) -> Iterable[pa.Table]:
+        if day > as_of // DAY_MS:
+            return ()
+        tables = read_day(topic, day)
+        return tables if day < as_of // DAY_MS else (_up_to(table, DAY_COLUMN[topic], as_of) for table in tables)
+
+    return read
+
+
+def _up_to(table: pa.Table, time: str, as_of: int) -> pa.Table:
+    if time not in table.column_names:
+        return table
+    at = millis_column(one_array(table.column(time)))
+    # a row without a time stays: whoever judges rows counts it
+    return table.filter(pa.array(at.null | at.wrong | (at.values <= as_of)))
 
 
 @dataclass(slots=True)

@@ -14,10 +14,11 @@ import polars as pl
 
 from features.errors import ShopstreamError, UsageError
 from features.replayed import ArchiveCounts
+from features.schema import DAY_MS
 from shopstream.commands.features import archive_days
 from shopstream.commands.forecast import read_sales
 from shopstream.provenance import write_made
-from shopstream.segmenting import OnStep, Segmented, last_moment, segment_customers, write_segments
+from shopstream.segmenting import OnStep, Segmented, segment_customers, write_segments
 from shopstream.working import write_whole
 from training import shop_forecast
 from training.cells import safe_frame
@@ -27,6 +28,7 @@ from training.report.drivers import drivers
 from training.report.funnel import funnel
 from training.report.interventions import Assumptions, as_frame, interventions
 from training.report.sections import FILES, Findings, model_figures, sections
+from training.sales import last_whole_day
 
 if TYPE_CHECKING:
     from training.bundle import Bundle
@@ -60,11 +62,12 @@ def read_assumptions(path: Path) -> Assumptions:
         ) from None
 
 
-def find(directory: Path, bundle: Bundle, asked: Asked, on_step: OnStep) -> tuple[Findings, Segmented]:
-    """Measures everything that the report tells, at the last moment of an archive.
+def find(directory: Path, as_of: int, bundle: Bundle, asked: Asked, on_step: OnStep) -> tuple[Findings, Segmented]:
+    """Measures everything that the report tells of an archive at a time, from what was known then.
 
     Args:
         directory: the archive.
+        as_of: epoch ms.
         bundle: of the churn model.
         asked: see `Asked`.
         on_step: told what is done now, and the share of it that is done or None.
@@ -72,15 +75,14 @@ def find(directory: Path, bundle: Bundle, asked: Asked, on_step: OnStep) -> tupl
     Raises:
         ShopstreamError: something cannot be told: no visits, no orders, too short a history.
     """
-    as_of = last_moment(directory)
     counts = ArchiveCounts()
     segmented = segment_customers(directory, as_of, bundle, None, [], on_step, counts)
     on_step("funnel", None)
-    days, read_day = archive_days(directory)
+    days, read_day = archive_days(directory, as_of)
     steps = funnel(days, read_day, as_of)
     on_step("drivers of churn", None)
     pushed = drivers(bundle.scorer(), segmented.mart)
-    frame, tested = _forecast(directory, asked, on_step)
+    frame, tested = _forecast(directory, as_of, asked, on_step)
     mart = segmented.mart
     first_ms, _ = known_span(days, read_day)
     data = {
@@ -127,22 +129,30 @@ def _writer(text: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(text, "utf-8")
 
 
-def _forecast(directory: Path, asked: Asked, on_step: OnStep) -> tuple[pl.DataFrame, dict[str, object]]:
+def _forecast(directory: Path, as_of: int, asked: Asked, on_step: OnStep) -> tuple[pl.DataFrame, dict[str, object]]:
     """A forecast with what its back-tests measured: of a file, or of the total now."""
     if asked.forecast is None:
-        sales = read_sales(directory, 0, on_step)
+        sales = read_sales(directory, 0, on_step, as_of)
         found = shop_forecast.forecast_shop(
             sales, asked.horizon, lambda name, share: on_step(f"forecast {name}", share)
         )
         return shop_forecast.frame(found), shop_forecast.figures(found)
     try:
         read = pl.read_csv if asked.forecast.suffix == ".csv" else pl.read_parquet
-        return read(asked.forecast), json.loads(asked.forecast.with_suffix(".json").read_text("utf-8"))
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        rows, tested = read(asked.forecast), json.loads(asked.forecast.with_suffix(".json").read_text("utf-8"))
+        last = str(tested["last"])
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise ShopstreamError(
             f"The forecast {asked.forecast} or its .json cannot be read: {error}.",
             "Write both: shopstream forecast DIR --out forecast.parquet.",
         ) from None
+    known = _day(last_whole_day(as_of) * DAY_MS)
+    if last > known:
+        raise UsageError(
+            f"The forecast {asked.forecast} was made of the sales up to {last}; known were those up to {known}.",
+            "Leave out --forecast, or give a later --as-of.",
+        )
+    return rows, tested
 
 
 def _day(ms: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
+from features.arrow_rows import ArchiveRows, event_rows, order_rows
 from features.errors import ShopstreamError, UsageError
 from features.replayed import ArchiveCounts, ReadDay, rows_at
 from features.schema import DAY_MS
@@ -87,7 +88,7 @@ def plan_cutoffs(first_ms: int, end_ms: int, horizon: Horizon) -> list[int]:
 
 
 def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
-    """The times of the first and the last event or order of an archive, epoch ms.
+    """The times of the first and the last valid event or order of an archive, epoch ms.
 
     Args:
         days: numbers of the UTC days that the archive has, ascending.
@@ -106,9 +107,10 @@ def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
 def _times(day: int, read_day: ReadDay) -> list[int]:
     """The earliest and latest time within a day; of orders what was placed, since a refund says nothing about now."""
     found = []
-    for topic in ("events", "orders"):
+    rows: dict[str, Callable[[pa.Table], ArchiveRows[Any]]] = {"events": event_rows, "orders": order_rows}
+    for topic, judge in rows.items():
         for table in read_day(topic, day):
-            times = table.column("ts").combine_chunks().cast(pa.int64()).drop_null().to_numpy()
+            times = judge(table).columns.ts
             inside = times[(times >= day * DAY_MS) & (times < (day + 1) * DAY_MS)]
             if len(inside):
                 found += [int(inside.min()), int(inside.max())]
@@ -191,6 +193,16 @@ def gathered(
     Raises:
         ShopstreamError: no customer has ordered by the last cut-off.
     """
+    rows, followed, latest = told(rows_by_time, cutoffs, horizon_days, end_ms=end_ms)
+    if rows.is_empty():
+        raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")
+    return TrainingSet(rows, followed, latest, horizon_days, end_ms, counts)
+
+
+def told(
+    rows_by_time: Iterable[tuple[int, pl.DataFrame]], cutoffs: Sequence[int], horizon_days: int, *, end_ms: int
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """`TrainingSet.rows`, `followed` and `latest` of any customers, perhaps empty; arguments as for `gathered`."""
     ends = {cutoff + horizon_days * DAY_MS: cutoff for cutoff in cutoffs}
     wanted = set(cutoffs)
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
@@ -209,8 +221,4 @@ def gathered(
             following.append(Following(rows.sort("customer_id"), time))
         if time == end_ms:
             latest = rows.sort("customer_id")
-    found = pl.concat(parts)
-    if found.is_empty():
-        raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")
-    outcomes = pl.concat([one.labelled() for one in following])
-    return TrainingSet(found, outcomes, latest, horizon_days, end_ms, counts)
+    return pl.concat(parts), pl.concat([one.labelled() for one in following]), latest

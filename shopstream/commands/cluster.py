@@ -83,8 +83,7 @@ def assign(
 
     from shopstream.clustering import read_table  # noqa: PLC0415
     from shopstream.producing import parse_time  # noqa: PLC0415
-    from shopstream.working import progress, write_whole  # noqa: PLC0415
-    from training.cells import safe_frame  # noqa: PLC0415
+    from shopstream.working import progress, write_table  # noqa: PLC0415
     from training.clusters.bundle import CLUSTERS_FILE, load_clusters  # noqa: PLC0415
     from training.clusters.mapping import parse_mapping  # noqa: PLC0415
 
@@ -94,7 +93,7 @@ def assign(
     with progress(console) as on_step:
         raw = read_table(source, separator, None if as_of is None else parse_time(as_of, "--as-of"), on_step)
         found = loaded.assign(raw)
-    write_whole(out, safe_frame(found).write_csv if out.suffix == ".csv" else found.write_parquet)
+    write_table(out, found)
     for number, one in enumerate(loaded.personas):
         size = int((found["cluster"] == number).sum())
         told = f"{number:>3} {size:>9,}  {size / len(found):6.1%}  (was {one.share:.1%})  {one.name}"

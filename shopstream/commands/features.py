@@ -40,7 +40,7 @@ def features(
 
     from features.replayed import ArchiveCounts  # noqa: PLC0415
     from shopstream.producing import parse_time  # noqa: PLC0415
-    from shopstream.working import write_whole  # noqa: PLC0415
+    from shopstream.working import write_table  # noqa: PLC0415
 
     console = Console(stderr=True)
     counts = ArchiveCounts()
@@ -52,7 +52,7 @@ def features(
             progress.update(task, completed=position, total=total, day=day)
 
         rows = batch_features(directory, parse_time(as_of, "--as-of"), counts, on_day)
-    write_whole(out, rows.write_csv if out.suffix == ".csv" else rows.write_parquet)
+    write_table(out, rows)
     console.print(
         f"{rows.height:,} customers from {counts.read['events']:,} events and {counts.read['orders']:,} order records "
         f"({counts.duplicates:,} duplicates, {counts.rejected.total():,} invalid) → {out}"
@@ -80,8 +80,7 @@ def batch_features(
     """
     from features.replayed import rows_at  # noqa: PLC0415
 
-    days, read_day = archive_days(directory)
-    wanted = [day for day in days if day * 86_400_000 <= as_of]
+    wanted, read_day = archive_days(directory, as_of)
 
     def told(day: int) -> None:
         on_day(wanted.index(day), len(wanted), str(datetime.fromtimestamp(day * 86_400, UTC).date()))
@@ -90,10 +89,19 @@ def batch_features(
     return rows.sort("customer_id")
 
 
-def archive_days(directory: Path) -> tuple[list[int], Callable[[str, int], Iterable[pa.Table]]]:
-    """Numbers of the days of an archive, and a reader of a topic's rows of a day."""
+def archive_days(
+    directory: Path, as_of: int | None = None
+) -> tuple[list[int], Callable[[str, int], Iterable[pa.Table]]]:
+    """Numbers of the days of an archive, and a reader of a topic's rows of a day.
+
+    Args:
+        directory: the archive.
+        as_of: epoch ms; only what is known then. None: all.
+    """
     from datetime import date  # noqa: PLC0415
 
+    from features.replayed import known_at  # noqa: PLC0415
+    from features.schema import DAY_MS  # noqa: PLC0415
     from producers import archive  # noqa: PLC0415
 
     found = {topic: set(archive.days(directory, topic)) for topic in ("events", "orders")}
@@ -103,4 +111,7 @@ def archive_days(directory: Path) -> tuple[list[int], Callable[[str, int], Itera
         day = date.fromordinal(epoch.toordinal() + number)
         return archive.read_day_parts(directory, topic, day, ROWS_PER_TABLE) if day in found[topic] else ()
 
-    return sorted({(day - epoch).days for days in found.values() for day in days}), read_day
+    numbers = sorted({(day - epoch).days for days in found.values() for day in days})
+    if as_of is None:
+        return numbers, read_day
+    return [number for number in numbers if number * DAY_MS <= as_of], known_at(read_day, as_of)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shopstream.working import progress, write_whole
+from shopstream.working import progress, write_table, write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +59,7 @@ def forecast(
         rows = shop_forecast.frame(found)
         said = shop_forecast.figures(found)
         on_step("writing", None)
-        write_whole(out, rows.write_csv if out.suffix == ".csv" else rows.write_parquet)
+        write_table(out, rows)
         write_whole(out.with_suffix(".html"), lambda path: path.write_text(forecast_page.render(found), "utf-8"))
         write_whole(out.with_suffix(".json"), lambda path: path.write_text(json.dumps(said, indent=1) + "\n", "utf-8"))
         if index:
@@ -70,7 +70,10 @@ def forecast(
 
 
 def read_sales(
-    directory: Path, categories: int, on_step: Callable[[str, float | None], None] = lambda *_: None
+    directory: Path,
+    categories: int,
+    on_step: Callable[[str, float | None], None] = lambda *_: None,
+    as_of: int | None = None,
 ) -> DailySales:
     """The sales of the whole days of an archive.
 
@@ -78,14 +81,17 @@ def read_sales(
         directory: the archive.
         categories: the largest ones, see `training.sales.daily_sales`.
         on_step: told what is done now, and the share of it that is done or None.
+        as_of: epoch ms; only what is known then, and only days that are over. None: all.
     """
     from features.schema import DAY_MS  # noqa: PLC0415
     from shopstream.commands.features import archive_days  # noqa: PLC0415
     from training import sales  # noqa: PLC0415
     from training.dataset import known_span  # noqa: PLC0415
 
-    days, read_day = archive_days(directory)
-    first_ms, end_ms = known_span(days, read_day)
+    first_ms, end_ms = known_span(*archive_days(directory))
+    days, read_day = archive_days(directory, as_of)
+    if as_of is not None:
+        end_ms = min(end_ms, as_of)
     place = {day: position for position, day in enumerate(days)}
     orders = sales.standing_orders(days, read_day, lambda day: on_step("reading the orders", place[day] / len(days)))
     return sales.daily_sales(orders, first_ms // DAY_MS, sales.last_whole_day(end_ms), categories)

@@ -16,6 +16,10 @@ def register(app: typer.Typer) -> None:
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The archive.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the report.")] = Path("report"),
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", help="ISO 8601; only what was known then counts. Default: the archive's last moment."),
+    ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option("--bundle", help="Of the churn model; default: the current bundle of the data folder."),
@@ -39,8 +43,9 @@ def report(
     from rich.console import Console  # noqa: PLC0415
 
     from features.errors import UsageError  # noqa: PLC0415
+    from shopstream.producing import parse_time  # noqa: PLC0415
     from shopstream.reporting import Asked, find, read_assumptions, write_report  # noqa: PLC0415
-    from shopstream.segmenting import chosen_bundle  # noqa: PLC0415
+    from shopstream.segmenting import chosen_bundle, last_moment  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
     from shopstream.working import progress  # noqa: PLC0415
     from training.report.interventions import Assumptions  # noqa: PLC0415
@@ -54,10 +59,11 @@ def report(
         )
     asked = Asked(horizon, forecast, Assumptions() if assumptions is None else read_assumptions(assumptions))
     with progress(console) as on_step:
-        found, segmented = find(directory, loaded, asked, on_step)
+        moment = last_moment(directory) if as_of is None else parse_time(as_of, "--as-of")
+        found, segmented = find(directory, moment, loaded, asked, on_step)
         on_step("writing", None)
         made_of = {
-            "archive": str(directory), "bundle": loaded.name, "horizon": str(horizon),
+            "archive": str(directory), "as_of": str(moment), "bundle": loaded.name, "horizon": str(horizon),
             "forecast": "made now" if forecast is None else str(forecast),
         }  # fmt: skip
         write_report(found, segmented, out, made_of)

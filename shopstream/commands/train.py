@@ -272,7 +272,7 @@ def score(
     from features.replayed import ArchiveCounts  # noqa: PLC0415
     from features.segments import load_rules  # noqa: PLC0415
     from shopstream.producing import parse_time  # noqa: PLC0415
-    from shopstream.working import progress, write_whole  # noqa: PLC0415
+    from shopstream.working import progress, write_table  # noqa: PLC0415
     from training.bundle import load_bundle  # noqa: PLC0415
 
     console = Console(stderr=True)
@@ -285,11 +285,7 @@ def score(
     scores = loaded.scorer(asked).score(rows)
     scored = rows.drop(asked.profile_columns, strict=False).hstack(scores)
     scored = scored.with_columns(pl.lit(loaded.name).alias("bundle"))
-    if out.suffix == ".csv":
-        flat = scored.with_columns(pl.col("churn_reasons").list.join(" "))
-        write_whole(out, flat.write_csv)
-    else:
-        write_whole(out, scored.write_parquet)
+    write_table(out, scored)
     risks = scored["churn_risk"].drop_nulls().value_counts().sort("count", descending=True)
     said = ", ".join(f"{count:,} {risk}" for risk, count in risks.iter_rows())
     console.print(f"{scored.height:,} customers scored by {loaded.name} ({said or 'nobody has ordered'}) → {out}")

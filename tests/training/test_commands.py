@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import msgspec
 import polars as pl
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from features.errors import ShopstreamError, UsageError
 from features.score import NEXT_PURCHASE, SCORE_SCHEMA
 from shopstream.ceiling import ceiling_of
+from shopstream.commands import features as features_command
 from shopstream.commands import train as commands
 from training import metrics
 from training.bundle import load_bundle
@@ -46,6 +48,27 @@ def test_score_writes_rows_and_scores_as_parquet_and_csv(app, bundle, training, 
     again = pl.read_csv(tmp_path / "scores.csv")
     assert again["churn_probability"].equals(expected["churn_probability"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "scores.parquet"]
+
+
+def test_no_cell_of_a_csv_begins_a_formula(app, bundle, archive, tmp_path):
+    """An id is what somebody typed: a spreadsheet must not compute it. Parquet keeps it as it is."""
+    shop = tmp_path / "shop"
+    shutil.copytree(archive, shop)
+    file = next((shop / "events").rglob("*.parquet"))
+    ids = ["=1+1", "+1", "-1", "@SUM(A1)", "\tcmd", "\rcmd"]
+    rows = pl.read_parquet(file, hive_partitioning=False)
+    hostile = rows.head(len(ids)).with_columns(customer_id=pl.Series(ids), event_id=pl.Series([f"e{i}" for i in ids]))
+    pl.concat([rows, hostile]).write_parquet(file)
+    features_command.register(app)
+    for name, *options in (("features",), ("score", "--bundle", str(bundle.folder))):
+        for ending in ("csv", "parquet"):
+            out = tmp_path / f"{name}.{ending}"
+            done = CliRunner().invoke(app, [name, str(shop), "--as-of", "2025-06-01", "--out", str(out), *options])
+            assert done.exit_code == 0, (done.output, done.exception)
+        assert set(ids) < set(pl.read_parquet(tmp_path / f"{name}.parquet")["customer_id"])
+        texts = pl.read_csv(tmp_path / f"{name}.csv", infer_schema=False)
+        assert {f"'{one}" for one in ids} < set(texts["customer_id"])
+        assert not texts["customer_id"].str.contains(r"^[=+@\t\r-]").any()
 
 
 def test_evaluate_tells_what_was_learnt_from_what_was_not(app, bundle, archive, tmp_path):

@@ -246,3 +246,11 @@ def test_the_span_is_that_of_events_and_placed_orders():
     )
     with pytest.raises(ShopstreamError, match="no events"):
         dataset.known_span(*reader())
+
+
+def test_rows_that_are_not_valid_say_nothing_of_the_span():
+    rows = [order("a", T0), order("a", T0 + 3 * DAY_MS) | {"total": -1.0}, order("", T0 - 5 * DAY_MS)]
+    others = [event("a", T0 + DAY_MS), event("a", T0 + 9 * DAY_MS) | {"device": "fridge"}]
+    assert dataset.known_span(*reader(rows, others)) == (T0, T0 + DAY_MS)
+    with pytest.raises(ShopstreamError, match="no events"):
+        dataset.known_span(*reader(rows[1:], others[1:]))

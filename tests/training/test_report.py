@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 
 import msgspec
 import polars as pl
@@ -11,10 +12,11 @@ import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
-from features.schema import DAY_MS, STAGES
+from features.schema import DAY_COLUMN, DAY_MS, STAGES
 from shopstream import reporting
 from shopstream.commands import report as commands
 from shopstream.commands.features import archive_days
+from shopstream.segmenting import last_moment
 from training.report.blocks import Section, Table, Text, as_html, as_markdown, check, marked
 from training.report.funnel import funnel, leak
 from training.report.interventions import Assumptions, interventions
@@ -38,7 +40,7 @@ def written(archive, bundle, tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(archive, bundle, written):
     asked = reporting.Asked(7, written / FILES["forecast"])
-    return reporting.find(archive, bundle, asked, lambda *_: None)
+    return reporting.find(archive, last_moment(archive), bundle, asked, lambda *_: None)
 
 
 def test_both_pages_say_everything_and_every_number_stands_in_a_file(written):
@@ -84,6 +86,38 @@ def test_the_same_input_gives_the_same_bytes(written, found, bundle, tmp_path):
     reporting.write_report(*found, tmp_path, {})
     for name in ("report.html", "report.md", *FILES.values()):
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
+
+
+def test_a_report_of_the_past_knows_nothing_that_came_later(archive, bundle, tmp_path):
+    """It is the report of an archive from which everything later was removed, byte by byte."""
+    noon = (last_moment(archive) // DAY_MS - 20) * DAY_MS + DAY_MS // 2
+    cut = tmp_path / archive.name
+    for topic, time in DAY_COLUMN.items():
+        for file in (archive / topic).rglob("*.parquet"):
+            kept = pl.read_parquet(file, hive_partitioning=False).filter(pl.col(time).dt.epoch("ms") <= noon)
+            if len(kept):
+                (cut / file.parent.relative_to(archive)).mkdir(parents=True, exist_ok=True)
+                kept.write_parquet(cut / file.relative_to(archive))
+    shutil.copy(archive / "customers.parquet", cut)
+    for source, out in ((archive, "then"), (cut, "cut")):
+        found = reporting.find(source, noon, bundle, reporting.Asked(7), lambda *_: None)
+        reporting.write_report(*found, tmp_path / out, {})
+    for name in ("report.html", "report.md", *FILES.values()):
+        assert (tmp_path / "then" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
+    assert json.loads((tmp_path / "then" / FILES["tested"]).read_text())["last"] == reporting._day(noon - DAY_MS)
+
+
+def test_the_time_of_a_report_is_an_option_and_a_later_forecast_is_refused(archive, bundle, written, tmp_path):
+    before = reporting._day(last_moment(archive) - 2 * DAY_MS)
+    refused = run(
+        archive, "--bundle", bundle.folder, "--as-of", before, "--forecast", written / FILES["forecast"], "--out",
+        tmp_path,
+    )  # fmt: skip
+    assert isinstance(refused.exception, UsageError)
+    assert "was made of the sales up to" in str(refused.exception)
+    assert not any(tmp_path.iterdir())
+    nothing = run(archive, "--bundle", bundle.folder, "--as-of", "1990-01-01", "--out", tmp_path)
+    assert isinstance(nothing.exception, ShopstreamError)
 
 
 def test_the_funnel_is_that_of_the_features(archive, found):

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
+from features.arrow_rows import event_rows
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, EVENT_TYPES, STAGE_EVENT, STAGES
 
@@ -61,16 +62,15 @@ def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
 
 def _furthest(table: pa.Table, as_of: int) -> pl.DataFrame:
     """Customer, session, first time and furthest stage of the sessions of a part of a day's events."""
+    valid = event_rows(table).columns
     ranks = {event: STAGES.index(stage) for stage, event in STAGE_EVENT.items()}
-    events = pl.DataFrame(pl.from_arrow(table.select(["customer_id", "session_id", "event_type", "ts"])))
-    valid = events.with_columns(col("ts").dt.epoch("ms")).filter(
-        col("ts").is_between(1, as_of),
-        col("event_type").is_in(EVENT_TYPES),
-        col("customer_id") != "",
-        col("session_id") != "",
-    )
-    stage = col("event_type").replace_strict(ranks, default=0, return_dtype=pl.Int64)
-    return valid.group_by("customer_id", "session_id").agg(col("ts").min().alias("start"), stage.max().alias("stage"))
+    stages = np.array([ranks.get(event, 0) for event in EVENT_TYPES])
+    events = pl.DataFrame({
+        "customer_id": pl.Series(pl.from_arrow(valid.customer_id)),
+        "session_id": pl.Series(pl.from_arrow(valid.session_id)),
+        "ts": valid.ts, "stage": stages[valid.event_type],
+    }).filter(col("ts") <= as_of)  # fmt: skip
+    return events.group_by("customer_id", "session_id").agg(col("ts").min().alias("start"), col("stage").max())
 
 
 def leak(found: pl.DataFrame) -> tuple[str, str, float]:
