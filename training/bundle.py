@@ -243,6 +243,8 @@ def _write_parts(
             "end_ms": training.end_ms,
             "rows": len(training.rows),
             "customers": training.rows["customer_id"].n_unique(),
+            # of a model that learnt elsewhere, from more rows than these
+            **({} if trained.learnt is None else {"learnt": trained.learnt}),
         },
         "seed": seed,
         "thresholds": msgspec.to_builtins(trained.thresholds),

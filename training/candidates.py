@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -92,7 +92,14 @@ class Fitted:
 
 
 def fit(
-    candidate: Candidate, rows: Float32, labels: Labels, names: Sequence[str], *, seed: int, threads: int
+    candidate: Candidate,
+    rows: Float32,
+    labels: Labels,
+    names: Sequence[str],
+    *,
+    seed: int,
+    threads: int,
+    trees: Callable[[Any], Any] | None = None,
 ) -> Fitted:
     """Fit a candidate.
 
@@ -103,7 +110,11 @@ def fit(
         names: of the k columns.
         seed: of all that is random.
         threads: to use.
+        trees: fits XGBoost in another way than to these rows.
     """
+    if trees is not None and candidate.family == "xgboost":
+        ((_, model),) = _steps(candidate, labels, seed, threads)
+        return Fitted(candidate, Pipeline([("model", trees(model))]))
     if candidate.family == "bgnbd":
         return Fitted(candidate, None, list(names).index("bgnbd_orders"))
     column = list(names).index("recency_days") if candidate.family == "recency" else None

@@ -76,6 +76,7 @@ def _summary(about: Mapping[str, Any], report: Report) -> str:
         "model": report["models"][report["chosen"]]["title"],
         "fitted to": f"{window['rows']:,} rows of {window['customers']:,} customers at {len(window['cutoffs_ms'])} "
         "cut-offs",
+        **_elsewhere(window),
         "tested on": f"{report['rows']:,} rows of {report['customers']:,} customers, {report['churned']:.1%} of them "
         f"churned, at {', '.join(report['tested'])}",
         "tested how": "later cut-offs; every horizon that taught had ended before"
@@ -85,6 +86,17 @@ def _summary(about: Mapping[str, Any], report: Report) -> str:
         "fingerprint": about["fingerprint"],
     }
     return _table(["", ""], ([name, str(value)] for name, value in said.items()))
+
+
+def _elsewhere(window: Mapping[str, Any]) -> dict[str, str]:
+    """Of a model that learnt from more rows than the training set has."""
+    if "learnt" not in window:
+        return {}
+    learnt = window["learnt"]
+    return {
+        "fitted on Spark to": f"{learnt['rows']:,} rows by {learnt['workers']} workers; the rows above are a "
+        "sample of their customers, which the settings, the calibration and the tests come from"
+    }
 
 
 def _models(report: Report) -> str:

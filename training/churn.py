@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -18,6 +19,7 @@ from training import buy_till_you_die
 from training.calibration import Calibration, choose_calibration, thresholds
 from training.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
 from training.dataset import LABEL, TrainingSet
+from training.learner import Learner, Wanted
 from training.level import WINDOW_MS, expected_level
 from training.metrics import REPEATS, Judged, places
 from training.outcomes import BOUGHT
@@ -28,6 +30,7 @@ from training.selection import (
     Choice,
     Lesson,
     Split,
+    Teaching,
     Validation,
     chosen,
     customer_folds,
@@ -100,16 +103,25 @@ class Trained:
         preparation: see `preparation`.
         thresholds: of the bands of risk.
         tested: how good it and the others are.
+        learnt: where the model learnt, see `learner.Learner.about`; None: here, from the rows of the training set.
     """
 
     model: Fitted
     preparation: dict[str, Any]
     thresholds: RiskThresholds
     tested: Tested
+    learnt: dict[str, Any] | None = None
 
 
-def train(training: TrainingSet, plan: Plan, on_step: Step = lambda _: None) -> Trained:
+def train(training: TrainingSet, plan: Plan, on_step: Step = lambda _: None, learner: Learner | None = None) -> Trained:
     """Test every family on held-out rows, choose, and fit the chosen one to all rows.
+
+    Args:
+        training: the rows at hand.
+        plan: of the models.
+        on_step: told what is done now.
+        learner: fits XGBoost to more rows than these, which are a sample then: settings are searched, calibrated and
+            tested on it. Then the model is XGBoost without SMOTE, which alone learns from all rows.
 
     Raises:
         ShopstreamError: all customers have the same label, or there is no room for the asked validation.
@@ -121,9 +133,14 @@ def train(training: TrainingSet, plan: Plan, on_step: Step = lambda _: None) -> 
             "Give another --horizon, or a longer archive.",
         )
     kind, parts = splits(rows, training.horizon_days, plan.validation, plan.test_cutoffs, plan.seed)
-    tested = _tested(training, plan, kind, parts, on_step)
+    tested = _tested(training, plan, kind, parts, on_step, learner)
     lesson, parameters = _lesson(training, np.ones(len(rows), np.bool_), plan)
-    if kind == "time":
+    if learner is not None and kind == "time":
+        candidate = tested.choices["xgboost"][0].candidate
+    elif learner is not None:
+        limited = lesson.limited(SEARCH_ROWS_MAX)
+        candidate = _usable(search(limited, "xgboost", plan.tries, _named(on_step, "all")), learner)[0].candidate
+    elif kind == "time":
         pick = chosen([choices[0] for choices in tested.choices.values()], *_judged(training, parts[0], plan))
         candidate = pick.candidate
     else:
@@ -133,13 +150,29 @@ def train(training: TrainingSet, plan: Plan, on_step: Step = lambda _: None) -> 
     on_step(f"fitting {candidate.name} to all rows")
     limited = lesson.limited(SEARCH_ROWS_MAX)
     calibration, _ = choose_calibration(limited.held_out(candidate), limited.labels, limited.folds)
-    model = fit(candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads)
+    model = _fitted(candidate, lesson, _wanted(Teaching(), parameters, training.horizon_days), plan, learner)
     calibration["level"] = 1.0
     if kind == "time":
         season = _Season(training, parameters, training.cutoffs, training.end_ms)
         calibration["level"] = season.level(model, calibration)
     prepared = preparation(lesson, parameters, training.horizon_days, calibration, model)
-    return Trained(model, prepared, thresholds(plan.costs), tested)
+    learnt = None if learner is None else dict(learner.about)
+    return Trained(model, prepared, thresholds(plan.costs), tested, learnt)
+
+
+def _wanted(teaching: Teaching, parameters: buy_till_you_die.Parameters, horizon_days: int) -> Wanted:
+    return Wanted(LABEL, teaching, msgspec.to_builtins(parameters), horizon_days)
+
+
+def _fitted(candidate: Candidate, lesson: Lesson, wanted: Wanted, plan: Plan, learner: Learner | None) -> Fitted:
+    """A candidate fitted to the rows at hand; XGBoost to all where there is a learner for it."""
+    trees = None if learner is None else functools.partial(learner.fit, wanted=wanted)
+    return fit(candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads, trees=trees)
+
+
+def _usable(tried: list[Choice], learner: Learner | None) -> list[Choice]:
+    """What was tried of XGBoost, first the best one that a learner can fit: SMOTE needs all rows at hand."""
+    return tried if learner is None else sorted(tried, key=lambda choice: choice.candidate.treatment == "smote")
 
 
 def preparation(
@@ -225,7 +258,12 @@ def _matrix(
 
 
 def _tested(
-    training: TrainingSet, plan: Plan, kind: Literal["time", "customers"], parts: Sequence[Split], on_step: Step
+    training: TrainingSet,
+    plan: Plan,
+    kind: Literal["time", "customers"],
+    parts: Sequence[Split],
+    on_step: Step,
+    learner: Learner | None,
 ) -> Tested:
     rows = training.rows
     found: dict[Family, Float64] = {family: np.full(len(rows), np.nan) for family in families()}
@@ -240,9 +278,10 @@ def _tested(
         season = _Season(training, parameters, np.unique(times[split.train]).tolist(), int(times[split.test].min()))
         for family, scores in found.items():
             tried = search(limited, family, plan.tries, _named(on_step, f"split {number} of {len(parts)}"))
-            model = fit(
-                tried[0].candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads
-            )
+            if family == "xgboost":
+                tried = _usable(tried, learner)
+            wanted = _wanted(split.teaching, parameters, training.horizon_days)
+            model = _fitted(tried[0].candidate, lesson, wanted, plan, learner)
             if kind == "time":
                 levels[family] = season.level(model, tried[0].calibration)
             calibration = tried[0].calibration | {"level": levels[family]}

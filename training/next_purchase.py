@@ -24,11 +24,12 @@ from training import buy_till_you_die
 from training.calibration import choose_calibration
 from training.churn import Plan, Step, Trained
 from training.dataset import TrainingSet
+from training.learner import Learner, Wanted, fitted
 from training.next_baselines import BASELINES, buyers_once
 from training.outcomes import BOUGHT, DAYS, DAYS_MAX, REVENUE, WINDOWS
 from training.predict import Float32, Float64, matrix, next_from
 from training.scorer import numbers
-from training.selection import INNER_FOLDS, Split, Validation, customer_folds, splits
+from training.selection import INNER_FOLDS, Split, Teaching, Validation, customer_folds, splits
 
 Booster = XGBClassifier | XGBRegressor
 Folds = npt.NDArray[np.int64]
@@ -108,7 +109,13 @@ class NextModel:
     tested: Foretold
 
 
-def train(training: TrainingSet, churn: Trained, plan: Plan, on_step: Step = lambda _: None) -> list[NextModel]:
+def train(
+    training: TrainingSet,
+    churn: Trained,
+    plan: Plan,
+    on_step: Step = lambda _: None,
+    learner: Learner | None = None,
+) -> list[NextModel]:
     """Test and fit a model for each target that the archive has outcomes of.
 
     Args:
@@ -116,6 +123,7 @@ def train(training: TrainingSet, churn: Trained, plan: Plan, on_step: Step = lam
         churn: the churn model, with whose BG/NBD parameters the inputs are made live, and which knows the season.
         plan: of the models.
         on_step: told what is done now.
+        learner: fits trees to more rows than the training set has, which is a sample of them then.
 
     Returns:
         In the order of TARGETS; a target is left out where too few customers have an outcome, or all have the same.
@@ -126,12 +134,15 @@ def train(training: TrainingSet, churn: Trained, plan: Plan, on_step: Step = lam
         on_step(f"{target.column}: testing")
         seasonal = _seasonal(target, training.horizon_days)
         level = churn.tested.levels[churn.model.candidate.family] if seasonal else 1.0
-        tested = _tested(rows, target, training.horizon_days, plan, level)
+        tested = _tested(rows, target, training.horizon_days, plan, level, learner)
         if tested is None:
             continue
         on_step(f"{target.column}: fitting to all rows")
-        inputs, _ = matrix(numbers(rows), churn.preparation["bgnbd"], training.horizon_days)
-        booster, about = _taught(target, inputs, rows, plan)
+        bgnbd = churn.preparation["bgnbd"]
+        inputs, _ = matrix(numbers(rows), bgnbd, training.horizon_days)
+        booster, about = _taught(
+            target, inputs, rows, plan, _wanted(target, Teaching(), bgnbd, training.horizon_days), learner
+        )
         now = churn.preparation["calibration"]["level"] if seasonal and tested.kind == "time" else 1.0
         found.append(NextModel(target, booster, about | {"level": now, "file": target.file}, tested))
     return found
@@ -157,7 +168,14 @@ def outcomes_of(rows: pl.DataFrame, target: Target) -> Float64:
     return rows[target.outcome].cast(pl.Float64).to_numpy()
 
 
-def _tested(rows: pl.DataFrame, target: Target, horizon_days: int, plan: Plan, level: float = 1.0) -> Foretold | None:
+def _tested(
+    rows: pl.DataFrame,
+    target: Target,
+    horizon_days: int,
+    plan: Plan,
+    level: float = 1.0,
+    learner: Learner | None = None,
+) -> Foretold | None:
     """None where there is too little to learn from: a model that was not tested is not used."""
     if not enough(rows, target):
         return None
@@ -170,7 +188,7 @@ def _tested(rows: pl.DataFrame, target: Target, horizon_days: int, plan: Plan, l
     said: dict[str, Float64] = {name: np.full(len(rows), np.nan) for name in (*BASELINES[target.outcome], MODEL)}
     folds = np.zeros(len(rows), np.int64)
     for number, part in enumerate(parts, 1):
-        for name, values in _one_split(rows, part, target, horizon_days, plan).items():
+        for name, values in _one_split(rows, part, target, horizon_days, plan, learner).items():
             said[name][part.test] = at_level(values, target, level if kind == "time" else 1.0)
         folds[part.test] = number
     tested = folds > 0
@@ -180,11 +198,15 @@ def _tested(rows: pl.DataFrame, target: Target, horizon_days: int, plan: Plan, l
     )
 
 
-def _one_split(rows: pl.DataFrame, part: Split, target: Target, horizon_days: int, plan: Plan) -> dict[str, Float64]:
+def _one_split(
+    rows: pl.DataFrame, part: Split, target: Target, horizon_days: int, plan: Plan, learner: Learner | None
+) -> dict[str, Float64]:
     """What every model that learns from the one side says of the other."""
     lesson, test = rows.filter(part.train), rows.filter(part.test)
     parameters = msgspec.to_builtins(buy_till_you_die.fit(buyers_once(lesson)))
-    booster, about = _taught(target, matrix(numbers(lesson), parameters, horizon_days)[0], lesson, plan)
+    wanted = _wanted(target, part.teaching, parameters, horizon_days)
+    inputs, _ = matrix(numbers(lesson), parameters, horizon_days)
+    booster, about = _taught(target, inputs, lesson, plan, wanted, learner)
     trees = next_from(_raw(booster, matrix(numbers(test), parameters, horizon_days)[0]), about)
     baselines: Mapping[str, Callable[..., Float64]] = BASELINES[target.outcome]
     truth = outcomes_of(lesson, target)
@@ -199,17 +221,23 @@ def at_level(said: Float64, target: Target, level: float) -> Float64:
     return next_from(said, {"scale": 1.0, "level": level} | most)
 
 
-def _taught(target: Target, inputs: Float32, rows: pl.DataFrame, plan: Plan) -> tuple[Booster, dict[str, Any]]:
+def _wanted(target: Target, teaching: Teaching, bgnbd: Mapping[str, float], horizon_days: int) -> Wanted:
+    return Wanted(target.outcome, teaching, bgnbd, horizon_days, DAYS_MAX if target.outcome == DAYS else 1.0)
+
+
+def _taught(
+    target: Target, inputs: Float32, rows: pl.DataFrame, plan: Plan, wanted: Wanted, learner: Learner | None
+) -> tuple[Booster, dict[str, Any]]:
     """Trees, and how to read them so that the mean is right on customers that they have not seen."""
     truth = outcomes_of(rows, target)
-    booster = _fitted(target, inputs, truth, plan)
+    booster: Booster = fitted(_trees(target, plan), inputs, truth / wanted.unit, wanted, learner)
     if target.outcome == DAYS:  # its objective keeps the mean
         return booster, {"scale": float(DAYS_MAX), "most": float(DAYS_MAX)}
     folds = customer_folds(rows["customer_id"], INNER_FOLDS, plan.seed)
     unseen = np.empty(len(truth))
     for fold in np.unique(folds):
         out = folds == fold
-        unseen[out] = _raw(_fitted(target, inputs[~out], truth[~out], plan), inputs[out])
+        unseen[out] = _raw(_trees(target, plan).fit(inputs[~out], truth[~out]), inputs[out])
     if target.outcome == BOUGHT:
         # calibrations are of staying away, as for churn
         calibration, _ = choose_calibration(1 - unseen, (truth == 0).astype(np.int8), folds)
@@ -217,14 +245,15 @@ def _taught(target: Target, inputs: Float32, rows: pl.DataFrame, plan: Plan) -> 
     return booster, {"scale": float(truth.sum() / unseen.sum())}
 
 
-def _fitted(target: Target, inputs: Float32, truth: Float64, plan: Plan) -> Booster:
+def _trees(target: Target, plan: Plan) -> Booster:
+    """Before they have seen data."""
     given = {**TREES, "random_state": plan.seed, "n_jobs": plan.threads}
     if target.outcome == BOUGHT:
-        return XGBClassifier(**given).fit(inputs, truth.astype(np.int8))
+        return XGBClassifier(**given)
     if target.outcome == DAYS:
         # a share of DAYS_MAX by cross-entropy: predicts its mean and cannot leave [0, DAYS_MAX]
-        return XGBRegressor(objective="reg:logistic", **given).fit(inputs, truth / DAYS_MAX)
-    return XGBRegressor(objective="reg:tweedie", tweedie_variance_power=TWEEDIE_POWER, **given).fit(inputs, truth)
+        return XGBRegressor(objective="reg:logistic", **given)
+    return XGBRegressor(objective="reg:tweedie", tweedie_variance_power=TWEEDIE_POWER, **given)
 
 
 def _raw(booster: Booster, inputs: Float32) -> Float64:

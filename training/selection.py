@@ -37,11 +37,36 @@ TRIED_TREATMENTS: Final[tuple[Family, ...]] = ("logistic", "xgboost")
 
 
 @dataclass(frozen=True, slots=True)
+class Teaching:
+    """Which rows teach, told without naming them, so that it can be said of rows that are elsewhere.
+
+    Attributes:
+        until_ms: cut-offs up to this one, epoch ms; None: all.
+        left_out: customers of this one of OUTER_FOLDS do not; None: all do.
+        seed: of the folds.
+    """
+
+    until_ms: int | None = None
+    left_out: int | None = None
+    seed: int = 0
+
+    def of(self, rows: pl.DataFrame) -> Mask:
+        """Whether each row teaches; `rows` with as_of and customer_id."""
+        found: Mask = np.ones(len(rows), np.bool_)
+        if self.until_ms is not None:
+            found &= rows["as_of"].to_numpy() <= self.until_ms
+        if self.left_out is not None:
+            found &= customer_folds(rows["customer_id"], OUTER_FOLDS, self.seed) != self.left_out
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
-    """Rows that teach and rows that test; the two share no row."""
+    """Rows that teach and rows that test; the two share no row. `teaching` says the former in words."""
 
     train: Mask
     test: Mask
+    teaching: Teaching
 
 
 def customer_folds(customers: pl.Series, folds: int, seed: int) -> Folds:
@@ -77,16 +102,19 @@ def splits(
     cutoffs = np.unique(times)
     for tests in range(min(test_cutoffs, len(cutoffs) - 1), 0, -1):
         first = cutoffs[-tests]
-        train = times <= first - horizon_days * DAY_MS
+        teaching = Teaching(until_ms=int(first) - horizon_days * DAY_MS)
+        train = teaching.of(rows)
         if train.any() and validation != "customers":
-            return "time", [Split(train, times >= first)]
+            return "time", [Split(train, times >= first, teaching)]
     if validation == "time":
         raise ShopstreamError(
             f"No two cut-offs lie {horizon_days} days apart, so nothing can be tested on a later time.",
             "Give a shorter --horizon or --history, a longer archive, or --validation customers.",
         )
     folds = customer_folds(rows["customer_id"], OUTER_FOLDS, seed + 1)
-    return "customers", [Split(folds != fold, folds == fold) for fold in np.unique(folds)]
+    return "customers", [
+        Split(folds != fold, folds == fold, Teaching(left_out=int(fold), seed=seed + 1)) for fold in np.unique(folds)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

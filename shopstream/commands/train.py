@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from training.bundle import Bundle
     from training.churn import Plan
     from training.dataset import TrainingSet
+    from training.learner import Learner
     from training.terms import Costs, Horizon
 
     Gather = Callable[[Path, Horizon, Callable[[str, float | None], None]], TrainingSet]
@@ -148,6 +149,7 @@ def train_bundle(
     *,
     rename: bool = False,
     gather: Gather | None = None,
+    learner: Callable[[], Learner | None] = lambda: None,
 ) -> tuple[Bundle, tuple[float, float]]:
     """A bundle from an archive.
 
@@ -160,6 +162,7 @@ def train_bundle(
         on_step: told what is done now, and the share of it that is done or None.
         rename: call the folder by the bundle's name instead, beside `out`.
         gather: makes the training set; default: `training_set`.
+        learner: called once that is there; gives what fits trees to more rows than those.
 
     Returns:
         The bundle, and the seconds that the training set and the models took.
@@ -174,8 +177,9 @@ def train_bundle(
     began = perf_counter()
     training = (gather or training_set)(directory, horizon, on_step)
     built = perf_counter()
-    trained = churn.train(training, plan, lambda step: on_step(step, None))
-    following = next_purchase.train(training, trained, plan, lambda step: on_step(step, None))
+    elsewhere = learner()
+    trained = churn.train(training, plan, lambda step: on_step(step, None), elsewhere)
+    following = next_purchase.train(training, trained, plan, lambda step: on_step(step, None), elsewhere)
     on_step("intervals of the metrics", None)
 
     def ceiling(times: Any, days: int) -> pl.DataFrame:
