@@ -28,7 +28,7 @@ def cluster(
     k: Annotated[str, typer.Option("--k", help="Numbers of clusters that are tried, from-to.")] = "3-8",
     methods: Annotated[
         str, typer.Option("--methods", help="Methods that are tried.")
-    ] = "k-means,mixture,agglomerative,hdbscan",
+    ] = "k-means,mixture,agglomerative,dbscan,hdbscan",
     smallest: Annotated[
         float, typer.Option("--smallest", help="A cluster has at least this share of the customers.", min=0, max=0.5)
     ] = 0.03,

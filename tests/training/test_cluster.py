@@ -19,7 +19,7 @@ from training.clusters.comparison import Candidate, Plan, compare, mean_ranks
 from training.clusters.found import find
 from training.clusters.mapping import load_mapping, parse_mapping, ready_mappings
 from training.clusters.matrix import CLIP, learn
-from training.clusters.methods import METHODS
+from training.clusters.methods import METHODS, knee, neighbour_distances
 from training.clusters.personas import personas
 
 BLOBS = """
@@ -92,7 +92,7 @@ def published(tmp_path_factory):
 def test_a_published_table_goes_from_csv_to_personas_by_one_command(published):
     folder, frame = published
     table = pl.read_csv(folder / "clusters" / "comparison.csv")
-    assert set(table["method"]) >= {"k-means", "mixture", "agglomerative"}
+    assert set(table["method"]) >= {"k-means", "mixture", "agglomerative", "hdbscan"}
     assert table["chosen"].sum() == 1
     customers = pl.read_parquet(folder / "clusters" / "customers.parquet")
     assert customers.height == 2_240
@@ -161,6 +161,40 @@ def test_each_method_finds_what_lies_apart_and_assigns_after_json_as_before(meth
     assert adjusted_rand_score(blobs(seed=9)[1], again.labels(matrix)) > 0.98
 
 
+def test_the_radius_of_a_density_is_where_the_distances_bend():
+    assert knee(np.array([1.0, 1.1, 1.2, 1.3, 5.0, 9.0])) == 1.3
+    assert knee(np.full(4, 2.0)) == 2.0
+    rows = np.array([[0.0, 0.0], [0.0, 3.0], [4.0, 0.0], [0.0, 0.0]])
+    assert neighbour_distances(rows, 2).tolist() == [0.0, 0.0, 3.0, 4.0]
+
+
+def test_dbscan_leaves_out_the_stray_and_tells_its_parameters(tmp_path):
+    """Four dense groups and a tenth of the customers anywhere: these belong to none."""
+    frame, _ = blobs(500)
+    rng = np.random.default_rng(1)
+    stray = pl.DataFrame({
+        "id": [f"s{i:03}" for i in range(50)], "spend": rng.uniform(-200, 700, 50), "visits": rng.uniform(-20, 50, 50),
+        "age": rng.uniform(10, 110, 50),
+    })  # fmt: skip
+    mapping = parse_mapping(BLOBS, "blobs")
+    plan = Plan(**{**plan_of(QUICK), "methods": ("dbscan",)})
+    found = find(mapping.table(pl.concat([frame, stray])), mapping, plan)
+    write_clusters(found, mapping, BLOBS, tmp_path, {})
+    table = pl.read_csv(tmp_path / "comparison.csv")
+    assert table["clusters"].to_list() == [4, 4, 4]
+    assert table["noise"].is_between(0.05, 0.12).all()
+    assert table["parameters"].str.contains(r"^eps 0\.\d+, min_samples \d+$").all()
+    least = [int(text.rpartition(" ")[2]) for text in table["parameters"]]
+    assert least == [5, 6, 12]
+    assert all(text in (tmp_path / "clusters.html").read_text() for text in table["parameters"])
+
+
+def test_customers_who_are_all_alike_make_no_density():
+    same = np.zeros((60, 3))
+    assert METHODS["dbscan"].fit(same, 2.0, 1) is None
+    assert METHODS["dbscan"].fit(np.eye(3), 4.0, 1) is None
+
+
 def plan_of(plan: Plan) -> dict:
     return {name: getattr(plan, name) for name in plan.__slots__}
 
@@ -180,7 +214,8 @@ def test_the_true_number_is_chosen_and_the_same_seed_gives_the_same_bytes(tmp_pa
 
 
 def candidate(**values) -> Candidate:
-    common = {"method": "k-means", "setting": 3.0, "clusters": 3, "silhouette": 0.3, "davies_bouldin": 1.0,
+    common = {"method": "k-means", "setting": 3.0, "parameters": "", "clusters": 3, "silhouette": 0.3,
+              "davies_bouldin": 1.0,
               "calinski_harabasz": 100.0, "stability": 0.9, "smallest_share": 0.2, "noise": 0.0,
               "refused": ""}  # fmt: skip
     return Candidate(**{**common, **values})

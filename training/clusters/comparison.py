@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score, davies
 from features.errors import ShopstreamError
 from training.clusters.assigners import Float, Labels
 from training.clusters.matrix import sample
-from training.clusters.methods import DENSITY_SHARES, METHODS, Fitted
+from training.clusters.methods import METHODS, Fitted
 
 NOISE_MAX: Final = 0.3
 CRITERIA: Final = ("silhouette", "davies_bouldin", "calinski_harabasz", "stability")
@@ -56,7 +56,8 @@ class Candidate:
 
     Attributes:
         method: a name of METHODS.
-        setting: number of clusters, or least share of one.
+        setting: number of clusters, or one of the method's settings.
+        parameters: what the setting came to on this table; empty where it is the number of clusters.
         clusters: how many it found.
         silhouette: -1 to 1, higher is better.
         davies_bouldin: from 0, lower is better.
@@ -69,6 +70,7 @@ class Candidate:
 
     method: str
     setting: float
+    parameters: str
     clusters: int
     silhouette: float
     davies_bouldin: float
@@ -82,7 +84,7 @@ class Candidate:
     def title(self) -> str:
         """For people."""
         method = METHODS[self.method]
-        return method.title if method.by_k else f"{method.title}, clusters of {self.setting:.0%} and more"
+        return f"{method.title}, {method.setting_told.format(self.setting)}" if method.settings else method.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def compare(matrix: Float, plan: Plan, on_step: Callable[[str, float | None], No
 
 def _settings(plan: Plan) -> Iterator[tuple[str, float]]:
     for method in plan.methods:
-        for setting in plan.k if METHODS[method].by_k else DENSITY_SHARES:
+        for setting in METHODS[method].settings or plan.k:
             yield method, setting
 
 
@@ -145,7 +147,7 @@ def _judged(matrix: Float, method: str, setting: float, plan: Plan) -> Candidate
     stability = _stability(rows, judges, labels, (method, setting), plan)
     smallest = float(np.bincount(labels, minlength=fitted.clusters).min() / len(labels))
     return Candidate(
-        method, setting, fitted.clusters, float(silhouette_score(judges, labels)),
+        method, setting, fitted.parameters, fitted.clusters, float(silhouette_score(judges, labels)),
         float(davies_bouldin_score(judges, labels)), float(calinski_harabasz_score(judges, labels)), stability,
         smallest, fitted.noise, _refused(fitted, smallest, stability, plan),
     )  # fmt: skip

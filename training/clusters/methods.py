@@ -11,18 +11,21 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
-from sklearn.cluster import HDBSCAN, AgglomerativeClustering, KMeans
+from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
 from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import NearestNeighbors
 
 from training.clusters.assigners import Assigner, Centres, Float, Labels, Landmarks, Mixture, as_rows
 from training.clusters.matrix import sample
 
 QUADRATIC_ROWS_MAX: Final = 2_500
-"""Rows that agglomerative clustering and HDBSCAN see."""
+"""Rows that agglomerative clustering, DBSCAN and HDBSCAN see."""
 MIXTURE_ROWS_MAX: Final = 20_000
 NEIGHBOURS: Final = 5
 DENSITY_SHARES: Final = (0.01, 0.02, 0.05)
 """Least sizes of a cluster of HDBSCAN, in shares of its sample; it finds the number of clusters itself."""
+CORE_NEIGHBOURS: Final = (1.0, 2.0, 4.0)
+"""Least neighbours of a core point of DBSCAN, for each column of the matrix; 2 is the rule of its authors."""
 _RIDGE: Final = 1e-3
 
 
@@ -34,11 +37,13 @@ class Fitted:
         assigner: gives any row its cluster.
         clusters: how many there are.
         noise: share of the rows it saw that belong nowhere; they are assigned to the nearest cluster.
+        parameters: what the setting came to on this matrix, as text; empty where it is the number of clusters.
     """
 
     assigner: Assigner
     clusters: int
     noise: float = 0.0
+    parameters: str = ""
 
 
 Fit = Callable[[Float, float, int], Fitted | None]
@@ -62,14 +67,46 @@ def _agglomerative(matrix: Float, k: float, seed: int) -> Fitted | None:
     return Fitted(_landmarks(rows, labels), int(k))
 
 
+def _dbscan(matrix: Float, neighbours: float, seed: int) -> Fitted | None:
+    rows = matrix[sample(len(matrix), QUADRATIC_ROWS_MAX, seed)]
+    least = max(NEIGHBOURS, round(neighbours * rows.shape[1]))
+    radius = knee(neighbour_distances(rows, least)) if least < len(rows) else 0.0
+    if radius == 0.0:
+        return None
+    labels = DBSCAN(eps=radius, min_samples=least).fit_predict(rows)
+    return _of_density(rows, labels, f"eps {radius:.4g}, min_samples {least}")
+
+
+def neighbour_distances(rows: Float, neighbours: int) -> Float:
+    """How far the farthest of so many rows is, a row itself the first of them; ascending."""
+    distances, _ = NearestNeighbors(n_neighbors=neighbours).fit(rows).kneighbors(rows)
+    return np.sort(distances[:, -1])
+
+
+def knee(ascending: Float) -> float:
+    """Where a curve that ends steeply bends: the value farthest below the line from its first point to its last.
+
+    Points of clusters have their neighbours within that distance, stray ones have not.
+    """
+    first, last = float(ascending[0]), float(ascending[-1])
+    line = np.linspace(first, last, len(ascending))
+    return float(ascending[int(np.argmax(line - ascending))])
+
+
 def _hdbscan(matrix: Float, share: float, seed: int) -> Fitted | None:
     rows = matrix[sample(len(matrix), QUADRATIC_ROWS_MAX, seed)]
-    labels = HDBSCAN(min_cluster_size=max(5, int(share * len(rows))), copy=True).fit_predict(rows)
+    least = max(NEIGHBOURS, int(share * len(rows)))
+    labels = HDBSCAN(min_cluster_size=least, copy=True).fit_predict(rows)
+    return _of_density(rows, labels, f"min_cluster_size {least}")
+
+
+def _of_density(rows: Float, labels: Labels, parameters: str) -> Fitted | None:
+    """Clusters that leave some rows outside, labelled -1; None where there are fewer than two."""
     inside = labels >= 0
     clusters = int(labels.max()) + 1
     if clusters < 2:
         return None
-    return Fitted(_landmarks(rows[inside], labels[inside]), clusters, float(1 - inside.mean()))
+    return Fitted(_landmarks(rows[inside], labels[inside]), clusters, float(1 - inside.mean()), parameters)
 
 
 def _landmarks(rows: Float, labels: Labels) -> Landmarks:
@@ -83,22 +120,25 @@ class Method:
     Attributes:
         title: for people.
         fit: None where it finds fewer than two clusters.
-        by_k: the setting is the number of clusters; else a least share.
         seen: what of the customers it sees.
+        settings: that are tried; empty where the setting is the number of clusters.
+        setting_told: the setting in words, a format of one number.
     """
 
     title: str
     fit: Fit
-    by_k: bool
     seen: str
+    settings: tuple[float, ...] = ()
+    setting_told: str = ""
 
 
 _SAMPLED: Final = f"a sample of at most {QUADRATIC_ROWS_MAX:,} customers"
 METHODS: Final = MappingProxyType({
-    "k-means": Method("k-means", _k_means, True, "all customers"),
-    "mixture": Method("Gaussian mixture", _mixture, True, f"at most {MIXTURE_ROWS_MAX:,} customers"),
-    "agglomerative": Method("agglomerative (Ward)", _agglomerative, True, _SAMPLED),
-    "hdbscan": Method("HDBSCAN", _hdbscan, False, _SAMPLED),
+    "k-means": Method("k-means", _k_means, "all customers"),
+    "mixture": Method("Gaussian mixture", _mixture, f"at most {MIXTURE_ROWS_MAX:,} customers"),
+    "agglomerative": Method("agglomerative (Ward)", _agglomerative, _SAMPLED),
+    "dbscan": Method("DBSCAN", _dbscan, _SAMPLED, CORE_NEIGHBOURS, "{:g} neighbours a column"),
+    "hdbscan": Method("HDBSCAN", _hdbscan, _SAMPLED, DENSITY_SHARES, "clusters of {:.0%} and more"),
 })  # fmt: skip
 
 

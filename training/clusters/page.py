@@ -62,13 +62,13 @@ def _compared(found: Clusters, chosen: Candidate) -> str:
     for one, rank in zip(found.comparison.candidates, found.comparison.ranks, strict=True):
         name = f"{one.title}, {one.clusters} clusters"
         rows.append([
-            name, f"{one.silhouette:.3f}", f"{one.davies_bouldin:.3f}", f"{one.calinski_harabasz:,.0f}",
+            name, one.parameters, f"{one.silhouette:.3f}", f"{one.davies_bouldin:.3f}", f"{one.calinski_harabasz:,.0f}",
             f"{one.stability:.2f}", f"{one.smallest_share:.1%}", f"{one.noise:.0%}",
             one.refused if rank is None else f"{rank:.2f}",
         ])  # fmt: skip
     measures = ["silhouette", "Davies-Bouldin", "Calinski-Harabasz", "stability", "smallest", "noise", "mean rank"]
     seen = "; ".join(f"{METHODS[name].title}: {METHODS[name].seen}" for name in found.plan.methods)
-    return table(["candidate", *measures], rows, f"{chosen.title}, {chosen.clusters} clusters") + (
+    return table(["candidate", "parameters", *measures], rows, f"{chosen.title}, {chosen.clusters} clusters") + (
         f"<small>Compared on {min(len(found.table), found.plan.fit_rows):,} customers, judged on "
         f"{min(len(found.table), found.plan.judge_rows):,}. Stability: mean adjusted Rand index against fits to "
         f"{found.plan.bootstraps} bootstrap samples. In the end a method sees: {escape(seen)}; everybody else is "
