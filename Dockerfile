@@ -39,7 +39,7 @@ LABEL org.opencontainers.image.title="Shopstream" \
 # a volume that is new takes owner and mode of the folder that it covers
 RUN groupadd --gid 10001 shopstream \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/shopstream --shell /usr/sbin/nologin shopstream \
-    && for folder in . archive bundles history mart state; do \
+    && for folder in . archive bundles history kernels mart state; do \
          install --directory --mode 700 --owner shopstream --group shopstream /var/lib/shopstream/$folder; \
        done
 COPY --from=build /opt/shopstream /opt/shopstream
@@ -47,7 +47,7 @@ ENV PATH=/opt/shopstream/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     SHOPSTREAM_HOME=/var/lib/shopstream \
     # compiled kernels: the root file system may be read-only
-    NUMBA_CACHE_DIR=/var/lib/shopstream/.numba
+    NUMBA_CACHE_DIR=/var/lib/shopstream/kernels
 USER 10001:10001
 WORKDIR /var/lib/shopstream
 # what is asked stands in PROBE: see shopstream/probe.py; without it the program is well while it runs

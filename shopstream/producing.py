@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from shopstream.moments import iso
 from shopstream.settings import load_settings
 
 _REFRESH_S: Final = 0.2
+_SIGN_S: Final = 1.0
 
 
 # --- what the options say ---------------------------------------------------------------------------------------------
@@ -221,6 +222,30 @@ def live_line(console: Console) -> Iterator[Callable[[Position], None]]:
                 progress.update(task, completed=position.sent, at=f"{iso(position.event_ms)[:19]}Z, {where}")
 
         yield show
+
+
+def leaving_sign(file: Path, show: Callable[[Position], None]) -> Callable[[Position], None]:
+    """`show`, and a file that is touched each second that something is told: what a health check looks at.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    due = _Every(_SIGN_S)
+    try:
+        file.touch()
+    except OSError as error:
+        raise UsageError(
+            f"The file {file} of --sign cannot be written: {error.strerror}.", "Name one in a folder of yours."
+        ) from None
+
+    def shown(position: Position) -> None:
+        if due():
+            # who cannot write it goes on, and the old sign tells
+            with suppress(OSError):
+                file.touch()
+        show(position)
+
+    return shown
 
 
 class _Every:

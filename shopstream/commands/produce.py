@@ -82,6 +82,7 @@ def live(
         Path | None,
         typer.Argument(metavar="[DIR]", help="The archive whose shop goes on; default: a new shop, from now."),
     ] = None,
+    *,
     speed: Annotated[
         float, typer.Option(min=0.001, help="Event seconds a second, until the wall clock is reached.")
     ] = 1,
@@ -93,6 +94,10 @@ def live(
     run: RunOption = None,
     dirt: DirtOption = 0.0,
     seed: SeedOption = 1,
+    sign: Annotated[
+        Path | None,
+        typer.Option("--sign", metavar="FILE", help="Touched each second while it sends, for health checks."),
+    ] = None,
 ) -> None:
     """Stream the synthetic shop to Kafka until Ctrl-C, from where its history or the last `live` ended.
 
@@ -123,7 +128,7 @@ def live(
             target.publisher,
             clock,
             lambda: signalled() or (until_s is not None and clock.monotonic_s() >= until_s),
-            show,
+            show if sign is None else producing.leaving_sign(sign, show),
             start_ms=start_ms,
             speed=speed,
             rate=events_a_second,

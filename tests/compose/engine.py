@@ -145,7 +145,7 @@ class Project:
         """Its process dies, as by the kernel's hand; not `docker kill`, after which the engine starts nothing again."""
         number = str(container.attrs["State"]["Pid"])
         self.client.containers.run(
-            OURS, ["-c", KILL, number], entrypoint="python3", user="0", pid_mode="host", privileged=True, remove=True
+            OURS, ["-c", KILL, number], entrypoint="python3", user="0", pid_mode="host", remove=True
         )
 
     def was_restarted(self, container: Container) -> bool:

@@ -36,6 +36,8 @@ ELASTIC_VARIABLES = {"ELASTIC_PASSWORD", "ES_JAVA_OPTS"}
 ELASTIC_SETTING = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 KAFKA_NO_PROPERTIES = {"KAFKA_HEAP_OPTS"}
 """Read by bin/kafka-server-start.sh; every other KAFKA_ variable is a property (apache/kafka, KafkaDockerWrapper)."""
+KAFKA_VOLUMES = {"/etc/kafka/secrets", "/var/lib/kafka/data", "/mnt/shared/config"}
+"""VOLUME of the image (apache/kafka: docker/jvm/Dockerfile): one that nothing covers gets a volume without a name."""
 OFFICIAL_DATA = {
     "kafka": "/var/lib/kafka/data",
     "elasticsearch": "/usr/share/elasticsearch/data",
@@ -276,8 +278,14 @@ def test_data_lies_in_named_volumes(composed):
         else:
             assert all(place == f"/var/lib/shopstream/{volume}" for volume, place in named.items())
         assert not any(volume.startswith((".", "~")) for volume in service.mounts), "nothing of the host is mounted"
+        assert not any(volume.startswith("/") for volume in service.mounts), "one without a name outlives `down`"
     assert used == set(composed.volumes)
     assert {"state", "archive", "bundles"} <= set(composed.services["consumer"].mounts)
+
+
+def test_every_volume_that_kafkas_image_declares_is_covered(composed):
+    kafka = composed.services["kafka"]
+    assert {*kafka.mounts.values(), *kafka.tmpfs} == KAFKA_VOLUMES
 
 
 def test_kafka_keeps_its_log_where_the_volume_is(composed):

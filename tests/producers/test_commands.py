@@ -1,5 +1,6 @@
 """The commands as a user calls them, where no server is needed."""
 
+import os
 import re
 from pathlib import Path
 
@@ -46,6 +47,29 @@ def test_a_ready_mapping_can_be_listed_shown_and_used(call, tmp_path):
     assert list((tmp_path / "a" / "orders" / "date=2025-01-01").glob("*.parquet"))
     with pytest.raises(ShopstreamError, match="not empty"):
         call(*words)
+
+
+def test_a_sign_is_left_each_second_that_it_gets_on(tmp_path, monkeypatch):
+    now_s, shown, sign = [10.0], [], tmp_path / "alive"
+    monkeypatch.setattr(producing.time, "monotonic", lambda: now_s[0])
+    show = producing.leaving_sign(sign, shown.append)
+    signed = []
+    for now_s[0] in (10.0, 10.5, 11.2, 11.9, 12.3):
+        os.utime(sign, (1, 1))
+        show(now_s[0])
+        signed.append(sign.stat().st_mtime > 1)
+    assert signed == [True, False, True, False, True]
+    assert shown == [10.0, 10.5, 11.2, 11.9, 12.3]
+    tmp_path.joinpath("alive").unlink()
+    tmp_path.rename(tmp_path.with_name("gone"))
+    now_s[0] = 20.0
+    show("not ended by it")
+    assert shown[-1] == "not ended by it"
+
+
+def test_a_sign_that_cannot_be_left_is_told_before_anything_is_sent(tmp_path):
+    with pytest.raises(UsageError, match="--sign"):
+        producing.leaving_sign(tmp_path / "no-such-folder" / "alive", print)
 
 
 @pytest.mark.parametrize(
