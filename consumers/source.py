@@ -154,6 +154,16 @@ class Source:
 
         self._consumer.subscribe(list(self._names), on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 
+    def open_at(self, offsets: Mapping[Partition, int]) -> None:
+        """Reads these partitions from these offsets on, as a member of no group.
+
+        Raises:
+            ShopstreamError: the records are not there (any more).
+        """
+        self._check_chosen(offsets)
+        self._positions |= offsets
+        self._consumer.assign([self._kafka(partition, offset) for partition, offset in offsets.items()])
+
     def read(self, records_max: int, timeout_s: float) -> list[Batch]:
         """Messages that have come, up to `records_max`, waiting up to `timeout_s` for as many; one batch a partition.
 

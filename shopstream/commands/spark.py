@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="The same features on a Spark cluster (extra `[spark]`).", no_args_is_help=True)
     group.command("backfill")(backfill)
+    group.command("stream")(stream)
     group.command("train")(train)
     app.add_typer(group, name="spark")
 
@@ -149,6 +150,70 @@ def train(  # noqa: PLR0917 - typer makes an option of each
             shutil.rmtree(rows, ignore_errors=True)
     print_models(console, bundle.metrics)
     console.print(f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s → {bundle.name} in {bundle.folder}")
+
+
+def stream(  # noqa: PLR0917 - typer makes an option of each
+    checkpoint: Annotated[
+        str, typer.Option(help="Folder or URI of Spark's checkpoint, which all machines see.", show_default=False)
+    ],
+    until_end: Annotated[
+        bool, typer.Option("--until-end", help="Stop at what is the end now, after a final row of every customer.")
+    ] = False,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="ISO 8601 time of the final rows; default: the highest stream time.")
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", help="The run to consume; default: shop.")] = None,
+    sinks: Annotated[
+        str, typer.Option("--sinks", help="Of elastic (documents) and topic (rows and alerts).")
+    ] = "elastic,topic",
+    rows: Annotated[
+        str | None, typer.Option("--rows", help="Folder or URI for feature rows as Parquet, a folder for each batch.")
+    ] = None,
+    bundle: Annotated[
+        str | None, typer.Option("--bundle", help="Score by this bundle, a folder that every machine has.")
+    ] = None,
+    index_contact: Annotated[
+        bool, typer.Option("--index-contact", help="Put names and e-mail addresses into the index too.")
+    ] = False,
+    trigger: Annotated[str, typer.Option(help="From the beginning of one batch to that of the next: 10s, 1m.")] = "10s",
+    batch_records: Annotated[int, typer.Option(min=1, help="At most, of a batch.")] = 500_000,
+    cells: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Of each partition's customers, in the state of a new checkpoint.")
+    ] = 1_024,
+    master: Master = None,
+    conf: Conf = None,
+) -> None:
+    """Consume a run's topics as the role `features` does, on Spark's Structured Streaming.
+
+    The rows, documents, ids and versions are those of `shopstream consume --roles features`; either may go on where the
+    other has stopped, one at a time. Ctrl-C gives up the batch under way, and the next start takes it up again.
+
+    Example: `shopstream spark stream --checkpoint s3a://shop/spark --until-end --master "local[2]"`
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from shopstream.producing import parse_duration_s, parse_time  # noqa: PLC0415
+    from shopstream.settings import load_settings  # noqa: PLC0415
+    from shopstream.spark import starting  # noqa: PLC0415
+
+    pause_s = parse_duration_s(trigger, "--trigger")
+    assert pause_s is not None
+    asked = starting.Asked(
+        checkpoint=located(checkpoint),
+        until_end=until_end,
+        as_of=None if as_of is None else parse_time(as_of, "--as-of"),
+        sinks=starting.chosen_sinks(sinks),
+        rows=None if rows is None else located(rows),
+        bundle=bundle,
+        contact=index_contact,
+        trigger_s=pause_s,
+        records_max=batch_records,
+        cells=cells,
+        master=master,
+        conf=tuple(conf or ()),
+    )
+    if starting.stream(load_settings(run=run), asked, Console(stderr=True)) and until_end:
+        raise typer.Exit(130)
 
 
 def cutoffs(as_of: list[str], every: str | None, start: str | None, end: str | None) -> list[int]:

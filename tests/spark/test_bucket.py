@@ -27,7 +27,8 @@ from consumers.recovery import empty
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError, UsageError
 from features.state import day_of
-from shopstream.spark.bucket import Bucket, Remembered, Write
+from shopstream.spark.bucket import Bucket
+from shopstream.spark.stored import Remembered, Write
 
 SINK = "elastic"
 BAD = [m for m in bad_messages(1_000_000_000_000) if m.kind != "future"]
