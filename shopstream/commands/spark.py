@@ -106,28 +106,45 @@ def train(  # noqa: PLR0917 - typer makes an option of each
     cutoffs_max: CutoffsMax = None,
     tries: Annotated[int, typer.Option(help="Settings of XGBoost that are tried.", min=1, max=200)] = 6,
     seed: Annotated[int, typer.Option(help="The same seed gives the same model.", min=0)] = 1,
-    threads: Annotated[int, typer.Option(help="Threads of the models.", min=1)] = 2,
+    threads: Annotated[int, typer.Option(help="Threads of the models that learn on this machine.", min=1)] = 2,
+    learn: Annotated[
+        str,
+        typer.Option(
+            "--learn",
+            help="Where models learn: machine, or cluster (XGBoost, from all rows; a sample of them chooses its "
+            "settings and tests it here). auto: on this machine where the training set fits its memory.",
+        ),
+    ] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Tasks that learn together on the cluster. Default: all it has room for.")
+    ] = None,
+    sample_rows: Annotated[
+        int, typer.Option(min=1_000, help="Rows of the sample that this machine takes when the cluster learns.")
+    ] = 1_000_000,
     master: Master = None,
     conf: Conf = None,
+    reader: ReaderOption = "auto",
 ) -> None:
-    """Train as `shopstream train`, with the rows evaluated on Spark; the models learn on this machine.
+    """Train as `shopstream train`, with the rows evaluated on Spark; models learn here or on the cluster.
 
-    With the same customers it is the same training set, so the same bundle.
+    With the same customers it is the same training set, so learning here gives the same bundle.
 
-    Example: `shopstream spark train archive --out bundles/large --share 0.1`
+    Example: `shopstream spark train archive --out bundles/large --learn cluster`
     """
     from rich.console import Console  # noqa: PLC0415
 
     from shopstream.commands.train import train_bundle  # noqa: PLC0415
     from shopstream.model_tables import print_models  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
+    from shopstream.spark.learning import Learning  # noqa: PLC0415
+    from shopstream.spark.reading import archive_files  # noqa: PLC0415
     from shopstream.spark.session import parsed_properties, session  # noqa: PLC0415
-    from shopstream.spark.training import training_set  # noqa: PLC0415
     from shopstream.working import progress  # noqa: PLC0415
     from training.churn import Plan  # noqa: PLC0415
 
     console = Console(stderr=True)
     settings = load_settings()
+    opened, place_of_learning = checked_reader(reader), checked_learn(learn)
     asked = settings.training.asked(horizon, history, spacing, cutoffs_max)
     plan = Plan("auto", tries=tries, seed=seed, threads=threads, costs=settings.training.costs.asked())
     rows = out.with_name(f".{out.name}.rows") if work is None else None
@@ -137,19 +154,24 @@ def train(  # noqa: PLR0917 - typer makes an option of each
             session("shopstream spark train", master, parsed_properties(conf or [])) as spark,
             progress(console) as tell,
         ):
+            learning = Learning(spark, place_of_learning, workers, sample_rows)
+            files = archive_files(spark, located(archive), opened)
             bundle, seconds = train_bundle(
                 Path(archive),
                 out,
                 asked,
                 plan,
                 on_step=tell,
-                gather=lambda _, wishes, told: training_set(spark, located(archive), wishes, place, share, told),
+                gather=lambda _, wishes, told: learning.gather(files, wishes, place, share, told),
+                learner=lambda: learning.learner,
             )
     finally:
         if rows is not None:
             shutil.rmtree(rows, ignore_errors=True)
     print_models(console, bundle.metrics)
-    console.print(f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s → {bundle.name} in {bundle.folder}")
+    console.print(
+        f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s {learning.said} → {bundle.name} in {bundle.folder}"
+    )
 
 
 def stream(  # noqa: PLR0917 - typer makes an option of each
@@ -244,6 +266,13 @@ def checked_reader(name: str) -> Any:
     """One of `reading.Reader`. Raises UsageError for another."""
     if name not in ("auto", "arrow", "spark"):
         raise UsageError(f"--reader is {name!r}.", "Give auto, arrow or spark.")
+    return name
+
+
+def checked_learn(name: str) -> Any:
+    """One of `learning.Learn`. Raises UsageError for another."""
+    if name not in ("auto", "machine", "cluster"):
+        raise UsageError(f"--learn is {name!r}.", "Give auto, machine or cluster.")
     return name
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,6 +44,7 @@ SLICE: Final = "slice"
 
 _SPARK_TYPES: Final = {pl.String: "string", pl.Int64: "bigint", pl.Float64: "double"}
 _ARROW_TYPES: Final = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
+LeadBucket = Callable[[Iterable[pa.RecordBatch], ArchiveCounts], Iterator[pa.RecordBatch]]
 ROWS_DDL: Final = ", ".join(f"{name} {_SPARK_TYPES[kind]}" for name, kind in ROW_SCHEMA.items())
 """`definitions.ROW_SCHEMA` in the words of Spark."""
 ROWS_ARROW: Final = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in ROW_SCHEMA.items()])
@@ -82,7 +83,12 @@ class Plan:
 
 
 def plan(
-    files: Files, cutoffs: Sequence[int], cores: int, buckets: int | None = None, slices: int | None = None
+    files: Files,
+    cutoffs: Sequence[int],
+    cores: int,
+    buckets: int | None = None,
+    slices: int | None = None,
+    slice_bytes: int = SLICE_BYTES,
 ) -> Plan:
     """Deal the files of an archive out.
 
@@ -92,21 +98,31 @@ def plan(
         cores: of the cluster.
         buckets: None: by the size of the archive, and at least two for each core.
         slices: None: by the size of a bucket.
+        slice_bytes: that size, of the archive's files.
     """
     listed = files.listed(max(cutoffs))
     size = sum(file.size for file in listed)
     wanted = buckets or max(2 * cores, min(-(-size // BUCKET_BYTES), BUCKETS_MAX))
-    each = slices or max(-(-size // (wanted * SLICE_BYTES)), 1)
+    each = slices or max(-(-size // (wanted * slice_bytes)), 1)
     return Plan(files, sorted(set(cutoffs)), dealt(listed, 2 * cores, TASK_BYTES), wanted, each)
 
 
-def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts, share: float = 1.0) -> tuple[Any, Any]:
-    """The rows as a Spark frame (columns ROWS_DDL), not computed yet.
+def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts) -> tuple[Any, Any]:
+    """The feature rows at every time of a plan; as `led_rows`, columns ROWS_DDL."""
+    return led_rows(spark, planned, counts, functools.partial(bucket_rows, planned.cutoffs), ROWS_DDL)
+
+
+def led_rows(
+    spark: Any, planned: Plan, counts: ArchiveCounts, lead: LeadBucket, columns: str, share: float = 1.0
+) -> tuple[Any, Callable[[], int]]:
+    """What comes of leading a state through every bucket, as a Spark frame that is not computed yet.
 
     Args:
         spark: the session.
-        planned: what to read and when to evaluate.
+        planned: what to read; nothing after its last cut-off.
         counts: filled by the function returned.
+        lead: gives the rows of a bucket, out of its records in the order of `bucket_rows`.
+        columns: of those rows, in the words of Spark.
         share: of the customers, above 0; the same ones each time, chosen by their id alone.
 
     Returns:
@@ -126,7 +142,7 @@ def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts, share: float 
     slice_of = functions.pmod(functions.xxhash64("customer_id", functions.lit(SLICE)), functions.lit(planned.slices))
     buckets = moved.repartition(planned.buckets, functions.col("customer_id"))
     in_order = buckets.withColumn(SLICE, slice_of).sortWithinPartitions(SLICE, "at")
-    rows = in_order.mapInArrow(functools.partial(lead_bucket, planned.cutoffs, led), ROWS_DDL)
+    rows = in_order.mapInArrow(functools.partial(lead_bucket, lead, led), columns)
 
     def gather() -> int:
         for topic, number, rejected in read.value.values():
@@ -168,13 +184,13 @@ def _is_taken(spark: Any, out: str) -> bool:
 
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
-def lead_bucket(cutoffs: Sequence[int], notes: Any, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """`bucket_rows` of a Spark partition; `notes` gets the number of rows and of duplicates."""
+def lead_bucket(lead: LeadBucket, notes: Any, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows of a Spark partition; `notes` gets the number of rows and of duplicates."""
     from pyspark import TaskContext  # noqa: PLC0415
 
     counts = ArchiveCounts()
     written = 0
-    for piece in bucket_rows(cutoffs, batches, counts):
+    for piece in lead(batches, counts):
         written += piece.num_rows
         yield piece
     notes.add({str(TaskContext.get().partitionId()): (written, counts.duplicates)})

@@ -11,8 +11,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from shopstream.commands import train
+from shopstream.spark.reading import archive_files
 from shopstream.spark.session import session
-from shopstream.spark.training import training_set
+from shopstream.spark.training import labelled_rows
 from training.bundle import load_bundle
 from training.terms import Horizon
 
@@ -47,7 +48,11 @@ def silent(*_):
 
 def test_the_training_set_is_that_of_one_machine(spark, shop, tmp_path):
     expected = train.training_set(shop, HORIZON)
-    got = training_set(spark, shop.as_uri(), HORIZON, (tmp_path / "rows").as_uri(), 1.0, silent)
+    labelled = labelled_rows(
+        spark, archive_files(spark, shop.as_uri()), HORIZON, (tmp_path / "rows").as_uri(), 1.0, silent
+    )
+    got = labelled.here()
+    assert labelled.rows == got.followed.height + got.latest.height
     for name in ("rows", "followed", "latest"):
         assert_frame_equal(getattr(got, name), getattr(expected, name), check_exact=True)
     assert (got.horizon_days, got.end_ms) == (expected.horizon_days, expected.end_ms)
@@ -56,12 +61,15 @@ def test_the_training_set_is_that_of_one_machine(spark, shop, tmp_path):
 
 def test_a_share_of_the_customers_has_whole_rows(spark, shop, tmp_path):
     expected = train.training_set(shop, HORIZON)
-    got = training_set(spark, shop.as_uri(), HORIZON, (tmp_path / "rows").as_uri(), 0.3, silent)
-    chosen = got.latest["customer_id"].implode()
-    assert 0.2 < got.latest.height / expected.latest.height < 0.4
-    for name in ("rows", "followed", "latest"):
-        whole = getattr(expected, name).filter(pl.col("customer_id").is_in(chosen))
-        assert_frame_equal(getattr(got, name), whole, check_exact=True)
+    files = archive_files(spark, shop.as_uri(), "spark")
+    labelled = labelled_rows(spark, files, HORIZON, (tmp_path / "rows").as_uri(), 0.3, silent)
+    # a sample is taken of what the share has left
+    for got, part in ((labelled.here(), 0.3), (labelled.here(labelled.rows // 2), 0.15)):
+        chosen = got.latest["customer_id"].implode()
+        assert 0.7 * part < got.latest.height / expected.latest.height < 1.3 * part
+        for name in ("rows", "followed", "latest"):
+            whole = getattr(expected, name).filter(pl.col("customer_id").is_in(chosen))
+            assert_frame_equal(getattr(got, name), whole, check_exact=True)
 
 
 def test_the_bundle_is_that_of_one_machine(shop, tmp_path):

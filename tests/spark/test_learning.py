@@ -1,0 +1,142 @@
+"""`spark train --learn cluster` on a real Spark: XGBoost over rows that stay there, the same bundle comes out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from shopstream.commands.train import train_bundle, training_set
+from shopstream.spark.learning import Learning
+from shopstream.spark.reading import archive_files
+from shopstream.spark.session import session
+from training.bundle import load_bundle
+from training.churn import Plan
+from training.dataset import LABEL, TrainingSet
+from training.predict import COLUMNS
+from training.scorer import numbers
+from training.terms import Horizon
+
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
+pytest.importorskip(
+    "pyspark", reason="the extra [spark] is not installed; `make test-spark` has an environment with it"
+)
+
+SHOPSTREAM = str(Path(sys.executable).parent / "shopstream")
+HORIZON = Horizon(horizon_days=60, history_days=90, spacing_days=45, cutoffs_max=3)
+PLAN = Plan("auto", tries=1, seed=1, threads=1, repeats=20)
+MEMORY = {"spark.driver.memory": "1g", "spark.executor.memory": "1g"}
+SAME = 1e-5
+"""Of scores of one worker and of this machine: the same trees, whose float32 sums were made in another order."""
+AUC_APART = 0.01
+"""Of metrics of two workers and of this machine: other rows are drawn for each tree."""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("shop") / "archive"
+    command = [SHOPSTREAM, "generate", "--customers", "1500", "--events", "150000", "--days", "330", "--seed", "5"]
+    subprocess.run([*command, "--end", "2026-01-01", "--out", str(directory)], check=True, capture_output=True)
+    return directory
+
+
+@dataclass
+class AtHand:
+    """A learner whose rows are here: plain XGBoost with the same settings, as the measure of the cluster's."""
+
+    training: TrainingSet
+    about: dict = field(default_factory=dict)
+
+    def fit(self, model, wanted):
+        rows = self.training.rows if wanted.label == LABEL else self.training.followed
+        chosen, inputs, labels = wanted.prepared(rows)
+        self.about = {"rows": len(chosen), "workers": 0}
+        return model.fit(inputs, labels)
+
+
+@pytest.fixture(scope="module")
+def rows(shop):
+    return training_set(shop, HORIZON)
+
+
+@pytest.fixture(scope="module")
+def alone(shop, rows, tmp_path_factory):
+    out = tmp_path_factory.mktemp("alone") / "bundle"
+    return train_bundle(shop, out, HORIZON, PLAN, gather=lambda *_: rows, learner=lambda: AtHand(rows))[0]
+
+
+def learnt(spark, shop, out, workers, sample_rows=1_000_000):
+    learning = Learning(spark, "cluster", workers, sample_rows)
+    files, work = archive_files(spark, shop.as_uri()), (out / "rows").as_uri()
+    bundle, _ = train_bundle(
+        shop,
+        out / "bundle",
+        HORIZON,
+        PLAN,
+        gather=lambda _, wishes, told: learning.gather(files, wishes, work, 1.0, told),
+        learner=lambda: learning.learner,
+    )
+    return load_bundle(bundle.folder)
+
+
+def scores(bundle, rows):
+    return bundle.scorer().score(rows).select("churn_probability", *NEXT)
+
+
+NEXT = ("purchase_probability_30d", "expected_days_to_purchase", "expected_revenue_90d")
+
+
+def test_one_worker_learns_what_this_machine_learns(shop, rows, alone, tmp_path):
+    with session("tests", "local[2]", MEMORY) as spark:
+        bundle = learnt(spark, shop, tmp_path, workers=1)
+    for name in ("churn_probability", *NEXT):
+        got, expected = (scores(one, rows.latest)[name].to_numpy() for one in (bundle, alone))
+        np.testing.assert_allclose(got, expected, rtol=SAME, atol=SAME, err_msg=name)
+    assert bundle.about["window"]["learnt"] == {"rows": len(rows.rows), "workers": 1}
+    assert bundle.fingerprint == alone.fingerprint
+    assert sorted(bundle.about["files"]) == sorted(alone.about["files"])
+    assert bundle.about["model"] == alone.about["model"]
+    assert bundle.about["model"]["family"] == "xgboost"
+
+
+@pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,1536]"])
+def test_two_workers_learn_as_well(shop, rows, alone, tmp_path, master):
+    with session("tests", master, MEMORY) as spark:
+        bundle = learnt(spark, shop, tmp_path, workers=2)
+    assert bundle.about["window"]["learnt"] == {"rows": len(rows.rows), "workers": 2}
+    for metric in ("roc_auc", "pr_auc", "brier"):
+        got, expected = (one.metrics["models"]["xgboost"]["metrics"][metric] for one in (bundle, alone))
+        assert got == pytest.approx(expected, abs=AUC_APART), metric
+    got, expected = (scores(one, rows.latest)["churn_probability"].drop_nulls().to_numpy() for one in (bundle, alone))
+    assert np.corrcoef(got, expected)[0, 1] > 0.98
+    assert not np.array_equal(got, expected)
+
+
+def test_the_command_learns_from_all_rows_and_keeps_a_sample(shop, tmp_path):
+    out = tmp_path / "bundle"
+    options = ["--horizon=60", "--history=90", "--spacing=45", "--tries=1", "--learn=cluster", "--sample-rows=3000"]
+    command = [SHOPSTREAM, "spark", "train", str(shop), *options, "--out", str(out), "--master", "local[2]"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr[-3000:]
+    bundle = load_bundle(out)
+    window = bundle.about["window"]
+    assert window["learnt"]["rows"] > 2 * window["rows"] > 500
+    assert f"{window['learnt']['rows']:,}" in (out / "card.html").read_text("utf-8")
+    assert "by 2 workers" in " ".join(said.stderr.split())
+    asked = [SHOPSTREAM, "score", str(shop), "--bundle", str(out), "--as-of", "2026-01-01"]
+    subprocess.run([*asked, "--out", str(tmp_path / "scores.parquet")], check=True, capture_output=True)
+    scored = pl.read_parquet(tmp_path / "scores.parquet")
+    assert scored["churn_probability"].null_count() < scored.height
+    judged = [SHOPSTREAM, "evaluate", str(out), str(shop), "--history=90", "--spacing=45"]
+    subprocess.run(judged, check=True, capture_output=True)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    model = bundle.scoring()
+    assert model.scorer.score(scored.select(COLUMNS, "customer_id", "as_of", "top_category_90d"))[
+        "churn_probability"
+    ].len()
+    assert numbers(scored)
