@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import docker
@@ -20,7 +21,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from docker.errors import DockerException, ImageNotFound
 from docker.models.containers import Container
-from elasticsearch import Elasticsearch
+from elasticsearch import ApiError, Elasticsearch
 
 from features.schema import SOURCE_TOPICS
 
@@ -162,10 +163,18 @@ class Project:
         return f"localhost:{self.values['KAFKA_PORT']}"
 
     def documents(self) -> dict[str, int]:
-        """Of the indices `shop-events*`, `shop-orders*` and `shop-customers*`, asked for from outside."""
+        """Of the indices `shop-events*`, `shop-orders*` and `shop-customers*`, asked for from outside.
+
+        Empty while the shards of an index are still being started.
+        """
         url, password = f"http://localhost:{self.values['ELASTICSEARCH_PORT']}", self.values["ELASTIC_PASSWORD"]
         with Elasticsearch(url, basic_auth=("elastic", password), request_timeout=30) as elastic:
-            return {what: int(elastic.count(index=f"shop-{what}*")["count"]) for what in SOURCE_TOPICS}
+            try:
+                return {what: int(elastic.count(index=f"shop-{what}*")["count"]) for what in SOURCE_TOPICS}
+            except ApiError as error:
+                if error.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+                return {}
 
     @contextmanager
     def reading(self, topic: str) -> Iterator[tuple[Consumer, list[TopicPartition]]]:
