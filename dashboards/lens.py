@@ -55,6 +55,7 @@ def value_format(unit: Unit) -> Json | None:
     """How Lens writes values of a unit; None for times, which Kibana writes as its settings say."""
     numbers: dict[Unit, tuple[int, str]] = {
         "count": (0, ""),
+        "whole": (0, ""),
         "number": (2, ""),
         "money": (2, ""),
         "seconds": (0, " s"),

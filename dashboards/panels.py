@@ -23,7 +23,10 @@ from dashboards.conditions import Where
 from features.schema import DAY_MS
 
 Op = Literal["count", "sum", "avg", "min", "max", "unique", "percentile"]
-Unit = Literal["count", "number", "money", "percent", "seconds", "milliseconds", "days", "bytes", "per_second", "time"]
+Unit = Literal[
+    "count", "whole", "number", "money", "percent", "seconds", "milliseconds", "days", "bytes", "per_second", "time"
+]
+"""How a figure is written; `whole` has a fraction that nobody needs: 812.4 expected customers."""
 Chart = Literal["metric", "line", "area", "bar", "bar_stacked", "bar_horizontal", "table", "heatmap"]
 Every = Literal["auto", "hour", "day", "week", "month"]
 

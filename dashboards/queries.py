@@ -90,6 +90,9 @@ def _levels(panel: Panel, places: Sequence[int], span: Span, anchor_ms: int) -> 
         return found
     place, *rest = places
     level = _bucket(panel, panel.dimensions[place], span, anchor_ms)
+    if "terms" in level and any(isinstance(panel.dimensions[one], Terms) for one in rest):
+        # else each value is a filter, and every figure within begins anew for each: ten times as slow for 2,000
+        level["terms"]["execution_hint"] = "map"
     inner = _levels(panel, rest, span, anchor_ms)
     if rest:
         inner |= _ranking(panel, panel.dimensions[place], anchor_ms)
@@ -114,7 +117,9 @@ def _bucket(panel: Panel, dimension: Dimension, span: Span, anchor_ms: int) -> d
             return {"filters": {"filters": {f"s{n}": _all(where, anchor_ms) for n, (_, where) in enumerate(steps)}}}
         case Time(field=field, every=every):
             timed = panel.data.time_field == field
-            bounds = {"extended_bounds": {"min": span.from_ms, "max": span.to_ms - 1}} if timed else {}
+            # days to come are there as far as documents tell of them, days that are over always
+            ends = min(span.to_ms, max(span.from_ms + 1, anchor_ms)) - 1
+            bounds = {"extended_bounds": {"min": span.from_ms, "max": ends}} if timed else {}
             return {"date_histogram": {"field": field, **interval(every, span), "min_doc_count": 0, **bounds}}
         case Terms(field=field, size=size, last_first=last_first):
             place = _ranked_by(panel, dimension)

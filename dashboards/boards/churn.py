@@ -45,7 +45,7 @@ CHURN: Final = Dashboard(
         Panel(
             "churn-expected", "Expected to leave", "How many will leave, if the model is right?",
             CUSTOMERS, "metric", Place(36, 0, 12, 6),
-            (Measure("Expected to leave", "sum", "churn_probability", unit="number"),),
+            (Measure("Expected to leave", "sum", "churn_probability", unit="whole"),),
             note="The sum of the probabilities.",
         ),
         Panel(
@@ -76,7 +76,7 @@ CHURN: Final = Dashboard(
         Panel(
             "churn-segment-trend", "Expected to leave, by segment", "Which segments does it come from?",
             SEGMENT_DAYS, "area", Place(24, 19, 24, 12),
-            (Measure("Expected to leave", "sum", "churn_sum", unit="number"),),
+            (Measure("Expected to leave", "sum", "churn_sum", unit="whole"),),
             (Time("Day", "ts", "day"), Terms("Segment", "segment", 12, by="Expected to leave")),
             window=Window(back_days=180),
         ),

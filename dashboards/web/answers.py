@@ -34,6 +34,8 @@ ORDERS_OF: Final = {
     "event_type": EVENT_TYPES,
 }
 """Field -> its values in the order in which series of a chart stand and take their colours; others go by name."""
+COLOURS_OF: Final = {"churn_risk": {risk: f"var(--churn_risk-{risk})" for risk in RISKS}}
+"""Field -> value -> its colour: steps of one hue, which static/page.css has for light and for dark paper."""
 CHOICE_CHARS_MAX: Final = 200
 """Longer values are no choices: nobody could read them."""
 
@@ -95,7 +97,13 @@ def _panel(panel: Panel, filtered: bool) -> Json:
 def _dimension(dimension: Dimension) -> Json:
     kind = "time" if isinstance(dimension, Time) else "steps" if isinstance(dimension, Steps) else "terms"
     field = getattr(dimension, "field", "")
-    return {"label": dimension.label, "kind": kind, "field": field, "order": ORDERS_OF.get(field, ())}
+    return {
+        "label": dimension.label,
+        "kind": kind,
+        "field": field,
+        "order": ORDERS_OF.get(field, ()),
+        "colours": COLOURS_OF.get(field),
+    }
 
 
 def board_answer(dashboard: Dashboard, wish: Wish, search: Searches, now_ms: int) -> Json:

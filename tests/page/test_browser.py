@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 from page.conftest import HOSTILE, source_of
@@ -11,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 
 from dashboards.boards import DASHBOARDS
 from features.schema import STAGES
-from features.score import REASONED_RISKS
+from features.score import REASONED_RISKS, RISKS
 from shopstream.serving import Listening, open_page
 
 BOARDS = {board.id: board for board in DASHBOARDS}
@@ -97,6 +99,45 @@ def test_filters_narrow_and_stand_in_the_address(reader, shop, made):
     both = [{"terms": {"device": ["tablet", "desktop"]}}, {"term": {"country": "DE"}}, since(made, "start_ts", 7)]
     assert reader.as_table("funnel-steps")[0][1] == f"{count(shop, 'sessions', *both):,}"
     assert reader.js("return document.querySelectorAll('[data-field=device] input:checked').length") == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_band_of_risk_has_its_own_colour_whichever_bands_there_are(reader, scheme):
+    reader.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    try:
+        reader.open(view="churn")
+        keys = reader.js(
+            "return [...document.querySelectorAll('#churn-segments svg > rect:not(.edge)')]"
+            ".map((one) => [one.nextSibling.textContent, getComputedStyle(one).fill])"
+        )
+        assert [name for name, _ in keys] == list(RISKS)
+        declared = "return getComputedStyle(document.documentElement).getPropertyValue(arguments[0]).trim()"
+        hexes = [reader.js(declared, f"--churn_risk-{name}") for name, _ in keys]
+        wanted = [f"rgb({', '.join(str(int(one[at : at + 2], 16)) for at in (1, 3, 5))})" for one in hexes]
+        assert [fill for _, fill in keys] == wanted
+        bars = reader.js(
+            "return [...document.querySelectorAll('#churn-segments rect.edge')]"
+            ".map((one) => [one.textContent.split('\\n')[1].split(':')[0], getComputedStyle(one).fill])"
+        )
+        assert bars
+        assert {tuple(one) for one in bars} <= set(zip(RISKS, wanted, strict=True))
+    finally:
+        reader.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_nobody_leaves_by_halves(reader):
+    reader.open(view="churn")
+    assert re.fullmatch(r"[\d,]+", reader.text("#churn-expected .tile"))
+    assert reader.tile("churn-expected") != round(reader.tile("churn-expected"))
+
+
+def test_the_axis_of_the_forecast_ends_where_the_forecast_does(reader, made):
+    reader.open(view="revenue")
+    days = [row[0] for row in reader.as_table("revenue-forecast")]
+    end = max(one["ts"] for one in made["forecast"] if one["level"] == "total")
+    assert max(days)[:10] == datetime.fromtimestamp(end / 1_000, UTC).date().isoformat()
 
 
 def test_days_can_be_chosen(reader, shop):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import colorsys
 import csv
 import io
+import itertools
+import re
 import threading
 from datetime import UTC, datetime
+from importlib import resources
 
 import polars as pl
 import pytest
 
 from dashboards.web import explorer
+from dashboards.web.answers import COLOURS_OF
 from dashboards.web.csv_text import csv_text
 from dashboards.web.explorer import FIGURES, GROUPS_MAX, MART, groups
 from dashboards.web.recent import ENTRIES_MAX, Recent
 from features.errors import ShopstreamError, UsageError
+from features.score import RISKS
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
@@ -35,6 +41,35 @@ def test_values_stand_as_they_are():
 
 
 # --- shared answers ---------------------------------------------------------------------------------------------------
+def luminance(colour):
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["light", "dark"])
+def test_bands_of_risk_are_steps_of_one_hue_and_stand_out_more_and_more(place):
+    """Whoever sees no colours reads them by lightness alone: against the paper, and against the band beside."""
+    sheet = (resources.files("dashboards") / "web" / "static" / "page.css").read_text("utf-8")
+    scheme = re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)[place]
+    variables = dict(re.findall(r"(--[\w-]+): (#\w+);", scheme))
+    paper = {"#fff": "#ffffff"}.get(variables["--paper"], variables["--paper"])
+    told = COLOURS_OF["churn_risk"]
+    assert list(told) == list(RISKS)
+    bands = [variables[name.removeprefix("var(").removesuffix(")")] for name in told.values()]
+    against = [contrast(band, paper) for band in bands]
+    assert min(against) >= 3
+    assert against == sorted(against)
+    assert min(contrast(one, other) for one, other in itertools.pairwise(bands)) >= 1.5
+    hues = [colorsys.rgb_to_hls(*(int(band[at : at + 2], 16) for at in (1, 3, 5)))[0] * 360 for band in bands]
+    assert max(hues) - min(hues) < 12
+
+
 def test_an_answer_is_good_for_a_moment():
     now, asked = [0.0], []
     recent = Recent(lambda: now[0], kept_s=1.0)

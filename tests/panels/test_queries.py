@@ -89,6 +89,25 @@ def test_a_panel_has_its_own_time_range_around_the_same_end():
     assert span_of(panel(COUNT), Span.ending(NOW, 1)) == Span(NOW - DAY, NOW)
 
 
+def test_days_over_are_all_there_and_days_to_come_as_far_as_documents_tell_of_them():
+    day = (Time("Day", "start_ts", "day"),)
+    ahead = query(panel(COUNT, dimensions=day, window=Window(back_days=90, ahead_days=60)), Span.ending(NOW, 1))
+    assert {"range": {"start_ts": {"gte": NOW - 90 * DAY, "lt": NOW + 60 * DAY}}} in ahead["query"]["bool"]["filter"]
+    bounds = ahead["aggs"]["d0"]["date_histogram"]["extended_bounds"]
+    assert bounds == {"min": NOW - 90 * DAY, "max": NOW - 1}
+    past = query(panel(COUNT, dimensions=day), Span.ending(NOW, 7))
+    assert past["aggs"]["d0"]["date_histogram"]["extended_bounds"] == {"min": NOW - 7 * DAY, "max": NOW - 1}
+
+
+def test_values_within_values_are_counted_without_a_filter_for_each():
+    (top,) = (one for one in PANELS if one.id == "products-top")
+    body = query(top, Span.ending(NOW, 30))
+    assert body["aggs"]["d0"]["terms"]["execution_hint"] == "map"
+    assert "execution_hint" not in body["aggs"]["d0"]["aggs"]["d1"]["terms"]
+    (flat,) = (one for one in PANELS if one.id == "products-conversion")
+    assert "execution_hint" not in query(flat, Span.ending(NOW, 30))["aggs"]["d0"]["terms"]
+
+
 def test_a_chart_over_time_is_split_before_it_is_cut_into_stretches():
     body = query(
         panel(COUNT, dimensions=(Time("T", "start_ts"), Terms("D", "device", 3, by="Sessions"))), Span.ending(NOW, 7)

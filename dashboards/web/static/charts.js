@@ -31,9 +31,14 @@ const unique = (values) => [...new Set(values)];
 export function chart(panel, rows, size, palette, linkTo) {
   if (panel.chart === "heatmap") return heatmap(panel, rows, size, linkTo);
   const data = shaped(panel, rows);
-  if (panel.chart === "bar_horizontal") return bars(panel, data, size, palette, linkTo);
-  return plane(panel, data, size, palette, linkTo);
+  const paints = ofValues(panel.dimensions[1], data.names, palette);
+  if (panel.chart === "bar_horizontal") return bars(panel, data, size, paints, linkTo);
+  return plane(panel, data, size, paints, linkTo);
 }
+
+/** Values that have a colour of their own keep it, whichever of them there are: more risk is more contrast. */
+const ofValues = (split, names, palette) =>
+  split?.colours ? names.map((name, n) => split.colours[name] ?? colour(palette, n)) : palette;
 
 /** The colour of a series; beyond the palette, its darker shades. */
 function colour(palette, n) {

@@ -17,6 +17,7 @@ export function shown(value, unit, short = false) {
   if (typeof value !== "number") return String(value);
   switch (unit) {
     case "count": return short && Math.abs(value) >= 1e6 ? SHORT.format(value) : number_of(value);
+    case "whole": return short && Math.abs(value) >= 1e6 ? SHORT.format(value) : WHOLE.format(value);
     case "money": return short && Math.abs(value) >= 1e5 ? SHORT.format(value) : TWO.format(value);
     case "percent": return SHARE.format(value);
     case "seconds": return duration(value * 1000);
