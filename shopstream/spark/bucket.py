@@ -134,10 +134,11 @@ class Bucket:
         """
         day, bundle = self._kept.day, self._kept.bundle
         self._kept.bundle = "" if self.scoring is None else self.scoring.name
+        anew = self._kept.bundle != bundle
         done = np.zeros(self._kept.cells, np.bool_)
         if batches:
             touched = {self._cell_of(key) for batch in batches.values() for key in set(batch.keys) if key}
-            yield from self._apply(sorted(touched), batches)
+            yield from self._apply(sorted(touched), batches, anew=anew)
             done[list(touched)] = True
         now = self.stream_time
         if as_of is not None and as_of < now:
@@ -148,7 +149,7 @@ class Bucket:
         final = as_of is not None
         if now:
             self._kept.day = day_of(now)
-            if final or self._kept.bundle != bundle or self._kept.day != day:
+            if final or anew or self._kept.day != day:
                 waiting = self._present if final else self._present & ~done
                 yield from self._age(np.flatnonzero(waiting).tolist(), now if as_of is None else as_of)
             else:
@@ -158,7 +159,7 @@ class Bucket:
 
     # --- the passes ---
 
-    def _apply(self, cells: list[int], batches: Mapping[str, Batch]) -> Iterator[Write]:
+    def _apply(self, cells: list[int], batches: Mapping[str, Batch], *, anew: bool) -> Iterator[Write]:
         partition, before = self._joined(cells)
         for topic in ("customers", "events", "orders"):
             if topic in batches:
@@ -175,6 +176,8 @@ class Bucket:
         self._kept.customers += partition.state.customer_count - sum(len(cell.bands) for cell in before.values())
         if self.stream_time:
             partition.tick(day_of(self.stream_time), self.stream_time)
+        if anew:
+            partition.age_all()
         yield from self._emitted(partition, self.stream_time)
         self._keep_ids(partition)
         self._put(partition, before)

@@ -19,6 +19,7 @@ from oracle.rows import assert_same_rows, feature_frame
 from oracle.shop import DAY, HOUR
 from oracle.strategies import cuts, streams
 from oracle.wire import TIME_FIELD, bad_messages
+from scores.scorers import by_tenure
 from stream.feeding import as_batch, message
 
 import features.state
@@ -293,3 +294,53 @@ def test_the_number_of_cells_stays_what_it_was():
     assert bucket.customers == 9
     assert sorted(set(ids(writes, "customers"))) == [f"c{n}" for n in range(9)]
     assert np.unique([key[1] for key in store.values if key[0] == "cell"]).max() < 4
+
+
+def scored(writes) -> dict[str, str]:
+    return {w.id: json.loads(w.body)["bundle"] for w in writes if w.kind == "row"}
+
+
+def test_another_bundle_scores_everybody_anew_and_risks_that_rise_are_alerts():
+    store = DictStore()
+    rows = clicks(*(click(START + n, f"c{n}") for n in range(6)))
+    rows["orders"] = as_batch(
+        "orders",
+        [
+            message(
+                {"order_id": f"o{n}", "customer_id": f"c{n}", "ts": START, "updated_ts": START, "status": "placed"}
+                | {"total": 1}
+            )
+            for n in range(6)
+        ],
+    )
+    writes, _ = taken(store, rows, scoring=by_tenure("low", 1e30))
+    assert scored(writes) == {f"c{n}": "low" for n in range(6)}
+    assert not [w for w in writes if w.kind == "alert"]
+    again = store.copy()
+    writes, _ = taken(store, clicks(click(START + 20, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
+    assert scored(writes) == {f"c{n}": "high" for n in range(6)}
+    alerts = sorted(json.loads(w.body)["customer_id"] for w in writes if w.kind == "alert")
+    assert alerts == [f"c{n}" for n in range(6)]
+    # the batch comes again: the same alerts under the same ids
+    repeated, _ = taken(again, clicks(click(START + 20, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
+    ids_of_alerts = [[w.id for w in found if "alerts" in w.place] for found in (writes, repeated)]
+    assert ids_of_alerts[0] == ids_of_alerts[1]
+    # and once risen, they have risen
+    writes, _ = taken(store, clicks(click(START + 30, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
+    assert scored(writes) == {"c1": "high"}
+    assert not [w for w in writes if w.kind == "alert"]
+
+
+def test_profiles_come_before_their_customers():
+    store = DictStore()
+    profiles = [message({"customer_id": "c", "country": "de", "premium": True, "email": "c@example.com"})]
+    writes, _ = taken(store, {"customers": as_batch("customers", profiles)})
+    assert writes == []
+    writes, _ = taken(store, clicks(click(START, "c")))
+    (document,) = (json.loads(w.body) for w in writes if "customers" in w.place)
+    assert (document["country"], document["premium"]) == ("de", True)
+    assert "email" not in document
+    gone = {"customers": as_batch("customers", [(b"c", None)], 1)}
+    writes, _ = taken(store, gone)
+    (document,) = (json.loads(w.body) for w in writes if "customers" in w.place)
+    assert "country" not in document

@@ -1,0 +1,303 @@
+"""`spark stream` on a real Spark, Kafka and Elasticsearch: what the consumers leave, whatever is killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+from oracle.adversarial import adversarial
+from oracle.files import write_plain
+from oracle.loops import loop_order_items, loop_orders, loop_rows, loop_sessions
+from oracle.real_logs import CDNOW, CDNOW_AS_OF, assert_figures, cdnow_orders
+from oracle.rows import assert_same_rows, feature_frame
+from oracle.shop import DAY, HOUR
+from oracle.wire import bad_messages, in_time, wire_message
+from stream.bench import Bench, same_documents
+from stream.feeding import message
+
+from consumers.kafka import open_admin
+from consumers.offsets import topic_ids
+from features.errors import ShopstreamError, UsageError
+from features.replayed import ArchiveCounts, rows_at
+from features.schema import FEATURE_TOPIC, SOURCE_TOPICS, topic_name
+from shopstream.commands.features import archive_days
+from shopstream.spark.session import session
+from shopstream.spark.stream import STATE_PROPERTIES, Streaming, newest_rows, run
+
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
+pytest.importorskip(
+    "pyspark", reason="the extra [spark] is not installed; `make test-spark` has an environment with it"
+)
+
+MASTERS = ("local[2]", "local-cluster[2,1,1536]")
+MEMORY = {"spark.driver.memory": "1g", "spark.executor.memory": "1g"}
+SHOPSTREAM = [str(Path(sys.executable).parent / "shopstream")]
+
+
+@pytest.fixture(scope="module", params=MASTERS)
+def spark(request):
+    with session("tests", request.param, {**STATE_PROPERTIES, **MEMORY}) as started:
+        yield started
+
+
+@pytest.fixture
+def bench(servers, run_name, tmp_path):
+    bench = Bench(servers, run_name, tmp_path / "state", partitions=3)
+    yield bench
+    bench.client.close()
+
+
+def streaming(bench: Bench, folder: Path, **more) -> Streaming:
+    names = {topic: topic_name(bench.run, topic) for topic in SOURCE_TOPICS}
+    ids = topic_ids(open_admin(bench.properties), list(names.values()))
+    return Streaming(
+        run=bench.run,
+        kafka=bench.properties,
+        elastic=bench.connection,
+        topic_ids={topic: ids[name] for topic, name in names.items()},
+        partitions=bench.partitions,
+        checkpoint=(folder / "checkpoint").as_uri(),
+        rows=(folder / "rows").as_uri(),
+        **{"cells": 5, "records_max": 400, **more},
+    )
+
+
+def streamed(spark, what: Streaming, as_of: int | None = None):
+    return run(spark, what, until_end=True, as_of=as_of, stop=lambda: False, tell=lambda _: None)
+
+
+def publish(bench: Bench, records, seed: int, jitter_ms: int = 47 * HOUR):
+    rng = np.random.default_rng(seed)
+    messages = []
+    for topic, rows in (("events", records.events), ("orders", records.orders)):
+        messages += [wire_message(topic, row, rng) for row in in_time(topic, rows, rng, jitter_ms)]
+    return bench.publish((m.topic, m.key, m.value) for m in messages)
+
+
+def end_of(records) -> int:
+    return max(*(e["ts"] for e in records.events), *(o["updated_ts"] for o in records.orders))
+
+
+def check(bench: Bench, folder: Path, events, orders, as_of: int) -> None:
+    """Every sink has what the oracle counts."""
+    expected = feature_frame(loop_rows(events, orders, as_of))
+    assert_same_rows(bench.feature_frame(), expected, note=f"in the index, at {as_of}")
+    assert_same_rows(bench.topic_frame(), expected, note=f"on the topic, at {as_of}")
+    assert_same_rows(newest_rows(str(folder / "rows")), expected, note=f"in Parquet, at {as_of}")
+    same_documents(bench.documents("sessions"), loop_sessions(events, as_of), ("customer_id", "session_id"))
+    same_documents(bench.documents("orders"), loop_orders(orders, as_of), ("order_id",))
+    lines = [doc for doc in bench.documents("order-items") if doc["status"] != "void"]
+    same_documents(lines, loop_order_items(orders, as_of), ("order_id", "line"))
+
+
+def test_every_sink_has_the_oracles_rows_at_several_times(spark, bench, tmp_path):
+    """Records full of traps in every spelling and out of order, in small batches; then later times, without records."""
+    records = adversarial(11, customers=6)
+    publish(bench, records, 11)
+    events, orders, end = records.events, records.orders, end_of(records)
+    done = streamed(spark, streaming(bench, tmp_path, records_max=200))
+    assert done.batches > 3
+    assert done.counts["consumed"] == len(events) + len(orders)
+    assert done.counts["consumed"] == done.counts["applied"] + done.counts["duplicates"]
+    check(bench, tmp_path, events, orders, end)
+    later = records.as_of + 30 * DAY
+    assert later > end
+    done = streamed(spark, streaming(bench, tmp_path), later)
+    assert (done.batches, done.counts["consumed"]) == (1, 0)
+    check(bench, tmp_path, events, orders, later)
+    directory = write_plain(tmp_path / "archive", events, orders)
+    for _, alone in rows_at(*archive_days(directory), [later], ArchiveCounts()):
+        assert_same_rows(newest_rows(str(tmp_path / "rows")).select(alone.columns), alone, note="the single machine")
+    with pytest.raises(UsageError, match="stream is at"):
+        streamed(spark, streaming(bench, tmp_path), end - 1)
+
+
+def test_it_goes_on_where_the_consumers_stopped_and_they_where_it_did(spark, bench, tmp_path):
+    """Either engine writes the same indices: three thirds, of which the query has the middle one."""
+    records = adversarial(12, customers=6)
+    placed = publish(bench, records, 12)
+    ends = bench.ends()
+    events, orders, end = records.events, records.orders, end_of(records)
+    bench.consume(until={where: offset // 3 for where, offset in ends.items()})
+    before = bench.by_id("customers")
+    streamed(spark, streaming(bench, tmp_path), end)
+    check(bench, tmp_path, events, orders, end)
+    assert bench.by_id("customers").keys() >= before.keys()
+    bench.consume(end + 1, until=ends)
+    assert len(placed) == sum(ends.values())
+    assert_same_rows(bench.feature_frame(), feature_frame(loop_rows(events, orders, end + 1)))
+    same_documents(bench.documents("sessions"), loop_sessions(events, end + 1), ("customer_id", "session_id"))
+
+
+def test_what_does_not_count_is_a_letter(spark, bench, tmp_path):
+    rows = [
+        {"event_id": f"e{n}", "event_type": "search", "customer_id": f"c{n % 5}", "session_id": "s"}
+        | {"ts": 1_700_000_000_000 + n * 60_000, "device": "mobile"}
+        for n in range(200)
+    ]
+    bench.publish(("events", *message(row)) for row in rows)
+    bad = [m for m in bad_messages(1_700_000_000_000) if m.kind != "future" and m.topic != "customers"]
+    late = [{**row, "event_id": f"late{row['event_id']}", "ts": row["ts"] - 72 * HOUR} for row in rows[-3:]]
+    placed = bench.publish((m.topic, m.key, m.value) for m in bad)
+    placed |= bench.publish(("events", *message(row)) for row in late)
+    done = streamed(spark, streaming(bench, tmp_path, records_max=50))
+    assert (done.counts["rejected"], done.counts["late"]) == (len(bad), len(late))
+    letters = {}
+    for found in bench.messages("dead-letter"):
+        headers = {name: value.decode() for name, value in found.headers()}
+        letters[headers["topic"], int(headers["partition"]), int(headers["offset"])] = (found.key(), found.value())
+        assert headers["error"]
+    assert letters == placed
+    assert_same_rows(bench.feature_frame(), feature_frame(loop_rows(rows, [], rows[-1]["ts"])))
+
+
+def test_real_log(spark, bench, tmp_path):
+    rows = sorted(cdnow_orders(), key=lambda row: row["ts"])
+    bench.publish(("orders", *message(row)) for row in rows)
+    streamed(spark, streaming(bench, tmp_path, records_max=30_000, cells=200), CDNOW_AS_OF)
+    found = newest_rows(str(tmp_path / "rows"))
+    assert_figures(found, CDNOW, None)
+    directory = write_plain(tmp_path / "archive", [], rows)
+    for _, alone in rows_at(*archive_days(directory), [CDNOW_AS_OF], ArchiveCounts()):
+        assert_same_rows(found.select(alone.columns), alone)
+        assert_same_rows(bench.feature_frame(), alone, note="in the index")
+
+
+def test_a_checkpoint_of_something_else_is_refused(spark, bench, tmp_path, run_name):
+    records = adversarial(13, customers=2)
+    publish(bench, records, 13)
+    first = streaming(bench, tmp_path)
+    streamed(spark, first)
+    anew = {**first.topic_ids, "orders": "another"}
+    for wrong, said in (
+        ({"run": "other"}, "of run"),
+        ({"partitions": 9}, "3 partitions"),
+        ({"topic_ids": anew}, "anew"),
+    ):
+        with pytest.raises(ShopstreamError, match=said) as refused:
+            streamed(spark, dataclasses.replace(first, **wrong))
+        assert "--checkpoint" in refused.value.remedy
+
+
+# --- processes that die -----------------------------------------------------------------------------------------------
+def clicks(count: int):
+    """Enough to keep a query busy; a year and a day, so that days begin in between."""
+    return [
+        {"event_id": f"e{n}", "event_type": ("page_view", "product_view", "add_to_cart", "purchase")[n % 4]}
+        | {"customer_id": f"c{n % 997}", "session_id": f"s{n // 9}", "ts": 1_700_000_000_000 + n * 40_000}
+        | {"device": "mobile", "category": "abc"[n % 3]}
+        for n in range(count)
+    ]
+
+
+def executors() -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def rows_alone(folder: Path, events, as_of: int) -> pl.DataFrame:
+    directory = write_plain(folder / "archive", events, [])
+    ((_, rows),) = rows_at(*archive_days(directory), [as_of], ArchiveCounts())
+    return rows
+
+
+def test_an_executor_that_is_killed(bench, tmp_path):
+    events = clicks(60_000)
+    bench.publish(("events", *message(row)) for row in events)
+    killed: list[int] = []
+    with session("tests", MASTERS[1], {**STATE_PROPERTIES, **MEMORY}) as spark:
+
+        def tell(done) -> None:
+            if done.batches in (2, 4) and len(killed) < done.batches // 2:
+                # in the middle of the batch that comes next
+                timer = threading.Timer(1.0, lambda: [executors()[0].kill(), killed.append(1)])
+                timer.start()
+
+        what = streaming(bench, tmp_path, records_max=8_000, cells=100)
+        done = run(spark, what, until_end=True, as_of=None, stop=lambda: False, tell=tell)
+    assert len(killed) == 2
+    assert done.counts["consumed"] >= len(events)
+    alone = rows_alone(tmp_path, events, events[-1]["ts"])
+    assert_same_rows(newest_rows(str(tmp_path / "rows")).select(alone.columns), alone)
+    assert_same_rows(bench.feature_frame(), alone, note="in the index")
+    assert_same_rows(bench.topic_frame(), alone, note="on the topic")
+
+
+def test_a_driver_that_is_killed_and_started_again(servers, bench, tmp_path):
+    """Wherever it dies: three times kill -9 to all of its processes, then it comes to its end."""
+    events = clicks(60_000)
+    bench.publish(("events", *message(row)) for row in events)
+    environment = {**os.environ, "SHOPSTREAM_HOME": os.environ["SHOPTEST_HOME"], "SHOPSTREAM_KAFKA__PARTITIONS": "3"}
+    command = [*SHOPSTREAM, "spark", "stream", "--checkpoint", str(tmp_path / "checkpoint"), "--run", bench.run]
+    command += ["--until-end", "--rows", str(tmp_path / "rows"), "--master", "local[2]", "--cells", "100"]
+    command += ["--batch-records", "8000", "--conf", "spark.driver.memory=1g"]
+    log = tmp_path / "said.txt"
+    for life in range(3):
+        with log.open("ab") as said:
+            process = subprocess.Popen(command, stderr=said, env=environment)
+        until = (1, 3, 4)[life]
+        while process.poll() is None and batches_written(tmp_path) < until:
+            time.sleep(0.1)
+        time.sleep(0.4 * life)
+        assert process.poll() is None, log.read_text()[-3_000:]
+        kill_all(process.pid)
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr[-3_000:]
+    alone = rows_alone(tmp_path, events, events[-1]["ts"])
+    assert_same_rows(newest_rows(str(tmp_path / "rows")).select(alone.columns), alone)
+    assert_same_rows(bench.feature_frame(), alone, note="in the index")
+    assert len(bench.documents("customers")) == alone.height, "no doubles"
+    same_documents(bench.documents("sessions"), loop_sessions(events, events[-1]["ts"]), ("customer_id", "session_id"))
+
+
+def batches_written(folder: Path) -> int:
+    return len(list((folder / "checkpoint" / "commits").glob("[0-9]*")))
+
+
+def kill_all(pid: int) -> None:
+    parent = psutil.Process(pid)
+    family = [*parent.children(recursive=True), parent]
+    for process in family:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, 20)
+
+
+def test_ctrl_c_gives_the_batch_up_and_the_next_start_takes_it_up(servers, bench, tmp_path):
+    events = clicks(30_000)
+    bench.publish(("events", *message(row)) for row in events)
+    environment = {**os.environ, "SHOPSTREAM_HOME": os.environ["SHOPTEST_HOME"], "SHOPSTREAM_KAFKA__PARTITIONS": "3"}
+    command = [*SHOPSTREAM, "spark", "stream", "--checkpoint", str(tmp_path / "checkpoint"), "--run", bench.run]
+    command += ["--rows", str(tmp_path / "rows"), "--master", "local[2]", "--batch-records", "5000", "--trigger", "1s"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    while process.poll() is None and batches_written(tmp_path) < 2:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said[-3_000:]
+    assert re.search(r"[\d,]+ records: [\d,]+ applied", said)
+    assert "Traceback" not in said
+    ended = subprocess.run([*command, "--until-end"], stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr[-3_000:]
+    alone = rows_alone(tmp_path, events, events[-1]["ts"])
+    assert_same_rows(newest_rows(str(tmp_path / "rows")).select(alone.columns), alone)
+    assert {m.key() for m in bench.messages(FEATURE_TOPIC)} == {row.encode() for row in alone["customer_id"]}
