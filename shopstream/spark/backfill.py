@@ -23,7 +23,7 @@ from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError
 from features.replayed import ArchiveCounts, rows_of
 from shopstream.spark.files import ArchiveFile, dealt
-from shopstream.spark.reading import Files
+from shopstream.spark.reading import Files, hadoop_path
 from shopstream.spark.rows import spans_of
 
 BUCKET_BYTES: Final = 16_000_000
@@ -166,11 +166,12 @@ def write_rows(spark: Any, rows: Any, out: str, *, replace: bool) -> None:
     Raises:
         ShopstreamError: a finished run's rows, or anything else, stand there.
     """
-    if not replace and _is_taken(spark, out):
+    place = hadoop_path(out)
+    if not replace and _is_taken(spark, place):
         raise ShopstreamError(f"{out} is not empty.", "Name another folder, or add --force to replace it.")
     # few large files for each as_of, whatever the number of buckets
     writer = rows.hint("rebalance", "as_of").write.mode("overwrite").partitionBy("as_of")
-    writer.parquet(out, compression="zstd")
+    writer.parquet(place, compression="zstd")
 
 
 def _is_taken(spark: Any, out: str) -> bool:

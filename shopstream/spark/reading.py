@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -53,6 +54,16 @@ class Files(Protocol):
         """
 
 
+def hadoop_path(uri: str) -> str:
+    """A place as Hadoop spells it, which takes `%20` for three letters; Python writes it for a space in a path."""
+    return unquote(uri) if uri.startswith("file:") else uri
+
+
+def literally(path: str) -> str:
+    """A path that Spark is to read, with what looks like a pattern in it."""
+    return _GLOB.sub(r"\\\1", path)
+
+
 def archive_files(spark: Any, uri: str, reader: Reader = "auto") -> Files:
     """The files of an archive.
 
@@ -62,7 +73,7 @@ def archive_files(spark: Any, uri: str, reader: Reader = "auto") -> Files:
         reader: auto: Arrow where it knows the file system.
     """
     if reader == "spark" or (reader == "auto" and not arrow_opens(uri)):
-        return SparkFiles(spark, uri)
+        return SparkFiles(spark, hadoop_path(uri))
     return ArrowFiles(spark, uri)
 
 
@@ -135,8 +146,8 @@ class SparkFiles:
         return [(row.path, row.length) for row in rows]
 
     def _whole(self, paths: list[str]) -> Any:
-        literally = [_GLOB.sub(r"\\\1", path) for path in paths]
-        return self.spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(literally)
+        source = self.spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+        return source.load([literally(path) for path in paths])
 
     def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
         """As Files."""

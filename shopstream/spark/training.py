@@ -21,7 +21,7 @@ from features.replayed import ArchiveCounts, rows_of
 from features.schema import TS_MAX
 from shopstream.spark.backfill import ROWS_ARROW, ROWS_DDL, SHARES, led_rows, plan, slices_of, write_rows
 from shopstream.spark.files import days_of
-from shopstream.spark.reading import Files
+from shopstream.spark.reading import Files, hadoop_path, literally
 from shopstream.spark.rows import spans_of
 from training import dataset
 from training.outcomes import BOUGHT, DAYS, REVENUE
@@ -145,7 +145,8 @@ def labelled_rows(
     rows, gather = led_rows(spark, planned, counts, functools.partial(labelled_bucket, terms), LABELLED_DDL, share)
     write_rows(spark, rows, work, replace=True)
     number = gather()
-    return LabelledRows(spark.read.schema(LABELLED_DDL).parquet(work), number, terms, counts)
+    written = spark.read.schema(LABELLED_DDL).parquet(literally(hadoop_path(work)))
+    return LabelledRows(written, number, terms, counts)
 
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
