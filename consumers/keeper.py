@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -143,24 +142,14 @@ class Keeper:
 
         Raises:
             FencedError: it is not.
+            CommitError: nobody says.
         """
-        with suppress(CommitError):
-            self._source.commit(
-                {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
-            )
+        again = {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
+        _insist(lambda: self._source.commit(again))
 
     def _take_over(self, partition: Partition, name: str) -> None:
         offsets = {topic: lane.position for topic, lane in partition.lanes.items()}
-        for left in reversed(range(TAKEOVER_TRIES)):
-            try:
-                self._commit(partition, name, offsets)
-            except CommitError as error:
-                if not left:
-                    raise
-                log.warning("the commit of a new owner failed; trying again", said=str(error))
-                time.sleep(TAKEOVER_PAUSE_S)
-            else:
-                return
+        _insist(lambda: self._commit(partition, name, offsets))
 
     def forget(self, number: int) -> None:
         """The partition is another's."""
@@ -270,3 +259,22 @@ class Keeper:
             self._store.prune(number, [name for name in (kept.current, kept.previous) if name], kept.blocks)
         except (OSError, ShopstreamError) as error:
             log.warning("old checkpoints not deleted", said=str(error))
+
+
+def _insist(commit: Callable[[], None]) -> None:
+    """Commits as a new owner does, who cannot go on without the coordinator's word: an answer that is lost is none.
+
+    Raises:
+        FencedError: the partition is another's.
+        CommitError: none of TAKEOVER_TRIES was taken.
+    """
+    for left in reversed(range(TAKEOVER_TRIES)):
+        try:
+            commit()
+        except CommitError as error:
+            if not left:
+                raise
+            log.warning("the commit of a new owner failed; trying again", said=str(error))
+            time.sleep(TAKEOVER_PAUSE_S)
+        else:
+            return

@@ -1,0 +1,67 @@
+"""A new owner finds no file of the committed checkpoint: is the state lost, or the partition another's?"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from consumers.checkpoint import CheckpointStore
+from consumers.keeper import TAKEOVER_TRIES, Keeper
+from consumers.offsets import CommitError, FencedError
+from consumers.recovery import Committed, encode_committed
+from consumers.source import Start
+from features.errors import ShopstreamError
+from features.schema import SOURCE_TOPICS
+
+STARTS = {topic: Start(7, encode_committed(Committed(3, "3-000000000001-abc.checkpoint"))) for topic in SOURCE_TOPICS}
+
+
+class Coordinator:
+    """Answers commits with what it is given, in that order; the last answer stays."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def commit(self, offsets):
+        self.asked.append({where.topic: said for where, said in offsets.items()})
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is not None:
+            raise answer
+
+
+@pytest.fixture
+def recovered(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+    def recovered(*answers):
+        source = Coordinator(*answers)
+        keeper = Keeper(CheckpointStore(str(tmp_path), "r"), source, None, run="r", partitions=1, sinks=["sink"])
+        try:
+            with pytest.raises(ShopstreamError) as caught:
+                keeper.recover(0, STARTS)
+        finally:
+            keeper.close()
+        return caught.value, source.asked
+
+    return recovered
+
+
+def test_the_coordinator_is_asked_until_it_answers(recovered):
+    """It is fenced, and the first answers were lost: seed 257 of the simulation."""
+    lost = CommitError("lost")
+    error, asked = recovered(lost, lost, FencedError("another's"))
+    assert isinstance(error, FencedError)
+    assert asked == [{topic: (start.offset, start.metadata) for topic, start in STARTS.items()}] * 3
+
+
+def test_the_state_of_an_owner_is_lost_only_when_the_coordinator_says_that_it_is_one(recovered):
+    error, asked = recovered(CommitError("lost"), None)
+    assert "No checkpoint of partition 0 can be read" in error.message
+    assert len(asked) == 2
+
+
+def test_nobody_answers(recovered):
+    error, asked = recovered(CommitError("lost"))
+    assert isinstance(error, CommitError)
+    assert len(asked) == TAKEOVER_TRIES
