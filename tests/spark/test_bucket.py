@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 
 import msgspec
 import numpy as np
@@ -249,6 +250,20 @@ def test_a_cart_of_somebody_else_becomes_abandoned():
     assert len(ids(writes, "sessions")) == 1
 
 
+def test_the_first_of_a_cells_carts_is_waited_for():
+    """Two carts in one cell, and the clock in another."""
+    names = [f"c{n}" for n in range(60)]
+    first, second = [name for name in names if zlib.crc32(name.encode()) % 3 == 0][:2]
+    other = next(name for name in names if zlib.crc32(name.encode()) % 3 == 1)
+    store = DictStore()
+    cart = {"event_type": "add_to_cart", "product_id": "p", "category": "k", "price": 1.0, "quantity": 1}
+    taken(store, clicks(click(START, first, **cart), click(START + 60_000, second, **cart)))
+    for after, gone in ((1_800_000, [first]), (1_860_000, [second]), (1_900_000, [])):
+        writes, _ = taken(store, clicks(click(START + after, other)))
+        found = [json.loads(w.body) for w in writes if "sessions" in w.place]
+        assert [row["customer_id"] for row in found if row["abandoned"]] == gone
+
+
 def test_ids_are_remembered_for_two_days():
     store = DictStore()
     for hour in range(120):
@@ -257,6 +272,28 @@ def test_ids_are_remembered_for_two_days():
     writes, bucket = taken(store, clicks(click(START + 119 * HOUR), click(START + 72 * HOUR)))
     assert (bucket.counts.duplicates, bucket.counts.applied) == (2, 0)
     assert not [w for w in writes if w.kind == "letter"]
+
+
+def test_an_id_of_any_earlier_batch_of_its_hour_is_known():
+    store = DictStore()
+    for n in range(3):
+        taken(store, clicks(click(START + n)))
+    _, bucket = taken(store, clicks(*(click(START + n) for n in range(3))))
+    assert (bucket.counts.duplicates, bucket.counts.applied) == (3, 0)
+
+
+def test_too_late_is_judged_by_the_batches_before():
+    store = DictStore()
+    placed = {"customer_id": "c", "status": "placed", "total": 1}
+    old, new = START - 402 * DAY, START
+    orders = [{**placed, "order_id": f"o{ts}", "ts": ts, "updated_ts": ts} for ts in (new, old, old - 1)]
+    times = (START, START - 48 * HOUR, START - 48 * HOUR - 1)
+    for n in range(3):
+        batches = clicks(click(times[n])) | {"orders": as_batch("orders", [message(orders[n])], n)}
+        writes, bucket = taken(store, batches)
+        letters = sorted((w.place, w.error.split(":")[0]) for w in writes if w.kind == "letter")
+        assert letters == ([("shop.events", "too late"), ("shop.orders", "too late")] if n == 2 else [])
+        assert bucket.counts.late == len(letters)
 
 
 def test_versions_grow_with_every_emission_and_epoch():
