@@ -175,6 +175,7 @@ def train(  # noqa: PLR0917 - typer makes an option of each
 
 
 def stream(  # noqa: PLR0917 - typer makes an option of each
+    context: typer.Context,
     checkpoint: Annotated[
         str, typer.Option(help="Folder or URI of Spark's checkpoint, which all machines see.", show_default=False)
     ],
@@ -233,6 +234,7 @@ def stream(  # noqa: PLR0917 - typer makes an option of each
         cells=cells,
         master=master,
         conf=tuple(conf or ()),
+        debug=bool((context.obj or {}).get("debug")),
     )
     if starting.stream(load_settings(run=run), asked, Console(stderr=True)) and until_end:
         raise typer.Exit(130)

@@ -37,6 +37,7 @@ class Asked:
         cells: of each bucket.
         master: of Spark.
         conf: `KEY=VALUE` properties of Spark.
+        debug: let Spark say more than its errors.
     """
 
     checkpoint: str
@@ -51,6 +52,7 @@ class Asked:
     cells: int
     master: str | None
     conf: tuple[str, ...]
+    debug: bool = False
 
 
 def chosen_sinks(text: str) -> tuple[str, ...]:
@@ -79,14 +81,16 @@ def stream(settings: Settings, asked: Asked, console: Console) -> bool:
         raise UsageError("--as-of names the time of the final rows: there are none without --until-end.", "Add it.")
     properties = parsed_properties(list(asked.conf))
     endpoints = servers.endpoints(settings)
-    with consuming.alone(settings, (ROLE,)), stop_on_signal() as interrupted:
+    name, properties = f"shopstream spark stream {settings.run}", {**STATE_PROPERTIES, **properties}
+    with consuming.alone(settings, (ROLE,)):
         report = consuming.prepare(settings, endpoints, documents="elastic" in asked.sinks, contact=asked.contact)
         for warning in report.warnings:
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
         streaming = _streaming(settings, asked)
-        with session(
-            f"shopstream spark stream {settings.run}", asked.master, {**STATE_PROPERTIES, **properties}
-        ) as spark:
+        # Spark takes Ctrl-C for itself when it starts, so ours comes after
+        with session(name, asked.master, properties) as spark, stop_on_signal() as interrupted:
+            if not asked.debug:
+                spark.sparkContext.setLogLevel("ERROR")
             console.print(f"Spark {spark.version}: run {settings.run}, {streaming.partitions} buckets", highlight=False)
             done = run(
                 spark,

@@ -42,6 +42,8 @@ STATE_PROPERTIES: Final = {
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     # every batch without records would lead all buckets through their state for nothing
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
+    # Spark searches what a task said when it was cancelled by an expression that takes a frame for a few characters
+    "spark.driver.extraJavaOptions": "-Xss16m",
 }
 LOOK_S: Final = 0.5
 """How often a query is asked whether it is over."""
