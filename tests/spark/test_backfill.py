@@ -16,7 +16,16 @@ import pytest
 from oracle.adversarial import adversarial
 from oracle.duckdb_oracle import ArchiveOracle
 from oracle.files import write_archive, write_plain
-from oracle.real_logs import CDNOW, CDNOW_AS_OF, assert_figures, cdnow_orders
+from oracle.real_logs import (
+    CDNOW,
+    CDNOW_AS_OF,
+    RETAIL,
+    RETAIL_AS_OF,
+    RETAIL_TOTAL,
+    assert_figures,
+    cdnow_orders,
+    retail_orders,
+)
 from oracle.rows import assert_same_rows
 from oracle.shop import DAY, WINDOWS
 
@@ -85,11 +94,17 @@ def test_adversarial_archive(spark, tmp_path, seed, reader):
         assert_same_rows(here.select(expected.columns), expected, note="oracle")
 
 
-def test_real_log(spark, tmp_path):
-    directory = write_plain(tmp_path / "archive", [], cdnow_orders())
-    got, _, _ = backfilled(spark, directory, [CDNOW_AS_OF], tmp_path / "rows")
-    assert_single_machine(got, directory, [CDNOW_AS_OF])
-    assert_figures(got, CDNOW, None)
+@pytest.mark.parametrize("shop", ["cdnow", "retail"])
+def test_real_log(spark, tmp_path, shop):
+    rows, as_of, figures, whole = (
+        (cdnow_orders(), CDNOW_AS_OF, CDNOW, None)
+        if shop == "cdnow"
+        else (retail_orders(), RETAIL_AS_OF, RETAIL, RETAIL_TOTAL)
+    )
+    directory = write_plain(tmp_path / "archive", [], rows)
+    got, _, _ = backfilled(spark, directory, [as_of], tmp_path / "rows")
+    assert_single_machine(got, directory, [as_of])
+    assert_figures(got, figures, whole)
 
 
 def test_a_customer_with_most_of_the_events(spark, tmp_path):

@@ -19,7 +19,16 @@ import pytest
 from oracle.adversarial import adversarial
 from oracle.files import write_plain
 from oracle.loops import loop_order_items, loop_orders, loop_rows, loop_sessions
-from oracle.real_logs import CDNOW, CDNOW_AS_OF, assert_figures, cdnow_orders
+from oracle.real_logs import (
+    CDNOW,
+    CDNOW_AS_OF,
+    RETAIL,
+    RETAIL_AS_OF,
+    RETAIL_TOTAL,
+    assert_figures,
+    cdnow_orders,
+    retail_orders,
+)
 from oracle.rows import assert_same_rows, feature_frame
 from oracle.shop import DAY, HOUR
 from oracle.wire import bad_messages, in_time, wire_message
@@ -162,14 +171,18 @@ def test_what_does_not_count_is_a_letter(spark, bench, tmp_path):
     assert_same_rows(bench.feature_frame(), feature_frame(loop_rows(rows, [], rows[-1]["ts"])))
 
 
-def test_real_log(spark, bench, tmp_path):
-    rows = sorted((row for row in cdnow_orders() if row["ts"] <= CDNOW_AS_OF), key=lambda row: row["ts"])
+@pytest.mark.parametrize("shop", ["cdnow", "retail"])
+def test_real_log(spark, bench, tmp_path, shop):
+    rows, as_of, figures = (
+        (cdnow_orders(), CDNOW_AS_OF, CDNOW) if shop == "cdnow" else (retail_orders(), RETAIL_AS_OF, RETAIL)
+    )
+    rows = sorted((row for row in rows if row["ts"] <= as_of), key=lambda row: row["ts"])
     bench.publish(("orders", *message(row)) for row in rows)
-    streamed(spark, streaming(bench, tmp_path, records_max=30_000, cells=200), CDNOW_AS_OF)
+    streamed(spark, streaming(bench, tmp_path, records_max=10_000, cells=200), as_of)
     found = newest_rows(str(tmp_path / "rows"))
-    assert_figures(found, CDNOW, None)
+    assert_figures(found, figures, RETAIL_TOTAL if shop == "retail" else None)
     directory = write_plain(tmp_path / "archive", [], rows)
-    for _, alone in rows_at(*archive_days(directory), [CDNOW_AS_OF], ArchiveCounts()):
+    for _, alone in rows_at(*archive_days(directory), [as_of], ArchiveCounts()):
         assert_same_rows(found.select(alone.columns), alone)
         assert_same_rows(bench.feature_frame(), alone, note="in the index")
 
