@@ -6,10 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from consumers.source import Batch, Partition
+from features.errors import UsageError
 from features.schema import topic_name
 
 Until = Mapping[tuple[str, int], int]
 """(Full topic name, partition) -> the offset to stop at."""
+
+
+def check_final(as_of: int, stream_time: int) -> None:
+    """Refuse rows at a time that the stream has passed: a state only knows what is true now.
+
+    Args:
+        as_of: that final rows are asked for, epoch ms.
+        stream_time: epoch ms.
+
+    Raises:
+        UsageError: it is earlier.
+    """
+    if as_of < stream_time:
+        raise UsageError(
+            f"Rows at {as_of} were asked for, but the stream is at {stream_time}.",
+            "Give a later --as-of, or leave it out.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

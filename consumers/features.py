@@ -20,7 +20,7 @@ from typing import Final, Literal
 import structlog
 
 from consumers.dead_letter import DeadLetter, DeadLetters
-from consumers.ends import Ends, Until
+from consumers.ends import Ends, Until, check_final
 from consumers.keeper import Keeper
 from consumers.offsets import FencedError
 from consumers.outlets import Outlets, Pace
@@ -29,7 +29,7 @@ from consumers.progress import FeaturesProgress
 from consumers.scoring import LiveScoring
 from consumers.source import Batch, Source, Start, wall_clock_ms
 from consumers.source import Partition as SourcePartition
-from features.errors import ShopstreamError, UsageError
+from features.errors import ShopstreamError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
 from features.state import day_of
 
@@ -293,11 +293,7 @@ class FeaturesConsumer:
         return partition.dry and all(lane.at_end for lane in partition.lanes.values())
 
     def _begin_final(self, as_of: int) -> None:
-        if as_of < self.stream_time:
-            raise UsageError(
-                f"Rows at {as_of} were asked for, but the stream is at {self.stream_time}.",
-                "Give a later --as-of, or leave it out.",
-            )
+        check_final(as_of, self.stream_time)
         for partition in self._partitions.values():
             self._finalise(partition, as_of)
 

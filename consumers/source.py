@@ -274,9 +274,9 @@ class Source:
         for partition, (low, high) in watermarks(self._consumer, partitions).items():
             offset, metadata = done.get(partition, (low, ""))
             if offset < low:
-                raise _gap(partition.topic, partition.partition, offset, f"the first one kept is {low}")
+                raise gap(partition.topic, partition.partition, offset, f"the first one kept is {low}")
             if offset > high:
-                raise _gap(partition.topic, partition.partition, offset, f"the topic ends at {high}")
+                raise gap(partition.topic, partition.partition, offset, f"the topic ends at {high}")
             starts[self._partition(partition.topic, partition.partition)] = Start(offset, metadata)
         return starts
 
@@ -286,7 +286,7 @@ class Source:
             low, high = marks[self._kafka(partition)]
             if not low <= offset <= high:
                 said = f"its records are {low} to {high}"
-                raise _gap(self._full[partition.topic], partition.number, offset, said)
+                raise gap(self._full[partition.topic], partition.number, offset, said)
 
     def _take_error(self, message: Message, error: KafkaError) -> None:
         code = error.code()
@@ -297,7 +297,7 @@ class Source:
                 self._positions[partition] = max(self._positions[partition], self._ends[partition])
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001 - as above
             topic, number = message.topic() or "?", message.partition() or 0
-            raise _gap(topic, number, message.offset() or 0, error.str())
+            raise gap(topic, number, message.offset() or 0, error.str())
         elif code in _PASSING and not error.fatal():
             log.warning("Kafka is not answering; trying again", said=error.str())
         else:
@@ -348,7 +348,8 @@ def _offsets(messages: list[Message]) -> Sequence[int]:
     return [message.offset() or 0 for message in messages]
 
 
-def _gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:
+def gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:
+    """What a reader is told whose next record is not there; `said`: what there is instead."""
     return ShopstreamError(
         f"{topic}[{number}] has no record {offset} to go on from ({said}): records were deleted before they were "
         "read, or the topic was made anew.",

@@ -28,6 +28,7 @@ from features.errors import ShopstreamError, UsageError
 from features.schema import SOURCE_TOPICS, Field, group_name, topic_name
 from features.score import SCORED_ROW_FIELDS
 from shopstream.bundles import FOLDER as BUNDLES
+from shopstream.choices import chosen
 from shopstream.servers import ElasticEndpoint, Endpoints
 from shopstream.settings import Settings
 from shopstream.workers.messages import NO_END, ElasticLogin, End, Task
@@ -95,11 +96,7 @@ def checked(consumption: Consumption) -> Consumption:
 
 def chosen_roles(text: str) -> tuple[str, ...]:
     """The roles of a comma-separated list, each once. Raises UsageError for another name."""
-    names = {name.strip() for name in text.split(",") if name.strip()}
-    if not names or names - set(ROLES):
-        unknown = ", ".join(sorted(names - set(ROLES))) or "nothing"
-        raise UsageError(f"--roles names {unknown}.", f"Give some of {', '.join(ROLES)}, separated by commas.")
-    return tuple(role for role in ROLES if role in names)
+    return chosen("--roles", text, ROLES)
 
 
 def chosen_clock(text: str) -> Clock:

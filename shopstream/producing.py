@@ -26,6 +26,7 @@ from producers.shop import Model, Shop, build, shop_from_json
 from producers.transmit import Clock
 from producers.transmit import Progress as Position
 from shopstream import servers
+from shopstream.choices import chosen
 from shopstream.moments import iso
 from shopstream.settings import load_settings
 
@@ -103,11 +104,7 @@ def _above_zero(text: str) -> float | None:
 
 def chosen_topics(text: str) -> tuple[str, ...]:
     """The source topics of a comma-separated list. Raises UsageError for another name."""
-    names = {name.strip() for name in text.split(",") if name.strip()}
-    if not names or names - set(SOURCE_TOPICS):
-        unknown = ", ".join(sorted(names - set(SOURCE_TOPICS))) or "nothing"
-        raise UsageError(f"--topics names {unknown}.", f"Give some of {', '.join(SOURCE_TOPICS)}, separated by commas.")
-    return tuple(topic for topic in SOURCE_TOPICS if topic in names)
+    return chosen("--topics", text, SOURCE_TOPICS)
 
 
 # --- the outside world ------------------------------------------------------------------------------------------------

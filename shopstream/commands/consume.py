@@ -6,6 +6,17 @@ from typing import Annotated
 
 import typer
 
+UntilEnd = Annotated[
+    bool, typer.Option("--until-end", help="Stop at what is the end now, after a final row of every customer.")
+]
+FinalAsOf = Annotated[
+    str | None, typer.Option("--as-of", help="ISO 8601 time of the final rows; default: the highest stream time.")
+]
+ConsumedRun = Annotated[str | None, typer.Option("--run", help="The run to consume; default: shop.")]
+IndexContact = Annotated[
+    bool, typer.Option("--index-contact", help="Put names and e-mail addresses into the index too.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -16,25 +27,19 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
     context: typer.Context,
     workers: Annotated[int, typer.Option("--workers", help="Processes of each role.")] = 1,
     roles: Annotated[str, typer.Option("--roles", help="Of features, index, archive.")] = "features,index,archive",
-    until_end: Annotated[
-        bool, typer.Option("--until-end", help="Stop at what is the end now, after a final row of every customer.")
-    ] = False,
-    as_of: Annotated[
-        str | None, typer.Option("--as-of", help="ISO 8601 time of the final rows; default: the highest stream time.")
-    ] = None,
+    until_end: UntilEnd = False,
+    as_of: FinalAsOf = None,
     clock: Annotated[
         str, typer.Option("--clock", help="stream, or wall: rows follow the wall clock while all is read.")
     ] = "stream",
     state: Annotated[str | None, typer.Option("--state", help="Folder or URI of the checkpoints.")] = None,
     archive: Annotated[str | None, typer.Option("--archive", help="Folder or URI of the role archive.")] = None,
-    run: Annotated[str | None, typer.Option("--run", help="The run to consume; default: shop.")] = None,
+    run: ConsumedRun = None,
     bundle: Annotated[
         str | None,
         typer.Option("--bundle", help="Score by this bundle, or by the current one of this folder of bundles."),
     ] = None,
-    index_contact: Annotated[
-        bool, typer.Option("--index-contact", help="Put names and e-mail addresses into the index too.")
-    ] = False,
+    index_contact: IndexContact = False,
     metrics_port: Annotated[
         int | None,
         typer.Option("--metrics-port", help="Serve /metrics, /healthz and /readyz on this port; 0 takes a free one."),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from features.errors import UsageError
+from shopstream.commands.consume import ConsumedRun, FinalAsOf, IndexContact, UntilEnd
 from shopstream.commands.train import CutoffsMax, HistoryDays, HorizonDays, Spacing
 
 CUTOFFS_MAX = 100_000
@@ -179,13 +180,9 @@ def stream(  # noqa: PLR0917 - typer makes an option of each
     checkpoint: Annotated[
         str, typer.Option(help="Folder or URI of Spark's checkpoint, which all machines see.", show_default=False)
     ],
-    until_end: Annotated[
-        bool, typer.Option("--until-end", help="Stop at what is the end now, after a final row of every customer.")
-    ] = False,
-    as_of: Annotated[
-        str | None, typer.Option("--as-of", help="ISO 8601 time of the final rows; default: the highest stream time.")
-    ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="The run to consume; default: shop.")] = None,
+    until_end: UntilEnd = False,
+    as_of: FinalAsOf = None,
+    run: ConsumedRun = None,
     sinks: Annotated[
         str, typer.Option("--sinks", help="Of elastic (documents) and topic (rows and alerts).")
     ] = "elastic,topic",
@@ -195,9 +192,7 @@ def stream(  # noqa: PLR0917 - typer makes an option of each
     bundle: Annotated[
         str | None, typer.Option("--bundle", help="Score by this bundle, a folder that every machine has.")
     ] = None,
-    index_contact: Annotated[
-        bool, typer.Option("--index-contact", help="Put names and e-mail addresses into the index too.")
-    ] = False,
+    index_contact: IndexContact = False,
     trigger: Annotated[str, typer.Option(help="From the beginning of one batch to that of the next: 10s, 1m.")] = "10s",
     batch_records: Annotated[int, typer.Option(min=1, help="At most, of a batch.")] = 500_000,
     cells: Annotated[

@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 
 from consumers.dirty import DirtySet
+from consumers.documents import Doc
 from consumers.emission import (
     CustomerRows,
     alert_docs,
@@ -33,10 +34,10 @@ from consumers.emission import (
     order_docs,
     session_docs,
 )
+from consumers.ends import check_final
 from consumers.partition import Counts, Partition
 from consumers.source import Batch
 from features.alerts import UNKNOWN
-from features.errors import UsageError
 from features.schema import (
     ABANDONED_AFTER_MS,
     EVENT_LATENESS_MS,
@@ -141,20 +142,17 @@ class Bucket:
             yield from self._apply(sorted(touched), batches, anew=anew)
             done[list(touched)] = True
         now = self.stream_time
-        if as_of is not None and as_of < now:
-            raise UsageError(
-                f"Rows at {as_of} were asked for, but the stream is at {now}.",
-                "Give a later --as-of, or leave it out.",
-            )
         final = as_of is not None
+        if as_of is not None:
+            check_final(as_of, now)
         if now:
             self._kept.day = day_of(now)
             if final or anew or self._kept.day != day:
                 waiting = self._present if final else self._present & ~done
-                yield from self._age(np.flatnonzero(waiting).tolist(), now if as_of is None else as_of)
+                yield from self._tick(np.flatnonzero(waiting).tolist(), now if as_of is None else as_of, everybody=True)
             else:
                 waiting = [cell for cell, at in self._due.items() if at <= now and not done[cell]]
-                yield from self._follow_carts(sorted(waiting), now)
+                yield from self._tick(sorted(waiting), now, everybody=False)
         self._remember()
 
     # --- the passes ---
@@ -182,19 +180,13 @@ class Bucket:
         self._keep_ids(partition)
         self._put(partition, before)
 
-    def _age(self, cells: Sequence[int], as_of: int) -> Iterator[Write]:
-        """Every customer's row anew."""
+    def _tick(self, cells: Sequence[int], as_of: int, *, everybody: bool) -> Iterator[Write]:
+        """Carts that have become abandoned; and, if `everybody`, every customer's row anew."""
         for some in self._some(cells):
             partition, before = self._joined(some)
             partition.tick(day_of(as_of), as_of)
-            partition.age_all()
-            yield from self._emitted(partition, as_of)
-            self._put(partition, before)
-
-    def _follow_carts(self, cells: Sequence[int], as_of: int) -> Iterator[Write]:
-        for some in self._some(cells):
-            partition, before = self._joined(some)
-            partition.tick(day_of(as_of), as_of)
+            if everybody:
+                partition.age_all()
             yield from self._emitted(partition, as_of)
             self._put(partition, before)
 
@@ -214,23 +206,20 @@ class Bucket:
         while len(dirty):
             flight, codes = dirty.take(ROWS_MAX)
             rows = customer_rows(partition, codes, as_of, self.scoring)
-            for doc in customer_docs(partition, rows, self.run):
-                yield Write("document", doc.index, doc.id, doc.body, doc.version)
+            yield from _documents(customer_docs(partition, rows, self.run))
             yield from _lines("row", rows)
             dirty.landed(flight)
         yield from self._alerts(partition)
         orders = partition.orders_dirty
         while len(orders):
             flight, taken = orders.take(ROWS_MAX)
-            for doc in order_docs(partition, taken, self.run):
-                yield Write("document", doc.index, doc.id, doc.body, doc.version)
+            yield from _documents(order_docs(partition, taken, self.run))
             for row in orders.landed(flight).tolist():
                 partition.order_records.pop(row, None)
         sessions = partition.sessions_dirty
         while len(sessions):
             flight, taken = sessions.take(ROWS_MAX)
-            for doc in session_docs(partition, taken, as_of, self.run):
-                yield Write("document", doc.index, doc.id, doc.body, doc.version)
+            yield from _documents(session_docs(partition, taken, as_of, self.run))
             sessions.landed(flight)
         self._kept.epoch, self._kept.counter = partition.epoch, partition.counter
 
@@ -239,8 +228,7 @@ class Bucket:
         waiting = partition.alerts
         waiting.committed(waiting.stored())
         alerts = list(waiting.take(len(waiting), 1).values())
-        for doc in alert_docs(alerts, self.run):
-            yield Write("document", doc.index, doc.id, doc.body)
+        yield from _documents(alert_docs(alerts, self.run))
         yield from _lines("alert", alert_rows(alerts))
 
     # --- cells ---
@@ -342,6 +330,10 @@ class Bucket:
         kept.present = np.packbits(self._present).tobytes()
         kept.due = np.array(sorted(self._due.items()), np.int64).tobytes()
         self.store.put_bucket(msgspec.msgpack.encode(kept))
+
+
+def _documents(docs: Iterable[Doc]) -> Iterable[Write]:
+    return (Write("document", doc.index, doc.id, doc.body, doc.version) for doc in docs)
 
 
 def _lines(kind: str, rows: CustomerRows) -> Iterable[Write]:

@@ -40,16 +40,12 @@ class Mark(msgspec.Struct, frozen=True):
     Attributes:
         stream_time: after it, epoch ms.
         customers: seen so far.
+        counts: of its records.
     """
 
     stream_time: int
     customers: int
-    consumed: int = 0
-    valid: int = 0
-    rejected: int = 0
-    late: int = 0
-    duplicates: int = 0
-    applied: int = 0
+    counts: Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,8 @@ def processor(work: Work) -> Any:
             batches, as_of = batches_of(number, rows)
             bucket = Bucket(number, work.run, self._store, work.epoch, work.cells, work.contact, self._scoring)
             yield from frames(number, bucket.take(batches, as_of))
-            yield from frames(number, [Write(MARK, "", "", msgspec.json.encode(mark_of(bucket)))])
+            mark = Mark(bucket.stream_time, bucket.customers, bucket.counts)
+            yield from frames(number, [Write(MARK, "", "", msgspec.json.encode(mark))])
 
         def close(self) -> None:
             pass
@@ -172,21 +169,6 @@ def _batch(where: Partition, parts: Sequence[Any]) -> Batch:
     places = order.tolist()
     return Batch(
         where, offsets[order].tolist(), [values[i] for i in places], [keys[i] for i in places], append_ms[order]
-    )
-
-
-def mark_of(bucket: Bucket) -> Mark:
-    """What became of the batch that a bucket has taken."""
-    counts: Counts = bucket.counts
-    return Mark(
-        bucket.stream_time,
-        bucket.customers,
-        counts.consumed,
-        counts.valid,
-        counts.rejected,
-        counts.late,
-        counts.duplicates,
-        counts.applied,
     )
 
 

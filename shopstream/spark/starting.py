@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from features.errors import UsageError
 from features.schema import ALERT_TOPIC, FEATURE_TOPIC, SOURCE_TOPICS, topic_name
+from shopstream.choices import chosen
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from shopstream.servers import Endpoints
     from shopstream.settings import Settings
     from shopstream.spark.stream import Done, Streaming
 
@@ -57,12 +58,7 @@ class Asked:
 
 def chosen_sinks(text: str) -> tuple[str, ...]:
     """The sinks of a comma-separated list, each once. Raises UsageError for another name."""
-    names = {name.strip() for name in text.split(",") if name.strip()}
-    if names - set(SINKS):
-        raise UsageError(
-            f"--sinks names {', '.join(sorted(names - set(SINKS)))}.", f"Give some of {', '.join(SINKS)}, or ''."
-        )
-    return tuple(name for name in SINKS if name in names)
+    return chosen("--sinks", text, SINKS, may_be_none=True)
 
 
 def stream(settings: Settings, asked: Asked, console: Console) -> bool:
@@ -77,8 +73,7 @@ def stream(settings: Settings, asked: Asked, console: Console) -> bool:
     from shopstream.spark.session import parsed_properties, session  # noqa: PLC0415
     from shopstream.spark.stream import STATE_PROPERTIES, run  # noqa: PLC0415
 
-    if asked.as_of is not None and not asked.until_end:
-        raise UsageError("--as-of names the time of the final rows: there are none without --until-end.", "Add it.")
+    consuming.checked(consuming.Consumption(roles=(ROLE,), until_end=asked.until_end, as_of=asked.as_of))
     properties = parsed_properties(list(asked.conf))
     endpoints = servers.endpoints(settings)
     name, properties = f"shopstream spark stream {settings.run}", {**STATE_PROPERTIES, **properties}
@@ -86,7 +81,7 @@ def stream(settings: Settings, asked: Asked, console: Console) -> bool:
         report = consuming.prepare(settings, endpoints, documents="elastic" in asked.sinks, contact=asked.contact)
         for warning in report.warnings:
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
-        streaming = _streaming(settings, asked)
+        streaming = _streaming(settings, endpoints, asked)
         # Spark takes Ctrl-C for itself when it starts, so ours comes after
         with session(name, asked.master, properties) as spark, stop_on_signal() as interrupted:
             if not asked.debug:
@@ -104,14 +99,13 @@ def stream(settings: Settings, asked: Asked, console: Console) -> bool:
     return interrupted()
 
 
-def _streaming(settings: Settings, asked: Asked) -> Streaming:
+def _streaming(settings: Settings, endpoints: Endpoints, asked: Asked) -> Streaming:
     from consumers.kafka import open_admin  # noqa: PLC0415
     from consumers.offsets import topic_ids  # noqa: PLC0415
     from consumers.span import Ranges  # noqa: PLC0415
-    from shopstream import consuming, servers  # noqa: PLC0415
+    from shopstream import consuming  # noqa: PLC0415
     from shopstream.spark.stream import Streaming  # noqa: PLC0415
 
-    endpoints = servers.endpoints(settings)
     kafka = endpoints.kafka.client_properties()
     names = {topic: topic_name(settings.run, topic) for topic in SOURCE_TOPICS}
     ids = topic_ids(open_admin(kafka), list(names.values()))
@@ -143,7 +137,7 @@ def told(done: Done) -> str:
     reached = max((mark.stream_time for mark in done.marks.values()), default=0)
     at = datetime.fromtimestamp(reached / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S") if reached else "no time yet"
     return (
-        f"batch {done.batches}: {done.counts['consumed']:,} records up to {at}, "
+        f"batch {done.batches}: {done.counts.consumed:,} records up to {at}, "
         f"{done.written['document']:,} documents, {done.written[FEATURE_TOPIC]:,} rows"
     )
 
@@ -153,8 +147,8 @@ def summary(done: Done, asked: Asked) -> str:
     counts, written = done.counts, done.written
     customers = sum(mark.customers for mark in done.marks.values())
     records = (
-        f"{counts['consumed']:,} records: {counts['applied']:,} applied, {counts['duplicates']:,} duplicates, "
-        f"{counts['rejected']:,} invalid, {counts['late']:,} too late; {customers:,} customers"
+        f"{counts.consumed:,} records: {counts.applied:,} applied, {counts.duplicates:,} duplicates, "
+        f"{counts.rejected:,} invalid, {counts.late:,} too late; {customers:,} customers"
     )
     writes = (
         f"{written['document']:,} documents, {written[FEATURE_TOPIC]:,} rows, {written[ALERT_TOPIC]:,} alerts, "

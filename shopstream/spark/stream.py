@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
-import polars as pl
 
 from consumers.elastic import ElasticConnection
+from consumers.ends import check_final
+from consumers.partition import Counts
 from consumers.source import wall_clock_ms
-from features.definitions import ROW_SCHEMA
-from features.errors import ShopstreamError, UsageError
+from features.errors import ShopstreamError
 from shopstream.spark.backfill import ROWS_DDL as FEATURES_DDL
 from shopstream.spark.notes import NoteFolder, Notes
 from shopstream.spark.processor import MARK, WRITES_DDL, Mark, Work, processor
@@ -92,13 +92,13 @@ class Done:
         batches: written.
         written: writes acknowledged, by kind.
         marks: of each bucket's last batch.
-        counts: of the records, by what became of them (fields of `Mark`).
+        counts: of the records.
     """
 
     batches: int = 0
     written: Counter[str] = field(default_factory=Counter)
     marks: dict[int, Mark] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
 
     def add(self, report: list[Any]) -> None:
         """Rows of sinks.REPORT of one batch."""
@@ -107,8 +107,7 @@ class Done:
             if row["kind"] == MARK:
                 mark = msgspec.json.decode(bytes(row["said"]), type=Mark)
                 self.marks[row["bucket"]] = mark
-                for name in ("consumed", "valid", "rejected", "late", "duplicates", "applied"):
-                    self.counts[name] += getattr(mark, name)
+                self.counts.add(mark.counts)
             else:
                 self.written[row["kind"]] += row["count"]
 
@@ -149,12 +148,10 @@ def run(
     reached = max(query.notes.stream_times.values(), default=0)
     if stop() or not reached:
         return query.done
-    if as_of is not None and as_of < reached:
-        raise UsageError(
-            f"Rows at {as_of} were asked for, but the stream is at {reached}.",
-            "Give a later --as-of, or leave it out.",
-        )
-    query.run(tick=as_of or reached, available_now=True, stop=stop)
+    # before a tick stands among the offsets, which would be tried again at every start
+    final = reached if as_of is None else as_of
+    check_final(final, reached)
+    query.run(tick=final, available_now=True, stop=stop)
     return query.done
 
 
@@ -276,14 +273,3 @@ class _Query:
         rows = writes.where("kind = 'row'").select(body.alias("row")).select("row.*")
         # a batch that is given again replaces what it wrote
         rows.write.mode("overwrite").parquet(place, compression="zstd")
-
-
-def newest_rows(place: str) -> pl.DataFrame:
-    """The newest row of each customer of what `--rows` wrote, by `version`; columns definitions.ROW_SCHEMA.
-
-    Args:
-        place: a folder of this machine.
-    """
-    rows = pl.read_parquet(f"{place}/batch=*/*.parquet", hive_partitioning=False)
-    newest = rows.sort("version").group_by("customer_id", maintain_order=True).last()
-    return newest.select(pl.col(name).cast(kind) for name, kind in ROW_SCHEMA.items())

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from consumers.source import Partition
+from consumers.source import Partition, gap
 from consumers.span import Marks, Ranges, Span, read_span
 from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS
@@ -73,11 +73,7 @@ def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | 
     for where, offset in begun.items():
         low, high = marks[where].low, marks[where].high
         if not low <= offset <= high:
-            raise ShopstreamError(
-                f"{where.topic}[{where.number}] has no record {offset} to go on from (it has {low} to {high}): records "
-                "were deleted before they were read, or the topic was made anew.",
-                "Read what there is into a new run (`--run NAME`), and give the topic a longer retention.",
-            )
+            raise gap(where.topic, where.number, offset, f"its records are {low} to {high}")
         waiting[where] = high - offset
     if tick and start["tick"] != tick:
         # rows at a time are of what was read; what came since may be later

@@ -93,9 +93,7 @@ class LabelledRows:
             # another hash than the one of `--share`, which may have chosen the customers already
             place = functions.pmod(functions.xxhash64("customer_id", functions.lit("sample")), functions.lit(SHARES))
             some = some.where(place < round(rows_max / self.rows * SHARES))
-        times = sorted(row.as_of for row in self.frame.select("as_of").distinct().collect())
-        parts = [_taken(some.where(some.as_of == time)) for time in times]
-        table = pl.concat(parts) if parts else _taken(some)
+        table = pl.concat([_taken(some.where(some.as_of == time)) for time in self.terms.times])
         labelled = table.filter(col(dataset.LABEL).is_not_null())
         if labelled.is_empty():
             raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")

@@ -15,14 +15,8 @@ from oracle.duckdb_oracle import ArchiveOracle
 from oracle.files import write_archive, write_plain
 from oracle.loops import loop_rows
 from oracle.real_logs import (
-    CDNOW,
-    CDNOW_AS_OF,
-    RETAIL,
-    RETAIL_AS_OF,
-    RETAIL_TOTAL,
+    LOGS,
     assert_figures,
-    cdnow_orders,
-    retail_orders,
 )
 from oracle.rows import FEATURE_DTYPES, assert_same_rows, feature_frame
 from oracle.shop import DAY, WINDOWS
@@ -103,11 +97,7 @@ def test_archive_of_one_table(tmp_path, table):
     assert_same_rows(rows, feature_frame(loop_rows(events, orders, records.as_of)))
 
 
-@pytest.mark.parametrize(
-    ("read", "as_of", "windows", "whole"),
-    [(cdnow_orders, CDNOW_AS_OF, CDNOW, None), (retail_orders, RETAIL_AS_OF, RETAIL, RETAIL_TOTAL)],
-    ids=["cdnow", "online-retail"],
-)
+@LOGS
 def test_real_log(tmp_path, read, as_of, windows, whole):
     directory = write_plain(tmp_path, [], read())
     rows = batch_features(directory, as_of)

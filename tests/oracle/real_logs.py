@@ -66,6 +66,14 @@ def retail_orders() -> list[Row]:
     return [_placed(*row) for row in invoices.iter_rows()]
 
 
+LOGS: Final = pytest.mark.parametrize(
+    ("read", "as_of", "windows", "whole"),
+    [(cdnow_orders, CDNOW_AS_OF, CDNOW, None), (retail_orders, RETAIL_AS_OF, RETAIL, RETAIL_TOTAL)],
+    ids=["cdnow", "online-retail"],
+)
+"""Both logs, each with a time and the figures that are known for it, as `assert_figures` takes them."""
+
+
 def _placed(order_id: str, customer_id: str, ts: int, total: float) -> Row:
     row: Row = {"order_id": order_id, "customer_id": customer_id, "ts": ts, "updated_ts": ts}
     return row | {"status": "placed", "total": total}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,17 +15,14 @@ from oracle.adversarial import adversarial
 from oracle.duckdb_oracle import ArchiveOracle
 from oracle.files import write_archive, write_plain
 from oracle.real_logs import (
-    CDNOW,
     CDNOW_AS_OF,
-    RETAIL,
-    RETAIL_AS_OF,
-    RETAIL_TOTAL,
+    LOGS,
     assert_figures,
     cdnow_orders,
-    retail_orders,
 )
 from oracle.rows import assert_same_rows
 from oracle.shop import DAY, WINDOWS
+from spark.clusters import MASTERS, MEMORY, SHOPSTREAM, executors
 
 from features.errors import ShopstreamError
 from features.replayed import ArchiveCounts, rows_at
@@ -42,9 +37,6 @@ pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 pytest.importorskip(
     "pyspark", reason="the extra [spark] is not installed; `make test-spark` has an environment with it"
 )
-
-MASTERS = ("local[2]", "local-cluster[2,1,1536]")
-MEMORY = {"spark.driver.memory": "1g", "spark.executor.memory": "1g"}
 
 
 @pytest.fixture(scope="module", params=MASTERS)
@@ -94,17 +86,12 @@ def test_adversarial_archive(spark, tmp_path, seed, reader):
         assert_same_rows(here.select(expected.columns), expected, note="oracle")
 
 
-@pytest.mark.parametrize("shop", ["cdnow", "retail"])
-def test_real_log(spark, tmp_path, shop):
-    rows, as_of, figures, whole = (
-        (cdnow_orders(), CDNOW_AS_OF, CDNOW, None)
-        if shop == "cdnow"
-        else (retail_orders(), RETAIL_AS_OF, RETAIL, RETAIL_TOTAL)
-    )
-    directory = write_plain(tmp_path / "archive", [], rows)
+@LOGS
+def test_real_log(spark, tmp_path, read, as_of, windows, whole):
+    directory = write_plain(tmp_path / "archive", [], read())
     got, _, _ = backfilled(spark, directory, [as_of], tmp_path / "rows")
     assert_single_machine(got, directory, [as_of])
-    assert_figures(got, figures, whole)
+    assert_figures(got, windows, whole)
 
 
 def test_a_customer_with_most_of_the_events(spark, tmp_path):
@@ -175,12 +162,11 @@ def test_what_a_finished_run_wrote_is_replaced_on_demand_only(spark, tmp_path):
 def shop(tmp_path_factory):
     """An archive that keeps executors busy for a while, its times, and its rows by the single machine."""
     directory = tmp_path_factory.mktemp("shop") / "archive"
-    command = [*SHOPSTREAM, "generate", "--customers", "4000", "--events", "600000", "--days", "200", "--seed", "9"]
+    command = [SHOPSTREAM, "generate", "--customers", "4000", "--events", "600000", "--days", "200", "--seed", "9"]
     subprocess.run([*command, "--end", "2026-01-01", "--out", str(directory)], check=True, capture_output=True)
     return directory
 
 
-SHOPSTREAM = [str(Path(sys.executable).parent / "shopstream")]
 TIMES = [1_767_225_600_000 - days * DAY for days in (0, 3, 20, 40, 41, 80, 120)]
 
 
@@ -193,13 +179,9 @@ def test_an_executor_that_is_killed(shop, tmp_path):
                 time.sleep(0.2)
                 busy = [spark.sparkContext.statusTracker().getStageInfo(stage) for stage in active(spark)]
                 if any(stage is not None and stage.numCompletedTasks >= 2 for stage in busy):
-                    executors = [
-                        child
-                        for child in psutil.Process().children(recursive=True)
-                        if "CoarseGrainedExecutorBackend" in " ".join(cmdline(child))
-                    ]
-                    executors[0].kill()
-                    killed.append(executors[0].pid)
+                    executor = executors()[0]
+                    executor.kill()
+                    killed.append(executor.pid)
 
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
@@ -213,16 +195,10 @@ def active(spark):
     return spark.sparkContext.statusTracker().getActiveStageIds()
 
 
-def cmdline(process):
-    with contextlib.suppress(psutil.Error):
-        return process.cmdline()
-    return []
-
-
 def test_a_driver_that_is_killed_and_started_again(shop, tmp_path):
     out = tmp_path / "rows"
     options = [f"--as-of={as_of}" for as_of in TIMES]
-    command = [*SHOPSTREAM, "spark", "backfill", str(shop), *options, "--out", str(out), "--master", "local[2]"]
+    command = [SHOPSTREAM, "spark", "backfill", str(shop), *options, "--out", str(out), "--master", "local[2]"]
     first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     parts: list[Path] = []
     while not parts and first.poll() is None:
@@ -244,7 +220,7 @@ def test_a_damaged_file_is_named(tmp_path):
     directory = write_plain(tmp_path / "archive", [], cdnow_orders()[:20])
     damaged = next((directory / "orders").rglob("*.parquet"))
     damaged.write_bytes(b"PAR1 not at all")
-    command = [*SHOPSTREAM, "spark", "backfill", str(directory), "--as-of=2024-01-01", "--out", str(tmp_path / "rows")]
+    command = [SHOPSTREAM, "spark", "backfill", str(directory), "--as-of=2024-01-01", "--out", str(tmp_path / "rows")]
     said = subprocess.run([*command, "--master", "local[1]"], capture_output=True, text=True, check=False)
     assert said.returncode == 1
     assert "cannot be read" in said.stderr

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from spark.clusters import MEMORY, SHOPSTREAM
 
 from features.definitions import ROW_SCHEMA
 from shopstream.commands.train import train_bundle, training_set
@@ -30,10 +29,8 @@ pytest.importorskip(
     "pyspark", reason="the extra [spark] is not installed; `make test-spark` has an environment with it"
 )
 
-SHOPSTREAM = str(Path(sys.executable).parent / "shopstream")
 HORIZON = Horizon(horizon_days=60, history_days=90, spacing_days=45, cutoffs_max=3)
 PLAN = Plan("auto", tries=1, seed=1, threads=1, repeats=20)
-MEMORY = {"spark.driver.memory": "1g", "spark.executor.memory": "1g"}
 SAME = 1e-5
 """Of scores of one worker and of this machine: the same trees, whose float32 sums were made in another order."""
 METRICS_APART = 0.01

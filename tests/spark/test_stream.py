@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -20,38 +19,30 @@ from oracle.adversarial import adversarial
 from oracle.files import write_plain
 from oracle.loops import loop_order_items, loop_orders, loop_rows, loop_sessions
 from oracle.real_logs import (
-    CDNOW,
-    CDNOW_AS_OF,
-    RETAIL,
-    RETAIL_AS_OF,
-    RETAIL_TOTAL,
+    LOGS,
     assert_figures,
-    cdnow_orders,
-    retail_orders,
 )
 from oracle.rows import assert_same_rows, feature_frame
 from oracle.shop import DAY, HOUR
 from oracle.wire import bad_messages, in_time, wire_message
+from spark.clusters import MASTERS, MEMORY, SHOPSTREAM, executors
 from stream.bench import Bench, same_documents
 from stream.feeding import message
 
 from consumers.kafka import open_admin
 from consumers.offsets import topic_ids
+from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError, UsageError
 from features.replayed import ArchiveCounts, rows_at
 from features.schema import FEATURE_TOPIC, SOURCE_TOPICS, topic_name
 from shopstream.commands.features import archive_days
 from shopstream.spark.session import session
-from shopstream.spark.stream import STATE_PROPERTIES, Streaming, newest_rows, run
+from shopstream.spark.stream import STATE_PROPERTIES, Streaming, run
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 pytest.importorskip(
     "pyspark", reason="the extra [spark] is not installed; `make test-spark` has an environment with it"
 )
-
-MASTERS = ("local[2]", "local-cluster[2,1,1536]")
-MEMORY = {"spark.driver.memory": "1g", "spark.executor.memory": "1g"}
-SHOPSTREAM = [str(Path(sys.executable).parent / "shopstream")]
 
 
 @pytest.fixture(scope="module", params=MASTERS)
@@ -98,6 +89,13 @@ def end_of(records) -> int:
     return max(*(e["ts"] for e in records.events), *(o["updated_ts"] for o in records.orders))
 
 
+def newest_rows(place: str) -> pl.DataFrame:
+    """The newest row of each customer of what `--rows` wrote, by `version`."""
+    rows = pl.read_parquet(f"{place}/batch=*/*.parquet", hive_partitioning=False)
+    newest = rows.sort("version").group_by("customer_id", maintain_order=True).last()
+    return newest.select(pl.col(name).cast(kind) for name, kind in ROW_SCHEMA.items())
+
+
 def check(bench: Bench, folder: Path, events, orders, as_of: int) -> None:
     """Every sink has what the oracle counts."""
     expected = feature_frame(loop_rows(events, orders, as_of))
@@ -117,13 +115,13 @@ def test_every_sink_has_the_oracles_rows_at_several_times(spark, bench, tmp_path
     events, orders, end = records.events, records.orders, end_of(records)
     done = streamed(spark, streaming(bench, tmp_path, records_max=200))
     assert done.batches > 3
-    assert done.counts["consumed"] == len(events) + len(orders)
-    assert done.counts["consumed"] == done.counts["applied"] + done.counts["duplicates"]
+    assert done.counts.consumed == len(events) + len(orders)
+    assert done.counts.consumed == done.counts.applied + done.counts.duplicates
     check(bench, tmp_path, events, orders, end)
     later = records.as_of + 30 * DAY
     assert later > end
     done = streamed(spark, streaming(bench, tmp_path), later)
-    assert (done.batches, done.counts["consumed"]) == (1, 0)
+    assert (done.batches, done.counts.consumed) == (1, 0)
     check(bench, tmp_path, events, orders, later)
     directory = write_plain(tmp_path / "archive", events, orders)
     for _, alone in rows_at(*archive_days(directory), [later], ArchiveCounts()):
@@ -161,7 +159,7 @@ def test_what_does_not_count_is_a_letter(spark, bench, tmp_path):
     placed = bench.publish((m.topic, m.key, m.value) for m in bad)
     placed |= bench.publish(("events", *message(row)) for row in late)
     done = streamed(spark, streaming(bench, tmp_path, records_max=50))
-    assert (done.counts["rejected"], done.counts["late"]) == (len(bad), len(late))
+    assert (done.counts.rejected, done.counts.late) == (len(bad), len(late))
     letters = {}
     for found in bench.messages("dead-letter"):
         headers = {name: value.decode() for name, value in found.headers()}
@@ -171,16 +169,13 @@ def test_what_does_not_count_is_a_letter(spark, bench, tmp_path):
     assert_same_rows(bench.feature_frame(), feature_frame(loop_rows(rows, [], rows[-1]["ts"])))
 
 
-@pytest.mark.parametrize("shop", ["cdnow", "retail"])
-def test_real_log(spark, bench, tmp_path, shop):
-    rows, as_of, figures = (
-        (cdnow_orders(), CDNOW_AS_OF, CDNOW) if shop == "cdnow" else (retail_orders(), RETAIL_AS_OF, RETAIL)
-    )
-    rows = sorted((row for row in rows if row["ts"] <= as_of), key=lambda row: row["ts"])
+@LOGS
+def test_real_log(spark, bench, tmp_path, read, as_of, windows, whole):
+    rows = sorted((row for row in read() if row["ts"] <= as_of), key=lambda row: row["ts"])
     bench.publish(("orders", *message(row)) for row in rows)
     streamed(spark, streaming(bench, tmp_path, records_max=10_000, cells=200), as_of)
     found = newest_rows(str(tmp_path / "rows"))
-    assert_figures(found, figures, RETAIL_TOTAL if shop == "retail" else None)
+    assert_figures(found, windows, whole)
     directory = write_plain(tmp_path / "archive", [], rows)
     for _, alone in rows_at(*archive_days(directory), [as_of], ArchiveCounts()):
         assert_same_rows(found.select(alone.columns), alone)
@@ -214,17 +209,6 @@ def clicks(count: int):
     ]
 
 
-def executors() -> list[psutil.Process]:
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        try:
-            if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()):
-                found.append(child)
-        except psutil.Error:
-            continue
-    return found
-
-
 def rows_alone(folder: Path, events, as_of: int) -> pl.DataFrame:
     directory = write_plain(folder / "archive", events, [])
     ((_, rows),) = rows_at(*archive_days(directory), [as_of], ArchiveCounts())
@@ -246,7 +230,7 @@ def test_an_executor_that_is_killed(bench, tmp_path):
         what = streaming(bench, tmp_path, records_max=8_000, cells=100)
         done = run(spark, what, until_end=True, as_of=None, stop=lambda: False, tell=tell)
     assert len(killed) == 2
-    assert done.counts["consumed"] >= len(events)
+    assert done.counts.consumed >= len(events)
     alone = rows_alone(tmp_path, events, events[-1]["ts"])
     assert_same_rows(newest_rows(str(tmp_path / "rows")).select(alone.columns), alone)
     assert_same_rows(bench.feature_frame(), alone, note="in the index")
@@ -258,7 +242,7 @@ def test_a_driver_that_is_killed_and_started_again(servers, bench, tmp_path):
     events = clicks(60_000)
     bench.publish(("events", *message(row)) for row in events)
     environment = {**os.environ, "SHOPSTREAM_HOME": os.environ["SHOPTEST_HOME"], "SHOPSTREAM_KAFKA__PARTITIONS": "3"}
-    command = [*SHOPSTREAM, "spark", "stream", "--checkpoint", str(tmp_path / "checkpoint"), "--run", bench.run]
+    command = [SHOPSTREAM, "spark", "stream", "--checkpoint", str(tmp_path / "checkpoint"), "--run", bench.run]
     command += ["--until-end", "--rows", str(tmp_path / "rows"), "--master", "local[2]", "--cells", "100"]
     command += ["--batch-records", "8000", "--conf", "spark.driver.memory=1g"]
     log = tmp_path / "said.txt"
@@ -299,7 +283,7 @@ def test_ctrl_c_gives_the_batch_up_and_the_next_start_takes_it_up(servers, bench
     events = clicks(20_000)
     bench.publish(("events", *message(row)) for row in events)
     environment = {**os.environ, "SHOPSTREAM_HOME": os.environ["SHOPTEST_HOME"], "SHOPSTREAM_KAFKA__PARTITIONS": "3"}
-    command = [*SHOPSTREAM, "spark", "stream", "--checkpoint", str(tmp_path / "checkpoint"), "--run", bench.run]
+    command = [SHOPSTREAM, "spark", "stream", "--checkpoint", str(tmp_path / "checkpoint"), "--run", bench.run]
     command += ["--rows", str(tmp_path / "rows"), "--master", "local[2]", "--batch-records", "5000", "--trigger", "1s"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     while process.poll() is None and batches_written(tmp_path) < 2:

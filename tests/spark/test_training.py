@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from spark.clusters import MEMORY, SHOPSTREAM
 
 from shopstream.commands import train
 from shopstream.spark.reading import archive_files
@@ -22,10 +21,8 @@ pytest.importorskip(
     "pyspark", reason="the extra [spark] is not installed; `make test-spark` has an environment with it"
 )
 
-SHOPSTREAM = str(Path(sys.executable).parent / "shopstream")
 HORIZON = Horizon(horizon_days=60, history_days=90, spacing_days=45, cutoffs_max=3)
 OPTIONS = ["--horizon=60", "--history=90", "--spacing=45", "--tries=1", "--threads=1"]
-MEMORY = {"spark.driver.memory": "1g"}
 
 
 @pytest.fixture(scope="module")
