@@ -19,6 +19,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shopstream shopstream
 COPY producers producers
 COPY consumers consumers
+COPY connectors connectors
 COPY features features
 COPY training training
 COPY dashboards dashboards

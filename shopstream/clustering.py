@@ -8,11 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
+from connectors.files import write_whole
 from features.errors import ShopstreamError, UsageError
 from producers.archive import TRUTH_FILE
 from shopstream.provenance import write_made
 from shopstream.segmenting import OnStep, customers_at, last_moment
-from shopstream.working import write_whole
 from training.cells import safe_frame
 from training.clusters import page
 from training.clusters.bundle import CLUSTERS_FILE, comparison_frame, encode, labelled

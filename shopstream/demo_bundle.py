@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from connectors.files import write_whole
 from features.errors import ShopstreamError
 from producers.shop import Shop
 from shopstream.bundles import FolderBundles
 from shopstream.demo_apart import Tell
-from shopstream.working import write_whole
 
 if TYPE_CHECKING:
     from training.bundle import Bundle

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from connectors.files import write_whole
 from features.errors import ShopstreamError
 
 N = TypeVar("N", bound=msgspec.Struct)
@@ -29,9 +29,5 @@ def read_note(path: Path, kind: type[N], remedy: str) -> N | None:
 
 def write_note(path: Path, note: msgspec.Struct) -> None:
     """Replaces the note in one step; it has reached the disk when this returns."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(note)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    content = msgspec.json.format(msgspec.json.encode(note)) + b"\n"
+    write_whole(path, lambda partial: partial.write_bytes(content))

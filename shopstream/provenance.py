@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from shopstream.working import write_whole
+from connectors.files import write_whole
 
 MADE_FILE: Final = "made.json"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
+from connectors.files import write_whole
 from features.errors import ShopstreamError, UsageError
 from features.replayed import ArchiveCounts
 from features.schema import DAY_MS
@@ -19,7 +20,6 @@ from shopstream.commands.features import archive_days
 from shopstream.commands.forecast import read_sales
 from shopstream.provenance import write_made
 from shopstream.segmenting import OnStep, Segmented, segment_customers, write_segments
-from shopstream.working import write_whole
 from training import shop_forecast
 from training.cells import safe_frame
 from training.dataset import known_span

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from shopstream.working import write_whole
+from connectors.files import write_whole
 
 NOTES: Final = "trainer.json"
 SIGN_EVERY_S: Final = 5.0

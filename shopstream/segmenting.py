@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from connectors.files import write_whole
 from features.score import RfmScorer, learn_breaks
 from features.segments import DEFAULT_RULES, PROFILE_SCHEMA, Rules, load_rules, with_profiles
 from producers.archive import read_customers
 from shopstream.bundles import FOLDER, FolderBundles
 from shopstream.commands.features import archive_days, batch_features
 from shopstream.provenance import write_made
-from shopstream.working import write_whole
 from training import segment_page
 from training.bundle import load_bundle
 from training.cells import safe_frame

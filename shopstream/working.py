@@ -1,4 +1,4 @@
-"""What commands that work on files have in common: a line that says what is done now, and whole files or none."""
+"""What commands that work on files have in common: a line that says what is done now, and tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from connectors.files import write_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,11 +43,3 @@ def write_table(out: Path, frame: pl.DataFrame) -> None:
         return
     lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, List)]
     write_whole(out, safe_frame(frame.with_columns(col(name).list.join(" ") for name in lists)).write_csv)
-
-
-def write_whole(out: Path, write: Callable[[Path], object]) -> None:
-    """A whole file or none: `write` is given a hidden sibling, which then takes the place of `out`."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    write(partial)
-    partial.replace(out)

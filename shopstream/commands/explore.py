@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from connectors.files import write_whole
 from features.errors import UsageError
-from shopstream.working import progress, write_whole
+from shopstream.working import progress
 
 
 def register(app: typer.Typer) -> None:

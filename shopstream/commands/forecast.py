@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shopstream.working import progress, write_table, write_whole
+from connectors.files import write_whole
+from shopstream.working import progress, write_table
 
 if TYPE_CHECKING:
     from rich.console import Console

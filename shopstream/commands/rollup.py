@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shopstream.working import progress, write_whole
+from connectors.files import write_whole
+from shopstream.working import progress
 
 if TYPE_CHECKING:
     from training.bundle import Bundle

@@ -237,9 +237,10 @@ def evaluate(
 
     from rich.console import Console  # noqa: PLC0415
 
+    from connectors.files import write_whole  # noqa: PLC0415
     from shopstream.model_tables import print_judgement  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
-    from shopstream.working import progress, write_whole  # noqa: PLC0415
+    from shopstream.working import progress  # noqa: PLC0415
     from training.bundle import load_bundle  # noqa: PLC0415
     from training.judgement import judge  # noqa: PLC0415
 

@@ -14,7 +14,8 @@ from shopstream import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = "features"
-FOLDERS = ("producers", "consumers", "features", "training", "dashboards")
+CONNECTORS = "connectors"
+FOLDERS = (CONNECTORS, "producers", "consumers", "features", "training", "dashboards")
 PACKAGES = ("shopstream", *FOLDERS)
 NOT_SHIPPED = frozenset({"__pycache__", ".DS_Store"})
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from guards.repository import FOLDERS, KERNEL, PACKAGES, ROOT, imports, name_of, sources, tree_of
+from guards.repository import CONNECTORS, FOLDERS, KERNEL, PACKAGES, ROOT, imports, name_of, sources, tree_of
 
 KERNEL_LIBRARIES = frozenset({"msgspec", "llvmlite", "numba", "numpy", "polars", "pyarrow"})
 """What the kernel may use: columns, their arithmetic, decoding. No files, no network, no clock."""
@@ -47,7 +47,8 @@ HEAVY = ("numba", "polars", "pandas", "sklearn", "confluent_kafka", "elasticsear
 
 def wrong_arrows(package: str, tree: ast.Module) -> list[str]:
     """Imports of packages of ours that `package` must not know."""
-    allowed = set(PACKAGES) if package == "shopstream" else {package, KERNEL}
+    below = {KERNEL} if package in (KERNEL, CONNECTORS) else {KERNEL, CONNECTORS}
+    allowed = set(PACKAGES) if package == "shopstream" else {package, *below}
     return [
         f"line {line}: {name}"
         for line, name in imports(tree)
@@ -83,6 +84,8 @@ def test_an_arrow_to_shopstream_is_caught(package):
 def test_other_wrong_arrows_are_caught():
     assert wrong_arrows("consumers", ast.parse("import producers.archive")) == ["line 1: producers.archive"]
     assert wrong_arrows("features", ast.parse("from consumers import kafka")) == ["line 1: consumers"]
+    assert wrong_arrows("features", ast.parse("from connectors import files")) == ["line 1: connectors"]
+    assert wrong_arrows("connectors", ast.parse("import consumers.kafka")) == ["line 1: consumers.kafka"]
     assert wrong_arrows("consumers", ast.parse("from . import kafka")) == ["line 1: ."]
     assert wrong_arrows("consumers", ast.parse("import features.state, consumers.kafka, typer")) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -32,7 +33,7 @@ def test_whoever_dies_while_writing_leaves_the_former_note(tmp_path, monkeypatch
     with monkeypatch.context() as patch:
 
         def dies(handle):
-            on_disk.append(path.with_suffix(".new").read_bytes())
+            on_disk.append(Path(f"/proc/self/fd/{handle}").resolve().read_bytes())
             raise KeyboardInterrupt
 
         patch.setattr(os, "fsync", dies)

@@ -1,0 +1,1 @@
+"""The edges that every package shares: files now, clients to come."""

@@ -1,0 +1,105 @@
+"""Writes files whole and durably: after a crash or a power loss a reader finds the old file or the new one.
+
+`write_whole` is for local paths, `store_whole` for any file system of `pyarrow.fs`. Both return only when the file and
+its entry in the folder have reached the disk, so a commit that names the file may follow. Object stores show and keep
+an object only when it is complete, and need neither the rename nor the fsync.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pyarrow import fs
+
+PARTIAL_SUFFIX: Final = ".partial"
+"""Ends the name of a file that is being written; a process that is killed leaves it behind."""
+
+WHOLE_OR_NOTHING: Final = frozenset({"s3", "gcs", "abfs"})
+"""Types of file systems where an object appears only when it is complete, and where a rename would be a copy."""
+
+
+def write_whole(path: Path, write: Callable[[Path], object], *, mode: int | None = None) -> None:
+    """Replaces `path` in one step; the new file has reached the disk when this returns.
+
+    Args:
+        path: local file to create or replace; its folder is made if it is missing.
+        write: writes the file under the path that it is given.
+        mode: permission bits; None keeps those of the file that is replaced, or the process's default for a new one.
+
+    Raises:
+        OSError: the file cannot be written; the old one is unchanged and nothing is left beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL_SUFFIX}")
+    try:
+        if mode is not None:
+            # created with its rights: a secret is never readable for a moment
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        write(partial)
+        if mode is not None:
+            partial.chmod(mode)
+        elif path.exists():
+            partial.chmod(path.stat().st_mode & 0o7777)
+        _fsync(partial)
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    _fsync(path.parent)
+
+
+def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object]) -> None:
+    """Writes a file of `files` in one step; it has reached the disk when this returns.
+
+    Args:
+        files: any file system of `pyarrow.fs`; its folder exists.
+        path: file to create or replace.
+        write: writes the content to the open stream that it is given.
+
+    Raises:
+        OSError: the file cannot be written; an older one of this name is unchanged and nothing is left beside it.
+    """
+    if files.type_name in WHOLE_OR_NOTHING:
+        with files.open_output_stream(path) as stream:
+            write(stream)
+        return
+    partial = f"{path}.{uuid.uuid4().hex[:12]}{PARTIAL_SUFFIX}"
+    try:
+        with files.open_output_stream(partial) as stream:
+            write(stream)
+        sync(files, partial)
+        files.move(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            files.delete_file(partial)
+        raise
+    sync(files, path.rpartition("/")[0])
+
+
+def sync(files: fs.FileSystem, path: str) -> None:
+    """Returns when a file's content, or a folder's entries, have reached the disk.
+
+    Local file systems are synchronised, and file systems written in Python whose handler has a `sync(path)`. For all
+    others a closed file counts as durable.
+    """
+    from pyarrow import fs  # noqa: PLC0415 - commands import this module for their help, too
+
+    if isinstance(files, fs.LocalFileSystem):
+        _fsync(Path(path))
+    elif isinstance(files, fs.PyFileSystem) and hasattr(files.handler, "sync"):
+        files.handler.sync(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

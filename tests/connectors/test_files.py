@@ -1,0 +1,80 @@
+"""Files written whole and durably: content, rights, failures, and what is synchronised before a write returns."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from pyarrow import fs
+
+from connectors.files import store_whole, write_whole
+
+
+def fail(_):
+    raise OSError(28, "No space left on device")
+
+
+def test_write_whole_replaces_the_content_and_keeps_the_mode(tmp_path):
+    path = tmp_path / "notes.json"
+    path.write_text("old")
+    path.chmod(0o600)
+    write_whole(path, lambda partial: partial.write_text("new"))
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.json"]
+
+
+def test_write_whole_with_a_mode_never_shows_wider_rights(tmp_path):
+    seen = []
+
+    def write(partial):
+        seen.append(stat.S_IMODE(partial.stat().st_mode))
+        partial.write_text("secret")
+
+    old = os.umask(0)
+    try:
+        write_whole(tmp_path / "secret", write, mode=0o600)
+    finally:
+        os.umask(old)
+    assert seen == [0o600]
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+def test_write_whole_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "notes.json"
+    path.write_text("old")
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, fail)
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.json"]
+
+
+def test_store_whole_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "part.parquet"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="No space"):
+        store_whole(fs.LocalFileSystem(), str(path), fail)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["part.parquet"]
+
+
+@pytest.mark.parametrize("kind", ["write_whole", "store_whole"])
+def test_file_and_folder_reach_the_disk_before_the_write_returns(tmp_path, monkeypatch, kind):
+    synced = []
+    fsync = os.fsync
+
+    def spy(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    path = tmp_path / "file"
+    if kind == "write_whole":
+        write_whole(path, lambda partial: partial.write_bytes(b"new"))
+    else:
+        store_whole(fs.LocalFileSystem(), str(path), lambda stream: stream.write(b"new"))
+    assert path.read_bytes() == b"new"
+    assert [synced[0].parent, synced[1]] == [tmp_path, tmp_path]
+    assert synced[0].suffix == ".partial", "the file is synchronised before it takes its name"
