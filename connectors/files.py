@@ -77,10 +77,33 @@ def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object])
         sync(files, partial)
         files.move(partial, path)
     except BaseException:
-        with suppress(OSError):
-            files.delete_file(partial)
+        delete_stray(files, partial)
         raise
     sync(files, path.rpartition("/")[0])
+
+
+def make_folder(files: fs.FileSystem, path: str) -> None:
+    """Creates a folder and those above it; their entries have reached the disk when this returns.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    from pyarrow import fs  # noqa: PLC0415 - as in `sync`
+
+    missing: list[str] = []
+    while path and files.get_file_info([path])[0].type == fs.FileType.NotFound:
+        missing.append(path)
+        path = path.rpartition("/")[0]
+    for folder in reversed(missing):
+        files.create_dir(folder, recursive=True)
+        if above := folder.rpartition("/")[0]:
+            sync(files, above)
+
+
+def delete_stray(files: fs.FileSystem, path: str) -> None:
+    """Deletes a file that nothing names, as far as it is possible: it may never have been created."""
+    with suppress(OSError):
+        files.delete_file(path)
 
 
 def sync(files: fs.FileSystem, path: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ import structlog
 import xxhash
 from pyarrow import fs
 
+from connectors.files import delete_stray, make_folder, store_whole, sync
 from features.errors import ShopstreamError
 from features.schema import SCHEMA_VERSION
 from features.tables import EVENT_ID, Rows
@@ -30,8 +32,6 @@ MAGIC: Final = b"SHOPSTREAM-CHECKPOINT-1\n"
 BLOCKS_MAX: Final = 64
 """Blocks of event ids of one partition before some are written together as one."""
 ALIGNMENT: Final = 64
-WHOLE_OR_NOTHING: Final = frozenset({"s3", "gcs", "abfs"})
-"""File systems of pyarrow where writing shows nothing before it is complete, and renaming would copy."""
 HEAD_BYTES: Final = len(MAGIC) + 8 + 16
 """Before the header: magic, its size, its checksum."""
 
@@ -107,7 +107,7 @@ class CheckpointStore:
         self._root = f"{root.rstrip('/')}/{run}"
 
     def write(self, checkpoint: Checkpoint, hour_min: int) -> tuple[str, list[Block], int]:
-        """Store a checkpoint under a new name; may run beside the consumer.
+        """Store a checkpoint under a new name; it has reached the disk when this returns. May run beside the consumer.
 
         Args:
             checkpoint: its manifest names the blocks of the checkpoint before.
@@ -115,24 +115,35 @@ class CheckpointStore:
 
         Returns:
             The name, the blocks it needs, and the bytes written.
+
+        Raises:
+            OSError: a file cannot be written; none is left behind.
+            DamagedError: a block that is due to be merged is not as it was written.
         """
         manifest = checkpoint.manifest
         folder = self._folder(manifest.partition)
-        self._files.create_dir(folder, recursive=True)
+        make_folder(self._files, folder)
         blocks = [block for block in manifest.blocks if block.hour_max >= hour_min]
-        written = 0
         new_ids = checkpoint.new_ids
         if len(blocks) >= BLOCKS_MAX:
             blocks, merged = _to_merge(blocks)
             new_ids = np.concatenate([*(self._read_block(manifest.partition, b) for b in merged), new_ids])
             new_ids = new_ids[_hours(new_ids) >= hour_min]
-        if len(new_ids):
-            blocks.append(self._write_block(folder, manifest.epoch, new_ids))
-            written += new_ids.nbytes
-        stored = msgspec.structs.replace(manifest, blocks=blocks)
         name = f"{manifest.epoch}-{manifest.counter:012d}-{uuid.uuid4().hex[:12]}.checkpoint"
-        written += self._write_arrays(f"{folder}/{name}", stored, checkpoint.arrays)
-        return name, blocks, written
+        block_name = f"{manifest.epoch}-{uuid.uuid4().hex}.ids"
+        try:
+            if len(new_ids):
+                blocks.append(self._write_block(folder, block_name, new_ids))
+            stored = msgspec.structs.replace(manifest, blocks=blocks)
+            written = self._write_arrays(f"{folder}/{name}", stored, checkpoint.arrays)
+            # the commit that follows must not name what a power loss takes away
+            sync(self._files, folder)
+        except OSError:
+            # on a full disk every try would leave another file
+            for stray in (name, block_name):
+                delete_stray(self._files, f"{folder}/{stray}")
+            raise
+        return name, blocks, written + new_ids.nbytes
 
     def read(self, partition: int, name: str) -> Checkpoint:
         """A checkpoint with all of its event ids in `new_ids`.
@@ -198,8 +209,7 @@ class CheckpointStore:
     def forget_profile(self, partition: int, name: str, customer_id: str) -> bool:
         """Write a stored checkpoint anew without the profile of a customer; False when it has none.
 
-        The name stays, since a commit names it, and so do the arrays. A reader finds the file as it was or as it is:
-        where a write is not all or nothing, the new file takes the old one's place in one step.
+        The name stays, since a commit names it, and so do the arrays. A reader finds the file as it was or as it is.
         """
         path = f"{self._folder(partition)}/{name}"
         data = self._read_file(path)
@@ -208,14 +218,9 @@ class CheckpointStore:
             return False
         kept = {known: body for known, body in header.manifest.profiles.items() if known != customer_id}
         manifest = msgspec.structs.replace(header.manifest, profiles=kept)
-        in_place = self._files.type_name in WHOLE_OR_NOTHING
-        # a stray one is pruned by its epoch, as a checkpoint that nobody names
-        fresh = path if in_place else f"{path}.{uuid.uuid4().hex[:12]}.tmp"
-        with self._files.open_output_stream(fresh, compression=None) as file:
-            file.write(_head(msgspec.structs.replace(header, manifest=manifest)))
-            file.write(data[payload_start:])
-        if not in_place:
-            self._files.move(fresh, path)
+        head = _head(msgspec.structs.replace(header, manifest=manifest))
+        # a stray partial file is pruned by its epoch, as a checkpoint that nobody names
+        store_whole(self._files, path, lambda file: (file.write(head), file.write(data[payload_start:])))
         return True
 
     def partitions(self) -> list[int]:
@@ -244,18 +249,20 @@ class CheckpointStore:
                 parts.append(part)
             offset += len(data) + len(padding)
         head = _head(_Header(manifest, table, digest.hexdigest()))
-        with self._files.open_output_stream(path, compression=None) as file:
-            file.write(head)
-            for part in parts:
-                file.write(pa.py_buffer(part))
+        self._write_file(path, [head, *parts])
         return len(head) + offset
 
-    def _write_block(self, folder: str, epoch: int, ids: Rows) -> Block:
+    def _write_block(self, folder: str, name: str, ids: Rows) -> Block:
         data = _bytes(ids)
-        name = f"{epoch}-{uuid.uuid4().hex}.ids"
-        with self._files.open_output_stream(f"{folder}/{name}", compression=None) as file:
-            file.write(pa.py_buffer(data))
+        self._write_file(f"{folder}/{name}", [data])
         return Block(name, len(ids), xxhash.xxh3_128_hexdigest(data), int(_hours(ids).max()))
+
+    def _write_file(self, path: str, parts: Sequence[bytes | memoryview]) -> None:
+        """Writes a file under a name that is used once, so that it needs no rename to be whole."""
+        with self._files.open_output_stream(path, compression=None) as file:
+            for part in parts:
+                file.write(pa.py_buffer(part))
+        sync(self._files, path)
 
     def _read_block(self, partition: int, block: Block) -> Rows:
         data = self._read_file(f"{self._folder(partition)}/{block.name}")

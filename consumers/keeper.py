@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import structlog
 
-from consumers.checkpoint import Block, Checkpoint, CheckpointStore
+from consumers.checkpoint import Block, Checkpoint, CheckpointStore, DamagedError
 from consumers.dead_letter import DeadLetters
 from consumers.offsets import CommitError
 from consumers.partition import Partition
@@ -29,6 +29,8 @@ TAKEOVER_TRIES: Final = 30
 """Of a new owner to make its epoch known while commits fail for a passing reason; not a time, which may pass while the
 process stands still."""
 TAKEOVER_PAUSE_S: Final = 1.0
+COMMIT_PAUSE_S: Final = 1.0
+"""Between two tries to commit the same checkpoint."""
 SHARE_MAX: Final = 0.1
 """Of the time that checkpoints may take."""
 
@@ -53,6 +55,8 @@ class Kept:
     """Likewise for the one that is being written."""
     unsaved_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
     """Ids of a checkpoint that could not be written; they go into the next one."""
+    rewrite_ids: bool = False
+    """A block was found damaged: the next checkpoint writes all ids from memory."""
 
 
 class Keeper:
@@ -91,7 +95,7 @@ class Keeper:
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._writing: tuple[Partition, Checkpoint, Future[WrittenFiles]] | None = None
         self._started_s = 0.0
-        self._due_s = 0.0
+        self._due_s = self._commit_due_s = 0.0
         self.made = 0
         self.bytes_last = 0
 
@@ -165,10 +169,12 @@ class Keeper:
         """
         self._see_changes(partitions)
         if self._writing is not None:
-            partition, checkpoint, future = self._writing
-            if future.done():
+            writing = self._writing
+            if writing[2].done() and time.monotonic() >= self._commit_due_s:
                 self._writing = None
-                self._finish(partition, checkpoint, future)
+                if not self._finish(*writing):
+                    # its files are there: one file more with each try would fill the disk
+                    self._writing, self._commit_due_s = writing, time.monotonic() + COMMIT_PAUSE_S
             return
         now_s = time.monotonic()
         if now_s < self._due_s:
@@ -185,18 +191,21 @@ class Keeper:
         Raises:
             FencedError: another worker owns one of them.
         """
-        if self._writing is not None:
-            partition, checkpoint, future = self._writing
-            future.exception()
-            self._writing = None
-            self._finish(partition, checkpoint, future)
+        self._finish_now()
         for partition in partitions:
             if partition.changed:
                 self._begin(partition)
-                _, checkpoint, future = self._writing  # type: ignore[misc]
-                future.exception()
-                self._writing = None
-                self._finish(partition, checkpoint, future)
+                self._finish_now()
+
+    def _finish_now(self) -> None:
+        """Wait for the checkpoint that is being written and commit it; one that cannot be committed is made again."""
+        if self._writing is None:
+            return
+        partition, checkpoint, future = self._writing
+        self._writing = None
+        future.exception()
+        if not self._finish(partition, checkpoint, future):
+            partition.changed = True
 
     def close(self) -> None:
         """Wait for what is being written."""
@@ -212,10 +221,12 @@ class Keeper:
         kept = self._kept[partition.number]
         self._started_s = time.monotonic()
         kept.writing_s, kept.unsaved_s = kept.unsaved_s or self._started_s, None
-        checkpoint = snapshot(partition, self._run, self._count, kept.blocks, self._topic_ids)
-        if len(kept.unsaved_ids):
-            ids = np.concatenate([kept.unsaved_ids, checkpoint.new_ids])
-            checkpoint = Checkpoint(checkpoint.manifest, checkpoint.arrays, ids)
+        blocks = [] if kept.rewrite_ids else kept.blocks
+        checkpoint = snapshot(partition, self._run, self._count, blocks, self._topic_ids)
+        if kept.rewrite_ids:
+            checkpoint = replace(checkpoint, new_ids=partition.state.known_ids())
+        elif len(kept.unsaved_ids):
+            checkpoint = replace(checkpoint, new_ids=np.concatenate([kept.unsaved_ids, checkpoint.new_ids]))
         partition.changed = False
         hour_min = (partition.state.high_events - EVENT_LATENESS_MS) // HOUR_MS
         self._writing = (partition, checkpoint, self._pool.submit(self._write, checkpoint, hour_min))
@@ -225,19 +236,26 @@ class Keeper:
             self._letters.flush()
         return self._store.write(checkpoint, hour_min)
 
-    def _finish(self, partition: Partition, checkpoint: Checkpoint, future: Future[WrittenFiles]) -> None:
+    def _finish(self, partition: Partition, checkpoint: Checkpoint, future: Future[WrittenFiles]) -> bool:
+        """Commits a checkpoint that was written; False when that failed for a passing reason.
+
+        Raises:
+            FencedError: another worker owns the partition.
+        """
         kept = self._kept.get(partition.number)
         if kept is None:
-            return
+            return True
         try:
             name, kept.blocks, self.bytes_last = future.result()
-            kept.unsaved_ids = np.zeros(0, EVENT_ID)
+            kept.unsaved_ids, kept.rewrite_ids = np.zeros(0, EVENT_ID), False
             self._commit(partition, name, checkpoint.manifest.offsets)
         except CommitError as error:
-            partition.changed, kept.unsaved_s = True, kept.writing_s
-            log.warning("checkpoint not committed; the next one will be", said=str(error))
-        except OSError as error:
+            log.warning("checkpoint not committed; trying again", said=str(error))
+            return False
+        except (OSError, DamagedError) as error:
             kept.unsaved_ids = checkpoint.new_ids
+            # what a damaged block held is still in memory
+            kept.rewrite_ids |= isinstance(error, DamagedError)
             partition.changed, kept.unsaved_s = True, kept.writing_s
             log.warning("checkpoint not written; trying again", said=str(error))
         else:
@@ -249,6 +267,7 @@ class Keeper:
         kept.made_s = time.monotonic()
         kept.writing_s = None
         self._due_s = kept.made_s + (kept.made_s - self._started_s) * (1 / SHARE_MAX - 1)
+        return True
 
     def _commit(self, partition: Partition, name: str, offsets: Mapping[str, int]) -> None:
         said = encode_committed(Committed(partition.epoch, name))

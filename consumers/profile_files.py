@@ -9,14 +9,14 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from consumers.checkpoint import WHOLE_OR_NOTHING, CheckpointStore, DamagedError
+from connectors.files import PARTIAL_SUFFIX, store_whole
+from consumers.checkpoint import CheckpointStore, DamagedError
 from consumers.parquet import COMPRESSION, PARTS_FOLDER
 from features.errors import ShopstreamError
 from features.schema import CUSTOMERS_FILE
 
-UNFINISHED: Final = ".tmp"
-FRESH: Final = ".forget"
-"""Ends the name of a file that is being written here."""
+UNFINISHED: Final = (PARTIAL_SUFFIX, ".tmp")
+"""Ends the names of files that a writer left behind; `.tmp` those of earlier versions."""
 
 
 def forget_in_checkpoints(uri: str, run: str, customer_id: str) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def forget_in_archive(uri: str, customer_id: str) -> tuple[int, int]:
 def _profile_files(files: Any, root: str) -> list[str]:
     parts = files.get_file_info(pafs.FileSelector(f"{root}/{PARTS_FOLDER}", allow_not_found=True))
     beside = files.get_file_info(pafs.FileSelector(root, allow_not_found=True))
-    found = [info.path for info in parts if info.base_name.endswith((".parquet", UNFINISHED))]
+    found = [info.path for info in parts if info.base_name.endswith((".parquet", *UNFINISHED))]
     # an unfinished file of a writer that died lies beside the finished one
     return found + [info.path for info in beside if info.base_name.startswith(CUSTOMERS_FILE)]
 
@@ -87,10 +87,5 @@ def _without(files: Any, path: str, customer_id: str) -> bool:
     kept = table.filter(pc.fill_null(pc.not_equal(table["customer_id"], pa.scalar(customer_id, pa.string())), True))
     if kept.num_rows == table.num_rows:
         return False
-    in_place = files.type_name in WHOLE_OR_NOTHING
-    target = path if in_place else f"{path}{FRESH}"
-    with files.open_output_stream(target) as stream:
-        pq.write_table(kept, stream, compression=COMPRESSION)
-    if not in_place:
-        files.move(target, path)
+    store_whole(files, path, lambda stream: pq.write_table(kept, stream, compression=COMPRESSION))
     return True

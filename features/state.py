@@ -302,6 +302,11 @@ class State:
         self.new_id_count = 0
         return taken
 
+    def known_ids(self) -> Rows:
+        """Every event id within the horizon, also those that a checkpoint has."""
+        found = np.empty(self.id_count, EVENT_ID)
+        return found[: slots.live_ids(self.ids, (self.high_events - EVENT_LATENESS_MS) // HOUR_MS, found)]
+
     def _customer_codes(self, customer_ids: Any) -> Int32:
         before = self.customer_count
         codes = self.customer_ids.codes(customer_ids)
