@@ -106,6 +106,24 @@ def delete_stray(files: fs.FileSystem, path: str) -> None:
         files.delete_file(path)
 
 
+def publish_folder(partial: Path, target: Path) -> None:
+    """Gives a finished folder its name; it has reached the disk, with all that it holds, when this returns.
+
+    Args:
+        partial: local folder beside `target` or elsewhere on its file system.
+        target: where it is to be; nothing, or an empty folder, may be there.
+
+    Raises:
+        OSError: it cannot be moved; `partial` stays.
+    """
+    for folder, _, names in os.walk(partial):
+        for name in names:
+            _fsync(Path(folder, name))
+        _fsync(Path(folder))
+    partial.rename(target)
+    _fsync(target.parent)
+
+
 def sync(files: fs.FileSystem, path: str) -> None:
     """Returns when a file's content, or a folder's entries, have reached the disk.
 

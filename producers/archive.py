@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from connectors.files import publish_folder
 from features.errors import ShopstreamError
 from features.schema import CUSTOMERS_FILE, DAY_COLUMN, DAY_MS, RECORD_TYPES, arrow_schema
 from producers.archive_columns import read_columns, reading_schema
@@ -213,6 +214,9 @@ class ArchiveWriter:
     def __init__(self, directory: Path, *, force: bool = False, csv: bool = False) -> None:
         self.directory = directory.absolute()
         self._csv = csv
+        # the new one is made inside, since the outer folder is closed to other users
+        self._outer = self.directory.with_name(f".{self.directory.name}.partial-{uuid.uuid4().hex[:8]}")
+        self._root = self._outer / "new"
         self._parts: dict[tuple[str, date], int] = {}
         entries = {entry.name for entry in self.directory.iterdir()} if self.directory.is_dir() else set()
         if self.directory.exists() and not self.directory.is_dir():
@@ -228,26 +232,45 @@ class ArchiveWriter:
         parent = self.directory.parent
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            outer = tempfile.mkdtemp(prefix=f".{self.directory.name}.partial-", dir=parent)
-        except OSError as error:
+            self._outer.mkdir(mode=0o700)
+            self._root.mkdir()
+            for topic in DAY_COLUMN:
+                (self._root / topic).mkdir()
+        except BaseException as error:
+            shutil.rmtree(self._outer, ignore_errors=True)
+            if not isinstance(error, OSError):
+                raise
             raise ShopstreamError(f"{parent} cannot be written: {error.strerror}.", "Name another folder.") from error
-        self._outer = Path(outer)
-        self._root = self._outer / "new"  # made inside, since mkdtemp's own folder is closed to other users
-        self._root.mkdir()
-        for topic in DAY_COLUMN:
-            (self._root / topic).mkdir()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        old = self._outer / "old"
         try:
             if kind is None:
-                if self.directory.exists():
-                    self.directory.rename(self._outer / "old")
-                self._root.rename(self.directory)
+                self._publish(old)
+        except OSError as failed:
+            where = f" The old one is in {old}." if old.exists() else ""
+            raise ShopstreamError(
+                f"The archive {self.directory} cannot be put in place: {failed}.{where}", "Name another folder."
+            ) from failed
         finally:
-            shutil.rmtree(self._outer, ignore_errors=True)
+            # an old archive goes only when the new one is there
+            if self.directory.exists() or not old.exists():
+                shutil.rmtree(self._outer, ignore_errors=True)
+
+    def _publish(self, old: Path) -> None:
+        if not self.directory.exists():
+            publish_folder(self._root, self.directory)
+            return
+        self.directory.rename(old)
+        try:
+            publish_folder(self._root, self.directory)
+        except BaseException:
+            if not self.directory.exists():
+                old.rename(self.directory)
+            raise
 
     def write(self, topic: str, table: pa.Table) -> None:
         """Add rows to the folders of their days; every row needs a time. Columns are those of the topic's record."""

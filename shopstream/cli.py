@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from typing import Annotated
 
@@ -71,8 +72,10 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point of the `shopstream` script. Exit codes: 0, 1 failure, 2 usage, 130 interrupted."""
+    """Entry point of the `shopstream` script. Exit codes: 0, 1 failure, 2 usage, 130 interrupted, 143 terminated."""
     errors = Console(stderr=True)
+    # as Ctrl-C does: what is half done is put away on the way out
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         build_app()()
     except ShopstreamError as error:

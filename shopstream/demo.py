@@ -5,8 +5,7 @@
                                                               without --once: live shop + consumers until Ctrl-C
 
 A run that holds the demo's history already is not sent it again: consumers and summary go over what is there. Nor is a
-bundle trained from it twice. A replay that was cut off leaves an incomplete run; the next demo removes what the demo
-had made of it and begins anew.
+bundle trained from it twice. A replay that was cut off goes on where it was. The demo never deletes anything of a run.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
@@ -21,11 +21,12 @@ from consumers.elastic import open_client
 from consumers.indices import run_behind
 from consumers.recount import recount
 from features.errors import ShopstreamError, UsageError
-from features.schema import DAY_MS, topic_name
+from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
 from producers.archive import SHOP_FILE, utc_day
 from producers.generate import generate
+from producers.publish import newest_event_ms
 from producers.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked, shop_from_json
-from shopstream import bundles, consuming, demo_bundle, demo_memory, queries, runs, servers
+from shopstream import bundles, consuming, demo_bundle, demo_memory, queries, servers
 from shopstream.demo_lesson import Lesson
 from shopstream.demo_memory import Memory
 from shopstream.demo_page import page
@@ -33,10 +34,17 @@ from shopstream.demo_screen import Screen
 from shopstream.demo_stage import Stage
 from shopstream.demo_summary import Audit, Round, print_summary
 from shopstream.demo_trends import look_back
+from shopstream.history import SLICE_MS
+from shopstream.moments import iso
 from shopstream.producing import wall_clock
 from shopstream.servers import Endpoints
 from shopstream.servers.kafka_admin import topic_counts
 from shopstream.settings import Settings
+
+_REMEDY: Final = (
+    "Use another run (--run NAME), or remove this one with all that it holds: `shopstream runs drop NAME`, or "
+    "`shopstream down --data` for everything."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +106,11 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
     fresh = demo.shop(clock.wall_ms())
     screen = Screen(console)
     endpoints = servers.up(settings, console)
-    memory = _settle_run(demo, settings, endpoints, screen)
     with (
         consuming.alone(settings, consuming.ROLES),
         page(settings, screen, wanted=demo.page and not demo.once) as show_page,
     ):
+        memory = _settle_run(demo, settings, endpoints, screen)
         report = consuming.prepare(settings, endpoints)
         for warning in report.warnings:
             screen.warn(warning)
@@ -110,11 +118,12 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
         folder = _history_folder(shop, settings)
         bundle = demo_bundle.kept(settings.home / bundles.FOLDER, folder.name)
         lesson = None if bundle is not None else _lesson(shop, folder, settings, screen)
-        if memory is None or lesson is not None:
+        to_send = memory is None or memory.phase == "replaying"
+        if to_send or lesson is not None:
             _make_history(shop, folder, screen)
         stage = Stage(demo, settings, endpoints, screen)
         began_s = clock.monotonic_s()
-        done = stage.round(folder if memory is None else None, shop, lesson, bundle)
+        done = stage.round(folder if to_send else None, shop, lesson, bundle)
         if _is_news(done, settings, endpoints):
             look_back(settings, Path(consuming.archive_folder(settings, None)), done.bundle, screen)
         audit = _audit(settings, endpoints, screen, None if done.bundle is None else done.bundle.name)
@@ -129,29 +138,48 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
 
 
 def _settle_run(demo: Demo, settings: Settings, endpoints: Endpoints, screen: Screen) -> Memory | None:
-    """What the run holds already; None when its history is to be replayed."""
-    memory = demo_memory.read(settings)
-    held = {count.topic: count.messages for count in topic_counts(endpoints.kafka, f"{settings.run}.")}
-    events = held.get(topic_name(settings.run, "events"), 0)
+    """What the demo has sent to the run already; None: nothing yet.
+
+    Raises:
+        UsageError: the run holds something that the demo has not sent or can not go on from.
+    """
+    run, memory = settings.run, demo_memory.read(settings)
+    counts = {count.topic: count.messages for count in topic_counts(endpoints.kafka, f"{run}.")}
+    held = {topic: counts.get(topic_name(run, topic), 0) for topic in SOURCE_TOPICS}
     if memory is None:
-        if events:
-            raise UsageError(
-                f"Run {settings.run} holds {events:,} events that no demo has sent.",
-                "Give the demo a run of its own: --run demo.",
-            )
-        return None
-    if memory.phase == "replaying" or not events:
-        screen.say(f"run {settings.run} was left incomplete: it is removed and begun anew")
-        runs.drop_run(settings, settings.run, consuming.state_folder(settings, None))
+        if any(held.values()):
+            found = ", ".join(f"{count:,} {topic}" for topic, count in held.items() if count)
+            raise UsageError(f"Run {run} holds {found} that no demo has sent.", "Use another run: --run demo.")
         return None
     if not demo.is_of(memory.shop):
         shop = memory.shop
         raise UsageError(
-            f"Run {settings.run} holds the history of another shop: --customers {shop.customers} --events "
+            f"Run {run} holds the history of another shop: --customers {shop.customers} --events "
             f"{shop.events} --days {shop.days} --seed {shop.seed}.",
             "Give these, or another run (--run NAME), or remove all data with `shopstream down --data`.",
         )
-    screen.say(f"run {settings.run} holds the history already ({events:,} events): nothing is sent twice")
+    if memory.until_ms != 0 and not held["events"]:
+        raise UsageError(
+            f"Run {run} holds no event of the history that the demo has sent to it: its topics were deleted.", _REMEDY
+        )
+    if memory.phase == "replayed":
+        screen.say(f"run {run} holds the history already ({held['events']:,} events): nothing is sent twice")
+        return memory
+    if memory.until_ms is None:
+        raise UsageError(
+            f"An earlier version of the demo was interrupted while it sent history to run {run}, and did not record "
+            "how far it was.",
+            _REMEDY,
+        )
+    sent_ms = max(memory.until_ms, memory.shop.start_ms) + SLICE_MS
+    newest_ms = newest_event_ms(endpoints.kafka.client_properties(), run) if held["events"] else None
+    if newest_ms is not None and newest_ms >= sent_ms:
+        raise UsageError(
+            f"Run {run} holds an event of {iso(newest_ms)}, which the demo has not sent: its own replay was "
+            f"interrupted before {iso(sent_ms)}. Consumers would reject the rest of the history as too late.",
+            _REMEDY,
+        )
+    screen.say(f"run {run} holds a part of the history: the replay continues from {utc_day(sent_ms - SLICE_MS)}")
     return memory
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
 
 from features.errors import ShopstreamError
+from shopstream.children import die_with_parent, python_command
 
 WAIT_S: Final = 0.25
-LEAVE_S: Final = 5.0
+LEAVE_S: Final = 30.0
 """From its last word to its end."""
 
 Tell = Callable[[str, float | None], None]
@@ -37,13 +41,14 @@ def apart(work: Callable[[Tell], Result], on_wait: Callable[[str, float | None],
         ShopstreamError: `work` has raised it.
         DiedError: the process died, or raised something else (its traceback stands on standard error).
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(work, theirs), name="apart", daemon=True)
-    process.start()
-    theirs.close()
+    # what is pickled is read by a child of our own, and the other way round
+    ours, theirs = Pipe()
+    with theirs:
+        command = python_command("shopstream.demo_apart", str(theirs.fileno()))
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
     now: tuple[str, float | None] = ("starting", None)
     try:
+        ours.send_bytes(pickle.dumps(work))
         while on_wait(*now):
             if not ours.poll(WAIT_S):
                 continue
@@ -55,25 +60,39 @@ def apart(work: Callable[[Tell], Result], on_wait: Callable[[str, float | None],
                 raise said
             now = said
         return None  # noqa: TRY300 - the end that was asked for
-    except EOFError:
-        process.join(LEAVE_S)
+    except (EOFError, ConnectionError):
         raise DiedError(
-            f"Work of the demo ended with exit code {process.exitcode}.",
+            f"Work of the demo ended with exit code {_exit_code(process)}.",
             "See what it wrote above; the commands `train`, `rollup` and `forecast` do the same by themselves.",
         ) from None
     finally:
         process.kill()
-        process.join()
+        process.wait()
         ours.close()
 
 
-def _work(work: Callable[[Tell], Any], parent: Connection) -> None:
+def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(LEAVE_S)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def main() -> None:
+    """Entry of the other process: the number of its end of the pipe is the only argument."""
     # Ctrl-C in the terminal is for the parent, who ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    parent: Connection = Connection(int(sys.argv[1]))
     try:
+        work: Callable[[Tell], Any] = parent.recv()
         try:
             parent.send(("done", work(lambda said, share: parent.send(("now", (said, share))))))
         except ShopstreamError as error:
             parent.send(("failed", error))
-    except BrokenPipeError:
+    except (EOFError, BrokenPipeError):
         return  # nobody waits for it any more
+
+
+if __name__ == "__main__":
+    main()

@@ -24,13 +24,15 @@ class Memory(msgspec.Struct, frozen=True):
         shop: whose history was replayed.
         phase: `replaying` until the whole history is acknowledged.
         sent: messages acknowledged, by source topic: of the history, and of live shops that ended.
-        live_open: a live shop was begun and its end not recorded: what it sent is not known.
+        live_open: a live shop or a replay ended without a record of all that it sent: `sent` is too low.
+        until_ms: event time before which the whole history is acknowledged; None in notes of earlier versions.
     """
 
     shop: Shop
     phase: Phase
     sent: dict[str, int] = {}
     live_open: bool = False
+    until_ms: int | None = None
 
     def with_sent(self, delivered: Mapping[str, int], *, live_open: bool) -> Memory:
         """With more that was acknowledged."""

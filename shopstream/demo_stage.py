@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
+from features.errors import ShopstreamError
 from producers.archive import utc_day
 from producers.live import live, resume_from
 from producers.publish import FailureHandler, Publisher, newest_event_ms
-from producers.replay import Course, ReplayReport, failure, replay
+from producers.replay import Course
 from producers.shop import Shop, build
 from producers.timeline import Span
 from producers.transmit import Progress as Position
@@ -21,6 +25,7 @@ from shopstream.demo_lesson import Lesson, NothingLearntError, learn
 from shopstream.demo_memory import Memory
 from shopstream.demo_screen import Screen, Show
 from shopstream.demo_summary import Round
+from shopstream.history import Sending, send_slices
 from shopstream.moments import iso
 from shopstream.producing import wall_clock
 from shopstream.servers import Endpoints
@@ -47,6 +52,23 @@ class Casting(Protocol):
         """Event seconds a second of the live shop."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Replayed:
+    """How the replay went.
+
+    Attributes:
+        complete: the run holds the whole history now.
+        seconds: that it took.
+        messages: that were to be sent.
+        error: why Kafka did not take them.
+    """
+
+    complete: bool
+    seconds: float
+    messages: int
+    error: ShopstreamError | None = None
+
+
 class Stage:
     """Workers of every role, and what is sent to them meanwhile.
 
@@ -68,7 +90,7 @@ class Stage:
         """Consumes all there is; returns when everything is consumed and scored.
 
         Args:
-            archive: the history, sent at full speed meanwhile; None where it is in Kafka already.
+            archive: the history, sent at full speed meanwhile; None where all of it is in Kafka already.
             shop: whose history it is.
             lesson: what a bundle is to be trained from, after the history is sent; None: none is.
             bundle: the current one, where no lesson is needed.
@@ -78,12 +100,11 @@ class Stage:
             KeyboardInterrupt: a signal came.
         """
         workers = self._workers(consuming.later_ends(self._kafka, self._settings.run))
-        report: ReplayReport | None = None
-        total = 0
+        replayed: _Replayed | None = None
         with self._on(workers) as (show, gone):
             if archive is not None:
-                report, total = self._replay(archive, shop, workers, show, gone)
-            sent = report is None or report.complete
+                replayed = self._replay(archive, shop, workers, show, gone)
+            sent = replayed is None or replayed.complete
             if sent and lesson is not None:
                 bundle = self._learn(lesson, workers, show, gone)
             if sent and not gone():
@@ -92,11 +113,13 @@ class Stage:
                 workers.supervisor.stop(interrupted=True)
             done = workers.join(lambda: show("consume", 0, None, workers.supervisor.views()))
         done.raise_failure()
-        if report is not None and (error := failure(report)) is not None:
-            raise error
+        if replayed is not None and replayed.error is not None:
+            raise replayed.error
         if done.interrupted:
             raise KeyboardInterrupt
-        return Round(done, None if report is None else report.seconds, total, bundle)
+        if replayed is None:
+            return Round(done, None, 0, bundle)
+        return Round(done, replayed.seconds, replayed.messages, bundle)
 
     def go_live(self, shop: Shop) -> None:
         """The shop goes on and is consumed until a signal comes."""
@@ -149,21 +172,34 @@ class Stage:
 
     def _replay(
         self, archive: Path, shop: Shop, workers: watching.Background, show: Show, gone: Callable[[], bool]
-    ) -> tuple[ReplayReport, int]:
-        memory = Memory(shop, "replaying")
+    ) -> _Replayed:
+        """Sends what the run lacks of the history; each slice is recorded once it is acknowledged."""
+        before = demo_memory.read(self._settings)
+        # of a slice that was interrupted, an unknown part was sent
+        memory = Memory(shop, "replaying", until_ms=0) if before is None else before.with_sent({}, live_open=True)
+        assert memory.until_ms is not None
         demo_memory.write(self._settings, memory)
-        course = Course(Span(archive))
-        total = course.size()
-        report = replay(
-            course,
-            self._publisher,
+        began_s, from_ms = time.monotonic(), memory.until_ms
+        total = Course(Span(archive, start_ms=from_ms or None), customers=from_ms == 0).size()
+
+        def note(until_ms: int, delivered: Mapping[str, int]) -> None:
+            now = memory.with_sent(delivered, live_open=memory.live_open)
+            demo_memory.write(self._settings, msgspec.structs.replace(now, until_ms=until_ms))
+
+        sending = Sending(
+            self._endpoints.kafka,
+            self._settings.run,
             wall_clock(),
             gone,
             lambda position: show("replay", position.sent, total, workers.supervisor.views()),
         )
-        if report.complete:
-            demo_memory.write(self._settings, Memory(shop, "replayed", dict(report.delivery.delivered)))
-        return report, total
+        try:
+            complete = send_slices(archive, from_ms, sending, note)
+        except ShopstreamError as error:
+            return _Replayed(False, 0.0, total, error)
+        if complete and (done := demo_memory.read(self._settings)) is not None:
+            demo_memory.write(self._settings, msgspec.structs.replace(done, phase="replayed"))
+        return _Replayed(complete, time.monotonic() - began_s, total)
 
     def _learn(
         self, lesson: Lesson, workers: watching.Background, show: Show, gone: Callable[[], bool]

@@ -98,6 +98,42 @@ def made(wanted: Shop, directory: Path, on_events: Callable[[int], None]) -> Sho
     return there
 
 
+def send_slices(
+    directory: Path, from_ms: int, sending: Sending, on_slice: Callable[[int, Mapping[str, int]], None]
+) -> bool:
+    """Sends an archive from an event time on, slice by slice; profiles go first, with the first slice.
+
+    Args:
+        directory: the archive.
+        from_ms: everything before it is acknowledged; 0 sends all.
+        sending: where to.
+        on_slice: told when a slice is acknowledged: its end, and the messages of this call so far, by source topic.
+
+    Returns:
+        Whether everything was sent; False when it was interrupted.
+
+    Raises:
+        ShopstreamError: Kafka did not acknowledge.
+    """
+    # one for all slices: a new connection takes half a second
+    publisher = Publisher(sending.kafka.client_properties(), sending.run)
+    for start_ms, end_ms in _slices(directory, from_ms):
+        report = replay(
+            Course(Span(directory, start_ms=start_ms, end_ms=end_ms), customers=from_ms == 0),
+            lambda _: publisher,
+            sending.clock,
+            sending.interrupted,
+            sending.on_progress,
+        )
+        if (error := failure(report)) is not None:
+            raise error
+        if not report.complete:
+            return False
+        from_ms = end_ms
+        on_slice(end_ms, report.delivery.delivered)
+    return True
+
+
 def send(directory: Path, shop: Shop, sending: Sending) -> Sent:
     """Sends what the run does not have yet; profiles go first.
 
@@ -118,24 +154,15 @@ def send(directory: Path, shop: Shop, sending: Sending) -> Sent:
     if sent.whole:
         return sent
     before = sent.delivered
-    # one for all slices: a new connection takes half a second
-    publisher = Publisher(sending.kafka.client_properties(), sending.run)
-    for start_ms, end_ms in _slices(directory, sent.until_ms):
-        report = replay(
-            Course(Span(directory, start_ms=start_ms, end_ms=end_ms), customers=sent.until_ms == 0),
-            lambda _: publisher,
-            sending.clock,
-            sending.interrupted,
-            sending.on_progress,
-        )
-        if (error := failure(report)) is not None:
-            raise error
-        if not report.complete:
-            return sent
-        sent = Sent(shop, end_ms, _sum(before, report.delivery.delivered))
+
+    def note(until_ms: int, delivered: Mapping[str, int]) -> None:
+        nonlocal sent
+        sent = Sent(shop, until_ms, _sum(before, delivered))
         write_note(notes, sent)
-    sent = msgspec.structs.replace(sent, whole=True)
-    write_note(notes, sent)
+
+    if send_slices(directory, sent.until_ms, sending, note):
+        sent = msgspec.structs.replace(sent, whole=True)
+        write_note(notes, sent)
     return sent
 
 

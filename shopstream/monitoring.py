@@ -7,15 +7,19 @@ instead of as a target that does not answer; one port serves any `--workers`, an
 from __future__ import annotations
 
 import json
+import socket
+import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from socketserver import ThreadingMixIn
 from typing import Any, Final, Protocol, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -30,6 +34,9 @@ WHOSE: Final = ("run", "role", "worker")
 """Labels of every metric of a worker."""
 JSON: Final = "application/json"
 REQUEST_TIMEOUT_S: Final = 10.0
+"""From the opening of a connection to the end of its answer."""
+CONNECTIONS_MAX: Final = 16
+"""Each has a thread; above it, the oldest is closed for each new one."""
 
 
 class Watched(Protocol):
@@ -161,6 +168,39 @@ def _told(verdict: Verdict) -> Answer:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._open: dict[socket.socket, float] = {}  # with the end of its time, monotonic
+        self._mutex = threading.Lock()
+        super().__init__(*args, **options)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._mutex:
+            while len(self._open) >= CONNECTIONS_MAX:
+                self._hang_up(min(self._open, key=self._open.__getitem__))
+            self._open[request] = time.monotonic() + REQUEST_TIMEOUT_S
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        # asked between two connections, and a few times a second where none comes
+        with self._mutex:
+            for late in [one for one, end_s in self._open.items() if end_s < time.monotonic()]:
+                self._hang_up(late)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._mutex:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def _hang_up(self, request: socket.socket) -> None:
+        del self._open[request]
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)  # its thread reads the end and closes it
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as the base class calls it
+        error = sys.exception()
+        if not isinstance(error, OSError):  # a client that is silent or gone is no news
+            structlog.get_logger("metrics").warning("request failed", said=f"{type(error).__name__}: {error}")
 
     def server_bind(self) -> None:
         # the name of the host would be looked up, which may take seconds where there is no resolver

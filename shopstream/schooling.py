@@ -7,7 +7,6 @@ told and leaves the others alone. When it was last done is noted beside the bund
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from connectors.files import write_whole
+from shopstream.children import python_command
 
 NOTES: Final = "trainer.json"
 SIGN_EVERY_S: Final = 5.0
@@ -66,11 +66,11 @@ class Notes(msgspec.Struct, frozen=True):
 
 
 def due_in_s(notes: Notes | None, every_s: float, now_ms: int) -> float:
-    """Seconds until the next round; 0 when it is due."""
+    """Seconds until the next round, at most an interval wherever the clock has gone; 0 when it is due."""
     if notes is None:
         return 0.0
     wait_s = min(RETRY_S, every_s) if notes.failed else every_s
-    return max(0.0, notes.ended_ms / 1_000 + wait_s - now_ms / 1_000)
+    return min(wait_s, max(0.0, notes.ended_ms / 1_000 + wait_s - now_ms / 1_000))
 
 
 def read_notes(folder: Path) -> Notes | None:
@@ -107,7 +107,7 @@ def in_child(words: Sequence[str], living: Callable[[], bool]) -> Outcome:
         words: after `shopstream`.
         living: called every few seconds; False ends the command.
     """
-    child = subprocess.Popen([sys.executable, "-c", "from shopstream.cli import main; main()", *words])
+    child = subprocess.Popen(python_command("shopstream", *words))
     while True:
         try:
             return "done" if child.wait(SIGN_EVERY_S) == 0 else "failed"

@@ -19,6 +19,7 @@ from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source, build
 from features.errors import ShopstreamError
 from shopstream import consuming, servers
+from shopstream.connections import BoundedProtocol
 from shopstream.producing import wall_clock
 from shopstream.searching import Searcher
 from shopstream.settings import Settings
@@ -103,6 +104,7 @@ def server(found: Source, listening: Listening) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             build(found, listening.allowed),
+            http=BoundedProtocol,
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -21,7 +21,6 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
-import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from typing import Any, Final
 
 import msgspec
 
+from connectors.files import publish_folder, write_whole
 from features import score
 from features.drift import Profile, learn_profile
 from features.errors import ShopstreamError, UsageError
@@ -124,8 +124,18 @@ class Bundle:
         return found
 
     def scorer(self, rules: Rules | None = None, threads: int = 1) -> BundleScorer:
-        """Scores rows; with other rules than its own where they are given."""
-        model = Model(self.folder, threads)
+        """Scores rows; with other rules than its own where they are given.
+
+        Raises:
+            ShopstreamError: the models are damaged, or of a kind that no bundle holds.
+        """
+        try:
+            model = Model(self.folder, threads)
+        except Exception as error:  # each library has errors of its own
+            said = f"{type(error).__name__}: {error}"
+            raise ShopstreamError(
+                f"The models of the bundle {self.folder} cannot be used: {said}.", _TRAIN_AGAIN
+            ) from error
         return BundleScorer(model, self.breaks, self.thresholds, self.rules if rules is None else rules)
 
     def scoring(self, rules: Rules | None = None, threads: int = 1) -> Scoring:
@@ -180,7 +190,7 @@ def write_bundle(
             file.name: _checksum(file) for file in sorted(partial.iterdir()) if file.name != "bundle.json"
         }
         _write_json(partial / "bundle.json", about)
-        partial.replace(folder)
+        publish_folder(partial, folder)
     except OSError as error:
         raise ShopstreamError(f"The bundle {folder} cannot be written: {error}.", "Name another folder.") from error
     finally:
@@ -287,10 +297,8 @@ def resolve(path: Path) -> Path:
 
 def point_current(bundle: Path) -> None:
     """Make a bundle the current one of the folder that it lies in, in one step."""
-    pointer = bundle.absolute().parent / CURRENT
-    partial = pointer.with_name(f".{CURRENT}.{os.getpid()}")
-    partial.write_text(bundle.absolute().name + "\n", "utf-8")
-    partial.replace(pointer)
+    name = bundle.absolute().name + "\n"
+    write_whole(bundle.absolute().parent / CURRENT, lambda partial: partial.write_text(name, "utf-8"))
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -323,10 +331,18 @@ def load_bundle(path: Path) -> Bundle:
 
 
 def renamed(bundle: Bundle) -> Bundle:
-    """The bundle in a folder of its own name beside where it lies; the same model twice is one folder."""
+    """The bundle in a folder of its own name beside where it lies; the same model twice is one folder.
+
+    A damaged bundle of that name is replaced.
+    """
     target = bundle.folder.with_name(bundle.name)
     if target.exists():
-        shutil.rmtree(bundle.folder)
-    else:
-        bundle.folder.replace(target)
+        try:
+            found = load_bundle(target)
+        except ShopstreamError:
+            shutil.rmtree(target)
+        else:
+            shutil.rmtree(bundle.folder)
+            return found
+    publish_folder(bundle.folder, target)
     return Bundle(target, bundle.about)

@@ -17,7 +17,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,26 @@ NEXT_COLUMNS = ("purchase_probability_30d", "expected_days_to_purchase", "expect
 
 TRUSTED = ("numpy.dtype", "sklearn.tree._tree.Tree")
 """Types that a scikit-learn model may hold beside those that skops takes for harmless; a file with others is refused.
-The trees of a forest could crash the process that follows them: `check_trees` looks at them first."""
+A tree could crash the process that follows it: `check_sklearn` looks at them first."""
+DEPTH_MAX = 1_000
+"""Of a tree: contributions are computed by recursion, on a stack of fixed size."""
+_SKLEARN = (
+    "sklearn.pipeline", "sklearn.preprocessing", "sklearn.impute", "sklearn.linear_model", "sklearn.tree",
+    "sklearn.ensemble._forest", "sklearn.calibration", "sklearn.isotonic", "sklearn.utils",
+)  # fmt: skip
+"""Their compiled code follows nothing but trees."""
+_XGBOOST_NODES = (
+    "left_children", "right_children", "parents", "split_indices", "split_conditions", "split_type", "default_left",
+    "base_weights", "loss_changes", "sum_hessian",
+)  # fmt: skip
+_NO_PARENT = 2**31 - 1
+_LIGHTGBM_NODES = {
+    "num_leaves": None, "num_cat": None, "is_linear": None, "shrinkage": None,
+    "split_feature": 1, "split_gain": 1, "threshold": 1, "decision_type": 1, "left_child": 1, "right_child": 1,
+    "internal_value": 1, "internal_weight": 1, "internal_count": 1,
+    "leaf_value": 0, "leaf_weight": 0, "leaf_count": 0,
+}  # fmt: skip
+"""What a tree says -> how many fewer numbers than leaves it has; None for a single one."""
 
 
 def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
@@ -126,18 +145,125 @@ def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
     return found
 
 
-def check_trees(pipeline: Any) -> None:
-    """Refuse a forest whose nodes point outside it: scikit-learn follows them without looking.
+def check_tree(left: Sequence[int], right: Sequence[int], feature: Sequence[int], columns: int) -> dict[int, int]:
+    """Refuse a tree whose nodes point outside it: the libraries follow them without looking.
+
+    Args:
+        left: children of each node by its number, from the root, 0; a leaf has -1 on both sides.
+        right: the same.
+        feature: the column that each inner node looks at.
+        columns: of the rows.
+
+    Returns:
+        The parent of each node that can be reached, but the root.
 
     Raises:
-        ValueError: it does.
+        ValueError: the tree does not end, or reads something that is not there.
     """
-    for tree in getattr(pipeline.steps[-1][1], "estimators_", ()):
-        nodes = tree.tree_
-        children = np.concatenate([nodes.children_left, nodes.children_right])
-        inside = nodes.node_count and children.min() >= -1 and children.max() < nodes.node_count
-        if not inside or nodes.feature.max() >= nodes.n_features:
-            raise ValueError("the forest of this bundle is damaged: a node points outside of it")
+    if not len(left) == len(right) == len(feature) > 0:
+        raise ValueError("a tree lacks nodes")
+    parents: dict[int, int] = {}
+    waiting = [(0, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        if left[node] == right[node] == -1:
+            continue
+        if not 0 <= feature[node] < columns:
+            raise ValueError("a node looks at a column that is not there")
+        for child in (left[node], right[node]):
+            if not 0 <= child < len(left):
+                raise ValueError("a node points outside of its tree")
+            if child in parents or child == 0 or depth == DEPTH_MAX:
+                raise ValueError("a tree does not end")
+            parents[child] = node
+            waiting.append((child, depth + 1))
+    return parents
+
+
+def check_xgboost(model: Mapping[str, Any]) -> None:
+    """Refuse the JSON of an XGBoost model that is not one of plain trees with one result. Raises ValueError."""
+    learner = model["learner"]
+    shape, trees = learner["learner_model_param"], learner["gradient_booster"]
+    if trees["name"] != "gbtree" or int(shape["num_class"]) > 1 or int(shape.get("num_target", 1)) > 1:
+        raise ValueError("it has more than one result, or is not made of trees")
+    found = trees["model"]
+    count = int(found["gbtree_model_param"]["num_trees"])
+    rounds = found.get("iteration_indptr", [0, count])
+    if len(found["trees"]) != count or found["tree_info"] != [0] * count or any(found.get("cats", {}).values()):
+        raise ValueError("it lacks trees, or has categories")
+    if rounds[0] != 0 or rounds[-1] != count or sorted(rounds) != rounds:
+        raise ValueError("its rounds do not hold its trees")
+    for number, tree in enumerate(found["trees"]):
+        left, right, columns = tree["left_children"], tree["right_children"], int(shape["num_feature"])
+        parents = {0: _NO_PARENT} | check_tree(left, right, tree["split_indices"], columns)
+        said = tree["tree_param"]
+        if {int(said["num_nodes"])} != {len(tree[name]) for name in _XGBOOST_NODES} or tree["id"] != number:
+            raise ValueError("a tree lacks nodes")
+        if any(tree["split_type"]) or tree["categories_nodes"] or int(said.get("size_leaf_vector", 1)) > 1:
+            raise ValueError("a tree has categories or more than one result")
+        for node, parent in enumerate(tree["parents"]):
+            # pruned nodes stay, out of reach
+            if parent != parents.get(node, parent) or not (0 <= parent < len(left) or parent == _NO_PARENT):
+                raise ValueError("a node names another parent than its own")
+
+
+def check_lightgbm(text: str) -> str:
+    """The text of a LightGBM model of plain trees with one result, without its table of the trees' places.
+
+    LightGBM jumps to these places without looking; without the table it reads tree after tree.
+
+    Raises:
+        ValueError: the model is not of that kind, or damaged.
+    """
+    head, *trees = text.split("\nTree=")
+    about = dict(line.partition("=")[::2] for line in head.split("\n"))
+    if about["num_class"] != "1" or about["num_tree_per_iteration"] != "1" or not trees:
+        raise ValueError("it has more than one result, or no trees")
+    for tree in trees:
+        block, _, rest = tree.partition("\n\n")
+        said = dict(line.partition("=")[::2] for line in block.split("\n")[1:])
+        leaves = int(said["num_leaves"])
+        kinds = {int(kind) & 1 for kind in said["decision_type"].split()} | {int(said["num_cat"])}
+        if said.keys() != _LIGHTGBM_NODES.keys() or kinds != {0} or said["is_linear"] != "0":
+            raise ValueError("a tree has categories, or something that no plain tree has")
+        if rest.strip("\n") and (tree is not trees[-1] or not rest.lstrip("\n").startswith("end of trees")):
+            raise ValueError("something stands between two trees")
+        many = {name: said[name].split() for name, fewer in _LIGHTGBM_NODES.items() if fewer is not None}
+        if leaves > 1 and any(len(many[name]) != leaves - (_LIGHTGBM_NODES[name] or 0) for name in many):
+            raise ValueError("a tree lacks nodes")
+        if leaves == 1:
+            continue
+        # its leaves have numbers of their own, from -1 downwards: here they follow the inner nodes
+        left, right = (
+            [int(child) if int(child) >= 0 else leaves - 2 - int(child) for child in many[side]] + [-1] * leaves
+            for side in ("left_child", "right_child")
+        )
+        looked_at = [int(column) for column in many["split_feature"]] + [0] * leaves
+        check_tree(left, right, looked_at, int(about["max_feature_idx"]) + 1)
+    return "\n".join(line for line in text.split("\n") if not line.startswith("tree_sizes="))
+
+
+def check_sklearn(part: Any) -> None:
+    """Refuse a scikit-learn model with a damaged tree, or of a kind that `train` does not make. Raises ValueError."""
+    kind = type(part)
+    if kind.__module__.startswith("scipy.sparse"):
+        raise ValueError("it holds a sparse matrix, which no bundle does")
+    if isinstance(part, dict | list | tuple) or (isinstance(part, np.ndarray) and part.dtype == object):
+        for one in part.values() if isinstance(part, dict) else part:
+            check_sklearn(one)
+        return
+    if not kind.__module__.startswith("sklearn."):
+        return
+    if not kind.__module__.startswith(_SKLEARN):
+        raise ValueError(f"it holds a {kind.__name__}, which no bundle does")
+    held = getattr(part, "__dict__", {})
+    trees = [held["tree_"]] if "tree_" in held else [one.tree_ for one in held.get("estimators_", ())]
+    for tree in trees:
+        if tree.n_features != held.get("n_features_in_"):
+            raise ValueError("a tree looks at other columns than it is given")
+        left, right = tree.children_left.tolist(), tree.children_right.tolist()
+        check_tree(left, right, tree.feature.tolist(), tree.n_features)
+    check_sklearn(held)
 
 
 class Model:
@@ -170,12 +296,12 @@ class Model:
         if self.kind == "lightgbm":
             import lightgbm  # noqa: PLC0415
 
-            self.booster = lightgbm.Booster(model_file=str(path))
+            self.booster = lightgbm.Booster(model_str=check_lightgbm(path.read_text("utf-8")))
             return lambda rows: np.asarray(self.booster.predict(rows, num_threads=threads), np.float64)
         import skops.io  # noqa: PLC0415
 
         pipeline = skops.io.load(path, trusted=list(TRUSTED))
-        check_trees(pipeline)
+        check_sklearn(pipeline)
         return lambda rows: np.asarray(pipeline.predict_proba(rows)[:, 1], np.float64)
 
     def inputs(self, columns: Columns) -> Float32:
@@ -233,7 +359,10 @@ def next_from(raw: Float64, about: Mapping[str, Any]) -> Float64:
 def _booster(path: Path, threads: int) -> Any:
     import xgboost  # noqa: PLC0415 - a bundle of another kind does without
 
-    return xgboost.Booster({"nthread": threads}, model_file=str(path))
+    model = json.loads(path.read_bytes())
+    check_xgboost(model)
+    # what was checked is what is read, should the two parsers differ
+    return xgboost.Booster({"nthread": threads}, model_file=bytearray(json.dumps(model).encode()))
 
 
 def read_columns(path: Path) -> tuple[list[dict[str, str]], dict[str, Float64]]:

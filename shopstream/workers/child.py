@@ -8,7 +8,6 @@ even a process whose interpreter is stuck.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import signal
@@ -23,6 +22,7 @@ from typing import Any, Final, Protocol
 import psutil
 
 from features.errors import ShopstreamError
+from shopstream.children import die_with_parent
 from shopstream.workers.messages import (
     Ask,
     AtEnd,
@@ -50,7 +50,6 @@ ORPHANED: Final = 3
 """Exit code of a worker whose parent is gone."""
 TELL_EVERY_S: Final = 0.5
 RECEIVE_BYTES: Final = 65_536
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class Role(Protocol):
@@ -192,7 +191,7 @@ def main() -> None:
     """Entry of the process: the socket's number is the only argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)  # checkpoints, archive and logs are customers' data: ours alone
-    _die_with_parent()
+    die_with_parent()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     first = channel.receive()
     if first is None:
@@ -204,11 +203,6 @@ def main() -> None:
     last = _live(task, worker, channel)
     channel.send(last)
     sys.exit(last.exit_code if isinstance(last, Failed) else 0)
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _live(task: Task, worker: Worker, channel: Channel) -> Done | Failed:

@@ -7,7 +7,6 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ import msgspec
 import structlog
 
 from features.errors import ShopstreamError, UsageError
+from shopstream.children import python_command
 from shopstream.workers.crew import Crew
 from shopstream.workers.messages import End, Lines, Task, read_up, to_line
 from shopstream.workers.words import Action, Failure, Kill, Name, Plan, Send, Start, WorkerView
@@ -217,8 +217,7 @@ class Supervisor:
                 log.replace(log.with_suffix(".log.1"))
             with theirs, log.open("ab") as output:
                 child = subprocess.Popen(
-                    # -P: a folder named `features` where the user stands must not be taken for ours
-                    [sys.executable, "-P", "-m", "shopstream.workers.child", str(theirs.fileno())],
+                    python_command("shopstream.workers.child", str(theirs.fileno())),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

@@ -64,6 +64,13 @@ def test_a_stop_ends_the_round():
     assert done == ["train", "rollup"]
 
 
+@pytest.mark.parametrize("ahead_s", [1, 3_600, 86_400, 365 * 86_400])
+def test_a_clock_that_went_back_makes_no_wait_longer_than_an_interval(ahead_s):
+    now_ms = 1_000_000_000
+    assert due_in_s(Notes(now_ms + ahead_s * 1_000), PLAN.every_s, now_ms) == PLAN.every_s
+    assert due_in_s(Notes(now_ms - ahead_s * 1_000), PLAN.every_s, now_ms) == max(0, PLAN.every_s - ahead_s)
+
+
 def test_notes_are_kept_and_damaged_ones_are_none(tmp_path):
     assert schooling.read_notes(tmp_path) is None
     schooling.write_notes(tmp_path / "bundles", Notes(7, ("train",)))

@@ -7,6 +7,8 @@ import signal
 import time
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 from consume.command_line import call, environment, start
 from elasticsearch import Elasticsearch
 
@@ -72,24 +74,98 @@ def test_documents_that_are_missing_make_exit_code_1(tmp_path, servers, run_name
     assert "the counts of orders, order lines do not agree" in " ".join(again.stdout.split())
 
 
-def test_a_replay_that_was_cut_off_is_begun_anew(tmp_path, servers, run_name):
+def started_until(arguments, variables, reached):
+    """A demo that runs until `reached` says so."""
+    process = start(arguments, variables)
+    end = time.monotonic() + 180
+    while not reached():
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    return process
+
+
+def ended_by(process, number):
+    process.send_signal(number)
+    out, said = process.communicate(timeout=90)
+    return process.returncode, out + said
+
+
+def has_sent(home, run):
+    """Whether the history is in Kafka up to some time, but not whole."""
+    file = home / "demo" / f"{run}.json"
+    return file.exists() and memory(home, run)["until_ms"] > 0
+
+
+@pytest.mark.timeout(600)
+def test_a_demo_that_is_ended_in_any_phase_is_completed_by_the_next_one(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     arguments = ["demo", "--once", *SMALL, "--run", run_name]
-    process = start(arguments, variables)
-    try:
-        end = time.monotonic() + 120
-        while not (tmp_path / "demo" / f"{run_name}.json").exists():
-            assert time.monotonic() < end
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-    finally:
-        process.kill()
-        process.communicate()
-    assert memory(tmp_path, run_name)["phase"] == "replaying"
+    folder = tmp_path / "demo"
+
+    process = started_until(arguments, variables, lambda: folder.exists() and any(folder.iterdir()))
+    code, said = ended_by(process, signal.SIGTERM)
+    assert (code, list(folder.iterdir())) == (143, []), said
+
+    process = started_until(arguments, variables, lambda: has_sent(tmp_path, run_name))
+    code, said = ended_by(process, signal.SIGTERM)
+    assert code == 130, said
+    sent = memory(tmp_path, run_name)
+    assert sent["phase"] == "replaying"
+
+    process = started_until(arguments, variables, lambda: memory(tmp_path, run_name)["until_ms"] > sent["until_ms"])
+    code, said = ended_by(process, signal.SIGKILL)
+    assert (code, memory(tmp_path, run_name)["phase"]) == (-signal.SIGKILL, "replaying")
+    assert "the replay continues from" in said
+
+    process = started_until(arguments, variables, lambda: memory(tmp_path, run_name)["phase"] == "replayed")
+    code, said = ended_by(process, signal.SIGTERM)
+    assert code in (130, 143), said
+
     done = call(arguments, variables)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "begun anew" in done.stderr
-    assert kafka_counts(servers, run_name)["events"] == documents(servers, run_name)["events"] == EVENTS
+    assert "every record that was sent is accounted for" in done.stdout
+    held = kafka_counts(servers, run_name)
+    assert held["events"] >= documents(servers, run_name)["events"] == EVENTS
+    assert held["dead-letter"] == 0, "a slice that is sent again is not too late"
+
+
+@pytest.mark.timeout(600)
+def test_records_of_others_in_an_interrupted_run_are_never_deleted(tmp_path, servers, run_name):
+    variables = environment(tmp_path, servers)
+    arguments = ["demo", "--once", *SMALL, "--run", run_name]
+    process = started_until(arguments, variables, lambda: has_sent(tmp_path, run_name))
+    ended_by(process, signal.SIGKILL)
+    assert memory(tmp_path, run_name)["phase"] == "replaying"
+
+    now_ms = time.time_ns() // 1_000_000
+    producer = Producer(servers.kafka.client_properties())
+    for number in range(100):
+        event = {"event_id": f"mine-{number}", "customer_id": f"mine{number % 7}", "session_id": "s", "ts": now_ms}
+        event |= {"event_type": "page_view", "device": "mobile", "channel": "direct"}
+        producer.produce(f"{run_name}.events", json.dumps(event).encode(), f"mine{number % 7}".encode())
+    assert producer.flush(30) == 0
+    assert call(["consume", "--until-end", "--run", run_name], variables).returncode == 0
+    held, found = kafka_counts(servers, run_name), documents(servers, run_name)
+
+    done = call(arguments, variables)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "which the demo has not sent" in " ".join(done.stderr.split())
+    assert (kafka_counts(servers, run_name), documents(servers, run_name)) == (held, found)
+
+
+def test_a_run_whose_topics_were_deleted_is_left_alone(tmp_path, servers, run_name):
+    variables = environment(tmp_path, servers)
+    arguments = ["demo", "--once", "--customers", "30", "--events", "2000", "--days", "20", "--run", run_name]
+    assert call(arguments, variables).returncode == 0
+    found = documents(servers, run_name)
+    admin = AdminClient(servers.kafka.client_properties())
+    for topic in admin.delete_topics([f"{run_name}.events"]).values():
+        topic.result(timeout=30)
+    done = call(arguments, variables)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "its topics were deleted" in " ".join(done.stderr.split())
+    assert documents(servers, run_name) == found
 
 
 def test_a_run_that_holds_something_else_is_left_alone(tmp_path, servers, run_name):

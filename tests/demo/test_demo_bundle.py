@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-
 import msgspec
+import psutil
 import pytest
 
 from features.errors import ShopstreamError
@@ -141,7 +140,7 @@ def test_an_archive_that_teaches_nothing_is_told_in_words(tmp_path):
         learn(lesson(tmp_path), lambda what, share: said.append(what) is None)
     assert str(tmp_path / "history") in told.value.message or "archive" in told.value.message.lower()
     assert said
-    assert not multiprocessing.active_children()
+    assert not psutil.Process().children()
 
 
 def test_a_training_that_breaks_is_not_taken_for_one_that_learnt_nothing(tmp_path):
@@ -152,4 +151,4 @@ def test_a_training_that_breaks_is_not_taken_for_one_that_learnt_nothing(tmp_pat
 
 def test_training_ends_at_once_when_it_is_not_waited_for(tmp_path):
     assert learn(lesson(tmp_path), lambda *_: False) is None
-    assert not multiprocessing.active_children()
+    assert not psutil.Process().children()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from itertools import pairwise
 
@@ -17,6 +19,7 @@ from consumers.measures import MEASURES, PIPELINE_FIELDS, pipeline_documents
 from consumers.metrics import figures
 from consumers.progress import FeaturesProgress, Progress, Totals
 from features.errors import ShopstreamError
+from shopstream import monitoring
 from shopstream.health import Bounds
 from shopstream.monitoring import Endpoint, Pages
 from shopstream.workers.words import Name, WorkerView
@@ -109,6 +112,33 @@ def test_the_pages_answer_over_a_socket():
         assert status == 503
         assert [c["reason"] for c in json.loads(text)["checks"] if not c["ok"]] == ["blocked"]
         assert get(f"{endpoint.url}/")[0] == 404
+
+
+def trickle(client):
+    """Never silent for long, and never done; raises when it is closed."""
+    for _ in range(200):
+        client.sendall(b"G")
+        time.sleep(0.1)
+
+
+def test_silent_clients_of_the_metrics_are_closed_without_a_word(monkeypatch, capfd):
+    monkeypatch.setattr(monitoring, "REQUEST_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(monitoring._Handler, "timeout", 0.5)
+    before = threading.active_count()
+    with Endpoint(Pages("shop", Watched(*views()), Bounds()), "127.0.0.1", 0) as endpoint, ExitStack() as held:
+        port = int(endpoint.url.rpartition(":")[2])
+        silent = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(60)]
+        assert get(f"{endpoint.url}/metrics")[0] == 200
+        assert threading.active_count() <= before + 1 + monitoring.CONNECTIONS_MAX
+        slow = held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        with pytest.raises((ConnectionError, BrokenPipeError)):
+            trickle(slow)
+        for client in silent:
+            client.settimeout(10)
+            with suppress(ConnectionError):
+                assert client.recv(1) == b""
+        assert get(f"{endpoint.url}/metrics")[0] == 200
+    assert capfd.readouterr() == ("", "")
 
 
 def test_only_reading_is_allowed():

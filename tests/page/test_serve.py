@@ -2,24 +2,102 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
 from rich.console import Console
 
+from dashboards.web.app import Source
 from features.errors import ShopstreamError
+from shopstream import connections
 from shopstream.demo_page import page
 from shopstream.demo_screen import Screen
 from shopstream.servers import elastic_reader
 from shopstream.servers.elastic_reader import READER, write_reader
-from shopstream.serving import Listening, bound
+from shopstream.serving import Listening, bound, open_page
 from shopstream.settings import Settings
+
+
+def nothing_found(*_):
+    return {}
+
+
+nothing_found.many = lambda asked: [{} for _ in asked]
+
+
+@pytest.fixture
+def hasty(tmp_path, monkeypatch):
+    """A page over nothing, whose clients must hurry; gives how to reach it."""
+    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 3.0)
+    found = Source((), "some-run", nothing_found, tmp_path, lambda: 0, time.monotonic)
+    with open_page(found, Listening(port=0)) as address:
+        yield address, ("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]))
+
+
+def closed_within(client, seconds):
+    client.settimeout(seconds)
+    try:
+        while client.recv(65_536):
+            pass
+        return True  # noqa: TRY300 - the end of the stream
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", b"GET /"])
+def test_a_client_that_sends_no_whole_head_is_closed(hasty, sent):
+    with socket.create_connection(hasty[1]) as client:
+        client.sendall(sent)
+        assert closed_within(client, 10)
+
+
+def trickle(client, seconds):
+    """Sends a byte now and then; raises OSError when it is closed."""
+    end_s = time.monotonic() + seconds
+    for byte in itertools.cycle(b"X-Slow: 1\r\n"):
+        client.sendall(bytes([byte]))
+        time.sleep(0.1)
+        assert time.monotonic() < end_s
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_closed(hasty):
+    began_s = time.monotonic()
+    with socket.create_connection(hasty[1]) as client, pytest.raises((ConnectionError, BrokenPipeError)):
+        trickle(client, 10)
+    assert time.monotonic() - began_s > 0.9
+
+
+def test_a_second_head_that_does_not_end_closes_the_connection_too(hasty):
+    with socket.create_connection(hasty[1]) as client:
+        client.sendall(b"GET /api/declaration HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+        client.sendall(b"GET /")
+        assert closed_within(client, 10)
+
+
+def test_a_reader_is_answered_among_silent_clients(hasty):
+    with contextlib.ExitStack() as held:
+        silent = [
+            held.enter_context(socket.create_connection(hasty[1])) for _ in range(3 * connections.CONNECTIONS_MAX)
+        ]
+        assert declared_run(hasty[0]) == "some-run"
+        assert sum(not closed_within(client, 0.01) for client in silent) <= connections.CONNECTIONS_MAX
+        time.sleep(2)
+        assert all(closed_within(client, 0.1) for client in silent)
+    assert declared_run(hasty[0]) == "some-run"
 
 
 def declared_run(address):

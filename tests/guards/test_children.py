@@ -1,0 +1,72 @@
+"""Python processes of ours: what lies in the working directory is never imported by one."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+
+import pytest
+from guards.repository import PACKAGES, name_of, sources, tree_of
+
+from shopstream import schooling
+from shopstream.children import python_command
+from shopstream.demo_apart import DiedError, apart
+
+FOREIGN = """
+import pathlib
+pathlib.Path(__file__).with_name("imported").touch()
+raise SystemExit("a folder of the working directory was imported")
+"""
+STARTERS = {
+    "shopstream/children.py": "for all of ours",
+    "shopstream/spark/session.py": "names the interpreter to Spark, which starts its own",
+}
+
+
+@pytest.fixture
+def foreign(tmp_path, monkeypatch):
+    """A working directory with folders that are called like ours, and like what Python itself imports first."""
+    for name in (*PACKAGES, "multiprocessing", "json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(FOREIGN)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert not list(tmp_path.rglob("imported"))
+
+
+@pytest.mark.usefixtures("foreign")
+def test_a_step_of_the_trainer_is_our_own_command():
+    assert schooling.in_child(["--help"], lambda: True) == "done"
+
+
+@pytest.mark.usefixtures("foreign")
+def test_a_worker_of_consume_is_our_own_process():
+    # without a parent's task it has nothing to do; it reads the number of its socket before it fails
+    done = subprocess.run(
+        python_command("shopstream.workers.child", "987654"), capture_output=True, text=True, check=False
+    )
+    assert "Bad file descriptor" in done.stderr
+
+
+@pytest.mark.usefixtures("foreign")
+def test_work_of_the_demo_is_done_by_our_own_process():
+    assert "tell" not in apart(repr, lambda *_: True)
+    with pytest.raises(DiedError, match="exit code 1"):
+        apart(int, lambda *_: True)
+
+
+@pytest.mark.parametrize("path", sources(), ids=name_of)
+def test_python_processes_are_started_in_one_place(path):
+    found = [node.lineno for node in ast.walk(tree_of(path)) if is_interpreter(node)]
+    assert not found or name_of(path) in STARTERS
+
+
+def is_interpreter(node):
+    """`sys.executable`, or a start of a process by `multiprocessing`, which has a command line of its own."""
+    names = ("executable", "Process", "Pool", "get_context", "set_start_method", "ProcessPoolExecutor")
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr in names
+        and isinstance(node.value, ast.Name)
+        and (node.value.id in ("sys", "multiprocessing", "futures"))
+    )
