@@ -45,8 +45,9 @@ backpressure: setup  ## a sink ten times slower than the stream, for MINUTES=10;
 	MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/faults/test_backpressure.py -m campaign
 	$(BIN)/python tests/faults/report.py
 
-simulate: setup  ## simulated disasters; SEEDS=1000 from START=0, or one by SEED=123
-	$(BIN)/python tests/simulation/campaign.py $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --start $(or $(START),0))
+simulate: setup  ## simulated disasters; SEEDS=1000 from START=0, or one by SEED=123; ROLE=archive is one role
+	$(BIN)/python tests/simulation/campaign.py $(if $(ROLE),--role $(ROLE)) \
+		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --start $(or $(START),0))
 
 operations: setup  ## what operators do, the slow parts too: a profile compacted away on demand
 	$(BIN)/python -m pytest tests/operations -m "campaign or not campaign" -n0 $(TEST)

@@ -35,8 +35,15 @@ class Odds:
     damage: float = 0.0
     """A checkpoint whose owner is dead is cut short, changed or lost."""
     wall_jump: float = 0.0
-    """The wall clock jumps by up to a day."""
+    """The wall clock jumps by a second, an hour or a day, either way."""
     disk_full: float = 0.0
+    """No room in the middle of a write."""
+    disk_slow: float = 0.0
+    """A write takes longer than a session."""
+    power: float = 0.0
+    """All processes end at once, and of the disk only what was synced is sure to be left; at a chance of the world."""
+    offsets_gone: float = 0.0
+    """All processes stay away until the group's offsets have expired; at a chance of the world."""
     commit_lost: float = 0.0
     """A commit fails and was not made."""
     commit_answer_lost: float = 0.0
@@ -59,7 +66,7 @@ KILL_AT = 1 / 30
 STALL_AT = 1 / 8
 BOUNDARIES = (
     *("join", "read", "commit", "commit answer", "flush", "flushed", "list files", "make folder", "create", "write"),
-    *("open", "delete", "submit", "bulk request", "bulk answer", "bulk pause"),
+    *("open", "delete", "move", "sync", "submit", "wait", "bulk request", "bulk answer", "bulk pause", "ask group"),
 )
 """Every boundary there is, by the name it is crossed under."""
 
@@ -79,6 +86,9 @@ class Boundary(Protocol):
     def befalls(self, fault: str) -> bool:
         """Whether a fault of Odds happens now."""
 
+    def wait(self, seconds: float) -> None:
+        """Time passes, for everybody."""
+
 
 class Bystander:
     """Looks on and is hit by nothing."""
@@ -90,3 +100,6 @@ class Bystander:
 
     def befalls(self, fault: str) -> bool:
         return False
+
+    def wait(self, seconds: float) -> None:
+        """Its time does not count."""

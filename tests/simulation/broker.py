@@ -1,10 +1,9 @@
-"""Kafka in memory: logs, a consumer group with static members, an idempotent producer."""
+"""Kafka in memory: logs and a consumer group with static members."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from simulation.boundary import Boundary
@@ -13,12 +12,10 @@ from stream.feeding import FAR_MS
 from consumers.offsets import CommitError, FencedError
 from consumers.source import Batch, Owner, Partition, Start
 from features.errors import ShopstreamError
-from features.schema import SOURCE_TOPICS
 
 Messages = Sequence[tuple[bytes | None, bytes | None]]
 Offsets = Mapping[Partition, tuple[int, str]]
-QUEUE_MAX = 300
-"""Messages a producer holds."""
+RUN = "w"
 
 
 @dataclass
@@ -75,9 +72,16 @@ class Coordinator:
             raise FencedError("ILLEGAL_GENERATION or REBALANCE_IN_PROGRESS (simulated)")
         numbers = {where.number for where in offsets}
         assert numbers <= set(self.shares[instance]), "a member commits for its own partitions alone"
-        for number in numbers:
+        for number in sorted(numbers):
             self.on_commit(number, {where: said for where, said in offsets.items() if where.number == number})
         self.committed |= offsets
+
+    def expire(self) -> None:
+        """Nobody came for so long that the group and its offsets are forgotten."""
+        self.members.clear()
+        self.shares.clear()
+        self.committed.clear()
+        self.rebalance()
 
     def rebalance(self) -> None:
         """All are asked to give their partitions back."""
@@ -90,7 +94,7 @@ class GroupSource:
 
     Args:
         coordinator: of the group.
-        logs: of all partitions.
+        logs: of all partitions of the role's topics.
         instance: static member id.
         process: number of this life.
         boundary: of the worker.
@@ -115,13 +119,12 @@ class GroupSource:
         self._ended: set[Partition] = set()
         self._held: set[Partition] = set()
         self.positions: dict[Partition, int] = {}
-        self.is_member = False
+        self._paused = False
 
     def open(self, owner: Owner) -> None:
         self._owner = owner
         self._boundary.cross("join")
         self._group.join(self._instance, self._process)
-        self.is_member = True
 
     @property
     def owns(self) -> bool:
@@ -151,7 +154,9 @@ class GroupSource:
             self._drop(self._owner.revoked)
             self._assign()
             return []
-        batches = []
+        batches: list[Batch] = []
+        if self._paused:
+            return batches
         for n in self._rng.permutation(len(self.positions)).tolist():
             batch = self._next(list(self.positions)[n], records_max)
             if batch is not None:
@@ -170,9 +175,10 @@ class GroupSource:
         mine = group.shares.get(self._instance, ())
         self._on_assigned(mine)
         starts = {
-            Partition(topic, number): Start(*group.committed.get(Partition(topic, number), (0, "")))
+            where: Start(*group.committed.get(where, (0, "")))
             for number in mine
-            for topic in SOURCE_TOPICS
+            for where in self._logs
+            if where.number == number
         }
         self._ended.clear()
         self._held.clear()
@@ -212,7 +218,6 @@ class GroupSource:
         self._held.discard(where)
 
     def commit(self, offsets: Offsets) -> None:
-        assert len(offsets) == len(SOURCE_TOPICS)
         self._boundary.cross("commit")
         if self._boundary.befalls("commit_lost"):
             raise CommitError("timed out (simulated)")
@@ -221,6 +226,18 @@ class GroupSource:
         if self._boundary.befalls("commit_answer_lost"):
             raise CommitError("timed out, but made (simulated)")
 
+    def group_has_reached(self, until: Mapping[tuple[str, int], int]) -> bool:
+        """Whether the whole group has committed up to `until`."""
+        self._boundary.cross("ask group")
+        done = {(f"{RUN}.{where.topic}", where.number): at for where, (at, _) in self._group.committed.items()}
+        return all(done.get(key, -1) >= end for key, end in until.items())
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+
     def lag(self) -> int:
         return sum(len(self._logs[where]) - at for where, at in self.positions.items())
 
@@ -228,57 +245,3 @@ class GroupSource:
         """Leaves; a static member stays in the group until its session ends."""
         if not self._boundary.is_dead:
             self._drop(self._owner.revoked)
-
-
-class QueueProducer:
-    """Stands for a Kafka producer: messages arrive in their order, late, and not at all after a death.
-
-    Args:
-        deliver: appends a message to its topic.
-        boundary: of the worker.
-        rng: decides what is delivered when.
-    """
-
-    def __init__(self, deliver: Callable[..., None], boundary: Boundary, rng: np.random.Generator) -> None:
-        self._deliver, self._boundary, self._rng = deliver, boundary, rng
-        self._queue: list[tuple[tuple[Any, ...], Callable[..., None] | None]] = []
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    def produce(
-        self, topic: str, value: bytes | None = None, key: Any = None, *, headers: Any = None, on_delivery: Any = None
-    ) -> None:
-        assert len(self._queue) <= QUEUE_MAX
-        if len(self._queue) == QUEUE_MAX:
-            raise BufferError("queue full (simulated)")
-        self._queue.append(((topic, key, value, headers), on_delivery))
-
-    def poll(self, timeout_s: float = 0.0) -> int:
-        if self._boundary.is_dead:
-            return 0
-        return self._send(len(self._queue) if timeout_s else int(self._rng.integers(len(self._queue) + 1)))
-
-    def flush(self, timeout_s: float = 0.0) -> int:
-        if self._boundary.is_dead:
-            return 0
-        self._boundary.cross("flush")
-        stuck = self._queue and self._boundary.befalls("letters_stuck")
-        self._send(int(self._rng.integers(len(self._queue))) if stuck else len(self._queue))
-        self._boundary.cross("flushed")
-        return len(self._queue)
-
-    def die(self) -> None:
-        """Some of what is under way arrives, the others never."""
-        for message, _ in self._queue[: int(self._rng.integers(len(self._queue) + 1))]:
-            self._deliver(*message)
-        self._queue.clear()
-
-    def _send(self, count: int) -> int:
-        going, self._queue = self._queue[:count], self._queue[count:]
-        for message, _ in going:
-            self._deliver(*message)
-        for _, on_delivery in going:
-            if on_delivery is not None:
-                on_delivery(None, None)
-        return len(going)

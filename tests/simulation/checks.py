@@ -1,9 +1,11 @@
-"""Whether a checkpoint holds exactly the records before its offsets: no more, no fewer, none twice."""
+"""Whether a checkpoint holds exactly the records before its offsets, and alerts lead from one band to the next."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +13,8 @@ from oracle.loops import loop_rows
 from oracle.rows import assert_same_rows, feature_frame
 from pyarrow import fs
 from simulation.boundary import Bystander
-from simulation.disk import Disk, Files
+from simulation.broker import RUN
+from simulation.disk import Disk, Store
 from simulation.index import Index
 from stream.scene import Scene
 
@@ -24,14 +27,14 @@ from consumers.partition import Partition as Restored
 from consumers.recovery import restore
 from consumers.source import Partition
 from features.definitions import evaluate
+from features.score import RISKS
 
-RUN = "w"
 LASTING = ("first_seen_ts", "last_seen_ts", "last_order_ts", "orders_total", "revenue_total")
 """Columns that hang on the records alone, whatever the time of the row."""
 
 
 def check_prefix(
-    files: Files, run: str, number: int, name: str, offsets: Mapping[Partition, int], scene: Scene, index: Index
+    disk: Store, run: str, number: int, name: str, offsets: Mapping[Partition, int], scene: Scene, index: Index
 ) -> None:
     """Restores a checkpoint that was just committed and asks the oracle about the records before its offsets.
 
@@ -39,7 +42,7 @@ def check_prefix(
         AssertionError: they are not what the state counts.
     """
     store = CheckpointStore("state", run)
-    store._files = fs.PyFileSystem(Disk(files, Bystander()))
+    store._files = fs.PyFileSystem(Disk(disk, Bystander()))
     checkpoint = store.read(number, name)
     partition = restore(checkpoint, [ELASTIC, TOPIC])
     read = {where.topic: [row for row in scene.counting[where][:stop] if row] for where, stop in offsets.items()}
@@ -72,3 +75,30 @@ def _check_clean(partition: Restored, rows: pl.DataFrame, index: Index, to_come:
             continue
         wrong = [name for name in LASTING if document[name] != row[name]]
         assert not wrong, f"{row['customer_id']!r} is not dirty, but its document has other {wrong}"
+
+
+def check_alerts(
+    sent: Sequence[Mapping[str, Any]], indexed: Sequence[Mapping[str, Any]], risks: Mapping[str, str | None]
+) -> None:
+    """None is lost, and one id is one content. Risks only rise, so each alert begins where the one before ended.
+
+    Args:
+        sent: the messages on the topic.
+        indexed: the documents.
+        risks: customer -> the risk of the newest row.
+
+    Raises:
+        AssertionError: it is not so.
+    """
+    by_id: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for alert in sent:
+        key = alert["customer_id"], alert["churn_risk"], alert["day"]
+        assert by_id.setdefault(key, alert) == alert, "one id, two contents"
+    documents = {(d["customer_id"], d["churn_risk"], d["day"]): d for d in indexed}
+    assert documents == by_id
+    steps = defaultdict(list)
+    for alert in sorted(by_id.values(), key=lambda a: (a["ts"], RISKS.index(a["churn_risk"]))):
+        steps[alert["customer_id"]].append((alert["churn_risk_before"], alert["churn_risk"]))
+    for customer, path in steps.items():
+        assert [b for _, b in path[:-1]] == [a for a, _ in path[1:]], (customer, path)
+        assert path[-1][1] == risks[customer], (customer, path)

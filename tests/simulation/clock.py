@@ -12,6 +12,9 @@ import numpy as np
 MONOTONIC_START_S = 1e9
 """Ahead of the machine's own, which default values made at import still read."""
 
+BUFFER_MAX = 120
+"""Records that wait before a topic is held back."""
+
 
 class Clock:
     """Stands for the module `time` and for the wall clock. It moves only when it is told to."""
@@ -45,18 +48,22 @@ class Names:
 
 
 @contextmanager
-def installed(clock: Clock, rng: np.random.Generator, buffer_records_max: int) -> Iterator[None]:
+def installed(clock: Clock, rng: np.random.Generator) -> Iterator[None]:
     """The code under test reads this clock, makes every checkpoint it may, and meets its bounds early."""
+    names = Names(rng)
     replaced = {
         "consumers.features.time": clock,
         "consumers.features.wall_clock_ms": clock.wall_clock_ms,
-        "consumers.features.BUFFER_RECORDS_MAX": buffer_records_max,
-        "consumers.features.TURN_MAX": buffer_records_max,
+        "consumers.features.BUFFER_RECORDS_MAX": BUFFER_MAX,
+        "consumers.features.TURN_MAX": BUFFER_MAX,
         "consumers.keeper.time": clock,
         "consumers.keeper.wall_clock_ms": clock.wall_clock_ms,
         "consumers.keeper.SHARE_MAX": 1.0,
         "consumers.bulk.time": clock,
-        "consumers.checkpoint.uuid": Names(rng),
+        "consumers.index.time": clock,
+        "consumers.archive.time": clock,
+        "consumers.checkpoint.uuid": names,
+        "connectors.files.uuid": names,
         "consumers.checkpoint.BLOCKS_MAX": 6,
         "features.state.SCAN_ROWS_MIN": 0,
     }

@@ -22,7 +22,7 @@ POISON = {"type": "document_parsing_exception", "reason": "failed to parse (simu
 
 
 class Index:
-    """Documents with external versions."""
+    """Documents with external versions, and documents that are created once."""
 
     def __init__(self, poison: Sequence[tuple[str, str]] = ()) -> None:
         self.documents: dict[tuple[str, str], tuple[int, bytes]] = {}
@@ -30,9 +30,11 @@ class Index:
         self.conflicts = 0
 
     def write(self, action: bytes, body: bytes) -> Answer:
-        (head,) = json.loads(action).values()
-        place, version = (head["_index"], head["_id"]), head["version"]
-        assert head["version_type"] == "external"
+        ((verb, head),) = json.loads(action).items()
+        place = head["_index"], head["_id"]
+        # what is created once is refused by whatever stands there
+        version = 0 if verb == "create" else head["version"]
+        assert verb == "create" or head["version_type"] == "external"
         assert len(head["_id"].encode()) <= 512
         if place in self.poison:
             return 400, POISON
@@ -105,6 +107,11 @@ class Sink(BulkSink):
             self._carry_one()
         super().submit(docs, on_done)
         assert self.in_flight <= max(300, len(docs)), "documents under way are bounded"
+
+    def wait(self, timeout_s: float) -> int:
+        self._boundary.cross("wait")
+        self._boundary.wait(timeout_s)
+        return self.poll()
 
     def poll(self) -> int:
         while (self._waiting or not self._requests.empty()) and self._rng.random() < 0.6:

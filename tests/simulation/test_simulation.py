@@ -11,49 +11,89 @@ from pathlib import Path
 
 import pytest
 from simulation.boundary import Odds
+from simulation.campaign import again
 from simulation.storm import weather, world_of
 from simulation.world import World
 
-SEEDS = (*range(20), 257)
+SEEDS = {"features": (*range(16), 257), "index": range(20), "archive": range(8)}
 NO_FAULTS = ("switch", "expire", "kill_at", "stall_at")
+PROCESS = ("kill", "stall", "evict", "bell", "usurp", "wall_jump", "offsets_gone", "commit_lost", "commit_answer_lost")
+ELASTIC = ("request_refused", "request_lost", "answer_lost", "item_refused", "split")
+DISK = ("disk_full", "disk_slow", "power")
+TOUCHES = {
+    "features": (*PROCESS, *ELASTIC, *DISK, "letters_stuck", "damage"),
+    "index": (*PROCESS, *ELASTIC, "power", "letters_stuck"),
+    "archive": (*PROCESS, *DISK),
+}
+"""Role -> the faults that can befall it."""
+RED = {"archive": TOUCHES["archive"], "features": ("power",)}
+"""Role -> faults that it does not survive: files are not synced before a commit, archived rows are not fenced."""
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_after_every_disaster_everything_stands_as_the_oracle_counts(seed):
+@pytest.mark.parametrize(
+    ("role", "seed"), [(role, seed) for role, seeds in SEEDS.items() if role != "archive" for seed in seeds]
+)
+def test_after_every_disaster_everything_stands_as_the_oracle_counts(role, seed):
     try:
-        weather(seed)
+        weather(seed, role, without=RED.get(role, ()))
     except AssertionError as error:
-        raise AssertionError(f"{error}\nagain: make simulate SEED={seed}") from error
+        raise AssertionError(f"{error}\nagain: {again(seed, role)}") from error
 
 
-def test_a_seed_is_one_history_whatever_the_process():
+@pytest.mark.xfail(strict=True, reason="the archive role is not fenced, nor are its files synced before a commit")
+def test_after_every_disaster_the_archive_holds_each_row_as_often_as_it_was_sent():
+    for seed in SEEDS["archive"]:
+        weather(seed, "archive")
+
+
+@pytest.mark.xfail(strict=True, reason="checkpoints are not synced before a commit")
+def test_after_a_loss_of_power_no_state_is_lost():
+    for seed in range(1, 7):
+        weather(seed, "features")
+
+
+@pytest.mark.parametrize("role", SEEDS)
+def test_a_seed_is_one_history_whatever_the_process(role):
     """Bit for bit: in this process and in another, with other hashes of strings."""
-    expected = weather(9).digest
+    seed = {"features": 3, "index": 9, "archive": 3}[role]
+    expected = weather(seed, role).digest
     told = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("campaign.py")), "--seed", "9"],
+        [sys.executable, str(Path(__file__).with_name("campaign.py")), "--seed", str(seed), "--role", role],
         env=os.environ | {"PYTHONHASHSEED": "1", "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=True,
     )
     assert expected in told.stdout
-    assert weather(10).digest != expected
 
 
-@pytest.mark.parametrize("fault", [field.name for field in fields(Odds) if field.name not in NO_FAULTS])
-def test_each_fault_alone_befalls_and_is_survived(fault):
+@pytest.mark.parametrize(
+    ("role", "fault"),
+    [(role, fault) for role, faults in TOUCHES.items() for fault in faults if fault not in RED.get(role, ())],
+)
+def test_each_fault_alone_befalls_and_is_survived(role, fault):
     """A fault that never happens proves nothing."""
-    rates = {"kill": 0.01, "stall": 0.01, "evict": 0.1, "wall_jump": 0.2, "damage": 0.5, "letters_stuck": 0.3}
+    rates = {
+        "kill": 0.01, "stall": 0.01, "evict": 0.1, "wall_jump": 0.2, "damage": 0.5, "letters_stuck": 0.9,
+        "offsets_gone": 0.02, "power": 0.02, "disk_slow": 0.02, "commit_lost": 0.3,
+    }  # fmt: skip
     odds = {fault: rates.get(fault, 0.3)}
     if fault in ("damage", "usurp"):
-        odds |= {"kill": 0.01, "stall": 0.005}
-    for seed in range(3):
-        world = world_of(seed, Odds(**odds), slots=2)
+        odds |= {"kill": 0.01, "stall": 0.005 if role == "features" else 0.05}
+    for seed in range(12):
+        world = world_of(seed, role, Odds(**odds), slots=2)
         world.run()
         world.check()
         if told(world)[fault]:
             return
     pytest.fail(f"{fault} never happened")
+
+
+def test_every_fault_can_befall_a_role():
+    """A new one is played for some role."""
+    assert {field.name for field in fields(Odds)} - {*NO_FAULTS} == {
+        fault for faults in TOUCHES.values() for fault in faults
+    }
 
 
 def told(world: World) -> Counter[str]:
@@ -64,6 +104,8 @@ def told(world: World) -> Counter[str]:
         "second process of an instance": "usurp",
         "checkpoint damaged": "damage",
         "wall clock jumped": "wall_jump",
+        "offsets expired": "offsets_gone",
+        "power lost": "power",
     }
     found: Counter[str] = Counter()
     for what, count in world.happened.items():

@@ -1,0 +1,233 @@
+"""The role `features` in a simulated world."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from pyarrow import fs
+from scores.scorers import by_tenure
+from simulation.boundary import Bystander
+from simulation.broker import RUN, Offsets
+from simulation.checks import check_alerts, check_prefix
+from simulation.clock import BUFFER_MAX
+from simulation.disk import Disk
+from simulation.index import Connection, Sink
+from simulation.pool import Pool
+from simulation.producer import QueueProducer
+from simulation.role import Role, Until
+from stream.sinks import PlayedScoring
+
+from consumers.checkpoint import CheckpointStore, DamagedError
+from consumers.dead_letter import DeadLetters
+from consumers.elastic import document_id
+from consumers.feature_topic import FeatureTopic
+from consumers.features import FeaturesConsumer
+from consumers.keeper import Keeper
+from consumers.mappings import write_index
+from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
+from consumers.source import Partition
+from features.schema import ALERT_TOPIC, FEATURE_TOPIC, SOURCE_TOPICS, topic_name
+from features.score import SCORE_SCHEMA
+
+if TYPE_CHECKING:
+    from simulation.worker import Worker
+    from simulation.world import World
+
+SCORED = 0.25
+"""Share of the worlds in which rows have scores, and alerts are sent."""
+
+
+class FeaturesLife:
+    """A features consumer in one process."""
+
+    def __init__(self, role: FeaturesRole, worker: Worker) -> None:
+        world, rng = role.world, role.rng
+        self._role, self._worker = role, worker
+        self.producers = [QueueProducer(role.deliver, worker, rng) for _ in range(2)]
+        letters = DeadLetters(self.producers[0], RUN)  # type: ignore[arg-type]
+        self.sink = Sink(Connection(world.index_store, worker, rng), worker, rng, world.wire)
+        topic = FeatureTopic(self.producers[1], RUN)  # type: ignore[arg-type]
+        alerts = FeatureTopic(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
+        outlets = Outlets(RUN, self.sink, topic, letters, alerts=alerts)
+        store = CheckpointStore("state", RUN)
+        store._files = fs.PyFileSystem(Disk(world.disk, worker))
+        keeper = Keeper(
+            store, worker.source, letters,  # type: ignore[arg-type]
+            run=RUN, partitions=world.partitions, sinks=[ELASTIC, TOPIC], interval_s=0.0,
+        )  # fmt: skip
+        keeper._pool.shutdown()
+        keeper._pool = Pool(worker, rng)  # type: ignore[assignment]
+        pace = Pace(idle_s=0.0, behind_s=0.01, share=1.0, clock=world.clock.monotonic)
+        self.consumer = FeaturesConsumer(
+            RUN, worker.source, keeper, outlets, letters, pace=pace, stale_after_s=4.0,  # type: ignore[arg-type]
+            scoring=PlayedScoring(role) if role.scorings else None,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def run(self, stop: Callable[[], bool], until: Until) -> None:
+        def agreed(_: int) -> int | None:
+            return self._role.world.as_of if self.consumer.owned() else None
+
+        self.consumer.run(stop, until, agreed, lambda _: None)
+
+    def has(self, number: int) -> bool:
+        return number in self.consumer._partitions
+
+    def die(self) -> None:
+        for producer in self.producers:
+            producer.die()
+        self.sink.give_up()
+
+    def check_bounds(self) -> None:
+        for partition in self.consumer._partitions.values():
+            state = partition.state
+            for lane in partition.lanes.values():
+                assert lane.waiting <= 3 * BUFFER_MAX, "records that wait are bounded"
+            for dirty in partition.customers_dirty.values():
+                assert len(dirty) <= state.customer_count
+            assert len(partition.sessions_dirty) <= state.session_count
+            assert len(partition.orders_dirty) <= state.order_count
+            assert len(partition.order_records) <= state.order_count
+            assert len(partition.letters) <= 4 * BUFFER_MAX
+        counts = self.consumer.progress()
+        assert counts.consumed == counts.valid + counts.rejected + counts.late
+
+
+class FeaturesRole(Role):
+    """Documents, rows, letters, alerts and checkpoints of the features consumer.
+
+    Attributes:
+        scorings: bundles that come one after the other, at any time; none in most worlds.
+        rows: customer -> versions and rows, as they stand on the compacted topic.
+        alerts: as they stand on their topic.
+    """
+
+    name = "features"
+    topics = SOURCE_TOPICS
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        sessions = sorted({(e["customer_id"], e["session_id"]) for e in world.scene.events})
+        self.refused = [sessions[int(self.rng.integers(len(sessions)))]]
+        self.rows: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        self.alerts: list[dict[str, Any]] = []
+        self.epochs: dict[int, int] = {}
+        self.history: dict[int, list[str]] = defaultdict(list)
+        self.damaged: set[str] = set()
+        self.fell_back: set[int] = set()
+        # a checkpoint of before decides its alerts anew, on other days
+        is_scored = self.rng.random() < SCORED and not world.stormy.damage
+        self.scorings = [by_tenure("low", 1e9), by_tenure("rising", 300.0)] if is_scored else []
+        self.scorings_seen = 0
+
+    def live(self, worker: Worker) -> FeaturesLife:
+        return FeaturesLife(self, worker)
+
+    def poison(self) -> Collection[tuple[str, str]]:
+        return [(write_index(RUN, "sessions"), document_id(*pair)) for pair in self.refused]
+
+    # --- what a check wants to see ---
+
+    def index(self, name: str) -> list[dict[str, Any]]:
+        """The documents of an index, months together, without versions and scores."""
+        hidden = {"version", *((*SCORE_SCHEMA, "bundle") if name == "customers" and self.scorings else ())}
+        return [
+            {field: value for field, value in body.items() if field not in hidden}
+            for body in self.world.documents(name)
+        ]
+
+    def newest_rows(self) -> dict[str, dict[str, Any]]:
+        """The row of highest version of each customer on the compacted topic."""
+        return {c: json.loads(max(rows, key=lambda row: row[0])[1]) for c, rows in self.rows.items()}
+
+    def check(self) -> None:
+        world = self.world
+        world.scene.check(self, world.as_of, self.refused)
+        lost = {letter.key for letter in self.letters if letter.offset < 0}
+        assert lost == {document_id(*pair).encode() for pair in self.refused}, "what the index refuses is a letter"
+        if self.scorings:
+            risks = {doc["customer_id"]: doc["churn_risk"] for doc in world.documents("customers")}
+            check_alerts(self.alerts, world.documents("alerts"), risks)
+            world.happened["alerts"] += len(self.alerts)
+
+    # --- what reaches the outside ---
+
+    def deliver(self, topic: str, key: Any, value: bytes, headers: Any) -> None:
+        if topic == topic_name(RUN, FEATURE_TOPIC):
+            self.rows[key].append((json.loads(value)["version"], value))
+        elif topic == topic_name(RUN, ALERT_TOPIC):
+            self.alerts.append(json.loads(value))
+        else:
+            super().deliver(topic, key, value, headers)
+
+    def on_commit(self, number: int, offsets: Offsets) -> None:
+        world = self.world
+        assert len(offsets) == len(SOURCE_TOPICS)
+        said = json.loads(next(iter(offsets.values()))[1])
+        epoch, name = said["epoch"], said.get("checkpoint", "")
+        assert epoch >= self.epochs.get(number, 0), "epochs never go down"
+        self.epochs[number] = epoch
+        for where, (offset, _) in offsets.items():
+            before = world.group.committed.get(where, (0, ""))[0]
+            assert offset >= before or number in self.fell_back, f"{where} went back from {before} to {offset}"
+        if name not in self.damaged:
+            self.fell_back.discard(number)
+        places = {where: offset for where, (offset, _) in offsets.items()}
+        sent = {(letter.topic, letter.partition, letter.offset) for letter in self.letters}
+        for topic, partition, offset, _, _ in world.scene.letters:
+            where = Partition(topic.removeprefix(f"{RUN}."), partition)
+            assert offset >= places.get(where, 0) or (topic, partition, offset) in sent, "committed before its letter"
+        if name and (not self.history[number] or self.history[number][-1] != name):
+            self.history[number].append(name)
+            world.happened["checkpoints"] += 1
+            if self.rng.random() < 0.1:
+                check_prefix(world.disk, RUN, number, name, places, world.scene, world.index_store)
+                world.happened["prefixes checked"] += 1
+
+    # --- damage ---
+
+    def turn(self) -> None:
+        if self.rng.random() < self.world.odds.damage:
+            self._damage()
+
+    def _damage(self) -> None:
+        """Spoils the newest committed checkpoint of a partition without an owner that can fall back."""
+        disk, number = self.world.disk, int(self.rng.integers(self.world.partitions))
+        names = self.history[number]
+        if not names or any(self._has(worker, number) for worker in self.world.alive):
+            return
+        folder = f"state/{RUN}/partition={number}"
+        older = [n for n in names if n != names[-1] and n not in self.damaged and f"{folder}/{n}" in disk]
+        if not older or names[-1] in self.damaged:
+            return
+        store = CheckpointStore("state", RUN)
+        store._files = fs.PyFileSystem(Disk(disk, Bystander()))
+        try:
+            kept = {block.name for block in store.read(number, older[-1]).manifest.blocks}
+            own = {block.name for block in store.read(number, names[-1]).manifest.blocks} - kept
+        except DamagedError:
+            return
+        blocks = sorted(own)
+        victim = blocks[int(self.rng.integers(len(blocks)))] if blocks and self.rng.random() < 0.6 else names[-1]
+        path = f"{folder}/{victim}"
+        data = disk.read(path)
+        place = int(self.rng.integers(len(data)))
+        match int(self.rng.integers(3)):
+            case 0:
+                disk.spoil(path, None)
+            case 1:
+                disk.spoil(path, data[:place])
+            case _:
+                flipped = data[place] ^ (1 << int(self.rng.integers(8)))
+                disk.spoil(path, data[:place] + bytes([flipped]) + data[place + 1 :])
+        self.damaged.add(names[-1])
+        self.fell_back.add(number)
+        self.world.happened["checkpoint damaged"] += 1
+
+    def _has(self, worker: Worker, number: int) -> bool:
+        """Whether a worker owns a partition, or is about to: it may have read the files already, and builds on them."""
+        group = self.world.group
+        given = worker.source.generation == group.generation and number in group.shares.get(worker.instance, ())
+        return given or worker.life.has(number)

@@ -1,0 +1,122 @@
+"""The role `index` in a simulated world: every valid event is one document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+from oracle.loops import known_events
+from oracle.rows import Row
+from simulation.broker import RUN, Offsets
+from simulation.index import Connection, Sink
+from simulation.producer import QueueProducer
+from simulation.role import Role, Until
+from stream.feeding import FAR_MS
+from stream.scene import same_documents
+
+from consumers.dead_letter import DeadLetters
+from consumers.elastic import document_id
+from consumers.index import TOPICS, IndexOptions, IndexRole, read_mark
+from consumers.mappings import month_indices
+from consumers.source import Partition
+from features.lateness import NO_HIGH
+from features.schema import topic_name
+
+if TYPE_CHECKING:
+    from simulation.worker import Worker
+    from simulation.world import World
+
+OPTIONS = IndexOptions(batch_records=25, commit_every_s=0.01, report_every_s=1e9, stalled_s=0.5, revoke_timeout_s=1.0)
+
+
+class IndexLife:
+    """An index consumer in one process."""
+
+    def __init__(self, role: EventsRole, worker: Worker) -> None:
+        self._producer = QueueProducer(role.deliver, worker, role.rng)
+        letters = DeadLetters(self._producer, RUN)  # type: ignore[arg-type]
+        world = role.world
+        self._sink = Sink(Connection(world.index_store, worker, role.rng), worker, role.rng, world.wire)
+        self._consumer = IndexRole(worker.source, self._sink, RUN, dead_letters=letters, options=OPTIONS)  # type: ignore[arg-type]
+
+    def run(self, stop: Callable[[], bool], until: Until) -> None:
+        try:
+            self._consumer.run(stop, until)
+        finally:
+            self._sink.close()
+
+    def has(self, number: int) -> bool:
+        return False
+
+    def die(self) -> None:
+        self._producer.die()
+        self._sink.give_up()
+
+    def check_bounds(self) -> None:
+        totals = self._consumer.totals()
+        assert totals.consumed == totals.valid + totals.rejected + totals.late
+        assert self._sink.in_flight <= 300, "documents under way are bounded"
+
+
+class EventsRole(Role):
+    """Documents of events, and letters of those that the index refuses."""
+
+    name = "index"
+    topics = TOPICS
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        events = known_events(world.scene.events, FAR_MS)
+        months = month_indices(RUN, "events", np.array([event["ts"] for event in events], np.int64))
+        self.places = {e["event_id"]: (m, document_id(e["event_id"])) for e, m in zip(events, months, strict=True)}
+        self.refused = events[int(self.rng.integers(len(events)))]["event_id"]
+        self.wanted = [_typed(event) for event in events if event["event_id"] != self.refused]
+
+    def live(self, worker: Worker) -> IndexLife:
+        return IndexLife(self, worker)
+
+    def poison(self) -> Collection[tuple[str, str]]:
+        return [self.places[self.refused]]
+
+    def on_commit(self, number: int, offsets: Offsets) -> None:
+        """What lies before a committed offset is written, or a letter."""
+        ((where, (offset, metadata)),) = offsets.items()
+        before = self.world.group.committed.get(where, (0, ""))[0]
+        assert offset >= before, f"{where} went back from {before} to {offset}"
+        counting = self.world.scene.counting[where]
+        documents, sent = self.world.index_store.documents, {(at.partition, at.offset) for at in self.letters}
+        for place in range(before, offset):
+            event = counting[place]
+            if event is None:
+                continue
+            if event["event_id"] == self.refused:
+                assert (number, place) in sent, "committed before its letter"
+            else:
+                assert self.places[event["event_id"]] in documents, "committed before it was written"
+        high = max((row["ts"] for row in counting[:offset] if row), default=NO_HIGH)
+        assert read_mark(metadata).high == high
+        self.world.happened["commits"] += 1
+
+    def check(self) -> None:
+        held = self.world.index_store.documents
+        assert {place for place in held if place[0].startswith(f"{RUN}-events-")} == set(self.places.values()) - set(
+            self.poison()
+        )
+        same_documents(self.world.documents("events"), self.wanted, ("event_id",))
+        places = {
+            (topic_name(RUN, where.topic), where.number, offset)
+            for where, rows in self.world.scene.counting.items()
+            if where.topic == "events"
+            for offset, row in enumerate(rows)
+            if row is not None and row["event_id"] == self.refused
+        }
+        assert {(at.topic, at.partition, at.offset) for at in self.letters} == places
+        for letter in self.letters:
+            where = Partition("events", letter.partition)
+            assert (letter.key, letter.value) == self.world.logs[where][letter.offset]
+
+
+def _typed(event: Row) -> Row:
+    """As its document has it: an amount is a float."""
+    return event | {name: float(event[name]) for name in ("price",) if event.get(name) is not None}
