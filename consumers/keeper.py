@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -13,7 +13,7 @@ import structlog
 
 from consumers.checkpoint import Block, Checkpoint, CheckpointStore, DamagedError
 from consumers.dead_letter import DeadLetters
-from consumers.offsets import CommitError
+from consumers.offsets import CommitError, commit_with_retry
 from consumers.partition import Partition
 from consumers.recovery import Committed, decode_committed, encode_committed, recover, snapshot
 from consumers.source import Partition as SourcePartition
@@ -25,10 +25,6 @@ from features.tables import EVENT_ID, Rows
 log = structlog.get_logger("checkpoint")
 
 INTERVAL_S: Final = 5.0
-TAKEOVER_TRIES: Final = 30
-"""Of a new owner to make its epoch known while commits fail for a passing reason; not a time, which may pass while the
-process stands still."""
-TAKEOVER_PAUSE_S: Final = 1.0
 COMMIT_PAUSE_S: Final = 1.0
 """Between two tries to commit the same checkpoint."""
 SHARE_MAX: Final = 0.1
@@ -149,11 +145,11 @@ class Keeper:
             CommitError: nobody says.
         """
         again = {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
-        _insist(lambda: self._source.commit(again))
+        commit_with_retry(lambda: self._source.commit(again))
 
     def _take_over(self, partition: Partition, name: str) -> None:
         offsets = {topic: lane.position for topic, lane in partition.lanes.items()}
-        _insist(lambda: self._commit(partition, name, offsets))
+        commit_with_retry(lambda: self._commit(partition, name, offsets))
 
     def forget(self, number: int) -> None:
         """The partition is another's."""
@@ -278,22 +274,3 @@ class Keeper:
             self._store.prune(number, [name for name in (kept.current, kept.previous) if name], kept.blocks)
         except (OSError, ShopstreamError) as error:
             log.warning("old checkpoints not deleted", said=str(error))
-
-
-def _insist(commit: Callable[[], None]) -> None:
-    """Commits as a new owner does, who cannot go on without the coordinator's word: an answer that is lost is none.
-
-    Raises:
-        FencedError: the partition is another's.
-        CommitError: none of TAKEOVER_TRIES was taken.
-    """
-    for left in reversed(range(TAKEOVER_TRIES)):
-        try:
-            commit()
-        except CommitError as error:
-            if not left:
-                raise
-            log.warning("the commit of a new owner failed; trying again", said=str(error))
-            time.sleep(TAKEOVER_PAUSE_S)
-        else:
-            return

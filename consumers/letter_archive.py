@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from consumers.archive import to_arrow
+from connectors.files import write_whole
+from consumers.archive_rows import to_arrow
 from consumers.letters import StoredLetter, source_of
 from consumers.parquet import COMPRESSION, split_days
 from features.decode import decode
@@ -50,11 +51,8 @@ def add_to_archive(directory: Path, run: str, letters: Sequence[StoredLetter], n
 
 
 def _write(path: Path, table: pa.Table) -> Path:
-    fresh = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, fresh, compression=COMPRESSION)
-        fresh.replace(path)
+        write_whole(path, lambda partial: pq.write_table(table, partial, compression=COMPRESSION))
     except OSError as error:
         raise ShopstreamError(f"{path} cannot be written: {error.strerror}.") from error
     return path

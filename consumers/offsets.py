@@ -6,12 +6,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from features.errors import ShopstreamError
 
+log = structlog.get_logger("offsets")
+
 REQUEST_TIMEOUT_S: Final = 30.0
+TAKEOVER_TRIES: Final = 30
+"""Of a new owner to make its epoch known while commits fail for a passing reason; not a time, which may pass while the
+process stands still."""
+TAKEOVER_PAUSE_S: Final = 1.0
 _LEADER_PAUSE_S: Final = 0.2
 
 
@@ -70,6 +77,25 @@ def commit(consumer: Consumer, offsets: Offsets) -> None:
     for answer in answers or ():
         if answer.error is not None:
             raise _commit_error(answer.error)
+
+
+def commit_with_retry(commit: Callable[[], None]) -> None:
+    """Commits as a new owner does, who cannot go on without the coordinator's answer: one that is lost is none.
+
+    Raises:
+        FencedError: the partition is another's.
+        CommitError: none of TAKEOVER_TRIES was taken.
+    """
+    for left in reversed(range(TAKEOVER_TRIES)):
+        try:
+            commit()
+        except CommitError as error:
+            if not left:
+                raise
+            log.warning("the commit of a new owner failed; trying again", said=str(error))
+            time.sleep(TAKEOVER_PAUSE_S)
+        else:
+            return
 
 
 def _commit_error(error: KafkaError) -> ShopstreamError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from consumers.metrics import Figure, figures
-from features.schema import group_name
+from features.schema import group_name, topic_name
 
 if TYPE_CHECKING:
     from consumers.elastic import ElasticConnection
@@ -124,10 +124,14 @@ def open_index_role(task: Task) -> Role:
 def open_archive_role(task: Task) -> Role:
     """Records as Parquet."""
     from consumers.archive import ROLE, TOPICS, ArchiveRole  # noqa: PLC0415
+    from consumers.kafka import open_admin  # noqa: PLC0415
+    from consumers.offsets import topic_ids  # noqa: PLC0415
     from consumers.parquet import ArchiveFolder  # noqa: PLC0415
 
     source = _source(task, ROLE, TOPICS)
-    role = ArchiveRole(source, ArchiveFolder(task.archive, task.run), task.run)
+    ids = topic_ids(open_admin(task.kafka), [topic_name(task.run, topic) for topic in TOPICS])
+    by_topic = {topic: ids[topic_name(task.run, topic)] for topic in TOPICS}
+    role = ArchiveRole(source, ArchiveFolder(task.archive, task.run), task.run, topic_ids=by_topic)
     return _CopyingRole(role, source, lambda: None)
 
 

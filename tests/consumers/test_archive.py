@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -17,9 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from consumers import kafka
-from consumers.archive import TOPICS, ArchiveOptions, ArchiveRole, to_arrow
+from consumers.archive import TOPICS, ArchiveOptions, ArchiveRole
+from consumers.archive_rows import to_arrow
 from consumers.parquet import ArchiveFolder, split_days
 from consumers.source import Source
+from consumers.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS, Customer, Event, Item, Order, arrow_schema
 
@@ -66,41 +69,50 @@ def test_records_become_the_columns_of_the_archive():
     assert to_arrow(Event, []).num_rows == 0
 
 
-def test_uncommitted_files_of_one_partition_go_and_no_others(tmp_path):
-    folder, other = ArchiveFolder(tmp_path / "a", "a"), ArchiveFolder(tmp_path / "a", "a-b")
+def test_files_of_one_run_and_partition_are_found_and_no_others(tmp_path):
     rows = pa.Table.from_batches([to_arrow(Event, [Event("e", "search", "c", "s", DAY_1_MS, "mobile")])])
-    for place in ((0, 100), (0, 200), (1, 300)):
-        folder.write_rows("events", *place, rows)
-        other.write_rows("events", *place, rows)
-    unfinished = tmp_path / "a/events/date=2026-03-01" / "a-p00000-00000000000000000007.parquet.tmp"
-    unfinished.touch()
-    assert folder.remove_from("events", 0, 200) == 2
-    left = sorted(path.name for path in (tmp_path / "a/events/date=2026-03-01").iterdir())
-    assert left == [
-        "a-b-p00000-00000000000000000100.parquet",
-        "a-b-p00000-00000000000000000200.parquet",
-        "a-b-p00001-00000000000000000300.parquet",
-        "a-p00000-00000000000000000100.parquet",
-        "a-p00001-00000000000000000300.parquet",
-    ]
-
-
-def test_profiles_are_replaced_removed_and_joined(tmp_path):
+    for run in ("a", "a-b", "a-events"):
+        folder = ArchiveFolder(tmp_path / "a", run)
+        area = StagingArea(folder)
+        for number, first in ((0, 100), (0, 200), (1, 300)):
+            area.stage(staged := Staged("events", number, first, first + 50, 7, "id", 1, new_token()), rows)
+            assert area.found()["events", number] == [_bare(staged)]
+            area.publish(staged)
     folder = ArchiveFolder(tmp_path / "a", "a")
-    folder.join_profiles(0)
-    assert not (tmp_path / "a/customers.parquet").exists()
-    folder.update_profiles(0, 10, ["x", "y"], customers(x="DE", y="FR"))
-    folder.update_profiles(1, 3, ["z"], customers(z="IT"))
-    folder.join_profiles(0)
+    found = folder.published("events")
+    assert {number: [(f.first, f.next) for f in files] for number, files in found.items()} == {
+        0: [(100, 150), (200, 250)],
+        1: [(300, 350)],
+    }
+    assert folder.metadata(found[1][0].path) == {NEXT: "350", HIGH: "7", TOPIC_ID: "id"}
+    assert StagingArea(folder).found() == {}
+    assert list((tmp_path / "a" / "staged").iterdir()) == []
+
+
+def _bare(staged: Staged) -> Staged:
+    return replace(staged, high=0, topic_id="")
+
+
+def test_published_parts_are_joined_and_older_ones_removed(tmp_path):
+    folder = ArchiveFolder(tmp_path / "a", "a")
+    publish(folder, 0, 10, customers(x="DE", y="FR"))
+    publish(folder, 1, 3, customers(z="IT"))
+    folder.join_profiles()
     assert countries(tmp_path / "a") == {"x": "DE", "y": "FR", "z": "IT"}
-    folder.update_profiles(0, 20, ["x", "y", "w"], customers(x="AT", w=None))
-    folder.join_profiles(0)
+    publish(folder, 0, 20, customers(x="AT", w=None))
+    folder.join_profiles()
     assert countries(tmp_path / "a") == {"x": "AT", "w": None, "z": "IT"}
+    assert folder.newest_part(0, 19).num_rows == 2
+    assert folder.newest_part(0, 9) is None
     folder.remove_old_parts(0, 20)
     parts = sorted(path.name for path in (tmp_path / "a/customers.parts").iterdir())
     assert parts == ["a-p00000-00000000000000000020.parquet", "a-p00001-00000000000000000003.parquet"]
-    assert folder.remove_from("customers", 0, 20) == 0
-    assert folder.remove_from("customers", 0, 19) == 1
+
+
+def publish(folder: ArchiveFolder, number: int, after: int, profiles: pa.Table) -> None:
+    staged = Staged("customers", number, 0, after, 0, "", 1, new_token())
+    StagingArea(folder).stage(staged, profiles)
+    StagingArea(folder).publish(staged)
 
 
 def test_workers_that_join_at_once_leave_every_part_in(tmp_path):
@@ -111,8 +123,8 @@ def test_workers_that_join_at_once_leave_every_part_in(tmp_path):
     def work(number: int) -> None:
         try:
             for step in range(1, 31):
-                folder.update_profiles(number, step, [f"c{number}"], customers(**{f"c{number}": str(step)}))
-                folder.join_profiles(number)
+                publish(folder, number, step, customers(**{f"c{number}": str(step)}))
+                folder.join_profiles()
                 folder.remove_old_parts(number, step)
         except (OSError, ShopstreamError) as error:
             errors.append(error)
@@ -135,8 +147,8 @@ def test_a_folder_that_something_else_wrote_is_refused(tmp_path):
 
 
 def test_the_folder_opens_by_uri(tmp_path):
-    ArchiveFolder((tmp_path / "a").as_uri(), "a").update_profiles(0, 1, ["x"], customers(x="DE"))
-    ArchiveFolder(tmp_path / "a", "a").join_profiles(0)
+    publish(ArchiveFolder((tmp_path / "a").as_uri(), "a"), 0, 1, customers(x="DE"))
+    ArchiveFolder(tmp_path / "a", "a").join_profiles()
     assert countries(tmp_path / "a") == {"x": "DE"}
 
 
@@ -274,6 +286,7 @@ from consumers import kafka
 from consumers.archive import TOPICS, ArchiveOptions, ArchiveRole
 from consumers.parquet import ArchiveFolder
 from consumers.source import Source
+from consumers.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
 
 run, directory, properties = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 consumer = kafka.open_consumer(kafka.consumer_config(properties, f"{run}-archive", f"{run}-0"))

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from consumers.checkpoint import CheckpointStore
-from consumers.keeper import TAKEOVER_TRIES, Keeper
-from consumers.offsets import CommitError, FencedError
+from consumers.keeper import Keeper
+from consumers.offsets import TAKEOVER_TRIES, CommitError, FencedError
 from consumers.recovery import Committed, encode_committed
 from consumers.source import Start
 from features.errors import ShopstreamError
