@@ -21,6 +21,8 @@ from features.errors import ShopstreamError
 from features.schema import DEAD_LETTER_TOPIC, FEATURE_TOPIC, SOURCE_TOPICS, group_name, topic_name
 
 BATCH: Final = 20_000
+COMPACTED: Final = ".customers"
+"""The source topic on which a message without a value is a tombstone."""
 SILENCE_S: Final = 30.0
 """No message and no end for so long is an error."""
 
@@ -34,18 +36,22 @@ class TopicCount:
     """A source topic.
 
     Attributes:
-        messages: ever appended and not deleted; on a compacted topic those compacted away count too.
+        messages: records ever appended and not deleted. A tombstone is no record while it stands; on a compacted topic
+            what was compacted away counts, whichever it was.
         letters: messages that are dead letters.
-        distinct: different records among the others: by event_id, order_id or customer_id.
+        distinct: different records among the others, by event_id, order_id or customer_id; without profiles that a
+            tombstone has erased.
+        compacted: messages that were compacted away.
     """
 
     messages: int
     letters: int
     distinct: int
+    compacted: int = 0
 
     @property
     def repeated(self) -> int:
-        """Messages that say again, or change, what an earlier one said."""
+        """Messages that say again, or change, what an earlier one said; and profiles that were erased."""
         return self.messages - self.letters - self.distinct
 
 
@@ -99,9 +105,10 @@ def recount(properties: Mapping[str, Any], run: str) -> Recount:
     sessions = np.zeros(0, np.uint64)
     for topic in SOURCE_TOPICS:
         tally = _Tally(topic, topic_name(run, topic), letters)
-        messages = _read(properties, run, topic, tally.take)
+        appended = _read(properties, run, topic, tally.take)
         ids, customers[topic], found = tally.distinct()
-        topics[topic] = TopicCount(messages, tally.letters, len(ids))
+        records = appended - tally.tombstones
+        topics[topic] = TopicCount(records, tally.letters, len(ids), compacted=appended - tally.taken)
         sessions = found if topic == "events" else sessions
     seen = np.union1d(customers["events"], customers["orders"])
     rows = _Keys()
@@ -119,7 +126,9 @@ class _Tally:
     def __init__(self, topic: str, full_name: str, letters: Letters) -> None:
         self._full_name = full_name
         self._letters = letters
-        self.letters = 0
+        self.letters = self.tombstones = self.taken = 0
+        self._erased: dict[int, int] = {}
+        """Customer -> how many records had been read when the tombstone came."""
         self._ids: list[int] = []
         self._customers: list[int] = []
         self._sessions: list[int] = []
@@ -127,10 +136,14 @@ class _Tally:
 
     def take(self, message: Message) -> None:
         value = message.value()
+        self.taken += 1
         if (self._full_name, message.partition(), message.offset()) in self._letters:
             self.letters += 1
             return
         if value is None:
+            if self._full_name.endswith(COMPACTED):
+                self.tombstones += 1
+                self._erased[_hash_bytes(message.key() or b"")] = len(self._ids)
             return
         try:
             self._take_one(value)
@@ -142,6 +155,10 @@ class _Tally:
 
     def distinct(self) -> tuple[Hashes, Hashes, Hashes]:
         """Ids, customers and sessions, each once."""
+        if self._erased:
+            # of a key, the log keeps the order: what came before its tombstone is no profile any more
+            self._ids = [one for place, one in enumerate(self._ids) if place >= self._erased.get(one, 0)]
+            self._customers = self._ids
         ids, customers, sessions = (
             np.unique(np.array(hashes, np.uint64)) for hashes in (self._ids, self._customers, self._sessions)
         )
@@ -179,7 +196,11 @@ _PROFILE: Final = msgspec.json.Decoder(_Profile)
 
 
 def _hash(text: str, seed: int = 0) -> int:
-    return xxhash.xxh3_64_intdigest(text.encode(), seed)
+    return _hash_bytes(text.encode(), seed)
+
+
+def _hash_bytes(text: bytes, seed: int = 0) -> int:
+    return xxhash.xxh3_64_intdigest(text, seed)
 
 
 def _letters(properties: Mapping[str, Any], run: str) -> Letters:

@@ -228,9 +228,14 @@ def later_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
 # --- workers ----------------------------------------------------------------------------------------------------------
 
 
-def instance_id(run: str, name: Name, state: str) -> str:
-    """The static name of a member: the same after a restart, another for another state folder, machine or number."""
-    place = hashlib.sha256(f"{platform.node()}\0{state}".encode()).hexdigest()[:12]
+def instance_id(settings: Settings, name: Name, state: str) -> str:
+    """The static name of a member: the same after a restart, unique by machine, data folder, state folder and number.
+
+    The data folder is part of it because `alone` holds the lock there: two commands with one name would push each other
+    out of the group.
+    """
+    run, home = settings.run, settings.home.resolve()
+    place = hashlib.sha256(f"{platform.node()}\0{home}\0{state}".encode()).hexdigest()[:12]
     return f"{run}-{name}-{place}"
 
 
@@ -261,7 +266,7 @@ def open_supervisor(
             worker=name.number,
             builder=BUILDERS[name.role],
             run=settings.run,
-            instance_id=instance_id(settings.run, name, consumption.state),
+            instance_id=instance_id(settings, name, consumption.state),
             kafka=endpoints.kafka.client_properties(),
             elastic=login,
             state=consumption.state,

@@ -5,7 +5,6 @@ A bundle that somebody else made current is left as it is, and the demo's custom
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -82,7 +81,7 @@ def train(folder: Path, history: Path, horizon: Horizon, on_step: Tell) -> Bundl
     from training.churn import Plan  # noqa: PLC0415
 
     plan = Plan(tries=TRIES, repeats=REPEATS, threads=THREADS)
-    bundle, _ = train_bundle(history, folder / f"new-{os.getpid()}", horizon, plan, on_step=on_step, rename=True)
+    bundle, _ = train_bundle(history, folder / "new", horizon, plan, on_step=on_step, rename=True)
     notes = msgspec.json.encode(_notes(folder) | {history.name: bundle.folder.name})
     write_whole(folder / NOTES, lambda path: path.write_bytes(notes))
     _point(bundle)

@@ -77,6 +77,8 @@ def _fresh(path: Path, seconds_max: float, now_s: float) -> str | None:
         age_s = now_s - path.stat().st_mtime
     except OSError as error:
         return error.strerror or type(error).__name__
+    if age_s < -seconds_max:
+        return f"written {-age_s:.0f} s ahead of the clock, which was set back: nothing has been written since"
     return None if age_s <= seconds_max else f"written {age_s:.0f} s ago, the bound is {seconds_max:.0f} s"
 
 

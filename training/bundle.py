@@ -23,6 +23,7 @@ import inspect
 import json
 import platform
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,6 +157,8 @@ def write_bundle(
     report: Report,
     seed: int,
     following: Sequence[NextModel] = (),
+    *,
+    own_name: bool = False,
 ) -> Bundle:
     """Write a bundle; all of it or nothing.
 
@@ -168,14 +171,16 @@ def write_bundle(
         report: see `evaluation.report`.
         seed: everything random came from it.
         following: models of the next purchase.
+        own_name: call the folder by the bundle's name instead, beside `folder`; the same model twice is one folder,
+            and a damaged bundle of that name is replaced.
 
     Raises:
         ShopstreamError: the folder is there already, or cannot be written.
     """
-    if folder.exists():
+    if folder.exists() and not own_name:
         raise ShopstreamError(f"{folder} is there already.", "Name another folder, or remove that one.")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    # of this process alone: two may train at once
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(parents=True)
         about = _write_parts(partial, trained, training, breaks, rules, seed, following)
@@ -190,6 +195,11 @@ def write_bundle(
             file.name: _checksum(file) for file in sorted(partial.iterdir()) if file.name != "bundle.json"
         }
         _write_json(partial / "bundle.json", about)
+        if own_name:
+            folder = folder.with_name(about["name"])
+            if (found := _whole(folder)) is not None:
+                return found
+            shutil.rmtree(folder, ignore_errors=True)
         publish_folder(partial, folder)
     except OSError as error:
         raise ShopstreamError(f"The bundle {folder} cannot be written: {error}.", "Name another folder.") from error
@@ -330,19 +340,8 @@ def load_bundle(path: Path) -> Bundle:
     return Bundle(folder, about)
 
 
-def renamed(bundle: Bundle) -> Bundle:
-    """The bundle in a folder of its own name beside where it lies; the same model twice is one folder.
-
-    A damaged bundle of that name is replaced.
-    """
-    target = bundle.folder.with_name(bundle.name)
-    if target.exists():
-        try:
-            found = load_bundle(target)
-        except ShopstreamError:
-            shutil.rmtree(target)
-        else:
-            shutil.rmtree(bundle.folder)
-            return found
-    publish_folder(bundle.folder, target)
-    return Bundle(target, bundle.about)
+def _whole(folder: Path) -> Bundle | None:
+    try:
+        return load_bundle(folder)
+    except ShopstreamError:
+        return None

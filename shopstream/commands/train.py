@@ -195,9 +195,7 @@ def train_bundle(
     report["next_purchase"] = next_evaluation.next_report(following, seed=plan.seed, repeats=plan.repeats)
     on_step("writing the bundle", None)
     breaks = learn_breaks(training.latest)
-    written = bundles.write_bundle(out, trained, training, breaks, rules, report, plan.seed, following)
-    if rename:
-        written = bundles.renamed(written)
+    written = bundles.write_bundle(out, trained, training, breaks, rules, report, plan.seed, following, own_name=rename)
     return written, (built - began, perf_counter() - built)
 
 

@@ -43,7 +43,7 @@ def trainer(
 
     console = Console(stderr=True)
     settings = load_settings(run=run)
-    every_s = producing.parse_duration_s(every)
+    every_s = producing.parse_duration_s(every, "--every")
     assert every_s is not None
     archive = directory or Path(consuming.archive_folder(settings, None))
     plan = schooling.Plan(archive, mart, settings.run, every_s, tries)

@@ -59,7 +59,12 @@ def test_tcp(port):
     assert probe.main([f"tcp://127.0.0.1:{port}"]) == 0
 
 
-@pytest.mark.parametrize(("age_s", "said"), [(60, None), (61, "written 61 s ago, the bound is 60 s")])
+BEHIND = "written 61 s ahead of the clock, which was set back: nothing has been written since"
+
+
+@pytest.mark.parametrize(
+    ("age_s", "said"), [(60, None), (61, "written 61 s ago, the bound is 60 s"), (-60, None), (-61, BEHIND)]
+)
 def test_a_file_is_fresh_up_to_its_bound(tmp_path, age_s, said):
     file = tmp_path / "alive"
     file.touch()

@@ -22,6 +22,8 @@ from producers.timeline import Span
 from shopstream.consuming import Consumption, checked, chosen_roles, instance_id
 from shopstream.moments import iso
 from shopstream.producing import wall_clock
+from shopstream.servers.kafka_admin import group_lags
+from shopstream.settings import Settings
 from shopstream.workers.words import Name
 
 END_MS = 20_400 * DAY_MS
@@ -72,11 +74,15 @@ def test_what_can_be_is_not_refused():
     assert checked(Consumption(until_end=True, as_of=1)).as_of == 1
 
 
-def test_instance_ids_differ_by_worker_and_state_folder_and_stay_the_same():
+def test_instance_ids_differ_by_worker_and_folders_and_stay_the_same(tmp_path):
     names = [Name(role, number) for role in ("features", "index") for number in (0, 1)]
-    ids = {instance_id("shop", name, state) for name in names for state in ("/a", "/b")}
-    assert len(ids) == 8
-    assert instance_id("shop", names[0], "/a") == instance_id("shop", names[0], "/a")
+    homes = [Settings(home=tmp_path / home) for home in ("one", "two")]
+    ids = {instance_id(home, name, state) for home in homes for name in names for state in ("/a", "/b")}
+    assert len(ids) == 16
+    (tmp_path / "one").mkdir()
+    (tmp_path / "link").symlink_to("one")
+    same = [Settings(home=tmp_path / home) for home in ("one", "link", "two/../one")]
+    assert len({instance_id(home, names[0], "/a") for home in same}) == 1
 
 
 # --- on the real servers ---
@@ -157,6 +163,36 @@ def test_until_end_gives_every_customer_one_row_at_t_with_any_number_of_workers(
         assert early.returncode == 2
         assert f"--as-of {iso(as_of - 1)}" in " ".join(early.stderr.split())
         assert as_ofs(client, run_name) == {later: count(client, f"{run_name}-customers")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_commands_with_one_state_folder_and_data_folders_of_their_own_share_the_work(
+    tmp_path, servers, run_name, sent
+):
+    arguments = ["consume", "--roles", "features", "--state", tmp_path / "state", "--run", run_name]
+    homes = [tmp_path / "one", tmp_path / "two"]
+    processes = [start(arguments, environment(home, servers)) for home in homes]
+    reports = [home / "metrics" / f"{run_name}-features-0.json" for home in homes]
+
+    def members():
+        return sum(group.members for group in group_lags(servers.kafka, run_name))
+
+    try:
+        end = time.monotonic() + 120
+        while members() < 2:
+            assert time.monotonic() < end
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.5)
+        time.sleep(20)  # twice the session time-out and more: who is pushed out has been by then
+        assert members() == 2
+        found = [json.loads(report.read_text()) for report in reports]
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        said = [process.communicate(timeout=90)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert [(report["state"], report["restarts"]) for report in found] == [("running", 0)] * 2, said
 
 
 @pytest.mark.slow

@@ -52,8 +52,20 @@ def test_repeats_letters_and_what_is_left(servers, run_name, write):
     assert found.topics["events"] == TopicCount(messages=5, letters=1, distinct=3)
     assert found.topics["events"].repeated == 1
     assert found.topics["orders"] == TopicCount(messages=3, letters=0, distinct=2)
-    assert found.topics["customers"] == TopicCount(messages=4, letters=0, distinct=2)
+    assert found.topics["customers"] == TopicCount(messages=3, letters=0, distinct=2)
     assert (found.customers, found.profiles_unseen, found.sessions) == (3, 1, 2)
+
+
+def test_a_profile_that_was_erased_is_none_and_its_tombstone_is_no_record(servers, run_name, write):
+    producer = Producer(servers.kafka.client_properties())
+    for customer in ("c1", "c2", "c1", "c3", "-c1", "-c2", "c2"):
+        key = customer.removeprefix("-")
+        value = None if key != customer else msgspec.json.encode({"customer_id": key})
+        producer.produce(f"{run_name}.customers", value, key.encode(), partition=1)
+    assert producer.flush(20) == 0
+    found = recount(servers.kafka.client_properties(), run_name)
+    assert found.topics["customers"] == TopicCount(messages=5, letters=0, distinct=2)
+    assert found.profiles_unseen == 2
 
 
 def test_a_message_that_is_no_record_and_has_no_letter_is_told(servers, run_name, write):

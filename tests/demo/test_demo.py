@@ -57,6 +57,15 @@ def test_once_accounts_for_every_record_and_again_sends_nothing_twice(tmp_path, 
     assert {name: kafka_counts(servers, run_name)[name] for name in ("events", "orders", "customers")} == sent
     assert documents(servers, run_name) == found
 
+    with Elasticsearch(**servers.elasticsearch.client_options()) as client:
+        seen = client.search(index=f"{run_name}-customers", size=1, query={"exists": {"field": "country"}})
+    customer = seen["hits"]["hits"][0]["_source"]["customer_id"]
+    erased = call(["forget", customer, "--yes", "--run", run_name], variables)
+    assert erased.returncode == 0, erased.stdout + erased.stderr
+    third = call(arguments, variables)
+    assert third.returncode == 0, third.stdout + third.stderr
+    assert "every record that was sent is accounted for" in third.stdout
+
     other = call([*arguments, "--seed", "8"], variables)
     assert other.returncode == 2
     assert "--seed 7" in " ".join(other.stderr.split())

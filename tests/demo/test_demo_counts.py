@@ -80,6 +80,14 @@ def test_dead_letters_and_repeats_count():
     assert not Line("events", 10, 10, letters=3, repeated=2, elsewhere=0, elastic=6).holds
 
 
+def test_what_was_compacted_away_may_have_been_a_tombstone():
+    topics = {"customers": TopicCount(messages=11, letters=0, distinct=9, compacted=2)}
+    assert wrong(an_audit(topics=topics, with_profile=8)) == []
+    assert wrong(an_audit(topics=topics, with_profile=9)) == ["profiles"]
+    lost = {"customers": TopicCount(messages=9, letters=0, distinct=9, compacted=0)}
+    assert wrong(an_audit(topics=lost, with_profile=8)) == ["profiles"]
+
+
 # --- memory ---
 
 

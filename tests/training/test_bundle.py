@@ -15,7 +15,7 @@ from features.errors import ShopstreamError, UsageError
 from features.score import NEXT_PURCHASE, REASONS, RISKS, RiskThresholds, check_scores, trial_rows
 from training import bundle as bundles
 from training import churn
-from training.bundle import load_bundle, point_current, program_fingerprint, renamed, resolve
+from training.bundle import load_bundle, point_current, program_fingerprint, resolve
 from training.candidates import Candidate, Fitted
 from training.predict import COLUMNS, PREPARATION, derived
 from training.scorer import BundleScorer, numbers
@@ -269,8 +269,52 @@ def test_a_failure_leaves_nothing(bundle, training, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bundle_is_called_by_its_content(copy):
-    first = renamed(load_bundle(copy))
+@pytest.fixture
+def writes(bundle, training):
+    """Writes a small bundle into a folder; again, the same one."""
+    preparation = json.loads((bundle.folder / "preparation.json").read_text()) | {"next": {}}
+    about = json.loads((bundle.folder / "bundle.json").read_text())["model"]
+    model = churn.Fitted(Candidate("bgnbd"), None, about["column"] or 0)
+    trained = churn.Trained(model, preparation, bundle.thresholds, None)
+    report = bundle.metrics | {"chosen": "bgnbd"}
+
+    def write(folder, **options):
+        return bundles.write_bundle(folder, trained, training, bundle.breaks, bundle.rules, report, 1, **options)
+
+    return write
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_bundle_is_called_by_its_content(writes, tmp_path):
+    first = writes(tmp_path / "new", own_name=True)
     assert first.folder.name == first.name
-    again = renamed(load_bundle(shutil.copytree(first.folder, copy)))
-    assert (again.folder, copy.exists()) == (first.folder, False)
+    assert writes(tmp_path / "new", own_name=True).folder == first.folder
+    assert names(tmp_path) == [first.name]
+    (first.folder / "rules.yaml").write_text("damaged")
+    assert load_bundle(writes(tmp_path / "new", own_name=True).folder).name == first.name
+
+
+@pytest.mark.parametrize("phase", ["_write_parts", "render", "_write_json", "publish_folder", "load_bundle"])
+def test_a_training_that_is_ended_in_any_phase_leaves_current_and_the_next_one_converges(
+    writes, copy, tmp_path, monkeypatch, phase
+):
+    point_current(copy)
+    with monkeypatch.context() as patch:
+        patch.setattr(bundles, phase, lambda *_: sys.exit(143))  # as SIGTERM does
+        with pytest.raises(SystemExit):
+            writes(tmp_path / "new", own_name=True)
+    assert names(tmp_path) == ["copy", "current"]
+    assert load_bundle(tmp_path).folder == copy
+    written = writes(tmp_path / "new", own_name=True)
+    point_current(written.folder)
+    assert load_bundle(tmp_path).folder == written.folder
+    assert names(tmp_path) == sorted(["copy", "current", written.name])
+
+
+def test_what_a_killed_training_has_left_stops_no_later_one(writes, tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / ".new.partial").mkdir()
+    assert load_bundle(writes(tmp_path / "new", own_name=True).folder)
