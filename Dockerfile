@@ -48,7 +48,9 @@ ENV PATH=/opt/shopstream/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     SHOPSTREAM_HOME=/var/lib/shopstream \
     # compiled kernels: the root file system may be read-only
-    NUMBA_CACHE_DIR=/var/lib/shopstream/kernels
+    NUMBA_CACHE_DIR=/var/lib/shopstream/kernels \
+    # what Polars moves out of memory; its own default, /var/tmp, may be read-only too
+    POLARS_OOC_SPILL_DIR=/tmp/polars
 USER 10001:10001
 WORKDIR /var/lib/shopstream
 # what is asked stands in PROBE: see shopstream/probe.py; without it the program is well while it runs

@@ -1,5 +1,7 @@
 """Writes files whole and durably: after a crash or a power loss a reader finds the old file or the new one.
 
+Logs are the exception: they are appended to, and `open_private_log` only sees to it that no other user reads them.
+
 `write_whole` is for local paths, `store_whole` for any file system of `pyarrow.fs`. Both return only when the file and
 its entry in the folder have reached the disk, so a commit that names the file may follow. Object stores show and keep
 an object only when it is complete, and need neither the rename nor the fsync.
@@ -12,7 +14,9 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import filelock
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -122,6 +126,40 @@ def publish_folder(partial: Path, target: Path) -> None:
         _fsync(Path(folder))
     partial.rename(target)
     _fsync(target.parent)
+
+
+def open_private_log(path: Path) -> BinaryIO:
+    """Opens a log to append to it; file and folder are closed to other users, whatever the umask and the mode before.
+
+    Raises:
+        OSError: the file cannot be opened, or it belongs to another user.
+    """
+    private_folder(path.parent)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab")
+
+
+def private_lock(path: Path) -> filelock.FileLock:
+    """A lock whose file no other user can open, and so hold; earlier versions left it readable.
+
+    Raises:
+        OSError: the file belongs to another user.
+    """
+    with suppress(FileNotFoundError):
+        path.chmod(0o600)
+    return filelock.FileLock(path, mode=0o600)
+
+
+def private_folder(path: Path) -> Path:
+    """The folder, made where missing and closed to other users.
+
+    Raises:
+        OSError: it cannot be made, or it belongs to another user.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
 
 
 def sync(files: fs.FileSystem, path: str) -> None:

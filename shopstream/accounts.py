@@ -16,7 +16,7 @@ from elasticsearch import ApiError, AuthenticationException, Elasticsearch
 from consumers.elastic import ElasticConnection, open_client, told
 from consumers.rights import ElasticDuty, elastic_role
 from features.errors import ShopstreamError
-from shopstream.servers.elastic_reader import READER
+from shopstream.servers.elastic_users import READER
 
 KIBANA_USER: Final = "kibana_system"
 """Built in; it has a role and lacks a password."""

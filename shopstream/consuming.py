@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import filelock
 
+from connectors.files import private_folder, private_lock
 from consumers.elastic import ElasticConnection, check, open_client
 from consumers.indices import install
 from consumers.kafka import (
@@ -167,8 +168,8 @@ def alone(settings: Settings, roles: Sequence[str]) -> Iterator[None]:
     with ExitStack() as held:
         for role in roles:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
-                held.enter_context(filelock.FileLock(folder / f"{settings.run}-{role}.lock", blocking=False))
+                private_folder(folder)
+                held.enter_context(private_lock(folder / f"{settings.run}-{role}.lock").acquire(blocking=False))
             except filelock.Timeout:
                 raise ShopstreamError(
                     f"Another process consumes the role {role} of run {settings.run} from {settings.home} already.",

@@ -28,6 +28,6 @@ def read_note(path: Path, kind: type[N], remedy: str) -> N | None:
 
 
 def write_note(path: Path, note: msgspec.Struct) -> None:
-    """Replaces the note in one step; it has reached the disk when this returns."""
+    """Replaces the note in one step; it has reached the disk when this returns, and is closed to other users."""
     content = msgspec.json.format(msgspec.json.encode(note)) + b"\n"
-    write_whole(path, lambda partial: partial.write_bytes(content))
+    write_whole(path, lambda partial: partial.write_bytes(content), mode=0o600)

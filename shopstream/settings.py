@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -34,6 +35,11 @@ from training import terms
 ENV_PREFIX: Final = "SHOPSTREAM_"
 CONFIG_VARIABLE: Final = "SHOPSTREAM_CONFIG"
 CONFIG_FILE: Final = "shopstream.toml"
+RUNS_CODE: Final = frozenset(
+    {"plugin.library.paths", "ssl.engine.location", "ssl.providers", "sasl.kerberos.kinit.cmd"}
+)
+"""Properties by which librdkafka loads a library or runs a program. Every command reads the settings' file of the
+folder that one happens to stand in, so it may not hold them."""
 _NOT_SHOWN: Final = frozenset({"password", "api_key", "properties", "options", "url", "maven_url"})
 """Settings whose value may hold a secret, so that it never stands in a message."""
 
@@ -112,7 +118,7 @@ class ElasticsearchSettings(Section):
     heap: Heap = "1g"
     """Memory of the embedded Elasticsearch's Java heap."""
     run_as: str | None = None
-    """User name or numeric uid for the embedded server when started by root; None: `nobody`."""
+    """User name or numeric uid for the embedded server when started by root; None: a uid of its own."""
 
     @model_validator(mode="after")
     def _one_credential(self) -> ElasticsearchSettings:
@@ -228,8 +234,28 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then the environment, then the TOML file."""
         path = _config_path(os.environ)
-        file = () if path is None else (TomlConfigSettingsSource(settings_cls, toml_file=path),)
-        return (init_settings, env_settings, *file)
+        if path is None:
+            return (init_settings, env_settings)
+        file = TomlConfigSettingsSource(settings_cls, toml_file=path)
+        if not os.environ.get(CONFIG_VARIABLE):
+            _refuse_code(path, file.toml_data)
+        return (init_settings, env_settings, file)
+
+
+def _refuse_code(path: Path, content: Mapping[str, Any]) -> None:
+    """Standing in a folder must not run what is in it.
+
+    Raises:
+        UsageError: the file holds a property of `RUNS_CODE`.
+    """
+    kafka = content.get("kafka")
+    properties = kafka.get("properties") if isinstance(kafka, dict) else None
+    for name in sorted(RUNS_CODE.intersection(properties if isinstance(properties, dict) else ())):
+        raise UsageError(
+            f"{path.absolute()} sets {name} under kafka.properties. It makes the Kafka client run code, "
+            "and a file that is read because of the working folder may not do that.",
+            f"If you trust the file, name it: {CONFIG_VARIABLE}={shlex.quote(str(path.absolute()))}",
+        )
 
 
 def _config_path(environment: Mapping[str, str]) -> Path | None:

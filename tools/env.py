@@ -2,7 +2,8 @@
 
     python3 tools/env.py [FOLDER]
 
-A value that stands in .env already is left as it is, so it may be run again after an update. It needs Python alone.
+A value that stands in .env already is left as it is, so it may be run again after an update. A secret that is empty
+there, as in a copy of .env.example, is generated. It needs Python alone.
 """
 # ruff: noqa: INP001 - a script of the repository, part of no package
 
@@ -14,7 +15,8 @@ import sys
 from pathlib import Path
 
 EXAMPLE, TARGET = ".env.example", ".env"
-GENERATED = "(generated)"
+OPEN = ("", "(generated)")
+"""Values of a secret that is to be generated; the second one stood in .env.example before."""
 SECRET_BYTES = 24
 """32 characters that need no quoting anywhere; Kibana's keys have to be so long."""
 
@@ -33,21 +35,27 @@ def filled(example: str, there: str) -> str:
         example: .env.example.
         there: .env as it is; empty where there is none.
     """
-    known = settings(there)
+    wanted, known = settings(example), settings(there)
+    generated = {name for name, value in wanted.items() if value in OPEN}
     if not there:
-        lines = example.splitlines()
-        return "\n".join(_line(line) for line in lines) + "\n"
-    missing = [f"{name}={value}" for name, value in settings(example).items() if name not in known]
+        return _generate(example, generated)
+    there = _generate(there, generated)
+    missing = "".join(f"{name}={value}\n" for name, value in wanted.items() if name not in known)
     if not missing:
         return there
-    return there.rstrip("\n") + "\n\n" + "\n".join(map(_line, missing)) + "\n"
+    return there.rstrip("\n") + "\n\n" + _generate(missing, generated)
 
 
-def _line(line: str) -> str:
-    name, equals, value = line.partition("=")
-    if not equals or line.startswith("#") or value.strip() != GENERATED:
-        return line
-    return f"{name}={secrets.token_urlsafe(SECRET_BYTES)}"
+def _generate(text: str, names: set[str]) -> str:
+    """The text with secrets for these names where they are open; all else as it was."""
+
+    def line(one: str) -> str:
+        name, _, value = one.partition("=")
+        if name.strip() not in names or value.strip() not in OPEN:
+            return one
+        return f"{name.strip()}={secrets.token_urlsafe(SECRET_BYTES)}\n"
+
+    return "".join(map(line, text.splitlines(keepends=True)))
 
 
 def main(folder: Path) -> int:

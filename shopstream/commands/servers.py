@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,7 @@ def down(
     Example: `shopstream down`
     """
     from shopstream import servers  # noqa: PLC0415
-    from shopstream.servers.lifecycle import remove_data  # noqa: PLC0415
+    from shopstream.servers.removal import remove_data  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
 
     console = Console(stderr=True)
@@ -70,8 +71,15 @@ def down(
     if not stopped:
         console.print("nothing was running")
     if data:
-        remove_data(settings)
+        kept = remove_data(settings)
         console.print(f"deleted {settings.home}", highlight=False)
+        for folder in kept:
+            console.print(
+                f"[yellow]note[/] a link named {folder}, which this data folder did not make: it stays. "
+                f"If nothing else uses it: rm -r {shlex.quote(str(folder))}",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def status(

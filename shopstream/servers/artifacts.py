@@ -1,12 +1,16 @@
 """The files of the embedded servers: pinned by `artifacts.lock`, downloaded once, checked on every use.
 
-The rule of this file: no byte is used whose SHA-256 does not stand in the lock. The registry is asked for the locked
-files only, never for versions, so that a warm cache needs no network.
+The rule of this file: no byte is used whose SHA-256 does not stand in the lock, be it in a downloaded file or in the
+tree that an archive was unpacked to. The registry is asked for the locked files only, never for versions, so that a
+warm cache needs no network.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import stat
 import tempfile
 import threading
 import zipfile
@@ -17,7 +21,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-import filelock
 import msgspec
 from rich.console import Console
 from rich.progress import (
@@ -30,6 +33,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from connectors.files import private_lock
 from features.errors import ShopstreamError
 
 LOCK_FILE: Final = "artifacts.lock"
@@ -38,7 +42,7 @@ ATTEMPTS: Final = 3
 REQUEST_TIMEOUT_S: Final = 60
 
 
-class Artifact(msgspec.Struct, frozen=True):
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
     """One pinned file of the central Maven repository."""
 
     group: str
@@ -47,6 +51,8 @@ class Artifact(msgspec.Struct, frozen=True):
     packaging: str
     sha256: str
     size: int
+    tree_sha256: str = ""
+    """Of an archive: `tree_sha256` of what it holds."""
 
     @property
     def filename(self) -> str:
@@ -123,7 +129,7 @@ def locked(cache: Path) -> Iterator[None]:
         raise ShopstreamError(
             f"The cache folder {cache} cannot be made: {error.strerror}.", "Set SHOPSTREAM_CACHE to a folder of yours."
         ) from error
-    with filelock.FileLock(cache / ".lock"):
+    with private_lock(cache / ".lock"):
         yield
 
 
@@ -138,6 +144,22 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def tree_sha256(top: Path) -> str:
+    """SHA-256 over paths, right to execute and content of all files of a tree, in hex; links are named as such."""
+    paths = sorted(Path(folder) / name for folder, _, names in os.walk(top) for name in names)
+    links = sorted(Path(folder) / name for folder, names, _ in os.walk(top) for name in names)
+    with ThreadPoolExecutor() as pool:
+        lines = pool.map(lambda path: _tree_line(top, path), [*paths, *(link for link in links if link.is_symlink())])
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _tree_line(top: Path, path: Path) -> str:
+    name = path.relative_to(top).as_posix()
+    if path.is_symlink():
+        return f"link {path.readlink()} {name}\0"
+    return f"{'x' if path.stat().st_mode & stat.S_IXUSR else '-'} {sha256_of(path)} {name}\0"
+
+
 class _InterruptedError(Exception):
     """Another download failed or Ctrl-C was pressed: this one is given up."""
 
@@ -146,7 +168,7 @@ def _download_all(missing: list[Artifact], cache: Path, console: Console, downlo
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with (
         Progress(*columns, TimeRemainingColumn(), console=console) as progress,
-        tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as scratch,
+        _scratch(cache, ".download-") as scratch,
         ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool,
     ):
         total = sum(artifact.size for artifact in missing)
@@ -155,7 +177,7 @@ def _download_all(missing: list[Artifact], cache: Path, console: Console, downlo
         interrupted = threading.Event()
         jobs = []
         for number, artifact in enumerate(missing):
-            folder = Path(scratch) / str(number)
+            folder = scratch / str(number)
             jobs.append(pool.submit(_download_one, artifact, cache, folder, download, progress, task, interrupted))
         try:
             for job in jobs:
@@ -250,26 +272,53 @@ def tree_path(artifact: Artifact, cache: Path) -> Path:
 
 
 def unpack(artifact: Artifact, cache: Path, console: Console, download: Download) -> Path:
-    """The unpacked tree of a zip whose single top folder is `name-version`; unpacked once.
+    """The unpacked tree of a zip whose single top folder is `name-version`.
+
+    It is compared with the lock at every call, and unpacked again where it differs.
 
     Returns:
         The top folder, in the cache.
+
+    Raises:
+        ShopstreamError: the archive is not the pinned one.
     """
     tree = tree_path(artifact, cache)
-    if tree.is_dir():
+    if tree.is_dir() and tree_sha256(tree) == artifact.tree_sha256:
         return tree
     archive = fetch([artifact], cache, console, download)[artifact.filename]
     with locked(cache):
         if tree.is_dir():
-            return tree
-        tree.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=cache) as scratch:
-            with zipfile.ZipFile(archive) as content:
-                for entry in content.infolist():
-                    file = Path(content.extract(entry, scratch))
-                    mode = entry.external_attr >> 16
-                    if mode and not entry.is_dir():
-                        file.chmod(mode & 0o777)  # zipfile drops the mode, and bin/ must be executable
-            (top,) = Path(scratch).iterdir()
+            if tree_sha256(tree) == artifact.tree_sha256:
+                return tree  # another process has unpacked it meanwhile
+            console.print(f"{tree} was changed since it was unpacked: it is unpacked again", highlight=False)
+        with _scratch(cache, ".unpack-") as scratch:
+            extract(archive, scratch)
+            (top,) = scratch.iterdir()
+            if tree_sha256(top) != artifact.tree_sha256:
+                raise ShopstreamError(
+                    f"{artifact.coordinate} does not unpack to the files that were pinned.",
+                    f"Check the disk of {cache}, and its free room; then run it again.",
+                )
+            tree.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(tree, ignore_errors=True)
             top.rename(tree)
     return tree
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Unpacks a zip with the modes of its files, closed to writing by others whatever the umask."""
+    with zipfile.ZipFile(archive) as content:
+        for entry in content.infolist():
+            file = Path(content.extract(entry, folder))
+            mode = entry.external_attr >> 16
+            if mode and not entry.is_dir():
+                file.chmod(mode & 0o755)  # zipfile drops the mode, and bin/ must be executable
+
+
+@contextmanager
+def _scratch(cache: Path, prefix: str) -> Iterator[Path]:
+    """A folder in the cache, removed afterwards. Under the cache's lock: those of processes that were killed go too."""
+    for left in cache.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=cache) as scratch:
+        yield Path(scratch)

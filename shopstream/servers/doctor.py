@@ -17,7 +17,7 @@ import psutil
 
 from features.errors import ShopstreamError
 from shopstream.servers import artifacts, ports, record
-from shopstream.servers.account import obstacle, server_account
+from shopstream.servers.account import OWN_UIDS, obstacle, server_account
 from shopstream.servers.java import java_home
 from shopstream.servers.overview import ServerStatus, status
 from shopstream.settings import Settings
@@ -124,9 +124,15 @@ def _folders(settings: Settings) -> Iterator[Finding]:
 def _account(settings: Settings) -> Iterator[Finding]:
     if os.geteuid() != 0 or settings.elasticsearch.url is not None:
         return
-    account = server_account(settings.elasticsearch.run_as, root=True)
+    account = server_account(settings.elasticsearch.run_as, settings.home / "elasticsearch", root=True)
     assert account is not None
     yield Finding("ok", f"running as root: Elasticsearch runs as {account.name} (uid {account.uid})")
+    if account.name == "nobody":
+        yield Finding(
+            "warning",
+            "Elasticsearch's files belong to nobody: other programs that run as nobody can read them",
+            f"Run `shopstream down`, then `chown -RH {OWN_UIDS.start}:{OWN_UIDS.start} {settings.home}/elasticsearch`.",
+        )
     if (blocked := obstacle(settings.home, account)) is not None:
         yield Finding(
             "warning",
@@ -169,9 +175,13 @@ def _cache(settings: Settings) -> Iterator[Finding]:
         for artifact in files
         if artifact not in missing and artifacts.sha256_of(artifact.path(settings.cache)) != artifact.sha256
     ]
-    if damaged:
-        names = ", ".join(artifact.filename for artifact in damaged)
-        yield Finding("broken", f"damaged in the cache: {names}", "Run `shopstream up`: it downloads them again.")
+    trees = {artifact: artifacts.tree_path(artifact, settings.cache) for artifact in lock.elasticsearch}
+    changed = [
+        str(tree) for one, tree in trees.items() if tree.is_dir() and artifacts.tree_sha256(tree) != one.tree_sha256
+    ]
+    if damaged or changed:
+        names = ", ".join([*(artifact.filename for artifact in damaged), *changed])
+        yield Finding("broken", f"damaged in the cache: {names}", "Run `shopstream up`: it replaces them.")
     elif missing:
         size = sum(artifact.size for artifact in missing)
         yield Finding("ok", f"{len(missing)} files ({size / 1e6:.0f} MB) of the servers are to be downloaded by `up`")

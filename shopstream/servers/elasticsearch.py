@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import filecmp
+import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import ClassVar, Final
 
 from rich.console import Console
@@ -17,13 +17,12 @@ from features.errors import ShopstreamError
 from shopstream.servers import artifacts, certificates, ports
 from shopstream.servers.account import Account, give, reachable_folder
 from shopstream.servers.certificates import Certificates
-from shopstream.servers.elastic_reader import READER, write_reader
+from shopstream.servers.elastic_users import ADMIN, READER, has_admin, write_users
 from shopstream.servers.endpoints import ElasticEndpoint
 from shopstream.servers.java import java_home, java_version, readable
 from shopstream.servers.process import Launch, run
 from shopstream.settings import Settings
 
-USERNAME: Final = "elastic"
 UNWANTED_JVM_OPTIONS: Final = (
     "jdk.incubator.vector",  # a module the wheel's Java runtime does not have
     "-Xlog:gc",  # would write 2 GB of logs in time
@@ -47,6 +46,15 @@ logger.roles.level = error
 
 KEYSTORE: Final = "server.p12"
 KEYSTORE_SETTING: Final = "xpack.security.http.ssl.keystore.secure_password"
+PATH_ARGUMENT: Final = "-Des.path.conf="
+SERVER_ARGUMENT: Final = "-Dcli.name=server"
+
+
+def owns(home: Path, command: Sequence[str]) -> bool:
+    """Whether a process with this command line is the Elasticsearch of the data folder."""
+    config = os.path.realpath(home / "elasticsearch" / "config")
+    named = (one.removeprefix(PATH_ARGUMENT) for one in command if one.startswith(PATH_ARGUMENT))
+    return SERVER_ARGUMENT in command and any(os.path.realpath(one) == config for one in named)
 
 
 def configuration(folder: Path, port: int, transport_port: int, *, secure: bool = False) -> dict[str, str]:
@@ -70,6 +78,8 @@ def configuration(folder: Path, port: int, transport_port: int, *, secure: bool 
         "discovery.type": "single-node",
         "xpack.security.enabled": "true",
         "xpack.security.autoconfiguration.enabled": "false",
+        # the built-in users' first password could be derived from the keystore: ours stand in the file realm
+        "xpack.security.authc.reserved_realm.enabled": "false",
         "xpack.security.http.ssl.enabled": str(secure).lower(),
         **tls,
         "xpack.security.transport.ssl.enabled": "false",
@@ -123,11 +133,11 @@ class ElasticsearchServer:
         return self.settings.home / "secrets" / "elastic-reader-password"
 
     def needed(self) -> tuple[artifacts.Artifact, ...]:
-        """The files that must be in the cache: nothing once the archive is unpacked."""
+        """The files that must be in the cache: nothing once the archive is unpacked; `prepare` checks the tree."""
         return () if artifacts.tree_path(self.artifact, self.settings.cache).is_dir() else (self.artifact,)
 
-    def prepare(self, port: int, inner_port: int, console: Console) -> Launch:
-        """Write the configuration, put the password into the keystore once, and say how to start."""
+    def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> Launch:
+        """Write the configuration and the users, and say how to start."""
         folder = reachable_folder(self.folder, self.account)
         if self.folder.is_symlink():
             console.print(
@@ -143,7 +153,6 @@ class ElasticsearchServer:
         for made in (config, temporary, folder / "data", folder / "logs"):
             made.mkdir(exist_ok=True)
         self._write_config(tree, config, configuration(folder, port, inner_port, secure=self.secure))
-        write_reader(config, certificates.secret_file(self.reader_file))
         for given in (config, temporary):
             give(given, self.account)
         for given in (folder / "data", folder / "logs"):
@@ -166,14 +175,17 @@ class ElasticsearchServer:
             folder=folder,
             log=self.settings.home / "logs" / "elasticsearch.log",
             account=self.account,
+            lock=lock,
         )
+        tool = str(tree / "bin" / "elasticsearch-keystore")
+        if (config / "elasticsearch.keystore").is_file() and not has_admin(config):
+            _forget_password(tool, launch)
+        write_users(config, certificates.secret_file(self.password_file), certificates.secret_file(self.reader_file))
         held = Certificates.of(self.settings.home) if self.secure else None
-        if held is None or _same(held.keystore, config / KEYSTORE):
-            self._put_secrets(tree, config, launch)
-            return launch
-        # the copy comes last: where it stands, the password for it has been put
-        self._put_secrets(tree, config, launch, {KEYSTORE_SETTING: held.password})
-        shutil.copy2(held.keystore, config / KEYSTORE)
+        if held is not None and not _same(held.keystore, config / KEYSTORE):
+            run([tool, "add", "--stdin", "--force", KEYSTORE_SETTING], launch, stdin=f"{held.password}\n")
+            # the copy comes last: where it stands, the password for it has been put
+            shutil.copy2(held.keystore, config / KEYSTORE)
         give(config, self.account)
         return launch
 
@@ -185,20 +197,8 @@ class ElasticsearchServer:
         kept = [line for line in options if not any(word in line for word in UNWANTED_JVM_OPTIONS)]
         (config / "jvm.options").write_text("\n".join(kept) + "\n", "utf-8")
         (config / "log4j2.properties").write_text(LOG4J, "utf-8")
-        lines = (f'{name}: "{value}"' for name, value in values.items())
+        lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
         (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n", "utf-8")
-
-    def _put_secrets(
-        self, tree: Path, config: Path, launch: Launch, more: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        """The keystore is the only way in that shows a password to no other process."""
-        known = (config / "elasticsearch.keystore").is_file() and self.password_file.is_file()
-        password = {} if known else {"bootstrap.password": certificates.secret_file(self.password_file)}
-        wanted = {**password, **more}
-        if not wanted:
-            return
-        tool = str(tree / "bin" / "elasticsearch-keystore")
-        run([tool, "add", "--stdin", "--force", *wanted], launch, stdin="".join(f"{s}\n" for s in wanted.values()))
 
     def endpoint(self, port: int) -> ElasticEndpoint:
         """Where clients connect.
@@ -206,7 +206,7 @@ class ElasticsearchServer:
         Raises:
             ShopstreamError: the password file is gone or not ours to read.
         """
-        return self._endpoint(port, USERNAME, self.password_file)
+        return self._endpoint(port, ADMIN, self.password_file)
 
     def reader_endpoint(self, port: int) -> ElasticEndpoint:
         """The same as the user who may only read. Raises as `endpoint`."""
@@ -236,6 +236,15 @@ class ElasticsearchServer:
         from shopstream.servers.elastic_admin import is_ready  # noqa: PLC0415 - loads the client
 
         return ports.accepts(port) and is_ready(self.endpoint(port))
+
+
+def _forget_password(tool: str, launch: Launch) -> None:
+    """Removes the password that earlier versions put into the keystore."""
+    try:
+        run([tool, "remove", "bootstrap.password"], launch)
+    except ShopstreamError as error:
+        if "does not exist" not in error.message:
+            raise
 
 
 def _same(one: Path, other: Path) -> bool:

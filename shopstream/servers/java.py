@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from pathlib import Path
@@ -24,18 +25,35 @@ def java_version() -> str:
 
 
 def readable(tree: Path, account: Account | None, copy: Path) -> Path:
-    """`tree` itself, or `copy`, made once, where the account cannot reach it (as under a private home folder).
+    """`tree` itself, or `copy` where the account cannot reach it (as under a private home folder).
 
-    The copy shares the bytes by hard links where the file system allows.
+    The copy shares the bytes by hard links where the file system allows. It stands in a folder of the account's, so it
+    is compared with the tree at every call, and made again where it differs.
     """
     if account is None or obstacle(tree, account) is None:
         return tree
-    if not copy.is_dir():
+    if not _is_copy(copy, tree):
+        shutil.rmtree(copy, ignore_errors=True)
         partial = copy.with_name(f".{copy.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(tree, partial, copy_function=_link_or_copy, symlinks=True)
         partial.rename(copy)
     return copy
+
+
+def _is_copy(copy: Path, tree: Path) -> bool:
+    files, copied = _files(tree), _files(copy)
+    return files == copied and all(_is_same(tree / name, copy / name) for name in files)
+
+
+def _files(top: Path) -> set[Path]:
+    return {path.relative_to(top) for path in top.rglob("*") if path.is_symlink() or not path.is_dir()}
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+    return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import shlex
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
 from rich.console import Console
 
-from features.errors import ShopstreamError
+from features.errors import ShopstreamError, UsageError
 from shopstream.servers import certificates, ports
 from shopstream.servers.artifacts import Artifact
 from shopstream.servers.certificates import COMMON_NAME, Certificates
@@ -26,6 +28,8 @@ USERNAME: Final = "shopstream"
 MECHANISM: Final = "SCRAM-SHA-512"
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 TEN_YEARS_MIN: Final = 10 * 365 * 24 * 60
+MAIN_CLASS: Final = "kafka.Kafka"
+CONFIG: Final = "server.properties"
 
 LOG4J: Final = """\
 status = error
@@ -41,6 +45,39 @@ logger.config.level = warn
 logger.kafkaconfig.name = kafka.server.KafkaConfig
 logger.kafkaconfig.level = warn
 """
+
+
+UNSUPPORTED: Final = re.compile(r'[,"\\\x00-\x1f\x7f\ud800-\udfff]|\$\{')
+"""What a data folder's path must not hold: `log.dirs` is split at commas, whatever is done, and the rest has a meaning
+in the servers' own files."""
+
+
+def escaped(value: str) -> str:
+    """A value for a Java properties file, which is read as Latin-1."""
+    units = value.encode("utf-16-be")
+    codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
+    text = "".join(chr(code) if 0x20 <= code < 0x7F and code != ord("\\") else f"\\u{code:04X}" for code in codes)
+    return f"\\{text}" if text.startswith(" ") else text
+
+
+def check_home(home: Path) -> None:
+    """Refuses a data folder whose path Kafka cannot be told.
+
+    Raises:
+        UsageError: the path holds such a character.
+    """
+    if (found := UNSUPPORTED.search(str(home))) is not None:
+        raise UsageError(
+            f"The path of the data folder {str(home)!r} holds {found[0]!r}, which Kafka's settings cannot name.",
+            "Set SHOPSTREAM_HOME to a folder without it.",
+        )
+
+
+def owns(home: Path, command: Sequence[str]) -> bool:
+    """Whether a process with this command line is the broker of the data folder."""
+    if len(command) < 2 or command[-2] != MAIN_CLASS:
+        return False
+    return os.path.realpath(command[-1]) == os.path.realpath(home / "kafka" / CONFIG)
 
 
 def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
@@ -146,26 +183,29 @@ class KafkaServer:
         """The files that must be in the cache."""
         return self.jars
 
-    def prepare(self, port: int, inner_port: int, console: Console) -> Launch:
+    def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> Launch:
         """Write the configuration, format the storage once, and say how to start."""
         del console
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # customers' data
         data = self.folder / "data"
         formatted = (data / "meta.properties").is_file()
+        if not formatted:
+            _refuse_misread(data)
         values = properties(data, port, inner_port)
         if self.secure:
             values |= self._secured(port, inner_port, formatted=formatted)
-        config = self.folder / "server.properties"
-        certificates.write_secret(config, "\n".join(f"{name}={value}" for name, value in values.items()))
+        config = self.folder / CONFIG
+        certificates.write_secret(config, "\n".join(f"{name}={escaped(value)}" for name, value in values.items()))
         logging = self.folder / "log4j2.properties"
         logging.write_text(LOG4J, "utf-8")
 
         launch = Launch(
-            command=[*self._java(logging), f"-Xmx{self.settings.kafka.heap}", "kafka.Kafka", str(config)],
+            command=[*self._java(logging), f"-Xmx{self.settings.kafka.heap}", MAIN_CLASS, str(config)],
             environment=self._environment(),
             folder=self.folder,
             log=self.settings.home / "logs" / "kafka.log",
+            lock=lock,
         )
         if not formatted:
             self._format(config, logging, launch)
@@ -259,4 +299,14 @@ class KafkaServer:
         from shopstream.servers.kafka_admin import answers  # noqa: PLC0415 - loads the Kafka client
 
         # librdkafka backs off after a refused connection, so ask the socket first
-        return ports.accepts(port) and answers(self.endpoint(port), timeout_s=5)
+        return ports.accepts(port) and answers(self.endpoint(port), timeout_s=5, cluster=self.cluster_id())
+
+
+def _refuse_misread(data: Path) -> None:
+    """Earlier versions wrote a path with letters beyond ASCII so that Kafka misread it."""
+    misread = Path(str(data).encode().decode("latin-1"))
+    if misread != data and (misread / "meta.properties").is_file():
+        raise ShopstreamError(
+            f"An earlier version of Shopstream put the log of this Kafka into {misread} by mistake.",
+            f"Move it: mv {shlex.quote(str(misread))} {shlex.quote(str(data))}",
+        )

@@ -65,10 +65,11 @@ def _failures_named(endpoint: KafkaEndpoint) -> Iterator[None]:
         ) from error
 
 
-def answers(endpoint: KafkaEndpoint, timeout_s: float) -> bool:
-    """Whether a broker gives its metadata within the time."""
+def answers(endpoint: KafkaEndpoint, timeout_s: float, cluster: str | None = None) -> bool:
+    """Whether a broker gives its metadata within the time, of this cluster and not of one that took the port."""
     try:
-        return bool(_client(endpoint).list_topics(timeout=timeout_s).brokers)
+        metadata = _client(endpoint).list_topics(timeout=timeout_s)
+        return bool(metadata.brokers) and cluster in (None, metadata.cluster_id)
     except KafkaException:
         return False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -17,9 +16,11 @@ import filelock
 import msgspec
 from rich.console import Console
 
+from connectors.files import private_lock
 from features.errors import ShopstreamError
-from shopstream.servers import artifacts, certificates, ports, process, record
+from shopstream.servers import artifacts, certificates, elasticsearch, identity, kafka, ports, process, record
 from shopstream.servers.endpoints import ElasticEndpoint, Endpoints, KafkaEndpoint
+from shopstream.servers.identity import Identity
 from shopstream.servers.pair import EmbeddedServer, Servers, as_wished
 from shopstream.servers.record import Record, ServerRecord
 from shopstream.settings import Settings
@@ -68,33 +69,80 @@ def up(settings: Settings, console: Console) -> Endpoints:
     Raises:
         ShopstreamError: a download, a start or an external server failed. A server that did start stays up.
     """
+    if settings.kafka.bootstrap_servers is None:
+        kafka.check_home(settings.home)
     _make_home(settings.home)
-    with _exclusive(settings.home, console):
+    with exclusive(settings.home, console):
         ledger = _Ledger(settings.home, as_wished(record.read(settings.home), settings.secure))
         servers = Servers.of(settings, ledger.known)
-        stopped = [server for server in servers.embedded() if not _runs(server, ledger, console)]
-        if stopped:
-            files = [artifact for server in stopped for artifact in server.needed()]
-            artifacts.fetch(files, settings.cache, console, artifacts.central_repository(settings.maven_url))
-            if any(server.secure for server in stopped):
-                certificates.make(settings.home)  # here, before two threads could both make them
-            _start_all(stopped, ledger, settings, console)
+        running_now = [server for server in servers.embedded() if _runs(server, ledger, console)]
+        stopped = [server for server in servers.embedded() if server not in running_now]
+        _start_all(stopped, ledger, settings, console)
+        ended = [server for server in running_now if not _await_running(server, ledger, settings, console)]
+        _start_all(ended, ledger, settings, console)
     return _checked_endpoints(servers, ledger.known)
 
 
 def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
     entry = ledger.of(server.name)
-    if entry is None or entry.identity is None:
+    found = running(ledger.home, server.name, entry)
+    if found is None:
+        if entry is not None and entry.identity is not None:
+            gone = entry.identity.pid
+            console.print(f"{server.title} was not stopped properly (pid {gone} is gone)", highlight=False)
+            ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
         return False
-    if entry.is_running():
-        console.print(f"{server.title} is running (pid {entry.identity.pid}, port {entry.port})", highlight=False)
-        return True
-    console.print(f"{server.title} was not stopped properly (pid {entry.identity.pid} is gone)", highlight=False)
-    ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
-    return False
+    if entry is None:
+        raise ShopstreamError(
+            f"A {server.title} of {ledger.home} runs (pid {found.pid}), but {record.RECORD_FILE} does not name it.",
+            "Run `shopstream down`, then `shopstream up`.",
+        )
+    if found != entry.identity:
+        ledger.note(server.name, msgspec.structs.replace(entry, identity=found))
+    console.print(f"{server.title} is running (pid {found.pid}, port {entry.port})", highlight=False)
+    return True
+
+
+def running(home: Path, name: str, entry: ServerRecord | None) -> Identity | None:
+    """The process of a server of the data folder, also one that the record does not name; None where none runs."""
+    if entry is not None and entry.is_running():
+        return entry.identity
+    owns = {"kafka": kafka.owns, "elasticsearch": elasticsearch.owns}[name]
+    return identity.find(lambda command: owns(home, command))
+
+
+def lock_file(home: Path, name: str) -> Path:
+    """The file whose lock a server holds as long as it lives."""
+    return home / f".{name}.lock"
+
+
+def _await_running(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console) -> bool:
+    """Waits for a server that an `up` which was ended has left; False when it ends before it answers."""
+    entry = ledger.of(server.name)
+    assert entry is not None
+    assert entry.identity is not None
+    with console.status(f"Waiting for {server.title} ..."):
+        problem = _await_health(server, entry.port, entry.identity, settings.start_timeout_s, ledger.interrupted)
+    if entry.identity.process() is None:
+        console.print(f"{server.title} {problem}; it is started again", highlight=False)
+        ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
+        return False
+    if problem is not None:
+        log = settings.home / "logs" / f"{server.name}.log"
+        raise ShopstreamError(
+            f"{server.title} (pid {entry.identity.pid}) {problem}. The end of {log}:\n{process.tail(log)}",
+            "Run `shopstream down`, then `shopstream up`.",
+        )
+    return True
 
 
 def _start_all(stopped: list[EmbeddedServer], ledger: _Ledger, settings: Settings, console: Console) -> None:
+    if not stopped:
+        return
+    files = [artifact for server in stopped for artifact in server.needed()]
+    artifacts.fetch(files, settings.cache, console, artifacts.central_repository(settings.maven_url))
+    if any(server.secure for server in stopped):
+        certificates.make(settings.home)  # here, before two threads could both make them
     # Ports are chosen here, one server after the other, so that two threads cannot choose the same one.
     for server in stopped:
         _choose_ports(server, ledger)
@@ -127,21 +175,26 @@ def _choose_ports(server: EmbeddedServer, ledger: _Ledger, avoid: frozenset[int]
 
 
 def _start(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console) -> None:
+    with identity.held(lock_file(settings.home, server.name)) as lock:
+        _start_locked(server, ledger, settings, console, lock)
+
+
+def _start_locked(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console, lock: int) -> None:
     began = time.monotonic()
     entry = ledger.of(server.name)
     assert entry is not None
     tried: frozenset[int] = frozenset()
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        launch = server.prepare(entry.port, entry.inner_port, console)
+        launch = server.prepare(entry.port, entry.inner_port, console, lock)
         log_start = launch.log.stat().st_size if launch.log.exists() else 0
-        identity = process.start(launch)
-        ledger.note(server.name, msgspec.structs.replace(entry, identity=identity))
-        problem = _await_health(server, entry.port, identity, settings.start_timeout_s, ledger.interrupted)
+        started = process.start(launch)
+        ledger.note(server.name, msgspec.structs.replace(entry, identity=started))
+        problem = _await_health(server, entry.port, started, settings.start_timeout_s, ledger.interrupted)
         if problem is None:
             took = time.monotonic() - began
             console.print(f"{server.title} {server.version} is up on port {entry.port} ({took:.0f} s)", highlight=False)
             return
-        process.stop(identity, settings.stop_timeout_s)
+        process.stop(started, settings.stop_timeout_s)
         ledger.note(server.name, entry)
         if attempt == PORT_ATTEMPTS or not _PORT_TAKEN.search(_since(launch.log, log_start)):
             said = process.tail(launch.log)
@@ -160,12 +213,12 @@ def _since(log: Path, start: int) -> str:
 
 
 def _await_health(
-    server: EmbeddedServer, port: int, identity: process.Identity, timeout_s: float, interrupted: threading.Event
+    server: EmbeddedServer, port: int, started: Identity, timeout_s: float, interrupted: threading.Event
 ) -> str | None:
     """None when healthy, else what went wrong."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if identity.process() is None:
+        if started.process() is None:
             return "ended while starting"
         if server.is_healthy(port):
             return None
@@ -252,41 +305,19 @@ def down(settings: Settings, console: Console | None = None) -> list[Stopped]:
     """Stop the embedded servers of the data folder, both at once; those that do not run are left alone."""
     if not settings.home.is_dir():
         return []
-    with _exclusive(settings.home, console or Console(quiet=True)):
+    with exclusive(settings.home, console or Console(quiet=True)):
         known = record.read(settings.home)
         entries = {"kafka": known.kafka, "elasticsearch": known.elasticsearch}
-        running = {name: entry for name, entry in entries.items() if entry is not None and entry.is_running()}
-        if not running:
+        found = {name: running(settings.home, name, entry) for name, entry in entries.items()}
+        alive = {name: process_of for name, process_of in found.items() if process_of is not None}
+        if not alive:
             return []
-        with ThreadPoolExecutor(len(running)) as pool:
-            jobs = {name: pool.submit(_stop, entry, settings.stop_timeout_s) for name, entry in running.items()}
+        with ThreadPoolExecutor(len(alive)) as pool:
+            jobs = {name: pool.submit(process.stop, one, settings.stop_timeout_s) for name, one in alive.items()}
             stopped = [Stopped(name, job.result()) for name, job in jobs.items()]
-        idle = {name: msgspec.structs.replace(entry, identity=None) for name, entry in running.items()}
+        idle = {name: msgspec.structs.replace(entry, identity=None) for name, entry in entries.items() if entry}
         record.write(settings.home, msgspec.structs.replace(known, **idle))
         return stopped
-
-
-def _stop(entry: ServerRecord, timeout_s: float) -> bool:
-    assert entry.identity is not None
-    return process.stop(entry.identity, timeout_s)
-
-
-def remove_data(settings: Settings) -> None:
-    """Delete the whole data folder, with what stands elsewhere for it. The servers must be down.
-
-    Raises:
-        ShopstreamError: the folder is not a data folder, or a server still runs.
-    """
-    home = settings.home
-    if not (home / record.RECORD_FILE).is_file():
-        raise ShopstreamError(f"{home} is not a data folder: it has no {record.RECORD_FILE}.", "Delete it by hand.")
-    known = record.read(home)
-    if any(entry is not None and entry.is_running() for entry in (known.kafka, known.elasticsearch)):
-        raise ShopstreamError(f"A server of {home} still runs.", "Run `shopstream down` first.")
-    elastic = home / "elasticsearch"
-    if elastic.is_symlink():
-        shutil.rmtree(elastic.resolve(), ignore_errors=True)
-    shutil.rmtree(home)
 
 
 def _make_home(home: Path) -> None:
@@ -300,13 +331,19 @@ def _make_home(home: Path) -> None:
 
 
 @contextmanager
-def _exclusive(home: Path, console: Console) -> Iterator[None]:
-    lock = filelock.FileLock(home / ".servers.lock")
+def exclusive(home: Path, console: Console) -> Iterator[None]:
+    """While it lasts, no other `up` or `down` works on this data folder."""
+    path = home / ".servers.lock"
     try:
+        lock = private_lock(path)
         lock.acquire(blocking=False)
     except filelock.Timeout:
         console.print("another `up` or `down` is at work here; waiting for it")
         lock.acquire()
+    except OSError as error:
+        raise ShopstreamError(
+            f"{path} cannot be opened: {error.strerror}.", "Run as the user who ran `shopstream up`."
+        ) from error
     try:
         yield
     finally:

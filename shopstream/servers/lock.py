@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shopstream.servers.artifacts import LOCK_FILE, Artifact, Lock, sha256_of
+from shopstream.servers.artifacts import LOCK_FILE, Artifact, Lock, extract, sha256_of, tree_sha256
 
 KAFKA: Final = "org.apache.kafka:kafka_2.13:4.1.0"
 KAFKA_LOGGING: Final = "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3"
@@ -45,8 +45,16 @@ def _pin(artifacts: list[Any]) -> tuple[Artifact, ...]:
         if key not in pinned:  # the first root's version wins
             path: Path = artifact.resolve()
             size = path.stat().st_size
-            pinned[key] = Artifact(*key, artifact.version, artifact.packaging, sha256_of(path), size)
+            tree = _tree_sha256(path) if artifact.packaging == "zip" else ""
+            pinned[key] = Artifact(*key, artifact.version, artifact.packaging, sha256_of(path), size, tree)
     return tuple(sorted(pinned.values(), key=lambda artifact: artifact.coordinate))
+
+
+def _tree_sha256(archive: Path) -> str:
+    with tempfile.TemporaryDirectory() as scratch:
+        extract(archive, Path(scratch))
+        (top,) = Path(scratch).iterdir()
+        return tree_sha256(top)
 
 
 def main() -> None:

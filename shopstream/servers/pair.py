@@ -37,7 +37,7 @@ class EmbeddedServer(Protocol):
     @property
     def preferred_port(self) -> int: ...  # noqa: D102
     def needed(self) -> tuple[artifacts.Artifact, ...]: ...  # noqa: D102
-    def prepare(self, port: int, inner_port: int, console: Console) -> process.Launch: ...  # noqa: D102
+    def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> process.Launch: ...  # noqa: D102
     def is_healthy(self, port: int) -> bool: ...  # noqa: D102
 
 
@@ -58,7 +58,9 @@ class Servers:
             secure = _is_secure(known.kafka, settings)
             kafka = KafkaServer(settings, lock.kafka, lock.version("kafka"), secure)
         if settings.elasticsearch.url is None:
-            account = server_account(settings.elasticsearch.run_as, root=os.geteuid() == 0)
+            account = server_account(
+                settings.elasticsearch.run_as, settings.home / "elasticsearch", root=os.geteuid() == 0
+            )
             secure = _is_secure(known.elasticsearch, settings)
             elastic = ElasticsearchServer(settings, lock.elasticsearch[0], account, secure)
         return cls(settings, kafka, elastic)

@@ -10,36 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import psutil
 
+from connectors.files import open_private_log
 from features.errors import ShopstreamError
 from shopstream.servers.account import Account
+from shopstream.servers.identity import Identity
 
 LOG_BYTES_MAX: Final = 20_000_000
 """A log above this is set aside (one generation) when its server starts."""
 KILL_WAIT_S: Final = 10
-CLOCK_SLACK_S: Final = 1.0
-"""Two readings of one process's creation time may differ by the rounding of the system's clock ticks."""
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """A process, told from a later one with the same pid by its creation time (epoch seconds)."""
-
-    pid: int
-    create_time: float
-
-    def process(self) -> psutil.Process | None:
-        """The process if it still lives, else None."""
-        try:
-            process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.create_time) > CLOCK_SLACK_S:
-                return None
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return None
-        except psutil.NoSuchProcess:
-            return None
-        return process
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +32,13 @@ class Launch:
     log: Path
     account: Account | None = None
     """The account to run as; None is our own."""
+    lock: int | None = None
+    """Descriptor of the lock that server and tools hold as long as they live; None for a tool without a server."""
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """What the process inherits."""
+        return () if self.lock is None else (self.lock,)
 
 
 def start(launch: Launch) -> Identity:
@@ -60,11 +47,10 @@ def start(launch: Launch) -> Identity:
     Raises:
         ShopstreamError: the program could not be started.
     """
-    launch.log.parent.mkdir(parents=True, exist_ok=True)
     if launch.log.exists() and launch.log.stat().st_size > LOG_BYTES_MAX:
         launch.log.replace(launch.log.with_suffix(".log.1"))
     account = launch.account
-    with launch.log.open("ab") as log:
+    with open_private_log(launch.log) as log:
         try:
             child = subprocess.Popen(
                 launch.command,
@@ -74,6 +60,7 @@ def start(launch: Launch) -> Identity:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=launch.descriptors,
                 umask=0o027,
                 user=account.uid if account else None,
                 group=account.gid if account else None,
@@ -83,9 +70,9 @@ def start(launch: Launch) -> Identity:
             raise ShopstreamError(
                 f"{launch.command[0]} could not be started: {error}.", "Run `shopstream doctor`."
             ) from error
-    create_time = psutil.Process(child.pid).create_time()
+    identity = Identity.of(child.pid)
     child.returncode = 0  # it is meant to outlive us: no "still running" warning when this object goes
-    return Identity(child.pid, create_time)
+    return identity
 
 
 def stop(identity: Identity, timeout_s: float) -> bool:
@@ -131,6 +118,7 @@ def run(command: Sequence[str], launch: Launch, *, stdin: str = "", timeout_s: f
             capture_output=True,
             timeout=timeout_s,
             check=False,
+            pass_fds=launch.descriptors,
             umask=0o027,
             user=account.uid if account else None,
             group=account.gid if account else None,

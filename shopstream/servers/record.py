@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from shopstream.notes import read_note, write_note
-from shopstream.servers.process import Identity
+from shopstream.servers.identity import Identity, works_in
 
 RECORD_FILE: Final = "servers.json"
 
@@ -44,7 +44,18 @@ def read(home: Path) -> Record:
         ShopstreamError: the file is damaged.
     """
     remedy = "Delete it; if servers of this folder still run, end them by hand first."
-    return read_note(home / RECORD_FILE, Record, remedy) or Record()
+    known = read_note(home / RECORD_FILE, Record, remedy) or Record()
+    return Record(
+        _told_by_start(known.kafka, home / "kafka"), _told_by_start(known.elasticsearch, home / "elasticsearch")
+    )
+
+
+def _told_by_start(entry: ServerRecord | None, folder: Path) -> ServerRecord | None:
+    """Earlier versions told processes by the wall clock, which may have been set since: these go by what they run."""
+    if entry is None or entry.identity is None or entry.identity.start:
+        return entry
+    pid = entry.identity.pid
+    return msgspec.structs.replace(entry, identity=Identity.of(pid)) if works_in(pid, folder) else entry
 
 
 def write(home: Path, record: Record) -> None:

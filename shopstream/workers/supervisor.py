@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from connectors.files import open_private_log
 from features.errors import ShopstreamError, UsageError
 from shopstream.children import python_command
 from shopstream.workers.crew import Crew
@@ -212,10 +213,9 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         log = self._logs / f"{task.run}-{name}.log"
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)
             if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
                 log.replace(log.with_suffix(".log.1"))
-            with theirs, log.open("ab") as output:
+            with theirs, open_private_log(log) as output:
                 child = subprocess.Popen(
                     python_command("shopstream.workers.child", str(theirs.fileno())),
                     stdin=subprocess.DEVNULL,

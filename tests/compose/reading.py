@@ -40,6 +40,7 @@ class Service(Part):
     image: str
     profiles: list[str]
     build: str | None = None
+    pull_policy: Literal["never", "missing"] | None = None
     command: list[str] | None = None
     environment: dict[str, str | int] = {}
     ports: list[str] = []

@@ -13,7 +13,7 @@ from consumers.elastic import ElasticConnection
 from consumers.rights import elastic_role
 from features.errors import ShopstreamError
 from shopstream import accounts, consuming
-from shopstream.servers.elastic_reader import READER
+from shopstream.servers.elastic_users import READER
 
 PASSWORDS = {one.variable: f"secret-of-{one.name}" for one in accounts.ACCOUNTS}
 

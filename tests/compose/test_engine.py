@@ -139,6 +139,15 @@ def test_every_event_is_a_document(project):
     caught_up(project)
 
 
+def test_no_log_tells_of_a_fault_in_the_program(project, composed):
+    for name, service in composed.services.items():
+        if service.ours:
+            for one in project.containers(name):
+                said = one.logs().decode("utf-8", "replace")
+                assert "panicked" not in said, name
+                assert "Traceback" not in said, name
+
+
 def test_status_works_with_the_rights_of_the_consumer(project):
     code, output = project.in_consumer("shopstream", "status")
     assert code == 0, output

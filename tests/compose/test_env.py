@@ -8,7 +8,8 @@ import stat
 import subprocess
 import sys
 
-from compose.reading import ROOT
+import pytest
+from compose.reading import ROOT, MissingError, loaded
 
 OWN = "of my own"
 EXAMPLE = (ROOT / ".env.example").read_text("utf-8")
@@ -20,7 +21,7 @@ def folder_with_example(tmp_path):
 
 
 def test_every_secret_is_generated_and_differs(env_tool):
-    wanted = {name for name, value in env_tool.settings(EXAMPLE).items() if value == env_tool.GENERATED}
+    wanted = {name for name, value in env_tool.settings(EXAMPLE).items() if value in env_tool.OPEN}
     one, other = (env_tool.settings(env_tool.filled(EXAMPLE, "")) for _ in range(2))
     assert len(wanted) == 9
     for name in wanted:
@@ -31,8 +32,8 @@ def test_every_secret_is_generated_and_differs(env_tool):
 def test_what_is_no_secret_stays_as_the_example_has_it(env_tool):
     example, made = env_tool.settings(EXAMPLE), env_tool.settings(env_tool.filled(EXAMPLE, ""))
     assert made.keys() == example.keys()
-    assert {k: v for k, v in made.items() if example[k] != env_tool.GENERATED} == {
-        k: v for k, v in example.items() if v != env_tool.GENERATED
+    assert {k: v for k, v in made.items() if example[k] not in env_tool.OPEN} == {
+        k: v for k, v in example.items() if v not in env_tool.OPEN
     }
 
 
@@ -44,6 +45,31 @@ def test_values_that_are_there_stay_and_missing_ones_are_added(env_tool):
     assert env_tool.settings(made)["WEB_PORT"] == "9000"
     assert env_tool.settings(made).keys() == env_tool.settings(EXAMPLE).keys()
     assert env_tool.filled(EXAMPLE, made) == made
+
+
+@pytest.mark.parametrize("value", ["", "(generated)", " "])
+def test_a_copy_of_the_example_gets_secrets_of_its_own(value, env_tool, tmp_path):
+    """And before that, compose refuses it. `(generated)` stood in the example of earlier versions."""
+    folder = folder_with_example(tmp_path)
+    names = {name for name, given in env_tool.settings(EXAMPLE).items() if given == ""}
+    copied = re.sub(r"^(\w+)=$", rf"\1={value}", EXAMPLE, flags=re.MULTILINE)
+    (folder / ".env").write_text(copied)
+    if value != "(generated)":
+        with pytest.raises(MissingError, match="run make env first"):
+            loaded(env_tool.settings(copied))
+    assert env_tool.main(folder) == 0
+    made = env_tool.settings((folder / ".env").read_text())
+    assert len({made[name] for name in names}) == len(names) == 9
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{32}", made[name]) for name in names)
+    loaded(made)
+    before = (folder / ".env").read_text()
+    assert env_tool.main(folder) == 0
+    assert (folder / ".env").read_text() == before
+
+
+def test_an_empty_value_that_is_no_secret_stays(env_tool):
+    there = env_tool.filled(EXAMPLE, "").replace("COMPOSE_PROFILES=demo", "COMPOSE_PROFILES=")
+    assert env_tool.filled(EXAMPLE, there) == there
 
 
 def test_the_file_is_its_owners_alone_even_where_it_was_not(env_tool, tmp_path):

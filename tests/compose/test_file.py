@@ -90,6 +90,21 @@ def test_images_are_pinned_and_of_the_versions_that_are_tested(composed):
     assert {one.image for one in ours(composed).values()} == {"shopstream:0.1.0"}
 
 
+def test_one_service_builds_the_image_and_the_others_wait_for_it(composed):
+    """Builds at once would export one name, which a current Docker refuses."""
+
+    def waits_for(name):
+        direct = set(composed.services[name].depends_on)
+        return direct.union(*map(waits_for, direct))
+
+    assert [name for name, one in composed.services.items() if one.build] == ["setup"]
+    assert composed.services["setup"].pull_policy == "missing"
+    for name, service in ours(composed).items():
+        if name != "setup":
+            assert service.pull_policy == "never", name
+            assert "setup" in waits_for(name), name
+
+
 # --- order and health -------------------------------------------------------------------------------------------------
 def test_nothing_waits_for_what_cannot_come(composed):
     for name, service in composed.services.items():

@@ -23,7 +23,7 @@ from shopstream import connections
 from shopstream.demo_page import page
 from shopstream.demo_screen import Screen
 from shopstream.servers import elastic_reader
-from shopstream.servers.elastic_reader import READER, write_reader
+from shopstream.servers.elastic_users import READER, write_users
 from shopstream.serving import Listening, bound, open_page
 from shopstream.settings import Settings
 
@@ -168,17 +168,17 @@ def test_users_of_others_stay(tmp_path):
     (tmp_path / "users").write_text("mine:hash\n")
     (tmp_path / "roles.yml").write_text("# a comment\nmine: {}\n")
     for password in ("one", "two"):
-        write_reader(tmp_path, password)
+        write_users(tmp_path, f"admin-{password}", password)
     users = (tmp_path / "users").read_text().splitlines()
     assert users[0] == "mine:hash"
-    assert [line.split(":")[0] for line in users] == ["mine", READER]
-    assert "two" not in users[1]
+    assert [line.split(":")[0] for line in users] == ["mine", READER, "elastic"]
+    assert "two" not in "".join(users)
     roles = (tmp_path / "roles.yml").read_text()
     assert roles.startswith("# a comment\nmine: {}\n")
     assert json.loads(roles.splitlines()[-1].removeprefix(f"{READER}: "))["indices"] == [
         {"names": ["*-*"], "privileges": ["read", "view_index_metadata"]}
     ]
-    assert (tmp_path / "users_roles").read_text() == f"{READER}:{READER}\n"
+    assert (tmp_path / "users_roles").read_text() == f"{READER}:{READER}\nsuperuser:elastic\n"
 
 
 def test_an_external_elasticsearch_is_asked_as_the_settings_say(tmp_path):

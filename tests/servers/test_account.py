@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from features.errors import ShopstreamError
-from shopstream.servers.account import Account, obstacle, reachable_folder, server_account
+from shopstream.servers import account as accounts
+from shopstream.servers.account import OWN_UIDS, Account, made_by, obstacle, reachable_folder, server_account
 
 STRANGER = Account(uid=64_999, gid=64_999, name="stranger")
+ABSENT = Path("/absent")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
 
 
@@ -26,21 +28,43 @@ def open_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_only_root_changes_the_account() -> None:
-    assert server_account(None, root=False) is None
-    account = server_account(None, root=True)
+    assert server_account(None, ABSENT, root=False) is None
+    assert server_account("64999", ABSENT, root=False) is None
+
+
+def test_a_new_folder_gets_a_uid_that_nobody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = server_account(None, ABSENT, root=True)
     assert account is not None
-    assert account.name == "nobody"
-    assert account.uid != 0
+    assert account.uid == account.gid
+    assert account.uid in OWN_UIDS
+    taken = type("User", (), {"pw_uid": OWN_UIDS.start})
+    monkeypatch.setattr(accounts.pwd, "getpwall", lambda: [taken])
+    other = server_account(None, ABSENT, root=True)
+    assert other is not None
+    assert other.uid not in (OWN_UIDS.start, account.uid if account.uid == OWN_UIDS.start else 0)
+    monkeypatch.setattr(accounts, "OWN_UIDS", range(OWN_UIDS.start, OWN_UIDS.start + 1))
+    with pytest.raises(ShopstreamError, match="free") as caught:
+        server_account(None, ABSENT, root=True)
+    assert "RUN_AS" in caught.value.remedy
+
+
+@as_root
+def test_a_folder_that_is_there_keeps_its_owner(tmp_path: Path) -> None:
+    """As those that earlier versions gave to nobody."""
+    os.chown(tmp_path, 65_534, 65_534)
+    account = server_account(None, tmp_path, root=True)
+    assert account is not None
+    assert account.uid == 65_534
 
 
 def test_a_uid_needs_no_name() -> None:
-    assert server_account("64999", root=True) == Account(64_999, 64_999, "64999")
+    assert server_account("64999", ABSENT, root=True) == Account(64_999, 64_999, "uid 64999")
 
 
 @pytest.mark.parametrize("name", ["root", "0", "no-such-user"])
 def test_root_and_unknown_users_are_refused(name: str) -> None:
     with pytest.raises(ShopstreamError) as caught:
-        server_account(name, root=True)
+        server_account(name, ABSENT, root=True)
     assert "RUN_AS" in caught.value.remedy
 
 
@@ -75,8 +99,10 @@ def test_closed_home_gets_a_linked_stand_in_and_keeps_it(open_path: Path) -> Non
     closed.mkdir(mode=0o700)
     path = closed / "home" / "elasticsearch"
     folder = reachable_folder(path, STRANGER, shared=open_path / "shared")
-    assert folder.parent == open_path / "shared"
+    assert folder.parent.parent == open_path / "shared"
     assert path.resolve() == folder.resolve()
+    assert made_by(path.parent, folder, open_path / "shared")
+    assert not made_by(closed / "copy", folder, open_path / "shared")
     (folder / "data").touch()
     assert reachable_folder(path, STRANGER, shared=open_path / "shared") == folder
     # deleted by hand: a new one, not the old data

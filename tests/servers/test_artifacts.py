@@ -4,22 +4,25 @@ import hashlib
 import io
 import multiprocessing
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from features.errors import ShopstreamError
-from shopstream.servers import artifacts
+from shopstream.servers import artifacts, java
+from shopstream.servers.account import Account
 from shopstream.servers.artifacts import Artifact, Update
 
 CONTENT = {"one": b"first file", "two": b"second file" * 1000}
 QUIET = Console(quiet=True)
 
 
-def artifact(name: str, content: bytes | None = None, packaging: str = "jar") -> Artifact:
+def artifact(name: str, content: bytes | None = None, packaging: str = "jar", tree: str = "") -> Artifact:
     content = CONTENT[name] if content is None else content
-    return Artifact("org.example", name, "1.0", packaging, hashlib.sha256(content).hexdigest(), len(content))
+    return Artifact("org.example", name, "1.0", packaging, hashlib.sha256(content).hexdigest(), len(content), tree)
 
 
 class FakeRepository:
@@ -110,16 +113,90 @@ def test_processes_at_once_download_once(tmp_path: Path) -> None:
     assert arguments[1].read_text() == "x"
 
 
-def test_unpack_keeps_modes(tmp_path: Path) -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as content:
+@pytest.fixture
+def packed(tmp_path: Path) -> tuple[Artifact, bytes]:
+    """An archive with a program and a library, and its pin."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as content:
         entry = zipfile.ZipInfo("server-1.0/bin/run")
         entry.external_attr = 0o100755 << 16
         content.writestr(entry, "#!/bin/sh\n")
-    wanted = artifact("server", packed.getvalue(), "zip")
-    tree = artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": packed.getvalue()}))
+        content.writestr("server-1.0/lib/server.jar", b"classes")
+    (tmp_path / "archive.zip").write_bytes(archive.getvalue())
+    artifacts.extract(tmp_path / "archive.zip", tmp_path / "unpacked")
+    tree = artifacts.tree_sha256(tmp_path / "unpacked" / "server-1.0")
+    return artifact("server", archive.getvalue(), "zip", tree), archive.getvalue()
+
+
+def test_unpack_keeps_modes(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:
+    wanted, content = packed
+    tree = artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": content}))
     assert (tree / "bin" / "run").stat().st_mode & 0o777 == 0o755
     assert artifacts.unpack(wanted, tmp_path, QUIET, refuse) == tree
+
+
+CHANGES = {
+    "content": lambda tree: (tree / "bin" / "run").write_text("#!/bin/sh\necho owned\n"),
+    "of the same size": lambda tree: (tree / "lib" / "server.jar").write_bytes(b"CLASSES"),
+    "mode": lambda tree: (tree / "lib" / "server.jar").chmod(0o755),
+    "a file more": lambda tree: (tree / "lib" / "more.jar").write_bytes(b"more"),
+    "a file less": lambda tree: (tree / "lib" / "server.jar").unlink(),
+    "a linked file": lambda tree: (tree / "lib" / "link").symlink_to("server.jar"),
+    "a linked folder": lambda tree: (tree / "plugins").symlink_to("lib"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_changed_tree_is_unpacked_again(
+    change: Callable[[Path], object], tmp_path: Path, packed: tuple[Artifact, bytes]
+) -> None:
+    wanted, content = packed
+    tree = artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": content}))
+    change(tree)
+    said = Console(file=io.StringIO(), width=200)
+    assert artifacts.unpack(wanted, tmp_path, said, refuse) == tree
+    assert "was changed since it was unpacked" in said.file.getvalue()
+    assert artifacts.tree_sha256(tree) == wanted.tree_sha256
+    assert (tree / "bin" / "run").read_text() == "#!/bin/sh\n"
+
+
+def test_an_archive_whose_tree_is_not_the_pinned_one_is_not_used(
+    tmp_path: Path, packed: tuple[Artifact, bytes]
+) -> None:
+    wanted = msgspec.structs.replace(packed[0], tree_sha256="0" * 64)
+    with pytest.raises(ShopstreamError, match="does not unpack"):
+        artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": packed[1]}))
+    assert not artifacts.tree_path(wanted, tmp_path).exists()
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:
+    left = tmp_path / ".unpack-killed"
+    left.mkdir()
+    artifacts.unpack(packed[0], tmp_path, QUIET, FakeRepository({"server": packed[1]}))
+    assert not left.exists()
+
+
+def test_a_copy_for_another_account_is_compared_with_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(java, "obstacle", lambda _tree, _account: tmp_path)
+    tree, copy = tmp_path / "tree", tmp_path / "copy"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin" / "run").write_text("run")
+    (tree / "link").symlink_to("bin/run")
+    stranger = Account(64_999, 64_999, "stranger")
+    assert java.readable(tree, stranger, copy) == copy
+    first = (copy / "bin").stat().st_ino
+    assert java.readable(tree, stranger, copy) == copy
+    assert (copy / "bin").stat().st_ino == first  # nothing was copied a second time
+    for change in (
+        lambda: ((copy / "bin" / "run").unlink(), (copy / "bin" / "run").write_text("owned")),
+        lambda: (copy / "bin" / "more").write_text("more"),
+        lambda: ((copy / "link").unlink(), (copy / "link").symlink_to("elsewhere")),
+    ):
+        change()
+        java.readable(tree, stranger, copy)
+        assert (copy / "bin" / "run").read_text() == "run"
+        assert sorted(path.name for path in copy.rglob("*")) == ["bin", "link", "run"]
+        assert (copy / "link").readlink() == Path("bin/run")
 
 
 def test_the_lock_pins_every_file_of_both_servers() -> None:
@@ -132,3 +209,4 @@ def test_the_lock_pins_every_file_of_both_servers() -> None:
     for entry in (*lock.kafka, *lock.elasticsearch):
         assert len(entry.sha256) == 64
         assert entry.size > 1000
+        assert len(entry.tree_sha256) == (64 if entry.packaging == "zip" else 0)

@@ -1,6 +1,7 @@
 """Background processes: detached, recognised, stopped."""
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -11,7 +12,8 @@ import pytest
 
 from features.errors import ShopstreamError
 from shopstream.servers import process
-from shopstream.servers.process import Identity, Launch
+from shopstream.servers.identity import Identity
+from shopstream.servers.process import Launch
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
@@ -65,16 +67,18 @@ def test_children_end_with_it(tmp_path: Path) -> None:
 
 
 def test_a_later_process_with_the_same_pid_is_not_it() -> None:
-    me = psutil.Process(os.getpid())
-    assert Identity(me.pid, me.create_time()).process() is not None
-    earlier = Identity(me.pid, me.create_time() - 3600)
-    assert earlier.process() is None
-    assert process.stop(earlier, 1)  # and we are still here
+    me = Identity.of(os.getpid())
+    assert me.process() is not None
+    boot, _, ticks = me.start.rpartition(":")
+    for start in (f"{boot}:{int(ticks) - 1}", f"another-boot:{ticks}", ""):
+        earlier = Identity(me.pid, start)
+        assert earlier.process() is None
+        assert process.stop(earlier, 1)  # and we are still here
 
 
 def test_a_zombie_is_not_running() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
-    identity = Identity(child.pid, psutil.Process(child.pid).create_time())
+    identity = Identity.of(child.pid)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert identity.process() is None
     child.wait()
@@ -108,3 +112,16 @@ def test_tail_is_short(tmp_path: Path) -> None:
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
     assert process.tail(log, 2) == "line 9998\nline 9999"
     assert process.tail(tmp_path / "absent") == ""
+
+
+def test_logs_are_closed_to_others_under_any_umask(tmp_path: Path) -> None:
+    start = launch(tmp_path, "")
+    start.log.parent.mkdir()
+    start.log.touch(0o644)  # of an earlier version
+    before = os.umask(0)
+    try:
+        process.stop(process.start(start), 5)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(start.log.stat().st_mode) == 0o600
+    assert stat.S_IMODE(start.log.parent.stat().st_mode) == 0o700

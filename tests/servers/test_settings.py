@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import UsageError
-from shopstream.settings import Settings, load_settings
+from shopstream.settings import RUNS_CODE, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +116,26 @@ def test_malformed_file_is_named(tmp_path: Path) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().run = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", sorted(RUNS_CODE))
+def test_a_file_of_the_working_folder_runs_no_code(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = f'[kafka.properties]\n"{name}" = "{tmp_path}/evil"\n'
+    (tmp_path / "shopstream.toml").write_text(content)
+    with pytest.raises(UsageError, match=name) as caught:
+        load_settings()
+    assert caught.value.exit_code == 2
+    assert f"SHOPSTREAM_CONFIG={tmp_path / 'shopstream.toml'}" in caught.value.remedy
+    # a file that the user names, and the user's own environment, may
+    monkeypatch.setenv("SHOPSTREAM_CONFIG", "shopstream.toml")
+    assert load_settings().kafka.properties == {name: f"{tmp_path}/evil"}
+    monkeypatch.delenv("SHOPSTREAM_CONFIG")
+    (tmp_path / "shopstream.toml").unlink()
+    monkeypatch.setenv("SHOPSTREAM_KAFKA__PROPERTIES", f'{{"{name}": "x"}}')
+    assert load_settings().kafka.properties == {name: "x"}
+
+
+def test_every_command_refuses_it_before_a_client_is_made(tmp_path: Path) -> None:
+    (tmp_path / "shopstream.toml").write_text('[kafka.properties]\n"plugin.library.paths" = "./evil"\n')
+    with pytest.raises(UsageError):
+        load_settings(run="other", kafka={"bootstrap_servers": "127.0.0.1:1"})

@@ -7,15 +7,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from rich.console import Console
 
 from features.errors import ShopstreamError
-from shopstream.servers import lifecycle, ports, process, record
+from shopstream.servers import identity, lifecycle, ports, process, record, removal
 from shopstream.servers.artifacts import Artifact
+from shopstream.servers.identity import Identity
 from shopstream.servers.overview import read_metrics
-from shopstream.servers.process import Identity, Launch
+from shopstream.servers.process import Launch
 from shopstream.servers.record import Record, ServerRecord
 from shopstream.settings import Settings
 
@@ -50,12 +52,14 @@ class FakeServer:
     def needed(self) -> tuple[Artifact, ...]:
         return ()
 
-    def prepare(self, port: int, inner_port: int, console: Console) -> Launch:
+    def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> Launch:
         code = self.code
         if self.stolen:
             self.stolen -= 1
             code = "import sys; sys.exit('java.net.BindException: Address already in use')"
-        return Launch([sys.executable, "-c", code, str(port)], {}, self.home, self.home / "logs" / "kafka.log")
+        return Launch(
+            [sys.executable, "-c", code, str(port)], {}, self.home, self.home / "logs" / "kafka.log", lock=lock
+        )
 
     def is_healthy(self, port: int) -> bool:
         return ports.accepts(port)
@@ -133,8 +137,7 @@ def test_an_interrupted_start_is_undone(tmp_path: Path) -> None:
 
 
 def test_a_stale_pid_is_noticed(tmp_path: Path) -> None:
-    me = psutil.Process(os.getpid())
-    reused = ServerRecord("4.1.0", 29_092, 29_093, Identity(me.pid, me.create_time() - 1000))
+    reused = ServerRecord("4.1.0", 29_092, 29_093, Identity(os.getpid(), "of an earlier boot:1"))
     record.write(tmp_path, Record(kafka=reused))
     said = Console(file=io.StringIO(), width=200)
     ledger = lifecycle._Ledger(tmp_path, record.read(tmp_path))
@@ -146,9 +149,53 @@ def test_a_stale_pid_is_noticed(tmp_path: Path) -> None:
     assert lifecycle.down(Settings(home=tmp_path)) == []  # and this process lives
 
 
+SLOW = "import time; time.sleep(1)\n" + LISTEN
+
+
+def left_behind(server: FakeServer) -> lifecycle._Ledger:
+    """As by an `up` that was ended right after the start."""
+    entry = lifecycle._choose_ports(server, lifecycle._Ledger(server.home, Record()))
+    with identity.held(lifecycle.lock_file(server.home, server.name)) as lock:
+        found = process.start(server.prepare(entry.port, entry.inner_port, QUIET, lock))
+    record.write(server.home, Record(kafka=msgspec.structs.replace(entry, identity=found)))
+    return lifecycle._Ledger(server.home, record.read(server.home))
+
+
+def test_up_waits_for_a_server_that_runs_and_does_not_answer_yet(tmp_path: Path) -> None:
+    server = FakeServer(tmp_path, code=SLOW)
+    ledger = left_behind(server)
+    assert lifecycle._runs(server, ledger, QUIET)
+    entry = ledger.of("kafka")
+    assert entry is not None
+    assert not ports.accepts(entry.port)
+    assert lifecycle._await_running(server, ledger, Settings(home=tmp_path), QUIET)
+    assert ports.accepts(entry.port)
+    end(entry)
+
+
+def test_up_starts_again_what_ends_before_it_answers(tmp_path: Path) -> None:
+    server = FakeServer(tmp_path, code="import time; time.sleep(0.5)")
+    ledger = left_behind(server)
+    assert lifecycle._runs(server, ledger, QUIET)
+    assert not lifecycle._await_running(server, ledger, Settings(home=tmp_path), QUIET)
+    assert not lifecycle._runs(server, ledger, QUIET)
+
+
+def test_up_tells_of_a_server_that_never_answers(tmp_path: Path) -> None:
+    server = FakeServer(tmp_path, code="import time; print('stuck', flush=True); time.sleep(60)")
+    ledger = left_behind(server)
+    with pytest.raises(ShopstreamError, match=r"was not healthy(.|\n)*stuck") as caught:
+        lifecycle._await_running(server, ledger, Settings(home=tmp_path, start_timeout_s=1), QUIET)
+    assert "shopstream down" in caught.value.remedy
+    entry = ledger.of("kafka")
+    assert entry is not None
+    assert entry.is_running()  # it may be at work on its log
+    end(entry)
+
+
 def test_record_survives_a_round_trip_and_names_damage(tmp_path: Path) -> None:
     assert record.read(tmp_path) == Record()
-    written = Record(kafka=ServerRecord("4.1.0", 1, 2, Identity(3, 4.5)))
+    written = Record(kafka=ServerRecord("4.1.0", 1, 2, Identity(3, "boot:4")))
     record.write(tmp_path, written)
     assert record.read(tmp_path) == written
     (tmp_path / record.RECORD_FILE).write_text('{"kafka": 1}')
@@ -160,13 +207,12 @@ def test_removing_data_takes_data_folders_only(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     with pytest.raises(ShopstreamError, match="not a data folder"):
-        lifecycle.remove_data(Settings(home=precious))
-    me = psutil.Process(os.getpid())
-    record.write(precious, Record(kafka=ServerRecord("1", 1, 2, Identity(me.pid, me.create_time()))))
+        removal.remove_data(Settings(home=precious))
+    record.write(precious, Record(kafka=ServerRecord("1", 1, 2, Identity.of(os.getpid()))))
     with pytest.raises(ShopstreamError, match="still runs"):
-        lifecycle.remove_data(Settings(home=precious))
+        removal.remove_data(Settings(home=precious))
     record.write(precious, Record())
-    lifecycle.remove_data(Settings(home=precious))
+    removal.remove_data(Settings(home=precious))
     assert not precious.exists()
 
 

@@ -1,0 +1,156 @@
+"""Who a process is, whatever the wall clock does, and which process works on a server's folder.
+
+psutil's time of creation is boot time plus clock ticks on Linux: it moves with every step of the wall clock, so nothing
+here compares it there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import psutil
+
+from features.errors import ShopstreamError
+
+LOCK_WAIT_S: Final = 10
+"""A tool that an interrupted `up` left behind ends within this time."""
+POLL_S: Final = 0.1
+_PROC: Final = Path("/proc")
+_STATE, _STARTTIME = 0, 19
+"""Positions in `/proc/PID/stat` after the program's name: fields 3 and 22 of proc(5)."""
+
+CommandLine = Sequence[str]
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """A process, told from a later one with the same pid by when it started.
+
+    Attributes:
+        pid: its number.
+        start: on Linux the boot's id and the clock ticks from boot to start. On macOS the time of start that the
+            kernel stored when it made the process; a later step of the clock does not change it. Empty in records of
+            earlier versions: `record.read` fills it in.
+    """
+
+    pid: int
+    start: str = ""
+
+    @classmethod
+    def of(cls, pid: int) -> Identity:
+        """The process that has this pid now; one that has ended is never taken for another."""
+        return cls(pid, _start_of(pid) or "ended")
+
+    def process(self) -> psutil.Process | None:
+        """The process if it still lives, else None."""
+        if not self.start or _start_of(self.pid) != self.start:
+            return None
+        try:
+            return psutil.Process(self.pid)
+        except psutil.NoSuchProcess:
+            return None
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process started, as `Identity.start`; None where there is none, or only its zombie."""
+    return _start_on_linux(pid) if sys.platform == "linux" else _start_elsewhere(pid)
+
+
+def _start_on_linux(pid: int) -> str | None:
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # a program's name may hold spaces and brackets
+    if fields[_STATE] in "ZX":
+        return None
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        boot = ""  # some containers hide it
+    return f"{boot}:{fields[_STARTTIME]}"
+
+
+def _start_elsewhere(pid: int) -> str | None:
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        platform_process = process._proc  # type: ignore[attr-defined]  # noqa: SLF001 - `create_time` corrects for clock steps
+        return f"{platform_process.create_time(monotonic=True):.6f}"
+    except psutil.Error:
+        return None
+
+
+def find(owns: Callable[[CommandLine], bool]) -> Identity | None:
+    """The process whose command line `owns` accepts, a parent before its children; None where there is none."""
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        try:
+            if owns(process.cmdline()):
+                found[process.pid] = process
+        except psutil.Error:
+            continue  # it has ended, or it is another user's and none of ours
+    for process in found.values():
+        try:
+            if process.ppid() not in found:
+                return Identity.of(process.pid)
+        except psutil.NoSuchProcess:
+            continue
+    return None
+
+
+def works_in(pid: int, folder: Path) -> bool:
+    """Whether this process's command line or working directory names `folder`."""
+    names = {str(folder), str(folder.resolve())}
+    try:
+        process = psutil.Process(pid)
+        arguments = process.cmdline()
+        if any(name in argument for name in names for argument in arguments):
+            return True
+        return any(Path(process.cwd()).is_relative_to(name) for name in names)
+    except psutil.Error:
+        return False
+
+
+@contextmanager
+def held(path: Path, wait_s: float | None = None) -> Iterator[int]:
+    """Holds the lock of a server's folder, for this process and for each that inherits the descriptor.
+
+    The lock is free when the last of them has ended, however it ended.
+
+    Args:
+        path: the lock's file; readable by us alone, so that nobody else can hold it.
+        wait_s: longest wait for it; None is `LOCK_WAIT_S`.
+
+    Yields:
+        The descriptor to hand to the server and its tools.
+
+    Raises:
+        ShopstreamError: another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        deadline = time.monotonic() + (LOCK_WAIT_S if wait_s is None else wait_s)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ShopstreamError(
+                        f"A process that `shopstream up` started holds {path}, and no record names it.",
+                        f"Find it by `fuser {path}` and end it; then run the command again.",
+                    ) from None
+                time.sleep(POLL_S)
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,49 @@
+"""The files of the embedded Kafka: which letters of a data folder's path they can name."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from features.errors import ShopstreamError, UsageError
+from shopstream.servers import lifecycle
+from shopstream.servers.kafka import KafkaServer, check_home, escaped
+from shopstream.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("/tmp/home 1", "/tmp/home 1"),
+        ("/tmp/hö mé", "/tmp/h\\u00F6 m\\u00E9"),
+        ("/tmp/店", "/tmp/\\u5E97"),
+        ("/tmp/😀", "/tmp/\\uD83D\\uDE00"),
+        ("a\\b", "a\\u005Cb"),
+        (" a", "\\ a"),
+    ],
+)
+def test_values_are_written_as_java_reads_them(value: str, written: str) -> None:
+    assert escaped(value) == written
+
+
+@pytest.mark.parametrize("name", ["a,b", 'a"b', "a\\b", "a\nb", "a${b}", "a\udce9"])
+def test_a_home_that_cannot_be_named_is_refused_before_it_is_made(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="data folder") as caught:
+        lifecycle.up(Settings(home=tmp_path / name), Console(quiet=True))
+    assert "SHOPSTREAM_HOME" in caught.value.remedy
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_letters_are_fine() -> None:
+    check_home(Path("/tmp/hö mé/#it's 100 % (of $x): 店=1;"))
+
+
+def test_a_log_that_an_earlier_version_misplaced_is_not_begun_anew(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "hö mé")
+    settings.home.mkdir()
+    misplaced = tmp_path / "hÃ¶ mÃ©" / "kafka" / "data"
+    misplaced.mkdir(parents=True)
+    (misplaced / "meta.properties").touch()
+    with pytest.raises(ShopstreamError, match="by mistake") as caught:
+        KafkaServer(settings, (), "4.1.0").prepare(1, 2, Console(quiet=True), 0)
+    assert f"mv '{misplaced}' '{settings.home}/kafka/data'" in caught.value.remedy
