@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import structlog
+
+from connectors.kafka_lines import is_passing
 
 log = structlog.get_logger("kafka")
 
@@ -35,6 +38,8 @@ class ClientLog:
         if len(self._seen) > 1000:
             self._seen.clear()
         count = self._seen[kind] = self._seen.get(kind, 0) + 1
+        if is_passing(text):
+            level = logging.DEBUG
         if count == 1 or count % self.REPEATS_SHOWN_EVERY == 0:
             self._log.log(level, "librdkafka", said=text, times=count)
 

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from connectors.kafka_lines import is_passing
 from features.errors import ShopstreamError, UsageError
 from features.schema import FUTURE_MS_MAX, SOURCE_TOPICS, topic_name
 from producers.messages import Messages
@@ -92,6 +93,14 @@ def producer_config(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {**TUNED, **properties, **EXACT}
 
 
+class _ClientLog:
+    """Takes librdkafka's log lines; those of passing conditions are for debugging."""
+
+    def log(self, level: int, line: str, *args: object) -> None:
+        logger = logging.getLogger("producers.kafka")
+        logger.log(logging.DEBUG if is_passing(line % args if args else line) else level, line, *args)
+
+
 class Publisher:
     """Sends messages to the source topics of a run.
 
@@ -111,7 +120,7 @@ class Publisher:
         self._fatal: str | None = None
         self._trouble: str | None = None
         config = {**producer_config(properties), "on_delivery": self._delivered, "error_cb": self._client_error}
-        self._producer = Producer(config, logger=logging.getLogger("producers.kafka"))
+        self._producer = Producer(config, logger=_ClientLog())
 
     # --- while sending ------------------------------------------------------------------------------------------------
     def send(self, messages: Messages, start: int, stop: int, interrupted: Callable[[], bool]) -> int:
@@ -237,7 +246,7 @@ def newest_event_ms(properties: Mapping[str, Any], run: str, timeout_s: float = 
     """The highest ts of the last records of a run's event partitions, epoch ms; None where there is none to read."""
     consumer = Consumer(
         {**properties, "group.id": f"{run}-position", "enable.auto.commit": False, "enable.partition.eof": True},
-        logger=logging.getLogger("producers.kafka"),
+        logger=_ClientLog(),
     )
     try:
         name = topic_name(run, "events")

@@ -231,9 +231,11 @@ def _is_news(done: Round, settings: Settings, endpoints: Endpoints) -> bool:
 
 
 def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, bundle: str | None) -> Audit:
-    screen.say("counting again: Kafka by a plain reader, Elasticsearch by its own count")
     kafka = endpoints.kafka.client_properties()
-    with open_client(consuming.connection(endpoints)) as client:
+    with (
+        screen.step("all is counted again, Kafka by a plain reader, Elasticsearch by its own count,"),
+        open_client(consuming.connection(endpoints)) as client,
+    ):
         if (seen := run_behind(client, settings.run)) not in (settings.run, None):
             screen.warn(f"readers of {settings.run}-* see run {seen}: its documents are counted here")
         queries.refresh(client, settings.run)

@@ -1,4 +1,4 @@
-"""What the demo shows while it works: bars and the workers' table on a terminal, a line now and then otherwise."""
+"""What the demo shows while it works: bars and the workers' table on a terminal, a line for each step otherwise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from shopstream.summary import by_role, live_table
 from shopstream.workers.words import WorkerView
 
 REFRESH_S: Final = 0.25
-LINE_EVERY_S: Final = 5.0
 
 
 class Show(Protocol):
@@ -45,6 +44,14 @@ class Screen:
         self.console.print(f"[yellow]warning[/] {text}", highlight=False, soft_wrap=True)
 
     @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """A step of unknown length; it is told with its time when it is done."""
+        began_s = time.monotonic()
+        with self.console.status(text):
+            yield
+        self.say(f"{text} in {time.monotonic() - began_s:.1f} s")
+
+    @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """A bar over a known number; gives the function that advances it."""
         with self._progress(transient=True) as progress:
@@ -55,7 +62,8 @@ class Screen:
     def round(self) -> Iterator[Show]:
         """A round of workers: what is sent to them above, their table below."""
         if not self.console.is_terminal:
-            yield self._line()
+            with self._lines() as lines:
+                yield lines
             return
         progress = self._progress(transient=False)
         tasks: dict[str, TaskID] = {}
@@ -74,23 +82,36 @@ class Screen:
 
             yield show
 
-    def _line(self) -> Show:
-        next_s = time.monotonic() + LINE_EVERY_S
+    @contextmanager
+    def _lines(self) -> Iterator[Show]:
+        """A line for each step that is done, with its time, and one for each new trouble of a worker.
+
+        Steps that show where they stand are told by those who take them.
+        """
+        step, began_s, said = "", time.monotonic(), ""
+        troubles: set[str] = set()
+
+        def end() -> None:
+            if said:
+                self.say(f"{step}: {said} in {time.monotonic() - began_s:.1f} s")
 
         def show(what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
-            nonlocal next_s
-            if time.monotonic() < next_s:
-                return
-            next_s = time.monotonic() + LINE_EVERY_S
-            parts = [f"{what} {done:,}" + (f" of {total:,}" if total else "") if done else what]
-            parts += [at] if at else []
-            for role, workers in by_role(views).items():
-                figures = add_figures([view.figures for view in workers])
-                parts.append(f"{role} {int(figures.get('consumed') or 0):,}")
-            parts += [f"{view.name}: {view.trouble}" for view in views if view.trouble]
-            self.say("; ".join(parts))
+            nonlocal step, began_s, said
+            if what != step:
+                end()
+                step, began_s = what, time.monotonic()
+            read = {role: add_figures([view.figures for view in of]) for role, of in by_role(views).items()}
+            consumed = ", ".join(f"{role} {int(figures.get('consumed') or 0):,}" for role, figures in read.items())
+            sent = f"{done:,} of {total:,}" if total else f"{done:,}"
+            said = "" if at else sent if done else consumed
+            found = {f"{view.name}: {view.trouble}" for view in views if view.trouble}
+            for trouble in sorted(found - troubles):
+                self.say(trouble)
+            troubles.clear()
+            troubles.update(found)
 
-        return show
+        yield show
+        end()
 
     def _progress(self, *, transient: bool) -> Progress:
         return Progress(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -47,12 +48,26 @@ def look_back(settings: Settings, archive: Path, bundle: Bundle | None, screen: 
         "rollup": functools.partial(_roll_up, settings, archive, folder),
         "forecast": functools.partial(_forecast, settings, archive),
     }
-    done = _side_by_side(works, screen)
-    return {name: count for what in works for name, count in _told(what, done[what], screen).items()}
+    seconds: dict[str, float] = {}
+    done = _side_by_side(works, screen, seconds)
+    return {name: count for what in works for name, count in _told(what, done[what], seconds[what], screen).items()}
 
 
-def _side_by_side(works: Mapping[str, Callable[[Tell], Written]], screen: Screen) -> dict[str, Future[Written | None]]:
-    """Does each work in a process of its own, all at once; they have ended when it returns or raises."""
+def _side_by_side(
+    works: Mapping[str, Callable[[Tell], Written]], screen: Screen, seconds: dict[str, float]
+) -> dict[str, Future[Written | None]]:
+    """Does each work in a process of its own, all at once; they have ended when it returns or raises.
+
+    Args:
+        works: by their names.
+        screen: shows how it goes.
+        seconds: how long each took is put here.
+    """
+    began_s = time.monotonic()
+
+    def note(what: str, _: Future[Written | None]) -> None:
+        seconds[what] = time.monotonic() - began_s
+
     now: dict[str, tuple[str, float | None]] = {}
     left = threading.Event()
 
@@ -62,6 +77,8 @@ def _side_by_side(works: Mapping[str, Callable[[Tell], Written]], screen: Screen
 
     with screen.round() as show, ThreadPoolExecutor(len(works)) as pool:
         found = {what: pool.submit(apart, work, functools.partial(on_wait, what)) for what, work in works.items()}
+        for what, future in found.items():
+            future.add_done_callback(functools.partial(note, what))
         try:
             for turn in itertools.count():
                 if not wait(found.values(), SHOW_EVERY_S).not_done:
@@ -74,7 +91,7 @@ def _side_by_side(works: Mapping[str, Callable[[Tell], Written]], screen: Screen
     return found
 
 
-def _told(what: str, done: Future[Written | None], screen: Screen) -> Written:
+def _told(what: str, done: Future[Written | None], seconds: float, screen: Screen) -> Written:
     try:
         found = done.result() or {}
     except DiedError:
@@ -82,7 +99,8 @@ def _told(what: str, done: Future[Written | None], screen: Screen) -> Written:
     except ShopstreamError as error:
         screen.warn(f"no {what}: {error.message}")
         return {}
-    screen.say(f"{what}: " + ", ".join(f"{count:,} {name}" for name, count in found.items()))
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.items())
+    screen.say(f"{what}: {counts} in {seconds:.1f} s")
     return found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import pytest
+import structlog
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -77,6 +79,14 @@ def test_log_lines_are_cut_counted_and_without_secrets(capsys):
     assert "hunter2" not in out
     assert "me-and-you" in out
     assert out.count("login with") == 3  # the first, the 100th and the 200th
+
+
+def test_a_condition_that_passes_by_itself_is_a_line_for_debugging():
+    lines = ClientLog({}, "c")
+    with structlog.testing.capture_logs() as said:
+        lines.log(logging.WARNING, "GETPID: Broker: Coordinator load in progress: retrying")
+        lines.log(logging.WARNING, "GETPID: %s", "refused")
+    assert [line["log_level"] for line in said] == ["debug", "warning"]
 
 
 def test_redact():

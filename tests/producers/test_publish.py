@@ -1,11 +1,13 @@
 """The Kafka edge against librdkafka's own mock broker, and against none: the counts add up."""
 
+import logging
+
 import numpy as np
 import pytest
 
 from features.errors import UsageError
 from producers.messages import Messages
-from producers.publish import EXACT, TUNED, Publisher, producer_config
+from producers.publish import EXACT, TUNED, Publisher, _ClientLog, producer_config
 
 MOCK = {"test.mock.num.brokers": "1", "log_level": "0"}
 NOBODY = {"bootstrap.servers": "127.0.0.1:1", "log_level": "0", "socket.timeout.ms": "1000"}
@@ -18,6 +20,14 @@ def messages(number, topic=0, size=10):
 
 def never():
     return False
+
+
+def test_a_condition_that_passes_by_itself_is_a_line_for_debugging(caplog):
+    lines = _ClientLog()
+    with caplog.at_level(logging.DEBUG):
+        lines.log(logging.WARNING, "GETPID: Broker: Coordinator load in progress: retrying")
+        lines.log(logging.WARNING, "GETPID: %s", "refused")
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "WARNING"]
 
 
 def test_what_is_sent_is_delivered_and_counted_by_topic():

@@ -1,0 +1,63 @@
+"""What the demo says where there is no terminal: a line for each step that is done, and what troubles a worker."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from shopstream.demo_screen import Screen
+from shopstream.workers.words import Name, WorkerView
+
+
+@pytest.fixture
+def told():
+    return io.StringIO()
+
+
+@pytest.fixture
+def screen(told):
+    return Screen(Console(file=told, width=300))
+
+
+def a_view(role, consumed, trouble=None):
+    return WorkerView(Name(role, 0), "running", {"consumed": consumed}, 0, 0.0, 0.0, 0.0, trouble, (0,), 0.0)
+
+
+def lines(told):
+    return [re.sub(r"\d+\.\d s$", "N s", line) for line in told.getvalue().splitlines()]
+
+
+def test_a_step_is_one_line_with_its_time(told, screen):
+    with screen.round() as show:
+        for sent in range(0, 5_001, 100):
+            show("replay", sent, 5_000, [a_view("features", sent)])
+        for share in range(100):  # whoever learns says so himself
+            show("train", share, 100, [a_view("features", 5_000)], at="fitting")
+        for consumed in range(5_000, 5_100):
+            show("consume", 0, None, [a_view("features", consumed), a_view("index", 1)])
+    assert lines(told) == [
+        "demo replay: 5,000 of 5,000 in N s",
+        "demo consume: features 5,099, index 1 in N s",
+    ]
+
+
+def test_a_trouble_is_told_when_it_comes_and_when_it_changes(told, screen):
+    with screen.round() as show:
+        for trouble in (None, "slow", "slow", "gone", None, "slow"):
+            show("train", 1, 100, [a_view("index", 1, trouble)], at="fitting")
+    assert lines(told) == ["demo index-0: slow", "demo index-0: gone", "demo index-0: slow"]
+
+
+def test_what_has_no_number_is_told_when_it_is_done(told, screen):
+    with screen.step("all is counted again"):
+        assert told.getvalue() == ""
+    assert lines(told) == ["demo all is counted again in N s"]
+
+
+def test_a_step_that_fails_is_not_done(told, screen):
+    with pytest.raises(OSError, match="gone"), screen.step("all is counted again"):
+        raise OSError("gone")
+    assert told.getvalue() == ""
