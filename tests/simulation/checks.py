@@ -14,7 +14,7 @@ from oracle.rows import assert_same_rows, feature_frame
 from pyarrow import fs
 from simulation.boundary import Bystander
 from simulation.broker import RUN
-from simulation.disk import Disk, Store
+from simulation.disk import STATE, Disk, Store
 from simulation.index import Index
 from stream.scene import Scene
 
@@ -41,7 +41,7 @@ def check_prefix(
     Raises:
         AssertionError: they are not what the state counts.
     """
-    store = CheckpointStore("state", run)
+    store = CheckpointStore(STATE, run)
     store._files = fs.PyFileSystem(Disk(disk, Bystander()))
     checkpoint = store.read(number, name)
     partition = restore(checkpoint, [ELASTIC, TOPIC])

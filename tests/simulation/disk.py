@@ -12,6 +12,8 @@ import pyarrow as pa
 from pyarrow import fs
 from simulation.boundary import Boundary, Killed
 
+STATE = "/state"
+"""The folder of checkpoints; as that of the archive, it is there before anything is written."""
 SLOW_S = 12.0
 """How long a slow write takes: longer than a member's session."""
 
@@ -76,9 +78,13 @@ class Store:
             self._names[path].data = self._names[path].synced = data
 
     def change(self, change: Change) -> None:
-        """Seen at once by everybody, durable later."""
+        """Seen at once by everybody, durable later; the folder that a user has named is there."""
         change.apply(self._names)
-        self._pending.append(change)
+        is_folder = change.inode is not None and change.inode.is_folder
+        if is_folder and change.added is not None and change.added.rpartition("/")[0] == "":
+            change.apply(self._kept)
+        else:
+            self._pending.append(change)
 
     def sync(self, path: str) -> None:
         """A file's content, or a folder's names, have reached the disk."""

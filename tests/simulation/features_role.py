@@ -13,7 +13,7 @@ from simulation.boundary import Bystander
 from simulation.broker import RUN, Offsets
 from simulation.checks import check_alerts, check_prefix
 from simulation.clock import BUFFER_MAX
-from simulation.disk import Disk
+from simulation.disk import STATE, Disk
 from simulation.index import Connection, Sink
 from simulation.pool import Pool
 from simulation.producer import QueueProducer
@@ -52,7 +52,7 @@ class FeaturesLife:
         topic = FeatureTopic(self.producers[1], RUN)  # type: ignore[arg-type]
         alerts = FeatureTopic(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
         outlets = Outlets(RUN, self.sink, topic, letters, alerts=alerts)
-        store = CheckpointStore("state", RUN)
+        store = CheckpointStore(STATE, RUN)
         store._files = fs.PyFileSystem(Disk(world.disk, worker))
         keeper = Keeper(
             store, worker.source, letters,  # type: ignore[arg-type]
@@ -198,11 +198,11 @@ class FeaturesRole(Role):
         names = self.history[number]
         if not names or any(self._has(worker, number) for worker in self.world.alive):
             return
-        folder = f"state/{RUN}/partition={number}"
+        folder = f"{STATE}/{RUN}/partition={number}"
         older = [n for n in names if n != names[-1] and n not in self.damaged and f"{folder}/{n}" in disk]
         if not older or names[-1] in self.damaged:
             return
-        store = CheckpointStore("state", RUN)
+        store = CheckpointStore(STATE, RUN)
         store._files = fs.PyFileSystem(Disk(disk, Bystander()))
         try:
             kept = {block.name for block in store.read(number, older[-1]).manifest.blocks}
