@@ -15,7 +15,7 @@ from simulation.role import Role, Until
 from stream.scene import PROFILE
 
 from consumers.archive import TOPICS, ArchiveOptions, ArchiveRole
-from consumers.index import read_mark
+from consumers.archive_position import read_position
 from consumers.parquet import ArchiveFolder
 from consumers.source import Partition
 from features.lateness import NO_HIGH
@@ -35,18 +35,6 @@ LOOKS = 0.05
 Rows = Counter[tuple[Any, ...]]
 
 
-class Folder(ArchiveFolder):
-    """The real one, on a disk that is played."""
-
-    def __init__(self, files: fs.FileSystem) -> None:
-        self._played = files
-        super().__init__(FOLDER, RUN)
-
-    def _open(self) -> None:
-        self._fs = self._played
-        super()._open()
-
-
 class ArchiveLife:
     """An archive consumer in one process."""
 
@@ -57,7 +45,7 @@ class ArchiveLife:
 
     def run(self, stop: Callable[[], bool], until: Until) -> None:
         # opening the folder crosses boundaries too
-        self._consumer = ArchiveRole(self._worker.source, Folder(self._files), RUN, options=OPTIONS)  # type: ignore[arg-type]
+        self._consumer = ArchiveRole(self._worker.source, ArchiveFolder(FOLDER, RUN, files=self._files), RUN, options=OPTIONS)  # type: ignore[arg-type]
         self._consumer.run(stop, until)
 
     def has(self, number: int) -> bool:
@@ -96,7 +84,7 @@ class FilesRole(Role):
             assert offset >= before, f"{where} went back from {before} to {offset}"
             if where.topic in CLOCK:
                 clocks = (row[CLOCK[where.topic]] for row in counting[where][:offset] if row)
-                assert read_mark(metadata).high == max(clocks, default=NO_HIGH)
+                assert read_position(metadata).high == max(clocks, default=NO_HIGH)
         self.world.happened["commits"] += 1
         if self.rng.random() < LOOKS:
             stops = {where: at for where, (at, _) in (group.committed | offsets).items()}

@@ -65,6 +65,10 @@ class Store:
         """What a name leads to."""
         return self._names.get(path)
 
+    def below(self, folder: str) -> list[str]:
+        """Names of files and folders in a folder and those in it, in the order of their bytes."""
+        return [name for name in sorted(self._names) if name.startswith(f"{folder}/")]
+
     def read(self, path: str) -> bytes:
         """A file's bytes."""
         return self._names[path].data
@@ -182,8 +186,7 @@ class Disk(fs.FileSystemHandler):
             if selector.allow_not_found:
                 return []
             raise FileNotFoundError(base)
-        below = [name for name in sorted(self._store._names) if name.startswith(f"{base}/")]
-        return [self._info(name) for name in below if selector.recursive or "/" not in name[len(base) + 1 :]]
+        return [self._info(name) for name in self._store.below(base) if selector.recursive or "/" not in name[len(base) + 1 :]]
 
     def create_dir(self, path: str, recursive: bool) -> None:
         self._boundary.cross("make folder")
@@ -246,11 +249,21 @@ class Disk(fs.FileSystemHandler):
         if folder and self._store.inode(folder) is None:
             raise FileNotFoundError(folder)
 
+    def delete_dir(self, path: str) -> None:
+        """One file after the other, then the folder."""
+        if self._store.inode(path) is None:
+            raise FileNotFoundError(path)
+        for name in self._store.below(path):
+            self._boundary.cross("delete")
+            self._store.change(Change(None, removed=name))
+        self._boundary.cross("delete")
+        self._store.change(Change(None, removed=path))
+
     def _never(self, *_: object) -> Any:
         raise NotImplementedError
 
     open_append_stream = copy_file = _never
-    delete_dir = delete_dir_contents = delete_root_dir_contents = _never
+    delete_dir_contents = delete_root_dir_contents = _never
 
 
 class _Output:
