@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import structlog
 import xxhash
 from pyarrow import fs
 
@@ -25,8 +24,6 @@ from connectors.files import delete_stray, make_folder, store_whole, sync
 from features.errors import ShopstreamError
 from features.schema import SCHEMA_VERSION
 from features.tables import EVENT_ID, Rows
-
-log = structlog.get_logger("checkpoint")
 
 MAGIC: Final = b"SHOPSTREAM-CHECKPOINT-1\n"
 BLOCKS_MAX: Final = 64
@@ -205,6 +202,23 @@ class CheckpointStore:
         for info in self._files.get_file_info(selector):
             if info.base_name not in needed and _epoch(info.base_name) <= epoch:
                 self._files.delete_file(info.path)
+
+    def make_durable(self, partition: int, name: str, blocks: list[Block]) -> None:
+        """Synchronises a checkpoint that may not be committed: its writer may have died before it did so."""
+        folder = self._folder(partition)
+        for file in (name, *(block.name for block in blocks)):
+            sync(self._files, f"{folder}/{file}")
+        sync(self._files, folder)
+
+    def delete_uncommitted(self, partition: int, current: str, committed: str, epoch: int) -> None:
+        """Deletes the checkpoints that owners before `epoch` wrote after `current` and never committed.
+
+        They take rows for written that later owners replaced; once the offsets have expired one would be the newest.
+        """
+        for name in self.names(partition):
+            is_newer = not current or _age(name) > _age(current)
+            if is_newer and name != committed and _epoch(name) < epoch:
+                delete_stray(self._files, f"{self._folder(partition)}/{name}")
 
     def forget_profile(self, partition: int, name: str, customer_id: str) -> bool:
         """Write a stored checkpoint anew without the profile of a customer; False when it has none.

@@ -124,7 +124,10 @@ class Keeper:
                 contact=self._contact,
                 topic_ids=self._topic_ids,
             )
-        except ShopstreamError:
+            was_committed = committed.checkpoint if committed else ""
+            if name and name != was_committed:
+                self._store.make_durable(number, name, blocks)
+        except (ShopstreamError, FileNotFoundError):
             # who stood still while others took over and pruned finds no file: it is fenced, and nothing is lost
             if committed is not None:
                 self._confirm(number, starts)
@@ -134,6 +137,7 @@ class Keeper:
         partition.epoch = max(before + 1, wall_clock_ms() // 1000)
         partition.counter = 0
         self._take_over(partition, name)
+        self._store.delete_uncommitted(number, name, was_committed, partition.epoch)
         self._kept[number] = Kept(partition.epoch, name, blocks=blocks)
         return partition
 

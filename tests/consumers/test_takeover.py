@@ -6,10 +6,11 @@ import time
 
 import pytest
 
+from consumers import checkpoint
 from consumers.checkpoint import CheckpointStore
 from consumers.keeper import Keeper
 from consumers.offsets import TAKEOVER_TRIES, CommitError, FencedError
-from consumers.recovery import Committed, encode_committed
+from consumers.recovery import Committed, empty, encode_committed, snapshot
 from consumers.source import Start
 from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS
@@ -65,3 +66,43 @@ def test_nobody_answers(recovered):
     error, asked = recovered(CommitError("lost"))
     assert isinstance(error, CommitError)
     assert len(asked) == TAKEOVER_TRIES
+
+
+# --- checkpoints that were never committed ---
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A store, the names of a committed checkpoint and of a later one that was never committed, and a keeper."""
+    store = CheckpointStore(str(tmp_path), "r")
+    names = []
+    for epoch, offset in ((3, 7), (4, 9)):
+        partition = empty(0, ["sink"], contact=False)
+        partition.epoch = epoch
+        for lane in partition.lanes.values():
+            lane.position = offset
+        names.append(store.write(snapshot(partition, "r", 1, []), 0)[0])
+    source = Coordinator(None)
+    keeper = Keeper(store, source, None, run="r", partitions=1, sinks=["sink"])
+    yield store, names, keeper, source
+    keeper.close()
+
+
+def test_a_checkpoint_that_was_never_committed_is_deleted_by_the_next_owner(kept):
+    """Once the offsets have expired it would be the newest, and take rows for written that were replaced since."""
+    store, (committed, never), keeper, _ = kept
+    said = encode_committed(Committed(5, committed))
+    keeper.recover(0, {topic: Start(7, said) for topic in SOURCE_TOPICS})
+    assert store.names(0) == [committed]
+    assert never != committed
+
+
+def test_a_checkpoint_found_without_a_commit_reaches_the_disk_before_it_is_committed(kept, monkeypatch):
+    store, (_, newest), keeper, source = kept
+    synced = []
+    monkeypatch.setattr(checkpoint, "sync", lambda _, path: synced.append((path, len(source.asked))))
+    partition = keeper.recover(0, {topic: Start(0, "") for topic in SOURCE_TOPICS})
+    assert partition.lanes["events"].position == 9
+    paths = [path for path, asked in synced if asked == 0]
+    assert [path.rpartition("/")[2] for path in paths] == [newest, "partition=0"]
+    assert newest in store.names(0)

@@ -45,7 +45,9 @@ class ArchiveLife:
 
     def run(self, stop: Callable[[], bool], until: Until) -> None:
         # opening the folder crosses boundaries too
-        self._consumer = ArchiveRole(self._worker.source, ArchiveFolder(FOLDER, RUN, files=self._files), RUN, options=OPTIONS)  # type: ignore[arg-type]
+        self._consumer = ArchiveRole(
+            self._worker.source, ArchiveFolder(FOLDER, RUN, files=self._files), RUN, options=OPTIONS
+        )  # type: ignore[arg-type]
         self._consumer.run(stop, until)
 
     def has(self, number: int) -> bool:

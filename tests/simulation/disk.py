@@ -186,7 +186,11 @@ class Disk(fs.FileSystemHandler):
             if selector.allow_not_found:
                 return []
             raise FileNotFoundError(base)
-        return [self._info(name) for name in self._store.below(base) if selector.recursive or "/" not in name[len(base) + 1 :]]
+        return [
+            self._info(name)
+            for name in self._store.below(base)
+            if selector.recursive or "/" not in name[len(base) + 1 :]
+        ]
 
     def create_dir(self, path: str, recursive: bool) -> None:
         self._boundary.cross("make folder")
