@@ -5,8 +5,8 @@ It knows no client: it is given `send`, which posts one bulk body and returns th
 requests; callbacks run in the caller's thread, in `poll`.
 
 What becomes of an item: written; conflict (a newer version is there, or `create` found it: fine); rejected (it can
-never be written: told to the caller, who writes a dead letter); refused for now (overload, lost connection, read-only
-block): sent again, it alone, with growing pauses, for as long as it takes. Wrong credentials end the sink.
+never be written: told to the caller, who writes a dead letter); refused for now (overload, lost connection, a fault of
+its index): sent again, it alone, with growing pauses, for as long as it takes. Wrong credentials end the sink.
 """
 
 from __future__ import annotations
@@ -79,10 +79,19 @@ class BulkSink:
         send: posts one body.
         options: its bounds.
         seed: of the jitter between tries; None takes one from the system.
+        release: called once at the end: closes the client that `send` uses.
     """
 
-    def __init__(self, send: Send, options: SinkOptions | None = None, *, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        send: Send,
+        options: SinkOptions | None = None,
+        *,
+        seed: int | None = None,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
         self._send = send
+        self._release = release
         self._options = options or SinkOptions()
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._done: deque[_Submission] = deque()
@@ -212,6 +221,8 @@ class BulkSink:
         end_s = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, end_s - time.monotonic()))
+        release, self._release = self._release, lambda: None
+        release()
 
     def __enter__(self) -> Self:
         return self
@@ -255,6 +266,8 @@ class BulkSink:
                 self._end(error)
                 return
             except Exception as error:
+                if self._closing.is_set():
+                    return  # its client was closed while it waited
                 # a thread that died in silence would make the caller wait for ever
                 log.exception("the bulk sink failed")
                 self._end(ShopstreamError(f"The bulk sink failed: {error!r}.", "This is a bug: please report it."))

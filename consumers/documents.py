@@ -41,7 +41,7 @@ class Verdict(enum.Enum):
     REJECTED = "rejected"
     RETRY = "retry"
     BLOCKED = "blocked"
-    """As RETRY, but only a person can end it: a full disk, a read-only or closed index."""
+    """As RETRY, but only a person can end it: a full disk, an index that is read-only, closed or wrongly made."""
     SPLIT = "split"
     """The request as a whole was refused: its halves may pass."""
     FATAL = "fatal"

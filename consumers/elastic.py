@@ -1,6 +1,6 @@
 """The Elasticsearch edge: connection, check at the start, errors in words, transport of the sink.
 
-What an HTTP status or an error type means is decided here, once (`item_verdict`, `request_verdict`).
+What an HTTP status or an error type means for a document is decided in `consumers.verdicts`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from elasticsearch import Elasticsearch
 
 from consumers.bulk import BulkSink
 from consumers.documents import Doc, ItemAnswer, Outcome, Rejected, SendError, SinkOptions, SinkStats, Verdict
+from consumers.verdicts import clip, is_block, item_verdict, request_verdict, said_of
 from features.errors import ShopstreamError
 
 __all__ = [  # the words of the sink belong to this edge
@@ -44,9 +45,7 @@ __all__ = [  # the words of the sink belong to this edge
 ID_BYTES_MAX: Final = 512
 CHECK_TIMEOUT_S: Final = 5.0
 REQUEST_TIMEOUT_S: Final = 60.0
-REASON_CHARS_MAX: Final = 500
 
-_BLOCK_TYPES: Final = frozenset({"cluster_block_exception", "index_closed_exception", "index_not_found_exception"})
 _BULK_ANSWER: Final = {
     "filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
 }
@@ -172,20 +171,20 @@ def failures_told(what: str) -> Iterator[None]:
 
 
 def _refused(error: elasticsearch.ApiError, what: str) -> ShopstreamError:
-    status, said = error.status_code, _said(error.body)
+    status, said = error.status_code, said_of(error.body)
     if status == 401:
         return ShopstreamError(
             f"{what}: the credentials were refused.",
             "Check user name and password, or the API key (it may have expired), in the settings.",
         )
-    if status == 403 and not _is_block(error.body):
+    if status == 403 and not is_block(error.body):
         return ShopstreamError(f"{what}: not allowed: {said}.", "Give the user the rights, or take another user.")
     return ShopstreamError(f"{what}: refused with {status}: {said}.")
 
 
 def _unreached(error: elasticsearch.TransportError, what: str) -> ShopstreamError:
     why = _root(error)
-    said = _clip(str(why) or type(why).__name__)
+    said = clip(str(why) or type(why).__name__)
     if isinstance(why, ssl.SSLCertVerificationError):
         return ShopstreamError(
             f"{what}: its certificate is not trusted: {why.verify_message}.",
@@ -256,8 +255,12 @@ def open_sink(connection: ElasticConnection, options: SinkOptions | None = None)
     """
     options = options or SinkOptions()
     client = open_client(connection, connections=options.connections)
-    check(client)
-    return BulkSink(BulkTransport(client), options)
+    try:
+        check(client)
+    except BaseException:
+        client.close()
+        raise
+    return BulkSink(BulkTransport(client), options, release=client.close)
 
 
 class BulkTransport:
@@ -283,76 +286,9 @@ class BulkTransport:
         except elasticsearch.SerializationError as error:
             raise SendError(Verdict.RETRY, "the answer was cut off or not JSON") from error
         except elasticsearch.TransportError as error:
-            raise SendError(Verdict.RETRY, _clip(f"{type(error).__name__}: {error}")) from error
+            raise SendError(Verdict.RETRY, clip(f"{type(error).__name__}: {error}")) from error
         if not isinstance(answer, dict) or "errors" not in answer:
-            raise SendError(Verdict.BLOCKED, f"not the answer of a bulk request: {_clip(str(answer))}")
+            raise SendError(Verdict.BLOCKED, f"not the answer of a bulk request: {clip(str(answer))}")
         if not answer["errors"]:
             return None
         return [item_verdict(item["status"], item.get("error")) for line in answer["items"] for item in line.values()]
-
-
-def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemAnswer:
-    """What the answer for one item means.
-
-    Args:
-        status: its HTTP status.
-        error: its error object.
-    """
-    if status < 300:
-        return ItemAnswer(Verdict.WRITTEN)
-    said = _said({"error": error})
-    if status == 409:
-        return ItemAnswer(Verdict.CONFLICT, said)
-    if _is_block({"error": error}):
-        return ItemAnswer(Verdict.BLOCKED, said)
-    if status == 429 or status >= 500:
-        return ItemAnswer(Verdict.RETRY, said)
-    if status in (401, 403):
-        return ItemAnswer(Verdict.FATAL, said)
-    return ItemAnswer(Verdict.REJECTED, said)
-
-
-def request_verdict(status: int, body: object) -> SendError:
-    """What it means that a whole bulk request was answered with an error status."""
-    said = f"{status} {_said(body)}"
-    if _is_block(body):
-        return SendError(Verdict.BLOCKED, said)
-    if status in (401, 403):
-        error = ShopstreamError(
-            f"Elasticsearch refuses the bulk request: {said}.",
-            "Check the credentials in the settings and their rights.",
-        )
-        return SendError(Verdict.FATAL, said, error)
-    if status in (408, 429) or status >= 500:
-        return SendError(Verdict.RETRY, said)
-    if status == 413 or (status == 400 and _error_of(body)):
-        # too large, or one malformed line spoils all: the halves show which
-        return SendError(Verdict.SPLIT, said)
-    # a proxy's word about the place, not Elasticsearch's about a document
-    return SendError(Verdict.BLOCKED, said)
-
-
-def _error_of(body: object) -> Mapping[str, Any]:
-    error = body.get("error") if isinstance(body, Mapping) else None
-    return error if isinstance(error, Mapping) else {}
-
-
-def _is_block(body: object) -> bool:
-    """Whether a person must act before anything can be written: blocked, closed or missing index, no shard left."""
-    error = _error_of(body)
-    kind, reason = error.get("type"), str(error.get("reason"))
-    # a 403 too, like missing rights; but it passes when the disk has room again or the index is opened
-    return kind in _BLOCK_TYPES or (kind == "validation_exception" and "maximum normal shards" in reason)
-
-
-def _said(body: object) -> str:
-    error = _error_of(body)
-    if not error:
-        return _clip(str(body))
-    cause = error.get("caused_by")
-    deeper = f" ({cause.get('reason')})" if isinstance(cause, Mapping) and cause.get("reason") else ""
-    return _clip(f"{error.get('type')}: {error.get('reason')}{deeper}")
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= REASON_CHARS_MAX else text[: REASON_CHARS_MAX - 1] + "…"

@@ -52,9 +52,11 @@ def install(client: Elasticsearch, run: str, definitions: Definitions, settings:
 
     Raises:
         UsageError: the run's name is not allowed.
-        ShopstreamError: the server refuses, or an index has a mapping that this schema cannot write to.
+        ShopstreamError: the server refuses, an index has a mapping that this schema cannot write to, or the name of an
+            alias.
     """
     check_run(run)
+    check_names(client, views_of(client, run), definitions)
     settle(client, run, definitions, settings)
     existing = aliases_by_index(client, run, definitions)
     for definition in definitions:
@@ -63,6 +65,27 @@ def install(client: Elasticsearch, run: str, definitions: Definitions, settings:
             _extend(client, found, definition)
         elif not (definition.monthly or definition.on_demand):
             _make(client, write_index(run, definition.name))
+
+
+def check_names(client: Elasticsearch, views: Sequence[str], definitions: Definitions) -> None:
+    """Looks for indices and data streams that have the name of an alias: no index of the run could get that alias.
+
+    Raises:
+        ShopstreamError: there is one.
+    """
+    for view in views:
+        with failures_told(f"The indices of {view}"):
+            # `indices.resolve_index` of the client is a POST, which older servers of version 9 refuse
+            path, accept = f"/_resolve/index/{index_name(view, '*')}", {"accept": "application/json"}
+            found = client.perform_request("GET", path, params={"expand_wildcards": "all"}, headers=accept).body
+        taken = {entry["name"] for kind in ("indices", "data_streams") for entry in found[kind]}
+        wrong = sorted(taken & {alias(view, definition.name) for definition in definitions})
+        if wrong:
+            raise ShopstreamError(
+                f"The index {wrong[0]} has the name of an alias that readers use, so no document of it can be written.",
+                "If you need what it holds, copy it to another name (POST /_reindex). Then delete it "
+                f"(DELETE /{wrong[0]}) and start again.",
+            )
 
 
 def settle(client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings | None = None) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from consumers import elastic, indices, mappings
 from consumers.bulk import BulkSink
 from consumers.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
-from consumers.elastic import ElasticConnection, document_id, item_verdict, request_verdict
+from consumers.elastic import ElasticConnection, document_id
+from consumers.verdicts import request_verdict
 from features.errors import ShopstreamError, UsageError
 from features.schema import Event, Field, check_run, record_fields
 
@@ -213,52 +214,7 @@ def test_bulk_body():
     assert body.endswith(b"\n")
 
 
-# --- what an error means ---
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "reason", "verdict"),
-    [
-        (201, None, None, Verdict.WRITTEN),
-        (409, "version_conflict_engine_exception", "current version [3] is higher", Verdict.CONFLICT),
-        (400, "strict_dynamic_mapping_exception", "[x] is not allowed", Verdict.REJECTED),
-        (400, "document_parsing_exception", "failed to parse field [ts]", Verdict.REJECTED),
-        (429, "es_rejected_execution_exception", "rejected execution", Verdict.RETRY),
-        (503, "unavailable_shards_exception", "primary shard is not active", Verdict.RETRY),
-        (500, "translog_exception", "disk", Verdict.RETRY),
-        (403, "cluster_block_exception", "index read-only / allow delete (api)", Verdict.BLOCKED),
-        (429, "cluster_block_exception", "disk usage exceeded flood-stage watermark", Verdict.BLOCKED),
-        (400, "validation_exception", "cluster has [1000]/[1000] maximum normal shards open", Verdict.BLOCKED),
-        (404, "index_not_found_exception", "no such index", Verdict.BLOCKED),
-        (403, "security_exception", "action [indices:data/write/bulk] is unauthorized", Verdict.FATAL),
-    ],
-)
-def test_item_verdicts(status, kind, reason, verdict):
-    error = kind and {"type": kind, "reason": reason}
-    answer = item_verdict(status, error)
-    assert answer.verdict is verdict
-    assert reason is None or reason in answer.reason
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "verdict"),
-    [
-        (401, "security_exception", Verdict.FATAL),
-        (403, "security_exception", Verdict.FATAL),
-        (403, "cluster_block_exception", Verdict.BLOCKED),
-        (413, "content_too_long", Verdict.SPLIT),
-        (400, "action_request_validation_exception", Verdict.SPLIT),
-        (429, "circuit_breaking_exception", Verdict.RETRY),
-        (503, "cluster_not_ready", Verdict.RETRY),
-        (502, None, Verdict.RETRY),
-        (413, None, Verdict.SPLIT),
-        (400, None, Verdict.BLOCKED),
-        (404, None, Verdict.BLOCKED),
-        (302, None, Verdict.BLOCKED),
-    ],
-)
-def test_request_verdicts(status, kind, verdict):
-    assert request_verdict(status, {"error": {"type": kind}} if kind else "<html>bad gateway</html>").verdict is verdict
+# --- what a network may answer ---
 
 
 GENUINE = b"HTTP/1.1 200 OK\r\nx-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
@@ -446,7 +402,6 @@ def test_bulk_on_the_real_server(connection, client, run_name):
     batch = [
         Doc(index, "versioned", event(category="new"), version=5),
         Doc(index, "versioned", event(category="old"), version=4),
-        Doc(index, "unknown-field", event(extra=1)),
         Doc(index, "wrong-type", event(quantity="many")),
         Doc(index, "é" * 300, event()),  # an id beyond 512 bytes spoils a whole request
         Doc(index, "long", event(category="x" * 40_000)),
@@ -459,12 +414,11 @@ def test_bulk_on_the_real_server(connection, client, run_name):
         sink.submit(batch, outcomes.append)
         assert sink.flush(60)
     (outcome,) = outcomes
-    assert outcome.conflicts == (1, 57)
+    assert outcome.conflicts == (1, 56)
     reasons = {r.position: r.reason for r in outcome.rejected}
-    assert list(reasons) == [2, 3, 4]
-    assert "extra" in reasons[2]
-    assert "quantity" in reasons[3]
-    assert "512" in reasons[4]
+    assert list(reasons) == [2, 3]
+    assert "quantity" in reasons[2]
+    assert "512" in reasons[3]
     assert outcome.written == 53
     client.indices.refresh(index=index)
     assert client.count(index=f"{run_name}-events")["count"] == 53

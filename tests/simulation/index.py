@@ -11,7 +11,7 @@ from simulation.boundary import Boundary
 
 from consumers.bulk import BulkSink
 from consumers.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
-from consumers.elastic import item_verdict, request_verdict
+from consumers.verdicts import item_verdict, request_verdict
 from features.errors import ShopstreamError
 
 Answer = tuple[int, dict[str, Any] | None]
