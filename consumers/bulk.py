@@ -99,6 +99,7 @@ class BulkSink:
         self._closing = threading.Event()
         self._fatal: ShopstreamError | None = None
         self._trouble: str | None = None
+        self._blocked = False
         self._told_s = -TELL_EVERY_S
         self._docs = 0
         self._bytes = 0
@@ -129,6 +130,11 @@ class BulkSink:
     def trouble(self) -> str | None:
         """Why documents are not taken at the moment; None when all is well."""
         return self._trouble
+
+    @property
+    def blocked(self) -> bool:
+        """Whether only a person can end the trouble."""
+        return self._trouble is not None and self._blocked
 
     def free(self) -> int:
         """How many documents `submit` takes without waiting."""
@@ -322,7 +328,7 @@ class BulkSink:
         pause_s = min(options.pause_max_s, options.pause_s * 2.0 ** min(tries - 1, 30)) * (0.5 + 0.5 * rng.random())
         with self._change:
             self._retries += docs
-            self._trouble = reason
+            self._trouble, self._blocked = reason, verdict is Verdict.BLOCKED
             now_s = time.monotonic()
             # a single refusal under load is everyday; a block needs a person and is told at once
             tell = now_s - self._told_s >= TELL_EVERY_S and (tries > 2 or verdict is Verdict.BLOCKED)

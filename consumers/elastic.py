@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -35,6 +35,7 @@ __all__ = [  # the words of the sink belong to this edge
     "SinkOptions",
     "SinkStats",
     "check",
+    "delete_documents",
     "document_id",
     "failures_told",
     "found_version",
@@ -223,6 +224,28 @@ def found_version(client: Elasticsearch, index: str, document_id: str) -> int | 
     )
     hits = answer.get("hits", {}).get("hits", [])
     return int(hits[0]["_source"]["version"]) if hits else None
+
+
+def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, refresh: bool = False) -> None:
+    """Deletes documents by id; one that is gone already is fine.
+
+    Raises:
+        ShopstreamError: the server refuses a deletion.
+        elasticsearch.ApiError: it refuses the request.
+        elasticsearch.TransportError: it does not answer.
+    """
+    if not ids:
+        return
+    answer = client.bulk(index=index, operations=[{"delete": {"_id": one}} for one in ids], refresh=refresh)
+    for item in answer["items"]:
+        status, error = item["delete"]["status"], item["delete"].get("error")
+        if error is not None and status != 404:
+            raise ShopstreamError(
+                f"Documents of {index} are not deleted: {said_of({'error': error})}.",
+                f"Give the user the right `delete` on {index}."
+                if status == 403 and not is_block({"error": error})
+                else "",
+            )
 
 
 # --- ids --------------------------------------------------------------------------------------------------------------

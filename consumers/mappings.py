@@ -144,6 +144,11 @@ def month_indices(run: str, index: str, ts: npt.NDArray[np.int64]) -> list[str]:
     return [names[i] for i in place.tolist()]
 
 
+def index_pattern(run: str, index: str) -> str:
+    """The concrete names of a monthly index as a pattern that fits those of no other run: `shop-events-????.??`."""
+    return f"{index_name(run, index)}-????.??"
+
+
 def belongs_to(run: str, index: str, concrete: str) -> bool:
     """Whether a concrete index is one of `run`'s `index`; exact where a wildcard would take `a-b`'s for `a`'s."""
     prefix = index_name(run, index)

@@ -16,8 +16,9 @@ import elasticsearch
 import structlog
 from elasticsearch import Elasticsearch
 
-from consumers.elastic import document_id
+from consumers.elastic import delete_documents, document_id
 from consumers.mappings import write_index
+from features.errors import ShopstreamError
 from features.schema import DAY_MS
 
 log = structlog.get_logger("pipeline")
@@ -48,6 +49,8 @@ class PipelineDocuments:
         self._rounds: queue.Queue[Sequence[dict[str, Any]] | None] = queue.Queue(WAITING_MAX)
         self._thread = threading.Thread(target=self._write_all, name="pipeline", daemon=True)
         self._silent = False
+        self._kept = False
+        """Old documents are not deleted, and that was logged."""
         self.written = 0
 
     def offer(self, documents: Sequence[dict[str, Any]]) -> None:
@@ -85,6 +88,10 @@ class PipelineDocuments:
                 self._write(documents)
                 if rounds % PRUNE_EVERY == 0:
                     self._prune(int(documents[0]["at"]) - self._keep_ms)
+            except ShopstreamError as error:
+                if not self._kept:
+                    log.warning("old measurements are kept", said=error.message, remedy=error.remedy)
+                self._kept = True
             except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
                 if not self._silent:
                     log.info("measurements are not written", said=str(error)[:300])
@@ -117,4 +124,4 @@ class PipelineDocuments:
             ids = [hit["_id"] for hit in answer.get("hits", {}).get("hits", [])]
             if not ids:
                 return
-            client.bulk(index=self._index, operations=[{"delete": {"_id": one}} for one in ids], refresh=True)
+            delete_documents(client, self._index, ids, refresh=True)

@@ -1,7 +1,9 @@
 """The rights that each duty needs and no more: ACLs of Kafka, roles of Elasticsearch. Declared here, once.
 
-The documents print them, the tests make users with them on real servers and run the commands as these users. Nothing
-at run time reads this module.
+The documents print them, the tests make users with them on real servers and run the commands as these users.
+
+A run may be called `shop-x` beside a run `shop`. So groups and indices are named one by one: a right on `shop-*` would
+be one on the other run too. Names of topics have a full stop behind the run, which no run's name holds.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from features.schema import (
     ALERT_TOPIC,
     DEAD_LETTER_TOPIC,
     FEATURE_TOPIC,
+    GROUPS,
     SOURCE_TOPICS,
     group_name,
-    index_name,
     topic_name,
+    transaction_prefix,
 )
 
-Resource = Literal["topic", "group"]
+Resource = Literal["topic", "group", "transactional-id"]
+WORKERS: Final = ("features", "index", "archive", "ends", "spark")
+"""Groups that consumers are members of, or ask by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,10 @@ def _each(run: str, topics: tuple[str, ...], *operations: str) -> tuple[KafkaRig
     return tuple(KafkaRight("topic", topic_name(run, topic), operations) for topic in topics)
 
 
+def _groups(run: str, groups: tuple[str, ...], *operations: str) -> tuple[KafkaRight, ...]:
+    return tuple(KafkaRight("group", group_name(run, group), operations) for group in groups)
+
+
 def _produce(run: str) -> tuple[KafkaRight, ...]:
     # `live` goes on from the newest event, so it reads too; it commits nothing and is in no group
     return (
@@ -65,19 +74,22 @@ def _consume(run: str) -> tuple[KafkaRight, ...]:
         _all_topics(run, "Describe", "DescribeConfigs"),
         *_each(run, SOURCE_TOPICS, "Read"),
         *_each(run, (FEATURE_TOPIC, ALERT_TOPIC, DEAD_LETTER_TOPIC), "Write"),
-        KafkaRight("group", group_name(run, "*"), ("Read",)),
+        *_groups(run, WORKERS, "Read"),
+        # rows are written in transactions: their ids keep a former owner from writing
+        KafkaRight("transactional-id", f"{transaction_prefix(run)}*", ("Describe", "Write")),
     )
 
 
 def _admin(run: str) -> tuple[KafkaRight, ...]:
     return (
         _all_topics(run, "Create", "Delete", "Describe", "DescribeConfigs", "Alter", "AlterConfigs", "Read", "Write"),
-        KafkaRight("group", group_name(run, "*"), ("Describe", "Read", "Delete")),
+        *_groups(run, GROUPS, "Describe", "Read", "Delete"),
+        KafkaRight("transactional-id", f"{transaction_prefix(run)}*", ("Describe", "Write")),
     )
 
 
 def _watch(run: str) -> tuple[KafkaRight, ...]:
-    return (_all_topics(run, "Describe"), KafkaRight("group", group_name(run, "*"), ("Describe",)))
+    return (_all_topics(run, "Describe"), *_groups(run, GROUPS, "Describe"))
 
 
 KafkaDuty = Literal["produce", "consume", "watch", "admin"]
@@ -98,7 +110,7 @@ def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
 
     Args:
         duty: `write` is for the consumers, `read` for dashboards and reports, `admin` for all commands.
-        run: the run's name.
+        run: the run's name; `*` is every run.
     """
     cluster = {"write": ["monitor", "manage_index_templates"], "read": ["monitor"]}
     cluster["admin"] = cluster["write"]
@@ -115,7 +127,30 @@ def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
         "read": ["read", "view_index_metadata"],
         "admin": ["all"],
     }
-    return {"cluster": cluster[duty], "indices": [{"names": [index_name(run, "*")], "privileges": privileges[duty]}]}
+    indices = [{"names": _index_names(run), "privileges": privileges[duty]}]
+    if duty == "write":
+        # measurements that are too old; nothing else is deleted by a consumer
+        indices.append({"names": _index_names(run, ("pipeline",)), "privileges": ["delete"]})
+    return {"cluster": cluster[duty], "indices": indices}
+
+
+def _index_names(run: str, only: tuple[str, ...] = ()) -> list[str]:
+    """Aliases, and concrete names or patterns that fit no index of another run."""
+    # heavy, and `up` imports this module
+    from consumers.mappings import (  # noqa: PLC0415
+        alias,
+        index_definitions,
+        index_pattern,
+        trend_definitions,
+        write_index,
+    )
+
+    found = [one for one in (*index_definitions(()), *trend_definitions()) if not only or one.name in only]
+    return [
+        name
+        for one in found
+        for name in (alias(run, one.name), (index_pattern if one.monthly else write_index)(run, one.name))
+    ]
 
 
 ELASTIC_DUTIES: Final[tuple[ElasticDuty, ...]] = ("write", "read", "admin")

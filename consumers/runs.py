@@ -11,11 +11,9 @@ from confluent_kafka import KafkaError, KafkaException
 from consumers.kafka import open_admin, topic_configs
 from consumers.offsets import REQUEST_TIMEOUT_S
 from features.errors import ShopstreamError
-from features.schema import check_run, group_name
+from features.schema import GROUPS, check_run, group_name
 
 GONE_TIMEOUT_S: Final = 30.0
-GROUPS: Final = ("features", "index", "archive", "recount", "ends", "position")
-"""The groups that commands of ours make for a run."""
 _ABSENT: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND})
 
 

@@ -23,7 +23,7 @@ from elasticsearch import Elasticsearch
 
 from consumers.bulk import BulkSink
 from consumers.documents import Doc, Outcome
-from consumers.elastic import document_id, failures_told
+from consumers.elastic import delete_documents, document_id, failures_told
 from consumers.mappings import write_index
 from features.errors import ShopstreamError
 from features.schema import TREND_KEYS
@@ -31,6 +31,8 @@ from features.schema import TREND_KEYS
 DOCS_PER_BATCH: Final = 5_000
 PAGE: Final = 10_000
 KEEP_ALIVE: Final = "1m"
+BLOCKED_S: Final = 10.0
+"""How long an index may refuse all documents before the command ends: nobody watches what a schedule starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def replace(
         on_written: told how many documents more stand there.
 
     Raises:
-        ShopstreamError: the server refuses or does not answer, or takes a document for wrong.
+        ShopstreamError: the server refuses or does not answer, the index takes no documents, or takes one for wrong.
     """
     ids: set[str] = set()
 
@@ -102,8 +104,13 @@ def replace(
     for docs in documents(run, trend):
         ids.update(doc.id for doc in docs)
         sink.submit(docs, done)
-        sink.poll()
-    sink.flush()
+        while not sink.flush(BLOCKED_S):
+            if sink.blocked:
+                raise ShopstreamError(
+                    f"The index {write_index(run, trend.index)} takes no documents: {sink.trouble}.",
+                    "Mend that and start the command again. If the index is of another version, use a new run "
+                    "(`--run NAME`).",
+                )
     index = write_index(run, trend.index)
     with failures_told(f"The index {index}"):
         removed = _remove_others(client, index, _period(trend), ids)
@@ -124,8 +131,7 @@ def _remove_others(client: Elasticsearch, index: str, period: dict[str, Any], id
         return 0
     others = [found for page in _pages(client, index, period) for found in page if found not in ids]
     for first in range(0, len(others), DOCS_PER_BATCH):
-        part = others[first : first + DOCS_PER_BATCH]
-        client.bulk(index=index, operations=[{"delete": {"_id": one}} for one in part])
+        delete_documents(client, index, others[first : first + DOCS_PER_BATCH])
     client.indices.refresh(index=index)
     return len(others)
 

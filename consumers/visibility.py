@@ -38,10 +38,12 @@ class Visibility:
 
     Args:
         look: asks the index; errors count as not found.
+        release: called at the end: closes the client that `look` uses.
     """
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: Look, release: Callable[[], None] = lambda: None) -> None:
         self._look = look
+        self._release = release
         self._next: Followed | None = None
         self._wake = threading.Event()
         self._closed = False
@@ -66,10 +68,11 @@ class Visibility:
         return float(np.percentile(samples, share)) if samples else 0.0
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread and let go of the client."""
         self._closed = True
         self._wake.set()
         self._thread.join(5.0)
+        self._release()
 
     def _follow_all(self) -> None:
         while not self._closed:

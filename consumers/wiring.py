@@ -111,7 +111,7 @@ def _open_visibility(options: FeaturesOptions) -> Visibility | None:
     if options.elastic is None:
         return None
     client, index = open_client(options.elastic, connections=1), write_index(options.run, "customers")
-    return Visibility(lambda document_id: found_version(client, index, document_id))
+    return Visibility(lambda document_id: found_version(client, index, document_id), client.close)
 
 
 def tune_collector() -> None:

@@ -169,6 +169,15 @@ def group_name(run: str, role: str) -> str:
     return f"{run}-{role}"
 
 
+GROUPS: Final = ("features", "index", "archive", "recount", "ends", "position", "spark")
+"""What consumer groups of a run are called, without the run: those of its roles and of commands that only look."""
+
+
+def transaction_prefix(run: str) -> str:
+    """How the ids of the transactions begin that write rows of a run: `shop-features-`."""
+    return f"{run}-features-"
+
+
 # --- documents --------------------------------------------------------------------------------------------------------
 FieldKind = Literal["string", "strings", "text", "int", "float", "bool", "time", "items"]
 

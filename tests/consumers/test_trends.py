@@ -45,6 +45,7 @@ def test_every_trend_has_keys_among_its_fields():
 
 def test_a_period_is_replaced_and_others_are_left(connection, client, run_name, monkeypatch):
     monkeypatch.setattr(trends, "PAGE", 2)  # so that several pages are read
+    monkeypatch.setattr(trends, "BLOCKED_S", 0.5)
     indices.install(client, run_name, trend_definitions())
     index = write_index(run_name, "movement")
     assert not client.indices.exists(index=index)  # its first document makes it
@@ -67,8 +68,8 @@ def test_a_period_is_replaced_and_others_are_left(connection, client, run_name, 
         assert stored() == {"w1": 1, "w2": 1, "w4": 5, "w8": 1}
         none = replace(client, sink, run_name, Trend("movement", weeks([1]).clear(), 8 * WEEK))
         assert (none.written, none.removed) == (0, 1)
-        with pytest.raises(ShopstreamError, match="strict"):
-            replace(client, sink, run_name, Trend("movement", weeks([1]).with_columns(other=pl.lit(1))))
+    with open_sink(connection) as sink, pytest.raises(ShopstreamError, match="takes no documents: strict"):
+        replace(client, sink, run_name, Trend("movement", weeks([1]).with_columns(other=pl.lit(1))))
     assert list(stored()) == ["w1", "w2", "w4"]
     assert indices.drop(client, run_name, trend_definitions()) == (index,)
 
@@ -77,3 +78,13 @@ def test_nothing_of_what_never_was(connection, client, run_name):
     indices.install(client, run_name, trend_definitions())
     with open_sink(connection) as sink:
         assert replace(client, sink, run_name, Trend("movement", weeks([1]).clear())).written == 0
+
+
+def test_a_deletion_that_is_refused_is_an_error(connection, client, run_name):
+    indices.install(client, run_name, trend_definitions())
+    index = write_index(run_name, "movement")
+    with open_sink(connection) as sink:
+        replace(client, sink, run_name, Trend("movement", weeks(range(1, 9))))
+        client.indices.add_block(index=index, block="write")
+        with pytest.raises(ShopstreamError, match="are not deleted: cluster_block_exception"):
+            replace(client, sink, run_name, Trend("movement", weeks([1]).clear()))

@@ -7,7 +7,9 @@ import time
 
 import elasticsearch
 import pytest
+import structlog
 
+from consumers import pipeline
 from consumers.elastic import open_client
 from consumers.indices import install
 from consumers.mappings import write_index
@@ -63,6 +65,46 @@ class Silent:
 
     def close(self):
         """Nothing."""
+
+
+class Keeping:
+    """A server whose user may write and not delete."""
+
+    def __init__(self):
+        self.searches = 0
+
+    def options(self, **_):
+        return self
+
+    def search(self, **_):
+        self.searches += 1
+        return {"hits": {"hits": [{"_id": str(n)} for n in range(3)]}}
+
+    def bulk(self, *, operations, **_):
+        error = {"type": "security_exception", "reason": "unauthorized"}
+        kinds = [next(iter(line)) for line in operations if next(iter(line)) in ("index", "delete")]
+        return {
+            "items": [
+                {"index": {"status": 201}} if kind == "index" else {"delete": {"status": 403, "error": error}}
+                for kind in kinds
+            ]
+        }
+
+    def close(self):
+        """Nothing."""
+
+
+def test_a_deletion_that_is_refused_is_told_once_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(pipeline, "PRUNE_EVERY", 1)
+    client = Keeping()
+    with structlog.testing.capture_logs() as logs, PipelineDocuments(client, "shop", keep_days=7) as documents:
+        for second in range(3):
+            documents.offer(measured(NOW_MS + second))
+    (told,) = [line for line in logs if line["event"] == "old measurements are kept"]
+    assert "security_exception" in told["said"]
+    assert told["remedy"] == "Give the user the right `delete` on shop-pipeline-000001."
+    assert client.searches == 3, "a refusal ends a look"
+    assert documents.written == 3
 
 
 @pytest.mark.timeout(30)

@@ -103,8 +103,13 @@ def add_kafka_users(properties, users: dict[str, str], run: str = RUN) -> None:
 def bindings(name, duty, run):
     """The declaration, as the client takes it."""
     words = {"DescribeConfigs": "DESCRIBE_CONFIGS", "AlterConfigs": "ALTER_CONFIGS"}
+    kinds = {
+        "topic": ResourceType.TOPIC,
+        "group": ResourceType.GROUP,
+        "transactional-id": ResourceType.TRANSACTIONAL_ID,
+    }
     for right in KAFKA_DUTIES[duty](run):
-        kind = ResourceType.TOPIC if right.resource == "topic" else ResourceType.GROUP
+        kind = kinds[right.resource]
         pattern = ResourcePatternType.PREFIXED if right.prefixed else ResourcePatternType.LITERAL
         for operation in right.operations:
             yield AclBinding(

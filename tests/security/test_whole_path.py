@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from elasticsearch import AuthorizationException, Elasticsearch
 from security.pair import ELASTIC_PASSWORD, KAFKA_PASSWORD, RUN, variables
 from security.world import CUSTOMERS, ESCAPES, EVENTS
 
+from consumers.elastic import delete_documents
 from consumers.kafka import open_producer, producer_config
+from features.schema import transaction_prefix
 
 
 @pytest.mark.parametrize("name", ["first", "replay", "consume", "status"])
@@ -67,7 +69,61 @@ def test_other_indices_are_closed(world, user):
             client.index(index="others-secrets", document={"a": 1})
 
 
-def test_a_writer_deletes_nothing(world):
+BESIDE = f"{RUN}-x"
+"""A run whose name begins with that of the users' run."""
+
+
+@pytest.mark.parametrize("user", ["reader", "writer"])
+@pytest.mark.parametrize("name", ["events-2026.01", "customers-000001", "pipeline-000001"])
+def test_a_run_of_a_longer_name_is_closed(world, user, name):
+    index = f"{BESIDE}-{name}"
+    with Elasticsearch(**world.endpoints.elasticsearch.client_options()) as master, client_of(world, user) as client:
+        master.index(index=index, id="1", document={"a": 1}, refresh=True)
+        tries = [
+            lambda: client.search(index=index),
+            lambda: client.get(index=index, id="1"),
+            lambda: client.index(index=index, id="1", document={"a": 2}),
+            lambda: client.delete(index=index, id="1"),
+        ]
+        for attempt in tries:
+            with pytest.raises(AuthorizationException):
+                attempt()
+        assert master.get(index=index, id="1")["_source"] == {"a": 1}
+
+
+@pytest.mark.parametrize("user", ["consumer", "watcher"])
+def test_a_group_of_a_run_of_a_longer_name_is_closed(world, user):
+    consumer = Consumer({**properties_of(world, user), "group.id": f"{BESIDE}-features"})
+    try:
+        with pytest.raises(KafkaException, match="GROUP_AUTHORIZATION_FAILED"):
+            consumer.committed([TopicPartition(f"{RUN}.events", 0)], timeout=20)
+    finally:
+        consumer.close()
+
+
+@pytest.mark.parametrize(("user", "allowed"), [("consumer", True), ("producer", False), ("watcher", False)])
+def test_transactions_of_rows_are_the_consumers_alone(world, user, allowed):
+    name = f"{transaction_prefix(RUN)}0"
+    producer = Producer({**properties_of(world, user), "transactional.id": name, "transaction.timeout.ms": 10_000})
+    if allowed:
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.produce(f"{RUN}.customer-features", b"{}", b"nobody")
+        producer.abort_transaction(30)
+    else:
+        with pytest.raises(KafkaException, match="TRANSACTIONAL_ID_AUTHORIZATION_FAILED"):
+            producer.init_transactions(30)
+
+
+def test_a_writer_deletes_measurements_that_are_too_old(world):
+    with client_of(world, "writer") as client:
+        index = f"{RUN}-pipeline-000001"
+        client.index(index=index, id="old", document={"at": 1, "role": "features", "worker": 0})
+        delete_documents(client, index, ["old", "gone"], refresh=True)
+        assert not client.exists(index=index, id="old")
+
+
+def test_a_writer_deletes_nothing_else(world):
     with client_of(world, "writer") as client:
         answer = client.bulk(operations=[{"delete": {"_index": f"{RUN}-customers-000001", "_id": "x"}}])
         assert answer["items"][0]["delete"]["status"] == 403
