@@ -138,9 +138,8 @@ class BulkSink:
 
     def free(self) -> int:
         """How many documents `submit` takes without waiting."""
-        if self._bytes >= self._options.queue_bytes_max:
-            return 0
-        return max(0, self._options.queue_docs_max - self._docs)
+        room = self._options.queue_docs_max - self._docs
+        return 0 if self._bytes >= self._options.queue_bytes_max else max(0, room)
 
     def submit(self, docs: Sequence[Doc], on_done: Callable[[Outcome], None]) -> None:
         """Takes documents to write; waits while the sink is full.
@@ -220,15 +219,14 @@ class BulkSink:
             )
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Ends the threads. What is still in flight is given up: it may or may not be written; no callback runs."""
+        """Ends the threads; what is in flight may or may not be written, and no callback runs."""
         self._closing.set()
         for _ in self._threads:
             self._requests.put(None)
         end_s = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, end_s - time.monotonic()))
-        release, self._release = self._release, lambda: None
-        release()
+        self._release()
 
     def __enter__(self) -> Self:
         return self

@@ -67,7 +67,8 @@ class Manifest(msgspec.Struct, frozen=True):
     alerts: list[tuple[int, bytes]] = []
     """What the outbox held: numbers and JSON."""
     topic_ids: dict[str, str] = {}
-    """Topic without the run's name -> the id the cluster gave it; empty in checkpoints of before."""
+    """Topic without the run's name -> the id the cluster gave it; empty in checkpoints of before, as is the next."""
+    index_ids: dict[str, str] = {}  # concrete index -> the identity of the one that acknowledged documents
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -334,13 +335,13 @@ def open_files(uri: str) -> tuple[Any, str]:
     Raises:
         ShopstreamError: it cannot be opened.
     """
-    if "://" in uri:
-        try:
-            files, root = fs.FileSystem.from_uri(uri)
-        except (OSError, ValueError) as error:
-            raise ShopstreamError(f"The state folder {uri} cannot be opened: {error}.", "Correct --state.") from error
-        return files, root
-    return fs.LocalFileSystem(), uri
+    if "://" not in uri:
+        return fs.LocalFileSystem(), uri
+    try:
+        files, root = fs.FileSystem.from_uri(uri)
+    except (OSError, ValueError) as error:
+        raise ShopstreamError(f"The state folder {uri} cannot be opened: {error}.", "Correct --state.") from error
+    return files, root
 
 
 def _age(name: str) -> tuple[int, int]:

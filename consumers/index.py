@@ -9,8 +9,12 @@ The order of work, and what is done again if we die right there:
    document is that of its event and it is written with `create`: what is written again is refused as a duplicate.
 4. A batch is acknowledged when each of its documents is written, was there, or is refused for good (a dead letter,
    flushed before step 5; after a crash it may stand twice).
-5. Commit each partition up to its first batch that is not acknowledged, with H at that point: the batches behind it
-   are read again and refused as duplicates.
+5. Commit each partition up to its first batch that is not acknowledged, with H at that point and the identities of
+   the months' indices: the batches behind it are read again and refused as duplicates.
+
+An index that was deleted and made anew, or restored, lacks documents that were acknowledged. Then the partition is read
+again from the beginning of its log; what the other indices hold is refused as a duplicate. A month whose index is gone
+is not made again by that: whoever deletes old months has rid of them.
 
 Messages that are not valid or too late are the features consumer's to write to the dead letters; here they are counted.
 """
@@ -18,9 +22,9 @@ Messages that are not valid or too late are the features consumer's to write to 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -31,38 +35,22 @@ from consumers.bulk import BulkSink
 from consumers.dead_letter import DeadLetter, DeadLetters
 from consumers.documents import Doc, Outcome
 from consumers.elastic import document_id
+from consumers.identities import Identities
+from consumers.index_track import Step, Track, read_mark, write_mark
 from consumers.mappings import month_indices
+from consumers.months import Months, digests, lost, unpack
 from consumers.offsets import CommitError, FencedError
 from consumers.progress import Progress, Totals
 from consumers.source import Batch, Partition, Source, Start
 from features.columns import Int64
 from features.decode import decode
-from features.lateness import NO_HIGH, split_late
-from features.schema import EVENT_LATENESS_MS, topic_name
+from features.lateness import split_late
+from features.schema import EVENT_LATENESS_MS, index_name, topic_name
 
 log = structlog.get_logger("index")
 
 ROLE: Final = "index"
 TOPICS: Final = ("events",)
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """What is committed beside an offset: the partition's H before it."""
-
-    high: int = NO_HIGH
-
-
-def read_mark(metadata: str) -> Mark:
-    """The mark of a commit; a fresh one where there is none of ours."""
-    try:
-        return msgspec.json.decode(metadata, type=Mark)
-    except msgspec.DecodeError:
-        return Mark()
-
-
-def write_mark(mark: Mark) -> str:
-    """As it is committed."""
-    return msgspec.json.encode(mark).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +74,6 @@ class IndexOptions:
     revoke_timeout_s: float = 5.0
 
 
-@dataclass(slots=True)
-class _Step:
-    """A batch of one partition on its way."""
-
-    next_offset: int
-    high: int
-    done: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class _Origin:
     """Where the documents of a submission from position `first` on come from: their messages' places in a batch."""
@@ -102,22 +81,6 @@ class _Origin:
     first: int
     batch: Batch
     places: Int64
-
-
-@dataclass(slots=True)
-class _Track:
-    """A partition that is ours: what is committed, and the steps behind it in order."""
-
-    committed: int | None
-    acknowledged: int
-    acknowledged_high: int
-    high: int
-    steps: deque[_Step] = field(default_factory=deque)
-
-    def advance(self) -> None:
-        while self.steps and self.steps[0].done:
-            step = self.steps.popleft()
-            self.acknowledged, self.acknowledged_high = step.next_offset, step.high
 
 
 class IndexRole:
@@ -129,6 +92,7 @@ class IndexRole:
         run: the run's name.
         dead_letters: for documents that Elasticsearch refuses for good; without it they are told in the log alone.
         options: its bounds.
+        identities: of the indices of raw events; without them a lost index is not noticed.
     """
 
     def __init__(
@@ -139,14 +103,18 @@ class IndexRole:
         *,
         dead_letters: DeadLetters | None = None,
         options: IndexOptions | None = None,
+        identities: Identities | None = None,
     ) -> None:
         self._source = source
         self._sink = sink
         self._run = run
         self._dead_letters = dead_letters
         self._options = options or IndexOptions()
+        self._identities = identities
+        self._seen: Mapping[str, str] = {}
+        self._months: Months = {}
         self._encode = msgspec.json.Encoder().encode
-        self._tracks: dict[Partition, _Track] = {}
+        self._tracks: dict[Partition, Track] = {}
         self._counts: Counter[str] = Counter()
         self._committed_s = self._reported_s = self._asked_s = 0.0
 
@@ -175,6 +143,7 @@ class IndexRole:
                 self._sink.poll()
                 now_s = time.monotonic()
                 if now_s - self._committed_s >= options.commit_every_s:
+                    self._see_indices()
                     self._commit()
                 if now_s - self._reported_s >= options.report_every_s:
                     self._reported_s = now_s
@@ -209,12 +178,22 @@ class IndexRole:
 
     # --- what the source tells ---
 
-    def assigned(self, starts: Mapping[Partition, Start]) -> None:
-        """Begins with these partitions."""
+    def assigned(self, starts: Mapping[Partition, Start]) -> Mapping[Partition, int]:
+        """Begins with these partitions; those whose indices have lost documents from the beginning of the log."""
+        self._see_indices()
+        again: dict[Partition, int] = {}
         for partition, start in starts.items():
-            high = read_mark(start.metadata).high
+            mark = read_mark(start.metadata)
             committed = start.offset if start.metadata else None
-            self._tracks[partition] = _Track(committed, start.offset, high, high)
+            kept = unpack(mark.months)
+            months = kept | self._months
+            track = Track(committed, start.offset, mark.high, mark.high, start.metadata, months, mark.until)
+            if gone := lost(kept, self._months):
+                again[partition] = start.first
+                track.begin_again(start.first, start.offset)
+                self._tell_lost(partition, gone, start.first)
+            self._tracks[partition] = track
+        return again
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Waits a little for what is on its way, commits what is acknowledged, and lets go."""
@@ -226,6 +205,36 @@ class IndexRole:
         """Lets go."""
         for partition in partitions:
             self._tracks.pop(partition, None)
+
+    # --- indices that were lost ---
+
+    def _see_indices(self) -> None:
+        if self._identities is None or self._identities.current is self._seen:
+            return
+        self._seen = self._identities.current
+        self._months = digests(self._run, self._seen)
+        for partition, track in self._tracks.items():
+            if gone := lost(track.months, self._months):
+                read = self._source.position(partition)
+                first = self._source.rewind(partition)
+                track.begin_again(first, read)
+                self._tell_lost(partition, gone, first)
+            track.months |= self._months
+
+    def _tell_lost(self, partition: Partition, months: Sequence[str], first: int) -> None:
+        missing = f"the log has no events before offset {first} any more" if first else None
+        log.warning(
+            "indices of raw events were deleted or restored; the log is read again from its beginning",
+            indices=", ".join(f"{index_name(self._run, 'events')}-{month}" for month in months),
+            partition=partition.number,
+            missing=missing,
+            remedy="restore a newer snapshot of them" if first else None,
+        )
+
+    def _let_go(self, batch: Batch, track: Track) -> frozenset[str]:
+        """Months that are not made again by a log that is read again: their indices were deleted on purpose."""
+        again = batch.offsets[0] < track.until
+        return frozenset(track.months.keys() - self._months.keys()) if again else frozenset()
 
     # --- the steps ---
 
@@ -248,23 +257,24 @@ class IndexRole:
     def _take(self, batches: Sequence[Batch]) -> None:
         docs: list[Doc] = []
         origins: list[_Origin] = []
-        steps: list[_Step] = []
+        steps: list[Step] = []
         for batch in batches:
             track = self._tracks[batch.partition]
             decoded = decode("events", batch.values, batch.keys, batch.append_ms)
             ts = np.array([r.ts for r in decoded.records], np.int64)
             late, track.high = split_late(ts, track.high, EVENT_LATENESS_MS)
             self._count(batch, len(decoded.rejected), int(late.sum()))
+            indices = month_indices(self._run, "events", ts)
+            if let_go := self._let_go(batch, track):
+                late = late | np.array([index[-len("2026.03") :] in let_go for index in indices], np.bool_)
             origins.append(_Origin(len(docs), batch, decoded.positions[~late]))
             encode = self._encode
             docs += [
                 Doc(index, document_id(record.event_id), encode(record), None, True)
-                for index, record, is_late in zip(
-                    month_indices(self._run, "events", ts), decoded.records, late.tolist(), strict=True
-                )
+                for index, record, is_late in zip(indices, decoded.records, late.tolist(), strict=True)
                 if not is_late
             ]
-            step = _Step(batch.next_offset, track.high)
+            step = Step(batch.next_offset, track.high)
             track.steps.append(step)
             steps.append(step)
         if not steps:
@@ -307,8 +317,9 @@ class IndexRole:
             if not track.steps:
                 # the end of a compacted or empty partition lies behind its last record
                 track.acknowledged = max(track.acknowledged, self._source.position(partition))
-            if track.acknowledged != track.committed:
-                offsets[partition] = (track.acknowledged, write_mark(Mark(track.acknowledged_high)))
+            wanted = (track.acknowledged, write_mark(track.mark))
+            if wanted != (track.committed, track.committed_mark):
+                offsets[partition] = wanted
         if not offsets:
             return
         if self._dead_letters is not None and self._dead_letters.waiting:
@@ -323,8 +334,8 @@ class IndexRole:
             # the next read tells which partitions are gone; what was written stands, what was not is the new owner's
             log.warning("commit refused", said=str(error))
         else:
-            for partition, (offset, _) in offsets.items():
-                self._tracks[partition].committed = offset
+            for partition, (offset, said) in offsets.items():
+                self._tracks[partition].committed, self._tracks[partition].committed_mark = offset, said
 
     def _has_reached(self, until: Mapping[tuple[str, int], int], now_s: float) -> bool:
         mine = {(topic_name(self._run, p.topic), p.number): t for p, t in self._tracks.items()}

@@ -22,6 +22,8 @@ from consumers.emission import (
     session_docs,
 )
 from consumers.feature_topic import FeatureTopic
+from consumers.identities import Identities
+from consumers.lost_indices import LostIndices
 from consumers.partition import Partition
 from consumers.scoring import DriftWatch
 from consumers.visibility import Followed, Visibility
@@ -60,6 +62,7 @@ class Outlets:
         visibility: measures when documents can be found.
         null: evaluate rows and throw them away: what a benchmark with its sinks off measures.
         alerts: the topic of alerts; None writes none to Kafka.
+        identities: of the indices: what one has lost is written again.
 
     Attributes:
         scoring: gives rows their scores; None: they have none.
@@ -76,6 +79,7 @@ class Outlets:
         visibility: Visibility | None = None,
         null: bool = False,
         alerts: FeatureTopic | None = None,
+        identities: Identities | None = None,
     ) -> None:
         self._run = run
         self._elastic = elastic
@@ -83,6 +87,8 @@ class Outlets:
         self._letters = letters
         self._null = null
         self._alerts = alerts
+        self._identities = identities
+        self._lost_indices = LostIndices(run, ELASTIC)
         self.scoring: Scoring | None = None
         self.drift = DriftWatch()
         self.visibility = visibility
@@ -99,6 +105,8 @@ class Outlets:
         """Give free sinks up to `rows_max` rows of each kind; returns the number of rows taken."""
         if not partition.profiles_read or as_of == 0:
             return 0
+        if self._identities is not None:
+            self._lost_indices.see(partition, self._identities.current)
         taken = self._emit_customers(partition, as_of, rows_max) + self._emit_alerts(partition)
         if self._elastic is not None:
             taken += self._emit_orders(partition, min(rows_max, self._room() // 4))
@@ -134,6 +142,8 @@ class Outlets:
             self._alerts.close()
         if self.visibility is not None:
             self.visibility.close()
+        if self._identities is not None:
+            self._identities.close()
 
     def _room(self) -> int:
         assert self._elastic is not None

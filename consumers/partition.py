@@ -132,6 +132,8 @@ class Partition:
     """The wall clock that rows were last written for; 0 while they follow the stream's time."""
     bundle: str = ""
     """The name of the bundle that customers' rows are scored by; every customer is marked when it changes."""
+    index_ids: dict[str, str] = field(default_factory=dict)
+    """Concrete index -> the identity of the one that acknowledged this partition's documents; empty: it was gone."""
     bands: Bands = field(default_factory=lambda: np.zeros(0, np.int8))
     """The band of risk held of each customer; may be shorter than they are many."""
     alerts: Outbox = field(default_factory=Outbox)

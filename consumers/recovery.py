@@ -87,6 +87,7 @@ def snapshot(
         bundle=partition.bundle,
         alerts=partition.alerts.stored(),
         topic_ids=dict(topic_ids or {}),
+        index_ids=dict(partition.index_ids),
     )
     return Checkpoint(manifest, arrays, partition.state.take_new_ids())
 
@@ -112,6 +113,7 @@ def restore(checkpoint: Checkpoint, sinks: list[str]) -> Partition:
     partition.sessions_dirty.add(arrays[f"{DIRTY}sessions"])
     partition.orders_dirty.add(arrays[f"{DIRTY}orders"])
     partition.bundle = manifest.bundle
+    partition.index_ids = dict(manifest.index_ids)
     partition.bands = arrays.get(BANDS, partition.bands).copy()
     partition.alerts = Outbox(manifest.alerts)
     return partition

@@ -51,10 +51,17 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where an owner begins: the next offset to read, and what was committed beside it (empty: nothing yet)."""
+    """Where an owner begins.
+
+    Attributes:
+        offset: the next one to read.
+        metadata: what was committed beside it; empty: nothing yet.
+        first: the first offset that the log still has.
+    """
 
     offset: int
     metadata: str
+    first: int = 0
 
 
 @dataclass(slots=True)
@@ -226,6 +233,15 @@ class Source:
         """Lets the flow of one partition go on."""
         self._consumer.resume([self._kafka(partition)])
 
+    def rewind(self, partition: Partition) -> int:
+        """Reads an owned partition again from the first record that its log has; returns that offset."""
+        where = self._kafka(partition)
+        low, _ = watermarks(self._consumer, [where])[where]
+        self._positions[partition] = low
+        self._ends.pop(partition, None)
+        self._consumer.seek(self._kafka(partition, low))
+        return low
+
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         """Commits (next offset, metadata) of each partition; errors as `consumers.offsets.commit`."""
         commit(self._consumer, {self._kafka(p): said for p, said in offsets.items()})
@@ -277,7 +293,7 @@ class Source:
                 raise gap(partition.topic, partition.partition, offset, f"the first one kept is {low}")
             if offset > high:
                 raise gap(partition.topic, partition.partition, offset, f"the topic ends at {high}")
-            starts[self._partition(partition.topic, partition.partition)] = Start(offset, metadata)
+            starts[self._partition(partition.topic, partition.partition)] = Start(offset, metadata, low)
         return starts
 
     def _check_chosen(self, chosen: Mapping[Partition, int]) -> None:

@@ -12,8 +12,10 @@ from consumers.dead_letter import open_dead_letters
 from consumers.elastic import ElasticConnection, found_version, open_client, open_sink
 from consumers.feature_topic import FeatureTopic
 from consumers.features import Clock, FeaturesConsumer
+from consumers.identities import open_identities
 from consumers.kafka import consumer_config, open_admin, open_consumer, open_producer, partitions_of, producer_config
 from consumers.keeper import INTERVAL_S, Keeper
+from consumers.lost_indices import WATCHED
 from consumers.mappings import write_index
 from consumers.offsets import topic_ids
 from consumers.outlets import Outlets
@@ -82,6 +84,7 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
         visibility=_open_visibility(options),
         null=sink is None and topic is None,
         alerts=alerts,
+        identities=None if options.elastic is None else open_identities(options.elastic, options.run, WATCHED),
     )
     keeper = Keeper(
         CheckpointStore(options.state, options.run),

@@ -15,10 +15,10 @@ from typing import Any, Final
 from consumers.elastic import open_client
 from consumers.indices import StoredIndex, drop, stored_indices
 from consumers.kafka import topic_configs
-from consumers.runs import GROUPS, drop_topics_and_groups
+from consumers.runs import drop_topics_and_groups
 from consumers.state_folder import StoredState, remove_folder, remove_state, stored_states
 from features.errors import ShopstreamError, UsageError
-from features.schema import DEFAULT_RUN, RUN_NAME_PATTERN, check_run
+from features.schema import DEFAULT_RUN, GROUPS, RUN_NAME_PATTERN, check_run
 from shopstream import consuming, servers
 from shopstream.demo_memory import FOLDER as DEMO_FOLDER
 from shopstream.servers import kafka_admin

@@ -107,16 +107,19 @@ def open_index_role(task: Task) -> Role:
     """Events as documents."""
     from consumers.dead_letter import open_dead_letters  # noqa: PLC0415
     from consumers.elastic import open_sink  # noqa: PLC0415
+    from consumers.identities import open_identities  # noqa: PLC0415
     from consumers.index import ROLE, TOPICS, IndexRole  # noqa: PLC0415
 
     sink = open_sink(_connection(task))
     letters = open_dead_letters(task.kafka, task.run)
     source = _source(task, ROLE, TOPICS)
-    role = IndexRole(source, sink, task.run, dead_letters=letters)
+    identities = open_identities(_connection(task), task.run, TOPICS)
+    role = IndexRole(source, sink, task.run, dead_letters=letters, identities=identities)
 
     def close() -> None:
         sink.close()
         letters.close()
+        identities.close()
 
     return _CopyingRole(role, source, close)
 

@@ -16,7 +16,8 @@ from consumers.bulk import BulkSink
 from consumers.dead_letter import open_dead_letters
 from consumers.documents import SendError, SinkOptions, Verdict
 from consumers.elastic import BulkTransport, ElasticConnection
-from consumers.index import IndexOptions, IndexRole, Mark, read_mark, write_mark
+from consumers.index import IndexOptions, IndexRole
+from consumers.index_track import Mark, read_mark, write_mark
 from consumers.source import Source
 from features.errors import ShopstreamError
 from features.schema import HOUR_MS

@@ -17,7 +17,8 @@ from stream.scene import same_documents
 
 from consumers.dead_letter import DeadLetters
 from consumers.elastic import document_id
-from consumers.index import TOPICS, IndexOptions, IndexRole, read_mark
+from consumers.index import TOPICS, IndexOptions, IndexRole
+from consumers.index_track import read_mark
 from consumers.mappings import month_indices
 from consumers.source import Partition
 from features.lateness import NO_HIGH

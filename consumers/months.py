@@ -1,0 +1,71 @@
+"""Which indices of raw events, one a month, have acknowledged what lies before a committed offset.
+
+Their identities are committed beside the offset, three bytes a month: metadata of a commit hold 4,096 bytes at most.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from features.schema import index_name
+
+DIGEST_BYTES: Final = 3
+MONTHS_MAX: Final = 900
+"""The newest months that are kept: 75 years, 3,600 characters."""
+
+Months = dict[str, bytes]
+"""Month (`2026.03`) -> digest of the identity of its index."""
+
+
+def digests(run: str, identities: Mapping[str, str]) -> Months:
+    """The months that there are, out of the identities of all indices of raw events of a run."""
+    prefix = f"{index_name(run, 'events')}-"
+    return {name.removeprefix(prefix): _digest(identity) for name, identity in identities.items()}
+
+
+def lost(kept: Months, now: Months) -> list[str]:
+    """Months whose index is another one than it was.
+
+    A month that is gone is none of them: it may have been deleted on purpose.
+    """
+    return sorted(month for month in kept.keys() & now.keys() if kept[month] != now[month])
+
+
+def pack(months: Months) -> str:
+    """As text: the first month and the digests from there on, zeros for a month between that has none."""
+    kept = {_number(month): digest for month, digest in months.items()}
+    if not kept:
+        return ""
+    last = max(kept)
+    first = max(min(kept), last - MONTHS_MAX + 1)
+    data = b"".join(kept.get(number, bytes(DIGEST_BYTES)) for number in range(first, last + 1))
+    return f"{_month(first)}:{base64.b64encode(data).decode()}"
+
+
+def unpack(text: str) -> Months:
+    """The inverse of `pack`; nothing where the text is not of its making."""
+    first, _, encoded = text.partition(":")
+    try:
+        number, data = _number(first), base64.b64decode(encoded, validate=True)
+    except (ValueError, binascii.Error):
+        return {}
+    cut = [data[place : place + DIGEST_BYTES] for place in range(0, len(data), DIGEST_BYTES)]
+    return {_month(number + n): digest for n, digest in enumerate(cut) if any(digest)}
+
+
+def _digest(identity: str) -> bytes:
+    digest = hashlib.sha256(identity.encode()).digest()[:DIGEST_BYTES]
+    return digest if any(digest) else b"\1" * DIGEST_BYTES  # zeros stand for no index
+
+
+def _number(month: str) -> int:
+    year, _, number = month.partition(".")
+    return int(year) * 12 + int(number) - 1
+
+
+def _month(number: int) -> str:
+    return f"{number // 12:04d}.{number % 12 + 1:02d}"
