@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
+from consume.command_line import call, environment, start
 from guards.test_commands import parses
 
+from producers.generate import generate
+from producers.shop import Shop
 from shopstream import schooling
 from shopstream.schooling import Notes, Plan, due_in_s, go_through
 
@@ -93,3 +98,28 @@ def test_a_stopped_command_is_ended(monkeypatch):
     began_s = time.monotonic()
     assert schooling.in_child(["train"], lambda: False) == "stopped"
     assert time.monotonic() - began_s < 10
+
+
+def test_a_trainer_that_is_ended_while_it_trains_leaves_nothing_half(tmp_path):
+    generate(Shop(end_ms=20_000 * 86_400_000, seed=1, customers=300, events=20_000, days=150), tmp_path / "archive")
+    (tmp_path / "home" / "bundles").mkdir(parents=True)
+    variables = environment(tmp_path / "home") | {"SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    process = start(["trainer", tmp_path / "archive", "--mart", tmp_path / "mart"], variables)
+    try:
+        while "train begins" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(3)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert said.splitlines()[-1].endswith("stopped")
+    assert list((tmp_path / "home" / "bundles").iterdir()) == []
+    assert not [child for child in psutil.process_iter(["cmdline"]) if str(tmp_path) in (child.info["cmdline"] or [])]
+
+
+def test_an_interval_that_is_none_is_refused_by_its_own_name(tmp_path):
+    done = call(["trainer", "--every", "x"], environment(tmp_path))
+    assert done.returncode == 2
+    assert "--every is 'x'" in done.stderr

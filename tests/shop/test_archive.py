@@ -1,4 +1,6 @@
+import os
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -89,6 +91,71 @@ def test_a_failed_run_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def replaced(tmp_path):
+    """An archive, and how to write another one over it."""
+    out = tmp_path / "a"
+
+    def write(event_id):
+        with archive.ArchiveWriter(out, force=True) as writer:
+            writer.write("events", events_table([T0], event_id=[event_id]))
+
+    write("old")
+    return out, write
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_an_archive_that_cannot_be_replaced_stays_as_it_was(replaced, monkeypatch, failing):
+    out, write = replaced
+    rename, calls = Path.rename, []
+
+    def fails_once(self, target):
+        calls.append(target)
+        if len(calls) == failing:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_once)
+    with pytest.raises(ShopstreamError, match="cannot be put in place"):
+        write("new")
+    assert archive.read_day(out, "events", D0)["event_id"].to_pylist() == ["old"]
+    assert [path.name for path in out.parent.iterdir()] == ["a"]
+
+
+def test_an_archive_that_cannot_even_be_put_back_is_kept_and_named(replaced, monkeypatch):
+    _, write = replaced
+    rename, calls = Path.rename, []
+
+    def fails_after_the_first(self, target):
+        calls.append(target)
+        if len(calls) > 1:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_after_the_first)
+    with pytest.raises(ShopstreamError, match="The old one is in") as told:
+        write("new")
+    kept = Path(told.value.message.partition("The old one is in ")[2].rstrip("."))
+    assert archive.read_day(kept, "events", D0)["event_id"].to_pylist() == ["old"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which file a descriptor is of")
+def test_a_new_archive_has_reached_the_disk_before_it_has_its_name(replaced, monkeypatch):
+    out, write = replaced
+    rename, fsync, done = Path.rename, os.fsync, []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: (done.append(str(Path(f"/proc/self/fd/{file}").readlink())), fsync(file))
+    )
+    monkeypatch.setattr(Path, "rename", lambda self, target: (done.append(str(target)), rename(self, target))[1])
+    write("new")
+    before, after = done[: done.index(str(out))], done[done.index(str(out)) :]
+    written = [path for path in out.rglob("*") if path.is_file()]
+    assert written
+    for path in (out, *written, *(path.parent for path in written)):
+        assert any(one.endswith(f"/new/{path.relative_to(out)}".removesuffix("/.")) for one in before), path
+    assert after == [str(out), str(out.parent)]
 
 
 def test_force_replaces_an_archive_and_nothing_else(tmp_path):
