@@ -233,7 +233,7 @@ def _is_news(done: Round, settings: Settings, endpoints: Endpoints) -> bool:
 def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, bundle: str | None) -> Audit:
     kafka = endpoints.kafka.client_properties()
     with (
-        screen.step("all is counted again, Kafka by a plain reader, Elasticsearch by its own count,"),
+        screen.step("counting again, Kafka by a plain reader, Elasticsearch by its own count"),
         open_client(consuming.connection(endpoints)) as client,
     ):
         if (seen := run_behind(client, settings.run)) not in (settings.run, None):

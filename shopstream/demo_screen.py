@@ -49,7 +49,7 @@ class Screen:
         began_s = time.monotonic()
         with self.console.status(text):
             yield
-        self.say(f"{text} in {time.monotonic() - began_s:.1f} s")
+        self.say(f"{text}: {time.monotonic() - began_s:.1f} s")
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:

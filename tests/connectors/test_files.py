@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from connectors.files import store_whole, write_whole
+from connectors.files import publish_folder, store_whole, write_whole
 
 
 def fail(_):
@@ -78,3 +78,17 @@ def test_file_and_folder_reach_the_disk_before_the_write_returns(tmp_path, monke
     assert path.read_bytes() == b"new"
     assert [synced[0].parent, synced[1]] == [tmp_path, tmp_path]
     assert synced[0].suffix == ".partial", "the file is synchronised before it takes its name"
+
+
+def test_a_folder_that_cannot_be_published_stays_where_it_was_made(tmp_path):
+    partial, target = tmp_path / "partial", tmp_path / "target"
+    partial.mkdir()
+    (partial / "file").write_text("new")
+    target.mkdir()
+    (target / "other").write_text("old")
+    with pytest.raises(OSError, match="not empty"):
+        publish_folder(partial, target)
+    assert ((partial / "file").read_text(), (target / "other").read_text()) == ("new", "old")
+    (target / "other").unlink()
+    publish_folder(partial, target)
+    assert ((target / "file").read_text(), partial.exists()) == ("new", False)
