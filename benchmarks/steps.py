@@ -43,7 +43,7 @@ PARTS: Final[tuple[tuple[str, str], ...]] = (
     ("consumers.emission:evaluate", "evaluate features"),
     ("consumers.emission:json_lines", "rows to JSON"),
     ("consumers.outlets:session_docs", "session documents"),
-    ("consumers.outlets:order_docs", "order documents"),
+    ("consumers.documents:Handover.next_slice", "order documents"),
     ("consumers.outlets:customer_docs", "customer documents"),
     ("consumers.dead_letter:DeadLetters.send", "dead letters"),
     ("consumers.keeper:snapshot", "checkpoint: snapshot"),

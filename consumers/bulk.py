@@ -156,7 +156,7 @@ class BulkSink:
         size = sum(size for _, size in requests)
         submission = _Submission(docs, on_done, time.monotonic(), len(requests))
         with self._change:
-            self._change.wait_for(lambda: self._fatal is not None or self._fits(len(docs), size))
+            self._change.wait_for(lambda: self._fatal is not None or self._fits(len(docs)))
             self._raise_fatal()
             self._docs += len(docs)
             self._bytes += size
@@ -234,9 +234,9 @@ class BulkSink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fits(self, docs: int, size: int) -> bool:
-        bounds = self._options
-        fits = self._docs + docs <= bounds.queue_docs_max and self._bytes + size <= bounds.queue_bytes_max
+    def _fits(self, docs: int) -> bool:
+        # the bytes as `free` counts them: no more than one submission goes beyond their bound
+        fits = self._docs + docs <= self._options.queue_docs_max and self._bytes < self._options.queue_bytes_max
         return fits or self._docs == 0
 
     def _cut(self, docs: Sequence[Doc]) -> list[tuple[range, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +13,11 @@ from features.errors import ShopstreamError
 
 ACTION_BYTES: Final = 80
 """About what an action line takes beside its index and id."""
+
+
+SLICE_DOCS: Final = 2_500
+SLICE_BYTES: Final = 1024 * 1024
+"""Of documents that are made slice after slice (`Handover`)."""
 
 
 class Doc(msgspec.Struct, frozen=True, gc=False):
@@ -31,6 +36,41 @@ class Doc(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     version: int | None = None
     create: bool = False
+
+
+@dataclass(slots=True)
+class Handover:
+    """Documents that are made while a sink takes them, slice after slice.
+
+    Attributes:
+        docs: those that are still to be made.
+        flight: of the rows that they are made of.
+        is_made: all of them are made.
+        unanswered: slices that were handed over and are not acknowledged.
+    """
+
+    docs: Iterator[Doc]
+    flight: int
+    is_made: bool = False
+    unanswered: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """All are made and acknowledged."""
+        return self.is_made and not self.unanswered
+
+    def next_slice(self, docs_max: int) -> list[Doc]:
+        """Makes the next documents: at most `docs_max` and SLICE_DOCS, and no more after SLICE_BYTES."""
+        made: list[Doc] = []
+        size, docs_max = 0, min(docs_max, SLICE_DOCS)
+        while len(made) < docs_max and size < SLICE_BYTES:
+            doc = next(self.docs, None)
+            if doc is None:
+                self.is_made = True
+                break
+            made.append(doc)
+            size += len(doc.body)
+        return made
 
 
 class Verdict(enum.Enum):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +29,7 @@ from features.wide import NEVER_MIN, wide
 EPOCH_SHIFT: Final = 30
 """version = epoch * 2^30 + number of the emission."""
 COUNTER_MAX: Final = (1 << EPOCH_SHIFT) - 1
+PRICES_AT_ONCE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +147,11 @@ def _seconds(first: str, second: str) -> pl.Expr:
     return pl.when(passed >= 0).then((passed.cast(pl.Float64) / 1000).round(3))
 
 
-def order_docs(partition: Partition, rows: Int32, run: str) -> list[Doc]:
-    """Documents of `RUN-orders-*` and `RUN-order-items-*`: the winning records, their lines, and lines made void."""
+def order_docs(partition: Partition, rows: Int32, run: str) -> Iterator[Doc]:
+    """Documents of `RUN-orders-*` and `RUN-order-items-*`: the winning records, their lines, and lines made void.
+
+    Each is made when it is asked for, since those of one order may be 10,001; what they say is settled here.
+    """
     version = next_version(partition)
     records = [partition.order_records[row] for row in rows.tolist()]
     ts = np.array([record.ts for record in records], np.int64)
@@ -153,26 +159,28 @@ def order_docs(partition: Partition, rows: Int32, run: str) -> list[Doc]:
     item_indices = month_indices(run, "order-items", ts)
     orders = take(partition.state.orders, rows)
     totals, lines = wide(orders, "cents").tolist(), orders["lines"].tolist()
-    unit_cents = iter(_unit_cents(records))
-    docs: list[Doc] = []
-    for record, total, order_index, item_index, lines_ever in zip(
-        records, totals, order_indices, item_indices, lines, strict=True
-    ):
+    return _order_docs(zip(records, totals, order_indices, item_indices, lines, strict=True), records, version)
+
+
+def _order_docs(
+    orders: Iterable[tuple[Order, int, str, str, int]], records: list[Order], version: int
+) -> Iterator[Doc]:
+    unit_cents = _unit_cents(records)
+    for record, total, order_index, item_index, lines_ever in orders:
         items = record.items or []
         body = {**msgspec.structs.asdict(record), "total": total / 100, "items": len(items)}
-        docs.append(Doc(order_index, document_id(record.order_id), msgspec.json.encode(body), version))
+        yield Doc(order_index, document_id(record.order_id), msgspec.json.encode(body), version)
         for line in range(1, max(lines_ever, len(items)) + 1):
             key = document_id(f"{record.order_id}#{line}")
             item = _item_fields(items[line - 1], next(unit_cents)) if line <= len(items) else {}
-            docs.append(Doc(item_index, key, msgspec.json.encode(_item_body(record, line, item)), version))
-    return docs
+            yield Doc(item_index, key, msgspec.json.encode(_item_body(record, line, item)), version)
 
 
-def _unit_cents(records: list[Order]) -> list[int]:
+def _unit_cents(records: list[Order]) -> Iterator[int]:
     """Cents of the unit price of every item, one record's after the other's; 0 where there is none."""
-    prices = [item.unit_price or 0.0 for record in records for item in record.items or ()]
-    cents: list[int] = to_cents(np.array(prices, np.float64)).tolist()
-    return cents
+    prices = (item.unit_price or 0.0 for record in records for item in record.items or ())
+    while some := list(islice(prices, PRICES_AT_ONCE)):
+        yield from to_cents(np.array(some, np.float64)).tolist()
 
 
 def _item_fields(item: Item, cents: int) -> dict[str, Any]:

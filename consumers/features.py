@@ -22,9 +22,10 @@ import structlog
 from consumers.dead_letter import DeadLetter, DeadLetters
 from consumers.ends import Ends, Until, check_final
 from consumers.keeper import Keeper
+from consumers.lanes import BUFFER_BYTES_MAX, BUFFER_RECORDS_MAX
 from consumers.offsets import FencedError
 from consumers.outlets import Outlets, Pace
-from consumers.partition import BUFFER_RECORDS_MAX, Counts, Partition
+from consumers.partition import Counts, Partition
 from consumers.progress import FeaturesProgress
 from consumers.scoring import LiveScoring
 from consumers.source import Batch, Source, Start, wall_clock_ms
@@ -36,7 +37,11 @@ from features.state import day_of
 log = structlog.get_logger("features")
 
 TURN_MAX: Final = 20_000
-"""Records that are read before they are applied."""
+"""Messages that are read before they are applied."""
+TURN_BYTES_MAX: Final = 32 * 1024 * 1024
+"""And the memory that is held of them, about."""
+RELEASED_SHARE: Final = 0.5
+"""Of its bounds to which the buffer of a paused topic drains before the topic is read on."""
 READ_MAX: Final = 2_000
 READ_WAIT_S: Final = 0.05
 REPORT_EVERY_S: Final = 0.5
@@ -194,18 +199,18 @@ class FeaturesConsumer:
 
     def _turn_once(self) -> None:
         # 1. read: few at a time, so that what librdkafka hands over is decoded while it is in the processor's cache
-        received, wait_s = 0, READ_WAIT_S
-        while received < TURN_MAX and (batches := self._source.read(READ_MAX, wait_s)):
+        received, held, wait_s = 0, 0, READ_WAIT_S
+        while received < TURN_MAX and held < TURN_BYTES_MAX and (batches := self._source.read(READ_MAX, wait_s)):
             for batch in batches:
                 received += len(batch.values)
-                self._receive(batch)
+                held += self._receive(batch)
             wait_s = 0.0
         self._polled_s = time.monotonic()
         # 2. apply
         for partition in self._partitions.values():
             self._see_ends(partition)
             partition.advance()
-        self._behind = received >= TURN_MAX // 2
+        self._behind = received >= TURN_MAX // 2 or held >= TURN_BYTES_MAX
         # 3. hold back
         for partition in self._partitions.values():
             self._regulate(partition)
@@ -220,10 +225,9 @@ class FeaturesConsumer:
         # 6. checkpoint
         self._keep()
 
-    def _receive(self, batch: Batch) -> None:
+    def _receive(self, batch: Batch) -> int:
         partition, counting = self._partitions.get(batch.partition.number), self._ends.cut(batch)
-        if partition is not None and counting is not None:
-            partition.receive(counting)
+        return partition.receive(counting) if partition is not None and counting is not None else 0
 
     def _see_ends(self, partition: Partition) -> None:
         for topic in SOURCE_TOPICS:
@@ -238,10 +242,11 @@ class FeaturesConsumer:
     def _regulate(self, partition: Partition) -> None:
         for topic, lane in partition.lanes.items():
             where = SourcePartition(topic, partition.number)
-            if not lane.paused and lane.waiting >= BUFFER_RECORDS_MAX:
+            share = max(lane.waiting / BUFFER_RECORDS_MAX, lane.waiting_bytes / BUFFER_BYTES_MAX)
+            if not lane.paused and share >= 1:
                 lane.paused = True
                 self._source.hold(where)
-            elif lane.paused and lane.waiting <= BUFFER_RECORDS_MAX // 2:
+            elif lane.paused and share <= RELEASED_SHARE:
                 lane.paused = False
                 self._source.release(where)
 

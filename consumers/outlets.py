@@ -11,7 +11,7 @@ import numpy as np
 
 from consumers.bulk import BulkSink
 from consumers.dead_letter import DeadLetter, DeadLetters
-from consumers.documents import Doc, Outcome, SinkStats
+from consumers.documents import Doc, Handover, Outcome, SinkStats
 from consumers.emission import (
     CustomerRows,
     alert_docs,
@@ -35,6 +35,8 @@ ELASTIC: Final = "elastic"
 TOPIC: Final = "topic"
 ROWS_MAX: Final = 10_000
 """Rows of one emission: what is evaluated at once, and how long the loop may be away from its consumer."""
+SLICES_MAX: Final = 16
+"""Of the documents of orders in one emission."""
 ALERTS_MAX: Final = 1_000
 """Of a partition at once."""
 
@@ -102,14 +104,14 @@ class Outlets:
         return [name for name, sink in present if sink is not None] or [ELASTIC]
 
     def emit(self, partition: Partition, as_of: int, rows_max: int = ROWS_MAX) -> int:
-        """Give free sinks up to `rows_max` rows of each kind; returns the number of rows taken."""
+        """Give free sinks up to `rows_max` rows of each kind; returns the number of rows, or documents of orders."""
         if not partition.profiles_read or as_of == 0:
             return 0
         if self._identities is not None:
             self._lost_indices.see(partition, self._identities.current)
         taken = self._emit_customers(partition, as_of, rows_max) + self._emit_alerts(partition)
         if self._elastic is not None:
-            taken += self._emit_orders(partition, min(rows_max, self._room() // 4))
+            taken += self._emit_orders(partition, rows_max)
             taken += self._emit_sessions(partition, as_of, min(rows_max, self._room()))
         elif self._null or self._topic is not None:
             taken += self._drop(partition, rows_max)
@@ -169,7 +171,7 @@ class Outlets:
         if self._elastic is None:
             return ROWS_MAX
         # customers that always change would leave nothing to sessions and orders when the sink is slow
-        others_wait = len(partition.sessions_dirty) or len(partition.orders_dirty)
+        others_wait = len(partition.sessions_dirty) or len(partition.orders_dirty) or partition.orders_handover
         return -(-self._room() // 2) if others_wait else self._room()
 
     def _send(self, name: str, partition: Partition, flight: int, rows: CustomerRows) -> None:
@@ -240,29 +242,48 @@ class Outlets:
         return len(rows)
 
     def _emit_orders(self, partition: Partition, rows_max: int) -> int:
-        if rows_max <= 0 or not len(partition.orders_dirty):
-            return 0
-        flight, taken = partition.orders_dirty.take(rows_max)
-        rows = taken[: self._orders_that_fit(partition, taken)]
-        # an order is as many documents as it has lines; those that would make the sink wait, wait themselves
-        partition.orders_dirty.add(taken[len(rows) :])
+        """Hand over documents of orders as far as there is room; returns their number.
+
+        An order is as many documents as it has lines. They are made slice by slice, and what the sink has no room for
+        is made when it has.
+        """
+        handover, docs_max = partition.orders_handover, self._room()
+        if len(partition.sessions_dirty):
+            docs_max = -(-docs_max // 2)
+        if handover is None:
+            rows_max = min(rows_max, docs_max // 2)
+            if rows_max <= 0 or not len(partition.orders_dirty):
+                return 0
+            flight, rows = partition.orders_dirty.take(rows_max)
+            handover = partition.orders_handover = Handover(order_docs(partition, rows, self._run), flight)
+        given = handover
 
         def done(outcome: Outcome) -> None:
-            for row in partition.orders_dirty.landed(flight).tolist():
-                partition.order_records.pop(row, None)
-            partition.changed = True
+            given.unanswered -= 1
             self.written.orders += outcome.written
             self._refused(outcome, partition)
+            if given.is_done:
+                self._orders_landed(partition, given)
 
-        self._submit(order_docs(partition, rows, self._run), done)
-        return len(rows)
+        taken = slices = 0
+        # documents stay in memory until the callbacks run, which is between two emissions
+        while not given.is_made and slices < SLICES_MAX and (room := min(self._room(), docs_max - taken)) > 0:
+            docs = given.next_slice(room)
+            if docs:
+                given.unanswered += 1
+                self._submit(docs, done)
+            taken, slices = taken + len(docs), slices + 1
+        if given.is_made:
+            partition.orders_handover = None
+            if given.is_done:
+                self._orders_landed(partition, given)
+        return taken
 
-    def _orders_that_fit(self, partition: Partition, rows: Int32) -> int:
-        assert self._elastic is not None
-        docs = np.cumsum(1 + partition.state.orders["lines"][rows].astype(np.int64))
-        fitting = int(np.searchsorted(docs, self._room(), side="right"))
-        # one that is larger than the sink goes alone
-        return fitting if fitting or self._elastic.in_flight else 1
+    @staticmethod
+    def _orders_landed(partition: Partition, handover: Handover) -> None:
+        for row in partition.orders_dirty.landed(handover.flight).tolist():
+            partition.order_records.pop(row, None)
+        partition.changed = True
 
     def _drop(self, partition: Partition, rows_max: int) -> int:
         """Without Elasticsearch nobody waits for documents of sessions and orders."""

@@ -5,7 +5,6 @@ Pure of clients: batches of messages go in; letters, positions and dirty rows co
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final
@@ -14,6 +13,8 @@ import msgspec
 import numpy as np
 
 from consumers.dirty import DirtySet
+from consumers.documents import Handover
+from consumers.lanes import LINE_BYTES, Chunk, Lane, Letter, sorted_letters
 from consumers.outbox import Outbox
 from consumers.source import Batch
 from features.alerts import UNKNOWN, Bands
@@ -31,40 +32,8 @@ from features.schema import (
 )
 from features.state import State, Touched, day_of
 
-BUFFER_RECORDS_MAX: Final = 50_000
-"""Records that wait for the other topics of their partition before their topic is paused."""
 TIMED_TOPICS: Final = ("events", "orders")
 TOO_LATE: Final = "too late: {ts} is more than {hours} hours before the highest time of this partition"
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A record that does not count: where it stood, its bytes and why."""
-
-    topic: str
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    error: str
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Decoded records of one topic that wait to be applied."""
-
-    columns: EventColumns | OrderColumns
-    high: Int64
-    """For each record the highest time of the topic up to it."""
-    next_offsets: Int64
-    """For each record the offset to go on from once it is applied."""
-    end_offset: int
-    """Where the messages of the chunk end, the rejected ones at its end included."""
-    oldest_append_ms: int
-    letters: list[Letter]
-    used: int = 0
-
-    def __len__(self) -> int:
-        return len(self.high) - self.used
 
 
 @dataclass(slots=True)
@@ -82,20 +51,6 @@ class Counts:
         """Add another's counts to these."""
         for item in fields(self):
             setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
-
-
-@dataclass(slots=True)
-class Lane:
-    """One topic of the partition: what was read and not yet applied."""
-
-    position: int = 0
-    """The next offset to apply."""
-    high_read: int = 0
-    """Highest time of what was decoded; lateness is judged by it."""
-    at_end: bool = False
-    chunks: deque[Chunk] = field(default_factory=deque)
-    waiting: int = 0
-    paused: bool = False
 
 
 @dataclass(slots=True)
@@ -122,6 +77,8 @@ class Partition:
     """One set for each sink of customers' rows."""
     sessions_dirty: DirtySet = field(default_factory=DirtySet)
     orders_dirty: DirtySet = field(default_factory=DirtySet)
+    orders_handover: Handover | None = None
+    """The documents of orders that a sink has taken the first of, and not yet the last."""
     letters: list[Letter] = field(default_factory=list)
     """Letters of what was applied, to be sent before the next commit."""
     counts: Counts = field(default_factory=Counts)
@@ -142,18 +99,16 @@ class Partition:
 
     # --- reading ---
 
-    def receive(self, batch: Batch) -> None:
-        """Decode a batch and let it wait for its turn."""
+    def receive(self, batch: Batch) -> int:
+        """Decode a batch and let it wait for its turn; returns about how many bytes of it are held."""
         lane = self.lanes[batch.partition.topic]
         lane.at_end = False
         self.counts.consumed += len(batch.values)
         if batch.partition.topic == "customers":
-            self._take_profiles(lane, batch)
-        elif batch.partition.topic == "events":
-            lane.chunks.append(self._event_chunk(lane, batch))
-        else:
-            lane.chunks.append(self._order_chunk(lane, batch))
-        lane.waiting = sum(len(chunk) for chunk in lane.chunks)
+            return self._take_profiles(lane, batch)
+        chunk = self._event_chunk(lane, batch) if batch.partition.topic == "events" else self._order_chunk(lane, batch)
+        lane.put(chunk)
+        return chunk.held_bytes
 
     def reached_end(self, topic: str) -> None:
         """The topic has no record that was not received."""
@@ -180,7 +135,7 @@ class Partition:
     @property
     def dry(self) -> bool:
         """Everything received is applied."""
-        return not any(lane.waiting or lane.chunks for lane in self.lanes.values())
+        return not any(lane.chunks for lane in self.lanes.values())
 
     # --- applying ---
 
@@ -191,6 +146,7 @@ class Partition:
         reached = self.high(topic)
         while lane.chunks and (horizon is None or reached <= horizon):
             chunk = lane.chunks[0]
+            waiting = chunk.waiting
             start, stop = chunk.used, len(chunk.high)
             if horizon is not None:
                 # one record more than those within: it was chosen while the topic's highest time was still within
@@ -203,12 +159,12 @@ class Partition:
             chunk.used = stop
             if stop == len(chunk.high):
                 lane.position = chunk.end_offset
-                lane.chunks.popleft()
+                lane.pop()
                 self.changed = True
             # a checkpoint may be made here: whoever goes on from the position does not see the messages before it
             self.letters += [letter for letter in chunk.letters if letter.offset < lane.position]
             chunk.letters = [letter for letter in chunk.letters if letter.offset >= lane.position]
-        lane.waiting = sum(len(chunk) for chunk in lane.chunks)
+            lane.waiting -= waiting - chunk.waiting
         return self._apply(joined(parts)) if parts else 0
 
     def high(self, topic: str) -> int:
@@ -286,7 +242,10 @@ class Partition:
         if late.any():
             letters += self._late_letters(batch, positions[late], columns.ts[late], EVENT_LATENESS_MS)
             columns, positions = where(columns, ~late), positions[~late]
-        return self._chunk(lane, batch, columns, columns.ts, positions, high, letters, len(decoded.rejected))
+        held = columns.held_bytes + sum(letter.held_bytes for letter in letters)
+        return self._chunk(
+            lane, batch, columns, columns.ts, positions, high, letters, len(decoded.rejected), held_bytes=held
+        )
 
     def _order_chunk(self, lane: Lane, batch: Batch) -> Chunk:
         decoded = decode("orders", batch.values, batch.keys, batch.append_ms)
@@ -300,7 +259,10 @@ class Partition:
             records = [record for record, gone in zip(records, late.tolist(), strict=True) if not gone]
             positions = positions[~late]
         columns = order_columns(records, keep_records=True)
-        return self._chunk(lane, batch, columns, columns.updated_ts, positions, high, letters, len(decoded.rejected))
+        held = sum(map(len, filter(None, batch.values))) + LINE_BYTES * int(columns.lines.sum())
+        return self._chunk(
+            lane, batch, columns, columns.updated_ts, positions, high, letters, len(decoded.rejected), held_bytes=held
+        )
 
     def _chunk(
         self,
@@ -312,6 +274,8 @@ class Partition:
         high: int,
         letters: list[Letter],
         rejected: int,
+        *,
+        held_bytes: int,
     ) -> Chunk:
         highest = np.maximum(np.maximum.accumulate(clock), lane.high_read) if len(clock) else clock
         lane.high_read = high
@@ -326,14 +290,16 @@ class Partition:
             batch.next_offset,
             int(np.min(batch.append_ms)),
             sorted_letters(letters),
+            held_bytes,
         )
 
-    def _take_profiles(self, lane: Lane, batch: Batch) -> None:
+    def _take_profiles(self, lane: Lane, batch: Batch) -> int:
         decoded = decode("customers", batch.values, batch.keys, batch.append_ms)
         self.counts.rejected += len(decoded.rejected)
         self.counts.valid += len(decoded.records)
         self.counts.applied += len(decoded.records)
-        self.letters += [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
+        letters = [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
+        self.letters += letters
         touched: list[str] = []
         for record in decoded.records:
             if isinstance(record, Customer):
@@ -346,6 +312,7 @@ class Partition:
             dirty.add(codes)
         lane.position = batch.next_offset
         self.changed = True
+        return sum(letter.held_bytes for letter in letters)
 
     def _letter(self, batch: Batch, position: int, error: str) -> Letter:
         return Letter(
@@ -362,11 +329,6 @@ def _offset_array(offsets: Sequence[int]) -> Int64:
     if isinstance(offsets, range):
         return np.arange(offsets.start, offsets.stop, dtype=np.int64)
     return np.array(offsets, np.int64)
-
-
-def sorted_letters(letters: list[Letter]) -> list[Letter]:
-    """Letters in the order of their offsets."""
-    return sorted(letters, key=lambda letter: letter.offset)
 
 
 def profile_body(record: Customer, *, contact: bool) -> bytes:

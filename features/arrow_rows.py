@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from msgspec import inspect
 
 from features.arrow_columns import Column, Mask, amount_column, integer_column, millis_column, one_array, text_column
-from features.columns import EventColumns, Int64, OrderColumns, coded
+from features.columns import EventColumns, Int32, Int64, OrderColumns, coded
 from features.malformed import FieldForm, RecordForm, form_of
 from features.money import to_cents
 from features.schema import (
@@ -226,8 +226,12 @@ def _judge_field(rule: _Rule, array: pa.Array, rows: _Rows | _LineRows, name: st
         rows.reject(known & codes.is_null().to_numpy(zero_copy_only=False), expected)
         return pc.fill_null(codes, 0).to_numpy(zero_copy_only=False)
     match rule.bounds:
-        case inspect.StrType(min_length=1):
-            rows.reject(known & _is_empty(column.values), expected)
+        case inspect.StrType(min_length=least):
+            sizes = _sizes(column.values)
+            if least:
+                rows.reject(known & (sizes < least), expected)
+            if rule.form.bytes_max is not None:
+                rows.reject(known & (sizes > rule.form.bytes_max), f"`{name}`: {rule.form.at_most}")
         case inspect.IntType(ge=least) if least is not None:
             rows.reject(known & (column.values < least), expected)
         case inspect.FloatType(ge=least, le=most) if least is not None and most is not None:
@@ -237,9 +241,9 @@ def _judge_field(rule: _Rule, array: pa.Array, rows: _Rows | _LineRows, name: st
     return column.values
 
 
-def _is_empty(text: pa.StringArray) -> Mask:
-    empty: Mask = pc.fill_null(pc.equal(pc.binary_length(text), 0), False).to_numpy(zero_copy_only=False)
-    return empty
+def _sizes(text: pa.StringArray) -> Int32:
+    sizes: Int32 = pc.fill_null(pc.binary_length(text), 0).to_numpy(zero_copy_only=False)
+    return sizes
 
 
 def _judge_lines(rule: _Rule, array: pa.Array, rows: _Rows) -> Int64:
@@ -249,6 +253,8 @@ def _judge_lines(rule: _Rule, array: pa.Array, rows: _Rows) -> Int64:
         rows.reject(~array.is_null(nan_is_null=True).to_numpy(zero_copy_only=False), expected)
         return np.zeros(rows.count, np.int64)
     lengths: Int64 = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    if rule.form.elements_max is not None:
+        rows.reject(lengths > rule.form.elements_max, f"`{name}`: {rule.form.at_most}")
     lines = array.flatten()
     line_rows = _LineRows(rows, np.repeat(np.arange(rows.count), lengths))
     line_rows.reject(

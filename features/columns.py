@@ -42,6 +42,11 @@ class EventColumns:
     def __len__(self) -> int:
         return len(self.ts)
 
+    @property
+    def held_bytes(self) -> int:
+        """The memory that the columns take."""
+        return sum(getattr(self, item.name).nbytes for item in fields(self))
+
     def spelt(self, codes: Int32) -> pa.StringArray:
         """The strings of category, channel or country, with nulls."""
         return self.words.take(pa.array(codes, mask=codes < 0))

@@ -213,7 +213,7 @@ def _field_at(data, start, length, names, name_ends, expected):
 
 
 @numba.njit(forceinline=True)
-def _object(data, at, end, names, name_ends, heads, kinds, starts, lengths, numbers):
+def _object(data, at, end, names, name_ends, heads, kinds, bounds, starts, lengths, numbers):
     """Read one message into the places (or number) of its fields; the bits of the fields it has, or -1.
 
     A field that is null leaves its bit unset: for the contract, missing and null are one.
@@ -261,6 +261,9 @@ def _object(data, at, end, names, name_ends, heads, kinds, starts, lengths, numb
             if stop < 0:
                 return _REFUSED
             if kind != UNKNOWN:
+                # the text has no escapes: its bytes are those that it takes here
+                if stop - at > bounds[field]:
+                    return _REFUSED
                 starts[field] = at
                 lengths[field] = stop - at
                 seen |= 1 << field
@@ -303,7 +306,7 @@ def _object(data, at, end, names, name_ends, heads, kinds, starts, lengths, numb
 
 @numba.njit(cache=True, nogil=True)
 def read_events(
-    data, ends, keys, key_ends, names, name_ends, heads, kinds, required, places,
+    data, ends, keys, key_ends, names, name_ends, heads, kinds, bounds, required, places,
     types, type_ends, devices, device_ends, is_ascii,
     accepted, ts, event_type, device, event_id_starts, event_id_ends, session_id_starts, session_id_ends,
     codes, slots, word_starts, word_lengths,
@@ -317,6 +320,7 @@ def read_events(
         names: the names of the fields, one after another; `name_ends`: their n + 1 places.
         heads: per field its name with quotes and colon as two numbers of eight bytes, each followed by its mask.
         kinds: per field what it is.
+        bounds: per field the most bytes of its text.
         required: the bits of the fields that a record must have.
         places: the fields event_id, event_type, customer_id, session_id, ts, device, category, channel, country.
         types, type_ends, devices, device_ends: the vocabularies.
@@ -341,7 +345,7 @@ def read_events(
     for i in range(len(ends)):
         at, end = begin, ends[i]
         begin = end + 1
-        seen = _object(data, at, end, names, name_ends, heads, kinds, starts, lengths, numbers)
+        seen = _object(data, at, end, names, name_ends, heads, kinds, bounds, starts, lengths, numbers)
         if seen < 0 or seen & required != required:
             continue
         event, customer, session = places[0], places[2], places[3]

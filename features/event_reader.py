@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from features.columns import EventColumns, Int64
 from features.event_kernel import AMOUNT, DEVICE, ID, PADDING, QUANTITY, TEXT, TIME, TYPE, WORD, copy_texts, read_events
+from features.malformed import form_of
 from features.schema import DEVICES, EVENT_TYPES, Event, Field, record_fields
 
 BYTES_MAX: Final = 1 << 30
@@ -56,6 +57,7 @@ class _Form:
     name_ends: Int64
     heads: npt.NDArray[np.uint64]
     kinds: npt.NDArray[np.int64]
+    bounds: Int64
     required: int
     places: Int64
     types: Bytes
@@ -72,6 +74,7 @@ def _form() -> _Form:
         *_texts(names),
         np.array([_head(name) for name in names], np.uint64),
         np.array([_kind(field) for field in _FIELDS], np.int64),
+        np.array([field.bytes_max or BYTES_MAX for field in form_of(Event).fields], np.int64),
         sum(1 << number for number, field in enumerate(_FIELDS) if field.required),
         np.array([names.index(name) for name in wanted], np.int64),
         *_texts(EVENT_TYPES),
@@ -109,7 +112,8 @@ def read_common(values: Sequence[bytes | None], keys: Sequence[bytes | None]) ->
     text = np.frombuffer(data, np.uint8)
     count, words = read_events(
         text, ends, np.frombuffer(key_data, np.uint8), key_ends,
-        f.names, f.name_ends, f.heads, f.kinds, f.required, f.places, f.types, f.type_ends, f.devices, f.device_ends,
+        f.names, f.name_ends, f.heads, f.kinds, f.bounds, f.required, f.places,
+        f.types, f.type_ends, f.devices, f.device_ends,
         data.isascii(),
         accepted, ts, event_type, device, event_id_starts, event_id_ends, session_id_starts, session_id_ends,
         codes, slots, word_starts, word_lengths,

@@ -18,7 +18,6 @@ _PRODUCT_VIEW, _ADD_TO_CART, _CHECKOUT, _PURCHASE = 2, 3, 5, 6  # positions in s
 _COUNT_MAX = 65_535
 _OPEN_CART, _SEEN, _CARRIED = np.uint8(1), np.uint8(2), np.uint8(4)
 _NEVER_LOW, _NEVER_HIGH = np.uint32(0xFFFF_FFFF), np.uint16(0xFFFF)  # wide.NEVER_MIN
-_LINES_MAX = np.int32(65_535)
 
 
 @numba.njit(inline="always")
@@ -257,7 +256,7 @@ def apply_orders(
         if wins:
             change = updated_ts[i] - at
             # a record that never won was never written, so it leaves no lines to void
-            order.lines = max(np.int32(order.lines), min(lines[i], _LINES_MAX))
+            order.lines = max(np.int32(order.lines), lines[i])
             order.ts_low, order.ts_high = low_part(at), high_part(at)
             order.change_low, order.change_high = low_part(change), np.uint8(high_part(change))
             order.cents_low, order.cents_high = low_part(cents[i]), high_part(cents[i])

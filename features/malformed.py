@@ -49,6 +49,8 @@ class FieldForm:
     Attributes:
         read: reads the field's JSON strictly.
         expected: the same in words.
+        bytes_max: most bytes of UTF-8, where the field is a bounded text.
+        elements_max: most elements, where the field is a list of objects.
         element: the form of the elements, where the field is a list of objects.
     """
 
@@ -57,7 +59,18 @@ class FieldForm:
     is_integer: bool
     read: Callable[[msgspec.Raw], Any]
     expected: str
+    bytes_max: int | None
+    elements_max: int | None
     element: RecordForm | None
+
+    @property
+    def at_most(self) -> str:
+        """The bound of a text or of a list, in words."""
+        return (
+            f"expected at most {self.bytes_max} bytes"
+            if self.bytes_max
+            else f"expected at most {self.elements_max} lines"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +81,13 @@ class RecordForm:
         read: reads the record's JSON strictly.
         fields: in the order of their declaration.
         integers: those of the fields that are integers, or objects that have some.
+        texts: those of the fields that are bounded texts, or objects that have some.
     """
 
     read: Callable[[bytes], msgspec.Struct]
     fields: tuple[FieldForm, ...]
     integers: tuple[FieldForm, ...]
+    texts: tuple[FieldForm, ...]
 
 
 def form_of(record: type[msgspec.Struct]) -> RecordForm:
@@ -85,18 +100,22 @@ def form_of(record: type[msgspec.Struct]) -> RecordForm:
         read=msgspec.json.Decoder(record).decode,
         fields=fields,
         integers=tuple(field for field in fields if field.is_integer or field.element is not None),
+        texts=tuple(field for field in fields if field.bytes_max is not None or field.element is not None),
     )
 
 
 def _field_form(field: inspect.Field, hint: object) -> FieldForm:
     options = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
-    elements = [option.item_type for option in options if isinstance(option, inspect.ListType)]
+    lists = [option for option in options if isinstance(option, inspect.ListType)]
+    elements = [option.item_type for option in lists]
     return FieldForm(
         name=field.name,
         required=field.required,
         is_integer=any(isinstance(option, inspect.IntType) for option in options),
         read=msgspec.json.Decoder(hint).decode,
         expected=" or ".join(_in_words(option) for option in options),
+        bytes_max=next((option.max_length for option in options if isinstance(option, inspect.StrType)), None),
+        elements_max=lists[0].max_length if lists else None,
         element=form_of(elements[0].cls) if elements and isinstance(elements[0], inspect.StructType) else None,
     )
 
@@ -169,8 +188,10 @@ def _plain(form: RecordForm, fields: dict[str, msgspec.Raw]) -> bytes:
         if field.is_integer:
             fields[field.name] = _digits(raw)
         elif field.element is not None and _first_byte(raw) == b"[":
-            elements = [_plain_element(field.element, element) for element in _RAW_LIST.decode(raw)]
-            fields[field.name] = msgspec.Raw(msgspec.json.encode(elements))
+            elements = _RAW_LIST.decode(raw)
+            if field.elements_max is None or len(elements) <= field.elements_max:
+                plain = [_plain_element(field.element, element) for element in elements]
+                fields[field.name] = msgspec.Raw(msgspec.json.encode(plain))
     return msgspec.json.encode(fields)
 
 
@@ -212,6 +233,10 @@ def _first_fault(form: RecordForm, fields: dict[str, msgspec.Raw], path: str) ->
 
 
 def _field_fault(field: FieldForm, raw: msgspec.Raw, name: str) -> str | None:
+    if field.bytes_max is not None and _first_byte(raw) == b'"':
+        size = len(_TEXT.decode(raw).encode())
+        if size > field.bytes_max:
+            return _too_long(field, name, size)
     try:
         field.read(raw)
     except msgspec.DecodeError:
@@ -219,13 +244,44 @@ def _field_fault(field: FieldForm, raw: msgspec.Raw, name: str) -> str | None:
     else:
         return None
     if field.element is not None and _first_byte(raw) == b"[":
-        for n, element in enumerate(_RAW_LIST.decode(raw)):
+        elements = _RAW_LIST.decode(raw)
+        if field.elements_max is not None and len(elements) > field.elements_max:
+            return _too_long(field, name, len(elements))
+        for n, element in enumerate(elements):
             if _first_byte(element) != b"{":
                 return f"`{name}[{n}]`: expected an object, got {_got(bytes(element), is_private=False)}"
             fault = _first_fault(field.element, _RAW_OBJECT.decode(element), f"{name}[{n}].")
             if fault:
                 return fault
     return f"`{name}`: expected {field.expected}, got {_got(bytes(raw), is_private=field.name in CONTACT_FIELDS)}"
+
+
+def _too_long(field: FieldForm, name: str, size: int) -> str:
+    return f"`{name}`: {field.at_most}, got {size}"
+
+
+def long_text(form: RecordForm, record: msgspec.Struct) -> str | None:
+    """Why a record that was read is not valid after all: a text of too many bytes, which has few enough characters."""
+    found = _long_text(form, record)
+    return None if found is None else _too_long(*found)
+
+
+def _long_text(form: RecordForm, record: msgspec.Struct) -> tuple[FieldForm, str, int] | None:
+    for field in form.texts:
+        value = getattr(record, field.name)
+        if value is None:
+            continue
+        if field.element is not None:
+            for n, element in enumerate(value):
+                found = _long_text(field.element, element)
+                if found is not None:
+                    return found[0], f"{field.name}[{n}].{found[1]}", found[2]
+        # a character takes at most four bytes
+        elif field.bytes_max is not None and len(value) * 4 > field.bytes_max:
+            size = len(value.encode())
+            if size > field.bytes_max:
+                return field, field.name, size
+    return None
 
 
 def _got(raw: bytes, *, is_private: bool) -> str:

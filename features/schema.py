@@ -42,6 +42,14 @@ TS_MAX: Final = 253_402_300_799_999
 # --- money ----------------------------------------------------------------------------------------------------------
 AMOUNT_MAX: Final = 1e12
 
+# --- bounds of a record -----------------------------------------------------------------------------------------------
+ID_BYTES_MAX: Final = 512
+"""Most bytes of UTF-8 of an id."""
+TEXT_BYTES_MAX: Final = 1_024
+"""Most bytes of UTF-8 of any other text."""
+ORDER_LINES_MAX: Final = 10_000
+"""Most lines of an order. What the three bounds mean for a document: docs/features.md."""
+
 # --- vocabularies ---------------------------------------------------------------------------------------------------
 EventType = Literal["page_view", "search", "product_view", "add_to_cart", "remove_from_cart", "checkout", "purchase"]
 Device = Literal["mobile", "desktop", "tablet"]
@@ -57,7 +65,11 @@ STAGE_EVENT: Final = {"view": "product_view", "cart": "add_to_cart", "checkout":
 """The event type that takes a session to each stage after `visit`."""
 
 # --- records on the wire ---------------------------------------------------------------------------------------------
-Id = Annotated[str, Meta(min_length=1)]
+# A decoder counts the characters of `max_length`. They are at most as many as the bytes, and features/malformed.py
+# counts the bytes: a `max_length` of a string is a bound in bytes everywhere.
+Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES_MAX)]
+OptionalId = Annotated[str, Meta(max_length=ID_BYTES_MAX)]
+Text = Annotated[str, Meta(max_length=TEXT_BYTES_MAX)]
 Millis = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0, le=AMOUNT_MAX)]
 Quantity = Annotated[int, Meta(ge=1)]
@@ -72,19 +84,19 @@ class Event(msgspec.Struct, gc=False, frozen=True, omit_defaults=True):
     session_id: Id
     ts: Millis
     device: Device
-    product_id: str | None = None
-    category: str | None = None
+    product_id: OptionalId | None = None
+    category: Text | None = None
     price: Amount | None = None
     quantity: Quantity | None = None
-    channel: str | None = None
-    country: str | None = None
+    channel: Text | None = None
+    country: Text | None = None
 
 
 class Item(msgspec.Struct, gc=False, frozen=True):
     """One line of an order."""
 
-    product_id: str | None = None
-    category: str | None = None
+    product_id: OptionalId | None = None
+    category: Text | None = None
     quantity: Quantity | None = None
     unit_price: Amount | None = None
 
@@ -98,22 +110,22 @@ class Order(msgspec.Struct, gc=False, frozen=True):
     updated_ts: Millis
     status: Status
     total: Amount
-    session_id: str | None = None
-    items: list[Item] | None = None
-    channel: str | None = None
-    country: str | None = None
-    payment_method: str | None = None
+    session_id: OptionalId | None = None
+    items: Annotated[list[Item], Meta(max_length=ORDER_LINES_MAX)] | None = None
+    channel: Text | None = None
+    country: Text | None = None
+    payment_method: Text | None = None
 
 
 class Customer(msgspec.Struct, frozen=True):
     """A customer's profile: a dimension, joined to what is indexed."""
 
     customer_id: Id
-    name: str | None = None
-    email: str | None = None
-    country: str | None = None
-    gender: str | None = None
-    acquisition_channel: str | None = None
+    name: Text | None = None
+    email: Text | None = None
+    country: Text | None = None
+    gender: Text | None = None
+    acquisition_channel: Text | None = None
     signup_ts: int | None = None
     age: int | None = None
     premium: bool | None = None

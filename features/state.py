@@ -26,6 +26,7 @@ from features.schema import (
 from features.tables import (
     CUSTOMER,
     EVENT_ID,
+    LINES_MAX,
     NONE,
     OPEN_CART,
     ORDER,
@@ -167,6 +168,8 @@ class State:
         n = len(batch)
         if n == 0:
             return Touched(_NO_ROWS)
+        if batch.lines.max() > LINES_MAX:
+            raise ValueError(f"an order of {batch.lines.max()} lines, which no valid record has")
         codes = self._customer_codes(batch.customer_id)
         offsets, data = string_buffers(batch.order_id)
         self.orders = grown(self.orders, self.order_count, self.order_count + n)

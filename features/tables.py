@@ -33,6 +33,9 @@ CARRIED: Final = 4
 COUNT_MAX: Final = 65_535
 """A count n above it stands in the row as (n - 1) % COUNT_MAX + 1, so that 0 means none; the rest is carried."""
 
+LINES_MAX: Final = 65_535
+"""Most lines that a row of an order counts; a valid record has at most schema.ORDER_LINES_MAX, which is less."""
+
 CUSTOMER: Final = np.dtype(
     [
         ("settled_cents", "i8"),  # of the placed orders that have left `orders`; a sum may pass 48 bits
@@ -61,7 +64,7 @@ ORDER: Final = np.dtype(
         ("change_low", "u4"),  # updated_ts - ts: 400 days at most, 36 bits of 40
         ("ts_high", "u2"),
         ("cents_high", "u2"),
-        ("lines", "u2"),  # most lines that any winning record of this order had, up to 65,535
+        ("lines", "u2"),  # most lines that any winning record of this order had, see LINES_MAX
         ("change_high", "u1"),
         ("status", "u1"),
     ],

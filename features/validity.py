@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from features.columns import Int64
-from features.malformed import MalformedError, RecordForm, check_utf8, form_of, quoted, reread
-from features.schema import FUTURE_MS_MAX, ORDER_CHANGE_MS_MAX, TS_MAX, Customer, Event, Item, Order
+from features.malformed import MalformedError, RecordForm, check_utf8, form_of, long_text, quoted, reread
+from features.schema import FUTURE_MS_MAX, ID_BYTES_MAX, ORDER_CHANGE_MS_MAX, TS_MAX, Customer, Event, Item, Order
 
 INT64_MAX: Final = 2**63 - 1
 _TS_MIN: Final = -62_135_596_800_000
@@ -153,6 +153,8 @@ def _parse(
                 faults[place] = error.reason
     if not _is_ascii(values):
         faults |= _utf8_faults(values, faults)
+    if max(map(len, filter(None, values)), default=0) > ID_BYTES_MAX:
+        faults |= _long_faults(reader.form, records, values, faults)
     return records, faults
 
 
@@ -184,6 +186,25 @@ def _utf8_faults(values: Sequence[bytes | None], known: dict[int, str]) -> dict[
             check_utf8(value)
         except MalformedError as error:
             faults[place] = error.reason
+    return faults
+
+
+def _long_faults(
+    form: RecordForm, records: list[Any], values: Sequence[bytes | None], known: dict[int, str]
+) -> dict[int, str]:
+    """The decoder counts the characters of texts; this counts the bytes, where these may be more.
+
+    A message is at least as long as each of its texts in UTF-8, whether it escapes them or not.
+    """
+    faults: dict[int, str] = {}
+    for place, value in enumerate(values):
+        if value is None or len(value) <= ID_BYTES_MAX or place in known:
+            continue
+        if value.isascii() and b"\\u" not in value:
+            continue
+        reason = long_text(form, records[place])
+        if reason is not None:
+            faults[place] = reason
     return faults
 
 

@@ -7,7 +7,7 @@ is treated in parts of about ROWS_MAX rows, cut by customer (lines: by order), o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,19 @@ from typing import Final
 import polars as pl
 
 from features.errors import ShopstreamError
-from features.schema import AMOUNT_MAX, DEVICES, EVENT_TYPES, ORDER_CHANGE_MS_MAX, STATUSES, TS_MAX
+from features.malformed import form_of
+from features.schema import (
+    AMOUNT_MAX,
+    DEVICES,
+    EVENT_TYPES,
+    ORDER_CHANGE_MS_MAX,
+    ORDER_LINES_MAX,
+    STATUSES,
+    TS_MAX,
+    Event,
+    Item,
+    Order,
+)
 from producers.archive import ArchiveWriter
 from producers.foreign import ROW, Columns, parts_of, scan
 from producers.mapping import ClickMapping, LeftOut, OrderMapping
@@ -125,7 +137,7 @@ def _records(
         if isinstance(mapping, OrderMapping):
             yield _orders(drawn, mapping, report)
         else:
-            yield _events(drawn)
+            yield _events(drawn, report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +178,7 @@ def _plan_orders(mapping: OrderMapping, columns: Columns) -> _Plan:
     checks = [
         *([("no order id", pl.col("order_id").is_null())] if order.id else []),
         *_CHECKS,
+        *_too_long(fields, _ORDER_BYTES_MAX),
         ("unknown status", ~pl.col("status").is_in(STATUSES)),
         (f"no readable {money}", pl.col(money).is_null()),
         ("amount below 0 or above 1e12", _bad_amount("total") | _bad_amount("unit_price")),
@@ -198,6 +211,7 @@ def _plan_clicks(mapping: ClickMapping, columns: Columns) -> _Plan:
     }
     checks = [
         *_CHECKS,
+        *_too_long(fields, _EVENT_BYTES_MAX),
         ("unknown event type", ~pl.col("event_type").is_in(EVENT_TYPES) | pl.col("event_type").is_null()),
         ("unknown device", ~pl.col("device").is_in(DEVICES)),
         ("amount below 0 or above 1e12", _bad_amount("price")),
@@ -212,6 +226,21 @@ _CHECKS: Final[tuple[tuple[str, pl.Expr], ...]] = (
     ("time before 1970 or after 9999", ~pl.col("ts").to_physical().is_between(1, TS_MAX)),
     ("currency without a rate", pl.col("_rate").is_null()),
 )
+
+
+_EVENT_BYTES_MAX, _ORDER_BYTES_MAX = (
+    {text.name: text.bytes_max for record in records for text in form_of(record).texts if text.bytes_max}
+    for records in ((Event,), (Order, Item))
+)
+"""Most bytes of each text of a record and its lines."""
+
+
+def _too_long(names: Iterable[str], bytes_max: Mapping[str, int]) -> list[tuple[str, pl.Expr]]:
+    return [
+        (f"{name} longer than {bytes_max[name]} bytes", pl.col(name).str.len_bytes() > bytes_max[name])
+        for name in names
+        if name in bytes_max
+    ]
 
 
 def _bad_amount(name: str) -> pl.Expr:
@@ -274,6 +303,18 @@ def _judged(rows: pl.DataFrame, checks: Sequence[tuple[str, pl.Expr]], report: I
     return rows.filter(pl.col(_OUT).is_null()).drop(_OUT, "_rate")
 
 
+def _within_bounds(
+    rows: pl.DataFrame, names: Sequence[str], bytes_max: Mapping[str, int], report: ImportReport
+) -> pl.DataFrame:
+    """The rows without those of which an id was made, out of others, that is too long."""
+    for reason, is_long in _too_long(names, bytes_max):
+        count = int(rows.select(is_long.sum()).item() or 0)
+        if count:
+            report.left_out[reason] += count
+            rows = rows.filter(~is_long)
+    return rows
+
+
 # --- orders -----------------------------------------------------------------------------------------------------------
 def _orders(rows: pl.DataFrame, mapping: OrderMapping, report: ImportReport) -> pl.DataFrame:
     rows = rows.with_columns(pl.col("quantity").cast(pl.Int64))
@@ -288,6 +329,7 @@ def _orders(rows: pl.DataFrame, mapping: OrderMapping, report: ImportReport) -> 
             orders = orders.with_columns(
                 order_id=pl.format("{}-{}-{}-{}", pl.lit(report.mapping), "customer_id", _ts(), number)
             )
+            orders = _within_bounds(orders, ("order_id",), _ORDER_BYTES_MAX, report)
     return orders.with_columns(pl.col("updated_ts").fill_null(pl.col("ts"))).select(
         "order_id", "customer_id", "ts", "updated_ts", "status", "total", "session_id", "items", "channel", "country",
         "payment_method",
@@ -319,12 +361,16 @@ def _grouped(rows: pl.DataFrame, mapping: OrderMapping, report: ImportReport) ->
     mixed = orders.filter(pl.col("_customers") > 1)
     if len(mixed):
         report.left_out["order with lines of several customers"] += int(mixed["_rows"].sum())
-    return orders.filter(pl.col("_customers") == 1)
+    long = orders.filter((pl.col("_customers") == 1) & (pl.col("items").list.len() > ORDER_LINES_MAX))
+    if len(long):
+        report.left_out[f"order of more than {ORDER_LINES_MAX} lines"] += int(long["_rows"].sum())
+    return orders.filter((pl.col("_customers") == 1) & (pl.col("items").list.len() <= ORDER_LINES_MAX))
 
 
 # --- clicks -----------------------------------------------------------------------------------------------------------
-def _events(rows: pl.DataFrame) -> pl.DataFrame:
-    return with_sessions(rows).select(
+def _events(rows: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
+    clicks = _within_bounds(with_sessions(rows), ("session_id", "event_id"), _EVENT_BYTES_MAX, report)
+    return clicks.select(
         "event_id", "event_type", "customer_id", "session_id", "ts", "device", "product_id", "category", "price",
         pl.col("quantity").cast(pl.Int64), "channel", "country",
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from stream.feeding import as_batch, message
 
 from consumers.bulk import BulkSink
 from consumers.dirty import DirtySet
-from consumers.documents import Outcome, Rejected, SendError, Verdict
+from consumers.documents import SLICE_BYTES, Outcome, Rejected, SendError, Verdict
 from consumers.emission import COUNTER_MAX, EPOCH_SHIFT, next_version
 from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
 from consumers.partition import Partition
 from consumers.recovery import empty
-from features.tables import OPEN_CART
+from features.tables import LINES_MAX, OPEN_CART
 
 
 class HandSink:
@@ -221,20 +222,98 @@ def test_a_dead_elasticsearch_makes_nobody_wait(partition):
         stuck.set()
         assert not waits
         assert 0 < sink.in_flight <= 30_000
-        assert len(partition.orders_dirty) > 0
+        assert partition.orders_handover is not None
+        assert len(partition.orders_dirty.unwritten()) == 300
 
 
-def test_an_order_larger_than_the_sink_goes_alone(partition):
-    sink = HandSink(room=5)
+class Roomy(HandSink):
+    """Has room for so many documents at a time."""
+
+    def free(self) -> int:
+        return max(0, self.room - self.in_flight)
+
+    def land_all(self) -> list[dict]:
+        return [doc for _ in range(len(self.taken)) for doc in self.land()]
+
+
+def test_an_order_larger_than_the_sink_is_handed_over_as_there_is_room(partition):
+    sink = Roomy(room=20)
     outlets = Outlets("r", sink, None, None)
-    partition.customers_dirty[ELASTIC].take(10)
     order(partition, "large", DAY, lines=50)
+    order(partition, "other", DAY + 1, lines=1)
+    found = []
+    for _ in range(30):
+        outlets.emit(partition, 2 * DAY)
+        assert sink.in_flight <= 20
+        landed = sink.land_all()
+        found += [doc for doc in landed if "order_id" in doc]
+        if len(found) < 51:
+            assert len(partition.order_records) == 2, "the record stays until its last document is acknowledged"
+            assert 0 in partition.orders_dirty.unwritten()
+    assert [(doc["order_id"], doc.get("line")) for doc in found] == [
+        *(("large", n or None) for n in range(51)),
+        *(("other", n or None) for n in range(2)),
+    ]
+    assert partition.order_records == {}
+    assert partition.orders_dirty.unwritten().tolist() == []
+    assert partition.orders_handover is None
+
+
+def test_an_order_that_changes_while_it_is_handed_over_is_written_anew_with_a_higher_version(partition):
+    sink = Roomy(room=20)
+    outlets = Outlets("r", sink, None, None)
+    order(partition, "o", DAY, lines=50)
+    outlets.emit(partition, 2 * DAY)
+    order(partition, "o", DAY + 1, lines=1, status="refunded")
+    newest: dict[str, tuple[int, dict]] = {}
+    for _ in range(30):
+        outlets.emit(partition, 2 * DAY)
+        for doc in [doc for docs, _ in sink.taken for doc in docs if "-order" in doc.index]:
+            newest[doc.id] = max(newest.get(doc.id, (0, {})), (doc.version, json.loads(doc.body)), key=lambda x: x[0])
+        sink.land_all()
+    status = {name: body["status"] for name, (_, body) in newest.items()}
+    assert status == {"o": "refunded", "o#1": "refunded"} | {f"o#{n}": "void" for n in range(2, 51)}
+    assert partition.order_records == {}
+
+
+def test_the_documents_of_the_largest_order_are_never_in_memory_together(partition):
+    """10,000 lines, ids and texts at their bounds: a slice is a megabyte, made when it is taken."""
+    sink = HandSink()
+    outlets = Outlets("r", sink, None, None)
+    words = {"customer_id": "c" * 512, "channel": "x" * 1_024, "country": "y" * 1_024}
+    order(partition, "o" * 512, DAY, lines=10_000, **words)
     partition.customers_dirty[ELASTIC].take(10)
-    assert outlets._emit_orders(partition, 1) == 1
-    order(partition, "other", DAY + 1, lines=50)
-    outlets._emit_orders(partition, 1)
-    assert [len(docs) for docs, _ in sink.taken if docs] == [51]
-    assert partition.orders_dirty.unwritten().tolist() == [0, 1]
+    slices = sizes = 0
+    tracemalloc.start()
+    while partition.orders_handover is not None or not slices:
+        sink.room = 100
+        assert outlets.emit(partition, 2 * DAY) <= 2 * 100
+        while sink.taken:
+            docs, done = sink.taken.pop()
+            slices, sizes = slices + 1, sizes + sum(len(doc.body) for doc in docs)
+            assert sum(len(doc.body) for doc in docs) < 1.1 * SLICE_BYTES
+            done(Outcome(docs, len(docs), (), (), 0.0))
+            del docs
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sizes > 30_000_000
+    assert peak < 4 * SLICE_BYTES
+    assert partition.order_records == {}
+
+
+def test_an_order_from_before_the_bound_has_its_surplus_lines_voided(partition):
+    """A state of an earlier version counts up to 65,535 lines; a later record of fewer makes the others void."""
+    sink = Roomy(room=30_000)
+    outlets = Outlets("r", sink, None, None)
+    order(partition, "o", DAY, lines=1)
+    partition.state.orders["lines"][0] = LINES_MAX
+    order(partition, "o", DAY + 1, lines=2)
+    found = []
+    for _ in range(20):
+        outlets.emit(partition, 2 * DAY)
+        found += [doc for doc in sink.land_all() if "line" in doc]
+    assert [doc["line"] for doc in found] == list(range(1, LINES_MAX + 1))
+    assert [doc["status"] for doc in found] == ["placed"] * 2 + ["void"] * (LINES_MAX - 2)
 
 
 def test_without_elasticsearch_documents_of_sessions_and_orders_are_nobodys(partition):

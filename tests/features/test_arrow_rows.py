@@ -136,6 +136,15 @@ BAD_EVENTS = [
     ({"price": float("inf")}, "`price`: expected a number from 0 to"),
     ({"quantity": 0}, "`quantity`: expected an integer of at least 1 or null"),
     ({"quantity": -3}, "`quantity`: expected an integer of at least 1 or null"),
+    *(
+        ({name: text}, f"`{name}`: expected at most {bound} bytes")
+        for names, bound in (
+            (("event_id", "customer_id", "session_id", "product_id"), 512),
+            (("category", "channel", "country"), 1_024),
+        )
+        for name in names
+        for text in ("x" * (bound + 1), "é" * (bound // 2) + "x", "🍳" * bound)
+    ),
 ]
 
 
@@ -168,6 +177,12 @@ BAD_ORDERS = [
     ({"items": [ITEM, ITEM | {"quantity": 0}]}, "`items[].quantity`: expected an integer of at least 1"),
     ({"items": [ITEM | {"unit_price": -1.0}] * 3}, "`items[].unit_price`: expected a number from 0 to"),
     ({"items": [ITEM | {"unit_price": 1.1e12}]}, "`items[].unit_price`: expected a number from 0 to"),
+    ({"items": [ITEM] * 10_001}, "`items`: expected at most 10000 lines"),
+    ({"items": [ITEM, ITEM | {"product_id": "é" * 256 + "x"}]}, "`items[].product_id`: expected at most 512 bytes"),
+    ({"items": [ITEM, ITEM | {"category": "é" * 512 + "x"}]}, "`items[].category`: expected at most 1024 bytes"),
+    ({"order_id": "x" * 513}, "`order_id`: expected at most 512 bytes"),
+    ({"session_id": "x" * 513}, "`session_id`: expected at most 512 bytes"),
+    ({"payment_method": "x" * 1_025}, "`payment_method`: expected at most 1024 bytes"),
 ]
 
 
@@ -185,6 +200,18 @@ def test_a_bad_order_is_counted_and_its_neighbours_stay(change, reason):
 @pytest.mark.parametrize("updated_ts", [NOW, NOW + ORDER_CHANGE_MS_MAX])
 def test_an_order_may_change_for_400_days(updated_ts):
     assert not order_rows(orders({"updated_ts": updated_ts})).rejected
+
+
+@pytest.mark.parametrize("text", ["x", "é", "🍳"])
+def test_texts_and_lines_at_their_bounds_are_valid(text):
+    name, words = text * (512 // len(text.encode())), text * (1_024 // len(text.encode()))
+    long = {"product_id": name, "category": words, "channel": words, "country": words}
+    assert not event_rows(events({"event_id": name, "customer_id": name, "session_id": name, **long})).rejected
+    item = {"product_id": name, "category": words}
+    more = {"order_id": name, "session_id": name, "payment_method": words, "items": [item] * 10_000}
+    rows = order_rows(orders(more))
+    assert not rows.rejected
+    assert rows.columns.lines.tolist() == [10_000]
 
 
 def test_a_row_with_two_faults_is_counted_once():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from features.columns import EventColumns
 from features.definitions import evaluate
 from features.money import to_cents
 from features.replayed import evaluate_all
-from features.schema import AMOUNT_MAX, EVENT_TYPES, ORDER_CHANGE_MS_MAX, TS_MAX
+from features.schema import AMOUNT_MAX, EVENT_TYPES, ORDER_CHANGE_MS_MAX, ORDER_LINES_MAX, TS_MAX
 from features.slots import EMPTY, filled, find_row, home, mixed_key, row_bits
 from features.state import State
 from features.tables import COUNT_MAX, NONE, carried_word, crowded, empty_slots
@@ -149,3 +151,14 @@ def test_tables_of_any_size_find_what_they_hold_and_nothing_else():
             assert find_row(rows, slots, bits, np.int32(9), row["key"], mixed)[1] == NONE
     assert not crowded(empty_slots(2_000_000), 2_400_000)
     assert len(empty_slots(7_500_000)) * 4 < 7_500_000 * 6
+
+
+def test_more_lines_than_a_row_can_count_are_an_error_and_no_valid_order_has_them():
+    assert ORDER_LINES_MAX < tables.LINES_MAX == np.iinfo(tables.ORDER["lines"]).max
+    batch = as_orders([order(NOW, NOW, 1.0)])
+    most = replace(batch, lines=np.array([tables.LINES_MAX], np.int32))
+    state = State()
+    state.apply_orders(most)
+    assert state.orders["lines"][0] == tables.LINES_MAX
+    with pytest.raises(ValueError, match="65536 lines"):
+        state.apply_orders(replace(batch, lines=np.array([tables.LINES_MAX + 1], np.int32)))

@@ -21,6 +21,9 @@ DEPTH_SURE: Final = 500
 DEPTH_REFUSED: Final = 50_000
 """Nesting up to the first is read and from the second on refused; between, the interpreter's stack decides."""
 AMOUNT_MAX: Final = 1e12
+ID_BYTES_MAX: Final = 512
+TEXT_BYTES_MAX: Final = 1_024
+LINES_MAX: Final = 10_000
 
 EVENT_TYPES: Final = {*("page_view", "search", "product_view", "add_to_cart", "remove_from_cart", "checkout")} | {
     "purchase"
@@ -201,17 +204,21 @@ def _optional_amount(fields: dict[str, Any], name: str) -> float | None:
 
 
 def _text(fields: dict[str, Any], name: str, words: set[str] | None = None) -> str:
-    """A non-empty string."""
-    found = fields.get(name)
-    if type(found) is not str or not found or (words is not None and found not in words):
+    """A non-empty string: one of the words, or an id."""
+    found = _optional_text(fields, name)
+    if not found or (words is not None and found not in words):
         raise _BrokenError(name)
     return found
 
 
 def _optional_text(fields: dict[str, Any], name: str) -> str | None:
     found = fields.get(name)
-    if found is not None and type(found) is not str:
+    if found is None:
+        return None
+    if type(found) is not str:
         raise _BrokenError(name)
+    if len(found.encode()) > (ID_BYTES_MAX if name.endswith("_id") else TEXT_BYTES_MAX):
+        raise _BrokenError(f"{name} too long")
     return found
 
 
@@ -254,6 +261,8 @@ def _order(fields: dict[str, Any], append_ms: int) -> dict[str, Any]:
     items = fields.get("items")
     if items is not None and type(items) is not list:
         raise _BrokenError("items")
+    if items is not None and len(items) > LINES_MAX:
+        raise _BrokenError("too many items")
     return {
         "order_id": _text(fields, "order_id"),
         "customer_id": _text(fields, "customer_id"),

@@ -13,12 +13,14 @@ WORDS: Final = {
 
 CUSTOMERS: Final = (
     *("c1", "c2", "C1", "a\nb", "\n", " ", "Zoë", "🍳", "\x00", 'quo"te', "back\\slash", "1", "null"),
-    "x" * 600,
+    *("x" * 511, "x" * 512, "x" * 513, "é" * 256, "é" * 256 + "x", "🍳" * 128),
 )
+"""Some of them around the bound of 512 bytes, in characters of one, two and four."""
 TEXTS: Final = (
     *("", "toys", "Küche", "🍳", "DE", "\x00", "line\u2028end", "a/b", "\u007f", "null", "1.0", "é"),
-    "x" * 300,
+    *("x" * 300, "x" * 1_023, "x" * 1_024, "x" * 1_025, "é" * 512, "é" * 512 + "x", "🍳" * 256, "\x01" * 1_024),
 )
+"""Some of them around the bound of 1,024 bytes."""
 
 NUMBERS: Final = (
     *rb"""
@@ -55,7 +57,16 @@ STRINGS: Final = (
     *(b'" "', b'"placed "', b'"\x7f"'),
     *(f'"{text}"'.encode() for text in ("é", "e\u0301", "\U0010ffff", "\uffff", "\ufeff", "\u2028")),
     b'"' + b"y" * 70_000 + b'"',
+    *(b'"' + b"y" * count + b'"' for count in (511, 512, 513, 1_023, 1_024, 1_025)),
+    *(
+        b'"' + text.encode() + b'"'
+        for text in ("é" * 255 + "z", "é" * 256, "é" * 256 + "z", "é" * 512, "é" * 512 + "z")
+    ),
+    *(b'"' + text.encode() + b'"' for text in ("🍳" * 128, "🍳" * 128 + "z", "🍳" * 256, "🍳" * 256 + "z")),
+    *(b'"' + rb"\u00e9" * 256 + more + b'"' for more in (b"", b"z")),
+    *(b'"' + rb"\ud83c\udf73" * 128 + more + b'"' for more in (b"", b"z")),
 )
+"""The last ones are of as many bytes of UTF-8 as an id or another text may have, and of one more or fewer."""
 NOT_STRINGS: Final = (
     *rb"""
     "\ud800" "\udc00" "\ud800\ud800" "\udf73\ud83c" "\ud83c" "\ud83cx" "\u12" "\u12g4" "\x41" 'c1' " "c1 c1" "a""b"
@@ -73,7 +84,11 @@ OTHERS: Final = (
     [{"\u0071uantity":3.0}] [{"unit_price":"1"}] [{"unit_price":true}] [{"quantity":true}] {"0":{}}
     [{"category":null,"product_id":"\u0000"}]
     """.split(),
+    *(b"[" + b"{}," * (lines - 1) + b"{}]" for lines in (9_999, 10_000, 10_001, 20_000)),
+    *(b'[{"product_id":"' + b"y" * count + b'"}]' for count in (512, 513)),
+    *(b'[{},{"category":"' + "é".encode() * 512 + more + b'"}]' for more in (b"", b"z")),
 )
+"""The last ones are of as many lines, or bytes of a line's text, as an order may have, and of more or fewer."""
 NOT_OTHERS: Final = (
     *rb"""
     nul nulll NULL tru [ { ] } [1,] [,1] {,} {"a"} {"a":} {"a":1,} {a:1} {1:1} /*c*/1 1//c [} {] [1]] {}} : ,

@@ -15,7 +15,18 @@ from typing import Final
 import numpy as np
 from oracle.rows import Row
 from oracle.scenarios import SCENARIOS, shared_session_ids
-from oracle.shop import AWKWARD_IDS, DAY, HOUR, WINDOWS, Shop
+from oracle.shop import (
+    AWKWARD_IDS,
+    DAY,
+    HOUR,
+    LINES_MAX,
+    LONGEST_IDS,
+    LONGEST_TEXT,
+    TOO_LONG_ID,
+    TOO_LONG_TEXT,
+    WINDOWS,
+    Shop,
+)
 
 FIRST_AS_OF: Final = 852_076_800_000
 """1997-01-01; every archive's as_of lies between this and 2020, so that no record is ahead of a clock."""
@@ -55,9 +66,14 @@ def adversarial(seed: int, customers: int = 12) -> Records:
     shared_session_ids(shop, (shop.name("c"), shop.name("c")))
     for _ in range(customers):
         _noise(shop, shop.name(shop.pick(AWKWARD_IDS)))
-    for text in AWKWARD_IDS:
+    for text in (*AWKWARD_IDS, *LONGEST_IDS):
         shop.event(text, text, as_of - shop.between(0, DAY), "product_view", category=text)
         shop.order(text, as_of - shop.between(0, DAY), order_id=text, session_id="")
+    for name, text in zip(LONGEST_IDS, LONGEST_TEXT, strict=True):
+        long = {"product_id": name, "category": text}
+        fields = {"channel": text, "country": text}
+        shop.event(name, name, as_of - shop.between(0, DAY), "product_view", event_id=name, **long, **fields)
+        shop.order(name, as_of - shop.between(0, DAY), session_id=name, items=[long], payment_method=text, **fields)
     broken_events, broken_orders = _broken_events(shop), _broken_orders(shop)
     return Records(
         seed=seed,
@@ -112,6 +128,15 @@ BROKEN_EVENTS: Final[dict[str, Callable[[Row], Row]]] = {
     "quantity negative": _breaker(quantity=-1),
     "quantity fractional": _breaker(quantity=1.5),
     "quantity infinite": _breaker(quantity=math.inf),
+    **{
+        f"{field} too long, {name}": _breaker(**{field: text})
+        for fields, texts in (
+            (("event_id", "customer_id", "session_id", "product_id"), TOO_LONG_ID),
+            (("category", "channel", "country"), TOO_LONG_TEXT),
+        )
+        for field in fields
+        for name, text in texts.items()
+    },
 }
 """Every way in which a row of an archive's events is no record, each as a change to a valid row."""
 
@@ -142,6 +167,18 @@ BROKEN_ORDERS: Final[dict[str, Callable[[Row], Row]]] = {
     "item quantity 0": _items(quantity=0),
     "item quantity negative": _items(quantity=-3),
     "item null": lambda row: row | {"items": [None]},
+    "too many items": _breaker(items=[{"quantity": 1}] * (LINES_MAX + 1)),
+    **{
+        f"{field} too long, {name}": _breaker(**{field: text})
+        for fields, texts in (
+            (("order_id", "customer_id", "session_id"), TOO_LONG_ID),
+            (("channel", "country", "payment_method"), TOO_LONG_TEXT),
+        )
+        for field in fields
+        for name, text in texts.items()
+    },
+    **{f"item's product_id too long, {name}": _items(product_id=text) for name, text in TOO_LONG_ID.items()},
+    **{f"item's category too long, {name}": _items(category=text) for name, text in TOO_LONG_TEXT.items()},
 }
 """Every way in which a row of an archive's orders is no record, each as a change to a valid row."""
 

@@ -42,6 +42,13 @@ ORDER_COLUMNS: Final = {
 }
 TYPES: Final = ("page_view", "search", "product_view", "add_to_cart", "remove_from_cart", "checkout", "purchase")
 
+ID_BYTES_MAX, TEXT_BYTES_MAX, LINES_MAX = 512, 1_024, 10_000
+
+
+def _bounded(bytes_max: int, *names: str) -> str:
+    return "".join(f"AND coalesce(strlen({name}), 0) <= {bytes_max}\n" for name in names)
+
+
 VALID: Final = {
     "events": f"""
 event_id <> '' AND customer_id <> '' AND session_id <> ''
@@ -50,14 +57,20 @@ AND device IN ('mobile', 'desktop', 'tablet')
 AND ts >= 1
 AND (price IS NULL OR isnan(price) OR price BETWEEN 0 AND 1e12)
 AND (quantity IS NULL OR isnan(quantity) OR (isfinite(quantity) AND quantity >= 1 AND quantity = floor(quantity)))
+{_bounded(ID_BYTES_MAX, "event_id", "customer_id", "session_id", "product_id")}
+{_bounded(TEXT_BYTES_MAX, "category", "channel", "country")}
 """,
-    "orders": """
+    "orders": f"""
 order_id <> '' AND customer_id <> ''
 AND status IN ('placed', 'cancelled', 'refunded')
 AND ts >= 1 AND updated_ts BETWEEN ts AND ts + 400 * 86400000::BIGINT
 AND total BETWEEN 0 AND 1e12
+{_bounded(ID_BYTES_MAX, "order_id", "customer_id", "session_id")}
+{_bounded(TEXT_BYTES_MAX, "channel", "country", "payment_method")}
+AND len(coalesce(items, [])) <= {LINES_MAX}
 AND len(list_filter(coalesce(items, []), lambda item:
   item IS NULL
+  OR coalesce(strlen(item.product_id), 0) > {ID_BYTES_MAX} OR coalesce(strlen(item.category), 0) > {TEXT_BYTES_MAX}
   OR NOT (item.unit_price IS NULL OR isnan(item.unit_price) OR item.unit_price BETWEEN 0 AND 1e12)
   OR NOT (item.quantity IS NULL OR isnan(item.quantity)
     OR (isfinite(item.quantity) AND item.quantity >= 1 AND item.quantity = floor(item.quantity)))

@@ -26,13 +26,20 @@ AWKWARD_AMOUNTS = (
 
 AWKWARD_TEXT = (
     *("é", "e\u0301", "z", "Z", "~", "ß", "ÿ", "\u017f", "İ", "中文", "\u05d0\u05d1"),
-    *("\uffee", "\U0001f6d2", "\U0001f6d2a", "\u200b", "\u00a0", "x" * 600, "é" * 300),
+    *("\uffee", "\U0001f6d2", "\U0001f6d2a", "\u200b", "\u00a0", "x" * 500, "é" * 250),
     *("", " ", "a ", " a", "a\nb", "a\tb", "'", '"', "\\", "a,b", "a/b", "%", "-"),
     *("null", "NULL", "NaN", "None", "1", "01", "1.0", "true"),
 )
 """Strings that sort otherwise in UTF-16, in a locale or after folding, or that read as another type."""
 
 AWKWARD_IDS = tuple(text for text in AWKWARD_TEXT if text)
+ID_BYTES_MAX, TEXT_BYTES_MAX, LINES_MAX = 512, 1_024, 10_000
+LONGEST_IDS = ("x" * ID_BYTES_MAX, "é" * (ID_BYTES_MAX // 2), "\U0001f6d2" * (ID_BYTES_MAX // 4))
+LONGEST_TEXT = ("x" * TEXT_BYTES_MAX, "é" * (TEXT_BYTES_MAX // 2), "\U0001f6d2" * (TEXT_BYTES_MAX // 4))
+"""Of exactly as many bytes as an id and another text may have."""
+TOO_LONG_ID = {"of letters": "x" * (ID_BYTES_MAX + 1), "of few characters": "é" * (ID_BYTES_MAX // 2) + "x"}
+TOO_LONG_TEXT = {"of letters": "x" * (TEXT_BYTES_MAX + 1), "of few characters": "é" * (TEXT_BYTES_MAX // 2) + "x"}
+"""One byte more, of as many characters and of about half as many."""
 
 
 @dataclass
@@ -62,7 +69,8 @@ class Shop:
         """A new id that no other record of this archive has."""
         self._serial += 1
         tail = self.pick(AWKWARD_IDS) if self.rng.random() < 0.2 else ""
-        return f"{kind}{self._serial}_{tail}"  # the tail may begin with a digit
+        name = f"{kind}{self._serial}_{tail}"  # the tail may begin with a digit
+        return name if len(name.encode()) <= ID_BYTES_MAX else f"{kind}{self._serial}_"
 
     def event(self, customer: str, session: str, ts: int, event_type: str = "page_view", **fields: Any) -> Row:
         """Adds an event; optional fields that are not given are there, null or awkward by chance."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from oracle.rows import Record, Row
-from oracle.shop import DAY, HOUR
+from oracle.shop import DAY, HOUR, LINES_MAX, TOO_LONG_ID, TOO_LONG_TEXT
 
 TIME_FIELD: Final = {"events": "ts", "orders": "updated_ts"}
 LATENESS: Final = {"events": 48 * HOUR, "orders": 402 * DAY}
@@ -41,7 +41,7 @@ class BadMessage(Message):
 
 KINDS: Final = (
     *("not JSON", "not an object", "missing", "null", "empty", "wrong type", "unknown word", "time", "future"),
-    *("order window", "amount", "quantity", "key", "tombstone"),
+    *("order window", "amount", "quantity", "too long", "too many lines", "key", "tombstone"),
 )
 
 
@@ -173,6 +173,12 @@ def bad_messages(now_ms: int) -> list[BadMessage]:
             changes += [
                 (topic, name, "unknown word", w) for w in (WORDS.get(name), str(value).upper()) if name in WORDS
             ]
+            if isinstance(value, str) and name not in ("event_type", "device", "status"):
+                changes += [(topic, name, "too long", text) for text in _too_long(name)]
+    changes += [
+        ("orders", f"items.{name}", "too long", text) for name in ("product_id", "category") for text in _too_long(name)
+    ]
+    changes += [("orders", "items", "too many lines", [ITEM] * (LINES_MAX + 1))]
     for topic, name in (("events", "ts"), ("orders", "ts"), ("orders", "updated_ts")):
         changes += [(topic, name, "time", wrong) for wrong in (0, -1, -(2**63) - 1)]
     changes += [("events", "ts", "future", wrong) for wrong in (now_ms + DAY + HOUR, 10**18, 2**63, 10**30)]
@@ -190,6 +196,10 @@ def bad_messages(now_ms: int) -> list[BadMessage]:
     old = bases["orders"] | {"ts": ts - 400 * DAY - 1}
     found.append(BadMessage("orders", b"bad", _dump(old), "order window", "updated_ts", "400 days and 1 ms"))
     return found
+
+
+def _too_long(name: str) -> tuple[str, ...]:
+    return tuple((TOO_LONG_ID if name.endswith("_id") else TOO_LONG_TEXT).values())
 
 
 def _wrong_types(value: Any) -> tuple[Any, ...]:

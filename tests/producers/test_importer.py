@@ -156,6 +156,60 @@ def test_orders_without_ids_are_numbered_and_all_count(tmp_path):
     assert sorted(ids) == ["own-a-1735689600000-0", "own-a-1735689600000-1", "own-b-1735689600000-0"]
 
 
+def test_texts_beyond_their_bounds_are_left_out_and_counted(tmp_path):
+    rows = [
+        ("é" * 256, "a", "a"),
+        ("é" * 256 + "x", "a", "a"),
+        ("1", "x" * 513, "a"),
+        ("2", "a", "y" * 1_024),
+        ("3", "a", "y" * 1_025),
+    ]
+    mapping = """\
+kind: orders
+file: {format: csv}
+time: {column: d}
+order: {rows: order, id: id, customer: c, total: t, category: k}
+"""
+    text = "id,c,d,t,k\n" + "".join(f"{name},{customer},2025-01-01,5,{k}\n" for name, customer, k in rows)
+    report = imported(text_file(tmp_path, text), mapping, tmp_path / "a")
+    assert report.left_out == {
+        "order_id longer than 512 bytes": 1,
+        "customer_id longer than 512 bytes": 1,
+        "category longer than 1024 bytes": 1,
+    }
+    assert report.rows == 5 == report.rows_used + report.left_out.total()
+    assert sorted(len(order["order_id"].encode()) for order in records(tmp_path / "a")) == [1, 512]
+
+
+def test_an_order_of_too_many_lines_is_left_out_with_all_of_its_rows(tmp_path):
+    mapping = """\
+kind: orders
+file: {format: csv}
+time: {column: d}
+order: {rows: line, id: id, customer: c, quantity: n, unit_price: p}
+"""
+    lines = "".join(f"{name},a,2025-01-01,1,0.5\n" * count for name, count in (("1", 10_000), ("2", 10_001)))
+    report = imported(text_file(tmp_path, "id,c,d,n,p\n" + lines), mapping, tmp_path / "a")
+    assert report.left_out == {"order of more than 10000 lines": 10_001}
+    (order,) = records(tmp_path / "a")
+    assert (order["order_id"], len(order["items"]), order["total"]) == ("1", 10_000, 5_000.0)
+
+
+def test_ids_that_are_made_of_long_ones_are_bounded_too(tmp_path):
+    mapping = "kind: orders\nfile: {format: csv}\ntime: {column: d}\norder: {rows: order, customer: c, total: t}\n"
+    file = text_file(tmp_path, f"c,d,t\n{'x' * 512},2025-01-01,5\na,2025-01-01,5\n")
+    assert imported(file, mapping, tmp_path / "a").left_out == {"order_id longer than 512 bytes": 1}
+    clicks = f"""\
+customer_id,timestamp,event_type,product_id,price,quantity,device
+{"x" * 512},2025-01-01T10:00:00Z,home,,,,mobile
+{"x" * 490},2025-01-01T10:00:00Z,home,,,,mobile
+{"x" * 513},2025-01-01T10:00:00Z,home,,,,mobile
+"""
+    report = imported(text_file(tmp_path, clicks), "clicks-csv", tmp_path / "b")
+    assert report.left_out == {"session_id longer than 512 bytes": 1, "customer_id longer than 512 bytes": 1}
+    assert report.rows_used == report.records == 1
+
+
 # --- clicks -----------------------------------------------------------------------------------------------------------
 def test_generic_clicks_are_cut_into_sessions(tmp_path):
     rows = """\

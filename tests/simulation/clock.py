@@ -13,7 +13,9 @@ MONOTONIC_START_S = 1e9
 """Ahead of the machine's own, which default values made at import still read."""
 
 BUFFER_MAX = 120
-"""Records that wait before a topic is held back."""
+"""Messages that wait before a topic is held back."""
+BUFFER_BYTES_MAX = 300 * BUFFER_MAX
+"""And their bytes: events meet the bound of messages first, orders this one."""
 
 
 class Clock:
@@ -55,7 +57,9 @@ def installed(clock: Clock, rng: np.random.Generator) -> Iterator[None]:
         "consumers.features.time": clock,
         "consumers.features.wall_clock_ms": clock.wall_clock_ms,
         "consumers.features.BUFFER_RECORDS_MAX": BUFFER_MAX,
+        "consumers.features.BUFFER_BYTES_MAX": BUFFER_BYTES_MAX,
         "consumers.features.TURN_MAX": BUFFER_MAX,
+        "consumers.features.TURN_BYTES_MAX": BUFFER_BYTES_MAX,
         "consumers.keeper.time": clock,
         "consumers.keeper.wall_clock_ms": clock.wall_clock_ms,
         "consumers.keeper.SHARE_MAX": 1.0,

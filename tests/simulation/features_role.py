@@ -12,7 +12,7 @@ from scores.scorers import by_tenure
 from simulation.boundary import Bystander
 from simulation.broker import RUN, Offsets
 from simulation.checks import check_alerts, check_prefix
-from simulation.clock import BUFFER_MAX
+from simulation.clock import BUFFER_BYTES_MAX, BUFFER_MAX
 from simulation.disk import STATE, Disk
 from simulation.index import Connection, Sink
 from simulation.pool import Pool
@@ -84,7 +84,10 @@ class FeaturesLife:
         for partition in self.consumer._partitions.values():
             state = partition.state
             for lane in partition.lanes.values():
-                assert lane.waiting <= 3 * BUFFER_MAX, "records that wait are bounded"
+                assert lane.waiting <= 3 * BUFFER_MAX, "messages that wait are bounded"
+                assert lane.waiting_bytes <= 3 * BUFFER_BYTES_MAX, "their bytes are bounded"
+                assert lane.waiting == sum(chunk.waiting for chunk in lane.chunks)
+                assert lane.waiting_bytes == sum(chunk.held_bytes for chunk in lane.chunks)
             for dirty in partition.customers_dirty.values():
                 assert len(dirty) <= state.customer_count
             assert len(partition.sessions_dirty) <= state.session_count

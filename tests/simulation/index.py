@@ -103,7 +103,7 @@ class Sink(BulkSink):
 
     def submit(self, docs: Sequence[Doc], on_done: Callable[[Outcome], None]) -> None:
         self._boundary.cross("submit")
-        while not self._fits(len(docs), sum(len(doc.body) for doc in docs)):
+        while not self._fits(len(docs)):
             self._carry_one()
         super().submit(docs, on_done)
         assert self.in_flight <= max(300, len(docs)), "documents under way are bounded"
