@@ -291,6 +291,21 @@ def views_of(client: Elasticsearch, run: str) -> tuple[str, ...]:
         return () if taken else (run,)
 
 
+def views(client: Elasticsearch) -> tuple[str, ...]:
+    """Every view that leads to a run, sorted."""
+    with failures_told("The aliases"):
+        found = client.options(ignore_status=404).indices.get_alias(name=alias("*", ANCHOR))
+    given = {name for entry in found.values() if isinstance(entry, dict) for name in entry.get("aliases", ())}
+    return tuple(sorted(name.removesuffix(f"-{ANCHOR}") for name in given))
+
+
+def is_visible(client: Elasticsearch, view: str, definitions: Definitions) -> bool:
+    """Whether readers of a view find any of its indices."""
+    names = [alias(view, definition.name) for definition in definitions]
+    with failures_told(f"The aliases of {view}"):
+        return bool(client.indices.get_alias(index=names, ignore_unavailable=True, expand_wildcards="all"))
+
+
 def run_behind(client: Elasticsearch, view: str) -> str | None:
     """The run that a view leads to; None when there is no such view.
 

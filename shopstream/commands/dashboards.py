@@ -77,13 +77,15 @@ def check(
 
     Example: `shopstream dashboards check --repeat 5`
     """
-    from shopstream import panels  # noqa: PLC0415
+    from shopstream import known_runs, panels  # noqa: PLC0415
     from shopstream.producing import parse_time  # noqa: PLC0415
     from shopstream.servers.elastic_admin import quiet_client_logs  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
 
     quiet_client_logs()
     settings = load_settings(run=run)
+    if run is not None:
+        known_runs.check_view(settings)
     faults = panels.declaration_faults(settings.run)
     found = panels.check_panels(settings, None if as_of is None else parse_time(as_of, "--as-of"), repeat)
     if as_json:

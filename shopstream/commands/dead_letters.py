@@ -184,10 +184,12 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
 
 
 def _open(run: str | None) -> tuple[Settings, Mapping[str, Any]]:
-    from shopstream import servers  # noqa: PLC0415
+    from shopstream import known_runs, servers  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(run=run)
+    if run is not None:
+        known_runs.check_anywhere(settings)
     return settings, servers.kafka_endpoint(settings).client_properties()
 
 

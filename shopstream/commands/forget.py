@@ -40,7 +40,7 @@ def forget(
     from rich.table import Table  # noqa: PLC0415
 
     from features.errors import UsageError  # noqa: PLC0415
-    from shopstream import consuming  # noqa: PLC0415
+    from shopstream import consuming, known_runs  # noqa: PLC0415
     from shopstream.forgetting import Forgetting  # noqa: PLC0415
     from shopstream.servers.elastic_admin import quiet_client_logs  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
@@ -49,6 +49,8 @@ def forget(
         raise UsageError("CUSTOMER is empty.", "Give the customer_id.")
     quiet_client_logs()
     settings = load_settings(run=run)
+    if run is not None:
+        known_runs.check_anywhere(settings, state)
     if not yes:
         typer.confirm(f"Erase the profile of {customer} for ever?", abort=True)
     work = Forgetting(settings, customer, consuming.state_folder(settings, state), tuple(archive or ()), now)

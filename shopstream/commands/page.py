@@ -35,12 +35,14 @@ def serve(
 
     from rich.console import Console  # noqa: PLC0415
 
-    from shopstream import serving  # noqa: PLC0415
+    from shopstream import known_runs, serving  # noqa: PLC0415
     from shopstream.servers.elastic_admin import quiet_client_logs  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
 
     quiet_client_logs()
     settings = load_settings(run=run)
+    if run is not None:
+        known_runs.check_view(settings)
     listening = serving.Listening(host, port, tuple(name or ()))
     with (
         serving.source(settings, mart) as source,

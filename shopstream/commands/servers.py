@@ -92,18 +92,22 @@ def status(
 
     Example: `shopstream status --json`
     """
+    from shopstream import known_runs  # noqa: PLC0415
     from shopstream.servers.elastic_admin import quiet_client_logs  # noqa: PLC0415
     from shopstream.servers.overview import status as read_status  # noqa: PLC0415
     from shopstream.settings import load_settings  # noqa: PLC0415
 
     quiet_client_logs()
-    found = read_status(load_settings(run=run))
+    settings = load_settings(run=run)
+    found = read_status(settings)
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
     else:
         _print_status(found, Console())
     if not found.healthy():
         raise typer.Exit(1)
+    if run is not None and not found.topics:
+        known_runs.check_anywhere(settings)
 
 
 def _print_status(found: Status, console: Console) -> None:

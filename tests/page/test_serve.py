@@ -17,9 +17,11 @@ import urllib.request
 import pytest
 from rich.console import Console
 
+from consumers.elastic import open_client
+from consumers.indices import install
 from dashboards.web.app import Source
 from features.errors import ShopstreamError
-from shopstream import connections
+from shopstream import connections, consuming
 from shopstream.demo_page import page
 from shopstream.demo_screen import Screen
 from shopstream.servers import elastic_reader
@@ -105,15 +107,30 @@ def declared_run(address):
         return json.load(answer)["run"]
 
 
-def test_the_command_serves_until_it_is_interrupted(servers, server_settings):
+def test_a_run_that_does_not_exist_is_refused_with_the_names_of_those_that_do(servers, server_settings, run_name):
+    with open_client(consuming.connection(servers)) as client:
+        install(client, run_name, consuming.definitions(contact=False))
+    found = {**os.environ, "SHOPSTREAM_HOME": str(server_settings.home)}
+    code = "from shopstream.cli import main; main()"
+    command = [sys.executable, "-c", code, "dashboards", "serve", "--port", "0", "--run", f"{run_name}-x"]
+    done = subprocess.run(command, env=found, capture_output=True, text=True, timeout=60, check=False)
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 1
+    assert f"There is no run {run_name}-x in Elasticsearch" in said
+    assert run_name in said.partition("There are:")[2]
+
+
+def test_the_command_serves_until_it_is_interrupted(servers, server_settings, run_name):
+    with open_client(consuming.connection(servers)) as client:
+        install(client, run_name, consuming.definitions(contact=False))
     environment = {**os.environ, "SHOPSTREAM_HOME": str(server_settings.home)}
     code = "from shopstream.cli import main; main()"
-    command = [sys.executable, "-c", code, "dashboards", "serve", "--port", "0", "--run", "some-run"]
+    command = [sys.executable, "-c", code, "dashboards", "serve", "--port", "0", "--run", run_name]
     serving = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         address = serving.stdout.readline().strip()
         assert address.startswith("http://127.0.0.1:"), serving.stderr.read()
-        assert declared_run(address) == "some-run"
+        assert declared_run(address) == run_name
     finally:
         serving.send_signal(signal.SIGINT)
         _, errors = serving.communicate(timeout=30)

@@ -10,11 +10,14 @@ from consume.command_line import environment
 from elasticsearch import Elasticsearch
 from typer.testing import CliRunner
 
+from consumers.elastic import open_client
+from consumers.indices import install
 from dashboards import checks
 from dashboards.boards import DASHBOARDS
 from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
 from dashboards.panels import Dashboard, Measure, Panel, Place
 from features.errors import ShopstreamError
+from shopstream import consuming
 from shopstream.cli import build_app
 from shopstream.panels import declared_kinds
 
@@ -107,8 +110,16 @@ def test_every_panel_passes_on_documents_of_every_index(servers, filled, tmp_pat
     assert len(found["panels"]) == sum(len(dashboard.panels) for dashboard in DASHBOARDS)
 
 
-def test_a_run_that_has_nothing_is_empty_and_that_is_a_failure(servers, tmp_path):
-    said = command(servers, tmp_path, "--run", "nobody")
+def test_a_run_that_does_not_exist_is_refused(servers, run_name, tmp_path):
+    said = command(servers, tmp_path, "--run", run_name)
+    assert said.exception.exit_code == 1
+    assert f"There is no run {run_name} in Elasticsearch" in str(said.exception)
+
+
+def test_a_run_that_has_nothing_is_empty_and_that_is_a_failure(servers, run_name, tmp_path):
+    with open_client(consuming.connection(servers)) as client:
+        install(client, run_name, consuming.definitions(contact=False))
+    said = command(servers, tmp_path, "--run", run_name)
     assert said.exit_code == 1
     assert "EMPTY" in said.stdout
     assert "FAIL" not in said.stdout

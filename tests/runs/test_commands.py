@@ -11,6 +11,7 @@ from consume.command_line import call, environment
 from stream.bench import Bench
 from typer.testing import CliRunner
 
+from consumers import kafka
 from consumers.state_folder import StoredState, remove_state, stored_states, unwritten_rows
 from features.errors import ShopstreamError
 from producers.generate import generate
@@ -253,3 +254,14 @@ def drop_but_fail_midway(home: Path, run: str, servers) -> None:
         patched.setattr(runs, "drop", gone)
         with pytest.raises(ShopstreamError, match="does not answer"):
             runs.drop_run(settings, run, state)
+
+
+@pytest.mark.parametrize("words", [["status"], ["dead-letters", "list"], ["forget", "c-1", "--yes"]], ids="_".join)
+def test_a_run_that_does_not_exist_is_refused_with_the_names_of_those_that_do(servers, new_run, tmp_path, words):
+    there, absent = new_run(), new_run()
+    kafka.ensure_topics(servers.kafka.client_properties(), there, 1)
+    done = CliRunner().invoke(build_app(), [*words, "--run", absent], env=environment(tmp_path / "home", servers))
+    assert isinstance(done.exception, ShopstreamError), (done.output, done.exception)
+    assert done.exception.exit_code == 1
+    assert f"There is no run {absent} in" in done.exception.message
+    assert there in done.exception.remedy
