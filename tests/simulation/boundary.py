@@ -48,6 +48,8 @@ class Odds:
     """A commit fails and was not made."""
     commit_answer_lost: float = 0.0
     """A commit fails and was made."""
+    index_gone: float = 0.0
+    """An index is deleted and made anew, or restored from a snapshot; at a chance of the world."""
     request_refused: float = 0.0
     """429 or 5xx for a whole bulk request."""
     request_lost: float = 0.0

@@ -232,6 +232,11 @@ class GroupSource:
         done = {(f"{RUN}.{where.topic}", where.number): at for where, (at, _) in self._group.committed.items()}
         return all(done.get(key, -1) >= end for key, end in until.items())
 
+    def rewind(self, where: Partition) -> int:
+        self.positions[where] = 0
+        self._ended.discard(where)
+        return 0
+
     def pause(self) -> None:
         self._paused = True
 

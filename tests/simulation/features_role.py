@@ -14,7 +14,7 @@ from simulation.broker import RUN, Offsets
 from simulation.checks import check_alerts, check_prefix
 from simulation.clock import BUFFER_BYTES_MAX, BUFFER_MAX
 from simulation.disk import STATE, Disk
-from simulation.index import Connection, Sink
+from simulation.index import Connection, Seen, Sink
 from simulation.pool import Pool
 from simulation.producer import QueueProducer
 from simulation.role import Role, Until
@@ -51,7 +51,8 @@ class FeaturesLife:
         self.sink = Sink(Connection(world.index_store, worker, rng), worker, rng, world.wire)
         topic = FeatureTopic(self.producers[1], RUN)  # type: ignore[arg-type]
         alerts = FeatureTopic(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
-        outlets = Outlets(RUN, self.sink, topic, letters, alerts=alerts)
+        seen = Seen(world.index_store, write_index(RUN, "customers"), rng)
+        outlets = Outlets(RUN, self.sink, topic, letters, alerts=alerts, identities=seen)  # type: ignore[arg-type]
         store = CheckpointStore(STATE, RUN)
         store._files = fs.PyFileSystem(Disk(world.disk, worker))
         keeper = Keeper(
@@ -186,7 +187,9 @@ class FeaturesRole(Role):
             self.history[number].append(name)
             world.happened["checkpoints"] += 1
             if self.rng.random() < 0.1:
-                check_prefix(world.disk, RUN, number, name, places, world.scene, world.index_store)
+                # an index that is lost lacks what the checkpoint takes for written, until somebody looks
+                index = None if world.stormy.index_gone else world.index_store
+                check_prefix(world.disk, RUN, number, name, places, world.scene, index)
                 world.happened["prefixes checked"] += 1
 
     # --- damage ---
@@ -194,6 +197,11 @@ class FeaturesRole(Role):
     def turn(self) -> None:
         if self.rng.random() < self.world.odds.damage:
             self._damage()
+        customers = write_index(RUN, "customers")
+        if customers in self.world.index_store.identities and self.rng.random() < self.world.odds.index_gone:
+            # of sessions and orders the state does not hold everything
+            self.world.index_store.lose(customers, self.rng)
+            self.world.happened["index lost"] += 1
 
     def _damage(self) -> None:
         """Spoils the newest committed checkpoint of a partition without an owner that can fall back."""

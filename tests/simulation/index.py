@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class Index:
         self.documents: dict[tuple[str, str], tuple[int, bytes]] = {}
         self.poison = frozenset(poison)
         self.conflicts = 0
+        self.identities: dict[str, str] = {}
+        self.made = 0
 
     def write(self, action: bytes, body: bytes) -> Answer:
         ((verb, head),) = json.loads(action).items()
@@ -38,6 +40,8 @@ class Index:
         assert len(head["_id"].encode()) <= 512
         if place in self.poison:
             return 400, POISON
+        if place[0] not in self.identities:
+            self._make(place[0])
         held = self.documents.get(place)
         if held is not None and held[0] >= version:
             self.conflicts += 1
@@ -45,10 +49,48 @@ class Index:
         self.documents[place] = (version, body)
         return 200 if held else 201, None
 
+    def lose(self, name: str, rng: np.random.Generator) -> None:
+        """An index is made anew or restored: some of its documents, or none, under another identity."""
+        kept = float(rng.choice((0.0, 0.5)))
+        for place in [place for place in self.documents if place[0] == name]:
+            if rng.random() >= kept:
+                del self.documents[place]
+        self._make(name)
+
+    def _make(self, name: str) -> None:
+        self.made += 1
+        self.identities[name] = f"identity-{self.made}"
+
     def apply(self, body: bytes) -> list[Answer]:
         """A whole bulk body."""
         lines = body.split(b"\n")
         return [self.write(lines[n], lines[n + 1]) for n in range(0, len(lines) - 1, 2)]
+
+
+class Seen:
+    """Stands for consumers.identities.Identities: what was there at the last look, which was some time ago.
+
+    Args:
+        index: that is looked at.
+        prefix: of the names of interest.
+        rng: decides when there is another look.
+    """
+
+    def __init__(self, index: Index, prefix: str, rng: np.random.Generator) -> None:
+        self._index, self._prefix, self._rng = index, prefix, rng
+        self._current = self._look()
+
+    @property
+    def current(self) -> Mapping[str, str]:
+        if self._rng.random() < 0.3:
+            self._current = self._look()
+        return self._current
+
+    def _look(self) -> dict[str, str]:
+        return {name: said for name, said in self._index.identities.items() if name.startswith(self._prefix)}
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class Connection:

@@ -9,7 +9,7 @@ import numpy as np
 from oracle.loops import known_events
 from oracle.rows import Row
 from simulation.broker import RUN, Offsets
-from simulation.index import Connection, Sink
+from simulation.index import Connection, Seen, Sink
 from simulation.producer import QueueProducer
 from simulation.role import Role, Until
 from stream.feeding import FAR_MS
@@ -18,8 +18,9 @@ from stream.scene import same_documents
 from consumers.dead_letter import DeadLetters
 from consumers.elastic import document_id
 from consumers.index import TOPICS, IndexOptions, IndexRole
-from consumers.index_track import read_mark
+from consumers.index_track import Track, read_mark
 from consumers.mappings import month_indices
+from consumers.months import digests, unpack
 from consumers.source import Partition
 from features.lateness import NO_HIGH
 from features.schema import topic_name
@@ -39,13 +40,21 @@ class IndexLife:
         letters = DeadLetters(self._producer, RUN)  # type: ignore[arg-type]
         world = role.world
         self._sink = Sink(Connection(world.index_store, worker, role.rng), worker, role.rng, world.wire)
-        self._consumer = IndexRole(worker.source, self._sink, RUN, dead_letters=letters, options=OPTIONS)  # type: ignore[arg-type]
+        seen = Seen(world.index_store, f"{RUN}-events-", role.rng)
+        self._consumer = IndexRole(
+            worker.source, self._sink, RUN, dead_letters=letters, options=OPTIONS, identities=seen,  # type: ignore[arg-type]
+        )  # fmt: skip
 
     def run(self, stop: Callable[[], bool], until: Until) -> None:
         try:
             self._consumer.run(stop, until)
         finally:
             self._sink.close()
+
+    @property
+    def tracks(self) -> list[Track]:
+        """Of the partitions that it reads."""
+        return list(self._consumer._tracks.values())
 
     def has(self, number: int) -> bool:
         return False
@@ -80,10 +89,26 @@ class EventsRole(Role):
     def poison(self) -> Collection[tuple[str, str]]:
         return [self.places[self.refused]]
 
+    def turn(self) -> None:
+        if self.rng.random() < self.world.odds.index_gone and (months := self._months_known()):
+            month = months[int(self.rng.integers(len(months)))]
+            self.world.index_store.lose(f"{RUN}-events-{month}", self.rng)
+            self.world.happened["index lost"] += 1
+
+    def _months_known(self) -> list[str]:
+        """Whose index every worker and every commit knows: one that is lost before anybody looked is not noticed."""
+        now = digests(RUN, self.world.index_store.identities)
+        known = [unpack(read_mark(said).months) for _, said in self.world.group.committed.values()]
+        known += [track.months for worker in self.world.alive for track in worker.life.tracks]  # type: ignore[attr-defined]
+        return [month for month, digest in sorted(now.items()) if all(has.get(month) == digest for has in known)]
+
     def on_commit(self, number: int, offsets: Offsets) -> None:
         """What lies before a committed offset is written, or a letter."""
         ((where, (offset, metadata)),) = offsets.items()
         before = self.world.group.committed.get(where, (0, ""))[0]
+        if self.world.stormy.index_gone:
+            # what was written may be gone again, until the log is read once more
+            before = offset
         assert offset >= before, f"{where} went back from {before} to {offset}"
         counting = self.world.scene.counting[where]
         documents, sent = self.world.index_store.documents, {(at.partition, at.offset) for at in self.letters}

@@ -56,6 +56,7 @@ def odds_of(rng: np.random.Generator) -> Odds:
         disk_slow=rate(0.01),
         power=rate(0.01),
         offsets_gone=rate(0.004),
+        index_gone=rate(0.01),
         commit_lost=rate(0.15),
         commit_answer_lost=rate(0.15),
         request_refused=rate(0.3),

@@ -18,7 +18,7 @@ from simulation.world import World
 SEEDS = {"features": (*range(16), 257), "index": range(20), "archive": range(10)}
 NO_FAULTS = ("switch", "expire", "kill_at", "stall_at")
 PROCESS = ("kill", "stall", "evict", "bell", "usurp", "wall_jump", "offsets_gone", "commit_lost", "commit_answer_lost")
-ELASTIC = ("request_refused", "request_lost", "answer_lost", "item_refused", "split")
+ELASTIC = ("index_gone", "request_refused", "request_lost", "answer_lost", "item_refused", "split")
 DISK = ("disk_full", "disk_slow", "power")
 TOUCHES = {
     "features": (*PROCESS, *ELASTIC, *DISK, "letters_stuck", "damage"),
@@ -59,7 +59,7 @@ def test_each_fault_alone_befalls_and_is_survived(role, fault):
     """A fault that never happens proves nothing."""
     rates = {
         "kill": 0.01, "stall": 0.01, "evict": 0.1, "wall_jump": 0.2, "damage": 0.5, "letters_stuck": 0.9,
-        "offsets_gone": 0.02, "power": 0.02, "disk_slow": 0.02, "commit_lost": 0.3,
+        "offsets_gone": 0.02, "index_gone": 0.02, "power": 0.02, "disk_slow": 0.02, "commit_lost": 0.3,
     }  # fmt: skip
     odds = {fault: rates.get(fault, 0.3)}
     if fault in ("damage", "usurp"):
@@ -90,6 +90,7 @@ def told(world: World) -> Counter[str]:
         "wall clock jumped": "wall_jump",
         "offsets expired": "offsets_gone",
         "power lost": "power",
+        "index lost": "index_gone",
     }
     found: Counter[str] = Counter()
     for what, count in world.happened.items():

@@ -95,8 +95,10 @@ class World:
         """
         with installed(self.clock, self.rng):
             self._finish()
-            if self.stormy.power:
+            if self.stormy.power or self.stormy.index_gone:
+                # what was lost at the very end is found by the next ones, if they have peace
                 self._lose_power()
+                self.calm_after = -1
                 self._finish()
             for body in self.wire:
                 self.index_store.apply(body)
