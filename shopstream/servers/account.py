@@ -51,7 +51,7 @@ def server_account(run_as: str | None, folder: Path, *, root: bool) -> Account |
     """
     if not root:
         return None
-    name = run_as or str(_owner(folder) or _free_uid())
+    name = run_as or str(_owner(folder) or free_uid())
     remedy = "Name an existing unprivileged user by SHOPSTREAM_ELASTICSEARCH__RUN_AS."
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
@@ -73,7 +73,8 @@ def _owner(folder: Path) -> int | None:
         return None
 
 
-def _free_uid() -> int:
+def free_uid() -> int:
+    """The first uid of `OWN_UIDS` that no user, group or process has. Raises ShopstreamError where none is free."""
     running = {process.info["uids"].real for process in psutil.process_iter(["uids"]) if process.info["uids"]}
     taken = running | {user.pw_uid for user in pwd.getpwall()} | {group.gr_gid for group in grp.getgrall()}
     for uid in OWN_UIDS:

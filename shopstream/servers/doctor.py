@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import psutil
 
 from features.errors import ShopstreamError
 from shopstream.servers import artifacts, ports, record
-from shopstream.servers.account import OWN_UIDS, obstacle, server_account
+from shopstream.servers.account import free_uid, obstacle, server_account
 from shopstream.servers.java import java_home
 from shopstream.servers.overview import ServerStatus, status
 from shopstream.settings import Settings
@@ -126,12 +127,14 @@ def _account(settings: Settings) -> Iterator[Finding]:
         return
     account = server_account(settings.elasticsearch.run_as, settings.home / "elasticsearch", root=True)
     assert account is not None
-    yield Finding("ok", f"running as root: Elasticsearch runs as {account.name} (uid {account.uid})")
+    yield Finding("ok", f"running as root: Elasticsearch runs as {account.name}")
     if account.name == "nobody":
+        # not all of the folder: its copies of the server and of Java share their files with the originals
+        folder, uid = shlex.quote(str(settings.home / "elasticsearch")), free_uid()
         yield Finding(
             "warning",
             "Elasticsearch's files belong to nobody: other programs that run as nobody can read them",
-            f"Run `shopstream down`, then `chown -RH {OWN_UIDS.start}:{OWN_UIDS.start} {settings.home}/elasticsearch`.",
+            f"Run `shopstream down`, then `cd {folder} && chown {uid}:{uid} . && chown -R {uid}:{uid} data logs`.",
         )
     if (blocked := obstacle(settings.home, account)) is not None:
         yield Finding(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ import psutil
 
 from features.errors import ShopstreamError
 
-LOCK_WAIT_S: Final = 10
+LOCK_WAIT_S: Final = 60
 """A tool that an interrupted `up` left behind ends within this time."""
 POLL_S: Final = 0.1
 _PROC: Final = Path("/proc")
@@ -148,7 +149,7 @@ def held(path: Path, wait_s: float | None = None) -> Iterator[int]:
                 if time.monotonic() > deadline:
                     raise ShopstreamError(
                         f"A process that `shopstream up` started holds {path}, and no record names it.",
-                        f"Find it by `fuser {path}` and end it; then run the command again.",
+                        f"Find it by `fuser {shlex.quote(str(path))}` and end it; then run the command again.",
                     ) from None
                 time.sleep(POLL_S)
         yield descriptor

@@ -26,6 +26,10 @@ DEFAULTS: Final = {
 }
 LOCAL: Final = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false"}
 """On one machine: nothing listens to the network."""
+PYTHON: Final = "spark.pyspark.python"
+"""Property that names the workers' Python; Spark itself reads it in `spark-submit` only."""
+DEFAULT_MASTER: Final = "local[*]"
+"""Of Spark, where nothing names another."""
 
 
 def require() -> None:
@@ -67,17 +71,16 @@ def session(name: str, master: str | None, properties: Mapping[str, str]) -> Ite
     from pyspark.errors import PySparkException  # noqa: PLC0415
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
-    on_one_machine = master is not None and master.startswith("local")
-    if on_one_machine:
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        os.environ.setdefault("SPARK_LOCAL_HOSTNAME", "localhost")
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName(name)
-    if master is not None:
-        builder = builder.master(master)
-    for key, value in {**DEFAULTS, **(LOCAL if on_one_machine else {}), **properties}.items():
-        builder = builder.config(key, value)
     try:
+        asked = dict(properties) if master is None else {**properties, "spark.master": master}
+        own = (
+            set_of_one_machine(asked)
+            if (asked.get("spark.master") or _default_master(asked)).startswith("local")
+            else {}
+        )
+        builder = SparkSession.builder.appName(name)
+        for key, value in {**DEFAULTS, **own, **asked}.items():
+            builder = builder.config(key, value)
         spark = builder.getOrCreate()
     except (PySparkException, Py4JError, RuntimeError) as error:
         raise ShopstreamError(
@@ -86,13 +89,45 @@ def session(name: str, master: str | None, properties: Mapping[str, str]) -> Ite
     try:
         yield spark
     except (PySparkException, Py4JError) as error:
-        raise ShopstreamError(f"Spark failed: {first_cause(str(error))}", "--debug shows all it said.") from error
+        cause = first_cause(str(error))
+        raise ShopstreamError(f"Spark failed: {cause}", _remedy(cause)) from error
     finally:
         spark.stop()
 
 
+def set_of_one_machine(asked: Mapping[str, str]) -> dict[str, str]:
+    """Properties for a local master, and the variables that Spark reads instead of properties; the user's own win."""
+    python = asked.get(PYTHON) or os.environ.get("PYSPARK_PYTHON") or sys.executable
+    os.environ["PYSPARK_PYTHON"] = python
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("SPARK_LOCAL_HOSTNAME", "localhost")
+    return {**LOCAL, PYTHON: python}
+
+
+def _default_master(asked: Mapping[str, str]) -> str:
+    """The master of spark-submit or of spark-defaults.conf, which only Spark's Java can tell."""
+    from pyspark import SparkConf, SparkContext  # noqa: PLC0415
+
+    conf = SparkConf(loadDefaults=False)
+    conf.setAll([*{**DEFAULTS, **asked}.items()])
+    SparkContext._ensure_initialized(conf=conf)  # noqa: SLF001 - starts Java, as the session would
+    return str(SparkConf().get("spark.master", DEFAULT_MASTER))
+
+
 def first_cause(text: str) -> str:
-    """What went wrong, in what Spark tells of it: our own error's words where a task raised one."""
+    """What went wrong, in what Spark tells of it: the words of the error that a task raised, our own before others."""
     ours = re.search(r"features\.errors\.\w+: (.+)", text)
+    if ours:
+        return ours[1]
+    # the last line of a traceback: the first that is not indented
+    raised = re.search(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)+([\w.]+: .+)", text)
+    if raised:
+        return raised[1].strip()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return ours[1] if ours else (lines[0] if lines else "it did not say why")
+    return lines[0] if lines else "it did not say why"
+
+
+def _remedy(cause: str) -> str:
+    if "No module named" in cause or "PYTHON_VERSION_MISMATCH" in cause:
+        return f"The workers' Python lacks Shopstream: name one that has it by --conf {PYTHON}=…"
+    return "--debug shows all it said."

@@ -1,6 +1,10 @@
 """The commands of this group, without servers."""
 
 import json
+import os
+import pwd
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from typer.testing import CliRunner
 from features.errors import ShopstreamError
 from shopstream.commands import servers as commands
 from shopstream.servers import doctor, record
+from shopstream.servers.account import OWN_UIDS
 from shopstream.servers.artifacts import read_lock
 from shopstream.servers.record import Record
 from shopstream.settings import Settings
@@ -121,3 +126,22 @@ def test_doctor_sees_a_damaged_cache(home: Path, tmp_path: Path) -> None:
     findings = doctor.examine(Settings(home=home, cache=tmp_path))
     (broken,) = (finding for finding in findings if finding.level == "broken")
     assert jar.name in broken.what
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="about root")
+def test_doctor_says_how_elasticsearch_gets_a_uid_of_its_own(home: Path) -> None:
+    """A data folder of an earlier version belongs to nobody."""
+    folder = home / "elasticsearch"
+    folder.mkdir(parents=True)
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    (found,) = (one for one in doctor.examine(Settings(home=home)) if "belong to nobody" in one.what)
+    assert found.level == "warning"
+    remedy = re.search(r"`(cd [^`]+)`", found.remedy)
+    assert remedy is not None
+    (folder / "data").mkdir()
+    (folder / "logs").mkdir()
+    (folder / "copy-of-java").mkdir()
+    subprocess.run(["sh", "-c", remedy[1]], check=True)
+    owners = {path.name: path.stat().st_uid for path in (folder, *folder.iterdir())}
+    assert {name for name, uid in owners.items() if uid in OWN_UIDS} == {"elasticsearch", "data", "logs"}

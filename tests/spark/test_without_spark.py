@@ -341,8 +341,26 @@ def test_properties():
         session.parsed_properties(["a"])
 
 
+def test_workers_on_one_machine_have_our_python_unless_another_is_named(monkeypatch):
+    for name in ("PYSPARK_PYTHON", "SPARK_LOCAL_IP", "SPARK_LOCAL_HOSTNAME"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    assert session.set_of_one_machine({}) == {**session.LOCAL, session.PYTHON: sys.executable}
+    assert session.set_of_one_machine({session.PYTHON: "/mine"})[session.PYTHON] == "/mine"
+    monkeypatch.setenv("PYSPARK_PYTHON", "/theirs")
+    assert session.set_of_one_machine({})[session.PYTHON] == "/theirs"
+
+
 def test_the_cause_is_found_in_what_spark_says():
     text = "An error\n  Traceback\nfeatures.errors.ShopstreamError: f.parquet cannot be read. Remove it.\n  more"
     assert session.first_cause(text) == "f.parquet cannot be read. Remove it."
     assert session.first_cause("\n first\nsecond") == "first"
+    worker = (
+        "An error occurred while calling o55.parquet.\n: org.apache.spark.SparkException: Job aborted\n"
+        "Traceback (most recent call last):\n"
+        '  File "worker.py", line 1, in main\n    import pyarrow\n'
+        "ModuleNotFoundError: No module named 'pyarrow'\n\n\tat org.apache.spark.Some.method(Some.scala:1)\n"
+    )
+    assert session.first_cause(worker) == "ModuleNotFoundError: No module named 'pyarrow'"
+    assert "spark.pyspark.python" in session._remedy(session.first_cause(worker))
     assert session.first_cause("") == "it did not say why"
