@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+
 import msgspec
 import psutil
 import pytest
@@ -11,7 +14,7 @@ from features.schema import DAY_MS
 from producers.shop import Shop
 from shopstream import demo_bundle
 from shopstream.demo import Demo
-from shopstream.demo_apart import DiedError
+from shopstream.demo_apart import DiedError, apart
 from shopstream.demo_lesson import Lesson, NothingLearntError, learn
 from training import bundle as bundles
 from training.dataset import plan_cutoffs
@@ -152,3 +155,23 @@ def test_a_training_that_breaks_is_not_taken_for_one_that_learnt_nothing(tmp_pat
 def test_training_ends_at_once_when_it_is_not_waited_for(tmp_path):
     assert learn(lesson(tmp_path), lambda *_: False) is None
     assert not psutil.Process().children()
+
+
+FOREST = """
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+
+def grown(tell):
+    rows = np.random.default_rng(1).random((200, 3))
+    return RandomForestClassifier(5, n_jobs=2).fit(rows, rows[:, 0] > 0.5).predict_proba(rows).shape
+"""
+
+
+def test_a_library_that_uses_threads_has_nothing_to_warn_of(tmp_path, monkeypatch, capfd):
+    """As a daemon of `multiprocessing` it would be told by joblib, in the terminal, that it may not use them."""
+    (tmp_path / "forest_of_the_test.py").write_text(FOREST)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    grown = importlib.import_module("forest_of_the_test").grown
+    assert apart(grown, lambda *_: True) == (200, 2)
+    assert capfd.readouterr().err == ""
