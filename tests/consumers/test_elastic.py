@@ -203,6 +203,30 @@ def test_every_document_has_exactly_one_end(verdicts):
     assert len(outcome.rejected) == verdicts.count(Verdict.REJECTED)
 
 
+def test_closing_the_sink_lets_go_of_its_client():
+    released: list[bool] = []
+    with BulkSink(lambda body: None, FAST, seed=1, release=lambda: released.append(True)) as sink:
+        sink.submit(docs(2), lambda outcome: None)
+        assert sink.flush(10)
+        assert released == []
+    assert released == [True]
+
+
+def test_a_sink_over_a_server_that_does_not_answer_leaves_no_client_open(monkeypatch):
+    opened = []
+    open_client = elastic.open_client
+    monkeypatch.setattr(elastic, "open_client", lambda *a, **k: opened.append(open_client(*a, **k)) or opened[-1])
+    closed = []
+
+    def close(client):
+        closed.append(client)
+
+    monkeypatch.setattr(elastic.Elasticsearch, "close", close)
+    with pytest.raises(ShopstreamError, match="does not answer"):
+        elastic.open_sink(ElasticConnection("http://127.0.0.1:1"))
+    assert closed == opened
+
+
 def test_bulk_body():
     body = encode_bulk([Doc("i", 'a"b', b"{}", version=7), Doc("j", "c", b'{"x":1}', create=True)], range(2))
     assert [json.loads(line) for line in body.splitlines()] == [
