@@ -1,0 +1,46 @@
+"""Rights as they are declared: of a run, and of no run whose name begins with that of the run."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import pytest
+
+from consumers.rights import ELASTIC_DUTIES, KAFKA_DUTIES, elastic_role
+from features.schema import GROUPS, SOURCE_TOPICS, group_name, topic_name
+from shopstream import consuming
+
+BESIDE = ["shop-x", "shop-events", "shop-order", "shop-customers", "shop2", "shopp"]
+
+
+def indices(run):
+    for found in consuming.definitions(contact=False):
+        yield f"{run}-{found.name}"
+        yield f"{run}-{found.name}-{'2026.03' if found.monthly else '000001'}"
+
+
+@pytest.mark.parametrize("duty", ELASTIC_DUTIES)
+@pytest.mark.parametrize("beside", BESIDE)
+def test_role_of_a_run_fits_all_of_its_indices_and_none_of_a_run_of_a_longer_name(duty, beside):
+    names = elastic_role(duty, "shop")["indices"][0]["names"]
+    assert all(any(fnmatchcase(index, name) for name in names) for index in indices("shop"))
+    assert not [index for index in indices(beside) if any(fnmatchcase(index, name) for name in names)]
+
+
+def test_the_duty_write_deletes_documents_of_the_pipeline_alone():
+    deleting = [part for part in elastic_role("write", "shop")["indices"] if "delete" in part["privileges"]]
+    assert [part["names"] for part in deleting] == [["shop-pipeline", "shop-pipeline-000001"]]
+
+
+@pytest.mark.parametrize("duty", KAFKA_DUTIES)
+@pytest.mark.parametrize("beside", BESIDE)
+def test_rights_in_kafka_fit_no_topic_and_no_group_of_a_run_of_a_longer_name(duty, beside):
+    others = {
+        "topic": [topic_name(beside, topic) for topic in SOURCE_TOPICS],
+        "group": [group_name(beside, group) for group in GROUPS],
+        "transactional-id": [f"{group_name(beside, 'features')}-0-0123456789ab"],
+    }
+    for right in KAFKA_DUTIES[duty]("shop"):
+        name = right.name.removesuffix("*")
+        fits = str.startswith if right.prefixed else str.__eq__
+        assert not [other for other in others[right.resource] if fits(other, name)], right
