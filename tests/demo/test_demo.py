@@ -35,6 +35,7 @@ def memory(home, run):
     return json.loads((home / "demo" / f"{run}.json").read_text())
 
 
+@pytest.mark.timeout(900)
 def test_once_accounts_for_every_record_and_again_sends_nothing_twice(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     arguments = ["demo", "--once", *SMALL, "--run", run_name]
