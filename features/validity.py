@@ -153,7 +153,7 @@ def _parse(
                 faults[place] = error.reason
     if not _is_ascii(values):
         faults |= _utf8_faults(values, faults)
-    if max(map(len, filter(None, values)), default=0) > ID_BYTES_MAX:
+    if _longest(values) > ID_BYTES_MAX:
         faults |= _long_faults(reader.form, records, values, faults)
     return records, faults
 
@@ -187,6 +187,13 @@ def _utf8_faults(values: Sequence[bytes | None], known: dict[int, str]) -> dict[
         except MalformedError as error:
             faults[place] = error.reason
     return faults
+
+
+def _longest(values: Sequence[bytes | None]) -> int:
+    try:
+        return max(map(len, values), default=0)  # type: ignore[arg-type]
+    except TypeError:  # a null among them
+        return max(map(len, filter(None, values)), default=0)
 
 
 def _long_faults(
