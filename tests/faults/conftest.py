@@ -16,6 +16,7 @@ from faults.standing import Difference, Things
 
 RESULTS = ROOT / "build" / "reliability" / "faults.json"
 FEATURES = ("features",)
+ALL_ROLES = ("features", "index", "archive")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Result:
 
     fault: str
     injected: str
+    roles: str
     records: int
     compared: int
     lost: int
@@ -65,8 +67,8 @@ def scene_on(run_name, tmp_path, messages, sizes) -> Iterator[Callable[..., Scen
     """Makes the scene of a test on the servers it names."""
     made: list[Scene] = []
 
-    def make(endpoints, roles=("features", "index", "archive")) -> Scene:
-        made.append(Scene(endpoints, run_name, tmp_path, messages, sizes.records_per_s, roles))
+    def make(endpoints, roles=ALL_ROLES, store=None) -> Scene:
+        made.append(Scene(endpoints, run_name, tmp_path, messages, sizes.records_per_s, roles, store))
         return made[-1]
 
     yield make
@@ -104,7 +106,8 @@ class Results:
         """One more; `recovered_s` is None where nothing had to."""
         self.found.append(
             Result(
-                fault, injected, scene.feeder.sent, found.compared, found.lost, found.doubled, found.changed,
+                fault, injected, ", ".join(scene.roles), scene.feeder.sent,
+                found.compared, found.lost, found.doubled, found.changed,
                 None if recovered_s is None else round(recovered_s, 1),
             )
         )  # fmt: skip

@@ -17,13 +17,13 @@ DOCUMENT = ROOT / "docs" / "reliability.md"
 
 def faults(results: list[dict[str, Any]]) -> str:
     """A line for each fault."""
-    head = ("fault", "what was injected", "records", "lost", "doubled", "changed", "recovered after")
+    head = ("fault", "what was injected", "roles", "records", "lost", "doubled", "changed", "recovered after")
     return _table(head, [[*_words(result), _seconds(result["recovered_s"])] for result in results])
 
 
 def _words(result: dict[str, Any]) -> list[str]:
     counts = (f"{result[name]:,}" for name in ("records", "lost", "doubled", "changed"))
-    return [result["fault"], result["injected"], *counts]
+    return [result["fault"], result["injected"], result["roles"], *counts]
 
 
 def _seconds(value: float | None) -> str:

@@ -81,10 +81,11 @@ class Scene:
     Args:
         endpoints: of both servers.
         run: its name.
-        folder: its data folder, also of checkpoints and archive.
+        folder: its data folder.
         messages: what is streamed.
         records_per_s: until `finish`.
         roles: that run.
+        store: folder of checkpoints and archive, if it is another one.
     """
 
     def __init__(
@@ -95,9 +96,11 @@ class Scene:
         messages: Sequence[Sent],
         records_per_s: float,
         roles: tuple[str, ...] = ("features", "index", "archive"),
+        store: Path | None = None,
     ) -> None:
         self.endpoints, self.run, self.folder, self.roles, self.messages = endpoints, run, folder, roles, messages
-        self.bench = Bench(endpoints, run, folder / "state", PARTITIONS)
+        self.store = store or folder
+        self.bench = Bench(endpoints, run, self.store / "state", PARTITIONS)
         self.feeder = Feeder(self.bench.properties, run, messages, records_per_s)
         self._commands: list[Command] = []
 
@@ -124,8 +127,8 @@ class Scene:
 
     def consume(self, *arguments: str, **variables: str) -> Command:
         """`shopstream consume` of this run."""
-        where = ["--run", self.run, "--roles", ",".join(self.roles), "--state", str(self.folder / "state")]
-        where += ["--archive", str(self.folder / "archive")]
+        where = ["--run", self.run, "--roles", ",".join(self.roles), "--state", str(self.store / "state")]
+        where += ["--archive", str(self.store / "archive")]
         log = self.folder / f"consume-{len(self._commands)}.log"
         command = Command(["consume", *where, *arguments], self._environment() | variables, log)
         self._commands.append(command)
@@ -169,7 +172,7 @@ class Scene:
 
     def standing(self) -> dict[str, Things]:
         """What the run has left behind."""
-        return what_stands(self.bench, self.roles, self.folder / "archive")
+        return what_stands(self.bench, self.roles, self.store / "archive")
 
     def difference(self, undisturbed: dict[str, Things]) -> Difference:
         """How that differs from an undisturbed run's."""

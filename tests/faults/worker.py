@@ -1,4 +1,4 @@
-"""A worker of the features role in a process of its own, which can be killed, stopped and asked to leave."""
+"""Workers in processes of their own, which can be killed, stopped and asked to leave."""
 
 from __future__ import annotations
 
@@ -48,30 +48,65 @@ consumer.run(stop, until, final_as_of, report)
 """
 
 
-class Worker:
+COPIER = """
+import json, signal, sys, threading, time
+from consumers import archive, index
+from consumers.dead_letter import open_dead_letters
+from consumers.elastic import ElasticConnection, open_sink
+from consumers.kafka import consumer_config, open_admin, open_consumer
+from consumers.offsets import topic_ids
+from consumers.parquet import ArchiveFolder
+from consumers.source import Source
+from features.schema import group_name, topic_name
+task = json.loads(sys.stdin.read())
+run, kafka = task["run"], task["kafka"]
+consumer = open_consumer(consumer_config(kafka, group_name(run, task["role"]), task["instance_id"]))
+if task["role"] == "index":
+    sink = open_sink(ElasticConnection(**task["elastic"]))
+    options = index.IndexOptions(commit_every_s=0.2, batch_records=1000)
+    source = Source(consumer, run, index.TOPICS)
+    role = index.IndexRole(source, sink, run, dead_letters=open_dead_letters(kafka, run), options=options)
+    owned = lambda: {p.number for p in role._tracks}
+else:
+    ids = topic_ids(open_admin(kafka), [topic_name(run, topic) for topic in archive.TOPICS])
+    options = archive.ArchiveOptions(flush_every_s=0.5)
+    by_topic = {topic: ids[topic_name(run, topic)] for topic in archive.TOPICS}
+    folder, source = ArchiveFolder(task["archive"], run), Source(consumer, run, archive.TOPICS)
+    role = archive.ArchiveRole(source, folder, run, options=options, topic_ids=by_topic)
+    owned = lambda: {p.number for p in role._kept}
+until = {(topic, partition): end for topic, partition, end in task["until"]} if task["until"] else None
+left = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: left.set())
+reading = False
+
+def stop():
+    global reading
+    totals = role.totals()
+    if not reading and totals.consumed:
+        reading = True
+        print("reading", time.monotonic(), flush=True)
+    print("at", time.monotonic(), totals.consumed, totals.written, 0, len(owned()), flush=True)
+    return left.is_set()
+
+role.run(stop, until)
+"""
+
+
+class Process:
     """A running worker; what it says goes to a file.
 
     Args:
-        options: how it is built.
+        script: what it runs; it reads its task from the standard input.
+        task: as JSON.
         log: where its words go.
-        partitions: of the run: the final rows are written only by one who has them all.
-        until: where it stops; None never.
     """
 
-    def __init__(
-        self,
-        options: FeaturesOptions,
-        log: Path,
-        partitions: int,
-        until: Mapping[tuple[str, int], int] | None = None,
-    ) -> None:
-        ends = None if until is None else [[topic, partition, end] for (topic, partition), end in until.items()]
-        task = {"options": msgspec.to_builtins(options), "until": ends, "partitions": partitions}
+    def __init__(self, script: str, task: Mapping[str, Any], log: Path) -> None:
         self.started_s = time.monotonic()
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stdout=output, stderr=output
+                [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=output, stderr=output
             )
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(task).encode())
@@ -92,7 +127,7 @@ class Worker:
         whole = self.said().split("\n")[:-1]
         return [line.split()[1:] for line in whole if line.startswith(f"{word} ")]
 
-    def wait_for(self, happened: Callable[[Worker], Any], timeout_s: float = 240.0) -> Any:
+    def wait_for(self, happened: Callable[[Process], Any], timeout_s: float = 240.0) -> Any:
         """What `happened` gives once it is true."""
         until_s = time.monotonic() + timeout_s
         while not (found := happened(self)):
@@ -106,7 +141,7 @@ class Worker:
         return float(self.wait_for(lambda worker: worker.lines("reading"))[0][0])
 
     def figures(self) -> tuple[int, int, int, int]:
-        """Records read, checkpoints, rows written, partitions owned, as it said last."""
+        """Records read, checkpoints (of other roles: rows or documents), rows, partitions owned, as it said last."""
         read, checkpoints, rows, owned, *_ = self.long_figures()
         return read, checkpoints, rows, owned
 
@@ -141,3 +176,55 @@ class Worker:
         """SIGKILL."""
         self._process.kill()
         self._process.wait(10)
+
+
+class Worker(Process):
+    """Of the role `features`.
+
+    Args:
+        options: how it is built.
+        log: where its words go.
+        partitions: of the run: the final rows are written only by one who has them all.
+        until: where it stops; None never.
+    """
+
+    def __init__(
+        self,
+        options: FeaturesOptions,
+        log: Path,
+        partitions: int,
+        until: Mapping[tuple[str, int], int] | None = None,
+    ) -> None:
+        task = {"options": msgspec.to_builtins(options), "until": _listed(until), "partitions": partitions}
+        super().__init__(SCRIPT, task, log)
+
+
+class Copier(Process):
+    """Of the role `index` or `archive`, with short pauses between commits.
+
+    Args:
+        role: which one.
+        options: run, servers and instance id are those of these.
+        archive: folder of the role `archive`.
+        log: where its words go.
+        until: where it stops; None never.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        options: FeaturesOptions,
+        archive: Path,
+        log: Path,
+        until: Mapping[tuple[str, int], int] | None = None,
+    ) -> None:
+        task = {
+            "role": role, "run": options.run, "kafka": dict(options.kafka), "archive": str(archive),
+            "elastic": msgspec.to_builtins(options.elastic), "instance_id": f"{options.instance_id}-{role}",
+            "until": _listed(until),
+        }  # fmt: skip
+        super().__init__(COPIER, task, log)
+
+
+def _listed(until: Mapping[tuple[str, int], int] | None) -> list[list[Any]] | None:
+    return None if until is None else [[topic, partition, end] for (topic, partition), end in until.items()]
