@@ -64,7 +64,7 @@ def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object])
 
     Args:
         files: any file system of `pyarrow.fs`; its folder exists.
-        path: file to create or replace.
+        path: file to create or replace; a local one that is replaced keeps its permission bits.
         write: writes the content to the open stream that it is given.
 
     Raises:
@@ -76,14 +76,29 @@ def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object])
         return
     partial = f"{path}.{uuid.uuid4().hex[:12]}{PARTIAL_SUFFIX}"
     try:
+        mode = _mode_of(files, path)
+        if mode is not None:
+            # nobody else ever reads what only its owner may read
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with files.open_output_stream(partial) as stream:
             write(stream)
+        if mode is not None:
+            Path(partial).chmod(mode)
         sync(files, partial)
         files.move(partial, path)
     except BaseException:
         delete_stray(files, partial)
         raise
     sync(files, path.rpartition("/")[0])
+
+
+def _mode_of(files: fs.FileSystem, path: str) -> int | None:
+    """Permission bits of a local file; None for one that is not there, and on other file systems."""
+    from pyarrow import fs  # noqa: PLC0415 - as in `sync`
+
+    if not isinstance(files, fs.LocalFileSystem) or not Path(path).exists():
+        return None
+    return Path(path).stat().st_mode & 0o7777
 
 
 def make_folder(files: fs.FileSystem, path: str) -> None:

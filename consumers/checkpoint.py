@@ -7,6 +7,7 @@ so there is no rename to trust and no lock to hold. Reading checks every byte.
 
 from __future__ import annotations
 
+import re
 import sys
 import uuid
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ import xxhash
 from pyarrow import fs
 
 from connectors.files import delete_stray, make_folder, store_whole, sync
+from consumers.array_types import described, dtype_of
+from consumers.outbox import Outbox
 from features.errors import ShopstreamError
 from features.schema import SCHEMA_VERSION
 from features.tables import EVENT_ID, Rows
@@ -29,6 +32,8 @@ MAGIC: Final = b"SHOPSTREAM-CHECKPOINT-1\n"
 BLOCKS_MAX: Final = 64
 """Blocks of event ids of one partition before some are written together as one."""
 ALIGNMENT: Final = 64
+CHECKPOINT: Final = re.compile(r"\d+-\d+-[0-9a-f]+\.checkpoint", re.ASCII)
+PARTITION_FOLDER: Final = re.compile(r"partition=(\d{1,9})", re.ASCII)
 HEAD_BYTES: Final = len(MAGIC) + 8 + 16
 """Before the header: magic, its size, its checksum."""
 
@@ -163,7 +168,7 @@ class CheckpointStore:
                 "Replay the history into a new run (`--run NAME`) and promote it.",
             )
         arrays = {
-            name: np.frombuffer(payload, _dtype(description), rows, offset)
+            name: np.frombuffer(payload, dtype_of(description), rows, offset)
             for name, description, offset, rows in header.arrays
         }
         ids = [self._read_block(partition, block) for block in header.manifest.blocks]
@@ -185,7 +190,8 @@ class CheckpointStore:
         """Names of the stored checkpoints of a partition, the newest first."""
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
         found = [info.base_name for info in self._files.get_file_info(selector)]
-        return sorted((name for name in found if name.endswith(".checkpoint")), key=_age, reverse=True)
+        # somebody else's copy beside them is none of ours
+        return sorted((name for name in found if CHECKPOINT.fullmatch(name)), key=_age, reverse=True)
 
     def prune(self, partition: int, keep: list[str], blocks: list[Block]) -> None:
         """Delete the checkpoints other than `keep`, and the blocks that are neither in `blocks` nor needed by those.
@@ -229,10 +235,12 @@ class CheckpointStore:
         path = f"{self._folder(partition)}/{name}"
         data = self._read_file(path)
         header, payload_start = _parsed(data, path)
-        if customer_id not in header.manifest.profiles:
-            return False
         kept = {known: body for known, body in header.manifest.profiles.items() if known != customer_id}
-        manifest = msgspec.structs.replace(header.manifest, profiles=kept)
+        # alerts of earlier versions have a field of the profile
+        alerts = Outbox(header.manifest.alerts).stored()
+        manifest = msgspec.structs.replace(header.manifest, profiles=kept, alerts=alerts)
+        if manifest == header.manifest:
+            return False
         head = _head(msgspec.structs.replace(header, manifest=manifest))
         # a stray partial file is pruned by its epoch, as a checkpoint that nobody names
         store_whole(self._files, path, lambda file: (file.write(head), file.write(data[payload_start:])))
@@ -242,7 +250,7 @@ class CheckpointStore:
         """Numbers of the partitions that have files."""
         selector = fs.FileSelector(self._root, allow_not_found=True)
         names = [info.base_name for info in self._files.get_file_info(selector)]
-        return sorted(int(name.removeprefix("partition=")) for name in names if name.startswith("partition="))
+        return sorted(int(found[1]) for name in names if (found := PARTITION_FOLDER.fullmatch(name)))
 
     def _header(self, partition: int, name: str) -> _Header:
         path = f"{self._folder(partition)}/{name}"
@@ -257,7 +265,7 @@ class CheckpointStore:
         digest = xxhash.xxh3_128()
         for name, array in arrays.items():
             data = _bytes(array)
-            table.append((name, _description(array.dtype), offset, len(array)))
+            table.append((name, described(array.dtype), offset, len(array)))
             padding = b"\0" * (_aligned(len(data)) - len(data))
             for part in (data, padding):
                 digest.update(part)
@@ -378,23 +386,3 @@ def _bytes(array: npt.NDArray[Any]) -> memoryview:
 
 def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def _description(dtype: np.dtype[Any]) -> list[Any]:
-    if dtype.names is None:
-        return [dtype.str]
-    return [dtype.itemsize, *((name, dtype[name].str, dtype.fields[name][1]) for name in dtype.names)]  # type: ignore[index]
-
-
-def _dtype(description: list[Any]) -> np.dtype[Any]:
-    if isinstance(description[0], str):
-        return np.dtype(description[0])
-    itemsize, *columns = description
-    return np.dtype(
-        {
-            "names": [name for name, _, _ in columns],
-            "formats": [form for _, form, _ in columns],
-            "offsets": [offset for _, _, offset in columns],
-            "itemsize": itemsize,
-        }
-    )

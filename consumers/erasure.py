@@ -1,20 +1,20 @@
-"""The edge that erases one customer's profile from the servers: topic, index, dead letters.
+"""The edge that erases one customer's profile from the topic of profiles.
 
 A log cannot be changed in the middle. What can be done is done: a tombstone, which every reader obeys at once and
-compaction makes true of the disk later; a forced compaction on demand; letters copied without his, and the old ones
-deleted.
+compaction makes true of the disk later; a forced compaction on demand.
+
+A record of the customer may stand under a key that is not the customer's. It is no valid profile, and no tombstone of
+the customer reaches it; so the key's last valid record is sent again behind it, or a tombstone where there is none.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import elasticsearch
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ re-exports without saying so
     AdminClient,
@@ -24,103 +24,149 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     ConfigSource,
     ResourceType,
 )
-from elasticsearch import Elasticsearch
 
-from consumers.elastic import document_id, told
-from consumers.kafka import DEAD_LETTER_BYTES_MAX, open_admin, open_producer, producer_config
-from consumers.letter_topic import read_topic, stored_letter
-from consumers.letters import StoredLetter
-from consumers.mappings import write_index
-from features.definitions import ROW_FIELDS
+from consumers.kafka import DEAD_LETTER_BYTES_MAX, TOMBSTONE_SETTING, open_admin, open_producer, producer_config
+from consumers.letter_topic import read_topic
+from consumers.letters import verdict
+from consumers.person import Person
 from features.errors import ShopstreamError
-from features.schema import (
-    CONTACT_FIELDS,
-    DEAD_LETTER_TOPIC,
-    Customer,
-    group_name,
-    record_fields,
-    topic_name,
-)
+from features.schema import group_name, topic_name
 
 REQUEST_TIMEOUT_S: Final = 30.0
 PARTITION_UA: Final = -1
 """The partition that the key chooses."""
-TRIES: Final = 10
-NEEDLE_CHARS_MIN: Final = 4
-"""A shorter name stands in too many letters by chance."""
-PROFILE_FIELDS: Final = frozenset(field.name for field in record_fields(Customer)) - {
-    "customer_id",
-    *(field.name for field in ROW_FIELDS),
+AGAIN_MS: Final = 3_600_000
+"""A tombstone that is younger is not written again, so that a command that is called again waits for the same one."""
+FORCED: Final = {
+    "segment.ms": "200",
+    "min.cleanable.dirty.ratio": "0.0",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": "200",
 }
-"""What a profile adds to a document of `customers`."""
-FORCED: Final = {"segment.ms": "200", "min.cleanable.dirty.ratio": "0.0", "max.compaction.lag.ms": "200"}
 """Settings of a topic under which the broker compacts all but the newest segment at its next look."""
+
+Place = tuple[int, bytes]
+"""A partition and a key in it."""
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
+def asking(what: str) -> Iterator[None]:
+    """Errors of the client as a sentence about what was asked for."""
     try:
         yield
     except KafkaException as error:
         raise ShopstreamError(f"{what} could not be asked: {error.args[0].str()}.", "Try again.") from error
 
 
-# --- the topic --------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What was written for a customer.
+    """What was found and written for a customer.
 
     Attributes:
+        person: with the names and addresses of the records found.
         offsets: partition -> offset of the tombstone. One is the rule; a producer with another partitioner than ours
-            may have put his records elsewhere, and a tombstone counts in its own partition alone.
+            may have put records elsewhere, and a tombstone counts in its own partition alone.
         records: older ones of the customer that the log still holds.
-        contact: his names and addresses in them: what to look for elsewhere. Never shown.
+        strays: places of records about the customer under other keys, and how many records each has.
+        shared: other customers whose valid profiles hold the same name or address.
     """
 
+    person: Person
     offsets: Mapping[int, int]
     records: int
-    contact: frozenset[str]
-
-    def __repr__(self) -> str:
-        return f"Tombstone({dict(self.offsets)}, {self.records})"
+    strays: Mapping[Place, int]
+    shared: tuple[str, ...]
 
 
-def bury(properties: Mapping[str, Any], run: str, customer_id: str) -> Tombstone:
+def bury(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int) -> Tombstone:
     """Writes tombstones for the customer's profile; errors as of the client, in words."""
     topic = topic_name(run, "customers")
-    first = _send(properties, [(topic, customer_id.encode(), None, [])])
-    offsets = {message.partition() or 0: message.offset() or 0 for message in first}
-    older = [m for m in _records(properties, topic, customer_id) if m.value() is not None]
-    elsewhere = sorted({m.partition() or 0 for m in older} - set(offsets))
-    for number in elsewhere:
-        (message,) = _send(properties, [(topic, customer_id.encode(), None, [])], number)
+    person = Person(customer_id)
+    newest: dict[int, Message] = {}
+    older: list[Message] = []
+    for message in read_topic(properties, topic):
+        if message.key() == person.key:
+            newest[message.partition() or 0] = message
+        if message.value() is not None and (message.key() == person.key or person.is_told_by_id(message.value())):
+            older.append(message)
+    person = person.known_from(m.value() or b"" for m in older if m.key() == person.key or not _is_valid(m))
+    offsets = {
+        number: message.offset() or 0
+        for number, message in newest.items()
+        if message.value() is None and now_ms - message.timestamp()[1] < AGAIN_MS
+    }
+    if not offsets:
+        (message,) = send(properties, [(topic, person.key, None, [])])
+        offsets[message.partition() or 0] = message.offset() or 0
+    for number in sorted(newest.keys() - offsets):
+        (message,) = send(properties, [(topic, person.key, None, [])], number)
         offsets[number] = message.offset() or 0
-    contact: set[str] = set()
-    for message in older:
-        contact |= _contact_of(message.value() or b"")
-    return Tombstone(offsets, len(older), frozenset(contact))
+    records = sum(m.key() == person.key for m in older)
+    strays, shared = _elsewhere(properties, run, person)
+    return Tombstone(person, offsets, records, strays, shared)
 
 
-def _records(properties: Mapping[str, Any], topic: str, customer_id: str) -> list[Message]:
-    key = customer_id.encode()
-    return [m for m in read_topic(properties, topic) if m.key() == key]
+def _elsewhere(properties: Mapping[str, Any], run: str, person: Person) -> tuple[dict[Place, int], tuple[str, ...]]:
+    """Records about the person under other keys: each place with their number; something is written behind the last.
+
+    Returns:
+        The places, and the other customers whose valid profiles share a name or an address.
+    """
+    topic = topic_name(run, "customers")
+    strays: dict[Place, int] = {}
+    bare: set[Place] = set()
+    shared: set[str] = set()
+    for message in read_topic(properties, topic):
+        place = _place(message)
+        bare.discard(place)
+        value = message.value()
+        if message.key() == person.key or value is None:
+            continue
+        named = person.is_named_in(message.key()) or person.is_named_in(value)
+        if not named and not person.is_told_by_id(value):
+            continue
+        if not _is_valid(message):
+            strays[place] = strays.get(place, 0) + 1
+            bare.add(place)
+        elif named:
+            shared.add(place[1].decode("utf-8", "backslashreplace"))
+    if bare:
+        _cover(properties, topic, bare)
+    return strays, tuple(sorted(shared))
 
 
-def _contact_of(value: bytes) -> set[str]:
-    try:
-        found = json.loads(value)
-    except ValueError:
-        return set()
-    texts = [found.get(name) for name in CONTACT_FIELDS] if isinstance(found, dict) else []
-    return {text for text in texts if isinstance(text, str) and len(text) >= NEEDLE_CHARS_MIN}
+def _cover(properties: Mapping[str, Any], topic: str, places: set[Place]) -> None:
+    """Sends the last valid record of each place again, or a tombstone where the log holds none."""
+    valid: dict[Place, bytes | None] = dict.fromkeys(places)
+    for message in read_topic(properties, topic):
+        if (place := _place(message)) in places and (message.value() is None or _is_valid(message)):
+            valid[place] = message.value()
+    for (number, key), value in valid.items():
+        send(properties, [(topic, key, value, [])], number)
 
 
-def compact(properties: Mapping[str, Any], run: str, customer_id: str, grave: Tombstone, timeout_s: float) -> bool:
+def _place(message: Message) -> Place:
+    return message.partition() or 0, message.key() or b""
+
+
+def _is_valid(message: Message) -> bool:
+    return not verdict("customers", message.key(), message.value(), message.timestamp()[1])
+
+
+def compact(
+    properties: Mapping[str, Any], run: str, grave: Tombstone, check: Callable[[], None], timeout_s: float
+) -> bool:
     """Makes the broker compact the topic of profiles now; whether no older record of the customer is left.
 
-    The topic's settings are changed for as long as it takes and put back.
+    The topic's settings are changed for as long as it takes and put back. A process that is killed meanwhile leaves
+    them; `restore_settings` knows them by their values.
+
+    Args:
+        properties: librdkafka's.
+        run: the run's name.
+        grave: what was buried.
+        check: raises when the lock is lost.
+        timeout_s: the longest wait.
     """
     topic = topic_name(run, "customers")
     admin = open_admin(properties)
@@ -131,10 +177,10 @@ def compact(properties: Mapping[str, Any], run: str, customer_id: str, grave: To
         while True:
             # the newest segment is never compacted: a further tombstone begins another one
             time.sleep(0.5)
-            for number in grave.offsets:
-                _send(properties, [(topic, customer_id.encode(), None, [])], number)
-            left = [m for m in _records(properties, topic, customer_id) if m.value() is not None]
-            if not left:
+            check()
+            for number in {*grave.offsets, *(number for number, _ in grave.strays)}:
+                send(properties, [(topic, grave.person.key, None, [])], number)
+            if not _left(properties, topic, grave):
                 return True
             if time.monotonic() > end_s:
                 return False
@@ -143,13 +189,58 @@ def compact(properties: Mapping[str, Any], run: str, customer_id: str, grave: To
         _alter(admin, topic, {name: before.get(name) for name in FORCED})
 
 
-def _settings(admin: AdminClient, topic: str) -> dict[str, str | None]:
-    """Those of the topic's own; the broker's defaults are left out."""
+def _left(properties: Mapping[str, Any], topic: str, grave: Tombstone) -> bool:
+    person = grave.person
+    return any(
+        message.key() == person.key
+        or (
+            _place(message) in grave.strays
+            and (person.is_named_in(message.value()) or person.is_told_by_id(message.value()))
+            and not _is_valid(message)
+        )
+        for message in read_topic(properties, topic)
+        if message.value() is not None
+    )
+
+
+def restore_settings(properties: Mapping[str, Any], run: str) -> bool:
+    """Takes back the settings that a compaction left whose process was killed; whether there were any."""
+    topic = topic_name(run, "customers")
+    admin = open_admin(properties)
+    own = _settings(admin, topic, forced_too=True)
+    if not _is_forced(own):
+        return False
+    _alter(admin, topic, {name: None for name in FORCED if own.get(name) == FORCED[name]})
+    return True
+
+
+def kept_for(properties: Mapping[str, Any], topic: str) -> dict[str, str | None]:
+    """The settings of a topic that say how long it keeps what, those of the broker's defaults too."""
+    admin = open_admin(properties)
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    with _asking(f"The settings of {topic}"):
+    with asking(f"The settings of {topic}"):
         entries = admin.describe_configs([resource])[resource].result(timeout=REQUEST_TIMEOUT_S)
-    own = ConfigSource.DYNAMIC_TOPIC_CONFIG
-    return {name: entry.value for name, entry in entries.items() if ConfigSource(entry.source) is own}
+    return {name: entries[name].value for name in ("cleanup.policy", "retention.ms", TOMBSTONE_SETTING)}
+
+
+def _settings(admin: AdminClient, topic: str, *, forced_too: bool = False) -> dict[str, str | None]:
+    """Those of the topic's own; the broker's defaults are left out, and forced ones unless they are asked for."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    with asking(f"The settings of {topic}"):
+        entries = admin.describe_configs([resource])[resource].result(timeout=REQUEST_TIMEOUT_S)
+    own = {
+        name: entry.value
+        for name, entry in entries.items()
+        if ConfigSource(entry.source) is ConfigSource.DYNAMIC_TOPIC_CONFIG
+    }
+    if forced_too or not _is_forced(own):
+        return own
+    return {name: value for name, value in own.items() if FORCED.get(name) != value}
+
+
+def _is_forced(own: Mapping[str, str | None]) -> bool:
+    """Whether they are ours: nobody else has segments of a fifth of a second."""
+    return own.get("segment.ms") == FORCED["segment.ms"]
 
 
 def _alter(admin: AdminClient, topic: str, settings: Mapping[str, str | None]) -> None:
@@ -193,7 +284,7 @@ def await_readers(properties: Mapping[str, Any], run: str, role: str, grave: Tom
     wanted = ConsumerGroupTopicPartitions(group_name(run, role), where)
     end_s = time.monotonic() + timeout_s
     while members(properties, run, role):
-        with _asking(f"The group {wanted.group_id}"):
+        with asking(f"The group {wanted.group_id}"):
             answer = next(iter(admin.list_consumer_group_offsets([wanted]).values())).result(timeout=REQUEST_TIMEOUT_S)
         if all(found.offset > grave.offsets[found.partition] for found in answer.topic_partitions):
             return True
@@ -203,114 +294,16 @@ def await_readers(properties: Mapping[str, Any], run: str, role: str, grave: Tom
     return True
 
 
-# --- the index --------------------------------------------------------------------------------------------------------
-
-
-def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
-    """Takes the profile out of the customer's document; whether there was one.
-
-    A consumer may write a newer document at any time; then it is looked at again.
-
-    Raises:
-        ShopstreamError: the server does not answer or refuses, or the profile comes back again and again.
-    """
-    index, key = write_index(run, "customers"), document_id(customer_id)
-    changed = False
-    try:
-        for _ in range(TRIES):
-            answer = client.options(ignore_status=404).get(index=index, id=key)
-            body = answer.get("_source") or {}
-            left = {name: value for name, value in body.items() if name not in PROFILE_FIELDS}
-            if len(left) == len(body):
-                return changed
-            changed = True
-            try:
-                client.index(
-                    index=index, id=key, document=left, version=answer["_version"], version_type="external_gte"
-                )
-            except elasticsearch.ConflictError:
-                time.sleep(0.2)
-    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The index {index}") from error
-    raise ShopstreamError(f"The profile came back into {index} {TRIES} times.", "Do it again in a minute.")
-
-
-# --- the letters ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLetters:
-    """Letters about a customer.
-
-    Attributes:
-        personal: that hold, or may hold, his profile.
-        others: that hold no more than his id.
-        retention_ms: how long the topic keeps a letter; -1 for ever.
-    """
-
-    personal: tuple[StoredLetter, ...]
-    others: tuple[StoredLetter, ...]
-    retention_ms: int
-
-    @property
-    def gone_by_ms(self) -> int:
-        """When the newest of the personal ones may go, epoch ms; the broker deletes whole files, soon after it."""
-        return max(letter.written_ms for letter in self.personal) + self.retention_ms
-
-
-def letters_of(properties: Mapping[str, Any], run: str, customer_id: str, contact: frozenset[str]) -> FoundLetters:
-    """Every dead letter that holds the customer's id, name or address."""
-    topic = topic_name(run, DEAD_LETTER_TOPIC)
-    spelt = {text.encode() for text in contact} | {json.dumps(text)[1:-1].encode() for text in contact}
-    personal: list[StoredLetter] = []
-    others: list[StoredLetter] = []
-    for letter in map(stored_letter, read_topic(properties, topic)):
-        value = letter.value or b""
-        is_his = letter.key == customer_id.encode() or json.dumps(customer_id).encode() in value
-        if any(text in value for text in spelt) or (is_his and _may_be_profile(letter, run)):
-            personal.append(letter)
-        elif is_his:
-            others.append(letter)
-    kept = -1
-    if personal:
-        admin = open_admin(properties)
-        resource = ConfigResource(ResourceType.TOPIC, topic)
-        with _asking(f"The settings of {topic}"):
-            entries = admin.describe_configs([resource])[resource].result(timeout=REQUEST_TIMEOUT_S)
-        kept = int(entries["retention.ms"].value or -1)
-    return FoundLetters(tuple(personal), tuple(others), kept)
-
-
-def _may_be_profile(letter: StoredLetter, run: str) -> bool:
-    return letter.topic in (topic_name(run, "customers"), write_index(run, "customers"))
-
-
-def delete_letters(properties: Mapping[str, Any], run: str, numbers: frozenset[int]) -> int:
-    """Copies every other letter to the end of the topic and deletes all that stood before; returns the copies.
-
-    Dying in between leaves letters twice, which readers know how to take.
-    """
-    topic = topic_name(run, DEAD_LETTER_TOPIC)
-    messages = list(read_topic(properties, topic))
-    end = max(message.offset() or 0 for message in messages) + 1
-    kept = [m for m in messages if (m.offset() or 0) not in numbers]
-    _send(properties, [(topic, m.key(), m.value(), cast("list[tuple[str, Any]]", m.headers() or [])) for m in kept])
-    admin = open_admin(properties)
-    try:
-        for future in admin.delete_records([TopicPartition(topic, 0, end)]).values():
-            future.result(timeout=REQUEST_TIMEOUT_S)
-    except KafkaException as error:
-        raise ShopstreamError(
-            f"The letters of {topic} could not be deleted: {error.args[0].str()}.", "Ask for Delete on the topic."
-        ) from error
-    return len(kept)
-
-
-def _send(
+def send(
     properties: Mapping[str, Any],
-    messages: Sequence[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]],
+    messages: Iterable[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]],
     partition: int = PARTITION_UA,
 ) -> list[Message]:
+    """Sends (topic, key, value, headers) each, as they come; returns the messages as they were placed.
+
+    Raises:
+        ShopstreamError: one was not taken.
+    """
     producer = open_producer({**producer_config(properties, "forget"), "message.max.bytes": DEAD_LETTER_BYTES_MAX})
     placed: list[Message] = []
     failed: list[str] = []
@@ -322,7 +315,7 @@ def _send(
             failed.append(error.str())
 
     for topic, key, value, headers in messages:
-        while True:
+        while not failed:
             try:
                 producer.produce(topic, value, key, partition, headers=headers, on_delivery=on_delivery)
             except BufferError:

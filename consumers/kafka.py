@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,20 +35,25 @@ from consumers.offsets import (
     partitions_of,
     watermarks,
 )
+from consumers.topic_settings import (
+    DEAD_LETTER_BYTES_MAX,
+    TOMBSTONE_RETENTION_MS,
+    TOMBSTONE_SETTING,
+    settings_warnings,
+    topic_configs,
+)
 from features.errors import ShopstreamError, UsageError
 from features.schema import (
-    ALERT_TOPIC,
     COMPACTED_TOPICS,
-    DAY_MS,
-    DEAD_LETTER_TOPIC,
     FEATURE_TOPIC,
-    REPLAYED_TOPIC,
     SOURCE_TOPICS,
     check_run,
     topic_name,
 )
 
-__all__ = [  # the offsets are part of this edge; they stand in a module of their own for its length only
+__all__ = [  # offsets and settings of topics are part of this edge; they stand in modules of their own for its length
+    "DEAD_LETTER_BYTES_MAX",
+    "TOMBSTONE_SETTING",
     "CommitError",
     "FencedError",
     "Offsets",
@@ -69,10 +75,6 @@ __all__ = [  # the offsets are part of this edge; they stand in a module of thei
 
 CHECK_TIMEOUT_S: Final = 5.0
 ASK_EVERY_S: Final = 0.5
-DEAD_LETTER_BYTES_MAX: Final = 16 * 1024 * 1024
-DEAD_LETTER_RETENTION_MS: Final = 30 * DAY_MS
-ALERT_RETENTION_MS: Final = 90 * DAY_MS
-
 TUNED_CONSUMER: Final[Mapping[str, Any]] = {
     # the default of 1000 stops fetching for a second whenever the local queue is full: most of a factor of six
     "fetch.queue.backoff.ms": 5,
@@ -265,36 +267,6 @@ class TopicReport:
     warnings: tuple[str, ...]
 
 
-def topic_configs(run: str) -> dict[str, dict[str, str]]:
-    """Full topic name -> its settings.
-
-    Sources keep everything for ever (`retention.ms` -1): history is what is replayed, and records stamped years ago
-    would otherwise be deleted within minutes. They are stamped by the broker (LogAppendTime), since a record two hours
-    ahead would otherwise be refused with its whole batch, and append time is the clock that validity is judged by.
-    """
-    forever = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
-    configs = {topic_name(run, t): {**forever, "message.timestamp.type": "LogAppendTime"} for t in SOURCE_TOPICS}
-    configs[topic_name(run, FEATURE_TOPIC)] = {"message.timestamp.type": "LogAppendTime"}
-    configs[topic_name(run, ALERT_TOPIC)] = {
-        "message.timestamp.type": "LogAppendTime",
-        "retention.ms": str(ALERT_RETENTION_MS),
-    }
-    configs[topic_name(run, DEAD_LETTER_TOPIC)] = {
-        "message.timestamp.type": "LogAppendTime",
-        "retention.ms": str(DEAD_LETTER_RETENTION_MS),
-        # a letter is the largest record a source takes, and its headers
-        "max.message.bytes": str(DEAD_LETTER_BYTES_MAX),
-    }
-    configs[topic_name(run, REPLAYED_TOPIC)] = {
-        "message.timestamp.type": "LogAppendTime",
-        # no letter outlives the note that it was replayed
-        "retention.ms": str(DEAD_LETTER_RETENTION_MS),
-    }
-    for topic in COMPACTED_TOPICS:
-        configs[topic_name(run, topic)]["cleanup.policy"] = "compact"
-    return configs
-
-
 def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, replicas: int = -1) -> TopicReport:
     """Creates the topics of `run` that are missing; changes nothing that exists.
 
@@ -312,6 +284,9 @@ def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, r
     admin = open_admin(properties)
     known = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
     configs = topic_configs(run)
+    pause_ms = _longest_pause_ms(admin)
+    for topic in COMPACTED_TOPICS:
+        configs[topic_name(run, topic)][TOMBSTONE_SETTING] = str(pause_ms)
     keyed = [topic_name(run, t) for t in (*SOURCE_TOPICS, FEATURE_TOPIC)]
     _check_partitions(known, keyed, partitions)
     missing = [t for t in configs if t not in known]
@@ -323,7 +298,7 @@ def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, r
     if raced := set(missing) - set(created):
         _check_partitions(_when_known(admin, raced), keyed, partitions)
     existing = [t for t in configs if t not in created]
-    return TopicReport(tuple(created), tuple(existing), tuple(_topic_warnings(admin, existing, run)))
+    return TopicReport(tuple(created), tuple(existing), tuple(_topic_warnings(admin, existing, run, pause_ms)))
 
 
 def _check_partitions(known: Mapping[str, TopicMetadata], keyed: Sequence[str], partitions: int) -> None:
@@ -363,7 +338,19 @@ def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
     return created
 
 
-def _topic_warnings(admin: AdminClient, existing: list[str], run: str) -> list[str]:
+def _longest_pause_ms(admin: AdminClient) -> int:
+    """How long the cluster keeps the offsets of a group without members; the default where it does not say."""
+    broker = next(iter(admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
+    resources = [ConfigResource(ResourceType.BROKER, str(broker))]
+    kept = [TOMBSTONE_RETENTION_MS]
+    for future in admin.describe_configs(resources, request_timeout=CHECK_TIMEOUT_S).values():
+        # only a user who may describe the cluster is told
+        with suppress(KafkaException, KeyError, TypeError, ValueError):
+            kept.append(int(future.result()["offsets.retention.minutes"].value) * 60_000)
+    return max(kept)
+
+
+def _topic_warnings(admin: AdminClient, existing: list[str], run: str, pause_ms: int) -> list[str]:
     sources = [t for t in existing if t in {topic_name(run, s) for s in SOURCE_TOPICS}]
     if not sources:
         return []
@@ -375,15 +362,5 @@ def _topic_warnings(admin: AdminClient, existing: list[str], run: str) -> list[s
         except KafkaException as error:
             warnings.append(f"The settings of topic {resource.name} could not be read: {error.args[0].str()}.")
             continue
-        if settings.get("message.timestamp.type") != "LogAppendTime":
-            warnings.append(
-                f"Topic {resource.name} has message.timestamp.type=CreateTime: times ahead are judged by the "
-                "consumer's clock, and old records may be deleted at once. LogAppendTime is advised."
-            )
-        finite = "delete" in (settings.get("cleanup.policy") or "") and settings.get("retention.ms") != "-1"
-        if finite:
-            warnings.append(
-                f"Topic {resource.name} deletes records after {settings.get('retention.ms')} ms: what no consumer has "
-                "read by then is lost, and no replay reaches further back."
-            )
+        warnings += settings_warnings(resource.name, settings, run, pause_ms)
     return warnings

@@ -11,7 +11,8 @@ known. The order of work, and what is done again if we die right there:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -37,6 +38,8 @@ READER: Final = "letters"
 BATCH: Final = 1_000
 SILENCE_S: Final = 30.0
 FLUSH_TIMEOUT_S: Final = 60.0
+_NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
+"""A partition or an offset; a header that somebody else wrote may hold anything."""
 REPLAYED_HEADER: Final = "replayed"
 """Header of a record that was sent back: the letter it comes from."""
 
@@ -83,7 +86,7 @@ def stored_letter(message: Message) -> StoredLetter:
         return bytes(headers.get(name) or b"").decode("utf-8", "replace")
 
     def number(name: str) -> int:
-        return int(text(name)) if text(name).lstrip("-").isdecimal() else -1
+        return int(text(name)) if _NUMBER.fullmatch(text(name)) else -1
 
     return StoredLetter(
         message.offset() or 0,
@@ -121,7 +124,7 @@ def remember(properties: Mapping[str, Any], run: str, letters: Sequence[StoredLe
     topic = topic_name(run, REPLAYED_TOPIC)
     _ensure(properties, topic, topic_configs(run)[topic])
     note = msgspec.json.encode({"to": where})
-    _produce(properties, [(topic, msgspec.json.encode(letter.place), note, []) for letter in letters])
+    produce(properties, [(topic, msgspec.json.encode(letter.place), note, []) for letter in letters])
 
 
 def send_back(properties: Mapping[str, Any], run: str, letters: Sequence[StoredLetter]) -> None:
@@ -131,7 +134,7 @@ def send_back(properties: Mapping[str, Any], run: str, letters: Sequence[StoredL
         ShopstreamError: one was not taken; those that were may be sent again and change nothing.
     """
     ordered = sorted(letters, key=lambda letter: letter.place)
-    _produce(
+    produce(
         properties,
         [
             (
@@ -160,9 +163,14 @@ def _ensure(properties: Mapping[str, Any], topic: str, config: dict[str, str]) -
                 raise ShopstreamError(f"Topic {topic} could not be created: {error.args[0].str()}.") from error
 
 
-def _produce(
-    properties: Mapping[str, Any], messages: Sequence[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]]
+def produce(
+    properties: Mapping[str, Any], messages: Iterable[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]]
 ) -> None:
+    """Sends (topic, key, value, headers) each, as they come; returns when all are acknowledged.
+
+    Raises:
+        ShopstreamError: one was not taken.
+    """
     producer = open_producer({**producer_config(properties, READER), "message.max.bytes": DEAD_LETTER_BYTES_MAX})
     failed: list[str] = []
 

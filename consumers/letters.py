@@ -18,7 +18,9 @@ MASK: Final = "***"
 TOO_LATE: Final = "too late"
 """Begins the reason of a letter that came too late; its bytes are a valid record."""
 
-_ADDRESS: Final = re.compile(r"[^\s\"'<>:,;@\\]+@[^\s\"'<>:,;@\\]+")
+_IN_WORD: Final = r"[^\s\"'<>:,;@\\]"
+# begins at a word only and gives nothing back: a long word without an address is read once, not once for each letter
+_ADDRESS: Final = re.compile(rf"(?<!{_IN_WORD}){_IN_WORD}++(?:@{_IN_WORD}++)++")
 _HARMLESS: Final = frozenset(field.name for field in record_fields(Customer)) - {*CONTACT_FIELDS}
 Place = tuple[str, int, int]
 """Topic, partition and offset of the message that a letter is about: what tells letters apart."""
@@ -192,7 +194,7 @@ def readable(letter: StoredLetter, *, contact: bool) -> str:
     if contact:
         return safe_text(letter.value)
     try:
-        parsed = json.loads(letter.value)
+        parsed = _masked(json.loads(letter.value))
     except (ValueError, RecursionError):
         if letter.topic.endswith(".customers"):
             return f"({len(letter.value)} bytes that are not JSON; they may hold a name, so they are shown on demand)"
@@ -202,7 +204,7 @@ def readable(letter: StoredLetter, *, contact: bool) -> str:
     if letter.topic.endswith(".customers"):
         # a name may stand in any field but those that are known to hold none
         parsed = {name: value if name in _HARMLESS else MASK for name, value in parsed.items()}
-    return safe_text(json.dumps(_masked(parsed), ensure_ascii=False).encode(errors="backslashreplace"))
+    return safe_text(json.dumps(parsed, ensure_ascii=False).encode(errors="backslashreplace"))
 
 
 def safe_text(data: bytes) -> str:

@@ -27,7 +27,7 @@ from consumers.dirty import DirtySet
 from consumers.outbox import Outbox
 from consumers.partition import Partition
 from features.errors import ShopstreamError
-from features.schema import SCHEMA_VERSION, SOURCE_TOPICS, Order
+from features.schema import CONTACT_FIELDS, SCHEMA_VERSION, SOURCE_TOPICS, Order
 from features.state import State
 from features.tables import Int32
 
@@ -36,6 +36,7 @@ log = structlog.get_logger("recovery")
 DIRTY: Final = "dirty."
 """Prefix of the arrays that hold dirty rows."""
 BANDS: Final = "bands"
+_CONTACT_NAMES: Final = tuple(f'"{name}":'.encode() for name in CONTACT_FIELDS)
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -119,6 +120,26 @@ def restore(checkpoint: Checkpoint, sinks: list[str]) -> Partition:
     return partition
 
 
+def strip_contact(partition: Partition) -> int:
+    """Takes names and addresses out of the profiles, and marks the customers for every sink; returns their number."""
+    held = {
+        customer_id: body
+        for customer_id, body in partition.profiles.items()
+        if any(name in body for name in _CONTACT_NAMES)
+    }
+    for customer_id, body in held.items():
+        fields = msgspec.json.decode(b"{" + body + b"}")
+        partition.profiles[customer_id] = msgspec.json.encode(
+            {name: value for name, value in fields.items() if name not in CONTACT_FIELDS}
+        )[1:-1]
+    if held:
+        codes = partition.state.known_codes(list(held))
+        for dirty in partition.customers_dirty.values():
+            dirty.add(codes)
+        partition.changed = True
+    return len(held)
+
+
 def empty(number: int, sinks: list[str], *, contact: bool) -> Partition:
     """A partition of which nothing was read."""
     return Partition(number, contact=contact, customers_dirty={name: DirtySet() for name in sinks})
@@ -173,9 +194,11 @@ def recover(
         if wanted and name != wanted[0]:
             log.warning("going on from an older checkpoint", partition=number, checkpoint=name)
         partition = restore(checkpoint, sinks)
-        if partition.contact != contact:
-            log.warning("profiles in the state were kept with another --index-contact; they change as they are read")
-            partition.contact = contact
+        if contact and not partition.contact:
+            log.warning("profiles in the state hold no names and addresses; they come as profiles are read")
+        partition.contact = contact
+        if not contact and (stripped := strip_contact(partition)):
+            log.warning("names and addresses are taken out of the state and the index", profiles=stripped)
         return partition, checkpoint.manifest.blocks, name
     if wanted:
         raise ShopstreamError(

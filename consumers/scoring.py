@@ -180,8 +180,6 @@ def _note_risks(partition: Partition, rows: pl.DataFrame, codes: Int32, scoring:
     if len(places) == 0:
         return
     partition.changed = True
-    countries = _profiles(partition, rows[places.tolist()], ("country",))
-    country_of = dict(zip(countries["customer_id"], countries["country"], strict=True))
     partition.alerts.add(
         Alert(
             customer_id=row["customer_id"],
@@ -194,7 +192,6 @@ def _note_risks(partition: Partition, rows: pl.DataFrame, codes: Int32, scoring:
             segment=row["segment"],
             recommended_action=row["recommended_action"],
             revenue_365d=row["revenue_365d"],
-            country=country_of.get(row["customer_id"]),
             bundle=scoring.name,
         )
         for place, row in zip(places.tolist(), rows[places.tolist()].iter_rows(named=True), strict=True)

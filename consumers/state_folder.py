@@ -5,16 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
 
 from pyarrow import fs
 
-from consumers.checkpoint import CheckpointStore, open_files
+from consumers.checkpoint import CHECKPOINT, PARTITION_FOLDER, CheckpointStore, open_files
 from consumers.recovery import DIRTY, Committed
 from features.errors import ShopstreamError
 from features.schema import check_run
-
-CHECKPOINT_SUFFIX: Final = ".checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +52,13 @@ def stored_states(uri: str) -> list[StoredState]:
     by_run: dict[str, list[tuple[list[str], fs.FileInfo]]] = {}
     for info in found:
         run, *rest = info.path.removeprefix(prefix).split("/")
-        if info.type == fs.FileType.File and len(rest) == 2 and rest[0].startswith("partition="):
+        if info.type == fs.FileType.File and len(rest) == 2 and PARTITION_FOLDER.fullmatch(rest[0]):
             by_run.setdefault(run, []).append((rest, info))
     return [
         StoredState(
             run,
             len({rest[0] for rest, _ in mine}),
-            sum(rest[1].endswith(CHECKPOINT_SUFFIX) for rest, _ in mine),
+            sum(CHECKPOINT.fullmatch(rest[1]) is not None for rest, _ in mine),
             sum(info.size or 0 for _, info in mine),
             max((info.mtime_ns // 1_000_000 for _, info in mine if info.mtime_ns), default=None),
         )
@@ -115,7 +113,7 @@ def remove_state(uri: str, run: str) -> bool:
 
 
 def remove_folder(uri: str, name: str) -> bool:
-    """Deletes a folder with all that is in it; returns whether it was there.
+    """Deletes a folder with all that is in it; returns whether it was there. Of a link only the link goes.
 
     Args:
         uri: local path or URI of the folder around it.
@@ -127,6 +125,9 @@ def remove_folder(uri: str, name: str) -> bool:
     files, root = open_files(uri)
     path = f"{root.rstrip('/')}/{name}"
     try:
+        if isinstance(files, fs.LocalFileSystem) and Path(path).is_symlink():
+            Path(path).unlink()
+            return True
         if files.get_file_info([path])[0].type != fs.FileType.Directory:
             return False
         files.delete_dir(path)

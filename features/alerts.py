@@ -32,13 +32,14 @@ Bands = npt.NDArray[np.int8]
 class Alert(msgspec.Struct, frozen=True):
     """A customer's risk has risen; told apart by customer_id, churn_risk and day.
 
+    It holds no field of the profile: a topic that is not compacted could not forget it.
+
     Attributes:
         customer_id: whose.
         churn_risk: the band risen to.
         day: UTC day of `ts`, YYYY-MM-DD.
         ts: as_of of the row that rose, epoch ms.
         churn_risk_before: the band held until then.
-        country: of the profile.
         bundle: the name of what gave the scores.
     """
 
@@ -52,7 +53,6 @@ class Alert(msgspec.Struct, frozen=True):
     segment: str
     recommended_action: str
     revenue_365d: float
-    country: str | None
     bundle: str
 
 

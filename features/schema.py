@@ -181,7 +181,7 @@ def group_name(run: str, role: str) -> str:
     return f"{run}-{role}"
 
 
-GROUPS: Final = ("features", "index", "archive", "recount", "ends", "position", "spark")
+GROUPS: Final = ("features", "index", "archive", "recount", "ends", "position", "spark", "forget")
 """What consumer groups of a run are called, without the run: those of its roles and of commands that only look."""
 
 

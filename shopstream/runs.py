@@ -24,9 +24,12 @@ from shopstream.demo_memory import FOLDER as DEMO_FOLDER
 from shopstream.servers import kafka_admin
 from shopstream.servers.kafka_admin import GroupLag, TopicCount
 from shopstream.settings import Settings
+from shopstream.spark_places import FOLDER as SPARK_FOLDER
+from shopstream.spark_places import SUFFIX as SPARK_SUFFIX
+from shopstream.spark_places import spark_places
 
-RECORD_FOLDERS: Final = ("metrics", "logs", consuming.LOCKS, DEMO_FOLDER)
-"""Below the data folder: files called `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and in the demo's `RUN.json`."""
+RECORD_FOLDERS: Final = ("metrics", "logs", consuming.LOCKS, DEMO_FOLDER, SPARK_FOLDER)
+"""Below the data folder: files called `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, those of demo and Spark."""
 LEAVE_TIMEOUT_S: Final = 12.0
 """Longer than the session time-out of our workers (8 s)."""
 TOPICS: Final = tuple(topic.removeprefix(f"{DEFAULT_RUN}.") for topic in topic_configs(DEFAULT_RUN))
@@ -199,8 +202,9 @@ def _record_files(settings: Settings) -> Iterable[Path]:
 
 
 def _run_of_file(path: Path) -> str | None:
-    if path.parent.name == DEMO_FOLDER:
-        return path.stem if path.suffix == ".json" and _is_run(path.stem) else None
+    suffix = {DEMO_FOLDER: ".json", SPARK_FOLDER: SPARK_SUFFIX}.get(path.parent.name)
+    if suffix is not None:
+        return path.stem if path.suffix == suffix and _is_run(path.stem) else None
     roles = "|".join(consuming.ROLES)
     # rolled logs carry a number behind
     found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-(?:{roles})(?:-\d+)?\.[a-z.0-9]+", path.name, re.ASCII)
@@ -265,8 +269,11 @@ def await_idle(settings: Settings, run: Run, timeout_s: float = LEAVE_TIMEOUT_S)
         run.groups = [group for group in kafka_admin.group_lags(endpoint, run.name) if group.group in mine]
 
 
-def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = False) -> None:
+def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = False) -> list[str]:
     """Removes all that a run has, step by step; what is gone already is passed over, so it can be called again.
+
+    Returns:
+        Sentences about what stays: a folder that is a link is removed as a link.
 
     1. Kafka: groups, then topics. A worker that has come meanwhile makes this fail before anything is gone.
     2. Elasticsearch: indices with their aliases, then templates.
@@ -283,9 +290,20 @@ def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = F
         stored_indices(client, ())
         drop_topics_and_groups(kafka.client_properties(), run)
         drop(client, run, consuming.definitions(contact=False))
+    stays = [] if "://" in state else _behind(Path(state) / run)
     remove_state(state, run)
     if not keep_archive:
+        stays += _behind(settings.home / "archive" / run)
         remove_folder(str(settings.home / "archive"), run)
+    stays += [f"Spark's checkpoint {place} stays: delete it by hand." for place in spark_places(settings, run)]
     for path in _record_files(settings):
         if _run_of_file(path) == run:
             path.unlink(missing_ok=True)
+    return stays
+
+
+def _behind(folder: Path) -> list[str]:
+    """What stays when a folder is deleted that is a link: it may be somebody else's, or on a disk of its own."""
+    if not folder.is_symlink():
+        return []
+    return [f"{folder} was a link: what it leads to stays, with all names and addresses in it: {folder.resolve()}"]

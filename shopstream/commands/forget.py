@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the command as Ctrl-C does: what has to be put back is put back."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for other in previous:
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def register(app: typer.Typer) -> None:
@@ -53,13 +77,28 @@ def forget(
         known_runs.check_anywhere(settings, state)
     if not yes:
         typer.confirm(f"Erase the profile of {customer} for ever?", abort=True)
-    work = Forgetting(settings, customer, consuming.state_folder(settings, state), tuple(archive or ()), now)
+    console = Console()
+    told: list[str] = []
+
+    def waiting() -> None:
+        if not told:
+            told.append("another erasure is at work; waiting for it to end")
+            Console(stderr=True).print(told[0])
+
+    work = Forgetting(
+        settings,
+        customer,
+        consuming.state_folder(settings, state),
+        tuple(archive or ()),
+        now,
+        on_wait=waiting,
+    )
     table = Table("place", "what was done")
-    found = work.run(None if run is None else [settings.run])
+    with ended_by_signal():
+        found = work.run(None if run is None else [settings.run])
     for done in found:
         mark = "" if done.reached else "[bold red]not reached:[/] "
         table.add_row(escape(done.place), f"{mark}{escape(done.what)}")
-    console = Console()
     console.print(table)
     console.print(
         "Backups, and files that others made of topics or indices, are yours to look after. Elasticsearch drops the "

@@ -76,6 +76,8 @@ def drop(
 
     Example: `shopstream runs drop corrected --yes`
     """
+    from rich.markup import escape  # noqa: PLC0415
+
     from features.schema import check_run  # noqa: PLC0415
     from shopstream import consuming, runs  # noqa: PLC0415
     from shopstream.servers.elastic_admin import quiet_client_logs  # noqa: PLC0415
@@ -99,11 +101,13 @@ def drop(
         if not yes:
             typer.confirm(f"Delete all of run {name}?", abort=True)
     # even a run that is not listed may have templates left
-    runs.drop_run(settings, name, folder, keep_archive=keep_archive)
+    stays = runs.drop_run(settings, name, folder, keep_archive=keep_archive)
     if name not in found.runs:
         console.print(f"there is no run {name}: nothing to delete", highlight=False)
     else:
         console.print(f"run {name} is gone", highlight=False)
+    for what in stays:
+        console.print(f"[yellow]warning[/] {escape(what)}", highlight=False)
 
 
 def promote(

@@ -36,6 +36,7 @@ from consumers.emission import (
 )
 from consumers.ends import check_final
 from consumers.partition import Counts, Partition
+from consumers.recovery import strip_contact
 from consumers.source import Batch
 from features.alerts import UNKNOWN
 from features.schema import (
@@ -251,6 +252,8 @@ class Bucket:
         for cell in found.values():
             partition.profiles |= cell.profiles
         partition.customers_dirty[ROWS] = DirtySet()
+        if not self.contact:
+            strip_contact(partition)
         partition.lanes["events"].high_read = kept.high_events
         partition.lanes["orders"].high_read = kept.high_orders
         return partition, found

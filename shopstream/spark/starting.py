@@ -72,6 +72,7 @@ def stream(settings: Settings, asked: Asked, console: Console) -> bool:
     from shopstream.producing import stop_on_signal  # noqa: PLC0415
     from shopstream.spark.session import parsed_properties, session  # noqa: PLC0415
     from shopstream.spark.stream import STATE_PROPERTIES, run  # noqa: PLC0415
+    from shopstream.spark_places import note_spark_place  # noqa: PLC0415
 
     consuming.checked(consuming.Consumption(roles=(ROLE,), until_end=asked.until_end, as_of=asked.as_of))
     properties = parsed_properties(list(asked.conf))
@@ -82,6 +83,7 @@ def stream(settings: Settings, asked: Asked, console: Console) -> bool:
         for warning in report.warnings:
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
         streaming = _streaming(settings, endpoints, asked)
+        note_spark_place(settings, settings.run, asked.checkpoint)
         # Spark takes Ctrl-C for itself when it starts, so ours comes after
         with session(name, asked.master, properties) as spark, stop_on_signal() as interrupted:
             if not asked.debug:

@@ -92,3 +92,20 @@ def test_a_folder_that_cannot_be_published_stays_where_it_was_made(tmp_path):
     (target / "other").unlink()
     publish_folder(partial, target)
     assert ((target / "file").read_text(), partial.exists()) == ("new", False)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_file_that_is_replaced_keeps_its_rights(tmp_path, mode):
+    path = tmp_path / "names.parquet"
+    path.write_text("old")
+    path.chmod(mode)
+    seen = []
+
+    def write(stream):
+        stream.write(b"new")
+        seen.extend(one.stat().st_mode & 0o777 for one in tmp_path.glob("*.partial"))
+
+    store_whole(fs.LocalFileSystem(), str(path), write)
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == mode
+    assert seen == [0o600]

@@ -16,6 +16,7 @@ import consumers.checkpoint
 from consumers.checkpoint import BLOCKS_MAX, CheckpointStore, DamagedError
 from consumers.partition import Partition
 from consumers.recovery import Committed, decode_committed, empty, encode_committed, recover, restore, snapshot
+from consumers.state_folder import stored_states
 from features.errors import ShopstreamError
 from features.schema import HOUR_MS, SCHEMA_VERSION, SOURCE_TOPICS
 from features.state import State
@@ -236,6 +237,23 @@ def test_without_a_commit_the_newest_valid_file_counts(tmp_path, store):
     assert recovered(store, None, start) == (after, newer)
     (folder(tmp_path) / newer).write_bytes(b"")
     assert recovered(store, None, start) == (before, older)
+
+
+def test_strange_names_beside_the_checkpoints_are_passed_over(tmp_path, store):
+    *_, newer, after = two_checkpoints(store)
+    for name in ("saved.checkpoint", "1-2.checkpoint", "a-b-c.checkpoint", f"{newer}.bak", "9-x-0.checkpoint"):
+        (folder(tmp_path) / name).write_bytes(b"mine")
+    for name in ("partition=old", "partition=", "partition=-1", "partition=٣"):
+        (tmp_path / "r" / name).mkdir()
+        (tmp_path / "r" / name / newer).write_bytes(b"mine")
+    assert newer in store.names(0)
+    assert len(store.names(0)) == 2
+    assert store.partitions() == [0]
+    assert recovered(store, None, dict.fromkeys(SOURCE_TOPICS, 0)) == (after, newer)
+    store.prune(0, store.names(0), [])
+    assert (folder(tmp_path) / "saved.checkpoint").exists()
+    (state,) = stored_states(str(tmp_path))
+    assert (state.partitions, state.checkpoints) == (1, 2)
 
 
 def test_nothing_kept_begins_at_the_given_offsets(store):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 import structlog
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from consumers import kafka
 from consumers.dead_letter import DeadLetter, DeadLetters, open_dead_letters, reason_kind
@@ -113,6 +115,9 @@ def test_topics_are_made_once_with_their_settings(properties, run_name):
     again = kafka.ensure_topics(properties, run_name, 3)
     assert again.created == ()
     assert again.warnings == ()
+    for topic in ("customers", "customer-features"):
+        kept = settings_of(properties, ResourceType.TOPIC, f"{run_name}.{topic}")["delete.retention.ms"]
+        assert kept == str(offsets_kept_ms(properties))
     with pytest.raises(ShopstreamError, match=rf"{run_name}\.events has 3 partitions, but 4"):
         kafka.ensure_topics(properties, run_name, 4)
 
@@ -125,6 +130,48 @@ def test_a_foreign_topic_is_described(properties, run_name):
     warnings = kafka.ensure_topics(properties, run_name, 2).warnings
     assert any("CreateTime" in w and f"{run_name}.events" in w for w in warnings)
     assert any("deletes records after 1000000 ms" in w for w in warnings)
+
+
+def test_a_topic_that_forgets_removals_sooner_than_offsets_is_told(properties, run_name):
+    admin = AdminClient(properties)
+    for future in admin.create_topics(
+        [NewTopic(f"{run_name}.customers", 2, 1, config={"cleanup.policy": "compact"})]
+    ).values():
+        future.result()
+    (said,) = (w for w in kafka.ensure_topics(properties, run_name, 2).warnings if "delete.retention.ms" in w)
+    assert f"{run_name}.customers" in said
+    assert "24 hours" in said
+    assert f"delete.retention.ms={offsets_kept_ms(properties)} on" in said
+
+
+@pytest.mark.parametrize(("minutes", "ms"), [("20160", 1_209_600_000), ("60", 604_800_000), (None, 604_800_000)])
+def test_removals_are_kept_as_long_as_the_cluster_keeps_offsets(minutes, ms):
+    class Cluster:
+        brokers = {1: None}  # noqa: RUF012
+
+        def list_topics(self, timeout):
+            return self
+
+        def describe_configs(self, resources, request_timeout):
+            future = Future()
+            if minutes is None:
+                future.set_exception(KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED)))
+            else:
+                future.set_result({"offsets.retention.minutes": SimpleNamespace(value=minutes)})
+            return {resources[0]: future}
+
+    assert kafka._longest_pause_ms(Cluster()) == ms
+
+
+def offsets_kept_ms(properties):
+    return int(settings_of(properties, ResourceType.BROKER, "1")["offsets.retention.minutes"]) * 60_000
+
+
+def settings_of(properties, kind, name):
+    admin = AdminClient(properties)
+    resource = ConfigResource(kind, name)
+    found = admin.describe_configs([resource])[resource].result(timeout=30)
+    return {name: entry.value for name, entry in found.items()}
 
 
 def join(properties, group: str, instance: str, topic: str) -> Consumer:

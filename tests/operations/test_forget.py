@@ -10,7 +10,7 @@ from stream.bench import Bench
 
 from consumers.archive import ROLE, TOPICS, ArchiveRole
 from consumers.checkpoint import CheckpointStore
-from consumers.erasure import _send
+from consumers.erasure import send
 from consumers.indices import install
 from consumers.kafka import consumer_config, open_consumer
 from consumers.parquet import ArchiveFolder
@@ -117,7 +117,7 @@ def test_on_demand_nothing_waits_for_time(bench, servers, tmp_path, monkeypatch)
     bench.publish([profile(ANN), profile(ANN, age="old"), profile(BOB), profile(BOB, age="old"), event("ann", "e1")])
     # somebody else's producer, with another partitioner
     for number in range(2):
-        _send(bench.properties, [(f"{bench.run}.customers", b"ann", profile(ANN)[2], [])], number)
+        send(bench.properties, [(f"{bench.run}.customers", b"ann", profile(ANN)[2], [])], number)
     bench.consume(contact=True)
     letters = len(bench.messages("dead-letter"))
     said = terminal.type("forget", "ann", "--yes", "--now")

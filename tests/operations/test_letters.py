@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import msgspec
 import pytest
 
+from consumers.letter_topic import stored_letter
 from consumers.letters import Choice, StoredLetter, once, readable, safe_text, sort_out
 
 NOW_MS = 1_800_000_000_000
@@ -116,3 +118,66 @@ def test_contact_data_in_a_broken_event_is_masked():
 def test_bytes_are_shown_without_what_a_terminal_obeys():
     assert safe_text(b"a\x1b[31m\xff\r\n\xc3\xa9") == "a\\x1b[31m\\xff\\r\\n\xe9"
     assert readable(replace(LETTER, value=None), contact=False) == "null"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"a" * 400_000, b"a@" * 200_000, b'"name":"' * 50_000, b'"name"' + b" " * 400_000, b'"email":"\\' * 40_000],
+    ids=["a word", "many ats", "fields without ends", "blanks", "escapes"],
+)
+def test_show_of_a_long_value_takes_time_in_proportion_to_its_length(text):
+    begin_s = time.process_time()
+    readable(replace(LETTER, value=text), contact=False)
+    assert time.process_time() - begin_s < 5, "20 s for 80 kB before"
+
+
+def test_an_address_is_masked_whole_wherever_its_word_begins():
+    for value in (
+        b"x ann@example.org y",
+        b'"ann.b+c@example.org"',
+        b"to:ann@example.org,bob@example.org",
+        b"a@b@c.org",
+    ):
+        shown = readable(replace(LETTER, value=value), contact=False)
+        assert "example" not in shown
+        assert "ann" not in shown
+        assert "c.org" not in shown
+
+
+def test_show_of_a_deeply_nested_value_shows_it():
+    for depth in (400, 2_000, 100_000):
+        assert readable(replace(LETTER, value=b"[" * depth + b"]" * depth), contact=False).startswith("[[[")
+
+
+class ForeignMessage:
+    """A message that no consumer of ours wrote."""
+
+    def __init__(self, headers):
+        self._headers = headers
+
+    def headers(self):
+        return self._headers
+
+    def offset(self):
+        return 3
+
+    def timestamp(self):
+        return 1, 100
+
+    def key(self):
+        return None
+
+    def value(self):
+        return b"x"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [b"--5", "٣".encode(), b"9" * 5_000, b"", b"1.5", b"\xff", None, b"-1"],
+    ids=lambda value: repr(value)[:12],
+)
+def test_a_foreign_header_is_a_letter_without_a_place(written):
+    headers = [("partition", written), ("offset", written), ("topic", b"\xff"), ("error", None)]
+    letter = stored_letter(ForeignMessage(headers))
+    assert (letter.partition, letter.offset) == (-1, -1)
+    assert stored_letter(ForeignMessage(None)).offset == -1

@@ -23,6 +23,7 @@ from shopstream import consuming, runs
 from shopstream.cli import build_app
 from shopstream.producing import wall_clock
 from shopstream.promotion import Readiness
+from shopstream.servers.endpoints import KafkaEndpoint
 from shopstream.servers.kafka_admin import GroupLag
 from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
 
@@ -100,7 +101,7 @@ def test_a_state_folder_is_listed_and_removed_by_run(tmp_path):
     for run, number in (("b", 0), ("b", 1), ("b-2", 0)):
         folder = tmp_path / run / f"partition={number}"
         folder.mkdir(parents=True)
-        (folder / "1-2-x.checkpoint").write_bytes(b"12345")
+        (folder / "1-2-a.checkpoint").write_bytes(b"12345")
         (folder / "1-x.ids").write_bytes(b"123")
     (tmp_path / "notes.txt").write_text("mine")
     found = {state.run: state for state in stored_states(str(tmp_path))}
@@ -138,6 +139,28 @@ def test_without_servers_the_listing_says_so_and_exits_with_1(tmp_path):
     with pytest.raises(ShopstreamError, match="is not running") as caught:
         runs.drop_run(Settings(home=tmp_path), "b", str(tmp_path))
     assert "shopstream up" in caught.value.remedy
+
+
+def test_of_a_run_whose_folders_are_links_the_links_go_and_what_stays_is_told(tmp_path, monkeypatch):
+    disk, home = tmp_path / "disk", tmp_path / "home"
+    for place in ("archive", "state"):
+        (disk / place / "partition=0").mkdir(parents=True)
+        (disk / place / "partition=0" / "1-2-a.checkpoint").write_text("names")
+        (home / place).mkdir(parents=True)
+        (home / place / "b").symlink_to(disk / place)
+    (home / "spark").mkdir()
+    (home / "spark" / "b.checkpoints").write_text(f"{disk}\ns3a://shop/spark\n{tmp_path}/gone\n")
+    monkeypatch.setattr(runs, "drop_topics_and_groups", lambda *_: ())
+    for name in ("drop", "stored_indices"):
+        monkeypatch.setattr(runs, name, lambda *_: None)
+    monkeypatch.setattr(runs.servers, "kafka_endpoint", lambda _: KafkaEndpoint("127.0.0.1:1"))
+    settings = Settings(home=home, elasticsearch=ElasticsearchSettings(url="http://127.0.0.1:1"))
+    said = runs.drop_run(settings, "b", str(home / "state"))
+    assert [line for line in said if "was a link" in line and str(disk / "archive") in line]
+    assert [line for line in said if "was a link" in line and str(disk / "state") in line]
+    assert [line.split()[2] for line in said if line.startswith("Spark")] == [str(disk), "s3a://shop/spark"]
+    assert sorted(path.name for path in home.rglob("*")) == ["archive", "spark", "state"]
+    assert len(list(disk.rglob("*.checkpoint"))) == 2, "somebody else's, or on a disk of its own"
 
 
 # --- on the real servers ---

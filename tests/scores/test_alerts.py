@@ -58,7 +58,7 @@ def test_an_alert_is_due_exactly_when_the_held_band_rises(probabilities):
 
 # --- the outbox -------------------------------------------------------------------------------------------------------
 def alert(n: int) -> Alert:
-    return Alert(f"c{n}", "high", "2025-01-01", 1, "low", 0.7, None, "New", "call", 5.0, None, "b")
+    return Alert(f"c{n}", "high", "2025-01-01", 1, "low", 0.7, None, "New", "call", 5.0, "b")
 
 
 def test_an_alert_waits_for_its_commit_and_leaves_when_every_sink_has_it():

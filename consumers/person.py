@@ -1,0 +1,93 @@
+r"""Whether bytes are about one person: the id, a name or an address in any spelling of JSON. Pure.
+
+JSON spells a letter outside ASCII as it is or as `\u00e9`, and a slash with or without a backslash. Bytes that are no
+JSON are searched as well: producers send anything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from features.schema import CONTACT_FIELDS
+
+NEEDLE_CHARS_MIN: Final = 4
+"""A shorter text stands in too many values by chance."""
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_CONTROLS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A customer, and the names and addresses that are known of this customer. Neither is ever shown.
+
+    Attributes:
+        customer_id: as it stands in records.
+        contact: names and addresses, in small letters.
+    """
+
+    customer_id: str
+    contact: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return "Person(***)"
+
+    @property
+    def key(self) -> bytes:
+        """Of the customer's messages."""
+        return self.customer_id.encode()
+
+    def known_from(self, values: Iterable[bytes]) -> Person:
+        """The same person with the names and addresses of these profiles too."""
+        found = {text for value in values for text in _contact_of(value)}
+        return replace(self, contact=self.contact | found)
+
+    def is_named_in(self, value: bytes | None) -> bool:
+        """Whether a name or an address stands in it."""
+        if not value or not self.contact:
+            return False
+        texts = [text.casefold() for text in spelt_out(value)]
+        return any(needle in text for needle in self.contact for text in texts)
+
+    def is_told_by_id(self, value: bytes | None) -> bool:
+        """Whether the id stands in it: as a text of its own, as a number, or as a word."""
+        if not value:
+            return False
+        texts = [text for text in spelt_out(value) if self.customer_id in text]
+        if not texts:
+            return False
+        word = re.escape(self.customer_id)
+        alone = rf"(?<![\w-]){word}(?![\w-])" if len(self.customer_id) >= NEEDLE_CHARS_MIN else rf'"{word}"'
+        told = re.compile(rf'{alone}|"{word}"|"customer_id"\s*:\s*{word}(?![\w.])')
+        return any(told.search(text) for text in texts)
+
+
+def spelt_out(value: bytes) -> list[str]:
+    """The texts that bytes may stand for: UTF-8, the same without JSON's escapes, Latin-1 where they are no UTF-8."""
+    text = value.decode("utf-8", "backslashreplace")
+    texts = [text]
+    if b"\\" in value:
+        # two halves of a character beyond 16 bits are two escapes
+        undone = _ESCAPE.sub(_character, text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        texts.append(undone)
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        texts.append(value.decode("latin-1"))
+    return texts
+
+
+def _character(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else _CONTROLS.get(found[2], found[2])
+
+
+def _contact_of(value: bytes) -> set[str]:
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return set()
+    texts = [found.get(name) for name in CONTACT_FIELDS] if isinstance(found, dict) else []
+    return {text.casefold() for text in texts if isinstance(text, str) and len(text) >= NEEDLE_CHARS_MIN}

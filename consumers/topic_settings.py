@@ -1,0 +1,87 @@
+"""Settings of a run's topics: what they are made with, and what follows from those that somebody else chose. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from features.schema import (
+    ALERT_TOPIC,
+    COMPACTED_TOPICS,
+    DAY_MS,
+    DEAD_LETTER_TOPIC,
+    FEATURE_TOPIC,
+    REPLAYED_TOPIC,
+    SOURCE_TOPICS,
+    topic_name,
+)
+
+DEAD_LETTER_BYTES_MAX: Final = 16 * 1024 * 1024
+DEAD_LETTER_RETENTION_MS: Final = 30 * DAY_MS
+ALERT_RETENTION_MS: Final = 90 * DAY_MS
+TOMBSTONE_SETTING: Final = "delete.retention.ms"
+TOMBSTONE_RETENTION_MS: Final = 7 * DAY_MS
+"""How long a compacted topic keeps a null value at least: Kafka's default of `offsets.retention.minutes`."""
+
+
+def topic_configs(run: str) -> dict[str, dict[str, str]]:
+    """Full topic name -> its settings.
+
+    Sources keep everything for ever (`retention.ms` -1): history is what is replayed, and records stamped years ago
+    would otherwise be deleted within minutes. They are stamped by the broker (LogAppendTime), since a record two hours
+    ahead would otherwise be refused with its whole batch, and append time is the clock that validity is judged by.
+    """
+    forever = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+    configs = {topic_name(run, t): {**forever, "message.timestamp.type": "LogAppendTime"} for t in SOURCE_TOPICS}
+    configs[topic_name(run, FEATURE_TOPIC)] = {"message.timestamp.type": "LogAppendTime"}
+    configs[topic_name(run, ALERT_TOPIC)] = {
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(ALERT_RETENTION_MS),
+    }
+    configs[topic_name(run, DEAD_LETTER_TOPIC)] = {
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(DEAD_LETTER_RETENTION_MS),
+        # a letter is the largest record a source takes, and its headers
+        "max.message.bytes": str(DEAD_LETTER_BYTES_MAX),
+    }
+    configs[topic_name(run, REPLAYED_TOPIC)] = {
+        "message.timestamp.type": "LogAppendTime",
+        # no letter outlives the note that it was replayed
+        "retention.ms": str(DEAD_LETTER_RETENTION_MS),
+    }
+    for topic in COMPACTED_TOPICS:
+        configs[topic_name(run, topic)] |= {
+            "cleanup.policy": "compact",
+            # a consumer that pauses as long as its offsets are kept still reads what was removed meanwhile
+            TOMBSTONE_SETTING: str(TOMBSTONE_RETENTION_MS),
+        }
+    return configs
+
+
+def settings_warnings(topic: str, settings: Mapping[str, str | None], run: str, pause_ms: int) -> list[str]:
+    """Sentences about a source topic that was made with other settings.
+
+    Args:
+        topic: its full name.
+        settings: name -> value.
+        run: the run's name.
+        pause_ms: the longest pause of a consumer after which its offsets are still kept.
+    """
+    warnings = []
+    if settings.get("message.timestamp.type") != "LogAppendTime":
+        warnings.append(
+            f"Topic {topic} has message.timestamp.type=CreateTime: times ahead are judged by the "
+            "consumer's clock, and old records may be deleted at once. LogAppendTime is advised."
+        )
+    kept_ms = int(settings.get(TOMBSTONE_SETTING) or pause_ms)
+    if topic == topic_name(run, "customers") and kept_ms < pause_ms:
+        warnings.append(
+            f"Topic {topic} keeps the removal of a profile for {kept_ms / 3_600_000:g} hours only: a consumer that "
+            f"pauses longer keeps the profile. Set {TOMBSTONE_SETTING}={pause_ms} on the topic."
+        )
+    if "delete" in (settings.get("cleanup.policy") or "") and settings.get("retention.ms") != "-1":
+        warnings.append(
+            f"Topic {topic} deletes records after {settings.get('retention.ms')} ms: what no consumer has "
+            "read by then is lost, and no replay reaches further back."
+        )
+    return warnings

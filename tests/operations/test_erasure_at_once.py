@@ -1,0 +1,179 @@
+"""Erasures at once, and erasures that are ended in the middle: what is called last leaves nothing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from consume.command_line import environment, start
+from operations.erasure_scene import archive, forced, holders, people, with_letters
+from operations.terminal import Terminal
+from stream.bench import Bench
+
+from consumers import erasure, erasure_lock
+from consumers.indices import install
+from consumers.kafka import open_admin
+from consumers.letter_topic import read_topic
+from features.errors import ShopstreamError
+from shopstream.consuming import definitions
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def bench(servers, run_name, tmp_path):
+    bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
+    install(bench.client, run_name, definitions(contact=True))
+    yield bench
+    bench.client.close()
+
+
+@pytest.fixture
+def terminal(bench, servers, tmp_path, monkeypatch):
+    return Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
+
+
+# --- at once ----------------------------------------------------------------------------------------------------------
+def test_three_erasures_at_once_end_with_nothing_there(bench, servers, tmp_path):
+    rows = people(4)
+    home = tmp_path / "home"
+    with_letters(bench, rows)
+    archive(bench, home / "archive" / bench.run)
+    # two in one data folder, one as on another machine that shares the state
+    homes = [home, home, tmp_path / "other"]
+    homes[2].mkdir()
+    words = ["--yes", "--now", "--run", bench.run, "--state", bench.state, "--archive", home / "archive" / bench.run]
+    running = [
+        start(
+            ["forget", row["customer_id"], *words],
+            environment(place, servers),
+        )
+        for row, place in zip(rows, homes, strict=False)
+    ]
+    said = [process.communicate(timeout=300) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], said
+    assert [holders(bench, home, row) for row in rows[:3]] == [[], [], []]
+    assert {place.split()[0] for place in holders(bench, home, rows[3])} >= {"customers", "dead-letter", "checkpoint"}
+    assert forced(bench) == {}
+
+
+def test_letters_that_come_back_while_they_are_deleted_are_deleted_again(bench, terminal, tmp_path, monkeypatch):
+    """As an erasure of an earlier version does that works at the same time."""
+    (row,) = people(1)
+    with_letters(bench, [row])
+    admin = open_admin(bench.properties)
+    letters = f"{bench.run}.dead-letter"
+    copies = [(letters, m.key(), m.value(), m.headers()) for m in read_topic(bench.properties, letters)]
+    deleted = []
+
+    def delete_records(self, where, **_):
+        if not deleted:
+            deleted.append(True)
+            erasure.send(bench.properties, copies)
+        return admin.delete_records(where)
+
+    monkeypatch.setattr(
+        "consumers.letter_erasure.open_admin", lambda _: type("A", (), {"delete_records": delete_records})()
+    )
+    terminal.type("forget", "p0", "--yes", "--now")
+    assert deleted
+    assert holders(bench, tmp_path / "home", row) == []
+
+
+def test_the_lock_is_one_holders_and_its_loss_is_noticed(bench):
+    waits = []
+    with erasure_lock.alone(bench.properties, bench.run) as lock:
+        lock.check()
+        with (
+            pytest.raises(ShopstreamError, match="is at work"),
+            erasure_lock.alone(bench.properties, bench.run, wait_s=4, on_wait=lambda: waits.append(1)),
+        ):
+            pass
+        lock.check()
+    assert waits
+    with pytest.raises(ShopstreamError, match="Another erasure has begun"):
+        lock.check()
+    with erasure_lock.alone(bench.properties, bench.run) as lock:
+        lock.check()
+
+
+# --- interrupted ------------------------------------------------------------------------------------------------------
+KILLED = """
+import importlib, os, signal, sys
+module, name, when, number = sys.argv[1:5]
+sys.argv[1:5] = []
+owner = importlib.import_module(module)
+real = getattr(owner, name)
+def killed(*a, **k):
+    if when == "before":
+        os.kill(os.getpid(), int(number))
+    found = real(*a, **k)
+    os.kill(os.getpid(), int(number))
+    return found
+setattr(owner, name, killed)
+from shopstream.cli import main
+main()
+"""
+PHASES = [
+    ("consumers.erasure", "bury", "before"),
+    ("consumers.erasure", "bury", "after"),
+    ("shopstream.forgetting", "forget_in_checkpoints", "after"),
+    ("shopstream.forgetting", "forget_in_index", "after"),
+    ("consumers.letter_erasure", "produce", "after"),
+    ("consumers.letter_erasure", "delete_letters", "after"),
+    ("consumers.erasure", "_alter", "after"),
+    ("consumers.erasure", "_left", "after"),
+    ("shopstream.forgetting", "forget_in_archive", "before"),
+    ("shopstream.forgetting", "forget_in_archive", "after"),
+]
+SIGNALS = [signal.SIGKILL, signal.SIGTERM]
+FEW = [(PHASES[4], signal.SIGKILL), (PHASES[6], signal.SIGKILL), (PHASES[7], signal.SIGTERM)]
+
+
+def interrupted(bench, servers, home, cases):
+    """One customer for each case: the erasure is ended in that phase, and afterwards all are called again."""
+    rows = people(len(cases) + 1)
+    with_letters(bench, rows)
+    archive(bench, home / "archive" / bench.run)
+    variables = environment(home, servers)
+    words = ["--yes", "--now", "--run", bench.run]
+    for row, ((module, name, when), number) in zip(rows, cases, strict=False):
+        line = [
+            sys.executable,
+            "-c",
+            KILLED,
+            module,
+            name,
+            when,
+            str(int(number)),
+            "forget",
+            row["customer_id"],
+            *words,
+        ]
+        done = subprocess.run(line, env=variables, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == (-9 if number == signal.SIGKILL else 143), (name, done)
+        if number == signal.SIGTERM:
+            assert forced(bench) == {}, (name, when)
+        elif name in ("_alter", "_left"):
+            assert forced(bench) == dict(erasure.FORCED), "what the next one has to find"
+    for row in rows[: len(cases)]:
+        done = start(["forget", row["customer_id"], *words], variables)
+        said = done.communicate(timeout=200)
+        assert done.returncode == 0, said
+    assert {row["customer_id"]: holders(bench, home, row) for row in rows[:-1]} == {
+        row["customer_id"]: [] for row in rows[:-1]
+    }
+    assert {place.split()[0] for place in holders(bench, home, rows[-1])} >= {"customers", "dead-letter", "checkpoint"}
+    assert forced(bench) == {}
+
+
+def test_an_erasure_that_is_ended_in_the_middle_is_completed_by_the_next_one(bench, servers, tmp_path):
+    interrupted(bench, servers, tmp_path / "home", FEW)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("number", SIGNALS, ids=["SIGKILL", "SIGTERM"])
+def test_an_erasure_that_is_ended_in_any_phase_is_completed_by_the_next_one(bench, servers, tmp_path, number):
+    interrupted(bench, servers, tmp_path / "home", [(phase, number) for phase in PHASES])

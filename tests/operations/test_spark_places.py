@@ -1,0 +1,24 @@
+"""Spark's checkpoints lie anywhere: where a run was streamed from is noted, and told by `forget`."""
+
+from __future__ import annotations
+
+from shopstream.forgetting import Forgetting
+from shopstream.settings import Settings
+from shopstream.spark_places import note_spark_place, spark_places
+
+
+def test_places_are_noted_once_and_told_by_forget(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spark-1").mkdir()
+    settings = Settings(home=tmp_path / "home")
+    for place in ("spark-1", "s3a://shop/spark", "spark-1", str(tmp_path / "gone")):
+        note_spark_place(settings, "shop", place)
+    assert spark_places(settings, "shop") == [str(tmp_path / "spark-1"), "s3a://shop/spark"]
+    assert spark_places(settings, "shop-2") == []
+    work = Forgetting(settings, "ann", str(tmp_path / "state"))
+    work._in_spark("shop")
+    assert [done.place for done in work.done] == [
+        f"Spark's checkpoint {tmp_path}/spark-1",
+        "Spark's checkpoint s3a://shop/spark",
+    ]
+    assert all("first batch behind the tombstone" in done.what for done in work.done)
