@@ -25,6 +25,10 @@ FLUSH_TIMEOUT_S: Final = 60.0
 REASONS_MAX: Final = 200
 """Reasons counted apart; further ones are counted together."""
 OTHER_REASON: Final = "other"
+TOO_LARGE: Final = frozenset(
+    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE}
+)
+"""Codes of a message that no try will bring onto its topic."""
 CUT_BYTES: Final = 512 * 1024
 """What is kept of a value that the topic refuses for its size."""
 
@@ -111,8 +115,7 @@ class DeadLetters:
         def on_delivery(error: KafkaError | None, _: Message) -> None:
             if error is None:
                 return
-            too_large = error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
-            if too_large and not cut:
+            if error.code() in TOO_LARGE and not cut:
                 self._produce_cut(key, value, headers)
             else:
                 self._failed.append(f"{error.name()}: {error.str()}")
@@ -123,7 +126,7 @@ class DeadLetters:
             except BufferError:
                 self._producer.poll(0.1)
             except KafkaException as error:
-                if cut or error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                if cut or error.args[0].code() not in TOO_LARGE:
                     raise ShopstreamError(f"A dead letter was refused: {error.args[0].str()}.") from error
                 self._produce_cut(key, value, headers)
                 return

@@ -1,13 +1,16 @@
-"""Customers' rows to the compacted topic, and alerts to theirs: keyed by customer, acknowledged by the brokers."""
+"""Rows keyed by customer to a topic without a fence: alerts, and what Spark writes; acknowledged by the brokers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from consumers.dead_letter import TOO_LARGE
+from consumers.documents import Rejected
 from consumers.emission import CustomerRows
 from features.errors import ShopstreamError
 from features.schema import FEATURE_TOPIC, topic_name
@@ -18,7 +21,7 @@ WAITING_MAX: Final = 20_000
 
 
 class FeatureTopic:
-    """Writes rows; readers keep the highest `version` of a customer.
+    """Writes rows; a reader tells repeated ones apart.
 
     Args:
         producer: an idempotent one, murmur2 like all others.
@@ -36,28 +39,40 @@ class FeatureTopic:
         """Rows that are taken without waiting."""
         return max(0, WAITING_MAX - len(self._producer))
 
-    def send(self, rows: CustomerRows, on_done: Callable[[], None]) -> None:
-        """Takes rows; `on_done` is called from `poll` when the brokers have them all."""
-        left = len(rows.lines)
+    def send(self, rows: CustomerRows, on_done: Callable[[list[Rejected]], None]) -> None:
+        """Takes rows; `on_done` is called from `poll` when the brokers have them, with those that the topic refuses."""
+        rejected: list[Rejected] = []
+        open_rows = len(rows.lines)
 
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            nonlocal left
-            if error is not None:
+        def finish(position: int, error: KafkaError | None, _: Message | None) -> None:
+            nonlocal open_rows
+            if error is not None and error.code() not in TOO_LARGE:
                 self._failed = f"{error.name()}: {error.str()}"
                 return
-            left -= 1
-            self.written += 1
-            if left == 0:
-                on_done()
+            if error is None:
+                self.written += 1
+            else:
+                rejected.append(Rejected(position, error.str()))
+            open_rows -= 1
+            if open_rows == 0:
+                on_done(rejected)
 
-        for customer_id, line in zip(rows.customer_ids, rows.lines, strict=True):
-            while True:
-                try:
-                    self._producer.produce(self._topic, value=line, key=customer_id, on_delivery=delivered)
-                except BufferError:
-                    self._producer.poll(0.05)
-                else:
-                    break
+        for position, (customer_id, line) in enumerate(zip(rows.customer_ids, rows.lines, strict=True)):
+            self._produce(customer_id, line, partial(finish, position))
+
+    def _produce(self, key: str, line: bytes, delivered: Callable[[KafkaError | None, Message | None], None]) -> None:
+        while True:
+            try:
+                self._producer.produce(self._topic, value=line, key=key, on_delivery=delivered)
+            except BufferError:
+                self._producer.poll(0.05)
+            except KafkaException as error:
+                if error.args[0].code() not in TOO_LARGE:
+                    raise
+                delivered(error.args[0], None)
+                return
+            else:
+                return
 
     def poll(self) -> None:
         """Runs the callbacks of what was acknowledged.

@@ -92,6 +92,7 @@ class FeaturesConsumer:
         self._behind = False
         self._turn = 0
         self._final_as_of: int | None = None
+        self._final: set[int] = set()  # partitions that are read to their ends: their rows are of the final as_of
         self._was_assigned = False
         self._fenced = False
 
@@ -125,9 +126,8 @@ class FeaturesConsumer:
                 if until is not None and self._was_assigned and self._all_read():
                     if self._final_as_of is None:
                         self._final_as_of = final_as_of(self.stream_time)
-                        if self._final_as_of is not None:
-                            self._begin_final(self._final_as_of)
-                    elif self._all_read() and self._all_written():
+                    self._finalise()
+                    if self._final_as_of is not None and self._all_read() and self._all_written():
                         break
                 if time.monotonic() - reported_s >= REPORT_EVERY_S:
                     reported_s = time.monotonic()
@@ -162,9 +162,6 @@ class FeaturesConsumer:
         counts.add(self._gone)
         for partition in self._partitions.values():
             counts.add(partition.counts)
-        written, keeper, seen = self._outlets.written, self._keeper, self._outlets.visibility
-        stats = self._outlets.sink_stats()
-        scoring = self._outlets.scoring
         return FeaturesProgress(
             role="features",
             consumed=counts.consumed,
@@ -177,24 +174,8 @@ class FeaturesConsumer:
             stream_ts=self.stream_time,
             lag_records=self._source.lag() if self._partitions else 0,
             dirty=sum(self._dirty(partition) for partition in self._partitions.values()),
-            rows_written=written.customers,
-            sessions_written=written.sessions,
-            orders_written=written.orders,
-            topic_rows_written=written.topic_rows,
-            refused=written.refused,
-            checkpoints=keeper.made,
-            checkpoint_age_s=keeper.age_s(),
-            checkpoint_bytes=keeper.bytes_last,
-            freshness_p50_ms=0.0 if seen is None else seen.percentile(50),
-            freshness_p99_ms=0.0 if seen is None else seen.percentile(99),
-            trouble=self._outlets.trouble(),
-            alerts_written=written.alerts,
-            bundle=None if scoring is None else scoring.name,
-            drift=self._outlets.drift.figures(),
-            unsaved_s=keeper.unsaved_s(),
-            retries=0 if stats is None else stats.retries,
-            latency_p50_ms=0.0 if stats is None else stats.latency_p50_ms,
-            latency_p99_ms=0.0 if stats is None else stats.latency_p99_ms,
+            **self._keeper.figures(),
+            **self._outlets.figures(),
         )
 
     def _turn_once(self) -> None:
@@ -284,7 +265,7 @@ class FeaturesConsumer:
             self._pace.emitted(0.0 if self._final_as_of is not None else time.monotonic() - started_s)
 
     def _as_of(self, partition: Partition) -> int:
-        if self._final_as_of is not None:
+        if self._final_as_of is not None and partition.number in self._final:
             return self._final_as_of
         stream_time = partition.state.stream_time
         if self._clock == "stream" or not stream_time or not self._is_caught_up(partition):
@@ -297,27 +278,30 @@ class FeaturesConsumer:
     def _is_caught_up(self, partition: Partition) -> bool:
         return partition.dry and all(lane.at_end for lane in partition.lanes.values())
 
-    def _begin_final(self, as_of: int) -> None:
+    def _finalise(self) -> None:
+        """Marks all rows of partitions that are read; of one that came later, not before it is read as well."""
+        if (as_of := self._final_as_of) is None:
+            return
         check_final(as_of, self.stream_time)
-        for partition in self._partitions.values():
-            self._finalise(partition, as_of)
-
-    @staticmethod
-    def _finalise(partition: Partition, as_of: int) -> None:
-        partition.tick(day_of(as_of), as_of)
-        partition.age_all()
+        for number, partition in self._partitions.items():
+            if number not in self._final and self._is_read(partition):
+                self._final.add(number)
+                partition.tick(day_of(as_of), as_of)
+                partition.age_all()
 
     # --- ends ---
 
     def _all_read(self) -> bool:
         # who waits for the group does not know yet what else there is to read
-        return not self._fenced and all(
-            partition.dry and all(self._past_until(SourcePartition(topic, number)) for topic in SOURCE_TOPICS)
-            for number, partition in self._partitions.items()
-        )
+        return not self._fenced and all(map(self._is_read, self._partitions.values()))
+
+    def _is_read(self, partition: Partition) -> bool:
+        return partition.dry and all(self._past_until(SourcePartition(t, partition.number)) for t in SOURCE_TOPICS)
 
     def _all_written(self) -> bool:
-        return not any(self._dirty(partition) or len(partition.alerts) for partition in self._partitions.values())
+        return self._final == self._partitions.keys() and not any(
+            self._dirty(partition) or len(partition.alerts) for partition in self._partitions.values()
+        )
 
     @staticmethod
     def _dirty(partition: Partition) -> int:
@@ -359,6 +343,7 @@ class FeaturesConsumer:
         """Load the state of new partitions, fence former owners, and say where to read on."""
         self._was_assigned = True
         self._fenced = False
+        self._outlets.begin_assignment()
         offsets: dict[SourcePartition, int] = {}
         for number in sorted({where.number for where in starts}):
             own = {where.topic: start for where, start in starts.items() if where.number == number}
@@ -373,8 +358,6 @@ class FeaturesConsumer:
                 partition = self._partitions[number] = self._keeper.recover(number, own)
             if self._fenced:
                 break
-            if self._final_as_of is not None:
-                self._finalise(partition, self._final_as_of)
             for topic, lane in partition.lanes.items():
                 offsets[SourcePartition(topic, number)] = lane.position
         return offsets
@@ -382,10 +365,12 @@ class FeaturesConsumer:
     def revoked(self, partitions: Sequence[SourcePartition]) -> None:
         """The last moment of ownership: checkpoint and let go."""
         self._hand_over([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
+        self._outlets.end_assignment()
 
     def lost(self, partitions: Sequence[SourcePartition]) -> None:
         """Another worker has these since some time: nothing of them is written any more."""
         self._forget([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
+        self._outlets.end_assignment()
 
     def _hand_over(self, going: Sequence[Partition]) -> None:
         for partition in going:
@@ -397,4 +382,5 @@ class FeaturesConsumer:
         for partition in partitions:
             self._gone.add(partition.counts)
             self._keeper.forget(partition.number)
+            self._final.discard(partition.number)
             del self._partitions[partition.number]

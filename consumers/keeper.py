@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -99,6 +99,15 @@ class Keeper:
         """Age of the oldest of the newest checkpoints of the owned partitions; 0 when none is owned."""
         now_s = time.monotonic()
         return max((now_s - kept.stands_s for kept in self._kept.values()), default=0.0)
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of FeaturesProgress that tell of checkpoints."""
+        return {
+            "checkpoints": self.made,
+            "checkpoint_age_s": self.age_s(),
+            "checkpoint_bytes": self.bytes_last,
+            "unsaved_s": self.unsaved_s(),
+        }
 
     def unsaved_s(self) -> float:
         """Age of the oldest change that no checkpoint holds; 0 when all are held."""

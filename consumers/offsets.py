@@ -40,7 +40,7 @@ class CommitError(ShopstreamError):
     """A commit failed for a passing reason (coordinator moving, network); nothing is lost, commit again later."""
 
 
-_FENCING_CODES: Final = frozenset(
+FENCING_CODES: Final = frozenset(
     {
         KafkaError.UNKNOWN_MEMBER_ID,
         KafkaError.ILLEGAL_GENERATION,
@@ -99,7 +99,7 @@ def commit_with_retry(commit: Callable[[], None]) -> None:
 
 
 def _commit_error(error: KafkaError) -> ShopstreamError:
-    if error.code() in _FENCING_CODES:
+    if error.code() in FENCING_CODES:
         return FencedError(
             f"The commit was refused ({error.name()}): another worker owns these partitions now.",
             permanent=error.code() in _PERMANENT_CODES,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from consumers.bulk import BulkSink
 from consumers.dead_letter import DeadLetter, DeadLetters
-from consumers.documents import Doc, Handover, Outcome, SinkStats
+from consumers.documents import Doc, Handover, Outcome, Rejected, SinkStats
 from consumers.emission import (
     CustomerRows,
     alert_docs,
@@ -22,12 +22,14 @@ from consumers.emission import (
     session_docs,
 )
 from consumers.feature_topic import FeatureTopic
+from consumers.fenced_topic import FencedTopic
 from consumers.identities import Identities
 from consumers.lost_indices import LostIndices
 from consumers.partition import Partition
 from consumers.scoring import DriftWatch
 from consumers.visibility import Followed, Visibility
 from consumers.window import Window
+from features.schema import ALERT_TOPIC, FEATURE_TOPIC, topic_name
 from features.score import Scoring
 from features.tables import Int32
 
@@ -75,7 +77,7 @@ class Outlets:
         self,
         run: str,
         elastic: BulkSink | None,
-        topic: FeatureTopic | None,
+        topic: FencedTopic | None,
         letters: DeadLetters | None,
         *,
         visibility: Visibility | None = None,
@@ -117,6 +119,16 @@ class Outlets:
             taken += self._drop(partition, rows_max)
         return taken
 
+    def begin_assignment(self) -> None:
+        """Partitions are about to be this worker's: rows are fenced by the group's present generation."""
+        if self._topic is not None:
+            self._topic.renew()
+
+    def end_assignment(self) -> None:
+        """The partitions are another worker's: rows that are not under way are not written."""
+        if self._topic is not None:
+            self._topic.drop()
+
     def poll(self) -> None:
         """Run the callbacks of what was acknowledged."""
         if self._elastic is not None:
@@ -127,12 +139,33 @@ class Outlets:
             self._alerts.poll()
 
     def trouble(self) -> str | None:
-        """Why documents are not taken at the moment."""
-        return self._elastic.trouble if self._elastic is not None else None
+        """Why documents or rows are not taken at the moment."""
+        elastic = self._elastic.trouble if self._elastic is not None else None
+        return elastic or (self._topic.trouble if self._topic is not None else None)
 
     def sink_stats(self) -> SinkStats | None:
         """How the requests to Elasticsearch go; None without it."""
         return self._elastic.stats() if self._elastic is not None else None
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of FeaturesProgress that tell of what was written."""
+        written, seen, stats = self.written, self.visibility, self.sink_stats()
+        return {
+            "rows_written": written.customers,
+            "sessions_written": written.sessions,
+            "orders_written": written.orders,
+            "topic_rows_written": written.topic_rows,
+            "alerts_written": written.alerts,
+            "refused": written.refused,
+            "trouble": self.trouble(),
+            "bundle": None if self.scoring is None else self.scoring.name,
+            "drift": self.drift.figures(),
+            "freshness_p50_ms": 0.0 if seen is None else seen.percentile(50),
+            "freshness_p99_ms": 0.0 if seen is None else seen.percentile(99),
+            "retries": 0 if stats is None else stats.retries,
+            "latency_p50_ms": 0.0 if stats is None else stats.latency_p50_ms,
+            "latency_p99_ms": 0.0 if stats is None else stats.latency_p99_ms,
+        }
 
     def close(self) -> None:
         """Close the sinks; what is in flight may or may not be written, and is written again."""
@@ -178,10 +211,11 @@ class Outlets:
         dirty = partition.customers_dirty[name]
         if name == TOPIC and self._topic is not None:
 
-            def topic_done() -> None:
+            def topic_done(rejected: list[Rejected]) -> None:
                 dirty.landed(flight)
                 partition.changed = True
-                self.written.topic_rows += len(rows.lines)
+                self.written.topic_rows += len(rows.lines) - len(rejected)
+                self._rows_refused(FEATURE_TOPIC, rows, rejected, partition)
 
             self._topic.send(rows, topic_done)
         elif self._elastic is None:
@@ -219,8 +253,14 @@ class Outlets:
             landed()
             self._refused(outcome, partition)
 
+        rows = alert_rows(alerts)
+
+        def sent(rejected: list[Rejected]) -> None:
+            landed()
+            self._rows_refused(ALERT_TOPIC, rows, rejected, partition)
+
         if self._alerts is not None:
-            self._alerts.send(alert_rows(alerts), landed)
+            self._alerts.send(rows, sent)
         if self._elastic is not None:
             self._submit(alert_docs(alerts, self._run), indexed)
         if not rooms:
@@ -313,6 +353,15 @@ class Outlets:
         for refusal in outcome.rejected:
             doc = outcome.docs[refusal.position]
             self._letters.send(DeadLetter(doc.index, partition.number, -1, doc.id.encode(), doc.body, refusal.reason))
+
+    def _rows_refused(self, topic: str, rows: CustomerRows, rejected: list[Rejected], partition: Partition) -> None:
+        self.written.refused += len(rejected)
+        if self._letters is None:
+            return
+        name = topic_name(self._run, topic)
+        for one in rejected:
+            key, line = rows.customer_ids[one.position].encode(), rows.lines[one.position]
+            self._letters.send(DeadLetter(name, partition.number, -1, key, line, one.reason))
 
 
 class Pace:

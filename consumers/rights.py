@@ -74,6 +74,8 @@ def _consume(run: str) -> tuple[KafkaRight, ...]:
         _all_topics(run, "Describe", "DescribeConfigs"),
         *_each(run, SOURCE_TOPICS, "Read"),
         *_each(run, (FEATURE_TOPIC, ALERT_TOPIC, DEAD_LETTER_TOPIC), "Write"),
+        # the offset that fences the rows stands beside their own topic
+        *_each(run, (FEATURE_TOPIC,), "Read"),
         *_groups(run, WORKERS, "Read"),
         # rows are written in transactions: their ids keep a former owner from writing
         KafkaRight("transactional-id", f"{transaction_prefix(run)}*", ("Describe", "Write")),

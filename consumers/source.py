@@ -246,6 +246,10 @@ class Source:
         """Commits (next offset, metadata) of each partition; errors as `consumers.offsets.commit`."""
         commit(self._consumer, {self._kafka(p): said for p, said in offsets.items()})
 
+    def membership(self) -> object:
+        """The member and its generation, as a transactional producer sends them to be fenced by the coordinator."""
+        return self._consumer.consumer_group_metadata()
+
     def group_has_reached(self, until: Mapping[tuple[str, int], int]) -> bool:
         """Whether the whole group has committed up to `until`: (full topic name, partition) -> offset."""
         wanted = {key: end for key, end in until.items() if key[0] in self._names}

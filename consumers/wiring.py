@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,16 @@ from consumers.dead_letter import open_dead_letters
 from consumers.elastic import ElasticConnection, found_version, open_client, open_sink
 from consumers.feature_topic import FeatureTopic
 from consumers.features import Clock, FeaturesConsumer
+from consumers.fenced_topic import FencedTopic, transactional_config
 from consumers.identities import open_identities
-from consumers.kafka import consumer_config, open_admin, open_consumer, open_producer, partitions_of, producer_config
+from consumers.kafka import (
+    consumer_config,
+    open_admin,
+    open_consumer,
+    open_producer,
+    partitions_of,
+    producer_config,
+)
 from consumers.keeper import INTERVAL_S, Keeper
 from consumers.lost_indices import WATCHED
 from consumers.mappings import write_index
@@ -74,8 +83,9 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
     sink = open_sink(options.elastic) if options.elastic is not None else None
     topic = alerts = None
     if options.feature_topic:
-        producer = open_producer(producer_config(options.kafka, "feature-topic"))
-        topic, alerts = FeatureTopic(producer, options.run), FeatureTopic(producer, options.run, ALERT_TOPIC)
+        fenced = transactional_config(options.kafka, transactional_id(options.run, options.instance_id))
+        topic = FencedTopic(lambda: open_producer(fenced), source.membership, options.run)
+        alerts = FeatureTopic(open_producer(producer_config(options.kafka, "alerts")), options.run, ALERT_TOPIC)
     outlets = Outlets(
         options.run,
         sink,
@@ -108,6 +118,11 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
         stale_after_s=stale_after_s,
         scoring=None if options.bundles is None else LiveScoring(options.bundles),
     )
+
+
+def transactional_id(run: str, instance_id: str | None) -> str:
+    """Of the producer of rows: one for each instance, so that a new process ends what the former one left open."""
+    return instance_id or f"{group_name(run, ROLE)}-{uuid.uuid4().hex}"
 
 
 def _open_visibility(options: FeaturesOptions) -> Visibility | None:

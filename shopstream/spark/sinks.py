@@ -16,13 +16,13 @@ import pyarrow as pa
 
 from consumers.bulk import BulkSink
 from consumers.dead_letter import DeadLetter, DeadLetters, open_dead_letters
-from consumers.documents import Doc, Outcome
+from consumers.documents import Doc, Outcome, Rejected
 from consumers.elastic import ElasticConnection, open_sink
 from consumers.emission import CustomerRows
 from consumers.feature_topic import FeatureTopic
 from consumers.kafka import open_producer, producer_config
 from features.errors import ShopstreamError
-from features.schema import ALERT_TOPIC, FEATURE_TOPIC
+from features.schema import ALERT_TOPIC, FEATURE_TOPIC, topic_name
 from shopstream.spark.processor import MARK
 
 ANSWER_MAX_S: Final = 600.0
@@ -162,9 +162,14 @@ class Outgoing:
             return
         topic = self._topic(name)
 
-        def done() -> None:
+        def done(rejected: list[Rejected]) -> None:
             self._waiting -= 1
-            self._written[bucket, name] += len(writes)
+            self._written[bucket, name] += len(writes) - len(rejected)
+            self._written[bucket, "refused"] += len(rejected)
+            for one in rejected:
+                key, line = writes[one.position]["id"].encode(), writes[one.position]["body"]
+                full_name = topic_name(self._destination.run, name)
+                self._send_letter(DeadLetter(full_name, bucket, -1, key, line, one.reason))
 
         self._waiting += 1
         topic.send(CustomerRows([one["id"] for one in writes], [one["body"] for one in writes], 0), done)

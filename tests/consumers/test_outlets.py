@@ -47,6 +47,8 @@ class HandSink:
 
 
 class HandTopic:
+    trouble = None
+
     def __init__(self) -> None:
         self.room = 20_000
         self.taken: list = []
@@ -100,7 +102,7 @@ def test_a_slow_sink_gets_the_newest_row_once_and_does_not_hold_the_other_back(p
         click(partition, "a", DAY + n)
         outlets.emit(partition, DAY + n)
         rows, done = topic.taken.pop()
-        done()
+        done([])
         assert json.loads(rows.lines[0])["as_of"] == DAY + n
     assert sink.taken == []
     sink.room = 30_000

@@ -60,6 +60,8 @@ class Odds:
     """429, 503 or a block for an item."""
     split: float = 0.0
     """413 for a request of several documents."""
+    transaction_timeout: float = 0.0
+    """The brokers abort a transaction that is open, at a chance of the world."""
     letters_stuck: float = 0.0
     """The brokers do not take the letters in time."""
 
@@ -68,6 +70,8 @@ KILL_AT = 1 / 30
 STALL_AT = 1 / 8
 BOUNDARIES = (
     *("join", "read", "commit", "commit answer", "flush", "flushed", "list files", "make folder", "create", "write"),
+    *("register producer", "flush rows", "rows half flushed", "rows flushed", "fence rows", "rows fenced"),
+    *("rows committed", "abort rows"),
     *("open", "delete", "move", "sync", "submit", "wait", "bulk request", "bulk answer", "bulk pause", "ask group"),
 )
 """Every boundary there is, by the name it is crossed under."""

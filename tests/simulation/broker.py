@@ -15,6 +15,8 @@ from features.errors import ShopstreamError
 
 Messages = Sequence[tuple[bytes | None, bytes | None]]
 Offsets = Mapping[Partition, tuple[int, str]]
+Membership = tuple[str, int, int]
+"""Instance, process and generation of a member."""
 RUN = "w"
 
 
@@ -59,8 +61,8 @@ class Coordinator:
             cuts = np.array_split(np.arange(self.partitions), len(names))
             self.shares = {name: tuple(cut.tolist()) for name, cut in zip(names, cuts, strict=True)}
 
-    def commit(self, instance: str, process: int, generation: int, offsets: Offsets) -> None:
-        """Takes a commit of a member of this generation; between the bell and its own joining of the last one, too."""
+    def check(self, instance: str, process: int, generation: int) -> None:
+        """Passes a member of this generation; between the bell and its own joining of the last one, too."""
         if instance not in self.members:
             self.refused += 1
             raise FencedError("UNKNOWN_MEMBER_ID (simulated)")
@@ -70,6 +72,10 @@ class Coordinator:
         if generation != self.generation or (instance in self.joined and not self.is_stable):
             self.refused += 1
             raise FencedError("ILLEGAL_GENERATION or REBALANCE_IN_PROGRESS (simulated)")
+
+    def commit(self, instance: str, process: int, generation: int, offsets: Offsets) -> None:
+        """Takes a commit of a member that `check` passes."""
+        self.check(instance, process, generation)
         numbers = {where.number for where in offsets}
         assert numbers <= set(self.shares[instance]), "a member commits for its own partitions alone"
         for number in sorted(numbers):
@@ -242,6 +248,9 @@ class GroupSource:
 
     def resume(self) -> None:
         self._paused = False
+
+    def membership(self) -> Membership:
+        return self._instance, self._process, self.generation
 
     def lag(self) -> int:
         return sum(len(self._logs[where]) - at for where, at in self.positions.items())

@@ -67,6 +67,7 @@ def installed(clock: Clock, rng: np.random.Generator) -> Iterator[None]:
         "consumers.index.time": clock,
         "consumers.archive.time": clock,
         "consumers.archive.wall_clock_ms": clock.wall_clock_ms,
+        "consumers.fenced_topic.time": clock,
         "consumers.offsets.time": clock,
         "consumers.staging.uuid": names,
         "consumers.checkpoint.uuid": names,

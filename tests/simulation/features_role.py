@@ -18,6 +18,7 @@ from simulation.index import Connection, Seen, Sink
 from simulation.pool import Pool
 from simulation.producer import QueueProducer
 from simulation.role import Role, Until
+from simulation.transactions import TransactionalProducer, TransactionLog
 from stream.sinks import PlayedScoring
 
 from consumers.checkpoint import CheckpointStore, DamagedError
@@ -25,11 +26,12 @@ from consumers.dead_letter import DeadLetters
 from consumers.elastic import document_id
 from consumers.feature_topic import FeatureTopic
 from consumers.features import FeaturesConsumer
+from consumers.fenced_topic import FencedTopic
 from consumers.keeper import Keeper
 from consumers.mappings import write_index
 from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
 from consumers.source import Partition
-from features.schema import ALERT_TOPIC, FEATURE_TOPIC, SOURCE_TOPICS, topic_name
+from features.schema import ALERT_TOPIC, SOURCE_TOPICS, topic_name
 from features.score import SCORE_SCHEMA
 
 if TYPE_CHECKING:
@@ -47,9 +49,12 @@ class FeaturesLife:
         world, rng = role.world, role.rng
         self._role, self._worker = role, worker
         self.producers = [QueueProducer(role.deliver, worker, rng) for _ in range(2)]
+        self._rows: list[TransactionalProducer] = []
         letters = DeadLetters(self.producers[0], RUN)  # type: ignore[arg-type]
         self.sink = Sink(Connection(world.index_store, worker, rng), worker, rng, world.wire)
-        topic = FeatureTopic(self.producers[1], RUN)  # type: ignore[arg-type]
+        topic = FencedTopic(self._open_rows, worker.source.membership, RUN)
+        topic._pool.shutdown()
+        topic._pool = Pool(worker, rng)  # type: ignore[assignment]
         alerts = FeatureTopic(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
         seen = Seen(world.index_store, write_index(RUN, "customers"), rng)
         outlets = Outlets(RUN, self.sink, topic, letters, alerts=alerts, identities=seen)  # type: ignore[arg-type]
@@ -67,6 +72,12 @@ class FeaturesLife:
             scoring=PlayedScoring(role) if role.scorings else None,  # type: ignore[arg-type]
         )  # fmt: skip
 
+    def _open_rows(self) -> TransactionalProducer:
+        role, worker = self._role, self._worker
+        producer = TransactionalProducer(role.rows, role.world.group, worker.instance, worker, role.rng)
+        self._rows.append(producer)
+        return producer
+
     def run(self, stop: Callable[[], bool], until: Until) -> None:
         def agreed(_: int) -> int | None:
             return self._role.world.as_of if self.consumer.owned() else None
@@ -77,7 +88,7 @@ class FeaturesLife:
         return number in self.consumer._partitions
 
     def die(self) -> None:
-        for producer in self.producers:
+        for producer in (*self.producers, *self._rows):
             producer.die()
         self.sink.give_up()
 
@@ -104,7 +115,7 @@ class FeaturesRole(Role):
 
     Attributes:
         scorings: bundles that come one after the other, at any time; none in most worlds.
-        rows: customer -> versions and rows, as they stand on the compacted topic.
+        rows: the compacted topic.
         alerts: as they stand on their topic.
     """
 
@@ -115,7 +126,7 @@ class FeaturesRole(Role):
         super().__init__(world)
         sessions = sorted({(e["customer_id"], e["session_id"]) for e in world.scene.events})
         self.refused = [sessions[int(self.rng.integers(len(sessions)))]]
-        self.rows: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        self.rows = TransactionLog()
         self.alerts: list[dict[str, Any]] = []
         self.epochs: dict[int, int] = {}
         self.history: dict[int, list[str]] = defaultdict(list)
@@ -143,8 +154,13 @@ class FeaturesRole(Role):
         ]
 
     def newest_rows(self) -> dict[str, dict[str, Any]]:
-        """The row of highest version of each customer on the compacted topic."""
-        return {c: json.loads(max(rows, key=lambda row: row[0])[1]) for c, rows in self.rows.items()}
+        """What compaction leaves of each customer, which is the row of the highest version that was committed."""
+        rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for customer, line in self.rows.committed():
+            rows[customer].append(json.loads(line))
+        for customer, mine in rows.items():
+            assert mine[-1]["version"] == max(row["version"] for row in mine), f"an older row of {customer!r} is left"
+        return {customer: mine[-1] for customer, mine in rows.items()}
 
     def check(self) -> None:
         world = self.world
@@ -159,9 +175,7 @@ class FeaturesRole(Role):
     # --- what reaches the outside ---
 
     def deliver(self, topic: str, key: Any, value: bytes, headers: Any) -> None:
-        if topic == topic_name(RUN, FEATURE_TOPIC):
-            self.rows[key].append((json.loads(value)["version"], value))
-        elif topic == topic_name(RUN, ALERT_TOPIC):
+        if topic == topic_name(RUN, ALERT_TOPIC):
             self.alerts.append(json.loads(value))
         else:
             super().deliver(topic, key, value, headers)
@@ -195,6 +209,10 @@ class FeaturesRole(Role):
     # --- damage ---
 
     def turn(self) -> None:
+        for instance in list(self.rows.open):
+            if self.rng.random() < self.world.odds.transaction_timeout:
+                self.rows.time_out(instance)
+                self.world.happened["transaction_timeout"] += 1
         if self.rng.random() < self.world.odds.damage:
             self._damage()
         customers = write_index(RUN, "customers")

@@ -25,7 +25,7 @@ class Pool:
 
     def may_work(self) -> bool:
         """Whether the thread has had its turn."""
-        return bool(self._rng.random() < 0.4)
+        return not self._worker.is_dead and bool(self._rng.random() < 0.4)
 
     def work_up_to(self, last: Task) -> None:
         """Does what was submitted up to a task, those first that nobody waits for any more."""

@@ -65,6 +65,7 @@ def odds_of(rng: np.random.Generator) -> Odds:
         item_refused=rate(0.1),
         split=rate(0.2),
         letters_stuck=rate(0.03),
+        transaction_timeout=rate(0.02),
     )
 
 

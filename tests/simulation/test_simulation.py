@@ -21,7 +21,7 @@ PROCESS = ("kill", "stall", "evict", "bell", "usurp", "wall_jump", "offsets_gone
 ELASTIC = ("index_gone", "request_refused", "request_lost", "answer_lost", "item_refused", "split")
 DISK = ("disk_full", "disk_slow", "power")
 TOUCHES = {
-    "features": (*PROCESS, *ELASTIC, *DISK, "letters_stuck", "damage"),
+    "features": (*PROCESS, *ELASTIC, *DISK, "letters_stuck", "damage", "transaction_timeout"),
     "index": (*PROCESS, *ELASTIC, "power", "letters_stuck"),
     "archive": (*PROCESS, *DISK),
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from consumers.dead_letter import DeadLetter
+from consumers.documents import Rejected
 from consumers.emission import CustomerRows
 from features.score import Scoring
 
@@ -15,23 +16,31 @@ if TYPE_CHECKING:
 
 
 class PlayedTopic:
-    """Stands for consumers.feature_topic.FeatureTopic."""
+    """Stands for consumers.fenced_topic.FencedTopic."""
+
+    trouble = None
 
     def __init__(self, world: World) -> None:
         self._world, self._rng = world, world.rng
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: list[Callable[[list[Rejected]], None]] = []
 
     def free(self) -> int:
         return int(self._rng.choice((0, 7, 20_000)))
 
-    def send(self, rows: CustomerRows, on_done: Callable[[], None]) -> None:
+    def send(self, rows: CustomerRows, on_done: Callable[[list[Rejected]], None]) -> None:
         for customer, line in zip(rows.customer_ids, rows.lines, strict=True):
             self._world.rows[customer].append((rows.version, json.loads(line)))
         self._waiting.append(on_done)
 
     def poll(self) -> None:
         while self._waiting and self._rng.random() < 0.6:
-            self._waiting.pop(0)()
+            self._waiting.pop(0)([])
+
+    def renew(self) -> None:
+        """One owner, one generation."""
+
+    def drop(self) -> None:
+        """As `renew`."""
 
     def close(self) -> None:
         """Nothing of it is missed."""
@@ -42,19 +51,19 @@ class PlayedAlerts:
 
     def __init__(self, world: World) -> None:
         self._world, self._rng = world, world.rng
-        self._waiting: list[tuple[list[bytes], Callable[[], None]]] = []
+        self._waiting: list[tuple[list[bytes], Callable[[list[Rejected]], None]]] = []
 
     def free(self) -> int:
         return int(self._rng.choice((0, 1, 100)))
 
-    def send(self, rows: CustomerRows, on_done: Callable[[], None]) -> None:
+    def send(self, rows: CustomerRows, on_done: Callable[[list[Rejected]], None]) -> None:
         self._waiting.append((rows.lines, on_done))
 
     def poll(self) -> None:
         while self._waiting and self._rng.random() < 0.6:
             lines, on_done = self._waiting.pop(0)
             self._world.alerts += map(json.loads, lines)
-            on_done()
+            on_done([])
 
     def close(self) -> None:
         for lines, _ in self._waiting:
