@@ -110,13 +110,16 @@ def make_folder(files: fs.FileSystem, path: str) -> None:
     from pyarrow import fs  # noqa: PLC0415 - as in `sync`
 
     missing: list[str] = []
-    while path and files.get_file_info([path])[0].type == fs.FileType.NotFound:
-        missing.append(path)
-        path = path.rpartition("/")[0]
+    above = path
+    while above and files.get_file_info([above])[0].type == fs.FileType.NotFound:
+        missing.append(above)
+        above = above.rpartition("/")[0]
     for folder in reversed(missing):
         files.create_dir(folder, recursive=True)
-        if above := folder.rpartition("/")[0]:
-            sync(files, above)
+    # also of a folder that is there: the process that created it may have died before it synchronised the entry
+    for folder in reversed(missing or [path]):
+        if parent := folder.rpartition("/")[0]:
+            sync(files, parent)
 
 
 def delete_stray(files: fs.FileSystem, path: str) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pyarrow as pa
 import structlog
 
+from consumers.offsets import check_same_topic
 from consumers.parquet import Published
 from consumers.source import Partition, Start
 from consumers.staging import HIGH, TOPIC_ID, Staged
@@ -76,7 +77,7 @@ def resume(
         ShopstreamError: the files are of another topic, are missing, or do not say up to where they reach.
     """
     position = read_position(start.metadata)
-    _check_topic(partition, position.topic_id, topic_id)
+    check_same_topic(*partition, position.topic_id, topic_id)
     if position.archived and not any(file.next == position.archived for file in published):
         raise ShopstreamError(
             f"The archive lacks the rows of {_name(partition)} before offset {position.archived}, which were "
@@ -88,7 +89,7 @@ def resume(
     if archived > start.offset or (archived and not start.metadata):
         said = metadata(ends[archived])
         if HIGH in said:
-            _check_topic(partition, said.get(TOPIC_ID, ""), topic_id)
+            check_same_topic(*partition, said.get(TOPIC_ID, ""), topic_id)
             log.warning(
                 "the archive reaches further than the committed offset; going on from its files",
                 partition=_name(partition),
@@ -108,15 +109,6 @@ def resume(
 def never_committed(published: Sequence[Published], offset: int) -> list[str]:
     """Files of an earlier version that it wrote before a commit which never came: paths of those from `offset` on."""
     return [f.path for f in published if f.next is None and f.first >= offset]
-
-
-def _check_topic(partition: Partition, archived: str, current: str) -> None:
-    if archived and current and archived != current:
-        raise ShopstreamError(
-            f"The topic of {_name(partition)} was deleted and created again since the archive was written: "
-            "its offsets mean other records now.",
-            NEW_RUN,
-        )
 
 
 def _name(partition: Partition) -> str:

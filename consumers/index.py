@@ -39,7 +39,7 @@ from consumers.identities import Identities
 from consumers.index_track import Step, Track, read_mark, write_mark
 from consumers.mappings import month_indices
 from consumers.months import Months, digests, lost, unpack
-from consumers.offsets import CommitError, FencedError
+from consumers.offsets import CommitError, FencedError, check_same_topic
 from consumers.progress import Progress, Totals
 from consumers.source import Batch, Partition, Source, Start
 from features.columns import Int64
@@ -93,6 +93,7 @@ class IndexRole:
         dead_letters: for documents that Elasticsearch refuses for good; without it they are told in the log alone.
         options: its bounds.
         identities: of the indices of raw events; without them a lost index is not noticed.
+        topic_id: that the cluster gives the topic of events; empty: a topic that was created again is not noticed.
     """
 
     def __init__(
@@ -104,10 +105,12 @@ class IndexRole:
         dead_letters: DeadLetters | None = None,
         options: IndexOptions | None = None,
         identities: Identities | None = None,
+        topic_id: str = "",
     ) -> None:
         self._source = source
         self._sink = sink
         self._run = run
+        self._topic_id = topic_id
         self._dead_letters = dead_letters
         self._options = options or IndexOptions()
         self._identities = identities
@@ -184,10 +187,13 @@ class IndexRole:
         again: dict[Partition, int] = {}
         for partition, start in starts.items():
             mark = read_mark(start.metadata)
+            check_same_topic(*partition, mark.topic_id, self._topic_id)
             committed = start.offset if start.metadata else None
             kept = unpack(mark.months)
             months = kept | self._months
-            track = Track(committed, start.offset, mark.high, mark.high, start.metadata, months, mark.until)
+            track = Track(
+                committed, start.offset, mark.high, mark.high, start.metadata, months, mark.until, self._topic_id
+            )
             if gone := lost(kept, self._months):
                 again[partition] = start.first
                 track.begin_again(start.first, start.offset)

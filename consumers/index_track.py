@@ -18,11 +18,13 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
         high: the partition's H before it.
         months: identities of the indices that acknowledged what lies before it (`consumers.months.pack`).
         until: up to where the partition is being read again; 0 when it is not.
+        topic_id: that the cluster gives the topic; empty if it is not known.
     """
 
     high: int = NO_HIGH
     months: str = ""
     until: int = 0
+    topic_id: str = ""
 
 
 def read_mark(metadata: str) -> Mark:
@@ -58,6 +60,7 @@ class Track:
     committed_mark: str = ""
     months: Months = field(default_factory=dict)
     until: int = 0
+    topic_id: str = ""
     steps: deque[Step] = field(default_factory=deque)
 
     def advance(self) -> None:
@@ -76,4 +79,4 @@ class Track:
     def mark(self) -> Mark:
         """What is committed beside the acknowledged offset."""
         until = self.until if self.acknowledged < self.until else 0
-        return Mark(self.acknowledged_high, pack(self.months), until)
+        return Mark(self.acknowledged_high, pack(self.months), until, self.topic_id)

@@ -206,3 +206,24 @@ def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
         return {topic: str(future.result().topic_id) for topic, future in answers.items()}
     except KafkaException as error:
         raise ShopstreamError(f"The topics could not be described: {error.args[0].str()}.") from error
+
+
+def check_same_topic(topic: str, number: int, committed: str, current: str) -> None:
+    """Refuses offsets of another topic of the same name: one that has grown beyond them would have a silent hole.
+
+    Args:
+        topic: without the run's name.
+        number: of the partition.
+        committed: id of the topic that the offsets belong to; empty if it is not known.
+        current: id that the cluster gives the topic now; empty if it is not known.
+
+    Raises:
+        ShopstreamError: the topic was deleted and created again.
+    """
+    if committed and current and committed != current:
+        raise ShopstreamError(
+            f"The topic of {topic}[{number}] was deleted and created again since its offsets were committed: they mean "
+            "other records now.",
+            "Read what there is into a new run (`--run NAME`); the archive of a new run needs a folder of its own "
+            "(`--archive`).",
+        )

@@ -35,6 +35,11 @@ _PASSING: Final = frozenset(
 )
 
 
+READ_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of messages that are read at once, going by the size of those that were read before."""
+MESSAGE_BYTES: Final = 1024
+"""The size that is taken for granted before anything was read."""
+SAMPLES: Final = 16
 _STAMP: Final = operator.itemgetter(1)
 """The time of what Message.timestamp gives."""
 
@@ -127,6 +132,7 @@ class Source:
         self._ends: dict[Partition, int] = {}
         """Where the client last told the end of a partition."""
         self._paused = False
+        self._message_bytes: float = MESSAGE_BYTES
 
     def open(self, owner: Owner) -> None:
         """Joins the group; `owner` hears of its partitions from the first `read` on.
@@ -177,11 +183,14 @@ class Source:
         Raises:
             ShopstreamError: records were deleted before they were read, or the cluster refuses this reader for good.
         """
-        messages = self._consumer.consume(records_max, timeout_s)
+        fitting = max(1, int(READ_BYTES_MAX / self._message_bytes))
+        messages = self._consumer.consume(min(records_max, fitting), timeout_s)
         # mapped, a method of the client's type costs half of what a call written out does
         if any(map(Message.error, messages)):
             messages = self._without_errors(messages)
         batches = [self._batch(place, mine) for place, mine in _by_place(messages).items()]
+        if batches:
+            self._message_bytes = max(_mean_bytes(batch.values) for batch in batches)
         for batch in batches:
             if batch.partition in self._positions:
                 self._positions[batch.partition] = max(self._positions[batch.partition], batch.next_offset)
@@ -358,6 +367,12 @@ def _by_place(messages: list[Message]) -> dict[Place, list[Message]]:
         found.setdefault(place, []).extend(messages[start:stop])
         start = stop
     return found
+
+
+def _mean_bytes(values: Sequence[bytes | None]) -> float:
+    """About the mean size of messages, of a few of them."""
+    some = values[:: len(values) // SAMPLES + 1]
+    return max(1.0, sum(len(value or b"") for value in some) / len(some))
 
 
 def _offsets(messages: list[Message]) -> Sequence[int]:

@@ -114,7 +114,8 @@ def open_index_role(task: Task) -> Role:
     letters = open_dead_letters(task.kafka, task.run)
     source = _source(task, ROLE, TOPICS)
     identities = open_identities(_connection(task), task.run, TOPICS)
-    role = IndexRole(source, sink, task.run, dead_letters=letters, identities=identities)
+    topic_id = _topic_ids(task, TOPICS)["events"]
+    role = IndexRole(source, sink, task.run, dead_letters=letters, identities=identities, topic_id=topic_id)
 
     def close() -> None:
         sink.close()
@@ -127,15 +128,21 @@ def open_index_role(task: Task) -> Role:
 def open_archive_role(task: Task) -> Role:
     """Records as Parquet."""
     from consumers.archive import ROLE, TOPICS, ArchiveRole  # noqa: PLC0415
-    from consumers.kafka import open_admin  # noqa: PLC0415
-    from consumers.offsets import topic_ids  # noqa: PLC0415
     from consumers.parquet import ArchiveFolder  # noqa: PLC0415
 
     source = _source(task, ROLE, TOPICS)
-    ids = topic_ids(open_admin(task.kafka), [topic_name(task.run, topic) for topic in TOPICS])
-    by_topic = {topic: ids[topic_name(task.run, topic)] for topic in TOPICS}
-    role = ArchiveRole(source, ArchiveFolder(task.archive, task.run), task.run, topic_ids=by_topic)
+    folder = ArchiveFolder(task.archive, task.run)
+    role = ArchiveRole(source, folder, task.run, topic_ids=_topic_ids(task, TOPICS))
     return _CopyingRole(role, source, lambda: None)
+
+
+def _topic_ids(task: Task, topics: tuple[str, ...]) -> dict[str, str]:
+    from consumers.kafka import open_admin  # noqa: PLC0415
+    from consumers.offsets import topic_ids  # noqa: PLC0415
+
+    names = {topic: topic_name(task.run, topic) for topic in topics}
+    ids = topic_ids(open_admin(task.kafka), list(names.values()))
+    return {topic: ids[name] for topic, name in names.items()}
 
 
 def _source(task: Task, role: str, topics: tuple[str, ...]) -> AttendedSource:

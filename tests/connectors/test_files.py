@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from connectors.files import publish_folder, store_whole, write_whole
+from connectors.files import make_folder, publish_folder, store_whole, write_whole
 
 
 def fail(_):
@@ -109,3 +109,13 @@ def test_a_file_that_is_replaced_keeps_its_rights(tmp_path, mode):
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == mode
     assert seen == [0o600]
+
+
+def test_a_folder_that_another_process_created_is_synced_as_well(tmp_path, monkeypatch):
+    """That process may have died before it synchronised the entry."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink()))
+    for _ in range(2):
+        synced.clear()
+        make_folder(fs.LocalFileSystem(), str(tmp_path / "a" / "b"))
+        assert tmp_path / "a" in synced

@@ -18,7 +18,7 @@ from consumers.documents import SendError, SinkOptions, Verdict
 from consumers.elastic import BulkTransport, ElasticConnection
 from consumers.index import IndexOptions, IndexRole
 from consumers.index_track import Mark, read_mark, write_mark
-from consumers.source import Source
+from consumers.source import Partition, Source, Start
 from features.errors import ShopstreamError
 from features.schema import HOUR_MS
 
@@ -132,7 +132,7 @@ from consumers import elastic, kafka
 from consumers.bulk import BulkSink
 from consumers.documents import SinkOptions
 from consumers.index import IndexOptions, IndexRole
-from consumers.source import Source
+from consumers.source import Partition, Source, Start
 
 run, properties, connection = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.stdin.read())
 consumer = kafka.open_consumer(kafka.consumer_config(properties, f"{run}-index", f"{run}-0"))
@@ -272,3 +272,19 @@ def test_an_empty_topic_is_read_to_its_end(bench):
     started = time.monotonic()
     assert bench.index().consumed == 0
     assert time.monotonic() - started < 15
+
+
+# --- another topic of the same name ---
+
+
+@pytest.mark.parametrize("kept", ["id-1", ""])
+def test_offsets_of_another_topic_of_the_same_name_are_refused(kept):
+    """It may have grown beyond the committed offset: reading on would leave a hole that nobody sees."""
+    role = IndexRole(None, None, "r", topic_id="id-2")  # type: ignore[arg-type]
+    start = Start(5, write_mark(Mark(7, topic_id=kept)))
+    if kept:
+        with pytest.raises(ShopstreamError, match=r"events\[0\] was deleted and created again.*--run NAME"):
+            role.assigned({Partition("events", 0): start})
+    else:
+        role.assigned({Partition("events", 0): start})
+        assert role._tracks[Partition("events", 0)].mark.topic_id == "id-2"

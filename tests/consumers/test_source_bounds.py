@@ -1,0 +1,63 @@
+"""How much a source reads at once: by messages, and by the size of those that came before."""
+
+from __future__ import annotations
+
+from confluent_kafka import Message, TopicPartition
+
+from consumers.source import READ_BYTES_MAX, Partition, Source
+
+LARGE = b"x" * 990_000
+
+
+class Broker:
+    """A consumer of librdkafka whose topic has all that is asked for."""
+
+    def __init__(self, value: bytes) -> None:
+        self.value, self.asked, self.offset = value, [], 0
+
+    def consume(self, count: int, timeout: float) -> list[Message]:
+        self.asked.append(count)
+        first, self.offset = self.offset, self.offset + count
+        return [
+            Message(topic="r.events", partition=0, offset=n, key=b"c", value=self.value, timestamp=(2, 1))
+            for n in range(first, self.offset)
+        ]
+
+    def assign(self, _: list[TopicPartition]) -> None:
+        """Nothing to do."""
+
+    def get_watermark_offsets(self, _: TopicPartition, **__: object) -> tuple[int, int]:
+        return 0, 10**9
+
+
+def source_of(value: bytes) -> tuple[Source, Broker]:
+    broker = Broker(value)
+    source = Source(broker, "r", ["events"])  # type: ignore[arg-type]
+    source.open_at({Partition("events", 0): 0})
+    return source, broker
+
+
+def test_small_messages_are_read_as_many_as_asked_for():
+    source, broker = source_of(b"x" * 200)
+    for _ in range(3):
+        (batch,) = source.read(2_000, 0.1)
+        assert len(batch.values) == 2_000
+    assert broker.asked == [2_000] * 3
+
+
+def test_after_large_messages_fewer_are_read_at_once():
+    source, broker = source_of(LARGE)
+    source.read(100, 0.1)
+    source.read(10_000, 0.1)
+    assert broker.asked[1] * len(LARGE) <= READ_BYTES_MAX
+    broker.value = b"x" * 200
+    source.read(10_000, 0.1)
+    source.read(10_000, 0.1)
+    assert broker.asked[3] == 10_000
+
+
+def test_a_message_larger_than_the_bound_is_read_alone():
+    source, broker = source_of(b"x" * (READ_BYTES_MAX + 1))
+    source.read(1, 0.1)
+    source.read(10_000, 0.1)
+    assert broker.asked == [1, 1]
