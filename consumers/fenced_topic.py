@@ -6,11 +6,12 @@ order of work in one transaction, and what is left if we die right there:
 1. Begin, and hand the rows to the client. Dying: the transaction is aborted, by the next process of this instance or
    by its time-out; neither readers of committed records nor compaction see the rows.
 2. Flush: all rows are in the log, and invisible. Dying: as 1.
-3. Send an offset with the membership that was valid when the rows were made. The group coordinator refuses it once the
-   group has a new generation. A new owner writes only after that, so all rows of 2 lie before its own.
+3. Fence: the consumer commits an offset, unless its assignment has changed since the rows were made. The group
+   coordinator refuses the commit once the group has a new generation. A new owner writes only after that, so all rows
+   of 2 lie before its own. Dying: as 1.
 4. Commit. Dying before the answer: the rows stand or not; they are in no checkpoint as written, and are written again.
 
-The offset of step 3 is that of the rows' own topic, which the group does not read: it stands for the fence alone.
+The fence runs in the consumer's thread, where assignments change, so none can change between the look and the commit.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from consumers.dead_letter import TOO_LARGE
 from consumers.documents import Rejected
 from consumers.emission import CustomerRows
 from consumers.kafka import producer_config
+from consumers.offsets import CommitError, FencedError
 from features.errors import ShopstreamError
 from features.schema import FEATURE_TOPIC, topic_name
 
@@ -39,10 +41,10 @@ TRANSACTION_TIMEOUT_MS: Final = 30_000
 """Until the brokers abort what a process left open that died and was not started again."""
 ANSWER_S: Final = 5.0
 """For one answer of a coordinator."""
+PATIENCE_S: Final = 15.0
+"""For a call that the client answers with "again": one that lost its coordinator may say so for ever."""
 PAUSES_S: Final = (0.1, 0.5, 2.0, 5.0)
 """Between tries of a transaction."""
-OFFSET: Final = 1 << 62
-"""No reader stands at it, and it lies behind every record, so that tools see no lag."""
 REFUSALS: Final = frozenset(
     {
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
@@ -62,7 +64,7 @@ Done = Callable[[list[Rejected]], None]
 class _Batch:
     """Rows of one emission."""
 
-    membership: object
+    assignment: object
     rows: CustomerRows
     on_done: Done
     alone: set[int] = field(default_factory=set)
@@ -80,17 +82,19 @@ class FencedTopic:
 
     Args:
         open_producer: makes a producer with a `transactional.id` of this instance.
-        membership: the group metadata of the consumer, called when an assignment begins.
+        fence: passes while this member's assignment is valid (`consumers.source.Source.fence`).
         run: the run's name.
     """
 
-    def __init__(self, open_producer: Callable[[], Producer], membership: Callable[[], object], run: str) -> None:
-        self._open, self._membership_now = open_producer, membership
+    def __init__(self, open_producer: Callable[[], Producer], fence: Callable[[str], None], run: str) -> None:
+        self._open, self._fence = open_producer, fence
         self._topic = topic_name(run, FEATURE_TOPIC)
         self._producer: Producer | None = None
-        self._membership: object = None
+        self._assignment: object = None
         self._waiting: list[_Batch] = []
         self._going: list[_Batch] = []
+        self._is_flushed = False
+        """Whether the rows that are going are all in the log, in a transaction that is open."""
         self._future: Future[None] | None = None
         self._pool = ThreadPoolExecutor(1, "feature-topic")
         self._tries = 0
@@ -103,13 +107,13 @@ class FencedTopic:
         return max(0, WAITING_MAX - sum(len(batch.rows.lines) for batch in (*self._waiting, *self._going)))
 
     def renew(self) -> None:
-        """An assignment begins: the rows that follow are fenced by its generation."""
+        """An assignment begins, and the one before has ended."""
         self.drop()
-        self._membership = self._membership_now()
+        self._assignment = object()
 
     def drop(self) -> None:
-        """The partitions are another worker's: what is not under way is not written any more."""
-        self._membership = None
+        """The partitions are another worker's: what is not committed is not written any more."""
+        self._assignment = None
         self._waiting.clear()
 
     def send(self, rows: CustomerRows, on_done: Done) -> None:
@@ -117,13 +121,13 @@ class FencedTopic:
 
         It may never be called for rows of partitions that went to another worker meanwhile.
         """
-        self._waiting.append(_Batch(self._membership, rows, on_done))
+        self._waiting.append(_Batch(self._assignment, rows, on_done))
 
     def poll(self) -> None:
-        """Runs the callbacks of what was committed, and begins the next transaction.
+        """Runs the callbacks of what was committed, and takes the next step of a transaction.
 
         Raises:
-            ShopstreamError: the brokers refuse this producer for good.
+            ShopstreamError: the brokers refuse this producer for good, or another process has this instance's id.
         """
         if self._future is not None:
             if not self._future.done():
@@ -132,14 +136,17 @@ class FencedTopic:
             self._take_result(future)
         if time.monotonic() < self._due_s:
             return
-        self._going = [batch for batch in self._going if batch.membership is self._membership]
+        if self._is_flushed:
+            self._end()
+            return
+        self._going = [batch for batch in self._going if batch.assignment is self._assignment]
         if not self._going:
             self._going, self._waiting = self._waiting, []
         if self._going:
-            self._future = self._pool.submit(self._transact, self._going)
+            self._future = self._pool.submit(self._write, self._going)
 
     def close(self) -> None:
-        """Ends the transaction that is under way; what was not begun is written by the next owner."""
+        """Lets the step that is under way end; what is not committed is written by the next owner."""
         self._closing = True
         self._pool.shutdown(wait=True)
         if self._future is not None and self._future.done():
@@ -148,44 +155,81 @@ class FencedTopic:
             except ShopstreamError as error:
                 log.warning("rows not written; they are written again", reason=str(error))
 
+    def _end(self) -> None:
+        """3. Commits the transaction if the fence lets it pass, and aborts it otherwise."""
+        if self._going[0].assignment is not self._assignment:
+            self._refuse("the assignment has changed")
+            return
+        try:
+            self._fence(self._topic)
+        except CommitError as error:
+            self._again(str(error))
+        except FencedError as error:
+            if error.permanent:
+                raise
+            self._refuse(str(error))
+        else:
+            self._future = self._pool.submit(self._commit)
+
+    def _refuse(self, reason: str) -> None:
+        self._is_flushed = False
+        self._future = self._pool.submit(self._abort, reason)
+
     def _take_result(self, future: Future[None]) -> None:
         try:
             future.result()
         except _AgainError as error:
-            self._due_s = time.monotonic() + PAUSES_S[min(self._tries, len(PAUSES_S) - 1)]
-            self._tries += 1
-            if self.trouble is None and self._tries > len(PAUSES_S):
-                log.warning("rows are not written to Kafka; nothing is lost, trying again", reason=str(error))
-                self.trouble = str(error)
+            self._is_flushed = False
+            self._again(str(error))
+            return
+        if not self._is_flushed:
+            self._is_flushed = True
             return
         for batch in self._going:
             batch.on_done([Rejected(position, reason) for position, reason in sorted(batch.rejected.items())])
         if self.trouble is not None:
             log.info("rows are written to Kafka again")
-        self._going, self._tries, self.trouble = [], 0, None
+        self._going, self._is_flushed, self._tries, self.trouble = [], False, 0, None
+
+    def _again(self, reason: str) -> None:
+        self._due_s = time.monotonic() + PAUSES_S[min(self._tries, len(PAUSES_S) - 1)]
+        self._tries += 1
+        if self.trouble is None and self._tries > len(PAUSES_S):
+            log.warning("rows are not written to Kafka; nothing is lost, trying again", reason=reason)
+            self.trouble = reason
 
     # --- the thread's side ---
 
-    def _transact(self, batches: list[_Batch]) -> None:
-        """Writes batches of one membership in one transaction.
+    def _write(self, batches: list[_Batch]) -> None:
+        """1. and 2. Brings rows into the log.
 
         Raises:
-            _AgainError: nothing was written; the same may be tried again.
+            _AgainError: the transaction is aborted; the same may be tried again.
             ShopstreamError: the brokers refuse for good.
         """
         try:
             producer = self._producer = self._producer or self._opened()
             self._until_answered(producer.begin_transaction)
             self._produce(producer, batches)
-            positions = [TopicPartition(self._topic, 0, OFFSET)]
-            membership = batches[0].membership
-            self._until_answered(lambda: producer.send_offsets_to_transaction(positions, membership, ANSWER_S))
-            self._until_answered(lambda: producer.commit_transaction(ANSWER_S))
         except KafkaException as error:
             raise self._failed(error.args[0]) from error
         except _AgainError:
             self._producer = None
             raise
+
+    def _commit(self) -> None:
+        """4. Makes the rows of the open transaction visible; errors as `_write`."""
+        producer = self._producer
+        assert producer is not None
+        try:
+            self._until_answered(lambda: producer.commit_transaction(ANSWER_S))
+        except KafkaException as error:
+            raise self._failed(error.args[0]) from error
+
+    def _abort(self, reason: str) -> None:
+        """Ends the open transaction without its rows."""
+        self._end_transaction()
+        raise _AgainError(reason)
 
     def _opened(self) -> Producer:
         producer = self._open()
@@ -235,11 +279,12 @@ class FencedTopic:
                 return
 
     def _until_answered(self, call: Callable[[], None]) -> None:
+        end_s = time.monotonic() + PATIENCE_S
         while True:
             try:
                 call()
             except KafkaException as error:
-                if not error.args[0].retriable() or self._closing:
+                if not error.args[0].retriable() or self._closing or time.monotonic() > end_s:
                     raise
             else:
                 return
@@ -252,16 +297,22 @@ class FencedTopic:
                 f"Rows cannot be written to {self._topic}: {said}.",
                 "Give the user the rights of docs/security.md; what was not committed is done again.",
             )
-        producer, self._producer = self._producer, None
-        if producer is not None and not error.fatal():
-            try:
-                self._until_answered(lambda: producer.abort_transaction(ANSWER_S))
-            except KafkaException as failure:
-                log.debug("the transaction was not aborted; its time-out does", reason=failure.args[0].str())
-            else:
-                self._producer = producer
-        # a member that the fence refuses hears so from the group as well, and drops the rows
+        if error.fatal() or error.retriable():
+            # a client that gives no answer is replaced by a new one, whose registration aborts the transaction
+            self._producer = None
+        else:
+            self._end_transaction()
         return _AgainError(said)
+
+    def _end_transaction(self) -> None:
+        producer, self._producer = self._producer, None
+        assert producer is not None
+        try:
+            self._until_answered(lambda: producer.abort_transaction(ANSWER_S))
+        except KafkaException as failure:
+            log.debug("the transaction was not aborted; its time-out does", reason=failure.args[0].str())
+        else:
+            self._producer = producer
 
 
 def transactional_config(properties: Mapping[str, Any], transactional_id: str) -> dict[str, Any]:

@@ -40,6 +40,8 @@ READ_BYTES_MAX: Final = 16 * 1024 * 1024
 MESSAGE_BYTES: Final = 1024
 """The size that is taken for granted before anything was read."""
 SAMPLES: Final = 16
+FENCE_OFFSET: Final = 1 << 62
+"""It lies behind every record, so that tools see no lag."""
 _STAMP: Final = operator.itemgetter(1)
 """The time of what Message.timestamp gives."""
 
@@ -255,9 +257,13 @@ class Source:
         """Commits (next offset, metadata) of each partition; errors as `consumers.offsets.commit`."""
         commit(self._consumer, {self._kafka(p): said for p, said in offsets.items()})
 
-    def membership(self) -> object:
-        """The member and its generation, as a transactional producer sends them to be fenced by the coordinator."""
-        return self._consumer.consumer_group_metadata()
+    def fence(self, topic: str) -> None:
+        """Asks the coordinator whether this member's assignment is valid; errors as `consumers.offsets.commit`.
+
+        Args:
+            topic: full name of a topic that the group does not read, beside which the offset is committed.
+        """
+        commit(self._consumer, {TopicPartition(topic, 0): (FENCE_OFFSET, "")})
 
     def group_has_reached(self, until: Mapping[tuple[str, int], int]) -> bool:
         """Whether the whole group has committed up to `until`: (full topic name, partition) -> offset."""

@@ -84,7 +84,7 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
     topic = alerts = None
     if options.feature_topic:
         fenced = transactional_config(options.kafka, transactional_id(options.run, options.instance_id))
-        topic = FencedTopic(lambda: open_producer(fenced), source.membership, options.run)
+        topic = FencedTopic(lambda: open_producer(fenced), source.fence, options.run)
         alerts = FeatureTopic(open_producer(producer_config(options.kafka, "alerts")), options.run, ALERT_TOPIC)
     outlets = Outlets(
         options.run,

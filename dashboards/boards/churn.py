@@ -140,7 +140,7 @@ CHURN: Final = Dashboard(
             ALERTS, "bar_stacked", Place(0, 73, 48, 10),
             (Measure("Customers", "unique", "customer_id"),),
             (Time("Day", "ts", "day"), Terms("Risk", "churn_risk", len(RISKS), by="Customers")),
-            may_be_empty=True,
+            may_be_empty=True, whole_shop=True,
         ),
     ),
 )  # fmt: skip

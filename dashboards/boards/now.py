@@ -71,7 +71,7 @@ NOW: Final = Dashboard(
         Panel(
             "now-alerts", "Customers whose risk rose", "How many customers have become likely to leave?",
             ALERTS, "metric", Place(36, 6, 12, 6),
-            (Measure("Customers", "unique", "customer_id", AT_RISK),), may_be_empty=True,
+            (Measure("Customers", "unique", "customer_id", AT_RISK),), may_be_empty=True, whole_shop=True,
         ),
         Panel(
             "now-pace", "Orders and revenue of late", "What came in during the last hour and the last day?",
@@ -120,6 +120,7 @@ NOW: Final = Dashboard(
             where=AT_RISK,
             sort=("When", True),
             may_be_empty=True,
+            whole_shop=True,
         ),
     ),
 )  # fmt: skip

@@ -14,6 +14,8 @@ from consumers import kafka
 from consumers.emission import CustomerRows
 from consumers.fenced_topic import FencedTopic, transactional_config
 from consumers.kafka import ensure_topics, open_consumer, open_producer
+from consumers.offsets import commit
+from consumers.source import FENCE_OFFSET
 from features.schema import FEATURE_TOPIC, topic_name
 
 WAIT_S = 30.0
@@ -31,7 +33,7 @@ class Member:
         self.consumer = open_consumer(kafka.consumer_config(bench.properties, f"{bench.run}-features", name))
         self.topic = FencedTopic(
             lambda: open_producer(transactional_config(bench.properties, name)),
-            self.consumer.consumer_group_metadata,
+            lambda topic: commit(self.consumer, {TopicPartition(topic, 0): (FENCE_OFFSET, "")}),
             bench.run,
         )
         self.owns = False

@@ -94,12 +94,10 @@ def test_alerts_are_neither_lost_nor_doubled(seed, tmp_path):
     first = min(e["ts"] for e in scene.events)
     span_days = (scene.end - first) / DAY
     half = {where: log[: len(log) // 2] for where, log in scene.logs.items()}
-    world = World(
-        scene.rng, half, str(tmp_path), scorings=[by_tenure("low", 1e9), by_tenure("rising", span_days * 0.8)]
-    )
+    world = World(scene.rng, half, str(tmp_path), scorings=[by_tenure("low", 1e9)])
     world.work(CALM, lambda stream_time: stream_time)
     begun = {row["customer_id"] for row in world.index("customers")}
-    world.logs, world.scorings_seen = scene.logs, 1
+    world.logs, world.scorings = scene.logs, [by_tenure("rising", span_days * 0.8)]
     as_of = scene.end + 1
     progress = world.work(STORMY, lambda _: as_of)
     by_id = {(a["customer_id"], a["churn_risk"], a["day"]): a for a in world.alerts}

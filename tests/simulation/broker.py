@@ -15,8 +15,6 @@ from features.errors import ShopstreamError
 
 Messages = Sequence[tuple[bytes | None, bytes | None]]
 Offsets = Mapping[Partition, tuple[int, str]]
-Membership = tuple[str, int, int]
-"""Instance, process and generation of a member."""
 RUN = "w"
 
 
@@ -249,8 +247,12 @@ class GroupSource:
     def resume(self) -> None:
         self._paused = False
 
-    def membership(self) -> Membership:
-        return self._instance, self._process, self.generation
+    def fence(self, topic: str) -> None:
+        self._boundary.cross("fence rows")
+        if self._boundary.befalls("commit_lost"):
+            raise CommitError("timed out (simulated)")
+        self._group.check(self._instance, self._process, self.generation)
+        self._boundary.cross("rows fenced")
 
     def lag(self) -> int:
         return sum(len(self._logs[where]) - at for where, at in self.positions.items())

@@ -52,7 +52,7 @@ class FeaturesLife:
         self._rows: list[TransactionalProducer] = []
         letters = DeadLetters(self.producers[0], RUN)  # type: ignore[arg-type]
         self.sink = Sink(Connection(world.index_store, worker, rng), worker, rng, world.wire)
-        topic = FencedTopic(self._open_rows, worker.source.membership, RUN)
+        topic = FencedTopic(self._open_rows, worker.source.fence, RUN)
         topic._pool.shutdown()
         topic._pool = Pool(worker, rng)  # type: ignore[assignment]
         alerts = FeatureTopic(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ class FeaturesLife:
 
     def _open_rows(self) -> TransactionalProducer:
         role, worker = self._role, self._worker
-        producer = TransactionalProducer(role.rows, role.world.group, worker.instance, worker, role.rng)
+        producer = TransactionalProducer(role.rows, worker.instance, worker, role.rng)
         self._rows.append(producer)
         return producer
 

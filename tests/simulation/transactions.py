@@ -1,4 +1,4 @@
-"""Transactions of Kafka in memory: rows in the order of their log, committed, aborted or open, and what fences them."""
+"""Transactions of Kafka in memory: rows in the order of their log, committed, aborted or open."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException
 from simulation.boundary import Boundary
-from simulation.broker import Coordinator, Membership
-
-from consumers.offsets import FencedError
 
 OPEN, COMMITTED, ABORTED = "open", "committed", "aborted"
 
@@ -63,7 +60,6 @@ class TransactionalProducer:
 
     Args:
         log: of the topic.
-        group: whose generation fences.
         transactional_id: of the instance.
         boundary: of the worker.
         rng: decides what arrives before a death.
@@ -72,12 +68,11 @@ class TransactionalProducer:
     def __init__(
         self,
         log: TransactionLog,
-        group: Coordinator,
         transactional_id: str,
         boundary: Boundary,
         rng: np.random.Generator,
     ) -> None:
-        self._log, self._group, self._id = log, group, transactional_id
+        self._log, self._id = log, transactional_id
         self._boundary, self._rng = boundary, rng
         self._queue: list[tuple[str, bytes]] = []
         self._epoch = 0
@@ -108,18 +103,6 @@ class TransactionalProducer:
         self._arrive(len(self._queue))
         self._boundary.cross("rows flushed")
         return 0
-
-    def send_offsets_to_transaction(self, positions: list[Any], membership: Membership, timeout_s: float) -> None:
-        assert positions, "librdkafka asks nobody when there are no offsets"
-        self._boundary.cross("fence rows")
-        self._check_epoch()
-        try:
-            self._group.check(*membership)
-        except FencedError as error:
-            raise KafkaException(
-                KafkaError(KafkaError.ILLEGAL_GENERATION, str(error), txn_requires_abort=True)
-            ) from None
-        self._boundary.cross("rows fenced")
 
     def commit_transaction(self, timeout_s: float) -> None:
         self._check_epoch()
