@@ -297,8 +297,8 @@ class FencedTopic:
                 f"Rows cannot be written to {self._topic}: {said}.",
                 "Give the user the rights of docs/security.md; what was not committed is done again.",
             )
-        if error.fatal() or error.retriable():
-            # a client that gives no answer is replaced by a new one, whose registration aborts the transaction
+        if self._producer is None or error.fatal() or error.retriable():
+            # one that was never registered, or gives no answer, is replaced: registering aborts what is open
             self._producer = None
         else:
             self._end_transaction()

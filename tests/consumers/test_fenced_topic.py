@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from consumers import kafka
@@ -157,3 +157,26 @@ def test_what_a_dead_process_left_open_ends_with_the_next_one_of_its_instance(be
     member = bench.member("a")
     member.write(rows("c alive"))
     assert bench.committed() == ["c alive"]
+
+
+def test_a_producer_that_cannot_be_registered_is_replaced_by_a_new_one():
+    """The refusal is no reason to end the worker: the coordinator may be moving."""
+    opened: list[object] = []
+
+    class Unregistered:
+        def init_transactions(self, timeout: float) -> None:
+            raise KafkaException(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH, "not now"))
+
+    def open_one() -> Producer:
+        opened.append(Unregistered())
+        return opened[-1]  # type: ignore[return-value]
+
+    topic = FencedTopic(open_one, lambda _: None, "r")
+    topic.renew()
+    topic.send(rows("c 1"), lambda _: None)
+    deadline_s = time.monotonic() + WAIT_S
+    while len(opened) < 2:
+        assert time.monotonic() < deadline_s
+        topic.poll()
+        time.sleep(0.01)
+    topic.close()
