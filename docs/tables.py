@@ -7,7 +7,6 @@ fails when a document has another table than the code gives.
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -76,10 +75,7 @@ def scores() -> str:
 
 def commands() -> str:
     """Every command of the command line."""
-    app = typer.Typer()
-    for name in cli.COMMAND_MODULES:
-        importlib.import_module(f"shopstream.commands.{name}").register(app)
-    found = dict(_named("", typer.main.get_command(app)))
+    found = dict(_named("", typer.main.get_command(cli.build_app())))
     return table(
         ("command", "does"),
         ((f"`shopstream {name}`", " ".join((one.help or "").split("\n\n")[0].split())) for name, one in found.items()),

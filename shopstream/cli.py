@@ -40,17 +40,7 @@ COMMAND_MODULES = {
 """Modules of shopstream.commands -> the part of `--help` that lists their commands, in their order. Each has
 `register(app)` and imports its heavy parts inside the command, so that `--help` answers at once."""
 
-app = typer.Typer(
-    name="shopstream",
-    help="Exact streaming customer analytics: a shop through Kafka into features and scores in Elasticsearch.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-@app.callback()
 def _root(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show stack traces and debug logs.")] = False,
@@ -59,15 +49,23 @@ def _root(
 
 
 def build_app() -> typer.Typer:
-    """The application with every command registered."""
-    if not app.registered_commands:
-        for name, part in COMMAND_MODULES.items():
-            before = len(app.registered_commands), len(app.registered_groups)
-            importlib.import_module(f"shopstream.commands.{name}").register(app)
-            for command in app.registered_commands[before[0] :]:
-                command.rich_help_panel = part
-            for group in app.registered_groups[before[1] :]:
-                group.rich_help_panel = part
+    """A new application with every command registered."""
+    app = typer.Typer(
+        name="shopstream",
+        help="Exact streaming customer analytics: a shop through Kafka into features and scores in Elasticsearch.",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name, part in COMMAND_MODULES.items():
+        before = len(app.registered_commands), len(app.registered_groups)
+        importlib.import_module(f"shopstream.commands.{name}").register(app)
+        for command in app.registered_commands[before[0] :]:
+            command.rich_help_panel = part
+        for group in app.registered_groups[before[1] :]:
+            group.rich_help_panel = part
     return app
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,10 +77,7 @@ def dotted(node: ast.expr) -> str:
 @functools.cache
 def commands() -> dict[str, typer.core.TyperCommand]:
     """Every command of the command line by its name; one of a group is named `group command`."""
-    app = typer.Typer()
-    for name in cli.COMMAND_MODULES:
-        importlib.import_module(f"shopstream.commands.{name}").register(app)
-    return dict(_named("", typer.main.get_command(app)))
+    return dict(_named("", typer.main.get_command(cli.build_app())))
 
 
 def _named(before: str, group: typer.core.TyperGroup) -> Iterator[tuple[str, typer.core.TyperCommand]]:

@@ -19,8 +19,7 @@ from typer.testing import CliRunner
 
 from features.errors import ShopstreamError
 from shopstream import servers
-from shopstream.cli import app
-from shopstream.commands import servers as commands
+from shopstream.cli import build_app
 from shopstream.servers import Endpoints, record
 from shopstream.servers.record import ServerRecord
 from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
@@ -173,7 +172,7 @@ def test_status_command_tells_scripts_where_everything_is(
     pair: Endpoints, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOPSTREAM_HOME", str(settings.home))
-    result = CliRunner().invoke(_app(), ["status", "--json"])
+    result = CliRunner().invoke(build_app(), ["status", "--json"])
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert told["kafka"]["bootstrap_servers"] == pair.kafka.bootstrap_servers
@@ -182,12 +181,12 @@ def test_status_command_tells_scripts_where_everything_is(
     assert Path(told["elasticsearch"]["password_file"]).read_text().strip() == pair.elasticsearch.password
     assert (told["kafka"]["version"], told["elasticsearch"]["version"]) == ("4.1.0", "9.2.0")
     assert pair.elasticsearch.password not in result.output
-    assert CliRunner().invoke(_app(), ["status"]).exit_code == 0
+    assert CliRunner().invoke(build_app(), ["status"]).exit_code == 0
 
 
 def test_doctor_is_content(pair: Endpoints, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOPSTREAM_HOME", str(settings.home))
-    result = CliRunner().invoke(_app(), ["doctor"])
+    result = CliRunner().invoke(build_app(), ["doctor"])
     assert result.exit_code == 0, result.output
     assert "broken" not in result.output
     assert f"answers at {pair.kafka.bootstrap_servers}" in result.output
@@ -209,9 +208,3 @@ def test_existing_servers_are_used_and_checked(pair: Endpoints, tmp_path: Path) 
     with pytest.raises(ShopstreamError, match="credentials were refused") as caught:
         servers.up(wrong, QUIET)
     assert "password" in caught.value.remedy
-
-
-def _app() -> object:
-    if not app.registered_commands:
-        commands.register(app)
-    return app
