@@ -17,6 +17,12 @@ pytestmark = [pytest.mark.timeout(1_800), pytest.mark.campaign]
 NEW_RUN = "into a new run (`--run NAME`)"
 
 
+@pytest.fixture(params=["features", "index", "archive"])
+def scene(request, servers, scene_on):
+    """Each role alone: what one refuses, no other has to refuse for it."""
+    return scene_on(servers, (request.param,))
+
+
 @pytest.fixture
 def admin(scene):
     return kafka.open_admin(scene.bench.properties)
