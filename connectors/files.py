@@ -39,6 +39,8 @@ def write_whole(path: Path, write: Callable[[Path], object], *, mode: int | None
     Raises:
         OSError: the file cannot be written; the old one is unchanged and nothing is left beside it.
     """
+    path = path.absolute()
+    is_new_folder = not path.parent.is_dir()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL_SUFFIX}")
     try:
@@ -56,7 +58,9 @@ def write_whole(path: Path, write: Callable[[Path], object], *, mode: int | None
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
-    _fsync(path.parent)
+    for folder in path.parents if is_new_folder else [path.parent]:
+        with suppress(PermissionError):
+            _fsync(folder)
 
 
 def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object]) -> None:
@@ -102,24 +106,24 @@ def _mode_of(files: fs.FileSystem, path: str) -> int | None:
 
 
 def make_folder(files: fs.FileSystem, path: str) -> None:
-    """Creates a folder and those above it; their entries have reached the disk when this returns.
+    """Creates a folder and those above it; the entries of all of them have reached the disk when this returns.
+
+    Entries of folders that exist are synchronised too, up to the root: the process that created one may have died
+    before it did so, and what is lost with it is everything below.
 
     Raises:
         OSError: it cannot be created.
     """
     from pyarrow import fs  # noqa: PLC0415 - as in `sync`
 
-    missing: list[str] = []
-    above = path
-    while above and files.get_file_info([above])[0].type == fs.FileType.NotFound:
-        missing.append(above)
-        above = above.rpartition("/")[0]
-    for folder in reversed(missing):
-        files.create_dir(folder, recursive=True)
-    # also of a folder that is there: the process that created it may have died before it synchronised the entry
-    for folder in reversed(missing or [path]):
-        if parent := folder.rpartition("/")[0]:
+    if files.get_file_info([path])[0].type == fs.FileType.NotFound:
+        files.create_dir(path, recursive=True)
+    parent = path.rpartition("/")[0]
+    while parent:
+        # a process that may not read a folder has not created anything in it
+        with suppress(PermissionError):
             sync(files, parent)
+        parent = parent.rpartition("/")[0]
 
 
 def delete_stray(files: fs.FileSystem, path: str) -> None:

@@ -111,11 +111,21 @@ def test_a_file_that_is_replaced_keeps_its_rights(tmp_path, mode):
     assert seen == [0o600]
 
 
-def test_a_folder_that_another_process_created_is_synced_as_well(tmp_path, monkeypatch):
-    """That process may have died before it synchronised the entry."""
+def test_the_entries_of_all_folders_above_are_synced_whoever_created_them(tmp_path, monkeypatch):
+    """That process may have died before it synchronised one of them, and a power loss then takes all below it."""
     synced = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink()))
     for _ in range(2):
         synced.clear()
-        make_folder(fs.LocalFileSystem(), str(tmp_path / "a" / "b"))
-        assert tmp_path / "a" in synced
+        make_folder(fs.LocalFileSystem(), str(tmp_path / "a" / "b" / "c"))
+        assert {tmp_path / "a" / "b", tmp_path / "a", tmp_path, tmp_path.parent} <= set(synced)
+
+
+def test_a_folder_above_that_cannot_be_read_is_passed_over(tmp_path, monkeypatch):
+    def refused(path, *_):
+        raise PermissionError(13, "Permission denied", path)
+
+    (tmp_path / "a").mkdir()
+    monkeypatch.setattr(os, "open", refused)
+    make_folder(fs.LocalFileSystem(), str(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()

@@ -1,4 +1,4 @@
-"""Indices are deleted, or something else has the name of one: what can be rebuilt is, and what waits is written later."""
+"""Indices are deleted, or another index has the name of an alias: what can be rebuilt is, the rest waits."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from simulation.boundary import Boundary
+from simulation.clock import BUFFER_BYTES_MAX
 from stream.feeding import FAR_MS
 
 from consumers.offsets import CommitError, FencedError
@@ -16,6 +17,8 @@ from features.errors import ShopstreamError
 Messages = Sequence[tuple[bytes | None, bytes | None]]
 Offsets = Mapping[Partition, tuple[int, str]]
 RUN = "w"
+READ_BYTES_MAX = BUFFER_BYTES_MAX // 2
+"""Of a read, but for a single message."""
 
 
 @dataclass
@@ -201,6 +204,9 @@ class GroupSource:
         stop = min(len(log), start + size)
         if stop <= start:
             return None
+        # as the real one: bytes are bounded too
+        sizes = np.cumsum([len(value or b"") for _, value in log[start:stop]])
+        stop = start + max(1, int(np.searchsorted(sizes, READ_BYTES_MAX, side="right")))
         self.positions[where] = stop
         if stop == len(log) and self._rng.random() < 0.5:
             self._ended.add(where)

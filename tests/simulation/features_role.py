@@ -97,7 +97,8 @@ class FeaturesLife:
             state = partition.state
             for lane in partition.lanes.values():
                 assert lane.waiting <= 3 * BUFFER_MAX, "messages that wait are bounded"
-                assert lane.waiting_bytes <= 3 * BUFFER_BYTES_MAX, "their bytes are bounded"
+                # a message is read whole, however large it is
+                assert lane.waiting_bytes <= 3 * BUFFER_BYTES_MAX + 2 * self._role.largest, "their bytes are bounded"
                 assert lane.waiting == sum(chunk.waiting for chunk in lane.chunks)
                 assert lane.waiting_bytes == sum(chunk.held_bytes for chunk in lane.chunks)
             for dirty in partition.customers_dirty.values():
@@ -117,6 +118,7 @@ class FeaturesRole(Role):
         scorings: bundles that come one after the other, at any time; none in most worlds.
         rows: the compacted topic.
         alerts: as they stand on their topic.
+        largest: bytes of the largest message.
     """
 
     name = "features"
@@ -136,6 +138,7 @@ class FeaturesRole(Role):
         is_scored = self.rng.random() < SCORED and not world.stormy.damage
         self.scorings = [by_tenure("low", 1e9), by_tenure("rising", 300.0)] if is_scored else []
         self.scorings_seen = 0
+        self.largest = max(len(value or b"") for log in world.logs.values() for _, value in log)
 
     def live(self, worker: Worker) -> FeaturesLife:
         return FeaturesLife(self, worker)
