@@ -4,7 +4,8 @@ Compaction keeps the last record of a key, so the row of a former owner must nev
 order of work in one transaction, and what is left if we die right there:
 
 1. Begin, and hand the rows to the client. Dying: the transaction is aborted, by the next process of this instance or
-   by its time-out; neither readers of committed records nor compaction see the rows.
+   by its time-out; neither readers of committed records nor compaction see the rows. Until then such readers do not
+   see later rows of these partitions either.
 2. Flush: all rows are in the log, and invisible. Dying: as 1.
 3. Fence: the consumer commits an offset, unless its assignment has changed since the rows were made. The group
    coordinator refuses the commit once the group has a new generation. A new owner writes only after that, so all rows
@@ -146,7 +147,7 @@ class FencedTopic:
             self._future = self._pool.submit(self._write, self._going)
 
     def close(self) -> None:
-        """Lets the step that is under way end; what is not committed is written by the next owner."""
+        """Lets the step that is under way end; what is not committed is aborted, and written by the next owner."""
         self._closing = True
         self._pool.shutdown(wait=True)
         if self._future is not None and self._future.done():
@@ -154,6 +155,10 @@ class FencedTopic:
                 self._take_result(self._future)
             except ShopstreamError as error:
                 log.warning("rows not written; they are written again", reason=str(error))
+        if self._is_flushed:
+            # left open, it would hide the rows of the next owner from readers until its time-out
+            self._is_flushed = False
+            self._end_transaction()
 
     def _end(self) -> None:
         """3. Commits the transaction if the fence lets it pass, and aborts it otherwise."""
@@ -214,7 +219,7 @@ class FencedTopic:
         except KafkaException as error:
             raise self._failed(error.args[0]) from error
         except _AgainError:
-            self._producer = None
+            self._end_transaction()
             raise
 
     def _commit(self) -> None:

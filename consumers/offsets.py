@@ -52,7 +52,14 @@ FENCING_CODES: Final = frozenset(
         KafkaError._FENCED,  # noqa: SLF001 - as above
     }
 )
-_LEADER_CODES: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+# the last one is what the client says of a partition that exists and has no leader, while its broker is fenced
+_LEADER_CODES: Final = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
+    }
+)
 _PERMANENT_CODES: Final = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - as above
 
 

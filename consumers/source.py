@@ -36,10 +36,9 @@ _PASSING: Final = frozenset(
 
 
 READ_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Of messages that are read at once, going by the size of those that were read before."""
-MESSAGE_BYTES: Final = 1024
-"""The size that is taken for granted before anything was read."""
-SAMPLES: Final = 16
+"""Of values that are read at once, a slice more at most."""
+SLICE_MAX: Final = 100
+"""Messages that are asked for before their bytes are looked at: the first large ones may come after many small ones."""
 FENCE_OFFSET: Final = 1 << 62
 """It lies behind every record, so that tools see no lag."""
 _STAMP: Final = operator.itemgetter(1)
@@ -134,7 +133,7 @@ class Source:
         self._ends: dict[Partition, int] = {}
         """Where the client last told the end of a partition."""
         self._paused = False
-        self._message_bytes: float = MESSAGE_BYTES
+        self._slice = SLICE_MAX
 
     def open(self, owner: Owner) -> None:
         """Joins the group; `owner` hears of its partitions from the first `read` on.
@@ -185,19 +184,31 @@ class Source:
         Raises:
             ShopstreamError: records were deleted before they were read, or the cluster refuses this reader for good.
         """
-        fitting = max(1, int(READ_BYTES_MAX / self._message_bytes))
-        messages = self._consumer.consume(min(records_max, fitting), timeout_s)
+        messages = self._consume(records_max, timeout_s)
         # mapped, a method of the client's type costs half of what a call written out does
         if any(map(Message.error, messages)):
             messages = self._without_errors(messages)
         batches = [self._batch(place, mine) for place, mine in _by_place(messages).items()]
-        if batches:
-            self._message_bytes = max(_mean_bytes(batch.values) for batch in batches)
         for batch in batches:
             if batch.partition in self._positions:
                 self._positions[batch.partition] = max(self._positions[batch.partition], batch.next_offset)
         # a batch of a partition that was taken away within this very call belongs to its new owner
         return [batch for batch in batches if batch.partition in self._positions]
+
+    def _consume(self, records_max: int, timeout_s: float) -> list[Message]:
+        messages: list[Message] = []
+        held, left_s, end_s = 0, timeout_s, time.monotonic() + timeout_s
+        while True:
+            wanted = min(records_max - len(messages), self._slice)
+            some = self._consumer.consume(wanted, left_s)
+            messages += some
+            # the length of a message is that of its value
+            size = sum(map(len, some))
+            held += size
+            self._slice = min(SLICE_MAX, max(1, READ_BYTES_MAX * len(some) // size)) if size else SLICE_MAX
+            if len(some) < wanted or len(messages) >= records_max or held >= READ_BYTES_MAX:
+                return messages
+            left_s = max(0.0, end_s - time.monotonic())
 
     def _without_errors(self, messages: Sequence[Message]) -> list[Message]:
         good = []
@@ -373,12 +384,6 @@ def _by_place(messages: list[Message]) -> dict[Place, list[Message]]:
         found.setdefault(place, []).extend(messages[start:stop])
         start = stop
     return found
-
-
-def _mean_bytes(values: Sequence[bytes | None]) -> float:
-    """About the mean size of messages, of a few of them."""
-    some = values[:: len(values) // SAMPLES + 1]
-    return max(1.0, sum(len(value or b"") for value in some) / len(some))
 
 
 def _offsets(messages: list[Message]) -> Sequence[int]:

@@ -159,6 +159,19 @@ def test_what_a_dead_process_left_open_ends_with_the_next_one_of_its_instance(be
     assert bench.committed() == ["c alive"]
 
 
+def test_what_a_worker_that_leaves_has_open_is_aborted_at_once(bench):
+    """An open transaction hides the rows of the next owner, which has an id of its own, from readers."""
+    leaving = bench.member("leaving")
+    leaving.topic.send(rows("c old"), lambda _: None)
+    leaving.topic.poll()
+    assert leaving.topic._future is not None
+    leaving.topic._future.result(WAIT_S)
+    leaving.topic.close()
+    leaving.consumer.close()
+    bench.member("next").write(rows("c new", version=2))
+    assert bench.committed() == ["c new"]
+
+
 def test_a_producer_that_cannot_be_registered_is_replaced_by_a_new_one():
     """The refusal is no reason to end the worker: the coordinator may be moving."""
     opened: list[object] = []

@@ -1,10 +1,10 @@
-"""How much a source reads at once: by messages, and by the size of those that came before."""
+"""How much a source reads at once: bounded by messages, and by bytes."""
 
 from __future__ import annotations
 
 from confluent_kafka import Message, TopicPartition
 
-from consumers.source import READ_BYTES_MAX, Partition, Source
+from consumers.source import READ_BYTES_MAX, SLICE_MAX, Partition, Source
 
 LARGE = b"x" * 990_000
 
@@ -42,18 +42,34 @@ def test_small_messages_are_read_as_many_as_asked_for():
     for _ in range(3):
         (batch,) = source.read(2_000, 0.1)
         assert len(batch.values) == 2_000
-    assert broker.asked == [2_000] * 3
+    assert max(broker.asked) == SLICE_MAX
 
 
-def test_after_large_messages_fewer_are_read_at_once():
-    source, broker = source_of(LARGE)
-    source.read(100, 0.1)
+def test_the_first_large_messages_are_a_slice_at_most():
+    source, broker = source_of(b"x" * 200)
     source.read(10_000, 0.1)
-    assert broker.asked[1] * len(LARGE) <= READ_BYTES_MAX
+    broker.value = LARGE
+    (batch,) = source.read(10_000, 0.1)
+    assert len(batch.values) == SLICE_MAX
+    for _ in range(3):
+        (batch,) = source.read(10_000, 0.1)
+        assert sum(map(len, batch.values)) <= 2 * READ_BYTES_MAX
     broker.value = b"x" * 200
-    source.read(10_000, 0.1)
-    source.read(10_000, 0.1)
-    assert broker.asked[3] == 10_000
+    assert sum(len(batch.values) for batch in source.read(10_000, 0.1)) == 10_000
+
+
+def test_large_messages_among_small_ones_are_bounded():
+    source, broker = source_of(b"x" * 200)
+    sizes = iter(range(10**9))
+
+    def mixed(count: int, timeout: float) -> list[Message]:
+        broker.value = LARGE if next(sizes) % 2 else b"x"
+        return Broker.consume(broker, count, timeout)
+
+    broker.consume = mixed  # type: ignore[method-assign]
+    for _ in range(5):
+        (batch,) = source.read(10_000, 0.1)
+        assert sum(map(len, batch.values)) <= READ_BYTES_MAX + SLICE_MAX * len(LARGE)
 
 
 def test_a_message_larger_than_the_bound_is_read_alone():

@@ -43,6 +43,7 @@ def test_the_clock_steps(servers, scene_on, clock, nothing_lost, step_s):
     scene = scene_on(servers)
     scene.feeder.start()
     scene.consume(**variables)
+    scene.rows_until(1)  # profiles alone make no rows
     scene.rows_until(scene.feeder.go_on())
     step(step_s)
     recovered_s = scene.rows_until(scene.feeder.go_on())
