@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -168,13 +168,17 @@ class ArchiveRole:
         """Begins with these partitions: fences former owners, publishes what they committed, removes the rest."""
         staged = self._staging.found()
         positions = {partition: read_position(start.metadata) for partition, start in starts.items()}
+        mine = self._published(starts)
         for partition, position in positions.items():
+            # a range's files were committed together; some may be published, and the commit may be gone
+            ranges = {(file.first, file.next) for file in mine[partition]}
             for one in staged.get(partition, ()):
-                if one.token == position.token:
+                if one.token == position.token or (one.first, one.next) in ranges:
                     self._staging.publish(one)
-        published = {topic: self._folder.published(topic) for topic in {partition.topic for partition in starts}}
-        mine = {partition: published[partition.topic].get(partition.number, []) for partition in starts}
-        kept = {p: self._begin(p, start, positions[p], mine[p]) for p, start in starts.items()}
+        mine = self._published(starts)
+        kept = {
+            p: self._begin(p, start, _epoch(positions[p], staged.get(p, ())), mine[p]) for p, start in starts.items()
+        }
         # nothing is removed or staged before the coordinator knows the new epoch
         try:
             commit_with_retry(lambda: self._source.commit({p: one.commit for p, one in kept.items()}))
@@ -190,6 +194,10 @@ class ArchiveRole:
         self._join = True
         return {partition: one.next_offset for partition, one in kept.items()}
 
+    def _published(self, partitions: Iterable[Partition]) -> dict[Partition, list[Published]]:
+        found = {topic: self._folder.published(topic) for topic in {partition.topic for partition in partitions}}
+        return {partition: found[partition.topic].get(partition.number, []) for partition in partitions}
+
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Writes and commits everything, then lets go."""
         self._flush()
@@ -200,12 +208,9 @@ class ArchiveRole:
         for partition in partitions:
             self._kept.pop(partition, None)
 
-    def _begin(
-        self, partition: Partition, start: Start, former: Position, published: list[Published]
-    ) -> OwnedPartition:
+    def _begin(self, partition: Partition, start: Start, epoch: int, published: list[Published]) -> OwnedPartition:
         topic_id = self._topic_ids.get(partition.topic, "")
         offset, high = resume(partition, start, published, topic_id, self._folder.metadata)
-        epoch = max(former.epoch + 1, wall_clock_ms() // 1000)
         archived = max((file.next or 0 for file in published), default=0)
         return OwnedPartition(offset, offset, high, epoch, topic_id, archived)
 
@@ -393,3 +398,8 @@ class ArchiveRole:
         if behind and (self._trouble is None or self._is_due(now_s)):
             self._flush()
         return self._source.group_has_reached(until)
+
+
+def _epoch(former: Position, staged: Sequence[Staged]) -> int:
+    """A new owner's: above that of the commit, and of what is staged where the commit is gone."""
+    return max(former.epoch + 1, *(one.epoch + 1 for one in staged), wall_clock_ms() // 1000)

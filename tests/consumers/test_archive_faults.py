@@ -110,7 +110,8 @@ def test_a_death_around_the_commit_loses_and_doubles_nothing(tmp_path, group, mo
     assert_whole(tmp_path, group)
 
 
-def test_a_death_in_the_middle_of_publishing_loses_and_doubles_nothing(tmp_path, group, monkeypatch):
+@pytest.mark.parametrize("expired", [False, True], ids=["offsets are there", "offsets are gone"])
+def test_a_death_in_the_middle_of_publishing_loses_and_doubles_nothing(tmp_path, group, monkeypatch, expired):
     worker = Worker(group, tmp_path).read(60)
     move, moves = worker.role._staging._move, []
 
@@ -123,6 +124,8 @@ def test_a_death_in_the_middle_of_publishing_loses_and_doubles_nothing(tmp_path,
     monkeypatch.setattr(worker.role._staging, "_move", dies)
     with pytest.raises(CrashError):
         worker.flush()
+    if expired:
+        group.committed.clear()
     Worker(group, tmp_path).read().flush()
     assert_whole(tmp_path, group)
 
