@@ -134,6 +134,8 @@ class Source:
         """Where the client last told the end of a partition."""
         self._paused = False
         self._slice = SLICE_MAX
+        self._assignments = 0
+        """How often partitions came or went."""
 
     def open(self, owner: Owner) -> None:
         """Joins the group; `owner` hears of its partitions from the first `read` on.
@@ -150,6 +152,7 @@ class Source:
             self._check_chosen(chosen)
             offsets |= chosen
             self._positions |= offsets
+            self._assignments += 1
             placed = [self._kafka(p, offset) for p, offset in offsets.items()]
             self._consumer.assign(placed)
             if self._paused:
@@ -199,8 +202,11 @@ class Source:
         messages: list[Message] = []
         held, left_s, end_s = 0, timeout_s, time.monotonic() + timeout_s
         while True:
-            wanted = min(records_max - len(messages), self._slice)
+            wanted, before = min(records_max - len(messages), self._slice), self._assignments
             some = self._consumer.consume(wanted, left_s)
+            if self._assignments != before:
+                # what came before the partitions went, or came back at another offset, is not this assignment's
+                messages.clear()
             messages += some
             # the length of a message is that of its value
             size = sum(map(len, some))
@@ -361,6 +367,7 @@ class Source:
         return TopicPartition(self._full[partition.topic], partition.number, offset)
 
     def _forget(self, partitions: Sequence[Partition]) -> None:
+        self._assignments += 1
         for partition in partitions:
             self._positions.pop(partition, None)
             self._ends.pop(partition, None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from confluent_kafka import Message, TopicPartition
 
 from consumers.source import READ_BYTES_MAX, SLICE_MAX, Partition, Source
@@ -77,3 +80,29 @@ def test_a_message_larger_than_the_bound_is_read_alone():
     source.read(1, 0.1)
     source.read(10_000, 0.1)
     assert broker.asked == [1, 1]
+
+
+def test_what_came_before_an_assignment_within_one_read_is_left_out():
+    """The partition is lost and comes back at an earlier offset: its records would be read twice."""
+    broker = Broker(b"x" * 200)
+    callbacks: dict[str, Any] = {}
+    broker.subscribe = lambda _, **given: callbacks.update(given)  # type: ignore[attr-defined]
+    broker.list_topics = lambda *_, **__: known  # type: ignore[attr-defined]
+    broker.committed = lambda partitions, **_: partitions  # type: ignore[attr-defined]
+    known = SimpleNamespace(topics={"r.events": SimpleNamespace(error=None, partitions=[0])})
+    owner = SimpleNamespace(assigned=lambda _: None, revoked=lambda _: None, lost=lambda _: None)
+    source = Source(broker, "r", ["events"])  # type: ignore[arg-type]
+    source.open(owner)  # type: ignore[arg-type]
+    callbacks["on_assign"](broker, [TopicPartition("r.events", 0)])
+    consume, calls = broker.consume, iter(range(10**9))
+
+    def rebalanced(count: int, timeout: float) -> list[Message]:
+        if next(calls) == 1:
+            callbacks["on_lost"](broker, [TopicPartition("r.events", 0)])
+            callbacks["on_assign"](broker, [TopicPartition("r.events", 0)])
+            broker.offset = 0
+        return consume(count, timeout)
+
+    broker.consume = rebalanced  # type: ignore[method-assign]
+    (batch,) = source.read(300, 0.1)
+    assert list(batch.offsets) == list(range(300))
