@@ -33,6 +33,8 @@ BLOCKS_MAX: Final = 64
 """Blocks of event ids of one partition before some are written together as one."""
 ALIGNMENT: Final = 64
 CHECKPOINT: Final = re.compile(r"\d+-\d+-[0-9a-f]+\.checkpoint", re.ASCII)
+OWNER_SUFFIX: Final = "-owner.json"
+OWNER: Final = re.compile(rf"\d+{re.escape(OWNER_SUFFIX)}", re.ASCII)
 PARTITION_FOLDER: Final = re.compile(r"partition=(\d{1,9})", re.ASCII)
 HEAD_BYTES: Final = len(MAGIC) + 8 + 16
 """Before the header: magic, its size, its checksum."""
@@ -91,6 +93,18 @@ class Checkpoint:
     arrays: Arrays
     new_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
     """Ids that no block has yet."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """What a new owner of a partition begins with.
+
+    Attributes:
+        epoch: its own.
+        checkpoint: name of the checkpoint that it goes on from; empty: from the beginning of the log.
+    """
+
+    epoch: int
+    checkpoint: str = ""
 
 
 class DamagedError(ShopstreamError):
@@ -191,7 +205,7 @@ class CheckpointStore:
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
         found = [info.base_name for info in self._files.get_file_info(selector)]
         # somebody else's copy beside them is none of ours
-        return sorted((name for name in found if CHECKPOINT.fullmatch(name)), key=_age, reverse=True)
+        return sorted((name for name in found if CHECKPOINT.fullmatch(name)), key=age_of, reverse=True)
 
     def prune(self, partition: int, keep: list[str], blocks: list[Block]) -> None:
         """Delete the checkpoints other than `keep`, and the blocks that are neither in `blocks` nor needed by those.
@@ -204,10 +218,11 @@ class CheckpointStore:
                 needed |= {block.name for block in self._header(partition, name).manifest.blocks}
             except (DamagedError, FileNotFoundError):
                 continue
-        epoch = max((_epoch(name) for name in keep), default=-1)
+        epoch = max((epoch_of(name) for name in keep), default=-1)
+        needed.add(f"{epoch}{OWNER_SUFFIX}")
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
         for info in self._files.get_file_info(selector):
-            if info.base_name not in needed and _epoch(info.base_name) <= epoch:
+            if info.base_name not in needed and epoch_of(info.base_name) <= epoch:
                 self._files.delete_file(info.path)
 
     def make_durable(self, partition: int, name: str, blocks: list[Block]) -> None:
@@ -217,15 +232,32 @@ class CheckpointStore:
             sync(self._files, f"{folder}/{file}")
         sync(self._files, folder)
 
-    def delete_uncommitted(self, partition: int, current: str, committed: str, epoch: int) -> None:
-        """Deletes the checkpoints that owners before `epoch` wrote after `current` and never committed.
+    def write_owner(self, partition: int, owner: Owner) -> None:
+        """Stores which owner writes rows of a partition from now on; it has reached the disk when this returns.
 
-        They take rows for written that later owners replaced; once the offsets have expired one would be the newest.
+        Raises:
+            OSError: the file cannot be written.
         """
-        for name in self.names(partition):
-            is_newer = not current or _age(name) > _age(current)
-            if is_newer and name != committed and _epoch(name) < epoch:
-                delete_stray(self._files, f"{self._folder(partition)}/{name}")
+        folder = self._folder(partition)
+        make_folder(self._files, folder)
+        store_whole(self._files, f"{folder}/{owner.epoch}{OWNER_SUFFIX}", lambda f: f.write(msgspec.json.encode(owner)))
+
+    def last_owner(self, partition: int) -> Owner | None:
+        """The owner of the highest epoch that may have written rows; None in a folder of an earlier program.
+
+        Raises:
+            DamagedError: its file is not as it was written.
+        """
+        selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
+        found = [i.path for i in self._files.get_file_info(selector) if OWNER.fullmatch(i.base_name)]
+        if not found:
+            return None
+        path = max(found, key=lambda path: epoch_of(path.rpartition("/")[2]))
+        try:
+            with self._files.open_input_file(path) as file:
+                return msgspec.json.decode(file.read(), type=Owner)
+        except (FileNotFoundError, msgspec.DecodeError) as error:
+            raise DamagedError(f"The file {path} is not as it was written.", "Restore the state folder.") from error
 
     def forget_profile(self, partition: int, name: str, customer_id: str) -> bool:
         """Write a stored checkpoint anew without the profile of a customer; False when it has none.
@@ -352,12 +384,13 @@ def open_files(uri: str) -> tuple[Any, str]:
     return files, root
 
 
-def _age(name: str) -> tuple[int, int]:
+def age_of(name: str) -> tuple[int, int]:
+    """Epoch and counter of a checkpoint: those of a later one are higher."""
     epoch, counter, _ = name.split("-", 2)
     return int(epoch), int(counter)
 
 
-def _epoch(name: str) -> int:
+def epoch_of(name: str) -> int:
     """Of the owner who wrote a checkpoint or block; that of a strange file is later than any."""
     epoch = name.split("-", 1)[0]
     return int(epoch) if epoch.isdecimal() else sys.maxsize

@@ -255,7 +255,7 @@ class FeaturesConsumer:
             return
         started_s = time.monotonic()
         taken = 0
-        numbers = sorted(self._partitions)
+        numbers = sorted(number for number in self._partitions if self._keeper.may_write(number))
         # a different partition begins each time, so that none starves when a sink has little room
         self._turn += 1
         for i in range(len(numbers)):

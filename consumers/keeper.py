@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
-from consumers.checkpoint import Block, Checkpoint, CheckpointStore, DamagedError
+from consumers.checkpoint import Block, Checkpoint, CheckpointStore, DamagedError, Owner
 from consumers.dead_letter import DeadLetters
 from consumers.offsets import CommitError, commit_with_retry
 from consumers.partition import Partition
@@ -27,6 +27,8 @@ log = structlog.get_logger("checkpoint")
 INTERVAL_S: Final = 5.0
 COMMIT_PAUSE_S: Final = 1.0
 """Between two tries to commit the same checkpoint."""
+OWNER_PAUSE_S: Final = 1.0
+"""Between two tries to tell the state folder who writes rows."""
 SHARE_MAX: Final = 0.1
 """Of the time that checkpoints may take."""
 
@@ -51,6 +53,10 @@ class Kept:
     """Likewise for the one that is being written."""
     unsaved_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
     """Ids of a checkpoint that could not be written; they go into the next one."""
+    owner: Owner | None = None
+    """Of this epoch, until the state folder knows it."""
+    owner_due_s: float = 0.0
+    """When the state folder may be told again."""
     rewrite_ids: bool = False
     """A block was found damaged: the next checkpoint writes all ids from memory."""
 
@@ -122,6 +128,7 @@ class Keeper:
             CommitError: the coordinator took none of TAKEOVER_TRIES commits.
         """
         committed = decode_committed([start.metadata for start in starts.values()])
+        owner = self._store.last_owner(number) if committed is None else None
         try:
             partition, blocks, name = recover(
                 self._store,
@@ -132,6 +139,7 @@ class Keeper:
                 partitions=self._count,
                 contact=self._contact,
                 topic_ids=self._topic_ids,
+                owner=owner,
             )
             was_committed = committed.checkpoint if committed else ""
             if name and name != was_committed:
@@ -142,13 +150,29 @@ class Keeper:
                 self._confirm(number, starts)
             raise
         # an epoch above every one before, known to the coordinator before anything is written
-        before = max(committed.epoch if committed else 0, partition.epoch)
+        before = max(committed.epoch if committed else 0, owner.epoch if owner else 0, partition.epoch)
         partition.epoch = max(before + 1, wall_clock_ms() // 1000)
         partition.counter = 0
         self._take_over(partition, name)
-        self._store.delete_uncommitted(number, name, was_committed, partition.epoch)
-        self._kept[number] = Kept(partition.epoch, name, blocks=blocks)
+        self._kept[number] = Kept(partition.epoch, name, blocks=blocks, owner=Owner(partition.epoch, name))
         return partition
+
+    def may_write(self, number: int) -> bool:
+        """Whether rows of a partition may be written: not before the state folder holds, durably, whose they are.
+
+        Should the group's offsets be lost, the next owner has no other way to know that rows were written again.
+        """
+        kept = self._kept[number]
+        if kept.owner is not None and time.monotonic() >= kept.owner_due_s:
+            try:
+                self._store.write_owner(number, kept.owner)
+            except OSError as error:
+                if not kept.owner_due_s:
+                    log.warning("rows wait: the state folder cannot be written; trying again", said=str(error))
+                kept.owner_due_s = time.monotonic() + OWNER_PAUSE_S
+            else:
+                kept.owner = None
+        return kept.owner is None
 
     def _confirm(self, number: int, starts: Mapping[str, Start]) -> None:
         """Commits what was read, which changes nothing, to hear whether the partition is still this worker's.

@@ -12,7 +12,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from connectors.files import PARTIAL_SUFFIX, store_whole
-from consumers.checkpoint import CHECKPOINT, PARTITION_FOLDER, CheckpointStore, DamagedError, open_files
+from consumers.checkpoint import CHECKPOINT, OWNER, PARTITION_FOLDER, CheckpointStore, DamagedError, open_files
 from consumers.parquet import COMPRESSION, PARTS_FOLDER, STAGED_FOLDER
 from features.errors import ShopstreamError
 from features.schema import CONTACT_FIELDS, CUSTOMERS_FILE
@@ -22,7 +22,7 @@ UNFINISHED: Final = (PARTIAL_SUFFIX, ".tmp")
 BUSY_MS: Final = 60_000
 """A file that nobody can read is being written when it is younger than this."""
 _PROFILE_COLUMNS: Final = ("customer_id", *CONTACT_FIELDS)
-_OURS: Final = re.compile(rf"{CHECKPOINT.pattern}|\d+-[0-9a-f]+\.ids", re.ASCII)
+_OURS: Final = re.compile(rf"{CHECKPOINT.pattern}|{OWNER.pattern}|\d+-[0-9a-f]+\.ids", re.ASCII)
 
 
 @dataclass(slots=True)

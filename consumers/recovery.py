@@ -15,14 +15,14 @@ owner, whose versions are higher because its epoch is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 import structlog
 
-from consumers.checkpoint import Block, Checkpoint, CheckpointStore, DamagedError, Manifest
+from consumers.checkpoint import Block, Checkpoint, CheckpointStore, DamagedError, Manifest, Owner, age_of, epoch_of
 from consumers.dirty import DirtySet
 from consumers.outbox import Outbox
 from consumers.partition import Partition
@@ -155,6 +155,7 @@ def recover(
     partitions: int,
     contact: bool,
     topic_ids: Mapping[str, str] | None = None,
+    owner: Owner | None = None,
 ) -> tuple[Partition, list[Block], str]:
     """The partition to go on with, the blocks it needs, and the name of its checkpoint (empty: none).
 
@@ -167,6 +168,7 @@ def recover(
         partitions: of each topic now.
         contact: whether profiles keep name and e-mail.
         topic_ids: topic -> the id the cluster gives it now.
+        owner: that the state folder names, where nothing is committed.
 
     Raises:
         ShopstreamError: the checkpoint does not fit this program or topic, or none can be read.
@@ -175,8 +177,12 @@ def recover(
         # a running worker hears of partitions that were added since it began
         raise _moved(f"The topics have more than the {partitions} partitions that the state is kept for")
     names = store.names(number)
-    wanted = [committed.checkpoint] if committed and committed.checkpoint else []
-    for name in [*wanted, *(name for name in names if name not in wanted)]:
+    if committed is None:
+        wanted, candidates = _without_offsets(owner, names)
+    else:
+        wanted = [committed.checkpoint] if committed.checkpoint else []
+        candidates = [*wanted, *(name for name in names if name not in wanted)]
+    for name in candidates:
         try:
             checkpoint = store.read(number, name)
         except DamagedError as error:
@@ -191,7 +197,7 @@ def recover(
             # which this file takes for written
             log.warning("a checkpoint that was never committed is passed over", partition=number, checkpoint=name)
             continue
-        if wanted and name != wanted[0]:
+        if wanted and age_of(name) < age_of(wanted[0]):
             log.warning("going on from an older checkpoint", partition=number, checkpoint=name)
         partition = restore(checkpoint, sinks)
         if contact and not partition.contact:
@@ -209,6 +215,22 @@ def recover(
     for topic in SOURCE_TOPICS:
         partition.lanes[topic].position = starts[topic]
     return partition, [], ""
+
+
+def _without_offsets(owner: Owner | None, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The checkpoint that must be there, and all that may be used, the best first, where no offsets are committed.
+
+    Checkpoints of the last owner count, committed or not: no later owner has written rows. Of earlier owners only the
+    one that the last owner went on from, and those before it: a newer one takes rows for written that the last owner
+    has replaced by older ones.
+    """
+    if owner is None:
+        return [], list(names)
+    own = [name for name in names if epoch_of(name) >= owner.epoch]
+    if not owner.checkpoint:
+        return [], own
+    base = [owner.checkpoint, *(name for name in names if age_of(name) < age_of(owner.checkpoint))]
+    return base[:1], [*own, *base]
 
 
 def _moved(what: str) -> ShopstreamError:

@@ -65,6 +65,9 @@ class NoKeeper:
     def step(self, _partitions) -> None:
         pass
 
+    def may_write(self, _number: int) -> bool:
+        return True
+
 
 def consumer_of(source: Topics) -> tuple[FeaturesConsumer, Partition]:
     outlets = Outlets("r", None, None, None, null=True)

@@ -88,13 +88,66 @@ def kept(tmp_path):
     keeper.close()
 
 
-def test_a_checkpoint_that_was_never_committed_is_deleted_by_the_next_owner(kept):
-    """Once the offsets have expired it would be the newest, and take rows for written that were replaced since."""
+def later(store):
+    """An owner that comes next."""
+    return Keeper(store, Coordinator(None), None, run="r", partitions=1, sinks=["sink"])
+
+
+NOTHING = {topic: Start(0, "") for topic in SOURCE_TOPICS}
+
+
+def test_without_offsets_no_checkpoint_counts_whose_rows_a_later_owner_may_have_replaced(kept):
+    """It was never committed, and takes rows for written that were written again, older, since: simulated seed 111."""
     store, (committed, never), keeper, _ = kept
     said = encode_committed(Committed(5, committed))
+    owned = keeper.recover(0, {topic: Start(7, said) for topic in SOURCE_TOPICS})
+    assert keeper.may_write(0)
+    assert store.names(0) == [never, committed], "its writer may be alive and write it only now"
+    partition = later(store).recover(0, NOTHING)
+    assert partition.lanes["events"].position == 7
+    assert partition.epoch > owned.epoch
+
+
+def test_without_offsets_a_checkpoint_of_the_last_owner_counts(kept):
+    store, (committed, _), keeper, _ = kept
+    said = encode_committed(Committed(5, committed))
+    owned = keeper.recover(0, {topic: Start(7, said) for topic in SOURCE_TOPICS})
+    assert keeper.may_write(0)
+    for lane in owned.lanes.values():
+        lane.position = 8
+    store.write(snapshot(owned, "r", 1, []), 0)
+    assert later(store).recover(0, NOTHING).lanes["events"].position == 8
+
+
+def test_without_offsets_an_owner_that_began_anew_leaves_no_checkpoint_of_before(kept):
+    store, _, keeper, _ = kept
+    keeper.recover(0, {topic: Start(0, encode_committed(Committed(5))) for topic in SOURCE_TOPICS})
+    assert keeper.may_write(0)
+    assert later(store).recover(0, NOTHING).lanes["events"].position == 0
+
+
+def test_the_base_of_the_last_owner_that_cannot_be_read_is_no_reason_to_begin_anew(kept, tmp_path):
+    store, (committed, _), keeper, _ = kept
+    said = encode_committed(Committed(5, committed))
     keeper.recover(0, {topic: Start(7, said) for topic in SOURCE_TOPICS})
-    assert store.names(0) == [committed]
-    assert never != committed
+    assert keeper.may_write(0)
+    (tmp_path / "r" / "partition=0" / committed).unlink()
+    with pytest.raises(ShopstreamError, match="No checkpoint of partition 0 can be read"):
+        later(store).recover(0, NOTHING)
+
+
+def test_rows_wait_while_the_state_folder_cannot_name_their_owner(kept, monkeypatch):
+    store, _, keeper, _ = kept
+    keeper.recover(0, NOTHING)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_owner", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        assert not keeper.may_write(0)
+    assert not keeper.may_write(0), "not tried again at once"
+    monkeypatch.setattr("consumers.keeper.OWNER_PAUSE_S", 0.0)
+    deadline_s = time.monotonic() + 10
+    while not keeper.may_write(0):
+        assert time.monotonic() < deadline_s
+    assert store.last_owner(0) is not None
 
 
 def test_a_checkpoint_found_without_a_commit_reaches_the_disk_before_it_is_committed(kept, monkeypatch):
