@@ -53,6 +53,14 @@ class Identities:
         self._thread = threading.Thread(target=self._look_again, name="identities", daemon=True)
         self._thread.start()
 
+    def look_now(self) -> None:
+        """Looks at once instead of in a few seconds.
+
+        Raises:
+            ShopstreamError: the server does not answer or refuses.
+        """
+        self.current = self._look()
+
     def close(self) -> None:
         """End the thread and let go of the client."""
         self._closed.set()

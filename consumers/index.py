@@ -44,6 +44,7 @@ from consumers.progress import Progress, Totals
 from consumers.source import Batch, Partition, Source, Start
 from features.columns import Int64
 from features.decode import decode
+from features.errors import ShopstreamError
 from features.lateness import split_late
 from features.schema import EVENT_LATENESS_MS, index_name, topic_name
 
@@ -116,6 +117,8 @@ class IndexRole:
         self._identities = identities
         self._seen: Mapping[str, str] = {}
         self._months: Months = {}
+        self._written: set[str] = set()
+        """Indices that documents went to and whose identity may not be known."""
         self._encode = msgspec.json.Encoder().encode
         self._tracks: dict[Partition, Track] = {}
         self._counts: Counter[str] = Counter()
@@ -271,6 +274,7 @@ class IndexRole:
             late, track.high = split_late(ts, track.high, EVENT_LATENESS_MS)
             self._count(batch, len(decoded.rejected), int(late.sum()))
             indices = month_indices(self._run, "events", ts)
+            self._written.update(indices)
             if let_go := self._let_go(batch, track):
                 late = late | np.array([index[-len("2026.03") :] in let_go for index in indices], np.bool_)
             origins.append(_Origin(len(docs), batch, decoded.positions[~late]))
@@ -315,8 +319,28 @@ class IndexRole:
             log.warning("documents still on their way; they will be read again", documents=self._sink.in_flight)
         self._commit()
 
+    def _knows_written(self) -> bool:
+        """Whether the identity of every index that has acknowledged documents is known.
+
+        A month is made by its first document. Committed without its identity, it could be lost unnoticed.
+        """
+        if self._identities is None or self._written <= self._seen.keys():
+            return True
+        try:
+            self._identities.look_now()
+        except ShopstreamError as error:
+            log.warning("commit waits: the indices cannot be looked at", said=str(error))
+            return False
+        self._see_indices()
+        is_idle = not any(track.steps for track in self._tracks.values())
+        # an index that is not there has acknowledged nothing, or is gone again
+        self._written = set() if is_idle else self._written - self._seen.keys()
+        return True
+
     def _commit(self) -> None:
         self._committed_s = time.monotonic()
+        if not self._knows_written():
+            return
         offsets: dict[Partition, tuple[int, str]] = {}
         for partition, track in self._tracks.items():
             track.advance()

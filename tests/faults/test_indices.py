@@ -60,7 +60,7 @@ def test_the_newest_month_of_events_is_deleted(servers, scene_on, undisturbed, r
         delete(scene, name)
         # events of other months may be all that comes, so the index is made as a person would make it
         scene.bench.client.options(ignore_status=400).indices.create(index=name)
-        recovered_s = waited_s(lambda: "documents are missing" in command.said())
+        recovered_s = waited_s(lambda: "the log is read again" in command.said())
     else:
         delete(scene, name)
         scene.bench.client.indices.create(index=name)

@@ -86,6 +86,9 @@ class Seen:
             self._current = self._look()
         return self._current
 
+    def look_now(self) -> None:
+        self._current = self._look()
+
     def _look(self) -> dict[str, str]:
         return {name: said for name, said in self._index.identities.items() if name.startswith(self._prefix)}
 

@@ -224,6 +224,17 @@ def test_identities_change_when_an_index_is_made_anew(bench):
     assert index_ids(bench.client, bench.run, ["events"]) != first
 
 
+def test_a_month_whose_first_run_was_shorter_than_a_look_is_filled_again(bench, monkeypatch):
+    """Its identity was committed with nobody having looked since it was made, so it was lost unnoticed."""
+    monkeypatch.setattr(identities, "LOOK_EVERY_S", 3_600.0)
+    bench.publish(messages(range(400, 700)))
+    assert consume(bench).written == 300
+    bench.client.indices.delete(index=month(bench))
+    bench.client.indices.create(index=month(bench))
+    consume(bench)
+    assert indexed(bench) == {f"e-{n}" for n in range(400, 700)}
+
+
 def test_a_month_made_anew_between_two_runs_is_filled_again(bench):
     bench.publish(messages(range(400, 700)))
     assert consume(bench).written == 300
