@@ -53,7 +53,7 @@ ENV PATH=/opt/shopstream/bin:${PATH} \
     POLARS_OOC_SPILL_DIR=/tmp/polars
 USER 10001:10001
 WORKDIR /var/lib/shopstream
-# what is asked stands in PROBE: see shopstream/probe.py; without it the program is well while it runs
-HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=4 CMD ["python3", "-m", "shopstream.probe"]
+# what is asked stands in PROBE: see shopstream/runtime/probe.py; without it the program is well while it runs
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=4 CMD ["python3", "-m", "shopstream.runtime.probe"]
 ENTRYPOINT ["shopstream"]
 CMD ["--help"]

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from features.arrow_rows import event_rows, order_rows
-from features.decode import CHUNK, decode, decode_events, event_columns, order_columns
-from features.money import to_cents
+from features.records.archive_rows import event_rows, order_rows
+from features.records.decode import CHUNK, decode, decode_events, event_columns, order_columns
+from features.records.money import to_cents
 from features.schema import DEVICES, EVENT_TYPES, Event, Item, Order, arrow_schema
 
 NOW = 1_700_000_000_000

@@ -16,8 +16,8 @@ from benchmarks.contest import Lap, run
 from benchmarks.figures import Figures, StepRow
 from benchmarks.ground import Ground
 from benchmarks.workload import PARTITIONS, Sent, Size, make_archive, send
-from consumers.elastic import ElasticConnection, open_client
-from producers.timeline import Span
+from connectors.elasticsearch.client import ElasticConnection, open_client
+from producers.archive.event_order import Span
 
 WARM = Size(500, 20_000)
 

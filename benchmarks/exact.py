@@ -10,12 +10,12 @@ import elasticsearch
 import elasticsearch.helpers
 import polars as pl
 
-from consumers.checkpoint import CheckpointStore
-from consumers.mappings import alias
-from consumers.recovery import restore
+from connectors.elasticsearch.mappings import alias
+from consumers.checkpoints.recovery import restore
+from consumers.checkpoints.store import CheckpointStore
+from features.backfill import evaluate_all
 from features.definitions import ROW_SCHEMA
-from features.replayed import evaluate_all
-from shopstream.commands.features import batch_features
+from shopstream.jobs.archive_features import batch_features
 
 TOLERANCE = 1e-9
 

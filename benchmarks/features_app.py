@@ -12,14 +12,14 @@ from unittest.mock import patch
 
 from benchmarks.gate import Gate, cpu_s
 from benchmarks.steps import Steps
-from consumers import wiring
-from consumers.elastic import ElasticConnection
-from consumers.emission import customer_rows
-from consumers.partition import Partition
-from consumers.progress import FeaturesProgress
-from consumers.recovery import empty, restore, snapshot
-from consumers.source import Batch
-from consumers.source import Partition as SourcePartition
+from connectors.elasticsearch.client import ElasticConnection
+from connectors.kafka.source import Batch
+from connectors.kafka.source import Partition as SourcePartition
+from consumers.checkpoints.recovery import empty, restore, snapshot
+from consumers.features import build as features_build
+from consumers.features.documents import customer_rows
+from consumers.metrics.progress import FeaturesProgress
+from consumers.state.partition import PartitionState
 from features.schema import DAY_MS
 
 WARM_EVENT = (
@@ -51,7 +51,7 @@ def warm() -> None:
     _query(restore(snapshot(partition, "warm", 1, []), ["elastic"]))
 
 
-def _query(partition: Partition) -> None:
+def _query(partition: PartitionState) -> None:
     dirty = partition.customers_dirty["elastic"]
     flight, codes = dirty.take(1_000)
     customer_rows(partition, codes, DAY_MS * 101)
@@ -66,7 +66,7 @@ def main() -> None:
     if steps is not None:
         steps.install()
     elastic = ElasticConnection(**task["elastic"]) if task["elastic"] else None
-    options = wiring.FeaturesOptions(
+    options = features_build.FeaturesOptions(
         task["run"],
         task["kafka"],
         elastic,
@@ -76,8 +76,8 @@ def main() -> None:
         checkpoint_interval_s=task["checkpoint_interval_s"],
     )
     # every measurement has a group of its own, so that none waits for the session of the one before to end
-    with patch.object(wiring, "group_name", lambda _run, _role: task["group"]):
-        consumer = wiring.open_features(options)
+    with patch.object(features_build, "group_name", lambda _run, _role: task["group"]):
+        consumer = features_build.open_features(options)
     source = consumer._source  # noqa: SLF001 - nothing but a measurement has to hold a worker at the start
     source.pause()
     states = {"ready": False, "released": False, "started": False}

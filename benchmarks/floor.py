@@ -11,8 +11,8 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from benchmarks.gate import Gate
-from consumers.kafka import consumer_config, open_consumer
-from consumers.wiring import tune_collector
+from connectors.kafka.client import consumer_config, open_consumer
+from consumers.features.build import tune_collector
 from features.schema import Event, topic_name
 
 BATCH = 10_000

@@ -12,13 +12,13 @@ from typing import Any, Literal
 from confluent_kafka import KafkaException
 from rich.console import Console
 
-from consumers.elastic import ElasticConnection, open_client
-from consumers.indices import drop, install
-from consumers.kafka import open_admin, topic_configs
-from consumers.mappings import index_definitions
+from connectors.elasticsearch.aliases import drop, install
+from connectors.elasticsearch.client import ElasticConnection, open_client
+from connectors.kafka.client import open_admin, topic_configs
+from consumers.index_definitions import index_definitions
 from features.schema import Field
-from features.score import SCORED_ROW_FIELDS
-from shopstream import servers
+from features.scores.score import SCORED_ROW_FIELDS
+from shopstream import embedded
 from shopstream.settings import load_settings
 
 DEFINITIONS = index_definitions((*SCORED_ROW_FIELDS, Field("version", "int")))
@@ -72,7 +72,7 @@ class Ground:
 def ground(which: Literal["own", "settings"], work: Path, console: Console) -> Iterator[Ground]:
     """Servers to measure on; what was made there is removed afterwards."""
     settings = load_settings(home=work / "home" if which == "own" else None)
-    endpoints = servers.up(settings, console) if which == "own" else servers.endpoints(settings)
+    endpoints = embedded.up(settings, console) if which == "own" else embedded.endpoints(settings)
     elastic = endpoints.elasticsearch
     made = Ground(
         endpoints.kafka.client_properties(),
@@ -85,4 +85,4 @@ def ground(which: Literal["own", "settings"], work: Path, console: Console) -> I
             made.clear()
         finally:
             if which == "own":
-                servers.down(settings)
+                embedded.down(settings)

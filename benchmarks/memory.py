@@ -21,13 +21,13 @@ import numpy.typing as npt
 import psutil
 import pyarrow as pa
 
-from consumers.checkpoint import CheckpointStore
-from consumers.partition import Partition
-from consumers.recovery import empty, restore, snapshot
-from features.columns import EventColumns, Int64, OrderColumns
+from consumers.checkpoints.recovery import empty, restore, snapshot
+from consumers.checkpoints.store import CheckpointStore
+from consumers.state.partition import PartitionState
 from features.definitions import evaluate
+from features.records.columns import EventColumns, Int64, OrderColumns
 from features.schema import DAY_MS, EVENT_TYPES, HOUR_MS
-from features.tables import Strings
+from features.state.tables import Strings
 
 PARTITIONS = 4
 ORDERS = 30
@@ -43,7 +43,7 @@ ROWS = 20_000
 """Records applied at a time, as the consumer does: a table is grown by what a batch might need."""
 
 
-def build(number: int, customers: int, random: np.random.Generator) -> Partition:
+def build(number: int, customers: int, random: np.random.Generator) -> PartitionState:
     """A partition whose customers all have their orders and sessions."""
     partition = empty(number, ["elastic"], contact=False)
     ids = texts(f"c{number}", np.arange(customers))
@@ -136,7 +136,7 @@ def main() -> None:
     base = process.memory_info().rss
     random = np.random.default_rng(1)
     told: dict[str, Any] = {"customers": customers, "orders each": ORDERS}
-    partitions: list[Partition] = timed(
+    partitions: list[PartitionState] = timed(
         told, "building it, s", lambda: [build(n, customers // PARTITIONS, random) for n in range(PARTITIONS)]
     )
     states = [partition.state for partition in partitions]
@@ -175,7 +175,7 @@ def main() -> None:
     print(json.dumps(told))
 
 
-def checkpoint(told: dict[str, Any], partitions: list[Partition], folder: Path) -> None:
+def checkpoint(told: dict[str, Any], partitions: list[PartitionState], folder: Path) -> None:
     store = CheckpointStore(str(folder / "memory"), "memory")
     size = 0
     longest = 0.0

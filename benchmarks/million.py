@@ -26,8 +26,8 @@ from benchmarks.figures import Figures
 from benchmarks.ground import Ground
 from benchmarks.workload import END_MS, PARTITIONS, Size, make_archive, send
 from features.schema import DAY_MS, Order, arrow_schema
-from producers.archive import utc_day
-from producers.timeline import Span
+from producers.archive.archive import utc_day
+from producers.archive.event_order import Span
 
 HISTORY = 4
 """Parts of history for one part that is measured."""

@@ -24,16 +24,16 @@ from pathlib import Path
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from consumers.kafka import ensure_topics, topic_configs
+from connectors.kafka.client import ensure_topics, topic_configs
 from features.schema import SOURCE_TOPICS, topic_name
-from producers import timeline
-from producers.generate import generate
-from producers.publish import Publisher, producer_config
+from producers.archive import event_order
+from producers.archive.event_order import Span
+from producers.publisher import Publisher, producer_config
 from producers.replay import Course, replay
-from producers.shop import Shop
-from producers.timeline import Span
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 from producers.transmit import Clock
-from shopstream import servers
+from shopstream import embedded
 from shopstream.settings import load_settings
 
 Properties = dict[str, str]
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     settings = load_settings()
-    properties = servers.endpoints(settings).kafka.client_properties()
+    properties = embedded.endpoints(settings).kafka.client_properties()
     with tempfile.TemporaryDirectory() as folder:
         measure(arguments, properties, settings.kafka.partitions, archive_of(arguments, Path(folder)))
 
@@ -105,7 +105,7 @@ def measure(arguments: argparse.Namespace, properties: Properties, partitions: i
     names = [topic_name(run, topic) for topic in SOURCE_TOPICS]
     messages = [
         (names[topic], key, value)
-        for chunk in timeline.in_time_order(Span(archive))
+        for chunk in event_order.in_time_order(Span(archive))
         for topic, key, value in zip(chunk.topics.tolist(), chunk.keys, chunk.values, strict=True)
     ]
     size = sum(len(value) for _, _, value in messages) / len(messages)

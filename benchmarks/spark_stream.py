@@ -22,14 +22,14 @@ from pathlib import Path
 from elasticsearch.helpers import scan
 from scale import SHOPSTREAM, measured
 
-from consumers.elastic import open_client
-from shopstream import consuming, servers
+from connectors.elasticsearch.client import connection, open_client
+from shopstream import embedded
 from shopstream.settings import load_settings
 
 
 def documents(run: str, index: str) -> dict[str, dict[str, object]]:
     """Id -> document without its version."""
-    with open_client(consuming.connection(servers.endpoints(load_settings()))) as client:
+    with open_client(connection(embedded.endpoints(load_settings()))) as client:
         name = f"{run}-{index}"
         client.indices.refresh(index=f"{name}*")
         hits = scan(client, index=name, size=5_000)

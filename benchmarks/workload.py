@@ -14,17 +14,17 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from consumers.kafka import consumer_config, end_offsets, ensure_topics, open_consumer
+from connectors.kafka.client import consumer_config, end_offsets, ensure_topics, open_consumer
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
-from producers import timeline
-from producers.archive import read_customers
+from producers.archive import event_order
+from producers.archive.archive import read_customers
+from producers.archive.event_order import Span
 from producers.dirt import SPOILERS
-from producers.generate import generate
 from producers.messages import Messages, join
-from producers.publish import Publisher
-from producers.shop import Shop
-from producers.timeline import Span
+from producers.publisher import Publisher
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 
 PARTITIONS: Final = 4
 END_MS: Final = 20_200 * DAY_MS
@@ -96,9 +96,9 @@ def send(properties: Mapping[str, str], run: str, span: Span, *, profiles: bool 
         publisher.send(messages, 0, len(messages), lambda: False)
 
     if profiles and (table := read_customers(span.directory)) is not None:
-        for messages in timeline.profiles(table):
+        for messages in event_order.profiles(table):
             publish(messages)
-    for messages in arrivals.spread(timeline.in_time_order(span)):
+    for messages in arrivals.spread(event_order.in_time_order(span)):
         publish(messages)
         counts += np.bincount(messages.topics, minlength=len(SOURCE_TOPICS))
         size += sum(

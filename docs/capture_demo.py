@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from shopstream.demo import Demo
-from shopstream.demo import run as run_demo
-from shopstream.logs import configure_logs
+from shopstream.demo.demo import Demo
+from shopstream.demo.demo import run as run_demo
+from shopstream.runtime.logs import configure_logs
 from shopstream.settings import load_settings
 
 PICTURE = Path(__file__).parent / "img" / "demo.svg"

@@ -22,9 +22,9 @@ mpl.use("Agg")
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 
-from producers.archive import day_start_ms
-from producers.generate import generate
-from producers.shop import Shop
+from producers.archive.archive import day_start_ms
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 
 IMAGES = Path(__file__).parent / "img"
 SHOP = Shop(end_ms=day_start_ms(date(2025, 6, 1)))

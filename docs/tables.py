@@ -17,16 +17,17 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from consumers import measures as measuring
-from consumers.kafka import topic_configs
-from consumers.mappings import index_definitions, trend_definitions
-from consumers.rights import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role
+from connectors.kafka.client import topic_configs
+from consumers.index_definitions import index_definitions, trend_definitions
+from consumers.metrics import definitions as measuring
+from consumers.permissions import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role
 from dashboards.boards import DASHBOARDS
-from dashboards.explained import explained
+from dashboards.markdown import explained
 from features.definitions import FEATURES
 from features.schema import DEFAULT_RUN, Field
-from features.score import SCORED_ROW_FIELDS, SCORES
-from shopstream import cli, settings
+from features.scores.score import SCORED_ROW_FIELDS, SCORES
+from shopstream import settings
+from shopstream.cli import app as cli
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- begin (\w+) -->\n)(.*?)(<!-- end \2 -->)", re.DOTALL)
@@ -134,7 +135,7 @@ def _docstrings(path: Path) -> dict[tuple[str, str], str]:
 
 def measures() -> str:
     """Metrics of a worker."""
-    by_name: dict[str, list[measuring.Measure]] = {}
+    by_name: dict[str, list[measuring.MetricDefinition]] = {}
     for one in measuring.MEASURES:
         if one.metric:
             by_name.setdefault(measuring.PREFIX + one.metric + ("_total" if one.kind == "counter" else ""), []).append(
@@ -207,7 +208,30 @@ def dashboards() -> str:
     return explained(DASHBOARDS)
 
 
+PACKAGES = ("features", "connectors", "producers", "consumers", "training", "dashboards", "shopstream")
+
+
+def modules() -> str:
+    """Every module by its folder, with the first line of its docstring."""
+    parts = []
+    for folder in sorted({path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}):
+        rows = [(f"`{p.name}`", _says(p)) for p in sorted(folder.glob("*.py")) if p.name not in _NO_MODULES]
+        says = _says(folder / "__init__.py")
+        name = folder.relative_to(ROOT).as_posix()
+        parts.append(f"\n### `{name}/`\n\n{says}\n\n{table(('module', 'what it is'), rows)}" if rows else "")
+    return "".join(parts)
+
+
+_NO_MODULES = ("__init__.py", "__main__.py")
+
+
+def _says(path: Path) -> str:
+    said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    return " ".join(said.split("\n\n")[0].split())
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "modules": modules,
     "features": features,
     "scores": scores,
     "commands": commands,

@@ -15,10 +15,10 @@ import polars as pl
 from polars import col
 
 from features.schema import ABANDONED_AFTER_MS, DAY_MS, DEVICES, Field
-from features.state import NOTHING_YET, PLACED, State
-from features.tables import Int32, Rows, take
-from features.tallies import gather, session_counts, top_categories
-from features.wide import wide
+from features.state.int48 import wide
+from features.state.session_counts import gather, session_counts, top_categories
+from features.state.state import NOTHING_YET, PLACED, State
+from features.state.tables import Int32, Rows, take
 from features.windows import count_where, days, divided, money, ratio, sum_where, within
 
 Source = Literal["orders", "sessions", "row"]

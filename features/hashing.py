@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from features.memory_words import byte_at, eight_at
+from features.records.memory_words import byte_at, eight_at
 
 _C1 = np.uint64(0x87C37B91114253D5)
 _C2 = np.uint64(0x4CF5AD432745937F)

@@ -65,7 +65,7 @@ STAGE_EVENT: Final = {"view": "product_view", "cart": "add_to_cart", "checkout":
 """The event type that takes a session to each stage after `visit`."""
 
 # --- records on the wire ---------------------------------------------------------------------------------------------
-# A decoder counts the characters of `max_length`. They are at most as many as the bytes, and features/malformed.py
+# A decoder counts the characters of `max_length`. They are at most as many as the bytes, and `records/rejections.py`
 # counts the bytes: a `max_length` of a string is a bound in bytes everywhere.
 Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES_MAX)]
 OptionalId = Annotated[str, Meta(max_length=ID_BYTES_MAX)]

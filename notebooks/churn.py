@@ -30,9 +30,9 @@ import plotly.express as px
 import polars as pl
 
 from features.definitions import FEATURES
-from features.segments import with_profiles
-from producers.archive import read_customers
-from shopstream.commands.features import batch_features
+from features.rules.segments import with_profiles
+from producers.archive.archive import read_customers
+from shopstream.jobs.archive_features import batch_features
 from training.bundle import load_bundle
 from training.report.drivers import drivers
 

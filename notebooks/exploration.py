@@ -22,9 +22,9 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from producers.archive import day_start_ms
-from producers.generate import generate
-from producers.shop import Shop
+from producers.archive.archive import day_start_ms
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 
 ARCHIVE = os.environ.get("ARCHIVE")
 folder = Path(tempfile.mkdtemp())
@@ -42,11 +42,11 @@ else:
 # %%
 import pandas as pd
 
-from shopstream.cleaning import clean_archive
-from training.cleaning.plan import Plan
+from shopstream.jobs.clean import clean_archive
+from training.cleaning.plan import CleaningPlan
 
 now_ms = day_start_ms(date(2027, 1, 1))
-report = clean_archive(dirty, folder / "clean", Plan(), now_ms)
+report = clean_archive(dirty, folder / "clean", CleaningPlan(), now_ms)
 pd.DataFrame(report["rows"]).T
 
 # %%
@@ -63,7 +63,7 @@ if report["truth"]:
 # ## Explore
 
 # %%
-from shopstream.exploring import look
+from shopstream.jobs.explore import look
 from training.exploration import panels, shopping
 from training.exploration.notebook import show
 from training.exploration.page import panels_of, summary

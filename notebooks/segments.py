@@ -29,12 +29,12 @@ import pandas as pd
 import plotly.express as px
 import polars as pl
 
-from features.segments import parse_rules
-from training.clusters.comparison import Plan
-from training.clusters.found import find
+from connectors.formats.rules_file import parse_rules
+from training.clusters.comparison import ClusterPlan
+from training.clusters.cluster import find
 from training.clusters.mapping import load_mapping
-from training.mart import MART_FILE
-from training.segment_summary import summarize, summary_frame
+from training.segments.customer_table import MART_FILE
+from training.segments.summary import summarize, summary_frame
 
 MART = Path(os.environ.get("NOTEBOOK_MART", "mart"))
 mart = pl.read_parquet(MART / MART_FILE)
@@ -99,7 +99,7 @@ summary_frame(groups).select("segment", "customers", "revenue_share", "trait_1",
 
 # %%
 mapping, _ = load_mapping("shop")
-found = find(mapping.table(mart), mapping, Plan(methods=("k-means",), k=(3, 4, 5), bootstraps=2))
+found = find(mapping.table(mart), mapping, ClusterPlan(methods=("k-means",), k=(3, 4, 5), bootstraps=2))
 print(found.comparison.reason)
 pd.DataFrame([{"persona": one.name, "customers": one.customers, "first action": one.actions[0]} for one in found.personas])
 

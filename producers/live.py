@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from features.errors import ShopstreamError
 from features.schema import DAY_COLUMN, HOUR_MS, SECOND_MS
-from producers.continuation import LiveBatch, live_batches, natural_rate
 from producers.dirt import Dirt
 from producers.messages import Messages, encode, join
-from producers.publish import Delivery, FailureHandler, Publisher
-from producers.shop import Model
+from producers.publisher import Delivery, FailureHandler, Publisher
+from producers.shop.continuation import LiveBatch, live_batches, natural_rate
+from producers.shop.shop import Model
 from producers.transmit import Clock, Progress, Transmitter
 
 TIME_COLUMN: Final = {"customers": "signup_ts", **DAY_COLUMN}

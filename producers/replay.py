@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from features.errors import ShopstreamError
 from features.schema import DAY_COLUMN, TS_MAX
-from producers import timeline
-from producers.archive import read_customers
+from producers.archive import event_order
+from producers.archive.archive import read_customers
+from producers.archive.event_order import Span
 from producers.dirt import DELAY_MS_MAX, Dirt
 from producers.messages import Messages
-from producers.publish import Delivery, FailureHandler, Publisher
-from producers.timeline import Span
+from producers.publisher import Delivery, FailureHandler, Publisher
 from producers.transmit import Clock, Progress, Transmitter
 
 STOP_TIMEOUT_S: Final = 10.0
@@ -42,7 +42,7 @@ class Course:
     def size(self) -> int:
         """Messages to send, before any dirt. Raises ShopstreamError for a missing or unreadable archive."""
         profiles = read_customers(self.span.directory) if self.customers else None
-        return sum(timeline.count(self.span).values()) + (0 if profiles is None else profiles.num_rows)
+        return sum(event_order.count(self.span).values()) + (0 if profiles is None else profiles.num_rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,10 @@ def replay(
 
 def _transmit(course: Course, profiles: pa.Table | None, transmitter: Transmitter) -> int | None:
     if profiles is not None:
-        unsent_ms = transmitter.at_full_speed(timeline.profiles(profiles))
+        unsent_ms = transmitter.at_full_speed(event_order.profiles(profiles))
         if unsent_ms is not None:
             return unsent_ms
-    chunks: Iterator[Messages] = timeline.in_time_order(course.span)
+    chunks: Iterator[Messages] = event_order.in_time_order(course.span)
     if course.dirt is not None:
         chunks = course.dirt.spoil(chunks)
     if course.speed is None:

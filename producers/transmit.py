@@ -10,7 +10,7 @@ import numpy as np
 
 from producers.messages import Messages
 from producers.pacing import Pace, nap_s
-from producers.publish import Publisher
+from producers.publisher import Publisher
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """`python -m shopstream`: the command line."""
 
-from shopstream.cli import main
+from shopstream.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -28,9 +28,10 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from features.errors import UsageError
+from connectors.endpoints import ElasticEndpoint, KafkaEndpoint, without_login
+from features.errors import ShopstreamError, UsageError
 from features.schema import DEFAULT_RUN, check_run
-from training import terms
+from training import options as options_module
 
 ENV_PREFIX: Final = "SHOPSTREAM_"
 CONFIG_VARIABLE: Final = "SHOPSTREAM_CONFIG"
@@ -66,12 +67,12 @@ Location = Annotated[Path, AfterValidator(_absolute)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Heap = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[kmgKMG]$")]
 Property = Annotated[str, BeforeValidator(_property_value)]
-Days = Annotated[int, Field(ge=1, le=terms.DAYS_MAX)]
+Days = Annotated[int, Field(ge=1, le=options_module.DAYS_MAX)]
 Cost = Annotated[float, Field(ge=0)]
 Saved = Annotated[float, Field(gt=0, le=1)]
 
-_HORIZON: Final = terms.Horizon()
-_COSTS: Final = terms.Costs()
+_HORIZON: Final = options_module.Horizon()
+_COSTS: Final = options_module.Costs()
 RunName = Annotated[str, AfterValidator(_run_name)]
 
 
@@ -164,12 +165,12 @@ class CostSettings(Section):
     critical_saved: Saved = _COSTS.critical.saved
     """Share of the leaving customers whom it keeps."""
 
-    def asked(self) -> terms.Costs:
+    def asked(self) -> options_module.Costs:
         """As a training takes them."""
-        return terms.Costs(
-            terms.Effort(self.medium_cost, self.medium_saved),
-            terms.Effort(self.high_cost, self.high_saved),
-            terms.Effort(self.critical_cost, self.critical_saved),
+        return options_module.Costs(
+            options_module.Effort(self.medium_cost, self.medium_saved),
+            options_module.Effort(self.high_cost, self.high_saved),
+            options_module.Effort(self.critical_cost, self.critical_saved),
         )
 
 
@@ -192,11 +193,13 @@ class TrainingSettings(Section):
         history_days: int | None = None,
         spacing_days: int | None = None,
         cutoffs_max: int | None = None,
-    ) -> terms.Horizon:
+    ) -> options_module.Horizon:
         """As a training takes them; what is given wins."""
         given = (horizon_days, history_days, spacing_days, cutoffs_max)
         kept = (self.horizon_days, self.history_days, self.spacing_days, self.cutoffs_max)
-        return terms.Horizon(*(mine if asked is None else asked for asked, mine in zip(given, kept, strict=True)))
+        return options_module.Horizon(
+            *(mine if asked is None else asked for asked, mine in zip(given, kept, strict=True))
+        )
 
 
 class Settings(BaseSettings):
@@ -328,3 +331,38 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
         name = variable[len(ENV_PREFIX) :].lower().split("__")[0]
         if name not in Settings.model_fields:
             raise UsageError(f"Unknown setting {variable}{_closest([name])}.", _WHERE)
+
+
+def external_kafka(settings: KafkaSettings) -> KafkaEndpoint | None:
+    """The Kafka named by the settings, or None where the embedded one is to run."""
+    if settings.bootstrap_servers is None:
+        return None
+    return KafkaEndpoint(settings.bootstrap_servers, dict(settings.properties))
+
+
+def external_elasticsearch(settings: ElasticsearchSettings) -> ElasticEndpoint | None:
+    """The Elasticsearch named by the settings, or None where the embedded one is to run.
+
+    Raises:
+        ShopstreamError: the password file cannot be read.
+    """
+    if settings.url is None:
+        return None
+    password = settings.password.get_secret_value() if settings.password else None
+    if settings.password_file is not None:
+        try:
+            password = settings.password_file.read_text("utf-8").strip()
+        except OSError as error:
+            raise ShopstreamError(
+                f"The password file {settings.password_file} cannot be read: {error.strerror}.",
+                "Correct elasticsearch.password_file (SHOPSTREAM_ELASTICSEARCH__PASSWORD_FILE).",
+            ) from error
+    options = dict(settings.options)
+    if settings.api_key is not None:
+        options["api_key"] = settings.api_key.get_secret_value()
+    if settings.ca_certs is not None:
+        options["ca_certs"] = str(settings.ca_certs)
+    url, *in_url = without_login(settings.url)
+    password = in_url[1] if password is None else password
+    username = settings.username or in_url[0] or ("elastic" if password is not None else None)
+    return ElasticEndpoint(url, username, password, options)

@@ -20,7 +20,7 @@ from elasticsearch import Elasticsearch
 from hypothesis import HealthCheck, settings
 from rich.console import Console
 
-from shopstream.servers import Endpoints, down, up
+from shopstream.embedded import Endpoints, down, up
 from shopstream.settings import Settings
 
 HOME_VARIABLE = "SHOPTEST_HOME"

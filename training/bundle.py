@@ -33,17 +33,18 @@ from typing import Any, Final
 import msgspec
 
 from connectors.files import publish_folder, write_whole
-from features import score
-from features.drift import Profile, learn_profile
+from connectors.formats.rules_file import parse_rules
 from features.errors import ShopstreamError, UsageError
-from features.score import RfmBreaks, RiskThresholds, Scoring
-from features.segments import Rules, parse_rules
+from features.rules.segments import Rules
+from features.scores import score
+from features.scores.drift import Profile, learn_profile
+from features.scores.score import RfmBreaks, RiskThresholds, Scoring
 from training import predict
-from training.card import render
-from training.churn import Trained
+from training.churn.evaluation import Report
+from training.churn.train import Trained
 from training.dataset import TrainingSet
-from training.evaluation import Report
-from training.next_purchase import NextModel
+from training.model_card import render
+from training.next_purchase.train import NextModel
 from training.predict import COLUMNS, PREPARATION, Model
 from training.scorer import BundleScorer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 from polars import col
 
-from features.cells import FORMULA_BEGINNINGS, safe_text
+from connectors.formats.csv_safety import FORMULA_BEGINNINGS, safe_text
 
 
 def safe_frame(frame: pl.DataFrame) -> pl.DataFrame:

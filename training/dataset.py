@@ -17,12 +17,12 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
-from features.arrow_rows import ArchiveRows, event_rows, order_rows
+from features.backfill import ArchiveCounts, ReadDay, rows_at
 from features.errors import ShopstreamError, UsageError
-from features.replayed import ArchiveCounts, ReadDay, rows_at
+from features.records.archive_rows import ArchiveRows, event_rows, order_rows
 from features.schema import DAY_MS
-from training.outcomes import Following, later_cutoffs, looks
-from training.terms import Horizon
+from training.labels import Following, later_cutoffs, looks
+from training.options import Horizon
 
 LABEL: Final = "churned"
 """1 where the customer placed no order that stood at the end of the horizon, 0 where one did; int8."""
@@ -34,7 +34,7 @@ class TrainingSet:
 
     Attributes:
         rows: `definitions.ROW_SCHEMA` and LABEL; customers with an order by the cut-off, ordered by as_of, customer_id.
-        followed: rows of every customer, with or without an order, and what they did next (`training.outcomes`), in
+        followed: rows of every customer, with or without an order, and what they did next (`training.labels`), in
             the same order; at the cut-offs and, since shorter windows are over sooner, at later times too.
         latest: unlabelled rows of every customer at `end_ms`: what would be scored now.
         horizon_days: of the labels.

@@ -1,7 +1,7 @@
 """Orders that stand, and sales by day, out of an archive.
 
 The rule of this file: an order counts by its winning record among all that the archive holds, at the day it was placed
-on; a record is valid by the same judgement as everywhere (`features.arrow_rows`).
+on; a record is valid by the same judgement as everywhere (`features.records.archive_rows`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
-from features.arrow_rows import order_rows
+from features.backfill import ReadDay
 from features.errors import ShopstreamError
-from features.replayed import ReadDay
+from features.records.archive_rows import order_rows
 from features.schema import DAY_MS, HOUR_MS, NOT_KNOWN, STATUSES
 
 OTHER_CATEGORIES: Final = "(other)"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.score import REASONS, RfmBreaks, RiskThresholds, SegmentRules, scored
+from features.scores.score import REASONS, RfmBreaks, RiskThresholds, SegmentRules, scored
 from training.predict import COLUMNS, Float32, Float64, Model
 
 DRIVER_ROWS_MAX: Final = 5_000
@@ -23,7 +23,7 @@ def numbers(rows: pl.DataFrame) -> dict[str, Float64]:
 
 @dataclass(frozen=True, slots=True)
 class BundleScorer:
-    """A `features.score.Scorer` out of a bundle.
+    """A `features.scores.score.Scorer` out of a bundle.
 
     Attributes:
         model: of churn and the next purchase.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from features.score import SCORE_SCHEMA, Scorer
-from features.segments import Rules
+from features.rules.segments import Rules
+from features.scores.score import SCORE_SCHEMA, Scorer
 from training.predict import Float32
 from training.scorer import BundleScorer
 

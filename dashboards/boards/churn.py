@@ -7,7 +7,7 @@ from typing import Final
 from dashboards.boards.data import ALERTS, AT_RISK, CUSTOMERS, SEGMENT_DAYS, country
 from dashboards.conditions import Exists, Is
 from dashboards.panels import Control, Dashboard, Measure, Panel, Place, Ratio, Terms, Time, Window
-from features.score import RISKS
+from features.scores.score import RISKS
 
 _CUSTOMERS: Final = Measure("Customers", "count")
 _WORTH: Final = Measure("Revenue of a year", "sum", "revenue_365d", unit="money")

@@ -7,7 +7,7 @@ from typing import Final
 from dashboards.conditions import Is, Where
 from dashboards.panels import Control, Data, Measure
 from features.schema import STAGES, STATUSES
-from features.score import REASONED_RISKS
+from features.scores.score import REASONED_RISKS
 
 CUSTOMERS: Final = Data("customers", None, "a customer as last seen")
 SESSIONS: Final = Data("sessions", "start_ts", "a session, at its beginning")

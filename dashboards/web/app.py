@@ -27,11 +27,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboards.panels import Dashboard, Panel
-from dashboards.web import answers, explorer, people
-from dashboards.web.answers import Json, Searches
-from dashboards.web.csv_text import csv_text
-from dashboards.web.recent import Recent
-from dashboards.web.wishes import one_of, wish_of
+from dashboards.web import boards as board_routes
+from dashboards.web import customers as customer_routes
+from dashboards.web import segments as segment_routes
+from dashboards.web.boards import Json, Searches
+from dashboards.web.cache import RecentCache
+from dashboards.web.csv import csv_text
+from dashboards.web.parameters import one_of, wish_of
 from features.errors import ShopstreamError, UsageError
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -117,50 +119,50 @@ class _Answers:
         self._source = source
         self._boards = {board.id: board for board in source.dashboards}
         self._panels = {panel.id: (board, panel) for board in source.dashboards for panel in board.panels}
-        self._recent = Recent(source.timer)
+        self._recent = RecentCache(source.timer)
 
     def declaration(self, parameters: Parameters) -> Json:  # noqa: ARG002 - every answer takes them
-        return answers.declaration(self._source.dashboards, self._source.run) | people.declaration()
+        return board_routes.declaration(self._source.dashboards, self._source.run) | customer_routes.declaration()
 
     def board(self, parameters: Parameters) -> Json:
         board = self._board(parameters)
         wish = wish_of(board, _without(parameters, "id"))
         return self._recent.get(
             ("board", board.id, _key(parameters)),
-            lambda: answers.board_answer(board, wish, self._source.search, self._source.now_ms()),
+            lambda: board_routes.board_answer(board, wish, self._source.search, self._source.now_ms()),
         )
 
     def choices(self, parameters: Parameters) -> Json:
         board = self._board(parameters)
-        return self._recent.get(("choices", board.id), lambda: answers.choices(board, self._source.search))
+        return self._recent.get(("choices", board.id), lambda: board_routes.choices(board, self._source.search))
 
     def customers(self, parameters: Parameters) -> Json:
-        return people.customers(parameters, self._source.search)
+        return customer_routes.customers(parameters, self._source.search)
 
     def customer(self, parameters: Parameters) -> Json:
-        return people.story(parameters, self._source.search, self._source.now_ms())
+        return customer_routes.story(parameters, self._source.search, self._source.now_ms())
 
     def groups(self, parameters: Parameters) -> Json:
         return self._recent.get(
             ("groups", _key(parameters)),
-            lambda: explorer.groups(parameters, self._source.search, self._source.mart),
+            lambda: segment_routes.groups(parameters, self._source.search, self._source.mart),
         )
 
     def panel_csv(self, parameters: Parameters) -> tuple[str, str]:
         board, panel = self._panel(one_of(parameters, "id"))
-        told = answers.board_answer(
+        told = board_routes.board_answer(
             _alone(board, panel), wish_of(board, _without(parameters, "id")), self._source.search, 0
         )["panels"][panel.id]
         if "problem" in told:
             raise ShopstreamError(told["problem"], told["remedy"])
-        timed = [answers.is_time(part) for part in (*panel.dimensions, *panel.measures)]
+        timed = [board_routes.is_time(part) for part in (*panel.dimensions, *panel.measures)]
         return panel.id, csv_text(panel.labels, told["rows"], timed)
 
     def customers_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "customers", people.customers_csv(self.customers(parameters))
+        return "customers", customer_routes.customers_csv(self.customers(parameters))
 
     def groups_csv(self, parameters: Parameters) -> tuple[str, str]:
-        return "groups", explorer.groups_csv(self.groups(parameters))
+        return "groups", segment_routes.groups_csv(self.groups(parameters))
 
     def _board(self, parameters: Parameters) -> Dashboard:
         name = one_of(parameters, "id")

@@ -19,12 +19,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from features.backfill import ArchiveCounts, rows_of
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError
-from features.replayed import ArchiveCounts, rows_of
-from shopstream.spark.files import ArchiveFile, dealt
-from shopstream.spark.reading import Files, hadoop_path
-from shopstream.spark.rows import spans_of
+from shopstream.spark.archive_files import ArchiveFile, dealt
+from shopstream.spark.archive_scan import Files, hadoop_path
+from shopstream.spark.shuffle_rows import spans_of
 
 BUCKET_BYTES: Final = 16_000_000
 """Of an archive's files for each bucket of customers: a million events, more or less."""
@@ -64,7 +64,7 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BackfillPlan:
     """What a backfill will do.
 
     Attributes:
@@ -89,7 +89,7 @@ def plan(
     buckets: int | None = None,
     slices: int | None = None,
     slice_bytes: int = SLICE_BYTES,
-) -> Plan:
+) -> BackfillPlan:
     """Deal the files of an archive out.
 
     Args:
@@ -104,16 +104,16 @@ def plan(
     size = sum(file.size for file in listed)
     wanted = buckets or max(2 * cores, min(-(-size // BUCKET_BYTES), BUCKETS_MAX))
     each = slices or max(-(-size // (wanted * slice_bytes)), 1)
-    return Plan(files, sorted(set(cutoffs)), dealt(listed, 2 * cores, TASK_BYTES), wanted, each)
+    return BackfillPlan(files, sorted(set(cutoffs)), dealt(listed, 2 * cores, TASK_BYTES), wanted, each)
 
 
-def feature_rows(spark: Any, planned: Plan, counts: ArchiveCounts) -> tuple[Any, Any]:
+def feature_rows(spark: Any, planned: BackfillPlan, counts: ArchiveCounts) -> tuple[Any, Any]:
     """The feature rows at every time of a plan; as `led_rows`, columns ROWS_DDL."""
     return led_rows(spark, planned, counts, functools.partial(bucket_rows, planned.cutoffs), ROWS_DDL)
 
 
 def led_rows(
-    spark: Any, planned: Plan, counts: ArchiveCounts, lead: LeadBucket, columns: str, share: float = 1.0
+    spark: Any, planned: BackfillPlan, counts: ArchiveCounts, lead: LeadBucket, columns: str, share: float = 1.0
 ) -> tuple[Any, Callable[[], int]]:
     """What comes of leading a state through every bucket, as a Spark frame that is not computed yet.
 

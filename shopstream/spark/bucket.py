@@ -1,7 +1,7 @@
 """One bucket of a stream on Spark: a partition of the shop, its state in a store of keys and values.
 
 Pure of Spark: records and a store go in, writes come out. What is applied, evaluated and written is the consumers' own
-`Partition` and emission; here is only which part of the state a batch needs. Customers lie in cells by their id; a
+`PartitionState` and emission; here is only which part of the state a batch needs. Customers lie in cells by their id; a
 batch joins the cells it touches into one partition, applies, takes what has to be written, and puts the cells back.
 
 1. Read what is remembered of the bucket, and the cells of the records' customers.
@@ -23,9 +23,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from consumers.dirty import DirtySet
-from consumers.documents import Doc
-from consumers.emission import (
+from connectors.elasticsearch.documents import Doc
+from connectors.kafka.source import Batch
+from connectors.kafka.stop_offsets import check_final
+from consumers.checkpoints.recovery import strip_contact
+from consumers.features.documents import (
     CustomerRows,
     alert_docs,
     alert_rows,
@@ -34,11 +36,8 @@ from consumers.emission import (
     order_docs,
     session_docs,
 )
-from consumers.ends import check_final
-from consumers.partition import Counts, Partition
-from consumers.recovery import strip_contact
-from consumers.source import Batch
-from features.alerts import UNKNOWN
+from consumers.state.dirty_rows import DirtyRows
+from consumers.state.partition import Counts, PartitionState
 from features.schema import (
     ABANDONED_AFTER_MS,
     EVENT_LATENESS_MS,
@@ -47,12 +46,13 @@ from features.schema import (
     SOURCE_TOPICS,
     topic_name,
 )
-from features.score import Scoring
-from features.slices import FORM, join, split
-from features.state import day_of
-from features.tables import EVENT_ID, Int32, Strings, take
-from features.wide import wide
-from shopstream.spark.stored import Cell, Remembered, Store, Write, remembered
+from features.scores.alerts import UNKNOWN
+from features.scores.score import Scoring
+from features.state.int48 import wide
+from features.state.slices import FORM, join, split
+from features.state.state import day_of
+from features.state.tables import EVENT_ID, Int32, Strings, take
+from shopstream.spark.state_schema import Cell, Remembered, Store, Write, remembered
 
 ROWS: Final = "rows"
 """The one set of dirty customers: all sinks are given the same writes."""
@@ -200,7 +200,7 @@ class Bucket:
 
     # --- writes ---
 
-    def _emitted(self, partition: Partition, as_of: int) -> Iterator[Write]:
+    def _emitted(self, partition: PartitionState, as_of: int) -> Iterator[Write]:
         if not as_of:
             return
         dirty = partition.customers_dirty[ROWS]
@@ -224,7 +224,7 @@ class Bucket:
             sessions.landed(flight)
         self._kept.epoch, self._kept.counter = partition.epoch, partition.counter
 
-    def _alerts(self, partition: Partition) -> Iterator[Write]:
+    def _alerts(self, partition: PartitionState) -> Iterator[Write]:
         # the band they follow from is put with this very batch, so they need not wait for a commit
         waiting = partition.alerts
         waiting.committed(waiting.stored())
@@ -237,7 +237,7 @@ class Bucket:
     def _cell_of(self, key: bytes) -> int:
         return zlib.crc32(key) % self._kept.cells
 
-    def _joined(self, cells: Sequence[int]) -> tuple[Partition, dict[int, Cell]]:
+    def _joined(self, cells: Sequence[int]) -> tuple[PartitionState, dict[int, Cell]]:
         """The cells' customers as a partition; and the cells as they are."""
         found = {
             cell: msgspec.msgpack.decode(self.store.cell(cell), type=Cell) if self._present[cell] else Cell()
@@ -245,20 +245,20 @@ class Bucket:
         }
         kept = self._kept
         state = join([cell.rows for cell in found.values()], self._words, kept.high_events, kept.high_orders)
-        partition = Partition(
+        partition = PartitionState(
             self.number, contact=self.contact, state=state, epoch=kept.epoch, counter=kept.counter, bundle=kept.bundle
         )
         partition.bands = np.frombuffer(b"".join(cell.bands for cell in found.values()), np.int8).copy()
         for cell in found.values():
             partition.profiles |= cell.profiles
-        partition.customers_dirty[ROWS] = DirtySet()
+        partition.customers_dirty[ROWS] = DirtyRows()
         if not self.contact:
             strip_contact(partition)
         partition.lanes["events"].high_read = kept.high_events
         partition.lanes["orders"].high_read = kept.high_orders
         return partition, found
 
-    def _put(self, partition: Partition, before: Mapping[int, Cell]) -> None:
+    def _put(self, partition: PartitionState, before: Mapping[int, Cell]) -> None:
         """Put back the cells that are not as they were."""
         state = partition.state
         state.search_at_once()
@@ -283,7 +283,7 @@ class Bucket:
                 self._present[cell] = True
         self._note_carts(partition, cells, group)
 
-    def _note_carts(self, partition: Partition, cells: Sequence[int], group: Int32) -> None:
+    def _note_carts(self, partition: PartitionState, cells: Sequence[int], group: Int32) -> None:
         state = partition.state
         for cell in cells:
             self._due.pop(cell, None)
@@ -294,7 +294,7 @@ class Bucket:
 
     # --- event ids ---
 
-    def _recall(self, partition: Partition) -> None:
+    def _recall(self, partition: PartitionState) -> None:
         """Let the state know the ids of the hours that its new events are of."""
         times = [chunk.columns.ts for chunk in partition.lanes["events"].chunks]
         hours = np.unique(np.concatenate(times) // HOUR_MS % _HOURS).tolist() if times else []
@@ -303,7 +303,7 @@ class Bucket:
             if hour in known:
                 partition.state.remember(np.frombuffer(self.store.ids(hour), EVENT_ID))
 
-    def _keep_ids(self, partition: Partition) -> None:
+    def _keep_ids(self, partition: PartitionState) -> None:
         new = partition.state.take_new_ids()
         hour_now = self._kept.high_events // HOUR_MS
         kept = set(self._kept.hours)

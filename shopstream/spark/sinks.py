@@ -14,16 +14,16 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from consumers.bulk import BulkSink
-from consumers.dead_letter import DeadLetter, DeadLetters, open_dead_letters
-from consumers.documents import Doc, Outcome, Rejected
-from consumers.elastic import ElasticConnection, open_sink
-from consumers.emission import CustomerRows
-from consumers.feature_topic import FeatureTopic
-from consumers.kafka import open_producer, producer_config
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.client import ElasticConnection, open_sink
+from connectors.elasticsearch.documents import Doc, Outcome, Rejected
+from connectors.kafka.client import open_producer, producer_config
+from consumers.dead_letters.producer import DeadLetter, DeadLetters, open_dead_letters
+from consumers.features.documents import CustomerRows
+from consumers.features.topic_sink import TopicSink
 from features.errors import ShopstreamError
 from features.schema import ALERT_TOPIC, FEATURE_TOPIC, topic_name
-from shopstream.spark.processor import MARK
+from shopstream.spark.state_processor import MARK
 
 ANSWER_MAX_S: Final = 600.0
 """How long a task waits for what it has sent; then Spark tries the batch again, and says so."""
@@ -83,7 +83,7 @@ class Outgoing:
         self._destination, self._held = destination, held
         self._elastic: BulkSink | None = None
         self._letters: DeadLetters | None = None
-        self._topics: dict[str, FeatureTopic] = {}
+        self._topics: dict[str, TopicSink] = {}
         self._waiting = 0
         self._written: Counter[tuple[int, str]] = Counter()
         self._marks: list[tuple[int, bytes]] = []
@@ -174,10 +174,10 @@ class Outgoing:
         self._waiting += 1
         topic.send(CustomerRows([one["id"] for one in writes], [one["body"] for one in writes], 0), done)
 
-    def _topic(self, name: str) -> FeatureTopic:
+    def _topic(self, name: str) -> TopicSink:
         if name not in self._topics:
             producer = open_producer(producer_config(self._destination.kafka, "spark"))
-            self._topics[name] = FeatureTopic(producer, self._destination.run, name)
+            self._topics[name] = TopicSink(producer, self._destination.run, name)
             self._held.callback(self._topics[name].close)
         return self._topics[name]
 

@@ -23,16 +23,16 @@ from typing import Any, Final
 
 import msgspec
 
-from consumers.elastic import ElasticConnection
-from consumers.ends import check_final
-from consumers.partition import Counts
-from consumers.source import wall_clock_ms
+from connectors.elasticsearch.client import ElasticConnection
+from connectors.kafka.source import wall_clock_ms
+from connectors.kafka.stop_offsets import check_final
+from consumers.state.partition import Counts
 from features.errors import ShopstreamError
 from shopstream.spark.backfill import ROWS_DDL as FEATURES_DDL
-from shopstream.spark.notes import NoteFolder, Notes
-from shopstream.spark.processor import MARK, WRITES_DDL, Mark, Work, processor
+from shopstream.spark.kafka_source import NAME, source
+from shopstream.spark.query_log import QueryLog, QueryLogFolder
 from shopstream.spark.sinks import REPORT_DDL, Destination, write
-from shopstream.spark.topics import NAME, source
+from shopstream.spark.state_processor import MARK, WRITES_DDL, Mark, Work, processor
 
 STATE_PROPERTIES: Final = {
     "spark.sql.streaming.stateStore.providerClass": (
@@ -137,7 +137,7 @@ def run(
         UsageError: `as_of` is before the stream's time.
         ShopstreamError: the checkpoint is of another run or of other topics.
     """
-    folder = NoteFolder(spark, streaming.checkpoint)
+    folder = QueryLogFolder(spark, streaming.checkpoint)
     notes = _started(folder.newest(), streaming, clock_ms() // 1_000)
     folder.write(notes)
     query = _Query(spark, streaming, folder, notes, tell)
@@ -155,10 +155,10 @@ def run(
     return query.done
 
 
-def _started(before: Notes | None, streaming: Streaming, now_s: int) -> Notes:
+def _started(before: QueryLog | None, streaming: Streaming, now_s: int) -> QueryLog:
     """The notes of a query that goes on from others, or begins."""
     if before is None:
-        return Notes(streaming.run, streaming.partitions, streaming.cells, now_s, streaming.topic_ids)
+        return QueryLog(streaming.run, streaming.partitions, streaming.cells, now_s, streaming.topic_ids)
     remedy = "Give another --checkpoint: it reads the topics from their beginning."
     if before.run != streaming.run:
         raise ShopstreamError(f"The checkpoint is of run {before.run}, not of {streaming.run}.", remedy)
@@ -197,7 +197,7 @@ class _Query:
     """The query, from one start to the next."""
 
     def __init__(
-        self, spark: Any, streaming: Streaming, folder: NoteFolder, notes: Notes, tell: Callable[[Done], None]
+        self, spark: Any, streaming: Streaming, folder: QueryLogFolder, notes: QueryLog, tell: Callable[[Done], None]
     ) -> None:
         self._spark, self._streaming, self._folder, self._tell = spark, streaming, folder, tell
         self.notes = notes

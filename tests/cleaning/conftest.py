@@ -7,11 +7,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from producers.archive import day_start_ms
-from producers.generate import generate
-from producers.shop import Shop
-from shopstream.cleaning import clean_archive
-from training.cleaning.plan import Plan
+from producers.archive.archive import day_start_ms
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
+from shopstream.jobs.clean import clean_archive
+from training.cleaning.plan import CleaningPlan
 
 NOW_MS = day_start_ms(date(2025, 6, 2))
 T0 = day_start_ms(date(2025, 5, 1))
@@ -29,7 +29,7 @@ def dirty(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def cleaned(dirty, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("clean") / "archive"
-    clean_archive(dirty, out, Plan(), NOW_MS)
+    clean_archive(dirty, out, CleaningPlan(), NOW_MS)
     return out
 
 
@@ -80,7 +80,7 @@ class Cleaning:
         self.count += 1
         source = source or write(self.folder / f"in{self.count}", **rows)
         self.out = self.folder / f"out{self.count}"
-        self.report = clean_archive(source, self.out, plan or Plan(), NOW_MS)
+        self.report = clean_archive(source, self.out, plan or CleaningPlan(), NOW_MS)
         return self
 
     def rule(self, topic: str, rule: str) -> dict:

@@ -11,10 +11,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import NOW_MS, read
 
-from producers.archive import TRUTH_FILE
-from shopstream.cleaning import clean_archive
-from shopstream.commands.features import batch_features
-from training.cleaning.plan import Plan
+from producers.archive.archive import TRUTH_FILE
+from shopstream.jobs.archive_features import batch_features
+from shopstream.jobs.clean import clean_archive
+from training.cleaning.plan import CleaningPlan
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_each_rule_that_did_something_has_examples(report):
 
 
 def test_cleaning_the_clean_changes_nothing(cleaned, tmp_path):
-    again = clean_archive(cleaned, tmp_path / "again", Plan(), NOW_MS)
+    again = clean_archive(cleaned, tmp_path / "again", CleaningPlan(), NOW_MS)
     assert {rule["action"] for rule in again["rules"]} <= {"flagged"}
     for path in cleaned.rglob("part-*.parquet"):
         assert (tmp_path / "again" / path.relative_to(cleaned)).read_bytes() == path.read_bytes()
@@ -68,7 +68,7 @@ def test_the_order_of_rows_and_files_decides_nothing(dirty, cleaned, tmp_path):
         target.parent.mkdir(parents=True, exist_ok=True)
         rows = pl.read_parquet(path, hive_partitioning=False).reverse()
         rows.write_parquet(target)
-    clean_archive(shuffled, tmp_path / "out", Plan(), NOW_MS)
+    clean_archive(shuffled, tmp_path / "out", CleaningPlan(), NOW_MS)
     for topic, key in (("events", ["event_id"]), ("orders", ["order_id", "updated_ts"])):
         one, other = (read(archive, topic).sort(key) for archive in (cleaned, tmp_path / "out"))
         assert one.equals(other)

@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from conftest import NOW_MS, read
 
 from features.errors import UsageError
-from producers.archive import day_start_ms
-from producers.mapping import load_mapping
-from shopstream.cli import build_app
-from shopstream.foreign_cleaning import clean_logs
-from training.cleaning.plan import Plan
+from producers.archive.archive import day_start_ms
+from producers.importing.mapping import load_mapping
+from shopstream.cli.app import build_app
+from shopstream.jobs.clean_logs import clean_logs
+from training.cleaning.plan import CleaningPlan
 
 ORDERS = """order_id,customer_id,created_at,total,status,country,email
 1,7,2025-05-01 10:00,10.00,Shipped,de,late@example.com
@@ -38,7 +38,9 @@ def orders(tmp_path) -> Path:
 
 
 def test_every_row_is_used_or_explained(orders, tmp_path):
-    report = clean_logs([(orders, *load_mapping("orders-csv"))], tmp_path / "out", Plan(), NOW_MS, person=["email"])
+    report = clean_logs(
+        [(orders, *load_mapping("orders-csv"))], tmp_path / "out", CleaningPlan(), NOW_MS, person=["email"]
+    )
     (file,) = report["source"]["files"]
     assert (file["rows"], file["used"]) == (7, 4)
     assert file["left_out"] == {"no readable time": 1, "unknown status": 1, "repeats another row": 1}
@@ -59,7 +61,7 @@ def test_every_row_is_used_or_explained(orders, tmp_path):
 def test_rows_without_an_id_of_their_own_may_repeat(tmp_path):
     file = tmp_path / "log.txt"
     file.write_text("1 1 19970101 1 10.00\n1 1 19970101 1 10.00\n")
-    report = clean_logs([(file, *load_mapping("cdnow"))], tmp_path / "out", Plan(), NOW_MS)
+    report = clean_logs([(file, *load_mapping("cdnow"))], tmp_path / "out", CleaningPlan(), NOW_MS)
     assert report["rows"]["orders"]["out"] == 2
 
 
@@ -70,21 +72,23 @@ def test_clicks_in_other_spellings(tmp_path):
         "2025-05-01T10:00:00Z,a,Product View,MOBILE,1\n2025-05-01T10:01:00Z,a,VIEW,Desktop,2\n"
         "2025-05-01T10:02:00Z,a,wish,mobile,3\n"
     )
-    report = clean_logs([(file, *load_mapping("clicks-csv"))], tmp_path / "out", Plan(), NOW_MS)
+    report = clean_logs([(file, *load_mapping("clicks-csv"))], tmp_path / "out", CleaningPlan(), NOW_MS)
     assert report["source"]["files"][0]["left_out"] == {"unknown event type": 1}
     rows = read(tmp_path / "out", "events").sort("ts")
     assert rows.select("event_type", "device").rows() == [("product_view", "mobile"), ("product_view", "desktop")]
 
 
 def test_all_ids_anew_after_shared_ones(orders, tmp_path):
-    clean_logs([(orders, *load_mapping("orders-csv"))], tmp_path / "out", Plan(ids="all"), NOW_MS, person=["email"])
+    clean_logs(
+        [(orders, *load_mapping("orders-csv"))], tmp_path / "out", CleaningPlan(ids="all"), NOW_MS, person=["email"]
+    )
     ids = pl.read_parquet(tmp_path / "out" / "customer_ids.parquet")
     assert ids.select("old_id", "new_id").rows() == [("7", "c0000001"), ("7", "c0000002"), ("8", "c0000003")]
 
 
 def test_a_missing_column_is_named(orders, tmp_path):
     with pytest.raises(UsageError, match="has no column phone"):
-        clean_logs([(orders, *load_mapping("orders-csv"))], tmp_path / "out", Plan(), NOW_MS, person=["phone"])
+        clean_logs([(orders, *load_mapping("orders-csv"))], tmp_path / "out", CleaningPlan(), NOW_MS, person=["phone"])
     assert [path.name for path in tmp_path.iterdir()] == ["orders.csv"]
 
 
@@ -93,7 +97,7 @@ def test_a_decimal_comma_survives(tmp_path):
     file = tmp_path / "o.csv"
     file.write_text('order_id,customer_id,created_at,total\n1,a,2025-05-01,"1.234,50"\n')
     mapping = text.model_copy(update={"file": text.file.model_copy(update={"decimal": ","})})
-    clean_logs([(file, "o", mapping)], tmp_path / "out", Plan(), NOW_MS)
+    clean_logs([(file, "o", mapping)], tmp_path / "out", CleaningPlan(), NOW_MS)
     assert read(tmp_path / "out", "orders")["total"].to_list() == [1234.5]
 
 

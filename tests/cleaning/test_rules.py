@@ -13,7 +13,7 @@ from conftest import HOUR, NOW_MS, T0, at, event, order, read, write
 
 from features.errors import ShopstreamError, UsageError
 from features.schema import ORDER_CHANGE_MS_MAX
-from training.cleaning.plan import Outliers, Plan
+from training.cleaning.plan import CleaningPlan, Outliers
 
 DAY = 86_400_000
 
@@ -75,19 +75,21 @@ def test_a_time_in_seconds_is_moved_to_its_day(clean):
     assert done.events()[0]["ts"] == at("2025-05-01T00:00:07")
     assert (done.out / "events/date=2025-05-01").is_dir()
     assert done.rule("events", "seconds for milliseconds")["examples"][0]["after"] == T0 + 7_000
-    assert clean(events=[event(1, ts=T0 // 1_000)], plan=Plan(seconds=False)).rules() == {("events", "ts too early"): 1}
+    assert clean(events=[event(1, ts=T0 // 1_000)], plan=CleaningPlan(seconds=False)).rules() == {
+        ("events", "ts too early"): 1
+    }
 
 
 def test_times_as_text(clean):
     texts = ["2025-05-01T10:00:00+02:00", "2025-05-01T08:00:01Z", "2025-05-01 10:00:02", "yesterday", str(T0)]
-    done = clean(events=[event(n, ts=text) for n, text in enumerate(texts)], plan=Plan(zone="Europe/Berlin"))
+    done = clean(events=[event(n, ts=text) for n, text in enumerate(texts)], plan=CleaningPlan(zone="Europe/Berlin"))
     assert [row["ts"].isoformat()[11:19] for row in done.events()] == ["00:00:00", "08:00:00", "08:00:01", "08:00:02"]
     assert done.rule("events", "ts unreadable")["count"] == 1
     assert done.rule("events", "ts without a zone")["count"] == 2  # epoch milliseconds say none either
 
 
 def test_columns_of_times_without_a_zone(clean):
-    done = clean(events=[event(1, ts=datetime(2025, 5, 1, 10))], plan=Plan(zone="Asia/Kolkata"))
+    done = clean(events=[event(1, ts=datetime(2025, 5, 1, 10))], plan=CleaningPlan(zone="Asia/Kolkata"))
     assert done.events()[0]["ts"] == at("2025-05-01T04:30:00")
     assert done.rules() == {("events", "ts without a zone"): 1}
 
@@ -120,7 +122,7 @@ def test_the_most_common_spelling_is_kept(clean):
 
 
 def test_declared_words_go_before_common_ones(clean):
-    plan = Plan(spellings={"category": {"Bücher": "books"}, "device": {"iPhone": "mobile"}})
+    plan = CleaningPlan(spellings={"category": {"Bücher": "books"}, "device": {"iPhone": "mobile"}})
     done = clean(events=[event(1, category="bücher", device="IPHONE"), event(2, category="Bücher")], plan=plan)
     assert [(row["category"], row["device"]) for row in done.events()] == [("books", "mobile")] * 2
 
@@ -132,7 +134,7 @@ def test_a_likely_slip_is_flagged_and_stays(clean):
 
 
 def test_fills_are_declared_by_column(clean):
-    plan = Plan.model_validate({"fill": {
+    plan = CleaningPlan.model_validate({"fill": {
         "events": {"category": "by_product", "country": "by_customer", "channel": "most_common",
                    "device": {"constant": "desktop"}},
         "customers": {"age": "median", "gender": "drop"},
@@ -156,7 +158,7 @@ def test_outliers_are_flagged_and_stay(clean):
     events = [event(n, category="toys", price=9.0 + n % 3) for n in range(100)] + [
         event(500, category="toys", price=900.0)
     ]
-    done = clean(events=events, plan=Plan(outliers=Outliers(events_a_day=100)))
+    done = clean(events=events, plan=CleaningPlan(outliers=Outliers(events_a_day=100)))
     assert done.rules() == {("events", "odd price"): 1, ("events", "too many events"): 1}
     assert len(done.events()) == 101
     flags = pl.read_parquet(done.out / "cleaning_flags.parquet")
@@ -204,7 +206,7 @@ def test_new_ids_do_not_meet_old_ones(clean):
 
 @pytest.mark.parametrize("ids", ["shared", "all"])
 def test_ids_that_were_made_anew_stay(clean, ids):
-    plan = Plan(ids=ids)
+    plan = CleaningPlan(ids=ids)
     first = clean(**shared(), plan=plan)
     ids_of = [row["customer_id"] for row in first.orders()]
     assert ids == "shared" or ids_of == ["c0000001", "c0000002", "c0000003", "c0000002"]
@@ -248,10 +250,10 @@ def test_the_dropped_rows_can_be_found_again(clean):
 
 def test_nothing_is_written_into_the_dirty_archive(clean, tmp_path):
     source = write(tmp_path / "here", events=[event(1)])
-    from shopstream.cleaning import clean_archive  # noqa: PLC0415
+    from shopstream.jobs.clean import clean_archive  # noqa: PLC0415
 
     with pytest.raises(UsageError, match="lie in one another"):
-        clean_archive(source, source / "clean", Plan(), NOW_MS)
+        clean_archive(source, source / "clean", CleaningPlan(), NOW_MS)
 
 
 def test_a_broken_file_is_named_and_nothing_is_left(clean, tmp_path):

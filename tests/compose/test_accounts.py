@@ -9,13 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from consumers.elastic import ElasticConnection
-from consumers.rights import elastic_role
+from connectors.elasticsearch.client import ElasticConnection, connection
+from consumers.permissions import elastic_role
 from features.errors import ShopstreamError
-from shopstream import accounts, consuming
-from shopstream.servers.elastic_users import READER
+from shopstream.embedded.elastic_users import READER
+from shopstream.jobs import create_users
 
-PASSWORDS = {one.variable: f"secret-of-{one.name}" for one in accounts.ACCOUNTS}
+PASSWORDS = {one.variable: f"secret-of-{one.name}" for one in create_users.ACCOUNTS}
 
 
 class Played:
@@ -88,9 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 def test_each_user_has_the_rights_of_its_duty():
     with Played() as played:
-        done = dict(accounts.settle(played.connection, "demo", accounts.chosen(PASSWORDS)))
+        done = dict(create_users.settle(played.connection, "demo", create_users.chosen(PASSWORDS)))
     assert {"shopstream-writer", READER, "shopstream-trainer", "shopstream-analyst", "kibana_system"} == done.keys()
-    for account in accounts.ACCOUNTS:
+    for account in create_users.ACCOUNTS:
         assert played.users[account.name] == PASSWORDS[account.variable]
         if account.duty is not None:
             assert played.roles[account.name] == elastic_role(account.duty, "demo")
@@ -101,21 +101,21 @@ def test_each_user_has_the_rights_of_its_duty():
 
 def test_a_second_time_says_that_all_is_there_and_a_new_password_is_taken():
     with Played() as played:
-        wanted = accounts.chosen(PASSWORDS)
-        accounts.settle(played.connection, "demo", wanted)
-        again = accounts.settle(played.connection, "demo", wanted)
+        wanted = create_users.chosen(PASSWORDS)
+        create_users.settle(played.connection, "demo", wanted)
+        again = create_users.settle(played.connection, "demo", wanted)
         assert {what for _, what in again} == {"is there already", "has its password already"}
-        changed = accounts.chosen({"WRITER_PASSWORD": "another-one"})
-        assert accounts.settle(played.connection, "demo", changed) == [("shopstream-writer", "is made")]
+        changed = create_users.chosen({"WRITER_PASSWORD": "another-one"})
+        assert create_users.settle(played.connection, "demo", changed) == [("shopstream-writer", "is made")]
     assert played.users["shopstream-writer"] == "another-one"
 
 
 def test_only_those_whose_password_is_given_are_touched():
     with Played() as played:
-        accounts.settle(
+        create_users.settle(
             played.connection,
             "demo",
-            accounts.chosen({**PASSWORDS, **dict.fromkeys(PASSWORDS.keys() - {"READER_PASSWORD"}, "")}),
+            create_users.chosen({**PASSWORDS, **dict.fromkeys(PASSWORDS.keys() - {"READER_PASSWORD"}, "")}),
         )
         assert played.asked == [f"role {READER}", f"user {READER}"]
 
@@ -125,18 +125,18 @@ def test_who_may_not_is_told_without_the_password():
         played.users["visitor"] = "pass"
         visitor = ElasticConnection(played.connection.url, "visitor", "pass")
         with pytest.raises(ShopstreamError) as caught:
-            accounts.settle(visitor, "demo", accounts.chosen(PASSWORDS))
+            create_users.settle(visitor, "demo", create_users.chosen(PASSWORDS))
     assert "its users" in str(caught.value)
     assert not any(secret in str(caught.value) for secret in PASSWORDS.values())
 
 
 def test_a_short_password_is_refused_by_its_name():
     with pytest.raises(ShopstreamError, match="READER_PASSWORD has 3 characters") as caught:
-        accounts.chosen({"READER_PASSWORD": "abc"})
+        create_users.chosen({"READER_PASSWORD": "abc"})
     assert "abc" not in str(caught.value)
 
 
 def test_users_of_the_servers_own_files_are_left_alone(servers, server_settings):
     secret = (server_settings.home / "secrets" / "elastic-reader-password").read_text().strip()
-    done = accounts.settle(consuming.connection(servers), "demo", accounts.chosen({"READER_PASSWORD": secret}))
+    done = create_users.settle(connection(servers), "demo", create_users.chosen({"READER_PASSWORD": secret}))
     assert done == [(READER, "stands in the server's files")]

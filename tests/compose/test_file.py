@@ -12,10 +12,10 @@ from compose.reading import FILE, ROOT, MissingError, interpolated, loaded
 from guards.test_commands import parses
 from guards.test_project import blocks
 
-from shopstream.accounts import ACCOUNTS
-from shopstream.servers.artifacts import read_lock
-from shopstream.servers.elasticsearch import configuration
-from shopstream.servers.kafka import properties
+from shopstream.embedded.artifacts import read_lock
+from shopstream.embedded.elasticsearch import configuration
+from shopstream.embedded.kafka import properties
+from shopstream.jobs.create_users import ACCOUNTS
 from shopstream.settings import ENV_PREFIX, Settings
 
 SERVERS = ("kafka", "elasticsearch", "kibana")
@@ -143,7 +143,7 @@ def test_what_stays_up_has_a_health_check_and_comes_back(composed):
         assert check.test[0] in ("CMD", "CMD-SHELL")
         assert None not in (check.interval, check.timeout, check.retries, check.start_period), name
         if service.ours:
-            assert check.test == ["CMD", "python3", "-m", "shopstream.probe"]
+            assert check.test == ["CMD", "python3", "-m", "shopstream.runtime.probe"]
             assert service.environment.get("PROBE"), name
 
 

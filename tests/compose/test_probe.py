@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from shopstream import probe
+from shopstream.runtime import probe
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -88,7 +88,7 @@ def test_a_target_that_is_none(target):
 
 
 def test_as_a_container_calls_it(port):
-    call = [sys.executable, "-m", "shopstream.probe"]
+    call = [sys.executable, "-m", "shopstream.runtime.probe"]
     for probed, code in ((f"http://127.0.0.1:{port}/200", 0), (f"http://127.0.0.1:{port}/500", 1), ("", 0)):
         environment = {**os.environ, "PROBE": probed}
         assert subprocess.run(call, env=environment, capture_output=True, check=False).returncode == code

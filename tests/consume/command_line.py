@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-MAIN = "from shopstream.cli import main; main()"
+MAIN = "from shopstream.cli.app import main; main()"
 
 
 def environment(home, endpoints=None):

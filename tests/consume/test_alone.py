@@ -5,15 +5,15 @@ import sys
 
 import pytest
 
-from consumers.state_folder import check_writable
+from consumers.checkpoints.inventory import check_writable
 from features.errors import ShopstreamError
-from shopstream.consuming import LOCKS, alone
+from shopstream.jobs.consume import LOCKS, alone
 from shopstream.settings import Settings
 
 OTHER = """
 import sys
 from pathlib import Path
-from shopstream.consuming import alone
+from shopstream.jobs.consume import alone
 from shopstream.settings import Settings
 with alone(Settings(home=Path(sys.argv[1]), run="mine"), ("features",)):
     print("held", flush=True)

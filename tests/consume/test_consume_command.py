@@ -12,19 +12,20 @@ import pytest
 from consume.command_line import call, environment, start
 from elasticsearch import Elasticsearch
 
-from consumers.kafka import ensure_topics
+from connectors.clock import iso
+from connectors.kafka.admin import group_lags
+from connectors.kafka.client import ensure_topics
 from features.schema import DAY_MS
-from producers.generate import generate
-from producers.publish import Publisher
+from producers.archive.event_order import Span
+from producers.publisher import Publisher
 from producers.replay import Course, replay
-from producers.shop import Shop
-from producers.timeline import Span
-from shopstream.consuming import Consumption, checked, chosen_roles, instance_id
-from shopstream.moments import iso
-from shopstream.producing import wall_clock
-from shopstream.servers.kafka_admin import group_lags
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
+from shopstream.cli.options import chosen_roles
+from shopstream.jobs.consume import Consumption, checked, instance_id
+from shopstream.jobs.produce import wall_clock
+from shopstream.runtime.protocol import WorkerName
 from shopstream.settings import Settings
-from shopstream.workers.words import Name
 
 END_MS = 20_400 * DAY_MS
 
@@ -75,7 +76,7 @@ def test_what_can_be_is_not_refused():
 
 
 def test_instance_ids_differ_by_worker_and_folders_and_stay_the_same(tmp_path):
-    names = [Name(role, number) for role in ("features", "index") for number in (0, 1)]
+    names = [WorkerName(role, number) for role in ("features", "index") for number in (0, 1)]
     homes = [Settings(home=tmp_path / home) for home in ("one", "two")]
     ids = {instance_id(home, name, state) for home in homes for name in names for state in ("/a", "/b")}
     assert len(ids) == 16

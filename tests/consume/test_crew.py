@@ -2,38 +2,38 @@
 
 import pytest
 
-from shopstream.workers import crew as crew_module
-from shopstream.workers.crew import Crew
-from shopstream.workers.messages import (
-    Ask,
-    AtEnd,
+from shopstream.runtime import coordinator as crew_module
+from shopstream.runtime.coordinator import Coordinator
+from shopstream.runtime.messages import (
+    ConfirmEnd,
     Done,
     Ends,
     Failed,
     FinalAsOf,
+    LogLine,
     Owned,
+    ReachedEnd,
     Ready,
     Report,
-    Said,
     Stop,
     read_up,
     to_line,
 )
-from shopstream.workers.words import Kill, Name, Plan, Send, Start, Tell
+from shopstream.runtime.protocol import Kill, Log, Send, Start, WorkerName, WorkerPlan
 
-A, B, C = Name("features", 0), Name("features", 1), Name("features", 2)
-INDEX = Name("index", 0)
+A, B, C = WorkerName("features", 0), WorkerName("features", 1), WorkerName("features", 2)
+INDEX = WorkerName("index", 0)
 END = (("t.events", 0, 10), ("t.events", 1, 10))
 
 
 def a_crew(workers=2, partitions=(0, 1), *, until_end=True, as_of=None, **others):
-    plan = Plan(
+    plan = WorkerPlan(
         {"features": workers, **others},
         partitions=frozenset(partitions) if until_end else None,
         as_of=as_of,
         agreeing="features",
     )
-    crew = Crew(plan)
+    crew = Coordinator(plan)
     assert crew.begin() == [Start(name) for name in plan.names()]
     for name in plan.names():
         crew.heard(name, Ready(), 0.0)
@@ -53,10 +53,10 @@ def stages(crew):
 
 def test_t_is_the_highest_stream_time_of_all_workers_and_told_to_each():
     crew = a_crew()
-    assert crew.heard(A, AtEnd(100, (0,), 0), 1.0) == []
-    assert sent(crew.heard(B, AtEnd(300, (1,), 0), 2.0), Ask) == [(A, Ask(1)), (B, Ask(1))]
-    assert crew.heard(B, AtEnd(300, (1,), 1), 3.0) == []
-    assert sent(crew.heard(A, AtEnd(100, (0,), 1), 4.0), FinalAsOf) == [(A, FinalAsOf(300)), (B, FinalAsOf(300))]
+    assert crew.heard(A, ReachedEnd(100, (0,), 0), 1.0) == []
+    assert sent(crew.heard(B, ReachedEnd(300, (1,), 0), 2.0), ConfirmEnd) == [(A, ConfirmEnd(1)), (B, ConfirmEnd(1))]
+    assert crew.heard(B, ReachedEnd(300, (1,), 1), 3.0) == []
+    assert sent(crew.heard(A, ReachedEnd(100, (0,), 1), 4.0), FinalAsOf) == [(A, FinalAsOf(300)), (B, FinalAsOf(300))]
     assert crew.final_as_of == 300
 
 
@@ -64,54 +64,54 @@ def test_t_is_not_decided_while_one_worker_still_reads():
     crew = a_crew(3, (0, 1, 2))
     for number in (0, 1):
         for round_ in (0, 1):
-            assert crew.heard(Name("features", number), AtEnd(9, (number,), round_), 1.0) == []
+            assert crew.heard(WorkerName("features", number), ReachedEnd(9, (number,), round_), 1.0) == []
     assert crew.final_as_of is None
 
 
 def test_a_worker_that_was_handed_a_partition_after_its_first_word_is_waited_for():
     crew = a_crew()
-    crew.heard(A, AtEnd(100, (0, 1), 0), 1.0)  # alone in the group, with everything
-    crew.heard(B, AtEnd(0, None, 0), 1.0)  # the group has not answered it
+    crew.heard(A, ReachedEnd(100, (0, 1), 0), 1.0)  # alone in the group, with everything
+    crew.heard(B, ReachedEnd(0, None, 0), 1.0)  # the group has not answered it
     assert crew.final_as_of is None
-    assert sent(crew.heard(B, AtEnd(0, (), 0), 2.0), Ask) == []  # nothing yet, but it is about to get one
+    assert sent(crew.heard(B, ReachedEnd(0, (), 0), 2.0), ConfirmEnd) == []  # nothing yet, but it is about to get one
     assert crew.final_as_of is None
-    crew.heard(A, AtEnd(50, (0,), 0), 3.0)
-    crew.heard(B, AtEnd(100, (1,), 0), 3.0)
-    crew.heard(A, AtEnd(50, (0,), 1), 4.0)
-    crew.heard(B, AtEnd(100, (1,), 1), 4.0)
+    crew.heard(A, ReachedEnd(50, (0,), 0), 3.0)
+    crew.heard(B, ReachedEnd(100, (1,), 0), 3.0)
+    crew.heard(A, ReachedEnd(50, (0,), 1), 4.0)
+    crew.heard(B, ReachedEnd(100, (1,), 1), 4.0)
     assert crew.final_as_of == 100
 
 
 def test_no_t_in_the_middle_of_a_rebalance_when_nobody_owns_anything():
     crew = a_crew()
     for round_ in (0, 1):
-        crew.heard(A, AtEnd(0, (), round_), 1.0)
-        crew.heard(B, AtEnd(0, (), round_), 1.0)
+        crew.heard(A, ReachedEnd(0, (), round_), 1.0)
+        crew.heard(B, ReachedEnd(0, (), round_), 1.0)
     assert crew.final_as_of is None
 
 
 def test_more_workers_than_partitions_agree_when_each_has_its_answer():
     crew = a_crew(3, (0, 1))
     for round_ in (0, 1):
-        crew.heard(A, AtEnd(7, (0,), round_), 1.0)
-        crew.heard(B, AtEnd(8, (1,), round_), 1.0)
-        crew.heard(C, AtEnd(0, (), round_), 1.0)
+        crew.heard(A, ReachedEnd(7, (0,), round_), 1.0)
+        crew.heard(B, ReachedEnd(8, (1,), round_), 1.0)
+        crew.heard(C, ReachedEnd(0, (), round_), 1.0)
     assert crew.final_as_of == 8
 
 
 def test_as_of_is_t_when_it_is_not_before_the_highest_stream_time():
     crew = a_crew(as_of=300)
     for round_ in (0, 1):
-        crew.heard(A, AtEnd(100, (0,), round_), 1.0)
-        crew.heard(B, AtEnd(300, (1,), round_), 1.0)
+        crew.heard(A, ReachedEnd(100, (0,), round_), 1.0)
+        crew.heard(B, ReachedEnd(300, (1,), round_), 1.0)
     assert crew.final_as_of == 300
 
 
 def test_as_of_before_the_highest_stream_time_is_a_usage_error_and_all_leave():
     crew = a_crew(as_of=299)
     for round_ in (0, 1):
-        crew.heard(A, AtEnd(100, (0,), round_), 1.0)
-        actions = crew.heard(B, AtEnd(300, (1,), round_), 1.0)
+        crew.heard(A, ReachedEnd(100, (0,), round_), 1.0)
+        actions = crew.heard(B, ReachedEnd(300, (1,), round_), 1.0)
     assert sent(actions, Stop) == [(A, Stop()), (B, Stop())]
     assert [failure.exit_code for failure in crew.failures] == [2]
     assert crew.final_as_of is None
@@ -185,7 +185,7 @@ def test_a_worker_that_loads_the_state_of_a_partition_is_waited_for():
 
 
 def test_a_copying_worker_that_hangs_when_its_fellows_are_done_is_ended_as_done():
-    other = Name("index", 1)
+    other = WorkerName("index", 1)
     crew = a_crew(1, (0, 1), index=2)
     crew.ends_known(END)
     crew.heard(INDEX, Owned((0,)), 1.0)
@@ -194,7 +194,7 @@ def test_a_copying_worker_that_hangs_when_its_fellows_are_done_is_ended_as_done(
     crew.died(INDEX, "exit code 0", 2.0)
     assert crew.tick(1.0 + crew_module.SILENCE_S - 0.1) == []
     told, killed = crew.tick(1.0 + crew_module.SILENCE_S)
-    assert isinstance(told, Tell)
+    assert isinstance(told, Log)
     assert killed == Kill(other)
     crew.died(other, "signal SIGKILL", 22.0)
     assert stages(crew)[other] == "done"
@@ -237,7 +237,7 @@ def test_an_error_that_the_worker_told_goes_before_its_exit_code():
 def test_for_ever_a_death_is_followed_by_a_restart_after_a_pause():
     crew = a_crew(until_end=False)
     (told,) = crew.died(A, "exit code 7", 10.0)
-    assert isinstance(told, Tell)
+    assert isinstance(told, Log)
     assert stages(crew)[A] == "waiting"
     assert crew.tick(10.0 + crew_module.PAUSE_S - 0.1) == []
     assert crew.tick(10.0 + crew_module.PAUSE_S) == [Start(A)]
@@ -263,7 +263,7 @@ def test_deaths_of_more_than_a_minute_ago_are_forgotten():
     crew = a_crew(until_end=False)
     for i in range(20):
         now = i * (crew_module.RESTARTS_WINDOW_S + 1)
-        assert [type(action) for action in crew.died(A, "exit code 7", now)] == [Tell]
+        assert [type(action) for action in crew.died(A, "exit code 7", now)] == [Log]
         assert crew.tick(now + 1) == [Start(A)]
     assert not crew.failures
 
@@ -326,7 +326,7 @@ def test_kill_ends_all_at_once_and_blames_nobody():
 
 
 def test_a_worker_that_is_ready_only_after_the_stop_stays_stopping():
-    crew = Crew(Plan({"features": 1}))
+    crew = Coordinator(WorkerPlan({"features": 1}))
     crew.begin()
     crew.stop(0.0)
     crew.heard(A, Ready(), 1.0)
@@ -348,10 +348,10 @@ def test_reports_become_figures_and_rates():
 
 def test_a_warning_of_a_worker_is_told_with_its_name():
     crew = a_crew()
-    (told,) = crew.heard(A, Said("warning", "slow disk", {"ms": 3}), 0.0)
+    (told,) = crew.heard(A, LogLine("warning", "slow disk", {"ms": 3}), 0.0)
     assert (told.level, told.event, told.fields) == ("warning", "slow disk", {"worker": "features-0", "ms": 3})
 
 
 def test_a_line_of_a_worker_may_hold_any_plain_value():
-    said = Said("warning", "no documents", {"blocked": True, "next_try_s": 0.2, "docs": 3, "reason": None})
+    said = LogLine("warning", "no documents", {"blocked": True, "next_try_s": 0.2, "docs": 3, "reason": None})
     assert read_up(to_line(said)) == said

@@ -3,13 +3,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from consumers.metrics import Meter, add_figures, figures, metrics_file, write_metrics
-from consumers.progress import Progress, Totals
-from shopstream.servers.overview import read_metrics
+from consumers.metrics.progress import Progress, Totals
+from consumers.metrics.prometheus import RateMeter, add_figures, figures, metrics_file, write_metrics
+from shopstream.embedded.status import read_metrics
 
 
 def test_a_rate_is_that_of_the_last_seconds():
-    meter = Meter(window_s=5.0)
+    meter = RateMeter(window_s=5.0)
     for second in range(11):
         meter.read(1_000 * second, float(second))
     assert meter.per_s == pytest.approx(1_000)
@@ -19,21 +19,21 @@ def test_a_rate_is_that_of_the_last_seconds():
 
 
 def test_the_mean_rate_leaves_out_the_idle_time_at_the_end():
-    meter = Meter()
+    meter = RateMeter()
     for second, count in enumerate([0, 100, 200, 200, 200, 200]):
         meter.read(count, float(second))
     assert meter.mean_per_s == pytest.approx(100)
 
 
 def test_a_count_that_falls_is_a_new_beginning():
-    meter = Meter()
+    meter = RateMeter()
     for second, count in enumerate([0, 5_000, 0, 10]):
         meter.read(count, float(second))
     assert meter.per_s == pytest.approx(10)
 
 
 def test_before_two_readings_there_is_no_rate():
-    meter = Meter()
+    meter = RateMeter()
     assert (meter.per_s, meter.mean_per_s) == (0, 0)
     meter.read(10, 1.0)
     assert (meter.per_s, meter.mean_per_s) == (0, 0)

@@ -7,10 +7,10 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from consumers.dead_letter import DeadLetter, open_dead_letters
-from consumers.kafka import ensure_topics, topic_configs
-from consumers.recount import TopicCount, recount
-from consumers.runs import drop_topics_and_groups
+from connectors.kafka.client import ensure_topics, topic_configs
+from connectors.kafka.run_removal import drop_topics_and_groups
+from consumers.audit import TopicCount, recount
+from consumers.dead_letters.producer import DeadLetter, open_dead_letters
 from features.errors import ShopstreamError
 
 

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.workers.messages import NO_END, Task
-from shopstream.workers.supervisor import Supervisor
-from shopstream.workers.words import Plan
+from shopstream.runtime.messages import NO_END, Task
+from shopstream.runtime.protocol import WorkerPlan
+from shopstream.runtime.supervisor import Supervisor
 
 TESTS = Path(__file__).parents[1]
 ENDS = (("t.events", 0, 10), ("t.events", 1, 10))
@@ -33,7 +33,7 @@ def a_task(name, script, *, ends=LATER, builder="consume.fakes:open_role"):
 
 
 def a_supervisor(tmp_path, scripts, *, until_end=True, as_of=None, ends=ENDS, tell=None, builder=None):
-    plan = Plan(
+    plan = WorkerPlan(
         {"features": len(scripts)},
         partitions=frozenset(range(len(scripts))) if until_end else None,
         as_of=as_of,
@@ -187,7 +187,7 @@ PARENT = """
     from rich.console import Console
     from consume.test_supervisor import a_supervisor
     from shopstream.settings import Settings
-    from shopstream.watching import Reports, watch
+    from shopstream.runtime.run_workers import Reports, watch
 
     home = Path(sys.argv[1])
     supervisor = a_supervisor(home, [{"leave_s": float(sys.argv[2])}] * 2, until_end=False)

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from consumers import kafka
-from consumers.archive import TOPICS, ArchiveOptions, ArchiveRole
-from consumers.archive_rows import to_arrow
-from consumers.parquet import ArchiveFolder, split_days
-from consumers.source import Source
-from consumers.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
+from connectors.kafka import client as kafka
+from connectors.kafka.source import Source
+from consumers.archive.consumer import TOPICS, ArchiveOptions, ArchiveRole
+from consumers.archive.files import ArchiveFolder, split_days
+from consumers.archive.rows import to_arrow
+from consumers.archive.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS, Customer, Event, Item, Order, arrow_schema
 
@@ -282,11 +282,11 @@ def test_a_crash_between_write_and_commit_leaves_no_doubles(bench, monkeypatch, 
 
 WORKER = """
 import json, sys
-from consumers import kafka
-from consumers.archive import TOPICS, ArchiveOptions, ArchiveRole
-from consumers.parquet import ArchiveFolder
-from consumers.source import Source
-from consumers.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
+from connectors.kafka import client as kafka
+from consumers.archive.consumer import TOPICS, ArchiveOptions, ArchiveRole
+from consumers.archive.files import ArchiveFolder
+from connectors.kafka.source import Source
+from consumers.archive.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
 
 run, directory, properties = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 consumer = kafka.open_consumer(kafka.consumer_config(properties, f"{run}-archive", f"{run}-0"))

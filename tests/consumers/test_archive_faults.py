@@ -9,9 +9,9 @@ import pytest
 from pyarrow import fs
 from stream.archive_group import EVENTS, Group, Source, Worker, assert_whole, event, ids
 
-from consumers.archive import ArchiveRole
-from consumers.offsets import CommitError
-from consumers.parquet import ArchiveFolder
+from connectors.kafka.offsets import CommitError
+from consumers.archive.consumer import ArchiveRole
+from consumers.archive.files import ArchiveFolder
 
 
 @pytest.fixture

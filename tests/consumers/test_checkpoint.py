@@ -12,15 +12,23 @@ from hypothesis import strategies as st
 from oracle.adversarial import adversarial
 from stream.feeding import as_batch, as_events, message
 
-import consumers.checkpoint
-from consumers.checkpoint import BLOCKS_MAX, CheckpointStore, DamagedError
-from consumers.partition import Partition
-from consumers.recovery import Committed, decode_committed, empty, encode_committed, recover, restore, snapshot
-from consumers.state_folder import stored_states
+import consumers.checkpoints.store
+from consumers.checkpoints.inventory import stored_states
+from consumers.checkpoints.recovery import (
+    CommittedCheckpoint,
+    decode_committed,
+    empty,
+    encode_committed,
+    recover,
+    restore,
+    snapshot,
+)
+from consumers.checkpoints.store import BLOCKS_MAX, CheckpointStore, DamagedError
+from consumers.state.partition import PartitionState
 from features.errors import ShopstreamError
 from features.schema import HOUR_MS, SCHEMA_VERSION, SOURCE_TOPICS
-from features.state import State
-from features.tables import EVENT_ID
+from features.state.state import State
+from features.state.tables import EVENT_ID
 
 SINKS = ["elastic", "topic"]
 NO_HORIZON = 0
@@ -35,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "r" / "partition=0"
 
 
-def some_partition(seed: int = 0, records: int = 400) -> Partition:
+def some_partition(seed: int = 0, records: int = 400) -> PartitionState:
     """A partition in the middle of its work: rows, sessions and orders unwritten, some of them in flight."""
     shop = adversarial(seed, customers=2)
     partition = empty(0, SINKS, contact=False)
@@ -54,11 +62,11 @@ def some_partition(seed: int = 0, records: int = 400) -> Partition:
     return partition
 
 
-def offsets_of(partition: Partition) -> dict[str, int]:
+def offsets_of(partition: PartitionState) -> dict[str, int]:
     return {topic: lane.position for topic, lane in partition.lanes.items()}
 
 
-def assert_same(got: Partition, wanted: Partition) -> None:
+def assert_same(got: PartitionState, wanted: PartitionState) -> None:
     for name, array in wanted.state.arrays().items():
         assert np.array_equal(got.state.arrays()[name], array), name
     assert got.state.id_count == wanted.state.id_count
@@ -172,7 +180,7 @@ def test_a_missing_file_is_damage(tmp_path, store, kind):
 
 def test_another_schema_version_is_refused_with_the_remedy(store, monkeypatch):
     name, _, _ = store.write(snapshot(some_partition(), "r", 4, []), NO_HORIZON)
-    monkeypatch.setattr(consumers.checkpoint, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr(consumers.checkpoints.store, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
     with pytest.raises(ShopstreamError, match=r"schema version .*--run NAME") as error:
         store.read(0, name)
     assert not isinstance(error.value, DamagedError), "an older checkpoint would be of the old version too"
@@ -202,14 +210,14 @@ def recovered(store, committed, offsets, partitions=4):
 
 def test_the_committed_one_counts(store):
     older, before, newer, after = two_checkpoints(store)
-    assert recovered(store, Committed(7, newer), after) == (after, newer)
-    assert recovered(store, Committed(7, older), before) == (before, older)
+    assert recovered(store, CommittedCheckpoint(7, newer), after) == (after, newer)
+    assert recovered(store, CommittedCheckpoint(7, older), before) == (before, older)
 
 
 def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, store):
     older, before, newer, after = two_checkpoints(store)
     (folder(tmp_path) / newer).write_bytes(b"")
-    assert recovered(store, Committed(7, newer), after) == (before, older)
+    assert recovered(store, CommittedCheckpoint(7, newer), after) == (before, older)
 
 
 def test_when_none_can_be_read_it_stops_with_the_remedy(tmp_path, store):
@@ -217,7 +225,7 @@ def test_when_none_can_be_read_it_stops_with_the_remedy(tmp_path, store):
     for path in folder(tmp_path).iterdir():
         path.unlink()
     with pytest.raises(ShopstreamError, match="--run NAME"):
-        recovered(store, Committed(7, newer), after)
+        recovered(store, CommittedCheckpoint(7, newer), after)
 
 
 def test_a_later_one_that_nobody_committed_is_passed_over(tmp_path, store):
@@ -225,9 +233,9 @@ def test_a_later_one_that_nobody_committed_is_passed_over(tmp_path, store):
     older, before, newer, _ = two_checkpoints(store)
     (folder(tmp_path) / older).write_bytes(b"")
     with pytest.raises(ShopstreamError, match="No checkpoint"):
-        recovered(store, Committed(7, older), before)
+        recovered(store, CommittedCheckpoint(7, older), before)
     start = dict.fromkeys(SOURCE_TOPICS, 0)
-    assert recovered(store, Committed(7, ""), start) == (start, "")
+    assert recovered(store, CommittedCheckpoint(7, ""), start) == (start, "")
     assert newer in store.names(0)
 
 
@@ -264,13 +272,13 @@ def test_nothing_kept_begins_at_the_given_offsets(store):
 def test_another_number_of_partitions_is_refused_with_the_remedy(store):
     *_, newer, after = two_checkpoints(store)
     with pytest.raises(ShopstreamError, match=r"5 partitions.*4.*--run NAME"):
-        recovered(store, Committed(7, newer), after, partitions=5)
+        recovered(store, CommittedCheckpoint(7, newer), after, partitions=5)
 
 
 def test_committed_metadata():
-    said = Committed(12, "x.checkpoint")
+    said = CommittedCheckpoint(12, "x.checkpoint")
     assert decode_committed([encode_committed(said)]) == said
-    assert decode_committed([encode_committed(Committed(3)), encode_committed(said), ""]) == said
+    assert decode_committed([encode_committed(CommittedCheckpoint(3)), encode_committed(said), ""]) == said
     assert decode_committed(["", "not ours", "[1]"]) is None
 
 
@@ -292,7 +300,7 @@ def write_ids(store, ids, blocks, hour_min=NO_HORIZON, counter=0):
     partition = empty(0, SINKS, contact=False)
     partition.epoch, partition.counter = 7, counter
     checkpoint = snapshot(partition, "r", 4, blocks)
-    return store.write(consumers.checkpoint.Checkpoint(checkpoint.manifest, checkpoint.arrays, ids), hour_min)
+    return store.write(consumers.checkpoints.store.Checkpoint(checkpoint.manifest, checkpoint.arrays, ids), hour_min)
 
 
 def test_a_block_is_written_once_and_let_go_when_its_hours_are_out_of_the_horizon(store):
@@ -350,7 +358,7 @@ def test_a_former_owner_does_not_prune_the_files_of_the_new_one(tmp_path, store)
     partition = empty(0, SINKS, contact=False)
     partition.epoch = 8
     theirs = snapshot(partition, "r", 4, [])
-    name, _, _ = store.write(consumers.checkpoint.Checkpoint(theirs.manifest, theirs.arrays, ids_of([11])), 0)
+    name, _, _ = store.write(consumers.checkpoints.store.Checkpoint(theirs.manifest, theirs.arrays, ids_of([11])), 0)
     (folder(tmp_path) / "a stranger.ids").write_bytes(b"")
     store.prune(0, [mine], blocks)
     assert len(list(folder(tmp_path).iterdir())) == 5

@@ -7,12 +7,12 @@ import pytest
 from stream.bench import Bench
 from stream.feeding import as_batch, message
 
-from consumers.checkpoint import CheckpointStore
-from consumers.emission import customer_docs, customer_rows
-from consumers.indices import install
-from consumers.recovery import empty, recover, snapshot
+from connectors.elasticsearch.aliases import install
+from consumers.checkpoints.recovery import empty, recover, snapshot
+from consumers.checkpoints.store import CheckpointStore
+from consumers.features.documents import customer_docs, customer_rows
+from consumers.index_definitions import run_definitions
 from features.schema import SOURCE_TOPICS
-from shopstream.consuming import definitions
 from shopstream.spark.bucket import Bucket
 
 TS = 1_700_000_000_000
@@ -94,7 +94,7 @@ def test_spark_state_with_contact_is_written_again_without_as_its_cell_is_read()
 @pytest.mark.timeout(120)
 def test_the_index_and_the_new_checkpoints_hold_no_contact_any_more(servers, run_name, tmp_path):
     bench = Bench(servers, run_name, tmp_path / "state", partitions=1)
-    install(bench.client, run_name, definitions(contact=True))
+    install(bench.client, run_name, run_definitions(contact=True))
     bench.publish([("customers", row["customer_id"].encode(), msgspec.json.encode(row)) for row in (ANN, BOB)])
     bench.publish([("events", row["customer_id"].encode(), msgspec.json.encode(row)) for row in EVENTS])
     bench.consume(contact=True)

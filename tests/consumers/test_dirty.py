@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from consumers.dirty import DirtySet
+from consumers.state.dirty_rows import DirtyRows
 
 ROWS = 12
 some_rows = st.lists(st.integers(0, ROWS - 1), unique=True, max_size=ROWS)
@@ -17,12 +17,12 @@ def rows(numbers) -> np.ndarray:
     return np.array(numbers, np.int32)
 
 
-class DirtyRows(RuleBasedStateMachine):
+class DirtyRowsMachine(RuleBasedStateMachine):
     """Against sets of Python: rows are named by what they are, so that a renumbering must keep their names."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.dirty = DirtySet()
+        self.dirty = DirtyRows()
         self.names = list(range(ROWS))
         """Name of each row of the table."""
         self.waiting: set[int] = set()
@@ -82,12 +82,12 @@ class DirtyRows(RuleBasedStateMachine):
         assert self.dirty.in_flight == sum(map(len, self.flying.values()))
 
 
-TestDirtyRows = DirtyRows.TestCase
+TestDirtyRows = DirtyRowsMachine.TestCase
 TestDirtyRows.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
 def test_what_changed_goes_before_what_only_grew_older():
-    dirty = DirtySet()
+    dirty = DirtyRows()
     dirty.add(rows([3, 1]), aged=True)
     dirty.add(rows([7]))
     assert dirty.take(2)[1].tolist() == [7, 3]
@@ -95,7 +95,7 @@ def test_what_changed_goes_before_what_only_grew_older():
 
 def test_a_row_in_two_flights_is_done_with_the_later_one():
     """An order placed and cancelled while Elasticsearch is slow; its record is needed until the second is written."""
-    dirty = DirtySet()
+    dirty = DirtyRows()
     dirty.add(rows([5]))
     first, _ = dirty.take(1)
     dirty.add(rows([5]))
@@ -107,7 +107,7 @@ def test_a_row_in_two_flights_is_done_with_the_later_one():
 
 
 def test_memory_is_bounded_by_the_table():
-    dirty = DirtySet()
+    dirty = DirtyRows()
     for _ in range(1_000):
         dirty.add(rows(range(ROWS)))
     assert len(dirty) == ROWS

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from stream.feeding import as_batch, message
 
-from consumers.checkpoint import BLOCKS_MAX, CheckpointStore
-from consumers.keeper import Keeper
-from consumers.offsets import CommitError
-from consumers.recovery import decode_committed
-from consumers.source import Start
+from connectors.kafka.offsets import CommitError
+from connectors.kafka.source import CommittedOffset
+from consumers.checkpoints.coordinator import CheckpointCoordinator
+from consumers.checkpoints.recovery import decode_committed
+from consumers.checkpoints.store import BLOCKS_MAX, CheckpointStore
 from features.schema import DAY_MS, HOUR_MS, SOURCE_TOPICS
 
 NOW_MS = 20_000 * DAY_MS
@@ -38,10 +38,10 @@ class Source:
 
 
 def opened(tmp_path, source):
-    keeper = Keeper(
+    keeper = CheckpointCoordinator(
         CheckpointStore(str(tmp_path), "r"), source, None, run="r", partitions=1, sinks=["s"], interval_s=0.0
     )
-    return keeper, keeper.recover(0, {topic: Start(0, "") for topic in SOURCE_TOPICS})
+    return keeper, keeper.recover(0, {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS})
 
 
 def receive(partition, number):
@@ -107,7 +107,7 @@ def test_an_attempt_on_a_full_disk_leaves_no_file(tmp_path, monkeypatch, suffix)
 
 
 def test_a_commit_that_fails_is_tried_again_with_the_same_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr("consumers.keeper.COMMIT_PAUSE_S", 0.0)
+    monkeypatch.setattr("consumers.checkpoints.coordinator.COMMIT_PAUSE_S", 0.0)
     source = Source()
     keeper, partition = opened(tmp_path, source)
     receive(partition, 1)

@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers import elastic, indices, mappings
-from consumers.bulk import BulkSink
-from consumers.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
-from consumers.elastic import ElasticConnection, document_id
-from consumers.verdicts import request_verdict
+from connectors.elasticsearch import aliases as aliases_module
+from connectors.elasticsearch import client as elastic
+from connectors.elasticsearch import mappings
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.client import ElasticConnection, document_id
+from connectors.elasticsearch.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
+from connectors.elasticsearch.verdicts import request_verdict
+from consumers.index_definitions import index_definitions
 from features.errors import ShopstreamError, UsageError
 from features.schema import Event, Field, check_run, record_fields
 
@@ -304,18 +307,18 @@ def test_different_parts_have_different_ids(pairs):
 
 def test_mappings_are_strict_and_complete():
     columns = (Field("orders_total", "int"), Field("recency_days", "float"), Field("last_order_ts", "time"))
-    for definition in mappings.index_definitions(columns):
+    for definition in index_definitions(columns):
         mapping = mappings.mapping(definition)
         assert mapping["dynamic"] == "strict"
         assert list(mapping["properties"]) == [f.name for f in definition.fields]
-    customers = {d.name: mappings.mapping(d) for d in mappings.index_definitions(columns)}["customers"]["properties"]
+    customers = {d.name: mappings.mapping(d) for d in index_definitions(columns)}["customers"]["properties"]
     assert customers["orders_total"] == {"type": "long"}
     assert customers["recency_days"] == {"type": "double"}
     assert customers["last_order_ts"] == {"type": "date", "format": "epoch_millis"}
     assert customers["premium"] == {"type": "boolean"}
     assert customers["country"]["type"] == "keyword"
     assert "email" not in customers
-    (with_contact,) = (d for d in mappings.index_definitions((), contact=True) if d.name == "customers")
+    (with_contact,) = (d for d in index_definitions((), contact=True) if d.name == "customers")
     assert "email" in mappings.mapping(with_contact)["properties"]
 
 
@@ -380,18 +383,18 @@ def test_wrong_password(connection):
 
 
 def test_install_twice_and_drop(client, run_name):
-    definitions = mappings.index_definitions((Field("orders_total", "int"),))
-    indices.install(client, run_name, definitions)
-    indices.install(client, run_name, definitions)
-    wider = mappings.index_definitions((Field("orders_total", "int"), Field("churn_probability", "float")))
-    indices.install(client, run_name, wider)
+    definitions = index_definitions((Field("orders_total", "int"),))
+    aliases_module.install(client, run_name, definitions)
+    aliases_module.install(client, run_name, definitions)
+    wider = index_definitions((Field("orders_total", "int"), Field("churn_probability", "float")))
+    aliases_module.install(client, run_name, wider)
     customers = client.indices.get_mapping(index=f"{run_name}-customers").body
     (mapping,) = customers.values()
     assert mapping["mappings"]["properties"]["churn_probability"] == {"type": "double"}
     assert elastic.check(client).startswith("9.")
     with pytest.raises(ShopstreamError, match="another schema"):
-        indices.install(client, run_name, mappings.index_definitions((Field("orders_total", "string"),)))
-    dropped = indices.drop(client, run_name, definitions)
+        aliases_module.install(client, run_name, index_definitions((Field("orders_total", "string"),)))
+    dropped = aliases_module.drop(client, run_name, definitions)
     assert f"{run_name}-customers-000001" in dropped
     assert not client.indices.exists_index_template(name=f"{run_name}-customers")
 
@@ -399,24 +402,24 @@ def test_install_twice_and_drop(client, run_name):
 def test_a_run_named_like_an_index_of_another(client, run_name):
     """`RUN-events-*` matches the indices of a run called `RUN-events`; each must get its own template."""
     inner = f"{run_name}-events"
-    definitions = mappings.index_definitions(())
+    definitions = index_definitions(())
     try:
         for order in ((run_name, inner), (inner, run_name)):
             for run in order:
-                indices.install(client, run, definitions)
+                aliases_module.install(client, run, definitions)
         for run in (run_name, inner):
             client.index(index=f"{run}-order-items-2026.01", id="1", document={"order_id": "o", "line": 1})
         aliases = client.indices.get_alias(index=f"{inner}-order-items-2026.01").body
         assert list(aliases[f"{inner}-order-items-2026.01"]["aliases"]) == [f"{inner}-order-items"]
-        indices.drop(client, run_name, definitions)
+        aliases_module.drop(client, run_name, definitions)
         assert client.indices.exists(index=f"{inner}-order-items-2026.01")
         assert client.indices.exists(index=f"{inner}-customers-000001")
     finally:
-        indices.drop(client, inner, definitions)
+        aliases_module.drop(client, inner, definitions)
 
 
 def test_bulk_on_the_real_server(connection, client, run_name):
-    indices.install(client, run_name, mappings.index_definitions(()))
+    aliases_module.install(client, run_name, index_definitions(()))
     index = mappings.month_indices(run_name, "events", np.array([1_772_323_200_000]))[0]
 
     def event(**more):
@@ -450,7 +453,7 @@ def test_bulk_on_the_real_server(connection, client, run_name):
 
 
 def test_a_read_only_index_is_waited_for(connection, client, run_name):
-    indices.install(client, run_name, mappings.index_definitions(()))
+    aliases_module.install(client, run_name, index_definitions(()))
     index = mappings.write_index(run_name, "pipeline")
     client.indices.add_block(index=index, block="write")
     outcomes: list[Outcome] = []
@@ -465,7 +468,7 @@ def test_a_read_only_index_is_waited_for(connection, client, run_name):
 
 
 def test_fixed_indices_take_their_documents_by_alias_and_by_name(connection, client, run_name):
-    indices.install(client, run_name, mappings.index_definitions((Field("orders_total", "int"),)))
+    aliases_module.install(client, run_name, index_definitions((Field("orders_total", "int"),)))
     body = b'{"customer_id":"c","orders_total":3}'
     outcomes: list[Outcome] = []
     with elastic.open_sink(connection) as sink:

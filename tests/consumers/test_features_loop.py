@@ -12,11 +12,11 @@ from stream.feeding import as_batch, as_events, message
 from stream.scene import Scene as Records
 from stream.world import Odds, Worker, World
 
-import consumers.keeper
-import features.state
-from consumers.source import Partition, Start
+import consumers.checkpoints.coordinator
+import features.state.state
+from connectors.kafka.source import CommittedOffset, Partition
 from features.errors import ShopstreamError, UsageError
-from features.state import State
+from features.state.state import State
 
 CALM = Odds()
 STORMY = Odds(kill=0.03, revoke=0.02, lose=0.01, fence=0.1, commit_fails=0.1, write_fails=0.1)
@@ -25,9 +25,9 @@ STORMY = Odds(kill=0.03, revoke=0.02, lose=0.01, fence=0.1, commit_fails=0.1, wr
 @pytest.fixture(autouse=True)
 def eager(monkeypatch):
     """Checkpoints as often as can be; every table searched for what may leave at every chance; no clock but one."""
-    monkeypatch.setattr(consumers.keeper, "SHARE_MAX", 1.0)
-    monkeypatch.setattr(consumers.keeper, "wall_clock_ms", lambda: 0)
-    monkeypatch.setattr(features.state, "SCAN_ROWS_MIN", 0)
+    monkeypatch.setattr(consumers.checkpoints.coordinator, "SHARE_MAX", 1.0)
+    monkeypatch.setattr(consumers.checkpoints.coordinator, "wall_clock_ms", lambda: 0)
+    monkeypatch.setattr(features.state.state, "SCAN_ROWS_MIN", 0)
 
 
 class Scene(Records):
@@ -85,7 +85,7 @@ def test_event_ids_of_a_checkpoint_that_could_not_be_written_are_in_the_next(tmp
         np.random.default_rng(0), {Partition(t, 0): [] for t in ("events", "orders", "customers")}, str(tmp_path)
     )
     worker = Worker(world, Odds(write_fails=1.0))
-    keeper, starts = worker.keeper, {where.topic: Start(0, "") for where in world.logs}
+    keeper, starts = worker.keeper, {where.topic: CommittedOffset(0, "") for where in world.logs}
     partition = keeper.recover(0, starts)
     row = {"event_type": "search", "customer_id": "c", "session_id": "s", "device": "mobile"}
     rows = [row | {"event_id": f"e{n}", "ts": 400 * DAY + n} for n in range(40)]
@@ -100,7 +100,7 @@ def test_event_ids_of_a_checkpoint_that_could_not_be_written_are_in_the_next(tmp
     keeper.keep_now([partition])
     assert keeper.made == 1
     metadata = world.committed[Partition("events", 0)][1]
-    again = keeper.recover(0, {topic: Start(0, metadata) for topic in starts})
+    again = keeper.recover(0, {topic: CommittedOffset(0, metadata) for topic in starts})
     assert again.state.apply_events(as_events(rows)).applied == 0
 
 

@@ -10,12 +10,12 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
-from consumers import kafka
-from consumers.emission import CustomerRows
-from consumers.fenced_topic import FencedTopic, transactional_config
-from consumers.kafka import ensure_topics, open_consumer, open_producer
-from consumers.offsets import commit
-from consumers.source import FENCE_OFFSET
+from connectors.kafka import client as kafka
+from connectors.kafka.client import ensure_topics, open_consumer, open_producer
+from connectors.kafka.offsets import commit
+from connectors.kafka.source import FENCE_OFFSET
+from consumers.features.documents import CustomerRows
+from consumers.features.transactional_topic import TransactionalTopic, transactional_config
 from features.schema import FEATURE_TOPIC, topic_name
 
 WAIT_S = 30.0
@@ -31,7 +31,7 @@ class Member:
     def __init__(self, bench: Bench, name: str) -> None:
         self.bench = bench
         self.consumer = open_consumer(kafka.consumer_config(bench.properties, f"{bench.run}-features", name))
-        self.topic = FencedTopic(
+        self.topic = TransactionalTopic(
             lambda: open_producer(transactional_config(bench.properties, name)),
             lambda topic: commit(self.consumer, {TopicPartition(topic, 0): (FENCE_OFFSET, "")}),
             bench.run,
@@ -184,7 +184,7 @@ def test_a_producer_that_cannot_be_registered_is_replaced_by_a_new_one():
         opened.append(Unregistered())
         return opened[-1]  # type: ignore[return-value]
 
-    topic = FencedTopic(open_one, lambda _: None, "r")
+    topic = TransactionalTopic(open_one, lambda _: None, "r")
     topic.renew()
     topic.send(rows("c 1"), lambda _: None)
     deadline_s = time.monotonic() + WAIT_S

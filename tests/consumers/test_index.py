@@ -11,14 +11,17 @@ import time
 
 import pytest
 
-from consumers import elastic, indices, kafka, mappings
-from consumers.bulk import BulkSink
-from consumers.dead_letter import open_dead_letters
-from consumers.documents import SendError, SinkOptions, Verdict
-from consumers.elastic import BulkTransport, ElasticConnection
-from consumers.index import IndexOptions, IndexRole
-from consumers.index_track import Mark, read_mark, write_mark
-from consumers.source import Partition, Source, Start
+from connectors.elasticsearch import aliases
+from connectors.elasticsearch import client as elastic
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.client import BulkTransport, ElasticConnection
+from connectors.elasticsearch.documents import SendError, SinkOptions, Verdict
+from connectors.kafka import client as kafka
+from connectors.kafka.source import CommittedOffset, Partition, Source
+from consumers.dead_letters.producer import open_dead_letters
+from consumers.index.consumer import IndexOptions, IndexRole
+from consumers.index.partition_progress import OffsetMetadata, read_metadata, write_metadata
+from consumers.index_definitions import index_definitions
 from features.errors import ShopstreamError
 from features.schema import HOUR_MS
 
@@ -53,7 +56,7 @@ class Bench:
         self.connection = ElasticConnection(where.url, where.username, where.password, options=where.options)
         self.client = elastic.open_client(self.connection)
         kafka.ensure_topics(self.properties, run, partitions)
-        indices.install(self.client, run, mappings.index_definitions(()))
+        aliases.install(self.client, run, index_definitions(()))
 
     def publish(self, messages) -> None:
         producer = kafka.open_producer(kafka.producer_config(self.properties))
@@ -91,8 +94,8 @@ def bench(servers, run_name):
 
 
 def test_marks():
-    assert read_mark(write_mark(Mark(17))) == Mark(17)
-    assert read_mark("") == read_mark("not json") == read_mark("[1]") == Mark()
+    assert read_metadata(write_metadata(OffsetMetadata(17))) == OffsetMetadata(17)
+    assert read_metadata("") == read_metadata("not json") == read_metadata("[1]") == OffsetMetadata()
 
 
 def test_valid_events_stand_once_in_the_index_of_their_month(bench):
@@ -128,11 +131,12 @@ def test_a_second_run_reads_on_and_the_verdict_on_lateness_goes_on_too(bench):
 
 WORKER = """
 import json, sys, time
-from consumers import elastic, kafka
-from consumers.bulk import BulkSink
-from consumers.documents import SinkOptions
-from consumers.index import IndexOptions, IndexRole
-from consumers.source import Partition, Source, Start
+from connectors.elasticsearch import client as elastic
+from connectors.kafka import client as kafka
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.documents import SinkOptions
+from consumers.index.consumer import IndexOptions, IndexRole
+from connectors.kafka.source import Partition, Source, Start
 
 run, properties, connection = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.stdin.read())
 consumer = kafka.open_consumer(kafka.consumer_config(properties, f"{run}-index", f"{run}-0"))
@@ -281,7 +285,7 @@ def test_an_empty_topic_is_read_to_its_end(bench):
 def test_offsets_of_another_topic_of_the_same_name_are_refused(kept):
     """It may have grown beyond the committed offset: reading on would leave a hole that nobody sees."""
     role = IndexRole(None, None, "r", topic_id="id-2")  # type: ignore[arg-type]
-    start = Start(5, write_mark(Mark(7, topic_id=kept)))
+    start = CommittedOffset(5, write_metadata(OffsetMetadata(7, topic_id=kept)))
     if kept:
         with pytest.raises(ShopstreamError, match=r"events\[0\] was deleted and created again.*--run NAME"):
             role.assigned({Partition("events", 0): start})

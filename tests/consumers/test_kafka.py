@@ -12,10 +12,10 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from consumers import kafka
-from consumers.dead_letter import DeadLetter, DeadLetters, open_dead_letters, reason_kind
-from consumers.kafka_log import ClientLog, redact
-from consumers.source import Source
+from connectors.kafka import client as kafka
+from connectors.kafka.logs import ClientLog, redact
+from connectors.kafka.source import Source
+from consumers.dead_letters.producer import DeadLetter, DeadLetters, open_dead_letters, reason_kind
 from features.errors import ShopstreamError, UsageError
 
 

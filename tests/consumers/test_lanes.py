@@ -7,14 +7,14 @@ import pytest
 from oracle.shop import DAY, HOUR
 from stream.feeding import as_batch, message
 
-from consumers import features as loop
-from consumers.features import FeaturesConsumer
-from consumers.lanes import BUFFER_BYTES_MAX, BUFFER_RECORDS_MAX
-from consumers.outlets import ELASTIC, Outlets
-from consumers.partition import Partition
-from consumers.recovery import empty
-from consumers.source import Batch
-from consumers.source import Partition as Where
+from connectors.kafka.source import Batch
+from connectors.kafka.source import Partition as Where
+from connectors.kafka.topic_buffer import BUFFER_BYTES_MAX, BUFFER_RECORDS_MAX
+from consumers.checkpoints.recovery import empty
+from consumers.features import consumer as loop
+from consumers.features.consumer import FeaturesConsumer
+from consumers.features.sinks import ELASTIC, Sinks
+from consumers.state.partition import PartitionState
 
 EVENTS, ORDERS = Where("events", 0), Where("orders", 0)
 
@@ -69,8 +69,8 @@ class NoKeeper:
         return True
 
 
-def consumer_of(source: Topics) -> tuple[FeaturesConsumer, Partition]:
-    outlets = Outlets("r", None, None, None, null=True)
+def consumer_of(source: Topics) -> tuple[FeaturesConsumer, PartitionState]:
+    outlets = Sinks("r", None, None, None, null=True)
     consumer = FeaturesConsumer("r", source, NoKeeper(), outlets, None)  # type: ignore[arg-type]
     partition = consumer._partitions[0] = empty(0, [ELASTIC], contact=False)
     return consumer, partition

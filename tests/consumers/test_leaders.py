@@ -7,7 +7,7 @@ import time
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from consumers.offsets import ask_leader
+from connectors.kafka.offsets import ask_leader
 
 
 def refusing(code, times):

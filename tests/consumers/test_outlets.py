@@ -11,14 +11,14 @@ import pytest
 from oracle.shop import DAY
 from stream.feeding import as_batch, message
 
-from consumers.bulk import BulkSink
-from consumers.dirty import DirtySet
-from consumers.documents import SLICE_BYTES, Outcome, Rejected, SendError, Verdict
-from consumers.emission import COUNTER_MAX, EPOCH_SHIFT, next_version
-from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
-from consumers.partition import Partition
-from consumers.recovery import empty
-from features.tables import LINES_MAX, OPEN_CART
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.documents import SLICE_BYTES, Outcome, Rejected, SendError, Verdict
+from consumers.checkpoints.recovery import empty
+from consumers.features.documents import COUNTER_MAX, EPOCH_SHIFT, next_version
+from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
+from consumers.state.dirty_rows import DirtyRows
+from consumers.state.partition import PartitionState
+from features.state.tables import LINES_MAX, OPEN_CART
 
 
 class HandSink:
@@ -69,7 +69,7 @@ class HandLetters:
 
 
 @pytest.fixture
-def partition() -> Partition:
+def partition() -> PartitionState:
     partition = empty(3, [ELASTIC], contact=False)
     partition.epoch = 5
     for topic in ("events", "orders", "customers"):
@@ -77,7 +77,7 @@ def partition() -> Partition:
     return partition
 
 
-def click(partition: Partition, customer: str, ts: int, **more) -> None:
+def click(partition: PartitionState, customer: str, ts: int, **more) -> None:
     offset = partition.lanes["events"].position
     row = {"event_id": f"e{offset}", "event_type": "page_view", "customer_id": customer, "session_id": customer}
     partition.receive(as_batch("events", [message({**row, "ts": ts, "device": "mobile", **more})], offset))
@@ -85,7 +85,7 @@ def click(partition: Partition, customer: str, ts: int, **more) -> None:
     partition.advance()
 
 
-def order(partition: Partition, name: str, ts: int, lines: int = 0, **more) -> None:
+def order(partition: PartitionState, name: str, ts: int, lines: int = 0, **more) -> None:
     offset = partition.lanes["orders"].position
     row = {"order_id": name, "customer_id": "a", "ts": DAY, "updated_ts": ts, "status": "placed", "total": 2.345}
     items = [{"product_id": f"p{n}", "quantity": 3, "unit_price": 0.285} for n in range(lines)]
@@ -95,9 +95,9 @@ def order(partition: Partition, name: str, ts: int, lines: int = 0, **more) -> N
 
 
 def test_a_slow_sink_gets_the_newest_row_once_and_does_not_hold_the_other_back(partition):
-    partition.customers_dirty[TOPIC] = DirtySet()
+    partition.customers_dirty[TOPIC] = DirtyRows()
     sink, topic = HandSink(room=0), HandTopic()
-    outlets = Outlets("r", sink, topic, None)
+    outlets = Sinks("r", sink, topic, None)
     for n in range(5):
         click(partition, "a", DAY + n)
         outlets.emit(partition, DAY + n)
@@ -116,7 +116,7 @@ def test_a_slow_sink_gets_the_newest_row_once_and_does_not_hold_the_other_back(p
 
 def test_what_changes_in_flight_is_written_again(partition):
     sink = HandSink()
-    outlets = Outlets("r", sink, None, None)
+    outlets = Sinks("r", sink, None, None)
     click(partition, "a", DAY)
     outlets.emit(partition, DAY)
     click(partition, "a", DAY + 1)
@@ -130,10 +130,10 @@ def test_what_changes_in_flight_is_written_again(partition):
 
 
 def test_both_sinks_share_one_evaluation_of_the_same_customers(partition):
-    partition.customers_dirty[TOPIC] = DirtySet()
+    partition.customers_dirty[TOPIC] = DirtyRows()
     sink, topic = HandSink(), HandTopic()
     click(partition, "a", DAY)
-    Outlets("r", sink, topic, None).emit(partition, DAY)
+    Sinks("r", sink, topic, None).emit(partition, DAY)
     docs, _ = sink.taken[0]
     assert docs[0].version == topic.taken[0][0].version == (5 << EPOCH_SHIFT) + 1
 
@@ -142,9 +142,9 @@ def test_nothing_is_written_before_the_profiles_are_read(partition):
     sink = HandSink()
     partition.profiles_read = False
     click(partition, "a", DAY)
-    assert Outlets("r", sink, None, None).emit(partition, DAY) == 0
+    assert Sinks("r", sink, None, None).emit(partition, DAY) == 0
     partition.reached_end("customers")
-    assert Outlets("r", sink, None, None).emit(partition, DAY) > 0
+    assert Sinks("r", sink, None, None).emit(partition, DAY) > 0
 
 
 def test_versions_grow_and_an_epoch_of_a_billion_emissions_goes_on_as_the_next(partition):
@@ -158,7 +158,7 @@ def test_versions_grow_and_an_epoch_of_a_billion_emissions_goes_on_as_the_next(p
 def test_documents_of_an_order_hold_what_counts(partition):
     """Money as whole cents, a line each; a shorter later record voids the lines it no longer has."""
     sink = HandSink()
-    outlets = Outlets("r", sink, None, None)
+    outlets = Sinks("r", sink, None, None)
     order(partition, "o", DAY, lines=2)
     outlets.emit(partition, 2 * DAY)
     sink.land()
@@ -181,14 +181,14 @@ def test_lines_of_a_record_that_never_won_leave_nothing(partition):
     sink = HandSink()
     order(partition, "o", DAY + 5, lines=1)
     order(partition, "o", DAY, lines=4)
-    Outlets("r", sink, None, None).emit(partition, 2 * DAY)
+    Sinks("r", sink, None, None).emit(partition, 2 * DAY)
     sink.land()
     assert [doc.get("line") for doc in sink.land()] == [None, 1]
 
 
 def test_an_orders_record_is_kept_until_the_last_flight_has_landed(partition):
     sink = HandSink()
-    outlets = Outlets("r", sink, None, None)
+    outlets = Sinks("r", sink, None, None)
     order(partition, "o", DAY)
     outlets.emit(partition, 2 * DAY)
     order(partition, "o", DAY + 1, status="cancelled")
@@ -211,7 +211,7 @@ def test_a_dead_elasticsearch_makes_nobody_wait(partition):
         raise SendError(Verdict.RETRY, "down")
 
     with BulkSink(send) as sink:
-        outlets = Outlets("r", sink, None, None)
+        outlets = Sinks("r", sink, None, None)
 
         def emit():
             for _ in range(5):
@@ -240,7 +240,7 @@ class Roomy(HandSink):
 
 def test_an_order_larger_than_the_sink_is_handed_over_as_there_is_room(partition):
     sink = Roomy(room=20)
-    outlets = Outlets("r", sink, None, None)
+    outlets = Sinks("r", sink, None, None)
     order(partition, "large", DAY, lines=50)
     order(partition, "other", DAY + 1, lines=1)
     found = []
@@ -263,7 +263,7 @@ def test_an_order_larger_than_the_sink_is_handed_over_as_there_is_room(partition
 
 def test_an_order_that_changes_while_it_is_handed_over_is_written_anew_with_a_higher_version(partition):
     sink = Roomy(room=20)
-    outlets = Outlets("r", sink, None, None)
+    outlets = Sinks("r", sink, None, None)
     order(partition, "o", DAY, lines=50)
     outlets.emit(partition, 2 * DAY)
     order(partition, "o", DAY + 1, lines=1, status="refunded")
@@ -281,7 +281,7 @@ def test_an_order_that_changes_while_it_is_handed_over_is_written_anew_with_a_hi
 def test_the_documents_of_the_largest_order_are_never_in_memory_together(partition):
     """10,000 lines, ids and texts at their bounds: a slice is a megabyte, made when it is taken."""
     sink = HandSink()
-    outlets = Outlets("r", sink, None, None)
+    outlets = Sinks("r", sink, None, None)
     words = {"customer_id": "c" * 512, "channel": "x" * 1_024, "country": "y" * 1_024}
     order(partition, "o" * 512, DAY, lines=10_000, **words)
     partition.customers_dirty[ELASTIC].take(10)
@@ -306,7 +306,7 @@ def test_the_documents_of_the_largest_order_are_never_in_memory_together(partiti
 def test_an_order_from_before_the_bound_has_its_surplus_lines_voided(partition):
     """A state of an earlier version counts up to 65,535 lines; a later record of fewer makes the others void."""
     sink = Roomy(room=30_000)
-    outlets = Outlets("r", sink, None, None)
+    outlets = Sinks("r", sink, None, None)
     order(partition, "o", DAY, lines=1)
     partition.state.orders["lines"][0] = LINES_MAX
     order(partition, "o", DAY + 1, lines=2)
@@ -320,9 +320,9 @@ def test_an_order_from_before_the_bound_has_its_surplus_lines_voided(partition):
 
 def test_without_elasticsearch_documents_of_sessions_and_orders_are_nobodys(partition):
     topic = HandTopic()
-    outlets = Outlets("r", None, topic, None)
+    outlets = Sinks("r", None, topic, None)
     assert outlets.names == [TOPIC]
-    partition.customers_dirty = {TOPIC: DirtySet()}
+    partition.customers_dirty = {TOPIC: DirtyRows()}
     click(partition, "a", DAY)
     order(partition, "o", DAY)
     outlets.emit(partition, DAY)
@@ -332,7 +332,7 @@ def test_without_elasticsearch_documents_of_sessions_and_orders_are_nobodys(part
 
 def test_a_refused_document_is_a_letter_and_its_row_is_done(partition):
     sink, letters = HandSink(), HandLetters()
-    outlets = Outlets("r", sink, None, letters)
+    outlets = Sinks("r", sink, None, letters)
     click(partition, "a", DAY)
     outlets.emit(partition, DAY)
     sink.land(0, (Rejected(0, "mapping"),))
@@ -349,7 +349,7 @@ def test_documents_hold_the_profile_and_the_row(partition):
     partition.reached_end("customers")
     click(partition, "a", DAY)
     click(partition, "b", DAY)
-    Outlets("r", sink, None, None).emit(partition, DAY)
+    Sinks("r", sink, None, None).emit(partition, DAY)
     found = {doc["customer_id"]: doc for doc in sink.land()}
     assert (found["a"]["country"], found["a"]["age"], found["a"]["events_30d"]) == ("DE", 3, 1)
     assert "name" not in found["a"]
@@ -359,7 +359,7 @@ def test_documents_hold_the_profile_and_the_row(partition):
 def test_a_cart_written_for_an_earlier_time_is_handed_out_again(partition):
     """Handed out at the wall clock, written at the stream's time: its document said "not yet", so it comes again."""
     sink = HandSink()
-    outlets = Outlets("r", sink, None, None)
+    outlets = Sinks("r", sink, None, None)
     click(partition, "a", DAY, event_type="add_to_cart")
     partition.tick(1, 2 * DAY)
     outlets.emit(partition, DAY)

@@ -19,12 +19,12 @@ from oracle.strategies import streams
 from oracle.wire import LATENESS, TIME_FIELD, bad_messages
 from stream.feeding import as_batch, message
 
-import features.state
-from consumers.partition import Partition
-from consumers.recovery import empty, restore, snapshot
-from features.replayed import evaluate_all
+import features.state.state
+from consumers.checkpoints.recovery import empty, restore, snapshot
+from consumers.state.partition import PartitionState
+from features.backfill import evaluate_all
 from features.schema import EVENT_LATENESS_MS, ORDER_LATENESS_MS
-from features.wide import wide
+from features.state.int48 import wide
 
 TIMED = ("events", "orders")
 SINK = "elastic"
@@ -34,10 +34,10 @@ MANY = settings(max_examples=80, deadline=None)
 
 @pytest.fixture(autouse=True)
 def searching(monkeypatch):
-    monkeypatch.setattr(features.state, "SCAN_ROWS_MIN", 0)
+    monkeypatch.setattr(features.state.state, "SCAN_ROWS_MIN", 0)
 
 
-def fresh() -> Partition:
+def fresh() -> PartitionState:
     return empty(0, [SINK], contact=False)
 
 
@@ -108,7 +108,7 @@ def topics(draw):
     return found, stream.as_of
 
 
-def letters_of(partition: Partition):
+def letters_of(partition: PartitionState):
     return [(letter.topic, letter.offset) for letter in partition.letters]
 
 

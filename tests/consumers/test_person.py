@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from consumers.person import Person
+from consumers.erasure.person import Person
 
 NAME, ADDRESS = "Zoë Ångström", "Zoë/Å@exämple.org"
 ZOE = Person("zoë-кот-1").known_from([json.dumps({"name": NAME, "email": ADDRESS}).encode()])

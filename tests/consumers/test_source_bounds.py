@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Message, TopicPartition
 
-from consumers.source import READ_BYTES_MAX, SLICE_MAX, Partition, Source
+from connectors.kafka.source import READ_BYTES_MAX, SLICE_MAX, Partition, Source
 
 LARGE = b"x" * 990_000
 

@@ -6,16 +6,19 @@ import time
 
 import pytest
 
-from consumers import checkpoint
-from consumers.checkpoint import CheckpointStore
-from consumers.keeper import Keeper
-from consumers.offsets import TAKEOVER_TRIES, CommitError, FencedError
-from consumers.recovery import Committed, empty, encode_committed, snapshot
-from consumers.source import Start
+from connectors.kafka.offsets import TAKEOVER_TRIES, CommitError, FencedError
+from connectors.kafka.source import CommittedOffset
+from consumers.checkpoints import store as checkpoint_store
+from consumers.checkpoints.coordinator import CheckpointCoordinator
+from consumers.checkpoints.recovery import CommittedCheckpoint, empty, encode_committed, snapshot
+from consumers.checkpoints.store import CheckpointStore
 from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS
 
-STARTS = {topic: Start(7, encode_committed(Committed(3, "3-000000000001-abc.checkpoint"))) for topic in SOURCE_TOPICS}
+STARTS = {
+    topic: CommittedOffset(7, encode_committed(CommittedCheckpoint(3, "3-000000000001-abc.checkpoint")))
+    for topic in SOURCE_TOPICS
+}
 
 
 class Coordinator:
@@ -37,7 +40,9 @@ def recovered(tmp_path, monkeypatch):
 
     def recovered(*answers):
         source = Coordinator(*answers)
-        keeper = Keeper(CheckpointStore(str(tmp_path), "r"), source, None, run="r", partitions=1, sinks=["sink"])
+        keeper = CheckpointCoordinator(
+            CheckpointStore(str(tmp_path), "r"), source, None, run="r", partitions=1, sinks=["sink"]
+        )
         try:
             with pytest.raises(ShopstreamError) as caught:
                 keeper.recover(0, STARTS)
@@ -83,24 +88,24 @@ def kept(tmp_path):
             lane.position = offset
         names.append(store.write(snapshot(partition, "r", 1, []), 0)[0])
     source = Coordinator(None)
-    keeper = Keeper(store, source, None, run="r", partitions=1, sinks=["sink"])
+    keeper = CheckpointCoordinator(store, source, None, run="r", partitions=1, sinks=["sink"])
     yield store, names, keeper, source
     keeper.close()
 
 
 def later(store):
     """An owner that comes next."""
-    return Keeper(store, Coordinator(None), None, run="r", partitions=1, sinks=["sink"])
+    return CheckpointCoordinator(store, Coordinator(None), None, run="r", partitions=1, sinks=["sink"])
 
 
-NOTHING = {topic: Start(0, "") for topic in SOURCE_TOPICS}
+NOTHING = {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS}
 
 
 def test_without_offsets_no_checkpoint_counts_whose_rows_a_later_owner_may_have_replaced(kept):
     """It was never committed, and takes rows for written that were written again, older, since: simulated seed 111."""
     store, (committed, never), keeper, _ = kept
-    said = encode_committed(Committed(5, committed))
-    owned = keeper.recover(0, {topic: Start(7, said) for topic in SOURCE_TOPICS})
+    said = encode_committed(CommittedCheckpoint(5, committed))
+    owned = keeper.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
     assert keeper.may_write(0)
     assert store.names(0) == [never, committed], "its writer may be alive and write it only now"
     partition = later(store).recover(0, NOTHING)
@@ -110,8 +115,8 @@ def test_without_offsets_no_checkpoint_counts_whose_rows_a_later_owner_may_have_
 
 def test_without_offsets_a_checkpoint_of_the_last_owner_counts(kept):
     store, (committed, _), keeper, _ = kept
-    said = encode_committed(Committed(5, committed))
-    owned = keeper.recover(0, {topic: Start(7, said) for topic in SOURCE_TOPICS})
+    said = encode_committed(CommittedCheckpoint(5, committed))
+    owned = keeper.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
     assert keeper.may_write(0)
     for lane in owned.lanes.values():
         lane.position = 8
@@ -121,15 +126,15 @@ def test_without_offsets_a_checkpoint_of_the_last_owner_counts(kept):
 
 def test_without_offsets_an_owner_that_began_anew_leaves_no_checkpoint_of_before(kept):
     store, _, keeper, _ = kept
-    keeper.recover(0, {topic: Start(0, encode_committed(Committed(5))) for topic in SOURCE_TOPICS})
+    keeper.recover(0, {topic: CommittedOffset(0, encode_committed(CommittedCheckpoint(5))) for topic in SOURCE_TOPICS})
     assert keeper.may_write(0)
     assert later(store).recover(0, NOTHING).lanes["events"].position == 0
 
 
 def test_the_base_of_the_last_owner_that_cannot_be_read_is_no_reason_to_begin_anew(kept, tmp_path):
     store, (committed, _), keeper, _ = kept
-    said = encode_committed(Committed(5, committed))
-    keeper.recover(0, {topic: Start(7, said) for topic in SOURCE_TOPICS})
+    said = encode_committed(CommittedCheckpoint(5, committed))
+    keeper.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
     assert keeper.may_write(0)
     (tmp_path / "r" / "partition=0" / committed).unlink()
     with pytest.raises(ShopstreamError, match="No checkpoint of partition 0 can be read"):
@@ -143,7 +148,7 @@ def test_rows_wait_while_the_state_folder_cannot_name_their_owner(kept, monkeypa
         patch.setattr(store, "write_owner", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         assert not keeper.may_write(0)
     assert not keeper.may_write(0), "not tried again at once"
-    monkeypatch.setattr("consumers.keeper.OWNER_PAUSE_S", 0.0)
+    monkeypatch.setattr("consumers.checkpoints.coordinator.OWNER_PAUSE_S", 0.0)
     deadline_s = time.monotonic() + 10
     while not keeper.may_write(0):
         assert time.monotonic() < deadline_s
@@ -153,8 +158,8 @@ def test_rows_wait_while_the_state_folder_cannot_name_their_owner(kept, monkeypa
 def test_a_checkpoint_found_without_a_commit_reaches_the_disk_before_it_is_committed(kept, monkeypatch):
     store, (_, newest), keeper, source = kept
     synced = []
-    monkeypatch.setattr(checkpoint, "sync", lambda _, path: synced.append((path, len(source.asked))))
-    partition = keeper.recover(0, {topic: Start(0, "") for topic in SOURCE_TOPICS})
+    monkeypatch.setattr(checkpoint_store, "sync", lambda _, path: synced.append((path, len(source.asked))))
+    partition = keeper.recover(0, {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS})
     assert partition.lanes["events"].position == 9
     paths = [path for path, asked in synced if asked == 0]
     assert [path.rpartition("/")[2] for path in paths] == [newest, "partition=0"]

@@ -3,13 +3,13 @@
 import polars as pl
 import pytest
 
-from consumers import indices, trends
-from consumers.elastic import ElasticConnection, open_client, open_sink
-from consumers.mappings import trend_definitions, write_index
-from consumers.trends import Trend, replace
+from connectors.elasticsearch import aliases, period_writer
+from connectors.elasticsearch.client import ElasticConnection, open_client, open_sink
+from connectors.elasticsearch.mappings import write_index
+from connectors.elasticsearch.period_writer import Trend, replace
+from consumers.index_definitions import run_definitions, trend_definitions
 from features.errors import ShopstreamError
 from features.schema import TREND_KEYS
-from shopstream import consuming
 
 WEEK = 7 * 86_400_000
 
@@ -40,13 +40,13 @@ def test_every_trend_has_keys_among_its_fields():
     assert {definition.name for definition in trend_definitions()} == set(TREND_KEYS)
     for definition in trend_definitions():
         assert {*TREND_KEYS[definition.name], "ts"} <= {field.name for field in definition.fields}
-        assert definition in consuming.definitions(contact=False)
+        assert definition in run_definitions(contact=False)
 
 
 def test_a_period_is_replaced_and_others_are_left(connection, client, run_name, monkeypatch):
-    monkeypatch.setattr(trends, "PAGE", 2)  # so that several pages are read
-    monkeypatch.setattr(trends, "BLOCKED_S", 0.5)
-    indices.install(client, run_name, trend_definitions())
+    monkeypatch.setattr(period_writer, "PAGE", 2)  # so that several pages are read
+    monkeypatch.setattr(period_writer, "BLOCKED_S", 0.5)
+    aliases.install(client, run_name, trend_definitions())
     index = write_index(run_name, "movement")
     assert not client.indices.exists(index=index)  # its first document makes it
 
@@ -71,17 +71,17 @@ def test_a_period_is_replaced_and_others_are_left(connection, client, run_name, 
     with open_sink(connection) as sink, pytest.raises(ShopstreamError, match="takes no documents: strict"):
         replace(client, sink, run_name, Trend("movement", weeks([1]).with_columns(other=pl.lit(1))))
     assert list(stored()) == ["w1", "w2", "w4"]
-    assert indices.drop(client, run_name, trend_definitions()) == (index,)
+    assert aliases.drop(client, run_name, trend_definitions()) == (index,)
 
 
 def test_nothing_of_what_never_was(connection, client, run_name):
-    indices.install(client, run_name, trend_definitions())
+    aliases.install(client, run_name, trend_definitions())
     with open_sink(connection) as sink:
         assert replace(client, sink, run_name, Trend("movement", weeks([1]).clear())).written == 0
 
 
 def test_a_deletion_that_is_refused_is_an_error(connection, client, run_name):
-    indices.install(client, run_name, trend_definitions())
+    aliases.install(client, run_name, trend_definitions())
     index = write_index(run_name, "movement")
     with open_sink(connection) as sink:
         replace(client, sink, run_name, Trend("movement", weeks(range(1, 9))))

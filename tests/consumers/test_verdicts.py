@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from elasticsearch import Elasticsearch
 
-from consumers import elastic, indices, mappings
-from consumers.documents import Doc, Outcome, SinkOptions, Verdict
-from consumers.elastic import ElasticConnection
-from consumers.verdicts import item_verdict, request_verdict
+from connectors.elasticsearch import aliases, mappings
+from connectors.elasticsearch import client as elastic
+from connectors.elasticsearch.client import ElasticConnection
+from connectors.elasticsearch.documents import Doc, Outcome, SinkOptions, Verdict
+from connectors.elasticsearch.verdicts import item_verdict, request_verdict
+from consumers.index_definitions import index_definitions
 from features.errors import ShopstreamError
 from features.schema import Event, record_fields
 
@@ -142,7 +144,7 @@ def older_mapping(client: Elasticsearch, run: str, index: str):
 
 @pytest.mark.parametrize("fault", [concrete_alias, too_many_shards, closed, no_such_pipeline, older_mapping])
 def test_documents_of_a_broken_index_wait_and_are_written_once_it_is_mended(connection, client, run_name, fault):
-    indices.install(client, run_name, mappings.index_definitions(()))
+    aliases.install(client, run_name, index_definitions(()))
     index = mappings.month_indices(run_name, "events", np.array([1_772_323_200_000]))[0]
     mend = fault(client, run_name, index)
     outcomes: list[Outcome] = []
@@ -161,11 +163,11 @@ def test_documents_of_a_broken_index_wait_and_are_written_once_it_is_mended(conn
 
 
 def test_install_over_an_index_that_has_an_aliass_name_stops_with_the_remedy(client, run_name):
-    definitions = mappings.index_definitions(())
+    definitions = index_definitions(())
     name = mappings.alias(run_name, "events")
     client.indices.create(index=name)
     with pytest.raises(ShopstreamError, match=f"The index {name} has the name of an alias") as caught:
-        indices.install(client, run_name, definitions)
+        aliases.install(client, run_name, definitions)
     assert f"DELETE /{name}" in caught.value.remedy
     client.indices.delete(index=name)
-    indices.install(client, run_name, definitions)
+    aliases.install(client, run_name, definitions)

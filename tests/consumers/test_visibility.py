@@ -1,11 +1,11 @@
 """The measurement of freshness: it ends with its client closed."""
 
-from consumers.visibility import Followed, Visibility
+from consumers.features.freshness import Followed, Freshness
 
 
 def test_closing_ends_the_measurement_and_lets_go_of_its_client():
     released = []
-    visibility = Visibility(lambda _: 3, lambda: released.append(True))
+    visibility = Freshness(lambda _: 3, lambda: released.append(True))
     visibility.follow(Followed("c", 3, 0))
     visibility.close()
     assert released == [True]

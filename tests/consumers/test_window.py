@@ -6,10 +6,10 @@ import pytest
 from oracle.shop import DAY
 from stream.feeding import as_batch, message
 
-from consumers.documents import Outcome
-from consumers.outlets import ELASTIC, Outlets
-from consumers.recovery import empty
-from consumers.window import DOCS_MAX, DOCS_MIN, LATENCY_S, Window
+from connectors.elasticsearch.documents import Outcome
+from consumers.checkpoints.recovery import empty
+from consumers.features.inflight_limit import DOCS_MAX, DOCS_MIN, LATENCY_S, InflightLimit
+from consumers.features.sinks import ELASTIC, Sinks
 
 
 class Clock:
@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 
 def test_a_fast_sink_is_not_bounded(clock):
-    window = Window(clock)
+    window = InflightLimit(clock)
     for _ in range(50):
         number = window.submitted(DOCS_MAX)
         clock.now_s += LATENCY_S
@@ -36,7 +36,7 @@ def test_a_fast_sink_is_not_bounded(clock):
 
 
 def test_a_slow_sink_has_in_flight_what_it_writes_in_a_moment(clock):
-    window = Window(clock)
+    window = InflightLimit(clock)
     number = window.submitted(10_000)
     clock.now_s += 20
     window.acknowledged(number)  # 500 a second
@@ -48,7 +48,7 @@ def test_a_slow_sink_has_in_flight_what_it_writes_in_a_moment(clock):
 
 
 def test_a_sink_that_stands_still_is_noticed_before_it_answers(clock):
-    window = Window(clock)
+    window = InflightLimit(clock)
     number = window.submitted(3_000)
     clock.now_s += LATENCY_S + 0.1
     assert window.room(3_000) == 0
@@ -57,7 +57,7 @@ def test_a_sink_that_stands_still_is_noticed_before_it_answers(clock):
 
 
 def test_a_sink_that_is_fast_again_is_soon_given_all(clock):
-    window = Window(clock)
+    window = InflightLimit(clock)
     number = window.submitted(100)
     clock.now_s += 100
     window.acknowledged(number)
@@ -99,7 +99,7 @@ def test_customers_that_always_change_leave_room_for_sessions():
     for topic in ("events", "orders", "customers"):
         partition.reached_end(topic)
     sink = NarrowSink(room=20)
-    outlets = Outlets("r", sink, None, None)
+    outlets = Sinks("r", sink, None, None)
     customers = 100
     for turn in range(30):
         rows = [

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from consume.command_line import call, environment, start
 from elasticsearch import Elasticsearch
 
-from shopstream.servers.kafka_admin import topic_counts
+from connectors.kafka.admin import topic_counts
 
 EVENTS = 20_000
 SMALL = ["--customers", "200", "--events", str(EVENTS), "--days", "60"]

@@ -11,11 +11,11 @@ import pytest
 
 from features.errors import ShopstreamError
 from features.schema import DAY_MS
-from producers.shop import Shop
-from shopstream import demo_bundle
-from shopstream.demo import Demo
-from shopstream.demo_apart import DiedError, apart
-from shopstream.demo_lesson import Lesson, NothingLearntError, learn
+from producers.shop.shop import Shop
+from shopstream.demo import first_bundle
+from shopstream.demo.child_process import DiedError, apart
+from shopstream.demo.demo import Demo
+from shopstream.demo.lesson import Lesson, NothingLearntError, learn
 from training import bundle as bundles
 from training.dataset import plan_cutoffs
 
@@ -36,22 +36,22 @@ def trainings() -> list[psutil.Process]:
 
 
 def test_the_demos_own_shop_is_learnt_over_90_days():
-    horizon = demo_bundle.horizon_of(Demo().shop(END_MS))
+    horizon = first_bundle.horizon_of(Demo().shop(END_MS))
     assert horizon.horizon_days == 90
     assert len(plan_cutoffs(0, 365 * DAY_MS, horizon)) >= 12
 
 
 @pytest.mark.parametrize("days", [120, 150, 200, 365, 800])
 def test_cutoffs_and_horizon_fit_a_shop_of_any_length(days):
-    horizon = demo_bundle.horizon_of(shop(300, days))
+    horizon = first_bundle.horizon_of(shop(300, days))
     found = plan_cutoffs(0, days * DAY_MS, horizon)
-    assert len(found) == demo_bundle.CUTOFFS
+    assert len(found) == first_bundle.CUTOFFS
     assert found[-1] - found[0] > horizon.horizon_days * DAY_MS, "no room to test on later times"
 
 
 @pytest.mark.parametrize(("customers", "days"), [(299, 365), (5_000, 119)])
 def test_a_shop_that_is_too_small_teaches_nothing(customers, days):
-    assert demo_bundle.horizon_of(shop(customers, days)) is None
+    assert first_bundle.horizon_of(shop(customers, days)) is None
 
 
 # --- whose bundle it is ---
@@ -79,11 +79,11 @@ def shelf(tmp_path, monkeypatch):
 
 
 def note(shelf, **made):
-    (shelf.folder / demo_bundle.NOTES).write_bytes(msgspec.json.encode(made))
+    (shelf.folder / first_bundle.NOTES).write_bytes(msgspec.json.encode(made))
 
 
 def kept(shelf):
-    found = demo_bundle.kept(shelf.folder, HISTORY)
+    found = first_bundle.kept(shelf.folder, HISTORY)
     return None if found is None else found.folder.name
 
 
@@ -129,7 +129,7 @@ def test_a_bundle_that_does_not_fit_is_trained_anew(shelf):
 
 def test_damaged_notes_are_no_notes(shelf):
     shelf("ours", current=True)
-    (shelf.folder / demo_bundle.NOTES).write_text("{")
+    (shelf.folder / first_bundle.NOTES).write_text("{")
     assert kept(shelf) == "ours", "whose it is is not known: it is left as it is"
 
 
@@ -139,7 +139,7 @@ def test_damaged_notes_are_no_notes(shelf):
 def lesson(tmp_path):
     history = tmp_path / "history"
     history.mkdir()
-    return Lesson(history, tmp_path / "bundles", demo_bundle.horizon_of(shop(300, 120)))
+    return Lesson(history, tmp_path / "bundles", first_bundle.horizon_of(shop(300, 120)))
 
 
 def test_an_archive_that_teaches_nothing_is_told_in_words(tmp_path):
@@ -152,7 +152,7 @@ def test_an_archive_that_teaches_nothing_is_told_in_words(tmp_path):
 
 
 def test_a_training_that_breaks_is_not_taken_for_one_that_learnt_nothing(tmp_path):
-    broken = Lesson(tmp_path, None, demo_bundle.horizon_of(shop(300, 120)))
+    broken = Lesson(tmp_path, None, first_bundle.horizon_of(shop(300, 120)))
     with pytest.raises(DiedError, match="exit code 1"):
         learn(broken, lambda *_: True)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.recount import Recount, TopicCount
+from consumers.audit import AuditResult, TopicCount
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS
-from producers.shop import Shop
-from shopstream.demo import Demo
-from shopstream.demo_memory import Memory, memory_file, read, write
-from shopstream.demo_summary import Audit, Line, lines
-from shopstream.queries import DocumentCounts, Scores
+from producers.shop.shop import Shop
+from shopstream.demo.demo import Demo
+from shopstream.demo.queries import DocumentCounts, Scores
+from shopstream.demo.summary import Audit, Line, lines
+from shopstream.jobs.demo_memory import DemoState, memory_file, read, write
 from shopstream.settings import Settings
 
 SHOP = Shop(end_ms=20_000 * DAY_MS, seed=7, customers=10, events=100, days=30)
@@ -32,10 +32,10 @@ def an_audit(**changes):
     counts |= {name: value for name, value in changes.items() if name in counts}
     scores = changes.get("scored")
     found = None if scores is None else Scores(scores, [], [], 0)
-    return Audit(Recount(topics, **seen), DocumentCounts(indices, **counts), [], [], [], found)
+    return Audit(AuditResult(topics, **seen), DocumentCounts(indices, **counts), [], [], [], found)
 
 
-SENT = Memory(SHOP, "replayed", {"events": 103, "orders": 6, "customers": 10})
+SENT = DemoState(SHOP, "replayed", {"events": 103, "orders": 6, "customers": 10})
 
 
 def wrong(audit, memory=SENT):

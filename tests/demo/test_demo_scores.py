@@ -9,7 +9,7 @@ from consume.command_line import call, environment
 from elasticsearch import Elasticsearch
 
 from features.schema import TREND_KEYS
-from features.score import RISKS
+from features.scores.score import RISKS
 from training.bundle import load_bundle
 
 SHOP = ["--customers", "500", "--events", "50000", "--days", "150"]

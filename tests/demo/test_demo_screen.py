@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from shopstream.demo_screen import Screen
-from shopstream.workers.words import Name, WorkerView
+from shopstream.demo.screen import Screen
+from shopstream.runtime.protocol import WorkerName, WorkerView
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def screen(told):
 
 
 def a_view(role, consumed, trouble=None):
-    return WorkerView(Name(role, 0), "running", {"consumed": consumed}, 0, 0.0, 0.0, 0.0, trouble, (0,), 0.0)
+    return WorkerView(WorkerName(role, 0), "running", {"consumed": consumed}, 0, 0.0, 0.0, 0.0, trouble, (0,), 0.0)
 
 
 def lines(told):

@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from producers.archive import day_start_ms
-from producers.generate import generate
-from producers.shop import Shop
-from shopstream.exploring import look
+from producers.archive.archive import day_start_ms
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
+from shopstream.jobs.explore import look
 from training.exploration import customers, panels, shopping
 from training.exploration.notebook import notebook
 from training.exploration.page import SECTIONS, explored, render

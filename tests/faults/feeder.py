@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from consumers import kafka
+from connectors.kafka import client as kafka
 from features.schema import SOURCE_TOPICS
-from producers import timeline
-from producers.archive import read_customers
-from producers.generate import generate
-from producers.shop import Shop
+from producers.archive import event_order
+from producers.archive.archive import read_customers
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 
 Sent = tuple[str, bytes | None, bytes | None]
 """Topic without the run's name, key, value."""
@@ -28,7 +28,7 @@ def history(shop: Shop, directory: Path) -> list[Sent]:
     """A shop's history as a replay sends it: profiles, then events and orders in the order of their times."""
     generate(shop, directory)
     chunks = itertools.chain(
-        timeline.profiles(read_customers(directory)), timeline.in_time_order(timeline.Span(directory))
+        event_order.profiles(read_customers(directory)), event_order.in_time_order(event_order.Span(directory))
     )
     return [
         (SOURCE_TOPICS[topic], key, value)

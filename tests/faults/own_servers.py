@@ -13,7 +13,7 @@ from typing import Any, Literal
 import psutil
 from rich.console import Console
 
-from shopstream.servers import Endpoints, down, record, up
+from shopstream.embedded import Endpoints, down, state_file, up
 from shopstream.settings import Settings
 
 Which = Literal["kafka", "elasticsearch"]
@@ -60,7 +60,7 @@ class OwnServer:
         down(self._settings)
 
     def _family(self) -> list[psutil.Process]:
-        entry = getattr(record.read(self._settings.home), self._which)
+        entry = getattr(state_file.read(self._settings.home), self._which)
         process = entry.identity.process()
         return [process, *process.children(recursive=True)]
 

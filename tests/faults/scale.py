@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from producers.shop import Shop
+from producers.shop.shop import Shop
 
 VARIABLE = "SHOPTEST_FAULTS"
 """`full` makes faults last as long as the table of results says."""

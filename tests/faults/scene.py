@@ -20,13 +20,13 @@ from faults.feeder import Feeder, Sent
 from faults.standing import Difference, Things, difference, what_stands
 from stream.bench import Bench
 
-from consumers import kafka
+from connectors.kafka import client as kafka
 from features.schema import FEATURE_TOPIC
-from shopstream.servers import Endpoints
+from shopstream.embedded import Endpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 3
-COMMAND = "from shopstream.cli import main; main()"
+COMMAND = "from shopstream.cli.app import main; main()"
 LOOK_EVERY_S = 0.1
 WAIT_S_MAX = 400.0
 """For the end of a command; the machine is shared."""
@@ -148,9 +148,9 @@ class Scene:
         }
         return {k: v for k, v in os.environ.items() if not k.startswith("SHOPSTREAM_")} | mine
 
-    def catch_up(self, *arguments: str) -> Command:
+    def catch_up(self, *arguments: str, **variables: str) -> Command:
         """`consume --until-end`, which must succeed."""
-        command = self.consume("--until-end", *arguments)
+        command = self.consume("--until-end", *arguments, **variables)
         assert command.wait() == 0, command.said()[-3_000:]
         return command
 

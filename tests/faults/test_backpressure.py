@@ -26,7 +26,7 @@ from faults.proxy import Proxy
 from faults.scene import PARTITIONS, Scene
 from faults.worker import Worker
 
-from producers.shop import Shop
+from producers.shop.shop import Shop
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3_600)]
 

@@ -7,7 +7,7 @@ import shutil
 import msgspec
 import pytest
 
-from consumers import checkpoint
+from consumers.checkpoints import store as checkpoint_store
 from features.schema import SCHEMA_VERSION
 
 pytestmark = [pytest.mark.timeout(1_800), pytest.mark.campaign]
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.timeout(1_800), pytest.mark.campaign]
 
 def newest_checkpoints(scene) -> list:
     """The newest file of each partition."""
-    store = checkpoint.CheckpointStore(str(scene.folder / "state"), scene.run)
+    store = checkpoint_store.CheckpointStore(str(scene.folder / "state"), scene.run)
     folders = sorted((scene.folder / "state" / scene.run).glob("partition=*"))
     return [folder / store.names(int(folder.name.partition("=")[2]))[0] for folder in folders]
 
@@ -46,9 +46,9 @@ def test_a_checkpoint_is_of_another_schema_version(scene, tmp_path, nothing_lost
     for path in paths:
         shutil.copy(path, tmp_path / path.name)
         data = path.read_bytes()
-        header, start = checkpoint._parsed(data, str(path))
+        header, start = checkpoint_store._parsed(data, str(path))
         manifest = msgspec.structs.replace(header.manifest, schema_version=SCHEMA_VERSION + 1)
-        head = checkpoint._head(msgspec.structs.replace(header, manifest=manifest))
+        head = checkpoint_store._head(msgspec.structs.replace(header, manifest=manifest))
         path.write_bytes(head + data[start:])
     before = scene.standing()
     said = scene.refused()

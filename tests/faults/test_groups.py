@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaException
 from faults.scene import waited_s
 
-from consumers import kafka
+from connectors.kafka import client as kafka
 from features.schema import group_name
 
 pytestmark = pytest.mark.timeout(1_800)

@@ -6,7 +6,7 @@ import pytest
 from faults.scene import Scene, waited_s
 from faults.standing import difference
 
-from consumers.mappings import write_index
+from connectors.elasticsearch.mappings import write_index
 
 pytestmark = [pytest.mark.timeout(1_800), pytest.mark.campaign]
 

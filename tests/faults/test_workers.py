@@ -11,8 +11,8 @@ from faults.proxy import Proxy
 from faults.scene import PARTITIONS, waited_s
 from faults.worker import Worker
 
-from consumers import kafka
-from consumers.recovery import Committed, decode_committed
+from connectors.kafka import client as kafka
+from consumers.checkpoints.recovery import CommittedCheckpoint, decode_committed
 from features.schema import SOURCE_TOPICS, group_name, topic_name
 
 pytestmark = pytest.mark.timeout(1_800)
@@ -121,7 +121,9 @@ def committed_epochs(scene) -> dict[int, int]:
         partitions = kafka.partitions_of(consumer, [topic_name(scene.run, topic) for topic in SOURCE_TOPICS])
         said = kafka.committed(consumer, partitions)
         return {
-            number: (decode_committed([m for p, (_, m) in said.items() if p.partition == number]) or Committed(0)).epoch
+            number: (
+                decode_committed([m for p, (_, m) in said.items() if p.partition == number]) or CommittedCheckpoint(0)
+            ).epoch
             for number in range(PARTITIONS)
         }
     finally:

@@ -13,12 +13,12 @@ from typing import Any, Self
 
 import msgspec
 
-from consumers.wiring import FeaturesOptions
+from consumers.features.build import FeaturesOptions
 
 SCRIPT = """
 import json, signal, sys, threading, time
-from consumers.elastic import ElasticConnection
-from consumers.wiring import FeaturesOptions, open_features
+from connectors.elasticsearch.client import ElasticConnection
+from consumers.features.build import FeaturesOptions, open_features
 task = json.loads(sys.stdin.read())
 options = task.pop("options")
 connection = ElasticConnection(**options.pop("elastic"))
@@ -50,13 +50,14 @@ consumer.run(stop, until, final_as_of, report)
 
 COPIER = """
 import json, signal, sys, threading, time
-from consumers import archive, index
-from consumers.dead_letter import open_dead_letters
-from consumers.elastic import ElasticConnection, open_sink
-from consumers.kafka import consumer_config, open_admin, open_consumer
-from consumers.offsets import topic_ids
-from consumers.parquet import ArchiveFolder
-from consumers.source import Source
+from consumers.archive import consumer as archive
+from consumers.index import consumer as index
+from consumers.dead_letters.producer import open_dead_letters
+from connectors.elasticsearch.client import ElasticConnection, open_sink
+from connectors.kafka.client import consumer_config, open_admin, open_consumer
+from connectors.kafka.offsets import topic_ids
+from consumers.archive.files import ArchiveFolder
+from connectors.kafka.source import Source
 from features.schema import group_name, topic_name
 task = json.loads(sys.stdin.read())
 run, kafka = task["run"], task["kafka"]

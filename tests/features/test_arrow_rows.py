@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.arrow_rows import event_rows, order_rows
-from features.columns import EventColumns, OrderColumns
-from features.decode import decode, event_columns, order_columns
+from features.records.archive_rows import event_rows, order_rows
+from features.records.columns import EventColumns, OrderColumns
+from features.records.decode import decode, event_columns, order_columns
 from features.schema import (
     AMOUNT_MAX,
     DAY_MS,

@@ -22,8 +22,9 @@ from oracle.rows import FEATURE_DTYPES, assert_same_rows, feature_frame
 from oracle.shop import DAY, WINDOWS
 from typer.testing import CliRunner
 
-from features.replayed import ArchiveCounts, rows_at
-from shopstream.commands.features import archive_days, batch_features, register
+from features.backfill import ArchiveCounts, rows_at
+from shopstream.cli.features import register
+from shopstream.jobs.archive_features import archive_days, batch_features
 
 SEEDS = range(4)
 FAR_AHEAD = 4_000_000_000_000

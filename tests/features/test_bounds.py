@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from oracle import wire
 
-from features.decode import Tombstone, decode, decode_events
+from features.records.decode import Tombstone, decode, decode_events
 
 NOW = 1_700_000_000_000
 ITEM = wire.ITEM

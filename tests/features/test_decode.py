@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from features.decode import CHUNK, Tombstone, decode, decode_events, event_columns, order_columns
-from features.malformed import REASON_LENGTH_MAX
+from features.records.decode import CHUNK, Tombstone, decode, decode_events, event_columns, order_columns
+from features.records.rejections import REASON_LENGTH_MAX
 from features.schema import AMOUNT_MAX, DAY_MS, DEVICES, EVENT_TYPES, ORDER_CHANGE_MS_MAX, STATUSES, TS_MAX
 
 NOW = 1_700_000_000_000

@@ -12,10 +12,10 @@ from oracle.rows import FEATURE_DTYPES, assert_same_rows, feature_frame
 from oracle.shop import DAY, WINDOWS
 from stream.feeding import as_events, as_orders
 
+from features.backfill import evaluate_all
 from features.definitions import DECLARED, FEATURES, ROW_FIELDS, ROW_SCHEMA, evaluate
-from features.replayed import evaluate_all
-from features.state import State
-from features.tallies import byte_order
+from features.state.session_counts import byte_order
+from features.state.state import State
 from features.windows import ratio, within
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from features.decode import decode, decode_events
-from features.event_reader import read_common
+from features.records.decode import decode, decode_events
+from features.records.event_reader import read_common
 from features.schema import DEVICES, EVENT_TYPES, Event
 
 GOOD = {

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from features.foreign_times import MILLIS, iso_times, zone_name
+from connectors.formats.timestamps import MILLIS, iso_times, zone_name
 
 JULY = datetime(2025, 7, 31, 16, 0, tzinfo=UTC)
 

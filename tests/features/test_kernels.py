@@ -8,10 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features import chains, kernels, slots
 from features.hashing import murmur3_128
 from features.schema import EVENT_TYPES, HOUR_MS
-from features.tables import CUSTOMER, EVENT_ID, ORDER, RECENT, SESSION, VIEW, Strings, crowded, empty_slots, grown, take
+from features.state import hash_index, kernels, row_chains
+from features.state.tables import (
+    CUSTOMER,
+    EVENT_ID,
+    ORDER,
+    RECENT,
+    SESSION,
+    VIEW,
+    Strings,
+    crowded,
+    empty_slots,
+    grown,
+    take,
+)
 
 COMPILING = settings(deadline=None)
 """The first call of a loop may compile it."""
@@ -83,9 +95,9 @@ def ids(*pairs) -> np.ndarray:
 def test_ids_live_by_their_hour_modulo_2_to_the_20():
     table = np.zeros(16, EVENT_ID)
     last = (1 << 20) - 1
-    assert slots.remember_all(table, ids((1, 100), (2, 101), (3, last), (4, 0), (1, 100))) == 4
+    assert hash_index.remember_all(table, ids((1, 100), (2, 101), (3, last), (4, 0), (1, 100))) == 4
     out = np.empty(16, EVENT_ID)
-    alive = lambda hour: sorted(out["low"][: slots.live_ids(table, hour, out)].tolist())  # noqa: E731
+    alive = lambda hour: sorted(out["low"][: hash_index.live_ids(table, hour, out)].tolist())  # noqa: E731
     assert alive(101) == [2]
     assert alive(100) == [1, 2]
     assert alive(last) == [1, 2, 3, 4], "hour 0 is the one after the last"
@@ -98,7 +110,7 @@ def test_the_most_viewed_category_and_its_ties():
     weight = np.array([1, 2, 1, 5, 5, 1], np.int64)
     order = np.array([1, 2, 0], np.int32)  # place of each word in byte order
     top, share = np.empty(4, np.int32), np.empty(4, np.float64)
-    chains.sum_views(group, category, weight, 4, order, top, share)
+    row_chains.sum_views(group, category, weight, 4, order, top, share)
     assert top.tolist() == [0, -1, 2, 2]
     assert share.tolist()[0] == 0.5
     assert np.isnan(share[1])
@@ -110,12 +122,12 @@ def test_the_most_viewed_category_and_its_ties():
 def test_chains_hold_each_row_once(owners):
     owners = np.array(owners, np.int32)
     heads, following = np.full(40, -1, np.int32), np.empty(len(owners), np.int32)
-    chains.relink(heads, following, owners, len(owners))
+    row_chains.relink(heads, following, owners, len(owners))
     lengths = np.empty(40, np.int32)
-    assert chains.chain_lengths(heads, following, lengths) == len(owners)
+    assert row_chains.chain_lengths(heads, following, lengths) == len(owners)
     assert lengths.tolist() == np.bincount(owners, minlength=40).tolist()
     group, out = np.empty(len(owners), np.int32), np.empty(len(owners), np.int32)
-    chains.gather_chains(heads, following, lengths, group, out)
+    row_chains.gather_chains(heads, following, lengths, group, out)
     assert sorted(out.tolist()) == list(range(len(owners)))
     assert owners[out].tolist() == group.tolist()
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.lateness import NO_HIGH, split_late
+from features.records.lateness import NO_HIGH, split_late
 from features.schema import DAY_MS, EVENT_LATENESS_MS, ORDER_LATENESS_MS
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from features.money import to_cents
+from features.records.money import to_cents
 from features.schema import AMOUNT_MAX
 
 

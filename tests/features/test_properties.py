@@ -13,13 +13,13 @@ from oracle.shop import DAY
 from oracle.strategies import arrivals, cuts, homes, streams
 from stream.feeding import as_events, as_orders
 
-import features.state
+import features.state.state
+from features.backfill import evaluate_all
 from features.definitions import ROW_SCHEMA
-from features.replayed import evaluate_all
-from features.state import State
-from features.tables import EVENT_ID
+from features.state.state import State
+from features.state.tables import EVENT_ID
 
-NO_ROWS = features.state._NO_ROWS
+NO_ROWS = features.state.state._NO_ROWS
 LATER = (0, 1, 7 * DAY - 1, 7 * DAY, 30 * DAY, 90 * DAY, 365 * DAY)
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -27,7 +27,7 @@ MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 @pytest.fixture(autouse=True)
 def searching(monkeypatch):
     """Every table is searched for what may leave whenever it is asked to."""
-    monkeypatch.setattr(features.state, "SCAN_ROWS_MIN", 0)
+    monkeypatch.setattr(features.state.state, "SCAN_ROWS_MIN", 0)
 
 
 def apply(state: State, records) -> None:

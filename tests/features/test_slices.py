@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from oracle.strategies import arrivals, cuts, streams
 from stream.feeding import as_events, as_orders
 
-import features.state
-from features.replayed import evaluate_all
+import features.state.state
+from features.backfill import evaluate_all
 from features.schema import ABANDONED_AFTER_MS
-from features.slices import Slice, join, split
-from features.state import State
+from features.state.slices import Slice, join, split
+from features.state.state import State
 
 MANY = settings(max_examples=80, deadline=None)
 
 
 @pytest.fixture(autouse=True)
 def searching(monkeypatch):
-    monkeypatch.setattr(features.state, "SCAN_ROWS_MIN", 0)
+    monkeypatch.setattr(features.state.state, "SCAN_ROWS_MIN", 0)
 
 
 def apply(state: State, records) -> None:

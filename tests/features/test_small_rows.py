@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream.feeding import as_events, as_orders
 
-import features.state
-from features import kernels, tables
-from features.columns import EventColumns
+import features.state.state
+from features.backfill import evaluate_all
 from features.definitions import evaluate
-from features.money import to_cents
-from features.replayed import evaluate_all
+from features.records.columns import EventColumns
+from features.records.money import to_cents
 from features.schema import AMOUNT_MAX, EVENT_TYPES, ORDER_CHANGE_MS_MAX, ORDER_LINES_MAX, TS_MAX
-from features.slots import EMPTY, filled, find_row, home, mixed_key, row_bits
-from features.state import State
-from features.tables import COUNT_MAX, NONE, carried_word, crowded, empty_slots
-from features.tallies import session_counts, top_categories
-from features.wide import NEVER_MAX, NEVER_MIN, WIDE_MAX, high_part, joined, low_part, put_wide, wide
+from features.state import kernels, tables
+from features.state.hash_index import EMPTY, filled, find_row, home, mixed_key, row_bits
+from features.state.int48 import NEVER_MAX, NEVER_MIN, WIDE_MAX, high_part, joined, low_part, put_wide, wide
+from features.state.session_counts import session_counts, top_categories
+from features.state.state import State
+from features.state.tables import COUNT_MAX, NONE, carried_word, crowded, empty_slots
 
 PAIR = np.dtype([("ts_low", "u4"), ("ts_high", "u2")])
 NO_ROWS = np.zeros(0, np.int32)
@@ -94,7 +94,7 @@ def views(state: State, count: int, first: int, session: str = "s") -> None:
 @pytest.mark.parametrize("above", [-1, 0, 1, 2])
 def test_a_count_that_passes_its_field_is_exact(above, monkeypatch):
     """As it is after each event around the border, in the features, the category's tally, a restart and an expiry."""
-    monkeypatch.setattr(features.state, "SCAN_ROWS_MIN", 0)
+    monkeypatch.setattr(features.state.state, "SCAN_ROWS_MIN", 0)
     state = State()
     views(state, 1, 0, "t")
     views(state, 3, 0)

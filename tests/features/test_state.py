@@ -9,10 +9,10 @@ from oracle.rows import assert_same_rows, feature_frame
 from oracle.shop import DAY, HOUR, MINUTE
 from stream.feeding import as_events, as_orders
 
-import features.state
-from features.replayed import evaluate_all
+import features.state.state
+from features.backfill import evaluate_all
 from features.schema import ABANDONED_AFTER_MS, EVENT_LATENESS_MS, ORDER_LATENESS_MS, SESSION_RETENTION_MS
-from features.state import State
+from features.state.state import State
 
 NO_ROWS = np.zeros(0, np.int32)
 NOW = 20_000 * DAY
@@ -20,7 +20,7 @@ NOW = 20_000 * DAY
 
 @pytest.fixture(autouse=True)
 def searching(monkeypatch):
-    monkeypatch.setattr(features.state, "SCAN_ROWS_MIN", 0)
+    monkeypatch.setattr(features.state.state, "SCAN_ROWS_MIN", 0)
 
 
 def click(name: str, ts: int, event_type: str = "page_view", customer: str = "c", **more) -> dict:

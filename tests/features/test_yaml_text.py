@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from connectors.formats.strict_yaml import find_text, read_yaml
 from features.errors import UsageError
-from features.yaml_text import find_text, read_yaml
 
 
 class One(BaseModel):

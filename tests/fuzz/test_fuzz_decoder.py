@@ -19,7 +19,7 @@ from fuzz.verdicts import check_batch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as seeded
 
-from features.decode import decode, decode_events
+from features.records.decode import decode, decode_events
 
 RECORDS = int(os.environ.get("FUZZ_RECORDS", "20000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))

@@ -12,9 +12,9 @@ from oracle.loops import loop_rows
 from oracle.rows import assert_same_rows, feature_frame
 from oracle.wire import split_late
 
-from consumers.partition import Partition
-from consumers.source import Batch
-from consumers.source import Partition as Where
+from connectors.kafka.source import Batch
+from connectors.kafka.source import Partition as Where
+from consumers.state.partition import PartitionState
 from features.definitions import evaluate
 
 MESSAGES = 1_500
@@ -46,7 +46,7 @@ def fed(topic: str, seed: int) -> tuple[list[Sent], list[dict | None]]:
 @pytest.mark.parametrize("seed", range(3))
 def test_bad_input_changes_nothing_and_its_neighbours_count(seed):
     rng = np.random.default_rng(seed)
-    partition = Partition(0)
+    partition = PartitionState(0)
     letters, counting = [], {}
     for topic in TOPICS:
         sent, rows = fed(topic, seed)

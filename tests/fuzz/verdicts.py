@@ -13,8 +13,8 @@ from fuzz.judge import Refused, Removed, Unsure, Verdict, judge, plain
 from fuzz.pieces import WORDS
 from oracle.rows import cents
 
-from features.decode import Tombstone, decode, decode_events, event_columns, order_columns
-from features.malformed import REASON_LENGTH_MAX
+from features.records.decode import Tombstone, decode, decode_events, event_columns, order_columns
+from features.records.rejections import REASON_LENGTH_MAX
 
 Counts = Counter[str]
 

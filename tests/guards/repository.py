@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from shopstream import cli
+from shopstream.cli import app as cli
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = "features"
@@ -20,7 +20,7 @@ NOT_SHIPPED = frozenset({"__pycache__", ".DS_Store"})
 
 
 def name_of(path: Path) -> str:
-    """`consumers/kafka.py`."""
+    """`connectors/kafka/client.py`."""
     return path.relative_to(ROOT).as_posix()
 
 

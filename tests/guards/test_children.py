@@ -8,9 +8,9 @@ import subprocess
 import pytest
 from guards.repository import PACKAGES, name_of, sources, tree_of
 
-from shopstream import schooling
-from shopstream.children import python_command
-from shopstream.demo_apart import DiedError, apart
+from shopstream.demo.child_process import DiedError, apart
+from shopstream.jobs import schedule as schedule_job
+from shopstream.runtime.children import python_command
 
 FOREIGN = """
 import pathlib
@@ -18,7 +18,7 @@ pathlib.Path(__file__).with_name("imported").touch()
 raise SystemExit("a folder of the working directory was imported")
 """
 STARTERS = {
-    "shopstream/children.py": "for all of ours",
+    "shopstream/runtime/children.py": "for all of ours",
     "shopstream/spark/session.py": "names the interpreter to Spark, which starts its own",
 }
 
@@ -36,14 +36,14 @@ def foreign(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("foreign")
 def test_a_step_of_the_trainer_is_our_own_command():
-    assert schooling.in_child(["--help"], lambda: True) == "done"
+    assert schedule_job.in_child(["--help"], lambda: True) == "done"
 
 
 @pytest.mark.usefixtures("foreign")
 def test_a_worker_of_consume_is_our_own_process():
     # without a parent's task it has nothing to do; it reads the number of its socket before it fails
     done = subprocess.run(
-        python_command("shopstream.workers.child", "987654"), capture_output=True, text=True, check=False
+        python_command("shopstream.runtime.worker", "987654"), capture_output=True, text=True, check=False
     )
     assert "Bad file descriptor" in done.stderr
 

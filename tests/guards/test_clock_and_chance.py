@@ -24,16 +24,16 @@ CLOCKS = frozenset(
     }
 )
 EDGES = {
-    "consumers/source.py": "the clock that --clock wall follows and freshness is measured by",
-    "shopstream/commands/clean.py": "what future times are told by",
-    "shopstream/commands/generate.py": "the default end of a history",
-    "shopstream/commands/dead_letters.py": "what future times are judged by",
-    "shopstream/commands/runs.py": "how old checkpoints are",
-    "shopstream/commands/servers.py": "how old what a worker last said is",
-    "shopstream/probe.py": "how old a file is",
-    "shopstream/provenance.py": "when results were made",
-    "shopstream/producing.py": "the clock that replay and live are paced by",
-    "shopstream/watching.py": "the time of a measurement",
+    "connectors/kafka/source.py": "the clock that --clock wall follows and freshness is measured by",
+    "shopstream/cli/clean.py": "what future times are told by",
+    "shopstream/cli/generate.py": "the default end of a history",
+    "shopstream/cli/dead_letters.py": "what future times are judged by",
+    "shopstream/cli/runs.py": "how old checkpoints are",
+    "shopstream/cli/servers.py": "how old what a worker last said is",
+    "shopstream/runtime/probe.py": "how old a file is",
+    "connectors/provenance.py": "when results were made",
+    "shopstream/jobs/produce.py": "the clock that replay and live are paced by",
+    "shopstream/runtime/run_workers.py": "the time of a measurement",
 }
 """Modules that read the wall clock, and what for. `time.monotonic` measures durations and is free."""
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 from guards.repository import commands, split_command
 
-from shopstream import cli
+from shopstream.cli import app as cli
 
 EXAMPLE = re.compile(r"Example: `(shopstream [^`]+)`")
 
@@ -56,7 +56,7 @@ def test_a_command_has_an_example_that_parses(name):
 def test_every_declared_module_has_commands():
     for name in cli.COMMAND_MODULES:
         app = typer.Typer()
-        importlib.import_module(f"shopstream.commands.{name}").register(app)
+        importlib.import_module(f"shopstream.cli.{name}").register(app)
         assert app.registered_commands or app.registered_groups
 
 

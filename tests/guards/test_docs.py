@@ -12,9 +12,10 @@ import pytest
 from guards.repository import ROOT, commands, documents, name_of, split_command
 from guards.test_commands import parses
 
-from features import definitions, schema, tables
+from features import definitions, schema
 from features.schema import DAY_MS, HOUR_MS
-from features.score import SCORE_SCHEMA
+from features.scores.score import SCORE_SCHEMA
+from features.state import tables
 from shopstream.settings import load_settings
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

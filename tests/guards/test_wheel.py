@@ -15,10 +15,10 @@ BUILD = "import sys, uv_build; print(uv_build.build_wheel(sys.argv[1]))"
 USE = """
 import sys
 sys.path[:] = [sys.argv[1], *(p for p in sys.path if p not in ("", sys.argv[2]))]
-import shopstream, features, producers.mapping
-from shopstream.servers.artifacts import read_lock
-assert all(m.__file__.startswith(sys.argv[1]) for m in (shopstream, features, producers.mapping))
-assert read_lock().kafka and producers.mapping.ready_mappings()
+import shopstream, features, producers.importing.mapping
+from shopstream.embedded.artifacts import read_lock
+assert all(m.__file__.startswith(sys.argv[1]) for m in (shopstream, features, producers.importing.mapping))
+assert read_lock().kafka and producers.importing.mapping.ready_mappings()
 from shopstream import cli
 """
 
@@ -55,7 +55,7 @@ def test_nothing_else_is_in_it(wheel):
 def test_it_has_the_command_the_licence_and_the_readme(wheel):
     with zipfile.ZipFile(wheel) as archive:
         info = {n.split(".dist-info/")[1]: archive.read(n).decode() for n in archive.namelist() if ".dist-info/" in n}
-    assert "shopstream = shopstream.cli:main" in info["entry_points.txt"].replace("=", " = ").replace("  ", " ")
+    assert "shopstream = shopstream.cli.app:main" in info["entry_points.txt"].replace("=", " = ").replace("  ", " ")
     assert "Apache License" in info["licenses/LICENSE"]
     assert (ROOT / "README.md").read_text("utf-8").strip()[:200] in info["METADATA"]
 

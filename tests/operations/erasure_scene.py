@@ -8,13 +8,13 @@ import msgspec
 import pyarrow.parquet as pq
 from elasticsearch.helpers import scan
 
-from consumers import erasure
-from consumers.archive import ROLE, TOPICS, ArchiveRole
-from consumers.checkpoint import CheckpointStore
-from consumers.kafka import consumer_config, open_admin, open_consumer
-from consumers.letter_topic import read_topic
-from consumers.parquet import ArchiveFolder
-from consumers.source import Source
+from connectors.kafka.client import consumer_config, open_admin, open_consumer
+from connectors.kafka.source import Source
+from consumers.archive.consumer import ROLE, TOPICS, ArchiveRole
+from consumers.archive.files import ArchiveFolder
+from consumers.checkpoints.store import CheckpointStore
+from consumers.dead_letters.store import read_topic
+from consumers.erasure import profile_topic
 from features.schema import group_name
 
 TS = 1_700_000_000_000
@@ -86,8 +86,8 @@ def holders(bench, home, row):
 
 
 def forced(bench):
-    settings = erasure._settings(open_admin(bench.properties), f"{bench.run}.customers", forced_too=True)
-    return {name: value for name, value in settings.items() if name in erasure.FORCED}
+    settings = profile_topic._settings(open_admin(bench.properties), f"{bench.run}.customers", forced_too=True)
+    return {name: value for name, value in settings.items() if name in profile_topic.FORCED}
 
 
 def old_alert(row):

@@ -11,7 +11,7 @@ from consume.command_line import environment
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError
-from shopstream.cli import build_app
+from shopstream.cli.app import build_app
 
 
 class Terminal:

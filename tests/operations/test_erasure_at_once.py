@@ -12,12 +12,13 @@ from operations.erasure_scene import archive, forced, holders, people, with_lett
 from operations.terminal import Terminal
 from stream.bench import Bench
 
-from consumers import erasure, erasure_lock
-from consumers.indices import install
-from consumers.kafka import open_admin
-from consumers.letter_topic import read_topic
+from connectors.elasticsearch.aliases import install
+from connectors.kafka.client import open_admin
+from consumers.dead_letters.store import read_topic
+from consumers.erasure import lock as erasure_lock
+from consumers.erasure import profile_topic
+from consumers.index_definitions import run_definitions
 from features.errors import ShopstreamError
-from shopstream.consuming import definitions
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture
 def bench(servers, run_name, tmp_path):
     bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
-    install(bench.client, run_name, definitions(contact=True))
+    install(bench.client, run_name, run_definitions(contact=True))
     yield bench
     bench.client.close()
 
@@ -71,11 +72,11 @@ def test_letters_that_come_back_while_they_are_deleted_are_deleted_again(bench, 
     def delete_records(self, where, **_):
         if not deleted:
             deleted.append(True)
-            erasure.send(bench.properties, copies)
+            profile_topic.send(bench.properties, copies)
         return admin.delete_records(where)
 
     monkeypatch.setattr(
-        "consumers.letter_erasure.open_admin", lambda _: type("A", (), {"delete_records": delete_records})()
+        "consumers.erasure.dead_letters.open_admin", lambda _: type("A", (), {"delete_records": delete_records})()
     )
     terminal.type("forget", "p0", "--yes", "--now")
     assert deleted
@@ -113,20 +114,20 @@ def killed(*a, **k):
     os.kill(os.getpid(), int(number))
     return found
 setattr(owner, name, killed)
-from shopstream.cli import main
+from shopstream.cli.app import main
 main()
 """
 PHASES = [
-    ("consumers.erasure", "bury", "before"),
-    ("consumers.erasure", "bury", "after"),
-    ("shopstream.forgetting", "forget_in_checkpoints", "after"),
-    ("shopstream.forgetting", "forget_in_index", "after"),
-    ("consumers.letter_erasure", "produce", "after"),
-    ("consumers.letter_erasure", "delete_letters", "after"),
-    ("consumers.erasure", "_alter", "after"),
-    ("consumers.erasure", "_left", "after"),
-    ("shopstream.forgetting", "forget_in_archive", "before"),
-    ("shopstream.forgetting", "forget_in_archive", "after"),
+    ("consumers.erasure.profile_topic", "bury", "before"),
+    ("consumers.erasure.profile_topic", "bury", "after"),
+    ("shopstream.jobs.erase", "forget_in_checkpoints", "after"),
+    ("shopstream.jobs.erase", "forget_in_index", "after"),
+    ("consumers.erasure.dead_letters", "produce", "after"),
+    ("consumers.erasure.dead_letters", "delete_letters", "after"),
+    ("consumers.erasure.profile_topic", "_alter", "after"),
+    ("consumers.erasure.profile_topic", "_left", "after"),
+    ("shopstream.jobs.erase", "forget_in_archive", "before"),
+    ("shopstream.jobs.erase", "forget_in_archive", "after"),
 ]
 SIGNALS = [signal.SIGKILL, signal.SIGTERM]
 FEW = [(PHASES[4], signal.SIGKILL), (PHASES[6], signal.SIGKILL), (PHASES[7], signal.SIGTERM)]
@@ -157,7 +158,7 @@ def interrupted(bench, servers, home, cases):
         if number == signal.SIGTERM:
             assert forced(bench) == {}, (name, when)
         elif name in ("_alter", "_left"):
-            assert forced(bench) == dict(erasure.FORCED), "what the next one has to find"
+            assert forced(bench) == dict(profile_topic.FORCED), "what the next one has to find"
     for row in rows[: len(cases)]:
         done = start(["forget", row["customer_id"], *words], variables)
         said = done.communicate(timeout=200)

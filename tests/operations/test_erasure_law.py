@@ -29,11 +29,11 @@ from operations.erasure_scene import (
 from operations.terminal import Terminal
 from stream.bench import Bench
 
-from consumers import erasure
-from consumers.indices import install
-from consumers.kafka import consumer_config, open_admin, open_consumer
+from connectors.elasticsearch.aliases import install
+from connectors.kafka.client import consumer_config, open_admin, open_consumer
+from consumers.erasure import profile_topic
+from consumers.index_definitions import run_definitions
 from features.schema import group_name
-from shopstream.consuming import definitions
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture
 def bench(servers, run_name, tmp_path):
     bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
-    install(bench.client, run_name, definitions(contact=True))
+    install(bench.client, run_name, run_definitions(contact=True))
     yield bench
     bench.client.close()
 
@@ -159,12 +159,12 @@ def test_strange_files_beside_ours_are_passed_over_and_told(bench, terminal, tmp
 def test_settings_of_the_users_own_are_put_back_and_forced_ones_are_not(bench, terminal):
     topic = f"{bench.run}.customers"
     admin = open_admin(bench.properties)
-    erasure._alter(admin, topic, {"min.cleanable.dirty.ratio": "0.25"})
+    profile_topic._alter(admin, topic, {"min.cleanable.dirty.ratio": "0.25"})
     bench.publish([profile(ZOE)])
     terminal.type("forget", ZOE["customer_id"], "--yes", "--now")
     assert forced(bench) == {"min.cleanable.dirty.ratio": "0.25"}
     # as an erasure leaves them that was killed; one without --now takes them back as well
-    erasure._alter(admin, topic, erasure.FORCED)
+    profile_topic._alter(admin, topic, profile_topic.FORCED)
     said = terminal.type("forget", ZOE["customer_id"], "--yes")
     assert "settings that an erasure left" in flat(said)
     assert forced(bench) == {}
@@ -173,7 +173,7 @@ def test_settings_of_the_users_own_are_put_back_and_forced_ones_are_not(bench, t
 def test_a_consumer_that_stands_still_is_told_and_the_next_call_waits_for_the_same_tombstone(
     bench, terminal, monkeypatch
 ):
-    monkeypatch.setattr("shopstream.forgetting.CONSUMERS_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("shopstream.jobs.erase.CONSUMERS_TIMEOUT_S", 1.0)
     bench.publish([profile(ZOE)])
     consumer = open_consumer(consumer_config(bench.properties, group_name(bench.run, "archive")))
     try:

@@ -8,15 +8,15 @@ import pytest
 from operations.terminal import Terminal
 from stream.bench import Bench
 
-from consumers.archive import ROLE, TOPICS, ArchiveRole
-from consumers.checkpoint import CheckpointStore
-from consumers.erasure import send
-from consumers.indices import install
-from consumers.kafka import consumer_config, open_consumer
-from consumers.parquet import ArchiveFolder
-from consumers.source import Source
+from connectors.elasticsearch.aliases import install
+from connectors.kafka.client import consumer_config, open_consumer
+from connectors.kafka.source import Source
+from consumers.archive.consumer import ROLE, TOPICS, ArchiveRole
+from consumers.archive.files import ArchiveFolder
+from consumers.checkpoints.store import CheckpointStore
+from consumers.erasure.profile_topic import send
+from consumers.index_definitions import run_definitions
 from features.schema import group_name
-from shopstream.consuming import definitions
 
 pytestmark = pytest.mark.timeout(240)
 TS = 1_700_000_000_000
@@ -34,7 +34,7 @@ SECRETS = (b"Zacharias", b"ann.z@example", b"gender-of-ann")
 @pytest.fixture
 def bench(servers, run_name, tmp_path):
     bench = Bench(servers, run_name, tmp_path / "home" / "state", partitions=2)
-    install(bench.client, run_name, definitions(contact=True))
+    install(bench.client, run_name, run_definitions(contact=True))
     yield bench
     bench.client.close()
 

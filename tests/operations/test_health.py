@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from shopstream.health import Bounds, alive, ready
-from shopstream.workers.words import Name, WorkerView
+from shopstream.runtime.health import Bounds, alive, ready
+from shopstream.runtime.protocol import WorkerName, WorkerView
 
 NOW_S = 1_000.0
 WELL = WorkerView(
-    Name("features", 0), "running", {"unsaved_s": 3.0}, 0, 0.0, 0.0, 0.0, None, owned=(0, 1), reported_s=NOW_S - 1
+    WorkerName("features", 0), "running", {"unsaved_s": 3.0}, 0, 0.0, 0.0, 0.0, None, owned=(0, 1), reported_s=NOW_S - 1
 )
 BOUNDS = Bounds(silence_s=60, unsaved_s=120)
 
@@ -56,7 +56,7 @@ def test_a_parent_that_hangs_is_not_alive():
 
 
 def test_one_of_several_is_named():
-    views = [WELL, replace(WELL, name=Name("index", 1), trouble="blocked")]
+    views = [WELL, replace(WELL, name=WorkerName("index", 1), trouble="blocked")]
     verdict = ready(views, NOW_S, NOW_S, BOUNDS)
     assert not verdict.ok
     assert failing(verdict) == {"index-1": "blocked"}

@@ -8,14 +8,14 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from consumers.letter_topic import stored_letter
-from consumers.letters import Choice, StoredLetter, once, readable, safe_text, sort_out
+from consumers.dead_letters.review import DeadLetterFilter, StoredDeadLetter, once, readable, safe_text, sort_out
+from consumers.dead_letters.store import stored_letter
 
 NOW_MS = 1_800_000_000_000
 EVENT = {
     "event_id": "e1", "event_type": "search", "customer_id": "c1", "session_id": "s", "ts": 1_000, "device": "mobile",
 }  # fmt: skip
-LETTER = StoredLetter(
+LETTER = StoredDeadLetter(
     5, 100, "shop.events", 2, 17, b"c1", msgspec.json.encode(EVENT), 'device: expected one of, got "tv"'
 )
 
@@ -23,21 +23,21 @@ LETTER = StoredLetter(
 @pytest.mark.parametrize(
     ("choice", "taken"),
     [
-        (Choice(), True),
-        (Choice(numbers=(5, 5)), True),
-        (Choice(numbers=(6, 9)), False),
-        (Choice(topic="shop.events"), True),
-        (Choice(topic="shop.orders"), False),
-        (Choice(partition=2), True),
-        (Choice(partition=0), False),
-        (Choice(offsets=(17, 20)), True),
-        (Choice(offsets=(10, 16)), False),
-        (Choice(reason="DEVICE"), True),
-        (Choice(reason="price"), False),
-        (Choice(since_ms=100), True),
-        (Choice(since_ms=101), False),
-        (Choice(until_ms=101), True),
-        (Choice(until_ms=100), False),
+        (DeadLetterFilter(), True),
+        (DeadLetterFilter(numbers=(5, 5)), True),
+        (DeadLetterFilter(numbers=(6, 9)), False),
+        (DeadLetterFilter(topic="shop.events"), True),
+        (DeadLetterFilter(topic="shop.orders"), False),
+        (DeadLetterFilter(partition=2), True),
+        (DeadLetterFilter(partition=0), False),
+        (DeadLetterFilter(offsets=(17, 20)), True),
+        (DeadLetterFilter(offsets=(10, 16)), False),
+        (DeadLetterFilter(reason="DEVICE"), True),
+        (DeadLetterFilter(reason="price"), False),
+        (DeadLetterFilter(since_ms=100), True),
+        (DeadLetterFilter(since_ms=101), False),
+        (DeadLetterFilter(until_ms=101), True),
+        (DeadLetterFilter(until_ms=100), False),
     ],
 )
 def test_each_filter_alone(choice, taken):

@@ -15,14 +15,14 @@ from itertools import pairwise
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumers.measures import MEASURES, PIPELINE_FIELDS, pipeline_documents
-from consumers.metrics import figures
-from consumers.progress import FeaturesProgress, Progress, Totals
+from consumers.metrics.definitions import MEASURES, PIPELINE_FIELDS, pipeline_documents
+from consumers.metrics.progress import FeaturesProgress, Progress, Totals
+from consumers.metrics.prometheus import figures
 from features.errors import ShopstreamError
-from shopstream import monitoring
-from shopstream.health import Bounds
-from shopstream.monitoring import Endpoint, Pages
-from shopstream.workers.words import Name, WorkerView
+from shopstream.runtime import metrics_endpoint
+from shopstream.runtime.health import Bounds
+from shopstream.runtime.metrics_endpoint import Endpoint, Pages
+from shopstream.runtime.protocol import WorkerName, WorkerView
 
 NOT_MEASURED = {"role", "trouble", "totals", "bundle", "drift"}
 
@@ -58,8 +58,8 @@ def index_figures():
 
 def views():
     reported_s = time.monotonic()
-    one = WorkerView(Name("features", 0), "running", features_figures(), 2, 0, 0, 0, None, (0, 1), reported_s)
-    two = WorkerView(Name("index", 1), "running", index_figures(), 0, 0, 0, 0, "blocked", (2,), reported_s)
+    one = WorkerView(WorkerName("features", 0), "running", features_figures(), 2, 0, 0, 0, None, (0, 1), reported_s)
+    two = WorkerView(WorkerName("index", 1), "running", index_figures(), 0, 0, 0, 0, "blocked", (2,), reported_s)
     return one, two
 
 
@@ -122,14 +122,14 @@ def trickle(client):
 
 
 def test_silent_clients_of_the_metrics_are_closed_without_a_word(monkeypatch, capfd):
-    monkeypatch.setattr(monitoring, "REQUEST_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(monitoring._Handler, "timeout", 0.5)
+    monkeypatch.setattr(metrics_endpoint, "REQUEST_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(metrics_endpoint._Handler, "timeout", 0.5)
     before = threading.active_count()
     with Endpoint(Pages("shop", Watched(*views()), Bounds()), "127.0.0.1", 0) as endpoint, ExitStack() as held:
         port = int(endpoint.url.rpartition(":")[2])
         silent = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(60)]
         assert get(f"{endpoint.url}/metrics")[0] == 200
-        assert threading.active_count() <= before + 1 + monitoring.CONNECTIONS_MAX
+        assert threading.active_count() <= before + 1 + metrics_endpoint.CONNECTIONS_MAX
         slow = held.enter_context(socket.create_connection(("127.0.0.1", port)))
         with pytest.raises((ConnectionError, BrokenPipeError)):
             trickle(slow)

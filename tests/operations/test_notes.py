@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from connectors.notes import read_note, write_note
 from features.errors import ShopstreamError
-from shopstream.notes import read_note, write_note
 
 
 class Note(msgspec.Struct, frozen=True):

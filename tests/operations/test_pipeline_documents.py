@@ -9,14 +9,14 @@ import elasticsearch
 import pytest
 import structlog
 
-from consumers import pipeline
-from consumers.elastic import open_client
-from consumers.indices import install
-from consumers.mappings import write_index
-from consumers.measures import pipeline_documents
-from consumers.pipeline import WAITING_MAX, PipelineDocuments
+from connectors.elasticsearch.aliases import install
+from connectors.elasticsearch.client import connection, open_client
+from connectors.elasticsearch.mappings import write_index
+from consumers.index_definitions import run_definitions
+from consumers.metrics import pipeline_index
+from consumers.metrics.definitions import pipeline_documents
+from consumers.metrics.pipeline_index import WAITING_MAX, PipelineDocuments
 from features.schema import DAY_MS
-from shopstream.consuming import connection, definitions
 
 NOW_MS = 1_800_000_000_000
 
@@ -30,7 +30,7 @@ def measured(at_ms, worker=0):
 
 def test_documents_are_written_and_old_ones_go(servers, run_name):
     client = open_client(connection(servers))
-    install(client, run_name, definitions(contact=False))
+    install(client, run_name, run_definitions(contact=False))
     old = [measured(NOW_MS - 8 * DAY_MS, worker)[0] for worker in range(3)]
     with PipelineDocuments(open_client(connection(servers)), run_name, keep_days=100) as documents:
         documents.offer(old)
@@ -95,7 +95,7 @@ class Keeping:
 
 
 def test_a_deletion_that_is_refused_is_told_once_with_the_remedy(monkeypatch):
-    monkeypatch.setattr(pipeline, "PRUNE_EVERY", 1)
+    monkeypatch.setattr(pipeline_index, "PRUNE_EVERY", 1)
     client = Keeping()
     with structlog.testing.capture_logs() as logs, PipelineDocuments(client, "shop", keep_days=7) as documents:
         for second in range(3):

@@ -7,7 +7,7 @@ import re
 import yaml
 from guards.repository import ROOT
 
-from consumers.measures import MEASURES, PREFIX
+from consumers.metrics.definitions import MEASURES, PREFIX
 
 RULES = yaml.safe_load((ROOT / "docs" / "prometheus-rules.yml").read_text("utf-8"))
 GUIDE = (ROOT / "docs" / "operations.md").read_text("utf-8")

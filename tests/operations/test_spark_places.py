@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shopstream.forgetting import Forgetting
+from shopstream.jobs.erase import Forgetting
 from shopstream.settings import Settings
-from shopstream.spark_places import note_spark_place, spark_places
+from shopstream.spark.checkpoint_registry import note_spark_place, spark_places
 
 
 def test_places_are_noted_once_and_told_by_forget(tmp_path, monkeypatch):

@@ -14,13 +14,12 @@ from panels.documents import NOW, documents, put
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from consumers.elastic import ElasticConnection, open_client
+from connectors.elasticsearch.client import ElasticConnection, elastic_connection, open_client
+from connectors.elasticsearch.search import Searcher
 from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source
-from shopstream import consuming
-from shopstream import servers as known_servers
-from shopstream.searching import Searcher
-from shopstream.serving import Listening, open_page
+from shopstream import embedded as known_servers
+from shopstream.jobs.serve_dashboards import Listening, open_page
 
 HOSTILE = (
     "<script>window.hacked=1</script>",
@@ -70,7 +69,7 @@ class Switched:
 def shop(servers, server_settings):
     """Run, its documents, a client that may write, a search as the page asks."""
     run, made = f"t{uuid.uuid4().hex[:10]}", hostile_documents()
-    reader = consuming.elastic_connection(known_servers.elastic_reader(server_settings))
+    reader = elastic_connection(known_servers.elastic_reader(server_settings))
     nowhere = ElasticConnection("http://127.0.0.1:9", options={"request_timeout": 1})
     with (
         Elasticsearch(**servers.elasticsearch.client_options(), request_timeout=120) as client,

@@ -14,14 +14,14 @@ import pytest
 from page.conftest import HOSTILE, source_of
 from panels.documents import NOW
 
-from consumers.elastic import open_client
+from connectors.elasticsearch.client import elastic_connection, open_client
 from dashboards.boards import DASHBOARDS
 from dashboards.web.app import HEADERS
 from features.errors import ShopstreamError
 from features.schema import CONTACT_FIELDS
-from shopstream import consuming, serving
-from shopstream import servers as known_servers
-from shopstream.serving import Listening, bound
+from shopstream import embedded as known_servers
+from shopstream.jobs import serve_dashboards
+from shopstream.jobs.serve_dashboards import Listening, bound
 
 
 def get(address, path, method="GET", **headers):
@@ -99,7 +99,7 @@ def test_large_answers_are_packed(served):
 # --- rights -----------------------------------------------------------------------------------------------------------
 def test_the_page_asks_as_who_may_only_read(server_settings, shop, no_mart):
     run = shop[0]
-    with serving.source(server_settings, no_mart) as source:
+    with serve_dashboards.source(server_settings, no_mart) as source:
         client = source.search._client
         assert client.count(index=f"{run}-customers")["count"] > 0
         for forbidden in (
@@ -160,9 +160,9 @@ def test_a_server_that_is_down_is_told(served, shop):
 
 
 def test_a_run_without_documents_has_empty_panels(shop, servers, server_settings, no_mart):
-    with open_client(consuming.elastic_connection(known_servers.elastic_reader(server_settings))) as client:
-        nothing = source_of("none", serving.Searcher(client, "no-such-run"), no_mart)
-        with serving.open_page(nothing, Listening(port=0)) as address:
+    with open_client(elastic_connection(known_servers.elastic_reader(server_settings))) as client:
+        nothing = source_of("none", serve_dashboards.Searcher(client, "no-such-run"), no_mart)
+        with serve_dashboards.open_page(nothing, Listening(port=0)) as address:
             for board in DASHBOARDS:
                 status, answer = told(address, "board", id=board.id)
                 assert status == 200

@@ -13,8 +13,8 @@ from selenium.webdriver.common.keys import Keys
 
 from dashboards.boards import DASHBOARDS
 from features.schema import STAGES
-from features.score import REASONED_RISKS, RISKS
-from shopstream.serving import Listening, open_page
+from features.scores.score import REASONED_RISKS, RISKS
+from shopstream.jobs.serve_dashboards import Listening, open_page
 
 BOARDS = {board.id: board for board in DASHBOARDS}
 OTHERS = {"customers": {}, "segments": {}, "customer": {"id": "customer_id-3"}}

@@ -14,13 +14,13 @@ from importlib import resources
 import polars as pl
 import pytest
 
-from dashboards.web import explorer
-from dashboards.web.answers import COLOURS_OF
-from dashboards.web.csv_text import csv_text
-from dashboards.web.explorer import FIGURES, GROUPS_MAX, MART, groups
-from dashboards.web.recent import ENTRIES_MAX, Recent
+from dashboards.web import segments as segment_routes
+from dashboards.web.boards import COLOURS_OF
+from dashboards.web.cache import ENTRIES_MAX, RecentCache
+from dashboards.web.csv import csv_text
+from dashboards.web.segments import FIGURES, GROUPS_MAX, MART, groups
 from features.errors import ShopstreamError, UsageError
-from features.score import RISKS
+from features.scores.score import RISKS
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def test_bands_of_risk_are_steps_of_one_hue_and_stand_out_more_and_more(place):
 
 def test_an_answer_is_good_for_a_moment():
     now, asked = [0.0], []
-    recent = Recent(lambda: now[0], kept_s=1.0)
+    recent = RecentCache(lambda: now[0], kept_s=1.0)
 
     def ask():
         asked.append(now[0])
@@ -85,7 +85,7 @@ def test_an_answer_is_good_for_a_moment():
 
 
 def test_who_comes_meanwhile_waits_for_the_same_answer():
-    recent, begun, go_on, told = Recent(lambda: 0.0), threading.Event(), threading.Event(), []
+    recent, begun, go_on, told = RecentCache(lambda: 0.0), threading.Event(), threading.Event(), []
 
     def ask():
         begun.set()
@@ -104,14 +104,14 @@ def test_who_comes_meanwhile_waits_for_the_same_answer():
 
 
 def test_an_error_is_not_remembered():
-    recent = Recent(lambda: 0.0)
+    recent = RecentCache(lambda: 0.0)
     with pytest.raises(ShopstreamError):
         recent.get("a", lambda: (_ for _ in ()).throw(ShopstreamError("down", "start it")))
     assert recent.get("a", lambda: 1) == 1
 
 
 def test_memory_is_bounded():
-    recent = Recent(lambda: 0.0)
+    recent = RecentCache(lambda: 0.0)
     for n in range(ENTRIES_MAX * 3):
         recent.get(n, lambda: "x")
     assert len(recent._entries) <= ENTRIES_MAX
@@ -159,7 +159,7 @@ def test_groups_of_the_mart_are_counted_right(mart):
         assert one["means"][churn] == pytest.approx(sum(known) / len(known))
         assert one["spread"] == sorted(one["spread"])
         assert one["means"][[f.column for f in FIGURES].index("orders_365d")] is None
-    assert "'=1+1" in explorer.groups_csv(told)
+    assert "'=1+1" in segment_routes.groups_csv(told)
 
 
 def test_only_columns_of_few_words_group_and_none_of_contact(mart):

@@ -17,16 +17,17 @@ import urllib.request
 import pytest
 from rich.console import Console
 
-from consumers.elastic import open_client
-from consumers.indices import install
+from connectors.elasticsearch.aliases import install
+from connectors.elasticsearch.client import connection, open_client
+from consumers.index_definitions import run_definitions
 from dashboards.web.app import Source
 from features.errors import ShopstreamError
-from shopstream import connections, consuming
-from shopstream.demo_page import page
-from shopstream.demo_screen import Screen
-from shopstream.servers import elastic_reader
-from shopstream.servers.elastic_users import READER, write_users
-from shopstream.serving import Listening, bound, open_page
+from shopstream.demo.page import page
+from shopstream.demo.screen import Screen
+from shopstream.embedded import elastic_reader
+from shopstream.embedded.elastic_users import READER, write_users
+from shopstream.jobs import connection_limits
+from shopstream.jobs.serve_dashboards import Listening, bound, open_page
 from shopstream.settings import Settings
 
 
@@ -40,8 +41,8 @@ nothing_found.many = lambda asked: [{} for _ in asked]
 @pytest.fixture
 def hasty(tmp_path, monkeypatch):
     """A page over nothing, whose clients must hurry; gives how to reach it."""
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(connection_limits, "ANSWER_TIMEOUT_S", 3.0)
     found = Source((), "some-run", nothing_found, tmp_path, lambda: 0, time.monotonic)
     with open_page(found, Listening(port=0)) as address:
         yield address, ("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]))
@@ -93,10 +94,10 @@ def test_a_second_head_that_does_not_end_closes_the_connection_too(hasty):
 def test_a_reader_is_answered_among_silent_clients(hasty):
     with contextlib.ExitStack() as held:
         silent = [
-            held.enter_context(socket.create_connection(hasty[1])) for _ in range(3 * connections.CONNECTIONS_MAX)
+            held.enter_context(socket.create_connection(hasty[1])) for _ in range(3 * connection_limits.CONNECTIONS_MAX)
         ]
         assert declared_run(hasty[0]) == "some-run"
-        assert sum(not closed_within(client, 0.01) for client in silent) <= connections.CONNECTIONS_MAX
+        assert sum(not closed_within(client, 0.01) for client in silent) <= connection_limits.CONNECTIONS_MAX
         time.sleep(2)
         assert all(closed_within(client, 0.1) for client in silent)
     assert declared_run(hasty[0]) == "some-run"
@@ -108,10 +109,10 @@ def declared_run(address):
 
 
 def test_a_run_that_does_not_exist_is_refused_with_the_names_of_those_that_do(servers, server_settings, run_name):
-    with open_client(consuming.connection(servers)) as client:
-        install(client, run_name, consuming.definitions(contact=False))
+    with open_client(connection(servers)) as client:
+        install(client, run_name, run_definitions(contact=False))
     found = {**os.environ, "SHOPSTREAM_HOME": str(server_settings.home)}
-    code = "from shopstream.cli import main; main()"
+    code = "from shopstream.cli.app import main; main()"
     command = [sys.executable, "-c", code, "dashboards", "serve", "--port", "0", "--run", f"{run_name}-x"]
     done = subprocess.run(command, env=found, capture_output=True, text=True, timeout=60, check=False)
     said = " ".join(done.stderr.split())
@@ -121,10 +122,10 @@ def test_a_run_that_does_not_exist_is_refused_with_the_names_of_those_that_do(se
 
 
 def test_the_command_serves_until_it_is_interrupted(servers, server_settings, run_name):
-    with open_client(consuming.connection(servers)) as client:
-        install(client, run_name, consuming.definitions(contact=False))
+    with open_client(connection(servers)) as client:
+        install(client, run_name, run_definitions(contact=False))
     environment = {**os.environ, "SHOPSTREAM_HOME": str(server_settings.home)}
-    code = "from shopstream.cli import main; main()"
+    code = "from shopstream.cli.app import main; main()"
     command = [sys.executable, "-c", code, "dashboards", "serve", "--port", "0", "--run", run_name]
     serving = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

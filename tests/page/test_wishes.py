@@ -7,7 +7,7 @@ import pytest
 from dashboards.boards.funnel import FUNNEL
 from dashboards.boards.pipeline import PIPELINE_BOARD
 from dashboards.panels import Span
-from dashboards.web.wishes import CHARS_MAX, VALUES_MAX, number_of, wish_of
+from dashboards.web.parameters import CHARS_MAX, VALUES_MAX, number_of, wish_of
 from features.errors import UsageError
 
 END = 1_779_280_440_000

@@ -6,7 +6,7 @@ import pytest
 from elasticsearch import Elasticsearch
 from panels.documents import documents, put
 
-from shopstream.searching import Searcher
+from connectors.elasticsearch.search import Searcher
 
 
 @pytest.fixture(scope="session")

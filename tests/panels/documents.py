@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from consumers.indices import install
-from consumers.mappings import FIXED_SUFFIX, month_indices
+from connectors.elasticsearch.aliases import install
+from connectors.elasticsearch.mappings import FIXED_SUFFIX, month_indices
+from consumers.index_definitions import run_definitions
 from features.schema import DEVICES, EVENT_TYPES, STAGES, STATUSES
-from features.score import RISKS
-from shopstream.consuming import definitions
+from features.scores.score import RISKS
 
 NOW = 1_779_280_440_000  # 2026-05-20T12:34:00Z
 DAY = 86_400_000
@@ -41,7 +41,7 @@ def documents(seed=7):
     """Index -> its documents."""
     return {
         found.name: _documents(found.name, found.fields, np.random.default_rng([seed, place]))
-        for place, found in enumerate(definitions(contact=False))
+        for place, found in enumerate(run_definitions(contact=False))
     }
 
 
@@ -84,7 +84,7 @@ def _value(index, field, n, rng):
 
 def put(client, run, made):
     """Writes documents where a run's aliases find them."""
-    found = definitions(contact=False)
+    found = run_definitions(contact=False)
     install(client, run, found)
     lines = []
     for definition in found:

@@ -10,16 +10,16 @@ from consume.command_line import environment
 from elasticsearch import Elasticsearch
 from typer.testing import CliRunner
 
-from consumers.elastic import open_client
-from consumers.indices import install
+from connectors.elasticsearch.aliases import install
+from connectors.elasticsearch.client import connection, open_client
+from consumers.index_definitions import run_definitions
 from dashboards import checks
 from dashboards.boards import DASHBOARDS
 from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
 from dashboards.panels import Dashboard, Measure, Panel, Place
 from features.errors import ShopstreamError
-from shopstream import consuming
-from shopstream.cli import build_app
-from shopstream.panels import declared_kinds
+from shopstream.cli.app import build_app
+from shopstream.jobs.check_dashboards import declared_kinds
 
 MEAN = Measure("Mean", "avg", "events", unit="number")
 PANEL = Panel("p", "P", "?", SESSIONS, "metric", Place(0, 0, 12, 6), (MEAN,))
@@ -117,8 +117,8 @@ def test_a_run_that_does_not_exist_is_refused(servers, run_name, tmp_path):
 
 
 def test_a_run_that_has_nothing_is_empty_and_that_is_a_failure(servers, run_name, tmp_path):
-    with open_client(consuming.connection(servers)) as client:
-        install(client, run_name, consuming.definitions(contact=False))
+    with open_client(connection(servers)) as client:
+        install(client, run_name, run_definitions(contact=False))
     said = command(servers, tmp_path, "--run", run_name)
     assert said.exit_code == 1
     assert "EMPTY" in said.stdout

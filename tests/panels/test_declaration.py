@@ -9,9 +9,9 @@ import pytest
 from dashboards.boards import DASHBOARDS
 from dashboards.boards.data import CUSTOMERS, FORECAST, ORDERS, SESSIONS, country
 from dashboards.conditions import Ago, AtLeast, Exists, Is
-from dashboards.faults import faults
 from dashboards.panels import Dashboard, Data, Measure, Panel, Place, Ratio, Steps, Terms, Time
-from shopstream.panels import declaration_faults, declared_kinds
+from dashboards.validation import faults
+from shopstream.jobs.check_dashboards import declaration_faults, declared_kinds
 
 KINDS = declared_kinds()
 COUNT = Measure("Sessions", "count")

@@ -9,9 +9,9 @@ from panels.documents import NOW
 from panels.lens_reader import compute, parsed
 
 from dashboards.boards import DASHBOARDS
+from dashboards.kibana.saved_objects import ndjson
 from dashboards.panels import Span
 from dashboards.queries import query, rows
-from dashboards.saved_objects import ndjson
 
 PANELS = [(dashboard, panel) for dashboard in DASHBOARDS for panel in dashboard.panels]
 OBJECTS = parsed(ndjson(DASHBOARDS))

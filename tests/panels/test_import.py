@@ -10,10 +10,10 @@ from panels.played_kibana import PlayedKibana
 from typer.testing import CliRunner
 
 from dashboards.boards import DASHBOARDS
-from dashboards.kibana import Kibana, import_file, wait
-from dashboards.saved_objects import ndjson
+from dashboards.kibana.client import Kibana, import_file, wait
+from dashboards.kibana.saved_objects import ndjson
 from features.errors import ShopstreamError, UsageError
-from shopstream.cli import build_app
+from shopstream.cli.app import build_app
 
 CONTENT = ndjson(DASHBOARDS)
 OBJECTS = CONTENT.count("\n")

@@ -12,7 +12,7 @@ from panels.lens_reader import parsed
 
 from dashboards.boards import DASHBOARDS
 from dashboards.checks import unresolved
-from dashboards.saved_objects import FILE, ndjson, saved_objects
+from dashboards.kibana.saved_objects import FILE, ndjson, saved_objects
 
 CONTENT = ndjson(DASHBOARDS)
 OBJECTS = parsed(CONTENT)

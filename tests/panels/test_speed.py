@@ -15,12 +15,12 @@ import pytest
 from elasticsearch import Elasticsearch
 from panels.documents import INTS, NOW, WORDS
 
-from consumers.indices import install
-from consumers.mappings import FIXED_SUFFIX, month_indices
+from connectors.elasticsearch.aliases import install
+from connectors.elasticsearch.mappings import FIXED_SUFFIX, month_indices
+from connectors.elasticsearch.search import Searcher
+from consumers.index_definitions import run_definitions
 from dashboards.boards import DASHBOARDS
 from dashboards.checks import check
-from shopstream.consuming import definitions
-from shopstream.searching import Searcher
 
 DAY = 86_400_000
 NUMBERS = {
@@ -59,7 +59,7 @@ def column(name, kind, n, rng):
 
 
 def fill(client, run):
-    found = definitions(contact=False)
+    found = run_definitions(contact=False)
     install(client, run, found)
     for place, definition in enumerate(found):
         n, rng = NUMBERS[definition.name], np.random.default_rng([7, place])

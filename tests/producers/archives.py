@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.schema import RECORD_TYPES, arrow_schema
-from producers.archive import ArchiveWriter, utc_day
+from producers.archive.archive import ArchiveWriter, utc_day
 
 DAY = 86_400_000
 NOON = 19_000 * DAY + DAY // 2

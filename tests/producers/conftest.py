@@ -8,12 +8,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from producers.messages import Messages
-from producers.publish import Delivery
+from producers.publisher import Delivery
 from producers.transmit import Clock
 
 
 class FakePublisher:
-    """Keeps what was sent with the clock's reading; stands in for producers.publish.Publisher."""
+    """Keeps what was sent with the clock's reading; stands in for producers.publisher.Publisher."""
 
     def __init__(self, clock=None, take=None, fail=()):
         self.sent = []

@@ -8,11 +8,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from connectors.clock import iso
 from features.errors import ShopstreamError, UsageError
-from producers.mapping import parse_mapping, ready_mappings
-from shopstream import producing
-from shopstream.commands import produce
-from shopstream.moments import iso
+from producers.importing.mapping import parse_mapping, ready_mappings
+from shopstream.cli import produce as produce_command
+from shopstream.cli.options import parse_duration_s, parse_rate, parse_speed, parse_time
+from shopstream.cli.progress import leaving_sign
+from shopstream.jobs import produce as produce_job
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def call():
     app = typer.Typer()
-    produce.register(app)
+    produce_command.register(app)
 
     def run(*words):
         result = CliRunner().invoke(app, list(words))
@@ -51,8 +53,8 @@ def test_a_ready_mapping_can_be_listed_shown_and_used(call, tmp_path):
 
 def test_a_sign_is_left_each_second_that_it_gets_on(tmp_path, monkeypatch):
     now_s, shown, sign = [10.0], [], tmp_path / "alive"
-    monkeypatch.setattr(producing.time, "monotonic", lambda: now_s[0])
-    show = producing.leaving_sign(sign, shown.append)
+    monkeypatch.setattr(produce_job.time, "monotonic", lambda: now_s[0])
+    show = leaving_sign(sign, shown.append)
     signed = []
     for now_s[0] in (10.0, 10.5, 11.2, 11.9, 12.3):
         os.utime(sign, (1, 1))
@@ -69,7 +71,7 @@ def test_a_sign_is_left_each_second_that_it_gets_on(tmp_path, monkeypatch):
 
 def test_a_sign_that_cannot_be_left_is_told_before_anything_is_sent(tmp_path):
     with pytest.raises(UsageError, match="--sign"):
-        producing.leaving_sign(tmp_path / "no-such-folder" / "alive", print)
+        leaving_sign(tmp_path / "no-such-folder" / "alive", print)
 
 
 @pytest.mark.parametrize(
@@ -103,14 +105,14 @@ def test_a_wrong_call_is_told_in_words(call, words, message):
     ],
 )
 def test_times_are_exact_and_utc_unless_they_say_otherwise(text, expected):
-    assert producing.parse_time(text, "--from") == expected
-    assert producing.parse_time(iso(expected), "--from") == expected
+    assert parse_time(text, "--from") == expected
+    assert parse_time(iso(expected), "--from") == expected
 
 
 def test_durations_rates_and_speeds():
-    assert [producing.parse_duration_s(t) for t in ("90", "90s", "1.5h", "2d")] == [90, 90, 5_400, 172_800]
-    assert [producing.parse_rate(t) for t in ("500", "500/s", None)] == [500, 500, None]
-    assert [producing.parse_speed(t) for t in ("max", "60", "0.5")] == [None, 60, 0.5]
+    assert [parse_duration_s(t) for t in ("90", "90s", "1.5h", "2d")] == [90, 90, 5_400, 172_800]
+    assert [parse_rate(t) for t in ("500", "500/s", None)] == [500, 500, None]
+    assert [parse_speed(t) for t in ("max", "60", "0.5")] == [None, 60, 0.5]
 
 
 def test_the_guide_names_every_key_and_every_ready_mapping():

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from archives import NOON, event, order, table
 
-from features.decode import decode
+from features.records.decode import decode
 from features.schema import EVENT_LATENESS_MS, SOURCE_TOPICS
 from producers.dirt import DELAY_MS_MAX, SPOILERS, TOO_LATE, WRONG_KEY, Dirt
 from producers.messages import encode, join

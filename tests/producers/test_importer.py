@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from features.errors import ShopstreamError, UsageError
-from producers.importer import import_logs
-from producers.mapping import load_mapping, parse_mapping, ready_mappings
-from producers.timeline import Span, in_time_order
+from producers.archive.event_order import Span, in_time_order
+from producers.importing.importer import import_logs
+from producers.importing.mapping import load_mapping, parse_mapping, ready_mappings
 
 
 def real_log(name):

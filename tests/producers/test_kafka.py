@@ -7,11 +7,11 @@ import pytest
 from archives import NOON, event, order, write
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from consumers.kafka import ensure_topics
+from connectors.kafka.client import ensure_topics
 from features.schema import topic_name
-from producers.publish import Publisher, newest_event_ms
+from producers.archive.event_order import Span
+from producers.publisher import Publisher, newest_event_ms
 from producers.replay import Course, replay
-from producers.timeline import Span
 
 PARTITIONS = 4
 

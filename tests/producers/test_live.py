@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from features.schema import DAY_MS, SOURCE_TOPICS
 from producers.live import RESUME_OVERLAP_MS, live, live_messages, resume_from
-from producers.shop import Shop, build
+from producers.shop.shop import Shop, build
 
 END = 20_000 * DAY_MS
 

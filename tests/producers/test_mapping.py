@@ -3,7 +3,7 @@
 import pytest
 
 from features.errors import UsageError
-from producers.mapping import load_mapping, parse_mapping, ready_mappings
+from producers.importing.mapping import load_mapping, parse_mapping, ready_mappings
 
 GOOD = """\
 kind: orders

@@ -11,13 +11,13 @@ from archives import event, order, table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.decode import decode
+from features.records.decode import decode
 from features.schema import AMOUNT_MAX, DAY_MS, SOURCE_TOPICS, Customer, Event, Order
-from producers.archive import read_customers
-from producers.generate import generate
+from producers.archive.archive import read_customers
+from producers.archive.event_order import Span, in_time_order, profiles
 from producers.messages import EMPTY, encode, join, to_json
-from producers.shop import Shop
-from producers.timeline import Span, in_time_order, profiles
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 

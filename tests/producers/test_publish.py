@@ -7,7 +7,7 @@ import pytest
 
 from features.errors import UsageError
 from producers.messages import Messages
-from producers.publish import EXACT, TUNED, Publisher, _ClientLog, producer_config
+from producers.publisher import EXACT, TUNED, Publisher, _ClientLog, producer_config
 
 MOCK = {"test.mock.num.brokers": "1", "log_level": "0"}
 NOBODY = {"bootstrap.servers": "127.0.0.1:1", "log_level": "0", "socket.timeout.ms": "1000"}

@@ -5,9 +5,9 @@ import json
 import pytest
 from archives import DAY, NOON, event, order, write
 
+from producers.archive.event_order import Span
 from producers.dirt import Dirt
 from producers.replay import Course, failure, replay
-from producers.timeline import Span
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.schema import ABANDONED_AFTER_MS, DAY_MS
-from producers.sessionise import with_sessions
+from producers.importing.sessionise import with_sessions
 
 START = 1_700_000_000_000
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import ShopstreamError
-from producers import timeline
-from producers.timeline import Span, count, in_time_order, sorted_pieces
+from producers.archive import event_order
+from producers.archive.event_order import Span, count, in_time_order, sorted_pieces
 
 
 def sent(span, **bounds):
@@ -95,7 +95,7 @@ def test_files_of_other_types_are_read_too(tmp_path):
 
 
 def test_a_day_of_many_row_groups_is_merged_from_runs_of_bounded_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(timeline, "_SAMPLE", 10)
+    monkeypatch.setattr(event_order, "_SAMPLE", 10)
     times = np.random.default_rng(3).integers(NOON, NOON + DAY // 3, 3_000)
     write(tmp_path / "a", events=[event(0, NOON)])
     folder = next((tmp_path / "a" / "events").iterdir())

@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
-from consumers import indices
-from consumers.elastic import ElasticConnection, open_client
-from consumers.kafka import open_admin
-from shopstream import consuming
+from connectors.elasticsearch import aliases
+from connectors.elasticsearch.client import ElasticConnection, open_client
+from connectors.kafka.client import open_admin
+from consumers.index_definitions import run_definitions
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,4 +44,4 @@ def new_run(servers, client):
     for future in (admin.delete_topics(left) if left else {}).values():
         future.result(timeout=30)
     for name in names:
-        indices.drop(client, name, consuming.definitions(contact=False))
+        aliases.drop(client, name, run_definitions(contact=False))

@@ -15,19 +15,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from stream.bench import Bench
 
-from consumers import kafka
-from consumers.archive import TOPICS, ArchiveRole
-from consumers.parquet import ArchiveFolder
-from consumers.source import Source
-from consumers.wiring import open_features
+from connectors.kafka import client as kafka
+from connectors.kafka.source import Source
+from consumers.archive.consumer import TOPICS, ArchiveRole
+from consumers.archive.files import ArchiveFolder
+from consumers.features.build import open_features
 from features.schema import CUSTOMERS_FILE, DAY_MS
+from producers.archive.event_order import Span
 from producers.dirt import Dirt
 from producers.live import LiveReport, live
-from producers.publish import Publisher
+from producers.publisher import Publisher
 from producers.replay import Course, replay
-from producers.shop import Shop, build
-from producers.timeline import Span
-from shopstream.producing import wall_clock
+from producers.shop.shop import Shop, build
+from shopstream.jobs.produce import wall_clock
 
 
 @dataclass(frozen=True)

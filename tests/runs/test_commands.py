@@ -11,20 +11,21 @@ from consume.command_line import call, environment
 from stream.bench import Bench
 from typer.testing import CliRunner
 
-from consumers import kafka
-from consumers.state_folder import StoredState, remove_state, stored_states, unwritten_rows
+from connectors.endpoints import KafkaEndpoint
+from connectors.kafka import client as kafka
+from connectors.kafka.admin import GroupLag
+from consumers.checkpoints.inventory import StoredState, remove_state, stored_states, unwritten_rows
 from features.errors import ShopstreamError
-from producers.generate import generate
-from producers.publish import Publisher
+from producers.archive.event_order import Span
+from producers.publisher import Publisher
 from producers.replay import Course, replay
-from producers.shop import Shop
-from producers.timeline import Span
-from shopstream import consuming, runs
-from shopstream.cli import build_app
-from shopstream.producing import wall_clock
-from shopstream.promotion import Readiness
-from shopstream.servers.endpoints import KafkaEndpoint
-from shopstream.servers.kafka_admin import GroupLag
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
+from shopstream.cli.app import build_app
+from shopstream.jobs import consume as consume_job
+from shopstream.jobs import runs as runs_job
+from shopstream.jobs.produce import wall_clock
+from shopstream.jobs.promote import Readiness
 from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
 
 DAY = 86_400_000
@@ -67,19 +68,19 @@ def test_a_run_that_is_not_complete_says_what_it_lacks(changes, present, said):
     ],
 )
 def test_what_readers_see_is_not_dropped(views, view, refused):
-    run = runs.Run("b", views=views)
+    run = runs_job.Run("b", views=views)
     if not refused:
-        runs.check_droppable(run, view)
+        runs_job.check_droppable(run, view)
         return
     with pytest.raises(ShopstreamError, match="is what readers of") as caught:
-        runs.check_droppable(run, view)
+        runs_job.check_droppable(run, view)
     assert "Promote another run" in caught.value.remedy
 
 
 def test_a_run_that_is_consumed_is_not_dropped():
-    run = runs.Run("b", groups=[GroupLag("b-features", "stable", 2, 0, {}), GroupLag("b-index", "empty", 0, 0, {})])
+    run = runs_job.Run("b", groups=[GroupLag("b-features", "stable", 2, 0, {}), GroupLag("b-index", "empty", 0, 0, {})])
     with pytest.raises(ShopstreamError, match=r"Workers are still consuming run b \(b-features\)"):
-        runs.check_droppable(run, "shop")
+        runs_job.check_droppable(run, "shop")
 
 
 def test_files_are_told_apart_by_run(tmp_path):
@@ -94,7 +95,7 @@ def test_files_are_told_apart_by_run(tmp_path):
         "demo/B.json": None,
         "metrics/b-baker-0.json": None,
     }
-    assert {name: runs._run_of_file(tmp_path / name) for name in named} == named
+    assert {name: runs_job._run_of_file(tmp_path / name) for name in named} == named
 
 
 def test_a_state_folder_is_listed_and_removed_by_run(tmp_path):
@@ -125,7 +126,7 @@ def test_what_does_not_answer_is_told_and_the_rest_is_listed(tmp_path):
         kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"),
         elasticsearch=ElasticsearchSettings(url="http://127.0.0.1:1"),
     )
-    found = runs.overview(settings, str(tmp_path / "state"))
+    found = runs_job.overview(settings, str(tmp_path / "state"))
     assert set(found.problems) == {"kafka", "elasticsearch"}
     assert all("does not answer" in str(error) for error in found.problems.values())
     assert list(found.runs) == ["b"]
@@ -137,7 +138,7 @@ def test_without_servers_the_listing_says_so_and_exits_with_1(tmp_path):
     assert set(json.loads(done.stdout)["problems"]) == {"kafka", "elasticsearch"}
     assert "Kafka is not running" in " ".join(done.stderr.split())
     with pytest.raises(ShopstreamError, match="is not running") as caught:
-        runs.drop_run(Settings(home=tmp_path), "b", str(tmp_path))
+        runs_job.drop_run(Settings(home=tmp_path), "b", str(tmp_path))
     assert "shopstream up" in caught.value.remedy
 
 
@@ -150,12 +151,12 @@ def test_of_a_run_whose_folders_are_links_the_links_go_and_what_stays_is_told(tm
         (home / place / "b").symlink_to(disk / place)
     (home / "spark").mkdir()
     (home / "spark" / "b.checkpoints").write_text(f"{disk}\ns3a://shop/spark\n{tmp_path}/gone\n")
-    monkeypatch.setattr(runs, "drop_topics_and_groups", lambda *_: ())
+    monkeypatch.setattr(runs_job, "drop_topics_and_groups", lambda *_: ())
     for name in ("drop", "stored_indices"):
-        monkeypatch.setattr(runs, name, lambda *_: None)
-    monkeypatch.setattr(runs.servers, "kafka_endpoint", lambda _: KafkaEndpoint("127.0.0.1:1"))
+        monkeypatch.setattr(runs_job, name, lambda *_: None)
+    monkeypatch.setattr(runs_job.embedded, "kafka_endpoint", lambda _: KafkaEndpoint("127.0.0.1:1"))
     settings = Settings(home=home, elasticsearch=ElasticsearchSettings(url="http://127.0.0.1:1"))
-    said = runs.drop_run(settings, "b", str(home / "state"))
+    said = runs_job.drop_run(settings, "b", str(home / "state"))
     assert [line for line in said if "was a link" in line and str(disk / "archive") in line]
     assert [line for line in said if "was a link" in line and str(disk / "state") in line]
     assert [line.split()[2] for line in said if line.startswith("Spark")] == [str(disk), "s3a://shop/spark"]
@@ -267,16 +268,16 @@ def drop_but_fail_midway(home: Path, run: str, servers) -> None:
         kafka=KafkaSettings(bootstrap_servers=servers.kafka.bootstrap_servers),
         elasticsearch=ElasticsearchSettings(url=where.url, username=where.username, password=where.password),
     )
-    state = consuming.state_folder(settings, None)
-    runs.await_idle(settings, runs.overview(settings, state).runs[run])
+    state = consume_job.state_folder(settings, None)
+    runs_job.await_idle(settings, runs_job.overview(settings, state).runs[run])
 
     def gone(*_):
         raise ShopstreamError("Elasticsearch does not answer.")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(runs, "drop", gone)
+        patched.setattr(runs_job, "drop", gone)
         with pytest.raises(ShopstreamError, match="does not answer"):
-            runs.drop_run(settings, run, state)
+            runs_job.drop_run(settings, run, state)
 
 
 @pytest.mark.parametrize("words", [["status"], ["dead-letters", "list"], ["forget", "c-1", "--yes"]], ids="_".join)

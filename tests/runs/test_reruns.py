@@ -10,15 +10,15 @@ from oracle.rows import assert_same_rows
 from runs.life import Scale, corrected, export, last_ms, living, run_again
 from stream.bench import INDICES, Bench
 
-from consumers import indices
-from consumers.mappings import alias, owner
+from connectors.elasticsearch import aliases as aliases_module
+from connectors.elasticsearch.mappings import alias, owner
+from consumers.index_definitions import run_definitions
 from features.schema import DAY_MS
-from shopstream import consuming
-from shopstream.commands.features import batch_features
+from shopstream.jobs.archive_features import batch_features
 
 pytestmark = pytest.mark.timeout(600)
 
-DEFINITIONS = consuming.definitions(contact=False)
+DEFINITIONS = run_definitions(contact=False)
 NAMES = [definition.name for definition in DEFINITIONS]
 LIFE = [
     pytest.param(Scale(), 300, id="short"),
@@ -109,7 +109,7 @@ def test_a_corrected_history_takes_the_place_of_the_old_one_while_live_goes_on(b
         try:
             for promoted in (fixed, live, fixed):
                 seen, written = len(reader.answers), life.written
-                indices.promote(live.client, live.run, promoted.run, DEFINITIONS)
+                aliases_module.promote(live.client, live.run, promoted.run, DEFINITIONS)
                 # the live run goes on, whoever is seen
                 life.wait(written + 20)
                 until_s = time.monotonic() + 20
@@ -143,4 +143,4 @@ def test_a_corrected_history_takes_the_place_of_the_old_one_while_live_goes_on(b
 
 
 def counted(bench: Bench) -> dict[str, int]:
-    return indices.count_documents(bench.client, bench.run, DEFINITIONS)
+    return aliases_module.count_documents(bench.client, bench.run, DEFINITIONS)

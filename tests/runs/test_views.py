@@ -7,14 +7,14 @@ import threading
 import pytest
 from elasticsearch import NotFoundError
 
-from consumers import indices, mappings
-from consumers.mappings import IndexSettings, belongs_to, owner, write_index
+from connectors.elasticsearch import aliases, mappings
+from connectors.elasticsearch.mappings import IndexSettings, belongs_to, owner, write_index
+from consumers.index_definitions import run_definitions
 from features.errors import ShopstreamError
-from shopstream import consuming
 
-NAMES = [definition.name for definition in consuming.definitions(contact=False)]
+NAMES = [definition.name for definition in run_definitions(contact=False)]
 # one that is cut by month and one that is not: each costs a request at every step
-DEFINITIONS = [d for d in consuming.definitions(contact=False) if d.name in ("customers", "events")]
+DEFINITIONS = [d for d in run_definitions(contact=False) if d.name in ("customers", "events")]
 
 
 @pytest.mark.parametrize(
@@ -68,35 +68,35 @@ def pair(client, new_run):
     """A run with three events, and one with five of the same month."""
     old, new = new_run(), new_run("-fixed")
     for run, number in ((old, 3), (new, 5)):
-        indices.install(client, run, DEFINITIONS)
+        aliases.install(client, run, DEFINITIONS)
         put(client, run, number)
     return old, new
 
 
 def test_readers_see_the_run_that_was_promoted_and_no_other(client, pair):
     old, new = pair
-    assert (indices.run_behind(client, old), indices.views_of(client, old)) == (old, (old,))
+    assert (aliases.run_behind(client, old), aliases.views_of(client, old)) == (old, (old,))
     assert seen(client, old) == {old}
-    indices.promote(client, old, new, DEFINITIONS)
-    assert (indices.run_behind(client, old), indices.run_behind(client, new)) == (new, new)
-    assert indices.views_of(client, old) == ()
-    assert indices.views_of(client, new) == tuple(sorted((old, new)))
+    aliases.promote(client, old, new, DEFINITIONS)
+    assert (aliases.run_behind(client, old), aliases.run_behind(client, new)) == (new, new)
+    assert aliases.views_of(client, old) == ()
+    assert aliases.views_of(client, new) == tuple(sorted((old, new)))
     assert seen(client, old) == seen(client, new) == {new}
-    indices.promote(client, old, old, DEFINITIONS)
-    assert indices.views_of(client, old) == (old,)
-    assert indices.views_of(client, new) == (new,)
+    aliases.promote(client, old, old, DEFINITIONS)
+    assert aliases.views_of(client, old) == (old,)
+    assert aliases.views_of(client, new) == (new,)
     assert seen(client, old) == {old}
     assert seen(client, new) == {new}
 
 
 def test_a_month_that_begins_later_is_seen_where_its_run_is(client, pair):
     old, new = pair
-    indices.promote(client, old, new, DEFINITIONS)
+    aliases.promote(client, old, new, DEFINITIONS)
     put(client, old, month="2026.02")
     put(client, new, month="2026.03")
     assert seen(client, old) == {new}
     assert client.count(index=f"{old}-events")["count"] == 5 + 3
-    indices.promote(client, old, old, DEFINITIONS)
+    aliases.promote(client, old, old, DEFINITIONS)
     put(client, new, month="2026.04")
     put(client, old, month="2026.05")
     assert seen(client, old) == {old}
@@ -106,9 +106,9 @@ def test_a_month_that_begins_later_is_seen_where_its_run_is(client, pair):
 
 def test_workers_that_start_again_do_not_take_the_view_back(client, pair):
     old, new = pair
-    indices.promote(client, old, new, DEFINITIONS)
+    aliases.promote(client, old, new, DEFINITIONS)
     for run in (old, new, old):
-        indices.install(client, run, DEFINITIONS)
+        aliases.install(client, run, DEFINITIONS)
     put(client, old, month="2026.02")
     put(client, new, month="2026.02")
     assert seen(client, old) == {new}
@@ -116,13 +116,13 @@ def test_workers_that_start_again_do_not_take_the_view_back(client, pair):
 
 def test_a_run_dropped_and_begun_anew_does_not_take_the_view_back(client, pair):
     old, new = pair
-    indices.promote(client, old, new, DEFINITIONS)
-    indices.drop(client, old, DEFINITIONS)
+    aliases.promote(client, old, new, DEFINITIONS)
+    aliases.drop(client, old, DEFINITIONS)
     assert seen(client, old) == {new}
-    indices.install(client, old, DEFINITIONS)
+    aliases.install(client, old, DEFINITIONS)
     put(client, old)
     assert seen(client, old) == {new}
-    indices.promote(client, old, old, DEFINITIONS)
+    aliases.promote(client, old, old, DEFINITIONS)
     assert seen(client, old) == {old}
 
 
@@ -135,7 +135,7 @@ def test_whatever_a_promotion_dies_at_readers_see_one_run_and_the_next_one_ends_
     """Dying before one of the requests that change something: old templates (2), aliases (1), new templates (2) ..."""
     old, new = pair
     left = calls
-    put_template, update = indices._put_template, indices._send_actions
+    put_template, update = aliases._put_template, aliases._send_actions
 
     def dying(real):
         def call(*arguments):
@@ -148,19 +148,19 @@ def test_whatever_a_promotion_dies_at_readers_see_one_run_and_the_next_one_ends_
         return call
 
     with monkeypatch.context() as patched:
-        patched.setattr(indices, "_put_template", dying(put_template))
-        patched.setattr(indices, "_send_actions", dying(update))
+        patched.setattr(aliases, "_put_template", dying(put_template))
+        patched.setattr(aliases, "_send_actions", dying(update))
         with pytest.raises(Died):
-            indices.promote(client, old, new, DEFINITIONS)
-    behind = indices.run_behind(client, old)
+            aliases.promote(client, old, new, DEFINITIONS)
+    behind = aliases.run_behind(client, old)
     assert behind == (old if calls < 3 else new)
     put(client, old, month="2026.02")
     put(client, new, month="2026.02")
     assert seen(client, old) == {behind}
     # either the worker's next start or the next promotion sets right what is left
-    indices.install(client, behind, DEFINITIONS)
+    aliases.install(client, behind, DEFINITIONS)
     assert client.count(index=f"{old}-events")["count"] == {old: 6, new: 8}[behind]
-    indices.promote(client, old, new, DEFINITIONS)
+    aliases.promote(client, old, new, DEFINITIONS)
     assert seen(client, old) == {new}
     assert client.count(index=f"{old}-events")["count"] == 8
 
@@ -168,25 +168,25 @@ def test_whatever_a_promotion_dies_at_readers_see_one_run_and_the_next_one_ends_
 @pytest.mark.parametrize("when", ["the start reads, the promotion is whole, the start writes", "in the promotion"])
 def test_a_worker_that_starts_in_the_middle_of_a_promotion_changes_nothing_of_it(client, pair, monkeypatch, when):
     old, new = pair
-    put_templates, update = indices._put_templates, indices._update_aliases
+    put_templates, update = aliases._put_templates, aliases._update_aliases
 
     def then_promote(*arguments):
         monkeypatch.undo()
-        indices.promote(client, old, new, DEFINITIONS)
+        aliases.promote(client, old, new, DEFINITIONS)
         put_templates(*arguments)
 
     def start_first(*arguments):
         monkeypatch.undo()
-        indices.install(client, old, DEFINITIONS)
+        aliases.install(client, old, DEFINITIONS)
         put(client, old, month="2026.06")
         update(*arguments)
 
     if when == "in the promotion":
-        monkeypatch.setattr(indices, "_update_aliases", start_first)
-        indices.promote(client, old, new, DEFINITIONS)
+        monkeypatch.setattr(aliases, "_update_aliases", start_first)
+        aliases.promote(client, old, new, DEFINITIONS)
     else:
-        monkeypatch.setattr(indices, "_put_templates", then_promote)
-        indices.install(client, old, DEFINITIONS)
+        monkeypatch.setattr(aliases, "_put_templates", then_promote)
+        aliases.install(client, old, DEFINITIONS)
     put(client, old, month="2026.02")
     put(client, new, month="2026.02")
     assert seen(client, old) == {new}
@@ -196,10 +196,10 @@ def test_a_worker_that_starts_in_the_middle_of_a_promotion_changes_nothing_of_it
 def test_a_correction_that_was_thought_of_before_a_promotion_is_refused_as_a_whole(client, pair):
     old, new = pair
     late = {"add": {"index": f"{old}-events-2026.01", "alias": f"{old}-events"}}
-    client.indices.update_aliases(actions=[*indices._only_if(old, old), late])
-    indices.promote(client, old, new, DEFINITIONS)
+    client.indices.update_aliases(actions=[*aliases._only_if(old, old), late])
+    aliases.promote(client, old, new, DEFINITIONS)
     with pytest.raises(NotFoundError):
-        client.indices.update_aliases(actions=[*indices._only_if(old, old), late])
+        client.indices.update_aliases(actions=[*aliases._only_if(old, old), late])
     assert seen(client, old) == {new}
 
 
@@ -230,7 +230,7 @@ def test_readers_find_one_whole_run_at_every_moment_of_many_promotions(client, p
         reader.start()
     for _ in range(4):
         for run in (new, old):
-            indices.promote(client, old, run, DEFINITIONS)
+            aliases.promote(client, old, run, DEFINITIONS)
     over.set()
     for reader in readers:
         reader.join()
@@ -242,8 +242,8 @@ def test_an_alias_of_a_users_own_is_left_alone(client, pair):
     old, new = pair
     client.indices.put_alias(index=f"{new}-events-2026.01", name="marketing-events")
     try:
-        indices.promote(client, old, new, DEFINITIONS)
-        indices.install(client, new, DEFINITIONS)
+        aliases.promote(client, old, new, DEFINITIONS)
+        aliases.install(client, new, DEFINITIONS)
         assert client.indices.exists_alias(index=f"{new}-events-2026.01", name="marketing-events")
     finally:
         client.indices.delete_alias(index=f"{new}-events-2026.01", name="marketing-events")
@@ -251,17 +251,17 @@ def test_an_alias_of_a_users_own_is_left_alone(client, pair):
 
 def test_a_run_without_indices_cannot_be_promoted(client, pair, new_run):
     with pytest.raises(ShopstreamError, match="has no indices"):
-        indices.promote(client, pair[0], new_run(), DEFINITIONS)
+        aliases.promote(client, pair[0], new_run(), DEFINITIONS)
     assert seen(client, pair[0]) == {pair[0]}
 
 
 def test_counts_are_those_of_a_run_whatever_its_view_leads_to(client, pair):
     old, new = pair
     put(client, old, 2, month="2026.02")
-    indices.promote(client, old, new, DEFINITIONS)
-    counted = indices.count_documents(client, old, DEFINITIONS)
+    aliases.promote(client, old, new, DEFINITIONS)
+    counted = aliases.count_documents(client, old, DEFINITIONS)
     assert (counted["events"], counted["customers"]) == (5, 0)
-    stored = {(found.run, found.name): found for found in indices.stored_indices(client, NAMES)}
+    stored = {(found.run, found.name): found for found in aliases.stored_indices(client, NAMES)}
     assert stored[old, "events"].documents == 5
     assert stored[old, "events"].parts == (f"{old}-events-2026.01", f"{old}-events-2026.02")
     assert stored[old, "events"].aliases == ()

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from connectors.formats.rules_file import default_rules
 from features.definitions import ROW_SCHEMA
-from features.score import RfmBreaks, RiskThresholds, Scoring, scored
-from features.segments import Rules, default_rules
+from features.rules.segments import Rules
+from features.scores.score import RfmBreaks, RiskThresholds, Scoring, scored
 
 BREAKS = RfmBreaks((10.0, 20.0, 30.0, 40.0), (1.0, 2.0, 3.0, 4.0), (10.0, 20.0, 30.0, 40.0))
 THRESHOLDS = RiskThresholds(0.3, 0.6, 0.9)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores.scorers import THRESHOLDS
 
-from consumers.outbox import Outbox
-from features.alerts import ALERT_FIELDS, MARGIN, UNKNOWN, Alert, move
+from consumers.state.alert_outbox import AlertOutbox
+from features.scores.alerts import ALERT_FIELDS, MARGIN, UNKNOWN, Alert, move
 
 LOW, MEDIUM, HIGH, CRITICAL = range(4)
 
@@ -62,7 +62,7 @@ def alert(n: int) -> Alert:
 
 
 def test_an_alert_waits_for_its_commit_and_leaves_when_every_sink_has_it():
-    outbox = Outbox()
+    outbox = AlertOutbox()
     outbox.add([alert(0), alert(1)])
     stored = outbox.stored()
     outbox.add([alert(2)])
@@ -82,11 +82,11 @@ def test_an_alert_waits_for_its_commit_and_leaves_when_every_sink_has_it():
 
 
 def test_what_a_checkpoint_holds_is_sent_by_the_next_owner():
-    outbox = Outbox()
+    outbox = AlertOutbox()
     outbox.add([alert(0), alert(1)])
     outbox.committed(outbox.stored())
     outbox.take(1, 1)  # in flight when it died
-    later = Outbox(outbox.stored())
+    later = AlertOutbox(outbox.stored())
     assert later.take(9, 1) == {0: alert(0), 1: alert(1)}
     later.add([alert(2)])
     assert later.take(9, 1) == {}

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores.scorers import by_tenure, rows_of
 
-import consumers.scoring
-from consumers.partition import Partition
-from consumers.scoring import DriftWatch
-from features.drift import SHARE_MIN, Profile, count, drift_of, learn_profile, psi
+import consumers.features.scoring
+from consumers.features.scoring import DriftWatch
+from consumers.state.partition import PartitionState
 from features.schema import DAY_MS
-from features.score import Scoring
+from features.scores.drift import SHARE_MIN, Profile, count, drift_of, learn_profile, psi
+from features.scores.score import Scoring
 
 
 def test_the_index_by_hand():
@@ -69,16 +69,16 @@ def test_a_moved_column_is_told_apart():
 
 
 # --- the watch --------------------------------------------------------------------------------------------------------
-def watched(monkeypatch) -> tuple[DriftWatch, Scoring, Partition]:
-    monkeypatch.setattr(consumers.scoring, "DRIFT_ROWS_MIN", 2)
+def watched(monkeypatch) -> tuple[DriftWatch, Scoring, PartitionState]:
+    monkeypatch.setattr(consumers.features.scoring, "DRIFT_ROWS_MIN", 2)
     profile = learn_profile(rows_of(*({"orders_total": n} for n in range(4))), ["orders_total"])
     scoring = Scoring("b", by_tenure("b", 100).scorer, None, profile)
-    partition = Partition(0)
+    partition = PartitionState(0)
     monkeypatch.setattr(type(partition.state), "customer_count", 4)
     return DriftWatch(), scoring, partition
 
 
-def see(watch: DriftWatch, partition: Partition, scoring: Scoring, day: int, **orders: int) -> None:
+def see(watch: DriftWatch, partition: PartitionState, scoring: Scoring, day: int, **orders: int) -> None:
     codes = np.array(["abcd".index(name) for name in orders], np.int32)
     watch.see(partition, rows_of(*({"orders_total": n} for n in orders.values())), codes, day * DAY_MS, scoring)
 

@@ -16,14 +16,15 @@ from scores.scorers import BREAKS, THRESHOLDS, by_tenure, rows_of
 from stream.scene import PROFILE, Scene
 from stream.world import Odds, World
 
-import consumers.keeper
-import consumers.scoring
-from consumers.index_erasure import PROFILE_FIELDS
-from consumers.scoring import LiveScoring
+import consumers.checkpoints.coordinator
+import consumers.features.scoring
+from connectors.formats.rules_file import default_rules
+from consumers.erasure.indices import PROFILE_FIELDS
+from consumers.features.scoring import LiveScoring
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError
-from features.score import RISKS, SCORE_SCHEMA, Scoring, scored
-from features.segments import default_rules, with_profiles
+from features.rules.segments import with_profiles
+from features.scores.score import RISKS, SCORE_SCHEMA, Scoring, scored
 
 CALM = Odds()
 STORMY = Odds(kill=0.03, revoke=0.02, lose=0.01, fence=0.1, commit_fails=0.1, write_fails=0.1)
@@ -32,8 +33,8 @@ STORMY = Odds(kill=0.03, revoke=0.02, lose=0.01, fence=0.1, commit_fails=0.1, wr
 @pytest.fixture(autouse=True)
 def eager(monkeypatch):
     """Checkpoints as often as can be; no clock but one."""
-    monkeypatch.setattr(consumers.keeper, "SHARE_MAX", 1.0)
-    monkeypatch.setattr(consumers.keeper, "wall_clock_ms", lambda: 0)
+    monkeypatch.setattr(consumers.checkpoints.coordinator, "SHARE_MAX", 1.0)
+    monkeypatch.setattr(consumers.checkpoints.coordinator, "wall_clock_ms", lambda: 0)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -266,7 +267,7 @@ def test_what_was_refused_is_tried_again_after_a_while(clock):
     assert live.current is None
     bundles.found["a"] = by_tenure("A", 1)
     assert not polled(live, clock)
-    assert polled(live, clock, seconds=consumers.scoring.RETRY_AFTER_S)
+    assert polled(live, clock, seconds=consumers.features.scoring.RETRY_AFTER_S)
     live.close()
 
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores.scorers import BREAKS, THRESHOLDS, rows_of
 
+from connectors.formats.rules_file import default_rules
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError
-from features.score import (
+from features.scores.score import (
     NEXT_PURCHASE,
     RISKS,
     SCORE_SCHEMA,
@@ -27,7 +28,6 @@ from features.score import (
     scored,
     trial_rows,
 )
-from features.segments import default_rules
 
 
 def buyer(recency: float = 5.0, orders: int = 1, revenue: float = 15.0, **more) -> dict:
@@ -189,7 +189,7 @@ def test_trial_rows_are_rows():
 
 def test_the_fingerprint_follows_names_and_types(monkeypatch):
     before = fingerprint()
-    monkeypatch.setattr("features.score.FEATURES", ())
+    monkeypatch.setattr("features.scores.score.FEATURES", ())
     assert fingerprint() != before
 
 

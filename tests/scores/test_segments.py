@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores.scorers import BREAKS, THRESHOLDS, rows_of
 
+from connectors.formats.rules_file import default_rules, load_rules, parse_rules, ready_rules
 from features.errors import UsageError
-from features.score import scored
-from features.segments import default_rules, load_rules, parse_rules, ready_rules, with_profiles
+from features.rules.segments import with_profiles
+from features.scores.score import scored
 
 HEAD = "version: 1\nthresholds: {many: 5}\nactions: {act: do it, rest: nothing, other: more}\n"
 TAIL = "default: {name: Others, action: rest}\n"

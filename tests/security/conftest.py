@@ -11,7 +11,7 @@ from security.pair import add_kafka_users, clear, foreign_authority, write_elast
 from security.watched import STARTED, command_lines
 from security.world import build
 
-from shopstream.servers import down, up
+from shopstream.embedded import down, up
 from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
 
 KAFKA_USERS = {"producer": "produce", "consumer": "consume", "watcher": "watch", "owner": "admin"}

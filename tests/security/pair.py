@@ -23,8 +23,8 @@ from confluent_kafka.admin import (
 from consume.command_line import environment
 from elasticsearch import Elasticsearch
 
-from consumers.rights import KAFKA_DUTIES, elastic_role
-from shopstream.servers import certificates
+from consumers.permissions import KAFKA_DUTIES, elastic_role
+from shopstream.embedded import certificates
 
 RUN = "sec"
 """The run that the users of the duties have rights on."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shopstream.servers import record
+from shopstream.embedded import state_file
 
 LISTEN = "0A"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/net")
@@ -50,7 +50,7 @@ def test_addresses_are_read_as_the_kernel_prints_them():
 
 @pytest.mark.parametrize("name", ["kafka", "elasticsearch"])
 def test_only_loopback(secure, secure_settings, name):
-    entry = getattr(record.read(secure_settings.home), name)
+    entry = getattr(state_file.read(secure_settings.home), name)
     main = psutil.Process(entry.identity.pid)
     held = set().union(*(sockets(one.pid) for one in [main, *main.children(recursive=True)]))
     found = {(str(place), port) for inode, place, port in listening() if inode in held}

@@ -8,13 +8,13 @@ import pytest
 from consume.command_line import call
 from security.pair import variables
 
-from consumers.elastic import ElasticConnection, open_client
-from consumers.elastic import check as check_elastic
-from consumers.kafka import check_broker
-from consumers.kafka_errors import LOG, is_final, unreachable
+from connectors.elasticsearch.client import ElasticConnection, open_client
+from connectors.elasticsearch.client import check as check_elastic
+from connectors.kafka.client import check_broker
+from connectors.kafka.errors import LOG, is_final, unreachable
 from features.errors import ShopstreamError
-from producers.generate import generate
-from producers.shop import Shop
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 
 SECONDS_MAX = 20
 """Of a whole command, on a busy machine; most take two."""

@@ -6,15 +6,15 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from consumers.rights import ELASTIC_DUTIES, KAFKA_DUTIES, elastic_role
+from consumers.index_definitions import run_definitions
+from consumers.permissions import ELASTIC_DUTIES, KAFKA_DUTIES, elastic_role
 from features.schema import GROUPS, SOURCE_TOPICS, group_name, topic_name
-from shopstream import consuming
 
 BESIDE = ["shop-x", "shop-events", "shop-order", "shop-customers", "shop2", "shopp"]
 
 
 def indices(run):
-    for found in consuming.definitions(contact=False):
+    for found in run_definitions(contact=False):
         yield f"{run}-{found.name}"
         yield f"{run}-{found.name}-{'2026.03' if found.monthly else '000001'}"
 

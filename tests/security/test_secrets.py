@@ -13,7 +13,7 @@ from consume.command_line import call
 from security.pair import ELASTIC_PASSWORD, KAFKA_PASSWORD, secrets_of, variables
 from security.watched import STARTED, files, holding
 
-from shopstream.servers import record
+from shopstream.embedded import state_file
 
 WRONG = "wr0ng-but-still-s3cret"
 
@@ -62,7 +62,7 @@ def _is_closed(path: Path, home: Path) -> bool:
 
 
 def test_the_servers_are_given_none_in_their_environment(secure, secure_settings, secrets):
-    known = record.read(secure_settings.home)
+    known = state_file.read(secure_settings.home)
     for entry in (known.kafka, known.elasticsearch):
         main = psutil.Process(entry.identity.pid)
         for process in [main, *main.children(recursive=True)]:

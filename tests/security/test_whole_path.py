@@ -11,8 +11,8 @@ from elasticsearch import AuthorizationException, Elasticsearch
 from security.pair import ELASTIC_PASSWORD, KAFKA_PASSWORD, RUN, variables
 from security.world import CUSTOMERS, ESCAPES, EVENTS
 
-from consumers.elastic import delete_documents
-from consumers.kafka import open_producer, producer_config
+from connectors.elasticsearch.client import delete_documents
+from connectors.kafka.client import open_producer, producer_config
 from features.schema import transaction_prefix
 
 

@@ -14,8 +14,8 @@ from security.pair import ELASTIC_PASSWORD, KAFKA_PASSWORD, RUN, variables
 from security.watched import command_lines
 
 from features.schema import DAY_MS, topic_name
-from producers.generate import generate
-from producers.shop import Shop
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 
 END_MS = 20_400 * DAY_MS
 EVENTS = 1_500

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from features.errors import ShopstreamError
-from shopstream.servers import account as accounts
-from shopstream.servers.account import OWN_UIDS, Account, made_by, obstacle, reachable_folder, server_account
+from shopstream.embedded import account as accounts
+from shopstream.embedded.account import OWN_UIDS, Account, made_by, obstacle, reachable_folder, server_account
 
 STRANGER = Account(uid=64_999, gid=64_999, name="stranger")
 ABSENT = Path("/absent")

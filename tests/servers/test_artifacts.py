@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from features.errors import ShopstreamError
-from shopstream.servers import artifacts, java
-from shopstream.servers.account import Account
-from shopstream.servers.artifacts import Artifact, Update
+from shopstream.embedded import artifacts, java
+from shopstream.embedded.account import Account
+from shopstream.embedded.artifacts import Artifact, Update
 
 CONTENT = {"one": b"first file", "two": b"second file" * 1000}
 QUIET = Console(quiet=True)

@@ -12,11 +12,12 @@ import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError
-from shopstream.commands import servers as commands
-from shopstream.servers import doctor, record
-from shopstream.servers.account import OWN_UIDS
-from shopstream.servers.artifacts import read_lock
-from shopstream.servers.record import Record
+from shopstream.cli import servers as commands
+from shopstream.embedded import state_file
+from shopstream.embedded.account import OWN_UIDS
+from shopstream.embedded.artifacts import read_lock
+from shopstream.embedded.state_file import Record
+from shopstream.jobs import doctor as doctor_job
 from shopstream.settings import Settings
 
 UNREACHABLE = {
@@ -85,7 +86,7 @@ def test_down_with_nothing_running(app: typer.Typer, home: Path) -> None:
 
 def test_down_asks_before_it_deletes(app: typer.Typer, home: Path) -> None:
     home.mkdir()
-    record.write(home, Record())
+    state_file.write(home, Record())
     assert CliRunner().invoke(app, ["down", "--data"], input="n\n").exit_code == 1
     assert home.exists()
     assert CliRunner().invoke(app, ["down", "--data"], input="y\n").exit_code == 0
@@ -98,11 +99,11 @@ def test_doctor_finds_what_is_broken(
     (tmp_path / "file").touch()
     monkeypatch.setenv("SHOPSTREAM_CACHE", str(tmp_path / "file" / "cache"))
     monkeypatch.setenv("SHOPSTREAM_ELASTICSEARCH__RUN_AS", "no-such-user")
-    monkeypatch.setattr(doctor, "DISK_BYTES_MIN", 10**18)
-    monkeypatch.setattr(doctor, "MEMORY_BYTES_MIN", 10**18)
+    monkeypatch.setattr(doctor_job, "DISK_BYTES_MIN", 10**18)
+    monkeypatch.setattr(doctor_job, "MEMORY_BYTES_MIN", 10**18)
     versions = {"xgboost": "3.0", "xgboost-cpu": "3.0"}
-    monkeypatch.setattr(doctor, "_version_of", versions.get)
-    findings = doctor.examine(Settings())
+    monkeypatch.setattr(doctor_job, "_version_of", versions.get)
+    findings = doctor_job.examine(Settings())
     broken = "\n".join(finding.what for finding in findings if finding.level == "broken")
     assert "cache" in broken
     assert "GB free" in broken
@@ -114,7 +115,7 @@ def test_doctor_finds_what_is_broken(
 
 
 def test_doctor_before_the_first_up_is_content(home: Path, tmp_path: Path) -> None:
-    findings = doctor.examine(Settings(home=home, cache=tmp_path / "cache"))
+    findings = doctor_job.examine(Settings(home=home, cache=tmp_path / "cache"))
     assert [finding for finding in findings if finding.level == "broken"] == []
     assert any("to be downloaded" in finding.what for finding in findings)
 
@@ -123,7 +124,7 @@ def test_doctor_sees_a_damaged_cache(home: Path, tmp_path: Path) -> None:
     jar = read_lock().kafka[0].path(tmp_path)
     jar.parent.mkdir(parents=True)
     jar.write_bytes(b"damaged")
-    findings = doctor.examine(Settings(home=home, cache=tmp_path))
+    findings = doctor_job.examine(Settings(home=home, cache=tmp_path))
     (broken,) = (finding for finding in findings if finding.level == "broken")
     assert jar.name in broken.what
 
@@ -135,7 +136,7 @@ def test_doctor_says_how_elasticsearch_gets_a_uid_of_its_own(home: Path) -> None
     folder.mkdir(parents=True)
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    (found,) = (one for one in doctor.examine(Settings(home=home)) if "belong to nobody" in one.what)
+    (found,) = (one for one in doctor_job.examine(Settings(home=home)) if "belong to nobody" in one.what)
     assert found.level == "warning"
     remedy = re.search(r"`(cd [^`]+)`", found.remedy)
     assert remedy is not None

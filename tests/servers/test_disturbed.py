@@ -14,12 +14,12 @@ import psutil
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from shopstream import servers
-from shopstream.servers import artifacts, elasticsearch, kafka
+from shopstream import embedded
+from shopstream.embedded import artifacts, elasticsearch, kafka
 from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.xdist_group("disturbed")]
-COMMAND = [sys.executable, "-c", "from shopstream.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from shopstream.cli.app import main; main()"]
 WAIT_S = 180
 
 
@@ -41,7 +41,7 @@ def settings() -> Iterator[Settings]:
         elasticsearch=ElasticsearchSettings(heap="512m", port=19_200),
     )
     yield found
-    servers.down(found)
+    embedded.down(found)
     shutil.rmtree(top)
 
 
@@ -127,17 +127,17 @@ def test_up_goes_on_from_wherever_it_was_ended(number: int, settings: Settings) 
     assert sum(kafka.owns(settings.home, line) for line in lines) == 1
     assert sum(elasticsearch.owns(settings.home, line) for line in lines) == 1
     # healthy at once: `up` has waited for servers that were still starting
-    admin = AdminClient(servers.endpoints(settings).kafka.client_properties())
+    admin = AdminClient(embedded.endpoints(settings).kafka.client_properties())
     for future in admin.create_topics([NewTopic("shop.kept", 1, 1)]).values():
         future.result(timeout=30)
-    assert servers.status(settings).healthy()
+    assert embedded.status(settings).healthy()
     assert (settings.home / "kafka" / "data" / "shop.kept-0").is_dir()
     assert {path.name for path in settings.home.parent.iterdir()} == {"cache", "hö mé"}
 
     assert "kafka stopped" in succeed(settings, "down")
     assert processes(settings) == []
     succeed(settings, "up")
-    admin = AdminClient(servers.endpoints(settings).kafka.client_properties())
+    admin = AdminClient(embedded.endpoints(settings).kafka.client_properties())
     assert "shop.kept" in admin.list_topics(timeout=30).topics
     succeed(settings, "down", "--data", "--yes")
     assert processes(settings) == []

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from features.errors import ShopstreamError
-from shopstream.servers import identity, lifecycle, process, record, removal
-from shopstream.servers.identity import Identity
-from shopstream.servers.process import Launch
-from shopstream.servers.record import Record, ServerRecord
+from shopstream.embedded import lifecycle, process, process_identity, removal, state_file
+from shopstream.embedded.process import Launch
+from shopstream.embedded.process_identity import Identity
+from shopstream.embedded.state_file import Record, ServerRecord
 from shopstream.settings import KafkaSettings, Settings
 
 QUIET = Console(quiet=True)
@@ -26,8 +26,8 @@ PROBE = """
 import sys
 from pathlib import Path
 import psutil
-from shopstream.servers import record
-entry = record.read(Path(sys.argv[1])).kafka
+from shopstream.embedded import state_file
+entry = state_file.read(Path(sys.argv[1])).kafka
 print(entry.is_running(), round(psutil.Process(entry.identity.pid).create_time()))
 """
 
@@ -46,7 +46,7 @@ def broker(tmp_path: Path) -> Iterator[Launch]:
 
 def started(launch: Launch, home: Path) -> Identity:
     found = process.start(launch)
-    record.write(home, Record(kafka=ServerRecord("4.1.0", 1, 2, found)))
+    state_file.write(home, Record(kafka=ServerRecord("4.1.0", 1, 2, found)))
     deadline = time.monotonic() + 20
     while "ready" not in process.tail(launch.log):
         assert time.monotonic() < deadline
@@ -92,13 +92,13 @@ def test_a_program_with_brackets_in_its_name_is_read(tmp_path: Path) -> None:
 def old_form(home: Path, pid: int) -> None:
     """As earlier versions wrote it, by a clock that has been set since."""
     entry = {"version": "4.1.0", "port": 1, "inner_port": 2, "identity": {"pid": pid, "create_time": 12.5}}
-    (home / record.RECORD_FILE).write_text(json.dumps({"kafka": entry, "elasticsearch": None}))
+    (home / state_file.RECORD_FILE).write_text(json.dumps({"kafka": entry, "elasticsearch": None}))
 
 
 def test_a_record_of_an_earlier_version_keeps_its_live_server(broker: Launch, tmp_path: Path) -> None:
     found = started(broker, tmp_path)
     old_form(tmp_path, found.pid)
-    known = record.read(tmp_path).kafka
+    known = state_file.read(tmp_path).kafka
     assert known is not None
     assert known.identity == found
     assert known.is_running()
@@ -113,7 +113,7 @@ def test_a_record_of_an_earlier_version_takes_no_foreign_process(tmp_path: Path)
     child = subprocess.Popen(["sleep", "60"])
     try:
         old_form(tmp_path / "home", child.pid)
-        known = record.read(tmp_path / "home").kafka
+        known = state_file.read(tmp_path / "home").kafka
         assert known is not None
         assert not known.is_running()
         assert lifecycle.down(Settings(home=tmp_path / "home")) == []
@@ -128,8 +128,8 @@ def test_a_server_that_the_record_does_not_name_is_found(lost: bool, broker: Lau
     """As after an `up` that was killed between start and note, or after the record was deleted."""
     found = started(broker, tmp_path)
     entry = ServerRecord("4.1.0", 1, 2)
-    record.write(tmp_path, Record() if lost else Record(kafka=entry))
-    ledger = lifecycle._Ledger(tmp_path, record.read(tmp_path))
+    state_file.write(tmp_path, Record() if lost else Record(kafka=entry))
+    ledger = lifecycle._Ledger(tmp_path, state_file.read(tmp_path))
     server = lifecycle.Servers.of(Settings(home=tmp_path), ledger.known).kafka
     assert server is not None
     if lost:
@@ -138,7 +138,7 @@ def test_a_server_that_the_record_does_not_name_is_found(lost: bool, broker: Lau
         assert "shopstream down" in caught.value.remedy
     else:
         assert lifecycle._runs(server, ledger, QUIET)
-        known = record.read(tmp_path).kafka
+        known = state_file.read(tmp_path).kafka
         assert known is not None
         assert known.identity == found
     with pytest.raises(ShopstreamError, match="still runs"):
@@ -157,37 +157,37 @@ def test_a_server_of_another_data_folder_is_not_ours(broker: Launch, tmp_path: P
 
 def test_the_lock_is_held_as_long_as_the_server_lives(tmp_path: Path) -> None:
     path = lifecycle.lock_file(tmp_path, "kafka")
-    with identity.held(path) as lock:
+    with process_identity.held(path) as lock:
         code = "import time; time.sleep(60)"
         found = process.start(Launch([sys.executable, "-c", code], {}, tmp_path, tmp_path / "log" / "x", lock=lock))
     try:
-        with pytest.raises(ShopstreamError, match="holds") as caught, identity.held(path, wait_s=0.2):
+        with pytest.raises(ShopstreamError, match="holds") as caught, process_identity.held(path, wait_s=0.2):
             pass
         assert str(path) in caught.value.remedy
-        record.write(tmp_path, Record())
+        state_file.write(tmp_path, Record())
         with pytest.raises(ShopstreamError, match="holds"):
             removal.remove_data(Settings(home=tmp_path))
         assert tmp_path.exists()
     finally:
         process.stop(found, 5)
-    with identity.held(path, wait_s=0):
+    with process_identity.held(path, wait_s=0):
         pass
 
 
 def test_a_lock_is_waited_for_while_a_tool_ends(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with identity.held(path) as lock:
+    with process_identity.held(path) as lock:
         subprocess.Popen(["sleep", "0.5"], pass_fds=[lock])
-    with identity.held(path):
+    with process_identity.held(path):
         pass
 
 
 def test_no_server_is_started_while_the_lock_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "LOCK_WAIT_S", 0)
+    monkeypatch.setattr(process_identity, "LOCK_WAIT_S", 0)
     settings = Settings(home=tmp_path, kafka=KafkaSettings(port=29_092))
     ledger = lifecycle._Ledger(tmp_path, Record())
     server = lifecycle.Servers.of(settings, ledger.known).kafka
     assert server is not None
-    with identity.held(lifecycle.lock_file(tmp_path, "kafka")), pytest.raises(ShopstreamError, match="holds"):
+    with process_identity.held(lifecycle.lock_file(tmp_path, "kafka")), pytest.raises(ShopstreamError, match="holds"):
         lifecycle._start_all([server], ledger, settings, QUIET)
     assert not (tmp_path / "kafka").exists()

@@ -4,9 +4,10 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from connectors.kafka import admin as kafka_admin
 from features.errors import ShopstreamError
 from features.schema import group_name, topic_name
-from shopstream.servers import Endpoints, KafkaEndpoint, kafka_admin
+from shopstream.embedded import Endpoints, KafkaEndpoint
 
 
 def make_topic(endpoint: KafkaEndpoint, topic: str, messages: int, partitions: int = 2) -> None:

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.servers import lifecycle
-from shopstream.servers.kafka import KafkaServer, check_home, escaped
+from shopstream.embedded import lifecycle
+from shopstream.embedded.kafka import KafkaServer, check_home, escaped
 from shopstream.settings import Settings
 
 

@@ -18,10 +18,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError
-from shopstream import servers
-from shopstream.cli import build_app
-from shopstream.servers import Endpoints, record
-from shopstream.servers.record import ServerRecord
+from shopstream import embedded
+from shopstream.cli.app import build_app
+from shopstream.embedded import Endpoints, state_file
+from shopstream.embedded.state_file import ServerRecord
 from shopstream.settings import ElasticsearchSettings, KafkaSettings, Settings
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.xdist_group("lifecycle")]
@@ -35,18 +35,18 @@ def settings() -> Iterator[Settings]:
     home.chmod(0o711)
     settings = Settings(home=home, kafka=KafkaSettings(heap="256m"), elasticsearch=ElasticsearchSettings(heap="512m"))
     yield settings
-    servers.down(settings)
+    embedded.down(settings)
     shutil.rmtree(home)
 
 
 @pytest.fixture
 def pair(settings: Settings) -> Endpoints:
     """Running servers of our own: started by the first test, and again by one that finds them down."""
-    return servers.up(settings, QUIET)
+    return embedded.up(settings, QUIET)
 
 
 def entries(settings: Settings) -> tuple[ServerRecord, ServerRecord]:
-    known = record.read(settings.home)
+    known = state_file.read(settings.home)
     assert known.kafka is not None
     assert known.elasticsearch is not None
     return known.kafka, known.elasticsearch
@@ -65,7 +65,7 @@ def elastic(pair: Endpoints, **options: object) -> Elasticsearch:
 
 def test_second_up_changes_nothing(pair: Endpoints, settings: Settings) -> None:
     before = entries(settings)
-    assert servers.up(settings, QUIET) == pair == servers.endpoints(settings)
+    assert embedded.up(settings, QUIET) == pair == embedded.endpoints(settings)
     assert entries(settings) == before
 
 
@@ -123,15 +123,15 @@ def test_restart_keeps_data_addresses_and_password(pair: Endpoints, settings: Se
     with elastic(pair) as client:
         client.index(index="shop-customers", id="c1", document={"kept": True}, refresh=True)
 
-    assert {(stopped.name, stopped.by_itself) for stopped in servers.down(settings)} == {
+    assert {(stopped.name, stopped.by_itself) for stopped in embedded.down(settings)} == {
         ("kafka", True),
         ("elasticsearch", True),
     }
     with pytest.raises(ShopstreamError, match="not running"):
-        servers.endpoints(settings)
-    assert servers.down(settings) == []
+        embedded.endpoints(settings)
+    assert embedded.down(settings) == []
 
-    assert servers.up(settings, QUIET) == pair
+    assert embedded.up(settings, QUIET) == pair
     consumer = Consumer({**pair.kafka.client_properties(), "group.id": "shop-test"})
     consumer.assign([TopicPartition(TOPIC, 0, 0)])
     message = consumer.poll(30)
@@ -153,19 +153,19 @@ def test_crashed_servers_are_noticed_and_started_again(pair: Endpoints, settings
     processes(search)[0].kill()
     psutil.wait_procs(everything, timeout=20)
 
-    found = servers.status(settings)
+    found = embedded.status(settings)
     assert not found.healthy()
     assert found.kafka.problem is not None
     assert "is gone" in found.kafka.problem
     (settings.home / "secrets" / "elastic-password").unlink()
     said = Console(file=io.StringIO(), width=200)
-    again = servers.up(settings, said)
+    again = embedded.up(settings, said)
     assert "was not stopped properly" in said.file.getvalue()
     assert (again.kafka, again.elasticsearch.url) == (pair.kafka, pair.elasticsearch.url)
     assert again.elasticsearch.password != pair.elasticsearch.password
     with elastic(again) as client:
         assert client.get(index="shop-crash", id="c1")["_source"] == {"kept": True}
-    assert servers.status(settings).healthy()
+    assert embedded.status(settings).healthy()
 
 
 def test_status_command_tells_scripts_where_everything_is(
@@ -198,13 +198,13 @@ def test_existing_servers_are_used_and_checked(pair: Endpoints, tmp_path: Path) 
         kafka=KafkaSettings(bootstrap_servers=pair.kafka.bootstrap_servers),
         elasticsearch=ElasticsearchSettings(url=pair.elasticsearch.url, password=pair.elasticsearch.password),
     )
-    assert servers.up(external, QUIET) == pair
-    assert servers.status(external).healthy()
-    assert servers.down(external) == []
-    assert not (tmp_path / record.RECORD_FILE).exists()
+    assert embedded.up(external, QUIET) == pair
+    assert embedded.status(external).healthy()
+    assert embedded.down(external) == []
+    assert not (tmp_path / state_file.RECORD_FILE).exists()
     wrong = external.model_copy(
         update={"elasticsearch": ElasticsearchSettings(url=pair.elasticsearch.url, username="elastic", password="no")}
     )
     with pytest.raises(ShopstreamError, match="credentials were refused") as caught:
-        servers.up(wrong, QUIET)
+        embedded.up(wrong, QUIET)
     assert "password" in caught.value.remedy

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shopstream.servers import ports
+from shopstream.embedded import ports
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from features.errors import ShopstreamError
-from shopstream.servers import process
-from shopstream.servers.identity import Identity
-from shopstream.servers.process import Launch
+from shopstream.embedded import process
+from shopstream.embedded.process import Launch
+from shopstream.embedded.process_identity import Identity
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from features.errors import ShopstreamError
-from shopstream.servers import account, record, removal
-from shopstream.servers.account import Account, reachable_folder
-from shopstream.servers.record import Record
+from shopstream.embedded import account, removal, state_file
+from shopstream.embedded.account import Account, reachable_folder
+from shopstream.embedded.state_file import Record
 from shopstream.settings import Settings
 
 STRANGER = Account(uid=64_999, gid=64_999, name="stranger")
@@ -34,7 +34,7 @@ def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def data_folder(home: Path) -> Path:
     """A data folder with Elasticsearch's files; returns where these are."""
     home.mkdir()
-    record.write(home, Record())
+    state_file.write(home, Record())
     folder = reachable_folder(home / "elasticsearch", STRANGER)
     (folder / "index").write_text("rows")
     return folder
@@ -83,7 +83,7 @@ def test_a_link_to_a_larger_disk_is_removed_and_not_followed(tmp_path: Path) -> 
     disk.mkdir()
     (disk / "unrelated.jpg").write_text("picture")
     home.mkdir()
-    record.write(home, Record())
+    state_file.write(home, Record())
     (home / "elasticsearch").symlink_to(disk)
     (home / "state").symlink_to(disk)
     assert removal.remove_data(Settings(home=home)) == [disk, disk]
@@ -97,7 +97,7 @@ def test_a_folder_that_an_earlier_version_made_stays(closed: Path) -> None:
     folder.mkdir(parents=True)
     home = closed / "home"
     home.mkdir()
-    record.write(home, Record())
+    state_file.write(home, Record())
     (home / "elasticsearch").symlink_to(folder)
     assert removal.remove_data(Settings(home=home)) == [folder]
     assert folder.is_dir()
@@ -105,7 +105,7 @@ def test_a_folder_that_an_earlier_version_made_stays(closed: Path) -> None:
 
 def test_a_home_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
-    record.write(tmp_path / "real", Record())
+    state_file.write(tmp_path / "real", Record())
     (tmp_path / "home").symlink_to("real")
     with pytest.raises(ShopstreamError, match="is a link") as caught:
         removal.remove_data(Settings(home=tmp_path / "home"))
@@ -118,10 +118,10 @@ def test_record_and_locks_are_closed_to_others_under_any_umask(tmp_path: Path) -
     (home / ".servers.lock").touch(0o666)  # of an earlier version
     before = os.umask(0)
     try:
-        record.write(home, Record())
+        state_file.write(home, Record())
         with removal.exclusive(home, removal.Console(quiet=True)):
             pass
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()}
-    assert modes == {record.RECORD_FILE: 0o600, ".servers.lock": 0o600}
+    assert modes == {state_file.RECORD_FILE: 0o600, ".servers.lock": 0o600}

@@ -13,12 +13,12 @@ import pytest
 from rich.console import Console
 
 from features.errors import ShopstreamError
-from shopstream.servers import identity, lifecycle, ports, process, record, removal
-from shopstream.servers.artifacts import Artifact
-from shopstream.servers.identity import Identity
-from shopstream.servers.overview import read_metrics
-from shopstream.servers.process import Launch
-from shopstream.servers.record import Record, ServerRecord
+from shopstream.embedded import lifecycle, ports, process, process_identity, removal, state_file
+from shopstream.embedded.artifacts import Artifact
+from shopstream.embedded.process import Launch
+from shopstream.embedded.process_identity import Identity
+from shopstream.embedded.state_file import Record, ServerRecord
+from shopstream.embedded.status import read_metrics
 from shopstream.settings import Settings
 
 LISTEN = """
@@ -66,9 +66,9 @@ class FakeServer:
 
 
 def start(server: FakeServer, **settings: float) -> ServerRecord:
-    ledger = lifecycle._Ledger(server.home, record.read(server.home))
+    ledger = lifecycle._Ledger(server.home, state_file.read(server.home))
     lifecycle._start_all([server], ledger, Settings(home=server.home, **settings), QUIET)
-    entry = record.read(server.home).kafka
+    entry = state_file.read(server.home).kafka
     assert entry is not None
     return entry
 
@@ -111,7 +111,7 @@ def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
     with pytest.raises(ShopstreamError, match=r"ended while starting(.|\n)*no memory for you") as caught:
         start(FakeServer(tmp_path, code="import sys; sys.exit('no memory for you')"))
     assert "doctor" in caught.value.remedy
-    entry = record.read(tmp_path).kafka
+    entry = state_file.read(tmp_path).kafka
     assert entry is not None
     assert entry.identity is None
 
@@ -130,7 +130,7 @@ def test_an_interrupted_start_is_undone(tmp_path: Path) -> None:
     ledger.interrupted.set()
     with pytest.raises(ShopstreamError, match="interrupted"):
         lifecycle._start_all([server], ledger, Settings(home=tmp_path), QUIET)
-    entry = record.read(tmp_path).kafka
+    entry = state_file.read(tmp_path).kafka
     assert entry is not None
     assert entry.identity is None
     assert not [child for child in psutil.Process().children() if "time.sleep(60)" in " ".join(child.cmdline())]
@@ -138,9 +138,9 @@ def test_an_interrupted_start_is_undone(tmp_path: Path) -> None:
 
 def test_a_stale_pid_is_noticed(tmp_path: Path) -> None:
     reused = ServerRecord("4.1.0", 29_092, 29_093, Identity(os.getpid(), "of an earlier boot:1"))
-    record.write(tmp_path, Record(kafka=reused))
+    state_file.write(tmp_path, Record(kafka=reused))
     said = Console(file=io.StringIO(), width=200)
-    ledger = lifecycle._Ledger(tmp_path, record.read(tmp_path))
+    ledger = lifecycle._Ledger(tmp_path, state_file.read(tmp_path))
     assert not lifecycle._runs(FakeServer(tmp_path), ledger, said)
     assert "was not stopped properly" in said.file.getvalue()
     with pytest.raises(ShopstreamError, match="Kafka is not running") as caught:
@@ -155,10 +155,10 @@ SLOW = "import time; time.sleep(1)\n" + LISTEN
 def left_behind(server: FakeServer) -> lifecycle._Ledger:
     """As by an `up` that was ended right after the start."""
     entry = lifecycle._choose_ports(server, lifecycle._Ledger(server.home, Record()))
-    with identity.held(lifecycle.lock_file(server.home, server.name)) as lock:
+    with process_identity.held(lifecycle.lock_file(server.home, server.name)) as lock:
         found = process.start(server.prepare(entry.port, entry.inner_port, QUIET, lock))
-    record.write(server.home, Record(kafka=msgspec.structs.replace(entry, identity=found)))
-    return lifecycle._Ledger(server.home, record.read(server.home))
+    state_file.write(server.home, Record(kafka=msgspec.structs.replace(entry, identity=found)))
+    return lifecycle._Ledger(server.home, state_file.read(server.home))
 
 
 def test_up_waits_for_a_server_that_runs_and_does_not_answer_yet(tmp_path: Path) -> None:
@@ -194,13 +194,13 @@ def test_up_tells_of_a_server_that_never_answers(tmp_path: Path) -> None:
 
 
 def test_record_survives_a_round_trip_and_names_damage(tmp_path: Path) -> None:
-    assert record.read(tmp_path) == Record()
+    assert state_file.read(tmp_path) == Record()
     written = Record(kafka=ServerRecord("4.1.0", 1, 2, Identity(3, "boot:4")))
-    record.write(tmp_path, written)
-    assert record.read(tmp_path) == written
-    (tmp_path / record.RECORD_FILE).write_text('{"kafka": 1}')
+    state_file.write(tmp_path, written)
+    assert state_file.read(tmp_path) == written
+    (tmp_path / state_file.RECORD_FILE).write_text('{"kafka": 1}')
     with pytest.raises(ShopstreamError, match=r"servers\.json is damaged"):
-        record.read(tmp_path)
+        state_file.read(tmp_path)
 
 
 def test_removing_data_takes_data_folders_only(tmp_path: Path) -> None:
@@ -208,10 +208,10 @@ def test_removing_data_takes_data_folders_only(tmp_path: Path) -> None:
     precious.mkdir()
     with pytest.raises(ShopstreamError, match="not a data folder"):
         removal.remove_data(Settings(home=precious))
-    record.write(precious, Record(kafka=ServerRecord("1", 1, 2, Identity.of(os.getpid()))))
+    state_file.write(precious, Record(kafka=ServerRecord("1", 1, 2, Identity.of(os.getpid()))))
     with pytest.raises(ShopstreamError, match="still runs"):
         removal.remove_data(Settings(home=precious))
-    record.write(precious, Record())
+    state_file.write(precious, Record())
     removal.remove_data(Settings(home=precious))
     assert not precious.exists()
 

@@ -2,9 +2,9 @@ from datetime import date
 
 import pytest
 
-from producers.archive import day_start_ms
-from producers.generate import generate
-from producers.shop import Shop
+from producers.archive.archive import day_start_ms
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 
 END_MS = day_start_ms(date(2025, 6, 1))
 

@@ -8,7 +8,7 @@ import pytest
 
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, Event, Order, arrow_schema
-from producers import archive
+from producers.archive import archive
 
 D0 = date(2025, 3, 1)
 T0 = archive.day_start_ms(D0)

@@ -10,10 +10,10 @@ import pytest
 
 from features.errors import UsageError
 from features.schema import AMOUNT_MAX, DAY_COLUMN, DAY_MS, ORDER_CHANGE_MS_MAX, Customer, Event, Order
-from producers import archive
-from producers.archive_dirt import DUPLICATE, ID_COLUMN, KINDS
-from producers.generate import generate
-from producers.shop import Shop
+from producers.archive import archive
+from producers.shop.archive_dirt import DUPLICATE, ID_COLUMN, KINDS
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
 
 SHOP = Shop(end_ms=archive.day_start_ms(date(2025, 6, 1)), seed=4, customers=1_000, events=60_000, days=60)
 RECORDS = {"events": Event, "orders": Order, "customers": Customer}

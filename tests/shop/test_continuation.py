@@ -8,10 +8,10 @@ import pytest
 
 from features.errors import UsageError
 from features.schema import DAY_MS, HOUR_MS
-from producers import archive
-from producers.continuation import live_batches, natural_rate
-from producers.history import history, history_salt
-from producers.shop import Shop, build
+from producers.archive import archive
+from producers.shop.continuation import live_batches, natural_rate
+from producers.shop.history import history, history_salt
+from producers.shop.shop import Shop, build
 
 SHOP = Shop(end_ms=archive.day_start_ms(date(2025, 6, 1)), seed=6, customers=800, events=400_000, days=80)
 

@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
-from producers import archive
-from shopstream.commands import generate
+from producers.archive import archive
+from shopstream.cli import generate as generate_command
 
 SMALL = ["--customers", "100", "--events", "3000", "--days", "20", "--end", "2025-06-01"]
 
@@ -20,7 +20,7 @@ SMALL = ["--customers", "100", "--events", "3000", "--days", "20", "--end", "202
 @pytest.fixture
 def app():
     app = typer.Typer()
-    generate.register(app)
+    generate_command.register(app)
     return app
 
 
@@ -74,7 +74,7 @@ def test_the_default_end_lies_two_weeks_back(app, tmp_path):
 
 def test_an_interrupted_run_leaves_nothing(tmp_path):
     """Ctrl-C in the middle of a long run."""
-    code = "import typer; from shopstream.commands import generate; app = typer.Typer(); generate.register(app); app()"
+    code = "import typer; from shopstream.cli import generate; app = typer.Typer(); generate.register(app); app()"
     child = subprocess.Popen(
         [sys.executable, "-c", code, "--out", str(tmp_path / "a"), "--events", "50000000", "--end", "2025-06-01"],
         stdout=subprocess.DEVNULL,

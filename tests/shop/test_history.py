@@ -12,9 +12,10 @@ import pytest
 
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, ORDER_CHANGE_MS_MAX, Customer, Event, Order, arrow_schema
-from producers import archive, history
-from producers.generate import generate
-from producers.shop import Shop, build, checked, shop_from_json, shop_to_json
+from producers.archive import archive
+from producers.shop import history
+from producers.shop.generate import generate
+from producers.shop.shop import Shop, build, checked, shop_from_json, shop_to_json
 
 END_MS = archive.day_start_ms(date(2025, 6, 1))
 
@@ -168,8 +169,8 @@ def test_the_tally_is_what_the_archive_holds(sql, shop, archive_dir):
 def test_memory_does_not_grow_with_the_length_of_history(tmp_path):
     def peak_mb(days, events):
         code = (
-            "from pathlib import Path; from producers.generate import generate;"
-            f"from producers.shop import Shop; generate(Shop(end_ms={END_MS}, days={days}, events={events},"
+            "from pathlib import Path; from producers.shop.generate import generate;"
+            f"from producers.shop.shop import Shop; generate(Shop(end_ms={END_MS}, days={days}, events={events},"
             f" customers=5000), Path({str(tmp_path / str(days))!r}));"
             "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
         )

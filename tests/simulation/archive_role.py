@@ -14,11 +14,11 @@ from simulation.disk import Disk
 from simulation.role import Role, Until
 from stream.scene import PROFILE
 
-from consumers.archive import TOPICS, ArchiveOptions, ArchiveRole
-from consumers.archive_position import read_position
-from consumers.parquet import ArchiveFolder
-from consumers.source import Partition
-from features.lateness import NO_HIGH
+from connectors.kafka.source import Partition
+from consumers.archive.consumer import TOPICS, ArchiveOptions, ArchiveRole
+from consumers.archive.files import ArchiveFolder
+from consumers.archive.position import read_position
+from features.records.lateness import NO_HIGH
 from features.schema import CUSTOMERS_FILE, DAY_COLUMN, DAY_MS
 
 if TYPE_CHECKING:

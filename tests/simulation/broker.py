@@ -10,8 +10,8 @@ from simulation.boundary import Boundary
 from simulation.clock import BUFFER_BYTES_MAX
 from stream.feeding import FAR_MS
 
-from consumers.offsets import CommitError, FencedError
-from consumers.source import Batch, Owner, Partition, Start
+from connectors.kafka.offsets import CommitError, FencedError
+from connectors.kafka.source import AssignmentListener, Batch, CommittedOffset, Partition
 from features.errors import ShopstreamError
 
 Messages = Sequence[tuple[bytes | None, bytes | None]]
@@ -97,7 +97,7 @@ class Coordinator:
 
 
 class GroupSource:
-    """Stands for consumers.source.Source: one member's view of the logs.
+    """Stands for connectors.kafka.source.Source: one member's view of the logs.
 
     Args:
         coordinator: of the group.
@@ -122,13 +122,13 @@ class GroupSource:
         self._group, self._logs, self._instance, self._process = coordinator, logs, instance, process
         self._boundary, self._rng, self._on_assigned = boundary, rng, on_assigned
         self.generation = -1
-        self._owner: Owner
+        self._owner: AssignmentListener
         self._ended: set[Partition] = set()
         self._held: set[Partition] = set()
         self.positions: dict[Partition, int] = {}
         self._paused = False
 
-    def open(self, owner: Owner) -> None:
+    def open(self, owner: AssignmentListener) -> None:
         self._owner = owner
         self._boundary.cross("join")
         self._group.join(self._instance, self._process)
@@ -182,7 +182,7 @@ class GroupSource:
         mine = group.shares.get(self._instance, ())
         self._on_assigned(mine)
         starts = {
-            where: Start(*group.committed.get(where, (0, "")))
+            where: CommittedOffset(*group.committed.get(where, (0, "")))
             for number in mine
             for where in self._logs
             if where.number == number

@@ -18,16 +18,16 @@ from simulation.disk import STATE, Disk, Store
 from simulation.index import Index
 from stream.scene import Scene
 
-from consumers.checkpoint import CheckpointStore
-from consumers.elastic import document_id
-from consumers.emission import EPOCH_SHIFT
-from consumers.mappings import write_index
-from consumers.outlets import ELASTIC, TOPIC
-from consumers.partition import Partition as Restored
-from consumers.recovery import restore
-from consumers.source import Partition
+from connectors.elasticsearch.client import document_id
+from connectors.elasticsearch.mappings import write_index
+from connectors.kafka.source import Partition
+from consumers.checkpoints.recovery import restore
+from consumers.checkpoints.store import CheckpointStore
+from consumers.features.documents import EPOCH_SHIFT
+from consumers.features.sinks import ELASTIC, TOPIC
+from consumers.state.partition import PartitionState as Restored
 from features.definitions import evaluate
-from features.score import RISKS
+from features.scores.score import RISKS
 
 LASTING = ("first_seen_ts", "last_seen_ts", "last_order_ts", "orders_total", "revenue_total")
 """Columns that hang on the records alone, whatever the time of the row."""

@@ -21,18 +21,18 @@ from simulation.role import Role, Until
 from simulation.transactions import TransactionalProducer, TransactionLog
 from stream.sinks import PlayedScoring
 
-from consumers.checkpoint import CheckpointStore, DamagedError
-from consumers.dead_letter import DeadLetters
-from consumers.elastic import document_id
-from consumers.feature_topic import FeatureTopic
-from consumers.features import FeaturesConsumer
-from consumers.fenced_topic import FencedTopic
-from consumers.keeper import Keeper
-from consumers.mappings import write_index
-from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
-from consumers.source import Partition
+from connectors.elasticsearch.client import document_id
+from connectors.elasticsearch.mappings import write_index
+from connectors.kafka.source import Partition
+from consumers.checkpoints.coordinator import CheckpointCoordinator
+from consumers.checkpoints.store import CheckpointStore, DamagedError
+from consumers.dead_letters.producer import DeadLetters
+from consumers.features.consumer import FeaturesConsumer
+from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
+from consumers.features.topic_sink import TopicSink
+from consumers.features.transactional_topic import TransactionalTopic
 from features.schema import ALERT_TOPIC, SOURCE_TOPICS, topic_name
-from features.score import SCORE_SCHEMA
+from features.scores.score import SCORE_SCHEMA
 
 if TYPE_CHECKING:
     from simulation.worker import Worker
@@ -52,15 +52,15 @@ class FeaturesLife:
         self._rows: list[TransactionalProducer] = []
         letters = DeadLetters(self.producers[0], RUN)  # type: ignore[arg-type]
         self.sink = Sink(Connection(world.index_store, worker, rng), worker, rng, world.wire)
-        topic = FencedTopic(self._open_rows, worker.source.fence, RUN)
+        topic = TransactionalTopic(self._open_rows, worker.source.fence, RUN)
         topic._pool.shutdown()
         topic._pool = Pool(worker, rng)  # type: ignore[assignment]
-        alerts = FeatureTopic(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
+        alerts = TopicSink(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
         seen = Seen(world.index_store, write_index(RUN, "customers"), rng)
-        outlets = Outlets(RUN, self.sink, topic, letters, alerts=alerts, identities=seen)  # type: ignore[arg-type]
+        outlets = Sinks(RUN, self.sink, topic, letters, alerts=alerts, identities=seen)  # type: ignore[arg-type]
         store = CheckpointStore(STATE, RUN)
         store._files = fs.PyFileSystem(Disk(world.disk, worker))
-        keeper = Keeper(
+        keeper = CheckpointCoordinator(
             store, worker.source, letters,  # type: ignore[arg-type]
             run=RUN, partitions=world.partitions, sinks=[ELASTIC, TOPIC], interval_s=0.0,
         )  # fmt: skip

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from simulation.boundary import Boundary
 
-from consumers.bulk import BulkSink
-from consumers.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
-from consumers.verdicts import item_verdict, request_verdict
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
+from connectors.elasticsearch.verdicts import item_verdict, request_verdict
 from features.errors import ShopstreamError
 
 Answer = tuple[int, dict[str, Any] | None]
@@ -68,7 +68,7 @@ class Index:
 
 
 class Seen:
-    """Stands for consumers.identities.Identities: what was there at the last look, which was some time ago.
+    """Stands for `Identities`: what was there at the last look, which was some time ago.
 
     Args:
         index: that is looked at.

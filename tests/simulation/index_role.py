@@ -15,14 +15,14 @@ from simulation.role import Role, Until
 from stream.feeding import FAR_MS
 from stream.scene import same_documents
 
-from consumers.dead_letter import DeadLetters
-from consumers.elastic import document_id
-from consumers.index import TOPICS, IndexOptions, IndexRole
-from consumers.index_track import Track, read_mark
-from consumers.mappings import month_indices
-from consumers.months import digests, unpack
-from consumers.source import Partition
-from features.lateness import NO_HIGH
+from connectors.elasticsearch.client import document_id
+from connectors.elasticsearch.mappings import month_indices
+from connectors.kafka.source import Partition
+from consumers.dead_letters.producer import DeadLetters
+from consumers.index.consumer import TOPICS, IndexOptions, IndexRole
+from consumers.index.month_identities import digests, unpack
+from consumers.index.partition_progress import PartitionProgress, read_metadata
+from features.records.lateness import NO_HIGH
 from features.schema import topic_name
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class IndexLife:
             self._sink.close()
 
     @property
-    def tracks(self) -> list[Track]:
+    def tracks(self) -> list[PartitionProgress]:
         """Of the partitions that it reads."""
         return list(self._consumer._tracks.values())
 
@@ -98,7 +98,7 @@ class EventsRole(Role):
     def _months_known(self) -> list[str]:
         """Whose index every worker and every commit knows: one that is lost before anybody looked is not noticed."""
         now = digests(RUN, self.world.index_store.identities)
-        known = [unpack(read_mark(said).months) for _, said in self.world.group.committed.values()]
+        known = [unpack(read_metadata(said).months) for _, said in self.world.group.committed.values()]
         known += [track.months for worker in self.world.alive for track in worker.life.tracks]  # type: ignore[attr-defined]
         return [month for month, digest in sorted(now.items()) if all(has.get(month) == digest for has in known)]
 
@@ -121,7 +121,7 @@ class EventsRole(Role):
             else:
                 assert self.places[event["event_id"]] in documents, "committed before it was written"
         high = max((row["ts"] for row in counting[:offset] if row), default=NO_HIGH)
-        assert read_mark(metadata).high == high
+        assert read_metadata(metadata).high == high
         self.world.happened["commits"] += 1
 
     def check(self) -> None:

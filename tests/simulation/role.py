@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from simulation.broker import Offsets
 
-from consumers.dead_letter import DeadLetter
+from consumers.dead_letters.producer import DeadLetter
 
 if TYPE_CHECKING:
     from simulation.worker import Worker

@@ -24,13 +24,13 @@ from oracle.rows import assert_same_rows
 from oracle.shop import DAY, WINDOWS
 from spark.clusters import MASTERS, MEMORY, SHOPSTREAM, executors
 
+from features.backfill import ArchiveCounts, rows_at
 from features.errors import ShopstreamError
-from features.replayed import ArchiveCounts, rows_at
 from features.schema import TS_MAX
-from shopstream.commands.features import archive_days
+from shopstream.jobs.archive_features import archive_days
+from shopstream.spark.archive_files import list_files
+from shopstream.spark.archive_scan import SparkFiles, archive_files
 from shopstream.spark.backfill import feature_rows, plan, write_rows
-from shopstream.spark.files import list_files
-from shopstream.spark.reading import SparkFiles, archive_files
 from shopstream.spark.session import session
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]

@@ -23,14 +23,14 @@ from oracle.wire import TIME_FIELD, bad_messages
 from scores.scorers import by_tenure
 from stream.feeding import as_batch, message
 
-import features.state
-from consumers.emission import customer_docs, customer_rows, order_docs, session_docs
-from consumers.recovery import empty
+import features.state.state
+from consumers.checkpoints.recovery import empty
+from consumers.features.documents import customer_docs, customer_rows, order_docs, session_docs
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError, UsageError
-from features.state import day_of
+from features.state.state import day_of
 from shopstream.spark.bucket import Bucket
-from shopstream.spark.stored import Remembered, Write
+from shopstream.spark.state_schema import Remembered, Write
 
 SINK = "elastic"
 BAD = [m for m in bad_messages(1_000_000_000_000) if m.kind != "future"]
@@ -39,7 +39,7 @@ MANY = settings(max_examples=60, deadline=None)
 
 @pytest.fixture(autouse=True)
 def searching(monkeypatch):
-    monkeypatch.setattr(features.state, "SCAN_ROWS_MIN", 0)
+    monkeypatch.setattr(features.state.state, "SCAN_ROWS_MIN", 0)
 
 
 class DictStore:

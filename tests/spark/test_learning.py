@@ -11,18 +11,18 @@ import pytest
 from spark.clusters import MEMORY, SHOPSTREAM
 
 from features.definitions import ROW_SCHEMA
-from shopstream.commands.train import train_bundle, training_set
-from shopstream.spark.learning import Learning
-from shopstream.spark.reading import archive_files
+from shopstream.jobs.train import train_bundle, training_set
+from shopstream.spark.archive_scan import archive_files
 from shopstream.spark.session import session
-from training import churn
+from shopstream.spark.xgboost_training import Learning
 from training.bundle import load_bundle
-from training.churn import Plan
+from training.churn import train as churn
+from training.churn.metrics import measure
+from training.churn.train import TrainingPlan
 from training.dataset import LABEL, TrainingSet
-from training.metrics import measure
+from training.options import Horizon
 from training.predict import matrix
 from training.scorer import numbers
-from training.terms import Horizon
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 pytest.importorskip(
@@ -30,7 +30,7 @@ pytest.importorskip(
 )
 
 HORIZON = Horizon(horizon_days=60, history_days=90, spacing_days=45, cutoffs_max=3)
-PLAN = Plan("auto", tries=1, seed=1, threads=1, repeats=20)
+PLAN = TrainingPlan("auto", tries=1, seed=1, threads=1, repeats=20)
 SAME = 1e-5
 """Of scores of one worker and of this machine: the same trees, whose float32 sums were made in another order."""
 METRICS_APART = 0.01

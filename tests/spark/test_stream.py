@@ -29,13 +29,13 @@ from spark.clusters import MASTERS, MEMORY, SHOPSTREAM, executors
 from stream.bench import Bench, same_documents
 from stream.feeding import message
 
-from consumers.kafka import open_admin
-from consumers.offsets import topic_ids
+from connectors.kafka.client import open_admin
+from connectors.kafka.offsets import topic_ids
+from features.backfill import ArchiveCounts, rows_at
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError, UsageError
-from features.replayed import ArchiveCounts, rows_at
 from features.schema import FEATURE_TOPIC, SOURCE_TOPICS, topic_name
-from shopstream.commands.features import archive_days
+from shopstream.jobs.archive_features import archive_days
 from shopstream.spark.session import session
 from shopstream.spark.stream import STATE_PROPERTIES, Streaming, run
 

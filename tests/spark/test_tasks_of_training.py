@@ -13,23 +13,23 @@ import pytest
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
+from features.backfill import ArchiveCounts
 from features.errors import ShopstreamError, UsageError
-from features.replayed import ArchiveCounts
-from producers.archive import day_start_ms
-from producers.generate import generate
-from producers.shop import Shop
-from shopstream.cli import build_app
-from shopstream.commands.train import training_set
-from shopstream.spark import learning
+from producers.archive.archive import day_start_ms
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
+from shopstream.cli.app import build_app
+from shopstream.jobs.train import training_set
+from shopstream.spark import xgboost_training
+from shopstream.spark.archive_scan import archive_files, read_deals
 from shopstream.spark.backfill import SLICE, plan
-from shopstream.spark.learning import BYTES_A_ROW, Learning, prepared, where_to_learn, workers_of
-from shopstream.spark.reading import archive_files, read_deals
-from shopstream.spark.rows import MOVED
-from shopstream.spark.training import LABELLED_SCHEMA, SLICE_BYTES, TOLD, Terms, labelled_bucket
+from shopstream.spark.shuffle_rows import MOVED
+from shopstream.spark.training_set import LABELLED_SCHEMA, SLICE_BYTES, TOLD, Terms, labelled_bucket
+from shopstream.spark.xgboost_training import BYTES_A_ROW, Learning, prepared, where_to_learn, workers_of
+from training.churn.external_fit import Wanted
+from training.churn.selection import TrainSplit
 from training.dataset import LABEL
-from training.learner import Wanted
-from training.selection import Teaching
-from training.terms import Horizon
+from training.options import Horizon
 
 HORIZON = Horizon(horizon_days=30, history_days=40, spacing_days=15, cutoffs_max=4)
 
@@ -73,7 +73,7 @@ def test_rows_of_slices_are_those_of_the_whole(labelled, expected):
 
 
 def test_inputs_are_those_of_this_machine(labelled, expected):
-    wanted = Wanted(LABEL, Teaching(until_ms=expected.cutoffs[-2]), {"r": 1, "alpha": 9, "a": 1, "b": 2}, 30)
+    wanted = Wanted(LABEL, TrainSplit(until_ms=expected.cutoffs[-2]), {"r": 1, "alpha": 9, "a": 1, "b": 2}, 30)
     table = labelled.sample(fraction=1, shuffle=True, seed=3).to_arrow()
     batches = list(prepared(wanted, table.combine_chunks().to_batches(max_chunksize=101)))
     got = pl.from_arrow(pa.Table.from_batches(batches)).sort("as_of", "customer_id")
@@ -108,10 +108,10 @@ def test_where_to_learn(asked, rows, place):
 def test_memory_is_that_of_the_container(tmp_path, monkeypatch):
     for name, text in {"_LIMIT": "3000000\n", "_USED": "1000000\n"}.items():
         (tmp_path / name).write_text(text)
-        monkeypatch.setattr(learning, name, tmp_path / name)
-    assert learning.memory_bytes() == 2_000_000
+        monkeypatch.setattr(xgboost_training, name, tmp_path / name)
+    assert xgboost_training.memory_bytes() == 2_000_000
     (tmp_path / "_LIMIT").write_text("max\n")
-    assert learning.memory_bytes() > 2_000_000
+    assert xgboost_training.memory_bytes() > 2_000_000
 
 
 def cluster(slots=4, **properties):

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from stream.bench import Bench
 from stream.feeding import as_batch, message
 
-from consumers.source import Partition
-from consumers.span import Marks, Ranges, Span, read_span
+from connectors.kafka.reader import Marks, Ranges, Span, read_span
+from connectors.kafka.source import Partition
 from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS
-from shopstream.spark.processor import batches_of
-from shopstream.spark.topics import ROWS, initial, latest, rows_of, spans, ticks
+from shopstream.spark.kafka_source import ROWS, initial, latest, rows_of, spans, ticks
+from shopstream.spark.state_processor import batches_of
 
 PLACES = [Partition(topic, number) for topic in SOURCE_TOPICS for number in range(2)]
 

@@ -9,12 +9,12 @@ import pytest
 from polars.testing import assert_frame_equal
 from spark.clusters import MEMORY, SHOPSTREAM
 
-from shopstream.commands import train
-from shopstream.spark.reading import archive_files
+from shopstream.jobs.train import training_set
+from shopstream.spark.archive_scan import archive_files
 from shopstream.spark.session import session
-from shopstream.spark.training import labelled_rows
+from shopstream.spark.training_set import labelled_rows
 from training.bundle import load_bundle
-from training.terms import Horizon
+from training.options import Horizon
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 pytest.importorskip(
@@ -44,7 +44,7 @@ def silent(*_):
 
 
 def test_the_training_set_is_that_of_one_machine(spark, shop, tmp_path):
-    expected = train.training_set(shop, HORIZON)
+    expected = training_set(shop, HORIZON)
     labelled = labelled_rows(
         spark, archive_files(spark, shop.as_uri()), HORIZON, (tmp_path / "rows").as_uri(), 1.0, silent
     )
@@ -57,7 +57,7 @@ def test_the_training_set_is_that_of_one_machine(spark, shop, tmp_path):
 
 
 def test_a_share_of_the_customers_has_whole_rows(spark, shop, tmp_path):
-    expected = train.training_set(shop, HORIZON)
+    expected = training_set(shop, HORIZON)
     files = archive_files(spark, shop.as_uri(), "spark")
     labelled = labelled_rows(spark, files, HORIZON, (tmp_path / "rows").as_uri(), 0.3, silent)
     # a sample is taken of what the share has left

@@ -23,20 +23,20 @@ from oracle.rows import assert_same_rows
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
+from features.backfill import ArchiveCounts, rows_at, rows_of
 from features.errors import ShopstreamError, UsageError
-from features.replayed import ArchiveCounts, rows_at, rows_of
 from features.schema import TS_MAX
-from features.state import State
-from shopstream.cli import build_app
-from shopstream.commands.features import archive_days
-from shopstream.commands.spark import CUTOFFS_MAX, cutoffs
-from shopstream.servers import doctor
+from features.state.state import State
+from shopstream.cli.app import build_app
+from shopstream.cli.spark import CUTOFFS_MAX, cutoffs
+from shopstream.jobs import doctor as doctor_job
+from shopstream.jobs.archive_features import archive_days
 from shopstream.settings import Settings
 from shopstream.spark import java, session
+from shopstream.spark.archive_files import FILE_BYTES, ArchiveFile, days_of, dealt, list_files
+from shopstream.spark.archive_scan import ArrowFiles, SparkFiles, archive_files, read_deals, read_handed
 from shopstream.spark.backfill import BUCKET_BYTES, SLICE, SLICE_BYTES, Noted, bucket_rows, plan
-from shopstream.spark.files import FILE_BYTES, ArchiveFile, days_of, dealt, list_files
-from shopstream.spark.reading import ArrowFiles, SparkFiles, archive_files, read_deals, read_handed
-from shopstream.spark.rows import MOVED
+from shopstream.spark.shuffle_rows import MOVED
 
 
 class Notes:
@@ -102,7 +102,7 @@ def test_a_task_holds_the_customers_of_one_slice_at_a_time(tmp_path, monkeypatch
 
     customers = []
     monkeypatch.setattr("shopstream.spark.backfill.rows_of", watched)
-    monkeypatch.setattr("features.replayed.State", lambda: state_seen(led))
+    monkeypatch.setattr("features.backfill.State", lambda: state_seen(led))
     got, _, _ = backfilled(plan(files_of(directory), [adversarial(1).as_of], cores=1, buckets=1, slices=4), 1)
     assert len(led) == 4
     assert max(map(len, customers)) < got.height == sum(map(len, customers))
@@ -120,7 +120,7 @@ def state_seen(led):
 
 def test_a_bucket_that_is_too_large_has_slices(tmp_path, monkeypatch):
     files = [ArchiveFile("events", f"f{n}", SLICE_BYTES) for n in range(40)]
-    monkeypatch.setattr("shopstream.spark.reading.list_files", lambda *_: files)
+    monkeypatch.setattr("shopstream.spark.archive_scan.list_files", lambda *_: files)
     assert plan(files_of(tmp_path), [5], cores=2).slices == 1
     assert plan(files_of(tmp_path), [5], cores=2, buckets=4).slices == 10
     monkeypatch.setattr("shopstream.spark.backfill.BUCKETS_MAX", 7)
@@ -194,7 +194,7 @@ def test_a_file_that_is_too_large_to_be_handed_over_is_told(monkeypatch):
     monkeypatch.setattr(
         SparkFiles, "_of_topic", lambda *_: [("s3a://b/events/date=2024-01-01/a.parquet", 1_000_000_001)]
     )
-    monkeypatch.setattr("shopstream.spark.reading.DAY_COLUMN", {"events": "ts"})
+    monkeypatch.setattr("shopstream.spark.archive_scan.DAY_COLUMN", {"events": "ts"})
     with pytest.raises(ShopstreamError, match=r"a\.parquet has 1,000,000,001 bytes") as refused:
         SparkFiles(None, "s3a://b").listed(TS_MAX)
     assert "several files" in refused.value.remedy
@@ -221,7 +221,7 @@ def test_files_are_dealt_out_whole_and_evenly():
 
 def test_buckets_follow_the_size_of_the_archive(tmp_path, monkeypatch):
     files = [ArchiveFile("events", f"f{n}", BUCKET_BYTES // 2) for n in range(40)]
-    monkeypatch.setattr("shopstream.spark.reading.list_files", lambda *_: files)
+    monkeypatch.setattr("shopstream.spark.archive_scan.list_files", lambda *_: files)
     assert plan(files_of(tmp_path), [5, 1, 5], cores=2).buckets == 20
     assert plan(files_of(tmp_path), [5, 1, 5], cores=50).buckets == 100
     assert plan(files_of(tmp_path), [5, 1, 5], cores=2).cutoffs == [1, 5]
@@ -258,8 +258,8 @@ def test_a_missing_pyspark_is_told_with_the_remedy(monkeypatch, tmp_path):
 def test_modules_import_without_pyspark():
     script = (
         "import sys; sys.modules['pyspark'] = sys.modules['py4j'] = None\n"
-        "import shopstream.commands.spark, shopstream.spark.session\n"
-        "import shopstream.spark.backfill, shopstream.spark.training\n"
+        "import shopstream.cli.spark, shopstream.spark.session\n"
+        "import shopstream.spark.backfill, shopstream.spark.training_set\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -329,10 +329,10 @@ def test_no_java_is_told(monkeypatch, tmp_path):
 def test_doctor_looks_for_the_java_of_an_installed_pyspark_only(monkeypatch, tmp_path, installed):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "_version_of", lambda _: "4.0.0" if installed else None)
-    findings = list(doctor._guarded(doctor._spark_java, Settings(home=tmp_path)))
+    monkeypatch.setattr(doctor_job, "_version_of", lambda _: "4.0.0" if installed else None)
+    findings = list(doctor_job._guarded(doctor_job._spark_java, Settings(home=tmp_path)))
     assert [(finding.level, "17 or 21" in finding.remedy) for finding in findings] == [("broken", True)] * installed
-    assert "_spark_java" in doctor.examine.__code__.co_names
+    assert "_spark_java" in doctor_job.examine.__code__.co_names
 
 
 def test_properties():

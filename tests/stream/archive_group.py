@@ -7,10 +7,10 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 
-from consumers.archive import ArchiveOptions, ArchiveRole
-from consumers.offsets import FencedError
-from consumers.parquet import ArchiveFolder
-from consumers.source import Batch, Partition, Start
+from connectors.kafka.offsets import FencedError
+from connectors.kafka.source import Batch, CommittedOffset, Partition
+from consumers.archive.consumer import ArchiveOptions, ArchiveRole
+from consumers.archive.files import ArchiveFolder
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS
 
@@ -56,7 +56,7 @@ class Source:
 
     def take_over(self, role):
         self.group.owner = self
-        starts = {p: Start(*self.group.committed.get(p, (self.group.low[p], ""))) for p in self.group.logs}
+        starts = {p: CommittedOffset(*self.group.committed.get(p, (self.group.low[p], ""))) for p in self.group.logs}
         chosen = role.assigned(starts) or {}
         self.positions = {p: chosen.get(p, start.offset) for p, start in starts.items()}
         for partition, offset in self.positions.items():

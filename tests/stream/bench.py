@@ -15,12 +15,15 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from elasticsearch.helpers import scan
 from oracle.rows import FEATURE_DTYPES, feature_frame, same_value
 
-from consumers import elastic, indices, kafka, mappings
-from consumers.elastic import ElasticConnection
-from consumers.features import FeaturesProgress
-from consumers.wiring import FeaturesOptions, open_features
+from connectors.elasticsearch import aliases
+from connectors.elasticsearch import client as elastic
+from connectors.elasticsearch.client import ElasticConnection
+from connectors.kafka import client as kafka
+from consumers.features.build import FeaturesOptions, open_features
+from consumers.features.consumer import FeaturesProgress
+from consumers.index_definitions import index_definitions
 from features.schema import FEATURE_TOPIC, SOURCE_TOPICS, Field
-from features.score import SCORED_ROW_FIELDS
+from features.scores.score import SCORED_ROW_FIELDS
 
 INDICES = ("customers", "sessions", "orders", "order-items")
 Until = Mapping[tuple[str, int], int]
@@ -36,7 +39,7 @@ class Bench:
         self.connection = ElasticConnection(where.url, where.username, where.password, options=where.options)
         self.client = elastic.open_client(self.connection)
         kafka.ensure_topics(self.properties, run, partitions)
-        indices.install(self.client, run, mappings.index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))))
+        aliases.install(self.client, run, index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))))
 
     # --- in ---
 

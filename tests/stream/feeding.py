@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from oracle.rows import Row
 
-from consumers.source import Batch, Partition
-from features.columns import EventColumns, OrderColumns
-from features.decode import decode, decode_events, order_columns
+from connectors.kafka.source import Batch, Partition
+from features.records.columns import EventColumns, OrderColumns
+from features.records.decode import decode, decode_events, order_columns
 
 FAR_MS = 4_000_000_000_000
 """An append time that no record of a test is ahead of."""

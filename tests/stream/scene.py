@@ -14,8 +14,8 @@ from oracle.shop import HOUR
 from oracle.wire import bad_messages, in_time, split_late
 from stream.feeding import message
 
-from consumers.dead_letter import DeadLetter
-from consumers.source import Partition
+from connectors.kafka.source import Partition
+from consumers.dead_letters.producer import DeadLetter
 
 PARTITIONS = 3
 PROFILE = {"country": "DE", "premium": True}

@@ -6,17 +6,17 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from consumers.dead_letter import DeadLetter
-from consumers.documents import Rejected
-from consumers.emission import CustomerRows
-from features.score import Scoring
+from connectors.elasticsearch.documents import Rejected
+from consumers.dead_letters.producer import DeadLetter
+from consumers.features.documents import CustomerRows
+from features.scores.score import Scoring
 
 if TYPE_CHECKING:
     from stream.world import World
 
 
 class PlayedTopic:
-    """Stands for consumers.fenced_topic.FencedTopic."""
+    """Stands for consumers.features.transactional_topic.FencedTopic."""
 
     trouble = None
 
@@ -71,7 +71,7 @@ class PlayedAlerts:
 
 
 class PlayedScoring:
-    """Stands for consumers.scoring.LiveScoring: the next bundle comes at any time."""
+    """Stands for consumers.features.scoring.LiveScoring: the next bundle comes at any time."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -90,7 +90,7 @@ class PlayedScoring:
 
 
 class PlayedLetters:
-    """Stands for consumers.dead_letter.DeadLetters: what is not flushed dies with the worker."""
+    """Stands for consumers.dead_letters.producer.DeadLetters: what is not flushed dies with the worker."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -15,9 +15,9 @@ from oracle.wire import in_time, split_late, wire_message
 from stream.bench import Bench, same_documents
 from stream.feeding import message
 
-from consumers.wiring import open_features
+from consumers.features.build import open_features
 from features.errors import UsageError
-from shopstream.commands.features import batch_features
+from shopstream.jobs.archive_features import batch_features
 
 pytestmark = pytest.mark.timeout(240)
 

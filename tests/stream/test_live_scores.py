@@ -14,9 +14,9 @@ from scores.scorers import by_tenure
 from stream.bench import Bench
 from stream.feeding import message
 
-from consumers.wiring import open_features
+from consumers.features.build import open_features
 from features.schema import ALERT_TOPIC, FEATURE_TOPIC
-from features.score import SCORE_SCHEMA, Scoring
+from features.scores.score import SCORE_SCHEMA, Scoring
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from stream.bench import Bench
 from stream.feeding import as_batch, message
 
-from consumers import elastic, identities, kafka
-from consumers.identities import Identities, index_ids, open_identities
-from consumers.index import IndexOptions, IndexRole
-from consumers.index_track import Mark, write_mark
-from consumers.lost_indices import LostIndices
-from consumers.mappings import write_index
-from consumers.months import MONTHS_MAX, digests, lost, pack, unpack
-from consumers.recovery import empty, restore, snapshot
-from consumers.source import Source
+from connectors.elasticsearch import client as elastic
+from connectors.elasticsearch import index_identity
+from connectors.elasticsearch.index_identity import Identities, index_ids, open_identities
+from connectors.elasticsearch.mappings import write_index
+from connectors.kafka import client as kafka
+from connectors.kafka.source import Source
+from consumers.checkpoints.recovery import empty, restore, snapshot
+from consumers.index.consumer import IndexOptions, IndexRole
+from consumers.index.month_identities import MONTHS_MAX, digests, lost, pack, unpack
+from consumers.index.partition_progress import OffsetMetadata, write_metadata
+from consumers.state.lost_indices import LostIndices
 from features.errors import ShopstreamError
 
 MONTH = "2026.03"
@@ -54,7 +56,7 @@ def test_months_packed_and_unpacked_are_the_same(identities_of):
 
 def test_months_of_75_years_fit_beside_an_offset():
     names = {f"shop-events-{1960 + n // 12}.{n % 12 + 1:02d}": str(n) for n in range(MONTHS_MAX + 100)}
-    mark = write_mark(Mark(1_772_323_200_000, pack(digests("shop", names)), 123_456_789_012))
+    mark = write_metadata(OffsetMetadata(1_772_323_200_000, pack(digests("shop", names)), 123_456_789_012))
     assert len(mark) < 4_096
     assert len(unpack(pack(digests("shop", names)))) == MONTHS_MAX
 
@@ -186,7 +188,7 @@ def test_what_the_state_cannot_rebuild_is_told_once_with_the_remedy(partition):
 
 @pytest.fixture
 def bench(servers, run_name, tmp_path, monkeypatch):
-    monkeypatch.setattr(identities, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(index_identity, "LOOK_EVERY_S", 0.2)
     bench = Bench(servers, run_name, tmp_path)
     yield bench
     bench.client.close()
@@ -226,7 +228,7 @@ def test_identities_change_when_an_index_is_made_anew(bench):
 
 def test_a_month_whose_first_run_was_shorter_than_a_look_is_filled_again(bench, monkeypatch):
     """Its identity was committed with nobody having looked since it was made, so it was lost unnoticed."""
-    monkeypatch.setattr(identities, "LOOK_EVERY_S", 3_600.0)
+    monkeypatch.setattr(index_identity, "LOOK_EVERY_S", 3_600.0)
     bench.publish(messages(range(400, 700)))
     assert consume(bench).written == 300
     bench.client.indices.delete(index=month(bench))

@@ -18,17 +18,17 @@ import numpy as np
 from stream.feeding import FAR_MS
 from stream.sinks import PlayedAlerts, PlayedLetters, PlayedScoring, PlayedTopic
 
-from consumers.checkpoint import Arrays, CheckpointStore, Manifest
-from consumers.dead_letter import DeadLetter
-from consumers.documents import Doc, Outcome, SinkStats
-from consumers.features import FeaturesConsumer
-from consumers.keeper import Keeper
-from consumers.offsets import CommitError, FencedError
-from consumers.outlets import ELASTIC, TOPIC, Outlets, Pace
-from consumers.progress import FeaturesProgress
-from consumers.source import Batch, Owner, Partition, Start
+from connectors.elasticsearch.documents import Doc, Outcome, SinkStats
+from connectors.kafka.offsets import CommitError, FencedError
+from connectors.kafka.source import AssignmentListener, Batch, CommittedOffset, Partition
+from consumers.checkpoints.coordinator import CheckpointCoordinator
+from consumers.checkpoints.store import Arrays, CheckpointStore, Manifest
+from consumers.dead_letters.producer import DeadLetter
+from consumers.features.consumer import FeaturesConsumer
+from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
+from consumers.metrics.progress import FeaturesProgress
 from features.schema import SOURCE_TOPICS
-from features.score import Scoring
+from features.scores.score import Scoring
 
 Messages = Sequence[tuple[bytes | None, bytes | None]]
 
@@ -139,14 +139,14 @@ class Worker:
         self.topic = PlayedTopic(world)
         self.letters = PlayedLetters(world)
         self.store = store = PlayedStore(world, odds)
-        self.keeper = Keeper(
+        self.keeper = CheckpointCoordinator(
             store, self.source, self.letters, run=world.run, partitions=world.partitions,  # type: ignore[arg-type]
             sinks=[ELASTIC, TOPIC], interval_s=0.0,
         )  # fmt: skip
         self.keeper._pool.shutdown()
         self.keeper._pool = PlayedPool(world.rng)  # type: ignore[assignment]
         alerts = PlayedAlerts(world)
-        outlets = Outlets(world.run, self.elastic, self.topic, self.letters, alerts=alerts)  # type: ignore[arg-type]
+        outlets = Sinks(world.run, self.elastic, self.topic, self.letters, alerts=alerts)  # type: ignore[arg-type]
         self.consumer = FeaturesConsumer(
             world.run, self.source, self.keeper, outlets, self.letters,  # type: ignore[arg-type]
             pace=Pace(idle_s=0.0, behind_s=0.0, share=math.inf), stale_after_s=60,
@@ -178,7 +178,7 @@ class Worker:
 
 
 class PlayedSource:
-    """Stands for consumers.source.Source over the world's logs."""
+    """Stands for connectors.kafka.source.Source over the world's logs."""
 
     def __init__(self, world: World, odds: Odds) -> None:
         self._world, self.odds = world, odds
@@ -186,11 +186,11 @@ class PlayedSource:
         self._positions: dict[Partition, int] = {}
         self._ended: set[Partition] = set()
         self._held: set[Partition] = set()
-        self._owner: Owner | None = None
+        self._owner: AssignmentListener | None = None
         self.evicted = False
         self._dead = False
 
-    def open(self, owner: Owner) -> None:
+    def open(self, owner: AssignmentListener) -> None:
         self._owner = owner
 
     def read(self, records_max: int, timeout_s: float) -> list[Batch]:
@@ -209,7 +209,7 @@ class PlayedSource:
 
     def _assign(self) -> None:
         done = self._world.committed
-        starts = {where: Start(*done.get(where, (0, ""))) for where in self._world.logs}
+        starts = {where: CommittedOffset(*done.get(where, (0, ""))) for where in self._world.logs}
         self._ended.clear()
         self._held.clear()
         self.evicted = False
@@ -325,7 +325,7 @@ class PlayedTask:
 
 
 class PlayedElastic:
-    """Stands for consumers.bulk.BulkSink: writes in any order, acknowledges late, and is cut off by a death."""
+    """Stands for `BulkSink`: writes in any order, acknowledges late, and is cut off by a death."""
 
     trouble = None
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from producers.archive import day_start_ms
-from producers.generate import generate
-from producers.shop import Shop
-from shopstream.commands.train import train_bundle, training_set
+from producers.archive.archive import day_start_ms
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
+from shopstream.jobs.train import train_bundle, training_set
 from training.bundle import Bundle
-from training.churn import Plan
+from training.churn.train import TrainingPlan
 from training.dataset import TrainingSet
-from training.terms import Horizon
+from training.options import Horizon
 
 DAY = 86_400_000
 HORIZON = Horizon(horizon_days=30, history_days=40, spacing_days=15, cutoffs_max=6)
-PLAN = Plan(tries=1, test_cutoffs=2, seed=3, repeats=30)
+PLAN = TrainingPlan(tries=1, test_cutoffs=2, seed=3, repeats=30)
 
 
 def small_shop(directory: Path, seed: int = 5) -> Path:
@@ -41,5 +41,5 @@ def bundle(archive, tmp_path_factory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def plans() -> tuple[Horizon, Plan]:
+def plans() -> tuple[Horizon, TrainingPlan]:
     return HORIZON, PLAN

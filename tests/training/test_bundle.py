@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 
 from features.errors import ShopstreamError, UsageError
-from features.score import NEXT_PURCHASE, REASONS, RISKS, RiskThresholds, check_scores, trial_rows
+from features.scores.score import NEXT_PURCHASE, REASONS, RISKS, RiskThresholds, check_scores, trial_rows
 from training import bundle as bundles
-from training import churn
 from training.bundle import load_bundle, point_current, program_fingerprint, resolve
-from training.candidates import Candidate, Fitted
+from training.churn import train as churn
+from training.churn.candidates import Candidate, Fitted
 from training.predict import COLUMNS, PREPARATION, derived
 from training.scorer import BundleScorer, numbers
 
@@ -130,7 +130,7 @@ def test_a_bundle_of_another_model_works_as_well(family, bundle, training, tmp_p
     if family == "lightgbm":
         pytest.importorskip("lightgbm", exc_type=ImportError)
     everyone = np.ones(len(training.rows), bool)
-    lesson, parameters = churn._lesson(training, everyone, churn.Plan())
+    lesson, parameters = churn._lesson(training, everyone, churn.TrainingPlan())
     few = {"n_estimators": 15} if family in ("random_forest", "lightgbm") else {}
     model = churn.fit(Candidate(family, "none", few), lesson.rows, lesson.labels, lesson.names, seed=1, threads=1)
     trained = churn.Trained(
@@ -201,7 +201,7 @@ def test_a_preparation_has_the_meaning_of_its_number():
 
 def test_the_fingerprint_changes_with_a_feature(monkeypatch):
     before = program_fingerprint()
-    monkeypatch.setattr("features.score.FEATURES", bundles.score.FEATURES[:-1])
+    monkeypatch.setattr("features.scores.score.FEATURES", bundles.score.FEATURES[:-1])
     assert program_fingerprint() != before
 
 

@@ -11,12 +11,12 @@ from sklearn.metrics import adjusted_rand_score
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.clustering import FILES, write_clusters
-from shopstream.commands import cluster as commands
+from shopstream.cli import cluster as commands
+from shopstream.jobs.cluster import FILES, write_clusters
 from training.clusters.assigners import Assigner
 from training.clusters.bundle import load_clusters
-from training.clusters.comparison import Candidate, Plan, compare, mean_ranks
-from training.clusters.found import find
+from training.clusters.cluster import find
+from training.clusters.comparison import Candidate, ClusterPlan, compare, mean_ranks
 from training.clusters.mapping import load_mapping, parse_mapping, ready_mappings
 from training.clusters.matrix import CLIP, learn
 from training.clusters.methods import METHODS, knee, neighbour_distances
@@ -30,7 +30,7 @@ columns:
   visits: {theme: visits}
   age: {theme: age}
 """
-QUICK = Plan(k=(3, 4, 5), bootstraps=2, fit_rows=800, judge_rows=600, view_rows=100)
+QUICK = ClusterPlan(k=(3, 4, 5), bootstraps=2, fit_rows=800, judge_rows=600, view_rows=100)
 
 
 def blobs(rows: int = 600, seed: int = 4) -> tuple[pl.DataFrame, np.ndarray]:
@@ -151,7 +151,7 @@ def test_damaged_clusters_are_refused(published, tmp_path):
 def test_each_method_finds_what_lies_apart_and_assigns_after_json_as_before(method):
     frame, kind = blobs()
     mapping = parse_mapping(BLOBS, "blobs")
-    found = find(mapping.table(frame), mapping, Plan(**{**plan_of(QUICK), "methods": (method,), "k": (3, 4)}))
+    found = find(mapping.table(frame), mapping, ClusterPlan(**{**plan_of(QUICK), "methods": (method,), "k": (3, 4)}))
     assert len(found.personas) == 4
     assert adjusted_rand_score(kind, found.labels) > 0.98
     again = msgspec.json.decode(msgspec.json.encode(found.assigner), type=Assigner)
@@ -177,7 +177,7 @@ def test_dbscan_leaves_out_the_stray_and_tells_its_parameters(tmp_path):
         "age": rng.uniform(10, 110, 50),
     })  # fmt: skip
     mapping = parse_mapping(BLOBS, "blobs")
-    plan = Plan(**{**plan_of(QUICK), "methods": ("dbscan",)})
+    plan = ClusterPlan(**{**plan_of(QUICK), "methods": ("dbscan",)})
     found = find(mapping.table(pl.concat([frame, stray])), mapping, plan)
     write_clusters(found, mapping, BLOBS, tmp_path, {})
     table = pl.read_csv(tmp_path / "comparison.csv")
@@ -195,14 +195,14 @@ def test_customers_who_are_all_alike_make_no_density():
     assert METHODS["dbscan"].fit(np.eye(3), 4.0, 1) is None
 
 
-def plan_of(plan: Plan) -> dict:
+def plan_of(plan: ClusterPlan) -> dict:
     return {name: getattr(plan, name) for name in plan.__slots__}
 
 
 def test_the_true_number_is_chosen_and_the_same_seed_gives_the_same_bytes(tmp_path):
     frame, _ = blobs()
     mapping = parse_mapping(BLOBS, "blobs")
-    plan = Plan(**{**plan_of(QUICK), "methods": ("k-means", "mixture")})
+    plan = ClusterPlan(**{**plan_of(QUICK), "methods": ("k-means", "mixture")})
     for name in ("one", "two"):
         found = find(mapping.table(frame.sample(fraction=1.0, shuffle=True, seed=len(name))), mapping, plan)
         write_clusters(found, mapping, BLOBS, tmp_path / name, {})
@@ -234,7 +234,7 @@ def test_clusters_that_are_too_small_are_refused_and_said_so():
     mapping = parse_mapping(BLOBS, "blobs")
     matrix = learn(mapping.table(lonely), mapping).matrix(mapping.table(lonely))
     assert np.abs(matrix).max() <= CLIP
-    plan = Plan(**{**plan_of(QUICK), "methods": ("k-means",), "k": (8,), "smallest_share": 0.3})
+    plan = ClusterPlan(**{**plan_of(QUICK), "methods": ("k-means",), "k": (8,), "smallest_share": 0.3})
     found = compare(matrix, plan)
     assert found.candidates[0].refused == "smallest cluster below 30%"
     assert "these groups are weak" in found.reason
@@ -251,7 +251,7 @@ def test_hostile_words_come_out_escaped(tmp_path):
     frame = frame.with_columns(pl.Series("word", words), pl.Series("id", [f"={i:04}{HOSTILE}" for i in range(300)]))
     text = BLOBS + "profile: {word: {kind: category}}\n"
     mapping = parse_mapping(text, "hostile")
-    plan = Plan(**{**plan_of(QUICK), "methods": ("k-means",), "k": (4,)})
+    plan = ClusterPlan(**{**plan_of(QUICK), "methods": ("k-means",), "k": (4,)})
     found = find(mapping.table(frame), mapping, plan)
     write_clusters(found, mapping, text, tmp_path, {})
     assert HOSTILE in "".join(one.name + "".join(one.traits) for one in found.personas)

@@ -11,15 +11,16 @@ import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
-from features.score import NEXT_PURCHASE, SCORE_SCHEMA
-from shopstream.ceiling import ceiling_of
-from shopstream.commands import features as features_command
-from shopstream.commands import train as commands
-from training import metrics
+from features.scores.score import NEXT_PURCHASE, SCORE_SCHEMA
+from shopstream.cli import features as features_command
+from shopstream.cli import train as commands
+from shopstream.jobs.bayes_ceiling import ceiling_of
+from shopstream.jobs.train import train_bundle
 from training.bundle import load_bundle
+from training.churn import metrics
+from training.churn.metrics import Judged
 from training.dataset import LABEL
-from training.metrics import Judged
-from training.terms import Costs, Effort, Horizon
+from training.options import Costs, Effort, Horizon
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_evaluate_tells_what_was_learnt_from_what_was_not(app, bundle, archive, 
 
 
 def test_the_same_seed_gives_the_same_bundle(bundle, archive, plans, tmp_path):
-    again, _ = commands.train_bundle(archive, tmp_path / "again", *plans)
+    again, _ = train_bundle(archive, tmp_path / "again", *plans)
     assert again.name == bundle.name
     for file in ("metrics.json", "card.html", "model.json", "profile.json", "next_revenue.json"):
         if (bundle.folder / file).exists():
@@ -101,8 +102,8 @@ def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_pat
 
     seen = []
     monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(commands, "train_bundle", quick)
-    monkeypatch.setattr("shopstream.model_tables.print_models", lambda *_: None)
+    monkeypatch.setattr("shopstream.jobs.train.train_bundle", quick)
+    monkeypatch.setattr("shopstream.cli.model_tables.print_models", lambda *_: None)
     assert run(app, "train", archive).exit_code == 0
     assert (tmp_path / "home" / "bundles" / "current").exists()
     assert run(app, "train", archive, "--out", tmp_path / "mine").exit_code == 0
@@ -136,8 +137,8 @@ def asked(monkeypatch, tmp_path):
         return type("B", (), {"folder": out, "name": "b", "metrics": None}), (1.0, 2.0)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "train_bundle", quick)
-    monkeypatch.setattr("shopstream.model_tables.print_models", lambda *_: None)
+    monkeypatch.setattr("shopstream.jobs.train.train_bundle", quick)
+    monkeypatch.setattr("shopstream.cli.model_tables.print_models", lambda *_: None)
     return seen
 
 

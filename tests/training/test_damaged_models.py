@@ -19,10 +19,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from consumers.scoring import LiveScoring
+from consumers.features.scoring import LiveScoring
 from features.errors import ShopstreamError
-from features.score import trial_rows
-from shopstream.bundles import FolderBundles
+from features.scores.score import trial_rows
+from shopstream.runtime.bundles import FolderBundles
 from training.bundle import load_bundle
 from training.predict import DEPTH_MAX, Model, check_lightgbm, check_sklearn, check_tree, check_xgboost, matrix
 from training.scorer import numbers

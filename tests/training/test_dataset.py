@@ -7,14 +7,14 @@ import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
+from features.backfill import rows_at
 from features.errors import ShopstreamError, UsageError
-from features.replayed import rows_at
 from features.schema import DAY_MS, Event, Order, arrow_schema
-from shopstream.commands.features import archive_days, batch_features
+from shopstream.jobs.archive_features import archive_days, batch_features
 from training import dataset
 from training.dataset import LABEL, build, plan_cutoffs
-from training.outcomes import BOUGHT, DAYS, REVENUE, WINDOWS
-from training.terms import Horizon
+from training.labels import BOUGHT, DAYS, REVENUE, WINDOWS
+from training.options import Horizon
 
 T0 = 20_000 * DAY_MS
 CUTOFF = T0 + 50 * DAY_MS

@@ -11,9 +11,8 @@ from typer.testing import CliRunner
 
 from features.errors import ShopstreamError
 from features.schema import ALL_CATEGORIES, DAY_MS, FORECAST_FIELDS
-from shopstream.commands import forecast as commands
-from training.documents import frame_schema
-from training.forecast import (
+from shopstream.cli import forecast as commands
+from training.forecast.models import (
     LEVELS,
     NAIVE,
     WEEK,
@@ -27,8 +26,9 @@ from training.forecast import (
     measure,
     plan_origins,
 )
+from training.forecast.shop_forecast import figures, forecast_shop, frame
 from training.sales import DailySales, daily_sales, last_whole_day
-from training.shop_forecast import figures, forecast_shop, frame
+from training.trend_frames import frame_schema
 
 HORIZON = 14
 
@@ -201,7 +201,7 @@ def shop(days=100):
 
 
 def test_documents_of_known_days_and_of_days_to_come(monkeypatch):
-    monkeypatch.setattr("training.shop_forecast.forecasters", lambda names: QUICK)
+    monkeypatch.setattr("training.forecast.shop_forecast.forecasters", lambda names: QUICK)
     steps = []
     found = forecast_shop(shop(), HORIZON, lambda name, share: steps.append((name, share)))
     rows = frame(found)
@@ -233,7 +233,7 @@ def app():
 
 
 def test_the_command_writes_file_page_and_figures(app, archive, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.shop_forecast.forecasters", lambda names: QUICK)
+    monkeypatch.setattr("training.forecast.shop_forecast.forecasters", lambda names: QUICK)
     for name in ("f.parquet", "g.csv"):
         done = run(app, archive, "--horizon", HORIZON, "--categories", 3, "--out", tmp_path / name)
         assert done.exit_code == 0, done.output

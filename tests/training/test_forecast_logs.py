@@ -5,13 +5,13 @@ from datetime import date
 import pytest
 from oracle.real_logs import shared_file
 
-from producers.archive import day_start_ms
-from producers.generate import generate
-from producers.importer import import_logs
-from producers.mapping import load_mapping
-from producers.shop import Shop
-from shopstream.commands.forecast import read_sales
-from training.shop_forecast import figures, forecast_shop
+from producers.archive.archive import day_start_ms
+from producers.importing.importer import import_logs
+from producers.importing.mapping import load_mapping
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
+from shopstream.jobs.sales import read_sales
+from training.forecast.shop_forecast import figures, forecast_shop
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 HORIZON = 30

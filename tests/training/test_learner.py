@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from shopstream.commands.train import train_bundle
+from shopstream.jobs.train import train_bundle
 from training.bundle import load_bundle
-from training.churn import _usable
+from training.churn.external_fit import Wanted
+from training.churn.selection import TrainSplit, splits
+from training.churn.train import _usable
 from training.dataset import LABEL, TrainingSet
-from training.learner import Wanted
 from training.predict import matrix
 from training.scorer import numbers
-from training.selection import Teaching, splits
 
 BGNBD = {"r": 0.5, "alpha": 20.0, "a": 0.8, "b": 2.5}
 
@@ -49,7 +49,7 @@ def test_rows_that_teach_are_found_among_others_by_what_is_told(training, valida
 def test_rows_are_prepared_as_they_are_here(training):
     rows = training.followed
     label = "next_days"
-    wanted = Wanted(label, Teaching(until_ms=training.cutoffs[1]), BGNBD, training.horizon_days, unit=90.0)
+    wanted = Wanted(label, TrainSplit(until_ms=training.cutoffs[1]), BGNBD, training.horizon_days, unit=90.0)
     chosen, inputs, labels = wanted.prepared(rows)
     known = rows.filter(rows[label].is_not_null() & (rows["as_of"] <= training.cutoffs[1]))
     assert chosen.equals(known)

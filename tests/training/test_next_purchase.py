@@ -9,13 +9,15 @@ from sklearn.metrics import mean_absolute_error
 
 from features.definitions import ROW_SCHEMA
 from features.schema import DAY_MS
-from features.score import NEXT_PURCHASE
-from training import buy_till_you_die, next_purchase, spend
-from training.churn import Plan
-from training.metrics import Judged
-from training.next_baselines import BASELINES, TITLES, buyers_once, recency, rfm_cell
-from training.next_metrics import described, drawn, gain, measured
-from training.outcomes import BOUGHT, DAYS, DAYS_MAX, REVENUE, WINDOWS
+from features.scores.score import NEXT_PURCHASE
+from training import bgnbd as bgnbd_module
+from training import gamma_gamma
+from training.churn.metrics import Judged
+from training.churn.train import TrainingPlan
+from training.labels import BOUGHT, DAYS, DAYS_MAX, REVENUE, WINDOWS
+from training.next_purchase import train as next_purchase
+from training.next_purchase.baselines import BASELINES, TITLES, buyers_once, recency, rfm_cell
+from training.next_purchase.metrics import described, drawn, gain, measured
 from training.predict import NEXT_COLUMNS, bgnbd, matrix, next_from
 from training.scorer import numbers
 
@@ -57,7 +59,7 @@ def test_the_bundle_says_what_its_trees_say(bundle, training):
 def test_held_out_rows_come_after_every_window_that_taught_or_from_other_customers(training):
     for outcome, window in WINDOWS.items():
         rows = training.followed.filter(pl.col(outcome).is_not_null())
-        found = next_purchase._tested(rows, target(outcome), 30, Plan(tries=1, test_cutoffs=2, seed=3))
+        found = next_purchase._tested(rows, target(outcome), 30, TrainingPlan(tries=1, test_cutoffs=2, seed=3))
         assert all(np.isfinite(said).all() for said in found.said.values())
         if found.kind == "time":
             taught = rows.filter(pl.col("as_of") <= found.rows["as_of"].min() - window * DAY_MS)
@@ -144,7 +146,7 @@ def test_the_mean_of_the_days_is_the_area_below_staying_away():
     )  # fmt: skip
     lesson = pl.concat([rows.with_columns(customer_id=pl.lit(str(n)) + pl.col("customer_id")) for n in range(20)])
     said = BASELINES[DAYS]["bgnbd"](lesson, np.full(60, 50.0), rows)
-    parameters = msgspec.to_builtins(buy_till_you_die.fit(buyers_once(lesson)))
+    parameters = msgspec.to_builtins(bgnbd_module.fit(buyers_once(lesson)))
     columns = numbers(rows)
     steps = [bgnbd(columns, parameters, day + 0.5)["bgnbd_churn"] for day in range(DAYS_MAX)]
     assert said == pytest.approx(np.sum(steps, axis=0), rel=5e-3)
@@ -157,7 +159,7 @@ def test_gamma_gamma_finds_its_parameters_and_draws_few_orders_to_the_mean():
     orders = rng.integers(1, 12, customers)
     scale = rng.gamma(4.0, 1 / 60.0, customers)
     mean = np.array([rng.gamma(3.0 * n, 1 / rate) / n for n, rate in zip(orders, scale, strict=True)])
-    found = spend.fit(pl.DataFrame({"orders_total": orders, "revenue_total": mean * orders}))
+    found = gamma_gamma.fit(pl.DataFrame({"orders_total": orders, "revenue_total": mean * orders}))
     assert (found.p, found.q, found.gamma) == pytest.approx((3.0, 4.0, 60.0), rel=0.15)
     everybody = found.p * found.gamma / (found.q - 1)
     said = found.expected(np.array([0.0, 1.0, 100.0]), np.array([np.nan, 300.0, 300.0]))

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from guards.repository import ROOT
 
-from shopstream.segmenting import segment_customers, write_segments
+from shopstream.jobs.segment import segment_customers, write_segments
 
 HOSTILE = "<script>alert('x')</script>"
 

@@ -10,12 +10,13 @@ from sklearn.metrics import brier_score_loss, f1_score, log_loss
 
 from features.errors import UsageError
 from features.schema import DAY_MS
-from training import buy_till_you_die, metrics
-from training.calibration import choose_calibration, fit_calibration, thresholds
-from training.level import expected_level, factor
-from training.metrics import Judged, measure, paired_difference, places, resampled
+from training import bgnbd as bgnbd_module
+from training.churn import metrics
+from training.churn.calibration import choose_calibration, fit_calibration, thresholds
+from training.churn.metrics import Judged, measure, paired_difference, places, resampled
+from training.churn.seasonality import expected_level, factor
+from training.options import Costs, Effort
 from training.predict import bgnbd, calibrated
-from training.terms import Costs, Effort
 
 RNG = np.random.default_rng(7)
 LABELS = (RNG.random(400) < 0.4).astype(np.int8)
@@ -183,7 +184,7 @@ def test_without_a_recent_window_the_level_stays():
 
 
 # --- BG/NBD -----------------------------------------------------------------------------------------------------------
-TRUE = buy_till_you_die.Parameters(r=0.6, alpha=40.0, a=0.8, b=2.5)
+TRUE = bgnbd_module.Parameters(r=0.6, alpha=40.0, a=0.8, b=2.5)
 
 
 def simulated(customers, seed, days=300.0):
@@ -212,7 +213,7 @@ def simulated(customers, seed, days=300.0):
 
 def test_parameters_are_found_again_and_probabilities_are_frequencies():
     rows, later = simulated(30_000, seed=2)
-    found = buy_till_you_die.fit(rows)
+    found = bgnbd_module.fit(rows)
     assert found.r == pytest.approx(TRUE.r, rel=0.15)
     assert found.alpha == pytest.approx(TRUE.alpha, rel=0.15)
     assert found.a / (found.a + found.b) == pytest.approx(TRUE.a / (TRUE.a + TRUE.b), rel=0.2)

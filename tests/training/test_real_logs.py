@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 from oracle.real_logs import shared_file
 
-from producers.archive import day_start_ms
-from producers.generate import generate
-from producers.importer import import_logs
-from producers.mapping import load_mapping
-from producers.shop import Shop
-from shopstream.commands.train import train_bundle
-from training.candidates import BASELINES
-from training.churn import Plan
-from training.terms import Horizon
+from producers.archive.archive import day_start_ms
+from producers.importing.importer import import_logs
+from producers.importing.mapping import load_mapping
+from producers.shop.generate import generate
+from producers.shop.shop import Shop
+from shopstream.jobs.train import train_bundle
+from training.churn.candidates import BASELINES
+from training.churn.train import TrainingPlan
+from training.options import Horizon
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(1_800)]
-PLAN = Plan(threads=2)
+PLAN = TrainingPlan(threads=2)
 
 
-def train(archive: Path, horizon: Horizon, plan: Plan, out: Path):
+def train(archive: Path, horizon: Horizon, plan: TrainingPlan, out: Path):
     return train_bundle(archive, out, horizon, plan)[0].metrics
 
 
@@ -82,7 +82,7 @@ def test_cdnow_39_weeks_then_39_weeks(tmp_path):
 
 def test_online_retail_next_90_days(tmp_path):
     import_shared("online_retail_lines.parquet", "online-retail", tmp_path / "retail")
-    plan = Plan(validation="customers", threads=2)
+    plan = TrainingPlan(validation="customers", threads=2)
     report = train(tmp_path / "retail", Horizon(90, 90, 15, 1), plan, tmp_path / "bundle")
     show(report)
     assert of_the_bundle(report, "roc_auc") >= 0.738

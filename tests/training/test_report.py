@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_COLUMN, DAY_MS, STAGES
-from shopstream import reporting
-from shopstream.commands import report as commands
-from shopstream.commands.features import archive_days
-from shopstream.segmenting import last_moment
+from shopstream.cli import report as commands
+from shopstream.jobs import report as report_job
+from shopstream.jobs.archive_features import archive_days
+from shopstream.jobs.segment import last_moment
 from training.report.blocks import Section, Table, Text, as_html, as_markdown, check, marked
 from training.report.funnel import funnel, leak
 from training.report.interventions import Assumptions, interventions
@@ -39,8 +39,8 @@ def written(archive, bundle, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(archive, bundle, written):
-    asked = reporting.Asked(7, written / FILES["forecast"])
-    return reporting.find(archive, last_moment(archive), bundle, asked, lambda *_: None)
+    asked = report_job.ReportRequest(7, written / FILES["forecast"])
+    return report_job.find(archive, last_moment(archive), bundle, asked, lambda *_: None)
 
 
 def test_both_pages_say_everything_and_every_number_stands_in_a_file(written):
@@ -83,7 +83,7 @@ def test_numbers_are_those_of_the_files(written):
 
 
 def test_the_same_input_gives_the_same_bytes(written, found, bundle, tmp_path):
-    reporting.write_report(*found, tmp_path, {})
+    report_job.write_report(*found, tmp_path, {})
     for name in ("report.html", "report.md", *FILES.values()):
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
 
@@ -100,15 +100,15 @@ def test_a_report_of_the_past_knows_nothing_that_came_later(archive, bundle, tmp
                 kept.write_parquet(cut / file.relative_to(archive))
     shutil.copy(archive / "customers.parquet", cut)
     for source, out in ((archive, "then"), (cut, "cut")):
-        found = reporting.find(source, noon, bundle, reporting.Asked(7), lambda *_: None)
-        reporting.write_report(*found, tmp_path / out, {})
+        found = report_job.find(source, noon, bundle, report_job.ReportRequest(7), lambda *_: None)
+        report_job.write_report(*found, tmp_path / out, {})
     for name in ("report.html", "report.md", *FILES.values()):
         assert (tmp_path / "then" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
-    assert json.loads((tmp_path / "then" / FILES["tested"]).read_text())["last"] == reporting._day(noon - DAY_MS)
+    assert json.loads((tmp_path / "then" / FILES["tested"]).read_text())["last"] == report_job._day(noon - DAY_MS)
 
 
 def test_the_time_of_a_report_is_an_option_and_a_later_forecast_is_refused(archive, bundle, written, tmp_path):
-    before = reporting._day(last_moment(archive) - 2 * DAY_MS)
+    before = report_job._day(last_moment(archive) - 2 * DAY_MS)
     refused = run(
         archive, "--bundle", bundle.folder, "--as-of", before, "--forecast", written / FILES["forecast"], "--out",
         tmp_path,
@@ -191,7 +191,7 @@ def test_what_is_missing_fails_and_leaves_no_page(found, tmp_path):
         {"tested": {**whole.tested, "series": [{**whole.tested["series"][0], "nested": None, "models": {}}]}},
     ):
         with pytest.raises(ShopstreamError, match="cannot be written whole"):
-            reporting.write_report(dataclasses.replace(whole, **change), segmented, tmp_path / "r", {})
+            report_job.write_report(dataclasses.replace(whole, **change), segmented, tmp_path / "r", {})
         assert not (tmp_path / "r").exists()
 
 
@@ -202,7 +202,7 @@ def test_hostile_words_come_out_escaped(found, tmp_path):
     whole, segmented = found
     groups = [dataclasses.replace(one, name=f"{HOSTILE}|[x](javascript:y)`*_{i}") for i, one in enumerate(whole.groups)]
     segmented = dataclasses.replace(segmented, groups=groups)
-    reporting.write_report(dataclasses.replace(whole, groups=groups), segmented, tmp_path, {})
+    report_job.write_report(dataclasses.replace(whole, groups=groups), segmented, tmp_path, {})
     page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     assert HOSTILE not in page
     assert HOSTILE not in text
@@ -222,12 +222,12 @@ def test_pages_show_the_same_tables():
 def test_assumptions_are_read_and_refused(tmp_path):
     file = tmp_path / "a.json"
     file.write_text('{"cart_recovered": 0.5, "retention": {"high": {"cost": 0.1, "saved": 0.2}}}')
-    said = reporting.read_assumptions(file)
+    said = report_job.read_assumptions(file)
     assert (said.cart_recovered, said.retention.high.saved, said.first_orders) == (0.5, 0.2, Assumptions().first_orders)
     for wrong in ('{"cart_recovered": 2}', '{"unknown": 1}', "{"):
         file.write_text(wrong)
         with pytest.raises(UsageError):
-            reporting.read_assumptions(file)
+            report_job.read_assumptions(file)
 
 
 def test_a_report_without_a_model_or_a_forecast_file_is_refused(archive, bundle, tmp_path, monkeypatch):

@@ -9,15 +9,16 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from connectors.formats.rules_file import load_rules, parse_rules
 from features.errors import ShopstreamError
-from features.score import RISKS, SCORE_SCHEMA, RfmScorer, learn_breaks
-from features.segments import PROFILE_SCHEMA, load_rules, parse_rules
-from shopstream.commands import segment as commands
-from shopstream.segmenting import Segmented, customers_at, segment_customers, write_segments
-from training import traits
+from features.rules.segments import PROFILE_SCHEMA
+from features.scores.score import RISKS, SCORE_SCHEMA, RfmScorer, learn_breaks
+from shopstream.cli import segment as commands
+from shopstream.jobs.segment import Segmented, customers_at, segment_customers, write_segments
 from training.cells import safe_frame, safe_text
-from training.mart import build_mart, order_of_segments, whole_profiles
-from training.segment_summary import deltas_of, summarize, summary_frame
+from training.segments import traits
+from training.segments.customer_table import build_mart, order_of_segments, whole_profiles
+from training.segments.summary import deltas_of, summarize, summary_frame
 
 FILES = ("customer_segments.parquet", "segment_summary.csv", "segment_summary.html")
 

@@ -8,9 +8,9 @@ import pytest
 
 from features.errors import ShopstreamError
 from features.schema import DAY_MS
-from training import selection
-from training.candidates import Candidate, fit, search_space
-from training.selection import Choice, chosen, customer_folds, splits
+from training.churn import selection
+from training.churn.candidates import Candidate, fit, search_space
+from training.churn.selection import Choice, chosen, customer_folds, splits
 
 
 def rows_of(days, customers=20):

@@ -10,17 +10,17 @@ from polars import col
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
-from consumers.trends import Replaced, Trend, documents
+from connectors.elasticsearch.period_writer import Replaced, Trend, documents
 from features.errors import UsageError
 from features.schema import DAY_MS, NOT_KNOWN, SEGMENT_DAY_FIELDS, TREND_KEYS
-from features.score import REASONED_RISKS
-from shopstream.commands import rollup as commands
-from shopstream.commands.features import archive_days, batch_features
-from shopstream.commands.forecast import read_sales
-from shopstream.rollup import Asked, roll_up
-from training.movement import Span, movement, places
+from features.scores.score import REASONED_RISKS
+from shopstream.cli import rollup as commands
+from shopstream.jobs.archive_features import archive_days, batch_features
+from shopstream.jobs.rollup import RollupRequest, roll_up
+from shopstream.jobs.sales import read_sales
 from training.sales import OTHER_CATEGORIES, daily_sales, standing_orders
-from training.segment_days import Known, day_end, segment_days
+from training.segments.cohorts import Span, movement, places
+from training.segments.daily import Known, day_end, segment_days
 from training.trend_scores import trend_scorer
 
 LOST_AFTER = 30
@@ -50,7 +50,7 @@ def sql(archive):
 
 @pytest.fixture(scope="module")
 def trends(archive, bundle):
-    found = roll_up(archive, bundle, Asked(lost_after_days=LOST_AFTER))
+    found = roll_up(archive, bundle, RollupRequest(lost_after_days=LOST_AFTER))
     return {trend.index: trend.rows for trend in found}
 
 
@@ -233,7 +233,7 @@ def test_days_that_the_model_has_seen_are_marked(archive, bundle, trends):
     assert marked + DAY_MS <= bundle.trained_until_ms + 1
     assert found.filter(col("ts") <= marked)["in_training"].all()
     assert bundle.trained_until_ms < marked + 2 * DAY_MS
-    unscored = roll_up(archive, None, Asked(from_ms=_ms(2025, 3, 1), to_ms=_ms(2025, 3, 3)))[0].rows
+    unscored = roll_up(archive, None, RollupRequest(from_ms=_ms(2025, 3, 1), to_ms=_ms(2025, 3, 3)))[0].rows
     assert not unscored["in_training"].any()
     assert unscored["churn_customers"].sum() == 0
     assert unscored["customers"].sum() > 0
@@ -246,7 +246,7 @@ def _ms(year, month, day):
 
 def test_a_range_gives_what_the_whole_gives(archive, bundle, trends):
     """From a Wednesday to before a Tuesday of another month: its days, and whole weeks and months."""
-    asked = Asked(_ms(2025, 3, 26), _ms(2025, 4, 8), LOST_AFTER)
+    asked = RollupRequest(_ms(2025, 3, 26), _ms(2025, 4, 8), LOST_AFTER)
     part = {trend.index: trend for trend in roll_up(archive, bundle, asked)}
     assert (part["segments-daily"].from_ms, part["segments-daily"].to_ms) == (asked.from_ms, asked.to_ms)
     assert (part["movement"].from_ms, part["movement"].to_ms) == (_ms(2025, 3, 24), _ms(2025, 4, 14))
@@ -262,7 +262,7 @@ def test_a_range_gives_what_the_whole_gives(archive, bundle, trends):
 
 def test_a_range_beside_the_archive_is_told(archive, bundle):
     with pytest.raises(UsageError, match="no day of the range"):
-        roll_up(archive, bundle, Asked(_ms(2030, 1, 1)))
+        roll_up(archive, bundle, RollupRequest(_ms(2030, 1, 1)))
 
 
 def test_who_is_known_only_later_is_in_no_segment(bundle):
@@ -301,10 +301,10 @@ def test_the_command_writes_files_or_replaces_periods(bundle, tmp_path, monkeypa
     asked, written = [], []
     trend = Trend("movement", pl.DataFrame({"week": ["a", "b"]}), 1, 2)
     monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("shopstream.rollup.roll_up", lambda *given: asked.append(given[:3]) or [trend])
-    monkeypatch.setattr("shopstream.trends.check_elastic", lambda settings: None)
+    monkeypatch.setattr("shopstream.jobs.rollup.roll_up", lambda *given: asked.append(given[:3]) or [trend])
+    monkeypatch.setattr("shopstream.jobs.write_trends.check_elastic", lambda settings: None)
     monkeypatch.setattr(
-        "shopstream.trends.write_trends",
+        "shopstream.jobs.write_trends.write_trends",
         lambda settings, trends, told: written.append((settings.run, trends)) or [Replaced("movement", 2, 3)],
     )
     arguments = ["shop", "--bundle", str(bundle.folder), "--from", "2025-05-01", "--to", "2025-05-04"]
@@ -318,8 +318,8 @@ def test_the_command_writes_files_or_replaces_periods(bundle, tmp_path, monkeypa
     assert "2 documents, 3 of before removed" in done.output
     (_, first, range_), (_, second, whole) = asked
     assert (first.name, second) == (bundle.name, None)  # the data folder has no bundle
-    assert range_ == Asked(_ms(2025, 5, 1), _ms(2025, 5, 4))
-    assert whole == Asked(lost_after_days=10)
+    assert range_ == RollupRequest(_ms(2025, 5, 1), _ms(2025, 5, 4))
+    assert whole == RollupRequest(lost_after_days=10)
 
 
 def test_ids_tell_documents_apart(trends):

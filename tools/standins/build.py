@@ -20,14 +20,14 @@ from typing import Final
 
 from rich.console import Console
 
-from consumers.rights import elastic_role
+from consumers.permissions import elastic_role
 from features.schema import DEFAULT_RUN
-from shopstream.accounts import ACCOUNTS
-from shopstream.servers import artifacts
-from shopstream.servers.elasticsearch import LOG4J as ELASTIC_LOG4J
-from shopstream.servers.elasticsearch import UNWANTED_JVM_OPTIONS
-from shopstream.servers.java import java_home
-from shopstream.servers.kafka import LOG4J as KAFKA_LOG4J
+from shopstream.embedded import artifacts
+from shopstream.embedded.elasticsearch import LOG4J as ELASTIC_LOG4J
+from shopstream.embedded.elasticsearch import UNWANTED_JVM_OPTIONS
+from shopstream.embedded.java import java_home
+from shopstream.embedded.kafka import LOG4J as KAFKA_LOG4J
+from shopstream.jobs.create_users import ACCOUNTS
 from shopstream.settings import load_settings
 
 ROOT: Final = Path(__file__).resolve().parents[2]

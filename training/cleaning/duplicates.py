@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 from polars import col
 
-from training.cleaning.ledger import Ledger
+from training.cleaning.change_log import ChangeLog
 
 UInt64 = npt.NDArray[np.uint64]
 KEY_COLUMNS: Final = {"events": ("event_id",), "orders": ("order_id", "updated_ts")}
@@ -48,7 +48,7 @@ class Repetitions:
     suspects: pl.Series
     _seen: dict[tuple[Any, ...], set[tuple[Any, ...]]] = field(default_factory=dict)
 
-    def without(self, rows: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+    def without(self, rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
         """The rows that repeat no earlier row; earlier are those of earlier calls, and those of an earlier time."""
         if self.suspects.is_empty():
             return rows
@@ -115,7 +115,7 @@ def first_records(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def of_one_order(rows: pl.DataFrame, mixed: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+def of_one_order(rows: pl.DataFrame, mixed: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
     """The order records that agree with the earliest record of their order; see `first_records`."""
     if mixed.is_empty():
         return rows

@@ -14,8 +14,8 @@ from typing import Final
 import polars as pl
 from polars import col
 
-from training.cleaning.ledger import Ledger
-from training.cleaning.plan import Plan
+from training.cleaning.change_log import ChangeLog
+from training.cleaning.plan import CleaningPlan
 
 MAPPING_SCHEMA: Final = {
     "old_id": pl.String, "new_id": pl.String, "country": pl.String, "signup_ts": pl.Int64,
@@ -40,7 +40,7 @@ class People:
     by_profile: pl.DataFrame
     mapping: pl.DataFrame
 
-    def renamed(self, topic: str, rows: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+    def renamed(self, topic: str, rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
         """The rows with the ids of people."""
         if self.mapping.is_empty():
             return rows
@@ -60,7 +60,7 @@ class People:
         return rows.with_columns(new.alias("customer_id"))
 
 
-def person_keys(profiles: pl.DataFrame, plan: Plan) -> pl.Series:
+def person_keys(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.Series:
     """What tells a profile's person apart; null where it says nothing."""
     parts = [
         pl.when(col(name).is_not_null()).then(pl.lit(f"{name}:") + col(name).str.to_lowercase().str.strip_chars())
@@ -69,7 +69,7 @@ def person_keys(profiles: pl.DataFrame, plan: Plan) -> pl.Series:
     return profiles.select(pl.coalesce(*parts, pl.lit(None, pl.String)).alias("_key")).to_series()
 
 
-def people(profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series, plan: Plan) -> People:
+def people(profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series, plan: CleaningPlan) -> People:
     """Who is who in an archive.
 
     Args:
@@ -177,7 +177,7 @@ def _nobody() -> People:
     )  # fmt: skip
 
 
-def one_profile_each(rows: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
+def one_profile_each(rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
     """One profile a customer: exact duplicates, then all but the most complete one, are left out."""
     columns = [name for name in rows.columns if not name.startswith("_")]
     kept = rows.unique(columns, keep="first", maintain_order=True)
@@ -193,7 +193,7 @@ def one_profile_each(rows: pl.DataFrame, ledger: Ledger) -> pl.DataFrame:
     return kept.join(best, on="_row", how="semi", maintain_order="left")
 
 
-def several_ids(profiles: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+def several_ids(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.DataFrame:
     """People with several customer ids, as flags: nothing is merged."""
     keyed = profiles.select("customer_id").with_columns(person_keys(profiles, plan)).drop_nulls()
     found = (

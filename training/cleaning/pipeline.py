@@ -18,17 +18,17 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
-from features.arrow_rows import event_rows, order_rows
 from features.errors import ShopstreamError
+from features.records.archive_rows import event_rows, order_rows
 from features.schema import DAY_COLUMN, RECORD_TYPES, arrow_schema
 from training.cleaning import duplicates
+from training.cleaning.change_log import DROPPED_SCHEMA, FILE, FLAG_SCHEMA, ROW, ChangeLog, together
 from training.cleaning.identity import MAPPING_SCHEMA, People, everybody_of, one_profile_each, people, several_ids
-from training.cleaning.ledger import DROPPED_SCHEMA, FILE, FLAG_SCHEMA, ROW, Ledger, together
-from training.cleaning.plan import Plan
+from training.cleaning.plan import CleaningPlan
+from training.cleaning.profile import DataProfile
 from training.cleaning.reading import UNREADABLE, ArchiveFile, read_file
-from training.cleaning.refusals import Refusal, accepted, refusals
+from training.cleaning.rejections import Rejection, accepted, refusals
 from training.cleaning.repairs import Known, known_repairs, own_repairs, repaired
-from training.cleaning.survey import Survey
 
 TOPICS = ("events", "orders")
 
@@ -66,7 +66,7 @@ class Cleaned:
         flags: see `ledger.FLAG_SCHEMA`.
     """
 
-    ledger: Ledger
+    ledger: ChangeLog
     mapping: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MAPPING_SCHEMA))
     flags: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLAG_SCHEMA))
 
@@ -74,7 +74,7 @@ class Cleaned:
 def clean(
     source: DirtyArchive,
     sink: Sink,
-    plan: Plan,
+    plan: CleaningPlan,
     now_ms: int,
     keep_dropped: Callable[[pl.DataFrame], None] = lambda _: None,
     on_step: Callable[[str, float], None] = lambda *_: None,
@@ -92,7 +92,7 @@ def clean(
     Raises:
         ShopstreamError: a file cannot be read.
     """
-    cleaning = _Cleaning(plan, now_ms, Ledger(plan.examples_max), Survey(plan))
+    cleaning = _Cleaning(plan, now_ms, ChangeLog(plan.examples_max), DataProfile(plan))
     cleaning.survey_all(source, on_step)
     cleaning.known = cleaning.survey.known()
     profiles = cleaning.profiles(source)
@@ -124,15 +124,15 @@ def clean(
 
 @dataclass(slots=True)
 class _Cleaning:
-    plan: Plan
+    plan: CleaningPlan
     now_ms: int
-    ledger: Ledger
-    survey: Survey
+    ledger: ChangeLog
+    survey: DataProfile
     known: Known = field(default_factory=Known)
 
     def survey_all(self, source: DirtyArchive, on_step: Callable[[str, float], None]) -> None:
         """The first pass."""
-        unheard = Ledger(0)
+        unheard = ChangeLog(0)
         for topic in TOPICS:
             days = source.days.get(topic, ())
             for position, (_, files) in enumerate(days):
@@ -147,10 +147,10 @@ class _Cleaning:
             self.survey.spellings("customers", rows)
             self.survey.profiles(accepted("customers", rows, self.rules("customers"), unheard))
 
-    def rules(self, topic: str) -> Iterator[Refusal]:
+    def rules(self, topic: str) -> Iterator[Rejection]:
         return refusals(topic, self.plan, self.now_ms)
 
-    def own(self, topic: str, files: Sequence[ArchiveFile], ledger: Ledger) -> pl.DataFrame:
+    def own(self, topic: str, files: Sequence[ArchiveFile], ledger: ChangeLog) -> pl.DataFrame:
         rows = pl.concat([read_file(file, topic, self.plan.zone, ledger) for file in files])
         return repaired(topic, rows, own_repairs(topic, self.plan, self.now_ms), ledger)
 
@@ -207,13 +207,13 @@ def _check(topic: str, rows: pl.DataFrame) -> None:
         raise ShopstreamError(f"{count:,} cleaned rows of {topic} are still no records: {reason}.", "Report this.")
 
 
-def _check_sums(ledger: Ledger) -> None:
+def _check_sums(ledger: ChangeLog) -> None:
     for topic in RECORD_TYPES:
         if lost := ledger.unexplained(topic):
             raise ShopstreamError(f"{lost:,} rows of {topic} are neither kept nor explained.", "Report this.")
 
 
-def _hand_over(ledger: Ledger, keep_dropped: Callable[[pl.DataFrame], None]) -> None:
+def _hand_over(ledger: ChangeLog, keep_dropped: Callable[[pl.DataFrame], None]) -> None:
     if ledger.dropped:
         keep_dropped(together(ledger.dropped, DROPPED_SCHEMA))
         ledger.dropped.clear()

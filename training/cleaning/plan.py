@@ -12,10 +12,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from connectors.formats.strict_yaml import read_text, read_yaml
+from connectors.formats.timestamps import zone_name
 from features.errors import UsageError
-from features.foreign_times import zone_name
 from features.schema import FUTURE_MS_MAX, RECORD_TYPES, Customer, Event, Order, record_fields
-from features.yaml_text import read_text, read_yaml
 
 Vocabulary = Literal["event_type", "device", "status", "category", "channel", "country", "payment_method", "gender"]
 """Words that several columns may share: `category` is that of events and of the lines of orders."""
@@ -47,7 +47,7 @@ class Outliers(_Part):
     """Customers with more events on one UTC day: seldom people."""
 
 
-class Plan(_Part):
+class CleaningPlan(_Part):
     """What a cleaning does. The defaults suit an archive that `generate` or `import` wrote."""
 
     zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
@@ -75,14 +75,14 @@ class Plan(_Part):
     """Examples of each rule in the report."""
 
     @model_validator(mode="after")
-    def _once(self) -> Plan:
+    def _once(self) -> CleaningPlan:
         for vocabulary, words in self.spellings.items():
             if twice := sorted(set(words) & set(words.values())):
                 raise ValueError(f"spellings.{vocabulary}: {twice[0]!r} is replaced and is a replacement")
         return self
 
     @model_validator(mode="after")
-    def _columns(self) -> Plan:
+    def _columns(self) -> CleaningPlan:
         for topic, columns in self.fill.items():
             known = {field.name: field.kind for field in FIELDS[topic]}
             for name, how in columns.items():
@@ -123,17 +123,17 @@ _CONSTANTS: Final[dict[str, tuple[type, ...]]] = {
 assert {Event, Order, Customer} == set(RECORD_TYPES.values())
 
 
-def load_plan(path: Path | None) -> Plan:
+def load_plan(path: Path | None) -> CleaningPlan:
     """The plan of a file, or the defaults.
 
     Raises:
         UsageError: the file cannot be read, or holds a mistake; the message names the line.
     """
     if path is None:
-        return Plan()
+        return CleaningPlan()
     text = read_text(path, f"{path} cannot be read", "Name a YAML file; docs/cleaning.md has one.")
     document = read_yaml(text, str(path))
     try:
-        return Plan.model_validate(document.content if document.content is not None else {})
+        return CleaningPlan.model_validate(document.content if document.content is not None else {})
     except ValidationError as error:
         raise UsageError(document.refusal(error), "docs/cleaning.md tells what a plan may hold.") from None

@@ -15,10 +15,10 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
+from connectors.formats.timestamps import OFFSET, iso_times, utc
 from features.errors import ShopstreamError
-from features.foreign_times import OFFSET, iso_times, utc
 from features.schema import Field, Item, record_fields
-from training.cleaning.ledger import FILE, ROW, Ledger
+from training.cleaning.change_log import FILE, ROW, ChangeLog
 from training.cleaning.plan import FIELDS
 
 LINE_DTYPE: Final = pl.Struct(
@@ -41,7 +41,7 @@ class ArchiveFile:
     name: str
 
 
-def read_file(file: ArchiveFile, topic: str, zone: str, ledger: Ledger) -> pl.DataFrame:
+def read_file(file: ArchiveFile, topic: str, zone: str, ledger: ChangeLog) -> pl.DataFrame:
     """The rows of a file: the columns of the topic's record with DTYPES, then FILE, ROW and UNREADABLE.
 
     Args:
@@ -102,7 +102,7 @@ def _not_a_number(values: pl.Series) -> pl.Series:
 
 
 def _tell(
-    topic: str, field: Field, before: pl.Series, after: pl.Series, frame: pl.DataFrame, ledger: Ledger, zone: str
+    topic: str, field: Field, before: pl.Series, after: pl.Series, frame: pl.DataFrame, ledger: ChangeLog, zone: str
 ) -> None:
     read = after.is_not_null()
     if field.kind == "time":

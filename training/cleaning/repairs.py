@@ -15,12 +15,12 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
-from features.money import to_cents
+from features.records.money import to_cents
 from features.schema import AMOUNT_MAX, DEVICES, EVENT_TYPES, SECOND_MS, STATUSES
-from training.cleaning.ledger import About, Action, Ledger
-from training.cleaning.plan import FIELDS, PROFILE_COLUMN, Constant, Plan, Vocabulary
+from training.cleaning.change_log import About, Action, ChangeLog
+from training.cleaning.plan import FIELDS, PROFILE_COLUMN, CleaningPlan, Constant, Vocabulary
 from training.cleaning.reading import DTYPES, lines_of, map_lines
-from training.cleaning.words import folded
+from training.cleaning.spelling import folded
 
 CLOSED_WORDS: Final = {"event_type": EVENT_TYPES, "device": DEVICES, "status": STATUSES}
 """Vocabularies that the contract closes."""
@@ -73,7 +73,7 @@ class Known:
     common: Mapping[tuple[str, str], Any] = field(default_factory=dict)
 
 
-def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: Ledger) -> pl.DataFrame:
+def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: ChangeLog) -> pl.DataFrame:
     """The rows after all steps, which the ledger is told of."""
     for group in _groups(steps):
         if len(group) == 1 and not isinstance(group[0].value, pl.Expr):
@@ -108,7 +108,7 @@ def _groups(steps: Iterable[Repair]) -> Iterator[list[Repair]]:
         yield group
 
 
-def _tell(topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: Ledger) -> None:
+def _tell(topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: ChangeLog) -> None:
     if step.column == "items":
         _tell_lines(topic, step, rows, before, after, ledger)
         return
@@ -121,7 +121,7 @@ def _tell(topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after
 
 
 def _tell_lines(
-    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: Ledger
+    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: ChangeLog
 ) -> None:
     orders, old = lines_of(before)
     _, new = lines_of(after)
@@ -134,7 +134,7 @@ def _tell_lines(
             )  # fmt: skip
 
 
-def own_repairs(topic: str, plan: Plan, now_ms: int) -> Iterator[Repair]:
+def own_repairs(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Repair]:
     """What a row needs nothing but itself for: blanks, words that the contract knows, times, cents, ages."""
     yield from _of_text(topic)
     for name, vocabulary in WORD_COLUMNS[topic].items():
@@ -208,7 +208,7 @@ def _line_cents(rows: pl.DataFrame) -> pl.Series:
 
 
 # --- by what is known of the whole archive ----------------------------------------------------------------------------
-def known_repairs(topic: str, plan: Plan, known: Known) -> Iterator[Repair]:
+def known_repairs(topic: str, plan: CleaningPlan, known: Known) -> Iterator[Repair]:
     """One spelling for a word, and values for missing ones."""
     why = "words that differ by case, blanks, - or _ become the most common one; the plan's words go before"
     for name, vocabulary in WORD_COLUMNS[topic].items():

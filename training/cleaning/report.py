@@ -7,17 +7,17 @@ from html import escape
 from typing import Any, Final
 
 from features.schema import RECORD_TYPES
-from training.cleaning.ledger import Ledger
+from training.cleaning.change_log import ChangeLog
 from training.cleaning.pipeline import Cleaned
-from training.cleaning.plan import Plan
-from training.page import document, table
+from training.cleaning.plan import CleaningPlan
+from training.html import document, table
 
 REPORT_VERSION: Final = 1
 _TITLE: Final = "Cleaning report"
 
 
 def report(
-    cleaned: Cleaned, plan: Plan, now: str, source: Mapping[str, Any], truth: Mapping[str, Any] | None = None
+    cleaned: Cleaned, plan: CleaningPlan, now: str, source: Mapping[str, Any], truth: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What was done, as JSON has it.
 
@@ -51,7 +51,7 @@ def _place(topic: str, rule: str) -> tuple[int, str]:
     return list(RECORD_TYPES).index(topic), rule
 
 
-def _sums(ledger: Ledger, topic: str) -> dict[str, int]:
+def _sums(ledger: ChangeLog, topic: str) -> dict[str, int]:
     return {
         "in": ledger.rows_in[topic],
         "out": ledger.rows_out[topic],

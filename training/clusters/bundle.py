@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from features.errors import ShopstreamError, UsageError
 from training.clusters.assigners import Assigner
+from training.clusters.cluster import Clusters
 from training.clusters.comparison import Comparison
-from training.clusters.found import Clusters
 from training.clusters.mapping import parse_mapping
 from training.clusters.matrix import Preparation
 from training.clusters.personas import Persona

@@ -24,7 +24,7 @@ CRITERIA: Final = ("silhouette", "davies_bouldin", "calinski_harabasz", "stabili
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ClusterPlan:
     """How clusters are looked for.
 
     Attributes:
@@ -104,7 +104,9 @@ class Comparison:
     reason: str
 
 
-def compare(matrix: Float, plan: Plan, on_step: Callable[[str, float | None], None] = lambda *_: None) -> Comparison:
+def compare(
+    matrix: Float, plan: ClusterPlan, on_step: Callable[[str, float | None], None] = lambda *_: None
+) -> Comparison:
     """Try every method and setting of a plan.
 
     Raises:
@@ -128,13 +130,13 @@ def compare(matrix: Float, plan: Plan, on_step: Callable[[str, float | None], No
     return Comparison(tuple(found), ranks, chosen, _reason(found, ranks, chosen, plan))
 
 
-def _settings(plan: Plan) -> Iterator[tuple[str, float]]:
+def _settings(plan: ClusterPlan) -> Iterator[tuple[str, float]]:
     for method in plan.methods:
         for setting in METHODS[method].settings or plan.k:
             yield method, setting
 
 
-def _judged(matrix: Float, method: str, setting: float, plan: Plan) -> Candidate | None:
+def _judged(matrix: Float, method: str, setting: float, plan: ClusterPlan) -> Candidate | None:
     fit = METHODS[method].fit
     rows = matrix[sample(len(matrix), plan.fit_rows, plan.seed)]
     judges = matrix[sample(len(matrix), plan.judge_rows, plan.seed + 1)]
@@ -153,7 +155,7 @@ def _judged(matrix: Float, method: str, setting: float, plan: Plan) -> Candidate
     )  # fmt: skip
 
 
-def _stability(rows: Float, judges: Float, labels: Labels, tried: tuple[str, float], plan: Plan) -> float:
+def _stability(rows: Float, judges: Float, labels: Labels, tried: tuple[str, float], plan: ClusterPlan) -> float:
     """Mean agreement with fits to bootstrap samples; a fit that finds no clusters agrees in nothing."""
     method, setting = tried
     agreed = []
@@ -164,7 +166,7 @@ def _stability(rows: Float, judges: Float, labels: Labels, tried: tuple[str, flo
     return float(np.mean(agreed))
 
 
-def _refused(fitted: Fitted, smallest: float, stability: float, plan: Plan) -> str:
+def _refused(fitted: Fitted, smallest: float, stability: float, plan: ClusterPlan) -> str:
     if smallest < plan.smallest_share:
         return f"smallest cluster below {plan.smallest_share:.0%}"
     if stability < plan.stability_min:
@@ -192,7 +194,7 @@ def _chosen(found: Sequence[Candidate], ranks: Sequence[float | None]) -> int:
     return max(range(len(found)), key=lambda place: (found[place].smallest_share > 0, found[place].stability, -place))
 
 
-def _reason(found: Sequence[Candidate], ranks: Sequence[float | None], chosen: int, plan: Plan) -> str:
+def _reason(found: Sequence[Candidate], ranks: Sequence[float | None], chosen: int, plan: ClusterPlan) -> str:
     one, rank = found[chosen], ranks[chosen]
     shape = (
         f"silhouette {one.silhouette:.3f}, Davies-Bouldin {one.davies_bouldin:.3f}, Calinski-Harabasz "

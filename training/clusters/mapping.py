@@ -14,9 +14,9 @@ import polars as pl
 from polars import col
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from connectors.formats.strict_yaml import find_text, read_yaml, ready_texts
 from features.errors import ShopstreamError, UsageError
-from features.yaml_text import find_text, read_yaml, ready_texts
-from training.themes import COLUMN_THEMES, THEMES
+from training.segments.themes import COLUMN_THEMES, THEMES
 
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Term = _Name | int | float

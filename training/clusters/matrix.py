@@ -12,7 +12,7 @@ import polars as pl
 
 from features.errors import ShopstreamError
 from training.clusters.mapping import TableMapping
-from training.traits import frequent
+from training.segments.traits import frequent
 
 Float = npt.NDArray[np.float64]
 

@@ -10,11 +10,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from training.clusters.assigners import Float
+from training.clusters.cluster import Clusters
 from training.clusters.comparison import Candidate
-from training.clusters.found import Clusters
 from training.clusters.methods import METHODS
-from training.page import document, plot, table
-from training.themes import label
+from training.html import document, plot, table
+from training.segments.themes import label
 
 COLUMNS_SHOWN: Final = 6
 """Columns with boxes and strips: those in which the clusters lie furthest apart."""

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from training import traits
 from training.clusters.assigners import Labels
-from training.themes import Side, Themed
-from training.traits import Trait
+from training.segments import traits
+from training.segments.themes import Side, Themed
+from training.segments.traits import Trait
 
 WORDS: Final = 2
 """Of a name; more only where two names would be the same."""

@@ -12,7 +12,7 @@ from polars import col
 from scipy import stats
 
 from features.schema import NOT_KNOWN
-from training.exploration.observed import Observed
+from training.exploration.dataset import Observed
 from training.exploration.panels import BLUE, PALE, WARM, Float64, Panel, drawn, labels, share
 
 AGE_BAND: Final = 10

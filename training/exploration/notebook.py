@@ -12,7 +12,7 @@ from training.exploration.panels import Panel
 _BEGIN: Final = """\
 from pathlib import Path
 
-from shopstream.exploring import look
+from shopstream.jobs.explore import look
 from training.exploration import customers, panels, shopping
 from training.exploration.notebook import show
 from training.exploration.page import panels_of, summary

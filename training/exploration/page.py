@@ -10,9 +10,9 @@ from typing import Final
 
 from features.schema import DAY_MS
 from training.exploration import customers, panels, shopping
-from training.exploration.observed import Observed
+from training.exploration.dataset import Observed
 from training.exploration.panels import Panel, day_name
-from training.page import document, plot
+from training.html import document, plot
 
 TITLE: Final = "Exploration"
 Found = Panel | list[Panel] | None

@@ -14,7 +14,7 @@ from polars import col
 from scipy import stats
 
 from features.schema import DAY_MS
-from training.exploration.observed import Observed
+from training.exploration.dataset import Observed
 
 BLUE: Final = "#2c67b2"
 DARK: Final = "#1b1f24"

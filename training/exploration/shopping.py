@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from polars import col
 
 from features.schema import DAY_MS, DEVICES, STAGES
-from training.exploration.observed import Observed
+from training.exploration.dataset import Observed
 from training.exploration.panels import BLUE, PALE, WARM, WEEK_DAYS, Panel, drawn, label, labels, share
 from training.sales import daily_sales
 

@@ -13,7 +13,7 @@ from html import escape
 from typing import Any, Final
 
 from features.errors import ShopstreamError
-from training.page import document, plot, table
+from training.html import document, plot, table
 
 _GAPS: Final = re.compile(r"(?<![A-Za-z])(nan|none|null|inf|n/a)(?![A-Za-z])", re.IGNORECASE)
 _MARKS: Final = re.compile(r"([\\`*_\[\]|~])")

@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 from polars import col
 
-from features.arrow_rows import event_rows
 from features.errors import ShopstreamError
+from features.records.archive_rows import event_rows
 from features.schema import DAY_MS, EVENT_TYPES, STAGE_EVENT, STAGES
 
 WINDOW_DAYS: Final = 30

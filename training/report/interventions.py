@@ -16,8 +16,8 @@ from msgspec import Meta
 from polars import col
 
 from features.errors import ShopstreamError
+from training.options import Costs, Effort
 from training.report.funnel import WINDOW_DAYS
-from training.terms import Costs, Effort
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 YEAR_DAYS: Final = 365
@@ -73,7 +73,7 @@ def interventions(mart: pl.DataFrame, funnel: pl.DataFrame, said: Assumptions) -
     """Everything that would bring more than it costs or less, the largest effect first, ties by name.
 
     Args:
-        mart: see `training.mart.build_mart`, with churn.
+        mart: see `training.segments.customer_table.build_mart`, with churn.
         funnel: see `training.report.funnel.funnel`.
         said: what efforts achieve.
 

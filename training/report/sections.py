@@ -11,14 +11,14 @@ import plotly.graph_objects as go
 import polars as pl
 from polars import col
 
-from training.candidates import TITLES
+from training.churn.candidates import TITLES
 from training.markup import number
 from training.report.blocks import Block, Figure, Section, Table, Text, gap
 from training.report.drivers import SHOWN
 from training.report.funnel import STEPS, WINDOW_DAYS, leak
 from training.report.interventions import Assumptions, Intervention
-from training.segment_summary import Group
-from training.themes import label
+from training.segments.summary import Group
+from training.segments.themes import label
 
 FILES: Final = {
     "data": "data/data.json",
@@ -43,12 +43,12 @@ class Findings:
     Attributes:
         data: counts of the archive: first, last, customers, events, orders, revenue_365d, invalid, duplicates.
         funnel: see `funnel.funnel`.
-        mart: see `training.mart.build_mart`.
+        mart: see `training.segments.customer_table.build_mart`.
         groups: its segments.
         model: name, horizon_days, and of the bundle's `metrics.json` what is told here.
         drivers: see `drivers.drivers`.
-        forecast: see `training.shop_forecast.frame`.
-        tested: see `training.shop_forecast.figures`.
+        forecast: see `training.forecast.shop_forecast.frame`.
+        tested: see `training.forecast.shop_forecast.figures`.
         found: interventions, the best first.
         said: what they assume.
     """

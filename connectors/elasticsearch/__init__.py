@@ -1,0 +1,1 @@
+"""Elasticsearch: client, bulk sink, mappings, aliases and searches."""

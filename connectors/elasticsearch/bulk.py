@@ -1,0 +1,400 @@
+"""The bulk sink: documents in, acknowledgements out, nothing lost in between.
+
+It knows no client: it is given `send`, which posts one bulk body and returns the answer of each item, or raises
+`SendError` with a verdict (`connectors.elasticsearch.client` has the real one, the tests a scripted one). Threads only
+carry requests; callbacks run in the caller's thread, in `poll`.
+
+What becomes of an item: written; conflict (a newer version is there, or `create` found it: fine); rejected (it can
+never be written: told to the caller, who writes a dead letter); refused for now (overload, lost connection, a fault of
+its index): sent again, it alone, with growing pauses, for as long as it takes. Wrong credentials end the sink.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import numpy as np
+import structlog
+
+from connectors.elasticsearch.documents import (
+    ACTION_BYTES,
+    Doc,
+    ItemAnswer,
+    Outcome,
+    Rejected,
+    Send,
+    SendError,
+    SinkOptions,
+    SinkStats,
+    Verdict,
+    encode_bulk,
+)
+from features.errors import ShopstreamError
+
+log = structlog.get_logger("elasticsearch")
+
+TELL_EVERY_S: Final = 10.0
+LATENCIES_KEPT: Final = 512
+
+
+@dataclass(slots=True)
+class _Submission:
+    docs: Sequence[Doc]
+    on_done: Callable[[Outcome], None]
+    started_s: float
+    open_requests: int
+    written: int = 0
+    conflicts: list[int] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def outcome(self, now_s: float) -> Outcome:
+        rejected = tuple(sorted(self.rejected, key=lambda r: r.position))
+        return Outcome(self.docs, self.written, tuple(sorted(self.conflicts)), rejected, now_s - self.started_s)
+
+
+@dataclass(slots=True)
+class _Request:
+    """A run of positions of a submission, and what has become of them so far."""
+
+    submission: _Submission
+    positions: range
+    size: int
+    written: int = 0
+    conflicts: list[int] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+class BulkSink:
+    """Writes documents in bulk over several connections, in no order between submissions.
+
+    Not for use from several threads, but for the ones it makes itself. Use as a context manager, or `close` it.
+
+    Args:
+        send: posts one body.
+        options: its bounds.
+        seed: of the jitter between tries; None takes one from the system.
+        release: called once at the end: closes the client that `send` uses.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        options: SinkOptions | None = None,
+        *,
+        seed: int | None = None,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._send = send
+        self._release = release
+        self._options = options or SinkOptions()
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._done: deque[_Submission] = deque()
+        self._change = threading.Condition()
+        self._closing = threading.Event()
+        self._fatal: ShopstreamError | None = None
+        self._trouble: str | None = None
+        self._blocked = False
+        self._told_s = -TELL_EVERY_S
+        self._docs = 0
+        self._bytes = 0
+        self._undelivered = 0
+        self._requests_done = self._written = self._conflicts = self._rejected = self._retries = self._bytes_sent = 0
+        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        seeds = np.random.SeedSequence(seed).spawn(self._options.connections)
+        self._threads = [
+            threading.Thread(target=self._carry, args=(np.random.default_rng(s),), name=f"bulk-{i}", daemon=True)
+            for i, s in enumerate(seeds)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    # --- the caller's side ---
+
+    @property
+    def in_flight(self) -> int:
+        """Documents submitted whose acknowledgement has not come."""
+        return self._docs
+
+    @property
+    def unfinished(self) -> int:
+        """Submissions whose callback has not run yet."""
+        return self._undelivered
+
+    @property
+    def trouble(self) -> str | None:
+        """Why documents are not taken at the moment; None when all is well."""
+        return self._trouble
+
+    @property
+    def blocked(self) -> bool:
+        """Whether only a person can end the trouble."""
+        return self._trouble is not None and self._blocked
+
+    def free(self) -> int:
+        """How many documents `submit` takes without waiting."""
+        room = self._options.queue_docs_max - self._docs
+        return 0 if self._bytes >= self._options.queue_bytes_max else max(0, room)
+
+    def submit(self, docs: Sequence[Doc], on_done: Callable[[Outcome], None]) -> None:
+        """Takes documents to write; waits while the sink is full.
+
+        Args:
+            docs: not changed by the caller any more. More than the bound are taken when nothing is in flight.
+            on_done: called once, from a later `poll`, `wait` or `flush`.
+
+        Raises:
+            ShopstreamError: the sink has ended (wrong credentials).
+        """
+        self._raise_fatal()
+        requests = list(self._cut(docs))
+        size = sum(size for _, size in requests)
+        submission = _Submission(docs, on_done, time.monotonic(), len(requests))
+        with self._change:
+            self._change.wait_for(lambda: self._fatal is not None or self._fits(len(docs)))
+            self._raise_fatal()
+            self._docs += len(docs)
+            self._bytes += size
+            self._undelivered += 1
+            if not requests:
+                self._done.append(submission)
+        for positions, request_size in requests:
+            self._requests.put(_Request(submission, positions, request_size))
+
+    def poll(self) -> int:
+        """Runs the callbacks of submissions that are done; returns their number.
+
+        Raises:
+            ShopstreamError: the sink has ended (wrong credentials).
+        """
+        ran = 0
+        while self._done:
+            submission = self._done.popleft()
+            self._undelivered -= 1
+            submission.on_done(submission.outcome(time.monotonic()))
+            ran += 1
+        self._raise_fatal()
+        return ran
+
+    def wait(self, timeout_s: float) -> int:
+        """As `poll`, after waiting up to `timeout_s` for a submission to be done."""
+        with self._change:
+            self._change.wait_for(lambda: self._fatal is not None or bool(self._done), timeout_s)
+        return self.poll()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Waits until every submission is done and its callback has run; False when the time was too short.
+
+        Raises:
+            ShopstreamError: the sink has ended (wrong credentials).
+        """
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._undelivered:
+            left_s = 1.0 if end_s is None else end_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            self.wait(min(left_s, 1.0))
+        return True
+
+    def stats(self) -> SinkStats:
+        """Counts and latencies."""
+        with self._change:
+            latencies = np.array(self._latencies or [0.0]) * 1_000
+            p50, p99 = np.percentile(latencies, [50, 99]).tolist()
+            return SinkStats(
+                self._requests_done,
+                self._written,
+                self._conflicts,
+                self._rejected,
+                self._retries,
+                self._bytes_sent,
+                p50,
+                p99,
+                self._trouble,
+            )
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Ends the threads; what is in flight may or may not be written, and no callback runs."""
+        self._closing.set()
+        for _ in self._threads:
+            self._requests.put(None)
+        end_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, end_s - time.monotonic()))
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _fits(self, docs: int) -> bool:
+        # the bytes as `free` counts them: no more than one submission goes beyond their bound
+        fits = self._docs + docs <= self._options.queue_docs_max and self._bytes < self._options.queue_bytes_max
+        return fits or self._docs == 0
+
+    def _cut(self, docs: Sequence[Doc]) -> list[tuple[range, int]]:
+        """Positions of each request, by the bounds on documents and bytes, and the request's size."""
+        cut: list[tuple[range, int]] = []
+        first = size = 0
+        for position, doc in enumerate(docs):
+            doc_size = len(doc.body) + len(doc.id) + len(doc.index) + ACTION_BYTES
+            if position > first and (
+                position - first == self._options.docs_max or size + doc_size > self._options.bytes_max
+            ):
+                cut.append((range(first, position), size))
+                first, size = position, 0
+            size += doc_size
+        if docs:
+            cut.append((range(first, len(docs)), size))
+        return cut
+
+    def _raise_fatal(self) -> None:
+        if self._fatal is not None:
+            raise self._fatal
+
+    # --- the threads' side ---
+
+    def _carry(self, rng: np.random.Generator) -> None:
+        while (request := self._requests.get()) is not None and not self._closing.is_set():
+            started_s = time.monotonic()
+            try:
+                finished = self._deliver(request, rng)
+            except ShopstreamError as error:
+                self._end(error)
+                return
+            except Exception as error:
+                if self._closing.is_set():
+                    return  # its client was closed while it waited
+                # a thread that died in silence would make the caller wait for ever
+                log.exception("the bulk sink failed")
+                self._end(ShopstreamError(f"The bulk sink failed: {error!r}.", "This is a bug: please report it."))
+                return
+            if finished:
+                self._finish(request, time.monotonic() - started_s)
+
+    def _end(self, error: ShopstreamError) -> None:
+        with self._change:
+            self._fatal = self._fatal or error
+            self._closing.set()
+            self._change.notify_all()
+
+    def _deliver(self, request: _Request, rng: np.random.Generator) -> bool:
+        """Sends until every item has an end; False when the sink was closed before."""
+        docs = request.submission.docs
+        groups: list[Sequence[int]] = [request.positions]
+        tries = 0
+        while groups:
+            if self._closing.is_set():
+                return False
+            group = groups.pop()
+            body = encode_bulk(docs, group)
+            try:
+                answers = self._send(body)
+            except SendError as error:
+                if error.verdict is Verdict.FATAL:
+                    raise error.error or ShopstreamError(error.reason) from error
+                if error.verdict is not Verdict.SPLIT:
+                    groups.append(group)
+                    tries += 1
+                    self._pause(error.verdict, error.reason, len(group), tries, rng)
+                elif len(group) == 1:
+                    request.rejected.append(Rejected(group[0], error.reason))
+                else:
+                    half = len(group) // 2
+                    groups += [group[half:], group[:half]]
+                continue
+            self._bytes_sent += len(body)
+            again, verdict, reason = settle(request, group, answers)
+            if again:
+                groups.append(again)
+                tries += 1
+                self._pause(verdict, reason, len(again), tries, rng)
+            else:
+                tries = 0
+                self._recovered()
+        return True
+
+    def _pause(self, verdict: Verdict, reason: str, docs: int, tries: int, rng: np.random.Generator) -> None:
+        options = self._options
+        pause_s = min(options.pause_max_s, options.pause_s * 2.0 ** min(tries - 1, 30)) * (0.5 + 0.5 * rng.random())
+        with self._change:
+            self._retries += docs
+            self._trouble, self._blocked = reason, verdict is Verdict.BLOCKED
+            now_s = time.monotonic()
+            # a single refusal under load is everyday; a block needs a person and is told at once
+            tell = now_s - self._told_s >= TELL_EVERY_S and (tries > 2 or verdict is Verdict.BLOCKED)
+            if tell:
+                self._told_s = now_s
+        if tell:
+            log.warning(
+                "Elasticsearch takes no documents; nothing is lost, trying again",
+                blocked=verdict is Verdict.BLOCKED,
+                reason=reason,
+                next_try_s=round(pause_s, 1),
+            )
+        self._closing.wait(pause_s)
+
+    def _recovered(self) -> None:
+        if self._trouble is not None:
+            self._trouble = None
+            if self._told_s >= 0:
+                log.info("Elasticsearch takes documents again")
+                self._told_s = -TELL_EVERY_S
+
+    def _finish(self, request: _Request, latency_s: float) -> None:
+        submission = request.submission
+        with self._change:
+            submission.written += request.written
+            submission.conflicts += request.conflicts
+            submission.rejected += request.rejected
+            submission.open_requests -= 1
+            self._docs -= len(request.positions)
+            self._bytes -= request.size
+            self._requests_done += 1
+            self._written += request.written
+            self._conflicts += len(request.conflicts)
+            self._rejected += len(request.rejected)
+            self._latencies.append(latency_s)
+            if submission.open_requests == 0:
+                self._done.append(submission)
+            self._change.notify_all()
+
+
+def settle(
+    request: _Request, group: Sequence[int], answers: Sequence[ItemAnswer] | None
+) -> tuple[list[int], Verdict, str]:
+    """Books the answers of a group of positions; returns those to send again, with the worst verdict and its reason.
+
+    Raises:
+        ShopstreamError: an item was refused for good and all (no right to write to its index).
+    """
+    if answers is None:
+        request.written += len(group)
+        return [], Verdict.WRITTEN, ""
+    again: list[int] = []
+    worst, said = Verdict.RETRY, ""
+    for position, answer in zip(group, answers, strict=True):
+        match answer.verdict:
+            case Verdict.WRITTEN:
+                request.written += 1
+            case Verdict.CONFLICT:
+                request.conflicts.append(position)
+            case Verdict.REJECTED:
+                request.rejected.append(Rejected(position, answer.reason))
+            case Verdict.RETRY | Verdict.BLOCKED:
+                again.append(position)
+                if not said or answer.verdict is Verdict.BLOCKED:
+                    worst, said = answer.verdict, answer.reason
+            case _:
+                raise ShopstreamError(
+                    f"Elasticsearch refuses to write to {request.submission.docs[position].index}: {answer.reason}.",
+                    "Give the user the right to create and write the run's indices.",
+                )
+    return again, worst, said

@@ -1,0 +1,337 @@
+"""The Elasticsearch edge: connection, check at the start, errors in words, transport of the sink.
+
+What an HTTP status or an error type means for a document is decided in `connectors.elasticsearch.verdicts`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import ssl
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import elastic_transport
+import elasticsearch
+import msgspec
+from elasticsearch import Elasticsearch
+
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.documents import (
+    Doc,
+    ItemAnswer,
+    Outcome,
+    Rejected,
+    SendError,
+    SinkOptions,
+    SinkStats,
+    Verdict,
+)
+from connectors.elasticsearch.verdicts import clip, is_block, item_verdict, request_verdict, said_of
+from connectors.endpoints import ElasticEndpoint, Endpoints
+from features.errors import ShopstreamError
+
+__all__ = [  # the words of the sink belong to this edge
+    "BulkSink",
+    "Doc",
+    "ElasticConnection",
+    "Outcome",
+    "Rejected",
+    "SinkOptions",
+    "SinkStats",
+    "check",
+    "delete_documents",
+    "document_id",
+    "failures_told",
+    "found_version",
+    "open_client",
+    "open_sink",
+]
+
+ID_BYTES_MAX: Final = 512
+CHECK_TIMEOUT_S: Final = 5.0
+REQUEST_TIMEOUT_S: Final = 60.0
+
+_BULK_ANSWER: Final = {
+    "filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
+}
+_BULK_HEADERS: Final = {"content-type": "application/x-ndjson", "accept": "application/json"}
+
+
+@dataclass(frozen=True)
+class ElasticConnection:
+    """Where Elasticsearch is and how to get in. Its text form holds no secret.
+
+    Attributes:
+        url: `http(s)://host:port`; a user and password in it are taken out into the fields below.
+        username: with `password`; or
+        api_key: instead of both.
+        ca_certs: path of the certificate authority's file, for TLS.
+        options: any further option of the Python client (`verify_certs`, `http_compress`, …).
+    """
+
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    ca_certs: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urllib.parse.urlsplit(self.url)
+        if parts.username is None:
+            return
+        place = parts.netloc.rpartition("@")[2]
+        unquote = urllib.parse.unquote
+        object.__setattr__(self, "url", urllib.parse.urlunsplit(parts._replace(netloc=place)))
+        object.__setattr__(self, "username", self.username or unquote(parts.username))
+        object.__setattr__(self, "password", self.password or unquote(parts.password or ""))
+
+
+class _FastJson(elastic_transport.JsonSerializer):
+    """Reads answers five times as fast as the standard library does."""
+
+    mimetype = "application/vnd.elasticsearch+json"
+
+    def json_loads(self, data: bytes) -> object:
+        return msgspec.json.decode(data)
+
+
+def open_client(connection: ElasticConnection, *, connections: int = 4) -> Elasticsearch:
+    """A client that does not retry by itself: what is worth another try is decided by its user.
+
+    Raises:
+        ShopstreamError: an option is not one of the client's.
+    """
+    options: dict[str, Any] = {
+        "request_timeout": REQUEST_TIMEOUT_S,
+        "max_retries": 0,
+        "retry_on_timeout": False,
+        "connections_per_node": connections,
+        "serializers": {_FastJson.mimetype: _FastJson()},
+    }
+    if connection.ca_certs is not None:
+        options["ca_certs"] = connection.ca_certs
+    if connection.api_key is not None:
+        options["api_key"] = connection.api_key
+    elif connection.username is not None:
+        options["basic_auth"] = (connection.username, connection.password or "")
+    options |= connection.options
+    trusted = options.get("ca_certs")
+    if trusted is not None and not os.access(trusted, os.R_OK):
+        raise ShopstreamError(
+            f"The file of the certificate authority, {trusted}, is not there or cannot be read.",
+            "Correct elasticsearch.ca_certs (SHOPSTREAM_ELASTICSEARCH__CA_CERTS).",
+        )
+    try:
+        return Elasticsearch(connection.url, **options)
+    except (TypeError, ValueError, OSError) as error:
+        raise ShopstreamError(
+            f"The Elasticsearch settings for {connection.url} are wrong: {error}.", "Correct them in the settings."
+        ) from error
+
+
+def check(client: Elasticsearch, timeout_s: float = CHECK_TIMEOUT_S) -> str:
+    """Asks the server once; returns its version.
+
+    Raises:
+        ShopstreamError: within about `timeout_s`: not reachable, TLS or credentials refused, not an Elasticsearch.
+    """
+    try:
+        # `GET /` is a module of its own, which a minimal server lacks
+        nodes = client.options(request_timeout=timeout_s).nodes.info(filter_path="nodes.*.version")["nodes"]
+    except elasticsearch.UnsupportedProductError as error:
+        raise ShopstreamError(
+            f"What answers at {_place(client)} is not Elasticsearch.", "Check the URL in the settings."
+        ) from error
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, f"Elasticsearch at {_place(client)}") from error
+    return min(str(node["version"]) for node in nodes.values())
+
+
+def _place(client: Elasticsearch) -> str:
+    return ", ".join(node.base_url for node in client.transport.node_pool.all())
+
+
+def told(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str) -> ShopstreamError:
+    """A client's error in words, with what to do.
+
+    Args:
+        error: as the client raised it.
+        what: what was being asked or made.
+    """
+    return _refused(error, what) if isinstance(error, elasticsearch.ApiError) else _unreached(error, what)
+
+
+@contextmanager
+def failures_told(what: str) -> Iterator[None]:
+    """What the client raises meanwhile comes out as `told` says it.
+
+    Raises:
+        ShopstreamError: the request failed.
+    """
+    try:
+        yield
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, what) from error
+
+
+def _refused(error: elasticsearch.ApiError, what: str) -> ShopstreamError:
+    status, said = error.status_code, said_of(error.body)
+    if status == 401:
+        return ShopstreamError(
+            f"{what}: the credentials were refused.",
+            "Check user name and password, or the API key (it may have expired), in the settings.",
+        )
+    if status == 403 and not is_block(error.body):
+        return ShopstreamError(f"{what}: not allowed: {said}.", "Give the user the rights, or take another user.")
+    return ShopstreamError(f"{what}: refused with {status}: {said}.")
+
+
+def _unreached(error: elasticsearch.TransportError, what: str) -> ShopstreamError:
+    why = _root(error)
+    said = clip(str(why) or type(why).__name__)
+    if isinstance(why, ssl.SSLCertVerificationError):
+        return ShopstreamError(
+            f"{what}: its certificate is not trusted: {why.verify_message}.",
+            "Name the file of the authority that signed it as elasticsearch.ca_certs, and connect by a name that "
+            "stands in the certificate.",
+        )
+    if isinstance(why, ssl.SSLError) and re.search("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE", said):
+        return ShopstreamError(f"{what} speaks no TLS.", "Write http:// in elasticsearch.url, or correct the port.")
+    if isinstance(error, elasticsearch.SSLError | elastic_transport.TlsError):
+        return ShopstreamError(f"{what}: no TLS connection: {said}.", "Check the URL and elasticsearch.ca_certs.")
+    if isinstance(why, http.client.RemoteDisconnected):
+        return ShopstreamError(
+            f"{what} hung up without an answer.",
+            "It may want TLS: write https:// in elasticsearch.url, and name the authority as elasticsearch.ca_certs.",
+        )
+    return ShopstreamError(
+        f"{what} does not answer: {said}.", "Start it (`shopstream up`) or correct the URL in the settings."
+    )
+
+
+def _root(error: BaseException) -> BaseException:
+    """What lies under the layers of the client: the system's own error, which tells more."""
+    while (inner := error.__cause__ or next((a for a in error.args if isinstance(a, BaseException)), None)) is not None:
+        error = inner
+    return error
+
+
+def found_version(client: Elasticsearch, index: str, document_id: str) -> int | None:
+    """The field `version` of a document as a search finds it, None when it finds none; reads no unrefreshed data."""
+    answer = client.search(
+        index=index,
+        query={"ids": {"values": [document_id]}},
+        source_includes=["version"],
+        size=1,
+        filter_path="hits.hits._source",
+    )
+    hits = answer.get("hits", {}).get("hits", [])
+    return int(hits[0]["_source"]["version"]) if hits else None
+
+
+def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, refresh: bool = False) -> None:
+    """Deletes documents by id; one that is gone already is fine.
+
+    Raises:
+        ShopstreamError: the server refuses a deletion.
+        elasticsearch.ApiError: it refuses the request.
+        elasticsearch.TransportError: it does not answer.
+    """
+    if not ids:
+        return
+    answer = client.bulk(index=index, operations=[{"delete": {"_id": one}} for one in ids], refresh=refresh)
+    for item in answer["items"]:
+        status, error = item["delete"]["status"], item["delete"].get("error")
+        if error is not None and status != 404:
+            raise ShopstreamError(
+                f"Documents of {index} are not deleted: {said_of({'error': error})}.",
+                f"Give the user the right `delete` on {index}."
+                if status == 403 and not is_block({"error": error})
+                else "",
+            )
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+def document_id(*parts: str) -> str:
+    """The id of a document: one part as it is; several joined so that no two lists of parts give the same id.
+
+    An id above 512 bytes of UTF-8 becomes its SHA-256 in hexadecimal.
+    """
+    if len(parts) == 1:
+        (joined,) = parts
+    else:
+        # a part's own bars are escaped: ("a|b", "c") and ("a", "b|c") stay two
+        joined = "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
+    if len(joined) <= ID_BYTES_MAX // 4:
+        return joined
+    encoded = joined.encode()
+    return joined if len(encoded) <= ID_BYTES_MAX else hashlib.sha256(encoded).hexdigest()
+
+
+# --- the transport of the bulk sink -----------------------------------------------------------------------------------
+
+
+def open_sink(connection: ElasticConnection, options: SinkOptions | None = None) -> BulkSink:
+    """A bulk sink with its own client, checked.
+
+    Raises:
+        ShopstreamError: as `check`.
+    """
+    options = options or SinkOptions()
+    client = open_client(connection, connections=options.connections)
+    try:
+        check(client)
+    except BaseException:
+        client.close()
+        raise
+    return BulkSink(BulkTransport(client), options, release=client.close)
+
+
+class BulkTransport:
+    """Posts bulk bodies and reads the answers; called from several threads."""
+
+    def __init__(self, client: Elasticsearch) -> None:
+        self._client = client
+
+    def __call__(self, body: bytes) -> list[ItemAnswer] | None:
+        """One request; None when every item was written.
+
+        Raises:
+            SendError: the request as a whole got no answer.
+        """
+        try:
+            answer = self._client.perform_request(
+                "POST", "/_bulk", params=_BULK_ANSWER, headers=_BULK_HEADERS, body=body, endpoint_id="bulk"
+            ).body
+        except elasticsearch.UnsupportedProductError as error:
+            raise SendError(Verdict.BLOCKED, "what answers is not Elasticsearch") from error
+        except elasticsearch.ApiError as error:
+            raise request_verdict(error.status_code, error.body) from error
+        except elasticsearch.SerializationError as error:
+            raise SendError(Verdict.RETRY, "the answer was cut off or not JSON") from error
+        except elasticsearch.TransportError as error:
+            raise SendError(Verdict.RETRY, clip(f"{type(error).__name__}: {error}")) from error
+        if not isinstance(answer, dict) or "errors" not in answer:
+            raise SendError(Verdict.BLOCKED, f"not the answer of a bulk request: {clip(str(answer))}")
+        if not answer["errors"]:
+            return None
+        return [item_verdict(item["status"], item.get("error")) for line in answer["items"] for item in line.values()]
+
+
+def connection(endpoints: Endpoints) -> ElasticConnection:
+    """Elasticsearch, as the consumers' edge takes it."""
+    return elastic_connection(endpoints.elasticsearch)
+
+
+def elastic_connection(elastic: ElasticEndpoint) -> ElasticConnection:
+    """The same where Kafka may be down."""
+    return ElasticConnection(elastic.url, elastic.username, elastic.password, options=elastic.options)

@@ -1,0 +1,159 @@
+"""The edge that writes what is computed of whole periods of an archive: trends and the forecast.
+
+A document's id is made of what it is about, so a period that is computed again is written over. What if we die after
+each step:
+
+1. The period's documents are written. Dying: some are of the new computation, some of the one before; doing it again
+   ends that.
+2. What the computation before had beyond them (a segment that is no more) is removed. Dying: it stands until the
+   period is written again.
+
+Two who write the same period at the same time leave a mixture: a schedule should not overtake itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import polars as pl
+from elasticsearch import Elasticsearch
+
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.client import delete_documents, document_id, failures_told
+from connectors.elasticsearch.documents import Doc, Outcome
+from connectors.elasticsearch.mappings import write_index
+from features.errors import ShopstreamError
+from features.schema import TREND_KEYS
+
+DOCS_PER_BATCH: Final = 5_000
+PAGE: Final = 10_000
+KEEP_ALIVE: Final = "1m"
+BLOCKED_S: Final = 10.0
+"""How long an index may refuse all documents before the command ends: nobody watches what a schedule starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """Documents of an index that are all there is of a period.
+
+    Attributes:
+        index: of `TREND_KEYS`.
+        rows: a document each, the columns are its fields; null is left out.
+        from_ms: the first `ts` of the period, epoch ms; None: from the beginning of time.
+        to_ms: its end, exclusive; None: without end.
+    """
+
+    index: str
+    rows: pl.DataFrame
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What was done to an index: documents written, and those of a former computation removed."""
+
+    index: str
+    written: int
+    removed: int
+
+
+def documents(run: str, trend: Trend) -> Iterator[list[Doc]]:
+    """The documents of a trend, in batches."""
+    index, keys = write_index(run, trend.index), TREND_KEYS[trend.index]
+    encode = msgspec.json.Encoder().encode
+    for part in trend.rows.iter_slices(DOCS_PER_BATCH):
+        yield [
+            Doc(
+                index,
+                document_id(*(str(row[key]) for key in keys)),
+                encode({name: value for name, value in row.items() if value is not None}),
+            )
+            for row in part.iter_rows(named=True)
+        ]
+
+
+def replace(
+    client: Elasticsearch, sink: BulkSink, run: str, trend: Trend, on_written: Callable[[int], None] = lambda _: None
+) -> Replaced:
+    """Makes a trend all that its index holds of the period.
+
+    Args:
+        client: of the server; the index' template is there.
+        sink: of the same server.
+        run: whose index it is.
+        trend: to be written.
+        on_written: told how many documents more stand there.
+
+    Raises:
+        ShopstreamError: the server refuses or does not answer, the index takes no documents, or takes one for wrong.
+    """
+    ids: set[str] = set()
+
+    def done(outcome: Outcome) -> None:
+        if outcome.rejected:
+            raise ShopstreamError(
+                f"Elasticsearch refuses a document of {write_index(run, trend.index)}: {outcome.rejected[0].reason}.",
+                "The index may be of another version: use a new run (`--run NAME`).",
+            )
+        on_written(len(outcome.docs))
+
+    for docs in documents(run, trend):
+        ids.update(doc.id for doc in docs)
+        sink.submit(docs, done)
+        while not sink.flush(BLOCKED_S):
+            if sink.blocked:
+                raise ShopstreamError(
+                    f"The index {write_index(run, trend.index)} takes no documents: {sink.trouble}.",
+                    "Mend that and start the command again. If the index is of another version, use a new run "
+                    "(`--run NAME`).",
+                )
+    index = write_index(run, trend.index)
+    with failures_told(f"The index {index}"):
+        removed = _remove_others(client, index, _period(trend), ids)
+    return Replaced(trend.index, len(ids), removed)
+
+
+def _period(trend: Trend) -> dict[str, Any]:
+    bounds = {"gte": trend.from_ms, "lt": trend.to_ms}
+    return {"range": {"ts": {name: bound for name, bound in bounds.items() if bound is not None}}}
+
+
+def _remove_others(client: Elasticsearch, index: str, period: dict[str, Any], ids: set[str]) -> int:
+    """Removes the documents of a period whose id is not among `ids`; returns their number."""
+    if not client.indices.exists(index=index):
+        return 0  # nothing was ever written
+    client.indices.refresh(index=index)
+    if int(client.count(index=index, query=period)["count"]) == len(ids):
+        return 0
+    others = [found for page in _pages(client, index, period) for found in page if found not in ids]
+    for first in range(0, len(others), DOCS_PER_BATCH):
+        delete_documents(client, index, others[first : first + DOCS_PER_BATCH])
+    client.indices.refresh(index=index)
+    return len(others)
+
+
+def _pages(client: Elasticsearch, index: str, period: dict[str, Any]) -> Iterator[Sequence[str]]:
+    """The ids of a period's documents, a page at a time, as they stood at the first one."""
+    reader = client.open_point_in_time(index=index, keep_alive=KEEP_ALIVE)["id"]
+    after: list[Any] | None = None
+    try:
+        while True:
+            hits = client.search(
+                pit={"id": reader, "keep_alive": KEEP_ALIVE},
+                query=period,
+                size=PAGE,
+                source=False,
+                sort=["_shard_doc"],
+                track_total_hits=False,
+                search_after=after,
+            )["hits"]["hits"]
+            if not hits:
+                return
+            yield [hit["_id"] for hit in hits]
+            after = hits[-1]["sort"]
+    finally:
+        client.close_point_in_time(id=reader)

@@ -1,0 +1,93 @@
+"""The searches of dashboards: asks the aliases of a run, and tells what fields they have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import elasticsearch
+from elasticsearch import Elasticsearch
+
+from connectors.elasticsearch.client import told
+from connectors.elasticsearch.mappings import alias
+from features.errors import ShopstreamError
+
+AT_ONCE: Final = 4
+"""Searches of a dashboard that Elasticsearch works on at the same time."""
+
+
+class Searcher:
+    """Asks the indices of one run.
+
+    Args:
+        client: of Elasticsearch; its owner closes it.
+        run: whose aliases are asked.
+    """
+
+    def __init__(self, client: Elasticsearch, run: str) -> None:
+        self._client = client
+        self._run = run
+
+    def __call__(self, index: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer to a search.
+
+        Args:
+            index: without the run: `sessions`. One that is not there answers without aggregations.
+            body: as `_search` takes it.
+
+        Raises:
+            ShopstreamError: Elasticsearch does not answer, or refuses.
+        """
+        try:
+            answer = self._client.search(
+                index=alias(self._run, index), body=dict(body), ignore_unavailable=True, request_cache=False
+            )
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            raise told(error, f"The search of {alias(self._run, index)}") from error
+        found: Mapping[str, Any] = answer.body
+        return found
+
+    def many(self, asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
+        """The answers to several searches in one request; in the place of one that failed, why.
+
+        Args:
+            asked: index without the run, and body.
+
+        Raises:
+            ShopstreamError: Elasticsearch does not answer, or refuses all.
+        """
+        if not asked:
+            return []
+        lines: list[Mapping[str, Any]] = []
+        for index, body in asked:
+            lines += [{"index": alias(self._run, index), "ignore_unavailable": True}, body]
+        try:
+            answer = self._client.msearch(searches=lines, max_concurrent_searches=AT_ONCE)
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            raise told(error, "Elasticsearch") from error
+        return [_answered(one, index) for one, (index, _) in zip(answer.body["responses"], asked, strict=True)]
+
+    def types(self, index: str) -> dict[str, str]:
+        """Field -> type as Elasticsearch has it; empty where the index is not there.
+
+        A field that has different types in the months of an index has the one of the last.
+        """
+        try:
+            answer = self._client.indices.get_mapping(index=alias(self._run, index), ignore_unavailable=True)
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            raise told(error, f"The mapping of {alias(self._run, index)}") from error
+        found: dict[str, str] = {}
+        for _, one in sorted(answer.body.items()):
+            for name, field in one["mappings"].get("properties", {}).items():
+                found[name] = field.get("type", "object")
+        return found
+
+
+def _answered(one: Mapping[str, Any], index: str) -> Mapping[str, Any] | ShopstreamError:
+    if "error" not in one:
+        return one
+    causes = one["error"].get("root_cause") or [one["error"]]
+    return ShopstreamError(
+        f"The search of {index} failed: {causes[0].get('reason', 'no reason given')}.",
+        "Run `shopstream dashboards check`: it says which field or index is not as it should be.",
+    )

@@ -1,0 +1,104 @@
+"""What an answer of Elasticsearch means for a document or a request: HTTP status and error type into a verdict.
+
+A document becomes a dead letter only for an error that is the document's own. Every other refusal, known or not, is
+the index's or the server's: the document is sent again until a person has mended that, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from connectors.elasticsearch.documents import ItemAnswer, SendError, Verdict
+from features.errors import ShopstreamError
+
+REASON_CHARS_MAX: Final = 500
+
+_OF_DOCUMENTS: Final = frozenset({"document_parsing_exception"})
+"""Error types that tell of a value which its field cannot take: another document can still be written."""
+_OF_LONG_TERMS: Final = "immense term"
+"""The one fault of a document that Lucene finds, behind the parser; its type is `illegal_argument_exception`."""
+_OF_BODIES: Final = frozenset(
+    {"action_request_validation_exception", "x_content_parse_exception", "json_parse_exception"}
+)
+"""Error types of a whole request that one of its documents causes: an id that is too long, a line that is no JSON."""
+_REMEDIES: Final = {
+    "invalid_alias_name_exception": "an index stands in the place of an alias: reindex it under another name or "
+    "delete it",
+    "strict_dynamic_mapping_exception": "the index has an older mapping: start `shopstream consume` again, which "
+    "extends it",
+    "index_closed_exception": "open the index",
+}
+"""Error type -> what a person does about it, where Elasticsearch's own words do not say so."""
+
+
+def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemAnswer:
+    """What the answer for one item means.
+
+    Args:
+        status: its HTTP status.
+        error: its error object.
+    """
+    if status < 300:
+        return ItemAnswer(Verdict.WRITTEN)
+    found = error or {}
+    remedy = _REMEDIES.get(str(found.get("type")), "")
+    return ItemAnswer(_refusal(status, found), said_of({"error": found}) + (f" ({remedy})" if remedy else ""))
+
+
+def _refusal(status: int, error: Mapping[str, Any]) -> Verdict:
+    if status == 409:
+        return Verdict.CONFLICT
+    if is_block({"error": error}):
+        return Verdict.BLOCKED
+    if status == 429 or status >= 500:
+        return Verdict.RETRY
+    if status in (401, 403):
+        return Verdict.FATAL
+    is_of_document = error.get("type") in _OF_DOCUMENTS or _OF_LONG_TERMS in str(error.get("reason"))
+    return Verdict.REJECTED if status == 413 or is_of_document else Verdict.BLOCKED
+
+
+def request_verdict(status: int, body: object) -> SendError:
+    """What it means that a whole bulk request was answered with an error status."""
+    said = f"{status} {said_of(body)}"
+    if is_block(body):
+        return SendError(Verdict.BLOCKED, said)
+    if status in (401, 403):
+        error = ShopstreamError(
+            f"Elasticsearch refuses the bulk request: {said}.",
+            "Check the credentials in the settings and their rights.",
+        )
+        return SendError(Verdict.FATAL, said, error)
+    if status in (408, 429) or status >= 500:
+        return SendError(Verdict.RETRY, said)
+    if status == 413 or (status == 400 and _error_of(body).get("type") in _OF_BODIES):
+        # too large, or one malformed line spoils all: the halves show which
+        return SendError(Verdict.SPLIT, said)
+    # a setting of the cluster, or a proxy's word about the place: not about a document
+    return SendError(Verdict.BLOCKED, said)
+
+
+def is_block(body: object) -> bool:
+    """Whether writing is blocked: on purpose, or by a disk that is full. A 403 too, like missing rights; it passes."""
+    return _error_of(body).get("type") == "cluster_block_exception"
+
+
+def said_of(body: object) -> str:
+    """An error body in one line."""
+    error = _error_of(body)
+    if not error:
+        return clip(str(body))
+    cause = error.get("caused_by")
+    deeper = f" ({cause.get('reason')})" if isinstance(cause, Mapping) and cause.get("reason") else ""
+    return clip(f"{error.get('type')}: {error.get('reason')}{deeper}")
+
+
+def clip(text: str) -> str:
+    """The text, cut to `REASON_CHARS_MAX`."""
+    return text if len(text) <= REASON_CHARS_MAX else text[: REASON_CHARS_MAX - 1] + "…"
+
+
+def _error_of(body: object) -> Mapping[str, Any]:
+    error = body.get("error") if isinstance(body, Mapping) else None
+    return error if isinstance(error, Mapping) else {}

@@ -1,0 +1,50 @@
+"""Rules files: YAML to compiled segment rules; an error names the line of every mistake."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import ValidationError
+
+from connectors.formats.strict_yaml import find_text, read_yaml, ready_texts
+from features.errors import UsageError
+from features.rules.segments import Document, InvalidRulesError, Rules, compile_rules
+
+DEFAULT_RULES: Final = "segments"
+_REMEDY: Final = "docs/segments.md lists what a rules file may contain."
+
+
+def ready_rules() -> dict[str, str]:
+    """Name -> YAML of every rules file that comes with the program."""
+    return ready_texts("features", "rules")
+
+
+def default_rules() -> Rules:
+    """The rules that apply where no others are given."""
+    return parse_rules(ready_rules()[DEFAULT_RULES], f"rules {DEFAULT_RULES}")
+
+
+def load_rules(name_or_path: str) -> Rules:
+    """The rules of a ready file, by its name, or of a YAML file, by its path.
+
+    Raises:
+        UsageError: no such file, or it is not valid; the message names file and line.
+    """
+    return parse_rules(*find_text(name_or_path, ready_rules(), "rules file"))
+
+
+def parse_rules(text: str, place: str) -> Rules:
+    """The rules of a YAML text; `place` names it in errors.
+
+    Raises:
+        UsageError: one line for each mistake, with `place`, its line and its path.
+    """
+    read = read_yaml(text, place)
+    try:
+        return compile_rules(Document.model_validate(read.content), text)
+    except ValidationError as error:
+        raise UsageError(read.refusal(error), _REMEDY) from None
+    except InvalidRulesError as error:
+        mistakes = sorted(error.mistakes, key=lambda mistake: read.line(mistake.path))
+        lines = dict.fromkeys(read.error(mistake.path, mistake.message) for mistake in mistakes)
+        raise UsageError("\n".join(lines), _REMEDY) from None

@@ -1,0 +1,1 @@
+"""Kafka: clients, topics, offsets, the consumer source and the reader of ranges."""

@@ -1,0 +1,366 @@
+"""The Kafka edge: tuned clients, a check at the start, topics of a run, fenced commits.
+
+Nothing here knows what a record means. Every function talks to the cluster of the `properties` it is given (plain
+librdkafka properties) and turns its errors into words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ re-exports without saying so
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicMetadata,
+)
+
+from connectors.kafka.errors import LOG, Heard, is_final, unreachable
+from connectors.kafka.logs import ClientLog, is_secret, redact
+from connectors.kafka.offsets import (
+    REQUEST_TIMEOUT_S,
+    CommitError,
+    FencedError,
+    Offsets,
+    commit,
+    committed,
+    end_offsets,
+    partitions_of,
+    watermarks,
+)
+from connectors.kafka.topic_settings import (
+    DEAD_LETTER_BYTES_MAX,
+    TOMBSTONE_RETENTION_MS,
+    TOMBSTONE_SETTING,
+    settings_warnings,
+    topic_configs,
+)
+from features.errors import ShopstreamError, UsageError
+from features.schema import (
+    COMPACTED_TOPICS,
+    FEATURE_TOPIC,
+    SOURCE_TOPICS,
+    check_run,
+    topic_name,
+)
+
+__all__ = [  # offsets and settings of topics are part of this edge; they stand in modules of their own for its length
+    "DEAD_LETTER_BYTES_MAX",
+    "TOMBSTONE_SETTING",
+    "CommitError",
+    "FencedError",
+    "Offsets",
+    "TopicReport",
+    "check_broker",
+    "commit",
+    "committed",
+    "consumer_config",
+    "end_offsets",
+    "ensure_topics",
+    "open_admin",
+    "open_consumer",
+    "open_producer",
+    "partitions_of",
+    "producer_config",
+    "topic_configs",
+    "watermarks",
+]
+
+CHECK_TIMEOUT_S: Final = 5.0
+ASK_EVERY_S: Final = 0.5
+TUNED_CONSUMER: Final[Mapping[str, Any]] = {
+    # the default of 1000 stops fetching for a second whenever the local queue is full: most of a factor of six
+    "fetch.queue.backoff.ms": 5,
+    "fetch.wait.max.ms": 50,
+    "max.partition.fetch.bytes": 1024 * 1024,
+    "queued.min.messages": 30_000,
+    # the bound of the memory that prefetched records may take in one process; more costs cache misses and buys nothing
+    "queued.max.messages.kbytes": 16_384,
+    "session.timeout.ms": 8_000,
+    "heartbeat.interval.ms": 2_000,
+    "isolation.level": "read_committed",
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 2_000,
+}
+"""Defaults of ours that a user's property may override."""
+
+EXACTNESS_CONSUMER: Final[Mapping[str, Any]] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "enable.partition.eof": True,
+    # gives one worker the same partition number of every topic, so that it owns its customers whole
+    "partition.assignment.strategy": "range",
+    # the protocol whose coordinator refuses commits of a former owner in the way FencedError tells apart
+    "group.protocol": "classic",
+    "allow.auto.create.topics": False,
+}
+"""What exactly-once rests on: not to be overridden."""
+
+TUNED_PRODUCER: Final[Mapping[str, Any]] = {
+    "linger.ms": 20,
+    "compression.type": "lz4",
+    "batch.num.messages": 10_000,
+    "queue.buffering.max.kbytes": 65_536,
+    "queue.buffering.max.messages": 200_000,
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 2_000,
+}
+EXACTNESS_PRODUCER: Final[Mapping[str, Any]] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    # the partitioner of the Java clients: a customer lies in the same partition whoever writes
+    "partitioner": "murmur2_random",
+}
+
+
+def _merge(
+    kind: str, properties: Mapping[str, Any], tuned: Mapping[str, Any], law: Mapping[str, Any]
+) -> dict[str, Any]:
+    for name, value in law.items():
+        given = properties.get(name)
+        if given is not None and str(given).lower() != str(value).lower():
+            raise UsageError(
+                f"The Kafka property `{name}` is set to {given!r}, but the {kind} needs {value!r} to be exact.",
+                f"Remove `{name}` from the Kafka properties.",
+            )
+    return {**tuned, **properties, **law}
+
+
+def consumer_config(
+    properties: Mapping[str, Any],
+    group: str,
+    instance_id: str | None = None,
+    *,
+    on_error: Callable[[KafkaError], None] | None = None,
+) -> dict[str, Any]:
+    """Properties of a consumer in `group`, tuned for catch-up and exact by construction.
+
+    Args:
+        properties: the user's librdkafka properties; they override what is tuned.
+        group: the consumer group.
+        instance_id: static membership: a restart under the same id takes its partitions back at once.
+        on_error: called from `poll`/`consume` with errors of the client as a whole.
+
+    Raises:
+        UsageError: a property would break exactness.
+    """
+    config = _merge("consumer", properties, TUNED_CONSUMER, EXACTNESS_CONSUMER)
+    config["group.id"] = group
+    if instance_id is not None:
+        config["group.instance.id"] = instance_id
+    config["logger"] = ClientLog(properties, instance_id or group)
+    if on_error is not None:
+        config["error_cb"] = on_error
+    return config
+
+
+def producer_config(properties: Mapping[str, Any], name: str = "shopstream") -> dict[str, Any]:
+    """Properties of an idempotent producer with acks from all replicas, keyed like the Java clients.
+
+    Raises:
+        UsageError: a property would break exactness.
+    """
+    # consumer-side words in the shared properties would only make the producer warn about them
+    mine = {k: v for k, v in properties.items() if k not in TUNED_CONSUMER and k not in EXACTNESS_CONSUMER}
+    tuned = {**TUNED_PRODUCER, **{k: v for k, v in properties.items() if k in TUNED_PRODUCER}}
+    return {**_merge("producer", mine, tuned, EXACTNESS_PRODUCER), "logger": ClientLog(properties, name)}
+
+
+def open_consumer(config: dict[str, Any]) -> Consumer:
+    """A consumer; a property that librdkafka does not know is a usage error that names it."""
+    try:
+        return Consumer(config)
+    except KafkaException as error:
+        raise _bad_property(error) from error
+
+
+def open_producer(config: dict[str, Any]) -> Producer:
+    """A producer; a property that librdkafka does not know is a usage error that names it."""
+    try:
+        return Producer(config)
+    except KafkaException as error:
+        raise _bad_property(error) from error
+
+
+def _bad_property(error: KafkaException) -> UsageError:
+    return UsageError(f"Kafka client: {error.args[0].str()}.", "Correct the Kafka properties in the settings.")
+
+
+def check_broker(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S) -> None:
+    """Asks the cluster for its metadata once; returns when it answers.
+
+    Raises:
+        ShopstreamError: within `timeout_s`: not reachable, name not known, TLS or authentication refused.
+    """
+    open_admin(properties, timeout_s)
+
+
+def open_admin(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S) -> AdminClient:
+    """An admin client of a cluster that has answered.
+
+    Raises:
+        ShopstreamError: as `check_broker`.
+    """
+    secrets = [str(v) for k, v in properties.items() if is_secret(k)]
+    heard = _Heard(secrets)
+    # the client's debug lines would drown what it says of a failure
+    others = {"debug", *TUNED_CONSUMER, *EXACTNESS_CONSUMER}
+    mine = {k: v for k, v in properties.items() if k not in others}
+    try:
+        config = {"reconnect.backoff.max.ms": 1_000, **mine, "error_cb": heard.error}
+        client = AdminClient(config, logger=heard)
+    except KafkaException as error:
+        raise _bad_property(error) from error
+    until_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            client.list_topics(timeout=min(ASK_EVERY_S, timeout_s))
+        except KafkaException as error:
+            client.poll(0)
+            if time.monotonic() < until_s and not is_final(heard.all):
+                continue
+            heard.error(error.args[0])
+            where = str(properties.get("bootstrap.servers", "(no bootstrap.servers given)"))
+            raise unreachable(where, heard.all) from None
+        return client
+
+
+class _Heard:
+    """All that a client says while it tries to connect; instead of printing it, its outcome is told as one error."""
+
+    LINES_MAX: Final = 200
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = secrets
+        self.all: list[Heard] = []
+
+    def error(self, error: KafkaError) -> None:
+        """As `error_cb`."""
+        self._add(error.name(), error.str())
+
+    def log(self, _level: int, fmt: str, *args: object) -> None:
+        """As a logger."""
+        self._add(LOG, fmt % args if args else fmt)
+
+    def _add(self, name: str, text: str) -> None:
+        if len(self.all) < self.LINES_MAX:
+            self.all.append((name, redact(text, self._secrets)))
+
+
+# --- topics of a run --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """What `ensure_topics` found and did; warnings are sentences for the user."""
+
+    created: tuple[str, ...]
+    existing: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, replicas: int = -1) -> TopicReport:
+    """Creates the topics of `run` that are missing; changes nothing that exists.
+
+    Args:
+        properties: librdkafka properties.
+        run: the run's name.
+        partitions: of each source topic and of `customer-features` (dead letters and alerts have one).
+        replicas: replication factor; -1 is the cluster's default.
+
+    Raises:
+        UsageError: the run's name is not allowed.
+        ShopstreamError: the cluster does not answer, a topic has another number of partitions, or creation failed.
+    """
+    check_run(run)
+    admin = open_admin(properties)
+    known = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    configs = topic_configs(run)
+    pause_ms = _longest_pause_ms(admin)
+    for topic in COMPACTED_TOPICS:
+        configs[topic_name(run, topic)][TOMBSTONE_SETTING] = str(pause_ms)
+    keyed = [topic_name(run, t) for t in (*SOURCE_TOPICS, FEATURE_TOPIC)]
+    _check_partitions(known, keyed, partitions)
+    missing = [t for t in configs if t not in known]
+    new = [
+        NewTopic(t, num_partitions=partitions if t in keyed else 1, replication_factor=replicas, config=configs[t])
+        for t in missing
+    ]
+    created = _create(admin, new) if new else []
+    if raced := set(missing) - set(created):
+        _check_partitions(_when_known(admin, raced), keyed, partitions)
+    existing = [t for t in configs if t not in created]
+    return TopicReport(tuple(created), tuple(existing), tuple(_topic_warnings(admin, existing, run, pause_ms)))
+
+
+def _check_partitions(known: Mapping[str, TopicMetadata], keyed: Sequence[str], partitions: int) -> None:
+    for topic in keyed:
+        found = len(known[topic].partitions) if topic in known else partitions
+        if found != partitions:
+            raise ShopstreamError(
+                f"Topic {topic} has {found} partitions, but {partitions} are wanted: "
+                "events, orders and customers must be cut alike, or a customer's records meet in no one place.",
+                f"Set the number of partitions to {found}, or use another run (`--run NAME`).",
+            )
+
+
+def _when_known(admin: AdminClient, topics: AbstractSet[str]) -> Mapping[str, TopicMetadata]:
+    """What the cluster says once it tells of topics that another process has just made."""
+    deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        known: Mapping[str, TopicMetadata] = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+        if topics <= known.keys() or time.monotonic() > deadline_s:
+            return known
+        time.sleep(ASK_EVERY_S)
+
+
+def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
+    created = []
+    for name, future in admin.create_topics(topics, operation_timeout=REQUEST_TIMEOUT_S).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise ShopstreamError(
+                    f"Topic {name} could not be created: {error.args[0].str()}.",
+                    "Create it by hand, or ask for the right to create topics.",
+                ) from error
+        else:
+            created.append(name)
+    return created
+
+
+def _longest_pause_ms(admin: AdminClient) -> int:
+    """How long the cluster keeps the offsets of a group without members; the default where it does not say."""
+    broker = next(iter(admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
+    resources = [ConfigResource(ResourceType.BROKER, str(broker))]
+    kept = [TOMBSTONE_RETENTION_MS]
+    for future in admin.describe_configs(resources, request_timeout=CHECK_TIMEOUT_S).values():
+        # only a user who may describe the cluster is told
+        with suppress(KafkaException, KeyError, TypeError, ValueError):
+            kept.append(int(future.result()["offsets.retention.minutes"].value) * 60_000)
+    return max(kept)
+
+
+def _topic_warnings(admin: AdminClient, existing: list[str], run: str, pause_ms: int) -> list[str]:
+    sources = [t for t in existing if t in {topic_name(run, s) for s in SOURCE_TOPICS}]
+    if not sources:
+        return []
+    warnings = []
+    answers = admin.describe_configs([ConfigResource(ResourceType.TOPIC, t) for t in sources])
+    for resource, future in answers.items():
+        try:
+            settings = {name: entry.value for name, entry in future.result().items()}
+        except KafkaException as error:
+            warnings.append(f"The settings of topic {resource.name} could not be read: {error.args[0].str()}.")
+            continue
+        warnings += settings_warnings(resource.name, settings, run, pause_ms)
+    return warnings

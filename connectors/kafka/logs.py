@@ -1,0 +1,56 @@
+"""librdkafka's log lines, taken into structlog without secrets and without floods."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+
+from connectors.kafka.log_filter import is_passing
+
+log = structlog.get_logger("kafka")
+
+_SECRET_WORDS: Final = ("password", "secret", "sasl.jaas", "token", ".pem", "oauthbearer.config")
+
+
+class ClientLog:
+    """Takes librdkafka's log lines into structlog: repeats of a line are counted instead of written, secrets cut.
+
+    Args:
+        properties: the client's properties; values of secret ones never reach the log.
+        name: bound to every line as `client`.
+    """
+
+    REPEATS_SHOWN_EVERY: Final = 100
+
+    def __init__(self, properties: Mapping[str, Any], name: str) -> None:
+        self._secrets = tuple(str(v) for k, v in properties.items() if is_secret(k) and len(str(v)) > 3)
+        self._log = log.bind(client=name)
+        self._seen: dict[str, int] = {}
+
+    def log(self, level: int, fmt: str, *args: object) -> None:
+        """One line, as `logging.Logger.log` takes it."""
+        text = redact(fmt % args if args else fmt, self._secrets)
+        # librdkafka puts the elapsed time in brackets at the end: without it repeats of a line look alike
+        kind = text.split(" (", 1)[0]
+        if len(self._seen) > 1000:
+            self._seen.clear()
+        count = self._seen[kind] = self._seen.get(kind, 0) + 1
+        if is_passing(text):
+            level = logging.DEBUG
+        if count == 1 or count % self.REPEATS_SHOWN_EVERY == 0:
+            self._log.log(level, "librdkafka", said=text, times=count)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a client property of this name holds something that must never be shown."""
+    return any(word in name.lower() for word in _SECRET_WORDS)
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """`text` with every one of `secrets` replaced by `***`."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

@@ -1,0 +1,52 @@
+"""Removing a run from Kafka: its topics and its consumer groups, and nothing of a run with a similar name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from connectors.kafka.client import open_admin, topic_configs
+from connectors.kafka.offsets import REQUEST_TIMEOUT_S
+from features.errors import ShopstreamError
+from features.schema import GROUPS, check_run, group_name
+
+GONE_TIMEOUT_S: Final = 30.0
+_ABSENT: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND})
+
+
+def drop_topics_and_groups(properties: Mapping[str, Any], run: str) -> tuple[str, ...]:
+    """Deletes the topics and groups of `run`; returns the topics, once the cluster no longer names them.
+
+    Raises:
+        UsageError: the run's name is not allowed.
+        ShopstreamError: the cluster does not answer or refuses, or a worker still belongs to a group.
+    """
+    check_run(run)
+    admin = open_admin(properties)
+    known = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    topics = [topic for topic in topic_configs(run) if topic in known]
+    groups = [group_name(run, role) for role in GROUPS]
+    _await(admin.delete_consumer_groups(groups).items(), "The consumer group")
+    if topics:
+        _await(admin.delete_topics(topics, operation_timeout=REQUEST_TIMEOUT_S).items(), "The topic")
+    end_s = time.monotonic() + GONE_TIMEOUT_S
+    while set(topics) & set(admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics):
+        if time.monotonic() > end_s:
+            raise ShopstreamError(f"The topics of run {run} are still there.", "Try again in a minute.")
+        time.sleep(0.2)
+    return tuple(topics)
+
+
+def _await(answers: Iterable[tuple[str, Any]], what: str) -> None:
+    for name, future in answers:
+        try:
+            future.result()
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code in _ABSENT:
+                continue
+            remedy = "Stop its workers first." if code == KafkaError.NON_EMPTY_GROUP else ""
+            raise ShopstreamError(f"{what} {name} could not be deleted: {error.args[0].str()}.", remedy) from error

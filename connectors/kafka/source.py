@@ -1,0 +1,410 @@
+"""Reading a run's topics: batches by partition, assignments with their starting points, ends, commits.
+
+The edge between librdkafka's messages and callbacks and what a role wants to hear: which partitions it owns, from
+where, and what it lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import structlog
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Message, TopicPartition
+
+from connectors.kafka.offsets import commit, committed, partitions_of, watermarks
+from features.errors import ShopstreamError
+from features.records.columns import Int64
+from features.schema import topic_name
+
+log = structlog.get_logger("source")
+
+_PASSING: Final = frozenset(
+    {
+        KafkaError._TRANSPORT,  # noqa: SLF001 - librdkafka's own codes are spelt with an underscore
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - as above
+        KafkaError._TIMED_OUT,  # noqa: SLF001 - as above
+        KafkaError._MAX_POLL_EXCEEDED,  # noqa: SLF001 - as above
+        KafkaError._RESOLVE,  # noqa: SLF001 - as above
+    }
+)
+
+
+READ_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of values that are read at once, a slice more at most."""
+SLICE_MAX: Final = 100
+"""Messages that are asked for before their bytes are looked at: the first large ones may come after many small ones."""
+FENCE_OFFSET: Final = 1 << 62
+"""It lies behind every record, so that tools see no lag."""
+_STAMP: Final = operator.itemgetter(1)
+"""The time of what Message.timestamp gives."""
+
+Place = tuple[str | None, int | None]
+"""Full topic name and partition number of a message."""
+
+
+class Partition(NamedTuple):
+    """A partition of a source topic, without the run's name: `("events", 3)`."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedOffset:
+    """Where an owner begins.
+
+    Attributes:
+        offset: the next one to read.
+        metadata: what was committed beside it; empty: nothing yet.
+        first: the first offset that the log still has.
+    """
+
+    offset: int
+    metadata: str
+    first: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages of one partition in the order of their offsets; the lists have the same length, at least 1.
+
+    Attributes:
+        partition: where they stand.
+        offsets: of each message; a range where none is missing.
+        values: None is a null value.
+        keys: None is no key.
+        append_ms: append times, epoch ms; on a topic with CreateTime the consumer's clock.
+    """
+
+    partition: Partition
+    offsets: Sequence[int]
+    values: list[bytes | None]
+    keys: list[bytes | None]
+    append_ms: Sequence[int] | Int64
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last message."""
+        return self.offsets[-1] + 1
+
+
+class AssignmentListener(Protocol):
+    """A role, as the source calls it; each from within `read` or `close`."""
+
+    def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int] | None:
+        """These partitions are the role's now; it may say where to read on instead of at the committed offsets."""
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """These are about to go to another worker: the last moment to write and commit."""
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """These went to another worker some time ago: nothing of them may be written or committed."""
+
+
+def wall_clock_ms() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Source:
+    """The topics of a run, read by one member of a consumer group.
+
+    Args:
+        consumer: made with `consumer_config`; closed by `close`.
+        run: the run's name.
+        topics: source topics without the run's name.
+        clock_ms: stands in for the append time on a topic with CreateTime.
+    """
+
+    def __init__(
+        self, consumer: Consumer, run: str, topics: Sequence[str], *, clock_ms: Callable[[], int] = wall_clock_ms
+    ) -> None:
+        self._consumer = consumer
+        self._names = {topic_name(run, topic): topic for topic in topics}
+        self._full = {topic: name for name, topic in self._names.items()}
+        self._clock_ms = clock_ms
+        self._positions: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] = {}
+        """Where the client last told the end of a partition."""
+        self._paused = False
+        self._slice = SLICE_MAX
+        self._assignments = 0
+        """How often partitions came or went."""
+
+    def open(self, owner: AssignmentListener) -> None:
+        """Joins the group; `owner` hears of its partitions from the first `read` on.
+
+        Raises:
+            ShopstreamError: a topic does not exist.
+        """
+        partitions_of(self._consumer, list(self._names))
+
+        def on_assign(_: Consumer, partitions: list[TopicPartition]) -> None:
+            starts = self._starts(partitions)
+            offsets = {p: start.offset for p, start in starts.items()}
+            chosen = owner.assigned(starts) or {}
+            self._check_chosen(chosen)
+            offsets |= chosen
+            self._positions |= offsets
+            self._assignments += 1
+            placed = [self._kafka(p, offset) for p, offset in offsets.items()]
+            self._consumer.assign(placed)
+            if self._paused:
+                self._consumer.pause(placed)
+
+        def on_revoke(_: Consumer, partitions: list[TopicPartition]) -> None:
+            gone = self._ours(partitions)
+            owner.revoked(gone)
+            self._forget(gone)
+
+        def on_lost(_: Consumer, partitions: list[TopicPartition]) -> None:
+            gone = self._ours(partitions)
+            log.warning("partitions lost to another worker", partitions=[f"{t}[{n}]" for t, n in gone])
+            owner.lost(gone)
+            self._forget(gone)
+
+        self._consumer.subscribe(list(self._names), on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+
+    def open_at(self, offsets: Mapping[Partition, int]) -> None:
+        """Reads these partitions from these offsets on, as a member of no group.
+
+        Raises:
+            ShopstreamError: the records are not there (any more).
+        """
+        self._check_chosen(offsets)
+        self._positions |= offsets
+        self._consumer.assign([self._kafka(partition, offset) for partition, offset in offsets.items()])
+
+    def read(self, records_max: int, timeout_s: float) -> list[Batch]:
+        """Messages that have come, up to `records_max`, waiting up to `timeout_s` for as many; one batch a partition.
+
+        Raises:
+            ShopstreamError: records were deleted before they were read, or the cluster refuses this reader for good.
+        """
+        messages = self._consume(records_max, timeout_s)
+        # mapped, a method of the client's type costs half of what a call written out does
+        if any(map(Message.error, messages)):
+            messages = self._without_errors(messages)
+        batches = [self._batch(place, mine) for place, mine in _by_place(messages).items()]
+        for batch in batches:
+            if batch.partition in self._positions:
+                self._positions[batch.partition] = max(self._positions[batch.partition], batch.next_offset)
+        # a batch of a partition that was taken away within this very call belongs to its new owner
+        return [batch for batch in batches if batch.partition in self._positions]
+
+    def _consume(self, records_max: int, timeout_s: float) -> list[Message]:
+        messages: list[Message] = []
+        held, left_s, end_s = 0, timeout_s, time.monotonic() + timeout_s
+        while True:
+            wanted, before = min(records_max - len(messages), self._slice), self._assignments
+            some = self._consumer.consume(wanted, left_s)
+            if self._assignments != before:
+                # what came before the partitions went, or came back at another offset, is not this assignment's
+                messages.clear()
+            messages += some
+            # the length of a message is that of its value
+            size = sum(map(len, some))
+            held += size
+            self._slice = min(SLICE_MAX, max(1, READ_BYTES_MAX * len(some) // size)) if size else SLICE_MAX
+            if len(some) < wanted or len(messages) >= records_max or held >= READ_BYTES_MAX:
+                return messages
+            left_s = max(0.0, end_s - time.monotonic())
+
+    def _without_errors(self, messages: Sequence[Message]) -> list[Message]:
+        good = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                good.append(message)
+            else:
+                self._take_error(message, error)
+        return good
+
+    def _batch(self, place: Place, messages: list[Message]) -> Batch:
+        # a topic stamps all of its records alike
+        if messages[0].timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME == messages[-1].timestamp()[0]:
+            append_ms = np.fromiter(map(_STAMP, map(Message.timestamp, messages)), np.int64, len(messages))
+        else:
+            stamps = [self._append_ms(*message.timestamp()) for message in messages]
+            append_ms = np.array(stamps, np.int64)
+        return Batch(
+            self._partition(*place),
+            _offsets(messages),
+            list(map(Message.value, messages)),
+            list(map(Message.key, messages)),
+            append_ms,
+        )
+
+    def _append_ms(self, kind: int, time_ms: int) -> int:
+        return time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else self._clock_ms()
+
+    def position(self, partition: Partition) -> int:
+        """The next offset to be read; behind holes of compaction once the end was seen."""
+        return self._positions[partition]
+
+    def at_end(self, partition: Partition) -> bool:
+        """Whether every record that the partition had when it was last asked for more was read."""
+        # by offset: the end and the messages before it may come with one call, and it is told only once
+        return self._ends.get(partition, -1) >= self._positions[partition]
+
+    def hold(self, partition: Partition) -> None:
+        """Stops the flow of one partition; what was prefetched of it is thrown away."""
+        self._consumer.pause([self._kafka(partition)])
+
+    def release(self, partition: Partition) -> None:
+        """Lets the flow of one partition go on."""
+        self._consumer.resume([self._kafka(partition)])
+
+    def rewind(self, partition: Partition) -> int:
+        """Reads an owned partition again from the first record that its log has; returns that offset."""
+        where = self._kafka(partition)
+        low, _ = watermarks(self._consumer, [where])[where]
+        self._positions[partition] = low
+        self._ends.pop(partition, None)
+        self._consumer.seek(self._kafka(partition, low))
+        return low
+
+    def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
+        """Commits (next offset, metadata) of each partition; errors as `connectors.kafka.offsets.commit`."""
+        commit(self._consumer, {self._kafka(p): said for p, said in offsets.items()})
+
+    def fence(self, topic: str) -> None:
+        """Asks the coordinator whether this member's assignment is valid; errors as `connectors.kafka.offsets.commit`.
+
+        Args:
+            topic: full name of a topic that the group does not read, beside which the offset is committed.
+        """
+        commit(self._consumer, {TopicPartition(topic, 0): (FENCE_OFFSET, "")})
+
+    def group_has_reached(self, until: Mapping[tuple[str, int], int]) -> bool:
+        """Whether the whole group has committed up to `until`: (full topic name, partition) -> offset."""
+        wanted = {key: end for key, end in until.items() if key[0] in self._names}
+        try:
+            done = committed(self._consumer, [TopicPartition(*key) for key in wanted])
+        except ShopstreamError as error:
+            # asked again soon; what cannot pass ends the next read
+            log.warning("the group's offsets are not known", said=str(error))
+            return False
+        offsets = {(p.topic, p.partition): offset for p, (offset, _) in done.items()}
+        return all(offsets.get(key, -1) >= end for key, end in wanted.items())
+
+    def lag(self) -> int:
+        """Records of the owned partitions that are not read yet, as far as the client has heard of them."""
+        behind = 0
+        for partition, position in self._positions.items():
+            _, high = self._consumer.get_watermark_offsets(self._kafka(partition), cached=True)
+            behind += max(0, high - position)
+        return behind
+
+    def pause(self) -> None:
+        """Stops the flow but stays in the group: `read` goes on to be called and gives nothing."""
+        if not self._paused:
+            self._paused = True
+            self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        """Lets the flow go on."""
+        if self._paused:
+            self._paused = False
+            self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        """Leaves the group (with a static id: until the session ends); the owner hears `revoked`."""
+        self._consumer.close()
+
+    # --- librdkafka's words into ours ---
+
+    def _starts(self, partitions: Sequence[TopicPartition]) -> dict[Partition, CommittedOffset]:
+        done = committed(self._consumer, partitions)
+        starts = {}
+        for partition, (low, high) in watermarks(self._consumer, partitions).items():
+            offset, metadata = done.get(partition, (low, ""))
+            if offset < low:
+                raise gap(partition.topic, partition.partition, offset, f"the first one kept is {low}")
+            if offset > high:
+                raise gap(partition.topic, partition.partition, offset, f"the topic ends at {high}")
+            starts[self._partition(partition.topic, partition.partition)] = CommittedOffset(offset, metadata, low)
+        return starts
+
+    def _check_chosen(self, chosen: Mapping[Partition, int]) -> None:
+        marks = watermarks(self._consumer, [self._kafka(partition) for partition in chosen])
+        for partition, offset in chosen.items():
+            low, high = marks[self._kafka(partition)]
+            if not low <= offset <= high:
+                said = f"its records are {low} to {high}"
+                raise gap(self._full[partition.topic], partition.number, offset, said)
+
+    def _take_error(self, message: Message, error: KafkaError) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code
+            partition = self._partition(message.topic(), message.partition())
+            if partition in self._positions:
+                self._ends[partition] = message.offset() or 0
+                self._positions[partition] = max(self._positions[partition], self._ends[partition])
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001 - as above
+            topic, number = message.topic() or "?", message.partition() or 0
+            raise gap(topic, number, message.offset() or 0, error.str())
+        elif code in _PASSING and not error.fatal():
+            log.warning("Kafka is not answering; trying again", said=error.str())
+        else:
+            raise ShopstreamError(f"Kafka refuses to be read: {error.name()}: {error.str()}.")
+
+    def _partition(self, topic: str | None, number: int | None) -> Partition:
+        return Partition(self._names[topic or ""], number or 0)
+
+    def _ours(self, partitions: Sequence[TopicPartition]) -> list[Partition]:
+        return [self._partition(p.topic, p.partition) for p in partitions]
+
+    def _kafka(self, partition: Partition, offset: int | None = None) -> TopicPartition:
+        if offset is None:
+            return TopicPartition(self._full[partition.topic], partition.number)
+        return TopicPartition(self._full[partition.topic], partition.number, offset)
+
+    def _forget(self, partitions: Sequence[Partition]) -> None:
+        self._assignments += 1
+        for partition in partitions:
+            self._positions.pop(partition, None)
+            self._ends.pop(partition, None)
+
+
+def _by_place(messages: list[Message]) -> dict[Place, list[Message]]:
+    """The messages of each partition, in their order; most often all are of one."""
+    if not messages:
+        return {}
+    topics = set(map(Message.topic, messages))
+    numbers = set(map(Message.partition, messages))
+    if len(topics) == len(numbers) == 1:
+        return {(topics.pop(), numbers.pop()): messages}
+    found: dict[Place, list[Message]] = {}
+    start = 0
+    # messages of a partition come in long runs
+    for place, run in itertools.groupby(
+        zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
+    ):
+        stop = start + sum(1 for _ in run)
+        found.setdefault(place, []).extend(messages[start:stop])
+        start = stop
+    return found
+
+
+def _offsets(messages: list[Message]) -> Sequence[int]:
+    """The offsets; as many rising ones as there is room for are a range."""
+    first, last = messages[0].offset() or 0, messages[-1].offset() or 0
+    if last - first == len(messages) - 1:
+        return range(first, last + 1)
+    return [message.offset() or 0 for message in messages]
+
+
+def gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:
+    """What a reader is told whose next record is not there; `said`: what there is instead."""
+    return ShopstreamError(
+        f"{topic}[{number}] has no record {offset} to go on from ({said}): records were deleted before they were "
+        "read, or the topic was made anew.",
+        "Read what there is into a new run (`--run NAME`), and give the topic a longer retention.",
+    )

@@ -1,0 +1,1 @@
+"""The archive consumer: raw records into Parquet files."""

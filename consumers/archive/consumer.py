@@ -1,0 +1,407 @@
+"""The archive consumer: events, orders and profiles as they came, in Parquet, by day.
+
+The order of work, and what is done again if we die right there:
+
+1. Read batches, decode and judge them, keep the valid rows in columns. Nothing is written: all is read again.
+2. Stage what is kept of every partition: files under a name that is used once, durable, where no reader looks.
+   Dying: the next owner removes them and reads their messages again.
+3. Commit every partition with its H, the token of what is staged and the owner's epoch. The coordinator refuses a
+   former owner here, so of two workers only one stages files that count. Dying: the next owner publishes them.
+4. Publish: move the staged files into the folders of their days, one rename each. Dying: as 3.
+5. Join the parts of profiles into `customers.parquet` and remove the older ones. A new owner joins them again.
+
+A new owner commits an epoch above every one before it removes anything, so an owner that slept meanwhile cannot remove
+what its successor staged. The footer of each file says up to where it reaches: where the group's offsets are gone
+(expired, deleted, reset), reading goes on from there, or stops where the log no longer reaches back so far.
+
+Messages that are not valid or too late are left out; the features consumer writes them to the dead letters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from connectors.kafka.offsets import CommitError, FencedError, commit_with_retry
+from connectors.kafka.source import Batch, CommittedOffset, Partition, Source, wall_clock_ms
+from consumers.archive.files import ArchiveFolder, Published
+from consumers.archive.position import OwnedPartition, Position, never_committed, read_position, resume
+from consumers.archive.rows import judge, to_arrow
+from consumers.archive.staging import Staged, StagingArea, new_token
+from consumers.metrics.progress import Progress, Totals
+from features.errors import ShopstreamError
+from features.records.decode import decode
+from features.schema import RECORD_TYPES, SOURCE_TOPICS, Customer, topic_name
+
+log = structlog.get_logger("archive")
+
+ROLE: Final = "archive"
+TOPICS: Final = SOURCE_TOPICS
+PROFILE_BYTES: Final = 200
+"""What a profile in memory takes beside its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveOptions:
+    """Bounds of the archive consumer.
+
+    Attributes:
+        flush_records: rows kept before they are written (about 150 bytes each).
+        flush_bytes: bytes of rows kept before they are written.
+        flush_every_s: the longest that a row waits to be written; shorter makes more, smaller files.
+        retry_s: between two tries to write or commit.
+        batch_records: read at a time.
+        read_timeout_s: how long a batch may take to fill.
+        report_every_s: between reports.
+        ask_every_s: between questions whether the group has reached its end.
+    """
+
+    flush_records: int = 500_000
+    flush_bytes: int = 256 * 1024 * 1024
+    flush_every_s: float = 300.0
+    retry_s: float = 5.0
+    batch_records: int = 10_000
+    read_timeout_s: float = 0.2
+    report_every_s: float = 1.0
+    ask_every_s: float = 0.5
+
+
+class ArchiveRole:
+    """Archives the records of the partitions it is given.
+
+    Args:
+        source: over all source topics (`TOPICS`), in the group of this role.
+        folder: where the files go.
+        run: the run's name.
+        options: its bounds.
+        topic_ids: topic -> the id the cluster gives it, to notice one that was deleted and created again.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        folder: ArchiveFolder,
+        run: str,
+        *,
+        options: ArchiveOptions | None = None,
+        topic_ids: Mapping[str, str] | None = None,
+    ) -> None:
+        self._source = source
+        self._folder = folder
+        self._staging = StagingArea(folder)
+        self._run = run
+        self._options = options or ArchiveOptions()
+        self._topic_ids = dict(topic_ids or {})
+        self._kept: dict[Partition, OwnedPartition] = {}
+        self._join = False
+        self._counts: Counter[str] = Counter()
+        self._troubles: list[str] = []
+        self._flushed_s = self._reported_s = self._asked_s = 0.0
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Mapping[tuple[str, int], int] | None = None,
+        report: Callable[[Progress], None] = lambda _: None,
+    ) -> Totals:
+        """Reads, stages, commits and publishes until `stop`, or until the whole group has committed up to `until`.
+
+        Args:
+            stop: asked about five times a second.
+            until: (full topic name, partition) -> offset, as `connectors.kafka.client.end_offsets` gives it.
+            report: called with the progress about once a second.
+
+        Raises:
+            ShopstreamError: the folder cannot be written at the end, records deleted before they were read, another
+                worker with this id.
+        """
+        options = self._options
+        self._flushed_s = time.monotonic()
+        self._source.open(self)
+        try:
+            while not stop():
+                for batch in self._source.read(options.batch_records, options.read_timeout_s):
+                    self._take(batch)
+                now_s = time.monotonic()
+                if self._is_due(now_s):
+                    self._flush()
+                self._hold_back()
+                if now_s - self._reported_s >= options.report_every_s:
+                    self._reported_s = now_s
+                    report(self.progress())
+                if until is not None and self._has_reached(until, now_s):
+                    break
+            self._flush()
+            self._check_published()
+        finally:
+            self._abandon()
+            self._source.close()
+        report(self.progress())
+        return self.totals()
+
+    def totals(self) -> Totals:
+        """Counts since the start."""
+        return Totals(**self._counts)
+
+    def progress(self) -> Progress:
+        """How it stands now."""
+        waiting = sum(kept.records + (kept.staged.rows if kept.staged else 0) for kept in self._kept.values())
+        return Progress(
+            ROLE, self.totals(), lag_records=self._source.lag(), waiting_records=waiting, trouble=self._trouble
+        )
+
+    @property
+    def _trouble(self) -> str | None:
+        """Why the last flush did not do everything."""
+        return self._troubles[0] if self._troubles else None
+
+    # --- what the source tells ---
+
+    def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int]:
+        """Begins with these partitions: fences former owners, publishes what they committed, removes the rest."""
+        staged = self._staging.found()
+        positions = {partition: read_position(start.metadata) for partition, start in starts.items()}
+        mine = self._published(starts)
+        for partition, position in positions.items():
+            # a range's files were committed together; some may be published, and the commit may be gone
+            ranges = {(file.first, file.next) for file in mine[partition]}
+            for one in staged.get(partition, ()):
+                if one.token == position.token or (one.first, one.next) in ranges:
+                    self._staging.publish(one)
+        mine = self._published(starts)
+        kept = {
+            p: self._begin(p, start, _epoch(positions[p], staged.get(p, ())), mine[p]) for p, start in starts.items()
+        }
+        # nothing is removed or staged before the coordinator knows the new epoch
+        try:
+            commit_with_retry(lambda: self._source.commit({p: one.commit for p, one in kept.items()}))
+        except FencedError as error:
+            if error.permanent:
+                raise
+            log.warning("a commit was refused; waiting for the group", said=str(error))
+            return {}
+        for partition, began in kept.items():
+            self._remove_former(partition, began, staged.get(partition, ()), mine[partition])
+        self._kept |= kept
+        # a former owner may have died between its commit and the joining
+        self._join = True
+        return {partition: one.next_offset for partition, one in kept.items()}
+
+    def _published(self, partitions: Iterable[Partition]) -> dict[Partition, list[Published]]:
+        found = {topic: self._folder.published(topic) for topic in {partition.topic for partition in partitions}}
+        return {partition: found[partition.topic].get(partition.number, []) for partition in partitions}
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """Writes and commits everything, then lets go."""
+        self._flush()
+        self.lost(partitions)
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """Lets go; what is staged is the next owner's to publish or to remove."""
+        for partition in partitions:
+            self._kept.pop(partition, None)
+
+    def _begin(
+        self, partition: Partition, start: CommittedOffset, epoch: int, published: list[Published]
+    ) -> OwnedPartition:
+        topic_id = self._topic_ids.get(partition.topic, "")
+        offset, high = resume(partition, start, published, topic_id, self._folder.metadata)
+        archived = max((file.next or 0 for file in published), default=0)
+        return OwnedPartition(offset, offset, high, epoch, topic_id, archived)
+
+    def _remove_former(
+        self, partition: Partition, kept: OwnedPartition, staged: Sequence[Staged], published: list[Published]
+    ) -> None:
+        former = [one for one in staged if one.epoch < kept.epoch]
+        for one in former:
+            self._staging.remove(one)
+        stray = never_committed(published, kept.offset)
+        for path in stray:
+            self._folder.files.delete_file(path)
+        self._folder.remove_unfinished(partition.number)
+        if former or stray:
+            log.info("uncommitted files removed", topic=partition.topic, partition=partition.number)
+
+    # --- the steps ---
+
+    def _take(self, batch: Batch) -> None:
+        kept = self._kept.get(batch.partition)
+        if kept is None:  # fenced before it began
+            return
+        topic = batch.partition.topic
+        rejected = late = 0
+        if topic == "customers":
+            profiles = decode("customers", batch.values, batch.keys, batch.append_ms)
+            for record in profiles.records:
+                kept.profiles[record.customer_id] = record if isinstance(record, Customer) else None
+            rejected = len(profiles.rejected)
+            kept.size += sum(len(value or b"") + PROFILE_BYTES for value in batch.values)
+        else:
+            records, is_late, rejected, kept.high = judge(batch, kept.high)
+            late = sum(is_late)
+            if late:
+                records = [record for record, out in zip(records, is_late, strict=True) if not out]
+            if records:
+                rows = to_arrow(RECORD_TYPES[topic], records)
+                kept.rows.append(rows)
+                kept.size += rows.nbytes
+        kept.next_offset = batch.next_offset
+        consumed = len(batch.offsets)
+        self._counts.update(consumed=consumed, rejected=rejected, late=late, valid=consumed - rejected - late)
+
+    def _is_full(self) -> bool:
+        records = sum(kept.records for kept in self._kept.values())
+        size = sum(kept.size for kept in self._kept.values())
+        return records >= self._options.flush_records or size >= self._options.flush_bytes
+
+    def _is_due(self, now_s: float) -> bool:
+        waited_s = now_s - self._flushed_s
+        if self._trouble is not None:
+            return waited_s >= self._options.retry_s
+        return waited_s >= self._options.flush_every_s or self._is_full()
+
+    def _hold_back(self) -> None:
+        """Stops the flow from Kafka while what is kept cannot be written."""
+        if self._trouble is not None and self._is_full():
+            self._source.pause()
+        else:
+            self._source.resume()
+
+    def _flush(self) -> None:
+        """Stages, commits and publishes everything that is kept; what fails is done by a later call."""
+        self._flushed_s = time.monotonic()
+        before, self._troubles = self._trouble, []
+        self._publish()
+        for partition, kept in self._kept.items():
+            if kept.committed is None:
+                self._stage(partition, kept)
+        self._commit()
+        self._publish()
+        if self._join and self._trouble is None:
+            self._join_profiles()
+        if self._trouble is None and before is not None:
+            log.info("the archive is written again")
+        elif self._trouble is not None and before is None:
+            log.warning("the archive is not written; nothing is lost, trying again", reason=self._trouble)
+
+    def _stage(self, partition: Partition, kept: OwnedPartition) -> None:
+        # the end of a compacted or empty partition lies behind its last record
+        kept.next_offset = max(kept.next_offset, self._source.position(partition))
+        if kept.staged is not None or kept.next_offset == kept.offset:
+            return
+        staged = Staged(
+            partition.topic,
+            partition.number,
+            kept.offset,
+            kept.next_offset,
+            kept.high,
+            kept.topic_id,
+            kept.epoch,
+            new_token(),
+            kept.records,
+        )
+        try:
+            files = self._staging.stage(staged, self._table(partition, kept)) if kept.records else 0
+        except OSError as error:
+            self._troubles.append(str(error))
+            return
+        kept.staged = replace(staged, files=files)
+        kept.rows, kept.profiles, kept.size = [], {}, 0
+
+    def _table(self, partition: Partition, kept: OwnedPartition) -> pa.Table:
+        if partition.topic != "customers":
+            return pa.Table.from_batches(kept.rows)
+        present = [profile for profile in kept.profiles.values() if profile is not None]
+        table = pa.Table.from_batches([to_arrow(Customer, present)])
+        before = self._folder.newest_part(partition.number, kept.offset)
+        if before is None:
+            return table
+        changed = pa.array(list(kept.profiles), pa.string())
+        return pa.concat_tables([before.filter(pc.invert(pc.is_in(before["customer_id"], changed))), table])
+
+    def _commit(self) -> None:
+        going = {partition: kept for partition, kept in self._kept.items() if kept.staged is not None}
+        if not going:
+            return
+        try:
+            self._source.commit({partition: kept.commit for partition, kept in going.items()})
+        except CommitError as error:
+            # it may have been made: the same is committed again
+            self._troubles.append(str(error))
+            return
+        except FencedError as error:
+            if error.permanent:
+                raise
+            log.warning("commit refused; the new owner reads these rows again", said=str(error))
+            return
+        for kept in going.values():
+            one, kept.staged = kept.staged, None
+            assert one is not None
+            kept.offset = one.next
+            if one.files:
+                kept.committed, kept.archived = one, one.next
+            self._counts.update(written=one.rows, files=one.files)
+
+    def _publish(self) -> None:
+        for partition, kept in self._kept.items():
+            if kept.committed is None:
+                continue
+            try:
+                self._staging.publish(kept.committed)
+            except OSError as error:
+                self._troubles.append(str(error))
+                continue
+            kept.committed = None
+            self._join |= partition.topic == "customers"
+
+    def _join_profiles(self) -> None:
+        mine = {p.number: kept for p, kept in self._kept.items() if p.topic == "customers"}
+        try:
+            if mine:
+                self._folder.join_profiles()
+            for number, kept in mine.items():
+                self._folder.remove_old_parts(number, kept.offset)
+        except OSError as error:
+            self._troubles.append(str(error))
+        else:
+            self._join = False
+
+    def _check_published(self) -> None:
+        unpublished = [partition for partition, kept in self._kept.items() if kept.committed is not None]
+        if unpublished:
+            raise ShopstreamError(
+                f"Rows of {len(unpublished)} partitions are committed and not yet in the folders of their days of "
+                f"{self._folder.uri}: {self._trouble}.",
+                "Mend the folder and start the consumer again: it moves them there first.",
+            )
+        if self._trouble is not None:
+            log.warning("not all rows are archived; they are read again at the next start", reason=self._trouble)
+
+    def _abandon(self) -> None:
+        """On an error: closing tells of revoked partitions, but nothing may be written any more."""
+        self._kept.clear()
+        self._join = False
+
+    def _has_reached(self, until: Mapping[tuple[str, int], int], now_s: float) -> bool:
+        mine = {(topic_name(self._run, p.topic), p.number): p for p in self._kept}
+        if any(self._source.position(mine[key]) < end for key, end in until.items() if key in mine):
+            return False
+        if now_s - self._asked_s < self._options.ask_every_s:
+            return False
+        self._asked_s = now_s
+        behind = any(kept.offset != self._source.position(p) for p, kept in self._kept.items())
+        if behind and (self._trouble is None or self._is_due(now_s)):
+            self._flush()
+        return self._source.group_has_reached(until)
+
+
+def _epoch(former: Position, staged: Sequence[Staged]) -> int:
+    """A new owner's: above that of the commit, and of what is staged where the commit is gone."""
+    return max(former.epoch + 1, *(one.epoch + 1 for one in staged), wall_clock_ms() // 1000)

@@ -1,0 +1,152 @@
+"""Where the archive of a partition ends: in memory, by its commit and by its files, and which of them counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+import structlog
+
+from connectors.kafka.offsets import check_same_topic
+from connectors.kafka.source import CommittedOffset, Partition
+from consumers.archive.files import Published
+from consumers.archive.staging import HIGH, TOPIC_ID, Staged
+from features.errors import ShopstreamError
+from features.records.lateness import NO_HIGH
+from features.schema import Customer
+
+log = structlog.get_logger("archive")
+
+NEW_RUN: Final = "Archive into a folder of its own (`--archive`) under a new run (`--run NAME`)."
+
+
+class Position(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The metadata of a partition's committed offset.
+
+    Attributes:
+        high: H of the partition before the offset, epoch ms.
+        epoch: of the owner; 0 in commits of earlier versions.
+        topic_id: that the cluster gives the topic; empty if it was not known.
+        token: of what was staged with this commit; empty if there were no rows.
+        archived: where the newest file ends, the staged ones included; 0 without any, and in earlier versions.
+    """
+
+    high: int = NO_HIGH
+    epoch: int = 0
+    topic_id: str = ""
+    token: str = ""
+    archived: int = 0
+
+
+def read_position(metadata: str) -> Position:
+    """The position of a commit; an empty one where there is none of ours."""
+    try:
+        return msgspec.json.decode(metadata, type=Position)
+    except msgspec.DecodeError:
+        return Position()
+
+
+def write_position(position: Position) -> str:
+    """As it is committed."""
+    return msgspec.json.encode(position).decode()
+
+
+def resume(
+    partition: Partition,
+    start: CommittedOffset,
+    published: Sequence[Published],
+    topic_id: str,
+    metadata: Callable[[str], Mapping[str, str]],
+) -> tuple[int, int]:
+    """The offset to go on from, and H before it.
+
+    Files count before the commit: whatever is published was committed, so a commit that lies before them was reset, and
+    one that is missing has expired or was deleted.
+
+    Args:
+        partition: of the archive.
+        start: the committed offset; the first one of the log, without metadata, where there is none.
+        published: the partition's files.
+        topic_id: that the cluster gives the topic now; empty if it is not known.
+        metadata: reads the footer of a file.
+
+    Raises:
+        ShopstreamError: the files are of another topic, are missing, or do not say up to where they reach.
+    """
+    position = read_position(start.metadata)
+    check_same_topic(*partition, position.topic_id, topic_id)
+    if position.archived and not any(file.next == position.archived for file in published):
+        raise ShopstreamError(
+            f"The archive lacks the rows of {_name(partition)} before offset {position.archived}, which were "
+            "committed: the folder is another one, or its files were deleted.",
+            f"Give the former folder (`--archive`), or restore it. {NEW_RUN}",
+        )
+    ends = {file.next: file.path for file in published if file.next is not None}
+    archived = max(ends, default=0)
+    if archived > start.offset or (archived and not start.metadata):
+        said = metadata(ends[archived])
+        if HIGH in said:
+            check_same_topic(*partition, said.get(TOPIC_ID, ""), topic_id)
+            log.warning(
+                "the archive reaches further than the committed offset; going on from its files",
+                partition=_name(partition),
+                committed=start.offset if start.metadata else None,
+                archived=archived,
+            )
+            return archived, int(said[HIGH])
+    if not start.metadata and any(f.next is None and f.first >= start.offset for f in published):
+        raise ShopstreamError(
+            f"The group has no committed offset of {_name(partition)} any more, and the files of the archive, of an "
+            "earlier version, do not say up to where they reach.",
+            NEW_RUN,
+        )
+    return start.offset, position.high
+
+
+def never_committed(published: Sequence[Published], offset: int) -> list[str]:
+    """Files of an earlier version that it wrote before a commit which never came: paths of those from `offset` on."""
+    return [f.path for f in published if f.next is None and f.first >= offset]
+
+
+def _name(partition: Partition) -> str:
+    return f"{partition.topic}[{partition.number}]"
+
+
+@dataclass(slots=True)
+class OwnedPartition:
+    """A partition: up to where it is committed, what is on its way there, and what is only in memory."""
+
+    offset: int
+    """The committed one."""
+    next_offset: int
+    high: int
+    epoch: int
+    topic_id: str
+    archived: int
+    """Where the newest published file ends; 0 without any."""
+    staged: Staged | None = None
+    """Durable, and not known to be committed."""
+    committed: Staged | None = None
+    """Committed, and not yet published."""
+    rows: list[pa.RecordBatch] = field(default_factory=list)
+    profiles: dict[str, Customer | None] = field(default_factory=dict)
+    size: int = 0
+    """Bytes of rows and profiles."""
+
+    @property
+    def records(self) -> int:
+        """Rows and profiles that are only in memory."""
+        rows: int = sum(batch.num_rows for batch in self.rows)
+        return rows + len(self.profiles)
+
+    @property
+    def commit(self) -> tuple[int, str]:
+        """What is committed: up to what is staged, or without it the present offset under a new epoch."""
+        if self.staged is None:
+            return self.offset, write_position(Position(self.high, self.epoch, self.topic_id, "", self.archived))
+        one = self.staged
+        token, archived = (one.token, one.next) if one.files else ("", self.archived)
+        return one.next, write_position(Position(one.high, one.epoch, one.topic_id, token, archived))

@@ -1,0 +1,258 @@
+"""An independent count of what stands in a run's topics: read from the beginning by a plain reader, outside any group.
+
+It shares nothing with the consumers but the client: distinct ids are counted by their hashes, so that the sum of
+documents, dead letters and repeated records can be held against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import xxhash
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message
+
+from connectors.kafka.client import consumer_config, open_consumer, partitions_of, watermarks
+from features.errors import ShopstreamError
+from features.schema import DEAD_LETTER_TOPIC, FEATURE_TOPIC, SOURCE_TOPICS, group_name, topic_name
+
+BATCH: Final = 20_000
+COMPACTED: Final = ".customers"
+"""The source topic on which a message without a value is a tombstone."""
+SILENCE_S: Final = 30.0
+"""No message and no end for so long is an error."""
+
+Hashes = npt.NDArray[np.uint64]
+Letters = set[tuple[str, int, int]]
+"""Topic, partition and offset of the messages that are dead letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicCount:
+    """A source topic.
+
+    Attributes:
+        messages: records ever appended and not deleted. A tombstone is no record while it stands; on a compacted topic
+            what was compacted away counts, whichever it was.
+        letters: messages that are dead letters.
+        distinct: different records among the others, by event_id, order_id or customer_id; without profiles that a
+            tombstone has erased.
+        compacted: messages that were compacted away.
+    """
+
+    messages: int
+    letters: int
+    distinct: int
+    compacted: int = 0
+
+    @property
+    def repeated(self) -> int:
+        """Messages that say again, or change, what an earlier one said; and profiles that were erased."""
+        return self.messages - self.letters - self.distinct
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    """A run's topics.
+
+    Attributes:
+        topics: by source topic, without the run's name.
+        customers: customers seen in events or orders.
+        profiles_unseen: profiles of customers without any event or order.
+        sessions: different (customer, session) of events.
+        feature_rows: customers in the topic of feature rows.
+    """
+
+    topics: Mapping[str, TopicCount]
+    customers: int
+    profiles_unseen: int
+    sessions: int
+    feature_rows: int
+
+
+class _Event(msgspec.Struct, gc=False):
+    event_id: str
+    customer_id: str
+    session_id: str
+
+
+class _Order(msgspec.Struct, gc=False):
+    order_id: str
+    customer_id: str
+
+
+class _Profile(msgspec.Struct, gc=False):
+    customer_id: str
+
+
+def recount(properties: Mapping[str, Any], run: str) -> AuditResult:
+    """Reads every source topic of a run from its beginning to its end.
+
+    Args:
+        properties: librdkafka properties.
+        run: the run's name.
+
+    Raises:
+        ShopstreamError: a topic is missing, cannot be read, or holds a message that is neither a record nor a letter.
+    """
+    letters = _letters(properties, run)
+    topics: dict[str, TopicCount] = {}
+    customers: dict[str, Hashes] = {}
+    sessions = np.zeros(0, np.uint64)
+    for topic in SOURCE_TOPICS:
+        tally = _Tally(topic, topic_name(run, topic), letters)
+        appended = _read(properties, run, topic, tally.take)
+        ids, customers[topic], found = tally.distinct()
+        records = appended - tally.tombstones
+        topics[topic] = TopicCount(records, tally.letters, len(ids), compacted=appended - tally.taken)
+        sessions = found if topic == "events" else sessions
+    seen = np.union1d(customers["events"], customers["orders"])
+    rows = _Keys()
+    _read(properties, run, FEATURE_TOPIC, rows.take)
+    return AuditResult(
+        topics,
+        customers=len(seen),
+        profiles_unseen=len(np.setdiff1d(customers["customers"], seen)),
+        sessions=len(sessions),
+        feature_rows=len(rows.keys),
+    )
+
+
+class _Tally:
+    def __init__(self, topic: str, full_name: str, letters: Letters) -> None:
+        self._full_name = full_name
+        self._letters = letters
+        self.letters = self.tombstones = self.taken = 0
+        self._erased: dict[int, int] = {}
+        """Customer -> how many records had been read when the tombstone came."""
+        self._ids: list[int] = []
+        self._customers: list[int] = []
+        self._sessions: list[int] = []
+        self._take_one = {"events": self._event, "orders": self._order, "customers": self._profile}[topic]
+
+    def take(self, message: Message) -> None:
+        value = message.value()
+        self.taken += 1
+        if (self._full_name, message.partition(), message.offset()) in self._letters:
+            self.letters += 1
+            return
+        if value is None:
+            if self._full_name.endswith(COMPACTED):
+                self.tombstones += 1
+                self._erased[_hash_bytes(message.key() or b"")] = len(self._ids)
+            return
+        try:
+            self._take_one(value)
+        except msgspec.MsgspecError as error:
+            raise ShopstreamError(
+                f"{self._full_name}[{message.partition()}] {message.offset()} is no record and has no dead letter: "
+                f"{error}."
+            ) from error
+
+    def distinct(self) -> tuple[Hashes, Hashes, Hashes]:
+        """Ids, customers and sessions, each once."""
+        if self._erased:
+            # of a key, the log keeps the order: what came before its tombstone is no profile any more
+            self._ids = [one for place, one in enumerate(self._ids) if place >= self._erased.get(one, 0)]
+            self._customers = self._ids
+        ids, customers, sessions = (
+            np.unique(np.array(hashes, np.uint64)) for hashes in (self._ids, self._customers, self._sessions)
+        )
+        return ids, customers, sessions
+
+    def _event(self, value: bytes) -> None:
+        record = _EVENT.decode(value)
+        self._ids.append(_hash(record.event_id))
+        self._customers.append(_hash(record.customer_id))
+        # the customer is the seed: no joint of the two ids can make two pairs look alike
+        self._sessions.append(_hash(record.session_id, self._customers[-1]))
+
+    def _order(self, value: bytes) -> None:
+        record = _ORDER.decode(value)
+        self._ids.append(_hash(record.order_id))
+        self._customers.append(_hash(record.customer_id))
+
+    def _profile(self, value: bytes) -> None:
+        self._ids.append(_hash(_PROFILE.decode(value).customer_id))
+        self._customers.append(self._ids[-1])
+
+
+class _Keys:
+    def __init__(self) -> None:
+        self.keys: set[bytes | None] = set()
+
+    def take(self, message: Message) -> None:
+        if message.value() is not None:
+            self.keys.add(message.key())
+
+
+_EVENT: Final = msgspec.json.Decoder(_Event)
+_ORDER: Final = msgspec.json.Decoder(_Order)
+_PROFILE: Final = msgspec.json.Decoder(_Profile)
+
+
+def _hash(text: str, seed: int = 0) -> int:
+    return _hash_bytes(text.encode(), seed)
+
+
+def _hash_bytes(text: bytes, seed: int = 0) -> int:
+    return xxhash.xxh3_64_intdigest(text, seed)
+
+
+def _letters(properties: Mapping[str, Any], run: str) -> Letters:
+    places: Letters = set()
+
+    def take(message: Message) -> None:
+        headers: dict[str, bytes] = dict(cast("list[tuple[str, bytes]]", message.headers() or []))
+        places.add((headers["topic"].decode(), int(headers["partition"]), int(headers["offset"])))
+
+    _read(properties, run, DEAD_LETTER_TOPIC, take)
+    return places
+
+
+def _read(properties: Mapping[str, Any], run: str, topic: str, take: Callable[[Message], None]) -> int:
+    """Hands every message to `take`; returns the number of messages ever appended that were not deleted."""
+    consumer = open_consumer(consumer_config(properties, group_name(run, "recount")))
+    try:
+        partitions = partitions_of(consumer, [topic_name(run, topic)])
+        ends = watermarks(consumer, partitions)
+        for partition in partitions:
+            partition.offset = OFFSET_BEGINNING
+        consumer.assign(partitions)
+        left = {(p.topic, p.partition): high for p, (low, high) in ends.items() if high > low}
+        for message in _messages(consumer, left):
+            take(message)
+    finally:
+        consumer.close()
+    return sum(high - low for low, high in ends.values())
+
+
+def _messages(consumer: Consumer, ends: dict[tuple[str, int], int]) -> Iterator[Message]:
+    """Messages before the ends; a partition is done at its end, which on a compacted one may hold no message."""
+    silent_s = 0.0
+    while ends:
+        got = consumer.consume(BATCH, 0.5)
+        silent_s = 0.0 if got else silent_s + 0.5
+        if silent_s > SILENCE_S:
+            raise ShopstreamError("Kafka gives no messages.", "See `shopstream status`.")
+        for message in got:
+            key = (message.topic() or "", message.partition() or 0)
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code
+                    ends.pop(key, None)
+                elif error.fatal():
+                    raise ShopstreamError(f"Kafka refuses to be read: {error.str()}.")
+                continue
+            end = ends.get(key)
+            if end is None:
+                continue
+            offset = message.offset() or 0
+            if offset < end:
+                yield message
+            if offset + 1 >= end:
+                del ends[key]

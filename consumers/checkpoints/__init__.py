@@ -1,0 +1,1 @@
+"""Checkpoints: written, committed, recovered and listed."""

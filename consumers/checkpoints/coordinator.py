@@ -1,0 +1,315 @@
+"""When checkpoints are made: one partition at a time, written beside the consumer, in a bounded share of the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import structlog
+
+from connectors.kafka.offsets import CommitError, commit_with_retry
+from connectors.kafka.source import CommittedOffset, Source, wall_clock_ms
+from connectors.kafka.source import Partition as SourcePartition
+from consumers.checkpoints.recovery import CommittedCheckpoint, decode_committed, encode_committed, recover, snapshot
+from consumers.checkpoints.store import Block, Checkpoint, CheckpointStore, DamagedError, PartitionOwner
+from consumers.dead_letters.producer import DeadLetters
+from consumers.state.partition import PartitionState
+from features.errors import ShopstreamError
+from features.schema import EVENT_LATENESS_MS, HOUR_MS
+from features.state.tables import EVENT_ID, Rows
+
+log = structlog.get_logger("checkpoint")
+
+INTERVAL_S: Final = 5.0
+COMMIT_PAUSE_S: Final = 1.0
+"""Between two tries to commit the same checkpoint."""
+OWNER_PAUSE_S: Final = 1.0
+"""Between two tries to tell the state folder who writes rows."""
+SHARE_MAX: Final = 0.1
+"""Of the time that checkpoints may take."""
+
+WrittenFiles = tuple[str, list[Block], int]
+
+
+@dataclass(slots=True)
+class PartitionCheckpoints:
+    """What is known of a partition's checkpoints."""
+
+    epoch: int
+    current: str = ""
+    previous: str = ""
+    blocks: list[Block] = field(default_factory=list)
+    made_s: float = field(default_factory=time.monotonic)
+    """When making one ended last, whether it came to stand or not: the next one is paced by it."""
+    stands_s: float = field(default_factory=time.monotonic)
+    """When the current one was made."""
+    unsaved_s: float | None = None
+    """When the first change was seen that is in no checkpoint, and in none that is being written."""
+    writing_s: float | None = None
+    """Likewise for the one that is being written."""
+    unsaved_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
+    """Ids of a checkpoint that could not be written; they go into the next one."""
+    owner: PartitionOwner | None = None
+    """Of this epoch, until the state folder knows it."""
+    owner_due_s: float = 0.0
+    """When the state folder may be told again."""
+    rewrite_ids: bool = False
+    """A block was found damaged: the next checkpoint writes all ids from memory."""
+
+
+class CheckpointCoordinator:
+    """Makes checkpoints of partitions and commits them.
+
+    Args:
+        store: of the run.
+        source: commits are made through it.
+        letters: flushed before a commit.
+        run: the run's name.
+        partitions: of each topic.
+        sinks: names of the sinks of customers' rows.
+        contact: whether profiles keep name and e-mail.
+        interval_s: the shortest time between two checkpoints of a partition.
+        topic_ids: topic -> the id the cluster gives it, to notice one that was made anew.
+    """
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        source: Source,
+        letters: DeadLetters | None,
+        *,
+        run: str,
+        partitions: int,
+        sinks: list[str],
+        contact: bool = False,
+        interval_s: float = INTERVAL_S,
+        topic_ids: Mapping[str, str] | None = None,
+    ) -> None:
+        self._store, self._source, self._letters = store, source, letters
+        self._run, self._count, self._sinks, self._contact = run, partitions, sinks, contact
+        self._interval_s = interval_s
+        self._topic_ids = dict(topic_ids or {})
+        self._kept: dict[int, PartitionCheckpoints] = {}
+        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: tuple[PartitionState, Checkpoint, Future[WrittenFiles]] | None = None
+        self._started_s = 0.0
+        self._due_s = self._commit_due_s = 0.0
+        self.made = 0
+        self.bytes_last = 0
+
+    def age_s(self) -> float:
+        """Age of the oldest of the newest checkpoints of the owned partitions; 0 when none is owned."""
+        now_s = time.monotonic()
+        return max((now_s - kept.stands_s for kept in self._kept.values()), default=0.0)
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of FeaturesProgress that tell of checkpoints."""
+        return {
+            "checkpoints": self.made,
+            "checkpoint_age_s": self.age_s(),
+            "checkpoint_bytes": self.bytes_last,
+            "unsaved_s": self.unsaved_s(),
+        }
+
+    def unsaved_s(self) -> float:
+        """Age of the oldest change that no checkpoint holds; 0 when all are held."""
+        since = [s for kept in self._kept.values() for s in (kept.unsaved_s, kept.writing_s) if s is not None]
+        return time.monotonic() - min(since) if since else 0.0
+
+    def recover(self, number: int, starts: Mapping[str, CommittedOffset]) -> PartitionState:
+        """The partition as its last checkpoint has it, under a new epoch that the coordinator knows.
+
+        Raises:
+            FencedError: the partition is already another's.
+            CommitError: the coordinator took none of TAKEOVER_TRIES commits.
+        """
+        committed = decode_committed([start.metadata for start in starts.values()])
+        owner = self._store.last_owner(number) if committed is None else None
+        try:
+            partition, blocks, name = recover(
+                self._store,
+                number,
+                committed,
+                {topic: start.offset for topic, start in starts.items()},
+                self._sinks,
+                partitions=self._count,
+                contact=self._contact,
+                topic_ids=self._topic_ids,
+                owner=owner,
+            )
+            was_committed = committed.checkpoint if committed else ""
+            if name and name != was_committed:
+                self._store.make_durable(number, name, blocks)
+        except (ShopstreamError, FileNotFoundError):
+            # who stood still while others took over and pruned finds no file: it is fenced, and nothing is lost
+            if committed is not None:
+                self._confirm(number, starts)
+            raise
+        # an epoch above every one before, known to the coordinator before anything is written
+        before = max(committed.epoch if committed else 0, owner.epoch if owner else 0, partition.epoch)
+        partition.epoch = max(before + 1, wall_clock_ms() // 1000)
+        partition.counter = 0
+        self._take_over(partition, name)
+        self._kept[number] = PartitionCheckpoints(
+            partition.epoch, name, blocks=blocks, owner=PartitionOwner(partition.epoch, name)
+        )
+        return partition
+
+    def may_write(self, number: int) -> bool:
+        """Whether rows of a partition may be written: not before the state folder holds, durably, whose they are.
+
+        Should the group's offsets be lost, the next owner has no other way to know that rows were written again.
+        """
+        kept = self._kept[number]
+        if kept.owner is not None and time.monotonic() >= kept.owner_due_s:
+            try:
+                self._store.write_owner(number, kept.owner)
+            except OSError as error:
+                if not kept.owner_due_s:
+                    log.warning("rows wait: the state folder cannot be written; trying again", said=str(error))
+                kept.owner_due_s = time.monotonic() + OWNER_PAUSE_S
+            else:
+                kept.owner = None
+        return kept.owner is None
+
+    def _confirm(self, number: int, starts: Mapping[str, CommittedOffset]) -> None:
+        """Commits what was read, which changes nothing, to hear whether the partition is still this worker's.
+
+        Raises:
+            FencedError: it is not.
+            CommitError: nobody says.
+        """
+        again = {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
+        commit_with_retry(lambda: self._source.commit(again))
+
+    def _take_over(self, partition: PartitionState, name: str) -> None:
+        offsets = {topic: lane.position for topic, lane in partition.lanes.items()}
+        commit_with_retry(lambda: self._commit(partition, name, offsets))
+
+    def forget(self, number: int) -> None:
+        """The partition is another's."""
+        self._kept.pop(number, None)
+        if self._writing is not None and self._writing[0].number == number:
+            self._writing = None
+
+    def step(self, partitions: Mapping[int, PartitionState]) -> None:
+        """Commit the checkpoint that was written, or begin one that is due.
+
+        Raises:
+            FencedError: another worker owns the partition.
+        """
+        self._see_changes(partitions)
+        if self._writing is not None:
+            writing = self._writing
+            if writing[2].done() and time.monotonic() >= self._commit_due_s:
+                self._writing = None
+                if not self._finish(*writing):
+                    # its files are there: one file more with each try would fill the disk
+                    self._writing, self._commit_due_s = writing, time.monotonic() + COMMIT_PAUSE_S
+            return
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return
+        changed = [
+            p for p in partitions.values() if p.changed and now_s - self._kept[p.number].made_s >= self._interval_s
+        ]
+        if changed:
+            self._begin(min(changed, key=lambda p: self._kept[p.number].made_s))
+
+    def keep_now(self, partitions: Sequence[PartitionState]) -> None:
+        """Checkpoint these and commit before returning.
+
+        Raises:
+            FencedError: another worker owns one of them.
+        """
+        self._finish_now()
+        for partition in partitions:
+            if partition.changed:
+                self._begin(partition)
+                self._finish_now()
+
+    def _finish_now(self) -> None:
+        """Wait for the checkpoint that is being written and commit it; one that cannot be committed is made again."""
+        if self._writing is None:
+            return
+        partition, checkpoint, future = self._writing
+        self._writing = None
+        future.exception()
+        if not self._finish(partition, checkpoint, future):
+            partition.changed = True
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._pool.shutdown(wait=True)
+
+    def _see_changes(self, partitions: Mapping[int, PartitionState]) -> None:
+        for number, partition in partitions.items():
+            kept = self._kept[number]
+            if partition.changed and kept.unsaved_s is None:
+                kept.unsaved_s = time.monotonic()
+
+    def _begin(self, partition: PartitionState) -> None:
+        kept = self._kept[partition.number]
+        self._started_s = time.monotonic()
+        kept.writing_s, kept.unsaved_s = kept.unsaved_s or self._started_s, None
+        blocks = [] if kept.rewrite_ids else kept.blocks
+        checkpoint = snapshot(partition, self._run, self._count, blocks, self._topic_ids)
+        if kept.rewrite_ids:
+            checkpoint = replace(checkpoint, new_ids=partition.state.known_ids())
+        elif len(kept.unsaved_ids):
+            checkpoint = replace(checkpoint, new_ids=np.concatenate([kept.unsaved_ids, checkpoint.new_ids]))
+        partition.changed = False
+        hour_min = (partition.state.high_events - EVENT_LATENESS_MS) // HOUR_MS
+        self._writing = (partition, checkpoint, self._pool.submit(self._write, checkpoint, hour_min))
+
+    def _write(self, checkpoint: Checkpoint, hour_min: int) -> WrittenFiles:
+        if self._letters is not None:
+            self._letters.flush()
+        return self._store.write(checkpoint, hour_min)
+
+    def _finish(self, partition: PartitionState, checkpoint: Checkpoint, future: Future[WrittenFiles]) -> bool:
+        """Commits a checkpoint that was written; False when that failed for a passing reason.
+
+        Raises:
+            FencedError: another worker owns the partition.
+        """
+        kept = self._kept.get(partition.number)
+        if kept is None:
+            return True
+        try:
+            name, kept.blocks, self.bytes_last = future.result()
+            kept.unsaved_ids, kept.rewrite_ids = np.zeros(0, EVENT_ID), False
+            self._commit(partition, name, checkpoint.manifest.offsets)
+        except CommitError as error:
+            log.warning("checkpoint not committed; trying again", said=str(error))
+            return False
+        except (OSError, DamagedError) as error:
+            kept.unsaved_ids = checkpoint.new_ids
+            # what a damaged block held is still in memory
+            kept.rewrite_ids |= isinstance(error, DamagedError)
+            partition.changed, kept.unsaved_s = True, kept.writing_s
+            log.warning("checkpoint not written; trying again", said=str(error))
+        else:
+            partition.alerts.committed(checkpoint.manifest.alerts)
+            kept.previous, kept.current = kept.current, name
+            kept.stands_s = time.monotonic()
+            self.made += 1
+            self._prune(partition.number, kept)
+        kept.made_s = time.monotonic()
+        kept.writing_s = None
+        self._due_s = kept.made_s + (kept.made_s - self._started_s) * (1 / SHARE_MAX - 1)
+        return True
+
+    def _commit(self, partition: PartitionState, name: str, offsets: Mapping[str, int]) -> None:
+        said = encode_committed(CommittedCheckpoint(partition.epoch, name))
+        self._source.commit({SourcePartition(t, partition.number): (offset, said) for t, offset in offsets.items()})
+
+    def _prune(self, number: int, kept: PartitionCheckpoints) -> None:
+        try:
+            self._store.prune(number, [name for name in (kept.current, kept.previous) if name], kept.blocks)
+        except (OSError, ShopstreamError) as error:
+            log.warning("old checkpoints not deleted", said=str(error))

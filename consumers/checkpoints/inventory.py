@@ -1,0 +1,136 @@
+"""What stands in a state folder: the checkpoints of every run, what is unwritten in the current ones, their removal."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import fs
+
+from consumers.checkpoints.recovery import DIRTY, CommittedCheckpoint
+from consumers.checkpoints.store import CHECKPOINT, PARTITION_FOLDER, CheckpointStore, open_files
+from features.errors import ShopstreamError
+from features.schema import check_run
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """The checkpoints of a run.
+
+    Attributes:
+        run: whose they are.
+        partitions: that have any.
+        checkpoints: the current ones and those before.
+        size_bytes: of all files, event ids included.
+        newest_ms: when the newest file was written, epoch ms; None where the store does not say.
+    """
+
+    run: str
+    partitions: int
+    checkpoints: int
+    size_bytes: int
+    newest_ms: int | None
+
+
+def stored_states(uri: str) -> list[StoredState]:
+    """The checkpoints of every run, by its name; nothing where the folder is not there.
+
+    Args:
+        uri: local path or URI that `pyarrow.fs` opens.
+
+    Raises:
+        ShopstreamError: the folder cannot be opened or listed.
+    """
+    files, root = open_files(uri)
+    prefix = root.rstrip("/") + "/"
+    try:
+        found = files.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+    except OSError as error:
+        raise ShopstreamError(f"The state folder {uri} cannot be listed: {error}.", "Correct --state.") from error
+    by_run: dict[str, list[tuple[list[str], fs.FileInfo]]] = {}
+    for info in found:
+        run, *rest = info.path.removeprefix(prefix).split("/")
+        if info.type == fs.FileType.File and len(rest) == 2 and PARTITION_FOLDER.fullmatch(rest[0]):
+            by_run.setdefault(run, []).append((rest, info))
+    return [
+        StoredState(
+            run,
+            len({rest[0] for rest, _ in mine}),
+            sum(CHECKPOINT.fullmatch(rest[1]) is not None for rest, _ in mine),
+            sum(info.size or 0 for _, info in mine),
+            max((info.mtime_ns // 1_000_000 for _, info in mine if info.mtime_ns), default=None),
+        )
+        for run, mine in sorted(by_run.items())
+    ]
+
+
+def check_writable(uri: str) -> None:
+    """Writes a file of a few bytes and deletes it: better now than when the first checkpoint is due.
+
+    Raises:
+        ShopstreamError: nothing can be written there.
+    """
+    files, root = open_files(uri)
+    path = f"{root.rstrip('/')}/.probe-{uuid.uuid4().hex}"
+    try:
+        files.create_dir(root, recursive=True)
+        with files.open_output_stream(path) as stream:
+            stream.write(b"may I?")
+        files.delete_file(path)
+    except OSError as error:
+        raise ShopstreamError(
+            f"The state folder {uri} cannot be written: {error}.", "Give another one (--state), or the rights."
+        ) from error
+
+
+def unwritten_rows(uri: str, run: str, committed: Mapping[int, CommittedCheckpoint]) -> int:
+    """Rows of the current checkpoints whose documents or messages had not been acknowledged when they were made.
+
+    Args:
+        uri: of the state folder.
+        run: the run's name.
+        committed: partition -> what its offsets' metadata says; one without a checkpoint has no rows.
+
+    Raises:
+        ShopstreamError: a checkpoint is missing or damaged.
+    """
+    store = CheckpointStore(uri, run)
+    outlines = [store.outline(number, said.checkpoint)[1] for number, said in committed.items() if said.checkpoint]
+    return sum(rows for arrays in outlines for name, rows in arrays.items() if name.startswith(DIRTY))
+
+
+def remove_state(uri: str, run: str) -> bool:
+    """Deletes every checkpoint of a run; returns whether there was any.
+
+    Raises:
+        UsageError: the run's name is not allowed.
+        ShopstreamError: the folder cannot be opened, or something of it cannot be deleted.
+    """
+    check_run(run)
+    return remove_folder(uri, run)
+
+
+def remove_folder(uri: str, name: str) -> bool:
+    """Deletes a folder with all that is in it; returns whether it was there. Of a link only the link goes.
+
+    Args:
+        uri: local path or URI of the folder around it.
+        name: of the folder.
+
+    Raises:
+        ShopstreamError: the place cannot be opened, or something cannot be deleted.
+    """
+    files, root = open_files(uri)
+    path = f"{root.rstrip('/')}/{name}"
+    try:
+        if isinstance(files, fs.LocalFileSystem) and Path(path).is_symlink():
+            Path(path).unlink()
+            return True
+        if files.get_file_info([path])[0].type != fs.FileType.Directory:
+            return False
+        files.delete_dir(path)
+    except OSError as error:
+        raise ShopstreamError(f"{path} cannot be deleted: {error}.", "Delete it by hand, then try again.") from error
+    return True

@@ -1,0 +1,1 @@
+"""Dead letters: produced, stored, reviewed and sent back."""

@@ -1,0 +1,160 @@
+"""Dead letters: messages that change nothing, kept as the bytes that came, with what is wrong in words.
+
+A letter must be flushed before the offset of its message is committed; after a crash in between the same letter (same
+topic, partition, offset) stands there twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from connectors.kafka.client import DEAD_LETTER_BYTES_MAX, open_producer, producer_config
+from features.errors import ShopstreamError
+from features.schema import DEAD_LETTER_TOPIC, topic_name
+
+log = structlog.get_logger("dead-letter")
+
+FLUSH_TIMEOUT_S: Final = 60.0
+REASONS_MAX: Final = 200
+"""Reasons counted apart; further ones are counted together."""
+OTHER_REASON: Final = "other"
+TOO_LARGE: Final = frozenset(
+    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE}
+)
+"""Codes of a message that no try will bring onto its topic."""
+CUT_BYTES: Final = 512 * 1024
+"""What is kept of a value that the topic refuses for its size."""
+
+_PARTICULARS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(?<!\w)\'(?:[^\'\\]|\\.)*\'(?!\w)|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?')
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message and what is wrong with it.
+
+    Attributes:
+        topic: full name of the topic it came on.
+        partition: of that topic.
+        offset: in that partition.
+        key: as it came.
+        value: as it came; None is a null value.
+        error: what is wrong, in words.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    error: str
+
+
+def reason_kind(error: str) -> str:
+    """An error without the particulars of its message, so that equal kinds count together."""
+    return _PARTICULARS.sub("…", error)
+
+
+class DeadLetters:
+    """Writes dead letters of a run.
+
+    Args:
+        producer: an idempotent one (`open_dead_letters` makes it).
+        run: the run's name.
+    """
+
+    def __init__(self, producer: Producer, run: str) -> None:
+        self._producer = producer
+        self._topic = topic_name(run, DEAD_LETTER_TOPIC)
+        self._failed: list[str] = []
+        self.counts: Counter[str] = Counter()
+        """Letters sent, by kind of reason."""
+
+    @property
+    def waiting(self) -> int:
+        """Letters that no broker has acknowledged yet."""
+        return len(self._producer)
+
+    def send(self, letter: DeadLetter) -> None:
+        """Takes a letter; it is safe after `flush`."""
+        kind = reason_kind(letter.error)
+        if kind not in self.counts and len(self.counts) >= REASONS_MAX:
+            kind = OTHER_REASON
+        self.counts[kind] += 1
+        self._produce(letter.key, letter.value, _headers(letter), cut=False)
+
+    def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
+        """Returns when every letter is acknowledged.
+
+        Raises:
+            ShopstreamError: one could not be delivered; nothing that stands behind it may be committed.
+        """
+        left = self._producer.flush(timeout_s)
+        if left or self._failed:
+            said = "; ".join(dict.fromkeys(self._failed)) or f"no answer within {timeout_s:.0f} s"
+            count = left or len(self._failed)
+            raise ShopstreamError(
+                f"{count} dead letters could not be written to {self._topic}: {said}.",
+                "Check that Kafka is up and the topic exists; what was not committed is read again.",
+            )
+
+    def close(self) -> None:
+        """Flushes as far as it goes; says what could not be delivered."""
+        try:
+            self.flush(10.0)
+        except ShopstreamError as error:
+            log.warning("dead letters not delivered; their messages are read again", said=str(error))
+
+    def _produce(self, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], *, cut: bool) -> None:
+        def on_delivery(error: KafkaError | None, _: Message) -> None:
+            if error is None:
+                return
+            if error.code() in TOO_LARGE and not cut:
+                self._produce_cut(key, value, headers)
+            else:
+                self._failed.append(f"{error.name()}: {error.str()}")
+
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, headers=list(headers), on_delivery=on_delivery)
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                if cut or error.args[0].code() not in TOO_LARGE:
+                    raise ShopstreamError(f"A dead letter was refused: {error.args[0].str()}.") from error
+                self._produce_cut(key, value, headers)
+                return
+            else:
+                self._producer.poll(0)
+                return
+
+    def _produce_cut(self, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+        size = len(value or b"")
+        if size > CUT_BYTES:
+            headers = [*headers, ("cut", f"the first {CUT_BYTES} of {size} bytes".encode())]
+        self._produce(key and key[:CUT_BYTES], value and value[:CUT_BYTES], headers, cut=True)
+
+
+def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
+    return [
+        ("error", letter.error.encode(errors="backslashreplace")),
+        ("topic", letter.topic.encode()),
+        ("partition", str(letter.partition).encode()),
+        ("offset", str(letter.offset).encode()),
+    ]
+
+
+def open_dead_letters(properties: Mapping[str, Any], run: str) -> DeadLetters:
+    """Dead letters of `run` with a producer of their own; it takes values as large as any topic's.
+
+    Raises:
+        UsageError: a Kafka property is wrong.
+    """
+    config = producer_config(properties, name=f"{run}-dead-letter")
+    return DeadLetters(open_producer({**config, "message.max.bytes": DEAD_LETTER_BYTES_MAX}), run)

@@ -1,0 +1,235 @@
+"""Dead letters as they are looked at and sent back: which are chosen, what stands in them, would they count now.
+
+Pure: letters go in, verdicts and text come out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from features.records.decode import decode
+from features.schema import CONTACT_FIELDS, SOURCE_TOPICS, Customer, record_fields, topic_name
+
+MASK: Final = "***"
+TOO_LATE: Final = "too late"
+"""Begins the reason of a letter that came too late; its bytes are a valid record."""
+
+_IN_WORD: Final = r"[^\s\"'<>:,;@\\]"
+# begins at a word only and gives nothing back: a long word without an address is read once, not once for each letter
+_ADDRESS: Final = re.compile(rf"(?<!{_IN_WORD}){_IN_WORD}++(?:@{_IN_WORD}++)++")
+_HARMLESS: Final = frozenset(field.name for field in record_fields(Customer)) - {*CONTACT_FIELDS}
+Place = tuple[str, int, int]
+"""Topic, partition and offset of the message that a letter is about: what tells letters apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDeadLetter:
+    """A letter as it stands on the topic.
+
+    Attributes:
+        number: its own offset there.
+        written_ms: when it was written, epoch ms.
+        topic: full name of the topic its message came on, or the index that refused a document.
+        partition: of that topic.
+        offset: in that partition; -1 for a document.
+        key: of the message.
+        value: of the message; None is a null value.
+        error: what is wrong, in words.
+        cut: how much of the value was kept, when not all; else empty.
+    """
+
+    number: int
+    written_ms: int
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    error: str
+    cut: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where its message stood."""
+        return self.topic, self.partition, self.offset
+
+    @property
+    def too_late(self) -> bool:
+        """Whether its record is valid and came too late."""
+        return self.error.startswith(TOO_LATE)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterFilter:
+    """Which letters; what is None or empty chooses all.
+
+    Attributes:
+        numbers: first and last number of the letter itself.
+        topic: full name of the message's topic.
+        partition: of the message.
+        offsets: first and last offset of the message.
+        reason: a part of the error, small and capital letters alike.
+        since_ms: written at this time or later.
+        until_ms: written before this time.
+    """
+
+    numbers: tuple[int, int] | None = None
+    topic: str | None = None
+    partition: int | None = None
+    offsets: tuple[int, int] | None = None
+    reason: str = ""
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def takes(self, letter: StoredDeadLetter) -> bool:
+        """Whether it is chosen."""
+        return (
+            _within(letter.number, self.numbers)
+            and self.topic in (None, letter.topic)
+            and self.partition in (None, letter.partition)
+            and _within(letter.offset, self.offsets)
+            and self.reason.casefold() in letter.error.casefold()
+            and (self.since_ms is None or letter.written_ms >= self.since_ms)
+            and (self.until_ms is None or letter.written_ms < self.until_ms)
+        )
+
+
+def _within(value: int, bounds: tuple[int, int] | None) -> bool:
+    return bounds is None or bounds[0] <= value <= bounds[1]
+
+
+def once(letters: Iterable[StoredDeadLetter]) -> list[StoredDeadLetter]:
+    """Each letter once: after a crash the same one may stand there twice."""
+    found: dict[object, StoredDeadLetter] = {}
+    for letter in letters:
+        found.setdefault(letter.place if letter.offset >= 0 else letter.number, letter)
+    return list(found.values())
+
+
+# --- would it count now? ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """Letters by what sending them back would do.
+
+    Attributes:
+        sendable: their messages are valid now.
+        held: the others, each with why it stays.
+    """
+
+    sendable: tuple[StoredDeadLetter, ...]
+    held: tuple[tuple[StoredDeadLetter, str], ...]
+
+
+def sort_out(
+    letters: Sequence[StoredDeadLetter],
+    run: str,
+    replayed: Callable[[StoredDeadLetter], bool],
+    now_ms: int,
+    *,
+    late: bool,
+) -> ReplayPlan:
+    """Which letters may be sent, judged by the very rules that the consumers judge by.
+
+    Args:
+        letters: each once.
+        run: whose letters they are.
+        replayed: whether one was sent before.
+        now_ms: when they would be appended, epoch ms.
+        late: records that came too late may be sent: they do not go to the topic where they did.
+    """
+    sendable: list[StoredDeadLetter] = []
+    held: list[tuple[StoredDeadLetter, str]] = []
+    for letter in letters:
+        why = _why_held(letter, run, replayed, now_ms, late=late)
+        if why:
+            held.append((letter, why))
+        else:
+            sendable.append(letter)
+    return ReplayPlan(tuple(sendable), tuple(held))
+
+
+def _why_held(
+    letter: StoredDeadLetter, run: str, replayed: Callable[[StoredDeadLetter], bool], now_ms: int, *, late: bool
+) -> str:
+    if letter.offset < 0:
+        return "a document that Elasticsearch refused: it is written anew when its row changes"
+    if replayed(letter):
+        return "was replayed before"
+    if letter.cut:
+        return f"only {letter.cut} were kept"
+    if letter.too_late and not late:
+        return "too late: its topic's time only grows, so it would be too late again"
+    source = source_of(letter.topic, run)
+    if source is None:
+        return f"{letter.topic} is no source topic of run {run}"
+    reason = verdict(source, letter.key, letter.value, now_ms)
+    return f"still not valid: {reason}" if reason else ""
+
+
+def source_of(topic: str, run: str) -> str | None:
+    """The source topic without the run's name; None for any other topic."""
+    return next((source for source in SOURCE_TOPICS if topic_name(run, source) == topic), None)
+
+
+def verdict(source: str, key: bytes | None, value: bytes | None, now_ms: int) -> str:
+    """Why a message would not be a valid record if it were appended now; empty when it would be."""
+    decoded = decode(source, [value], [key], [now_ms])  # type: ignore[call-overload]
+    return decoded.rejected[0].reason if decoded.rejected else ""
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def readable(letter: StoredDeadLetter, *, contact: bool) -> str:
+    """The value as text that is safe to show: control characters and broken UTF-8 are spelt out.
+
+    Args:
+        letter: whose value.
+        contact: names and e-mail addresses are shown; else they are masked, and of a profile that is no JSON object
+            nothing is shown.
+    """
+    if letter.value is None:
+        return "null"
+    if contact:
+        return safe_text(letter.value)
+    try:
+        parsed = _masked(json.loads(letter.value))
+    except (ValueError, RecursionError):
+        if letter.topic.endswith(".customers"):
+            return f"({len(letter.value)} bytes that are not JSON; they may hold a name, so they are shown on demand)"
+        return _ADDRESS.sub(MASK, _without_fields(safe_text(letter.value)))
+    if letter.topic.endswith(".customers") and not isinstance(parsed, dict):
+        return f"(JSON, but no object: {len(letter.value)} bytes that may hold a name, shown on demand)"
+    if letter.topic.endswith(".customers"):
+        # a name may stand in any field but those that are known to hold none
+        parsed = {name: value if name in _HARMLESS else MASK for name, value in parsed.items()}
+    return safe_text(json.dumps(parsed, ensure_ascii=False).encode(errors="backslashreplace"))
+
+
+def safe_text(data: bytes) -> str:
+    r"""Bytes as text without control characters; what is not UTF-8 is spelt `\xff`."""
+    text = data.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: MASK if _is_contact(key) and item is not None else _masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return _ADDRESS.sub(MASK, value) if isinstance(value, str) else value
+
+
+def _is_contact(key: str) -> bool:
+    return key.casefold().replace("_", "").replace("-", "") in CONTACT_FIELDS
+
+
+def _without_fields(text: str) -> str:
+    either = "|".join(CONTACT_FIELDS)
+    return re.sub(rf'("(?:{either})"\s*:\s*)("(?:[^"\\]|\\.)*("|$)|[^,}}]*)', rf"\1{MASK}", text, flags=re.IGNORECASE)

@@ -1,0 +1,58 @@
+"""Records of dead letters as rows of an archive: the way back for what came too late.
+
+An archive has no lateness, and `replay` sends it in the order of the times in the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.files import write_whole
+from consumers.archive.files import COMPRESSION, split_days
+from consumers.archive.rows import to_arrow
+from consumers.dead_letters.review import StoredDeadLetter, source_of
+from features.errors import ShopstreamError
+from features.records.decode import decode
+from features.schema import DAY_COLUMN, RECORD_TYPES
+
+
+def add_to_archive(directory: Path, run: str, letters: Sequence[StoredDeadLetter], now_ms: int) -> list[Path]:
+    """Writes the records of letters of events and orders into files of their own; returns these.
+
+    The files are named after the letters, so that writing the same letters again replaces them.
+
+    Args:
+        directory: of an archive.
+        run: whose letters.
+        letters: with valid records (`letters.sort_out`).
+        now_ms: what future times are judged by, epoch ms.
+
+    Raises:
+        ShopstreamError: there is no archive, or it cannot be written.
+    """
+    if not any((directory / topic).is_dir() for topic in DAY_COLUMN):
+        raise ShopstreamError(f"{directory} is no archive: it has no folder of events or orders.", "Give another one.")
+    written: list[Path] = []
+    for source, column in DAY_COLUMN.items():
+        mine = [letter for letter in letters if source_of(letter.topic, run) == source]
+        if not mine:
+            continue
+        decoded = decode(source, [one.value for one in mine], [one.key for one in mine], [now_ms] * len(mine))  # type: ignore[call-overload]
+        rows = pa.Table.from_batches([to_arrow(RECORD_TYPES[source], decoded.records)])
+        numbers = [one.number for one in mine]
+        name = f"letters-{run}-{min(numbers)}-{max(numbers)}.parquet"
+        for day, table in split_days(rows, column):
+            written.append(_write(directory / source / f"date={day.isoformat()}" / name, table))
+    return written
+
+
+def _write(path: Path, table: pa.Table) -> Path:
+    try:
+        write_whole(path, lambda partial: pq.write_table(table, partial, compression=COMPRESSION))
+    except OSError as error:
+        raise ShopstreamError(f"{path} cannot be written: {error.strerror}.") from error
+    return path

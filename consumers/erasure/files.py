@@ -1,0 +1,141 @@
+"""Erasing one customer's profile from files: checkpoints of a run, and archives."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from connectors.files import PARTIAL_SUFFIX, store_whole
+from consumers.archive.files import COMPRESSION, PARTS_FOLDER, STAGED_FOLDER
+from consumers.checkpoints.store import CHECKPOINT, OWNER, PARTITION_FOLDER, CheckpointStore, DamagedError, open_files
+from features.errors import ShopstreamError
+from features.schema import CONTACT_FIELDS, CUSTOMERS_FILE
+
+UNFINISHED: Final = (PARTIAL_SUFFIX, ".tmp")
+"""Ends the names of files that a writer left behind; `.tmp` those of earlier versions."""
+BUSY_MS: Final = 60_000
+"""A file that nobody can read is being written when it is younger than this."""
+_PROFILE_COLUMNS: Final = ("customer_id", *CONTACT_FIELDS)
+_OURS: Final = re.compile(rf"{CHECKPOINT.pattern}|{OWNER.pattern}|\d+-[0-9a-f]+\.ids", re.ASCII)
+
+
+@dataclass(slots=True)
+class Looked:
+    """What was done with files.
+
+    Attributes:
+        seen: how many were looked at.
+        changed: how many were written anew, or deleted because nobody can read them.
+        busy: that are being written and may hold the profile when they are done.
+        strange: beside ours, with names that are none of ours; left alone.
+    """
+
+    seen: int = 0
+    changed: int = 0
+    busy: list[str] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
+
+
+def forget_in_checkpoints(uri: str, run: str, customer_id: str, now_ms: int) -> Looked:
+    """Writes every checkpoint of a run that holds the profile anew without it; errors as ShopstreamError."""
+    store = CheckpointStore(uri, run)
+    files, root = open_files(uri)
+    looked = Looked()
+    try:
+        for partition in store.partitions():
+            for name in store.names(partition):
+                path = f"{root.rstrip('/')}/{run}/partition={partition}/{name}"
+                try:
+                    looked.changed += store.forget_profile(partition, name, customer_id)
+                    looked.seen += 1
+                except DamagedError:
+                    # a worker that writes it, or has deleted it; else nobody can ever read it
+                    _unreadable(files, path, looked, now_ms)
+        _look_beside(files, f"{root.rstrip('/')}/{run}", looked)
+    except OSError as error:
+        raise ShopstreamError(f"The checkpoints of {run} in {uri} cannot be written: {error}.") from error
+    return looked
+
+
+def _look_beside(files: Any, root: str, looked: Looked) -> None:
+    """Files of a run's state folder that are no checkpoints and no event ids."""
+    for info in files.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True)):
+        folder, _, name = info.path.removeprefix(f"{root}/").rpartition("/")
+        if info.type != pafs.FileType.File or (PARTITION_FOLDER.fullmatch(folder) and _OURS.fullmatch(name)):
+            continue
+        if PARTITION_FOLDER.fullmatch(folder) and name.endswith(UNFINISHED) and CHECKPOINT.match(name):
+            # an erasure that was killed has left a copy
+            files.delete_file(info.path)
+            looked.changed += 1
+        else:
+            looked.strange.append(info.path)
+
+
+def _unreadable(files: Any, path: str, looked: Looked, now_ms: int) -> None:
+    """A file that is cut short: one is being written, or its writer died long ago and nobody needs it."""
+    (info,) = files.get_file_info([path])
+    if info.type == pafs.FileType.NotFound:
+        return
+    if info.mtime_ns is not None and now_ms - info.mtime_ns // 1_000_000 < BUSY_MS:
+        looked.busy.append(path)
+        return
+    files.delete_file(path)
+    looked.changed += 1
+
+
+def forget_in_archive(uri: str, customer_id: str, now_ms: int) -> Looked:
+    """Writes the profiles of an archive anew without the customer's, each file in one step.
+
+    Raises:
+        ShopstreamError: a file cannot be read or written.
+    """
+    try:
+        files, root = pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
+        looked = Looked()
+        for path in _profile_files(files, root):
+            looked.seen += 1
+            _without(files, path, customer_id, looked, now_ms)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ShopstreamError(f"The profiles of the archive {uri} cannot be written anew: {error}.") from error
+    return looked
+
+
+def _profile_files(files: Any, root: str) -> list[str]:
+    parts = files.get_file_info(pafs.FileSelector(f"{root}/{PARTS_FOLDER}", allow_not_found=True))
+    beside = files.get_file_info(pafs.FileSelector(root, allow_not_found=True))
+    found = [info.path for info in parts if info.base_name.endswith((".parquet", *UNFINISHED))]
+    # an unfinished file of a writer that died lies beside the finished one
+    found += [info.path for info in beside if CUSTOMERS_FILE in info.base_name and info.type == pafs.FileType.File]
+    staged = files.get_file_info(pafs.FileSelector(f"{root}/{STAGED_FOLDER}", recursive=True, allow_not_found=True))
+    return found + [info.path for info in staged if info.type == pafs.FileType.File]
+
+
+def _without(files: Any, path: str, customer_id: str, looked: Looked, now_ms: int) -> None:
+    try:
+        with files.open_input_file(path) as file:
+            if not set(_PROFILE_COLUMNS) <= set(pq.read_schema(file).names):
+                return  # clicks or orders that wait beside profiles
+            file.seek(0)
+            table = pq.read_table(file)
+    except FileNotFoundError:  # a running archive consumer has replaced it by a newer one
+        return
+    except pa.ArrowInvalid:
+        if not path.endswith(UNFINISHED) and f"/{STAGED_FOLDER}/" not in path:
+            raise
+        _unreadable(files, path, looked, now_ms)
+        return
+    kept = table.filter(pc.fill_null(pc.not_equal(table["customer_id"], pa.scalar(customer_id, pa.string())), True))
+    if kept.num_rows == table.num_rows:
+        return
+    try:
+        # the schema is written with what the consumer has noted in it
+        store_whole(files, path, lambda stream: pq.write_table(kept, stream, compression=COMPRESSION))
+    except FileNotFoundError:
+        return
+    looked.changed += 1

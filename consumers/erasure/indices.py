@@ -1,0 +1,110 @@
+"""The edge that erases one customer's profile from the indices of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import elasticsearch
+from elasticsearch import Elasticsearch
+
+from connectors.elasticsearch.client import document_id, told
+from connectors.elasticsearch.mappings import write_index
+from features.definitions import ROW_FIELDS
+from features.errors import ShopstreamError
+from features.schema import Customer, record_fields
+
+TRIES: Final = 10
+HITS_MAX: Final = 1_000
+PURGE_TIMEOUT_S: Final = 600.0
+PROFILE_FIELDS: Final = frozenset(field.name for field in record_fields(Customer)) - {
+    "customer_id",
+    *(field.name for field in ROW_FIELDS),
+}
+"""What a profile adds to a document of `customers`."""
+
+
+def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
+    """Takes the profile out of the customer's document; whether there was one.
+
+    A consumer may write a newer document at any time; then it is looked at again.
+
+    Raises:
+        ShopstreamError: the server does not answer or refuses, or the profile comes back again and again.
+    """
+    index, key = write_index(run, "customers"), document_id(customer_id)
+    changed = False
+    try:
+        for _ in range(TRIES):
+            answer = client.options(ignore_status=404).get(index=index, id=key)
+            body = answer.get("_source") or {}
+            left = _without_profile(body)
+            if len(left) == len(body):
+                return changed
+            changed = True
+            with suppress(elasticsearch.ConflictError):
+                client.index(
+                    index=index, id=key, document=left, version=answer["_version"], version_type="external_gte"
+                )
+            time.sleep(0.2)
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, f"The index {index}") from error
+    raise ShopstreamError(f"The profile came back into {index} {TRIES} times.", "Do it again in a minute.")
+
+
+def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
+    """Takes the profile's fields out of the customer's alerts, which alerts of earlier versions had; how many had.
+
+    Raises:
+        ShopstreamError: as `forget_in_index`.
+    """
+    index = write_index(run, "alerts")
+    fields = [{"exists": {"field": name}} for name in sorted(PROFILE_FIELDS)]
+    query = {"bool": {"filter": [{"term": {"customer_id": customer_id}}], "should": fields, "minimum_should_match": 1}}
+    changed: set[str] = set()
+    try:
+        if not client.indices.exists(index=index):
+            return 0
+        for _ in range(TRIES):
+            client.indices.refresh(index=index)
+            answer = client.search(index=index, query=query, size=HITS_MAX, seq_no_primary_term=True)
+            hits = answer["hits"]["hits"]
+            if not hits:
+                return len(changed)
+            for hit in hits:
+                changed.add(hit["_id"])
+                with suppress(elasticsearch.ConflictError):
+                    client.index(
+                        index=index,
+                        id=hit["_id"],
+                        document=_without_profile(hit["_source"]),
+                        if_seq_no=hit["_seq_no"],
+                        if_primary_term=hit["_primary_term"],
+                    )
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, f"The index {index}") from error
+    raise ShopstreamError(f"{index} still holds alerts with fields of the profile.", "Do it again.")
+
+
+def purge(client: Elasticsearch, run: str) -> None:
+    """Makes Elasticsearch write the segments of customers and alerts anew, without the old forms of documents.
+
+    Raises:
+        ShopstreamError: the server does not answer or refuses.
+    """
+    indices = [
+        name for index in ("customers", "alerts") if client.indices.exists(index=(name := write_index(run, index)))
+    ]
+    try:
+        for index in indices:
+            client.options(request_timeout=PURGE_TIMEOUT_S).indices.forcemerge(
+                index=index, max_num_segments=1, flush=True
+            )
+    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+        raise told(error, f"The indices {', '.join(indices)}") from error
+
+
+def _without_profile(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in PROFILE_FIELDS}

@@ -1,0 +1,328 @@
+"""The edge that erases one customer's profile from the topic of profiles.
+
+A log cannot be changed in the middle. What can be done is done: a tombstone, which every reader obeys at once and
+compaction makes true of the disk later; a forced compaction on demand.
+
+A record of the customer may stand under a key that is not the customer's. It is no valid profile, and no tombstone of
+the customer reaches it; so the key's last valid record is sent again behind it, or a tombstone where there is none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ re-exports without saying so
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    ResourceType,
+)
+
+from connectors.kafka.client import DEAD_LETTER_BYTES_MAX, TOMBSTONE_SETTING, open_admin, open_producer, producer_config
+from consumers.dead_letters.review import verdict
+from consumers.dead_letters.store import read_topic
+from consumers.erasure.person import Person
+from features.errors import ShopstreamError
+from features.schema import group_name, topic_name
+
+REQUEST_TIMEOUT_S: Final = 30.0
+PARTITION_UA: Final = -1
+"""The partition that the key chooses."""
+AGAIN_MS: Final = 3_600_000
+"""A tombstone that is younger is not written again, so that a command that is called again waits for the same one."""
+FORCED: Final = {
+    "segment.ms": "200",
+    "min.cleanable.dirty.ratio": "0.0",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": "200",
+}
+"""Settings of a topic under which the broker compacts all but the newest segment at its next look."""
+
+Place = tuple[int, bytes]
+"""A partition and a key in it."""
+
+
+@contextmanager
+def asking(what: str) -> Iterator[None]:
+    """Errors of the client as a sentence about what was asked for."""
+    try:
+        yield
+    except KafkaException as error:
+        raise ShopstreamError(f"{what} could not be asked: {error.args[0].str()}.", "Try again.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What was found and written for a customer.
+
+    Attributes:
+        person: with the names and addresses of the records found.
+        offsets: partition -> offset of the tombstone. One is the rule; a producer with another partitioner than ours
+            may have put records elsewhere, and a tombstone counts in its own partition alone.
+        records: older ones of the customer that the log still holds.
+        strays: places of records about the customer under other keys, and how many records each has.
+        shared: other customers whose valid profiles hold the same name or address.
+    """
+
+    person: Person
+    offsets: Mapping[int, int]
+    records: int
+    strays: Mapping[Place, int]
+    shared: tuple[str, ...]
+
+
+def bury(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int) -> Tombstone:
+    """Writes tombstones for the customer's profile; errors as of the client, in words."""
+    topic = topic_name(run, "customers")
+    person = Person(customer_id)
+    newest: dict[int, Message] = {}
+    older: list[Message] = []
+    for message in read_topic(properties, topic):
+        if message.key() == person.key:
+            newest[message.partition() or 0] = message
+        if message.value() is not None and (message.key() == person.key or person.is_told_by_id(message.value())):
+            older.append(message)
+    person = person.known_from(m.value() or b"" for m in older if m.key() == person.key or not _is_valid(m))
+    offsets = {
+        number: message.offset() or 0
+        for number, message in newest.items()
+        if message.value() is None and now_ms - message.timestamp()[1] < AGAIN_MS
+    }
+    if not offsets:
+        (message,) = send(properties, [(topic, person.key, None, [])])
+        offsets[message.partition() or 0] = message.offset() or 0
+    for number in sorted(newest.keys() - offsets):
+        (message,) = send(properties, [(topic, person.key, None, [])], number)
+        offsets[number] = message.offset() or 0
+    records = sum(m.key() == person.key for m in older)
+    strays, shared = _elsewhere(properties, run, person)
+    return Tombstone(person, offsets, records, strays, shared)
+
+
+def _elsewhere(properties: Mapping[str, Any], run: str, person: Person) -> tuple[dict[Place, int], tuple[str, ...]]:
+    """Records about the person under other keys: each place with their number; something is written behind the last.
+
+    Returns:
+        The places, and the other customers whose valid profiles share a name or an address.
+    """
+    topic = topic_name(run, "customers")
+    strays: dict[Place, int] = {}
+    bare: set[Place] = set()
+    shared: set[str] = set()
+    for message in read_topic(properties, topic):
+        place = _place(message)
+        bare.discard(place)
+        value = message.value()
+        if message.key() == person.key or value is None:
+            continue
+        named = person.is_named_in(message.key()) or person.is_named_in(value)
+        if not named and not person.is_told_by_id(value):
+            continue
+        if not _is_valid(message):
+            strays[place] = strays.get(place, 0) + 1
+            bare.add(place)
+        elif named:
+            shared.add(place[1].decode("utf-8", "backslashreplace"))
+    if bare:
+        _cover(properties, topic, bare)
+    return strays, tuple(sorted(shared))
+
+
+def _cover(properties: Mapping[str, Any], topic: str, places: set[Place]) -> None:
+    """Sends the last valid record of each place again, or a tombstone where the log holds none."""
+    valid: dict[Place, bytes | None] = dict.fromkeys(places)
+    for message in read_topic(properties, topic):
+        if (place := _place(message)) in places and (message.value() is None or _is_valid(message)):
+            valid[place] = message.value()
+    for (number, key), value in valid.items():
+        send(properties, [(topic, key, value, [])], number)
+
+
+def _place(message: Message) -> Place:
+    return message.partition() or 0, message.key() or b""
+
+
+def _is_valid(message: Message) -> bool:
+    return not verdict("customers", message.key(), message.value(), message.timestamp()[1])
+
+
+def compact(
+    properties: Mapping[str, Any], run: str, grave: Tombstone, check: Callable[[], None], timeout_s: float
+) -> bool:
+    """Makes the broker compact the topic of profiles now; whether no older record of the customer is left.
+
+    The topic's settings are changed for as long as it takes and put back. A process that is killed meanwhile leaves
+    them; `restore_settings` knows them by their values.
+
+    Args:
+        properties: librdkafka's.
+        run: the run's name.
+        grave: what was buried.
+        check: raises when the lock is lost.
+        timeout_s: the longest wait.
+    """
+    topic = topic_name(run, "customers")
+    admin = open_admin(properties)
+    before = _settings(admin, topic)
+    _alter(admin, topic, FORCED)
+    try:
+        end_s = time.monotonic() + timeout_s
+        while True:
+            # the newest segment is never compacted: a further tombstone begins another one
+            time.sleep(0.5)
+            check()
+            for number in {*grave.offsets, *(number for number, _ in grave.strays)}:
+                send(properties, [(topic, grave.person.key, None, [])], number)
+            if not _left(properties, topic, grave):
+                return True
+            if time.monotonic() > end_s:
+                return False
+            time.sleep(2.0)
+    finally:
+        _alter(admin, topic, {name: before.get(name) for name in FORCED})
+
+
+def _left(properties: Mapping[str, Any], topic: str, grave: Tombstone) -> bool:
+    person = grave.person
+    return any(
+        message.key() == person.key
+        or (
+            _place(message) in grave.strays
+            and (person.is_named_in(message.value()) or person.is_told_by_id(message.value()))
+            and not _is_valid(message)
+        )
+        for message in read_topic(properties, topic)
+        if message.value() is not None
+    )
+
+
+def restore_settings(properties: Mapping[str, Any], run: str) -> bool:
+    """Takes back the settings that a compaction left whose process was killed; whether there were any."""
+    topic = topic_name(run, "customers")
+    admin = open_admin(properties)
+    own = _settings(admin, topic, forced_too=True)
+    if not _is_forced(own):
+        return False
+    _alter(admin, topic, {name: None for name in FORCED if own.get(name) == FORCED[name]})
+    return True
+
+
+def kept_for(properties: Mapping[str, Any], topic: str) -> dict[str, str | None]:
+    """The settings of a topic that say how long it keeps what, those of the broker's defaults too."""
+    admin = open_admin(properties)
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    with asking(f"The settings of {topic}"):
+        entries = admin.describe_configs([resource])[resource].result(timeout=REQUEST_TIMEOUT_S)
+    return {name: entries[name].value for name in ("cleanup.policy", "retention.ms", TOMBSTONE_SETTING)}
+
+
+def _settings(admin: AdminClient, topic: str, *, forced_too: bool = False) -> dict[str, str | None]:
+    """Those of the topic's own; the broker's defaults are left out, and forced ones unless they are asked for."""
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    with asking(f"The settings of {topic}"):
+        entries = admin.describe_configs([resource])[resource].result(timeout=REQUEST_TIMEOUT_S)
+    own = {
+        name: entry.value
+        for name, entry in entries.items()
+        if ConfigSource(entry.source) is ConfigSource.DYNAMIC_TOPIC_CONFIG
+    }
+    if forced_too or not _is_forced(own):
+        return own
+    return {name: value for name, value in own.items() if FORCED.get(name) != value}
+
+
+def _is_forced(own: Mapping[str, str | None]) -> bool:
+    """Whether they are ours: nobody else has segments of a fifth of a second."""
+    return own.get("segment.ms") == FORCED["segment.ms"]
+
+
+def _alter(admin: AdminClient, topic: str, settings: Mapping[str, str | None]) -> None:
+    entries = [
+        ConfigEntry(
+            name, value or "", incremental_operation=AlterConfigOpType.SET if value else AlterConfigOpType.DELETE
+        )
+        for name, value in settings.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+    try:
+        for future in admin.incremental_alter_configs([resource]).values():
+            future.result(timeout=REQUEST_TIMEOUT_S)
+    except KafkaException as error:
+        raise ShopstreamError(
+            f"The settings of {topic} could not be changed: {error.args[0].str()}.",
+            "Ask for AlterConfigs on the topic.",
+        ) from error
+
+
+def members(properties: Mapping[str, Any], run: str, role: str) -> int:
+    """Workers of a role that belong to its group now."""
+    group = group_name(run, role)
+    admin = open_admin(properties)  # a client that nobody holds answers no more
+    try:
+        found = admin.describe_consumer_groups([group])[group].result(timeout=REQUEST_TIMEOUT_S)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return 0
+        raise ShopstreamError(f"The group {group} could not be asked: {error.args[0].str()}.") from error
+    return len(found.members)
+
+
+def await_readers(properties: Mapping[str, Any], run: str, role: str, grave: Tombstone, timeout_s: float) -> bool:
+    """Waits until a role has committed an offset behind the tombstone; whether it has, or has no workers (any more).
+
+    A worker that was stopped belongs to its group until its session ends, some seconds later.
+    """
+    admin = open_admin(properties)
+    where = [TopicPartition(topic_name(run, "customers"), number) for number in grave.offsets]
+    wanted = ConsumerGroupTopicPartitions(group_name(run, role), where)
+    end_s = time.monotonic() + timeout_s
+    while members(properties, run, role):
+        with asking(f"The group {wanted.group_id}"):
+            answer = next(iter(admin.list_consumer_group_offsets([wanted]).values())).result(timeout=REQUEST_TIMEOUT_S)
+        if all(found.offset > grave.offsets[found.partition] for found in answer.topic_partitions):
+            return True
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.5)
+    return True
+
+
+def send(
+    properties: Mapping[str, Any],
+    messages: Iterable[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]],
+    partition: int = PARTITION_UA,
+) -> list[Message]:
+    """Sends (topic, key, value, headers) each, as they come; returns the messages as they were placed.
+
+    Raises:
+        ShopstreamError: one was not taken.
+    """
+    producer = open_producer({**producer_config(properties, "forget"), "message.max.bytes": DEAD_LETTER_BYTES_MAX})
+    placed: list[Message] = []
+    failed: list[str] = []
+
+    def on_delivery(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            placed.append(message)
+        else:
+            failed.append(error.str())
+
+    for topic, key, value, headers in messages:
+        while not failed:
+            try:
+                producer.produce(topic, value, key, partition, headers=headers, on_delivery=on_delivery)
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                producer.poll(0)
+                break
+    if producer.flush(REQUEST_TIMEOUT_S) or failed:
+        raise ShopstreamError(f"Kafka did not take a record: {failed[0] if failed else 'no answer'}.")
+    return placed

@@ -1,0 +1,1 @@
+"""The features consumer: from records to feature rows in every sink."""

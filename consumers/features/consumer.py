@@ -1,0 +1,386 @@
+"""The role `features`: exact state per partition, rows and documents to the sinks, dead letters, checkpoints.
+
+One turn of the loop, in numbered steps; what is repeated if we die at one of them is told in `recovery`:
+
+1. Read messages of the owned partitions; their decoding gives records, letters and positions.
+2. Apply what the topics' times allow, in step.
+3. Hold back a topic whose buffer is full, release one that has drained to half.
+4. Send the letters of what was applied; see whether another bundle is in force.
+5. Give free sinks dirty rows; take acknowledgements.
+6. Begin a checkpoint in the background when one is due; commit the one that is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, Literal
+
+import structlog
+
+from connectors.kafka.offsets import FencedError
+from connectors.kafka.source import Batch, CommittedOffset, Source, wall_clock_ms
+from connectors.kafka.source import Partition as SourcePartition
+from connectors.kafka.stop_offsets import Ends, Until, check_final
+from connectors.kafka.topic_buffer import BUFFER_BYTES_MAX, BUFFER_RECORDS_MAX
+from consumers.checkpoints.coordinator import CheckpointCoordinator
+from consumers.dead_letters.producer import DeadLetter, DeadLetters
+from consumers.features.scoring import LiveScoring
+from consumers.features.sinks import Pace, Sinks
+from consumers.metrics.progress import FeaturesProgress
+from consumers.state.partition import Counts, PartitionState
+from features.errors import ShopstreamError
+from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
+from features.state.state import day_of
+
+log = structlog.get_logger("features")
+
+TURN_MAX: Final = 20_000
+"""Messages that are read before they are applied."""
+TURN_BYTES_MAX: Final = 32 * 1024 * 1024
+"""And the memory that is held of them, about."""
+RELEASED_SHARE: Final = 0.5
+"""Of its bounds to which the buffer of a paused topic drains before the topic is read on."""
+READ_MAX: Final = 2_000
+READ_WAIT_S: Final = 0.05
+REPORT_EVERY_S: Final = 0.5
+
+Clock = Literal["stream", "wall"]
+
+
+class FeaturesConsumer:
+    """Keeps the features of the partitions it owns.
+
+    Args:
+        run: the run's name.
+        source: of the three source topics, not opened yet.
+        keeper: makes, commits and finds checkpoints.
+        outlets: where rows and documents go.
+        letters: where records go that do not count; None only counts them.
+        clock: `wall` lets as_of follow the wall clock while everything is read.
+        stale_after_s: nothing is emitted when the last poll is longer ago: the partitions may be another's by then.
+        scoring: follows the bundle that rows are scored by; None: rows have no scores.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        source: Source,
+        keeper: CheckpointCoordinator,
+        outlets: Sinks,
+        letters: DeadLetters | None,
+        *,
+        clock: Clock = "stream",
+        stale_after_s: float = 4.0,
+        pace: Pace | None = None,
+        scoring: LiveScoring | None = None,
+    ) -> None:
+        self._run = run
+        self._source = source
+        self._keeper = keeper
+        self._outlets = outlets
+        self._letters = letters
+        self._clock = clock
+        self._stale_after_s = stale_after_s
+        self._pace = pace or Pace()
+        self._scoring = scoring
+        self._partitions: dict[int, PartitionState] = {}
+        self._gone = Counts()
+        self._ends = Ends(run)
+        self._polled_s = time.monotonic()
+        self._behind = False
+        self._turn = 0
+        self._final_as_of: int | None = None
+        self._final: set[int] = set()  # partitions that are read to their ends: their rows are of the final as_of
+        self._was_assigned = False
+        self._fenced = False
+
+    # --- the loop ---
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Until | None,
+        final_as_of: Callable[[int], int | None],
+        report: Callable[[FeaturesProgress], None],
+    ) -> FeaturesProgress:
+        """Consume until `stop`, or up to `until` and a final row of every customer.
+
+        Args:
+            stop: asked between turns; a checkpoint is made before returning.
+            until: (full topic name, partition) -> offset to stop at.
+            final_as_of: told this worker's stream time once all is read; the time of the final rows, None while others
+                are still reading.
+            report: called about twice a second.
+
+        Raises:
+            ShopstreamError: something that another try would not change.
+        """
+        self._ends = Ends(self._run, until)
+        self._source.open(self)
+        reported_s = 0.0
+        try:
+            while not stop():
+                self._turn_once()
+                if until is not None and self._was_assigned and self._all_read():
+                    if self._final_as_of is None:
+                        self._final_as_of = final_as_of(self.stream_time)
+                    self._finalise()
+                    if self._final_as_of is not None and self._all_read() and self._all_written():
+                        break
+                if time.monotonic() - reported_s >= REPORT_EVERY_S:
+                    reported_s = time.monotonic()
+                    report(self.progress())
+            self._outlets.poll()
+            self._hand_over(list(self._partitions.values()))
+        finally:
+            # what is not kept by now, is not: after an error the state may be half of a batch
+            self._forget(list(self._partitions.values()))
+            self._keeper.close()
+            self._source.close()
+            self._outlets.close()
+            if self._scoring is not None:
+                self._scoring.close()
+            if self._letters is not None:
+                self._letters.close()
+        report(final := self.progress())
+        return final
+
+    @property
+    def stream_time(self) -> int:
+        """The highest stream time of the owned partitions, epoch ms; 0 when nothing was read."""
+        return max((partition.state.stream_time for partition in self._partitions.values()), default=0)
+
+    def owned(self) -> tuple[int, ...] | None:
+        """Numbers of the owned partitions; None while the group has given no answer yet."""
+        return tuple(sorted(self._partitions)) if self._was_assigned else None
+
+    def progress(self) -> FeaturesProgress:
+        """What was done so far."""
+        counts = Counts()
+        counts.add(self._gone)
+        for partition in self._partitions.values():
+            counts.add(partition.counts)
+        return FeaturesProgress(
+            role="features",
+            consumed=counts.consumed,
+            valid=counts.valid,
+            rejected=counts.rejected,
+            late=counts.late,
+            duplicates=counts.duplicates,
+            applied=counts.applied,
+            customers=sum(partition.state.customer_count for partition in self._partitions.values()),
+            stream_ts=self.stream_time,
+            lag_records=self._source.lag() if self._partitions else 0,
+            dirty=sum(self._dirty(partition) for partition in self._partitions.values()),
+            **self._keeper.figures(),
+            **self._outlets.figures(),
+        )
+
+    def _turn_once(self) -> None:
+        # 1. read: few at a time, so that what librdkafka hands over is decoded while it is in the processor's cache
+        received, held, wait_s = 0, 0, READ_WAIT_S
+        while received < TURN_MAX and held < TURN_BYTES_MAX and (batches := self._source.read(READ_MAX, wait_s)):
+            for batch in batches:
+                received += len(batch.values)
+                held += self._receive(batch)
+            wait_s = 0.0
+        self._polled_s = time.monotonic()
+        # 2. apply
+        for partition in self._partitions.values():
+            self._see_ends(partition)
+            partition.advance()
+        self._behind = received >= TURN_MAX // 2 or held >= TURN_BYTES_MAX
+        # 3. hold back
+        for partition in self._partitions.values():
+            self._regulate(partition)
+        # 4. letters and the bundle
+        for partition in self._partitions.values():
+            self._send_letters(partition)
+        self._follow_bundle()
+        # 5. emit
+        if self._pace.due(behind=self._behind and self._final_as_of is None):
+            self._emit()
+        self._outlets.poll()
+        # 6. checkpoint
+        self._keep()
+
+    def _receive(self, batch: Batch) -> int:
+        partition, counting = self._partitions.get(batch.partition.number), self._ends.cut(batch)
+        return partition.receive(counting) if partition is not None and counting is not None else 0
+
+    def _see_ends(self, partition: PartitionState) -> None:
+        for topic in SOURCE_TOPICS:
+            where = SourcePartition(topic, partition.number)
+            if self._source.at_end(where) or self._past_until(where):
+                partition.reached_end(topic)
+
+    def _past_until(self, where: SourcePartition) -> bool:
+        end = self._ends.of(where)
+        return end is not None and self._source.position(where) >= end
+
+    def _regulate(self, partition: PartitionState) -> None:
+        for topic, lane in partition.lanes.items():
+            where = SourcePartition(topic, partition.number)
+            share = max(lane.waiting / BUFFER_RECORDS_MAX, lane.waiting_bytes / BUFFER_BYTES_MAX)
+            if not lane.paused and share >= 1:
+                lane.paused = True
+                self._source.hold(where)
+            elif lane.paused and share <= RELEASED_SHARE:
+                lane.paused = False
+                self._source.release(where)
+
+    def _send_letters(self, partition: PartitionState) -> None:
+        letters, partition.letters = partition.letters, []
+        if self._letters is None:
+            return
+        for letter in letters:
+            topic = topic_name(self._run, letter.topic)
+            self._letters.send(
+                DeadLetter(topic, partition.number, letter.offset, letter.key, letter.value, letter.error)
+            )
+
+    # --- emission ---
+
+    def _follow_bundle(self) -> None:
+        anew = self._scoring is not None and self._scoring.poll()
+        self._outlets.scoring = None if self._scoring is None else self._scoring.current
+        name = "" if self._outlets.scoring is None else self._outlets.scoring.name
+        for partition in self._partitions.values():
+            partition.follow_bundle(name, anew=anew)
+
+    def _emit(self) -> None:
+        if self._fenced or time.monotonic() - self._polled_s > self._stale_after_s:
+            return
+        started_s = time.monotonic()
+        taken = 0
+        numbers = sorted(number for number in self._partitions if self._keeper.may_write(number))
+        # a different partition begins each time, so that none starves when a sink has little room
+        self._turn += 1
+        for i in range(len(numbers)):
+            partition = self._partitions[numbers[(i + self._turn) % len(numbers)]]
+            taken += self._outlets.emit(partition, self._as_of(partition))
+        if taken:
+            self._pace.emitted(0.0 if self._final_as_of is not None else time.monotonic() - started_s)
+
+    def _as_of(self, partition: PartitionState) -> int:
+        if self._final_as_of is not None and partition.number in self._final:
+            return self._final_as_of
+        stream_time = partition.state.stream_time
+        if self._clock == "stream" or not stream_time or not self._is_caught_up(partition):
+            return stream_time
+        now = max(stream_time, wall_clock_ms())
+        partition.tick(partition.last_as_of // DAY_MS if partition.last_as_of else day_of(stream_time), now)
+        partition.last_as_of = now
+        return now
+
+    def _is_caught_up(self, partition: PartitionState) -> bool:
+        return partition.dry and all(lane.at_end for lane in partition.lanes.values())
+
+    def _finalise(self) -> None:
+        """Marks all rows of partitions that are read; of one that came later, not before it is read as well."""
+        if (as_of := self._final_as_of) is None:
+            return
+        check_final(as_of, self.stream_time)
+        for number, partition in self._partitions.items():
+            if number not in self._final and self._is_read(partition):
+                self._final.add(number)
+                partition.tick(day_of(as_of), as_of)
+                partition.age_all()
+
+    # --- ends ---
+
+    def _all_read(self) -> bool:
+        # who waits for the group does not know yet what else there is to read
+        return not self._fenced and all(map(self._is_read, self._partitions.values()))
+
+    def _is_read(self, partition: PartitionState) -> bool:
+        return partition.dry and all(self._past_until(SourcePartition(t, partition.number)) for t in SOURCE_TOPICS)
+
+    def _all_written(self) -> bool:
+        return self._final == self._partitions.keys() and not any(
+            self._dirty(partition) or len(partition.alerts) for partition in self._partitions.values()
+        )
+
+    @staticmethod
+    def _dirty(partition: PartitionState) -> int:
+        sets = (*partition.customers_dirty.values(), partition.sessions_dirty, partition.orders_dirty)
+        return sum(len(dirty) + dirty.in_flight for dirty in sets)
+
+    # --- checkpoints ---
+
+    def _keep(self) -> None:
+        if self._fenced:
+            return
+        waiting = [partition for partition in self._partitions.values() if partition.alerts.uncommitted]
+        if waiting and self._final_as_of is not None and not any(map(self._dirty, self._partitions.values())):
+            # nothing is left to do but to send alerts, and these wait for a commit
+            self._keep_now(waiting)
+        else:
+            with self._unless_fenced():
+                self._keeper.step(self._partitions)
+
+    def _keep_now(self, partitions: Sequence[PartitionState]) -> None:
+        if not self._fenced:
+            with self._unless_fenced():
+                self._keeper.keep_now(partitions)
+
+    @contextmanager
+    def _unless_fenced(self) -> Iterator[None]:
+        try:
+            yield
+        except FencedError as error:
+            if error.permanent:
+                raise
+            # the group says who owns what in one of the next polls; until then nothing of ours may be written
+            log.warning("a commit was refused; waiting for the group", said=str(error))
+            self._fenced = True
+
+    # --- what the source tells ---
+
+    def assigned(self, starts: Mapping[SourcePartition, CommittedOffset]) -> Mapping[SourcePartition, int]:
+        """Load the state of new partitions, fence former owners, and say where to read on."""
+        self._was_assigned = True
+        self._fenced = False
+        self._outlets.begin_assignment()
+        offsets: dict[SourcePartition, int] = {}
+        for number in sorted({where.number for where in starts}):
+            own = {where.topic: start for where, start in starts.items() if where.number == number}
+            missing = [topic for topic in SOURCE_TOPICS if topic not in own]
+            if missing:
+                raise ShopstreamError(
+                    f"Partition {number} of {', '.join(missing)} was given to another worker: a customer's records "
+                    "meet in no one place.",
+                    "Give the three topics the same number of partitions, and all workers the range assignor.",
+                )
+            with self._unless_fenced():
+                partition = self._partitions[number] = self._keeper.recover(number, own)
+            if self._fenced:
+                break
+            for topic, lane in partition.lanes.items():
+                offsets[SourcePartition(topic, number)] = lane.position
+        return offsets
+
+    def revoked(self, partitions: Sequence[SourcePartition]) -> None:
+        """The last moment of ownership: checkpoint and let go."""
+        self._hand_over([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
+        self._outlets.end_assignment()
+
+    def lost(self, partitions: Sequence[SourcePartition]) -> None:
+        """Another worker has these since some time: nothing of them is written any more."""
+        self._forget([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
+        self._outlets.end_assignment()
+
+    def _hand_over(self, going: Sequence[PartitionState]) -> None:
+        for partition in going:
+            self._send_letters(partition)
+        self._keep_now(going)
+        self._forget(going)
+
+    def _forget(self, partitions: Sequence[PartitionState]) -> None:
+        for partition in partitions:
+            self._gone.add(partition.counts)
+            self._keeper.forget(partition.number)
+            self._final.discard(partition.number)
+            del self._partitions[partition.number]

@@ -1,0 +1,97 @@
+"""How fresh what a search finds is: one document at a time is followed from its append to its first sight."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import structlog
+
+from connectors.kafka.source import wall_clock_ms
+
+log = structlog.get_logger("visibility")
+
+LOOK_EVERY_S: Final = 0.1
+GIVE_UP_AFTER_S: Final = 60.0
+SAMPLES: Final = 2_000
+
+Look = Callable[[str], int | None]
+"""The version of a document that a search finds under an id, None when it finds none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A document that was acknowledged and may not be visible yet."""
+
+    document_id: str
+    version: int
+    appended_ms: int
+
+
+class Freshness:
+    """Follows acknowledged documents until a search finds them, in a thread of its own.
+
+    Args:
+        look: asks the index; errors count as not found.
+        release: called at the end: closes the client that `look` uses.
+    """
+
+    def __init__(self, look: Look, release: Callable[[], None] = lambda: None) -> None:
+        self._look = look
+        self._release = release
+        self._next: Followed | None = None
+        self._wake = threading.Event()
+        self._closed = False
+        self._samples: deque[int] = deque(maxlen=SAMPLES)
+        self._thread = threading.Thread(target=self._follow_all, name="visibility", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a document may be given to follow."""
+        return self._next is None
+
+    def follow(self, document: Followed) -> None:
+        """Follow this document, if no other is being followed."""
+        if self._next is None:
+            self._next = document
+            self._wake.set()
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds from append to sight, over the latest documents; 0 when there is none."""
+        samples = list(self._samples)
+        return float(np.percentile(samples, share)) if samples else 0.0
+
+    def close(self) -> None:
+        """End the thread and let go of the client."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join(5.0)
+        self._release()
+
+    def _follow_all(self) -> None:
+        while not self._closed:
+            self._wake.wait()
+            self._wake.clear()
+            document = self._next
+            if document is not None:
+                self._follow(document)
+                self._next = None
+
+    def _follow(self, document: Followed) -> None:
+        give_up_s = time.monotonic() + GIVE_UP_AFTER_S
+        while not self._closed and time.monotonic() < give_up_s:
+            try:
+                found = self._look(document.document_id)
+            except Exception as error:  # noqa: BLE001 - a measurement must never stop what it measures
+                log.debug("could not look", said=str(error))
+                found = None
+            if found is not None and found >= document.version:
+                self._samples.append(wall_clock_ms() - document.appended_ms)
+                return
+            time.sleep(LOOK_EVERY_S)

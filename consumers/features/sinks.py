@@ -1,0 +1,393 @@
+"""Where dirty rows go: one outlet for each sink, each at its own pace, always with the newest state of a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.documents import Doc, Handover, Outcome, Rejected, SinkStats
+from connectors.elasticsearch.index_identity import Identities
+from consumers.dead_letters.producer import DeadLetter, DeadLetters
+from consumers.features.documents import (
+    CustomerRows,
+    alert_docs,
+    alert_rows,
+    customer_docs,
+    customer_rows,
+    order_docs,
+    session_docs,
+)
+from consumers.features.freshness import Followed, Freshness
+from consumers.features.inflight_limit import InflightLimit
+from consumers.features.scoring import DriftWatch
+from consumers.features.topic_sink import TopicSink
+from consumers.features.transactional_topic import TransactionalTopic
+from consumers.state.lost_indices import LostIndices
+from consumers.state.partition import PartitionState
+from features.schema import ALERT_TOPIC, FEATURE_TOPIC, topic_name
+from features.scores.score import Scoring
+from features.state.tables import Int32
+
+ELASTIC: Final = "elastic"
+TOPIC: Final = "topic"
+ROWS_MAX: Final = 10_000
+"""Rows of one emission: what is evaluated at once, and how long the loop may be away from its consumer."""
+SLICES_MAX: Final = 16
+"""Of the documents of orders in one emission."""
+ALERTS_MAX: Final = 1_000
+"""Of a partition at once."""
+
+
+@dataclass(slots=True)
+class Written:
+    """What the outlets have written since the start."""
+
+    customers: int = 0
+    sessions: int = 0
+    orders: int = 0
+    topic_rows: int = 0
+    alerts: int = 0
+    refused: int = 0
+
+
+class Sinks:
+    """Takes dirty rows of partitions to Elasticsearch and to the compacted topic.
+
+    Args:
+        run: the run's name.
+        elastic: None writes no documents.
+        topic: None writes no rows to Kafka.
+        letters: for documents that Elasticsearch refuses for good.
+        visibility: measures when documents can be found.
+        null: evaluate rows and throw them away: what a benchmark with its sinks off measures.
+        alerts: the topic of alerts; None writes none to Kafka.
+        identities: of the indices: what one has lost is written again.
+
+    Attributes:
+        scoring: gives rows their scores; None: they have none.
+        drift: of the rows that were scored.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        elastic: BulkSink | None,
+        topic: TransactionalTopic | None,
+        letters: DeadLetters | None,
+        *,
+        visibility: Freshness | None = None,
+        null: bool = False,
+        alerts: TopicSink | None = None,
+        identities: Identities | None = None,
+    ) -> None:
+        self._run = run
+        self._elastic = elastic
+        self._topic = topic
+        self._letters = letters
+        self._null = null
+        self._alerts = alerts
+        self._identities = identities
+        self._lost_indices = LostIndices(run, ELASTIC)
+        self.scoring: Scoring | None = None
+        self.drift = DriftWatch()
+        self.visibility = visibility
+        self.written = Written()
+        self._window = InflightLimit()
+
+    @property
+    def names(self) -> list[str]:
+        """The sinks of customers' rows."""
+        present = ((ELASTIC, self._elastic), (TOPIC, self._topic))
+        return [name for name, sink in present if sink is not None] or [ELASTIC]
+
+    def emit(self, partition: PartitionState, as_of: int, rows_max: int = ROWS_MAX) -> int:
+        """Give free sinks up to `rows_max` rows of each kind; returns the number of rows, or documents of orders."""
+        if not partition.profiles_read or as_of == 0:
+            return 0
+        if self._identities is not None:
+            self._lost_indices.see(partition, self._identities.current)
+        taken = self._emit_customers(partition, as_of, rows_max) + self._emit_alerts(partition)
+        if self._elastic is not None:
+            taken += self._emit_orders(partition, rows_max)
+            taken += self._emit_sessions(partition, as_of, min(rows_max, self._room()))
+        elif self._null or self._topic is not None:
+            taken += self._drop(partition, rows_max)
+        return taken
+
+    def begin_assignment(self) -> None:
+        """Partitions are about to be this worker's: rows are fenced by the group's present generation."""
+        if self._topic is not None:
+            self._topic.renew()
+
+    def end_assignment(self) -> None:
+        """The partitions are another worker's: rows that are not under way are not written."""
+        if self._topic is not None:
+            self._topic.drop()
+
+    def poll(self) -> None:
+        """Run the callbacks of what was acknowledged."""
+        if self._elastic is not None:
+            self._elastic.poll()
+        if self._topic is not None:
+            self._topic.poll()
+        if self._alerts is not None:
+            self._alerts.poll()
+
+    def trouble(self) -> str | None:
+        """Why documents or rows are not taken at the moment."""
+        elastic = self._elastic.trouble if self._elastic is not None else None
+        return elastic or (self._topic.trouble if self._topic is not None else None)
+
+    def sink_stats(self) -> SinkStats | None:
+        """How the requests to Elasticsearch go; None without it."""
+        return self._elastic.stats() if self._elastic is not None else None
+
+    def figures(self) -> dict[str, Any]:
+        """The fields of FeaturesProgress that tell of what was written."""
+        written, seen, stats = self.written, self.visibility, self.sink_stats()
+        return {
+            "rows_written": written.customers,
+            "sessions_written": written.sessions,
+            "orders_written": written.orders,
+            "topic_rows_written": written.topic_rows,
+            "alerts_written": written.alerts,
+            "refused": written.refused,
+            "trouble": self.trouble(),
+            "bundle": None if self.scoring is None else self.scoring.name,
+            "drift": self.drift.figures(),
+            "freshness_p50_ms": 0.0 if seen is None else seen.percentile(50),
+            "freshness_p99_ms": 0.0 if seen is None else seen.percentile(99),
+            "retries": 0 if stats is None else stats.retries,
+            "latency_p50_ms": 0.0 if stats is None else stats.latency_p50_ms,
+            "latency_p99_ms": 0.0 if stats is None else stats.latency_p99_ms,
+        }
+
+    def close(self) -> None:
+        """Close the sinks; what is in flight may or may not be written, and is written again."""
+        if self._elastic is not None:
+            self._elastic.close()
+        if self._topic is not None:
+            self._topic.close()
+        if self._alerts is not None:
+            self._alerts.close()
+        if self.visibility is not None:
+            self.visibility.close()
+        if self._identities is not None:
+            self._identities.close()
+
+    def _room(self) -> int:
+        assert self._elastic is not None
+        return min(self._elastic.free(), self._window.room(self._elastic.in_flight))
+
+    def _emit_customers(self, partition: PartitionState, as_of: int, rows_max: int) -> int:
+        done: tuple[Int32, CustomerRows] | None = None
+        taken = 0
+        for name, dirty in partition.customers_dirty.items():
+            room = self._customer_room(name, partition)
+            if not len(dirty) or room == 0:
+                continue
+            flight, codes = dirty.take(min(rows_max, room))
+            if done is None or not np.array_equal(done[0], codes):
+                done = codes, customer_rows(partition, codes, as_of, self.scoring, self.drift)
+            taken += len(codes)
+            self._send(name, partition, flight, done[1])
+        return taken
+
+    def _customer_room(self, name: str, partition: PartitionState) -> int:
+        if name == TOPIC and self._topic is not None:
+            return self._topic.free()
+        if self._elastic is None:
+            return ROWS_MAX
+        # customers that always change would leave nothing to sessions and orders when the sink is slow
+        others_wait = len(partition.sessions_dirty) or len(partition.orders_dirty) or partition.orders_handover
+        return -(-self._room() // 2) if others_wait else self._room()
+
+    def _send(self, name: str, partition: PartitionState, flight: int, rows: CustomerRows) -> None:
+        dirty = partition.customers_dirty[name]
+        if name == TOPIC and self._topic is not None:
+
+            def topic_done(rejected: list[Rejected]) -> None:
+                dirty.landed(flight)
+                partition.changed = True
+                self.written.topic_rows += len(rows.lines) - len(rejected)
+                self._rows_refused(FEATURE_TOPIC, rows, rejected, partition)
+
+            self._topic.send(rows, topic_done)
+        elif self._elastic is None:
+            dirty.landed(flight)
+            self.written.customers += len(rows.lines)
+        else:
+            appended = partition.oldest_append_ms
+            partition.oldest_append_ms = 0
+
+            def elastic_done(outcome: Outcome) -> None:
+                dirty.landed(flight)
+                partition.changed = True
+                self.written.customers += outcome.written
+                if appended and self.visibility is not None and self.visibility.is_free:
+                    self.visibility.follow(Followed(outcome.docs[0].id, rows.version, appended))
+                self._refused(outcome, partition)
+
+            self._submit(customer_docs(partition, rows, self._run), elastic_done)
+
+    def _emit_alerts(self, partition: PartitionState) -> int:
+        if not partition.alerts.ready:
+            return 0
+        rooms = [self._room()] if self._elastic is not None else []
+        rooms += [self._alerts.free()] if self._alerts is not None else []
+        taken = partition.alerts.take(min(ALERTS_MAX, *rooms, ALERTS_MAX), max(1, len(rooms)))
+        if not taken:
+            return 0
+        numbers, alerts = list(taken), list(taken.values())
+
+        def landed() -> None:
+            self.written.alerts += partition.alerts.landed(numbers)
+            partition.changed = True
+
+        def indexed(outcome: Outcome) -> None:
+            landed()
+            self._refused(outcome, partition)
+
+        rows = alert_rows(alerts)
+
+        def sent(rejected: list[Rejected]) -> None:
+            landed()
+            self._rows_refused(ALERT_TOPIC, rows, rejected, partition)
+
+        if self._alerts is not None:
+            self._alerts.send(rows, sent)
+        if self._elastic is not None:
+            self._submit(alert_docs(alerts, self._run), indexed)
+        if not rooms:
+            landed()
+        return len(numbers)
+
+    def _emit_sessions(self, partition: PartitionState, as_of: int, rows_max: int) -> int:
+        if rows_max <= 0 or not len(partition.sessions_dirty):
+            return 0
+        flight, rows = partition.sessions_dirty.take(rows_max)
+
+        def done(outcome: Outcome) -> None:
+            partition.sessions_dirty.landed(flight)
+            partition.changed = True
+            self.written.sessions += outcome.written
+            self._refused(outcome, partition)
+
+        self._submit(session_docs(partition, rows, as_of, self._run), done)
+        return len(rows)
+
+    def _emit_orders(self, partition: PartitionState, rows_max: int) -> int:
+        """Hand over documents of orders as far as there is room; returns their number.
+
+        An order is as many documents as it has lines. They are made slice by slice, and what the sink has no room for
+        is made when it has.
+        """
+        handover, docs_max = partition.orders_handover, self._room()
+        if len(partition.sessions_dirty):
+            docs_max = -(-docs_max // 2)
+        if handover is None:
+            rows_max = min(rows_max, docs_max // 2)
+            if rows_max <= 0 or not len(partition.orders_dirty):
+                return 0
+            flight, rows = partition.orders_dirty.take(rows_max)
+            handover = partition.orders_handover = Handover(order_docs(partition, rows, self._run), flight)
+        given = handover
+
+        def done(outcome: Outcome) -> None:
+            given.unanswered -= 1
+            self.written.orders += outcome.written
+            self._refused(outcome, partition)
+            if given.is_done:
+                self._orders_landed(partition, given)
+
+        taken = slices = 0
+        # documents stay in memory until the callbacks run, which is between two emissions
+        while not given.is_made and slices < SLICES_MAX and (room := min(self._room(), docs_max - taken)) > 0:
+            docs = given.next_slice(room)
+            if docs:
+                given.unanswered += 1
+                self._submit(docs, done)
+            taken, slices = taken + len(docs), slices + 1
+        if given.is_made:
+            partition.orders_handover = None
+            if given.is_done:
+                self._orders_landed(partition, given)
+        return taken
+
+    @staticmethod
+    def _orders_landed(partition: PartitionState, handover: Handover) -> None:
+        for row in partition.orders_dirty.landed(handover.flight).tolist():
+            partition.order_records.pop(row, None)
+        partition.changed = True
+
+    def _drop(self, partition: PartitionState, rows_max: int) -> int:
+        """Without Elasticsearch nobody waits for documents of sessions and orders."""
+        flight, rows = partition.sessions_dirty.take(rows_max)
+        if len(rows):
+            partition.sessions_dirty.landed(flight)
+        flight, orders = partition.orders_dirty.take(rows_max)
+        if len(orders):
+            for row in partition.orders_dirty.landed(flight).tolist():
+                partition.order_records.pop(row, None)
+        return len(rows) + len(orders)
+
+    def _submit(self, docs: list[Doc], done: Callable[[Outcome], None]) -> None:
+        assert self._elastic is not None
+        number = self._window.submitted(self._elastic.in_flight + len(docs))
+
+        def acknowledged(outcome: Outcome) -> None:
+            self._window.acknowledged(number)
+            done(outcome)
+
+        self._elastic.submit(docs, acknowledged)
+
+    def _refused(self, outcome: Outcome, partition: PartitionState) -> None:
+        self.written.refused += len(outcome.rejected)
+        if self._letters is None:
+            return
+        for refusal in outcome.rejected:
+            doc = outcome.docs[refusal.position]
+            self._letters.send(DeadLetter(doc.index, partition.number, -1, doc.id.encode(), doc.body, refusal.reason))
+
+    def _rows_refused(
+        self, topic: str, rows: CustomerRows, rejected: list[Rejected], partition: PartitionState
+    ) -> None:
+        self.written.refused += len(rejected)
+        if self._letters is None:
+            return
+        name = topic_name(self._run, topic)
+        for one in rejected:
+            key, line = rows.customer_ids[one.position].encode(), rows.lines[one.position]
+            self._letters.send(DeadLetter(name, partition.number, -1, key, line, one.reason))
+
+
+class Pace:
+    """When to emit: soon while caught up, in a bounded share of the time while there is much to catch up with."""
+
+    def __init__(
+        self,
+        idle_s: float = 0.2,
+        behind_s: float = 1.0,
+        share: float = 0.15,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._idle_s, self._behind_s, self._share, self._clock = idle_s, behind_s, share, clock
+        self._due_s = 0.0
+        self._behind = False
+
+    def due(self, *, behind: bool) -> bool:
+        """Whether it is time to emit."""
+        if self._behind and not behind:
+            self._due_s = min(self._due_s, self._clock())
+        self._behind = behind
+        return self._clock() >= self._due_s
+
+    def emitted(self, took_s: float) -> None:
+        """An emission is over."""
+        pause = max(self._behind_s, took_s / self._share) if self._behind else self._idle_s
+        self._due_s = self._clock() + pause

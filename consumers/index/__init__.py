@@ -1,0 +1,1 @@
+"""The index consumer: raw events into Elasticsearch."""

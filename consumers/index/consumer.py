@@ -1,0 +1,379 @@
+"""The index consumer: every valid event becomes one document of `RUN-events-YYYY.MM`.
+
+The order of work, and what is done again if we die right there:
+
+1. Read a batch. Nothing is lost or kept: the batch is read again.
+2. Decode and judge it, lateness included (H of the partition, from the commit's metadata). The verdict hangs on the
+   records alone: read again, it is the same.
+3. Submit the valid ones to the bulk sink, and go on to read: several batches are on their way at once. The id of a
+   document is that of its event and it is written with `create`: what is written again is refused as a duplicate.
+4. A batch is acknowledged when each of its documents is written, was there, or is refused for good (a dead letter,
+   flushed before step 5; after a crash it may stand twice).
+5. Commit each partition up to its first batch that is not acknowledged, with H at that point and the identities of
+   the months' indices: the batches behind it are read again and refused as duplicates.
+
+An index that was deleted and made anew, or restored, lacks documents that were acknowledged. Then the partition is read
+again from the beginning of its log; what the other indices hold is refused as a duplicate. A month whose index is gone
+is not made again by that: whoever deletes old months has rid of them.
+
+Messages that are not valid or too late are the features consumer's to write to the dead letters; here they are counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+import structlog
+
+from connectors.elasticsearch.bulk import BulkSink
+from connectors.elasticsearch.client import document_id
+from connectors.elasticsearch.documents import Doc, Outcome
+from connectors.elasticsearch.index_identity import Identities
+from connectors.elasticsearch.mappings import month_indices
+from connectors.kafka.offsets import CommitError, FencedError, check_same_topic
+from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
+from consumers.dead_letters.producer import DeadLetter, DeadLetters
+from consumers.index.month_identities import Months, digests, lost, unpack
+from consumers.index.partition_progress import PartitionProgress, PendingBatch, read_metadata, write_metadata
+from consumers.metrics.progress import Progress, Totals
+from features.errors import ShopstreamError
+from features.records.columns import Int64
+from features.records.decode import decode
+from features.records.lateness import split_late
+from features.schema import EVENT_LATENESS_MS, index_name, topic_name
+
+log = structlog.get_logger("index")
+
+ROLE: Final = "index"
+TOPICS: Final = ("events",)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """Bounds of the index consumer.
+
+    Attributes:
+        batch_records: read at a time; about one bulk request.
+        read_timeout_s: how long a batch may take to fill.
+        commit_every_s: between commits.
+        report_every_s: between reports.
+        stalled_s: the sink has had no room for so long: the flow from Kafka is stopped.
+        revoke_timeout_s: how long a rebalance may wait for what is on its way.
+    """
+
+    batch_records: int = 5_000
+    read_timeout_s: float = 0.1
+    commit_every_s: float = 1.0
+    report_every_s: float = 1.0
+    stalled_s: float = 10.0
+    revoke_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where the documents of a submission from position `first` on come from: their messages' places in a batch."""
+
+    first: int
+    batch: Batch
+    places: Int64
+
+
+class IndexRole:
+    """Indexes the events of the partitions it is given.
+
+    Args:
+        source: over the topic of events (`TOPICS`), in the group of this role.
+        sink: where documents go.
+        run: the run's name.
+        dead_letters: for documents that Elasticsearch refuses for good; without it they are told in the log alone.
+        options: its bounds.
+        identities: of the indices of raw events; without them a lost index is not noticed.
+        topic_id: that the cluster gives the topic of events; empty: a topic that was created again is not noticed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sink: BulkSink,
+        run: str,
+        *,
+        dead_letters: DeadLetters | None = None,
+        options: IndexOptions | None = None,
+        identities: Identities | None = None,
+        topic_id: str = "",
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._run = run
+        self._topic_id = topic_id
+        self._dead_letters = dead_letters
+        self._options = options or IndexOptions()
+        self._identities = identities
+        self._seen: Mapping[str, str] = {}
+        self._months: Months = {}
+        self._written: set[str] = set()
+        """Indices that documents went to and whose identity may not be known."""
+        self._encode = msgspec.json.Encoder().encode
+        self._tracks: dict[Partition, PartitionProgress] = {}
+        self._counts: Counter[str] = Counter()
+        self._committed_s = self._reported_s = self._asked_s = 0.0
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Mapping[tuple[str, int], int] | None = None,
+        report: Callable[[Progress], None] = lambda _: None,
+    ) -> Totals:
+        """Reads, indexes and commits until told to stop, or until the whole group has committed up to `until`.
+
+        Args:
+            stop: asked about ten times a second.
+            until: (full topic name, partition) -> offset, as `connectors.kafka.client.end_offsets` gives it.
+            report: hears how it goes about once a second.
+
+        Raises:
+            ShopstreamError: credentials refused, records deleted before they were read, another worker with this id.
+        """
+        options = self._options
+        self._source.open(self)
+        try:
+            while not stop():
+                if self._has_room():
+                    self._take(self._source.read(options.batch_records, options.read_timeout_s))
+                self._sink.poll()
+                now_s = time.monotonic()
+                if now_s - self._committed_s >= options.commit_every_s:
+                    self._see_indices()
+                    self._commit()
+                if now_s - self._reported_s >= options.report_every_s:
+                    self._reported_s = now_s
+                    report(self.progress())
+                if until is not None and self._has_reached(until, now_s):
+                    break
+            self._settle(options.revoke_timeout_s)
+        finally:
+            # after an error closing tells of revoked partitions, but nothing of them may be committed any more
+            self._tracks.clear()
+            self._source.close()
+        report(self.progress())
+        return self.totals()
+
+    def totals(self) -> Totals:
+        """Counts since the start."""
+        return Totals(**self._counts)
+
+    def progress(self) -> Progress:
+        """How it stands now."""
+        stats = self._sink.stats()
+        return Progress(
+            ROLE,
+            self.totals(),
+            lag_records=self._source.lag(),
+            waiting_records=self._sink.in_flight,
+            retries=stats.retries,
+            latency_p50_ms=stats.latency_p50_ms,
+            latency_p99_ms=stats.latency_p99_ms,
+            trouble=stats.trouble,
+        )
+
+    # --- what the source tells ---
+
+    def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int]:
+        """Begins with these partitions; those whose indices have lost documents from the beginning of the log."""
+        self._see_indices()
+        again: dict[Partition, int] = {}
+        for partition, start in starts.items():
+            mark = read_metadata(start.metadata)
+            check_same_topic(*partition, mark.topic_id, self._topic_id)
+            committed = start.offset if start.metadata else None
+            kept = unpack(mark.months)
+            months = kept | self._months
+            track = PartitionProgress(
+                committed, start.offset, mark.high, mark.high, start.metadata, months, mark.until, self._topic_id
+            )
+            if gone := lost(kept, self._months):
+                again[partition] = start.first
+                track.begin_again(start.first, start.offset)
+                self._tell_lost(partition, gone, start.first)
+            self._tracks[partition] = track
+        return again
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """Waits a little for what is on its way, commits what is acknowledged, and lets go."""
+        if self._tracks:
+            self._settle(self._options.revoke_timeout_s)
+        self.lost(partitions)
+
+    def lost(self, partitions: Sequence[Partition]) -> None:
+        """Lets go."""
+        for partition in partitions:
+            self._tracks.pop(partition, None)
+
+    # --- indices that were lost ---
+
+    def _see_indices(self) -> None:
+        if self._identities is None or self._identities.current is self._seen:
+            return
+        self._seen = self._identities.current
+        self._months = digests(self._run, self._seen)
+        for partition, track in self._tracks.items():
+            if gone := lost(track.months, self._months):
+                read = self._source.position(partition)
+                first = self._source.rewind(partition)
+                track.begin_again(first, read)
+                self._tell_lost(partition, gone, first)
+            track.months |= self._months
+
+    def _tell_lost(self, partition: Partition, months: Sequence[str], first: int) -> None:
+        missing = f"the log has no events before offset {first} any more" if first else None
+        log.warning(
+            "indices of raw events were deleted or restored; the log is read again from its beginning",
+            indices=", ".join(f"{index_name(self._run, 'events')}-{month}" for month in months),
+            partition=partition.number,
+            missing=missing,
+            remedy="restore a newer snapshot of them" if first else None,
+        )
+
+    def _let_go(self, batch: Batch, track: PartitionProgress) -> frozenset[str]:
+        """Months that are not made again by a log that is read again: their indices were deleted on purpose."""
+        again = batch.offsets[0] < track.until
+        return frozenset(track.months.keys() - self._months.keys()) if again else frozenset()
+
+    # --- the steps ---
+
+    def _has_room(self) -> bool:
+        """Waits for room in the sink; while there is none for long, stays in the group with the flow stopped."""
+        batch, options = self._options.batch_records, self._options
+        waited_s = 0.0
+        while self._sink.free() < batch:
+            started_s = time.monotonic()
+            self._sink.wait(options.read_timeout_s)
+            waited_s += time.monotonic() - started_s
+            if waited_s < options.stalled_s:
+                continue
+            self._source.pause()
+            self._take(self._source.read(1, 0.0))
+            return False
+        self._source.resume()
+        return True
+
+    def _take(self, batches: Sequence[Batch]) -> None:
+        docs: list[Doc] = []
+        origins: list[_Origin] = []
+        steps: list[PendingBatch] = []
+        for batch in batches:
+            track = self._tracks[batch.partition]
+            decoded = decode("events", batch.values, batch.keys, batch.append_ms)
+            ts = np.array([r.ts for r in decoded.records], np.int64)
+            late, track.high = split_late(ts, track.high, EVENT_LATENESS_MS)
+            self._count(batch, len(decoded.rejected), int(late.sum()))
+            indices = month_indices(self._run, "events", ts)
+            self._written.update(indices)
+            if let_go := self._let_go(batch, track):
+                late = late | np.array([index[-len("2026.03") :] in let_go for index in indices], np.bool_)
+            origins.append(_Origin(len(docs), batch, decoded.positions[~late]))
+            encode = self._encode
+            docs += [
+                Doc(index, document_id(record.event_id), encode(record), None, True)
+                for index, record, is_late in zip(indices, decoded.records, late.tolist(), strict=True)
+                if not is_late
+            ]
+            step = PendingBatch(batch.next_offset, track.high)
+            track.steps.append(step)
+            steps.append(step)
+        if not steps:
+            return
+
+        def on_done(outcome: Outcome) -> None:
+            self._take_outcome(outcome, origins)
+            for step in steps:
+                step.done = True
+
+        self._sink.submit(docs, on_done)
+
+    def _count(self, batch: Batch, rejected: int, late: int) -> None:
+        consumed = len(batch.offsets)
+        self._counts.update(consumed=consumed, rejected=rejected, late=late, valid=consumed - rejected - late)
+
+    def _take_outcome(self, outcome: Outcome, origins: Sequence[_Origin]) -> None:
+        self._counts.update(written=outcome.written, duplicates=len(outcome.conflicts), refused=len(outcome.rejected))
+        for rejected in outcome.rejected:
+            origin = next(o for o in reversed(origins) if o.first <= rejected.position)
+            batch, place = origin.batch, int(origin.places[rejected.position - origin.first])
+            topic, number = topic_name(self._run, batch.partition.topic), batch.partition.number
+            log.warning("document refused", topic=topic, partition=number, offset=batch.offsets[place])
+            if self._dead_letters is not None:
+                error = f"Elasticsearch refuses the document: {rejected.reason}"
+                self._dead_letters.send(
+                    DeadLetter(topic, number, batch.offsets[place], batch.keys[place], batch.values[place], error)
+                )
+
+    def _settle(self, timeout_s: float) -> None:
+        if not self._sink.flush(timeout_s):
+            log.warning("documents still on their way; they will be read again", documents=self._sink.in_flight)
+        self._commit()
+
+    def _knows_written(self) -> bool:
+        """Whether the identity of every index that has acknowledged documents is known.
+
+        A month is made by its first document. Committed without its identity, it could be lost unnoticed.
+        """
+        if self._identities is None or self._written <= self._seen.keys():
+            return True
+        try:
+            self._identities.look_now()
+        except ShopstreamError as error:
+            log.warning("commit waits: the indices cannot be looked at", said=str(error))
+            return False
+        self._see_indices()
+        is_idle = not any(track.steps for track in self._tracks.values())
+        # an index that is not there has acknowledged nothing, or is gone again
+        self._written = set() if is_idle else self._written - self._seen.keys()
+        return True
+
+    def _commit(self) -> None:
+        self._committed_s = time.monotonic()
+        if not self._knows_written():
+            return
+        offsets: dict[Partition, tuple[int, str]] = {}
+        for partition, track in self._tracks.items():
+            track.advance()
+            if not track.steps:
+                # the end of a compacted or empty partition lies behind its last record
+                track.acknowledged = max(track.acknowledged, self._source.position(partition))
+            wanted = (track.acknowledged, write_metadata(track.mark))
+            if wanted != (track.committed, track.committed_mark):
+                offsets[partition] = wanted
+        if not offsets:
+            return
+        if self._dead_letters is not None and self._dead_letters.waiting:
+            self._dead_letters.flush()
+        try:
+            self._source.commit(offsets)
+        except CommitError as error:
+            log.warning("commit failed; trying again", said=str(error))
+        except FencedError as error:
+            if error.permanent:
+                raise
+            # the next read tells which partitions are gone; what was written stands, what was not is the new owner's
+            log.warning("commit refused", said=str(error))
+        else:
+            for partition, (offset, said) in offsets.items():
+                self._tracks[partition].committed, self._tracks[partition].committed_mark = offset, said
+
+    def _has_reached(self, until: Mapping[tuple[str, int], int], now_s: float) -> bool:
+        mine = {(topic_name(self._run, p.topic), p.number): t for p, t in self._tracks.items()}
+        if any((mine[key].acknowledged if key in mine else end) < end for key, end in until.items()):
+            return False
+        if any(track.committed is None or track.committed < track.acknowledged for track in mine.values()):
+            self._commit()
+        if now_s - self._asked_s < self._options.commit_every_s:
+            return False
+        self._asked_s = now_s
+        return self._source.group_has_reached(until)

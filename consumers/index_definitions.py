@@ -1,0 +1,66 @@
+"""The indices of a run: those that consumers write, and the trends that are computed from an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from connectors.elasticsearch.mappings import IndexDefinition
+from consumers.metrics.definitions import PIPELINE_FIELDS
+from features.schema import (
+    COHORT_FIELDS,
+    CONTACT_FIELDS,
+    FORECAST_FIELDS,
+    MOVEMENT_FIELDS,
+    ORDER_FIELDS,
+    ORDER_ITEM_FIELDS,
+    SEGMENT_DAY_FIELDS,
+    SESSION_FIELDS,
+    Customer,
+    Event,
+    Field,
+    record_fields,
+)
+from features.scores.alerts import ALERT_FIELDS
+from features.scores.score import SCORED_ROW_FIELDS
+
+
+def index_definitions(customer_columns: Sequence[Field], *, contact: bool = False) -> tuple[IndexDefinition, ...]:
+    """Every index of a run that consumers write.
+
+    Args:
+        customer_columns: what a document of `customers` holds beside the profile
+            (`features.scores.score.SCORED_ROW_FIELDS`, `version`). A column that the profile has too stands once.
+        contact: also map name and e-mail; without it a document that holds them is refused.
+    """
+    profile = tuple(f for f in record_fields(Customer) if contact or f.name not in CONTACT_FIELDS)
+    mine = {f.name for f in profile}
+    customers = (*profile, *(f for f in customer_columns if f.name not in mine))
+    return (
+        IndexDefinition("events", record_fields(Event), monthly=True),
+        IndexDefinition("customers", customers),
+        IndexDefinition("sessions", SESSION_FIELDS),
+        IndexDefinition("orders", ORDER_FIELDS, monthly=True),
+        IndexDefinition("order-items", ORDER_ITEM_FIELDS, monthly=True),
+        IndexDefinition("alerts", ALERT_FIELDS),
+        IndexDefinition("pipeline", PIPELINE_FIELDS),
+    )
+
+
+def trend_definitions() -> tuple[IndexDefinition, ...]:
+    """The indices of a run that are computed from an archive, at a time; no consumer writes them."""
+    return (
+        IndexDefinition("segments-daily", SEGMENT_DAY_FIELDS, on_demand=True),
+        IndexDefinition("cohorts", COHORT_FIELDS, on_demand=True),
+        IndexDefinition("movement", MOVEMENT_FIELDS, on_demand=True),
+        IndexDefinition("forecast", FORECAST_FIELDS, on_demand=True),
+    )
+
+
+def run_definitions(*, contact: bool) -> tuple[IndexDefinition, ...]:
+    """Every index of a run: those that the consumers write, and the trends of an archive."""
+    written = index_definitions((*SCORED_ROW_FIELDS, Field("version", "int", required=True)), contact=contact)
+    return (*written, *trend_definitions())
+
+
+INDICES: Final = ("events", "customers", "sessions", "orders", "order-items")

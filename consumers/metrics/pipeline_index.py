@@ -1,0 +1,127 @@
+"""The edge that writes the documents of `RUN-pipeline`: apart from the consumers, and never in their way.
+
+Whoever measures hands over what was measured and goes on. A thread writes it; while Elasticsearch does not answer, the
+oldest measurements are let go. Documents older than the retention are deleted by the same thread: the embedded server
+has neither data streams nor a lifecycle.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+import elasticsearch
+import structlog
+from elasticsearch import Elasticsearch
+
+from connectors.elasticsearch.client import delete_documents, document_id
+from connectors.elasticsearch.mappings import write_index
+from features.errors import ShopstreamError
+from features.schema import DAY_MS
+
+log = structlog.get_logger("pipeline")
+
+WAITING_MAX: Final = 60
+"""Rounds of measurements that wait for Elasticsearch."""
+REQUEST_TIMEOUT_S: Final = 10.0
+PRUNE_EVERY: Final = 720
+"""Rounds between two looks for documents that are too old."""
+PRUNE_PAGE: Final = 5_000
+PRUNE_PAGES_MAX: Final = 40
+"""Pages deleted at one look, so that it ends."""
+
+
+class PipelineDocuments:
+    """Takes measurements and writes them as documents; a context manager.
+
+    Args:
+        client: of Elasticsearch, for this alone; closed at the end.
+        run: the run's name.
+        keep_days: how long documents are kept.
+    """
+
+    def __init__(self, client: Elasticsearch, run: str, *, keep_days: float) -> None:
+        self._client = client
+        self._index = write_index(run, "pipeline")
+        self._keep_ms = int(keep_days * DAY_MS)
+        self._rounds: queue.Queue[Sequence[dict[str, Any]] | None] = queue.Queue(WAITING_MAX)
+        self._thread = threading.Thread(target=self._write_all, name="pipeline", daemon=True)
+        self._silent = False
+        self._kept = False
+        """Old documents are not deleted, and that was logged."""
+        self.written = 0
+
+    def offer(self, documents: Sequence[dict[str, Any]]) -> None:
+        """Takes the documents of one moment; returns at once, whatever Elasticsearch does."""
+        while True:
+            try:
+                self._rounds.put_nowait(documents)
+            except queue.Full:
+                try:
+                    self._rounds.get_nowait()
+                except queue.Empty:
+                    continue
+            else:
+                return
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._put_end()
+        self._thread.join(REQUEST_TIMEOUT_S)
+        self._client.close()
+
+    def _put_end(self) -> None:
+        try:
+            self._rounds.put(None, timeout=1.0)
+        except queue.Full:
+            return  # nothing can be written: the thread ends with the process
+
+    def _write_all(self) -> None:
+        rounds = 0
+        while (documents := self._rounds.get()) is not None:
+            try:
+                self._write(documents)
+                if rounds % PRUNE_EVERY == 0:
+                    self._prune(int(documents[0]["at"]) - self._keep_ms)
+            except ShopstreamError as error:
+                if not self._kept:
+                    log.warning("old measurements are kept", said=error.message, remedy=error.remedy)
+                self._kept = True
+            except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+                if not self._silent:
+                    log.info("measurements are not written", said=str(error)[:300])
+                self._silent = True
+            else:
+                self._silent = False
+            rounds += 1
+
+    def _write(self, documents: Sequence[dict[str, Any]]) -> None:
+        operations: list[dict[str, Any]] = []
+        for body in documents:
+            parts = (body["role"], str(body["worker"]), body["host"], body.get("feature", ""), str(body["at"]))
+            operations += [{"index": {"_id": document_id(*parts)}}, body]
+        answer = self._client.options(request_timeout=REQUEST_TIMEOUT_S).bulk(index=self._index, operations=operations)
+        self.written += sum(item["index"]["status"] < 300 for item in answer["items"])
+        refused = next((item["index"]["error"] for item in answer["items"] if "error" in item["index"]), None)
+        if refused is not None and not self._silent:
+            log.info("a measurement was refused", said=str(refused.get("reason"))[:300])
+
+    def _prune(self, before_ms: int) -> None:
+        client = self._client.options(request_timeout=REQUEST_TIMEOUT_S)
+        for _ in range(PRUNE_PAGES_MAX):
+            answer = client.search(
+                index=self._index,
+                query={"range": {"at": {"lt": before_ms}}},
+                source=False,
+                size=PRUNE_PAGE,
+                filter_path="hits.hits._id",
+            )
+            ids = [hit["_id"] for hit in answer.get("hits", {}).get("hits", [])]
+            if not ids:
+                return
+            delete_documents(client, self._index, ids, refresh=True)

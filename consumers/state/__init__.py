@@ -1,0 +1,1 @@
+"""The state of one partition: what a checkpoint holds, and what waits for its sinks."""

@@ -1,0 +1,342 @@
+"""One partition of the shop: its topics read in step, applied to the state, and what each sink has still to be given.
+
+Pure of clients: batches of messages go in; letters, positions and dirty rows come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from connectors.elasticsearch.documents import Handover
+from connectors.kafka.source import Batch
+from connectors.kafka.topic_buffer import LINE_BYTES, Chunk, RejectedRecord, TopicBuffer, sorted_rejected
+from consumers.state.alert_outbox import AlertOutbox
+from consumers.state.dirty_rows import DirtyRows
+from features.records.columns import EventColumns, Int64, OrderColumns, between, joined, where
+from features.records.decode import decode, decode_events, order_columns
+from features.records.lateness import split_late
+from features.schema import (
+    ABANDONED_AFTER_MS,
+    CONTACT_FIELDS,
+    EVENT_LATENESS_MS,
+    ORDER_LATENESS_MS,
+    SOURCE_TOPICS,
+    Customer,
+    Order,
+)
+from features.scores.alerts import UNKNOWN, Bands
+from features.state.state import State, Touched, day_of
+
+TIMED_TOPICS: Final = ("events", "orders")
+TOO_LATE: Final = "too late: {ts} is more than {hours} hours before the highest time of this partition"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the messages of a partition since this worker owns it."""
+
+    consumed: int = 0
+    valid: int = 0
+    rejected: int = 0
+    late: int = 0
+    duplicates: int = 0
+    applied: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Add another's counts to these."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """State of one partition and everything that goes into its checkpoint.
+
+    Attributes:
+        number: of the partition.
+        contact: keep name and e-mail of profiles.
+        epoch: of this owner; `counter` numbers its emissions.
+        profiles: customer_id -> the inner bytes of the JSON object of the profile.
+        order_records: row -> winning record of orders whose documents are unwritten.
+    """
+
+    number: int
+    contact: bool = False
+    state: State = field(default_factory=State)
+    epoch: int = 0
+    counter: int = 0
+    profiles: dict[str, bytes] = field(default_factory=dict)
+    order_records: dict[int, Order] = field(default_factory=dict)
+    lanes: dict[str, TopicBuffer] = field(default_factory=lambda: {topic: TopicBuffer() for topic in SOURCE_TOPICS})
+    customers_dirty: dict[str, DirtyRows] = field(default_factory=dict)
+    """One set for each sink of customers' rows."""
+    sessions_dirty: DirtyRows = field(default_factory=DirtyRows)
+    orders_dirty: DirtyRows = field(default_factory=DirtyRows)
+    orders_handover: Handover | None = None
+    """The documents of orders that a sink has taken the first of, and not yet the last."""
+    letters: list[RejectedRecord] = field(default_factory=list)
+    """Letters of what was applied, to be sent before the next commit."""
+    counts: Counts = field(default_factory=Counts)
+    profiles_read: bool = False
+    oldest_append_ms: int = 0
+    """Append time of the oldest change that no row was taken for; 0 when there is none."""
+    last_as_of: int = 0
+    """The wall clock that rows were last written for; 0 while they follow the stream's time."""
+    bundle: str = ""
+    """The name of the bundle that customers' rows are scored by; every customer is marked when it changes."""
+    index_ids: dict[str, str] = field(default_factory=dict)
+    """Concrete index -> the identity of the one that acknowledged this partition's documents; empty: it was gone."""
+    bands: Bands = field(default_factory=lambda: np.zeros(0, np.int8))
+    """The band of risk held of each customer; may be shorter than they are many."""
+    alerts: AlertOutbox = field(default_factory=AlertOutbox)
+    changed: bool = False
+    """Something was applied or acknowledged since the last checkpoint."""
+
+    # --- reading ---
+
+    def receive(self, batch: Batch) -> int:
+        """Decode a batch and let it wait for its turn; returns about how many bytes of it are held."""
+        lane = self.lanes[batch.partition.topic]
+        lane.at_end = False
+        self.counts.consumed += len(batch.values)
+        if batch.partition.topic == "customers":
+            return self._take_profiles(lane, batch)
+        chunk = self._event_chunk(lane, batch) if batch.partition.topic == "events" else self._order_chunk(lane, batch)
+        lane.put(chunk)
+        return chunk.held_bytes
+
+    def reached_end(self, topic: str) -> None:
+        """The topic has no record that was not received."""
+        self.lanes[topic].at_end = True
+        if topic == "customers":
+            self.profiles_read = True
+
+    def advance(self) -> int:
+        """Apply what the topics' times allow; returns the number of records applied.
+
+        Next is read the topic whose highest time so far is lower, unless that is at its end. All that may be read
+        before the first topic runs dry is applied at once: within that the order changes nothing.
+        """
+        applied = 0
+        while True:
+            # a topic that is dry but not at its end holds the others back at its highest time
+            bounds = [lane.high_read for lane in (self.lanes[topic] for topic in TIMED_TOPICS) if not lane.at_end]
+            horizon = min(bounds, default=None)
+            slices = [self._apply_up_to(topic, horizon) for topic in TIMED_TOPICS]
+            if not any(slices):
+                return applied
+            applied += sum(slices)
+
+    @property
+    def dry(self) -> bool:
+        """Everything received is applied."""
+        return not any(lane.chunks for lane in self.lanes.values())
+
+    # --- applying ---
+
+    def _apply_up_to(self, topic: str, horizon: int | None) -> int:
+        """Apply the records that may be read while the topic's highest time is at most `horizon`."""
+        lane = self.lanes[topic]
+        parts: list[EventColumns | OrderColumns] = []
+        reached = self.high(topic)
+        while lane.chunks and (horizon is None or reached <= horizon):
+            chunk = lane.chunks[0]
+            waiting = chunk.waiting
+            start, stop = chunk.used, len(chunk.high)
+            if horizon is not None:
+                # one record more than those within: it was chosen while the topic's highest time was still within
+                stop = min(stop, int(np.searchsorted(chunk.high, horizon, side="right")) + 1)
+            if stop > start:
+                parts.append(between(chunk.columns, start, stop))
+                reached = int(chunk.high[stop - 1])
+                lane.position = int(chunk.next_offsets[stop - 1])
+                self.oldest_append_ms = min(self.oldest_append_ms or chunk.oldest_append_ms, chunk.oldest_append_ms)
+            chunk.used = stop
+            if stop == len(chunk.high):
+                lane.position = chunk.end_offset
+                lane.pop()
+                self.changed = True
+            # a checkpoint may be made here: whoever goes on from the position does not see the messages before it
+            self.letters += [letter for letter in chunk.letters if letter.offset < lane.position]
+            chunk.letters = [letter for letter in chunk.letters if letter.offset >= lane.position]
+            lane.waiting -= waiting - chunk.waiting
+        return self._apply(joined(parts)) if parts else 0
+
+    def high(self, topic: str) -> int:
+        """The highest time of the topic that was applied; 0 when there is none."""
+        return self.state.high_events if topic == "events" else self.state.high_orders
+
+    def _apply(self, columns: EventColumns | OrderColumns) -> int:
+        day = day_of(self.state.stream_time)
+        if isinstance(columns, EventColumns):
+            touched = self.state.apply_events(columns)
+            self.counts.duplicates += len(columns) - touched.applied
+        else:
+            touched = self.state.apply_orders(columns)
+            self._keep_records(columns, touched)
+        self.counts.applied += touched.applied
+        self.changed = True
+        for dirty in self.customers_dirty.values():
+            dirty.add(touched.customers)
+        self.sessions_dirty.add(touched.sessions)
+        self.orders_dirty.add(touched.orders)
+        self.tick(day)
+        return len(columns)
+
+    def tick(self, day_before: int, as_of: int | None = None) -> None:
+        """Follow the clock from a day on: abandoned carts, and every customer anew when a UTC day begins."""
+        now = self.state.stream_time if as_of is None else as_of
+        self.sessions_dirty.add(self.state.abandoned(now, ABANDONED_AFTER_MS))
+        if day_of(now) != day_before:
+            self.age_all()
+            self.expire()
+
+    def age_all(self) -> None:
+        """Let every customer wait to be written anew, after those that changed."""
+        everyone = np.arange(self.state.customer_count, dtype=np.int32)
+        for dirty in self.customers_dirty.values():
+            dirty.add(everyone, aged=True)
+
+    def follow_bundle(self, name: str, *, anew: bool = False) -> None:
+        """Let every customer wait to be scored when the bundle in force is another one, or `anew` under its name."""
+        if name != self.bundle or anew:
+            self.bundle = name
+            self.changed = True
+            self.age_all()
+
+    def reserve_bands(self) -> None:
+        """Make room for the band of every customer."""
+        missing = self.state.customer_count - len(self.bands)
+        if missing > 0:
+            room = max(missing, len(self.bands) // 2)
+            self.bands = np.concatenate([self.bands, np.full(room, UNKNOWN, np.int8)])
+
+    def expire(self) -> None:
+        """Let the state go of what is out of reach, and follow its renumbering."""
+        if not self.state.may_expire():
+            return
+        moved = self.state.expire(self.sessions_dirty.unwritten(), self.orders_dirty.unwritten())
+        self.sessions_dirty.renumber(moved.sessions)
+        self.orders_dirty.renumber(moved.orders)
+        if moved.orders is not None:
+            self.order_records = {int(moved.orders[row]): record for row, record in self.order_records.items()}
+
+    def _keep_records(self, part: OrderColumns, touched: Touched) -> None:
+        records = part.records or []
+        for i in np.flatnonzero(touched.won >= 0).tolist():
+            self.order_records[int(touched.won[i])] = records[i]
+
+    # --- decoding ---
+
+    def _event_chunk(self, lane: TopicBuffer, batch: Batch) -> Chunk:
+        decoded = decode_events(batch.values, batch.keys, batch.append_ms)
+        columns = decoded.columns
+        letters = [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
+        late, high = split_late(columns.ts, lane.high_read, EVENT_LATENESS_MS)
+        positions = decoded.positions
+        if late.any():
+            letters += self._late_letters(batch, positions[late], columns.ts[late], EVENT_LATENESS_MS)
+            columns, positions = where(columns, ~late), positions[~late]
+        held = columns.held_bytes + sum(letter.held_bytes for letter in letters)
+        return self._chunk(
+            lane, batch, columns, columns.ts, positions, high, letters, len(decoded.rejected), held_bytes=held
+        )
+
+    def _order_chunk(self, lane: TopicBuffer, batch: Batch) -> Chunk:
+        decoded = decode("orders", batch.values, batch.keys, batch.append_ms)
+        letters = [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
+        ts = np.array([record.ts for record in decoded.records], np.int64)
+        updated = np.array([record.updated_ts for record in decoded.records], np.int64)
+        late, high = split_late(ts, lane.high_read, ORDER_LATENESS_MS, clock=updated)
+        positions, records = decoded.positions, decoded.records
+        if late.any():
+            letters += self._late_letters(batch, positions[late], ts[late], ORDER_LATENESS_MS)
+            records = [record for record, gone in zip(records, late.tolist(), strict=True) if not gone]
+            positions = positions[~late]
+        columns = order_columns(records, keep_records=True)
+        held = sum(map(len, filter(None, batch.values))) + LINE_BYTES * int(columns.lines.sum())
+        return self._chunk(
+            lane, batch, columns, columns.updated_ts, positions, high, letters, len(decoded.rejected), held_bytes=held
+        )
+
+    def _chunk(
+        self,
+        lane: TopicBuffer,
+        batch: Batch,
+        columns: EventColumns | OrderColumns,
+        clock: Int64,
+        positions: Int64,
+        high: int,
+        letters: list[RejectedRecord],
+        rejected: int,
+        *,
+        held_bytes: int,
+    ) -> Chunk:
+        highest = np.maximum(np.maximum.accumulate(clock), lane.high_read) if len(clock) else clock
+        lane.high_read = high
+        self.counts.rejected += rejected
+        self.counts.late += len(letters) - rejected
+        self.counts.valid += len(positions)
+        offsets = _offset_array(batch.offsets)
+        return Chunk(
+            columns,
+            highest,
+            offsets[positions] + 1,
+            batch.next_offset,
+            int(np.min(batch.append_ms)),
+            sorted_rejected(letters),
+            held_bytes,
+        )
+
+    def _take_profiles(self, lane: TopicBuffer, batch: Batch) -> int:
+        decoded = decode("customers", batch.values, batch.keys, batch.append_ms)
+        self.counts.rejected += len(decoded.rejected)
+        self.counts.valid += len(decoded.records)
+        self.counts.applied += len(decoded.records)
+        letters = [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
+        self.letters += letters
+        touched: list[str] = []
+        for record in decoded.records:
+            if isinstance(record, Customer):
+                self.profiles[record.customer_id] = profile_body(record, contact=self.contact)
+            else:
+                self.profiles.pop(record.customer_id, None)
+            touched.append(record.customer_id)
+        codes = self.state.known_codes(touched)
+        for dirty in self.customers_dirty.values():
+            dirty.add(codes)
+        lane.position = batch.next_offset
+        self.changed = True
+        return sum(letter.held_bytes for letter in letters)
+
+    def _letter(self, batch: Batch, position: int, error: str) -> RejectedRecord:
+        return RejectedRecord(
+            batch.partition.topic, batch.offsets[position], batch.keys[position], batch.values[position], error
+        )
+
+    def _late_letters(self, batch: Batch, positions: Int64, ts: Int64, allowance_ms: int) -> Iterable[RejectedRecord]:
+        hours = allowance_ms // 3_600_000
+        for position, at in zip(positions.tolist(), ts.tolist(), strict=True):
+            yield self._letter(batch, position, TOO_LATE.format(ts=at, hours=hours))
+
+
+def _offset_array(offsets: Sequence[int]) -> Int64:
+    if isinstance(offsets, range):
+        return np.arange(offsets.start, offsets.stop, dtype=np.int64)
+    return np.array(offsets, np.int64)
+
+
+def profile_body(record: Customer, *, contact: bool) -> bytes:
+    """The fields of a profile as the inside of a JSON object, customer_id and nulls left out."""
+    left_out = {"customer_id", *(() if contact else CONTACT_FIELDS)}
+    kept = {
+        name: value
+        for name, value in msgspec.structs.asdict(record).items()
+        if value is not None and name not in left_out
+    }
+    return msgspec.json.encode(kept)[1:-1]

@@ -1,0 +1,1 @@
+"""Kibana: Lens panels, saved objects and the client that imports them."""

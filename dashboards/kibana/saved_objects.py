@@ -1,0 +1,242 @@
+"""Everything that Kibana imports, as one file: data views first, then dashboards with every panel by value.
+
+Versions: the oldest that have all we need, since a server refuses what is newer than itself and upgrades what is older;
+without a version it would run every migration there ever was over it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from dashboards.kibana.lens import LAYER, Json, lens_panel, value_format
+from dashboards.panels import GRID_COLUMNS, Control, Dashboard, Data, Panel, Unit, plain
+from features.schema import DEFAULT_RUN, index_name
+
+FILE: Final = Path(__file__).parents[1] / "kibana_saved_objects.ndjson"
+"""What DASHBOARDS builds for the run `shop`; a test holds it to that."""
+
+KIBANA: Final = "9.2.0"
+"""The version that the file is made for; later ones read it, and 8.19 does."""
+CORE_VERSION: Final = "8.8.0"
+DATA_VIEW_VERSION: Final = "8.0.0"
+DASHBOARD_VERSION: Final = "10.2.0"
+
+REFRESH_MS: Final = 30_000
+LINKS_HEIGHT: Final = 4
+LINKS_PANEL: Final = "links"
+
+_FORMATTED: Final[frozenset[Unit]] = frozenset({"money", "percent", "bytes"})
+
+
+def ndjson(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN) -> str:
+    """The file: one saved object a line, the same for the same declaration."""
+    lines = [json.dumps(found, sort_keys=True, ensure_ascii=False) for found in saved_objects(dashboards, run)]
+    return "\n".join(lines) + "\n"
+
+
+def saved_objects(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN) -> list[Json]:
+    """The saved objects: data views, then dashboards.
+
+    Args:
+        dashboards: the declaration.
+        run: whose aliases the data views show; ids carry it too, so that several runs can stand side by side.
+    """
+    views = [data_view(data, dashboards, run) for data in used(dashboards)]
+    return [*views, *(dashboard_object(one, dashboards, run) for one in dashboards)]
+
+
+def used(dashboards: Iterable[Dashboard]) -> tuple[Data, ...]:
+    """The sets of documents that dashboards show or take filters from, each once, by name."""
+    found = {panel.data for one in dashboards for panel in one.panels}
+    found |= {control.data for one in dashboards for control in one.controls}
+    return tuple(sorted(found, key=lambda data: data.index))
+
+
+def data_view_id(run: str, data: Data) -> str:
+    """The id of a data view: that of the alias it shows."""
+    return index_name(run, data.index)
+
+
+def dashboard_id(run: str, dashboard: Dashboard) -> str:
+    """The id of a dashboard, a part of its address."""
+    return f"{run}-{dashboard.id}"
+
+
+# --- data views -------------------------------------------------------------------------------------------------------
+
+
+def data_view(data: Data, dashboards: Iterable[Dashboard], run: str) -> Json:
+    """The data view of a set of documents; numbers are written as the panels write them."""
+    attributes: Json = {
+        "title": index_name(run, data.index),
+        "name": index_name(run, data.index),
+        "allowNoIndex": True,
+        "fields": "[]",
+        "fieldAttrs": "{}",
+        "fieldFormatMap": _text(_formats(data, dashboards)),
+        "runtimeFieldMap": "{}",
+        "sourceFilters": "[]",
+        "typeMeta": "{}",
+    }
+    if data.time_field is not None:
+        attributes["timeFieldName"] = data.time_field
+    return _object("index-pattern", data_view_id(run, data), DATA_VIEW_VERSION, attributes, [])
+
+
+def _formats(data: Data, dashboards: Iterable[Dashboard]) -> dict[str, Json]:
+    measures = (
+        measure
+        for one in dashboards
+        for panel in one.panels
+        if panel.data == data
+        for figure in panel.measures
+        for measure in plain(figure)
+    )
+    return {m.field: value_format(m.unit) or {} for m in measures if m.field and m.unit in _FORMATTED}
+
+
+# --- dashboards -------------------------------------------------------------------------------------------------------
+
+
+def dashboard_object(dashboard: Dashboard, dashboards: Sequence[Dashboard], run: str) -> Json:
+    """A dashboard with its panels, its filters and the links to all dashboards."""
+    links, link_references = _links(dashboards, run)
+    panels = [links, *(_panel(panel, run) for panel in dashboard.panels)]
+    references = [*link_references, *(_panel_reference(panel, run) for panel in dashboard.panels)]
+    references += [_control_reference(control, run) for control in dashboard.controls]
+    attributes: Json = {
+        "title": f"{run.capitalize()}: {dashboard.title}",
+        "description": dashboard.question,
+        "panelsJSON": _text(panels),
+        "optionsJSON": _text(
+            {
+                "useMargins": True,
+                "syncColors": True,
+                "syncCursor": True,
+                "syncTooltips": False,
+                "hidePanelTitles": False,
+            }
+        ),
+        "kibanaSavedObjectMeta": {
+            "searchSourceJSON": _text({"query": {"query": "", "language": "kuery"}, "filter": []})
+        },
+        "timeRestore": True,
+        "timeFrom": f"now-{dashboard.kibana_days or dashboard.days}d",
+        "timeTo": "now",
+        "refreshInterval": {"pause": False, "value": REFRESH_MS},
+        "version": 1,
+    }
+    if dashboard.controls:
+        attributes["controlGroupInput"] = _control_group(dashboard.controls)
+    return _object("dashboard", dashboard_id(run, dashboard), DASHBOARD_VERSION, attributes, references)
+
+
+def _panel(panel: Panel, run: str) -> Json:
+    place = panel.place
+    return {
+        "type": "lens",
+        "panelIndex": panel.id,
+        "gridData": {"x": place.x, "y": place.y + LINKS_HEIGHT, "w": place.w, "h": place.h, "i": panel.id},
+        "embeddableConfig": lens_panel(panel, data_view_id(run, panel.data)),
+    }
+
+
+def _panel_reference(panel: Panel, run: str) -> Json:
+    name = f"{panel.id}:indexpattern-datasource-layer-{LAYER}"
+    return {"type": "index-pattern", "id": data_view_id(run, panel.data), "name": name}
+
+
+def _links(dashboards: Sequence[Dashboard], run: str) -> tuple[Json, list[Json]]:
+    """The bar of links on top, and what it refers to.
+
+    A link takes filters along, not the time range: each dashboard has the one that its question needs.
+    """
+    links = [
+        {
+            "type": "dashboardLink",
+            "id": one.id,
+            "order": order,
+            "label": one.title,
+            "destinationRefName": f"link_{one.id}_dashboard",
+            "options": {"openInNewTab": False, "useCurrentFilters": True, "useCurrentDateRange": False},
+        }
+        for order, one in enumerate(dashboards)
+    ]
+    panel: Json = {
+        "type": "links",
+        "panelIndex": LINKS_PANEL,
+        "gridData": {"x": 0, "y": 0, "w": GRID_COLUMNS, "h": LINKS_HEIGHT, "i": LINKS_PANEL},
+        "embeddableConfig": {
+            "attributes": {"layout": "horizontal", "links": links},
+            "enhancements": {},
+            "hidePanelTitles": True,
+        },
+    }
+    references = [
+        {"type": "dashboard", "id": dashboard_id(run, one), "name": f"{LINKS_PANEL}:link_{one.id}_dashboard"}
+        for one in dashboards
+    ]
+    return panel, references
+
+
+# --- filters ----------------------------------------------------------------------------------------------------------
+
+
+def _control_group(controls: Sequence[Control]) -> Json:
+    panels = {
+        _control_id(control): {
+            "type": "optionsListControl",
+            "order": order,
+            "width": "medium",
+            "grow": True,
+            "explicitInput": {
+                "id": _control_id(control),
+                "fieldName": control.field,
+                "title": control.label,
+                "selectedOptions": [],
+                "searchTechnique": "prefix",
+                "sort": {"by": "_count", "direction": "desc"},
+                "enhancements": {},
+            },
+        }
+        for order, control in enumerate(controls)
+    }
+    ignored = {"ignoreFilters": False, "ignoreQuery": False, "ignoreTimerange": False, "ignoreValidations": False}
+    return {
+        "controlStyle": "oneLine",
+        "chainingSystem": "HIERARCHICAL",
+        "showApplySelections": False,
+        "panelsJSON": _text(panels),
+        "ignoreParentSettingsJSON": _text(ignored),
+    }
+
+
+def _control_id(control: Control) -> str:
+    return f"control-{control.field}"
+
+
+def _control_reference(control: Control, run: str) -> Json:
+    name = f"controlGroup_{_control_id(control)}:optionsListDataView"
+    return {"type": "index-pattern", "id": data_view_id(run, control.data), "name": name}
+
+
+# --- as Kibana keeps them ---------------------------------------------------------------------------------------------
+
+
+def _object(kind: str, name: str, version: str, attributes: Json, references: list[Json]) -> Json:
+    return {
+        "type": kind,
+        "id": name,
+        "managed": False,
+        "coreMigrationVersion": CORE_VERSION,
+        "typeMigrationVersion": version,
+        "attributes": attributes,
+        "references": references,
+    }
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

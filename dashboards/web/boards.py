@@ -1,0 +1,188 @@
+"""The declaration as the page's script reads it, and the answer to one dashboard. Pure but for the search handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
+from dashboards.checks import ends
+from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Dimension, Figure, Panel, Steps, Time
+from dashboards.queries import query, rows
+from dashboards.web.parameters import VALUES_MAX, Parameters
+from features.errors import ShopstreamError
+from features.schema import DEVICES, EVENT_TYPES, STAGES, STATUSES
+from features.scores.score import RISKS
+
+Json = dict[str, Any]
+
+FILLED_BY: Final = {
+    "segments-daily": "`shopstream rollup` fills it, out of the archive.",
+    "cohorts": "`shopstream rollup` fills it, out of the archive.",
+    "movement": "`shopstream rollup` fills it, out of the archive.",
+    "forecast": "`shopstream forecast --index` fills it.",
+    "alerts": "Alerts come when a customer's churn risk rises; `shopstream train` makes the scores.",
+    "pipeline": "A running `shopstream consume` writes it.",
+}
+"""Index -> what to do where a panel over it is empty; of the others: consume events."""
+FILLED_BY_STREAM: Final = "Choose a longer time range or fewer filters; `shopstream consume` fills it."
+ORDERS_OF: Final = {
+    "churn_risk": RISKS,
+    "stage": STAGES,
+    "status": STATUSES,
+    "device": DEVICES,
+    "event_type": EVENT_TYPES,
+}
+"""Field -> its values in the order in which series of a chart stand and take their colours; others go by name."""
+COLOURS_OF: Final = {"churn_risk": {risk: f"var(--churn_risk-{risk})" for risk in RISKS}}
+"""Field -> value -> its colour: steps of one hue, which static/page.css has for light and for dark paper."""
+CHOICE_CHARS_MAX: Final = 200
+"""Longer values are no choices: nobody could read them."""
+
+
+class Searches(Protocol):
+    """Asks the indices of a run; an index that is not there answers without aggregations."""
+
+    def __call__(self, index: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The answer to a search. Raises ShopstreamError."""
+        ...
+
+    def many(self, asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
+        """The answers to several at once, or why one failed. Raises ShopstreamError when nothing answers."""
+        ...
+
+
+def declaration(dashboards: Sequence[Dashboard], run: str) -> Json:
+    """Everything that the page has to know before it asks."""
+    return {
+        "run": run,
+        "columns": GRID_COLUMNS,
+        "palette": list(PALETTE),
+        "boards": [_board(dashboard) for dashboard in dashboards],
+    }
+
+
+def _board(dashboard: Dashboard) -> Json:
+    return {
+        "id": dashboard.id,
+        "title": dashboard.title,
+        "question": dashboard.question,
+        "last": f"{dashboard.days}d",
+        "filters": [{"label": control.label, "field": control.field} for control in dashboard.controls],
+        "panels": [_panel(panel, bool(dashboard.controls)) for panel in dashboard.panels],
+    }
+
+
+def _panel(panel: Panel, filtered: bool) -> Json:
+    notes = [panel.note] if panel.note else []
+    if panel.window is not None:
+        ahead = f" and the {panel.window.ahead_days} to come" if panel.window.ahead_days else ""
+        notes.append(f"Always the last {panel.window.back_days} days{ahead}.")
+    if panel.whole_shop and filtered:
+        notes.append("Of the whole shop, whatever the filters are.")
+    return {
+        "id": panel.id,
+        "title": panel.title,
+        "question": panel.question,
+        "note": " ".join(notes),
+        "chart": panel.chart,
+        "data": panel.data.index,
+        "place": [panel.place.x, panel.place.y, panel.place.w, panel.place.h],
+        "dimensions": [_dimension(dimension) for dimension in panel.dimensions],
+        "measures": [{"label": figure.label, "unit": figure.unit} for figure in panel.measures],
+        "empty": FILLED_BY.get(panel.data.index, FILLED_BY_STREAM),
+    }
+
+
+def _dimension(dimension: Dimension) -> Json:
+    kind = "time" if isinstance(dimension, Time) else "steps" if isinstance(dimension, Steps) else "terms"
+    field = getattr(dimension, "field", "")
+    return {
+        "label": dimension.label,
+        "kind": kind,
+        "field": field,
+        "order": ORDERS_OF.get(field, ()),
+        "colours": COLOURS_OF.get(field),
+    }
+
+
+def board_answer(dashboard: Dashboard, wish: Parameters, search: Searches, now_ms: int) -> Json:
+    """Rows of every panel of a dashboard, by one round of searches.
+
+    Args:
+        dashboard: which.
+        wish: time range and filters.
+        search: asks Elasticsearch.
+        now_ms: by the wall clock, for the age of the data.
+
+    Raises:
+        ShopstreamError: Elasticsearch does not answer.
+    """
+    end = ends(search, (EVENTS, ORDERS, SESSIONS), PIPELINE)
+    bodies = [
+        (panel.data.index, query(panel, wish.span_to(end(panel.data)), wish.filters)) for panel in dashboard.panels
+    ]
+    answers = search.many(bodies)
+    span = wish.span_to(end(EVENTS))
+    return {
+        "id": dashboard.id,
+        "now_ms": now_ms,
+        "newest_ms": end(EVENTS) - 1 or None,
+        "from_ms": span.from_ms,
+        "to_ms": span.to_ms,
+        "panels": {
+            panel.id: panel_told(panel, answer) for panel, answer in zip(dashboard.panels, answers, strict=True)
+        },
+    }
+
+
+def panel_told(panel: Panel, answer: Mapping[str, Any] | ShopstreamError) -> Json:
+    """Rows of a panel as lists in the order of its labels, or what is wrong."""
+    try:
+        if isinstance(answer, ShopstreamError):
+            raise answer
+        found = rows(panel, answer)
+    except ShopstreamError as error:
+        return {"problem": error.message, "remedy": error.remedy}
+    hits = int(answer.get("hits", {}).get("total", {}).get("value", 0))
+    return {"hits": hits, "rows": [[row[label] for label in panel.labels] for row in found]}
+
+
+def choices(dashboard: Dashboard, search: Searches) -> Json:
+    """Values of each filter of a dashboard, the most frequent first.
+
+    Raises:
+        ShopstreamError: Elasticsearch does not answer.
+    """
+    answers = search.many([(control.data.index, _values(control)) for control in dashboard.controls])
+    found: Json = {}
+    for control, answer in zip(dashboard.controls, whole(answers), strict=True):
+        buckets = answer.get("aggregations", {}).get("values", {}).get("buckets", ())
+        keys = [str(bucket.get("key_as_string", bucket["key"])) for bucket in buckets]
+        found[control.field] = [key for key in keys if len(key) <= CHOICE_CHARS_MAX]
+    return found
+
+
+def whole(answers: Sequence[Mapping[str, Any] | ShopstreamError]) -> list[Mapping[str, Any]]:
+    """Answers of which each is there, and all of it.
+
+    Raises:
+        ShopstreamError: one is not.
+    """
+    found = []
+    for answer in answers:
+        if isinstance(answer, ShopstreamError):
+            raise answer
+        if answer.get("timed_out") or answer.get("_shards", {}).get("failed"):
+            raise ShopstreamError("Elasticsearch gave a part of the answer.", "It is overloaded: try again.")
+        found.append(answer)
+    return found
+
+
+def _values(control: Control) -> Json:
+    return {"size": 0, "aggs": {"values": {"terms": {"field": control.field, "size": VALUES_MAX}}}}
+
+
+def is_time(part: Dimension | Figure) -> bool:
+    """Whether a column of a panel holds times."""
+    return isinstance(part, Time) or getattr(part, "unit", "") == "time"

@@ -1,0 +1,54 @@
+"""Answers that several readers share: one search for all who ask the same within a second."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
+
+KEPT_S: Final = 1.0
+ENTRIES_MAX: Final = 100
+
+T = TypeVar("T")
+
+
+class RecentCache:
+    """Remembers what was answered for a moment; who asks while the same is being asked waits for that answer.
+
+    Args:
+        timer: seconds since whenever.
+        kept_s: how long an answer is good.
+    """
+
+    def __init__(self, timer: Callable[[], float], kept_s: float = KEPT_S) -> None:
+        self._timer = timer
+        self._kept_s = kept_s
+        self._mutex = threading.Lock()
+        self._entries: dict[object, tuple[float, Future[Any]]] = {}
+
+    def get(self, key: object, ask: Callable[[], T]) -> T:
+        """The answer to `key`: a recent one, or that of `ask`, whose errors are raised and not kept."""
+        with self._mutex:
+            began_s, future = self._entries.get(key, (0.0, None))
+            mine = future is None or (future.done() and self._timer() - began_s > self._kept_s)
+            if mine:
+                future = Future()
+                self._make_room()
+                self._entries[key] = (self._timer(), future)
+        assert future is not None
+        if not mine:
+            shared: T = future.result()
+            return shared
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - those who wait get it too
+            future.set_exception(error)
+            with self._mutex:
+                self._entries.pop(key, None)
+        told: T = future.result()
+        return told
+
+    def _make_room(self) -> None:
+        while len(self._entries) >= ENTRIES_MAX:
+            self._entries.pop(next(iter(self._entries)))

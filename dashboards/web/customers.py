@@ -1,0 +1,236 @@
+"""Customers: the list behind a segment, and one customer's story. Pure but for the search handed in.
+
+Names and e-mail addresses are asked for nowhere, so that they are not shown even where the index holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dashboards.conditions import any_of
+from dashboards.panels import Unit
+from dashboards.queries import TIMEOUT
+from dashboards.web.boards import Json, Searches, whole
+from dashboards.web.csv import csv_text
+from dashboards.web.parameters import filters_of, number_of, one_of
+from features.definitions import FEATURES
+from features.errors import UsageError
+from features.schema import CONTACT_FIELDS, DAY_MS, record_fields
+from features.schema import Customer as Profile
+from features.scores.score import SCORE_FIELDS
+
+PAGE: Final = 50
+PAGE_MAX: Final = 500
+"""Customers of one answer."""
+FIRST_MAX: Final = 9_500
+"""Elasticsearch counts no further than 10,000 into a sorted list."""
+STORY_MAX: Final = 50
+"""Sessions, and orders, of a story: the newest."""
+ALERTS_MAX: Final = 100
+WEEKS: Final = 53
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the list of customers.
+
+    Attributes:
+        field: of the customer's document.
+        label: above it.
+        unit: how it is written; `text` as it is.
+        help: its definition.
+    """
+
+    field: str
+    label: str
+    unit: Unit | str = "text"
+    help: str = ""
+
+
+_HELP: Final = {feature.name: feature.help for feature in FEATURES}
+
+COLUMNS: Final = (
+    Column("customer_id", "Customer"),
+    Column("segment", "Segment"),
+    Column("churn_risk", "Risk"),
+    Column("churn_probability", "Churn probability", "percent"),
+    Column("revenue_365d", "Revenue of a year", "money", _HELP["revenue_365d"]),
+    Column("orders_365d", "Orders of a year", "count", _HELP["orders_365d"]),
+    Column("recency_days", "Days since order", "days", _HELP["recency_days"]),
+    Column("days_since_visit", "Days since visit", "days", _HELP["days_since_visit"]),
+    Column("purchase_probability_30d", "Buys within 30 days", "percent"),
+    Column("country", "Country"),
+    Column("churn_reasons", "Reasons"),
+    Column("recommended_action", "Action"),
+)
+FILTERS: Final = (
+    Column("segment", "Segment"),
+    Column("churn_risk", "Risk"),
+    Column("recommended_action", "Action"),
+    Column("churn_reasons", "Reason"),
+    Column("country", "Country"),
+    Column("acquisition_channel", "Channel"),
+    Column("top_category_90d", "Category"),
+)
+_UNSORTED: Final = frozenset({"churn_reasons"})
+SHOWN: Final = (
+    *(field.name for field in record_fields(Profile) if field.name not in CONTACT_FIELDS),
+    "as_of",
+    *(feature.name for feature in FEATURES),
+    *(field.name for field in SCORE_FIELDS),
+    "bundle",
+)
+"""Fields of a customer's document that a story tells."""
+
+
+def declaration() -> Json:
+    """What the page has to know of the list."""
+    return {
+        "customers": {
+            "columns": [
+                {"field": c.field, "label": c.label, "unit": c.unit, "help": c.help, "sorted": c.field not in _UNSORTED}
+                for c in COLUMNS
+            ],
+            "filters": [{"field": c.field, "label": c.label} for c in FILTERS],
+            "page": PAGE,
+        },
+        "features": {feature.name: feature.help for feature in FEATURES},
+    }
+
+
+# --- the list ---------------------------------------------------------------------------------------------------------
+
+
+def customers(parameters: Mapping[str, Sequence[str]], search: Searches) -> Json:
+    """Customers who meet filters, a page of them.
+
+    Args:
+        parameters: filters by field; `find`, the beginning of an id; `sort`, a column, from the highest on, or from
+            the lowest with `rising=1`; `first` and `size`, which of them.
+        search: asks Elasticsearch.
+
+    Raises:
+        UsageError: a parameter is out of its bounds.
+        ShopstreamError: Elasticsearch does not answer.
+    """
+    own = ("find", "sort", "rising", "first", "size")
+    rest = {name: values for name, values in parameters.items() if name not in own}
+    filters = filters_of(rest, [column.field for column in FILTERS])
+    body = _list_body(parameters, any_of(filters))
+    counted = {
+        "size": 0,
+        "timeout": TIMEOUT,
+        "aggs": {c.field: {"terms": {"field": c.field, "size": 50}} for c in FILTERS},
+    }
+    found, chosen = whole(search.many([("customers", body), ("customers", counted)]))
+    hits = found.get("hits", {})
+    buckets = chosen.get("aggregations", {})
+    return {
+        "total": int(hits.get("total", {}).get("value", 0)),
+        "first": body["from"],
+        "rows": [[hit["_source"].get(c.field) for c in COLUMNS] for hit in hits.get("hits", ())],
+        "choices": {c.field: [b["key"] for b in buckets.get(c.field, {}).get("buckets", ())] for c in FILTERS},
+    }
+
+
+def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, Any]]) -> dict[str, Any]:
+    sort = one_of(parameters, "sort") or "revenue_365d"
+    if sort not in {column.field for column in COLUMNS} - _UNSORTED:
+        raise UsageError(f"Customers cannot be sorted by {sort[:100]!r}.", "Click on the head of a column.")
+    direction = "asc" if one_of(parameters, "rising") else "desc"
+    if find := one_of(parameters, "find"):
+        clauses = [*clauses, {"prefix": {"customer_id": {"value": find}}}]
+    return {
+        "size": number_of(parameters, "size", PAGE, PAGE_MAX),
+        "from": number_of(parameters, "first", 0, FIRST_MAX),
+        "timeout": TIMEOUT,
+        "track_total_hits": True,
+        "_source": [column.field for column in COLUMNS],
+        "query": {"bool": {"filter": clauses}},
+        "sort": [{sort: {"order": direction, "missing": "_last"}}, {"customer_id": "asc"}],
+    }
+
+
+def customers_csv(told: Json) -> str:
+    """The list as CSV."""
+    return csv_text([column.label for column in COLUMNS], told["rows"], [column.unit == "time" for column in COLUMNS])
+
+
+# --- one customer -----------------------------------------------------------------------------------------------------
+
+
+def story(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int) -> Json:
+    """Everything that is known of a customer: newest row, sessions, orders, alerts, weeks of the last year.
+
+    Args:
+        parameters: `id`.
+        search: asks Elasticsearch.
+        now_ms: by the wall clock.
+
+    Raises:
+        UsageError: there is no such customer.
+        ShopstreamError: Elasticsearch does not answer.
+    """
+    customer_id = one_of(parameters, "id")
+    mine = {"bool": {"filter": [{"term": {"customer_id": customer_id}}]}}
+    known, sessions, orders, alerts = whole(
+        search.many(
+            [
+                ("customers", {"size": 1, "_source": list(SHOWN), "query": mine}),
+                ("sessions", _newest(mine, "start_ts", STORY_MAX) | _weekly("start_ts", {})),
+                ("orders", _newest(mine, "ts", STORY_MAX) | _weekly("ts", {"v": {"sum": {"field": "total"}}})),
+                ("alerts", _newest(mine, "ts", ALERTS_MAX)),
+            ]
+        )
+    )
+    rows = _sources(known)
+    if not rows and not _sources(sessions) and not _sources(orders):
+        raise UsageError(f"There is no customer {customer_id[:100]!r}.", "Take the id from the list of customers.")
+    return {
+        "id": customer_id,
+        "now_ms": now_ms,
+        "row": rows[0] if rows else {},
+        "sessions": _sources(sessions),
+        "sessions_total": _total(sessions),
+        "orders": _sources(orders),
+        "orders_total": _total(orders),
+        "alerts": _sources(alerts)[::-1],
+        "weeks": {"sessions": _weeks(sessions, "doc_count"), "revenue": _weeks(orders, "v")},
+    }
+
+
+def _newest(query: dict[str, Any], field: str, size: int) -> dict[str, Any]:
+    return {
+        "size": size,
+        "timeout": TIMEOUT,
+        "track_total_hits": True,
+        "query": query,
+        "sort": [{field: "desc"}],
+        "_source": {"excludes": list(CONTACT_FIELDS)},
+    }
+
+
+def _weekly(field: str, inner: dict[str, Any]) -> dict[str, Any]:
+    weeks = {"date_histogram": {"field": field, "fixed_interval": "7d", "min_doc_count": 1}, "aggs": inner}
+    return {"aggs": {"weeks": weeks}}
+
+
+def _weeks(answer: Mapping[str, Any], name: str) -> list[list[float]]:
+    """Start of the week and figure, of the newest weeks that have documents."""
+    buckets = answer.get("aggregations", {}).get("weeks", {}).get("buckets", ())
+    last = buckets[-1]["key"] if buckets else 0
+    return [
+        [bucket["key"], bucket[name] if name == "doc_count" else bucket[name]["value"]]
+        for bucket in buckets
+        if bucket["key"] > last - WEEKS * 7 * DAY_MS
+    ]
+
+
+def _sources(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [hit["_source"] for hit in answer.get("hits", {}).get("hits", ())]
+
+
+def _total(answer: Mapping[str, Any]) -> int:
+    return int(answer.get("hits", {}).get("total", {}).get("value", 0))

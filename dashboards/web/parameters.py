@@ -1,0 +1,131 @@
+"""What a reader of the page asks for, out of the address's parameters: checked and bounded. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from dashboards.panels import Dashboard, Span
+from dashboards.validation import DAYS_MAX
+from features.errors import UsageError
+from features.schema import DAY_MS, HOUR_MS
+
+VALUES_MAX: Final = 50
+"""Of one filter."""
+CHARS_MAX: Final = 512
+"""Of one value: no id in an index is longer."""
+
+Filters = Mapping[str, tuple[str, ...]]
+"""Field -> values of which a document has one."""
+
+_LAST: Final = re.compile(r"([1-9][0-9]{0,4})([hd])")
+_UNITS: Final = {"h": HOUR_MS, "d": DAY_MS}
+_AGAIN: Final = "Open the page anew without it."
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """A time range and filters.
+
+    Attributes:
+        length_ms: of the time range, which ends at the newest document; or
+        span: from day to day.
+        filters: of what the dashboard offers.
+    """
+
+    length_ms: int
+    span: Span | None = None
+    filters: Filters = field(default_factory=dict)
+
+    def span_to(self, end_ms: int) -> Span:
+        """The time range, where the newest document is just before `end_ms`."""
+        return self.span or Span(end_ms - self.length_ms, end_ms)
+
+
+def wish_of(dashboard: Dashboard, parameters: Mapping[str, Sequence[str]]) -> Parameters:
+    """What is asked of a dashboard.
+
+    Args:
+        dashboard: says which filters there are, and the time range where none is asked for.
+        parameters: of the address: `last=24h`, or `from` and `to` as days of which both count, and filters by field.
+
+    Raises:
+        UsageError: a parameter is not known or out of its bounds.
+    """
+    offered = [control.field for control in dashboard.controls]
+    rest = {name: values for name, values in parameters.items() if name not in ("last", "from", "to")}
+    return Parameters(
+        _length(one_of(parameters, "last") or f"{dashboard.days}d"),
+        _days(one_of(parameters, "from"), one_of(parameters, "to")),
+        filters_of(rest, offered),
+    )
+
+
+def filters_of(parameters: Mapping[str, Sequence[str]], offered: Sequence[str]) -> Filters:
+    """Parameters as filters.
+
+    Raises:
+        UsageError: one is not offered, or has too many values or too long ones.
+    """
+    found = {}
+    for name, values in parameters.items():
+        if name not in offered:
+            raise UsageError(f"There is no filter {name[:100]!r} here.", _AGAIN)
+        if len(values) > VALUES_MAX or any(len(value) > CHARS_MAX for value in values):
+            raise UsageError(f"The filter {name} asks for too much.", f"Choose at most {VALUES_MAX} values.")
+        found[name] = tuple(values)
+    return found
+
+
+def one_of(parameters: Mapping[str, Sequence[str]], name: str) -> str:
+    """The one value of a parameter; empty where there is none. Raises UsageError when there are several."""
+    values = parameters.get(name, ())
+    if len(values) > 1:
+        raise UsageError(f"The parameter {name} stands twice.", _AGAIN)
+    value = values[0] if values else ""
+    if len(value) > CHARS_MAX:
+        raise UsageError(f"The parameter {name} is too long.", _AGAIN)
+    return value
+
+
+def number_of(parameters: Mapping[str, Sequence[str]], name: str, default: int, most: int) -> int:
+    """A whole number from 0 to `most`. Raises UsageError when it is none."""
+    text = one_of(parameters, name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
+        raise UsageError(f"{name} is a number from 0 to {most}.", _AGAIN)
+    return int(text)
+
+
+def _length(text: str) -> int:
+    found = _LAST.fullmatch(text)
+    length = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 0 < length <= DAYS_MAX * DAY_MS:
+        raise UsageError(
+            f"The time range {text[:50]!r} cannot be shown.", f"Give hours or days, up to {DAYS_MAX}d: last=24h."
+        )
+    return length
+
+
+def _days(first: str, last: str) -> Span | None:
+    if not first and not last:
+        return None
+    span = Span(_midnight(first), _midnight(last) + DAY_MS)
+    if not 0 < span.to_ms - span.from_ms <= DAYS_MAX * DAY_MS:
+        raise UsageError(
+            f"From {first} to {last} cannot be shown.", f"Give up to {DAYS_MAX} days, the first one first."
+        )
+    return span
+
+
+def _midnight(text: str) -> int:
+    wrong = UsageError(f"{text[:50]!r} is not a day.", "Give both, from and to, as 2026-05-20; days are those of UTC.")
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
+        raise wrong
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise wrong from None
+    return int(day.timestamp()) * 1_000

@@ -1,0 +1,326 @@
+"""Whether a message is a valid record: the rules, applied to a chunk of messages at a time.
+
+Every rule judges a message by itself. The rules about one field stand in the record types of features/schema.py, and
+the strict decoder made from them applies them; here are those that look at two things at once (a time and the append
+time, a key and an id) and the order in which all are applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import msgspec
+import numpy as np
+
+from features.records.columns import Int64
+from features.records.rejections import MalformedError, RecordForm, check_utf8, form_of, long_text, quoted, reread
+from features.schema import FUTURE_MS_MAX, ID_BYTES_MAX, ORDER_CHANGE_MS_MAX, TS_MAX, Customer, Event, Item, Order
+
+INT64_MAX: Final = 2**63 - 1
+_TS_MIN: Final = -62_135_596_800_000
+"""The start of the year 1, the first millisecond that every date type on the way can hold."""
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """A null value on the topic of customers: the profile of this customer is removed."""
+
+    customer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that is not a valid record.
+
+    Attributes:
+        position: its place in the batch that was given.
+        reason: expected, got and path, in words; at most malformed.REASON_LENGTH_MAX characters; holds no name or
+            e-mail address of a customer.
+    """
+
+    position: int
+    reason: str
+
+
+# --- one chunk -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Valid messages; all lists and arrays but `rejected` have the same length.
+
+    Attributes:
+        records: the records, in the order of their messages.
+        positions: int64, the place of each record's message among those given.
+        ids: the records' customer_id.
+        ts: int64, the records' ts; zeros on the topic of customers.
+        rejected: the other messages, by ascending position.
+    """
+
+    records: list[Any]
+    positions: Int64
+    ids: list[str]
+    ts: Int64
+    rejected: list[Rejected]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the messages of a topic are read.
+
+    Attributes:
+        form: of the records.
+        has_tombstones: whether a null value is allowed.
+        times: the records' ts.
+        time_faults: judges records, their ts and append times; place -> reason.
+        is_unbounded: whether any of the records holds an integer beyond int64 ...
+        bound: ... and the same record with the integer that is held instead.
+    """
+
+    form: RecordForm
+    has_tombstones: bool
+    times: Callable[[list[Any]], Int64]
+    time_faults: Callable[[list[Any], Int64, Int64], dict[int, str]]
+    is_unbounded: Callable[[list[Any]], bool]
+    bound: Callable[[Any], Any]
+
+
+def read_chunk(
+    reader: Reader,
+    first: int,
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None],
+    append_ms: Sequence[int] | Int64,
+) -> Chunk:
+    """Reads and judges a few thousand messages.
+
+    Args:
+        reader: of the messages' topic.
+        first: the position of the first message given.
+        values: the messages' values.
+        keys: their keys, as many.
+        append_ms: their append times, epoch ms, as many.
+
+    Returns:
+        The valid records and the rejected messages.
+    """
+    records, parse_faults = _parse(reader, values, keys)
+    places = np.arange(len(records))
+    appended = np.asarray(append_ms, np.int64)
+    if parse_faults:
+        records, keys, places = _without(parse_faults, records, keys, places)
+        appended = appended[places]
+    ids, ts = [record.customer_id for record in records], reader.times(records)
+    # of two faults that of the time is told, since a key is wrong wherever its record is
+    faults = _key_faults(ids, keys) | reader.time_faults(records, ts, appended)
+    rejected = [Rejected(first + place, reason) for place, reason in parse_faults.items()]
+    if faults:
+        rejected += [Rejected(first + int(places[at]), reason) for at, reason in faults.items()]
+        records, ids, places = _without(faults, records, ids, places)
+        ts = reader.times(records)
+    if len(rejected) > 1:
+        rejected.sort(key=lambda one: one.position)
+    return Chunk(records, places + first, ids, ts, rejected)
+
+
+T = TypeVar("T")
+
+
+def _without(
+    faults: dict[int, str], records: list[Any], others: Sequence[T], places: Int64
+) -> tuple[list[Any], list[T], Int64]:
+    left = [at for at in range(len(records)) if at not in faults]
+    return [records[at] for at in left], [others[at] for at in left], places[left]
+
+
+def _parse(
+    reader: Reader, values: Sequence[bytes | None], keys: Sequence[bytes | None]
+) -> tuple[list[Any], dict[int, str]]:
+    """A record, or None and a fault, for every message."""
+    records: list[Any] = []
+    faults: dict[int, str] = {}
+    stream = map(reader.form.read, values)  # type: ignore[arg-type]
+    while True:
+        try:
+            records.extend(stream)
+            break
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
+            # `extend` has kept what came before, and the stream goes on after the message that failed
+            place = len(records)
+            try:
+                records.append(_parse_alone(reader, values[place], keys[place]))
+            except MalformedError as error:
+                records.append(None)
+                faults[place] = error.reason
+    if not _is_ascii(values):
+        faults |= _utf8_faults(values, faults)
+    if _longest(values) > ID_BYTES_MAX:
+        faults |= _long_faults(reader.form, records, values, faults)
+    return records, faults
+
+
+def _parse_alone(reader: Reader, value: bytes | None, key: bytes | None) -> msgspec.Struct:
+    if value is not None:
+        return reread(reader.form, value)
+    if not reader.has_tombstones:
+        raise MalformedError("the value is null, which is allowed on the topic of customers alone")
+    if not key:
+        raise MalformedError("the value is null and there is no key that says whose profile is removed")
+    check_utf8(key)
+    return Tombstone(key.decode())
+
+
+def _is_ascii(values: Sequence[bytes | None]) -> bool:
+    try:
+        return all(map(bytes.isascii, values))  # type: ignore[arg-type]
+    except TypeError:  # a null among them
+        return False
+
+
+def _utf8_faults(values: Sequence[bytes | None], known: dict[int, str]) -> dict[int, str]:
+    """The decoder checks the strings it keeps; this finds what is not UTF-8 in the fields it skips."""
+    faults: dict[int, str] = {}
+    for place, value in enumerate(values):
+        if value is None or value.isascii() or place in known:
+            continue
+        try:
+            check_utf8(value)
+        except MalformedError as error:
+            faults[place] = error.reason
+    return faults
+
+
+def _longest(values: Sequence[bytes | None]) -> int:
+    try:
+        return max(map(len, values), default=0)  # type: ignore[arg-type]
+    except TypeError:  # a null among them
+        return max(map(len, filter(None, values)), default=0)
+
+
+def _long_faults(
+    form: RecordForm, records: list[Any], values: Sequence[bytes | None], known: dict[int, str]
+) -> dict[int, str]:
+    """The decoder counts the characters of texts; this counts the bytes, where these may be more.
+
+    A message is at least as long as each of its texts in UTF-8, whether it escapes them or not.
+    """
+    faults: dict[int, str] = {}
+    for place, value in enumerate(values):
+        if value is None or len(value) <= ID_BYTES_MAX or place in known:
+            continue
+        if value.isascii() and b"\\u" not in value:
+            continue
+        reason = long_text(form, records[place])
+        if reason is not None:
+            faults[place] = reason
+    return faults
+
+
+def _key_faults(ids: list[str], keys: Sequence[bytes | None]) -> dict[int, str]:
+    try:
+        joined = b"\n".join(keys)  # type: ignore[arg-type]
+    except TypeError:  # a message without a key
+        pass
+    else:
+        # With one newline fewer than keys no key and no id holds one, so equal texts were joined from equal parts.
+        if joined.count(b"\n") == len(ids) - 1 and joined == "\n".join(ids).encode():
+            return {}
+    return {
+        place: _key_fault(customer_id, key)
+        for place, (customer_id, key) in enumerate(zip(ids, keys, strict=True))
+        if key != customer_id.encode()
+    }
+
+
+def _key_fault(customer_id: str, key: bytes | None) -> str:
+    got = "no key" if key is None else quoted(key.decode(errors="backslashreplace"))
+    return f"message key: expected the customer_id {quoted(customer_id)}, got {got}"
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+def _int64(numbers: list[int]) -> Int64:
+    try:
+        return np.array(numbers, np.int64)
+    except OverflowError:
+        return np.array([min(number, INT64_MAX) for number in numbers], np.int64)
+
+
+def _future_faults(name: str, times: Int64, append_ms: Int64) -> dict[int, str]:
+    ahead = times > append_ms + FUTURE_MS_MAX
+    if not ahead.any():
+        return {}
+    return {
+        place: f"`{name}`: expected at most {FUTURE_MS_MAX} ms ahead of the append time {append_ms[place]}, "
+        f"got {times[place]}"
+        for place in np.flatnonzero(ahead).tolist()
+    }
+
+
+def _ts(records: list[Any]) -> Int64:
+    return _int64([record.ts for record in records])
+
+
+def _event_time_faults(_: list[Event], ts: Int64, append_ms: Int64) -> dict[int, str]:
+    return _future_faults("ts", ts, append_ms)
+
+
+def _order_time_faults(orders: list[Order], ts: Int64, append_ms: Int64) -> dict[int, str]:
+    updated = _int64([order.updated_ts for order in orders])
+    faults = _future_faults("updated_ts", updated, append_ms) | _future_faults("ts", ts, append_ms)
+    # a difference of two positive int64 cannot overflow
+    change = updated - ts
+    for place in np.flatnonzero((change < 0) | (change > ORDER_CHANGE_MS_MAX)).tolist():
+        faults.setdefault(
+            place,
+            f"`updated_ts`: expected from `ts` {ts[place]} to {ORDER_CHANGE_MS_MAX} ms later, got {updated[place]}",
+        )
+    return faults
+
+
+def _no_ts(records: list[Any]) -> Int64:
+    return np.zeros(len(records), np.int64)
+
+
+def _no_faults(_records: list[Any], _ts: Int64, _append_ms: Int64) -> dict[int, str]:
+    return {}
+
+
+# --- integers that no column holds -----------------------------------------------------------------------------------
+def _event_is_unbounded(records: list[Event]) -> bool:
+    return max(filter(None, [record.quantity for record in records]), default=0) > INT64_MAX
+
+
+def _bound_event(event: Event) -> Event:
+    return msgspec.structs.replace(event, quantity=_bound(event.quantity, 1, INT64_MAX))
+
+
+def _order_is_unbounded(records: list[Order]) -> bool:
+    return any(item.quantity and item.quantity > INT64_MAX for r in records if r.items for item in r.items)
+
+
+def _bound_order(order: Order) -> Order:
+    return msgspec.structs.replace(order, items=order.items and [_bound_item(item) for item in order.items])
+
+
+def _bound_item(item: Item) -> Item:
+    return msgspec.structs.replace(item, quantity=_bound(item.quantity, 1, INT64_MAX))
+
+
+def _bound_customer(record: Customer | Tombstone) -> Customer | Tombstone:
+    if isinstance(record, Tombstone):
+        return record
+    signup_ts, age = _bound(record.signup_ts, _TS_MIN, TS_MAX), _bound(record.age, -INT64_MAX, INT64_MAX)
+    if signup_ts == record.signup_ts and age == record.age:
+        return record
+    return msgspec.structs.replace(record, signup_ts=signup_ts, age=age)
+
+
+def _bound(number: int | None, low: int, high: int) -> int | None:
+    return None if number is None else min(max(number, low), high)
+
+
+READERS: Final[dict[str, Reader]] = {
+    "events": Reader(form_of(Event), False, _ts, _event_time_faults, _event_is_unbounded, _bound_event),
+    "orders": Reader(form_of(Order), False, _ts, _order_time_faults, _order_is_unbounded, _bound_order),
+    "customers": Reader(form_of(Customer), True, _no_ts, _no_faults, bool, _bound_customer),
+}
+"""How each source topic is read."""

@@ -1,0 +1,1 @@
+"""Segment rules: conditions over features, and the segments that they define."""

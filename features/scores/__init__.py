@@ -1,0 +1,1 @@
+"""Scores: applying a bundle's models to feature rows, alerts and drift."""

@@ -1,0 +1,311 @@
+"""Scores of a row: RFM scores against learnt breaks, bands of churn risk, and what a scorer owes its callers.
+
+A scorer is a value: training makes one out of a bundle, the consumers are handed one, and both call it on rows of
+`definitions.evaluate`. Nothing here knows how a probability is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, Protocol
+
+import msgspec
+import polars as pl
+from polars import col
+
+from features.definitions import FEATURES, ROW_FIELDS, ROW_SCHEMA
+from features.errors import ShopstreamError
+from features.schema import SCHEMA_VERSION, Field, FieldKind
+from features.scores.drift import Profile
+
+Risk = Literal["low", "medium", "high", "critical"]
+RISKS: Final[tuple[str, ...]] = typing.get_args(Risk)
+"""Bands of churn risk, the lowest first."""
+REASONED_RISKS: Final = RISKS[2:]
+"""The bands in which a customer's score is explained."""
+REASONS: Final = 3
+QUANTILES: Final = 4
+"""Breaks of a score of five."""
+
+Breaks = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One column that a scorer adds to a row, with its definition in words."""
+
+    name: str
+    kind: FieldKind
+    help: str
+
+
+SCORES: Final[tuple[Score, ...]] = (
+    Score("r_score", "int", "5 - the breaks of recency_days strictly below it; 1 without an order in 365 days"),
+    Score("f_score", "int", "1 + the breaks of orders_365d strictly below it; 1 without an order in 365 days"),
+    Score("m_score", "int", "1 + the breaks of revenue_365d strictly below it; 1 without an order in 365 days"),
+    Score("rfm_code", "string", "the three scores as text, like 545"),
+    Score("segment", "string", "the first rule of the rules file that holds"),
+    Score(
+        "churn_probability", "float", "P(no order in (as_of, as_of + horizon]); null for customers without any order"
+    ),
+    Score("churn_risk", "string", "low, medium, high or critical; null where the probability is"),
+    Score("churn_reasons", "strings", "the three features that push it up most; null unless the risk is high or above"),
+    Score("purchase_probability_30d", "float", "P(an order in the next 30 days); null without a model for it"),
+    Score(
+        "expected_days_to_purchase",
+        "float",
+        "mean of the days to the next order, 90 where there is none within 90; null without a model for it",
+    ),
+    Score("expected_revenue_90d", "float", "mean of the revenue of the next 90 days; null without a model for it"),
+    Score("recommended_action", "string", "the action that the rules file names"),
+)
+"""The columns of a scorer's result, in their order."""
+
+NEXT_PURCHASE: Final = ("purchase_probability_30d", "expected_days_to_purchase", "expected_revenue_90d")
+"""What is said of the next purchase, of any customer."""
+SCORE_FIELDS: Final[tuple[Field, ...]] = tuple(Field(score.name, score.kind) for score in SCORES)
+BUNDLE_FIELD: Final = Field("bundle", "string")
+"""The name of the bundle that gave a row its scores; absent where there is none."""
+SCORED_ROW_FIELDS: Final[tuple[Field, ...]] = (*ROW_FIELDS, *SCORE_FIELDS, BUNDLE_FIELD)
+"""A row of the index of customers and of the feature topic, before `version`."""
+
+_DTYPES: Final[dict[str, pl.DataType]] = {
+    "string": pl.String(),
+    "strings": pl.List(pl.String),
+    "int": pl.Int64(),
+    "float": pl.Float64(),
+}
+SCORE_SCHEMA: Final[dict[str, pl.DataType]] = {score.name: _DTYPES[score.kind] for score in SCORES}
+
+
+class Scorer(Protocol):
+    """Gives rows their scores."""
+
+    def score(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Score rows of any number, none included.
+
+        Args:
+            rows: with the columns of `definitions.ROW_SCHEMA`; a profile's columns (`segments.PROFILE_FIELDS`) may
+                stand beside them.
+
+        Returns:
+            SCORE_SCHEMA, one row for each, in their order. What is learnt from no other row of the call: a row scores
+            the same in any company.
+        """
+        ...
+
+
+class SegmentRules(Protocol):
+    """Names a segment and an action for each row."""
+
+    def assign(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """`segment` and `recommended_action`, strings, one row for each of `rows`, in their order."""
+        ...
+
+
+# --- RFM --------------------------------------------------------------------------------------------------------------
+
+
+class RfmBreaks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The 20, 40, 60 and 80 % quantiles, ascending."""
+
+    recency_days: Breaks
+    orders_365d: Breaks
+    revenue_365d: Breaks
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            breaks = getattr(self, name)
+            if any(a > b for a, b in itertools.pairwise(breaks)):
+                raise ValueError(f"the breaks of {name} do not ascend: {breaks}")
+
+
+def learn_breaks(rows: pl.DataFrame) -> RfmBreaks:
+    """Breaks of the rows whose customers have an order in the last 365 days.
+
+    A break is the inverted CDF: the smallest value with at least that share of the values at or below it.
+
+    Args:
+        rows: with recency_days, orders_365d and revenue_365d.
+
+    Raises:
+        ShopstreamError: no customer has an order in the last 365 days.
+    """
+    buyers = rows.filter(col("orders_365d") > 0)
+    if buyers.is_empty():
+        raise ShopstreamError(
+            "RFM breaks cannot be learnt: no customer has an order in the 365 days before the cut-off.",
+            "Choose a cut-off inside the history, or an archive with orders.",
+        )
+    found = {name: _inverted_cdf(buyers[name]) for name in RfmBreaks.__struct_fields__}
+    return RfmBreaks(**found)
+
+
+def _inverted_cdf(values: pl.Series) -> Breaks:
+    ordered = values.cast(pl.Float64).sort()
+    # ceil(k * n / 5) in integers: a float product could step over a border
+    a, b, c, d = (float(ordered[-(-k * len(ordered) // (QUANTILES + 1)) - 1]) for k in range(1, QUANTILES + 1))
+    return a, b, c, d
+
+
+def rfm_scores(rows: pl.DataFrame, breaks: RfmBreaks) -> pl.DataFrame:
+    """r_score, f_score, m_score (int64, 1-5) and rfm_code of rows, in their order."""
+    bought = col("orders_365d") > 0
+    scores = {
+        "r_score": QUANTILES + 1 - _below("recency_days", breaks.recency_days),
+        "f_score": 1 + _below("orders_365d", breaks.orders_365d),
+        "m_score": 1 + _below("revenue_365d", breaks.revenue_365d),
+    }
+    one = pl.lit(1, pl.Int64)
+    found = rows.select(pl.when(bought).then(score).otherwise(one).alias(name) for name, score in scores.items())
+    return found.with_columns(pl.concat_str(list(scores)).alias("rfm_code"))
+
+
+def _below(name: str, breaks: Sequence[float]) -> pl.Expr:
+    """The number of breaks strictly below the value."""
+    return pl.sum_horizontal((col(name) > value).cast(pl.Int64) for value in breaks)
+
+
+# --- risk -------------------------------------------------------------------------------------------------------------
+
+
+class RiskThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The probability of churn at which each band above `low` begins."""
+
+    medium: float
+    high: float
+    critical: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.medium <= self.high <= self.critical <= 1:
+            raise ValueError(f"thresholds of risk must ascend within (0, 1]: {self.values}")
+
+    @property
+    def values(self) -> tuple[float, float, float]:
+        """In the order of RISKS without the first."""
+        return self.medium, self.high, self.critical
+
+
+def risk_of(probability: pl.Expr, thresholds: RiskThresholds) -> pl.Expr:
+    """The band of a probability: the highest whose threshold is at or below it; null where it is null."""
+    band = pl.when(probability.is_not_null()).then(pl.lit(RISKS[0]))
+    for name, threshold in zip(RISKS[1:], thresholds.values, strict=True):
+        band = pl.when(probability >= threshold).then(pl.lit(name)).otherwise(band)  # type: ignore[assignment]
+    return band
+
+
+# --- a whole result ---------------------------------------------------------------------------------------------------
+
+
+def scored(
+    rows: pl.DataFrame,
+    breaks: RfmBreaks,
+    rules: SegmentRules,
+    *,
+    churn_probability: pl.Series | None = None,
+    thresholds: RiskThresholds | None = None,
+    churn_reasons: pl.Series | None = None,
+    next_purchase: Mapping[str, pl.Series] = MappingProxyType({}),
+) -> pl.DataFrame:
+    """The result of a scorer, from what its models say; what they do not say is null.
+
+    Args:
+        rows: as a scorer takes them.
+        breaks: learnt with the bundle.
+        rules: see every feature, every other score and the profile's columns, where they are given.
+        churn_probability: float64 of the rows in their order; what it says of customers without an order is dropped.
+        thresholds: needed with churn_probability.
+        churn_reasons: lists of feature names, the strongest first; kept where the risk is in REASONED_RISKS.
+        next_purchase: some of NEXT_PURCHASE, float64 of the rows in their order.
+
+    Returns:
+        SCORE_SCHEMA, one row for each of `rows`, in their order.
+    """
+    frame = rows.hstack(rfm_scores(rows, breaks)).with_columns(
+        _given("churn_probability", churn_probability),
+        _given("churn_reasons", churn_reasons),
+        *(_given(name, next_purchase.get(name)) for name in NEXT_PURCHASE),
+    )
+    probability = pl.when(col("orders_total") > 0).then(col("churn_probability"))
+    frame = frame.with_columns(probability.alias("churn_probability"))
+    risk = pl.lit(None, pl.String) if thresholds is None else risk_of(col("churn_probability"), thresholds)
+    frame = frame.with_columns(risk.alias("churn_risk"))
+    reasoned = col("churn_risk").is_in(REASONED_RISKS)
+    frame = frame.with_columns(pl.when(reasoned).then(col("churn_reasons").list.head(REASONS)).alias("churn_reasons"))
+    return frame.hstack(rules.assign(frame)).select(list(SCORE_SCHEMA))
+
+
+def _given(name: str, values: pl.Series | None) -> pl.Expr | pl.Series:
+    if values is None:
+        return pl.lit(None, SCORE_SCHEMA[name]).alias(name)
+    return values.cast(SCORE_SCHEMA[name]).alias(name)
+
+
+@dataclass(frozen=True, slots=True)
+class RfmScorer:
+    """RFM scores and segments without a model: churn and purchase columns are null."""
+
+    breaks: RfmBreaks
+    rules: SegmentRules
+
+    def score(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """As the protocol `Scorer` says."""
+        return scored(rows, self.breaks, self.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What a consumer needs of a bundle to score live.
+
+    Attributes:
+        name: of the bundle; stands in every row it scored.
+        scorer: of rows.
+        thresholds: of the bands, for alerts; None: no alerts.
+        profile: of the rows it was trained on, for the drift watch; None: not watched.
+        profile_columns: what its rules ask of customers' profiles (`segments.Rules.profile_columns`).
+    """
+
+    name: str
+    scorer: Scorer
+    thresholds: RiskThresholds | None = None
+    profile: Profile | None = None
+    profile_columns: tuple[str, ...] = ()
+
+
+def fingerprint() -> str:
+    """What a bundle must have been trained on to score rows of this program: schema version, names and types."""
+    said = [str(SCHEMA_VERSION), *(f"{feature.name}:{feature.kind}" for feature in FEATURES)]
+    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+
+
+def trial_rows() -> pl.DataFrame:
+    """A few rows at the ends of what there is: nothing known, one of everything, much of everything."""
+    schema = pl.Schema(ROW_SCHEMA)
+    values: dict[type[pl.DataType], list[object]] = {
+        pl.String: [None, "a", "b"],
+        pl.Int64: [0, 1, 10_000],
+        pl.Float64: [None, 1.0, 1e9],
+    }
+    columns = {name: values[dtype.base_type()] for name, dtype in schema.items()}
+    columns["customer_id"] = ["1", "2", "3"]
+    return pl.DataFrame(columns, schema=schema).with_columns(col("^revenue_.*d$").fill_null(0.0))
+
+
+def check_scores(rows: pl.DataFrame, scores: pl.DataFrame) -> None:
+    """Hold a scorer to its protocol.
+
+    Raises:
+        ShopstreamError: the result has other columns, types or rows than it owes.
+    """
+    found: Mapping[str, pl.DataType] = scores.schema
+    if dict(found) != SCORE_SCHEMA or len(scores) != len(rows):
+        other = sorted(set(found.items()) ^ set(SCORE_SCHEMA.items()), key=str)
+        raise ShopstreamError(
+            f"A scorer gave {len(scores)} rows for {len(rows)}, or other columns than it owes: {other}.",
+            "Train the bundle anew with this version of the program.",
+        )

@@ -1,0 +1,1 @@
+"""State: the tables of one partition, and how records, time and emission change them."""

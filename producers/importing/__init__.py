@@ -1,0 +1,1 @@
+"""Foreign logs: mappings, sessions and columns of records."""

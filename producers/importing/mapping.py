@@ -1,0 +1,219 @@
+"""What a mapping file may say: how columns of a foreign log become records. An error names its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+
+from connectors.formats.strict_yaml import find_text, read_yaml, ready_texts
+from connectors.formats.timestamps import zone_name
+from features.errors import UsageError
+from features.schema import Device, EventType, Status
+
+Column = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Part(BaseModel):
+    """A part of a mapping: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Value(Part):
+    """The same text in every row."""
+
+    value: str
+
+
+Source = Column | Value
+"""A column's name, or one value for all rows: `{value: web}`."""
+
+
+class FileFormat(Part):
+    """How the file is read."""
+
+    format: Literal["csv", "parquet", "whitespace"]
+    columns: tuple[Column, ...] | None = Field(default=None, strict=False)
+    """Names, where the file has no header: always for `whitespace`, never for `parquet`."""
+    separator: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
+    decimal: Literal[".", ","] = "."
+
+    @model_validator(mode="after")
+    def _names(self) -> FileFormat:
+        if self.format == "whitespace" and not self.columns:
+            raise ValueError("a whitespace file has no header: name its columns")
+        if self.format == "parquet" and self.columns:
+            raise ValueError("a Parquet file has its own column names")
+        if self.columns and len(set(self.columns)) < len(self.columns):
+            raise ValueError("a column is named twice")
+        return self
+
+
+class Time(Part):
+    """A column of times. Times without an offset are local to `zone`; a local time that comes twice is the earlier."""
+
+    column: Column
+    format: Annotated[str, StringConstraints(min_length=1)] = "iso"
+    """`iso`, `epoch_s`, `epoch_ms`, or a pattern such as `%d.%m.%Y %H:%M`."""
+    zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
+
+
+class LeftOut(Part):
+    """Rows that are no records. Exactly one condition besides reason and column."""
+
+    reason: Annotated[str, StringConstraints(min_length=1)]
+    column: Column
+    missing: Literal[True] | None = None
+    starts_with: str | None = None
+    equals: str | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> LeftOut:
+        given = [c for c in (self.missing, self.starts_with, self.equals, self.at_most) if c is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of missing, starts_with, equals, at_most")
+        return self
+
+
+class Currency(Part):
+    """Factors to the shop's currency; rows of a currency without a rate are left out."""
+
+    column: Column | None = None
+    rates: dict[str, Annotated[float, Field(gt=0, strict=False)]] = {}
+    rate: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    """For all rows, where there is no column."""
+
+    @model_validator(mode="after")
+    def _rates(self) -> Currency:
+        if (self.column is None) != (not self.rates):
+            raise ValueError("column and rates go together")
+        return self
+
+
+class OrderColumns(Part):
+    """Where the fields of an order come from."""
+
+    rows: Literal["order", "line"]
+    """`order`: a row is an order, or a change of one. `line`: the rows of one id are the lines of one order."""
+    id: Column | None = None
+    """Without one, every row is an order of its own, numbered by customer and time."""
+    customer: Column
+    total: Column | None = None
+    """Of the order. With lines it may be missing: the sum of quantity x unit price."""
+    quantity: Column | None = None
+    unit_price: Column | None = None
+    product: Source | None = None
+    category: Source | None = None
+    status: Source | None = None
+    statuses: dict[str, Status] = {}
+    updated: Time | None = None
+    """When the row became true; the time of the order where missing."""
+    session: Source | None = None
+    channel: Source | None = None
+    country: Source | None = None
+    payment_method: Source | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> OrderColumns:
+        if self.rows == "line" and self.id is None:
+            raise ValueError("lines are brought together by an id: give the id's column")
+        if self.rows == "order" and self.total is None:
+            raise ValueError("give the column of the order's total")
+        if self.total is None and (self.quantity is None or self.unit_price is None):
+            raise ValueError("give total, or quantity and unit_price")
+        return self
+
+
+class ClickColumns(Part):
+    """Where the fields of an event come from."""
+
+    id: Column | None = None
+    """Without one, ids are made of session and position."""
+    customer: Column
+    session: Column | None = None
+    """Without one, and where it is empty: cut after 30 minutes without a click."""
+    type: Source
+    types: dict[str, EventType] = {}
+    device: Source | None = None
+    devices: dict[str, Device] = {}
+    device_default: Device = "desktop"
+    """For rows without a device."""
+    product: Source | None = None
+    category: Source | None = None
+    price: Column | None = None
+    quantity: Column | None = None
+    channel: Source | None = None
+    country: Source | None = None
+
+
+class _Common(Part):
+    about: str = ""
+    file: FileFormat
+    time: Time
+    countries: dict[str, Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None] = {}
+    """The file's name of a country -> ISO 3166 alpha-2. Alpha-2 codes need no entry; other names become null."""
+    left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
+    currency: Currency = Currency()
+
+
+class OrderMapping(_Common):
+    """A log of orders."""
+
+    kind: Literal["orders"]
+    order: OrderColumns
+
+
+class ClickMapping(_Common):
+    """A log of clicks."""
+
+    kind: Literal["clicks"]
+    click: ClickColumns
+
+
+def _told_kind(value: object) -> object:
+    if isinstance(value, dict) and value.get("kind") not in ("orders", "clicks"):
+        raise ValueError("kind: give `orders` or `clicks`")
+    return value
+
+
+AnyKind = Annotated[Annotated[OrderMapping | ClickMapping, Field(discriminator="kind")], BeforeValidator(_told_kind)]
+_MAPPING: Final[TypeAdapter[OrderMapping | ClickMapping]] = TypeAdapter(AnyKind)
+
+
+def ready_mappings() -> dict[str, str]:
+    """Name of each ready mapping -> its text."""
+    return ready_texts("producers", "mappings")
+
+
+def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
+    """A mapping and its name: a ready one, or a YAML file's.
+
+    Raises:
+        UsageError: there is no such mapping, or it is not valid; the message names file and line.
+    """
+    text, place = find_text(name_or_path, ready_mappings(), "mapping", " (`shopstream import --list`)")
+    return Path(name_or_path).stem, parse_mapping(text, place)
+
+
+def parse_mapping(text: str, place: str) -> OrderMapping | ClickMapping:
+    """The mapping of a YAML text; `place` names it in errors. Raises UsageError with the line."""
+    read = read_yaml(text, place)
+    try:
+        return _MAPPING.validate_python(read.content)
+    except ValidationError as error:
+        raise UsageError(
+            read.refusal(error), "docs/import.md tells what a mapping may hold; `import --show NAME` has one."
+        ) from None

@@ -1,0 +1,298 @@
+"""The Kafka edge of the producers. What was sent is counted, what was not acknowledged is told.
+
+The rule of this file: after `finish`, sent = delivered + failed for every topic, whatever happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from connectors.kafka.log_filter import is_passing
+from features.errors import ShopstreamError, UsageError
+from features.schema import FUTURE_MS_MAX, SOURCE_TOPICS, topic_name
+from producers.messages import Messages
+
+TUNED: Final[Mapping[str, Any]] = {
+    "compression.type": "lz4",
+    # full batches cost the broker and the network less than many small ones
+    "linger.ms": 50,
+    "batch.num.messages": 50_000,
+    "batch.size": 1_000_000,
+    # the bound of the memory of what is on its way
+    "queue.buffering.max.messages": 200_000,
+    "queue.buffering.max.kbytes": 131_072,
+    # a broker that is away longer than this is a failure worth telling
+    "message.timeout.ms": 60_000,
+    "reconnect.backoff.ms": 100,
+    "reconnect.backoff.max.ms": 2_000,
+    "topic.metadata.propagation.max.ms": 10_000,
+}
+"""Defaults that a user's property may override; the figures behind them are printed by benchmarks/produce.py."""
+EXACT: Final[Mapping[str, Any]] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    # the partitioner of the Java clients: a customer lies in the same partition whoever writes
+    "partitioner": "murmur2_random",
+    # successes are what was sent less what failed; a Python call for each would cost more than sending it
+    "delivery.report.only.error": True,
+}
+"""What the counts and the order within a customer rest on: not to be overridden."""
+FAILURES_MAX: Final = 10_000
+"""More failures than this and there is no use in going on."""
+_BLOCK: Final = 2_000
+_REASONS: Final = 3
+_LOOK_BACK: Final = 20
+_RETRY_S: Final = 0.1
+
+FailureHandler = Callable[[str, bytes | None], None]
+"""Called with the source topic (`events`) and the value of each message that was not acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of the messages, by source topic."""
+
+    sent: Mapping[str, int]
+    failed: Mapping[str, int]
+    reasons: tuple[str, ...]
+    """The first reasons of failures, in words, with their numbers."""
+
+    @property
+    def delivered(self) -> dict[str, int]:
+        """Messages that all in-sync replicas have acknowledged."""
+        return {topic: sent - self.failed.get(topic, 0) for topic, sent in self.sent.items()}
+
+    @property
+    def failed_total(self) -> int:
+        """Messages without an acknowledgement."""
+        return sum(self.failed.values())
+
+
+def producer_config(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of a producer whose counts are exact.
+
+    Raises:
+        UsageError: a property would break that.
+    """
+    for name, value in EXACT.items():
+        given = properties.get(name)
+        if given is not None and str(given).lower() != str(value).lower():
+            raise UsageError(
+                f"The Kafka property `{name}` is set to {given!r}, but the producers need {value!r} to be exact.",
+                f"Remove `{name}` from the Kafka properties.",
+            )
+    return {**TUNED, **properties, **EXACT}
+
+
+class _ClientLog:
+    """Takes librdkafka's log lines; those of passing conditions are for debugging."""
+
+    def log(self, level: int, line: str, *args: object) -> None:
+        logger = logging.getLogger("producers.kafka")
+        logger.log(logging.DEBUG if is_passing(line % args if args else line) else level, line, *args)
+
+
+class Publisher:
+    """Sends messages to the source topics of a run.
+
+    Args:
+        properties: librdkafka properties of the cluster.
+        run: prefix of the topics, which exist already.
+        on_failure: told of every message that failed, from within `send`, `poll` and `finish`.
+    """
+
+    def __init__(self, properties: Mapping[str, Any], run: str, on_failure: FailureHandler | None = None) -> None:
+        self._topics = [topic_name(run, topic) for topic in SOURCE_TOPICS]
+        self._source = dict(zip(self._topics, SOURCE_TOPICS, strict=True))
+        self._on_failure = on_failure
+        self._sent: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._fatal: str | None = None
+        self._trouble: str | None = None
+        config = {**producer_config(properties), "on_delivery": self._delivered, "error_cb": self._client_error}
+        self._producer = Producer(config, logger=_ClientLog())
+
+    # --- while sending ------------------------------------------------------------------------------------------------
+    def send(self, messages: Messages, start: int, stop: int, interrupted: Callable[[], bool]) -> int:
+        """Queue messages start:stop, waiting where the queue is full; acknowledgements come later.
+
+        Returns:
+            The position of the first message not queued: `stop`, or less when interrupted or hopeless.
+        """
+        for low in range(start, stop, _BLOCK):
+            if interrupted() or self.hopeless:
+                return low
+            high = min(low + _BLOCK, stop)
+            names = [self._topics[topic] for topic in messages.topics[low:high].tolist()]
+            done = self._queue(names, messages.keys[low:high], messages.values[low:high], interrupted)
+            for topic, number in enumerate(np.bincount(messages.topics[low : low + done]).tolist()):
+                if number:
+                    self._sent[SOURCE_TOPICS[topic]] += number
+            self._producer.poll(0)
+            if done < high - low:
+                return low + done
+        return stop
+
+    def _queue(
+        self,
+        names: list[str],
+        keys: Iterable[bytes | None],
+        values: Iterable[bytes | None],
+        interrupted: Callable[[], bool],
+    ) -> int:
+        produce = self._producer.produce
+        done = 0
+        for name, key, value in zip(names, keys, values, strict=True):
+            try:
+                produce(name, value, key)
+            except BufferError:
+                if not self._queue_when_free(name, key, value, interrupted):
+                    return done
+            except KafkaException as error:
+                self._failure(error.args[0], name, value)
+            done += 1
+        return done
+
+    def _queue_when_free(
+        self, name: str, key: bytes | None, value: bytes | None, interrupted: Callable[[], bool]
+    ) -> bool:
+        while not (interrupted() or self.hopeless):
+            self._producer.poll(0.01)
+            try:
+                self._producer.produce(name, value, key)
+            except BufferError:
+                continue
+            except KafkaException as error:
+                self._failure(error.args[0], name, value)
+            return True
+        return False
+
+    def poll(self) -> None:
+        """Serve acknowledgements; to be called at least every second while there is nothing to send."""
+        self._producer.poll(0)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the client is broken for good or nearly everything fails."""
+        return self._fatal is not None or self._failed.total() > FAILURES_MAX
+
+    @property
+    def sent_total(self) -> int:
+        """Messages queued so far."""
+        return self._sent.total()
+
+    @property
+    def on_the_way(self) -> int:
+        """About how many messages wait for their acknowledgement."""
+        return min(len(self._producer), self._sent.total() - self._failed.total())
+
+    @property
+    def trouble(self) -> str | None:
+        """The last error of the connection, in words."""
+        return self._fatal or self._trouble
+
+    # --- at the end ---------------------------------------------------------------------------------------------------
+    def finish(self, timeout_s: float | None = None) -> Delivery:
+        """Wait for the acknowledgements; what has none when the time is over is given up and counted as failed.
+
+        Args:
+            timeout_s: longest wait; None waits until librdkafka itself gives up (`message.timeout.ms`).
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while self._producer.flush(0.2) and not self._fatal:
+            if until is not None and time.monotonic() > until:
+                break
+        self._producer.purge()
+        while self._producer.flush(1.0):
+            pass
+        reasons = tuple(f"{reason} ({number:,})" for reason, number in self._reasons.most_common(_REASONS))
+        return Delivery(dict(self._sent), dict(self._failed), reasons)
+
+    # --- what librdkafka tells ----------------------------------------------------------------------------------------
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failure(error, str(message.topic()), message.value())
+
+    def _failure(self, error: KafkaError, name: str, value: bytes | None) -> None:
+        topic = self._source[name]
+        self._failed[topic] += 1
+        self._reasons[error.str()] += 1
+        if error.fatal():
+            self._fatal = error.str()
+        if self._on_failure is not None:
+            self._on_failure(topic, value)
+
+    def _client_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fatal = error.str()
+        self._trouble = error.str()
+
+
+class _Time(msgspec.Struct):
+    ts: int
+
+
+def newest_event_ms(properties: Mapping[str, Any], run: str, timeout_s: float = 10.0) -> int | None:
+    """The highest ts of the last records of a run's event partitions, epoch ms; None where there is none to read."""
+    consumer = Consumer(
+        {**properties, "group.id": f"{run}-position", "enable.auto.commit": False, "enable.partition.eof": True},
+        logger=_ClientLog(),
+    )
+    try:
+        name = topic_name(run, "events")
+        until_s = time.monotonic() + timeout_s
+        known = consumer.list_topics(name, timeout=timeout_s).topics[name].partitions
+        last = []
+        for partition in known:
+            low, high = _watermarks(consumer, TopicPartition(name, partition), until_s)
+            if high > low:
+                last.append(TopicPartition(name, partition, max(low, high - _LOOK_BACK)))
+        consumer.assign(last)
+        return _highest(consumer, len(last), until_s)
+    except KafkaException as error:
+        raise ShopstreamError(
+            f"Kafka does not tell what run {run} holds: {error.args[0].str()}.", "See `shopstream status`."
+        ) from error
+    finally:
+        consumer.close()
+
+
+def _watermarks(consumer: Consumer, partition: TopicPartition, until_s: float) -> tuple[int, int]:
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(partition, timeout=max(_RETRY_S, until_s - time.monotonic()))
+        except KafkaException:
+            # a topic made a moment ago has no leader yet, and librdkafka does not call that retriable
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return low, high
+
+
+def _highest(consumer: Consumer, partitions: int, until_s: float) -> int | None:
+    newest: int | None = None
+    while partitions and time.monotonic() < until_s:
+        for message in consumer.consume(1_000, timeout=0.2):
+            error = message.error()
+            if error is not None:
+                partitions -= error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - the name is librdkafka's
+                continue
+            try:
+                time_ms = msgspec.json.decode(message.value() or b"", type=_Time).ts
+            except msgspec.MsgspecError:
+                continue
+            # a malformed record must not send the shop into the future
+            if message.timestamp()[1] + FUTURE_MS_MAX >= time_ms:
+                newest = time_ms if newest is None else max(newest, time_ms)
+    return newest

@@ -1,0 +1,1 @@
+"""The synthetic shop: customers, visits, clicks and orders."""

@@ -1,0 +1,97 @@
+"""Generate: a whole archive of the synthetic shop, written as it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from features.errors import UsageError
+from producers.archive.archive import SHOP_FILE, TRUTH_DIRT_FILE, TRUTH_FILE, ArchiveWriter, utc_day
+from producers.shop.archive_dirt import Dirt
+from producers.shop.history import Batch, history
+from producers.shop.profiles import profile_blocks, truth_table
+from producers.shop.random_streams import Stream, generator
+from producers.shop.shop import EVENTS_PER_SESSION, Model, Shop, build, checked, shop_to_json
+from producers.shop.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What was written; dirt is counted apart and nowhere else."""
+
+    customers: int
+    events: int
+    order_records: int
+    dirty_rows: int
+    tally: Tally
+
+
+def generate(
+    shop: Shop,
+    directory: Path,
+    *,
+    force: bool = False,
+    csv: bool = False,
+    dirt: float = 0.0,
+    on_events: Callable[[int], None] = lambda _: None,
+) -> Generated:
+    """Write the archive of a shop: events, orders, profiles, the truth and `shop.json`. All of it or nothing.
+
+    Args:
+        shop: what to draw.
+        directory: where to; not there, empty, or with `force` an archive that is replaced.
+        force: replace an archive.
+        csv: write every file as CSV too.
+        dirt: duplicates and invalid rows for each clean row, 0 to 1; labelled in truth_dirt.parquet.
+        on_events: called with the number of events written each time some were.
+
+    Raises:
+        UsageError: no such shop, or `dirt` out of its bounds.
+        ShopstreamError: the directory may not be replaced or cannot be written.
+    """
+    if not 0 <= dirt <= 1:
+        raise UsageError(f"Dirt is a share of the rows, not {dirt}.", "Give a number from 0 to 1, for example 0.01.")
+    planter = Dirt(dirt, generator(shop.seed, Stream.DIRT)) if dirt else None
+    with ArchiveWriter(directory, force=force, csv=csv) as writer:
+        model = build(checked(shop))
+        events = order_records = 0
+        total = Tally()
+        for batch in history(model):
+            _write(writer, batch, planter)
+            events += batch.events.num_rows
+            order_records += batch.orders.num_rows
+            total += batch.tally
+            on_events(batch.events.num_rows)
+        writer.write_customers(_profiles(model, planter))
+        truth = truth_table(
+            model.population, model.events_per_activity / EVENTS_PER_SESSION, model.conversion_factor, shop.end_ms
+        )
+        writer.write_beside(TRUTH_FILE, truth)
+        labels = planter.labels() if planter else None
+        if labels is not None:
+            writer.write_beside(TRUTH_DIRT_FILE, labels)
+        writer.write_text(SHOP_FILE, shop_to_json(shop))
+    return Generated(shop.customers, events, order_records, labels.num_rows if labels is not None else 0, total)
+
+
+def _write(writer: ArchiveWriter, batch: Batch, planter: Dirt | None) -> None:
+    for topic, table in (("events", batch.events), ("orders", batch.orders)):
+        if table.num_rows == 0:
+            continue
+        if planter is None:
+            writer.write_day(topic, utc_day(batch.start_ms), table)
+            continue
+        for planted in planter.among(topic, table):
+            assert planted.day is not None
+            writer.write_day(topic, planted.day, planted.rows)
+
+
+def _profiles(model: Model, planter: Dirt | None) -> Iterator[pa.Table]:
+    for block in profile_blocks(model.shop.seed, model.population):
+        if planter is None:
+            yield block
+        else:
+            yield from (planted.rows for planted in planter.among("customers", block))

@@ -1,0 +1,213 @@
+"""History: the past of a shop, slice by slice in the order of time, with memory for one slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.schema import DAY_MS, SECOND_MS
+from producers.shop.clicks import PAGE_VIEW, Clicks, unroll
+from producers.shop.ids import tag
+from producers.shop.orders import place
+from producers.shop.random_streams import Stream, generator
+from producers.shop.seasonality import UTC_OFFSETS_H, share_of_day
+from producers.shop.shop import Model, Shop
+from producers.shop.tables import EVENTS_SCHEMA, ORDERS_SCHEMA, events_table, orders_table
+from producers.shop.tally import Tally, tally
+from producers.shop.visits import DayWeights, Slice, Visits, draw_visits
+
+SLICE_EVENTS_MAX: Final = 200_000
+"""Events drawn at a time: what bounds the memory of a history of any size."""
+_MINUTES: Final = 1_440
+PARTS_OF_DAY: Final = tuple(parts for parts in range(1, _MINUTES + 1) if _MINUTES % parts == 0)
+"""Into how many slices a day may be cut: each begins at a whole minute, which its ids carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of a span of time: events by ts, orders by updated_ts, both ascending, in [start_ms, end_ms)."""
+
+    start_ms: int
+    end_ms: int
+    events: pa.Table
+    orders: pa.Table
+    tally: Tally
+    """Of the visits that begin in the span, as far as history knows them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The visits of a slice and what they did, times past the slice's end included."""
+
+    prefix: str
+    visits: Visits
+    clicks: Clicks
+    events: pa.Table
+    orders: pa.Table
+    tally: Tally
+
+
+def parts_of_day(events: int, events_max: int) -> int:
+    """The smallest number of slices of a day that keeps each at `events_max` events, as far as minutes allow."""
+    return next((parts for parts in PARTS_OF_DAY if events <= parts * events_max), _MINUTES)
+
+
+def cut_day(day_ms: int, events: int, parts: int, *, even: bool = False) -> list[Slice]:
+    """A day's slices; their events follow the hours, or the clock where `even`, and add up exactly."""
+    edges_ms = [DAY_MS * part // parts for part in range(parts + 1)]
+    middle = UTC_OFFSETS_H.index(1)  # the zone most customers live in
+    shares = [edge / DAY_MS if even else share_of_day(0, edge)[middle] for edge in edges_ms]
+    counts = [round(share / shares[-1] * events) for share in shares]
+    return [Slice(day_ms + edges_ms[i], day_ms + edges_ms[i + 1], counts[i + 1] - counts[i]) for i in range(parts)]
+
+
+def slice_prefix(salt: str, part: Slice) -> str:
+    """What all ids of a slice begin with: the tag of its shop and the minute it begins."""
+    return f"{salt}{part.start_ms // (60 * SECOND_MS):07x}"
+
+
+def history_salt(shop: Shop) -> str:
+    """The tag of a shop's history in its ids."""
+    return tag("history", shop)
+
+
+def draw_slice(
+    model: Model, weights: DayWeights, part: Slice, salt: str, rng: np.random.Generator, *, with_events: bool = True
+) -> Drawn:
+    """Draw a slice: its visits, their events and orders."""
+    visits = draw_visits(model, weights, part, rng)
+    clicks = unroll(visits, weights.population, model.catalogue, weights.campaign.price, rng)
+    orders = place(visits, clicks, weights.population, model.catalogue, rng)
+    prefix = slice_prefix(salt, part)
+    return Drawn(
+        prefix,
+        visits,
+        clicks,
+        events_table(clicks, visits, weights.population, model.catalogue, prefix)
+        if with_events
+        else EVENTS_SCHEMA.empty_table(),
+        orders_table(orders, visits, weights.population, model.catalogue, prefix),
+        tally(visits, clicks, orders, model.shop.end_ms),
+    )
+
+
+class Tide:
+    """Records that were drawn and whose time has not come: visits that outlast their slice, changes of orders."""
+
+    def __init__(self) -> None:
+        self._events = _Column(EVENTS_SCHEMA.empty_table(), "ts")
+        self._orders = _Column(ORDERS_SCHEMA.empty_table(), "updated_ts")
+
+    def add(self, events: pa.Table, orders: pa.Table) -> None:
+        """Take records, ascending by their time."""
+        self._events.add(events)
+        self._orders.add(orders)
+
+    def release(self, end_ms: int) -> tuple[pa.Table, pa.Table]:
+        """Give out the events and orders before `end_ms`; nothing earlier than it may be added later."""
+        return self._events.release(end_ms), self._orders.release(end_ms)
+
+    def events_from(self, time_ms: int) -> int:
+        """How many of the events held are at `time_ms` or later."""
+        return self._events.count_from(time_ms)
+
+
+class _Column:
+    """Rows ascending by a time, given out from the front."""
+
+    def __init__(self, rows: pa.Table, time_column: str) -> None:
+        self._time_column = time_column
+        self._rows = rows
+        self._times_ms = _times_ms(rows, time_column)
+        self._given = 0
+
+    def add(self, new: pa.Table) -> None:
+        if new.num_rows == 0:
+            return
+        left = len(self._times_ms) - self._given
+        # copied, so that a few rows do not hold the slices they came from in memory
+        held = self._rows.slice(self._given).take(pa.array(np.arange(left)))
+        self._rows = _merged(held, new, self._time_column)
+        self._times_ms = _times_ms(self._rows, self._time_column)
+        self._given = 0
+
+    def release(self, end_ms: int) -> pa.Table:
+        first = self._given
+        self._given = max(first, int(np.searchsorted(self._times_ms, end_ms)))
+        return self._rows.slice(first, self._given - first)
+
+    def count_from(self, time_ms: int) -> int:
+        return len(self._times_ms) - max(self._given, int(np.searchsorted(self._times_ms, time_ms)))
+
+
+def _times_ms(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
+    times: npt.NDArray[np.int64] = table[column].cast(pa.int64()).to_numpy()
+    return times
+
+
+def _merged(held: pa.Table, new: pa.Table, column: str) -> pa.Table:
+    """Both, ascending; only the stretch in which they overlap is sorted."""
+    if held.num_rows == 0:
+        return new
+    overlap = int(np.searchsorted(_times_ms(new, column), _times_ms(held, column)[-1], side="right"))
+    head = pa.concat_tables([held, new.slice(0, overlap)])
+    order = np.argsort(_times_ms(head, column), kind="stable")
+    return pa.concat_tables([head.take(pa.array(order)), new.slice(overlap)])
+
+
+def history_slices(model: Model, first_day: int = 0) -> Iterator[tuple[DayWeights, Slice]]:
+    """The slices of history from a day of it on, with the weights of their days."""
+    for day in range(first_day, model.shop.days):
+        day_ms = model.shop.start_ms + day * DAY_MS
+        events = int(model.day_targets[day])
+        weights = DayWeights(model.population, day_ms)
+        for part in cut_day(day_ms, events, parts_of_day(events, SLICE_EVENTS_MAX)):
+            yield weights, part
+
+
+def history_generator(shop: Shop, part: Slice) -> np.random.Generator:
+    """The randomness of a slice of history, at the minute it begins."""
+    return generator(shop.seed, Stream.HISTORY, part.start_ms // (60 * SECOND_MS))
+
+
+def history(model: Model) -> Iterator[Batch]:
+    """The whole past, batch by batch, ascending in time without gaps; it holds exactly `shop.events` events.
+
+    Visits that are not over when history ends lose the rest of their events to the live continuation; as many page
+    views are added to visits of the last slice, so that the number is exact.
+    """
+    shop = model.shop
+    salt = history_salt(shop)
+    tide = Tide()
+    for weights, part in history_slices(model):
+        rng = history_generator(shop, part)
+        drawn = draw_slice(model, weights, part, salt, rng)
+        tide.add(drawn.events, drawn.orders)
+        if part.end_ms == shop.end_ms:
+            missing = tide.events_from(shop.end_ms)
+            tide.add(_filling(model, weights, drawn, missing, rng), ORDERS_SCHEMA.empty_table())
+        events, orders = tide.release(part.end_ms)
+        yield Batch(part.start_ms, part.end_ms, events, orders, drawn.tally)
+
+
+def _filling(model: Model, weights: DayWeights, drawn: Drawn, count: int, rng: np.random.Generator) -> pa.Table:
+    """`count` page views in visits of a slice, before the end of history and within the visits' own times."""
+    if count == 0 or len(drawn.visits) == 0:
+        return EVENTS_SCHEMA.empty_table()
+    last_ms = np.zeros(len(drawn.visits), np.int64)
+    np.maximum.at(last_ms, drawn.clicks.visit, drawn.clicks.ts_ms)
+    last_ms = np.minimum(last_ms, model.shop.end_ms - 1)
+    visit = np.arange(count) % len(drawn.visits)
+    start_ms = drawn.visits.start_ms[visit]
+    ts_ms = start_ms + (rng.random(count) * (last_ms[visit] - start_ms)).astype(np.int64)
+    order = np.argsort(ts_ms, kind="stable")
+    nothing = np.full(count, -1)
+    filling = Clicks(visit[order], np.full(count, PAGE_VIEW, np.uint8), ts_ms[order], nothing, nothing, nothing)
+    return events_table(
+        filling, drawn.visits, weights.population, model.catalogue, drawn.prefix, first_number=len(drawn.clicks)
+    )

@@ -1,0 +1,121 @@
+"""What the demo shows while it works: bars and the workers' table on a terminal, a line for each step otherwise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from consumers.metrics.prometheus import add_figures
+from shopstream.runtime.protocol import WorkerView
+from shopstream.runtime.worker_tables import by_role, live_table
+
+REFRESH_S: Final = 0.25
+
+
+class Show(Protocol):
+    """Draws the round anew."""
+
+    def __call__(self, what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
+        """What is done, how much of how many, the workers, and where it stands."""
+
+
+class Screen:
+    """Where the demo talks.
+
+    Args:
+        console: on standard error.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def say(self, text: str) -> None:
+        """A step that is done or begins."""
+        self.console.print(f"[dim]demo[/] {text}", highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Something that should be known."""
+        self.console.print(f"[yellow]warning[/] {text}", highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[None]:
+        """A step of unknown length; it is told with its time when it is done."""
+        began_s = time.monotonic()
+        with self.console.status(text):
+            yield
+        self.say(f"{text}: {time.monotonic() - began_s:.1f} s")
+
+    @contextmanager
+    def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar over a known number; gives the function that advances it."""
+        with self._progress(transient=True) as progress:
+            task = progress.add_task(what, total=total, at="")
+            yield lambda count: progress.advance(task, count)
+
+    @contextmanager
+    def round(self) -> Iterator[Show]:
+        """A round of workers: what is sent to them above, their table below."""
+        if not self.console.is_terminal:
+            with self._lines() as lines:
+                yield lines
+            return
+        progress = self._progress(transient=False)
+        tasks: dict[str, TaskID] = {}
+        next_s = 0.0
+        with Live(progress, console=self.console, auto_refresh=True, refresh_per_second=4, transient=True) as area:
+
+            def show(what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
+                nonlocal next_s
+                if time.monotonic() < next_s:
+                    return
+                next_s = time.monotonic() + REFRESH_S
+                if what not in tasks:
+                    tasks[what] = progress.add_task(what, total=total, at="")
+                progress.update(tasks[what], completed=done or None, total=total, at=at)
+                area.update(Group(progress, live_table(views)) if views else progress)
+
+            yield show
+
+    @contextmanager
+    def _lines(self) -> Iterator[Show]:
+        """A line for each step that is done, with its time, and one for each new trouble of a worker.
+
+        Steps that show where they stand are told by those who take them.
+        """
+        step, began_s, said = "", time.monotonic(), ""
+        troubles: set[str] = set()
+
+        def end() -> None:
+            if said:
+                self.say(f"{step}: {said} in {time.monotonic() - began_s:.1f} s")
+
+        def show(what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
+            nonlocal step, began_s, said
+            if what != step:
+                end()
+                step, began_s = what, time.monotonic()
+            read = {role: add_figures([view.figures for view in of]) for role, of in by_role(views).items()}
+            consumed = ", ".join(f"{role} {int(figures.get('consumed') or 0):,}" for role, figures in read.items())
+            sent = f"{done:,} of {total:,}" if total else f"{done:,}"
+            said = "" if at else sent if done else consumed
+            found = {f"{view.name}: {view.trouble}" for view in views if view.trouble}
+            for trouble in sorted(found - troubles):
+                self.say(trouble)
+            troubles.clear()
+            troubles.update(found)
+
+        yield show
+        end()
+
+    def _progress(self, *, transient: bool) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[at]}"),
+            console=self.console, transient=transient, disable=not self.console.is_terminal,
+        )  # fmt: skip

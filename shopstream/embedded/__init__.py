@@ -1,0 +1,19 @@
+"""The servers: embedded Kafka and Elasticsearch as background processes, or existing ones named by the settings."""
+
+from connectors.endpoints import ElasticEndpoint, Endpoints, KafkaEndpoint
+from shopstream.embedded.lifecycle import down, elastic_endpoint, elastic_reader, endpoints, kafka_endpoint, up
+from shopstream.embedded.status import Status, status
+
+__all__ = [
+    "ElasticEndpoint",
+    "Endpoints",
+    "KafkaEndpoint",
+    "Status",
+    "down",
+    "elastic_endpoint",
+    "elastic_reader",
+    "endpoints",
+    "kafka_endpoint",
+    "status",
+    "up",
+]

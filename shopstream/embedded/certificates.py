@@ -1,0 +1,109 @@
+"""Certificates of the secure embedded servers: an authority of the data folder's own, and one certificate by it.
+
+They are made once, by the key tool of the Java runtime, which is there anyway. The authority's private key is deleted
+as soon as it has signed: nobody can ever make a second certificate that the clients of this folder would trust.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shopstream.embedded import ports
+from shopstream.embedded.java import java_home
+from shopstream.embedded.process import Launch, run
+
+COMMON_NAME: Final = "shopstream"
+"""Of the certificate; the broker's principal towards its own controller is `User:CN=shopstream`."""
+VALID_DAYS: Final = 3_650
+_KEY: Final = ("-keyalg", "EC", "-groupname", "secp256r1", "-validity", str(VALID_DAYS))
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What a server and its clients need for TLS.
+
+    Attributes:
+        authority: PEM file that clients trust; no secret.
+        keystore: PKCS 12 file with the server's key and certificate.
+        password_file: holds the keystore's password.
+    """
+
+    authority: Path
+    keystore: Path
+    password_file: Path
+
+    @classmethod
+    def of(cls, home: Path) -> Certificates:
+        """Where those of a data folder are."""
+        hidden = home / "secrets"
+        return cls(home / "ca.pem", hidden / "server.p12", hidden / "keystore-password")
+
+    @property
+    def password(self) -> str:
+        """The keystore's password."""
+        return read_secret(self.password_file)
+
+
+def secret_file(path: Path) -> str:
+    """The secret that a file holds; file and secret are made where missing, readable by us alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    if not path.is_file():
+        write_secret(path, secrets.token_urlsafe(24))
+    return read_secret(path)
+
+
+def write_secret(path: Path, text: str) -> None:
+    """A new file that nobody but us can read at any moment of its life; one that stands there is replaced."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+
+
+def read_secret(path: Path) -> str:
+    """The one line of a secret's file. Raises OSError."""
+    return path.read_text("utf-8").strip()
+
+
+def make(home: Path) -> None:
+    """Makes the certificates of a data folder where they are missing. One process, one thread at a time.
+
+    Raises:
+        ShopstreamError: the key tool failed.
+    """
+    found = Certificates.of(home)
+    if found.authority.is_file() and found.keystore.is_file() and found.password_file.is_file():
+        return
+    secret_file(found.password_file)
+    partial = found.keystore.with_name("partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o700)
+    _make(partial, found.password_file)
+    (partial / "ca.pem").chmod(0o644)
+    (partial / "ca.pem").replace(found.authority)
+    (partial / "server.p12").chmod(0o600)
+    (partial / "server.p12").replace(found.keystore)
+    partial.rmdir()
+
+
+def _make(folder: Path, password_file: Path) -> None:
+    java = str(java_home() / "bin" / "java")
+    launch = Launch([], {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}, folder, folder / "unused")
+    store = ("-keystore", str(folder / "server.p12"), "-storetype", "PKCS12", "-storepass:file", str(password_file))
+
+    def keytool(*arguments: str) -> None:
+        run([java, "-m", "java.base/sun.security.tools.keytool.Main", *arguments, *store], launch)
+
+    authority = ("-ext", "bc:c=ca:true,pathlen:0", "-ext", "ku:c=keyCertSign,cRLSign")
+    keytool("-genkeypair", "-alias", "ca", "-dname", f"CN={COMMON_NAME}-ca", *_KEY, *authority)
+    names = f"san=ip:{ports.LOOPBACK},dns:localhost"
+    leaf = ("-ext", "ku:c=digitalSignature", "-ext", "eku=serverAuth,clientAuth", "-ext", names)
+    keytool("-genkeypair", "-alias", "server", "-dname", f"CN={COMMON_NAME}", *_KEY, "-signer", "ca", *leaf)
+    keytool("-exportcert", "-alias", "ca", "-rfc", "-file", str(folder / "ca.pem"))
+    keytool("-delete", "-alias", "ca")

@@ -1,0 +1,251 @@
+"""The embedded Elasticsearch: one node on the loopback interface, with password security."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from rich.console import Console
+
+from connectors.endpoints import ElasticEndpoint
+from features.errors import ShopstreamError
+from shopstream.embedded import artifacts, certificates, ports
+from shopstream.embedded.account import Account, give, reachable_folder
+from shopstream.embedded.certificates import Certificates
+from shopstream.embedded.elastic_users import ADMIN, READER, has_admin, write_users
+from shopstream.embedded.java import java_home, java_version, readable
+from shopstream.embedded.process import Launch, run
+from shopstream.settings import Settings
+
+UNWANTED_JVM_OPTIONS: Final = (
+    "jdk.incubator.vector",  # a module the wheel's Java runtime does not have
+    "-Xlog:gc",  # would write 2 GB of logs in time
+    "HeapDump",
+    "ErrorFile",
+)
+
+LOG4J: Final = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %-5p %m (%c{1})%n%consoleException
+rootLogger.level = info
+rootLogger.appenderRef.out.ref = out
+# this distribution has no native roles to sync; it says so with a stack trace at every new index
+logger.roles.name = org.elasticsearch.xpack.security.support.QueryableBuiltInRolesSynchronizer
+logger.roles.level = error
+"""
+
+
+KEYSTORE: Final = "server.p12"
+KEYSTORE_SETTING: Final = "xpack.security.http.ssl.keystore.secure_password"
+PATH_ARGUMENT: Final = "-Des.path.conf="
+SERVER_ARGUMENT: Final = "-Dcli.name=server"
+
+
+def owns(home: Path, command: Sequence[str]) -> bool:
+    """Whether a process with this command line is the Elasticsearch of the data folder."""
+    config = os.path.realpath(home / "elasticsearch" / "config")
+    named = (one.removeprefix(PATH_ARGUMENT) for one in command if one.startswith(PATH_ARGUMENT))
+    return SERVER_ARGUMENT in command and any(os.path.realpath(one) == config for one in named)
+
+
+def configuration(folder: Path, port: int, transport_port: int, *, secure: bool = False) -> dict[str, str]:
+    """The content of `elasticsearch.yml`, as flat settings.
+
+    Args:
+        folder: the server's own folder, with its data.
+        port: HTTP, on the loopback interface.
+        transport_port: the node's port for other nodes, of which there are none.
+        secure: HTTPS, with the certificate of `KEYSTORE` beside the file.
+    """
+    tls = {"xpack.security.http.ssl.keystore.path": KEYSTORE} if secure else {}
+    return {
+        "cluster.name": "shopstream",
+        "node.name": "shopstream",
+        "path.data": str(folder / "data"),
+        "path.logs": str(folder / "logs"),
+        "network.host": ports.LOOPBACK,
+        "http.port": str(port),
+        "transport.port": str(transport_port),
+        "discovery.type": "single-node",
+        "xpack.security.enabled": "true",
+        "xpack.security.autoconfiguration.enabled": "false",
+        # the built-in users' first password could be derived from the keystore: ours stand in the file realm
+        "xpack.security.authc.reserved_realm.enabled": "false",
+        "xpack.security.http.ssl.enabled": str(secure).lower(),
+        **tls,
+        "xpack.security.transport.ssl.enabled": "false",
+        # monthly indices of several runs and years stand side by side; the default of 1000 is meant for big shards
+        "cluster.max_shards_per_node": "3000",
+        # The default watermarks are shares of the disk: a laptop's that is 90 % full would take no shard although
+        # 100 GB are free. In bytes they still protect against a disk that is really full.
+        "cluster.routing.allocation.disk.watermark.low": "2gb",
+        "cluster.routing.allocation.disk.watermark.high": "1gb",
+        "cluster.routing.allocation.disk.watermark.flood_stage": "500mb",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticsearchServer:
+    """How the embedded Elasticsearch of a data folder is prepared and asked for its health."""
+
+    settings: Settings
+    artifact: artifacts.Artifact
+    account: Account | None
+    """The account it runs as; None is our own."""
+    secure: bool = False
+    name: ClassVar[str] = "elasticsearch"
+    title: ClassVar[str] = "Elasticsearch"
+    inner_port: ClassVar[int] = 9300
+    """Preferred port of the transport."""
+
+    @property
+    def version(self) -> str:
+        """The server's version."""
+        return self.artifact.version
+
+    @property
+    def folder(self) -> Path:
+        """All of its files but log and password; a link where the account cannot reach the data folder."""
+        return self.settings.home / "elasticsearch"
+
+    @property
+    def password_file(self) -> Path:
+        """Holds the password of the user `elastic`, readable by us alone."""
+        return self.settings.home / "secrets" / "elastic-password"
+
+    @property
+    def preferred_port(self) -> int:
+        """The port asked for first."""
+        return self.settings.elasticsearch.port
+
+    @property
+    def reader_file(self) -> Path:
+        """Holds the password of the user who may only read, likewise."""
+        return self.settings.home / "secrets" / "elastic-reader-password"
+
+    def needed(self) -> tuple[artifacts.Artifact, ...]:
+        """The files that must be in the cache: nothing once the archive is unpacked; `prepare` checks the tree."""
+        return () if artifacts.tree_path(self.artifact, self.settings.cache).is_dir() else (self.artifact,)
+
+    def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> Launch:
+        """Write the configuration and the users, and say how to start."""
+        folder = reachable_folder(self.folder, self.account)
+        if self.folder.is_symlink():
+            console.print(
+                f"[yellow]note[/] {self.account and self.account.name} cannot enter {self.settings.home}; "
+                f"Elasticsearch's files are in {folder}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        download = artifacts.central_repository(self.settings.maven_url)
+        tree = artifacts.unpack(self.artifact, self.settings.cache, console, download)
+        tree = readable(tree, self.account, folder / tree.name)
+        config, temporary = folder / "config", folder / "tmp"
+        for made in (config, temporary, folder / "data", folder / "logs"):
+            made.mkdir(exist_ok=True)
+        self._write_config(tree, config, configuration(folder, port, inner_port, secure=self.secure))
+        for given in (config, temporary):
+            give(given, self.account)
+        for given in (folder / "data", folder / "logs"):
+            if self.account:  # what is inside is the server's own already
+                os.chown(given, self.account.uid, self.account.gid)
+
+        java = readable(java_home(), self.account, folder / f"java-{java_version()}")
+        heap = self.settings.elasticsearch.heap
+        launch = Launch(
+            command=[str(tree / "bin" / "elasticsearch")],
+            environment={
+                "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
+                "LANG": "C.UTF-8",
+                "HOME": str(temporary),
+                "ES_JAVA_HOME": str(java),
+                "ES_PATH_CONF": str(config),
+                "ES_TMPDIR": str(temporary),
+                "ES_JAVA_OPTS": f"-Xms{heap} -Xmx{heap}",
+            },
+            folder=folder,
+            log=self.settings.home / "logs" / "elasticsearch.log",
+            account=self.account,
+            lock=lock,
+        )
+        tool = str(tree / "bin" / "elasticsearch-keystore")
+        if (config / "elasticsearch.keystore").is_file() and not has_admin(config):
+            _forget_password(tool, launch)
+        write_users(config, certificates.secret_file(self.password_file), certificates.secret_file(self.reader_file))
+        held = Certificates.of(self.settings.home) if self.secure else None
+        if held is not None and not _same(held.keystore, config / KEYSTORE):
+            run([tool, "add", "--stdin", "--force", KEYSTORE_SETTING], launch, stdin=f"{held.password}\n")
+            # the copy comes last: where it stands, the password for it has been put
+            shutil.copy2(held.keystore, config / KEYSTORE)
+        give(config, self.account)
+        return launch
+
+    def _write_config(self, tree: Path, config: Path, values: dict[str, str]) -> None:
+        for shipped in (tree / "config").iterdir():
+            if shipped.is_file() and not (config / shipped.name).exists():
+                shutil.copyfile(shipped, config / shipped.name)
+        options = (tree / "config" / "jvm.options").read_text("utf-8").splitlines()
+        kept = [line for line in options if not any(word in line for word in UNWANTED_JVM_OPTIONS)]
+        (config / "jvm.options").write_text("\n".join(kept) + "\n", "utf-8")
+        (config / "log4j2.properties").write_text(LOG4J, "utf-8")
+        lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
+        (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n", "utf-8")
+
+    def endpoint(self, port: int) -> ElasticEndpoint:
+        """Where clients connect.
+
+        Raises:
+            ShopstreamError: the password file is gone or not ours to read.
+        """
+        return self._endpoint(port, ADMIN, self.password_file)
+
+    def reader_endpoint(self, port: int) -> ElasticEndpoint:
+        """The same as the user who may only read. Raises as `endpoint`."""
+        return self._endpoint(port, READER, self.reader_file)
+
+    def _endpoint(self, port: int, username: str, password_file: Path) -> ElasticEndpoint:
+        try:
+            password = certificates.read_secret(password_file)
+        except OSError as error:
+            raise ShopstreamError(
+                f"The password file {password_file} cannot be read: {error.strerror}.",
+                "Run as the user who ran `shopstream up`; if the file is lost, run `shopstream down` and "
+                "`shopstream up`: a new password is made and the data stays.",
+            ) from error
+        options = dict(self.settings.elasticsearch.options)
+        if not self.secure:
+            return ElasticEndpoint(self.url(port), username, password, options)
+        trusted = {"ca_certs": str(Certificates.of(self.settings.home).authority)}
+        return ElasticEndpoint(self.url(port), username, password, {**trusted, **options})
+
+    def url(self, port: int) -> str:
+        """Where it listens."""
+        return f"{'https' if self.secure else 'http'}://{ports.LOOPBACK}:{port}"
+
+    def is_healthy(self, port: int) -> bool:
+        """Whether the node takes the password and has all of its shards."""
+        from connectors.elasticsearch.admin import is_ready  # noqa: PLC0415 - loads the client
+
+        return ports.accepts(port) and is_ready(self.endpoint(port))
+
+
+def _forget_password(tool: str, launch: Launch) -> None:
+    """Removes the password that earlier versions put into the keystore."""
+    try:
+        run([tool, "remove", "bootstrap.password"], launch)
+    except ShopstreamError as error:
+        if "does not exist" not in error.message:
+            raise
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(one, other, shallow=False)

@@ -1,0 +1,312 @@
+"""The embedded Kafka: one KRaft node, broker and controller in one process, on the loopback interface."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shlex
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from rich.console import Console
+
+from connectors.endpoints import KafkaEndpoint
+from features.errors import ShopstreamError, UsageError
+from shopstream.embedded import certificates, ports
+from shopstream.embedded.artifacts import Artifact
+from shopstream.embedded.certificates import COMMON_NAME, Certificates
+from shopstream.embedded.java import java_home
+from shopstream.embedded.process import Launch, run
+from shopstream.settings import Settings
+
+USERNAME: Final = "shopstream"
+"""The user of a secure Kafka who may do everything."""
+MECHANISM: Final = "SCRAM-SHA-512"
+MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
+TEN_YEARS_MIN: Final = 10 * 365 * 24 * 60
+MAIN_CLASS: Final = "kafka.Kafka"
+CONFIG: Final = "server.properties"
+
+LOG4J: Final = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %-5p %m (%c{1})%n
+rootLogger.level = info
+rootLogger.appenderRef.out.ref = out
+# each prints the whole configuration at every start
+logger.config.name = org.apache.kafka.common.config
+logger.config.level = warn
+logger.kafkaconfig.name = kafka.server.KafkaConfig
+logger.kafkaconfig.level = warn
+"""
+
+
+UNSUPPORTED: Final = re.compile(r'[,"\\\x00-\x1f\x7f\ud800-\udfff]|\$\{')
+"""What a data folder's path must not hold: `log.dirs` is split at commas, whatever is done, and the rest has a meaning
+in the servers' own files."""
+
+
+def escaped(value: str) -> str:
+    """A value for a Java properties file, which is read as Latin-1."""
+    units = value.encode("utf-16-be")
+    codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
+    text = "".join(chr(code) if 0x20 <= code < 0x7F and code != ord("\\") else f"\\u{code:04X}" for code in codes)
+    return f"\\{text}" if text.startswith(" ") else text
+
+
+def check_home(home: Path) -> None:
+    """Refuses a data folder whose path Kafka cannot be told.
+
+    Raises:
+        UsageError: the path holds such a character.
+    """
+    if (found := UNSUPPORTED.search(str(home))) is not None:
+        raise UsageError(
+            f"The path of the data folder {str(home)!r} holds {found[0]!r}, which Kafka's settings cannot name.",
+            "Set SHOPSTREAM_HOME to a folder without it.",
+        )
+
+
+def owns(home: Path, command: Sequence[str]) -> bool:
+    """Whether a process with this command line is the broker of the data folder."""
+    if len(command) < 2 or command[-2] != MAIN_CLASS:
+        return False
+    return os.path.realpath(command[-1]) == os.path.realpath(home / "kafka" / CONFIG)
+
+
+def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
+    """The content of `server.properties`.
+
+    Args:
+        data: the folder of the log segments.
+        port: where clients connect, on the loopback interface.
+        controller_port: where the broker reaches its own controller.
+    """
+    host = ports.LOOPBACK
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{host}:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": str(data),
+        # one node: internal topics have one copy, and few partitions so that the first group starts at once
+        "offsets.topic.replication.factor": "1",
+        "offsets.topic.num.partitions": "4",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.num.partitions": "4",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.min.isr": "1",
+        # a misspelt topic is an error, not a new topic with the wrong settings
+        "auto.create.topics.enable": "false",
+        "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",
+        # checkpoints are fenced by committed offsets, so these must outlive any pause of a consumer
+        "offsets.retention.minutes": str(TEN_YEARS_MIN),
+        "message.max.bytes": str(MESSAGE_BYTES_MAX),
+        "replica.fetch.max.bytes": str(MESSAGE_BYTES_MAX),
+        "log.cleaner.enable": "true",
+        # the default of 128 MiB is a quarter of the heap
+        "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),
+        # there is no other node to hand partitions to
+        "controlled.shutdown.enable": "false",
+    }
+
+
+def secured(port: int, controller_port: int, password: str, held: Certificates) -> dict[str, str]:
+    """What `server.properties` has instead and besides, when the broker is secure; it holds passwords.
+
+    Clients come by SCRAM over TLS, the broker to its own controller by its certificate. Everybody but these two needs
+    rights (ACLs) for what they do.
+    """
+    host = ports.LOOPBACK
+    login = "org.apache.kafka.common.security.scram.ScramLoginModule"
+    return {
+        "listeners": f"CLIENTS://{host}:{port},CONTROLLER://{host}:{controller_port}",
+        "advertised.listeners": f"CLIENTS://{host}:{port}",
+        "listener.security.protocol.map": "CLIENTS:SASL_SSL,CONTROLLER:SSL",
+        "inter.broker.listener.name": "CLIENTS",
+        "sasl.enabled.mechanisms": MECHANISM,
+        "sasl.mechanism.inter.broker.protocol": MECHANISM,
+        f"listener.name.clients.{MECHANISM.lower()}.sasl.jaas.config": (
+            f'{login} required username="{USERNAME}" password="{password}";'
+        ),
+        "ssl.keystore.type": "PKCS12",
+        "ssl.keystore.location": str(held.keystore),
+        "ssl.keystore.password": held.password,
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(held.authority),
+        "listener.name.controller.ssl.client.auth": "required",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{USERNAME};User:CN={COMMON_NAME}",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaServer:
+    """How the embedded Kafka of a data folder is prepared and asked for its health."""
+
+    settings: Settings
+    jars: tuple[Artifact, ...]
+    version: str
+    secure: bool = False
+    name: ClassVar[str] = "kafka"
+    title: ClassVar[str] = "Kafka"
+    inner_port: ClassVar[int] = 9093
+    """Preferred port of the controller."""
+
+    @property
+    def folder(self) -> Path:
+        """All of its files but the log."""
+        return self.settings.home / "kafka"
+
+    @property
+    def password_file(self) -> Path:
+        """Holds the password of the user `shopstream` of a secure Kafka, readable by us alone."""
+        return self.settings.home / "secrets" / "kafka-password"
+
+    @property
+    def preferred_port(self) -> int:
+        """The port asked for first."""
+        return self.settings.kafka.port
+
+    def needed(self) -> tuple[Artifact, ...]:
+        """The files that must be in the cache."""
+        return self.jars
+
+    def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> Launch:
+        """Write the configuration, format the storage once, and say how to start."""
+        del console
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # customers' data
+        data = self.folder / "data"
+        formatted = (data / "meta.properties").is_file()
+        if not formatted:
+            _refuse_misread(data)
+        values = properties(data, port, inner_port)
+        if self.secure:
+            values |= self._secured(port, inner_port, formatted=formatted)
+        config = self.folder / CONFIG
+        certificates.write_secret(config, "\n".join(f"{name}={escaped(value)}" for name, value in values.items()))
+        logging = self.folder / "log4j2.properties"
+        logging.write_text(LOG4J, "utf-8")
+
+        launch = Launch(
+            command=[*self._java(logging), f"-Xmx{self.settings.kafka.heap}", MAIN_CLASS, str(config)],
+            environment=self._environment(),
+            folder=self.folder,
+            log=self.settings.home / "logs" / "kafka.log",
+            lock=lock,
+        )
+        if not formatted:
+            self._format(config, logging, launch)
+        return launch
+
+    def _format(self, config: Path, logging: Path, launch: Launch) -> None:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        words = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={config}"]
+        if not self.secure:
+            run([*self._java(logging), *words], launch)
+            return
+        # the first user's password is an argument of this tool: the file keeps it out of the list of processes
+        user = f"{MECHANISM}=[name={USERNAME},password={certificates.read_secret(self.password_file)}]"
+        arguments = self.folder / "format.args"
+        certificates.write_secret(arguments, "\n".join(f'"{word}"' for word in [*words, f"--add-scram={user}"]))
+        try:
+            run([*self._java(logging), f"@{arguments}"], launch)
+        finally:
+            arguments.unlink()
+
+    def _secured(self, port: int, inner_port: int, *, formatted: bool) -> dict[str, str]:
+        if formatted and not self.password_file.is_file():
+            raise ShopstreamError(
+                f"The Kafka of {self.settings.home} was made without users, and cannot be given the first one later.",
+                "Use a new data folder (SHOPSTREAM_HOME), or leave SHOPSTREAM_SECURE unset.",
+            )
+        password = certificates.secret_file(self.password_file)
+        return secured(port, inner_port, password, Certificates.of(self.settings.home))
+
+    def cluster_id(self) -> str | None:
+        """The id the storage was formatted with; None before the first start."""
+        try:
+            text = (self.folder / "data" / "meta.properties").read_text("utf-8")
+        except OSError:
+            return None
+        found = re.search(r"^cluster\.id=(.+)$", text, re.MULTILINE)
+        return found[1].strip() if found else None
+
+    def _java(self, logging: Path) -> list[str]:
+        options = ["-Xms128m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+ExitOnOutOfMemoryError"]
+        return [
+            str(java_home() / "bin" / "java"),
+            *options,
+            "-Djava.awt.headless=true",
+            f"-Dlog4j2.configurationFile={logging}",
+        ]
+
+    def _environment(self) -> Mapping[str, str]:
+        jars = (artifact.path(self.settings.cache) for artifact in self.jars)
+        return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "CLASSPATH": ":".join(map(str, jars))}
+
+    def endpoint(self, port: int) -> KafkaEndpoint:
+        """Where clients connect, and how: what the settings say goes before what we make.
+
+        Raises:
+            ShopstreamError: it is secure, and the password file is gone or not ours to read.
+        """
+        login = self._login() if self.secure else {}
+        return KafkaEndpoint(f"{ports.LOOPBACK}:{port}", {**login, **self.settings.kafka.properties})
+
+    def _login(self) -> dict[str, str]:
+        try:
+            password = certificates.read_secret(self.password_file)
+        except OSError as error:
+            raise ShopstreamError(
+                f"The password file {self.password_file} cannot be read: {error.strerror}.",
+                "Run as the user who ran `shopstream up`.",
+            ) from error
+        return {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": MECHANISM,
+            "sasl.username": USERNAME,
+            "sasl.password": password,
+            "ssl.ca.location": str(Certificates.of(self.settings.home).authority),
+        }
+
+    def shown_login(self) -> dict[str, str | None]:
+        """What a client needs beside the address, with the password's file in place of the password."""
+        if not self.secure:
+            return {}
+        return {
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": MECHANISM,
+            "username": USERNAME,
+            "password_file": str(self.password_file),
+            "ca_file": str(Certificates.of(self.settings.home).authority),
+        }
+
+    def is_healthy(self, port: int) -> bool:
+        """Whether the broker answers with its metadata."""
+        from connectors.kafka.admin import answers  # noqa: PLC0415 - loads the Kafka client
+
+        # librdkafka backs off after a refused connection, so ask the socket first
+        return ports.accepts(port) and answers(self.endpoint(port), timeout_s=5, cluster=self.cluster_id())
+
+
+def _refuse_misread(data: Path) -> None:
+    """Earlier versions wrote a path with letters beyond ASCII so that Kafka misread it."""
+    misread = Path(str(data).encode().decode("latin-1"))
+    if misread != data and (misread / "meta.properties").is_file():
+        raise ShopstreamError(
+            f"An earlier version of Shopstream put the log of this Kafka into {misread} by mistake.",
+            f"Move it: mv {shlex.quote(str(misread))} {shlex.quote(str(data))}",
+        )

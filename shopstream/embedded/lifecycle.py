@@ -1,0 +1,359 @@
+"""Bringing the embedded servers up and down: choose ports, start, wait for health, remember, stop."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import filelock
+import msgspec
+from rich.console import Console
+
+from connectors.endpoints import ElasticEndpoint, Endpoints, KafkaEndpoint
+from connectors.files import private_lock
+from features.errors import ShopstreamError
+from shopstream.embedded import (
+    artifacts,
+    certificates,
+    elasticsearch,
+    kafka,
+    ports,
+    process,
+    process_identity,
+    state_file,
+)
+from shopstream.embedded.process_identity import Identity
+from shopstream.embedded.servers import EmbeddedServer, Servers, as_wished
+from shopstream.embedded.state_file import Record, ServerRecord
+from shopstream.settings import Settings
+
+PORT_ATTEMPTS: Final = 4
+"""Starts of one server, each with other ports, when somebody takes a port between choice and start."""
+POLL_S: Final = 0.2
+_PORT_TAKEN: Final = re.compile(r"Address already in use|BindException|BindHttpException|Failed to bind")
+
+
+@dataclass(slots=True)
+class _Ledger:
+    """The record while both servers start at once: each change is written before anything else happens."""
+
+    home: Path
+    known: Record
+    mutex: threading.Lock = field(default_factory=threading.Lock)
+    interrupted: threading.Event = field(default_factory=threading.Event)
+    """Set on Ctrl-C: a start that is under way is undone."""
+
+    def of(self, name: str) -> ServerRecord | None:
+        found: ServerRecord | None = getattr(self.known, name)
+        return found
+
+    def note(self, name: str, entry: ServerRecord) -> None:
+        with self.mutex:
+            self.known = msgspec.structs.replace(self.known, **{name: entry})
+            state_file.write(self.home, self.known)
+
+    def ports_of_others(self, name: str) -> set[int]:
+        with self.mutex:
+            other = self.known.elasticsearch if name == "kafka" else self.known.kafka
+        return {other.port, other.inner_port} if other else set()
+
+
+def up(settings: Settings, console: Console) -> Endpoints:
+    """Start the embedded servers that do not run, wait until they are healthy, check external ones.
+
+    Args:
+        settings: data folder, cache, ports, memory, external servers.
+        console: for progress.
+
+    Returns:
+        Where both servers are.
+
+    Raises:
+        ShopstreamError: a download, a start or an external server failed. A server that did start stays up.
+    """
+    if settings.kafka.bootstrap_servers is None:
+        kafka.check_home(settings.home)
+    _make_home(settings.home)
+    with exclusive(settings.home, console):
+        ledger = _Ledger(settings.home, as_wished(state_file.read(settings.home), settings.secure))
+        servers = Servers.of(settings, ledger.known)
+        running_now = [server for server in servers.embedded() if _runs(server, ledger, console)]
+        stopped = [server for server in servers.embedded() if server not in running_now]
+        _start_all(stopped, ledger, settings, console)
+        ended = [server for server in running_now if not _await_running(server, ledger, settings, console)]
+        _start_all(ended, ledger, settings, console)
+    return _checked_endpoints(servers, ledger.known)
+
+
+def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
+    entry = ledger.of(server.name)
+    found = running(ledger.home, server.name, entry)
+    if found is None:
+        if entry is not None and entry.identity is not None:
+            gone = entry.identity.pid
+            console.print(f"{server.title} was not stopped properly (pid {gone} is gone)", highlight=False)
+            ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
+        return False
+    if entry is None:
+        raise ShopstreamError(
+            f"A {server.title} of {ledger.home} runs (pid {found.pid}), but {state_file.RECORD_FILE} does not name it.",
+            "Run `shopstream down`, then `shopstream up`.",
+        )
+    if found != entry.identity:
+        ledger.note(server.name, msgspec.structs.replace(entry, identity=found))
+    console.print(f"{server.title} is running (pid {found.pid}, port {entry.port})", highlight=False)
+    return True
+
+
+def running(home: Path, name: str, entry: ServerRecord | None) -> Identity | None:
+    """The process of a server of the data folder, also one that the record does not name; None where none runs."""
+    if entry is not None and entry.is_running():
+        return entry.identity
+    owns = {"kafka": kafka.owns, "elasticsearch": elasticsearch.owns}[name]
+    return process_identity.find(lambda command: owns(home, command))
+
+
+def lock_file(home: Path, name: str) -> Path:
+    """The file whose lock a server holds as long as it lives."""
+    return home / f".{name}.lock"
+
+
+def _await_running(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console) -> bool:
+    """Waits for a server that an `up` which was ended has left; False when it ends before it answers."""
+    entry = ledger.of(server.name)
+    assert entry is not None
+    assert entry.identity is not None
+    with console.status(f"Waiting for {server.title} ..."):
+        problem = _await_health(server, entry.port, entry.identity, settings.start_timeout_s, ledger.interrupted)
+    if entry.identity.process() is None:
+        console.print(f"{server.title} {problem}; it is started again", highlight=False)
+        ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
+        return False
+    if problem is not None:
+        log = settings.home / "logs" / f"{server.name}.log"
+        raise ShopstreamError(
+            f"{server.title} (pid {entry.identity.pid}) {problem}. The end of {log}:\n{process.tail(log)}",
+            "Run `shopstream down`, then `shopstream up`.",
+        )
+    return True
+
+
+def _start_all(stopped: list[EmbeddedServer], ledger: _Ledger, settings: Settings, console: Console) -> None:
+    if not stopped:
+        return
+    files = [artifact for server in stopped for artifact in server.needed()]
+    artifacts.fetch(files, settings.cache, console, artifacts.central_repository(settings.maven_url))
+    if any(server.secure for server in stopped):
+        certificates.make(settings.home)  # here, before two threads could both make them
+    # Ports are chosen here, one server after the other, so that two threads cannot choose the same one.
+    for server in stopped:
+        _choose_ports(server, ledger)
+    titles = " and ".join(server.title for server in stopped)
+    failures: list[ShopstreamError] = []
+    with console.status(f"Starting {titles} ..."), ThreadPoolExecutor(len(stopped)) as pool:
+        jobs: list[Future[None]] = [pool.submit(_start, server, ledger, settings, console) for server in stopped]
+        try:
+            for job in jobs:
+                try:
+                    job.result()
+                except ShopstreamError as error:
+                    failures.append(error)
+        except BaseException:
+            ledger.interrupted.set()  # leaving the pool waits for its threads
+            raise
+    if failures:
+        remedy = " ".join(dict.fromkeys(error.remedy for error in failures if error.remedy))
+        raise ShopstreamError("\n".join(error.message for error in failures), remedy)
+
+
+def _choose_ports(server: EmbeddedServer, ledger: _Ledger, avoid: frozenset[int] = frozenset()) -> ServerRecord:
+    before = ledger.of(server.name)
+    taken = ledger.ports_of_others(server.name) | avoid
+    port = ports.choose(before.port if before and before.port not in avoid else server.preferred_port, taken)
+    inner = before.inner_port if before and before.inner_port not in avoid else server.inner_port
+    entry = ServerRecord(server.version, port, ports.choose(inner, taken | {port}), secure=server.secure)
+    ledger.note(server.name, entry)
+    return entry
+
+
+def _start(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console) -> None:
+    with process_identity.held(lock_file(settings.home, server.name)) as lock:
+        _start_locked(server, ledger, settings, console, lock)
+
+
+def _start_locked(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console, lock: int) -> None:
+    began = time.monotonic()
+    entry = ledger.of(server.name)
+    assert entry is not None
+    tried: frozenset[int] = frozenset()
+    for attempt in range(1, PORT_ATTEMPTS + 1):
+        launch = server.prepare(entry.port, entry.inner_port, console, lock)
+        log_start = launch.log.stat().st_size if launch.log.exists() else 0
+        started = process.start(launch)
+        ledger.note(server.name, msgspec.structs.replace(entry, identity=started))
+        problem = _await_health(server, entry.port, started, settings.start_timeout_s, ledger.interrupted)
+        if problem is None:
+            took = time.monotonic() - began
+            console.print(f"{server.title} {server.version} is up on port {entry.port} ({took:.0f} s)", highlight=False)
+            return
+        process.stop(started, settings.stop_timeout_s)
+        ledger.note(server.name, entry)
+        if attempt == PORT_ATTEMPTS or not _PORT_TAKEN.search(_since(launch.log, log_start)):
+            said = process.tail(launch.log)
+            raise ShopstreamError(
+                f"{server.title} {problem}. The end of {launch.log}:\n{said}",
+                "Run `shopstream doctor`; more time is given by SHOPSTREAM_START_TIMEOUT_S.",
+            )
+        tried |= {entry.port, entry.inner_port}
+        entry = _choose_ports(server, ledger, tried)
+
+
+def _since(log: Path, start: int) -> str:
+    with log.open("rb") as file:
+        file.seek(start)
+        return file.read(1_000_000).decode("utf-8", "replace")
+
+
+def _await_health(
+    server: EmbeddedServer, port: int, started: Identity, timeout_s: float, interrupted: threading.Event
+) -> str | None:
+    """None when healthy, else what went wrong."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if started.process() is None:
+            return "ended while starting"
+        if server.is_healthy(port):
+            return None
+        if interrupted.wait(POLL_S):
+            return "was interrupted while starting"
+    return f"was not healthy within {timeout_s:.0f} s"
+
+
+def _checked_endpoints(servers: Servers, known: Record) -> Endpoints:
+    kafka, elastic = servers.kafka_endpoint(known), servers.elastic_endpoint(known)
+    assert kafka is not None
+    assert elastic is not None
+    if servers.kafka is None:
+        from connectors.kafka import admin as kafka_admin  # noqa: PLC0415 - loads the client
+
+        kafka_admin.check(kafka)
+    if servers.elasticsearch is None:
+        from connectors.elasticsearch import admin as elastic_admin  # noqa: PLC0415 - loads the client
+
+        elastic_admin.check(elastic)
+    return Endpoints(kafka, elastic)
+
+
+def endpoints(settings: Settings) -> Endpoints:
+    """Where the servers are, without asking them anything.
+
+    Raises:
+        ShopstreamError: an embedded server does not run.
+    """
+    return Endpoints(kafka_endpoint(settings), elastic_endpoint(settings))
+
+
+def kafka_endpoint(settings: Settings) -> KafkaEndpoint:
+    """Where Kafka is, without asking it anything. Raises ShopstreamError when the embedded one does not run."""
+    known = state_file.read(settings.home)
+    servers = Servers.of(settings, known)
+    if servers.kafka is not None:
+        _must_run(servers.kafka, known.kafka, settings)
+    found = servers.kafka_endpoint(known)
+    assert found is not None
+    return found
+
+
+def elastic_endpoint(settings: Settings) -> ElasticEndpoint:
+    """Where Elasticsearch is, likewise."""
+    known = state_file.read(settings.home)
+    servers = Servers.of(settings, known)
+    if servers.elasticsearch is not None:
+        _must_run(servers.elasticsearch, known.elasticsearch, settings)
+    found = servers.elastic_endpoint(known)
+    assert found is not None
+    return found
+
+
+def elastic_reader(settings: Settings) -> ElasticEndpoint:
+    """Where Elasticsearch is, for who only reads: the embedded one by a user of its own, others as the settings say."""
+    known = state_file.read(settings.home)
+    servers = Servers.of(settings, known)
+    if servers.elasticsearch is not None:
+        _must_run(servers.elasticsearch, known.elasticsearch, settings)
+    found = servers.elastic_reader(known)
+    assert found is not None
+    return found
+
+
+def _must_run(server: EmbeddedServer, entry: ServerRecord | None, settings: Settings) -> None:
+    if entry is None or not entry.is_running():
+        raise ShopstreamError(
+            f"{server.title} is not running (data folder {settings.home}).",
+            "Run `shopstream up`, or name an existing server in the settings.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A server that `down` ended."""
+
+    name: str
+    by_itself: bool
+    """False when it had to be killed; its data survive that, the next start takes longer."""
+
+
+def down(settings: Settings, console: Console | None = None) -> list[Stopped]:
+    """Stop the embedded servers of the data folder, both at once; those that do not run are left alone."""
+    if not settings.home.is_dir():
+        return []
+    with exclusive(settings.home, console or Console(quiet=True)):
+        known = state_file.read(settings.home)
+        entries = {"kafka": known.kafka, "elasticsearch": known.elasticsearch}
+        found = {name: running(settings.home, name, entry) for name, entry in entries.items()}
+        alive = {name: process_of for name, process_of in found.items() if process_of is not None}
+        if not alive:
+            return []
+        with ThreadPoolExecutor(len(alive)) as pool:
+            jobs = {name: pool.submit(process.stop, one, settings.stop_timeout_s) for name, one in alive.items()}
+            stopped = [Stopped(name, job.result()) for name, job in jobs.items()]
+        idle = {name: msgspec.structs.replace(entry, identity=None) for name, entry in entries.items() if entry}
+        state_file.write(settings.home, msgspec.structs.replace(known, **idle))
+        return stopped
+
+
+def _make_home(home: Path) -> None:
+    try:
+        # passable, for the account of Elasticsearch, but not to be listed
+        home.mkdir(mode=0o711, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ShopstreamError(
+            f"The data folder {home} cannot be made: {error.strerror}.", "Set SHOPSTREAM_HOME to a folder of yours."
+        ) from error
+
+
+@contextmanager
+def exclusive(home: Path, console: Console) -> Iterator[None]:
+    """While it lasts, no other `up` or `down` works on this data folder."""
+    path = home / ".servers.lock"
+    try:
+        lock = private_lock(path)
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        console.print("another `up` or `down` is at work here; waiting for it")
+        lock.acquire()
+    except OSError as error:
+        raise ShopstreamError(
+            f"{path} cannot be opened: {error.strerror}.", "Run as the user who ran `shopstream up`."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,142 @@
+"""Background processes that outlive the command that started them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from connectors.files import open_private_log
+from features.errors import ShopstreamError
+from shopstream.embedded.account import Account
+from shopstream.embedded.process_identity import Identity
+
+LOG_BYTES_MAX: Final = 20_000_000
+"""A log above this is set aside (one generation) when its server starts."""
+KILL_WAIT_S: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a server is started."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    log: Path
+    account: Account | None = None
+    """The account to run as; None is our own."""
+    lock: int | None = None
+    """Descriptor of the lock that server and tools hold as long as they live; None for a tool without a server."""
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """What the process inherits."""
+        return () if self.lock is None else (self.lock,)
+
+
+def start(launch: Launch) -> Identity:
+    """Start a process in a session of its own, its output appended to the log.
+
+    Raises:
+        ShopstreamError: the program could not be started.
+    """
+    if launch.log.exists() and launch.log.stat().st_size > LOG_BYTES_MAX:
+        launch.log.replace(launch.log.with_suffix(".log.1"))
+    account = launch.account
+    with open_private_log(launch.log) as log:
+        try:
+            child = subprocess.Popen(
+                launch.command,
+                env=dict(launch.environment),
+                cwd=launch.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=launch.descriptors,
+                umask=0o027,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+            )
+        except OSError as error:
+            raise ShopstreamError(
+                f"{launch.command[0]} could not be started: {error}.", "Run `shopstream doctor`."
+            ) from error
+    identity = Identity.of(child.pid)
+    child.returncode = 0  # it is meant to outlive us: no "still running" warning when this object goes
+    return identity
+
+
+def stop(identity: Identity, timeout_s: float) -> bool:
+    """End a process and its children: SIGTERM, a wait, then SIGKILL.
+
+    Returns:
+        Whether it ended by itself; False when it had to be killed.
+    """
+    process = identity.process()
+    if process is None:
+        with suppress(ChildProcessError):
+            os.waitpid(identity.pid, os.WNOHANG)  # our own child that has ended would stay a zombie
+        return True
+    try:
+        family = [process, *process.children(recursive=True)]
+        process.terminate()
+    except psutil.NoSuchProcess:
+        return True
+    _, alive = psutil.wait_procs(family, timeout=timeout_s)
+    for survivor in alive:
+        try:
+            survivor.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=KILL_WAIT_S)
+    return not alive
+
+
+def run(command: Sequence[str], launch: Launch, *, stdin: str = "", timeout_s: float = 120) -> None:
+    """Run a tool of a server to its end, in the server's environment and account.
+
+    Raises:
+        ShopstreamError: it failed or took too long; the message has what it printed, never its input.
+    """
+    account = launch.account
+    try:
+        done = subprocess.run(
+            command,
+            env=dict(launch.environment),
+            cwd=launch.folder,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+            pass_fds=launch.descriptors,
+            umask=0o027,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ShopstreamError(f"{Path(command[0]).name} failed: {error}.", "Run `shopstream doctor`.") from error
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip()[-2000:]
+        raise ShopstreamError(f"{Path(command[0]).name} failed with {done.returncode}:\n{said}")
+
+
+def tail(log: Path, lines: int = 25) -> str:
+    """The last lines of a log, at most 16 KiB."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,120 @@
+"""Which servers a data folder has: embedded, or external where the settings name one; where each is, and how secure."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from rich.console import Console
+
+from connectors.endpoints import ElasticEndpoint, KafkaEndpoint
+from features.errors import ShopstreamError
+from shopstream.embedded import artifacts, process
+from shopstream.embedded.account import server_account
+from shopstream.embedded.certificates import Certificates
+from shopstream.embedded.elasticsearch import ElasticsearchServer
+from shopstream.embedded.kafka import KafkaServer
+from shopstream.embedded.state_file import Record, ServerRecord
+from shopstream.settings import Settings, external_elasticsearch, external_kafka
+
+
+class EmbeddedServer(Protocol):
+    """What the life cycle needs to know of a server."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - `kafka` or `elasticsearch`
+    @property
+    def title(self) -> str: ...  # noqa: D102 - the same, for people
+    @property
+    def inner_port(self) -> int: ...  # noqa: D102
+    @property
+    def version(self) -> str: ...  # noqa: D102
+    @property
+    def secure(self) -> bool: ...  # noqa: D102
+    @property
+    def preferred_port(self) -> int: ...  # noqa: D102
+    def needed(self) -> tuple[artifacts.Artifact, ...]: ...  # noqa: D102
+    def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> process.Launch: ...  # noqa: D102
+    def is_healthy(self, port: int) -> bool: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The servers of a data folder: embedded, or external where the settings name one."""
+
+    settings: Settings
+    kafka: KafkaServer | None
+    elasticsearch: ElasticsearchServer | None
+
+    @classmethod
+    def of(cls, settings: Settings, known: Record) -> Servers:
+        """Which servers these settings embed; one that was started before is secure or not as it was then."""
+        lock = artifacts.read_lock()
+        kafka = elastic = None
+        if settings.kafka.bootstrap_servers is None:
+            secure = _is_secure(known.kafka, settings)
+            kafka = KafkaServer(settings, lock.kafka, lock.version("kafka"), secure)
+        if settings.elasticsearch.url is None:
+            account = server_account(
+                settings.elasticsearch.run_as, settings.home / "elasticsearch", root=os.geteuid() == 0
+            )
+            secure = _is_secure(known.elasticsearch, settings)
+            elastic = ElasticsearchServer(settings, lock.elasticsearch[0], account, secure)
+        return cls(settings, kafka, elastic)
+
+    def embedded(self) -> list[EmbeddedServer]:
+        """Those we run ourselves."""
+        return [server for server in (self.kafka, self.elasticsearch) if server is not None]
+
+    def kafka_endpoint(self, known: Record) -> KafkaEndpoint | None:
+        """Where Kafka is; None when the embedded one was never started."""
+        if self.kafka is None:
+            return external_kafka(self.settings.kafka)
+        return self.kafka.endpoint(known.kafka.port) if known.kafka else None
+
+    def elastic_endpoint(self, known: Record) -> ElasticEndpoint | None:
+        """Where Elasticsearch is; None when the embedded one was never started."""
+        if self.elasticsearch is None:
+            return external_elasticsearch(self.settings.elasticsearch)
+        return self.elasticsearch.endpoint(known.elasticsearch.port) if known.elasticsearch else None
+
+    def elastic_reader(self, known: Record) -> ElasticEndpoint | None:
+        """The same, as a user who may only read where it is embedded, else as the settings say."""
+        if self.elasticsearch is None:
+            return external_elasticsearch(self.settings.elasticsearch)
+        return self.elasticsearch.reader_endpoint(known.elasticsearch.port) if known.elasticsearch else None
+
+    def elastic_authority(self) -> Path | None:
+        """The file of the authority that clients of Elasticsearch trust; None where none is named."""
+        if self.elasticsearch is None:
+            return self.settings.elasticsearch.ca_certs
+        return Certificates.of(self.settings.home).authority if self.elasticsearch.secure else None
+
+
+def _is_secure(entry: ServerRecord | None, settings: Settings) -> bool:
+    return bool(settings.secure) if entry is None else entry.secure
+
+
+def as_wished(known: Record, secure: bool | None) -> Record:
+    """The record, with the servers that do not run made secure, or not, as the settings say.
+
+    Raises:
+        ShopstreamError: a server runs that is the other thing.
+    """
+    if secure is None:
+        return known
+    changed: dict[str, ServerRecord] = {}
+    for name, title in (("kafka", "Kafka"), ("elasticsearch", "Elasticsearch")):
+        entry: ServerRecord | None = getattr(known, name)
+        if entry is None or entry.secure == secure:
+            continue
+        if entry.is_running():
+            raise ShopstreamError(
+                f"{title} runs {'without' if secure else 'with'} TLS, but SHOPSTREAM_SECURE is {str(secure).lower()}.",
+                "Run `shopstream down` first; `up` then starts it the other way.",
+            )
+        changed[name] = msgspec.structs.replace(entry, secure=secure)
+    return msgspec.structs.replace(known, **changed)

@@ -1,0 +1,63 @@
+"""What is remembered of the embedded servers between commands: `servers.json` in the data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from connectors.notes import read_note, write_note
+from shopstream.embedded.process_identity import Identity, works_in
+
+RECORD_FILE: Final = "servers.json"
+
+
+class ServerRecord(msgspec.Struct, frozen=True):
+    """One embedded server; the ports stay when it is stopped, so that a restart has the same address."""
+
+    version: str
+    port: int
+    inner_port: int
+    """Kafka's controller, Elasticsearch's transport: loopback, used by the server itself only."""
+    identity: Identity | None = None
+    """The process; None when stopped."""
+    secure: bool = False
+    """It speaks TLS, and asks for a password."""
+
+    def is_running(self) -> bool:
+        """Whether the recorded process, and not another with its pid, is alive."""
+        return self.identity is not None and self.identity.process() is not None
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Both servers; None for one that was never started here."""
+
+    kafka: ServerRecord | None = None
+    elasticsearch: ServerRecord | None = None
+
+
+def read(home: Path) -> Record:
+    """The record of a data folder; empty where there is none.
+
+    Raises:
+        ShopstreamError: the file is damaged.
+    """
+    remedy = "Delete it; if servers of this folder still run, end them by hand first."
+    known = read_note(home / RECORD_FILE, Record, remedy) or Record()
+    return Record(
+        _told_by_start(known.kafka, home / "kafka"), _told_by_start(known.elasticsearch, home / "elasticsearch")
+    )
+
+
+def _told_by_start(entry: ServerRecord | None, folder: Path) -> ServerRecord | None:
+    """Earlier versions told processes by the wall clock, which may have been set since: these go by what they run."""
+    if entry is None or entry.identity is None or entry.identity.start:
+        return entry
+    pid = entry.identity.pid
+    return msgspec.structs.replace(entry, identity=Identity.of(pid)) if works_in(pid, folder) else entry
+
+
+def write(home: Path, record: Record) -> None:
+    """Replace the record of a data folder, in one step."""
+    write_note(home / RECORD_FILE, record)

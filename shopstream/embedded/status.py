@@ -1,0 +1,205 @@
+"""What runs, what stands in it and how far the consumers are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from connectors.elasticsearch import admin as elastic_admin
+from connectors.kafka import admin as kafka_admin
+from connectors.kafka.admin import GroupLag, TopicCount
+from features.errors import ShopstreamError
+from shopstream.embedded import state_file
+from shopstream.embedded.servers import Servers
+from shopstream.embedded.state_file import ServerRecord
+from shopstream.settings import Settings
+
+Mode = Literal["embedded", "external"]
+CHECK_TIMEOUT_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """One server.
+
+    Args:
+        mode: whether we run it.
+        healthy: it answered just now.
+        address: `host:port,...` of Kafka, the URL of Elasticsearch; None for an embedded one never started.
+        version: None where unknown (an external Kafka does not tell).
+        pid: of an embedded one that runs.
+        problem: what is wrong, in words; None when healthy.
+    """
+
+    mode: Mode
+    healthy: bool
+    address: str | None
+    version: str | None = None
+    pid: int | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Both servers, the run's topics and groups, and what the consumers measured."""
+
+    home: Path
+    run: str
+    kafka: ServerStatus
+    elasticsearch: ServerStatus
+    username: str | None = None
+    password_file: Path | None = None
+    kafka_login: Mapping[str, str | None] = field(default_factory=dict)
+    """What a client of a secure embedded Kafka needs beside the address; no secret."""
+    ca_file: Path | None = None
+    """The certificate authority to trust, where Elasticsearch speaks TLS."""
+    topics: list[TopicCount] = field(default_factory=list)
+    groups: list[GroupLag] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """The last report of each worker of the run, by role and number."""
+
+    def healthy(self) -> bool:
+        """Whether both servers answer."""
+        return self.kafka.healthy and self.elasticsearch.healthy
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of `status --json`; it holds no secret, only the file where the password is."""
+        return {
+            "home": str(self.home),
+            "run": self.run,
+            "kafka": {
+                "bootstrap_servers": self.kafka.address,
+                **self.kafka_login,
+                **_common(self.kafka),
+                "topics": {
+                    topic.topic: {"partitions": topic.partitions, "messages": topic.messages} for topic in self.topics
+                },
+                "groups": {
+                    group.group: {
+                        "state": group.state,
+                        "members": group.members,
+                        "lag": group.lag,
+                        "lag_by_topic": group.lag_by_topic,
+                    }
+                    for group in self.groups
+                },
+            },
+            "elasticsearch": {
+                "url": self.elasticsearch.address,
+                "username": self.username,
+                "password_file": str(self.password_file) if self.password_file else None,
+                "ca_file": str(self.ca_file) if self.ca_file else None,
+                **_common(self.elasticsearch),
+            },
+            "metrics": self.metrics,
+        }
+
+
+def _common(server: ServerStatus) -> dict[str, Any]:
+    return {
+        "mode": server.mode,
+        "healthy": server.healthy,
+        "version": server.version,
+        "pid": server.pid,
+        "problem": server.problem,
+    }
+
+
+def status(settings: Settings) -> Status:
+    """Ask both servers, and read what the consumers wrote. Never raises for a server that is down."""
+    known = state_file.read(settings.home)
+    servers = Servers.of(settings, known)
+    kafka, topics, groups = _kafka(servers, known.kafka, known)
+    elastic, username = _elasticsearch(servers, known.elasticsearch, known)
+    password_file = settings.elasticsearch.password_file
+    if servers.elasticsearch is not None and servers.elasticsearch.password_file.is_file():
+        password_file = servers.elasticsearch.password_file
+    return Status(
+        home=settings.home,
+        run=settings.run,
+        kafka=kafka,
+        elasticsearch=elastic,
+        username=username,
+        password_file=password_file,
+        kafka_login=servers.kafka.shown_login() if servers.kafka is not None else {},
+        ca_file=servers.elastic_authority(),
+        topics=topics,
+        groups=groups,
+        metrics=read_metrics(settings.home / "metrics", settings.run),
+    )
+
+
+def _not_running(entry: ServerRecord | None) -> str | None:
+    if entry is None or entry.identity is None:
+        return "not running; `shopstream up` starts it"
+    if not entry.is_running():
+        return f"process {entry.identity.pid} is gone; `shopstream up` starts it again"
+    return None
+
+
+def _kafka(
+    servers: Servers, entry: ServerRecord | None, known: state_file.Record
+) -> tuple[ServerStatus, list[TopicCount], list[GroupLag]]:
+    embedded = servers.kafka is not None
+    mode: Mode = "embedded" if embedded else "external"
+    endpoint = servers.kafka_endpoint(known)
+    address = endpoint.bootstrap_servers if endpoint else None
+    version = entry.version if embedded and entry else None
+    pid = entry.identity.pid if embedded and entry and entry.identity else None
+    problem = _not_running(entry) if embedded else None
+    if problem or endpoint is None:
+        return ServerStatus(mode, healthy=False, address=address, version=version, problem=problem), [], []
+    run = servers.settings.run
+    try:
+        kafka_admin.check(endpoint, CHECK_TIMEOUT_S)
+        topics = kafka_admin.topic_counts(endpoint, f"{run}.")
+        groups = kafka_admin.group_lags(endpoint, run)
+    except ShopstreamError as error:
+        return ServerStatus(mode, healthy=False, address=address, version=version, pid=pid, problem=str(error)), [], []
+    return ServerStatus(mode, healthy=True, address=address, version=version, pid=pid), topics, groups
+
+
+def _elasticsearch(
+    servers: Servers, entry: ServerRecord | None, known: state_file.Record
+) -> tuple[ServerStatus, str | None]:
+    embedded = servers.elasticsearch is not None
+    mode: Mode = "embedded" if embedded else "external"
+    version = entry.version if embedded and entry else None
+    problem = _not_running(entry) if embedded else None
+    if problem:
+        address = servers.elasticsearch.url(entry.port) if entry and servers.elasticsearch else None
+        return ServerStatus(mode, healthy=False, address=address, version=version, problem=problem), None
+    pid = entry.identity.pid if embedded and entry and entry.identity else None
+    endpoint = None
+    try:
+        endpoint = servers.elastic_endpoint(known)
+        assert endpoint is not None
+        health = elastic_admin.check(endpoint, CHECK_TIMEOUT_S)
+    except ShopstreamError as error:
+        address = endpoint.url if endpoint else None
+        return ServerStatus(mode, healthy=False, address=address, version=version, pid=pid, problem=str(error)), None
+    if health.status == "red":
+        trouble = "red: a primary shard is missing"
+        return ServerStatus(mode, False, endpoint.url, health.version, pid, trouble), endpoint.username
+    return ServerStatus(mode, True, endpoint.url, health.version, pid), endpoint.username
+
+
+def read_metrics(folder: Path, run: str) -> dict[str, Any]:
+    """The reports of a run's workers, `RUN-ROLE-NUMBER.json`, by `ROLE-NUMBER`; a damaged one is left out."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.json")):
+        # a run may be called `shop-features`: what follows the run is exactly a role and a number
+        match = re.fullmatch(rf"{re.escape(run)}-([a-z]+-\d+)", path.stem)
+        if match is None:
+            continue
+        try:
+            report = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(report, dict):
+            found[match[1]] = report
+    return found

@@ -1,0 +1,65 @@
+"""Feature rows of an archive, computed in batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from features.backfill import ArchiveCounts, known_at, rows_at
+from features.schema import DAY_MS
+from producers.archive import archive
+
+ROWS_PER_TABLE = 1_000_000
+"""Rows of a day that are read at once."""
+
+
+def batch_features(
+    directory: Path,
+    as_of: int,
+    counts: ArchiveCounts | None = None,
+    on_day: Callable[[int, int, str], None] = lambda *_: None,
+) -> pl.DataFrame:
+    """Feature rows of every customer of an archive.
+
+    Args:
+        directory: the archive.
+        as_of: epoch ms.
+        counts: filled with what was read and left out.
+        on_day: told position, number of days and the day's name before each day.
+
+    Returns:
+        One row a customer, columns as in `features.definitions.ROW_SCHEMA`, ordered by customer_id.
+    """
+    wanted, read_day = archive_days(directory, as_of)
+
+    def told(day: int) -> None:
+        on_day(wanted.index(day), len(wanted), str(datetime.fromtimestamp(day * 86_400, UTC).date()))
+
+    ((_, rows),) = rows_at(wanted, read_day, [as_of], counts, told)
+    return rows.sort("customer_id")
+
+
+def archive_days(
+    directory: Path, as_of: int | None = None
+) -> tuple[list[int], Callable[[str, int], Iterable[pa.Table]]]:
+    """Numbers of the days of an archive, and a reader of a topic's rows of a day.
+
+    Args:
+        directory: the archive.
+        as_of: epoch ms; only what is known then. None: all.
+    """
+    found = {topic: set(archive.days(directory, topic)) for topic in ("events", "orders")}
+    epoch = date(1970, 1, 1)
+
+    def read_day(topic: str, number: int) -> Iterable[pa.Table]:
+        day = date.fromordinal(epoch.toordinal() + number)
+        return archive.read_day_parts(directory, topic, day, ROWS_PER_TABLE) if day in found[topic] else ()
+
+    numbers = sorted({(day - epoch).days for days in found.values() for day in days})
+    if as_of is None:
+        return numbers, read_day
+    return [number for number in numbers if number * DAY_MS <= as_of], known_at(read_day, as_of)

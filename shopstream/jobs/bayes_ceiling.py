@@ -1,0 +1,102 @@
+"""The ceiling of churn models on a synthetic shop: what somebody would predict who knows how it was made.
+
+Orders of a customer are a Poisson process whose rate on each day follows from `producers`: so P(no order) is exp(-sum
+of rates), and no model can do better than by knowing them. Evaluation only; nothing of it reaches a feature.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.schema import DAY_MS
+from producers.archive.archive import SHOP_FILE, TRUTH_FILE, utc_day
+from producers.shop import seasonality
+from producers.shop.orders import CANCELLED_SHARE
+from producers.shop.population import LIFETIME_SHAPE, TYPES, Population
+from producers.shop.shop import CONVERSION_MAX, EVENTS_PER_SESSION, FADE_CONVERSION, Model, build, shop_from_json
+from producers.shop.tables import customer_ids
+
+Float = npt.NDArray[np.float64]
+
+LIVES: Final = 12
+"""Lifetimes over which the predictor that knows only the present takes the mean, by quantiles."""
+
+
+def ceiling_of(directory: Path, cutoffs: Sequence[int], horizon_days: int) -> pl.DataFrame | None:
+    """What truth-knowing predictors say of every customer of a synthetic shop.
+
+    Args:
+        directory: the archive.
+        cutoffs: epoch ms.
+        horizon_days: of the prediction.
+
+    Returns:
+        customer_id, as_of, knows_dropout, knows_present (P(no order that stands)); None where the archive is not one of
+        a synthetic shop.
+    """
+    if not (directory / SHOP_FILE).is_file() or not (directory / TRUTH_FILE).is_file():
+        return None
+    model = build(shop_from_json((directory / SHOP_FILE).read_text("utf-8")))
+    truth = pl.read_parquet(directory / TRUTH_FILE, columns=["customer_id", "dropout_ts"])
+    ids = customer_ids(np.arange(1, len(model.population) + 1))
+    told = truth.sort("customer_id")["dropout_ts"].dt.epoch("ms").to_numpy()
+    order = np.argsort(np.asarray(ids.to_pylist()))
+    if not np.array_equal(told, model.population.dropout_ms[order]):
+        return None  # made by another version of the shop: its truth is not ours
+    names = pl.Series("customer_id", ids.to_pylist(), dtype=pl.String)
+    parts = [
+        pl.DataFrame(
+            {
+                "customer_id": names,
+                "as_of": np.full(len(names), cutoff, np.int64),
+                "knows_dropout": _no_order(model, model.population, cutoff, horizon_days),
+                "knows_present": _present(model, cutoff, horizon_days),
+            }
+        )
+        for cutoff in cutoffs
+    ]
+    return pl.concat(parts)
+
+
+def _no_order(model: Model, people: Population, cutoff: int, horizon_days: int) -> Float:
+    """P(no order that stands) of each customer in the horizon, by the rates of its days."""
+    rate = np.zeros(len(people))
+    end = cutoff + horizon_days * DAY_MS
+    edges = [cutoff, *range((cutoff // DAY_MS + 1) * DAY_MS, end, DAY_MS), end]
+    for start, stop in itertools.pairwise(edges):
+        day = utc_day(start)
+        middle = (start + stop) // 2
+        # the day before a drop-out counts whole or not at all in `activity`; its share is what is left of it
+        left = np.clip((people.dropout_ms - start) / (stop - start), 0, 1)
+        visits = people.activity(start, stop, seasonality.season(day)).astype(np.float64) * left
+        visits *= seasonality.traffic(model.shop.seed, day) * (stop - start) / DAY_MS
+        chance = people.conversion * (1 - FADE_CONVERSION * people.fading(middle)) * model.conversion_factor
+        rate += visits * np.minimum(chance * seasonality.campaign_on(day).conversion, CONVERSION_MAX)
+    kept = (1 - CANCELLED_SHARE) * (1 - people.refund.astype(np.float64))
+    found: Float = np.exp(-rate * model.events_per_activity / EVENTS_PER_SESSION * kept)
+    return found
+
+
+def _present(model: Model, cutoff: int, horizon_days: int) -> Float:
+    """The mean of P(no order) over the lives that a customer who is alive and has not begun to fade may still have.
+
+    A fading customer's end is known, since the fading shows it; of the others the remaining life is Lomax distributed.
+    """
+    people = model.population
+    ahead = people.dropout_ms - cutoff > people.fade_days.astype(np.float64) * DAY_MS
+    age = (cutoff - people.signup_ms) / DAY_MS
+    scale = np.asarray([kind.lifetime_days for kind in TYPES])[people.kind] * (LIFETIME_SHAPE - 1) + np.maximum(age, 0)
+    total = np.zeros(len(people))
+    for life in range(LIVES):
+        left = (scale + people.fade_days) * ((life + 0.5) / LIVES) ** (-1 / LIFETIME_SHAPE) - scale
+        dropout = np.where(ahead, cutoff + np.minimum(left, 36_500) * DAY_MS, people.dropout_ms).astype(np.int64)
+        total += _no_order(model, dataclasses.replace(people, dropout_ms=dropout), cutoff, horizon_days)
+    return total / LIVES

@@ -1,0 +1,55 @@
+"""The check of dashboards: the declaration, the file for Kibana, and every search against the running Elasticsearch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from connectors.elasticsearch.client import check, elastic_connection, open_client
+from connectors.elasticsearch.search import Searcher
+from consumers.index_definitions import run_definitions
+from dashboards import checks
+from dashboards.boards import DASHBOARDS
+from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
+from dashboards.kibana.saved_objects import saved_objects, used
+from dashboards.panels import Data
+from dashboards.validation import faults
+from features.schema import FieldKind
+from shopstream import embedded
+from shopstream.settings import Settings
+
+
+def declared_kinds() -> Mapping[str, Mapping[str, FieldKind]]:
+    """Index without the run -> field -> kind, of every index that there may be."""
+    return {found.name: {field.name: field.kind for field in found.fields} for found in run_definitions(contact=False)}
+
+
+def declaration_faults(run: str) -> list[str]:
+    """What is wrong without asking anybody: the declaration, and references of the file for Kibana."""
+    return [*faults(DASHBOARDS, declared_kinds()), *checks.unresolved(saved_objects(DASHBOARDS, run))]
+
+
+def check_panels(settings: Settings, as_of_ms: int | None, repeat: int) -> list[checks.Checked]:
+    """Runs the search of every panel over `settings.run`.
+
+    Args:
+        settings: where Elasticsearch is, and the run.
+        as_of_ms: where time ranges end; None: at the newest document.
+        repeat: how often each search runs.
+
+    Raises:
+        ShopstreamError: Elasticsearch does not answer.
+    """
+    with open_client(elastic_connection(embedded.elastic_endpoint(settings))) as client:
+        check(client)
+        search = Searcher(client, settings.run)
+        types = {data.index: search.types(data.index) for data in used(DASHBOARDS)}
+        end = _fixed(as_of_ms) if as_of_ms is not None else checks.ends(search, (EVENTS, ORDERS, SESSIONS), PIPELINE)
+        return checks.check(DASHBOARDS, search, end, time.perf_counter, types, declared_kinds(), repeat)
+
+
+def _fixed(as_of_ms: int) -> checks.Clock:
+    def end(data: Data) -> int:  # noqa: ARG001 - every panel ends there
+        return as_of_ms
+
+    return end

@@ -1,0 +1,119 @@
+"""Cleaning, put together: the files of an archive, the cleaning itself, and where the result goes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+from polars import col
+
+from features.errors import UsageError
+from features.schema import CUSTOMERS_FILE, DAY_COLUMN
+from producers.archive import archive
+from producers.archive.entries import CUSTOMER_IDS_FILE, DROPPED_FILE, FLAGS_FILE, REPORT_FILE, REPORT_PAGE
+from training.cleaning.accuracy import against_truth
+from training.cleaning.change_log import DROPPED_SCHEMA
+from training.cleaning.pipeline import Cleaned, DirtyArchive, clean
+from training.cleaning.plan import CleaningPlan
+from training.cleaning.reading import ArchiveFile
+from training.cleaning.report import render, report
+
+
+def clean_archive(
+    directory: Path,
+    out: Path,
+    plan: CleaningPlan,
+    now_ms: int,
+    *,
+    force: bool = False,
+    source: Mapping[str, Any] | None = None,
+    ids: pl.DataFrame | None = None,
+    on_step: Callable[[str, float], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Write the clean archive of a dirty one, whole or not at all, with its report.
+
+    Args:
+        directory: the dirty archive; it stays as it is.
+        out: the clean one, with what `producers.archive.entries` names.
+        plan: what to do.
+        now_ms: what is taken as now, epoch ms.
+        force: replace an archive that stands at `out`.
+        source: what to say of the source, where that is not `directory`.
+        ids: old_id, new_id, first_purchase_ts of customer ids that were made anew before.
+        on_step: told what is done, and the share of it that is done.
+
+    Returns:
+        The report, see `training.cleaning.report.report`.
+
+    Raises:
+        UsageError: `out` lies in `directory`, or the other way round.
+        ShopstreamError: a file cannot be read, or `out` may not be written.
+    """
+    here, there = directory.resolve(), out.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise UsageError(f"{out} and {directory} lie in one another.", "Name another folder for --out.")
+    dirty = dirty_archive(directory)
+    with archive.ArchiveWriter(out, force=force) as sink:
+        dropped = pq.ParquetWriter(
+            sink.path_beside(DROPPED_FILE), pl.DataFrame(schema=DROPPED_SCHEMA).to_arrow().schema,
+            compression="zstd",
+        )  # fmt: skip
+        with dropped:
+            cleaned = clean(dirty, sink, plan, now_ms, lambda rows: dropped.write_table(rows.to_arrow()), on_step)
+        truth = _truth(directory, sink.path_beside(DROPPED_FILE))
+        now = datetime.fromtimestamp(now_ms / 1_000, UTC).isoformat(timespec="seconds")
+        said = report(cleaned, plan, now, source or {"name": directory.name}, truth)
+        sink.write_text(REPORT_FILE, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+        sink.write_text(REPORT_PAGE, render(said))
+        _write_frames(cleaned, ids, sink)
+        if cleaned.mapping.is_empty():  # truth and shop know customers by their old ids
+            for name in (archive.TRUTH_FILE, archive.SHOP_FILE):
+                if (directory / name).is_file():
+                    shutil.copyfile(directory / name, sink.path_beside(name))
+    return said
+
+
+def dirty_archive(directory: Path) -> DirtyArchive:
+    """The files of an archive. Raises ShopstreamError where there is none."""
+
+    def named(path: Path) -> ArchiveFile:
+        return ArchiveFile(path, path.relative_to(directory).as_posix())
+
+    days = {
+        topic: [
+            (day, [named(path) for path in archive.day_files(directory, topic, day)])
+            for day in archive.days(directory, topic)
+            if archive.day_files(directory, topic, day)
+        ]
+        for topic in DAY_COLUMN
+    }
+    profiles = directory / CUSTOMERS_FILE
+    return DirtyArchive(days, named(profiles) if profiles.is_file() else None)
+
+
+def _truth(directory: Path, dropped: Path) -> dict[str, Any] | None:
+    labels = directory / archive.TRUTH_DIRT_FILE
+    if not labels.is_file():
+        return None
+    return against_truth(
+        pl.read_parquet(labels, columns=["topic", "id", "kind"]),
+        pl.read_parquet(dropped, columns=["topic", "id", "about"]),
+    )
+
+
+def _write_frames(cleaned: Cleaned, before: pl.DataFrame | None, sink: archive.ArchiveWriter) -> None:
+    sink.write_beside(FLAGS_FILE, cleaned.flags.to_arrow())
+    mapping = cleaned.mapping
+    if before is not None and len(before):
+        again = mapping.select(col("old_id").alias("new_id"), col("new_id").alias("_again"))
+        made = before.join(again, on="new_id", how="left").with_columns(pl.coalesce("_again", "new_id").alias("new_id"))
+        rest = mapping.join(before.select(col("new_id").alias("old_id")), on="old_id", how="anti")
+        mapping = pl.concat([made.drop("_again"), rest], how="diagonal").sort("first_purchase_ts", "old_id", "new_id")
+    if not mapping.is_empty():
+        sink.write_beside(CUSTOMER_IDS_FILE, mapping.to_arrow())

@@ -1,0 +1,220 @@
+"""Cleaning of foreign logs: what is to be seen in the file alone, then the import, then the cleaning of its archive.
+
+In the file itself: rows that repeat another one in every column (where a record has an id of its own; without one they
+may be two purchases), customer ids that several people share, words that differ from the mapping's by spelling alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from polars import col
+
+from connectors.formats.timestamps import OFFSET
+from features.errors import UsageError
+from features.schema import DEVICES, EVENT_TYPES, STATUSES
+from producers.importing.columns import ROW, Columns, scan
+from producers.importing.importer import ImportReport, import_logs
+from producers.importing.mapping import ClickMapping, FileFormat, OrderMapping
+from shopstream.jobs.clean import clean_archive
+from training.cleaning.change_log import record_text
+from training.cleaning.plan import CleaningPlan
+from training.cleaning.spelling import folded
+
+Log = tuple[Path, str, OrderMapping | ClickMapping]
+SOURCE_ROW: Final = "_source_row"
+"""Number of a row in the file that was given, kept beside the file's columns; no mapping names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A file as it is imported, and what was found before."""
+
+    log: Log
+    found: dict[str, Any]
+    ids: pl.DataFrame
+
+
+def clean_logs(
+    logs: Sequence[Log],
+    out: Path,
+    plan: CleaningPlan,
+    now_ms: int,
+    *,
+    person: Sequence[str] = (),
+    force: bool = False,
+    on_step: Callable[[str, float], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Write the clean archive of foreign logs, whole or not at all, with its report.
+
+    Args:
+        logs: files, names of mappings, mappings.
+        out: the clean archive.
+        plan: what to do.
+        now_ms: what is taken as now, epoch ms.
+        person: columns that, beside the customer's, tell people apart who share a customer id.
+        force: replace an archive that stands there.
+        on_step: told what is done, and the share of it that is done.
+
+    Returns:
+        The report; `source.files` says of each file what reading it left out.
+
+    Raises:
+        UsageError: a file lacks a column.
+        ShopstreamError: a file is unreadable, or no row of it is a record.
+    """
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.reading-", dir=out.absolute().parent) as folder:
+        prepared = []
+        for number, log in enumerate(logs):
+            on_step(f"reading {log[0].name}", number / len(logs))
+            prepared.append(_prepared(log, Path(folder) / f"{number}.parquet", plan, person))
+        dirty = Path(folder) / "archive"
+        reports = import_logs([one.log for one in prepared], dirty)
+        files = [_said(one, report) for one, report in zip(prepared, reports, strict=True)]
+        name = ", ".join(log[0].name for log in logs)
+        ids = pl.concat([one.ids for one in prepared])
+        return clean_archive(
+            dirty, out, plan, now_ms, force=force, source={"name": name, "files": files}, ids=ids, on_step=on_step
+        )
+
+
+def _prepared(log: Log, to: Path, plan: CleaningPlan, person: Sequence[str]) -> _Prepared:
+    file, name, mapping = log
+    frame = scan(file, mapping.file)
+    columns = Columns(str(file), frame.collect_schema(), mapping.file.decimal)
+    rows = frame.rename({ROW: SOURCE_ROW})
+    customer = (mapping.order if isinstance(mapping, OrderMapping) else mapping.click).customer
+    columns.raw(customer)
+    repeated = _repeated(rows, columns, mapping)
+    rows = rows.join(repeated.lazy(), on=SOURCE_ROW, how="anti", maintain_order="left")
+    ids = _shared(rows, columns, mapping, customer, person)
+    if len(ids):
+        keys = [customer, *person]
+        named = ids.select(*keys, "new_id").lazy()
+        rows = rows.join(named, on=keys, how="left", nulls_equal=True, maintain_order="left")
+        rows = rows.with_columns(pl.coalesce("new_id", col(customer).cast(pl.String)).alias(customer)).drop("new_id")
+    rows.sink_parquet(to, maintain_order=True)
+    words, respelt = _with_spellings(mapping, to, plan)
+    read = words.model_copy(update={"file": FileFormat(format="parquet", decimal=mapping.file.decimal)})
+    found = {
+        "rows": int(frame.select(pl.len()).collect().item()),
+        "repeated": repeated[SOURCE_ROW].head(plan.examples_max).to_list(),
+        "repeated_rows": len(repeated),
+        "respelt": respelt,
+        "zoneless": _zoneless(to, columns, mapping),
+        "made_anew": len(ids),
+    }
+    known = ids.select(
+        col(customer).cast(pl.String).alias("old_id"), "new_id", col("first").alias("first_purchase_ts")
+    ) if len(ids) else pl.DataFrame(schema=_IDS)  # fmt: skip
+    return _Prepared((to, name, read), {**found, "file": file.name}, known.cast(_IDS))  # type: ignore[arg-type]
+
+
+_IDS: Final = {"old_id": pl.String, "new_id": pl.String, "first_purchase_ts": pl.Int64}
+
+
+def _repeated(rows: pl.LazyFrame, columns: Columns, mapping: OrderMapping | ClickMapping) -> pl.DataFrame:
+    """The rows that repeat an earlier one in every column, where the mapping names a record's id."""
+    ids = mapping.order.id if isinstance(mapping, OrderMapping) else mapping.click.id
+    nothing = pl.DataFrame(schema={SOURCE_ROW: pl.get_index_type()})
+    if ids is None or ids not in columns.schema:
+        return nothing
+    whole = pl.struct(pl.exclude(SOURCE_ROW))
+    hashes = rows.select(whole.hash(seed=0).alias("hash")).collect(engine="streaming")["hash"]
+    suspects = hashes.filter(hashes.is_duplicated()).unique()
+    if suspects.is_empty():
+        return nothing
+    # rows are compared in full: a shared hash alone leaves nothing out
+    alike = rows.filter(whole.hash(seed=0).is_in(suspects.implode())).collect().sort(SOURCE_ROW)
+    kept = alike.unique(pl.exclude(SOURCE_ROW), keep="first", maintain_order=True)
+    return alike.join(kept, on=SOURCE_ROW, how="anti").select(SOURCE_ROW).cast(nothing.schema)
+
+
+def _shared(
+    rows: pl.LazyFrame, columns: Columns, mapping: OrderMapping | ClickMapping, customer: str, person: Sequence[str]
+) -> pl.DataFrame:
+    """customer, person columns, first (epoch ms) and new_id of the people who share an id."""
+    if not person:
+        return pl.DataFrame()
+    for name in person:
+        columns.raw(name)
+    people = (
+        rows.filter(pl.all_horizontal(col(name).is_not_null() for name in (customer, *person)))
+        .group_by(customer, *person)
+        .agg(columns.time(mapping.time).dt.epoch("ms").min().alias("first"))
+        .collect(engine="streaming")
+    )
+    people = people.filter(pl.len().over(customer) > 1).sort(customer, "first", *person, nulls_last=True)
+    taken = set(rows.select(col(customer).cast(pl.String).unique()).collect()[customer].to_list())
+    names = []
+    for old in people[customer].cast(pl.String).to_list():
+        number = 1
+        while f"{old}-{number}" in taken:
+            number += 1
+        taken.add(f"{old}-{number}")
+        names.append(f"{old}-{number}")
+    return people.with_columns(pl.Series("new_id", names, dtype=pl.String))
+
+
+def _with_spellings(
+    mapping: OrderMapping | ClickMapping, file: Path, plan: CleaningPlan
+) -> tuple[OrderMapping | ClickMapping, int]:
+    """The mapping with the file's spellings of its words, and how many values are spelt so."""
+    part = mapping.order if isinstance(mapping, OrderMapping) else mapping.click
+    closed = {"status": ("statuses", STATUSES), "type": ("types", EVENT_TYPES), "device": ("devices", DEVICES)}
+    vocabulary = {"status": "status", "type": "event_type", "device": "device"}
+    changes: dict[str, dict[str, str]] = {}
+    count = 0
+    for name, (words, known) in closed.items():
+        column = getattr(part, name, None)
+        if not isinstance(column, str) or column not in pl.read_parquet_schema(file):
+            continue
+        declared = dict(getattr(part, words))
+        meant = {folded(word): word for word in known}
+        meant |= {folded(word): kept for word, kept in declared.items()}
+        meant |= {folded(word): kept for word, kept in plan.spellings.get(vocabulary[name], {}).items()}  # type: ignore[call-overload]
+        text = pl.scan_parquet(file).select(col(column).cast(pl.String).str.strip_chars().alias("word"))
+        for word, rows in text.drop_nulls().group_by("word").len().collect().iter_rows():
+            if word not in declared and word not in known and folded(word) in meant:
+                declared[word] = meant[folded(word)]
+                count += rows
+        changes[words] = declared
+    key = "order" if isinstance(mapping, OrderMapping) else "click"
+    return mapping.model_copy(update={key: part.model_copy(update=changes)}), count
+
+
+def _zoneless(file: Path, columns: Columns, mapping: OrderMapping | ClickMapping) -> int:
+    """How many times say no zone, and are taken as ones of the mapping's zone."""
+    kind = columns.schema[mapping.time.column]
+    times = pl.scan_parquet(file).select(col(mapping.time.column).alias("t")).drop_nulls()
+    if kind == pl.String and mapping.time.format == "iso":
+        times = times.filter(~col("t").str.strip_chars().str.contains(OFFSET))
+    elif kind == pl.String or kind.is_numeric() or getattr(kind, "time_zone", None):
+        return 0
+    return int(times.select(pl.len()).collect().item())
+
+
+def _said(one: _Prepared, report: ImportReport) -> dict[str, Any]:
+    """What the report says of a file: rows = used + left out, by reason, with examples."""
+    left_out = dict(report.left_out)
+    examples = {reason: _lines(one.log[0], numbers) for reason, numbers in report.examples.items()}
+    found = dict(one.found)
+    repeated = found.pop("repeated_rows")
+    rows = found.pop("repeated")
+    if repeated:
+        left_out["repeats another row"] = repeated
+        examples["repeats another row"] = [f"row {row}" for row in rows]
+    if found["rows"] != report.rows_used + sum(left_out.values()):
+        raise UsageError(f"{found['file']} changed while it was read.", "Try again.")
+    return {**found, "used": report.rows_used, "records": report.records, "left_out": left_out, "examples": examples}
+
+
+def _lines(file: Path, numbers: Sequence[int]) -> list[str]:
+    rows = pl.scan_parquet(file, row_index_name=ROW).filter(col(ROW).is_in(sorted(numbers)[:3])).collect()
+    return [f"row {row[SOURCE_ROW]}: {record_text(row)}" for row in rows.iter_rows(named=True)]

@@ -1,0 +1,83 @@
+"""Clusters of customers: tables read from files and archives, results written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from connectors.files import write_whole
+from connectors.provenance import write_made
+from features.errors import ShopstreamError, UsageError
+from producers.archive.archive import TRUTH_FILE
+from shopstream.jobs.segment import OnStep, customers_at, last_moment
+from training.cells import safe_frame
+from training.clusters import page
+from training.clusters.bundle import CLUSTERS_FILE, comparison_frame, encode, labelled
+from training.clusters.cluster import Clusters
+from training.clusters.mapping import TableMapping
+from training.clusters.personas import profiles
+from training.segments.customer_table import MART_FILE
+
+CUSTOMERS_FILE = "customers.parquet"
+FILES = (CLUSTERS_FILE, CUSTOMERS_FILE, "comparison.csv", "profiles.csv", "clusters.html")
+
+
+def read_table(source: Path, separator: str, as_of: int | None, on_step: OnStep) -> pl.DataFrame:
+    """A table of customers as it stands: a CSV or Parquet file, a mart, or the customers of an archive.
+
+    Args:
+        source: the file, or the folder of a mart or an archive.
+        separator: of a CSV file.
+        as_of: of an archive, epoch ms; None: its last moment.
+        on_step: told what is done now.
+
+    Raises:
+        UsageError: there is no such file.
+        ShopstreamError: it cannot be read.
+    """
+    if source.is_dir():
+        if not (source / MART_FILE).is_file():
+            return customers_at(source, last_moment(source) if as_of is None else as_of, on_step)
+        source = source / MART_FILE
+    if not source.is_file():
+        raise UsageError(f"There is no table {source}.", "Give a CSV or Parquet file, a mart, or an archive.")
+    try:
+        if source.suffix == ".parquet":
+            return pl.read_parquet(source)
+        return pl.read_csv(source, separator=separator, infer_schema_length=None, null_values=["", "NA", "NaN", "null"])
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ShopstreamError(
+            f"The table {source} cannot be read: {str(error).splitlines()[0]}.",
+            "Write it as UTF-8 with a head line, and name its separator in the mapping.",
+        ) from None
+
+
+def known_groups(source: Path, table: pl.DataFrame) -> pl.Series | None:
+    """The latent types of the customers of a synthetic shop's archive, in the order of the table; None elsewhere."""
+    truth = source / TRUTH_FILE
+    if not truth.is_file():
+        return None
+    types = pl.read_parquet(truth, columns=["customer_id", "latent_type"]).rename({"customer_id": "id"})
+    return table.select("id").join(types, on="id", how="left", maintain_order="left")["latent_type"]
+
+
+def write_clusters(found: Clusters, mapping: TableMapping, text: str, out: Path, made_of: Mapping[str, str]) -> None:
+    """Writes the bundle of clusters, with its tables, its page and what it was made of."""
+    chosen = found.comparison.candidates[found.comparison.chosen]
+    about = {
+        "customers": f"{len(found.table):,}",
+        "columns": ", ".join(mapping.columns),
+        "clusters": f"{chosen.clusters}, by {chosen.title}",
+        "seed": str(found.plan.seed),
+    }
+    customers = labelled(found.table["id"], found.labels, found.personas)
+    content, html = encode(found, text), page.render(found, about)
+    write_whole(out / CLUSTERS_FILE, lambda path: path.write_bytes(content))
+    write_whole(out / CUSTOMERS_FILE, partial(customers.write_parquet, compression="zstd"))
+    write_whole(out / FILES[2], safe_frame(comparison_frame(found.comparison)).write_csv)
+    write_whole(out / FILES[3], safe_frame(profiles(found.table, found.labels, found.personas)).write_csv)
+    write_whole(out / FILES[4], lambda path: path.write_text(html, "utf-8"))
+    write_made(out, made_of, list(FILES))

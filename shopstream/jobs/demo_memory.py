@@ -1,0 +1,61 @@
+"""What the demo has done to a run, remembered beside the data: so a second demo goes on instead of doubling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from connectors.notes import read_note, write_note
+from producers.shop.shop import Shop
+from shopstream.settings import Settings
+
+FOLDER: Final = "demo"
+
+Phase = Literal["replaying", "replayed"]
+
+
+class DemoState(msgspec.Struct, frozen=True):
+    """A run of the demo.
+
+    Attributes:
+        shop: whose history was replayed.
+        phase: `replaying` until the whole history is acknowledged.
+        sent: messages acknowledged, by source topic: of the history, and of live shops that ended.
+        live_open: a live shop or a replay ended without a record of all that it sent: `sent` is too low.
+        until_ms: event time before which the whole history is acknowledged; None in notes of earlier versions.
+    """
+
+    shop: Shop
+    phase: Phase
+    sent: dict[str, int] = {}
+    live_open: bool = False
+    until_ms: int | None = None
+
+    def with_sent(self, delivered: Mapping[str, int], *, live_open: bool) -> DemoState:
+        """With more that was acknowledged."""
+        total = {topic: self.sent.get(topic, 0) + delivered.get(topic, 0) for topic in {*self.sent, *delivered}}
+        return msgspec.structs.replace(self, sent=total, live_open=live_open)
+
+
+def memory_file(settings: Settings) -> Path:
+    """One for each run: `demo/RUN.json` in the data folder."""
+    return settings.home / FOLDER / f"{settings.run}.json"
+
+
+def read(settings: Settings) -> DemoState | None:
+    """What is remembered of the run; None when the demo has never touched it.
+
+    Raises:
+        ShopstreamError: the file is damaged.
+    """
+    return read_note(memory_file(settings), DemoState, "Delete it and take another run (`--run NAME`).")
+
+
+def write(settings: Settings, memory: DemoState) -> None:
+    """Replaces what is remembered, in one step."""
+    path = memory_file(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_note(path, memory)

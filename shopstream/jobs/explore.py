@@ -1,0 +1,36 @@
+"""What an exploration looks at, read from an archive's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from connectors.formats.timestamps import zone_name
+from features.errors import UsageError
+from producers.archive.archive import read_customers
+from shopstream.jobs.archive_features import archive_days
+from training.exploration.dataset import Observed, observe
+
+
+def look(directory: Path, zone: str = "UTC", on_step: Callable[[str, float], None] = lambda *_: None) -> Observed:
+    """Read an archive for an exploration.
+
+    Args:
+        directory: the archive.
+        zone: IANA name of the zone in which hours and weekdays are told.
+        on_step: told what is done, and the share of it that is done.
+
+    Raises:
+        UsageError: there is no such zone.
+        ShopstreamError: there is no archive, or it holds nothing.
+    """
+    try:
+        zone_name(zone)
+    except ValueError as error:
+        raise UsageError(f"--zone: {error}.", "Give the name of one.") from None
+    profiles = read_customers(directory)
+    return observe(
+        *archive_days(directory), None if profiles is None else pl.DataFrame(pl.from_arrow(profiles)), zone, on_step
+    )

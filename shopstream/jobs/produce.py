@@ -1,0 +1,100 @@
+"""What the commands that produce have in common: where to, when to stop, and what to show meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from connectors.kafka.client import ensure_topics
+from features.errors import UsageError
+from features.schema import DAY_MS
+from producers.archive.archive import SHOP_FILE
+from producers.publisher import FailureHandler, Publisher, newest_event_ms
+from producers.shop.shop import Model, Shop, build, shop_from_json
+from producers.transmit import Clock
+from shopstream import embedded
+from shopstream.settings import load_settings
+
+# --- what the options say ---------------------------------------------------------------------------------------------
+
+
+# --- the outside world ------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A run on a cluster, its topics made."""
+
+    run: str
+    properties: dict[str, str]
+
+    def publisher(self, on_failure: FailureHandler) -> Publisher:
+        """A publisher to the run's topics."""
+        return Publisher(self.properties, self.run, on_failure)
+
+    def newest_event_ms(self) -> int | None:
+        """The event time up to which the run's events reach."""
+        return newest_event_ms(self.properties, self.run)
+
+
+def open_target(run: str | None, console: Console) -> Target:
+    """The run's topics on the cluster of the settings, created where they are missing."""
+    settings = load_settings(run=run)
+    properties = embedded.kafka_endpoint(settings).client_properties()
+    report = ensure_topics(properties, settings.run, settings.kafka.partitions)
+    for warning in report.warnings:
+        console.print(f"[yellow]warning[/] {warning}", highlight=False)
+    return Target(settings.run, properties)
+
+
+def wall_clock() -> Clock:
+    """The clocks of this machine."""
+    return Clock(
+        monotonic_s=time.monotonic,
+        wall_ms=lambda: time.time_ns() // 1_000_000,
+        sleep=time.sleep,
+    )
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Gives whether Ctrl-C or SIGTERM has come, so that the counts stay whole; a second one ends at once."""
+    seen: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def shop_model(directory: Path | None, wall_ms: int) -> Model:
+    """The shop of an archive, or without one a new shop whose history ends at the last UTC midnight.
+
+    Raises:
+        UsageError: the archive is not of a synthetic shop.
+    """
+    if directory is None:
+        return build(Shop(end_ms=wall_ms // DAY_MS * DAY_MS))
+    try:
+        text = (directory / SHOP_FILE).read_text("utf-8")
+    except OSError:
+        raise UsageError(
+            f"{directory} has no {SHOP_FILE}: it is not the archive of a synthetic shop, so nothing can go on from it.",
+            "Give a folder that `shopstream generate` wrote; `shopstream replay` sends any archive.",
+        ) from None
+    return build(shop_from_json(text))
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------

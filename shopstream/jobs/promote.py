@@ -1,0 +1,186 @@
+"""Promotion: another run becomes what readers see, after a check that it is complete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from connectors.elasticsearch import aliases
+from connectors.elasticsearch.client import connection, elastic_connection, open_client
+from connectors.elasticsearch.mappings import alias
+from connectors.kafka import admin as kafka_admin
+from connectors.kafka.client import committed, consumer_config, open_consumer, partitions_of
+from consumers.checkpoints.inventory import unwritten_rows
+from consumers.checkpoints.recovery import CommittedCheckpoint, decode_committed
+from consumers.index_definitions import INDICES, run_definitions
+from features.errors import ShopstreamError
+from features.schema import SOURCE_TOPICS, group_name, topic_name
+from shopstream import embedded
+from shopstream.embedded import Endpoints
+from shopstream.jobs import consume as consume_job
+from shopstream.settings import Settings
+
+ROLE_TOPICS: Final = {"features": SOURCE_TOPICS, "index": ("events",)}
+"""The roles that write documents, with the topics whose end they must have reached."""
+WAITING_SHARE_MAX: Final = 0.05
+"""Of its documents that a run under way may have still to write: there is always something on the way."""
+LOOK_EVERY_S: Final = 1.0
+
+Positions = Mapping[tuple[str, int], int]
+"""(full topic name, partition) -> offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """How complete a run is.
+
+    Attributes:
+        run: its name.
+        behind: role -> records, before the ends when it was first looked, that are not behind a commit.
+        waiting: rows of the current checkpoints whose documents were not acknowledged.
+        active: workers of its features are at work.
+        documents: by index.
+    """
+
+    run: str
+    behind: Mapping[str, int]
+    waiting: int
+    active: bool
+    documents: Mapping[str, int]
+
+    def lacks(self, present: Mapping[str, int]) -> list[str]:
+        """What is missing for readers, in words; nothing when it is complete.
+
+        Args:
+            present: documents by index that readers see now.
+        """
+        found = [
+            f"its role {role} has {records:,} records of its topics still to consume"
+            for role, records in self.behind.items()
+            if records
+        ]
+        bound = int(WAITING_SHARE_MAX * sum(self.documents.values())) if self.active else 0
+        if self.waiting > bound:
+            found.append(f"{self.waiting:,} rows of its state are not written to Elasticsearch yet")
+        # alerts and measurements may be none; without these a page of the dashboard would be empty
+        gone = [index for index in INDICES if present.get(index) and not self.documents.get(index)]
+        if gone:
+            found.append(f"it has no documents of {', '.join(gone)}, which readers have now")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What readers of a view see, and what they would see.
+
+    Attributes:
+        view: what they ask: `shop`.
+        present: the run behind it; None when there is none.
+        documents: of the present run, by index.
+        next: the run to be promoted.
+    """
+
+    view: str
+    present: str | None
+    documents: Mapping[str, int]
+    next: Readiness
+
+    @property
+    def lacking(self) -> list[str]:
+        """What the run lacks, in words."""
+        return self.next.lacks(self.documents)
+
+
+def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) -> Comparison:
+    """Looks at both runs, and waits a while for the one to be promoted if workers are completing it.
+
+    Args:
+        settings: servers, and the view: `settings.run`.
+        run: to be promoted.
+        state: local path or URI of its checkpoints.
+        wait_s: how long to wait for it to be complete, while workers are at work.
+
+    Raises:
+        ShopstreamError: a server does not answer, or there is no such run.
+    """
+    endpoints = embedded.endpoints(settings)
+    definitions = run_definitions(contact=False)
+    with open_client(connection(endpoints)) as client:
+        present = aliases.run_behind(client, settings.run)
+        before = aliases.count_documents(client, present, definitions) if present else {}
+        look = _looker(endpoints, client, run, state)
+        deadline_s = time.monotonic() + wait_s
+        while True:
+            found = Comparison(settings.run, present, before, look())
+            if not found.lacking or not found.next.active or time.monotonic() >= deadline_s:
+                return found
+            time.sleep(LOOK_EVERY_S)
+
+
+def promote(settings: Settings, run: str) -> None:
+    """Makes the view `settings.run` lead to `run`.
+
+    Raises:
+        ShopstreamError: Elasticsearch does not answer or refuses, or the run has no indices.
+    """
+    with open_client(elastic_connection(embedded.elastic_endpoint(settings))) as client:
+        aliases.promote(client, settings.run, run, run_definitions(contact=False))
+
+
+def _looker(endpoints: Endpoints, client: aliases.Client, run: str, state: str) -> Callable[[], Readiness]:
+    """Looks at a run again and again; the ends are those of the first time, so that a live run can reach them."""
+    kafka = endpoints.kafka.client_properties()
+    if not aliases.aliases_by_index(client, run, run_definitions(contact=False)):
+        raise ShopstreamError(
+            f"There is no run {run} in Elasticsearch: no index {alias(run, aliases.ANCHOR)}-... exists.",
+            "`shopstream runs list` names the runs there are.",
+        )
+    known = {topic.topic for topic in kafka_admin.topic_counts(endpoints.kafka, f"{run}.")}
+    missing = [name for name in (topic_name(run, topic) for topic in SOURCE_TOPICS) if name not in known]
+    if missing:
+        raise ShopstreamError(
+            f"Run {run} has no topic {missing[0]}: whether it is complete cannot be told.",
+            "Promote it with --force if you know that it is.",
+        )
+    ends = {(topic, number): offset for topic, number, offset in consume_job.current_ends(kafka, run)}
+
+    def look() -> Readiness:
+        behind: dict[str, int] = {}
+        current: dict[int, CommittedCheckpoint] = {}
+        for role, topics in ROLE_TOPICS.items():
+            offsets, said = _committed(kafka, run, role)
+            behind[role] = sum(
+                max(0, end - offsets.get(where, 0))
+                for where, end in ends.items()
+                if where[0] in {topic_name(run, topic) for topic in topics}
+            )
+            if role == "features":
+                current = said
+        groups = kafka_admin.group_lags(endpoints.kafka, run)
+        return Readiness(
+            run,
+            behind,
+            unwritten_rows(state, run, current),
+            any(group.members for group in groups if group.group == group_name(run, "features")),
+            aliases.count_documents(client, run, run_definitions(contact=False)),
+        )
+
+    return look
+
+
+def _committed(kafka: Mapping[str, str], run: str, role: str) -> tuple[Positions, dict[int, CommittedCheckpoint]]:
+    """A group's offsets, and the checkpoint of each partition that their metadata names."""
+    consumer = open_consumer(consumer_config(kafka, group_name(run, role)))
+    try:
+        partitions = partitions_of(consumer, [topic_name(run, topic) for topic in ROLE_TOPICS[role]])
+        found = committed(consumer, partitions)
+    finally:
+        consumer.close()
+    metadata: dict[int, list[str]] = {}
+    for where, (_, text) in found.items():
+        metadata.setdefault(where.partition, []).append(text)
+    said = {number: decode_committed(texts) for number, texts in metadata.items()} if role == "features" else {}
+    offsets = {(str(where.topic), int(where.partition)): offset for where, (offset, _) in found.items()}
+    return offsets, {number: one for number, one in said.items() if one is not None}

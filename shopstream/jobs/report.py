@@ -1,0 +1,163 @@
+"""The final report: everything measured once, written into files, and told from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from connectors.files import write_whole
+from connectors.provenance import write_made
+from features.backfill import ArchiveCounts
+from features.errors import ShopstreamError, UsageError
+from features.schema import DAY_MS
+from shopstream.jobs.archive_features import archive_days
+from shopstream.jobs.sales import read_sales
+from shopstream.jobs.segment import OnStep, Segmented, segment_customers, write_segments
+from training.cells import safe_frame
+from training.dataset import known_span
+from training.forecast import shop_forecast
+from training.report.blocks import as_html, as_markdown, check
+from training.report.drivers import drivers
+from training.report.funnel import funnel
+from training.report.interventions import Assumptions, as_frame, interventions
+from training.report.sections import FILES, Findings, model_figures, sections
+from training.sales import last_whole_day
+
+if TYPE_CHECKING:
+    from training.bundle import Bundle
+
+TITLE = "Customers: what was found and what to do"
+PAGES = ("report.html", "report.md")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """What a report is asked for.
+
+    Attributes:
+        horizon: days to forecast.
+        forecast: file that `shopstream forecast` wrote, with its JSON beside it; None: the total is forecast now.
+        said: what interventions assume.
+    """
+
+    horizon: int = 30
+    forecast: Path | None = None
+    said: Assumptions = field(default_factory=Assumptions)
+
+
+def read_assumptions(path: Path) -> Assumptions:
+    """Assumptions of a JSON file. Raises UsageError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Assumptions)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"The assumptions {path} cannot be read: {error}.", 'Write them as {"cart_recovered": 0.05, "days": 90}.'
+        ) from None
+
+
+def find(
+    directory: Path, as_of: int, bundle: Bundle, asked: ReportRequest, on_step: OnStep
+) -> tuple[Findings, Segmented]:
+    """Measures everything that the report tells of an archive at a time, from what was known then.
+
+    Args:
+        directory: the archive.
+        as_of: epoch ms.
+        bundle: of the churn model.
+        asked: see `ReportRequest`.
+        on_step: told what is done now, and the share of it that is done or None.
+
+    Raises:
+        ShopstreamError: something cannot be told: no visits, no orders, too short a history.
+    """
+    counts = ArchiveCounts()
+    segmented = segment_customers(directory, as_of, bundle, None, [], on_step, counts)
+    on_step("funnel", None)
+    days, read_day = archive_days(directory, as_of)
+    steps = funnel(days, read_day, as_of)
+    on_step("drivers of churn", None)
+    pushed = drivers(bundle.scorer(), segmented.mart)
+    frame, tested = _forecast(directory, as_of, asked, on_step)
+    mart = segmented.mart
+    first_ms, _ = known_span(days, read_day)
+    data = {
+        "archive": directory.name, "first": _day(first_ms), "last": _day(as_of), "customers": len(mart),
+        "events": counts.read["events"], "orders": counts.read["orders"], "invalid": counts.rejected.total(),
+        "duplicates": counts.duplicates, "orders_365d": int(mart["orders_365d"].sum()),
+        "revenue_365d": round(float(mart["revenue_365d"].sum()), 2),
+    }  # fmt: skip
+    model = model_figures(bundle.name, bundle.horizon_days, bundle.metrics)
+    found = interventions(mart, steps, asked.said)
+    return (
+        Findings(data, steps, mart, segmented.groups, model, pushed, frame, tested, found, asked.said),
+        segmented,
+    )
+
+
+def write_report(found: Findings, segmented: Segmented, out: Path, made_of: dict[str, str]) -> None:
+    """Writes the files that numbers stand in, and the two pages.
+
+    Raises:
+        ShopstreamError: something is missing; then no page is written.
+    """
+    told = sections(found)
+    check(told)
+    write_segments(segmented, out / "data", made_of)
+    frames: dict[str, Callable[[Path], object]] = {
+        "funnel": found.funnel.write_csv,
+        "drivers": found.drivers.write_csv,
+        "forecast": found.forecast.write_parquet,
+        "interventions": safe_frame(as_frame(list(found.found))).write_csv,
+    }
+    for name, write in frames.items():
+        write_whole(out / FILES[name], write)
+    values = {"data": found.data, "model": found.model, "tested": found.tested, "assumptions": found.said}
+    for name, value in values.items():
+        text = json.dumps(msgspec.to_builtins(value), indent=1, ensure_ascii=False) + "\n"
+        write_whole(out / FILES[name], _writer(text))
+    for name, text in zip(PAGES, (as_html(TITLE, told), as_markdown(TITLE, told)), strict=True):
+        write_whole(out / name, _writer(text))
+    write_made(out, made_of, [*PAGES, *FILES.values()])
+
+
+def _writer(text: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(text, "utf-8")
+
+
+def _forecast(
+    directory: Path, as_of: int, asked: ReportRequest, on_step: OnStep
+) -> tuple[pl.DataFrame, dict[str, object]]:
+    """A forecast with what its back-tests measured: of a file, or of the total now."""
+    if asked.forecast is None:
+        sales = read_sales(directory, 0, on_step, as_of)
+        found = shop_forecast.forecast_shop(
+            sales, asked.horizon, lambda name, share: on_step(f"forecast {name}", share)
+        )
+        return shop_forecast.frame(found), shop_forecast.figures(found)
+    try:
+        read = pl.read_csv if asked.forecast.suffix == ".csv" else pl.read_parquet
+        rows, tested = read(asked.forecast), json.loads(asked.forecast.with_suffix(".json").read_text("utf-8"))
+        last = str(tested["last"])
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise ShopstreamError(
+            f"The forecast {asked.forecast} or its .json cannot be read: {error}.",
+            "Write both: shopstream forecast DIR --out forecast.parquet.",
+        ) from None
+    known = _day(last_whole_day(as_of) * DAY_MS)
+    if last > known:
+        raise UsageError(
+            f"The forecast {asked.forecast} was made of the sales up to {last}; known were those up to {known}.",
+            "Leave out --forecast, or give a later --as-of.",
+        )
+    return rows, tested
+
+
+def _day(ms: int) -> str:
+    return str(datetime.fromtimestamp(ms / 1000, UTC).date())

@@ -1,0 +1,147 @@
+"""Trends out of an archive: archive, profiles and bundle put together for `rollup` and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from polars import col
+
+from connectors.elasticsearch.period_writer import Trend
+from connectors.formats.rules_file import default_rules
+from features.backfill import ReadDay, rows_at
+from features.errors import UsageError
+from features.rules.segments import Rules, with_profiles
+from features.schema import DAY_MS
+from features.scores.score import RfmScorer, Scorer, learn_breaks
+from producers.archive.archive import read_customers
+from shopstream.jobs.archive_features import archive_days
+from training.bundle import Bundle
+from training.dataset import known_span
+from training.sales import standing_orders
+from training.segments.cohorts import Span, cohorts, movement, places
+from training.segments.daily import Known, day_end, segment_days
+from training.trend_scores import trend_scorer
+
+LOST_AFTER_DAYS: Final = 90
+"""Where no bundle says how long without an order is churn."""
+
+OnStep = Callable[[str, float | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RollupRequest:
+    """What is to be rolled up.
+
+    Attributes:
+        from_ms: periods that end after it, epoch ms; None: from the archive's beginning.
+        to_ms: periods that begin before it; None: to its end.
+        lost_after_days: without an order; None: the bundle's horizon, else LOST_AFTER_DAYS.
+    """
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+    lost_after_days: int | None = None
+
+
+def roll_up(
+    directory: Path, bundle: Bundle | None, asked: RollupRequest, on_step: OnStep = lambda *_: None
+) -> list[Trend]:
+    """The trends of an archive, each period whole.
+
+    Args:
+        directory: the archive.
+        bundle: scores the customers; without one, RFM breaks are those of the archive's end, segments follow the rules
+            that come with the program, and there is no probability of churn.
+        asked: range and settings.
+        on_step: told what is done now, and the share of it that is done or None.
+
+    Raises:
+        UsageError: the range holds no day of the archive.
+        ShopstreamError: it cannot be read, or holds nothing to learn breaks from.
+    """
+    days, read_day = archive_days(directory)
+    span = Span(*known_span(days, read_day))
+    wanted = _days(span, asked)
+    told = _teller(days, on_step)
+    orders = standing_orders(days, read_day, told("reading the orders"))
+    table = read_customers(directory)
+    profiles = None if table is None else pl.DataFrame(pl.from_arrow(table))
+    where = places(profiles, orders)
+    if bundle is None:
+        rules = default_rules()
+        ((_, last),) = rows_at(days, read_day, [span.end_ms], None, told("reading the archive for its breaks"))
+        scorer: Scorer = RfmScorer(learn_breaks(last), rules)
+    else:
+        rules = bundle.rules
+        scorer = trend_scorer(bundle.scorer(), rules)
+    until = None if bundle is None else bundle.trained_until_ms
+    rows = _rows(days, read_day, wanted, rules, profiles, told(f"scoring {len(wanted)} days"))
+    by_day = segment_days(rows, scorer, Known(orders, where, span, until))
+    lost_after = asked.lost_after_days or (bundle.horizon_days if bundle else LOST_AFTER_DAYS)
+    by_month = cohorts(orders, where, span)
+    by_week = movement(orders, span, lost_after)
+    return [
+        Trend("segments-daily", by_day, wanted[0] * DAY_MS, (wanted[-1] + 1) * DAY_MS),
+        _within("cohorts", by_month, asked, "1mo"),
+        _within("movement", by_week, asked, "1w"),
+    ]
+
+
+def _days(span: Span, asked: RollupRequest) -> list[int]:
+    first = span.first_ms if asked.from_ms is None else max(asked.from_ms, span.first_ms)
+    end = span.end_ms if asked.to_ms is None else min(asked.to_ms - 1, span.end_ms)
+    if end < first:
+        raise UsageError(
+            "The archive holds no day of the range.",
+            f"It goes from {_iso(span.first_ms)} to {_iso(span.end_ms)}.",
+        )
+    return list(range(first // DAY_MS, end // DAY_MS + 1))
+
+
+def _iso(time_ms: int) -> str:
+    return str(pl.select(pl.from_epoch(pl.lit(time_ms), time_unit="ms").dt.date()).item())
+
+
+def _teller(days: list[int], on_step: OnStep) -> Callable[[str], Callable[[int], None]]:
+    place = {day: position for position, day in enumerate(days)}
+    return lambda said: lambda day: on_step(said, place[day] / len(days))
+
+
+def _rows(
+    days: list[int],
+    read_day: ReadDay,
+    wanted: list[int],
+    rules: Rules,
+    profiles: pl.DataFrame | None,
+    on_day: Callable[[int], None],
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Rows of every customer at the end of each day, with the columns of profiles that the rules ask."""
+    known = None if profiles is None else profiles.unique("customer_id", keep="last", maintain_order=True)
+    for time, rows in rows_at(days, read_day, [day_end(day) for day in wanted], None, on_day):
+        yield time, rows if known is None else with_profiles(rows, known, rules.profile_columns)
+
+
+def _within(index: str, rows: pl.DataFrame, asked: RollupRequest, length: str) -> Trend:
+    """Whole months or weeks that overlap the range."""
+    end = pl.from_epoch("ts", time_unit="ms").dt.offset_by(length).dt.epoch("ms")
+    chosen: list[Any] = []
+    if asked.from_ms is not None:
+        chosen.append(end > asked.from_ms)
+    if asked.to_ms is not None:
+        chosen.append(col("ts") < asked.to_ms)
+    kept = rows.filter(*chosen) if chosen else rows
+    if asked.from_ms is None and asked.to_ms is None:
+        return Trend(index, kept)
+    from_ms = None if asked.from_ms is None else _floor(asked.from_ms, length)
+    to_ms = None if asked.to_ms is None else _floor(asked.to_ms - 1, length, 1)
+    return Trend(index, kept, from_ms, to_ms)
+
+
+def _floor(time_ms: int, length: str, later: int = 0) -> int:
+    """The start of the period that holds a time, or of a later one."""
+    moment = pl.from_epoch(pl.lit(time_ms), time_unit="ms").dt.truncate(length).dt.offset_by(f"{later}{length[1:]}")
+    return int(pl.select(moment.dt.epoch("ms")).item())

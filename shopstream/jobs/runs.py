@@ -1,0 +1,311 @@
+"""Runs as a whole: what each has in Kafka, Elasticsearch and the data folder, and how all of it is removed.
+
+A run is known by what it left anywhere; nothing keeps a list of runs that could differ from what is there.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from connectors.elasticsearch.aliases import StoredIndex, drop, stored_indices
+from connectors.elasticsearch.client import elastic_connection, open_client
+from connectors.kafka import admin as kafka_admin
+from connectors.kafka.admin import GroupLag, TopicCount
+from connectors.kafka.client import topic_configs
+from connectors.kafka.run_removal import drop_topics_and_groups
+from consumers.checkpoints.inventory import StoredState, remove_folder, remove_state, stored_states
+from consumers.index_definitions import run_definitions
+from features.errors import ShopstreamError, UsageError
+from features.schema import DEFAULT_RUN, GROUPS, RUN_NAME_PATTERN, check_run
+from shopstream import embedded
+from shopstream.jobs import consume as consume_job
+from shopstream.jobs.demo_memory import FOLDER as DEMO_FOLDER
+from shopstream.settings import Settings
+from shopstream.spark.checkpoint_registry import FOLDER as SPARK_FOLDER
+from shopstream.spark.checkpoint_registry import SUFFIX as SPARK_SUFFIX
+from shopstream.spark.checkpoint_registry import spark_places
+
+RECORD_FOLDERS: Final = ("metrics", "logs", consume_job.LOCKS, DEMO_FOLDER, SPARK_FOLDER)
+"""Below the data folder: files called `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, those of demo and Spark."""
+LEAVE_TIMEOUT_S: Final = 12.0
+"""Longer than the session time-out of our workers (8 s)."""
+TOPICS: Final = tuple(topic.removeprefix(f"{DEFAULT_RUN}.") for topic in topic_configs(DEFAULT_RUN))
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run has.
+
+    Attributes:
+        name: its name.
+        topics: with their counts and offsets.
+        groups: with their lag and members.
+        indices: with documents and bytes.
+        views: whose readers see it: the aliases `VIEW-...` lead to its indices.
+        state: its checkpoints.
+        archive: its folder of the role `archive` below the data folder; None when there is none.
+        archive_bytes: in it.
+        files: metrics, logs and memories of it below the data folder.
+    """
+
+    name: str
+    topics: list[TopicCount] = field(default_factory=list)
+    groups: list[GroupLag] = field(default_factory=list)
+    indices: list[StoredIndex] = field(default_factory=list)
+    views: tuple[str, ...] = ()
+    state: StoredState | None = None
+    archive: Path | None = None
+    archive_bytes: int = 0
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def messages(self) -> int:
+        """In all of its topics."""
+        return sum(topic.messages for topic in self.topics)
+
+    @property
+    def documents(self) -> int:
+        """In all of its indices."""
+        return sum(index.documents for index in self.indices)
+
+    @property
+    def index_bytes(self) -> int:
+        """Of all of its indices."""
+        return sum(index.size_bytes for index in self.indices)
+
+    @property
+    def members(self) -> int:
+        """Workers that belong to one of its groups."""
+        return sum(group.members for group in self.groups)
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of `runs list --json`."""
+        return {
+            "views": list(self.views),
+            "topics": {
+                topic.topic: {
+                    "partitions": topic.partitions,
+                    "messages": topic.messages,
+                    "offsets": {str(number): list(found) for number, found in topic.offsets.items()},
+                }
+                for topic in self.topics
+            },
+            "groups": {
+                group.group: {
+                    "active": group.members > 0,
+                    "members": group.members,
+                    "lag": group.lag,
+                    "lag_by_topic": group.lag_by_topic,
+                }
+                for group in self.groups
+            },
+            "indices": {
+                index.name: {
+                    "documents": index.documents,
+                    "bytes": index.size_bytes,
+                    "parts": list(index.parts),
+                    "aliases": list(index.aliases),
+                }
+                for index in self.indices
+            },
+            "checkpoints": None
+            if self.state is None
+            else {
+                "partitions": self.state.partitions,
+                "files": self.state.checkpoints,
+                "bytes": self.state.size_bytes,
+                "newest_ms": self.state.newest_ms,
+            },
+            "archive": None if self.archive is None else {"folder": str(self.archive), "bytes": self.archive_bytes},
+            "files": [str(path) for path in self.files],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Every run, by its name, and why something could not be listed, by `kafka`, `elasticsearch`, `state`."""
+
+    runs: dict[str, Run]
+    problems: dict[str, ShopstreamError]
+
+
+def overview(settings: Settings, state: str) -> Overview:
+    """Lists every run. What does not answer is told as a problem; what does is listed all the same.
+
+    Args:
+        settings: data folder and servers.
+        state: local path or URI of the checkpoints.
+    """
+    runs: dict[str, Run] = {}
+    problems: dict[str, ShopstreamError] = {}
+
+    def run_of(name: str) -> Run:
+        return runs.setdefault(name, Run(name))
+
+    for part, add in (("kafka", _add_kafka), ("elasticsearch", _add_indices)):
+        try:
+            add(settings, run_of)
+        except ShopstreamError as error:
+            problems[part] = error
+    try:
+        for found in stored_states(state):
+            run_of(found.run).state = found
+    except ShopstreamError as error:
+        problems["state"] = error
+    _add_folders(settings, run_of)
+    return Overview(dict(sorted(runs.items())), problems)
+
+
+def _add_kafka(settings: Settings, run_of: Any) -> None:
+    endpoint = embedded.kafka_endpoint(settings)
+    kafka_admin.check(endpoint, 5)
+    for topic in kafka_admin.topic_counts(endpoint):
+        if (run := _named_after(topic.topic, ".", TOPICS)) is not None:
+            run_of(run).topics.append(topic)
+    for group in kafka_admin.group_lags(endpoint):
+        if (run := _named_after(group.group, "-", GROUPS)) is not None:
+            run_of(run).groups.append(group)
+
+
+def _add_indices(settings: Settings, run_of: Any) -> None:
+    endpoint = embedded.elastic_endpoint(settings)
+    with open_client(elastic_connection(endpoint)) as client:
+        found = stored_indices(client, [definition.name for definition in run_definitions(contact=False)])
+    views: dict[str, set[str]] = {}
+    for index in found:
+        run_of(index.run).indices.append(index)
+        mine = views.setdefault(index.run, set())
+        mine |= {alias.removesuffix(f"-{index.name}") for alias in index.aliases if alias.endswith(f"-{index.name}")}
+    for run, names in views.items():
+        run_of(run).views = tuple(sorted(names))
+
+
+def _add_folders(settings: Settings, run_of: Any) -> None:
+    archives = settings.home / "archive"
+    for folder in sorted(archives.iterdir()) if archives.is_dir() else []:
+        if folder.is_dir() and _is_run(folder.name):
+            run = run_of(folder.name)
+            run.archive = folder
+            run.archive_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    for path in _record_files(settings):
+        if (name := _run_of_file(path)) is not None:
+            run_of(name).files.append(path)
+
+
+def _record_files(settings: Settings) -> Iterable[Path]:
+    for folder in RECORD_FOLDERS:
+        place = settings.home / folder
+        yield from sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else ()
+
+
+def _run_of_file(path: Path) -> str | None:
+    suffix = {DEMO_FOLDER: ".json", SPARK_FOLDER: SPARK_SUFFIX}.get(path.parent.name)
+    if suffix is not None:
+        return path.stem if path.suffix == suffix and _is_run(path.stem) else None
+    roles = "|".join(consume_job.ROLES)
+    # rolled logs carry a number behind
+    found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-(?:{roles})(?:-\d+)?\.[a-z.0-9]+", path.name, re.ASCII)
+    return found[1] if found else None
+
+
+def _is_run(name: str) -> bool:
+    try:
+        check_run(name)
+    except UsageError:
+        return False
+    return True
+
+
+def _named_after(name: str, joint: str, known: Sequence[str]) -> str | None:
+    """The run in `RUN.topic` or `RUN-role`; None when that is no run's."""
+    run, _, rest = name.rpartition(joint) if joint == "-" else name.partition(joint)
+    return run if rest in known and _is_run(run) else None
+
+
+# --- dropping ---------------------------------------------------------------------------------------------------------
+
+
+def check_droppable(run: Run, view: str) -> None:
+    """Refuses a run that readers see or workers work on.
+
+    Args:
+        run: as it stands.
+        view: what readers ask in this installation: `shop`.
+
+    Raises:
+        ShopstreamError: it is not to be dropped now.
+    """
+    seen = [name for name in run.views if name != run.name or name == view]
+    if seen:
+        aliases = ", ".join(f"`{name}-...`" for name in seen)
+        raise ShopstreamError(
+            f"Run {run.name} is what readers of {aliases} see.",
+            "Promote another run first (`shopstream promote NAME`), or remove all with `shopstream down --data`.",
+        )
+    active = [group.group for group in run.groups if group.members]
+    if active:
+        raise ShopstreamError(
+            f"Workers are still consuming run {run.name} ({', '.join(active)}).",
+            "Stop them first (Ctrl-C on their `shopstream consume`).",
+        )
+
+
+def await_idle(settings: Settings, run: Run, timeout_s: float = LEAVE_TIMEOUT_S) -> None:
+    """Waits for a run's groups to be empty: a static member that has left is one until its session times out.
+
+    Args:
+        settings: where Kafka is.
+        run: its groups are replaced by what is found last.
+        timeout_s: the longest wait.
+    """
+    endpoint = embedded.kafka_endpoint(settings)
+    deadline_s = time.monotonic() + timeout_s
+    while run.members and time.monotonic() < deadline_s:
+        time.sleep(0.5)
+        mine = {group.group for group in run.groups}
+        run.groups = [group for group in kafka_admin.group_lags(endpoint, run.name) if group.group in mine]
+
+
+def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = False) -> list[str]:
+    """Removes all that a run has, step by step; what is gone already is passed over, so it can be called again.
+
+    Returns:
+        Sentences about what stays: a folder that is a link is removed as a link.
+
+    1. Kafka: groups, then topics. A worker that has come meanwhile makes this fail before anything is gone.
+    2. Elasticsearch: indices with their aliases, then templates.
+    3. Checkpoints, the archive, and the files of metrics, logs and the demo's memory.
+
+    Dying anywhere leaves the rest listed under the run's name.
+
+    Raises:
+        ShopstreamError: a server does not answer or refuses, or a file cannot be deleted.
+    """
+    kafka, elastic = embedded.kafka_endpoint(settings), embedded.elastic_endpoint(settings)
+    with open_client(elastic_connection(elastic)) as client:
+        # both must answer before the first thing goes
+        stored_indices(client, ())
+        drop_topics_and_groups(kafka.client_properties(), run)
+        drop(client, run, run_definitions(contact=False))
+    stays = [] if "://" in state else _behind(Path(state) / run)
+    remove_state(state, run)
+    if not keep_archive:
+        stays += _behind(settings.home / "archive" / run)
+        remove_folder(str(settings.home / "archive"), run)
+    stays += [f"Spark's checkpoint {place} stays: delete it by hand." for place in spark_places(settings, run)]
+    for path in _record_files(settings):
+        if _run_of_file(path) == run:
+            path.unlink(missing_ok=True)
+    return stays
+
+
+def _behind(folder: Path) -> list[str]:
+    """What stays when a folder is deleted that is a link: it may be somebody else's, or on a disk of its own."""
+    if not folder.is_symlink():
+        return []
+    return [f"{folder} was a link: what it leads to stays, with all names and addresses in it: {folder.resolve()}"]

@@ -1,0 +1,153 @@
+"""The mart of customers out of an archive: rows, profiles and a scorer brought together, results written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from connectors.files import write_whole
+from connectors.formats.rules_file import DEFAULT_RULES, load_rules
+from connectors.provenance import write_made
+from features.rules.segments import PROFILE_SCHEMA, Rules, with_profiles
+from features.scores.score import RfmScorer, learn_breaks
+from producers.archive.archive import read_customers
+from shopstream.jobs.archive_features import archive_days, batch_features
+from shopstream.runtime.bundles import FOLDER, FolderBundles
+from training.bundle import load_bundle
+from training.cells import safe_frame
+from training.dataset import known_span
+from training.segments import page as segments_page
+from training.segments.customer_table import (
+    MART_FILE,
+    ROW_GROUP,
+    build_mart,
+    order_of_segments,
+    whole_profiles,
+    with_time,
+)
+from training.segments.summary import Group, summarize, summary_frame
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from features.backfill import ArchiveCounts
+    from features.scores.score import Scorer
+    from training.bundle import Bundle
+
+OnStep = Callable[[str, float | None], None]
+
+SUMMARY_CSV = "segment_summary.csv"
+SUMMARY_HTML = "segment_summary.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """A mart and what it says.
+
+    Attributes:
+        mart: see `training.segments.customer_table.build_mart`.
+        groups: its segments.
+        rules: that made them.
+        further: name of another scheme -> segment -> customers.
+        as_of: epoch ms.
+        bundle: that scored the customers; None: RFM scores alone, with breaks learnt at as_of.
+    """
+
+    mart: pl.DataFrame
+    groups: list[Group]
+    rules: Rules
+    further: Mapping[str, Mapping[str, int]]
+    as_of: int
+    bundle: Bundle | None
+
+    @property
+    def scored_by(self) -> str:
+        """Who gave the scores, for people."""
+        return self.bundle.name if self.bundle else "RFM scores without a model"
+
+
+def chosen_bundle(given: Path | None, home: Path) -> Bundle | None:
+    """The bundle asked for, or the current one of the data folder, or none. Raises as `load_bundle`."""
+    if given is not None:
+        return load_bundle(given)
+    return load_bundle(home / FOLDER) if FolderBundles(home / FOLDER).current() else None
+
+
+def last_moment(directory: Path) -> int:
+    """The time of the last event or order of an archive, epoch ms."""
+    return known_span(*archive_days(directory))[1]
+
+
+def customers_at(directory: Path, as_of: int, on_step: OnStep, counts: ArchiveCounts | None = None) -> pl.DataFrame:
+    """Feature rows of every customer of an archive at a time, with every column of their profiles."""
+    import polars as pl  # noqa: PLC0415
+
+    def told(position: int, total: int, _: str) -> None:
+        on_step("reading the archive", position / total)
+
+    rows = batch_features(directory, as_of, counts, told)
+    table = read_customers(directory)
+    if table is None:
+        return whole_profiles(rows)
+    profiles = pl.DataFrame(pl.from_arrow(table)).unique("customer_id", keep="last", maintain_order=True)
+    return with_profiles(rows, profiles, list(PROFILE_SCHEMA))
+
+
+def segment_customers(
+    directory: Path,
+    as_of: int,
+    bundle: Bundle | None,
+    rules: str | None,
+    further: list[str],
+    on_step: OnStep = lambda *_: None,
+    counts: ArchiveCounts | None = None,
+) -> Segmented:
+    """The segments of an archive's customers.
+
+    Args:
+        directory: the archive.
+        as_of: epoch ms.
+        bundle: scores the customers; without one the RFM breaks are learnt at as_of and nothing is said of churn.
+        rules: a ready name or a YAML file; None: those of the bundle, or the default ones.
+        further: rules whose segments stand beside in columns of their own.
+        on_step: told what is done now, and the share of it that is done or None.
+        counts: filled with what was read and left out.
+
+    Raises:
+        UsageError: rules are not valid.
+        ShopstreamError: the archive says nothing of any customer at that time.
+    """
+    asked = bundle.rules if bundle and rules is None else load_rules(rules or DEFAULT_RULES)
+    others = {Path(name).stem: load_rules(name) for name in further}
+    rows = customers_at(directory, as_of, on_step, counts)
+    on_step("scores and segments", None)
+    scorer: Scorer = bundle.scorer(asked) if bundle else RfmScorer(learn_breaks(rows), asked)
+    mart = build_mart(rows, scorer, asked, others)
+    groups = summarize(mart, order_of_segments(asked, mart), asked)
+    sizes = {name: _sizes(mart[f"{name}_segment"]) for name in others}
+    return Segmented(mart, groups, asked, sizes, as_of, bundle)
+
+
+def _sizes(segments: pl.Series) -> dict[str, int]:
+    """Segment -> customers, the largest first, ties by name."""
+    counts = segments.value_counts(name="n")
+    return dict(counts.sort(["n", segments.name], descending=[True, False]).iter_rows())
+
+
+def write_segments(found: Segmented, out: Path, made_of: Mapping[str, str]) -> None:
+    """Writes the mart, its summary as CSV and as a page, and what they were made of, into a folder."""
+    about = {
+        "customers": f"{len(found.mart):,}",
+        "at": datetime.fromtimestamp(found.as_of / 1000, UTC).isoformat(timespec="milliseconds"),
+        "scored by": found.scored_by,
+    }
+    mart = with_time(found.mart)
+    write_whole(out / MART_FILE, partial(mart.write_parquet, compression="zstd", row_group_size=ROW_GROUP))
+    write_whole(out / SUMMARY_CSV, safe_frame(summary_frame(found.groups)).write_csv)
+    page = segments_page.render(found.groups, about, found.further)
+    write_whole(out / SUMMARY_HTML, lambda path: path.write_text(page, "utf-8"))
+    write_made(out, made_of, [MART_FILE, SUMMARY_CSV, SUMMARY_HTML])

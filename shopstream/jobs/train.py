@@ -1,0 +1,120 @@
+"""Trains a bundle from an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import polars as pl
+
+from connectors.formats.rules_file import load_rules
+from features.backfill import ArchiveCounts
+from features.rules.segments import with_profiles
+from features.scores.score import learn_breaks
+from producers.archive.archive import read_customers
+from shopstream.jobs.archive_features import archive_days, batch_features
+from shopstream.jobs.bayes_ceiling import ceiling_of
+from training import bundle as bundles
+from training import dataset
+from training.bundle import Bundle
+from training.churn import evaluation
+from training.churn import train as churn
+from training.churn.external_fit import Learner
+from training.churn.train import TrainingPlan
+from training.dataset import TrainingSet
+from training.next_purchase import evaluation as next_purchase_evaluation
+from training.next_purchase import train as next_purchase
+from training.options import Horizon
+
+Gather = Callable[[Path, Horizon, Callable[[str, float | None], None]], TrainingSet]
+
+
+def train_bundle(
+    directory: Path,
+    out: Path,
+    horizon: Horizon,
+    plan: TrainingPlan,
+    rules_name: str = "segments",
+    on_step: Callable[[str, float | None], None] = lambda *_: None,
+    *,
+    rename: bool = False,
+    gather: Gather | None = None,
+    learner: Callable[[], Learner | None] = lambda: None,
+) -> tuple[Bundle, tuple[float, float]]:
+    """A bundle from an archive.
+
+    Args:
+        directory: the archive.
+        out: the bundle's folder.
+        horizon: of the training set.
+        plan: of the models.
+        rules_name: of the segments.
+        on_step: told what is done now, and the share of it that is done or None.
+        rename: call the folder by the bundle's name instead, beside `out`.
+        gather: makes the training set; default: `training_set`.
+        learner: called once that is there; gives what fits trees to more rows than those.
+
+    Returns:
+        The bundle, and the seconds that the training set and the models took.
+    """
+    rules = load_rules(rules_name)
+    began = perf_counter()
+    training = (gather or training_set)(directory, horizon, on_step)
+    built = perf_counter()
+    elsewhere = learner()
+    trained = churn.train(training, plan, lambda step: on_step(step, None), elsewhere)
+    following = next_purchase.train(training, trained, plan, lambda step: on_step(step, None), elsewhere)
+    on_step("intervals of the metrics", None)
+
+    def ceiling(times: Any, days: int) -> pl.DataFrame:
+        found = ceiling_of(directory, times, days)
+        assert found is not None
+        return found
+
+    known = ceiling_of(directory, training.cutoffs[:1], 1) is not None
+    before = training.rows.filter(training.rows["as_of"] == trained.tested.taught[-1])
+    report = evaluation.report(
+        trained, learn_breaks(before), rules, ceiling=ceiling if known else None, seed=plan.seed, repeats=plan.repeats
+    )
+    report["next_purchase"] = next_purchase_evaluation.next_report(following, seed=plan.seed, repeats=plan.repeats)
+    on_step("writing the bundle", None)
+    breaks = learn_breaks(training.latest)
+    written = bundles.write_bundle(out, trained, training, breaks, rules, report, plan.seed, following, own_name=rename)
+    return written, (built - began, perf_counter() - built)
+
+
+def training_set(
+    directory: Path, horizon: Horizon, on_step: Callable[[str, float | None], None] = lambda *_: None
+) -> TrainingSet:
+    """The labelled rows of an archive at its cut-offs; `on_step` as in `train_bundle`."""
+    days, read_day = archive_days(directory)
+    first, end = dataset.known_span(days, read_day)
+    cutoffs = dataset.plan_cutoffs(first, end, horizon)
+    place = {day: position for position, day in enumerate(days)}
+
+    def told(day: int) -> None:
+        on_step(f"reading the archive for {len(cutoffs)} cut-offs", place[day] / len(days))
+
+    return dataset.build(days, read_day, cutoffs, horizon.horizon_days, end_ms=end, on_day=told)
+
+
+def joined_rows(
+    directory: Path,
+    moment: int,
+    profile_columns: tuple[str, ...],
+    counts: ArchiveCounts,
+    on_step: Callable[[str, float | None], None],
+) -> pl.DataFrame:
+    """Feature rows, with the columns of profiles that the rules ask."""
+    rows = batch_features(
+        directory, moment, counts, lambda position, total, _: on_step("reading the archive", position / total)
+    )
+    if not profile_columns:
+        return rows
+    table = read_customers(directory)
+    if table is None:
+        return rows
+    profiles = pl.DataFrame(pl.from_arrow(table)).unique("customer_id", keep="last", maintain_order=True)
+    return with_profiles(rows, profiles, profile_columns)

@@ -1,0 +1,339 @@
+"""What the parent decides: who runs, when all stop, which T all are given. Pure: words go in, actions come out.
+
+With ends, nobody may leave or write its last rows before all of the role have read everything:
+
+    A  gets all ─ gets 0 ─┐         ┌─ reading ───────── AtEnd ─ AtEnd(1) ─┐
+    B  joins ──── gets 1 ─┴─> Ends ─┴─ reading ─ AtEnd ───────── AtEnd(1) ─┴─> T = max: FinalAsOf ─> Done, Done
+
+Where to stop is told only when the partitions are dealt out: the workers of the role own every one, none twice, and
+each has one as far as they go. Then all are in the group, and no rebalance is due that would take a partition from a
+worker which believes it is done, or hang the client of one that leaves while it joins. Before T is decided each is
+asked a second time (`ConfirmEnd`), in case the group did move something.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from connectors.clock import iso
+from consumers.metrics.definitions import rows_of
+from consumers.metrics.prometheus import Figure, RateMeter
+from shopstream.runtime.messages import (
+    ConfirmEnd,
+    Done,
+    End,
+    Ends,
+    Failed,
+    FinalAsOf,
+    LogLine,
+    Owned,
+    ReachedEnd,
+    Ready,
+    Report,
+    Stop,
+    Up,
+)
+from shopstream.runtime.protocol import (
+    Action,
+    Failure,
+    Kill,
+    Log,
+    Send,
+    Stage,
+    Start,
+    WorkerName,
+    WorkerPlan,
+    WorkerView,
+)
+
+RESTARTS_MAX: Final = 5
+"""Restarts of one worker within `RESTARTS_WINDOW_S` before the parent gives up."""
+RESTARTS_WINDOW_S: Final = 60.0
+PAUSE_S: Final = 1.0
+"""Before the first restart; doubles with each one in the window."""
+LEAVE_TIMEOUT_S: Final = 60.0
+"""How long a worker may take to finish its batch and checkpoint before it is killed."""
+FOREIGN_TIMEOUT_S: Final = 30.0
+"""How long partitions may be missing, with all workers there and nothing moving, before others are blamed."""
+SILENCE_S: Final = 20.0
+"""A worker that has nothing left to do and says nothing for so long hangs."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    stage: Stage = "starting"
+    figures: dict[str, Figure] = field(default_factory=dict)
+    owned: tuple[int, ...] | None = None
+    at_end: ReachedEnd | None = None
+    heard_s: float = 0.0
+    reported_s: float | None = None
+    last: Done | Failed | None = None
+    deaths_s: list[float] = field(default_factory=list)
+    start_at_s: float = 0.0
+    restarts: int = 0
+    killed: bool = False
+    hung: bool = False
+    trouble: str | None = None
+    records: RateMeter = field(default_factory=RateMeter)
+    rows: RateMeter = field(default_factory=RateMeter)
+
+    @property
+    def alive(self) -> bool:
+        return self.stage in ("starting", "running", "at end", "stopping")
+
+    def reset(self) -> None:
+        self.stage, self.owned, self.at_end, self.last, self.killed = "starting", None, None, None, False
+        self.figures, self.trouble, self.hung, self.reported_s = {}, None, False, None
+        self.records, self.rows = RateMeter(), RateMeter()
+
+
+class Coordinator:
+    """The workers of one command.
+
+    Args:
+        plan: what is to be run.
+    """
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        self.plan = plan
+        self.failures: list[Failure] = []
+        self.final_as_of: int | None = None
+        self.interrupted = False
+        self._workers = {name: _Worker() for name in plan.names()}
+        self._ends: tuple[End, ...] | None = None
+        self._told_ends: set[str] = set()
+        self._round = 0
+        self._stopping_s: float | None = None
+        self._moved_s = dict.fromkeys(plan.workers, 0.0)
+        """When the partitions of a role last changed hands."""
+
+    # --- what there is ---
+
+    @property
+    def finished(self) -> bool:
+        """Whether no process runs and none is to be started."""
+        return all(w.stage in ("done", "dead") for w in self._workers.values())
+
+    @property
+    def stopping(self) -> bool:
+        """Whether all have been told to leave."""
+        return self._stopping_s is not None
+
+    def views(self) -> tuple[WorkerView, ...]:
+        """Every worker as it is now."""
+        return tuple(
+            WorkerView(
+                name, w.stage, dict(w.figures), w.restarts,
+                w.records.per_s if w.alive else 0.0, w.records.mean_per_s, w.rows.per_s if w.alive else 0.0,
+                w.trouble or str(w.figures.get("trouble") or "") or None,
+                w.owned, w.reported_s,
+            )
+            for name, w in self._workers.items()
+        )  # fmt: skip
+
+    # --- what happens ---
+
+    def begin(self) -> list[Action]:
+        """All are started."""
+        return [Start(name) for name in self._workers]
+
+    def ends_known(self, ends: tuple[End, ...]) -> list[Action]:
+        """The ends are known now; each role is told once its partitions are dealt out."""
+        self._ends = ends
+        return [action for role in self.plan.workers for action in self._tell_ends(role)]
+
+    def heard(self, name: WorkerName, message: Up, now_s: float) -> list[Action]:
+        """A worker has said something."""
+        worker = self._workers[name]
+        worker.heard_s = now_s
+        match message:
+            case Ready():
+                worker.stage = "stopping" if self.stopping else "running"
+                worker.reported_s = now_s
+                self._moved_s[name.role] = now_s
+            case Owned(partitions):
+                worker.owned = partitions
+                self._moved_s[name.role] = now_s
+                return self._tell_ends(name.role)
+            case Report(figures):
+                self._measure(worker, figures, now_s)
+            case LogLine(level, event, fields):
+                known: Literal["warning", "error"] = "error" if level in ("error", "critical") else "warning"
+                return [Log(known, event, {"worker": str(name), **fields})]
+            case ReachedEnd():
+                worker.at_end = message
+                if not self.stopping:
+                    worker.stage = "at end"
+                return self._agree(now_s)
+            case Done(figures):
+                self._measure(worker, figures, now_s)
+                worker.last = message
+            case Failed():
+                worker.last = message
+        return []
+
+    def died(self, name: WorkerName, how: str, now_s: float) -> list[Action]:
+        """Its process has ended; `how` tells with which code or signal and the last lines of its log."""
+        worker = self._workers[name]
+        worker.at_end = None
+        if isinstance(worker.last, Done) and (self.plan.until_end or self.stopping):
+            worker.stage = "done"
+            return []
+        if worker.hung:
+            worker.stage = "done"
+            return []
+        if worker.killed:
+            worker.stage, worker.trouble = "dead", "killed"
+            return []
+        failure = _failure(name, worker.last, how)
+        worker.stage, worker.trouble = "dead", failure.message
+        if self.plan.until_end or self.stopping or failure.exit_code == 2:
+            return self._fail(failure, now_s)
+        return self._restart(worker, failure, now_s)
+
+    def stop(self, now_s: float, *, interrupted: bool = False) -> list[Action]:
+        """All are to leave."""
+        if self.stopping:
+            return []
+        self._stopping_s = now_s
+        self.interrupted = interrupted
+        actions: list[Action] = []
+        for name, worker in self._workers.items():
+            if worker.stage == "waiting":
+                worker.stage = "dead"
+            elif worker.alive:
+                worker.stage = "stopping"
+                actions.append(Send(name, Stop()))
+        return actions
+
+    def kill(self) -> list[Action]:
+        """All end at once; what was not checkpointed is read again."""
+        actions: list[Action] = []
+        for name, worker in self._workers.items():
+            if worker.alive:
+                worker.killed = True
+                actions.append(Kill(name))
+        return actions
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Time has passed."""
+        actions: list[Action] = []
+        for name, worker in self._workers.items():
+            if worker.stage == "waiting" and now_s >= worker.start_at_s:
+                worker.reset()
+                worker.restarts += 1
+                actions.append(Start(name))
+            worker_is_slow = self._stopping_s is not None and now_s - self._stopping_s >= LEAVE_TIMEOUT_S
+            if worker.stage == "stopping" and worker_is_slow and not worker.killed:
+                worker.killed = True
+                text = f"{name} did not leave within {LEAVE_TIMEOUT_S:.0f} s and was killed."
+                self.failures.append(Failure(text, "What it had not checkpointed is read again at the next start."))
+                actions.append(Kill(name))
+        return [*actions, *self._blame_others(now_s), *self._end_hanging(now_s)]
+
+    # --- how it is decided ---
+
+    def _measure(self, worker: _Worker, figures: dict[str, Figure], now_s: float) -> None:
+        worker.figures = {**worker.figures, **figures}
+        worker.reported_s = now_s
+        worker.records.read(int(figures.get("consumed") or 0), now_s)
+        worker.rows.read(rows_of(figures), now_s)
+
+    def _fail(self, failure: Failure, now_s: float) -> list[Action]:
+        self.failures.append(failure)
+        return [Log("error", failure.message, {}), *self.stop(now_s)]
+
+    def _restart(self, worker: _Worker, failure: Failure, now_s: float) -> list[Action]:
+        worker.deaths_s = [at_s for at_s in worker.deaths_s if now_s - at_s < RESTARTS_WINDOW_S]
+        if len(worker.deaths_s) >= RESTARTS_MAX:
+            count = f"{RESTARTS_MAX} restarts within {RESTARTS_WINDOW_S:.0f} s"
+            return self._fail(Failure(f"{failure.message} ({count} did not help)", failure.remedy), now_s)
+        pause_s = PAUSE_S * 2.0 ** len(worker.deaths_s)
+        worker.deaths_s.append(now_s)
+        worker.stage, worker.start_at_s = "waiting", now_s + pause_s
+        return [Log("warning", failure.message, {"restart_in_s": pause_s, "restart": len(worker.deaths_s)})]
+
+    def _of(self, role: str) -> dict[WorkerName, _Worker]:
+        return {name: worker for name, worker in self._workers.items() if name.role == role}
+
+    def _is_dealt(self, role: str) -> bool:
+        assert self.plan.partitions is not None
+        return is_dealt([worker.owned for worker in self._of(role).values()], self.plan.partitions)
+
+    def _tell_ends(self, role: str) -> list[Action]:
+        if self._ends is None or role in self._told_ends or self.stopping or not self._is_dealt(role):
+            return []
+        self._told_ends.add(role)
+        return [Send(name, Ends(self._ends)) for name in self._of(role)]
+
+    def _agree(self, now_s: float) -> list[Action]:
+        """T, when every worker of the role is at its end and they own everything together."""
+        role = self.plan.agreeing
+        if role is None or self.final_as_of is not None or self.stopping or self.plan.partitions is None:
+            return []
+        names = list(self._of(role))
+        words = [self._workers[name].at_end for name in names]
+        said = [word for word in words if word is not None and word.round == self._round]
+        if len(said) < len(names) or not is_dealt([word.owned for word in said], self.plan.partitions):
+            return []
+        if self._round == 0:
+            self._round = 1
+            return [Send(name, ConfirmEnd(1)) for name in names]
+        highest = max(word.stream_ts for word in said)
+        if self.plan.as_of is not None and self.plan.as_of < highest:
+            text = f"--as-of {iso(self.plan.as_of)} is before the highest stream time, {iso(highest)}."
+            return self._fail(Failure(text, "Give a later --as-of, or leave it out.", exit_code=2), now_s)
+        self.final_as_of = highest if self.plan.as_of is None else self.plan.as_of
+        return [Send(name, FinalAsOf(self.final_as_of)) for name in names]
+
+    def _blame_others(self, now_s: float) -> list[Action]:
+        """Partitions that none of ours gets are read by somebody else, who knows nothing of our ends."""
+        if not self.plan.until_end or self.stopping:
+            return []
+        for role in self.plan.workers:
+            if role in self._told_ends or self._is_dealt(role) or now_s - self._moved_s[role] < FOREIGN_TIMEOUT_S:
+                continue
+            workers = self._of(role).values()
+            # one that is silent is loading the state of what it got
+            if any(w.stage != "running" or now_s - w.heard_s >= FOREIGN_TIMEOUT_S / 2 for w in workers):
+                continue
+            assert self.plan.partitions is not None
+            missing = sorted(self.plan.partitions.difference(*(w.owned or () for w in workers)))
+            text = f"Partitions {missing} of role {role} are read by workers that this command did not start."
+            return self._fail(Failure(text, "--until-end needs the consumer group for itself: stop the others."), now_s)
+        return []
+
+    def _end_hanging(self, now_s: float) -> list[Action]:
+        """A worker that only copies records, and whose fellows are done, has committed everything too."""
+        actions: list[Action] = []
+        for name, worker in self._workers.items():
+            fellows = [w for other, w in self._of(name.role).items() if other != name]
+            finished = bool(fellows) and all(w.stage == "done" for w in fellows) and name.role in self._told_ends
+            if finished and name.role != self.plan.agreeing and worker.alive and not worker.killed:
+                if now_s - worker.heard_s < SILENCE_S:
+                    continue
+                worker.killed = worker.hung = True
+                text = "the client of a worker that is done hangs; its process is ended"
+                actions += [Log("warning", text, {"worker": str(name)}), Kill(name)]
+        return actions
+
+
+def is_dealt(owned: list[tuple[int, ...] | None], partitions: frozenset[int]) -> bool:
+    """Whether workers own every partition together, none twice, and each has one as far as they go.
+
+    Args:
+        owned: of each worker; None for one that the group has not answered.
+        partitions: all there are.
+    """
+    taken = [number for numbers in owned if numbers is not None for number in numbers]
+    busy = sum(1 for numbers in owned if numbers)
+    return None not in owned and sorted(taken) == sorted(partitions) and busy == min(len(owned), len(partitions))
+
+
+def _failure(name: WorkerName, last: Done | Failed | None, how: str) -> Failure:
+    if isinstance(last, Failed):
+        return Failure(f"{name}: {last.message}", last.remedy, last.exit_code)
+    if isinstance(last, Done):
+        return Failure(f"{name} ended by itself, though it was to run for ever.")
+    return Failure(f"{name} died: {how}", "What it had not checkpointed is read again at the next start.")

@@ -1,0 +1,119 @@
+"""Is it alive, is it ready: two questions about workers, answered by pure functions with reasons in words.
+
+Alive: nothing hangs; when not, starting the command again is the remedy. Ready: every worker does its work; when not,
+something outside, or time, is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shopstream.runtime.protocol import WorkerView
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is still healthy.
+
+    Attributes:
+        silence_s: longest time between two reports of a worker, or two turns of the parent.
+        unsaved_s: age of a change that no checkpoint holds.
+    """
+
+    silence_s: float = 60.0
+    unsaved_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part and what is to be said of it."""
+
+    name: str
+    ok: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one of the questions."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return all(check.ok for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """`{"ok": …, "checks": [{"name": …, "ok": …, "reason": …}]}`."""
+        checks = [{"name": check.name, "ok": check.ok, "reason": check.reason} for check in self.checks]
+        return {"ok": self.ok, "checks": checks}
+
+
+def alive(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> Verdict:
+    """Whether parent and workers turn.
+
+    Args:
+        views: every worker.
+        stepped_s: when the parent last looked at its workers, monotonic.
+        now_s: monotonic.
+        bounds: what is still healthy.
+    """
+    parent = _within("parent", now_s - stepped_s, bounds.silence_s, "turned {age:.1f} s ago")
+    return Verdict((parent, *(_turning(view, now_s, bounds) for view in views)))
+
+
+def ready(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> Verdict:
+    """Whether every worker is up, has its partitions, finds its sinks taking rows, and keeps its state; see `alive`."""
+    checks = [_within("parent", now_s - stepped_s, bounds.silence_s, "turned {age:.1f} s ago")]
+    for view in views:
+        tests: tuple[Callable[[], Check], ...] = (
+            lambda view=view: _up(view),  # type: ignore[misc]
+            lambda view=view: _turning(view, now_s, bounds),  # type: ignore[misc]
+            lambda view=view: _assigned(view),  # type: ignore[misc]
+            lambda view=view: _sinks(view),  # type: ignore[misc]
+            lambda view=view: _kept(view, bounds),  # type: ignore[misc]
+        )
+        found = [test() for test in tests] if view.stage != "done" else [_up(view)]
+        checks.append(next((check for check in found if not check.ok), found[-1]))
+    return Verdict(tuple(checks))
+
+
+def _within(name: str, age_s: float, bound_s: float, text: str) -> Check:
+    said = text.format(age=age_s)
+    return Check(name, age_s <= bound_s, said if age_s <= bound_s else f"{said}, the bound is {bound_s:.0f} s")
+
+
+def _turning(view: WorkerView, now_s: float, bounds: Bounds) -> Check:
+    name = str(view.name)
+    if view.stage not in ("running", "at end") or view.reported_s is None:
+        # one that starts, waits or has died is the parent's to care for
+        return Check(name, True, view.stage)
+    return _within(name, now_s - view.reported_s, bounds.silence_s, "last poll and report {age:.1f} s ago")
+
+
+def _up(view: WorkerView) -> Check:
+    name = str(view.name)
+    if view.stage in ("running", "at end", "done"):
+        return Check(name, True, view.stage)
+    return Check(name, False, f"{view.stage}: {view.trouble}" if view.trouble else view.stage)
+
+
+def _assigned(view: WorkerView) -> Check:
+    name = str(view.name)
+    if view.owned is None:
+        return Check(name, False, "the group has given it no answer yet")
+    said = f"partitions {list(view.owned)}" if view.owned else "no partition is left for it: it stands by"
+    return Check(name, True, said)
+
+
+def _sinks(view: WorkerView) -> Check:
+    return Check(str(view.name), view.trouble is None, view.trouble or "its sinks take rows")
+
+
+def _kept(view: WorkerView, bounds: Bounds) -> Check:
+    age_s = float(view.figures.get("unsaved_s") or 0.0)
+    text = "reads, writes and keeps its state" if age_s <= bounds.unsaved_s else "changes of {age:.0f} s are not kept"
+    return _within(str(view.name), age_s, bounds.unsaved_s, text)

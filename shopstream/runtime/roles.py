@@ -1,0 +1,161 @@
+"""What each worker is: from a task to a consumer with its real clients. Imports are the role's own, and late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from consumers.metrics.prometheus import Figure, figures
+from features.schema import group_name, topic_name
+
+if TYPE_CHECKING:
+    from connectors.elasticsearch.client import ElasticConnection
+    from consumers.features.consumer import Clock, FeaturesConsumer
+    from consumers.metrics.progress import FeaturesProgress, Progress, Totals
+    from shopstream.runtime.attendance import AttendedSource
+    from shopstream.runtime.messages import Task
+    from shopstream.runtime.worker import Role
+
+BUILDERS: Final = {
+    "features": "shopstream.runtime.roles:open_features_role",
+    "index": "shopstream.runtime.roles:open_index_role",
+    "archive": "shopstream.runtime.roles:open_archive_role",
+}
+"""Role -> who opens it, as a task names it."""
+
+Until = Mapping[tuple[str, int], int]
+
+
+_OF_PARTITIONS: Final = ("customers", "stream_ts")
+"""Figures of the partitions that are owned: they are gone once these are let go, and stay what they were."""
+
+
+class _FeaturesRole:
+    def __init__(self, consumer: FeaturesConsumer) -> None:
+        self._consumer = consumer
+        self._held: dict[str, Figure] = {}
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Until | None,
+        final_as_of: Callable[[int], int | None],
+        report: Callable[[Mapping[str, Figure]], None],
+    ) -> Mapping[str, Figure]:
+        return self._figures(self._consumer.run(stop, until, final_as_of, lambda p: report(self._figures(p))))
+
+    def _figures(self, progress: FeaturesProgress) -> dict[str, Figure]:
+        found = figures(progress)
+        if self._consumer.owned():
+            self._held = {name: found[name] for name in _OF_PARTITIONS}
+        return {**found, **self._held}
+
+    def owned(self) -> tuple[int, ...] | None:
+        return self._consumer.owned()
+
+
+class _Copying(Protocol):
+    """What the roles index and archive have in common: they write records on as they come, and know no T."""
+
+    def run(self, stop: Callable[[], bool], until: Until | None, report: Callable[[Progress], None]) -> Totals: ...
+    def progress(self) -> Progress: ...
+
+
+class _CopyingRole:
+    def __init__(self, role: _Copying, source: AttendedSource, close: Callable[[], None]) -> None:
+        self._role = role
+        self._source = source
+        self._close = close
+
+    def run(
+        self,
+        stop: Callable[[], bool],
+        until: Until | None,
+        final_as_of: Callable[[int], int | None],  # noqa: ARG002 - of the protocol
+        report: Callable[[Mapping[str, Figure]], None],
+    ) -> Mapping[str, Figure]:
+        try:
+            self._role.run(stop, until, lambda progress: report(figures(progress)))
+            return figures(self._role.progress())
+        finally:
+            self._close()
+
+    def owned(self) -> tuple[int, ...] | None:
+        return self._source.owned()
+
+
+def open_features_role(task: Task) -> Role:
+    """State, rows, sessions, orders, dead letters."""
+    from consumers.features.build import FeaturesOptions, open_features  # noqa: PLC0415
+    from shopstream.runtime.bundles import FolderBundles  # noqa: PLC0415
+
+    options = FeaturesOptions(
+        run=task.run,
+        kafka=task.kafka,
+        elastic=_connection(task),
+        state=task.state,
+        instance_id=task.instance_id,
+        clock=cast("Clock", task.clock),
+        contact=task.contact,
+        bundles=None if task.bundles is None else FolderBundles(Path(task.bundles)),
+    )
+    return _FeaturesRole(open_features(options))
+
+
+def open_index_role(task: Task) -> Role:
+    """Events as documents."""
+    from connectors.elasticsearch.client import open_sink  # noqa: PLC0415
+    from connectors.elasticsearch.index_identity import open_identities  # noqa: PLC0415
+    from consumers.dead_letters.producer import open_dead_letters  # noqa: PLC0415
+    from consumers.index.consumer import ROLE, TOPICS, IndexRole  # noqa: PLC0415
+
+    sink = open_sink(_connection(task))
+    letters = open_dead_letters(task.kafka, task.run)
+    source = _source(task, ROLE, TOPICS)
+    identities = open_identities(_connection(task), task.run, TOPICS)
+    topic_id = _topic_ids(task, TOPICS)["events"]
+    role = IndexRole(source, sink, task.run, dead_letters=letters, identities=identities, topic_id=topic_id)
+
+    def close() -> None:
+        sink.close()
+        letters.close()
+        identities.close()
+
+    return _CopyingRole(role, source, close)
+
+
+def open_archive_role(task: Task) -> Role:
+    """Records as Parquet."""
+    from consumers.archive.consumer import ROLE, TOPICS, ArchiveRole  # noqa: PLC0415
+    from consumers.archive.files import ArchiveFolder  # noqa: PLC0415
+
+    source = _source(task, ROLE, TOPICS)
+    folder = ArchiveFolder(task.archive, task.run)
+    role = ArchiveRole(source, folder, task.run, topic_ids=_topic_ids(task, TOPICS))
+    return _CopyingRole(role, source, lambda: None)
+
+
+def _topic_ids(task: Task, topics: tuple[str, ...]) -> dict[str, str]:
+    from connectors.kafka.client import open_admin  # noqa: PLC0415
+    from connectors.kafka.offsets import topic_ids  # noqa: PLC0415
+
+    names = {topic: topic_name(task.run, topic) for topic in topics}
+    ids = topic_ids(open_admin(task.kafka), list(names.values()))
+    return {topic: ids[name] for topic, name in names.items()}
+
+
+def _source(task: Task, role: str, topics: tuple[str, ...]) -> AttendedSource:
+    from connectors.kafka.client import consumer_config, open_consumer  # noqa: PLC0415
+    from shopstream.runtime.attendance import AttendedSource  # noqa: PLC0415
+
+    config = consumer_config(task.kafka, group_name(task.run, role), task.instance_id)
+    return AttendedSource(open_consumer(config), task.run, topics)
+
+
+def _connection(task: Task) -> ElasticConnection:
+    from connectors.elasticsearch.client import ElasticConnection  # noqa: PLC0415
+
+    login = task.elastic
+    assert login is not None
+    return ElasticConnection(login.url, login.username, login.password, options=login.options)

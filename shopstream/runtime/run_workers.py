@@ -1,0 +1,230 @@
+"""Workers from start to end before somebody's eyes: live on a terminal, JSON lines otherwise, metrics in files."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Any, Final, Self
+
+import structlog
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from connectors.elasticsearch.client import connection, open_client
+from consumers.metrics.definitions import pipeline_documents
+from consumers.metrics.pipeline_index import PipelineDocuments
+from consumers.metrics.prometheus import metrics_file, write_metrics
+from shopstream.embedded import Endpoints
+from shopstream.runtime import worker_tables
+from shopstream.runtime.health import Bounds
+from shopstream.runtime.protocol import WorkerView
+from shopstream.runtime.supervisor import Outcome, Supervisor
+from shopstream.settings import Settings
+
+SHOW_EVERY_S: Final = 1.0
+
+
+def watch(supervisor: Supervisor, reports: Reports, console: Console) -> Outcome:
+    """Runs the workers to their end, shows how it goes, and prints what was done.
+
+    The first Ctrl-C or SIGTERM lets them finish and leave, the second one ends them at once.
+    """
+    show = _terminal(console) if console.is_terminal else _lines()
+    with reports, show as shown, leave_on_signal(supervisor, console):
+
+        def on_step(views: Sequence[WorkerView]) -> None:
+            reports.write(views)
+            shown(views)
+
+        outcome = supervisor.run(on_step)
+        reports.write(outcome.views, at_once=True)
+    if console.is_terminal:
+        Console().print(worker_tables.closing_table(outcome.views, outcome.seconds, outcome.final_as_of))
+    else:
+        log = structlog.get_logger("consume")
+        for _, fields in worker_tables.json_lines(outcome.views):
+            log.info("ended", **fields)
+        log.info("all ended", seconds=round(outcome.seconds, 1), final_as_of=outcome.final_as_of)
+    return outcome
+
+
+@contextmanager
+def leave_on_signal(supervisor: Supervisor, console: Console) -> Iterator[Callable[[], int]]:
+    """Signals become the workers' leave-taking; gives how many have come."""
+    seen: list[int] = []
+
+    def take(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            supervisor.stop(interrupted=True)
+            if console.is_terminal:
+                console.print("stopping: the workers finish their batch and checkpoint; Ctrl-C again ends them at once")
+        else:
+            supervisor.kill()
+
+    previous = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: len(seen)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class Reports:
+    """What is told of the workers beside the terminal; a context manager.
+
+    Each second the measurements of each worker are put into a file below the data folder, which `status` reads; every
+    few seconds into the index `pipeline`; and with a port in the settings they are served over HTTP.
+
+    Args:
+        settings: the data folder, the run, and what of this is wanted.
+        supervisor: of the workers.
+        endpoints: where Elasticsearch is; None writes no documents.
+    """
+
+    def __init__(self, settings: Settings, supervisor: Supervisor, endpoints: Endpoints | None = None) -> None:
+        self._settings, self._supervisor, self._endpoints = settings, supervisor, endpoints
+        self._folder = settings.home / "metrics"
+        self._host = platform.node()
+        self._open = ExitStack()
+        self._documents: PipelineDocuments | None = None
+        self._files_due_s = self._documents_due_s = 0.0
+        self.url: str | None = None
+        """Of the endpoint, once it listens."""
+
+    def __enter__(self) -> Self:
+        wanted = self._settings.metrics
+        if wanted.port is not None:
+            from shopstream.runtime.metrics_endpoint import Endpoint, Pages  # noqa: PLC0415 - needed with a port alone
+
+            bounds = Bounds(wanted.silence_s_max, wanted.unsaved_s_max)
+            pages = Pages(self._settings.run, self._supervisor, bounds)
+            self.url = self._open.enter_context(Endpoint(pages, wanted.host, wanted.port)).url
+            structlog.get_logger("consume").info("metrics", url=f"{self.url}/metrics")
+        if self._endpoints is not None:
+            client = open_client(connection(self._endpoints), connections=1)
+            documents = PipelineDocuments(client, self._settings.run, keep_days=wanted.documents_keep_days)
+            self._documents = self._open.enter_context(documents)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def write(self, views: Sequence[WorkerView], *, at_once: bool = False) -> None:
+        """Tells of the workers as they are now, where it is time to.
+
+        Args:
+            views: every worker.
+            at_once: whether it is time or not.
+        """
+        now_s, at_ms = time.monotonic(), time.time_ns() // 1_000_000
+        if at_once or now_s >= self._files_due_s:
+            self._files_due_s = now_s + SHOW_EVERY_S
+            for view in views:
+                write_metrics(
+                    metrics_file(self._folder, self._settings.run, view.name.role, view.name.number),
+                    {"at_ms": at_ms, "state": view.stage, **_figures(view), "trouble": view.trouble},
+                )
+        if self._documents is not None and (at_once or now_s >= self._documents_due_s):
+            self._documents_due_s = now_s + self._settings.metrics.documents_every_s
+            self._documents.offer([document for view in views for document in self._documents_of(view, at_ms)])
+
+    def _documents_of(self, view: WorkerView, at_ms: int) -> list[dict[str, Any]]:
+        return pipeline_documents(
+            _figures(view),
+            role=view.name.role,
+            worker=view.name.number,
+            host=self._host,
+            state=view.stage,
+            trouble=view.trouble,
+            at_ms=at_ms,
+        )
+
+
+def _figures(view: WorkerView) -> dict[str, Any]:
+    rates = {"records_per_s": round(view.records_per_s, 1), "rows_per_s": round(view.rows_per_s, 1)}
+    return {**view.figures, **rates, "restarts": view.restarts}
+
+
+Shown = Callable[[Sequence[WorkerView]], None]
+
+
+@contextmanager
+def _terminal(console: Console) -> Iterator[Shown]:
+    with live(console, lambda: "starting …") as show:
+        yield lambda views: show(worker_tables.live_table(views))
+
+
+@contextmanager
+def live(console: Console, first: Callable[[], RenderableType]) -> Iterator[Callable[[RenderableType], None]]:
+    """A part of the terminal that is drawn anew; nothing of it stays."""
+    with Live(first(), console=console, refresh_per_second=4, transient=True) as area:
+        yield area.update
+
+
+@contextmanager
+def _lines() -> Iterator[Shown]:
+    log = structlog.get_logger("consume")
+    next_s = 0.0
+
+    def show(views: Sequence[WorkerView]) -> None:
+        nonlocal next_s
+        if time.monotonic() < next_s:
+            return
+        next_s = time.monotonic() + SHOW_EVERY_S
+        for _, fields in worker_tables.json_lines([view for view in views if view.stage != "done"]):
+            log.info("progress", **fields)
+
+    yield show
+
+
+class Background:
+    """Workers that run in a thread of their own while this one does something else.
+
+    Args:
+        supervisor: not started yet.
+        reports: of these workers, not opened yet.
+    """
+
+    def __init__(self, supervisor: Supervisor, reports: Reports) -> None:
+        self.supervisor = supervisor
+        self._reports = reports
+        self._outcome: Outcome | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="workers")
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether no worker is left."""
+        return not self._thread.is_alive()
+
+    def join(self, on_wait: Callable[[], None] = lambda: None) -> Outcome:
+        """Waits for the end of the last worker; raises what ended the thread.
+
+        Args:
+            on_wait: called a few times a second.
+        """
+        while not self.ended:
+            self._thread.join(0.25)
+            on_wait()
+        if self._error is not None:
+            raise self._error
+        assert self._outcome is not None
+        return self._outcome
+
+    def _run(self) -> None:
+        try:
+            with self._reports as reports:
+                self._outcome = self.supervisor.run(reports.write)
+                reports.write(self._outcome.views, at_once=True)
+        except BaseException as error:  # noqa: BLE001 - raised again by `join`
+            self._error = error

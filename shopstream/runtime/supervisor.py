@@ -1,0 +1,293 @@
+"""The parent's edge: processes, sockets and the clock around `crew`, which decides."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from connectors.files import open_private_log
+from features.errors import ShopstreamError, UsageError
+from shopstream.runtime.children import python_command
+from shopstream.runtime.coordinator import Coordinator
+from shopstream.runtime.messages import End, Lines, Task, read_up, to_line
+from shopstream.runtime.protocol import Action, Failure, Kill, Send, Start, WorkerName, WorkerPlan, WorkerView
+
+TURN_S: Final = 0.25
+"""How long the parent sleeps at most: how soon it notices a signal."""
+RECEIVE_BYTES: Final = 1 << 16
+SEND_TIMEOUT_S: Final = 5.0
+EXIT_TIMEOUT_S: Final = 10.0
+"""From a worker's last word to the end of its process."""
+LOG_BYTES_MAX: Final = 10_000_000
+"""A worker's log above this is set aside (one generation) when the worker starts."""
+LAST_LINES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it went.
+
+    Attributes:
+        views: every worker at its end.
+        failures: what went wrong; empty when all ended as they should.
+        final_as_of: T, when the workers agreed on one.
+        interrupted: a person or signal ended it.
+        seconds: from the start of the processes to the end of the last.
+    """
+
+    views: tuple[WorkerView, ...]
+    failures: tuple[Failure, ...]
+    final_as_of: int | None
+    interrupted: bool
+    seconds: float
+
+    def raise_failure(self) -> None:
+        """Raises the failures as one error; a wrong call goes before all else."""
+        if not self.failures:
+            return
+        worst = max(self.failures, key=lambda failure: failure.exit_code)
+        kind = UsageError if worst.exit_code == 2 else ShopstreamError
+        others = [f for f in self.failures if f is not worst and f.message != worst.message]
+        raise kind("\n".join(f.message for f in [worst, *others]), worst.remedy)
+
+
+@dataclass(slots=True)
+class _Process:
+    child: subprocess.Popen[bytes]
+    connection: socket.socket
+    log: Path
+    log_start: int
+    lines: Lines = field(default_factory=Lines)
+    hung_up_s: float | None = None
+    """When it closed its end: it has said its last word."""
+
+
+class Supervisor:
+    """Runs the workers of a plan. One thread calls `step` until `finished`; any thread may `stop`, `kill` and look.
+
+    Args:
+        plan: what is to be run.
+        task_of: makes the task of a worker.
+        logs: folder of the workers' logs.
+        tell: hears what people should know: level, event, fields.
+        environment: of the workers; by default this process's own.
+    """
+
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        task_of: Callable[[WorkerName], Task],
+        logs: Path,
+        *,
+        tell: Callable[[str, str, Mapping[str, Any]], None] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.crew = Coordinator(plan)
+        self._task_of = task_of
+        self._logs = logs
+        self._tell = tell or _log
+        self._environment = environment
+        self._processes: dict[WorkerName, _Process] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wish = threading.Lock()
+        self._wishes: list[Callable[[float], list[Action]]] = []
+        self._views = self.crew.views()
+        self._began_s = self._stepped_s = time.monotonic()
+        self._seconds = 0.0
+
+    # --- asked from any thread ---
+
+    @property
+    def finished(self) -> bool:
+        """Whether every worker has ended."""
+        return not self._processes and self.crew.finished and not self._wishes
+
+    def views(self) -> tuple[WorkerView, ...]:
+        """Every worker, as of the last step."""
+        return self._views
+
+    @property
+    def stepped_s(self) -> float:
+        """When it last looked at its workers, monotonic."""
+        return self._stepped_s
+
+    def stop(self, *, interrupted: bool = False) -> None:
+        """All workers are to finish their batch, checkpoint and leave."""
+        self._ask(lambda now_s: self.crew.stop(now_s, interrupted=interrupted))
+
+    def kill(self) -> None:
+        """All workers end at once."""
+        self._ask(lambda _: self.crew.kill())
+
+    def ends_known(self, ends: tuple[End, ...]) -> None:
+        """Tells the workers where to stop."""
+        self._ask(lambda _: self.crew.ends_known(ends))
+
+    def _ask(self, wish: Callable[[float], list[Action]]) -> None:
+        with self._wish:
+            self._wishes.append(wish)
+
+    # --- the loop ---
+
+    def start(self) -> None:
+        """Starts every process."""
+        self._began_s = time.monotonic()
+        self._carry_out(self.crew.begin())
+
+    def step(self, timeout_s: float = TURN_S) -> None:
+        """Waits for what happens, up to `timeout_s`, and acts on it."""
+        if self._selector.get_map():
+            for key, _ in self._selector.select(timeout_s):
+                self._receive(key.data)
+        else:
+            time.sleep(min(timeout_s, TURN_S))
+        self._reap()
+        with self._wish:
+            wishes, self._wishes = self._wishes, []
+        now_s = time.monotonic()
+        for wish in wishes:
+            self._carry_out(wish(now_s))
+        self._carry_out(self.crew.tick(now_s))
+        self._views = self.crew.views()
+        self._seconds = now_s - self._began_s
+        self._stepped_s = now_s
+
+    def run(self, on_step: Callable[[tuple[WorkerView, ...]], None] = lambda _: None) -> Outcome:
+        """Starts all and steps to the end; no process is left, whatever happens.
+
+        Args:
+            on_step: shows how it goes, a few times a second.
+        """
+        try:
+            self.start()
+            while not self.finished:
+                self.step()
+                on_step(self._views)
+        finally:
+            self.close()
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """How it went, once finished."""
+        crew = self.crew
+        return Outcome(self._views, tuple(crew.failures), crew.final_as_of, crew.interrupted, self._seconds)
+
+    def close(self) -> None:
+        """Ends what still runs, at once."""
+        for process in self._processes.values():
+            process.child.kill()
+            process.child.wait()
+            process.connection.close()
+        self._processes.clear()
+        self._selector.close()
+
+    # --- carrying out ---
+
+    def _carry_out(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Start(name):
+                    self._start(name)
+                case Send(name, message):
+                    self._send(name, to_line(message))
+                case Kill(name):
+                    if name in self._processes:
+                        self._processes[name].child.kill()
+                case _:
+                    self._tell(action.level, action.event, action.fields)
+
+    def _start(self, name: WorkerName) -> None:
+        task = self._task_of(name)
+        ours, theirs = socket.socketpair()
+        log = self._logs / f"{task.run}-{name}.log"
+        try:
+            if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+                log.replace(log.with_suffix(".log.1"))
+            with theirs, open_private_log(log) as output:
+                child = subprocess.Popen(
+                    python_command("shopstream.runtime.worker", str(theirs.fileno())),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=[theirs.fileno()],
+                    env=None if self._environment is None else dict(self._environment),
+                    # Ctrl-C in the terminal is for the parent, who lets the workers finish
+                    process_group=0,
+                )
+                log_start = output.tell()
+        except OSError as error:
+            ours.close()
+            raise ShopstreamError(
+                f"Worker {name} could not be started: {error}.", "Run `shopstream doctor`."
+            ) from error
+        ours.settimeout(SEND_TIMEOUT_S)
+        self._processes[name] = _Process(child, ours, log, log_start)
+        self._selector.register(ours, selectors.EVENT_READ, name)
+        self._send(name, to_line(task))
+
+    def _send(self, name: WorkerName, line: bytes) -> None:
+        process = self._processes.get(name)
+        if process is None:
+            return
+        try:
+            process.connection.sendall(line)
+        except OSError:
+            return  # it is dying; that is told when it is reaped
+
+    def _receive(self, name: WorkerName) -> None:
+        process = self._processes[name]
+        try:
+            data = process.connection.recv(RECEIVE_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            self._selector.unregister(process.connection)
+            process.hung_up_s = time.monotonic()
+            return
+        for line in process.lines.feed(data):
+            try:
+                message = read_up(line)
+            except msgspec.MsgspecError as error:
+                self._tell("error", "a worker says what nobody understands", {"worker": str(name), "said": str(error)})
+                continue
+            self._carry_out(self.crew.heard(name, message, time.monotonic()))
+
+    def _reap(self) -> None:
+        for name, process in list(self._processes.items()):
+            if process.hung_up_s is None:
+                continue  # what it said last is still to be read
+            code = process.child.poll()
+            if code is None:
+                if time.monotonic() - process.hung_up_s > EXIT_TIMEOUT_S:
+                    process.child.kill()
+                continue
+            process.connection.close()
+            del self._processes[name]
+            self._carry_out(self.crew.died(name, _how(code, process), time.monotonic()))
+
+
+def _how(code: int, process: _Process) -> str:
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    try:
+        with process.log.open("rb") as file:
+            file.seek(max(process.log_start, file.seek(0, os.SEEK_END) - 4_096))
+            said: Sequence[str] = file.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:]
+    except OSError:
+        said = ()
+    return how + (f"; the end of {process.log}:\n" + "\n".join(said) if said else "")
+
+
+def _log(level: str, event: str, fields: Mapping[str, Any]) -> None:
+    getattr(structlog.get_logger("workers"), level)(event, **fields)

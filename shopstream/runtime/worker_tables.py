@@ -1,0 +1,102 @@
+"""The tables that people see: workers while they run and when they have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from connectors.clock import iso
+from consumers.metrics.definitions import DRIFT_PREFIX, rows_of
+from consumers.metrics.prometheus import Figure, add_figures
+from shopstream.runtime.protocol import WorkerView
+
+TIGHT: Final = (0, 1, 0, 0)
+"""Padding with which a table of a million records fits 80 columns."""
+STAGE_STYLES: Final = {"running": "green", "at end": "cyan", "done": "green", "dead": "bold red", "waiting": "yellow"}
+
+
+def by_role(views: Sequence[WorkerView]) -> dict[str, list[WorkerView]]:
+    """The workers of each role, in the order in which the roles come."""
+    roles: dict[str, list[WorkerView]] = {}
+    for view in views:
+        roles.setdefault(view.name.role, []).append(view)
+    return roles
+
+
+def live_table(views: Sequence[WorkerView]) -> RenderableType:
+    """A line for each role: what it reads and writes, how far it is behind, what is in its way."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("role", "state"):
+        table.add_column(name)
+    for name in ("read", "read/s", "lag", "waiting", "written", "written/s", "rejected", "p50 / p99"):
+        table.add_column(name, justify="right")
+    troubles: list[Text] = []
+    for role, workers in by_role(views).items():
+        total = add_figures([view.figures for view in workers])
+        waiting = int(total.get("dirty") or total.get("waiting_records") or 0)
+        fresh = [total.get("freshness_p50_ms"), total.get("freshness_p99_ms")]
+        table.add_row(
+            role if len(workers) == 1 else f"{role} x{len(workers)}",
+            _stages(workers),
+            _count(total.get("consumed")),
+            _count(sum(view.records_per_s for view in workers)),
+            _count(total.get("lag_records")),
+            _count(waiting),
+            _count(rows_of(total)),
+            _count(sum(view.rows_per_s for view in workers)),
+            _count(int(total.get("rejected") or 0) + int(total.get("late") or 0)),
+            " / ".join(_seconds(value) for value in fresh) if any(fresh) else "",
+        )
+        troubles += [Text(f"{view.name}: {view.trouble}", style="yellow") for view in workers if view.trouble]
+    return Group(table, *troubles)
+
+
+def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int | None) -> Table:
+    """What each role has done, from its beginning to its end."""
+    title = f"consumed in {seconds:,.1f} s" + (f", final rows at {iso(final_as_of)}" if final_as_of else "")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT)
+    table.add_column("role")
+    for name in ("read", "rejected", "late", "repeats", "written", "refused", "read/s"):
+        table.add_column(name, justify="right")
+    for role, workers in by_role(views).items():
+        total = add_figures([view.figures for view in workers])
+        counts = [_count(total.get(name)) for name in ("consumed", "rejected", "late", "duplicates")]
+        rate = sum(view.mean_records_per_s for view in workers)
+        table.add_row(role, *counts, _count(rows_of(total)), _count(total.get("refused")), _count(rate))
+    return table
+
+
+def json_lines(views: Sequence[WorkerView]) -> list[tuple[str, dict[str, object]]]:
+    """For each role its name and fields of a log line."""
+    lines: list[tuple[str, dict[str, object]]] = []
+    for role, workers in by_role(views).items():
+        # drift is not a sum over workers, and too much for a line: it stands in the pipeline's documents
+        told: list[Mapping[str, Figure]] = [
+            {n: v for n, v in view.figures.items() if not n.startswith(DRIFT_PREFIX)} for view in workers
+        ]
+        total = add_figures(told)
+        rates = {
+            "records_per_s": round(sum(view.records_per_s for view in workers)),
+            "rows_per_s": round(sum(view.rows_per_s for view in workers)),
+        }
+        fields = {"workers": len(workers), "state": _stages(workers).plain, **total, **rates}
+        lines.append((role, {**fields, "role": role}))
+    return lines
+
+
+def _stages(workers: Sequence[WorkerView]) -> Text:
+    stages = list(dict.fromkeys(view.stage for view in workers))
+    return Text(", ".join(stages), style=STAGE_STYLES.get(stages[0], "") if len(stages) == 1 else "")
+
+
+def _count(value: object) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) else ""
+
+
+def _seconds(value: object) -> str:
+    return f"{value / 1_000:,.1f} s" if isinstance(value, int | float) else "-"

@@ -1,0 +1,213 @@
+"""How tasks come by the files of an archive: by `pyarrow.fs`, or by Spark where only Hadoop knows the file system.
+
+Either way the same code judges the same bytes. Arrow opens a file where it lies and reads a few row groups at a time;
+Spark hands a file over whole, so a task holds a file's bytes, and files are to be of moderate size.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
+
+from features.errors import ShopstreamError
+from features.records.archive_rows import event_rows, order_rows
+from features.schema import DAY_COLUMN
+from shopstream.spark.archive_files import REMEDY, ArchiveFile, list_files, of_days, read_file, read_opened
+from shopstream.spark.shuffle_rows import MOVED_DDL, moved_events, moved_orders
+
+Reader = Literal["auto", "arrow", "spark"]
+
+SPARK_FILE_BYTES_MAX: Final = 1_000_000_000
+"""A row of Spark holds no more than 2 GB, and it is held by Java and by Python."""
+_GLOB: Final = re.compile(r"([\[\]{}*?\\])")
+
+
+class Files(Protocol):
+    """The files of one archive, as the driver sees them."""
+
+    @property
+    def uri(self) -> str:
+        """The archive's folder."""
+
+    def listed(self, up_to: int) -> list[ArchiveFile]:
+        """Those of days that begin by a time (epoch ms), by path; raises ShopstreamError as `files.list_files`."""
+
+    def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
+        """The rows of a file, as `files.read_file`."""
+
+    def records(self, deals: Sequence[Sequence[ArchiveFile]], up_to: int, notes: Any) -> Any:
+        """The valid records, up to a time, as a Spark frame with the columns of `rows.MOVED`.
+
+        Args:
+            deals: the files of each reading task, where tasks choose their files.
+            up_to: epoch ms.
+            notes: accumulator: of each file its topic, rows, and invalid ones by reason.
+        """
+
+
+def hadoop_path(uri: str) -> str:
+    """A place as Hadoop spells it, which takes `%20` for three letters; Python writes it for a space in a path."""
+    return unquote(uri) if uri.startswith("file:") else uri
+
+
+def literally(path: str) -> str:
+    """A path that Spark is to read, with what looks like a pattern in it."""
+    return _GLOB.sub(r"\\\1", path)
+
+
+def archive_files(spark: Any, uri: str, reader: Reader = "auto") -> Files:
+    """The files of an archive.
+
+    Args:
+        spark: the session.
+        uri: the archive's folder.
+        reader: auto: Arrow where it knows the file system.
+    """
+    if reader == "spark" or (reader == "auto" and not arrow_opens(uri)):
+        return SparkFiles(spark, hadoop_path(uri))
+    return ArrowFiles(spark, uri)
+
+
+def arrow_opens(uri: str) -> bool:
+    """Whether `pyarrow.fs` has the file system of a URI, here."""
+    try:
+        fs.FileSystem.from_uri(uri)
+    except (ValueError, NotImplementedError):
+        return False
+    except OSError:
+        # Hadoop's own needs a native library, which Spark does without; of others the reason is to be told
+        return not uri.startswith(("hdfs:", "viewfs:"))
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowFiles:
+    """Files that tasks open by `pyarrow.fs`."""
+
+    spark: Any
+    uri: str
+
+    def listed(self, up_to: int) -> list[ArchiveFile]:
+        """As Files."""
+        return list_files(self.uri, up_to)
+
+    def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
+        """As Files."""
+        files, _ = fs.FileSystem.from_uri(self.uri)
+        return read_file(files, file)
+
+    def records(self, deals: Sequence[Sequence[ArchiveFile]], up_to: int, notes: Any) -> Any:
+        """As Files."""
+        shared = self.spark.sparkContext.broadcast(deals)
+        tasks = self.spark.range(0, len(deals), 1, max(len(deals), 1))
+        return tasks.mapInArrow(functools.partial(read_deals, self.uri, up_to, shared, notes), MOVED_DDL)
+
+
+@dataclass(frozen=True, slots=True)
+class SparkFiles:
+    """Files that Spark hands over, of any file system that Hadoop has."""
+
+    spark: Any
+    uri: str
+
+    def listed(self, up_to: int) -> list[ArchiveFile]:
+        """As Files; also refuses a file that is too large."""
+        found = {topic: files for topic in DAY_COLUMN if (files := self._of_topic(topic)) is not None}
+        listed = of_days(self.uri, found, up_to)
+        for file in listed:
+            if file.size > SPARK_FILE_BYTES_MAX:
+                raise ShopstreamError(
+                    f"{file.path} has {file.size:,} bytes; Spark hands over at most {SPARK_FILE_BYTES_MAX:,} as one.",
+                    "Write the day as several files, or give the archive by a URI that pyarrow.fs opens.",
+                )
+        return listed
+
+    def _of_topic(self, topic: str) -> list[tuple[str, int]] | None:
+        """Paths and bytes of all files in a topic's folder, None where there is none."""
+        from pyspark.errors import AnalysisException, PySparkException  # noqa: PLC0415
+
+        try:
+            rows = self._whole([f"{self.uri.rstrip('/')}/{topic}"]).select("path", "length").collect()
+        except AnalysisException as error:
+            if error.getCondition() == "PATH_NOT_FOUND":
+                return None
+            raise
+        except PySparkException as error:
+            raise ShopstreamError(f"The archive {self.uri} cannot be listed: {error}.", REMEDY) from error
+        return [(row.path, row.length) for row in rows]
+
+    def _whole(self, paths: list[str]) -> Any:
+        source = self.spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+        return source.load([literally(path) for path in paths])
+
+    def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
+        """As Files."""
+        (row,) = self._whole([file.path]).select("content").collect()
+        return read_opened(lambda: pa.BufferReader(row.content), file.path, file.topic)
+
+    def records(self, deals: Sequence[Sequence[ArchiveFile]], up_to: int, notes: Any) -> Any:
+        """As Files; Spark packs the files into tasks (`spark.sql.files.maxPartitionBytes`)."""
+        found = self.spark.createDataFrame([], MOVED_DDL)
+        for topic in DAY_COLUMN:
+            paths = [file.path for deal in deals for file in deal if file.topic == topic]
+            if paths:
+                handed = self._whole(paths).select("path", "content")
+                found = found.union(handed.mapInArrow(functools.partial(read_handed, topic, up_to, notes), MOVED_DDL))
+        return found
+
+
+# --- in the tasks -----------------------------------------------------------------------------------------------------
+def read_deals(
+    archive: str, up_to: int, deals: Any, notes: Any, tasks: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Valid records, up to a time, of the files that some tasks were dealt.
+
+    Args:
+        archive: URI of the archive's folder.
+        up_to: epoch ms.
+        deals: broadcast: the files of each task.
+        notes: accumulator: of each file its topic, rows, and invalid ones by reason.
+        tasks: their numbers.
+
+    Yields:
+        Rows of `rows.MOVED`.
+    """
+    files, _ = fs.FileSystem.from_uri(archive)
+    for batch in tasks:
+        for task in batch.column(0).to_pylist():
+            for file in deals.value[task]:
+                yield from _judged(read_file(files, file), file.path, file.topic, up_to, notes)
+
+
+def read_handed(topic: str, up_to: int, notes: Any, files: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """As `read_deals`, of files that Spark hands over: their paths and their bytes."""
+    for batch in files:
+        for path, content in zip(batch.column("path"), batch.column("content"), strict=True):
+            name = path.as_py()
+            tables = read_opened(functools.partial(pa.BufferReader, content.as_buffer()), name, topic)
+            yield from _judged(tables, name, topic, up_to, notes)
+
+
+def _judged(tables: Iterable[pa.Table], path: str, topic: str, up_to: int, notes: Any) -> Iterator[pa.RecordBatch]:
+    number, rejected = 0, Counter[str]()
+    for table in tables:
+        number += table.num_rows
+        if topic == "events":
+            events = event_rows(table)
+            rejected += events.rejected
+            moved = moved_events(events.columns)
+        else:
+            orders = order_rows(table)
+            rejected += orders.rejected
+            moved = moved_orders(orders.columns)
+        yield moved.filter(pc.less_equal(moved.column("at"), up_to))
+    notes.add({path: (topic, number, dict(rejected))})

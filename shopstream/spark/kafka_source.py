@@ -1,0 +1,222 @@
+"""A run's topics as a source of Spark's Structured Streaming.
+
+Spark's own Kafka source is a Java library that has to be fetched beside PySpark and takes other settings; this one
+reads with the client, the settings and the checks of the consumers. Offsets are kept in Spark's checkpoint. What is
+read reaches Spark as it stands in Kafka: judging records is the bucket's.
+
+A `tick` among the offsets is a time at which every customer's row is to be written: it makes one row for each bucket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.kafka.reader import Marks, Ranges, Span, read_span
+from connectors.kafka.source import Partition, gap
+from features.errors import ShopstreamError
+from features.schema import SOURCE_TOPICS
+
+NAME: Final = "shopstream-topics"
+TICK: Final = -1
+"""Stands for a topic in a row that is no record; `append_ms` is then the time of the tick."""
+ROWS: Final = pa.schema(
+    [
+        ("lane", pa.int32()),
+        ("topic", pa.int8()),
+        ("at", pa.int64()),
+        ("append_ms", pa.int64()),
+        ("key", pa.binary()),
+        ("value", pa.binary()),
+    ]
+)
+"""`lane` is the number that stands for a partition, `topic` the place in SOURCE_TOPICS, `at` the offset."""
+ROWS_DDL: Final = "lane int, topic tinyint, at bigint, append_ms bigint, key binary, value binary"
+"""ROWS in the words of Spark."""
+
+Offsets = dict[str, Any]
+"""Topic -> partition's number as text -> next offset; and `tick`, epoch ms, 0 for none."""
+
+
+def initial(marks: Mapping[Partition, Marks]) -> Offsets:
+    """Where a query begins that has no checkpoint: at the first records kept."""
+    return _offsets({where: mark.low for where, mark in marks.items()}, tick=0)
+
+
+def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | None, tick: int) -> Offsets:
+    """Where the next batch ends.
+
+    A batch takes the same share of what waits in each partition, so that the topics keep in step while a query catches
+    up on what was written in the order of time.
+
+    Args:
+        start: where it begins.
+        marks: of every partition.
+        records_max: of all partitions together; None for all there is.
+        tick: 0; else no more is read, and rows at this time are asked for, epoch ms.
+
+    Raises:
+        ShopstreamError: records behind `start` are gone, or partitions are not what they were.
+    """
+    begun = _places(start)
+    if set(begun) != set(marks):
+        raise ShopstreamError(
+            f"The checkpoint is of {len(begun)} partitions, the topics have {len(marks)}.",
+            "A run's partitions never change: read the topics into a new run (`--run NAME`).",
+        )
+    waiting = {}
+    for where, offset in begun.items():
+        low, high = marks[where].low, marks[where].high
+        if not low <= offset <= high:
+            raise gap(where.topic, where.number, offset, f"its records are {low} to {high}")
+        waiting[where] = high - offset
+    if tick and start["tick"] != tick:
+        # rows at a time are of what was read; what came since may be later
+        return {**start, "tick": tick}
+    if tick:
+        return start
+    total = sum(waiting.values())
+    share = 1.0 if records_max is None or total <= records_max else records_max / total
+    ends = {where: begun[where] + math.ceil(left * share) for where, left in waiting.items()}
+    return _offsets(ends, start["tick"])
+
+
+def spans(start: Offsets, end: Offsets) -> list[Span]:
+    """What is to be read between two offsets."""
+    begun, ended = _places(start), _places(end)
+    return [Span(where.topic, where.number, begun[where], stop) for where, stop in ended.items() if stop > begun[where]]
+
+
+def _offsets(places: Mapping[Partition, int], tick: int) -> Offsets:
+    found: Offsets = {topic: {} for topic in SOURCE_TOPICS}
+    for where, offset in sorted(places.items()):
+        found[where.topic][str(where.number)] = offset
+    return {**found, "tick": tick}
+
+
+def _places(offsets: Offsets) -> dict[Partition, int]:
+    return {
+        Partition(topic, int(number)): offset for topic in SOURCE_TOPICS for number, offset in offsets[topic].items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one task reads: a span, or the tick where that is None."""
+
+    span: Span | None
+    tick: int = 0
+
+
+class TopicsReader:
+    """The source's reader, without what makes it one of Spark's: on the driver, but for `rows`, which tasks call.
+
+    Args:
+        kafka: librdkafka's properties.
+        run: the run's name.
+        lanes: the lane of each partition.
+        records_max: of a batch.
+        tick: as of `latest`.
+    """
+
+    def __init__(self, kafka: Mapping[str, Any], run: str, lanes: Sequence[int], records_max: int, tick: int) -> None:
+        self._kafka, self._run, self._lanes = kafka, run, lanes
+        self._records_max, self._tick = records_max, tick
+        self._ranges: Ranges | None = None
+        self._frozen: Mapping[Partition, Marks] | None = None
+
+    def _marks(self) -> Mapping[Partition, Marks]:
+        if self._frozen is not None:
+            return self._frozen
+        if self._ranges is None:
+            self._ranges = Ranges(self._kafka, self._run)
+        return self._ranges.now()
+
+    def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
+        """Nothing that is written from now on is read."""
+        self._frozen = self._marks()
+
+    def getDefaultReadLimit(self) -> Any:  # noqa: N802 - Spark's name
+        """Of a batch."""
+        from pyspark.sql.streaming.datasource import ReadMaxRows  # noqa: PLC0415
+
+        return ReadMaxRows(self._records_max)
+
+    def initialOffset(self) -> Offsets:  # noqa: N802 - Spark's name
+        """Where a query begins that has no checkpoint."""
+        return initial(self._marks())
+
+    def latestOffset(self, start: Offsets, limit: Any) -> Offsets:  # noqa: N802 - Spark's name
+        """Where the batch that begins at `start` ends."""
+        records_max = getattr(limit, "max_rows", None)
+        return latest(start, self._marks(), records_max, self._tick)
+
+    def parts(self, start: Offsets, end: Offsets) -> list[Part]:
+        """What the tasks of a batch read."""
+        found = [Part(span) for span in spans(start, end)]
+        return [*found, Part(None, end["tick"])] if end["tick"] != start["tick"] else found
+
+    def rows(self, part: Part) -> Iterator[pa.RecordBatch]:
+        """A part's rows of ROWS."""
+        if part.span is None:
+            yield ticks(self._lanes, part.tick)
+            return
+        for batch in read_span(self._kafka, self._run, part.span):
+            yield rows_of(batch.partition.topic, self._lanes[part.span.number], batch)
+
+    def stop(self) -> None:
+        """The query is over."""
+        if self._ranges is not None:
+            self._ranges.close()
+            self._ranges = None
+
+
+def source(kafka: Mapping[str, Any], run: str, lanes: Sequence[int], records_max: int, tick: int) -> type[Any]:
+    """The class to register with Spark under the name NAME; the arguments are those of `TopicsReader`."""
+    from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition  # noqa: PLC0415
+    from pyspark.sql.streaming.datasource import SupportsTriggerAvailableNow  # noqa: PLC0415
+
+    class Reader(TopicsReader, DataSourceStreamReader, SupportsTriggerAvailableNow):  # type: ignore[misc]
+        def partitions(self, start: Offsets, end: Offsets) -> list[Any]:
+            return [InputPartition(part) for part in self.parts(start, end)]
+
+        def read(self, partition: Any) -> Iterator[pa.RecordBatch]:
+            return self.rows(partition.value)
+
+    class Topics(DataSource):  # type: ignore[misc]
+        @classmethod
+        def name(cls) -> str:
+            return NAME
+
+        def schema(self) -> str:
+            return ROWS_DDL
+
+        def streamReader(self, schema: Any) -> Any:  # noqa: N802, ARG002 - Spark's name and argument
+            return Reader(kafka, run, lanes, records_max, tick)
+
+    return Topics
+
+
+def rows_of(topic: str, lane: int, batch: Any) -> pa.RecordBatch:
+    """Records as they came, as ROWS."""
+    n = len(batch.values)
+    columns = [
+        np.full(n, lane, np.int32),
+        np.full(n, SOURCE_TOPICS.index(topic), np.int8),
+        np.array(batch.offsets, np.int64),
+        np.asarray(batch.append_ms, np.int64),
+        pa.array(batch.keys, pa.binary()),
+        pa.array(batch.values, pa.binary()),
+    ]
+    return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=ROWS)
+
+
+def ticks(lanes: Sequence[int], at: int) -> pa.RecordBatch:
+    """A tick for every bucket, as ROWS."""
+    rows = [{"lane": lane, "topic": TICK, "at": 0, "append_ms": at, "key": None, "value": None} for lane in lanes]
+    return pa.RecordBatch.from_pylist(rows, schema=ROWS)

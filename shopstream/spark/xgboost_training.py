@@ -1,0 +1,203 @@
+"""XGBoost over a training set that does not fit one machine: `xgboost.spark` with rows that stay where they are.
+
+The steps of each fit: tasks prepare the rows that teach by the code of `training.predict`; Spark brings each customer's
+rows to one worker and sorts them, so that the same rows, seed and number of workers give the same model; the workers
+learn together, all at the same time, and the trees come back to this machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import polars as pl
+import psutil
+import pyarrow as pa
+
+from features.errors import ShopstreamError
+from shopstream.spark.archive_scan import Files
+from shopstream.spark.training_set import LABELLED_SCHEMA, LabelledRows, labelled_rows
+from training.churn.external_fit import Wanted
+from training.dataset import TrainingSet
+from training.options import Horizon
+
+Learn = Literal["auto", "machine", "cluster"]
+
+BYTES_A_ROW: Final = 2_500
+"""Of this machine's memory for each row of a training set: the row, its inputs, and copies for the folds."""
+MEMORY_SHARE: Final = 0.5
+"""Of the free memory that a training set may take."""
+_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
+_USED: Final = Path("/sys/fs/cgroup/memory.current")
+_PREPARED_DDL: Final = "customer_id string, as_of bigint, inputs array<float>, label double"
+_PREPARED: Final = pa.schema(
+    [("customer_id", pa.string()), ("as_of", pa.int64()), ("inputs", pa.list_(pa.float32())), ("label", pa.float64())]
+)
+_NOT_ASKED: Final = ("n_jobs", "objective", "missing", "enable_categorical", "importance_type", "verbosity")
+"""Settings of a model that `xgboost.spark` sets itself, or that say nothing."""
+
+
+def memory_bytes() -> int:
+    """Free memory of this machine, or of the container that this process is in, where that is less."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        return min(free, int(_LIMIT.read_text()) - int(_USED.read_text()))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free
+
+
+def where_to_learn(asked: Learn, rows: int, free_bytes: int) -> Literal["machine", "cluster"]:
+    """Where models of a training set are to learn.
+
+    Args:
+        asked: `auto` leaves it to its size.
+        rows: of the training set.
+        free_bytes: memory of this machine.
+    """
+    if asked != "auto":
+        return asked
+    return "machine" if rows * BYTES_A_ROW <= free_bytes * MEMORY_SHARE else "cluster"
+
+
+def workers_of(spark: Any, wanted: int | None = None) -> int:
+    """How many workers can learn together: the cluster's slots for tasks, or as many as are wanted.
+
+    Raises:
+        ShopstreamError: there are fewer slots than that, or their number changes, which a barrier does not bear.
+    """
+    context = spark.sparkContext
+    if context.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true":
+        raise ShopstreamError(
+            "Workers that learn together begin together, which Spark does not do with dynamic allocation.",
+            "Add --conf spark.dynamicAllocation.enabled=false and spark.executor.instances, or learn on this machine.",
+        )
+    slots = context.defaultParallelism // int(context.getConf().get("spark.task.cpus", "1"))
+    if wanted is not None and wanted > slots:
+        raise ShopstreamError(
+            f"{wanted} workers are asked for; this cluster runs {slots} tasks at a time.", "Give fewer --workers."
+        )
+    return max(wanted or slots, 1)
+
+
+@dataclass(slots=True)
+class ClusterLearner:
+    """A `training.churn.external_fit.Learner` whose rows are on Spark.
+
+    Attributes:
+        labelled: the rows.
+        workers: that learn together, each a task with the cores of `spark.task.cpus`.
+    """
+
+    labelled: LabelledRows
+    workers: int
+    _about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """As Learner."""
+        return self._about
+
+    def fit(self, model: Any, wanted: Wanted) -> Any:
+        """As Learner."""
+        from pyspark import StorageLevel  # noqa: PLC0415
+        from xgboost import XGBClassifier  # noqa: PLC0415
+        from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor  # noqa: PLC0415
+
+        logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
+        settings = {name: value for name, value in model.get_params().items() if value is not None}
+        given = {name: value for name, value in settings.items() if name not in _NOT_ASKED}
+        columns = {"features_col": "inputs", "label_col": "label", "num_workers": self.workers}
+        if isinstance(model, XGBClassifier):
+            estimator = SparkXGBClassifier(**columns, **given)
+        else:
+            estimator = SparkXGBRegressor(**columns, objective=settings["objective"], **given)
+        rows = self._prepared(wanted).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            # also fills the cache, so that rows are prepared once and not by the workers that wait for each other
+            self._about = {"rows": rows.count(), "workers": self.workers}
+            learnt = estimator.fit(rows).get_booster()
+        finally:
+            rows.unpersist()
+        model.load_model(bytearray(learnt.save_raw("json")))
+        return model
+
+    def _prepared(self, wanted: Wanted) -> Any:
+        """The rows that teach, a partition for each worker."""
+        chosen = self.labelled.frame.where(f"{wanted.label} is not null")
+        inputs = chosen.select(*LABELLED_SCHEMA).mapInArrow(functools.partial(prepared, wanted), _PREPARED_DDL)
+        return inputs.repartition(self.workers, "customer_id").sortWithinPartitions("as_of", "customer_id")
+
+
+@dataclass(slots=True)
+class Learning:
+    """How one training goes: rows first, then the choice of where to learn, which follows from their number.
+
+    Attributes:
+        spark: the session.
+        asked: where to learn.
+        workers: on the cluster; None: all it has room for.
+        sample_rows: that this machine takes when the cluster learns.
+        learner: once the rows are gathered: what learns on the cluster, None where this machine does.
+    """
+
+    spark: Any
+    asked: Learn
+    workers: int | None
+    sample_rows: int
+    learner: ClusterLearner | None = None
+
+    def gather(
+        self,
+        files: Files,
+        horizon: Horizon,
+        work: str,
+        share: float,
+        on_step: Callable[[str, float | None], None],
+    ) -> TrainingSet:
+        """The training set for this machine: all of it, or a sample; arguments as for `training.labelled_rows`.
+
+        Raises:
+            ShopstreamError: the history is too short, nobody has ordered, or the cluster cannot learn.
+        """
+        if self.asked == "cluster":
+            workers_of(self.spark, self.workers)  # told before the long work
+        labelled = labelled_rows(self.spark, files, horizon, work, share, on_step)
+        place = where_to_learn(self.asked, labelled.rows, memory_bytes())
+        on_step("gathering the training set", None)
+        if place == "machine":
+            return labelled.here()
+        self.learner = ClusterLearner(labelled, workers_of(self.spark, self.workers))
+        return labelled.here(self.sample_rows)
+
+    @property
+    def said(self) -> str:
+        """Where it learnt, for people."""
+        if self.learner is None:
+            return "on this machine"
+        about = self.learner.about
+        return f"by {about['workers']} workers from {about['rows']:,} rows"
+
+
+# --- in the tasks -----------------------------------------------------------------------------------------------------
+def prepared(wanted: Wanted, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Rows as XGBoost takes them, of labelled rows that teach.
+
+    Args:
+        wanted: which, and what of them is learnt.
+        batches: columns of `training.LABELLED_ARROW`.
+
+    Yields:
+        customer_id, as_of, inputs (float32, NaN for what is missing) and label.
+    """
+    for batch in batches:
+        rows = pl.DataFrame(pa.Table.from_batches([batch]), schema=LABELLED_SCHEMA)
+        chosen, inputs, labels = wanted.prepared(rows)
+        n, k = inputs.shape
+        lists = pa.ListArray.from_arrays(pa.array(np.arange(0, n * k + 1, k), pa.int32()), pa.array(inputs.ravel()))
+        ids = chosen["customer_id"].to_arrow().cast(pa.string())
+        yield pa.RecordBatch.from_arrays([ids, chosen["as_of"].to_arrow(), lists, pa.array(labels)], schema=_PREPARED)

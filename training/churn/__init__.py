@@ -1,0 +1,1 @@
+"""The churn model: candidates, selection, calibration and evaluation."""

@@ -1,0 +1,167 @@
+"""What a card says, as plain data: metrics with intervals, by model, by segment, and against the ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from polars import col
+
+from features.scores.score import RfmBreaks, SegmentRules, scored
+from training.churn import metrics
+from training.churn.candidates import BASELINES, TITLES, Family
+from training.churn.metrics import Judged
+from training.churn.selection import Choice
+from training.churn.train import Trained
+from training.dataset import LABEL
+
+Float64 = npt.NDArray[np.float64]
+Report = dict[str, Any]
+"""JSON values only."""
+CeilingOf = Callable[[Sequence[int], int], pl.DataFrame]
+"""Cut-offs (epoch ms) and horizon in days -> customer_id, as_of, `knows_dropout` and `knows_present`: P(no order) of
+predictors that know how the shop was made."""
+
+CEILINGS: Final = {
+    "knows_dropout": "knows every rate and the day of the drop-out",
+    "knows_present": "knows every rate and who has gone, not who will go",
+}
+SEGMENT_ROWS_MIN: Final = 50
+COMPARED: Final = ("pr_auc", "roc_auc")
+
+
+def day(time_ms: int) -> str:
+    """`2026-11-21` of an epoch time in milliseconds, UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def described(labels: npt.NDArray[np.int8], judged: Judged, weights: list[Float64]) -> Report:
+    """Metrics of one set of scores, with intervals, confusion and curves."""
+    return {
+        "metrics": metrics.measure(labels, judged),
+        "intervals": {name: list(span) for name, span in metrics.intervals(labels, judged, weights).items()},
+        "confusion": metrics.confusion(labels, judged.scores),
+        "curves": metrics.curves(labels, judged),
+    }
+
+
+def customer_numbers(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
+    """The number of each row's customer, from 0."""
+    found: npt.NDArray[np.int64] = rows["customer_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    return found
+
+
+def by_segment(
+    rows: pl.DataFrame, judged: Judged, breaks: RfmBreaks, rules: SegmentRules, weights: list[Float64]
+) -> dict[str, Report]:
+    """Metrics of each segment that has enough rows of both labels, the largest first."""
+    segments = scored(rows.drop(LABEL), breaks, rules)["segment"].fill_null("none")
+    labels = rows[LABEL].to_numpy()
+    found = {}
+    for name, count in segments.value_counts().sort(["count", "segment"], descending=[True, False]).iter_rows():
+        here = (segments == name).to_numpy()
+        if count < SEGMENT_ROWS_MIN or labels[here].min() == labels[here].max():
+            continue
+        spans = metrics.intervals(labels[here], judged.where(here), [each[here] for each in weights[:100]])
+        found[name] = {
+            "rows": int(count),
+            "churned": float(labels[here].mean()),
+            "metrics": metrics.measure(labels[here], judged.where(here)),
+            "intervals": {metric: list(span) for metric, span in spans.items()},
+        }
+    return found
+
+
+def report(
+    trained: Trained,
+    breaks: RfmBreaks,
+    rules: SegmentRules,
+    *,
+    ceiling: CeilingOf | None = None,
+    seed: int = 1,
+    repeats: int = metrics.REPEATS,
+) -> Report:
+    """Everything that is known about how good a model is.
+
+    Args:
+        trained: the model with its held-out rows.
+        breaks: learnt from rows before the held-out ones, for the segments.
+        rules: of the segments.
+        ceiling: what the truth says, on a shop whose truth is known.
+        seed: of the bootstrap.
+        repeats: of the bootstrap.
+    """
+    tested = trained.tested
+    labels, rows = tested.labels, tested.rows
+    weights = metrics.resampled(customer_numbers(rows), repeats, seed)
+    family = trained.model.candidate.family
+    found: Report = {
+        "validation": tested.kind,
+        "rows": len(rows),
+        "customers": rows["customer_id"].n_unique(),
+        "churned": float(labels.mean()),
+        "taught": [day(one) for one in tested.taught],
+        "tested": sorted({day(one) for one in rows["as_of"].to_list()}),
+        "level": tested.levels[family],
+        "chosen": family,
+        "models": {
+            name: {"title": TITLES[name]} | described(labels, scores, weights) for name, scores in tested.judged.items()
+        },
+        "tried": [_tried(choice) for choices in tested.choices.values() for choice in choices],
+        "differences": _differences(tested.judged, family, labels, weights),
+        "segments": by_segment(rows, tested.judged[family], breaks, rules, weights),
+    }
+    if ceiling is not None:
+        found["ceiling"] = _ceiling(rows, tested.judged, ceiling, trained.preparation["horizon_days"])
+    return found
+
+
+def _tried(choice: Choice) -> Report:
+    candidate = choice.candidate
+    return {
+        "family": candidate.family,
+        "treatment": candidate.treatment,
+        "parameters": dict(candidate.parameters),
+        "calibration": choice.calibration["kind"],
+        "log_loss": choice.log_loss,
+        "pr_auc": choice.pr_auc,
+        "roc_auc": choice.roc_auc,
+    }
+
+
+def _differences(
+    judged: Mapping[Family, Judged], chosen: Family, labels: npt.NDArray[np.int8], weights: list[Float64]
+) -> list[Report]:
+    """XGBoost and the chosen model against every baseline, in the same resamples."""
+    found = []
+    for model in dict.fromkeys(("xgboost", chosen)):
+        for name in COMPARED:
+            for other in BASELINES:
+                if other != model:
+                    gap, span = metrics.paired_difference(name, labels, judged[model], judged[other], weights)
+                    found.append({"metric": name, "model": model, "against": other, "gap": gap, "interval": list(span)})
+    return found
+
+
+def _ceiling(rows: pl.DataFrame, judged: Mapping[Family, Judged], ceiling: CeilingOf, horizon_days: int) -> Report:
+    known = ceiling(sorted(rows["as_of"].unique().to_list()), horizon_days)
+    joined = rows.select("customer_id", "as_of", LABEL).join(
+        known, on=["customer_id", "as_of"], how="left", maintain_order="left"
+    )
+    has = joined.select(col("knows_dropout").is_not_null()).to_series().to_numpy()
+    labels = joined[LABEL].to_numpy()[has]
+    found: Report = {"rows": int(has.sum())}
+    least = metrics.measure(labels, judged["recency"].where(has))["roc_auc"]
+    for name, meaning in CEILINGS.items():
+        known_scores = joined[name].to_numpy()[has]
+        top = metrics.measure(labels, Judged(known_scores, known_scores))
+        way = {
+            family: (metrics.measure(labels, given.where(has))["roc_auc"] - least) / (top["roc_auc"] - least)
+            for family, given in judged.items()
+        }
+        found[name] = {"meaning": meaning, "metrics": top, "way": way}
+    return found

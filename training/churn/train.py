@@ -1,0 +1,300 @@
+"""Churn from a training set to a model: tested on later times, chosen by held-out scores, fitted again to all."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from msgspec import Meta
+
+from features.errors import ShopstreamError
+from features.scores.score import RiskThresholds
+from training import bgnbd
+from training.churn.calibration import Calibration, choose_calibration, thresholds
+from training.churn.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
+from training.churn.external_fit import Learner, Wanted
+from training.churn.metrics import REPEATS, Judged, places
+from training.churn.seasonality import WINDOW_MS, expected_level
+from training.churn.selection import (
+    INNER_FOLDS,
+    Choice,
+    Split,
+    TrainFold,
+    TrainSplit,
+    Validation,
+    chosen,
+    customer_folds,
+    search,
+    splits,
+)
+from training.dataset import LABEL, TrainingSet
+from training.labels import BOUGHT
+from training.options import Costs
+from training.predict import COLUMNS, calibrated, matrix
+from training.scorer import numbers
+
+Float64 = npt.NDArray[np.float64]
+Step = Callable[[str], None]
+
+SEARCH_ROWS_MAX: Final = 40_000
+"""Rows that the search looks at; the models themselves are fitted to all."""
+
+
+class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How models are made.
+
+    Attributes:
+        validation: see `selection.splits`.
+        test_cutoffs: how many of the latest cut-offs test.
+        tries: settings of XGBoost (and LightGBM) that are tried.
+        seed: of all that is random.
+        threads: to use.
+        costs: that the bands of risk follow from.
+        repeats: of the bootstrap that intervals come from.
+    """
+
+    validation: Validation = "auto"
+    test_cutoffs: Annotated[int, Meta(ge=1)] = 3
+    tries: Annotated[int, Meta(ge=1, le=200)] = 6
+    seed: Annotated[int, Meta(ge=0)] = 1
+    threads: Annotated[int, Meta(ge=1)] = 1
+    costs: Costs = Costs()
+    repeats: Annotated[int, Meta(ge=20)] = REPEATS
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """Held-out rows and what each family said of them.
+
+    Attributes:
+        kind: `time` or `customers`, see `selection.splits`.
+        rows: feature rows with LABEL.
+        judged: family -> calibrated probabilities of the rows.
+        choices: of each family in the last split, the best first, for the table of what was tried.
+        taught: cut-offs of the rows that taught, epoch ms.
+        levels: family -> see `training.churn.seasonality`; of the last split.
+    """
+
+    kind: Literal["time", "customers"]
+    rows: pl.DataFrame
+    judged: dict[Family, Judged]
+    choices: dict[Family, list[Choice]]
+    taught: list[int]
+    levels: dict[Family, float]
+
+    @property
+    def labels(self) -> Labels:
+        """LABEL of the rows."""
+        return self.rows[LABEL].to_numpy()
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model for use.
+
+    Attributes:
+        model: fitted to all rows of the training set.
+        preparation: see `preparation`.
+        thresholds: of the bands of risk.
+        tested: how good it and the others are.
+        learnt: where the model learnt, see `learner.Learner.about`; None: here, from the rows of the training set.
+    """
+
+    model: Fitted
+    preparation: dict[str, Any]
+    thresholds: RiskThresholds
+    tested: Tested
+    learnt: dict[str, Any] | None = None
+
+
+def train(
+    training: TrainingSet, plan: TrainingPlan, on_step: Step = lambda _: None, learner: Learner | None = None
+) -> Trained:
+    """Test every family on held-out rows, choose, and fit the chosen one to all rows.
+
+    Args:
+        training: the rows at hand.
+        plan: of the models.
+        on_step: told what is done now.
+        learner: fits XGBoost to more rows than these, which are a sample then: settings are searched, calibrated and
+            tested on it. Then the model is XGBoost without SMOTE, which alone learns from all rows.
+
+    Raises:
+        ShopstreamError: all customers have the same label, or there is no room for the asked validation.
+    """
+    rows = training.rows
+    if rows[LABEL].n_unique() < 2:
+        raise ShopstreamError(
+            "Every customer of the training set has the same label, so there is nothing to learn.",
+            "Give another --horizon, or a longer archive.",
+        )
+    kind, parts = splits(rows, training.horizon_days, plan.validation, plan.test_cutoffs, plan.seed)
+    tested = _tested(training, plan, kind, parts, on_step, learner)
+    lesson, parameters = _lesson(training, np.ones(len(rows), np.bool_), plan)
+    if learner is not None and kind == "time":
+        candidate = tested.choices["xgboost"][0].candidate
+    elif learner is not None:
+        limited = lesson.limited(SEARCH_ROWS_MAX)
+        candidate = _usable(search(limited, "xgboost", plan.tries, _named(on_step, "all")), learner)[0].candidate
+    elif kind == "time":
+        pick = chosen([choices[0] for choices in tested.choices.values()], *_judged(training, parts[0], plan))
+        candidate = pick.candidate
+    else:
+        limited = lesson.limited(SEARCH_ROWS_MAX)
+        best = [search(limited, family, plan.tries, _named(on_step, "all"))[0] for family in families()]
+        candidate = chosen(best, limited.labels, limited.customers).candidate
+    on_step(f"fitting {candidate.name} to all rows")
+    limited = lesson.limited(SEARCH_ROWS_MAX)
+    calibration, _ = choose_calibration(limited.held_out(candidate), limited.labels, limited.folds)
+    model = _fitted(candidate, lesson, _wanted(TrainSplit(), parameters, training.horizon_days), plan, learner)
+    calibration["level"] = 1.0
+    if kind == "time":
+        season = _Season(training, parameters, training.cutoffs, training.end_ms)
+        calibration["level"] = season.level(model, calibration)
+    prepared = preparation(lesson, parameters, training.horizon_days, calibration, model)
+    learnt = None if learner is None else dict(learner.about)
+    return Trained(model, prepared, thresholds(plan.costs), tested, learnt)
+
+
+def _wanted(teaching: TrainSplit, parameters: bgnbd.Parameters, horizon_days: int) -> Wanted:
+    return Wanted(LABEL, teaching, msgspec.to_builtins(parameters), horizon_days)
+
+
+def _fitted(
+    candidate: Candidate, lesson: TrainFold, wanted: Wanted, plan: TrainingPlan, learner: Learner | None
+) -> Fitted:
+    """A candidate fitted to the rows at hand; XGBoost to all where there is a learner for it."""
+    trees = None if learner is None else functools.partial(learner.fit, wanted=wanted)
+    return fit(candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads, trees=trees)
+
+
+def _usable(tried: list[Choice], learner: Learner | None) -> list[Choice]:
+    """What was tried of XGBoost, first the best one that a learner can fit: SMOTE needs all rows at hand."""
+    return tried if learner is None else sorted(tried, key=lambda choice: choice.candidate.treatment == "smote")
+
+
+def preparation(
+    lesson: TrainFold,
+    parameters: bgnbd.Parameters,
+    horizon_days: int,
+    calibration: Calibration,
+    model: Fitted,
+) -> dict[str, Any]:
+    """What `predict.Model` needs beside the model itself."""
+    trees = model.candidate.family in ("xgboost", "lightgbm")
+    return {
+        "columns": list(COLUMNS),
+        "names": list(lesson.names),
+        "horizon_days": horizon_days,
+        "bgnbd": msgspec.to_builtins(parameters),
+        "calibration": calibration,
+        "typical": _medians(lesson.rows).tolist(),
+        "fill": model.fill if trees else None,
+    }
+
+
+def _medians(rows: Float32) -> Float32:
+    """Of each column without its NaN; 0 of a column that has nothing else."""
+    known = np.where(np.isnan(rows).all(axis=0), np.float32(0), rows)
+    found: Float32 = np.nanmedian(known, axis=0).astype(np.float32)
+    return found
+
+
+class _Season:
+    """What customers did within a month of each cut-off, as far as it is known by a time.
+
+    Args:
+        training: with `followed`.
+        parameters: of BG/NBD, from the rows that taught.
+        taught: cut-offs of those.
+        now: epoch ms; nothing later is looked at.
+    """
+
+    def __init__(self, training: TrainingSet, parameters: bgnbd.Parameters, taught: Sequence[int], now: int) -> None:
+        over = pl.col("as_of") + WINDOW_MS <= now
+        rows = training.followed.filter(over & (pl.col("orders_total") > 0) & pl.col(BOUGHT).is_not_null())
+        self._times = rows["as_of"].to_numpy()
+        self._bought = rows[BOUGHT].to_numpy()
+        self._matrix, _ = _matrix(rows, parameters, training.horizon_days)
+        self._taught, self._horizon_days, self._now = taught, training.horizon_days, now
+
+    def level(self, model: Fitted, calibration: Calibration) -> float:
+        """See `training.churn.seasonality`."""
+        if not len(self._times):
+            return 1.0
+        said = calibrated(model.probability(self._matrix), calibration)
+        return expected_level(self._times, said, self._bought, self._taught, self._horizon_days, self._now)
+
+
+def _named(on_step: Step, where: str) -> Callable[[Candidate], None]:
+    return lambda candidate: on_step(f"{where}: {candidate.name}")
+
+
+def _lesson(
+    training: TrainingSet, train_rows: npt.NDArray[np.bool_], plan: TrainingPlan
+) -> tuple[TrainFold, bgnbd.Parameters]:
+    """The rows that teach, and BG/NBD fitted to each of their customers once."""
+    rows = training.rows.filter(train_rows)
+    parameters = bgnbd.fit(rows.sort("as_of").unique("customer_id", keep="last", maintain_order=True))
+    features, names = _matrix(rows, parameters, training.horizon_days)
+    customers = rows["customer_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    folds = customer_folds(rows["customer_id"], INNER_FOLDS, plan.seed)
+    return TrainFold(features, rows[LABEL].to_numpy(), names, customers, folds, plan.seed, plan.threads), parameters
+
+
+def _judged(training: TrainingSet, split: Split, plan: TrainingPlan) -> tuple[Labels, npt.NDArray[np.int64]]:
+    limited = _lesson(training, split.train, plan)[0].limited(SEARCH_ROWS_MAX)
+    return limited.labels, limited.customers
+
+
+def _matrix(rows: pl.DataFrame, parameters: bgnbd.Parameters, horizon_days: int) -> tuple[Float32, list[str]]:
+    return matrix(numbers(rows), msgspec.to_builtins(parameters), horizon_days)
+
+
+def _tested(
+    training: TrainingSet,
+    plan: TrainingPlan,
+    kind: Literal["time", "customers"],
+    parts: Sequence[Split],
+    on_step: Step,
+    learner: Learner | None,
+) -> Tested:
+    rows = training.rows
+    found: dict[Family, Float64] = {family: np.full(len(rows), np.nan) for family in families()}
+    choices: dict[Family, list[Choice]] = {}
+    levels: dict[Family, float] = dict.fromkeys(families(), 1.0)
+    folds = np.zeros(len(rows), np.int64)
+    for number, split in enumerate(parts, 1):
+        lesson, parameters = _lesson(training, split.train, plan)
+        limited = lesson.limited(SEARCH_ROWS_MAX)
+        test, _ = _matrix(rows.filter(split.test), parameters, training.horizon_days)
+        times = rows["as_of"].to_numpy()
+        season = _Season(training, parameters, np.unique(times[split.train]).tolist(), int(times[split.test].min()))
+        for family, scores in found.items():
+            tried = search(limited, family, plan.tries, _named(on_step, f"split {number} of {len(parts)}"))
+            if family == "xgboost":
+                tried = _usable(tried, learner)
+            wanted = _wanted(split.teaching, parameters, training.horizon_days)
+            model = _fitted(tried[0].candidate, lesson, wanted, plan, learner)
+            if kind == "time":
+                levels[family] = season.level(model, tried[0].calibration)
+            calibration = tried[0].calibration | {"level": levels[family]}
+            folds[split.test] = number
+            scores[split.test] = calibrated(model.probability(test), calibration)
+            choices[family] = tried
+    tested = np.any([split.test for split in parts], axis=0)
+    taught_rows = np.any([split.train for split in parts], axis=0)
+    return Tested(
+        kind,
+        rows.filter(tested),
+        {family: Judged(scores[tested], places(scores[tested], folds[tested])) for family, scores in found.items()},
+        choices,
+        sorted(rows.filter(taught_rows)["as_of"].unique().to_list()),
+        levels,
+    )

@@ -1,0 +1,146 @@
+"""What a cleaning did, rule by rule: rows dropped, values changed, filled and flagged, each with examples.
+
+The rule of this file: a dropped row is counted under exactly one rule, so rows in = rows out + rows dropped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import polars as pl
+from polars import col
+
+Action = Literal["dropped", "changed", "filled", "flagged"]
+About = Literal["duplicate", "time", "key", "value"]
+"""What a rule is about: repeated rows, times, keys that are missing, any other value."""
+
+FILE: Final = "_file"
+ROW: Final = "_row"
+"""Where a row comes from: its file, as it is told in the report, and its number there from 0."""
+KEY: Final = {"events": "event_id", "orders": "order_id", "customers": "customer_id"}
+DROPPED_SCHEMA: Final = {
+    "topic": pl.String, "rule": pl.String, "about": pl.String, "id": pl.String, "file": pl.String, "row": pl.Int64,
+    "record": pl.String,
+}  # fmt: skip
+FLAG_SCHEMA: Final = {
+    "topic": pl.String, "rule": pl.String, "id": pl.String, "column": pl.String, "value": pl.String, "bound": pl.String,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Change:
+    """What one rule did in one topic.
+
+    Attributes:
+        action: what it does.
+        why: the rule in words.
+        about: what it is about.
+        count: rows dropped or flagged, values changed or filled.
+        examples: the first ones, in the order of the archive.
+    """
+
+    action: Action
+    why: str
+    about: About
+    count: int = 0
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ChangeLog:
+    """The account of a cleaning."""
+
+    examples_max: int
+    rows_in: Counter[str] = field(default_factory=Counter)
+    rows_out: Counter[str] = field(default_factory=Counter)
+    entries: dict[tuple[str, str], Change] = field(default_factory=dict)
+    """By topic and rule, in the order in which they first did something."""
+    dropped: list[pl.DataFrame] = field(default_factory=list)
+    """DROPPED_SCHEMA; whoever keeps the rows takes them out."""
+    flags: list[pl.DataFrame] = field(default_factory=list)
+    """FLAG_SCHEMA."""
+
+    def dropped_rows(self, topic: str) -> int:
+        """Rows of a topic that are not in the result."""
+        return sum(e.count for (of, _), e in self.entries.items() if of == topic and e.action == "dropped")
+
+    def unexplained(self, topic: str) -> int:
+        """Rows that neither are in the result nor were dropped by a rule: 0."""
+        return self.rows_in[topic] - self.rows_out[topic] - self.dropped_rows(topic)
+
+    def drop(self, topic: str, rule: str, why: str, about: About, rows: pl.DataFrame) -> None:
+        """Note rows that a rule leaves out."""
+        if rows.is_empty():
+            return
+        entry = self._entry(topic, rule, "dropped", why, about)
+        entry.count += len(rows)
+        self._examples(entry, rows, lambda row: {"record": record_text(row)})
+        self.dropped.append(
+            pl.DataFrame(
+                {
+                    "topic": [topic] * len(rows),
+                    "rule": [rule] * len(rows),
+                    "about": [about] * len(rows),
+                    "id": rows[KEY[topic]],
+                    "file": rows[FILE],
+                    "row": rows[ROW],
+                    "record": [record_text(row) for row in rows.iter_rows(named=True)],
+                },
+                schema=DROPPED_SCHEMA,
+            )
+        )
+
+    def change(
+        self, topic: str, rule: str, why: str, column: str, rows: pl.DataFrame, before: pl.Series, after: pl.Series,
+        *, action: Action = "changed", about: About = "value",
+    ) -> None:  # fmt: skip
+        """Note values that a rule gave to rows. `before` and `after` are theirs, of any type."""
+        if rows.is_empty():
+            return
+        entry = self._entry(topic, rule, action, why, about)
+        entry.count += len(rows)
+        values = iter(zip(before.to_list()[: self.examples_max], after.to_list()[: self.examples_max], strict=True))
+
+        def told(_: Mapping[str, Any]) -> dict[str, Any]:
+            old, new = next(values)
+            return {"column": column, "before": plain(old), "after": plain(new)}
+
+        self._examples(entry, rows, told)
+
+    def flag(self, topic: str, rule: str, why: str, found: pl.DataFrame) -> None:
+        """Note what is odd and stays. `found`: FLAG_SCHEMA without topic and rule."""
+        if found.is_empty():
+            return
+        entry = self._entry(topic, rule, "flagged", why, "value")
+        entry.count += len(found)
+        room = self.examples_max - len(entry.examples)
+        entry.examples += found.head(max(room, 0)).to_dicts()
+        flags = found.with_columns(pl.lit(topic).alias("topic"), pl.lit(rule).alias("rule"))
+        self.flags.append(flags.select(col(name).cast(dtype) for name, dtype in FLAG_SCHEMA.items()))
+
+    def _entry(self, topic: str, rule: str, action: Action, why: str, about: About) -> Change:
+        return self.entries.setdefault((topic, rule), Change(action, why, about))
+
+    def _examples(self, entry: Change, rows: pl.DataFrame, told: Any) -> None:
+        room = self.examples_max - len(entry.examples)
+        for row in rows.head(max(room, 0)).iter_rows(named=True):
+            entry.examples.append({"file": row[FILE], "row": row[ROW], **told(row)})
+
+
+def record_text(row: Mapping[str, Any]) -> str:
+    """A row as it was understood, in one line, without the columns that say where it stood and without nulls."""
+    told = ((name, value) for name, value in row.items() if not name.startswith("_") and value is not None)
+    return ", ".join(f"{name}={value!r}" for name, value in told)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def together(parts: Iterable[pl.DataFrame], schema: dict[str, Any]) -> pl.DataFrame:
+    """One frame of parts of one schema, of which there may be none."""
+    return pl.concat([pl.DataFrame(schema=schema), *parts])

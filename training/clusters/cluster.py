@@ -1,0 +1,103 @@
+"""From a table of customers to clusters: prepared, compared, chosen, fitted to all, named, looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from features.errors import ShopstreamError
+from training.clusters.accuracy import against
+from training.clusters.assigners import Assigner, Float, Labels
+from training.clusters.comparison import ClusterPlan, Comparison, compare
+from training.clusters.mapping import TableMapping
+from training.clusters.matrix import Preparation, learn
+from training.clusters.methods import METHODS, by_size
+from training.clusters.personas import Persona, personas
+from training.clusters.views import View, view
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """What was found.
+
+    Attributes:
+        table: the mapped customers.
+        preparation: of the matrix.
+        comparison: of methods and numbers.
+        assigner: the chosen one, fitted to all customers.
+        order: its label -> number of the cluster, 0 the largest.
+        labels: number of the cluster of each customer.
+        personas: of each cluster.
+        view: for the eye.
+        truth: see `truth.against`; None where no groups are known.
+        plan: by which it was looked for.
+    """
+
+    table: pl.DataFrame
+    preparation: Preparation
+    comparison: Comparison
+    assigner: Assigner
+    order: tuple[int, ...]
+    labels: Labels
+    personas: tuple[Persona, ...]
+    view: View
+    truth: dict[str, Any] | None
+    plan: ClusterPlan
+
+
+def find(
+    table: pl.DataFrame,
+    mapping: TableMapping,
+    plan: ClusterPlan,
+    known: pl.Series | None = None,
+    on_step: Callable[[str, float | None], None] = lambda *_: None,
+) -> Clusters:
+    """The clusters of a table.
+
+    On one thread: sums that several threads add up differ in their last bits from run to run.
+
+    Args:
+        table: see `TableMapping.table`.
+        mapping: that made it.
+        plan: how to look.
+        known: groups of the customers, in the order of the table, null where unknown; never used to find clusters.
+        on_step: told what is done now, and the share of it that is done or None.
+
+    Raises:
+        ShopstreamError: nothing varies, there are too few customers, or they do not fall into clusters.
+    """
+    with threadpool_limits(limits=1):
+        preparation = learn(table, mapping)
+        matrix = preparation.matrix(table)
+        comparison = compare(matrix, plan, on_step)
+        on_step("fitting the chosen one", None)
+        assigner, order, labels = _fitted(matrix, comparison, plan)
+        found = personas(table, labels, len(order), mapping.themes)
+        on_step("views", None)
+        seen = view(matrix, labels, plan.seed, plan.view_rows)
+        truth = None if known is None else _truth(matrix, labels, known, plan.seed)
+    return Clusters(table, preparation, comparison, assigner, order, labels, found, seen, truth, plan)
+
+
+def _fitted(matrix: Float, comparison: Comparison, plan: ClusterPlan) -> tuple[Assigner, tuple[int, ...], Labels]:
+    chosen = comparison.candidates[comparison.chosen]
+    fitted = METHODS[chosen.method].fit(matrix, chosen.setting, plan.seed)
+    if fitted is None:
+        raise ShopstreamError(
+            f"{chosen.title} finds clusters in a sample and none in all customers.", "Give another --seed or --methods."
+        )
+    raw = fitted.assigner.labels(matrix)
+    order = by_size(raw, fitted.clusters)
+    return fitted.assigner, tuple(int(one) for one in order), order[raw]
+
+
+def _truth(matrix: Float, labels: Labels, known: pl.Series, seed: int) -> dict[str, Any] | None:
+    there = known.is_not_null().to_numpy()
+    if not there.any():
+        return None
+    return against(matrix[there], labels[there], np.asarray(known.drop_nulls().to_list()), seed)

@@ -1,0 +1,71 @@
+"""A bundle judged on an archive: on cut-offs it learnt from and on others, and how far the rows have moved."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from polars import col
+
+from features.schema import DAY_MS
+from features.scores.drift import drift_of
+from training.bundle import Bundle
+from training.churn import metrics
+from training.churn.evaluation import Report, by_segment, customer_numbers, day, described
+from training.churn.metrics import Judged
+from training.dataset import LABEL, TrainingSet
+from training.next_purchase.evaluation import next_judged
+from training.scorer import numbers
+
+REPEATS: Final = 60
+"""Of the bootstrap: an archive has many more rows than a held-out part of it, and its intervals are narrow."""
+
+
+def judge(bundle: Bundle, training: TrainingSet, *, seed: int = 1, repeats: int = REPEATS) -> Report:
+    """Metrics of a bundle on labelled rows.
+
+    Args:
+        bundle: to judge.
+        training: rows with the bundle's horizon.
+        seed: of the bootstrap.
+        repeats: of the bootstrap.
+
+    Returns:
+        `parts`: `unseen` (horizons that begin when the bundle's window had ended) and `learnt` (cut-offs it may have
+        learnt from), each with metrics, intervals, curves and segments where there are such rows; `psi` of every
+        column at the end of the archive against the training window, the highest first; `next_purchase`, see
+        `next_evaluation.next_judged`.
+    """
+    found: Report = {"bundle": bundle.name, "horizon_days": bundle.horizon_days, "parts": {}}
+    scorer = bundle.scorer()
+    # a horizon that ends within the window shares outcomes with those that taught
+    unseen = col("as_of") >= bundle.trained_until_ms
+    for title, part in (("unseen", unseen), ("learnt", ~unseen)):
+        rows = training.rows.filter(part)
+        if rows.is_empty() or rows[LABEL].n_unique() < 2:
+            continue
+        found["parts"][title] = _part(bundle, rows, scorer.score(rows.drop(LABEL)), seed, repeats)
+    said = scorer.model.next_purchase(scorer.model.inputs(numbers(training.followed)))
+    found["next_purchase"] = next_judged(training.followed, said, unseen, seed=seed, repeats=repeats)
+    scores = scorer.score(training.latest)
+    latest = training.latest.hstack(scores.select("churn_probability"))
+    psi = drift_of(bundle.training_profile, latest, training.end_ms // DAY_MS).psi
+    found["psi"] = dict(sorted(psi.items(), key=lambda item: -item[1]))
+    return found
+
+
+def _part(bundle: Bundle, rows: pl.DataFrame, scores: pl.DataFrame, seed: int, repeats: int) -> dict[str, Any]:
+    labels = rows[LABEL].to_numpy()
+    probability = scores["churn_probability"].to_numpy()
+    judged = Judged(probability, probability)
+    weights = metrics.resampled(customer_numbers(rows), repeats, seed)
+    return {
+        "first": day(int(np.min(rows["as_of"].to_numpy()))),
+        "last": day(int(np.max(rows["as_of"].to_numpy()))),
+        "rows": len(rows),
+        "customers": rows["customer_id"].n_unique(),
+        "churned": float(labels.mean()),
+        **described(labels, judged, weights),
+        "segments": by_segment(rows, judged, bundle.breaks, bundle.rules, weights),
+    }

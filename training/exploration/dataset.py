@@ -1,0 +1,205 @@
+"""What an exploration looks at: one pass over an archive's events, its standing orders, profiles and feature rows.
+
+The rule of this file: a record counts as it counts everywhere (`features.records.archive_rows`, the winning record of
+an order), and memory grows with sessions, orders and customers, not with events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+from polars import col
+
+from features.backfill import ReadDay, rows_at
+from features.errors import ShopstreamError
+from features.records.archive_rows import event_rows
+from features.schema import DAY_MS, DEVICES, EVENT_TYPES, SECOND_MS, STAGE_EVENT, STAGES
+from training.sales import last_whole_day, standing_orders
+from training.segments.cohorts import Span, cohorts, places
+
+OnStep = Callable[[str, float], None]
+_COUNTS: Final = tuple(f"n_{name}" for name in EVENT_TYPES)
+_SESSION: Final = {
+    "session": pl.UInt64, "customer": pl.UInt64, "start_ts": pl.Int64, "last_ts": pl.Int64, "device": pl.UInt8,
+    "events": pl.Int32, **dict.fromkeys(_COUNTS, pl.Int32),
+}  # fmt: skip
+_PRODUCT: Final = {"product_id": pl.String, "category": pl.String, "views": pl.Int64, "carts": pl.Int64}
+PARTS_MAX: Final = 64
+"""So many parts of a table of products are summed up to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What happened.
+
+    Attributes:
+        span: of the archive.
+        sessions: session, customer (hashes), start_ts, last_ts (epoch ms), device (its name), events, n_TYPE of each
+            event type, stage (its name), duration_s.
+        orders: see `sales.standing_orders`.
+        products: product_id, category, views, carts of each product that was viewed or put in a cart.
+        cohorts: COHORT_FIELDS.
+        profiles: the profiles; None where the archive has none.
+        features: a row a customer at the end of the archive, ROW_SCHEMA.
+        zone: IANA name of the zone in which hours and weekdays are told.
+    """
+
+    span: Span
+    sessions: pl.DataFrame
+    orders: pl.DataFrame
+    products: pl.DataFrame
+    cohorts: pl.DataFrame
+    profiles: pl.DataFrame | None
+    features: pl.DataFrame
+    zone: str = "UTC"
+
+    @property
+    def whole_days(self) -> range:
+        """Numbers of the UTC days that are whole, since 1970-01-01."""
+        return range(self.span.whole_from_ms // DAY_MS, last_whole_day(self.span.end_ms) + 1)
+
+
+def observe(
+    days: Sequence[int],
+    read_day: ReadDay,
+    profiles: pl.DataFrame | None,
+    zone: str = "UTC",
+    on_step: OnStep = lambda *_: None,
+) -> Observed:
+    """Read an archive.
+
+    Args:
+        days: numbers of the UTC days that the archive has, ascending.
+        read_day: reads the rows of one topic and day.
+        profiles: of the customers, or None.
+        zone: IANA name.
+        on_step: told what is done, and the share of it that is done.
+
+    Raises:
+        ShopstreamError: the archive holds nothing.
+    """
+    position = {day: number / len(days) for number, day in enumerate(days)}
+    clicks = _Clicks()
+    for day in days:
+        on_step("reading the clicks", position[day])
+        for table in _joined(read_day, day):
+            clicks.add(table)
+    orders = standing_orders(days, read_day, lambda day: on_step("reading the orders", position[day]))
+    visits = clicks.sessions()
+    span = _span(visits, orders)
+    ((_, features),) = rows_at(
+        days, read_day, [span.end_ms], on_day=lambda day: on_step("computing features", position[day])
+    )
+    return Observed(
+        span, visits, orders, clicks.products(), cohorts(orders, places(profiles, orders), span), profiles,
+        features, zone,
+    )  # fmt: skip
+
+
+def _span(sessions: pl.DataFrame, orders: pl.DataFrame) -> Span:
+    """From the first to the last valid record; a wrong time would stretch it by decades."""
+    first = pl.concat([sessions["start_ts"], orders["ts"]])
+    last = pl.concat([sessions["last_ts"], orders["ts"]])
+    if first.is_empty():
+        raise ShopstreamError("The archive holds no events and no orders.", "Name the folder of an archive.")
+    return Span(int(first.to_numpy().min()), int(last.to_numpy().max()))
+
+
+def _joined(read_day: ReadDay, day: int) -> list[pa.Table]:
+    """The events of a day as one table, so that a repeated one is seen."""
+    wanted = ["event_id", "event_type", "customer_id", "session_id", "ts", "device", "product_id", "category"]
+    tables = [table for table in read_day("events", day) if table.num_rows]
+    if not tables:
+        return []
+    optional = ["price", "quantity", "channel", "country"]  # a bad one makes a row invalid
+    return [pa.concat_tables([table.select([*wanted, *optional]) for table in tables])]
+
+
+@dataclass(slots=True)
+class _Clicks:
+    """Sessions and products, from events day by day."""
+
+    _sessions: list[pl.DataFrame] = field(default_factory=lambda: [pl.DataFrame(schema=_SESSION)])
+    _products: list[pl.DataFrame] = field(default_factory=lambda: [pl.DataFrame(schema=_PRODUCT)])
+
+    def add(self, table: pa.Table) -> None:
+        found = event_rows(table)
+        columns = found.columns
+        kept = table.select(["product_id", "category"]).take(pa.array(found.keep)).combine_chunks()
+        frame = pl.DataFrame(
+            {
+                "event_id": pl.Series(pl.from_arrow(columns.event_id)),
+                "customer_id": pl.Series(pl.from_arrow(columns.customer_id)),
+                "session_id": pl.Series(pl.from_arrow(columns.session_id)),
+                "ts": columns.ts,
+                "type": columns.event_type,
+                "device": columns.device,
+                "product_id": pl.Series(pl.from_arrow(kept.column("product_id"))),
+                "category": pl.Series(pl.from_arrow(kept.column("category"))),
+            },
+            schema_overrides={"product_id": pl.String, "category": pl.String},
+        ).unique("event_id")
+        self._sessions.append(_partial_sessions(frame))
+        self._products.append(_of_products(frame))
+        if len(self._products) > PARTS_MAX:
+            self._products = [_summed(self._products)]
+
+    def sessions(self) -> pl.DataFrame:
+        """A row a session, in the order of their start."""
+        whole = (
+            pl.concat(self._sessions)
+            .sort("session", "start_ts")
+            .group_by("session", maintain_order=True)
+            .agg(
+                col("customer", "start_ts", "device").first(),
+                col("last_ts").max(),
+                col("events", *_COUNTS).sum().cast(pl.Int32),
+            )
+        )
+        stage = pl.lit(STAGES[0])
+        for name in STAGES[1:]:
+            stage = pl.when(col(f"n_{STAGE_EVENT[name]}") > 0).then(pl.lit(name)).otherwise(stage)
+        return whole.with_columns(
+            col("device").cast(pl.Int64).replace_strict(dict(enumerate(DEVICES)), return_dtype=pl.String),
+            stage.alias("stage"),
+            ((col("last_ts") - col("start_ts")) / SECOND_MS).alias("duration_s"),
+        ).sort("start_ts", "session")
+
+    def products(self) -> pl.DataFrame:
+        """A row a product, by its name."""
+        return _summed(self._products).sort("product_id")
+
+
+def _partial_sessions(frame: pl.DataFrame) -> pl.DataFrame:
+    keys = frame.with_columns(
+        pl.struct("customer_id", "session_id").hash(seed=0).alias("session"),
+        col("customer_id").hash(seed=0).alias("customer"),
+    ).sort("ts", "event_id")
+    return (
+        keys.group_by("session", maintain_order=True)
+        .agg(
+            col("customer").first(),
+            col("ts").first().alias("start_ts"),
+            col("ts").last().alias("last_ts"),
+            col("device").first(),
+            pl.len().alias("events"),
+            *((col("type") == number).sum().alias(f"n_{name}") for number, name in enumerate(EVENT_TYPES)),
+        )
+        .select(col(name).cast(dtype) for name, dtype in _SESSION.items())
+    )
+
+
+def _of_products(frame: pl.DataFrame) -> pl.DataFrame:
+    view, cart = (EVENT_TYPES.index(STAGE_EVENT[stage]) for stage in ("view", "cart"))
+    found = frame.filter(col("product_id").is_not_null()).group_by("product_id").agg(
+        col("category").min(), (col("type") == view).sum().alias("views"), (col("type") == cart).sum().alias("carts")
+    )  # fmt: skip
+    return found.select(col(name).cast(dtype) for name, dtype in _PRODUCT.items())
+
+
+def _summed(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(parts).group_by("product_id").agg(col("category").min(), col("views", "carts").sum())

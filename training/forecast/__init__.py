@@ -1,0 +1,1 @@
+"""The revenue forecast: models, forecast of a shop and its page."""

@@ -1,0 +1,1 @@
+"""The next-purchase model: training, baselines, metrics and evaluation."""

@@ -1,0 +1,108 @@
+"""What a card says of the next purchase, as plain data: each prediction on rows that its model had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import polars as pl
+from polars import col
+
+from training.churn import metrics
+from training.churn.evaluation import Report, customer_numbers, day
+from training.churn.metrics import Judged, places
+from training.next_purchase.baselines import TITLES
+from training.next_purchase.metrics import COMPARED, described, drawn, gain
+from training.next_purchase.train import MODEL, TARGETS, NextModel, Predicted, enough, outcomes_of
+from training.predict import Float64
+
+REPEATS_MAX: Final = 100
+"""Of the bootstrap: there are three predictions, of every customer, with two or three baselines each."""
+
+
+def next_report(models: Sequence[NextModel], *, seed: int = 1, repeats: int = REPEATS_MAX) -> Report:
+    """Column of the scores -> how good its model and the baselines are.
+
+    Args:
+        models: with their held-out rows.
+        seed: of the bootstrap.
+        repeats: of the bootstrap, at most REPEATS_MAX.
+    """
+    return {one.target.column: _held_out(one.tested, seed, min(repeats, REPEATS_MAX)) for one in models}
+
+
+def _held_out(tested: Predicted, seed: int, repeats: int) -> Report:
+    outcome = tested.target.outcome
+    truth = outcomes_of(tested.rows, tested.target)
+    weights = metrics.resampled(customer_numbers(tested.rows), repeats, seed)
+    judged = {name: Judged(said, places(said, tested.folds)) for name, said in tested.said.items()}
+    draws = {name: drawn(outcome, truth, one, weights) for name, one in judged.items()}
+    found: Report = {
+        "outcome": outcome,
+        "window_days": tested.target.window_days,
+        "validation": tested.kind,
+        "rows": len(tested.rows),
+        "customers": tested.rows["customer_id"].n_unique(),
+        "taught_rows": tested.taught,
+        "mean": float(truth.mean()),
+        "tested": sorted({day(one) for one in tested.rows["as_of"].to_list()}),
+        "chosen": MODEL,
+        "models": {
+            name: {"title": TITLES[name]} | described(outcome, truth, one, draws[name]) for name, one in judged.items()
+        },
+    }
+    return found | {"differences": _differences(outcome, found["models"], draws)}
+
+
+def _differences(outcome: str, models: Report, draws: Mapping[str, list[dict[str, float]]]) -> list[Report]:
+    """The model against every baseline, in the same resamples; `gap` is above 0 where the model is better."""
+    both = {name: (one["metrics"], draws[name]) for name, one in models.items()}
+    found = []
+    for name in COMPARED[outcome]:
+        for other, theirs in both.items():
+            if other != MODEL:
+                gap, span = gain(outcome, name, both[MODEL], theirs)
+                found.append({"metric": name, "against": other, "gap": gap, "interval": list(span)})
+    return found
+
+
+def next_judged(
+    followed: pl.DataFrame,
+    said: Mapping[str, Float64],
+    unseen: pl.Expr,
+    *,
+    seed: int = 1,
+    repeats: int = REPEATS_MAX,
+) -> Report:
+    """Column of the scores -> `unseen` and `learnt` -> how good a bundle is there, where the outcome is known.
+
+    Args:
+        followed: rows with outcomes.
+        said: column of the scores -> what the bundle says of the rows, in their order.
+        unseen: which rows the bundle cannot have learnt from.
+        seed: of the bootstrap.
+        repeats: of the bootstrap.
+    """
+    found: Report = {}
+    for target in TARGETS:
+        if target.column not in said:
+            continue
+        rows = followed.with_columns(pl.Series(target.column, said[target.column]))
+        rows = rows.filter(col(target.outcome).is_not_null())
+        parts = {}
+        for title, part in (("unseen", rows.filter(unseen)), ("learnt", rows.filter(~unseen))):
+            if enough(part, target):
+                parts[title] = _part(part, target.column, target.outcome, seed, repeats)
+        if parts:
+            found[target.column] = parts
+    return found
+
+
+def _part(rows: pl.DataFrame, column: str, outcome: str, seed: int, repeats: int) -> Report:
+    said = rows[column].to_numpy()
+    truth = rows[outcome].cast(pl.Float64).to_numpy()
+    times: list[int] = rows["as_of"].unique().to_list()
+    weights = metrics.resampled(customer_numbers(rows), repeats, seed)
+    span = {"first": day(min(times)), "last": day(max(times)), "rows": len(rows)}
+    judged = Judged(said, said)
+    return span | described(outcome, truth, judged, drawn(outcome, truth, judged, weights))

@@ -1,0 +1,124 @@
+"""How good predictions of the next purchase are: weighted, so that a bootstrap is a change of weights.
+
+Money and days are judged as means: over many customers they must add up to what came, whatever one customer did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from training.churn import metrics
+from training.churn.metrics import Interval, Judged, percentiles
+from training.labels import BOUGHT, DAYS, REVENUE
+
+Float64 = npt.NDArray[np.float64]
+Metric = Callable[[Float64, Float64, Float64], float]
+"""Of what happened, what was said and weights."""
+Measured = tuple[Mapping[str, float], list[dict[str, float]]]
+"""Metrics of all rows, and in each resample."""
+
+TENTHS: Final = 10
+
+
+def _mae(truth: Float64, said: Float64, weights: Float64) -> float:
+    return float(np.average(np.abs(said - truth), weights=weights))
+
+
+def _bias(truth: Float64, said: Float64, weights: Float64) -> float:
+    return float(np.average(said - truth, weights=weights))
+
+
+def _total(truth: Float64, said: Float64, weights: Float64) -> float:
+    real = float(weights @ truth)
+    return float(weights @ said) / real if real else float("nan")
+
+
+def _spearman(truth: Float64, said: Float64, weights: Float64) -> float:
+    one, two = _ranks(truth, weights), _ranks(said, weights)
+    one, two = one - np.average(one, weights=weights), two - np.average(two, weights=weights)
+    spread = float(np.sqrt((weights @ one**2) * (weights @ two**2)))
+    return float(weights @ (one * two)) / spread if spread else float("nan")
+
+
+def _ranks(values: Float64, weights: Float64) -> Float64:
+    """The middle of the places that a value takes, equal values sharing theirs; a weight of two is the value twice."""
+    _, places = np.unique(values, return_inverse=True)
+    sizes = np.bincount(places, weights)
+    found: Float64 = (np.cumsum(sizes) - sizes / 2)[places]
+    return found
+
+
+def _tenth_of(said: Float64, weights: Float64) -> npt.NDArray[np.int64]:
+    """The tenth of each row by what was said, from 0; of rows that nothing tells apart the earlier comes first."""
+    order = np.argsort(said, kind="stable")
+    middle = np.cumsum(weights[order]) - weights[order] / 2
+    found = np.empty(len(said), np.int64)
+    found[order] = np.minimum(TENTHS * middle / weights.sum(), TENTHS - 1)
+    return found
+
+
+def _tenths_gap(truth: Float64, said: Float64, weights: Float64) -> float:
+    """What the tenths are off by in all, as a share of what came."""
+    gaps = np.bincount(_tenth_of(said, weights), weights * (said - truth), minlength=TENTHS)
+    real = float(weights @ truth)
+    return float(np.abs(gaps).sum()) / real if real else float("nan")
+
+
+def _probability(name: str) -> Metric:
+    metric = metrics.METRICS[name]
+    return lambda truth, said, weights: metric(truth.astype(np.int8), said, weights)
+
+
+METRICS: Final[Mapping[str, Mapping[str, Metric]]] = {
+    BOUGHT: {name: _probability(name) for name in ("pr_auc", "roc_auc", "brier", "log_loss", "ece")},
+    DAYS: {"mae": _mae, "bias": _bias, "spearman": _spearman},
+    REVENUE: {"mae": _mae, "spearman": _spearman, "total": _total, "tenths_gap": _tenths_gap},
+}
+"""Outcome -> name -> metric."""
+COMPARED: Final[Mapping[str, Mapping[str, int]]] = {
+    BOUGHT: {"pr_auc": 1, "roc_auc": 1},
+    DAYS: {"mae": -1, "spearman": 1},
+    REVENUE: {"mae": -1, "spearman": 1},
+}
+"""Outcome -> metric in which models are compared -> 1 where more is better, -1 where less is."""
+
+
+def measured(outcome: str, truth: Float64, judged: Judged, weights: Float64) -> dict[str, float]:
+    """Every metric of an outcome; NaN for each where there is only one value of it."""
+    known = truth[weights > 0]
+    if not len(known) or known.min() == known.max():
+        return dict.fromkeys(METRICS[outcome], float("nan"))
+    return {name: metric(truth, judged.of(name), weights) for name, metric in METRICS[outcome].items()}
+
+
+def drawn(outcome: str, truth: Float64, judged: Judged, weights: list[Float64]) -> list[dict[str, float]]:
+    """Every metric in each resample."""
+    return [measured(outcome, truth, judged, each) for each in weights]
+
+
+def described(outcome: str, truth: Float64, judged: Judged, draws: list[dict[str, float]]) -> dict[str, Any]:
+    """Metrics with their 95 % intervals, and `tenths`: by what was said, means of it and of what came."""
+    ones = np.ones(len(truth))
+    tenth = _tenth_of(judged.scores, ones)
+    rows = np.bincount(tenth, minlength=TENTHS)
+    some = rows > 0
+    means = {
+        name: (np.bincount(tenth, values, minlength=TENTHS)[some] / rows[some]).tolist()
+        for name, values in (("said", judged.scores), ("came", truth))
+    }
+    return {
+        "metrics": measured(outcome, truth, judged, ones),
+        "intervals": {name: list(percentiles([one[name] for one in draws])) for name in METRICS[outcome]},
+        "tenths": means | {"rows": rows[some].tolist()},
+    }
+
+
+def gain(outcome: str, name: str, model: Measured, other: Measured) -> tuple[float, Interval]:
+    """How much better than `other` a model is in a metric of COMPARED, with the 95 % interval in the same resamples."""
+    sign = COMPARED[outcome][name]
+    gaps = [sign * (mine[name] - theirs[name]) for mine, theirs in zip(model[1], other[1], strict=True)]
+    return sign * (model[0][name] - other[0][name]), percentiles(gaps)

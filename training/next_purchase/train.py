@@ -1,0 +1,261 @@
+"""The next purchase: whether within 30 days, after how many days, and what the next 90 days will bring.
+
+Each is a model of its own on the inputs of the churn model, so that a row is prepared once. All three are of every
+customer, with or without an order, and all three predict a mean: a probability is one, and sums of the others over
+customers are what the shop may expect.
+
+The rule of this file: a row teaches only if its own window had ended before the first cut-off that tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from polars import col
+from xgboost import XGBClassifier, XGBRegressor
+
+from training import bgnbd as bgnbd_module
+from training.churn.calibration import choose_calibration
+from training.churn.external_fit import Learner, Wanted, fitted
+from training.churn.selection import INNER_FOLDS, Split, TrainSplit, Validation, customer_folds, splits
+from training.churn.train import Step, Trained, TrainingPlan
+from training.dataset import TrainingSet
+from training.labels import BOUGHT, DAYS, DAYS_MAX, REVENUE, WINDOWS
+from training.next_purchase.baselines import BASELINES, buyers_once
+from training.predict import Float32, Float64, matrix, next_from
+from training.scorer import numbers
+
+Booster = XGBClassifier | XGBRegressor
+Folds = npt.NDArray[np.int64]
+
+TREES: Final[Mapping[str, Any]] = {
+    "max_depth": 2, "n_estimators": 120, "learning_rate": 0.1, "subsample": 0.7, "colsample_bytree": 0.4,
+    "min_child_weight": 20, "reg_lambda": 10.0, "tree_method": "hist",
+}  # fmt: skip
+"""Half as many trees as churn has, each with twice the weight: as good here, and three of them are scored live."""
+TWEEDIE_POWER: Final = 1.5
+"""Between Poisson (1) and gamma (2): many customers spend nothing, the others spend very different sums."""
+POSITIVES_MIN: Final = 10
+"""Customers on either side of an outcome below which there is no model of it."""
+MODEL: Final = "xgboost"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing to predict.
+
+    Attributes:
+        column: of the scores.
+        outcome: of `training.labels`.
+        file: in the bundle.
+    """
+
+    column: str
+    outcome: str
+    file: str
+
+    @property
+    def window_days(self) -> int:
+        """After a cut-off, when the outcome is known."""
+        return WINDOWS[self.outcome]
+
+
+TARGETS: Final = (
+    Target("purchase_probability_30d", BOUGHT, "next_purchase.json"),
+    Target("expected_days_to_purchase", DAYS, "next_days.json"),
+    Target("expected_revenue_90d", REVENUE, "next_revenue.json"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Held-out rows of one target and what each model said of them.
+
+    Attributes:
+        kind: `time` or `customers`, see `selection.splits`.
+        rows: feature rows with the outcome.
+        said: model -> predictions of the rows, in the unit of the score column.
+        folds: which fitted model said it, for each row.
+        taught: number of rows that taught.
+    """
+
+    target: Target
+    kind: Literal["time", "customers"]
+    rows: pl.DataFrame
+    said: dict[str, Float64]
+    folds: Folds
+    taught: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextModel:
+    """A model for use, fitted to all rows whose outcome is known.
+
+    Attributes:
+        booster: its trees.
+        about: how `predict.next_from` reads them, and `file`.
+        tested: how good it is.
+    """
+
+    target: Target
+    booster: Booster
+    about: dict[str, Any]
+    tested: Predicted
+
+
+def train(
+    training: TrainingSet,
+    churn: Trained,
+    plan: TrainingPlan,
+    on_step: Step = lambda _: None,
+    learner: Learner | None = None,
+) -> list[NextModel]:
+    """Test and fit a model for each target that the archive has outcomes of.
+
+    Args:
+        training: with `followed`.
+        churn: the churn model, with whose BG/NBD parameters the inputs are made live, and which knows the season.
+        plan: of the models.
+        on_step: told what is done now.
+        learner: fits trees to more rows than the training set has, which is a sample of them then.
+
+    Returns:
+        In the order of TARGETS; a target is left out where too few customers have an outcome, or all have the same.
+    """
+    found = []
+    for target in TARGETS:
+        rows = training.followed.filter(col(target.outcome).is_not_null())
+        on_step(f"{target.column}: testing")
+        seasonal = _seasonal(target, training.horizon_days)
+        level = churn.tested.levels[churn.model.candidate.family] if seasonal else 1.0
+        tested = _tested(rows, target, training.horizon_days, plan, level, learner)
+        if tested is None:
+            continue
+        on_step(f"{target.column}: fitting to all rows")
+        bgnbd = churn.preparation["bgnbd"]
+        inputs, _ = matrix(numbers(rows), bgnbd, training.horizon_days)
+        booster, about = _taught(
+            target, inputs, rows, plan, _wanted(target, TrainSplit(), bgnbd, training.horizon_days), learner
+        )
+        now = churn.preparation["calibration"]["level"] if seasonal and tested.kind == "time" else 1.0
+        found.append(NextModel(target, booster, about | {"level": now, "file": target.file}, tested))
+    return found
+
+
+def _seasonal(target: Target, horizon_days: int) -> bool:
+    """Whether the churn model's level (`training.churn.seasonality`) is that of the target too.
+
+    Both learn from the same windows. Windows of 30 days end so late before today that their season is today's.
+    """
+    return target.outcome != BOUGHT and target.window_days == horizon_days
+
+
+def enough(rows: pl.DataFrame, target: Target) -> bool:
+    """Whether POSITIVES_MIN customers bought, as many did not, and some had paid for an order within a year before."""
+    bought = col(target.outcome) < DAYS_MAX if target.outcome == DAYS else col(target.outcome) > 0
+    sides = [rows.filter(side)["customer_id"].n_unique() for side in (bought, ~bought)]
+    return min(sides) >= POSITIVES_MIN and bool((rows["revenue_365d"] > 0).any())
+
+
+def outcomes_of(rows: pl.DataFrame, target: Target) -> Float64:
+    """The outcome of each row, float64."""
+    return rows[target.outcome].cast(pl.Float64).to_numpy()
+
+
+def _tested(
+    rows: pl.DataFrame,
+    target: Target,
+    horizon_days: int,
+    plan: TrainingPlan,
+    level: float = 1.0,
+    learner: Learner | None = None,
+) -> Predicted | None:
+    """None where there is too little to learn from: a model that was not tested is not used."""
+    if not enough(rows, target):
+        return None
+    # a window of 90 days may not fit twice where the horizon of churn does
+    validation: Validation = "auto" if plan.validation == "time" else plan.validation
+    kind, parts = splits(rows, target.window_days, validation, plan.test_cutoffs, plan.seed)
+    parts = [part for part in parts if enough(rows.filter(part.train), target)]
+    if not parts:
+        return None
+    said: dict[str, Float64] = {name: np.full(len(rows), np.nan) for name in (*BASELINES[target.outcome], MODEL)}
+    folds = np.zeros(len(rows), np.int64)
+    for number, part in enumerate(parts, 1):
+        for name, values in _one_split(rows, part, target, horizon_days, plan, learner).items():
+            said[name][part.test] = at_level(values, target, level if kind == "time" else 1.0)
+        folds[part.test] = number
+    tested = folds > 0
+    taught = int(np.any([part.train for part in parts], axis=0).sum())
+    return Predicted(
+        target, kind, rows.filter(tested), {name: of[tested] for name, of in said.items()}, folds[tested], taught
+    )
+
+
+def _one_split(
+    rows: pl.DataFrame, part: Split, target: Target, horizon_days: int, plan: TrainingPlan, learner: Learner | None
+) -> dict[str, Float64]:
+    """What every model that learns from the one side says of the other."""
+    lesson, test = rows.filter(part.train), rows.filter(part.test)
+    parameters = msgspec.to_builtins(bgnbd_module.fit(buyers_once(lesson)))
+    wanted = _wanted(target, part.teaching, parameters, horizon_days)
+    inputs, _ = matrix(numbers(lesson), parameters, horizon_days)
+    booster, about = _taught(target, inputs, lesson, plan, wanted, learner)
+    trees = next_from(_raw(booster, matrix(numbers(test), parameters, horizon_days)[0]), about)
+    baselines: Mapping[str, Callable[..., Float64]] = BASELINES[target.outcome]
+    truth = outcomes_of(lesson, target)
+    return {name: model(lesson, truth, test) for name, model in baselines.items()} | {MODEL: trees}
+
+
+def at_level(said: Float64, target: Target, level: float) -> Float64:
+    """Days and revenue moved to a season; probabilities as they are."""
+    if target.outcome == BOUGHT:
+        return said
+    most = {"most": float(DAYS_MAX)} if target.outcome == DAYS else {}
+    return next_from(said, {"scale": 1.0, "level": level} | most)
+
+
+def _wanted(target: Target, teaching: TrainSplit, bgnbd: Mapping[str, float], horizon_days: int) -> Wanted:
+    return Wanted(target.outcome, teaching, bgnbd, horizon_days, DAYS_MAX if target.outcome == DAYS else 1.0)
+
+
+def _taught(
+    target: Target, inputs: Float32, rows: pl.DataFrame, plan: TrainingPlan, wanted: Wanted, learner: Learner | None
+) -> tuple[Booster, dict[str, Any]]:
+    """Trees, and how to read them so that the mean is right on customers that they have not seen."""
+    truth = outcomes_of(rows, target)
+    booster: Booster = fitted(_trees(target, plan), inputs, truth / wanted.unit, wanted, learner)
+    if target.outcome == DAYS:  # its objective keeps the mean
+        return booster, {"scale": float(DAYS_MAX), "most": float(DAYS_MAX)}
+    folds = customer_folds(rows["customer_id"], INNER_FOLDS, plan.seed)
+    unseen = np.empty(len(truth))
+    for fold in np.unique(folds):
+        out = folds == fold
+        unseen[out] = _raw(_trees(target, plan).fit(inputs[~out], truth[~out]), inputs[out])
+    if target.outcome == BOUGHT:
+        # calibrations are of staying away, as for churn
+        calibration, _ = choose_calibration(1 - unseen, (truth == 0).astype(np.int8), folds)
+        return booster, {"calibration": calibration}
+    return booster, {"scale": float(truth.sum() / unseen.sum())}
+
+
+def _trees(target: Target, plan: TrainingPlan) -> Booster:
+    """Before they have seen data."""
+    given = {**TREES, "random_state": plan.seed, "n_jobs": plan.threads}
+    if target.outcome == BOUGHT:
+        return XGBClassifier(**given)
+    if target.outcome == DAYS:
+        # a share of DAYS_MAX by cross-entropy: predicts its mean and cannot leave [0, DAYS_MAX]
+        return XGBRegressor(objective="reg:logistic", **given)
+    return XGBRegressor(objective="reg:tweedie", tweedie_variance_power=TWEEDIE_POWER, **given)
+
+
+def _raw(booster: Booster, inputs: Float32) -> Float64:
+    """As `predict.Model` asks them of a bundle."""
+    return np.asarray(booster.get_booster().inplace_predict(inputs), np.float64)

@@ -1,0 +1,1 @@
+"""Segments: customer table, daily counts, cohorts and pages."""

@@ -1,0 +1,67 @@
+"""The mart of customers: who they are, what they did, what is said of them, one row each, the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import polars as pl
+from polars import col
+
+from features.definitions import ROW_SCHEMA
+from features.errors import ShopstreamError
+from features.rules.segments import PROFILE_SCHEMA, Rules
+from features.scores.score import SCORE_SCHEMA, Scorer
+
+MART_FILE: Final = "customer_segments.parquet"
+ROW_GROUP: Final = 50_000
+
+
+def build_mart(rows: pl.DataFrame, scorer: Scorer, rules: Rules, further: Mapping[str, Rules]) -> pl.DataFrame:
+    """The mart.
+
+    Args:
+        rows: feature rows with the columns of PROFILE_SCHEMA beside them, null where a profile is not known.
+        scorer: gives them their scores, by `rules`.
+        rules: of `segment`, `recommended_action` and `modifiers`.
+        further: name -> other rules; each adds the columns NAME_segment and NAME_action.
+
+    Returns:
+        One row a customer in the byte order of their ids: customer_id, as_of, profile, features, scores, modifiers, the
+        further schemes.
+
+    Raises:
+        ShopstreamError: nobody is known.
+    """
+    if rows.is_empty():
+        raise ShopstreamError("No customer is known at that time.", "Give a later --as-of, or an archive with events.")
+    frame = rows.sort("customer_id")
+    scored = frame.hstack(scorer.score(frame))
+    asked = scored.drop("segment", "recommended_action")
+    columns = [rules.modifiers(asked).alias("modifiers")]
+    for name, other in further.items():
+        found = other.assign(asked)
+        columns += [found["segment"].alias(f"{name}_segment"), found["recommended_action"].alias(f"{name}_action")]
+    features = [name for name in ROW_SCHEMA if name not in ("customer_id", "as_of")]
+    order = ["customer_id", "as_of", *PROFILE_SCHEMA, *features, *SCORE_SCHEMA]
+    return scored.select(order).hstack(columns)
+
+
+def order_of_segments(rules: Rules, mart: pl.DataFrame) -> list[str]:
+    """The segments that have customers: those of the rules in their order, then what modifiers made, by name."""
+    there = set(mart["segment"].unique().to_list())
+    first = [name for name in rules.names if name in there]
+    return first + sorted(there - set(first))
+
+
+def whole_profiles(rows: pl.DataFrame, profiles: Sequence[str] = tuple(PROFILE_SCHEMA)) -> pl.DataFrame:
+    """Rows with every column of profiles; what is missing is null."""
+    return rows.with_columns(
+        pl.lit(None, PROFILE_SCHEMA[name]).alias(name) for name in profiles if name not in rows.columns
+    )
+
+
+def with_time(mart: pl.DataFrame) -> pl.DataFrame:
+    """The mart as it is written: times as timestamp[ms, UTC], so that every reader sees them as such."""
+    times = [name for name in mart.columns if name == "as_of" or name.endswith("_ts")]
+    return mart.with_columns(col(times).cast(pl.Datetime("ms", "UTC")))

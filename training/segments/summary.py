@@ -1,0 +1,241 @@
+"""What a segmentation says of its segments: size, figures against the whole with intervals, traits, actions, risks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy import stats
+
+from features.definitions import FEATURES
+from features.rules.segments import Rules
+from training.segments import traits
+from training.segments.themes import Themed
+from training.segments.traits import Measured, Trait, figure
+
+ACTIONS_MAX: Final = 3
+ACTION_SHARE_MIN: Final = 0.05
+"""An action that fewer of a segment's customers have is not told."""
+FEW: Final = 30
+STRONG: Final = 0.5
+"""A difference in standard deviations that is worth a word of warning."""
+LEVEL: Final = 0.95
+
+_TIMES: Final = frozenset(feature.name for feature in FEATURES if feature.kind == "time")
+_SCORE_NUMBERS: Final = ("churn_probability", "purchase_probability_30d", "expected_revenue_90d")
+TRAIT_NUMBERS: Final = (
+    *(one.name for one in FEATURES if one.kind in ("int", "float")),
+    "age",
+    "premium",
+    "marketing_opt_in",
+    *_SCORE_NUMBERS,
+)
+TRAIT_WORDS: Final = ("country", "gender", "acquisition_channel", "top_category_90d")
+
+
+@dataclass(frozen=True, slots=True)
+class Kpi:
+    """A figure of a segment: the mean of a column over the customers who have a value."""
+
+    column: str
+    title: str
+    form: str
+
+
+KPIS: Final = (
+    Kpi("revenue_365d", "revenue of 365 days", "{:,.2f}"),
+    Kpi("orders_365d", "orders of 365 days", "{:,.2f}"),
+    Kpi("avg_order_value_365d", "order value", "{:,.2f}"),
+    Kpi("recency_days", "days since the last order", "{:,.1f}"),
+    Kpi("sessions_90d", "visits of 90 days", "{:,.2f}"),
+    Kpi("conversion_rate_30d", "conversion of 30 days", "{:.1%}"),
+    Kpi("cart_abandon_rate_30d", "carts left of 30 days", "{:.1%}"),
+    Kpi("returns_365d", "returns of 365 days", "{:,.2f}"),
+    Kpi("churn_probability", "P(no order within the horizon)", "{:.1%}"),
+    Kpi("purchase_probability_30d", "P(an order within 30 days)", "{:.1%}"),
+    Kpi("expected_revenue_90d", "expected revenue of 90 days", "{:,.2f}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A figure of a segment and how far it lies from that of the whole shop.
+
+    Attributes:
+        kpi: which figure.
+        known: customers of the segment who have a value.
+        mean: of the segment; None where nobody has a value.
+        gap: mean - mean of all customers.
+        low: lower end of the gap's 95 % interval; None where fewer than two inside or outside have a value.
+        high: its upper end.
+    """
+
+    kpi: Kpi
+    known: int
+    mean: float | None
+    gap: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A segment.
+
+    Attributes:
+        name: of the segment.
+        help: what the rules say of it.
+        customers: how many.
+        share: of all customers.
+        revenue_share: of the revenue of 365 days.
+        deltas: its figures.
+        traits: in what it differs most.
+        actions: what to do, the first for most of it.
+        risks: what may go wrong, at least one sentence.
+    """
+
+    name: str
+    help: str
+    customers: int
+    share: float
+    revenue_share: float
+    deltas: tuple[Delta, ...]
+    traits: tuple[Trait, ...]
+    actions: tuple[str, ...]
+    risks: tuple[str, ...]
+
+
+def measured(mart: pl.DataFrame) -> Measured:
+    """The traits of a mart."""
+    there = [name for name in TRAIT_NUMBERS if name in mart.columns and name not in _TIMES]
+    return traits.measure(mart, there, [name for name in TRAIT_WORDS if name in mart.columns])
+
+
+def summarize(mart: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Group]:
+    """The segments of a mart, in the order of `names`, which holds every segment that occurs."""
+    found = measured(mart)
+    segments = mart["segment"].to_numpy()
+    said = {one.name: one.help for one in rules.document.segments}
+    revenue = mart["revenue_365d"].to_numpy()
+    whole = float(revenue.sum())
+    groups = []
+    for name in names:
+        inside = np.asarray(segments == name)
+        part = mart.filter(inside)
+        share = len(part) / len(mart)
+        revenue_share = float(revenue[inside].sum()) / whole if whole else 0.0
+        deltas = tuple(deltas_of(mart, inside))
+        strongest = tuple(found.of(inside))
+        groups.append(
+            Group(
+                name, said.get(name) or f"customers whom the rules call {name}", len(part), share, revenue_share,
+                deltas, strongest, tuple(_actions(part, rules.document.actions, strongest)),
+                tuple(_risks(part, share, revenue_share, strongest)),
+            )
+        )  # fmt: skip
+    return groups
+
+
+def deltas_of(mart: pl.DataFrame, inside: npt.NDArray[np.bool_]) -> Iterator[Delta]:
+    """The figures of a group against the whole; those that nobody in the shop has are left out.
+
+    The whole holds the group, so the gap is (1 - share) times the difference to the others, whose interval is Welch's.
+    """
+    for kpi in KPIS:
+        if kpi.column not in mart.columns:
+            continue
+        values = mart[kpi.column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        known = np.isfinite(values)
+        if not known.any():
+            continue
+        ours, others = values[inside & known], values[~inside & known]
+        if not len(ours):
+            yield Delta(kpi, 0, None, None, None, None)
+            continue
+        mean = float(ours.mean())
+        gap = mean - float(values[known].mean())
+        half = _half_width(ours, others) * len(others) / (len(ours) + len(others))
+        interval = (gap - half, gap + half) if np.isfinite(half) else (None, None)
+        yield Delta(kpi, len(ours), mean, gap, *interval)
+
+
+def _half_width(ours: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> float:
+    """Half the width of Welch's interval of a difference of means; infinite where there are too few."""
+    if len(others) == 0:
+        return 0.0  # the group is the whole
+    if len(ours) < 2 or len(others) < 2:
+        return float("inf")
+    a, b = float(ours.var(ddof=1)) / len(ours), float(others.var(ddof=1)) / len(others)
+    if a + b == 0:
+        return 0.0
+    freedom = (a + b) ** 2 / (a**2 / (len(ours) - 1) + b**2 / (len(others) - 1))
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(a + b))
+
+
+def _actions(part: pl.DataFrame, meanings: Mapping[str, str], strongest: Sequence[Trait]) -> Iterator[str]:
+    """What the rules ask for, the most frequent first, then what the traits suggest: two or three sentences."""
+    counts = Counter(part["recommended_action"].to_list())
+    told = 0
+    for action, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if told < ACTIONS_MAX and (told == 0 or count >= ACTION_SHARE_MIN * len(part)):
+            yield f"{count / len(part):.0%} {action}: {meanings[action] or action}"
+            told += 1
+    advice = dict.fromkeys(Themed().side(one.column, one.value, one.difference).action for one in strongest)
+    for one in [*advice, "ask some of them what they miss", "watch the figures of the next month"]:
+        if told < 2 or (told < ACTIONS_MAX and one in advice):
+            yield one
+            told += 1
+
+
+def _risks(part: pl.DataFrame, share: float, revenue_share: float, strongest: Sequence[Trait]) -> Iterator[str]:
+    risky = part.filter(pl.col("churn_risk").is_in(["high", "critical"]))
+    told = 0
+    if len(risky):
+        worth = float(risky["revenue_365d"].sum())
+        risk = f"{len(risky):,} customers ({len(risky) / len(part):.0%}) at high or critical churn risk"
+        yield f"{risk}, with {worth:,.0f} of revenue in 365 days"
+        told += 1
+    if revenue_share > 2 * share:
+        yield f"{revenue_share:.0%} of the revenue comes from {share:.0%} of the customers"
+        told += 1
+    warned = set()
+    for one in strongest:
+        risk = Themed().side(one.column, one.value, one.difference).risk
+        if risk and risk not in warned and abs(one.difference) >= STRONG:
+            yield f"{risk} ({one})"
+            warned.add(risk)
+            told += 1
+    if len(part) < FEW:
+        yield f"only {len(part)} customers: the intervals are wide"
+        told += 1
+    if not told:
+        strength = max((abs(one.difference) for one in strongest), default=0.0)
+        yield f"none stands out: the strongest difference of any trait is {figure(strength)} standard deviations"
+
+
+def summary_frame(groups: Sequence[Group]) -> pl.DataFrame:
+    """The summary as a table of texts and numbers, one row a segment; null where a figure is undefined."""
+    return pl.DataFrame([_flat(group) for group in groups], infer_schema_length=None)
+
+
+def _flat(group: Group) -> dict[str, object]:
+    row: dict[str, object] = {
+        "segment": group.name, "meaning": group.help, "customers": group.customers, "share": round(group.share, 6),
+        "revenue_share": round(group.revenue_share, 6),
+    }  # fmt: skip
+    for delta in group.deltas:
+        parts = {"": delta.mean, "_gap": delta.gap, "_gap_low": delta.low, "_gap_high": delta.high}
+        row |= {f"{delta.kpi.column}{end}": None if v is None else round(float(v), 6) for end, v in parts.items()}
+    strongest = [str(one) for one in group.traits] or ["everybody is in this segment"]
+    row |= {f"trait_{i + 1}": one for i, one in enumerate(_padded(strongest, traits.TRAITS))}
+    row |= {f"action_{i + 1}": one for i, one in enumerate(_padded(group.actions, ACTIONS_MAX))}
+    return row | {"risks": "; ".join(group.risks)}
+
+
+def _padded(texts: Sequence[str], length: int) -> list[str | None]:
+    return [*texts, *[None] * (length - len(texts))]

@@ -1,0 +1,157 @@
+"""In what a group of customers differs from the others: standardised differences, the strongest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from training.segments.themes import COLUMN_THEMES, label
+
+Float = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+TRAITS: Final = 5
+SAME_CORRELATION: Final = 0.7
+"""Columns correlated more closely than this say the same of a group; only the stronger one is told."""
+WORDS_MAX: Final = 12
+WORD_SHARE_MIN: Final = 0.02
+"""Of a column of words, the values that at least so many customers have are traits, the most frequent ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """A column, or one of the values of a column of words, in which a group differs.
+
+    Attributes:
+        column: its name.
+        value: the value of a column of words that is counted; None for numbers.
+        inside: mean of the group; the share of it that has the value.
+        outside: of all others.
+        difference: (inside - outside) / standard deviation over all.
+    """
+
+    column: str
+    value: str | None
+    inside: float
+    outside: float
+    difference: float
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        return label(self.column) if self.value is None else f"{label(self.column)} {self.value}"
+
+    def __str__(self) -> str:
+        if self.value is not None:
+            return f"{self.name}: {self.inside:.0%} against {self.outside:.0%} ({self.difference:+.1f} sd)"
+        return f"{self.name}: {figure(self.inside)} against {figure(self.outside)} ({self.difference:+.1f} sd)"
+
+
+def figure(value: float) -> str:
+    """A number with as many decimals as its size asks for."""
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 100 else f"{value:,.1f}" if size >= 10 else f"{value:,.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Every trait of a table as a column of numbers.
+
+    Attributes:
+        names: column and value of each.
+        values: (customers, traits), NaN where unknown.
+        spread: standard deviation of each, never 0.
+        correlation: (traits, traits), unknown values at the mean.
+    """
+
+    names: tuple[tuple[str, str | None], ...]
+    values: Float
+    spread: Float
+    correlation: Float
+
+    def of(self, inside: Mask, count: int = TRAITS) -> list[Trait]:
+        """The strongest traits of a group, no two that say the same where there are enough others.
+
+        Args:
+            inside: who is in the group, a flag for each customer.
+            count: how many.
+
+        Returns:
+            `count` traits, or as many as can be told; none when the group is everybody or nobody.
+        """
+        if inside.all() or not inside.any():
+            return []
+        within, others = means(self.values[inside]), means(self.values[~inside])
+        difference = (within - others) / self.spread
+        known = np.isfinite(difference)
+        order = [int(i) for i in np.argsort(-np.abs(np.where(known, difference, 0.0)), kind="stable") if known[i]]
+        chosen: list[int] = []
+        for place in order:
+            kin = [other for other in chosen if self._alike(place, other)]
+            if not kin:
+                chosen.append(place)
+        chosen += [place for place in order if place not in chosen]
+        return [Trait(*self.names[i], float(within[i]), float(others[i]), float(difference[i])) for i in chosen[:count]]
+
+    def _alike(self, place: int, other: int) -> bool:
+        """Two traits that say the same: of one theme, or closely correlated."""
+        themes = [None if value else COLUMN_THEMES.get(name) for name, value in (self.names[place], self.names[other])]
+        same = themes[0] is not None and themes[0] == themes[1]
+        return same or abs(float(self.correlation[place, other])) >= SAME_CORRELATION
+
+
+def measure(frame: pl.DataFrame, numbers: Iterable[str], words: Iterable[str]) -> Measured:
+    """What groups of these customers may differ in.
+
+    Args:
+        frame: one row a customer.
+        numbers: columns of numbers or flags; those that never vary are left out.
+        words: columns of strings; null is no value.
+    """
+    names: list[tuple[str, str | None]] = [(name, None) for name in numbers]
+    columns = [frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name, _ in names]
+    for name in words:
+        for value in frequent(frame[name]):
+            names.append((name, value))
+            columns.append((frame[name] == value).cast(pl.Float64).fill_null(float("nan")).to_numpy())
+    values = np.column_stack(columns) if columns else np.zeros((len(frame), 0))
+    values = np.where(np.isfinite(values), values, np.nan)
+    centred = values - means(values)
+    spread = np.sqrt(means(centred**2))
+    varies = np.isfinite(spread) & (spread > 1e-12 * np.maximum(1.0, np.abs(means(values))))
+    scaled = np.nan_to_num(centred[:, varies] / spread[varies])
+    size = np.sqrt((scaled**2).sum(axis=0))
+    correlation = (scaled.T @ scaled) / np.maximum(np.outer(size, size), 1e-12)
+    kept = tuple(name for name, use in zip(names, varies.tolist(), strict=True) if use)
+    return Measured(kept, values[:, varies], spread[varies], correlation)
+
+
+def frequent(values: pl.Series) -> list[str]:
+    """The frequent values of a column of words, the most frequent first, ties in byte order."""
+    counts = values.drop_nulls().value_counts(name="n").sort(["n", values.name], descending=[True, False])
+    least = max(1, int(np.ceil(WORD_SHARE_MIN * len(values))))
+    return counts.filter(pl.col("n") >= least)[values.name].head(WORDS_MAX).to_list()
+
+
+def columns_of(frame: pl.DataFrame, without: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The columns of numbers and of words of a frame, without some and without those that are all null."""
+    there = [name for name in frame.columns if name not in without and frame[name].null_count() < len(frame)]
+    numbers = [name for name in there if _is_number(frame.schema[name])]
+    return numbers, [name for name in there if frame.schema[name] == pl.String]
+
+
+def _is_number(dtype: Any) -> bool:
+    return bool(dtype.is_numeric() or dtype == pl.Boolean)
+
+
+def means(values: Float) -> Float:
+    """Means of columns without the NaN; NaN where there is nothing else."""
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
