@@ -119,7 +119,7 @@ def remember(properties: Mapping[str, Any], run: str, letters: Sequence[StoredDe
         properties: librdkafka properties.
         run: name of the run.
         letters: replayed dead letters.
-        where: destination of the replay, for readers.
+        where: destination of the replay, for display.
     """
     topic = topic_name(run, REPLAYED_TOPIC)
     _ensure(properties, topic, topic_configs(run)[topic])

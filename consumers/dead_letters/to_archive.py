@@ -28,7 +28,7 @@ def add_to_archive(directory: Path, run: str, letters: Sequence[StoredDeadLetter
     Args:
         directory: folder of an archive.
         run: name of the run.
-        letters: dead letters with valid records (`letters.sort_out`).
+        letters: dead letters with valid records (`review.sort_out`).
         now_ms: current time for the check of future times, epoch ms.
 
     Raises:

@@ -108,7 +108,7 @@ def bury(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int)
 
 
 def _elsewhere(properties: Mapping[str, Any], run: str, person: Person) -> tuple[dict[Place, int], tuple[str, ...]]:
-    """Find records about the person under other keys, and write a record after the last one of each key.
+    """Find records about the person under other keys, and cover those that are the last of their key.
 
     Returns:
         The positions with their numbers of records, and the other customers whose valid profiles share a name or an

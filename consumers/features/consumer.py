@@ -1,6 +1,6 @@
 """Runs the role `features`: exact state per partition, rows and documents to the sinks, dead letters, checkpoints.
 
-One turn of the loop, in numbered steps; `recovery` documents what is repeated after a crash during each:
+One turn of the loop, in numbered steps; `consumers.checkpoints.recovery` documents what a crash repeats:
 
 1. Read and decode messages of the owned partitions into records, dead letters and positions.
 2. Apply records in step, as far as the topics' times allow.
@@ -192,7 +192,7 @@ class FeaturesConsumer:
             self._see_ends(partition)
             partition.advance()
         self._behind = received >= TURN_MAX // 2 or held >= TURN_BYTES_MAX
-        # 3. hold back
+        # 3. pause or resume topics
         for partition in self._partitions.values():
             self._regulate(partition)
         # 4. dead letters and the bundle
@@ -289,7 +289,7 @@ class FeaturesConsumer:
                 partition.tick(day_of(as_of), as_of)
                 partition.age_all()
 
-    # --- ends ---
+    # --- stop offsets ---
 
     def _all_read(self) -> bool:
         # a fenced worker does not know yet which other partitions it must read

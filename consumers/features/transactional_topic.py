@@ -70,7 +70,7 @@ class _Batch:
     rows: CustomerRows
     on_done: Done
     alone: set[int] = field(default_factory=set)
-    """Rows refused together with others, possibly not for their own size."""
+    """Positions of rows refused in a batch, perhaps not for their own size; sent separately next time."""
     rejected: dict[int, str] = field(default_factory=dict)
     """Position -> reason why the topic refuses the row."""
 

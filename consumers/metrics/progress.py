@@ -96,4 +96,4 @@ class FeaturesProgress:
     alerts_written: int = 0
     bundle: str | None = None
     drift: Mapping[str, float] = field(default_factory=dict)
-    """`measures.DRIFT_PREFIX` and the column -> its population stability index; empty if unknown."""
+    """`definitions.DRIFT_PREFIX` and the column -> its population stability index; empty if unknown."""

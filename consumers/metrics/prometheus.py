@@ -18,7 +18,7 @@ Figure = int | float | str | None
 
 
 def figures(progress: object) -> dict[str, Figure]:
-    """Return a role's progress or totals as one flat mapping; fields of nested mappings move to the top level.
+    """Return a role's progress or totals as one flat mapping; nested fields move to the top level.
 
     Args:
         progress: a dataclass of numbers, strings and None, and of dataclasses of such.
