@@ -1,1 +1,1 @@
-"""Everything that reads records from Kafka."""
+"""Kafka consumers and the state, sinks and tools they share."""

@@ -1,7 +1,7 @@
-"""An independent count of what stands in a run's topics: read from the beginning by a plain reader, outside any group.
+"""Counts the records of a run's topics independently, from the beginning and outside any group.
 
-It shares nothing with the consumers but the client: distinct ids are counted by their hashes, so that the sum of
-documents, dead letters and repeated records can be held against it.
+The audit shares only the client with the consumers. It counts distinct ids by their hashes, to verify the sum of
+documents, dead letters and duplicate records.
 """
 
 from __future__ import annotations
@@ -22,26 +22,25 @@ from features.schema import DEAD_LETTER_TOPIC, FEATURE_TOPIC, SOURCE_TOPICS, gro
 
 BATCH: Final = 20_000
 COMPACTED: Final = ".customers"
-"""The source topic on which a message without a value is a tombstone."""
+"""Suffix of the source topic on which a message without a value is a tombstone."""
 SILENCE_S: Final = 30.0
-"""No message and no end for so long is an error."""
+"""Maximum time without a message or partition end; longer is an error."""
 
 Hashes = npt.NDArray[np.uint64]
 Letters = set[tuple[str, int, int]]
-"""Topic, partition and offset of the messages that are dead letters."""
+"""Topic, partition and offset of each rejected message."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicCount:
-    """A source topic.
+    """Counts of a source topic.
 
     Attributes:
-        messages: records ever appended and not deleted. A tombstone is no record while it stands; on a compacted topic
-            what was compacted away counts, whichever it was.
+        messages: records ever appended and not deleted. A tombstone in the log is not a record. Every message that
+            compaction removed counts as a record, tombstones included.
         letters: messages that are dead letters.
-        distinct: different records among the others, by event_id, order_id or customer_id; without profiles that a
-            tombstone has erased.
-        compacted: messages that were compacted away.
+        distinct: distinct valid records by event_id, order_id or customer_id; without profiles erased by a tombstone.
+        compacted: messages removed by compaction.
     """
 
     messages: int
@@ -51,19 +50,19 @@ class TopicCount:
 
     @property
     def repeated(self) -> int:
-        """Messages that say again, or change, what an earlier one said; and profiles that were erased."""
+        """Number of messages that repeat or change an earlier record, and of erased profiles."""
         return self.messages - self.letters - self.distinct
 
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """A run's topics.
+    """Counts of a run's topics.
 
     Attributes:
-        topics: by source topic, without the run's name.
+        topics: counts by source topic, without the run's name.
         customers: customers seen in events or orders.
         profiles_unseen: profiles of customers without any event or order.
-        sessions: different (customer, session) of events.
+        sessions: distinct (customer, session) pairs of events.
         feature_rows: customers in the topic of feature rows.
     """
 
@@ -90,14 +89,14 @@ class _Profile(msgspec.Struct, gc=False):
 
 
 def recount(properties: Mapping[str, Any], run: str) -> AuditResult:
-    """Reads every source topic of a run from its beginning to its end.
+    """Count every source topic of a run from its beginning to its end.
 
     Args:
         properties: librdkafka properties.
-        run: the run's name.
+        run: name of the run.
 
     Raises:
-        ShopstreamError: a topic is missing, cannot be read, or holds a message that is neither a record nor a letter.
+        ShopstreamError: a topic is missing or unreadable, or a message is neither a record nor a dead letter.
     """
     letters = _letters(properties, run)
     topics: dict[str, TopicCount] = {}
@@ -128,7 +127,7 @@ class _Tally:
         self._letters = letters
         self.letters = self.tombstones = self.taken = 0
         self._erased: dict[int, int] = {}
-        """Customer -> how many records had been read when the tombstone came."""
+        """Customer -> number of records read before the tombstone."""
         self._ids: list[int] = []
         self._customers: list[int] = []
         self._sessions: list[int] = []
@@ -154,9 +153,9 @@ class _Tally:
             ) from error
 
     def distinct(self) -> tuple[Hashes, Hashes, Hashes]:
-        """Ids, customers and sessions, each once."""
+        """Return the distinct ids, customers and sessions."""
         if self._erased:
-            # of a key, the log keeps the order: what came before its tombstone is no profile any more
+            # the log keeps the order per key: a profile before its tombstone is erased
             self._ids = [one for place, one in enumerate(self._ids) if place >= self._erased.get(one, 0)]
             self._customers = self._ids
         ids, customers, sessions = (
@@ -168,7 +167,7 @@ class _Tally:
         record = _EVENT.decode(value)
         self._ids.append(_hash(record.event_id))
         self._customers.append(_hash(record.customer_id))
-        # the customer is the seed: no joint of the two ids can make two pairs look alike
+        # the customer is the seed: joining the ids as text could make two pairs equal
         self._sessions.append(_hash(record.session_id, self._customers[-1]))
 
     def _order(self, value: bytes) -> None:
@@ -215,7 +214,7 @@ def _letters(properties: Mapping[str, Any], run: str) -> Letters:
 
 
 def _read(properties: Mapping[str, Any], run: str, topic: str, take: Callable[[Message], None]) -> int:
-    """Hands every message to `take`; returns the number of messages ever appended that were not deleted."""
+    """Pass every message to `take`; return the number of messages ever appended and not deleted."""
     consumer = open_consumer(consumer_config(properties, group_name(run, "recount")))
     try:
         partitions = partitions_of(consumer, [topic_name(run, topic)])
@@ -232,7 +231,7 @@ def _read(properties: Mapping[str, Any], run: str, topic: str, take: Callable[[M
 
 
 def _messages(consumer: Consumer, ends: dict[tuple[str, int], int]) -> Iterator[Message]:
-    """Messages before the ends; a partition is done at its end, which on a compacted one may hold no message."""
+    """Yield the messages before the ends; also watch for end-of-partition, as a compacted end may hold no message."""
     silent_s = 0.0
     while ends:
         got = consumer.consume(BATCH, 0.5)

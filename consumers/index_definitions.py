@@ -1,4 +1,4 @@
-"""The indices of a run: those that consumers write, and the trends that are computed from an archive."""
+"""Defines the indices of a run: those that consumers write, and the trends computed from an archive."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from features.scores.score import SCORED_ROW_FIELDS
 
 
 def index_definitions(customer_columns: Sequence[Field], *, contact: bool = False) -> tuple[IndexDefinition, ...]:
-    """Every index of a run that consumers write.
+    """Return every index of a run that consumers write.
 
     Args:
-        customer_columns: what a document of `customers` holds beside the profile
-            (`features.scores.score.SCORED_ROW_FIELDS`, `version`). A column that the profile has too stands once.
-        contact: also map name and e-mail; without it a document that holds them is refused.
+        customer_columns: fields of a `customers` document in addition to the profile
+            (`features.scores.score.SCORED_ROW_FIELDS`, `version`). A field of both is included once.
+        contact: whether to map name and e-mail; without it a document with these fields is refused.
     """
     profile = tuple(f for f in record_fields(Customer) if contact or f.name not in CONTACT_FIELDS)
     mine = {f.name for f in profile}
@@ -48,7 +48,7 @@ def index_definitions(customer_columns: Sequence[Field], *, contact: bool = Fals
 
 
 def trend_definitions() -> tuple[IndexDefinition, ...]:
-    """The indices of a run that are computed from an archive, at a time; no consumer writes them."""
+    """Return the indices of a run that are computed from an archive on demand; no consumer writes them."""
     return (
         IndexDefinition("segments-daily", SEGMENT_DAY_FIELDS, on_demand=True),
         IndexDefinition("cohorts", COHORT_FIELDS, on_demand=True),
@@ -58,7 +58,7 @@ def trend_definitions() -> tuple[IndexDefinition, ...]:
 
 
 def run_definitions(*, contact: bool) -> tuple[IndexDefinition, ...]:
-    """Every index of a run: those that the consumers write, and the trends of an archive."""
+    """Return every index of a run: those that the consumers write, and the trends of an archive."""
     written = index_definitions((*SCORED_ROW_FIELDS, Field("version", "int", required=True)), contact=contact)
     return (*written, *trend_definitions())
 

@@ -1,9 +1,9 @@
-"""The rights that each duty needs and no more: ACLs of Kafka, roles of Elasticsearch. Declared here, once.
+"""Declares the least rights of each duty: ACLs of Kafka, roles of Elasticsearch.
 
-The documents print them, the tests make users with them on real servers and run the commands as these users.
+The documents print them; the tests create users with them on real servers and run the commands as these users.
 
-A run may be called `shop-x` beside a run `shop`. So groups and indices are named one by one: a right on `shop-*` would
-be one on the other run too. Names of topics have a full stop behind the run, which no run's name holds.
+A run may be called `shop-x` beside a run `shop`, so a right on `shop-*` would include the other run. Groups and indices
+are therefore named one by one. Topic names have a full stop after the run, which no run's name contains.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from features.schema import (
 
 Resource = Literal["topic", "group", "transactional-id"]
 WORKERS: Final = ("features", "index", "archive", "ends", "spark")
-"""Groups that consumers are members of, or ask by."""
+"""Groups that consumers join or query."""
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaRight:
-    """An ACL that allows.
+    """An ACL that allows operations.
 
     Attributes:
-        resource: of what kind.
-        name: of the resource; ending in `*`, of all whose names begin so.
-        operations: as Kafka names them.
+        resource: kind of the resource.
+        name: name of the resource; a final `*` matches all names with that prefix.
+        operations: operations by Kafka's names.
     """
 
     resource: Resource
@@ -44,7 +44,7 @@ class KafkaRight:
 
     @property
     def prefixed(self) -> bool:
-        """Whether `name` is the beginning of names."""
+        """Whether `name` is a prefix."""
         return self.name.endswith("*")
 
 
@@ -61,7 +61,7 @@ def _groups(run: str, groups: tuple[str, ...], *operations: str) -> tuple[KafkaR
 
 
 def _produce(run: str) -> tuple[KafkaRight, ...]:
-    # `live` goes on from the newest event, so it reads too; it commits nothing and is in no group
+    # `live` resumes from the newest event, so it reads too; it commits nothing and joins no group
     return (
         _all_topics(run, "Describe", "DescribeConfigs"),
         *_each(run, SOURCE_TOPICS, "Write"),
@@ -74,10 +74,10 @@ def _consume(run: str) -> tuple[KafkaRight, ...]:
         _all_topics(run, "Describe", "DescribeConfigs"),
         *_each(run, SOURCE_TOPICS, "Read"),
         *_each(run, (FEATURE_TOPIC, ALERT_TOPIC, DEAD_LETTER_TOPIC), "Write"),
-        # the offset that fences the rows stands beside their own topic
+        # the offset that fences the rows is committed on their own topic
         *_each(run, (FEATURE_TOPIC,), "Read"),
         *_groups(run, WORKERS, "Read"),
-        # rows are written in transactions: their ids keep a former owner from writing
+        # rows are written in transactions, whose ids keep a former owner from writing
         KafkaRight("transactional-id", f"{transaction_prefix(run)}*", ("Describe", "Write")),
     )
 
@@ -101,18 +101,19 @@ KAFKA_DUTIES: Final[Mapping[KafkaDuty, Callable[[str], tuple[KafkaRight, ...]]]]
     "watch": _watch,
     "admin": _admin,
 }
-"""What a user of each duty may do, by the run's name. `produce`: replay, live. `consume`: the consumers. `watch`:
-status. `admin`: makes and drops topics; the first `replay`, `live` or `consume` of a run, and `demo`."""
+"""Rights of each duty, by the run's name. `produce`: replay, live. `consume`: the consumers. `watch`: status. `admin`:
+creates and deletes topics; for the first `replay`, `live` or `consume` of a run, and `demo`.
+"""
 
 ElasticDuty = Literal["write", "read", "admin"]
 
 
 def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
-    """The role of Elasticsearch for a duty, as `PUT /_security/role/NAME` takes it, and as `roles.yml` has it.
+    """Return the Elasticsearch role for a duty, in the format of `PUT /_security/role/NAME` and `roles.yml`.
 
     Args:
         duty: `write` is for the consumers, `read` for dashboards and reports, `admin` for all commands.
-        run: the run's name; `*` is every run.
+        run: name of the run; `*` is every run.
     """
     cluster = {"write": ["monitor", "manage_index_templates"], "read": ["monitor"]}
     cluster["admin"] = cluster["write"]
@@ -131,14 +132,14 @@ def elastic_role(duty: ElasticDuty, run: str) -> dict[str, Any]:
     }
     indices = [{"names": _index_names(run), "privileges": privileges[duty]}]
     if duty == "write":
-        # measurements that are too old; nothing else is deleted by a consumer
+        # a consumer deletes only expired measurements
         indices.append({"names": _index_names(run, ("pipeline",)), "privileges": ["delete"]})
     return {"cluster": cluster[duty], "indices": indices}
 
 
 def _index_names(run: str, only: tuple[str, ...] = ()) -> list[str]:
-    """Aliases, and concrete names or patterns that fit no index of another run."""
-    # heavy, and `up` imports this module
+    """Return aliases, and concrete names or patterns that match no index of another run."""
+    # slow imports, and `up` imports this module
     from connectors.elasticsearch.mappings import alias, index_pattern, write_index  # noqa: PLC0415
     from consumers.index_definitions import index_definitions, trend_definitions  # noqa: PLC0415
 
@@ -154,12 +155,12 @@ ELASTIC_DUTIES: Final[tuple[ElasticDuty, ...]] = ("write", "read", "admin")
 
 
 def acl_commands(duty: KafkaDuty, run: str, principal: str) -> list[str]:
-    """The calls of Kafka's own tool that give a user the rights of a duty, without address and login.
+    """Return the calls of Kafka's own tool that grant a duty's rights to a user, without address and login.
 
     Args:
-        duty: of `KAFKA_DUTIES`.
-        run: the run's name.
-        principal: the user's name.
+        duty: a key of `KAFKA_DUTIES`.
+        run: name of the run.
+        principal: name of the user.
     """
     lines = []
     for right in KAFKA_DUTIES[duty](run):

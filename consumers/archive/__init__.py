@@ -1,1 +1,1 @@
-"""The archive consumer: raw records into Parquet files."""
+"""Archives raw records in Parquet files."""

@@ -1,20 +1,23 @@
-"""The archive consumer: events, orders and profiles as they came, in Parquet, by day.
+"""Archives events, orders and profiles unchanged in Parquet files, by day.
 
-The order of work, and what is done again if we die right there:
+The steps of a flush, and what is repeated after a crash during each:
 
-1. Read batches, decode and judge them, keep the valid rows in columns. Nothing is written: all is read again.
-2. Stage what is kept of every partition: files under a name that is used once, durable, where no reader looks.
-   Dying: the next owner removes them and reads their messages again.
-3. Commit every partition with its H, the token of what is staged and the owner's epoch. The coordinator refuses a
-   former owner here, so of two workers only one stages files that count. Dying: the next owner publishes them.
-4. Publish: move the staged files into the folders of their days, one rename each. Dying: as 3.
-5. Join the parts of profiles into `customers.parquet` and remove the older ones. A new owner joins them again.
+1. Read batches, decode and validate them, keep the valid rows in columns. Nothing is written: all is read again.
+2. Stage the rows of every partition: durable files under single-use names, outside the folders that readers scan. After
+   a crash the next owner removes them and reads their messages again.
+3. Commit every partition with its max event time (H), the token of its staged files and the owner's epoch. The
+   coordinator refuses a former owner here, so only one worker's staged files count. After a crash the next owner
+   publishes them.
+4. Publish: move the staged files into the folders of their days, one rename each. After a crash: as 3.
+5. Join the parts of profiles into `customers.parquet` and remove the older ones. After a crash the next owner joins
+   them again.
 
-A new owner commits an epoch above every one before it removes anything, so an owner that slept meanwhile cannot remove
-what its successor staged. The footer of each file says up to where it reaches: where the group's offsets are gone
-(expired, deleted, reset), reading goes on from there, or stops where the log no longer reaches back so far.
+A new owner commits an epoch above all earlier ones before it removes any file. A former owner that was suspended
+therefore cannot remove the files of its successor. The footer of each file states the offset that the file reaches. If
+the group's offsets are gone (expired, deleted, reset), reading resumes there. It stops if the log no longer reaches
+back that far.
 
-Messages that are not valid or too late are left out; the features consumer writes them to the dead letters.
+Invalid and late messages are left out; the features consumer writes them to the dead letters.
 """
 
 from __future__ import annotations
@@ -45,22 +48,22 @@ log = structlog.get_logger("archive")
 ROLE: Final = "archive"
 TOPICS: Final = SOURCE_TOPICS
 PROFILE_BYTES: Final = 200
-"""What a profile in memory takes beside its text."""
+"""Memory of a profile in addition to its text, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveOptions:
-    """Bounds of the archive consumer.
+    """Limits of the archive consumer.
 
     Attributes:
-        flush_records: rows kept before they are written (about 150 bytes each).
-        flush_bytes: bytes of rows kept before they are written.
-        flush_every_s: the longest that a row waits to be written; shorter makes more, smaller files.
-        retry_s: between two tries to write or commit.
-        batch_records: read at a time.
-        read_timeout_s: how long a batch may take to fill.
-        report_every_s: between reports.
-        ask_every_s: between questions whether the group has reached its end.
+        flush_records: number of buffered rows that triggers a flush (about 150 bytes each).
+        flush_bytes: size of the buffered rows that triggers a flush, bytes.
+        flush_every_s: maximum time a row is buffered; shorter makes more, smaller files.
+        retry_s: pause between two attempts to write or commit.
+        batch_records: maximum number of records per read.
+        read_timeout_s: maximum time to fill a batch.
+        report_every_s: interval of reports.
+        ask_every_s: interval of checks whether the group has reached its end.
     """
 
     flush_records: int = 500_000
@@ -74,14 +77,14 @@ class ArchiveOptions:
 
 
 class ArchiveRole:
-    """Archives the records of the partitions it is given.
+    """Archives the records of its assigned partitions.
 
     Args:
-        source: over all source topics (`TOPICS`), in the group of this role.
-        folder: where the files go.
-        run: the run's name.
-        options: its bounds.
-        topic_ids: topic -> the id the cluster gives it, to notice one that was deleted and created again.
+        source: source of all source topics (`TOPICS`), in the group of this role.
+        folder: archive folder.
+        run: name of the run.
+        options: limits of the consumer.
+        topic_ids: topic -> the topic's id in the cluster, to detect a topic that was deleted and created again.
     """
 
     def __init__(
@@ -111,16 +114,16 @@ class ArchiveRole:
         until: Mapping[tuple[str, int], int] | None = None,
         report: Callable[[Progress], None] = lambda _: None,
     ) -> Totals:
-        """Reads, stages, commits and publishes until `stop`, or until the whole group has committed up to `until`.
+        """Read, stage, commit and publish until `stop`, or until the whole group has committed up to `until`.
 
         Args:
-            stop: asked about five times a second.
-            until: (full topic name, partition) -> offset, as `connectors.kafka.client.end_offsets` gives it.
-            report: called with the progress about once a second.
+            stop: stop condition, checked about five times a second.
+            until: (full topic name, partition) -> offset, as returned by `connectors.kafka.client.end_offsets`.
+            report: callback for the progress, called about once a second.
 
         Raises:
-            ShopstreamError: the folder cannot be written at the end, records deleted before they were read, another
-                worker with this id.
+            ShopstreamError: the folder cannot be written at the end, records were deleted before they were read, or
+                another worker has this id.
         """
         options = self._options
         self._flushed_s = time.monotonic()
@@ -147,11 +150,11 @@ class ArchiveRole:
         return self.totals()
 
     def totals(self) -> Totals:
-        """Counts since the start."""
+        """Return the counts since the start."""
         return Totals(**self._counts)
 
     def progress(self) -> Progress:
-        """How it stands now."""
+        """Return the current progress."""
         waiting = sum(kept.records + (kept.staged.rows if kept.staged else 0) for kept in self._kept.values())
         return Progress(
             ROLE, self.totals(), lag_records=self._source.lag(), waiting_records=waiting, trouble=self._trouble
@@ -159,18 +162,18 @@ class ArchiveRole:
 
     @property
     def _trouble(self) -> str | None:
-        """Why the last flush did not do everything."""
+        """Reason why the last flush was incomplete."""
         return self._troubles[0] if self._troubles else None
 
-    # --- what the source tells ---
+    # --- rebalance callbacks ---
 
     def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int]:
-        """Begins with these partitions: fences former owners, publishes what they committed, removes the rest."""
+        """Take over partitions: fence former owners, publish committed files, remove the rest."""
         staged = self._staging.found()
         positions = {partition: read_position(start.metadata) for partition, start in starts.items()}
         mine = self._published(starts)
         for partition, position in positions.items():
-            # a range's files were committed together; some may be published, and the commit may be gone
+            # the files of a range were committed together; some may be published already, and the commit may be gone
             ranges = {(file.first, file.next) for file in mine[partition]}
             for one in staged.get(partition, ()):
                 if one.token == position.token or (one.first, one.next) in ranges:
@@ -179,7 +182,7 @@ class ArchiveRole:
         kept = {
             p: self._begin(p, start, _epoch(positions[p], staged.get(p, ())), mine[p]) for p, start in starts.items()
         }
-        # nothing is removed or staged before the coordinator knows the new epoch
+        # the coordinator must know the new epoch before any file is removed or staged
         try:
             commit_with_retry(lambda: self._source.commit({p: one.commit for p, one in kept.items()}))
         except FencedError as error:
@@ -190,7 +193,7 @@ class ArchiveRole:
         for partition, began in kept.items():
             self._remove_former(partition, began, staged.get(partition, ()), mine[partition])
         self._kept |= kept
-        # a former owner may have died between its commit and the joining
+        # a former owner may have crashed between its commit and the join
         self._join = True
         return {partition: one.next_offset for partition, one in kept.items()}
 
@@ -199,12 +202,12 @@ class ArchiveRole:
         return {partition: found[partition.topic].get(partition.number, []) for partition in partitions}
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
-        """Writes and commits everything, then lets go."""
+        """Write and commit all rows, then release the partitions."""
         self._flush()
         self.lost(partitions)
 
     def lost(self, partitions: Sequence[Partition]) -> None:
-        """Lets go; what is staged is the next owner's to publish or to remove."""
+        """Release the partitions; the next owner publishes or removes their staged files."""
         for partition in partitions:
             self._kept.pop(partition, None)
 
@@ -229,7 +232,7 @@ class ArchiveRole:
         if former or stray:
             log.info("uncommitted files removed", topic=partition.topic, partition=partition.number)
 
-    # --- the steps ---
+    # --- steps of a flush ---
 
     def _take(self, batch: Batch) -> None:
         kept = self._kept.get(batch.partition)
@@ -268,14 +271,14 @@ class ArchiveRole:
         return waited_s >= self._options.flush_every_s or self._is_full()
 
     def _hold_back(self) -> None:
-        """Stops the flow from Kafka while what is kept cannot be written."""
+        """Pause reading from Kafka while full buffers cannot be written."""
         if self._trouble is not None and self._is_full():
             self._source.pause()
         else:
             self._source.resume()
 
     def _flush(self) -> None:
-        """Stages, commits and publishes everything that is kept; what fails is done by a later call."""
+        """Stage, commit and publish all buffered rows; a later call repeats failed steps."""
         self._flushed_s = time.monotonic()
         before, self._troubles = self._trouble, []
         self._publish()
@@ -292,7 +295,7 @@ class ArchiveRole:
             log.warning("the archive is not written; nothing is lost, trying again", reason=self._trouble)
 
     def _stage(self, partition: Partition, kept: OwnedPartition) -> None:
-        # the end of a compacted or empty partition lies behind its last record
+        # the end of a compacted or empty partition lies after its last record
         kept.next_offset = max(kept.next_offset, self._source.position(partition))
         if kept.staged is not None or kept.next_offset == kept.offset:
             return
@@ -333,7 +336,7 @@ class ArchiveRole:
         try:
             self._source.commit({partition: kept.commit for partition, kept in going.items()})
         except CommitError as error:
-            # it may have been made: the same is committed again
+            # the commit may have succeeded: the same one is repeated
             self._troubles.append(str(error))
             return
         except FencedError as error:
@@ -385,7 +388,7 @@ class ArchiveRole:
             log.warning("not all rows are archived; they are read again at the next start", reason=self._trouble)
 
     def _abandon(self) -> None:
-        """On an error: closing tells of revoked partitions, but nothing may be written any more."""
+        """Discard the buffers: closing the source revokes partitions, but after an error nothing may be written."""
         self._kept.clear()
         self._join = False
 
@@ -403,5 +406,5 @@ class ArchiveRole:
 
 
 def _epoch(former: Position, staged: Sequence[Staged]) -> int:
-    """A new owner's: above that of the commit, and of what is staged where the commit is gone."""
+    """Return a new owner's epoch: above that of the commit, and of the staged files in case the commit is gone."""
     return max(former.epoch + 1, *(one.epoch + 1 for one in staged), wall_clock_ms() // 1000)

@@ -1,4 +1,4 @@
-"""The archive's folder as its consumer writes it: immutable files with telling names, on any file system of pyarrow.
+"""Reads and writes the archive folder: immutable files with descriptive names, on any file system of pyarrow.
 
     DIR/events/date=YYYY-MM-DD/RUN-pPPPPP-FIRST-NEXT.parquet    rows of one partition and day, of offsets FIRST to NEXT
     DIR/orders/date=YYYY-MM-DD/…                                likewise
@@ -6,10 +6,10 @@
     DIR/customers.parquet                                       the newest part of every partition, joined
     DIR/staged/…                                                not published yet (`consumers.archive.staging`)
 
-Files of events and orders that versions before staging wrote are called `RUN-pPPPPP-FIRST.parquet`. A part is a
-function of its partition's log up to NEXT: whichever worker writes it writes the same, so workers cannot spoil each
-other's. The joined file is written again whenever a part changes, and again when the parts have changed meanwhile: the
-last worker to write it has seen them all. No lock is needed, and none is where an object store has none.
+Versions without staging named files of events and orders `RUN-pPPPPP-FIRST.parquet`. A part depends only on its
+partition's log up to NEXT: every worker writes the same one, so workers cannot corrupt each other's parts. The joined
+file is rewritten when a part changes, and again if the parts have changed meanwhile. The last worker to write it has
+therefore seen all parts. No lock is needed, and object stores offer none.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ JOIN_TRIES: Final = 50
 COMPRESSION: Final = "zstd"
 
 _UNFINISHED: Final = ".tmp"
-"""Ends the names of files that earlier versions were writing when they died."""
+"""Name suffix of the unfinished files of earlier versions."""
 _EPOCH: Final = date(1970, 1, 1)
 
 
@@ -46,9 +46,9 @@ class Published:
     """A published file of one partition.
 
     Attributes:
-        first: offset of the first message that its rows may come from; 0 for a part, which holds all before `next`.
-        next: the offset after the last of these messages; None in names that earlier versions gave.
-        path: of the file.
+        first: lowest offset that the rows may come from; 0 for a part, which holds all profiles before `next`.
+        next: offset after the last message of the file; None in names of earlier versions.
+        path: path of the file.
     """
 
     first: int
@@ -57,15 +57,15 @@ class Published:
 
 
 class ArchiveFolder:
-    """An archive of one run, written by its consumers.
+    """Archive of one run, written by its consumers.
 
     Args:
-        uri: a local path, or any URI that `pyarrow.fs` opens.
-        run: goes into the files' names, so that no run removes another's.
+        uri: local path, or any URI that `pyarrow.fs` opens.
+        run: name of the run; part of the file names, so that no run removes another's files.
 
     Attributes:
         files: the file system.
-        root: path of the folder on it.
+        root: path of the folder on the file system.
 
     Raises:
         ShopstreamError: the URI cannot be opened, or holds an archive that no consumer wrote.
@@ -99,10 +99,10 @@ class ArchiveFolder:
         for folder in (PARTS_FOLDER, STAGED_FOLDER):
             make_folder(self.files, self.path(folder))
 
-    # --- what is published ---
+    # --- published files ---
 
     def published(self, topic: str) -> dict[int, list[Published]]:
-        """Partition -> its files of events, of orders or of profiles; those with the lowest offsets first."""
+        """Return the files of events, orders or profiles per partition, lowest offsets first."""
         found: dict[int, list[Published]] = {}
         for entry in self.entries(topic if topic in DAY_COLUMN else PARTS_FOLDER, recursive=True):
             match = self._name.fullmatch(entry.base_name)
@@ -116,7 +116,7 @@ class ArchiveFolder:
         return {number: sorted(mine, key=lambda f: (f.first, f.next or 0)) for number, mine in found.items()}
 
     def remove_unfinished(self, number: int) -> None:
-        """Removes the files of a partition that a version before staging was writing when it died."""
+        """Remove the unfinished files of a partition that a crashed version without staging left."""
         for topic in (*DAY_COLUMN, PARTS_FOLDER):
             for entry in self.entries(topic, recursive=True):
                 match = self._name.fullmatch(entry.base_name.removesuffix(_UNFINISHED))
@@ -124,22 +124,22 @@ class ArchiveFolder:
                     self.files.delete_file(entry.path)
 
     def file_name(self, topic: str, number: int, first: int, after: int) -> str:
-        """The name of a published file of offsets `first` to `after`."""
+        """Return the name of a published file of offsets `first` to `after`."""
         offsets = f"{first:020d}-{after:020d}" if topic in DAY_COLUMN else f"{after:020d}"
         return f"{self.run}-p{number:05d}-{offsets}.parquet"
 
     # --- profiles ---
 
     def newest_part(self, number: int, next_offset: int) -> pa.Table | None:
-        """The profiles of a partition before an offset at most `next_offset`; None where there is no such part."""
+        """Return the profiles of a partition's newest part up to `next_offset` at most; None without such a part."""
         parts = [part for part in self.published("customers").get(number, []) if (part.next or 0) <= next_offset]
         return self.read(parts[-1].path) if parts else None
 
     def join_profiles(self) -> None:
-        """Makes `customers.parquet` of the newest part of every partition; nothing where there is no part.
+        """Write `customers.parquet` from the newest part of every partition; do nothing if there is no part.
 
         Raises:
-            ShopstreamError: the parts never stood still.
+            ShopstreamError: the parts changed during every attempt.
         """
         for _ in range(JOIN_TRIES):
             newest = self._newest()
@@ -147,7 +147,7 @@ class ArchiveFolder:
                 return
             try:
                 tables = [self.read(path) for path in newest]
-            except FileNotFoundError:  # another worker has just written a newer one and removed it
+            except FileNotFoundError:  # another worker has just replaced this part
                 continue
             joined = pa.concat_tables(tables).replace_schema_metadata(None)
             self.write(self.path(CUSTOMERS_FILE), joined)
@@ -156,7 +156,7 @@ class ArchiveFolder:
         raise ShopstreamError(f"{self.uri}: the profiles changed {JOIN_TRIES} times while they were joined.")
 
     def remove_old_parts(self, number: int, committed: int) -> None:
-        """Removes the parts of a partition that a newer committed one makes needless."""
+        """Remove the parts of a partition that a newer committed part replaces."""
         parts = self.published("customers").get(number, [])
         done = [part.path for part in parts if (part.next or 0) <= committed]
         for path in done[:-1]:
@@ -168,13 +168,13 @@ class ArchiveFolder:
     # --- files ---
 
     def write(self, path: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
-        """Writes a table whole and durably; `metadata` goes into the file's footer."""
+        """Write a table atomically and durably; `metadata` goes into the file's footer."""
         if metadata is not None:
             table = table.replace_schema_metadata(metadata)
         store_whole(self.files, path, lambda stream: pq.write_table(table, stream, compression=COMPRESSION))
 
     def read(self, path: str) -> pa.Table:
-        """The rows of a file, their metadata left out.
+        """Return the rows of a file without their metadata.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -183,24 +183,24 @@ class ArchiveFolder:
             return pq.read_table(file).replace_schema_metadata(None)
 
     def metadata(self, path: str) -> dict[str, str]:
-        """The metadata of a file's footer."""
+        """Return the metadata of a file's footer."""
         with self.files.open_input_file(path) as file:
             found = pq.read_schema(file).metadata or {}
         return {key.decode(): value.decode() for key, value in found.items()}
 
     def entries(self, folder: str, *, recursive: bool = False) -> Sequence[pafs.FileInfo]:
-        """What is in a folder; nothing where there is no such folder."""
+        """Return the entries of a folder; none if the folder does not exist."""
         selector = pafs.FileSelector(self.path(folder), recursive=recursive, allow_not_found=True)
         infos: list[pafs.FileInfo] = self.files.get_file_info(selector)
         return infos
 
     def path(self, path: str) -> str:
-        """Path on the file system of a path in the folder."""
+        """Return the file system's path of a path in the folder."""
         return f"{self.root}/{path}" if path else self.root
 
 
 def split_days(rows: pa.Table, time_column: str) -> Iterator[tuple[date, pa.Table]]:
-    """The rows of each UTC day, days ascending; rows of a day keep their order."""
+    """Yield the rows of each UTC day, days ascending; rows of a day keep their order."""
     if rows.num_rows == 0:
         return
     times: Int64 = rows[time_column].cast(pa.int64()).to_numpy()

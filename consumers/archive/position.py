@@ -1,4 +1,4 @@
-"""Where the archive of a partition ends: in memory, by its commit and by its files, and which of them counts."""
+"""Decides where the archive of a partition resumes: from memory, from its commit or from its files."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ NEW_RUN: Final = "Archive into a folder of its own (`--archive`) under a new run
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The metadata of a partition's committed offset.
+    """Metadata of a partition's committed offset.
 
     Attributes:
-        high: H of the partition before the offset, epoch ms.
-        epoch: of the owner; 0 in commits of earlier versions.
-        topic_id: that the cluster gives the topic; empty if it was not known.
-        token: of what was staged with this commit; empty if there were no rows.
-        archived: where the newest file ends, the staged ones included; 0 without any, and in earlier versions.
+        high: max event time (H) of the partition before the offset, epoch ms.
+        epoch: epoch of the owner; 0 in commits of earlier versions.
+        topic_id: the topic's id in the cluster; empty if unknown.
+        token: token of the files staged for this commit; empty if there were no rows.
+        archived: offset that the newest file reaches, staged ones included; 0 without files, and in earlier versions.
     """
 
     high: int = NO_HIGH
@@ -42,7 +42,7 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read_position(metadata: str) -> Position:
-    """The position of a commit; an empty one where there is none of ours."""
+    """Return the position in a commit's metadata; an empty one if the metadata is not the archive's."""
     try:
         return msgspec.json.decode(metadata, type=Position)
     except msgspec.DecodeError:
@@ -50,7 +50,7 @@ def read_position(metadata: str) -> Position:
 
 
 def write_position(position: Position) -> str:
-    """As it is committed."""
+    """Encode a position as commit metadata."""
     return msgspec.json.encode(position).decode()
 
 
@@ -61,20 +61,20 @@ def resume(
     topic_id: str,
     metadata: Callable[[str], Mapping[str, str]],
 ) -> tuple[int, int]:
-    """The offset to go on from, and H before it.
+    """Return the offset to resume from, and the max event time (H) before it.
 
-    Files count before the commit: whatever is published was committed, so a commit that lies before them was reset, and
-    one that is missing has expired or was deleted.
+    Files take precedence over the commit: only committed files are published. A commit before them was therefore reset,
+    and a missing one has expired or was deleted.
 
     Args:
-        partition: of the archive.
-        start: the committed offset; the first one of the log, without metadata, where there is none.
-        published: the partition's files.
-        topic_id: that the cluster gives the topic now; empty if it is not known.
-        metadata: reads the footer of a file.
+        partition: partition of the archive.
+        start: committed offset; without one, the first offset of the log, without metadata.
+        published: published files of the partition.
+        topic_id: the topic's current id in the cluster; empty if unknown.
+        metadata: function that reads the footer of a file.
 
     Raises:
-        ShopstreamError: the files are of another topic, are missing, or do not say up to where they reach.
+        ShopstreamError: the files are of another topic, are missing, or do not state which offset they reach.
     """
     position = read_position(start.metadata)
     check_same_topic(*partition, position.topic_id, topic_id)
@@ -107,7 +107,7 @@ def resume(
 
 
 def never_committed(published: Sequence[Published], offset: int) -> list[str]:
-    """Files of an earlier version that it wrote before a commit which never came: paths of those from `offset` on."""
+    """Return the paths of files from `offset` on that an earlier version wrote without ever committing them."""
     return [f.path for f in published if f.next is None and f.first >= offset]
 
 
@@ -117,34 +117,34 @@ def _name(partition: Partition) -> str:
 
 @dataclass(slots=True)
 class OwnedPartition:
-    """A partition: up to where it is committed, what is on its way there, and what is only in memory."""
+    """Owned partition: its committed offset, its staged files and its rows in memory."""
 
     offset: int
-    """The committed one."""
+    """The committed offset."""
     next_offset: int
     high: int
     epoch: int
     topic_id: str
     archived: int
-    """Where the newest published file ends; 0 without any."""
+    """Offset that the newest published file reaches; 0 without any."""
     staged: Staged | None = None
-    """Durable, and not known to be committed."""
+    """Files that are durable and not known to be committed."""
     committed: Staged | None = None
-    """Committed, and not yet published."""
+    """Files that are committed and not yet published."""
     rows: list[pa.RecordBatch] = field(default_factory=list)
     profiles: dict[str, Customer | None] = field(default_factory=dict)
     size: int = 0
-    """Bytes of rows and profiles."""
+    """Size of rows and profiles, bytes."""
 
     @property
     def records(self) -> int:
-        """Rows and profiles that are only in memory."""
+        """Number of rows and profiles that are only in memory."""
         rows: int = sum(batch.num_rows for batch in self.rows)
         return rows + len(self.profiles)
 
     @property
     def commit(self) -> tuple[int, str]:
-        """What is committed: up to what is staged, or without it the present offset under a new epoch."""
+        """Offset and metadata to commit: the end of the staged files, or else the current offset with a new epoch."""
         if self.staged is None:
             return self.offset, write_position(Position(self.high, self.epoch, self.topic_id, "", self.archived))
         one = self.staged

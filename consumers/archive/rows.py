@@ -1,4 +1,4 @@
-"""What a batch of messages becomes in the archive: valid records that are not late, as columns."""
+"""Converts batches of messages to archive columns of valid records that are not late."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from features.schema import EVENT_LATENESS_MS, ORDER_LATENESS_MS, arrow_schema, 
 
 
 def judge(batch: Batch, high: int) -> tuple[list[Any], list[bool], int, int]:
-    """Valid records of a batch of events or orders, which of them are too late, the number rejected, and the new H."""
+    """Return a batch's valid events or orders, their late flags, the number rejected and the new max event time."""
     if batch.partition.topic == "events":
         events = decode("events", batch.values, batch.keys, batch.append_ms)
         ts = np.array([r.ts for r in events.records], np.int64)
@@ -30,7 +30,7 @@ def judge(batch: Batch, high: int) -> tuple[list[Any], list[bool], int, int]:
 
 
 def to_arrow(record: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> pa.RecordBatch:
-    """Records as columns of the archive."""
+    """Return records as columns of the archive."""
     schema = arrow_schema(record)
     columns = []
     for item in record_fields(record):

@@ -1,10 +1,11 @@
-"""Staged files of an archive: written before the commit, published by it, removed when it never came.
+"""Manages the staged files of an archive: written before the commit, published after it, removed if it never came.
 
     DIR/staged/RUN-TOPIC-pPPPPP-FIRST-NEXT-EPOCH-TOKEN/DAY.parquet
 
-A commit names the token of what is staged. Whoever owns the partition next publishes what the committed metadata names
-and removes what earlier owners staged in vain. A token is used once, so a former owner that wakes up can neither
-replace nor extend what counts, and a file is published by one rename, so publishing again changes nothing.
+A commit names the token of its staged files. The next owner of the partition publishes the files that the committed
+metadata names, and removes the uncommitted files of earlier owners. A token is used once, so a former owner that
+resumes can neither replace nor extend committed files. A file is published by one rename, so publishing again changes
+nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ log = structlog.get_logger("archive")
 
 SUFFIX: Final = ".parquet"
 PART: Final = "part"
-"""Stands for the day in the name of a staged part of profiles."""
+"""Name of a staged part of profiles, in place of the day."""
 HIGH: Final = "shopstream.high"
 NEXT: Final = "shopstream.next_offset"
 TOPIC_ID: Final = "shopstream.topic_id"
@@ -36,17 +37,17 @@ TOPIC_ID: Final = "shopstream.topic_id"
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What was staged of one partition, from one message to another.
+    """Staged files of one partition for a range of offsets.
 
     Attributes:
-        topic: without the run's name.
-        number: of the partition.
+        topic: topic without the run's name.
+        number: number of the partition.
         first: offset of the first message.
-        next: the offset after the last message.
-        high: H of the partition after the last message, epoch ms.
-        topic_id: that the cluster gives the topic; empty if it is not known.
-        epoch: of the owner.
-        token: names it in a commit.
+        next: offset after the last message.
+        high: max event time (H) of the partition after the last message, epoch ms.
+        topic_id: the topic's id in the cluster; empty if unknown.
+        epoch: epoch of the owner.
+        token: name of the staged files in a commit.
         rows: number of records.
         files: number of files.
     """
@@ -64,17 +65,17 @@ class Staged:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the footer of each file says, so that reading can go on from the files alone."""
+        """Footer of each file, which allows reading to resume from the files alone."""
         return {NEXT: str(self.next), HIGH: str(self.high), TOPIC_ID: self.topic_id}
 
 
 def new_token() -> str:
-    """A name that is used once."""
+    """Return a single-use name."""
     return uuid.uuid4().hex[:12]
 
 
 class StagingArea:
-    """The staged files of an archive.
+    """Staging area of an archive.
 
     Args:
         folder: the archive.
@@ -88,14 +89,14 @@ class StagingArea:
         )
 
     def stage(self, staged: Staged, table: pa.Table) -> int:
-        """Writes rows durably, where no reader looks; returns the number of files.
+        """Write rows durably outside the folders that readers scan; return the number of files.
 
         Args:
-            staged: where the rows come from.
-            table: events or orders, in any order; of `customers` the whole new part.
+            staged: origin of the rows.
+            table: events or orders, in any order; for `customers` the whole new part.
 
         Raises:
-            OSError: they cannot be written; nothing is left behind as far as it can be removed.
+            OSError: the files cannot be written; partial files are removed if possible.
         """
         place = self._folder.path(self._place(staged))
         files = 0
@@ -110,7 +111,7 @@ class StagingArea:
         return files
 
     def found(self) -> dict[tuple[str, int], list[Staged]]:
-        """Everything that is staged, by topic and partition; without H, topic ids and counts."""
+        """Return all staged files, by topic and partition; without max event time, topic ids and counts."""
         found: dict[tuple[str, int], list[Staged]] = {}
         for entry in self._folder.entries(STAGED_FOLDER):
             match = self._name.fullmatch(entry.base_name)
@@ -120,10 +121,10 @@ class StagingArea:
         return found
 
     def publish(self, staged: Staged) -> None:
-        """Moves what was committed to where readers look. Publishing it again, or beside another worker, is harmless.
+        """Move committed files to the published folders; repeated and concurrent calls are harmless.
 
         Raises:
-            OSError: it cannot be moved; calling again goes on with the rest.
+            OSError: a file cannot be moved; another call moves the remaining ones.
         """
         name = self._folder.file_name(staged.topic, staged.number, staged.first, staged.next)
         for entry in self._folder.entries(self._place(staged)):
@@ -132,10 +133,10 @@ class StagingArea:
         self.remove(staged)
 
     def remove(self, staged: Staged) -> None:
-        """Removes what is staged, as far as it can be removed; the next owner tries again.
+        """Remove staged files if possible; the next owner tries again.
 
-        Of others only what former owners staged may be removed, and only by an owner whose epoch is committed: a newer
-        owner may have staged something since.
+        Other workers' files may be removed only if a former owner staged them, and only by an owner whose epoch is
+        committed. Otherwise a newer owner may have staged them since.
         """
         with suppress(OSError):
             self._folder.files.delete_dir(self._folder.path(self._place(staged)))
@@ -145,10 +146,10 @@ class StagingArea:
         day = entry.base_name.removesuffix(SUFFIX)
         target = self._folder.path(PARTS_FOLDER if day == PART else f"{topic}/date={day}")
         make_folder(files, target)
-        # another worker may have moved it: the owner of before, or the next one
+        # another worker, the former or the next owner, may have moved the file already
         with suppress(FileNotFoundError):
             files.move(entry.path, f"{target}/{name}")
-        # the next commit no longer names this token, so the rename must outlast a power loss
+        # the next commit no longer names this token, so the rename must survive a power loss
         sync(files, target)
 
     def _place(self, staged: Staged) -> str:

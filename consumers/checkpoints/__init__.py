@@ -1,1 +1,1 @@
-"""Checkpoints: written, committed, recovered and listed."""
+"""Writes, commits, recovers and lists checkpoints."""

@@ -1,4 +1,4 @@
-"""Types of a checkpoint's arrays as its header has them. Pure."""
+"""Converts array types to and from their description in a checkpoint's header. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 
 def described(dtype: np.dtype[Any]) -> list[Any]:
-    """A type as a checkpoint's header has it."""
+    """Return the description of a type for a checkpoint's header."""
     if dtype.names is None:
         return [dtype.str]
     return [dtype.itemsize, *((name, dtype[name].str, dtype.fields[name][1]) for name in dtype.names)]  # type: ignore[index]
 
 
 def dtype_of(description: list[Any]) -> np.dtype[Any]:
-    """The inverse of `described`."""
+    """Return the type of a description; inverse of `described`."""
     if isinstance(description[0], str):
         return np.dtype(description[0])
     itemsize, *columns = description

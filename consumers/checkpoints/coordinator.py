@@ -1,4 +1,4 @@
-"""When checkpoints are made: one partition at a time, written beside the consumer, in a bounded share of the time."""
+"""Decides when checkpoints are made: one partition at a time, in the background, in a bounded share of the time."""
 
 from __future__ import annotations
 
@@ -26,54 +26,54 @@ log = structlog.get_logger("checkpoint")
 
 INTERVAL_S: Final = 5.0
 COMMIT_PAUSE_S: Final = 1.0
-"""Between two tries to commit the same checkpoint."""
+"""Pause between two attempts to commit the same checkpoint."""
 OWNER_PAUSE_S: Final = 1.0
-"""Between two tries to tell the state folder who writes rows."""
+"""Pause between two attempts to record the owner in the state folder."""
 SHARE_MAX: Final = 0.1
-"""Of the time that checkpoints may take."""
+"""Maximum share of the time spent on checkpoints."""
 
 WrittenFiles = tuple[str, list[Block], int]
 
 
 @dataclass(slots=True)
 class PartitionCheckpoints:
-    """What is known of a partition's checkpoints."""
+    """Checkpoint status of a partition."""
 
     epoch: int
     current: str = ""
     previous: str = ""
     blocks: list[Block] = field(default_factory=list)
     made_s: float = field(default_factory=time.monotonic)
-    """When making one ended last, whether it came to stand or not: the next one is paced by it."""
+    """Time the last checkpoint attempt ended, successful or not; paces the next one."""
     stands_s: float = field(default_factory=time.monotonic)
-    """When the current one was made."""
+    """Time the current checkpoint was committed."""
     unsaved_s: float | None = None
-    """When the first change was seen that is in no checkpoint, and in none that is being written."""
+    """Time of the first change that is in no checkpoint, not even one in progress."""
     writing_s: float | None = None
-    """Likewise for the one that is being written."""
+    """Time of the first change in the checkpoint in progress."""
     unsaved_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
     """Ids of a checkpoint that could not be written; they go into the next one."""
     owner: PartitionOwner | None = None
-    """Of this epoch, until the state folder knows it."""
+    """Owner of this epoch, until the state folder holds it."""
     owner_due_s: float = 0.0
-    """When the state folder may be told again."""
+    """Time of the next attempt to record the owner in the state folder."""
     rewrite_ids: bool = False
-    """A block was found damaged: the next checkpoint writes all ids from memory."""
+    """Whether a block was found damaged: the next checkpoint writes all ids from memory."""
 
 
 class CheckpointCoordinator:
     """Makes checkpoints of partitions and commits them.
 
     Args:
-        store: of the run.
-        source: commits are made through it.
-        letters: flushed before a commit.
-        run: the run's name.
-        partitions: of each topic.
+        store: checkpoint store of the run.
+        source: Kafka source, used for commits.
+        letters: dead-letter producer, flushed before a commit.
+        run: name of the run.
+        partitions: number of partitions of each topic.
         sinks: names of the sinks of customers' rows.
         contact: whether profiles keep name and e-mail.
-        interval_s: the shortest time between two checkpoints of a partition.
-        topic_ids: topic -> the id the cluster gives it, to notice one that was made anew.
+        interval_s: minimum time between two checkpoints of a partition.
+        topic_ids: topic -> the topic's id in the cluster, to detect a topic that was created again.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class CheckpointCoordinator:
         self.bytes_last = 0
 
     def age_s(self) -> float:
-        """Age of the oldest of the newest checkpoints of the owned partitions; 0 when none is owned."""
+        """Return the age of the oldest current checkpoint of the owned partitions; 0 if no partition is owned."""
         now_s = time.monotonic()
         return max((now_s - kept.stands_s for kept in self._kept.values()), default=0.0)
 
     def figures(self) -> dict[str, Any]:
-        """The fields of FeaturesProgress that tell of checkpoints."""
+        """Return the checkpoint fields of FeaturesProgress."""
         return {
             "checkpoints": self.made,
             "checkpoint_age_s": self.age_s(),
@@ -116,16 +116,16 @@ class CheckpointCoordinator:
         }
 
     def unsaved_s(self) -> float:
-        """Age of the oldest change that no checkpoint holds; 0 when all are held."""
+        """Return the age of the oldest change that no checkpoint holds; 0 if checkpoints hold all changes."""
         since = [s for kept in self._kept.values() for s in (kept.unsaved_s, kept.writing_s) if s is not None]
         return time.monotonic() - min(since) if since else 0.0
 
     def recover(self, number: int, starts: Mapping[str, CommittedOffset]) -> PartitionState:
-        """The partition as its last checkpoint has it, under a new epoch that the coordinator knows.
+        """Restore the partition from its last checkpoint and commit a new epoch.
 
         Raises:
-            FencedError: the partition is already another's.
-            CommitError: the coordinator took none of TAKEOVER_TRIES commits.
+            FencedError: the partition belongs to another worker.
+            CommitError: the coordinator accepted none of TAKEOVER_TRIES commits.
         """
         committed = decode_committed([start.metadata for start in starts.values()])
         owner = self._store.last_owner(number) if committed is None else None
@@ -145,11 +145,11 @@ class CheckpointCoordinator:
             if name and name != was_committed:
                 self._store.make_durable(number, name, blocks)
         except (ShopstreamError, FileNotFoundError):
-            # who stood still while others took over and pruned finds no file: it is fenced, and nothing is lost
+            # a suspended worker whose successors pruned its files finds none: it is fenced, and nothing is lost
             if committed is not None:
                 self._confirm(number, starts)
             raise
-        # an epoch above every one before, known to the coordinator before anything is written
+        # the coordinator must know an epoch above all earlier ones before anything is written
         before = max(committed.epoch if committed else 0, owner.epoch if owner else 0, partition.epoch)
         partition.epoch = max(before + 1, wall_clock_ms() // 1000)
         partition.counter = 0
@@ -160,9 +160,9 @@ class CheckpointCoordinator:
         return partition
 
     def may_write(self, number: int) -> bool:
-        """Whether rows of a partition may be written: not before the state folder holds, durably, whose they are.
+        """Return whether rows of a partition may be written: only after the state folder durably holds their owner.
 
-        Should the group's offsets be lost, the next owner has no other way to know that rows were written again.
+        If the group's offsets are lost, only this record shows the next owner that rows were written again.
         """
         kept = self._kept[number]
         if kept.owner is not None and time.monotonic() >= kept.owner_due_s:
@@ -177,11 +177,11 @@ class CheckpointCoordinator:
         return kept.owner is None
 
     def _confirm(self, number: int, starts: Mapping[str, CommittedOffset]) -> None:
-        """Commits what was read, which changes nothing, to hear whether the partition is still this worker's.
+        """Commit the offsets read, unchanged, to check whether this worker still owns the partition.
 
         Raises:
-            FencedError: it is not.
-            CommitError: nobody says.
+            FencedError: another worker owns the partition.
+            CommitError: the coordinator did not answer.
         """
         again = {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
         commit_with_retry(lambda: self._source.commit(again))
@@ -191,7 +191,7 @@ class CheckpointCoordinator:
         commit_with_retry(lambda: self._commit(partition, name, offsets))
 
     def forget(self, number: int) -> None:
-        """The partition is another's."""
+        """Drop a partition that belongs to another worker."""
         self._kept.pop(number, None)
         if self._writing is not None and self._writing[0].number == number:
             self._writing = None
@@ -208,7 +208,7 @@ class CheckpointCoordinator:
             if writing[2].done() and time.monotonic() >= self._commit_due_s:
                 self._writing = None
                 if not self._finish(*writing):
-                    # its files are there: one file more with each try would fill the disk
+                    # its files are kept: new files with each attempt would fill the disk
                     self._writing, self._commit_due_s = writing, time.monotonic() + COMMIT_PAUSE_S
             return
         now_s = time.monotonic()
@@ -221,11 +221,7 @@ class CheckpointCoordinator:
             self._begin(min(changed, key=lambda p: self._kept[p.number].made_s))
 
     def keep_now(self, partitions: Sequence[PartitionState]) -> None:
-        """Checkpoint these and commit before returning.
-
-        Raises:
-            FencedError: another worker owns one of them.
-        """
+        """Write and commit checkpoints of these partitions before returning."""
         self._finish_now()
         for partition in partitions:
             if partition.changed:
@@ -233,7 +229,7 @@ class CheckpointCoordinator:
                 self._finish_now()
 
     def _finish_now(self) -> None:
-        """Wait for the checkpoint that is being written and commit it; one that cannot be committed is made again."""
+        """Wait for the checkpoint in progress and commit it; a failed commit marks the partition as changed."""
         if self._writing is None:
             return
         partition, checkpoint, future = self._writing
@@ -243,7 +239,7 @@ class CheckpointCoordinator:
             partition.changed = True
 
     def close(self) -> None:
-        """Wait for what is being written."""
+        """Wait for the checkpoint in progress."""
         self._pool.shutdown(wait=True)
 
     def _see_changes(self, partitions: Mapping[int, PartitionState]) -> None:
@@ -272,7 +268,7 @@ class CheckpointCoordinator:
         return self._store.write(checkpoint, hour_min)
 
     def _finish(self, partition: PartitionState, checkpoint: Checkpoint, future: Future[WrittenFiles]) -> bool:
-        """Commits a checkpoint that was written; False when that failed for a passing reason.
+        """Commit a written checkpoint; return False if the commit failed for a transient reason.
 
         Raises:
             FencedError: another worker owns the partition.
@@ -289,7 +285,7 @@ class CheckpointCoordinator:
             return False
         except (OSError, DamagedError) as error:
             kept.unsaved_ids = checkpoint.new_ids
-            # what a damaged block held is still in memory
+            # memory still holds the ids of a damaged block
             kept.rewrite_ids |= isinstance(error, DamagedError)
             partition.changed, kept.unsaved_s = True, kept.writing_s
             log.warning("checkpoint not written; trying again", said=str(error))

@@ -1,4 +1,4 @@
-"""What stands in a state folder: the checkpoints of every run, what is unwritten in the current ones, their removal."""
+"""Lists, measures and removes the checkpoints in a state folder."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from features.schema import check_run
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """The checkpoints of a run.
+    """Checkpoints of a run.
 
     Attributes:
-        run: whose they are.
-        partitions: that have any.
-        checkpoints: the current ones and those before.
-        size_bytes: of all files, event ids included.
-        newest_ms: when the newest file was written, epoch ms; None where the store does not say.
+        run: name of the run.
+        partitions: number of partitions with checkpoints.
+        checkpoints: number of current and previous checkpoints.
+        size_bytes: size of all files, event ids included.
+        newest_ms: modification time of the newest file, epoch ms; None if the store does not provide it.
     """
 
     run: str
@@ -35,10 +35,10 @@ class StoredState:
 
 
 def stored_states(uri: str) -> list[StoredState]:
-    """The checkpoints of every run, by its name; nothing where the folder is not there.
+    """Return the checkpoints of every run, sorted by run; none if the folder does not exist.
 
     Args:
-        uri: local path or URI that `pyarrow.fs` opens.
+        uri: local path, or URI that `pyarrow.fs` opens.
 
     Raises:
         ShopstreamError: the folder cannot be opened or listed.
@@ -67,10 +67,10 @@ def stored_states(uri: str) -> list[StoredState]:
 
 
 def check_writable(uri: str) -> None:
-    """Writes a file of a few bytes and deletes it: better now than when the first checkpoint is due.
+    """Write and delete a small file, to detect a read-only folder before the first checkpoint is due.
 
     Raises:
-        ShopstreamError: nothing can be written there.
+        ShopstreamError: the folder cannot be written.
     """
     files, root = open_files(uri)
     path = f"{root.rstrip('/')}/.probe-{uuid.uuid4().hex}"
@@ -86,12 +86,12 @@ def check_writable(uri: str) -> None:
 
 
 def unwritten_rows(uri: str, run: str, committed: Mapping[int, CommittedCheckpoint]) -> int:
-    """Rows of the current checkpoints whose documents or messages had not been acknowledged when they were made.
+    """Count the rows of the current checkpoints whose documents or messages were not acknowledged at checkpoint time.
 
     Args:
-        uri: of the state folder.
-        run: the run's name.
-        committed: partition -> what its offsets' metadata says; one without a checkpoint has no rows.
+        uri: path or URI of the state folder.
+        run: name of the run.
+        committed: partition -> its committed checkpoint; a partition without one has no rows.
 
     Raises:
         ShopstreamError: a checkpoint is missing or damaged.
@@ -102,25 +102,25 @@ def unwritten_rows(uri: str, run: str, committed: Mapping[int, CommittedCheckpoi
 
 
 def remove_state(uri: str, run: str) -> bool:
-    """Deletes every checkpoint of a run; returns whether there was any.
+    """Delete every checkpoint of a run; return whether there was any.
 
     Raises:
         UsageError: the run's name is not allowed.
-        ShopstreamError: the folder cannot be opened, or something of it cannot be deleted.
+        ShopstreamError: the folder cannot be opened, or a part of it cannot be deleted.
     """
     check_run(run)
     return remove_folder(uri, run)
 
 
 def remove_folder(uri: str, name: str) -> bool:
-    """Deletes a folder with all that is in it; returns whether it was there. Of a link only the link goes.
+    """Delete a folder and its contents, or only the link if it is one; return whether it existed.
 
     Args:
-        uri: local path or URI of the folder around it.
-        name: of the folder.
+        uri: local path or URI of the parent folder.
+        name: name of the folder.
 
     Raises:
-        ShopstreamError: the place cannot be opened, or something cannot be deleted.
+        ShopstreamError: the parent folder cannot be opened, or an entry cannot be deleted.
     """
     files, root = open_files(uri)
     path = f"{root.rstrip('/')}/{name}"

@@ -1,16 +1,16 @@
-"""From committed metadata and stored files to the partition a new owner goes on with; and back.
+"""Restores a partition from committed metadata and stored files, and takes snapshots of it.
 
-The commit order, and what is repeated if we die right there:
+The commit order, and what is repeated after a crash during each step:
 
-1. The records are applied in memory. Dying: they are read again from the checkpoint's offsets.
-2. Their dead letters are flushed. Dying: the same letters (topic, partition, offset) stand there twice.
-3. The checkpoint's files are written under new names. Dying: the files are never named by a commit and are pruned.
-4. Name, epoch and offsets are committed in one request. The coordinator refuses a former owner here. Dying: the new
-   owner goes on from exactly this state.
-5. Files that neither this checkpoint nor the one before needs are deleted. Dying: a later prune deletes them.
+1. The records are applied in memory. After a crash they are read again from the checkpoint's offsets.
+2. Their dead letters are flushed. After a crash the topic holds the same dead letters (topic, partition, offset) twice.
+3. The checkpoint's files are written under new names. After a crash no commit ever names them, and they are pruned.
+4. Name, epoch and offsets are committed in one request. The coordinator refuses a former owner here. After a crash the
+   new owner resumes from exactly this state.
+5. Files that neither this checkpoint nor the previous one needs are deleted. After a crash a later prune deletes them.
 
-Documents are written at any time. Those written after the checkpoint and before a crash are written again by the new
-owner, whose versions are higher because its epoch is.
+Documents are written at any time. The new owner rewrites those written after the checkpoint and before a crash. Its
+versions are higher because its epoch is.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ _CONTACT_NAMES: Final = tuple(f'"{name}":'.encode() for name in CONTACT_FIELDS)
 
 
 class CommittedCheckpoint(msgspec.Struct, frozen=True):
-    """The metadata of a partition's committed offsets."""
+    """Metadata of a partition's committed offsets."""
 
     epoch: int
     checkpoint: str = ""
 
 
 def encode_committed(said: CommittedCheckpoint) -> str:
-    """As it is committed."""
+    """Encode a committed checkpoint as commit metadata."""
     return msgspec.json.encode(said).decode()
 
 
 def decode_committed(metadata: list[str]) -> CommittedCheckpoint | None:
-    """The one of the highest epoch; None when nothing was committed, or by another program."""
+    """Return the committed checkpoint of the highest epoch; None if no metadata is a checkpoint's."""
     found = []
     for text in filter(None, metadata):
         try:
@@ -78,7 +78,7 @@ def snapshot(
     blocks: list[Block],
     topic_ids: Mapping[str, str] | None = None,
 ) -> Checkpoint:
-    """A copy of the partition that no later record changes."""
+    """Return a copy of the partition that later records do not change."""
     arrays = {name: array.copy() for name, array in partition.state.arrays().items()}
     for name, dirty in partition.customers_dirty.items():
         arrays[f"{DIRTY}customers.{name}"] = dirty.unwritten()
@@ -107,7 +107,7 @@ def snapshot(
 
 
 def restore(checkpoint: Checkpoint, sinks: list[str]) -> PartitionState:
-    """The inverse of `snapshot`; a sink that the checkpoint does not know is given every customer."""
+    """Restore a snapshot; a sink that the checkpoint does not know receives every customer."""
     manifest, arrays = checkpoint.manifest, checkpoint.arrays
     state = State.restore(arrays)
     state.remember(checkpoint.new_ids)
@@ -134,7 +134,7 @@ def restore(checkpoint: Checkpoint, sinks: list[str]) -> PartitionState:
 
 
 def strip_contact(partition: PartitionState) -> int:
-    """Takes names and addresses out of the profiles, and marks the customers for every sink; returns their number."""
+    """Remove names and addresses from the profiles; mark the customers for every sink; return their number."""
     held = {
         customer_id: body
         for customer_id, body in partition.profiles.items()
@@ -154,7 +154,7 @@ def strip_contact(partition: PartitionState) -> int:
 
 
 def empty(number: int, sinks: list[str], *, contact: bool) -> PartitionState:
-    """A partition of which nothing was read."""
+    """Return a partition without any records."""
     return PartitionState(number, contact=contact, customers_dirty={name: DirtyRows() for name in sinks})
 
 
@@ -170,24 +170,24 @@ def recover(
     topic_ids: Mapping[str, str] | None = None,
     owner: PartitionOwner | None = None,
 ) -> tuple[PartitionState, list[Block], str]:
-    """The partition to go on with, the blocks it needs, and the name of its checkpoint (empty: none).
+    """Return the partition to resume, the blocks it needs, and the name of its checkpoint (empty: none).
 
     Args:
-        store: of the run.
-        number: of the partition.
-        committed: the group's word, None if it has none (or it expired).
-        starts: topic -> the committed offset, or the first one where there is none.
+        store: checkpoint store of the run.
+        number: number of the partition.
+        committed: committed checkpoint of the group; None if there is none (or it expired).
+        starts: topic -> the committed offset, or the log's first offset without one.
         sinks: names of the sinks of customers' rows.
-        partitions: of each topic now.
+        partitions: current number of partitions of each topic.
         contact: whether profiles keep name and e-mail.
-        topic_ids: topic -> the id the cluster gives it now.
-        owner: that the state folder names, where nothing is committed.
+        topic_ids: topic -> the topic's current id in the cluster.
+        owner: last owner in the state folder; used if nothing is committed.
 
     Raises:
-        ShopstreamError: the checkpoint does not fit this program or topic, or none can be read.
+        ShopstreamError: the checkpoint does not fit this program or topic, or no checkpoint is readable.
     """
     if number >= partitions:
-        # a running worker hears of partitions that were added since it began
+        # a running worker is assigned partitions that were added after its start
         raise _moved(f"The topics have more than the {partitions} partitions that the state is kept for")
     names = store.names(number)
     if committed is None:
@@ -206,8 +206,8 @@ def recover(
             raise _moved(f"The topics have {partitions} partitions, but the state was kept for {kept}")
         _check_same_topics(checkpoint.manifest.topic_ids, topic_ids or {}, number)
         if committed and name not in wanted and _is_beyond(checkpoint, starts):
-            # whoever owned the partition since has read these records again and written older rows over newer ones,
-            # which this file takes for written
+            # the owners since then have read these records again and replaced newer rows by older ones, which this file
+            # takes for written
             log.warning("a checkpoint that was never committed is passed over", partition=number, checkpoint=name)
             continue
         if wanted and age_of(name) < age_of(wanted[0]):
@@ -231,18 +231,18 @@ def recover(
 
 
 def _without_offsets(owner: PartitionOwner | None, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The checkpoint that must be there, and all that may be used, the best first, where no offsets are committed.
+    """Return the required checkpoint and all usable ones, best first, if no offsets are committed.
 
-    Checkpoints of the last owner count, committed or not: no later owner has written rows. Of earlier owners only the
-    one that the last owner went on from, and those before it: a newer one takes rows for written that the last owner
-    has replaced by older ones.
+    Checkpoints of the last owner are usable, committed or not: no later owner has written rows. From earlier owners,
+    only the last owner's starting checkpoint and older ones are usable. A newer one takes rows for written that the
+    last owner has replaced by older ones.
     """
     if owner is None:
         return [], list(names)
     own = [name for name in names if epoch_of(name) >= owner.epoch]
     if not owner.checkpoint:
         return [], own
-    # one of the same age was written before anything else was emitted, so it takes no other rows for written
+    # a checkpoint of the same age was written before any further output, so it takes no other rows for written
     before = (n for n in names if n != owner.checkpoint and age_of(n) <= age_of(owner.checkpoint))
     return [owner.checkpoint], [*own, owner.checkpoint, *before]
 
@@ -255,7 +255,7 @@ def _moved(what: str) -> ShopstreamError:
 
 
 def _check_same_topics(kept: Mapping[str, str], found: Mapping[str, str], number: int) -> None:
-    """Offsets alone do not tell: a topic that was made anew may have grown beyond where the old one was left."""
+    """Compare topic ids: a topic that was created again may have grown beyond the offsets of the old one."""
     anew = [topic for topic in kept.keys() & found.keys() if kept[topic] != found[topic]]
     if anew:
         raise ShopstreamError(

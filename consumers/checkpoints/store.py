@@ -1,8 +1,8 @@
-"""Checkpoints: a partition's state in immutable, uniquely named, checksummed files under any `pyarrow.fs` URI.
+"""Stores a partition's state in immutable, uniquely named, checksummed files under any `pyarrow.fs` URI.
 
-A checkpoint is one file; the event ids it needs stand in blocks, files that are written once and named by the
-checkpoints that still need them. A file becomes current only when its name is committed with the partition's offsets,
-so there is no rename to trust and no lock to hold. Reading checks every byte.
+A checkpoint is one file. Its event ids are in blocks: files that are written once and named by the checkpoints that
+need them. A file becomes current only when a commit of the partition's offsets names it. No rename and no lock is
+therefore needed. Reading verifies every byte.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from features.state.tables import EVENT_ID, Rows
 
 MAGIC: Final = b"SHOPSTREAM-CHECKPOINT-1\n"
 BLOCKS_MAX: Final = 64
-"""Blocks of event ids of one partition before some are written together as one."""
+"""Number of a partition's event-id blocks at which some are merged."""
 ALIGNMENT: Final = 64
 CHECKPOINT: Final = re.compile(r"\d+-\d+-[0-9a-f]+\.checkpoint", re.ASCII)
 OWNER_SUFFIX: Final = "-owner.json"
 OWNER: Final = re.compile(rf"\d+{re.escape(OWNER_SUFFIX)}", re.ASCII)
 PARTITION_FOLDER: Final = re.compile(r"partition=(\d{1,9})", re.ASCII)
 HEAD_BYTES: Final = len(MAGIC) + 8 + 16
-"""Before the header: magic, its size, its checksum."""
+"""Size of the data before the header: magic, header size, header checksum."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -49,11 +49,11 @@ class Block(msgspec.Struct, frozen=True):
     ids: int
     checksum: str
     hour_max: int
-    """The highest UTC hour of its ids; the block is let go when that is out of the horizon."""
+    """Highest UTC hour of the ids; the block is dropped when that hour leaves the horizon."""
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a checkpoint is of, beside its arrays."""
+    """Contents of a checkpoint other than its arrays."""
 
     schema_version: int
     run: str
@@ -66,16 +66,16 @@ class Manifest(msgspec.Struct, frozen=True):
     profiles_read: bool
     contact: bool
     profiles: dict[str, bytes]
-    """customer_id -> the inside of the JSON object."""
+    """customer_id -> the JSON object's text without its braces."""
     orders: list[tuple[int, bytes]]
     """Row and JSON of the winning records whose documents were unwritten."""
     blocks: list[Block]
     bundle: str = ""
     alerts: list[tuple[int, bytes]] = []
-    """What the outbox held: numbers and JSON."""
+    """Contents of the alert outbox: numbers and JSON."""
     topic_ids: dict[str, str] = {}
-    """Topic without the run's name -> the id the cluster gave it; empty in checkpoints of before, as is the next."""
-    index_ids: dict[str, str] = {}  # concrete index -> the identity of the one that acknowledged documents
+    """Topic without the run's name -> the topic's id in the cluster; empty in old checkpoints, as is `index_ids`."""
+    index_ids: dict[str, str] = {}  # concrete index -> identity of the index that acknowledged documents
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -87,20 +87,20 @@ class _Header(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint in memory, ready to be written or just read."""
+    """A checkpoint in memory, ready to write or just read."""
 
     manifest: Manifest
     arrays: Arrays
     new_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
-    """Ids that no block has yet."""
+    """Ids that are not in a block yet."""
 
 
 class PartitionOwner(msgspec.Struct, frozen=True):
-    """What a new owner of a partition begins with.
+    """State of a partition at the start of a new owner.
 
     Attributes:
-        epoch: its own.
-        checkpoint: name of the checkpoint that it goes on from; empty: from the beginning of the log.
+        epoch: epoch of the owner.
+        checkpoint: name of the checkpoint that the owner resumed from; empty: from the beginning of the log.
     """
 
     epoch: int
@@ -108,15 +108,15 @@ class PartitionOwner(msgspec.Struct, frozen=True):
 
 
 class DamagedError(ShopstreamError):
-    """A file of a checkpoint is missing, cut short or changed."""
+    """A checkpoint file is missing, truncated or changed."""
 
 
 class CheckpointStore:
-    """The checkpoints of one run's partitions.
+    """Stores the checkpoints of one run's partitions.
 
     Args:
-        uri: local path or URI that `pyarrow.fs` opens.
-        run: the run's name.
+        uri: local path, or URI that `pyarrow.fs` opens.
+        run: name of the run.
     """
 
     def __init__(self, uri: str, run: str) -> None:
@@ -124,18 +124,18 @@ class CheckpointStore:
         self._root = f"{root.rstrip('/')}/{run}"
 
     def write(self, checkpoint: Checkpoint, hour_min: int) -> tuple[str, list[Block], int]:
-        """Store a checkpoint under a new name; it has reached the disk when this returns. May run beside the consumer.
+        """Store a checkpoint durably under a new name. May run concurrently with the consumer.
 
         Args:
-            checkpoint: its manifest names the blocks of the checkpoint before.
-            hour_min: blocks whose ids are all of earlier hours are left out.
+            checkpoint: checkpoint to write; its manifest names the blocks of the previous one.
+            hour_min: lowest UTC hour to keep; blocks with earlier ids only are left out.
 
         Returns:
             The name, the blocks it needs, and the bytes written.
 
         Raises:
-            OSError: a file cannot be written; none is left behind.
-            DamagedError: a block that is due to be merged is not as it was written.
+            OSError: a file cannot be written; no file is left behind.
+            DamagedError: a block that is due for merging is damaged.
         """
         manifest = checkpoint.manifest
         folder = self._folder(manifest.partition)
@@ -153,21 +153,21 @@ class CheckpointStore:
                 blocks.append(self._write_block(folder, block_name, new_ids))
             stored = msgspec.structs.replace(manifest, blocks=blocks)
             written = self._write_arrays(f"{folder}/{name}", stored, checkpoint.arrays)
-            # the commit that follows must not name what a power loss takes away
+            # the commit that follows must not name a file that a power loss removes
             sync(self._files, folder)
         except OSError:
-            # on a full disk every try would leave another file
+            # on a full disk every attempt would leave another file
             for stray in (name, block_name):
                 delete_stray(self._files, f"{folder}/{stray}")
             raise
         return name, blocks, written + new_ids.nbytes
 
     def read(self, partition: int, name: str) -> Checkpoint:
-        """A checkpoint with all of its event ids in `new_ids`.
+        """Read a checkpoint with all of its event ids in `new_ids`.
 
         Raises:
-            DamagedError: a file is missing or not as it was written.
-            ShopstreamError: it is of another schema version.
+            DamagedError: a file is missing or damaged.
+            ShopstreamError: the checkpoint has another schema version.
         """
         path = f"{self._folder(partition)}/{name}"
         data = self._read_file(path)
@@ -189,10 +189,10 @@ class CheckpointStore:
         return Checkpoint(header.manifest, arrays, np.concatenate([np.zeros(0, EVENT_ID), *ids]))
 
     def outline(self, partition: int, name: str) -> tuple[Manifest, dict[str, int]]:
-        """What a checkpoint is of, and the number of rows of each of its arrays, which are not read.
+        """Return the manifest of a checkpoint and the number of rows of each array, without reading the arrays.
 
         Raises:
-            DamagedError: it is missing, or its header is not as it was written.
+            DamagedError: the checkpoint is missing, or its header is damaged.
         """
         try:
             header = self._header(partition, name)
@@ -201,16 +201,16 @@ class CheckpointStore:
         return header.manifest, {array: rows for array, _, _, rows in header.arrays}
 
     def names(self, partition: int) -> list[str]:
-        """Names of the stored checkpoints of a partition, the newest first."""
+        """Return the names of a partition's stored checkpoints, newest first."""
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
         found = [info.base_name for info in self._files.get_file_info(selector)]
-        # somebody else's copy beside them is none of ours
+        # the folder may hold foreign files, such as copies
         return sorted((name for name in found if CHECKPOINT.fullmatch(name)), key=age_of, reverse=True)
 
     def prune(self, partition: int, keep: list[str], blocks: list[Block]) -> None:
-        """Delete the checkpoints other than `keep`, and the blocks that are neither in `blocks` nor needed by those.
+        """Delete the checkpoints other than `keep`, and the blocks that neither `blocks` nor those checkpoints need.
 
-        Files of a later epoch stay: they are a new owner's, and whoever prunes here has lost the partition meanwhile.
+        Files of a later epoch stay: they belong to a new owner, and this worker has lost the partition meanwhile.
         """
         needed = {*keep, *(block.name for block in blocks)}
         for name in keep:
@@ -226,14 +226,14 @@ class CheckpointStore:
                 self._files.delete_file(info.path)
 
     def make_durable(self, partition: int, name: str, blocks: list[Block]) -> None:
-        """Synchronises a checkpoint that may not be committed: its writer may have died before it did so."""
+        """Synchronise a checkpoint that may not be committed: its writer may have crashed before synchronising it."""
         folder = self._folder(partition)
         for file in (name, *(block.name for block in blocks)):
             sync(self._files, f"{folder}/{file}")
         sync(self._files, folder)
 
     def write_owner(self, partition: int, owner: PartitionOwner) -> None:
-        """Stores which owner writes rows of a partition from now on; it has reached the disk when this returns.
+        """Store durably which owner writes rows of a partition from now on.
 
         Raises:
             OSError: the file cannot be written.
@@ -243,10 +243,10 @@ class CheckpointStore:
         store_whole(self._files, f"{folder}/{owner.epoch}{OWNER_SUFFIX}", lambda f: f.write(msgspec.json.encode(owner)))
 
     def last_owner(self, partition: int) -> PartitionOwner | None:
-        """The owner of the highest epoch that may have written rows; None in a folder of an earlier program.
+        """Return the owner of the highest epoch that may have written rows; None in a folder of an earlier version.
 
         Raises:
-            DamagedError: its file is not as it was written.
+            DamagedError: the owner's file is damaged.
         """
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
         found = [i.path for i in self._files.get_file_info(selector) if OWNER.fullmatch(i.base_name)]
@@ -260,9 +260,9 @@ class CheckpointStore:
             raise DamagedError(f"The file {path} is not as it was written.", "Restore the state folder.") from error
 
     def forget_profile(self, partition: int, name: str, customer_id: str) -> bool:
-        """Write a stored checkpoint anew without the profile of a customer; False when it has none.
+        """Rewrite a stored checkpoint without the profile of a customer; return False if it holds none.
 
-        The name stays, since a commit names it, and so do the arrays. A reader finds the file as it was or as it is.
+        The name stays, since a commit names it, and so do the arrays. Readers find either the old or the new file.
         """
         path = f"{self._folder(partition)}/{name}"
         data = self._read_file(path)
@@ -274,12 +274,12 @@ class CheckpointStore:
         if manifest == header.manifest:
             return False
         head = _head(msgspec.structs.replace(header, manifest=manifest))
-        # a stray partial file is pruned by its epoch, as a checkpoint that nobody names
+        # prune removes a stray partial file by its epoch, like a checkpoint that no commit names
         store_whole(self._files, path, lambda file: (file.write(head), file.write(data[payload_start:])))
         return True
 
     def partitions(self) -> list[int]:
-        """Numbers of the partitions that have files."""
+        """Return the numbers of the partitions that have files."""
         selector = fs.FileSelector(self._root, allow_not_found=True)
         names = [info.base_name for info in self._files.get_file_info(selector)]
         return sorted(int(found[1]) for name in names if (found := PARTITION_FOLDER.fullmatch(name)))
@@ -313,7 +313,7 @@ class CheckpointStore:
         return Block(name, len(ids), xxhash.xxh3_128_hexdigest(data), int(_hours(ids).max()))
 
     def _write_file(self, path: str, parts: Sequence[bytes | memoryview]) -> None:
-        """Writes a file under a name that is used once, so that it needs no rename to be whole."""
+        """Write a file under a single-use name, which makes a rename unnecessary."""
         with self._files.open_output_stream(path, compression=None) as file:
             for part in parts:
                 file.write(pa.py_buffer(part))
@@ -337,7 +337,7 @@ class CheckpointStore:
 
 
 def _head(header: _Header) -> bytes:
-    """Magic, size and checksum of the header, the header, zeros up to the payload."""
+    """Return magic, size and checksum of the header, the header, and zeros up to the payload."""
     body = msgspec.msgpack.encode(header)
     body += b"\0" * (_aligned(HEAD_BYTES + len(body)) - HEAD_BYTES - len(body))
     return MAGIC + len(body).to_bytes(8, "little") + xxhash.xxh3_128_digest(body) + body
@@ -348,10 +348,10 @@ def _header_bytes(data: bytes) -> int:
 
 
 def _parsed(data: bytes, path: str) -> tuple[_Header, int]:
-    """The header of a checkpoint and where its payload starts.
+    """Return the header of a checkpoint and the start of its payload.
 
     Raises:
-        DamagedError: it is not as it was written.
+        DamagedError: the header is damaged.
     """
     if not data.startswith(MAGIC):
         raise DamagedError(f"The checkpoint {path} is not one.")
@@ -360,20 +360,20 @@ def _parsed(data: bytes, path: str) -> tuple[_Header, int]:
     if xxhash.xxh3_128_digest(body) != data[len(MAGIC) + 8 : HEAD_BYTES]:
         raise DamagedError(f"The checkpoint {path} is not as it was written (checksum of the header).")
     try:
-        # the last field is text, so the zeros are all behind it
+        # the last field is text, so all trailing zeros are padding
         return msgspec.msgpack.decode(body.rstrip(b"\0"), type=_Header), end
     except msgspec.DecodeError as error:
         raise DamagedError(f"The checkpoint {path} cannot be read: {error}.") from error
 
 
 def open_files(uri: str) -> tuple[Any, str]:
-    """The file system of a state folder, and the folder's path on it.
+    """Return the file system of a state folder, and the folder's path on it.
 
     Args:
-        uri: local path or URI that `pyarrow.fs` opens.
+        uri: local path, or URI that `pyarrow.fs` opens.
 
     Raises:
-        ShopstreamError: it cannot be opened.
+        ShopstreamError: the folder cannot be opened.
     """
     if "://" not in uri:
         return fs.LocalFileSystem(), uri
@@ -385,13 +385,13 @@ def open_files(uri: str) -> tuple[Any, str]:
 
 
 def age_of(name: str) -> tuple[int, int]:
-    """Epoch and counter of a checkpoint: those of a later one are higher."""
+    """Return epoch and counter of a checkpoint; those of a later one are higher."""
     epoch, counter, _ = name.split("-", 2)
     return int(epoch), int(counter)
 
 
 def epoch_of(name: str) -> int:
-    """Of the owner who wrote a checkpoint or block; that of a strange file is later than any."""
+    """Return the epoch of the owner that wrote a checkpoint or block; a foreign file's is later than any."""
     epoch = name.split("-", 1)[0]
     return int(epoch) if epoch.isdecimal() else sys.maxsize
 
@@ -401,9 +401,9 @@ def _hours(ids: Rows) -> npt.NDArray[np.uint64]:
 
 
 def _to_merge(blocks: list[Block]) -> tuple[list[Block], list[Block]]:
-    """The blocks to leave and those to write together as one: the newest, and older ones while they are not larger.
+    """Return the blocks to keep and those to merge: the newest, and older ones while they are not larger.
 
-    A large block is written anew only when about as many ids have come as it has: a few times until it expires.
+    A large block is rewritten only after about as many new ids as it holds: a few times until it expires.
     """
     start = len(blocks) - BLOCKS_MAX // 2
     total = sum(block.ids for block in blocks[start:])

@@ -1,1 +1,1 @@
-"""Dead letters: produced, stored, reviewed and sent back."""
+"""Produces, stores, reviews and replays dead letters."""

@@ -1,7 +1,7 @@
-"""Dead letters: messages that change nothing, kept as the bytes that came, with what is wrong in words.
+"""Produces dead letters: messages without any effect, stored unchanged with the reason in words.
 
-A letter must be flushed before the offset of its message is committed; after a crash in between the same letter (same
-topic, partition, offset) stands there twice.
+A dead letter must be flushed before the offset of its message is committed. After a crash in between, the topic holds
+the same dead letter (same topic, partition, offset) twice.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ log = structlog.get_logger("dead-letter")
 
 FLUSH_TIMEOUT_S: Final = 60.0
 REASONS_MAX: Final = 200
-"""Reasons counted apart; further ones are counted together."""
+"""Number of reasons counted separately; further ones are counted together."""
 OTHER_REASON: Final = "other"
 TOO_LARGE: Final = frozenset(
     {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE}
 )
-"""Codes of a message that no try will bring onto its topic."""
+"""Error codes of a message that no retry will get onto its topic."""
 CUT_BYTES: Final = 512 * 1024
-"""What is kept of a value that the topic refuses for its size."""
+"""Size to which a value is cut if the topic refuses it for its size."""
 
 _PARTICULARS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(?<!\w)\'(?:[^\'\\]|\\.)*\'(?!\w)|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?')
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message and what is wrong with it.
+    """A rejected message and the reason.
 
     Attributes:
-        topic: full name of the topic it came on.
-        partition: of that topic.
-        offset: in that partition.
-        key: as it came.
-        value: as it came; None is a null value.
-        error: what is wrong, in words.
+        topic: full name of the message's topic.
+        partition: partition of the message.
+        offset: offset of the message.
+        key: key of the message, unchanged.
+        value: value of the message, unchanged; None is a null value.
+        error: reason in words.
     """
 
     topic: str
@@ -57,7 +57,7 @@ class DeadLetter:
 
 
 def reason_kind(error: str) -> str:
-    """An error without the particulars of its message, so that equal kinds count together."""
+    """Return an error without the details of its message, so that equal kinds count together."""
     return _PARTICULARS.sub("…", error)
 
 
@@ -65,8 +65,8 @@ class DeadLetters:
     """Writes dead letters of a run.
 
     Args:
-        producer: an idempotent one (`open_dead_letters` makes it).
-        run: the run's name.
+        producer: idempotent producer (from `open_dead_letters`).
+        run: name of the run.
     """
 
     def __init__(self, producer: Producer, run: str) -> None:
@@ -74,15 +74,15 @@ class DeadLetters:
         self._topic = topic_name(run, DEAD_LETTER_TOPIC)
         self._failed: list[str] = []
         self.counts: Counter[str] = Counter()
-        """Letters sent, by kind of reason."""
+        """Number of dead letters sent, by kind of reason."""
 
     @property
     def waiting(self) -> int:
-        """Letters that no broker has acknowledged yet."""
+        """Number of dead letters that no broker has acknowledged yet."""
         return len(self._producer)
 
     def send(self, letter: DeadLetter) -> None:
-        """Takes a letter; it is safe after `flush`."""
+        """Enqueue a dead letter; it is safe after `flush`."""
         kind = reason_kind(letter.error)
         if kind not in self.counts and len(self.counts) >= REASONS_MAX:
             kind = OTHER_REASON
@@ -90,10 +90,10 @@ class DeadLetters:
         self._produce(letter.key, letter.value, _headers(letter), cut=False)
 
     def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
-        """Returns when every letter is acknowledged.
+        """Wait until every dead letter is acknowledged.
 
         Raises:
-            ShopstreamError: one could not be delivered; nothing that stands behind it may be committed.
+            ShopstreamError: a dead letter could not be delivered; no later offset may be committed.
         """
         left = self._producer.flush(timeout_s)
         if left or self._failed:
@@ -105,7 +105,7 @@ class DeadLetters:
             )
 
     def close(self) -> None:
-        """Flushes as far as it goes; says what could not be delivered."""
+        """Flush what can be flushed; log what could not be delivered."""
         try:
             self.flush(10.0)
         except ShopstreamError as error:
@@ -151,7 +151,7 @@ def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
 
 
 def open_dead_letters(properties: Mapping[str, Any], run: str) -> DeadLetters:
-    """Dead letters of `run` with a producer of their own; it takes values as large as any topic's.
+    """Return the dead letters of `run` with a separate producer, which accepts values as large as any topic's.
 
     Raises:
         UsageError: a Kafka property is wrong.

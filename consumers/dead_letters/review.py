@@ -1,6 +1,6 @@
-"""Dead letters as they are looked at and sent back: which are chosen, what stands in them, would they count now.
+"""Filters, displays and re-validates dead letters.
 
-Pure: letters go in, verdicts and text come out.
+Pure: dead letters go in, verdicts and text come out.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from features.schema import CONTACT_FIELDS, SOURCE_TOPICS, Customer, record_fiel
 
 MASK: Final = "***"
 TOO_LATE: Final = "too late"
-"""Begins the reason of a letter that came too late; its bytes are a valid record."""
+"""Start of the reason of a late record; its bytes are a valid record."""
 
 _IN_WORD: Final = r"[^\s\"'<>:,;@\\]"
-# begins at a word only and gives nothing back: a long word without an address is read once, not once for each letter
+# starts only at a word and never backtracks: a long word without an address is scanned once, not once per character
 _ADDRESS: Final = re.compile(rf"(?<!{_IN_WORD}){_IN_WORD}++(?:@{_IN_WORD}++)++")
 _HARMLESS: Final = frozenset(field.name for field in record_fields(Customer)) - {*CONTACT_FIELDS}
 Place = tuple[str, int, int]
-"""Topic, partition and offset of the message that a letter is about: what tells letters apart."""
+"""Topic, partition and offset of a dead letter's message: identifies the dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDeadLetter:
-    """A letter as it stands on the topic.
+    """A dead letter on its topic.
 
     Attributes:
-        number: its own offset there.
-        written_ms: when it was written, epoch ms.
-        topic: full name of the topic its message came on, or the index that refused a document.
-        partition: of that topic.
-        offset: in that partition; -1 for a document.
-        key: of the message.
-        value: of the message; None is a null value.
-        error: what is wrong, in words.
-        cut: how much of the value was kept, when not all; else empty.
+        number: offset of the dead letter itself.
+        written_ms: time it was written, epoch ms.
+        topic: full name of the message's topic, or the index that refused a document.
+        partition: partition of the message.
+        offset: offset of the message; -1 for a document.
+        key: key of the message.
+        value: value of the message; None is a null value.
+        error: reason in words.
+        cut: how much of a cut value was kept; else empty.
     """
 
     number: int
@@ -54,27 +54,27 @@ class StoredDeadLetter:
 
     @property
     def place(self) -> Place:
-        """Where its message stood."""
+        """Position of the original message."""
         return self.topic, self.partition, self.offset
 
     @property
     def too_late(self) -> bool:
-        """Whether its record is valid and came too late."""
+        """Whether the record is valid but late."""
         return self.error.startswith(TOO_LATE)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which letters; what is None or empty chooses all.
+    """Filter of dead letters; a field that is None or empty matches all.
 
     Attributes:
-        numbers: first and last number of the letter itself.
+        numbers: first and last number of the dead letter itself.
         topic: full name of the message's topic.
-        partition: of the message.
+        partition: partition of the message.
         offsets: first and last offset of the message.
-        reason: a part of the error, small and capital letters alike.
-        since_ms: written at this time or later.
-        until_ms: written before this time.
+        reason: part of the error, case-insensitive.
+        since_ms: earliest time written, epoch ms, inclusive.
+        until_ms: latest time written, epoch ms, exclusive.
     """
 
     numbers: tuple[int, int] | None = None
@@ -86,7 +86,7 @@ class DeadLetterFilter:
     until_ms: int | None = None
 
     def takes(self, letter: StoredDeadLetter) -> bool:
-        """Whether it is chosen."""
+        """Return whether a dead letter matches."""
         return (
             _within(letter.number, self.numbers)
             and self.topic in (None, letter.topic)
@@ -103,23 +103,23 @@ def _within(value: int, bounds: tuple[int, int] | None) -> bool:
 
 
 def once(letters: Iterable[StoredDeadLetter]) -> list[StoredDeadLetter]:
-    """Each letter once: after a crash the same one may stand there twice."""
+    """Deduplicate the dead letters: after a crash the topic may hold the same one twice."""
     found: dict[object, StoredDeadLetter] = {}
     for letter in letters:
         found.setdefault(letter.place if letter.offset >= 0 else letter.number, letter)
     return list(found.values())
 
 
-# --- would it count now? ----------------------------------------------------------------------------------------------
+# --- re-validation ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """Letters by what sending them back would do.
+    """Dead letters grouped by whether replaying them would succeed.
 
     Attributes:
-        sendable: their messages are valid now.
-        held: the others, each with why it stays.
+        sendable: dead letters whose messages are valid now.
+        held: the other dead letters, each with the reason it is held back.
     """
 
     sendable: tuple[StoredDeadLetter, ...]
@@ -134,14 +134,14 @@ def sort_out(
     *,
     late: bool,
 ) -> ReplayPlan:
-    """Which letters may be sent, judged by the very rules that the consumers judge by.
+    """Decide which dead letters may be replayed, by the consumers' own rules.
 
     Args:
-        letters: each once.
-        run: whose letters they are.
-        replayed: whether one was sent before.
-        now_ms: when they would be appended, epoch ms.
-        late: records that came too late may be sent: they do not go to the topic where they did.
+        letters: dead letters without duplicates.
+        run: name of the run.
+        replayed: whether a dead letter was replayed before.
+        now_ms: append time of the replayed messages, epoch ms.
+        late: whether late records may be replayed, because they go elsewhere than to their topic.
     """
     sendable: list[StoredDeadLetter] = []
     held: list[tuple[StoredDeadLetter, str]] = []
@@ -173,26 +173,26 @@ def _why_held(
 
 
 def source_of(topic: str, run: str) -> str | None:
-    """The source topic without the run's name; None for any other topic."""
+    """Return the source topic without the run's name; None for any other topic."""
     return next((source for source in SOURCE_TOPICS if topic_name(run, source) == topic), None)
 
 
 def verdict(source: str, key: bytes | None, value: bytes | None, now_ms: int) -> str:
-    """Why a message would not be a valid record if it were appended now; empty when it would be."""
+    """Return the reason why a message appended now would be invalid; empty if it would be valid."""
     decoded = decode(source, [value], [key], [now_ms])  # type: ignore[call-overload]
     return decoded.rejected[0].reason if decoded.rejected else ""
 
 
-# --- for people -------------------------------------------------------------------------------------------------------
+# --- display ----------------------------------------------------------------------------------------------------------
 
 
 def readable(letter: StoredDeadLetter, *, contact: bool) -> str:
-    """The value as text that is safe to show: control characters and broken UTF-8 are spelt out.
+    """Return the value as text that is safe to show: control characters and broken UTF-8 are escaped.
 
     Args:
-        letter: whose value.
-        contact: names and e-mail addresses are shown; else they are masked, and of a profile that is no JSON object
-            nothing is shown.
+        letter: the dead letter.
+        contact: whether to show names and e-mail addresses. Otherwise they are masked, and a profile that is no JSON
+            object is not shown.
     """
     if letter.value is None:
         return "null"
@@ -207,13 +207,13 @@ def readable(letter: StoredDeadLetter, *, contact: bool) -> str:
     if letter.topic.endswith(".customers") and not isinstance(parsed, dict):
         return f"(JSON, but no object: {len(letter.value)} bytes that may hold a name, shown on demand)"
     if letter.topic.endswith(".customers"):
-        # a name may stand in any field but those that are known to hold none
+        # any field may hold a name, except those known to hold none
         parsed = {name: value if name in _HARMLESS else MASK for name, value in parsed.items()}
     return safe_text(json.dumps(parsed, ensure_ascii=False).encode(errors="backslashreplace"))
 
 
 def safe_text(data: bytes) -> str:
-    r"""Bytes as text without control characters; what is not UTF-8 is spelt `\xff`."""
+    r"""Return bytes as text without control characters; invalid UTF-8 is escaped as `\xff`."""
     text = data.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -1,12 +1,12 @@
-"""The edge to the topic of dead letters: reading it whole, sending letters back, and remembering which were sent.
+"""Reads the topic of dead letters, replays dead letters and records which were replayed.
 
-What was replayed is remembered in a topic of its own, `RUN.dead-letter-replays`, kept as long as the letters: one
-message for each, named after the place of the letter's message, so that a letter written twice or copied is still
-known. The order of work, and what is done again if we die right there:
+Replays are recorded in a separate topic, `RUN.dead-letter-replays`, with the same retention as the dead letters. It
+holds one message per dead letter, keyed by the position of the original message. A duplicated or copied dead letter is
+therefore recognised. The order of work, and what is repeated after a crash during each step:
 
-1. The records are sent and acknowledged. Dying: they are not remembered, and a second replay sends them again. Then the
-   same record stands there twice, which changes nothing: events are told apart by id, orders and profiles by what wins.
-2. They are remembered.
+1. The records are sent and acknowledged. After a crash they are not recorded as replayed, and a second replay sends
+   them again. The duplicates change nothing: events are deduplicated by id, orders and profiles by which record wins.
+2. They are recorded as replayed.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from features.errors import ShopstreamError
 from features.schema import DEAD_LETTER_TOPIC, REPLAYED_TOPIC, topic_name
 
 READER: Final = "letters"
-"""A group of this name is never joined; the client only asks for one."""
+"""Group name required by the client; the group is never joined."""
 BATCH: Final = 1_000
 SILENCE_S: Final = 30.0
 FLUSH_TIMEOUT_S: Final = 60.0
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
-"""A partition or an offset; a header that somebody else wrote may hold anything."""
+"""Pattern of a partition or an offset; headers of foreign messages may hold anything."""
 REPLAYED_HEADER: Final = "replayed"
-"""Header of a record that was sent back: the letter it comes from."""
+"""Header of a replayed record: the dead letter it comes from."""
 
 
 def read_topic(properties: Mapping[str, Any], topic: str) -> Iterator[Message]:
-    """Every message of a topic from its beginning to what is its end now; nothing for a topic that is not there.
+    """Yield every message of a topic up to its current end; none if the topic does not exist.
 
     Raises:
         ShopstreamError: the cluster does not answer or refuses.
@@ -73,13 +73,13 @@ def read_topic(properties: Mapping[str, Any], topic: str) -> Iterator[Message]:
 
 
 def read_letters(properties: Mapping[str, Any], run: str) -> Iterator[StoredDeadLetter]:
-    """Every dead letter of a run, oldest first; errors as `read_topic`."""
+    """Yield every dead letter of a run, oldest first; errors as `read_topic`."""
     for message in read_topic(properties, topic_name(run, DEAD_LETTER_TOPIC)):
         yield stored_letter(message)
 
 
 def stored_letter(message: Message) -> StoredDeadLetter:
-    """A message of the topic as a letter; one that somebody else wrote there has no place."""
+    """Convert a message of the topic to a dead letter; a foreign message has no position."""
     headers: dict[str, Any] = dict(message.headers() or ())
 
     def text(name: str) -> str:
@@ -102,7 +102,7 @@ def stored_letter(message: Message) -> StoredDeadLetter:
 
 
 def read_replayed(properties: Mapping[str, Any], run: str) -> set[Place]:
-    """Places of the messages whose letters were replayed; errors as `read_topic`."""
+    """Return the message positions of the replayed dead letters; errors as `read_topic`."""
     found: set[Place] = set()
     for message in read_topic(properties, topic_name(run, REPLAYED_TOPIC)):
         try:
@@ -113,13 +113,13 @@ def read_replayed(properties: Mapping[str, Any], run: str) -> set[Place]:
 
 
 def remember(properties: Mapping[str, Any], run: str, letters: Sequence[StoredDeadLetter], where: str) -> None:
-    """Notes that letters were replayed.
+    """Record dead letters as replayed.
 
     Args:
         properties: librdkafka properties.
-        run: whose letters.
-        letters: that were sent.
-        where: they were sent to, for people.
+        run: name of the run.
+        letters: replayed dead letters.
+        where: destination of the replay, for display.
     """
     topic = topic_name(run, REPLAYED_TOPIC)
     _ensure(properties, topic, topic_configs(run)[topic])
@@ -128,10 +128,10 @@ def remember(properties: Mapping[str, Any], run: str, letters: Sequence[StoredDe
 
 
 def send_back(properties: Mapping[str, Any], run: str, letters: Sequence[StoredDeadLetter]) -> None:
-    """Sends letters to the topics they came on, with their keys, in the order of their places, and remembers them.
+    """Send dead letters to their original topics with their keys, ordered by position, and record them as replayed.
 
     Raises:
-        ShopstreamError: one was not taken; those that were may be sent again and change nothing.
+        ShopstreamError: a record was not acknowledged; the others may be sent again, which changes nothing.
     """
     ordered = sorted(letters, key=lambda letter: letter.place)
     produce(
@@ -150,7 +150,7 @@ def send_back(properties: Mapping[str, Any], run: str, letters: Sequence[StoredD
 
 
 def _ensure(properties: Mapping[str, Any], topic: str, config: dict[str, str]) -> None:
-    """Makes the topic where a run was made before there was one."""
+    """Create the topic for a run that an earlier version created without it."""
     admin = open_admin(properties)
     if topic in admin.list_topics(timeout=SILENCE_S).topics:
         return
@@ -166,10 +166,10 @@ def _ensure(properties: Mapping[str, Any], topic: str, config: dict[str, str]) -
 def produce(
     properties: Mapping[str, Any], messages: Iterable[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]]
 ) -> None:
-    """Sends (topic, key, value, headers) each, as they come; returns when all are acknowledged.
+    """Send (topic, key, value, headers) tuples in order; wait until all are acknowledged.
 
     Raises:
-        ShopstreamError: one was not taken.
+        ShopstreamError: a record was not acknowledged.
     """
     producer = open_producer({**producer_config(properties, READER), "message.max.bytes": DEAD_LETTER_BYTES_MAX})
     failed: list[str] = []

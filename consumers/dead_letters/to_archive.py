@@ -1,4 +1,4 @@
-"""Records of dead letters as rows of an archive: the way back for what came too late.
+"""Writes the records of dead letters as rows of an archive, where late records are still accepted.
 
 An archive has no lateness, and `replay` sends it in the order of the times in the records.
 """
@@ -21,15 +21,15 @@ from features.schema import DAY_COLUMN, RECORD_TYPES
 
 
 def add_to_archive(directory: Path, run: str, letters: Sequence[StoredDeadLetter], now_ms: int) -> list[Path]:
-    """Writes the records of letters of events and orders into files of their own; returns these.
+    """Write the records of events and orders among the dead letters into separate files; return their paths.
 
-    The files are named after the letters, so that writing the same letters again replaces them.
+    The files are named after the dead letters, so that writing the same dead letters again replaces them.
 
     Args:
-        directory: of an archive.
-        run: whose letters.
-        letters: with valid records (`letters.sort_out`).
-        now_ms: what future times are judged by, epoch ms.
+        directory: folder of an archive.
+        run: name of the run.
+        letters: dead letters with valid records (`review.sort_out`).
+        now_ms: current time for the check of future times, epoch ms.
 
     Raises:
         ShopstreamError: there is no archive, or it cannot be written.

@@ -1,1 +1,1 @@
-"""Erasure: a customer's profile is removed from topics, indices, checkpoints and archives."""
+"""Erases a customer's profile from topics, indices, checkpoints and archives."""

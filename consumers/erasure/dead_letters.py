@@ -1,10 +1,10 @@
-"""The edge that finds and deletes what dead letters and alerts hold of one customer's profile.
+"""Finds and deletes one customer's profile data in dead letters and alerts.
 
-Both topics keep what they have until its time is over. A letter in the middle goes only with all that stand before it,
-so the others are copied behind them first. The order of work, and what is left if we die right there:
+Both topics keep their messages until their retention ends. Kafka deletes a message only with all earlier ones, so the
+other dead letters are copied to the end first. The order of work, and what is left after a crash during each step:
 
-1. The others are copied and acknowledged. Dying: letters stand there twice, which readers know how to take.
-2. All that stood before the copies are deleted.
+1. The other dead letters are copied and acknowledged. After a crash the topic holds them twice; readers deduplicate.
+2. All messages before the copies are deleted.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from features.schema import ALERT_TOPIC, DEAD_LETTER_TOPIC, topic_name
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Messages of a topic that hold something of a person's profile.
+    """Messages of a topic that hold data of a person's profile.
 
     Attributes:
-        numbers: their offsets.
-        newest_ms: when the newest of them was written; 0 when there is none.
-        retention_ms: how long the topic keeps a message; -1 for ever.
-        others: offsets of those that hold no more than the id.
+        numbers: offsets of the messages.
+        newest_ms: time the newest of them was written, epoch ms; 0 if there is none.
+        retention_ms: retention of the topic; -1 for ever.
+        others: offsets of messages that hold only the id.
     """
 
     numbers: tuple[int, ...]
@@ -45,12 +45,12 @@ class Held:
 
     @property
     def gone_by_ms(self) -> int:
-        """When the newest may go, epoch ms; the broker deletes whole files, soon after it."""
+        """Time at which the newest expires, epoch ms; the broker deletes whole files soon after."""
         return self.newest_ms + self.retention_ms
 
 
 def letters_of(properties: Mapping[str, Any], run: str, person: Person) -> tuple[Held, Person]:
-    """Every dead letter that holds the customer's id, name or address; and the person with what letters say besides."""
+    """Find the dead letters with the customer's id, name or address; also return the person with data found in them."""
     topic = topic_name(run, DEAD_LETTER_TOPIC)
     told = person.known_from(
         letter.value or b""
@@ -70,7 +70,7 @@ def letters_of(properties: Mapping[str, Any], run: str, person: Person) -> tuple
 
 
 def is_personal(letter: StoredDeadLetter, run: str, person: Person) -> bool:
-    """Whether a letter holds, or may hold, something of the person's profile."""
+    """Return whether a dead letter holds, or may hold, data of the person's profile."""
     if any(person.is_named_in(said) for said in (letter.key, letter.value, letter.error.encode())):
         return True
     return _may_be_profile(letter, run) and _is_about(letter, person)
@@ -87,16 +87,16 @@ def _may_be_profile(letter: StoredDeadLetter, run: str) -> bool:
 def delete_letters(
     properties: Mapping[str, Any], run: str, person: Person, check: Callable[[], None]
 ) -> tuple[int, int]:
-    """Copies every other letter to the end of the topic and deletes all that stood before.
+    """Copy every other dead letter to the end of the topic and delete all earlier messages.
 
     Args:
-        properties: librdkafka's.
-        run: whose.
-        person: whose letters go.
-        check: raises when the lock is lost.
+        properties: librdkafka properties.
+        run: name of the run.
+        person: person whose dead letters are deleted.
+        check: function that raises when the lock is lost.
 
     Returns:
-        How many were deleted, and how many copied.
+        The number of deleted and the number of copied dead letters.
     """
     topic = topic_name(run, DEAD_LETTER_TOPIC)
     ends: dict[int, int] = {}
@@ -112,7 +112,7 @@ def delete_letters(
 
     check()
     produce(properties, others())
-    # the copies of an erasure that stood still in between may hold letters that another one has deleted since
+    # if this erasure was suspended, its copies may hold dead letters that another erasure has deleted since
     check()
     admin = open_admin(properties)
     try:
@@ -128,7 +128,7 @@ def delete_letters(
 
 
 def alerts_of(properties: Mapping[str, Any], run: str, person: Person) -> Held:
-    """The customer's alerts on their topic that hold a field of the profile, as those of earlier versions do."""
+    """Return the customer's alerts with a field of the profile, which only earlier versions wrote."""
     topic = topic_name(run, ALERT_TOPIC)
     found = [
         message for message in read_topic(properties, topic) if message.key() == person.key and _has_profile(message)

@@ -1,4 +1,4 @@
-"""Erasing one customer's profile from files: checkpoints of a run, and archives."""
+"""Erases one customer's profile from files: checkpoints of a run, and archives."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from features.errors import ShopstreamError
 from features.schema import CONTACT_FIELDS, CUSTOMERS_FILE
 
 UNFINISHED: Final = (PARTIAL_SUFFIX, ".tmp")
-"""Ends the names of files that a writer left behind; `.tmp` those of earlier versions."""
+"""Name suffixes of a writer's unfinished files; `.tmp` is that of earlier versions."""
 BUSY_MS: Final = 60_000
-"""A file that nobody can read is being written when it is younger than this."""
+"""Age below which an unreadable file counts as being written, ms."""
 _PROFILE_COLUMNS: Final = ("customer_id", *CONTACT_FIELDS)
 _OURS: Final = re.compile(rf"{CHECKPOINT.pattern}|{OWNER.pattern}|\d+-[0-9a-f]+\.ids", re.ASCII)
 
 
 @dataclass(slots=True)
 class Looked:
-    """What was done with files.
+    """Counts of files processed by an erasure.
 
     Attributes:
-        seen: how many were looked at.
-        changed: how many were written anew, or deleted because nobody can read them.
-        busy: that are being written and may hold the profile when they are done.
-        strange: beside ours, with names that are none of ours; left alone.
+        seen: number of files examined.
+        changed: number of files rewritten, or deleted because they are unreadable.
+        busy: files that are being written and may hold the profile when complete.
+        strange: files with foreign names; left unchanged.
     """
 
     seen: int = 0
@@ -43,7 +43,7 @@ class Looked:
 
 
 def forget_in_checkpoints(uri: str, run: str, customer_id: str, now_ms: int) -> Looked:
-    """Writes every checkpoint of a run that holds the profile anew without it; errors as ShopstreamError."""
+    """Rewrite every checkpoint of a run that holds the profile without it; errors as ShopstreamError."""
     store = CheckpointStore(uri, run)
     files, root = open_files(uri)
     looked = Looked()
@@ -55,7 +55,7 @@ def forget_in_checkpoints(uri: str, run: str, customer_id: str, now_ms: int) -> 
                     looked.changed += store.forget_profile(partition, name, customer_id)
                     looked.seen += 1
                 except DamagedError:
-                    # a worker that writes it, or has deleted it; else nobody can ever read it
+                    # a worker is writing or has deleted it; otherwise it is unreadable for good
                     _unreadable(files, path, looked, now_ms)
         _look_beside(files, f"{root.rstrip('/')}/{run}", looked)
     except OSError as error:
@@ -64,13 +64,13 @@ def forget_in_checkpoints(uri: str, run: str, customer_id: str, now_ms: int) -> 
 
 
 def _look_beside(files: Any, root: str, looked: Looked) -> None:
-    """Files of a run's state folder that are no checkpoints and no event ids."""
+    """Examine the files of a run's state folder that are neither checkpoints nor event ids."""
     for info in files.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True)):
         folder, _, name = info.path.removeprefix(f"{root}/").rpartition("/")
         if info.type != pafs.FileType.File or (PARTITION_FOLDER.fullmatch(folder) and _OURS.fullmatch(name)):
             continue
         if PARTITION_FOLDER.fullmatch(folder) and name.endswith(UNFINISHED) and CHECKPOINT.match(name):
-            # an erasure that was killed has left a copy
+            # copy of an erasure that was killed
             files.delete_file(info.path)
             looked.changed += 1
         else:
@@ -78,7 +78,7 @@ def _look_beside(files: Any, root: str, looked: Looked) -> None:
 
 
 def _unreadable(files: Any, path: str, looked: Looked, now_ms: int) -> None:
-    """A file that is cut short: one is being written, or its writer died long ago and nobody needs it."""
+    """Handle a truncated file: it is being written, or its writer crashed long ago and the file is not needed."""
     (info,) = files.get_file_info([path])
     if info.type == pafs.FileType.NotFound:
         return
@@ -90,7 +90,7 @@ def _unreadable(files: Any, path: str, looked: Looked, now_ms: int) -> None:
 
 
 def forget_in_archive(uri: str, customer_id: str, now_ms: int) -> Looked:
-    """Writes the profiles of an archive anew without the customer's, each file in one step.
+    """Rewrite the profiles of an archive without the customer's, each file atomically.
 
     Raises:
         ShopstreamError: a file cannot be read or written.
@@ -110,7 +110,7 @@ def _profile_files(files: Any, root: str) -> list[str]:
     parts = files.get_file_info(pafs.FileSelector(f"{root}/{PARTS_FOLDER}", allow_not_found=True))
     beside = files.get_file_info(pafs.FileSelector(root, allow_not_found=True))
     found = [info.path for info in parts if info.base_name.endswith((".parquet", *UNFINISHED))]
-    # an unfinished file of a writer that died lies beside the finished one
+    # a crashed writer's unfinished file is in the same folder as the finished one
     found += [info.path for info in beside if CUSTOMERS_FILE in info.base_name and info.type == pafs.FileType.File]
     staged = files.get_file_info(pafs.FileSelector(f"{root}/{STAGED_FOLDER}", recursive=True, allow_not_found=True))
     return found + [info.path for info in staged if info.type == pafs.FileType.File]
@@ -120,10 +120,10 @@ def _without(files: Any, path: str, customer_id: str, looked: Looked, now_ms: in
     try:
         with files.open_input_file(path) as file:
             if not set(_PROFILE_COLUMNS) <= set(pq.read_schema(file).names):
-                return  # clicks or orders that wait beside profiles
+                return  # staged clicks or orders
             file.seek(0)
             table = pq.read_table(file)
-    except FileNotFoundError:  # a running archive consumer has replaced it by a newer one
+    except FileNotFoundError:  # a running archive consumer has replaced the file
         return
     except pa.ArrowInvalid:
         if not path.endswith(UNFINISHED) and f"/{STAGED_FOLDER}/" not in path:
@@ -134,7 +134,7 @@ def _without(files: Any, path: str, customer_id: str, looked: Looked, now_ms: in
     if kept.num_rows == table.num_rows:
         return
     try:
-        # the schema is written with what the consumer has noted in it
+        # the schema is written with the consumer's metadata
         store_whole(files, path, lambda stream: pq.write_table(kept, stream, compression=COMPRESSION))
     except FileNotFoundError:
         return

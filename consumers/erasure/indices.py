@@ -1,4 +1,4 @@
-"""The edge that erases one customer's profile from the indices of a run."""
+"""Erases one customer's profile from the indices of a run."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ PROFILE_FIELDS: Final = frozenset(field.name for field in record_fields(Customer
     "customer_id",
     *(field.name for field in ROW_FIELDS),
 }
-"""What a profile adds to a document of `customers`."""
+"""Fields that a profile adds to a document of `customers`."""
 
 
 def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
-    """Takes the profile out of the customer's document; whether there was one.
+    """Remove the profile from the customer's document; return whether there was one.
 
-    A consumer may write a newer document at any time; then it is looked at again.
+    A consumer may write a newer document at any time; the document is then checked again.
 
     Raises:
-        ShopstreamError: the server does not answer or refuses, or the profile comes back again and again.
+        ShopstreamError: the server does not answer or refuses, or the profile reappears repeatedly.
     """
     index, key = write_index(run, "customers"), document_id(customer_id)
     changed = False
@@ -55,7 +55,7 @@ def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
 
 
 def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
-    """Takes the profile's fields out of the customer's alerts, which alerts of earlier versions had; how many had.
+    """Remove the profile's fields from the customer's alerts of earlier versions; return the number of alerts changed.
 
     Raises:
         ShopstreamError: as `forget_in_index`.
@@ -89,7 +89,7 @@ def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
 
 
 def purge(client: Elasticsearch, run: str) -> None:
-    """Makes Elasticsearch write the segments of customers and alerts anew, without the old forms of documents.
+    """Force-merge the segments of customers and alerts, which drops the old versions of documents.
 
     Raises:
         ShopstreamError: the server does not answer or refuses.

@@ -1,9 +1,9 @@
-"""The edge that lets one erasure of a run work at a time, whatever machine it runs on.
+"""Limits each run to one erasure at a time, on any machine.
 
-Erasures read and write whole files and topics again, so two at once would bring back what the other one erased. The
-lock is the membership of a consumer group that reads nothing: who is given partition 0 of the topic of profiles holds
-it. The holder never polls again, so the coordinator gives the partition to nobody else until the holder leaves, or its
-process has been silent for a session time-out.
+Erasures rewrite whole files and topics, so each of two concurrent ones could restore data that the other erased. The
+lock is membership in a consumer group that reads nothing: the member with partition 0 of the topic of profiles holds
+it. The holder never polls again. The coordinator therefore reassigns the partition only when the holder leaves, or
+sends no heartbeat for a session time-out.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from features.errors import ShopstreamError
 from features.schema import group_name, topic_name
 
 ROLE: Final = "forget"
-"""Names the group; no worker ever joins it."""
+"""Name of the group; no worker ever joins it."""
 HOLD_MS_MAX: Final = 3_600_000
-"""After this long the next one in the queue is let in."""
+"""Maximum time to hold the lock; then the next member is admitted."""
 WAIT_S: Final = 600.0
 JOIN_S: Final = 15.0
-"""Longer than a session time-out: to be let in, or to leave."""
+"""Maximum time to be admitted or to leave; longer than a session time-out."""
 ASK_EVERY_S: Final = 0.5
 _FINAL: Final = frozenset(
     {
@@ -42,12 +42,12 @@ BUSY_REMEDY: Final = "Do it again when that one has ended."
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """The lock, held.
+    """A held lock.
 
     Attributes:
-        properties: librdkafka's.
-        group: its name.
-        member: how the coordinator knows the holder.
+        properties: librdkafka properties.
+        group: name of the group.
+        member: id of the holder at the coordinator.
     """
 
     properties: Mapping[str, Any]
@@ -55,10 +55,10 @@ class Lock:
     member: str
 
     def check(self) -> None:
-        """Returns while the lock is still ours.
+        """Return if this process still holds the lock.
 
         Raises:
-            ShopstreamError: this process was silent for too long, and another erasure may be at work.
+            ShopstreamError: this process was suspended for too long, and another erasure may be running.
         """
         if self.member not in _members(self.properties, self.group):
             raise ShopstreamError("Another erasure has begun, since this one stood still.", BUSY_REMEDY)
@@ -79,20 +79,20 @@ def _members(properties: Mapping[str, Any], group: str) -> set[str]:
 def alone(
     properties: Mapping[str, Any], run: str, *, wait_s: float = WAIT_S, on_wait: Callable[[], None] = lambda: None
 ) -> Iterator[Lock]:
-    """While it lasts, no other erasure of the run works.
+    """Hold the erasure lock of a run: no other erasure of the run works meanwhile.
 
     Args:
-        properties: librdkafka's.
-        run: whose.
-        wait_s: for another one to end.
-        on_wait: called again and again while there is one.
+        properties: librdkafka properties.
+        run: name of the run.
+        wait_s: maximum time to wait for another erasure.
+        on_wait: callback, called repeatedly while waiting.
 
     Raises:
-        ShopstreamError: another one did not end in time, or Kafka does not answer.
+        ShopstreamError: another erasure did not end in time, or Kafka does not answer.
     """
     group = group_name(run, ROLE)
     begin_s = time.monotonic()
-    # whoever waits as a member cannot leave before the holder does, so we join a group that looks empty
+    # a waiting member cannot leave before the holder does, so join only a group that looks empty
     while _members(properties, group):
         if time.monotonic() - begin_s > wait_s:
             raise ShopstreamError(f"Another erasure of run {run} is at work.", BUSY_REMEDY)
@@ -101,7 +101,7 @@ def alone(
     held: list[bool] = []
 
     def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # nothing is to be read
+        # no records are read
         consumer.assign([])
         held.extend(part.partition == 0 for part in partitions if part.partition == 0)
 
@@ -117,7 +117,7 @@ def alone(
                 raise ShopstreamError(f"Another erasure of run {run} is at work.", BUSY_REMEDY)
         yield Lock(properties, group, consumer.memberid())
     finally:
-        # one that waits to be let in cannot be closed before it is
+        # a consumer that waits for admission cannot be closed before it is admitted
         leaving = threading.Thread(target=consumer.close, daemon=True)
         leaving.start()
         leaving.join(JOIN_S)

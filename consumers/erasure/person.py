@@ -1,7 +1,7 @@
-r"""Whether bytes are about one person: the id, a name or an address in any spelling of JSON. Pure.
+r"""Decides whether bytes contain one person's id, name or address in any JSON spelling. Pure.
 
-JSON spells a letter outside ASCII as it is or as `\u00e9`, and a slash with or without a backslash. Bytes that are no
-JSON are searched as well: producers send anything.
+JSON writes a character outside ASCII literally or as `\u00e9`, and a slash with or without a backslash. Bytes that are
+not JSON are searched as well: producers send anything.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Final
 from features.schema import CONTACT_FIELDS
 
 NEEDLE_CHARS_MIN: Final = 4
-"""A shorter text stands in too many values by chance."""
+"""Minimum length of a text to search for; shorter ones match too many values by chance."""
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _CONTROLS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A customer, and the names and addresses that are known of this customer. Neither is ever shown.
+    """A customer with the known names and addresses, which are never shown.
 
     Attributes:
-        customer_id: as it stands in records.
-        contact: names and addresses, in small letters.
+        customer_id: id as in records.
+        contact: names and addresses, case-folded.
     """
 
     customer_id: str
@@ -37,23 +37,23 @@ class Person:
 
     @property
     def key(self) -> bytes:
-        """Of the customer's messages."""
+        """Key of the customer's messages."""
         return self.customer_id.encode()
 
     def known_from(self, values: Iterable[bytes]) -> Person:
-        """The same person with the names and addresses of these profiles too."""
+        """Return the same person with the names and addresses of these profiles added."""
         found = {text for value in values for text in _contact_of(value)}
         return replace(self, contact=self.contact | found)
 
     def is_named_in(self, value: bytes | None) -> bool:
-        """Whether a name or an address stands in it."""
+        """Return whether a value contains a name or an address of the person."""
         if not value or not self.contact:
             return False
         texts = [text.casefold() for text in spelt_out(value)]
         return any(needle in text for needle in self.contact for text in texts)
 
     def is_told_by_id(self, value: bytes | None) -> bool:
-        """Whether the id stands in it: as a text of its own, as a number, or as a word."""
+        """Return whether a value contains the id: as a complete text, as a number, or as a word."""
         if not value:
             return False
         texts = [text for text in spelt_out(value) if self.customer_id in text]
@@ -66,11 +66,11 @@ class Person:
 
 
 def spelt_out(value: bytes) -> list[str]:
-    """The texts that bytes may stand for: UTF-8, the same without JSON's escapes, Latin-1 where they are no UTF-8."""
+    """Return the possible texts of bytes: UTF-8, the same without JSON's escapes, Latin-1 if they are not UTF-8."""
     text = value.decode("utf-8", "backslashreplace")
     texts = [text]
     if b"\\" in value:
-        # two halves of a character beyond 16 bits are two escapes
+        # a character beyond 16 bits is two escapes
         undone = _ESCAPE.sub(_character, text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         texts.append(undone)
     try:

@@ -1,10 +1,11 @@
-"""The edge that erases one customer's profile from the topic of profiles.
+"""Erases one customer's profile from the topic of profiles.
 
-A log cannot be changed in the middle. What can be done is done: a tombstone, which every reader obeys at once and
-compaction makes true of the disk later; a forced compaction on demand.
+A log cannot be changed in the middle. Erasure writes a tombstone: readers obey it at once, and compaction removes the
+older records from disk later, or at once on demand.
 
-A record of the customer may stand under a key that is not the customer's. It is no valid profile, and no tombstone of
-the customer reaches it; so the key's last valid record is sent again behind it, or a tombstone where there is none.
+A record of the customer may be under a key that is not the customer's. Such a record is not a valid profile, and the
+customer's tombstone does not remove it. Therefore the key's last valid record is sent again after it, or a tombstone if
+there is none.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ from features.schema import group_name, topic_name
 
 REQUEST_TIMEOUT_S: Final = 30.0
 PARTITION_UA: Final = -1
-"""The partition that the key chooses."""
+"""Lets the key choose the partition."""
 AGAIN_MS: Final = 3_600_000
-"""A tombstone that is younger is not written again, so that a command that is called again waits for the same one."""
+"""Age below which a tombstone is not written again, so that a repeated command waits for the same one."""
 FORCED: Final = {
     "segment.ms": "200",
     "min.cleanable.dirty.ratio": "0.0",
     "min.compaction.lag.ms": "0",
     "max.compaction.lag.ms": "200",
 }
-"""Settings of a topic under which the broker compacts all but the newest segment at its next look."""
+"""Topic settings that make the broker compact all but the newest segment at its next check."""
 
 Place = tuple[int, bytes]
 """A partition and a key in it."""
@@ -51,7 +52,7 @@ Place = tuple[int, bytes]
 
 @contextmanager
 def asking(what: str) -> Iterator[None]:
-    """Errors of the client as a sentence about what was asked for."""
+    """Convert errors of the client to a ShopstreamError about the request."""
     try:
         yield
     except KafkaException as error:
@@ -60,14 +61,14 @@ def asking(what: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What was found and written for a customer.
+    """Records found and tombstones written for a customer.
 
     Attributes:
-        person: with the names and addresses of the records found.
-        offsets: partition -> offset of the tombstone. One is the rule; a producer with another partitioner than ours
-            may have put records elsewhere, and a tombstone counts in its own partition alone.
-        records: older ones of the customer that the log still holds.
-        strays: places of records about the customer under other keys, and how many records each has.
+        person: the person, with the names and addresses of the records found.
+        offsets: partition -> offset of the tombstone. Usually there is one. A producer with a different partitioner may
+            have put records elsewhere, and a tombstone works only in its own partition.
+        records: number of older records of the customer that the log still holds.
+        strays: positions of records about the customer under other keys -> number of records.
         shared: other customers whose valid profiles hold the same name or address.
     """
 
@@ -79,7 +80,7 @@ class Tombstone:
 
 
 def bury(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int) -> Tombstone:
-    """Writes tombstones for the customer's profile; errors as of the client, in words."""
+    """Write tombstones for the customer's profile; errors as ShopstreamError."""
     topic = topic_name(run, "customers")
     person = Person(customer_id)
     newest: dict[int, Message] = {}
@@ -107,10 +108,11 @@ def bury(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int)
 
 
 def _elsewhere(properties: Mapping[str, Any], run: str, person: Person) -> tuple[dict[Place, int], tuple[str, ...]]:
-    """Records about the person under other keys: each place with their number; something is written behind the last.
+    """Find records about the person under other keys, and cover those that are the last of their key.
 
     Returns:
-        The places, and the other customers whose valid profiles share a name or an address.
+        The positions with their numbers of records, and the other customers whose valid profiles share a name or an
+        address.
     """
     topic = topic_name(run, "customers")
     strays: dict[Place, int] = {}
@@ -136,7 +138,7 @@ def _elsewhere(properties: Mapping[str, Any], run: str, person: Person) -> tuple
 
 
 def _cover(properties: Mapping[str, Any], topic: str, places: set[Place]) -> None:
-    """Sends the last valid record of each place again, or a tombstone where the log holds none."""
+    """Send the last valid record of each position again, or a tombstone if the log holds none."""
     valid: dict[Place, bytes | None] = dict.fromkeys(places)
     for message in read_topic(properties, topic):
         if (place := _place(message)) in places and (message.value() is None or _is_valid(message)):
@@ -156,17 +158,17 @@ def _is_valid(message: Message) -> bool:
 def compact(
     properties: Mapping[str, Any], run: str, grave: Tombstone, check: Callable[[], None], timeout_s: float
 ) -> bool:
-    """Makes the broker compact the topic of profiles now; whether no older record of the customer is left.
+    """Make the broker compact the topic of profiles now; return whether no older record of the customer is left.
 
-    The topic's settings are changed for as long as it takes and put back. A process that is killed meanwhile leaves
-    them; `restore_settings` knows them by their values.
+    The topic's settings are changed meanwhile and then restored. A process that is killed meanwhile leaves them
+    changed; `restore_settings` recognises them by their values.
 
     Args:
-        properties: librdkafka's.
-        run: the run's name.
-        grave: what was buried.
-        check: raises when the lock is lost.
-        timeout_s: the longest wait.
+        properties: librdkafka properties.
+        run: name of the run.
+        grave: tombstones of the customer.
+        check: function that raises when the lock is lost.
+        timeout_s: maximum time to wait.
     """
     topic = topic_name(run, "customers")
     admin = open_admin(properties)
@@ -175,7 +177,7 @@ def compact(
     try:
         end_s = time.monotonic() + timeout_s
         while True:
-            # the newest segment is never compacted: a further tombstone begins another one
+            # the newest segment is never compacted: another tombstone starts a new one
             time.sleep(0.5)
             check()
             for number in {*grave.offsets, *(number for number, _ in grave.strays)}:
@@ -204,7 +206,7 @@ def _left(properties: Mapping[str, Any], topic: str, grave: Tombstone) -> bool:
 
 
 def restore_settings(properties: Mapping[str, Any], run: str) -> bool:
-    """Takes back the settings that a compaction left whose process was killed; whether there were any."""
+    """Restore the settings that a killed compaction left changed; return whether there were any."""
     topic = topic_name(run, "customers")
     admin = open_admin(properties)
     own = _settings(admin, topic, forced_too=True)
@@ -215,7 +217,7 @@ def restore_settings(properties: Mapping[str, Any], run: str) -> bool:
 
 
 def kept_for(properties: Mapping[str, Any], topic: str) -> dict[str, str | None]:
-    """The settings of a topic that say how long it keeps what, those of the broker's defaults too."""
+    """Return the topic settings that control retention, including the broker's defaults."""
     admin = open_admin(properties)
     resource = ConfigResource(ResourceType.TOPIC, topic)
     with asking(f"The settings of {topic}"):
@@ -224,7 +226,7 @@ def kept_for(properties: Mapping[str, Any], topic: str) -> dict[str, str | None]
 
 
 def _settings(admin: AdminClient, topic: str, *, forced_too: bool = False) -> dict[str, str | None]:
-    """Those of the topic's own; the broker's defaults are left out, and forced ones unless they are asked for."""
+    """Return the topic's own settings without the broker's defaults; forced ones only if requested."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     with asking(f"The settings of {topic}"):
         entries = admin.describe_configs([resource])[resource].result(timeout=REQUEST_TIMEOUT_S)
@@ -239,7 +241,7 @@ def _settings(admin: AdminClient, topic: str, *, forced_too: bool = False) -> di
 
 
 def _is_forced(own: Mapping[str, str | None]) -> bool:
-    """Whether they are ours: nobody else has segments of a fifth of a second."""
+    """Return whether the settings are forced: no other topic has segments of a fifth of a second."""
     return own.get("segment.ms") == FORCED["segment.ms"]
 
 
@@ -262,9 +264,9 @@ def _alter(admin: AdminClient, topic: str, settings: Mapping[str, str | None]) -
 
 
 def members(properties: Mapping[str, Any], run: str, role: str) -> int:
-    """Workers of a role that belong to its group now."""
+    """Return the number of workers in a role's group now."""
     group = group_name(run, role)
-    admin = open_admin(properties)  # a client that nobody holds answers no more
+    admin = open_admin(properties)  # a client without a reference stops answering
     try:
         found = admin.describe_consumer_groups([group])[group].result(timeout=REQUEST_TIMEOUT_S)
     except KafkaException as error:
@@ -275,9 +277,9 @@ def members(properties: Mapping[str, Any], run: str, role: str) -> int:
 
 
 def await_readers(properties: Mapping[str, Any], run: str, role: str, grave: Tombstone, timeout_s: float) -> bool:
-    """Waits until a role has committed an offset behind the tombstone; whether it has, or has no workers (any more).
+    """Wait until a role has committed an offset after the tombstone; return whether it has, or has no workers (left).
 
-    A worker that was stopped belongs to its group until its session ends, some seconds later.
+    A stopped worker belongs to its group until its session ends, some seconds later.
     """
     admin = open_admin(properties)
     where = [TopicPartition(topic_name(run, "customers"), number) for number in grave.offsets]
@@ -299,10 +301,10 @@ def send(
     messages: Iterable[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]],
     partition: int = PARTITION_UA,
 ) -> list[Message]:
-    """Sends (topic, key, value, headers) each, as they come; returns the messages as they were placed.
+    """Send (topic, key, value, headers) tuples in order; return the messages with their offsets.
 
     Raises:
-        ShopstreamError: one was not taken.
+        ShopstreamError: a record was not acknowledged.
     """
     producer = open_producer({**producer_config(properties, "forget"), "message.max.bytes": DEAD_LETTER_BYTES_MAX})
     placed: list[Message] = []

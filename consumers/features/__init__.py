@@ -1,1 +1,1 @@
-"""The features consumer: from records to feature rows in every sink."""
+"""Computes feature rows from records and writes them to every sink."""

@@ -1,4 +1,4 @@
-"""A features consumer with its real edges."""
+"""Builds a features consumer with its real connections."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ ROLE = "features"
 
 @dataclass(frozen=True, slots=True)
 class FeaturesOptions:
-    """How a worker of the role `features` is built.
+    """Options of a worker of the role `features`.
 
     Attributes:
-        run: the run's name.
+        run: name of the run.
         kafka: librdkafka properties.
-        elastic: None writes no documents.
+        elastic: Elasticsearch connection; None writes no documents.
         state: local path or URI of the checkpoints.
-        instance_id: static membership: a restart under the same id takes its partitions back at once.
+        instance_id: static membership: a restart with the same id gets its partitions back at once.
         clock: `stream` or `wall`.
-        contact: index name and e-mail of profiles.
-        feature_topic: write rows to the compacted topic.
-        checkpoint_interval_s: shortest time between two checkpoints of a partition.
-        bundles: where rows get their scores from; None: they have none.
+        contact: whether to index name and e-mail of profiles.
+        feature_topic: whether to write rows to the compacted topic.
+        checkpoint_interval_s: minimum time between two checkpoints of a partition.
+        bundles: source of the bundles that score rows; None: rows have no scores.
     """
 
     run: str
@@ -67,7 +67,7 @@ class FeaturesOptions:
 
 
 def open_features(options: FeaturesOptions) -> FeaturesConsumer:
-    """The consumer, its clients open; `run` joins the group.
+    """Return the consumer with open clients; `run` joins the group.
 
     Raises:
         ShopstreamError: a server does not answer, refuses the credentials, or a topic is missing.
@@ -121,7 +121,7 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
 
 
 def transactional_id(run: str, instance_id: str | None) -> str:
-    """Of the producer of rows: one for each instance, so that a new process ends what the former one left open."""
+    """Return the row producer's transactional id; with an instance id, a restart ends the old transaction."""
     return instance_id or f"{group_name(run, ROLE)}-{uuid.uuid4().hex}"
 
 
@@ -133,7 +133,7 @@ def _open_visibility(options: FeaturesOptions) -> Freshness | None:
 
 
 def tune_collector() -> None:
-    """Let the cyclic collector run rarely: batches are large lists of objects without cycles."""
+    """Make the cyclic collector run rarely: batches are large lists of objects without cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)

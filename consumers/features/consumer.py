@@ -1,12 +1,12 @@
-"""The role `features`: exact state per partition, rows and documents to the sinks, dead letters, checkpoints.
+"""Runs the role `features`: exact state per partition, rows and documents to the sinks, dead letters, checkpoints.
 
-One turn of the loop, in numbered steps; what is repeated if we die at one of them is told in `recovery`:
+One turn of the loop, in numbered steps; `consumers.checkpoints.recovery` documents what a crash repeats:
 
-1. Read messages of the owned partitions; their decoding gives records, letters and positions.
-2. Apply what the topics' times allow, in step.
-3. Hold back a topic whose buffer is full, release one that has drained to half.
-4. Send the letters of what was applied; see whether another bundle is in force.
-5. Give free sinks dirty rows; take acknowledgements.
+1. Read and decode messages of the owned partitions into records, dead letters and positions.
+2. Apply records in step, as far as the topics' times allow.
+3. Pause a topic whose buffer is full, resume one that has drained to half.
+4. Send the dead letters of the applied messages; check for a new bundle.
+5. Give free sinks dirty rows; process acknowledgements.
 6. Begin a checkpoint in the background when one is due; commit the one that is written.
 """
 
@@ -37,11 +37,11 @@ from features.state.state import day_of
 log = structlog.get_logger("features")
 
 TURN_MAX: Final = 20_000
-"""Messages that are read before they are applied."""
+"""Maximum number of messages read before they are applied."""
 TURN_BYTES_MAX: Final = 32 * 1024 * 1024
-"""And the memory that is held of them, about."""
+"""Maximum memory of these messages, bytes, approximately."""
 RELEASED_SHARE: Final = 0.5
-"""Of its bounds to which the buffer of a paused topic drains before the topic is read on."""
+"""Share of its limits to which a paused topic's buffer drains before the topic is resumed."""
 READ_MAX: Final = 2_000
 READ_WAIT_S: Final = 0.05
 REPORT_EVERY_S: Final = 0.5
@@ -53,14 +53,14 @@ class FeaturesConsumer:
     """Keeps the features of the partitions it owns.
 
     Args:
-        run: the run's name.
-        source: of the three source topics, not opened yet.
-        keeper: makes, commits and finds checkpoints.
-        outlets: where rows and documents go.
-        letters: where records go that do not count; None only counts them.
-        clock: `wall` lets as_of follow the wall clock while everything is read.
-        stale_after_s: nothing is emitted when the last poll is longer ago: the partitions may be another's by then.
-        scoring: follows the bundle that rows are scored by; None: rows have no scores.
+        run: name of the run.
+        source: source of the three source topics, not opened yet.
+        keeper: checkpoint coordinator.
+        outlets: sinks of rows and documents.
+        letters: dead letters of rejected records; None only counts them.
+        clock: `wall` makes as_of follow the wall clock while everything is read.
+        stale_after_s: maximum age of the last poll for emission: later, another worker may own the partitions.
+        scoring: source of the current bundle; None: rows have no scores.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class FeaturesConsumer:
         self._behind = False
         self._turn = 0
         self._final_as_of: int | None = None
-        self._final: set[int] = set()  # partitions that are read to their ends: their rows are of the final as_of
+        self._final: set[int] = set()  # partitions read to their ends: their rows have the final as_of
         self._was_assigned = False
         self._fenced = False
 
@@ -108,14 +108,14 @@ class FeaturesConsumer:
         """Consume until `stop`, or up to `until` and a final row of every customer.
 
         Args:
-            stop: asked between turns; a checkpoint is made before returning.
+            stop: stop condition, checked between turns; a checkpoint is made before returning.
             until: (full topic name, partition) -> offset to stop at.
-            final_as_of: told this worker's stream time once all is read; the time of the final rows, None while others
-                are still reading.
-            report: called about twice a second.
+            final_as_of: function from this worker's max event time, once all is read, to the time of the final rows;
+                None while other workers are still reading.
+            report: callback for the progress, called about twice a second.
 
         Raises:
-            ShopstreamError: something that another try would not change.
+            ShopstreamError: an error that a retry would not resolve.
         """
         self._ends = Ends(self._run, until)
         self._source.open(self)
@@ -135,7 +135,7 @@ class FeaturesConsumer:
             self._outlets.poll()
             self._hand_over(list(self._partitions.values()))
         finally:
-            # what is not kept by now, is not: after an error the state may be half of a batch
+            # no checkpoint after this point: after an error the state may hold half of a batch
             self._forget(list(self._partitions.values()))
             self._keeper.close()
             self._source.close()
@@ -149,15 +149,15 @@ class FeaturesConsumer:
 
     @property
     def stream_time(self) -> int:
-        """The highest stream time of the owned partitions, epoch ms; 0 when nothing was read."""
+        """Max event time of the owned partitions, epoch ms; 0 if nothing was read."""
         return max((partition.state.stream_time for partition in self._partitions.values()), default=0)
 
     def owned(self) -> tuple[int, ...] | None:
-        """Numbers of the owned partitions; None while the group has given no answer yet."""
+        """Return the numbers of the owned partitions; None before the first assignment."""
         return tuple(sorted(self._partitions)) if self._was_assigned else None
 
     def progress(self) -> FeaturesProgress:
-        """What was done so far."""
+        """Return the progress so far."""
         counts = Counts()
         counts.add(self._gone)
         for partition in self._partitions.values():
@@ -179,7 +179,7 @@ class FeaturesConsumer:
         )
 
     def _turn_once(self) -> None:
-        # 1. read: few at a time, so that what librdkafka hands over is decoded while it is in the processor's cache
+        # 1. read: in small batches, so that messages are decoded while they are in the processor's cache
         received, held, wait_s = 0, 0, READ_WAIT_S
         while received < TURN_MAX and held < TURN_BYTES_MAX and (batches := self._source.read(READ_MAX, wait_s)):
             for batch in batches:
@@ -192,10 +192,10 @@ class FeaturesConsumer:
             self._see_ends(partition)
             partition.advance()
         self._behind = received >= TURN_MAX // 2 or held >= TURN_BYTES_MAX
-        # 3. hold back
+        # 3. pause or resume topics
         for partition in self._partitions.values():
             self._regulate(partition)
-        # 4. letters and the bundle
+        # 4. dead letters and the bundle
         for partition in self._partitions.values():
             self._send_letters(partition)
         self._follow_bundle()
@@ -256,7 +256,7 @@ class FeaturesConsumer:
         started_s = time.monotonic()
         taken = 0
         numbers = sorted(number for number in self._partitions if self._keeper.may_write(number))
-        # a different partition begins each time, so that none starves when a sink has little room
+        # a different partition starts each time, so that none starves when a sink has little room
         self._turn += 1
         for i in range(len(numbers)):
             partition = self._partitions[numbers[(i + self._turn) % len(numbers)]]
@@ -279,7 +279,7 @@ class FeaturesConsumer:
         return partition.dry and all(lane.at_end for lane in partition.lanes.values())
 
     def _finalise(self) -> None:
-        """Marks all rows of partitions that are read; of one that came later, not before it is read as well."""
+        """Mark all rows of fully read partitions; a partition assigned later is marked once it is fully read."""
         if (as_of := self._final_as_of) is None:
             return
         check_final(as_of, self.stream_time)
@@ -289,10 +289,10 @@ class FeaturesConsumer:
                 partition.tick(day_of(as_of), as_of)
                 partition.age_all()
 
-    # --- ends ---
+    # --- stop offsets ---
 
     def _all_read(self) -> bool:
-        # who waits for the group does not know yet what else there is to read
+        # a fenced worker does not know yet which other partitions it must read
         return not self._fenced and all(map(self._is_read, self._partitions.values()))
 
     def _is_read(self, partition: PartitionState) -> bool:
@@ -315,7 +315,7 @@ class FeaturesConsumer:
             return
         waiting = [partition for partition in self._partitions.values() if partition.alerts.uncommitted]
         if waiting and self._final_as_of is not None and not any(map(self._dirty, self._partitions.values())):
-            # nothing is left to do but to send alerts, and these wait for a commit
+            # only alerts are left to send, and they wait for a commit
             self._keep_now(waiting)
         else:
             with self._unless_fenced():
@@ -333,14 +333,14 @@ class FeaturesConsumer:
         except FencedError as error:
             if error.permanent:
                 raise
-            # the group says who owns what in one of the next polls; until then nothing of ours may be written
+            # one of the next polls reports the assignment; until then this worker must not write
             log.warning("a commit was refused; waiting for the group", said=str(error))
             self._fenced = True
 
-    # --- what the source tells ---
+    # --- rebalance callbacks ---
 
     def assigned(self, starts: Mapping[SourcePartition, CommittedOffset]) -> Mapping[SourcePartition, int]:
-        """Load the state of new partitions, fence former owners, and say where to read on."""
+        """Load the state of new partitions, fence former owners, and return the offsets to resume from."""
         self._was_assigned = True
         self._fenced = False
         self._outlets.begin_assignment()
@@ -363,12 +363,12 @@ class FeaturesConsumer:
         return offsets
 
     def revoked(self, partitions: Sequence[SourcePartition]) -> None:
-        """The last moment of ownership: checkpoint and let go."""
+        """Write and commit checkpoints, then release the partitions."""
         self._hand_over([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
         self._outlets.end_assignment()
 
     def lost(self, partitions: Sequence[SourcePartition]) -> None:
-        """Another worker has these since some time: nothing of them is written any more."""
+        """Drop partitions that another worker already owns; nothing of them is written any more."""
         self._forget([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
         self._outlets.end_assignment()
 

@@ -1,4 +1,4 @@
-"""From dirty rows to documents: features evaluated, sessions and orders as they stand, each with id and version."""
+"""Converts dirty rows to documents with id and version: evaluated features, current sessions and orders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from features.state.state import State
 from features.state.tables import Int32, Rows, take
 
 EPOCH_SHIFT: Final = 30
-"""version = epoch * 2^30 + number of the emission."""
+"""Version of a document: epoch * 2^30 + number of the emission."""
 COUNTER_MAX: Final = (1 << EPOCH_SHIFT) - 1
 PRICES_AT_ONCE: Final = 1_000
 
@@ -42,10 +42,10 @@ class CustomerRows:
 
 
 def next_version(partition: PartitionState) -> int:
-    """The version of the next emission of this owner."""
+    """Return the version of this owner's next emission."""
     partition.counter += 1
     if partition.counter > COUNTER_MAX:
-        # a billion emissions by one owner: go on as the next one
+        # after a billion emissions by one owner, continue with the next epoch
         partition.epoch, partition.counter = partition.epoch + 1, 1
     return (partition.epoch << EPOCH_SHIFT) + partition.counter
 
@@ -53,7 +53,7 @@ def next_version(partition: PartitionState) -> int:
 def customer_rows(
     partition: PartitionState, codes: Int32, as_of: int, scoring: Scoring | None = None, watch: DriftWatch | None = None
 ) -> CustomerRows:
-    """Evaluate customers at `as_of`, epoch ms, and score them where there is something to score them by."""
+    """Evaluate customers at `as_of`, epoch ms, and score them if there is a bundle."""
     version = next_version(partition)
     frame = evaluate(partition.state, codes, as_of)
     if scoring is not None:
@@ -65,7 +65,7 @@ def customer_rows(
 
 
 def customer_docs(partition: PartitionState, rows: CustomerRows, run: str) -> list[Doc]:
-    """Documents of `RUN-customers`: the profile and the newest row."""
+    """Return documents of `RUN-customers`: the profile and the newest row."""
     index = write_index(run, "customers")
     docs = []
     for customer_id, line in zip(rows.customer_ids, rows.lines, strict=True):
@@ -76,12 +76,12 @@ def customer_docs(partition: PartitionState, rows: CustomerRows, run: str) -> li
 
 
 def alert_rows(alerts: list[Alert]) -> CustomerRows:
-    """Alerts as they stand on their topic, keyed by customer."""
+    """Return alerts as rows of their topic, keyed by customer."""
     return CustomerRows([alert.customer_id for alert in alerts], [msgspec.json.encode(alert) for alert in alerts], 0)
 
 
 def alert_docs(alerts: list[Alert], run: str) -> list[Doc]:
-    """Documents of `RUN-alerts`; one that stands there already stays as it is."""
+    """Return documents of `RUN-alerts`; existing documents stay unchanged."""
     index = write_index(run, "alerts")
     return [
         Doc(index, document_id(a.customer_id, a.churn_risk, a.day), msgspec.json.encode(a), create=True) for a in alerts
@@ -89,7 +89,7 @@ def alert_docs(alerts: list[Alert], run: str) -> list[Doc]:
 
 
 def session_docs(partition: PartitionState, rows: Int32, as_of: int, run: str) -> list[Doc]:
-    """Documents of `RUN-sessions` as they stand at `as_of`."""
+    """Return documents of `RUN-sessions` at `as_of`."""
     version = next_version(partition)
     state = partition.state
     state.watch_carts(rows, as_of, ABANDONED_AFTER_MS)
@@ -142,15 +142,15 @@ def _session_frame(state: State, sessions: Rows, as_of: int) -> pl.DataFrame:
 
 
 def _seconds(first: str, second: str) -> pl.Expr:
-    """From one time to the other; null unless both are there in this order."""
+    """Seconds from one time to the other; null unless both exist in this order."""
     passed = pl.col(second) - pl.col(first)
     return pl.when(passed >= 0).then((passed.cast(pl.Float64) / 1000).round(3))
 
 
 def order_docs(partition: PartitionState, rows: Int32, run: str) -> Iterator[Doc]:
-    """Documents of `RUN-orders-*` and `RUN-order-items-*`: the winning records, their lines, and lines made void.
+    """Yield documents of `RUN-orders-*` and `RUN-order-items-*`: the winning records, their lines, and void lines.
 
-    Each is made when it is asked for, since those of one order may be 10,001; what they say is settled here.
+    Each document is made on demand, since one order may have 10,001. Their contents are fixed at the call.
     """
     version = next_version(partition)
     records = [partition.order_records[row] for row in rows.tolist()]
@@ -177,7 +177,7 @@ def _order_docs(
 
 
 def _unit_cents(records: list[Order]) -> Iterator[int]:
-    """Cents of the unit price of every item, one record's after the other's; 0 where there is none."""
+    """Yield the unit price of every item of the records in order, in cents; 0 without a price."""
     prices = (item.unit_price or 0.0 for record in records for item in record.items or ())
     while some := list(islice(prices, PRICES_AT_ONCE)):
         yield from to_cents(np.array(some, np.float64)).tolist()
@@ -186,7 +186,7 @@ def _unit_cents(records: list[Order]) -> Iterator[int]:
 def _item_fields(item: Item, cents: int) -> dict[str, Any]:
     fields = msgspec.structs.asdict(item)
     if item.unit_price is not None:
-        # documents hold what counts, so that sums of documents are the features' sums
+        # documents hold rounded amounts, so that their sums are the features' sums
         fields["unit_price"] = cents / 100
         if item.quantity is not None:
             fields["amount"] = item.quantity * cents / 100
@@ -207,7 +207,7 @@ def _item_body(record: Order, line: int, item: dict[str, Any]) -> dict[str, Any]
 
 
 def json_lines(frame: pl.DataFrame) -> list[bytes]:
-    """Each row as a JSON object on a line; nulls are written."""
+    """Return each row as a JSON object on a line; nulls are written."""
     if frame.is_empty():
         return []
     return frame.write_ndjson().encode().split(b"\n")[:-1]

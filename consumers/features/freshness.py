@@ -1,4 +1,4 @@
-"""How fresh what a search finds is: one document at a time is followed from its append to its first sight."""
+"""Measures search freshness: follows one document at a time from its append until a search finds it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GIVE_UP_AFTER_S: Final = 60.0
 SAMPLES: Final = 2_000
 
 Look = Callable[[str], int | None]
-"""The version of a document that a search finds under an id, None when it finds none."""
+"""Function from a document id to the version that a search finds; None if it finds none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Followed:
 
 
 class Freshness:
-    """Follows acknowledged documents until a search finds them, in a thread of its own.
+    """Follows acknowledged documents in a thread until a search finds them.
 
     Args:
-        look: asks the index; errors count as not found.
-        release: called at the end: closes the client that `look` uses.
+        look: search of the index; errors count as not found.
+        release: callback at the end that closes the client of `look`.
     """
 
     def __init__(self, look: Look, release: Callable[[], None] = lambda: None) -> None:
@@ -53,22 +53,22 @@ class Freshness:
 
     @property
     def is_free(self) -> bool:
-        """Whether a document may be given to follow."""
+        """Whether a document can be followed now."""
         return self._next is None
 
     def follow(self, document: Followed) -> None:
-        """Follow this document, if no other is being followed."""
+        """Follow this document unless another one is being followed."""
         if self._next is None:
             self._next = document
             self._wake.set()
 
     def percentile(self, share: float) -> float:
-        """Milliseconds from append to sight, over the latest documents; 0 when there is none."""
+        """Return the milliseconds from append to visibility, over the latest documents; 0 without any."""
         samples = list(self._samples)
         return float(np.percentile(samples, share)) if samples else 0.0
 
     def close(self) -> None:
-        """End the thread and let go of the client."""
+        """End the thread and release the client."""
         self._closed = True
         self._wake.set()
         self._thread.join(5.0)

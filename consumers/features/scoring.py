@@ -1,4 +1,4 @@
-"""Live scores: the bundle in force, followed beside the loop, and rows given its scores."""
+"""Scores rows live: follows the current bundle in the background and adds its scores to rows."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ log = structlog.get_logger("scoring")
 
 LOOK_EVERY_S: Final = 2.0
 RETRY_AFTER_S: Final = 30.0
-"""A bundle that was refused is tried again: what it lies on may have been away."""
+"""Pause before a refused bundle is tried again: its storage may have been unavailable."""
 DRIFT_ROWS_MIN: Final = 200
-"""Fewer rows than this say nothing of a distribution."""
+"""Minimum number of rows for a meaningful distribution."""
 
 
 class Bundles(Protocol):
-    """Where bundles come from; called from another thread than the loop's."""
+    """Source of bundles; called from a different thread than the loop's."""
 
     def current(self) -> str | None:
-        """What stands for the current bundle: another word when it is another one, None when there is none."""
+        """Return the key of the current bundle; it changes when the bundle does. None if there is no bundle."""
         ...
 
     def load(self, key: str) -> Scoring:
-        """The bundle of a word that `current` gave.
+        """Load the bundle of a key from `current`.
 
         Raises:
-            ShopstreamError: it is broken, or does not fit this program.
+            ShopstreamError: the bundle is broken, or does not fit this program.
         """
         ...
 
 
 class LiveScoring:
-    """Keeps the newest bundle that can be used.
+    """Keeps the newest usable bundle.
 
     Args:
-        bundles: where they come from.
-        look_every_s: how often it is looked for a new one.
-        clock: monotonic seconds.
+        bundles: source of the bundles.
+        look_every_s: interval of checks for a new bundle.
+        clock: monotonic clock, seconds.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class LiveScoring:
         self._refused: tuple[str, float] | None = None
         self.current: Scoring | None = None
         self.changes = 0
-        # the first rows are to have scores already
+        # the first rows must have scores already
         self._looking: Future[tuple[str, Scoring] | None] | None = self._pool.submit(self._look)
         self._looking.exception()
         self._due_s = 0.0
         self.poll()
 
     def poll(self) -> bool:
-        """Between two turns of the loop: whether another bundle has come into force. Never waits."""
+        """Return whether a new bundle has become current; called between two turns of the loop. Never waits."""
         if self._looking is None:
             if self._clock() >= self._due_s:
                 self._looking = self._pool.submit(self._look)
@@ -91,7 +91,7 @@ class LiveScoring:
         return True
 
     def close(self) -> None:
-        """Waits for what is being loaded."""
+        """Wait for the bundle that is being loaded."""
         self._pool.shutdown(wait=True)
 
     def _look(self) -> tuple[str, Scoring] | None:
@@ -126,13 +126,13 @@ def _words(error: Exception) -> str:
 
 
 def scored_rows(partition: PartitionState, rows: pl.DataFrame, codes: Int32, scoring: Scoring) -> pl.DataFrame:
-    """Rows with their scores and the bundle's name; alerts of risks that rose go to the partition's outbox.
+    """Return rows with scores and the bundle's name; alerts of increased risks go to the partition's outbox.
 
     Args:
-        partition: of the customers.
-        rows: of `definitions.evaluate`.
-        codes: numbers of their customers, in the same order.
-        scoring: in force.
+        partition: partition of the customers.
+        rows: rows from `definitions.evaluate`.
+        codes: numbers of the rows' customers, in the same order.
+        scoring: current scoring.
     """
     known = rows
     if scoring.profile_columns:
@@ -210,7 +210,7 @@ class _Day:
 class DriftWatch:
     """Counts each customer's first row of a UTC day, so that busy customers do not weigh more than quiet ones.
 
-    A bundle that has no profile is not watched. A restart begins the day anew.
+    A bundle without a profile is not watched. A restart resets the day's counts.
     """
 
     def __init__(self) -> None:
@@ -242,7 +242,7 @@ class DriftWatch:
             self._today.window.add(rows.filter(pl.Series(new)))
 
     def drift(self) -> Drift | None:
-        """Of today as soon as about as many customers were seen as yesterday, else of yesterday; None: too few rows."""
+        """Return today's drift once it has about as many rows as yesterday's, else yesterday's; None: too few rows."""
         today = self._today.window if self._today is not None else None
         enough = max(DRIFT_ROWS_MIN, 0.9 * self._last.rows if self._last is not None else 0)
         if today is not None and today.rows >= enough:
@@ -250,6 +250,6 @@ class DriftWatch:
         return self._last
 
     def figures(self) -> dict[str, float]:
-        """The drift by column, named as a worker's figures are."""
+        """Return the drift by column, named like a worker's metrics."""
         drift = self.drift()
         return {} if drift is None else {DRIFT_PREFIX + name: value for name, value in drift.psi.items()}

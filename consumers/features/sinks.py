@@ -1,4 +1,4 @@
-"""Where dirty rows go: one outlet for each sink, each at its own pace, always with the newest state of a row."""
+"""Sends dirty rows to the sinks: each at its own pace, always with the newest state of a row."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from features.state.tables import Int32
 ELASTIC: Final = "elastic"
 TOPIC: Final = "topic"
 ROWS_MAX: Final = 10_000
-"""Rows of one emission: what is evaluated at once, and how long the loop may be away from its consumer."""
+"""Maximum rows of one emission: bounds the batch evaluated and the time the loop is away from its consumer."""
 SLICES_MAX: Final = 16
-"""Of the documents of orders in one emission."""
+"""Maximum slices of order documents in one emission."""
 ALERTS_MAX: Final = 1_000
-"""Of a partition at once."""
+"""Maximum alerts of a partition per emission."""
 
 
 @dataclass(slots=True)
 class Written:
-    """What the outlets have written since the start."""
+    """Counts of what the sinks have written since the start."""
 
     customers: int = 0
     sessions: int = 0
@@ -56,21 +56,21 @@ class Written:
 
 
 class Sinks:
-    """Takes dirty rows of partitions to Elasticsearch and to the compacted topic.
+    """Sends dirty rows of partitions to Elasticsearch and to the compacted topic.
 
     Args:
-        run: the run's name.
-        elastic: None writes no documents.
-        topic: None writes no rows to Kafka.
-        letters: for documents that Elasticsearch refuses for good.
-        visibility: measures when documents can be found.
-        null: evaluate rows and throw them away: what a benchmark with its sinks off measures.
-        alerts: the topic of alerts; None writes none to Kafka.
-        identities: of the indices: what one has lost is written again.
+        run: name of the run.
+        elastic: bulk sink of documents; None writes no documents.
+        topic: topic of rows; None writes no rows to Kafka.
+        letters: dead letters of documents that Elasticsearch refuses permanently.
+        visibility: measurement of search freshness.
+        null: whether to evaluate rows and discard them, for benchmarks without sinks.
+        alerts: topic of alerts; None writes no alerts to Kafka.
+        identities: identities of the indices; documents that an index has lost are written again.
 
     Attributes:
-        scoring: gives rows their scores; None: they have none.
-        drift: of the rows that were scored.
+        scoring: source of the rows' scores; None: rows have no scores.
+        drift: drift of the scored rows.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class Sinks:
 
     @property
     def names(self) -> list[str]:
-        """The sinks of customers' rows."""
+        """Names of the sinks of customers' rows."""
         present = ((ELASTIC, self._elastic), (TOPIC, self._topic))
         return [name for name, sink in present if sink is not None] or [ELASTIC]
 
     def emit(self, partition: PartitionState, as_of: int, rows_max: int = ROWS_MAX) -> int:
-        """Give free sinks up to `rows_max` rows of each kind; returns the number of rows, or documents of orders."""
+        """Give free sinks up to `rows_max` rows of each kind; return the number of rows, or documents of orders."""
         if not partition.profiles_read or as_of == 0:
             return 0
         if self._identities is not None:
@@ -120,17 +120,17 @@ class Sinks:
         return taken
 
     def begin_assignment(self) -> None:
-        """Partitions are about to be this worker's: rows are fenced by the group's present generation."""
+        """Prepare for new partitions: fence rows by the group's current generation."""
         if self._topic is not None:
             self._topic.renew()
 
     def end_assignment(self) -> None:
-        """The partitions are another worker's: rows that are not under way are not written."""
+        """Drop the queued rows of partitions that another worker owns now."""
         if self._topic is not None:
             self._topic.drop()
 
     def poll(self) -> None:
-        """Run the callbacks of what was acknowledged."""
+        """Run the callbacks of acknowledged documents and rows."""
         if self._elastic is not None:
             self._elastic.poll()
         if self._topic is not None:
@@ -139,16 +139,16 @@ class Sinks:
             self._alerts.poll()
 
     def trouble(self) -> str | None:
-        """Why documents or rows are not taken at the moment."""
+        """Return the reason why documents or rows are not accepted at the moment."""
         elastic = self._elastic.trouble if self._elastic is not None else None
         return elastic or (self._topic.trouble if self._topic is not None else None)
 
     def sink_stats(self) -> SinkStats | None:
-        """How the requests to Elasticsearch go; None without it."""
+        """Return statistics of the requests to Elasticsearch; None without it."""
         return self._elastic.stats() if self._elastic is not None else None
 
     def figures(self) -> dict[str, Any]:
-        """The fields of FeaturesProgress that tell of what was written."""
+        """Return the output fields of FeaturesProgress."""
         written, seen, stats = self.written, self.visibility, self.sink_stats()
         return {
             "rows_written": written.customers,
@@ -168,7 +168,7 @@ class Sinks:
         }
 
     def close(self) -> None:
-        """Close the sinks; what is in flight may or may not be written, and is written again."""
+        """Close the sinks; documents in flight may or may not be written, and are written again."""
         if self._elastic is not None:
             self._elastic.close()
         if self._topic is not None:
@@ -203,7 +203,7 @@ class Sinks:
             return self._topic.free()
         if self._elastic is None:
             return ROWS_MAX
-        # customers that always change would leave nothing to sessions and orders when the sink is slow
+        # customers that always change would leave no room for sessions and orders when the sink is slow
         others_wait = len(partition.sessions_dirty) or len(partition.orders_dirty) or partition.orders_handover
         return -(-self._room() // 2) if others_wait else self._room()
 
@@ -282,10 +282,10 @@ class Sinks:
         return len(rows)
 
     def _emit_orders(self, partition: PartitionState, rows_max: int) -> int:
-        """Hand over documents of orders as far as there is room; returns their number.
+        """Submit documents of orders as far as there is room; return their number.
 
-        An order is as many documents as it has lines. They are made slice by slice, and what the sink has no room for
-        is made when it has.
+        An order has as many documents as lines. They are made slice by slice; those without room follow when there is
+        room.
         """
         handover, docs_max = partition.orders_handover, self._room()
         if len(partition.sessions_dirty):
@@ -326,7 +326,7 @@ class Sinks:
         partition.changed = True
 
     def _drop(self, partition: PartitionState, rows_max: int) -> int:
-        """Without Elasticsearch nobody waits for documents of sessions and orders."""
+        """Discard dirty sessions and orders, which have no sink without Elasticsearch."""
         flight, rows = partition.sessions_dirty.take(rows_max)
         if len(rows):
             partition.sessions_dirty.landed(flight)
@@ -367,7 +367,7 @@ class Sinks:
 
 
 class Pace:
-    """When to emit: soon while caught up, in a bounded share of the time while there is much to catch up with."""
+    """Decides when to emit: soon while caught up, in a bounded share of the time while behind."""
 
     def __init__(
         self,
@@ -381,13 +381,13 @@ class Pace:
         self._behind = False
 
     def due(self, *, behind: bool) -> bool:
-        """Whether it is time to emit."""
+        """Return whether it is time to emit."""
         if self._behind and not behind:
             self._due_s = min(self._due_s, self._clock())
         self._behind = behind
         return self._clock() >= self._due_s
 
     def emitted(self, took_s: float) -> None:
-        """An emission is over."""
+        """Record the end of an emission."""
         pause = max(self._behind_s, took_s / self._share) if self._behind else self._idle_s
         self._due_s = self._clock() + pause

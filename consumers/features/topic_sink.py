@@ -1,4 +1,4 @@
-"""Rows keyed by customer to a topic without a fence: alerts, and what Spark writes; acknowledged by the brokers."""
+"""Writes rows keyed by customer to a topic without a fence: alerts, and the rows of Spark; acknowledged by brokers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ WAITING_MAX: Final = 20_000
 
 
 class TopicSink:
-    """Writes rows; a reader tells repeated ones apart.
+    """Writes rows; readers deduplicate repeated ones.
 
     Args:
-        producer: an idempotent one, murmur2 like all others.
-        run: the run's name.
-        topic: without the run's name.
+        producer: idempotent producer with the murmur2 partitioner, like all others.
+        run: name of the run.
+        topic: topic without the run's name.
     """
 
     def __init__(self, producer: Producer, run: str, topic: str = FEATURE_TOPIC) -> None:
@@ -36,11 +36,11 @@ class TopicSink:
         self.written = 0
 
     def free(self) -> int:
-        """Rows that are taken without waiting."""
+        """Return the number of rows that can be accepted without waiting."""
         return max(0, WAITING_MAX - len(self._producer))
 
     def send(self, rows: CustomerRows, on_done: Callable[[list[Rejected]], None]) -> None:
-        """Takes rows; `on_done` is called from `poll` when the brokers have them, with those that the topic refuses."""
+        """Enqueue rows; `poll` calls `on_done` with the refused rows once the brokers have acknowledged the others."""
         rejected: list[Rejected] = []
         open_rows = len(rows.lines)
 
@@ -75,7 +75,7 @@ class TopicSink:
                 return
 
     def poll(self) -> None:
-        """Runs the callbacks of what was acknowledged.
+        """Run the callbacks of acknowledged rows.
 
         Raises:
             ShopstreamError: a row could not be delivered.
@@ -88,5 +88,5 @@ class TopicSink:
             )
 
     def close(self) -> None:
-        """Flushes as far as it goes."""
+        """Flush what can be flushed."""
         self._producer.flush(10.0)

@@ -1,18 +1,19 @@
-"""Customers' rows to the compacted topic, in transactions that a former owner cannot commit.
+"""Writes customers' rows to the compacted topic, in transactions that a former owner cannot commit.
 
-Compaction keeps the last record of a key, so the row of a former owner must never come behind that of the new one. The
-order of work in one transaction, and what is left if we die right there:
+Compaction keeps the last record of a key, so a former owner's row must never follow that of the new owner. The order of
+work in one transaction, and what is left after a crash during each step:
 
-1. Begin, and hand the rows to the client. Dying: the transaction is aborted, by the next process of this instance or
-   by its time-out; neither readers of committed records nor compaction see the rows. Until then such readers do not
-   see later rows of these partitions either.
-2. Flush: all rows are in the log, and invisible. Dying: as 1.
+1. Begin, and pass the rows to the client. After a crash the transaction is aborted, by the next process of this
+   instance or by its time-out. Neither readers of committed records nor compaction see the rows. Until the abort such
+   readers do not see later rows of these partitions either.
+2. Flush: all rows are in the log, and invisible. After a crash: as 1.
 3. Fence: the consumer commits an offset, unless its assignment has changed since the rows were made. The group
    coordinator refuses the commit once the group has a new generation. A new owner writes only after that, so all rows
-   of 2 lie before its own. Dying: as 1.
-4. Commit. Dying before the answer: the rows stand or not; they are in no checkpoint as written, and are written again.
+   of 2 precede its own. After a crash: as 1.
+4. Commit. After a crash before the answer, the rows are committed or not. No checkpoint holds them as written, so they
+   are written again.
 
-The fence runs in the consumer's thread, where assignments change, so none can change between the look and the commit.
+The fence runs in the consumer's thread, where assignments change, so none can change between the check and the commit.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ from features.schema import FEATURE_TOPIC, topic_name
 log = structlog.get_logger("feature-topic")
 
 WAITING_MAX: Final = 20_000
-"""Rows that are taken before they are acknowledged."""
+"""Maximum number of rows accepted before they are acknowledged."""
 TRANSACTION_TIMEOUT_MS: Final = 30_000
-"""Until the brokers abort what a process left open that died and was not started again."""
+"""Time until the brokers abort the open transaction of a process that crashed and was not restarted."""
 ANSWER_S: Final = 5.0
-"""For one answer of a coordinator."""
+"""Time limit of one answer of a coordinator."""
 PATIENCE_S: Final = 15.0
-"""For a call that the client answers with "again": one that lost its coordinator may say so for ever."""
+"""Time limit of a call with retriable errors: a client that lost its coordinator may return them forever."""
 PAUSES_S: Final = (0.1, 0.5, 2.0, 5.0)
-"""Between tries of a transaction."""
+"""Pauses between attempts of a transaction."""
 REFUSALS: Final = frozenset(
     {
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
@@ -58,7 +59,7 @@ REFUSALS: Final = frozenset(
 
 
 Done = Callable[[list[Rejected]], None]
-"""Told the rows that are refused for good, by their positions."""
+"""Callback with the permanently refused rows, by their positions."""
 
 
 @dataclass(slots=True)
@@ -69,22 +70,22 @@ class _Batch:
     rows: CustomerRows
     on_done: Done
     alone: set[int] = field(default_factory=set)
-    """Rows that were refused together with others, whose size was not to blame perhaps."""
+    """Positions of rows refused in a batch, perhaps not for their own size; sent separately next time."""
     rejected: dict[int, str] = field(default_factory=dict)
-    """Position -> why the topic refuses the row."""
+    """Position -> reason why the topic refuses the row."""
 
 
 class _AgainError(Exception):
-    """The transaction was not committed: for a passing reason, for a row that is refused, or by the fence."""
+    """The transaction was not committed: for a transient reason, for a refused row, or by the fence."""
 
 
 class TransactionalTopic:
-    """Writes rows of partitions that this member of the group owns; readers keep the highest `version` of a customer.
+    """Writes rows of partitions that this group member owns; readers keep the highest `version` of a customer.
 
     Args:
-        open_producer: makes a producer with a `transactional.id` of this instance.
-        fence: passes while this member's assignment is valid (`connectors.kafka.source.Source.fence`).
-        run: the run's name.
+        open_producer: factory of producers with a `transactional.id` of this instance.
+        fence: function that returns while this member's assignment is valid (`connectors.kafka.source.Source.fence`).
+        run: name of the run.
     """
 
     def __init__(self, open_producer: Callable[[], Producer], fence: Callable[[str], None], run: str) -> None:
@@ -95,7 +96,7 @@ class TransactionalTopic:
         self._waiting: list[_Batch] = []
         self._going: list[_Batch] = []
         self._is_flushed = False
-        """Whether the rows that are going are all in the log, in a transaction that is open."""
+        """Whether all rows of the current transaction are in the log, and the transaction is open."""
         self._future: Future[None] | None = None
         self._pool = ThreadPoolExecutor(1, "feature-topic")
         self._tries = 0
@@ -104,31 +105,31 @@ class TransactionalTopic:
         self.trouble: str | None = None
 
     def free(self) -> int:
-        """Rows that are taken without waiting."""
+        """Return the number of rows that can be accepted without waiting."""
         return max(0, WAITING_MAX - sum(len(batch.rows.lines) for batch in (*self._waiting, *self._going)))
 
     def renew(self) -> None:
-        """An assignment begins, and the one before has ended."""
+        """Begin a new assignment and end the previous one."""
         self.drop()
         self._assignment = object()
 
     def drop(self) -> None:
-        """The partitions are another worker's: what is not committed is not written any more."""
+        """End the assignment: uncommitted rows of its partitions are no longer written."""
         self._assignment = None
         self._waiting.clear()
 
     def send(self, rows: CustomerRows, on_done: Done) -> None:
-        """Takes rows; `on_done` is called from `poll` when they are committed, with those that the topic refuses.
+        """Enqueue rows; `poll` calls `on_done` with the refused rows once the others are committed.
 
-        It may never be called for rows of partitions that went to another worker meanwhile.
+        It may never be called for rows of partitions that moved to another worker meanwhile.
         """
         self._waiting.append(_Batch(self._assignment, rows, on_done))
 
     def poll(self) -> None:
-        """Runs the callbacks of what was committed, and takes the next step of a transaction.
+        """Run the callbacks of committed rows, and take the next step of a transaction.
 
         Raises:
-            ShopstreamError: the brokers refuse this producer for good, or another process has this instance's id.
+            ShopstreamError: the brokers refuse this producer permanently, or another process has this instance's id.
         """
         if self._future is not None:
             if not self._future.done():
@@ -147,7 +148,7 @@ class TransactionalTopic:
             self._future = self._pool.submit(self._write, self._going)
 
     def close(self) -> None:
-        """Lets the step that is under way end; what is not committed is aborted, and written by the next owner."""
+        """Wait for the current step; uncommitted rows are aborted, and the next owner writes them."""
         self._closing = True
         self._pool.shutdown(wait=True)
         if self._future is not None and self._future.done():
@@ -156,12 +157,12 @@ class TransactionalTopic:
             except ShopstreamError as error:
                 log.warning("rows not written; they are written again", reason=str(error))
         if self._is_flushed:
-            # left open, it would hide the rows of the next owner from readers until its time-out
+            # an open transaction would hide the next owner's rows from readers until its time-out
             self._is_flushed = False
             self._end_transaction()
 
     def _end(self) -> None:
-        """3. Commits the transaction if the fence lets it pass, and aborts it otherwise."""
+        """3. Commit the transaction if the fence allows it, and abort it otherwise."""
         if self._going[0].assignment is not self._assignment:
             self._refuse("the assignment has changed")
             return
@@ -203,14 +204,14 @@ class TransactionalTopic:
             log.warning("rows are not written to Kafka; nothing is lost, trying again", reason=reason)
             self.trouble = reason
 
-    # --- the thread's side ---
+    # --- in the pool's thread ---
 
     def _write(self, batches: list[_Batch]) -> None:
-        """1. and 2. Brings rows into the log.
+        """1. and 2. Write rows to the log.
 
         Raises:
-            _AgainError: the transaction is aborted; the same may be tried again.
-            ShopstreamError: the brokers refuse for good.
+            _AgainError: the transaction was aborted; it may be retried with the same rows.
+            ShopstreamError: the brokers refuse permanently.
         """
         try:
             producer = self._producer = self._producer or self._opened()
@@ -223,7 +224,7 @@ class TransactionalTopic:
             raise
 
     def _commit(self) -> None:
-        """4. Makes the rows of the open transaction visible; errors as `_write`."""
+        """4. Make the rows of the open transaction visible; errors as `_write`."""
         producer = self._producer
         assert producer is not None
         try:
@@ -232,7 +233,7 @@ class TransactionalTopic:
             raise self._failed(error.args[0]) from error
 
     def _abort(self, reason: str) -> None:
-        """Ends the open transaction without its rows."""
+        """End the open transaction without its rows."""
         self._end_transaction()
         raise _AgainError(reason)
 
@@ -266,7 +267,7 @@ class TransactionalTopic:
             if error.code() in TOO_LARGE and position in batch.alone:
                 batch.rejected[position] = error.str()
             elif error.code() in TOO_LARGE:
-                # the brokers judge the client's batch, not the row
+                # the brokers check the size of the client's batch, not of the row
                 batch.alone.add(position)
 
         key, line = batch.rows.customer_ids[position], batch.rows.lines[position]
@@ -295,7 +296,7 @@ class TransactionalTopic:
                 return
 
     def _failed(self, error: KafkaError) -> Exception:
-        """What the caller is told; the transaction is aborted."""
+        """Return the exception for the caller, after aborting the transaction."""
         said = f"{error.name()}: {error.str()}"
         if error.code() in REFUSALS:
             return ShopstreamError(
@@ -303,7 +304,7 @@ class TransactionalTopic:
                 "Give the user the rights of docs/security.md; what was not committed is done again.",
             )
         if self._producer is None or error.fatal() or error.retriable():
-            # one that was never registered, or gives no answer, is replaced: registering aborts what is open
+            # a producer that never registered or got no answer is replaced: registering aborts its open transaction
             self._producer = None
         else:
             self._end_transaction()
@@ -321,7 +322,7 @@ class TransactionalTopic:
 
 
 def transactional_config(properties: Mapping[str, Any], transactional_id: str) -> dict[str, Any]:
-    """As `producer_config`, of a producer whose transactions a later process of the same id ends.
+    """Return `producer_config` for transactions that a later process with the same id ends.
 
     Raises:
         UsageError: a property would break exactness.

@@ -1,1 +1,1 @@
-"""The index consumer: raw events into Elasticsearch."""
+"""Indexes raw events in Elasticsearch."""

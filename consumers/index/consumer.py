@@ -1,22 +1,22 @@
-"""The index consumer: every valid event becomes one document of `RUN-events-YYYY.MM`.
+"""Indexes every valid event as one document of `RUN-events-YYYY.MM`.
 
-The order of work, and what is done again if we die right there:
+The order of work, and what is repeated after a crash during each step:
 
 1. Read a batch. Nothing is lost or kept: the batch is read again.
-2. Decode and judge it, lateness included (H of the partition, from the commit's metadata). The verdict hangs on the
-   records alone: read again, it is the same.
-3. Submit the valid ones to the bulk sink, and go on to read: several batches are on their way at once. The id of a
-   document is that of its event and it is written with `create`: what is written again is refused as a duplicate.
-4. A batch is acknowledged when each of its documents is written, was there, or is refused for good (a dead letter,
-   flushed before step 5; after a crash it may stand twice).
-5. Commit each partition up to its first batch that is not acknowledged, with H at that point and the identities of
-   the months' indices: the batches behind it are read again and refused as duplicates.
+2. Decode and validate it, lateness included (the partition's max event time H is in the commit's metadata). The result
+   depends on the records alone, so a second reading gives the same.
+3. Submit the valid records to the bulk sink, and read on: several batches are in flight at once. A document has the id
+   of its event and is written with `create`, so a repeated one is refused as a duplicate.
+4. A batch is acknowledged when each of its documents is written, existed already, or is refused permanently. A refused
+   document is a dead letter, flushed before step 5; after a crash it may exist twice.
+5. Commit each partition up to its first unacknowledged batch, with H at that point and the identities of the months'
+   indices. After a crash the later batches are read again and refused as duplicates.
 
-An index that was deleted and made anew, or restored, lacks documents that were acknowledged. Then the partition is read
-again from the beginning of its log; what the other indices hold is refused as a duplicate. A month whose index is gone
-is not made again by that: whoever deletes old months has rid of them.
+An index that was deleted and created again, or restored, lacks acknowledged documents. The partition is then read again
+from the beginning of its log; documents in other indices are refused as duplicates. A month whose index is gone is not
+created again by that: old months may be deleted on purpose.
 
-Messages that are not valid or too late are the features consumer's to write to the dead letters; here they are counted.
+The features consumer writes invalid and late messages to the dead letters; this consumer only counts them.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ TOPICS: Final = ("events",)
 
 @dataclass(frozen=True, slots=True)
 class IndexOptions:
-    """Bounds of the index consumer.
+    """Limits of the index consumer.
 
     Attributes:
-        batch_records: read at a time; about one bulk request.
-        read_timeout_s: how long a batch may take to fill.
-        commit_every_s: between commits.
-        report_every_s: between reports.
-        stalled_s: the sink has had no room for so long: the flow from Kafka is stopped.
-        revoke_timeout_s: how long a rebalance may wait for what is on its way.
+        batch_records: maximum number of records per read; about one bulk request.
+        read_timeout_s: maximum time to fill a batch.
+        commit_every_s: interval of commits.
+        report_every_s: interval of reports.
+        stalled_s: time without room in the sink after which reading from Kafka is paused.
+        revoke_timeout_s: maximum time a rebalance waits for documents in flight.
     """
 
     batch_records: int = 5_000
@@ -77,7 +77,7 @@ class IndexOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where the documents of a submission from position `first` on come from: their messages' places in a batch."""
+    """Origin of a submission's documents from position `first` on: their messages' positions in a batch."""
 
     first: int
     batch: Batch
@@ -85,16 +85,16 @@ class _Origin:
 
 
 class IndexRole:
-    """Indexes the events of the partitions it is given.
+    """Indexes the events of its assigned partitions.
 
     Args:
-        source: over the topic of events (`TOPICS`), in the group of this role.
-        sink: where documents go.
-        run: the run's name.
-        dead_letters: for documents that Elasticsearch refuses for good; without it they are told in the log alone.
-        options: its bounds.
-        identities: of the indices of raw events; without them a lost index is not noticed.
-        topic_id: that the cluster gives the topic of events; empty: a topic that was created again is not noticed.
+        source: source of the topic of events (`TOPICS`), in the group of this role.
+        sink: bulk sink of documents.
+        run: name of the run.
+        dead_letters: dead letters of documents that Elasticsearch refuses permanently; None only logs them.
+        options: limits of the consumer.
+        identities: identities of the indices of raw events; without them a lost index is not detected.
+        topic_id: id of the topic of events in the cluster; empty: a topic that was created again is not detected.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class IndexRole:
         self._seen: Mapping[str, str] = {}
         self._months: Months = {}
         self._written: set[str] = set()
-        """Indices that documents went to and whose identity may not be known."""
+        """Indices that received documents and whose identity may be unknown."""
         self._encode = msgspec.json.Encoder().encode
         self._tracks: dict[Partition, PartitionProgress] = {}
         self._counts: Counter[str] = Counter()
@@ -130,15 +130,16 @@ class IndexRole:
         until: Mapping[tuple[str, int], int] | None = None,
         report: Callable[[Progress], None] = lambda _: None,
     ) -> Totals:
-        """Reads, indexes and commits until told to stop, or until the whole group has committed up to `until`.
+        """Read, index and commit until `stop`, or until the whole group has committed up to `until`.
 
         Args:
-            stop: asked about ten times a second.
-            until: (full topic name, partition) -> offset, as `connectors.kafka.client.end_offsets` gives it.
-            report: hears how it goes about once a second.
+            stop: stop condition, checked about ten times a second.
+            until: (full topic name, partition) -> offset, as returned by `connectors.kafka.client.end_offsets`.
+            report: callback for the progress, called about once a second.
 
         Raises:
-            ShopstreamError: credentials refused, records deleted before they were read, another worker with this id.
+            ShopstreamError: credentials are refused, records were deleted before they were read, or another worker has
+                this id.
         """
         options = self._options
         self._source.open(self)
@@ -158,18 +159,18 @@ class IndexRole:
                     break
             self._settle(options.revoke_timeout_s)
         finally:
-            # after an error closing tells of revoked partitions, but nothing of them may be committed any more
+            # closing the source revokes partitions, but after an error nothing may be committed
             self._tracks.clear()
             self._source.close()
         report(self.progress())
         return self.totals()
 
     def totals(self) -> Totals:
-        """Counts since the start."""
+        """Return the counts since the start."""
         return Totals(**self._counts)
 
     def progress(self) -> Progress:
-        """How it stands now."""
+        """Return the current progress."""
         stats = self._sink.stats()
         return Progress(
             ROLE,
@@ -182,10 +183,10 @@ class IndexRole:
             trouble=stats.trouble,
         )
 
-    # --- what the source tells ---
+    # --- rebalance callbacks ---
 
     def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int]:
-        """Begins with these partitions; those whose indices have lost documents from the beginning of the log."""
+        """Take over partitions; those whose indices have lost documents restart at the beginning of the log."""
         self._see_indices()
         again: dict[Partition, int] = {}
         for partition, start in starts.items():
@@ -205,17 +206,17 @@ class IndexRole:
         return again
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
-        """Waits a little for what is on its way, commits what is acknowledged, and lets go."""
+        """Wait briefly for documents in flight, commit what is acknowledged, and release the partitions."""
         if self._tracks:
             self._settle(self._options.revoke_timeout_s)
         self.lost(partitions)
 
     def lost(self, partitions: Sequence[Partition]) -> None:
-        """Lets go."""
+        """Release the partitions."""
         for partition in partitions:
             self._tracks.pop(partition, None)
 
-    # --- indices that were lost ---
+    # --- lost indices ---
 
     def _see_indices(self) -> None:
         if self._identities is None or self._identities.current is self._seen:
@@ -241,14 +242,14 @@ class IndexRole:
         )
 
     def _let_go(self, batch: Batch, track: PartitionProgress) -> frozenset[str]:
-        """Months that are not made again by a log that is read again: their indices were deleted on purpose."""
+        """Return the months that re-reading must not create again: their indices were deleted on purpose."""
         again = batch.offsets[0] < track.until
         return frozenset(track.months.keys() - self._months.keys()) if again else frozenset()
 
-    # --- the steps ---
+    # --- steps ---
 
     def _has_room(self) -> bool:
-        """Waits for room in the sink; while there is none for long, stays in the group with the flow stopped."""
+        """Wait for room in the sink; during a long wait, pause reading from Kafka but stay in the group."""
         batch, options = self._options.batch_records, self._options
         waited_s = 0.0
         while self._sink.free() < batch:
@@ -320,9 +321,10 @@ class IndexRole:
         self._commit()
 
     def _knows_written(self) -> bool:
-        """Whether the identity of every index that has acknowledged documents is known.
+        """Return whether the identity of every index that has acknowledged documents is known.
 
-        A month is made by its first document. Committed without its identity, it could be lost unnoticed.
+        The first document of a month creates its index. Committed without its identity, the index could be lost
+        unnoticed.
         """
         if self._identities is None or self._written <= self._seen.keys():
             return True
@@ -333,7 +335,7 @@ class IndexRole:
             return False
         self._see_indices()
         is_idle = not any(track.steps for track in self._tracks.values())
-        # an index that is not there has acknowledged nothing, or is gone again
+        # a missing index has acknowledged nothing, or was deleted since
         self._written = set() if is_idle else self._written - self._seen.keys()
         return True
 
@@ -345,7 +347,7 @@ class IndexRole:
         for partition, track in self._tracks.items():
             track.advance()
             if not track.steps:
-                # the end of a compacted or empty partition lies behind its last record
+                # the end of a compacted or empty partition lies after its last record
                 track.acknowledged = max(track.acknowledged, self._source.position(partition))
             wanted = (track.acknowledged, write_metadata(track.mark))
             if wanted != (track.committed, track.committed_mark):
@@ -361,7 +363,7 @@ class IndexRole:
         except FencedError as error:
             if error.permanent:
                 raise
-            # the next read tells which partitions are gone; what was written stands, what was not is the new owner's
+            # the next read reports the lost partitions; written documents stay, the new owner writes the others
             log.warning("commit refused", said=str(error))
         else:
             for partition, (offset, said) in offsets.items():

@@ -1,6 +1,6 @@
-"""Which indices of raw events, one a month, have acknowledged what lies before a committed offset.
+"""Tracks which monthly indices of raw events have acknowledged the events before a committed offset.
 
-Their identities are committed beside the offset, three bytes a month: metadata of a commit hold 4,096 bytes at most.
+Their identities are committed with the offset, three bytes a month: commit metadata is limited to 4,096 bytes.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from features.schema import index_name
 
 DIGEST_BYTES: Final = 3
 MONTHS_MAX: Final = 900
-"""The newest months that are kept: 75 years, 3,600 characters."""
+"""Number of newest months that are kept: 75 years, 3,600 characters."""
 
 Months = dict[str, bytes]
 """Month (`2026.03`) -> digest of the identity of its index."""
 
 
 def digests(run: str, identities: Mapping[str, str]) -> Months:
-    """The months that there are, out of the identities of all indices of raw events of a run."""
+    """Return the existing months from the identities of all indices of raw events of a run."""
     prefix = f"{index_name(run, 'events')}-"
     return {name.removeprefix(prefix): _digest(identity) for name, identity in identities.items()}
 
 
 def lost(kept: Months, now: Months) -> list[str]:
-    """Months whose index is another one than it was.
+    """Return the months whose index was replaced by another one.
 
-    A month that is gone is none of them: it may have been deleted on purpose.
+    A month without an index is not included: it may have been deleted on purpose.
     """
     return sorted(month for month in kept.keys() & now.keys() if kept[month] != now[month])
 
 
 def pack(months: Months) -> str:
-    """As text: the first month and the digests from there on, zeros for a month between that has none."""
+    """Encode as text: the first month and all digests from it on, zeros for a missing month in between."""
     kept = {_number(month): digest for month, digest in months.items()}
     if not kept:
         return ""
@@ -47,7 +47,7 @@ def pack(months: Months) -> str:
 
 
 def unpack(text: str) -> Months:
-    """The inverse of `pack`; nothing where the text is not of its making."""
+    """Decode months; inverse of `pack`. Empty if the text is not from `pack`."""
     first, _, encoded = text.partition(":")
     try:
         number, data = _number(first), base64.b64decode(encoded, validate=True)
@@ -59,7 +59,7 @@ def unpack(text: str) -> Months:
 
 def _digest(identity: str) -> bytes:
     digest = hashlib.sha256(identity.encode()).digest()[:DIGEST_BYTES]
-    return digest if any(digest) else b"\1" * DIGEST_BYTES  # zeros stand for no index
+    return digest if any(digest) else b"\1" * DIGEST_BYTES  # zeros mean no index
 
 
 def _number(month: str) -> int:

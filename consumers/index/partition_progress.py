@@ -1,4 +1,4 @@
-"""How far the index consumer has come in a partition: what is acknowledged, and what is committed beside an offset."""
+"""Tracks the index consumer's acknowledged and committed position in a partition."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from features.records.lateness import NO_HIGH
 
 
 class OffsetMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is committed beside an offset.
+    """Metadata committed with an offset.
 
     Attributes:
-        high: the partition's H before it.
-        months: identities of the indices that acknowledged what lies before it (`month_identities.pack`).
-        until: up to where the partition is being read again; 0 when it is not.
-        topic_id: that the cluster gives the topic; empty if it is not known.
+        high: max event time (H) of the partition before the offset.
+        months: identities of the indices that acknowledged the events before the offset (`month_identities.pack`).
+        until: offset up to which the partition is being read again; 0 if it is not.
+        topic_id: the topic's id in the cluster; empty if unknown.
     """
 
     high: int = NO_HIGH
@@ -28,7 +28,7 @@ class OffsetMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read_metadata(metadata: str) -> OffsetMetadata:
-    """The mark of a commit; a fresh one where there is none of ours."""
+    """Decode the metadata of a commit; empty metadata if it is not the index consumer's."""
     try:
         return msgspec.json.decode(metadata, type=OffsetMetadata)
     except msgspec.DecodeError:
@@ -36,13 +36,13 @@ def read_metadata(metadata: str) -> OffsetMetadata:
 
 
 def write_metadata(mark: OffsetMetadata) -> str:
-    """As it is committed."""
+    """Encode as commit metadata."""
     return msgspec.json.encode(mark).decode()
 
 
 @dataclass(slots=True)
 class PendingBatch:
-    """A batch of one partition on its way."""
+    """A batch of one partition in flight."""
 
     next_offset: int
     high: int
@@ -51,7 +51,7 @@ class PendingBatch:
 
 @dataclass(slots=True)
 class PartitionProgress:
-    """A partition that is ours: what is committed, and the steps behind it in order."""
+    """Progress of an owned partition: the committed offset, and the later batches in order."""
 
     committed: int | None
     acknowledged: int
@@ -64,19 +64,19 @@ class PartitionProgress:
     steps: deque[PendingBatch] = field(default_factory=deque)
 
     def advance(self) -> None:
-        """Acknowledges up to the first step that is not done."""
+        """Acknowledge up to the first batch that is not done."""
         while self.steps and self.steps[0].done:
             step = self.steps.popleft()
             self.acknowledged, self.acknowledged_high = step.next_offset, step.high
 
     def begin_again(self, first: int, until: int) -> None:
-        """All up to `until` is to be read again, from the first offset of the log on."""
+        """Restart at the first offset of the log, to read everything up to `until` again."""
         self.steps.clear()
         self.acknowledged, self.acknowledged_high, self.high = first, NO_HIGH, NO_HIGH
         self.until = max(self.until, until)
 
     @property
     def mark(self) -> OffsetMetadata:
-        """What is committed beside the acknowledged offset."""
+        """Metadata to commit with the acknowledged offset."""
         until = self.until if self.acknowledged < self.until else 0
         return OffsetMetadata(self.acknowledged_high, pack(self.months), until, self.topic_id)

@@ -1,1 +1,1 @@
-"""Metrics: definitions, progress of a worker, Prometheus text and the pipeline index."""
+"""Provides metrics: definitions, progress of a worker, Prometheus text and the pipeline index."""

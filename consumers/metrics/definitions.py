@@ -1,7 +1,7 @@
-"""What a worker counts and measures: meaning, unit, and the name of each figure for whoever shows it.
+"""Defines a worker's metrics: meaning, unit, and the name of each in every output.
 
-The rule of this file: a figure stands here once. The metrics endpoint, the documents of `RUN-pipeline`, `status` and
-the table of the operations guide are derived from it, so a figure that is added here is everywhere.
+Rule of this file: each metric is defined once. The metrics endpoint, the documents of `RUN-pipeline`, `status` and the
+table of the operations guide are derived from it. A metric added here therefore appears in all of them.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from consumers.metrics.prometheus import Figure
 from features.schema import Field, FieldKind
 
 PREFIX: Final = "shopstream_"
-"""Begins the name of every metric."""
+"""Prefix of every metric's name."""
 DRIFT_PREFIX: Final = "psi."
-"""Begins the name of a figure that says how far a feature has moved: `psi.recency_days`."""
+"""Prefix of a feature's drift in a report: `psi.recency_days`."""
 
 Kind = Literal["counter", "gauge"]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricDefinition:
-    """One figure of a worker.
+    """One metric of a worker.
 
     Attributes:
-        figure: its name in a report; a field of the progress of a role, or one that the parent adds.
-        kind: a counter only grows while a worker lives, and begins again at 0 with the next.
-        metric: for Prometheus, without prefix and without the `_total` of a counter; empty: it has none.
-        help: what it is, as a sentence.
-        labels: that tell it from the other figures of the same metric.
-        scale: from the figure to the metric's unit (milliseconds to seconds).
-        field: of the documents of `RUN-pipeline`; empty: it has none.
-        field_kind: the kind of that field.
-        unknown: the value that stands for "not known", which is not shown.
+        figure: name in a report; a field of a role's progress, or one that the parent process adds.
+        kind: a counter only grows while a worker runs, and restarts at 0 with the next worker.
+        metric: name for Prometheus, without prefix and without a counter's `_total`; empty: not exported.
+        help: meaning, as a sentence.
+        labels: labels that distinguish figures of the same metric.
+        scale: factor from the figure's unit to the metric's (milliseconds to seconds).
+        field: field in the documents of `RUN-pipeline`; empty: none.
+        field_kind: kind of that field.
+        unknown: value that means "not known" and is not shown.
     """
 
     figure: str
@@ -125,10 +125,10 @@ MEASURES: Final[tuple[MetricDefinition, ...]] = (
     ),
     _counter("restarts", "worker_restarts", "How often the worker's process was started again.", "restarts"),
 )  # fmt: skip
-"""Every figure of every role; a role has those that it can tell."""
+"""Every metric of every role; a role reports those that it has."""
 
 WRITTEN: Final = ("written", "rows_written", "sessions_written", "orders_written")
-"""Figures that count what a worker has written for readers; rows of the feature topic are the customers' once more."""
+"""Counters of the documents and rows written; rows of the feature topic repeat the customers' rows."""
 
 PIPELINE_FIELDS: Final[tuple[Field, ...]] = (
     Field("at", "time", required=True),
@@ -145,18 +145,19 @@ PIPELINE_FIELDS: Final[tuple[Field, ...]] = (
     Field("feature", "string"),
     Field("psi", "float"),
 )
-"""A document of `RUN-pipeline`: how a worker is doing. `at` is the only wall-clock field of any index.
+"""Fields of a document of `RUN-pipeline`: the status of a worker. `at` is the only wall-clock field of any index.
 
-A document with `feature` says how far that feature has moved from what the model was trained on (`psi`)."""
+A document with `feature` holds the drift of that feature from the model's training data (`psi`).
+"""
 
 
 def rows_of(figures: Mapping[str, Figure]) -> int:
-    """Documents and rows that a worker has written."""
+    """Return the number of documents and rows that a worker has written."""
     return sum(int(figures.get(name) or 0) for name in WRITTEN)
 
 
 def readings(figures: Mapping[str, Figure]) -> Iterator[tuple[MetricDefinition, float]]:
-    """Each measure that the figures know, with its figure as it was reported."""
+    """Yield each defined metric that the report contains, with its reported value."""
     for measure in MEASURES:
         value = figures.get(measure.figure)
         if isinstance(value, int | float) and value != measure.unknown:
@@ -164,7 +165,7 @@ def readings(figures: Mapping[str, Figure]) -> Iterator[tuple[MetricDefinition, 
 
 
 def drifts(figures: Mapping[str, Figure]) -> Iterator[tuple[str, float]]:
-    """Each feature whose drift the figures know, with its population stability index."""
+    """Yield each feature with a reported drift, and its population stability index."""
     for name, value in figures.items():
         if name.startswith(DRIFT_PREFIX) and isinstance(value, int | float):
             yield name.removeprefix(DRIFT_PREFIX), value
@@ -173,15 +174,15 @@ def drifts(figures: Mapping[str, Figure]) -> Iterator[tuple[str, float]]:
 def pipeline_documents(
     figures: Mapping[str, Figure], *, role: str, worker: int, host: str, state: str, trouble: str | None, at_ms: int
 ) -> list[dict[str, Any]]:
-    """The documents of one worker at one moment: itself, and one for each feature whose drift is known.
+    """Return the documents of one worker at one moment: its status, and one per feature with a known drift.
 
     Args:
-        figures: as reported, with those that the parent adds.
-        role: of the worker.
-        worker: its number.
-        host: the machine it runs on.
-        state: its stage.
-        trouble: what is in its way.
+        figures: reported metrics, with those that the parent process adds.
+        role: role of the worker.
+        worker: number of the worker.
+        host: name of the worker's machine.
+        state: stage of the worker.
+        trouble: error that the worker currently has.
         at_ms: wall clock, epoch ms.
     """
     whose = {"at": at_ms, "role": role, "worker": worker, "host": host}

@@ -1,8 +1,8 @@
-"""The edge that writes the documents of `RUN-pipeline`: apart from the consumers, and never in their way.
+"""Writes the documents of `RUN-pipeline` in the background, without blocking the consumers.
 
-Whoever measures hands over what was measured and goes on. A thread writes it; while Elasticsearch does not answer, the
-oldest measurements are let go. Documents older than the retention are deleted by the same thread: the embedded server
-has neither data streams nor a lifecycle.
+The caller passes its measurements and continues; a thread writes them. While Elasticsearch does not answer, the oldest
+measurements are dropped. The same thread deletes documents older than the retention: the embedded server has neither
+data streams nor a lifecycle.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from features.schema import DAY_MS
 log = structlog.get_logger("pipeline")
 
 WAITING_MAX: Final = 60
-"""Rounds of measurements that wait for Elasticsearch."""
+"""Maximum number of rounds of measurements waiting for Elasticsearch."""
 REQUEST_TIMEOUT_S: Final = 10.0
 PRUNE_EVERY: Final = 720
-"""Rounds between two looks for documents that are too old."""
+"""Number of rounds between two checks for expired documents."""
 PRUNE_PAGE: Final = 5_000
 PRUNE_PAGES_MAX: Final = 40
-"""Pages deleted at one look, so that it ends."""
+"""Maximum number of pages deleted per check, so that it ends."""
 
 
 class PipelineDocuments:
-    """Takes measurements and writes them as documents; a context manager.
+    """Writes measurements as documents; a context manager.
 
     Args:
-        client: of Elasticsearch, for this alone; closed at the end.
-        run: the run's name.
-        keep_days: how long documents are kept.
+        client: dedicated Elasticsearch client; closed at the end.
+        run: name of the run.
+        keep_days: retention of the documents, days.
     """
 
     def __init__(self, client: Elasticsearch, run: str, *, keep_days: float) -> None:
@@ -50,11 +50,11 @@ class PipelineDocuments:
         self._thread = threading.Thread(target=self._write_all, name="pipeline", daemon=True)
         self._silent = False
         self._kept = False
-        """Old documents are not deleted, and that was logged."""
+        """Whether a failure to delete old documents was logged."""
         self.written = 0
 
     def offer(self, documents: Sequence[dict[str, Any]]) -> None:
-        """Takes the documents of one moment; returns at once, whatever Elasticsearch does."""
+        """Enqueue the documents of one moment; return at once, whatever the state of Elasticsearch."""
         while True:
             try:
                 self._rounds.put_nowait(documents)

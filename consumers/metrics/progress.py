@@ -1,4 +1,4 @@
-"""What a role has done so far, as values: for reports, for the pipeline index, for the summary at the end."""
+"""Holds the progress of a role as values: for reports, the pipeline index and the final summary."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Totals:
         consumed: messages read.
         valid: records that count; consumed = valid + rejected + late.
         rejected: messages that are not valid records.
-        late: valid but too late.
-        written: documents or rows that were written.
-        duplicates: documents that were there already (a repeated event, or one read again after a restart).
-        refused: documents that Elasticsearch refused for good; each is a dead letter or a line in the log.
+        late: valid records that came too late.
+        written: documents or rows written.
+        duplicates: documents that existed already (a repeated event, or one read again after a restart).
+        refused: documents that Elasticsearch refused permanently; each is a dead letter or a line in the log.
         files: Parquet files written.
     """
 
@@ -36,17 +36,17 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A role at one moment.
+    """Progress of a role at one moment.
 
     Attributes:
         role: `index` or `archive`.
-        totals: since the start.
-        lag_records: records of its partitions that are not read yet.
-        waiting_records: read, but not yet acknowledged or written.
+        totals: counts since the start.
+        lag_records: records of the role's partitions that are not read yet.
+        waiting_records: records read, but not yet acknowledged or written.
         retries: documents sent again.
-        latency_p50_ms: of a write request.
-        latency_p99_ms: of a write request.
-        trouble: why nothing can be written at the moment, or None.
+        latency_p50_ms: median latency of a write request.
+        latency_p99_ms: 99th percentile latency of a write request.
+        trouble: reason why nothing can be written at the moment, or None.
     """
 
     role: str
@@ -61,10 +61,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class FeaturesProgress:
-    """The role `features` at one moment; counts since its start.
+    """Progress of the role `features` at one moment; counts since its start.
 
-    freshness is the time from a change's append to its first sight in a search, of the latest documents followed;
-    unsaved_s the age of the oldest change that no checkpoint holds; retries and latencies are those of Elasticsearch.
+    freshness is the time from a change's append until a search finds it, over the latest documents followed. unsaved_s
+    is the age of the oldest change that no checkpoint holds. Retries and latencies are those of Elasticsearch.
     """
 
     role: str
@@ -96,4 +96,4 @@ class FeaturesProgress:
     alerts_written: int = 0
     bundle: str | None = None
     drift: Mapping[str, float] = field(default_factory=dict)
-    """`measures.DRIFT_PREFIX` and the column -> its population stability index; empty where nothing is known."""
+    """`definitions.DRIFT_PREFIX` and the column -> its population stability index; empty if unknown."""

@@ -1,4 +1,4 @@
-"""Measurements of a worker: rates out of counts, and the file that `status` reads."""
+"""Computes rates from a worker's counts, and writes the metrics file that `status` reads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 WINDOW_S: Final = 5.0
-"""A rate is that of the last seconds, so that it falls to 0 soon after the flow has stopped."""
+"""Window of a rate: short, so that the rate falls to 0 soon after the flow stops."""
 
 Figure = int | float | str | None
 
 
 def figures(progress: object) -> dict[str, Figure]:
-    """A role's progress or totals as one flat mapping; fields of a nested record stand beside those around it.
+    """Return a role's progress or totals as one flat mapping; nested fields move to the top level.
 
     Args:
         progress: a dataclass of numbers, strings and None, and of dataclasses of such.
@@ -32,7 +32,7 @@ def figures(progress: object) -> dict[str, Figure]:
 
 
 def add_figures(parts: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
-    """One row for several workers: counts are added, times and drift are the highest, words the first there is."""
+    """Combine several workers' figures: add counts, take the highest time and drift, and the first text."""
     total: dict[str, Figure] = {}
     for part in parts:
         for name, value in part.items():
@@ -46,7 +46,7 @@ def add_figures(parts: Sequence[Mapping[str, Figure]]) -> dict[str, Figure]:
 
 
 class RateMeter:
-    """The rate of one count, from readings at times that are handed in (monotonic seconds)."""
+    """Rate of one count, from readings at given times (monotonic seconds)."""
 
     def __init__(self, window_s: float = WINDOW_S) -> None:
         self._window_s = window_s
@@ -55,7 +55,7 @@ class RateMeter:
         self._grown_s = 0.0
 
     def read(self, count: int, now_s: float) -> None:
-        """Take a reading; a lower count than the last one is a new beginning."""
+        """Record a reading; a lower count than the last one restarts the meter."""
         if self._readings and count < self._readings[-1][1]:
             self._readings.clear()
             self._first = None
@@ -69,12 +69,12 @@ class RateMeter:
 
     @property
     def per_s(self) -> float:
-        """Over the last `window_s` seconds."""
+        """Rate over the last `window_s` seconds."""
         return _rate(self._readings[0], self._readings[-1]) if self._readings else 0.0
 
     @property
     def mean_per_s(self) -> float:
-        """From the first reading until the count last grew: what was reached while there was work."""
+        """Rate from the first reading until the count last grew: the rate while there was work."""
         if self._first is None:
             return 0.0
         return _rate(self._first, (self._grown_s, self._readings[-1][1]))
@@ -86,14 +86,14 @@ def _rate(start: tuple[float, int], end: tuple[float, int]) -> float:
 
 
 def metrics_file(folder: Path, run: str, role: str, worker: int) -> Path:
-    """Where the measurements of a worker stand: `RUN-ROLE-WORKER.json`."""
+    """Return the path of a worker's metrics file: `RUN-ROLE-WORKER.json`."""
     return folder / f"{run}-{role}-{worker}.json"
 
 
 def write_metrics(path: Path, values: Mapping[str, Any]) -> None:
-    """Replace the file in one step: a reader sees the old measurements or the new ones.
+    """Replace the file atomically: a reader sees the old metrics or the new ones.
 
-    A disk that is full must not stop a consumer: what cannot be written is left out.
+    A full disk must not stop a consumer, so write errors are ignored.
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:

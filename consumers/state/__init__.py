@@ -1,1 +1,1 @@
-"""The state of one partition: what a checkpoint holds, and what waits for its sinks."""
+"""Holds the state of one partition: the contents of a checkpoint, and the rows pending for its sinks."""

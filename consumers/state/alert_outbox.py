@@ -1,12 +1,13 @@
-"""Alerts that wait until the checkpoint that knows of them is committed.
+"""Holds alerts until the checkpoint that contains them is committed.
 
-An alert and the band it follows from are decided in memory. Were it sent at once, a crash before the next checkpoint
-would decide anew, perhaps on another day and so under another id. So:
+An alert and the band that it follows from are decided in memory. If the alert were sent at once, a crash before the
+next checkpoint would lead to a second decision. That decision might fall on another day, and so have another id. So:
 
-1. Band and alert are noted together. Dying: both are decided again; nothing was sent.
-2. A checkpoint holds both and is committed. Dying from here on: the next owner finds the alert here and sends it.
-3. The alert is sent, to every sink. Dying: it is sent again, the same under the same id.
-4. When every sink has acknowledged it, it leaves. Dying before the next checkpoint: as 3.
+1. Band and alert are recorded together. After a crash both are decided again; nothing was sent.
+2. A checkpoint holds both and is committed. After a crash from here on, the next owner finds the alert here and sends
+   it.
+3. The alert is sent to every sink. After a crash the same alert is sent again under the same id.
+4. Once every sink has acknowledged it, it is removed. After a crash before the next checkpoint: as 3.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Numbered = tuple[int, bytes]
 
 
 class AlertOutbox:
-    """The alerts of a partition that are not acknowledged yet, the oldest first."""
+    """The unacknowledged alerts of a partition, oldest first."""
 
     def __init__(self, waiting: Iterable[Numbered] = ()) -> None:
         self._waiting: dict[int, Alert] = {
@@ -37,36 +38,36 @@ class AlertOutbox:
 
     @property
     def ready(self) -> bool:
-        """Whether there is one that may be sent."""
+        """Whether there is an alert that may be sent."""
         return any(number < self._committed and number not in self._flights for number in self._waiting)
 
     @property
     def uncommitted(self) -> bool:
-        """Whether there is one that no committed checkpoint has."""
+        """Whether there is an alert that no committed checkpoint holds."""
         return bool(self._waiting) and max(self._waiting) >= self._committed
 
     def add(self, alerts: Iterable[Alert]) -> None:
-        """1. Note alerts."""
+        """1. Record alerts."""
         for alert in alerts:
             self._waiting[self._next] = alert
             self._next += 1
 
     def stored(self) -> list[Numbered]:
-        """2. What a checkpoint keeps: everything that is not acknowledged."""
+        """2. Return the alerts for a checkpoint: all that are not acknowledged."""
         return [(number, msgspec.json.encode(alert)) for number, alert in self._waiting.items()]
 
     def committed(self, stored: Sequence[Numbered]) -> None:
-        """2. A checkpoint that has these is committed."""
+        """2. Record that a checkpoint with these alerts was committed."""
         self._committed = max([self._committed, *(number + 1 for number, _ in stored)])
 
     def take(self, alerts_max: int, sinks: int) -> dict[int, Alert]:
-        """3. Up to `alerts_max` that may be sent, each to be acknowledged by so many sinks."""
+        """3. Take up to `alerts_max` sendable alerts; `sinks` acknowledgements are needed for each."""
         ready = [n for n in self._waiting if n < self._committed and n not in self._flights][:alerts_max]
         self._flights |= dict.fromkeys(ready, sinks)
         return {number: self._waiting[number] for number in ready}
 
     def landed(self, numbers: Iterable[int]) -> int:
-        """4. A sink has acknowledged these; returns how many have left, as it was the last one."""
+        """4. Record a sink's acknowledgement; return how many alerts were removed because it was the last one."""
         left = 0
         for number in numbers:
             self._flights[number] -= 1

@@ -1,4 +1,4 @@
-"""Which rows a sink has still to be given: the newest state of each, however often it changed."""
+"""Tracks which rows are pending for a sink: each once, with its newest state, however often it changed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from features.state.tables import Int32
 
 
 class DirtyRows:
-    """Row numbers that wait for a sink, first the ones that changed, then those that only grew older.
+    """Row numbers pending for a sink: first changed rows, then rows that only grew older.
 
-    A row taken is in flight until it is acknowledged; one that changes meanwhile waits again. Bounded by the number of
-    rows of the table: a slow sink makes rows newer, never the queue longer.
+    A row taken is in flight until it is acknowledged; if it changes meanwhile, it is pending again. The number of rows
+    of the table is the limit: a slow sink makes rows newer, never the queue longer.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class DirtyRows:
 
     @property
     def in_flight(self) -> int:
-        """Rows taken and not yet acknowledged."""
+        """Number of rows taken and not yet acknowledged."""
         return sum(len(rows) for rows in self._flights.values())
 
     def add(self, rows: Int32, *, aged: bool = False) -> None:
-        """Let rows wait; `aged` ones come after those that changed."""
+        """Mark rows as dirty; `aged` ones come after those that changed."""
         if len(rows) == 0:
             return
         needed = int(rows.max()) + 1
@@ -48,7 +48,7 @@ class DirtyRows:
         (self._aged if aged else self._changed).append(new)
 
     def take(self, rows_max: int) -> tuple[int, Int32]:
-        """Number of the flight and up to `rows_max` rows, each once."""
+        """Return a batch id and up to `rows_max` distinct rows."""
         taken: list[Int32] = []
         room = rows_max
         for queue in (self._changed, self._aged):
@@ -69,7 +69,7 @@ class DirtyRows:
         return flight, rows
 
     def landed(self, flight: int) -> Int32:
-        """A flight was acknowledged. Returns those of its rows that are done: not waiting nor in a later flight."""
+        """Acknowledge a batch; return its rows that are done: neither dirty nor in a later batch."""
         rows = self._flights.pop(flight)
         done: Int32 = rows[~self._waiting[rows]]
         for other in self._flights.values():
@@ -77,11 +77,11 @@ class DirtyRows:
         return done
 
     def unwritten(self) -> Int32:
-        """Rows waiting and in flight: what a checkpoint keeps, and what must not leave the table."""
+        """Return the dirty rows and those in flight: a checkpoint holds them, and the table must keep them."""
         return np.unique(np.concatenate([np.flatnonzero(self._waiting).astype(np.int32), *self._flights.values()]))
 
     def renumber(self, new_number: Int32 | None) -> None:
-        """Follow the rows of a table that was compacted; rows of this set have not left it."""
+        """Follow the rows of a compacted table, which still has all rows of this set."""
         if new_number is None:
             return
         waiting: npt.NDArray[np.bool_] = np.zeros(len(self._waiting), np.bool_)

@@ -1,11 +1,11 @@
-"""What the features consumer does when an index has lost documents that it acknowledged: writes its rows again.
+"""Writes the features consumer's rows again when an index has lost acknowledged documents.
 
-Each partition holds the identities of the indices that its rows were acknowledged by; they are part of its checkpoint.
-When an index has another identity, the partition's rows of it wait for the sink once more, and then the new identity
-is held. Dying in between does it again. A partition without identities (an older checkpoint) takes those of now.
+Each partition's checkpoint holds the identities of the indices that acknowledged its rows. When an index gets a new
+identity, the partition's rows of that index become dirty, and then the new identity is held. After a crash in between,
+this is repeated. A partition without identities (an older checkpoint) takes the current ones.
 
 The state holds every customer, and the sessions that may still change. It holds no sent alerts, no ended sessions and
-no records of orders: what is gone of these is told, with the remedy.
+no records of orders: their loss is logged with the remedy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = structlog.get_logger("indices")
 
 FIXED: Final = ("customers", "sessions", "alerts")
 WATCHED: Final = (*FIXED, "orders", "order-items")
-"""Indices that hold what a partition has acknowledged."""
+"""Indices that hold documents acknowledged to a partition."""
 _REBUILD: Final = (
     "For a whole index restore a snapshot, or read the history into a new run (`--run NAME`) and promote it."
 )
@@ -35,15 +35,15 @@ _SAID: Final = {
     "orders": ("orders are written again when they change; what they were is not in the state", _REBUILD),
     "order-items": ("lines are written again when their order changes; what they were is not in the state", _REBUILD),
 }
-"""Index -> what becomes of its documents, and what a person may do."""
+"""Index -> what happens to its documents, and the remedy."""
 
 
 class LostIndices:
-    """Compares the identities that partitions hold with those of now.
+    """Compares the identities that partitions hold with the current ones.
 
     Args:
-        run: the run's name.
-        sink: the name of Elasticsearch among the sinks of customers' rows.
+        run: name of the run.
+        sink: name of Elasticsearch among the sinks of customers' rows.
     """
 
     def __init__(self, run: str, sink: str) -> None:
@@ -51,14 +51,14 @@ class LostIndices:
         self._told: set[tuple[str, str]] = set()
 
     def see(self, partition: PartitionState, current: Mapping[str, str]) -> None:
-        """Lets the partition's rows of lost indices wait for the sink again.
+        """Mark the partition's rows of lost indices as dirty.
 
         Args:
-            partition: whose `index_ids` follow.
-            current: concrete index -> identity, of all indices of `WATCHED` that there are.
+            partition: partition whose `index_ids` are updated.
+            current: concrete index -> identity, of all existing indices of `WATCHED`.
         """
         kept = partition.index_ids
-        # a fixed index is made by the next document; a month that is gone may have been deleted on purpose
+        # the next document creates a fixed index again; a missing month may have been deleted on purpose
         gone = {name for name in (write_index(self._run, index) for index in FIXED) if kept.get(name)} - current.keys()
         now = {**kept, **current, **dict.fromkeys(gone, "")}
         if now == kept:

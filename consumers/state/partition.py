@@ -1,6 +1,6 @@
-"""One partition of the shop: its topics read in step, applied to the state, and what each sink has still to be given.
+"""Reads a partition's topics in step, applies them to the state and tracks the rows pending for each sink.
 
-Pure of clients: batches of messages go in; letters, positions and dirty rows come out.
+Pure of clients: batches of messages go in; dead letters, positions and dirty rows come out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TOO_LATE: Final = "too late: {ts} is more than {hours} hours before the highest 
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the messages of a partition since this worker owns it."""
+    """Counts of a partition's messages since this worker has owned it."""
 
     consumed: int = 0
     valid: int = 0
@@ -48,7 +48,7 @@ class Counts:
     applied: int = 0
 
     def add(self, other: Counts) -> None:
-        """Add another's counts to these."""
+        """Add other counts to these."""
         for item in fields(self):
             setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
@@ -58,10 +58,10 @@ class PartitionState:
     """State of one partition and everything that goes into its checkpoint.
 
     Attributes:
-        number: of the partition.
-        contact: keep name and e-mail of profiles.
-        epoch: of this owner; `counter` numbers its emissions.
-        profiles: customer_id -> the inner bytes of the JSON object of the profile.
+        number: number of the partition.
+        contact: whether to keep name and e-mail of profiles.
+        epoch: epoch of this owner; `counter` numbers its emissions.
+        profiles: customer_id -> the profile's JSON object without its braces.
         order_records: row -> winning record of orders whose documents are unwritten.
     """
 
@@ -78,29 +78,29 @@ class PartitionState:
     sessions_dirty: DirtyRows = field(default_factory=DirtyRows)
     orders_dirty: DirtyRows = field(default_factory=DirtyRows)
     orders_handover: Handover | None = None
-    """The documents of orders that a sink has taken the first of, and not yet the last."""
+    """Documents of orders that a sink has accepted in part."""
     letters: list[RejectedRecord] = field(default_factory=list)
-    """Letters of what was applied, to be sent before the next commit."""
+    """Dead letters of applied messages, to be sent before the next commit."""
     counts: Counts = field(default_factory=Counts)
     profiles_read: bool = False
     oldest_append_ms: int = 0
-    """Append time of the oldest change that no row was taken for; 0 when there is none."""
+    """Append time of the oldest change without a row taken, epoch ms; 0 if there is none."""
     last_as_of: int = 0
-    """The wall clock that rows were last written for; 0 while they follow the stream's time."""
+    """Wall clock of the last rows written, epoch ms; 0 while rows follow the max event time."""
     bundle: str = ""
-    """The name of the bundle that customers' rows are scored by; every customer is marked when it changes."""
+    """Name of the bundle that scores customers' rows; every customer is marked when it changes."""
     index_ids: dict[str, str] = field(default_factory=dict)
-    """Concrete index -> the identity of the one that acknowledged this partition's documents; empty: it was gone."""
+    """Concrete index -> identity of the index that acknowledged this partition's documents; empty: it was missing."""
     bands: Bands = field(default_factory=lambda: np.zeros(0, np.int8))
-    """The band of risk held of each customer; may be shorter than they are many."""
+    """Risk band of each customer; may be shorter than the number of customers."""
     alerts: AlertOutbox = field(default_factory=AlertOutbox)
     changed: bool = False
-    """Something was applied or acknowledged since the last checkpoint."""
+    """Whether anything was applied or acknowledged since the last checkpoint."""
 
     # --- reading ---
 
     def receive(self, batch: Batch) -> int:
-        """Decode a batch and let it wait for its turn; returns about how many bytes of it are held."""
+        """Decode and buffer a batch; return its approximate size in memory, bytes."""
         lane = self.lanes[batch.partition.topic]
         lane.at_end = False
         self.counts.consumed += len(batch.values)
@@ -111,20 +111,20 @@ class PartitionState:
         return chunk.held_bytes
 
     def reached_end(self, topic: str) -> None:
-        """The topic has no record that was not received."""
+        """Record that every record of the topic was received."""
         self.lanes[topic].at_end = True
         if topic == "customers":
             self.profiles_read = True
 
     def advance(self) -> int:
-        """Apply what the topics' times allow; returns the number of records applied.
+        """Apply what the topics' times allow; return the number of records applied.
 
-        Next is read the topic whose highest time so far is lower, unless that is at its end. All that may be read
-        before the first topic runs dry is applied at once: within that the order changes nothing.
+        The topic with the lower max event time so far is read next, unless it is at its end. All records readable
+        before the first topic runs dry are applied at once: within these the order changes nothing.
         """
         applied = 0
         while True:
-            # a topic that is dry but not at its end holds the others back at its highest time
+            # a topic that is dry but not at its end holds the others back at its max event time
             bounds = [lane.high_read for lane in (self.lanes[topic] for topic in TIMED_TOPICS) if not lane.at_end]
             horizon = min(bounds, default=None)
             slices = [self._apply_up_to(topic, horizon) for topic in TIMED_TOPICS]
@@ -134,13 +134,13 @@ class PartitionState:
 
     @property
     def dry(self) -> bool:
-        """Everything received is applied."""
+        """Whether everything received is applied."""
         return not any(lane.chunks for lane in self.lanes.values())
 
     # --- applying ---
 
     def _apply_up_to(self, topic: str, horizon: int | None) -> int:
-        """Apply the records that may be read while the topic's highest time is at most `horizon`."""
+        """Apply the records that may be read while the topic's max event time is at most `horizon`."""
         lane = self.lanes[topic]
         parts: list[EventColumns | OrderColumns] = []
         reached = self.high(topic)
@@ -149,7 +149,7 @@ class PartitionState:
             waiting = chunk.waiting
             start, stop = chunk.used, len(chunk.high)
             if horizon is not None:
-                # one record more than those within: it was chosen while the topic's highest time was still within
+                # one record more than those within: it was chosen while the max event time was still within
                 stop = min(stop, int(np.searchsorted(chunk.high, horizon, side="right")) + 1)
             if stop > start:
                 parts.append(between(chunk.columns, start, stop))
@@ -161,14 +161,15 @@ class PartitionState:
                 lane.position = chunk.end_offset
                 lane.pop()
                 self.changed = True
-            # a checkpoint may be made here: whoever goes on from the position does not see the messages before it
+            # a checkpoint may be made here: a later owner resumes at the position and does not see the messages before
+            # it
             self.letters += [letter for letter in chunk.letters if letter.offset < lane.position]
             chunk.letters = [letter for letter in chunk.letters if letter.offset >= lane.position]
             lane.waiting -= waiting - chunk.waiting
         return self._apply(joined(parts)) if parts else 0
 
     def high(self, topic: str) -> int:
-        """The highest time of the topic that was applied; 0 when there is none."""
+        """Return the max event time of the topic that was applied; 0 if there is none."""
         return self.state.high_events if topic == "events" else self.state.high_orders
 
     def _apply(self, columns: EventColumns | OrderColumns) -> int:
@@ -189,7 +190,7 @@ class PartitionState:
         return len(columns)
 
     def tick(self, day_before: int, as_of: int | None = None) -> None:
-        """Follow the clock from a day on: abandoned carts, and every customer anew when a UTC day begins."""
+        """Advance the clock from a day on: abandoned carts, and every customer again when a UTC day begins."""
         now = self.state.stream_time if as_of is None else as_of
         self.sessions_dirty.add(self.state.abandoned(now, ABANDONED_AFTER_MS))
         if day_of(now) != day_before:
@@ -197,13 +198,13 @@ class PartitionState:
             self.expire()
 
     def age_all(self) -> None:
-        """Let every customer wait to be written anew, after those that changed."""
+        """Mark every customer for writing again, after those that changed."""
         everyone = np.arange(self.state.customer_count, dtype=np.int32)
         for dirty in self.customers_dirty.values():
             dirty.add(everyone, aged=True)
 
     def follow_bundle(self, name: str, *, anew: bool = False) -> None:
-        """Let every customer wait to be scored when the bundle in force is another one, or `anew` under its name."""
+        """Mark every customer for scoring when the bundle is a new one, or was replaced under its name (`anew`)."""
         if name != self.bundle or anew:
             self.bundle = name
             self.changed = True
@@ -217,7 +218,7 @@ class PartitionState:
             self.bands = np.concatenate([self.bands, np.full(room, UNKNOWN, np.int8)])
 
     def expire(self) -> None:
-        """Let the state go of what is out of reach, and follow its renumbering."""
+        """Drop the state's expired rows and follow its renumbering."""
         if not self.state.may_expire():
             return
         moved = self.state.expire(self.sessions_dirty.unwritten(), self.orders_dirty.unwritten())
@@ -332,7 +333,7 @@ def _offset_array(offsets: Sequence[int]) -> Int64:
 
 
 def profile_body(record: Customer, *, contact: bool) -> bytes:
-    """The fields of a profile as the inside of a JSON object, customer_id and nulls left out."""
+    """Return the fields of a profile as a JSON object without braces; customer_id and nulls are left out."""
     left_out = {"customer_id", *(() if contact else CONTACT_FIELDS)}
     kept = {
         name: value
