@@ -52,8 +52,7 @@ def kept(folder: Path, history: str) -> Bundle | None:
 
     Returns:
         The current bundle if the demo did not train it, else the demo's bundle of this history. None if there is
-        neither,
-        or it does not fit this program.
+        neither, or it does not fit this program.
     """
     made = _notes(folder)
     current = _usable(folder)

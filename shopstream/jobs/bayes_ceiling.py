@@ -40,7 +40,7 @@ def ceiling_of(directory: Path, cutoffs: Sequence[int], horizon_days: int) -> pl
 
     Returns:
         customer_id, as_of, knows_dropout, knows_present: P(no valid order). None if the archive is not of a synthetic
-            shop.
+        shop.
     """
     if not (directory / SHOP_FILE).is_file() or not (directory / TRUTH_FILE).is_file():
         return None

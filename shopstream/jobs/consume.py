@@ -128,8 +128,7 @@ def alone(settings: Settings, roles: Sequence[str]) -> Iterator[None]:
     """Hold an exclusive lock on these roles of the run, within this data folder.
 
     The workers of a second process would have the same member names, and both would fence each other repeatedly. A
-    killed
-    process leaves no lock behind.
+    killed process leaves no lock behind.
 
     Raises:
         ShopstreamError: another process holds a lock.

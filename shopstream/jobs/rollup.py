@@ -53,8 +53,7 @@ def roll_up(
     """Compute the trends of an archive, in complete periods.
 
     Without a bundle, RFM breaks are learnt at the archive's end, segments follow the default rules, and there is no
-    churn
-    probability.
+    churn probability.
 
     Args:
         directory: folder of the archive.

@@ -280,6 +280,7 @@ def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = F
     1. Kafka: groups, then topics. If a worker has joined meanwhile, this fails before anything is removed.
     2. Elasticsearch: indices with their aliases, then templates.
     3. Checkpoints, the archive, and the files of metrics, logs and the demo's progress.
+
     Dying at any step leaves the rest listed under the run's name.
 
     Raises:

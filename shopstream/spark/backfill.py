@@ -3,7 +3,7 @@
 1. Tasks read and validate files like `shopstream features`.
 2. Spark brings each customer's records into one bucket. It sorts a bucket by slice of the customers and by the time at
    which records became known.
-3. Tasks lead a state through each slice, one after the other, and evaluate the declarations at each time.
+3. Tasks apply each slice in turn to a new state, and evaluate the feature declarations at each time.
 
 A task holds the rows of a file, or the state of a slice's customers, however large its bucket is. Sorting spills to
 disk.
@@ -32,9 +32,9 @@ from shopstream.spark.shuffle_rows import spans_of
 BUCKET_BYTES: Final = 16_000_000
 """Archive bytes per bucket of customers: about a million events."""
 BUCKETS_MAX: Final = 20_000
-"""Spark handles more shuffle blocks badly. Beyond this, buckets grow and slices keep their size."""
+"""Maximum number of buckets, since Spark slows down with more shuffle blocks; larger archives get larger buckets."""
 SLICE_BYTES: Final = 16_000_000
-"""Archive bytes per slice of a bucket: the part through which a task leads a state at a time."""
+"""Archive bytes per slice of a bucket: the part that a task processes at a time."""
 TASK_BYTES: Final = 64_000_000
 """Archive bytes per reading task."""
 SHARES: Final = 1_000_000
@@ -118,7 +118,7 @@ def feature_rows(spark: Any, planned: BackfillPlan, counts: ArchiveCounts) -> tu
 def led_rows(
     spark: Any, planned: BackfillPlan, counts: ArchiveCounts, lead: LeadBucket, columns: str, share: float = 1.0
 ) -> tuple[Any, Callable[[], int]]:
-    """Lead a state through every bucket and return the resulting rows as a lazy Spark frame.
+    """Process the records of every bucket with `lead` and return the resulting rows as a lazy Spark frame.
 
     Args:
         spark: the session.
@@ -129,9 +129,8 @@ def led_rows(
         share: share of the customers, above 0; the same customers each time, chosen by their id alone.
 
     Returns:
-        The frame, and a function without arguments. Call it after the frame was written: it fills `counts` and returns
-            the
-        number of rows.
+        The frame, and a function without arguments. Call the function after the frame was written: it fills `counts`
+        and returns the number of rows.
     """
     from pyspark.sql import functions  # noqa: PLC0415
 

@@ -1,13 +1,13 @@
 """Applies a batch to one bucket of a Spark stream: a partition of the shop, with its state in a key-value store.
 
-Free of Spark: records and a store go in, writes come out. Application, evaluation and writes are the consumers' own
-`PartitionState` and documents; this module only selects the part of the state that a batch needs. Customers are
+Independent of Spark: records and a store go in, writes come out. Application, evaluation and writes are the consumers'
+own `PartitionState` and documents; this module only selects the part of the state that a batch needs. Customers are
 assigned to cells by their id. A batch joins the cells it touches into one partition, applies the records, takes the
 pending writes, and stores the cells again.
 
 1. Read the bucket's stored values, and the cells of the records' customers.
 2. Apply the records; the consumers' rules validate them.
-3. Take rows and documents of changed customers, as of the max event time.
+3. Take the changed rows and documents, as of the max event time.
 4. Store the cells that changed, and the event ids.
 5. On a new UTC day, a new bundle, or abandoned carts: the other cells, some at a time.
 

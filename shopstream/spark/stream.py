@@ -40,7 +40,7 @@ STATE_PROPERTIES: Final = {
     ),
     # a batch writes the changes, not the whole state
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
-    # every batch without records would lead all buckets through their state for nothing
+    # each batch without records would make all buckets load their state for nothing
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
     # Spark searches the output of a cancelled task with a regex that needs a stack frame per few characters
     "spark.driver.extraJavaOptions": "-Xss16m",
@@ -194,7 +194,7 @@ def lanes_of(spark: Any, partitions: int) -> tuple[int, ...]:
 
 
 class _Query:
-    """The query, from one start to the next."""
+    """The streaming query; `run` starts it again for the final tick."""
 
     def __init__(
         self, spark: Any, streaming: Streaming, folder: QueryLogFolder, notes: QueryLog, tell: Callable[[Done], None]
