@@ -1,1 +1,1 @@
-"""The demo: the whole system on one machine."""
+"""Runs the demo: the whole system on one machine."""

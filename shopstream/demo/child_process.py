@@ -1,4 +1,4 @@
-"""The demo's heavy work in a process of its own: it ends at once when the demo does, and its memory ends with it."""
+"""Runs the demo's heavy work in a child process that ends with the demo and then frees its memory."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from shopstream.runtime.children import die_with_parent, python_command
 
 WAIT_S: Final = 0.25
 LEAVE_S: Final = 30.0
-"""From its last word to its end."""
+"""Maximum time from the child's last message to its exit."""
 
 Tell = Callable[[str, float | None], None]
-"""What is done now, and the share of it that is done where that is known."""
+"""Callback with the name of the current step, and the share that is done or None."""
 Result = TypeVar("Result")
 
 
 class DiedError(ShopstreamError):
-    """The process ended without a word of its own."""
+    """The process exited without reporting a result."""
 
 
 def apart(work: Callable[[Tell], Result], on_wait: Callable[[str, float | None], bool]) -> Result | None:
-    """Does some work in another process.
+    """Run a function in another process.
 
     Args:
-        work: can be pickled, as can its result.
-        on_wait: called a few times a second with what `work` has told last; False ends it.
+        work: function to run; it and its result can be pickled.
+        on_wait: called a few times a second with the last progress of `work`; False ends the process.
 
     Returns:
-        The result; None when it was ended.
+        The result; None if the process was ended.
 
     Raises:
-        ShopstreamError: `work` has raised it.
-        DiedError: the process died, or raised something else (its traceback stands on standard error).
+        ShopstreamError: `work` raised it.
+        DiedError: the process died, or raised something else (its traceback is on standard error).
     """
-    # what is pickled is read by a child of our own, and the other way round
+    # only a child of this process reads the pickles, and the other way round
     ours, theirs = Pipe()
     with theirs:
         command = python_command("shopstream.demo.child_process", str(theirs.fileno()))
@@ -79,8 +79,8 @@ def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def main() -> None:
-    """Entry of the other process: the number of its end of the pipe is the only argument."""
-    # Ctrl-C in the terminal is for the parent, who ends this process
+    """Run the child process; the only argument is the file descriptor of its end of the pipe."""
+    # Ctrl-C in the terminal is for the parent, which ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
     parent: Connection = Connection(int(sys.argv[1]))
@@ -91,7 +91,7 @@ def main() -> None:
         except ShopstreamError as error:
             parent.send(("failed", error))
     except (EOFError, BrokenPipeError):
-        return  # nobody waits for it any more
+        return  # the parent has stopped waiting
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""The demo: a shop's history through Kafka into Elasticsearch, checked to the last record, then live.
+"""Runs the demo: a shop's history through Kafka into Elasticsearch, audited to the last record, then live.
 
     up ─> topics, indices ─> history (made once) ─┬─> replay ─> training ─> ends known ─┐
                                                   └─> consumers ────────────────────────┴─> all scored ─> summary
                                                               without --once: live shop + consumers until Ctrl-C
 
-A run that holds the demo's history already is not sent it again: consumers and summary go over what is there. Nor is a
-bundle trained from it twice. A replay that was cut off goes on where it was. The demo never deletes anything of a run.
+A run that already holds the demo's history does not receive it again: consumers and summary use the existing data. No
+bundle is trained twice from the same history. An interrupted replay continues at its position. The demo never deletes
+data of a run.
 """
 
 from __future__ import annotations
@@ -53,17 +54,17 @@ _REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What the demo is to be.
+    """Options of the demo.
 
     Attributes:
-        customers: signed up by the end of history.
-        events: of history.
-        days: length of history.
-        seed: the same seed gives the same shop.
-        speed: event seconds a second of the live shop, until it reaches the wall clock.
-        workers: processes of each role.
-        once: end after the summary.
-        page: serve the dashboards meanwhile, and show them once the shop is live.
+        customers: number of customers who signed up by the end of the history.
+        events: number of events in the history.
+        days: length of the history in days.
+        seed: seed of the shop; the same seed gives the same shop.
+        speed: event seconds per second of the live shop, until it reaches the wall clock.
+        workers: processes per role.
+        once: exit after the summary.
+        page: serve the dashboards meanwhile, and open them once the shop is live.
     """
 
     customers: int = 5_000
@@ -76,10 +77,10 @@ class Demo:
     page: bool = True
 
     def shop(self, now_ms: int) -> Shop:
-        """The shop whose history ends some days before `now_ms`.
+        """Return the shop whose history ends some days before `now_ms`.
 
         Raises:
-            UsageError: there is no such shop.
+            UsageError: the options define no valid shop.
         """
         end_ms = now_ms // DAY_MS * DAY_MS - HISTORY_ENDS_DAYS_AGO * DAY_MS
         return checked(
@@ -87,24 +88,24 @@ class Demo:
         )
 
     def is_of(self, shop: Shop) -> bool:
-        """Whether a shop is this demo's, whenever its history ends."""
+        """Return whether a shop has this demo's options, whatever the end of its history."""
         wanted = (self.customers, self.events, self.days, self.seed)
         return wanted == (shop.customers, shop.events, shop.days, shop.seed)
 
 
 def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
-    """The whole demo; returns whether everything that was sent arrived.
+    """Run the whole demo; return whether every record sent has arrived.
 
     Args:
-        demo: what it is to be.
+        demo: options of the demo.
         settings: data folder, run, servers.
-        console: for progress, on standard error.
-        out: for the summary.
+        console: console for progress, on standard error.
+        out: console for the summary.
 
     Raises:
-        UsageError: the run holds something else.
+        UsageError: the run holds other data.
         ShopstreamError: a server, a worker or the replay failed.
-        KeyboardInterrupt: it was interrupted before the summary.
+        KeyboardInterrupt: the demo was interrupted before the summary.
     """
     clock = wall_clock()
     fresh = demo.shop(clock.wall_ms())
@@ -138,14 +139,14 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
         return holds
 
 
-# --- before -----------------------------------------------------------------------------------------------------------
+# --- preparation ------------------------------------------------------------------------------------------------------
 
 
 def _settle_run(demo: Demo, settings: Settings, endpoints: Endpoints, screen: Screen) -> DemoState | None:
-    """What the demo has sent to the run already; None: nothing yet.
+    """Return what the demo has sent to the run; None: nothing yet.
 
     Raises:
-        UsageError: the run holds something that the demo has not sent or can not go on from.
+        UsageError: the run holds data that the demo has not sent or cannot continue from.
     """
     run, memory = settings.run, demo_memory.read(settings)
     counts = {count.topic: count.messages for count in topic_counts(endpoints.kafka, f"{run}.")}
@@ -194,7 +195,7 @@ def _history_folder(shop: Shop, settings: Settings) -> Path:
 
 
 def _lesson(shop: Shop, history: Path, settings: Settings, screen: Screen) -> Lesson | None:
-    """What the first bundle is trained from; None for a shop that teaches nothing."""
+    """Return the training task of the first bundle; None if the shop is too small."""
     horizon = first_bundle.horizon_of(shop)
     if horizon is None:
         screen.say(
@@ -206,7 +207,7 @@ def _lesson(shop: Shop, history: Path, settings: Settings, screen: Screen) -> Le
 
 
 def _make_history(shop: Shop, directory: Path, screen: Screen) -> None:
-    """The archive of a shop's history: one that is there and complete, or a new one."""
+    """Generate the archive of a shop's history unless a complete one exists."""
     end = utc_day(shop.end_ms)
     if _is_history_of(shop, directory):
         screen.say(f"history of {shop.events:,} events until {end}: there already")
@@ -219,7 +220,7 @@ def _make_history(shop: Shop, directory: Path, screen: Screen) -> None:
 
 
 def _is_history_of(shop: Shop, directory: Path) -> bool:
-    # an archive is written whole or not at all: shop.json is there when everything is
+    # archives are written completely or not at all: if shop.json exists, everything does
     try:
         return shop_from_json((directory / SHOP_FILE).read_text()) == shop
     except (OSError, ShopstreamError):
@@ -227,7 +228,7 @@ def _is_history_of(shop: Shop, directory: Path) -> bool:
 
 
 def _is_news(done: Round, settings: Settings, endpoints: Endpoints) -> bool:
-    """Whether the trends that stand in Elasticsearch, if any, are of another past."""
+    """Return whether the trends in Elasticsearch are missing or out of date."""
     if any(view.figures.get("consumed") for view in done.outcome.views):
         return True
     with open_client(connection(endpoints)) as client:

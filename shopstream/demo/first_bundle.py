@@ -1,6 +1,6 @@
-"""The demo's bundle: trained once for a history, by a smaller search than `train` makes, and then the current one.
+"""Trains the demo's bundle once per history, with a smaller search than `train`, and makes it current.
 
-A bundle that somebody else made current is left as it is, and the demo's customers are scored by it.
+If the current bundle was not made by the demo, it stays current and scores the demo's customers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.options import Horizon
 
 NOTES: Final = "demo.json"
-"""Beside the bundles: which of them the demo made, by the history that taught it."""
+"""File beside the bundles: history -> name of the bundle that the demo trained from it."""
 SEARCH: Final = "one setting of each model instead of six, intervals by 100 resamples"
 TRIES: Final = 1
 REPEATS: Final = 100
@@ -30,11 +30,11 @@ HORIZON_DAYS_MAX: Final = 90
 CUTOFFS: Final = 13
 CUSTOMERS_MIN: Final = 300
 DAYS_MIN: Final = 120
-"""Of a smaller or shorter shop a model could not be tested on a later time."""
+"""With a smaller or shorter shop, a model could not be tested on a later time."""
 
 
 def horizon_of(shop: Shop) -> Horizon | None:
-    """When the training set's rows are taken; None for a shop that is too small to learn from."""
+    """Return the horizon and cut-offs of the training set; None if the shop is too small to learn from."""
     from training.options import Horizon  # noqa: PLC0415 - who scores by a bundle that is there waits for no libraries
 
     if shop.customers < CUSTOMERS_MIN or shop.days < DAYS_MIN:
@@ -44,15 +44,15 @@ def horizon_of(shop: Shop) -> Horizon | None:
 
 
 def kept(folder: Path, history: str) -> Bundle | None:
-    """The bundle that scores a run of this history without training; it is the current one then.
+    """Return the bundle that scores a run of this history without training, and make it current.
 
     Args:
-        folder: of the bundles.
-        history: its name.
+        folder: folder of the bundles.
+        history: name of the history.
 
     Returns:
-        The current bundle when somebody else trained it, else the one that the demo trained on this history; None when
-        there is neither, or it does not fit this program.
+        The current bundle if the demo did not train it, else the demo's bundle of this history. None if there is
+        neither, or it does not fit this program.
     """
     made = _notes(folder)
     current = _usable(folder)
@@ -66,16 +66,16 @@ def kept(folder: Path, history: str) -> Bundle | None:
 
 
 def train(folder: Path, history: Path, horizon: Horizon, on_step: Tell) -> Bundle:
-    """A bundle from an archive, made current.
+    """Train a bundle from an archive and make it current.
 
     Args:
-        folder: of the bundles.
-        history: the archive, called by the history's name.
+        folder: folder of the bundles.
+        history: folder of the archive, named after the history.
         horizon: see `horizon_of`.
         on_step: as for `train_bundle`.
 
     Raises:
-        ShopstreamError: nothing can be learnt from the archive, or the bundle cannot be written.
+        ShopstreamError: the archive is not enough to train from, or the bundle cannot be written.
     """
     from shopstream.jobs.train import train_bundle  # noqa: PLC0415
     from training.churn.train import TrainingPlan  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The lesson that the demo's history gives: a bundle, trained in a process of its own."""
+"""Trains the demo's first bundle from its history, in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What there is to learn.
+    """A training task.
 
     Attributes:
-        history: the archive.
+        history: folder of the archive.
         bundles: folder of the bundles.
-        horizon: of the training set.
+        horizon: horizon and cut-offs of the training set.
     """
 
     history: Path
@@ -33,21 +33,21 @@ class Lesson:
 
 
 class NothingLearntError(ShopstreamError):
-    """The archive does not teach a model; all else can go on without one."""
+    """The archive is not enough to train a model; the demo continues without one."""
 
 
 def learn(lesson: Lesson, on_wait: Callable[[str, float | None], bool]) -> Bundle | None:
-    """Trains a bundle and makes it the current one.
+    """Train a bundle and make it current.
 
     Args:
-        lesson: what to learn from.
-        on_wait: called a few times a second with what is done now; False ends the training.
+        lesson: the training task.
+        on_wait: called a few times a second with the current step; False ends the training.
 
     Returns:
-        The bundle; None when the training was ended.
+        The bundle; None if the training was ended.
 
     Raises:
-        NothingLearntError: the archive teaches nothing.
+        NothingLearntError: the archive is not enough to train a model.
         DiedError: the process died.
     """
     try:

@@ -1,4 +1,4 @@
-"""The live page beside the demo: served while it runs, shown when the shop is live."""
+"""Serves the live page while the demo runs, and opens it when the shop is live."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from shopstream.jobs.serve_dashboards import Listening, beside
 from shopstream.settings import Settings
 
 MART: Final = Path("mart")
-"""Where `shopstream segment` writes unless it is told otherwise."""
+"""Default output folder of `shopstream segment`."""
 
 
 @contextlib.contextmanager
 def page(settings: Settings, screen: Screen, *, wanted: bool) -> Iterator[Callable[[], None]]:
-    """The page while it lasts; gives what shows it to the person. A demo whose page cannot be served goes on without.
+    """Serve the page within the context; yields the function that opens it. If serving fails, the demo continues.
 
     Args:
-        settings: where Elasticsearch is, and the run.
-        screen: is told the address.
-        wanted: whether there is to be one at all.
+        settings: address of Elasticsearch, and the run.
+        screen: screen that prints the address.
+        wanted: whether to serve the page at all.
     """
     with contextlib.ExitStack() as stack:
         address = _served(stack, settings, screen) if wanted else None
@@ -42,7 +42,7 @@ def page(settings: Settings, screen: Screen, *, wanted: bool) -> Iterator[Callab
 
 def _served(stack: contextlib.ExitStack, settings: Settings, screen: Screen) -> str | None:
     problem: ShopstreamError | None = None
-    # the usual port, or any where another demo has it
+    # a second demo may hold the usual port
     for listening in (Listening(), Listening(port=0)):
         try:
             return stack.enter_context(beside(settings, MART, listening))
@@ -54,5 +54,5 @@ def _served(stack: contextlib.ExitStack, settings: Settings, screen: Screen) -> 
 
 
 def _has_display() -> bool:
-    """Without one, a browser of the terminal would take the demo's place."""
+    """Return whether there is a display; without one, a text browser would take over the demo's terminal."""
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

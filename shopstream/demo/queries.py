@@ -1,6 +1,6 @@
-"""What Elasticsearch is asked for the summary: counts, funnel, revenue by month, top products, scores.
+"""Queries Elasticsearch for the summary: counts, funnel, revenue by month, top products, scores.
 
-Only aggregations that the core modules have: no scripts, no pipelines.
+Only aggregations of the core modules: no scripts, no pipelines.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from features.scores.score import RISKS
 SOLD: Final = STATUSES[0]
 TOP_PRODUCTS: Final = 10
 SEGMENTS_MAX: Final = 100
-"""A rules file may name more; the largest are shown."""
+"""A rules file may define more segments; only the largest are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentCounts:
-    """Documents of a run.
+    """Document counts of a run.
 
     Attributes:
-        indices: by index, without the run's name; lines made void are not counted.
-        with_profile: customers whose document has a profile.
-        order_lines: the lines that the documents of the orders say they have.
+        indices: documents by index, without the run's name; void lines are not counted.
+        with_profile: number of customers whose document has a profile.
+        order_lines: sum of the line counts in the order documents.
     """
 
     indices: dict[str, int]
@@ -48,7 +48,7 @@ class MonthRevenue:
 
 @dataclass(frozen=True, slots=True)
 class ProductSales:
-    """What a product sold, over all orders that stand."""
+    """Sales of a product, over all valid orders."""
 
     product_id: str
     category: str
@@ -62,10 +62,10 @@ class Group:
     """Customers who share a risk band or a segment.
 
     Attributes:
-        name: of it; empty for those who have none.
-        customers: how many.
-        churn: mean churn probability of those who have one; None: nobody has.
-        revenue: of the last 365 days, the sum.
+        name: name of the band or segment; empty for customers without one.
+        customers: number of customers.
+        churn: mean churn probability of the customers who have one; None: no customer has one.
+        revenue: sum of the revenue of the last 365 days.
     """
 
     name: str
@@ -76,13 +76,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a bundle says of the customers.
+    """Scores of the customers by one bundle.
 
     Attributes:
-        customers: documents with its scores.
-        risks: by band, the highest first; customers without an order have none.
-        segments: the largest first.
-        alerts: documents of alerts, of every bundle.
+        customers: number of documents with its scores.
+        risks: risk bands, the highest first; customers without an order have none.
+        segments: segments, the largest first.
+        alerts: number of alert documents, of every bundle.
     """
 
     customers: int
@@ -92,7 +92,7 @@ class Scores:
 
 
 def refresh(client: Elasticsearch, run: str) -> None:
-    """Makes all that was written visible to the searches that follow."""
+    """Refresh the indices, so that the following searches see all writes."""
     with failures_told("A search"):
         client.indices.refresh(
             index=[*_aliases(run), *(alias(run, index) for index in ("alerts", *TREND_KEYS))], ignore_unavailable=True
@@ -100,7 +100,7 @@ def refresh(client: Elasticsearch, run: str) -> None:
 
 
 def document_counts(client: Elasticsearch, run: str) -> DocumentCounts:
-    """How many documents each index has."""
+    """Count the documents of each index."""
     with failures_told("A search"):
         indices = {
             index: int(client.count(index=alias(run, index), query=query, ignore_unavailable=True)["count"])
@@ -112,14 +112,14 @@ def document_counts(client: Elasticsearch, run: str) -> DocumentCounts:
 
 
 def funnel(client: Elasticsearch, run: str) -> list[tuple[str, int]]:
-    """Each stage with the sessions whose furthest stage is that one or a later one."""
+    """Return each stage with the number of sessions whose furthest stage is that one or a later one."""
     body = {"stages": {"terms": {"field": "stage", "size": len(STAGES)}}}
     found = {b["key"]: int(b["doc_count"]) for b in _aggregate(client, run, "sessions", body)["stages"]["buckets"]}
     return [(stage, sum(found.get(later, 0) for later in STAGES[place:])) for place, stage in enumerate(STAGES)]
 
 
 def revenue_by_month(client: Elasticsearch, run: str) -> list[MonthRevenue]:
-    """Months in their order, by the UTC month of the order."""
+    """Return the revenue by UTC month of the order, in order of time."""
     months = {
         "date_histogram": {"field": "ts", "calendar_interval": "month", "format": "yyyy-MM", "min_doc_count": 0},
         "aggs": {"revenue": {"sum": {"field": "total"}}},
@@ -132,7 +132,7 @@ def revenue_by_month(client: Elasticsearch, run: str) -> list[MonthRevenue]:
 
 
 def top_products(client: Elasticsearch, run: str, size: int = TOP_PRODUCTS) -> list[ProductSales]:
-    """The products of the highest revenue."""
+    """Return the products with the highest revenue."""
     products = {
         "terms": {"field": "product_id", "size": size, "order": {"revenue": "desc"}},
         "aggs": {
@@ -155,12 +155,12 @@ def top_products(client: Elasticsearch, run: str, size: int = TOP_PRODUCTS) -> l
 
 
 def scores(client: Elasticsearch, run: str, bundle: str) -> Scores:
-    """How the customers whose documents a bundle has scored fall into bands and segments.
+    """Group the customers scored by a bundle into risk bands and segments.
 
     Args:
-        client: of Elasticsearch.
-        run: the run.
-        bundle: its name.
+        client: client of Elasticsearch.
+        run: name of the run.
+        bundle: name of the bundle.
     """
     means = {"churn": {"avg": {"field": "churn_probability"}}, "revenue": {"sum": {"field": "revenue_365d"}}}
     body = {
@@ -187,7 +187,7 @@ def scores(client: Elasticsearch, run: str, bundle: str) -> Scores:
 
 
 def trend_counts(client: Elasticsearch, run: str) -> dict[str, int]:
-    """Documents of what is computed from archives, by index without the run's name; 0 where there is none."""
+    """Count the documents computed from archives, by index without the run's name; 0 for a missing index."""
     with failures_told("A search"):
         return {
             index: int(client.count(index=alias(run, index), ignore_unavailable=True)["count"]) for index in TREND_KEYS
@@ -211,7 +211,7 @@ def _aggregate(
             query=query or {"match_all": {}},
             ignore_unavailable=True,
         )
-    # an index pattern that matches nothing gives an answer without aggregations
+    # an index pattern that matches nothing returns no aggregations
     empty: dict[str, Any] = {name: {"buckets": [], "value": 0} for name in aggregations}
     found: dict[str, Any] = answer.body.get("aggregations", empty)
     return found

@@ -1,4 +1,4 @@
-"""Rounds of the demo: workers of every role, and what is sent to them, learnt and shown meanwhile."""
+"""Runs the workers of every role for the demo while it replays, trains, goes live and shows progress."""
 
 from __future__ import annotations
 
@@ -40,30 +40,30 @@ if TYPE_CHECKING:
 
 
 TAKEN_UP_WITHIN_S: Final = 60.0
-"""Workers look for another bundle every two seconds; one that refuses it goes on without."""
+"""Workers look for a new bundle every two seconds; a worker that refuses it continues without."""
 
 
 class Casting(Protocol):
-    """What a stage needs to know of the demo."""
+    """Options of the demo that a stage uses."""
 
     @property
     def workers(self) -> int:
-        """Processes of each role."""
+        """Processes per role."""
 
     @property
     def speed(self) -> float:
-        """Event seconds a second of the live shop."""
+        """Event seconds per second of the live shop."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Replayed:
-    """How the replay went.
+    """Result of the replay.
 
     Attributes:
-        complete: the run holds the whole history now.
-        seconds: that it took.
-        messages: that were to be sent.
-        error: why Kafka did not take them.
+        complete: whether the run holds the whole history now.
+        seconds: duration of the replay.
+        messages: number of messages to send.
+        error: error with which Kafka refused them.
     """
 
     complete: bool
@@ -73,13 +73,13 @@ class _Replayed:
 
 
 class Stage:
-    """Workers of every role, and what is sent to them meanwhile.
+    """Workers of every role, and the work that the demo does while they run.
 
     Args:
-        demo: what it is to be.
+        demo: options of the demo.
         settings: data folder and run.
-        endpoints: where the servers are.
-        screen: shows how it goes.
+        endpoints: addresses of the servers.
+        screen: screen that shows the progress.
     """
 
     def __init__(self, demo: Casting, settings: Settings, endpoints: Endpoints, screen: Screen) -> None:
@@ -90,13 +90,13 @@ class Stage:
         self._screen = screen
 
     def round(self, archive: Path | None, shop: Shop, lesson: Lesson | None, bundle: Bundle | None) -> Round:
-        """Consumes all there is; returns when everything is consumed and scored.
+        """Consume the whole run; return when everything is consumed and scored.
 
         Args:
-            archive: the history, sent at full speed meanwhile; None where all of it is in Kafka already.
-            shop: whose history it is.
-            lesson: what a bundle is to be trained from, after the history is sent; None: none is.
-            bundle: the current one, where no lesson is needed.
+            archive: history to send at full speed meanwhile; None if all of it is in Kafka already.
+            shop: shop of the history.
+            lesson: training task that runs after the history is sent; None: no training.
+            bundle: current bundle, if no training is needed.
 
         Raises:
             ShopstreamError: a worker, the replay or the training failed.
@@ -125,7 +125,7 @@ class Stage:
         return Round(done, replayed.seconds, replayed.messages, bundle)
 
     def go_live(self, shop: Shop) -> None:
-        """The shop goes on and is consumed until a signal comes."""
+        """Continue the shop live and consume it until a signal comes."""
         clock = wall_clock()
         model = build(shop)
         start_ms = resume_from(model, newest_event_ms(self._kafka, self._settings.run))
@@ -160,7 +160,10 @@ class Stage:
 
     @contextmanager
     def _on(self, workers: run_workers.Background) -> Iterator[tuple[Show, Callable[[], bool]]]:
-        """Workers that run; gives how they are shown, and whether they, or the person, have gone. None is left."""
+        """Run workers within the context; yields the display, and whether workers or the user ended the round.
+
+        On an error, all workers are stopped.
+        """
         with (
             run_workers.leave_on_signal(workers.supervisor, self._screen.console) as signals,
             self._screen.round() as show,
@@ -176,9 +179,9 @@ class Stage:
     def _replay(
         self, archive: Path, shop: Shop, workers: run_workers.Background, show: Show, gone: Callable[[], bool]
     ) -> _Replayed:
-        """Sends what the run lacks of the history; each slice is recorded once it is acknowledged."""
+        """Send the part of the history that the run lacks; each slice is recorded once it is acknowledged."""
         before = demo_memory.read(self._settings)
-        # of a slice that was interrupted, an unknown part was sent
+        # an unknown part of an interrupted slice was sent
         memory = DemoState(shop, "replaying", until_ms=0) if before is None else before.with_sent({}, live_open=True)
         assert memory.until_ms is not None
         demo_memory.write(self._settings, memory)

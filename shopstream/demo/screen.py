@@ -1,4 +1,4 @@
-"""What the demo shows while it works: bars and the workers' table on a terminal, a line for each step otherwise."""
+"""Shows the demo's progress: bars and the table of workers on a terminal, otherwise one line per step."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ REFRESH_S: Final = 0.25
 
 
 class Show(Protocol):
-    """Draws the round anew."""
+    """Redraws the display of a round."""
 
     def __call__(self, what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
-        """What is done, how much of how many, the workers, and where it stands."""
+        """Show the step, its count of a total, the workers, and the current position."""
 
 
 class Screen:
-    """Where the demo talks.
+    """Output of the demo's progress.
 
     Args:
-        console: on standard error.
+        console: console on standard error.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     def say(self, text: str) -> None:
-        """A step that is done or begins."""
+        """Print a line about a step that begins or is done."""
         self.console.print(f"[dim]demo[/] {text}", highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Something that should be known."""
+        """Print a warning."""
         self.console.print(f"[yellow]warning[/] {text}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """A step of unknown length; it is told with its time when it is done."""
+        """Show a step of unknown length; prints its duration when it is done."""
         began_s = time.monotonic()
         with self.console.status(text):
             yield
@@ -53,14 +53,14 @@ class Screen:
 
     @contextmanager
     def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar over a known number; gives the function that advances it."""
+        """Show a bar over a known total; yields the function that advances it."""
         with self._progress(transient=True) as progress:
             task = progress.add_task(what, total=total, at="")
             yield lambda count: progress.advance(task, count)
 
     @contextmanager
     def round(self) -> Iterator[Show]:
-        """A round of workers: what is sent to them above, their table below."""
+        """Show a round of workers: bars above, the table of workers below."""
         if not self.console.is_terminal:
             with self._lines() as lines:
                 yield lines
@@ -84,9 +84,9 @@ class Screen:
 
     @contextmanager
     def _lines(self) -> Iterator[Show]:
-        """A line for each step that is done, with its time, and one for each new trouble of a worker.
+        """Print a line with the duration for each completed step, and one for each new error of a worker.
 
-        Steps that show where they stand are told by those who take them.
+        Steps that pass a position (`at`) print their own lines.
         """
         step, began_s, said = "", time.monotonic(), ""
         troubles: set[str] = set()

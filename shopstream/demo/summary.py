@@ -1,4 +1,4 @@
-"""The end of the demo: do the counts agree, and what the shop looks like. Every figure is asked for."""
+"""Prints the end of the demo: the audit of all counts, and tables about the shop; all figures are measured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHOWN: Final = (("pr_auc", "PR-AUC"), ("roc_auc", "ROC-AUC"), ("brier", "Brier")
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What Kafka and Elasticsearch say when they are asked after the round."""
+    """Counts that Kafka and Elasticsearch return after the round."""
 
     recount: AuditResult
     documents: DocumentCounts
@@ -40,13 +40,13 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """How the round went.
+    """Result of a round.
 
     Attributes:
-        outcome: of the workers.
-        replay_s: how long the history took to be sent; None when it was there already.
-        messages: of the history.
-        bundle: that the customers are scored by; None: they are not.
+        outcome: outcome of the workers.
+        replay_s: seconds to send the history; None if it was in Kafka already.
+        messages: number of messages of the history.
+        bundle: bundle that scores the customers; None: no scores.
     """
 
     outcome: Outcome
@@ -57,18 +57,18 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One sum: what was sent is in Kafka, and what is in Kafka is in Elasticsearch or accounted for.
+    """One audit equation: all records sent are in Kafka, and all in Kafka are in Elasticsearch or accounted for.
 
     Attributes:
-        what: is counted.
-        sent: by the producers; None when that is not known.
-        kafka: messages, or different things among them.
-        letters: dead letters.
-        repeated: messages that repeat or change an earlier one.
-        elsewhere: profiles of customers who have done nothing yet: no document.
-        elastic: documents.
-        compacted: messages that are counted but no longer in the log: whether they were records is not known.
-        note: what the repeated or those elsewhere are.
+        what: name of the records.
+        sent: number sent by the producers; None if unknown.
+        kafka: number of messages, or of distinct things among them.
+        letters: number of dead letters.
+        repeated: number of messages that repeat or change an earlier one.
+        elsewhere: number of profiles without a document, since their customers have no activity yet.
+        elastic: number of documents.
+        compacted: number of messages that are counted but compacted away; they may not have been records.
+        note: description of the repeated ones or those elsewhere.
     """
 
     what: str
@@ -83,13 +83,13 @@ class Line:
 
     @property
     def holds(self) -> bool:
-        """Whether the sum is right."""
+        """Whether the equation holds."""
         arrived = self.sent is None or self.kafka - self.compacted <= self.sent <= self.kafka
         return arrived and self.kafka == self.letters + self.repeated + self.elsewhere + self.elastic
 
 
 def lines(audit: Audit, memory: DemoState | None) -> list[Line]:
-    """Every sum that must hold."""
+    """Return every equation that must hold."""
     topics, documents = audit.recount.topics, audit.documents
     known = memory is not None and not memory.live_open
     sent = {topic: memory.sent.get(topic, 0) if memory is not None and known else None for topic in topics}
@@ -122,7 +122,7 @@ def lines(audit: Audit, memory: DemoState | None) -> list[Line]:
 
 
 def print_summary(out: Console, audit: Audit, done: Round, memory: DemoState | None, seconds: float) -> bool:
-    """Prints every table; returns whether all sums hold."""
+    """Print every table; return whether all equations hold."""
     sums = lines(audit, memory)
     out.print(_sums_table(sums))
     out.print(_funnel_table(audit.funnel))
@@ -211,7 +211,7 @@ def _products_table(products: Sequence[ProductSales]) -> Table:
 
 
 def _model_table(bundle: Bundle) -> Table:
-    """The model against the baselines, on times it had not seen."""
+    """Compare the model with the baselines, on times outside its training."""
     report = bundle.metrics
     models = report["models"]
     table = _table(f"churn within {bundle.horizon_days} days: {report['rows']:,} later rows")

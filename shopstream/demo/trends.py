@@ -1,4 +1,4 @@
-"""The demo looks back and ahead: trends and a forecast, from the archive that its consumers have written."""
+"""Computes trends and a forecast for the demo, from the archive that its consumers have written."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 HORIZON_DAYS: Final = 30
 CATEGORIES_MAX: Final = 12
 SHOW_EVERY_S: Final = 0.3
-"""Longer than the screen's own pause, so that each work is seen in turn."""
+"""Longer than the screen's refresh interval, so that each task is shown in turn."""
 
 Written = dict[str, int]
 """Index, without the run's name -> documents."""
 
 
 def look_back(settings: Settings, archive: Path, bundle: Bundle | None, screen: Screen) -> Written:
-    """Rolls the archive up, forecasts its sales, and writes both into the run's indices.
+    """Roll up the archive, forecast its sales, and write both into the run's indices.
 
     Args:
-        settings: the run, and where Elasticsearch is.
-        archive: what the run's consumers have written.
-        bundle: scores the customers of the past.
-        screen: shows how it goes.
+        settings: the run, and the address of Elasticsearch.
+        archive: folder of the archive that the run's consumers have written.
+        bundle: bundle that scores the customers of the past.
+        screen: screen that shows the progress.
 
     Returns:
-        How many documents of what; without those for which the archive is too short.
+        Number of documents by index, without those for which the archive is too short.
 
     Raises:
         DiedError: the process that computes died.
@@ -56,12 +56,12 @@ def look_back(settings: Settings, archive: Path, bundle: Bundle | None, screen: 
 def _side_by_side(
     works: Mapping[str, Callable[[Tell], Written]], screen: Screen, seconds: dict[str, float]
 ) -> dict[str, Future[Written | None]]:
-    """Does each work in a process of its own, all at once; they have ended when it returns or raises.
+    """Run each task in its own process, all in parallel; all have ended when this returns or raises.
 
     Args:
-        works: by their names.
-        screen: shows how it goes.
-        seconds: how long each took is put here.
+        works: tasks by name.
+        screen: screen that shows the progress.
+        seconds: filled with the duration of each task.
     """
     began_s = time.monotonic()
 
@@ -104,7 +104,7 @@ def _told(what: str, done: Future[Written | None], seconds: float, screen: Scree
     return found
 
 
-# --- in the other process ---------------------------------------------------------------------------------------------
+# --- in the child process ---------------------------------------------------------------------------------------------
 
 
 def _roll_up(settings: Settings, archive: Path, folder: Path | None, tell: Tell) -> Written:

@@ -1,1 +1,1 @@
-"""Jobs: one module for each thing that Shopstream does, called by commands, notebooks, tests and the demo."""
+"""Runs the work behind each command; one module per job, shared by commands, notebooks, tests and the demo."""

@@ -1,4 +1,4 @@
-"""Feature rows of an archive, computed in batch."""
+"""Computes the feature rows of an archive in batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from features.schema import DAY_MS
 from producers.archive import archive
 
 ROWS_PER_TABLE = 1_000_000
-"""Rows of a day that are read at once."""
+"""Rows of a day in memory at a time."""
 
 
 def batch_features(
@@ -23,16 +23,16 @@ def batch_features(
     counts: ArchiveCounts | None = None,
     on_day: Callable[[int, int, str], None] = lambda *_: None,
 ) -> pl.DataFrame:
-    """Feature rows of every customer of an archive.
+    """Compute the feature rows of every customer of an archive.
 
     Args:
-        directory: the archive.
-        as_of: epoch ms.
-        counts: filled with what was read and left out.
-        on_day: told position, number of days and the day's name before each day.
+        directory: folder of the archive.
+        as_of: time of the features, epoch ms.
+        counts: filled with the numbers of records read and left out.
+        on_day: called before each day with its position, the number of days and the day's name.
 
     Returns:
-        One row a customer, columns as in `features.definitions.ROW_SCHEMA`, ordered by customer_id.
+        One row per customer, columns as in `features.definitions.ROW_SCHEMA`, ordered by customer_id.
     """
     wanted, read_day = archive_days(directory, as_of)
 
@@ -46,11 +46,11 @@ def batch_features(
 def archive_days(
     directory: Path, as_of: int | None = None
 ) -> tuple[list[int], Callable[[str, int], Iterable[pa.Table]]]:
-    """Numbers of the days of an archive, and a reader of a topic's rows of a day.
+    """Return the day numbers of an archive, and a reader for the rows of one topic and day.
 
     Args:
-        directory: the archive.
-        as_of: epoch ms; only what is known then. None: all.
+        directory: folder of the archive.
+        as_of: epoch ms; limits the rows to those known by then. None: all rows.
     """
     found = {topic: set(archive.days(directory, topic)) for topic in ("events", "orders")}
     epoch = date(1970, 1, 1)

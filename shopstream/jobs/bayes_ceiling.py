@@ -1,7 +1,7 @@
-"""The ceiling of churn models on a synthetic shop: what somebody would predict who knows how it was made.
+"""Computes the Bayes ceiling of churn models on a synthetic shop, from the parameters that generated it.
 
-Orders of a customer are a Poisson process whose rate on each day follows from `producers`: so P(no order) is exp(-sum
-of rates), and no model can do better than by knowing them. Evaluation only; nothing of it reaches a feature.
+The orders of a customer are a Poisson process whose rate on each day follows from `producers`. P(no order) is therefore
+exp(-sum of rates), and no model can predict better. Evaluation only: no feature uses these values.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from producers.shop.tables import customer_ids
 Float = npt.NDArray[np.float64]
 
 LIVES: Final = 12
-"""Lifetimes over which the predictor that knows only the present takes the mean, by quantiles."""
+"""Number of lifetime quantiles over which the `knows_present` predictor averages."""
 
 
 def ceiling_of(directory: Path, cutoffs: Sequence[int], horizon_days: int) -> pl.DataFrame | None:
-    """What truth-knowing predictors say of every customer of a synthetic shop.
+    """Predict churn for every customer of a synthetic shop from the shop's true parameters.
 
     Args:
-        directory: the archive.
-        cutoffs: epoch ms.
-        horizon_days: of the prediction.
+        directory: folder of the archive.
+        cutoffs: times of the predictions, epoch ms.
+        horizon_days: length of the prediction horizon in days.
 
     Returns:
-        customer_id, as_of, knows_dropout, knows_present (P(no order that stands)); None where the archive is not one of
-        a synthetic shop.
+        customer_id, as_of, knows_dropout, knows_present: P(no valid order). None if the archive is not of a synthetic
+        shop.
     """
     if not (directory / SHOP_FILE).is_file() or not (directory / TRUTH_FILE).is_file():
         return None
@@ -50,7 +50,7 @@ def ceiling_of(directory: Path, cutoffs: Sequence[int], horizon_days: int) -> pl
     told = truth.sort("customer_id")["dropout_ts"].dt.epoch("ms").to_numpy()
     order = np.argsort(np.asarray(ids.to_pylist()))
     if not np.array_equal(told, model.population.dropout_ms[order]):
-        return None  # made by another version of the shop: its truth is not ours
+        return None  # another version of the shop generated this archive: its truth does not match
     names = pl.Series("customer_id", ids.to_pylist(), dtype=pl.String)
     parts = [
         pl.DataFrame(
@@ -67,14 +67,14 @@ def ceiling_of(directory: Path, cutoffs: Sequence[int], horizon_days: int) -> pl
 
 
 def _no_order(model: Model, people: Population, cutoff: int, horizon_days: int) -> Float:
-    """P(no order that stands) of each customer in the horizon, by the rates of its days."""
+    """Return P(no valid order) in the horizon for each customer, from the daily rates."""
     rate = np.zeros(len(people))
     end = cutoff + horizon_days * DAY_MS
     edges = [cutoff, *range((cutoff // DAY_MS + 1) * DAY_MS, end, DAY_MS), end]
     for start, stop in itertools.pairwise(edges):
         day = utc_day(start)
         middle = (start + stop) // 2
-        # the day before a drop-out counts whole or not at all in `activity`; its share is what is left of it
+        # `activity` counts the day before a drop-out fully or not at all; scale it by the remaining share of the day
         left = np.clip((people.dropout_ms - start) / (stop - start), 0, 1)
         visits = people.activity(start, stop, seasonality.season(day)).astype(np.float64) * left
         visits *= seasonality.traffic(model.shop.seed, day) * (stop - start) / DAY_MS
@@ -86,9 +86,9 @@ def _no_order(model: Model, people: Population, cutoff: int, horizon_days: int) 
 
 
 def _present(model: Model, cutoff: int, horizon_days: int) -> Float:
-    """The mean of P(no order) over the lives that a customer who is alive and has not begun to fade may still have.
+    """Average P(no order) over the possible remaining lifetimes of customers who are alive and not fading.
 
-    A fading customer's end is known, since the fading shows it; of the others the remaining life is Lomax distributed.
+    Fading reveals a customer's end, so it is taken as known. The remaining lifetime of the others is Lomax distributed.
     """
     people = model.population
     ahead = people.dropout_ms - cutoff > people.fade_days.astype(np.float64) * DAY_MS

@@ -1,4 +1,4 @@
-"""The check of dashboards: the declaration, the file for Kibana, and every search against the running Elasticsearch."""
+"""Checks the dashboards: their declaration, the file for Kibana, and every search against a running Elasticsearch."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from shopstream.settings import Settings
 
 
 def declared_kinds() -> Mapping[str, Mapping[str, FieldKind]]:
-    """Index without the run -> field -> kind, of every index that there may be."""
+    """Return index (without the run) -> field -> kind, for every index a run can have."""
     return {found.name: {field.name: field.kind for field in found.fields} for found in run_definitions(contact=False)}
 
 
 def declaration_faults(run: str) -> list[str]:
-    """What is wrong without asking anybody: the declaration, and references of the file for Kibana."""
+    """Return the faults that need no server: in the declaration, and in references of the file for Kibana."""
     return [*faults(DASHBOARDS, declared_kinds()), *checks.unresolved(saved_objects(DASHBOARDS, run))]
 
 
 def check_panels(settings: Settings, as_of_ms: int | None, repeat: int) -> list[checks.Checked]:
-    """Runs the search of every panel over `settings.run`.
+    """Run the search of every panel over `settings.run`.
 
     Args:
-        settings: where Elasticsearch is, and the run.
-        as_of_ms: where time ranges end; None: at the newest document.
-        repeat: how often each search runs.
+        settings: address of Elasticsearch, and the run.
+        as_of_ms: end of the time ranges, epoch ms; None: the newest document.
+        repeat: number of times each search runs.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer.

@@ -1,4 +1,4 @@
-"""Cleaning, put together: the files of an archive, the cleaning itself, and where the result goes."""
+"""Cleans an archive: reads its files, runs the cleaning and writes the result with its report."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def clean_archive(
     ids: pl.DataFrame | None = None,
     on_step: Callable[[str, float], None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Write the clean archive of a dirty one, whole or not at all, with its report.
+    """Write the clean archive of a dirty one, completely or not at all, with its report.
 
     Args:
-        directory: the dirty archive; it stays as it is.
-        out: the clean one, with what `producers.archive.entries` names.
-        plan: what to do.
-        now_ms: what is taken as now, epoch ms.
-        force: replace an archive that stands at `out`.
-        source: what to say of the source, where that is not `directory`.
-        ids: old_id, new_id, first_purchase_ts of customer ids that were made anew before.
-        on_step: told what is done, and the share of it that is done.
+        directory: folder of the dirty archive; it is not changed.
+        out: folder of the clean archive, with the files named in `producers.archive.entries`.
+        plan: cleaning settings.
+        now_ms: current time for the cleaning rules, epoch ms.
+        force: replace an existing archive at `out`.
+        source: description of the source in the report, if it is not `directory`.
+        ids: old_id, new_id, first_purchase_ts of customer ids that an earlier step replaced.
+        on_step: called with the name of the current step, and the share that is done.
 
     Returns:
         The report, see `training.cleaning.report.report`.
@@ -72,7 +72,7 @@ def clean_archive(
         sink.write_text(REPORT_FILE, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
         sink.write_text(REPORT_PAGE, render(said))
         _write_frames(cleaned, ids, sink)
-        if cleaned.mapping.is_empty():  # truth and shop know customers by their old ids
+        if cleaned.mapping.is_empty():  # truth and shop use the old customer ids
             for name in (archive.TRUTH_FILE, archive.SHOP_FILE):
                 if (directory / name).is_file():
                     shutil.copyfile(directory / name, sink.path_beside(name))
@@ -80,7 +80,7 @@ def clean_archive(
 
 
 def dirty_archive(directory: Path) -> DirtyArchive:
-    """The files of an archive. Raises ShopstreamError where there is none."""
+    """List the files of an archive. Raises ShopstreamError if there is no archive."""
 
     def named(path: Path) -> ArchiveFile:
         return ArchiveFile(path, path.relative_to(directory).as_posix())

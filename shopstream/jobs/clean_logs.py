@@ -1,7 +1,8 @@
-"""Cleaning of foreign logs: what is to be seen in the file alone, then the import, then the cleaning of its archive.
+"""Cleans foreign logs: checks the files themselves, imports them and cleans the resulting archive.
 
-In the file itself: rows that repeat another one in every column (where a record has an id of its own; without one they
-may be two purchases), customer ids that several people share, words that differ from the mapping's by spelling alone.
+The checks of a file find three faults. Rows can repeat another row in every column; this needs a record id, since
+without one both may be purchases. Several people can share a customer id. Words can differ from the mapping in spelling
+alone.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from training.cleaning.spelling import folded
 
 Log = tuple[Path, str, OrderMapping | ClickMapping]
 SOURCE_ROW: Final = "_source_row"
-"""Number of a row in the file that was given, kept beside the file's columns; no mapping names it."""
+"""Column with a row's number in the original file; no mapping uses this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A file as it is imported, and what was found before."""
+    """A file prepared for import, with the results of the checks."""
 
     log: Log
     found: dict[str, Any]
@@ -50,19 +51,19 @@ def clean_logs(
     force: bool = False,
     on_step: Callable[[str, float], None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Write the clean archive of foreign logs, whole or not at all, with its report.
+    """Write the clean archive of foreign logs, completely or not at all, with its report.
 
     Args:
         logs: files, names of mappings, mappings.
-        out: the clean archive.
-        plan: what to do.
-        now_ms: what is taken as now, epoch ms.
-        person: columns that, beside the customer's, tell people apart who share a customer id.
-        force: replace an archive that stands there.
-        on_step: told what is done, and the share of it that is done.
+        out: folder of the clean archive.
+        plan: cleaning settings.
+        now_ms: current time for the cleaning rules, epoch ms.
+        person: columns that, besides the customer's, distinguish people who share a customer id.
+        force: replace an existing archive at `out`.
+        on_step: called with the name of the current step, and the share that is done.
 
     Returns:
-        The report; `source.files` says of each file what reading it left out.
+        The report; `source.files` lists for each file the rows that reading left out.
 
     Raises:
         UsageError: a file lacks a column.
@@ -120,7 +121,7 @@ _IDS: Final = {"old_id": pl.String, "new_id": pl.String, "first_purchase_ts": pl
 
 
 def _repeated(rows: pl.LazyFrame, columns: Columns, mapping: OrderMapping | ClickMapping) -> pl.DataFrame:
-    """The rows that repeat an earlier one in every column, where the mapping names a record's id."""
+    """Return the rows that repeat an earlier row in every column, if the mapping names a record id."""
     ids = mapping.order.id if isinstance(mapping, OrderMapping) else mapping.click.id
     nothing = pl.DataFrame(schema={SOURCE_ROW: pl.get_index_type()})
     if ids is None or ids not in columns.schema:
@@ -130,7 +131,7 @@ def _repeated(rows: pl.LazyFrame, columns: Columns, mapping: OrderMapping | Clic
     suspects = hashes.filter(hashes.is_duplicated()).unique()
     if suspects.is_empty():
         return nothing
-    # rows are compared in full: a shared hash alone leaves nothing out
+    # a shared hash alone must not drop a row: rows are compared in full
     alike = rows.filter(whole.hash(seed=0).is_in(suspects.implode())).collect().sort(SOURCE_ROW)
     kept = alike.unique(pl.exclude(SOURCE_ROW), keep="first", maintain_order=True)
     return alike.join(kept, on=SOURCE_ROW, how="anti").select(SOURCE_ROW).cast(nothing.schema)
@@ -139,7 +140,7 @@ def _repeated(rows: pl.LazyFrame, columns: Columns, mapping: OrderMapping | Clic
 def _shared(
     rows: pl.LazyFrame, columns: Columns, mapping: OrderMapping | ClickMapping, customer: str, person: Sequence[str]
 ) -> pl.DataFrame:
-    """customer, person columns, first (epoch ms) and new_id of the people who share an id."""
+    """Return customer, person columns, first (epoch ms) and new_id of the people who share an id."""
     if not person:
         return pl.DataFrame()
     for name in person:
@@ -165,7 +166,7 @@ def _shared(
 def _with_spellings(
     mapping: OrderMapping | ClickMapping, file: Path, plan: CleaningPlan
 ) -> tuple[OrderMapping | ClickMapping, int]:
-    """The mapping with the file's spellings of its words, and how many values are spelt so."""
+    """Add the file's spellings to the mapping's words, and count the values with these spellings."""
     part = mapping.order if isinstance(mapping, OrderMapping) else mapping.click
     closed = {"status": ("statuses", STATUSES), "type": ("types", EVENT_TYPES), "device": ("devices", DEVICES)}
     vocabulary = {"status": "status", "type": "event_type", "device": "device"}
@@ -190,7 +191,7 @@ def _with_spellings(
 
 
 def _zoneless(file: Path, columns: Columns, mapping: OrderMapping | ClickMapping) -> int:
-    """How many times say no zone, and are taken as ones of the mapping's zone."""
+    """Count the times without a zone; the import reads them in the mapping's zone."""
     kind = columns.schema[mapping.time.column]
     times = pl.scan_parquet(file).select(col(mapping.time.column).alias("t")).drop_nulls()
     if kind == pl.String and mapping.time.format == "iso":
@@ -201,7 +202,7 @@ def _zoneless(file: Path, columns: Columns, mapping: OrderMapping | ClickMapping
 
 
 def _said(one: _Prepared, report: ImportReport) -> dict[str, Any]:
-    """What the report says of a file: rows = used + left out, by reason, with examples."""
+    """Build the report entry of a file: rows = used + left out, by reason, with examples."""
     left_out = dict(report.left_out)
     examples = {reason: _lines(one.log[0], numbers) for reason, numbers in report.examples.items()}
     found = dict(one.found)

@@ -1,4 +1,4 @@
-"""Clusters of customers: tables read from files and archives, results written."""
+"""Reads customer tables for clustering and writes the resulting clusters."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ FILES = (CLUSTERS_FILE, CUSTOMERS_FILE, "comparison.csv", "profiles.csv", "clust
 
 
 def read_table(source: Path, separator: str, as_of: int | None, on_step: OnStep) -> pl.DataFrame:
-    """A table of customers as it stands: a CSV or Parquet file, a mart, or the customers of an archive.
+    """Read a table of customers: a CSV or Parquet file, a customer table, or the customers of an archive.
 
     Args:
-        source: the file, or the folder of a mart or an archive.
-        separator: of a CSV file.
-        as_of: of an archive, epoch ms; None: its last moment.
-        on_step: told what is done now.
+        source: the file, or the folder of a customer table or an archive.
+        separator: column separator of a CSV file.
+        as_of: time for an archive, epoch ms; None: its last event or order.
+        on_step: called with the name of the current step.
 
     Raises:
-        UsageError: there is no such file.
-        ShopstreamError: it cannot be read.
+        UsageError: the file does not exist.
+        ShopstreamError: the file cannot be read.
     """
     if source.is_dir():
         if not (source / MART_FILE).is_file():
@@ -56,7 +56,7 @@ def read_table(source: Path, separator: str, as_of: int | None, on_step: OnStep)
 
 
 def known_groups(source: Path, table: pl.DataFrame) -> pl.Series | None:
-    """The latent types of the customers of a synthetic shop's archive, in the order of the table; None elsewhere."""
+    """Return the latent types of a synthetic shop's customers, in the order of the table; None for other archives."""
     truth = source / TRUTH_FILE
     if not truth.is_file():
         return None
@@ -65,7 +65,7 @@ def known_groups(source: Path, table: pl.DataFrame) -> pl.Series | None:
 
 
 def write_clusters(found: Clusters, mapping: TableMapping, text: str, out: Path, made_of: Mapping[str, str]) -> None:
-    """Writes the bundle of clusters, with its tables, its page and what it was made of."""
+    """Write the bundle of clusters, with its tables, its page and its provenance."""
     chosen = found.comparison.candidates[found.comparison.chosen]
     about = {
         "customers": f"{len(found.table):,}",

@@ -1,7 +1,7 @@
-"""How long a client of the live page may take, and how many connections there may be at once.
+"""Limits the duration of requests to the live page and the number of concurrent connections.
 
-uvicorn bounds the time between two requests alone: a client that sends no request, or one byte of it an hour, would
-keep its connection, and a hundred of them would lock everybody out.
+uvicorn only bounds the time between two requests. A client that sends no request, or one byte an hour, would keep its
+connection; a hundred such clients would block all others.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any, Final
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_TIMEOUT_S: Final = 5.0
-"""From the opening of a connection, or the first byte after an answer, to the last byte of the head of a request."""
+"""From the opening of a connection, or the first byte after a response, to the last byte of a request's head."""
 ANSWER_TIMEOUT_S: Final = 60.0
-"""From there to the last byte of the answer: a client that reads nothing ends too."""
+"""From the end of the request's head to the last byte of the response; also ends clients that do not read."""
 CONNECTIONS_MAX: Final = 64
-"""Above it, the one that has waited longest for a request is closed for each new one."""
+"""Above this number, each new connection closes the one that has waited longest for a request."""
 
 
 class BoundedProtocol(H11Protocol):
-    """A connection of uvicorn with these bounds.
+    """A uvicorn connection with time-outs and a connection limit.
 
     Attributes:
-        answers: whether it answers a request; else it waits for one.
-        since_s: since when, by the clock of its loop.
+        answers: whether a response is in progress; False while waiting for a request.
+        since_s: start of that state, by the clock of the event loop.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -34,29 +34,29 @@ class BoundedProtocol(H11Protocol):
         self.since_s = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Makes room for it, and waits for its first request."""
+        """Close the longest waiting connection above the limit, and start the time-out for the first request."""
         super().connection_made(transport)
         self._wait()
         silent = [one for one in self.connections if isinstance(one, BoundedProtocol) and not one.answers]
         if len(self.connections) > CONNECTIONS_MAX:
             oldest = min(silent, key=lambda one: one.since_s)
             oldest.transport.close()
-            # uvicorn counts it until the loop's next turn, and many may come in one
+            # uvicorn removes it on the loop's next turn only, and several connections may open in one turn
             self.connections.discard(oldest)
 
     def data_received(self, data: bytes) -> None:
-        """A request may have become complete by it."""
+        """Process the data, and restart the time-out if it completes a request."""
         super().data_received(data)
         if self.answers != self._is_answering() or self._timer is None:
             self._wait()
 
     def on_response_complete(self) -> None:
-        """The next request may come; until its first byte uvicorn's own time-out holds."""
+        """Start the time-out for the next request; until its first byte uvicorn's own time-out applies."""
         super().on_response_complete()
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
+        """Cancel the time-out."""
         self._cancel()
         super().connection_lost(exc)
 
@@ -76,5 +76,5 @@ class BoundedProtocol(H11Protocol):
             self._timer = None
 
     def _too_slow(self) -> None:
-        # what is still to be written would be waited for by `close`
+        # `close` would wait for the unsent data
         self.transport.abort()

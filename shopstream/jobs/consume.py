@@ -1,4 +1,4 @@
-"""What `consume` and `demo` have in common: servers checked, topics and indices made, workers given their tasks."""
+"""Prepares the servers, topics and indices and builds the worker tasks for `consume` and the demo."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from shopstream.settings import Settings
 
 ROLES: Final = tuple(BUILDERS)
 AGREEING: Final = "features"
-"""The role whose workers agree on T."""
+"""Role whose workers agree on the final as-of."""
 WORKERS_MAX: Final = 256
 LOCKS: Final = "locks"
-"""Below the data folder: `RUN-ROLE.lock`, held while the role is consumed from here."""
+"""Folder below the data folder; `RUN-ROLE.lock` is held while a process consumes the role from this data folder."""
 
 Clock = Literal["stream", "wall"]
 CLOCKS: Final[tuple[Clock, ...]] = ("stream", "wall")
@@ -48,20 +48,20 @@ CLOCKS: Final[tuple[Clock, ...]] = ("stream", "wall")
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """What is to be consumed, and how.
+    """Options of a consumption.
 
     Attributes:
-        workers: processes of each role.
-        roles: of `ROLES`.
+        workers: processes per role.
+        roles: roles to run, from `ROLES`.
         until_end: stop at the ends of the topics.
-        as_of: the T of the final rows, epoch ms; None takes the highest stream time.
+        as_of: time of the final rows, epoch ms; None: the max event time.
         clock: `wall` lets as_of follow the wall clock while everything is read.
         state: path or URI of the checkpoints.
         archive: path or URI of the archive that the role `archive` writes.
-        contact: names and e-mails go into the index.
-        debug: workers log debug lines too.
-        bundle: what customers are scored by: a bundle, or a folder whose `current` names one; None looks below the
-            data folder.
+        contact: write names and e-mails to the index.
+        debug: log debug lines of the workers too.
+        bundle: bundle that scores the customers, or a folder whose `current` names one; None: the folder below the data
+            folder.
     """
 
     workers: int = 1
@@ -77,10 +77,10 @@ class Consumption:
 
 
 def checked(consumption: Consumption) -> Consumption:
-    """The same.
+    """Return the consumption unchanged if its options are valid.
 
     Raises:
-        UsageError: an option cannot be, or not with another one.
+        UsageError: an option is invalid, or conflicts with another one.
     """
     if not 1 <= consumption.workers <= WORKERS_MAX:
         raise UsageError(f"--workers is {consumption.workers}.", f"Give a number from 1 to {WORKERS_MAX}.")
@@ -94,17 +94,17 @@ def checked(consumption: Consumption) -> Consumption:
 
 
 def state_folder(settings: Settings, given: str | None) -> str:
-    """Where checkpoints are: the URI given, else below the data folder."""
+    """Return the folder of the checkpoints: the given URI, or the default below the data folder."""
     return _place(given, settings.home / "state")
 
 
 def archive_folder(settings: Settings, given: str | None) -> str:
-    """Where the role `archive` writes: the URI given, else below the data folder, a folder for each run."""
+    """Return the folder that the role `archive` writes: the given URI, or a folder per run below the data folder."""
     return _place(given, settings.home / "archive" / settings.run)
 
 
 def chosen_bundle(given: str | None) -> Path | None:
-    """The bundle asked for. Raises UsageError or ShopstreamError when there is none, or it does not fit."""
+    """Check and return the given bundle. Raises UsageError or ShopstreamError if it is missing or does not fit."""
     if given is None:
         return None
     from training.bundle import load_bundle  # noqa: PLC0415 - only who asks for a bundle waits for its libraries
@@ -125,13 +125,13 @@ def _place(given: str | None, default: Path) -> str:
 
 @contextmanager
 def alone(settings: Settings, roles: Sequence[str]) -> Iterator[None]:
-    """While it lasts, no other process consumes these roles of the run from this data folder.
+    """Hold an exclusive lock on these roles of the run, within this data folder.
 
-    Its workers would have the names of ours: each would push the other out of the group, again and again. A process
-    that is killed leaves no lock behind.
+    The workers of a second process would have the same member names, and both would fence each other repeatedly. A
+    killed process leaves no lock behind.
 
     Raises:
-        ShopstreamError: another one does.
+        ShopstreamError: another process holds a lock.
     """
     folder = settings.home / LOCKS
     with ExitStack() as held:
@@ -153,16 +153,16 @@ def alone(settings: Settings, roles: Sequence[str]) -> Iterator[None]:
 
 
 def prepare(settings: Settings, endpoints: Endpoints, *, documents: bool = True, contact: bool = False) -> TopicReport:
-    """Checks both servers and makes topics, templates and indices of the run; doing it again changes nothing.
+    """Check both servers, and create topics, templates and indices of the run; idempotent.
 
     Args:
         settings: the run and its number of partitions.
-        endpoints: where the servers are.
-        documents: Elasticsearch is needed too.
-        contact: names and e-mails are mapped.
+        endpoints: addresses of the servers.
+        documents: whether Elasticsearch is needed.
+        contact: whether names and e-mails are mapped.
 
     Raises:
-        ShopstreamError: within seconds: a server does not answer or refuses, a topic is cut differently.
+        ShopstreamError: within seconds, if a server does not answer or refuses, or a topic has other partitions.
     """
     kafka = endpoints.kafka.client_properties()
     check_broker(kafka)
@@ -176,7 +176,7 @@ def prepare(settings: Settings, endpoints: Endpoints, *, documents: bool = True,
 
 
 def current_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
-    """Where the run's source topics end now."""
+    """Return the current end offsets of the run's source topics."""
     consumer = open_consumer(consumer_config(kafka, group_name(run, "ends")))
     try:
         ends = end_offsets(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
@@ -186,7 +186,7 @@ def current_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
 
 
 def later_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
-    """Ends that are told later, one for each partition of the run's source topics."""
+    """Return placeholder ends, one per partition of the run's source topics, to be set later."""
     consumer = open_consumer(consumer_config(kafka, group_name(run, "ends")))
     try:
         found = partitions_of(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
@@ -199,10 +199,10 @@ def later_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
 
 
 def instance_id(settings: Settings, name: WorkerName, state: str) -> str:
-    """The static name of a member: the same after a restart, unique by machine, data folder, state folder and number.
+    """Return the static member id: stable across restarts, unique by machine, data folder, state folder and number.
 
-    The data folder is part of it because `alone` holds the lock there: two commands with one name would push each other
-    out of the group.
+    The data folder is part of it because `alone` holds the lock there. Two commands with the same name would fence each
+    other.
     """
     run, home = settings.run, settings.home.resolve()
     place = hashlib.sha256(f"{platform.node()}\0{home}\0{state}".encode()).hexdigest()[:12]
@@ -212,14 +212,14 @@ def instance_id(settings: Settings, name: WorkerName, state: str) -> str:
 def open_supervisor(
     settings: Settings, endpoints: Endpoints, consumption: Consumption, ends: Sequence[End] | None
 ) -> Supervisor:
-    """The workers of a consumption, not started yet.
+    """Create the supervisor with its workers, not started yet.
 
     Args:
-        settings: the run and the data folder, where the logs go.
-        endpoints: where the servers are.
-        consumption: what is to be run.
-        ends: where all stop, as `current_ends` or, to be told when they are known, `later_ends` gives them; None runs
-            for ever.
+        settings: the run and the data folder, which holds the logs.
+        endpoints: addresses of the servers.
+        consumption: options of the consumption.
+        ends: stop offsets from `current_ends`, or placeholders from `later_ends` to be set later; None: run without
+            end.
     """
     plan = WorkerPlan(
         workers=dict.fromkeys(consumption.roles, consumption.workers),

@@ -1,6 +1,6 @@
-"""Elasticsearch's users and roles for the commands: made with the rights of `consumers.permissions`, and no more.
+"""Creates the Elasticsearch users and roles of the commands, with only the permissions of `consumers.permissions`.
 
-Of a server whose users stand in its own files (the embedded one) nothing is changed: there the files decide.
+Users from a server's own files (the embedded one) are not changed: the files take precedence.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from features.errors import ShopstreamError
 from shopstream.embedded.elastic_users import READER
 
 KIBANA_USER: Final = "kibana_system"
-"""Built in; it has a role and lacks a password."""
+"""Built-in user; it has a role but no password."""
 FILE_REALM: Final = "file"
 VIEWER: Final = "viewer"
-"""A role of Elasticsearch's own: sees Kibana's dashboards, changes none."""
+"""Built-in role of Elasticsearch: may view Kibana's dashboards, not change them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user to be there.
+    """A user to create.
 
     Attributes:
-        name: of the user, and of its role.
-        variable: of the environment, that holds the password.
-        duty: what it may do; None for a user that the server has built in.
-        further: roles that are there already.
+        name: name of the user and of its role.
+        variable: environment variable that holds the password.
+        duty: permissions of the user; None for a user built into the server.
+        further: existing roles to add.
     """
 
     name: str
@@ -49,14 +49,14 @@ ACCOUNTS: Final = (
     Account("shopstream-analyst", "ANALYST_PASSWORD", "read", (VIEWER,)),
     Account(KIBANA_USER, "KIBANA_PASSWORD", None),
 )
-"""For the consumers; the live page; trends and forecasts; people in Kibana; Kibana itself."""
+"""Users for the consumers, the live page, trends and forecasts, people in Kibana, and Kibana itself."""
 
 PASSWORD_CHARS_MIN: Final = 6
-"""Elasticsearch takes no shorter one."""
+"""Minimum length that Elasticsearch accepts."""
 
 
 def chosen(environment: Mapping[str, str]) -> list[tuple[Account, str]]:
-    """The accounts whose password the environment holds, with it.
+    """Return the accounts whose password is in the environment, with the password.
 
     Raises:
         ShopstreamError: a password is too short.
@@ -72,15 +72,15 @@ def chosen(environment: Mapping[str, str]) -> list[tuple[Account, str]]:
 
 
 def settle(connection: ElasticConnection, run: str, wanted: list[tuple[Account, str]]) -> list[tuple[str, str]]:
-    """Makes roles and users as they should be; doing it again changes nothing.
+    """Create or update roles and users; idempotent.
 
     Args:
-        connection: as a user who may manage security.
-        run: whose indices the roles name.
+        connection: connection of a user who may manage security.
+        run: run whose indices the roles name.
         wanted: accounts and their passwords.
 
     Returns:
-        Names of users, and what was done for each.
+        Names of users, and the action taken for each.
 
     Raises:
         ShopstreamError: the server does not answer or does not allow it.
@@ -108,7 +108,7 @@ def _settle_one(client: Elasticsearch, url: str, run: str, account: Account, pas
 
 
 def _realm(client: Elasticsearch, name: str, password: str) -> str | None:
-    """The kind of realm that knows the user by this password; None where none does."""
+    """Return the kind of realm that accepts the user with this password; None if none does."""
     try:
         said = client.options(basic_auth=(name, password)).security.authenticate()
     except AuthenticationException:

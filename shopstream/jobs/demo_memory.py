@@ -1,4 +1,4 @@
-"""What the demo has done to a run, remembered beside the data: so a second demo goes on instead of doubling."""
+"""Stores the demo's progress in a run, so that a second demo continues instead of sending data twice."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Phase = Literal["replaying", "replayed"]
 
 
 class DemoState(msgspec.Struct, frozen=True):
-    """A run of the demo.
+    """State of a demo run.
 
     Attributes:
-        shop: whose history was replayed.
+        shop: shop whose history was replayed.
         phase: `replaying` until the whole history is acknowledged.
-        sent: messages acknowledged, by source topic: of the history, and of live shops that ended.
-        live_open: a live shop or a replay ended without a record of all that it sent: `sent` is too low.
-        until_ms: event time before which the whole history is acknowledged; None in notes of earlier versions.
+        sent: acknowledged messages by source topic: of the history, and of live shops that ended.
+        live_open: a live shop or replay ended without recording all that it sent, so `sent` is too low.
+        until_ms: event time before which the whole history is acknowledged; None in files of earlier versions.
     """
 
     shop: Shop
@@ -35,18 +35,18 @@ class DemoState(msgspec.Struct, frozen=True):
     until_ms: int | None = None
 
     def with_sent(self, delivered: Mapping[str, int], *, live_open: bool) -> DemoState:
-        """With more that was acknowledged."""
+        """Return the state with further acknowledged messages."""
         total = {topic: self.sent.get(topic, 0) + delivered.get(topic, 0) for topic in {*self.sent, *delivered}}
         return msgspec.structs.replace(self, sent=total, live_open=live_open)
 
 
 def memory_file(settings: Settings) -> Path:
-    """One for each run: `demo/RUN.json` in the data folder."""
+    """Return the state file of the run: `demo/RUN.json` in the data folder."""
     return settings.home / FOLDER / f"{settings.run}.json"
 
 
 def read(settings: Settings) -> DemoState | None:
-    """What is remembered of the run; None when the demo has never touched it.
+    """Read the state of the run; None if no demo has used it.
 
     Raises:
         ShopstreamError: the file is damaged.
@@ -55,7 +55,7 @@ def read(settings: Settings) -> DemoState | None:
 
 
 def write(settings: Settings, memory: DemoState) -> None:
-    """Replaces what is remembered, in one step."""
+    """Replace the state file atomically."""
     path = memory_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_note(path, memory)

@@ -1,4 +1,4 @@
-"""Everything Shopstream needs of a machine, checked, with a remedy for what is missing."""
+"""Checks everything Shopstream needs of a machine, and names a remedy for each fault."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from shopstream.spark.java import system_java
 Level = Literal["ok", "warning", "broken"]
 PYTHON_MIN: Final = (3, 11)
 DISK_BYTES_MIN: Final = 3_000_000_000
-"""Elasticsearch stops taking shards below 2 GB; the rest is for downloads."""
+"""Elasticsearch stops allocating shards below 2 GB; the rest is for downloads."""
 MEMORY_BYTES_MIN: Final = 3_000_000_000
-"""Elasticsearch 1.3 GB, Kafka 0.5 GB, consumers 0.5 GB, and some air."""
+"""Elasticsearch 1.3 GB, Kafka 0.5 GB, consumers 0.5 GB, and a margin."""
 SHOWN_VERSIONS: Final = ("shopstream", "confluent-kafka", "elasticsearch", "polars", "pyarrow", "numpy", "msgspec")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; `remedy` is empty where nothing is to be done."""
+    """Result of one check; `remedy` is empty if no action is needed."""
 
     level: Level
     what: str
@@ -43,7 +43,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """All checks, in an order in which the first broken one is likely the cause of later ones."""
+    """Run all checks, in an order in which the first broken one is likely the cause of later ones."""
     checks: tuple[Callable[[Settings], Iterable[Finding]], ...] = (
         _python,
         _packages,
@@ -129,7 +129,7 @@ def _account(settings: Settings) -> Iterator[Finding]:
     assert account is not None
     yield Finding("ok", f"running as root: Elasticsearch runs as {account.name}")
     if account.name == "nobody":
-        # not all of the folder: its copies of the server and of Java share their files with the originals
+        # not the whole folder: its copies of the server and of Java share their files with the originals
         folder, uid = shlex.quote(str(settings.home / "elasticsearch")), free_uid()
         yield Finding(
             "warning",
@@ -156,7 +156,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _memory(settings: Settings) -> Iterator[Finding]:
     known = state_file.read(settings.home)
     if any(entry is not None and entry.is_running() for entry in (known.kafka, known.elasticsearch)):
-        return  # they have their memory already
+        return  # running servers have their memory already
     available = psutil.virtual_memory().available
     what = f"{available / 1e9:.1f} GB of memory available"
     if available < MEMORY_BYTES_MIN:

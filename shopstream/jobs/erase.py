@@ -1,12 +1,15 @@
-"""A customer's profile, erased wherever it is kept; what was done in each place, and what could not be.
+"""Erases a customer's profile from every place, and reports the result of each place.
 
-One erasure works at a time: a lock of the data folder, and one of the run that holds across machines. The order
-matters: the tombstone goes first, so that no consumer brings back what is erased after it. Dying anywhere leaves places
-that the next call finds again; nothing has to be remembered between two calls.
+Only one erasure works at a time: it holds a lock of the data folder, and a lock of the run across machines. The
+tombstone goes first, so that no consumer restores what is erased after it. Dying at any step leaves places that the
+next call finds again; no state is needed between two calls.
 
-1. Topic: a tombstone. 2. Whoever consumes reads it. 3. Checkpoints, indices and archives are written again without the
-profile. 4. Dead letters that hold it. 5. Compaction. 6. What was copied meanwhile by a consumer that had not read the
-tombstone yet is looked for once more.
+1. Topic: a tombstone.
+2. Running consumers read it.
+3. Checkpoints, indices and archives are rewritten without the profile.
+4. Dead letters that hold it.
+5. Compaction.
+6. A second check for copies made meanwhile by a consumer that had not read the tombstone yet.
 """
 
 from __future__ import annotations
@@ -41,26 +44,26 @@ from shopstream.settings import Settings
 from shopstream.spark.checkpoint_registry import spark_places
 
 CONSUMERS_TIMEOUT_S: Final = 30.0
-"""How long running consumers may take to read the tombstone."""
+"""Maximum time for running consumers to read the tombstone."""
 COMPACTION_TIMEOUT_S: Final = 90.0
 SETTLE_S: Final = 1.0
 TRIES: Final = 5
-"""Of files and letters that come back while they are erased."""
+"""Attempts for files and dead letters that come back while they are erased."""
 SHOWN_MAX: Final = 20
 PROFILE_ROLES: Final = ("features", "archive")
-"""Roles that read profiles."""
+"""Roles that consume profiles."""
 SERVER_FOLDERS: Final = frozenset({"kafka", "elasticsearch"})
-"""Below the data folder, and no archives."""
+"""Folders below the data folder that hold no archives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of one place.
+    """Result for one place.
 
     Attributes:
-        place: where.
-        what: was done, or why not.
-        reached: False where the profile may stand still.
+        place: name of the place.
+        what: action taken, or the reason for none.
+        reached: False if the profile may still be there.
     """
 
     place: str
@@ -70,20 +73,20 @@ class Done:
 
 @dataclass(slots=True)
 class Forgetting:
-    """One customer's erasure.
+    """Erasure of one customer.
 
     Args:
         settings: servers and data folder.
-        customer_id: who.
+        customer_id: id of the customer.
         state: path or URI of the checkpoints.
-        archives: further archives, beside those below the data folder.
-        now: compaction and the deletion of letters are forced instead of awaited.
-        wait_s: for another erasure to end.
-        on_wait: called when there is one.
-        clock_ms: the wall clock.
+        archives: further archives, besides those below the data folder.
+        now: force compaction and the deletion of dead letters instead of waiting for them.
+        wait_s: maximum wait for another erasure to end.
+        on_wait: called if another erasure is running.
+        clock_ms: wall clock, epoch ms.
 
     Raises:
-        UsageError: no customer can have this id.
+        UsageError: the id cannot be a customer id.
     """
 
     settings: Settings
@@ -103,10 +106,10 @@ class Forgetting:
             raise UsageError("CUSTOMER is no UTF-8.", "Give the customer_id as it stands in the records.") from None
 
     def run(self, names: Iterable[str] | None = None) -> list[Done]:
-        """Erases, and tells of every place.
+        """Erase the profile and return the result of every place.
 
         Args:
-            names: runs; by default all there are.
+            names: names of the runs; default: all runs.
 
         Raises:
             ShopstreamError: another erasure works in this data folder and does not end, or there is no such folder.
@@ -134,7 +137,7 @@ class Forgetting:
                     waiting = alone(kafka, name, wait_s=self.wait_s, on_wait=self.on_wait)
                     lock = self._attempt(f"topic {topic}", lambda: held.enter_context(waiting))
                     if lock is None:
-                        return  # another one would bring back what is erased here
+                        return  # the other erasure would restore what is erased here
             self._in_places(name, run, kafka, lock)
 
     def _in_places(self, name: str, run: runs_job.Run | None, kafka: Mapping[str, Any], lock: Lock | None) -> None:
@@ -152,12 +155,12 @@ class Forgetting:
             self._attempt(f"dead letters of {name}", lambda: self._in_letters(kafka, name, grave, lock))
             self._attempt(f"topic {topic_name(name, 'alerts')}", lambda: self._in_alerts(kafka, name, grave))
             self._attempt(topic, lambda: self._in_topic(kafka, name, grave, lock))
-        # a checkpoint that was being written may have come to stand since
+        # a checkpoint that was being written may have been completed since
         self._attempt(f"checkpoints of {name}", lambda: self._in_checkpoints(name, again=True))
         self._in_spark(name)
 
     def _attempt(self, place: str, act: Callable[[], Any]) -> Any:
-        """What `act` gives; a sentence is what it has done. An error is told as a place that was not reached."""
+        """Call `act` and return its result; record a text or a `Done` as done, an error as a place not reached."""
         try:
             found = act()
         except ShopstreamError as error:
@@ -298,12 +301,12 @@ class Forgetting:
     # --- archives ---
 
     def _archives(self) -> list[str]:
-        """Given ones, and every folder below the data folder that holds profiles, behind links too."""
+        """Return the given archives, and every folder below the data folder that holds profiles, links included."""
         found = list(self.archives)
         seen: set[str] = set()
         home = self.settings.home
         for folder, inner, files in os.walk(home, followlinks=True):
-            # the same folder twice would be a circle of links
+            # a folder seen twice means a cycle of links
             inner[:] = sorted(name for name in inner if folder != str(home) or name not in SERVER_FOLDERS)
             real = os.path.realpath(folder)
             if real in seen:
@@ -335,7 +338,7 @@ class Forgetting:
 
 @contextmanager
 def _alone_here(home: Path, wait_s: float, on_wait: Callable[[], None]) -> Iterator[None]:
-    """While it lasts, no other erasure works from this data folder: they share archives and checkpoints."""
+    """Hold the data folder's erasure lock: erasures share its archives and checkpoints."""
     if not home.is_dir():
         yield
         return
@@ -376,7 +379,7 @@ def _shared(grave: Tombstone) -> str:
 
 
 def _kept(kept_ms: int) -> str:
-    """What follows where consumers may pause longer than the tombstone is kept."""
+    """Return the warning for consumers that may pause longer than the tombstone is kept."""
     if kept_ms >= TOMBSTONE_RETENTION_MS:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""What an exploration looks at, read from an archive's folder."""
+"""Reads an archive for exploration."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from training.exploration.dataset import Observed, observe
 
 
 def look(directory: Path, zone: str = "UTC", on_step: Callable[[str, float], None] = lambda *_: None) -> Observed:
-    """Read an archive for an exploration.
+    """Read an archive for exploration.
 
     Args:
-        directory: the archive.
-        zone: IANA name of the zone in which hours and weekdays are told.
-        on_step: told what is done, and the share of it that is done.
+        directory: folder of the archive.
+        zone: IANA name of the time zone for hours and weekdays.
+        on_step: called with the name of the current step, and the share that is done.
 
     Raises:
-        UsageError: there is no such zone.
-        ShopstreamError: there is no archive, or it holds nothing.
+        UsageError: the zone does not exist.
+        ShopstreamError: there is no archive, or it is empty.
     """
     try:
         zone_name(zone)

@@ -1,4 +1,4 @@
-"""What the commands that produce have in common: where to, when to stop, and what to show meanwhile."""
+"""Provides what the producing commands share: the target topics, the clocks, the stop signal and the shop."""
 
 from __future__ import annotations
 
@@ -22,28 +22,25 @@ from producers.transmit import Clock
 from shopstream import embedded
 from shopstream.settings import load_settings
 
-# --- what the options say ---------------------------------------------------------------------------------------------
 
-
-# --- the outside world ------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A run on a cluster, its topics made."""
+    """A run on a cluster; its topics exist."""
 
     run: str
     properties: dict[str, str]
 
     def publisher(self, on_failure: FailureHandler) -> Publisher:
-        """A publisher to the run's topics."""
+        """Return a publisher to the run's topics."""
         return Publisher(self.properties, self.run, on_failure)
 
     def newest_event_ms(self) -> int | None:
-        """The event time up to which the run's events reach."""
+        """Return the newest event time of the run, epoch ms; None if it has no events."""
         return newest_event_ms(self.properties, self.run)
 
 
 def open_target(run: str | None, console: Console) -> Target:
-    """The run's topics on the cluster of the settings, created where they are missing."""
+    """Create the run's missing topics on the configured cluster, and return the target."""
     settings = load_settings(run=run)
     properties = embedded.kafka_endpoint(settings).client_properties()
     report = ensure_topics(properties, settings.run, settings.kafka.partitions)
@@ -53,7 +50,7 @@ def open_target(run: str | None, console: Console) -> Target:
 
 
 def wall_clock() -> Clock:
-    """The clocks of this machine."""
+    """Return the clocks of this machine."""
     return Clock(
         monotonic_s=time.monotonic,
         wall_ms=lambda: time.time_ns() // 1_000_000,
@@ -63,7 +60,7 @@ def wall_clock() -> Clock:
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Gives whether Ctrl-C or SIGTERM has come, so that the counts stay whole; a second one ends at once."""
+    """Yield whether Ctrl-C or SIGTERM came, so that counts stay complete; a second signal interrupts at once."""
     seen: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -80,7 +77,7 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
 
 
 def shop_model(directory: Path | None, wall_ms: int) -> Model:
-    """The shop of an archive, or without one a new shop whose history ends at the last UTC midnight.
+    """Return the shop of an archive, or a new shop whose history ends at the last UTC midnight.
 
     Raises:
         UsageError: the archive is not of a synthetic shop.
@@ -95,6 +92,3 @@ def shop_model(directory: Path | None, wall_ms: int) -> Model:
             "Give a folder that `shopstream generate` wrote; `shopstream replay` sends any archive.",
         ) from None
     return build(shop_from_json(text))
-
-
-# --- what is shown ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Promotion: another run becomes what readers see, after a check that it is complete."""
+"""Promotes another run to the one that readers see, after checking that it is complete."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from shopstream.jobs import consume as consume_job
 from shopstream.settings import Settings
 
 ROLE_TOPICS: Final = {"features": SOURCE_TOPICS, "index": ("events",)}
-"""The roles that write documents, with the topics whose end they must have reached."""
+"""Roles that write documents, and the topics they must have consumed to the end."""
 WAITING_SHARE_MAX: Final = 0.05
-"""Of its documents that a run under way may have still to write: there is always something on the way."""
+"""Maximum share of documents that an active run may still have to write; some writes are always in progress."""
 LOOK_EVERY_S: Final = 1.0
 
 Positions = Mapping[tuple[str, int], int]
@@ -34,14 +34,14 @@ Positions = Mapping[tuple[str, int], int]
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """How complete a run is.
+    """Completeness of a run.
 
     Attributes:
-        run: its name.
-        behind: role -> records, before the ends when it was first looked, that are not behind a commit.
-        waiting: rows of the current checkpoints whose documents were not acknowledged.
-        active: workers of its features are at work.
-        documents: by index.
+        run: name of the run.
+        behind: role -> records before the ends (as of the first look) that are not committed.
+        waiting: rows of the current checkpoints whose documents are not acknowledged.
+        active: whether workers of the role `features` are running.
+        documents: number of documents by index.
     """
 
     run: str
@@ -51,10 +51,10 @@ class Readiness:
     documents: Mapping[str, int]
 
     def lacks(self, present: Mapping[str, int]) -> list[str]:
-        """What is missing for readers, in words; nothing when it is complete.
+        """Describe what readers would miss; empty if the run is complete.
 
         Args:
-            present: documents by index that readers see now.
+            present: number of documents by index that readers see now.
         """
         found = [
             f"its role {role} has {records:,} records of its topics still to consume"
@@ -64,7 +64,7 @@ class Readiness:
         bound = int(WAITING_SHARE_MAX * sum(self.documents.values())) if self.active else 0
         if self.waiting > bound:
             found.append(f"{self.waiting:,} rows of its state are not written to Elasticsearch yet")
-        # alerts and measurements may be none; without these a page of the dashboard would be empty
+        # alerts and measurements may be empty; without these a page of the dashboard would be empty
         gone = [index for index in INDICES if present.get(index) and not self.documents.get(index)]
         if gone:
             found.append(f"it has no documents of {', '.join(gone)}, which readers have now")
@@ -73,13 +73,13 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What readers of a view see, and what they would see.
+    """What readers of a view see now, and what they would see after the promotion.
 
     Attributes:
-        view: what they ask: `shop`.
-        present: the run behind it; None when there is none.
-        documents: of the present run, by index.
-        next: the run to be promoted.
+        view: name of the view, such as `shop`.
+        present: run behind the view; None if there is none.
+        documents: number of documents of the present run, by index.
+        next: completeness of the run to promote.
     """
 
     view: str
@@ -89,18 +89,18 @@ class Comparison:
 
     @property
     def lacking(self) -> list[str]:
-        """What the run lacks, in words."""
+        """Descriptions of what the run lacks."""
         return self.next.lacks(self.documents)
 
 
 def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) -> Comparison:
-    """Looks at both runs, and waits a while for the one to be promoted if workers are completing it.
+    """Compare both runs; if workers are active, wait for the run to promote to be complete.
 
     Args:
         settings: servers, and the view: `settings.run`.
-        run: to be promoted.
+        run: name of the run to promote.
         state: local path or URI of its checkpoints.
-        wait_s: how long to wait for it to be complete, while workers are at work.
+        wait_s: maximum wait for completeness while workers are active.
 
     Raises:
         ShopstreamError: a server does not answer, or there is no such run.
@@ -120,7 +120,7 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
 
 
 def promote(settings: Settings, run: str) -> None:
-    """Makes the view `settings.run` lead to `run`.
+    """Point the aliases of the view `settings.run` to `run`.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer or refuses, or the run has no indices.
@@ -130,7 +130,7 @@ def promote(settings: Settings, run: str) -> None:
 
 
 def _looker(endpoints: Endpoints, client: aliases.Client, run: str, state: str) -> Callable[[], Readiness]:
-    """Looks at a run again and again; the ends are those of the first time, so that a live run can reach them."""
+    """Return a function that measures a run; the ends stay those of the start, so that a live run can reach them."""
     kafka = endpoints.kafka.client_properties()
     if not aliases.aliases_by_index(client, run, run_definitions(contact=False)):
         raise ShopstreamError(
@@ -171,7 +171,7 @@ def _looker(endpoints: Endpoints, client: aliases.Client, run: str, state: str) 
 
 
 def _committed(kafka: Mapping[str, str], run: str, role: str) -> tuple[Positions, dict[int, CommittedCheckpoint]]:
-    """A group's offsets, and the checkpoint of each partition that their metadata names."""
+    """Return a group's offsets, and the checkpoint of each partition that their metadata names."""
     consumer = open_consumer(consumer_config(kafka, group_name(run, role)))
     try:
         partitions = partitions_of(consumer, [topic_name(run, topic) for topic in ROLE_TOPICS[role]])

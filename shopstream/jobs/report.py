@@ -1,4 +1,4 @@
-"""The final report: everything measured once, written into files, and told from them."""
+"""Measures an archive once, writes the figures to files, and builds the final report from them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ PAGES = ("report.html", "report.md")
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """What a report is asked for.
+    """Options of a report.
 
     Attributes:
         horizon: days to forecast.
-        forecast: file that `shopstream forecast` wrote, with its JSON beside it; None: the total is forecast now.
-        said: what interventions assume.
+        forecast: file written by `shopstream forecast`, with its JSON beside it; None: forecast the total sales now.
+        said: assumptions of the interventions.
     """
 
     horizon: int = 30
@@ -53,7 +53,7 @@ class ReportRequest:
 
 
 def read_assumptions(path: Path) -> Assumptions:
-    """Assumptions of a JSON file. Raises UsageError."""
+    """Read assumptions from a JSON file. Raises UsageError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Assumptions)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -65,17 +65,17 @@ def read_assumptions(path: Path) -> Assumptions:
 def find(
     directory: Path, as_of: int, bundle: Bundle, asked: ReportRequest, on_step: OnStep
 ) -> tuple[Findings, Segmented]:
-    """Measures everything that the report tells of an archive at a time, from what was known then.
+    """Measure everything that the report shows of an archive, from the records known at a time.
 
     Args:
-        directory: the archive.
-        as_of: epoch ms.
-        bundle: of the churn model.
-        asked: see `ReportRequest`.
-        on_step: told what is done now, and the share of it that is done or None.
+        directory: folder of the archive.
+        as_of: time of the report, epoch ms.
+        bundle: bundle of the churn model.
+        asked: options, see `ReportRequest`.
+        on_step: called with the name of the current step, and the share that is done or None.
 
     Raises:
-        ShopstreamError: something cannot be told: no visits, no orders, too short a history.
+        ShopstreamError: a figure cannot be computed: no visits, no orders, or a history that is too short.
     """
     counts = ArchiveCounts()
     segmented = segment_customers(directory, as_of, bundle, None, [], on_step, counts)
@@ -102,10 +102,10 @@ def find(
 
 
 def write_report(found: Findings, segmented: Segmented, out: Path, made_of: dict[str, str]) -> None:
-    """Writes the files that numbers stand in, and the two pages.
+    """Write the data files and the two pages.
 
     Raises:
-        ShopstreamError: something is missing; then no page is written.
+        ShopstreamError: a figure is missing; then no page is written.
     """
     told = sections(found)
     check(told)
@@ -134,7 +134,7 @@ def _writer(text: str) -> Callable[[Path], object]:
 def _forecast(
     directory: Path, as_of: int, asked: ReportRequest, on_step: OnStep
 ) -> tuple[pl.DataFrame, dict[str, object]]:
-    """A forecast with what its back-tests measured: of a file, or of the total now."""
+    """Return a forecast and its back-test metrics: from a file, or of the total sales now."""
     if asked.forecast is None:
         sales = read_sales(directory, 0, on_step, as_of)
         found = shop_forecast.forecast_shop(

@@ -1,4 +1,4 @@
-"""Trends out of an archive: archive, profiles and bundle put together for `rollup` and the demo."""
+"""Computes the trends of an archive from its records, profiles and bundle, for `rollup` and the demo."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from training.segments.daily import Known, day_end, segment_days
 from training.trend_scores import trend_scorer
 
 LOST_AFTER_DAYS: Final = 90
-"""Where no bundle says how long without an order is churn."""
+"""Days without an order that count as churn if no bundle defines them."""
 
 OnStep = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RollupRequest:
-    """What is to be rolled up.
+    """Range and settings of a roll-up.
 
     Attributes:
-        from_ms: periods that end after it, epoch ms; None: from the archive's beginning.
-        to_ms: periods that begin before it; None: to its end.
-        lost_after_days: without an order; None: the bundle's horizon, else LOST_AFTER_DAYS.
+        from_ms: lower bound, epoch ms: periods that end after it; None: the archive's beginning.
+        to_ms: upper bound, epoch ms: periods that begin before it; None: the archive's end.
+        lost_after_days: days without an order; None: the bundle's horizon, else LOST_AFTER_DAYS.
     """
 
     from_ms: int | None = None
@@ -50,18 +50,20 @@ class RollupRequest:
 def roll_up(
     directory: Path, bundle: Bundle | None, asked: RollupRequest, on_step: OnStep = lambda *_: None
 ) -> list[Trend]:
-    """The trends of an archive, each period whole.
+    """Compute the trends of an archive, in complete periods.
+
+    Without a bundle, RFM breaks are learnt at the archive's end, segments follow the default rules, and there is no
+    churn probability.
 
     Args:
-        directory: the archive.
-        bundle: scores the customers; without one, RFM breaks are those of the archive's end, segments follow the rules
-            that come with the program, and there is no probability of churn.
+        directory: folder of the archive.
+        bundle: bundle that scores the customers, or None.
         asked: range and settings.
-        on_step: told what is done now, and the share of it that is done or None.
+        on_step: called with the name of the current step, and the share that is done or None.
 
     Raises:
         UsageError: the range holds no day of the archive.
-        ShopstreamError: it cannot be read, or holds nothing to learn breaks from.
+        ShopstreamError: the archive cannot be read, or has too little data to learn breaks from.
     """
     days, read_day = archive_days(directory)
     span = Span(*known_span(days, read_day))
@@ -119,14 +121,14 @@ def _rows(
     profiles: pl.DataFrame | None,
     on_day: Callable[[int], None],
 ) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Rows of every customer at the end of each day, with the columns of profiles that the rules ask."""
+    """Yield the rows of every customer at the end of each day, with the profile columns that the rules use."""
     known = None if profiles is None else profiles.unique("customer_id", keep="last", maintain_order=True)
     for time, rows in rows_at(days, read_day, [day_end(day) for day in wanted], None, on_day):
         yield time, rows if known is None else with_profiles(rows, known, rules.profile_columns)
 
 
 def _within(index: str, rows: pl.DataFrame, asked: RollupRequest, length: str) -> Trend:
-    """Whole months or weeks that overlap the range."""
+    """Keep the whole months or weeks that overlap the range."""
     end = pl.from_epoch("ts", time_unit="ms").dt.offset_by(length).dt.epoch("ms")
     chosen: list[Any] = []
     if asked.from_ms is not None:
@@ -142,6 +144,6 @@ def _within(index: str, rows: pl.DataFrame, asked: RollupRequest, length: str) -
 
 
 def _floor(time_ms: int, length: str, later: int = 0) -> int:
-    """The start of the period that holds a time, or of a later one."""
+    """Return the start of the period that contains a time, or of a later period."""
     moment = pl.from_epoch(pl.lit(time_ms), time_unit="ms").dt.truncate(length).dt.offset_by(f"{later}{length[1:]}")
     return int(pl.select(moment.dt.epoch("ms")).item())

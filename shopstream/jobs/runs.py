@@ -1,6 +1,6 @@
-"""Runs as a whole: what each has in Kafka, Elasticsearch and the data folder, and how all of it is removed.
+"""Lists each run's data in Kafka, Elasticsearch and the data folder, and removes all of it.
 
-A run is known by what it left anywhere; nothing keeps a list of runs that could differ from what is there.
+Runs are found by their data; there is no separate list of runs that could differ from it.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from shopstream.spark.checkpoint_registry import SUFFIX as SPARK_SUFFIX
 from shopstream.spark.checkpoint_registry import spark_places
 
 RECORD_FOLDERS: Final = ("metrics", "logs", consume_job.LOCKS, DEMO_FOLDER, SPARK_FOLDER)
-"""Below the data folder: files called `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, those of demo and Spark."""
+"""Folders below the data folder with files `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and those of demo and Spark."""
 LEAVE_TIMEOUT_S: Final = 12.0
-"""Longer than the session time-out of our workers (8 s)."""
+"""Longer than the session time-out of the workers (8 s)."""
 TOPICS: Final = tuple(topic.removeprefix(f"{DEFAULT_RUN}.") for topic in topic_configs(DEFAULT_RUN))
 
 
 @dataclass(slots=True)
 class Run:
-    """What a run has.
+    """All data of a run.
 
     Attributes:
-        name: its name.
-        topics: with their counts and offsets.
-        groups: with their lag and members.
-        indices: with documents and bytes.
-        views: whose readers see it: the aliases `VIEW-...` lead to its indices.
-        state: its checkpoints.
-        archive: its folder of the role `archive` below the data folder; None when there is none.
-        archive_bytes: in it.
-        files: metrics, logs and memories of it below the data folder.
+        name: name of the run.
+        topics: topics with their counts and offsets.
+        groups: consumer groups with their lag and members.
+        indices: indices with documents and bytes.
+        views: views whose aliases `VIEW-...` lead to its indices.
+        state: checkpoints of the run.
+        archive: folder that the role `archive` wrote below the data folder; None if there is none.
+        archive_bytes: size of that folder in bytes.
+        files: metrics, logs and progress files below the data folder.
     """
 
     name: str
@@ -65,26 +65,26 @@ class Run:
 
     @property
     def messages(self) -> int:
-        """In all of its topics."""
+        """Number of messages in all topics."""
         return sum(topic.messages for topic in self.topics)
 
     @property
     def documents(self) -> int:
-        """In all of its indices."""
+        """Number of documents in all indices."""
         return sum(index.documents for index in self.indices)
 
     @property
     def index_bytes(self) -> int:
-        """Of all of its indices."""
+        """Size of all indices in bytes."""
         return sum(index.size_bytes for index in self.indices)
 
     @property
     def members(self) -> int:
-        """Workers that belong to one of its groups."""
+        """Number of workers in all consumer groups."""
         return sum(group.members for group in self.groups)
 
     def as_json(self) -> dict[str, Any]:
-        """The form of `runs list --json`."""
+        """Return the form of `runs list --json`."""
         return {
             "views": list(self.views),
             "topics": {
@@ -128,14 +128,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Every run, by its name, and why something could not be listed, by `kafka`, `elasticsearch`, `state`."""
+    """All runs by name, and errors of parts that could not be listed: `kafka`, `elasticsearch`, `state`."""
 
     runs: dict[str, Run]
     problems: dict[str, ShopstreamError]
 
 
 def overview(settings: Settings, state: str) -> Overview:
-    """Lists every run. What does not answer is told as a problem; what does is listed all the same.
+    """List every run; a part that does not answer becomes a problem, and the others are listed.
 
     Args:
         settings: data folder and servers.
@@ -208,7 +208,7 @@ def _run_of_file(path: Path) -> str | None:
     if suffix is not None:
         return path.stem if path.suffix == suffix and _is_run(path.stem) else None
     roles = "|".join(consume_job.ROLES)
-    # rolled logs carry a number behind
+    # rotated logs end with a number
     found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-(?:{roles})(?:-\d+)?\.[a-z.0-9]+", path.name, re.ASCII)
     return found[1] if found else None
 
@@ -222,7 +222,7 @@ def _is_run(name: str) -> bool:
 
 
 def _named_after(name: str, joint: str, known: Sequence[str]) -> str | None:
-    """The run in `RUN.topic` or `RUN-role`; None when that is no run's."""
+    """Return the run of `RUN.topic` or `RUN-role`; None if the name is not of a run."""
     run, _, rest = name.rpartition(joint) if joint == "-" else name.partition(joint)
     return run if rest in known and _is_run(run) else None
 
@@ -231,14 +231,14 @@ def _named_after(name: str, joint: str, known: Sequence[str]) -> str | None:
 
 
 def check_droppable(run: Run, view: str) -> None:
-    """Refuses a run that readers see or workers work on.
+    """Refuse to drop a run that readers see or workers consume.
 
     Args:
-        run: as it stands.
-        view: what readers ask in this installation: `shop`.
+        run: current data of the run.
+        view: view that readers of this installation use, such as `shop`.
 
     Raises:
-        ShopstreamError: it is not to be dropped now.
+        ShopstreamError: the run must not be dropped now.
     """
     seen = [name for name in run.views if name != run.name or name == view]
     if seen:
@@ -256,12 +256,12 @@ def check_droppable(run: Run, view: str) -> None:
 
 
 def await_idle(settings: Settings, run: Run, timeout_s: float = LEAVE_TIMEOUT_S) -> None:
-    """Waits for a run's groups to be empty: a static member that has left is one until its session times out.
+    """Wait until a run's groups are empty; a stopped static member counts until its session times out.
 
     Args:
-        settings: where Kafka is.
-        run: its groups are replaced by what is found last.
-        timeout_s: the longest wait.
+        settings: address of Kafka.
+        run: the run; its groups are replaced by the last ones read.
+        timeout_s: maximum wait.
     """
     endpoint = embedded.kafka_endpoint(settings)
     deadline_s = time.monotonic() + timeout_s
@@ -272,23 +272,23 @@ def await_idle(settings: Settings, run: Run, timeout_s: float = LEAVE_TIMEOUT_S)
 
 
 def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = False) -> list[str]:
-    """Removes all that a run has, step by step; what is gone already is passed over, so it can be called again.
+    """Remove all data of a run, step by step; skips data that is already gone, so it can be called again.
 
     Returns:
-        Sentences about what stays: a folder that is a link is removed as a link.
+        Sentences about data that stays: a folder that is a link is removed as a link.
 
-    1. Kafka: groups, then topics. A worker that has come meanwhile makes this fail before anything is gone.
+    1. Kafka: groups, then topics. If a worker has joined meanwhile, this fails before anything is removed.
     2. Elasticsearch: indices with their aliases, then templates.
-    3. Checkpoints, the archive, and the files of metrics, logs and the demo's memory.
+    3. Checkpoints, the archive, and the files of metrics, logs and the demo's progress.
 
-    Dying anywhere leaves the rest listed under the run's name.
+    Dying at any step leaves the rest listed under the run's name.
 
     Raises:
         ShopstreamError: a server does not answer or refuses, or a file cannot be deleted.
     """
     kafka, elastic = embedded.kafka_endpoint(settings), embedded.elastic_endpoint(settings)
     with open_client(elastic_connection(elastic)) as client:
-        # both must answer before the first thing goes
+        # both servers must answer before anything is removed
         stored_indices(client, ())
         drop_topics_and_groups(kafka.client_properties(), run)
         drop(client, run, run_definitions(contact=False))
@@ -305,7 +305,7 @@ def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = F
 
 
 def _behind(folder: Path) -> list[str]:
-    """What stays when a folder is deleted that is a link: it may be somebody else's, or on a disk of its own."""
+    """Describe what stays if the deleted folder is a link: its target may belong to others, or be a separate disk."""
     if not folder.is_symlink():
         return []
     return [f"{folder} was a link: what it leads to stays, with all names and addresses in it: {folder.resolve()}"]

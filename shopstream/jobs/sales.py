@@ -1,4 +1,4 @@
-"""Sales of an archive, by day."""
+"""Reads the daily sales of an archive."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def read_sales(
     on_step: Callable[[str, float | None], None] = lambda *_: None,
     as_of: int | None = None,
 ) -> DailySales:
-    """The sales of the whole days of an archive.
+    """Read the sales of the complete days of an archive.
 
     Args:
-        directory: the archive.
-        categories: the largest ones, see `training.sales.daily_sales`.
-        on_step: told what is done now, and the share of it that is done or None.
-        as_of: epoch ms; only what is known then, and only days that are over. None: all.
+        directory: folder of the archive.
+        categories: number of largest categories, see `training.sales.daily_sales`.
+        on_step: called with the name of the current step, and the share that is done or None.
+        as_of: epoch ms; limits the sales to records known by then, and to days that are over. None: all.
     """
     first_ms, end_ms = known_span(*archive_days(directory))
     days, read_day = archive_days(directory, as_of)

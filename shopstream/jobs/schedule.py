@@ -1,7 +1,7 @@
-"""Training by schedule: a first bundle as soon as the archive is whole, then anew at an interval, trends with it.
+"""Schedules training: a first bundle once the archive is complete, then retraining and trends at an interval.
 
-Each step is a command of its own in a process of its own: what it took of memory is given back, and one that fails is
-told and leaves the others alone. When it was last done is noted beside the bundles, so a restart trains nothing twice.
+Each step is a command in its own process, which frees its memory afterwards. A failed step is reported and does not
+affect the others. The time of the last round is stored beside the bundles, so a restart trains nothing twice.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from shopstream.runtime.children import python_command
 
 NOTES: Final = "trainer.json"
 SIGN_EVERY_S: Final = 5.0
-"""Between two signs of life, and two looks at what is awaited."""
+"""Time between two heartbeats, and between two checks of a pending condition."""
 RETRY_S: Final = 300.0
-"""After a round of which a step failed."""
+"""Time until the next round after a failed step."""
 PATIENCE_S: Final = 1_800.0
-"""How long the first round waits for the archive to be whole, before it takes what is there."""
+"""Maximum wait of the first round for a complete archive; then it uses the available data."""
 
 Outcome = Literal["done", "failed", "stopped"]
 Run = Callable[[Sequence[str]], Outcome]
@@ -31,14 +31,14 @@ Run = Callable[[Sequence[str]], Outcome]
 
 @dataclass(frozen=True, slots=True)
 class SchedulePlan:
-    """What is done in a round.
+    """Steps of a training round.
 
     Attributes:
-        archive: what is learnt from.
+        archive: folder of the archive to train from.
         mart: folder of the segments.
-        run: the run whose trends are written.
-        every_s: from the end of one round to the next.
-        tries: settings of XGBoost that `train` tries.
+        run: run whose trends are written.
+        every_s: seconds from the end of one round to the start of the next.
+        tries: number of XGBoost settings that `train` tries.
     """
 
     archive: Path
@@ -48,7 +48,7 @@ class SchedulePlan:
     tries: int
 
     def steps(self) -> tuple[tuple[str, ...], ...]:
-        """The commands of a round, in their order."""
+        """Return the commands of a round, in their order."""
         archive = str(self.archive)
         return (
             ("train", archive, "--tries", str(self.tries), "--threads", "1"),
@@ -59,14 +59,14 @@ class SchedulePlan:
 
 
 class ScheduleState(msgspec.Struct, frozen=True):
-    """When a round ended, epoch ms, and which of its steps failed."""
+    """End of the last round, epoch ms, and the names of its failed steps."""
 
     ended_ms: int
     failed: tuple[str, ...] = ()
 
 
 def due_in_s(notes: ScheduleState | None, every_s: float, now_ms: int) -> float:
-    """Seconds until the next round, at most an interval wherever the clock has gone; 0 when it is due."""
+    """Return the seconds until the next round; 0 if it is due, at most one interval even if the clock jumps."""
     if notes is None:
         return 0.0
     wait_s = min(RETRY_S, every_s) if notes.failed else every_s
@@ -74,7 +74,7 @@ def due_in_s(notes: ScheduleState | None, every_s: float, now_ms: int) -> float:
 
 
 def read_notes(folder: Path) -> ScheduleState | None:
-    """Of the last round; None when there was none, or what was noted cannot be read."""
+    """Read the state of the last round; None if there is none or it is unreadable."""
     try:
         return msgspec.json.decode((folder / NOTES).read_bytes(), type=ScheduleState)
     except (OSError, msgspec.MsgspecError):
@@ -82,12 +82,12 @@ def read_notes(folder: Path) -> ScheduleState | None:
 
 
 def write_notes(folder: Path, notes: ScheduleState) -> None:
-    """Replaces them in one step."""
+    """Replace the state file atomically."""
     write_whole(folder / NOTES, lambda path: path.write_bytes(msgspec.json.encode(notes) + b"\n"))
 
 
 def go_through(plan: SchedulePlan, run: Run, told: Callable[[str], None]) -> tuple[str, ...] | None:
-    """Does every step; returns the names of those that failed, or None when it was stopped."""
+    """Run every step; return the names of the failed steps, or None if the round was stopped."""
     failed = []
     for step in plan.steps():
         told(f"{step[0]} begins")
@@ -101,11 +101,11 @@ def go_through(plan: SchedulePlan, run: Run, told: Callable[[str], None]) -> tup
 
 
 def in_child(words: Sequence[str], living: Callable[[], bool]) -> Outcome:
-    """A command of ours in a process of its own.
+    """Run a Shopstream command in its own process.
 
     Args:
-        words: after `shopstream`.
-        living: called every few seconds; False ends the command.
+        words: arguments after `shopstream`.
+        living: callback every few seconds; False ends the command.
     """
     child = subprocess.Popen(python_command("shopstream", *words))
     while True:

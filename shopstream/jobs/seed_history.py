@@ -1,12 +1,12 @@
-"""A shop's history, made once and sent once: what a container does that may be killed and started again at any moment.
+"""Generates a shop's history once and sends it once, in a container that may be killed and restarted at any time.
 
     archive there? ── no ─> generate ─┐
           │ yes                       │
           └───────────────────────────┴─> slice ─> acknowledged ─> noted ─> slice ─> ... ─> nothing left to do
 
-The archive goes to Kafka in slices of event time, and a slice is noted when all of it is acknowledged. A slice is as
-long as consumers remember event ids: whoever dies within one sends it again, and what had arrived is known and counts
-once; none of it is too late.
+The archive goes to Kafka in slices of event time. A slice is recorded once all of it is acknowledged. A slice is as
+long as consumers remember event ids: after a crash within one, the process sends that slice again. Records that had
+arrived are recognized as duplicates and count once; none is late.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from shopstream.embedded import KafkaEndpoint
 
 SLICE_MS: Final = EVENT_LATENESS_MS
 NOTES: Final = "sent-{run}.json"
-"""Beside the archive's folder: what of it a run has."""
+"""File beside the archive's folder; records how much of the archive a run has."""
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What a run has of a history.
+    """Progress of sending a history to a run.
 
     Attributes:
-        shop: whose history it is.
-        until_ms: event time before which everything is acknowledged.
-        delivered: messages acknowledged, by source topic; those of a slice that was sent twice count twice.
-        whole: nothing is left.
+        shop: shop of the history.
+        until_ms: event time before which everything is acknowledged, epoch ms.
+        delivered: acknowledged messages by source topic; those of a slice that was sent twice count twice.
+        whole: whether everything was sent.
     """
 
     shop: Shop
@@ -55,14 +55,14 @@ class Sent(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """Where a history goes, and what is told meanwhile.
+    """Target of a history, and callbacks while it is sent.
 
     Attributes:
-        kafka: the broker.
-        run: the run.
-        clock: for pacing.
-        interrupted: whether to stop.
-        on_progress: told where it is, several times a second.
+        kafka: address of the broker.
+        run: name of the run.
+        clock: clocks for pacing.
+        interrupted: returns whether to stop.
+        on_progress: called with the position, several times a second.
     """
 
     kafka: KafkaEndpoint
@@ -73,16 +73,16 @@ class Sending:
 
 
 def made(wanted: Shop, directory: Path, on_events: Callable[[int], None]) -> Shop:
-    """The shop of the archive in `directory`, which is made where there is none; one that is there stays as it is.
+    """Return the shop of the archive in `directory`; generate the archive if there is none, else leave it unchanged.
 
     Args:
-        wanted: the shop; when its history ends is not compared with what is there.
-        directory: of the archive.
-        on_events: told how many more events are written.
+        wanted: requested shop; the end of its history is not compared.
+        directory: folder of the archive.
+        on_events: called with the number of further events written.
 
     Raises:
-        UsageError: the archive there is of another shop.
-        ShopstreamError: it cannot be written, or something else stands there.
+        UsageError: the existing archive is of another shop.
+        ShopstreamError: the archive cannot be written, or the folder holds something else.
     """
     try:
         there = shop_from_json((directory / SHOP_FILE).read_text("utf-8"))
@@ -101,21 +101,21 @@ def made(wanted: Shop, directory: Path, on_events: Callable[[int], None]) -> Sho
 def send_slices(
     directory: Path, from_ms: int, sending: Sending, on_slice: Callable[[int, Mapping[str, int]], None]
 ) -> bool:
-    """Sends an archive from an event time on, slice by slice; profiles go first, with the first slice.
+    """Send an archive from an event time on, slice by slice; profiles go first, with the first slice.
 
     Args:
-        directory: the archive.
-        from_ms: everything before it is acknowledged; 0 sends all.
-        sending: where to.
-        on_slice: told when a slice is acknowledged: its end, and the messages of this call so far, by source topic.
+        directory: folder of the archive.
+        from_ms: event time before which everything is acknowledged; 0 sends all.
+        sending: target and callbacks.
+        on_slice: called after each acknowledged slice with its end, and this call's messages so far by source topic.
 
     Returns:
-        Whether everything was sent; False when it was interrupted.
+        Whether everything was sent; False after an interruption.
 
     Raises:
         ShopstreamError: Kafka did not acknowledge.
     """
-    # one for all slices: a new connection takes half a second
+    # one publisher for all slices: a new connection takes half a second
     publisher = Publisher(sending.kafka.client_properties(), sending.run)
     for start_ms, end_ms in _slices(directory, from_ms):
         report = replay(
@@ -135,15 +135,15 @@ def send_slices(
 
 
 def send(directory: Path, shop: Shop, sending: Sending) -> Sent:
-    """Sends what the run does not have yet; profiles go first.
+    """Send what the run does not have yet; profiles go first.
 
     Args:
-        directory: the archive.
-        shop: whose history it is.
-        sending: where to.
+        directory: folder of the archive.
+        shop: shop of the history.
+        sending: target and callbacks.
 
     Returns:
-        What the run has now; not whole when it was interrupted.
+        The progress of the run; not whole after an interruption.
 
     Raises:
         UsageError: the run holds events that did not come from this history.
@@ -167,7 +167,7 @@ def send(directory: Path, shop: Shop, sending: Sending) -> Sent:
 
 
 def _slices(directory: Path, from_ms: int) -> Iterator[tuple[int, int]]:
-    """Half-open ranges of event time that hold all records from `from_ms` on."""
+    """Yield half-open ranges of event time that cover all records from `from_ms` on."""
     found = [day for topic in DAY_COLUMN for day in days(directory, topic)]
     if not found:
         return
@@ -192,7 +192,7 @@ def _remembered(notes: Path, shop: Shop, sending: Sending) -> Sent:
         sent = Sent(shop, 0)
         write_note(notes, sent)
         return sent
-    if not held:  # a Kafka whose data was deleted has nothing of what was sent to it
+    if not held:  # the data of this Kafka was deleted
         return Sent(shop, 0)
     if sent.shop != shop:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The mart of customers out of an archive: rows, profiles and a scorer brought together, results written."""
+"""Builds the customer table of an archive from rows, profiles and a scorer, and writes the results."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ SUMMARY_HTML = "segment_summary.html"
 
 @dataclass(frozen=True, slots=True)
 class Segmented:
-    """A mart and what it says.
+    """A customer table with its segments.
 
     Attributes:
         mart: see `training.segments.customer_table.build_mart`.
-        groups: its segments.
-        rules: that made them.
-        further: name of another scheme -> segment -> customers.
-        as_of: epoch ms.
-        bundle: that scored the customers; None: RFM scores alone, with breaks learnt at as_of.
+        groups: segments of the table.
+        rules: rules that define the segments.
+        further: name of another rule set -> segment -> customers.
+        as_of: time of the table, epoch ms.
+        bundle: bundle that scored the customers; None: RFM scores alone, with breaks learnt at as_of.
     """
 
     mart: pl.DataFrame
@@ -66,24 +66,24 @@ class Segmented:
 
     @property
     def scored_by(self) -> str:
-        """Who gave the scores, for people."""
+        """Name of the source of the scores, for display."""
         return self.bundle.name if self.bundle else "RFM scores without a model"
 
 
 def chosen_bundle(given: Path | None, home: Path) -> Bundle | None:
-    """The bundle asked for, or the current one of the data folder, or none. Raises as `load_bundle`."""
+    """Load the given bundle, else the current one of the data folder, else return None. Raises as `load_bundle`."""
     if given is not None:
         return load_bundle(given)
     return load_bundle(home / FOLDER) if FolderBundles(home / FOLDER).current() else None
 
 
 def last_moment(directory: Path) -> int:
-    """The time of the last event or order of an archive, epoch ms."""
+    """Return the time of the last event or order of an archive, epoch ms."""
     return known_span(*archive_days(directory))[1]
 
 
 def customers_at(directory: Path, as_of: int, on_step: OnStep, counts: ArchiveCounts | None = None) -> pl.DataFrame:
-    """Feature rows of every customer of an archive at a time, with every column of their profiles."""
+    """Compute the feature rows of every customer of an archive at a time, with all profile columns."""
     import polars as pl  # noqa: PLC0415
 
     def told(position: int, total: int, _: str) -> None:
@@ -106,20 +106,20 @@ def segment_customers(
     on_step: OnStep = lambda *_: None,
     counts: ArchiveCounts | None = None,
 ) -> Segmented:
-    """The segments of an archive's customers.
+    """Segment the customers of an archive.
 
     Args:
-        directory: the archive.
-        as_of: epoch ms.
-        bundle: scores the customers; without one the RFM breaks are learnt at as_of and nothing is said of churn.
-        rules: a ready name or a YAML file; None: those of the bundle, or the default ones.
-        further: rules whose segments stand beside in columns of their own.
-        on_step: told what is done now, and the share of it that is done or None.
-        counts: filled with what was read and left out.
+        directory: folder of the archive.
+        as_of: time of the segments, epoch ms.
+        bundle: bundle that scores the customers; None: RFM breaks learnt at as_of, and no churn probability.
+        rules: a built-in name or a YAML file; None: the rules of the bundle, or the default ones.
+        further: rules whose segments are added in further columns.
+        on_step: called with the name of the current step, and the share that is done or None.
+        counts: filled with the numbers of records read and left out.
 
     Raises:
         UsageError: rules are not valid.
-        ShopstreamError: the archive says nothing of any customer at that time.
+        ShopstreamError: the archive has no customer at that time.
     """
     asked = bundle.rules if bundle and rules is None else load_rules(rules or DEFAULT_RULES)
     others = {Path(name).stem: load_rules(name) for name in further}
@@ -133,13 +133,13 @@ def segment_customers(
 
 
 def _sizes(segments: pl.Series) -> dict[str, int]:
-    """Segment -> customers, the largest first, ties by name."""
+    """Return segment -> customers, the largest first, ties by name."""
     counts = segments.value_counts(name="n")
     return dict(counts.sort(["n", segments.name], descending=[True, False]).iter_rows())
 
 
 def write_segments(found: Segmented, out: Path, made_of: Mapping[str, str]) -> None:
-    """Writes the mart, its summary as CSV and as a page, and what they were made of, into a folder."""
+    """Write the customer table, its summary as CSV and as a page, and the provenance into a folder."""
     about = {
         "customers": f"{len(found.mart):,}",
         "at": datetime.fromtimestamp(found.as_of / 1000, UTC).isoformat(timespec="milliseconds"),

@@ -1,4 +1,4 @@
-"""The live page on a port: who it asks Elasticsearch as, where it listens."""
+"""Serves the live page on a port: opens the Elasticsearch connection, the socket and the web server."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from shopstream.settings import Settings
 LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 CONNECTIONS: Final = 8
 REQUESTS_MAX: Final = 100
-"""At once; more are told to come again."""
+"""Maximum number of concurrent requests; further ones get status 503."""
 SEARCH_TIMEOUT_S: Final = 10.0
 STARTED_WITHIN_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the page is to be.
+    """Address of the page.
 
     Attributes:
-        host: address of an interface; the loopback interface is reached from this machine alone.
-        port: 0 takes a free one.
-        names: further names by which it may be called.
+        host: address of an interface; the loopback interface is reachable from this machine only.
+        port: port number; 0 takes a free one.
+        names: further accepted host names.
     """
 
     host: str = "127.0.0.1"
@@ -48,17 +48,17 @@ class Listening:
 
     @property
     def allowed(self) -> tuple[str, ...]:
-        """Every name by which it may be called."""
+        """All accepted host names."""
         return tuple(dict.fromkeys(name.lower() for name in (*LOCAL_NAMES, self.host, *self.names)))
 
 
 @contextlib.contextmanager
 def source(settings: Settings, mart: Path) -> Iterator[Source]:
-    """What the page shows of `settings.run`, by a connection of its own.
+    """Open the data source of the page for `settings.run`, with a connection of its own.
 
     Args:
-        settings: where Elasticsearch is, and the run.
-        mart: folder of the table of customers; it need not be there.
+        settings: address of Elasticsearch, and the run.
+        mart: folder of the customer table; it need not exist.
 
     Raises:
         ShopstreamError: the embedded Elasticsearch does not run, or a setting is wrong.
@@ -71,10 +71,10 @@ def source(settings: Settings, mart: Path) -> Iterator[Source]:
 
 
 def bound(listening: Listening) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Raises:
-        ShopstreamError: the address or the port cannot be had.
+        ShopstreamError: the address or the port is not available.
     """
     family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
@@ -92,7 +92,7 @@ def bound(listening: Listening) -> socket.socket:
 
 
 def address(taken: socket.socket) -> str:
-    """Where a browser finds it."""
+    """Return the URL for a browser."""
     host, port = taken.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "127.0.0.1"
@@ -100,7 +100,7 @@ def address(taken: socket.socket) -> str:
 
 
 def server(found: Source, listening: Listening) -> uvicorn.Server:
-    """What serves it; `run(sockets=[...])` returns when `should_exit` is set or a signal comes."""
+    """Build the web server; its `run(sockets=[...])` returns when `should_exit` is set or a signal comes."""
     return uvicorn.Server(
         uvicorn.Config(
             build(found, listening.allowed),
@@ -118,14 +118,14 @@ def server(found: Source, listening: Listening) -> uvicorn.Server:
 
 @contextlib.contextmanager
 def beside(settings: Settings, mart: Path, listening: Listening) -> Iterator[str]:
-    """The page in a thread while it lasts; gives its address. Raises as `source` and `bound`."""
+    """Serve the page in a thread within the context; yields its URL. Raises as `source` and `bound`."""
     with source(settings, mart) as found, open_page(found, listening) as where:
         yield where
 
 
 @contextlib.contextmanager
 def open_page(found: Source, listening: Listening) -> Iterator[str]:
-    """The same over any source."""
+    """Serve the page over any source in a thread within the context; yields its URL."""
     with contextlib.closing(bound(listening)) as taken:
         serving = server(found, listening)
         thread = threading.Thread(target=lambda: serving.run(sockets=[taken]), name="page", daemon=True)

@@ -1,4 +1,4 @@
-"""What `shopstream spark stream` does around the query: servers checked, topics and indices made, progress told."""
+"""Runs `shopstream spark stream` around the query: checks servers, creates topics and indices, prints progress."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 SINKS: Final = ("elastic", "topic")
 ROLE: Final = "features"
-"""Whose work it is."""
+"""Role that the query performs."""
 
 
 @dataclass(frozen=True, slots=True)
 class SparkStreamRequest:
-    """The options of the command.
+    """Options of the command.
 
     Attributes:
-        checkpoint: URI.
-        until_end: stop at what is the end now.
-        as_of: of the final rows, epoch ms.
-        sinks: of SINKS.
+        checkpoint: URI of the checkpoint.
+        until_end: stop at the current end.
+        as_of: time of the final rows, epoch ms.
+        sinks: names from SINKS.
         rows: URI for rows as Parquet.
         bundle: folder of a bundle.
-        contact: names and e-mails go into the index.
-        trigger_s: seconds between the beginnings of batches.
-        records_max: of a batch.
-        cells: of each bucket.
-        master: of Spark.
+        contact: write names and e-mails to the index.
+        trigger_s: seconds between the starts of batches.
+        records_max: maximum number of records per batch.
+        cells: number of cells per bucket.
+        master: master URL of Spark.
         conf: `KEY=VALUE` properties of Spark.
-        debug: let Spark say more than its errors.
+        debug: let Spark log more than its errors.
     """
 
     checkpoint: str
@@ -56,11 +56,11 @@ class SparkStreamRequest:
 
 
 def stream(settings: Settings, asked: SparkStreamRequest, console: Console) -> bool:
-    """Stream as asked; returns whether it was interrupted.
+    """Stream with these options; return whether the stream was interrupted.
 
     Raises:
-        ShopstreamError: a server, Spark or the checkpoint is not as it has to be.
-        UsageError: an option cannot be.
+        ShopstreamError: a server, Spark or the checkpoint is not usable.
+        UsageError: an option is invalid.
     """
     from shopstream import embedded  # noqa: PLC0415
     from shopstream.jobs import consume as consume_job  # noqa: PLC0415
@@ -79,7 +79,7 @@ def stream(settings: Settings, asked: SparkStreamRequest, console: Console) -> b
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
         streaming = _streaming(settings, endpoints, asked)
         note_spark_place(settings, settings.run, asked.checkpoint)
-        # Spark takes Ctrl-C for itself when it starts, so ours comes after
+        # Spark installs its own Ctrl-C handler at its start, so ours follows
         with session(name, asked.master, properties) as spark, stop_on_signal() as interrupted:
             if not asked.debug:
                 spark.sparkContext.setLogLevel("ERROR")
@@ -131,7 +131,7 @@ def _streaming(settings: Settings, endpoints: Endpoints, asked: SparkStreamReque
 
 
 def told(done: Done) -> str:
-    """A line for a batch."""
+    """Format the progress line of a batch."""
     reached = max((mark.stream_time for mark in done.marks.values()), default=0)
     at = datetime.fromtimestamp(reached / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S") if reached else "no time yet"
     return (
@@ -141,7 +141,7 @@ def told(done: Done) -> str:
 
 
 def summary(done: Done, asked: SparkStreamRequest) -> str:
-    """What was done in all."""
+    """Format the totals of the stream."""
     counts, written = done.counts, done.written
     customers = sum(mark.customers for mark in done.marks.values())
     records = (

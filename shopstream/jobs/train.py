@@ -43,18 +43,18 @@ def train_bundle(
     gather: Gather | None = None,
     learner: Callable[[], Learner | None] = lambda: None,
 ) -> tuple[Bundle, tuple[float, float]]:
-    """A bundle from an archive.
+    """Train a bundle from an archive.
 
     Args:
-        directory: the archive.
-        out: the bundle's folder.
-        horizon: of the training set.
-        plan: of the models.
-        rules_name: of the segments.
-        on_step: told what is done now, and the share of it that is done or None.
-        rename: call the folder by the bundle's name instead, beside `out`.
-        gather: makes the training set; default: `training_set`.
-        learner: called once that is there; gives what fits trees to more rows than those.
+        directory: folder of the archive.
+        out: folder of the bundle.
+        horizon: horizon and cut-offs of the training set.
+        plan: settings of the models.
+        rules_name: name of the segment rules.
+        on_step: called with the name of the current step, and the share that is done or None.
+        rename: name the folder after the bundle instead, beside `out`.
+        gather: function that builds the training set; default: `training_set`.
+        learner: called once the training set exists; returns the learner that fits trees to further rows, or None.
 
     Returns:
         The bundle, and the seconds that the training set and the models took.
@@ -88,7 +88,7 @@ def train_bundle(
 def training_set(
     directory: Path, horizon: Horizon, on_step: Callable[[str, float | None], None] = lambda *_: None
 ) -> TrainingSet:
-    """The labelled rows of an archive at its cut-offs; `on_step` as in `train_bundle`."""
+    """Build the labelled rows of an archive at its cut-offs; `on_step` as in `train_bundle`."""
     days, read_day = archive_days(directory)
     first, end = dataset.known_span(days, read_day)
     cutoffs = dataset.plan_cutoffs(first, end, horizon)
@@ -107,7 +107,7 @@ def joined_rows(
     counts: ArchiveCounts,
     on_step: Callable[[str, float | None], None],
 ) -> pl.DataFrame:
-    """Feature rows, with the columns of profiles that the rules ask."""
+    """Compute feature rows, with the profile columns that the rules use."""
     rows = batch_features(
         directory, moment, counts, lambda position, total, _: on_step("reading the archive", position / total)
     )

@@ -1,4 +1,4 @@
-"""Has the archive caught up with Kafka? Asked of the consumer group that writes it."""
+"""Checks whether the archive has caught up with Kafka, by the lag of its consumer group."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from features.schema import group_name
 from shopstream.embedded import KafkaEndpoint
 
 BEHIND_MAX: Final = 1_000
-"""Messages; a live shop is never caught up with to the last one."""
+"""Lag in messages that counts as caught up; against a live shop the lag never reaches 0."""
 ROLE: Final = "archive"
 
 
 def caught_up(kafka: KafkaEndpoint, run: str) -> bool:
-    """Whether the archive lacks less than a moment of the run; False while nobody has archived or Kafka is away."""
+    """Return whether the archive has nearly caught up; False if no archive consumer has committed or Kafka is down."""
     try:
         groups = {found.group: found for found in group_lags(kafka, run)}
     except ShopstreamError:

@@ -1,4 +1,4 @@
-"""From an archive's analysis into the indices of a run: servers found, templates made, periods replaced."""
+"""Writes trends of an archive into the indices of a run: creates templates and replaces periods."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from shopstream.settings import Settings
 def write_trends(
     settings: Settings, trends: Sequence[Trend], on_written: Callable[[int], None] = lambda _: None
 ) -> list[Replaced]:
-    """Writes trends into the indices of `settings.run`; what they held of the same periods is replaced.
+    """Write trends into the indices of `settings.run`; existing documents of the same periods are replaced.
 
     Args:
-        settings: where Elasticsearch is, and the run.
-        trends: to be written.
-        on_written: told how many documents more stand there.
+        settings: address of Elasticsearch, and the run.
+        trends: trends to write.
+        on_written: called with the number of further documents written.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer or refuses.
@@ -34,6 +34,6 @@ def write_trends(
 
 
 def check_elastic(settings: Settings) -> None:
-    """Fails at once, before the work, where Elasticsearch does not answer. Raises ShopstreamError."""
+    """Fail early, before the long work, if Elasticsearch does not answer. Raises ShopstreamError."""
     with open_client(elastic_connection(embedded.elastic_endpoint(settings))) as client:
         check(client)

@@ -1,5 +1,5 @@
-"""The same features past one machine: Spark moves and sorts records; applying and evaluating stay those of `features`.
+"""Scales the features beyond one machine: Spark moves and sorts records, `features` applies and evaluates them.
 
-The rule of this folder: pyspark is imported inside functions, so that everything can be imported where it is not
-installed, and no row is computed here.
+Rules of this folder: pyspark is imported inside functions, so that every module can be imported without it, and no row
+is computed here.
 """

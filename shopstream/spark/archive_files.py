@@ -1,4 +1,4 @@
-"""The files of an archive: which ones they are, dealt out to tasks, and read by `pyarrow.fs`."""
+"""Lists the files of an archive, distributes them to tasks, and reads them with `pyarrow.fs`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from producers.archive.archive import day_start_ms
 from producers.archive.columns import read_columns, reading_schema
 
 ROWS_AT_ONCE: Final = 250_000
-"""Rows of a file in memory at a time, where its row groups are not larger."""
+"""Rows of a file in memory at a time, unless a row group is larger."""
 FILE_BYTES: Final = 200_000
-"""What opening a file costs, in bytes read meanwhile; so a task gets few large or many small files."""
+"""Cost of opening a file, as bytes read in the same time; gives a task few large or many small files."""
 REMEDY: Final = "Give the folder that `shopstream generate`, `import` or the archive consumer wrote."
-"""Where something is no archive."""
+"""Remedy if a folder is not an archive."""
 _FOLDER: Final = re.compile(r"(?:date=)?(\d{4}-\d{2}-\d{2})")
 
 
@@ -33,8 +33,8 @@ class ArchiveFile:
 
     Attributes:
         topic: `events` or `orders`.
-        path: on the archive's file system.
-        size: in bytes.
+        path: path on the archive's file system.
+        size: size in bytes.
     """
 
     topic: str
@@ -43,14 +43,14 @@ class ArchiveFile:
 
 
 def list_files(uri: str, up_to: int) -> list[ArchiveFile]:
-    """The files of an archive whose days begin by a time, by path.
+    """List the files of an archive whose days begin by a time, ordered by path.
 
     Args:
         uri: the archive's folder: a local path, or a URI that `pyarrow.fs` opens.
-        up_to: epoch ms.
+        up_to: latest start of a day, epoch ms.
 
     Raises:
-        ShopstreamError: it cannot be listed, is not an archive, or has a folder whose name is not a day.
+        ShopstreamError: the folder cannot be listed, is not an archive, or has a subfolder whose name is not a day.
     """
     try:
         files, root = fs.FileSystem.from_uri(uri)
@@ -70,12 +70,12 @@ def list_files(uri: str, up_to: int) -> list[ArchiveFile]:
 
 
 def of_days(uri: str, found: Mapping[str, Iterable[tuple[str, int]]], up_to: int) -> list[ArchiveFile]:
-    """The files of an archive among all that lie in the folders of its topics, by path.
+    """Select the files of an archive among all files in its topic folders, ordered by path.
 
     Args:
         uri: the archive's folder, for errors.
-        found: topic -> paths of files in any depth, and their bytes; a topic without a folder is missing.
-        up_to: epoch ms; days that begin later are left out.
+        found: topic -> paths of files at any depth, and their bytes; a topic without a folder is missing.
+        up_to: latest start of a day, epoch ms; later days are left out.
 
     Raises:
         ShopstreamError: as `list_files`.
@@ -91,7 +91,7 @@ def of_days(uri: str, found: Mapping[str, Iterable[tuple[str, int]]], up_to: int
 
 
 def _is_of_days(topic: str, path: str, up_to: int) -> bool:
-    """Whether a file lies in the folder of a day, and is of records."""
+    """Return whether a file lies in the folder of a day up to a time, and holds records."""
     above, day, name = path.split("/")[-3:]
     if above != topic or day.startswith((".", "_")) or not name.endswith(".parquet"):
         return False
@@ -104,36 +104,36 @@ def _is_of_days(topic: str, path: str, up_to: int) -> bool:
 
 
 def day_of(path: str) -> int:
-    """The number of a file's day since 1970-01-01."""
+    """Return the number of a file's day since 1970-01-01."""
     match = _FOLDER.fullmatch(path.split("/")[-2])
     assert match is not None
     return day_start_ms(date.fromisoformat(match[1])) // DAY_MS
 
 
 def dealt(files: Sequence[ArchiveFile], tasks_min: int, task_bytes: int) -> list[list[ArchiveFile]]:
-    """The files in lists of about equal work, the largest first.
+    """Distribute the files over lists of about equal work, the largest first.
 
     Args:
-        files: of an archive.
-        tasks_min: at least so many lists, where there are as many files.
-        task_bytes: and so many that none has much more than this.
+        files: files of an archive.
+        tasks_min: minimum number of lists, if there are as many files.
+        task_bytes: approximate maximum of bytes per list.
     """
     work = sum(file.size + FILE_BYTES for file in files)
     tasks = min(len(files), max(tasks_min, -(-work // task_bytes)))
     found: list[list[ArchiveFile]] = [[] for _ in range(tasks)]
     for place, file in enumerate(sorted(files, key=lambda file: (-file.size, file.path))):
-        # there and back again, so that no list gets the larger one every time
+        # back and forth, so that no list gets the larger file every time
         turn, at = divmod(place, tasks)
         found[at if turn % 2 == 0 else tasks - 1 - at].append(file)
     return found
 
 
 def read_file(files: Any, file: ArchiveFile) -> Iterator[pa.Table]:
-    """The rows of a file as `producers.archive.archive.read_day` gives them, in tables of about ROWS_AT_ONCE rows.
+    """Yield the rows of a file like `producers.archive.archive.read_day`, in tables of about ROWS_AT_ONCE rows.
 
     Args:
         files: the archive's file system.
-        file: one of `list_files`.
+        file: a file from `list_files`.
 
     Raises:
         ShopstreamError: an unreadable file, a missing required column or one of a foreign type.
@@ -142,12 +142,12 @@ def read_file(files: Any, file: ArchiveFile) -> Iterator[pa.Table]:
 
 
 def read_opened(opened: Callable[[], Any], path: str, topic: str) -> Iterator[pa.Table]:
-    """As `read_file`.
+    """Yield the rows of a file like `read_file`.
 
     Args:
-        opened: gives the file, open.
-        path: for errors.
-        topic: of its rows.
+        opened: function that opens the file.
+        path: path for errors.
+        topic: topic of the rows.
     """
     schema = reading_schema(topic)
     try:
@@ -172,7 +172,7 @@ def read_opened(opened: Callable[[], Any], path: str, topic: str) -> Iterator[pa
 def days_of(
     files: Iterable[ArchiveFile], read: Callable[[ArchiveFile], Iterator[pa.Table]]
 ) -> tuple[list[int], ReadDay]:
-    """Numbers of the days of an archive, and a reader of a topic's rows of a day, as for an archive on this machine."""
+    """Return the day numbers of an archive, and a reader for the rows of one topic and day, as for a local archive."""
     found: dict[tuple[str, int], list[ArchiveFile]] = {}
     for file in files:
         found.setdefault((file.topic, day_of(file.path)), []).append(file)

@@ -1,7 +1,7 @@
-"""How tasks come by the files of an archive: by `pyarrow.fs`, or by Spark where only Hadoop knows the file system.
+"""Reads archive files in tasks, by `pyarrow.fs` or by Spark if only Hadoop knows the file system.
 
-Either way the same code judges the same bytes. Arrow opens a file where it lies and reads a few row groups at a time;
-Spark hands a file over whole, so a task holds a file's bytes, and files are to be of moderate size.
+Either way the same code validates the same bytes. Arrow opens a file in place and reads a few row groups at a time.
+Spark passes whole files, so a task holds all bytes of a file, and files should be of moderate size.
 """
 
 from __future__ import annotations
@@ -27,50 +27,50 @@ from shopstream.spark.shuffle_rows import MOVED_DDL, moved_events, moved_orders
 Reader = Literal["auto", "arrow", "spark"]
 
 SPARK_FILE_BYTES_MAX: Final = 1_000_000_000
-"""A row of Spark holds no more than 2 GB, and it is held by Java and by Python."""
+"""A row of Spark holds at most 2 GB, and both Java and Python hold a copy."""
 _GLOB: Final = re.compile(r"([\[\]{}*?\\])")
 
 
 class Files(Protocol):
-    """The files of one archive, as the driver sees them."""
+    """Files of one archive, as seen by the driver."""
 
     @property
     def uri(self) -> str:
-        """The archive's folder."""
+        """URI of the archive's folder."""
 
     def listed(self, up_to: int) -> list[ArchiveFile]:
-        """Those of days that begin by a time (epoch ms), by path; raises ShopstreamError as `files.list_files`."""
+        """List the files of days that begin by a time (epoch ms), by path; raises ShopstreamError as `list_files`."""
 
     def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
-        """The rows of a file, as `files.read_file`."""
+        """Yield the rows of a file, as `archive_files.read_file`."""
 
     def records(self, deals: Sequence[Sequence[ArchiveFile]], up_to: int, notes: Any) -> Any:
-        """The valid records, up to a time, as a Spark frame with the columns of `rows.MOVED`.
+        """Return the valid records, up to a time, as a Spark frame with the columns of `shuffle_rows.MOVED`.
 
         Args:
-            deals: the files of each reading task, where tasks choose their files.
-            up_to: epoch ms.
-            notes: accumulator: of each file its topic, rows, and invalid ones by reason.
+            deals: files of each reading task, if tasks choose their files.
+            up_to: latest time of a record, epoch ms.
+            notes: accumulator: for each file its topic, rows, and invalid rows by reason.
         """
 
 
 def hadoop_path(uri: str) -> str:
-    """A place as Hadoop spells it, which takes `%20` for three letters; Python writes it for a space in a path."""
+    """Decode a URI for Hadoop, which takes `%20` literally; Python writes it for a space in a path."""
     return unquote(uri) if uri.startswith("file:") else uri
 
 
 def literally(path: str) -> str:
-    """A path that Spark is to read, with what looks like a pattern in it."""
+    """Escape the pattern characters of a path for Spark."""
     return _GLOB.sub(r"\\\1", path)
 
 
 def archive_files(spark: Any, uri: str, reader: Reader = "auto") -> Files:
-    """The files of an archive.
+    """Open the files of an archive.
 
     Args:
         spark: the session.
-        uri: the archive's folder.
-        reader: auto: Arrow where it knows the file system.
+        uri: URI of the archive's folder.
+        reader: reader of the files; `auto` takes Arrow if it knows the file system.
     """
     if reader == "spark" or (reader == "auto" and not arrow_opens(uri)):
         return SparkFiles(spark, hadoop_path(uri))
@@ -78,13 +78,13 @@ def archive_files(spark: Any, uri: str, reader: Reader = "auto") -> Files:
 
 
 def arrow_opens(uri: str) -> bool:
-    """Whether `pyarrow.fs` has the file system of a URI, here."""
+    """Return whether `pyarrow.fs` on this machine supports the file system of a URI."""
     try:
         fs.FileSystem.from_uri(uri)
     except (ValueError, NotImplementedError):
         return False
     except OSError:
-        # Hadoop's own needs a native library, which Spark does without; of others the reason is to be told
+        # Hadoop's file systems need a native library that Spark does not use; other systems' errors must be reported
         return not uri.startswith(("hdfs:", "viewfs:"))
     return True
 
@@ -97,16 +97,16 @@ class ArrowFiles:
     uri: str
 
     def listed(self, up_to: int) -> list[ArchiveFile]:
-        """As Files."""
+        """Implements Files."""
         return list_files(self.uri, up_to)
 
     def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
-        """As Files."""
+        """Implements Files."""
         files, _ = fs.FileSystem.from_uri(self.uri)
         return read_file(files, file)
 
     def records(self, deals: Sequence[Sequence[ArchiveFile]], up_to: int, notes: Any) -> Any:
-        """As Files."""
+        """Implements Files."""
         shared = self.spark.sparkContext.broadcast(deals)
         tasks = self.spark.range(0, len(deals), 1, max(len(deals), 1))
         return tasks.mapInArrow(functools.partial(read_deals, self.uri, up_to, shared, notes), MOVED_DDL)
@@ -114,13 +114,13 @@ class ArrowFiles:
 
 @dataclass(frozen=True, slots=True)
 class SparkFiles:
-    """Files that Spark hands over, of any file system that Hadoop has."""
+    """Files that Spark reads, on any file system that Hadoop supports."""
 
     spark: Any
     uri: str
 
     def listed(self, up_to: int) -> list[ArchiveFile]:
-        """As Files; also refuses a file that is too large."""
+        """Implements Files; also refuses a file that is too large."""
         found = {topic: files for topic in DAY_COLUMN if (files := self._of_topic(topic)) is not None}
         listed = of_days(self.uri, found, up_to)
         for file in listed:
@@ -132,7 +132,7 @@ class SparkFiles:
         return listed
 
     def _of_topic(self, topic: str) -> list[tuple[str, int]] | None:
-        """Paths and bytes of all files in a topic's folder, None where there is none."""
+        """Return paths and bytes of all files in a topic's folder; None if there is no folder."""
         from pyspark.errors import AnalysisException, PySparkException  # noqa: PLC0415
 
         try:
@@ -150,12 +150,12 @@ class SparkFiles:
         return source.load([literally(path) for path in paths])
 
     def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
-        """As Files."""
+        """Implements Files."""
         (row,) = self._whole([file.path]).select("content").collect()
         return read_opened(lambda: pa.BufferReader(row.content), file.path, file.topic)
 
     def records(self, deals: Sequence[Sequence[ArchiveFile]], up_to: int, notes: Any) -> Any:
-        """As Files; Spark packs the files into tasks (`spark.sql.files.maxPartitionBytes`)."""
+        """Implements Files; Spark packs the files into tasks (`spark.sql.files.maxPartitionBytes`)."""
         found = self.spark.createDataFrame([], MOVED_DDL)
         for topic in DAY_COLUMN:
             paths = [file.path for deal in deals for file in deal if file.topic == topic]
@@ -169,17 +169,17 @@ class SparkFiles:
 def read_deals(
     archive: str, up_to: int, deals: Any, notes: Any, tasks: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
-    """Valid records, up to a time, of the files that some tasks were dealt.
+    """Yield the valid records, up to a time, of the files assigned to some tasks.
 
     Args:
         archive: URI of the archive's folder.
-        up_to: epoch ms.
+        up_to: latest time of a record, epoch ms.
         deals: broadcast: the files of each task.
-        notes: accumulator: of each file its topic, rows, and invalid ones by reason.
-        tasks: their numbers.
+        notes: accumulator: for each file its topic, rows, and invalid rows by reason.
+        tasks: numbers of the tasks.
 
     Yields:
-        Rows of `rows.MOVED`.
+        Rows of `shuffle_rows.MOVED`.
     """
     files, _ = fs.FileSystem.from_uri(archive)
     for batch in tasks:
@@ -189,7 +189,7 @@ def read_deals(
 
 
 def read_handed(topic: str, up_to: int, notes: Any, files: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """As `read_deals`, of files that Spark hands over: their paths and their bytes."""
+    """Yield records like `read_deals`, from the paths and contents of files that Spark has read."""
     for batch in files:
         for path, content in zip(batch.column("path"), batch.column("content"), strict=True):
             name = path.as_py()

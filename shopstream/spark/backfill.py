@@ -1,9 +1,12 @@
-"""Feature rows of an archive of any size at any number of times, in one pass over it.
+"""Computes feature rows of an archive of any size at any number of times, in one pass over it.
 
-The steps: tasks read and judge files as `shopstream features` does; Spark brings each customer's records into one
-bucket, and sorts it by slice of the customers and by the time at which records became known; tasks lead a state through
-each slice, one after the other, and evaluate the declarations at each time. A task holds a file's rows, or the state of
-a slice's customers, however large its bucket is; sorting spills to disk.
+1. Tasks read and validate files like `shopstream features`.
+2. Spark brings each customer's records into one bucket. It sorts a bucket by slice of the customers and by the time at
+   which records became known.
+3. Tasks apply each slice in turn to a new state, and evaluate the feature declarations at each time.
+
+A task holds the rows of a file, or the state of a slice's customers, however large its bucket is. Sorting spills to
+disk.
 """
 
 from __future__ import annotations
@@ -27,52 +30,52 @@ from shopstream.spark.archive_scan import Files, hadoop_path
 from shopstream.spark.shuffle_rows import spans_of
 
 BUCKET_BYTES: Final = 16_000_000
-"""Of an archive's files for each bucket of customers: a million events, more or less."""
+"""Archive bytes per bucket of customers: about a million events."""
 BUCKETS_MAX: Final = 20_000
-"""More make more blocks of shuffle than Spark likes; buckets are larger then, and slices as large as ever."""
+"""Maximum number of buckets, since Spark slows down with more shuffle blocks; larger archives get larger buckets."""
 SLICE_BYTES: Final = 16_000_000
-"""Of an archive's files for each slice of a bucket: what a task leads a state through at a time."""
+"""Archive bytes per slice of a bucket: the part that a task processes at a time."""
 TASK_BYTES: Final = 64_000_000
-"""Of an archive's files for each task that reads."""
+"""Archive bytes per reading task."""
 SHARES: Final = 1_000_000
-"""A share of the customers is a whole number of these parts."""
+"""Denominator of the customers' share."""
 ROWS_PER_PIECE: Final = 20_000
-"""Feature rows that a task hands to Spark at a time."""
+"""Feature rows that a task passes to Spark at a time."""
 
 SLICE: Final = "slice"
-"""Column of a record's slice of its bucket, from 0."""
+"""Column with the number of a record's slice in its bucket, from 0."""
 
 _SPARK_TYPES: Final = {pl.String: "string", pl.Int64: "bigint", pl.Float64: "double"}
 _ARROW_TYPES: Final = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
 LeadBucket = Callable[[Iterable[pa.RecordBatch], ArchiveCounts], Iterator[pa.RecordBatch]]
 ROWS_DDL: Final = ", ".join(f"{name} {_SPARK_TYPES[kind]}" for name, kind in ROW_SCHEMA.items())
-"""`definitions.ROW_SCHEMA` in the words of Spark."""
+"""`definitions.ROW_SCHEMA` as a Spark DDL."""
 ROWS_ARROW: Final = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in ROW_SCHEMA.items()])
 
 
 class Noted:
-    """How notes of tasks are gathered: by a key of the work they tell of, so that work done twice counts once."""
+    """Accumulates the notes of tasks by a key of their work, so that repeated work counts once."""
 
     def zero(self, _value: dict[str, Any]) -> dict[str, Any]:
-        """No notes."""
+        """Return empty notes."""
         return {}
 
     def addInPlace(self, notes: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:  # noqa: N802 - Spark's name
-        """Both."""
+        """Merge both notes."""
         notes.update(more)
         return notes
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillPlan:
-    """What a backfill will do.
+    """Plan of a backfill.
 
     Attributes:
-        files: of the archive.
-        cutoffs: epoch ms, ascending, each once.
-        deals: the files of each reading task.
-        buckets: number of them; a bucket has all records of its customers.
-        slices: of each bucket; a slice has all records of its customers, too.
+        files: files of the archive.
+        cutoffs: distinct times, epoch ms, ascending.
+        deals: files of each reading task.
+        buckets: number of buckets; a bucket has all records of its customers.
+        slices: number of slices per bucket; a slice also has all records of its customers.
     """
 
     files: Files
@@ -90,15 +93,15 @@ def plan(
     slices: int | None = None,
     slice_bytes: int = SLICE_BYTES,
 ) -> BackfillPlan:
-    """Deal the files of an archive out.
+    """Plan a backfill: distribute the files of an archive over tasks.
 
     Args:
-        files: of the archive; those of days after the last cut-off have no part.
-        cutoffs: epoch ms, in any order.
-        cores: of the cluster.
-        buckets: None: by the size of the archive, and at least two for each core.
-        slices: None: by the size of a bucket.
-        slice_bytes: that size, of the archive's files.
+        files: files of the archive; days after the last cut-off are left out.
+        cutoffs: times of the rows, epoch ms, in any order.
+        cores: number of cores of the cluster.
+        buckets: number of buckets; None: by the size of the archive, and at least two per core.
+        slices: number of slices per bucket; None: by the size of a bucket.
+        slice_bytes: archive bytes per slice.
     """
     listed = files.listed(max(cutoffs))
     size = sum(file.size for file in listed)
@@ -108,26 +111,26 @@ def plan(
 
 
 def feature_rows(spark: Any, planned: BackfillPlan, counts: ArchiveCounts) -> tuple[Any, Any]:
-    """The feature rows at every time of a plan; as `led_rows`, columns ROWS_DDL."""
+    """Return the feature rows at every time of a plan; as `led_rows`, with columns ROWS_DDL."""
     return led_rows(spark, planned, counts, functools.partial(bucket_rows, planned.cutoffs), ROWS_DDL)
 
 
 def led_rows(
     spark: Any, planned: BackfillPlan, counts: ArchiveCounts, lead: LeadBucket, columns: str, share: float = 1.0
 ) -> tuple[Any, Callable[[], int]]:
-    """What comes of leading a state through every bucket, as a Spark frame that is not computed yet.
+    """Process the records of every bucket with `lead` and return the resulting rows as a lazy Spark frame.
 
     Args:
         spark: the session.
-        planned: what to read; nothing after its last cut-off.
-        counts: filled by the function returned.
-        lead: gives the rows of a bucket, out of its records in the order of `bucket_rows`.
-        columns: of those rows, in the words of Spark.
-        share: of the customers, above 0; the same ones each time, chosen by their id alone.
+        planned: plan of the files to read, up to its last cut-off.
+        counts: filled by the returned function.
+        lead: function from the records of a bucket, in the order of `bucket_rows`, to its rows.
+        columns: Spark DDL of those rows.
+        share: share of the customers, above 0; the same customers each time, chosen by their id alone.
 
     Returns:
-        The frame; and a function without arguments that fills `counts` once the frame was written, and gives the number
-        of rows.
+        The frame, and a function without arguments. Call the function after the frame was written: it fills `counts`
+        and returns the number of rows.
     """
     from pyspark.sql import functions  # noqa: PLC0415
 
@@ -138,7 +141,7 @@ def led_rows(
     if share < 1:
         place = functions.pmod(functions.xxhash64("customer_id"), functions.lit(SHARES))
         moved = moved.where(place < round(share * SHARES))
-    # another hash than that of buckets, or all customers of a bucket would be in one slice
+    # with the hash of the buckets, all customers of a bucket would be in one slice
     slice_of = functions.pmod(functions.xxhash64("customer_id", functions.lit(SLICE)), functions.lit(planned.slices))
     buckets = moved.repartition(planned.buckets, functions.col("customer_id"))
     in_order = buckets.withColumn(SLICE, slice_of).sortWithinPartitions(SLICE, "at")
@@ -155,27 +158,27 @@ def led_rows(
 
 
 def write_rows(spark: Any, rows: Any, out: str, *, replace: bool) -> None:
-    """Write rows as Parquet, a folder for each as_of; what an interrupted run left there is replaced.
+    """Write rows as Parquet, a folder for each as_of; output of an interrupted run is replaced.
 
     Args:
         spark: the session.
-        rows: of `feature_rows`.
+        rows: rows from `feature_rows`.
         out: any URI that Spark writes to.
-        replace: also what a finished run left.
+        replace: whether output of a finished run is replaced too.
 
     Raises:
-        ShopstreamError: a finished run's rows, or anything else, stand there.
+        ShopstreamError: the folder holds the rows of a finished run, or other files.
     """
     place = hadoop_path(out)
     if not replace and _is_taken(spark, place):
         raise ShopstreamError(f"{out} is not empty.", "Name another folder, or add --force to replace it.")
-    # few large files for each as_of, whatever the number of buckets
+    # writes few large files per as_of, whatever the number of buckets
     writer = rows.hint("rebalance", "as_of").write.mode("overwrite").partitionBy("as_of")
     writer.parquet(place, compression="zstd")
 
 
 def _is_taken(spark: Any, out: str) -> bool:
-    """Whether anything but the leftovers of an interrupted run is there."""
+    """Return whether the folder holds anything but leftovers of an interrupted run."""
     hadoop = spark.sparkContext._jvm.org.apache.hadoop.fs  # noqa: SLF001 - the file systems that Spark writes to
     path = hadoop.Path(out)
     files = path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration())  # noqa: SLF001
@@ -186,7 +189,7 @@ def _is_taken(spark: Any, out: str) -> bool:
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
 def lead_bucket(lead: LeadBucket, notes: Any, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The rows of a Spark partition; `notes` gets the number of rows and of duplicates."""
+    """Yield the rows of a Spark partition; adds the numbers of rows and duplicates to `notes`."""
     from pyspark import TaskContext  # noqa: PLC0415
 
     counts = ArchiveCounts()
@@ -200,12 +203,12 @@ def lead_bucket(lead: LeadBucket, notes: Any, batches: Iterable[pa.RecordBatch])
 def bucket_rows(
     cutoffs: Sequence[int], batches: Iterable[pa.RecordBatch], counts: ArchiveCounts
 ) -> Iterator[pa.RecordBatch]:
-    """Feature rows of a bucket's customers at each cut-off.
+    """Yield the feature rows of a bucket's customers at each cut-off.
 
     Args:
-        cutoffs: epoch ms, ascending, each once.
-        batches: rows of `rows.MOVED` and SLICE, all of the bucket's customers, sorted by SLICE and `at`.
-        counts: gets the duplicates.
+        cutoffs: distinct times, epoch ms, ascending.
+        batches: rows of `shuffle_rows.MOVED` and SLICE, all of the bucket's customers, sorted by SLICE and `at`.
+        counts: filled with the number of duplicates.
 
     Yields:
         Rows of ROWS_ARROW, at most ROWS_PER_PIECE at a time.
@@ -218,7 +221,7 @@ def bucket_rows(
 
 
 def slices_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Iterator[pa.RecordBatch]]:
-    """The batches of each slice, split where one ends within a batch; each slice is to be taken before the next one."""
+    """Yield the batches of each slice, split at slice borders; consume each slice before the next one."""
     for _, parts in itertools.groupby(_split(batches), key=lambda part: part[0]):
         yield (batch for _, batch in parts)
 

@@ -1,16 +1,17 @@
-"""One bucket of a stream on Spark: a partition of the shop, its state in a store of keys and values.
+"""Applies a batch to one bucket of a Spark stream: a partition of the shop, with its state in a key-value store.
 
-Pure of Spark: records and a store go in, writes come out. What is applied, evaluated and written is the consumers' own
-`PartitionState` and emission; here is only which part of the state a batch needs. Customers lie in cells by their id; a
-batch joins the cells it touches into one partition, applies, takes what has to be written, and puts the cells back.
+Independent of Spark: records and a store go in, writes come out. Application, evaluation and writes are the consumers'
+own `PartitionState` and documents; this module only selects the part of the state that a batch needs. Customers are
+assigned to cells by their id. A batch joins the cells it touches into one partition, applies the records, takes the
+pending writes, and stores the cells again.
 
-1. Read what is remembered of the bucket, and the cells of the records' customers.
-2. Apply the records; the consumers' rules judge them.
-3. Take rows and documents of what changed, at the stream's time.
-4. Put back the cells that changed, and the event ids.
-5. A new UTC day, a new bundle, carts that have become abandoned: the other cells, some at a time.
+1. Read the bucket's stored values, and the cells of the records' customers.
+2. Apply the records; the consumers' rules validate them.
+3. Take the changed rows and documents, as of the max event time.
+4. Store the cells that changed, and the event ids.
+5. On a new UTC day, a new bundle, or abandoned carts: the other cells, some at a time.
 
-Dying anywhere: Spark gives the batch again, with the store as it was before.
+Dying at any step: Spark repeats the batch, with the store as it was before.
 """
 
 from __future__ import annotations
@@ -55,31 +56,31 @@ from features.state.tables import EVENT_ID, Int32, Strings, take
 from shopstream.spark.state_schema import Cell, Remembered, Store, Write, remembered
 
 ROWS: Final = "rows"
-"""The one set of dirty customers: all sinks are given the same writes."""
+"""Name of the only set of dirty customers: all sinks receive the same writes."""
 ROWS_MAX: Final = 10_000
-"""Rows that are evaluated at once."""
+"""Rows evaluated at a time."""
 CUSTOMERS_AT_ONCE: Final = 20_000
-"""About how many are joined when all cells have their turn."""
+"""Approximate number of customers joined at a time when all cells are processed."""
 _HOURS: Final = 1 << 20
-"""Hours are remembered modulo this, as in the ids."""
+"""Hours are stored modulo this, as in the ids."""
 
 
 @dataclass(slots=True)
 class Bucket:
-    """What was done with a batch of a bucket's records.
+    """Processing of one batch of a bucket's records.
 
     Args:
-        number: of the partition.
-        run: the run's name.
-        store: of this bucket.
-        epoch: of the query that is running.
-        cells: for a bucket that is new.
+        number: number of the partition.
+        run: name of the run.
+        store: store of this bucket.
+        epoch: epoch of the running query.
+        cells: number of cells of a new bucket.
         contact: keep name and e-mail of profiles.
-        scoring: gives rows their scores; None: they have none.
+        scoring: scoring of the rows; None: rows have no scores.
 
     Attributes:
-        counts: of the batch.
-        stream_time: after the batch, epoch ms.
+        counts: record counts of the batch.
+        stream_time: max event time after the batch, epoch ms.
     """
 
     number: int
@@ -115,24 +116,24 @@ class Bucket:
 
     @property
     def stream_time(self) -> int:
-        """The highest time applied so far, epoch ms."""
+        """Max event time applied so far, epoch ms."""
         return max(self._kept.high_events, self._kept.high_orders)
 
     @property
     def customers(self) -> int:
-        """Seen so far."""
+        """Number of customers seen so far."""
         return self._kept.customers
 
     def take(self, batches: Mapping[str, Batch], as_of: int | None = None) -> Iterator[Write]:
-        """Apply a batch of each topic and say what is to be written; the store is done when this is exhausted.
+        """Apply a batch of each topic and yield the writes; the store is complete once this is exhausted.
 
         Args:
             batches: source topic -> records in the order of their offsets.
-            as_of: also write every customer's row at this time, epoch ms.
+            as_of: time at which every customer's row is also written, epoch ms.
 
         Raises:
-            UsageError: `as_of` is before the stream's time.
-            ShopstreamError: the store was written by another version.
+            UsageError: `as_of` is before the max event time.
+            ShopstreamError: another version wrote the store.
         """
         day, bundle = self._kept.day, self._kept.bundle
         self._kept.bundle = "" if self.scoring is None else self.scoring.name
@@ -182,7 +183,7 @@ class Bucket:
         self._put(partition, before)
 
     def _tick(self, cells: Sequence[int], as_of: int, *, everybody: bool) -> Iterator[Write]:
-        """Carts that have become abandoned; and, if `everybody`, every customer's row anew."""
+        """Write carts that became abandoned; if `everybody`, also rewrite every customer's row."""
         for some in self._some(cells):
             partition, before = self._joined(some)
             partition.tick(day_of(as_of), as_of)
@@ -192,7 +193,7 @@ class Bucket:
             self._put(partition, before)
 
     def _some(self, cells: Sequence[int]) -> Iterator[list[int]]:
-        """Cells in runs of about CUSTOMERS_AT_ONCE."""
+        """Yield the cells in groups of about CUSTOMERS_AT_ONCE customers."""
         each = max(1, self._kept.customers // max(1, int(self._present.sum())))
         step = max(1, CUSTOMERS_AT_ONCE // each)
         for start in range(0, len(cells), step):
@@ -225,7 +226,7 @@ class Bucket:
         self._kept.epoch, self._kept.counter = partition.epoch, partition.counter
 
     def _alerts(self, partition: PartitionState) -> Iterator[Write]:
-        # the band they follow from is put with this very batch, so they need not wait for a commit
+        # this batch also stores the risk band they follow from, so they need not wait for a commit
         waiting = partition.alerts
         waiting.committed(waiting.stored())
         alerts = list(waiting.take(len(waiting), 1).values())
@@ -238,7 +239,7 @@ class Bucket:
         return zlib.crc32(key) % self._kept.cells
 
     def _joined(self, cells: Sequence[int]) -> tuple[PartitionState, dict[int, Cell]]:
-        """The cells' customers as a partition; and the cells as they are."""
+        """Return the cells' customers as a partition, and the cells before the batch."""
         found = {
             cell: msgspec.msgpack.decode(self.store.cell(cell), type=Cell) if self._present[cell] else Cell()
             for cell in cells
@@ -259,7 +260,7 @@ class Bucket:
         return partition, found
 
     def _put(self, partition: PartitionState, before: Mapping[int, Cell]) -> None:
-        """Put back the cells that are not as they were."""
+        """Store the cells that changed."""
         state = partition.state
         state.search_at_once()
         partition.expire()
@@ -295,7 +296,7 @@ class Bucket:
     # --- event ids ---
 
     def _recall(self, partition: PartitionState) -> None:
-        """Let the state know the ids of the hours that its new events are of."""
+        """Load the event ids of the new events' hours into the state."""
         times = [chunk.columns.ts for chunk in partition.lanes["events"].chunks]
         hours = np.unique(np.concatenate(times) // HOUR_MS % _HOURS).tolist() if times else []
         known = set(self._kept.hours)

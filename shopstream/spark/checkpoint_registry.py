@@ -1,6 +1,6 @@
-"""Which checkpoints a run's stream on Spark was started with: they lie anywhere, so each start is noted here.
+"""Records the checkpoint locations of a run's Spark streams, since checkpoints can lie anywhere.
 
-A file of the data folder for each run, with a line for each checkpoint.
+One file per run in the data folder, with a line per checkpoint.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from connectors.files import write_whole
 from shopstream.settings import Settings
 
 FOLDER: Final = "spark"
-"""Below the data folder: `RUN.checkpoints`."""
+"""Folder below the data folder; holds `RUN.checkpoints`."""
 SUFFIX: Final = ".checkpoints"
 
 
 def spark_places(settings: Settings, run: str) -> list[str]:
-    """The checkpoints of a run, those that were deleted since left out where that can be seen."""
+    """Return the checkpoints of a run, without local ones that were deleted."""
     try:
         noted = _file(settings, run).read_text("utf-8").splitlines()
     except OSError:
@@ -26,12 +26,12 @@ def spark_places(settings: Settings, run: str) -> list[str]:
 
 
 def note_spark_place(settings: Settings, run: str, checkpoint: str) -> None:
-    """Notes that a run is streamed with this checkpoint.
+    """Record that a run is streamed with this checkpoint.
 
     Args:
-        settings: of the data folder.
-        run: the run's name.
-        checkpoint: a path or URI; a path is noted as an absolute one.
+        settings: settings with the data folder.
+        run: name of the run.
+        checkpoint: a path or URI; a path is recorded as an absolute one.
     """
     place = checkpoint if "://" in checkpoint else str(Path(checkpoint).absolute())
     noted = spark_places(settings, run)

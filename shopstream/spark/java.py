@@ -1,4 +1,4 @@
-"""The system's own Java, which Spark needs: the one of Shopstream's servers lacks a module that it asks for."""
+"""Finds the system's own Java for Spark: the Java of Shopstream's servers lacks a module that Spark requires."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Final
 from features.errors import ShopstreamError
 
 VERSIONS: Final = (17, 21)
-"""That Spark 4 runs on."""
+"""Java versions that Spark 4 supports."""
 REMEDY: Final = "Install a Java 17 or 21 (on Debian and Ubuntu: openjdk-17-jre-headless), or name one in JAVA_HOME."
 
 
 def system_java() -> str:
-    """What the system's Java says of its version.
+    """Return the version line of the system's Java.
 
     Raises:
-        ShopstreamError: there is none, it does not start, or Spark does not run on it.
+        ShopstreamError: there is no Java, it does not start, or Spark does not support it.
     """
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
@@ -37,6 +37,6 @@ def system_java() -> str:
 
 
 def major_version(said: str) -> int | None:
-    """The major version in what `java -version` says, None where it says none; of `1.8.0` it is 8."""
+    """Parse the major version from the output of `java -version`; None if there is none; `1.8.0` gives 8."""
     found = re.search(r'version "(?:1\.)?(\d+)', said)
     return int(found[1]) if found else None

@@ -1,10 +1,10 @@
-"""A run's topics as a source of Spark's Structured Streaming.
+"""Provides a run's topics as a source of Spark's Structured Streaming.
 
-Spark's own Kafka source is a Java library that has to be fetched beside PySpark and takes other settings; this one
-reads with the client, the settings and the checks of the consumers. Offsets are kept in Spark's checkpoint. What is
-read reaches Spark as it stands in Kafka: judging records is the bucket's.
+Spark's own Kafka source is a Java library that has to be fetched besides PySpark and takes other settings. This source
+reads with the client, the settings and the checks of the consumers. Offsets are kept in Spark's checkpoint. Records
+reach Spark unchanged: the bucket validates them.
 
-A `tick` among the offsets is a time at which every customer's row is to be written: it makes one row for each bucket.
+A `tick` among the offsets is a time at which every customer's row is written: it makes one row for each bucket.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from features.schema import SOURCE_TOPICS
 
 NAME: Final = "shopstream-topics"
 TICK: Final = -1
-"""Stands for a topic in a row that is no record; `append_ms` is then the time of the tick."""
+"""Topic number of a row that is a tick, not a record; `append_ms` is then the time of the tick."""
 ROWS: Final = pa.schema(
     [
         ("lane", pa.int32()),
@@ -35,33 +35,33 @@ ROWS: Final = pa.schema(
         ("value", pa.binary()),
     ]
 )
-"""`lane` is the number that stands for a partition, `topic` the place in SOURCE_TOPICS, `at` the offset."""
+"""`lane` is the number that stands for a partition, `topic` the position in SOURCE_TOPICS, `at` the offset."""
 ROWS_DDL: Final = "lane int, topic tinyint, at bigint, append_ms bigint, key binary, value binary"
-"""ROWS in the words of Spark."""
+"""ROWS as a Spark DDL."""
 
 Offsets = dict[str, Any]
-"""Topic -> partition's number as text -> next offset; and `tick`, epoch ms, 0 for none."""
+"""Topic -> partition number as text -> next offset; and `tick`, epoch ms, 0 for none."""
 
 
 def initial(marks: Mapping[Partition, Marks]) -> Offsets:
-    """Where a query begins that has no checkpoint: at the first records kept."""
+    """Return the start of a query without a checkpoint: the first retained records."""
     return _offsets({where: mark.low for where, mark in marks.items()}, tick=0)
 
 
 def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | None, tick: int) -> Offsets:
-    """Where the next batch ends.
+    """Return the end of the next batch.
 
-    A batch takes the same share of what waits in each partition, so that the topics keep in step while a query catches
-    up on what was written in the order of time.
+    A batch takes the same share of the lag of each partition. This keeps the topics in step while a query catches up on
+    records written in the order of time.
 
     Args:
-        start: where it begins.
-        marks: of every partition.
-        records_max: of all partitions together; None for all there is.
-        tick: 0; else no more is read, and rows at this time are asked for, epoch ms.
+        start: start of the batch.
+        marks: low and high offsets of every partition.
+        records_max: maximum number of records over all partitions; None: no limit.
+        tick: 0, or a time in epoch ms: read no more records, and request rows at this time.
 
     Raises:
-        ShopstreamError: records behind `start` are gone, or partitions are not what they were.
+        ShopstreamError: records from `start` on are gone, or the partitions have changed.
     """
     begun = _places(start)
     if set(begun) != set(marks):
@@ -76,7 +76,7 @@ def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | 
             raise gap(where.topic, where.number, offset, f"its records are {low} to {high}")
         waiting[where] = high - offset
     if tick and start["tick"] != tick:
-        # rows at a time are of what was read; what came since may be later
+        # a tick covers the records read so far; newer records may be later than its time
         return {**start, "tick": tick}
     if tick:
         return start
@@ -87,7 +87,7 @@ def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | 
 
 
 def spans(start: Offsets, end: Offsets) -> list[Span]:
-    """What is to be read between two offsets."""
+    """Return the spans to read between two offsets."""
     begun, ended = _places(start), _places(end)
     return [Span(where.topic, where.number, begun[where], stop) for where, stop in ended.items() if stop > begun[where]]
 
@@ -107,21 +107,21 @@ def _places(offsets: Offsets) -> dict[Partition, int]:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one task reads: a span, or the tick where that is None."""
+    """Input of one task: a span, or the tick if the span is None."""
 
     span: Span | None
     tick: int = 0
 
 
 class TopicsReader:
-    """The source's reader, without what makes it one of Spark's: on the driver, but for `rows`, which tasks call.
+    """Reader of the source, without Spark's base classes; runs on the driver, except `rows`, which tasks call.
 
     Args:
-        kafka: librdkafka's properties.
-        run: the run's name.
-        lanes: the lane of each partition.
-        records_max: of a batch.
-        tick: as of `latest`.
+        kafka: properties of librdkafka.
+        run: name of the run.
+        lanes: lane of each partition.
+        records_max: maximum number of records per batch.
+        tick: as in `latest`.
     """
 
     def __init__(self, kafka: Mapping[str, Any], run: str, lanes: Sequence[int], records_max: int, tick: int) -> None:
@@ -138,31 +138,31 @@ class TopicsReader:
         return self._ranges.now()
 
     def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802 - Spark's name
-        """Nothing that is written from now on is read."""
+        """Freeze the ends: records written from now on are not read."""
         self._frozen = self._marks()
 
     def getDefaultReadLimit(self) -> Any:  # noqa: N802 - Spark's name
-        """Of a batch."""
+        """Return the record limit of a batch."""
         from pyspark.sql.streaming.datasource import ReadMaxRows  # noqa: PLC0415
 
         return ReadMaxRows(self._records_max)
 
     def initialOffset(self) -> Offsets:  # noqa: N802 - Spark's name
-        """Where a query begins that has no checkpoint."""
+        """Return the start of a query without a checkpoint."""
         return initial(self._marks())
 
     def latestOffset(self, start: Offsets, limit: Any) -> Offsets:  # noqa: N802 - Spark's name
-        """Where the batch that begins at `start` ends."""
+        """Return the end of the batch that begins at `start`."""
         records_max = getattr(limit, "max_rows", None)
         return latest(start, self._marks(), records_max, self._tick)
 
     def parts(self, start: Offsets, end: Offsets) -> list[Part]:
-        """What the tasks of a batch read."""
+        """Return the inputs of a batch's tasks."""
         found = [Part(span) for span in spans(start, end)]
         return [*found, Part(None, end["tick"])] if end["tick"] != start["tick"] else found
 
     def rows(self, part: Part) -> Iterator[pa.RecordBatch]:
-        """A part's rows of ROWS."""
+        """Yield the rows of a part, as ROWS."""
         if part.span is None:
             yield ticks(self._lanes, part.tick)
             return
@@ -170,14 +170,14 @@ class TopicsReader:
             yield rows_of(batch.partition.topic, self._lanes[part.span.number], batch)
 
     def stop(self) -> None:
-        """The query is over."""
+        """Close the connection at the end of the query."""
         if self._ranges is not None:
             self._ranges.close()
             self._ranges = None
 
 
 def source(kafka: Mapping[str, Any], run: str, lanes: Sequence[int], records_max: int, tick: int) -> type[Any]:
-    """The class to register with Spark under the name NAME; the arguments are those of `TopicsReader`."""
+    """Return the class to register with Spark under the name NAME; arguments as for `TopicsReader`."""
     from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition  # noqa: PLC0415
     from pyspark.sql.streaming.datasource import SupportsTriggerAvailableNow  # noqa: PLC0415
 
@@ -203,7 +203,7 @@ def source(kafka: Mapping[str, Any], run: str, lanes: Sequence[int], records_max
 
 
 def rows_of(topic: str, lane: int, batch: Any) -> pa.RecordBatch:
-    """Records as they came, as ROWS."""
+    """Convert unchanged records to ROWS."""
     n = len(batch.values)
     columns = [
         np.full(n, lane, np.int32),
@@ -217,6 +217,6 @@ def rows_of(topic: str, lane: int, batch: Any) -> pa.RecordBatch:
 
 
 def ticks(lanes: Sequence[int], at: int) -> pa.RecordBatch:
-    """A tick for every bucket, as ROWS."""
+    """Return a tick for every bucket, as ROWS."""
     rows = [{"lane": lane, "topic": TICK, "at": 0, "append_ms": at, "key": None, "value": None} for lane in lanes]
     return pa.RecordBatch.from_pylist(rows, schema=ROWS)

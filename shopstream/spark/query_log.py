@@ -1,7 +1,7 @@
-"""What a streaming query has to know of itself beside Spark's own checkpoint: small files in a folder of it.
+"""Stores a streaming query's own metadata beside Spark's checkpoint, in small numbered files.
 
-Each is written under a new number and never changed; the highest that can be read counts, so that dying while one is
-written leaves the one before.
+Each file gets a new number and is never changed; the highest readable number counts. Dying during a write leaves the
+previous file in effect.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ KEPT: Final = 3
 
 
 class QueryLog(msgspec.Struct, frozen=True):
-    """Of one query.
+    """Metadata of one query.
 
     Attributes:
-        run: the run's name.
-        partitions: of the topics, and buckets.
-        cells: of each bucket.
-        epoch: of the start that runs, or ran last; higher at each.
-        topic_ids: source topic -> what the cluster told it apart by.
-        stream_times: bucket's number as text -> its stream time after the last batch that was written, epoch ms.
+        run: name of the run.
+        partitions: number of partitions of the topics, and of buckets.
+        cells: number of cells per bucket.
+        epoch: epoch of the current or last start; each start has a higher one.
+        topic_ids: source topic -> topic id of the cluster.
+        stream_times: bucket number as text -> max event time after the last written batch, epoch ms.
     """
 
     run: str
@@ -35,11 +35,11 @@ class QueryLog(msgspec.Struct, frozen=True):
 
 
 class QueryLogFolder:
-    """The notes of a checkpoint, on whatever file system Spark keeps it.
+    """Metadata files of a checkpoint, on the file system of Spark's checkpoint.
 
     Args:
         spark: the session.
-        checkpoint: its URI.
+        checkpoint: URI of the checkpoint.
     """
 
     def __init__(self, spark: Any, checkpoint: str) -> None:
@@ -49,7 +49,7 @@ class QueryLogFolder:
         self._next = max(self._numbers(), default=0) + 1
 
     def newest(self) -> QueryLog | None:
-        """The notes that count; None when there are none."""
+        """Read the newest readable file; None if there is none."""
         for number in sorted(self._numbers(), reverse=True):
             stream = self._files.open(self._path(number))
             try:
@@ -63,7 +63,7 @@ class QueryLogFolder:
         return None
 
     def write(self, notes: QueryLog) -> None:
-        """Notes that count from now on."""
+        """Write a new file, which counts from now on, and delete old ones."""
         stream = self._files.create(self._path(self._next), False)
         stream.write(msgspec.json.encode(notes))
         stream.close()

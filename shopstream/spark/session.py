@@ -1,4 +1,4 @@
-"""The edge to Spark: a session with what our tasks need of it, and its failures as errors for people."""
+"""Starts Spark sessions with the properties our tasks need, and converts Spark's failures to errors for users."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from features.errors import ShopstreamError, UsageError
 from shopstream.spark.java import system_java
 
 ROWS_PER_BATCH: Final = 50_000
-"""Rows that go between Spark and Python at a time, some 6 MB."""
+"""Rows per Arrow batch between Spark and Python, about 6 MB."""
 DEFAULTS: Final = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(ROWS_PER_BATCH),
     "spark.sql.session.timeZone": "UTC",
-    # a task has one core; libraries with threads of their own would take the others
+    # a task has one core; libraries with their own threads would use the cores of other tasks
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
     "spark.executorEnv.OMP_NUM_THREADS": "1",
     "spark.executorEnv.ARROW_NUM_THREADS": "1",
     "spark.ui.showConsoleProgress": "false",
 }
 LOCAL: Final = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1", "spark.ui.enabled": "false"}
-"""On one machine: nothing listens to the network."""
+"""Properties for one machine: nothing listens to the network."""
 PYTHON: Final = "spark.pyspark.python"
 """Property that names the workers' Python; Spark itself reads it in `spark-submit` only."""
 DEFAULT_MASTER: Final = "local[*]"
-"""Of Spark, where nothing names another."""
+"""Default of Spark, if no master is configured."""
 
 
 def require() -> None:
-    """Check what Spark needs on this machine.
+    """Check that this machine can run Spark.
 
     Raises:
-        ShopstreamError: PySpark or a Java for it is missing.
+        ShopstreamError: PySpark or a suitable Java is missing.
     """
     if importlib.util.find_spec("pyspark") is None:
         raise ShopstreamError("PySpark is not installed.", "Run `pip install 'shopstream[spark]'`.")
@@ -44,7 +44,7 @@ def require() -> None:
 
 
 def parsed_properties(given: list[str]) -> dict[str, str]:
-    """`KEY=VALUE` settings of Spark. Raises UsageError for another form."""
+    """Parse `KEY=VALUE` settings of Spark. Raises UsageError for another form."""
     found = {}
     for one in given:
         key, is_there, value = one.partition("=")
@@ -56,15 +56,15 @@ def parsed_properties(given: list[str]) -> dict[str, str]:
 
 @contextmanager
 def session(name: str, master: str | None, properties: Mapping[str, str]) -> Iterator[Any]:
-    """A Spark session (pyspark.sql.SparkSession) that is stopped at the end.
+    """Open a Spark session (pyspark.sql.SparkSession) and stop it at the end of the context.
 
     Args:
-        name: shown by the cluster.
+        name: name shown by the cluster.
         master: `local[2]`, `spark://…`, `yarn`, `k8s://…`; None leaves it to spark-submit or spark-defaults.conf.
-        properties: of Spark; they win over ours.
+        properties: properties of Spark; they override ours.
 
     Raises:
-        ShopstreamError: Spark cannot start here, or what was done with it failed.
+        ShopstreamError: Spark cannot start here, or work done with it failed.
     """
     require()
     from py4j.protocol import Py4JError  # noqa: PLC0415
@@ -96,7 +96,7 @@ def session(name: str, master: str | None, properties: Mapping[str, str]) -> Ite
 
 
 def set_of_one_machine(asked: Mapping[str, str]) -> dict[str, str]:
-    """Properties for a local master, and the variables that Spark reads instead of properties; the user's own win."""
+    """Return the properties for a local master, and set Spark's environment variables; the user's own values win."""
     python = asked.get(PYTHON) or os.environ.get("PYSPARK_PYTHON") or sys.executable
     os.environ["PYSPARK_PYTHON"] = python
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -105,7 +105,7 @@ def set_of_one_machine(asked: Mapping[str, str]) -> dict[str, str]:
 
 
 def _default_master(asked: Mapping[str, str]) -> str:
-    """The master of spark-submit or of spark-defaults.conf, which only Spark's Java can tell."""
+    """Return the master of spark-submit or spark-defaults.conf; only Spark's Java can read it."""
     from pyspark import SparkConf, SparkContext  # noqa: PLC0415
 
     conf = SparkConf(loadDefaults=False)
@@ -115,11 +115,11 @@ def _default_master(asked: Mapping[str, str]) -> str:
 
 
 def first_cause(text: str) -> str:
-    """What went wrong, in what Spark tells of it: the words of the error that a task raised, our own before others."""
+    """Extract the cause from an error text of Spark: the error that a task raised, ours before others."""
     ours = re.search(r"features\.errors\.\w+: (.+)", text)
     if ours:
         return ours[1]
-    # the last line of a traceback: the first that is not indented
+    # the last line of a traceback is the first one that is not indented
     raised = re.search(r"Traceback \(most recent call last\):\n(?:[ \t].*\n|\n)+([\w.]+: .+)", text)
     if raised:
         return raised[1].strip()

@@ -1,7 +1,7 @@
-"""Valid records as rows that Spark moves between machines: only what a feature needs of them.
+"""Converts valid records to the rows that Spark shuffles, with only the columns that features need.
 
-Events and orders share one form, so that one shuffle brings a customer's records together and one sort puts them in the
-order of the times at which they become known.
+Events and orders share one schema. One shuffle then brings a customer's records together, and one sort orders them by
+the time at which they become known.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ MOVED: Final = pa.schema(
         ("cents", pa.int64()),
     ]
 )
-"""`at` is when the record is known (ts of an event, updated_ts of an order), `id` the event's or the order's, `code` an
-event's type or an order's status; what a kind of record does not have is empty or 0, the category null."""
+"""Schema of shuffled records.
+
+`at` is the time at which the record is known: ts of an event, updated_ts of an order. `id` is the event's or the
+order's, `code` an event's type or an order's status. Columns that a kind of record does not have are empty or 0, the
+category null.
+"""
 
 MOVED_DDL: Final = (
     "at bigint, customer_id string, is_order boolean, id string, session_id string, code tinyint, device tinyint, "
     "category string, ts bigint, cents bigint"
 )
-"""MOVED in the words of Spark."""
+"""MOVED as a Spark DDL."""
 
 
 def moved_events(events: EventColumns) -> pa.RecordBatch:
-    """Events as rows of MOVED."""
+    """Convert events to rows of MOVED."""
     n = len(events)
     columns = {
         "at": events.ts,
@@ -59,7 +63,7 @@ def moved_events(events: EventColumns) -> pa.RecordBatch:
 
 
 def moved_orders(orders: OrderColumns) -> pa.RecordBatch:
-    """Order records as rows of MOVED."""
+    """Convert order records to rows of MOVED."""
     n = len(orders)
     columns = {
         "at": orders.updated_ts,
@@ -77,7 +81,7 @@ def moved_orders(orders: OrderColumns) -> pa.RecordBatch:
 
 
 def spans_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Span]:
-    """Rows of MOVED, sorted by `at`, as spans of records: one a batch; empty batches are left out."""
+    """Yield rows of MOVED, sorted by `at`, as spans of records: one per batch, without empty batches."""
     for batch in batches:
         if batch.num_rows:
             at = batch.column("at")
@@ -101,7 +105,7 @@ def _events(batch: pa.RecordBatch) -> EventColumns:
         event_type=_numbers(batch, "code", np.uint8),
         device=_numbers(batch, "device", np.uint8),
         category=category,
-        # no feature asks for them
+        # no feature uses them
         channel=nothing,
         country=nothing,
         words=words,

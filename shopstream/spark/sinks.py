@@ -1,6 +1,6 @@
-"""The writes of a batch to Elasticsearch and Kafka, in Spark's tasks; a batch is done when all are acknowledged.
+"""Writes a batch to Elasticsearch and Kafka in Spark's tasks; a batch is done when all writes are acknowledged.
 
-Whatever is written twice has the same id and a version that is no lower: Spark may give a batch again.
+Spark may repeat a batch: a repeated write has the same id and a version that is no lower.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from features.schema import ALERT_TOPIC, FEATURE_TOPIC, topic_name
 from shopstream.spark.state_processor import MARK
 
 ANSWER_MAX_S: Final = 600.0
-"""How long a task waits for what it has sent; then Spark tries the batch again, and says so."""
+"""Maximum wait of a task for acknowledgements; then the task fails and Spark repeats the batch."""
 POLL_S: Final = 0.01
 REPORT_DDL: Final = "bucket int, kind string, count bigint, said binary"
-"""What a task reports: how many writes of a kind were acknowledged, and the mark of each bucket."""
+"""Report of a task: the number of acknowledged writes by kind, and the mark of each bucket."""
 REPORT: Final = pa.schema([("bucket", pa.int32()), ("kind", pa.string()), ("count", pa.int64()), ("said", pa.binary())])
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where writes go.
+    """Targets of the writes.
 
     Attributes:
-        run: the run's name.
-        kafka: librdkafka's properties, for letters, rows and alerts.
-        elastic: None writes no documents.
+        run: name of the run.
+        kafka: properties of librdkafka, for dead letters, rows and alerts.
+        elastic: connection to Elasticsearch; None writes no documents.
         topic: write rows and alerts to their topics.
     """
 
@@ -51,17 +51,17 @@ class Destination:
 
 
 def write(destination: Destination, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Write what some buckets have to write (rows of `processor.WRITES_DDL`), and report.
+    """Write the pending writes of some buckets (rows of `state_processor.WRITES_DDL`), and report.
 
     Args:
-        destination: where to.
-        batches: of one task.
+        destination: targets of the writes.
+        batches: batches of one task.
 
     Yields:
         One batch of REPORT.
 
     Raises:
-        ShopstreamError: a sink refuses for good, or does not answer.
+        ShopstreamError: a sink refuses permanently, or does not answer.
     """
     with ExitStack() as held:
         outgoing = Outgoing(destination, held)
@@ -75,8 +75,8 @@ class Outgoing:
     """The sinks of one task.
 
     Args:
-        destination: where to.
-        held: closes what is opened here.
+        destination: targets of the writes.
+        held: exit stack that closes the connections opened here.
     """
 
     def __init__(self, destination: Destination, held: ExitStack) -> None:
@@ -89,7 +89,7 @@ class Outgoing:
         self._marks: list[tuple[int, bytes]] = []
 
     def take(self, writes: list[dict[str, Any]]) -> None:
-        """Send writes; some may be acknowledged only by `finish`."""
+        """Send writes; some may not be acknowledged before `finish`."""
         kinds: dict[tuple[int, str], list[dict[str, Any]]] = {}
         for one in writes:
             kinds.setdefault((one["bucket"], one["kind"]), []).append(one)
@@ -108,7 +108,7 @@ class Outgoing:
                 self._send_rows(bucket, some, {"row": FEATURE_TOPIC, "alert": ALERT_TOPIC}[kind])
 
     def finish(self) -> None:
-        """Returns when everything is acknowledged."""
+        """Wait until everything is acknowledged."""
         given_up_s = time.monotonic() + ANSWER_MAX_S
         while self._waiting:
             self._poll()
@@ -124,7 +124,7 @@ class Outgoing:
             self._letters.flush()
 
     def report(self) -> list[dict[str, Any]]:
-        """Rows of REPORT."""
+        """Return the rows of REPORT."""
         counts = [
             {"bucket": bucket, "kind": kind, "count": count, "said": None}
             for (bucket, kind), count in self._written.items()

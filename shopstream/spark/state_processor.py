@@ -1,7 +1,7 @@
-"""A bucket in Spark's state store: rows of the source in, writes out, by `transformWithStateInPandas`.
+"""Runs a bucket in Spark's state store by `transformWithStateInPandas`: source rows in, writes out.
 
-One key is one bucket, one bucket is one partition of the topics: its records are judged in the order of their offsets,
-as the contract has it. The store is asked for the cells of a batch's customers only.
+One key is one bucket, and one bucket is one partition of the topics. Its records are validated in the order of their
+offsets, as the contract requires. Only the cells of a batch's customers are read from the store.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ WRITES_AT_ONCE: Final = 5_000
 WRITES_DDL: Final = (
     "kind string, place string, id string, version bigint, key binary, body binary, at bigint, error string, bucket int"
 )
-"""A `Write` and its bucket in the words of Spark; `at` is its offset."""
+"""A `Write` and its bucket as a Spark DDL; `at` is its offset."""
 MARK: Final = "mark"
-"""Kind of the last write of a bucket and batch: no write, but a `Mark` as JSON."""
+"""Kind of a bucket's last row in a batch: not a write, but a `Mark` as JSON."""
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What became of a bucket's batch.
+    """Result of a bucket's batch.
 
     Attributes:
-        stream_time: after it, epoch ms.
-        customers: seen so far.
-        counts: of its records.
+        stream_time: max event time after the batch, epoch ms.
+        customers: number of customers seen so far.
+        counts: counts of the batch's records.
     """
 
     stream_time: int
@@ -50,15 +50,15 @@ class Mark(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the tasks need to know.
+    """Settings of the tasks.
 
     Attributes:
-        run: the run's name.
-        lanes: the lane of each partition.
-        epoch: of this query.
-        cells: of a bucket that is new.
+        run: name of the run.
+        lanes: lane of each partition.
+        epoch: epoch of this query.
+        cells: number of cells of a new bucket.
         contact: keep name and e-mail of profiles.
-        bundle: folder of the bundle that rows are scored by, on every machine; None: they have no scores.
+        bundle: folder of the bundle that scores rows, present on every machine; None: no scores.
     """
 
     run: str
@@ -70,7 +70,7 @@ class Work:
 
 
 def processor(work: Work) -> Any:
-    """The stateful processor (pyspark.sql.streaming.StatefulProcessor) of a query."""
+    """Create the stateful processor (pyspark.sql.streaming.StatefulProcessor) of a query."""
     from pyspark.sql.streaming import StatefulProcessor  # noqa: PLC0415
 
     class Buckets(StatefulProcessor):  # type: ignore[misc]
@@ -102,12 +102,12 @@ def processor(work: Work) -> Any:
 
 
 class StateStore:
-    """The store of a bucket in Spark's state variables.
+    """Store of a bucket in Spark's state variables.
 
     Args:
-        bucket: a value state of one binary column.
-        cells: a map state from a number to a binary column.
-        ids: as `cells`.
+        bucket: value state of one binary column.
+        cells: map state from a number to a binary column.
+        ids: map state like `cells`.
     """
 
     def __init__(self, bucket: Any, cells: Any, ids: Any) -> None:
@@ -116,37 +116,37 @@ class StateStore:
         self._ids = ids
 
     def bucket(self) -> bytes | None:
-        """What was put last."""
+        """Return the last stored bucket; None if there is none."""
         found = self._bucket.get()
         return None if found is None else bytes(found[0])
 
     def put_bucket(self, value: bytes) -> None:
-        """Remember a bucket."""
+        """Store the bucket."""
         self._bucket.update((value,))
 
     def cell(self, number: int) -> bytes:
-        """A cell that has been put."""
+        """Return a stored cell."""
         return bytes(self._cells.getValue((number,))[0])
 
     def put_cell(self, number: int, value: bytes) -> None:
-        """Remember a cell."""
+        """Store a cell."""
         self._cells.updateValue((number,), (value,))
 
     def ids(self, hour: int) -> bytes:
-        """Event ids that have been put."""
+        """Return the stored event ids of an hour."""
         return bytes(self._ids.getValue((hour,))[0])
 
     def put_ids(self, hour: int, value: bytes) -> None:
-        """Remember event ids."""
+        """Store the event ids of an hour."""
         self._ids.updateValue((hour,), (value,))
 
     def drop_ids(self, hour: int) -> None:
-        """Forget an hour."""
+        """Delete the event ids of an hour."""
         self._ids.removeKey((hour,))
 
 
 def batches_of(number: int, frames_in: Iterable[Any]) -> tuple[dict[str, Batch], int | None]:
-    """Rows of `topics.ROWS`, in any order, as a batch of each topic; and the time of a tick among them."""
+    """Convert rows of `kafka_source.ROWS`, in any order, to a batch per topic, and the time of a tick among them."""
     parts: dict[int, list[Any]] = {}
     for frame in frames_in:
         for topic, part in frame.groupby("topic", sort=False):
@@ -173,7 +173,7 @@ def _batch(where: Partition, parts: Sequence[Any]) -> Batch:
 
 
 def frames(number: int, writes: Iterable[Write]) -> Iterator[Any]:
-    """Writes as frames of WRITES_DDL."""
+    """Yield the writes as frames of WRITES_DDL."""
     import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415
 
     rest = iter(writes)

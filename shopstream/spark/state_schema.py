@@ -1,4 +1,4 @@
-"""What a bucket of a stream on Spark keeps in its store, and what it says is to be written."""
+"""Defines the stored state of a Spark bucket, and the writes it emits."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from features.state.slices import FORM, Slice
 
 
 class Store(Protocol):
-    """Where a bucket's state lies; what was put is there when the next batch comes, or the batch comes again."""
+    """Store of a bucket's state; stored values are there for the next batch, or the batch is repeated."""
 
     def bucket(self) -> bytes | None:
-        """What `put_bucket` was given last."""
+        """Return the last value of `put_bucket`; None if there is none."""
 
     def put_bucket(self, value: bytes) -> None:
-        """Remember a bucket."""
+        """Store the bucket."""
 
     def cell(self, number: int) -> bytes:
-        """What `put_cell` was given last for a cell that has been put."""
+        """Return the last value of `put_cell` for a stored cell."""
 
     def put_cell(self, number: int, value: bytes) -> None:
-        """Remember a cell."""
+        """Store a cell."""
 
     def ids(self, hour: int) -> bytes:
-        """What `put_ids` was given last for an hour that has been put."""
+        """Return the last value of `put_ids` for a stored hour."""
 
     def put_ids(self, hour: int, value: bytes) -> None:
-        """Remember the event ids of an hour."""
+        """Store the event ids of an hour."""
 
     def drop_ids(self, hour: int) -> None:
-        """Forget an hour."""
+        """Delete the event ids of an hour."""
 
 
 class Remembered(msgspec.Struct, array_like=True):
-    """What a bucket remembers beside its cells.
+    """Stored values of a bucket besides its cells.
 
     Attributes:
-        form: of slices.
-        schema_version: of the rows that the slices hold.
-        cells: how many there are; fixed when the bucket's first record comes.
-        high_events, high_orders: highest times, epoch ms.
-        epoch, counter: of the emissions; the counter begins anew with an epoch.
-        day: the UTC day that customers were last written anew for.
-        bundle: that rows were last scored by.
-        customers: seen so far.
+        form: format version of the slices.
+        schema_version: schema version of the rows in the slices.
+        cells: number of cells; fixed when the bucket's first record comes.
+        high_events, high_orders: max event time of each topic, epoch ms.
+        epoch, counter: epoch and counter of the emissions; the counter restarts with each epoch.
+        day: UTC day of the last rewrite of all customers.
+        bundle: name of the bundle that last scored the rows.
+        customers: number of customers seen so far.
         word_lengths, words: u4 lengths and the bytes of the words, in the order of their numbers.
-        present: bits of the cells that have been put.
-        due: for each cell with open carts its number and when the first of them is abandoned, epoch ms; int64 pairs.
-        hours: of the event ids, modulo 2^20.
+        present: bits of the stored cells.
+        due: int64 pairs for each cell with open carts: its number, and when the first cart is abandoned, epoch ms.
+        hours: hours with stored event ids, modulo 2^20.
     """
 
     form: int
@@ -73,7 +73,7 @@ class Remembered(msgspec.Struct, array_like=True):
 
 
 class Cell(msgspec.Struct, array_like=True):
-    """The customers of a cell: their slice, the risk band held of each, and profiles of seen and unseen ones."""
+    """Customers of a cell: their slice, the last risk band of each, and profiles of seen and unseen customers."""
 
     rows: Slice = Slice()
     bands: bytes = b""
@@ -82,17 +82,17 @@ class Cell(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Something to be written outside.
+    """A write to Elasticsearch or Kafka.
 
     Attributes:
         kind: `document`, `row` (of a customer, to the compacted topic), `alert` (to its topic), `letter`.
-        place: a document's index, a letter's full topic name, else empty.
-        id: a document's id, the customer of a row or an alert.
-        body: a document, row or alert as JSON, a letter's value.
-        version: external version of a document; None for those that are made once.
-        key: a letter's.
-        offset: a letter's.
-        error: a letter's reason.
+        place: a document's index, a dead letter's full topic name, else empty.
+        id: a document's id, or the customer of a row or an alert.
+        body: a document, row or alert as JSON, or a dead letter's value.
+        version: external version of a document; None for documents that are created once.
+        key: key of a dead letter.
+        offset: offset of a dead letter.
+        error: reason of a dead letter.
     """
 
     kind: str
@@ -106,10 +106,10 @@ class Write:
 
 
 def remembered(said: bytes) -> Remembered:
-    """What was put last.
+    """Decode the stored values of a bucket.
 
     Raises:
-        ShopstreamError: by a program of another version.
+        ShopstreamError: another version of the program wrote them.
     """
     form, version = msgspec.msgpack.decode(said)[:2]
     if (form, version) != (FORM, SCHEMA_VERSION):

@@ -1,16 +1,16 @@
-"""`spark stream`: the role `features` on Structured Streaming, its state in Spark's state store.
+"""Runs `spark stream`: the role `features` on Structured Streaming, with its state in Spark's state store.
 
-A batch, in steps, and what happens again if something dies right there:
+Steps of a batch, and what is repeated after dying at each step:
 
-1. Spark notes in its checkpoint which offsets the batch has. *It begins with the same ones.*
-2. Tasks read, buckets apply and say what is to be written; their state is kept under the batch's number. *They begin
-   again with the state of the batch before.*
-3. What is to be written is written; everything has an id and a version. *It is written again, the same, over itself.*
-4. The buckets' stream times are noted. *They are noted again.*
-5. Spark notes that the batch is done.
+1. Spark records the offsets of the batch in its checkpoint. *The batch starts again with the same offsets.*
+2. Tasks read, and buckets apply the records and return the writes. Their state is stored under the batch's number.
+   *They start again with the state of the previous batch.*
+3. Sinks write the results; each write has an id and a version. *The same writes overwrite themselves.*
+4. The max event times of the buckets are recorded. *They are recorded again.*
+5. Spark records that the batch is done.
 
-A query that starts takes a higher epoch than all before it, the consumers' included, so either may go on with a run's
-indices where the other has stopped; what a former one still writes is refused as too old.
+Each start takes a higher epoch than all earlier ones, those of the consumers included. Either side can therefore
+continue a run's indices where the other stopped; late writes of an earlier start are refused as too old.
 """
 
 from __future__ import annotations
@@ -38,35 +38,35 @@ STATE_PROPERTIES: Final = {
     "spark.sql.streaming.stateStore.providerClass": (
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
     ),
-    # a batch writes what changed, not what is there
+    # a batch writes the changes, not the whole state
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
-    # every batch without records would lead all buckets through their state for nothing
+    # each batch without records would make all buckets load their state for nothing
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
-    # Spark searches what a task said when it was cancelled by an expression that takes a frame for a few characters
+    # Spark searches the output of a cancelled task with a regex that needs a stack frame per few characters
     "spark.driver.extraJavaOptions": "-Xss16m",
 }
 LOOK_S: Final = 0.5
-"""How often a query is asked whether it is over."""
+"""Interval at which the end of a query is checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """What is to be streamed, and how.
+    """Options of a stream.
 
     Attributes:
-        run: the run's name.
-        kafka: librdkafka's properties.
-        elastic: None writes no documents.
-        topic_ids: source topic -> what the cluster tells it apart by.
-        partitions: of the topics.
+        run: name of the run.
+        kafka: properties of librdkafka.
+        elastic: connection to Elasticsearch; None writes no documents.
+        topic_ids: source topic -> topic id of the cluster.
+        partitions: number of partitions of the topics.
         checkpoint: URI of Spark's checkpoint.
         rows: URI for feature rows as Parquet, a folder for each batch; None writes none.
         topic: write rows and alerts to their topics.
-        contact: names and e-mails go into the index.
-        bundle: folder of the bundle to score by, on every machine.
-        records_max: of a batch.
-        cells: of each bucket of a new query.
-        trigger: pause between the beginnings of batches, in Spark's words: `10 seconds`.
+        contact: write names and e-mails to the index.
+        bundle: folder of the bundle that scores rows, present on every machine.
+        records_max: maximum number of records per batch.
+        cells: number of cells per bucket of a new query.
+        trigger: interval between the starts of batches, in Spark's format: `10 seconds`.
     """
 
     run: str
@@ -86,13 +86,13 @@ class Streaming:
 
 @dataclass(slots=True)
 class Done:
-    """What was done since the query started.
+    """Totals since the query started.
 
     Attributes:
-        batches: written.
-        written: writes acknowledged, by kind.
-        marks: of each bucket's last batch.
-        counts: of the records.
+        batches: number of written batches.
+        written: number of acknowledged writes, by kind.
+        marks: mark of each bucket's last batch.
+        counts: counts of the records.
     """
 
     batches: int = 0
@@ -101,7 +101,7 @@ class Done:
     counts: Counts = field(default_factory=Counts)
 
     def add(self, report: list[Any]) -> None:
-        """Rows of sinks.REPORT of one batch."""
+        """Add the rows of sinks.REPORT of one batch."""
         self.batches += 1
         for row in report:
             if row["kind"] == MARK:
@@ -122,19 +122,19 @@ def run(
     tell: Callable[[Done], None],
     clock_ms: Callable[[], int] = wall_clock_ms,
 ) -> Done:
-    """Stream until `stop`, or up to what is the end now and a final row of every customer.
+    """Stream until `stop`, or up to the current end followed by a final row of every customer.
 
     Args:
         spark: a session made with STATE_PROPERTIES.
-        streaming: what and how.
-        until_end: stop at the offsets that are the ends at the start.
-        as_of: the time of the final rows, epoch ms; None takes the highest stream time.
-        stop: asked twice a second; a batch that is under way is given up, and comes again at the next start.
+        streaming: options of the stream.
+        until_end: stop at the end offsets of the start.
+        as_of: time of the final rows, epoch ms; None: the max event time.
+        stop: callback twice a second; True abandons the current batch, which is repeated at the next start.
         tell: called after each batch.
-        clock_ms: the wall clock, of which epochs are made.
+        clock_ms: wall clock from which epochs are made.
 
     Raises:
-        UsageError: `as_of` is before the stream's time.
+        UsageError: `as_of` is before the max event time.
         ShopstreamError: the checkpoint is of another run or of other topics.
     """
     folder = QueryLogFolder(spark, streaming.checkpoint)
@@ -148,7 +148,7 @@ def run(
     reached = max(query.notes.stream_times.values(), default=0)
     if stop() or not reached:
         return query.done
-    # before a tick stands among the offsets, which would be tried again at every start
+    # check before the tick enters the offsets: an invalid tick would be retried at every start
     final = reached if as_of is None else as_of
     check_final(final, reached)
     query.run(tick=final, available_now=True, stop=stop)
@@ -156,7 +156,7 @@ def run(
 
 
 def _started(before: QueryLog | None, streaming: Streaming, now_s: int) -> QueryLog:
-    """The notes of a query that goes on from others, or begins."""
+    """Return the metadata of a query that continues from an earlier one, or begins."""
     if before is None:
         return QueryLog(streaming.run, streaming.partitions, streaming.cells, now_s, streaming.topic_ids)
     remedy = "Give another --checkpoint: it reads the topics from their beginning."
@@ -176,14 +176,14 @@ def _started(before: QueryLog | None, streaming: Streaming, now_s: int) -> Query
 
 
 def lanes_of(spark: Any, partitions: int) -> tuple[int, ...]:
-    """For each partition a number that Spark's hash puts into the shuffle partition of the same number.
+    """Return for each partition a number that Spark's hash assigns to the shuffle partition of the same number.
 
-    Taken by themselves, a few small numbers crowd in some tasks and leave others idle.
+    Small consecutive numbers would crowd in some tasks and leave others idle.
     """
     found: dict[int, int] = {}
     tried = 0
     while len(found) < partitions:
-        # the columns of a frame are hashed as the key of a shuffle is
+        # the columns of a frame are hashed like the key of a shuffle
         some = spark.range(tried, tried + 64 * partitions).selectExpr(
             "cast(id as int) lane", f"pmod(hash(cast(id as int)), {partitions}) place"
         )
@@ -194,7 +194,7 @@ def lanes_of(spark: Any, partitions: int) -> tuple[int, ...]:
 
 
 class _Query:
-    """The query, from one start to the next."""
+    """The streaming query; `run` starts it again for the final tick."""
 
     def __init__(
         self, spark: Any, streaming: Streaming, folder: QueryLogFolder, notes: QueryLog, tell: Callable[[Done], None]
@@ -206,7 +206,7 @@ class _Query:
         self._failure: Exception | None = None
 
     def run(self, *, tick: int, available_now: bool, stop: Callable[[], bool]) -> None:
-        """Until it is over or `stop`; every error of ours as it was raised."""
+        """Run until the end or `stop`; errors of our own code are raised unchanged."""
         from pyspark.errors import PySparkException  # noqa: PLC0415
 
         streaming = self._streaming
@@ -235,7 +235,7 @@ class _Query:
                 if stop():
                     query.stop()
         except PySparkException as error:
-            # what failed in our own function says more than that it failed
+            # the error of our own function is more specific than Spark's
             raise self._failure or error from error
         finally:
             if query.isActive:
@@ -249,7 +249,7 @@ class _Query:
             raise
 
     def _write(self, writes: Any, number: int) -> None:
-        """Steps 3 and 4 of a batch."""
+        """Perform steps 3 and 4 of a batch."""
         rows = self._streaming.rows
         if rows is not None:
             writes = writes.persist()
@@ -271,5 +271,5 @@ class _Query:
 
         body = functions.from_json(functions.col("body").cast("string"), f"{FEATURES_DDL}, version bigint")
         rows = writes.where("kind = 'row'").select(body.alias("row")).select("row.*")
-        # a batch that is given again replaces what it wrote
+        # a repeated batch replaces its earlier rows
         rows.write.mode("overwrite").parquet(place, compression="zstd")

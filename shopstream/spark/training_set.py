@@ -1,7 +1,8 @@
-"""The training set of an archive that one machine is too slow to read, or too small to hold.
+"""Builds the training set of an archive that is too large or too slow to read on one machine.
 
-The steps: tasks label the rows of their customers by the code of `training.dataset`, slice after slice; the labelled
-rows are written once; this machine takes all of them, or those of a sample of the customers.
+1. Tasks label the rows of their customers with the code of `training.dataset`, slice by slice.
+2. The labelled rows are written once.
+3. This machine loads all of them, or those of a sample of the customers.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from training.labels import BOUGHT, DAYS, REVENUE
 from training.options import Horizon
 
 SLICE_BYTES: Final = 4_000_000
-"""Of an archive's files for each slice of a bucket: its customers' rows of all cut-offs are held together."""
+"""Archive bytes per slice of a bucket: the rows of its customers at all cut-offs are in memory together."""
 TOLD: Final[dict[str, type[pl.DataType]]] = {
     dataset.LABEL: pl.Int8,
     BOUGHT: pl.Int8,
     DAYS: pl.Float64,
     REVENUE: pl.Float64,
 }
-"""Columns that a row gets beside its features: null where it is not labelled, or what became of it is not known."""
+"""Columns added to the features of a row: null if the row is not labelled, or its outcome is unknown."""
 LABELLED_SCHEMA: Final = {**ROW_SCHEMA, **TOLD}
 LABELLED_DDL: Final = f"{ROWS_DDL}, {dataset.LABEL} tinyint, {BOUGHT} tinyint, {DAYS} double, {REVENUE} double"
 LABELLED_ARROW: Final = pa.schema(
@@ -45,12 +46,12 @@ LABELLED_ARROW: Final = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """When rows are taken; plain numbers that tasks are given.
+    """Times of the rows, as plain numbers that tasks receive.
 
     Attributes:
-        cutoffs: epoch ms, ascending.
-        horizon_days: of the labels.
-        end_ms: until when all is known.
+        cutoffs: times of the rows, epoch ms, ascending.
+        horizon_days: horizon of the labels in days.
+        end_ms: end of the known history, epoch ms.
     """
 
     cutoffs: list[int]
@@ -59,20 +60,20 @@ class Terms:
 
     @property
     def times(self) -> list[int]:
-        """When features are evaluated, epoch ms, ascending."""
+        """Times at which features are evaluated, epoch ms, ascending."""
         return dataset.times_needed(self.cutoffs, self.horizon_days, self.end_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
-    """A training set that is on Spark.
+    """A training set on Spark.
 
     Attributes:
-        frame: columns of LABELLED_DDL; rows of every customer at every cut-off, at the later times that shorter
-            outcomes are known of, and at the end.
-        rows: number of them.
-        terms: when they were taken.
-        counts: what was read.
+        frame: columns of LABELLED_DDL; rows of every customer at every cut-off, at the later times with known shorter
+            outcomes, and at the end.
+        rows: number of rows.
+        terms: times of the rows.
+        counts: numbers of records read.
     """
 
     frame: Any
@@ -81,7 +82,7 @@ class LabelledRows:
     counts: ArchiveCounts
 
     def here(self, rows_max: int | None = None) -> dataset.TrainingSet:
-        """The training set on this machine: of all customers, or of as many as have about `rows_max` rows.
+        """Load the training set to this machine: all customers, or a sample with about `rows_max` rows.
 
         Raises:
             ShopstreamError: none of these customers has ordered by the last cut-off.
@@ -90,7 +91,7 @@ class LabelledRows:
         if rows_max is not None and rows_max < self.rows:
             from pyspark.sql import functions  # noqa: PLC0415
 
-            # another hash than the one of `--share`, which may have chosen the customers already
+            # the hash of `--share` may have chosen the customers already
             place = functions.pmod(functions.xxhash64("customer_id", functions.lit("sample")), functions.lit(SHARES))
             some = some.where(place < round(rows_max / self.rows * SHARES))
         table = pl.concat([_taken(some.where(some.as_of == time)) for time in self.terms.times])
@@ -109,7 +110,7 @@ class LabelledRows:
 
 
 def _taken(frame: Any) -> pl.DataFrame:
-    """Rows of one time, as a frame of this machine."""
+    """Load the rows of one time as a frame on this machine."""
     return pl.DataFrame(frame.select(*LABELLED_SCHEMA).toArrow(), schema=LABELLED_SCHEMA).sort("customer_id")
 
 
@@ -121,15 +122,15 @@ def labelled_rows(
     share: float,
     on_step: Callable[[str, float | None], None],
 ) -> LabelledRows:
-    """The rows of `training.dataset.build` of a share of the customers, evaluated, labelled and left on Spark.
+    """Compute the labelled rows of `training.dataset.build` for a share of the customers, and leave them on Spark.
 
     Args:
         spark: the session.
-        files: of the archive.
-        horizon: the wishes.
-        work: any URI that Spark writes to and that holds nothing else; gets the rows, which are read from there.
-        share: of the customers, above 0.
-        on_step: told what is done now.
+        files: files of the archive.
+        horizon: requested horizon and cut-offs.
+        work: URI of a folder for the rows alone, which Spark writes and then reads.
+        share: share of the customers, above 0.
+        on_step: called with the name of the current step.
 
     Raises:
         ShopstreamError: the history is too short.
@@ -149,7 +150,7 @@ def labelled_rows(
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
 def labelled_bucket(terms: Terms, batches: Iterable[pa.RecordBatch], counts: ArchiveCounts) -> Iterator[pa.RecordBatch]:
-    """Labelled rows of a bucket's customers, a slice at a time; arguments as for `backfill.bucket_rows`."""
+    """Yield labelled rows of a bucket's customers, a slice at a time; arguments as for `backfill.bucket_rows`."""
     times: Sequence[int] = terms.times
     for records in slices_of(batches):
         by_time = rows_of(spans_of(records), times, counts)

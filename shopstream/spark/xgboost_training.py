@@ -1,8 +1,11 @@
-"""XGBoost over a training set that does not fit one machine: `xgboost.spark` with rows that stay where they are.
+"""Trains XGBoost on a training set that does not fit one machine, by `xgboost.spark` with the rows on the cluster.
 
-The steps of each fit: tasks prepare the rows that teach by the code of `training.predict`; Spark brings each customer's
-rows to one worker and sorts them, so that the same rows, seed and number of workers give the same model; the workers
-learn together, all at the same time, and the trees come back to this machine.
+Steps of each fit:
+
+1. Tasks prepare the training rows with the code of `training.predict`.
+2. Spark brings each customer's rows to one worker and sorts them. The same rows, seed and number of workers then give
+   the same model.
+3. The workers train together, all at the same time, and the trees come back to this machine.
 """
 
 from __future__ import annotations
@@ -29,9 +32,9 @@ from training.options import Horizon
 Learn = Literal["auto", "machine", "cluster"]
 
 BYTES_A_ROW: Final = 2_500
-"""Of this machine's memory for each row of a training set: the row, its inputs, and copies for the folds."""
+"""Memory of this machine per row of a training set: the row, its inputs, and copies for the folds."""
 MEMORY_SHARE: Final = 0.5
-"""Of the free memory that a training set may take."""
+"""Maximum share of the free memory that a training set may take."""
 _LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 _USED: Final = Path("/sys/fs/cgroup/memory.current")
 _PREPARED_DDL: Final = "customer_id string, as_of bigint, inputs array<float>, label double"
@@ -39,11 +42,11 @@ _PREPARED: Final = pa.schema(
     [("customer_id", pa.string()), ("as_of", pa.int64()), ("inputs", pa.list_(pa.float32())), ("label", pa.float64())]
 )
 _NOT_ASKED: Final = ("n_jobs", "objective", "missing", "enable_categorical", "importance_type", "verbosity")
-"""Settings of a model that `xgboost.spark` sets itself, or that say nothing."""
+"""Model settings that `xgboost.spark` sets itself, or that have no effect."""
 
 
 def memory_bytes() -> int:
-    """Free memory of this machine, or of the container that this process is in, where that is less."""
+    """Return the free memory of this machine, or of this process's container if that is less."""
     free = int(psutil.virtual_memory().available)
     try:
         return min(free, int(_LIMIT.read_text()) - int(_USED.read_text()))
@@ -52,12 +55,12 @@ def memory_bytes() -> int:
 
 
 def where_to_learn(asked: Learn, rows: int, free_bytes: int) -> Literal["machine", "cluster"]:
-    """Where models of a training set are to learn.
+    """Choose where the models of a training set are trained.
 
     Args:
-        asked: `auto` leaves it to its size.
-        rows: of the training set.
-        free_bytes: memory of this machine.
+        asked: requested place; `auto` decides by the size.
+        rows: number of rows of the training set.
+        free_bytes: free memory of this machine in bytes.
     """
     if asked != "auto":
         return asked
@@ -65,10 +68,10 @@ def where_to_learn(asked: Learn, rows: int, free_bytes: int) -> Literal["machine
 
 
 def workers_of(spark: Any, wanted: int | None = None) -> int:
-    """How many workers can learn together: the cluster's slots for tasks, or as many as are wanted.
+    """Return the number of workers that train together: the requested number, or all task slots of the cluster.
 
     Raises:
-        ShopstreamError: there are fewer slots than that, or their number changes, which a barrier does not bear.
+        ShopstreamError: there are fewer slots, or their number changes, which a barrier does not support.
     """
     context = spark.sparkContext
     if context.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true":
@@ -86,11 +89,11 @@ def workers_of(spark: Any, wanted: int | None = None) -> int:
 
 @dataclass(slots=True)
 class ClusterLearner:
-    """A `training.churn.external_fit.Learner` whose rows are on Spark.
+    """A `training.churn.external_fit.Learner` with its rows on Spark.
 
     Attributes:
-        labelled: the rows.
-        workers: that learn together, each a task with the cores of `spark.task.cpus`.
+        labelled: the labelled rows.
+        workers: number of workers that train together, each a task with the cores of `spark.task.cpus`.
     """
 
     labelled: LabelledRows
@@ -99,11 +102,11 @@ class ClusterLearner:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """As Learner."""
+        """Implements Learner."""
         return self._about
 
     def fit(self, model: Any, wanted: Wanted) -> Any:
-        """As Learner."""
+        """Implements Learner."""
         from pyspark import StorageLevel  # noqa: PLC0415
         from xgboost import XGBClassifier  # noqa: PLC0415
         from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor  # noqa: PLC0415
@@ -118,7 +121,7 @@ class ClusterLearner:
             estimator = SparkXGBRegressor(**columns, objective=settings["objective"], **given)
         rows = self._prepared(wanted).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            # also fills the cache, so that rows are prepared once and not by the workers that wait for each other
+            # also fills the cache: rows are prepared once, not by workers that wait for each other
             self._about = {"rows": rows.count(), "workers": self.workers}
             learnt = estimator.fit(rows).get_booster()
         finally:
@@ -127,7 +130,7 @@ class ClusterLearner:
         return model
 
     def _prepared(self, wanted: Wanted) -> Any:
-        """The rows that teach, a partition for each worker."""
+        """Prepare the training rows, one partition per worker."""
         chosen = self.labelled.frame.where(f"{wanted.label} is not null")
         inputs = chosen.select(*LABELLED_SCHEMA).mapInArrow(functools.partial(prepared, wanted), _PREPARED_DDL)
         return inputs.repartition(self.workers, "customer_id").sortWithinPartitions("as_of", "customer_id")
@@ -135,14 +138,14 @@ class ClusterLearner:
 
 @dataclass(slots=True)
 class Learning:
-    """How one training goes: rows first, then the choice of where to learn, which follows from their number.
+    """Steps of one training: gather the rows, then choose by their number where to train.
 
     Attributes:
         spark: the session.
-        asked: where to learn.
-        workers: on the cluster; None: all it has room for.
-        sample_rows: that this machine takes when the cluster learns.
-        learner: once the rows are gathered: what learns on the cluster, None where this machine does.
+        asked: requested place of the training.
+        workers: number of workers on the cluster; None: all available slots.
+        sample_rows: number of rows loaded to this machine if the cluster trains.
+        learner: learner on the cluster, set once the rows are gathered; None if this machine trains.
     """
 
     spark: Any
@@ -159,13 +162,13 @@ class Learning:
         share: float,
         on_step: Callable[[str, float | None], None],
     ) -> TrainingSet:
-        """The training set for this machine: all of it, or a sample; arguments as for `training.labelled_rows`.
+        """Gather the training set for this machine: all rows, or a sample; arguments as for `labelled_rows`.
 
         Raises:
-            ShopstreamError: the history is too short, nobody has ordered, or the cluster cannot learn.
+            ShopstreamError: the history is too short, no customer has ordered, or the cluster cannot train.
         """
         if self.asked == "cluster":
-            workers_of(self.spark, self.workers)  # told before the long work
+            workers_of(self.spark, self.workers)  # fail before the long work
         labelled = labelled_rows(self.spark, files, horizon, work, share, on_step)
         place = where_to_learn(self.asked, labelled.rows, memory_bytes())
         on_step("gathering the training set", None)
@@ -176,7 +179,7 @@ class Learning:
 
     @property
     def said(self) -> str:
-        """Where it learnt, for people."""
+        """Place of the training, for display."""
         if self.learner is None:
             return "on this machine"
         about = self.learner.about
@@ -185,14 +188,14 @@ class Learning:
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
 def prepared(wanted: Wanted, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Rows as XGBoost takes them, of labelled rows that teach.
+    """Convert labelled rows to the input rows of XGBoost, keeping only the training rows.
 
     Args:
-        wanted: which, and what of them is learnt.
-        batches: columns of `training.LABELLED_ARROW`.
+        wanted: selection of the rows, and the label.
+        batches: batches with the columns of `training_set.LABELLED_ARROW`.
 
     Yields:
-        customer_id, as_of, inputs (float32, NaN for what is missing) and label.
+        customer_id, as_of, inputs (float32, NaN for missing values) and label.
     """
     for batch in batches:
         rows = pl.DataFrame(pa.Table.from_batches([batch]), schema=LABELLED_SCHEMA)
