@@ -1,4 +1,4 @@
-"""`spark`: computes the same features for archives that are too large or too slow for one machine."""
+"""`spark`: computes the same features for archives that one machine cannot process, or only too slowly."""
 
 from __future__ import annotations
 
@@ -260,14 +260,14 @@ def cutoffs(as_of: list[str], every: str | None, start: str | None, end: str | N
 
 
 def checked_reader(name: str) -> Any:
-    """Check the name of a `reading.Reader`. Raises UsageError for another."""
+    """Check the name of a `archive_scan.Reader`. Raises UsageError for another."""
     if name not in ("auto", "arrow", "spark"):
         raise UsageError(f"--reader is {name!r}.", "Give auto, arrow or spark.")
     return name
 
 
 def checked_learn(name: str) -> Any:
-    """Check the name of a `learning.Learn`. Raises UsageError for another."""
+    """Check the name of a `xgboost_training.Learn`. Raises UsageError for another."""
     if name not in ("auto", "machine", "cluster"):
         raise UsageError(f"--learn is {name!r}.", "Give auto, machine or cluster.")
     return name

@@ -27,8 +27,8 @@ def java_version() -> str:
 def readable(tree: Path, account: Account | None, copy: Path) -> Path:
     """Return `tree`, or `copy` if the account cannot reach it (as under a private home folder).
 
-    The copy shares the bytes by hard links if the file system allows. It lies in a folder that the account can write,
-    so it is compared with the tree at every call, and made again if it differs.
+    The copy shares the bytes by hard links if the file system allows. The account can write to its folder, so it is
+    compared with the tree at every call, and made again if it differs.
     """
     if account is None or obstacle(tree, account) is None:
         return tree

@@ -28,7 +28,7 @@ class ServerStatus:
 
     Args:
         mode: whether the server is embedded or external.
-        healthy: whether it answered just now.
+        healthy: whether it answered just now and misses no primary shard.
         address: `host:port,...` of Kafka, the URL of Elasticsearch; None for an embedded one never started.
         version: version of the server; None if unknown (an external Kafka does not report it).
         pid: process id of a running embedded server.

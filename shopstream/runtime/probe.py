@@ -1,6 +1,6 @@
 """Check the health of containers: `python -m shopstream.runtime.probe TARGET ...` exits with 0 if all are healthy.
 
-It runs every few seconds beside the checked program, so it needs only the standard library.
+It runs every few seconds in the container of the checked program, so it needs only the standard library.
 
     http://host:port/path      answers with 2xx
     tcp://host:port            accepts a connection

@@ -76,7 +76,7 @@ def leave_on_signal(supervisor: Supervisor, console: Console) -> Iterator[Callab
 
 
 class Reports:
-    """Reports the workers' state beside the terminal; a context manager.
+    """Reports the workers' state to files, documents and HTTP; a context manager.
 
     Each second, the figures of each worker are written to a file below the data folder, which `status` reads. Every few
     seconds, they are written to the index `pipeline`. With a port in the settings, they are also served over HTTP.
