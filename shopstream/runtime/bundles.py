@@ -26,7 +26,7 @@ class FolderBundles:
     path: Path
 
     def current(self) -> str | None:
-        """Return the bundle's folder and its modification time; None if there is neither bundle nor pointer."""
+        """Return the bundle's folder and its time of creation; None if there is neither bundle nor pointer."""
         if not any((self.path / name).is_file() for name in _SIGNS):
             return None
         from training.bundle import resolve  # noqa: PLC0415

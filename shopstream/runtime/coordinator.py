@@ -56,7 +56,7 @@ PAUSE_S: Final = 1.0
 LEAVE_TIMEOUT_S: Final = 60.0
 """Longest time for a worker to finish its batch and checkpoint before it is killed."""
 FOREIGN_TIMEOUT_S: Final = 30.0
-"""How long partitions may stay unassigned, with all workers idle but running, before the command fails."""
+"""Longest time of an incomplete and unchanged assignment, with all workers running, before the command fails."""
 SILENCE_S: Final = 20.0
 """A worker without remaining work that sends no message for so long counts as hung."""
 

@@ -1,4 +1,4 @@
-"""Answer the liveness and the readiness of the workers by pure functions, with reasons.
+"""Check liveness and readiness of the workers, by pure functions that give reasons.
 
 Alive: nothing hangs; the remedy is a restart of the command. Ready: every worker does its work; the remedy is an
 external system's recovery, or time.
