@@ -1,1 +1,1 @@
-"""The composition root: command line, settings, demo and embedded servers."""
+"""Compose the application: command line, settings, demo and embedded servers."""

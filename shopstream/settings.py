@@ -1,6 +1,6 @@
-"""Settings: `SHOPSTREAM_...` variables, then a TOML file, then defaults; a command's flags override all of them.
+"""Load the settings: command flags, then `SHOPSTREAM_...` variables, then a TOML file, then defaults.
 
-The rule of this file: every setting stands here once, with its type, default and meaning. A section is a `Section`
+The rule of this file: every setting is defined once, with its type, default and meaning. A section is a `Section`
 subclass and one field of `Settings`.
 """
 
@@ -39,10 +39,10 @@ CONFIG_FILE: Final = "shopstream.toml"
 RUNS_CODE: Final = frozenset(
     {"plugin.library.paths", "ssl.engine.location", "ssl.providers", "sasl.kerberos.kinit.cmd"}
 )
-"""Properties by which librdkafka loads a library or runs a program. Every command reads the settings' file of the
-folder that one happens to stand in, so it may not hold them."""
+"""Properties that make librdkafka load a library or run a program. Every command reads the settings file of the working
+folder, so that file must not set them."""
 _NOT_SHOWN: Final = frozenset({"password", "api_key", "properties", "options", "url", "maven_url"})
-"""Settings whose value may hold a secret, so that it never stands in a message."""
+"""Settings whose value may hold a secret; their values are left out of messages."""
 
 
 def _absolute(path: Path) -> Path:
@@ -50,7 +50,7 @@ def _absolute(path: Path) -> Path:
 
 
 def _property_value(value: object) -> object:
-    """TOML has numbers and booleans; librdkafka takes strings."""
+    """Convert the numbers and booleans of TOML to the strings that librdkafka takes."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
@@ -60,7 +60,7 @@ def _run_name(run: str) -> str:
     try:
         return check_run(run)
     except UsageError as error:
-        raise ValueError(str(error)) from error  # pydantic adds where it stands
+        raise ValueError(str(error)) from error  # pydantic adds the setting's name
 
 
 Location = Annotated[Path, AfterValidator(_absolute)]
@@ -77,13 +77,13 @@ RunName = Annotated[str, AfterValidator(_run_name)]
 
 
 class Section(BaseModel):
-    """A part of the settings: immutable, and a name it does not know is an error."""
+    """A section of the settings: immutable, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class KafkaSettings(Section):
-    """Where Kafka is, or how the embedded one is run."""
+    """Connection to Kafka, or configuration of the embedded one."""
 
     bootstrap_servers: str | None = None
     """`host:port,...` of an existing Kafka; None runs the embedded one."""
@@ -98,7 +98,7 @@ class KafkaSettings(Section):
 
 
 class ElasticsearchSettings(Section):
-    """Where Elasticsearch is, or how the embedded one is run."""
+    """Connection to Elasticsearch, or configuration of the embedded one."""
 
     url: str | None = None
     """`http(s)://host:port` of an existing Elasticsearch; None runs the embedded one."""
@@ -133,7 +133,7 @@ class ElasticsearchSettings(Section):
 
 
 class MetricsSettings(Section):
-    """What is told of the workers beside the terminal, and what is still healthy."""
+    """Metrics endpoint and health thresholds."""
 
     port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Port of `/metrics`, `/healthz` and `/readyz` while consuming; 0 takes a free one, None opens none."""
@@ -150,7 +150,7 @@ class MetricsSettings(Section):
 
 
 class CostSettings(Section):
-    """What is done for a customer of each band of churn risk; the bands begin where more effort begins to pay."""
+    """Costs and effects of the effort for each band of churn risk; each band begins where its effort begins to pay."""
 
     medium_cost: Cost = _COSTS.medium.cost
     """What the effort for a customer at medium risk costs, as a share of what a kept customer is worth."""
@@ -166,7 +166,7 @@ class CostSettings(Section):
     """Share of the leaving customers whom it keeps."""
 
     def asked(self) -> options_module.Costs:
-        """As a training takes them."""
+        """Convert to the options of a training."""
         return options_module.Costs(
             options_module.Effort(self.medium_cost, self.medium_saved),
             options_module.Effort(self.high_cost, self.high_saved),
@@ -175,7 +175,7 @@ class CostSettings(Section):
 
 
 class TrainingSettings(Section):
-    """When the rows of a training set are taken, and what the bands of risk follow from."""
+    """Cut-offs of a training set, and the costs that determine the risk bands."""
 
     horizon_days: Days = _HORIZON.horizon_days
     """A customer without an order in so many days has churned."""
@@ -194,7 +194,7 @@ class TrainingSettings(Section):
         spacing_days: int | None = None,
         cutoffs_max: int | None = None,
     ) -> options_module.Horizon:
-        """As a training takes them; what is given wins."""
+        """Convert to the options of a training; given arguments take precedence."""
         given = (horizon_days, history_days, spacing_days, cutoffs_max)
         kept = (self.horizon_days, self.history_days, self.spacing_days, self.cutoffs_max)
         return options_module.Horizon(
@@ -235,7 +235,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment, then the TOML file."""
+        """Return the sources by precedence: flags, the environment, the TOML file."""
         path = _config_path(os.environ)
         if path is None:
             return (init_settings, env_settings)
@@ -246,7 +246,7 @@ class Settings(BaseSettings):
 
 
 def _refuse_code(path: Path, content: Mapping[str, Any]) -> None:
-    """Standing in a folder must not run what is in it.
+    """Refuse settings that run code if the file was found only because of the working folder.
 
     Raises:
         UsageError: the file holds a property of `RUNS_CODE`.
@@ -273,10 +273,10 @@ def _config_path(environment: Mapping[str, str]) -> Path | None:
 
 
 def load_settings(**flags: object) -> Settings:
-    """The settings in force, from flags, environment, TOML file and defaults.
+    """Load the effective settings from flags, environment, TOML file and defaults.
 
     Args:
-        flags: values by field name that win over all else, a section as a dict; a None means "not given".
+        flags: values by field name that take precedence, a section as a dict; None means "not given".
 
     Raises:
         UsageError: a value or a name is not valid; the message names it.
@@ -324,7 +324,7 @@ def _closest(path: list[str]) -> str:
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """A misspelt variable must not be silence; pydantic only looks at the names it knows."""
+    """Refuse misspelt variables: pydantic ignores names that it does not define."""
     for variable in environment:
         if not variable.upper().startswith(ENV_PREFIX) or variable.upper() == CONFIG_VARIABLE:
             continue
@@ -334,14 +334,14 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
 
 
 def external_kafka(settings: KafkaSettings) -> KafkaEndpoint | None:
-    """The Kafka named by the settings, or None where the embedded one is to run."""
+    """Return the Kafka named by the settings; None for the embedded one."""
     if settings.bootstrap_servers is None:
         return None
     return KafkaEndpoint(settings.bootstrap_servers, dict(settings.properties))
 
 
 def external_elasticsearch(settings: ElasticsearchSettings) -> ElasticEndpoint | None:
-    """The Elasticsearch named by the settings, or None where the embedded one is to run.
+    """Return the Elasticsearch named by the settings; None for the embedded one.
 
     Raises:
         ShopstreamError: the password file cannot be read.

@@ -1,1 +1,1 @@
-"""One module for each group of commands."""
+"""Define the commands: one module for each group."""

@@ -1,4 +1,4 @@
-"""The command line: it knows every command and none of their work."""
+"""Assemble the command line from the modules of all commands."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ COMMAND_MODULES = {
     "spark": "Analyse",
     "dashboards": "Analyse",
 }
-"""Modules of shopstream.cli -> the part of `--help` that lists their commands, in their order. Each has
-`register(app)` and imports its heavy parts inside the command, so that `--help` answers at once."""
+"""Modules of shopstream.cli -> panel of `--help` that lists their commands, in this order. Each module has
+`register(app)` and imports its heavy dependencies inside the command, so that `--help` answers at once."""
 
 
 def _root(
@@ -49,7 +49,7 @@ def _root(
 
 
 def build_app() -> typer.Typer:
-    """A new application with every command registered."""
+    """Build an application with every command registered."""
     app = typer.Typer(
         name="shopstream",
         help="Exact streaming customer analytics: a shop through Kafka into features and scores in Elasticsearch.",
@@ -70,16 +70,16 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point of the `shopstream` script. Exit codes: 0, 1 failure, 2 usage, 130 interrupted, 143 terminated."""
+    """Run the `shopstream` script. Exit codes: 0, 1 failure, 2 usage, 130 interrupted, 143 terminated."""
     errors = Console(stderr=True)
-    # as Ctrl-C does: what is half done is put away on the way out
+    # an exception, as for Ctrl-C, so that unfinished work is cleaned up
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         build_app()()
     except ShopstreamError as error:
         if "--debug" in sys.argv:
             raise
-        # a message may hold brackets of its own: a path, a partition, what a library said
+        # a message may hold brackets: from a path, a partition or a library's error
         errors.print(f"[bold red]error[/] {escape(error.message)}", highlight=False)
         if error.remedy:
             errors.print(f"[bold]  do [/] {escape(error.remedy)}", highlight=False)

@@ -1,4 +1,4 @@
-"""`shopstream clean`: an archive or a foreign log, cleaned by declared rules, every row accounted for."""
+"""`shopstream clean`: cleans an archive or a foreign log by declared rules and accounts for every row."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def clean(
 
 
 def _logs(sources: list[Path], names: list[str], person: list[str]) -> list[Log]:
-    """Files with their mappings; none where the source is an archive."""
+    """Pair the files with their mappings; empty if the source is an archive."""
     from producers.importing.mapping import load_mapping
 
     if not names:

@@ -1,4 +1,4 @@
-"""`shopstream cluster` and `assign`: groups of customers that nobody declared, and where new customers belong."""
+"""`shopstream cluster` and `assign`: find clusters of customers and assign new customers to them."""
 
 from __future__ import annotations
 

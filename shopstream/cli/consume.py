@@ -1,4 +1,4 @@
-"""`consume`: the consumers, as processes under one parent."""
+"""`consume`: runs the consumers as worker processes under one parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dashboards build|check|import|serve`: what Kibana imports, made, tried and handed over; and the live page."""
+"""`dashboards build|check|import|serve`: builds, checks and imports Kibana's dashboards, and serves the live page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dead-letters list|show|replay`: what did not count, why, and the way back after a fix."""
+"""`dead-letters list|show|replay`: lists and shows rejected records, and replays them after a fix."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def _corrected(letter: StoredDeadLetter, value: Path, key: str | None) -> Stored
         raise UsageError(
             f"{value} cannot be read: {error.strerror}.", "Give the file that holds the record."
         ) from error
-    # it is another record now: what was wrong with the old one says nothing about it
+    # a corrected value is another record: the old error no longer applies
     return replace(letter, value=data, key=letter.key if key is None else key.encode(), cut="", error="corrected")
 
 

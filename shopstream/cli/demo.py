@@ -1,4 +1,4 @@
-"""`demo`: the whole system on this machine."""
+"""`demo`: runs the whole system on this machine."""
 
 from __future__ import annotations
 

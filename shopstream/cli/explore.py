@@ -1,4 +1,4 @@
-"""`shopstream explore`: what happened in a shop, as a page with pictures and as a notebook."""
+"""`shopstream explore`: explores an archive, as a page with charts and as a notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`shopstream features`: the rows of a whole archive at a time."""
+"""`shopstream features`: writes the feature rows of a whole archive as of one time."""
 
 from __future__ import annotations
 

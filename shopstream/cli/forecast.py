@@ -1,4 +1,4 @@
-"""`shopstream forecast`: sales of the days to come, by day, in all and by category."""
+"""`shopstream forecast`: forecasts daily sales, in total and by category."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`forget`: a customer's profile, erased wherever it is kept."""
+"""`forget`: erases a customer's profile wherever it is stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the command as Ctrl-C does: what has to be put back is put back."""
+    """End the command on SIGTERM and SIGHUP as on Ctrl-C, so that its cleanup runs."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         for other in previous:

@@ -1,4 +1,4 @@
-"""`shopstream generate`: the synthetic shop's archive, with a progress bar and a summary."""
+"""`shopstream generate`: writes the synthetic shop's archive, with a progress bar and a summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that read a run that was named: there is one of that name, or they say which there are."""
+"""Check that the run of a command exists; the error lists the existing runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shopstream.settings import Settings
 
 
 def check_view(settings: Settings) -> None:
-    """Looks for the run in Elasticsearch, as whoever reads it there asks for it.
+    """Check for the run in Elasticsearch, as the user that reads it there.
 
     Args:
-        settings: where Elasticsearch is, and the run.
+        settings: settings with Elasticsearch and the run.
 
     Raises:
         ShopstreamError: there is no such run, or Elasticsearch does not answer.
@@ -29,14 +29,14 @@ def check_view(settings: Settings) -> None:
 
 
 def check_anywhere(settings: Settings, state: str | None = None) -> None:
-    """Looks for the run in Kafka, Elasticsearch and the data folder; passes where one of them does not answer.
+    """Check for the run in Kafka, Elasticsearch and the data folder; passes if one of them does not answer.
 
     Args:
-        settings: where they are, and the run.
+        settings: settings with the servers, the data folder and the run.
         state: local path or URI of the checkpoints; None: below the data folder.
 
     Raises:
-        ShopstreamError: nothing is called so anywhere.
+        ShopstreamError: there is no such run in any of them.
     """
     found = runs_job.overview(settings, consume_job.state_folder(settings, state))
     if settings.run not in found.runs and not found.problems:

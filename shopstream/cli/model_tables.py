@@ -1,4 +1,4 @@
-"""What `train` and `evaluate` print: reports as tables for a terminal."""
+"""Print the reports of `train` and `evaluate` as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CEILINGS: Final = ("knows_present", "knows_dropout")
 
 
 def print_models(console: Console, report: Report) -> None:
-    """The models of a training on their held-out rows; the chosen ones are marked."""
+    """Print the metrics of a training's models on their held-out rows; the chosen models are marked."""
     table = _table(f"{report['rows']:,} held-out rows, tested by {report['validation']}", "model", _TRAINED)
     for family, one in report["models"].items():
         mark = " *" if family == report["chosen"] else ""
@@ -44,7 +44,7 @@ def print_models(console: Console, report: Report) -> None:
 
 
 def print_judgement(console: Console, report: Report) -> None:
-    """A bundle on the cut-offs of an archive, and how far the rows have moved."""
+    """Print a bundle's metrics by cut-offs of an archive, and the drift of the rows."""
     table = _table(
         f"{report['bundle']}: {report['horizon_days']} days", "cut-offs", {"": "rows", "_": "churned"} | _JUDGED
     )

@@ -1,4 +1,4 @@
-"""Options that several commands share: parsed and checked."""
+"""Parse and check the options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shopstream.jobs.spark_stream import SINKS
 
 
 def chosen_roles(text: str) -> tuple[str, ...]:
-    """The roles of a comma-separated list, each once. Raises UsageError for another name."""
+    """Parse a comma-separated list of roles, each once. Raises UsageError for another name."""
     return chosen("--roles", text, ROLES)
 
 
 def chosen_clock(text: str) -> Clock:
-    """`stream` or `wall`. Raises UsageError for another word."""
+    """Check that the clock is `stream` or `wall`. Raises UsageError for another name."""
     for clock in CLOCKS:
         if text == clock:
             return clock
@@ -26,16 +26,16 @@ def chosen_clock(text: str) -> Clock:
 
 
 def chosen(option: str, text: str, known: Sequence[str], *, may_be_none: bool = False) -> tuple[str, ...]:
-    """The names of a comma-separated list, each once, in the order of the known ones.
+    """Parse a comma-separated list of names, each once, in the order of the known ones.
 
     Args:
-        option: for errors: `--roles`.
-        text: what was given.
-        known: what may be named.
+        option: name of the option for errors, such as `--roles`.
+        text: value of the option.
+        known: permitted names.
         may_be_none: whether the list may be empty.
 
     Raises:
-        UsageError: it has another name, or none.
+        UsageError: the list has an unknown name, or is empty.
     """
     names = {name.strip() for name in text.split(",") if name.strip()}
     if names - set(known) or not (names or may_be_none):
@@ -46,7 +46,7 @@ def chosen(option: str, text: str, known: Sequence[str], *, may_be_none: bool = 
 
 
 def parse_time(text: str, option: str) -> int:
-    """Epoch milliseconds of an ISO 8601 date or moment, UTC where it names no zone. Raises UsageError.
+    """Parse an ISO 8601 date or time to epoch milliseconds, UTC unless it names a zone. Raises UsageError.
 
     A number of eleven digits or more, which no date is, stands for epoch milliseconds.
     """
@@ -65,7 +65,7 @@ def parse_time(text: str, option: str) -> int:
 
 
 def date_range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
-    """The half-open range of `--from` and `--to`, epoch ms. Raises UsageError for an empty one."""
+    """Parse the half-open range of `--from` and `--to`, epoch ms. Raises UsageError for an empty one."""
     start_ms = None if start is None else parse_time(start, "--from")
     end_ms = None if end is None else parse_time(end, "--to")
     if start_ms is not None and end_ms is not None and start_ms >= end_ms:
@@ -74,7 +74,7 @@ def date_range(start: str | None, end: str | None) -> tuple[int | None, int | No
 
 
 def parse_speed(text: str) -> float | None:
-    """Event seconds for each second, None for `max`. Raises UsageError."""
+    """Parse the speed: event seconds per second, None for `max`. Raises UsageError."""
     if text == "max":
         return None
     speed = _above_zero(text.removesuffix("x"))
@@ -84,7 +84,7 @@ def parse_speed(text: str) -> float | None:
 
 
 def parse_rate(text: str | None) -> float | None:
-    """Events a second, from `500` or `500/s`. Raises UsageError."""
+    """Parse a rate in events a second, from `500` or `500/s`. Raises UsageError."""
     if text is None:
         return None
     rate = _above_zero(text.removesuffix("/s"))
@@ -94,7 +94,7 @@ def parse_rate(text: str | None) -> float | None:
 
 
 def parse_duration_s(text: str | None, option: str = "--for") -> float | None:
-    """Seconds, from `90`, `90s`, `10m`, `1.5h` or `2d`. Raises UsageError, naming the option."""
+    """Parse a duration to seconds, from `90`, `90s`, `10m`, `1.5h` or `2d`. Raises UsageError, naming the option."""
     if text is None:
         return None
     units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -113,10 +113,10 @@ def _above_zero(text: str) -> float | None:
 
 
 def chosen_topics(text: str) -> tuple[str, ...]:
-    """The source topics of a comma-separated list. Raises UsageError for another name."""
+    """Parse a comma-separated list of source topics. Raises UsageError for another name."""
     return chosen("--topics", text, SOURCE_TOPICS)
 
 
 def chosen_sinks(text: str) -> tuple[str, ...]:
-    """The sinks of a comma-separated list, each once. Raises UsageError for another name."""
+    """Parse a comma-separated list of sinks, each once. Raises UsageError for another name."""
     return chosen("--sinks", text, SINKS, may_be_none=True)

@@ -1,4 +1,4 @@
-"""`dashboards serve`: the live page."""
+"""`dashboards serve`: serves the live page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`replay`, `live`, `import`: records into Kafka, and foreign logs into archives."""
+"""`replay`, `live`, `import`: send records to Kafka, and convert foreign logs to archives."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def import_log(
         _print_import(Console(), report)
 
 
-# --- what is printed --------------------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------------------
 def _print_delivery(console: Console, delivery: Delivery, seconds: float, planted: Mapping[str, int]) -> None:
     from rich.table import Table
 

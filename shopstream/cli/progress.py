@@ -1,4 +1,4 @@
-"""What commands that work on files have in common: a line that says what is done now, and tables."""
+"""Show the progress of commands that work on files, and write their tables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[str, float | None], None]]:
-    """A line that says what is done now, and the share of it that is done, where that is known."""
+    """Show a line with the current step and, where known, its completed share."""
     bar = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
         console=console, transient=True, disable=not console.is_terminal,
@@ -50,7 +50,7 @@ def _show(bar: Progress, task: TaskID, said: str, share: float | None) -> None:
 
 
 def write_table(out: Path, frame: pl.DataFrame) -> None:
-    """Parquet, or CSV by the file's ending, in which no text begins a formula; lists of words are joined by blanks."""
+    """Write Parquet or CSV, by the file's ending. CSV holds no formulas, and joins lists of words by blanks."""
     from polars import List, col
 
     from training.cells import safe_frame
@@ -75,7 +75,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def replay_bar(total: int, console: Console) -> Iterator[Callable[[Position], None]]:
-    """A progress bar over a known number of messages, with rate, remaining time and event time."""
+    """Show a progress bar over a known number of messages, with rate, remaining time and event time."""
     columns = (
         TextColumn("replay"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
         TextColumn("{task.fields[at]}"),
@@ -94,7 +94,7 @@ def replay_bar(total: int, console: Console) -> Iterator[Callable[[Position], No
 
 @contextmanager
 def live_line(console: Console) -> Iterator[Callable[[Position], None]]:
-    """A status line: messages sent, rate, event time and how far it is behind the wall clock."""
+    """Show a status line: messages sent, rate, event time and its distance behind the wall clock."""
     columns = (TextColumn("live"), TextColumn("{task.completed:,} sent"), _Rate(), TextColumn("{task.fields[at]}"))
     with Progress(*columns, console=console, refresh_per_second=2) as progress:
         task = progress.add_task("live", total=None, at="")
@@ -110,7 +110,7 @@ def live_line(console: Console) -> Iterator[Callable[[Position], None]]:
 
 
 def leaving_sign(file: Path, show: Callable[[Position], None]) -> Callable[[Position], None]:
-    """`show`, and a file that is touched each second that something is told: what a health check looks at.
+    """Wrap `show` so that it touches a heartbeat file for health checks at most once a second.
 
     Raises:
         UsageError: the file cannot be written.
@@ -125,7 +125,7 @@ def leaving_sign(file: Path, show: Callable[[Position], None]) -> Callable[[Posi
 
     def shown(position: Position) -> None:
         if due():
-            # who cannot write it goes on, and the old sign tells
+            # the command goes on without the file: its age then fails the health check
             with suppress(OSError):
                 file.touch()
         show(position)
@@ -134,7 +134,7 @@ def leaving_sign(file: Path, show: Callable[[Position], None]) -> Callable[[Posi
 
 
 class _Every:
-    """True at most once in `seconds`."""
+    """Returns True at most once in `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

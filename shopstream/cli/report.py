@@ -1,4 +1,4 @@
-"""`shopstream report`: what an archive says, and what to do, as two pages with every number in a file."""
+"""`shopstream report`: writes the final report of an archive as two pages, with every number in a file."""
 
 from __future__ import annotations
 

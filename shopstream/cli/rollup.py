@@ -1,4 +1,4 @@
-"""`shopstream rollup`: trends of the past, out of an archive."""
+"""`shopstream rollup`: computes past trends from an archive."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def rollup(
 
 
 def _bundle(given: Path | None, home: Path) -> Bundle | None:
-    """The bundle asked for, or the current one of the data folder."""
+    """Load the given bundle, or the current one of the data folder."""
     from shopstream.runtime.bundles import FOLDER, FolderBundles
     from training.bundle import load_bundle
 

@@ -1,4 +1,4 @@
-"""`runs list|drop` and `promote`: histories that were run again, beside the live one."""
+"""`runs list|drop` and `promote`: list, delete and promote runs, such as a reprocessed history beside the live run."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def drop(
     run = found.runs.get(check_run(name), runs_job.Run(name))
     console = Console(stderr=True)
     if run.members:
-        # a worker that has left stays a member until its session times out
+        # a worker that has exited stays a member until its session times out
         with console.status(f"waiting for the workers of run {name} to leave ..."):
             runs_job.await_idle(settings, run)
     runs_job.check_droppable(run, settings.run)
@@ -159,7 +159,7 @@ def promote(
     console.print(f"readers of {settings.run}-* see run {name} now", highlight=False)
 
 
-# --- what is shown ----------------------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------------------
 
 
 def _print_overview(found: Overview, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""`schedule`: models, trends, forecast and segments by schedule."""
+"""`schedule`: trains models and computes trends, forecast and segments at an interval."""
 
 from __future__ import annotations
 

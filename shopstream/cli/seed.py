@@ -1,4 +1,4 @@
-"""`seed`: a synthetic shop's past, brought into a run exactly once."""
+"""`seed`: loads a synthetic shop's history into a run exactly once."""
 
 from __future__ import annotations
 

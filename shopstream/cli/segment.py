@@ -1,4 +1,4 @@
-"""`shopstream segment`: every customer with segment, scores and action, and what the segments are like."""
+"""`shopstream segment`: writes every customer's segment, scores and action, and a summary of the segments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`up`, `down`, `status`, `doctor`: the embedded servers, for people and for scripts."""
+"""`up`, `down`, `status`, `doctor`: manage and check the embedded servers, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _print_status(found: Status, console: Console) -> None:
 
 
 def _worker_tables(reports: dict[str, Any]) -> tuple[Table, Table]:
-    """What each worker last said of itself: how much it does, and how well it is."""
+    """Build two tables from the last report of each worker: throughput and health."""
     from rich.markup import escape
     from rich.table import Table
 

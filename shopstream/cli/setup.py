@@ -1,4 +1,4 @@
-"""`setup`: everything that stands before the first record, on servers that run elsewhere."""
+"""`setup`: prepares external servers for the first record of a run."""
 
 from __future__ import annotations
 

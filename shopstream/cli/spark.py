@@ -1,4 +1,4 @@
-"""`spark`: the same features over archives that one machine is too small or too slow for."""
+"""`spark`: computes the same features for archives that one machine cannot process, or only too slowly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shopstream.cli.consume import ConsumedRun, FinalAsOf, IndexContact, UntilEn
 from shopstream.cli.train import CutoffsMax, HistoryDays, HorizonDays, Spacing
 
 CUTOFFS_MAX = 100_000
-"""More times than this are a mistake in --every."""
+"""Upper limit of cut-offs; more indicate a mistake in --every."""
 
 Archive = Annotated[
     str, typer.Argument(metavar="ARCHIVE", help="The archive: a folder or a URI (s3://, gs://, hdfs://, s3a://).")
@@ -236,7 +236,7 @@ def stream(  # noqa: PLR0917 - typer makes an option of each
 
 
 def cutoffs(as_of: list[str], every: str | None, start: str | None, end: str | None) -> list[int]:
-    """The times that the options ask for, epoch ms, ascending, each once.
+    """Return the times that the options request, epoch ms, ascending, each once.
 
     Raises:
         UsageError: they ask for none, for too many, or contradict each other.
@@ -260,19 +260,19 @@ def cutoffs(as_of: list[str], every: str | None, start: str | None, end: str | N
 
 
 def checked_reader(name: str) -> Any:
-    """One of `reading.Reader`. Raises UsageError for another."""
+    """Check the name of a `archive_scan.Reader`. Raises UsageError for another."""
     if name not in ("auto", "arrow", "spark"):
         raise UsageError(f"--reader is {name!r}.", "Give auto, arrow or spark.")
     return name
 
 
 def checked_learn(name: str) -> Any:
-    """One of `learning.Learn`. Raises UsageError for another."""
+    """Check the name of a `xgboost_training.Learn`. Raises UsageError for another."""
     if name not in ("auto", "machine", "cluster"):
         raise UsageError(f"--learn is {name!r}.", "Give auto, machine or cluster.")
     return name
 
 
 def located(place: str) -> str:
-    """A URI of a place: a path becomes a `file:` one."""
+    """Return the URI of a location: a path becomes a `file:` URI."""
     return place if "://" in place else Path(place).absolute().as_uri()

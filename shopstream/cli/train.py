@@ -1,4 +1,4 @@
-"""`shopstream train`, `evaluate` and `score`: models from an archive, how good they are, and what they say."""
+"""`shopstream train`, `evaluate` and `score`: train models on an archive, evaluate them and score customers."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def _costs(path: Path) -> Costs:
 
 
 def _checked(costs: Costs) -> Costs:
-    """Costs that give bands, before anything long begins."""
+    """Check that the costs give bands, before long work begins."""
     from training.churn.calibration import thresholds
 
     thresholds(costs)

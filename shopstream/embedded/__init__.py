@@ -1,4 +1,4 @@
-"""The servers: embedded Kafka and Elasticsearch as background processes, or existing ones named by the settings."""
+"""Run embedded Kafka and Elasticsearch as background processes, or connect to existing ones named by the settings."""
 
 from connectors.endpoints import ElasticEndpoint, Endpoints, KafkaEndpoint
 from shopstream.embedded.lifecycle import down, elastic_endpoint, elastic_reader, endpoints, kafka_endpoint, up

@@ -1,4 +1,4 @@
-"""The unprivileged account a server runs as when root starts it, and what that account can reach."""
+"""Choose the unprivileged account of a server started by root, and give that account access to its files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from connectors.files import write_whole
 from features.errors import ShopstreamError
 
 OWN_UIDS: Final = range(60_920, 61_184)
-"""Where a uid of the server's own is looked for: above people's, below those that systemd gives away, and within the
-65,536 of a container with a user namespace."""
+"""Candidates for a server's own uid: above those of users, below the dynamic uids of systemd. All lie within the
+65,536 uids of a container with a user namespace."""
 SHARED_STATE: Final = Path("/var/lib/shopstream")
-"""Where a server's tree goes when its account cannot reach the data folder."""
+"""Parent of a server's folder if its account cannot reach the data folder."""
 OWNER_FILE: Final = "home"
-"""Beside a folder in `SHARED_STATE`: names the data folder that it was made for."""
+"""File beside a folder in `SHARED_STATE` that names the data folder it was made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,19 @@ class Account:
 
 
 def server_account(run_as: str | None, folder: Path, *, root: bool) -> Account | None:
-    """The account for a server that refuses to run as root.
+    """Return the account for a server that refuses to run as root.
 
     Args:
-        run_as: name or numeric uid from the settings; None takes the owner of `folder`, or for a new one a uid that
-            no user, group or process has, so that no other program reads the server's files and memory.
-        folder: the server's own folder.
-        root: whether we are root; nobody else can change accounts, and nobody else has to.
+        run_as: name or numeric uid from the settings. None takes the owner of `folder`, or for a new folder an unused
+            uid, so that no other program reads the server's files and memory.
+        folder: folder of the server.
+        root: whether this process runs as root; only root can change accounts, and only root has to.
 
     Returns:
-        None where the server runs as ourselves.
+        The account; None if the server runs as the current user.
 
     Raises:
-        ShopstreamError: there is no such account, or it is root.
+        ShopstreamError: the account does not exist, or is root.
     """
     if not root:
         return None
@@ -66,7 +66,7 @@ def server_account(run_as: str | None, folder: Path, *, root: bool) -> Account |
 
 
 def _owner(folder: Path) -> int | None:
-    """Who owns a folder that is there and is not root's."""
+    """Return the uid of a folder's owner; None if the folder is missing or root's."""
     try:
         return folder.stat().st_uid or None
     except FileNotFoundError:
@@ -74,7 +74,7 @@ def _owner(folder: Path) -> int | None:
 
 
 def free_uid() -> int:
-    """The first uid of `OWN_UIDS` that no user, group or process has. Raises ShopstreamError where none is free."""
+    """Return the first uid of `OWN_UIDS` without user, group or process. Raises ShopstreamError if none is free."""
     running = {process.info["uids"].real for process in psutil.process_iter(["uids"]) if process.info["uids"]}
     taken = running | {user.pw_uid for user in pwd.getpwall()} | {group.gr_gid for group in grp.getgrall()}
     for uid in OWN_UIDS:
@@ -87,12 +87,12 @@ def free_uid() -> int:
 
 
 def obstacle(path: Path, account: Account) -> Path | None:
-    """The first folder on the way to `path` that the account cannot enter; None if it can reach it."""
+    """Return the first folder on the way to `path` that the account cannot enter; None if it can reach it."""
     for folder in (*reversed(path.absolute().parents), path.absolute()):
         try:
             status = folder.stat()
         except FileNotFoundError:
-            return None  # to be made by us, readable
+            return None  # created later by this program, readable
         if stat.S_ISDIR(status.st_mode) and not _may_enter(status, account):
             return folder
     return None
@@ -107,18 +107,18 @@ def _may_enter(status: os.stat_result, account: Account) -> bool:
 
 
 def reachable_folder(path: Path, account: Account | None, shared: Path = SHARED_STATE) -> Path:
-    """A folder for a server's own files: `path`, or a stand-in its account can reach, linked from `path`.
+    """Return a folder for a server's own files: `path`, or a stand-in its account can reach, linked from `path`.
 
     Args:
-        path: where the folder should be, inside the data folder.
-        account: the server's account; None is our own, which reaches everything.
-        shared: the parent of stand-ins.
+        path: preferred folder, inside the data folder.
+        account: account of the server; None is the current user, who reaches everything.
+        shared: parent of the stand-ins.
 
     Returns:
-        The folder, existing and owned by the account, open to it alone: it holds customers' data and a keystore.
+        The folder, existing, owned by the account and private to it: it holds customers' data and a keystore.
 
     Raises:
-        ShopstreamError: neither place can be used.
+        ShopstreamError: neither folder can be used.
     """
     if account is None:
         path.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def reachable_folder(path: Path, account: Account | None, shared: Path = SHARED_
 
 
 def _stand_in(path: Path, shared: Path) -> Path:
-    """A new folder each time: a data folder deleted by hand must not find its old indices again."""
+    """Make a new folder each time: a data folder deleted by hand must not find its old indices again."""
     shared.mkdir(parents=True, exist_ok=True)
     shared.chmod(0o755)
     owner = path.parent.parent.name or "root"
@@ -163,7 +163,7 @@ def _name_owner(made: Path, home: Path) -> None:
 
 
 def _owner_of(folder: Path) -> Path | None:
-    """The data folder that a folder in `SHARED_STATE` belongs to; None for others, and for those of old versions."""
+    """Return the data folder that a folder in `SHARED_STATE` belongs to; None for others, and for old versions."""
     try:
         return Path((folder.parent / OWNER_FILE).read_text("utf-8").removesuffix("\n"))
     except OSError:
@@ -171,12 +171,12 @@ def _owner_of(folder: Path) -> Path | None:
 
 
 def made_by(home: Path, folder: Path, shared: Path = SHARED_STATE) -> bool:
-    """Whether this data folder, and not one that it is a copy of, made the folder."""
+    """Return whether this data folder, and not the original of a copy, made the folder."""
     return folder.parent.parent == shared.resolve() and _owner_of(folder) == home
 
 
 def _take_over(path: Path, folder: Path) -> None:
-    """A data folder that was moved goes on with its folder elsewhere; a copy must not write into the original's.
+    """Assign a stand-in to its renamed data folder; a copy must not write into the original's stand-in.
 
     Raises:
         ShopstreamError: the folder belongs to another data folder.
@@ -199,7 +199,7 @@ def _remedy(blocked: Path | None) -> str:
 
 
 def give(path: Path, account: Account | None) -> None:
-    """Make a folder and all in it the account's own."""
+    """Make the account the owner of a folder and its content."""
     if account is None:
         return
     for place in (path, *path.rglob("*")):

@@ -1,8 +1,7 @@
-"""The files of the embedded servers: pinned by `artifacts.lock`, downloaded once, checked on every use.
+"""Download the files of the embedded servers, pinned by `artifacts.lock`: once, and verified on every use.
 
-The rule of this file: no byte is used whose SHA-256 does not stand in the lock, be it in a downloaded file or in the
-tree that an archive was unpacked to. The registry is asked for the locked files only, never for versions, so that a
-warm cache needs no network.
+The rule of this file: no byte is used unless its SHA-256 is in the lock. This holds for downloaded files and for
+unpacked trees. The registry is asked for the locked files only, never for versions, so a warm cache needs no network.
 """
 
 from __future__ import annotations
@@ -52,20 +51,20 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
     sha256: str
     size: int
     tree_sha256: str = ""
-    """Of an archive: `tree_sha256` of what it holds."""
+    """`tree_sha256` of the content; for archives only."""
 
     @property
     def filename(self) -> str:
-        """`kafka-clients-4.1.0.jar`."""
+        """File name, such as `kafka-clients-4.1.0.jar`."""
         return f"{self.name}-{self.version}.{self.packaging}"
 
     @property
     def coordinate(self) -> str:
-        """`org.apache.kafka:kafka-clients:4.1.0`, for people."""
+        """Maven coordinate for display, such as `org.apache.kafka:kafka-clients:4.1.0`."""
         return f"{self.group}:{self.name}:{self.version}"
 
     def path(self, cache: Path) -> Path:
-        """Where the checked file lies in the cache."""
+        """Return the path of the verified file in the cache."""
         return cache / "artifacts" / self.group / self.name / self.version / self.filename
 
 
@@ -76,39 +75,39 @@ class Lock(msgspec.Struct, frozen=True):
     elasticsearch: tuple[Artifact, ...]
 
     def version(self, server: str) -> str:
-        """The version of `kafka` or `elasticsearch`."""
+        """Return the version of `kafka` or `elasticsearch`."""
         main = {"kafka": "kafka_2.13", "elasticsearch": "elasticsearch"}[server]
         artifacts: tuple[Artifact, ...] = getattr(self, server)
         return next(artifact.version for artifact in artifacts if artifact.name == main)
 
 
 def read_lock() -> Lock:
-    """The lock that came with the package."""
+    """Read the lock of the package."""
     return msgspec.json.decode(resources.files("shopstream.embedded").joinpath(LOCK_FILE).read_bytes(), type=Lock)
 
 
 Update = Callable[[int], None]
-"""Takes the number of bytes that came."""
+"""Callback with the number of bytes received."""
 Download = Callable[[Artifact, Path, Update], Path]
 """Downloads an artifact below an empty folder and returns the file. Raises OSError or RuntimeError."""
 
 
 def fetch(artifacts: Iterable[Artifact], cache: Path, console: Console, download: Download) -> dict[str, Path]:
-    """The checked files of `artifacts`, downloading those that are missing from the cache.
+    """Return the verified files of `artifacts`; download those that are missing from the cache.
 
-    Safe to run in several processes at once; shows a progress bar only when something is downloaded.
+    Safe to run in several processes at once; shows a progress bar only during downloads.
 
     Args:
-        artifacts: what is needed.
-        cache: the cache folder, made where missing.
-        console: for the progress bar.
-        download: how to get a file: `central_repository`.
+        artifacts: artifacts to fetch.
+        cache: cache folder, made if missing.
+        console: console for the progress bar.
+        download: download function, such as `central_repository`.
 
     Returns:
         The path of each artifact by its filename, in the order given.
 
     Raises:
-        ShopstreamError: a download failed, or a file is not the pinned one.
+        ShopstreamError: a download failed, or a file differs from the pinned one.
     """
     wanted = list(artifacts)
     if any(not _is_intact(artifact, cache) for artifact in wanted):
@@ -122,7 +121,7 @@ def fetch(artifacts: Iterable[Artifact], cache: Path, console: Console, download
 
 @contextmanager
 def locked(cache: Path) -> Iterator[None]:
-    """Keep other processes out of the cache's writing side."""
+    """Hold the lock that keeps other processes from writing to the cache."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -139,13 +138,13 @@ def _is_intact(artifact: Artifact, cache: Path) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
+    """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tree_sha256(top: Path) -> str:
-    """SHA-256 over paths, right to execute and content of all files of a tree, in hex; links are named as such."""
+    """Return the SHA-256 over path, executable bit and content of all files of a tree, in hex; links by target."""
     paths = sorted(Path(folder) / name for folder, _, names in os.walk(top) for name in names)
     links = sorted(Path(folder) / name for folder, names, _ in os.walk(top) for name in names)
     with ThreadPoolExecutor() as pool:
@@ -161,7 +160,7 @@ def _tree_line(top: Path, path: Path) -> str:
 
 
 class _InterruptedError(Exception):
-    """Another download failed or Ctrl-C was pressed: this one is given up."""
+    """Another download failed or Ctrl-C was pressed, so this one is cancelled."""
 
 
 def _download_all(missing: list[Artifact], cache: Path, console: Console, download: Download) -> None:
@@ -241,7 +240,7 @@ def _keep(artifact: Artifact, file: Path, cache: Path) -> None:
 
 
 def central_repository(mirror: str | None) -> Download:
-    """A download from the central Maven repository, or from a mirror of it."""
+    """Return a function that downloads from the central Maven repository or a mirror of it."""
     bytes_of_thread = threading.local()
 
     @contextmanager
@@ -267,20 +266,20 @@ def central_repository(mirror: str | None) -> Download:
 
 
 def tree_path(artifact: Artifact, cache: Path) -> Path:
-    """Where an archive is unpacked to; the folder exists only when it is complete."""
+    """Return the path of an unpacked archive; the folder exists only when it is complete."""
     return cache / "trees" / f"{artifact.name}-{artifact.version}-{artifact.sha256[:12]}"
 
 
 def unpack(artifact: Artifact, cache: Path, console: Console, download: Download) -> Path:
-    """The unpacked tree of a zip whose single top folder is `name-version`.
+    """Return the unpacked tree of a zip whose single top folder is `name-version`.
 
-    It is compared with the lock at every call, and unpacked again where it differs.
+    Compares the tree with the lock at every call, and unpacks it again if it differs.
 
     Returns:
         The top folder, in the cache.
 
     Raises:
-        ShopstreamError: the archive is not the pinned one.
+        ShopstreamError: the archive differs from the pinned one.
     """
     tree = tree_path(artifact, cache)
     if tree.is_dir() and tree_sha256(tree) == artifact.tree_sha256:
@@ -289,7 +288,7 @@ def unpack(artifact: Artifact, cache: Path, console: Console, download: Download
     with locked(cache):
         if tree.is_dir():
             if tree_sha256(tree) == artifact.tree_sha256:
-                return tree  # another process has unpacked it meanwhile
+                return tree  # unpacked by another process in the meantime
             console.print(f"{tree} was changed since it was unpacked: it is unpacked again", highlight=False)
         with _scratch(cache, ".unpack-") as scratch:
             extract(archive, scratch)
@@ -306,7 +305,7 @@ def unpack(artifact: Artifact, cache: Path, console: Console, download: Download
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Unpacks a zip with the modes of its files, closed to writing by others whatever the umask."""
+    """Unpack a zip with the modes of its files; others never get write permission, whatever the umask."""
     with zipfile.ZipFile(archive) as content:
         for entry in content.infolist():
             file = Path(content.extract(entry, folder))
@@ -317,7 +316,7 @@ def extract(archive: Path, folder: Path) -> None:
 
 @contextmanager
 def _scratch(cache: Path, prefix: str) -> Iterator[Path]:
-    """A folder in the cache, removed afterwards. Under the cache's lock: those of processes that were killed go too."""
+    """Yield a temporary folder in the cache. Needs the cache's lock: it also removes those of killed processes."""
     for left in cache.glob(f"{prefix}*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=cache) as scratch:

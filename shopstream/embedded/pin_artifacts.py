@@ -1,6 +1,6 @@
-"""Write `artifacts.lock` anew: `python -m shopstream.embedded.pin_artifacts`.
+"""Update `artifacts.lock`: `python -m shopstream.embedded.pin_artifacts`.
 
-For maintainers, when a version below changes. This is the only place that asks the registry for dependencies.
+For maintainers, after a change of a version below. Only this module asks the registry for dependencies.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ ELASTICSEARCH: Final = ("org.elasticsearch.distribution.integ-test-zip", "elasti
 
 
 def resolve() -> Lock:
-    """Ask the central repository for both servers, download every file and pin it."""
+    """Resolve both servers in the central repository, download every file and pin it."""
     from jgo.maven import MavenContext  # noqa: PLC0415 - only maintainers need it
 
     with tempfile.TemporaryDirectory() as scratch:
         context = MavenContext(repo_cache=Path(scratch), local_repos=[], timeout=60)
-        # Resolved apart: together, the logging library's own table of versions would pull kafka-clients back to 3.8.
+        # Resolved separately: together, the logging library's own table of versions would force kafka-clients 3.8.
         kafka = [artifact for root in (KAFKA, KAFKA_LOGGING) for artifact in _tree(context, root)]
         group, name, version = ELASTICSEARCH
         server = context.project(group, name).at_version(version).artifact("", "zip")

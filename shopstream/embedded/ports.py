@@ -1,4 +1,4 @@
-"""Choosing ports on the loopback interface."""
+"""Choose ports on the loopback interface."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
 NEIGHBOURS: Final = 200
-"""How many ports above the preferred one are tried before the system is asked for any."""
+"""Number of ports above the preferred one to try before the system chooses one."""
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this loopback port now."""
+    """Return whether a server could listen on this loopback port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the JVM does: TIME_WAIT is no obstacle
         try:
@@ -23,11 +23,11 @@ def is_free(port: int) -> bool:
 
 
 def choose(preferred: int, taken: Collection[int] = ()) -> int:
-    """The preferred port, else the next free one above it, else any free one.
+    """Return the preferred port, else the next free one above it, else any free one.
 
     Args:
-        preferred: asked for first.
-        taken: ports promised to others, never chosen.
+        preferred: port to try first.
+        taken: ports reserved for other servers, never chosen.
     """
     for port in range(preferred, min(preferred + NEIGHBOURS, 65_536)):
         if port not in taken and is_free(port):
@@ -39,7 +39,7 @@ def choose(preferred: int, taken: Collection[int] = ()) -> int:
 
 
 def accepts(port: int, timeout_s: float = 0.5) -> bool:
-    """Whether something listens on this loopback port."""
+    """Return whether a process listens on this loopback port."""
     try:
         socket.create_connection((LOOPBACK, port), timeout_s).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""Background processes that outlive the command that started them."""
+"""Start and stop background processes that outlive the command that started them."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from shopstream.embedded.account import Account
 from shopstream.embedded.process_identity import Identity
 
 LOG_BYTES_MAX: Final = 20_000_000
-"""A log above this is set aside (one generation) when its server starts."""
+"""Size above which a log is rotated (one generation) when its server starts."""
 KILL_WAIT_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a server is started."""
+    """Command, environment and files for the start of a server."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     log: Path
     account: Account | None = None
-    """The account to run as; None is our own."""
+    """Account to run as; None is the current user."""
     lock: int | None = None
-    """Descriptor of the lock that server and tools hold as long as they live; None for a tool without a server."""
+    """Descriptor of the lock that server and tools hold while they live; None for a tool without a server."""
 
     @property
     def descriptors(self) -> Sequence[int]:
-        """What the process inherits."""
+        """File descriptors that the process inherits."""
         return () if self.lock is None else (self.lock,)
 
 
 def start(launch: Launch) -> Identity:
-    """Start a process in a session of its own, its output appended to the log.
+    """Start a process in a session of its own, with its output appended to the log.
 
     Raises:
         ShopstreamError: the program could not be started.
@@ -71,20 +71,20 @@ def start(launch: Launch) -> Identity:
                 f"{launch.command[0]} could not be started: {error}.", "Run `shopstream doctor`."
             ) from error
     identity = Identity.of(child.pid)
-    child.returncode = 0  # it is meant to outlive us: no "still running" warning when this object goes
+    child.returncode = 0  # the process outlives this one: prevents the "still running" warning of `Popen.__del__`
     return identity
 
 
 def stop(identity: Identity, timeout_s: float) -> bool:
-    """End a process and its children: SIGTERM, a wait, then SIGKILL.
+    """Stop a process and its children: SIGTERM, a wait, then SIGKILL.
 
     Returns:
-        Whether it ended by itself; False when it had to be killed.
+        Whether all ended by themselves; False if one had to be killed.
     """
     process = identity.process()
     if process is None:
         with suppress(ChildProcessError):
-            os.waitpid(identity.pid, os.WNOHANG)  # our own child that has ended would stay a zombie
+            os.waitpid(identity.pid, os.WNOHANG)  # a child of this process would stay a zombie
         return True
     try:
         family = [process, *process.children(recursive=True)]
@@ -105,7 +105,7 @@ def run(command: Sequence[str], launch: Launch, *, stdin: str = "", timeout_s: f
     """Run a tool of a server to its end, in the server's environment and account.
 
     Raises:
-        ShopstreamError: it failed or took too long; the message has what it printed, never its input.
+        ShopstreamError: it failed or timed out; the message has its output, never its input.
     """
     account = launch.account
     try:
@@ -132,7 +132,7 @@ def run(command: Sequence[str], launch: Launch, *, stdin: str = "", timeout_s: f
 
 
 def tail(log: Path, lines: int = 25) -> str:
-    """The last lines of a log, at most 16 KiB."""
+    """Return the last lines of a log, at most 16 KiB."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))

@@ -1,7 +1,7 @@
-"""Who a process is, whatever the wall clock does, and which process works on a server's folder.
+"""Identify processes independently of the wall clock, and lock a server's folder.
 
-psutil's time of creation is boot time plus clock ticks on Linux: it moves with every step of the wall clock, so nothing
-here compares it there.
+On Linux, psutil computes the creation time as boot time plus clock ticks. It moves with every step of the wall clock,
+so nothing here compares it there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import psutil
 from features.errors import ShopstreamError
 
 LOCK_WAIT_S: Final = 60
-"""A tool that an interrupted `up` left behind ends within this time."""
+"""Longest wait for the lock: a tool left behind by an interrupted `up` ends within this time."""
 POLL_S: Final = 0.1
 _PROC: Final = Path("/proc")
 _STATE, _STARTTIME = 0, 19
@@ -32,13 +32,13 @@ CommandLine = Sequence[str]
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """A process, told from a later one with the same pid by when it started.
+    """A process, distinguished from a later one with the same pid by its start.
 
     Attributes:
-        pid: its number.
-        start: on Linux the boot's id and the clock ticks from boot to start. On macOS the time of start that the
-            kernel stored when it made the process; a later step of the clock does not change it. Empty in records of
-            earlier versions: `record.read` fills it in.
+        pid: process id.
+        start: on Linux, the boot id and the clock ticks from boot to start. On macOS, the start time that the kernel
+            stored at creation; a later step of the clock does not change it. Empty in records of earlier versions:
+            `state_file.read` fills it in.
     """
 
     pid: int
@@ -46,11 +46,11 @@ class Identity(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, pid: int) -> Identity:
-        """The process that has this pid now; one that has ended is never taken for another."""
+        """Return the identity of the process with this pid now; an ended one never matches another process."""
         return cls(pid, _start_of(pid) or "ended")
 
     def process(self) -> psutil.Process | None:
-        """The process if it still lives, else None."""
+        """Return the process if it still lives, else None."""
         if not self.start or _start_of(self.pid) != self.start:
             return None
         try:
@@ -60,7 +60,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process started, as `Identity.start`; None where there is none, or only its zombie."""
+    """Return the start of a process, as `Identity.start`; None if it has ended or is a zombie."""
     return _start_on_linux(pid) if sys.platform == "linux" else _start_elsewhere(pid)
 
 
@@ -91,14 +91,14 @@ def _start_elsewhere(pid: int) -> str | None:
 
 
 def find(owns: Callable[[CommandLine], bool]) -> Identity | None:
-    """The process whose command line `owns` accepts, a parent before its children; None where there is none."""
+    """Return the process whose command line `owns` accepts, a parent before its children; None if there is none."""
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
             if owns(process.cmdline()):
                 found[process.pid] = process
         except psutil.Error:
-            continue  # it has ended, or it is another user's and none of ours
+            continue  # it has ended, or belongs to another user
     for process in found.values():
         try:
             if process.ppid() not in found:
@@ -109,7 +109,7 @@ def find(owns: Callable[[CommandLine], bool]) -> Identity | None:
 
 
 def works_in(pid: int, folder: Path) -> bool:
-    """Whether this process's command line or working directory names `folder`."""
+    """Return whether this process's command line or working directory names `folder`."""
     names = {str(folder), str(folder.resolve())}
     try:
         process = psutil.Process(pid)
@@ -123,19 +123,19 @@ def works_in(pid: int, folder: Path) -> bool:
 
 @contextmanager
 def held(path: Path, wait_s: float | None = None) -> Iterator[int]:
-    """Holds the lock of a server's folder, for this process and for each that inherits the descriptor.
+    """Hold the lock of a server's folder, for this process and all that inherit the descriptor.
 
-    The lock is free when the last of them has ended, however it ended.
+    The lock is free when the last of them has ended, for whatever reason.
 
     Args:
-        path: the lock's file; readable by us alone, so that nobody else can hold it.
-        wait_s: longest wait for it; None is `LOCK_WAIT_S`.
+        path: path of the lock file; readable by the current user only, so that nobody else can hold it.
+        wait_s: longest wait for the lock; None is `LOCK_WAIT_S`.
 
     Yields:
-        The descriptor to hand to the server and its tools.
+        The descriptor to pass to the server and its tools.
 
     Raises:
-        ShopstreamError: another process holds it.
+        ShopstreamError: another process holds the lock.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o600)
     try:

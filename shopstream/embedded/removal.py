@@ -1,4 +1,4 @@
-"""Deleting a data folder: only when no server works on it, and only what it has made."""
+"""Delete a data folder: only if no server uses it, and only what it has made."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from shopstream.settings import Settings
 
 
 def remove_data(settings: Settings) -> list[Path]:
-    """Deletes the whole data folder, and Elasticsearch's folder elsewhere if this data folder made it.
+    """Delete the whole data folder, and Elasticsearch's folder elsewhere if this data folder made it.
 
-    Links to other places are removed and never followed. The servers must be down.
+    Links to other folders are removed and never followed. The servers must be down.
 
     Returns:
-        Folders that a link of the data folder named, and that stay.
+        The linked folders that remain.
 
     Raises:
         ShopstreamError: the folder is not a data folder, or a server still runs.

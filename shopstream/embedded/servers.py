@@ -1,4 +1,4 @@
-"""Which servers a data folder has: embedded, or external where the settings name one; where each is, and how secure."""
+"""Determine the servers of a data folder: embedded, or external if the settings name one; their endpoints and TLS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shopstream.settings import Settings, external_elasticsearch, external_kafka
 
 
 class EmbeddedServer(Protocol):
-    """What the life cycle needs to know of a server."""
+    """The part of an embedded server that the life cycle uses."""
 
     @property
     def name(self) -> str: ...  # noqa: D102 - `kafka` or `elasticsearch`
@@ -43,7 +43,7 @@ class EmbeddedServer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The servers of a data folder: embedded, or external where the settings name one."""
+    """The servers of a data folder: embedded, or external if the settings name one."""
 
     settings: Settings
     kafka: KafkaServer | None
@@ -51,7 +51,7 @@ class Servers:
 
     @classmethod
     def of(cls, settings: Settings, known: Record) -> Servers:
-        """Which servers these settings embed; one that was started before is secure or not as it was then."""
+        """Build the embedded servers of these settings; a server started before keeps its TLS mode."""
         lock = artifacts.read_lock()
         kafka = elastic = None
         if settings.kafka.bootstrap_servers is None:
@@ -66,29 +66,29 @@ class Servers:
         return cls(settings, kafka, elastic)
 
     def embedded(self) -> list[EmbeddedServer]:
-        """Those we run ourselves."""
+        """Return the embedded servers."""
         return [server for server in (self.kafka, self.elasticsearch) if server is not None]
 
     def kafka_endpoint(self, known: Record) -> KafkaEndpoint | None:
-        """Where Kafka is; None when the embedded one was never started."""
+        """Return Kafka's endpoint; None if the embedded one was never started."""
         if self.kafka is None:
             return external_kafka(self.settings.kafka)
         return self.kafka.endpoint(known.kafka.port) if known.kafka else None
 
     def elastic_endpoint(self, known: Record) -> ElasticEndpoint | None:
-        """Where Elasticsearch is; None when the embedded one was never started."""
+        """Return Elasticsearch's endpoint; None if the embedded one was never started."""
         if self.elasticsearch is None:
             return external_elasticsearch(self.settings.elasticsearch)
         return self.elasticsearch.endpoint(known.elasticsearch.port) if known.elasticsearch else None
 
     def elastic_reader(self, known: Record) -> ElasticEndpoint | None:
-        """The same, as a user who may only read where it is embedded, else as the settings say."""
+        """Return the endpoint of the read-only user if embedded, else of the user of the settings."""
         if self.elasticsearch is None:
             return external_elasticsearch(self.settings.elasticsearch)
         return self.elasticsearch.reader_endpoint(known.elasticsearch.port) if known.elasticsearch else None
 
     def elastic_authority(self) -> Path | None:
-        """The file of the authority that clients of Elasticsearch trust; None where none is named."""
+        """Return the file of the authority that clients of Elasticsearch trust; None without one."""
         if self.elasticsearch is None:
             return self.settings.elasticsearch.ca_certs
         return Certificates.of(self.settings.home).authority if self.elasticsearch.secure else None
@@ -99,10 +99,10 @@ def _is_secure(entry: ServerRecord | None, settings: Settings) -> bool:
 
 
 def as_wished(known: Record, secure: bool | None) -> Record:
-    """The record, with the servers that do not run made secure, or not, as the settings say.
+    """Return the record with the TLS mode of the settings for the servers that do not run.
 
     Raises:
-        ShopstreamError: a server runs that is the other thing.
+        ShopstreamError: a server runs in the other mode.
     """
     if secure is None:
         return known

@@ -1,4 +1,4 @@
-"""What is remembered of the embedded servers between commands: `servers.json` in the data folder."""
+"""Store the state of the embedded servers between commands: `servers.json` in the data folder."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ RECORD_FILE: Final = "servers.json"
 
 
 class ServerRecord(msgspec.Struct, frozen=True):
-    """One embedded server; the ports stay when it is stopped, so that a restart has the same address."""
+    """State of one embedded server; the ports are kept when it stops, so that a restart has the same address."""
 
     version: str
     port: int
     inner_port: int
-    """Kafka's controller, Elasticsearch's transport: loopback, used by the server itself only."""
+    """Port of Kafka's controller or Elasticsearch's transport: loopback, used by the server itself only."""
     identity: Identity | None = None
-    """The process; None when stopped."""
+    """Process of the server; None when stopped."""
     secure: bool = False
-    """It speaks TLS, and asks for a password."""
+    """Whether it uses TLS and requires a password."""
 
     def is_running(self) -> bool:
-        """Whether the recorded process, and not another with its pid, is alive."""
+        """Return whether the recorded process, and not another with its pid, is alive."""
         return self.identity is not None and self.identity.process() is not None
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Both servers; None for one that was never started here."""
+    """State of both servers; None for one that was never started here."""
 
     kafka: ServerRecord | None = None
     elasticsearch: ServerRecord | None = None
 
 
 def read(home: Path) -> Record:
-    """The record of a data folder; empty where there is none.
+    """Read the record of a data folder; empty if there is none.
 
     Raises:
         ShopstreamError: the file is damaged.
@@ -51,7 +51,7 @@ def read(home: Path) -> Record:
 
 
 def _told_by_start(entry: ServerRecord | None, folder: Path) -> ServerRecord | None:
-    """Earlier versions told processes by the wall clock, which may have been set since: these go by what they run."""
+    """Fill in `start` for records of earlier versions, which used the wall clock: matched by command line or folder."""
     if entry is None or entry.identity is None or entry.identity.start:
         return entry
     pid = entry.identity.pid

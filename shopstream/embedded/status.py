@@ -1,4 +1,4 @@
-"""What runs, what stands in it and how far the consumers are."""
+"""Report which servers run, their topics and groups, and the progress of the consumers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ CHECK_TIMEOUT_S = 5
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """One server.
+    """Status of one server.
 
     Args:
-        mode: whether we run it.
-        healthy: it answered just now.
+        mode: whether the server is embedded or external.
+        healthy: whether it answered just now and misses no primary shard.
         address: `host:port,...` of Kafka, the URL of Elasticsearch; None for an embedded one never started.
-        version: None where unknown (an external Kafka does not tell).
-        pid: of an embedded one that runs.
-        problem: what is wrong, in words; None when healthy.
+        version: version of the server; None if unknown (an external Kafka does not report it).
+        pid: process id of a running embedded server.
+        problem: description of the problem; None when healthy.
     """
 
     mode: Mode
@@ -45,7 +45,7 @@ class ServerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Both servers, the run's topics and groups, and what the consumers measured."""
+    """Status of both servers, the run's topics and groups, and the consumers' metrics."""
 
     home: Path
     run: str
@@ -54,20 +54,20 @@ class Status:
     username: str | None = None
     password_file: Path | None = None
     kafka_login: Mapping[str, str | None] = field(default_factory=dict)
-    """What a client of a secure embedded Kafka needs beside the address; no secret."""
+    """Login of a client of a secure embedded Kafka; no secret."""
     ca_file: Path | None = None
-    """The certificate authority to trust, where Elasticsearch speaks TLS."""
+    """Certificate authority to trust, if Elasticsearch uses TLS."""
     topics: list[TopicCount] = field(default_factory=list)
     groups: list[GroupLag] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     """The last report of each worker of the run, by role and number."""
 
     def healthy(self) -> bool:
-        """Whether both servers answer."""
+        """Return whether both servers are healthy."""
         return self.kafka.healthy and self.elasticsearch.healthy
 
     def as_json(self) -> dict[str, Any]:
-        """The form of `status --json`; it holds no secret, only the file where the password is."""
+        """Return the output of `status --json`; it has no secret, only the path of the password file."""
         return {
             "home": str(self.home),
             "run": self.run,
@@ -110,7 +110,7 @@ def _common(server: ServerStatus) -> dict[str, Any]:
 
 
 def status(settings: Settings) -> Status:
-    """Ask both servers, and read what the consumers wrote. Never raises for a server that is down."""
+    """Query both servers and read the consumers' reports. Never raises for a server that is down."""
     known = state_file.read(settings.home)
     servers = Servers.of(settings, known)
     kafka, topics, groups = _kafka(servers, known.kafka, known)
@@ -189,10 +189,10 @@ def _elasticsearch(
 
 
 def read_metrics(folder: Path, run: str) -> dict[str, Any]:
-    """The reports of a run's workers, `RUN-ROLE-NUMBER.json`, by `ROLE-NUMBER`; a damaged one is left out."""
+    """Read the reports of a run's workers, `RUN-ROLE-NUMBER.json`, by `ROLE-NUMBER`; damaged ones are left out."""
     found: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
-        # a run may be called `shop-features`: what follows the run is exactly a role and a number
+        # a run may be called `shop-features`: only a role and a number may follow the run's name
         match = re.fullmatch(rf"{re.escape(run)}-([a-z]+-\d+)", path.stem)
         if match is None:
             continue

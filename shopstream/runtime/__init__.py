@@ -1,5 +1,5 @@
-"""The consumers as processes: a parent that decides (`crew`) and acts (`supervisor`), and the child.
+"""Run the consumers as worker processes: the parent decides (`coordinator`) and acts (`supervisor`).
 
-Parent and child talk in lines of JSON (`messages`) over a socket that only they have; it also carries life: a child
+Parent and worker exchange lines of JSON (`messages`) over a private socket. The socket also signals liveness: a worker
 whose parent is gone ends at once, as after a crash.
 """

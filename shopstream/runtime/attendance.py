@@ -1,4 +1,4 @@
-"""A source that knows which partitions its group has given it, so that the parent can be told."""
+"""Track the partitions assigned to a source by its consumer group, so that the worker can report them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from connectors.kafka.source import AssignmentListener, CommittedOffset, Partiti
 
 
 class AttendedSource(Source):
-    """As `Source`, and it remembers the assignment."""
+    """A `Source` that remembers its assignment."""
 
     _attendance: _Attendance | None = None
 
     def open(self, owner: AssignmentListener) -> None:
-        """As `Source.open`."""
+        """Open the source; see `Source.open`."""
         self._attendance = _Attendance(owner)
         super().open(self._attendance)
 
     def owned(self) -> tuple[int, ...] | None:
-        """Partition numbers; None while the group has given no answer yet."""
+        """Return the assigned partition numbers; None before the first assignment."""
         return None if self._attendance is None else self._attendance.numbers()
 
 
 class _Attendance:
-    """Stands between the source and the owner, and keeps a list."""
+    """Forwards the calls of the source to the owner and records the assigned partitions."""
 
     def __init__(self, owner: AssignmentListener) -> None:
         self._owner = owner

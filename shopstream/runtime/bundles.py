@@ -1,4 +1,4 @@
-"""Where the consumers' scores come from: a bundle, or whichever the pointer `current` of a folder names."""
+"""Load the consumers' scoring bundle: a given bundle, or the one that the pointer `current` of a folder names."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ if TYPE_CHECKING:
     from features.scores.score import Scoring
 
 FOLDER: Final = "bundles"
-"""Below the data folder."""
+"""Subfolder of the data folder."""
 _SIGNS: Final = ("bundle.json", "current")
-"""One of these stands in a bundle, or in a folder of bundles: looked for without the training side's libraries."""
+"""Files that mark a bundle or a folder of bundles; found without importing the training side's libraries."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderBundles:
-    """Bundles as `consumers.features.scoring.Bundles` takes them; `training` is imported when there is one to load.
+    """Implements `consumers.features.scoring.Bundles`; imports `training` only when there is a bundle to load.
 
     Attributes:
-        path: a bundle, or a folder with a pointer.
+        path: path of a bundle, or of a folder with a pointer.
     """
 
     path: Path
 
     def current(self) -> str | None:
-        """The bundle's folder and the time of its making; None while there is neither bundle nor pointer."""
+        """Return the bundle's folder and its time of creation; None if there is neither bundle nor pointer."""
         if not any((self.path / name).is_file() for name in _SIGNS):
             return None
         from training.bundle import resolve  # noqa: PLC0415
@@ -35,7 +35,7 @@ class FolderBundles:
         return f"{folder}\n{(folder / _SIGNS[0]).stat().st_mtime_ns}"
 
     def load(self, key: str) -> Scoring:
-        """The bundle of a key. Raises ShopstreamError when it is damaged or does not fit."""
+        """Load the bundle of a key. Raises ShopstreamError if the bundle is damaged or incompatible."""
         from training.bundle import load_bundle  # noqa: PLC0415
 
         return load_bundle(Path(key.partition("\n")[0])).scoring()

@@ -1,4 +1,4 @@
-"""How a Python process of ours is started, and how it ends with the process that started it."""
+"""Start Python processes of this project, and end them together with their parent."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def python_command(module: str, *words: str) -> list[str]:
-    """The command line that runs a module of ours in another process.
+    """Return the command line that runs a module of this project in another process.
 
     `-P` keeps the working directory out of the search path: a folder `features` there is not imported.
 
     Args:
-        module: run as `__main__`.
-        words: its arguments.
+        module: name of the module to run as `__main__`.
+        words: arguments of the module.
     """
     return [sys.executable, "-P", "-m", module, *words]
 
 
 def die_with_parent() -> None:
-    """Ends this process as soon as its parent has ended, on Linux."""
+    """End this process as soon as its parent has ended (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,14 +1,15 @@
-"""What the parent decides: who runs, when all stop, which T all are given. Pure: words go in, actions come out.
+"""Decide which workers run, when all stop and which T they share. Pure: messages in, actions out.
 
-With ends, nobody may leave or write its last rows before all of the role have read everything:
+With end offsets, no worker may exit or write its final rows before all workers of the role have read everything:
 
-    A  gets all ─ gets 0 ─┐         ┌─ reading ───────── AtEnd ─ AtEnd(1) ─┐
-    B  joins ──── gets 1 ─┴─> Ends ─┴─ reading ─ AtEnd ───────── AtEnd(1) ─┴─> T = max: FinalAsOf ─> Done, Done
+    A  gets all ─ gets 0 ─┐         ┌─ reading ──── ReachedEnd ─ ReachedEnd(1) ─┐
+    B  joins ──── gets 1 ─┴─> Ends ─┴─ reading ─ ReachedEnd ──── ReachedEnd(1) ─┴─> T = max: FinalAsOf ─> Done, Done
 
-Where to stop is told only when the partitions are dealt out: the workers of the role own every one, none twice, and
-each has one as far as they go. Then all are in the group, and no rebalance is due that would take a partition from a
-worker which believes it is done, or hang the client of one that leaves while it joins. Before T is decided each is
-asked a second time (`ConfirmEnd`), in case the group did move something.
+The end offsets are sent only after the assignment is complete. Then the workers of the role own every partition once,
+and each has at least one while there are enough. All workers are in the group, and no further rebalance is due. A later
+rebalance could take a partition from a worker that counts itself as finished. It could also hang the client of a worker
+that leaves while it joins. Before T is decided, each worker confirms its end (`ConfirmEnd`), in case the group did
+rebalance.
 """
 
 from __future__ import annotations
@@ -51,13 +52,13 @@ RESTARTS_MAX: Final = 5
 """Restarts of one worker within `RESTARTS_WINDOW_S` before the parent gives up."""
 RESTARTS_WINDOW_S: Final = 60.0
 PAUSE_S: Final = 1.0
-"""Before the first restart; doubles with each one in the window."""
+"""Delay before the first restart; doubles with each restart in the window."""
 LEAVE_TIMEOUT_S: Final = 60.0
-"""How long a worker may take to finish its batch and checkpoint before it is killed."""
+"""Longest time for a worker to finish its batch and checkpoint before it is killed."""
 FOREIGN_TIMEOUT_S: Final = 30.0
-"""How long partitions may be missing, with all workers there and nothing moving, before others are blamed."""
+"""Longest time of an incomplete and unchanged assignment, with all workers running, before the command fails."""
 SILENCE_S: Final = 20.0
-"""A worker that has nothing left to do and says nothing for so long hangs."""
+"""A worker without remaining work that sends no message for so long counts as hung."""
 
 
 @dataclass(slots=True)
@@ -89,10 +90,10 @@ class _Worker:
 
 
 class Coordinator:
-    """The workers of one command.
+    """Coordinates the workers of one command.
 
     Args:
-        plan: what is to be run.
+        plan: workers to run.
     """
 
     def __init__(self, plan: WorkerPlan) -> None:
@@ -106,9 +107,9 @@ class Coordinator:
         self._round = 0
         self._stopping_s: float | None = None
         self._moved_s = dict.fromkeys(plan.workers, 0.0)
-        """When the partitions of a role last changed hands."""
+        """Time of the last change of a role's assignment."""
 
-    # --- what there is ---
+    # --- state ---
 
     @property
     def finished(self) -> bool:
@@ -117,11 +118,11 @@ class Coordinator:
 
     @property
     def stopping(self) -> bool:
-        """Whether all have been told to leave."""
+        """Whether all workers were requested to stop."""
         return self._stopping_s is not None
 
     def views(self) -> tuple[WorkerView, ...]:
-        """Every worker as it is now."""
+        """Return the current state of every worker."""
         return tuple(
             WorkerView(
                 name, w.stage, dict(w.figures), w.restarts,
@@ -132,19 +133,19 @@ class Coordinator:
             for name, w in self._workers.items()
         )  # fmt: skip
 
-    # --- what happens ---
+    # --- events ---
 
     def begin(self) -> list[Action]:
-        """All are started."""
+        """Start all workers."""
         return [Start(name) for name in self._workers]
 
     def ends_known(self, ends: tuple[End, ...]) -> list[Action]:
-        """The ends are known now; each role is told once its partitions are dealt out."""
+        """Store the end offsets; each role receives them once its assignment is complete."""
         self._ends = ends
         return [action for role in self.plan.workers for action in self._tell_ends(role)]
 
     def heard(self, name: WorkerName, message: Up, now_s: float) -> list[Action]:
-        """A worker has said something."""
+        """Process a message from a worker."""
         worker = self._workers[name]
         worker.heard_s = now_s
         match message:
@@ -174,7 +175,7 @@ class Coordinator:
         return []
 
     def died(self, name: WorkerName, how: str, now_s: float) -> list[Action]:
-        """Its process has ended; `how` tells with which code or signal and the last lines of its log."""
+        """Process the end of a worker process; `how` has its exit code or signal and the last lines of its log."""
         worker = self._workers[name]
         worker.at_end = None
         if isinstance(worker.last, Done) and (self.plan.until_end or self.stopping):
@@ -193,7 +194,7 @@ class Coordinator:
         return self._restart(worker, failure, now_s)
 
     def stop(self, now_s: float, *, interrupted: bool = False) -> list[Action]:
-        """All are to leave."""
+        """Request all workers to stop."""
         if self.stopping:
             return []
         self._stopping_s = now_s
@@ -208,7 +209,7 @@ class Coordinator:
         return actions
 
     def kill(self) -> list[Action]:
-        """All end at once; what was not checkpointed is read again."""
+        """Kill all workers; what was not checkpointed is read again."""
         actions: list[Action] = []
         for name, worker in self._workers.items():
             if worker.alive:
@@ -217,7 +218,7 @@ class Coordinator:
         return actions
 
     def tick(self, now_s: float) -> list[Action]:
-        """Time has passed."""
+        """Process the passing of time: restarts, timeouts and hung workers."""
         actions: list[Action] = []
         for name, worker in self._workers.items():
             if worker.stage == "waiting" and now_s >= worker.start_at_s:
@@ -232,7 +233,7 @@ class Coordinator:
                 actions.append(Kill(name))
         return [*actions, *self._blame_others(now_s), *self._end_hanging(now_s)]
 
-    # --- how it is decided ---
+    # --- decisions ---
 
     def _measure(self, worker: _Worker, figures: dict[str, Figure], now_s: float) -> None:
         worker.figures = {**worker.figures, **figures}
@@ -268,7 +269,7 @@ class Coordinator:
         return [Send(name, Ends(self._ends)) for name in self._of(role)]
 
     def _agree(self, now_s: float) -> list[Action]:
-        """T, when every worker of the role is at its end and they own everything together."""
+        """Decide T once every worker of the role is at its end and together they own all partitions."""
         role = self.plan.agreeing
         if role is None or self.final_as_of is not None or self.stopping or self.plan.partitions is None:
             return []
@@ -288,14 +289,14 @@ class Coordinator:
         return [Send(name, FinalAsOf(self.final_as_of)) for name in names]
 
     def _blame_others(self, now_s: float) -> list[Action]:
-        """Partitions that none of ours gets are read by somebody else, who knows nothing of our ends."""
+        """Fail if partitions are assigned to workers of another command, which do not have these end offsets."""
         if not self.plan.until_end or self.stopping:
             return []
         for role in self.plan.workers:
             if role in self._told_ends or self._is_dealt(role) or now_s - self._moved_s[role] < FOREIGN_TIMEOUT_S:
                 continue
             workers = self._of(role).values()
-            # one that is silent is loading the state of what it got
+            # a silent worker is loading the state of its new partitions
             if any(w.stage != "running" or now_s - w.heard_s >= FOREIGN_TIMEOUT_S / 2 for w in workers):
                 continue
             assert self.plan.partitions is not None
@@ -305,7 +306,7 @@ class Coordinator:
         return []
 
     def _end_hanging(self, now_s: float) -> list[Action]:
-        """A worker that only copies records, and whose fellows are done, has committed everything too."""
+        """End a hung index or archive worker whose peers are done: it has committed everything too."""
         actions: list[Action] = []
         for name, worker in self._workers.items():
             fellows = [w for other, w in self._of(name.role).items() if other != name]
@@ -320,11 +321,11 @@ class Coordinator:
 
 
 def is_dealt(owned: list[tuple[int, ...] | None], partitions: frozenset[int]) -> bool:
-    """Whether workers own every partition together, none twice, and each has one as far as they go.
+    """Return whether the assignment is complete: every partition once, and no worker idle while there are enough.
 
     Args:
-        owned: of each worker; None for one that the group has not answered.
-        partitions: all there are.
+        owned: partitions of each worker; None for a worker without an assignment.
+        partitions: all partition numbers.
     """
     taken = [number for numbers in owned if numbers is not None for number in numbers]
     busy = sum(1 for numbers in owned if numbers)

@@ -1,7 +1,7 @@
-"""Is it alive, is it ready: two questions about workers, answered by pure functions with reasons in words.
+"""Check liveness and readiness of the workers, by pure functions that give reasons.
 
-Alive: nothing hangs; when not, starting the command again is the remedy. Ready: every worker does its work; when not,
-something outside, or time, is.
+Alive: nothing hangs; the remedy is a restart of the command. Ready: every worker does its work; the remedy is an
+external system's recovery, or time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from shopstream.runtime.protocol import WorkerView
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is still healthy.
+    """Health thresholds.
 
     Attributes:
-        silence_s: longest time between two reports of a worker, or two turns of the parent.
-        unsaved_s: age of a change that no checkpoint holds.
+        silence_s: longest time between two reports of a worker, or two steps of the parent.
+        unsaved_s: highest age of a change that is in no checkpoint.
     """
 
     silence_s: float = 60.0
@@ -28,7 +28,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part and what is to be said of it."""
+    """Health of one component, with the reason."""
 
     name: str
     ok: bool
@@ -37,36 +37,36 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to one of the questions."""
+    """Answer to a liveness or readiness question."""
 
     checks: tuple[Check, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether all checks pass."""
         return all(check.ok for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """`{"ok": …, "checks": [{"name": …, "ok": …, "reason": …}]}`."""
+        """Return `{"ok": …, "checks": [{"name": …, "ok": …, "reason": …}]}`."""
         checks = [{"name": check.name, "ok": check.ok, "reason": check.reason} for check in self.checks]
         return {"ok": self.ok, "checks": checks}
 
 
 def alive(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> Verdict:
-    """Whether parent and workers turn.
+    """Return whether the loops of parent and workers make progress.
 
     Args:
-        views: every worker.
-        stepped_s: when the parent last looked at its workers, monotonic.
-        now_s: monotonic.
-        bounds: what is still healthy.
+        views: state of every worker.
+        stepped_s: time of the parent's last step, monotonic.
+        now_s: current time, monotonic.
+        bounds: health thresholds.
     """
     parent = _within("parent", now_s - stepped_s, bounds.silence_s, "turned {age:.1f} s ago")
     return Verdict((parent, *(_turning(view, now_s, bounds) for view in views)))
 
 
 def ready(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> Verdict:
-    """Whether every worker is up, has its partitions, finds its sinks taking rows, and keeps its state; see `alive`."""
+    """Return whether every worker is up, has partitions, can write to its sinks and saves its state; see `alive`."""
     checks = [_within("parent", now_s - stepped_s, bounds.silence_s, "turned {age:.1f} s ago")]
     for view in views:
         tests: tuple[Callable[[], Check], ...] = (
@@ -89,7 +89,7 @@ def _within(name: str, age_s: float, bound_s: float, text: str) -> Check:
 def _turning(view: WorkerView, now_s: float, bounds: Bounds) -> Check:
     name = str(view.name)
     if view.stage not in ("running", "at end") or view.reported_s is None:
-        # one that starts, waits or has died is the parent's to care for
+        # the parent restarts or ends a worker that is starting, waiting or dead
         return Check(name, True, view.stage)
     return _within(name, now_s - view.reported_s, bounds.silence_s, "last poll and report {age:.1f} s ago")
 

@@ -1,4 +1,4 @@
-"""Where log lines go: people at a terminal, a JSON line each otherwise, and from a worker to its parent."""
+"""Configure logging: console lines at a terminal, JSON lines otherwise, and a worker's warnings to its parent."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, TextIO
 import structlog
 
 Say = Callable[[str, str, Mapping[str, Any]], None]
-"""Takes level, event and fields of a line."""
+"""Callback with level, event and fields of a log line."""
 
 
 def configure_logs(*, json: bool, debug: bool = False, stream: TextIO | None = None) -> None:
-    """Sets how this process logs; called once, by a command.
+    """Configure the logging of this process; called once, by a command.
 
     Args:
-        json: a JSON object a line, else lines for people.
-        debug: debug lines too.
-        stream: standard error by default.
+        json: whether to write one JSON object a line instead of console lines.
+        debug: whether to log debug lines.
+        stream: output stream; standard error by default.
     """
     _quiet_clients()
     renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
@@ -27,7 +27,7 @@ def configure_logs(*, json: bool, debug: bool = False, stream: TextIO | None = N
 
 
 def log_to_parent(say: Say, *, debug: bool = False) -> None:
-    """Sets how a worker logs: JSON on its standard error, which is its log file, and warnings also to its parent."""
+    """Configure the logging of a worker: JSON to standard error (its log file), and warnings also to its parent."""
     _quiet_clients()
 
     def tell(_logger: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -57,6 +57,6 @@ def _configure(processors: list[Any], *, debug: bool, stream: TextIO | None) -> 
 
 
 def _quiet_clients() -> None:
-    """The clients' own lines about retries would repeat what ours say."""
+    """Silence the retry warnings of the client libraries, which would duplicate our own log lines."""
     for name in ("elastic_transport", "elasticsearch", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,15 +1,15 @@
-"""The words between the parent and a worker process: one JSON object a line, in both directions.
+"""Define the messages between the parent and a worker process: one JSON object a line, in both directions.
 
-parent                                   child
-  Task ────────────────────────────────>   what to be
-  <──────────────────────────────── Ready   the role stands
+parent                                   worker
+  Task ────────────────────────────────>   role and configuration
+  <──────────────────────────────── Ready   the role is open
   <─────────────────────────────── Report   each second
-  Ends ────────────────────────────────>   where to stop, when it was not known at the start
-  <──────────────────────────────── AtEnd   everything up to the ends is read
-  Ask ─────────────────────────────────>   say it again
-  FinalAsOf ──────────────────────────────>   T, for all the same
-  Stop ────────────────────────────────>   finish the batch, checkpoint, leave
-  <──────────────────────── Done / Failed   the last word
+  Ends ────────────────────────────────>   end offsets, if unknown at the start
+  <─────────────────────────── ReachedEnd   everything up to the ends is read
+  ConfirmEnd ──────────────────────────>   send ReachedEnd again
+  FinalAsOf ───────────────────────────>   T, the same for all workers
+  Stop ────────────────────────────────>   finish the batch, checkpoint, exit
+  <──────────────────────── Done / Failed   last message
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import msgspec
 
 Figure = int | float | str | None
 Figures = Mapping[str, Figure]
-"""What a role counted and measured, by name: the fields of its progress and totals."""
+"""Counters and measurements of a role by name: the fields of its progress and totals."""
 
 End = tuple[str, int, int]
 """Full topic name, partition, offset."""
 
 NO_END: Final = 2**62
-"""The offset of an end that is not known yet: no topic reaches it."""
+"""Offset of an end that is not known yet: no topic reaches it."""
 
 
 class ElasticLogin(msgspec.Struct, frozen=True):
-    """Where Elasticsearch is, and how to get in."""
+    """Address and credentials of Elasticsearch."""
 
     url: str
     username: str | None
@@ -43,23 +43,23 @@ class ElasticLogin(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """All that a worker needs. It travels over the socket alone, never in arguments: it holds passwords.
+    """Configuration of a worker. Sent only over the socket, never in arguments, because it holds passwords.
 
     Attributes:
         role: `features`, `index` or `archive`.
         worker: number within the role, from 0.
         builder: `module:function` that opens the role from this task.
-        run: the run's name.
-        instance_id: for static membership.
+        run: name of the run.
+        instance_id: group instance id, for static membership.
         kafka: librdkafka properties.
-        elastic: None for a role that writes no documents.
+        elastic: Elasticsearch connection; None for a role that writes no documents.
         state: URI of the checkpoints.
         archive: URI of the archive that the archive consumer writes.
-        ends: every partition with `NO_END`, for the parent tells where to stop; None runs for ever.
+        ends: every partition with `NO_END`, since the parent sends the end offsets later; None runs for ever.
         clock: `stream` or `wall`.
-        contact: names and e-mails go into the index.
-        debug: log debug lines too.
-        bundles: a bundle, or a folder with a pointer to one; None: rows have no scores.
+        contact: whether names and e-mails are indexed.
+        debug: whether to log debug lines.
+        bundles: path of a bundle, or of a folder with a pointer to one; None: rows have no scores.
     """
 
     role: str
@@ -81,30 +81,30 @@ class Task(msgspec.Struct, frozen=True):
         return f"Task({self.role!r}, {self.worker})"
 
 
-# --- up ---------------------------------------------------------------------------------------------------------------
+# --- worker to parent -------------------------------------------------------------------------------------------------
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The role stands and begins."""
+    """The role is open and starts to consume."""
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):
-    """How it goes."""
+    """Current counters and measurements."""
 
     figures: dict[str, Figure]
 
 
 class Owned(msgspec.Struct, frozen=True, tag="owned"):
-    """The partition numbers it has now; None when the group has given it no answer yet."""
+    """Partition numbers of the worker; None before the first assignment."""
 
     partitions: tuple[int, ...] | None
 
 
 class ReachedEnd(msgspec.Struct, frozen=True, tag="at_end"):
-    """Everything up to the ends is read; the worker waits for T.
+    """Everything up to the end offsets is read; the worker waits for T.
 
     Attributes:
-        stream_ts: highest time of its records, epoch ms; 0 when it has none.
-        owned: partition numbers it has; None when the group has given it no answer yet.
-        round: the number of the last `ConfirmEnd` it has heard; 0 before the first.
+        stream_ts: highest event time of its records, epoch ms; 0 without records.
+        owned: partition numbers of the worker; None before the first assignment.
+        round: number of the last `ConfirmEnd` it received; 0 before the first.
     """
 
     stream_ts: int
@@ -113,7 +113,7 @@ class ReachedEnd(msgspec.Struct, frozen=True, tag="at_end"):
 
 
 class LogLine(msgspec.Struct, frozen=True, tag="said"):
-    """A line of its log that people should see."""
+    """A log line to show to the user."""
 
     level: str
     event: str
@@ -121,13 +121,13 @@ class LogLine(msgspec.Struct, frozen=True, tag="said"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The role has ended as it should; its last word."""
+    """Last message: the role has ended as planned."""
 
     figures: dict[str, Figure]
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The role has ended with an error; its last word."""
+    """Last message: the role has ended with an error."""
 
     message: str
     remedy: str = ""
@@ -137,27 +137,27 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 Up = Ready | Owned | Report | ReachedEnd | LogLine | Done | Failed
 
 
-# --- down -------------------------------------------------------------------------------------------------------------
+# --- parent to worker -------------------------------------------------------------------------------------------------
 class Ends(msgspec.Struct, frozen=True, tag="ends"):
-    """Where to stop."""
+    """End offsets."""
 
     ends: tuple[End, ...]
 
 
 class ConfirmEnd(msgspec.Struct, frozen=True, tag="ask"):
-    """Say again that you are at the end, as soon as it is so."""
+    """Request to send `ReachedEnd` again as soon as it holds."""
 
     round: int
 
 
 class FinalAsOf(msgspec.Struct, frozen=True, tag="final"):
-    """T: write the final row of every customer at this time, epoch ms."""
+    """T, epoch ms: request to write the final row of every customer as of this time."""
 
     as_of: int
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
-    """Finish the batch, checkpoint and leave."""
+    """Request to finish the batch, checkpoint and exit."""
 
 
 Down = Ends | ConfirmEnd | FinalAsOf | Stop
@@ -169,32 +169,32 @@ _TASK: Final[msgspec.json.Decoder[Task]] = msgspec.json.Decoder(Task)
 
 
 def to_line(message: Task | Up | Down) -> bytes:
-    """As it travels."""
+    """Encode a message as one line."""
     return _encode(message) + b"\n"
 
 
 def read_up(line: bytes) -> Up:
-    """A child's message. Raises msgspec.MsgspecError."""
+    """Decode a message of a worker. Raises msgspec.MsgspecError."""
     return _UP.decode(line)
 
 
 def read_down(line: bytes) -> Down:
-    """The parent's message. Raises msgspec.MsgspecError."""
+    """Decode a message of the parent. Raises msgspec.MsgspecError."""
     return _DOWN.decode(line)
 
 
 def read_task(line: bytes) -> Task:
-    """The parent's first line. Raises msgspec.MsgspecError."""
+    """Decode the parent's first line. Raises msgspec.MsgspecError."""
     return _TASK.decode(line)
 
 
 class Lines:
-    """Cuts what a socket gives into lines."""
+    """Splits the data of a socket into lines."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that are whole now."""
+        """Add data and yield the complete lines."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         yield from lines

@@ -1,7 +1,8 @@
-"""The HTTP endpoint of a consuming command: `/metrics` for Prometheus, `/healthz` and `/readyz` with reasons.
+"""Serve the HTTP endpoint of a consuming command: `/metrics` for Prometheus, `/healthz` and `/readyz` with reasons.
 
-One endpoint of the parent carries every worker by label. The parent outlives its workers, so a dead one is seen as such
-instead of as a target that does not answer; one port serves any `--workers`, and a scrape costs the workers nothing.
+The parent serves one endpoint with the metrics of all workers, by label. It outlives its workers, so a dead worker
+shows as dead instead of as a target without an answer. One port serves any `--workers`, and a scrape costs the workers
+nothing.
 """
 
 from __future__ import annotations
@@ -34,36 +35,36 @@ WHOSE: Final = ("run", "role", "worker")
 """Labels of every metric of a worker."""
 JSON: Final = "application/json"
 REQUEST_TIMEOUT_S: Final = 10.0
-"""From the opening of a connection to the end of its answer."""
+"""Time limit from the opening of a connection to the end of its response."""
 CONNECTIONS_MAX: Final = 16
-"""Each has a thread; above it, the oldest is closed for each new one."""
+"""Each connection has a thread; above this count, each new connection closes the oldest."""
 
 
 class Watched(Protocol):
-    """What is watched: a supervisor."""
+    """The part of a supervisor that the endpoint reads."""
 
     @property
     def stepped_s(self) -> float:
-        """When it last looked at its workers, monotonic."""
+        """Time of the supervisor's last step, monotonic."""
 
     def views(self) -> tuple[WorkerView, ...]:
-        """Every worker."""
+        """Return the state of every worker."""
 
 
 class WorkerMetrics(Collector):
-    """Metrics out of the newest figures of the workers, made when they are asked for.
+    """Collects metrics from the newest reports of the workers at each scrape.
 
     Args:
-        run: the run's name.
-        watched: the supervisor.
-        clock: monotonic seconds.
+        run: name of the run.
+        watched: supervisor of the workers.
+        clock: source of monotonic seconds.
     """
 
     def __init__(self, run: str, watched: Watched, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._watched, self._clock = run, watched, clock
 
     def collect(self) -> Iterable[Metric]:
-        """Every metric of every worker."""
+        """Yield every metric of every worker."""
         views = self._watched.views()
         yield InfoMetricFamily(f"{PREFIX}build", "The program.", {"version": version("shopstream"), "run": self._run})
         yield self._gauge("worker_up", "Whether the worker runs.", views, lambda v: float(v.stage in _RUNNING))
@@ -123,13 +124,13 @@ Answer = tuple[str, str, bytes]
 
 
 class Pages:
-    """What is answered, without a socket: a WSGI application.
+    """WSGI application that answers the requests, without a socket.
 
     Args:
-        run: the run's name.
-        watched: the supervisor.
-        bounds: what is still healthy.
-        clock: monotonic seconds.
+        run: name of the run.
+        watched: supervisor of the workers.
+        bounds: health thresholds.
+        clock: source of monotonic seconds.
     """
 
     def __init__(self, run: str, watched: Watched, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
@@ -139,7 +140,7 @@ class Pages:
         ProcessCollector(registry=self._registry)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        """One request."""
+        """Answer one WSGI request."""
         status, kind, body = self.answer(
             environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/"), environ.get("HTTP_ACCEPT", "")
         )
@@ -147,7 +148,7 @@ class Pages:
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def answer(self, method: str, path: str, accept: str = "") -> Answer:
-        """Status line, content type and body of a request."""
+        """Return status line, content type and body for a request."""
         if method not in ("GET", "HEAD"):
             return "405 Method Not Allowed", JSON, b'{"error": "only GET"}\n'
         match path:
@@ -170,7 +171,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._open: dict[socket.socket, float] = {}  # with the end of its time, monotonic
+        self._open: dict[socket.socket, float] = {}  # deadline of each connection, monotonic
         self._mutex = threading.Lock()
         super().__init__(*args, **options)
 
@@ -182,7 +183,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         super().process_request(request, client_address)
 
     def service_actions(self) -> None:
-        # asked between two connections, and a few times a second where none comes
+        # called after each connection, and every 0.5 s without one
         with self._mutex:
             for late in [one for one, end_s in self._open.items() if end_s < time.monotonic()]:
                 self._hang_up(late)
@@ -195,15 +196,15 @@ class _Server(ThreadingMixIn, WSGIServer):
     def _hang_up(self, request: socket.socket) -> None:
         del self._open[request]
         with suppress(OSError):
-            request.shutdown(socket.SHUT_RDWR)  # its thread reads the end and closes it
+            request.shutdown(socket.SHUT_RDWR)  # its thread reads the end of the stream and closes the socket
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as the base class calls it
         error = sys.exception()
-        if not isinstance(error, OSError):  # a client that is silent or gone is no news
+        if not isinstance(error, OSError):  # clients that time out or disconnect are normal
             structlog.get_logger("metrics").warning("request failed", said=f"{type(error).__name__}: {error}")
 
     def server_bind(self) -> None:
-        # the name of the host would be looked up, which may take seconds where there is no resolver
+        # the base class resolves the host's name, which may take seconds without a resolver
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
@@ -211,22 +212,22 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = REQUEST_TIMEOUT_S  # a client that says nothing holds no thread for ever
+    timeout = REQUEST_TIMEOUT_S  # an idle client must not hold its thread for ever
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-        """Says nothing: a scrape every few seconds is no news."""
+        """Log nothing: a scrape arrives every few seconds."""
 
 
 class Endpoint:
-    """The pages behind a port, served by a thread; a context manager.
+    """Serves the pages on a port from a thread of its own; a context manager.
 
     Args:
-        pages: what is answered.
+        pages: WSGI application.
         host: address to listen on.
-        port: 0 takes a free one.
+        port: port to listen on; 0 takes a free one.
 
     Raises:
-        ShopstreamError: the port cannot be had.
+        ShopstreamError: the port is not available.
     """
 
     def __init__(self, pages: Pages, host: str, port: int) -> None:
@@ -241,7 +242,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:9308`."""
+        """URL of the endpoint, such as `http://127.0.0.1:9308`."""
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 

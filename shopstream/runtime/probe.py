@@ -1,10 +1,10 @@
-"""A health check for containers: `python -m shopstream.runtime.probe TARGET ...` ends with 0 when every target is well.
+"""Check the health of containers: `python -m shopstream.runtime.probe TARGET ...` exits with 0 if all are healthy.
 
-It runs every few seconds beside the program that it asks about, so it needs nothing but the standard library.
+It runs every few seconds in the container of the checked program, so it needs only the standard library.
 
     http://host:port/path      answers with 2xx
-    tcp://host:port            takes a connection
-    fresh:PATH:SECONDS         a file was written within so many seconds
+    tcp://host:port            accepts a connection
+    fresh:PATH:SECONDS         the file was written within so many seconds
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ SAID_BYTES_MAX: Final = 2_000
 
 
 def trouble(target: str, now_s: Callable[[], float]) -> str | None:
-    """What is wrong with a target; None when it is well.
+    """Return the problem of a target; None if it is healthy.
 
     Args:
-        target: as in the module's own words.
-        now_s: epoch seconds; asked for `fresh:` only.
+        target: target in one of the forms of the module docstring.
+        now_s: clock with epoch seconds; read for `fresh:` only.
 
     Raises:
-        ValueError: there is no such kind of target.
+        ValueError: the kind of target is unknown.
     """
     kind, colon, rest = target.partition(":")
     match kind:
@@ -83,10 +83,10 @@ def _fresh(path: Path, seconds_max: float, now_s: float) -> str | None:
 
 
 def main(targets: Sequence[str] | None = None) -> int:
-    """Asks every target and says what is wrong; the exit code is 0, 1 or, for a wrong call, 2.
+    """Check every target and print the problems; return 0, 1 or, for a usage error, 2.
 
     Args:
-        targets: default: the arguments, or those in the variable PROBE where there are none.
+        targets: targets to check; default: the arguments, or the variable PROBE if there are none.
     """
     asked = list(sys.argv[1:] if targets is None else targets) or os.environ.get("PROBE", "").split()
     bad = 0

@@ -1,4 +1,4 @@
-"""The words of the parent: who there is, what is planned, what is to be done, and how it stands."""
+"""Define the data types of the parent: plan, actions, failures and the state of workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shopstream.runtime.messages import Down, Figures
 
 
 class WorkerName(NamedTuple):
-    """A worker."""
+    """Role and number of a worker."""
 
     role: str
     number: int
@@ -23,14 +23,14 @@ class WorkerName(NamedTuple):
 # --- actions ----------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start its process."""
+    """Start the worker's process."""
 
     name: WorkerName
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Tell it."""
+    """Send a message to the worker."""
 
     name: WorkerName
     message: Down
@@ -38,14 +38,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """End its process at once."""
+    """Kill the worker's process."""
 
     name: WorkerName
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Tell people."""
+    """Log a line for the user."""
 
     level: Literal["info", "warning", "error"]
     event: str
@@ -58,13 +58,13 @@ Stage = Literal["starting", "running", "at end", "stopping", "done", "waiting", 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """What is to be run.
+    """Workers to run.
 
     Attributes:
         workers: role -> number of processes.
-        partitions: the numbers that the workers of each role own together; with them, the workers have ends.
-        as_of: the T that is wanted, epoch ms; None takes the highest stream time.
-        agreeing: the role whose workers agree on T.
+        partitions: partition numbers that the workers of each role share; if set, the workers have end offsets.
+        as_of: requested T, epoch ms; None takes the highest event time.
+        agreeing: role whose workers agree on T.
     """
 
     workers: Mapping[str, int]
@@ -74,17 +74,17 @@ class WorkerPlan:
 
     @property
     def until_end(self) -> bool:
-        """Whether the workers have ends."""
+        """Whether the workers have end offsets."""
         return self.partitions is not None
 
     def names(self) -> list[WorkerName]:
-        """Every worker."""
+        """Return the names of all workers."""
         return [WorkerName(role, number) for role, count in self.workers.items() for number in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why it ended badly."""
+    """Cause of a failed command, with its remedy."""
 
     message: str
     remedy: str = ""
@@ -93,16 +93,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """A worker at one moment, for people and for the metrics.
+    """State of a worker at one moment, for display and metrics.
 
     Attributes:
-        restarts: since the beginning.
-        records_per_s: read, over the last seconds.
-        mean_records_per_s: read, from its first report until the last record.
-        rows_per_s: documents, rows or files' rows, over the last seconds.
-        trouble: what it says is in its way, or how it died.
-        owned: partition numbers it has; None while the group has given it no answer.
-        reported_s: monotonic time of its last report, which its loop makes; None before the first.
+        restarts: restarts since the beginning.
+        records_per_s: rate of records read, over the last seconds.
+        mean_records_per_s: rate of records read, from its first report until the last record.
+        rows_per_s: rate of documents, rows or files' rows written, over the last seconds.
+        trouble: problem that it reports, or the cause of its death.
+        owned: partition numbers of the worker; None before the first assignment.
+        reported_s: monotonic time of the last report, which its loop sends; None before the first.
     """
 
     name: WorkerName

@@ -1,4 +1,4 @@
-"""What each worker is: from a task to a consumer with its real clients. Imports are the role's own, and late."""
+"""Open the role of a worker: from a task to a consumer with its real clients. Each role imports its own, late."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ BUILDERS: Final = {
     "index": "shopstream.runtime.roles:open_index_role",
     "archive": "shopstream.runtime.roles:open_archive_role",
 }
-"""Role -> who opens it, as a task names it."""
+"""Role -> function that opens it, as a task names it."""
 
 Until = Mapping[tuple[str, int], int]
 
 
 _OF_PARTITIONS: Final = ("customers", "stream_ts")
-"""Figures of the partitions that are owned: they are gone once these are let go, and stay what they were."""
+"""Figures of the owned partitions; they keep their last values once the partitions are released."""
 
 
 class _FeaturesRole:
@@ -56,7 +56,7 @@ class _FeaturesRole:
 
 
 class _Copying(Protocol):
-    """What the roles index and archive have in common: they write records on as they come, and know no T."""
+    """A role that copies records without state: index or archive. It needs no T."""
 
     def run(self, stop: Callable[[], bool], until: Until | None, report: Callable[[Progress], None]) -> Totals: ...
     def progress(self) -> Progress: ...
@@ -86,7 +86,7 @@ class _CopyingRole:
 
 
 def open_features_role(task: Task) -> Role:
-    """State, rows, sessions, orders, dead letters."""
+    """Open the features consumer: state, rows, sessions, orders, dead letters."""
     from consumers.features.build import FeaturesOptions, open_features  # noqa: PLC0415
     from shopstream.runtime.bundles import FolderBundles  # noqa: PLC0415
 
@@ -104,7 +104,7 @@ def open_features_role(task: Task) -> Role:
 
 
 def open_index_role(task: Task) -> Role:
-    """Events as documents."""
+    """Open the index consumer: events as documents."""
     from connectors.elasticsearch.client import open_sink  # noqa: PLC0415
     from connectors.elasticsearch.index_identity import open_identities  # noqa: PLC0415
     from consumers.dead_letters.producer import open_dead_letters  # noqa: PLC0415
@@ -126,7 +126,7 @@ def open_index_role(task: Task) -> Role:
 
 
 def open_archive_role(task: Task) -> Role:
-    """Records as Parquet."""
+    """Open the archive consumer: records as Parquet."""
     from consumers.archive.consumer import ROLE, TOPICS, ArchiveRole  # noqa: PLC0415
     from consumers.archive.files import ArchiveFolder  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Workers from start to end before somebody's eyes: live on a terminal, JSON lines otherwise, metrics in files."""
+"""Run the workers and report progress to the terminal or as JSON lines, and to the metrics files."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ SHOW_EVERY_S: Final = 1.0
 
 
 def watch(supervisor: Supervisor, reports: Reports, console: Console) -> Outcome:
-    """Runs the workers to their end, shows how it goes, and prints what was done.
+    """Run the workers to their end, show the progress, and print the totals.
 
-    The first Ctrl-C or SIGTERM lets them finish and leave, the second one ends them at once.
+    The first Ctrl-C or SIGTERM lets them finish and exit, the second one kills them.
     """
     show = _terminal(console) if console.is_terminal else _lines()
     with reports, show as shown, leave_on_signal(supervisor, console):
@@ -55,7 +55,7 @@ def watch(supervisor: Supervisor, reports: Reports, console: Console) -> Outcome
 
 @contextmanager
 def leave_on_signal(supervisor: Supervisor, console: Console) -> Iterator[Callable[[], int]]:
-    """Signals become the workers' leave-taking; gives how many have come."""
+    """Turn signals into a stop or a kill of the workers; yield a function that counts the signals so far."""
     seen: list[int] = []
 
     def take(number: int, _frame: FrameType | None) -> None:
@@ -76,15 +76,15 @@ def leave_on_signal(supervisor: Supervisor, console: Console) -> Iterator[Callab
 
 
 class Reports:
-    """What is told of the workers beside the terminal; a context manager.
+    """Reports the workers' state to files, documents and HTTP; a context manager.
 
-    Each second the measurements of each worker are put into a file below the data folder, which `status` reads; every
-    few seconds into the index `pipeline`; and with a port in the settings they are served over HTTP.
+    Each second, the figures of each worker are written to a file below the data folder, which `status` reads. Every few
+    seconds, they are written to the index `pipeline`. With a port in the settings, they are also served over HTTP.
 
     Args:
-        settings: the data folder, the run, and what of this is wanted.
-        supervisor: of the workers.
-        endpoints: where Elasticsearch is; None writes no documents.
+        settings: settings with the data folder, the run and the metrics section.
+        supervisor: supervisor of the workers.
+        endpoints: addresses of the servers; None writes no documents.
     """
 
     def __init__(self, settings: Settings, supervisor: Supervisor, endpoints: Endpoints | None = None) -> None:
@@ -95,7 +95,7 @@ class Reports:
         self._documents: PipelineDocuments | None = None
         self._files_due_s = self._documents_due_s = 0.0
         self.url: str | None = None
-        """Of the endpoint, once it listens."""
+        """URL of the metrics endpoint, once it listens."""
 
     def __enter__(self) -> Self:
         wanted = self._settings.metrics
@@ -116,11 +116,11 @@ class Reports:
         self._open.close()
 
     def write(self, views: Sequence[WorkerView], *, at_once: bool = False) -> None:
-        """Tells of the workers as they are now, where it is time to.
+        """Write the files and documents that are due.
 
         Args:
-            views: every worker.
-            at_once: whether it is time or not.
+            views: state of every worker.
+            at_once: whether to write all of them, due or not.
         """
         now_s, at_ms = time.monotonic(), time.time_ns() // 1_000_000
         if at_once or now_s >= self._files_due_s:
@@ -162,7 +162,7 @@ def _terminal(console: Console) -> Iterator[Shown]:
 
 @contextmanager
 def live(console: Console, first: Callable[[], RenderableType]) -> Iterator[Callable[[RenderableType], None]]:
-    """A part of the terminal that is drawn anew; nothing of it stays."""
+    """Show a region of the terminal that is redrawn, and removed at the end."""
     with Live(first(), console=console, refresh_per_second=4, transient=True) as area:
         yield area.update
 
@@ -184,11 +184,11 @@ def _lines() -> Iterator[Shown]:
 
 
 class Background:
-    """Workers that run in a thread of their own while this one does something else.
+    """Runs workers in a thread of its own while the caller's thread does other work.
 
     Args:
-        supervisor: not started yet.
-        reports: of these workers, not opened yet.
+        supervisor: supervisor of the workers, not started yet.
+        reports: reports of these workers, not opened yet.
     """
 
     def __init__(self, supervisor: Supervisor, reports: Reports) -> None:
@@ -199,19 +199,19 @@ class Background:
         self._thread = threading.Thread(target=self._run, name="workers")
 
     def start(self) -> None:
-        """Begins."""
+        """Start the thread."""
         self._thread.start()
 
     @property
     def ended(self) -> bool:
-        """Whether no worker is left."""
+        """Whether all workers have ended."""
         return not self._thread.is_alive()
 
     def join(self, on_wait: Callable[[], None] = lambda: None) -> Outcome:
-        """Waits for the end of the last worker; raises what ended the thread.
+        """Wait for the end of the last worker and return the outcome; re-raise an error of the thread.
 
         Args:
-            on_wait: called a few times a second.
+            on_wait: callback, called a few times a second.
         """
         while not self.ended:
             self._thread.join(0.25)

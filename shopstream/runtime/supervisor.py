@@ -1,4 +1,4 @@
-"""The parent's edge: processes, sockets and the clock around `crew`, which decides."""
+"""Run the worker processes: processes, sockets and the clock around `coordinator`, which decides."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from shopstream.runtime.messages import End, Lines, Task, read_up, to_line
 from shopstream.runtime.protocol import Action, Failure, Kill, Send, Start, WorkerName, WorkerPlan, WorkerView
 
 TURN_S: Final = 0.25
-"""How long the parent sleeps at most: how soon it notices a signal."""
+"""Longest sleep of the parent, and so the longest delay of a signal."""
 RECEIVE_BYTES: Final = 1 << 16
 SEND_TIMEOUT_S: Final = 5.0
 EXIT_TIMEOUT_S: Final = 10.0
-"""From a worker's last word to the end of its process."""
+"""Longest time from the closed socket of a worker to the end of its process."""
 LOG_BYTES_MAX: Final = 10_000_000
-"""A worker's log above this is set aside (one generation) when the worker starts."""
+"""Size above which a worker's log is rotated (one generation) when the worker starts."""
 LAST_LINES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it went.
+    """Result of a command's workers.
 
     Attributes:
-        views: every worker at its end.
-        failures: what went wrong; empty when all ended as they should.
-        final_as_of: T, when the workers agreed on one.
-        interrupted: a person or signal ended it.
-        seconds: from the start of the processes to the end of the last.
+        views: state of every worker at its end.
+        failures: causes of failure; empty when all ended as planned.
+        final_as_of: T, if the workers agreed on one.
+        interrupted: whether a user or a signal ended the command.
+        seconds: time from the start of the processes to the end of the last.
     """
 
     views: tuple[WorkerView, ...]
@@ -54,7 +54,7 @@ class Outcome:
     seconds: float
 
     def raise_failure(self) -> None:
-        """Raises the failures as one error; a wrong call goes before all else."""
+        """Raise the failures as one error; a usage error takes precedence."""
         if not self.failures:
             return
         worst = max(self.failures, key=lambda failure: failure.exit_code)
@@ -71,18 +71,18 @@ class _Process:
     log_start: int
     lines: Lines = field(default_factory=Lines)
     hung_up_s: float | None = None
-    """When it closed its end: it has said its last word."""
+    """Time at which the worker closed its socket, after its last message."""
 
 
 class Supervisor:
-    """Runs the workers of a plan. One thread calls `step` until `finished`; any thread may `stop`, `kill` and look.
+    """Runs the workers of a plan. One thread calls `step` until `finished`; any thread may `stop`, `kill` and read.
 
     Args:
-        plan: what is to be run.
-        task_of: makes the task of a worker.
+        plan: workers to run.
+        task_of: function that makes the task of a worker.
         logs: folder of the workers' logs.
-        tell: hears what people should know: level, event, fields.
-        environment: of the workers; by default this process's own.
+        tell: callback for log lines to the user: level, event, fields.
+        environment: environment of the workers; by default the one of this process.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Supervisor:
         self._began_s = self._stepped_s = time.monotonic()
         self._seconds = 0.0
 
-    # --- asked from any thread ---
+    # --- called from any thread ---
 
     @property
     def finished(self) -> bool:
@@ -115,24 +115,24 @@ class Supervisor:
         return not self._processes and self.crew.finished and not self._wishes
 
     def views(self) -> tuple[WorkerView, ...]:
-        """Every worker, as of the last step."""
+        """Return the state of every worker as of the last step."""
         return self._views
 
     @property
     def stepped_s(self) -> float:
-        """When it last looked at its workers, monotonic."""
+        """Time of the last step, monotonic."""
         return self._stepped_s
 
     def stop(self, *, interrupted: bool = False) -> None:
-        """All workers are to finish their batch, checkpoint and leave."""
+        """Request all workers to finish their batch, checkpoint and exit."""
         self._ask(lambda now_s: self.crew.stop(now_s, interrupted=interrupted))
 
     def kill(self) -> None:
-        """All workers end at once."""
+        """Kill all workers."""
         self._ask(lambda _: self.crew.kill())
 
     def ends_known(self, ends: tuple[End, ...]) -> None:
-        """Tells the workers where to stop."""
+        """Send the end offsets to the workers."""
         self._ask(lambda _: self.crew.ends_known(ends))
 
     def _ask(self, wish: Callable[[float], list[Action]]) -> None:
@@ -142,12 +142,12 @@ class Supervisor:
     # --- the loop ---
 
     def start(self) -> None:
-        """Starts every process."""
+        """Start every process."""
         self._began_s = time.monotonic()
         self._carry_out(self.crew.begin())
 
     def step(self, timeout_s: float = TURN_S) -> None:
-        """Waits for what happens, up to `timeout_s`, and acts on it."""
+        """Wait for events, up to `timeout_s`, and act on them."""
         if self._selector.get_map():
             for key, _ in self._selector.select(timeout_s):
                 self._receive(key.data)
@@ -165,10 +165,10 @@ class Supervisor:
         self._stepped_s = now_s
 
     def run(self, on_step: Callable[[tuple[WorkerView, ...]], None] = lambda _: None) -> Outcome:
-        """Starts all and steps to the end; no process is left, whatever happens.
+        """Start all workers and step until they end; no process is left in any case.
 
         Args:
-            on_step: shows how it goes, a few times a second.
+            on_step: callback with the state of every worker, called a few times a second.
         """
         try:
             self.start()
@@ -180,12 +180,12 @@ class Supervisor:
         return self.outcome()
 
     def outcome(self) -> Outcome:
-        """How it went, once finished."""
+        """Return the outcome, once finished."""
         crew = self.crew
         return Outcome(self._views, tuple(crew.failures), crew.final_as_of, crew.interrupted, self._seconds)
 
     def close(self) -> None:
-        """Ends what still runs, at once."""
+        """Kill the remaining processes."""
         for process in self._processes.values():
             process.child.kill()
             process.child.wait()
@@ -193,7 +193,7 @@ class Supervisor:
         self._processes.clear()
         self._selector.close()
 
-    # --- carrying out ---
+    # --- actions ---
 
     def _carry_out(self, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -223,7 +223,7 @@ class Supervisor:
                     stderr=output,
                     pass_fds=[theirs.fileno()],
                     env=None if self._environment is None else dict(self._environment),
-                    # Ctrl-C in the terminal is for the parent, who lets the workers finish
+                    # Ctrl-C in the terminal is for the parent, which lets the workers finish
                     process_group=0,
                 )
                 log_start = output.tell()
@@ -244,7 +244,7 @@ class Supervisor:
         try:
             process.connection.sendall(line)
         except OSError:
-            return  # it is dying; that is told when it is reaped
+            return  # the worker is dying; `_reap` reports it
 
     def _receive(self, name: WorkerName) -> None:
         process = self._processes[name]
@@ -267,7 +267,7 @@ class Supervisor:
     def _reap(self) -> None:
         for name, process in list(self._processes.items()):
             if process.hung_up_s is None:
-                continue  # what it said last is still to be read
+                continue  # its last messages are not read yet
             code = process.child.poll()
             if code is None:
                 if time.monotonic() - process.hung_up_s > EXIT_TIMEOUT_S:

@@ -1,9 +1,9 @@
-"""A worker process: it is told what to be, is it, and leaves when told. `python -m shopstream.runtime.worker FD`.
+"""Worker process: receives its task, runs the role and exits on request. `python -m shopstream.runtime.worker FD`.
 
-Signals are the parent's business: Ctrl-C reaches a whole terminal, and a worker must finish its batch and checkpoint
-first. A parent that is gone can decide nothing any more; the child ends at once, as after a crash, so that its
-successors never meet it. The end of the socket tells it on every system, and on Linux the kernel too, which reaches
-even a process whose interpreter is stuck.
+The parent handles signals: Ctrl-C reaches all processes of a terminal, and a worker must finish its batch and
+checkpoint first. Without its parent, a worker ends at once, as after a crash, so that it never runs beside its
+successors. The end of the socket reveals this on every system. On Linux the kernel also kills the worker, even if its
+interpreter is stuck.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ RECEIVE_BYTES: Final = 65_536
 
 
 class Role(Protocol):
-    """A consumer, as a worker runs it."""
+    """A consumer as run by a worker."""
 
     def run(
         self,
@@ -62,31 +62,31 @@ class Role(Protocol):
         final_as_of: Callable[[int], int | None],
         report: Callable[[Mapping[str, Figure]], None],
     ) -> Mapping[str, Figure]:
-        """Consume until told to stop or until everything is done; returns the totals.
+        """Consume until stopped or until everything is done; return the totals.
 
         Args:
-            stop: asked often.
-            until: (full topic name, partition) -> offset; the offsets may become known while it runs.
-            final_as_of: told the highest stream time once everything is read; the T of the last rows, or None.
-            report: called about each second.
+            stop: callback that returns whether to stop; called often.
+            until: (full topic name, partition) -> end offset; the offsets may become known while it runs.
+            final_as_of: callback with the highest event time once everything is read; returns T, or None.
+            report: callback for figures, called about each second.
         """
 
     def owned(self) -> tuple[int, ...] | None:
-        """Partition numbers it has; None before the group has given any answer."""
+        """Return the partition numbers; None before the first assignment."""
 
 
 Builder = Callable[[Task], Role]
 
 
 class LaterEnds(Mapping[tuple[str, int], int]):
-    """Ends that may be told while they are being looked at: each look sees one whole set of offsets."""
+    """End offsets that another thread may replace; each read sees one whole set of offsets."""
 
     def __init__(self, ends: tuple[End, ...]) -> None:
         self._ends: dict[tuple[str, int], int] = {}
         self.tell(ends)
 
     def tell(self, ends: tuple[End, ...]) -> None:
-        """Replaces all of them."""
+        """Replace all offsets."""
         self._ends = {(topic, partition): offset for topic, partition, offset in ends}
 
     def __getitem__(self, key: tuple[str, int]) -> int:
@@ -100,7 +100,7 @@ class LaterEnds(Mapping[tuple[str, int], int]):
 
 
 class Channel:
-    """The child's end of the socket: messages go up from any thread, one thread takes what comes down."""
+    """The worker's end of the socket: any thread may send, one thread receives."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -109,7 +109,7 @@ class Channel:
         self._lock = threading.Lock()
 
     def send(self, message: Up) -> None:
-        """Sends a message; ends the process when the parent is gone."""
+        """Send a message; end the process if the parent is gone."""
         try:
             with self._lock:
                 self._connection.sendall(to_line(message))
@@ -117,7 +117,7 @@ class Channel:
             os._exit(ORPHANED)
 
     def receive(self) -> bytes | None:
-        """The next line; None when the parent is gone."""
+        """Return the next line; None if the parent is gone."""
         while not self._pending:
             try:
                 data = self._connection.recv(RECEIVE_BYTES)
@@ -130,7 +130,7 @@ class Channel:
 
 
 class Worker:
-    """What the parent has said so far, as the role asks for it."""
+    """Holds the received requests of the parent until the role reads them."""
 
     def __init__(self, task: Task, channel: Channel) -> None:
         self.until = None if task.ends is None else LaterEnds(task.ends)
@@ -143,13 +143,13 @@ class Worker:
         self._owned: tuple[int, ...] | None = None
 
     def listen(self) -> None:
-        """Takes the parent's words until it is gone, and then ends the process."""
+        """Receive messages until the parent is gone, then end the process."""
         while (line := self._channel.receive()) is not None:
             self.take(read_down(line))
         os._exit(ORPHANED)
 
     def take(self, message: Down) -> None:
-        """One word of the parent."""
+        """Process one message of the parent."""
         match message:
             case Stop():
                 self._stop.set()
@@ -162,21 +162,21 @@ class Worker:
                 self.until.tell(ends)
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """SIGTERM to this process alone: as if the parent had said so."""
+        """Handle a SIGTERM to this process alone like a `Stop` of the parent."""
         self._stop.set()
 
     def stop(self) -> bool:
-        """Whether to leave."""
+        """Return whether to stop."""
         return self._stop.is_set()
 
     def owns(self, partitions: tuple[int, ...] | None) -> None:
-        """Tells the parent when it has changed."""
+        """Report the partitions to the parent if they have changed."""
         if partitions != self._owned:
             self._owned = partitions
             self._channel.send(Owned(partitions))
 
     def final_as_of(self, stream_ts: int, owned: tuple[int, ...] | None) -> int | None:
-        """T, once the parent has it; until then the parent is told that this worker is at its end."""
+        """Return T, once received; until then, report to the parent that this worker is at its end."""
         if self._final_as_of is not None:
             return self._final_as_of
         word = ReachedEnd(stream_ts, owned, self._round)
@@ -188,9 +188,9 @@ class Worker:
 
 
 def main() -> None:
-    """Entry of the process: the socket's number is the only argument."""
+    """Run the process; the file descriptor of the socket is the only argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.umask(0o077)  # checkpoints, archive and logs are customers' data: ours alone
+    os.umask(0o077)  # checkpoints, archive and logs hold customers' data: private to this user
     die_with_parent()
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     first = channel.receive()
@@ -238,7 +238,7 @@ def _live(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
 
 
 def load_builder(name: str) -> Builder:
-    """The function of `module:function`."""
+    """Return the function named by `module:function`."""
     module, _, function = name.partition(":")
     builder: Builder = getattr(importlib.import_module(module), function)
     return builder

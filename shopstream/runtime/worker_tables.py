@@ -1,4 +1,4 @@
-"""The tables that people see: workers while they run and when they have ended."""
+"""Build the tables of workers for the terminal: while they run and after they have ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STAGE_STYLES: Final = {"running": "green", "at end": "cyan", "done": "green", "d
 
 
 def by_role(views: Sequence[WorkerView]) -> dict[str, list[WorkerView]]:
-    """The workers of each role, in the order in which the roles come."""
+    """Group the workers by role, in the order of the roles."""
     roles: dict[str, list[WorkerView]] = {}
     for view in views:
         roles.setdefault(view.name.role, []).append(view)
@@ -29,7 +29,7 @@ def by_role(views: Sequence[WorkerView]) -> dict[str, list[WorkerView]]:
 
 
 def live_table(views: Sequence[WorkerView]) -> RenderableType:
-    """A line for each role: what it reads and writes, how far it is behind, what is in its way."""
+    """Build a table with a line for each role: records read and written, lag and problems."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("role", "state"):
         table.add_column(name)
@@ -57,7 +57,7 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
 
 
 def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int | None) -> Table:
-    """What each role has done, from its beginning to its end."""
+    """Build a table of each role's totals."""
     title = f"consumed in {seconds:,.1f} s" + (f", final rows at {iso(final_as_of)}" if final_as_of else "")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT)
     table.add_column("role")
@@ -72,10 +72,10 @@ def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int 
 
 
 def json_lines(views: Sequence[WorkerView]) -> list[tuple[str, dict[str, object]]]:
-    """For each role its name and fields of a log line."""
+    """Return the name and the log fields of each role."""
     lines: list[tuple[str, dict[str, object]]] = []
     for role, workers in by_role(views).items():
-        # drift is not a sum over workers, and too much for a line: it stands in the pipeline's documents
+        # drift is no sum over workers, and too long for a line: the documents of `pipeline` hold it
         told: list[Mapping[str, Figure]] = [
             {n: v for n, v in view.figures.items() if not n.startswith(DRIFT_PREFIX)} for view in workers
         ]
