@@ -26,7 +26,7 @@ Op = Literal["count", "sum", "avg", "min", "max", "unique", "percentile"]
 Unit = Literal[
     "count", "whole", "number", "money", "percent", "seconds", "milliseconds", "days", "bytes", "per_second", "time"
 ]
-"""Format of a figure; `whole` hides the fraction of a value such as 812.4 expected customers."""
+"""Format of a figure. `whole` hides the fraction of a value such as 812.4 expected customers."""
 Chart = Literal["metric", "line", "area", "bar", "bar_stacked", "bar_horizontal", "table", "heatmap"]
 Every = Literal["auto", "hour", "day", "week", "month"]
 
@@ -46,7 +46,7 @@ class Data:
         time_field: field that a time range filters; None: each document is the newest of its kind, so every time range
             includes all documents.
         what: description of one document.
-        wall: whether its times are wall-clock times; otherwise they are event times, which may lag behind the clock.
+        wall: whether its times are wall-clock times. Otherwise they are event times, which may lag behind the clock.
     """
 
     index: str
@@ -186,7 +186,7 @@ class Panel:
         where: conditions on all documents.
         window: time range of the panel, if it has its own.
         whole_shop: whether filters of the dashboard do not apply, since the documents lack one of the filtered fields.
-        sort: label of the column that sorts the rows of a table, and whether the highest come first; the dimensions
+        sort: label of the column that sorts the rows of a table, and whether the highest come first. The dimensions
             select the rows.
         note: further information needed to read the panel.
         may_be_empty: whether an empty panel is a valid result.

@@ -54,7 +54,7 @@ def query(panel: Panel, span: Span, filters: Mapping[str, Sequence[str]] | None 
 
     Args:
         panel: panel to fill.
-        span: time range of the dashboard; its end is the anchor of age conditions.
+        span: time range of the dashboard. Its end is the anchor of age conditions.
         filters: field -> values selected on the dashboard; ignored by panels with `whole_shop`.
 
     Returns:

@@ -279,7 +279,7 @@ def _order_rows(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
 
 
 def _session_rows(state: State, codes: Int32, as_of: int) -> tuple[Int32, Rows]:
-    """Return group and row of each session within the longest window; older sessions would only add zeros."""
+    """Return group and row of each session within the longest window. Older sessions would only add zeros."""
     group, index = gather(np.ascontiguousarray(state.customers["session"][codes]), state.next_session)
     rows = take(state.sessions, index)
     fresh = as_of - wide(rows, "start") < SESSION_WINDOW_MS

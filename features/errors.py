@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ShopstreamError(Exception):
-    """A failure that the user can act on; the command line prints it without a stack trace and exits with 1.
+    """A failure that the user can act on. The command line prints it without a stack trace and exits with 1.
 
     Args:
         message: description of the failure, naming the record, file or setting.

@@ -1,6 +1,6 @@
 """Defines the vocabulary of the system: records, topics, indices, times and bounds. All other modules import it.
 
-Each field, bound and name is defined here once; Arrow schemas, Elasticsearch mappings, decoders and tables are derived
+Each field, bound and name is defined here once. Arrow schemas, Elasticsearch mappings, decoders and tables are derived
 from it.
 """
 
@@ -28,7 +28,7 @@ HOUR_MS: Final = 3_600 * SECOND_MS
 DAY_MS: Final = 24 * HOUR_MS
 
 ABANDONED_AFTER_MS: Final = 1_800_000
-"""Time after the last event at which a cart without a purchase is abandoned; importers split sessions at this gap."""
+"""Time after the last event at which a cart without a purchase is abandoned. Importers split sessions at this gap."""
 FUTURE_MS_MAX: Final = DAY_MS
 """Most milliseconds that a time may be ahead of the record's append time."""
 ORDER_CHANGE_MS_MAX: Final = 400 * DAY_MS
@@ -102,7 +102,7 @@ class Item(msgspec.Struct, gc=False, frozen=True):
 
 
 class Order(msgspec.Struct, gc=False, frozen=True):
-    """One change of an order; the record with the highest updated_ts wins."""
+    """One change of an order. The record with the highest updated_ts wins."""
 
     order_id: Id
     customer_id: Id
@@ -234,8 +234,8 @@ STEP_SECONDS: Final = {
     "checkout_to_purchase_s": ("checkout_ts", "purchase_ts"),
     "to_purchase_s": ("start_ts", "purchase_ts"),
 }
-"""Field of a session document -> the two times whose difference it gives in seconds; null if either time is missing or
-the second is before the first."""
+"""Field of a session document -> the two times whose difference it gives in seconds. The field is null if either time
+is missing or the second is before the first."""
 
 SESSION_FIELDS: Final[tuple[Field, ...]] = (
     Field("customer_id", "string", required=True),
@@ -255,14 +255,14 @@ SESSION_FIELDS: Final[tuple[Field, ...]] = (
     Field("converted", "bool", required=True),
     Field("abandoned", "bool", required=True),
 )
-"""Fields of a document of `shop-sessions`. channel, country and device come from the earliest event; category is the
-one with most product views (a tie: the smallest in byte order)."""
+"""Fields of a document of `shop-sessions`. `channel`, `country` and `device` come from the earliest event. `category`
+is the one with most product views (a tie: the smallest in byte order)."""
 
 ORDER_FIELDS: Final[tuple[Field, ...]] = (
     *(field for field in record_fields(Order) if field.kind != "items"),
     Field("items", "int", required=True),
 )
-"""Fields of a document of `shop-orders-YYYY.MM`: the winning record; `items` is the number of its lines."""
+"""Fields of a document of `shop-orders-YYYY.MM`: the winning record. `items` is the number of its lines."""
 
 ORDER_ITEM_FIELDS: Final[tuple[Field, ...]] = (
     Field("order_id", "string", required=True),
@@ -275,7 +275,7 @@ ORDER_ITEM_FIELDS: Final[tuple[Field, ...]] = (
     Field("channel", "string"),
     Field("country", "string"),
 )
-"""Fields of a document of `shop-order-items-YYYY.MM`: one line. `amount` is quantity x unit_price; status `void` marks
+"""Fields of a document of `shop-order-items-YYYY.MM`: one line. `amount` is quantity x unit_price. Status `void` marks
 a line that the order's newest record no longer has."""
 
 VOID_STATUS: Final = "void"
@@ -291,7 +291,7 @@ FORECAST_FIELDS: Final[tuple[Field, ...]] = (
     Field("model", "string"),
 )
 """Fields of a document of `shop-forecast`: a UTC day of the total or of a category (`level`), starting at `ts`. A past
-day has `revenue`; a future day has the forecast, bounds of its 80 and 95 % intervals, and the name of the model."""
+day has `revenue`. A future day has the forecast, bounds of its 80 and 95 % intervals, and the name of the model."""
 
 SEGMENT_DAY_FIELDS: Final[tuple[Field, ...]] = (
     Field("ts", "time", required=True),
@@ -306,8 +306,8 @@ SEGMENT_DAY_FIELDS: Final[tuple[Field, ...]] = (
     Field("in_training", "bool", required=True),
     Field("complete", "bool", required=True),
 )
-"""Fields of a document of `shop-segments-daily`: customers in a segment at the end of a UTC day, their revenue of that
-day, and the sum of the known churn probabilities (of `churn_customers` customers)."""
+"""Fields of a document of `shop-segments-daily`: customers in a segment at the end of a UTC day and their revenue of
+that day. `churn_sum` is the sum of the known churn probabilities, of `churn_customers` customers."""
 
 COHORT_FIELDS: Final[tuple[Field, ...]] = (
     Field("ts", "time", required=True),
@@ -335,7 +335,7 @@ MOVEMENT_FIELDS: Final[tuple[Field, ...]] = (
 )
 """Fields of a document of `shop-movement`: customers of the week that begins on the Monday `ts`. A customer is `lost`
 after `lost_after_days` without an order, and `active` (at the end of the week) until then. An order makes a lost
-customer `reactivated`; any other order that is not the first makes a customer `returning`."""
+customer `reactivated`. Any other order that is not the first makes a customer `returning`."""
 
 TREND_KEYS: Final = {
     "segments-daily": ("day", "segment", "country", "channel"),

@@ -1,4 +1,4 @@
-"""Declares the churn board: who is about to leave, what they are worth, and what to do."""
+"""Declares the churn board: which customers are about to leave, what they are worth, and what to do."""
 
 from __future__ import annotations
 

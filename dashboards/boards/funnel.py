@@ -30,7 +30,7 @@ def _count(stage: str) -> Measure:
 RATES: Final = tuple(Ratio(f"{a} → {b}", _count(b), _count(a)) for a, b in STEPS)
 """Share of the sessions of a stage that reach the next one: percent of the previous step."""
 OF_FIRST: Final = tuple(Ratio(f"reach {b}", _count(b), SESSION_COUNT) for _, b in STEPS)
-"""Percent of the first step."""
+"""Share of all sessions that reach each stage: percent of the first step."""
 LOSSES: Final = tuple(Ratio(f"lost at {a}", _count(b), _count(a), rest=True) for a, b in STEPS)
 TIMED: Final = (
     ("visit → view", "to_view_s"),

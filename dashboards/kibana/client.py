@@ -16,7 +16,7 @@ from typing import Any, Final
 from features.errors import ShopstreamError, UsageError
 
 WAIT_S: Final = 180.0
-"""Seconds to wait; a first start takes one to two minutes."""
+"""Seconds to wait. A first start takes one to two minutes."""
 PAUSE_S: Final = 2.0
 REQUEST_TIMEOUT_S: Final = 60.0
 FILE_NAME: Final = "shopstream.ndjson"
@@ -95,7 +95,7 @@ def import_file(
     Args:
         kibana: target of the import.
         content: NDJSON.
-        overwrite: whether to replace objects with the same ids; otherwise an existing object makes the import fail.
+        overwrite: whether to replace objects with the same ids. Otherwise an existing object makes the import fail.
         wait_s: longest wait for Kibana to become ready.
         on_wait: callback that receives the reason for waiting.
         sleep: sleep function between two attempts.
@@ -128,7 +128,7 @@ def wait(
     on_wait: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Return when Kibana reports that it is available; a mere response comes too early.
+    """Return when Kibana reports that it is available. A mere response comes too early.
 
     Raises:
         ShopstreamError: it is not available within `wait_s`, or it rejects the credentials.

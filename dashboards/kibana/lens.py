@@ -3,7 +3,7 @@
 Properties of the format that this file does not show:
 
 - A formula is stored expanded: one column for each function, a `math` column with the syntax tree, and the formula
-  itself. The formula refers to the math column; Lens shows nothing if that column is missing.
+  itself. The formula refers to the math column. Lens shows nothing if that column is missing.
 - `columnOrder` lists every column, buckets first, the outer bucket before the inner one.
 - A layer that ignores the filters of its dashboard also ignores the panel's own query. The conditions of such a panel
   are therefore in the filters of its columns.

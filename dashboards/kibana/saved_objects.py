@@ -16,10 +16,10 @@ from dashboards.panels import GRID_COLUMNS, Control, Dashboard, Data, Panel, Uni
 from features.schema import DEFAULT_RUN, index_name
 
 FILE: Final = Path(__file__).parents[1] / "kibana_saved_objects.ndjson"
-"""File built from DASHBOARDS for the run `shop`; a test checks that they match."""
+"""File built from DASHBOARDS for the run `shop`. A test checks that they match."""
 
 KIBANA: Final = "9.2.0"
-"""Kibana version that the file targets; later versions and 8.19 can read it."""
+"""Kibana version that the file targets. Later versions and 8.19 can read it."""
 CORE_VERSION: Final = "8.8.0"
 DATA_VIEW_VERSION: Final = "8.0.0"
 DASHBOARD_VERSION: Final = "10.2.0"
@@ -69,7 +69,7 @@ def dashboard_id(run: str, dashboard: Dashboard) -> str:
 
 
 def data_view(data: Data, dashboards: Iterable[Dashboard], run: str) -> Json:
-    """Return the data view of a set of documents; numbers have the same format as in the panels."""
+    """Return the data view of a set of documents. Numbers have the same format as in the panels."""
     attributes: Json = {
         "title": index_name(run, data.index),
         "name": index_name(run, data.index),

@@ -33,7 +33,7 @@ ORDERS_OF: Final = {
     "device": DEVICES,
     "event_type": EVENT_TYPES,
 }
-"""Field -> its values in the order of series and their colours; other fields are sorted by value."""
+"""Field -> its values in the order of series and their colours. Other fields are sorted by value."""
 COLOURS_OF: Final = {"churn_risk": {risk: f"var(--churn_risk-{risk})" for risk in RISKS}}
 """Field -> value -> colour: steps of one hue, defined in static/page.css for the light and the dark theme."""
 CHOICE_CHARS_MAX: Final = 200
@@ -41,7 +41,7 @@ CHOICE_CHARS_MAX: Final = 200
 
 
 class Searches(Protocol):
-    """Searches the indices of a run; the response for a missing index has no aggregations."""
+    """Searches the indices of a run. The response for a missing index has no aggregations."""
 
     def __call__(self, index: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the response to a search. Raises ShopstreamError."""

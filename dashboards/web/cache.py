@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class RecentCache:
-    """Caches results for a moment; a request for a pending key waits for its result.
+    """Caches results for a moment. A request for a pending key waits for its result.
 
     Args:
         timer: seconds since an arbitrary start.
@@ -28,7 +28,7 @@ class RecentCache:
         self._entries: dict[object, tuple[float, Future[Any]]] = {}
 
     def get(self, key: object, ask: Callable[[], T]) -> T:
-        """Return a recent result for `key`, or the result of `ask`; errors are raised and not cached."""
+        """Return a recent result for `key`, or the result of `ask`. Errors are raised and not cached."""
         with self._mutex:
             began_s, future = self._entries.get(key, (0.0, None))
             mine = future is None or (future.done() and self._timer() - began_s > self._kept_s)

@@ -25,7 +25,7 @@ PAGE: Final = 50
 PAGE_MAX: Final = 500
 """Most customers of one response."""
 FIRST_MAX: Final = 9_500
-"""Highest first row of a page; Elasticsearch pages no further than 10,000 into a sorted list."""
+"""Highest first row of a page. Elasticsearch pages no further than 10,000 into a sorted list."""
 STORY_MAX: Final = 50
 """Most sessions, and most orders, of a customer's history: the newest ones."""
 ALERTS_MAX: Final = 100

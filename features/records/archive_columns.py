@@ -29,7 +29,7 @@ class Column:
     """Values of a column.
 
     Attributes:
-        values: pa.StringArray, int64 or float64 array; values at null or wrong positions are meaningless.
+        values: pa.StringArray, int64 or float64 array. Values at null or wrong positions are meaningless.
         null: mask of the rows without a value.
         wrong: mask of the rows whose value does not have the field's type.
     """
@@ -95,7 +95,7 @@ def amount_column(array: pa.Array) -> Column:
 def integer_column(array: pa.Array) -> Column:
     """Read integers as int64: integers of any width, and floats and decimals without a fractional part.
 
-    NaN is null; values beyond int64 become the nearest int64.
+    NaN is null. Values beyond int64 become the nearest int64.
     """
     if not _is_number(array.type):
         return _all_wrong(array, np.int64)

@@ -142,7 +142,7 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class _LineRows:
-    """Rows of order lines; an invalid line makes its order invalid."""
+    """Rows of order lines. An invalid line makes its order invalid."""
 
     orders: _Rows
     order_of_line: Int64

@@ -19,7 +19,7 @@ Uint8 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class EventColumns:
-    """Valid events. All columns have the same length; string columns have no nulls unless noted."""
+    """Valid events. All columns have the same length. String columns have no nulls unless noted."""
 
     event_id: pa.StringArray
     customer_id: pa.StringArray
@@ -31,7 +31,7 @@ class EventColumns:
     device: Uint8
     """Index into schema.DEVICES."""
     category: Int32
-    """Index into `words`, -1 for null; an empty string is a word."""
+    """Index into `words`, -1 for null. An empty string is a word."""
     channel: Int32
     """As category."""
     country: Int32

@@ -56,7 +56,7 @@ class Decoded(Generic[R]):
 
     Attributes:
         positions: int64 [len(records)]: position of each record's message in the batch.
-        rejected: rejected messages by ascending position; every message is either a record or rejected.
+        rejected: rejected messages by ascending position. Every message is either a record or rejected.
     """
 
     records: list[R]
@@ -100,9 +100,9 @@ def decode(
     """Decode and validate messages of one source topic.
 
     The verdict on a message depends on that message alone, so it is the same in every batch. Of equal keys in an object
-    the last one counts. An integer beyond int64 is valid and stored as the largest int64 (`signup_ts`: as the nearest
-    millisecond of the years 1 to 9999), so that no column or index overflows. JSON nested deeper than the interpreter's
-    stack allows (some 900 levels) is rejected.
+    the last one counts. An integer beyond int64 is valid but stored as the largest int64, so that no column or index
+    overflows. A `signup_ts` out of range becomes the nearest millisecond of the years 1 to 9999. JSON nested deeper
+    than the interpreter's stack allows (some 900 levels) is rejected.
 
     Args:
         topic: topic that defines the record type.
@@ -184,7 +184,7 @@ def event_columns(records: list[Event]) -> EventColumns:
 
 
 def order_columns(records: list[Order], *, keep_records: bool) -> OrderColumns:
-    """Return the columns of valid order records, in the same order; `keep_records` adds the records themselves."""
+    """Return the columns of valid order records, in the same order. `keep_records` adds the records themselves."""
     return OrderColumns(
         order_id=pa.array([r.order_id for r in records], pa.string()),
         customer_id=pa.array([r.customer_id for r in records], pa.string()),

@@ -313,8 +313,8 @@ def read_events(
 
     Args:
         data: messages, each followed by a zero byte, and PADDING.
-        ends: end of each message in `data`; the next begins one byte later.
-        keys: concatenated keys of the messages; `key_ends` has n + 1 positions.
+        ends: end of each message in `data`. The next begins one byte later.
+        keys: concatenated keys of the messages. `key_ends` has n + 1 positions.
         names: concatenated names of the fields; `name_ends`: their n + 1 positions.
         heads: per field its name with quotes and colon as two numbers of eight bytes, each followed by its mask.
         kinds: per field its kind.

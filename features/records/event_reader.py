@@ -1,6 +1,6 @@
 """Reads batches of events into columns: prepares the input of the compiled kernel and converts its output.
 
-Names, kinds and vocabularies are derived from schema.Event, so the kernel knows no field by name.
+Names, kinds and vocabularies are derived from schema.Event, so the kernel has no field names.
 """
 
 from __future__ import annotations

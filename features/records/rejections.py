@@ -1,7 +1,7 @@
 """Rereads a message that the strict decoder refused: it is accepted after all, or rejected with a reason.
 
 The strict decoder does not accept integers written as 1.0 or 1e2, and stops at the first of two equal keys. Both forms
-are rare but valid. A refused message is therefore split into its fields (of equal keys the last counts), its integers
+are rare but valid. A refused message is therefore split into its fields; of equal keys the last counts. Its integers
 are rewritten in plain form, and it is decoded strictly once more. A final refusal has a reason: path, expected, got.
 """
 
@@ -23,7 +23,7 @@ REASON_LENGTH_MAX: Final = 300
 
 _SHOWN_LENGTH_MAX: Final = 60
 _INTEGER_DIGITS_MAX: Final = 4_300
-"""Most digits of an integer that Python parses; the same limit applies to integers with an exponent."""
+"""Most digits of an integer that Python parses. The same limit applies to integers with an exponent."""
 
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RAW_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -31,7 +31,7 @@ _TEXT: Final = msgspec.json.Decoder(str)
 
 
 class MalformedError(Exception):
-    """A message that is not a valid record; its text is the reason and never contains a value of CONTACT_FIELDS."""
+    """A message that is not a valid record. Its text is the reason and never contains a value of CONTACT_FIELDS."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(shortened(reason, REASON_LENGTH_MAX))

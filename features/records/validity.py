@@ -1,8 +1,8 @@
 """Decides whether messages are valid records, by applying the rules to a chunk of messages at a time.
 
 Every rule considers one message by itself. The rules for single fields are in the record types of features/schema.py,
-and the strict decoder derived from them applies them. This module has the rules that combine two values (a time and the
-append time, a key and an id) and the order in which all rules apply.
+and the strict decoder derived from them applies them. This module adds the rules that combine two values: a time and
+the append time, a key and an id. It also defines the order of all rules.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Rejected:
 # --- one chunk -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Valid messages; all lists and arrays except `rejected` have the same length.
+    """Valid messages. All lists and arrays except `rejected` have the same length.
 
     Attributes:
         records: records, in the order of their messages.
@@ -177,7 +177,7 @@ def _is_ascii(values: Sequence[bytes | None]) -> bool:
 
 
 def _utf8_faults(values: Sequence[bytes | None], known: dict[int, str]) -> dict[int, str]:
-    """Find text that is not UTF-8 in the fields that the decoder skips; it checks only the strings it keeps."""
+    """Find text that is not UTF-8 in the fields that the decoder skips, since it checks only the strings it keeps."""
     faults: dict[int, str] = {}
     for place, value in enumerate(values):
         if value is None or value.isascii() or place in known:

@@ -113,7 +113,7 @@ class Rules:
         """Return `segment` and `recommended_action` of rows, in their order.
 
         Args:
-            rows: rows with every feature and score that the rules test; missing profile columns are null.
+            rows: rows with every feature and score that the rules test. Missing profile columns are null.
         """
         rows = self._whole(rows)
         names, found = self._first(rows)

@@ -48,7 +48,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def learn_profile(rows: pl.DataFrame, columns: Sequence[str], *, bins: int = BINS) -> Profile:
-    """Return the profile of columns; needs at least one row. Strings have one bin per word, others equal shares."""
+    """Return the profile of columns; needs at least one row. Strings are binned by word, others by equal shares."""
     return Profile(len(rows), {name: _learn_column(rows[name], bins) for name in columns})
 
 
@@ -96,7 +96,7 @@ class Drift:
 
     @property
     def most(self) -> tuple[str, float]:
-        """The column that has moved most, with its index."""
+        """Column that has moved most, with its PSI."""
         return max(self.psi.items(), key=lambda item: item[1], default=("", 0.0))
 
 
@@ -115,7 +115,7 @@ class DriftWindow:
         self._counts = {name: np.zeros(len(c.shares), np.int64) for name, c in profile.columns.items()}
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Count rows that have every column of the profile."""
+        """Count rows, which must have every column of the profile."""
         self.rows += len(rows)
         for name, column in self._profile.columns.items():
             self._counts[name] += count(column, rows[name])
@@ -127,7 +127,7 @@ class DriftWindow:
 
 
 def drift_of(profile: Profile, rows: pl.DataFrame, day: int) -> Drift:
-    """Return the drift of rows against a profile in batch; each row is one customer, all at the same time."""
+    """Return the drift of rows against a profile in batch. Each row is one customer, all at the same time."""
     window = DriftWindow(profile, day)
     window.add(rows)
     return window.drift()

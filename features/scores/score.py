@@ -218,7 +218,7 @@ def scored(
         rows: rows, as in `Scorer.score`.
         breaks: breaks learnt with the bundle.
         rules: rules that may use every feature, every other score and, if present, the profile columns.
-        churn_probability: float64 of the rows in their order; values for customers without an order are dropped.
+        churn_probability: float64 of the rows in their order. Values for customers without an order are dropped.
         thresholds: thresholds of the bands, required with churn_probability.
         churn_reasons: lists of feature names, the strongest first; kept only where the risk is in REASONED_RISKS.
         next_purchase: any of NEXT_PURCHASE, float64 of the rows in their order.

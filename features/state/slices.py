@@ -37,7 +37,7 @@ FORM: Final = 1
 
 
 class Slice(msgspec.Struct, frozen=True, array_like=True):
-    """Rows of some customers, as the bytes of the tables' rows; `id_lengths` are u4, bytes of each customer's id.
+    """Rows of some customers, as the bytes of the tables' rows. `id_lengths` are u4, bytes of each customer's id.
 
     Differences from a state: `customer` of orders and sessions, and `session` of recent rows, are positions within the
     slice. `views` of a session is the number of its tallies, which follow those of the previous session. The strings of
@@ -60,7 +60,7 @@ def split(state: State, group: Int32, groups: int) -> list[Slice]:
     Args:
         state: state, which is not changed.
         group: group of each customer, from 0 to `groups` - 1.
-        groups: number of slices; a group without customers has an empty slice.
+        groups: number of slices. A group without customers has an empty slice.
     """
     order = np.argsort(group, kind="stable").astype(np.int32)
     starts = _starts(group, groups)
@@ -191,7 +191,7 @@ def _tallies(state: State, sessions: Rows) -> tuple[Rows, Int64]:
 
 
 def _cut(rows: npt.NDArray[Any], starts: npt.NDArray[Any]) -> list[bytes]:
-    """Return the bytes of the rows of each group; padding bytes are 0, so that equal rows have equal bytes."""
+    """Return the bytes of the rows of each group. Padding bytes are 0, so that equal rows have equal bytes."""
     size = rows.dtype.itemsize
     octets = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), size)
     used = np.zeros(size, np.bool_)

@@ -269,7 +269,7 @@ class State:
 
     @classmethod
     def restore(cls, arrays: dict[str, npt.NDArray[Any]]) -> State:
-        """Restore a state from the output of `arrays`; event ids are restored by `remember`."""
+        """Restore a state from the output of `arrays`. Event ids are restored by `remember`."""
         state = cls()
         state.customer_ids = Strings.restore(arrays["customer_ids.offsets"], arrays["customer_ids.data"])
         state.words = Strings.restore(arrays["words.offsets"], arrays["words.data"])
@@ -324,7 +324,7 @@ class State:
         return codes
 
     def _word_codes(self, batch: EventColumns) -> tuple[Int32, Int32, Int32]:
-        """Return the batch's words as numbers of this state; words without a row (all rows too late) are not added."""
+        """Return the batch's words as numbers of this state. Words without a row (all rows too late) are not added."""
         columns = (batch.category, batch.channel, batch.country)
         codes = np.full(len(batch.words) + 1, NONE, np.int32)
         used = np.zeros(len(codes), np.bool_)

@@ -27,11 +27,11 @@ NONE: Final = -1
 OPEN_CART: Final = 1
 """Mark of a session that is listed as waiting to become abandoned."""
 SEEN: Final = 2
-"""Mark of a session that the current batch has touched; no session has it between batches."""
+"""Mark of a session that the current batch has touched. No session has it between batches."""
 CARRIED: Final = 4
 """Mark of a session with a count above COUNT_MAX."""
 COUNT_MAX: Final = 65_535
-"""A count n above it is stored in the row as (n - 1) % COUNT_MAX + 1, so that 0 means none; the rest is carried."""
+"""A count n above it is stored in the row as (n - 1) % COUNT_MAX + 1, so that 0 means none. The rest is carried."""
 
 LINES_MAX: Final = 65_535
 """Most lines that an order's row can count; above the bound of a valid record, schema.ORDER_LINES_MAX."""
@@ -50,7 +50,7 @@ CUSTOMER: Final = np.dtype(
         ("last_seen_high", "u2"),
         ("settled_first_high", "u2"),
         ("settled_last_high", "u2"),
-        ("seen", "u1"),  # in the batch that is being applied; 0 between batches
+        ("seen", "u1"),  # 1 for customers of the current batch; 0 between batches
     ],
     align=True,
 )
@@ -208,7 +208,7 @@ class Strings:
             rebuild_string_slots(self.slots, self.offsets, self.data, self.count)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the arrays for a checkpoint; the slots are rebuilt."""
+        """Return the arrays for a checkpoint. The slots are rebuilt."""
         return {"offsets": self.offsets[: self.count + 1], "data": self.data[: int(self.offsets[self.count])]}
 
     @classmethod
