@@ -1,7 +1,7 @@
 """Computes MurmurHash3 x64 128 (Austin Appleby, public domain) over slices of a byte buffer, compiled.
 
-The state stores ids as hashes: 128 bits for event ids, which are unique across the shop, and 64 bits for session and
-order ids, which are looked up within one customer. Checkpoints contain the hash, so it must never change.
+The state stores ids as hashes. Event ids are unique across the shop and have 128 bits. Session and order ids are looked
+up within one customer and have 64 bits. Checkpoints contain the hash, so it must never change.
 """
 
 from __future__ import annotations

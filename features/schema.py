@@ -322,8 +322,8 @@ COHORT_FIELDS: Final[tuple[Field, ...]] = (
     Field("revenue", "float", required=True),
     Field("complete", "bool", required=True),
 )
-"""Fields of a document of `shop-cohorts`: among the customers whose first order was in the month `cohort`, those who
-ordered in the month that begins at `ts`."""
+"""Fields of a document of `shop-cohorts`: customers with the first order in the month `cohort` who ordered in the month
+that begins at `ts`."""
 
 MOVEMENT_FIELDS: Final[tuple[Field, ...]] = (
     Field("ts", "time", required=True),

@@ -128,7 +128,7 @@ def wait(
     on_wait: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Return when Kibana reports that it is available. A mere response comes too early.
+    """Wait until Kibana reports that it is available. A response alone does not suffice.
 
     Raises:
         ShopstreamError: it is not available within `wait_s`, or it rejects the credentials.

@@ -110,7 +110,7 @@ def read_chunk(
         records, keys, places = _without(parse_faults, records, keys, places)
         appended = appended[places]
     ids, ts = [record.customer_id for record in records], reader.times(records)
-    # of two faults the one of the time is reported, since a wrong key is wrong for the whole record
+    # a time fault takes precedence: unlike a key fault, it depends on where the record was appended
     faults = _key_faults(ids, keys) | reader.time_faults(records, ts, appended)
     rejected = [Rejected(first + place, reason) for place, reason in parse_faults.items()]
     if faults:

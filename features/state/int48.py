@@ -1,7 +1,7 @@
 """Stores times and cents in 48 bits: the low 32 in a field `NAME_low`, the high 16 in `NAME_high`.
 
-Every valid time (up to the year 9999) and every valid amount (10^14 cents) is below 2^48 - 1, so nothing is rounded or
-cut. For "never", minima use the highest number and maxima use 0, which is no valid time.
+Valid times (up to the year 9999) and valid amounts (10^14 cents) are below 2^48 - 1, so nothing is rounded or cut.
+For "never", minima use the highest number and maxima use 0, which is no valid time.
 """
 
 from __future__ import annotations
