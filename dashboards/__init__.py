@@ -1,1 +1,1 @@
-"""Kibana saved objects and the live page from one declaration."""
+"""Declares dashboards once and derives the Kibana saved objects and the live page from them."""

@@ -1,4 +1,4 @@
-"""Each panel's search against a running Elasticsearch: does it answer, with data, from fields of a fitting type?"""
+"""Checks each panel's search in a running Elasticsearch: it answers, returns data, and uses fields of fitting types."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from features.errors import ShopstreamError
 from features.schema import FieldKind
 
 Search = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
-"""Index without the run and body of a search -> Elasticsearch's answer; raises ShopstreamError. An index that is not
-there answers without aggregations."""
+"""Index without the run and body of a search -> Elasticsearch's response; raises ShopstreamError. The response for a
+missing index has no aggregations."""
 Timer = Callable[[], float]
-"""Seconds since whenever."""
+"""Seconds since an arbitrary start."""
 
 State = Literal["PASS", "EMPTY", "FAIL"]
 
@@ -28,30 +28,30 @@ TYPES: Final[dict[FieldKind, frozenset[str]]] = {
     "bool": frozenset({"boolean"}),
     "time": frozenset({"date"}),
 }
-"""Kind of a field -> types of Elasticsearch that hold it."""
+"""Kind of a field -> Elasticsearch types that can hold it."""
 
 
 class Clock(Protocol):
-    """Where time ranges end."""
+    """Gives the end of time ranges."""
 
     def __call__(self, data: Data) -> int:
-        """The end of the time range of panels over these documents, epoch ms."""
+        """Return the end of the time range for panels over these documents, epoch ms."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of one panel.
+    """Result of the check of one panel.
 
     Attributes:
-        dashboard: its id.
-        panel: its id.
-        index: that was asked.
-        state: `EMPTY` where no document met the panel's conditions.
-        ms: median of the times from question to answer; 0 where nothing was asked.
-        hits: documents that met its conditions.
-        rows: of the answer.
-        why: what is wrong, or missing.
+        dashboard: id of the dashboard.
+        panel: id of the panel.
+        index: index that was searched.
+        state: `EMPTY` if no document meets the panel's conditions.
+        ms: median of the response times; 0 if no search ran.
+        hits: number of documents that meet the conditions.
+        rows: number of rows in the response.
+        why: description of what is wrong or missing.
     """
 
     dashboard: str
@@ -65,16 +65,17 @@ class Checked:
 
 
 def newest(search: Search, data: Data) -> int | None:
-    """The newest time of a set of documents, epoch ms; None where there is none."""
+    """Return the newest time in a set of documents, epoch ms; None if there is none."""
     body = {"size": 0, "aggs": {"newest": {"max": {"field": data.time_field}}}}
     value = search(data.index, body).get("aggregations", {}).get("newest", {}).get("value")
     return None if value is None else int(value)
 
 
 def ends(search: Search, stream: Sequence[Data], wall: Data) -> Clock:
-    """Time ranges that end just after the newest document: of `stream` for event times, of `wall` for the wall clock.
+    """Return a clock whose time ranges end just after the newest document.
 
-    So a shop whose history ends in the past is seen as it was then.
+    Event times end with the documents of `stream`, wall-clock times with those of `wall`. A shop whose history ends in
+    the past is therefore shown as of its end.
     """
     seen = [found for found in (newest(search, data) for data in stream) if found is not None]
     stream_end, wall_end = max(seen, default=0) + 1, (newest(search, wall) or 0) + 1
@@ -94,16 +95,16 @@ def check(
     kinds: Mapping[str, Mapping[str, FieldKind]] | None = None,
     repeat: int = 1,
 ) -> list[Checked]:
-    """Runs the search of every panel, over the time range that its dashboard opens with.
+    """Run the search of every panel over the default time range of its dashboard.
 
     Args:
-        dashboards: the declaration.
-        search: asks Elasticsearch.
-        end: where time ranges end.
-        timer: measures a search.
-        types: index -> field -> type in the running Elasticsearch; with `kinds`, fields are held against them.
+        dashboards: dashboards of the declaration.
+        search: function that queries Elasticsearch.
+        end: clock that gives the end of time ranges.
+        timer: timer that measures a search.
+        types: index -> field -> type in the running Elasticsearch; compared with `kinds` if both are given.
         kinds: index -> field -> declared kind.
-        repeat: how often each search runs.
+        repeat: number of runs of each search.
     """
     found = []
     for dashboard in dashboards:
@@ -153,7 +154,7 @@ def _why_empty(panel: Panel, hits: int) -> str:
 
 def _wrong_types(panel: Panel, types: Mapping[str, str] | None, kinds: Mapping[str, FieldKind] | None) -> str:
     if not types or kinds is None:
-        return ""  # an index that is not there yet is empty, not wrong
+        return ""  # an index that does not exist yet is empty, not wrong
     for field in fields_of(panel):
         if field not in types:
             return f"the mapping of {panel.data.index} has no field {field}"
@@ -166,7 +167,7 @@ def _wrong_types(panel: Panel, types: Mapping[str, str] | None, kinds: Mapping[s
 
 
 def unresolved(saved: Sequence[Mapping[str, Any]]) -> list[str]:
-    """References of saved objects that lead to nothing in the same file, and ids that stand twice."""
+    """Return references of saved objects with no target in the same file, and duplicate ids."""
     there = [(one["type"], one["id"]) for one in saved]
     found = [f"{kind} {name} stands twice" for kind, name in sorted({key for key in there if there.count(key) > 1})]
     for one in saved:

@@ -1,7 +1,7 @@
-"""Conditions on documents, each told in two languages: Elasticsearch's query DSL and Kibana's KQL.
+"""Translates conditions on documents into Elasticsearch's query DSL and Kibana's KQL.
 
-Conditions of a tuple all hold at once. Times are measured back from an anchor: the end of the time range that is asked
-for, which Kibana calls `now`.
+All conditions of a tuple must hold. Times are measured back from an anchor, the end of the requested time range.
+Kibana calls this anchor `now`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class AtLeast:
 
 @dataclass(frozen=True, slots=True)
 class Ago:
-    """The field is a time from `after_ms` before the anchor on, and more than `before_ms` before it.
+    """The field is a time at most `after_ms` and more than `before_ms` before the anchor.
 
     Attributes:
-        field: of times.
-        after_ms: milliseconds before the anchor; None: however old.
-        before_ms: milliseconds before the anchor; None: however new.
+        field: name of a time field.
+        after_ms: maximum age in milliseconds; None: no limit.
+        before_ms: age in milliseconds that must be exceeded; None: no limit.
     """
 
     field: str
@@ -60,7 +60,7 @@ _UNITS: Final = ((DAY_MS, "d"), (HOUR_MS, "h"), (60 * SECOND_MS, "m"), (SECOND_M
 
 
 def dsl(where: Where, anchor_ms: int) -> list[dict[str, Any]]:
-    """The clauses of a `bool.filter`, one for each condition."""
+    """Return the clauses of a `bool.filter`, one for each condition."""
     return [_clause(condition, anchor_ms) for condition in where]
 
 
@@ -82,7 +82,7 @@ def _clause(condition: Condition, anchor_ms: int) -> dict[str, Any]:
 
 
 def kql(where: Where) -> str:
-    """The conditions as one KQL expression; empty: every document."""
+    """Return the conditions as one KQL expression; empty for every document."""
     return " and ".join(_expression(condition) for condition in where)
 
 
@@ -111,7 +111,7 @@ def _literal(value: Value) -> str:
 
 
 def _ago(ms: int) -> str:
-    """`now-30m`, in the largest unit that needs no fraction."""
+    """Return a time such as `now-30m`, in the largest unit that needs no fraction."""
     if ms == 0:
         return "now"
     size, unit = next((size, unit) for size, unit in _UNITS if ms % size == 0)
@@ -119,5 +119,5 @@ def _ago(ms: int) -> str:
 
 
 def any_of(filters: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Clauses of what a reader has chosen: for each field, the values of which a document has one."""
+    """Return the clauses of the selected filters: a document has one of the values of each field."""
     return [{"terms": {field: list(values)}} for field, values in filters.items() if values]

@@ -1,4 +1,4 @@
-"""The declaration in words: the questions that dashboards answer and the formula of each figure, as Markdown."""
+"""Describes the declaration as Markdown: the questions that dashboards answer and the formula of each figure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dashboards.panels import Dashboard, Dimension, Panel, Steps, Terms, Time, W
 
 
 def explained(dashboards: Sequence[Dashboard]) -> str:
-    """A section for each dashboard, with a table of its panels."""
+    """Return a section for each dashboard, with a table of its panels."""
     return "\n".join("\n".join(_section(dashboard)) + "\n" for dashboard in dashboards)
 
 

@@ -1,17 +1,17 @@
-"""The words of the declaration: what a panel is, and what it shows of which documents. Plain values.
+"""Defines the types of the declaration: panels, their measures, dimensions and document sets. Plain values.
 
-    dashboards.boards.DASHBOARDS              every dashboard with its panels: the one declaration
+    boards.DASHBOARDS                         every dashboard with its panels: the one declaration
     queries.query(panel, span, filters)       the body of a search, bounded in size
-    queries.rows(panel, response)             its answer as a list of flat dicts, keyed by the labels of
+    queries.rows(panel, response)             its response as a list of flat dicts, keyed by the labels of
                                               dimensions, then of measures; times as epoch ms
-    lens.lens(panel, view)                    the same panel as a Kibana Lens panel
-    saved_objects.ndjson(DASHBOARDS, fields)  everything that Kibana imports
-    checks.faults(DASHBOARDS, fields)         what is wrong with the declaration itself
+    kibana.lens.lens_panel(panel, data_view)  the same panel as a Kibana Lens panel
+    kibana.saved_objects.ndjson(DASHBOARDS)   the file that Kibana imports
+    validation.faults(DASHBOARDS, fields)     the errors in the declaration itself
 
-A page that shows a panel reads `chart`, `dimensions`, `measures` (their units), asks `queries.query` of the index
-`features.schema.index_name(run, panel.data.index)` and draws `queries.rows`. The first dimension is the axis (of a
-heat map: the columns), the second one the split (of a heat map: the rows); a table shows them side by side.
-Filters of the dashboard apply to every panel but those of the `whole_shop`.
+A page that shows a panel reads `chart`, `dimensions` and `measures` (with their units). It sends `queries.query` to the
+index `features.schema.index_name(run, panel.data.index)` and draws `queries.rows`. The first dimension is the axis (of
+a heat map: the columns), the second one the split (of a heat map: the rows). A table shows them side by side. Filters
+of the dashboard apply to every panel without `whole_shop`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Op = Literal["count", "sum", "avg", "min", "max", "unique", "percentile"]
 Unit = Literal[
     "count", "whole", "number", "money", "percent", "seconds", "milliseconds", "days", "bytes", "per_second", "time"
 ]
-"""How a figure is written; `whole` has a fraction that nobody needs: 812.4 expected customers."""
+"""Format of a figure. `whole` hides the fraction of a value such as 812.4 expected customers."""
 Chart = Literal["metric", "line", "area", "bar", "bar_stacked", "bar_horizontal", "table", "heatmap"]
 Every = Literal["auto", "hour", "day", "week", "month"]
 
 GRID_COLUMNS: Final = 48
-"""Width of a dashboard."""
+"""Width of a dashboard in grid columns."""
 
 PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#666666")
-"""Colours that people with any colour vision tell apart, in the order in which series take them (Okabe and Ito)."""
+"""Colours of series, in this order, distinguishable with any colour vision (Okabe and Ito)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Data:
     """A set of documents.
 
     Attributes:
-        index: without the run: `sessions`.
-        time_field: by which a time range chooses; None: each document is the newest of its kind, so that every time
-            range has all of them.
-        what: a document, in words.
-        wall: its times are those of the wall clock; otherwise they are event times, which may lie behind it.
+        index: name of the index without the run: `sessions`.
+        time_field: field that a time range filters; None: each document is the newest of its kind, so every time range
+            includes all documents.
+        what: description of one document.
+        wall: whether its times are wall-clock times. Otherwise they are event times, which may lag behind the clock.
     """
 
     index: str
@@ -60,12 +60,12 @@ class Measure:
     """A figure over the documents of a bucket.
 
     Attributes:
-        label: above it; unique within a panel, among dimensions too.
-        op: `unique` is the number of different values (approximate above 3,000), `percentile` needs `percent`.
-        field: of the documents; empty for `count`.
-        where: which of the bucket's documents count.
-        unit: how it is written.
-        percent: 50 is the median.
+        label: label of the figure; unique within a panel, including its dimensions.
+        op: aggregation; `unique` counts distinct values (approximate above 3,000), `percentile` needs `percent`.
+        field: field of the documents; empty for `count`.
+        where: conditions on the documents of the bucket.
+        unit: unit that defines the format.
+        percent: percentile; 50 is the median.
     """
 
     label: str
@@ -78,15 +78,15 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One figure over another; missing where the other is 0 or missing.
+    """Quotient of two figures; missing if the denominator is 0 or either is missing.
 
     Attributes:
-        label: above it.
-        over: the numerator.
-        under: the denominator.
-        rest: 1 - ratio instead.
-        unit: how it is written.
-        minus: over - under instead of over / under, missing where either is.
+        label: label of the figure.
+        over: numerator.
+        under: denominator.
+        rest: whether the figure is 1 - ratio.
+        unit: unit that defines the format.
+        minus: whether the figure is over - under instead of over / under; missing if either is missing.
     """
 
     label: str
@@ -102,15 +102,15 @@ Figure = Measure | Ratio
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """A bucket for each of the values of a field that come first.
+    """One bucket for each of the top values of a field.
 
     Attributes:
-        label: of the axis or column.
-        field: a string, int or bool.
-        size: the most buckets.
-        by: label of the measure by which values are ranked, the highest first; empty: by the value itself.
-        last_first: where they are ranked by the value itself: the highest first.
-        numeric: the field holds numbers.
+        label: label of the axis or column.
+        field: field with string, int or bool values.
+        size: maximum number of buckets.
+        by: label of the measure that ranks the values, the highest first; empty: the value itself ranks them.
+        last_first: whether values ranked by themselves start with the highest.
+        numeric: whether the field holds numbers.
     """
 
     label: str
@@ -123,12 +123,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """A bucket for each stretch of time, empty ones included.
+    """One bucket for each time interval, including empty ones.
 
     Attributes:
-        label: of the axis.
-        field: of times.
-        every: `auto` fits the time range.
+        label: label of the axis.
+        field: time field.
+        every: length of the interval; `auto` fits the time range.
     """
 
     label: str
@@ -138,11 +138,11 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """A bucket for each condition, in their order; a document may be in several.
+    """One bucket for each condition, in the declared order; a document may be in several.
 
     Attributes:
-        label: of the axis or column.
-        steps: label and conditions of each.
+        label: label of the axis or column.
+        steps: label and conditions of each bucket.
     """
 
     label: str
@@ -154,7 +154,7 @@ Dimension = Terms | Time | Steps
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Of a panel on the grid, GRID_COLUMNS wide; y grows downwards."""
+    """Position of a panel on the grid, which is GRID_COLUMNS wide; y grows downwards."""
 
     x: int
     y: int
@@ -164,7 +164,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time range that a panel has whatever its dashboard's is: days before the anchor, and after it."""
+    """A panel's own time range, independent of its dashboard: days before and after the anchor."""
 
     back_days: int
     ahead_days: int = 0
@@ -172,24 +172,24 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture and the question that it answers.
+    """One visualization and the question that it answers.
 
     Attributes:
-        id: unique among all panels: `funnel-steps`.
-        title: above it.
-        question: that it answers, as a sentence.
-        data: whose documents it shows.
-        chart: how it is drawn.
-        place: on its dashboard.
-        measures: what is shown, at least one.
-        dimensions: by what, none to two; a table takes more.
-        where: which documents count at all.
-        window: its own time range.
-        whole_shop: filters of the dashboard do not apply, since its documents lack a field that one of them asks.
-        sort: label of the column by which the rows of a table stand, and whether the highest come first; the
-            dimensions choose which rows there are.
-        note: what else has to be known to read it.
-        may_be_empty: that there is nothing to show is an answer too, and no fault.
+        id: id that is unique among all panels: `funnel-steps`.
+        title: title of the panel.
+        question: question that the panel answers, as a sentence.
+        data: document set that it shows.
+        chart: type of chart.
+        place: position on its dashboard.
+        measures: figures, at least one.
+        dimensions: dimensions of the buckets, at most two; a table allows more.
+        where: conditions on all documents.
+        window: time range of the panel, if it has its own.
+        whole_shop: whether filters of the dashboard do not apply, since the documents lack one of the filtered fields.
+        sort: label of the column that sorts the rows of a table, and whether the highest come first. The dimensions
+            select the rows.
+        note: further information needed to read the panel.
+        may_be_empty: whether an empty panel is a valid result.
     """
 
     id: str
@@ -209,13 +209,13 @@ class Panel:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The keys of a row, in their order."""
+        """Keys of a row, in their order."""
         return tuple(part.label for part in (*self.dimensions, *self.measures))
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A filter that a dashboard offers: values of a field, taken from an index that has it."""
+    """A filter of a dashboard: the values of a field, taken from an index that has it."""
 
     label: str
     field: str
@@ -224,16 +224,16 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """Panels that answer one question together.
+    """Panels that together answer one question.
 
     Attributes:
-        id: `funnel`.
-        title: `Funnel`.
-        question: that it answers.
-        panels: in reading order.
-        controls: filters that all of its panels follow but those of the whole shop.
-        days: length of its time range when it is opened.
-        kibana_days: the same in Kibana, whose ranges end at the wall clock; None: as `days`.
+        id: id such as `funnel`.
+        title: title such as `Funnel`.
+        question: question that the dashboard answers.
+        panels: panels in reading order.
+        controls: filters for all panels without `whole_shop`.
+        days: length of the default time range.
+        kibana_days: length of the default time range in Kibana, where ranges end at the wall clock; None: as `days`.
     """
 
     id: str
@@ -247,17 +247,17 @@ class Dashboard:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time range in epoch ms: from_ms <= t < to_ms. Its end is the anchor of conditions on ages."""
+    """A time range in epoch ms: from_ms <= t < to_ms. Its end is the anchor of age conditions."""
 
     from_ms: int
     to_ms: int
 
     @classmethod
     def ending(cls, anchor_ms: int, days: int) -> Span:
-        """The `days` before `anchor_ms`."""
+        """Return the `days` before `anchor_ms`."""
         return cls(anchor_ms - days * DAY_MS, anchor_ms)
 
 
 def plain(figure: Figure) -> tuple[Measure, ...]:
-    """The measures that a figure is made of."""
+    """Return the measures that make up a figure."""
     return (figure,) if isinstance(figure, Measure) else (figure.over, figure.under)

@@ -1,7 +1,7 @@
-"""From a panel to the body of a search, and from the answer to rows. Pure; sizes are bounded.
+"""Builds the search body of a panel and converts the response to rows. Pure; sizes are bounded.
 
-Needs nothing but core aggregations: terms, filters, date_histogram, filter, sum, avg, min, max, cardinality,
-percentiles. No script, no pipeline.
+Uses only core aggregations: terms, filters, date_histogram, filter, sum, avg, min, max, cardinality, percentiles. Uses
+no scripts and no pipeline aggregations.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS
 
 TIMEOUT: Final = "5s"
-"""A search that takes longer answers with what it has; `rows` refuses such an answer."""
+"""Timeout of a search. A slower search returns a partial response, which `rows` rejects."""
 TIME_BUCKETS: Final = 100
-"""About as many stretches of time as `auto` makes."""
+"""Approximate number of intervals of `auto`."""
 TIME_BUCKETS_MAX: Final = 600
 BUCKETS_MAX: Final = 10_000
-"""Of one answer, all levels together."""
+"""Most buckets of one response, over all levels."""
 
 Row = dict[str, Any]
 
@@ -39,26 +39,26 @@ _LADDER: Final = tuple(
 _METRICS: Final = {"sum": "sum", "avg": "avg", "min": "min", "max": "max", "unique": "cardinality"}
 
 
-# --- asking -----------------------------------------------------------------------------------------------------------
+# --- queries ----------------------------------------------------------------------------------------------------------
 
 
 def span_of(panel: Panel, span: Span) -> Span:
-    """The time range of a panel: its own, around the same anchor, or the dashboard's."""
+    """Return the time range of a panel: its own, with the same anchor, or the dashboard's."""
     if panel.window is None:
         return span
     return Span(span.to_ms - panel.window.back_days * DAY_MS, span.to_ms + panel.window.ahead_days * DAY_MS)
 
 
 def query(panel: Panel, span: Span, filters: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
-    """The body of the search that fills a panel.
+    """Return the body of the search for a panel.
 
     Args:
-        panel: what to fill.
-        span: time range of the dashboard; its end is the anchor of conditions on ages.
-        filters: field to values, as chosen on the dashboard; a panel of the whole shop leaves them.
+        panel: panel to fill.
+        span: time range of the dashboard. Its end is the anchor of age conditions.
+        filters: field -> values selected on the dashboard; ignored by panels with `whole_shop`.
 
     Returns:
-        A body for `_search` of the panel's index.
+        Body for `_search` on the panel's index.
     """
     own = span_of(panel, span)
     clauses = dsl(panel.where, span.to_ms)
@@ -72,9 +72,9 @@ def query(panel: Panel, span: Span, filters: Mapping[str, Sequence[str]] | None 
 
 
 def nesting(panel: Panel) -> tuple[int, ...]:
-    """Places of the dimensions, the outermost bucket first.
+    """Return the positions of the dimensions, the outermost bucket first.
 
-    A chart over time is split before it is cut into stretches, so that the same values are shown all along.
+    A chart over time is split before it is divided into intervals, so that all intervals show the same values.
     """
     places = tuple(range(len(panel.dimensions)))
     if len(places) == 2 and isinstance(panel.dimensions[0], Time):
@@ -91,7 +91,7 @@ def _levels(panel: Panel, places: Sequence[int], span: Span, anchor_ms: int) -> 
     place, *rest = places
     level = _bucket(panel, panel.dimensions[place], span, anchor_ms)
     if "terms" in level and any(isinstance(panel.dimensions[one], Terms) for one in rest):
-        # else each value is a filter, and every figure within begins anew for each: ten times as slow for 2,000
+        # without the hint each value is a filter that recomputes all inner figures: ten times as slow for 2,000
         level["terms"]["execution_hint"] = "map"
     inner = _levels(panel, rest, span, anchor_ms)
     if rest:
@@ -100,7 +100,7 @@ def _levels(panel: Panel, places: Sequence[int], span: Span, anchor_ms: int) -> 
 
 
 def _ranking(panel: Panel, dimension: Dimension, anchor_ms: int) -> dict[str, Any]:
-    """The measure that an outer level is ranked by, which otherwise stands at the innermost one only."""
+    """Return the measure that ranks an outer level, which otherwise exists only at the innermost level."""
     place = _ranked_by(panel, dimension)
     return {} if place is None else _figure(place, panel.measures[place], anchor_ms)
 
@@ -117,7 +117,7 @@ def _bucket(panel: Panel, dimension: Dimension, span: Span, anchor_ms: int) -> d
             return {"filters": {"filters": {f"s{n}": _all(where, anchor_ms) for n, (_, where) in enumerate(steps)}}}
         case Time(field=field, every=every):
             timed = panel.data.time_field == field
-            # days to come are there as far as documents tell of them, days that are over always
+            # future intervals appear only if documents exist for them, past intervals always
             ends = min(span.to_ms, max(span.from_ms + 1, anchor_ms)) - 1
             bounds = {"extended_bounds": {"min": span.from_ms, "max": ends}} if timed else {}
             return {"date_histogram": {"field": field, **interval(every, span), "min_doc_count": 0, **bounds}}
@@ -130,7 +130,7 @@ def _bucket(panel: Panel, dimension: Dimension, span: Span, anchor_ms: int) -> d
 
 
 def interval(every: Every, span: Span) -> dict[str, str]:
-    """The stretch of a date_histogram: what was asked for, or longer where that would be too many."""
+    """Return the interval of a date_histogram: the declared one, or a longer one if there would be too many."""
     length = span.to_ms - span.from_ms
     if every != "auto" and length <= TIME_BUCKETS_MAX * _EVERY_MS[every]:
         return {"calendar_interval": _CALENDAR[every]} if every in _CALENDAR else {"fixed_interval": _fixed(every)}
@@ -147,7 +147,7 @@ def _all(where: Where, anchor_ms: int) -> dict[str, Any]:
 
 
 def _path(place: int, figure: Figure) -> str:
-    """Where in a bucket the value is that ranks it."""
+    """Return the path of the value that ranks a bucket."""
     if not isinstance(figure, Measure) or figure.op == "percentile":
         raise ValueError(f"values cannot be ranked by {figure.label}")
     if figure.op == "count":
@@ -174,7 +174,7 @@ def _measure(name: str, measure: Measure, anchor_ms: int) -> dict[str, Any]:
 
 
 def buckets(panel: Panel, span: Span) -> int:
-    """The most buckets that an answer may have, all levels together."""
+    """Return the maximum number of buckets of a response, over all levels."""
     found, product = 0, 1
     for place in nesting(panel):
         product *= _size(panel.dimensions[place], span_of(panel, span))
@@ -194,17 +194,17 @@ def _size(dimension: Dimension, span: Span) -> int:
             return min(TIME_BUCKETS_MAX, math.ceil((span.to_ms - span.from_ms) / _EVERY_MS[every])) + 1
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
 
 def rows(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
-    """An answer as rows: label of each dimension and measure to its value.
+    """Return a response as rows: label of each dimension and measure -> value.
 
-    Strings and numbers as they stand in the documents, times in epoch ms, None where there is no value. Without a
-    dimension there is one row.
+    Strings and numbers are unchanged, times are epoch ms, missing values are None. Without a dimension there is one
+    row.
 
     Raises:
-        ShopstreamError: the answer is a part of what was asked for.
+        ShopstreamError: the response is partial.
     """
     if response.get("timed_out") or response.get("_shards", {}).get("failed"):
         raise ShopstreamError(
@@ -248,7 +248,7 @@ def _value(name: str, figure: Figure, bucket: Mapping[str, Any]) -> Any:
 
 
 def combined(ratio: Ratio, over: float | None, under: float | None) -> float | None:
-    """The value of a ratio out of its two figures."""
+    """Return the value of a ratio from its two figures."""
     if over is None or under is None:
         return None
     if ratio.minus:
@@ -278,7 +278,7 @@ def _number(value: Any) -> Any:
 
 
 def fields_of(panel: Panel) -> dict[str, set[str]]:
-    """Each field that a panel touches, with what is done to it: an `op`, `terms`, `time`, or `where`."""
+    """Return each field that a panel uses, with its uses: an `op`, `terms`, `time`, or `where`."""
     measures = [measure for figure in panel.measures for measure in plain(figure)]
     uses = [(measure.field, str(measure.op)) for measure in measures if measure.field]
     conditions = [panel.where, *(measure.where for measure in measures)]

@@ -1,4 +1,4 @@
-"""What can be wrong with the declaration before a single search: fields, kinds, charts, grids, filters, sizes."""
+"""Validates the declaration before any search: fields, kinds, charts, grids, filters, sizes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from dashboards.queries import BUCKETS_MAX, buckets
 from features.schema import DAY_MS, FieldKind
 
 Kinds = Mapping[str, FieldKind]
-"""Field of an index -> its kind."""
+"""Field of an index -> kind of the field."""
 
 DAYS_MAX: Final = 730
-"""The longest time range for which an answer must stay within its bound."""
+"""Days of the longest time range whose response must stay within its bound."""
 
 _ANY: Final[frozenset[FieldKind]] = frozenset({"string", "strings", "int", "float", "bool", "time"})
 _NUMBERS: Final[frozenset[FieldKind]] = frozenset({"int", "float"})
@@ -56,11 +56,11 @@ _SHAPES: Final[dict[Chart, tuple[int, int, int]]] = {
 
 
 def faults(dashboards: Sequence[Dashboard], fields: Mapping[str, Kinds]) -> list[str]:
-    """What is wrong, a line each, with the panel's or dashboard's id; empty: nothing.
+    """Return one line for each error, with the id of the panel or dashboard; empty if there are none.
 
     Args:
-        dashboards: the declaration.
-        fields: of each index, without the run.
+        dashboards: dashboards of the declaration.
+        fields: index without the run -> fields of the index.
     """
     panels = [panel for one in dashboards for panel in one.panels]
     found = [f"{name}: there are two of this id" for name, n in Counter(panel.id for panel in panels).items() if n > 1]

@@ -1,1 +1,1 @@
-"""The exact feature kernel: data and a time in, rows out. It knows nothing of Kafka, Elasticsearch, files or clocks."""
+"""Computes exact feature rows from data and a time, independent of Kafka, Elasticsearch, files and clocks."""

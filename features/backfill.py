@@ -1,4 +1,4 @@
-"""State from an archive: span after span in the order of time, up to each cut-off, then queried there."""
+"""Builds the state from an archive, span by span in time order, and evaluates it at each cut-off."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from features.state.state import State
 CUSTOMERS_PER_BATCH = 50_000
 
 ReadDay = Callable[[str, int], Iterable[pa.Table]]
-"""Tables of a topic (`events`, `orders`) for a UTC day, by its number since 1970-01-01."""
+"""Tables of a topic (`events`, `orders`) for a UTC day, given as days since 1970-01-01."""
 
 
 def known_at(read_day: ReadDay, as_of: int) -> ReadDay:
-    """Reads what is known at a time: of the day in which it lies, the rows up to it, and of later days none.
+    """Return a reader of the data known at a time: no later day, and of that day only the rows up to the time.
 
     Args:
-        read_day: of the whole archive.
-        as_of: epoch ms.
+        read_day: reader of the whole archive.
+        as_of: time, epoch ms.
     """
 
     def read(topic: str, day: int) -> Iterable[pa.Table]:
@@ -46,18 +46,18 @@ def _up_to(table: pa.Table, time: str, as_of: int) -> pa.Table:
     if time not in table.column_names:
         return table
     at = millis_column(one_array(table.column(time)))
-    # a row without a time stays: whoever judges rows counts it
+    # rows without a time stay, so that validation counts them
     return table.filter(pa.array(at.null | at.wrong | (at.values <= as_of)))
 
 
 @dataclass(slots=True)
 class ArchiveCounts:
-    """What became of an archive's rows."""
+    """Counts of the rows of an archive."""
 
     read: Counter[str] = field(default_factory=Counter)
-    """Rows by topic."""
+    """Rows read, by topic."""
     rejected: Counter[str] = field(default_factory=Counter)
-    """Invalid rows by reason."""
+    """Invalid rows, by reason."""
     duplicates: int = 0
 
 
@@ -68,14 +68,14 @@ def rows_at(
     counts: ArchiveCounts | None = None,
     on_day: Callable[[int], None] = lambda _: None,
 ) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Feature rows of every customer at each cut-off, in one pass over the archive.
+    """Yield the feature rows of every customer at each cut-off, in one pass over the archive.
 
     Args:
-        days: numbers of the UTC days that the archive has, of either topic, ascending.
-        read_day: reads the rows of one topic and day.
-        cutoffs: epoch ms, ascending.
-        counts: filled while reading.
-        on_day: called before each day is read.
+        days: UTC days of the archive, of either topic, as days since 1970-01-01, ascending.
+        read_day: reader of the rows of one topic and day.
+        cutoffs: cut-offs, epoch ms, ascending.
+        counts: counts that are updated while reading.
+        on_day: callback before each day is read.
 
     Yields:
         Cut-off and rows (definitions.ROW_SCHEMA), customers in the order of their first appearance.
@@ -100,12 +100,12 @@ def rows_at(
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Records of a span of time, read when their turn comes.
+    """Records of a span of time, read on demand.
 
     Attributes:
-        first: all records whose ts (orders: updated_ts) is before it are in earlier spans, epoch ms.
-        last: no record of the span is later, epoch ms.
-        read: gives the valid records, in any order.
+        first: epoch ms; all records with an earlier ts (orders: updated_ts) are in earlier spans.
+        last: epoch ms; no record of the span is later.
+        read: function that returns the valid records, in any order.
     """
 
     first: int
@@ -114,15 +114,15 @@ class Span:
 
 
 def rows_of(spans: Iterable[Span], cutoffs: Sequence[int], counts: ArchiveCounts) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Feature rows of every customer of some spans of records at each cut-off, in one pass.
+    """Yield the feature rows of every customer at each cut-off, in one pass over spans of records.
 
     Args:
-        spans: ascending in time; two may meet within a millisecond.
-        cutoffs: epoch ms, ascending, each once.
-        counts: gets the duplicates.
+        spans: spans in ascending time order; two may share a millisecond.
+        cutoffs: cut-offs, epoch ms, ascending, each once.
+        counts: counts to which duplicates are added.
 
     Yields:
-        Cut-off and rows, as `rows_at`.
+        Cut-off and rows, as in `rows_at`.
     """
     state = State()
     left = list(cutoffs)
@@ -133,23 +133,23 @@ def rows_of(spans: Iterable[Span], cutoffs: Sequence[int], counts: ArchiveCounts
             return
         events, orders = span.read()
         applied_to = -1
-        # cut-offs within the span split it; its records are applied up to each
+        # a cut-off within the span splits it: records are applied only up to that cut-off
         while left and left[0] < span.last:
             _apply(state, events, orders, applied_to, left[0], counts)
             applied_to = left[0]
             yield left[0], evaluate_all(state, left.pop(0))
         _apply(state, events, orders, applied_to, span.last, counts)
-        # nobody waits for documents here: a cart that is over need not be listed, nor its strings kept
+        # batch runs write no session documents, so abandoned carts need neither a list entry nor their strings
         state.abandoned(span.last, ABANDONED_AFTER_MS)
         no_rows = np.zeros(0, np.int32)
-        # an archive holds sessions of any length and a row may come back to one: only strings and ids are let go
+        # archives hold sessions of any length and rows may reopen them: only strings and ids expire
         state.expire(no_rows, no_rows, keep_sessions=True)
     for cutoff in left:
         yield cutoff, evaluate_all(state, cutoff)
 
 
 def evaluate_all(state: State, as_of: int) -> pl.DataFrame:
-    """Rows of every customer of a state, evaluated in batches of bounded size."""
+    """Return the rows of every customer of a state, evaluated in batches of bounded size."""
     everyone = np.arange(state.customer_count, dtype=np.int32)
     starts = range(0, max(len(everyone), 1), CUSTOMERS_PER_BATCH)
     return pl.concat([evaluate(state, everyone[start : start + CUSTOMERS_PER_BATCH], as_of) for start in starts])

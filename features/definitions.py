@@ -1,7 +1,7 @@
-"""The features, each declared once, and their evaluation over a state at a time.
+"""Declares every feature once and evaluates the features over a state at a time.
 
-A feature of `orders` or `sessions` is an aggregate over the customer's rows of that table; a feature of `row` is an
-expression over the features before it. Stream, batch and training evaluate these and no others.
+A feature of `orders` or `sessions` aggregates the customer's rows of that table. A feature of `row` is an expression
+over the features declared before it. Stream, batch and training evaluate exactly these features.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Feature:
     """One column of a customer's row.
 
     Attributes:
-        kind: `time` is int64 epoch ms, `int` int64, `float` float64.
-        source: the table that `expression` aggregates, or `row`.
-        help: the definition in words.
-        hidden: needed by other features, not part of the row.
+        kind: type of the column: `time` is int64 epoch ms, `int` int64, `float` float64.
+        source: table that `expression` aggregates, or `row`.
+        help: definition of the feature in words.
+        hidden: whether only other features use it, so that it is not part of the row.
     """
 
     name: str
@@ -200,7 +200,7 @@ DECLARED: Final[tuple[Feature, ...]] = (
 )
 
 FEATURES: Final[tuple[Feature, ...]] = tuple(feature for feature in DECLARED if not feature.hidden)
-"""The columns of a row after customer_id and as_of, in their order."""
+"""Columns of a row after customer_id and as_of, in order."""
 
 ROW_FIELDS: Final[tuple[Field, ...]] = (
     Field("customer_id", "string", required=True),
@@ -215,12 +215,12 @@ ROW_SCHEMA: Final[dict[str, type[pl.DataType]]] = {
 
 
 def evaluate(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
-    """Feature rows of customers at a time.
+    """Return the feature rows of customers at a time.
 
     Args:
-        state: everything known at as_of and nothing later.
+        state: state with all records known at as_of and no later ones.
         codes: customer numbers, each once.
-        as_of: epoch ms, not before the state's stream time.
+        as_of: epoch ms, not before the state's max event time (`stream_time`).
 
     Returns:
         One row per customer in the order of `codes`, with the schema ROW_SCHEMA.
@@ -279,7 +279,7 @@ def _order_rows(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
 
 
 def _session_rows(state: State, codes: Int32, as_of: int) -> tuple[Int32, Rows]:
-    """Group and row of each session that the longest window reaches; older ones would only add zeros."""
+    """Return group and row of each session within the longest window. Older sessions would only add zeros."""
     group, index = gather(np.ascontiguousarray(state.customers["session"][codes]), state.next_session)
     rows = take(state.sessions, index)
     fresh = as_of - wide(rows, "start") < SESSION_WINDOW_MS
@@ -309,7 +309,7 @@ def _aggregates(source: Source) -> list[pl.Expr]:
 
 @functools.cache
 def _row_levels() -> tuple[list[pl.Expr], ...]:
-    """Expressions over the row in as few passes as their dependencies allow."""
+    """Return the expressions over the row in as few passes as their dependencies allow."""
     level_of: dict[str, int] = {}
     levels: list[list[pl.Expr]] = []
     for feature in DECLARED:

@@ -1,14 +1,14 @@
-"""Errors for people: what happened, with which record, file or setting, and what to do."""
+"""Defines errors for users: what happened, the record, file or setting concerned, and the remedy."""
 
 from __future__ import annotations
 
 
 class ShopstreamError(Exception):
-    """A failure the user can act on; the command line prints it without a stack trace and exits with 1.
+    """A failure that the user can act on. The command line prints it without a stack trace and exits with 1.
 
     Args:
-        message: what happened, naming the record, file or setting.
-        remedy: what to do about it, as a sentence.
+        message: description of the failure, naming the record, file or setting.
+        remedy: action for the user, as a sentence.
     """
 
     exit_code = 1
@@ -23,6 +23,6 @@ class ShopstreamError(Exception):
 
 
 class UsageError(ShopstreamError):
-    """The command was called wrongly; exit code 2."""
+    """A wrong call of the command; exit code 2."""
 
     exit_code = 2

@@ -1,7 +1,7 @@
-"""MurmurHash3 x64 128 (Austin Appleby, public domain) over slices of a byte buffer, compiled.
+"""Computes MurmurHash3 x64 128 (Austin Appleby, public domain) over slices of a byte buffer, compiled.
 
-Ids are remembered by hash: 128 bits for event ids, which are unique across the shop, and 64 bits for session and order
-ids, which are looked up within one customer. The hash is written to checkpoints, so it must never change.
+The state stores ids as hashes. Event ids are unique across the shop and have 128 bits. Session and order ids are looked
+up within one customer and have 64 bits. Checkpoints contain the hash, so it must never change.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _finish(value):
 
 @numba.njit(inline="always")
 def _rest(data, start, length):
-    """Fewer than eight bytes as one number."""
+    """Return fewer than eight bytes as one number."""
     word = _ZERO
     for i in range(length):
         word |= np.uint64(byte_at(data, start + i)) << np.uint64(8 * i)
@@ -47,7 +47,7 @@ def _rest(data, start, length):
 
 @numba.njit(cache=True)
 def murmur3_128(data, start, end):
-    """Both 64-bit halves of the hash of data[start:end] (uint8), seed 0."""
+    """Return both 64-bit halves of the hash of data[start:end] (uint8), seed 0."""
     h1, h2 = _ZERO, _ZERO
     length = end - start
     position = start

@@ -1,7 +1,7 @@
-"""The words of the system: records, topics, indices, times and bounds. Every other module imports them from here.
+"""Defines the vocabulary of the system: records, topics, indices, times and bounds. All other modules import it.
 
-The rule of this file: a field, a bound or a name stands here once; Arrow schemas, Elasticsearch mappings, decoders and
-tables are derived from it.
+Each field, bound and name is defined here once. Arrow schemas, Elasticsearch mappings, decoders and tables are derived
+from it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from msgspec import Meta
 from features.errors import UsageError
 
 SCHEMA_VERSION: Final = 2
-"""Part of every checkpoint and model bundle; raised when the meaning of stored state or of a feature changes."""
+"""Part of every checkpoint and model bundle; increased when the meaning of stored state or of a feature changes."""
 
 # --- time -----------------------------------------------------------------------------------------------------------
 SECOND_MS: Final = 1_000
@@ -28,16 +28,16 @@ HOUR_MS: Final = 3_600 * SECOND_MS
 DAY_MS: Final = 24 * HOUR_MS
 
 ABANDONED_AFTER_MS: Final = 1_800_000
-"""A cart without a purchase is abandoned this long after the last event; importers cut sessions at this gap."""
+"""Time after the last event at which a cart without a purchase is abandoned. Importers split sessions at this gap."""
 FUTURE_MS_MAX: Final = DAY_MS
-"""A time further ahead of the record's append time is invalid."""
+"""Most milliseconds that a time may be ahead of the record's append time."""
 ORDER_CHANGE_MS_MAX: Final = 400 * DAY_MS
 """Longest time between placing an order and its last change."""
 EVENT_LATENESS_MS: Final = 48 * HOUR_MS
 ORDER_LATENESS_MS: Final = 402 * DAY_MS
 SESSION_RETENTION_MS: Final = 93 * DAY_MS
 TS_MAX: Final = 253_402_300_799_999
-"""The end of the year 9999: the last millisecond that every date type on the way can hold."""
+"""End of the year 9999: the last millisecond that every date type in the system can hold."""
 
 # --- money ----------------------------------------------------------------------------------------------------------
 AMOUNT_MAX: Final = 1e12
@@ -48,7 +48,7 @@ ID_BYTES_MAX: Final = 512
 TEXT_BYTES_MAX: Final = 1_024
 """Most bytes of UTF-8 of any other text."""
 ORDER_LINES_MAX: Final = 10_000
-"""Most lines of an order. What the three bounds mean for a document: docs/features.md."""
+"""Most lines of an order. docs/features.md describes the effect of the three bounds on documents."""
 
 # --- vocabularies ---------------------------------------------------------------------------------------------------
 EventType = Literal["page_view", "search", "product_view", "add_to_cart", "remove_from_cart", "checkout", "purchase"]
@@ -59,14 +59,14 @@ Stage = Literal["visit", "view", "cart", "checkout", "purchase"]
 EVENT_TYPES: Final[tuple[str, ...]] = typing.get_args(EventType)
 DEVICES: Final[tuple[str, ...]] = typing.get_args(Device)
 STATUSES: Final[tuple[str, ...]] = typing.get_args(Status)
-"""In the order that breaks a tie between records of equal updated_ts: the later one wins."""
+"""Statuses in the order that breaks a tie between records of equal updated_ts: the later status wins."""
 STAGES: Final[tuple[str, ...]] = typing.get_args(Stage)
 STAGE_EVENT: Final = {"view": "product_view", "cart": "add_to_cart", "checkout": "checkout", "purchase": "purchase"}
-"""The event type that takes a session to each stage after `visit`."""
+"""Event type that moves a session to each stage after `visit`."""
 
 # --- records on the wire ---------------------------------------------------------------------------------------------
-# A decoder counts the characters of `max_length`. They are at most as many as the bytes, and `records/rejections.py`
-# counts the bytes: a `max_length` of a string is a bound in bytes everywhere.
+# Decoders count characters for `max_length`, never more than the bytes. `records/rejections.py` counts the bytes, so
+# the `max_length` of a string is a bound in bytes everywhere.
 Id = Annotated[str, Meta(min_length=1, max_length=ID_BYTES_MAX)]
 OptionalId = Annotated[str, Meta(max_length=ID_BYTES_MAX)]
 Text = Annotated[str, Meta(max_length=TEXT_BYTES_MAX)]
@@ -76,7 +76,7 @@ Quantity = Annotated[int, Meta(ge=1)]
 
 
 class Event(msgspec.Struct, gc=False, frozen=True, omit_defaults=True):
-    """One click, as it stands on the topic of events."""
+    """One click, as on the events topic."""
 
     event_id: Id
     event_type: EventType
@@ -102,7 +102,7 @@ class Item(msgspec.Struct, gc=False, frozen=True):
 
 
 class Order(msgspec.Struct, gc=False, frozen=True):
-    """One change of an order; the record with the highest updated_ts wins."""
+    """One change of an order. The record with the highest updated_ts wins."""
 
     order_id: Id
     customer_id: Id
@@ -118,7 +118,7 @@ class Order(msgspec.Struct, gc=False, frozen=True):
 
 
 class Customer(msgspec.Struct, frozen=True):
-    """A customer's profile: a dimension, joined to what is indexed."""
+    """A customer's profile: a dimension that is joined to indexed documents."""
 
     customer_id: Id
     name: Text | None = None
@@ -133,30 +133,30 @@ class Customer(msgspec.Struct, frozen=True):
 
 
 CONTACT_FIELDS: Final = ("name", "email")
-"""Personal contact data: never in an index unless asked for, never in a log."""
+"""Personal contact data: indexed only on request, never logged."""
 
 RECORD_TYPES: Final[dict[str, type[msgspec.Struct]]] = {"events": Event, "orders": Order, "customers": Customer}
-"""Source topic (without the run's prefix) -> the record that stands on it."""
+"""Source topic (without the run's prefix) -> its record type."""
 
 # --- names of a run ---------------------------------------------------------------------------------------------------
 DEFAULT_RUN: Final = "shop"
 RUN_NAME_CHARS_MAX: Final = 64
 RUN_NAME_PATTERN: Final = "[a-z0-9][a-z0-9_-]*"
-"""A run is a part of the names of topics, groups, indices and folders: what all of them take."""
+"""Pattern of a run name that is valid in the names of topics, groups, indices and folders."""
 SOURCE_TOPICS: Final = ("events", "orders", "customers")
 FEATURE_TOPIC: Final = "customer-features"
 ALERT_TOPIC: Final = "alerts"
 DEAD_LETTER_TOPIC: Final = "dead-letter"
 REPLAYED_TOPIC: Final = "dead-letter-replays"
-"""Remembers which letters were sent back."""
+"""Topic that records which dead letters were replayed."""
 COMPACTED_TOPICS: Final = ("customers", FEATURE_TOPIC)
 
 
 def check_run(run: str) -> str:
-    """`run`, when topics, groups and indices may be named after it.
+    """Return `run` if topics, groups and indices may be named after it.
 
     Raises:
-        UsageError: it may not.
+        UsageError: the name is not allowed.
     """
     if len(run) > RUN_NAME_CHARS_MAX or not re.fullmatch(RUN_NAME_PATTERN, run, re.ASCII):
         raise UsageError(
@@ -167,26 +167,26 @@ def check_run(run: str) -> str:
 
 
 def topic_name(run: str, topic: str) -> str:
-    """`shop.events` for run `shop` and topic `events`."""
+    """Return `shop.events` for run `shop` and topic `events`."""
     return f"{run}.{topic}"
 
 
 def index_name(run: str, index: str) -> str:
-    """`shop-customers` for run `shop` and index `customers`."""
+    """Return `shop-customers` for run `shop` and index `customers`."""
     return f"{run}-{index}"
 
 
 def group_name(run: str, role: str) -> str:
-    """Consumer group of a role of a run: `shop-features`."""
+    """Return the consumer group of a role of a run: `shop-features`."""
     return f"{run}-{role}"
 
 
 GROUPS: Final = ("features", "index", "archive", "recount", "ends", "position", "spark", "forget")
-"""What consumer groups of a run are called, without the run: those of its roles and of commands that only look."""
+"""Names of a run's consumer groups, without the run: those of its roles and of commands that only read."""
 
 
 def transaction_prefix(run: str) -> str:
-    """How the ids of the transactions begin that write rows of a run: `shop-features-`."""
+    """Return the prefix of the transaction ids that write rows of a run: `shop-features-`."""
     return f"{run}-features-"
 
 
@@ -196,7 +196,7 @@ FieldKind = Literal["string", "strings", "text", "int", "float", "bool", "time",
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named, typed field of a record or document. `time` is epoch milliseconds, UTC; `strings` a list of them."""
+    """A named, typed field of a record or document. `time` is epoch ms, UTC; `strings` is a list of strings."""
 
     name: str
     kind: FieldKind
@@ -221,7 +221,7 @@ def _kind(name: str, annotation: object) -> FieldKind:
 
 
 def record_fields(record: type[msgspec.Struct]) -> tuple[Field, ...]:
-    """The fields of a record type, in the order of their declaration."""
+    """Return the fields of a record type, in declaration order."""
     hints = typing.get_type_hints(record, include_extras=True)
     required = {f.name for f in msgspec.structs.fields(record) if f.required}
     return tuple(Field(name, _kind(name, hint), name in required) for name, hint in hints.items())
@@ -234,8 +234,8 @@ STEP_SECONDS: Final = {
     "checkout_to_purchase_s": ("checkout_ts", "purchase_ts"),
     "to_purchase_s": ("start_ts", "purchase_ts"),
 }
-"""Field of a session's document -> the two times between which it tells the seconds; null where one of them is
-missing, or the second comes before the first."""
+"""Field of a session document -> the two times whose difference it gives in seconds. The field is null if either time
+is missing or the second is before the first."""
 
 SESSION_FIELDS: Final[tuple[Field, ...]] = (
     Field("customer_id", "string", required=True),
@@ -255,14 +255,14 @@ SESSION_FIELDS: Final[tuple[Field, ...]] = (
     Field("converted", "bool", required=True),
     Field("abandoned", "bool", required=True),
 )
-"""A document of `shop-sessions`. channel and country are those of the earliest event, like device; category is the one
-with most product views (a tie: the smallest in byte order)."""
+"""Fields of a document of `shop-sessions`. `channel`, `country` and `device` come from the earliest event. `category`
+is the one with most product views (a tie: the smallest in byte order)."""
 
 ORDER_FIELDS: Final[tuple[Field, ...]] = (
     *(field for field in record_fields(Order) if field.kind != "items"),
     Field("items", "int", required=True),
 )
-"""A document of `shop-orders-YYYY.MM`: the winning record; `items` is the number of its lines."""
+"""Fields of a document of `shop-orders-YYYY.MM`: the winning record. `items` is the number of its lines."""
 
 ORDER_ITEM_FIELDS: Final[tuple[Field, ...]] = (
     Field("order_id", "string", required=True),
@@ -275,8 +275,8 @@ ORDER_ITEM_FIELDS: Final[tuple[Field, ...]] = (
     Field("channel", "string"),
     Field("country", "string"),
 )
-"""A document of `shop-order-items-YYYY.MM`: one line. `amount` is quantity x unit_price; status `void` marks a line
-that the order's newest record no longer has."""
+"""Fields of a document of `shop-order-items-YYYY.MM`: one line. `amount` is quantity x unit_price. Status `void` marks
+a line that the order's newest record no longer has."""
 
 VOID_STATUS: Final = "void"
 
@@ -290,8 +290,8 @@ FORECAST_FIELDS: Final[tuple[Field, ...]] = (
     *(Field(f"{side}_{level}", "float") for level in (80, 95) for side in ("low", "high")),
     Field("model", "string"),
 )
-"""A document of `shop-forecast`: a UTC day of the total or of a category (`level`), from its start `ts`. A day that is
-known has `revenue`; a day to come has forecast, bounds of its 80 and 95 % intervals, and the model's name."""
+"""Fields of a document of `shop-forecast`: a UTC day of the total or of a category (`level`), starting at `ts`. A past
+day has `revenue`. A future day has the forecast, bounds of its 80 and 95 % intervals, and the name of the model."""
 
 SEGMENT_DAY_FIELDS: Final[tuple[Field, ...]] = (
     Field("ts", "time", required=True),
@@ -306,8 +306,8 @@ SEGMENT_DAY_FIELDS: Final[tuple[Field, ...]] = (
     Field("in_training", "bool", required=True),
     Field("complete", "bool", required=True),
 )
-"""A document of `shop-segments-daily`: the customers in a segment at the end of a UTC day, what they bought on it, and
-the sum of the churn probabilities of those who have one (`churn_customers`)."""
+"""Fields of a document of `shop-segments-daily`: customers in a segment at the end of a UTC day and their revenue of
+that day. `churn_sum` is the sum of the known churn probabilities, of `churn_customers` customers."""
 
 COHORT_FIELDS: Final[tuple[Field, ...]] = (
     Field("ts", "time", required=True),
@@ -322,8 +322,8 @@ COHORT_FIELDS: Final[tuple[Field, ...]] = (
     Field("revenue", "float", required=True),
     Field("complete", "bool", required=True),
 )
-"""A document of `shop-cohorts`: of the customers whose first order was in the month `cohort`, those who ordered in the
-month that begins at `ts`."""
+"""Fields of a document of `shop-cohorts`: customers with the first order in the month `cohort` who ordered in the month
+that begins at `ts`."""
 
 MOVEMENT_FIELDS: Final[tuple[Field, ...]] = (
     Field("ts", "time", required=True),
@@ -333,9 +333,9 @@ MOVEMENT_FIELDS: Final[tuple[Field, ...]] = (
     Field("lost_after_days", "int", required=True),
     Field("complete", "bool", required=True),
 )
-"""A document of `shop-movement`: customers of the week that begins on the Monday `ts`. A customer is `lost` when
-`lost_after_days` have passed without an order, `active` (at the end of the week) until then, `reactivated` by an order
-afterwards, `returning` by any other that is not the first."""
+"""Fields of a document of `shop-movement`: customers of the week that begins on the Monday `ts`. A customer is `lost`
+after `lost_after_days` without an order, and `active` (at the end of the week) until then. An order makes a lost
+customer `reactivated`. Any other order that is not the first makes a customer `returning`."""
 
 TREND_KEYS: Final = {
     "segments-daily": ("day", "segment", "country", "channel"),
@@ -343,16 +343,16 @@ TREND_KEYS: Final = {
     "movement": ("week",),
     "forecast": ("level", "category", "day"),
 }
-"""Index of what is computed from an archive -> the fields that its documents are told apart by."""
+"""Index computed from an archive -> the key fields of its documents."""
 
 NOT_KNOWN: Final = "(none)"
-"""Stands in trends where a segment, country, channel or category is not known, so that sums over values are whole."""
+"""Value for an unknown segment, country, channel or category in trends, so that sums over values are complete."""
 ALL_CATEGORIES: Final = "(all)"
-"""The category of a forecast of the total."""
+"""Category of a forecast of the total."""
 
 # --- the archive ------------------------------------------------------------------------------------------------------
 DAY_COLUMN: Final = {"events": "ts", "orders": "updated_ts"}
-"""Topic kept in folders by day -> the column whose UTC day names the folder."""
+"""Topic stored in daily folders -> the column whose UTC day names the folder."""
 CUSTOMERS_FILE: Final = "customers.parquet"
 
 ITEM_ARROW: Final = pa.struct(
@@ -372,5 +372,5 @@ _ARROW: Final[dict[str, Callable[[], Any]]] = {
 
 
 def arrow_schema(record: type[msgspec.Struct]) -> pa.Schema:
-    """The Parquet columns of a record type in the archive: times as timestamp[ms, UTC], money as float64."""
+    """Return the Arrow schema of a record type in the archive: times as timestamp[ms, UTC], money as float64."""
     return pa.schema([pa.field(f.name, _ARROW[f.kind](), nullable=not f.required) for f in record_fields(record)])

@@ -1,4 +1,4 @@
-"""The declaration: every dashboard, with every panel."""
+"""Declares every dashboard with its panels."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ from dashboards.boards.revenue import REVENUE_BOARD
 from dashboards.panels import Dashboard
 
 DASHBOARDS: Final[tuple[Dashboard, ...]] = (NOW, REVENUE_BOARD, FUNNEL, CHURN, PRODUCTS, RETENTION, PIPELINE_BOARD)
-"""In the order in which their links stand."""
+"""All dashboards, in the order of their links."""

@@ -1,4 +1,4 @@
-"""Churn risk: who is about to leave, what are they worth, and what is to be done?"""
+"""Declares the churn board: which customers are about to leave, what they are worth, and what to do."""
 
 from __future__ import annotations
 

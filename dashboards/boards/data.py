@@ -1,4 +1,4 @@
-"""The sets of documents that panels show, and the figures and filters that several dashboards share."""
+"""Declares the document sets that panels show, and the measures and filters that several dashboards share."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ DATA: Final = (
 )  # fmt: skip
 
 STANDING: Final = STATUSES[0]
-"""Orders and lines that count as revenue: neither cancelled nor refunded."""
+"""Status of the orders and lines that count as revenue: neither cancelled nor refunded."""
 SOLD: Final[Where] = (Is("status", (STANDING,)),)
 RETURNED: Final[Where] = (Is("status", STATUSES[1:]),)
 ORDERED: Final[Where] = (Is("status", STATUSES),)
-"""Lines that an order has, whatever became of it; a line that its newest record no longer has is void."""
+"""Lines of an order, whatever its status. A line that the newest record of the order lacks is void."""
 AT_RISK: Final[Where] = (Is("churn_risk", REASONED_RISKS),)
 """Customers of the two highest bands of churn risk."""
 
@@ -45,15 +45,15 @@ CHANNEL: Final = "channel"
 
 
 def reached(stage: str) -> Where:
-    """Sessions that got to a stage or further."""
+    """Return the condition for sessions that reached a stage or a later one."""
     return (Is("stage", STAGES[STAGES.index(stage) :]),)
 
 
 def country(data: Data) -> Control:
-    """The filter by country."""
+    """Return the country filter."""
     return Control("Country", COUNTRY, data)
 
 
 def channel(data: Data) -> Control:
-    """The filter by acquisition channel."""
+    """Return the acquisition channel filter."""
     return Control("Channel", CHANNEL, data)

@@ -1,4 +1,4 @@
-"""Funnel: where do visits end, how long does buying take, and what would help?"""
+"""Declares the funnel board: where visits end, how long buying takes, and what would help."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ INTERVENTIONS: Final = {
     "cart": "remind of the cart within a day; show delivery cost earlier",
     "checkout": "offer guest checkout and more ways of payment; look for errors",
 }
-"""Furthest stage of a visit that ended without a purchase -> what usually helps there."""
+"""Furthest stage of a visit without a purchase -> the usual remedy."""
 
 STEPS: Final = tuple(itertools.pairwise(STAGES))
-"""Each stage with the next one."""
+"""Each stage with its next stage."""
 
 
 def _count(stage: str) -> Measure:
@@ -30,7 +30,7 @@ def _count(stage: str) -> Measure:
 RATES: Final = tuple(Ratio(f"{a} → {b}", _count(b), _count(a)) for a, b in STEPS)
 """Share of the sessions of a stage that reach the next one: percent of the previous step."""
 OF_FIRST: Final = tuple(Ratio(f"reach {b}", _count(b), SESSION_COUNT) for _, b in STEPS)
-"""Percent of the first step."""
+"""Share of all sessions that reach each stage: percent of the first step."""
 LOSSES: Final = tuple(Ratio(f"lost at {a}", _count(b), _count(a), rest=True) for a, b in STEPS)
 TIMED: Final = (
     ("visit → view", "to_view_s"),
@@ -39,7 +39,7 @@ TIMED: Final = (
     ("checkout → purchase", "checkout_to_purchase_s"),
     ("visit → purchase", "to_purchase_s"),
 )
-"""Each step, and the whole way, with the field that holds its seconds."""
+"""Each step, and the whole funnel, with the field that holds its seconds."""
 
 
 def _times(percent: int, word: str) -> tuple[Measure, ...]:

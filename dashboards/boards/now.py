@@ -1,4 +1,4 @@
-"""Now: is the shop alive, and who needs attention at once?"""
+"""Declares the board for the current state: whether the shop is alive and which customers need attention at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dashboards.panels import Dashboard, Measure, Panel, Place, Ratio, Steps, Te
 from features.schema import ABANDONED_AFTER_MS, DAY_MS, HOUR_MS
 
 ABANDONED: Final = (Is("stage", ("cart", "checkout")), Ago("last_ts", before_ms=ABANDONED_AFTER_MS))
-"""Carts that are abandoned by now: no event rewrites a session when its half hour is over, so the reader judges."""
+"""Carts abandoned by now. No event rewrites a session after its half hour, so the query compares the times."""
 
 CONVERSION: Final = Ratio(
     "Conversion", Measure("Sessions with a purchase", "count", where=reached("purchase")), SESSION_COUNT

@@ -1,4 +1,4 @@
-"""Pipeline: does the system keep up, how fresh is what is shown, and does the model still fit?"""
+"""Declares the pipeline board: throughput, freshness of the documents, and drift of the model's features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LATELY_MS: Final = 300 * SECOND_MS
 
 _LATELY: Final[Where] = (Ago("at", after_ms=LATELY_MS),)
 _WORKERS: Final[Where] = (Exists("state"),)
-"""Measurements of workers; the others are of drift."""
+"""Measurements of workers. All others are drift measurements."""
 _ROLE: Final = Terms("Role", "role", 5)
 _FRESH_P50: Final = Measure("half within", "avg", "freshness_p50_ms", unit="milliseconds")
 _FRESH_P99: Final = Measure("99 in 100 within", "max", "freshness_p99_ms", unit="milliseconds")

@@ -1,4 +1,4 @@
-"""Products: what sells, what is only looked at, and what is falling?"""
+"""Declares the product board: what sells, what is only viewed, and what is falling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dashboards.panels import Control, Dashboard, Measure, Panel, Place, Ratio, 
 from features.schema import DAY_MS
 
 LATELY_DAYS: Final = 30
-"""Falling products are judged by this many days against as many before."""
+"""Days of each of the two consecutive periods that identify falling products."""
 
 _LATELY: Final[Where] = (Ago("ts", after_ms=LATELY_DAYS * DAY_MS),)
 _BEFORE: Final[Where] = (Ago("ts", after_ms=2 * LATELY_DAYS * DAY_MS, before_ms=LATELY_DAYS * DAY_MS),)

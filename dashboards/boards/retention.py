@@ -1,4 +1,4 @@
-"""Retention: do customers come back, and is what comes in more than what is lost?"""
+"""Declares the retention board: whether customers return, and whether gains exceed losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dashboards.conditions import AtLeast, Is
 from dashboards.panels import Dashboard, Measure, Panel, Place, Ratio, Terms, Time, Window
 
 MONTHS: Final = 13
-"""Months after the first order that are shown, its own included."""
+"""Months shown after the first order, including the month of that order."""
 COHORT_MONTHS: Final = 18
 
 _COMPLETE: Final = (Is("complete", (True,)),)

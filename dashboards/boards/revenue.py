@@ -1,4 +1,4 @@
-"""Revenue: how do sales develop, where do they come from, and where are they going?"""
+"""Declares the revenue board: how sales develop, where they come from, and where they are going."""
 
 from __future__ import annotations
 

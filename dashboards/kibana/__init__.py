@@ -1,1 +1,1 @@
-"""Kibana: Lens panels, saved objects and the client that imports them."""
+"""Builds Lens panels and saved objects for Kibana, and imports them."""

@@ -1,4 +1,4 @@
-"""The Kibana edge: waits until a server is ready and hands it the file of saved objects, by its published API."""
+"""Waits for a Kibana server and imports the saved objects through its public API."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from typing import Any, Final
 from features.errors import ShopstreamError, UsageError
 
 WAIT_S: Final = 180.0
-"""A first start takes one to two minutes."""
+"""Seconds to wait. A first start takes one to two minutes."""
 PAUSE_S: Final = 2.0
 REQUEST_TIMEOUT_S: Final = 60.0
 FILE_NAME: Final = "shopstream.ndjson"
-"""Kibana refuses a file of another ending."""
+"""Kibana rejects files with any other extension."""
 SAID_CHARS_MAX: Final = 300
 
 
 @dataclass(frozen=True)
 class Kibana:
-    """Where Kibana is and how to get in. Its text form holds no secret.
+    """Address and credentials of Kibana. Its text form contains no secret.
 
     Attributes:
-        url: `http(s)://host:port`, with the base path where Kibana has one.
-        space: into which to import; empty: the default one.
-        username: with `password`; or
-        api_key: in its encoded form, instead of both.
+        url: `http(s)://host:port`, with Kibana's base path if it has one.
+        space: target space of the import; empty: the default space.
+        username: user name, together with `password`.
+        api_key: encoded API key, instead of user name and password.
         ca_certs: file of the certificate authority, for TLS.
     """
 
@@ -55,11 +55,11 @@ class Kibana:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import has made.
+    """Result of an import.
 
     Attributes:
-        objects: how many saved objects stand there now.
-        address: of the first dashboard.
+        objects: number of imported saved objects.
+        address: address of the first dashboard.
     """
 
     objects: int
@@ -73,7 +73,7 @@ class _Answer:
     location: str = ""
 
     def json(self) -> dict[str, Any]:
-        """The body as an object; empty where it is none."""
+        """Return the body as an object; empty if it is not one."""
         try:
             found = json.loads(self.body)
         except ValueError:
@@ -90,19 +90,19 @@ def import_file(
     on_wait: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Imported:
-    """Imports saved objects.
+    """Import saved objects.
 
     Args:
-        kibana: where to.
+        kibana: target of the import.
         content: NDJSON.
-        overwrite: replace objects of the same ids; otherwise one that is there makes it fail.
-        wait_s: how long to wait until Kibana is ready.
-        on_wait: told what is being waited for.
-        sleep: between two tries.
+        overwrite: whether to replace objects with the same ids. Otherwise an existing object makes the import fail.
+        wait_s: longest wait for Kibana to become ready.
+        on_wait: callback that receives the reason for waiting.
+        sleep: sleep function between two attempts.
 
     Raises:
-        ShopstreamError: Kibana does not answer in time, refuses, or could not take every object; then none that failed
-            stands there, and others may.
+        ShopstreamError: Kibana does not answer in time, rejects the import, or could not import every object. Objects
+            that failed do not exist then; others may.
     """
     wait(kibana, wait_s, on_wait, sleep)
     _check_space(kibana)
@@ -128,10 +128,10 @@ def wait(
     on_wait: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Returns when Kibana says that it is available; an answer alone is too early.
+    """Wait until Kibana reports that it is available. A response alone does not suffice.
 
     Raises:
-        ShopstreamError: it does not within `wait_s`, or it refuses the credentials.
+        ShopstreamError: it is not available within `wait_s`, or it rejects the credentials.
     """
     end = time.monotonic() + wait_s
     while True:
@@ -173,7 +173,7 @@ def _prefix(kibana: Kibana) -> str:
 
 
 def _multipart(content: str) -> tuple[bytes, dict[str, str]]:
-    """A form with the file, and the headers that tell its border."""
+    """Return a form that contains the file, and the headers that define its boundary."""
     data = content.encode()
     border = f"shopstream-{hashlib.sha256(data).hexdigest()[:32]}"
     head = (
@@ -184,11 +184,11 @@ def _multipart(content: str) -> tuple[bytes, dict[str, str]]:
     return body, {"Content-Type": f"multipart/form-data; boundary={border}"}
 
 
-# --- what went wrong, in words ----------------------------------------------------------------------------------------
+# --- error messages ---------------------------------------------------------------------------------------------------
 
 
 class _UnreachableError(ShopstreamError):
-    """No answer: worth another try while Kibana may be starting."""
+    """No response: another attempt may succeed while Kibana starts."""
 
 
 def _refused(kibana: Kibana, answer: _Answer, what: str) -> ShopstreamError:

@@ -1,12 +1,12 @@
-"""A panel as Kibana's Lens keeps it: the state of a form-based layer and of its picture, embedded in a dashboard.
+"""Builds Kibana Lens panels: the state of a form-based layer and its visualization, embedded in a dashboard.
 
-What is known of the format that a reader of this file cannot see from it:
+Properties of the format that this file does not show:
 
-- a formula is stored expanded: one column for each function in it, a `math` column with the syntax tree, and the
-  formula itself, which refers to the math column; Lens shows nothing where that is missing;
-- `columnOrder` has every column, buckets first, the outer bucket before the inner one;
-- a layer that ignores the filters of its dashboard ignores the panel's own query too, so what such a panel filters by
-  stands in the filters of its columns.
+- A formula is stored expanded: one column for each function, a `math` column with the syntax tree, and the formula
+  itself. The formula refers to the math column. Lens shows nothing if that column is missing.
+- `columnOrder` lists every column, buckets first, the outer bucket before the inner one.
+- A layer that ignores the filters of its dashboard also ignores the panel's own query. The conditions of such a panel
+  are therefore in the filters of its columns.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from dashboards.queries import nesting
 LAYER: Final = "layer"
 RECORDS: Final = "___records___"
 TABLE_ROWS: Final = 10
-"""Rows of a table that are shown at once."""
+"""Rows per page of a table."""
 
 Json = dict[str, Any]
 
@@ -52,7 +52,7 @@ _INTERVALS: Final[dict[Every, str]] = {"auto": "auto", "hour": "1h", "day": "1d"
 
 
 def value_format(unit: Unit) -> Json | None:
-    """How Lens writes values of a unit; None for times, which Kibana writes as its settings say."""
+    """Return the Lens number format of a unit; None for times, which use Kibana's settings."""
     numbers: dict[Unit, tuple[int, str]] = {
         "count": (0, ""),
         "whole": (0, ""),
@@ -72,10 +72,10 @@ def value_format(unit: Unit) -> Json | None:
 
 
 def attributes(panel: Panel, data_view: str) -> Json:
-    """The Lens attributes of a panel, by value.
+    """Return the Lens attributes of a panel, by value.
 
     Args:
-        panel: what to show.
+        panel: panel to show.
         data_view: id of the data view of its index.
     """
     columns = _columns(panel)
@@ -112,7 +112,7 @@ def attributes(panel: Panel, data_view: str) -> Json:
 
 
 def time_range(window: Window) -> dict[str, str]:
-    """A panel's own time range."""
+    """Return the time range of a panel that has its own."""
     ahead = f"+{window.ahead_days}d" if window.ahead_days else ""
     return {"from": f"now-{window.back_days}d", "to": f"now{ahead}"}
 
@@ -121,7 +121,7 @@ def time_range(window: Window) -> dict[str, str]:
 
 
 def _columns(panel: Panel) -> dict[str, Json]:
-    """Every column in the order of `columnOrder`."""
+    """Return all columns in the order of `columnOrder`."""
     found = {f"d{place}": _dimension(panel, panel.dimensions[place]) for place in nesting(panel)}
     for place, figure in enumerate(panel.measures):
         found |= _figure(f"m{place}", figure, panel.where if panel.whole_shop else ())
@@ -243,7 +243,7 @@ _REST: Final = "1 - "
 
 
 def formula(figure: Figure, where: Where = ()) -> str:
-    """A figure as Lens writes it: `count(kql='stage : "purchase"') / count()`."""
+    """Return a figure as a Lens formula: `count(kql='stage : "purchase"') / count()`."""
     if isinstance(figure, Measure):
         return _call(figure, where)
     over, under = (_call(measure, where) for measure in plain(figure))
@@ -264,13 +264,13 @@ def _call(measure: Measure, where: Where) -> str:
 
 
 def lens_panel(panel: Panel, data_view: str) -> Json:
-    """The `embeddableConfig` of a panel of a dashboard."""
+    """Return the `embeddableConfig` of a dashboard panel."""
     found = {"title": panel.title, "description": panel.question, "enhancements": {}, "hidePanelTitles": False}
     found |= {"attributes": attributes(panel, data_view)}
     return found | ({"timeRange": time_range(panel.window)} if panel.window else {})
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
+# --- visualizations ---------------------------------------------------------------------------------------------------
 
 _KINDS: Final[dict[Chart, str]] = {"metric": "lnsMetric", "table": "lnsDatatable", "heatmap": "lnsHeatmap"}
 

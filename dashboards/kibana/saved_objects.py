@@ -1,7 +1,7 @@
-"""Everything that Kibana imports, as one file: data views first, then dashboards with every panel by value.
+"""Builds the file of saved objects that Kibana imports: data views first, then dashboards with every panel by value.
 
-Versions: the oldest that have all we need, since a server refuses what is newer than itself and upgrades what is older;
-without a version it would run every migration there ever was over it.
+The versions are the oldest that have all required features, since a server rejects newer versions and upgrades older
+ones. Without a version the server would run every migration that exists.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from dashboards.panels import GRID_COLUMNS, Control, Dashboard, Data, Panel, Uni
 from features.schema import DEFAULT_RUN, index_name
 
 FILE: Final = Path(__file__).parents[1] / "kibana_saved_objects.ndjson"
-"""What DASHBOARDS builds for the run `shop`; a test holds it to that."""
+"""File built from DASHBOARDS for the run `shop`. A test checks that they match."""
 
 KIBANA: Final = "9.2.0"
-"""The version that the file is made for; later ones read it, and 8.19 does."""
+"""Kibana version that the file targets. Later versions and 8.19 can read it."""
 CORE_VERSION: Final = "8.8.0"
 DATA_VIEW_VERSION: Final = "8.0.0"
 DASHBOARD_VERSION: Final = "10.2.0"
@@ -32,36 +32,36 @@ _FORMATTED: Final[frozenset[Unit]] = frozenset({"money", "percent", "bytes"})
 
 
 def ndjson(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN) -> str:
-    """The file: one saved object a line, the same for the same declaration."""
+    """Return the file: one saved object per line, identical for the same declaration."""
     lines = [json.dumps(found, sort_keys=True, ensure_ascii=False) for found in saved_objects(dashboards, run)]
     return "\n".join(lines) + "\n"
 
 
 def saved_objects(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN) -> list[Json]:
-    """The saved objects: data views, then dashboards.
+    """Return the saved objects: data views, then dashboards.
 
     Args:
-        dashboards: the declaration.
-        run: whose aliases the data views show; ids carry it too, so that several runs can stand side by side.
+        dashboards: dashboards of the declaration.
+        run: name of the run whose aliases the data views show; also part of the ids, so that several runs can coexist.
     """
     views = [data_view(data, dashboards, run) for data in used(dashboards)]
     return [*views, *(dashboard_object(one, dashboards, run) for one in dashboards)]
 
 
 def used(dashboards: Iterable[Dashboard]) -> tuple[Data, ...]:
-    """The sets of documents that dashboards show or take filters from, each once, by name."""
+    """Return the document sets that dashboards show or take filters from, each once, sorted by name."""
     found = {panel.data for one in dashboards for panel in one.panels}
     found |= {control.data for one in dashboards for control in one.controls}
     return tuple(sorted(found, key=lambda data: data.index))
 
 
 def data_view_id(run: str, data: Data) -> str:
-    """The id of a data view: that of the alias it shows."""
+    """Return the id of a data view, which is the alias that it shows."""
     return index_name(run, data.index)
 
 
 def dashboard_id(run: str, dashboard: Dashboard) -> str:
-    """The id of a dashboard, a part of its address."""
+    """Return the id of a dashboard, which is a part of its address."""
     return f"{run}-{dashboard.id}"
 
 
@@ -69,7 +69,7 @@ def dashboard_id(run: str, dashboard: Dashboard) -> str:
 
 
 def data_view(data: Data, dashboards: Iterable[Dashboard], run: str) -> Json:
-    """The data view of a set of documents; numbers are written as the panels write them."""
+    """Return the data view of a set of documents. Numbers have the same format as in the panels."""
     attributes: Json = {
         "title": index_name(run, data.index),
         "name": index_name(run, data.index),
@@ -102,7 +102,7 @@ def _formats(data: Data, dashboards: Iterable[Dashboard]) -> dict[str, Json]:
 
 
 def dashboard_object(dashboard: Dashboard, dashboards: Sequence[Dashboard], run: str) -> Json:
-    """A dashboard with its panels, its filters and the links to all dashboards."""
+    """Return a dashboard with its panels, its filters and the links to all dashboards."""
     links, link_references = _links(dashboards, run)
     panels = [links, *(_panel(panel, run) for panel in dashboard.panels)]
     references = [*link_references, *(_panel_reference(panel, run) for panel in dashboard.panels)]
@@ -150,9 +150,9 @@ def _panel_reference(panel: Panel, run: str) -> Json:
 
 
 def _links(dashboards: Sequence[Dashboard], run: str) -> tuple[Json, list[Json]]:
-    """The bar of links on top, and what it refers to.
+    """Return the bar of links at the top, and its references.
 
-    A link takes filters along, not the time range: each dashboard has the one that its question needs.
+    A link passes filters on but not the time range, since each dashboard has a time range that fits its question.
     """
     links = [
         {
@@ -223,7 +223,7 @@ def _control_reference(control: Control, run: str) -> Json:
     return {"type": "index-pattern", "id": data_view_id(run, control.data), "name": name}
 
 
-# --- as Kibana keeps them ---------------------------------------------------------------------------------------------
+# --- saved object format ----------------------------------------------------------------------------------------------
 
 
 def _object(kind: str, name: str, version: str, attributes: Json, references: list[Json]) -> Json:

@@ -1,1 +1,1 @@
-"""The live page: the declared dashboards in a browser, and the customers behind them."""
+"""Serves the declared dashboards and their customers as a live page in a browser."""

@@ -1,9 +1,9 @@
-"""The page's server: addresses, headers, errors as JSON. It answers GET alone and writes nothing anywhere.
+"""Serves the page: routes, headers and errors as JSON. It accepts only GET and writes nothing.
 
 /                      the page          /static/...         its script and style
 /api/declaration       every panel       /api/board?id=      rows of a dashboard's panels
 /api/choices?id=       values of filters /api/panel.csv?id=  one panel as CSV
-/api/customers[.csv]   customers         /api/customer?id=   one customer's story
+/api/customers[.csv]   customers         /api/customer?id=   history of one customer
 /api/groups[.csv]      the explorer
 """
 
@@ -48,22 +48,22 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-"""Of every answer: nothing from elsewhere, no script inside the page, no frame around it."""
+"""Headers of every response: no content from other origins, no inline script, no frame around the page."""
 
 Parameters = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the page shows.
+    """Data sources of the page.
 
     Attributes:
-        dashboards: the declaration.
-        run: whose indices are asked.
-        search: asks them.
-        mart: folder of the table of customers; it need not be there.
-        now_ms: the wall clock.
-        timer: seconds since whenever.
+        dashboards: dashboards of the declaration.
+        run: name of the run whose indices are searched.
+        search: function that searches the indices.
+        mart: folder of the customer table; it may be missing.
+        now_ms: wall clock.
+        timer: seconds since an arbitrary start.
     """
 
     dashboards: Sequence[Dashboard]
@@ -75,12 +75,12 @@ class Source:
 
 
 def build(source: Source, hosts: Sequence[str]) -> Starlette:
-    """The application.
+    """Build the application.
 
     Args:
-        source: what it shows.
-        hosts: names by which it may be called; another name is refused, so that no foreign page reads it by a name
-            that leads here.
+        source: data sources of the page.
+        hosts: allowed host names. Other names are rejected, so that no foreign page can read this one through a host
+            name that resolves to it.
     """
     answer = _Answers(source)
     told = {
@@ -113,7 +113,7 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
 
 
 class _Answers:
-    """What each address answers."""
+    """Handlers of the addresses."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -224,7 +224,7 @@ async def _told(request: Request, error: Exception) -> Response:  # noqa: ARG001
 
 
 class _Guarded:
-    """Puts the headers on every answer, refusals included."""
+    """Adds the headers to every response, including errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The declaration as the page's script reads it, and the answer to one dashboard. Pure but for the search handed in."""
+"""Provides the declaration to the page's script, and the data of one dashboard. Pure except for the given search."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILLED_BY: Final = {
     "alerts": "Alerts come when a customer's churn risk rises; `shopstream train` makes the scores.",
     "pipeline": "A running `shopstream consume` writes it.",
 }
-"""Index -> what to do where a panel over it is empty; of the others: consume events."""
+"""Index -> remedy for an empty panel over it; for all other indices: consume events."""
 FILLED_BY_STREAM: Final = "Choose a longer time range or fewer filters; `shopstream consume` fills it."
 ORDERS_OF: Final = {
     "churn_risk": RISKS,
@@ -33,27 +33,27 @@ ORDERS_OF: Final = {
     "device": DEVICES,
     "event_type": EVENT_TYPES,
 }
-"""Field -> its values in the order in which series of a chart stand and take their colours; others go by name."""
+"""Field -> its values in the order of series and their colours. Other fields are sorted by value."""
 COLOURS_OF: Final = {"churn_risk": {risk: f"var(--churn_risk-{risk})" for risk in RISKS}}
-"""Field -> value -> its colour: steps of one hue, which static/page.css has for light and for dark paper."""
+"""Field -> value -> colour: steps of one hue, defined in static/page.css for the light and the dark theme."""
 CHOICE_CHARS_MAX: Final = 200
-"""Longer values are no choices: nobody could read them."""
+"""Longer values are not offered, since they are unreadable."""
 
 
 class Searches(Protocol):
-    """Asks the indices of a run; an index that is not there answers without aggregations."""
+    """Searches the indices of a run. The response for a missing index has no aggregations."""
 
     def __call__(self, index: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer to a search. Raises ShopstreamError."""
+        """Return the response to a search. Raises ShopstreamError."""
         ...
 
     def many(self, asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
-        """The answers to several at once, or why one failed. Raises ShopstreamError when nothing answers."""
+        """Return the responses to several searches, or the error of each. Raises ShopstreamError if nothing answers."""
         ...
 
 
 def declaration(dashboards: Sequence[Dashboard], run: str) -> Json:
-    """Everything that the page has to know before it asks."""
+    """Return everything that the page needs before its first search."""
     return {
         "run": run,
         "columns": GRID_COLUMNS,
@@ -107,13 +107,13 @@ def _dimension(dimension: Dimension) -> Json:
 
 
 def board_answer(dashboard: Dashboard, wish: Parameters, search: Searches, now_ms: int) -> Json:
-    """Rows of every panel of a dashboard, by one round of searches.
+    """Return the rows of every panel of a dashboard, with one round of searches.
 
     Args:
-        dashboard: which.
+        dashboard: dashboard to fill.
         wish: time range and filters.
-        search: asks Elasticsearch.
-        now_ms: by the wall clock, for the age of the data.
+        search: function that queries Elasticsearch.
+        now_ms: wall-clock time, epoch ms, for the age of the data.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer.
@@ -137,7 +137,7 @@ def board_answer(dashboard: Dashboard, wish: Parameters, search: Searches, now_m
 
 
 def panel_told(panel: Panel, answer: Mapping[str, Any] | ShopstreamError) -> Json:
-    """Rows of a panel as lists in the order of its labels, or what is wrong."""
+    """Return the rows of a panel as lists in the order of its labels, or the error."""
     try:
         if isinstance(answer, ShopstreamError):
             raise answer
@@ -149,7 +149,7 @@ def panel_told(panel: Panel, answer: Mapping[str, Any] | ShopstreamError) -> Jso
 
 
 def choices(dashboard: Dashboard, search: Searches) -> Json:
-    """Values of each filter of a dashboard, the most frequent first.
+    """Return the values of each filter of a dashboard, the most frequent first.
 
     Raises:
         ShopstreamError: Elasticsearch does not answer.
@@ -164,10 +164,10 @@ def choices(dashboard: Dashboard, search: Searches) -> Json:
 
 
 def whole(answers: Sequence[Mapping[str, Any] | ShopstreamError]) -> list[Mapping[str, Any]]:
-    """Answers of which each is there, and all of it.
+    """Return the responses if all of them are present and complete.
 
     Raises:
-        ShopstreamError: one is not.
+        ShopstreamError: a response is missing or partial.
     """
     found = []
     for answer in answers:
@@ -184,5 +184,5 @@ def _values(control: Control) -> Json:
 
 
 def is_time(part: Dimension | Figure) -> bool:
-    """Whether a column of a panel holds times."""
+    """Return whether a column of a panel holds times."""
     return isinstance(part, Time) or getattr(part, "unit", "") == "time"

@@ -1,4 +1,4 @@
-"""Answers that several readers share: one search for all who ask the same within a second."""
+"""Caches responses for a second, so that identical concurrent requests share one search."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 class RecentCache:
-    """Remembers what was answered for a moment; who asks while the same is being asked waits for that answer.
+    """Caches results for a moment. A request for a pending key waits for its result.
 
     Args:
-        timer: seconds since whenever.
-        kept_s: how long an answer is good.
+        timer: seconds since an arbitrary start.
+        kept_s: lifetime of a result in seconds.
     """
 
     def __init__(self, timer: Callable[[], float], kept_s: float = KEPT_S) -> None:
@@ -28,7 +28,7 @@ class RecentCache:
         self._entries: dict[object, tuple[float, Future[Any]]] = {}
 
     def get(self, key: object, ask: Callable[[], T]) -> T:
-        """The answer to `key`: a recent one, or that of `ask`, whose errors are raised and not kept."""
+        """Return a recent result for `key`, or the result of `ask`. Errors are raised and not cached."""
         with self._mutex:
             began_s, future = self._entries.get(key, (0.0, None))
             mine = future is None or (future.done() and self._timer() - began_s > self._kept_s)

@@ -1,4 +1,4 @@
-"""Tables as CSV that a spreadsheet opens without computing anything. Pure."""
+"""Writes tables as CSV that a spreadsheet opens without evaluating formulas. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from connectors.formats.csv_safety import safe_text
 
 
 def csv_text(labels: Sequence[str], rows: Iterable[Sequence[Any]], times: Sequence[bool]) -> str:
-    """Rows as CSV.
+    """Return rows as CSV.
 
     Args:
-        labels: of the columns.
-        rows: values in their order; None is an empty cell.
-        times: of each column, whether it holds epoch milliseconds, which are written as ISO 8601, UTC.
+        labels: labels of the columns.
+        rows: values in the order of the columns; None is an empty cell.
+        times: for each column, whether it holds epoch milliseconds, which are written as ISO 8601, UTC.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")

@@ -1,6 +1,6 @@
-"""Customers: the list behind a segment, and one customer's story. Pure but for the search handed in.
+"""Provides the customer list behind a segment, and the history of one customer. Pure except for the given search.
 
-Names and e-mail addresses are asked for nowhere, so that they are not shown even where the index holds them.
+No search requests names or e-mail addresses, so the page does not show them even if the index holds them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from features.scores.score import SCORE_FIELDS
 
 PAGE: Final = 50
 PAGE_MAX: Final = 500
-"""Customers of one answer."""
+"""Most customers of one response."""
 FIRST_MAX: Final = 9_500
-"""Elasticsearch counts no further than 10,000 into a sorted list."""
+"""Highest first row of a page. Elasticsearch pages no further than 10,000 into a sorted list."""
 STORY_MAX: Final = 50
-"""Sessions, and orders, of a story: the newest."""
+"""Most sessions, and most orders, of a customer's history: the newest ones."""
 ALERTS_MAX: Final = 100
 WEEKS: Final = 53
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the list of customers.
+    """A column of the customer list.
 
     Attributes:
-        field: of the customer's document.
-        label: above it.
-        unit: how it is written; `text` as it is.
-        help: its definition.
+        field: field of the customer's document.
+        label: label of the column.
+        unit: unit that defines the format; `text` is unformatted.
+        help: definition of the column.
     """
 
     field: str
@@ -82,11 +82,11 @@ SHOWN: Final = (
     *(field.name for field in SCORE_FIELDS),
     "bundle",
 )
-"""Fields of a customer's document that a story tells."""
+"""Fields of a customer's document in the customer's history."""
 
 
 def declaration() -> Json:
-    """What the page has to know of the list."""
+    """Return the columns and filters of the list for the page."""
     return {
         "customers": {
             "columns": [
@@ -104,15 +104,15 @@ def declaration() -> Json:
 
 
 def customers(parameters: Mapping[str, Sequence[str]], search: Searches) -> Json:
-    """Customers who meet filters, a page of them.
+    """Return a page of the customers that match the filters.
 
     Args:
-        parameters: filters by field; `find`, the beginning of an id; `sort`, a column, from the highest on, or from
-            the lowest with `rising=1`; `first` and `size`, which of them.
-        search: asks Elasticsearch.
+        parameters: filters by field; `find`, the beginning of an id; `sort`, a column, descending, or ascending with
+            `rising=1`; `first` and `size`, the range of rows.
+        search: function that queries Elasticsearch.
 
     Raises:
-        UsageError: a parameter is out of its bounds.
+        UsageError: a parameter is out of bounds.
         ShopstreamError: Elasticsearch does not answer.
     """
     own = ("find", "sort", "rising", "first", "size")
@@ -154,7 +154,7 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
 
 
 def customers_csv(told: Json) -> str:
-    """The list as CSV."""
+    """Return the list as CSV."""
     return csv_text([column.label for column in COLUMNS], told["rows"], [column.unit == "time" for column in COLUMNS])
 
 
@@ -162,15 +162,15 @@ def customers_csv(told: Json) -> str:
 
 
 def story(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int) -> Json:
-    """Everything that is known of a customer: newest row, sessions, orders, alerts, weeks of the last year.
+    """Return the history of a customer: newest row, sessions, orders, alerts, weeks of the last year.
 
     Args:
-        parameters: `id`.
-        search: asks Elasticsearch.
-        now_ms: by the wall clock.
+        parameters: parameter `id`.
+        search: function that queries Elasticsearch.
+        now_ms: wall-clock time, epoch ms.
 
     Raises:
-        UsageError: there is no such customer.
+        UsageError: the customer does not exist.
         ShopstreamError: Elasticsearch does not answer.
     """
     customer_id = one_of(parameters, "id")
@@ -218,7 +218,7 @@ def _weekly(field: str, inner: dict[str, Any]) -> dict[str, Any]:
 
 
 def _weeks(answer: Mapping[str, Any], name: str) -> list[list[float]]:
-    """Start of the week and figure, of the newest weeks that have documents."""
+    """Return the start and figure of each of the newest weeks that have documents."""
     buckets = answer.get("aggregations", {}).get("weeks", {}).get("buckets", ())
     last = buckets[-1]["key"] if buckets else 0
     return [

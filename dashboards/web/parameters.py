@@ -1,4 +1,4 @@
-"""What a reader of the page asks for, out of the address's parameters: checked and bounded. Pure."""
+"""Parses and bounds the query parameters of the page. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from features.errors import UsageError
 from features.schema import DAY_MS, HOUR_MS
 
 VALUES_MAX: Final = 50
-"""Of one filter."""
+"""Most values of one filter."""
 CHARS_MAX: Final = 512
-"""Of one value: no id in an index is longer."""
+"""Most characters of one value: no id in an index is longer."""
 
 Filters = Mapping[str, tuple[str, ...]]
-"""Field -> values of which a document has one."""
+"""Field -> allowed values; a document has one of them."""
 
 _LAST: Final = re.compile(r"([1-9][0-9]{0,4})([hd])")
 _UNITS: Final = {"h": HOUR_MS, "d": DAY_MS}
@@ -31,9 +31,9 @@ class Parameters:
     """A time range and filters.
 
     Attributes:
-        length_ms: of the time range, which ends at the newest document; or
-        span: from day to day.
-        filters: of what the dashboard offers.
+        length_ms: length of a time range that ends at the newest document.
+        span: range of days, used instead of `length_ms` if given.
+        filters: filters that the dashboard offers.
     """
 
     length_ms: int
@@ -41,19 +41,19 @@ class Parameters:
     filters: Filters = field(default_factory=dict)
 
     def span_to(self, end_ms: int) -> Span:
-        """The time range, where the newest document is just before `end_ms`."""
+        """Return the time range if the newest document is just before `end_ms`."""
         return self.span or Span(end_ms - self.length_ms, end_ms)
 
 
 def wish_of(dashboard: Dashboard, parameters: Mapping[str, Sequence[str]]) -> Parameters:
-    """What is asked of a dashboard.
+    """Return the requested time range and filters of a dashboard.
 
     Args:
-        dashboard: says which filters there are, and the time range where none is asked for.
-        parameters: of the address: `last=24h`, or `from` and `to` as days of which both count, and filters by field.
+        dashboard: dashboard that defines the filters and the default time range.
+        parameters: query parameters: `last=24h`, or `from` and `to` as inclusive days, and filters by field.
 
     Raises:
-        UsageError: a parameter is not known or out of its bounds.
+        UsageError: a parameter is unknown or out of bounds.
     """
     offered = [control.field for control in dashboard.controls]
     rest = {name: values for name, values in parameters.items() if name not in ("last", "from", "to")}
@@ -65,10 +65,10 @@ def wish_of(dashboard: Dashboard, parameters: Mapping[str, Sequence[str]]) -> Pa
 
 
 def filters_of(parameters: Mapping[str, Sequence[str]], offered: Sequence[str]) -> Filters:
-    """Parameters as filters.
+    """Return parameters as filters.
 
     Raises:
-        UsageError: one is not offered, or has too many values or too long ones.
+        UsageError: a filter is not offered, has too many values, or has a value that is too long.
     """
     found = {}
     for name, values in parameters.items():
@@ -81,7 +81,7 @@ def filters_of(parameters: Mapping[str, Sequence[str]], offered: Sequence[str]) 
 
 
 def one_of(parameters: Mapping[str, Sequence[str]], name: str) -> str:
-    """The one value of a parameter; empty where there is none. Raises UsageError when there are several."""
+    """Return the single value of a parameter; empty if it is missing. Raises UsageError for several values."""
     values = parameters.get(name, ())
     if len(values) > 1:
         raise UsageError(f"The parameter {name} stands twice.", _AGAIN)
@@ -92,7 +92,7 @@ def one_of(parameters: Mapping[str, Sequence[str]], name: str) -> str:
 
 
 def number_of(parameters: Mapping[str, Sequence[str]], name: str, default: int, most: int) -> int:
-    """A whole number from 0 to `most`. Raises UsageError when it is none."""
+    """Return a whole number from 0 to `most`. Raises UsageError for anything else."""
     text = one_of(parameters, name) or str(default)
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
         raise UsageError(f"{name} is a number from 0 to {most}.", _AGAIN)

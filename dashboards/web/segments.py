@@ -1,6 +1,6 @@
-"""The segment explorer: customers in groups, figures of each group, one figure's spread. Pure but for its sources.
+"""Provides the segment explorer: customer groups, their figures, the spread of one figure. Pure but for its sources.
 
-Groups come from the table of customers that `shopstream segment` writes, or from the live index where there is none.
+Groups come from the customer table that `shopstream segment` writes, or from the live index if there is no table.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _FIRST: Final = "segment"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The mean of a column over those who have a value.
+    """The mean of a column over the customers that have a value.
 
     Attributes:
-        column: of the mart, and field of the index.
-        label: above it.
-        unit: how it is written.
+        column: column of the mart, and field of the index.
+        label: label of the figure.
+        unit: unit that defines the format.
     """
 
     column: str
@@ -67,24 +67,24 @@ BY_INDEX: Final = {
     "acquisition_channel": "Channel",
     "top_category_90d": "Category",
 }
-"""What the index can be grouped by."""
+"""Fields that can group the index."""
 _SUMMED: Final = "revenue_365d"
 
 
 def groups(parameters: Mapping[str, Sequence[str]], search: Searches, mart: Path) -> Json:
-    """Groups of customers with their figures.
+    """Return groups of customers with their figures.
 
     Args:
-        parameters: `by`, what groups them; `figure`, whose spread is told; `of`, `mart` or `index`.
-        search: asks Elasticsearch.
-        mart: folder of the table of customers.
+        parameters: `by`, the grouping column; `figure`, whose spread is returned; `of`, `mart` or `index`.
+        search: function that queries Elasticsearch.
+        mart: folder of the customer table.
 
     Returns:
         `groups`, the largest first, and `whole`: name, customers, revenue, `means` in the order of `figures`, and
-        `spread`, the percentiles of PERCENTS; beside them what can be chosen.
+        `spread`, the percentiles of PERCENTS; also the available choices.
 
     Raises:
-        UsageError: a parameter is none of those.
+        UsageError: a parameter has no such value.
         ShopstreamError: the source cannot be read.
     """
     by, figure = one_of(parameters, "by") or _FIRST, one_of(parameters, "figure") or _SUMMED
@@ -110,7 +110,7 @@ def groups(parameters: Mapping[str, Sequence[str]], search: Searches, mart: Path
 
 
 def groups_csv(told: Json) -> str:
-    """The groups as CSV."""
+    """Return the groups as CSV."""
     labels = ["Group", "Customers", "Share", "Revenue of a year, sum", *(one.label for one in FIGURES)]
     customers = told["whole"]["customers"] or 1
     rows = [

@@ -1,1 +1,1 @@
-"""Records: bytes or Arrow columns to valid columns, with the reason for each record that is rejected."""
+"""Converts bytes or Arrow columns to valid record columns, with a reason for each rejected record."""

@@ -1,8 +1,8 @@
-"""One column of a foreign Parquet table as the plain arrays the rules are applied to.
+"""Reads a column of a foreign Parquet table as plain arrays for the validation rules.
 
-Archives come from many writers: a string may be a dictionary, a time may count nanoseconds, an integer may be a float
-because pandas had to write a null beside it. Here such a column is read for what it means; a value that cannot mean
-what the field asks for is marked as wrong, never guessed.
+Archives come from many writers: a string may be dictionary-encoded and a time may be in nanoseconds. An integer may be
+a float because pandas had to store a null in the same column. This module reads such a column for its meaning. A value
+that cannot mean what the field requires is marked as wrong, never guessed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 _INT64_MAX: Final = 2**63 - 1
 _INT64_END: Final = 2.0**63
-"""The first float above int64."""
+"""The smallest float above int64."""
 _MS_PER_S: Final = 1_000
 _TICKS_PER_MS: Final = {"us": 1_000, "ns": 1_000_000}
 
@@ -29,9 +29,9 @@ class Column:
     """Values of a column.
 
     Attributes:
-        values: pa.StringArray, int64 or float64 array; what stands at a null or wrong place means nothing.
-        null: where there is no value.
-        wrong: where the value is not of the field's type.
+        values: pa.StringArray, int64 or float64 array. Values at null or wrong positions are meaningless.
+        null: mask of the rows without a value.
+        wrong: mask of the rows whose value does not have the field's type.
     """
 
     values: pa.StringArray | npt.NDArray[np.int64] | npt.NDArray[np.float64]
@@ -40,7 +40,7 @@ class Column:
 
 
 def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """A column as one array without dictionaries. A column may hold at most 2 GiB of text."""
+    """Return a column as one array without dictionaries. A column may hold at most 2 GiB of text."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     if pa.types.is_dictionary(column.type):
         chunks = [_decoded(chunk) for chunk in chunks]
@@ -49,13 +49,13 @@ def one_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 def _decoded(array: pa.DictionaryArray) -> pa.Array:
     words = array.dictionary
-    if pa.types.is_string_view(words.type):  # no kernel takes from views by index
+    if pa.types.is_string_view(words.type):  # Arrow has no take kernel for string views
         words = words.cast(pa.string())
     return words.take(array.indices)
 
 
 def text_column(array: pa.Array) -> Column:
-    """Reads strings: string, large_string, string_view, dictionaries of them. What is not UTF-8 is wrong."""
+    """Read strings: string, large_string, string_view, dictionaries of them. Values that are not UTF-8 are wrong."""
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         text = array if pa.types.is_string(kind) else array.cast(pa.string())
@@ -82,7 +82,7 @@ def _readable_text(text: pa.StringArray, null: Mask) -> Column:
 
 
 def amount_column(array: pa.Array) -> Column:
-    """Reads numbers to float64: floats, integers, decimals. NaN is null; the infinities are values."""
+    """Read numbers as float64: floats, integers, decimals. NaN is null; infinities are values."""
     if not _is_number(array.type):
         return _all_wrong(array, np.float64)
     if pa.types.is_decimal(array.type):
@@ -93,16 +93,16 @@ def amount_column(array: pa.Array) -> Column:
 
 
 def integer_column(array: pa.Array) -> Column:
-    """Reads integers to int64: those of any width, and floats and decimals without a fractional part.
+    """Read integers as int64: integers of any width, and floats and decimals without a fractional part.
 
-    NaN is null; what lies beyond int64 is held as the nearest int64.
+    NaN is null. Values beyond int64 become the nearest int64.
     """
     if not _is_number(array.type):
         return _all_wrong(array, np.int64)
     if not pa.types.is_floating(array.type):
         try:
             return Column(_filled(array.cast(pa.int64())), _nulls(array), _nowhere(array))
-        except pa.ArrowInvalid:  # a fraction, or beyond int64, somewhere in the column
+        except pa.ArrowInvalid:  # a fraction or a value beyond int64 in the column
             pass
     floats = amount_column(array)
     values = np.where(floats.null, 0.0, floats.values)
@@ -115,7 +115,7 @@ def integer_column(array: pa.Array) -> Column:
 
 
 def millis_column(array: pa.Array) -> Column:
-    """Reads times to int64 epoch ms: timestamps of any unit and zone (none is UTC), and integers, which are ms.
+    """Read times as int64 epoch ms: timestamps of any unit and zone (none is UTC), and integers, which are ms.
 
     A finer unit is floored to the millisecond, so that a time never moves to a later window.
     """
@@ -157,5 +157,5 @@ def _nulls_and_nans(array: pa.Array) -> Mask:
 
 def _filled(array: pa.Array) -> Any:
     values = (pc.fill_null(array, 0) if array.null_count else array).to_numpy(zero_copy_only=False)
-    # Arrow's memory is read-only; compiled code has one type for arrays that may be written and one for the others
+    # Arrow's memory is read-only; numba has different types for writable and read-only arrays
     return values if values.flags.writeable else values.copy()

@@ -1,8 +1,8 @@
-"""Archive tables to columns of valid rows: the rules of the wire (features/records/validity.py) over whole columns.
+"""Converts archive tables to columns of valid rows: the wire rules (features/records/validity.py) over whole columns.
 
-A row is invalid for the first reason that its fields, in the order of their declaration, give; reasons are counted, in
-the words of the wire without what was got. Two rules differ from the wire: nothing is too far in the future of an
-archive up to the year 9999, and NaN is null. A null element of `items` makes its order invalid, as on the wire.
+A row counts under the reason of its first invalid field, in declaration order. Reasons are counted with the text of the
+wire but without the received value. Two rules differ from the wire: an archive accepts future times up to the year
+9999, and NaN is null. A null element of `items` makes its order invalid, as on the wire.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class ArchiveRows(Generic[C]):
     """The valid rows of a table.
 
     Attributes:
-        columns: of the valid rows, in the table's order.
-        keep: int64 [len(columns)], ascending: the place of each row in the table.
-        rejected: reason -> number of invalid rows; each is counted once.
+        columns: columns of the valid rows, in the order of the table.
+        keep: int64 [len(columns)], ascending: position of each row in the table.
+        rejected: reason -> number of invalid rows; each row is counted once.
     """
 
     columns: C
@@ -61,11 +61,11 @@ class ArchiveRows(Generic[C]):
 
 
 def event_rows(table: pa.Table) -> ArchiveRows[EventColumns]:
-    """The valid events of an archive table.
+    """Return the valid events of an archive table.
 
     Args:
-        table: with the columns of schema.Event, of any type that can mean them (`archive_columns`), in any
-            order; others are ignored, missing ones are null. At most 2 GiB of text a column.
+        table: table with the columns of schema.Event, of any type that can represent them (`archive_columns`), in any
+            order. Other columns are ignored, missing ones are null. At most 2 GiB of text per column.
     """
     rows = _Rows(table.num_rows)
     found = _judge(_EVENT, table, rows, "")
@@ -89,10 +89,10 @@ def event_rows(table: pa.Table) -> ArchiveRows[EventColumns]:
 
 
 def order_rows(table: pa.Table) -> ArchiveRows[OrderColumns]:
-    """The valid order records of an archive table; `records` of their columns is None.
+    """Return the valid order records of an archive table; `records` of their columns is None.
 
     Args:
-        table: with the columns of schema.Order; otherwise as for `event_rows`.
+        table: table with the columns of schema.Order; otherwise as for `event_rows`.
     """
     rows = _Rows(table.num_rows)
     found = _judge(_ORDER, table, rows, "")
@@ -117,7 +117,7 @@ def order_rows(table: pa.Table) -> ArchiveRows[OrderColumns]:
 
 @dataclass(slots=True)
 class _Rows:
-    """Which rows are valid so far, and why the others are not."""
+    """The rows that are valid so far, and the reasons for the invalid ones."""
 
     count: int
     rejected: Counter[str] = field(default_factory=Counter)
@@ -136,13 +136,13 @@ class _Rows:
             self.invalid |= new
 
     def keep(self) -> Int64 | None:
-        """The places of the valid rows; None means all."""
+        """Return the positions of the valid rows; None means all."""
         return np.flatnonzero(~self.invalid) if self.rejected else None
 
 
 @dataclass(frozen=True, slots=True)
 class _LineRows:
-    """Rows of order lines: a fault of a line is a fault of its order."""
+    """Rows of order lines. An invalid line makes its order invalid."""
 
     orders: _Rows
     order_of_line: Int64
@@ -167,7 +167,7 @@ def _kept(values: Any, keep: Int64 | None) -> Any:
 # --- the rules of one field -------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A field of a record with all that its column is judged by."""
+    """A field of a record with everything needed to validate its column."""
 
     form: FieldForm
     kind: FieldKind
@@ -206,7 +206,7 @@ _READ: Final[dict[FieldKind, Callable[[pa.Array], Column]]] = {
 
 
 def _judge(rules: tuple[_Rule, ...], table: pa.Table, rows: _Rows | _LineRows, path: str) -> dict[str, Any]:
-    """Judges every field of a table. Returns its columns: text, codes of words, numbers; of `items` the lengths."""
+    """Validate every field of a table. Return its columns: text, codes of words, numbers; for `items` the lengths."""
     found: dict[str, Any] = {}
     present = set(table.column_names)
     for rule in rules:
@@ -255,7 +255,7 @@ def _sizes(text: pa.StringArray) -> Int32:
 
 
 def _judge_lines(rule: _Rule, array: pa.Array, rows: _Rows) -> Int64:
-    """Judges the lines of orders. Returns their number by order."""
+    """Validate the lines of orders. Return the number of lines of each order."""
     name, expected = rule.form.name, f"`{rule.form.name}`: expected {rule.form.expected}"
     if not _is_list(array.type):
         rows.reject(~array.is_null(nan_is_null=True).to_numpy(zero_copy_only=False), expected)
@@ -270,7 +270,7 @@ def _judge_lines(rule: _Rule, array: pa.Array, rows: _Rows) -> Int64:
         f"`{name}[]`: expected an object",
     )
     if pa.types.is_struct(lines.type):
-        # a field of a null line is null, and so gives no second reason
+        # all fields of a null line are null, so they add no second reason
         fields = dict(zip([f.name for f in lines.type], lines.flatten(), strict=True))
         table = pa.table(fields) if fields else pa.table({"": pa.nulls(len(lines))})
         _judge(rule.lines, table, line_rows, f"{name}[].")

@@ -1,4 +1,4 @@
-"""Batches of valid records as columns: what `state.apply` takes, from the wire and from the archive alike."""
+"""Holds batches of valid records as columns, the input of `State.apply_*` for both the wire and the archive."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Uint8 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class EventColumns:
-    """Valid events. All columns have the same length; string columns are pa.StringArray without nulls unless said."""
+    """Valid events. All columns have the same length. String columns have no nulls unless noted."""
 
     event_id: pa.StringArray
     customer_id: pa.StringArray
@@ -31,24 +31,24 @@ class EventColumns:
     device: Uint8
     """Index into schema.DEVICES."""
     category: Int32
-    """Index into `words`, -1 for null; an empty string is a word."""
+    """Index into `words`, -1 for null. An empty string is a word."""
     channel: Int32
     """As category."""
     country: Int32
     """As category."""
     words: pa.StringArray
-    """The values of the three columns above, of any length: one may stand twice, or belong to no row."""
+    """Values of the three columns above, of any length; may contain duplicates and values that no row uses."""
 
     def __len__(self) -> int:
         return len(self.ts)
 
     @property
     def held_bytes(self) -> int:
-        """The memory that the columns take."""
+        """Memory that the columns take, in bytes."""
         return sum(getattr(self, item.name).nbytes for item in fields(self))
 
     def spelt(self, codes: Int32) -> pa.StringArray:
-        """The strings of category, channel or country, with nulls."""
+        """Return the strings of category, channel or country, with nulls."""
         return self.words.take(pa.array(codes, mask=codes < 0))
 
 
@@ -59,16 +59,16 @@ class OrderColumns:
     order_id: pa.StringArray
     customer_id: pa.StringArray
     ts: Int64
-    """When the order was placed, epoch ms, UTC."""
+    """Time at which the order was placed, epoch ms, UTC."""
     updated_ts: Int64
-    """When the record became true, epoch ms, UTC."""
+    """Time of the change that the record describes, epoch ms, UTC."""
     status: Uint8
-    """Index into schema.STATUSES, which is the order that breaks ties."""
+    """Index into schema.STATUSES, whose order breaks ties."""
     total_cents: Int64
     lines: npt.NDArray[np.int32]
     """Number of items of the record."""
     records: list[Order] | None
-    """The whole records, where documents are written from them; None in batch."""
+    """The complete records, needed to write documents; None in batch runs."""
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -78,7 +78,7 @@ C = TypeVar("C", bound=EventColumns | OrderColumns)
 
 
 def coded(*columns: pa.StringArray) -> tuple[pa.StringArray, list[Int32]]:
-    """Strings with nulls as one array of words, and for each column indices into it, -1 for null."""
+    """Return the strings as one array of words, and for each column the indices into it, -1 for null."""
     dictionaries: list[pa.StringArray] = []
     codes: list[Int32] = []
     base = 0
@@ -92,26 +92,26 @@ def coded(*columns: pa.StringArray) -> tuple[pa.StringArray, list[Int32]]:
 
 
 def between(columns: C, start: int, stop: int) -> C:
-    """The rows from `start` to before `stop`."""
+    """Return the rows from `start` up to but excluding `stop`."""
     if start == 0 and stop == len(columns):
         return columns
     return _each(columns, lambda column: column[start:stop])
 
 
 def where(columns: C, keep: npt.NDArray[np.bool_]) -> C:
-    """The rows for which `keep` is true; `records` must be None."""
+    """Return the rows for which `keep` is true; `records` must be None."""
     if keep.all():
         return columns
     return _each(columns, lambda column: column[keep] if isinstance(column, np.ndarray) else column.filter(keep))
 
 
 def taken(columns: EventColumns, rows: Int64) -> EventColumns:
-    """These rows, in this order."""
+    """Return the given rows, in the given order."""
     return _each(columns, lambda column: column[rows] if isinstance(column, np.ndarray) else column.take(rows))
 
 
 def joined(parts: Sequence[C]) -> C:
-    """The rows of at least one part, in their order."""
+    """Concatenate the rows of at least one part, in their order."""
     if len(parts) == 1:
         return parts[0]
     first = parts[0]

@@ -1,8 +1,8 @@
-"""From the bytes of messages to valid records and their columns; what is not valid is rejected with a reason.
+"""Decodes the bytes of messages into valid records and columns, and rejects invalid ones with a reason.
 
-The rule of this file: the common message pays for nothing but its share of compiled or vectorised work; only a message
-that a compiled kernel or a strict decoder did not take is looked at alone. Work goes in chunks of CHUNK messages, which
-fit the processor's cache (benchmarks/decode.py).
+A common message costs only its share of compiled or vectorised work. Only a message that a compiled kernel or a strict
+decoder rejects is examined individually. Work proceeds in chunks of CHUNK messages, which fit the processor's cache
+(benchmarks/decode.py).
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[R]):
-    """The valid records of a batch, in the order of their messages, and what was rejected.
+    """The valid records of a batch, in the order of their messages, and the rejected messages.
 
     Attributes:
-        positions: int64 [len(records)]: the place of each record's message in the batch.
-        rejected: by ascending position; every message is either a record or here.
+        positions: int64 [len(records)]: position of each record's message in the batch.
+        rejected: rejected messages by ascending position. Every message is either a record or rejected.
     """
 
     records: list[R]
@@ -97,18 +97,18 @@ def decode(
 def decode(
     topic: Topic, values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Sequence[int] | Int64
 ) -> Decoded[Any]:
-    """Decodes and validates messages of one source topic.
+    """Decode and validate messages of one source topic.
 
-    What a message is judged by is itself alone, so the verdict is the same in every batch. Of equal keys in an object
-    the last counts. An integer beyond int64 is valid and held as the largest int64 (`signup_ts`: as the nearest
-    millisecond of the years 1 to 9999), so that no column or index it is written to overflows. JSON nested deeper than
-    the interpreter's stack allows (some 900 levels) is rejected.
+    The verdict on a message depends on that message alone, so it is the same in every batch. Of equal keys in an object
+    the last one counts. An integer beyond int64 is valid but stored as the largest int64, so that no column or index
+    overflows. A `signup_ts` out of range becomes the nearest millisecond of the years 1 to 9999. JSON nested deeper
+    than the interpreter's stack allows (some 900 levels) is rejected.
 
     Args:
-        topic: which record the messages hold.
-        values: the messages' values; None is a null value.
-        keys: the messages' keys; None is no key.
-        append_ms: the messages' append times, epoch ms (on a topic with CreateTime: the consumer's clock).
+        topic: topic that defines the record type.
+        values: values of the messages; None is a null value.
+        keys: keys of the messages; None is no key.
+        append_ms: append times of the messages, epoch ms (on a topic with CreateTime: the consumer's clock).
 
     Returns:
         The valid records, and the rejected messages with reasons.
@@ -129,7 +129,7 @@ def decode(
 def decode_events(
     values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Sequence[int] | Int64
 ) -> DecodedEvents:
-    """`event_columns(decode("events", ...).records)` at a better price: no record outlives its chunk.
+    """Return `event_columns(decode("events", ...).records)` at lower cost: no record outlives its chunk.
 
     Args and the verdict on each message are those of `decode`.
     """
@@ -170,7 +170,7 @@ def _decode_chunk(values: Sequence[bytes | None], keys: Sequence[bytes | None], 
 def _decode_strictly(
     places: Int64, values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Int64
 ) -> DecodedEvents:
-    """The messages at these places of a chunk, by the decoder that has the last word."""
+    """Decode the messages at the given positions of a chunk with the strict decoder, whose verdict is final."""
     at = places.tolist()
     chunk = read_chunk(READERS["events"], 0, [values[i] for i in at], [keys[i] for i in at], append_ms[places])
     rejected = [Rejected(at[one.position], one.reason) for one in chunk.rejected]
@@ -179,12 +179,12 @@ def _decode_strictly(
 
 
 def event_columns(records: list[Event]) -> EventColumns:
-    """The columns of valid events, in the same order."""
+    """Return the columns of valid events, in the same order."""
     return _event_columns(records, [r.customer_id for r in records], np.array([r.ts for r in records], np.int64))
 
 
 def order_columns(records: list[Order], *, keep_records: bool) -> OrderColumns:
-    """The columns of valid order records, in the same order; with `keep_records` they hold the records as well."""
+    """Return the columns of valid order records, in the same order. `keep_records` adds the records themselves."""
     return OrderColumns(
         order_id=pa.array([r.order_id for r in records], pa.string()),
         customer_id=pa.array([r.customer_id for r in records], pa.string()),

@@ -1,12 +1,12 @@
-"""The compiled reading of events: JSON text to columns, without an object for a record.
+"""Reads JSON events into columns with compiled code, without one object per record.
 
-The kernel takes what producers write: one flat object, strings without escapes, plain integers, decimals without an
-exponent, fields in any order, spaces anywhere, fields it does not know. It either reads a message by the letter of the
-contract or refuses it without a verdict; what it refuses is read by the strict decoder (`validity`), whose
-word is final. So it may be narrow, and must never take what that decoder would not, nor read it otherwise.
+The kernel accepts what producers write: one flat object, strings without escapes, plain integers, decimals without an
+exponent, fields in any order, arbitrary spaces, unknown fields. It either reads a message exactly as the specification
+requires or refuses it without a verdict. The strict decoder (`validity`) reads refused messages, and its verdict is
+final. The kernel may therefore be narrow, but must never accept or interpret a message differently from that decoder.
 
-Messages stand one after another with a zero byte after each, and PADDING more at the end: since no accepted text holds
-a zero byte, every scan ends within its message, and words of eight bytes are compared without looking for the end.
+Messages are concatenated with a zero byte after each, and PADDING more bytes at the end. Since no accepted text
+contains a zero byte, every scan ends within its message. Eight-byte words can be compared without checking for the end.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from features.hashing import murmur3_128
 from features.records.memory_words import byte_at, eight_at, put_eight
 
 PADDING = 24
-"""Bytes that stand after the last message."""
+"""Bytes after the last message."""
 
-# What a field is to the kernel; `features/records/event_reader.py` derives the kinds from the record type.
+# Kinds of fields in the kernel; `features/records/event_reader.py` derives them from the record type.
 ID, WORD, TEXT, TYPE, DEVICE, TIME, AMOUNT, QUANTITY, UNKNOWN = range(9)
 
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _DOT, _ZERO, _NINE = 34, 58, 44, 123, 125, 46, 48, 57
 _TIME_DIGITS, _QUANTITY_DIGITS, _AMOUNT_DIGITS = 15, 18, 12
-"""Most digits before the point that are read here: within them no bound but the lowest can be broken."""
+"""Most digits read before the point: within them only the lower bound can be violated."""
 _REFUSED = np.int64(-1)
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -47,10 +47,10 @@ def _skip_space(data, at):
 
 @numba.njit(forceinline=True)
 def _string_end(data, at):
-    """The place of the closing quote of the string whose text begins at `at`, or -1.
+    """Return the position of the closing quote of the string whose text begins at `at`, or -1.
 
-    Eight bytes at a time: of the bytes below 32, quotes and backslashes the lowest is marked exactly in its top bit
-    (Hacker's Delight, 2nd edition, section 6-1).
+    Scans eight bytes at a time: among bytes below 32, quotes and backslashes, the lowest gets an exact mark in its top
+    bit (Hacker's Delight, 2nd edition, section 6-1).
     """
     while True:
         word = eight_at(data, at)
@@ -65,7 +65,7 @@ def _string_end(data, at):
 
 @numba.njit(forceinline=True)
 def _stands(data, at, word):
-    """Whether the text `null`, `true` (as one little-endian number) stands at `at`."""
+    """Return whether the text `null` or `true` (as one little-endian number) is at `at`."""
     return eight_at(data, at) & np.uint64(0xFFFFFFFF) == word
 
 
@@ -76,7 +76,7 @@ _FALS = np.uint64(int.from_bytes(b"fals", "little"))
 
 @numba.njit(forceinline=True)
 def _number_end(data, at, digits_max, fraction):
-    """(end, whole part) of a plain number without a sign; end -1 when it is none. `fraction`: decimals may follow."""
+    """Return (end, whole part) of a plain number without a sign; end -1 if invalid. `fraction`: decimals may follow."""
     start = at
     value = np.int64(0)
     while _DIGIT[byte_at(data, at)] and at - start < digits_max:
@@ -110,7 +110,7 @@ def _same(data, start, length, other, other_start):
 
 @numba.njit(cache=True)
 def _is_utf8(data, start, end):
-    """Whether data[start:end] is UTF-8 (RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF)."""
+    """Return whether data[start:end] is UTF-8 (RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF)."""
     at = start
     while at < end:
         lead = byte_at(data, at)
@@ -154,9 +154,9 @@ def _code_of(data, start, length, vocabulary, ends):
 
 @numba.njit(cache=True, nogil=True)
 def copy_texts(data, starts, ends, out):
-    """Put texts one after another: the i-th begins at starts[i] in `data` and takes ends[i] to ends[i + 1] of `out`.
+    """Concatenate texts: the i-th begins at starts[i] in `data` and takes ends[i] to ends[i + 1] of `out`.
 
-    `out` has eight bytes more than the texts take.
+    `out` must be eight bytes longer than the texts.
     """
     for i in range(len(starts)):
         at, stop = ends[i], ends[i + 1]
@@ -168,7 +168,7 @@ def copy_texts(data, starts, ends, out):
 
 @numba.njit(forceinline=True)
 def _cut(word, length):
-    """The first `length` bytes of the eight of a number; none below 1."""
+    """Return the first `length` bytes of the eight bytes of a number; none below 1."""
     if length >= 8:
         return word
     if length < 1:
@@ -178,10 +178,10 @@ def _cut(word, length):
 
 @numba.njit(forceinline=True)
 def _interned(data, start, length, slots, word_starts, word_lengths, words):
-    """(number, number of words): a text's number among those of this batch, a new one if it was not there."""
+    """Return (number, number of words): the text's number within this batch, a new one for an unknown text."""
     mask = len(slots) - 1
     if length <= 16:
-        # PADDING makes reading on harmless; what stands behind the text is cut off
+        # PADDING makes reading past the text safe; the excess bytes are cut off
         key = _cut(eight_at(data, start), length) ^ (_cut(eight_at(data, start + 8), length - 8) * _MIX)
         key = (key ^ np.uint64(length)) * _MIX
     else:
@@ -201,7 +201,7 @@ def _interned(data, start, length, slots, word_starts, word_lengths, words):
 
 @numba.njit(forceinline=True)
 def _field_at(data, start, length, names, name_ends, expected):
-    """Number of the field of this name, the expected one tried first; the number of fields if it is unknown."""
+    """Return the number of the named field, trying the expected one first; the number of fields if unknown."""
     fields = len(name_ends) - 1
     for step in range(fields):
         field = expected + step
@@ -214,9 +214,9 @@ def _field_at(data, start, length, names, name_ends, expected):
 
 @numba.njit(forceinline=True)
 def _object(data, at, end, names, name_ends, heads, kinds, bounds, starts, lengths, numbers):
-    """Read one message into the places (or number) of its fields; the bits of the fields it has, or -1.
+    """Read one message into the positions (or numbers) of its fields; return the bits of its fields, or -1.
 
-    A field that is null leaves its bit unset: for the contract, missing and null are one.
+    A null field leaves its bit unset, since the specification treats missing and null alike.
     """
     fields = len(kinds)
     at = _skip_space(data, at)
@@ -226,7 +226,7 @@ def _object(data, at, end, names, name_ends, heads, kinds, bounds, starts, lengt
     seen, named = np.int64(0), np.int64(0)
     expected = 0
     while True:
-        # the field that followed last time, with its quotes and colon, as two numbers
+        # tests for the expected next field, with its quotes and colon, as two numbers
         if (eight_at(data, at) & heads[expected, 1]) == heads[expected, 0] and (
             eight_at(data, at + 8) & heads[expected, 3]
         ) == heads[expected, 2]:
@@ -261,7 +261,7 @@ def _object(data, at, end, names, name_ends, heads, kinds, bounds, starts, lengt
             if stop < 0:
                 return _REFUSED
             if kind != UNKNOWN:
-                # the text has no escapes: its bytes are those that it takes here
+                # the text has no escapes, so its length in bytes here is its UTF-8 length
                 if stop - at > bounds[field]:
                     return _REFUSED
                 starts[field] = at
@@ -309,27 +309,27 @@ def read_events(
     accepted, ts, event_type, device, event_id_starts, event_id_ends, session_id_starts, session_id_ends,
     codes, slots, word_starts, word_lengths,
 ):  # fmt: skip
-    """Read a batch of messages into columns; returns the number accepted and the number of distinct words.
+    """Read a batch of messages into columns; return the number accepted and the number of distinct words.
 
     Args:
-        data: the messages, each with a zero byte after it, and PADDING.
-        ends: where each message ends in `data`; the next begins one byte later.
-        keys: the messages' keys, one after another; `key_ends` has n + 1 places.
-        names: the names of the fields, one after another; `name_ends`: their n + 1 places.
+        data: messages, each followed by a zero byte, and PADDING.
+        ends: end of each message in `data`. The next begins one byte later.
+        keys: concatenated keys of the messages. `key_ends` has n + 1 positions.
+        names: concatenated names of the fields; `name_ends`: their n + 1 positions.
         heads: per field its name with quotes and colon as two numbers of eight bytes, each followed by its mask.
-        kinds: per field what it is.
+        kinds: per field its kind.
         bounds: per field the most bytes of its text.
-        required: the bits of the fields that a record must have.
-        places: the fields event_id, event_type, customer_id, session_id, ts, device, category, channel, country.
-        types, type_ends, devices, device_ends: the vocabularies.
-        is_ascii: no byte of the data is above 127.
-        accepted: out, the numbers of the messages that were read.
-        ts, event_type, device: out, a value for each of them.
-        event_id_starts, session_id_starts: out, where in `data` their texts begin.
-        event_id_ends, session_id_ends: out, where they end once they stand one after another; n + 1 places.
-        codes: out [3, n], the numbers of category, channel and country among the words, -1 for null.
-        slots: of the words, all -1; a power of two, more than three times the messages.
-        word_starts, word_lengths: out, where in `data` each distinct word stands.
+        required: bits of the required fields.
+        places: fields event_id, event_type, customer_id, session_id, ts, device, category, channel, country.
+        types, type_ends, devices, device_ends: vocabularies.
+        is_ascii: whether no byte of the data is above 127.
+        accepted: out, numbers of the accepted messages.
+        ts, event_type, device: out, one value for each accepted message.
+        event_id_starts, session_id_starts: out, starts of their texts in `data`.
+        event_id_ends, session_id_ends: out, ends of the texts after concatenation; n + 1 positions.
+        codes: out [3, n], numbers of category, channel and country among the words, -1 for null.
+        slots: hash slots of the words, all -1; a power of two, more than three times the messages.
+        word_starts, word_lengths: out, start and length of each distinct word in `data`.
     """
     fields = len(kinds)
     starts = np.empty(fields, np.int64)

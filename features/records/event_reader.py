@@ -1,6 +1,6 @@
-"""Events by the batch, straight to columns: what the compiled kernel is told, and what is made of its answer.
+"""Reads batches of events into columns: prepares the input of the compiled kernel and converts its output.
 
-Names, kinds and vocabularies are derived from schema.Event, so the kernel knows no field by name.
+Names, kinds and vocabularies are derived from schema.Event, so the kernel has no field names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from features.records.rejections import form_of
 from features.schema import DEVICES, EVENT_TYPES, Event, Field, record_fields
 
 BYTES_MAX: Final = 1 << 30
-"""Messages that take more are left to the strict decoder: places in a string column are 32 bits wide."""
+"""Larger batches go to the strict decoder, since positions in a string column have 32 bits."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -63,7 +63,7 @@ def _head(name: str) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What the kernel is told of the record type; constant."""
+    """Description of the record type for the kernel; constant."""
 
     names: Bytes
     name_ends: Int64
@@ -98,15 +98,15 @@ _FORM: Final = _form()
 
 
 def read_common(values: Sequence[bytes | None], keys: Sequence[bytes | None]) -> tuple[EventColumns, Int64] | None:
-    """Reads the events that are written in the common way.
+    """Read the events that have the common form.
 
     Args:
-        values: the messages' values, at most some thousand; None is a null value.
-        keys: the messages' keys; None is no key.
+        values: values of the messages, at most a few thousand; None is a null value.
+        keys: keys of the messages; None is no key.
 
     Returns:
-        The columns of those that were read and int64 positions of their messages, ascending. A message that is not
-        among them may be valid or not. None when there is too much to read at once. Times ahead are not judged here.
+        The columns of the events read, and the int64 positions of their messages, ascending. A message that is not
+        included may be valid or not. None if there is too much data to read at once. Future times are not checked here.
     """
     data, ends = _one_after_another(values)
     key_data, key_ends = _keys(keys)
@@ -149,10 +149,10 @@ def read_common(values: Sequence[bytes | None], keys: Sequence[bytes | None]) ->
 
 
 def _one_after_another(values: Sequence[bytes | None]) -> tuple[bytes, Int64]:
-    """The messages with a zero byte after each, and where each ends."""
+    """Return the messages with a zero byte after each, and the end of each."""
     try:
         data = b"\0".join([*values, bytes(PADDING)])  # type: ignore[list-item]
-    except TypeError:  # a null among them, which the kernel refuses like an empty text
+    except TypeError:  # a null value, which the kernel refuses like an empty text
         return _one_after_another([value or b"" for value in values])
     lengths = np.fromiter(map(len, values), np.int64, len(values))  # type: ignore[arg-type]
     return data, np.cumsum(lengths + 1) - 1
@@ -161,7 +161,7 @@ def _one_after_another(values: Sequence[bytes | None]) -> tuple[bytes, Int64]:
 def _keys(keys: Sequence[bytes | None]) -> tuple[bytes, npt.NDArray[np.int32]]:
     try:
         data = b"".join(keys)  # type: ignore[arg-type]
-    except TypeError:  # a message without a key is no valid record: the strict decoder says so
+    except TypeError:  # a message without a key is invalid, and the strict decoder rejects it
         return _keys([key or b"" for key in keys])
     ends = np.zeros(len(keys) + 1, np.int32)
     if len(data) <= BYTES_MAX:

@@ -1,6 +1,6 @@
-"""Bytes of an array as machine words, for compiled code: one instruction where indexing would be eight, and checks.
+"""Reads array bytes as machine words in compiled code: one instruction instead of eight indexed, checked reads.
 
-Nothing here looks at an array's length: every place must be within.
+No function checks the array's length: every position must be within bounds.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def _put_eight(_typing, data, at, word):  # noqa: ARG001
 
 
 byte_at: Any = intrinsic(_byte_at)
-"""byte_at(data, at): a byte of an uint8 array as int64."""
+"""byte_at(data, at): return a byte of a uint8 array as int64."""
 eight_at: Any = intrinsic(_eight_at)
-"""eight_at(data, at): the eight bytes from a place on as uint64, the first lowest."""
+"""eight_at(data, at): return the eight bytes starting at a position as uint64, the first byte lowest."""
 put_eight: Any = intrinsic(_put_eight)
-"""put_eight(data, at, word): write eight bytes of an uint64, the lowest first."""
+"""put_eight(data, at, word): write the eight bytes of a uint64, the lowest first."""

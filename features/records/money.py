@@ -1,4 +1,4 @@
-"""Amounts of money as whole cents: int64 inside the system, floats only on the wire and in files."""
+"""Converts amounts of money to whole cents: int64 inside the system, floats only on the wire and in files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HALF_DOUBT: Final = 2.0**-51
 
 
 def to_cents(amount: npt.NDArray[np.float64]) -> Int64:
-    """Whole cents of amounts: the shortest decimal that reads as the float64, rounded half-even to 2 decimals.
+    """Convert amounts to whole cents: the shortest decimal that reads as the float64, rounded half-even to 2 decimals.
 
     1.015 is 102, 0.005 is 0, 0.015 is 2.
 
@@ -34,7 +34,7 @@ def to_cents(amount: npt.NDArray[np.float64]) -> Int64:
         int64 of the same shape.
 
     Raises:
-        ValueError: when an amount is not a number or out of bounds.
+        ValueError: an amount is not a number or out of bounds.
     """
     amount = np.asarray(amount, np.float64)
     if not np.all(np.abs(amount) <= AMOUNT_MAX):

@@ -1,8 +1,8 @@
-"""A second, patient reading of a message that the strict decoder refused: it is read after all, or refused in words.
+"""Rereads a message that the strict decoder refused: it is accepted after all, or rejected with a reason.
 
-The strict decoder knows no integer written as 1.0 or 1e2, and stops at the first of two equal keys; both are rare and
-both are valid. So a refused message is taken apart into its fields (of equal keys the last counts), its integers are
-written plainly, and it is read strictly once more. What is still refused gets a reason: path, expected, got.
+The strict decoder does not accept integers written as 1.0 or 1e2, and stops at the first of two equal keys. Both forms
+are rare but valid. A refused message is therefore split into its fields; of equal keys the last counts. Its integers
+are rewritten in plain form, and it is decoded strictly once more. A final refusal has a reason: path, expected, got.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from msgspec import inspect
 from features.schema import AMOUNT_MAX, CONTACT_FIELDS
 
 REASON_LENGTH_MAX: Final = 300
-"""Characters of a reason; longer ones are cut."""
+"""Most characters of a reason; longer reasons are cut."""
 
 _SHOWN_LENGTH_MAX: Final = 60
 _INTEGER_DIGITS_MAX: Final = 4_300
-"""The longest integer Python reads from text; one written with an exponent may not be longer either."""
+"""Most digits of an integer that Python parses. The same limit applies to integers with an exponent."""
 
 _RAW_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RAW_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -31,27 +31,27 @@ _TEXT: Final = msgspec.json.Decoder(str)
 
 
 class MalformedError(Exception):
-    """A message that is not a valid record; its text says why, and never holds a value of CONTACT_FIELDS."""
+    """A message that is not a valid record. Its text is the reason and never contains a value of CONTACT_FIELDS."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(shortened(reason, REASON_LENGTH_MAX))
 
     @property
     def reason(self) -> str:
-        """What is wrong, in words, at most REASON_LENGTH_MAX characters."""
+        """Description of the error, at most REASON_LENGTH_MAX characters."""
         return str(self)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldForm:
-    """What one field of a record must look like.
+    """Required form of one field of a record.
 
     Attributes:
-        read: reads the field's JSON strictly.
-        expected: the same in words.
-        bytes_max: most bytes of UTF-8, where the field is a bounded text.
-        elements_max: most elements, where the field is a list of objects.
-        element: the form of the elements, where the field is a list of objects.
+        read: strict decoder of the field's JSON.
+        expected: description of the form in words.
+        bytes_max: most bytes of UTF-8, if the field is a bounded text.
+        elements_max: most elements, if the field is a list of objects.
+        element: form of the elements, if the field is a list of objects.
     """
 
     name: str
@@ -65,7 +65,7 @@ class FieldForm:
 
     @property
     def at_most(self) -> str:
-        """The bound of a text or of a list, in words."""
+        """Bound of a text or of a list, in words."""
         return (
             f"expected at most {self.bytes_max} bytes"
             if self.bytes_max
@@ -75,13 +75,13 @@ class FieldForm:
 
 @dataclass(frozen=True, slots=True)
 class RecordForm:
-    """What a record must look like: derived from its type in features/schema.py.
+    """Required form of a record, derived from its type in features/schema.py.
 
     Attributes:
-        read: reads the record's JSON strictly.
-        fields: in the order of their declaration.
-        integers: those of the fields that are integers, or objects that have some.
-        texts: those of the fields that are bounded texts, or objects that have some.
+        read: strict decoder of the record's JSON.
+        fields: forms of all fields, in declaration order.
+        integers: fields that are integers, or objects that contain integers.
+        texts: fields that are bounded texts, or objects that contain bounded texts.
     """
 
     read: Callable[[bytes], msgspec.Struct]
@@ -91,7 +91,7 @@ class RecordForm:
 
 
 def form_of(record: type[msgspec.Struct]) -> RecordForm:
-    """The form of a record type: its strict decoder and those of its fields."""
+    """Return the form of a record type: its strict decoder and those of its fields."""
     hints = typing.get_type_hints(record, include_extras=True)
     info = inspect.type_info(record)
     assert isinstance(info, inspect.StructType)
@@ -139,17 +139,17 @@ def _in_words(kind: inspect.Type) -> str:
 
 
 def reread(form: RecordForm, value: bytes) -> msgspec.Struct:
-    """Reads a message that `form.read` refused.
+    """Read a message that `form.read` refused.
 
     Args:
-        form: of the record that should stand there.
-        value: the bytes of the message.
+        form: form of the expected record.
+        value: bytes of the message.
 
     Returns:
-        The record, when all that was wrong is the way in which an integer is written or a key that stands twice.
+        The record, if the only problems are the notation of an integer or a duplicate key.
 
     Raises:
-        MalformedError: with the reason, otherwise.
+        MalformedError: any other problem, with the reason.
     """
     check_utf8(value)
     try:
@@ -163,7 +163,7 @@ def reread(form: RecordForm, value: bytes) -> msgspec.Struct:
 
 
 def check_utf8(value: bytes) -> None:
-    """Raises MalformedError when a message is not UTF-8 throughout, unknown fields included."""
+    """Raise MalformedError if any part of a message is not UTF-8, including unknown fields."""
     try:
         value.decode()
     except UnicodeDecodeError as error:
@@ -180,7 +180,7 @@ def _raw_object(value: bytes) -> dict[str, msgspec.Raw]:
 
 
 def _plain(form: RecordForm, fields: dict[str, msgspec.Raw]) -> bytes:
-    """The object as JSON again, with every integer of the record written in digits alone. Changes `fields` alike."""
+    """Return the object as JSON, with every integer of the record in digits only. Changes `fields` in place."""
     for field in form.integers:
         raw = fields.get(field.name)
         if raw is None:
@@ -200,20 +200,20 @@ def _plain_element(form: RecordForm, raw: msgspec.Raw) -> msgspec.Raw:
 
 
 def _digits(raw: msgspec.Raw) -> msgspec.Raw:
-    """1.0, 1e2 and 10e-1 as 1, 100 and 1; everything else as it is."""
+    """Return 1.0, 1e2 and 10e-1 as 1, 100 and 1; return anything else unchanged."""
     text = bytes(raw)
     if text[:1] not in b"-0123456789" or text.lstrip(b"-").isdigit():
         return raw
-    if text.endswith(b".0") and text[:-2].isdigit():  # how most writers of floats write a whole one
+    if text.endswith(b".0") and text[:-2].isdigit():  # the form in which most writers write a whole float
         return msgspec.Raw(text[:-2])
     try:
         number = Decimal(text.decode())
-    except InvalidOperation:  # an exponent that no decimal holds, which moves the point of nothing else than zero
+    except InvalidOperation:  # the exponent is too large for Decimal: only a zero can be rewritten
         is_zero = not text.lower().partition(b"e")[0].strip(b"-.0")
         return msgspec.Raw(b"0") if is_zero else raw
     if number.is_zero():
         return msgspec.Raw(b"0")
-    # the size is looked at first: 1e999999999 must not be written out
+    # the size is checked first: 1e999999999 must not be expanded
     if not 0 <= number.adjusted() < _INTEGER_DIGITS_MAX or number != number.to_integral_value():
         return raw
     return msgspec.Raw(str(int(number)).encode())
@@ -261,7 +261,7 @@ def _too_long(field: FieldForm, name: str, size: int) -> str:
 
 
 def long_text(form: RecordForm, record: msgspec.Struct) -> str | None:
-    """Why a record that was read is not valid after all: a text of too many bytes, which has few enough characters."""
+    """Return why a decoded record is invalid after all: a text has too many bytes despite few enough characters."""
     found = _long_text(form, record)
     return None if found is None else _too_long(*found)
 
@@ -285,7 +285,7 @@ def _long_text(form: RecordForm, record: msgspec.Struct) -> tuple[FieldForm, str
 
 
 def _got(raw: bytes, *, is_private: bool) -> str:
-    """A JSON value in words: its kind and, unless it is private, what it is."""
+    """Describe a JSON value: its kind and, unless it is private, the value itself."""
     kinds = {b'"': "a string", b"{": "an object", b"[": "a list", b"t": "true", b"f": "false", b"n": "null"}
     kind = kinds.get(raw[:1], "a number")
     if raw == b'""':
@@ -298,12 +298,12 @@ def _got(raw: bytes, *, is_private: bool) -> str:
 
 
 def quoted(text: str) -> str:
-    """A string for a reason: in quotes, escaped, shortened."""
+    """Return a string for a reason: in quotes, escaped, shortened."""
     return repr(shortened(text, _SHOWN_LENGTH_MAX))
 
 
 def shortened(text: str, length_max: int) -> str:
-    """The text, or its beginning and an ellipsis, at most `length_max` characters."""
+    """Return the text, or its beginning and an ellipsis, at most `length_max` characters."""
     return text if len(text) <= length_max else text[: length_max - 1] + "…"
 
 

@@ -1,8 +1,8 @@
-"""Whether a message is a valid record: the rules, applied to a chunk of messages at a time.
+"""Decides whether messages are valid records, by applying the rules to a chunk of messages at a time.
 
-Every rule judges a message by itself. The rules about one field stand in the record types of features/schema.py, and
-the strict decoder made from them applies them; here are those that look at two things at once (a time and the append
-time, a key and an id) and the order in which all are applied.
+Every rule considers one message by itself. The rules for single fields are in the record types of features/schema.py,
+and the strict decoder derived from them applies them. This module adds the rules that combine two values: a time and
+the append time, a key and an id. It also defines the order of all rules.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from features.schema import FUTURE_MS_MAX, ID_BYTES_MAX, ORDER_CHANGE_MS_MAX, TS
 
 INT64_MAX: Final = 2**63 - 1
 _TS_MIN: Final = -62_135_596_800_000
-"""The start of the year 1, the first millisecond that every date type on the way can hold."""
+"""Start of the year 1, the first millisecond that every date type in the system can hold."""
 
 
 class Tombstone(msgspec.Struct, frozen=True):
-    """A null value on the topic of customers: the profile of this customer is removed."""
+    """A null value on the customers topic: it removes the customer's profile."""
 
     customer_id: str
 
@@ -34,9 +34,9 @@ class Rejected:
     """A message that is not a valid record.
 
     Attributes:
-        position: its place in the batch that was given.
-        reason: expected, got and path, in words; at most malformed.REASON_LENGTH_MAX characters; holds no name or
-            e-mail address of a customer.
+        position: position of the message in the given batch.
+        reason: path, expected and received value, in words; at most rejections.REASON_LENGTH_MAX characters; contains
+            no name or e-mail address of a customer.
     """
 
     position: int
@@ -46,14 +46,14 @@ class Rejected:
 # --- one chunk -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Valid messages; all lists and arrays but `rejected` have the same length.
+    """Valid messages. All lists and arrays except `rejected` have the same length.
 
     Attributes:
-        records: the records, in the order of their messages.
-        positions: int64, the place of each record's message among those given.
-        ids: the records' customer_id.
-        ts: int64, the records' ts; zeros on the topic of customers.
-        rejected: the other messages, by ascending position.
+        records: records, in the order of their messages.
+        positions: int64, position of each record's message among the given ones.
+        ids: customer_id of each record.
+        ts: int64, ts of each record; zeros on the customers topic.
+        rejected: all other messages, by ascending position.
     """
 
     records: list[Any]
@@ -65,15 +65,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How the messages of a topic are read.
+    """Describes how the messages of a topic are read.
 
     Attributes:
-        form: of the records.
+        form: form of the records.
         has_tombstones: whether a null value is allowed.
-        times: the records' ts.
-        time_faults: judges records, their ts and append times; place -> reason.
-        is_unbounded: whether any of the records holds an integer beyond int64 ...
-        bound: ... and the same record with the integer that is held instead.
+        times: function that returns the ts of records.
+        time_faults: function that checks records, their ts and append times; position -> reason.
+        is_unbounded: function that returns whether any record holds an integer beyond int64.
+        bound: function that returns the record with such integers replaced by the nearest stored ones.
     """
 
     form: RecordForm
@@ -91,14 +91,14 @@ def read_chunk(
     keys: Sequence[bytes | None],
     append_ms: Sequence[int] | Int64,
 ) -> Chunk:
-    """Reads and judges a few thousand messages.
+    """Read and validate a few thousand messages.
 
     Args:
-        reader: of the messages' topic.
-        first: the position of the first message given.
-        values: the messages' values.
-        keys: their keys, as many.
-        append_ms: their append times, epoch ms, as many.
+        reader: reader of the messages' topic.
+        first: position of the first message.
+        values: values of the messages.
+        keys: keys of the messages, as many.
+        append_ms: append times of the messages, epoch ms, as many.
 
     Returns:
         The valid records and the rejected messages.
@@ -110,7 +110,7 @@ def read_chunk(
         records, keys, places = _without(parse_faults, records, keys, places)
         appended = appended[places]
     ids, ts = [record.customer_id for record in records], reader.times(records)
-    # of two faults that of the time is told, since a key is wrong wherever its record is
+    # a time fault takes precedence: unlike a key fault, it depends on where the record was appended
     faults = _key_faults(ids, keys) | reader.time_faults(records, ts, appended)
     rejected = [Rejected(first + place, reason) for place, reason in parse_faults.items()]
     if faults:
@@ -135,7 +135,7 @@ def _without(
 def _parse(
     reader: Reader, values: Sequence[bytes | None], keys: Sequence[bytes | None]
 ) -> tuple[list[Any], dict[int, str]]:
-    """A record, or None and a fault, for every message."""
+    """Return a record, or None and a fault, for every message."""
     records: list[Any] = []
     faults: dict[int, str] = {}
     stream = map(reader.form.read, values)  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ def _parse(
             records.extend(stream)
             break
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
-            # `extend` has kept what came before, and the stream goes on after the message that failed
+            # `extend` has kept the records before the failure, and the iterator continues after the failed message
             place = len(records)
             try:
                 records.append(_parse_alone(reader, values[place], keys[place]))
@@ -172,12 +172,12 @@ def _parse_alone(reader: Reader, value: bytes | None, key: bytes | None) -> msgs
 def _is_ascii(values: Sequence[bytes | None]) -> bool:
     try:
         return all(map(bytes.isascii, values))  # type: ignore[arg-type]
-    except TypeError:  # a null among them
+    except TypeError:  # a null value
         return False
 
 
 def _utf8_faults(values: Sequence[bytes | None], known: dict[int, str]) -> dict[int, str]:
-    """The decoder checks the strings it keeps; this finds what is not UTF-8 in the fields it skips."""
+    """Find text that is not UTF-8 in the fields that the decoder skips, since it checks only the strings it keeps."""
     faults: dict[int, str] = {}
     for place, value in enumerate(values):
         if value is None or value.isascii() or place in known:
@@ -192,16 +192,16 @@ def _utf8_faults(values: Sequence[bytes | None], known: dict[int, str]) -> dict[
 def _longest(values: Sequence[bytes | None]) -> int:
     try:
         return max(map(len, values), default=0)  # type: ignore[arg-type]
-    except TypeError:  # a null among them
+    except TypeError:  # a null value
         return max(map(len, filter(None, values)), default=0)
 
 
 def _long_faults(
     form: RecordForm, records: list[Any], values: Sequence[bytes | None], known: dict[int, str]
 ) -> dict[int, str]:
-    """The decoder counts the characters of texts; this counts the bytes, where these may be more.
+    """Count the bytes of texts where they may exceed the characters, which are all that the decoder counts.
 
-    A message is at least as long as each of its texts in UTF-8, whether it escapes them or not.
+    A message is at least as long as each of its texts in UTF-8, whether or not it escapes them.
     """
     faults: dict[int, str] = {}
     for place, value in enumerate(values):
@@ -221,7 +221,7 @@ def _key_faults(ids: list[str], keys: Sequence[bytes | None]) -> dict[int, str]:
     except TypeError:  # a message without a key
         pass
     else:
-        # With one newline fewer than keys no key and no id holds one, so equal texts were joined from equal parts.
+        # One newline fewer than keys means that no key and no id contains one, so equal texts have equal parts.
         if joined.count(b"\n") == len(ids) - 1 and joined == "\n".join(ids).encode():
             return {}
     return {
@@ -284,7 +284,7 @@ def _no_faults(_records: list[Any], _ts: Int64, _append_ms: Int64) -> dict[int, 
     return {}
 
 
-# --- integers that no column holds -----------------------------------------------------------------------------------
+# --- integers beyond the range of a column ---------------------------------------------------------------------------
 def _event_is_unbounded(records: list[Event]) -> bool:
     return max(filter(None, [record.quantity for record in records]), default=0) > INT64_MAX
 
@@ -323,4 +323,4 @@ READERS: Final[dict[str, Reader]] = {
     "orders": Reader(form_of(Order), False, _ts, _order_time_faults, _order_is_unbounded, _bound_order),
     "customers": Reader(form_of(Customer), True, _no_ts, _no_faults, bool, _bound_customer),
 }
-"""How each source topic is read."""
+"""Reader of each source topic."""

@@ -1,1 +1,1 @@
-"""Segment rules: conditions over features, and the segments that they define."""
+"""Defines segment rules: conditions over features, and the resulting segments."""

@@ -1,8 +1,8 @@
-"""Conditions of a rules file: what may be said of a column, checked against what the column is, as Polars expressions.
+"""Compiles the conditions of a rules file to Polars expressions and checks them against the column types.
 
 A condition is a mapping. Each key is a column with a test, or one of `all`, `any` and `not`; all of its keys must hold.
 A test is a value (equal), a list (one of), or a mapping of operators that must all hold. A test of a null is false,
-except `is_null: true`; so `not` turns exactly the rows around that the condition inside did not take.
+except `is_null: true`. Therefore `not` selects exactly the rows that the inner condition does not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Number = int | float
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is wrong at a place of the document."""
+    """An error at a path of the document."""
 
     path: Path
     message: str
@@ -34,7 +34,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What a condition may ask: the column's kind, and for a vocabulary its words."""
+    """A column that a condition may test: its kind and, for a vocabulary, its words."""
 
     kind: FieldKind
     words: tuple[str, ...] = ()
@@ -51,13 +51,13 @@ OPERATORS: Final = ("is", "in", *_ORDERED, "between", "has", "is_null")
 
 @dataclass(slots=True)
 class Compiler:
-    """Turns conditions into expressions and gathers what is wrong with them.
+    """Turns conditions into expressions and collects their errors.
 
     Attributes:
-        columns: what there is to ask.
+        columns: columns that conditions may test.
         thresholds: named numbers, written `$name`.
-        mistakes: of every condition so far.
-        used: columns that were asked for.
+        mistakes: errors in all conditions so far.
+        used: columns used so far.
     """
 
     columns: Mapping[str, Column]
@@ -66,7 +66,7 @@ class Compiler:
     used: set[str] = field(default_factory=set)
 
     def condition(self, said: object, path: Path) -> pl.Expr:
-        """The expression of a condition, true or false and never null; meaningless when there are mistakes."""
+        """Return the expression of a condition, never null; meaningless if there are mistakes."""
         if not isinstance(said, dict) or not said:
             return self._wrong(path, "a condition is a mapping of columns to tests, with at least one")
         return pl.all_horizontal(*[self._part(str(key), value, (*path, key)) for key, value in said.items()])

@@ -1,6 +1,6 @@
-"""Segments and actions by declared rules, compiled to Polars expressions.
+"""Assigns segments and actions by declared rules, compiled to Polars expressions.
 
-The same rules see the same rows in batch and stream: features, scores and, where they are joined, a profile's columns.
+Batch and stream apply the same rules to the same rows: features, scores and, if joined, the columns of a profile.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from features.schema import CONTACT_FIELDS, Customer, record_fields
 from features.scores.score import RISKS, SCORES
 
 SEGMENT_MARK: Final = "{segment}"
-"""Stands for the segment so far in a modifier's name."""
+"""Placeholder for the current segment in a modifier's name."""
 
 PROFILE_FIELDS: Final[tuple[schema.Field, ...]] = tuple(
     field for field in record_fields(Customer) if field.name not in {"customer_id", *CONTACT_FIELDS}
 )
-"""What rules may ask of a profile; null where there is none, or where it was not joined to the rows."""
+"""Profile fields that rules may test; null without a profile or if the profile was not joined to the rows."""
 _PROFILE_DTYPES: Final[dict[str, type[pl.DataType]]] = {
     "string": pl.String, "int": pl.Int64, "time": pl.Int64, "float": pl.Float64, "bool": pl.Boolean,
 }  # fmt: skip
@@ -42,13 +42,13 @@ _Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_lengt
 
 
 class _Part(BaseModel):
-    """A part of a rules file: immutable, and a key it does not know is an error."""
+    """A part of a rules file: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Segment(_Part):
-    """A rule: who is in the segment, and what to do."""
+    """A rule: the condition of the segment and its action."""
 
     name: _Name
     when: Any
@@ -57,7 +57,7 @@ class Segment(_Part):
 
 
 class Modifier(_Part):
-    """Changes the segment's name or the action of those for whom it holds."""
+    """Changes the segment's name or the action of the customers that meet its condition."""
 
     name: _Name
     when: Any
@@ -66,7 +66,7 @@ class Modifier(_Part):
 
 
 class Default(_Part):
-    """For those whom no rule takes."""
+    """Segment and action of the customers that match no rule."""
 
     name: _Name
     action: _Word
@@ -85,12 +85,12 @@ class Document(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Rules that are valid, compiled.
+    """Valid, compiled rules.
 
     Attributes:
-        document: as it was declared.
-        text: the YAML, to be kept with a bundle.
-        columns: what the rules ask.
+        document: declaration of the rules.
+        text: YAML text, stored with a bundle.
+        columns: columns that the rules test.
     """
 
     document: Document
@@ -101,7 +101,7 @@ class Rules:
 
     @property
     def profile_columns(self) -> tuple[str, ...]:
-        """Columns of profiles that must be joined to rows for the rules to see them."""
+        """Profile columns that must be joined to the rows for these rules."""
         return tuple(field.name for field in PROFILE_FIELDS if field.name in self.columns)
 
     @property
@@ -110,10 +110,10 @@ class Rules:
         return _names(self.document)
 
     def assign(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """`segment` and `recommended_action` of rows, in their order.
+        """Return `segment` and `recommended_action` of rows, in their order.
 
         Args:
-            rows: with every feature and score that the rules ask; columns of profiles that are missing are null.
+            rows: rows with every feature and score that the rules test. Missing profile columns are null.
         """
         rows = self._whole(rows)
         names, found = self._first(rows)
@@ -122,7 +122,7 @@ class Rules:
         return found
 
     def modifiers(self, rows: pl.DataFrame) -> pl.Series:
-        """The names of the modifiers that hold, a list of strings for each of `rows`, in the order of the file."""
+        """Return the names of the modifiers that hold, in file order, as a list of strings for each of `rows`."""
         rows = self._whole(rows)
         names, _ = self._first(rows)
         held = [
@@ -139,7 +139,7 @@ class Rules:
         return rows.with_columns(pl.lit(None, PROFILE_SCHEMA[name]).alias(name) for name in absent)
 
     def _first(self, rows: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
-        """The segments before modifiers, alone and with their actions."""
+        """Return the segments before modifiers, alone and with their actions."""
         cases = _cases(self.document)
         place = pl.lit(len(cases) - 1, pl.Int32)
         for i, condition in reversed(list(enumerate(self._segments))):
@@ -168,12 +168,12 @@ class Rules:
 
 
 def with_profiles(rows: pl.DataFrame, profiles: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Rows with columns of their customers' profiles beside them, null where there is none; the rows' order is kept.
+    """Join profile columns to the rows of their customers, null if there is no profile; keep the order of the rows.
 
     Args:
-        rows: with customer_id.
-        profiles: with customer_id, one row for each customer; a column that it lacks is null. Times may be timestamps.
-        columns: of PROFILE_SCHEMA, as `Rules.profile_columns` gives them.
+        rows: rows with customer_id.
+        profiles: profiles with customer_id, one row per customer; missing columns are null. Times may be timestamps.
+        columns: names from PROFILE_SCHEMA, as in `Rules.profile_columns`.
     """
     if not columns:
         return rows
@@ -195,7 +195,7 @@ class InvalidRulesError(Exception):
     """A rules document that cannot be compiled.
 
     Attributes:
-        mistakes: all of them, each with its path in the document.
+        mistakes: all errors, each with its path in the document.
     """
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
@@ -204,7 +204,7 @@ class InvalidRulesError(Exception):
 
 
 def compile_rules(document: Document, text: str) -> Rules:
-    """The rules of a document; `text` is kept with them.
+    """Compile the rules of a document; `text` is stored with them.
 
     Raises:
         InvalidRulesError: a condition, a column or an action is unknown.
@@ -222,7 +222,7 @@ def compile_rules(document: Document, text: str) -> Rules:
 
 
 def askable() -> dict[str, Column]:
-    """Every column that a condition may ask."""
+    """Return every column that a condition may test."""
     words = {"churn_risk": RISKS}
     return {
         **{field.name: Column(field.kind) for field in PROFILE_FIELDS},

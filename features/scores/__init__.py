@@ -1,1 +1,1 @@
-"""Scores: applying a bundle's models to feature rows, alerts and drift."""
+"""Applies a bundle's models to feature rows, and detects alerts and drift."""

@@ -1,7 +1,7 @@
-"""When a customer's churn risk rises: bands with hysteresis, and the message that says so. Pure.
+"""Detects rises of a customer's churn risk in bands with hysteresis, and defines the alert message. Pure.
 
-A band is entered at its threshold and left only well below it, so a probability that wavers around a threshold rises
-once:
+A band is entered at its threshold and left only well below it, so a probability that fluctuates around a threshold
+rises once:
 
     probability   0.55  0.61  0.58  0.62  0.53  0.60      threshold of high: 0.60, left below 0.54
     band held     med   high  high  high  med   high
@@ -21,26 +21,26 @@ from features.schema import Field, record_fields
 from features.scores.score import RiskThresholds
 
 MARGIN: Final = 0.1
-"""A band is left downwards only when the probability is this share of its threshold below it."""
+"""Share of a band's threshold by which the probability must fall below it before the customer leaves the band."""
 UNKNOWN: Final = -1
-"""The band of a customer who has had no score yet."""
+"""Band of a customer without any score so far."""
 
 Bands = npt.NDArray[np.int8]
-"""Places in score.RISKS, or UNKNOWN."""
+"""Positions in score.RISKS, or UNKNOWN."""
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """A customer's risk has risen; told apart by customer_id, churn_risk and day.
+    """A rise of a customer's risk, identified by customer_id, churn_risk and day.
 
-    It holds no field of the profile: a topic that is not compacted could not forget it.
+    It contains no profile field, since a topic that is not compacted could not forget it.
 
     Attributes:
-        customer_id: whose.
-        churn_risk: the band risen to.
+        customer_id: id of the customer.
+        churn_risk: band after the rise.
         day: UTC day of `ts`, YYYY-MM-DD.
-        ts: as_of of the row that rose, epoch ms.
-        churn_risk_before: the band held until then.
-        bundle: the name of what gave the scores.
+        ts: as_of of the row with the rise, epoch ms.
+        churn_risk_before: band before the rise.
+        bundle: name of the bundle that gave the scores.
     """
 
     customer_id: str
@@ -64,8 +64,8 @@ class Moved:
     """The bands of customers after new probabilities.
 
     Attributes:
-        held: the bands to remember.
-        risen: where they are higher than before.
+        held: bands to store.
+        risen: mask of the customers whose band is higher than before.
     """
 
     held: Bands
@@ -73,12 +73,12 @@ class Moved:
 
 
 def move(held: Bands, probability: npt.NDArray[np.float64], thresholds: RiskThresholds) -> Moved:
-    """Follow customers whose bands were `held` to new probabilities.
+    """Update the bands `held` by customers with new probabilities.
 
     Args:
-        held: int8, UNKNOWN for a first score, which is a beginning and no rise.
-        probability: float64; NaN where there is no score, which changes nothing.
-        thresholds: of the bands.
+        held: int8; UNKNOWN before the first score, which is never a rise.
+        probability: float64; NaN without a score, which leaves the band unchanged.
+        thresholds: thresholds of the bands.
     """
     borders = np.array(thresholds.values)
     scored = ~np.isnan(probability)

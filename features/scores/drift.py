@@ -1,7 +1,7 @@
-"""Drift: how far the values of a column have moved from those a model was trained on, as population stability index.
+"""Measures drift of a column against the training set of a model, as population stability index (PSI).
 
-PSI = sum over bins of (share now - share then) * ln(share now / share then). Below 0.1 nothing has moved, above 0.25
-much has.
+PSI = sum over bins of (share now - share then) * ln(share now / share then). Below 0.1 the column has not moved, above
+0.25 it has moved far.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import polars as pl
 BINS: Final = 10
 WORDS_MAX: Final = 20
 SHARE_MIN: Final = 1e-4
-"""An empty bin counts as this share: a logarithm of zero would drown everything else."""
+"""Share assumed for an empty bin: the logarithm of zero would dominate the sum."""
 MOVED: Final = 0.25
-"""From here on a column has moved so far that a model trained before should not be trusted without a look."""
+"""PSI from which a column has moved so far that an older model needs a review before use."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -29,10 +29,10 @@ class ColumnProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The bins of one column and their shares.
 
     Attributes:
-        shares: of each bin, the last one that of nulls; together 1. For numbers len(edges) + 2 bins, for words
-            len(words) + 2, the last but one that of every other word.
-        edges: of a column of numbers, ascending: bin i holds edges[i - 1] < value <= edges[i].
-        words: of a column of strings.
+        shares: share of each bin; together 1. The last bin holds nulls. Numbers have len(edges) + 2 bins. Words have
+            len(words) + 2 bins, the last but one for all other words.
+        edges: edges of a numeric column, ascending: bin i holds edges[i - 1] < value <= edges[i].
+        words: words of a string column.
     """
 
     shares: tuple[float, ...]
@@ -41,14 +41,14 @@ class ColumnProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the rows of a training set looked like, column by column."""
+    """Distribution of the rows of a training set, by column."""
 
     rows: int
     columns: dict[str, ColumnProfile]
 
 
 def learn_profile(rows: pl.DataFrame, columns: Sequence[str], *, bins: int = BINS) -> Profile:
-    """The profile of columns of rows; at least one row. Strings are binned by word, all else by equal shares."""
+    """Return the profile of columns; needs at least one row. Strings are binned by word, others by equal shares."""
     return Profile(len(rows), {name: _learn_column(rows[name], bins) for name in columns})
 
 
@@ -66,7 +66,7 @@ def _learn_column(values: pl.Series, bins: int) -> ColumnProfile:
 
 
 def count(profile: ColumnProfile, values: pl.Series) -> Counts:
-    """How many values fall into each bin of a profile; int64."""
+    """Return the number of values in each bin of a profile; int64."""
     known = values.drop_nulls()
     if values.dtype == pl.String:
         words = list(profile.words)
@@ -82,12 +82,12 @@ def count(profile: ColumnProfile, values: pl.Series) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far the columns have moved.
+    """Drift of the columns.
 
     Attributes:
         day: UTC day of the rows, as days since the epoch.
-        rows: how many were counted.
-        psi: of each column of the profile.
+        rows: number of rows counted.
+        psi: population stability index of each column of the profile.
     """
 
     day: int
@@ -96,15 +96,15 @@ class Drift:
 
     @property
     def most(self) -> tuple[str, float]:
-        """The column that has moved most."""
+        """Column that has moved most, with its PSI."""
         return max(self.psi.items(), key=lambda item: item[1], default=("", 0.0))
 
 
 class DriftWindow:
-    """Counts of rows in the bins of a profile.
+    """Counts rows in the bins of a profile.
 
     Args:
-        profile: of the training set.
+        profile: profile of the training set.
         day: UTC day of the rows, as days since the epoch.
     """
 
@@ -115,26 +115,26 @@ class DriftWindow:
         self._counts = {name: np.zeros(len(c.shares), np.int64) for name, c in profile.columns.items()}
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Count rows; they have every column of the profile."""
+        """Count rows, which must have every column of the profile."""
         self.rows += len(rows)
         for name, column in self._profile.columns.items():
             self._counts[name] += count(column, rows[name])
 
     def drift(self) -> Drift:
-        """What was counted against the profile."""
+        """Return the drift of the counted rows against the profile."""
         columns = self._profile.columns
         return Drift(self.day, self.rows, {name: psi(c.shares, self._counts[name]) for name, c in columns.items()})
 
 
 def drift_of(profile: Profile, rows: pl.DataFrame, day: int) -> Drift:
-    """The drift of rows, each a customer at the same time, against a profile: what batch asks."""
+    """Return the drift of rows against a profile in batch. Each row is one customer, all at the same time."""
     window = DriftWindow(profile, day)
     window.add(rows)
     return window.drift()
 
 
 def psi(then: Sequence[float], now: Counts) -> float:
-    """The population stability index of counts against shares; 0 when nothing was counted."""
+    """Return the population stability index of counts against shares; 0 if nothing was counted."""
     total = int(now.sum())
     if total == 0:
         return 0.0

@@ -1,7 +1,7 @@
-"""Scores of a row: RFM scores against learnt breaks, bands of churn risk, and what a scorer owes its callers.
+"""Computes the scores of a row: RFM scores against learnt breaks and churn risk bands; defines the scorer protocol.
 
-A scorer is a value: training makes one out of a bundle, the consumers are handed one, and both call it on rows of
-`definitions.evaluate`. Nothing here knows how a probability is found.
+A scorer is a value: training creates one from a bundle, consumers receive one, and both call it on rows of
+`definitions.evaluate`. This module is independent of how a probability is computed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Risk = Literal["low", "medium", "high", "critical"]
 RISKS: Final[tuple[str, ...]] = typing.get_args(Risk)
 """Bands of churn risk, the lowest first."""
 REASONED_RISKS: Final = RISKS[2:]
-"""The bands in which a customer's score is explained."""
+"""Bands in which a customer's score is explained."""
 REASONS: Final = 3
 QUANTILES: Final = 4
-"""Breaks of a score of five."""
+"""Number of breaks of a score from 1 to 5."""
 
 Breaks = tuple[float, float, float, float]
 
@@ -64,15 +64,15 @@ SCORES: Final[tuple[Score, ...]] = (
     Score("expected_revenue_90d", "float", "mean of the revenue of the next 90 days; null without a model for it"),
     Score("recommended_action", "string", "the action that the rules file names"),
 )
-"""The columns of a scorer's result, in their order."""
+"""Columns of a scorer's result, in order."""
 
 NEXT_PURCHASE: Final = ("purchase_probability_30d", "expected_days_to_purchase", "expected_revenue_90d")
-"""What is said of the next purchase, of any customer."""
+"""Scores of the next purchase, for all customers."""
 SCORE_FIELDS: Final[tuple[Field, ...]] = tuple(Field(score.name, score.kind) for score in SCORES)
 BUNDLE_FIELD: Final = Field("bundle", "string")
-"""The name of the bundle that gave a row its scores; absent where there is none."""
+"""Name of the bundle that gave a row its scores; absent without a bundle."""
 SCORED_ROW_FIELDS: Final[tuple[Field, ...]] = (*ROW_FIELDS, *SCORE_FIELDS, BUNDLE_FIELD)
-"""A row of the index of customers and of the feature topic, before `version`."""
+"""Fields of a row in the customers index and on the feature topic, before `version`."""
 
 _DTYPES: Final[dict[str, pl.DataType]] = {
     "string": pl.String(),
@@ -84,27 +84,27 @@ SCORE_SCHEMA: Final[dict[str, pl.DataType]] = {score.name: _DTYPES[score.kind] f
 
 
 class Scorer(Protocol):
-    """Gives rows their scores."""
+    """Adds scores to rows."""
 
     def score(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Score rows of any number, none included.
+        """Score any number of rows, including none.
 
         Args:
-            rows: with the columns of `definitions.ROW_SCHEMA`; a profile's columns (`segments.PROFILE_FIELDS`) may
-                stand beside them.
+            rows: rows with the columns of `definitions.ROW_SCHEMA`, optionally with profile columns
+                (`segments.PROFILE_FIELDS`).
 
         Returns:
-            SCORE_SCHEMA, one row for each, in their order. What is learnt from no other row of the call: a row scores
-            the same in any company.
+            SCORE_SCHEMA, one row for each, in their order. The scores of a row are independent of all other rows of the
+            call.
         """
         ...
 
 
 class SegmentRules(Protocol):
-    """Names a segment and an action for each row."""
+    """Assigns a segment and an action to each row."""
 
     def assign(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """`segment` and `recommended_action`, strings, one row for each of `rows`, in their order."""
+        """Return `segment` and `recommended_action`, strings, one row for each of `rows`, in their order."""
         ...
 
 
@@ -126,12 +126,12 @@ class RfmBreaks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def learn_breaks(rows: pl.DataFrame) -> RfmBreaks:
-    """Breaks of the rows whose customers have an order in the last 365 days.
+    """Return the breaks of the rows whose customers have an order in the last 365 days.
 
     A break is the inverted CDF: the smallest value with at least that share of the values at or below it.
 
     Args:
-        rows: with recency_days, orders_365d and revenue_365d.
+        rows: rows with recency_days, orders_365d and revenue_365d.
 
     Raises:
         ShopstreamError: no customer has an order in the last 365 days.
@@ -148,13 +148,13 @@ def learn_breaks(rows: pl.DataFrame) -> RfmBreaks:
 
 def _inverted_cdf(values: pl.Series) -> Breaks:
     ordered = values.cast(pl.Float64).sort()
-    # ceil(k * n / 5) in integers: a float product could step over a border
+    # ceil(k * n / 5) in integers: a float product could round to the next position
     a, b, c, d = (float(ordered[-(-k * len(ordered) // (QUANTILES + 1)) - 1]) for k in range(1, QUANTILES + 1))
     return a, b, c, d
 
 
 def rfm_scores(rows: pl.DataFrame, breaks: RfmBreaks) -> pl.DataFrame:
-    """r_score, f_score, m_score (int64, 1-5) and rfm_code of rows, in their order."""
+    """Return r_score, f_score, m_score (int64, 1-5) and rfm_code of rows, in their order."""
     bought = col("orders_365d") > 0
     scores = {
         "r_score": QUANTILES + 1 - _below("recency_days", breaks.recency_days),
@@ -167,7 +167,7 @@ def rfm_scores(rows: pl.DataFrame, breaks: RfmBreaks) -> pl.DataFrame:
 
 
 def _below(name: str, breaks: Sequence[float]) -> pl.Expr:
-    """The number of breaks strictly below the value."""
+    """Return the number of breaks strictly below the value."""
     return pl.sum_horizontal((col(name) > value).cast(pl.Int64) for value in breaks)
 
 
@@ -175,7 +175,7 @@ def _below(name: str, breaks: Sequence[float]) -> pl.Expr:
 
 
 class RiskThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The probability of churn at which each band above `low` begins."""
+    """The churn probability at which each band above `low` begins."""
 
     medium: float
     high: float
@@ -187,12 +187,12 @@ class RiskThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def values(self) -> tuple[float, float, float]:
-        """In the order of RISKS without the first."""
+        """Thresholds in the order of RISKS without the first."""
         return self.medium, self.high, self.critical
 
 
 def risk_of(probability: pl.Expr, thresholds: RiskThresholds) -> pl.Expr:
-    """The band of a probability: the highest whose threshold is at or below it; null where it is null."""
+    """Return the band of a probability: the highest whose threshold is at or below it; null for null."""
     band = pl.when(probability.is_not_null()).then(pl.lit(RISKS[0]))
     for name, threshold in zip(RISKS[1:], thresholds.values, strict=True):
         band = pl.when(probability >= threshold).then(pl.lit(name)).otherwise(band)  # type: ignore[assignment]
@@ -212,16 +212,16 @@ def scored(
     churn_reasons: pl.Series | None = None,
     next_purchase: Mapping[str, pl.Series] = MappingProxyType({}),
 ) -> pl.DataFrame:
-    """The result of a scorer, from what its models say; what they do not say is null.
+    """Return the result of a scorer from the output of its models; missing output is null.
 
     Args:
-        rows: as a scorer takes them.
-        breaks: learnt with the bundle.
-        rules: see every feature, every other score and the profile's columns, where they are given.
-        churn_probability: float64 of the rows in their order; what it says of customers without an order is dropped.
-        thresholds: needed with churn_probability.
-        churn_reasons: lists of feature names, the strongest first; kept where the risk is in REASONED_RISKS.
-        next_purchase: some of NEXT_PURCHASE, float64 of the rows in their order.
+        rows: rows, as in `Scorer.score`.
+        breaks: breaks learnt with the bundle.
+        rules: rules that may use every feature, every other score and, if present, the profile columns.
+        churn_probability: float64 of the rows in their order. Values for customers without an order are dropped.
+        thresholds: thresholds of the bands, required with churn_probability.
+        churn_reasons: lists of feature names, the strongest first; kept only where the risk is in REASONED_RISKS.
+        next_purchase: any of NEXT_PURCHASE, float64 of the rows in their order.
 
     Returns:
         SCORE_SCHEMA, one row for each of `rows`, in their order.
@@ -254,20 +254,20 @@ class RfmScorer:
     rules: SegmentRules
 
     def score(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """As the protocol `Scorer` says."""
+        """Score rows as defined by the protocol `Scorer`."""
         return scored(rows, self.breaks, self.rules)
 
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """What a consumer needs of a bundle to score live.
+    """The parts of a bundle that a consumer needs for live scoring.
 
     Attributes:
-        name: of the bundle; stands in every row it scored.
-        scorer: of rows.
-        thresholds: of the bands, for alerts; None: no alerts.
-        profile: of the rows it was trained on, for the drift watch; None: not watched.
-        profile_columns: what its rules ask of customers' profiles (`segments.Rules.profile_columns`).
+        name: name of the bundle, written to every row that it scored.
+        scorer: scorer of the rows.
+        thresholds: thresholds of the bands, for alerts; None: no alerts.
+        profile: profile of the training rows, for drift monitoring; None: no monitoring.
+        profile_columns: profile columns that its rules test (`segments.Rules.profile_columns`).
     """
 
     name: str
@@ -278,13 +278,13 @@ class Scoring:
 
 
 def fingerprint() -> str:
-    """What a bundle must have been trained on to score rows of this program: schema version, names and types."""
+    """Return the fingerprint that a bundle must match to score rows: schema version, feature names and types."""
     said = [str(SCHEMA_VERSION), *(f"{feature.name}:{feature.kind}" for feature in FEATURES)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
 
 
 def trial_rows() -> pl.DataFrame:
-    """A few rows at the ends of what there is: nothing known, one of everything, much of everything."""
+    """Return a few extreme rows: nothing known, one of everything, much of everything."""
     schema = pl.Schema(ROW_SCHEMA)
     values: dict[type[pl.DataType], list[object]] = {
         pl.String: [None, "a", "b"],
@@ -297,10 +297,10 @@ def trial_rows() -> pl.DataFrame:
 
 
 def check_scores(rows: pl.DataFrame, scores: pl.DataFrame) -> None:
-    """Hold a scorer to its protocol.
+    """Check a scorer's result against its protocol.
 
     Raises:
-        ShopstreamError: the result has other columns, types or rows than it owes.
+        ShopstreamError: the result has unexpected columns, types or number of rows.
     """
     found: Mapping[str, pl.DataType] = scores.schema
     if dict(found) != SCORE_SCHEMA or len(scores) != len(rows):

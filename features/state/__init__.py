@@ -1,1 +1,1 @@
-"""State: the tables of one partition, and how records, time and emission change them."""
+"""Holds the tables of one partition and updates them with records, time and emission."""

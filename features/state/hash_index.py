@@ -1,8 +1,8 @@
-"""From hashes to rows, compiled: open addressing in tables of any size.
+"""Maps hashes to rows, compiled: open addressing in tables of any size.
 
-A slot is 4 bytes: the row's number in as many low bits as the table can need, the rest bits of the hash, so that a
-probe that meets another row almost never has to look at it. That makes tables that are seven eighths full cheap to
-search. The place of a hash is its share of the table (multiply and shift), so a table need not be a power of two.
+A slot has 4 bytes: the row number in as few low bits as the table needs, and bits of the hash in the rest. A probe that
+meets another row therefore rarely reads that row, which makes tables that are seven eighths full cheap to search. The
+position of a hash is its share of the table (multiply and shift), so a table need not be a power of two.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HOUR_BITS = np.uint64((1 << 20) - 1)
 
 @numba.njit(inline="always")
 def row_bits(slots):
-    """Bits that hold every row number of a table; with all of them set it is no row, since not every slot is taken."""
+    """Return the number of bits of a row number. All bits set means no row, since some slots are always empty."""
     bits = np.uint64(1)
     while (np.uint64(1) << bits) <= np.uint64(len(slots)):
         bits += np.uint64(1)
@@ -30,19 +30,19 @@ def row_bits(slots):
 
 @numba.njit(inline="always")
 def home(mixed, count):
-    """Where the search for a hash begins among `count` slots: decided by its upper half."""
+    """Return the first of `count` slots to search for a hash, which depends on its upper half."""
     return np.int64(((mixed >> _HALF) * np.uint64(count)) >> _HALF)
 
 
 @numba.njit(inline="always")
 def mixed_key(customer, key):
-    """The hash of a session or order within its customer, of which nothing is lost: the key can be told from it."""
+    """Return the hash of a session or order within its customer. It is reversible: the key can be recovered from it."""
     return (key ^ (np.uint64(customer) * _MIX)) * _MIX
 
 
 @numba.njit(inline="always")
 def find_row(rows, slots, bits, customer, key, mixed):
-    """Slot and row of (customer, key); the empty slot where it belongs and -1 if there is none."""
+    """Return slot and row of (customer, key); if there is none, the empty slot for it and -1."""
     count = len(slots)
     tag = np.uint64(mixed << bits) & _LOW
     slot = home(mixed, count)
@@ -64,7 +64,7 @@ def find_row(rows, slots, bits, customer, key, mixed):
 
 @numba.njit(inline="always")
 def filled(row, bits, mixed):
-    """What a slot holds for a row."""
+    """Return the slot entry of a row."""
     return np.uint32((np.uint64(mixed << bits) & _LOW) | np.uint64(row))
 
 
@@ -97,7 +97,7 @@ def _same(data, start, length, other, other_start):
 
 @numba.njit(inline="always")
 def _find_string(data, start, length, slots, bits, mixed, ends, store):
-    """Slot and number of a string; the empty slot where it belongs and -1 if there is none."""
+    """Return slot and number of a string; if there is none, the empty slot for it and -1."""
     count = len(slots)
     tag = np.uint64(mixed << bits) & _LOW
     slot = home(mixed, count)
@@ -119,7 +119,7 @@ def _find_string(data, start, length, slots, bits, mixed, ends, store):
 
 @numba.njit(cache=True, nogil=True)
 def intern_strings(offsets, data, slots, ends, store, count, codes):
-    """Write the number of each string into `codes`, adding unknown ones to the table; returns the new count."""
+    """Write the number of each string into `codes`, adding unknown ones to the table; return the new count."""
     bits = row_bits(slots)
     for i in range(len(codes)):
         start, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
@@ -139,7 +139,7 @@ def intern_strings(offsets, data, slots, ends, store, count, codes):
 
 @numba.njit(cache=True, nogil=True)
 def find_strings(offsets, data, slots, ends, store, codes):
-    """Write the number of each string into `codes`, -1 for one that the table does not have."""
+    """Write the number of each string into `codes`, -1 for unknown ones."""
     bits = row_bits(slots)
     for i in range(len(codes)):
         start, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
@@ -158,7 +158,7 @@ def rebuild_string_slots(slots, ends, store, count):
 
 @numba.njit(inline="always")
 def remember(ids, low, high):
-    """Put an event id into the table; False if it was there."""
+    """Put an event id into the table; return False for a known id."""
     count = len(ids)
     slot = home(low, count)
     new = True
@@ -178,7 +178,7 @@ def remember(ids, low, high):
 
 @numba.njit(cache=True, nogil=True)
 def remember_all(ids, new):
-    """Put many event ids into the table (restore, growth); returns how many were new."""
+    """Put many event ids into the table (restore, growth); return the number of new ones."""
     added = 0
     for i in range(len(new)):
         if remember(ids, new[i].low, new[i].high):
@@ -188,7 +188,7 @@ def remember_all(ids, new):
 
 @numba.njit(cache=True, nogil=True)
 def live_ids(ids, hour_min, out):
-    """Copy the ids whose hour is `hour_min` or later (modulo 2^20) into `out`; returns their number."""
+    """Copy the ids whose hour is `hour_min` or later (modulo 2^20) into `out`; return their number."""
     count = 0
     for slot in range(len(ids)):
         if ids[slot].low == np.uint64(0) and ids[slot].high == np.uint64(0):

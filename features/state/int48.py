@@ -1,7 +1,7 @@
-"""Times and cents in 48 bits: the low 32 in a field `NAME_low`, the high 16 in `NAME_high`.
+"""Stores times and cents in 48 bits: the low 32 in a field `NAME_low`, the high 16 in `NAME_high`.
 
-Every valid time (up to the year 9999) and every valid amount (10^14 cents) is below 2^48 - 1, so nothing is rounded or
-cut; the widest number stands for "never" where a minimum is kept, and 0, which is no valid time, where a maximum is.
+Valid times (up to the year 9999) and valid amounts (10^14 cents) are below 2^48 - 1, so nothing is rounded or cut.
+For "never", minima use the highest number and maxima use 0, which is no valid time.
 """
 
 from __future__ import annotations
@@ -13,37 +13,37 @@ import numpy as np
 import numpy.typing as npt
 
 WIDE_MAX: Final = (1 << 48) - 1
-"""The highest number that fits."""
+"""Highest number that fits."""
 NEVER_MIN: Final = WIDE_MAX
-"""Stands for "no time yet" where the minimum is kept."""
+"""Value for "no time yet" in minima."""
 NEVER_MAX: Final = 0
-"""Stands for "no time yet" where the maximum is kept."""
+"""Value for "no time yet" in maxima."""
 
 
 def wide(rows: npt.NDArray[np.void], name: str) -> npt.NDArray[np.int64]:
-    """The numbers `name` of rows, as a new int64 array."""
+    """Return the numbers `name` of rows, as a new int64 array."""
     return rows[f"{name}_high"].astype(np.int64) << 32 | rows[f"{name}_low"]
 
 
 def put_wide(rows: npt.NDArray[np.void], name: str, value: int) -> None:
-    """Give all of these rows the same number."""
+    """Set the same number in all given rows."""
     rows[f"{name}_low"] = value & 0xFFFF_FFFF
     rows[f"{name}_high"] = value >> 32
 
 
 @numba.njit(inline="always")
 def joined(low, high):
-    """The number of a row's NAME_low and NAME_high, as int64."""
+    """Return the number in NAME_low and NAME_high, as int64."""
     return np.int64(low) | (np.int64(high) << np.int64(32))
 
 
 @numba.njit(inline="always")
 def low_part(value):
-    """What the field NAME_low holds of an int64."""
+    """Return the value of the field NAME_low for an int64."""
     return np.uint32(value & np.int64(0xFFFF_FFFF))
 
 
 @numba.njit(inline="always")
 def high_part(value):
-    """What the field NAME_high holds of an int64."""
+    """Return the value of the field NAME_high for an int64."""
     return np.uint16(value >> np.int64(32))

@@ -1,6 +1,6 @@
-"""The compiled loops of the state: one pass over a batch of columns, no allocation per record.
+"""Updates the state in compiled loops: one pass over a batch of columns, no allocation per record.
 
-Callers guarantee room: every table passed in has space for as many new rows as the batch has records.
+Callers guarantee room: every table has space for as many new rows as the batch has records.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HOUR_BITS = np.uint64((1 << 20) - 1)
 _PRODUCT_VIEW, _ADD_TO_CART, _CHECKOUT, _PURCHASE = 2, 3, 5, 6  # positions in schema.EVENT_TYPES, checked by a test
 _COUNT_MAX = 65_535
 _OPEN_CART, _SEEN, _CARRIED = np.uint8(1), np.uint8(2), np.uint8(4)
-_NEVER_LOW, _NEVER_HIGH = np.uint32(0xFFFF_FFFF), np.uint16(0xFFFF)  # wide.NEVER_MIN
+_NEVER_LOW, _NEVER_HIGH = np.uint32(0xFFFF_FFFF), np.uint16(0xFFFF)  # int48.NEVER_MIN
 
 
 @numba.njit(inline="always")
@@ -31,15 +31,15 @@ def _smaller(data, start, length, other, other_start, other_length):
 
 @numba.njit(inline="always")
 def _one_more(count):
-    """A count that starts again at 1 after the highest it can hold: 0 means none, always."""
+    """Return the next count, which restarts at 1 after its maximum: 0 always means none."""
     return np.uint16(1) if count == _COUNT_MAX else np.uint16(count + 1)
 
 
 @numba.njit(inline="always")
 def _tallied(views, next_view, view_count, head, word):
-    """Count a word in a session's chain of tallies; returns the chain's head and the number of tallies.
+    """Count a word in a session's chain of tallies; return the chain's head and the number of tallies.
 
-    A tally that is full stays as it is, and another one of the same word goes on.
+    A full tally stays unchanged, and a new tally of the same word continues it.
     """
     link = head
     while link != -1 and (views[link].category != word or views[link].count == _COUNT_MAX):
@@ -63,9 +63,9 @@ def apply_events(
     recent, recent_count, recent_bytes, recent_size, ids, new_ids, new_id_count, open_carts, open_count,
     touched_customers, touched_sessions,
 ):  # fmt: skip
-    """Apply a batch of events; returns the new counts.
+    """Apply a batch of events; return the new counts.
 
-    Sums, minima and maxima only: neither the order of the records nor the borders of batches can matter.
+    Uses only sums, minima and maxima, so neither the order of records nor batch boundaries affect the result.
     """
     bits = row_bits(session_slots)
     customers_touched = 0
@@ -223,7 +223,7 @@ def apply_orders(
     ts, updated_ts, status, cents, lines, customer_code, order_id_offsets, order_id_data,
     customers, orders, next_order, order_slots, order_count, won,
 ):  # fmt: skip
-    """Apply a batch of order records; `won[i]` is the row whose winner record i became, or -1. Returns the count."""
+    """Apply a batch of order records; `won[i]` is the row that record i won, or -1. Return the new row count."""
     bits = row_bits(order_slots)
     for i in range(len(ts)):
         code = customer_code[i]
@@ -255,7 +255,7 @@ def apply_orders(
         won[i] = -1
         if wins:
             change = updated_ts[i] - at
-            # a record that never won was never written, so it leaves no lines to void
+            # a record that never won was never written, so it has no lines to void
             order.lines = max(np.int32(order.lines), lines[i])
             order.ts_low, order.ts_high = low_part(at), high_part(at)
             order.change_low, order.change_high = low_part(change), np.uint8(high_part(change))
@@ -267,7 +267,7 @@ def apply_orders(
 
 @numba.njit(cache=True, nogil=True)
 def settle_orders(customers, orders, count, keep, placed):
-    """Add the placed orders that are about to leave to their customers' settled totals."""
+    """Add the placed orders that are about to expire to their customers' settled totals."""
     for row in range(count):
         if keep[row] or orders[row].status != placed:
             continue

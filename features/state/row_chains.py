@@ -1,4 +1,4 @@
-"""Rows of one owner, linked by int32 numbers that stand apart from the rows; compiled walks over them."""
+"""Walks chains of rows of one owner, linked by int32 row numbers outside the rows, in compiled code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ABREAST = 16
 
 @numba.njit(cache=True, nogil=True)
 def chain_lengths(heads, following, lengths):
-    """Write the length of each chain; returns their sum. `following` has the next row of each, or -1."""
+    """Write the length of each chain; return their sum. `following` has the next row of each, or -1."""
     at = np.empty(_ABREAST, np.int32)
     total = np.int64(0)
     for first in range(0, len(heads), _ABREAST):
@@ -57,7 +57,7 @@ def gather_chains(heads, following, lengths, group, out):
 
 @numba.njit(cache=True, nogil=True)
 def relink(heads, following, owners, count):
-    """Build the chains of all owners anew after rows were removed; `heads` comes in as -1 everywhere."""
+    """Rebuild the chains of all owners after rows were removed; `heads` must contain only -1."""
     for row in range(count):
         owner = owners[row]
         following[row] = heads[owner]
@@ -66,7 +66,7 @@ def relink(heads, following, owners, count):
 
 @numba.njit(cache=True, nogil=True)
 def compact_rows(rows, count, keep, renumbered):
-    """Move the kept rows to the front, in their order; the new number of each, or -1. Returns how many were kept."""
+    """Move the kept rows to the front, in order. Write the new number of each, or -1; return the number kept."""
     used = 0
     for row in range(count):
         if keep[row]:
@@ -80,7 +80,7 @@ def compact_rows(rows, count, keep, renumbered):
 
 @numba.njit(cache=True, nogil=True)
 def compact_views(sessions, count, views, next_view, out, out_next):
-    """Copy the chains of tallies of the first `count` sessions; returns the new number of links."""
+    """Copy the chains of tallies of the first `count` sessions; return the new number of links."""
     used = 0
     for row in range(count):
         link = sessions[row].views
@@ -96,9 +96,10 @@ def compact_views(sessions, count, views, next_view, out, out_next):
 
 @numba.njit(cache=True, nogil=True)
 def sum_views(group, category, weight, groups, order, top, top_share):
-    """Per group the category with most views and its share. `order` is each word's place in byte order.
+    """Write per group the category with most views and its share. `order` is each word's position in byte order.
 
-    Rows of a group stand together. A tie goes to the smallest place in byte order; a group without views gets -1 and 0.
+    Rows of a group are adjacent. A tie goes to the smallest position in byte order. A group without views gets -1 and
+    NaN.
     """
     n = len(group)
     totals = np.zeros(len(order), np.int64)

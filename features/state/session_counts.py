@@ -1,4 +1,4 @@
-"""What sessions did how often: their counts by event type, and the categories that they viewed."""
+"""Counts the events of sessions by type, and finds their most viewed categories."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from features.state.tables import CARRIED, COUNT_MAX, NONE, Float64, Int32, Int6
 
 
 def session_counts(state: State, sessions: Rows) -> dict[str, Int64]:
-    """Number of events of each type, as `n_TYPE`, of rows copied from the state's sessions."""
+    """Return the number of events of each type, as `n_TYPE`, for rows copied from the state's sessions."""
     counts = {f"n_{event_type}": sessions[f"n_{event_type}"].astype(np.int64) for event_type in EVENT_TYPES}
     carried = np.flatnonzero(sessions["marks"] & CARRIED)
     if len(carried):
@@ -24,7 +24,7 @@ def session_counts(state: State, sessions: Rows) -> dict[str, Int64]:
 
 
 def top_categories(state: State, group: Int32, rows: Rows, customers: int) -> tuple[Int32, Float64]:
-    """Number of the category with most product views of each customer, NONE if there is none, and its share."""
+    """Return each customer's category number with most product views (NONE without views), and its share."""
     viewed = rows["views"] != NONE
     position, links = gather(np.ascontiguousarray(rows["views"][viewed]), state.next_view)
     tallies = take(state.views, links)
@@ -40,7 +40,7 @@ def top_categories(state: State, group: Int32, rows: Rows, customers: int) -> tu
 
 
 def byte_order(state: State) -> Int32:
-    """The place of each word of the state in the order of its UTF-8 bytes."""
+    """Return the position of each word of the state in the order of its UTF-8 bytes."""
     words = [word.encode() for word in state.words.array().to_pylist()]
     place = np.empty(len(words), np.int32)
     place[sorted(range(len(words)), key=words.__getitem__)] = np.arange(len(words), dtype=np.int32)
@@ -48,7 +48,7 @@ def byte_order(state: State) -> Int32:
 
 
 def gather(heads: Int32, following: Int32) -> tuple[Int32, Int32]:
-    """Position of the head and row number of every row in the chains that begin at `heads`."""
+    """Return position of the head and row number of every row in the chains that begin at `heads`."""
     lengths = np.empty(len(heads), np.int32)
     total = row_chains.chain_lengths(heads, following, lengths)
     group, index = np.empty(total, np.int32), np.empty(total, np.int32)

@@ -1,8 +1,8 @@
-"""Parts of a state apart from the rest: a store of keys and values can hold it, and give back what a batch needs.
+"""Splits a state into slices that a key-value store can hold, and joins the slices that a batch needs.
 
-A slice has everything of its customers but two things that belong to none of them: the words (categories, channels,
-countries) that its rows name by number, and the event ids that are remembered. Within a slice rows name each other by
-their places in it, so slices of one state can be joined in any order and number.
+A slice contains everything about its customers except two shared parts: the words (categories, channels, countries)
+that its rows reference by number, and the remembered event ids. Rows of a slice reference each other by position within
+it, so any number of slices of one state can be joined in any order.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from features.state.tables import (
 )
 
 FORM: Final = 1
-"""Of what a slice looks like; another one is not read."""
+"""Version of the slice format; other versions are not read."""
 
 
 class Slice(msgspec.Struct, frozen=True, array_like=True):
-    """Rows of some customers, as the bytes of the tables' rows; `id_lengths` are u4, bytes of each customer's id.
+    """Rows of some customers, as the bytes of the tables' rows. `id_lengths` are u4, bytes of each customer's id.
 
-    Other than in a state: `customer` of orders and sessions, and `session` of recent rows, are places within the slice;
-    `views` of a session is the number of its tallies, which follow those of the session before it; the strings of a
-    recent row follow those of the row before it.
+    Differences from a state: `customer` of orders and sessions, and `session` of recent rows, are positions within the
+    slice. `views` of a session is the number of its tallies, which follow those of the previous session. The strings of
+    a recent row follow those of the previous row.
     """
 
     id_lengths: bytes = b""
@@ -55,12 +55,12 @@ class Slice(msgspec.Struct, frozen=True, array_like=True):
 
 
 def split(state: State, group: Int32, groups: int) -> list[Slice]:
-    """A state's customers as one slice for each group.
+    """Return a state's customers as one slice per group.
 
     Args:
-        state: is not changed.
-        group: of each customer, from 0 to `groups` - 1.
-        groups: number of slices; a group without customers has an empty one.
+        state: state, which is not changed.
+        group: group of each customer, from 0 to `groups` - 1.
+        groups: number of slices. A group without customers has an empty slice.
     """
     order = np.argsort(group, kind="stable").astype(np.int32)
     starts = _starts(group, groups)
@@ -96,13 +96,13 @@ def split(state: State, group: Int32, groups: int) -> list[Slice]:
 
 
 def join(slices: Sequence[Slice], words: Strings, high_events: int, high_orders: int) -> State:
-    """One state of the customers of some slices; their order is that of the slices.
+    """Return one state with the customers of some slices, in the order of the slices.
 
     Args:
-        slices: of one state, no customer in two.
-        words: those of that state; copied.
-        high_events: that state's highest ts of events, epoch ms.
-        high_orders: that state's highest updated_ts of order records, epoch ms.
+        slices: slices of one state, no customer in two.
+        words: words of that state; copied.
+        high_events: highest ts of events of that state, epoch ms.
+        high_orders: highest updated_ts of order records of that state, epoch ms.
     """
     lengths = _joined(slices, "id_lengths", np.dtype(np.uint32))
     customers = _joined(slices, "customers", CUSTOMER)
@@ -141,13 +141,13 @@ def join(slices: Sequence[Slice], words: Strings, high_events: int, high_orders:
 
 
 def _starts(group: npt.NDArray[Any], groups: int) -> Int64:
-    """Where each group begins when rows stand together by group, and where the last one ends."""
+    """Return the start of each group for rows sorted by group, and the end of the last group."""
     counts = np.bincount(group, minlength=groups)
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _owned(rows: Rows, rank: Int32, local: Int32, group: Int32, groups: int) -> tuple[Rows, Int32, Int64]:
-    """Rows of customers by the customers' new order, each row's new place, and where each group's rows begin."""
+    """Return rows in the new customer order, the new position of each row, and the start of each group's rows."""
     owner = rows["customer"]
     order = np.argsort(rank[owner], kind="stable").astype(np.int32)
     places = np.empty(len(order), np.int32)
@@ -160,7 +160,7 @@ def _owned(rows: Rows, rank: Int32, local: Int32, group: Int32, groups: int) -> 
 def _strings(
     state: State, sessions: Rows, places: Int32, session_starts: Int64
 ) -> tuple[Rows, npt.NDArray[np.uint8], Int64, Int64]:
-    """Recent rows in the order of their sessions, their strings, and where each group's of both begin."""
+    """Return recent rows in the order of their sessions, their strings, and the starts of each group in both."""
     count = state.recent_count
     session = places[state.recent["session"][:count]]
     order = np.argsort(session, kind="stable").astype(np.int32)
@@ -179,7 +179,7 @@ def _strings(
 
 
 def _tallies(state: State, sessions: Rows) -> tuple[Rows, Int64]:
-    """Tallies in the order of their sessions, which get their numbers, and where each session's begin."""
+    """Return tallies in session order and the start of each session's tallies; write their numbers to the sessions."""
     views, following = np.zeros(state.view_count, VIEW), np.empty(state.view_count, np.int32)
     used = row_chains.compact_views(sessions, len(sessions), state.views, state.next_view, views, following)
     some = sessions["views"] != NONE
@@ -191,7 +191,7 @@ def _tallies(state: State, sessions: Rows) -> tuple[Rows, Int64]:
 
 
 def _cut(rows: npt.NDArray[Any], starts: npt.NDArray[Any]) -> list[bytes]:
-    """The bytes of the rows of each group, those between fields as 0: what is the same looks the same."""
+    """Return the bytes of the rows of each group. Padding bytes are 0, so that equal rows have equal bytes."""
     size = rows.dtype.itemsize
     octets = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), size)
     used = np.zeros(size, np.bool_)
@@ -213,7 +213,7 @@ def _counts(slices: Sequence[Slice], name: str, dtype: np.dtype[Any]) -> Int64:
 
 
 def _offsets(slices: Sequence[Slice], name: str, dtype: np.dtype[Any]) -> Int32:
-    """How many rows stand before those of each slice."""
+    """Return the number of rows before those of each slice."""
     counts = _counts(slices, name, dtype)
     return (np.cumsum(counts) - counts).astype(np.int32)
 
@@ -226,7 +226,7 @@ def _linked(customers: Rows, head: str, rows: Rows) -> Int32:
 
 
 def _linked_tallies(sessions: Rows, count: int) -> Int32:
-    """The next tally of each; sessions get the places of their first ones for their numbers."""
+    """Return the next tally of each; replace the tally counts of sessions by the positions of their first tallies."""
     numbers = sessions["views"].astype(np.int64)
     ends = np.cumsum(numbers)
     following = np.arange(1, count + 1, dtype=np.int32)

@@ -1,7 +1,7 @@
-"""The state of one partition: compact recent history that any order of arrival and any borders of batches lead to.
+"""Holds the state of one partition: compact recent history, independent of arrival order and batch boundaries.
 
-`apply_*` upsert rows of the tables by sums, minima and maxima; `definitions.evaluate` queries them at a time that is
-not before the last record applied. The state is plain data: it can be stored, restored and compared.
+`apply_*` upserts rows of the tables with sums, minima and maxima. `definitions.evaluate` queries them at a time that is
+not before the last applied record. The state is plain data: it can be stored, restored and compared.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ from features.state.tables import (
 )
 
 SCAN_ROWS_MIN: Final = 16_384
-"""Rows of a table below which nothing is searched for what may leave."""
+"""Rows of a table below which it is not searched for expired rows."""
 PLACED: Final = STATUSES.index("placed")
 NOTHING_YET: Final = {
     "first_seen": NEVER_MIN, "last_seen": NEVER_MAX, "settled_first": NEVER_MIN, "settled_last": NEVER_MAX,
 }  # fmt: skip
-"""What stands in a customer's times before there is one."""
+"""Initial values of a customer's times."""
 _NO_ROWS: Final = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What a batch changed: row numbers, each once."""
+    """Changes of a batch: row numbers, each once."""
 
     customers: Int32
     sessions: Int32 = field(default_factory=lambda: _NO_ROWS)
@@ -66,12 +66,12 @@ class Touched:
     applied: int = 0
     """Records that counted: for events those that were not duplicates."""
     won: Int32 = field(default_factory=lambda: _NO_ROWS)
-    """For each order record the row whose winner it became, or NONE."""
+    """For each order record the row that it won, or NONE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renumbered:
-    """New row number of each old one after rows left, NONE for those that left; None where nothing moved."""
+    """New number of each old row after rows were removed, NONE for removed rows; None if nothing moved."""
 
     sessions: Int32 | None
     orders: Int32 | None
@@ -87,7 +87,7 @@ class State:
     customers: Rows = field(default_factory=lambda: np.zeros(0, CUSTOMER))
     orders: Rows = field(default_factory=lambda: np.zeros(0, ORDER))
     next_order: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))
-    """The customer's next row in `orders`, or NONE; apart from the rows, so that a chain is walked in little memory."""
+    """The customer's next row in `orders`, or NONE; separate from the rows, so a chain walk reads less memory."""
     order_count: int = 0
     sessions: Rows = field(default_factory=lambda: np.zeros(0, SESSION))
     next_session: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))
@@ -100,10 +100,10 @@ class State:
     recent_bytes: Uint8 = field(default_factory=lambda: np.zeros(0, np.uint8))
     recent_size: int = 0
     open_carts: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))
-    """Rows of sessions that have a cart, no purchase, and whose document does not yet say abandoned."""
+    """Rows of sessions with a cart and no purchase, whose document does not yet have `abandoned`."""
     open_count: int = 0
     high_events: int = 0
-    """Highest ts of the events so far; 0 when there is none. Judges lateness and expiry."""
+    """Highest ts of the events so far; 0 without events. Determines lateness and expiry."""
     high_orders: int = 0
     """Highest updated_ts of the order records so far."""
     ids: Rows = field(default_factory=lambda: np.zeros(1024, EVENT_ID))
@@ -112,22 +112,22 @@ class State:
     """Ids remembered since the last checkpoint."""
     new_id_count: int = 0
     _scan_at: dict[str, int] = field(default_factory=dict)
-    """Rows at which a table is next searched for what may leave: an eighth more than the last search kept."""
+    """Rows at which a table is next searched for expired rows: an eighth more than the last search kept."""
     _order_slots: Uint32 = field(default_factory=lambda: empty_slots(0))
     _session_slots: Uint32 = field(default_factory=lambda: empty_slots(0))
 
     @property
     def customer_count(self) -> int:
-        """Customers seen so far, in events or in order records."""
+        """Number of customers seen so far, in events or in order records."""
         return self.customer_ids.count
 
     @property
     def stream_time(self) -> int:
-        """The highest ts / updated_ts applied so far; 0 when there is none."""
+        """Highest ts / updated_ts applied so far; 0 if there is none."""
         return max(self.high_events, self.high_orders)
 
     def apply_events(self, batch: EventColumns) -> Touched:
-        """Count a batch of valid events that are not too late; duplicates change nothing."""
+        """Apply a batch of valid events that are not too late; duplicates change nothing."""
         n = len(batch)
         if n == 0:
             return Touched(_NO_ROWS)
@@ -185,12 +185,12 @@ class State:
         return Touched(np.unique(codes), orders=np.unique(won[won != NONE]), applied=n, won=won)
 
     def known_codes(self, customer_ids: list[str]) -> Int32:
-        """Numbers of those of these customers that have been seen in an event or order record, each once."""
+        """Return the numbers of those given customers that were seen in an event or order record, each once."""
         codes = self.customer_ids.find(pa.array(customer_ids, pa.string()))
         return np.unique(codes[codes != NONE])
 
     def may_expire(self) -> bool:
-        """Whether a table has grown enough since the last search for `expire` to be worth its price."""
+        """Return whether a table has grown enough since the last search for `expire` to be worth its cost."""
         sizes = {
             "orders": self.order_count,
             "sessions": self.session_count,
@@ -200,16 +200,16 @@ class State:
         return any(size >= self._scan_at.get(name, SCAN_ROWS_MIN) for name, size in sizes.items())
 
     def search_at_once(self) -> None:
-        """Let the next `expire` search every table, however small: for a state that is a part of a larger one."""
+        """Make the next `expire` search every table, however small: for a state that is a part of a larger one."""
         self._scan_at = dict.fromkeys(("orders", "sessions", "recent", "ids"), 0)
 
     def expire(self, busy_sessions: Int32, busy_orders: Int32, *, keep_sessions: bool = False) -> Renumbered:
-        """Let go of what no later record may change and no window can reach; cheap when there is little of it.
+        """Remove rows that no later record may change and no window can reach; cheap if there are few.
 
         Args:
-            busy_sessions: rows whose documents are still to be written; they stay.
+            busy_sessions: rows whose documents are still to be written; they are kept.
             busy_orders: the same for orders.
-            keep_sessions: keep every session (a batch run, where a session may be asked for at any time).
+            keep_sessions: whether to keep every session (a batch run may need any session at any time).
         """
         self._expire_ids()
         orders = self._expire_orders(busy_orders)
@@ -219,7 +219,7 @@ class State:
         return Renumbered(sessions, orders)
 
     def abandoned(self, as_of: int, wait_ms: int) -> Int32:
-        """Rows of the sessions that have become abandoned by `as_of`; they are handed out once, see `watch_carts`."""
+        """Return the rows of sessions that have become abandoned by `as_of`, each only once (see `watch_carts`)."""
         rows = self.open_carts[: self.open_count]
         sessions = take(self.sessions, rows)
         bought = sessions["n_purchase"] > 0
@@ -235,9 +235,9 @@ class State:
         return found
 
     def watch_carts(self, rows: Int32, as_of: int, wait_ms: int) -> None:
-        """Hand these sessions out again once abandoned, where a document of `as_of` says that they are not yet.
+        """Make `abandoned` return these sessions again, where a document of `as_of` has them as not yet abandoned.
 
-        They may have been handed out for a later time before: that of the final rows, or of the wall clock.
+        An earlier call may have returned them for a later time: that of the final rows, or the wall clock.
         """
         sessions = take(self.sessions, rows)
         watched = (sessions["n_add_to_cart"] > 0) & (sessions["n_purchase"] == 0) & (sessions["marks"] & OPEN_CART == 0)
@@ -248,7 +248,7 @@ class State:
         self.open_count += len(found)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything that a checkpoint stores but the event ids, as views into the tables."""
+        """Return everything that a checkpoint stores except the event ids, as views into the tables."""
         found = {f"customer_ids.{name}": array for name, array in self.customer_ids.arrays().items()}
         found |= {f"words.{name}": array for name, array in self.words.arrays().items()}
         counts = {
@@ -269,7 +269,7 @@ class State:
 
     @classmethod
     def restore(cls, arrays: dict[str, npt.NDArray[Any]]) -> State:
-        """The inverse of `arrays`; event ids are given to `remember`."""
+        """Restore a state from the output of `arrays`. Event ids are restored by `remember`."""
         state = cls()
         state.customer_ids = Strings.restore(arrays["customer_ids.offsets"], arrays["customer_ids.data"])
         state.words = Strings.restore(arrays["words.offsets"], arrays["words.data"])
@@ -287,26 +287,26 @@ class State:
         return state
 
     def remember(self, ids: Rows) -> None:
-        """Put back event ids that a checkpoint kept; those out of the horizon are let go."""
+        """Restore event ids from a checkpoint; expired ids are dropped."""
         if (self.id_count + len(ids)) * 4 > len(self.ids) * 3:
             self._resize_ids(len(ids))
         self.id_count += hash_index.remember_all(self.ids, ids)
 
     def session_ids(self, rows: Int32) -> list[str]:
-        """The ids of sessions whose strings are still kept: those that are dirty, in flight or recent."""
+        """Return the ids of sessions whose strings are still stored: dirty, in-flight and recent ones."""
         data = self.recent_bytes
         places = self.recent[self.sessions["recent"][rows]]
         starts, lengths = places["session_id"].tolist(), places["session_id_length"].tolist()
         return [data[start : start + length].tobytes().decode() for start, length in zip(starts, lengths, strict=True)]
 
     def take_new_ids(self) -> Rows:
-        """The event ids remembered since the last call, for the checkpoint that is being made."""
+        """Return the event ids remembered since the last call, for the current checkpoint."""
         taken = self.new_ids[: self.new_id_count].copy()
         self.new_id_count = 0
         return taken
 
     def known_ids(self) -> Rows:
-        """Every event id within the horizon, also those that a checkpoint has."""
+        """Return every event id within the horizon, including those of earlier checkpoints."""
         found = np.empty(self.id_count, EVENT_ID)
         return found[: hash_index.live_ids(self.ids, (self.high_events - EVENT_LATENESS_MS) // HOUR_MS, found)]
 
@@ -324,7 +324,7 @@ class State:
         return codes
 
     def _word_codes(self, batch: EventColumns) -> tuple[Int32, Int32, Int32]:
-        """The batch's words by this state's numbers; a word of no row (its rows were too late) stays out."""
+        """Return the batch's words as numbers of this state. Words without a row (all rows too late) are not added."""
         columns = (batch.category, batch.channel, batch.country)
         codes = np.full(len(batch.words) + 1, NONE, np.int32)
         used = np.zeros(len(codes), np.bool_)
@@ -332,7 +332,7 @@ class State:
             used[column] = True
         used[-1] = False
         codes[used] = self.words.codes(batch.words.filter(pa.array(used[:-1])))
-        # null is the index -1, where NONE stands
+        # null has the index -1, and the last element is NONE
         category, channel, country = (codes[column] for column in columns)
         return category, channel, country
 
@@ -341,7 +341,7 @@ class State:
         self.next_session = grown(self.next_session, self.session_count, self.session_count + n)
         if crowded(self._session_slots, self.session_count + n):
             self._session_slots = _row_slots(self.sessions, self.session_count, self.session_count + n)
-        # an event may begin a tally of its category and one of carries
+        # an event may start a tally of its category and one of carries
         self.views = grown(self.views, self.view_count, self.view_count + 2 * n)
         self.next_view = grown(self.next_view, self.view_count, self.view_count + 2 * n)
         self.recent = grown(self.recent, self.recent_count, self.recent_count + n)
@@ -352,7 +352,7 @@ class State:
             self._resize_ids(n)
 
     def _resize_ids(self, room: int) -> None:
-        """A table of ids that the living ones and `room` more fill to six tenths: room for a quarter more."""
+        """Resize the id table so that the live ids and `room` more fill six tenths: space for a quarter more."""
         living = np.empty(self.id_count, EVENT_ID)
         count = hash_index.live_ids(self.ids, (self.high_events - EVENT_LATENESS_MS) // HOUR_MS, living)
         self.ids = np.zeros(max((count + room) * 5 // 3 + 1, 1024), EVENT_ID)
@@ -395,14 +395,14 @@ class State:
         open_carts = renumbered[self.open_carts[: self.open_count]]
         self.open_carts[: self.open_count] = open_carts
         recent = self.recent[: self.recent_count]
-        # a session that is long over keeps no strings: its row in `recent`, if any, goes with it
+        # a session that ended long ago needs no strings, so its row in `recent`, if any, is removed too
         gone = renumbered[recent["session"]] == NONE
         recent["session"] = np.where(gone, 0, renumbered[recent["session"]])
         self._compact_recent(~gone)
         return renumbered
 
     def _relinked(self, rows: Rows, following: Int32, count: int) -> Int32:
-        """Heads of the customers' chains, built anew together with the next row of each row."""
+        """Rebuild the customers' chains: return their heads and write the next row of each row."""
         heads = np.full(len(self.customers), NONE, np.int32)
         row_chains.relink(heads, following, np.ascontiguousarray(rows["customer"][:count]), count)
         return heads
@@ -415,7 +415,7 @@ class State:
         self.views, self.next_view = views, following
 
     def _expire_recent(self, busy: Int32) -> None:
-        """The strings of a session are needed while an earlier event may still arrive or its document is unwritten."""
+        """Remove the strings of sessions that need them neither for earlier events nor for an unwritten document."""
         count = self.recent_count
         if count < self._scan_at.get("recent", SCAN_ROWS_MIN):
             return
@@ -445,7 +445,7 @@ def _an_eighth_more(rows: int) -> int:
 
 
 def day_of(ts: int) -> int:
-    """Number of the UTC day since 1970-01-01."""
+    """Return the UTC day as days since 1970-01-01."""
     return ts // DAY_MS
 
 
@@ -461,6 +461,6 @@ def _refill(table: Uint32, rows: Rows, count: int) -> None:
 
 
 def _compacted(rows: Rows, keep: npt.NDArray[np.bool_]) -> tuple[Int32, int]:
-    """Move the kept rows to the front, in their order; new number of each old row, and their number."""
+    """Move the kept rows to the front, in order; return the new number of each old row, and the number kept."""
     renumbered = np.empty(len(keep), np.int32)
     return renumbered, row_chains.compact_rows(rows, len(keep), keep, renumbered)

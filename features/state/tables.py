@@ -1,6 +1,6 @@
-"""The tables of a partition's state as plain memory: row types, strings by number, growth.
+"""Defines the tables of a partition's state as plain memory: row types, strings by number, growth.
 
-Rows are packed structs in one NumPy array per table, so that a compiled kernel touches one or two cache lines for a
+Rows are packed structs in one NumPy array per table. A compiled kernel therefore touches one or two cache lines per
 record, a checkpoint is the array's bytes, and two states can be compared with `==`.
 """
 
@@ -23,22 +23,22 @@ Uint32 = npt.NDArray[np.uint32]
 Rows = npt.NDArray[np.void]
 
 NONE: Final = -1
-"""Stands for "no row" and "no string" in int32 columns."""
+"""Value for "no row" and "no string" in int32 columns."""
 OPEN_CART: Final = 1
 """Mark of a session that is listed as waiting to become abandoned."""
 SEEN: Final = 2
-"""Mark of a session that the batch being applied has touched; none has it between batches."""
+"""Mark of a session that the current batch has touched. No session has it between batches."""
 CARRIED: Final = 4
-"""Mark of a session of which some count is above COUNT_MAX."""
+"""Mark of a session with a count above COUNT_MAX."""
 COUNT_MAX: Final = 65_535
-"""A count n above it stands in the row as (n - 1) % COUNT_MAX + 1, so that 0 means none; the rest is carried."""
+"""A count n above it is stored in the row as (n - 1) % COUNT_MAX + 1, so that 0 means none. The rest is carried."""
 
 LINES_MAX: Final = 65_535
-"""Most lines that a row of an order counts; a valid record has at most schema.ORDER_LINES_MAX, which is less."""
+"""Most lines that an order's row can count; above the bound of a valid record, schema.ORDER_LINES_MAX."""
 
 CUSTOMER: Final = np.dtype(
     [
-        ("settled_cents", "i8"),  # of the placed orders that have left `orders`; a sum may pass 48 bits
+        ("settled_cents", "i8"),  # of the placed orders that have left `orders`; a sum may exceed 48 bits
         ("settled_orders", "i4"),  # their number
         ("order", "i4"),  # head of the customer's chain in `orders`
         ("session", "i4"),  # head of the customer's chain in `sessions`
@@ -50,11 +50,11 @@ CUSTOMER: Final = np.dtype(
         ("last_seen_high", "u2"),
         ("settled_first_high", "u2"),
         ("settled_last_high", "u2"),
-        ("seen", "u1"),  # in the batch that is being applied; 0 between batches
+        ("seen", "u1"),  # 1 for customers of the current batch; 0 between batches
     ],
     align=True,
 )
-"""48 bytes. `NAME_low` and `NAME_high` are a number of 48 bits, see `features.state.int48`."""
+"""48 bytes. `NAME_low` and `NAME_high` form a number of 48 bits, see `features.state.int48`."""
 ORDER: Final = np.dtype(
     [
         ("key", "u8"),  # hash of order_id
@@ -91,7 +91,7 @@ SESSION: Final = np.dtype(
         ("first_cart_high", "u2"),
         ("first_checkout_high", "u2"),
         ("first_purchase_high", "u2"),
-        ("n_page_view", "u2"),  # up to COUNT_MAX; what is above is carried in `views`
+        ("n_page_view", "u2"),  # up to COUNT_MAX; the excess is carried in `views`
         ("n_search", "u2"),
         ("n_product_view", "u2"),
         ("n_add_to_cart", "u2"),
@@ -117,48 +117,48 @@ RECENT: Final = np.dtype(
     align=True,
 )
 EVENT_ID: Final = np.dtype([("low", "u8"), ("high", "u8")])
-"""128 bits of the hash of an event_id, the lowest 20 of `high` replaced by the UTC hour of ts modulo 2^20; (0, 0) is an
-empty slot. 108 bits are left to tell ids apart."""
+"""128 bits of the hash of an event_id, the lowest 20 of `high` replaced by the UTC hour of ts modulo 2^20. (0, 0) is an
+empty slot. 108 bits remain to distinguish ids."""
 
 
 def carried_word(event_type: int) -> int:
-    """Stands in VIEW for a category: each count of such a tally is COUNT_MAX events of the type, by its position."""
+    """Return the value that replaces a category in VIEW: each count is COUNT_MAX events of the given type."""
     return NONE - 1 - event_type
 
 
 def grown(array: npt.NDArray[Any], used: int, needed: int) -> npt.NDArray[Any]:
-    """`array`, or a copy of its first `used` rows with room for `needed`; grows by an eighth to waste little."""
+    """Return `array`, or a copy of its first `used` rows with room for `needed`; grow by an eighth to waste little."""
     if needed <= len(array):
         return array
-    # pages that are never touched take no memory: what lies idle here is address space
+    # pages that are never touched use no memory, so the unused part is only address space
     larger = np.zeros(max(needed + needed // 8, 1024), array.dtype)
     larger[:used] = array[:used]
     return larger
 
 
 def take(rows: Rows, index: Int32) -> Rows:
-    """rows[index], several times faster: NumPy moves blocks of words where it would copy structs field by field."""
+    """Return rows[index], several times faster: NumPy moves blocks of words instead of copying structs by field."""
     word = np.gcd(rows.dtype.itemsize, 8)
     words = rows.view(f"u{word}").reshape(len(rows), rows.dtype.itemsize // word)
     return words.take(index, axis=0).view(rows.dtype).reshape(len(index))
 
 
 def crowded(slots: npt.NDArray[Any], rows: int) -> bool:
-    """Whether so many rows would fill more than seven eighths of the slots."""
+    """Return whether `rows` would fill more than seven eighths of the slots."""
     return rows * 8 > len(slots) * 7
 
 
 def empty_slots(rows: int) -> Uint32:
-    """An open-addressing table that `rows` fill to seven tenths: room for a quarter more."""
+    """Return an open-addressing table that `rows` fill to seven tenths: room for a quarter more."""
     return np.full(max(rows * 10 // 7 + 1, 1024), EMPTY, np.uint32)
 
 
 def string_buffers(strings: pa.StringArray) -> tuple[Int32, Uint8]:
-    """Offsets (length n + 1) and bytes of a StringArray."""
+    """Return offsets (length n + 1) and bytes of a StringArray."""
     _, offsets, data = strings.buffers()
     starts = np.frombuffer(offsets, np.int32)[strings.offset : strings.offset + len(strings) + 1]
     text = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
-    # whoever made the buffers: compiled code has one type for arrays that may be written and another for the rest
+    # numba has different types for writable and read-only arrays, so all buffers are read-only, whatever their origin
     starts.flags.writeable = text.flags.writeable = False
     return starts, text
 
@@ -173,7 +173,7 @@ class Strings:
     slots: Uint32 = field(default_factory=lambda: empty_slots(0))
 
     def codes(self, strings: pa.StringArray) -> Int32:
-        """Number of each string, new ones added; no nulls."""
+        """Return the number of each string, adding new ones; no nulls."""
         offsets, data = string_buffers(strings)
         n = len(strings)
         self._reserve(n, int(offsets[-1]) - int(offsets[0]) if n else 0)
@@ -182,18 +182,18 @@ class Strings:
         return codes
 
     def find(self, strings: pa.StringArray) -> Int32:
-        """Number of each string, NONE for an unknown one; no nulls."""
+        """Return the number of each string, NONE for an unknown one; no nulls."""
         offsets, data = string_buffers(strings)
         codes = np.empty(len(strings), np.int32)
         find_strings(offsets, data, self.slots, self.offsets, self.data, codes)
         return codes
 
     def take(self, codes: Int32) -> pa.StringArray:
-        """The strings of these numbers; null for NONE."""
+        """Return the strings of the given numbers; null for NONE."""
         return self.array().take(pa.array(codes, mask=codes == NONE))
 
     def array(self) -> pa.LargeStringArray:
-        """All strings, without a copy; valid until the next growth."""
+        """Return all strings, without a copy; valid until the next growth."""
         return pa.LargeStringArray.from_buffers(
             self.count, pa.py_buffer(self.offsets[: self.count + 1]), pa.py_buffer(self.data)
         )
@@ -208,12 +208,12 @@ class Strings:
             rebuild_string_slots(self.slots, self.offsets, self.data, self.count)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What a checkpoint keeps; the slots are rebuilt."""
+        """Return the arrays for a checkpoint. The slots are rebuilt."""
         return {"offsets": self.offsets[: self.count + 1], "data": self.data[: int(self.offsets[self.count])]}
 
     @classmethod
     def restore(cls, offsets: Int64, data: Uint8) -> Strings:
-        """The inverse of `arrays`."""
+        """Restore the strings from the output of `arrays`."""
         count = len(offsets) - 1
         strings = cls(count, offsets.copy(), data.copy(), empty_slots(count))
         rebuild_string_slots(strings.slots, strings.offsets, strings.data, count)
