@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from pyarrow import fs
 
 PARTIAL_SUFFIX: Final = ".partial"
-"""Suffix of a file that is being written; a killed process leaves such a file behind."""
+"""Suffix of a file that is being written. A killed process leaves such a file behind."""
 
 WHOLE_OR_NOTHING: Final = frozenset({"s3", "gcs", "abfs"})
 """Types of file systems where an object appears only when it is complete, and where a rename would be a copy."""
 
 
 def write_whole(path: Path, write: Callable[[Path], object], *, mode: int | None = None) -> None:
-    """Replace `path` atomically; the new file is on disk on return.
+    """Replace `path` atomically. The new file is on disk on return.
 
     Args:
-        path: local file to create or replace; a missing folder is created.
+        path: local file to create or replace. A missing folder is created.
         write: function that writes the file to the path it receives.
         mode: permission bits; None keeps those of the replaced file, or the process's default for a new one.
 
     Raises:
-        OSError: the file cannot be written; the old one is unchanged and no partial file remains.
+        OSError: the file cannot be written. The old one is unchanged and no partial file remains.
     """
     path = path.absolute()
     is_new_folder = not path.parent.is_dir()
@@ -64,15 +64,15 @@ def write_whole(path: Path, write: Callable[[Path], object], *, mode: int | None
 
 
 def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object]) -> None:
-    """Write a file of `files` atomically; it is on disk on return.
+    """Write a file of `files` atomically. It is on disk on return.
 
     Args:
-        files: any file system of `pyarrow.fs`; the file's folder exists.
-        path: file to create or replace; a replaced local file keeps its permission bits.
+        files: any file system of `pyarrow.fs`. The file's folder exists.
+        path: file to create or replace. A replaced local file keeps its permission bits.
         write: function that writes the content to the open stream it receives.
 
     Raises:
-        OSError: the file cannot be written; an older file of this name is unchanged and no partial file remains.
+        OSError: the file cannot be written. An older file of this name is unchanged and no partial file remains.
     """
     if files.type_name in WHOLE_OR_NOTHING:
         with files.open_output_stream(path) as stream:
@@ -106,7 +106,7 @@ def _mode_of(files: fs.FileSystem, path: str) -> int | None:
 
 
 def make_folder(files: fs.FileSystem, path: str) -> None:
-    """Create a folder and its parents; the directory entries of all of them are on disk on return.
+    """Create a folder and its parents. The directory entries of all of them are on disk on return.
 
     The entries of existing folders are synchronised too, up to the root. The process that created one may have died
     before it did so, and losing that entry would lose everything below.
@@ -127,13 +127,13 @@ def make_folder(files: fs.FileSystem, path: str) -> None:
 
 
 def delete_stray(files: fs.FileSystem, path: str) -> None:
-    """Delete an unreferenced file if possible; it may never have been created."""
+    """Delete an unreferenced file if possible. It may never have been created."""
     with suppress(OSError):
         files.delete_file(path)
 
 
 def publish_folder(partial: Path, target: Path) -> None:
-    """Rename a finished folder to its final name; the folder and its contents are on disk on return.
+    """Rename a finished folder to its final name. The folder and its contents are on disk on return.
 
     Args:
         partial: local folder on the file system of `target`.
@@ -163,7 +163,7 @@ def open_private_log(path: Path) -> BinaryIO:
 
 
 def private_lock(path: Path) -> filelock.FileLock:
-    """Return a lock whose file other users cannot open, and so cannot hold; earlier versions left it readable.
+    """Return a lock whose file other users cannot open, and so cannot hold. Earlier versions left it readable.
 
     Raises:
         OSError: the file belongs to another user.

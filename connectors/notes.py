@@ -28,6 +28,6 @@ def read_note(path: Path, kind: type[N], remedy: str) -> N | None:
 
 
 def write_note(path: Path, note: msgspec.Struct) -> None:
-    """Replace the note atomically; it is on disk on return and closed to other users."""
+    """Replace the note atomically. It is on disk on return and closed to other users."""
     content = msgspec.json.format(msgspec.json.encode(note)) + b"\n"
     write_whole(path, lambda partial: partial.write_bytes(content), mode=0o600)

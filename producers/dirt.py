@@ -17,11 +17,11 @@ from features.schema import AMOUNT_MAX, EVENT_LATENESS_MS, HOUR_MS, RECORD_TYPES
 from producers.messages import Messages, join
 
 DELAY_MS_MAX: Final = 12 * HOUR_MS
-"""Longest delay, in event time; records count until they are 48 hours late."""
+"""Longest delay, in event time. Records count until they are 48 hours late."""
 DISORDER_MS_MAX: Final = 60 * SECOND_MS
 _LATE_SHARE: Final = 0.25
 _DELAYED_SHARE: Final = 0.7
-"""Share of the touched records that are delayed; the others get a malformed companion."""
+"""Share of the touched records that are delayed. The others get a malformed companion."""
 
 Json = dict[str, object]
 Spoiler = Callable[[bytes, Json], bytes]
@@ -51,7 +51,7 @@ SPOILERS: Final[dict[str, Spoiler]] = {
     "amount below zero": _changed(price=-1, total=-1),
     "amount too high": _changed(price=AMOUNT_MAX * 10, total=AMOUNT_MAX * 10),
 }
-"""Kind -> function that makes a malformed message of a record's bytes and fields; each is invalid for events and
+"""Kind -> function that makes a malformed message of a record's bytes and fields. Each is invalid for events and
 orders.
 """
 WRONG_KEY: Final = "key of another customer"
@@ -64,7 +64,7 @@ class Dirt:
 
     Args:
         fraction: share of the records touched, above 0 and at most 1.
-        seed: seed; equal seeds and chunks give equal faults.
+        seed: seed of the faults. Equal seeds and chunks give equal faults.
     """
 
     def __init__(self, fraction: float, seed: int) -> None:
@@ -74,7 +74,7 @@ class Dirt:
         self.planted: Counter[str] = Counter()
 
     def spoil(self, chunks: Iterator[Messages]) -> Iterator[Messages]:
-        """Yield the messages in order of arrival; `times` are the arrival times.
+        """Yield the messages in order of arrival. `times` are the arrival times.
 
         A record delayed until t comes after all messages of time t and before all later ones. So its delay never
         exceeds DELAY_MS_MAX, however sparse the records are.

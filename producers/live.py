@@ -20,7 +20,7 @@ from producers.shop.shop import Model
 from producers.transmit import Clock, Progress, Transmitter
 
 TIME_COLUMN: Final = {"customers": "signup_ts", **DAY_COLUMN}
-"""Time column that orders live records; equal times follow the order of these topics."""
+"""Time column that orders live records. Equal times follow the order of these topics."""
 RESUME_OVERLAP_MS: Final = 10 * 60 * SECOND_MS
 """Span sent again on resuming, because its records may have been in flight at a crash. Repeated ids are dropped."""
 STOP_TIMEOUT_S: Final = 10.0
@@ -103,7 +103,7 @@ def live(
     Args:
         model: model of the shop.
         open_publisher: function that opens a publisher, which reports failures to the given handler.
-        clock: clock for pacing; the stream never runs ahead of its wall clock.
+        clock: clock for pacing. The stream never runs ahead of its wall clock.
         interrupted: function that returns whether to stop; called several times a second.
         on_progress: callback for the progress; called several times a second.
         start_ms: first event time, not before the end of history.

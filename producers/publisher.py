@@ -36,7 +36,7 @@ TUNED: Final[Mapping[str, Any]] = {
     "reconnect.backoff.max.ms": 2_000,
     "topic.metadata.propagation.max.ms": 10_000,
 }
-"""Defaults that user properties may override; benchmarks/produce.py prints the measurements behind them."""
+"""Defaults that user properties may override, as measured by benchmarks/produce.py."""
 EXACT: Final[Mapping[str, Any]] = {
     "enable.idempotence": True,
     "acks": "all",
@@ -45,7 +45,7 @@ EXACT: Final[Mapping[str, Any]] = {
     # successes are sent minus failed messages; a Python call for each success would cost more than sending it
     "delivery.report.only.error": True,
 }
-"""Properties that exact counts and the order within a customer depend on; they cannot be overridden."""
+"""Properties that exact counts and the order within a customer depend on. They cannot be overridden."""
 FAILURES_MAX: Final = 10_000
 """Number of failures above which continuing is useless."""
 _BLOCK: Final = 2_000
@@ -94,7 +94,7 @@ def producer_config(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _ClientLog:
-    """Receives librdkafka's log lines; logs temporary conditions at debug level."""
+    """Receives librdkafka's log lines. Logs temporary conditions at debug level."""
 
     def log(self, level: int, line: str, *args: object) -> None:
         logger = logging.getLogger("producers.kafka")
@@ -124,7 +124,7 @@ class Publisher:
 
     # --- while sending ------------------------------------------------------------------------------------------------
     def send(self, messages: Messages, start: int, stop: int, interrupted: Callable[[], bool]) -> int:
-        """Queue messages start:stop, waiting while the queue is full; acknowledgements come later.
+        """Queue messages start:stop, waiting while the queue is full. Acknowledgements come later.
 
         Returns:
             Position of the first message not queued: `stop`, or less if interrupted or hopeless.
@@ -178,7 +178,7 @@ class Publisher:
         return False
 
     def poll(self) -> None:
-        """Serve acknowledgements; call it at least every second while there is nothing to send."""
+        """Serve acknowledgements. Call it at least every second while there is nothing to send."""
         self._producer.poll(0)
 
     @property
@@ -203,7 +203,7 @@ class Publisher:
 
     # --- at the end ---------------------------------------------------------------------------------------------------
     def finish(self, timeout_s: float | None = None) -> Delivery:
-        """Wait for the acknowledgements; after the time-out, unacknowledged messages are dropped and counted as failed.
+        """Wait for the acknowledgements. After the time-out, unacknowledged messages are dropped and counted as failed.
 
         Args:
             timeout_s: longest wait; None waits until librdkafka itself gives up (`message.timeout.ms`).

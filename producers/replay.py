@@ -145,7 +145,7 @@ def _transmit(course: Course, profiles: pa.Table | None, transmitter: Transmitte
 
 
 def _resume_ms(missing_ms: int | None, span: Span) -> int | None:
-    """Return the resume time; missing profiles are at time 0, which is where the span begins."""
+    """Return the resume time. Missing profiles are at time 0, which is where the span begins."""
     if missing_ms is None:
         return None
     start_ms = span.start_ms or 0

@@ -1,4 +1,4 @@
-"""Sends messages to Kafka at a given pace. The clock is passed in; a stop is noticed within `pacing.NAP_S`."""
+"""Sends messages to Kafka at a given pace. The clock is passed in. A stop is noticed within `pacing.NAP_S`."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def install(client: Elasticsearch, run: str, definitions: Definitions, settings:
 
 
 def check_names(client: Elasticsearch, views: Sequence[str], definitions: Definitions) -> None:
-    """Check that no index or data stream has the name of an alias; the run's indices could not get that alias.
+    """Check that no index or data stream has the name of an alias. The run's indices could not get that alias.
 
     Raises:
         ShopstreamError: a name is taken.
@@ -104,7 +104,7 @@ def settle(client: Elasticsearch, run: str, definitions: Definitions, settings: 
 
 
 def _corrections(client: Elasticsearch, run: str, definitions: Definitions) -> list[dict[str, Any]]:
-    """Return the alias actions that add missing aliases of views and remove surplus ones; user-defined aliases stay."""
+    """Return the alias actions that add missing aliases of views and remove surplus ones. User-defined aliases stay."""
     actions: list[dict[str, Any]] = []
     believed: set[tuple[str, str]] = set()
     views = views_of(client, run)
@@ -177,7 +177,7 @@ def _reason(error: elasticsearch.ApiError) -> str:
 
 
 def drop(client: Elasticsearch, run: str, definitions: Definitions) -> tuple[str, ...]:
-    """Delete the indices and templates of `run` and of no other run; return the deleted indices.
+    """Delete the indices and templates of `run` and of no other run. Return the deleted indices.
 
     Missing parts are skipped, so the function can be called again after a failure.
 
@@ -336,7 +336,7 @@ def promote(client: Elasticsearch, view: str, run: str, definitions: Definitions
        invisible until the run is promoted or started again.
     2. All aliases move, in one change of the cluster's state. Dying: a month that the new run begins is invisible until
        the run is promoted or started again.
-    3. The templates of the new run give the view's aliases; indices created in between are corrected.
+    3. The templates of the new run give the view's aliases. Indices created in between are corrected.
 
     Raises:
         ShopstreamError: the run has no indices, or the server refuses.
@@ -376,7 +376,7 @@ def _moves(client: Elasticsearch, view: str, run: str, definitions: Definitions)
 
 
 def _update_aliases(client: Elasticsearch, actions_now: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
-    """Update the aliases in one call; recompute the actions when an index was deleted concurrently."""
+    """Update the aliases in one call. Recompute the actions when an index was deleted concurrently."""
     for last in (*[False] * (TRIES - 1), True):
         actions = actions_now()
         if not actions:

@@ -2,7 +2,7 @@
 
 The sink does not depend on a client. It receives `send`, which posts one bulk body and returns the result of each item,
 or raises `SendError` with a verdict. `connectors.elasticsearch.client` has the real `send`, the tests a scripted one.
-Threads only send requests; callbacks run in the caller's thread, in `poll`.
+Threads only send requests. Callbacks run in the caller's thread, in `poll`.
 
 Outcomes of an item: written; conflict (a newer version exists, or `create` found the document; counts as success);
 rejected (it can never be written; the caller receives it and writes a dead letter); refused for now (overload, lost
@@ -143,7 +143,7 @@ class BulkSink:
         return 0 if self._bytes >= self._options.queue_bytes_max else max(0, room)
 
     def submit(self, docs: Sequence[Doc], on_done: Callable[[Outcome], None]) -> None:
-        """Queue documents for writing; wait while the sink is full.
+        """Queue documents for writing. Wait while the sink is full.
 
         Args:
             docs: documents, which the caller must not change afterwards. An idle sink accepts more than its bound.
@@ -189,7 +189,7 @@ class BulkSink:
         return self.poll()
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until every submission is finished and its callback has run; return False after a time-out.
+        """Wait until every submission is finished and its callback has run. Return False after a time-out.
 
         Raises:
             ShopstreamError: the sink has ended (wrong credentials).
@@ -241,7 +241,7 @@ class BulkSink:
         return fits or self._docs == 0
 
     def _cut(self, docs: Sequence[Doc]) -> list[tuple[range, int]]:
-        """Split documents into requests by the document and byte bounds; return the positions and size of each."""
+        """Split documents into requests by the document and byte bounds. Return the positions and size of each."""
         cut: list[tuple[range, int]] = []
         first = size = 0
         for position, doc in enumerate(docs):
@@ -287,7 +287,7 @@ class BulkSink:
             self._change.notify_all()
 
     def _deliver(self, request: _Request, rng: np.random.Generator) -> bool:
-        """Send until every item has a final result; return False if the sink was closed before."""
+        """Send until every item has a final result. Return False if the sink was closed before."""
         docs = request.submission.docs
         groups: list[Sequence[int]] = [request.positions]
         tries = 0
@@ -371,7 +371,7 @@ class BulkSink:
 def settle(
     request: _Request, group: Sequence[int], answers: Sequence[ItemAnswer] | None
 ) -> tuple[list[int], Verdict, str]:
-    """Record the results of a group of positions; return those to retry, the worst verdict and its reason.
+    """Record the results of a group of positions. Return those to retry, the worst verdict and its reason.
 
     Raises:
         ShopstreamError: an item was refused permanently (no right to write to its index).

@@ -68,7 +68,7 @@ class ElasticConnection:
     """Address and credentials of Elasticsearch. Its text form holds no secret.
 
     Attributes:
-        url: `http(s)://host:port`; a user and password in it are moved to the fields below.
+        url: `http(s)://host:port`. A user and password in it are moved to the fields below.
         username: user name, together with `password`.
         api_key: API key, instead of user name and password.
         ca_certs: path of the certificate authority's file, for TLS.
@@ -103,7 +103,7 @@ class _FastJson(elastic_transport.JsonSerializer):
 
 
 def open_client(connection: ElasticConnection, *, connections: int = 4) -> Elasticsearch:
-    """Open a client that does not retry; the calling code decides what to retry.
+    """Open a client that does not retry. The calling code decides what to retry.
 
     Raises:
         ShopstreamError: the client does not know an option.
@@ -224,7 +224,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def found_version(client: Elasticsearch, index: str, document_id: str) -> int | None:
-    """Return the field `version` of a document, or None if a search finds none; unrefreshed data is not read."""
+    """Return the field `version` of a document, or None if a search finds none. Unrefreshed data is not read."""
     answer = client.search(
         index=index,
         query={"ids": {"values": [document_id]}},
@@ -237,7 +237,7 @@ def found_version(client: Elasticsearch, index: str, document_id: str) -> int | 
 
 
 def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, refresh: bool = False) -> None:
-    """Delete documents by id; missing documents are ignored.
+    """Delete documents by id. Missing documents are ignored.
 
     Raises:
         ShopstreamError: the server refuses a deletion.
@@ -303,7 +303,7 @@ class BulkTransport:
         self._client = client
 
     def __call__(self, body: bytes) -> list[ItemAnswer] | None:
-        """Send one request; return None when every item was written.
+        """Send one request. Return None when every item was written.
 
         Raises:
             SendError: the request as a whole failed, so there are no results of items.

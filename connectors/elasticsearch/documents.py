@@ -83,7 +83,7 @@ class Verdict(enum.Enum):
     BLOCKED = "blocked"
     """As RETRY, but needs an operator: a full disk, or an index that is read-only, closed or wrongly created."""
     SPLIT = "split"
-    """The request as a whole was refused; its halves may succeed."""
+    """The request as a whole was refused. Its halves may succeed."""
     FATAL = "fatal"
 
 
@@ -132,7 +132,7 @@ class Outcome:
     Attributes:
         docs: documents as submitted.
         written: number of documents written.
-        conflicts: positions of documents with a newer or equal version in the index; they count as done.
+        conflicts: positions of documents with a newer or equal version in the index. They count as done.
         rejected: documents that can never be written.
         latency_s: time from `submit` to the last acknowledgement.
     """
@@ -146,7 +146,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SinkStats:
-    """Counts since the sink was opened; latencies cover the latest requests, retries included.
+    """Counts since the sink was opened. Latencies cover the latest requests, retries included.
 
     Attributes:
         requests: acknowledged requests.

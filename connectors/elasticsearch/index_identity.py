@@ -27,7 +27,7 @@ Look = Callable[[], Mapping[str, str]]
 
 
 class Identities:
-    """Caches the identities of a run's indices; they are at most a few seconds old.
+    """Caches the identities of a run's indices. They are at most a few seconds old.
 
     Args:
         look: function that queries the server.

@@ -1,6 +1,6 @@
 """Derives the names, templates and strict mappings of a run's indices from `features.schema`.
 
-Readers use the alias `RUN-INDEX` (`shop-customers`); writers use concrete names (`write_index`). So a later run can
+Readers use the alias `RUN-INDEX` (`shop-customers`). Writers use concrete names (`write_index`). So a later run can
 take over an alias, and no document of the other run is ever written through it.
 
 The embedded server has the core modules only: no ILM, no data streams, no scripts. This module needs none of them.
@@ -26,7 +26,7 @@ from features.schema import (
 )
 
 FIXED_SUFFIX: Final = "-000001"
-"""Suffix of the concrete name of an index that is not split by month; the name without it is the alias."""
+"""Suffix of the concrete name of an index that is not split by month. The name without it is the alias."""
 
 KEYWORD_CHARS_MAX: Final = 8_191
 """Longer values are kept in the document but not searchable. Lucene accepts terms of up to 32,766 bytes, and a
@@ -45,7 +45,7 @@ class IndexDefinition:
         name: index name without the run: `events`.
         fields: all fields that its documents may have.
         monthly: whether it is split into `RUN-NAME-YYYY.MM` by the month of a document's time.
-        on_demand: whether its first document creates it, as for a month; other indices exist from the run's start.
+        on_demand: whether its first document creates it, as for a month. Other indices exist from the run's start.
     """
 
     name: str
@@ -141,7 +141,7 @@ _TYPES: Final[dict[str, dict[str, Any]]] = {
 
 
 def field_mapping(item: Field) -> dict[str, Any]:
-    """Return the mapping of one field. `items` is a strict object; `order-items` has its lines one by one."""
+    """Return the mapping of one field. `items` is a strict object. `order-items` has its lines one by one."""
     if item.kind == "items":
         return {"dynamic": "strict", "properties": {f.name: field_mapping(f) for f in record_fields(Item)}}
     return dict(_TYPES[item.kind])
@@ -172,7 +172,7 @@ def template(run: str, definition: IndexDefinition, settings: IndexSettings, vie
         run: name of the run.
         definition: definition of the index.
         settings: settings of the index.
-        views: views that point to this run; a new index gets their aliases.
+        views: views that point to this run. A new index gets their aliases.
     """
     pattern = f"{alias(run, definition.name)}-*.*" if definition.monthly else write_index(run, definition.name)
     return {

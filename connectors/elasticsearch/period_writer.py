@@ -41,7 +41,7 @@ class Trend:
 
     Attributes:
         index: one of `TREND_KEYS`.
-        rows: one row per document; the columns are its fields, nulls are omitted.
+        rows: one row per document. The columns are its fields; nulls are omitted.
         from_ms: first `ts` of the period, epoch ms; None: no lower bound.
         to_ms: end of the period, exclusive; None: no upper bound.
     """
@@ -82,7 +82,7 @@ def replace(
     """Replace the documents of the trend's period with those of the trend.
 
     Args:
-        client: Elasticsearch client; the template of the index exists.
+        client: Elasticsearch client. The template of the index exists.
         sink: bulk sink of the same server.
         run: name of the run.
         trend: documents to write.
@@ -124,7 +124,7 @@ def _period(trend: Trend) -> dict[str, Any]:
 
 
 def _remove_others(client: Elasticsearch, index: str, period: dict[str, Any], ids: set[str]) -> int:
-    """Remove the documents of a period whose id is not in `ids`; return their number."""
+    """Remove the documents of a period whose id is not in `ids`. Return their number."""
     if not client.indices.exists(index=index):
         return 0  # the index was never written
     client.indices.refresh(index=index)

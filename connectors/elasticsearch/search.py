@@ -20,7 +20,7 @@ class Searcher:
     """Searches the indices of one run.
 
     Args:
-        client: Elasticsearch client; its owner closes it.
+        client: Elasticsearch client. Its owner closes it.
         run: name of the run whose aliases are searched.
     """
 
@@ -48,7 +48,7 @@ class Searcher:
         return found
 
     def many(self, asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
-        """Return the responses to several searches in one request; a failed search gives its error.
+        """Return the responses to several searches in one request. A failed search gives its error.
 
         Args:
             asked: pairs of index name without the run, and body.

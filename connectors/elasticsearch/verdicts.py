@@ -16,9 +16,9 @@ from features.errors import ShopstreamError
 REASON_CHARS_MAX: Final = 500
 
 _OF_DOCUMENTS: Final = frozenset({"document_parsing_exception"})
-"""Error types for a value that its field cannot hold; other documents can still be written."""
+"""Error types for a value that its field cannot hold. Other documents can still be written."""
 _OF_LONG_TERMS: Final = "immense term"
-"""The only document error that Lucene detects, after the parser; its type is `illegal_argument_exception`."""
+"""The only document error that Lucene detects, after the parser. Its type is `illegal_argument_exception`."""
 _OF_BODIES: Final = frozenset(
     {"action_request_validation_exception", "x_content_parse_exception", "json_parse_exception"}
 )

@@ -1,4 +1,4 @@
-"""Compiles YAML rules files to segment rules; an error names the line of every mistake."""
+"""Compiles YAML rules files to segment rules. An error names the line of every mistake."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def load_rules(name_or_path: str) -> Rules:
     """Load the rules of a built-in file by its name, or of a YAML file by its path.
 
     Raises:
-        UsageError: the file is missing or invalid; the message names file and line.
+        UsageError: the file is missing or invalid. The message names file and line.
     """
     return parse_rules(*find_text(name_or_path, ready_rules(), "rules file"))
 
 
 def parse_rules(text: str, place: str) -> Rules:
-    """Return the rules of a YAML text; `place` names it in errors.
+    """Return the rules of a YAML text. `place` names it in errors.
 
     Raises:
         UsageError: one line for each mistake, with `place`, its line and its path.

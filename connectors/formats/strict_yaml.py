@@ -82,7 +82,7 @@ def read_yaml(text: str, place: str) -> YamlText:
     """Parse a YAML text.
 
     Raises:
-        UsageError: the text is not YAML, or a mapping repeats a key; the message names `place` and the line.
+        UsageError: the text is not YAML, or a mapping repeats a key. The message names `place` and the line.
     """
     try:
         root = yaml.compose(text, Loader=_Loader)

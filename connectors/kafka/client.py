@@ -103,7 +103,7 @@ EXACTNESS_CONSUMER: Final[Mapping[str, Any]] = {
     "group.protocol": "classic",
     "allow.auto.create.topics": False,
 }
-"""Properties that exactly-once depends on; they cannot be overridden."""
+"""Properties that exactly-once depends on. They cannot be overridden."""
 
 TUNED_PRODUCER: Final[Mapping[str, Any]] = {
     "linger.ms": 20,
@@ -145,7 +145,7 @@ def consumer_config(
     """Return the properties of a consumer in `group`, tuned for catch-up and exact by construction.
 
     Args:
-        properties: librdkafka properties of the user; they override tuned defaults.
+        properties: librdkafka properties of the user. They override tuned defaults.
         group: name of the consumer group.
         instance_id: id of a static member: a restart under the same id gets its partitions back at once.
         on_error: callback for errors of the whole client, called from `poll`/`consume`.
@@ -176,7 +176,7 @@ def producer_config(properties: Mapping[str, Any], name: str = "shopstream") -> 
 
 
 def open_consumer(config: dict[str, Any]) -> Consumer:
-    """Open a consumer; an unknown librdkafka property is a usage error that names it."""
+    """Open a consumer. An unknown librdkafka property is a usage error that names it."""
     try:
         return Consumer(config)
     except KafkaException as error:
@@ -184,7 +184,7 @@ def open_consumer(config: dict[str, Any]) -> Consumer:
 
 
 def open_producer(config: dict[str, Any]) -> Producer:
-    """Open a producer; an unknown librdkafka property is a usage error that names it."""
+    """Open a producer. An unknown librdkafka property is a usage error that names it."""
     try:
         return Producer(config)
     except KafkaException as error:
@@ -196,7 +196,7 @@ def _bad_property(error: KafkaException) -> UsageError:
 
 
 def check_broker(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S) -> None:
-    """Request the cluster's metadata once; return when it responds.
+    """Request the cluster's metadata once. Return when it responds.
 
     Raises:
         ShopstreamError: within `timeout_s`: not reachable, unknown host name, TLS or authentication refused.
@@ -261,7 +261,7 @@ class _Heard:
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """Result of `ensure_topics`; warnings are sentences for the user."""
+    """Result of `ensure_topics`. Warnings are sentences for the user."""
 
     created: tuple[str, ...]
     existing: tuple[str, ...]
@@ -269,7 +269,7 @@ class TopicReport:
 
 
 def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, replicas: int = -1) -> TopicReport:
-    """Create the missing topics of `run`; existing ones are unchanged.
+    """Create the missing topics of `run`. Existing ones are unchanged.
 
     Args:
         properties: librdkafka properties.

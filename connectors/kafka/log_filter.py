@@ -10,7 +10,7 @@ _PASSING: Final = (
     "Not coordinator",
     "Leader not available",
 )
-"""Errors of a broker that is starting or moving a partition; the client retries until it succeeds or times out."""
+"""Errors of a broker that is starting or moving a partition. The client retries until it succeeds or times out."""
 
 
 def is_passing(line: str) -> bool:

@@ -16,7 +16,7 @@ _SECRET_WORDS: Final = ("password", "secret", "sasl.jaas", "token", ".pem", "oau
 
 
 class ClientLog:
-    """Passes librdkafka's log lines to structlog; counts repeated lines instead of writing them, and redacts secrets.
+    """Passes librdkafka's log lines to structlog. Counts repeated lines instead of writing them, and redacts secrets.
 
     Args:
         properties: properties of the client; values of secret ones never reach the log.

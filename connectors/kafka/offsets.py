@@ -38,7 +38,7 @@ class FencedError(ShopstreamError):
 
 
 class CommitError(ShopstreamError):
-    """A commit failed for a temporary reason (coordinator moving, network); nothing is lost, commit again later."""
+    """A commit failed for a temporary reason (coordinator moving, network). Nothing is lost, commit again later."""
 
 
 FENCING_CODES: Final = frozenset(
@@ -72,7 +72,7 @@ def commit(consumer: Consumer, offsets: Offsets) -> None:
     """Commit (next offset, metadata) of each partition and wait for the coordinator's response.
 
     Raises:
-        FencedError: another worker owns a partition now, or the group is rebalancing; nothing may be written any more.
+        FencedError: another worker owns a partition now, or the group is rebalancing. Nothing may be written any more.
         CommitError: the commit failed for a temporary reason.
     """
     if not offsets:
@@ -148,7 +148,7 @@ def watermarks(
 
 
 def ask_leader(ask: Callable[[float], A], deadline_s: float) -> A:
-    """Return a leader's response; retry while a partition has no known leader (just created, or its broker left).
+    """Return a leader's response. Retry while a partition has no known leader (just created, or its broker left).
 
     Args:
         ask: request function that receives the remaining seconds.
@@ -198,7 +198,7 @@ def partitions_of(
 
 
 def end_offsets(consumer: Consumer, topics: Sequence[str]) -> dict[tuple[str, int], int]:
-    """Return (full topic name, partition) -> offset of the next record; `--until-end` stops there."""
+    """Return (full topic name, partition) -> offset of the next record. `--until-end` stops there."""
     marks = watermarks(consumer, partitions_of(consumer, topics))
     return {(p.topic, p.partition): high for p, (_, high) in marks.items()}
 
@@ -217,7 +217,7 @@ def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
 
 
 def check_same_topic(topic: str, number: int, committed: str, current: str) -> None:
-    """Refuse offsets of a deleted topic of the same name; if the new topic has outgrown them, records would be skipped.
+    """Refuse offsets of a deleted topic of the same name. If the new topic has outgrown them, records would be skipped.
 
     Args:
         topic: topic name without the run.

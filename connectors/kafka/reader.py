@@ -46,7 +46,7 @@ def read_span(properties: Mapping[str, Any], run: str, span: Span) -> Iterator[B
     Args:
         properties: librdkafka properties.
         run: name of the run.
-        span: range to read; its `topic` is a source topic without the run.
+        span: range to read. Its `topic` is a source topic without the run.
 
     Raises:
         ShopstreamError: the records no longer exist, or the brokers deliver none.

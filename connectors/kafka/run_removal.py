@@ -18,7 +18,7 @@ _ABSENT: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_I
 
 
 def drop_topics_and_groups(properties: Mapping[str, Any], run: str) -> tuple[str, ...]:
-    """Delete the topics and groups of `run`; return the topics once the cluster no longer lists them.
+    """Delete the topics and groups of `run`. Return the topics once the cluster no longer lists them.
 
     Raises:
         UsageError: the run's name is not allowed.

@@ -72,7 +72,7 @@ class CommittedOffset:
 
 @dataclass(slots=True)
 class Batch:
-    """Messages of one partition in offset order; the lists have the same length, at least 1.
+    """Messages of one partition in offset order. The lists have the same length, at least 1.
 
     Attributes:
         partition: partition of the messages.
@@ -138,7 +138,7 @@ class Source:
         """Number of assignment changes."""
 
     def open(self, owner: AssignmentListener) -> None:
-        """Join the group; `owner` receives its partitions from the first `read` on.
+        """Join the group. `owner` receives its partitions from the first `read` on.
 
         Raises:
             ShopstreamError: a topic does not exist.
@@ -245,7 +245,7 @@ class Source:
         return time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else self._clock_ms()
 
     def position(self, partition: Partition) -> int:
-        """Return the next offset to read; it lies behind holes of compaction once the end was reached."""
+        """Return the next offset to read. It lies behind holes of compaction once the end was reached."""
         return self._positions[partition]
 
     def at_end(self, partition: Partition) -> bool:
@@ -254,7 +254,7 @@ class Source:
         return self._ends.get(partition, -1) >= self._positions[partition]
 
     def hold(self, partition: Partition) -> None:
-        """Pause one partition; its prefetched messages are discarded."""
+        """Pause one partition. Its prefetched messages are discarded."""
         self._consumer.pause([self._kafka(partition)])
 
     def release(self, partition: Partition) -> None:
@@ -262,7 +262,7 @@ class Source:
         self._consumer.resume([self._kafka(partition)])
 
     def rewind(self, partition: Partition) -> int:
-        """Read an owned partition again from the first retained record; return that offset."""
+        """Read an owned partition again from the first retained record. Return that offset."""
         where = self._kafka(partition)
         low, _ = watermarks(self._consumer, [where])[where]
         self._positions[partition] = low
@@ -278,7 +278,7 @@ class Source:
         """Check this member's assignment with the coordinator; errors as `connectors.kafka.offsets.commit`.
 
         Args:
-            topic: full name of a topic that the group does not read; the check commits an offset for it.
+            topic: full name of a topic that the group does not read. The check commits an offset for it.
         """
         commit(self._consumer, {TopicPartition(topic, 0): (FENCE_OFFSET, "")})
 
@@ -315,7 +315,7 @@ class Source:
             self._consumer.resume(self._consumer.assignment())
 
     def close(self) -> None:
-        """Leave the group (with a static id: when the session times out); the owner receives `revoked`."""
+        """Leave the group (with a static id: when the session times out). The owner receives `revoked`."""
         self._consumer.close()
 
     # --- conversion of librdkafka's types ---

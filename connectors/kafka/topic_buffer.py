@@ -64,7 +64,7 @@ class TopicBuffer:
     position: int = 0
     """The next offset to apply."""
     high_read: int = 0
-    """Highest time of the decoded records; lateness is judged by it."""
+    """Highest time of the decoded records. Lateness is judged by it."""
     at_end: bool = False
     chunks: deque[Chunk] = field(default_factory=deque)
     waiting: int = 0

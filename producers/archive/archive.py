@@ -85,11 +85,11 @@ def read_day(directory: Path, topic: str, day: date, columns: Sequence[str] | No
     Args:
         directory: folder of the archive.
         topic: `events` or `orders`.
-        day: UTC day; a day without a folder gives an empty table.
+        day: UTC day. A day without a folder gives an empty table.
         columns: requested columns, all by default.
 
     Returns:
-        A table of `reading_schema(topic)`; optional columns that a file lacks are null.
+        A table of `reading_schema(topic)`. Optional columns that a file lacks are null.
 
     Raises:
         ShopstreamError: not an archive, an unreadable file, or a required column that is missing or of a foreign type.
@@ -203,7 +203,7 @@ class ArchiveWriter:
     """Writes an archive into a sibling folder and renames it when the `with` block succeeds.
 
     Args:
-        directory: final folder of the archive; missing parents are created.
+        directory: final folder of the archive. Missing parents are created.
         force: whether to replace an existing archive. Anything but an archive is never replaced.
         csv: whether to write every file as CSV below `csv/` too.
 
@@ -273,7 +273,7 @@ class ArchiveWriter:
             raise
 
     def write(self, topic: str, table: pa.Table) -> None:
-        """Add rows to the folders of their days. Every row needs a time; the columns are those of its record."""
+        """Add rows to the folders of their days. Every row needs a time. The columns are those of its record."""
         if table.num_rows == 0:
             return
         day_numbers = pc.floor_temporal(table[DAY_COLUMN[topic]], unit="day")
@@ -285,7 +285,7 @@ class ArchiveWriter:
             self.write_day(topic, _date_of(first), table.filter(pc.equal(day_numbers, first)))
 
     def write_day(self, topic: str, day: date, table: pa.Table) -> None:
-        """Add rows to the folder of `day` as one file; the caller guarantees that they belong there."""
+        """Add rows to the folder of `day` as one file. The caller guarantees that they belong there."""
         part = self._parts.get((topic, day), 0)
         self._parts[topic, day] = part + 1
         self._write_file(f"{topic}/date={day.isoformat()}/part-{part:05d}", topic, table)

@@ -34,7 +34,7 @@ def read_columns(
         groups: requested row groups, all by default.
 
     Returns:
-        A table of `schema`; optional columns that the file lacks are null.
+        A table of `schema`. Optional columns that the file lacks are null.
 
     Raises:
         ShopstreamError: a required column is missing or of a foreign type.

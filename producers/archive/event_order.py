@@ -70,7 +70,7 @@ class Sorted:
     values: pl.Series
     """JSON, Binary."""
     times: Int64
-    """Epoch ms. A row without a time gets the start of its folder's day; a time outside that day is clipped to it."""
+    """Epoch ms. A row without a time gets the start of its folder's day. A time outside that day is clipped to it."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -84,7 +84,7 @@ class Sorted:
 
 
 def count(span: Span) -> dict[str, int]:
-    """Count the rows of the span by topic; whole days are counted from the file footers."""
+    """Count the rows of the span by topic. Whole days are counted from the file footers."""
     return {topic: sum(_count_day(span, topic, day) for day in span.days(topic)) for topic in span.topics}
 
 
@@ -98,7 +98,7 @@ def _count_day(span: Span, topic: str, day: date) -> int:
 
 
 def in_time_order(span: Span, rows_max: int = ROWS_MAX, chunk_rows: int = CHUNK_ROWS) -> Iterator[Messages]:
-    """Yield the messages of a span, ascending by time across topics; rows of equal time keep the order of the files.
+    """Yield the messages of a span, ascending by time across topics. Rows of equal time keep the order of the files.
 
     Args:
         span: part of the archive to read.
@@ -138,7 +138,7 @@ def merge(streams: Sequence[Iterator[Sorted]]) -> Iterator[Messages]:
 
 
 def _interleaved(parts: Sequence[Sorted]) -> Messages:
-    """Merge parts into messages ascending by time; sorting columns costs less than sorting lists."""
+    """Merge parts into messages ascending by time. Sorting columns costs less than sorting lists."""
     keys, values = pl.concat([part.keys for part in parts]), pl.concat([part.values for part in parts])
     times = np.concatenate([part.times for part in parts])
     topics = np.repeat([SOURCE_TOPICS.index(part.topic) for part in parts], [len(part) for part in parts])

@@ -1,4 +1,4 @@
-"""Reads foreign files as lazy columns of the record types; unreadable values are null for callers to count."""
+"""Reads foreign files as lazy columns of the record types. Unreadable values are null for callers to count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINE: Final = "_line"
 
 
 def scan(file: Path, how: FileFormat) -> pl.LazyFrame:
-    """Return the file's rows with `ROW`; all columns of text files are text.
+    """Return the file's rows with `ROW`. All columns of text files are text.
 
     Raises:
         ShopstreamError: the file is missing or unreadable.
@@ -78,7 +78,7 @@ class Columns:
     """Columns that the mapping names and the file lacks, if they are optional for the record."""
 
     def text(self, source: Source | None, *, required: bool = False) -> pl.Expr:
-        """Return text without surrounding blanks; empty text is null, and a whole float such as 17850.0 is 17850."""
+        """Return text without surrounding blanks. Empty text is null, and a whole float such as 17850.0 is 17850."""
         if source is None:
             return pl.lit(None, pl.String)
         if isinstance(source, Value):
@@ -108,7 +108,7 @@ class Columns:
         return column.cast(pl.Float64, strict=False).fill_nan(None)
 
     def time(self, source: Time | None, *, required: bool = False) -> pl.Expr:
-        """Return a UTC time in milliseconds; invalid times, and local times that do not exist in the zone, are null."""
+        """Return a UTC time in milliseconds. Invalid times, and local times that do not exist in the zone, are null."""
         if source is None or not self._has(source.column, required):
             return pl.lit(None, MILLIS)
         kind = self.schema[source.column]

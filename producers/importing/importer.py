@@ -1,4 +1,4 @@
-"""Imports foreign logs into an archive by a mapping; rows that are not records are omitted and counted by reason.
+"""Imports foreign logs into an archive by a mapping. Rows that are not records are omitted and counted by reason.
 
 Invariant: rows read = rows used + rows left out, and the same file gives the same records and ids. A file is processed
 in parts of about ROWS_MAX rows, split by customer (lines: by order), with one part in memory at a time.
@@ -145,7 +145,7 @@ class _Plan:
     fields: Mapping[str, pl.Expr]
     """Field of the record -> its expression over the file."""
     rules: Sequence[tuple[str, pl.Expr]]
-    """Reason -> condition on the rows of the file that are left out; the first matching reason is counted."""
+    """Reason -> condition on the rows of the file that are left out. The first matching reason is counted."""
     checks: Sequence[tuple[str, pl.Expr]]
     """Reason -> condition, over the record's fields, that the contract rejects."""
     together: str

@@ -26,7 +26,7 @@ Column = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Part(BaseModel):
-    """Immutable part of a mapping; an unknown key is an error."""
+    """Immutable part of a mapping. An unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -62,7 +62,7 @@ class FileFormat(Part):
 
 
 class Time(Part):
-    """Column of times. Times without an offset are local to `zone`; an ambiguous local time is the earlier one."""
+    """Column of times. Times without an offset are local to `zone`. An ambiguous local time is the earlier one."""
 
     column: Column
     format: Annotated[str, StringConstraints(min_length=1)] = "iso"
@@ -89,7 +89,7 @@ class LeftOut(Part):
 
 
 class Currency(Part):
-    """Conversion factors to the shop's currency; rows in a currency without a rate are left out."""
+    """Conversion factors to the shop's currency. Rows in a currency without a rate are left out."""
 
     column: Column | None = None
     rates: dict[str, Annotated[float, Field(gt=0, strict=False)]] = {}
@@ -164,7 +164,7 @@ class _Common(Part):
     file: FileFormat
     time: Time
     countries: dict[str, Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None] = {}
-    """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry; other names become null."""
+    """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other names become null."""
     left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
     currency: Currency = Currency()
 
@@ -202,14 +202,14 @@ def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
     """Return a mapping and its name, from the built-in ones or a YAML file.
 
     Raises:
-        UsageError: the mapping is missing or invalid; the message names file and line.
+        UsageError: the mapping is missing or invalid. The message names file and line.
     """
     text, place = find_text(name_or_path, ready_mappings(), "mapping", " (`shopstream import --list`)")
     return Path(name_or_path).stem, parse_mapping(text, place)
 
 
 def parse_mapping(text: str, place: str) -> OrderMapping | ClickMapping:
-    """Return the mapping of a YAML text; `place` names it in errors. Raises UsageError with the line."""
+    """Return the mapping of a YAML text. `place` names it in errors. Raises UsageError with the line."""
     read = read_yaml(text, place)
     try:
         return _MAPPING.validate_python(read.content)

@@ -23,7 +23,7 @@ def with_sessions(clicks: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         clicks: event_id, customer_id, session_id, ts (Datetime) and `_row`, the position in the file, which orders
-            clicks of the same time; all clicks of a customer.
+            clicks of the same time. Holds all clicks of a customer.
 
     Returns:
         The clicks, ascending by customer, ts and `_row`. A session id consists of customer and epoch ms of the first

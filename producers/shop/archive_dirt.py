@@ -127,7 +127,7 @@ class Dirt:
 
     Args:
         fraction: dirty rows per clean row, 0 to 1.
-        rng: random generator; its state advances.
+        rng: random generator. Its state advances.
     """
 
     def __init__(self, fraction: float, rng: np.random.Generator) -> None:
@@ -160,7 +160,7 @@ class Dirt:
         return pa.concat_tables([LABEL_SCHEMA.empty_table(), *self._labels])
 
     def _dirty(self, topic: str, table: pa.Table, count: int) -> Iterator[tuple[str, pa.Table]]:
-        """Yield dirty rows by kind, with their source's id as an extra column; `count` is 0 to the number of rows."""
+        """Yield dirty rows by kind, with their source's id as an extra column. `count` is 0 to the number of rows."""
         sources = table.take(pa.array(self._rng.choice(table.num_rows, count, replace=False)))
         sources = sources.append_column("source_id", sources[ID_COLUMN[topic]])
         names = [DUPLICATE, *KINDS[topic]]

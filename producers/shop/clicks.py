@@ -24,10 +24,10 @@ GAP_MAX_MS: Final = 25 * 60 * SECOND_MS
 """Longest pause; below the half hour that separates sessions elsewhere."""
 SESSION_MAX_MS: Final = 6 * HOUR_MS
 OWN_CATEGORY_SHARE: Final = 0.72
-"""Share of the views in the category of the visit; the others follow the customer's taste again."""
+"""Share of the views in the category of the visit. The others follow the customer's taste again."""
 VOUCHER_PRICE: Final = 0.90
 QUANTITY_EDGES: Final = (0.84, 0.96, 0.99)
-"""Cumulative shares of the quantities 1, 2 and 3; the rest is 4."""
+"""Cumulative shares of the quantities 1, 2 and 3. The rest is 4."""
 
 # positions of events within their visit, in [0, 1): the order of the keys is the order of the clicks
 _BROWSE, _REMOVE_END, _CHECKOUT, _PURCHASE = 0.02, 0.92, 0.95, 0.97
@@ -56,7 +56,7 @@ class Clicks:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """Product views, one per row; the first ones of a visit are the lines of its cart."""
+    """Product views, one per row. The first ones of a visit are the lines of its cart."""
 
     visit: Index
     rank: Index
@@ -76,7 +76,7 @@ def unroll(
         population: population that the visits refer to.
         catalogue: catalogue of the shop.
         price: the campaign's factor on list prices.
-        rng: random generator; its state advances.
+        rng: random generator. Its state advances.
     """
     n = len(visits)
     all_visits = np.arange(n)

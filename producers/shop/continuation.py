@@ -53,8 +53,8 @@ _SESSION_REACH_MS: Final = 8 * HOUR_MS
 class LiveBatch:
     """Records of [start_ms, end_ms), ascending by ts (orders: updated_ts; customers: signup_ts).
 
-    The tables have the columns of `features.schema.arrow_schema`; `to_pylist` gives plain records, whose times are
-    datetimes. A batch may be empty; its span is complete nevertheless.
+    The tables have the columns of `features.schema.arrow_schema`. `to_pylist` gives plain records, whose times are
+    datetimes. A batch may be empty. Its span is complete nevertheless.
     """
 
     start_ms: int
@@ -62,7 +62,7 @@ class LiveBatch:
     events: pa.Table
     orders: pa.Table
     customers: pa.Table
-    """Profiles of customers who sign up in the span; their first event is not before the sign-up."""
+    """Profiles of customers who sign up in the span. Their first event is not before the sign-up."""
 
 
 def live_batches(

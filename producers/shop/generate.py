@@ -20,7 +20,7 @@ from producers.shop.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Counts of written records; dirt is counted only in its own field."""
+    """Counts of written records. Dirt is counted only in its own field."""
 
     customers: int
     events: int

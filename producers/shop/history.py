@@ -109,7 +109,7 @@ class Tide:
         self._orders.add(orders)
 
     def release(self, end_ms: int) -> tuple[pa.Table, pa.Table]:
-        """Return the events and orders before `end_ms`; earlier records may not be added afterwards."""
+        """Return the events and orders before `end_ms`. Earlier records may not be added afterwards."""
         return self._events.release(end_ms), self._orders.release(end_ms)
 
     def events_from(self, time_ms: int) -> int:
@@ -151,7 +151,7 @@ def _times_ms(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
 
 
 def _merged(held: pa.Table, new: pa.Table, column: str) -> pa.Table:
-    """Merge both, ascending; only the overlapping range is sorted."""
+    """Merge both, ascending. Only the overlapping range is sorted."""
     if held.num_rows == 0:
         return new
     overlap = int(np.searchsorted(_times_ms(new, column), _times_ms(held, column)[-1], side="right"))
@@ -176,7 +176,7 @@ def history_generator(shop: Shop, part: Slice) -> np.random.Generator:
 
 
 def history(model: Model) -> Iterator[Batch]:
-    """Yield the whole history in batches, ascending in time without gaps; it holds exactly `shop.events` events.
+    """Yield the whole history in batches, ascending in time without gaps. It holds exactly `shop.events` events.
 
     Visits that are unfinished at the end of history lose the rest of their events to the live continuation. As many
     page views are added to visits of the last slice, so that the number is exact.

@@ -31,7 +31,7 @@ CANCELLED_MAX_MS: Final = 48 * HOUR_MS
 PART_SHARE: Final = 0.03
 """Share of the orders with several lines that return the last line and keep the others."""
 RETURN_MIN_DAYS, RETURN_MEAN_DAYS, CHANGE_MAX_DAYS = 2.0, 11.0, 60
-"""Return times are Gamma(2) distributed; after CHANGE_MAX_DAYS an order does not change any more."""
+"""Return times are Gamma(2) distributed. After CHANGE_MAX_DAYS an order does not change any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def place(
 def _changes(
     refund: npt.NDArray[np.float32], category: Code, line_count: Index, rng: np.random.Generator
 ) -> tuple[Index, Index, Code]:
-    """Return the rows of orders that change, the delay and the new status; `placed` is a return of the last line."""
+    """Return the rows of orders that change, the delay and the new status. `placed` is a return of the last line."""
     n = len(refund)
     factor = np.asarray([c.refund_factor for c in CATEGORIES])
     uniform = rng.random((2, n))

@@ -27,7 +27,7 @@ CHANNELS: Final = ("direct", "organic_search", "paid_search", "email", "social",
 
 @dataclass(frozen=True, slots=True)
 class CustomerType:
-    """Latent customer type. Rates are relative to the other types; the shop's size scales all of them."""
+    """Latent customer type. Rates are relative to the other types. The shop's size scales all of them."""
 
     name: str
     share: float
@@ -72,14 +72,14 @@ TYPES: Final = (
 )  # fmt: skip
 TYPE_NAMES: Final = tuple(kind.name for kind in TYPES)
 
-COUNTRIES: Final = {  # country: (share, index into rhythm.UTC_OFFSETS_H)
+COUNTRIES: Final = {  # country: (share, index into seasonality.UTC_OFFSETS_H)
     "DE": (0.34, 1), "FR": (0.14, 1), "GB": (0.13, 0), "NL": (0.08, 1), "AT": (0.06, 1), "CH": (0.05, 1),
     "ES": (0.06, 1), "IT": (0.06, 1), "PL": (0.04, 1), "US": (0.04, 2),
 }  # fmt: skip
 COUNTRY_NAMES: Final = tuple(COUNTRIES)
 
 ESTABLISHED_SHARE: Final = 0.45
-"""Share of customers who signed up before history begins; the others arrive within it."""
+"""Share of customers who signed up before history begins. The others arrive within it."""
 ESTABLISHED_DAYS: Final = 730
 GROWTH_PER_YEAR: Final = 0.35
 """Exponential growth of arrivals per year."""
@@ -99,7 +99,7 @@ drop-out.
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Customers as columns, ordered by sign-up; row i is customer number `first_number` + i. Rates are unscaled."""
+    """Customers as columns, ordered by sign-up. Row i is customer number `first_number` + i. Rates are unscaled."""
 
     kind: Code
     """Index into TYPES."""
@@ -123,7 +123,7 @@ class Population:
     country: Code
     """Index into COUNTRY_NAMES."""
     zone: Code
-    """Index into rhythm.UTC_OFFSETS_H."""
+    """Index into seasonality.UTC_OFFSETS_H."""
     acquisition: Code
     """Index into CHANNELS."""
     pause_period_days: Float32
@@ -158,8 +158,8 @@ class Population:
         """Return the expected visits of each customer in a part of a day, up to factors common to all customers.
 
         Args:
-            start_ms: start of the part, epoch ms; customers who sign up later have no weight.
-            end_ms: end of the part; fading and pauses are those of its middle.
+            start_ms: start of the part, epoch ms. Customers who sign up later have no weight.
+            end_ms: end of the part. Fading and pauses are those of its middle.
             season: factor of the season, 1 on average.
         """
         middle_ms = (start_ms + end_ms) // 2
@@ -213,7 +213,7 @@ def draw_customers(rng: np.random.Generator, signup_ms: Index, alive_ms: int | N
     """Draw customers who sign up at given times.
 
     Args:
-        rng: random generator; its state advances.
+        rng: random generator. Its state advances.
         signup_ms: sign-up times, epoch ms, ascending.
         alive_ms: time at which all of them are known to be alive; default: each customer's sign-up.
     """

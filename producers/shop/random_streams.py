@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """Purpose of a random stream; the numbers affect the archive's bytes."""
+    """Purpose of a random stream. The numbers affect the archive's bytes."""
 
     CATALOGUE = 1
     POPULATION = 2
@@ -24,5 +24,5 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *address: int) -> np.random.Generator:
-    """Return the generator of a stream at an address (non-negative integers); equal arguments give equal generators."""
+    """Return the generator of a stream at an address (non-negative integers). Equal arguments give equal generators."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(int(stream), *address))))

@@ -35,7 +35,7 @@ _SAMPLE_DAYS: Final = 24
 
 
 class Shop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All parameters of a history; equal shops give equal bytes."""
+    """All parameters of a history. Equal shops give equal bytes."""
 
     end_ms: Annotated[int, Meta(ge=1)]
     """End of history, exclusive; a UTC midnight, epoch ms."""
@@ -49,7 +49,7 @@ class Shop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     abandonment: Annotated[float, Meta(ge=0.05, le=0.95)] = 0.70
     """Share of sessions with a cart but without a purchase."""
     model: Literal[1] = 1
-    """Version of the model; another version draws other numbers."""
+    """Version of the model. Another version draws other numbers."""
 
     @property
     def start_ms(self) -> int:
@@ -61,7 +61,7 @@ def checked(shop: Shop) -> Shop:
     """Return the shop unchanged if it is valid.
 
     Raises:
-        UsageError: a number is out of its bounds; the message names both.
+        UsageError: a number is out of its bounds. The message names both.
     """
     try:
         msgspec.convert(msgspec.to_builtins(shop), Shop)
@@ -105,7 +105,7 @@ class Model:
     events_per_activity: float
     """Events per unit of activity x traffic; makes the expected size of history `shop.events`."""
     day_targets: npt.NDArray[np.int64]
-    """Events of each day of history; their sum is exactly `shop.events`."""
+    """Events of each day of history. Their sum is exactly `shop.events`."""
     conversion_factor: float
     cart_share: float
     """Share of the sessions without a purchase in which an average customer fills a cart."""

@@ -13,7 +13,7 @@ from producers.shop.visits import Visits
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts for a part of history; they can be added."""
+    """Counts for a part of history. They can be added."""
 
     sessions: int = 0
     cart_sessions: int = 0

@@ -51,7 +51,7 @@ CHANNEL_OF_ACQUISITION: Final = 0.25
 TABLET_SHARE: Final = 0.12
 """Share of tablets in the visits that are not mobile."""
 BROWSE_MAX: Final = 40
-"""Maximum pages, searches or product views of a visit."""
+"""Maximum extra pages, searches and product views of a visit, each."""
 
 # mean numbers beyond what an outcome requires, by outcome: pages, searches, product views, lines in the cart
 EXTRA_PAGES: Final = (0.75, 1.15, 1.2, 1.3, 1.2)
@@ -144,7 +144,7 @@ class DayWeights:
 
 
 def draw_visits(model: Model, weights: DayWeights, part: Slice, rng: np.random.Generator) -> Visits:
-    """Draw the visits that begin in a slice; they have exactly `part.events` events.
+    """Draw the visits that begin in a slice. They have exactly `part.events` events.
 
     Customers who sign up in the slice visit at that moment. All other visits are drawn by activity: given the number of
     visits, independent Poisson processes are a multinomial draw by their rates.
@@ -152,8 +152,8 @@ def draw_visits(model: Model, weights: DayWeights, part: Slice, rng: np.random.G
     Args:
         model: model of the shop.
         weights: weights of the slice's day.
-        part: slice; nothing is drawn if it has no events.
-        rng: random generator; its state advances.
+        part: slice to draw. Nothing is drawn if it has no events.
+        rng: random generator. Its state advances.
     """
     signup_ms = weights.population.signup_ms
     first, last = np.searchsorted(signup_ms, [part.start_ms, part.end_ms])
@@ -181,7 +181,7 @@ def draw_visits(model: Model, weights: DayWeights, part: Slice, rng: np.random.G
 
 
 def _fitted(visits: Visits, events: int) -> Visits:
-    """Return the first visits that fit into a number of events; extra page views fill the remainder."""
+    """Return the first visits that fit into a number of events. Extra page views fill the remainder."""
     if events == 0 or len(visits) == 0:
         return visits.take(slice(0, 0))
     running = np.cumsum(visits.events())
