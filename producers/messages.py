@@ -88,8 +88,7 @@ def to_json(topic: str, frame: pl.DataFrame) -> pl.Series:
     missing = frame[optional[0]].is_null()
     if missing.all() or not missing.any():
         return _to_json(frame, optional)
-    # rows without the first optional field mostly lack the same other fields: split off, they need not write those
-    # columns
+    # rows without the first optional field mostly lack the same other fields: split off, they skip those columns
     apart = [(frame.filter(mask), np.flatnonzero(mask.to_numpy())) for mask in (missing, ~missing)]
     texts = pl.concat([_to_json(part, optional) for part, _ in apart])
     back = np.empty(len(frame), np.int64)

@@ -138,7 +138,7 @@ class BulkSink:
         return self._trouble is not None and self._blocked
 
     def free(self) -> int:
-        """Number of documents that `submit` accepts without waiting."""
+        """Return the number of documents that `submit` accepts without waiting."""
         room = self._options.queue_docs_max - self._docs
         return 0 if self._bytes >= self._options.queue_bytes_max else max(0, room)
 

@@ -76,8 +76,7 @@ __all__ = [  # offsets and topic settings belong to this interface; they are sep
 CHECK_TIMEOUT_S: Final = 5.0
 ASK_EVERY_S: Final = 0.5
 TUNED_CONSUMER: Final[Mapping[str, Any]] = {
-    # the default of 1000 stops fetching for a second whenever the local queue is full, which costs most of a factor of
-    # six
+    # the default of 1000 stops fetching for a second whenever the local queue is full: most of a factor of six
     "fetch.queue.backoff.ms": 5,
     "fetch.wait.max.ms": 50,
     "max.partition.fetch.bytes": 1024 * 1024,

@@ -217,7 +217,7 @@ def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
 
 
 def check_same_topic(topic: str, number: int, committed: str, current: str) -> None:
-    """Refuse offsets of a deleted topic of the same name. If the new topic has outgrown them, records would be skipped.
+    """Refuse offsets of a deleted topic of the same name. A new topic that has outgrown them would have a silent gap.
 
     Args:
         topic: topic name without the run.

@@ -89,8 +89,7 @@ def profile_blocks(seed: int, population: Population) -> Iterator[pa.Table]:
 def _block(seed: int, population: Population, rows: Index, block: int) -> pa.Table:
     pools = name_pools(seed)
     within = rows - block * BLOCK_ROWS
-    # one row of numbers for each customer of the block: drawn by column, they would depend on the number of rows
-    # requested
+    # one row of numbers for each customer of the block: drawn by column, they would depend on the requested rows
     uniform = generator(seed, Stream.PROFILES, block).random((int(within[-1]) + 1, 6))[within]
     kind, country = population.kind[rows], population.country[rows]
     gender = np.searchsorted(np.cumsum(GENDER_SHARES)[:-1], uniform[:, 0], side="right")
