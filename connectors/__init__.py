@@ -1,1 +1,1 @@
-"""The edges that every package shares: files now, clients to come."""
+"""Clients and files that all packages share: Kafka, Elasticsearch, file formats and durable writes."""

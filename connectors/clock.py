@@ -1,4 +1,4 @@
-"""Moments of time as people read them."""
+"""Formats points in time for display."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from features.schema import TS_MAX
 
 
 def iso(time_ms: int) -> str:
-    """Epoch ms as `2025-01-31T18:00:00.250Z`, as `--from` takes it."""
+    """Return epoch ms as `2025-01-31T18:00:00.250Z`, the format that `--from` accepts."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + min(time_ms, TS_MAX) * timedelta(milliseconds=1)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

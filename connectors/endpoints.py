@@ -1,4 +1,4 @@
-"""Where the servers are: what every client needs to connect, and nothing else."""
+"""Holds the addresses and credentials that clients need to connect to Kafka and Elasticsearch."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class KafkaEndpoint:
-    """A Kafka to connect to.
+    """Connection to a Kafka cluster.
 
     Args:
         bootstrap_servers: `host:port,...`.
-        properties: librdkafka properties of the user (security and the like); may hold secrets, so never shown.
+        properties: librdkafka properties of the user (security etc.); may hold secrets, so never shown.
     """
 
     bootstrap_servers: str
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def client_properties(self) -> dict[str, str]:
-        """All librdkafka properties of a connection, as `confluent_kafka` clients take them."""
+        """Return all librdkafka properties of a connection, as `confluent_kafka` clients expect them."""
         return {**self.properties, "bootstrap.servers": self.bootstrap_servers}
 
 
 @dataclass(frozen=True, slots=True)
 class ElasticEndpoint:
-    """An Elasticsearch to connect to.
+    """Connection to Elasticsearch.
 
     Args:
         url: `http(s)://host:port`.
-        username: None where an API key or nothing authenticates.
-        password: never shown.
-        options: further keywords of the Elasticsearch client (api_key, ca_certs ...); never shown.
+        username: user name; None with an API key or without authentication.
+        password: password; never shown.
+        options: further keyword arguments of the Elasticsearch client (api_key, ca_certs ...); never shown.
     """
 
     url: str
@@ -42,7 +42,7 @@ class ElasticEndpoint:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def client_options(self) -> dict[str, Any]:
-        """All keywords of a client, as `elasticsearch.Elasticsearch` takes them."""
+        """Return all keyword arguments of `elasticsearch.Elasticsearch`."""
         options: dict[str, Any] = {**self.options, "hosts": [self.url]}
         if self.username is not None:
             options["basic_auth"] = (self.username, self.password or "")
@@ -51,14 +51,14 @@ class ElasticEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Both servers."""
+    """Connections to both servers."""
 
     kafka: KafkaEndpoint
     elasticsearch: ElasticEndpoint
 
 
 def without_login(url: str) -> tuple[str, str | None, str | None]:
-    """A URL without the user and password that may stand in it, and these: it is shown, they never are."""
+    """Split a URL into the URL without credentials, the user and the password, because the URL is shown."""
     parts = urllib.parse.urlsplit(url)
     if parts.username is None:
         return url, None, None

@@ -1,10 +1,10 @@
-"""Writes files whole and durably: after a crash or a power loss a reader finds the old file or the new one.
+"""Writes files atomically and durably: after a crash or a power loss a reader finds the old file or the new one.
 
-Logs are the exception: they are appended to, and `open_private_log` only sees to it that no other user reads them.
+Logs are the exception: they are appended to, and `open_private_log` only keeps other users from reading them.
 
 `write_whole` is for local paths, `store_whole` for any file system of `pyarrow.fs`. Both return only when the file and
-its entry in the folder have reached the disk, so a commit that names the file may follow. Object stores show and keep
-an object only when it is complete, and need neither the rename nor the fsync.
+its directory entry are on disk, so a commit that names the file may follow. Object stores show and keep an object only
+when it is complete, so they need neither the rename nor the fsync.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from pyarrow import fs
 
 PARTIAL_SUFFIX: Final = ".partial"
-"""Ends the name of a file that is being written; a process that is killed leaves it behind."""
+"""Suffix of a file that is being written. A killed process leaves such a file behind."""
 
 WHOLE_OR_NOTHING: Final = frozenset({"s3", "gcs", "abfs"})
 """Types of file systems where an object appears only when it is complete, and where a rename would be a copy."""
 
 
 def write_whole(path: Path, write: Callable[[Path], object], *, mode: int | None = None) -> None:
-    """Replaces `path` in one step; the new file has reached the disk when this returns.
+    """Replace `path` atomically. The new file is on disk on return.
 
     Args:
-        path: local file to create or replace; its folder is made if it is missing.
-        write: writes the file under the path that it is given.
-        mode: permission bits; None keeps those of the file that is replaced, or the process's default for a new one.
+        path: local file to create or replace. A missing folder is created.
+        write: function that writes the file to the path it receives.
+        mode: permission bits; None keeps those of the replaced file, or the process's default for a new one.
 
     Raises:
-        OSError: the file cannot be written; the old one is unchanged and nothing is left beside it.
+        OSError: the file cannot be written. The old one is unchanged and no partial file remains.
     """
     path = path.absolute()
     is_new_folder = not path.parent.is_dir()
@@ -45,7 +45,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, mode: int | None
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL_SUFFIX}")
     try:
         if mode is not None:
-            # created with its rights: a secret is never readable for a moment
+            # created with its final permissions: a secret is never readable, not even briefly
             os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         write(partial)
         if mode is not None:
@@ -64,15 +64,15 @@ def write_whole(path: Path, write: Callable[[Path], object], *, mode: int | None
 
 
 def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object]) -> None:
-    """Writes a file of `files` in one step; it has reached the disk when this returns.
+    """Write a file of `files` atomically. It is on disk on return.
 
     Args:
-        files: any file system of `pyarrow.fs`; its folder exists.
-        path: file to create or replace; a local one that is replaced keeps its permission bits.
-        write: writes the content to the open stream that it is given.
+        files: any file system of `pyarrow.fs`. The file's folder exists.
+        path: file to create or replace. A replaced local file keeps its permission bits.
+        write: function that writes the content to the open stream it receives.
 
     Raises:
-        OSError: the file cannot be written; an older one of this name is unchanged and nothing is left beside it.
+        OSError: the file cannot be written. An older file of this name is unchanged and no partial file remains.
     """
     if files.type_name in WHOLE_OR_NOTHING:
         with files.open_output_stream(path) as stream:
@@ -82,7 +82,7 @@ def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object])
     try:
         mode = _mode_of(files, path)
         if mode is not None:
-            # nobody else ever reads what only its owner may read
+            # a file that only its owner may read is never readable by others, not even while it is written
             os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with files.open_output_stream(partial) as stream:
             write(stream)
@@ -97,7 +97,7 @@ def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object])
 
 
 def _mode_of(files: fs.FileSystem, path: str) -> int | None:
-    """Permission bits of a local file; None for one that is not there, and on other file systems."""
+    """Return the permission bits of a local file; None for a missing file and on other file systems."""
     from pyarrow import fs  # noqa: PLC0415 - as in `sync`
 
     if not isinstance(files, fs.LocalFileSystem) or not Path(path).exists():
@@ -106,13 +106,13 @@ def _mode_of(files: fs.FileSystem, path: str) -> int | None:
 
 
 def make_folder(files: fs.FileSystem, path: str) -> None:
-    """Creates a folder and those above it; the entries of all of them have reached the disk when this returns.
+    """Create a folder and its parents. The directory entries of all of them are on disk on return.
 
-    Entries of folders that exist are synchronised too, up to the root: the process that created one may have died
-    before it did so, and what is lost with it is everything below.
+    The entries of existing folders are synchronised too, up to the root. The process that created one may have died
+    before it did so, and losing that entry would lose everything below.
 
     Raises:
-        OSError: it cannot be created.
+        OSError: the folder cannot be created.
     """
     from pyarrow import fs  # noqa: PLC0415 - as in `sync`
 
@@ -127,20 +127,20 @@ def make_folder(files: fs.FileSystem, path: str) -> None:
 
 
 def delete_stray(files: fs.FileSystem, path: str) -> None:
-    """Deletes a file that nothing names, as far as it is possible: it may never have been created."""
+    """Delete an unreferenced file if possible. It may never have been created."""
     with suppress(OSError):
         files.delete_file(path)
 
 
 def publish_folder(partial: Path, target: Path) -> None:
-    """Gives a finished folder its name; it has reached the disk, with all that it holds, when this returns.
+    """Rename a finished folder to its final name. The folder and its contents are on disk on return.
 
     Args:
-        partial: local folder beside `target` or elsewhere on its file system.
-        target: where it is to be; nothing, or an empty folder, may be there.
+        partial: local folder on the file system of `target`.
+        target: final path, where nothing or an empty folder may exist.
 
     Raises:
-        OSError: it cannot be moved; `partial` stays.
+        OSError: the folder cannot be moved; `partial` stays.
     """
     for folder, _, names in os.walk(partial):
         for name in names:
@@ -151,7 +151,7 @@ def publish_folder(partial: Path, target: Path) -> None:
 
 
 def open_private_log(path: Path) -> BinaryIO:
-    """Opens a log to append to it; file and folder are closed to other users, whatever the umask and the mode before.
+    """Open a log for appending; file and folder are closed to other users, whatever the umask and the former mode.
 
     Raises:
         OSError: the file cannot be opened, or it belongs to another user.
@@ -163,7 +163,7 @@ def open_private_log(path: Path) -> BinaryIO:
 
 
 def private_lock(path: Path) -> filelock.FileLock:
-    """A lock whose file no other user can open, and so hold; earlier versions left it readable.
+    """Return a lock whose file other users cannot open, and so cannot hold. Earlier versions left it readable.
 
     Raises:
         OSError: the file belongs to another user.
@@ -174,10 +174,10 @@ def private_lock(path: Path) -> filelock.FileLock:
 
 
 def private_folder(path: Path) -> Path:
-    """The folder, made where missing and closed to other users.
+    """Return the folder, created if missing and closed to other users.
 
     Raises:
-        OSError: it cannot be made, or it belongs to another user.
+        OSError: the folder cannot be created, or it belongs to another user.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
@@ -185,7 +185,7 @@ def private_folder(path: Path) -> Path:
 
 
 def sync(files: fs.FileSystem, path: str) -> None:
-    """Returns when a file's content, or a folder's entries, have reached the disk.
+    """Return when a file's content, or a folder's entries, are on disk.
 
     Local file systems are synchronised, and file systems written in Python whose handler has a `sync(path)`. For all
     others a closed file counts as durable.

@@ -1,4 +1,4 @@
-"""Notes that a program leaves itself in a data folder: whole or not there, whenever it dies."""
+"""Stores small state files in a data folder atomically, for the program's own later use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ N = TypeVar("N", bound=msgspec.Struct)
 
 
 def read_note(path: Path, kind: type[N], remedy: str) -> N | None:
-    """The note of a file; None where there is none.
+    """Return the note in a file, or None if the file is missing.
 
     Raises:
         ShopstreamError: the file is damaged; with `remedy`.
@@ -28,6 +28,6 @@ def read_note(path: Path, kind: type[N], remedy: str) -> N | None:
 
 
 def write_note(path: Path, note: msgspec.Struct) -> None:
-    """Replaces the note in one step; it has reached the disk when this returns, and is closed to other users."""
+    """Replace the note atomically. It is on disk on return and closed to other users."""
     content = msgspec.json.format(msgspec.json.encode(note)) + b"\n"
     write_whole(path, lambda partial: partial.write_bytes(content), mode=0o600)

@@ -1,4 +1,4 @@
-"""What results were made of, and when: the only one of their files that holds a time of making."""
+"""Records the inputs and the creation time of results, in the only result file that holds a creation time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MADE_FILE: Final = "made.json"
 
 
 def write_made(folder: Path, made_of: Mapping[str, Any], files: list[str]) -> None:
-    """Writes `made.json` beside results.
+    """Write `made.json` beside results.
 
     Args:
-        folder: where they lie.
+        folder: folder of the results.
         made_of: inputs and options, JSON values.
-        files: names of the results, each told with its checksum.
+        files: names of the result files, each recorded with its checksum.
     """
     now = datetime.now(UTC)  # noqa: TID251 - this file is where the time of making stands
     said = {
@@ -35,6 +35,6 @@ def write_made(folder: Path, made_of: Mapping[str, Any], files: list[str]) -> No
 
 
 def checksum(file: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -1,1 +1,1 @@
-"""The synthetic shop, and everything that puts records into Kafka."""
+"""The synthetic shop and all other producers of Kafka records."""

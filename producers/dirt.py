@@ -1,7 +1,7 @@
-"""What goes wrong on the way: records that come late or out of order, and messages that are no records.
+"""Simulates faults in transit: late records, records out of order and malformed messages.
 
-The rule of this file: every record still arrives, in time to count, and every planted message is one that the contract
-refuses, so that the rows of features stay as they are and the dead letters are exactly what `planted` counts.
+Invariant: every record still arrives in time to count, and the contract refuses every planted message. So the feature
+rows do not change, and the dead letters are exactly those counted in `planted`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from features.schema import AMOUNT_MAX, EVENT_LATENESS_MS, HOUR_MS, RECORD_TYPES
 from producers.messages import Messages, join
 
 DELAY_MS_MAX: Final = 12 * HOUR_MS
-"""Longest delay, in event time; records count until they are 48 hours late."""
+"""Longest delay, in event time. Records count until they are 48 hours late."""
 DISORDER_MS_MAX: Final = 60 * SECOND_MS
 _LATE_SHARE: Final = 0.25
 _DELAYED_SHARE: Final = 0.7
-"""Of the records touched: delayed; the others get a malformed companion."""
+"""Share of the touched records that are delayed. The others get a malformed companion."""
 
 Json = dict[str, object]
 Spoiler = Callable[[bytes, Json], bytes]
@@ -51,18 +51,20 @@ SPOILERS: Final[dict[str, Spoiler]] = {
     "amount below zero": _changed(price=-1, total=-1),
     "amount too high": _changed(price=AMOUNT_MAX * 10, total=AMOUNT_MAX * 10),
 }
-"""Kind -> the malformed message made from a record's bytes and fields; each is invalid for events and for orders."""
+"""Kind -> function that makes a malformed message of a record's bytes and fields. Each is invalid for events and
+orders.
+"""
 WRONG_KEY: Final = "key of another customer"
 TOO_LATE: Final = "too late"
-"""Events only: a copy with a new id, older than the horizon before the record it follows."""
+"""Events only: a copy with a new id, older than the lateness horizon before its source record."""
 
 
 class Dirt:
-    """Spoils a stream of messages.
+    """Adds faults to a stream of messages.
 
     Args:
         fraction: share of the records touched, above 0 and at most 1.
-        seed: equal seeds over equal chunks spoil equally.
+        seed: seed of the faults. Equal seeds and chunks give equal faults.
     """
 
     def __init__(self, fraction: float, seed: int) -> None:
@@ -72,10 +74,10 @@ class Dirt:
         self.planted: Counter[str] = Counter()
 
     def spoil(self, chunks: Iterator[Messages]) -> Iterator[Messages]:
-        """The messages in the order in which they now arrive, `times` being those of arrival.
+        """Yield the messages in order of arrival. `times` are the arrival times.
 
-        What is delayed until t comes after everything of the time t and before everything later, so a record is never
-        later than DELAY_MS_MAX however far apart the records lie.
+        A record delayed until t comes after all messages of time t and before all later ones. So its delay never
+        exceeds DELAY_MS_MAX, however sparse the records are.
         """
         for messages in chunks:
             if len(messages):
@@ -114,7 +116,7 @@ class Dirt:
             key, value = messages.keys[row], messages.values[row] or b""
             topic = SOURCE_TOPICS[messages.topics[row]]
             if not _valid(topic, value):
-                continue  # spoiling what is spoilt already could mend it
+                continue  # a second fault could make an invalid record valid
             kept.append(row)
             record: Json = msgspec.json.decode(value)
             kind = kinds[number] if topic == "events" or kinds[number] != TOO_LATE else WRONG_KEY

@@ -1,4 +1,4 @@
-"""The synthetic shop, streamed: it goes on from where its history ended, and never ahead of the wall clock."""
+"""Streams the synthetic shop from the end of its history, never ahead of the wall clock."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from producers.shop.shop import Model
 from producers.transmit import Clock, Progress, Transmitter
 
 TIME_COLUMN: Final = {"customers": "signup_ts", **DAY_COLUMN}
-"""What a live record is ordered by; where times are equal, in the order of these topics."""
+"""Time column that orders live records. Equal times follow the order of these topics."""
 RESUME_OVERLAP_MS: Final = 10 * 60 * SECOND_MS
-"""Sent again on resuming: what may have been on its way when the last one was killed. Repeated ids are dropped."""
+"""Span sent again on resuming, because its records may have been in flight at a crash. Repeated ids are dropped."""
 STOP_TIMEOUT_S: Final = 10.0
 _BATCH_EVENTS: Final = 5_000
 _STEP_MS_MIN: Final = 100
@@ -31,7 +31,7 @@ _STEP_MS_MAX: Final = HOUR_MS
 
 @dataclass(frozen=True, slots=True)
 class LiveReport:
-    """What a live run did. `resume_ms` is where it is to go on; None when it has not begun."""
+    """Result of a live run. `resume_ms` is the time to resume from; None if the run has not begun."""
 
     delivery: Delivery
     seconds: float
@@ -39,7 +39,7 @@ class LiveReport:
     resume_ms: int | None
 
     def failure(self) -> ShopstreamError | None:
-        """The error to end with when messages were not acknowledged."""
+        """Return the error for unacknowledged messages, or None."""
         if not self.delivery.failed_total:
             return None
         return ShopstreamError(
@@ -50,19 +50,19 @@ class LiveReport:
 
 
 def resume_from(model: Model, newest_ms: int | None) -> int:
-    """Where to go on, epoch ms: at the end of history, or shortly before the newest event that the topic holds."""
+    """Return the time to resume from, epoch ms: the end of history, or shortly before the newest event in the topic."""
     if newest_ms is None:
         return model.shop.end_ms
     return max(model.shop.end_ms, newest_ms - RESUME_OVERLAP_MS)
 
 
 def live_messages(model: Model, start_ms: int, rate: float | None = None) -> Iterator[Messages]:
-    """The shop's records from `start_ms` on, without end, as messages ascending by time.
+    """Yield the shop's records from `start_ms` on, endlessly, as messages ascending by time.
 
     Args:
-        model: the shop.
-        start_ms: not before its history's end.
-        rate: events a second of event time; by default the shop's own rhythm.
+        model: model of the shop.
+        start_ms: first event time, not before the end of history.
+        rate: events per second of event time; default: the shop's own rhythm.
     """
     step_ms = int(_BATCH_EVENTS / (rate or natural_rate(model)) * SECOND_MS)
     step_ms = min(max(step_ms, _STEP_MS_MIN), _STEP_MS_MAX)
@@ -73,7 +73,7 @@ def live_messages(model: Model, start_ms: int, rate: float | None = None) -> Ite
 
 
 def batch_messages(batch: LiveBatch) -> Messages:
-    """A batch's records as messages, ascending by time."""
+    """Return a batch's records as messages, ascending by time."""
     tables = {"customers": batch.customers, "events": batch.events, "orders": batch.orders}
     parts = [_encode(topic, tables[topic]) for topic in TIME_COLUMN if tables[topic].num_rows]
     messages = join(parts)
@@ -101,14 +101,14 @@ def live(
     """Stream the shop until interrupted.
 
     Args:
-        model: the shop.
-        open_publisher: gives the publisher that tells its failures to the function handed in.
-        clock: for pacing; the stream never runs ahead of its wall clock.
-        interrupted: whether to stop; asked several times a second.
-        on_progress: told where it is, several times a second.
+        model: model of the shop.
+        open_publisher: function that opens a publisher, which reports failures to the given handler.
+        clock: clock for pacing. The stream never runs ahead of its wall clock.
+        interrupted: function that returns whether to stop; called several times a second.
+        on_progress: callback for the progress; called several times a second.
         start_ms: first event time, not before the end of history.
-        speed: event seconds for each second until the wall clock is reached; from then on it is 1.
-        rate: events a second of event time.
+        speed: event seconds per second until the wall clock is reached; 1 from then on.
+        rate: events per second of event time.
         dirt: lateness, disorder and malformed messages to add.
     """
     start_s = clock.monotonic_s()

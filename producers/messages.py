@@ -1,8 +1,7 @@
-"""Rows of the archive as Kafka messages: JSON by columns, never by row.
+"""Encodes rows of the archive as Kafka messages, with JSON built by column.
 
-The rule of this file: whatever a row holds is published as it is, as far as JSON can say it, so that the consumers and
-not the producer judge it. A null optional field is left out or null; NaN is null, and an infinity is the largest
-float64, which is just as invalid.
+Invariant: rows are published unchanged as far as JSON permits, so that the consumers judge them and not the producer. A
+null optional field is omitted or null. NaN becomes null, and an infinity the largest float64, which is just as invalid.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ _FLOAT_MAX: Final = sys.float_info.max
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """Messages in the order in which they are sent. All four have the same length."""
+    """Messages in sending order. All four columns have the same length."""
 
     times: npt.NDArray[np.int64]
-    """Epoch ms that order and pace the messages; not what the records say where that is missing or misplaced."""
+    """Epoch ms that order and pace the messages; differs from the records' own time if that is missing or misplaced."""
     topics: npt.NDArray[np.uint8]
     """Index into schema.SOURCE_TOPICS."""
     keys: Sequence[bytes | None]
-    """UTF-8 of customer_id; None where the record has none."""
+    """UTF-8 of customer_id; None if the record has none."""
     values: Sequence[bytes | None]
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def reordered(self, order: npt.NDArray[np.intp]) -> Messages:
-        """The messages at the positions of `order`."""
+        """Return the messages at the positions in `order`."""
         if len(order) == 0:
             return EMPTY
         if len(order) == 1:
@@ -53,7 +52,7 @@ EMPTY: Final = Messages(np.empty(0, np.int64), np.empty(0, np.uint8), (), ())
 
 
 def join(parts: Sequence[Messages]) -> Messages:
-    """The messages of all parts, one part after the other."""
+    """Concatenate the messages of all parts."""
     if len(parts) == 1:
         return parts[0]
     if not parts:
@@ -67,12 +66,12 @@ def join(parts: Sequence[Messages]) -> Messages:
 
 
 def encode(topic: str, frame: pl.DataFrame, times: npt.NDArray[np.int64]) -> Messages:
-    """The messages of rows of the archive, in the order of the rows.
+    """Encode rows of the archive as messages, in the order of the rows.
 
     Args:
         topic: one of schema.SOURCE_TOPICS.
-        frame: the columns of that topic's record, times as Datetime("ms").
-        times: the epoch ms of each row, for `Messages.times`.
+        frame: columns of that topic's record, times as Datetime("ms").
+        times: epoch ms of each row, for `Messages.times`.
     """
     topics = np.full(len(frame), SOURCE_TOPICS.index(topic), np.uint8)
     keys = frame["customer_id"].cast(pl.Binary).to_list()
@@ -80,7 +79,7 @@ def encode(topic: str, frame: pl.DataFrame, times: npt.NDArray[np.int64]) -> Mes
 
 
 def to_json(topic: str, frame: pl.DataFrame) -> pl.Series:
-    """One JSON object per row, as a String series."""
+    """Return one JSON object per row, as a String series."""
     if frame.is_empty():
         return pl.Series("json", [], pl.String)
     fields = FIELDS[topic]
@@ -89,7 +88,7 @@ def to_json(topic: str, frame: pl.DataFrame) -> pl.Series:
     missing = frame[optional[0]].is_null()
     if missing.all() or not missing.any():
         return _to_json(frame, optional)
-    # Rows without the first optional field mostly lack the same others too: apart, those columns need not be written.
+    # rows without the first optional field mostly lack the same other fields: split off, they skip those columns
     apart = [(frame.filter(mask), np.flatnonzero(mask.to_numpy())) for mask in (missing, ~missing)]
     texts = pl.concat([_to_json(part, optional) for part, _ in apart])
     back = np.empty(len(frame), np.int64)

@@ -1,6 +1,6 @@
-"""The Kafka edge of the producers. What was sent is counted, what was not acknowledged is told.
+"""Sends the producers' messages to Kafka, counts them and reports those that were not acknowledged.
 
-The rule of this file: after `finish`, sent = delivered + failed for every topic, whatever happened.
+Invariant: after `finish`, sent = delivered + failed for every topic, whatever happened.
 """
 
 from __future__ import annotations
@@ -27,44 +27,44 @@ TUNED: Final[Mapping[str, Any]] = {
     "linger.ms": 50,
     "batch.num.messages": 50_000,
     "batch.size": 1_000_000,
-    # the bound of the memory of what is on its way
+    # bounds the memory of messages in flight
     "queue.buffering.max.messages": 200_000,
     "queue.buffering.max.kbytes": 131_072,
-    # a broker that is away longer than this is a failure worth telling
+    # a broker that is away longer than this is reported as a failure
     "message.timeout.ms": 60_000,
     "reconnect.backoff.ms": 100,
     "reconnect.backoff.max.ms": 2_000,
     "topic.metadata.propagation.max.ms": 10_000,
 }
-"""Defaults that a user's property may override; the figures behind them are printed by benchmarks/produce.py."""
+"""Defaults that user properties may override, as measured by benchmarks/produce.py."""
 EXACT: Final[Mapping[str, Any]] = {
     "enable.idempotence": True,
     "acks": "all",
-    # the partitioner of the Java clients: a customer lies in the same partition whoever writes
+    # the partitioner of the Java clients: every producer puts a customer into the same partition
     "partitioner": "murmur2_random",
-    # successes are what was sent less what failed; a Python call for each would cost more than sending it
+    # successes are sent minus failed messages; a Python call for each success would cost more than sending it
     "delivery.report.only.error": True,
 }
-"""What the counts and the order within a customer rest on: not to be overridden."""
+"""Properties that exact counts and the order within a customer depend on. They cannot be overridden."""
 FAILURES_MAX: Final = 10_000
-"""More failures than this and there is no use in going on."""
+"""Number of failures above which continuing is useless."""
 _BLOCK: Final = 2_000
 _REASONS: Final = 3
 _LOOK_BACK: Final = 20
 _RETRY_S: Final = 0.1
 
 FailureHandler = Callable[[str, bytes | None], None]
-"""Called with the source topic (`events`) and the value of each message that was not acknowledged."""
+"""Receives the source topic (`events`) and the value of each message that was not acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of the messages, by source topic."""
+    """Results of sending, by source topic."""
 
     sent: Mapping[str, int]
     failed: Mapping[str, int]
     reasons: tuple[str, ...]
-    """The first reasons of failures, in words, with their numbers."""
+    """First failure reasons as text, with their numbers."""
 
     @property
     def delivered(self) -> dict[str, int]:
@@ -78,10 +78,10 @@ class Delivery:
 
 
 def producer_config(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The properties of a producer whose counts are exact.
+    """Return the properties of a producer whose counts are exact.
 
     Raises:
-        UsageError: a property would break that.
+        UsageError: a property would break exactness.
     """
     for name, value in EXACT.items():
         given = properties.get(name)
@@ -94,7 +94,7 @@ def producer_config(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _ClientLog:
-    """Takes librdkafka's log lines; those of passing conditions are for debugging."""
+    """Receives librdkafka's log lines. Logs temporary conditions at debug level."""
 
     def log(self, level: int, line: str, *args: object) -> None:
         logger = logging.getLogger("producers.kafka")
@@ -106,8 +106,8 @@ class Publisher:
 
     Args:
         properties: librdkafka properties of the cluster.
-        run: prefix of the topics, which exist already.
-        on_failure: told of every message that failed, from within `send`, `poll` and `finish`.
+        run: name of the run, prefix of the existing topics.
+        on_failure: callback for every failed message, called within `send`, `poll` and `finish`.
     """
 
     def __init__(self, properties: Mapping[str, Any], run: str, on_failure: FailureHandler | None = None) -> None:
@@ -124,10 +124,10 @@ class Publisher:
 
     # --- while sending ------------------------------------------------------------------------------------------------
     def send(self, messages: Messages, start: int, stop: int, interrupted: Callable[[], bool]) -> int:
-        """Queue messages start:stop, waiting where the queue is full; acknowledgements come later.
+        """Queue messages start:stop, waiting while the queue is full. Acknowledgements come later.
 
         Returns:
-            The position of the first message not queued: `stop`, or less when interrupted or hopeless.
+            Position of the first message not queued: `stop`, or less if interrupted or hopeless.
         """
         for low in range(start, stop, _BLOCK):
             if interrupted() or self.hopeless:
@@ -178,12 +178,12 @@ class Publisher:
         return False
 
     def poll(self) -> None:
-        """Serve acknowledgements; to be called at least every second while there is nothing to send."""
+        """Serve acknowledgements. Call it at least every second while there is nothing to send."""
         self._producer.poll(0)
 
     @property
     def hopeless(self) -> bool:
-        """Whether the client is broken for good or nearly everything fails."""
+        """Whether the client is permanently broken or nearly every message fails."""
         return self._fatal is not None or self._failed.total() > FAILURES_MAX
 
     @property
@@ -193,17 +193,17 @@ class Publisher:
 
     @property
     def on_the_way(self) -> int:
-        """About how many messages wait for their acknowledgement."""
+        """Approximate number of messages that wait for their acknowledgement."""
         return min(len(self._producer), self._sent.total() - self._failed.total())
 
     @property
     def trouble(self) -> str | None:
-        """The last error of the connection, in words."""
+        """Last connection error as text."""
         return self._fatal or self._trouble
 
     # --- at the end ---------------------------------------------------------------------------------------------------
     def finish(self, timeout_s: float | None = None) -> Delivery:
-        """Wait for the acknowledgements; what has none when the time is over is given up and counted as failed.
+        """Wait for the acknowledgements. After the time-out, unacknowledged messages are dropped and counted as failed.
 
         Args:
             timeout_s: longest wait; None waits until librdkafka itself gives up (`message.timeout.ms`).
@@ -218,7 +218,7 @@ class Publisher:
         reasons = tuple(f"{reason} ({number:,})" for reason, number in self._reasons.most_common(_REASONS))
         return Delivery(dict(self._sent), dict(self._failed), reasons)
 
-    # --- what librdkafka tells ----------------------------------------------------------------------------------------
+    # --- callbacks of librdkafka --------------------------------------------------------------------------------------
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failure(error, str(message.topic()), message.value())
@@ -243,7 +243,7 @@ class _Time(msgspec.Struct):
 
 
 def newest_event_ms(properties: Mapping[str, Any], run: str, timeout_s: float = 10.0) -> int | None:
-    """The highest ts of the last records of a run's event partitions, epoch ms; None where there is none to read."""
+    """Return the highest ts among the last records of a run's event partitions, epoch ms; None if there are none."""
     consumer = Consumer(
         {**properties, "group.id": f"{run}-position", "enable.auto.commit": False, "enable.partition.eof": True},
         logger=_ClientLog(),
@@ -272,7 +272,7 @@ def _watermarks(consumer: Consumer, partition: TopicPartition, until_s: float) -
         try:
             low, high = consumer.get_watermark_offsets(partition, timeout=max(_RETRY_S, until_s - time.monotonic()))
         except KafkaException:
-            # a topic made a moment ago has no leader yet, and librdkafka does not call that retriable
+            # a topic just created has no leader yet, an error that librdkafka does not mark as retriable
             if time.monotonic() > until_s:
                 raise
             time.sleep(_RETRY_S)
@@ -292,7 +292,7 @@ def _highest(consumer: Consumer, partitions: int, until_s: float) -> int | None:
                 time_ms = msgspec.json.decode(message.value() or b"", type=_Time).ts
             except msgspec.MsgspecError:
                 continue
-            # a malformed record must not send the shop into the future
+            # a malformed record must not move the shop into the future
             if message.timestamp()[1] + FUTURE_MS_MAX >= time_ms:
                 newest = time_ms if newest is None else max(newest, time_ms)
     return newest

@@ -1,4 +1,4 @@
-"""An archive, sent once more: profiles, then events and orders in event-time order."""
+"""Replays an archive: sends profiles, then events and orders in event-time order."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ STOP_TIMEOUT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What is to be sent, and how.
+    """What to send, and how.
 
     Args:
-        span: the events and orders of an archive.
-        customers: send the profiles first.
-        speed: event seconds for each second; None goes as fast as Kafka takes it.
+        span: events and orders of an archive.
+        customers: whether to send the profiles first.
+        speed: event seconds per second; None sends as fast as Kafka accepts.
         dirt: lateness, disorder and malformed messages to add.
     """
 
@@ -40,27 +40,27 @@ class Course:
     dirt: Dirt | None = None
 
     def size(self) -> int:
-        """Messages to send, before any dirt. Raises ShopstreamError for a missing or unreadable archive."""
+        """Return the number of messages without dirt. Raises ShopstreamError for a missing or unreadable archive."""
         profiles = read_customers(self.span.directory) if self.customers else None
         return sum(event_order.count(self.span).values()) + (0 if profiles is None else profiles.num_rows)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a replay did."""
+    """Result of a replay."""
 
     delivery: Delivery
     seconds: float
     planted: Mapping[str, int]
-    """Dirt by kind."""
+    """Planted dirt by kind."""
     complete: bool
-    """Everything was sent and acknowledged."""
+    """Whether everything was sent and acknowledged."""
     resume_ms: int | None
-    """When not complete: the start of the span that holds all that is missing; None is the very beginning."""
+    """If incomplete: start of the span that holds all missing messages; None is the very beginning."""
 
 
 class _Missing:
-    """The earliest time of a message that was not sent or not acknowledged."""
+    """Tracks the earliest time of a message that was not sent or not acknowledged."""
 
     def __init__(self) -> None:
         self.time_ms: int | None = None
@@ -75,7 +75,7 @@ class _Missing:
         try:
             record = _TIMES.decode(value or b"")
         except msgspec.MsgspecError:
-            return  # planted, or a row without a time: no range of dates would bring it
+            return  # planted, or a row without a time: no range of dates would include it
         time_ms = getattr(record, DAY_COLUMN[topic])
         if time_ms is not None:
             self.add(time_ms)
@@ -99,11 +99,11 @@ def replay(
     """Send an archive.
 
     Args:
-        course: what, and how.
-        open_publisher: gives the publisher that tells its failures to the function handed in.
-        clock: for pacing and the report.
-        interrupted: whether to stop; asked several times a second.
-        on_progress: told where it is, several times a second.
+        course: what to send, and how.
+        open_publisher: function that opens a publisher, which reports failures to the given handler.
+        clock: clock for pacing and the report.
+        interrupted: function that returns whether to stop; called several times a second.
+        on_progress: callback for the progress; called several times a second.
 
     Raises:
         ShopstreamError: the archive is missing or unreadable.
@@ -120,7 +120,7 @@ def replay(
     finally:
         delivery = publisher.finish(None if whole else STOP_TIMEOUT_S)
     if unsent_ms is not None:
-        # what dirt holds back was read before, and is not sent either
+        # delayed records of the dirt were read earlier, and are not sent either
         missing.add(unsent_ms if course.dirt is None else max(0, unsent_ms - DELAY_MS_MAX))
     return ReplayReport(
         delivery=delivery,
@@ -145,7 +145,7 @@ def _transmit(course: Course, profiles: pa.Table | None, transmitter: Transmitte
 
 
 def _resume_ms(missing_ms: int | None, span: Span) -> int | None:
-    """Profiles are missing from time 0 on, which is where the span begins."""
+    """Return the resume time. Missing profiles are at time 0, which is where the span begins."""
     if missing_ms is None:
         return None
     start_ms = span.start_ms or 0
@@ -153,7 +153,7 @@ def _resume_ms(missing_ms: int | None, span: Span) -> int | None:
 
 
 def failure(report: ReplayReport) -> ShopstreamError | None:
-    """The error to end with when messages were not acknowledged."""
+    """Return the error for unacknowledged messages, or None."""
     if not report.delivery.failed_total:
         return None
     return ShopstreamError(

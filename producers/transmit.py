@@ -1,4 +1,4 @@
-"""Messages to Kafka at the pace asked for. The clock is handed in, and a stop is noticed within `pacing.NAP_S`."""
+"""Sends messages to Kafka at a given pace. The clock is passed in. A stop is noticed within `pacing.NAP_S`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from producers.publisher import Publisher
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time of the outside world."""
+    """Clocks and sleep, passed in."""
 
     monotonic_s: Callable[[], float]
     wall_ms: Callable[[], int]
@@ -24,11 +24,11 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a transmission is."""
+    """Progress of a transmission."""
 
     sent: int
     event_ms: int
-    """Event time of the last message sent; 0 while profiles are sent, which have none."""
+    """Event time of the last message sent; 0 while profiles are sent, which have no time."""
     wall_ms: int
 
 
@@ -37,10 +37,10 @@ class Transmitter:
     """Sends messages in their order.
 
     Args:
-        publisher: where to.
-        clock: for pacing.
-        interrupted: whether to stop; asked several times a second.
-        on_progress: told after each block of messages and several times a second while waiting.
+        publisher: publisher of the messages.
+        clock: clock for pacing.
+        interrupted: function that returns whether to stop; called several times a second.
+        on_progress: callback after each block of messages and several times a second while waiting.
     """
 
     publisher: Publisher
@@ -49,10 +49,10 @@ class Transmitter:
     on_progress: Callable[[Progress], None]
 
     def at_full_speed(self, chunks: Iterable[Messages]) -> int | None:
-        """Send everything as fast as Kafka takes it.
+        """Send everything as fast as Kafka accepts.
 
         Returns:
-            The time of the first message not sent (epoch ms), None when all were.
+            Time of the first message not sent (epoch ms), or None if all were sent.
         """
         for messages in one_ahead(iter(chunks)):
             sent = self.publisher.send(messages, 0, len(messages), self.interrupted)
@@ -67,13 +67,13 @@ class Transmitter:
         """Send every message when it is due.
 
         Args:
-            chunks: ascending by time.
-            speed: event seconds for each second.
-            origin_ms: the event time that is due at once; by default that of the first message.
-            up_to_wall: never run ahead of the wall clock: at it, the speed is 1.
+            chunks: chunks of messages, ascending by time.
+            speed: event seconds per second.
+            origin_ms: event time that is due immediately; default: time of the first message.
+            up_to_wall: whether to stay behind the wall clock: once reached, the speed is 1.
 
         Returns:
-            The time of the first message not sent (epoch ms), None when all were.
+            Time of the first message not sent (epoch ms), or None if all were sent.
         """
         pace: Pace | None = None
         for messages in one_ahead(iter(chunks)):
@@ -111,7 +111,7 @@ class Transmitter:
 
 
 def one_ahead(chunks: Iterator[Messages]) -> Iterator[Messages]:
-    """The same chunks, each made in another thread while the one before is used; two are in memory at most."""
+    """Yield the same chunks while a thread prepares the next one; at most two are in memory."""
     with ThreadPoolExecutor(1, thread_name_prefix="encode") as pool:
         coming = pool.submit(next, chunks, None)
         while (messages := coming.result()) is not None:

@@ -1,6 +1,6 @@
-"""The edge to Elasticsearch's administration: is it there, which version, is it healthy.
+"""Checks Elasticsearch: readiness, version and health of the cluster.
 
-`GET /` is not asked: the embedded distribution does not have it.
+`GET /` is not used because the embedded distribution does not have it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from connectors.endpoints import ElasticEndpoint
 
 @dataclass(frozen=True, slots=True)
 class ClusterHealth:
-    """A cluster that answered."""
+    """Version and health of a cluster that responded."""
 
     version: str
     status: str
-    """green, yellow or red."""
+    """`green`, `yellow` or `red`."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def _client(endpoint: ElasticEndpoint, timeout_s: float) -> Iterator[Elasticsear
 
 
 def is_ready(endpoint: ElasticEndpoint, timeout_s: float = 5) -> bool:
-    """Whether the cluster answers our credentials and every primary shard is there."""
+    """Return whether the cluster accepts the credentials and all primary shards are available."""
     try:
         with _client(endpoint, timeout_s) as client:
             return client.cluster.health()["status"] in {"green", "yellow"}
@@ -44,10 +44,10 @@ def is_ready(endpoint: ElasticEndpoint, timeout_s: float = 5) -> bool:
 
 
 def check(endpoint: ElasticEndpoint, timeout_s: float = 10) -> ClusterHealth:
-    """The cluster's version and health.
+    """Return the cluster's version and health.
 
     Raises:
-        ShopstreamError: it does not answer, or not to these credentials.
+        ShopstreamError: the cluster does not respond or refuses the credentials.
     """
     try:
         with _client(endpoint, timeout_s) as client:
@@ -59,5 +59,5 @@ def check(endpoint: ElasticEndpoint, timeout_s: float = 10) -> ClusterHealth:
 
 
 def quiet_client_logs() -> None:
-    """The transport logs every refused connection of a health check as a warning with a trace."""
+    """Silence the transport, which logs each refused connection of a health check as a warning with a traceback."""
     logging.getLogger("elastic_transport").setLevel(logging.ERROR)

@@ -1,11 +1,11 @@
-"""The Elasticsearch edge of runs: their templates, indices, and the aliases by which readers find them.
+"""Manages a run's templates and indices, and the aliases under which readers find them.
 
-A *view* is what readers ask: the aliases `VIEW-INDEX` (`shop-customers`, `shop-events` ...). It is called like a run
-and leads to the indices of that run, until another run is promoted to it. Workers never write through an alias, so a
-promotion changes what readers see and nothing that is written.
+A *view* is the set of aliases that readers query: `VIEW-INDEX` (`shop-customers`, `shop-events` ...). It is named like
+a run and points to the indices of that run until another run is promoted to it. Workers never write through an alias,
+so a promotion changes what readers see but not what is written.
 
-What a view leads to is told by one index, the anchor. Templates, which give a new month its aliases, follow it
-(`settle`).
+The alias of one index, the anchor, decides which run a view points to. Templates, which give a new month its aliases,
+follow the anchor (`settle`).
 """
 
 from __future__ import annotations
@@ -33,27 +33,26 @@ from features.errors import ShopstreamError
 from features.schema import check_run, index_name
 
 ANCHOR: Final = "customers"
-"""The index whose alias tells which run a view leads to: it is there from a run's first moment, and never cut."""
+"""The index whose alias decides which run a view points to. It exists from a run's start and is not split by month."""
 TRIES: Final = 5
-"""Of what somebody else may change meanwhile."""
+"""Attempts to change state that another process may change concurrently."""
 
 Client = Elasticsearch
-"""For those who hand a client on and are no edge themselves."""
+"""Client type for modules that only pass a client on."""
 Definitions = Sequence[IndexDefinition]
 
 
-# --- making a run's indices -------------------------------------------------------------------------------------------
+# --- creating a run's indices -----------------------------------------------------------------------------------------
 
 
 def install(client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings | None = None) -> None:
-    """Makes templates, aliases and fixed indices of `run`; doing it again changes nothing.
+    """Create the templates, aliases and fixed indices of `run`; idempotent.
 
-    New fields are added to indices that exist. A run whose view leads to another run by now does not take it back.
+    New fields are added to existing indices. If the run's view points to another run by now, it stays there.
 
     Raises:
         UsageError: the run's name is not allowed.
-        ShopstreamError: the server refuses, an index has a mapping that this schema cannot write to, or the name of an
-            alias.
+        ShopstreamError: the server refuses, an index has an incompatible mapping, or an index has the name of an alias.
     """
     check_run(run)
     check_names(client, views_of(client, run), definitions)
@@ -68,14 +67,14 @@ def install(client: Elasticsearch, run: str, definitions: Definitions, settings:
 
 
 def check_names(client: Elasticsearch, views: Sequence[str], definitions: Definitions) -> None:
-    """Looks for indices and data streams that have the name of an alias: no index of the run could get that alias.
+    """Check that no index or data stream has the name of an alias. The run's indices could not get that alias.
 
     Raises:
-        ShopstreamError: there is one.
+        ShopstreamError: a name is taken.
     """
     for view in views:
         with failures_told(f"The indices of {view}"):
-            # `indices.resolve_index` of the client is a POST, which older servers of version 9 refuse
+            # `indices.resolve_index` of the client sends a POST, which older 9.x servers refuse
             path, accept = f"/_resolve/index/{index_name(view, '*')}", {"accept": "application/json"}
             found = client.perform_request("GET", path, params={"expand_wildcards": "all"}, headers=accept).body
         taken = {entry["name"] for kind in ("indices", "data_streams") for entry in found[kind]}
@@ -89,29 +88,29 @@ def check_names(client: Elasticsearch, views: Sequence[str], definitions: Defini
 
 
 def settle(client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings | None = None) -> None:
-    """Makes a run's templates, and the aliases of its indices, agree with the views that lead to it.
+    """Align a run's templates, and the aliases of its indices, with the views that point to it.
 
     Raises:
-        ShopstreamError: the server refuses, or views change all the time.
+        ShopstreamError: the server refuses, or the views keep changing.
     """
     for _ in range(TRIES):
         views = views_of(client, run)
         _put_templates(client, run, definitions, settings or IndexSettings(), views)
         _update_aliases(client, lambda: _corrections(client, run, definitions))
-        # a promotion in between has read, or will write, what we have just put: look once more
+        # a concurrent promotion may have read, or may overwrite, these templates: check once more
         if views_of(client, run) == views:
             return
     raise ShopstreamError(f"What the aliases of run {run} lead to changes all the time.", "Promote one run at a time.")
 
 
 def _corrections(client: Elasticsearch, run: str, definitions: Definitions) -> list[dict[str, Any]]:
-    """What the indices of a run have too few or too many of the aliases of views. A user's own are left alone."""
+    """Return the alias actions that add missing aliases of views and remove surplus ones. User-defined aliases stay."""
     actions: list[dict[str, Any]] = []
     believed: set[tuple[str, str]] = set()
     views = views_of(client, run)
     mine = aliases_by_index(client, run, definitions)
     if write_index(run, ANCHOR) not in mine:
-        return []  # it will be made, and get its aliases by its template
+        return []  # the index does not exist yet; its template gives it the aliases
     for name, given in mine.items():
         index = next(d.name for d in definitions if belongs_to(run, d.name, name))
         if index == ANCHOR:
@@ -130,7 +129,7 @@ def _corrections(client: Elasticsearch, run: str, definitions: Definitions) -> l
 
 
 def _only_if(view: str, run: str) -> tuple[dict[str, Any], ...]:
-    """Two actions that change nothing, but refuse the call they stand in unless the view leads to the run."""
+    """Return two actions that change nothing but make the whole call fail unless the view points to the run."""
     place = {"index": write_index(run, ANCHOR), "alias": alias(view, ANCHOR)}
     return {"remove": {**place, "must_exist": True}}, {"add": place}
 
@@ -178,9 +177,9 @@ def _reason(error: elasticsearch.ApiError) -> str:
 
 
 def drop(client: Elasticsearch, run: str, definitions: Definitions) -> tuple[str, ...]:
-    """Deletes the indices and templates of `run` and of no other; returns the deleted indices.
+    """Delete the indices and templates of `run` and of no other run. Return the deleted indices.
 
-    What is gone already is left out, so that it can be called again after a failure.
+    Missing parts are skipped, so the function can be called again after a failure.
 
     Raises:
         UsageError: the run's name is not allowed.
@@ -189,7 +188,7 @@ def drop(client: Elasticsearch, run: str, definitions: Definitions) -> tuple[str
     check_run(run)
     mine = sorted(aliases_by_index(client, run, definitions))
     with failures_told(f"The indices of run {run}"):
-        # one by one: a list of months may be longer than a URL
+        # one by one: a list of months may exceed the maximum length of a URL
         for name in mine:
             client.options(ignore_status=404).indices.delete(index=name)
         for definition in definitions:
@@ -197,20 +196,20 @@ def drop(client: Elasticsearch, run: str, definitions: Definitions) -> tuple[str
     return tuple(mine)
 
 
-# --- what stands there ------------------------------------------------------------------------------------------------
+# --- contents ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class StoredIndex:
-    """An index of a run, its months together.
+    """One index of a run, with all its months.
 
     Attributes:
-        run: whose it is.
-        name: without the run: `events`.
-        parts: its concrete indices.
-        documents: in all of them, as of the last refresh.
-        size_bytes: on disk, copies included.
-        aliases: that lead to all of its parts.
+        run: name of the run.
+        name: index name without the run: `events`.
+        parts: concrete indices.
+        documents: documents in all parts, as of the last refresh.
+        size_bytes: size on disk, replicas included.
+        aliases: aliases that point to all parts.
     """
 
     run: str
@@ -222,11 +221,11 @@ class StoredIndex:
 
 
 def stored_indices(client: Elasticsearch, names: Sequence[str]) -> list[StoredIndex]:
-    """Every index of every run, by run and name.
+    """Return every index of every run, sorted by run and name.
 
     Args:
-        client: of the server.
-        names: of the indices that a run may have, without the run.
+        client: Elasticsearch client.
+        names: index names that a run may have, without the run.
     """
     with failures_told("The list of indices"):
         stats = client.indices.stats(
@@ -252,12 +251,12 @@ def stored_indices(client: Elasticsearch, names: Sequence[str]) -> list[StoredIn
 
 
 def count_documents(client: Elasticsearch, run: str, definitions: Definitions) -> dict[str, int]:
-    """Searchable documents of each index that a run has, counted now, whatever its view leads to."""
+    """Count the searchable documents of each index of a run, whatever its view points to."""
     parts = aliases_by_index(client, run, definitions)
     with failures_told(f"The documents of run {run}"):
         counts: dict[str, int] = {}
         for definition in definitions:
-            # months one by one: a list of them may be longer than a URL
+            # months one by one: a list of them may exceed the maximum length of a URL
             mine = [name for name in parts if belongs_to(run, definition.name, name)]
             for name in mine:
                 client.indices.refresh(index=name)
@@ -267,7 +266,7 @@ def count_documents(client: Elasticsearch, run: str, definitions: Definitions) -
 
 
 def aliases_by_index(client: Elasticsearch, run: str, definitions: Definitions) -> dict[str, frozenset[str]]:
-    """Each concrete index of a run with its aliases."""
+    """Return the aliases of each concrete index of a run."""
     with failures_told(f"The indices of run {run}"):
         found = client.indices.get_alias(index=index_name(run, "*"), expand_wildcards="all")
         return {
@@ -281,7 +280,7 @@ def aliases_by_index(client: Elasticsearch, run: str, definitions: Definitions) 
 
 
 def views_of(client: Elasticsearch, run: str) -> tuple[str, ...]:
-    """The views that lead to a run, sorted; its own is one of them unless another run was promoted to it."""
+    """Return the views that point to a run, sorted, including the run's own unless another run was promoted to it."""
     anchor = write_index(run, ANCHOR)
     with failures_told(f"The aliases of run {run}"):
         found = client.options(ignore_status=404).indices.get_alias(index=anchor)
@@ -292,7 +291,7 @@ def views_of(client: Elasticsearch, run: str) -> tuple[str, ...]:
 
 
 def views(client: Elasticsearch) -> tuple[str, ...]:
-    """Every view that leads to a run, sorted."""
+    """Return every view that points to a run, sorted."""
     with failures_told("The aliases"):
         found = client.options(ignore_status=404).indices.get_alias(name=alias("*", ANCHOR))
     given = {name for entry in found.values() if isinstance(entry, dict) for name in entry.get("aliases", ())}
@@ -300,17 +299,17 @@ def views(client: Elasticsearch) -> tuple[str, ...]:
 
 
 def is_visible(client: Elasticsearch, view: str, definitions: Definitions) -> bool:
-    """Whether readers of a view find any of its indices."""
+    """Return whether a view has any index that readers can find."""
     names = [alias(view, definition.name) for definition in definitions]
     with failures_told(f"The aliases of {view}"):
         return bool(client.indices.get_alias(index=names, ignore_unavailable=True, expand_wildcards="all"))
 
 
 def run_behind(client: Elasticsearch, view: str) -> str | None:
-    """The run that a view leads to; None when there is no such view.
+    """Return the run that a view points to, or None if the view does not exist.
 
     Raises:
-        ShopstreamError: it leads to several.
+        ShopstreamError: the view points to several runs.
     """
     runs = _runs_behind(client, view)
     if len(runs) > 1:
@@ -324,20 +323,20 @@ def run_behind(client: Elasticsearch, view: str) -> str | None:
 def _runs_behind(client: Elasticsearch, view: str) -> list[str]:
     with failures_told(f"The aliases of {view}"):
         found = client.options(ignore_status=404).indices.get_alias(name=alias(view, ANCHOR))
-    # an answer of 404 has an error beside what it found
+    # a 404 response holds an error next to the aliases that were found
     return sorted({whose[0] for name in found if (whose := owner(name, [ANCHOR])) is not None})
 
 
 def promote(client: Elasticsearch, view: str, run: str, definitions: Definitions) -> None:
-    """Makes a view lead to the indices of `run`, all aliases in one call.
+    """Point a view at the indices of `run`, with all aliases in one call.
 
     What if we die after each step:
 
-    1. The templates of the present run no longer give the view's aliases. Dying: a month that it begins is not seen,
-       until it is promoted or started again.
-    2. All aliases move, in one change of the cluster's state. Dying: a month that the new run begins is not seen,
-       until it is promoted or started again.
-    3. The templates of the new run give the view's aliases; what was begun meanwhile is set right.
+    1. The templates of the present run no longer give the view's aliases. Dying: a month that the present run begins is
+       invisible until the run is promoted or started again.
+    2. All aliases move, in one change of the cluster's state. Dying: a month that the new run begins is invisible until
+       the run is promoted or started again.
+    3. The templates of the new run give the view's aliases. Indices created in between are corrected.
 
     Raises:
         ShopstreamError: the run has no indices, or the server refuses.
@@ -355,7 +354,7 @@ def promote(client: Elasticsearch, view: str, run: str, definitions: Definitions
 
 
 def _moves(client: Elasticsearch, view: str, run: str, definitions: Definitions) -> list[dict[str, Any]]:
-    """Takes the view's aliases from every index of another run and gives them to all of this one's."""
+    """Return the actions that move the view's aliases from the indices of other runs to all indices of this run."""
     mine = aliases_by_index(client, run, definitions)
     names = [alias(view, definition.name) for definition in definitions]
     with failures_told(f"The aliases of {view}"):
@@ -377,7 +376,7 @@ def _moves(client: Elasticsearch, view: str, run: str, definitions: Definitions)
 
 
 def _update_aliases(client: Elasticsearch, actions_now: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
-    """One call; made anew when an index has gone meanwhile."""
+    """Update the aliases in one call. Recompute the actions when an index was deleted concurrently."""
     for last in (*[False] * (TRIES - 1), True):
         actions = actions_now()
         if not actions:

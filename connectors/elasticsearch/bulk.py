@@ -1,12 +1,13 @@
-"""The bulk sink: documents in, acknowledgements out, nothing lost in between.
+"""The bulk sink: writes documents and acknowledges each of them exactly, without losing any.
 
-It knows no client: it is given `send`, which posts one bulk body and returns the answer of each item, or raises
-`SendError` with a verdict (`connectors.elasticsearch.client` has the real one, the tests a scripted one). Threads only
-carry requests; callbacks run in the caller's thread, in `poll`.
+The sink does not depend on a client. It receives `send`, which posts one bulk body and returns the result of each item,
+or raises `SendError` with a verdict. `connectors.elasticsearch.client` has the real `send`, the tests a scripted one.
+Threads only send requests. Callbacks run in the caller's thread, in `poll`.
 
-What becomes of an item: written; conflict (a newer version is there, or `create` found it: fine); rejected (it can
-never be written: told to the caller, who writes a dead letter); refused for now (overload, lost connection, a fault of
-its index): sent again, it alone, with growing pauses, for as long as it takes. Wrong credentials end the sink.
+Outcomes of an item: written; conflict (a newer version exists, or `create` found the document; counts as success);
+rejected (it can never be written; the caller receives it and writes a dead letter); refused for now (overload, lost
+connection, a fault of its index). An item refused for now is retried alone, with growing pauses and without a limit.
+Wrong credentials end the sink.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Submission:
 
 @dataclass(slots=True)
 class _Request:
-    """A run of positions of a submission, and what has become of them so far."""
+    """Consecutive positions of a submission and their results so far."""
 
     submission: _Submission
     positions: range
@@ -71,15 +72,15 @@ class _Request:
 
 
 class BulkSink:
-    """Writes documents in bulk over several connections, in no order between submissions.
+    """Writes documents in bulk over several connections, without any order between submissions.
 
-    Not for use from several threads, but for the ones it makes itself. Use as a context manager, or `close` it.
+    Not thread-safe. Use it as a context manager, or `close` it.
 
     Args:
-        send: posts one body.
-        options: its bounds.
-        seed: of the jitter between tries; None takes one from the system.
-        release: called once at the end: closes the client that `send` uses.
+        send: function that posts one bulk body.
+        options: bounds of the sink.
+        seed: seed of the jitter between attempts; None takes one from the system.
+        release: function called once at the end; closes the client that `send` uses.
     """
 
     def __init__(
@@ -114,11 +115,11 @@ class BulkSink:
         for thread in self._threads:
             thread.start()
 
-    # --- the caller's side ---
+    # --- called by the caller ---
 
     @property
     def in_flight(self) -> int:
-        """Documents submitted whose acknowledgement has not come."""
+        """Documents submitted but not yet acknowledged."""
         return self._docs
 
     @property
@@ -128,25 +129,25 @@ class BulkSink:
 
     @property
     def trouble(self) -> str | None:
-        """Why documents are not taken at the moment; None when all is well."""
+        """Reason why documents are refused at the moment; None without a problem."""
         return self._trouble
 
     @property
     def blocked(self) -> bool:
-        """Whether only a person can end the trouble."""
+        """Return whether the problem needs an operator."""
         return self._trouble is not None and self._blocked
 
     def free(self) -> int:
-        """How many documents `submit` takes without waiting."""
+        """Return the number of documents that `submit` accepts without waiting."""
         room = self._options.queue_docs_max - self._docs
         return 0 if self._bytes >= self._options.queue_bytes_max else max(0, room)
 
     def submit(self, docs: Sequence[Doc], on_done: Callable[[Outcome], None]) -> None:
-        """Takes documents to write; waits while the sink is full.
+        """Queue documents for writing. Wait while the sink is full.
 
         Args:
-            docs: not changed by the caller any more. More than the bound are taken when nothing is in flight.
-            on_done: called once, from a later `poll`, `wait` or `flush`.
+            docs: documents, which the caller must not change afterwards. An idle sink accepts more than its bound.
+            on_done: callback that runs once, in a later `poll`, `wait` or `flush`.
 
         Raises:
             ShopstreamError: the sink has ended (wrong credentials).
@@ -167,7 +168,7 @@ class BulkSink:
             self._requests.put(_Request(submission, positions, request_size))
 
     def poll(self) -> int:
-        """Runs the callbacks of submissions that are done; returns their number.
+        """Run the callbacks of finished submissions and return their number.
 
         Raises:
             ShopstreamError: the sink has ended (wrong credentials).
@@ -182,13 +183,13 @@ class BulkSink:
         return ran
 
     def wait(self, timeout_s: float) -> int:
-        """As `poll`, after waiting up to `timeout_s` for a submission to be done."""
+        """Wait up to `timeout_s` for a submission to finish, then `poll`."""
         with self._change:
             self._change.wait_for(lambda: self._fatal is not None or bool(self._done), timeout_s)
         return self.poll()
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Waits until every submission is done and its callback has run; False when the time was too short.
+        """Wait until every submission is finished and its callback has run. Return False after a time-out.
 
         Raises:
             ShopstreamError: the sink has ended (wrong credentials).
@@ -202,7 +203,7 @@ class BulkSink:
         return True
 
     def stats(self) -> SinkStats:
-        """Counts and latencies."""
+        """Return counts and latencies."""
         with self._change:
             latencies = np.array(self._latencies or [0.0]) * 1_000
             p50, p99 = np.percentile(latencies, [50, 99]).tolist()
@@ -219,7 +220,7 @@ class BulkSink:
             )
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Ends the threads; what is in flight may or may not be written, and no callback runs."""
+        """Stop the threads. Documents in flight may or may not be written, and no callback runs."""
         self._closing.set()
         for _ in self._threads:
             self._requests.put(None)
@@ -235,12 +236,12 @@ class BulkSink:
         self.close()
 
     def _fits(self, docs: int) -> bool:
-        # the bytes as `free` counts them: no more than one submission goes beyond their bound
+        # bytes as `free` counts them: at most one submission exceeds their bound
         fits = self._docs + docs <= self._options.queue_docs_max and self._bytes < self._options.queue_bytes_max
         return fits or self._docs == 0
 
     def _cut(self, docs: Sequence[Doc]) -> list[tuple[range, int]]:
-        """Positions of each request, by the bounds on documents and bytes, and the request's size."""
+        """Split documents into requests by the document and byte bounds. Return the positions and size of each."""
         cut: list[tuple[range, int]] = []
         first = size = 0
         for position, doc in enumerate(docs):
@@ -259,7 +260,7 @@ class BulkSink:
         if self._fatal is not None:
             raise self._fatal
 
-    # --- the threads' side ---
+    # --- called by the threads ---
 
     def _carry(self, rng: np.random.Generator) -> None:
         while (request := self._requests.get()) is not None and not self._closing.is_set():
@@ -271,8 +272,8 @@ class BulkSink:
                 return
             except Exception as error:
                 if self._closing.is_set():
-                    return  # its client was closed while it waited
-                # a thread that died in silence would make the caller wait for ever
+                    return  # the client was closed during the wait
+                # if the thread ended without an error, the caller would wait for ever
                 log.exception("the bulk sink failed")
                 self._end(ShopstreamError(f"The bulk sink failed: {error!r}.", "This is a bug: please report it."))
                 return
@@ -286,7 +287,7 @@ class BulkSink:
             self._change.notify_all()
 
     def _deliver(self, request: _Request, rng: np.random.Generator) -> bool:
-        """Sends until every item has an end; False when the sink was closed before."""
+        """Send until every item has a final result. Return False if the sink was closed before."""
         docs = request.submission.docs
         groups: list[Sequence[int]] = [request.positions]
         tries = 0
@@ -328,7 +329,7 @@ class BulkSink:
             self._retries += docs
             self._trouble, self._blocked = reason, verdict is Verdict.BLOCKED
             now_s = time.monotonic()
-            # a single refusal under load is everyday; a block needs a person and is told at once
+            # a single refusal under load is normal; a block needs an operator and is logged at once
             tell = now_s - self._told_s >= TELL_EVERY_S and (tries > 2 or verdict is Verdict.BLOCKED)
             if tell:
                 self._told_s = now_s
@@ -370,10 +371,10 @@ class BulkSink:
 def settle(
     request: _Request, group: Sequence[int], answers: Sequence[ItemAnswer] | None
 ) -> tuple[list[int], Verdict, str]:
-    """Books the answers of a group of positions; returns those to send again, with the worst verdict and its reason.
+    """Record the results of a group of positions. Return those to retry, the worst verdict and its reason.
 
     Raises:
-        ShopstreamError: an item was refused for good and all (no right to write to its index).
+        ShopstreamError: an item was refused permanently (no right to write to its index).
     """
     if answers is None:
         request.written += len(group)

@@ -1,6 +1,6 @@
-"""The Elasticsearch edge: connection, check at the start, errors in words, transport of the sink.
+"""The Elasticsearch client: connection, start-up check, readable errors, transport of the bulk sink.
 
-What an HTTP status or an error type means for a document is decided in `connectors.elasticsearch.verdicts`.
+`connectors.elasticsearch.verdicts` decides what an HTTP status or an error type means for a document.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from connectors.elasticsearch.verdicts import clip, is_block, item_verdict, requ
 from connectors.endpoints import ElasticEndpoint, Endpoints
 from features.errors import ShopstreamError
 
-__all__ = [  # the words of the sink belong to this edge
+__all__ = [  # the types of the sink are part of this module's interface
     "BulkSink",
     "Doc",
     "ElasticConnection",
@@ -65,12 +65,12 @@ _BULK_HEADERS: Final = {"content-type": "application/x-ndjson", "accept": "appli
 
 @dataclass(frozen=True)
 class ElasticConnection:
-    """Where Elasticsearch is and how to get in. Its text form holds no secret.
+    """Address and credentials of Elasticsearch. Its text form holds no secret.
 
     Attributes:
-        url: `http(s)://host:port`; a user and password in it are taken out into the fields below.
-        username: with `password`; or
-        api_key: instead of both.
+        url: `http(s)://host:port`. A user and password in it are moved to the fields below.
+        username: user name, together with `password`.
+        api_key: API key, instead of user name and password.
         ca_certs: path of the certificate authority's file, for TLS.
         options: any further option of the Python client (`verify_certs`, `http_compress`, …).
     """
@@ -94,7 +94,7 @@ class ElasticConnection:
 
 
 class _FastJson(elastic_transport.JsonSerializer):
-    """Reads answers five times as fast as the standard library does."""
+    """Parses responses five times as fast as the standard library."""
 
     mimetype = "application/vnd.elasticsearch+json"
 
@@ -103,10 +103,10 @@ class _FastJson(elastic_transport.JsonSerializer):
 
 
 def open_client(connection: ElasticConnection, *, connections: int = 4) -> Elasticsearch:
-    """A client that does not retry by itself: what is worth another try is decided by its user.
+    """Open a client that does not retry. The calling code decides what to retry.
 
     Raises:
-        ShopstreamError: an option is not one of the client's.
+        ShopstreamError: the client does not know an option.
     """
     options: dict[str, Any] = {
         "request_timeout": REQUEST_TIMEOUT_S,
@@ -137,13 +137,13 @@ def open_client(connection: ElasticConnection, *, connections: int = 4) -> Elast
 
 
 def check(client: Elasticsearch, timeout_s: float = CHECK_TIMEOUT_S) -> str:
-    """Asks the server once; returns its version.
+    """Query the server once and return its version.
 
     Raises:
         ShopstreamError: within about `timeout_s`: not reachable, TLS or credentials refused, not an Elasticsearch.
     """
     try:
-        # `GET /` is a module of its own, which a minimal server lacks
+        # `GET /` is a separate module, which a minimal server lacks
         nodes = client.options(request_timeout=timeout_s).nodes.info(filter_path="nodes.*.version")["nodes"]
     except elasticsearch.UnsupportedProductError as error:
         raise ShopstreamError(
@@ -159,18 +159,18 @@ def _place(client: Elasticsearch) -> str:
 
 
 def told(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str) -> ShopstreamError:
-    """A client's error in words, with what to do.
+    """Convert a client error to a readable message with a remedy.
 
     Args:
-        error: as the client raised it.
-        what: what was being asked or made.
+        error: error that the client raised.
+        what: object of the request, for the message.
     """
     return _refused(error, what) if isinstance(error, elasticsearch.ApiError) else _unreached(error, what)
 
 
 @contextmanager
 def failures_told(what: str) -> Iterator[None]:
-    """What the client raises meanwhile comes out as `told` says it.
+    """Convert errors that the client raises in the block, as `told` does.
 
     Raises:
         ShopstreamError: the request failed.
@@ -217,14 +217,14 @@ def _unreached(error: elasticsearch.TransportError, what: str) -> ShopstreamErro
 
 
 def _root(error: BaseException) -> BaseException:
-    """What lies under the layers of the client: the system's own error, which tells more."""
+    """Return the innermost cause: the operating system's error is the most precise."""
     while (inner := error.__cause__ or next((a for a in error.args if isinstance(a, BaseException)), None)) is not None:
         error = inner
     return error
 
 
 def found_version(client: Elasticsearch, index: str, document_id: str) -> int | None:
-    """The field `version` of a document as a search finds it, None when it finds none; reads no unrefreshed data."""
+    """Return the field `version` of a document, or None if a search finds none. Unrefreshed data is not read."""
     answer = client.search(
         index=index,
         query={"ids": {"values": [document_id]}},
@@ -237,12 +237,12 @@ def found_version(client: Elasticsearch, index: str, document_id: str) -> int | 
 
 
 def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, refresh: bool = False) -> None:
-    """Deletes documents by id; one that is gone already is fine.
+    """Delete documents by id. Missing documents are ignored.
 
     Raises:
         ShopstreamError: the server refuses a deletion.
-        elasticsearch.ApiError: it refuses the request.
-        elasticsearch.TransportError: it does not answer.
+        elasticsearch.ApiError: the server refuses the request.
+        elasticsearch.TransportError: the server does not respond.
     """
     if not ids:
         return
@@ -262,14 +262,14 @@ def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, r
 
 
 def document_id(*parts: str) -> str:
-    """The id of a document: one part as it is; several joined so that no two lists of parts give the same id.
+    """Return a document id: one part unchanged, or several joined so that different lists of parts give different ids.
 
     An id above 512 bytes of UTF-8 becomes its SHA-256 in hexadecimal.
     """
     if len(parts) == 1:
         (joined,) = parts
     else:
-        # a part's own bars are escaped: ("a|b", "c") and ("a", "b|c") stay two
+        # bars within a part are escaped: ("a|b", "c") and ("a", "b|c") stay different
         joined = "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
     if len(joined) <= ID_BYTES_MAX // 4:
         return joined
@@ -281,7 +281,7 @@ def document_id(*parts: str) -> str:
 
 
 def open_sink(connection: ElasticConnection, options: SinkOptions | None = None) -> BulkSink:
-    """A bulk sink with its own client, checked.
+    """Open a bulk sink with a client of its own and check the connection.
 
     Raises:
         ShopstreamError: as `check`.
@@ -297,16 +297,16 @@ def open_sink(connection: ElasticConnection, options: SinkOptions | None = None)
 
 
 class BulkTransport:
-    """Posts bulk bodies and reads the answers; called from several threads."""
+    """Posts bulk bodies and parses the responses; called from several threads."""
 
     def __init__(self, client: Elasticsearch) -> None:
         self._client = client
 
     def __call__(self, body: bytes) -> list[ItemAnswer] | None:
-        """One request; None when every item was written.
+        """Send one request. Return None when every item was written.
 
         Raises:
-            SendError: the request as a whole got no answer.
+            SendError: the request as a whole failed, so there are no results of items.
         """
         try:
             answer = self._client.perform_request(
@@ -328,10 +328,10 @@ class BulkTransport:
 
 
 def connection(endpoints: Endpoints) -> ElasticConnection:
-    """Elasticsearch, as the consumers' edge takes it."""
+    """Return the connection to Elasticsearch as this module's functions expect it."""
     return elastic_connection(endpoints.elasticsearch)
 
 
 def elastic_connection(elastic: ElasticEndpoint) -> ElasticConnection:
-    """The same where Kafka may be down."""
+    """Return the same connection for callers that do not need Kafka."""
     return ElasticConnection(elastic.url, elastic.username, elastic.password, options=elastic.options)

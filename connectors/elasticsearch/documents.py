@@ -1,4 +1,4 @@
-"""The words of the bulk sink: documents, bounds, verdicts and outcomes; and how documents become a bulk body."""
+"""Types of the bulk sink: documents, bounds, verdicts and outcomes; encodes documents as a bulk body."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import msgspec
 from features.errors import ShopstreamError
 
 ACTION_BYTES: Final = 80
-"""About what an action line takes beside its index and id."""
+"""Approximate size of an action line without its index and id."""
 
 
 SLICE_DOCS: Final = 2_500
 SLICE_BYTES: Final = 1024 * 1024
-"""Of documents that are made slice after slice (`Handover`)."""
+"""Maximum bytes of documents that are built per slice (`Handover`)."""
 
 
 class Doc(msgspec.Struct, frozen=True, gc=False):
@@ -25,10 +25,10 @@ class Doc(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         index: concrete index.
-        id: at most 512 bytes of UTF-8 (`document_id`).
+        id: document id, at most 512 bytes of UTF-8 (`document_id`).
         body: the document as one line of JSON.
-        version: external version: written only over a lower one. None: no versions.
-        create: written only when there is none with this id; not to be used with a version.
+        version: external version: overwrites only a lower one. None: no versions.
+        create: write only if no document has this id; not combined with a version.
     """
 
     index: str
@@ -40,13 +40,13 @@ class Doc(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Handover:
-    """Documents that are made while a sink takes them, slice after slice.
+    """Documents that are built slice by slice while a sink accepts them.
 
     Attributes:
-        docs: those that are still to be made.
-        flight: of the rows that they are made of.
-        is_made: all of them are made.
-        unanswered: slices that were handed over and are not acknowledged.
+        docs: documents still to be built.
+        flight: batch id of the source rows.
+        is_made: whether all documents are built.
+        unanswered: slices handed over and not yet acknowledged.
     """
 
     docs: Iterator[Doc]
@@ -56,11 +56,11 @@ class Handover:
 
     @property
     def is_done(self) -> bool:
-        """All are made and acknowledged."""
+        """Return whether all documents are built and acknowledged."""
         return self.is_made and not self.unanswered
 
     def next_slice(self, docs_max: int) -> list[Doc]:
-        """Makes the next documents: at most `docs_max` and SLICE_DOCS, and no more after SLICE_BYTES."""
+        """Build the next documents: at most `docs_max` and SLICE_DOCS, and no more after SLICE_BYTES."""
         made: list[Doc] = []
         size, docs_max = 0, min(docs_max, SLICE_DOCS)
         while len(made) < docs_max and size < SLICE_BYTES:
@@ -74,26 +74,26 @@ class Handover:
 
 
 class Verdict(enum.Enum):
-    """What an answer means for an item or a request."""
+    """Meaning of a response for an item or a request."""
 
     WRITTEN = "written"
     CONFLICT = "conflict"
     REJECTED = "rejected"
     RETRY = "retry"
     BLOCKED = "blocked"
-    """As RETRY, but only a person can end it: a full disk, an index that is read-only, closed or wrongly made."""
+    """As RETRY, but needs an operator: a full disk, or an index that is read-only, closed or wrongly created."""
     SPLIT = "split"
-    """The request as a whole was refused: its halves may pass."""
+    """The request as a whole was refused. Its halves may succeed."""
     FATAL = "fatal"
 
 
 class SendError(Exception):
-    """A request that got no answer for its items.
+    """Failure of a whole request, without results for its items.
 
     Args:
         verdict: RETRY, BLOCKED, SPLIT or FATAL.
-        reason: what the server or the network said.
-        error: for FATAL: what the user is told.
+        reason: message of the server or the network.
+        error: for FATAL: error for the user.
     """
 
     def __init__(self, verdict: Verdict, reason: str, error: ShopstreamError | None = None) -> None:
@@ -105,19 +105,21 @@ class SendError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ItemAnswer:
-    """The answer for one item: verdict, and for all but WRITTEN the reason in words."""
+    """Result of one item: the verdict and, except for WRITTEN, the reason."""
 
     verdict: Verdict
     reason: str = ""
 
 
 Send = Callable[[bytes], Sequence[ItemAnswer] | None]
-"""Posts a bulk body; the answer of each item in order, or None when all were written. Called from several threads."""
+"""Posts a bulk body. Returns the result of each item in order, or None when all were written. Called from several
+threads.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A document that can never be written: its position in the submitted list, and why."""
+    """Document that can never be written: position in the submitted list, and reason."""
 
     position: int
     reason: str
@@ -125,14 +127,14 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one submission: every document is written, in conflict or rejected.
+    """Result of one submission: every document is written, in conflict or rejected.
 
     Attributes:
-        docs: as submitted.
-        written: how many were written.
-        conflicts: positions of those that a newer or equal version was found for; they count as done.
-        rejected: those that can never be written.
-        latency_s: from `submit` to the last acknowledgement.
+        docs: documents as submitted.
+        written: number of documents written.
+        conflicts: positions of documents with a newer or equal version in the index. They count as done.
+        rejected: documents that can never be written.
+        latency_s: time from `submit` to the last acknowledgement.
     """
 
     docs: Sequence[Doc]
@@ -144,18 +146,18 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SinkStats:
-    """Counts since the sink was opened; latencies are of the latest requests, tries included.
+    """Counts since the sink was opened. Latencies cover the latest requests, retries included.
 
     Attributes:
         requests: acknowledged requests.
-        written: documents.
-        conflicts: documents.
-        rejected: documents.
+        written: documents written.
+        conflicts: documents in conflict.
+        rejected: documents rejected.
         retries: documents sent again.
-        bytes_sent: bodies, before compression.
-        latency_p50_ms: of a request.
-        latency_p99_ms: of a request.
-        trouble: why documents are not taken at the moment, or None.
+        bytes_sent: bytes of bodies, before compression.
+        latency_p50_ms: median latency of a request.
+        latency_p99_ms: 99th percentile of the latency of a request.
+        trouble: reason why documents are refused at the moment, or None.
     """
 
     requests: int
@@ -174,12 +176,12 @@ class SinkOptions:
     """Bounds of a sink.
 
     Attributes:
-        connections: requests under way at the same time.
-        docs_max: documents of one request.
-        bytes_max: bytes of one request (a single larger document goes alone).
-        queue_docs_max: documents under way before `submit` waits.
-        queue_bytes_max: their bytes.
-        pause_s: first pause before another try; doubles, with jitter.
+        connections: concurrent requests.
+        docs_max: documents per request.
+        bytes_max: bytes per request (a single larger document is sent alone).
+        queue_docs_max: documents in flight before `submit` waits.
+        queue_bytes_max: bytes in flight before `submit` waits.
+        pause_s: first pause before a retry; doubles, with jitter.
         pause_max_s: longest pause.
     """
 
@@ -196,7 +198,7 @@ _QUOTED: Final = msgspec.json.Encoder()
 
 
 def encode_bulk(docs: Sequence[Doc], positions: Sequence[int]) -> bytes:
-    """The bulk body of some documents: an action line and a document line each."""
+    """Encode documents as a bulk body: an action line and a document line each."""
     heads: dict[tuple[str, bool], bytes] = {}
     quote = _QUOTED.encode
     lines: list[bytes] = []

@@ -1,7 +1,7 @@
-"""Which index is which: one that was deleted and made anew, or restored from a snapshot, keeps only its name.
+"""Detects whether an index was deleted and recreated, or restored from a snapshot, under the same name.
 
-What was acknowledged is in the index of then. So whoever has written to an index remembers its identity beside its
-offsets, compares, and writes again what the index of now may lack. The looks go on in a thread of their own.
+Acknowledged documents are in the former index. A writer therefore stores the identity of an index beside its offsets
+and compares it. It writes again what the current index may lack. A thread polls the identities.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ log = structlog.get_logger("indices")
 LOOK_EVERY_S: Final = 5.0
 
 Look = Callable[[], Mapping[str, str]]
-"""Concrete index -> its identity, of all indices of interest. Raises ShopstreamError."""
+"""Returns concrete index -> identity of all indices of interest. Raises ShopstreamError."""
 
 
 class Identities:
-    """Knows the identities of a run's indices as of a few seconds ago.
+    """Caches the identities of a run's indices. They are at most a few seconds old.
 
     Args:
-        look: asks the server.
-        release: called at the end: closes the client that `look` uses.
-        every_s: between two looks; default: `LOOK_EVERY_S`.
+        look: function that queries the server.
+        release: function called at the end; closes the client that `look` uses.
+        every_s: seconds between two queries; default: `LOOK_EVERY_S`.
 
     Attributes:
-        current: concrete index -> identity; another mapping after each look.
+        current: concrete index -> identity; a new mapping after each query.
 
     Raises:
-        ShopstreamError: the first look failed.
+        ShopstreamError: the first query failed.
     """
 
     def __init__(self, look: Look, release: Callable[[], None] = lambda: None, *, every_s: float | None = None) -> None:
@@ -54,15 +54,15 @@ class Identities:
         self._thread.start()
 
     def look_now(self) -> None:
-        """Looks at once instead of in a few seconds.
+        """Query the identities now instead of at the next interval.
 
         Raises:
-            ShopstreamError: the server does not answer or refuses.
+            ShopstreamError: the server does not respond or refuses.
         """
         self.current = self._look()
 
     def close(self) -> None:
-        """End the thread and let go of the client."""
+        """Stop the thread and close the client."""
         self._closed.set()
         self._thread.join(5.0)
         self._release()
@@ -76,29 +76,29 @@ class Identities:
 
 
 def open_identities(elastic: ElasticConnection, run: str, names: Sequence[str]) -> Identities:
-    """The identities of a run's indices, looked at through a client of its own.
+    """Open the cache of a run's index identities with a client of its own.
 
     Args:
-        elastic: where Elasticsearch is.
-        run: the run's name.
-        names: of the indices, without the run.
+        elastic: connection to Elasticsearch.
+        run: name of the run.
+        names: index names without the run.
 
     Raises:
-        ShopstreamError: the server does not answer or refuses.
+        ShopstreamError: the server does not respond or refuses.
     """
     client = open_client(elastic, connections=1)
     return Identities(lambda: index_ids(client, run, names), client.close)
 
 
 def index_ids(client: Client, run: str, names: Sequence[str]) -> dict[str, str]:
-    """Each concrete index of a run with what tells it from another one of its name, made anew or restored.
+    """Return each concrete index of a run with an identity that changes when the index is recreated or restored.
 
     Args:
-        client: of the server.
-        run: the run's name.
-        names: of the indices, without the run.
+        client: Elasticsearch client.
+        run: name of the run.
+        names: index names without the run.
     """
-    # restoring over an index that is closed keeps its uuid, but gives its history another
+    # restoring over a closed index keeps its uuid but changes its history uuid
     wanted = ("index.uuid", "index.history.uuid")
     with failures_told(f"The indices of run {run}"):
         found = client.indices.get_settings(

@@ -1,9 +1,9 @@
-"""Indices of a run: names, templates and strict mappings, derived from `features.schema`.
+"""Derives the names, templates and strict mappings of a run's indices from `features.schema`.
 
-Readers use the alias `RUN-INDEX` (`shop-customers`); writers use concrete names (`write_index`). So a later run can
-take over an alias without one document of the other run ever being written behind it.
+Readers use the alias `RUN-INDEX` (`shop-customers`). Writers use concrete names (`write_index`). So a later run can
+take over an alias, and no document of the other run is ever written through it.
 
-The embedded server has the core modules only: no ILM, no data streams, no scripts; nothing here needs them.
+The embedded server has the core modules only: no ILM, no data streams, no scripts. This module needs none of them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from features.schema import (
 )
 
 FIXED_SUFFIX: Final = "-000001"
-"""Ends the concrete name of an index that is not cut by month; without it, it is the alias."""
+"""Suffix of the concrete name of an index that is not split by month. The name without it is the alias."""
 
 KEYWORD_CHARS_MAX: Final = 8_191
-"""A longer value is kept in the document but not searchable: Lucene takes terms of up to 32,766 bytes, and a character
-takes up to 4. So no value of a valid record can be refused for its length."""
+"""Longer values are kept in the document but not searchable. Lucene accepts terms of up to 32,766 bytes, and a
+character takes up to 4. So no value of a valid record can be refused for its length.
+"""
 
 TEMPLATE_PRIORITY: Final = 1_000
 _MONTH: Final = re.compile(r"\d{4}\.\d{2}", re.ASCII)
@@ -38,13 +39,13 @@ _MONTH: Final = re.compile(r"\d{4}\.\d{2}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class IndexDefinition:
-    """One index of a run.
+    """Definition of one index of a run.
 
     Attributes:
-        name: without the run: `events`.
-        fields: of its documents, all that there may be.
-        monthly: cut into `RUN-NAME-YYYY.MM` by the month of a document's time.
-        on_demand: made by its first document, like a month; the others stand from a run's first moment.
+        name: index name without the run: `events`.
+        fields: all fields that its documents may have.
+        monthly: whether it is split into `RUN-NAME-YYYY.MM` by the month of a document's time.
+        on_demand: whether its first document creates it, as for a month. Other indices exist from the run's start.
     """
 
     name: str
@@ -59,10 +60,10 @@ class IndexSettings:
 
     Attributes:
         shards: primary shards of each index.
-        replicas: copies of each shard; 0 is right for a single node, which could place none.
-        refresh_interval: how long a document may stay invisible to searches, as Elasticsearch writes durations.
+        replicas: replicas of each shard; 0 suits a single node, which cannot allocate any.
+        refresh_interval: longest time that a document is invisible to searches, as an Elasticsearch duration.
         codec: `default` (fast) or `best_compression`.
-        extra: any further `index.` setting.
+        extra: further `index.` settings.
     """
 
     shards: int = 1
@@ -72,24 +73,24 @@ class IndexSettings:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-# --- which indices there are ------------------------------------------------------------------------------------------
+# --- names of indices -------------------------------------------------------------------------------------------------
 
 
 def alias(run: str, index: str) -> str:
-    """The name that readers use: `shop-events`."""
+    """Return the name that readers use: `shop-events`."""
     return index_name(run, index)
 
 
 def write_index(run: str, index: str) -> str:
-    """The concrete name of an index that is not cut by month: `shop-customers-000001`."""
+    """Return the concrete name of an index that is not split by month: `shop-customers-000001`."""
     return index_name(run, index) + FIXED_SUFFIX
 
 
 def month_indices(run: str, index: str, ts: npt.NDArray[np.int64]) -> list[str]:
-    """The concrete name of each document's monthly index: `shop-events-2026.03`, by the UTC month of `ts`.
+    """Return the concrete monthly index of each document: `shop-events-2026.03`, by the UTC month of `ts`.
 
     Args:
-        run: the run's name.
+        run: name of the run.
         index: `events`, `orders` or `order-items`.
         ts: int64, epoch ms, at least 0.
     """
@@ -101,12 +102,12 @@ def month_indices(run: str, index: str, ts: npt.NDArray[np.int64]) -> list[str]:
 
 
 def index_pattern(run: str, index: str) -> str:
-    """The concrete names of a monthly index as a pattern that fits those of no other run: `shop-events-????.??`."""
+    """Return a pattern for the concrete names of a monthly index that matches no other run: `shop-events-????.??`."""
     return f"{index_name(run, index)}-????.??"
 
 
 def belongs_to(run: str, index: str, concrete: str) -> bool:
-    """Whether a concrete index is one of `run`'s `index`; exact where a wildcard would take `a-b`'s for `a`'s."""
+    """Return whether a concrete index is part of `run`'s `index`. A wildcard would take `a-b`'s index for `a`'s."""
     prefix = index_name(run, index)
     if not concrete.startswith(prefix):
         return False
@@ -115,11 +116,11 @@ def belongs_to(run: str, index: str, concrete: str) -> bool:
 
 
 def owner(concrete: str, names: Sequence[str]) -> tuple[str, str] | None:
-    """The run and the index (`events`) that a concrete index belongs to; None for one that is not of ours.
+    """Return the run and the index (`events`) of a concrete index, or None for an index of another application.
 
     Args:
-        concrete: `shop-events-2026.03`.
-        names: of the indices that a run may have, without the run.
+        concrete: concrete index: `shop-events-2026.03`.
+        names: index names that a run may have, without the run.
     """
     either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-({either})(?:{FIXED_SUFFIX}|-{_MONTH.pattern})", concrete, re.ASCII)
@@ -140,14 +141,14 @@ _TYPES: Final[dict[str, dict[str, Any]]] = {
 
 
 def field_mapping(item: Field) -> dict[str, Any]:
-    """The mapping of one field. `items` is a strict object: its lines are searchable one by one in `order-items`."""
+    """Return the mapping of one field. `items` is a strict object. `order-items` has its lines one by one."""
     if item.kind == "items":
         return {"dynamic": "strict", "properties": {f.name: field_mapping(f) for f in record_fields(Item)}}
     return dict(_TYPES[item.kind])
 
 
 def mapping(definition: IndexDefinition) -> dict[str, Any]:
-    """The strict mapping of an index: a field that the schema does not know is refused."""
+    """Return the strict mapping of an index: fields outside the schema are refused."""
     return {
         "dynamic": "strict",
         "_meta": {"schema_version": SCHEMA_VERSION},
@@ -156,22 +157,22 @@ def mapping(definition: IndexDefinition) -> dict[str, Any]:
 
 
 def template_name(run: str, definition: IndexDefinition) -> str:
-    """The template's name equals the alias it gives: `shop-events`."""
+    """Return the template's name, which equals the alias that the template gives: `shop-events`."""
     return alias(run, definition.name)
 
 
 def template(run: str, definition: IndexDefinition, settings: IndexSettings, views: Sequence[str]) -> dict[str, Any]:
-    """The index template of one index.
+    """Return the index template of one index.
 
     A run may be called `shop-events`: then `shop-events-*` of the run `shop` matches its indices too. Elasticsearch
-    applies the template of the highest priority alone, so the priority grows with the length of the pattern: the
-    closest one wins, and two of equal length cannot match the same name.
+    applies only the template of the highest priority, so the priority grows with the length of the pattern. The most
+    specific template wins, and two of equal length cannot match the same name.
 
     Args:
-        run: the run's name.
-        definition: of the index.
-        settings: of the index.
-        views: whose aliases an index gets when it is made: those that lead to this run.
+        run: name of the run.
+        definition: definition of the index.
+        settings: settings of the index.
+        views: views that point to this run. A new index gets their aliases.
     """
     pattern = f"{alias(run, definition.name)}-*.*" if definition.monthly else write_index(run, definition.name)
     return {

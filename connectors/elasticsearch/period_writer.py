@@ -1,14 +1,14 @@
-"""The edge that writes what is computed of whole periods of an archive: trends and the forecast.
+"""Writes results computed for whole periods of an archive: trends and the forecast.
 
-A document's id is made of what it is about, so a period that is computed again is written over. What if we die after
+A document's id is derived from its subject, so computing a period again overwrites its documents. What if we die after
 each step:
 
-1. The period's documents are written. Dying: some are of the new computation, some of the one before; doing it again
-   ends that.
-2. What the computation before had beyond them (a segment that is no more) is removed. Dying: it stands until the
-   period is written again.
+1. The period's documents are written. Dying: documents of the new and the former computation are mixed until the period
+   is written again.
+2. Surplus documents of the former computation (a segment that no longer exists) are removed. Dying: they remain until
+   the period is written again.
 
-Two who write the same period at the same time leave a mixture: a schedule should not overtake itself.
+Two processes that write the same period concurrently leave a mixture: scheduled runs should not overlap.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ DOCS_PER_BATCH: Final = 5_000
 PAGE: Final = 10_000
 KEEP_ALIVE: Final = "1m"
 BLOCKED_S: Final = 10.0
-"""How long an index may refuse all documents before the command ends: nobody watches what a schedule starts."""
+"""Longest time that an index may refuse all documents before the command ends: a scheduled command is unattended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Documents of an index that are all there is of a period.
+    """All documents of an index for one period.
 
     Attributes:
-        index: of `TREND_KEYS`.
-        rows: a document each, the columns are its fields; null is left out.
-        from_ms: the first `ts` of the period, epoch ms; None: from the beginning of time.
-        to_ms: its end, exclusive; None: without end.
+        index: one of `TREND_KEYS`.
+        rows: one row per document. The columns are its fields; nulls are omitted.
+        from_ms: first `ts` of the period, epoch ms; None: no lower bound.
+        to_ms: end of the period, exclusive; None: no upper bound.
     """
 
     index: str
@@ -54,7 +54,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """What was done to an index: documents written, and those of a former computation removed."""
+    """Result for an index: documents written, and documents of a former computation removed."""
 
     index: str
     written: int
@@ -62,7 +62,7 @@ class Replaced:
 
 
 def documents(run: str, trend: Trend) -> Iterator[list[Doc]]:
-    """The documents of a trend, in batches."""
+    """Yield the documents of a trend in batches."""
     index, keys = write_index(run, trend.index), TREND_KEYS[trend.index]
     encode = msgspec.json.Encoder().encode
     for part in trend.rows.iter_slices(DOCS_PER_BATCH):
@@ -79,17 +79,18 @@ def documents(run: str, trend: Trend) -> Iterator[list[Doc]]:
 def replace(
     client: Elasticsearch, sink: BulkSink, run: str, trend: Trend, on_written: Callable[[int], None] = lambda _: None
 ) -> Replaced:
-    """Makes a trend all that its index holds of the period.
+    """Replace the documents of the trend's period with those of the trend.
 
     Args:
-        client: of the server; the index' template is there.
-        sink: of the same server.
-        run: whose index it is.
-        trend: to be written.
-        on_written: told how many documents more stand there.
+        client: Elasticsearch client. The template of the index exists.
+        sink: bulk sink of the same server.
+        run: name of the run.
+        trend: documents to write.
+        on_written: callback that receives the number of additional documents written.
 
     Raises:
-        ShopstreamError: the server refuses or does not answer, the index takes no documents, or takes one for wrong.
+        ShopstreamError: the server refuses or does not respond, the index accepts no documents, or rejects one as
+            invalid.
     """
     ids: set[str] = set()
 
@@ -123,9 +124,9 @@ def _period(trend: Trend) -> dict[str, Any]:
 
 
 def _remove_others(client: Elasticsearch, index: str, period: dict[str, Any], ids: set[str]) -> int:
-    """Removes the documents of a period whose id is not among `ids`; returns their number."""
+    """Remove the documents of a period whose id is not in `ids`. Return their number."""
     if not client.indices.exists(index=index):
-        return 0  # nothing was ever written
+        return 0  # the index was never written
     client.indices.refresh(index=index)
     if int(client.count(index=index, query=period)["count"]) == len(ids):
         return 0
@@ -137,7 +138,7 @@ def _remove_others(client: Elasticsearch, index: str, period: dict[str, Any], id
 
 
 def _pages(client: Elasticsearch, index: str, period: dict[str, Any]) -> Iterator[Sequence[str]]:
-    """The ids of a period's documents, a page at a time, as they stood at the first one."""
+    """Yield the ids of a period's documents page by page, as of the first page."""
     reader = client.open_point_in_time(index=index, keep_alive=KEEP_ALIVE)["id"]
     after: list[Any] | None = None
     try:

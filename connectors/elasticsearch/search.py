@@ -1,4 +1,4 @@
-"""The searches of dashboards: asks the aliases of a run, and tells what fields they have."""
+"""Runs the searches of dashboards against the aliases of a run and returns the field types."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from connectors.elasticsearch.mappings import alias
 from features.errors import ShopstreamError
 
 AT_ONCE: Final = 4
-"""Searches of a dashboard that Elasticsearch works on at the same time."""
+"""Concurrent searches of a dashboard in Elasticsearch."""
 
 
 class Searcher:
-    """Asks the indices of one run.
+    """Searches the indices of one run.
 
     Args:
-        client: of Elasticsearch; its owner closes it.
-        run: whose aliases are asked.
+        client: Elasticsearch client. Its owner closes it.
+        run: name of the run whose aliases are searched.
     """
 
     def __init__(self, client: Elasticsearch, run: str) -> None:
@@ -29,14 +29,14 @@ class Searcher:
         self._run = run
 
     def __call__(self, index: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The answer to a search.
+        """Return the response to a search.
 
         Args:
-            index: without the run: `sessions`. One that is not there answers without aggregations.
-            body: as `_search` takes it.
+            index: index name without the run: `sessions`. A missing index gives a response without aggregations.
+            body: body of `_search`.
 
         Raises:
-            ShopstreamError: Elasticsearch does not answer, or refuses.
+            ShopstreamError: Elasticsearch does not respond, or refuses.
         """
         try:
             answer = self._client.search(
@@ -48,13 +48,13 @@ class Searcher:
         return found
 
     def many(self, asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
-        """The answers to several searches in one request; in the place of one that failed, why.
+        """Return the responses to several searches in one request. A failed search gives its error.
 
         Args:
-            asked: index without the run, and body.
+            asked: pairs of index name without the run, and body.
 
         Raises:
-            ShopstreamError: Elasticsearch does not answer, or refuses all.
+            ShopstreamError: Elasticsearch does not respond, or refuses all searches.
         """
         if not asked:
             return []
@@ -68,9 +68,9 @@ class Searcher:
         return [_answered(one, index) for one, (index, _) in zip(answer.body["responses"], asked, strict=True)]
 
     def types(self, index: str) -> dict[str, str]:
-        """Field -> type as Elasticsearch has it; empty where the index is not there.
+        """Return field -> Elasticsearch type; empty if the index is missing.
 
-        A field that has different types in the months of an index has the one of the last.
+        If a field has different types in the months of an index, the last month's type is returned.
         """
         try:
             answer = self._client.indices.get_mapping(index=alias(self._run, index), ignore_unavailable=True)

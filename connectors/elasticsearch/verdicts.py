@@ -1,7 +1,8 @@
-"""What an answer of Elasticsearch means for a document or a request: HTTP status and error type into a verdict.
+"""Maps the HTTP status and error type of an Elasticsearch response to a verdict on a document or request.
 
 A document becomes a dead letter only for an error that is the document's own. Every other refusal, known or not, is
-the index's or the server's: the document is sent again until a person has mended that, and nothing is lost.
+attributed to the index or the server. The document is retried until an operator has fixed the cause, so nothing is
+lost.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from features.errors import ShopstreamError
 REASON_CHARS_MAX: Final = 500
 
 _OF_DOCUMENTS: Final = frozenset({"document_parsing_exception"})
-"""Error types that tell of a value which its field cannot take: another document can still be written."""
+"""Error types for a value that its field cannot hold. Other documents can still be written."""
 _OF_LONG_TERMS: Final = "immense term"
-"""The one fault of a document that Lucene finds, behind the parser; its type is `illegal_argument_exception`."""
+"""The only document error that Lucene detects, after the parser. Its type is `illegal_argument_exception`."""
 _OF_BODIES: Final = frozenset(
     {"action_request_validation_exception", "x_content_parse_exception", "json_parse_exception"}
 )
-"""Error types of a whole request that one of its documents causes: an id that is too long, a line that is no JSON."""
+"""Error types of a whole request caused by one of its documents: an id that is too long, a line that is not JSON."""
 _REMEDIES: Final = {
     "invalid_alias_name_exception": "an index stands in the place of an alias: reindex it under another name or "
     "delete it",
@@ -29,15 +30,15 @@ _REMEDIES: Final = {
     "extends it",
     "index_closed_exception": "open the index",
 }
-"""Error type -> what a person does about it, where Elasticsearch's own words do not say so."""
+"""Error type -> remedy, for errors whose Elasticsearch message does not give one."""
 
 
 def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemAnswer:
-    """What the answer for one item means.
+    """Return the meaning of the result of one item.
 
     Args:
-        status: its HTTP status.
-        error: its error object.
+        status: HTTP status of the item.
+        error: error object of the item.
     """
     if status < 300:
         return ItemAnswer(Verdict.WRITTEN)
@@ -60,7 +61,7 @@ def _refusal(status: int, error: Mapping[str, Any]) -> Verdict:
 
 
 def request_verdict(status: int, body: object) -> SendError:
-    """What it means that a whole bulk request was answered with an error status."""
+    """Return the meaning of an error status for a whole bulk request."""
     said = f"{status} {said_of(body)}"
     if is_block(body):
         return SendError(Verdict.BLOCKED, said)
@@ -73,19 +74,19 @@ def request_verdict(status: int, body: object) -> SendError:
     if status in (408, 429) or status >= 500:
         return SendError(Verdict.RETRY, said)
     if status == 413 or (status == 400 and _error_of(body).get("type") in _OF_BODIES):
-        # too large, or one malformed line spoils all: the halves show which
+        # too large, or one malformed line breaks the whole request: halving it isolates the cause
         return SendError(Verdict.SPLIT, said)
-    # a setting of the cluster, or a proxy's word about the place: not about a document
+    # a cluster setting, or a message of a proxy: not caused by a document
     return SendError(Verdict.BLOCKED, said)
 
 
 def is_block(body: object) -> bool:
-    """Whether writing is blocked: on purpose, or by a disk that is full. A 403 too, like missing rights; it passes."""
+    """Return whether writing is blocked, on purpose or by a full disk: a temporary 403, unlike missing rights."""
     return _error_of(body).get("type") == "cluster_block_exception"
 
 
 def said_of(body: object) -> str:
-    """An error body in one line."""
+    """Return an error body as one line."""
     error = _error_of(body)
     if not error:
         return clip(str(body))
@@ -95,7 +96,7 @@ def said_of(body: object) -> str:
 
 
 def clip(text: str) -> str:
-    """The text, cut to `REASON_CHARS_MAX`."""
+    """Return the text, cut to `REASON_CHARS_MAX`."""
     return text if len(text) <= REASON_CHARS_MAX else text[: REASON_CHARS_MAX - 1] + "…"
 
 

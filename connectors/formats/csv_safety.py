@@ -1,13 +1,13 @@
-"""Cells for spreadsheets: the text of a CSV file never begins a formula."""
+"""Escapes CSV cells so that spreadsheets do not read their text as a formula."""
 
 from __future__ import annotations
 
 from typing import Final
 
 FORMULA_BEGINNINGS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the beginning of a formula, or drops before looking for one."""
+"""Characters that spreadsheets read as the start of a formula, or skip before they look for one."""
 
 
 def safe_text(text: str) -> str:
-    """`text`, with an apostrophe before it where a spreadsheet would compute it."""
+    """Return `text`, prefixed with an apostrophe if a spreadsheet would evaluate it."""
     return f"'{text}" if text.startswith(FORMULA_BEGINNINGS) else text

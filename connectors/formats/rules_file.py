@@ -1,4 +1,4 @@
-"""Rules files: YAML to compiled segment rules; an error names the line of every mistake."""
+"""Compiles YAML rules files to segment rules. An error names the line of every mistake."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _REMEDY: Final = "docs/segments.md lists what a rules file may contain."
 
 
 def ready_rules() -> dict[str, str]:
-    """Name -> YAML of every rules file that comes with the program."""
+    """Return name -> YAML of every built-in rules file."""
     return ready_texts("features", "rules")
 
 
 def default_rules() -> Rules:
-    """The rules that apply where no others are given."""
+    """Return the default rules."""
     return parse_rules(ready_rules()[DEFAULT_RULES], f"rules {DEFAULT_RULES}")
 
 
 def load_rules(name_or_path: str) -> Rules:
-    """The rules of a ready file, by its name, or of a YAML file, by its path.
+    """Load the rules of a built-in file by its name, or of a YAML file by its path.
 
     Raises:
-        UsageError: no such file, or it is not valid; the message names file and line.
+        UsageError: the file is missing or invalid. The message names file and line.
     """
     return parse_rules(*find_text(name_or_path, ready_rules(), "rules file"))
 
 
 def parse_rules(text: str, place: str) -> Rules:
-    """The rules of a YAML text; `place` names it in errors.
+    """Return the rules of a YAML text. `place` names it in errors.
 
     Raises:
         UsageError: one line for each mistake, with `place`, its line and its path.

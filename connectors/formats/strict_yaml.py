@@ -1,4 +1,4 @@
-"""YAML that people write: read strictly, and every part of it knows its line."""
+"""Reads YAML written by users strictly and keeps the line number of every part."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNKNOWN_KEY: Final = "this key is not known here"
 
 
 class _Loader(yaml.SafeLoader):
-    """Only true and false are booleans: a segment may be called `no`, and Norway's code is NO."""
+    """Loads only true and false as booleans: a segment may be called `no`, and Norway's code is NO."""
 
     yaml_implicit_resolvers: ClassVar = {  # type: ignore[misc]  # PyYAML's stubs call it an instance's
         first: [
@@ -33,10 +33,10 @@ class _Loader(yaml.SafeLoader):
 
 @dataclass(frozen=True, slots=True)
 class YamlText:
-    """A document with its content.
+    """YAML document with its content.
 
     Attributes:
-        place: what it is called in errors: a file's path.
+        place: name for errors: the path of a file.
         content: dicts, lists and scalars.
     """
 
@@ -45,7 +45,7 @@ class YamlText:
     root: yaml.Node | None
 
     def line(self, path: Path) -> int:
-        """The line, from 1, of the deepest part of a path of keys and positions that the document has."""
+        """Return the line, from 1, of the deepest existing part of a path of keys and positions."""
         node = self.root
         line = 1 if node is None else node.start_mark.line + 1
         for part in path:
@@ -56,33 +56,33 @@ class YamlText:
         return line
 
     def error(self, path: Path, message: str) -> str:
-        """A mistake in words: file, line, path, what is wrong."""
+        """Format a mistake: file, line, path, message."""
         return f"{self.place}, line {self.line(path)}: {dotted(path)}: {message.rstrip('.')}."
 
     def refusal(self, error: ValidationError) -> str:
-        """What a model has against the content: a line for each mistake."""
+        """Format a model's validation error: a line for each mistake."""
         found = [(self.known(one["loc"]), said(one)) for one in error.errors(include_url=False)]
         placed = sorted(found, key=lambda mistake: self.line(mistake[0]))
         return "\n".join(dict.fromkeys(self.error(path, words) for path, words in placed))
 
     def known(self, path: Path) -> Path:
-        """A model's path to a mistake without the names of its unions' branches, which no document has."""
+        """Remove the names of union branches, which no document has, from a model's path to a mistake."""
         node, known = self.root, list[str | int]()
         for place, part in enumerate(path):
             found = _child(node, part)
             if found is not None:
                 node = found[1]
             elif isinstance(node, yaml.ScalarNode) or place < len(path) - 1 or not _is_key(part):
-                continue  # a key that is missing stands last
+                continue  # a missing key is last
             known.append(part)
         return known
 
 
 def read_yaml(text: str, place: str) -> YamlText:
-    """A document of a text.
+    """Parse a YAML text.
 
     Raises:
-        UsageError: it is not YAML, or a mapping has a key twice; the message names `place` and the line.
+        UsageError: the text is not YAML, or a mapping repeats a key. The message names `place` and the line.
     """
     try:
         root = yaml.compose(text, Loader=_Loader)
@@ -91,14 +91,14 @@ def read_yaml(text: str, place: str) -> YamlText:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f", line {mark.line + 1}"
         raise UsageError(f"{place}{line}: {getattr(error, 'problem', None) or error}.", "Correct the YAML.") from None
-    except (ValueError, TypeError) as error:  # a date that is none, a list as a key
+    except (ValueError, TypeError) as error:  # an invalid date, or a list as a key
         raise UsageError(f"{place}: {error}.", "Correct the YAML.") from None
     _refuse_repeated_keys(root, place)
     return YamlText(place, content, root)
 
 
 def said(mistake: ErrorDetails) -> str:
-    """What a model has against a value, in words that go on a line."""
+    """Return the message of a validation error as one line."""
     if mistake["type"] == "extra_forbidden":
         return UNKNOWN_KEY
     message = mistake["msg"].removeprefix("Value error, ")
@@ -106,22 +106,22 @@ def said(mistake: ErrorDetails) -> str:
 
 
 def ready_texts(package: str, folder: str) -> dict[str, str]:
-    """Name -> YAML of every file of a package's folder, by name."""
+    """Return name -> YAML of every file in a package's folder, sorted by name."""
     files = [file for file in (resources.files(package) / folder).iterdir() if file.name.endswith(".yaml")]
     return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
 
 
 def find_text(name_or_path: str, ready: Mapping[str, str], kind: str, remedy: str = "") -> tuple[str, str]:
-    """A ready text by its name, or a YAML file's; and what it is called in errors.
+    """Return a built-in text by its name or a YAML file's text by its path, and its name for errors.
 
     Args:
-        name_or_path: what somebody asked for.
-        ready: name -> text.
-        kind: what it is, for errors: mapping.
-        remedy: how to see the ready ones.
+        name_or_path: name or path that the user gave.
+        ready: built-in texts: name -> text.
+        kind: kind of file for errors: mapping.
+        remedy: hint how to list the built-in texts.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such text.
     """
     if name_or_path in ready:
         return ready[name_or_path], f"{kind} {name_or_path}"
@@ -130,7 +130,7 @@ def find_text(name_or_path: str, ready: Mapping[str, str], kind: str, remedy: st
 
 
 def read_text(path: File, failed: str, remedy: str) -> str:
-    """A file's text. Raises UsageError: `failed`, why, `remedy`."""
+    """Return a file's text. Raises UsageError with `failed`, the reason and `remedy`."""
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -138,7 +138,7 @@ def read_text(path: File, failed: str, remedy: str) -> str:
 
 
 def dotted(path: Path) -> str:
-    """`segments[2].when`."""
+    """Format a path as `segments[2].when`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".") or "the document"
 
@@ -158,7 +158,7 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | N
 
 
 def _refuse_repeated_keys(root: yaml.Node | None, place: str) -> None:
-    """YAML takes the last one silently: a condition would be gone."""
+    """Refuse repeated keys, of which YAML silently keeps the last one: a condition would be lost."""
     waiting, seen = [root], set()
     while waiting:
         node = waiting.pop()

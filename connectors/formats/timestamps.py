@@ -1,4 +1,4 @@
-"""Times as foreign files write them: local to a zone where they say none, in the forms of ISO 8601 that people use."""
+"""Parses times of foreign files: ISO 8601 in its common forms, local to a given zone if they have no offset."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import polars as pl
 
 MILLIS: Final = pl.Datetime("ms", "UTC")
 OFFSET: Final = r"(?:[zZ]|[+-]\d{2}:?\d{2})$"
-"""Ends a time that says its own zone."""
+"""Matches the offset at the end of a time."""
 
 
 def zone_name(name: str) -> str:
-    """The name, when it is one of the IANA database. Raises ValueError, in words."""
+    """Return the name if it is an IANA time zone. Raises ValueError with a readable message."""
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -22,7 +22,7 @@ def zone_name(name: str) -> str:
 
 
 def utc(moment: pl.Expr, zone: str) -> pl.Expr:
-    """Local times of a zone as MILLIS: one that comes twice is the earlier, one that never comes is null.
+    """Convert local times of a zone to MILLIS. An ambiguous time becomes the earlier one, a non-existent time null.
 
     Args:
         moment: datetimes without a zone.
@@ -33,14 +33,14 @@ def utc(moment: pl.Expr, zone: str) -> pl.Expr:
 
 
 def iso_times(text: pl.Expr, zone: str) -> pl.Expr:
-    """2025-01-31, 2025-01-31 18:00, with or without seconds and fractions, with or without an offset, as MILLIS.
+    """Parse 2025-01-31 or 2025-01-31 18:00, with optional seconds, fractions and offset, as MILLIS.
 
     Args:
-        text: without blanks around it.
-        zone: IANA name, of the times that have no offset.
+        text: text without surrounding blanks.
+        zone: IANA name of the zone of times without an offset.
 
     Returns:
-        Null for what is no time.
+        The times; null for invalid text.
     """
     full = (
         text.str.replace(r"^(\d{4}-\d{2}-\d{2}) +", "${1}T")

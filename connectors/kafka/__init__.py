@@ -1,1 +1,1 @@
-"""Kafka: clients, topics, offsets, the consumer source and the reader of ranges."""
+"""Kafka: clients, topics, offsets, the consumer source and the reader of offset ranges."""

@@ -1,4 +1,4 @@
-"""The edge to Kafka's administration: is it there, what stands in it, how far the groups are."""
+"""Queries Kafka's administration: availability, topics and their messages, lag of consumer groups."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Offsets = dict[tuple[str, int], int]
 
 @dataclass(frozen=True, slots=True)
 class TopicCount:
-    """What stands in a topic. For a compacted topic `messages` counts offsets, so it is an upper bound."""
+    """Number of messages in a topic. For a compacted topic `messages` counts offsets, so it is an upper bound."""
 
     topic: str
     partitions: int
     messages: int
     offsets: dict[int, tuple[int, int]] = field(default_factory=dict, compare=False)
-    """Partition -> (the first offset that is kept, the next one to be given)."""
+    """Partition -> (first retained offset, next offset to be assigned)."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupLag:
-    """How far a consumer group is behind, in messages."""
+    """Lag of a consumer group, in messages."""
 
     group: str
     state: str
@@ -50,7 +50,7 @@ class GroupLag:
 
 
 def _client(endpoint: KafkaEndpoint) -> AdminClient:
-    # log_level 0: a server that is not up is an answer here, not something to print
+    # log_level 0: an unavailable server is a normal result here and must not be printed
     return AdminClient({**endpoint.client_properties(), "log_level": 0, "socket.timeout.ms": 10_000})
 
 
@@ -66,7 +66,7 @@ def _failures_named(endpoint: KafkaEndpoint) -> Iterator[None]:
 
 
 def answers(endpoint: KafkaEndpoint, timeout_s: float, cluster: str | None = None) -> bool:
-    """Whether a broker gives its metadata within the time, of this cluster and not of one that took the port."""
+    """Return whether a broker returns metadata in time, of this cluster and not of another one on the same port."""
     try:
         metadata = _client(endpoint).list_topics(timeout=timeout_s)
         return bool(metadata.brokers) and cluster in (None, metadata.cluster_id)
@@ -75,19 +75,19 @@ def answers(endpoint: KafkaEndpoint, timeout_s: float, cluster: str | None = Non
 
 
 def check(endpoint: KafkaEndpoint, timeout_s: float = 10) -> None:
-    """Raise unless a broker answers.
+    """Raise unless a broker responds.
 
     Raises:
-        ShopstreamError: with the reason, and what to do.
+        ShopstreamError: no broker responds; with reason and remedy.
     """
     check_broker(endpoint.client_properties(), timeout_s)
 
 
 def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 10) -> list[TopicCount]:
-    """Topics whose name begins with `prefix`, internal ones left out, sorted by name.
+    """Return the non-internal topics whose name begins with `prefix`, sorted by name.
 
     Raises:
-        ShopstreamError: Kafka does not answer.
+        ShopstreamError: Kafka does not respond.
     """
     with _failures_named(endpoint):
         client = _client(endpoint)
@@ -106,18 +106,18 @@ def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 1
 
 
 def group_lags(endpoint: KafkaEndpoint, run: str | None = None, timeout_s: float = 10) -> list[GroupLag]:
-    """Consumer groups of a run, or of whomever, sorted by name.
+    """Return the consumer groups of one run, or all groups, sorted by name.
 
     A partition without a committed offset counts from its first message.
 
     Raises:
-        ShopstreamError: Kafka does not answer.
+        ShopstreamError: Kafka does not respond.
     """
     with _failures_named(endpoint):
         client = _client(endpoint)
         listed = client.list_consumer_groups(request_timeout=timeout_s).result()
         found = sorted(group.group_id for group in listed.valid)
-        # the run's own only: run `shop` has `shop-features`, and `shop-v2-features` is another's
+        # exactly this run's groups: run `shop` has `shop-features`; `shop-v2-features` belongs to another run
         names = found if run is None else [name for name in found if name.rpartition("-")[0] == run]
         if not names:
             return []

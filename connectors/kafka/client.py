@@ -1,7 +1,7 @@
-"""The Kafka edge: tuned clients, a check at the start, topics of a run, fenced commits.
+"""Opens tuned Kafka clients, checks the connection at start and creates the topics of a run.
 
-Nothing here knows what a record means. Every function talks to the cluster of the `properties` it is given (plain
-librdkafka properties) and turns its errors into words.
+No function depends on the content of records. Every function uses the cluster of its `properties` (plain librdkafka
+properties) and converts errors to readable messages.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from features.schema import (
     topic_name,
 )
 
-__all__ = [  # offsets and settings of topics are part of this edge; they stand in modules of their own for its length
+__all__ = [  # offsets and topic settings belong to this interface; they are separate modules because of their length
     "DEAD_LETTER_BYTES_MAX",
     "TOMBSTONE_SETTING",
     "CommitError",
@@ -81,7 +81,7 @@ TUNED_CONSUMER: Final[Mapping[str, Any]] = {
     "fetch.wait.max.ms": 50,
     "max.partition.fetch.bytes": 1024 * 1024,
     "queued.min.messages": 30_000,
-    # the bound of the memory that prefetched records may take in one process; more costs cache misses and buys nothing
+    # bounds the memory of prefetched records in one process; more causes cache misses and gains nothing
     "queued.max.messages.kbytes": 16_384,
     "session.timeout.ms": 8_000,
     "heartbeat.interval.ms": 2_000,
@@ -89,20 +89,20 @@ TUNED_CONSUMER: Final[Mapping[str, Any]] = {
     "reconnect.backoff.ms": 100,
     "reconnect.backoff.max.ms": 2_000,
 }
-"""Defaults of ours that a user's property may override."""
+"""Defaults that user properties may override."""
 
 EXACTNESS_CONSUMER: Final[Mapping[str, Any]] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",
     "enable.partition.eof": True,
-    # gives one worker the same partition number of every topic, so that it owns its customers whole
+    # assigns one worker the same partition number of every topic, so that it owns all records of its customers
     "partition.assignment.strategy": "range",
-    # the protocol whose coordinator refuses commits of a former owner in the way FencedError tells apart
+    # with this protocol, refused commits of a former owner have the codes that FencedError distinguishes
     "group.protocol": "classic",
     "allow.auto.create.topics": False,
 }
-"""What exactly-once rests on: not to be overridden."""
+"""Properties that exactly-once depends on. They cannot be overridden."""
 
 TUNED_PRODUCER: Final[Mapping[str, Any]] = {
     "linger.ms": 20,
@@ -116,7 +116,7 @@ TUNED_PRODUCER: Final[Mapping[str, Any]] = {
 EXACTNESS_PRODUCER: Final[Mapping[str, Any]] = {
     "enable.idempotence": True,
     "acks": "all",
-    # the partitioner of the Java clients: a customer lies in the same partition whoever writes
+    # the partitioner of the Java clients: every producer puts a customer into the same partition
     "partitioner": "murmur2_random",
 }
 
@@ -141,13 +141,13 @@ def consumer_config(
     *,
     on_error: Callable[[KafkaError], None] | None = None,
 ) -> dict[str, Any]:
-    """Properties of a consumer in `group`, tuned for catch-up and exact by construction.
+    """Return the properties of a consumer in `group`, tuned for catch-up and exact by construction.
 
     Args:
-        properties: the user's librdkafka properties; they override what is tuned.
-        group: the consumer group.
-        instance_id: static membership: a restart under the same id takes its partitions back at once.
-        on_error: called from `poll`/`consume` with errors of the client as a whole.
+        properties: librdkafka properties of the user. They override tuned defaults.
+        group: name of the consumer group.
+        instance_id: id of a static member: a restart under the same id gets its partitions back at once.
+        on_error: callback for errors of the whole client, called from `poll`/`consume`.
 
     Raises:
         UsageError: a property would break exactness.
@@ -163,19 +163,19 @@ def consumer_config(
 
 
 def producer_config(properties: Mapping[str, Any], name: str = "shopstream") -> dict[str, Any]:
-    """Properties of an idempotent producer with acks from all replicas, keyed like the Java clients.
+    """Return the properties of an idempotent producer with acks from all replicas, partitioned like the Java clients.
 
     Raises:
         UsageError: a property would break exactness.
     """
-    # consumer-side words in the shared properties would only make the producer warn about them
+    # the producer would warn about consumer properties in the shared set
     mine = {k: v for k, v in properties.items() if k not in TUNED_CONSUMER and k not in EXACTNESS_CONSUMER}
     tuned = {**TUNED_PRODUCER, **{k: v for k, v in properties.items() if k in TUNED_PRODUCER}}
     return {**_merge("producer", mine, tuned, EXACTNESS_PRODUCER), "logger": ClientLog(properties, name)}
 
 
 def open_consumer(config: dict[str, Any]) -> Consumer:
-    """A consumer; a property that librdkafka does not know is a usage error that names it."""
+    """Open a consumer. An unknown librdkafka property is a usage error that names it."""
     try:
         return Consumer(config)
     except KafkaException as error:
@@ -183,7 +183,7 @@ def open_consumer(config: dict[str, Any]) -> Consumer:
 
 
 def open_producer(config: dict[str, Any]) -> Producer:
-    """A producer; a property that librdkafka does not know is a usage error that names it."""
+    """Open a producer. An unknown librdkafka property is a usage error that names it."""
     try:
         return Producer(config)
     except KafkaException as error:
@@ -195,23 +195,23 @@ def _bad_property(error: KafkaException) -> UsageError:
 
 
 def check_broker(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S) -> None:
-    """Asks the cluster for its metadata once; returns when it answers.
+    """Request the cluster's metadata once. Return when it responds.
 
     Raises:
-        ShopstreamError: within `timeout_s`: not reachable, name not known, TLS or authentication refused.
+        ShopstreamError: within `timeout_s`: not reachable, unknown host name, TLS or authentication refused.
     """
     open_admin(properties, timeout_s)
 
 
 def open_admin(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S) -> AdminClient:
-    """An admin client of a cluster that has answered.
+    """Open an admin client of a cluster that has responded.
 
     Raises:
         ShopstreamError: as `check_broker`.
     """
     secrets = [str(v) for k, v in properties.items() if is_secret(k)]
     heard = _Heard(secrets)
-    # the client's debug lines would drown what it says of a failure
+    # debug lines of the client would hide its error messages
     others = {"debug", *TUNED_CONSUMER, *EXACTNESS_CONSUMER}
     mine = {k: v for k, v in properties.items() if k not in others}
     try:
@@ -234,7 +234,7 @@ def open_admin(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S
 
 
 class _Heard:
-    """All that a client says while it tries to connect; instead of printing it, its outcome is told as one error."""
+    """Collects all messages of a client while it connects, so that they become one error instead of being printed."""
 
     LINES_MAX: Final = 200
 
@@ -243,11 +243,11 @@ class _Heard:
         self.all: list[Heard] = []
 
     def error(self, error: KafkaError) -> None:
-        """As `error_cb`."""
+        """Collect an error, as `error_cb`."""
         self._add(error.name(), error.str())
 
     def log(self, _level: int, fmt: str, *args: object) -> None:
-        """As a logger."""
+        """Collect a log line, as a logger."""
         self._add(LOG, fmt % args if args else fmt)
 
     def _add(self, name: str, text: str) -> None:
@@ -260,7 +260,7 @@ class _Heard:
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """What `ensure_topics` found and did; warnings are sentences for the user."""
+    """Result of `ensure_topics`. Warnings are sentences for the user."""
 
     created: tuple[str, ...]
     existing: tuple[str, ...]
@@ -268,17 +268,17 @@ class TopicReport:
 
 
 def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, replicas: int = -1) -> TopicReport:
-    """Creates the topics of `run` that are missing; changes nothing that exists.
+    """Create the missing topics of `run`. Existing ones are unchanged.
 
     Args:
         properties: librdkafka properties.
-        run: the run's name.
-        partitions: of each source topic and of `customer-features` (dead letters and alerts have one).
+        run: name of the run.
+        partitions: partitions of each source topic and of `customer-features` (dead letters and alerts have one).
         replicas: replication factor; -1 is the cluster's default.
 
     Raises:
         UsageError: the run's name is not allowed.
-        ShopstreamError: the cluster does not answer, a topic has another number of partitions, or creation failed.
+        ShopstreamError: the cluster does not respond, a topic has another number of partitions, or creation failed.
     """
     check_run(run)
     admin = open_admin(properties)
@@ -313,7 +313,7 @@ def _check_partitions(known: Mapping[str, TopicMetadata], keyed: Sequence[str], 
 
 
 def _when_known(admin: AdminClient, topics: AbstractSet[str]) -> Mapping[str, TopicMetadata]:
-    """What the cluster says once it tells of topics that another process has just made."""
+    """Return the cluster's topics once it lists topics that another process has just created, or at the time-out."""
     deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
     while True:
         known: Mapping[str, TopicMetadata] = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
@@ -339,12 +339,12 @@ def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
 
 
 def _longest_pause_ms(admin: AdminClient) -> int:
-    """How long the cluster keeps the offsets of a group without members; the default where it does not say."""
+    """Return how long the cluster keeps the offsets of a group without members; at least the default."""
     broker = next(iter(admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
     resources = [ConfigResource(ResourceType.BROKER, str(broker))]
     kept = [TOMBSTONE_RETENTION_MS]
     for future in admin.describe_configs(resources, request_timeout=CHECK_TIMEOUT_S).values():
-        # only a user who may describe the cluster is told
+        # only users who may describe the cluster receive the setting
         with suppress(KafkaException, KeyError, TypeError, ValueError):
             kept.append(int(future.result()["offsets.retention.minutes"].value) * 60_000)
     return max(kept)

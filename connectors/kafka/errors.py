@@ -1,7 +1,7 @@
-"""Why Kafka could not be reached, in words, with what to do. Pure: it judges what the client said.
+"""Explains why Kafka could not be reached, with a remedy. Pure: it interprets the client's messages.
 
-librdkafka says the same thing in several places: as an error, and only in its log where a broker hangs up without a
-word. Both are given here as (name of the error or `LOG`, text).
+librdkafka reports the same failure in several places: as an error, or only in its log when a broker disconnects without
+a response. Both are passed as (name of the error or `LOG`, text).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from features.errors import ShopstreamError
 
 LOG: Final = "LOG"
-"""Name of a line of the client's log."""
+"""Name for a line of the client's log."""
 Heard = tuple[str, str]
 
 _AUTHENTICATION: Final = ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED")
@@ -28,7 +28,7 @@ class _Kind:
     message: str
     remedy: str
     final: bool = False
-    """Asking again cannot help."""
+    """Whether retrying cannot help."""
 
 
 _KINDS: Final = (
@@ -89,11 +89,11 @@ _KINDS: Final = (
 
 
 def unreachable(where: str, heard: Sequence[Heard]) -> ShopstreamError:
-    """The error that tells most.
+    """Return the most specific error.
 
     Args:
-        where: the addresses that were tried.
-        heard: what the client said, without secrets.
+        where: addresses that were tried.
+        heard: messages of the client, without secrets.
     """
     for kind in _KINDS:
         for name, text in heard:
@@ -103,10 +103,10 @@ def unreachable(where: str, heard: Sequence[Heard]) -> ShopstreamError:
 
 
 def is_final(heard: Sequence[Heard]) -> bool:
-    """Whether asking again cannot help: credentials, certificates and the like."""
+    """Return whether retrying cannot help: credentials, certificates and the like."""
     return any(kind.final and kind.applies(name, text) for kind in _KINDS for name, text in heard)
 
 
 def _bare(text: str) -> str:
-    """The text without the client's own bookkeeping around it."""
+    """Remove the client's own prefixes and suffixes from the text."""
     return _AFTER.sub("", _BEFORE.sub("", text)).rstrip(". ")

@@ -1,4 +1,4 @@
-"""What librdkafka logs of conditions that pass by themselves: no warnings for a person."""
+"""Recognises log lines of librdkafka about temporary conditions, which need no warning."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _PASSING: Final = (
     "Not coordinator",
     "Leader not available",
 )
-"""Answers of a broker that is starting or moving a partition; the client asks again until it succeeds or times out."""
+"""Errors of a broker that is starting or moving a partition. The client retries until it succeeds or times out."""
 
 
 def is_passing(line: str) -> bool:
-    """Whether a log line tells of a condition that the client waits out."""
+    """Return whether a log line reports a condition that the client waits out."""
     return any(text in line for text in _PASSING)

@@ -1,4 +1,4 @@
-"""librdkafka's log lines, taken into structlog without secrets and without floods."""
+"""Passes librdkafka's log lines to structlog without secrets and without floods."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SECRET_WORDS: Final = ("password", "secret", "sasl.jaas", "token", ".pem", "oau
 
 
 class ClientLog:
-    """Takes librdkafka's log lines into structlog: repeats of a line are counted instead of written, secrets cut.
+    """Passes librdkafka's log lines to structlog. Counts repeated lines instead of writing them, and redacts secrets.
 
     Args:
-        properties: the client's properties; values of secret ones never reach the log.
-        name: bound to every line as `client`.
+        properties: properties of the client; values of secret ones never reach the log.
+        name: client name, bound to every line as `client`.
     """
 
     REPEATS_SHOWN_EVERY: Final = 100
@@ -31,9 +31,9 @@ class ClientLog:
         self._seen: dict[str, int] = {}
 
     def log(self, level: int, fmt: str, *args: object) -> None:
-        """One line, as `logging.Logger.log` takes it."""
+        """Log one line, with the signature of `logging.Logger.log`."""
         text = redact(fmt % args if args else fmt, self._secrets)
-        # librdkafka puts the elapsed time in brackets at the end: without it repeats of a line look alike
+        # librdkafka ends lines with the elapsed time in brackets: without it, repeated lines are equal
         kind = text.split(" (", 1)[0]
         if len(self._seen) > 1000:
             self._seen.clear()
@@ -45,12 +45,12 @@ class ClientLog:
 
 
 def is_secret(name: str) -> bool:
-    """Whether a client property of this name holds something that must never be shown."""
+    """Return whether a client property of this name holds a secret."""
     return any(word in name.lower() for word in _SECRET_WORDS)
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every one of `secrets` replaced by `***`."""
+    """Replace each of `secrets` in `text` by `***`."""
     for secret in secrets:
         text = text.replace(secret, "***")
     return text

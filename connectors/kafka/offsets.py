@@ -1,4 +1,4 @@
-"""Offsets of a consumer group: fenced commits with metadata, what is committed, where a topic ends."""
+"""Reads and commits offsets of a consumer group (fenced, with metadata) and finds the ends of topics."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ log = structlog.get_logger("offsets")
 
 REQUEST_TIMEOUT_S: Final = 30.0
 TAKEOVER_TRIES: Final = 30
-"""Of a new owner to make its epoch known while commits fail for a passing reason; not a time, which may pass while the
-process stands still."""
+"""Attempts of a new owner to publish its epoch while commits fail temporarily. Not a duration, which may pass while the
+process is suspended.
+"""
 TAKEOVER_PAUSE_S: Final = 1.0
 _LEADER_PAUSE_S: Final = 0.2
 
@@ -26,8 +27,8 @@ class FencedError(ShopstreamError):
     """The group coordinator refused a commit: another worker owns the partitions now, or this one must rejoin.
 
     Args:
-        message: what was refused.
-        permanent: a second process runs with the same instance id, so rejoining cannot help.
+        message: text of the error.
+        permanent: whether a second process uses the same instance id, so that rejoining cannot help.
     """
 
     def __init__(self, message: str, *, permanent: bool = False) -> None:
@@ -37,7 +38,7 @@ class FencedError(ShopstreamError):
 
 
 class CommitError(ShopstreamError):
-    """A commit failed for a passing reason (coordinator moving, network); nothing is lost, commit again later."""
+    """A commit failed for a temporary reason (coordinator moving, network). Nothing is lost, commit again later."""
 
 
 FENCING_CODES: Final = frozenset(
@@ -52,7 +53,7 @@ FENCING_CODES: Final = frozenset(
         KafkaError._FENCED,  # noqa: SLF001 - as above
     }
 )
-# the last one is what the client says of a partition that exists and has no leader, while its broker is fenced
+# the client reports the last one for an existing partition without a leader, while its broker is fenced
 _LEADER_CODES: Final = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -68,11 +69,11 @@ Offsets = Mapping[TopicPartition, tuple[int, str]]
 
 
 def commit(consumer: Consumer, offsets: Offsets) -> None:
-    """Commits (next offset, metadata) of each partition and waits for the coordinator's word.
+    """Commit (next offset, metadata) of each partition and wait for the coordinator's response.
 
     Raises:
-        FencedError: another worker owns a partition now, or the group is rebalancing; nothing may be written any more.
-        CommitError: the commit failed for a passing reason.
+        FencedError: another worker owns a partition now, or the group is rebalancing. Nothing may be written any more.
+        CommitError: the commit failed for a temporary reason.
     """
     if not offsets:
         return
@@ -87,11 +88,11 @@ def commit(consumer: Consumer, offsets: Offsets) -> None:
 
 
 def commit_with_retry(commit: Callable[[], None]) -> None:
-    """Commits as a new owner does, who cannot go on without the coordinator's answer: one that is lost is none.
+    """Commit with retries, for a new owner that cannot continue without the coordinator's confirmation.
 
     Raises:
-        FencedError: the partition is another's.
-        CommitError: none of TAKEOVER_TRIES was taken.
+        FencedError: another worker owns the partition.
+        CommitError: all TAKEOVER_TRIES attempts failed.
     """
     for left in reversed(range(TAKEOVER_TRIES)):
         try:
@@ -117,10 +118,10 @@ def _commit_error(error: KafkaError) -> ShopstreamError:
 def committed(
     consumer: Consumer, partitions: Sequence[TopicPartition], timeout_s: float = REQUEST_TIMEOUT_S
 ) -> dict[TopicPartition, tuple[int, str]]:
-    """The group's committed (next offset, metadata) of those of `partitions` that have one.
+    """Return the group's committed (next offset, metadata) of those of `partitions` that have one.
 
     Raises:
-        ShopstreamError: the coordinator did not answer in time, or refuses.
+        ShopstreamError: the coordinator did not respond in time, or refuses.
     """
     if not partitions:
         return {}
@@ -137,24 +138,24 @@ def committed(
 def watermarks(
     consumer: Consumer, partitions: Sequence[TopicPartition], timeout_s: float = REQUEST_TIMEOUT_S
 ) -> dict[TopicPartition, tuple[int, int]]:
-    """(lowest offset kept, next offset to be written) of each partition, asked from the brokers.
+    """Query the brokers for (lowest retained offset, next offset to be written) of each partition.
 
     Raises:
-        ShopstreamError: a partition does not exist or its broker did not answer in time.
+        ShopstreamError: a partition does not exist or its broker did not respond in time.
     """
     deadline_s = time.monotonic() + timeout_s
     return {partition: _watermarks(consumer, partition, deadline_s) for partition in partitions}
 
 
 def ask_leader(ask: Callable[[float], A], deadline_s: float) -> A:
-    """A leader's answer; that of a partition that was just made, or whose broker went away, is known a moment later.
+    """Return a leader's response. Retry while a partition has no known leader (just created, or its broker left).
 
     Args:
-        ask: given the seconds that are left.
-        deadline_s: of `time.monotonic`.
+        ask: request function that receives the remaining seconds.
+        deadline_s: deadline on the clock of `time.monotonic`.
 
     Raises:
-        KafkaException: there is no answer, or no leader in time.
+        KafkaException: no response, or no leader in time.
     """
     while True:
         left_s = max(0.1, deadline_s - time.monotonic())
@@ -180,7 +181,7 @@ def _watermarks(consumer: Consumer, partition: TopicPartition, deadline_s: float
 def partitions_of(
     consumer: Consumer, topics: Sequence[str], timeout_s: float = REQUEST_TIMEOUT_S
 ) -> list[TopicPartition]:
-    """Every partition of the topics, asked from the cluster.
+    """Query the cluster for every partition of the topics.
 
     Raises:
         ShopstreamError: a topic does not exist.
@@ -197,16 +198,16 @@ def partitions_of(
 
 
 def end_offsets(consumer: Consumer, topics: Sequence[str]) -> dict[tuple[str, int], int]:
-    """(full topic name, partition) -> the offset that the next record will get; where `--until-end` stops."""
+    """Return (full topic name, partition) -> offset of the next record. `--until-end` stops there."""
     marks = watermarks(consumer, partitions_of(consumer, topics))
     return {(p.topic, p.partition): high for p, (_, high) in marks.items()}
 
 
 def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
-    """What the cluster tells topics apart by: one that is deleted and made anew has the same name and another id.
+    """Return the topic ids of the cluster: a topic that is deleted and recreated has the same name and another id.
 
     Raises:
-        ShopstreamError: a topic does not exist, or the cluster does not answer.
+        ShopstreamError: a topic does not exist, or the cluster does not respond.
     """
     answers = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
     try:
@@ -216,13 +217,13 @@ def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
 
 
 def check_same_topic(topic: str, number: int, committed: str, current: str) -> None:
-    """Refuses offsets of another topic of the same name: one that has grown beyond them would have a silent hole.
+    """Refuse offsets of a deleted topic of the same name. A new topic that has outgrown them would have a silent gap.
 
     Args:
-        topic: without the run's name.
-        number: of the partition.
-        committed: id of the topic that the offsets belong to; empty if it is not known.
-        current: id that the cluster gives the topic now; empty if it is not known.
+        topic: topic name without the run.
+        number: partition number.
+        committed: id of the topic that the offsets belong to; empty if unknown.
+        current: id of the present topic; empty if unknown.
 
     Raises:
         ShopstreamError: the topic was deleted and created again.

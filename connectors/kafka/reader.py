@@ -1,4 +1,4 @@
-"""Reading a topic's records between two offsets, as a member of no group: for engines that keep offsets themselves."""
+"""Reads a topic's records between two offsets outside any consumer group, for engines that store offsets themselves."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from features.schema import SOURCE_TOPICS, group_name, topic_name
 READ_MAX: Final = 10_000
 READ_WAIT_S: Final = 0.5
 SILENCE_MAX_S: Final = 120.0
-"""Longer than this without a record, the brokers are taken for gone."""
+"""Seconds without a record after which the brokers count as unavailable."""
 ENGINE: Final = "spark"
-"""Stands for a role in the name of the group that nothing is committed to."""
+"""Takes the place of a role in the name of the group, to which nothing is committed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Records of a partition: offsets from `start` up to but not `end`."""
+    """Range of records of a partition: offsets from `start` (inclusive) to `end` (exclusive)."""
 
     topic: str
     number: int
@@ -34,22 +34,22 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Where the records of a partition lie: the lowest offset kept and the next to be written."""
+    """Offset range of a partition: the lowest retained offset and the next offset to be written."""
 
     low: int
     high: int
 
 
 def read_span(properties: Mapping[str, Any], run: str, span: Span) -> Iterator[Batch]:
-    """The records of a span, in the order of their offsets, in batches of up to READ_MAX.
+    """Yield the records of a span in offset order, in batches of up to READ_MAX.
 
     Args:
-        properties: of librdkafka.
-        run: the run's name.
-        span: `topic` is a source topic without the run's name.
+        properties: librdkafka properties.
+        run: name of the run.
+        span: range to read. Its `topic` is a source topic without the run.
 
     Raises:
-        ShopstreamError: the records are not there any more, or the brokers stay silent.
+        ShopstreamError: the records no longer exist, or the brokers deliver none.
     """
     where = Partition(span.topic, span.number)
     ends = Ends(run, {(topic_name(run, span.topic), span.number): span.end})
@@ -72,11 +72,11 @@ def read_span(properties: Mapping[str, Any], run: str, span: Span) -> Iterator[B
 
 
 class Ranges:
-    """Asks where the source topics of a run begin and end.
+    """Queries the offset ranges of a run's source topics.
 
     Args:
-        properties: of librdkafka.
-        run: the run's name.
+        properties: librdkafka properties.
+        run: name of the run.
 
     Raises:
         ShopstreamError: a topic does not exist.
@@ -92,14 +92,14 @@ class Ranges:
 
     @property
     def partitions(self) -> int:
-        """Of each topic."""
+        """Number of partitions of each topic."""
         return 1 + max(place.number for place in self._places.values())
 
     def now(self) -> dict[Partition, Marks]:
-        """As things stand."""
+        """Query the current offset range of each partition."""
         marks = watermarks(self._consumer, list(self._places))
         return {self._places[where]: Marks(*both) for where, both in marks.items()}
 
     def close(self) -> None:
-        """Leaves the cluster alone."""
+        """Close the connection."""
         self._consumer.close()

@@ -1,4 +1,4 @@
-"""Removing a run from Kafka: its topics and its consumer groups, and nothing of a run with a similar name."""
+"""Deletes the topics and consumer groups of a run, and nothing of a run with a similar name."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ABSENT: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_I
 
 
 def drop_topics_and_groups(properties: Mapping[str, Any], run: str) -> tuple[str, ...]:
-    """Deletes the topics and groups of `run`; returns the topics, once the cluster no longer names them.
+    """Delete the topics and groups of `run`. Return the topics once the cluster no longer lists them.
 
     Raises:
         UsageError: the run's name is not allowed.
-        ShopstreamError: the cluster does not answer or refuses, or a worker still belongs to a group.
+        ShopstreamError: the cluster does not respond or refuses, or a group still has members.
     """
     check_run(run)
     admin = open_admin(properties)

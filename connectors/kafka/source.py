@@ -1,7 +1,7 @@
-"""Reading a run's topics: batches by partition, assignments with their starting points, ends, commits.
+"""Reads a run's topics in batches by partition and handles assignments, ends and commits.
 
-The edge between librdkafka's messages and callbacks and what a role wants to hear: which partitions it owns, from
-where, and what it lost.
+Converts librdkafka's messages and callbacks to what a role needs: the partitions it owns, their starting offsets, and
+the partitions it lost.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _PASSING: Final = frozenset(
 
 
 READ_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Of values that are read at once, a slice more at most."""
+"""Maximum bytes of values per read; may be exceeded by one slice."""
 SLICE_MAX: Final = 100
-"""Messages that are asked for before their bytes are looked at: the first large ones may come after many small ones."""
+"""Messages requested before their bytes are counted: the first large messages may follow many small ones."""
 FENCE_OFFSET: Final = 1 << 62
-"""It lies behind every record, so that tools see no lag."""
+"""Offset beyond every record, so that tools show no lag."""
 _STAMP: Final = operator.itemgetter(1)
-"""The time of what Message.timestamp gives."""
+"""Takes the time from the result of Message.timestamp."""
 
 Place = tuple[str | None, int | None]
 """Full topic name and partition number of a message."""
 
 
 class Partition(NamedTuple):
-    """A partition of a source topic, without the run's name: `("events", 3)`."""
+    """Partition of a source topic, without the run's name: `("events", 3)`."""
 
     topic: str
     number: int
@@ -57,12 +57,12 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CommittedOffset:
-    """Where an owner begins.
+    """Position at which an owner starts.
 
     Attributes:
-        offset: the next one to read.
-        metadata: what was committed beside it; empty: nothing yet.
-        first: the first offset that the log still has.
+        offset: next offset to read.
+        metadata: metadata committed with the offset; empty: nothing committed yet.
+        first: first offset that the log retains.
     """
 
     offset: int
@@ -72,13 +72,13 @@ class CommittedOffset:
 
 @dataclass(slots=True)
 class Batch:
-    """Messages of one partition in the order of their offsets; the lists have the same length, at least 1.
+    """Messages of one partition in offset order. The lists have the same length, at least 1.
 
     Attributes:
-        partition: where they stand.
-        offsets: of each message; a range where none is missing.
-        values: None is a null value.
-        keys: None is no key.
+        partition: partition of the messages.
+        offsets: offset of each message; a range if none is missing.
+        values: value of each message; None is a null value.
+        keys: key of each message; None is no key.
         append_ms: append times, epoch ms; on a topic with CreateTime the consumer's clock.
     """
 
@@ -90,36 +90,36 @@ class Batch:
 
     @property
     def next_offset(self) -> int:
-        """The offset after the last message."""
+        """Return the offset after the last message."""
         return self.offsets[-1] + 1
 
 
 class AssignmentListener(Protocol):
-    """A role, as the source calls it; each from within `read` or `close`."""
+    """Role callbacks, which the source calls from within `read` or `close`."""
 
     def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int] | None:
-        """These partitions are the role's now; it may say where to read on instead of at the committed offsets."""
+        """Take over partitions; may return offsets to read from instead of the committed ones."""
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
-        """These are about to go to another worker: the last moment to write and commit."""
+        """Write and commit for partitions that are about to move to another worker: the last chance to do so."""
 
     def lost(self, partitions: Sequence[Partition]) -> None:
-        """These went to another worker some time ago: nothing of them may be written or committed."""
+        """Drop partitions that moved to another worker earlier: nothing of them may be written or committed."""
 
 
 def wall_clock_ms() -> int:
-    """Epoch milliseconds."""
+    """Return the wall clock in epoch milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 class Source:
-    """The topics of a run, read by one member of a consumer group.
+    """Reads the topics of a run as one member of a consumer group.
 
     Args:
-        consumer: made with `consumer_config`; closed by `close`.
-        run: the run's name.
+        consumer: consumer made with `consumer_config`; closed by `close`.
+        run: name of the run.
         topics: source topics without the run's name.
-        clock_ms: stands in for the append time on a topic with CreateTime.
+        clock_ms: clock that replaces the append time on a topic with CreateTime.
     """
 
     def __init__(
@@ -131,14 +131,14 @@ class Source:
         self._clock_ms = clock_ms
         self._positions: dict[Partition, int] = {}
         self._ends: dict[Partition, int] = {}
-        """Where the client last told the end of a partition."""
+        """Last end of each partition that the client reported."""
         self._paused = False
         self._slice = SLICE_MAX
         self._assignments = 0
-        """How often partitions came or went."""
+        """Number of assignment changes."""
 
     def open(self, owner: AssignmentListener) -> None:
-        """Joins the group; `owner` hears of its partitions from the first `read` on.
+        """Join the group. `owner` receives its partitions from the first `read` on.
 
         Raises:
             ShopstreamError: a topic does not exist.
@@ -172,30 +172,30 @@ class Source:
         self._consumer.subscribe(list(self._names), on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 
     def open_at(self, offsets: Mapping[Partition, int]) -> None:
-        """Reads these partitions from these offsets on, as a member of no group.
+        """Read partitions from given offsets without joining a group.
 
         Raises:
-            ShopstreamError: the records are not there (any more).
+            ShopstreamError: the records do not exist (any more).
         """
         self._check_chosen(offsets)
         self._positions |= offsets
         self._consumer.assign([self._kafka(partition, offset) for partition, offset in offsets.items()])
 
     def read(self, records_max: int, timeout_s: float) -> list[Batch]:
-        """Messages that have come, up to `records_max`, waiting up to `timeout_s` for as many; one batch a partition.
+        """Return up to `records_max` messages, waiting up to `timeout_s` for as many; one batch per partition.
 
         Raises:
-            ShopstreamError: records were deleted before they were read, or the cluster refuses this reader for good.
+            ShopstreamError: records were deleted before they were read, or the cluster refuses this reader permanently.
         """
         messages = self._consume(records_max, timeout_s)
-        # mapped, a method of the client's type costs half of what a call written out does
+        # calling a method of the C type through `map` takes half the time of an explicit call
         if any(map(Message.error, messages)):
             messages = self._without_errors(messages)
         batches = [self._batch(place, mine) for place, mine in _by_place(messages).items()]
         for batch in batches:
             if batch.partition in self._positions:
                 self._positions[batch.partition] = max(self._positions[batch.partition], batch.next_offset)
-        # a batch of a partition that was taken away within this very call belongs to its new owner
+        # a batch of a partition that was revoked within this call belongs to its new owner
         return [batch for batch in batches if batch.partition in self._positions]
 
     def _consume(self, records_max: int, timeout_s: float) -> list[Message]:
@@ -205,7 +205,7 @@ class Source:
             wanted, before = min(records_max - len(messages), self._slice), self._assignments
             some = self._consumer.consume(wanted, left_s)
             if self._assignments != before:
-                # what came before the partitions went, or came back at another offset, is not this assignment's
+                # messages read before the partitions were revoked or reassigned do not belong to this assignment
                 messages.clear()
             messages += some
             # the length of a message is that of its value
@@ -245,24 +245,24 @@ class Source:
         return time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else self._clock_ms()
 
     def position(self, partition: Partition) -> int:
-        """The next offset to be read; behind holes of compaction once the end was seen."""
+        """Return the next offset to read. It lies behind holes of compaction once the end was reached."""
         return self._positions[partition]
 
     def at_end(self, partition: Partition) -> bool:
-        """Whether every record that the partition had when it was last asked for more was read."""
-        # by offset: the end and the messages before it may come with one call, and it is told only once
+        """Return whether all records up to the last reported end of the partition were read."""
+        # compared by offset: the end is reported only once, possibly in the same call as the messages before it
         return self._ends.get(partition, -1) >= self._positions[partition]
 
     def hold(self, partition: Partition) -> None:
-        """Stops the flow of one partition; what was prefetched of it is thrown away."""
+        """Pause one partition. Its prefetched messages are discarded."""
         self._consumer.pause([self._kafka(partition)])
 
     def release(self, partition: Partition) -> None:
-        """Lets the flow of one partition go on."""
+        """Resume one partition."""
         self._consumer.resume([self._kafka(partition)])
 
     def rewind(self, partition: Partition) -> int:
-        """Reads an owned partition again from the first record that its log has; returns that offset."""
+        """Read an owned partition again from the first retained record. Return that offset."""
         where = self._kafka(partition)
         low, _ = watermarks(self._consumer, [where])[where]
         self._positions[partition] = low
@@ -271,31 +271,31 @@ class Source:
         return low
 
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
-        """Commits (next offset, metadata) of each partition; errors as `connectors.kafka.offsets.commit`."""
+        """Commit (next offset, metadata) of each partition; errors as `connectors.kafka.offsets.commit`."""
         commit(self._consumer, {self._kafka(p): said for p, said in offsets.items()})
 
     def fence(self, topic: str) -> None:
-        """Asks the coordinator whether this member's assignment is valid; errors as `connectors.kafka.offsets.commit`.
+        """Check this member's assignment with the coordinator; errors as `connectors.kafka.offsets.commit`.
 
         Args:
-            topic: full name of a topic that the group does not read, beside which the offset is committed.
+            topic: full name of a topic that the group does not read. The check commits an offset for it.
         """
         commit(self._consumer, {TopicPartition(topic, 0): (FENCE_OFFSET, "")})
 
     def group_has_reached(self, until: Mapping[tuple[str, int], int]) -> bool:
-        """Whether the whole group has committed up to `until`: (full topic name, partition) -> offset."""
+        """Return whether the whole group has committed up to `until`: (full topic name, partition) -> offset."""
         wanted = {key: end for key, end in until.items() if key[0] in self._names}
         try:
             done = committed(self._consumer, [TopicPartition(*key) for key in wanted])
         except ShopstreamError as error:
-            # asked again soon; what cannot pass ends the next read
+            # the caller retries soon; a permanent failure ends the next read
             log.warning("the group's offsets are not known", said=str(error))
             return False
         offsets = {(p.topic, p.partition): offset for p, (offset, _) in done.items()}
         return all(offsets.get(key, -1) >= end for key, end in wanted.items())
 
     def lag(self) -> int:
-        """Records of the owned partitions that are not read yet, as far as the client has heard of them."""
+        """Return the number of unread records of the owned partitions, as far as the client knows."""
         behind = 0
         for partition, position in self._positions.items():
             _, high = self._consumer.get_watermark_offsets(self._kafka(partition), cached=True)
@@ -303,22 +303,22 @@ class Source:
         return behind
 
     def pause(self) -> None:
-        """Stops the flow but stays in the group: `read` goes on to be called and gives nothing."""
+        """Pause all partitions but stay in the group: `read` must still be called and returns nothing."""
         if not self._paused:
             self._paused = True
             self._consumer.pause(self._consumer.assignment())
 
     def resume(self) -> None:
-        """Lets the flow go on."""
+        """Resume all partitions."""
         if self._paused:
             self._paused = False
             self._consumer.resume(self._consumer.assignment())
 
     def close(self) -> None:
-        """Leaves the group (with a static id: until the session ends); the owner hears `revoked`."""
+        """Leave the group (with a static id: when the session times out). The owner receives `revoked`."""
         self._consumer.close()
 
-    # --- librdkafka's words into ours ---
+    # --- conversion of librdkafka's types ---
 
     def _starts(self, partitions: Sequence[TopicPartition]) -> dict[Partition, CommittedOffset]:
         done = committed(self._consumer, partitions)
@@ -374,7 +374,7 @@ class Source:
 
 
 def _by_place(messages: list[Message]) -> dict[Place, list[Message]]:
-    """The messages of each partition, in their order; most often all are of one."""
+    """Group the messages by partition, in their order; usually all are of one."""
     if not messages:
         return {}
     topics = set(map(Message.topic, messages))
@@ -394,7 +394,7 @@ def _by_place(messages: list[Message]) -> dict[Place, list[Message]]:
 
 
 def _offsets(messages: list[Message]) -> Sequence[int]:
-    """The offsets; as many rising ones as there is room for are a range."""
+    """Return the offsets, as a range if they are consecutive."""
     first, last = messages[0].offset() or 0, messages[-1].offset() or 0
     if last - first == len(messages) - 1:
         return range(first, last + 1)
@@ -402,7 +402,7 @@ def _offsets(messages: list[Message]) -> Sequence[int]:
 
 
 def gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:
-    """What a reader is told whose next record is not there; `said`: what there is instead."""
+    """Return the error for a missing offset. `said`: offsets that do exist."""
     return ShopstreamError(
         f"{topic}[{number}] has no record {offset} to go on from ({said}): records were deleted before they were "
         "read, or the topic was made anew.",

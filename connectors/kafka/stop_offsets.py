@@ -1,4 +1,4 @@
-"""Where a run that ends stops reading."""
+"""Stops reading at given end offsets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Until = Mapping[tuple[str, int], int]
 
 
 def check_final(as_of: int, stream_time: int) -> None:
-    """Refuse rows at a time that the stream has passed: a state only knows what is true now.
+    """Refuse an as-of time before the stream's time: a state only holds the present.
 
     Args:
-        as_of: that final rows are asked for, epoch ms.
-        stream_time: epoch ms.
+        as_of: time of the final rows, epoch ms.
+        stream_time: time of the stream, epoch ms.
 
     Raises:
-        UsageError: it is earlier.
+        UsageError: `as_of` is earlier than `stream_time`.
     """
     if as_of < stream_time:
         raise UsageError(
@@ -32,18 +32,18 @@ def check_final(as_of: int, stream_time: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The ends of a run's partitions.
+    """Stop offsets of a run's partitions.
 
     Attributes:
-        run: the run's name.
-        until: None: there are none.
+        run: name of the run.
+        until: stop offsets; None: no partition has one.
     """
 
     run: str
     until: Until | None = None
 
     def cut(self, batch: Batch) -> Batch | None:
-        """The part of a batch that stands before the end of its partition; None: nothing does."""
+        """Return the part of a batch before the partition's stop offset, or None if it is empty."""
         end = self.of(batch.partition)
         if end is None or batch.next_offset <= end:
             return batch
@@ -55,5 +55,5 @@ class Ends:
         )
 
     def of(self, where: Partition) -> int | None:
-        """The offset to stop at; None: there is none."""
+        """Return the stop offset of a partition, or None."""
         return None if self.until is None else self.until.get((topic_name(self.run, where.topic), where.number))

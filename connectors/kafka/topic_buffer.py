@@ -1,4 +1,4 @@
-"""What was read of a topic of a partition and waits for its turn: decoded records, letters, and what bounds them."""
+"""Buffers the decoded and rejected records of one topic of a partition until they are applied, within bounds."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Final
 from features.records.columns import EventColumns, Int64, OrderColumns
 
 BUFFER_RECORDS_MAX: Final = 50_000
-"""Messages of a topic that wait for the other topics of their partition before their topic is paused, those that do
-not count included: they are held until their turn too."""
+"""Messages of a topic that may wait for the other topics of their partition before the topic is paused. Rejected
+messages count too: they also wait for their turn.
+"""
 BUFFER_BYTES_MAX: Final = 64 * 1024 * 1024
-"""And the memory that they take, about."""
+"""Approximate memory that waiting messages of a topic may take."""
 LINE_BYTES: Final = 64
-"""Memory of a line of an order beside its texts."""
+"""Memory of an order line without its texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
-    """A record that does not count: where it stood, its bytes and why."""
+    """Rejected record: offset, bytes and reason."""
 
     topic: str
     offset: int
@@ -29,7 +30,7 @@ class RejectedRecord:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the message."""
+        """Return the bytes of the message."""
         return len(self.key or b"") + len(self.value or b"")
 
 
@@ -39,49 +40,49 @@ class Chunk:
 
     columns: EventColumns | OrderColumns
     high: Int64
-    """For each record the highest time of the topic up to it."""
+    """For each record, the highest time of the topic up to it."""
     next_offsets: Int64
-    """For each record the offset to go on from once it is applied."""
+    """For each record, the next offset once it is applied."""
     end_offset: int
-    """Where the messages of the chunk end, the rejected ones at its end included."""
+    """Offset after the last message of the chunk, rejected ones at its end included."""
     oldest_append_ms: int
     letters: list[RejectedRecord]
     held_bytes: int
-    """Memory of columns, records and letters, about; it is held until all are applied."""
+    """Approximate memory of columns and rejected records; held until all are applied."""
     used: int = 0
 
     @property
     def waiting(self) -> int:
-        """Messages: records that are not applied, and letters whose turn has not come."""
+        """Return the number of messages: records not yet applied, and rejected records not yet due."""
         return len(self.high) - self.used + len(self.letters)
 
 
 @dataclass(slots=True)
 class TopicBuffer:
-    """One topic of the partition: what was read and not yet applied."""
+    """One topic of the partition: messages read and not yet applied."""
 
     position: int = 0
     """The next offset to apply."""
     high_read: int = 0
-    """Highest time of what was decoded; lateness is judged by it."""
+    """Highest time of the decoded records. Lateness is judged by it."""
     at_end: bool = False
     chunks: deque[Chunk] = field(default_factory=deque)
     waiting: int = 0
-    """Messages of the chunks."""
+    """Messages in the chunks."""
     waiting_bytes: int = 0
     paused: bool = False
 
     def put(self, chunk: Chunk) -> None:
-        """Let a chunk wait behind the others."""
+        """Append a chunk."""
         self.chunks.append(chunk)
         self.waiting += chunk.waiting
         self.waiting_bytes += chunk.held_bytes
 
     def pop(self) -> None:
-        """The first chunk is applied."""
+        """Remove the first chunk, which is applied."""
         self.waiting_bytes -= self.chunks.popleft().held_bytes
 
 
 def sorted_rejected(letters: list[RejectedRecord]) -> list[RejectedRecord]:
-    """Letters in the order of their offsets."""
+    """Sort rejected records by offset."""
     return sorted(letters, key=lambda letter: letter.offset)

@@ -1,4 +1,4 @@
-"""Settings of a run's topics: what they are made with, and what follows from those that somebody else chose. Pure."""
+"""Defines the settings of a run's topics and warns about topics created with other settings. Pure."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DEAD_LETTER_RETENTION_MS: Final = 30 * DAY_MS
 ALERT_RETENTION_MS: Final = 90 * DAY_MS
 TOMBSTONE_SETTING: Final = "delete.retention.ms"
 TOMBSTONE_RETENTION_MS: Final = 7 * DAY_MS
-"""How long a compacted topic keeps a null value at least: Kafka's default of `offsets.retention.minutes`."""
+"""Minimum time that a compacted topic keeps a null value: Kafka's default of `offsets.retention.minutes`."""
 
 
 def topic_configs(run: str) -> dict[str, dict[str, str]]:
-    """Full topic name -> its settings.
+    """Return full topic name -> settings.
 
-    Sources keep everything for ever (`retention.ms` -1): history is what is replayed, and records stamped years ago
-    would otherwise be deleted within minutes. They are stamped by the broker (LogAppendTime), since a record two hours
-    ahead would otherwise be refused with its whole batch, and append time is the clock that validity is judged by.
+    Sources keep everything for ever (`retention.ms` -1). History is what is replayed, and records stamped years ago
+    would otherwise be deleted within minutes. The broker stamps them (LogAppendTime): otherwise it would refuse a
+    record two hours ahead with its whole batch. Append time is also the clock that validity is judged by.
     """
     forever = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
     configs = {topic_name(run, t): {**forever, "message.timestamp.type": "LogAppendTime"} for t in SOURCE_TOPICS}
@@ -41,31 +41,31 @@ def topic_configs(run: str) -> dict[str, dict[str, str]]:
     configs[topic_name(run, DEAD_LETTER_TOPIC)] = {
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(DEAD_LETTER_RETENTION_MS),
-        # a letter is the largest record a source takes, and its headers
+        # a dead letter holds the largest record that a source accepts, and its headers
         "max.message.bytes": str(DEAD_LETTER_BYTES_MAX),
     }
     configs[topic_name(run, REPLAYED_TOPIC)] = {
         "message.timestamp.type": "LogAppendTime",
-        # no letter outlives the note that it was replayed
+        # no dead letter outlives the note of its replay
         "retention.ms": str(DEAD_LETTER_RETENTION_MS),
     }
     for topic in COMPACTED_TOPICS:
         configs[topic_name(run, topic)] |= {
             "cleanup.policy": "compact",
-            # a consumer that pauses as long as its offsets are kept still reads what was removed meanwhile
+            # a consumer that pauses as long as its offsets are kept still reads the deletions of that time
             TOMBSTONE_SETTING: str(TOMBSTONE_RETENTION_MS),
         }
     return configs
 
 
 def settings_warnings(topic: str, settings: Mapping[str, str | None], run: str, pause_ms: int) -> list[str]:
-    """Sentences about a source topic that was made with other settings.
+    """Return warnings about a source topic that was created with other settings.
 
     Args:
-        topic: its full name.
-        settings: name -> value.
-        run: the run's name.
-        pause_ms: the longest pause of a consumer after which its offsets are still kept.
+        topic: full name of the topic.
+        settings: settings: name -> value.
+        run: name of the run.
+        pause_ms: longest pause of a consumer after which its offsets are still kept.
     """
     warnings = []
     if settings.get("message.timestamp.type") != "LogAppendTime":

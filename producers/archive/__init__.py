@@ -1,1 +1,1 @@
-"""The archive of raw records: Parquet files by day, read and written in order."""
+"""The archive of raw records: reads and writes Parquet files by day, in order."""

@@ -1,7 +1,7 @@
-"""The archive: Parquet in folders by UTC day, as it is written and as it is read.
+"""Reads and writes the archive: Parquet files in folders by UTC day.
 
-The rule of this file: a folder is either a whole archive or not there. Writing happens in a hidden sibling that is
-renamed at the end; reading gives the columns of `features.schema`, whatever types a foreign writer chose for them.
+Invariant: a folder is a complete archive or does not exist. The writer fills a hidden sibling folder and renames it at
+the end. The reader returns the columns of `features.schema`, whatever types a foreign writer chose.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _UNIQUE_COLUMNS: Final = frozenset({"event_id", "order_id"})
 
 
 def utc_day(time_ms: int) -> date:
-    """The UTC day of an epoch time in milliseconds."""
+    """Return the UTC day of an epoch time in milliseconds."""
     return date(1970, 1, 1) + timedelta(days=time_ms // DAY_MS)
 
 
 def day_start_ms(day: date) -> int:
-    """Epoch milliseconds of the first moment of a UTC day."""
+    """Return the epoch milliseconds of the start of a UTC day."""
     return (day - date(1970, 1, 1)).days * DAY_MS
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 def days(directory: Path, topic: str) -> list[date]:
-    """The days an archive has a folder for, ascending; empty where it keeps no such records.
+    """Return the days that have a folder in the archive, ascending; empty if it has no such records.
 
     Args:
-        directory: the archive.
+        directory: folder of the archive.
         topic: `events` or `orders`.
 
     Raises:
@@ -77,22 +77,22 @@ def days(directory: Path, topic: str) -> list[date]:
 
 
 def read_day(directory: Path, topic: str, day: date, columns: Sequence[str] | None = None) -> pa.Table:
-    """All rows of one day, in no particular order.
+    """Return all rows of one day, in no particular order.
 
-    Nothing is dropped: a NaN in a float column stays for the decoder, and a quantity that is not a whole number reads
-    as 0, which no decoder takes.
+    Nothing is dropped. A NaN in a float column is left to the decoder, and a quantity that is not a whole number reads
+    as 0, which every decoder rejects.
 
     Args:
-        directory: the archive.
+        directory: folder of the archive.
         topic: `events` or `orders`.
-        day: the UTC day; a day without a folder is an empty table.
-        columns: the columns wanted, all by default.
+        day: UTC day. A day without a folder gives an empty table.
+        columns: requested columns, all by default.
 
     Returns:
-        A table of `reading_schema(topic)`; optional columns that a file lacks are null.
+        A table of `reading_schema(topic)`. Optional columns that a file lacks are null.
 
     Raises:
-        ShopstreamError: not an archive, an unreadable file, a missing required column or one of a foreign type.
+        ShopstreamError: not an archive, an unreadable file, or a required column that is missing or of a foreign type.
     """
     _check_archive(directory)
     schema = reading_schema(topic)
@@ -103,19 +103,19 @@ def read_day(directory: Path, topic: str, day: date, columns: Sequence[str] | No
 
 
 def day_files(directory: Path, topic: str, day: date) -> list[Path]:
-    """The files of one day, in the order in which they are read."""
+    """Return the files of one day in reading order."""
     return sorted((directory / topic / f"date={day.isoformat()}").glob("*.parquet"))
 
 
 def count_rows(directory: Path, topic: str, day: date) -> int:
-    """Number of rows of one day, from the footers of its files. Raises ShopstreamError for an unreadable file."""
+    """Return the number of rows of one day from the file footers. Raises ShopstreamError for an unreadable file."""
     return sum(_footer(file).num_rows for file in day_files(directory, topic, day))
 
 
 def read_day_parts(
     directory: Path, topic: str, day: date, rows_max: int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
-    """The rows of `read_day` in tables of at most about `rows_max` rows: as many row groups as fit, at least one."""
+    """Yield the rows of `read_day` in tables of about `rows_max` rows: as many row groups as fit, at least one."""
     schema = reading_schema(topic)
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
@@ -141,9 +141,9 @@ def iter_days(
     end_ms: int | None = None,
     columns: Sequence[str] | None = None,
 ) -> Iterator[tuple[date, pa.Table]]:
-    """Day by day, ascending: the rows whose day time is in [start_ms, end_ms); one day is in memory at a time.
+    """Yield the rows whose day time is in [start_ms, end_ms) by day, ascending, with one day in memory at a time.
 
-    A row without a time is given with its folder's day, so that the reader of the whole range can count it.
+    A row without a time is returned with its folder's day, so that a reader of the whole range can count it.
     """
     if columns is not None and DAY_COLUMN[topic] not in columns:
         columns = [*columns, DAY_COLUMN[topic]]
@@ -160,7 +160,7 @@ def iter_days(
 
 
 def read_customers(directory: Path) -> pa.Table | None:
-    """The profiles, or None where the archive has none. Raises ShopstreamError like `read_day`."""
+    """Return the profiles, or None if the archive has none. Raises ShopstreamError like `read_day`."""
     _check_archive(directory)
     file = directory / CUSTOMERS_FILE
     return _read_file(file, "customers", reading_schema("customers")) if file.is_file() else None
@@ -200,21 +200,21 @@ def _read_file(file: Path, topic: str, schema: pa.Schema, groups: Sequence[int] 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 class ArchiveWriter:
-    """Writes an archive beside its place and moves it there when the `with` block ends well.
+    """Writes an archive into a sibling folder and renames it when the `with` block succeeds.
 
     Args:
-        directory: where the archive shall stand; its parents are made.
-        force: replace an archive that stands there. Anything but an archive is never replaced.
-        csv: also write every file as CSV below `csv/`.
+        directory: final folder of the archive. Missing parents are created.
+        force: whether to replace an existing archive. Anything but an archive is never replaced.
+        csv: whether to write every file as CSV below `csv/` too.
 
     Raises:
-        ShopstreamError: the directory holds something and may not be replaced.
+        ShopstreamError: the directory is not empty and may not be replaced.
     """
 
     def __init__(self, directory: Path, *, force: bool = False, csv: bool = False) -> None:
         self.directory = directory.absolute()
         self._csv = csv
-        # the new one is made inside, since the outer folder is closed to other users
+        # the new archive is made inside, because the outer folder is closed to other users
         self._outer = self.directory.with_name(f".{self.directory.name}.partial-{uuid.uuid4().hex[:8]}")
         self._root = self._outer / "new"
         self._parts: dict[tuple[str, date], int] = {}
@@ -256,7 +256,7 @@ class ArchiveWriter:
                 f"The archive {self.directory} cannot be put in place: {failed}.{where}", "Name another folder."
             ) from failed
         finally:
-            # an old archive goes only when the new one is there
+            # the old archive is deleted only when the new one is in place
             if self.directory.exists() or not old.exists():
                 shutil.rmtree(self._outer, ignore_errors=True)
 
@@ -273,7 +273,7 @@ class ArchiveWriter:
             raise
 
     def write(self, topic: str, table: pa.Table) -> None:
-        """Add rows to the folders of their days; every row needs a time. Columns are those of the topic's record."""
+        """Add rows to the folders of their days. Every row needs a time. The columns are those of its record."""
         if table.num_rows == 0:
             return
         day_numbers = pc.floor_temporal(table[DAY_COLUMN[topic]], unit="day")
@@ -285,7 +285,7 @@ class ArchiveWriter:
             self.write_day(topic, _date_of(first), table.filter(pc.equal(day_numbers, first)))
 
     def write_day(self, topic: str, day: date, table: pa.Table) -> None:
-        """Add rows to the folder of `day`, as one file; the caller vouches that they belong there."""
+        """Add rows to the folder of `day` as one file. The caller guarantees that they belong there."""
         part = self._parts.get((topic, day), 0)
         self._parts[topic, day] = part + 1
         self._write_file(f"{topic}/date={day.isoformat()}/part-{part:05d}", topic, table)
@@ -300,13 +300,13 @@ class ArchiveWriter:
             self._write_csv("customers", pq.read_table(self._root / CUSTOMERS_FILE))
 
     def write_beside(self, name: str, table: pa.Table) -> None:
-        """Write a table that is no record, such as the truth, next to the records."""
+        """Write a table that is not a record, such as the truth, next to the records."""
         pq.write_table(table, self._root / name, compression="zstd")
         if self._csv:
             self._write_csv(Path(name).stem, table)
 
     def path_beside(self, name: str) -> Path:
-        """Where to write a file that is no record, next to the records."""
+        """Return the path for a file that is not a record, next to the records."""
         return self._root / name
 
     def write_text(self, name: str, text: str) -> None:
@@ -320,7 +320,7 @@ class ArchiveWriter:
         table = table.select(schema.names).cast(schema)
         path = self._root / f"{stem}.parquet"
         path.parent.mkdir(exist_ok=True)
-        # a dictionary of values that never repeat is work without gain
+        # a dictionary of values that never repeat costs time and saves nothing
         repeating = [f.name for f in schema if f.name not in _UNIQUE_COLUMNS and not pa.types.is_nested(f.type)]
         pq.write_table(table, path, compression="zstd", use_dictionary=repeating)
         if self._csv:

@@ -1,4 +1,4 @@
-"""The columns of an archive's files as the contract has them, whatever types a foreign writer chose for them."""
+"""Converts the columns of an archive's files to the contract's types, whatever types a foreign writer chose."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _INVALID_QUANTITY: Final = 0
 
 
 def reading_schema(topic: str) -> pa.Schema:
-    """The columns `read_day` and `read_customers` give: those of the topic's record, nulls allowed in each."""
+    """Return the schema of `read_day` and `read_customers`: the columns of the topic's record, all nullable."""
     return pa.schema([field.with_nullable(True) for field in _SCHEMAS[topic]])
 
 
 def read_columns(
     source: pq.ParquetFile, place: str, topic: str, schema: pa.Schema, groups: Sequence[int] | None = None
 ) -> pa.Table:
-    """The rows of an open file.
+    """Return the rows of an open file.
 
     Args:
-        source: of one topic of an archive, on any file system.
-        place: its name, for errors.
+        source: file of one topic of an archive, on any file system.
+        place: name of the file for errors.
         topic: `events`, `orders` or `customers`.
-        schema: the columns wanted, of `reading_schema(topic)`.
-        groups: the row groups wanted, all by default.
+        schema: requested columns, of `reading_schema(topic)`.
+        groups: requested row groups, all by default.
 
     Returns:
-        A table of `schema`; optional columns that the file lacks are null.
+        A table of `schema`. Optional columns that the file lacks are null.
 
     Raises:
         ShopstreamError: a required column is missing or of a foreign type.
@@ -105,7 +105,7 @@ def _conform_items(array: pa.Array, place: str) -> pa.Array:
 
 
 def _whole_numbers(array: pa.Array, place: str) -> pa.Array:
-    """Floats as int64: NaN is null; in a quantity, what is not a whole number becomes an invalid one."""
+    """Convert floats to int64: NaN becomes null; in a quantity, a fraction becomes an invalid number."""
     array = pc.if_else(pc.fill_null(pc.is_nan(array), False), pa.scalar(None, array.type), array)
     if place.endswith("quantity"):
         whole = pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), 2.0**53))

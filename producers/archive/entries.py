@@ -1,4 +1,4 @@
-"""Names of what a cleaning leaves beside the records of an archive."""
+"""Names the files that cleaning writes next to the records of an archive."""
 
 from __future__ import annotations
 

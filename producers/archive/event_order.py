@@ -1,7 +1,7 @@
-"""The rows of an archive in the order of their times, across topics, days and files.
+"""Reads the rows of an archive in the order of their times, across topics, days and files.
 
-The rule of this file: one day of a topic is in memory at a time, and of a day with more than `rows_max` rows only about
-`rows_max` of them: such a day is sorted in runs on disk, which are merged slice by slice.
+Invariant: one day of a topic is in memory at a time, and only about `rows_max` rows of a larger day. Such a day is
+sorted in runs on disk, which are merged slice by slice.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from producers.archive.columns import reading_schema
 from producers.messages import Messages, encode, to_json
 
 ROWS_MAX: Final = 500_000
-"""Rows of one topic held at once: about 0.25 GB of events."""
+"""Rows of one topic in memory at once: about 0.25 GB of events."""
 CHUNK_ROWS: Final = 50_000
-"""Messages made at a time: much fewer, and the thread that makes them waits for the interpreter's lock too often."""
+"""Messages built at a time: with much fewer, the building thread waits too often for the interpreter's lock."""
 TOGETHER_ROWS: Final = 100_000
-"""Small days are treated together up to this many rows, since every step has a fixed cost."""
+"""Small days are combined up to this many rows, because every step has a fixed cost."""
 _SAMPLE: Final = 1_000
 
 Int64 = npt.NDArray[np.int64]
@@ -37,7 +37,7 @@ Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of an archive: the topics wanted, and the records whose time is in [start_ms, end_ms)."""
+    """Part of an archive: the requested topics, and the records whose time is in [start_ms, end_ms)."""
 
     directory: Path
     topics: tuple[str, ...] = tuple(DAY_COLUMN)
@@ -45,7 +45,7 @@ class Span:
     end_ms: int | None = None
 
     def days(self, topic: str) -> list[date]:
-        """The days of a topic that the span touches, ascending."""
+        """Return the days of a topic that the span touches, ascending."""
         low = -np.inf if self.start_ms is None else self.start_ms
         high = np.inf if self.end_ms is None else self.end_ms
         return [
@@ -53,7 +53,7 @@ class Span:
         ]
 
     def whole(self, day: date) -> bool:
-        """Whether every row of a day belongs to the span."""
+        """Return whether every row of a day is in the span."""
         first = day_start_ms(day)
         return (self.start_ms is None or self.start_ms <= first) and (
             self.end_ms is None or self.end_ms >= first + DAY_MS
@@ -70,13 +70,13 @@ class Sorted:
     values: pl.Series
     """JSON, Binary."""
     times: Int64
-    """Epoch ms; a row without a time, or in a foreign day's folder, stands at its folder's nearer border."""
+    """Epoch ms. A row without a time gets the start of its folder's day. A time outside that day is clipped to it."""
 
     def __len__(self) -> int:
         return len(self.times)
 
     def part(self, start: int, stop: int) -> Sorted:
-        """Rows start:stop, without copying."""
+        """Return the rows start:stop without copying."""
         length = stop - start
         return Sorted(
             self.topic, self.keys.slice(start, length), self.values.slice(start, length), self.times[start:stop]
@@ -84,7 +84,7 @@ class Sorted:
 
 
 def count(span: Span) -> dict[str, int]:
-    """Rows of the span by topic; whole days are counted from the files' footers."""
+    """Count the rows of the span by topic. Whole days are counted from the file footers."""
     return {topic: sum(_count_day(span, topic, day) for day in span.days(topic)) for topic in span.topics}
 
 
@@ -98,12 +98,12 @@ def _count_day(span: Span, topic: str, day: date) -> int:
 
 
 def in_time_order(span: Span, rows_max: int = ROWS_MAX, chunk_rows: int = CHUNK_ROWS) -> Iterator[Messages]:
-    """The messages of a span, ascending by time across its topics; rows of equal time keep the order of the files.
+    """Yield the messages of a span, ascending by time across topics. Rows of equal time keep the order of the files.
 
     Args:
-        span: what to read.
-        rows_max: rows of one topic held in memory at once.
-        chunk_rows: about how many messages are given at a time.
+        span: part of the archive to read.
+        rows_max: rows of one topic in memory at once.
+        chunk_rows: approximate number of messages per chunk.
 
     Raises:
         ShopstreamError: the archive is missing or unreadable.
@@ -122,7 +122,7 @@ def merge(streams: Sequence[Iterator[Sorted]]) -> Iterator[Messages]:
     for index, stream in enumerate(streams):
         _advance(heads, index, stream)
     while heads:
-        # Up to the lowest of the pieces' ends nothing earlier can come; at least the piece that ends there is used up.
+        # no earlier message can follow up to the lowest end of the pieces; at least the piece with that end is used up
         horizon = min(int(head.times[-1]) for head in heads.values())
         ready = []
         for index in sorted(heads):
@@ -138,7 +138,7 @@ def merge(streams: Sequence[Iterator[Sorted]]) -> Iterator[Messages]:
 
 
 def _interleaved(parts: Sequence[Sorted]) -> Messages:
-    """Messages ascending by time; the parts of topics are put in order as columns, which costs less than as lists."""
+    """Merge parts into messages ascending by time. Sorting columns costs less than sorting lists."""
     keys, values = pl.concat([part.keys for part in parts]), pl.concat([part.values for part in parts])
     times = np.concatenate([part.times for part in parts])
     topics = np.repeat([SOURCE_TOPICS.index(part.topic) for part in parts], [len(part) for part in parts])
@@ -157,9 +157,9 @@ def _advance(heads: dict[int, Sorted], index: int, stream: Iterator[Sorted]) -> 
 
 
 def sorted_pieces(span: Span, topic: str, rows_max: int = ROWS_MAX) -> Iterator[Sorted]:
-    """The rows of one topic, ascending over all pieces.
+    """Yield the rows of one topic, ascending over all pieces.
 
-    A piece holds small days together, one day, or about `rows_max` rows of a bigger one.
+    A piece holds several small days, one day, or about `rows_max` rows of a larger one.
     """
     together = min(TOGETHER_ROWS, rows_max)
     waiting: dict[date, int] = {}
@@ -184,7 +184,7 @@ def _read(span: Span, topic: str, rows: Mapping[date, int]) -> Sorted:
 
 
 def _read_at_once(span: Span, topic: str, rows: Mapping[date, int]) -> pl.DataFrame | None:
-    """All files of some days, three times as fast as day by day; None where a file has not the archive's own types."""
+    """Read all files of some days, three times as fast as by day; None if a file's types are not the archive's own."""
     wanted = _frame(reading_schema(topic).empty_table()).schema
     files = [file for day in rows for file in day_files(span.directory, topic, day)]
     try:
@@ -201,7 +201,7 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 
 
 def _sorted(span: Span, topic: str, frame: pl.DataFrame, rows: Mapping[date, int]) -> Sorted:
-    """Rows of some days, which follow each other in the frame, as messages."""
+    """Convert the rows of some days, which are consecutive in the frame, to messages."""
     times = _times(frame[DAY_COLUMN[topic]], rows)
     if not all(span.whole(day) for day in rows):
         inside = (times >= (span.start_ms or 0)) & (times < (span.end_ms or np.iinfo(np.int64).max))
@@ -214,7 +214,7 @@ def _sorted(span: Span, topic: str, frame: pl.DataFrame, rows: Mapping[date, int
 
 
 def _times(column: pl.Series, rows: Mapping[date, int]) -> Int64:
-    """Epoch ms of each row, brought into the day of its folder."""
+    """Return the epoch ms of each row, clipped to the day of its folder."""
     first = np.repeat([day_start_ms(day) for day in rows], list(rows.values()))
     known = column.is_not_null().to_numpy()
     return np.clip(np.where(known, column.to_physical().fill_null(0).to_numpy(), first), first, first + DAY_MS - 1)
@@ -231,7 +231,7 @@ def _merged_runs(span: Span, topic: str, day: date, rows_max: int) -> Iterator[S
 
 
 def _spilt(run: Sorted, file: Path) -> Sorted:
-    """The run in a file, whose pages the system reads when they are used and drops when memory is short."""
+    """Move a run to a memory-mapped file, whose pages the system loads on use and drops when memory is short."""
     pl.DataFrame({"keys": run.keys, "values": run.values}).write_ipc(file, compression="uncompressed")
     with pa.memory_map(str(file)) as source:
         frame = _frame(pa.ipc.open_file(source).read_all())
@@ -239,7 +239,7 @@ def _spilt(run: Sorted, file: Path) -> Sorted:
 
 
 def _slices(topic: str, runs: Sequence[Sorted], rows_max: int) -> Iterator[Sorted]:
-    """Pieces of about `rows_max` rows, more only where one millisecond has more."""
+    """Yield pieces of about `rows_max` rows; larger only if one millisecond has more."""
     sample = np.sort(np.concatenate([run.times[::_SAMPLE] for run in runs])) if runs else np.empty(0, np.int64)
     borders = sample[:: max(1, rows_max // _SAMPLE)][1:]
     starts = [0] * len(runs)
@@ -254,7 +254,7 @@ def _slices(topic: str, runs: Sequence[Sorted], rows_max: int) -> Iterator[Sorte
 
 
 def profiles(table: pa.Table, chunk_rows: int = CHUNK_ROWS) -> Iterator[Messages]:
-    """The messages of the archive's customers; they have no time, so all stand at 0."""
+    """Yield the messages of the archive's customers, all at time 0 because they have no time."""
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     for part in frame.iter_slices(chunk_rows):

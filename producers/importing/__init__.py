@@ -1,1 +1,1 @@
-"""Foreign logs: mappings, sessions and columns of records."""
+"""Imports foreign logs: mappings, sessions and record columns."""

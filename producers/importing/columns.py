@@ -1,4 +1,4 @@
-"""Foreign files as lazy columns of the types that records need; what cannot be read is null, for others to count."""
+"""Reads foreign files as lazy columns of the record types. Unreadable values are null for callers to count."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from features.errors import ShopstreamError, UsageError
 from producers.importing.mapping import FileFormat, Source, Time, Value
 
 ROW: Final = "_row"
-"""Number of the row in the file, from 0."""
+"""Row number in the file, from 0."""
 _LINE: Final = "_line"
 
 
 def scan(file: Path, how: FileFormat) -> pl.LazyFrame:
-    """The file's rows with `ROW`; text files as text throughout.
+    """Return the file's rows with `ROW`. All columns of text files are text.
 
     Raises:
         ShopstreamError: the file is missing or unreadable.
@@ -55,7 +55,7 @@ def _scan(file: Path, how: FileFormat) -> pl.LazyFrame:
 
 
 def parts_of(file: Path, how: FileFormat, rows_max: int) -> int:
-    """In how many parts to treat a file, so that one holds about `rows_max` rows."""
+    """Return the number of parts that gives about `rows_max` rows per part."""
     if how.format == "parquet":
         rows = pl.scan_parquet(file).select(pl.len()).collect().item()
     else:
@@ -64,21 +64,21 @@ def parts_of(file: Path, how: FileFormat, rows_max: int) -> int:
 
 
 _ROW_BYTES: Final = 40
-"""Of a short row of text: it is better to guess too many parts than too few."""
+"""Bytes of a short row of text: too many parts are better than too few."""
 
 
 @dataclass(slots=True)
 class Columns:
-    """Expressions over the columns of a file, by the mapping's names for them."""
+    """Builds expressions over the columns of a file, by the names that the mapping uses."""
 
     place: str
     schema: pl.Schema
     decimal: str = "."
     absent: list[str] = field(default_factory=list)
-    """Columns that the mapping names and the file has not, where the record can do without."""
+    """Columns that the mapping names and the file lacks, if they are optional for the record."""
 
     def text(self, source: Source | None, *, required: bool = False) -> pl.Expr:
-        """Text without blanks around it; empty is null, and a whole float such as 17850.0 is 17850."""
+        """Return text without surrounding blanks. Empty text is null, and a whole float such as 17850.0 is 17850."""
         if source is None:
             return pl.lit(None, pl.String)
         if isinstance(source, Value):
@@ -97,7 +97,7 @@ class Columns:
         return pl.when(trimmed != "").then(trimmed)
 
     def number(self, source: str | None, *, required: bool = False) -> pl.Expr:
-        """A float; NaN and what is no number are null."""
+        """Return a float; NaN and invalid numbers are null."""
         if source is None or not self._has(source, required):
             return pl.lit(None, pl.Float64)
         column = pl.col(source)
@@ -108,7 +108,7 @@ class Columns:
         return column.cast(pl.Float64, strict=False).fill_nan(None)
 
     def time(self, source: Time | None, *, required: bool = False) -> pl.Expr:
-        """A UTC time in milliseconds; what is no time, or no local time of its zone, is null."""
+        """Return a UTC time in milliseconds. Invalid times, and local times that do not exist in the zone, are null."""
         if source is None or not self._has(source.column, required):
             return pl.lit(None, MILLIS)
         kind = self.schema[source.column]
@@ -124,12 +124,12 @@ class Columns:
         return iso_times(text, source.zone) if source.format == "iso" else _pattern(text, source.format, source.zone)
 
     def raw(self, column: str) -> pl.Expr:
-        """The column as it is. Raises UsageError where the file has none of this name."""
+        """Return the unchanged column. Raises UsageError if the file has no column of this name."""
         self._has(column, required=True)
         return pl.col(column)
 
     def is_text(self, column: str) -> bool:
-        """Whether the file holds text there."""
+        """Return whether the column holds text."""
         return self.schema.get(column) == pl.String
 
     def _has(self, column: str, required: bool) -> bool:

@@ -1,7 +1,7 @@
-"""A foreign log to the archive: read by a mapping, rows that are no records left out and counted by reason.
+"""Imports foreign logs into an archive by a mapping. Rows that are not records are omitted and counted by reason.
 
-The rule of this file: rows read = rows used + rows left out, and the same file gives the same records and ids. A file
-is treated in parts of about ROWS_MAX rows, cut by customer (lines: by order), one of which is in memory at a time.
+Invariant: rows read = rows used + rows left out, and the same file gives the same records and ids. A file is processed
+in parts of about ROWS_MAX rows, split by customer (lines: by order), with one part in memory at a time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ITEM: Final = pl.Struct(
 
 @dataclass(slots=True)
 class ImportReport:
-    """What came of one file."""
+    """Result of importing one file."""
 
     file: Path
     mapping: str
@@ -53,16 +53,16 @@ class ImportReport:
     left_out: Counter[str] = field(default_factory=Counter)
     """Rows by reason."""
     examples: dict[str, list[int]] = field(default_factory=dict)
-    """Of each reason the numbers of the first rows, of each part of the file."""
+    """Reason -> numbers of the first rows, from each part of the file."""
     records: int = 0
     """Events, or order records."""
     customers: set[str] = field(default_factory=set)
     first_ms: int | None = None
     last_ms: int | None = None
     revenue_cents: int = 0
-    """Sum of the totals of order records that are `placed`."""
+    """Sum of the totals of order records with status `placed`."""
     absent: tuple[str, ...] = ()
-    """Columns that the mapping names, the file lacks and records can do without."""
+    """Columns that the mapping names, the file lacks and records do not need."""
 
     @property
     def rows_used(self) -> int:
@@ -78,18 +78,18 @@ def import_logs(
     rows_max: int = ROWS_MAX,
     on_progress: Callable[[Path, int, int], None] = lambda _file, _part, _parts: None,
 ) -> list[ImportReport]:
-    """Write the archive of one or more foreign logs, whole or not at all.
+    """Write the archive of one or more foreign logs, all or nothing.
 
     Args:
-        logs: files with the names of their mappings and the mappings.
-        out: the archive's folder.
-        force: replace an archive that stands there.
-        rows_max: about how many rows are in memory at a time.
-        on_progress: told the file, the parts done and the number of parts.
+        logs: files, each with the name of its mapping and the mapping.
+        out: folder of the archive.
+        force: whether to replace an existing archive.
+        rows_max: approximate number of rows in memory at a time.
+        on_progress: callback that receives the file, the finished parts and the number of parts.
 
     Raises:
         UsageError: a file lacks a column that the mapping needs.
-        ShopstreamError: a file is unreadable, no row of it is a record, or `out` may not be written.
+        ShopstreamError: a file is unreadable, none of its rows is a record, or `out` may not be written.
     """
     reports = []
     with ArchiveWriter(out, force=force) as archive:
@@ -145,11 +145,11 @@ class _Plan:
     fields: Mapping[str, pl.Expr]
     """Field of the record -> its expression over the file."""
     rules: Sequence[tuple[str, pl.Expr]]
-    """Reason -> the rows of the file it leaves out; the first that holds is counted."""
+    """Reason -> condition on the rows of the file that are left out. The first matching reason is counted."""
     checks: Sequence[tuple[str, pl.Expr]]
-    """Reason -> the rows, as fields, that the contract does not take."""
+    """Reason -> condition, over the record's fields, that the contract rejects."""
     together: str
-    """Rows with the same value here are treated together."""
+    """Column whose equal values keep rows in the same part."""
 
 
 def _plan_orders(mapping: OrderMapping, columns: Columns) -> _Plan:
@@ -232,7 +232,7 @@ _EVENT_BYTES_MAX, _ORDER_BYTES_MAX = (
     {text.name: text.bytes_max for record in records for text in form_of(record).texts if text.bytes_max}
     for records in ((Event,), (Order, Item))
 )
-"""Most bytes of each text of a record and its lines."""
+"""Maximum bytes of each text of a record and its lines."""
 
 
 def _too_long(names: Iterable[str], bytes_max: Mapping[str, int]) -> list[tuple[str, pl.Expr]]:
@@ -306,7 +306,7 @@ def _judged(rows: pl.DataFrame, checks: Sequence[tuple[str, pl.Expr]], report: I
 def _within_bounds(
     rows: pl.DataFrame, names: Sequence[str], bytes_max: Mapping[str, int], report: ImportReport
 ) -> pl.DataFrame:
-    """The rows without those of which an id was made, out of others, that is too long."""
+    """Remove the rows with a generated id that is too long, because it is made of other ids."""
     for reason, is_long in _too_long(names, bytes_max):
         count = int(rows.select(is_long.sum()).item() or 0)
         if count:
@@ -345,7 +345,7 @@ def _ts() -> pl.Expr:
 
 
 def _grouped(rows: pl.DataFrame, mapping: OrderMapping, report: ImportReport) -> pl.DataFrame:
-    """One row per order: its earliest time, its first other values, its lines in the order of the file."""
+    """Return one row per order: earliest time, first value of other columns, lines in the order of the file."""
     amount = (
         (pl.col("quantity") * pl.col("unit_price")).sum() if mapping.order.total is None else pl.col("total").first()
     )

@@ -1,4 +1,4 @@
-"""What a mapping file may say: how columns of a foreign log become records. An error names its line."""
+"""Defines mapping files, which describe how columns of a foreign log become records. An error names its line."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ Column = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Part(BaseModel):
-    """A part of a mapping: immutable, and a key it does not know is an error."""
+    """Immutable part of a mapping. An unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Value(Part):
-    """The same text in every row."""
+    """Constant text for every row."""
 
     value: str
 
 
 Source = Column | Value
-"""A column's name, or one value for all rows: `{value: web}`."""
+"""Column name, or one value for all rows: `{value: web}`."""
 
 
 class FileFormat(Part):
-    """How the file is read."""
+    """Format of the file."""
 
     format: Literal["csv", "parquet", "whitespace"]
     columns: tuple[Column, ...] | None = Field(default=None, strict=False)
-    """Names, where the file has no header: always for `whitespace`, never for `parquet`."""
+    """Column names for a file without a header: always for `whitespace`, never for `parquet`."""
     separator: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
     decimal: Literal[".", ","] = "."
 
@@ -62,7 +62,7 @@ class FileFormat(Part):
 
 
 class Time(Part):
-    """A column of times. Times without an offset are local to `zone`; a local time that comes twice is the earlier."""
+    """Column of times. Times without an offset are local to `zone`. An ambiguous local time is the earlier one."""
 
     column: Column
     format: Annotated[str, StringConstraints(min_length=1)] = "iso"
@@ -71,7 +71,7 @@ class Time(Part):
 
 
 class LeftOut(Part):
-    """Rows that are no records. Exactly one condition besides reason and column."""
+    """Rows that are not records. Exactly one condition besides reason and column."""
 
     reason: Annotated[str, StringConstraints(min_length=1)]
     column: Column
@@ -89,12 +89,12 @@ class LeftOut(Part):
 
 
 class Currency(Part):
-    """Factors to the shop's currency; rows of a currency without a rate are left out."""
+    """Conversion factors to the shop's currency. Rows in a currency without a rate are left out."""
 
     column: Column | None = None
     rates: dict[str, Annotated[float, Field(gt=0, strict=False)]] = {}
     rate: Annotated[float, Field(gt=0, strict=False)] = 1.0
-    """For all rows, where there is no column."""
+    """Rate for all rows, if there is no currency column."""
 
     @model_validator(mode="after")
     def _rates(self) -> Currency:
@@ -104,15 +104,15 @@ class Currency(Part):
 
 
 class OrderColumns(Part):
-    """Where the fields of an order come from."""
+    """Source columns of an order's fields."""
 
     rows: Literal["order", "line"]
     """`order`: a row is an order, or a change of one. `line`: the rows of one id are the lines of one order."""
     id: Column | None = None
-    """Without one, every row is an order of its own, numbered by customer and time."""
+    """Without it, every row is a separate order, numbered by customer and time."""
     customer: Column
     total: Column | None = None
-    """Of the order. With lines it may be missing: the sum of quantity x unit price."""
+    """Total of the order. Optional with lines: the sum of quantity x unit price."""
     quantity: Column | None = None
     unit_price: Column | None = None
     product: Source | None = None
@@ -120,7 +120,7 @@ class OrderColumns(Part):
     status: Source | None = None
     statuses: dict[str, Status] = {}
     updated: Time | None = None
-    """When the row became true; the time of the order where missing."""
+    """Time at which the row became valid; defaults to the time of the order."""
     session: Source | None = None
     channel: Source | None = None
     country: Source | None = None
@@ -138,19 +138,19 @@ class OrderColumns(Part):
 
 
 class ClickColumns(Part):
-    """Where the fields of an event come from."""
+    """Source columns of an event's fields."""
 
     id: Column | None = None
-    """Without one, ids are made of session and position."""
+    """Without it, ids are made of session and position."""
     customer: Column
     session: Column | None = None
-    """Without one, and where it is empty: cut after 30 minutes without a click."""
+    """If it is missing or empty, sessions end after 30 minutes without a click."""
     type: Source
     types: dict[str, EventType] = {}
     device: Source | None = None
     devices: dict[str, Device] = {}
     device_default: Device = "desktop"
-    """For rows without a device."""
+    """Device of rows without one."""
     product: Source | None = None
     category: Source | None = None
     price: Column | None = None
@@ -164,20 +164,20 @@ class _Common(Part):
     file: FileFormat
     time: Time
     countries: dict[str, Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None] = {}
-    """The file's name of a country -> ISO 3166 alpha-2. Alpha-2 codes need no entry; other names become null."""
+    """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other names become null."""
     left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
     currency: Currency = Currency()
 
 
 class OrderMapping(_Common):
-    """A log of orders."""
+    """Mapping of an order log."""
 
     kind: Literal["orders"]
     order: OrderColumns
 
 
 class ClickMapping(_Common):
-    """A log of clicks."""
+    """Mapping of a click log."""
 
     kind: Literal["clicks"]
     click: ClickColumns
@@ -194,22 +194,22 @@ _MAPPING: Final[TypeAdapter[OrderMapping | ClickMapping]] = TypeAdapter(AnyKind)
 
 
 def ready_mappings() -> dict[str, str]:
-    """Name of each ready mapping -> its text."""
+    """Return name -> text of each built-in mapping."""
     return ready_texts("producers", "mappings")
 
 
 def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
-    """A mapping and its name: a ready one, or a YAML file's.
+    """Return a mapping and its name, from the built-in ones or a YAML file.
 
     Raises:
-        UsageError: there is no such mapping, or it is not valid; the message names file and line.
+        UsageError: the mapping is missing or invalid. The message names file and line.
     """
     text, place = find_text(name_or_path, ready_mappings(), "mapping", " (`shopstream import --list`)")
     return Path(name_or_path).stem, parse_mapping(text, place)
 
 
 def parse_mapping(text: str, place: str) -> OrderMapping | ClickMapping:
-    """The mapping of a YAML text; `place` names it in errors. Raises UsageError with the line."""
+    """Return the mapping of a YAML text. `place` names it in errors. Raises UsageError with the line."""
     read = read_yaml(text, place)
     try:
         return _MAPPING.validate_python(read.content)

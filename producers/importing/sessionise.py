@@ -1,10 +1,10 @@
-"""Clicks of a source without sessions, cut into sessions.
+"""Splits clicks of a source without sessions into sessions.
 
     gap  < 30 min:  the same session            --x--x---x----------
     gap >= 30 min:  a new one                   --x--x-----[30 min]-----x--x
     a session that would reach 24 h is cut there: x-x-x-x- ... [24 h from its first click] -x-x
 
-The border agrees with the contract's abandoned cart, which is one whose last click is 30 minutes or more ago.
+The gap matches the contract's abandoned cart, whose last click is at least 30 minutes old.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ SESSION_MS_MAX: Final = DAY_MS
 
 
 def with_sessions(clicks: pl.DataFrame) -> pl.DataFrame:
-    """The clicks with session_id and event_id filled where they are null.
+    """Return the clicks with null session_id and event_id filled.
 
     Args:
-        clicks: event_id, customer_id, session_id, ts (Datetime) and `_row`, the position in the file, which decides
-            between clicks of the same time; all clicks of a customer.
+        clicks: event_id, customer_id, session_id, ts (Datetime) and `_row`, the position in the file, which orders
+            clicks of the same time. Holds all clicks of a customer.
 
     Returns:
-        The clicks, ascending by customer, ts and `_row`. A session is named by its customer and first click's epoch
-        ms, an event by its session and position: equal files give equal ids.
+        The clicks, ascending by customer, ts and `_row`. A session id consists of customer and epoch ms of the first
+        click,
+        an event id of session and position: equal files give equal ids.
     """
     ts = pl.col("ts").to_physical()
     new_customer = (pl.col("customer_id") != pl.col("customer_id").shift(1)).fill_null(True)

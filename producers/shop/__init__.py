@@ -1,1 +1,1 @@
-"""The synthetic shop: customers, visits, clicks and orders."""
+"""The synthetic shop: simulates customers, visits, clicks and orders."""

@@ -1,7 +1,7 @@
-"""Dirt in an archive: duplicates, and rows that are no valid records, each with a label that says what it is.
+"""Adds labelled dirt to an archive: duplicates and invalid rows.
 
-The rule of this file: whatever is planted changes no count and no feature. A duplicate equals its source in every
-column; an invalid row has an id of its own, so that a reader that wrongly takes it is found out.
+Invariant: dirt changes no count and no feature. A duplicate equals its source in every column. An invalid row has an id
+of its own, which exposes a reader that wrongly accepts it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LABEL_SCHEMA: Final = pa.schema(
         pa.field("valid", pa.bool_(), nullable=False),
     ]
 )
-"""Of truth_dirt.parquet: the folder's day (null for customers), the id as planted, that of the row it was made from."""
+"""Schema of truth_dirt.parquet: the folder's day (null for customers), the planted id, the source row's id."""
 
 
 def _set(table: pa.Table, column: str, values: pa.Array) -> pa.Table:
@@ -50,7 +50,7 @@ def _constant(column: str, value: object) -> Spoiler:
 
 
 def _ts_from_updated(offset_ms: int) -> Spoiler:
-    """The change stays on its day; the time of the order moves away from it."""
+    """Move the order's time away from the change, which stays on its day."""
 
     def spoil(table: pa.Table) -> pa.Table:
         moved = pc.add(table["updated_ts"].cast(pa.int64()), offset_ms)
@@ -111,23 +111,23 @@ CUSTOMER_KINDS: Final[dict[str, Spoiler]] = {
     "customer_id empty": _constant("customer_id", ""),
 }
 KINDS: Final = {"events": EVENT_KINDS, "orders": ORDER_KINDS, "customers": CUSTOMER_KINDS}
-"""Every way in which a row of an archive is no valid record."""
+"""All kinds of invalid rows in an archive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """Rows of one folder: dirty ones, or clean ones with the dirty ones among them. The day is None for customers."""
+    """Rows of one folder: dirty ones only, or clean and dirty ones mixed. The day is None for customers."""
 
     day: date | None
     rows: pa.Table
 
 
 class Dirt:
-    """Plants dirt into a run of tables: of each topic, `fraction` of the clean rows so far, exactly.
+    """Adds dirt to a sequence of tables: for each topic exactly `fraction` of the clean rows so far.
 
     Args:
-        fraction: dirty rows for each clean one, 0 to 1.
-        rng: consumed.
+        fraction: dirty rows per clean row, 0 to 1.
+        rng: random generator. Its state advances.
     """
 
     def __init__(self, fraction: float, rng: np.random.Generator) -> None:
@@ -137,7 +137,7 @@ class Dirt:
         self._labels: list[pa.Table] = []
 
     def among(self, topic: str, table: pa.Table) -> Iterator[Planted]:
-        """The rows of a table, all of one UTC day, with dirt at random places; then what belongs to other days."""
+        """Yield dirty rows of other days, then a table's rows, all of one UTC day, with dirt at random positions."""
         before = self._clean[topic]
         self._clean[topic] += table.num_rows
         count = int(self._fraction * self._clean[topic]) - int(self._fraction * before)
@@ -156,11 +156,11 @@ class Dirt:
         yield Planted(day, self._shuffled_in(here).select(table.schema.names))
 
     def labels(self) -> pa.Table:
-        """What has been planted, with LABEL_SCHEMA."""
+        """Return the labels of all planted rows, with LABEL_SCHEMA."""
         return pa.concat_tables([LABEL_SCHEMA.empty_table(), *self._labels])
 
     def _dirty(self, topic: str, table: pa.Table, count: int) -> Iterator[tuple[str, pa.Table]]:
-        """Dirty rows by kind, with their source's id as one more column; count = 0 to the number of rows."""
+        """Yield dirty rows by kind, with their source's id as an extra column. `count` is 0 to the number of rows."""
         sources = table.take(pa.array(self._rng.choice(table.num_rows, count, replace=False)))
         sources = sources.append_column("source_id", sources[ID_COLUMN[topic]])
         names = [DUPLICATE, *KINDS[topic]]

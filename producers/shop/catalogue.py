@@ -1,4 +1,4 @@
-"""What the shop sells: products of a category with a Zipf popularity and a log-normal price."""
+"""Draws the shop's products: categories with Zipf popularity and log-normal prices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from producers.shop.random_streams import Stream, generator
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A kind of goods."""
+    """Product category."""
 
     name: str
     products: int
@@ -23,9 +23,9 @@ class Category:
     price_sigma: float
     """Standard deviation of the logarithm of the price."""
     taste: float
-    """Its weight in the taste of an average customer."""
+    """Weight of the category in the taste of an average customer."""
     refund_factor: float
-    """How much more often an order of it comes back."""
+    """Factor on the refund rate of orders of this category."""
 
 
 CATEGORIES: Final = (
@@ -48,7 +48,7 @@ PRICE_CENTS_MIN: Final = 199
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All products, ordered by category and, in it, by popularity."""
+    """All products, ordered by category and then by popularity."""
 
     product_id: pa.StringArray
     category: npt.NDArray[np.uint8]
@@ -59,12 +59,12 @@ class Catalogue:
     """category + cumulative share within it, ascending over all products: one search finds a product."""
 
     def draw(self, category: npt.NDArray[np.uint8], uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-        """Products (indices) of the categories by popularity; `uniform` in [0, 1), one for each category."""
+        """Draw a product (index) of each category by popularity; `uniform` in [0, 1), one per category."""
         return np.searchsorted(self.popularity, category + uniform, side="right")
 
 
 def build_catalogue(seed: int) -> Catalogue:
-    """The catalogue of a seed."""
+    """Build the catalogue of a seed."""
     rng = generator(seed, Stream.CATALOGUE)
     category, price, popularity = [], [], []
     for index, kind in enumerate(CATEGORIES):
@@ -72,13 +72,13 @@ def build_catalogue(seed: int) -> Catalogue:
         edges = np.cumsum(shares) / shares.sum()
         edges[-1] = 1.0
         drawn = np.exp(rng.normal(np.log(kind.median_price), kind.price_sigma, kind.products))
-        # prices end in 9 or 99, as on a price tag
+        # prices end in 9 or 99, as in shops
         tagged = np.where(drawn < 20, np.round(drawn * 10) * 10 - 1, np.round(drawn) * 100 - 1)
         category.append(np.full(kind.products, index, np.uint8))
         price.append(np.maximum(tagged.astype(np.int64), PRICE_CENTS_MIN))
         popularity.append(index + edges)
     size = sum(kind.products for kind in CATEGORIES)
-    numbers = rng.permutation(size) + 1  # a low number shall not mean a popular product
+    numbers = rng.permutation(size) + 1  # a low number must not indicate a popular product
     return Catalogue(
         product_id=decimal_ids("p", numbers, 5),
         category=np.concatenate(category),

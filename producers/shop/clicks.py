@@ -1,4 +1,4 @@
-"""Clicks: every visit unrolled into its events, in the order and at the moments they happen."""
+"""Expands every visit into its events, with their order and times."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ PAGE_VIEW, SEARCH, PRODUCT_VIEW, ADD, REMOVE, CHECKOUT, PURCHASE = range(len(EVE
 
 GAP_MEDIAN_S: Final = 24.0
 GAP_SIGMA: Final = 1.05
-"""Log-normal pause between two clicks."""
+"""Sigma of the log-normal pause between two clicks."""
 CHECKOUT_FACTOR: Final = 3.0
-"""The pause before the payment is longer: address, payment."""
+"""Factor on the pause before the payment, when address and payment data are entered."""
 GAP_MAX_MS: Final = 25 * 60 * SECOND_MS
-"""Below the half hour that separates sessions elsewhere."""
+"""Longest pause; below the half hour that separates sessions elsewhere."""
 SESSION_MAX_MS: Final = 6 * HOUR_MS
 OWN_CATEGORY_SHARE: Final = 0.72
-"""Share of the views in the category the visit is about; the others go by the customer's taste again."""
+"""Share of the views in the category of the visit. The others follow the customer's taste again."""
 VOUCHER_PRICE: Final = 0.90
 QUANTITY_EDGES: Final = (0.84, 0.96, 0.99)
-"""Cumulative shares of the quantities 1, 2 and 3; the rest is 4."""
+"""Cumulative shares of the quantities 1, 2 and 3. The rest is 4."""
 
-# Where an event stands within its visit, in [0, 1): the order of the keys is the order of the clicks.
+# positions of events within their visit, in [0, 1): the order of the keys is the order of the clicks
 _BROWSE, _REMOVE_END, _CHECKOUT, _PURCHASE = 0.02, 0.92, 0.95, 0.97
 _JUST_AFTER: Final = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
 class Clicks:
-    """Events as columns, ascending in time. Product columns are -1 where the event has none."""
+    """Events as columns, ascending in time. Product columns are -1 for events without a product."""
 
     visit: Index
     """Row of the visits."""
@@ -46,9 +46,9 @@ class Clicks:
     product: Index
     """Row of the catalogue, or -1."""
     price_cents: Index
-    """Price of one piece, or -1."""
+    """Unit price, or -1."""
     quantity: Index
-    """Pieces, or -1."""
+    """Quantity, or -1."""
 
     def __len__(self) -> int:
         return len(self.visit)
@@ -56,7 +56,7 @@ class Clicks:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """Products looked at: one row a product view, the first of a visit being the lines of its cart."""
+    """Product views, one per row. The first ones of a visit are the lines of its cart."""
 
     visit: Index
     rank: Index
@@ -69,14 +69,14 @@ class _Lines:
 def unroll(
     visits: Visits, population: Population, catalogue: Catalogue, price: float, rng: np.random.Generator
 ) -> Clicks:
-    """The events of visits, ascending by time (equal times in their order within the visit).
+    """Return the events of visits, ascending by time (equal times in their order within the visit).
 
     Args:
-        visits: all of one slice.
-        population: whose rows the visits name.
-        catalogue: of the shop.
+        visits: all visits of one slice.
+        population: population that the visits refer to.
+        catalogue: catalogue of the shop.
         price: the campaign's factor on list prices.
-        rng: consumed.
+        rng: random generator. Its state advances.
     """
     n = len(visits)
     all_visits = np.arange(n)
@@ -144,7 +144,7 @@ def _views(
     drawn = rng.random(len(elsewhere), dtype=np.float32)[:, None] >= population.taste[customer[elsewhere]]
     category[elsewhere] = np.minimum(drawn.sum(axis=1), len(CATEGORIES) - 1)
     product = catalogue.draw(category, rng.random(n))
-    # who minds the price looks at two and takes the cheaper one; who does not, the dearer one
+    # price-sensitive customers look at two products and take the cheaper one, others the dearer one
     bias = population.price_bias[customer]
     picky = np.flatnonzero(rng.random(n, dtype=np.float32) < np.abs(bias))
     other = catalogue.draw(category[picky], rng.random(len(picky)))
@@ -161,7 +161,7 @@ def _views(
 
 
 def _moments(visit: Index, kind: Code, start_ms: Index, rng: np.random.Generator) -> Index:
-    """Times of events that stand visit by visit, in order: running sums of log-normal pauses."""
+    """Return the times of events grouped by visit, in order: running sums of log-normal pauses."""
     n = len(visit)
     if n == 0:
         return np.empty(0, np.int64)
@@ -171,7 +171,7 @@ def _moments(visit: Index, kind: Code, start_ms: Index, rng: np.random.Generator
     gap_ms[paid] = np.minimum(gap_ms[paid] * int(CHECKOUT_FACTOR), GAP_MAX_MS)
     first = np.flatnonzero(np.diff(visit, prepend=-1))
     gap_ms[first] = 0
-    # the lines of an order are bought at one moment
+    # all lines of an order are bought at the same moment
     gap_ms[1:][paid[1:] & paid[:-1] & (visit[1:] == visit[:-1])] = 0
     running = np.cumsum(gap_ms)
     sizes = np.diff(first, append=n)

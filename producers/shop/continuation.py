@@ -1,6 +1,6 @@
-"""The shop goes on: the live continuation of a history, from where it ended, for the same customers.
+"""Continues a history: generates live records of the same customers from the end of history on.
 
-`live_batches` is pure: it knows no clock and no sleep. The caller reads batches and publishes each when its time comes.
+`live_batches` is pure: it has no clock and does not sleep. The caller publishes each batch when its time comes.
 
     shop = shop_from_json((archive / SHOP_FILE).read_text())
     for batch in live_batches(build(shop), step_ms=1_000, rate=200):
@@ -41,10 +41,10 @@ from producers.shop.shop import Model, day_activity
 from producers.shop.visits import DayWeights, Slice
 
 SLICE_EVENTS_MAX: Final = 20_000
-"""Events drawn at a time: what a caller waits for at most, about a tenth of a second."""
+"""Events drawn at a time; bounds the wait of a caller to about a tenth of a second."""
 _STEADY_PARTS_MIN: Final = 24
 _RAMP_MS: Final = 8 * 60 * SECOND_MS
-"""With a rate, visits that began up to this long before the start are already under way."""
+"""With a rate, visits that began up to this long before the start are already in progress."""
 _RAMP_EVENTS_MAX: Final = 400_000
 _SESSION_REACH_MS: Final = 8 * HOUR_MS
 
@@ -53,8 +53,8 @@ _SESSION_REACH_MS: Final = 8 * HOUR_MS
 class LiveBatch:
     """Records of [start_ms, end_ms), ascending by ts (orders: updated_ts; customers: signup_ts).
 
-    The tables have the columns of `features.schema.arrow_schema`; `to_pylist` gives plain records, whose times are
-    datetimes. A batch may be empty: its span has passed all the same.
+    The tables have the columns of `features.schema.arrow_schema`. `to_pylist` gives plain records, whose times are
+    datetimes. A batch may be empty. Its span is complete nevertheless.
     """
 
     start_ms: int
@@ -62,24 +62,24 @@ class LiveBatch:
     events: pa.Table
     orders: pa.Table
     customers: pa.Table
-    """Profiles of those who sign up in the span; their first event is not before."""
+    """Profiles of customers who sign up in the span. Their first event is not before the sign-up."""
 
 
 def live_batches(
     model: Model, *, start_ms: int | None = None, rate: float | None = None, step_ms: int = SECOND_MS
 ) -> Iterator[LiveBatch]:
-    """The shop after its history, without end, in batches whose spans follow each other without gaps.
+    """Yield the shop's records after its history, endlessly, in batches whose spans are contiguous.
 
-    Visits that history cut short go on, orders of history are still cancelled and refunded, customers arrive, fade and
-    leave by the same laws. No id is one of history's, or of a continuation of another rate; the same arguments give the
-    same records. Starting costs the drawing of the last 60 days' orders once more.
+    Visits that the end of history cut continue, and orders of history are still cancelled and refunded. Customers
+    arrive, fade and leave by the same laws. Ids differ from those of history and of continuations with another rate.
+    The same arguments give the same records. Starting draws the orders of the last 60 days once more.
 
     Args:
-        model: the shop that history was drawn from.
-        start_ms: begin, epoch ms, not before history's end, which is the default. A later start gives the records
-            that a continuation from the end would give from then on (with a rate: those of visits that begin in the
-            eight minutes before it or later).
-        rate: events a second, held at every hour; by default the traffic follows the shop's own growth and rhythm.
+        model: model of the shop that generated the history.
+        start_ms: start, epoch ms, not before history's end, which is the default. A later start gives the records that
+            a continuation from the end would give from then on (with a rate: those of visits that begin in the eight
+            minutes before it or later).
+        rate: events per second, constant at all hours; by default the traffic follows the shop's own growth and rhythm.
             It scales the number of visits, not the time within them.
         step_ms: span of a batch.
 
@@ -98,7 +98,7 @@ def live_batches(
 
 
 def natural_rate(model: Model) -> float:
-    """Events a second of the last week of history, on average."""
+    """Return the average events per second in the last week of history."""
     last = model.day_targets[-7:]
     return float(last.sum()) / (len(last) * DAY_MS / SECOND_MS)
 
@@ -110,7 +110,7 @@ def _batches(model: Model, begin_ms: int, rate: float | None, step_ms: int) -> I
     for weights, part in source.slices(begin_ms):
         drawn = source.draw(weights, part)
         tide.add(_since(drawn.events, "ts", begin_ms), _since(drawn.orders, "updated_ts", begin_ms))
-        # the last, unfinished step of a slice waits for the next one
+        # the last, incomplete step of a slice waits for the next slice
         while at_ms + step_ms <= part.end_ms:
             events, orders = tide.release(at_ms + step_ms)
             customers = source.signed_up(weights.population, at_ms, at_ms + step_ms)
@@ -124,7 +124,7 @@ def _since(table: pa.Table, column: str, begin_ms: int) -> pa.Table:
 
 
 class _Continuation:
-    """Draws the slices after history: its own streams and ids, and a population that grows day by day."""
+    """Draws the slices after history, with separate random streams and ids and a population that grows daily."""
 
     def __init__(self, model: Model, rate: float | None) -> None:
         self.model = model
@@ -132,7 +132,7 @@ class _Continuation:
         self.salt = tag("live", model.shop, rate)
 
     def under_way(self, begin_ms: int) -> Tide:
-        """What earlier slices leave for the time from `begin_ms` on."""
+        """Return the records of earlier slices that are due from `begin_ms` on."""
         shop = self.model.shop
         tide = Tide()
         since_ms = begin_ms - (CHANGE_MAX_DAYS + 1) * DAY_MS
@@ -149,7 +149,7 @@ class _Continuation:
         return tide
 
     def _earlier(self, begin_ms: int, since_ms: int) -> Iterator[tuple[DayWeights, Slice]]:
-        """Live slices that end by `begin_ms` and may still have records after it."""
+        """Yield live slices that end by `begin_ms` and may still have later records."""
         if self.rate is not None:
             ramp_ms = min(_RAMP_MS, int(_RAMP_EVENTS_MAX / self.rate * SECOND_MS))
             since_ms = begin_ms - ramp_ms
@@ -165,7 +165,7 @@ class _Continuation:
         return draw_slice(self.model, weights, part, self.salt, rng, with_events=with_events)
 
     def slices(self, begin_ms: int) -> Iterator[tuple[DayWeights, Slice]]:
-        """Slices from the one that holds `begin_ms` on, without end."""
+        """Yield slices endlessly, starting with the one that contains `begin_ms`."""
         shop = self.model.shop
         day = (begin_ms - shop.start_ms) // DAY_MS
         people = self._population(day)
@@ -197,6 +197,6 @@ class _Continuation:
         return cut_day(day_ms, events, parts_of_day(events, SLICE_EVENTS_MAX))
 
     def signed_up(self, people: Population, start_ms: int, end_ms: int) -> pa.Table:
-        """Profiles of who signs up in a span."""
+        """Return the profiles of customers who sign up in a span."""
         first, last = np.searchsorted(people.signup_ms, [start_ms, end_ms])
         return customers_table(self.model.shop.seed, people, np.arange(first, last))

@@ -1,4 +1,4 @@
-"""Generate: a whole archive of the synthetic shop, written as it is drawn."""
+"""Generates a complete archive of the synthetic shop and writes it while it is drawn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from producers.shop.tally import Tally
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What was written; dirt is counted apart and nowhere else."""
+    """Counts of written records. Dirt is counted only in its own field."""
 
     customers: int
     events: int
@@ -38,18 +38,18 @@ def generate(
     dirt: float = 0.0,
     on_events: Callable[[int], None] = lambda _: None,
 ) -> Generated:
-    """Write the archive of a shop: events, orders, profiles, the truth and `shop.json`. All of it or nothing.
+    """Write the archive of a shop: events, orders, profiles, the truth and `shop.json`. All or nothing.
 
     Args:
-        shop: what to draw.
-        directory: where to; not there, empty, or with `force` an archive that is replaced.
-        force: replace an archive.
-        csv: write every file as CSV too.
-        dirt: duplicates and invalid rows for each clean row, 0 to 1; labelled in truth_dirt.parquet.
-        on_events: called with the number of events written each time some were.
+        shop: shop to draw.
+        directory: target folder: missing, empty, or with `force` an archive to replace.
+        force: whether to replace an archive.
+        csv: whether to write every file as CSV too.
+        dirt: duplicates and invalid rows per clean row, 0 to 1; labelled in truth_dirt.parquet.
+        on_events: callback that receives the number of events written since the last call.
 
     Raises:
-        UsageError: no such shop, or `dirt` out of its bounds.
+        UsageError: an impossible shop, or `dirt` out of its bounds.
         ShopstreamError: the directory may not be replaced or cannot be written.
     """
     if not 0 <= dirt <= 1:

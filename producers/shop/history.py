@@ -1,4 +1,4 @@
-"""History: the past of a shop, slice by slice in the order of time, with memory for one slice."""
+"""Generates the history of a shop slice by slice in time order, with one slice in memory."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from producers.shop.tally import Tally, tally
 from producers.shop.visits import DayWeights, Slice, Visits, draw_visits
 
 SLICE_EVENTS_MAX: Final = 200_000
-"""Events drawn at a time: what bounds the memory of a history of any size."""
+"""Events drawn at a time; bounds the memory for a history of any size."""
 _MINUTES: Final = 1_440
 PARTS_OF_DAY: Final = tuple(parts for parts in range(1, _MINUTES + 1) if _MINUTES % parts == 0)
-"""Into how many slices a day may be cut: each begins at a whole minute, which its ids carry."""
+"""Allowed numbers of slices per day: each slice begins at a whole minute, which its ids contain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records of a span of time: events by ts, orders by updated_ts, both ascending, in [start_ms, end_ms)."""
+    """Records of a time span: events by ts, orders by updated_ts, both ascending, in [start_ms, end_ms)."""
 
     start_ms: int
     end_ms: int
     events: pa.Table
     orders: pa.Table
     tally: Tally
-    """Of the visits that begin in the span, as far as history knows them."""
+    """Counts of the visits that begin in the span, as far as history contains them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The visits of a slice and what they did, times past the slice's end included."""
+    """Visits of a slice with their clicks and orders, including times after the slice's end."""
 
     prefix: str
     visits: Visits
@@ -53,26 +53,26 @@ class Drawn:
 
 
 def parts_of_day(events: int, events_max: int) -> int:
-    """The smallest number of slices of a day that keeps each at `events_max` events, as far as minutes allow."""
+    """Return the smallest number of slices per day with at most `events_max` events each, as far as minutes allow."""
     return next((parts for parts in PARTS_OF_DAY if events <= parts * events_max), _MINUTES)
 
 
 def cut_day(day_ms: int, events: int, parts: int, *, even: bool = False) -> list[Slice]:
-    """A day's slices; their events follow the hours, or the clock where `even`, and add up exactly."""
+    """Split a day into slices. Events follow the hourly rhythm, or are uniform if `even`, and add up exactly."""
     edges_ms = [DAY_MS * part // parts for part in range(parts + 1)]
-    middle = UTC_OFFSETS_H.index(1)  # the zone most customers live in
+    middle = UTC_OFFSETS_H.index(1)  # the zone of most customers
     shares = [edge / DAY_MS if even else share_of_day(0, edge)[middle] for edge in edges_ms]
     counts = [round(share / shares[-1] * events) for share in shares]
     return [Slice(day_ms + edges_ms[i], day_ms + edges_ms[i + 1], counts[i + 1] - counts[i]) for i in range(parts)]
 
 
 def slice_prefix(salt: str, part: Slice) -> str:
-    """What all ids of a slice begin with: the tag of its shop and the minute it begins."""
+    """Return the prefix of all ids of a slice: the tag of its shop and the minute of its start."""
     return f"{salt}{part.start_ms // (60 * SECOND_MS):07x}"
 
 
 def history_salt(shop: Shop) -> str:
-    """The tag of a shop's history in its ids."""
+    """Return the tag of a shop's history, which its ids contain."""
     return tag("history", shop)
 
 
@@ -97,28 +97,28 @@ def draw_slice(
 
 
 class Tide:
-    """Records that were drawn and whose time has not come: visits that outlast their slice, changes of orders."""
+    """Holds records whose time has not come: of visits that outlast their slice, and of changes of orders."""
 
     def __init__(self) -> None:
         self._events = _Column(EVENTS_SCHEMA.empty_table(), "ts")
         self._orders = _Column(ORDERS_SCHEMA.empty_table(), "updated_ts")
 
     def add(self, events: pa.Table, orders: pa.Table) -> None:
-        """Take records, ascending by their time."""
+        """Add records, ascending by their time."""
         self._events.add(events)
         self._orders.add(orders)
 
     def release(self, end_ms: int) -> tuple[pa.Table, pa.Table]:
-        """Give out the events and orders before `end_ms`; nothing earlier than it may be added later."""
+        """Return the events and orders before `end_ms`. Earlier records may not be added afterwards."""
         return self._events.release(end_ms), self._orders.release(end_ms)
 
     def events_from(self, time_ms: int) -> int:
-        """How many of the events held are at `time_ms` or later."""
+        """Return the number of held events at `time_ms` or later."""
         return self._events.count_from(time_ms)
 
 
 class _Column:
-    """Rows ascending by a time, given out from the front."""
+    """Queue of rows ascending by time."""
 
     def __init__(self, rows: pa.Table, time_column: str) -> None:
         self._time_column = time_column
@@ -130,7 +130,7 @@ class _Column:
         if new.num_rows == 0:
             return
         left = len(self._times_ms) - self._given
-        # copied, so that a few rows do not hold the slices they came from in memory
+        # copied, because a slice of a few rows would keep its whole source table in memory
         held = self._rows.slice(self._given).take(pa.array(np.arange(left)))
         self._rows = _merged(held, new, self._time_column)
         self._times_ms = _times_ms(self._rows, self._time_column)
@@ -151,7 +151,7 @@ def _times_ms(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
 
 
 def _merged(held: pa.Table, new: pa.Table, column: str) -> pa.Table:
-    """Both, ascending; only the stretch in which they overlap is sorted."""
+    """Merge both, ascending. Only the overlapping range is sorted."""
     if held.num_rows == 0:
         return new
     overlap = int(np.searchsorted(_times_ms(new, column), _times_ms(held, column)[-1], side="right"))
@@ -161,7 +161,7 @@ def _merged(held: pa.Table, new: pa.Table, column: str) -> pa.Table:
 
 
 def history_slices(model: Model, first_day: int = 0) -> Iterator[tuple[DayWeights, Slice]]:
-    """The slices of history from a day of it on, with the weights of their days."""
+    """Yield the slices of history from a given day on, with the weights of their days."""
     for day in range(first_day, model.shop.days):
         day_ms = model.shop.start_ms + day * DAY_MS
         events = int(model.day_targets[day])
@@ -171,15 +171,15 @@ def history_slices(model: Model, first_day: int = 0) -> Iterator[tuple[DayWeight
 
 
 def history_generator(shop: Shop, part: Slice) -> np.random.Generator:
-    """The randomness of a slice of history, at the minute it begins."""
+    """Return the random generator of a slice of history, addressed by the minute of its start."""
     return generator(shop.seed, Stream.HISTORY, part.start_ms // (60 * SECOND_MS))
 
 
 def history(model: Model) -> Iterator[Batch]:
-    """The whole past, batch by batch, ascending in time without gaps; it holds exactly `shop.events` events.
+    """Yield the whole history in batches, ascending in time without gaps. It holds exactly `shop.events` events.
 
-    Visits that are not over when history ends lose the rest of their events to the live continuation; as many page
-    views are added to visits of the last slice, so that the number is exact.
+    Visits that are unfinished at the end of history lose the rest of their events to the live continuation. As many
+    page views are added to visits of the last slice, so that the number is exact.
     """
     shop = model.shop
     salt = history_salt(shop)
@@ -196,7 +196,7 @@ def history(model: Model) -> Iterator[Batch]:
 
 
 def _filling(model: Model, weights: DayWeights, drawn: Drawn, count: int, rng: np.random.Generator) -> pa.Table:
-    """`count` page views in visits of a slice, before the end of history and within the visits' own times."""
+    """Return `count` page views for visits of a slice, before the end of history and within the visits' own times."""
     if count == 0 or len(drawn.visits) == 0:
         return EVENTS_SCHEMA.empty_table()
     last_ms = np.zeros(len(drawn.visits), np.int64)

@@ -1,4 +1,4 @@
-"""Identifiers in columns: a prefix and a number of fixed width, made without a loop."""
+"""Builds columns of identifiers from a prefix and a number of fixed width, without a loop."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def _numbered(prefix: str, numbers: npt.NDArray[np.int64], width: int, base: int
 
 
 def decimal_ids(prefix: str, numbers: npt.NDArray[np.int64], width: int) -> pa.StringArray:
-    """`prefix` and each number in `width` decimal digits; OverflowError when one does not fit."""
+    """Return `prefix` followed by each number in `width` decimal digits; OverflowError if one does not fit."""
     return _numbered(prefix, numbers, width, 10)
 
 
 def hex_ids(prefix: str, numbers: npt.NDArray[np.int64], width: int) -> pa.StringArray:
-    """`prefix` and each number in `width` hexadecimal digits; OverflowError when one does not fit."""
+    """Return `prefix` followed by each number in `width` hexadecimal digits; OverflowError if one does not fit."""
     return _numbered(prefix, numbers, width, 16)
 
 
 def tag(*parts: object) -> str:
-    """Five hexadecimal digits that differ, in all likelihood, where any of the parts differs."""
+    """Return five hexadecimal digits that very likely differ if any of the parts differs."""
     return hashlib.blake2b(repr(parts).encode(), digest_size=3).hexdigest()[:5]

@@ -1,4 +1,4 @@
-"""Orders: the purchases of visits as records, and what becomes of them: cancelled, returned in part, refunded."""
+"""Turns the purchases of visits into order records and their changes: cancellation, partial return, refund."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ CANCELLED_SHARE: Final = 0.03
 CANCELLED_MEAN_MS: Final = 6 * HOUR_MS
 CANCELLED_MAX_MS: Final = 48 * HOUR_MS
 PART_SHARE: Final = 0.03
-"""Of the orders with several lines, those that send the last line back and keep the others."""
+"""Share of the orders with several lines that return the last line and keep the others."""
 RETURN_MIN_DAYS, RETURN_MEAN_DAYS, CHANGE_MAX_DAYS = 2.0, 11.0, 60
-"""Returns take a Gamma(2) time; after CHANGE_MAX_DAYS an order does not change any more."""
+"""Return times are Gamma(2) distributed. After CHANGE_MAX_DAYS an order does not change any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Order records as columns: the placed ones by time, then the changes. Lines are a ragged array."""
+    """Order records as columns: placed ones by time, then changes. Lines are a ragged array."""
 
     visit: Index
-    """Row of the visits: one order a visit at most."""
+    """Row of the visits: at most one order per visit."""
     ts_ms: Index
     updated_ms: Index
     status: Code
@@ -48,7 +48,7 @@ class Orders:
     payment: Code
     """Index into PAYMENT_METHODS."""
     first_line: Index
-    """Row of the lines at which the record's own begin."""
+    """Index of the record's first line."""
     line_count: Index
     line_product: Index
     line_price_cents: Index
@@ -61,7 +61,7 @@ class Orders:
 def place(
     visits: Visits, clicks: Clicks, population: Population, catalogue: Catalogue, rng: np.random.Generator
 ) -> Orders:
-    """The orders behind the purchase clicks of a slice, each with the change that it meets, if any, whenever that is.
+    """Return the orders of a slice's purchase clicks, each with its change if it has one, at any time.
 
     The total is the sum of quantity x price of the lines, exactly.
     """
@@ -102,7 +102,7 @@ def place(
 def _changes(
     refund: npt.NDArray[np.float32], category: Code, line_count: Index, rng: np.random.Generator
 ) -> tuple[Index, Index, Code]:
-    """Which orders change (rows), how long after, and to which status; `placed` is a return of the last line."""
+    """Return the rows of orders that change, the delay and the new status. `placed` is a return of the last line."""
     n = len(refund)
     factor = np.asarray([c.refund_factor for c in CATEGORIES])
     uniform = rng.random((2, n))

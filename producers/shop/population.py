@@ -1,7 +1,7 @@
-"""Who shops: customers drawn from latent types, with a purchase rate, a lifetime and habits of their own.
+"""Draws customers from latent types, with individual purchase rates, lifetimes and habits.
 
-A buy-till-you-die process: while a customer lives (in the shop's eyes) orders come as a Poisson process whose rate is
-Gamma over customers, and the end comes at an exponential time whose rate is Gamma over customers (Pareto/NBD).
+Uses a buy-till-you-die process (Pareto/NBD). While a customer is active, orders follow a Poisson process whose rate is
+Gamma distributed over customers. The drop-out time is exponential with a rate that is Gamma distributed over customers.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ CHANNELS: Final = ("direct", "organic_search", "paid_search", "email", "social",
 
 @dataclass(frozen=True, slots=True)
 class CustomerType:
-    """A latent type. Rates are relative to the other types; the shop's size scales them all."""
+    """Latent customer type. Rates are relative to the other types. The shop's size scales all of them."""
 
     name: str
     share: float
     orders: float
     """Mean purchase rate."""
     orders_shape: float
-    """Shape of the Gamma over customers: low is unequal."""
+    """Shape of the Gamma over customers: low means unequal."""
     conversion: float
-    """Mean of the Beta over customers: the share of visits that buy."""
+    """Mean of the Beta over customers: share of visits with a purchase."""
     lifetime_days: float
     """Mean time from sign-up to drop-out."""
     mobile: float
     channels: tuple[float, ...]
     """Weight of each of CHANNELS."""
     favourites: tuple[str, ...]
-    """Categories this type likes thrice as much."""
+    """Categories with three times the weight for this type."""
     price_bias: float
     """-1 prefers the dearer of two products, +1 the cheaper one."""
     voucher: float
     """Share of purchases paid with a voucher."""
     refund: float
-    """Share of orders sent back."""
+    """Share of orders returned."""
     gift: float
-    """How strongly the visits follow the season."""
+    """Strength of the season's effect on the visits."""
     age: float
     premium: float
 
@@ -72,56 +72,58 @@ TYPES: Final = (
 )  # fmt: skip
 TYPE_NAMES: Final = tuple(kind.name for kind in TYPES)
 
-COUNTRIES: Final = {  # country: (share, index into rhythm.UTC_OFFSETS_H)
+COUNTRIES: Final = {  # country: (share, index into seasonality.UTC_OFFSETS_H)
     "DE": (0.34, 1), "FR": (0.14, 1), "GB": (0.13, 0), "NL": (0.08, 1), "AT": (0.06, 1), "CH": (0.05, 1),
     "ES": (0.06, 1), "IT": (0.06, 1), "PL": (0.04, 1), "US": (0.04, 2),
 }  # fmt: skip
 COUNTRY_NAMES: Final = tuple(COUNTRIES)
 
 ESTABLISHED_SHARE: Final = 0.45
-"""Customers who had signed up before history begins; the others arrive within it."""
+"""Share of customers who signed up before history begins. The others arrive within it."""
 ESTABLISHED_DAYS: Final = 730
 GROWTH_PER_YEAR: Final = 0.35
-"""Arrivals grow exponentially by this much in a year."""
+"""Exponential growth of arrivals per year."""
 LIFETIME_SHAPE: Final = 2.5
 """Shape of the Gamma of drop-out rates: lifetimes are Lomax distributed."""
 CONVERSION_CONCENTRATION: Final = 14.0
 CONVERSION_RANGE: Final = (0.008, 0.6)
 FADE_DAYS: Final = (15.0, 75.0)
 FADE_VISITS: Final = 0.80
-"""Share of the visits lost when the fading is complete."""
+"""Share of the visits lost at complete fading."""
 PAUSE_SHARE: Final = 0.4
 PAUSE_VISITS: Final = 0.15
-"""Some customers pause for weeks (holidays, other shops) and come back: a fading that is no farewell."""
+"""Share of visits during a pause. Some customers pause for weeks (holidays, other shops) and return: fading without
+drop-out.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Customers as columns, ordered by sign-up; row i is customer number `first_number` + i. Rates are unscaled."""
+    """Customers as columns, ordered by sign-up. Row i is customer number `first_number` + i. Rates are unscaled."""
 
     kind: Code
     """Index into TYPES."""
     signup_ms: Index
     dropout_ms: Index
-    """No session begins at or after it."""
+    """Drop-out time: no session begins at or after it."""
     fade_days: Float32
-    """How long before the drop-out activity fades."""
+    """Length of the fading of activity before the drop-out."""
     visit_rate: Float32
-    """Visits a day, up to a factor common to all."""
+    """Visits per day, up to a factor common to all customers."""
     conversion: Float32
-    """Share of visits that buy, up to a factor common to all."""
+    """Share of visits with a purchase, up to a factor common to all customers."""
     cart_factor: Float32
     gift: Float32
     mobile: Float32
     taste: Float32
-    """(n, categories) cumulative shares."""
+    """Cumulative shares of the categories, shape (n, categories)."""
     price_bias: Float32
     voucher: Float32
     refund: Float32
     country: Code
     """Index into COUNTRY_NAMES."""
     zone: Code
-    """Index into rhythm.UTC_OFFSETS_H."""
+    """Index into seasonality.UTC_OFFSETS_H."""
     acquisition: Code
     """Index into CHANNELS."""
     pause_period_days: Float32
@@ -132,11 +134,11 @@ class Population:
         return len(self.kind)
 
     def take(self, rows: Index) -> Population:
-        """Some of the customers."""
+        """Return the customers of some rows."""
         return Population(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
 
     def joined(self, later: Population) -> Population:
-        """These customers and those who came later."""
+        """Append customers who arrived later."""
         if len(later) == 0:
             return self
         return Population(
@@ -147,18 +149,18 @@ class Population:
         )
 
     def fading(self, time_ms: int) -> Float32:
-        """How far each customer has faded at a time: 0 until the fading begins, 1 at the drop-out."""
+        """Return the fading of each customer at a time: 0 until the fading begins, 1 at the drop-out."""
         left_days = (self.dropout_ms - time_ms).astype(np.float32) / np.float32(DAY_MS)
         faded: Float32 = np.clip(1 - left_days / self.fade_days, 0, 1)
         return faded
 
     def activity(self, start_ms: int, end_ms: int, season: float) -> Float32:
-        """Expected visits of each customer in a part of a day, up to factors common to all.
+        """Return the expected visits of each customer in a part of a day, up to factors common to all customers.
 
         Args:
-            start_ms: begin of the part, epoch ms; who signs up later has no weight.
-            end_ms: its end; fading and pauses are those of its middle.
-            season: factor of the time of the year, 1 on average.
+            start_ms: start of the part, epoch ms. Customers who sign up later have no weight.
+            end_ms: end of the part. Fading and pauses are those of its middle.
+            season: factor of the season, 1 on average.
         """
         middle_ms = (start_ms + end_ms) // 2
         weight = self.visit_rate * (1 - np.float32(FADE_VISITS) * self.fading(middle_ms))
@@ -170,7 +172,7 @@ class Population:
 
 
 def _pick(rng: np.random.Generator, weights: Float, rows: Index | None, count: int) -> Code:
-    """Index into the last axis of `weights` by its shares; row by row where `rows` is given."""
+    """Draw indices into the last axis of `weights` by its shares; row by row if `rows` is given."""
     cumulative = np.cumsum(weights, axis=-1)
     cumulative /= cumulative[..., -1:]
     uniform = rng.random(count)
@@ -188,7 +190,7 @@ def _taste(rng: np.random.Generator, kind: Code) -> Float32:
     base = np.asarray([c.taste for c in CATEGORIES])
     liked = np.asarray([[3.0 if c.name in kind_.favourites else 1.0 for c in CATEGORIES] for kind_ in TYPES])
     weight = (base * liked)[kind].astype(np.float32)
-    # normalised Gamma draws are Dirichlet: each customer likes a few categories much
+    # normalised Gamma draws are Dirichlet: each customer strongly prefers a few categories
     weight = rng.standard_gamma(weight / weight.sum(axis=1, keepdims=True) * 4, dtype=np.float32) + np.float32(1e-3)
     cumulative = np.cumsum(weight, axis=1)
     cumulative /= cumulative[:, -1:]
@@ -197,9 +199,9 @@ def _taste(rng: np.random.Generator, kind: Code) -> Float32:
 
 
 def _lifetimes_ms(rng: np.random.Generator, kind: Code, age_days: Float) -> Index:
-    """Time left to the drop-out of customers who are alive at an age.
+    """Draw the remaining time to drop-out of customers who are alive at an age.
 
-    Given survival to the age T, a Gamma(s, b) drop-out rate is Gamma(s, b + T), and the exponential forgets the rest.
+    Given survival to age T, a Gamma(s, b) drop-out rate is Gamma(s, b + T), and the exponential is memoryless.
     """
     scale = _by_type("lifetime_days")[kind] * (LIFETIME_SHAPE - 1) + age_days
     rate = rng.standard_gamma(LIFETIME_SHAPE, len(kind)) / scale
@@ -211,9 +213,9 @@ def draw_customers(rng: np.random.Generator, signup_ms: Index, alive_ms: int | N
     """Draw customers who sign up at given times.
 
     Args:
-        rng: consumed.
-        signup_ms: epoch ms, ascending.
-        alive_ms: a time at which all of them are known to be alive; the sign-up of each by default.
+        rng: random generator. Its state advances.
+        signup_ms: sign-up times, epoch ms, ascending.
+        alive_ms: time at which all of them are known to be alive; default: each customer's sign-up.
     """
     n = len(signup_ms)
     kind = _pick(rng, _by_type("share"), None, n)
@@ -257,21 +259,21 @@ def draw_customers(rng: np.random.Generator, signup_ms: Index, alive_ms: int | N
 
 
 def established(customers: int) -> int:
-    """How many of the customers had signed up before history begins; at least one."""
+    """Return the number of customers who signed up before history begins; at least one."""
     return max(1, round(customers * ESTABLISHED_SHARE))
 
 
 def arrivals_until(arrivals: int, history_days: int, day: float) -> float:
-    """Expected arrivals from the start of history until a day of it, growing exponentially, past its end as well."""
+    """Return the expected arrivals from the start of history to a day of it or after it, with exponential growth."""
     growth = np.log1p(GROWTH_PER_YEAR) / 365.25
     return float(arrivals * np.expm1(growth * day) / np.expm1(growth * history_days))
 
 
 def draw_initial(seed: int, customers: int, start_ms: int, days: int) -> Population:
-    """The customers known at the end of history: the established, then those who arrived within it."""
+    """Draw the customers at the end of history: established ones, then arrivals within it."""
     rng = generator(seed, Stream.POPULATION)
     old = established(customers)
-    # the older the rarer: some of the early ones have left before history begins and are not among them
+    # older customers are rarer: some early ones left before history begins and are not drawn
     ages_ms = np.sort(rng.triangular(0, 0, ESTABLISHED_DAYS, old))[::-1] * DAY_MS
     signup_ms = start_ms - np.maximum(ages_ms.astype(np.int64), 1)
     first = draw_customers(rng, signup_ms, start_ms)
@@ -283,12 +285,12 @@ def draw_initial(seed: int, customers: int, start_ms: int, days: int) -> Populat
 
 
 def draw_arrivals(seed: int, customers: int, start_ms: int, days: int, day: int) -> Population:
-    """The customers who sign up on a day after history.
+    """Draw the customers who sign up on a day after history.
 
     Args:
-        seed: of the shop.
-        customers: known at the end of history.
-        start_ms: of history, a UTC midnight.
+        seed: seed of the shop.
+        customers: number of customers at the end of history.
+        start_ms: start of history, a UTC midnight.
         days: length of history.
         day: days since the start of history, at least `days`.
     """

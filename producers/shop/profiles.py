@@ -1,4 +1,4 @@
-"""Profiles: names from seeded faker pools, the rest of what a shop knows of its customers."""
+"""Draws customer profiles: names from seeded faker pools, and the other fields."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class NamePools:
     first: pa.StringArray
     last: pa.StringArray
     first_mail: pa.StringArray
-    """The same names as they stand in an e-mail address."""
+    """The same names in the form used in e-mail addresses."""
     last_mail: pa.StringArray
 
 
 @lru_cache(maxsize=2)
 def name_pools(seed: int) -> NamePools:
-    """The pools of a seed (and of the installed version of faker)."""
+    """Return the name pools of a seed (and of the installed version of faker)."""
     first: list[str] = []
     last: list[str] = []
     for country in COUNTRY_NAMES:
@@ -65,13 +65,13 @@ def _mail(name: str) -> str:
 
 
 def customers_table(seed: int, population: Population, numbers: Index) -> pa.Table:
-    """The profiles of some customers of a population (rows), whatever else is drawn with them.
+    """Return the profiles of some customers (rows), independent of which other customers are drawn with them.
 
     Args:
-        seed: of the shop.
-        population: of the shop.
-        numbers: rows, ascending. The draw is addressed by blocks of BLOCK_ROWS, so that a customer's profile does not
-            depend on who is asked for with it.
+        seed: seed of the shop.
+        population: population of the shop.
+        numbers: rows, ascending. The draw is addressed by blocks of BLOCK_ROWS, so a customer's profile does not depend
+            on the other rows requested.
     """
     if len(numbers) == 0:
         return CUSTOMERS_SCHEMA.empty_table()
@@ -81,7 +81,7 @@ def customers_table(seed: int, population: Population, numbers: Index) -> pa.Tab
 
 
 def profile_blocks(seed: int, population: Population) -> Iterator[pa.Table]:
-    """All profiles, block by block."""
+    """Yield all profiles, block by block."""
     for start in range(0, len(population), BLOCK_ROWS):
         yield customers_table(seed, population, np.arange(start, min(start + BLOCK_ROWS, len(population))))
 
@@ -89,7 +89,7 @@ def profile_blocks(seed: int, population: Population) -> Iterator[pa.Table]:
 def _block(seed: int, population: Population, rows: Index, block: int) -> pa.Table:
     pools = name_pools(seed)
     within = rows - block * BLOCK_ROWS
-    # one row of numbers for each customer of the block: column by column would depend on how many are asked for
+    # one row of numbers for each customer of the block: drawn by column, they would depend on the requested rows
     uniform = generator(seed, Stream.PROFILES, block).random((int(within[-1]) + 1, 6))[within]
     kind, country = population.kind[rows], population.country[rows]
     gender = np.searchsorted(np.cumsum(GENDER_SHARES)[:-1], uniform[:, 0], side="right")
@@ -120,13 +120,13 @@ def _block(seed: int, population: Population, rows: Index, block: int) -> pa.Tab
 
 
 def truth_table(population: Population, visits_factor: float, conversion_factor: float, end_ms: int) -> pa.Table:
-    """What the model knows and no feature may: for evaluation only.
+    """Return the model's latent values, which no feature may use: for evaluation only.
 
     Args:
-        population: at the end of history.
-        visits_factor: visits a day for each unit of visit rate.
-        conversion_factor: of the model.
-        end_ms: of history, where `alive` and `fading` are true.
+        population: population at the end of history.
+        visits_factor: visits per day per unit of visit rate.
+        conversion_factor: the model's factor on conversion.
+        end_ms: end of history, the time of `alive` and `fading`.
     """
     time = pa.timestamp("ms", tz="UTC")
     conversion = np.minimum(population.conversion.astype(np.float64) * conversion_factor, 1)

@@ -1,6 +1,6 @@
-"""Randomness by name: every part of the shop draws from its own stream of the seed.
+"""Provides named random streams: every part of the shop draws from its own stream of the seed.
 
-A stream is addressed, not consumed in turn, so that any day can be drawn again without those before it.
+A stream is addressed, not consumed in turn, so any day can be drawn again without the earlier days.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a stream of random numbers is for; the numbers are part of the archive's bytes."""
+    """Purpose of a random stream. The numbers affect the archive's bytes."""
 
     CATALOGUE = 1
     POPULATION = 2
@@ -24,5 +24,5 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *address: int) -> np.random.Generator:
-    """The generator of a stream at an address (non-negative integers), always the same for the same arguments."""
+    """Return the generator of a stream at an address (non-negative integers). Equal arguments give equal generators."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(int(stream), *address))))

@@ -1,4 +1,4 @@
-"""When people shop: hour, weekday, season and campaigns. Pure functions of the calendar, so the future has them too."""
+"""Models when people shop: hour, weekday, season and campaigns. Pure functions of the calendar, future included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from producers.shop.random_streams import Stream, generator
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
-# Share of a day's visits that begin in each local hour: a trough at four, a plateau by day, a peak after supper.
+# share of a day's visits that begin in each local hour: lowest at four, a plateau by day, a peak in the evening
 HOUR_WEIGHT: Final = (
     1.5, 0.8, 0.5, 0.35, 0.35, 0.6, 1.3, 2.4, 3.4, 4.3, 5.0, 5.3,
     5.4, 5.0, 4.8, 4.8, 5.0, 5.4, 6.0, 7.0, 8.0, 8.2, 6.4, 3.6,
@@ -28,7 +28,7 @@ DAY_NOISE_SIGMA: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """Days on which the shop advertises: more visits, more of them buy, prices are lower."""
+    """Days on which the shop advertises: more visits, higher conversion, lower prices."""
 
     name: str
     traffic: float
@@ -44,7 +44,7 @@ BLACK_WEEK: Final = Campaign("black week", 1.80, 1.35, 0.80)
 
 
 def campaign_on(day: date) -> Campaign:
-    """The campaign that runs on a day: 10-19 April, 1-14 July, the Monday before to the Monday after Black Friday."""
+    """Return a day's campaign: 10-19 April, 1-14 July, the Monday before to the Monday after Black Friday."""
     if day.month == 4 and 10 <= day.day <= 19:
         return SPRING
     if day.month == 7 and day.day <= 14:
@@ -57,7 +57,7 @@ def campaign_on(day: date) -> Campaign:
 
 
 def season(day: date) -> float:
-    """Factor of the time of the year: a mild winter wave and the weeks before Christmas."""
+    """Return the factor of the season: a mild winter wave and the weeks before Christmas."""
     of_year = day.timetuple().tm_yday
     wave = 0.08 * np.cos(2 * np.pi * (of_year - 340) / 365.25)
     christmas = 0.30 * np.exp(-(((of_year - 346) / 9.0) ** 2) / 2)
@@ -65,7 +65,7 @@ def season(day: date) -> float:
 
 
 def traffic(seed: int, day: date) -> float:
-    """Factor on all visits of a UTC day, its noise included."""
+    """Return the factor on all visits of a UTC day, noise included."""
     noise = generator(seed, Stream.DAY_NOISE, day.toordinal()).normal(-(DAY_NOISE_SIGMA**2) / 2, DAY_NOISE_SIGMA)
     return float(season(day) * WEEKDAY_WEIGHT[day.weekday()] * campaign_on(day).traffic * np.exp(noise))
 
@@ -76,24 +76,24 @@ def _cumulative(utc_offset_h: int) -> Float:
 
 
 UTC_OFFSETS_H: Final = (0, 1, -5)
-"""The time zones of the customers, standard time throughout."""
+"""Time zones of the customers, always in standard time."""
 _CUMULATIVE: Final = tuple(_cumulative(offset) for offset in UTC_OFFSETS_H)
 _HOURS_MS: Final = np.arange(25, dtype=np.float64) * HOUR_MS
 
 
 def share_of_day(start_in_day_ms: int, end_in_day_ms: int) -> Float:
-    """The share of a UTC day's visits that begin in a part of it, by time zone."""
+    """Return the share of a UTC day's visits that begin in a part of it, by time zone."""
     span = np.asarray([start_in_day_ms, end_in_day_ms], np.float64)
     return np.asarray([np.diff(np.interp(span, _HOURS_MS, curve))[0] for curve in _CUMULATIVE])
 
 
 def moments(zone: npt.NDArray[np.uint8], start_in_day_ms: int, end_in_day_ms: int, uniform: Float) -> Index:
-    """Times of day, ms, drawn from the hourly rhythm of each zone within [start, end) by inverse transform.
+    """Draw times of day, ms, from the hourly rhythm of each zone within [start, end) by inverse transform.
 
     Args:
-        zone: index into UTC_OFFSETS_H of each draw.
-        start_in_day_ms: begin of the part of the day.
-        end_in_day_ms: its end, at most a day.
+        zone: index into UTC_OFFSETS_H for each draw.
+        start_in_day_ms: start of the part of the day.
+        end_in_day_ms: end of the part, at most a day.
         uniform: one number in [0, 1) for each draw.
     """
     result = np.empty(len(zone), np.int64)

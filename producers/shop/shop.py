@@ -1,4 +1,4 @@
-"""A shop: the numbers it is made from, and the model calibrated to them."""
+"""Defines a shop's parameters and calibrates the model to them."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ from producers.shop.catalogue import Catalogue, build_catalogue
 from producers.shop.population import Population, draw_initial, established
 
 HISTORY_ENDS_DAYS_AGO: Final = 14
-"""Where no end is asked for: so that a live shop has something to catch up with."""
+"""Default end of history, so that a live shop has data to catch up with."""
 EVENTS_PER_SESSION: Final = 7.1
-"""What the funnel gives on average; only the first guess at the number of sessions."""
+"""Average of the funnel; used only as the first estimate of the number of sessions."""
 FIRST_VISIT_CONVERSION: Final = 0.30
-"""Who signs up has often come to buy."""
+"""Minimum conversion of the first visit: customers who sign up often have come to buy."""
 FADE_CONVERSION: Final = 0.70
-"""Share of the conversion lost when the fading is complete."""
+"""Share of the conversion lost at complete fading."""
 FADE_CARTS: Final = 0.40
-"""How many more carts are filled and left when the fading is complete."""
+"""Increase of abandoned carts at complete fading."""
 CONVERSION_MAX: Final = 0.85
 _SAMPLE: Final = 20_000
-"""Customers, evenly chosen, that stand for all in the calibration."""
+"""Evenly chosen customers that represent all customers in the calibration."""
 _SAMPLE_DAYS: Final = 24
 
 
 class Shop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything a history depends on; equal shops give equal bytes."""
+    """All parameters of a history. Equal shops give equal bytes."""
 
     end_ms: Annotated[int, Meta(ge=1)]
     """End of history, exclusive; a UTC midnight, epoch ms."""
     seed: Annotated[int, Meta(ge=0)] = 1
     customers: Annotated[int, Meta(ge=1, le=9_999_999)] = 5_000
-    """Signed up by the end of history."""
+    """Number of customers at the end of history."""
     events: Annotated[int, Meta(ge=1)] = 1_000_000
     days: Annotated[int, Meta(ge=1, le=3_660)] = 365
     conversion: Annotated[float, Meta(ge=0.005, le=0.6)] = 0.107
-    """Share of sessions that buy."""
+    """Share of sessions with a purchase."""
     abandonment: Annotated[float, Meta(ge=0.05, le=0.95)] = 0.70
-    """Share of the sessions with a cart that do not buy."""
+    """Share of sessions with a cart but without a purchase."""
     model: Literal[1] = 1
-    """Version of the model; another one draws other numbers."""
+    """Version of the model. Another version draws other numbers."""
 
     @property
     def start_ms(self) -> int:
-        """Begin of history, a UTC midnight."""
+        """Start of history, a UTC midnight."""
         return self.end_ms - self.days * DAY_MS
 
 
 def checked(shop: Shop) -> Shop:
-    """The same shop.
+    """Return the shop unchanged if it is valid.
 
     Raises:
-        UsageError: a number is out of its bounds, named with them.
+        UsageError: a number is out of its bounds. The message names both.
     """
     try:
         msgspec.convert(msgspec.to_builtins(shop), Shop)
@@ -82,12 +82,12 @@ def checked(shop: Shop) -> Shop:
 
 
 def shop_to_json(shop: Shop) -> str:
-    """The shop as the text of `shop.json`."""
+    """Return the text of `shop.json`."""
     return msgspec.json.format(msgspec.json.encode(shop), indent=2).decode() + "\n"
 
 
 def shop_from_json(text: str) -> Shop:
-    """The shop of a `shop.json`; ShopstreamError when it is not one or was made by another version of the model."""
+    """Parse a `shop.json`; ShopstreamError if it is invalid or from another version of the model."""
     try:
         return checked(msgspec.json.decode(text, type=Shop))
     except msgspec.MsgspecError as error:
@@ -96,29 +96,29 @@ def shop_from_json(text: str) -> Shop:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A calibrated shop: what history and its live continuation are drawn from."""
+    """Calibrated shop from which history and its live continuation are drawn."""
 
     shop: Shop
     catalogue: Catalogue
     population: Population
     """Customers at the end of history."""
     events_per_activity: float
-    """Events for each unit of activity x traffic: what makes the expected size of history `shop.events`."""
+    """Events per unit of activity x traffic; makes the expected size of history `shop.events`."""
     day_targets: npt.NDArray[np.int64]
-    """Events of each day of history; their sum is exactly `shop.events`."""
+    """Events of each day of history. Their sum is exactly `shop.events`."""
     conversion_factor: float
     cart_share: float
     """Share of the sessions without a purchase in which an average customer fills a cart."""
 
 
 def day_activity(seed: int, population: Population, day: date, start_ms: int) -> float:
-    """Activity of all customers on a UTC day times its traffic."""
+    """Return the activity of all customers on a UTC day times its traffic."""
     weight = population.activity(start_ms, start_ms + DAY_MS, seasonality.season(day))
     return float(weight.sum(dtype=np.float64)) * seasonality.traffic(seed, day)
 
 
 def build(shop: Shop) -> Model:
-    """Draw the catalogue and the population and fit the common factors; raises UsageError for an impossible shop."""
+    """Draw the catalogue and the population and fit the common factors; raise UsageError for an impossible shop."""
     checked(shop)
     population = draw_initial(shop.seed, shop.customers, shop.start_ms, shop.days)
     sample = population.take(np.linspace(0, len(population) - 1, min(len(population), _SAMPLE)).astype(np.int64))
@@ -142,7 +142,7 @@ def build(shop: Shop) -> Model:
 
 
 def _funnel(shop: Shop, sample: Population) -> tuple[float, float]:
-    """Factors that bring conversion and abandonment to what the shop asks for, over customers, days and fading."""
+    """Return the factors that fit conversion and abandonment to the shop's targets, over customers, days and fading."""
     conversions, carts, weights = [], [], []
     for day in np.linspace(0, shop.days - 1, min(shop.days, _SAMPLE_DAYS)).astype(int):
         start_ms = shop.start_ms + int(day) * DAY_MS
@@ -158,7 +158,7 @@ def _funnel(shop: Shop, sample: Population) -> tuple[float, float]:
     first_visits = min(arrived / (shop.events / EVENTS_PER_SESSION), 0.5)
     wanted = max(shop.conversion - first_visits * FIRST_VISIT_CONVERSION, shop.conversion * 0.2) / (1 - first_visits)
     factor = wanted / np.average(conversion, weights=weight)
-    for _ in range(8):  # the upper bound of a session's chance takes a little away
+    for _ in range(8):  # the upper bound of a session's chance lowers the result slightly
         reached = np.average(np.minimum(conversion * factor, CONVERSION_MAX), weights=weight)
         factor *= wanted / reached
     with_cart = shop.conversion / (1 - shop.abandonment)

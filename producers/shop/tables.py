@@ -1,4 +1,4 @@
-"""What is drawn, as records: Arrow tables with the columns of `features.schema`."""
+"""Converts drawn events and orders to Arrow tables with the columns of `features.schema`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CATEGORY_NAMES = tuple(category.name for category in CATEGORIES)
 
 
 def customer_ids(numbers: Index) -> pa.StringArray:
-    """`c0000001` for customer number 1."""
+    """Return the customer ids: `c0000001` for customer number 1."""
     return decimal_ids("c", numbers, 7)
 
 
@@ -43,15 +43,15 @@ def _money(cents: Index, absent: npt.NDArray[np.bool_] | None = None) -> pa.Arra
 def events_table(
     clicks: Clicks, visits: Visits, population: Population, catalogue: Catalogue, prefix: str, first_number: int = 0
 ) -> pa.Table:
-    """Events in the order of the clicks.
+    """Return the events in the order of the clicks.
 
     Args:
-        clicks: of one slice, or added to it.
-        visits: that the clicks name.
-        population: that the visits name.
-        catalogue: that the clicks name.
-        prefix: of every id; unique to the slice.
-        first_number: of the events, where the slice has had some already.
+        clicks: clicks of one slice, or added to it.
+        visits: visits that the clicks refer to.
+        population: population that the visits refer to.
+        catalogue: catalogue that the clicks refer to.
+        prefix: prefix of every id; unique to the slice.
+        first_number: number of the first event, if the slice already has events.
     """
     visit = pa.array(clicks.visit)
     no_product = clicks.product < 0
@@ -75,7 +75,7 @@ def events_table(
 
 
 def orders_table(orders: Orders, visits: Visits, population: Population, catalogue: Catalogue, prefix: str) -> pa.Table:
-    """Order records, ascending by updated_ts."""
+    """Return the order records, ascending by updated_ts."""
     by_time = np.argsort(orders.updated_ms, kind="stable")
     visit = orders.visit[by_time]
     customer = visits.customer[visit]

@@ -1,4 +1,4 @@
-"""Counting what was drawn, while it is drawn: the figures of a history's summary."""
+"""Counts drawn records for the summary of a history."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from producers.shop.visits import Visits
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Figures of a stretch of history; they add up."""
+    """Counts for a part of history. They can be added."""
 
     sessions: int = 0
     cart_sessions: int = 0
     converted_sessions: int = 0
     orders: int = 0
     revenue_cents: int = 0
-    """Of the orders that stand as placed, by their winning records."""
+    """Revenue of the orders whose winning record is `placed`."""
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 def tally(visits: Visits, clicks: Clicks, orders: Orders, end_ms: int) -> Tally:
-    """Count what is known of a slice's visits and their orders before `end_ms`."""
+    """Count the known part of a slice's visits and their orders before `end_ms`."""
     known = clicks.ts_ms < end_ms
     first = (orders.updated_ms == orders.ts_ms) & (orders.ts_ms < end_ms)
     changed = (orders.updated_ms > orders.ts_ms) & (orders.updated_ms < end_ms)

@@ -1,6 +1,6 @@
-"""Visits: who comes when, on which device, by which channel, and how far each visit goes in the funnel.
+"""Draws visits: customer, time, device, channel, and how far each visit goes in the funnel.
 
-Visits are drawn slice by slice. A slice is a part of one UTC day with a number of events it must come to, exactly.
+Visits are drawn slice by slice. A slice is a part of one UTC day with an exact number of events.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from producers.shop.shop import (
 
 
 class Outcome(IntEnum):
-    """How far a visit goes."""
+    """Last funnel step of a visit."""
 
     BOUNCE = 0
     VIEW = 1
@@ -39,21 +39,21 @@ class Outcome(IntEnum):
 
 
 BOUNCE_SHARE: Final = 0.20
-"""Of the visits without a cart."""
+"""Share of the visits without a cart that bounce."""
 CHECKOUT_SHARE: Final = 0.35
-"""Of the carts that are left, those that reach the checkout."""
+"""Share of the abandoned carts that reach the checkout."""
 FADE_LENGTH: Final = 0.50
-"""Share of the browsing lost when the fading is complete."""
+"""Share of the browsing lost at complete fading."""
 REMOVE_SHARE: Final = 0.12
-"""Of the lines in a cart, those taken out again."""
+"""Share of the lines in a cart that are removed."""
 CHANNEL_OF_ACQUISITION: Final = 0.25
-"""Share of the visits that come by the channel that won the customer, whatever the type's habits."""
+"""Share of the visits through the customer's acquisition channel, whatever the type's habits."""
 TABLET_SHARE: Final = 0.12
-"""Of the visits that are not mobile."""
+"""Share of tablets in the visits that are not mobile."""
 BROWSE_MAX: Final = 40
-"""No visit looks at more pages or products of a sort than this."""
+"""Maximum extra pages, searches and product views of a visit, each."""
 
-# Mean numbers beyond what an outcome requires, by outcome: pages, searches, product views, lines in the cart.
+# mean numbers beyond what an outcome requires, by outcome: pages, searches, product views, lines in the cart
 EXTRA_PAGES: Final = (0.75, 1.15, 1.2, 1.3, 1.2)
 EXTRA_SEARCHES: Final = (0.15, 0.75, 0.8, 0.8, 0.7)
 EXTRA_VIEWS: Final = (0.0, 2.3, 2.9, 3.0, 2.6)
@@ -64,7 +64,7 @@ MOBILE, DESKTOP, TABLET = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of one UTC day, [start_ms, end_ms), and the events of the visits that begin in it."""
+    """Part of one UTC day, [start_ms, end_ms), with the number of events of the visits that begin in it."""
 
     start_ms: int
     end_ms: int
@@ -84,34 +84,34 @@ class Visits:
     channel: Code
     """Index into CHANNELS."""
     category: Code
-    """The category most looked at, index into CATEGORIES."""
+    """Most viewed category, index into CATEGORIES."""
     voucher: npt.NDArray[np.bool_]
     pages: Index
     searches: Index
     views: Index
     lines: Index
-    """Lines put into the cart; at most `views`."""
+    """Lines added to the cart; at most `views`."""
     removed: Index
-    """Lines taken out again; less than `lines` where the visit buys."""
+    """Lines removed again; less than `lines` if the visit buys."""
     spare: Index
-    """Page views beyond the drawn ones, so that a slice has exactly its number of events."""
+    """Page views added to the drawn ones, so that a slice has exactly its number of events."""
 
     def __len__(self) -> int:
         return len(self.customer)
 
     def events(self) -> Index:
-        """Number of events of each visit."""
+        """Return the number of events of each visit."""
         checkout = self.outcome >= Outcome.CHECKOUT
         bought = np.where(self.outcome == Outcome.PURCHASE, self.lines - self.removed, 0)
         return 1 + self.pages + self.searches + self.views + self.lines + self.removed + checkout + bought + self.spare
 
     def take(self, rows: Index | slice) -> Visits:
-        """Some of the visits."""
+        """Return the visits of some rows."""
         return Visits(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
 
     @staticmethod
     def joined(parts: list[Visits]) -> Visits:
-        """All visits of the parts, in their order."""
+        """Concatenate the visits of the parts."""
         if len(parts) == 1:
             return parts[0]
         return Visits(
@@ -120,7 +120,7 @@ class Visits:
 
 
 class DayWeights:
-    """The weights of a population on a UTC day; what every slice of the day is drawn from."""
+    """Weights of a population on a UTC day, from which every slice of the day is drawn."""
 
     def __init__(self, population: Population, day_ms: int) -> None:
         self.population = population
@@ -130,7 +130,7 @@ class DayWeights:
         self.activity = population.activity(day_ms, day_ms + DAY_MS, seasonality.season(today))
 
     def cumulative(self, part: Slice) -> Float:
-        """Running sum of the chances of the customers to begin a visit in a slice of the day."""
+        """Return the running sum of the customers' chances to begin a visit in a slice of the day."""
         weight = self.activity
         if part.start_ms > self.day_ms:
             weight = np.where(self.population.dropout_ms > part.start_ms, weight, np.float32(0))
@@ -138,22 +138,22 @@ class DayWeights:
             share = seasonality.share_of_day(part.start_ms - self.day_ms, part.end_ms - self.day_ms)
             weight = weight * share.astype(np.float32)[self.population.zone]
         total: Float = np.cumsum(weight, dtype=np.float64)
-        if total[-1] <= 0:  # everybody has left: the last to leave stays
+        if total[-1] <= 0:  # every customer has left: the last one to leave stays
             total = np.cumsum(np.arange(len(weight)) == np.argmax(self.population.dropout_ms), dtype=np.float64)
         return total
 
 
 def draw_visits(model: Model, weights: DayWeights, part: Slice, rng: np.random.Generator) -> Visits:
-    """The visits that begin in a slice; their events number exactly `part.events`.
+    """Draw the visits that begin in a slice. They have exactly `part.events` events.
 
-    Who signs up in the slice visits at that moment. All others are drawn by their activity: given the number of visits,
-    independent Poisson processes are a multinomial draw by their rates.
+    Customers who sign up in the slice visit at that moment. All other visits are drawn by activity: given the number of
+    visits, independent Poisson processes are a multinomial draw by their rates.
 
     Args:
-        model: the shop.
-        weights: of the slice's day.
-        part: the slice; nothing is drawn where it has no events.
-        rng: consumed.
+        model: model of the shop.
+        weights: weights of the slice's day.
+        part: slice to draw. Nothing is drawn if it has no events.
+        rng: random generator. Its state advances.
     """
     signup_ms = weights.population.signup_ms
     first, last = np.searchsorted(signup_ms, [part.start_ms, part.end_ms])
@@ -181,12 +181,12 @@ def draw_visits(model: Model, weights: DayWeights, part: Slice, rng: np.random.G
 
 
 def _fitted(visits: Visits, events: int) -> Visits:
-    """The first visits that fit into a number of events, with page views added where the next visit did not fit."""
+    """Return the first visits that fit into a number of events. Extra page views fill the remainder."""
     if events == 0 or len(visits) == 0:
         return visits.take(slice(0, 0))
     running = np.cumsum(visits.events())
     kept = int(np.searchsorted(running, events, side="right"))
-    if kept == 0:  # not even one fits: somebody looks in for as many pages
+    if kept == 0:  # not even one visit fits: use one visit with that many page views
         nothing = np.zeros(1, np.int64)
         return dataclasses.replace(
             visits.take(slice(0, 1)),
@@ -215,7 +215,7 @@ def _plan(
     if first_visit:
         chance = np.maximum(chance, FIRST_VISIT_CONVERSION)
     outcome = _outcomes(model, people, customer, fading, chance, rng)
-    # fading people stay less long
+    # fading customers stay for a shorter time
     length = 1 - FADE_LENGTH * fading
     pages = _extra(rng, EXTRA_PAGES, outcome, length)
     searches = _extra(rng, EXTRA_SEARCHES, outcome, length)
@@ -267,6 +267,6 @@ def _outcomes(
 
 
 def _extra(rng: np.random.Generator, means: tuple[float, ...], outcome: Code, length: Float) -> Index:
-    """Geometric numbers from 0 with the mean of each outcome, shortened."""
+    """Draw geometric numbers from 0 with the mean of each outcome, shortened by `length`."""
     mean = np.asarray(means)[outcome] * length
     return np.minimum(rng.geometric(1 / (1 + mean)) - 1, BROWSE_MAX)
