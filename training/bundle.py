@@ -86,7 +86,7 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """See `program_fingerprint`."""
+        """Fingerprint of the program that trained it, see `program_fingerprint`."""
         return str(self.about["fingerprint"])
 
     @property
@@ -121,7 +121,7 @@ class Bundle:
 
     @cached_property
     def metrics(self) -> Report:
-        """See `evaluation.report`."""
+        """Evaluation report, see `evaluation.report`."""
         found: Report = json.loads((self.folder / "metrics.json").read_text("utf-8"))
         return found
 

@@ -132,7 +132,7 @@ def matrix(columns: Columns, parameters: Mapping[str, float], horizon_days: floa
 def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
     """Calibrate a model's probability: `kind` none, sigmoid or isotonic, then a power.
 
-    `level` is the power. P(no order) of a Poisson process is exp(-rate), so p ** level multiplies every customer's rate
+    `level` is the power. P(no order) of a Poisson process is exp(-rate). So p ** level multiplies every customer's rate
     by the same factor, as a busier or quieter season does.
     """
     if calibration["kind"] == "sigmoid":

@@ -94,7 +94,7 @@ class DailySales:
 
     @property
     def days(self) -> list[int]:
-        """Numbers of the days."""
+        """Numbers of the days, ascending."""
         return list(range(self.first_day, self.first_day + len(self.total)))
 
 
