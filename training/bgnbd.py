@@ -1,7 +1,8 @@
-"""Fits the BG/NBD model: each customer has an own purchase rate and may drop out after any purchase.
+"""Fits the BG/NBD model: each customer has an individual purchase rate and may drop out after any purchase.
 
 The likelihood is equation (6) of P. S. Fader, B. G. S. Hardie, K. L. Lee: "Counting Your Customers" the Easy Way: An
-Alternative to the Pareto/NBD Model. Marketing Science 24 (2), 2005. Why the project fits it itself: docs/decisions.
+Alternative to the Pareto/NBD Model. Marketing Science 24 (2), 2005. Reason for an own implementation:
+docs/decisions.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 | `next_purchase.json`, `next_days.json`, `next_revenue.json` | next-purchase models: XGBoost, where tested |
 | `preparation.json` | columns, BG/NBD parameters, calibration |
 | `rules.yaml` | segment rules |
-| `profile.json` | distribution of the training rows, for drift detection |
+| `profile.json` | distribution of the rows at the end of the training window, for drift detection |
 | `metrics.json`, `card.html` | quality of the model, as data and as a page |
 | `predict.py`, `requirements.txt` | scores a CSV without the project |
 

@@ -24,7 +24,7 @@ Calibration = dict[str, Any]
 KINDS: Final = ("none", "sigmoid", "isotonic")
 NONE: Final[Calibration] = {"kind": "none"}
 _TILT: Final = 1e-3
-"""Slope added to the steps of an isotonic calibration, so that customers of one step keep their order."""
+"""Weight of the score in the steps of an isotonic calibration, so that customers of one step keep their order."""
 _GAIN_MIN: Final = 5e-4
 """Minimum gain in log loss for a calibration with more parameters."""
 
@@ -71,8 +71,8 @@ def choose_calibration(scores: Float64, labels: Labels, folds: Folds) -> tuple[C
 def thresholds(costs: Costs) -> RiskThresholds:
     """Return the probabilities at which more effort begins to pay.
 
-    The gain of an effort is p * saved - cost, in units of a customer's value. The next effort is better from
-    (cost' - cost) / (saved' - saved) on.
+    The gain of an effort is p * saved - cost, in units of a customer's value. The next effort is better
+    from (cost' - cost) / (saved' - saved) on.
 
     Raises:
         UsageError: an effort saves no more than the previous one, or its band would begin below the previous one or

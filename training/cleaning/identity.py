@@ -1,8 +1,8 @@
 """Resolves customer ids that several people share, and renumbers ids in order of first purchase.
 
 Two profiles belong to one person if their first non-empty column of the plan's `identity` agrees, ignoring case and
-blanks. A profile without any is assigned to a person of its id. Rows of a shared id belong to the only person of
-it with the row's country, otherwise to the person who signed up first.
+blanks. A profile without any is assigned to a person of its id. Rows of a shared id belong to the only person of it
+with the row's country, otherwise to the person who signed up first.
 """
 
 from __future__ import annotations
