@@ -1,8 +1,8 @@
 """Fits the BG/NBD model: each customer has an individual purchase rate and may drop out after any purchase.
 
 The likelihood is equation (6) of P. S. Fader, B. G. S. Hardie, K. L. Lee: "Counting Your Customers" the Easy Way: An
-Alternative to the Pareto/NBD Model. Marketing Science 24 (2), 2005. Reason for an own implementation:
-docs/decisions.
+Alternative to the Pareto/NBD Model. Marketing Science 24 (2), 2005. See docs/decisions for why the project
+implements it.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class ChangeLog:
         return sum(e.count for (of, _), e in self.entries.items() if of == topic and e.action == "dropped")
 
     def unexplained(self, topic: str) -> int:
-        """Return the number of rows neither in the result nor dropped by a rule; always 0."""
+        """Return the number of rows neither in the result nor dropped by a rule; must be 0."""
         return self.rows_in[topic] - self.rows_out[topic] - self.dropped_rows(topic)
 
     def drop(self, topic: str, rule: str, why: str, about: About, rows: pl.DataFrame) -> None:

@@ -49,7 +49,7 @@ class Repetitions:
     _seen: dict[tuple[Any, ...], set[tuple[Any, ...]]] = field(default_factory=dict)
 
     def without(self, rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
-        """Return the rows that repeat no earlier row, which has an earlier call or, within a call, an earlier time."""
+        """Return the rows that repeat none from an earlier call or, within this call, from an earlier time."""
         if self.suspects.is_empty():
             return rows
         marked = rows.with_columns(

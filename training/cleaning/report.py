@@ -26,7 +26,7 @@ def report(
         plan: plan of the cleaning.
         now: present time, ISO 8601; the only time in the report that does not come from the data.
         source: description of the input: name and, for a foreign file, what the import dropped.
-        truth: see `accuracy.against_truth`; None if the archive has no planted errors on record.
+        truth: see `accuracy.against_truth`; None for an archive without recorded truth.
     """
     ledger = cleaned.ledger
     return {

@@ -144,8 +144,8 @@ def summarize(mart: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Gr
 def deltas_of(mart: pl.DataFrame, inside: npt.NDArray[np.bool_]) -> Iterator[Delta]:
     """Yield the figures of a group against the whole; figures without any value in the shop are left out.
 
-    The whole includes the group, so the gap is (1 - share) times the difference to the others, with Welch's
-    interval.
+    The whole includes the group, so the gap is (1 - share) times the difference to the others.
+    The interval is Welch's.
     """
     for kpi in KPIS:
         if kpi.column not in mart.columns:
