@@ -1,1 +1,1 @@
-"""Models and batch analytics on the same features."""
+"""Trains models and runs batch analytics on the features of the stream."""

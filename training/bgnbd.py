@@ -1,7 +1,8 @@
-"""BG/NBD: customers who buy at a rate of their own and may drop out after any purchase.
+"""Fits the BG/NBD model: each customer has an individual purchase rate and may drop out after any purchase.
 
 The likelihood is equation (6) of P. S. Fader, B. G. S. Hardie, K. L. Lee: "Counting Your Customers" the Easy Way: An
-Alternative to the Pareto/NBD Model. Marketing Science 24 (2), 2005. Why it is fitted here: docs/decisions.
+Alternative to the Pareto/NBD Model. Marketing Science 24 (2), 2005. See docs/decisions for why the project
+implements it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ Float = npt.NDArray[np.float64]
 
 _START: Final = np.zeros(4)
 _LOG_MAX: Final = 12.0
-"""Bound of the logarithm of each parameter, where the likelihood is flat anyway."""
+"""Bound of the logarithm of each parameter. The likelihood is flat beyond it."""
 _RIDGE: Final = 1e-3
-"""Pull of the logarithms to 0 by customer: without it logs of few customers give parameters that run away."""
+"""Ridge penalty on the logarithms, per customer. Without it, parameters diverge on small samples."""
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Gamma(r, alpha) of purchase rates a day, Beta(a, b) of the chance to drop out after a purchase."""
+    """Gamma(r, alpha) of purchase rates per day; Beta(a, b) of the dropout probability after a purchase."""
 
     r: float
     alpha: float
@@ -37,10 +38,10 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def histories(rows: pl.DataFrame) -> tuple[Float, Float, Float]:
-    """Repeat purchases, days from the first to the last purchase, and from the first one to as_of.
+    """Return repeat purchases, days from first to last purchase, and days from first purchase to as_of.
 
     Args:
-        rows: of customers with an order, with orders_total, order_gap_mean_days and recency_days.
+        rows: rows of customers with an order, with orders_total, order_gap_mean_days and recency_days.
     """
     repeats = (col("orders_total") - 1).cast(pl.Float64)
     last = (col("order_gap_mean_days").fill_null(0.0) * repeats).alias("last")
@@ -49,7 +50,7 @@ def histories(rows: pl.DataFrame) -> tuple[Float, Float, Float]:
 
 
 def log_likelihood(logs: Float, repeats: Float, last: Float, age: Float) -> Float:
-    """Of each customer, at the logarithms of r, alpha, a and b."""
+    """Return the log-likelihood of each customer at the logarithms of r, alpha, a and b."""
     r, alpha, a, b = np.exp(logs)
     common = gammaln(r + repeats) - gammaln(r) + r * np.log(alpha) + betaln(a, b + repeats) - betaln(a, b)
     stayed = -(r + repeats) * np.log(alpha + age)
@@ -62,18 +63,18 @@ def log_likelihood(logs: Float, repeats: Float, last: Float, age: Float) -> Floa
 
 
 def fit(rows: pl.DataFrame) -> Parameters:
-    """The most likely parameters.
+    """Return the maximum-likelihood parameters.
 
     Args:
-        rows: of customers with an order, each once (the rows of one cut-off).
+        rows: rows of customers with an order, one per customer (the rows of one cut-off).
 
     Raises:
-        ShopstreamError: there is no such customer.
+        ShopstreamError: no customer has an order.
     """
     repeats, last, age = histories(rows)
     if not len(repeats):
         raise ShopstreamError("BG/NBD cannot be fitted: no customer has ordered.", "Choose a later cut-off.")
-    scale = max(float(age.max()), 1.0) / 10.0  # times near 1 make one bound fit all four logarithms
+    scale = max(float(age.max()), 1.0) / 10.0  # times near 1 let one bound fit all four logarithms
 
     def loss(logs: Float) -> float:
         return float(-log_likelihood(logs, repeats, last / scale, age / scale).mean() + _RIDGE * (logs**2).mean())

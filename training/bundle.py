@@ -1,18 +1,18 @@
-"""A bundle: one folder with a trained model and all that is needed to use it, judge it and refuse it.
+"""Writes and loads bundles: one folder with a trained model and everything needed to use, evaluate or reject it.
 
-| file | holds |
+| file | contents |
 | --- | --- |
 | `bundle.json` | name, fingerprint, model, training window, library versions, thresholds, breaks, checksums |
-| `model.json`, `model.txt`, `model.skops` | of churn: XGBoost, LightGBM, scikit-learn; none is a bare pickle |
-| `next_purchase.json`, `next_days.json`, `next_revenue.json` | of the next purchase: XGBoost, where tested |
+| `model.json`, `model.txt`, `model.skops` | churn model: XGBoost, LightGBM or scikit-learn; never a bare pickle |
+| `next_purchase.json`, `next_days.json`, `next_revenue.json` | next-purchase models: XGBoost, where tested |
 | `preparation.json` | columns, BG/NBD parameters, calibration |
-| `rules.yaml` | the segments |
-| `profile.json` | what the rows looked like, for the drift watch |
-| `metrics.json`, `card.html` | how good it is, as data and for people |
+| `rules.yaml` | segment rules |
+| `profile.json` | distribution of the rows at the end of the training window, for drift detection |
+| `metrics.json`, `card.html` | quality of the model, as data and as a page |
 | `predict.py`, `requirements.txt` | scores a CSV without the project |
 
-The rule of this file: a bundle is whole or not there. It is written beside its place and renamed; `current` is a file
-with the name of a sibling, replaced in one step; what was changed since is noticed by its checksum.
+The rule of this file: a bundle is complete or absent. It is written to a sibling folder and then renamed. `current` is
+a file with the name of a sibling and is replaced atomically. Checksums reveal later changes.
 """
 
 from __future__ import annotations
@@ -56,24 +56,24 @@ _DISTRIBUTIONS: Final = {
     "skops": ("numpy", "scikit-learn", "skops"),
     "bgnbd": ("numpy",),
 }
-"""Kind of model -> what `predict.py` needs."""
+"""Kind of model -> distributions that `predict.py` needs."""
 _FILES: Final = {"xgboost": "model.json", "lightgbm": "model.txt", "skops": "model.skops", "bgnbd": "preparation.json"}
 _TRAIN_AGAIN: Final = "Train a bundle with this version: shopstream train DIR --out BUNDLE."
 
 
 def program_fingerprint() -> str:
-    """What a bundle must have been trained with: the rows' schema and how they are prepared."""
+    """Return the fingerprint that a bundle must match: schema of the rows, their preparation and the format."""
     said = f"{score.fingerprint()} {PREPARATION} {FORMAT} {' '.join(COLUMNS)}"
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that fits this program.
+    """A bundle that is compatible with this program.
 
     Attributes:
-        folder: where it lies.
-        about: `bundle.json`.
+        folder: folder of the bundle.
+        about: contents of `bundle.json`.
     """
 
     folder: Path
@@ -81,59 +81,59 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """Of its contents: equal names mean equal models."""
+        """Name derived from the contents: equal names mean equal models."""
         return str(self.about["name"])
 
     @property
     def fingerprint(self) -> str:
-        """See `program_fingerprint`."""
+        """Fingerprint of the program that trained it, see `program_fingerprint`."""
         return str(self.about["fingerprint"])
 
     @property
     def horizon_days(self) -> int:
-        """How far the churn probability looks."""
+        """Horizon of the churn probability in days."""
         return int(self.about["horizon_days"])
 
     @property
     def trained_until_ms(self) -> int:
-        """Nothing later was known to the model, epoch ms."""
+        """End of the training window, epoch ms; the model saw nothing later."""
         return int(self.about["window"]["end_ms"])
 
     @cached_property
     def breaks(self) -> RfmBreaks:
-        """Of the RFM scores."""
+        """Breaks of the RFM scores."""
         return msgspec.convert(self.about["breaks"], RfmBreaks)
 
     @cached_property
     def thresholds(self) -> RiskThresholds:
-        """Of the bands of risk."""
+        """Thresholds of the risk bands."""
         return msgspec.convert(self.about["thresholds"], RiskThresholds)
 
     @cached_property
     def rules(self) -> Rules:
-        """Of the segments, as they were when it was trained."""
+        """Segment rules at training time."""
         return parse_rules((self.folder / "rules.yaml").read_text("utf-8"), str(self.folder / "rules.yaml"))
 
     @cached_property
     def training_profile(self) -> Profile:
-        """Of all rows at the end of the training window, and of their churn probability."""
+        """Profile of all rows at the end of the training window and of their churn probability."""
         return msgspec.json.decode((self.folder / "profile.json").read_bytes(), type=Profile)
 
     @cached_property
     def metrics(self) -> Report:
-        """See `evaluation.report`."""
+        """Evaluation report, see `evaluation.report`."""
         found: Report = json.loads((self.folder / "metrics.json").read_text("utf-8"))
         return found
 
     def scorer(self, rules: Rules | None = None, threads: int = 1) -> BundleScorer:
-        """Scores rows; with other rules than its own where they are given.
+        """Return a scorer; `rules` replaces the bundle's segment rules.
 
         Raises:
-            ShopstreamError: the models are damaged, or of a kind that no bundle holds.
+            ShopstreamError: the models are damaged or of an unsupported kind.
         """
         try:
             model = Model(self.folder, threads)
-        except Exception as error:  # each library has errors of its own
+        except Exception as error:  # each library raises its own exceptions
             said = f"{type(error).__name__}: {error}"
             raise ShopstreamError(
                 f"The models of the bundle {self.folder} cannot be used: {said}.", _TRAIN_AGAIN
@@ -141,7 +141,7 @@ class Bundle:
         return BundleScorer(model, self.breaks, self.thresholds, self.rules if rules is None else rules)
 
     def scoring(self, rules: Rules | None = None, threads: int = 1) -> Scoring:
-        """What a consumer needs to score live."""
+        """Return what a consumer needs for live scoring."""
         asked = self.rules if rules is None else rules
         return Scoring(
             self.name, self.scorer(asked, threads), self.thresholds, self.training_profile, asked.profile_columns
@@ -161,26 +161,26 @@ def write_bundle(
     *,
     own_name: bool = False,
 ) -> Bundle:
-    """Write a bundle; all of it or nothing.
+    """Write a bundle atomically.
 
     Args:
-        folder: where; it must not exist.
-        trained: the model of churn.
-        training: what it was fitted to.
-        breaks: of the RFM scores.
-        rules: of the segments.
+        folder: target folder; it must not exist.
+        trained: churn model.
+        training: training set of the model.
+        breaks: breaks of the RFM scores.
+        rules: segment rules.
         report: see `evaluation.report`.
-        seed: everything random came from it.
-        following: models of the next purchase.
-        own_name: call the folder by the bundle's name instead, beside `folder`; the same model twice is one folder,
-            and a damaged bundle of that name is replaced.
+        seed: seed of the training.
+        following: next-purchase models.
+        own_name: name the folder after the bundle instead, beside `folder`. Equal models share one folder, and a
+            damaged bundle of that name is replaced.
 
     Raises:
-        ShopstreamError: the folder is there already, or cannot be written.
+        ShopstreamError: the folder exists already or cannot be written.
     """
     if folder.exists() and not own_name:
         raise ShopstreamError(f"{folder} is there already.", "Name another folder, or remove that one.")
-    # of this process alone: two may train at once
+    # unique per process: two may train at once
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(parents=True)
@@ -210,7 +210,7 @@ def write_bundle(
 
 
 def _write_churn(folder: Path, trained: Trained) -> str:
-    """The file of the churn model; its kind."""
+    """Write the file of the churn model and return its kind."""
     model = trained.model
     kind = model.candidate.family if model.candidate.family in _FILES else "skops"
     if kind == "xgboost":
@@ -235,7 +235,7 @@ def _write_parts(
     seed: int,
     following: Sequence[NextModel],
 ) -> dict[str, Any]:
-    """The files that the models themselves need, and what `bundle.json` says without checksums."""
+    """Write the files that the models need and return the contents of `bundle.json` without checksums."""
     model, kind = trained.model, _write_churn(folder, trained)
     for one in following:
         one.booster.get_booster().save_model(folder / one.target.file)
@@ -264,7 +264,7 @@ def _write_parts(
             "end_ms": training.end_ms,
             "rows": len(training.rows),
             "customers": training.rows["customer_id"].n_unique(),
-            # of a model that learnt elsewhere, from more rows than these
+            # a model fitted elsewhere, on more rows than these
             **({} if trained.learnt is None else {"learnt": trained.learnt}),
         },
         "seed": seed,
@@ -290,10 +290,10 @@ def _checksum(path: Path) -> str:
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 def resolve(path: Path) -> Path:
-    """The bundle's folder: `path`, or what its `current` names.
+    """Return the folder of the bundle: `path`, or the target of its `current` file.
 
     Raises:
-        UsageError: there is neither a bundle nor a pointer.
+        UsageError: neither a bundle nor a pointer exists.
     """
     if (path / "bundle.json").is_file():
         return path
@@ -307,17 +307,17 @@ def resolve(path: Path) -> Path:
 
 
 def point_current(bundle: Path) -> None:
-    """Make a bundle the current one of the folder that it lies in, in one step."""
+    """Make a bundle the current one of its parent folder, atomically."""
     name = bundle.absolute().name + "\n"
     write_whole(bundle.absolute().parent / CURRENT, lambda partial: partial.write_text(name, "utf-8"))
 
 
 def load_bundle(path: Path) -> Bundle:
-    """A bundle, or the current one of a folder of bundles.
+    """Load a bundle, or the current one of a folder of bundles.
 
     Raises:
-        UsageError: there is none.
-        ShopstreamError: it was made by a program with other features, or is damaged.
+        UsageError: no bundle exists.
+        ShopstreamError: the bundle is damaged or was trained with other features.
     """
     folder = resolve(path)
     try:

@@ -1,4 +1,4 @@
-"""Frames for spreadsheets: a cell of a CSV file never begins a formula."""
+"""Makes frames safe for spreadsheets: no cell of a CSV file begins a formula."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from connectors.formats.csv_safety import FORMULA_BEGINNINGS, safe_text
 
 
 def safe_frame(frame: pl.DataFrame) -> pl.DataFrame:
-    """A frame whose string columns are safe to be opened by a spreadsheet; names of columns are made safe too."""
+    """Return the frame with its string columns and column names made safe for spreadsheets."""
     texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     pattern = f"^[{''.join(FORMULA_BEGINNINGS).replace('-', '')}-]"
     guarded = frame.with_columns(

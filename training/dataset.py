@@ -1,8 +1,8 @@
-"""The training set: feature rows at many cut-offs, with what became of each customer afterwards.
+"""Builds the training set: feature rows at many cut-offs, labelled with the later behaviour of each customer.
 
-The rule of this file: a row at a cut-off is evaluated from a state that has seen nothing later, and its label is read
-from the same declarations at the end of the horizon. Both come out of one pass over the archive; there is no second
-way to compute a feature or a label.
+The rule of this file: a row at a cut-off is evaluated from a state that has seen nothing later. Its label comes from
+the same feature declarations at the end of the horizon. One pass over the archive yields both; there is no second way
+to compute a feature or a label.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from training.labels import Following, later_cutoffs, looks
 from training.options import Horizon
 
 LABEL: Final = "churned"
-"""1 where the customer placed no order that stood at the end of the horizon, 0 where one did; int8."""
+"""1 if no order placed within the horizon is still valid at its end, else 0; int8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class TrainingSet:
 
     Attributes:
         rows: `definitions.ROW_SCHEMA` and LABEL; customers with an order by the cut-off, ordered by as_of, customer_id.
-        followed: rows of every customer, with or without an order, and what they did next (`training.labels`), in
-            the same order; at the cut-offs and, since shorter windows are over sooner, at later times too.
-        latest: unlabelled rows of every customer at `end_ms`: what would be scored now.
-        horizon_days: of the labels.
-        end_ms: until when the archive knows what happened, epoch ms.
-        counts: what was read.
+        followed: rows of every customer, with or without an order, with the outcomes of `training.labels`, in the same
+            order. Includes cut-offs after the last one of `rows`, because shorter windows end sooner.
+        latest: unlabelled rows of every customer at `end_ms`, the rows to score now.
+        horizon_days: horizon of the labels.
+        end_ms: end of the known history, epoch ms.
+        counts: numbers of records read.
     """
 
     rows: pl.DataFrame
@@ -51,7 +51,7 @@ class TrainingSet:
 
     @property
     def cutoffs(self) -> list[int]:
-        """Epoch ms, ascending."""
+        """Cut-offs, epoch ms, ascending."""
         return sorted(self.rows["as_of"].unique().to_list())
 
     @property
@@ -61,12 +61,12 @@ class TrainingSet:
 
 
 def plan_cutoffs(first_ms: int, end_ms: int, horizon: Horizon) -> list[int]:
-    """Cut-offs of an archive, the latest one a horizon before its end.
+    """Return the cut-offs of an archive, the latest one a horizon before its end.
 
     Args:
-        first_ms: the time of the first record.
-        end_ms: until when all is known.
-        horizon: the wishes.
+        first_ms: time of the first record.
+        end_ms: end of the known history.
+        horizon: requested horizon, history and spacing.
 
     Returns:
         Epoch ms, ascending; at least one.
@@ -88,14 +88,14 @@ def plan_cutoffs(first_ms: int, end_ms: int, horizon: Horizon) -> list[int]:
 
 
 def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
-    """The times of the first and the last valid event or order of an archive, epoch ms.
+    """Return the times of the first and the last valid event or order of an archive, epoch ms.
 
     Args:
-        days: numbers of the UTC days that the archive has, ascending.
-        read_day: reads the rows of one topic and day.
+        days: numbers of the UTC days in the archive, ascending.
+        read_day: function that reads the rows of one topic and day.
 
     Raises:
-        ShopstreamError: the archive holds nothing.
+        ShopstreamError: the archive is empty.
     """
     first = next((min(times) for day in days if (times := _times(day, read_day))), None)
     last = next((max(times) for day in reversed(days) if (times := _times(day, read_day))), None)
@@ -105,7 +105,7 @@ def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
 
 
 def _times(day: int, read_day: ReadDay) -> list[int]:
-    """The earliest and latest time within a day; of orders what was placed, since a refund says nothing about now."""
+    """Return the earliest and latest time of a day; orders count by placement, as a refund says nothing about now."""
     found = []
     rows: dict[str, Callable[[pa.Table], ArchiveRows[Any]]] = {"events": event_rows, "orders": order_rows}
     for topic, judge in rows.items():
@@ -118,16 +118,16 @@ def _times(day: int, read_day: ReadDay) -> list[int]:
 
 
 def labelled(rows: pl.DataFrame, outcome: pl.DataFrame) -> pl.DataFrame:
-    """The rows of customers with an order, with LABEL.
+    """Return the rows of customers with an order, with LABEL.
 
     Args:
-        rows: of every customer at a cut-off.
-        outcome: `customer_id` and `last_order_ts` of every customer at the end of the horizon, as it was known then.
+        rows: rows of every customer at a cut-off.
+        outcome: `customer_id` and `last_order_ts` of every customer at the end of the horizon, as known then.
     """
     buyers = rows.filter(col("orders_total") > 0)
     later = outcome.select("customer_id", col("last_order_ts").alias("_later"))
     joined = buyers.join(later, on="customer_id", how="left", maintain_order="left")
-    # the last order that stands is after the cut-off exactly if any order that stands is
+    # the last valid order is after the cut-off exactly if any valid order is
     ordered = (col("_later") > col("as_of")).fill_null(value=False)
     return joined.with_columns((~ordered).cast(pl.Int8).alias(LABEL)).drop("_later")
 
@@ -141,15 +141,15 @@ def build(
     end_ms: int,
     on_day: Callable[[int], None] = lambda _: None,
 ) -> TrainingSet:
-    """The training set of an archive, in one pass.
+    """Build the training set of an archive in one pass.
 
     Args:
-        days: numbers of the UTC days that the archive has, ascending.
-        read_day: reads the rows of one topic and day.
-        cutoffs: epoch ms, ascending, each at least a horizon before `end_ms`.
-        horizon_days: of the labels.
-        end_ms: until when all is known.
-        on_day: called before each day is read.
+        days: numbers of the UTC days in the archive, ascending.
+        read_day: function that reads the rows of one topic and day.
+        cutoffs: cut-offs, epoch ms, ascending, each at least a horizon before `end_ms`.
+        horizon_days: horizon of the labels.
+        end_ms: end of the known history.
+        on_day: callback before each day is read.
 
     Raises:
         UsageError: a horizon ends after `end_ms`.
@@ -161,7 +161,7 @@ def build(
 
 
 def times_needed(cutoffs: Sequence[int], horizon_days: int, end_ms: int) -> list[int]:
-    """When the features are to be evaluated for a training set, epoch ms, ascending; arguments as for `build`.
+    """Return the evaluation times that a training set needs, epoch ms, ascending; arguments as for `build`.
 
     Raises:
         UsageError: a horizon ends after `end_ms`.
@@ -181,14 +181,14 @@ def gathered(
     end_ms: int,
     counts: ArchiveCounts,
 ) -> TrainingSet:
-    """The training set from rows that are evaluated already.
+    """Build the training set from rows that are already evaluated.
 
     Args:
         rows_by_time: rows of every customer, in any order, at each of `times_needed`, ascending.
         cutoffs: as for `build`.
         horizon_days: as for `build`.
         end_ms: as for `build`.
-        counts: what was read, once all rows were taken.
+        counts: numbers of records read, complete once all rows are consumed.
 
     Raises:
         ShopstreamError: no customer has ordered by the last cut-off.
@@ -202,7 +202,7 @@ def gathered(
 def told(
     rows_by_time: Iterable[tuple[int, pl.DataFrame]], cutoffs: Sequence[int], horizon_days: int, *, end_ms: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """`TrainingSet.rows`, `followed` and `latest` of any customers, perhaps empty; arguments as for `gathered`."""
+    """Return `rows`, `followed` and `latest` of a `TrainingSet`, possibly empty; arguments as for `gathered`."""
     ends = {cutoff + horizon_days * DAY_MS: cutoff for cutoff in cutoffs}
     wanted = set(cutoffs)
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}

@@ -1,4 +1,4 @@
-"""A bundle judged on an archive: on cut-offs it learnt from and on others, and how far the rows have moved."""
+"""Evaluates a bundle on an archive: on cut-offs inside and after its training window, with the drift of the rows."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from training.next_purchase.evaluation import next_judged
 from training.scorer import numbers
 
 REPEATS: Final = 60
-"""Of the bootstrap: an archive has many more rows than a held-out part of it, and its intervals are narrow."""
+"""Bootstrap repeats. An archive has many more rows than a held-out part of it, so its intervals are narrow."""
 
 
 def judge(bundle: Bundle, training: TrainingSet, *, seed: int = 1, repeats: int = REPEATS) -> Report:
-    """Metrics of a bundle on labelled rows.
+    """Compute the metrics of a bundle on labelled rows.
 
     Args:
-        bundle: to judge.
-        training: rows with the bundle's horizon.
-        seed: of the bootstrap.
-        repeats: of the bootstrap.
+        bundle: bundle to evaluate.
+        training: labelled rows with the bundle's horizon.
+        seed: seed of the bootstrap.
+        repeats: number of bootstrap repeats.
 
     Returns:
-        `parts`: `unseen` (horizons that begin when the bundle's window had ended) and `learnt` (cut-offs it may have
-        learnt from), each with metrics, intervals, curves and segments where there are such rows; `psi` of every
-        column at the end of the archive against the training window, the highest first; `next_purchase`, see
-        `next_evaluation.next_judged`.
+        `parts`: `unseen` (cut-offs from the end of the bundle's window on) and `learnt` (earlier cut-offs, which may be
+        in the training set). Each has metrics, intervals, curves and segments if there are such rows. `psi`: value of
+        every column at the end of the archive against the training window, highest first. `next_purchase`: see
+        `next_purchase.evaluation.next_judged`.
     """
     found: Report = {"bundle": bundle.name, "horizon_days": bundle.horizon_days, "parts": {}}
     scorer = bundle.scorer()
-    # a horizon that ends within the window shares outcomes with those that taught
+    # a horizon that begins within the window shares outcomes with the training set
     unseen = col("as_of") >= bundle.trained_until_ms
     for title, part in (("unseen", unseen), ("learnt", ~unseen)):
         rows = training.rows.filter(part)

@@ -1,7 +1,7 @@
-"""Gamma-Gamma: what an order of a customer is worth, drawn towards what orders are worth in this shop.
+"""Fits the Gamma-Gamma model: expected value of a customer's order, shrunk towards the average of the shop.
 
 P. S. Fader, B. G. S. Hardie: The Gamma-Gamma Model of Monetary Value, 2013. An order of a customer is Gamma(p, v), and
-v is Gamma(q, gamma) over customers; the fewer orders a customer has, the closer the expectation lies to everybody's.
+v is Gamma(q, gamma) over customers. The fewer orders a customer has, the closer the expectation is to the average.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ Float = npt.NDArray[np.float64]
 _START: Final = np.log([2.0, 3.0, 2.0])
 _LOG_MAX: Final = 12.0
 _RIDGE: Final = 1e-3
-"""As in BG/NBD: keeps the parameters of few customers from running away."""
+"""Ridge penalty as in BG/NBD: keeps parameters from diverging on small samples."""
 
 
 class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Parameters; `gamma` is in the shop's currency."""
+    """Parameters of the model; `gamma` is in the shop's currency."""
 
     p: float
     q: float
     gamma: float
 
     def expected(self, orders: Float, mean: Float) -> Float:
-        """The expected worth of the next order, in the shop's currency.
+        """Return the expected value of the next order, in the shop's currency.
 
         Args:
             orders: number of a customer's orders, 0 allowed.
-            mean: their mean worth; means nothing without orders.
+            mean: mean value of these orders; ignored without orders.
         """
         known = np.where(orders > 0, self.p * orders * mean, 0.0)
         found: Float = self.p * (self.gamma + known / self.p) / (self.p * orders + self.q - 1)
@@ -46,7 +46,7 @@ class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def log_likelihood(logs: Float, orders: Float, mean: Float) -> Float:
-    """Of each customer, at the logarithms of p, q - 1 and gamma."""
+    """Return the log-likelihood of each customer at the logarithms of p, q - 1 and gamma."""
     p, q, gamma = np.exp(logs[0]), 1 + np.exp(logs[1]), np.exp(logs[2])
     shape = p * orders
     found: Float = (
@@ -62,13 +62,13 @@ def log_likelihood(logs: Float, orders: Float, mean: Float) -> Float:
 
 
 def fit(rows: pl.DataFrame) -> Spend:
-    """The most likely parameters.
+    """Return the maximum-likelihood parameters.
 
     Args:
-        rows: each customer once, with orders_total and revenue_total; customers without revenue are passed over.
+        rows: one row per customer, with orders_total and revenue_total; customers without revenue are ignored.
 
     Raises:
-        ShopstreamError: nobody has paid anything.
+        ShopstreamError: no customer has revenue.
     """
     paid = rows.filter((col("orders_total") > 0) & (col("revenue_total") > 0))
     if paid.is_empty():

@@ -1,4 +1,4 @@
-"""What pages that are made for people have in common: one self-contained HTML file, tables, figures."""
+"""Renders the parts that all HTML pages share: a self-contained document, tables and figures."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ td:first-child,th:first-child{text-align:left}small{color:#667}h2{margin-top:2em
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """A page out of its parts, with nothing to load from elsewhere. `title` is text, the parts are HTML."""
+    """Return a self-contained page from its parts. `title` is text, the parts are HTML."""
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
     return f"{head}<style>{STYLE}</style>" + "\n".join(parts) + "</html>\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], marked: str = "") -> str:
-    """A table of text; the row that begins with `marked` stands out."""
+    """Return a table of text; the row whose first cell is `marked` is highlighted."""
     cells = "".join(f"<th>{escape(one)}</th>" for one in head)
     body = "".join(
         f"<tr{' class=chosen' if marked and row[0] == marked else ''}>"
@@ -34,5 +34,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], marked: str = "") 
 
 
 def plot(figure: Any, name: str, *, first: bool = False) -> str:
-    """A Plotly figure; the first one of a page brings the library along."""
+    """Return a Plotly figure as HTML; the first one of a page embeds the library."""
     return str(pio.to_html(figure, include_plotlyjs=first, full_html=False, div_id=name))

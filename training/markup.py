@@ -1,4 +1,4 @@
-"""How a card writes a number with its interval, and what an interval allows to say."""
+"""Formats a number with its interval for a card, and states the conclusion that an interval allows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 
 def number(value: float, span: Sequence[float] | None = None) -> str:
-    """Three decimals, and the interval behind them."""
+    """Return the number with three decimals, followed by the interval."""
     said = f"{value:.3f}"
     return said if span is None else f"{said} ({span[0]:.3f} to {span[1]:.3f})"
 
 
 def verdict(interval: Sequence[float]) -> str:
-    """What the interval of a gain allows to say."""
+    """Return the conclusion that the interval of a gain allows."""
     low, high = interval
     if low > 0:
         return "better"

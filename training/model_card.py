@@ -1,4 +1,4 @@
-"""The model card: one self-contained HTML file out of a report."""
+"""Renders the model card: one self-contained HTML file from a report."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _DRIVERS: Final = 15
 
 
 def render(about: Mapping[str, Any], report: Report, drivers: Mapping[str, float]) -> str:
-    """The card as HTML, with nothing to load from elsewhere.
+    """Render the card as self-contained HTML.
 
     Args:
-        about: `bundle.json`.
+        about: contents of `bundle.json`.
         report: see `evaluation.report`.
-        drivers: mean size of each input's contribution, the largest first.
+        drivers: mean absolute contribution of each input, largest first.
     """
     chosen = report["models"][report["chosen"]]
     parts = [
@@ -89,7 +89,7 @@ def _summary(about: Mapping[str, Any], report: Report) -> str:
 
 
 def _elsewhere(window: Mapping[str, Any]) -> dict[str, str]:
-    """Of a model that learnt from more rows than the training set has."""
+    """Return the summary row of a model that was fitted on more rows than the training set has."""
     if "learnt" not in window:
         return {}
     learnt = window["learnt"]

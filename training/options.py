@@ -1,6 +1,6 @@
-"""The terms of a training: when rows are taken, how far their labels look, and what churn costs.
+"""Defines the options of a training: cut-offs, horizon of the labels and costs of churn.
 
-The rule of this file: it imports no library of numbers, so that the settings take their defaults and bounds from here.
+The rule of this file: it imports no numerical library, so that the settings can take defaults and bounds from here.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ Days = Annotated[int, Meta(ge=1, le=DAYS_MAX)]
 
 
 class Horizon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When rows are taken and how far their labels look.
+    """Cut-offs of the rows and horizon of their labels.
 
     Attributes:
-        horizon_days: a customer without an order in so many days after the cut-off has churned.
-        history_days: the first cut-off lies at least so long after the first record.
-        spacing_days: between two cut-offs; shorter gives more rows, and rows that are more alike.
-        cutoffs_max: how many cut-offs at most, the latest ones.
+        horizon_days: days after the cut-off without an order that count as churn.
+        history_days: minimum days between the first record and the first cut-off.
+        spacing_days: days between two cut-offs; a smaller value gives more rows, which are more alike.
+        cutoffs_max: maximum number of cut-offs, the latest ones.
     """
 
     horizon_days: Days = 90
@@ -32,11 +32,11 @@ class Horizon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Effort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is done for a customer of a band, in shares of what a kept customer is worth.
+    """Effort for a customer of one risk band, in shares of the value of a retained customer.
 
     Attributes:
-        cost: of doing it, whether the customer would have left or not.
-        saved: share of the leaving customers whom it keeps.
+        cost: cost of the effort, whether or not the customer would have left.
+        saved: share of the leaving customers that it retains.
     """
 
     cost: Annotated[float, Meta(ge=0)]
@@ -44,10 +44,10 @@ class Effort(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Costs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The declared costs that the bands of risk follow from; low means that nothing is done.
+    """Costs that determine the risk bands; the low band has no effort.
 
-    The defaults: a reminder (1 % of a customer's worth, keeps 3 % of the leaving), a voucher (4 %, 8 %), a call (10 %,
-    15.5 %), which give bands from 0.33, 0.60 and 0.80.
+    The defaults give bands from 0.33, 0.60 and 0.80: a reminder (1 % of a customer's value, retains 3 % of the
+    leaving), a voucher (4 %, 8 %), a call (10 %, 15.5 %).
     """
 
     medium: Effort = Effort(0.01, 0.03)

@@ -1,12 +1,12 @@
-"""What a bundle predicts, of churn and of the next purchase. It stands in every bundle and needs nothing else of ours.
+"""Predicts churn and the next purchase from a bundle. Each bundle holds a copy, independent of the project.
 
     python predict.py rows.csv scores.csv
 
 The CSV has a header and at least the columns that `preparation.json` lists under `columns` (what `shopstream features
-DIR --as-of T --out rows.csv` writes); an empty field is a missing value. The result has customer_id, as_of,
-churn_probability, which is empty for customers without an order, and the columns of NEXT_COLUMNS, which are empty where
-the bundle has no model for them. Libraries: those of `requirements.txt` beside it; NumPy and xgboost for the usual
-models.
+DIR --as-of T --out rows.csv` writes). An empty field is a missing value. The result has customer_id, as_of,
+churn_probability and the columns of NEXT_COLUMNS. The probability is empty for customers without an order, and a column
+of NEXT_COLUMNS is empty if the bundle has no model for it. Libraries: those of `requirements.txt` in the same folder;
+NumPy and xgboost for the usual models.
 
 The rule of this file: the project itself predicts with this code, so a bundle and the live path cannot disagree.
 """
@@ -29,7 +29,7 @@ Float64 = npt.NDArray[np.float64]
 Columns = Mapping[str, Float64]
 
 PREPARATION = 1
-"""Raised when `derived` changes its meaning; part of what makes a bundle fit a program."""
+"""Version of the preparation, raised when `derived` changes its meaning; part of the fingerprint."""
 
 COLUMNS = (
     "tenure_days", "recency_days", "orders_total", "revenue_total", "orders_7d", "orders_30d", "orders_90d",
@@ -39,21 +39,21 @@ COLUMNS = (
     "searches_30d", "add_to_carts_30d", "cart_sessions_30d", "abandoned_carts_30d", "cart_abandon_rate_30d",
     "converted_sessions_30d", "conversion_rate_30d", "mobile_share_30d", "visit_trend", "top_category_share_90d",
 )  # fmt: skip
-"""The features that a model sees: all numbers of a row that are no moments in time. NaN where they are null."""
+"""Input features of the models: all numeric columns of a row that are not times. NaN for null."""
 
 NEXT_COLUMNS = ("purchase_probability_30d", "expected_days_to_purchase", "expected_revenue_90d")
-"""What models of the next purchase predict, of any customer."""
+"""Predictions of the next-purchase models, for any customer."""
 
 TRUSTED = ("numpy.dtype", "sklearn.tree._tree.Tree")
-"""Types that a scikit-learn model may hold beside those that skops takes for harmless; a file with others is refused.
-A tree could crash the process that follows it: `check_sklearn` looks at them first."""
+"""Types that a scikit-learn model may hold beside those that skops trusts; a file with others is rejected.
+A damaged tree could crash the process, so `check_sklearn` checks the trees before use."""
 DEPTH_MAX = 1_000
-"""Of a tree: contributions are computed by recursion, on a stack of fixed size."""
+"""Maximum depth of a tree: contributions are computed by recursion, on a stack of fixed size."""
 _SKLEARN = (
     "sklearn.pipeline", "sklearn.preprocessing", "sklearn.impute", "sklearn.linear_model", "sklearn.tree",
     "sklearn.ensemble._forest", "sklearn.calibration", "sklearn.isotonic", "sklearn.utils",
 )  # fmt: skip
-"""Their compiled code follows nothing but trees."""
+"""Modules whose compiled code follows no pointers other than trees."""
 _XGBOOST_NODES = (
     "left_children", "right_children", "parents", "split_indices", "split_conditions", "split_type", "default_left",
     "base_weights", "loss_changes", "sum_hessian",
@@ -65,19 +65,19 @@ _LIGHTGBM_NODES = {
     "internal_value": 1, "internal_weight": 1, "internal_count": 1,
     "leaf_value": 0, "leaf_weight": 0, "leaf_count": 0,
 }  # fmt: skip
-"""What a tree says -> how many fewer numbers than leaves it has; None for a single one."""
+"""Field of a tree -> how many fewer values than leaves it has; None for a single value."""
 
 
 def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
-    """What the BG/NBD model says: P(no order within the horizon), P(alive), expected orders within the horizon.
+    """Return the BG/NBD predictions: P(no order within the horizon), P(alive), expected orders within the horizon.
 
-    The first two are exact. The expected orders take the chance to drop out at its posterior mean, which spares the
-    hypergeometric function of the exact formula; they differ by some per cent and hardly in their order.
+    The first two are exact. The expected orders use the posterior mean of the dropout probability, which avoids the
+    hypergeometric function of the exact formula. They differ by some per cent and hardly in their order.
 
     Args:
-        columns: orders_total, order_gap_mean_days and recency_days; what it says without an order means nothing.
+        columns: orders_total, order_gap_mean_days and recency_days; results without an order are meaningless.
         parameters: r, alpha, a, b; times in days.
-        horizon_days: from as_of on.
+        horizon_days: horizon in days from as_of on.
     """
     r, alpha, a, b = (parameters[name] for name in ("r", "alpha", "a", "b"))
     repeats = np.maximum(columns["orders_total"] - 1, 0)
@@ -96,9 +96,9 @@ def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float
 
 
 def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
-    """What a model is told beside COLUMNS: rates and trends that a tree would need many cuts to find.
+    """Return the model inputs beside COLUMNS: rates and trends that would cost a tree many splits.
 
-    Pauses are measured against the customer's own pace, and few observations are drawn towards a common guess.
+    Pauses are relative to the customer's own pace, and small counts are shrunk towards a common prior.
     """
     orders, sessions = columns["orders_total"], columns["sessions_90d"]
     seen_90 = np.minimum(90.0, columns["tenure_days"] + 1)
@@ -119,7 +119,7 @@ def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: flo
 
 
 def matrix(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> tuple[Float32, list[str]]:
-    """Rows as a model takes them, (n, k) float32 with NaN for what is missing, and the names of its columns."""
+    """Return rows as model input, (n, k) float32 with NaN for missing values, and the names of the columns."""
     with np.errstate(invalid="ignore", divide="ignore"):
         more = derived(columns, parameters, horizon_days)
     every = [*(columns[name] for name in COLUMNS), *more.values()]
@@ -130,10 +130,10 @@ def matrix(columns: Columns, parameters: Mapping[str, float], horizon_days: floa
 
 
 def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
-    """A model's probability made to mean what it says: `kind` none, sigmoid or isotonic, then a power (see below).
+    """Calibrate a model's probability: `kind` none, sigmoid or isotonic, then a power.
 
-    `level` is the power: P(no order) of a Poisson process is exp(-rate), so p ** level raises every customer's rate by
-    the same factor, as a busier or quieter season does.
+    `level` is the power. P(no order) of a Poisson process is exp(-rate). So p ** level multiplies every customer's rate
+    by the same factor, as a busier or quieter season does.
     """
     if calibration["kind"] == "sigmoid":
         inside = np.clip(probability, 1e-9, 1 - 1e-9)
@@ -146,19 +146,19 @@ def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
 
 
 def check_tree(left: Sequence[int], right: Sequence[int], feature: Sequence[int], columns: int) -> dict[int, int]:
-    """Refuse a tree whose nodes point outside it: the libraries follow them without looking.
+    """Reject a tree whose nodes point outside it: the libraries follow them unchecked.
 
     Args:
-        left: children of each node by its number, from the root, 0; a leaf has -1 on both sides.
-        right: the same.
-        feature: the column that each inner node looks at.
-        columns: of the rows.
+        left: left child of each node by its number, from the root, 0; a leaf has -1 on both sides.
+        right: right child of each node, likewise.
+        feature: column that each inner node splits on.
+        columns: number of columns of the rows.
 
     Returns:
-        The parent of each node that can be reached, but the root.
+        The parent of each reachable node except the root.
 
     Raises:
-        ValueError: the tree does not end, or reads something that is not there.
+        ValueError: the tree does not end, or refers to a missing node or column.
     """
     if not len(left) == len(right) == len(feature) > 0:
         raise ValueError("a tree lacks nodes")
@@ -181,7 +181,7 @@ def check_tree(left: Sequence[int], right: Sequence[int], feature: Sequence[int]
 
 
 def check_xgboost(model: Mapping[str, Any]) -> None:
-    """Refuse the JSON of an XGBoost model that is not one of plain trees with one result. Raises ValueError."""
+    """Reject the JSON of an XGBoost model other than plain trees with one output. Raises ValueError."""
     learner = model["learner"]
     shape, trees = learner["learner_model_param"], learner["gradient_booster"]
     if trees["name"] != "gbtree" or int(shape["num_class"]) > 1 or int(shape.get("num_target", 1)) > 1:
@@ -202,18 +202,18 @@ def check_xgboost(model: Mapping[str, Any]) -> None:
         if any(tree["split_type"]) or tree["categories_nodes"] or int(said.get("size_leaf_vector", 1)) > 1:
             raise ValueError("a tree has categories or more than one result")
         for node, parent in enumerate(tree["parents"]):
-            # pruned nodes stay, out of reach
+            # pruned nodes remain, unreachable
             if parent != parents.get(node, parent) or not (0 <= parent < len(left) or parent == _NO_PARENT):
                 raise ValueError("a node names another parent than its own")
 
 
 def check_lightgbm(text: str) -> str:
-    """The text of a LightGBM model of plain trees with one result, without its table of the trees' places.
+    """Return the text of a LightGBM model of plain trees with one output, without its table of tree offsets.
 
-    LightGBM jumps to these places without looking; without the table it reads tree after tree.
+    LightGBM seeks to these offsets unchecked; without the table it reads the trees in sequence.
 
     Raises:
-        ValueError: the model is not of that kind, or damaged.
+        ValueError: the model is damaged or of another kind.
     """
     head, *trees = text.split("\nTree=")
     about = dict(line.partition("=")[::2] for line in head.split("\n"))
@@ -233,7 +233,7 @@ def check_lightgbm(text: str) -> str:
             raise ValueError("a tree lacks nodes")
         if leaves == 1:
             continue
-        # its leaves have numbers of their own, from -1 downwards: here they follow the inner nodes
+        # LightGBM numbers leaves from -1 downwards: here they follow the inner nodes
         left, right = (
             [int(child) if int(child) >= 0 else leaves - 2 - int(child) for child in many[side]] + [-1] * leaves
             for side in ("left_child", "right_child")
@@ -244,7 +244,7 @@ def check_lightgbm(text: str) -> str:
 
 
 def check_sklearn(part: Any) -> None:
-    """Refuse a scikit-learn model with a damaged tree, or of a kind that `train` does not make. Raises ValueError."""
+    """Reject a scikit-learn model with a damaged tree, or of a kind that `train` does not make. Raises ValueError."""
     kind = type(part)
     if kind.__module__.startswith("scipy.sparse"):
         raise ValueError("it holds a sparse matrix, which no bundle does")
@@ -267,11 +267,11 @@ def check_sklearn(part: Any) -> None:
 
 
 class Model:
-    """A bundle's models: of churn, and of the next purchase where it has them.
+    """Models of a bundle: churn and, if present, the next purchase.
 
     Args:
-        folder: the bundle.
-        threads: for xgboost and LightGBM.
+        folder: folder of the bundle.
+        threads: threads for xgboost and LightGBM.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
@@ -279,7 +279,7 @@ class Model:
         chosen = json.loads((folder / "bundle.json").read_text("utf-8"))["model"]
         self.kind: str = chosen["kind"]
         self.booster: Any = None
-        """The native model of xgboost or LightGBM."""
+        """Native model of xgboost or LightGBM."""
         self.column: int | None = chosen.get("column")
         self._raw = self._loaded(folder / chosen["file"], threads)
         self._next = {
@@ -291,7 +291,7 @@ class Model:
         if self.kind == "xgboost":
             self.booster = _booster(path, threads)
             return lambda rows: np.asarray(self.booster.inplace_predict(rows), np.float64)
-        if self.kind == "bgnbd":  # its expected orders are a column of every model's matrix
+        if self.kind == "bgnbd":  # every model's matrix has a column with its expected orders
             return lambda rows: np.exp(-rows[:, 0].astype(np.float64))
         if self.kind == "lightgbm":
             import lightgbm  # noqa: PLC0415
@@ -305,32 +305,32 @@ class Model:
         return lambda rows: np.asarray(pipeline.predict_proba(rows)[:, 1], np.float64)
 
     def inputs(self, columns: Columns) -> Float32:
-        """Rows as the models of the next purchase take them, and that of churn after `filled`."""
+        """Return rows as input of the next-purchase models; `filled` makes them input of the churn model."""
         return matrix(columns, self.preparation["bgnbd"], self.preparation["horizon_days"])[0]
 
     def matrix(self, columns: Columns) -> Float32:
-        """Rows as the churn model takes them."""
+        """Return rows as input of the churn model."""
         return self.filled(self.inputs(columns))
 
     def filled(self, rows: Float32) -> Float32:
-        """What is missing filled in where the churn model was fitted so."""
+        """Fill missing values if the churn model was fitted on filled rows."""
         fill = self.preparation.get("fill")
         return rows if fill is None else np.where(np.isnan(rows), np.asarray(fill, np.float32), rows)
 
     def of_matrix(self, rows: Float32) -> Float64:
-        """Calibrated probabilities, float64 in (0, 1), of rows from `matrix`."""
+        """Return calibrated probabilities, float64 in (0, 1), of rows from `matrix`."""
         if not len(rows):
             return np.zeros(0)
         seen = rows if self.column is None else rows[:, [self.column]]
         return calibrated(self._raw(seen), self.preparation["calibration"])
 
     def probability(self, columns: Columns) -> Float64:
-        """P(no order within the horizon) of each row; NaN for customers without an order."""
+        """Return P(no order within the horizon) of each row; NaN for customers without an order."""
         found = self.of_matrix(self.matrix(columns))
         return np.where(columns["orders_total"] > 0, found, np.nan)
 
     def next_purchase(self, rows: Float32) -> dict[str, Float64]:
-        """Those of NEXT_COLUMNS that the bundle has a model for, of rows from `inputs`."""
+        """Return the NEXT_COLUMNS that the bundle has a model for, for rows from `inputs`."""
         found = {}
         for column, (booster, about) in self._next.items():
             raw = np.asarray(booster.inplace_predict(rows), np.float64) if len(rows) else np.zeros(0)
@@ -339,10 +339,10 @@ class Model:
 
 
 def next_from(raw: Float64, about: Mapping[str, Any]) -> Float64:
-    """A prediction out of what the trees say: a calibrated probability, or an amount times `scale`.
+    """Convert the output of the trees to a prediction: a calibrated probability, or an amount times `scale`.
 
-    `level` is the factor on everybody's rate of `calibrated`: an amount grows by it. What cannot pass `most` is a share
-    of a time that is spent waiting; waiting is staying away, so of that share `level` is the power.
+    `level` is the factor on everybody's rate of `calibrated`: an amount is multiplied by it. An amount with the upper
+    bound `most` is a share of waiting time. Waiting means no order, so `level` is the power of that share.
     """
     if "calibration" in about:
         return 1 - calibrated(1 - raw, about["calibration"])
@@ -361,12 +361,12 @@ def _booster(path: Path, threads: int) -> Any:
 
     model = json.loads(path.read_bytes())
     check_xgboost(model)
-    # what was checked is what is read, should the two parsers differ
+    # load what was checked, in case the two parsers differ
     return xgboost.Booster({"nthread": threads}, model_file=bytearray(json.dumps(model).encode()))
 
 
 def read_columns(path: Path) -> tuple[list[dict[str, str]], dict[str, Float64]]:
-    """The rows of a CSV as text, and the columns that a model needs as numbers."""
+    """Return the rows of a CSV as text, and the columns that a model needs as numbers."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     missing = [name for name in COLUMNS if rows and name not in rows[0]]
@@ -376,7 +376,7 @@ def read_columns(path: Path) -> tuple[list[dict[str, str]], dict[str, Float64]]:
 
 
 def main(arguments: list[str]) -> int:
-    """`predict.py ROWS.csv OUT.csv`; exit code 2 where it is called otherwise."""
+    """Run `predict.py ROWS.csv OUT.csv`; return exit code 2 for other arguments."""
     if len(arguments) != 2:
         sys.stderr.write("usage: python predict.py ROWS.csv OUT.csv\n")
         return 2

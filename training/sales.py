@@ -1,7 +1,7 @@
-"""Orders that stand, and sales by day, out of an archive.
+"""Reads valid orders and daily sales from an archive.
 
-The rule of this file: an order counts by its winning record among all that the archive holds, at the day it was placed
-on; a record is valid by the same judgement as everywhere (`features.records.archive_rows`).
+The rule of this file: an order counts by its winning record among all records of the archive, on the day of its
+placement. Records are validated as everywhere (`features.records.archive_rows`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from features.schema import DAY_MS, HOUR_MS, NOT_KNOWN, STATUSES
 
 OTHER_CATEGORIES: Final = "(other)"
 WHOLE_DAY_MS: Final = 23 * HOUR_MS
-"""A last day of which nothing is known from this hour on is taken as not over."""
+"""A last day without records from this hour on counts as incomplete."""
 
 _ORDER: Final = {
     "order_id": pl.String(),
@@ -43,12 +43,12 @@ _ORDER: Final = {
 def standing_orders(
     days: Sequence[int], read_day: ReadDay, on_day: Callable[[int], None] = lambda _: None
 ) -> pl.DataFrame:
-    """The orders whose winning record is `placed`.
+    """Return the orders whose winning record is `placed`.
 
     Args:
-        days: numbers of the UTC days that the archive has, ascending.
-        read_day: reads the rows of one topic and day.
-        on_day: called before each day is read.
+        days: numbers of the UTC days in the archive, ascending.
+        read_day: function that reads the rows of one topic and day.
+        on_day: callback before each day is read.
 
     Returns:
         order_id, customer_id, ts (epoch ms), cents, country, channel, items; ordered by ts, order_id.
@@ -80,12 +80,12 @@ def _records(table: pa.Table) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class DailySales:
-    """Revenue of each UTC day, days without an order included.
+    """Revenue of each UTC day, including days without an order.
 
     Attributes:
         first_day: number of the first day since 1970-01-01.
-        total: float64 [n], in the shop's currency.
-        categories: name -> float64 [n], the largest first; they sum to `total`. May be empty.
+        total: revenue, float64 [n], in the shop's currency.
+        categories: name -> float64 [n], largest first; they sum to `total`. May be empty.
     """
 
     first_day: int
@@ -94,28 +94,28 @@ class DailySales:
 
     @property
     def days(self) -> list[int]:
-        """Numbers of the days."""
+        """Numbers of the days, ascending."""
         return list(range(self.first_day, self.first_day + len(self.total)))
 
 
 def last_whole_day(end_ms: int) -> int:
-    """The number of the last day that is over, when nothing is known after `end_ms`."""
+    """Return the number of the last complete day of a history that ends at `end_ms`."""
     day, rest = divmod(end_ms, DAY_MS)
     return day if rest >= WHOLE_DAY_MS else day - 1
 
 
 def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_max: int = 12) -> DailySales:
-    """Sales by day. What an order cost is shared among its lines by their prices.
+    """Compute sales by day. The amount of an order is split among its lines in proportion to their prices.
 
     Args:
         orders: see `standing_orders`.
         first_day: number of the first day.
-        last_day: number of the last one.
-        categories_max: the largest ones; all others are one category, OTHER_CATEGORIES. 0 tells none apart; a single
-            one would be the total again and is left out.
+        last_day: number of the last day.
+        categories_max: maximum number of categories, the largest ones; the rest becomes OTHER_CATEGORIES. 0 or 1 gives
+            no categories: a single one would repeat the total.
 
     Raises:
-        ShopstreamError: there is no whole day.
+        ShopstreamError: there is no complete day.
     """
     if last_day < first_day:
         raise ShopstreamError("The archive holds no whole day.", "Give a longer archive.")
@@ -140,7 +140,7 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
 
 
 def _shares(orders: pl.DataFrame) -> pl.DataFrame:
-    """number, category, amount of each line; an order without lines is one of an unknown category."""
+    """Return number, category and amount of each line; an order without lines is one line of unknown category."""
     lines = orders.select("order_id", "number", "cents", "items").explode("items", keep_nulls=True, empty_as_null=True)
     item = col("items").struct
     lines = lines.with_columns(

@@ -1,4 +1,4 @@
-"""The live path: rows to scores in one vectorised call, with reasons where the risk is high."""
+"""Scores rows in one vectorised call on the live path, with reasons for high risks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ DRIVER_ROWS_MAX: Final = 5_000
 
 
 def numbers(rows: pl.DataFrame) -> dict[str, Float64]:
-    """The columns of rows as `training.predict` takes them, NaN for null."""
+    """Return the columns of rows as input of `training.predict`, NaN for null."""
     whole = rows.select(pl.col(COLUMNS).cast(pl.Float64).fill_null(float("nan")))
     return {name: whole[name].to_numpy() for name in COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)
 class BundleScorer:
-    """A `features.scores.score.Scorer` out of a bundle.
+    """A `features.scores.score.Scorer` from a bundle.
 
     Attributes:
-        model: of churn and the next purchase.
-        breaks: of the RFM scores.
-        thresholds: of the bands of risk.
-        rules: of the segments.
+        model: models of churn and the next purchase.
+        breaks: breaks of the RFM scores.
+        thresholds: thresholds of the risk bands.
+        rules: segment rules.
     """
 
     model: Model
@@ -38,7 +38,7 @@ class BundleScorer:
     rules: SegmentRules
 
     def score(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """As the protocol says."""
+        """Score rows as the protocol defines."""
         inputs = self.model.inputs(numbers(rows))
         prepared = self.model.filled(inputs)
         probability = self.model.of_matrix(prepared)
@@ -54,7 +54,7 @@ class BundleScorer:
         )
 
     def drivers(self, rows: pl.DataFrame) -> dict[str, float]:
-        """Mean size of each input's contribution, in log odds, over rows of customers with an order; largest first."""
+        """Return the mean absolute contribution per input, in log odds, over customers with an order, largest first."""
         buyers = rows.filter(pl.col("orders_total") > 0).head(DRIVER_ROWS_MAX)
         if buyers.is_empty():
             return {}
@@ -64,10 +64,10 @@ class BundleScorer:
         return {names[place]: float(sizes[place]) for place in order if sizes[place] > 0}
 
     def contributions(self, prepared: Float32) -> Float64:
-        """How much each input of each row pushes the log odds of churn up, (n, k).
+        """Return the contribution of each input of each row to the log odds of churn, (n, k).
 
-        Exact tree SHAP for XGBoost and LightGBM; for the others the change of the log odds when the input is replaced
-        by its median, which for a logistic regression is the exact contribution against the median customer.
+        Exact tree SHAP for XGBoost and LightGBM. For other models, the change of the log odds when the median replaces
+        the input. For a logistic regression, that is the exact contribution against the median customer.
         """
         if self.model.kind == "xgboost":
             import xgboost  # noqa: PLC0415 - of the kinds of model only one is needed
@@ -86,7 +86,7 @@ class BundleScorer:
         return found
 
     def _reasons(self, prepared: Float32, asked: npt.NDArray[np.bool_]) -> pl.Series:
-        """The names of the REASONS inputs with the highest contributions where `asked`, null elsewhere."""
+        """Return the names of the REASONS inputs with the highest contributions where `asked`, null elsewhere."""
         found: list[Any] = [None] * len(asked)
         places = np.flatnonzero(asked)
         if len(places):

@@ -1,4 +1,4 @@
-"""Frames in the form of documents: the columns are the fields of an index, in their order and of their types."""
+"""Shapes frames as documents: the columns are the fields of an index, in their order and types."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _DTYPES: Final[dict[str, pl.DataType]] = {
 
 
 def frame_schema(fields: Sequence[Field]) -> dict[str, pl.DataType]:
-    """The columns of documents with these fields."""
+    """Return the columns of documents with these fields."""
     return {field.name: _DTYPES[field.kind] for field in fields}
 
 
 def shaped(frame: pl.DataFrame, fields: Sequence[Field]) -> pl.DataFrame:
-    """The columns of a frame that are these fields, cast to their types; all others are left out."""
+    """Select the columns of these fields, cast to their types."""
     return frame.select(col(name).cast(dtype) for name, dtype in frame_schema(fields).items())

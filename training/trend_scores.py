@@ -1,4 +1,4 @@
-"""Scores of whole histories: without reasons, which cost a hundred times what a probability does."""
+"""Scores complete histories without reasons, which cost a hundred times as much as a probability."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REASONS = "churn_reasons"
 
 
 class QuickScorer(BundleScorer):
-    """A bundle's scorer whose REASONS are null; all else that it says is the same."""
+    """Scores like the bundle's scorer, but leaves REASONS null."""
 
     __slots__ = ()
 
@@ -23,7 +23,7 @@ class QuickScorer(BundleScorer):
 
 
 def trend_scorer(scorer: BundleScorer, rules: Rules) -> Scorer:
-    """The same scorer without reasons, unless the rules of the segments ask for them."""
+    """Return the same scorer without reasons, unless the segment rules use them."""
     if REASONS in rules.columns:
         return scorer
     return QuickScorer(scorer.model, scorer.breaks, scorer.thresholds, scorer.rules)

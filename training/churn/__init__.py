@@ -1,1 +1,1 @@
-"""The churn model: candidates, selection, calibration and evaluation."""
+"""Selects, calibrates and evaluates the churn model."""

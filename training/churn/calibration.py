@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: calibration chosen on held-out scores, and bands of risk by declared costs."""
+"""Calibrates probabilities on held-out scores and derives risk bands from declared costs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Float64 = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 Folds = npt.NDArray[np.int64]
 Calibration = dict[str, Any]
-"""What `predict.calibrated` takes, as it stands in the bundle."""
+"""Argument of `predict.calibrated`, as stored in the bundle."""
 
 KINDS: Final = ("none", "sigmoid", "isotonic")
 NONE: Final[Calibration] = {"kind": "none"}
 _TILT: Final = 1e-3
-"""How far the steps of an isotonic calibration lean to the score, so that customers of one step keep their order."""
+"""Weight of the score in the steps of an isotonic calibration, so that customers of one step keep their order."""
 _GAIN_MIN: Final = 5e-4
-"""Log loss that a calibration with more freedom must save, or the simpler one stays."""
+"""Minimum gain in log loss for a calibration with more parameters."""
 
 
 def fit_calibration(kind: str, scores: Float64, labels: Labels) -> Calibration:
-    """A calibration of one of KINDS, fitted to held-out scores."""
+    """Fit a calibration of one of KINDS to held-out scores."""
     if kind == "sigmoid":
         inside = np.clip(scores, 1e-9, 1 - 1e-9)
         model = LogisticRegression(C=1e6).fit(np.log(inside / (1 - inside))[:, None], labels)
@@ -44,15 +44,15 @@ def fit_calibration(kind: str, scores: Float64, labels: Labels) -> Calibration:
 
 
 def choose_calibration(scores: Float64, labels: Labels, folds: Folds) -> tuple[Calibration, dict[str, float]]:
-    """The calibration with the lowest log loss on folds that it was not fitted to.
+    """Choose the calibration with the lowest out-of-fold log loss.
 
     Args:
-        scores: of rows that the model was not fitted to.
-        labels: of the rows.
-        folds: number of each row's fold.
+        scores: scores of rows that the model was not fitted to.
+        labels: labels of the rows.
+        folds: fold number of each row.
 
     Returns:
-        The chosen one, fitted to all rows, and the log loss of every kind.
+        The chosen calibration, fitted to all rows, and the log loss of every kind.
     """
     losses = {}
     for kind in KINDS:
@@ -69,13 +69,14 @@ def choose_calibration(scores: Float64, labels: Labels, folds: Folds) -> tuple[C
 
 
 def thresholds(costs: Costs) -> RiskThresholds:
-    """The probabilities at which more effort begins to pay.
+    """Return the probabilities at which more effort begins to pay.
 
-    An effort brings p * saved - cost, in worths of a customer; the next one is better from
-    (cost' - cost) / (saved' - saved) on.
+    The gain of an effort is p * saved - cost, in units of a customer's value. The next effort is better
+    from (cost' - cost) / (saved' - saved) on.
 
     Raises:
-        UsageError: an effort saves no more than the one before it, or its band would begin below that one's or above 1.
+        UsageError: an effort saves no more than the previous one, or its band would begin below the previous one or
+            above 1.
     """
     found = []
     cost, saved = 0.0, 0.0

@@ -1,4 +1,4 @@
-"""The models that compete, each as a scikit-learn pipeline: what it is, how it is fitted, what may be searched."""
+"""Defines the competing models as scikit-learn pipelines: their steps, fit and search space."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ TITLES: Final[dict[Family, str]] = {
 }
 
 _LIGHTGBM_TRIES: Final = 3
-"""It is there to be compared with; the search's time goes to XGBoost, which scores live."""
+"""The search's time goes to XGBoost, which scores live; LightGBM is only for comparison."""
 
 Parameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model before it has seen data.
+    """A model before it is fitted.
 
     Attributes:
-        treatment: of the imbalance: none, class weights, or SMOTE within the training folds.
-        parameters: of the classifier, beside those that are fixed here.
+        treatment: treatment of class imbalance: none, class weights, or SMOTE within the training folds.
+        parameters: classifier parameters beside the fixed ones.
     """
 
     family: Family
@@ -57,7 +57,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """`XGBoost`, `logistic regression, weights`."""
+        """Display name, such as `XGBoost` or `logistic regression, weights`."""
         return TITLES[self.family] + ("" if self.treatment == "none" else f", {self.treatment}")
 
 
@@ -66,9 +66,9 @@ class Fitted:
     """A fitted candidate.
 
     Attributes:
-        column: what it looks at, where it looks at one column alone.
-        pipeline: without the sampler, which has no part in predicting; None for BG/NBD, whose column is the expected
-            number of orders.
+        column: number of the input column, for a model of one column.
+        pipeline: pipeline without the sampler, which plays no part in prediction. None for BG/NBD, whose column is the
+            expected number of orders.
     """
 
     candidate: Candidate
@@ -76,7 +76,7 @@ class Fitted:
     column: int | None = None
 
     def probability(self, rows: Float32) -> Float64:
-        """P(churned) of each row, before calibration."""
+        """Return P(churned) of each row, before calibration."""
         if self.column is not None:
             rows = rows[:, [self.column]]
         if self.pipeline is None:
@@ -85,7 +85,7 @@ class Fitted:
 
     @property
     def fill(self) -> list[float] | None:
-        """What a tree model takes for a missing value where it was fitted on filled rows."""
+        """Fill values for missing inputs, if a tree model was fitted on filled rows."""
         if self.pipeline is None or "fill" not in self.pipeline.named_steps:
             return None
         return [float(value) for value in self.pipeline.named_steps["fill"].statistics_]
@@ -104,13 +104,13 @@ def fit(
     """Fit a candidate.
 
     Args:
-        candidate: what to fit.
-        rows: (n, k), NaN for what is missing.
-        labels: 1 for churned; both classes must occur.
-        names: of the k columns.
-        seed: of all that is random.
-        threads: to use.
-        trees: fits XGBoost in another way than to these rows.
+        candidate: candidate to fit.
+        rows: rows, (n, k), NaN for missing values.
+        labels: labels, 1 for churned; both classes must occur.
+        names: names of the k columns.
+        seed: random seed.
+        threads: number of threads.
+        trees: function that fits XGBoost by other means than on these rows.
     """
     if trees is not None and candidate.family == "xgboost":
         ((_, model),) = _steps(candidate, labels, seed, threads)
@@ -126,7 +126,7 @@ def fit(
 
 
 def lightgbm_is_here() -> bool:
-    """LightGBM can be imported: it is optional, and its wheel needs a system library that may be missing."""
+    """Return whether LightGBM can be imported: it is optional, and its wheel needs an extra system library."""
     if importlib.util.find_spec("lightgbm") is None:
         return False
     try:
@@ -137,13 +137,13 @@ def lightgbm_is_here() -> bool:
 
 
 def families() -> tuple[Family, ...]:
-    """What can be fitted here."""
+    """Return the families that can be fitted on this machine."""
     every: tuple[Family, ...] = ("recency", "bgnbd", "logistic", "random_forest", "xgboost")
     return (*every, "lightgbm") if lightgbm_is_here() else every
 
 
 def search_space(family: Family, tries: int, rng: np.random.Generator) -> list[Parameters]:
-    """At most `tries` settings of a family, the first one its default; drawn where there are more."""
+    """Return at most `tries` settings of a family, the default first; sampled if there are more."""
     if family == "logistic":
         return [{"C": c} for c in (0.1, 0.01, 1.0)[:tries]]
     if family == "random_forest":

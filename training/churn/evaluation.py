@@ -1,4 +1,4 @@
-"""What a card says, as plain data: metrics with intervals, by model, by segment, and against the ceiling."""
+"""Builds the data of a model card: metrics with intervals, by model, by segment and against the ceiling."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from training.dataset import LABEL
 
 Float64 = npt.NDArray[np.float64]
 Report = dict[str, Any]
-"""JSON values only."""
+"""JSON-compatible values only."""
 CeilingOf = Callable[[Sequence[int], int], pl.DataFrame]
 """Cut-offs (epoch ms) and horizon in days -> customer_id, as_of, `knows_dropout` and `knows_present`: P(no order) of
-predictors that know how the shop was made."""
+predictors that use the true parameters of a synthetic shop."""
 
 CEILINGS: Final = {
     "knows_dropout": "knows every rate and the day of the drop-out",
@@ -35,12 +35,12 @@ COMPARED: Final = ("pr_auc", "roc_auc")
 
 
 def day(time_ms: int) -> str:
-    """`2026-11-21` of an epoch time in milliseconds, UTC."""
+    """Return the UTC date of an epoch time in milliseconds, such as `2026-11-21`."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
 def described(labels: npt.NDArray[np.int8], judged: Judged, weights: list[Float64]) -> Report:
-    """Metrics of one set of scores, with intervals, confusion and curves."""
+    """Return the metrics of one set of scores, with intervals, confusion matrix and curves."""
     return {
         "metrics": metrics.measure(labels, judged),
         "intervals": {name: list(span) for name, span in metrics.intervals(labels, judged, weights).items()},
@@ -50,7 +50,7 @@ def described(labels: npt.NDArray[np.int8], judged: Judged, weights: list[Float6
 
 
 def customer_numbers(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
-    """The number of each row's customer, from 0."""
+    """Return the number of each row's customer, from 0."""
     found: npt.NDArray[np.int64] = rows["customer_id"].rank("dense").to_numpy().astype(np.int64) - 1
     return found
 
@@ -58,7 +58,7 @@ def customer_numbers(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
 def by_segment(
     rows: pl.DataFrame, judged: Judged, breaks: RfmBreaks, rules: SegmentRules, weights: list[Float64]
 ) -> dict[str, Report]:
-    """Metrics of each segment that has enough rows of both labels, the largest first."""
+    """Return the metrics of each segment that has enough rows of both labels, largest segment first."""
     segments = scored(rows.drop(LABEL), breaks, rules)["segment"].fill_null("none")
     labels = rows[LABEL].to_numpy()
     found = {}
@@ -85,15 +85,15 @@ def report(
     seed: int = 1,
     repeats: int = metrics.REPEATS,
 ) -> Report:
-    """Everything that is known about how good a model is.
+    """Build the complete evaluation report of a model.
 
     Args:
-        trained: the model with its held-out rows.
-        breaks: learnt from rows before the held-out ones, for the segments.
-        rules: of the segments.
-        ceiling: what the truth says, on a shop whose truth is known.
-        seed: of the bootstrap.
-        repeats: of the bootstrap.
+        trained: model with its held-out rows.
+        breaks: RFM breaks for the segments, fitted on rows before the held-out ones.
+        rules: segment rules.
+        ceiling: predictions from the true parameters, for a synthetic shop.
+        seed: seed of the bootstrap.
+        repeats: number of bootstrap repeats.
     """
     tested = trained.tested
     labels, rows = tested.labels, tested.rows
@@ -136,7 +136,7 @@ def _tried(choice: Choice) -> Report:
 def _differences(
     judged: Mapping[Family, Judged], chosen: Family, labels: npt.NDArray[np.int8], weights: list[Float64]
 ) -> list[Report]:
-    """XGBoost and the chosen model against every baseline, in the same resamples."""
+    """Compare XGBoost and the chosen model with every baseline, on the same resamples."""
     found = []
     for model in dict.fromkeys(("xgboost", chosen)):
         for name in COMPARED:

@@ -1,7 +1,7 @@
-"""Where trees learn: from the rows at hand, or from rows that are too many to be at hand.
+"""Fits trees to the rows in memory, or delegates to a learner with more rows than fit in memory.
 
-The rule of this file: what is told of the other rows is plain data, so that whoever has them needs nothing of ours but
-the code that prepares a row.
+The rule of this file: the other rows are described as plain data. A learner that holds them needs no code of the
+project but the preparation of a row.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from training.scorer import numbers
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which rows teach what, for rows that are elsewhere.
+    """Specification of the training rows and the label, for rows held elsewhere.
 
     Attributes:
-        label: the column that is learnt; a row where it is null has no part.
-        unit: what the label is divided by.
-        teaching: which of the rows.
-        bgnbd: parameters of BG/NBD, as `predict.matrix` takes them.
-        horizon_days: of the churn labels, as `predict.matrix` takes it.
+        label: label column; rows where it is null are ignored.
+        unit: divisor of the label.
+        teaching: selection of the training rows.
+        bgnbd: parameters of BG/NBD for `predict.matrix`.
+        horizon_days: horizon of the churn labels for `predict.matrix`.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Wanted:
     unit: float = 1.0
 
     def prepared(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, Float32, Float64]:
-        """The rows that teach among some, their inputs (n, k), and what is learnt of each."""
+        """Return the training rows among `rows`, their inputs (n, k) and their labels."""
         known = rows.filter(col(self.label).is_not_null())
         chosen = known.filter(self.teaching.of(known))
         inputs, _ = matrix(numbers(chosen), self.bgnbd, self.horizon_days)
@@ -47,21 +47,21 @@ class Wanted:
 
 
 class Learner(Protocol):
-    """Fits trees to more rows than are at hand.
+    """Fits trees to more rows than fit in memory.
 
-    What cannot be done without them at hand is left out: SMOTE, and every other family of models.
+    Methods that need all rows in memory are unavailable: SMOTE, and every other family of models.
     """
 
     def fit(self, model: Any, wanted: Wanted) -> Any:
-        """An XGBoost model with the settings of one that is not fitted, fitted."""
+        """Return a fitted XGBoost model with the settings of `model`, which is not fitted."""
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """Where the last model learnt and from how many rows, for people: JSON."""
+        """Description of the last fit for the model card, as JSON: where it ran and on how many rows."""
 
 
 def fitted(
     model: Any, inputs: Float32, labels: npt.NDArray[np.number[Any]], wanted: Wanted, learner: Learner | None
 ) -> Any:
-    """A model fitted to the rows at hand, or by a learner to all."""
+    """Fit a model to the rows in memory, or through a learner to all rows."""
     return model.fit(inputs, labels) if learner is None else learner.fit(model, wanted)

@@ -1,6 +1,6 @@
-"""How good probabilities are: weighted metrics, so that a bootstrap is a change of weights, and the curves behind them.
+"""Measures the quality of probabilities with weighted metrics and curves; a bootstrap only changes the weights.
 
-A customer stands in the rows of several cut-offs, so intervals resample customers, never rows.
+A customer has rows at several cut-offs, so intervals resample customers, never rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Metric = Callable[[Labels, Float64, Float64], float]
 BINS: Final = 10
 LIFT_SHARE: Final = 0.10
 CUT: Final = 0.5
-"""The probability from which F1 and the confusion count a customer as churned."""
+"""Probability from which F1 and the confusion matrix count a customer as churned."""
 REPEATS: Final = 300
 
 
@@ -47,7 +47,7 @@ def _lift(labels: Labels, scores: Float64, weights: Float64) -> float:
     order = np.argsort(-scores, kind="stable")
     w, y = weights[order], labels[order]
     wanted = LIFT_SHARE * w.sum()
-    taken = np.clip(wanted - (np.cumsum(w) - w), 0, w)  # the last one counts by the part that is needed
+    taken = np.clip(wanted - (np.cumsum(w) - w), 0, w)  # the last row counts partially
     return float((taken * y).sum() / wanted / np.average(labels, weights=weights))
 
 
@@ -74,37 +74,37 @@ METRICS: Final[Mapping[str, Metric]] = {
     "lift_10": _lift,
     "ece": _ece,
 }
-"""Name -> the metric of labels, scores and weights. All but the two areas and the lift want probabilities."""
+"""Name -> metric of labels, scores and weights. All but the two areas and the lift need probabilities."""
 
 
 RANKED: Final = ("pr_auc", "roc_auc", "lift_10")
-"""Metrics of the order alone."""
+"""Metrics that depend only on the order of the rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a model said of held-out rows.
+    """Predictions of a model for held-out rows.
 
     Attributes:
         scores: probabilities.
-        ranks: what orders the rows, in [0, 1]: the scores themselves, or the place within the fold where several
-            models said them, whose scores have no common order.
+        ranks: sort keys of the rows, in [0, 1]. Either the scores, or ranks within the fold if several models made the
+            scores, which have no common order then.
     """
 
     scores: Float64
     ranks: Float64
 
     def of(self, metric: str) -> Float64:
-        """What a metric looks at."""
+        """Return the input of a metric: ranks or scores."""
         return self.ranks if metric in RANKED else self.scores
 
     def where(self, rows: npt.NDArray[np.bool_]) -> Judged:
-        """Some of the rows."""
+        """Return the predictions of the selected rows."""
         return Judged(self.scores[rows], self.ranks[rows])
 
 
 def places(scores: Float64, folds: Groups) -> Float64:
-    """The place of each score within its fold, from 0 to 1, equal scores sharing theirs."""
+    """Return the rank of each score within its fold, from 0 to 1; equal scores share a rank."""
     found = np.empty(len(scores))
     for fold in np.unique(folds):
         here = folds == fold
@@ -113,7 +113,7 @@ def places(scores: Float64, folds: Groups) -> Float64:
 
 
 def measure(labels: Labels, judged: Judged, weights: Float64 | None = None) -> dict[str, float]:
-    """Every metric; NaN for each where only one class occurs."""
+    """Return every metric; all are NaN if only one class occurs."""
     given = np.ones(len(labels)) if weights is None else weights
     counted = labels[given > 0]
     if not len(counted) or counted.min() == counted.max():
@@ -122,12 +122,12 @@ def measure(labels: Labels, judged: Judged, weights: Float64 | None = None) -> d
 
 
 def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
-    """Weights of rows for each repeat of a bootstrap that draws whole groups.
+    """Return the row weights of each repeat of a bootstrap that draws whole groups.
 
     Args:
-        groups: number of the group of each row, from 0.
-        repeats: how many.
-        seed: of the draws.
+        groups: group number of each row, from 0.
+        repeats: number of repeats.
+        seed: seed of the draws.
     """
     rng = np.random.default_rng(seed)
     count = int(groups.max()) + 1
@@ -135,7 +135,7 @@ def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
 
 
 def intervals(labels: Labels, judged: Judged, weights: list[Float64]) -> dict[str, Interval]:
-    """The 95 % interval of every metric, by percentiles of a bootstrap."""
+    """Return the 95 % percentile bootstrap interval of every metric."""
     found = [measure(labels, judged, each) for each in weights]
     return {name: percentiles([each[name] for each in found]) for name in METRICS}
 
@@ -143,7 +143,7 @@ def intervals(labels: Labels, judged: Judged, weights: list[Float64]) -> dict[st
 def paired_difference(
     name: str, labels: Labels, better: Judged, other: Judged, weights: list[Float64]
 ) -> tuple[float, Interval]:
-    """How much more `better` has of a metric than `other`, with its 95 % interval in the same resamples."""
+    """Return the difference `better` - `other` in a metric, with its 95 % interval on the same resamples."""
     metric = METRICS[name]
     ones = np.ones(len(labels))
     one, two = better.of(name), other.of(name)
@@ -152,14 +152,14 @@ def paired_difference(
 
 
 def percentiles(repeats: Sequence[float]) -> Interval:
-    """The middle 95 % of what the repeats of a bootstrap gave; NaN ones are passed over."""
+    """Return the central 95 % of bootstrap values; NaN values are ignored."""
     values = np.asarray(repeats)
     low, high = np.nanpercentile(values, [2.5, 97.5]) if np.isfinite(values).any() else (np.nan, np.nan)
     return float(low), float(high)
 
 
 def confusion(labels: Labels, scores: Float64) -> dict[str, int]:
-    """Numbers of customers at CUT."""
+    """Return the numbers of customers in the confusion matrix at CUT."""
     said = scores >= CUT
     return {
         "true_positive": int((said & (labels == 1)).sum()),
@@ -170,7 +170,7 @@ def confusion(labels: Labels, scores: Float64) -> dict[str, int]:
 
 
 def curves(labels: Labels, judged: Judged, points: int = 200) -> dict[str, Any]:
-    """What the card draws: roc, pr, gain (shares) and calibration (mean score, share churned, rows, by bin)."""
+    """Return the card's curves: roc, pr, gain (shares) and calibration (mean score, share churned, rows, by bin)."""
     false_rate, true_rate, _ = roc_curve(labels, judged.ranks)
     precision, recall, _ = precision_recall_curve(labels, judged.ranks)
     ordered = np.cumsum(labels[np.argsort(-judged.ranks, kind="stable")])

@@ -1,12 +1,12 @@
-"""Seasons: how much busier the shop is now than it was in the horizons that the model has learnt from.
+"""Corrects predictions for the season: how much busier the shop is now than in the training horizons.
 
-A model that has seen one Christmas has seen no year. What it learns about a customer holds in any season, but its
-probabilities are those of the horizons it was taught with, and the newest horizon is over only long after it began.
-Shorter windows are over sooner: who bought within 30 days of a cut-off says how fast customers go now, measured by what
-the model expects of exactly these customers. P(no order) of a Poisson process is exp(-rate), so a factor on everybody's
-rate is a power of the probability: the order of customers stays, the level moves.
+A model trained on one Christmas has seen no full year. Its ranking of customers holds in any season, but its
+probabilities are those of the training horizons. The newest of these ends long after it began. Shorter windows end
+sooner: purchases within 30 days of a cut-off show the present pace, relative to what the model expects of exactly these
+customers. P(no order) of a Poisson process is exp(-rate), so a factor on everybody's rate is a power of the
+probability. The order of customers stays and the level moves.
 
-    horizons that taught   |---30---|---30---|---30---|         the factor of each window, on average: 1
+    training horizons      |---30---|---30---|---30---|         the factor of each window, on average: 1
     now                                                 |---30---|now
 """
 
@@ -27,25 +27,25 @@ Times = npt.NDArray[np.int64]
 
 WINDOW_MS: Final = BOUGHT_DAYS * DAY_MS
 USUAL: Final = 3
-"""Windows whose median is the pace of late."""
+"""Number of windows whose median is the recent pace."""
 JUMP: Final = 1.15
-"""A window so much busier than that is a campaign: it passes, and says nothing of the next ones. A pace that falls is
-believed at once: after a campaign customers are few."""
+"""A window busier by more than this factor is a campaign: it passes and predicts nothing about the next windows. A
+falling pace counts at once, because customers are few after a campaign."""
 LEVEL_RANGE: Final = (0.5, 1.6)
-"""Beyond this a change of pace is no season; the model should be taught anew."""
+"""A change of pace beyond this range is no season; retrain the model."""
 _FACTOR_RANGE: Final = (0.01, 100.0)
 
 
 def factor(probability: Float64, bought: npt.NDArray[np.int8], horizon_days: int) -> float | None:
-    """How many times faster customers bought within BOUGHT_DAYS than a constant rate over the horizon would make them.
+    """Return how many times faster customers bought within BOUGHT_DAYS than at a constant rate over the horizon.
 
     Args:
-        probability: P(no order within the horizon) of each.
-        bought: 1 for who bought within BOUGHT_DAYS.
-        horizon_days: of the probabilities.
+        probability: P(no order within the horizon) of each customer.
+        bought: 1 for customers who bought within BOUGHT_DAYS.
+        horizon_days: horizon of the probabilities.
 
     Returns:
-        None where nobody has bought, or everybody.
+        None if no customer or every customer has bought.
     """
     stayed = len(bought) - int(bought.sum())
     share = probability ** (BOUGHT_DAYS / horizon_days)
@@ -67,18 +67,18 @@ def expected_level(
     horizon_days: int,
     now: int,
 ) -> float:
-    """The power that moves probabilities from the season of the lessons to that of today.
+    """Return the power that moves probabilities from the season of the training horizons to the present one.
 
     Args:
         times: cut-off of each row, epoch ms.
-        probability: what the model says of each row.
-        bought: within BOUGHT_DAYS of the cut-off; means nothing where they end after `now`.
-        taught: cut-offs that the model has learnt from, epoch ms.
-        horizon_days: of its labels.
-        now: epoch ms; nothing later is looked at.
+        probability: predicted probability of each row.
+        bought: 1 for a purchase within BOUGHT_DAYS of the cut-off; ignored where this window ends after `now`.
+        taught: cut-offs of the training rows, epoch ms.
+        horizon_days: horizon of the labels.
+        now: present time, epoch ms; later data are ignored.
 
     Returns:
-        1 where there is not enough to compare.
+        1 if there are too few data to compare.
     """
     found = {}
     for cutoff in np.unique(times[times + WINDOW_MS <= now]).tolist():

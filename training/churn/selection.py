@@ -1,7 +1,7 @@
-"""Which rows teach and which rows test, the bounded search, and the choice between models.
+"""Splits rows into training and test sets, runs the bounded search and chooses a model.
 
-The rule of this file: no row of a test tells anything to what is fitted. In time, the horizons of all rows that teach
-end before the first cut-off of the test; within those rows, folds hold whole customers, since the rows of a customer at
+The rule of this file: test rows influence nothing that is fitted. By time, the horizons of all training rows end before
+the first cut-off of the test. Within the training rows, folds hold whole customers, since the rows of a customer at
 neighbouring cut-offs share most of their label.
 """
 
@@ -31,19 +31,19 @@ Validation = Literal["auto", "time", "customers"]
 INNER_FOLDS: Final = 3
 OUTER_FOLDS: Final = 5
 ROC_AUC_GIVEN: Final = 0.005
-"""What the preferred model may lack of the best one's ROC-AUC."""
+"""ROC-AUC that the preferred model may lose against the best one."""
 TRIED_TREATMENTS: Final[tuple[Family, ...]] = ("logistic", "xgboost")
 """Families on which class weights and SMOTE are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSplit:
-    """Which rows teach, told without naming them, so that it can be said of rows that are elsewhere.
+    """Selects training rows by a rule, so that the rule also applies to rows held elsewhere.
 
     Attributes:
-        until_ms: cut-offs up to this one, epoch ms; None: all.
-        left_out: customers of this one of OUTER_FOLDS do not; None: all do.
-        seed: of the folds.
+        until_ms: last cut-off of the training rows, epoch ms; None: no limit.
+        left_out: number of the excluded fold of OUTER_FOLDS; None: no fold is excluded.
+        seed: seed of the folds.
     """
 
     until_ms: int | None = None
@@ -51,7 +51,7 @@ class TrainSplit:
     seed: int = 0
 
     def of(self, rows: pl.DataFrame) -> Mask:
-        """Whether each row teaches; `rows` with as_of and customer_id."""
+        """Return whether each row is a training row; `rows` with as_of and customer_id."""
         found: Mask = np.ones(len(rows), np.bool_)
         if self.until_ms is not None:
             found &= rows["as_of"].to_numpy() <= self.until_ms
@@ -62,7 +62,7 @@ class TrainSplit:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Rows that teach and rows that test; the two share no row. `teaching` says the former in words."""
+    """Disjoint training and test rows. `teaching` is the rule that selects the former."""
 
     train: Mask
     test: Mask
@@ -70,7 +70,7 @@ class Split:
 
 
 def customer_folds(customers: pl.Series, folds: int, seed: int) -> Folds:
-    """A fold for each customer, by a hash of the id: the same in every run and whatever the other customers are."""
+    """Return a fold for each customer by a hash of the id, independent of the run and of other customers."""
     unique = customers.unique()
     numbers = [
         int.from_bytes(hashlib.blake2b(f"{seed}:{one}".encode(), digest_size=8).digest(), "little") % folds
@@ -85,18 +85,18 @@ def customer_folds(customers: pl.Series, folds: int, seed: int) -> Folds:
 def splits(
     rows: pl.DataFrame, horizon_days: int, validation: Validation, test_cutoffs: int, seed: int
 ) -> tuple[Literal["time", "customers"], list[Split]]:
-    """How the models are tested.
+    """Return the train-test splits.
 
     Args:
-        rows: with as_of and customer_id.
-        horizon_days: of the labels, and the gap between the last cut-off that teaches and the first that tests.
-        validation: `time`: one split, the latest `test_cutoffs` test. `customers`: folds of whole customers over all
-            cut-offs. `auto`: by time where there is room for it.
-        test_cutoffs: fewer are taken where otherwise none would be left to teach.
-        seed: of the folds.
+        rows: rows with as_of and customer_id.
+        horizon_days: horizon of the labels, and minimum gap between the last training and the first test cut-off.
+        validation: `time`: one split with the latest `test_cutoffs` as test. `customers`: folds of whole customers over
+            all cut-offs. `auto`: by time if the archive is long enough.
+        test_cutoffs: maximum number of test cut-offs; fewer if no training rows would remain.
+        seed: seed of the folds.
 
     Raises:
-        ShopstreamError: `time` is asked for and no two cut-offs lie a horizon apart.
+        ShopstreamError: `time` is requested and no two cut-offs lie a horizon apart.
     """
     times = rows["as_of"].to_numpy()
     cutoffs = np.unique(times)
@@ -119,14 +119,14 @@ def splits(
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A candidate that has been chosen within its family.
+    """A candidate with its held-out results.
 
     Attributes:
-        calibration: fitted to the held-out scores.
-        scores: calibrated probabilities of the rows that taught, each by a model that had not seen its customer.
-        log_loss: of those.
-        pr_auc: of the scores before calibration.
-        roc_auc: of the places of those within their folds.
+        calibration: calibration fitted to the held-out scores.
+        scores: calibrated out-of-fold probabilities of the training rows; folds hold whole customers.
+        log_loss: log loss of `scores`.
+        pr_auc: PR-AUC of the scores before calibration.
+        roc_auc: ROC-AUC of the ranks of these scores within their folds.
     """
 
     candidate: Candidate
@@ -139,13 +139,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class TrainFold:
-    """Rows that teach.
+    """Training rows.
 
     Attributes:
-        rows: (n, k), NaN for what is missing.
-        names: of the k columns.
+        rows: inputs, (n, k), NaN for missing values.
+        names: names of the k columns.
         customers: number of each row's customer, from 0.
-        folds: number of each row's fold, one for all rows of a customer.
+        folds: number of each row's fold; all rows of a customer share one.
     """
 
     rows: Float32
@@ -157,7 +157,7 @@ class TrainFold:
     threads: int
 
     def limited(self, rows_max: int) -> TrainFold:
-        """Itself, or the rows of so many customers as come near `rows_max`."""
+        """Return itself, or the rows of as many customers as give about `rows_max` rows."""
         if len(self.labels) <= rows_max:
             return self
         keep = np.random.default_rng(self.seed).random(int(self.customers.max()) + 1) < rows_max / len(self.labels)
@@ -171,7 +171,7 @@ class TrainFold:
         )
 
     def held_out(self, candidate: Candidate) -> Float64:
-        """Scores of every row by a model fitted to the other folds."""
+        """Return out-of-fold scores of every row."""
         found = np.empty(len(self.labels))
         for fold in np.unique(self.folds):
             out = self.folds == fold
@@ -180,7 +180,7 @@ class TrainFold:
         return found
 
     def judge(self, candidate: Candidate) -> Choice:
-        """The candidate with its calibration and its held-out scores."""
+        """Evaluate a candidate: its calibration and its held-out scores."""
         scores = self.held_out(candidate)
         calibration, losses = choose_calibration(scores, self.labels, self.folds)
         ones = np.ones(len(scores))
@@ -193,10 +193,10 @@ class TrainFold:
 def search(
     lesson: TrainFold, family: Family, tries: int, on_try: Callable[[Candidate], None] = lambda _: None
 ) -> list[Choice]:
-    """Every setting and treatment of a family that is tried, the chosen one first.
+    """Return every evaluated setting and treatment of a family, the chosen one first.
 
-    Settings are compared first, then class weights and SMOTE with the best of them; the lowest held-out log loss after
-    calibration wins, so that a treatment is not punished for probabilities that calibration can mend.
+    The search compares settings first, then class weights and SMOTE with the best setting. The lowest held-out log loss
+    after calibration wins, so a treatment is not penalised for probabilities that calibration can repair.
     """
     rng = np.random.default_rng([lesson.seed, len(family)])
     found = []
@@ -214,14 +214,14 @@ def search(
 
 
 def chosen(choices: Sequence[Choice], labels: Labels, customers: Folds) -> Choice:
-    """The model that a bundle gets: the one with the lowest log loss, or XGBoost where the two are as good.
+    """Return the model for the bundle: the one with the lowest log loss, or XGBoost if it is equally good.
 
-    XGBoost is preferred because its live path is the fastest and its reasons are exact. It is as good where its loss is
-    within twice the error of the difference, and its ROC-AUC not lower by more than ROC_AUC_GIVEN.
+    XGBoost is preferred because its live path is the fastest and its reasons are exact. It is equally good if its loss
+    is within twice the standard error of the difference and its ROC-AUC is at most ROC_AUC_GIVEN lower.
 
     Args:
-        choices: of each family, judged on the same rows.
-        labels: of the rows.
+        choices: choice of each family, evaluated on the same rows.
+        labels: labels of the rows.
         customers: number of each row's customer; the rows of one customer are one observation.
     """
     best = min(choices, key=lambda choice: choice.log_loss)

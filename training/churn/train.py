@@ -1,4 +1,4 @@
-"""Churn from a training set to a model: tested on later times, chosen by held-out scores, fitted again to all."""
+"""Trains the churn model: tests candidates on later times, chooses by held-out scores and refits to all rows."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ Float64 = npt.NDArray[np.float64]
 Step = Callable[[str], None]
 
 SEARCH_ROWS_MAX: Final = 40_000
-"""Rows that the search looks at; the models themselves are fitted to all."""
+"""Maximum rows of the search; the models themselves are fitted to all rows."""
 
 
 class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How models are made.
+    """Settings of the training.
 
     Attributes:
         validation: see `selection.splits`.
-        test_cutoffs: how many of the latest cut-offs test.
-        tries: settings of XGBoost (and LightGBM) that are tried.
-        seed: of all that is random.
-        threads: to use.
-        costs: that the bands of risk follow from.
-        repeats: of the bootstrap that intervals come from.
+        test_cutoffs: number of latest cut-offs for the test.
+        tries: number of XGBoost (and LightGBM) settings to try.
+        seed: random seed.
+        threads: number of threads.
+        costs: costs that determine the risk bands.
+        repeats: number of bootstrap repeats for intervals.
     """
 
     validation: Validation = "auto"
@@ -70,15 +70,15 @@ class TrainingPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """Held-out rows and what each family said of them.
+    """Held-out rows and the predictions of each family.
 
     Attributes:
         kind: `time` or `customers`, see `selection.splits`.
         rows: feature rows with LABEL.
         judged: family -> calibrated probabilities of the rows.
-        choices: of each family in the last split, the best first, for the table of what was tried.
-        taught: cut-offs of the rows that taught, epoch ms.
-        levels: family -> see `training.churn.seasonality`; of the last split.
+        choices: choices of each family in the last split, best first, for the table of candidates.
+        taught: cut-offs of the training rows, epoch ms.
+        levels: family -> level of the last split, see `training.churn.seasonality`.
     """
 
     kind: Literal["time", "customers"]
@@ -96,14 +96,14 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A model for use.
+    """A model ready for use.
 
     Attributes:
-        model: fitted to all rows of the training set.
+        model: model fitted to all rows of the training set.
         preparation: see `preparation`.
-        thresholds: of the bands of risk.
-        tested: how good it and the others are.
-        learnt: where the model learnt, see `learner.Learner.about`; None: here, from the rows of the training set.
+        thresholds: thresholds of the risk bands.
+        tested: test results of all families.
+        learnt: description of an external fit, see `external_fit.Learner.about`; None for a fit to the training set.
     """
 
     model: Fitted
@@ -116,17 +116,18 @@ class Trained:
 def train(
     training: TrainingSet, plan: TrainingPlan, on_step: Step = lambda _: None, learner: Learner | None = None
 ) -> Trained:
-    """Test every family on held-out rows, choose, and fit the chosen one to all rows.
+    """Test every family on held-out rows, choose one and fit it to all rows.
 
     Args:
-        training: the rows at hand.
-        plan: of the models.
-        on_step: told what is done now.
-        learner: fits XGBoost to more rows than these, which are a sample then: settings are searched, calibrated and
-            tested on it. Then the model is XGBoost without SMOTE, which alone learns from all rows.
+        training: rows in memory.
+        plan: settings of the training.
+        on_step: callback with the name of the current step.
+        learner: learner that fits XGBoost to more rows, of which `training` is a sample. Settings are searched,
+            calibrated and tested on the sample. The model is then XGBoost without SMOTE, which needs all rows in
+            memory.
 
     Raises:
-        ShopstreamError: all customers have the same label, or there is no room for the asked validation.
+        ShopstreamError: all customers have the same label, or the requested validation is impossible.
     """
     rows = training.rows
     if rows[LABEL].n_unique() < 2:
@@ -169,13 +170,13 @@ def _wanted(teaching: TrainSplit, parameters: bgnbd.Parameters, horizon_days: in
 def _fitted(
     candidate: Candidate, lesson: TrainFold, wanted: Wanted, plan: TrainingPlan, learner: Learner | None
 ) -> Fitted:
-    """A candidate fitted to the rows at hand; XGBoost to all where there is a learner for it."""
+    """Fit a candidate to the rows in memory; a learner, if given, fits XGBoost to all rows."""
     trees = None if learner is None else functools.partial(learner.fit, wanted=wanted)
     return fit(candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads, trees=trees)
 
 
 def _usable(tried: list[Choice], learner: Learner | None) -> list[Choice]:
-    """What was tried of XGBoost, first the best one that a learner can fit: SMOTE needs all rows at hand."""
+    """Return the XGBoost choices, those that a learner can fit first: SMOTE needs all rows in memory."""
     return tried if learner is None else sorted(tried, key=lambda choice: choice.candidate.treatment == "smote")
 
 
@@ -186,7 +187,7 @@ def preparation(
     calibration: Calibration,
     model: Fitted,
 ) -> dict[str, Any]:
-    """What `predict.Model` needs beside the model itself."""
+    """Return what `predict.Model` needs beside the model itself."""
     trees = model.candidate.family in ("xgboost", "lightgbm")
     return {
         "columns": list(COLUMNS),
@@ -200,20 +201,20 @@ def preparation(
 
 
 def _medians(rows: Float32) -> Float32:
-    """Of each column without its NaN; 0 of a column that has nothing else."""
+    """Return the median of each column without NaN; 0 for a column of NaN only."""
     known = np.where(np.isnan(rows).all(axis=0), np.float32(0), rows)
     found: Float32 = np.nanmedian(known, axis=0).astype(np.float32)
     return found
 
 
 class _Season:
-    """What customers did within a month of each cut-off, as far as it is known by a time.
+    """Purchases within a month of each cut-off, as known at a given time.
 
     Args:
-        training: with `followed`.
-        parameters: of BG/NBD, from the rows that taught.
-        taught: cut-offs of those.
-        now: epoch ms; nothing later is looked at.
+        training: training set with `followed`.
+        parameters: parameters of BG/NBD, from the training rows.
+        taught: cut-offs of the training rows.
+        now: present time, epoch ms; later data are ignored.
     """
 
     def __init__(self, training: TrainingSet, parameters: bgnbd.Parameters, taught: Sequence[int], now: int) -> None:
@@ -225,7 +226,7 @@ class _Season:
         self._taught, self._horizon_days, self._now = taught, training.horizon_days, now
 
     def level(self, model: Fitted, calibration: Calibration) -> float:
-        """See `training.churn.seasonality`."""
+        """Return the level, see `training.churn.seasonality`."""
         if not len(self._times):
             return 1.0
         said = calibrated(model.probability(self._matrix), calibration)
@@ -239,7 +240,7 @@ def _named(on_step: Step, where: str) -> Callable[[Candidate], None]:
 def _lesson(
     training: TrainingSet, train_rows: npt.NDArray[np.bool_], plan: TrainingPlan
 ) -> tuple[TrainFold, bgnbd.Parameters]:
-    """The rows that teach, and BG/NBD fitted to each of their customers once."""
+    """Return the training rows, and BG/NBD fitted to the latest row of each of their customers."""
     rows = training.rows.filter(train_rows)
     parameters = bgnbd.fit(rows.sort("as_of").unique("customer_id", keep="last", maintain_order=True))
     features, names = _matrix(rows, parameters, training.horizon_days)

@@ -1,1 +1,1 @@
-"""Cleaning of an archive: declared rules, every row accounted for."""
+"""Cleans an archive by declared rules and accounts for every row."""

@@ -1,4 +1,4 @@
-"""How well a cleaning found what was planted: precision and recall against the labels of a synthetic shop's dirt."""
+"""Measures a cleaning against the planted errors of a synthetic shop: precision and recall."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from polars import col
 
 DUPLICATE: Final = "duplicate"
 GROUPS: Final = ("duplicate", "time", "other")
-"""Exact duplicates; times that are missing, impossible or do not fit each other; all else."""
+"""Exact duplicates; missing, impossible or inconsistent times; all other errors."""
 
 
 def against_truth(planted: pl.DataFrame, dropped: pl.DataFrame) -> dict[str, Any]:
-    """Precision and recall by group, and what became of each planted kind.
+    """Return precision and recall by group, and the outcome of each planted kind.
 
-    A planted row is found when a row of its topic and id was dropped by a rule of its group; rows without an id are
-    matched by their number.
+    A planted row is found if a rule of its group dropped a row of its topic and id. Rows without an id are matched by
+    count.
 
     Args:
         planted: topic, id, kind of each dirty row.
-        dropped: topic, id, about of each row that was left out.
+        dropped: topic, id, about of each dropped row.
     """
     kind = col("kind")
     time = kind.str.contains(r"^(?:updated_)?ts ")
@@ -53,7 +53,7 @@ def _rates(row: dict[str, int]) -> dict[str, Any]:
 
 
 def _kinds(planted: pl.DataFrame, dropped: pl.DataFrame) -> list[dict[str, Any]]:
-    """Of each kind how many were planted and how many rows of their ids were dropped, by whatever rule."""
+    """Return, for each kind, the number of planted rows and of rows of their ids dropped by any rule."""
     ids = dropped.group_by("topic", col("id").fill_null("")).agg(pl.len().cast(pl.Int64).alias("gone"))
     kinds = planted.group_by("topic", "kind", col("id").fill_null("")).agg(pl.len().cast(pl.Int64).alias("planted"))
     joined = kinds.join(ids, on=["topic", "id"], how="left").with_columns(

@@ -1,6 +1,6 @@
-"""What a cleaning did, rule by rule: rows dropped, values changed, filled and flagged, each with examples.
+"""Records the changes of a cleaning by rule: rows dropped, values changed, filled and flagged, each with examples.
 
-The rule of this file: a dropped row is counted under exactly one rule, so rows in = rows out + rows dropped.
+The rule of this file: a dropped row counts under exactly one rule, so rows in = rows out + rows dropped.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from polars import col
 
 Action = Literal["dropped", "changed", "filled", "flagged"]
 About = Literal["duplicate", "time", "key", "value"]
-"""What a rule is about: repeated rows, times, keys that are missing, any other value."""
+"""Subject of a rule: repeated rows, times, missing keys, or any other value."""
 
 FILE: Final = "_file"
 ROW: Final = "_row"
-"""Where a row comes from: its file, as it is told in the report, and its number there from 0."""
+"""Origin of a row: its file, as named in the report, and its number there from 0."""
 KEY: Final = {"events": "event_id", "orders": "order_id", "customers": "customer_id"}
 DROPPED_SCHEMA: Final = {
     "topic": pl.String, "rule": pl.String, "about": pl.String, "id": pl.String, "file": pl.String, "row": pl.Int64,
@@ -32,14 +32,14 @@ FLAG_SCHEMA: Final = {
 
 @dataclass(slots=True)
 class Change:
-    """What one rule did in one topic.
+    """Changes by one rule in one topic.
 
     Attributes:
-        action: what it does.
-        why: the rule in words.
-        about: what it is about.
+        action: kind of the change.
+        why: description of the rule.
+        about: subject of the rule.
         count: rows dropped or flagged, values changed or filled.
-        examples: the first ones, in the order of the archive.
+        examples: first examples, in the order of the archive.
     """
 
     action: Action
@@ -51,28 +51,28 @@ class Change:
 
 @dataclass(slots=True)
 class ChangeLog:
-    """The account of a cleaning."""
+    """Account of all changes of a cleaning."""
 
     examples_max: int
     rows_in: Counter[str] = field(default_factory=Counter)
     rows_out: Counter[str] = field(default_factory=Counter)
     entries: dict[tuple[str, str], Change] = field(default_factory=dict)
-    """By topic and rule, in the order in which they first did something."""
+    """Changes by topic and rule, in the order of the first occurrence."""
     dropped: list[pl.DataFrame] = field(default_factory=list)
-    """DROPPED_SCHEMA; whoever keeps the rows takes them out."""
+    """Frames of DROPPED_SCHEMA; the caller that stores the rows removes them."""
     flags: list[pl.DataFrame] = field(default_factory=list)
-    """FLAG_SCHEMA."""
+    """Frames of FLAG_SCHEMA."""
 
     def dropped_rows(self, topic: str) -> int:
-        """Rows of a topic that are not in the result."""
+        """Return the number of rows of a topic that are not in the result."""
         return sum(e.count for (of, _), e in self.entries.items() if of == topic and e.action == "dropped")
 
     def unexplained(self, topic: str) -> int:
-        """Rows that neither are in the result nor were dropped by a rule: 0."""
+        """Return the number of rows neither in the result nor dropped by a rule; must be 0."""
         return self.rows_in[topic] - self.rows_out[topic] - self.dropped_rows(topic)
 
     def drop(self, topic: str, rule: str, why: str, about: About, rows: pl.DataFrame) -> None:
-        """Note rows that a rule leaves out."""
+        """Record rows that a rule drops."""
         if rows.is_empty():
             return
         entry = self._entry(topic, rule, "dropped", why, about)
@@ -97,7 +97,7 @@ class ChangeLog:
         self, topic: str, rule: str, why: str, column: str, rows: pl.DataFrame, before: pl.Series, after: pl.Series,
         *, action: Action = "changed", about: About = "value",
     ) -> None:  # fmt: skip
-        """Note values that a rule gave to rows. `before` and `after` are theirs, of any type."""
+        """Record values that a rule changed. `before` and `after` are the values of `rows`, of any type."""
         if rows.is_empty():
             return
         entry = self._entry(topic, rule, action, why, about)
@@ -111,7 +111,7 @@ class ChangeLog:
         self._examples(entry, rows, told)
 
     def flag(self, topic: str, rule: str, why: str, found: pl.DataFrame) -> None:
-        """Note what is odd and stays. `found`: FLAG_SCHEMA without topic and rule."""
+        """Record anomalies that remain in the data. `found`: FLAG_SCHEMA without topic and rule."""
         if found.is_empty():
             return
         entry = self._entry(topic, rule, "flagged", why, "value")
@@ -131,16 +131,16 @@ class ChangeLog:
 
 
 def record_text(row: Mapping[str, Any]) -> str:
-    """A row as it was understood, in one line, without the columns that say where it stood and without nulls."""
+    """Return a parsed row in one line, without the origin columns and without nulls."""
     told = ((name, value) for name, value in row.items() if not name.startswith("_") and value is not None)
     return ", ".join(f"{name}={value!r}" for name, value in told)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """Return a value as a JSON type."""
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
 def together(parts: Iterable[pl.DataFrame], schema: dict[str, Any]) -> pl.DataFrame:
-    """One frame of parts of one schema, of which there may be none."""
+    """Concatenate frames of one schema; there may be none."""
     return pl.concat([pl.DataFrame(schema=schema), *parts])

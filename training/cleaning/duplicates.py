@@ -1,7 +1,7 @@
-"""Rows that repeat another one: the same record again, or another one under its key.
+"""Finds repeated rows: copies of a record, and other records under the same key.
 
-The rule of this file: which row is kept does not depend on the order of rows in a file. Only keys that occur more than
-once, found by hashes of 64 bits, are looked at row by row; a hash that two keys share costs time, never a row.
+The rule of this file: the choice of the kept row does not depend on the order of rows in a file. Only keys that occur
+more than once, found by 64-bit hashes, are compared row by row. A hash collision costs time, never a row.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _ORDER: Final = {"events": ("ts",), "orders": ("updated_ts", "ts")}
 
 
 def key_hashes(topic: str, rows: pl.DataFrame) -> UInt64:
-    """A hash of each row's key."""
+    """Return a hash of each row's key."""
     return rows.select(pl.struct(KEY_COLUMNS[topic]).hash(seed=0)).to_series().to_numpy()
 
 
 def repeated(hashes: Sequence[UInt64]) -> pl.Series:
-    """The hashes that occur more than once."""
+    """Return the hashes that occur more than once."""
     if not hashes:
         return pl.Series(dtype=pl.UInt64)
     ordered = np.sort(np.concatenate(hashes))
@@ -41,7 +41,7 @@ class Repetitions:
 
     Attributes:
         topic: events or orders.
-        suspects: the hashes of keys that occur more than once.
+        suspects: hashes of the keys that occur more than once.
     """
 
     topic: str
@@ -49,7 +49,7 @@ class Repetitions:
     _seen: dict[tuple[Any, ...], set[tuple[Any, ...]]] = field(default_factory=dict)
 
     def without(self, rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
-        """The rows that repeat no earlier row; earlier are those of earlier calls, and those of an earlier time."""
+        """Return the rows that repeat none from an earlier call or, within this call, from an earlier time."""
         if self.suspects.is_empty():
             return rows
         marked = rows.with_columns(
@@ -69,12 +69,12 @@ class Repetitions:
         return rows[sorted(set(range(len(rows))) - set(same) - set(other))]
 
     def _judge(self, suspects: pl.DataFrame) -> tuple[list[int], list[int]]:
-        """Places of rows that repeat one in full, and of those that only share its key."""
+        """Return positions of rows that repeat another one in full, and of those that only share its key."""
         columns = [name for name in suspects.columns if not name.startswith("_")]
         keys = suspects.select(KEY_COLUMNS[self.topic]).rows()
         texts = [repr(row) for row in suspects.select(columns).iter_rows()]
         same, other = [], []
-        # of rows with one key and time the smallest text comes first, wherever it stood
+        # for rows with equal key and time, the smallest text goes first, regardless of position
         times = suspects.select(_ORDER[self.topic]).rows()
         for at in sorted(range(len(suspects)), key=lambda at: (times[at], texts[at])):
             known = self._seen.setdefault(keys[at], set())
@@ -89,13 +89,13 @@ class Repetitions:
 
 
 def first_records(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Of each order the customer and time that its earliest record names.
+    """Return the customer and time of each order's earliest record.
 
     Args:
         parts: order_id, customer_id, ts, updated_ts of valid records.
 
     Returns:
-        order_id, customer_id and ts of the orders whose records do not agree on them.
+        order_id, customer_id and ts of the orders whose records disagree on them.
     """
     empty = pl.DataFrame(
         schema={"order_id": pl.String, "customer_id": pl.String, "ts": pl.Int64, "updated_ts": pl.Int64}
@@ -116,7 +116,7 @@ def first_records(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def of_one_order(rows: pl.DataFrame, mixed: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
-    """The order records that agree with the earliest record of their order; see `first_records`."""
+    """Return the order records that agree with the earliest record of their order; see `first_records`."""
     if mixed.is_empty():
         return rows
     truth = mixed.rename({"customer_id": "_customer", "ts": "_ts"})

@@ -1,8 +1,8 @@
-"""Customer ids that several people share, and ids that are made anew in order of first purchase.
+"""Resolves customer ids that several people share, and renumbers ids in order of first purchase.
 
-Two profiles are of one person when their first column of the plan's `identity` that has a value agrees, but for case
-and blanks; a profile without any is of whoever else has the id. Rows of a shared id belong to the only person of it
-with the row's country; otherwise to the one who signed up first.
+Two profiles belong to one person if their first non-empty column of the plan's `identity` agrees, ignoring case and
+blanks. A profile without any is assigned to a person of its id. Rows of a shared id belong to the only person of it
+with the row's country, otherwise to the person who signed up first.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ DIGITS: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Who is who.
+    """Assignment of rows to people.
 
     Attributes:
         by_country: customer_id, country, new_id: the only person of a shared id in this country.
-        by_id: customer_id, new_id: the person of an id where the country does not tell.
+        by_id: customer_id, new_id: the person of an id if the country does not decide.
         by_profile: _row of customers.parquet, new_id.
-        mapping: MAPPING_SCHEMA, in order of first purchase; empty where every id stays.
+        mapping: MAPPING_SCHEMA, in order of first purchase; empty if every id stays.
     """
 
     by_country: pl.DataFrame
@@ -41,7 +41,7 @@ class People:
     mapping: pl.DataFrame
 
     def renamed(self, topic: str, rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
-        """The rows with the ids of people."""
+        """Return the rows with the ids of people."""
         if self.mapping.is_empty():
             return rows
         if topic == "customers":
@@ -61,7 +61,7 @@ class People:
 
 
 def person_keys(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.Series:
-    """What tells a profile's person apart; null where it says nothing."""
+    """Return the key that identifies a profile's person; null if the profile has none."""
     parts = [
         pl.when(col(name).is_not_null()).then(pl.lit(f"{name}:") + col(name).str.to_lowercase().str.strip_chars())
         for name in plan.identity
@@ -70,13 +70,13 @@ def person_keys(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.Series:
 
 
 def people(profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series, plan: CleaningPlan) -> People:
-    """Who is who in an archive.
+    """Identify the people of an archive.
 
     Args:
         profiles: valid rows of customers.parquet, with `_row`.
         purchases: customer_id, country, ts: first placed order of each customer and country.
-        everybody: the customer ids of all topics.
-        plan: what to do.
+        everybody: customer ids of all topics.
+        plan: plan of the cleaning.
     """
     profiles = profiles.select("customer_id", "country", "signup_ts", "_row").with_columns(person_keys(profiles, plan))
     keyed = profiles.filter(col("_key").is_not_null())
@@ -99,7 +99,7 @@ def people(profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series
 
 
 def _persons(keyed: pl.DataFrame) -> pl.DataFrame:
-    """A row a person of a shared id: customer_id, _key, country, countries, signup_ts, profile_row."""
+    """Return one row per person of a shared id: customer_id, _key, country, countries, signup_ts, profile_row."""
     return keyed.sort("_row").group_by("customer_id", "_key", maintain_order=True).agg(
         col("country").drop_nulls().first(), col("country").drop_nulls().unique().alias("_countries"),
         col("signup_ts").min(), col("_row").min().alias("profile_row"),
@@ -120,7 +120,7 @@ def _with_first_purchase(persons: pl.DataFrame, purchases: pl.DataFrame) -> pl.D
 
 
 def _country_owners(persons: pl.DataFrame) -> pl.DataFrame:
-    """customer_id, country, _key where one person of the id alone has the country."""
+    """Return customer_id, country, _key where only one person of the id has the country."""
     lived = persons.select("customer_id", "_key", col("_countries").alias("country")).explode("country").drop_nulls()
     alone = lived.group_by("customer_id", "country").agg(col("_key").first(), pl.len().alias("n")).filter(col("n") == 1)
     return alone.drop("n")
@@ -142,7 +142,7 @@ def _suffixed(persons: pl.DataFrame, taken: set[str]) -> pl.DataFrame:
 
 
 def _numbered(everybody: pl.DataFrame) -> pl.DataFrame:
-    # nobody who never bought goes before a buyer, and among them the old ids decide: a second time changes nothing
+    # buyers first, then non-buyers by their old ids: a second cleaning changes nothing
     ordered = everybody.sort("first_purchase_ts", "customer_id", "signup_ts", "_key", nulls_last=True)
     width = max(DIGITS, len(str(len(ordered))))
     numbers = pl.int_range(1, pl.len() + 1).cast(pl.String).str.zfill(width)
@@ -178,7 +178,7 @@ def _nobody() -> People:
 
 
 def one_profile_each(rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
-    """One profile a customer: exact duplicates, then all but the most complete one, are left out."""
+    """Keep one profile per customer: drop exact duplicates, then all but the most complete profile."""
     columns = [name for name in rows.columns if not name.startswith("_")]
     kept = rows.unique(columns, keep="first", maintain_order=True)
     ledger.drop("customers", "exact duplicate", "every column equals that of a row that is kept", "duplicate",
@@ -194,7 +194,7 @@ def one_profile_each(rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
 
 
 def several_ids(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.DataFrame:
-    """People with several customer ids, as flags: nothing is merged."""
+    """Return flags for people with several customer ids; nothing is merged."""
     keyed = profiles.select("customer_id").with_columns(person_keys(profiles, plan)).drop_nulls()
     found = (
         keyed.group_by("_key").agg(col("customer_id").unique().sort().alias("ids")).filter(col("ids").list.len() > 1)
@@ -206,5 +206,5 @@ def several_ids(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.DataFrame:
 
 
 def everybody_of(parts: Sequence[pl.Series]) -> pl.Series:
-    """The customer ids of all parts."""
+    """Return the customer ids of all parts."""
     return pl.concat([pl.Series("customer_id", dtype=pl.String), *parts]).unique()

@@ -1,10 +1,10 @@
-"""The cleaning of an archive, in two passes over its files, a day in memory at a time.
+"""Cleans an archive in two passes over its files, with one day in memory at a time.
 
-1. Read each file as columns of one type, repair what a row needs nothing but itself for, and gather what is known of
-   the whole: spellings, categories of products, first purchases, keys that occur more than once.
-2. Read again; repair by what is known; leave out what is no record and what repeats another one; give people ids.
+1. Read each file as columns of one type and repair what a row alone determines. Gather what is known of the whole
+   archive: spellings, categories of products, first purchases, keys that occur more than once.
+2. Read again and repair by that knowledge. Drop invalid records and duplicates, and assign the ids of people.
 
-The rule of this file: every row of every file is in the result or under the rule that left it out.
+The rule of this file: every row of every file is in the result or under the rule that dropped it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ TOPICS = ("events", "orders")
 
 @dataclass(frozen=True, slots=True)
 class DirtyArchive:
-    """The files to clean.
+    """Files to clean.
 
     Attributes:
         days: topic -> UTC day of the folder and its files, ascending.
-        customers: the profiles, where there are any.
+        customers: file of the profiles, or None.
     """
 
     days: Mapping[str, Sequence[tuple[date, Sequence[ArchiveFile]]]]
@@ -47,7 +47,7 @@ class DirtyArchive:
 
 
 class Sink(Protocol):
-    """Where the clean rows go."""
+    """Receives the clean rows."""
 
     def write(self, topic: str, table: pa.Table) -> None:
         """Add rows to the folders of their days."""
@@ -58,12 +58,12 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Cleaned:
-    """What came of it.
+    """Result of a cleaning.
 
     Attributes:
-        ledger: what was done, rule by rule.
-        mapping: see `identity.MAPPING_SCHEMA`; empty where every id stayed.
-        flags: see `ledger.FLAG_SCHEMA`.
+        ledger: log of the changes by rule.
+        mapping: see `identity.MAPPING_SCHEMA`; empty if every id stayed.
+        flags: see `change_log.FLAG_SCHEMA`.
     """
 
     ledger: ChangeLog
@@ -82,12 +82,12 @@ def clean(
     """Clean an archive.
 
     Args:
-        source: its files.
-        sink: gets the clean rows.
-        plan: what to do.
-        now_ms: what is taken as now, epoch ms; times may lie `plan.future_ms` ahead of it.
-        keep_dropped: gets the rows that were left out (`ledger.DROPPED_SCHEMA`), part by part.
-        on_step: told what is done, and the share of it that is done.
+        source: files of the archive.
+        sink: receiver of the clean rows.
+        plan: plan of the cleaning.
+        now_ms: present time, epoch ms; times may lie `plan.future_ms` ahead of it.
+        keep_dropped: receiver of the dropped rows (`change_log.DROPPED_SCHEMA`), in parts.
+        on_step: callback with the current step and the completed share.
 
     Raises:
         ShopstreamError: a file cannot be read.
@@ -131,14 +131,14 @@ class _Cleaning:
     known: Known = field(default_factory=Known)
 
     def survey_all(self, source: DirtyArchive, on_step: Callable[[str, float], None]) -> None:
-        """The first pass."""
+        """Run the first pass."""
         unheard = ChangeLog(0)
         for topic in TOPICS:
             days = source.days.get(topic, ())
             for position, (_, files) in enumerate(days):
                 on_step(f"reading {topic}", position / len(days))
                 rows = self.own(topic, files, unheard)
-                # before refusals: a repair by what is known of the whole may yet make a record of a row
+                # before rejections: a repair by knowledge of the whole archive may still make a row valid
                 self.survey.spellings(topic, rows)
                 self.survey.records(topic, accepted(topic, rows, self.rules(topic), unheard))
                 unheard.dropped.clear()
@@ -170,7 +170,7 @@ class _Cleaning:
         return who.renamed(topic, rows, self.ledger)
 
     def profiles(self, source: DirtyArchive) -> pl.DataFrame:
-        """The valid profiles; `known` has to stand."""
+        """Return the valid profiles; requires `known`."""
         if source.customers is None:
             return pl.DataFrame(schema={"customer_id": pl.String, "country": pl.String, "signup_ts": pl.Int64,
                                         "email": pl.String, "name": pl.String, ROW: pl.Int64})  # fmt: skip
@@ -198,7 +198,7 @@ def _table(topic: str, rows: pl.DataFrame) -> pa.Table:
 
 
 def _check(topic: str, rows: pl.DataFrame) -> None:
-    """The rules stand here once more, by the judgement that every reader of an archive uses."""
+    """Check the clean rows again, with the validation that every reader of an archive uses."""
     if rows.is_empty():
         return
     judged = event_rows(_table(topic, rows)) if topic == "events" else order_rows(_table(topic, rows))

@@ -1,7 +1,7 @@
-"""What a cleaning is asked to do: a YAML file, checked with the line of every mistake.
+"""Defines the cleaning plan: a YAML file, checked with the line of every mistake.
 
-The rule of this file: every choice that a cleaning makes beyond the contract of a valid record stands here, with its
-default, and goes into the report.
+The rule of this file: every choice of a cleaning beyond the contract of a valid record is here, with its default, and
+goes into the report.
 """
 
 from __future__ import annotations
@@ -18,61 +18,61 @@ from features.errors import UsageError
 from features.schema import FUTURE_MS_MAX, RECORD_TYPES, Customer, Event, Order, record_fields
 
 Vocabulary = Literal["event_type", "device", "status", "category", "channel", "country", "payment_method", "gender"]
-"""Words that several columns may share: `category` is that of events and of the lines of orders."""
+"""Vocabularies that several columns may share: `category` covers events and the lines of orders."""
 
 
 class _Part(BaseModel):
-    """A part of a plan: immutable, and a key it does not know is an error."""
+    """Part of a plan: immutable, and rejects unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Constant(_Part):
-    """One value for every missing one."""
+    """One constant for every missing value."""
 
     constant: str | float | bool
 
 
 Fill = Literal["leave", "drop", "most_common", "median", "by_product", "by_customer"] | Constant
-"""What is done about a missing value: left, the row dropped, the column's most common value, the median of a number,
-the only category of the product, the value of the customer's profile, or a constant."""
+"""Treatment of a missing value: left, the row dropped, the column's most common value, the median of a number, the only
+category of the product, the value of the customer's profile, or a constant."""
 
 
 class Outliers(_Part):
-    """What is flagged, never dropped."""
+    """Limits of outliers, which are flagged and never dropped."""
 
     fence: Annotated[float, Field(gt=0, strict=False)] = 3.0
-    """Amounts so many interquartile ranges beyond the quartiles of their logarithm (prices: within a category)."""
+    """Interquartile ranges beyond the quartiles of the logarithm of amounts (prices: within a category)."""
     events_a_day: Annotated[int, Field(ge=1)] = 1_000
-    """Customers with more events on one UTC day: seldom people."""
+    """Events of a customer on one UTC day; customers with more are seldom people."""
 
 
 class CleaningPlan(_Part):
-    """What a cleaning does. The defaults suit an archive that `generate` or `import` wrote."""
+    """Plan of a cleaning. The defaults suit an archive that `generate` or `import` wrote."""
 
     zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
-    """Of times that say none. A local time that comes twice is the earlier one."""
+    """Time zone of times without one. An ambiguous local time is the earlier one."""
     earliest: date = date(1990, 1, 1)
-    """Nothing happened before this UTC day."""
+    """Earliest valid UTC day."""
     future_ms: Annotated[int, Field(ge=0)] = FUTURE_MS_MAX
-    """How far a time may lie ahead of what is taken as now."""
+    """Maximum time ahead of the present."""
     seconds: bool = True
-    """Times before `earliest` that are plausible as epoch seconds are taken as such."""
+    """Whether times before `earliest` that are plausible as epoch seconds are read as seconds."""
     spellings: dict[Vocabulary, dict[str, str]] = {}
-    """Vocabulary -> other spelling -> the one that is kept."""
+    """Vocabulary -> other spelling -> kept spelling."""
     one_spelling: tuple[Vocabulary, ...] = Field(
         default=("category", "channel", "country", "payment_method", "gender"), strict=False
     )
     """Vocabularies in which spellings that differ by case, blanks, `-` and `_` become the most common one."""
     fill: dict[Literal["events", "orders", "customers"], dict[str, Fill]] = {"events": {"category": "by_product"}}
-    """Topic -> column -> what is done where the value is missing; columns that are not named are left."""
+    """Topic -> column -> treatment of missing values; values of other columns are left."""
     identity: tuple[Literal["email", "name"], ...] = Field(default=("email",), strict=False)
-    """A profile's columns that tell people apart, the first that has a value."""
+    """Profile columns that identify people; the first non-empty one counts."""
     ids: Literal["keep", "shared", "all"] = "shared"
-    """Customer ids to make anew, in order of first purchase: none, those that several people share, all."""
+    """Customer ids to renumber in order of first purchase: none, those that several people share, or all."""
     outliers: Outliers = Outliers()
     examples_max: Annotated[int, Field(ge=0, le=100)] = 3
-    """Examples of each rule in the report."""
+    """Number of examples of each rule in the report."""
 
     @model_validator(mode="after")
     def _once(self) -> CleaningPlan:
@@ -102,21 +102,21 @@ class CleaningPlan(_Part):
 
     @property
     def earliest_ms(self) -> int:
-        """Epoch ms of the first moment of `earliest`."""
+        """Start of `earliest`, epoch ms."""
         first = datetime(self.earliest.year, self.earliest.month, self.earliest.day, tzinfo=UTC)
         return round(first.timestamp() * 1_000)
 
 
 FIELDS: Final = {topic: record_fields(record) for topic, record in RECORD_TYPES.items()}
-"""Topic -> the fields of its record."""
+"""Topic -> fields of its record."""
 KEYS: Final = {
     "events": ("event_id", "customer_id", "session_id"),
     "orders": ("order_id", "customer_id"),
     "customers": ("customer_id",),
 }
-"""Columns that say what a row is; a row without them is no record."""
+"""Key columns of a row; a row without them is no record."""
 PROFILE_COLUMN: Final = {"country": "country", "channel": "acquisition_channel"}
-"""Column of events and orders -> that of the profile."""
+"""Column of events and orders -> column of the profile."""
 _CONSTANTS: Final[dict[str, tuple[type, ...]]] = {
     "string": (str,), "int": (float, int), "float": (float, int), "bool": (bool,),
 }  # fmt: skip
@@ -124,10 +124,10 @@ assert {Event, Order, Customer} == set(RECORD_TYPES.values())
 
 
 def load_plan(path: Path | None) -> CleaningPlan:
-    """The plan of a file, or the defaults.
+    """Load the plan of a file, or the defaults.
 
     Raises:
-        UsageError: the file cannot be read, or holds a mistake; the message names the line.
+        UsageError: the file cannot be read or is invalid; the message names the line.
     """
     if path is None:
         return CleaningPlan()

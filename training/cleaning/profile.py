@@ -1,4 +1,4 @@
-"""What the first pass gathers of the whole archive: counts of words, products, first purchases, keys, amounts.
+"""Gathers what the first pass learns about the whole archive: word counts, products, first purchases, keys, amounts.
 
 Everything here is a sum, a count or a minimum, so it does not depend on the order of files or rows.
 """
@@ -22,16 +22,16 @@ from training.cleaning.repairs import WORD_COLUMNS, Known
 from training.cleaning.spelling import likely_slips, one_spelling
 
 BINS_PER_E: Final = 100
-"""Amounts are counted by the hundredth of their natural logarithm: quartiles to within 1 %."""
+"""Bins of amounts per unit of their natural logarithm: quartiles are accurate to 1 %."""
 _AMOUNT: Final = {"events": "price", "orders": "total"}
 
 
 @dataclass(slots=True)
 class DataProfile:
-    """The counts, and what follows from them.
+    """Counts of an archive, and the conclusions from them.
 
     Attributes:
-        plan: what the cleaning is asked to do.
+        plan: plan of the cleaning.
     """
 
     plan: CleaningPlan
@@ -48,7 +48,7 @@ class DataProfile:
 
     # --- counting -----------------------------------------------------------------------------------------------------
     def spellings(self, topic: str, rows: pl.DataFrame) -> None:
-        """Count words, and the values of columns that are filled by them."""
+        """Count words, and the values of columns that serve to fill missing ones."""
         for name, vocabulary in WORD_COLUMNS[topic].items():
             self._words.setdefault(vocabulary, Counter()).update(_counts(rows[name]))
         if topic == "orders":
@@ -73,14 +73,14 @@ class DataProfile:
             self._amounts[topic, group, number] += count
 
     def profiles(self, rows: pl.DataFrame) -> None:
-        """Take the valid profiles."""
+        """Store the valid profiles."""
         self._profiles = rows.select("customer_id", "country", "acquisition_channel").unique(
             "customer_id", keep="first", maintain_order=True
         )
 
     # --- what follows -------------------------------------------------------------------------------------------------
     def known(self) -> Known:
-        """What values are changed by."""
+        """Return the knowledge that repairs use."""
         spellings: dict[str, dict[str, str]] = {
             vocabulary: one_spelling(
                 counts,
@@ -108,17 +108,17 @@ class DataProfile:
         return min(counts, key=lambda value: (-counts[value], str(value).encode()))
 
     def repeated(self, topic: str) -> pl.Series:
-        """Hashes of keys that occur more than once."""
+        """Return the hashes of keys that occur more than once."""
         return duplicates.repeated(self._hashes.get(topic, []))
 
     def mixed_orders(self) -> pl.DataFrame:
-        """See `duplicates.first_records`."""
+        """Return the earliest records of mixed orders; see `duplicates.first_records`."""
         if self._mixed is None:
             self._mixed = duplicates.first_records(self._orders)
         return self._mixed
 
     def purchases(self) -> pl.DataFrame:
-        """customer_id, country, ts: the first placed order of each customer and country."""
+        """Return customer_id, country, ts: the first placed order of each customer and country."""
         empty = pl.DataFrame(schema={"customer_id": pl.String, "country": pl.String, "ts": pl.Int64})
         parts = [part.filter(col("status") == STATUSES[0]).select(empty.columns) for part in self._orders]
         words = self.known().spellings.get("country", {})
@@ -126,12 +126,12 @@ class DataProfile:
         return found.group_by("customer_id", "country").agg(col("ts").min())
 
     def customers(self) -> pl.Series:
-        """The customers of events and orders; empty where the plan does not make every id anew."""
+        """Return the customers of events and orders; empty unless the plan renumbers every id."""
         return pl.Series("customer_id", sorted(self._customers), dtype=pl.String)
 
     # --- what is odd --------------------------------------------------------------------------------------------------
     def outliers(self, topic: str, rows: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
-        """Rule, why, and flags of a day's clean rows."""
+        """Yield rule, reason and flags of a day's clean rows."""
         name, key = _AMOUNT[topic], duplicates.KEY_COLUMNS[topic][0]
         fence = self.plan.outliers.fence
         if topic not in self._bounds:
@@ -170,7 +170,7 @@ class DataProfile:
         )
 
     def slips(self) -> Iterator[tuple[str, pl.DataFrame]]:
-        """Topic and flags of words that look misspelt."""
+        """Yield topic and flags of words that look misspelt."""
         known = self.known().spellings
         for vocabulary in self.plan.one_spelling:
             counts: Counter[str] = Counter()

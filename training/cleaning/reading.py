@@ -1,7 +1,7 @@
-"""A file of an archive as columns of one type each, whatever its writer chose; what cannot be read is null.
+"""Reads an archive file as columns of one type each, whatever types the file has; unreadable values become null.
 
-Times become int64 epoch milliseconds. A quantity that is not a whole number becomes 0, which no rule lets through, and
-NaN is a missing value.
+Times become int64 epoch milliseconds. A quantity that is not a whole number becomes 0, which every rule rejects. NaN is
+a missing value.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ DTYPES: Final[dict[str, pl.DataType]] = {
     "items": pl.List(LINE_DTYPE),
 }  # fmt: skip
 UNREADABLE: Final = "_unreadable"
-"""Names of the columns of a row whose value there cannot be what the column asks for."""
+"""Names of the columns whose value in a row does not fit the column's type."""
 _WORDS: Final = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFile:
-    """A file and what it is called in the report."""
+    """A file and its name in the report."""
 
     path: Path
     name: str
 
 
 def read_file(file: ArchiveFile, topic: str, zone: str, ledger: ChangeLog) -> pl.DataFrame:
-    """The rows of a file: the columns of the topic's record with DTYPES, then FILE, ROW and UNREADABLE.
+    """Return the rows of a file: the columns of the topic's record with DTYPES, then FILE, ROW and UNREADABLE.
 
     Args:
-        file: Parquet.
+        file: Parquet file.
         topic: events, orders or customers.
-        zone: IANA name, of times that say none.
-        ledger: told what had to be read in another way than it stood.
+        zone: IANA name of the time zone of times without one.
+        ledger: log of the values that needed a conversion.
 
     Raises:
         ShopstreamError: the file is not Parquet.
@@ -186,7 +186,7 @@ def _times(values: pl.Series, zone: str) -> pl.Series:
 
 
 def _iso(text: pl.Expr, zone: str) -> pl.Expr:
-    """Times in words, or epoch milliseconds."""
+    """Parse times as ISO text or epoch milliseconds."""
     return (
         pl.when(text.str.contains(r"^-?\d+$"))
         .then(text.cast(pl.Int64, strict=False))
@@ -222,7 +222,7 @@ def _without_nan(values: pl.Series) -> pl.Series:
 
 
 def lines_of(items: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
-    """The number of each line's order among `items`, and the lines as columns; a null line is one of nulls."""
+    """Return the position of each line's order in `items`, and the lines as columns; a null line is a row of nulls."""
     array = items.to_arrow()
     lengths = pl.Series(items.list.len().fill_null(0))
     lines = pl.Series("line", pl.from_arrow(array.flatten())).to_frame().unnest("line")
@@ -235,7 +235,7 @@ def lines_of(items: pl.Series) -> tuple[pl.Series, pl.DataFrame]:
 
 
 def map_lines(items: pl.Series, change: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.Series:
-    """Lists with each line changed: `change` gets and gives the lines of all orders, as columns, in their order."""
+    """Return lists with each line changed: `change` maps the lines of all orders, as columns, in their order."""
     array = items.to_arrow()
     flat = array.flatten()
     lengths = items.list.len().fill_null(0)

@@ -1,6 +1,6 @@
-"""Refusals: which rows are no records, by the contract, the plan and a check of the whole.
+"""Defines the rejection rules: the contract of a record, the plan, and a check of the whole row.
 
-A row is dropped under the first rule that holds for it.
+A row is dropped under the first rule that applies.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from training.cleaning.repairs import CLOSED_WORDS, WORD_COLUMNS
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A rule that leaves rows out.
+    """A rule that drops rows.
 
     Attributes:
-        rule: its name in the report.
-        why: in words.
-        about: what it is about.
-        rows: which ones; null is no.
+        rule: name in the report.
+        why: description of the rule.
+        about: subject of the rule.
+        rows: mask of the rows to drop; null means no.
     """
 
     rule: str
@@ -40,7 +40,7 @@ _BAD_LINE: Final = "_bad_line"
 
 
 def refusals(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Rejection]:
-    """The rules of a topic, in the order in which they are asked."""
+    """Yield the rules of a topic in the order of their evaluation."""
     fields = FIELDS[topic]
     for one in fields:
         if one.required:
@@ -87,7 +87,7 @@ def _of_orders() -> Iterator[Rejection]:
 
 
 def accepted(topic: str, rows: pl.DataFrame, rules: Iterator[Rejection], ledger: ChangeLog) -> pl.DataFrame:
-    """The rows that no rule refuses."""
+    """Return the rows that no rule rejects."""
     asked = list(rules)
     if topic == "orders":
         rows = rows.with_columns(_bad_lines(rows["items"]).alias(_BAD_LINE))

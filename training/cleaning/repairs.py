@@ -1,7 +1,7 @@
-"""Repairs: what a value becomes, one declared step after the other.
+"""Repairs values in declared steps, one after the other.
 
-The rule of this file: a repair looks at its own row alone (or at what is known of the whole archive, see `Known`), and
-doing it twice is doing it once.
+The rule of this file: a repair depends on its own row alone, or on knowledge of the whole archive (see `Known`). A
+repeated repair changes nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from training.cleaning.reading import DTYPES, lines_of, map_lines
 from training.cleaning.spelling import folded
 
 CLOSED_WORDS: Final = {"event_type": EVENT_TYPES, "device": DEVICES, "status": STATUSES}
-"""Vocabularies that the contract closes."""
+"""Vocabularies with a fixed set of words in the contract."""
 WORD_COLUMNS: Final[dict[str, dict[str, Vocabulary]]] = {
     "events": {name: name for name in ("event_type", "device", "category", "channel", "country")},
     "orders": {name: name for name in ("status", "channel", "country", "payment_method")},
     "customers": {"country": "country", "gender": "gender", "acquisition_channel": "channel"},
 }
-"""Topic -> column -> its vocabulary; the lines of orders have `category` too."""
+"""Topic -> column -> vocabulary; the lines of orders have `category` too."""
 AGE_MAX: Final = 120
 AMOUNTS: Final = {"events": ("price",), "orders": ("total",), "customers": ()}
 assert set(get_args(Vocabulary)) == {w for words in WORD_COLUMNS.values() for w in words.values()}
@@ -37,15 +37,15 @@ assert set(get_args(Vocabulary)) == {w for words in WORD_COLUMNS.values() for w 
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """One step.
+    """One repair step.
 
     Attributes:
-        rule: its name in the report.
-        why: in words.
-        column: what it changes.
-        value: the column as it then is; neighbouring expressions over different columns are computed at once.
+        rule: name in the report.
+        why: description of the step.
+        column: column to change.
+        value: new value of the column; neighbouring expressions over different columns are computed at once.
         action: changed or filled.
-        about: what the rule is about.
+        about: subject of the rule.
     """
 
     rule: str
@@ -58,13 +58,13 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the whole archive before a value is changed by it.
+    """Knowledge of the whole archive that repairs use.
 
     Attributes:
-        spellings: vocabulary -> spelling -> the one that is kept.
+        spellings: vocabulary -> spelling -> kept spelling.
         categories: product_id -> its only category.
         profiles: customer_id, country, acquisition_channel of each customer with a profile.
-        common: topic and column -> the most common value or median.
+        common: topic and column -> most common value or median.
     """
 
     spellings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Known:
 
 
 def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: ChangeLog) -> pl.DataFrame:
-    """The rows after all steps, which the ledger is told of."""
+    """Return the rows after all steps, and log the changes."""
     for group in _groups(steps):
         if len(group) == 1 and not isinstance(group[0].value, pl.Expr):
             after = rows.select(group[0].value(rows).alias(group[0].column))
@@ -87,7 +87,7 @@ def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: Ch
 
 
 def _groups(steps: Iterable[Repair]) -> Iterator[list[Repair]]:
-    """Neighbours that do not see one another's columns."""
+    """Group neighbouring steps that do not depend on one another's columns."""
     group: list[Repair] = []
     seen: set[str] = set()
     for step in steps:
@@ -135,7 +135,7 @@ def _tell_lines(
 
 
 def own_repairs(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Repair]:
-    """What a row needs nothing but itself for: blanks, words that the contract knows, times, cents, ages."""
+    """Yield the repairs that need only the row itself: blanks, words of the contract, times, cents, ages."""
     yield from _of_text(topic)
     for name, vocabulary in WORD_COLUMNS[topic].items():
         if vocabulary in CLOSED_WORDS:
@@ -186,14 +186,14 @@ def _respelt(name: str, words: Mapping[str, str]) -> Callable[[pl.DataFrame], pl
 
 
 def replaced(values: pl.Series, words: Mapping[str, str]) -> pl.Series:
-    """Text with some words replaced."""
+    """Return text with some words replaced."""
     changes = {old: new for old, new in words.items() if old != new}
     return values.replace(changes) if changes else values
 
 
 def _rounded(values: pl.Series) -> pl.Series:
     numbers = values.to_numpy().astype(np.float64)
-    inside = np.abs(numbers) <= AMOUNT_MAX  # what is not is refused, not rounded
+    inside = np.abs(numbers) <= AMOUNT_MAX  # larger values are rejected, not rounded
     rounded = numbers.copy()
     rounded[inside] = to_cents(numbers[inside]) / 100
     return pl.Series(values.name, pl.from_arrow(pa.array(rounded, mask=values.is_null().to_numpy())))
@@ -207,9 +207,9 @@ def _line_cents(rows: pl.DataFrame) -> pl.Series:
     return map_lines(rows["items"], lambda lines: lines.with_columns(_rounded(lines["unit_price"]).alias("unit_price")))
 
 
-# --- by what is known of the whole archive ----------------------------------------------------------------------------
+# --- by knowledge of the whole archive --------------------------------------------------------------------------------
 def known_repairs(topic: str, plan: CleaningPlan, known: Known) -> Iterator[Repair]:
-    """One spelling for a word, and values for missing ones."""
+    """Yield the repairs that unify spellings and fill missing values."""
     why = "words that differ by case, blanks, - or _ become the most common one; the plan's words go before"
     for name, vocabulary in WORD_COLUMNS[topic].items():
         if words := known.spellings.get(vocabulary):

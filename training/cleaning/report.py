@@ -1,4 +1,4 @@
-"""The report of a cleaning: a JSON document, and the same as a page for people."""
+"""Reports a cleaning as a JSON document and as an HTML page."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TITLE: Final = "Cleaning report"
 def report(
     cleaned: Cleaned, plan: CleaningPlan, now: str, source: Mapping[str, Any], truth: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What was done, as JSON has it.
+    """Return the report as JSON-compatible data.
 
     Args:
-        cleaned: what came of the cleaning.
-        plan: what it was asked to do.
-        now: ISO 8601, what was taken as now; the only time in the report that is not of the data.
-        source: what was cleaned: name and, for a foreign file, what reading it left out.
-        truth: see `truth.against_truth`; None where no truth stands beside the archive.
+        cleaned: result of the cleaning.
+        plan: plan of the cleaning.
+        now: present time, ISO 8601; the only time in the report that does not come from the data.
+        source: description of the input: name and, for a foreign file, what the import dropped.
+        truth: see `accuracy.against_truth`; None for an archive without recorded truth.
     """
     ledger = cleaned.ledger
     return {
@@ -61,7 +61,7 @@ def _sums(ledger: ChangeLog, topic: str) -> dict[str, int]:
 
 
 def render(said: Mapping[str, Any]) -> str:
-    """The page of a report."""
+    """Render the page of a report."""
     parts = [f"<h1>{_TITLE}</h1>", f"<p>{escape(said['source']['name'])}; {escape(said['now'])} is taken as now.</p>"]
     parts += [_read(said["source"]), _rows(said["rows"])]
     for action, title in _ACTIONS.items():

@@ -1,4 +1,4 @@
-"""Words that are meant to be one: spellings, found by counting, and words that look like a slip of another."""
+"""Unifies spellings of one word by counting, and finds words that look like a slip of another."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from typing import Final
 _BREAKS: Final = re.compile(r"[\s_\-]+")
 _ALPHA_2: Final = re.compile("[A-Za-z]{2}")
 SLIP_RATIO: Final = 0.85
-"""How alike two words are, from 0 to 1, of which the rare one is told as a slip."""
+"""Similarity of two words, from 0 to 1, from which the rare one is reported as a slip."""
 SLIP_SHARE_MAX: Final = 0.01
-"""A slip is at most so often as the word that was meant."""
+"""Maximum frequency of a slip relative to the intended word."""
 WORDS_MAX: Final = 2_000
-"""In a vocabulary of more words nobody looks for slips."""
+"""Maximum size of a vocabulary that is searched for slips."""
 
 
 def folded(word: str) -> str:
-    """What spellings of one word have in common."""
+    """Return the common form of all spellings of one word."""
     return _BREAKS.sub(" ", unicodedata.normalize("NFKC", word).casefold()).strip()
 
 
 def one_spelling(counts: Mapping[str, int], declared: Mapping[str, str], *, countries: bool = False) -> dict[str, str]:
-    """The spellings to replace.
+    """Return the spellings to replace.
 
     Args:
-        counts: how often each word occurs.
-        declared: other spelling -> the one that is kept; also of words that differ by more than their spelling.
-        countries: two letters are an ISO 3166 code, in capitals.
+        counts: frequency of each word.
+        declared: other spelling -> kept spelling; also for words that differ by more than their spelling.
+        countries: whether two letters are an ISO 3166 code, in capitals.
 
     Returns:
-        Spelling -> the most common one of the same word (a tie: the smallest in byte order); a declared one goes
-        before.
+        Spelling -> most common spelling of the same word (a tie: the smallest in byte order). A declared spelling takes
+        precedence.
     """
     aliases = {folded(other): kept for other, kept in declared.items()}
     meant = {word: aliases.get(folded(word), word) for word in counts}
@@ -53,7 +53,7 @@ def one_spelling(counts: Mapping[str, int], declared: Mapping[str, str], *, coun
 
 
 def likely_slips(counts: Mapping[str, int]) -> dict[str, str]:
-    """Rare words that look like a common one: rare -> common. Nothing is changed by this."""
+    """Return rare words that look like a common one: rare -> common. They are reported, not changed."""
     if len(counts) > WORDS_MAX:
         return {}
     common = sorted(counts, key=lambda word: (-counts[word], word))

@@ -1,1 +1,1 @@
-"""Customers who are alike: a table to a matrix, methods compared, the chosen one kept for new customers."""
+"""Clusters similar customers: prepares a matrix, compares methods and keeps the chosen one for new customers."""

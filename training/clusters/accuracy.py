@@ -1,4 +1,4 @@
-"""Clusters against groups that are known, and how much of these the same columns could show at best."""
+"""Compares clusters with known groups, and with the best result that the same columns allow."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _FOLDS: Final = 3
 
 
 def against(matrix: Float, labels: Labels, known: npt.NDArray[np.str_], seed: int) -> dict[str, Any]:
-    """The adjusted Rand index of clusters and known groups, and of a forest that is taught the groups.
+    """Return the adjusted Rand index of the clusters and of a supervised forest against the known groups.
 
-    The forest is asked about customers that did not teach it (three folds): clusters that have never seen the groups
-    cannot be expected to find more of them than it does.
+    The forest is trained on the groups and predicts held-out customers (three folds). Clusters never see
+    the groups, so they cannot be expected to score higher.
 
     Args:
-        matrix: of the customers.
-        labels: their clusters.
-        known: their groups.
-        seed: of the forest and the folds.
+        matrix: matrix of the customers.
+        labels: clusters of the customers.
+        known: known groups of the customers.
+        seed: seed of the forest and the folds.
     """
     places = sample(len(matrix), ROWS_MAX, seed)
     rows, groups = matrix[places], known[places]

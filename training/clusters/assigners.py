@@ -1,6 +1,6 @@
-"""Who belongs where: what a method leaves behind for customers it has not seen, as plain numbers.
+"""Assigns new customers to clusters from the plain numbers that a method leaves.
 
-Each is a value that is written as JSON and gives a label to every row of a matrix, in blocks of bounded size.
+Each assigner is a value that is stored as JSON. It labels every row of a matrix, in blocks of bounded size.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ Rows = tuple[tuple[float, ...], ...]
 
 
 class Centres(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """The nearest centre."""
+    """Assigns the nearest centre."""
 
     centres: Rows
 
     def labels(self, matrix: Float) -> Labels:
-        """The cluster of each row."""
+        """Return the cluster of each row."""
         centres = np.asarray(self.centres)
         squares = (centres**2).sum(axis=1)
         return _blocks(matrix, lambda rows: np.argmin(squares - 2 * rows @ centres.T, axis=1))
 
 
 class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """The Gaussian under which a row is most likely; `factors` are Cholesky factors of the precisions, (k, d, d)."""
+    """Assigns the most likely Gaussian; `factors` are Cholesky factors of the precisions, (k, d, d)."""
 
     weights: tuple[float, ...]
     means: Rows
     factors: tuple[Rows, ...]
 
     def labels(self, matrix: Float) -> Labels:
-        """The cluster of each row."""
+        """Return the cluster of each row."""
         weights, means, factors = np.asarray(self.weights), np.asarray(self.means), np.asarray(self.factors)
         level = np.log(weights) + np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
 
@@ -52,14 +52,14 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True)
 
 
 class Landmarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """What most of the nearest customers of the sample belong to; a tie: the smallest number."""
+    """Assigns the majority cluster among the nearest customers of the sample; a tie: the smallest number."""
 
     points: Rows
     members: tuple[int, ...]
     neighbours: int
 
     def labels(self, matrix: Float) -> Labels:
-        """The cluster of each row."""
+        """Return the cluster of each row."""
         tree = cKDTree(np.asarray(self.points))
         members = np.asarray(self.members)
         near = min(self.neighbours, len(members))
@@ -84,5 +84,5 @@ def _blocks(matrix: Float, of: object) -> Labels:
 
 
 def as_rows(values: Float) -> Rows:
-    """A matrix as it is kept."""
+    """Return a matrix in its stored form."""
     return tuple(tuple(float(one) for one in row) for row in values)

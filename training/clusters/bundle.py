@@ -1,11 +1,11 @@
-"""A bundle of clusters: one JSON file that assigns customers it has never seen, and nothing that runs code.
+"""Writes and loads cluster bundles: one JSON file that assigns new customers and contains no code.
 
-| file | holds |
+| file | contents |
 | --- | --- |
-| `clusters.json` | mapping, preparation, what assigns, personas, how it was chosen; refused when damaged |
-| `customers.parquet` | id, cluster and persona of the customers it was found with |
+| `clusters.json` | mapping, preparation, assigner, personas, reason of the choice; rejected when damaged |
+| `customers.parquet` | id, cluster and persona of the customers of the clustering |
 | `comparison.csv`, `profiles.csv` | every candidate with its measures; means and shares by cluster |
-| `clusters.html` | all of it for people |
+| `clusters.html` | the results as a page |
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _AGAIN: Final = "Find clusters with this version: shopstream cluster TABLE --out
 
 
 class ClusterBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What assigns customers.
+    """Assigns customers to clusters.
 
     Attributes:
-        format: of this file.
-        name: of its contents: equal names mean equal clusters.
-        mapping: the YAML of the table's mapping.
-        preparation: rows to a matrix.
-        assigner: a matrix to labels.
+        format: format version of the file.
+        name: name derived from the contents: equal names mean equal clusters.
+        mapping: YAML text of the table's mapping.
+        preparation: conversion of rows to a matrix.
+        assigner: conversion of a matrix to labels.
         order: label -> number of the cluster.
-        personas: by number.
-        method: the chosen one, and how it was chosen.
+        personas: personas by cluster number.
+        method: chosen method, and reason of the choice.
     """
 
     format: int
@@ -56,13 +56,13 @@ class ClusterBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     method: dict[str, Any]
 
     def assign(self, raw: pl.DataFrame) -> pl.DataFrame:
-        """`id`, `cluster`, `persona` and `action` of customers, ordered by id.
+        """Return `id`, `cluster`, `persona` and `action` of customers, ordered by id.
 
         Args:
-            raw: a table that the mapping fits.
+            raw: table that fits the mapping.
 
         Raises:
-            ShopstreamError: a column is missing, or ids do not tell customers apart.
+            ShopstreamError: a column is missing, or ids are missing or not unique.
         """
         table = parse_mapping(self.mapping, CLUSTERS_FILE).table(raw)
         with threadpool_limits(limits=1):
@@ -71,7 +71,7 @@ class ClusterBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def labelled(ids: pl.Series, labels: Any, personas: tuple[Persona, ...]) -> pl.DataFrame:
-    """Customers with the number, the persona and the first action of their cluster."""
+    """Return customers with the number, the persona and the first action of their cluster."""
     numbers = pl.Series("cluster", labels, pl.Int64)
     names = pl.Series("persona", [one.name for one in personas], pl.String).gather(numbers)
     actions = pl.Series("action", [one.actions[0] for one in personas], pl.String).gather(numbers)
@@ -79,7 +79,7 @@ def labelled(ids: pl.Series, labels: Any, personas: tuple[Persona, ...]) -> pl.D
 
 
 def encode(found: Clusters, mapping_text: str) -> bytes:
-    """`clusters.json` of what was found."""
+    """Encode clusters as `clusters.json`."""
     method = msgspec.to_builtins(found.comparison.candidates[found.comparison.chosen])
     method |= {"reason": found.comparison.reason, "seed": found.plan.seed, "truth": found.truth}
     without = ClusterBundle(
@@ -89,11 +89,11 @@ def encode(found: Clusters, mapping_text: str) -> bytes:
 
 
 def load_clusters(path: Path) -> ClusterBundle:
-    """The bundle of a folder, or of its JSON file.
+    """Load the bundle of a folder, or of its JSON file.
 
     Raises:
-        UsageError: there is none.
-        ShopstreamError: it is damaged, or of another version.
+        UsageError: no bundle exists.
+        ShopstreamError: the bundle is damaged or has another format version.
     """
     file = path / CLUSTERS_FILE if path.is_dir() else path
     try:
@@ -115,7 +115,7 @@ def _name(bundle: ClusterBundle) -> str:
 
 
 def comparison_frame(comparison: Comparison) -> pl.DataFrame:
-    """Every candidate with its measures, in the order they were tried."""
+    """Return every candidate with its measures, in the order of the trials."""
     rows = [
         {**msgspec.to_builtins(one), "mean_rank": rank, "chosen": place == comparison.chosen}
         for place, (one, rank) in enumerate(zip(comparison.candidates, comparison.ranks, strict=True))

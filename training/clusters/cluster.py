@@ -1,4 +1,4 @@
-"""From a table of customers to clusters: prepared, compared, chosen, fitted to all, named, looked at."""
+"""Clusters a table of customers: prepares, compares methods, chooses, fits to all, names and visualises."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from training.clusters.views import View, view
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """What was found.
+    """Result of a clustering.
 
     Attributes:
-        table: the mapped customers.
-        preparation: of the matrix.
-        comparison: of methods and numbers.
-        assigner: the chosen one, fitted to all customers.
-        order: its label -> number of the cluster, 0 the largest.
-        labels: number of the cluster of each customer.
-        personas: of each cluster.
-        view: for the eye.
-        truth: see `truth.against`; None where no groups are known.
-        plan: by which it was looked for.
+        table: mapped customers.
+        preparation: preparation of the matrix.
+        comparison: comparison of methods and numbers of clusters.
+        assigner: chosen assigner, fitted to all customers.
+        order: label of the assigner -> number of the cluster, 0 the largest.
+        labels: cluster number of each customer.
+        personas: persona of each cluster.
+        view: two-dimensional views.
+        truth: see `accuracy.against`; None if no groups are known.
+        plan: plan of the clustering.
     """
 
     table: pl.DataFrame
@@ -57,19 +57,19 @@ def find(
     known: pl.Series | None = None,
     on_step: Callable[[str, float | None], None] = lambda *_: None,
 ) -> Clusters:
-    """The clusters of a table.
+    """Find the clusters of a table.
 
-    On one thread: sums that several threads add up differ in their last bits from run to run.
+    It runs on one thread, because sums over several threads differ in their last bits from run to run.
 
     Args:
         table: see `TableMapping.table`.
-        mapping: that made it.
-        plan: how to look.
+        mapping: mapping that made the table.
+        plan: plan of the clustering.
         known: groups of the customers, in the order of the table, null where unknown; never used to find clusters.
-        on_step: told what is done now, and the share of it that is done or None.
+        on_step: callback with the current step, and the completed share or None.
 
     Raises:
-        ShopstreamError: nothing varies, there are too few customers, or they do not fall into clusters.
+        ShopstreamError: nothing varies, there are too few customers, or no clusters exist.
     """
     with threadpool_limits(limits=1):
         preparation = learn(table, mapping)

@@ -1,7 +1,7 @@
-"""Methods and numbers of clusters compared, and one chosen by a declared rule.
+"""Compares methods and numbers of clusters, and chooses one by a declared rule.
 
-Each candidate is fitted to a sample and judged on another: three indices of shape, the agreement with itself on
-bootstrap samples, and the size of its smallest cluster. The chosen one is then fitted to everybody.
+Each candidate is fitted to a sample and evaluated on another. Measures: three indices of shape, the agreement with
+itself on bootstrap samples, and the size of its smallest cluster. The chosen one is then fitted to all customers.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from training.clusters.methods import METHODS, Fitted
 
 NOISE_MAX: Final = 0.3
 CRITERIA: Final = ("silhouette", "davies_bouldin", "calinski_harabasz", "stability")
-"""What is ranked; each counts the same."""
+"""Ranked criteria, with equal weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """How clusters are looked for.
+    """Plan of a clustering.
 
     Attributes:
-        k: numbers of clusters.
+        k: numbers of clusters to try.
         methods: names out of METHODS.
-        seed: everything random comes from it.
-        fit_rows: rows that a candidate is fitted to while it is compared.
-        judge_rows: rows that it is judged on; the silhouette is quadratic in them.
-        bootstraps: samples that its stability is measured by.
-        smallest_share: a cluster must have at least so many of the customers.
-        stability_min: adjusted Rand index that a candidate must reach.
-        view_rows: customers that are drawn.
+        seed: random seed.
+        fit_rows: rows that a candidate is fitted to during the comparison.
+        judge_rows: rows of the evaluation; the silhouette is quadratic in them.
+        bootstraps: number of bootstrap samples for the stability.
+        smallest_share: minimum share of the customers in each cluster.
+        stability_min: minimum adjusted Rand index of a candidate.
+        view_rows: number of customers in the plots.
     """
 
     k: tuple[int, ...] = (3, 4, 5, 6, 7, 8)
@@ -52,20 +52,20 @@ class ClusterPlan:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A method with a setting, judged.
+    """An evaluated method with one setting.
 
     Attributes:
-        method: a name of METHODS.
+        method: name of a method in METHODS.
         setting: number of clusters, or one of the method's settings.
-        parameters: what the setting came to on this table; empty where it is the number of clusters.
-        clusters: how many it found.
+        parameters: effective parameters on this table; empty if the setting is the number of clusters.
+        clusters: number of clusters found.
         silhouette: -1 to 1, higher is better.
         davies_bouldin: from 0, lower is better.
         calinski_harabasz: higher is better.
         stability: mean adjusted Rand index between its labels and those of fits to bootstrap samples.
-        smallest_share: of its smallest cluster.
-        noise: share of what it saw that belongs nowhere.
-        refused: why it cannot be chosen; empty where it can.
+        smallest_share: share of the customers in the smallest cluster.
+        noise: share of the fitted rows in no cluster.
+        refused: reason of the exclusion; empty for a valid candidate.
     """
 
     method: str
@@ -82,7 +82,7 @@ class Candidate:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Display name."""
         method = METHODS[self.method]
         return f"{method.title}, {method.setting_told.format(self.setting)}" if method.settings else method.title
 
@@ -92,10 +92,10 @@ class Comparison:
     """All candidates with their mean ranks, and the chosen one.
 
     Attributes:
-        candidates: in the order they were tried.
-        ranks: mean rank of each over CRITERIA, among those that may be chosen; None for the others.
-        chosen: place of the chosen one.
-        reason: why, in sentences.
+        candidates: candidates in the order of the trials.
+        ranks: mean rank of each candidate over CRITERIA, among the valid ones; None for the others.
+        chosen: position of the chosen candidate.
+        reason: reason of the choice, in sentences.
     """
 
     candidates: tuple[Candidate, ...]
@@ -156,7 +156,7 @@ def _judged(matrix: Float, method: str, setting: float, plan: ClusterPlan) -> Ca
 
 
 def _stability(rows: Float, judges: Float, labels: Labels, tried: tuple[str, float], plan: ClusterPlan) -> float:
-    """Mean agreement with fits to bootstrap samples; a fit that finds no clusters agrees in nothing."""
+    """Return the mean agreement with fits to bootstrap samples; a fit without clusters counts as no agreement."""
     method, setting = tried
     agreed = []
     for number in range(plan.bootstraps):
@@ -175,7 +175,7 @@ def _refused(fitted: Fitted, smallest: float, stability: float, plan: ClusterPla
 
 
 def mean_ranks(found: Sequence[Candidate]) -> tuple[float | None, ...]:
-    """Mean rank over CRITERIA among the candidates that may be chosen, 1 the best; equal values share their rank."""
+    """Return mean ranks over CRITERIA among the valid candidates, 1 the best; equal values share their rank."""
     able = [place for place, one in enumerate(found) if not one.refused]
     total = dict.fromkeys(able, 0.0)
     for name in CRITERIA:
@@ -187,7 +187,7 @@ def mean_ranks(found: Sequence[Candidate]) -> tuple[float | None, ...]:
 
 
 def _chosen(found: Sequence[Candidate], ranks: Sequence[float | None]) -> int:
-    """The best mean rank, ties to fewer clusters and the earlier one; where none may be chosen, the most stable one."""
+    """Choose the best mean rank (ties: fewer clusters, then the earlier one), or the most stable if none is valid."""
     able = [(rank, found[place].clusters, place) for place, rank in enumerate(ranks) if rank is not None]
     if able:
         return min(able)[2]

@@ -1,7 +1,7 @@
-"""Which columns of a table of customers make clusters and which describe them: declared in YAML, checked with lines.
+"""Maps a table of customers by YAML: columns that make clusters and columns that describe them.
 
-A column is taken as it is (`from`, or its own name), or made: the sum, difference or ratio of others, or days before
-a date.
+A column is taken as it is (`from`, or its own name) or computed. Computed columns are the sum, difference or ratio of
+others, or days before a date.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAKERS: Final = ("from", "sum", "difference", "ratio", "date")
 
 
 class Column(BaseModel):
-    """A column: how it is made, what it is, and how it enters the matrix."""
+    """A column: its source, its type and its use in the matrix."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -56,7 +56,7 @@ class Column(BaseModel):
 
 
 def sum_of(ways: Sequence[object]) -> int:
-    """How many of these are given."""
+    """Return the number of the given arguments that are set."""
     return sum(one is not None for one in ways)
 
 
@@ -73,23 +73,23 @@ class TableMapping(BaseModel):
 
     @property
     def all_columns(self) -> dict[str, Column]:
-        """Those that make clusters, and those that describe them."""
+        """Return the columns that make clusters and those that describe them."""
         return {**self.columns, **self.profile}
 
     @property
     def themes(self) -> Mapping[str, str]:
-        """Column -> theme, where it has one."""
+        """Column -> theme, for columns with a theme."""
         given = {name: one.theme for name, one in self.all_columns.items() if one.theme}
         return {**COLUMN_THEMES, **given}
 
     def table(self, raw: pl.DataFrame) -> pl.DataFrame:
-        """The declared columns of a table: `id` as text, numbers as float64, categories as text, null where unknown.
+        """Return the declared columns: `id` as text, numbers as float64, categories as text, null where unknown.
 
         Args:
-            raw: as it was read; text that is no number reads as null.
+            raw: table as read; text that is no number becomes null.
 
         Raises:
-            ShopstreamError: a column is missing, an id is missing or stands twice, or there is no row.
+            ShopstreamError: a column is missing, an id is missing or repeated, or there is no row.
         """
         self._check(raw)
         frame = raw.select(
@@ -123,7 +123,7 @@ class TableMapping(BaseModel):
 
 
 def _terms(name: str, one: Column) -> list[str]:
-    """The columns that a column is made of."""
+    """Return the source columns of a column."""
     terms: list[Any] = [one.taken] if one.taken else [*(one.sum or one.difference or one.ratio or [one.day or name])]
     return [term for term in terms if isinstance(term, str)]
 
@@ -151,29 +151,29 @@ def _made(frame: pl.DataFrame, name: str, one: Column) -> pl.Expr:
 
 
 def _number(name: str) -> pl.Expr:
-    """A column as float64; what is not finite is null."""
+    """Return a column as float64; non-finite values become null."""
     found = col(name).cast(pl.Float64, strict=False)
     return pl.when(found.is_finite()).then(found)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 def ready_mappings() -> dict[str, str]:
-    """Name -> YAML of every mapping that comes with the program."""
+    """Return name -> YAML of every mapping that comes with the program."""
     return ready_texts("training.clusters", "mappings")
 
 
 def load_mapping(name_or_path: str) -> tuple[TableMapping, str]:
-    """A ready mapping by its name, or a YAML file; and its text.
+    """Load a built-in mapping by its name, or a YAML file; return it with its text.
 
     Raises:
-        UsageError: there is none, or it is not valid; the message names file and line.
+        UsageError: the mapping does not exist or is invalid; the message names file and line.
     """
     text, place = find_text(name_or_path, ready_mappings(), "mapping")
     return parse_mapping(text, place), text
 
 
 def parse_mapping(text: str, place: str) -> TableMapping:
-    """The mapping of a YAML text; `place` names it in errors. Raises UsageError, a line for each mistake."""
+    """Parse the mapping of a YAML text; `place` names it in errors. Raises UsageError, a line for each mistake."""
     read = read_yaml(text, place)
     try:
         return TableMapping.model_validate(read.content)

@@ -1,4 +1,4 @@
-"""From a table of customers to a matrix in which distances mean something, learnt once and applied to new customers."""
+"""Prepares a table of customers as a matrix with meaningful distances; fitted once, applied to new customers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from training.segments.traits import frequent
 Float = npt.NDArray[np.float64]
 
 CLIP: Final = 4.0
-"""In standard deviations: a single customer far out does not make a cluster."""
+"""Clipping limit in standard deviations: a single outlier makes no cluster."""
 
 
 class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """A column of numbers: filled, logarithm of 1 + x where asked, standardised, clipped, weighted."""
+    """A numeric column: filled, optionally log(1 + x), standardised, clipped, weighted."""
 
     name: str
     log: bool
@@ -32,7 +32,7 @@ class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """A column of words: a flag for each frequent value, scaled so that all of them together vary like one number."""
+    """A text column: a flag for each frequent value, scaled so that all flags together vary like one number."""
 
     name: str
     values: tuple[str, ...]
@@ -42,13 +42,13 @@ class Category(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True
 
 
 class Preparation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How rows become a matrix."""
+    """Converts rows to a matrix."""
 
     parts: tuple[Number | Category, ...]
 
     @property
     def names(self) -> list[str]:
-        """Of the matrix's columns."""
+        """Return the names of the matrix's columns."""
         return [
             name
             for part in self.parts
@@ -56,7 +56,7 @@ class Preparation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
 
     def matrix(self, table: pl.DataFrame) -> Float:
-        """The matrix of a mapped table, (rows, columns), float64 without NaN."""
+        """Return the matrix of a mapped table, (rows, columns), float64 without NaN."""
         columns = []
         for part in self.parts:
             if isinstance(part, Number):
@@ -70,10 +70,10 @@ class Preparation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def learn(table: pl.DataFrame, mapping: TableMapping) -> Preparation:
-    """The preparation of a table's columns; those that never vary are left out.
+    """Fit the preparation to a table's columns; constant columns are left out.
 
     Raises:
-        ShopstreamError: none varies.
+        ShopstreamError: every column is constant.
     """
     parts: list[Number | Category] = []
     for name, one in mapping.columns.items():
@@ -103,7 +103,7 @@ def _numbers(values: pl.Series, fill: float, *, log: bool) -> Float:
 
 
 def sample(rows: int, limit: int, seed: int | Sequence[int]) -> npt.NDArray[np.int64]:
-    """Places of at most `limit` rows, drawn by a seed, ascending."""
+    """Return positions of at most `limit` random rows, ascending."""
     if rows <= limit:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))

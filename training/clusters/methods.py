@@ -1,6 +1,6 @@
-"""The methods that are compared, each from a matrix and a setting to something that assigns any customer.
+"""Defines the compared methods: each maps a matrix and a setting to an assigner of any customer.
 
-The rule of this file: what is quadratic sees a bounded sample, and everything random comes from the seed.
+The rule of this file: quadratic methods see a bounded sample, and all randomness comes from the seed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from training.clusters.assigners import Assigner, Centres, Float, Labels, Landma
 from training.clusters.matrix import sample
 
 QUADRATIC_ROWS_MAX: Final = 2_500
-"""Rows that agglomerative clustering, DBSCAN and HDBSCAN see."""
+"""Maximum rows for agglomerative clustering, DBSCAN and HDBSCAN."""
 MIXTURE_ROWS_MAX: Final = 20_000
 NEIGHBOURS: Final = 5
 DENSITY_SHARES: Final = (0.01, 0.02, 0.05)
-"""Least sizes of a cluster of HDBSCAN, in shares of its sample; it finds the number of clusters itself."""
+"""Minimum cluster sizes of HDBSCAN, in shares of its sample; it finds the number of clusters itself."""
 CORE_NEIGHBOURS: Final = (1.0, 2.0, 4.0)
-"""Least neighbours of a core point of DBSCAN, for each column of the matrix; 2 is the rule of its authors."""
+"""Minimum neighbours of a core point of DBSCAN per column of the matrix; its authors recommend 2."""
 _RIDGE: Final = 1e-3
 
 
@@ -34,10 +34,10 @@ class Fitted:
     """A clustering of a matrix.
 
     Attributes:
-        assigner: gives any row its cluster.
-        clusters: how many there are.
-        noise: share of the rows it saw that belong nowhere; they are assigned to the nearest cluster.
-        parameters: what the setting came to on this matrix, as text; empty where it is the number of clusters.
+        assigner: assigner of any row to its cluster.
+        clusters: number of clusters.
+        noise: share of the fitted rows in no cluster; they are assigned to the nearest cluster.
+        parameters: effective parameters on this matrix, as text; empty if the setting is the number of clusters.
     """
 
     assigner: Assigner
@@ -78,15 +78,15 @@ def _dbscan(matrix: Float, neighbours: float, seed: int) -> Fitted | None:
 
 
 def neighbour_distances(rows: Float, neighbours: int) -> Float:
-    """How far the farthest of so many rows is, a row itself the first of them; ascending."""
+    """Return the distance of each row to its n-th nearest row, counting the row itself; ascending."""
     distances, _ = NearestNeighbors(n_neighbors=neighbours).fit(rows).kneighbors(rows)
     return np.sort(distances[:, -1])
 
 
 def knee(ascending: Float) -> float:
-    """Where a curve that ends steeply bends: the value farthest below the line from its first point to its last.
+    """Return the knee of a curve that ends steeply: the value farthest below the line from its first to its last point.
 
-    Points of clusters have their neighbours within that distance, stray ones have not.
+    Points of clusters have their neighbours within that distance, stray points do not.
     """
     first, last = float(ascending[0]), float(ascending[-1])
     line = np.linspace(first, last, len(ascending))
@@ -101,7 +101,7 @@ def _hdbscan(matrix: Float, share: float, seed: int) -> Fitted | None:
 
 
 def _of_density(rows: Float, labels: Labels, parameters: str) -> Fitted | None:
-    """Clusters that leave some rows outside, labelled -1; None where there are fewer than two."""
+    """Return clusters that leave some rows outside, labelled -1; None for fewer than two clusters."""
     inside = labels >= 0
     clusters = int(labels.max()) + 1
     if clusters < 2:
@@ -115,14 +115,14 @@ def _landmarks(rows: Float, labels: Labels) -> Landmarks:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A way to cluster.
+    """A clustering method.
 
     Attributes:
-        title: for people.
-        fit: None where it finds fewer than two clusters.
-        seen: what of the customers it sees.
-        settings: that are tried; empty where the setting is the number of clusters.
-        setting_told: the setting in words, a format of one number.
+        title: display name.
+        fit: fit function; returns None for fewer than two clusters.
+        seen: description of the customers that it sees.
+        settings: settings to try; empty if the setting is the number of clusters.
+        setting_told: format of the setting in words, with one number.
     """
 
     title: str
@@ -143,7 +143,7 @@ METHODS: Final = MappingProxyType({
 
 
 def by_size(labels: Labels, clusters: int) -> Labels:
-    """The new number of each cluster: 0 is the largest, ties by the old number."""
+    """Return the new number of each cluster: 0 is the largest, ties by the old number."""
     counts = np.bincount(labels, minlength=clusters)
     order = np.argsort(-counts, kind="stable")
     place = np.empty(clusters, np.int64)

@@ -1,4 +1,4 @@
-"""Clusters for people: one self-contained HTML page."""
+"""Renders clusters as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from training.html import document, plot, table
 from training.segments.themes import label
 
 COLUMNS_SHOWN: Final = 6
-"""Columns with boxes and strips: those in which the clusters lie furthest apart."""
+"""Columns with box and strip plots: those with the largest differences between clusters."""
 COLOURS: Final = (
     "#2c67b2", "#d1622b", "#3d8f4f", "#8a5fb0", "#b23a48", "#6b6f76", "#c49a1a", "#1f8a8c", "#a34f8f", "#4b5d16",
 )  # fmt: skip
 
 
 def render(found: Clusters, about: Mapping[str, str]) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        found: the clusters.
-        about: what it is made of, name -> text.
+        found: clusters to show.
+        about: sources of the page, name -> text.
     """
     chosen = found.comparison.candidates[found.comparison.chosen]
     parts = [
@@ -141,7 +141,7 @@ def _columns(found: Clusters) -> Iterator[str]:
 
 
 def _furthest(found: Clusters, numbers: list[str]) -> list[str]:
-    """The columns of numbers whose means by cluster vary most, in standard deviations."""
+    """Return the numeric columns whose means by cluster vary most, in standard deviations."""
     apart = []
     for name in numbers:
         values = found.table[name].to_numpy()

@@ -1,4 +1,4 @@
-"""Clusters as people: a name by rule from the strongest traits, with what to do and what may go wrong."""
+"""Describes clusters as personas: a rule-based name from the strongest traits, with actions and risks."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from training.segments.themes import Side, Themed
 from training.segments.traits import Trait
 
 WORDS: Final = 2
-"""Of a name; more only where two names would be the same."""
+"""Words of a name; more only to make names unique."""
 AVERAGE_BELOW: Final = 0.2
-"""A difference that is not worth a word, in standard deviations."""
+"""Difference in standard deviations that is too small to mention."""
 _AVERAGE: Final = Side("Average", "what everybody gets; watch who moves to another group")
 
 
 class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A cluster for people.
+    """Description of a cluster.
 
     Attributes:
-        name: unique among the clusters.
-        customers: how many it had when it was found.
-        share: of all customers then.
-        traits: in what it differs most, in words.
-        actions: two or three.
-        risks: at least one sentence.
+        name: name, unique among the clusters.
+        customers: number of customers at the time of the clustering.
+        share: share of all customers at that time.
+        traits: strongest differences, in words.
+        actions: two or three actions.
+        risks: risks, at least one sentence.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def personas(table: pl.DataFrame, labels: Labels, clusters: int, themes: Mapping[str, str]) -> tuple[Persona, ...]:
-    """A persona for each cluster, in their order.
+    """Return a persona for each cluster, in their order.
 
     Args:
         table: mapped customers, see `TableMapping.table`.
-        labels: cluster of each.
-        clusters: how many.
+        labels: cluster of each customer.
+        clusters: number of clusters.
         themes: column -> theme.
     """
     numbers, words = traits.columns_of(table, ["id"])
@@ -69,7 +69,7 @@ def personas(table: pl.DataFrame, labels: Labels, clusters: int, themes: Mapping
 
 
 def _name(words: Sequence[str], taken: set[str]) -> str:
-    """The first words, more of them where the name is taken, a number at last."""
+    """Return the first words; more words if the name is taken, finally a number."""
     unique = list(dict.fromkeys(words))
     for count in range(min(WORDS, len(unique)), len(unique) + 1):
         name = ", ".join([unique[0], *(word[:1].lower() + word[1:] for word in unique[1:count])])
@@ -92,7 +92,7 @@ def _risks(strong: Sequence[tuple[Trait, Side]], size: int) -> list[str]:
 
 
 def profiles(table: pl.DataFrame, labels: Labels, found: Sequence[Persona]) -> pl.DataFrame:
-    """Means of numbers and shares of frequent words, a column for each cluster and one for all."""
+    """Return means of numbers and shares of frequent words, a column for each cluster and one for all."""
     numbers, words = traits.columns_of(table, ["id"])
     measured = traits.measure(table, numbers, words)
     names = [column if value is None else f"{column} = {value}" for column, value in measured.names]

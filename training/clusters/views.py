@@ -1,7 +1,7 @@
-"""What clusters look like: two axes that keep the spread, two that keep the neighbourhoods, boxes and strips.
+"""Projects clusters to two dimensions: PCA keeps the variance, t-SNE keeps the neighbourhoods.
 
-The second view is t-SNE from scikit-learn on a bounded sample: it keeps neighbours together as UMAP does, without one
-more dependency. Distances between its islands mean nothing.
+The second view is t-SNE from scikit-learn on a bounded sample. It keeps neighbours together like UMAP, without another
+dependency. Distances between its islands have no meaning.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ PERPLEXITY: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A sample of customers in two dimensions, twice.
+    """A sample of customers in two projections.
 
     Attributes:
-        places: of the sample within the matrix.
+        places: positions of the sample within the matrix.
         labels: clusters of the sample.
-        pca: (n, 2).
-        explained: share of the variance that each of its axes keeps.
-        loadings: (2, columns), how much of each column an axis holds.
-        neighbours: (n, 2), t-SNE.
+        pca: principal components, (n, 2).
+        explained: share of the variance on each PCA axis.
+        loadings: weights of the columns on the PCA axes, (2, columns).
+        neighbours: t-SNE, (n, 2).
     """
 
     places: Labels
@@ -41,7 +41,7 @@ class View:
 
 
 def view(matrix: Float, labels: Labels, seed: int, rows: int) -> View:
-    """The view of at most `rows` rows of a matrix; both are fitted to this sample alone."""
+    """Return the view of at most `rows` rows of a matrix; both projections are fitted to this sample alone."""
     places = sample(len(matrix), rows, seed)
     drawn = matrix[places]
     if matrix.shape[1] == 1:

@@ -1,1 +1,1 @@
-"""Exploration of an archive: what happened in the shop, in pictures that each say one thing."""
+"""Explores an archive in figures that each show one finding."""

@@ -1,4 +1,4 @@
-"""Panels of who the customers are: demographics, engagement, and how their features go together."""
+"""Makes the panels about customers: demographics, engagement and correlations of their features."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from training.exploration.panels import BLUE, PALE, WARM, Float64, Panel, drawn,
 AGE_BAND: Final = 10
 TOP_WORDS: Final = 10
 EVENTS_SHOWN_MAX: Final = 60
-"""Longer visits share the last bar."""
+"""Maximum events of a visit on the axis; longer visits share the last bar."""
 VISITS_SHOWN_MAX: Final = 100
 CORRELATED: Final = (
     "tenure_days", "recency_days", "orders_365d", "revenue_365d", "avg_order_value_365d", "order_gap_mean_days",
     "returns_365d", "days_since_visit", "sessions_30d", "events_per_session_30d", "session_duration_mean_30d",
     "cart_abandon_rate_30d", "conversion_rate_30d", "mobile_share_30d", "visit_trend", "top_category_share_90d",
 )  # fmt: skip
-"""Features whose correlations are shown: one of each kind, so that none is another one's part in a shorter window."""
+"""Features of the correlation panel: one of each kind, so that none is part of another with a longer window."""
 _SAME: Final = (
     {"recency_days", "days_since_visit"}, {"orders_365d", "revenue_365d"}, {"revenue_365d", "avg_order_value_365d"},
     {"events_per_session_30d", "session_duration_mean_30d"},
 )  # fmt: skip
-"""Pairs that go together by their definition."""
+"""Pairs that are correlated by definition."""
 CUSTOMERS_MIN: Final = 30
-"""A correlation over fewer customers is not told."""
+"""Minimum number of customers for a reported correlation."""
 
 
 def _spending(seen: Observed) -> pl.DataFrame:
-    """The profiles with the revenue of each."""
+    """Return the profiles with the revenue of each customer."""
     assert seen.profiles is not None
     spent = seen.orders.group_by("customer_id").agg((col("cents").sum() / 100).alias("revenue"))
     people = seen.profiles.unique("customer_id", keep="last", maintain_order=True).filter(
@@ -46,7 +46,7 @@ def _spending(seen: Observed) -> pl.DataFrame:
 
 
 def demographics(seen: Observed) -> list[Panel]:
-    """Age, gender, country and channel of the customers, and what they spend."""
+    """Return panels of age, gender, country, channel and spending of the customers."""
     if seen.profiles is None or seen.profiles.is_empty():
         return []
     people = _spending(seen)
@@ -109,7 +109,7 @@ def _with_spending(names: list[str], groups: pl.DataFrame) -> object:
 
 
 def engagement(seen: Observed) -> list[Panel]:
-    """How long visits are, and how often customers come."""
+    """Return panels of the length of visits and the frequency of customers' visits."""
     if seen.sessions.is_empty():
         return []
     events = seen.sessions["events"].to_numpy()
@@ -141,7 +141,7 @@ def _histogram(values: Float64, most: int, what: str, of: str) -> object:
 
 
 def correlations(seen: Observed) -> Panel | None:
-    """Rank correlations between features; each over the customers who have both."""
+    """Return the panel of rank correlations between features, each over the customers with both."""
     columns = {name: seen.features[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in CORRELATED}
     varied = [name for name, values in columns.items() if np.isfinite(values).any() and np.nanstd(values) > 0]
     if len(varied) < 2:

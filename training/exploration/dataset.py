@@ -1,7 +1,7 @@
-"""What an exploration looks at: one pass over an archive's events, its standing orders, profiles and feature rows.
+"""Reads the data of an exploration in one pass: sessions from events, valid orders, profiles and feature rows.
 
-The rule of this file: a record counts as it counts everywhere (`features.records.archive_rows`, the winning record of
-an order), and memory grows with sessions, orders and customers, not with events.
+The rule of this file: a record counts as everywhere (`features.records.archive_rows`, the winning record of an order).
+Memory grows with sessions, orders and customers, not with events.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ _SESSION: Final = {
 }  # fmt: skip
 _PRODUCT: Final = {"product_id": pl.String, "category": pl.String, "views": pl.Int64, "carts": pl.Int64}
 PARTS_MAX: Final = 64
-"""So many parts of a table of products are summed up to one."""
+"""Number of partial product tables that are merged into one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What happened.
+    """Data of an archive for exploration.
 
     Attributes:
-        span: of the archive.
+        span: known period of the archive.
         sessions: session, customer (hashes), start_ts, last_ts (epoch ms), device (its name), events, n_TYPE of each
             event type, stage (its name), duration_s.
         orders: see `sales.standing_orders`.
-        products: product_id, category, views, carts of each product that was viewed or put in a cart.
-        cohorts: COHORT_FIELDS.
-        profiles: the profiles; None where the archive has none.
-        features: a row a customer at the end of the archive, ROW_SCHEMA.
-        zone: IANA name of the zone in which hours and weekdays are told.
+        products: product_id, category, views, carts of each product with a view or an add-to-cart.
+        cohorts: rows of COHORT_FIELDS.
+        profiles: customer profiles; None if the archive has none.
+        features: a row per customer at the end of the archive, ROW_SCHEMA.
+        zone: IANA name of the time zone of hours and weekdays.
     """
 
     span: Span
@@ -59,7 +59,7 @@ class Observed:
 
     @property
     def whole_days(self) -> range:
-        """Numbers of the UTC days that are whole, since 1970-01-01."""
+        """Return the numbers of the complete UTC days, since 1970-01-01."""
         return range(self.span.whole_from_ms // DAY_MS, last_whole_day(self.span.end_ms) + 1)
 
 
@@ -73,14 +73,14 @@ def observe(
     """Read an archive.
 
     Args:
-        days: numbers of the UTC days that the archive has, ascending.
-        read_day: reads the rows of one topic and day.
-        profiles: of the customers, or None.
-        zone: IANA name.
-        on_step: told what is done, and the share of it that is done.
+        days: numbers of the UTC days in the archive, ascending.
+        read_day: function that reads the rows of one topic and day.
+        profiles: customer profiles, or None.
+        zone: IANA name of the time zone.
+        on_step: callback with the current step and the completed share.
 
     Raises:
-        ShopstreamError: the archive holds nothing.
+        ShopstreamError: the archive is empty.
     """
     position = {day: number / len(days) for number, day in enumerate(days)}
     clicks = _Clicks()
@@ -101,7 +101,7 @@ def observe(
 
 
 def _span(sessions: pl.DataFrame, orders: pl.DataFrame) -> Span:
-    """From the first to the last valid record; a wrong time would stretch it by decades."""
+    """Return the span from the first to the last valid record; a wrong time would stretch it by decades."""
     first = pl.concat([sessions["start_ts"], orders["ts"]])
     last = pl.concat([sessions["last_ts"], orders["ts"]])
     if first.is_empty():
@@ -110,18 +110,18 @@ def _span(sessions: pl.DataFrame, orders: pl.DataFrame) -> Span:
 
 
 def _joined(read_day: ReadDay, day: int) -> list[pa.Table]:
-    """The events of a day as one table, so that a repeated one is seen."""
+    """Return the events of a day as one table, so that duplicates are detected."""
     wanted = ["event_id", "event_type", "customer_id", "session_id", "ts", "device", "product_id", "category"]
     tables = [table for table in read_day("events", day) if table.num_rows]
     if not tables:
         return []
-    optional = ["price", "quantity", "channel", "country"]  # a bad one makes a row invalid
+    optional = ["price", "quantity", "channel", "country"]  # an invalid value makes the row invalid
     return [pa.concat_tables([table.select([*wanted, *optional]) for table in tables])]
 
 
 @dataclass(slots=True)
 class _Clicks:
-    """Sessions and products, from events day by day."""
+    """Accumulates sessions and products from events, day by day."""
 
     _sessions: list[pl.DataFrame] = field(default_factory=lambda: [pl.DataFrame(schema=_SESSION)])
     _products: list[pl.DataFrame] = field(default_factory=lambda: [pl.DataFrame(schema=_PRODUCT)])
@@ -149,7 +149,7 @@ class _Clicks:
             self._products = [_summed(self._products)]
 
     def sessions(self) -> pl.DataFrame:
-        """A row a session, in the order of their start."""
+        """Return a row per session, in the order of their start."""
         whole = (
             pl.concat(self._sessions)
             .sort("session", "start_ts")
@@ -170,7 +170,7 @@ class _Clicks:
         ).sort("start_ts", "session")
 
     def products(self) -> pl.DataFrame:
-        """A row a product, by its name."""
+        """Return a row per product, ordered by name."""
         return _summed(self._products).sort("product_id")
 
 

@@ -1,4 +1,4 @@
-"""The exploration as a notebook: the same panels, each made by a cell of its own that can be changed and run again."""
+"""Writes the exploration as a notebook: each panel has its own cell that can be changed and run again."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ customers_now.describe().T"""
 
 
 def show(panel: Panel) -> None:
-    """A panel in a notebook: its sentence as plain text, then its figure."""
+    """Show a panel in a notebook: its sentence as plain text, then its figure."""
     print(f"{panel.title}. {panel.sentence}")  # noqa: T201 - this is what a notebook shows
     panel.figure.show()
 
 
 def notebook(archive: str, zone: str) -> str:
-    """The notebook's file, nbformat 4.5; the same arguments give the same bytes.
+    """Return the notebook's file, nbformat 4.5; equal arguments give equal bytes.
 
     Args:
-        archive: folder of the archive, as the notebook shall open it.
-        zone: IANA name.
+        archive: folder of the archive, as the notebook should open it.
+        zone: IANA name of the time zone.
     """
     cells = [
         {"id": f"cell-{number:02d}", "metadata": {}, **cell}

@@ -1,4 +1,4 @@
-"""The exploration as one self-contained HTML page, in an order that is the same for pages and notebooks."""
+"""Renders the exploration as one self-contained HTML page; pages and notebooks share the order of panels."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ SECTIONS: Final = MappingProxyType(
         "Customers": (customers.demographics, customers.engagement, customers.correlations),
     }
 )
-"""Title -> what makes its panels, in the order of the page."""
+"""Title -> function that makes its panels, in the order of the page."""
 
 
 def panels_of(make: Callable[[Observed], Found], seen: Observed) -> list[Panel]:
-    """The panels of one maker: none where the archive has no data for it."""
+    """Return the panels of one function; none if the archive lacks the data."""
     found = make(seen)
     return found if isinstance(found, list) else [] if found is None else [found]
 
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """All that there is to show.
+    """All panels of an exploration.
 
     Attributes:
-        summary: what the archive holds, in words.
+        summary: contents of the archive, in words.
         sections: title -> panels, at least one each.
-        absent: what is not shown because the archive has no data for it.
+        absent: names of panels without data in the archive.
     """
 
     summary: str
@@ -64,7 +64,7 @@ def explored(seen: Observed) -> Exploration:
 
 
 def summary(seen: Observed) -> str:
-    """What the archive holds, in one sentence."""
+    """Return the contents of the archive in one sentence."""
     first, last = (day_name(time // DAY_MS) for time in (seen.span.first_ms, seen.span.end_ms))
     revenue = int(seen.orders["cents"].sum()) / 100
     return (
@@ -74,7 +74,7 @@ def summary(seen: Observed) -> str:
 
 
 def render(shown: Exploration) -> str:
-    """The page."""
+    """Render the page."""
     parts = [f"<h1>{TITLE}</h1>", f"<p>{escape(shown.summary)}</p>"]
     first = True
     for title, found in shown.sections.items():

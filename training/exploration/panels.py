@@ -1,4 +1,4 @@
-"""A panel: a picture and the one sentence that says what it shows. Here: what they share, and by day."""
+"""Defines a panel, a figure with one sentence about it; has the shared parts and the panels by day and hour."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A picture and its sentence.
+    """A figure and its sentence.
 
     Attributes:
-        name: its id on the page.
-        title: of the picture.
-        sentence: what the data say, as text.
-        figure: a Plotly figure; text of the archive in it is escaped.
+        name: id on the page.
+        title: title of the figure.
+        sentence: finding in the data, as text.
+        figure: Plotly figure; text of the archive in it is escaped.
     """
 
     name: str
@@ -45,44 +45,44 @@ class Panel:
 
 
 def drawn(figure: Any, *, height: int = 340, **layout: Any) -> Any:
-    """The figure in the style of the page."""
+    """Return the figure in the style of the page."""
     figure.update_layout(template="plotly_white", height=height, margin={"t": 20, "b": 40}, **layout)
     return figure
 
 
 def label(text: str) -> str:
-    """Text of the archive for a figure, which would take `<b>` for its own."""
+    """Escape text of the archive for a figure, which would interpret `<b>`."""
     return escape(text if len(text) <= LABEL_CHARS_MAX else f"{text[: LABEL_CHARS_MAX - 1]}…")
 
 
 def labels(values: pl.Series) -> list[str]:
-    """The texts of a column for a figure."""
+    """Return the texts of a column, escaped for a figure."""
     return [label(value) for value in values.to_list()]
 
 
 def share(part: float, whole: float) -> str:
-    """`12.3 %`."""
+    """Return a share as text, such as `12.3 %`."""
     return f"{part / whole:.1%}".replace("%", " %") if whole else "-"
 
 
 def day_name(number: int) -> str:
-    """2025-01-31, of a day's number."""
+    """Return the date of a day's number, such as 2025-01-31."""
     return str(np.datetime64(number, "D"))
 
 
 # --- by day -----------------------------------------------------------------------------------------------------------
 def visits_by_day(seen: Observed) -> Panel | None:
-    """Sessions that began, by UTC day."""
+    """Return the panel of sessions by UTC day of their start."""
     return _by_day(seen, "visits-by-day", "Visits by day", "visits", _counted(seen, seen.sessions["start_ts"]))
 
 
 def orders_by_day(seen: Observed) -> Panel | None:
-    """Orders that stand, by UTC day."""
+    """Return the panel of valid orders by UTC day."""
     return _by_day(seen, "orders-by-day", "Orders by day", "orders", _counted(seen, seen.orders["ts"]))
 
 
 def revenue_by_day(seen: Observed) -> Panel | None:
-    """Their totals, by UTC day."""
+    """Return the panel of the totals of valid orders by UTC day."""
     money = _counted(seen, seen.orders["ts"], seen.orders["cents"] / 100)
     return _by_day(seen, "revenue-by-day", "Revenue by day", "revenue", money)
 
@@ -100,7 +100,7 @@ def _by_day(seen: Observed, name: str, title: str, what: str, values: Float64) -
         return None
     days = (np.arange(seen.whole_days.start, seen.whole_days.stop) * DAY_MS).astype("datetime64[ms]")
     weekly = np.convolve(values, np.ones(WEEK_DAYS) / WEEK_DAYS, "valid")
-    # the trend is of means over whole weeks, so that weekdays cannot make one
+    # the trend uses means over whole weeks, so that weekdays cannot cause one
     slope, middle, low, high = _trend(weekly)
     figure = go.Figure()
     figure.add_scatter(x=days, y=values, mode="lines", name=what, line={"color": PALE, "width": 1})
@@ -125,7 +125,7 @@ def _by_day(seen: Observed, name: str, title: str, what: str, values: Float64) -
 
 
 def _trend(weekly: Float64) -> tuple[float, float, float, float]:
-    """Theil-Sen slope, its value at the first place, bounds of the slope; of every seventh mean, which share no day."""
+    """Return Theil-Sen slope, value at the start and bounds of the slope, from every seventh mean, without overlap."""
     places = np.arange(len(weekly))[::WEEK_DAYS]
     points = weekly[::WEEK_DAYS]
     if len(points) < 3:
@@ -134,7 +134,7 @@ def _trend(weekly: Float64) -> tuple[float, float, float, float]:
     return float(slope), float(middle), float(low), float(high)
 
 
-# --- the rhythm -------------------------------------------------------------------------------------------------------
+# --- the seasonality --------------------------------------------------------------------------------------------------
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -157,7 +157,7 @@ def _measures(seen: Observed) -> dict[str, tuple[pl.DataFrame, Float64]]:
 
 
 def _shares(seen: Observed, unit: str, count: int) -> dict[str, Float64]:
-    """Of each measure the shares of its units; a measure of nothing is left out."""
+    """Return the shares of each measure by unit; an empty measure is left out."""
     sums = {
         name: np.bincount(when[unit].to_numpy(), weights, count).astype(np.float64)
         for name, (when, weights) in _measures(seen).items()
@@ -166,12 +166,12 @@ def _shares(seen: Observed, unit: str, count: int) -> dict[str, Float64]:
 
 
 def by_weekday(seen: Observed) -> Panel | None:
-    """Shares of visits, orders and revenue by weekday."""
+    """Return the panel of visits, orders and revenue by weekday, in shares."""
     return _by_unit(seen, "by-weekday", "Weekdays", "weekday", WEEKDAYS)
 
 
 def by_hour(seen: Observed) -> Panel | None:
-    """Shares of visits, orders and revenue by hour of the day."""
+    """Return the panel of visits, orders and revenue by hour of the day, in shares."""
     return _by_unit(seen, "by-hour", "Hours of the day", "hour", tuple(f"{hour:02d}:00" for hour in range(24)))
 
 
@@ -193,7 +193,7 @@ def _by_unit(seen: Observed, name: str, title: str, unit: str, names: tuple[str,
 
 
 def rhythm(seen: Observed) -> Panel | None:
-    """Visits (orders, where there are no visits) by weekday and hour."""
+    """Return the panel of visits by weekday and hour; of orders if there are no visits."""
     measures = _measures(seen)
     if not measures:
         return None

@@ -1,4 +1,4 @@
-"""Panels of what is bought, and of who gets how far: funnel, cohorts, products, categories."""
+"""Makes the panels about shopping: funnel, cohorts, products, categories and baskets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STEPS: Final = {
 
 
 def funnel(seen: Observed) -> Panel | None:
-    """Sessions by the stages they reached, in all and by device."""
+    """Return the panel of sessions by the stages they reached, in total and by device."""
     if seen.sessions.is_empty():
         return None
     reached = {device: _reached(seen.sessions.filter(col("device") == device)) for device in DEVICES}
@@ -54,7 +54,7 @@ def _reached(sessions: pl.DataFrame) -> list[int]:
 
 
 def retention(seen: Observed) -> Panel | None:
-    """Of the customers of a month of first orders, the share that orders in each later month."""
+    """Return the panel of retention: share of each cohort of first orders that orders in each later month."""
     done = seen.cohorts.group_by("cohort", "months_since", "complete").agg(col("customers", "active").sum())
     done = done.filter("complete").with_columns((col("active") / col("customers")).alias("rate")).sort("cohort")
     later = done.filter(col("months_since") > 0)
@@ -70,7 +70,7 @@ def retention(seen: Observed) -> Panel | None:
     first = sums.row(0, named=True)
     said = f"{share(first['active'], first['customers'])} of customers order again in the month after their first"
     if len(sums) > 2:
-        # the last months are of the oldest cohorts alone
+        # only the oldest cohorts reach the last months
         last = sums.filter(col("customers") >= 0.5 * first["customers"]).row(-1, named=True)
         said += f", {share(last['active'], last['customers'])} in month {last['months_since']}"
     return Panel(
@@ -81,14 +81,14 @@ def retention(seen: Observed) -> Panel | None:
 
 
 def _lines(seen: Observed) -> pl.DataFrame:
-    """product_id, category, quantity, amount of each line of the orders that stand."""
+    """Return product_id, category, quantity, amount of each line of the valid orders."""
     lines = seen.orders.select("items").explode("items", keep_nulls=False, empty_as_null=False).unnest("items")
     amount = (col("quantity").fill_null(1) * col("unit_price")).fill_null(0.0)
     return lines.select("product_id", "category", "quantity", amount.alias("amount"))
 
 
 def products(seen: Observed) -> Panel | None:
-    """The products with most revenue, and how many of their views end in an order."""
+    """Return the panel of the products with most revenue, with the share of their views that end in an order."""
     sold = _lines(seen).filter(col("product_id").is_not_null()).group_by("product_id").agg(
         col("category").min(), col("amount").sum(), pl.len().alias("lines")
     )  # fmt: skip
@@ -126,7 +126,7 @@ def _ranked(shown: pl.DataFrame, names: list[str]) -> object:
 
 
 def categories(seen: Observed) -> Panel | None:
-    """Revenue by category; what an order cost is shared among its lines by their prices."""
+    """Return the panel of revenue by category; an order's amount is split among its lines by their prices."""
     days = seen.whole_days
     if seen.orders.is_empty() or not len(days):
         return None
@@ -156,7 +156,7 @@ def categories(seen: Observed) -> Panel | None:
 
 
 def baskets(seen: Observed) -> Panel | None:
-    """Mean order value and orders per visit by week, with their trends told in words."""
+    """Return the panel of mean order value and orders per visit by week, with their trends in words."""
     if seen.orders.is_empty() or len(seen.whole_days) < WEEKS_MIN * WEEK_DAYS:
         return None
     start = seen.whole_days.start

@@ -1,1 +1,1 @@
-"""The revenue forecast: models, forecast of a shop and its page."""
+"""Forecasts revenue: models, forecast of a shop and its page."""

@@ -1,12 +1,12 @@
-"""Sales of the days to come: candidates back-tested from rolling origins, intervals from what they missed by. Pure.
+"""Forecasts daily sales: back-tests candidates from rolling origins and derives intervals from their errors. Pure.
 
     days known  ├──────────────────────────┤ origin 1 → horizon
                 ├────────────────────────────────┤ origin 2 → horizon
                 ├──────────────────────────────────────┤ …
                 ├──────────────────────────────────────────────────┤ all known → forecast
 
-The rule of this file: what is reported was forecast from days before its origin alone. That holds for the choice of a
-model and the width of an interval too (`Judged.nested`): at each origin both come from the errors known by then.
+The rule of this file: reported forecasts use only days before their origin. That includes the choice of a model and the
+width of an interval (`Judged.nested`): at each origin both come from the errors known by then.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Bool = npt.NDArray[np.bool_]
 
 WEEK: Final = 7
 DAYS_MIN: Final = 2 * WEEK
-"""The least that is forecast from: each weekday twice."""
+"""Minimum history of a forecast: each weekday twice."""
 TRAIN_DAYS_MIN: Final = 4 * WEEK
 ORIGINS_MAX: Final = 16
 LEVELS: Final = (80, 95)
 NAIVE: Final = "seasonal_naive"
 SCORES_MIN: Final = 60
-"""An interval from fewer errors than this would rest on two or three of them."""
+"""Minimum errors for an interval; with fewer it would depend on two or three of them."""
 OWN_COVERAGE: Final = {80: (0.75, 0.85), 95: (0.92, 0.98)}
-"""A model's own interval is kept while its measured coverage lies in here."""
+"""Range of measured coverage in which a model keeps its own interval."""
 TITLES: Final = {
     NAIVE: "seasonal naive",
     "holt_winters": "Holt-Winters",
@@ -45,7 +45,7 @@ TITLES: Final = {
 }
 TOTAL_MODELS: Final = tuple(TITLES)
 CATEGORY_MODELS: Final = (NAIVE, "holt_winters", "mstl", "theta")
-"""AutoETS tries a dozen forms at each origin: for the total only."""
+"""Models for categories. AutoETS tries a dozen forms at each origin, so only the total uses it."""
 
 Bounds = dict[int, tuple[Float64, Float64]]
 """Level in per cent -> lower and upper bounds."""
@@ -53,7 +53,7 @@ Bounds = dict[int, tuple[Float64, Float64]]
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What one model says from one origin: mean [h], and its own bounds [h] by level."""
+    """Forecast of one model from one origin: mean [h], and its own bounds [h] by level."""
 
     mean: Float64
     bounds: Bounds
@@ -68,12 +68,12 @@ class BackTest:
     """Paths of every candidate from every origin.
 
     Attributes:
-        origins: number of days known at each, ascending; k of them.
-        actual: [k, h] what happened.
-        means: model -> [k, h].
-        bounds: model -> level -> [k, h] each; the model's own.
-        scales: [k] mean absolute error of seasonal naive one week ahead, within the days known.
-        sizes: [k] mean sales of the 28 days before; errors are compared by it.
+        origins: number of days known at each of the k origins, ascending.
+        actual: actual sales, [k, h].
+        means: model -> forecast means, [k, h].
+        bounds: model -> level -> the model's own bounds, [k, h] each.
+        scales: mean absolute error of seasonal naive one week ahead, within the days known, [k].
+        sizes: mean sales of the 28 days before the origin, [k]; the scale for comparing errors.
     """
 
     origins: tuple[int, ...]
@@ -84,7 +84,7 @@ class BackTest:
     sizes: Float64
 
     def known(self, place: int) -> Bool:
-        """[k, h]: the forecasts whose day was over at an origin."""
+        """Return which forecasts, [k, h], have a day that was over at an origin."""
         leads = np.arange(1, self.actual.shape[1] + 1)
         found: Bool = np.asarray(self.origins)[:, None] + leads <= self.origins[place]
         return found
@@ -92,14 +92,14 @@ class BackTest:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """How far a forecast was off, over all origins and days of the horizon.
+    """Errors of a forecast over all origins and days of the horizon.
 
     Attributes:
-        rmse: in the currency.
-        mae: in the currency.
-        mape: of the days with sales, as a share; None without such a day.
-        mase: mae by that of seasonal naive within the days known before; the mean over the origins.
-        against_naive: mae by that of seasonal naive on the very same days; below 1 is better.
+        rmse: root mean squared error, in the currency.
+        mae: mean absolute error, in the currency.
+        mape: mean absolute error of the days with sales, as a share; None without such a day.
+        mase: mae relative to seasonal naive within the days known before; the mean over the origins.
+        against_naive: mae relative to seasonal naive on the very same days; below 1 is better.
         coverage: level -> share of the days inside the interval.
     """
 
@@ -113,15 +113,15 @@ class Measures:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the back-test says.
+    """Result of the back-test.
 
     Attributes:
-        origins: how many.
-        models: of each candidate with its own intervals, over all origins.
-        nested: of the whole procedure, over the `nested_origins` last origins: the model and the kind and width of the
-            interval are chosen at each from what was known there.
-        nested_mean: [nested_origins, h].
-        nested_origins: the later origins, at which enough errors were known.
+        origins: number of origins.
+        models: measures of each candidate with its own intervals, over all origins.
+        nested: measures of the whole procedure over the last `nested_origins` origins. The model and the kind and width
+            of the interval are chosen at each origin from the data known there.
+        nested_mean: forecast means, [nested_origins, h].
+        nested_origins: number of later origins, at which enough errors were known.
     """
 
     origins: int
@@ -133,15 +133,15 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Sales of the days after the last one known.
+    """Sales of the days after the last known day.
 
     Attributes:
-        model: of `TITLES`.
-        interval: `conformal`, or `own`: the model's.
-        mean: [h].
-        bounds: by level, at least 0.
-        judged: the back-test; None where the history is too short for one.
-        test: its paths.
+        model: key of `TITLES`.
+        interval: `conformal`, or `own` for the model's own bounds.
+        mean: forecast means, [h].
+        bounds: bounds by level, at least 0.
+        judged: result of the back-test; None if the history is too short for one.
+        test: paths of the back-test.
     """
 
     model: str
@@ -153,7 +153,7 @@ class Forecast:
 
 
 def forecasters(names: Sequence[str]) -> dict[str, Forecaster]:
-    """The candidates of these names (keys of `TITLES`)."""
+    """Return the candidates of these names (keys of `TITLES`)."""
     return {name: functools.partial(_ask, name) for name in names}
 
 
@@ -175,12 +175,12 @@ def _ask(name: str, known: Float64, horizon: int) -> Path:
 
 
 def _sales(values: Any) -> Float64:
-    """Never below 0, as sales are."""
+    """Clip at 0: sales are never negative."""
     return np.maximum(np.asarray(values, np.float64), 0.0)
 
 
 def plan_origins(days: int, horizon: int) -> tuple[int, ...]:
-    """Numbers of known days to forecast from, ascending: a week or two apart, the last one a horizon before the end."""
+    """Return the known days at each origin, ascending, one or two weeks apart, the last a horizon before the end."""
     last = days - horizon
     earliest = max(TRAIN_DAYS_MIN, days // 3)
     spacing = 2 * WEEK if last - earliest >= ORIGINS_MAX // 2 * 2 * WEEK else WEEK
@@ -193,13 +193,13 @@ def forecast(
     candidates: Mapping[str, Forecaster],
     on_origin: Callable[[], None] = lambda: None,
 ) -> Forecast:
-    """Back-test the candidates, choose one, forecast.
+    """Back-test the candidates, choose one and forecast.
 
     Args:
-        sales: [n], one value a day without gaps, at least 0.
-        horizon: days.
-        candidates: with NAIVE among them; one that fails on this series is left out.
-        on_origin: called after each origin.
+        sales: one value a day without gaps, at least 0, [n].
+        horizon: number of days to forecast.
+        candidates: candidates including NAIVE; a candidate that fails on this series is left out.
+        on_origin: callback after each origin.
 
     Raises:
         ShopstreamError: fewer than DAYS_MIN days.
@@ -234,13 +234,13 @@ def back_test(
     candidates: Mapping[str, Forecaster],
     on_origin: Callable[[], None] = lambda: None,
 ) -> BackTest:
-    """The path of every candidate from every origin. Arguments as for `forecast`."""
+    """Return the path of every candidate from every origin. Arguments as for `forecast`."""
     paths: dict[str, list[Path]] = {name: [] for name in candidates}
     for origin in origins:
         for name in list(paths):
             try:
                 path = candidates[name](sales[:origin], horizon)
-            except Exception:  # what a model raises on an odd series is not declared
+            except Exception:  # models do not declare what they raise on unusual series
                 if name == NAIVE:
                     raise
                 path = None
@@ -272,7 +272,7 @@ def _stacked(paths: Sequence[Path]) -> Bounds:
 
 # --- choosing ---------------------------------------------------------------------------------------------------------
 def best_model(test: BackTest, known: Bool) -> str:
-    """The model with the smallest mean absolute error, by the scale of its origin, over the known forecasts."""
+    """Return the model with the smallest mean absolute error over the known forecasts, scaled by origin."""
     errors = {
         name: float((np.abs(mean - test.actual) / test.scales[:, None])[known].mean())
         for name, mean in test.means.items()
@@ -281,10 +281,10 @@ def best_model(test: BackTest, known: Bool) -> str:
 
 
 def interval(test: BackTest, known: Bool, model: str, path: Path, size: float) -> tuple[str, Bounds]:
-    """The bounds around a path, and their kind.
+    """Return the kind of the interval and the bounds around a path.
 
-    The model's own are kept where those of the known forecasts covered what they claim. Otherwise they are conformal:
-    the quantiles of the known errors, by the size of the sales at their origins, are laid around the mean.
+    The model's own bounds stay if those of the known forecasts had the nominal coverage. Otherwise the bounds are
+    conformal: quantiles of the known errors, relative to the size of the sales at their origins, around the mean.
     """
     if all(
         low <= float(_inside(test.actual, *test.bounds[model][level])[known].mean()) <= high
@@ -295,7 +295,7 @@ def interval(test: BackTest, known: Bool, model: str, path: Path, size: float) -
     bounds: Bounds = {}
     for level in LEVELS:
         tail = (1 - level / 100) / 2
-        # the rank that a further exchangeable error lies below with at most that chance
+        # rank below which a further exchangeable error lies with at most that probability
         rank = max(int(np.floor((len(errors) + 1) * tail)) - 1, 0)
         low, high = errors[rank], errors[len(errors) - 1 - rank]
         bounds[level] = (_sales(path.mean + low * size), _sales(path.mean + high * size))
@@ -306,9 +306,9 @@ def _inside(actual: Float64, low: Float64, high: Float64) -> Bool:
     return (low <= actual) & (actual <= high)
 
 
-# --- judging ----------------------------------------------------------------------------------------------------------
+# --- evaluation -------------------------------------------------------------------------------------------------------
 def judge(test: BackTest) -> Judged:
-    """Measures of every candidate and of the procedure as a whole."""
+    """Measure every candidate and the procedure as a whole."""
     models = {
         name: measure(test, np.arange(len(test.origins)), mean, test.bounds[name]) for name, mean in test.means.items()
     }
@@ -329,13 +329,13 @@ def judge(test: BackTest) -> Judged:
 
 
 def measure(test: BackTest, places: npt.NDArray[np.int64], mean: Float64, bounds: Bounds) -> Measures:
-    """Measures of forecasts from some origins.
+    """Measure the forecasts from some origins.
 
     Args:
-        test: for what happened.
-        places: [m] of the origins.
-        mean: [m, h].
-        bounds: level -> [m, h] each; may be empty.
+        test: back-test with the actual sales.
+        places: positions of the origins, [m].
+        mean: forecast means, [m, h].
+        bounds: level -> bounds, [m, h] each; may be empty.
     """
     actual = test.actual[places]
     errors = np.abs(mean - actual)

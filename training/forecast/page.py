@@ -1,4 +1,4 @@
-"""The forecast as one self-contained HTML page: figures, and what the back-test measured."""
+"""Renders the forecast as one self-contained HTML page: figures and the measures of the back-test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEAD: Final = ("RMSE", "MAE", "MAPE", "MASE", "against naive", "80 % covers", "
 
 
 def render(found: ShopForecast) -> str:
-    """The page."""
+    """Render the page."""
     said = figures(found)
     total = said["series"][0]
     parts = [

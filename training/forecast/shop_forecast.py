@@ -1,8 +1,8 @@
-"""The forecast of a shop: its total and each category, as documents.
+"""Forecasts a shop's total and each category, as documents.
 
-Each is forecast alone. The categories are not made to add up to the total: a total is steadier than its parts, so the
-sum of their forecasts is the worse forecast of it, and an interval of a sum is not the sum of intervals. How far the
-sum lies from the total is told.
+Each series has its own forecast. The categories are not reconciled with the total: a total is steadier than its parts,
+so the sum of their forecasts predicts it worse. An interval of a sum is not the sum of intervals. The report states the
+distance between the sum and the total.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ CATEGORY: Final = "category"
 
 @dataclass(frozen=True, slots=True)
 class ShopForecast:
-    """Sales known and to come.
+    """Known and forecast sales.
 
     Attributes:
-        sales: by day.
-        horizon: days to come.
-        total: of all sales.
-        categories: by name, the largest first.
+        sales: daily sales.
+        horizon: number of days to forecast.
+        total: forecast of all sales.
+        categories: forecasts by category, largest first.
     """
 
     sales: DailySales
@@ -51,7 +51,7 @@ class ShopForecast:
 
     @property
     def apart(self) -> float:
-        """The sum of the categories' forecasts over the horizon by the total's, less 1; 0 where that is nothing."""
+        """Ratio of the categories' summed forecasts to the total's over the horizon, less 1; 0 if the total is 0."""
         whole = float(self.total.mean.sum())
         parts = sum(float(one.mean.sum()) for one in self.categories.values())
         return parts / whole - 1 if whole > 0 and self.categories else 0.0
@@ -63,9 +63,9 @@ def forecast_shop(
     """Forecast a shop.
 
     Args:
-        sales: by day.
-        horizon: days to come.
-        on_step: told what is forecast, and the share that is done.
+        sales: daily sales.
+        horizon: number of days to forecast.
+        on_step: callback with the current series and the completed share.
 
     Raises:
         ShopstreamError: there are too few days.
@@ -92,7 +92,7 @@ def forecast_shop(
 
 
 def frame(found: ShopForecast) -> pl.DataFrame:
-    """A row of FORECAST_FIELDS for each day, known or to come, of the total and of each category, in this order."""
+    """Return a row of FORECAST_FIELDS for each known or forecast day, of the total, then of each category."""
     parts = [_rows(found, TOTAL, ALL_CATEGORIES, found.sales.total, found.total)]
     for name, one in found.categories.items():
         parts.append(_rows(found, CATEGORY, name, found.sales.categories[name], one))
@@ -121,11 +121,10 @@ def _rows(found: ShopForecast, level: str, category: str, known: Any, said: Fore
 
 
 def figures(found: ShopForecast) -> dict[str, Any]:
-    """What the back-tests measured, as JSON takes it; `nested` is that of the whole procedure.
+    """Return the measures of the back-tests as JSON-compatible data; `nested` is that of the whole procedure.
 
-    Keys: horizon, days, first, last, apart, series; of each series: level, category, model, interval, origins,
-    nested_origins, nested and models (title -> measures), and sum (low_80, forecast, high_80 are not of the sum: only
-    the mean is additive).
+    Keys: horizon, days, first, last, apart, series. Keys of each series: level, category, model, interval, origins,
+    nested_origins, nested, models (title -> measures) and sum. The sum has no interval: only the mean is additive.
     """
     first = found.sales.first_day
     last = first + len(found.sales.total) - 1

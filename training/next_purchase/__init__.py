@@ -1,1 +1,1 @@
-"""The next-purchase model: training, baselines, metrics and evaluation."""
+"""Trains and evaluates the next-purchase models."""

@@ -1,6 +1,6 @@
-"""Baselines of the next purchase: what simple rules and models of buying say, learnt from the same rows.
+"""Defines baselines of the next purchase: simple rules and probability models, fitted to the same rows.
 
-A baseline takes rows that teach, their outcomes, and rows to predict; it returns predictions in the outcome's unit.
+A baseline takes training rows, their outcomes and rows to predict; it returns predictions in the outcome's unit.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from training.scorer import numbers
 Baseline = Callable[[pl.DataFrame, Float64, pl.DataFrame], Float64]
 
 _SHARED_ROWS: Final = 20.0
-"""Rows of everybody's mean that each cell of RFM scores begins with."""
+"""Prior weight, in rows, of the overall mean in each RFM cell."""
 _DAYS_KNOTS: Final = 91
 
 
 def buyers_once(rows: pl.DataFrame) -> pl.DataFrame:
-    """The latest row of each customer with an order."""
+    """Return the latest row of each customer with an order."""
     buyers = rows.filter(col("orders_total") > 0)
     return buyers.sort("as_of").unique("customer_id", keep="last", maintain_order=True)
 
 
 def rfm_cell(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
-    """The mean outcome of the customer's cell of RFM scores, without an order a cell of its own."""
+    """Predict the mean outcome of the customer's RFM cell; customers without an order have their own cell."""
     breaks = learn_breaks(lesson)
 
     def cells(rows: pl.DataFrame) -> pl.DataFrame:
@@ -55,7 +55,7 @@ def rfm_cell(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float6
 
 
 def recency(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
-    """A logistic regression on the logarithm of recency_days, and whether there is one."""
+    """Predict by logistic regression on the logarithm of recency_days and a flag for its presence."""
 
     def inputs(rows: pl.DataFrame) -> Float64:
         days = rows["recency_days"].log1p()
@@ -66,7 +66,7 @@ def recency(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64
 
 
 def _with_bgnbd(of_buyers: Callable[[dict[str, Float64], Mapping[str, float], pl.DataFrame], Float64]) -> Baseline:
-    """A baseline from the parameters of BG/NBD; customers without an order get the mean of their like."""
+    """Return a baseline from BG/NBD parameters; customers without an order get the mean of their group."""
 
     def predicted(rows: pl.DataFrame, parameters: Mapping[str, float], once: pl.DataFrame, other: float) -> Float64:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -88,7 +88,7 @@ def _probability(columns: dict[str, Float64], parameters: Mapping[str, float], _
 
 
 def _days(columns: dict[str, Float64], parameters: Mapping[str, float], _: pl.DataFrame) -> Float64:
-    """The mean of min(days, DAYS_MAX) is the area below P(no order yet)."""
+    """Return the mean of min(days, DAYS_MAX): the area below P(no order yet)."""
     times = np.linspace(0, DAYS_MAX, _DAYS_KNOTS)
     quiet = np.array([bgnbd(columns, parameters, float(time))["bgnbd_churn"] for time in times])
     return np.asarray(np.trapezoid(quiet, times, axis=0), np.float64)
@@ -102,7 +102,7 @@ def _revenue(columns: dict[str, Float64], parameters: Mapping[str, float], once:
 
 
 def _calibrated(baseline: Baseline) -> Baseline:
-    """With a sigmoid fitted to what it says of the rows that taught: two numbers, which such rows do not flatter."""
+    """Add a sigmoid fitted to the predictions for the training rows; two parameters hardly overfit."""
 
     def better(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
         calibration = fit_calibration("sigmoid", 1 - baseline(lesson, truth, lesson), (truth == 0).astype(np.int8))

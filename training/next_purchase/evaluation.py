@@ -1,4 +1,4 @@
-"""What a card says of the next purchase, as plain data: each prediction on rows that its model had not seen."""
+"""Builds the next-purchase part of the card as plain data: each prediction on rows unseen by its model."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from training.next_purchase.train import MODEL, TARGETS, NextModel, Predicted, e
 from training.predict import Float64
 
 REPEATS_MAX: Final = 100
-"""Of the bootstrap: there are three predictions, of every customer, with two or three baselines each."""
+"""Maximum bootstrap repeats: there are three predictions, of every customer, with two or three baselines each."""
 
 
 def next_report(models: Sequence[NextModel], *, seed: int = 1, repeats: int = REPEATS_MAX) -> Report:
-    """Column of the scores -> how good its model and the baselines are.
+    """Return score column -> results of its model and the baselines.
 
     Args:
-        models: with their held-out rows.
-        seed: of the bootstrap.
-        repeats: of the bootstrap, at most REPEATS_MAX.
+        models: models with their held-out rows.
+        seed: seed of the bootstrap.
+        repeats: number of bootstrap repeats, at most REPEATS_MAX.
     """
     return {one.target.column: _held_out(one.tested, seed, min(repeats, REPEATS_MAX)) for one in models}
 
@@ -55,7 +55,7 @@ def _held_out(tested: Predicted, seed: int, repeats: int) -> Report:
 
 
 def _differences(outcome: str, models: Report, draws: Mapping[str, list[dict[str, float]]]) -> list[Report]:
-    """The model against every baseline, in the same resamples; `gap` is above 0 where the model is better."""
+    """Compare the model with every baseline on the same resamples; `gap` > 0 means that the model is better."""
     both = {name: (one["metrics"], draws[name]) for name, one in models.items()}
     found = []
     for name in COMPARED[outcome]:
@@ -74,14 +74,14 @@ def next_judged(
     seed: int = 1,
     repeats: int = REPEATS_MAX,
 ) -> Report:
-    """Column of the scores -> `unseen` and `learnt` -> how good a bundle is there, where the outcome is known.
+    """Return score column -> `unseen` and `learnt` -> results of a bundle on rows with a known outcome.
 
     Args:
         followed: rows with outcomes.
-        said: column of the scores -> what the bundle says of the rows, in their order.
-        unseen: which rows the bundle cannot have learnt from.
-        seed: of the bootstrap.
-        repeats: of the bootstrap.
+        said: score column -> predictions of the bundle, in the order of the rows.
+        unseen: filter of the rows that cannot be in the bundle's training set.
+        seed: seed of the bootstrap.
+        repeats: number of bootstrap repeats.
     """
     found: Report = {}
     for target in TARGETS:

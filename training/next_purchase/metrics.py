@@ -1,6 +1,6 @@
-"""How good predictions of the next purchase are: weighted, so that a bootstrap is a change of weights.
+"""Measures next-purchase predictions with weighted metrics, so that a bootstrap only changes the weights.
 
-Money and days are judged as means: over many customers they must add up to what came, whatever one customer did.
+Revenue and days are evaluated as means: their sums over many customers must match the actual sums.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from training.labels import BOUGHT, DAYS, REVENUE
 
 Float64 = npt.NDArray[np.float64]
 Metric = Callable[[Float64, Float64, Float64], float]
-"""Of what happened, what was said and weights."""
+"""Metric of actual values, predicted values and weights."""
 Measured = tuple[Mapping[str, float], list[dict[str, float]]]
-"""Metrics of all rows, and in each resample."""
+"""Metrics of all rows, and of each resample."""
 
 TENTHS: Final = 10
 
@@ -45,7 +45,7 @@ def _spearman(truth: Float64, said: Float64, weights: Float64) -> float:
 
 
 def _ranks(values: Float64, weights: Float64) -> Float64:
-    """The middle of the places that a value takes, equal values sharing theirs; a weight of two is the value twice."""
+    """Return weighted mid-ranks; equal values share a rank, and a weight of two counts a value twice."""
     _, places = np.unique(values, return_inverse=True)
     sizes = np.bincount(places, weights)
     found: Float64 = (np.cumsum(sizes) - sizes / 2)[places]
@@ -53,7 +53,7 @@ def _ranks(values: Float64, weights: Float64) -> Float64:
 
 
 def _tenth_of(said: Float64, weights: Float64) -> npt.NDArray[np.int64]:
-    """The tenth of each row by what was said, from 0; of rows that nothing tells apart the earlier comes first."""
+    """Return the tenth of each row by predicted value, from 0; ties keep the order of the rows."""
     order = np.argsort(said, kind="stable")
     middle = np.cumsum(weights[order]) - weights[order] / 2
     found = np.empty(len(said), np.int64)
@@ -62,7 +62,7 @@ def _tenth_of(said: Float64, weights: Float64) -> npt.NDArray[np.int64]:
 
 
 def _tenths_gap(truth: Float64, said: Float64, weights: Float64) -> float:
-    """What the tenths are off by in all, as a share of what came."""
+    """Return the summed absolute error of the tenths, as a share of the actual sum."""
     gaps = np.bincount(_tenth_of(said, weights), weights * (said - truth), minlength=TENTHS)
     real = float(weights @ truth)
     return float(np.abs(gaps).sum()) / real if real else float("nan")
@@ -84,11 +84,11 @@ COMPARED: Final[Mapping[str, Mapping[str, int]]] = {
     DAYS: {"mae": -1, "spearman": 1},
     REVENUE: {"mae": -1, "spearman": 1},
 }
-"""Outcome -> metric in which models are compared -> 1 where more is better, -1 where less is."""
+"""Outcome -> metric for comparing models -> 1 if higher is better, -1 if lower is better."""
 
 
 def measured(outcome: str, truth: Float64, judged: Judged, weights: Float64) -> dict[str, float]:
-    """Every metric of an outcome; NaN for each where there is only one value of it."""
+    """Return every metric of an outcome; all are NaN if the outcome has only one value."""
     known = truth[weights > 0]
     if not len(known) or known.min() == known.max():
         return dict.fromkeys(METRICS[outcome], float("nan"))
@@ -96,12 +96,12 @@ def measured(outcome: str, truth: Float64, judged: Judged, weights: Float64) -> 
 
 
 def drawn(outcome: str, truth: Float64, judged: Judged, weights: list[Float64]) -> list[dict[str, float]]:
-    """Every metric in each resample."""
+    """Return every metric in each resample."""
     return [measured(outcome, truth, judged, each) for each in weights]
 
 
 def described(outcome: str, truth: Float64, judged: Judged, draws: list[dict[str, float]]) -> dict[str, Any]:
-    """Metrics with their 95 % intervals, and `tenths`: by what was said, means of it and of what came."""
+    """Return metrics with 95 % intervals, and `tenths`: predicted and actual means by predicted tenth."""
     ones = np.ones(len(truth))
     tenth = _tenth_of(judged.scores, ones)
     rows = np.bincount(tenth, minlength=TENTHS)
@@ -118,7 +118,7 @@ def described(outcome: str, truth: Float64, judged: Judged, draws: list[dict[str
 
 
 def gain(outcome: str, name: str, model: Measured, other: Measured) -> tuple[float, Interval]:
-    """How much better than `other` a model is in a metric of COMPARED, with the 95 % interval in the same resamples."""
+    """Return the gain over `other` in a metric of COMPARED, with its 95 % interval on the same resamples."""
     sign = COMPARED[outcome][name]
     gaps = [sign * (mine[name] - theirs[name]) for mine, theirs in zip(model[1], other[1], strict=True)]
     return sign * (model[0][name] - other[0][name]), percentiles(gaps)

@@ -1,4 +1,4 @@
-"""The part of a model card on the next purchase."""
+"""Renders the next-purchase part of a model card."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METRICS: Final[Mapping[str, Mapping[str, str]]] = {
         "tenths_gap": "gap of the tenths",
     },
 }
-"""Column of the scores -> metric -> what it is called."""
+"""Score column -> metric -> display name."""
 _SAYS: Final = {
     "purchase_probability_30d": "P(an order within 30 days that stands at their end).",
     "expected_days_to_purchase": "Mean of the days to the next order, counted as 90 where there is none within 90: "
@@ -37,7 +37,7 @@ _SAYS: Final = {
 
 
 def sections(report: Report) -> list[str]:
-    """HTML of every prediction in a report; nothing where there is none."""
+    """Return the HTML of every prediction in a report; empty without predictions."""
     found = report.get("next_purchase", {})
     if not found:
         return []

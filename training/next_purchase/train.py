@@ -1,10 +1,10 @@
-"""The next purchase: whether within 30 days, after how many days, and what the next 90 days will bring.
+"""Trains the next-purchase models: probability within 30 days, days until the order, and revenue of the next 90 days.
 
-Each is a model of its own on the inputs of the churn model, so that a row is prepared once. All three are of every
-customer, with or without an order, and all three predict a mean: a probability is one, and sums of the others over
-customers are what the shop may expect.
+Each is a model of its own on the inputs of the churn model, so that a row is prepared once. All three cover every
+customer, with or without an order, and predict a mean. A probability is a mean, and sums of the others over customers
+are expectations of the shop.
 
-The rule of this file: a row teaches only if its own window had ended before the first cut-off that tests.
+The rule of this file: a row is a training row only if its own window ended before the first cut-off of the test.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ TREES: Final[Mapping[str, Any]] = {
     "max_depth": 2, "n_estimators": 120, "learning_rate": 0.1, "subsample": 0.7, "colsample_bytree": 0.4,
     "min_child_weight": 20, "reg_lambda": 10.0, "tree_method": "hist",
 }  # fmt: skip
-"""Half as many trees as churn has, each with twice the weight: as good here, and three of them are scored live."""
+"""Half as many trees as churn has, each with twice the weight: as good here, and three models are scored live."""
 TWEEDIE_POWER: Final = 1.5
 """Between Poisson (1) and gamma (2): many customers spend nothing, the others spend very different sums."""
 POSITIVES_MIN: Final = 10
-"""Customers on either side of an outcome below which there is no model of it."""
+"""Minimum customers on either side of an outcome for a model."""
 MODEL: Final = "xgboost"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One thing to predict.
+    """One quantity to predict.
 
     Attributes:
-        column: of the scores.
-        outcome: of `training.labels`.
-        file: in the bundle.
+        column: score column.
+        outcome: outcome in `training.labels`.
+        file: file in the bundle.
     """
 
     column: str
@@ -62,7 +62,7 @@ class Target:
 
     @property
     def window_days(self) -> int:
-        """After a cut-off, when the outcome is known."""
+        """Days after a cut-off at which the outcome is known."""
         return WINDOWS[self.outcome]
 
 
@@ -75,14 +75,14 @@ TARGETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """Held-out rows of one target and what each model said of them.
+    """Held-out rows of one target and the predictions of each model.
 
     Attributes:
         kind: `time` or `customers`, see `selection.splits`.
         rows: feature rows with the outcome.
         said: model -> predictions of the rows, in the unit of the score column.
-        folds: which fitted model said it, for each row.
-        taught: number of rows that taught.
+        folds: number of the split of each row's prediction.
+        taught: number of training rows.
     """
 
     target: Target
@@ -95,12 +95,12 @@ class Predicted:
 
 @dataclass(frozen=True, slots=True)
 class NextModel:
-    """A model for use, fitted to all rows whose outcome is known.
+    """A model ready for use, fitted to all rows with a known outcome.
 
     Attributes:
-        booster: its trees.
-        about: how `predict.next_from` reads them, and `file`.
-        tested: how good it is.
+        booster: trees of the model.
+        about: parameters of `predict.next_from`, and `file`.
+        tested: test results.
     """
 
     target: Target
@@ -116,17 +116,18 @@ def train(
     on_step: Step = lambda _: None,
     learner: Learner | None = None,
 ) -> list[NextModel]:
-    """Test and fit a model for each target that the archive has outcomes of.
+    """Test and fit a model for each target with outcomes in the archive.
 
     Args:
-        training: with `followed`.
-        churn: the churn model, with whose BG/NBD parameters the inputs are made live, and which knows the season.
-        plan: of the models.
-        on_step: told what is done now.
-        learner: fits trees to more rows than the training set has, which is a sample of them then.
+        training: training set with `followed`.
+        churn: churn model; gives the BG/NBD parameters of the live inputs, and the level of the season.
+        plan: settings of the training.
+        on_step: callback with the name of the current step.
+        learner: learner that fits trees to more rows, of which the training set is a sample.
 
     Returns:
-        In the order of TARGETS; a target is left out where too few customers have an outcome, or all have the same.
+        Models in the order of TARGETS. A target is left out if too few customers have an outcome or all have the
+        same.
     """
     found = []
     for target in TARGETS:
@@ -149,22 +150,22 @@ def train(
 
 
 def _seasonal(target: Target, horizon_days: int) -> bool:
-    """Whether the churn model's level (`training.churn.seasonality`) is that of the target too.
+    """Return whether the churn model's level (`training.churn.seasonality`) applies to the target.
 
-    Both learn from the same windows. Windows of 30 days end so late before today that their season is today's.
+    It does if both have the same windows. Windows of 30 days end so recently that their season is the present one.
     """
     return target.outcome != BOUGHT and target.window_days == horizon_days
 
 
 def enough(rows: pl.DataFrame, target: Target) -> bool:
-    """Whether POSITIVES_MIN customers bought, as many did not, and some had paid for an order within a year before."""
+    """Return whether POSITIVES_MIN customers bought, as many did not, and one has revenue of the year before."""
     bought = col(target.outcome) < DAYS_MAX if target.outcome == DAYS else col(target.outcome) > 0
     sides = [rows.filter(side)["customer_id"].n_unique() for side in (bought, ~bought)]
     return min(sides) >= POSITIVES_MIN and bool((rows["revenue_365d"] > 0).any())
 
 
 def outcomes_of(rows: pl.DataFrame, target: Target) -> Float64:
-    """The outcome of each row, float64."""
+    """Return the outcome of each row, float64."""
     return rows[target.outcome].cast(pl.Float64).to_numpy()
 
 
@@ -176,10 +177,10 @@ def _tested(
     level: float = 1.0,
     learner: Learner | None = None,
 ) -> Predicted | None:
-    """None where there is too little to learn from: a model that was not tested is not used."""
+    """Test the target; None if the data are too few: an untested model is not used."""
     if not enough(rows, target):
         return None
-    # a window of 90 days may not fit twice where the horizon of churn does
+    # two windows of 90 days may not fit, even if two horizons of churn do
     validation: Validation = "auto" if plan.validation == "time" else plan.validation
     kind, parts = splits(rows, target.window_days, validation, plan.test_cutoffs, plan.seed)
     parts = [part for part in parts if enough(rows.filter(part.train), target)]
@@ -201,7 +202,7 @@ def _tested(
 def _one_split(
     rows: pl.DataFrame, part: Split, target: Target, horizon_days: int, plan: TrainingPlan, learner: Learner | None
 ) -> dict[str, Float64]:
-    """What every model that learns from the one side says of the other."""
+    """Fit every model to the training rows and return its predictions for the test rows."""
     lesson, test = rows.filter(part.train), rows.filter(part.test)
     parameters = msgspec.to_builtins(bgnbd_module.fit(buyers_once(lesson)))
     wanted = _wanted(target, part.teaching, parameters, horizon_days)
@@ -214,7 +215,7 @@ def _one_split(
 
 
 def at_level(said: Float64, target: Target, level: float) -> Float64:
-    """Days and revenue moved to a season; probabilities as they are."""
+    """Move days and revenue to a season; probabilities stay."""
     if target.outcome == BOUGHT:
         return said
     most = {"most": float(DAYS_MAX)} if target.outcome == DAYS else {}
@@ -228,7 +229,7 @@ def _wanted(target: Target, teaching: TrainSplit, bgnbd: Mapping[str, float], ho
 def _taught(
     target: Target, inputs: Float32, rows: pl.DataFrame, plan: TrainingPlan, wanted: Wanted, learner: Learner | None
 ) -> tuple[Booster, dict[str, Any]]:
-    """Trees, and how to read them so that the mean is right on customers that they have not seen."""
+    """Fit trees, and the parameters that make their mean right on unseen customers."""
     truth = outcomes_of(rows, target)
     booster: Booster = fitted(_trees(target, plan), inputs, truth / wanted.unit, wanted, learner)
     if target.outcome == DAYS:  # its objective keeps the mean
@@ -239,14 +240,14 @@ def _taught(
         out = folds == fold
         unseen[out] = _raw(_trees(target, plan).fit(inputs[~out], truth[~out]), inputs[out])
     if target.outcome == BOUGHT:
-        # calibrations are of staying away, as for churn
+        # calibrations apply to P(no order), as for churn
         calibration, _ = choose_calibration(1 - unseen, (truth == 0).astype(np.int8), folds)
         return booster, {"calibration": calibration}
     return booster, {"scale": float(truth.sum() / unseen.sum())}
 
 
 def _trees(target: Target, plan: TrainingPlan) -> Booster:
-    """Before they have seen data."""
+    """Return the unfitted model."""
     given = {**TREES, "random_state": plan.seed, "n_jobs": plan.threads}
     if target.outcome == BOUGHT:
         return XGBClassifier(**given)
@@ -257,5 +258,5 @@ def _trees(target: Target, plan: TrainingPlan) -> Booster:
 
 
 def _raw(booster: Booster, inputs: Float32) -> Float64:
-    """As `predict.Model` asks them of a bundle."""
+    """Return raw predictions in the same way as `predict.Model`."""
     return np.asarray(booster.get_booster().inplace_predict(inputs), np.float64)

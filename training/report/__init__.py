@@ -1,1 +1,1 @@
-"""The final report: findings of an archive as pages, every number out of a file beside them."""
+"""Writes the final report: findings of an archive as pages, with a source file for every number."""

@@ -1,6 +1,6 @@
-"""A report as a value: sentences, tables and figures in sections, each with the file its numbers stand in.
+"""Represents a report as a value: sentences, tables and figures in sections, each with the source file of its numbers.
 
-The rule of this file: what is missing is an error, never an empty cell. The same value is rendered as HTML and as
+The rule of this file: a missing value is an error, never an empty cell. The same value is rendered as HTML and as
 Markdown; text of the data is escaped in both.
 """
 
@@ -21,11 +21,11 @@ _MARKS: Final = re.compile(r"([\\`*_\[\]|~])")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Sentences.
+    """Sentences of a report.
 
     Attributes:
-        text: plain.
-        source: the file that the numbers stand in.
+        text: plain text.
+        source: source file of the numbers.
     """
 
     text: str
@@ -38,9 +38,9 @@ class Table:
 
     Attributes:
         head: names of the columns.
-        rows: cells as they are shown.
-        source: the file that the numbers stand in.
-        data: places of columns that hold words of the data: they may be any word, even `none`.
+        rows: cells as displayed.
+        source: source file of the numbers.
+        data: positions of columns with words of the data, which may be any word, even `none`.
     """
 
     head: tuple[str, ...]
@@ -51,12 +51,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A Plotly figure; only pages have it.
+    """A Plotly figure; only HTML pages show it.
 
     Attributes:
-        figure: of Plotly; its texts are escaped.
-        name: unique in the report.
-        source: the file that the numbers stand in.
+        figure: Plotly figure; its texts are escaped.
+        name: name, unique in the report.
+        source: source file of the numbers.
     """
 
     figure: Any
@@ -69,17 +69,17 @@ Block = Text | Table | Figure
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the report."""
+    """A section of the report."""
 
     title: str
     blocks: tuple[Block, ...]
 
 
 def check(sections: Sequence[Section]) -> None:
-    """Hold a report to its promise.
+    """Check that a report is complete.
 
     Raises:
-        ShopstreamError: a section or table is empty, or a number is missing; the message says where.
+        ShopstreamError: a section or table is empty, or a number is missing; the message names the place.
     """
     for section in sections:
         if not section.blocks:
@@ -101,7 +101,7 @@ def _check_table(title: str, block: Table) -> None:
 
 
 def gap(title: str, said: str) -> ShopstreamError:
-    """What is missing where."""
+    """Return the error for a missing part."""
     return ShopstreamError(
         f"The report cannot be written whole: in {title}, {said}.",
         "Give an archive with more history, or a bundle that was trained on it.",
@@ -110,7 +110,7 @@ def gap(title: str, said: str) -> ShopstreamError:
 
 # --- rendering --------------------------------------------------------------------------------------------------------
 def as_html(title: str, sections: Sequence[Section]) -> str:
-    """The report as one self-contained page."""
+    """Render the report as one self-contained page."""
     return document(title, [f"<h1>{escape(title)}</h1>", *_html(sections)])
 
 
@@ -133,7 +133,7 @@ def _source(name: str) -> str:
 
 
 def as_markdown(title: str, sections: Sequence[Section]) -> str:
-    """The report as Markdown, without the figures."""
+    """Render the report as Markdown, without the figures."""
     lines = [f"# {marked(title)}", ""]
     for section in sections:
         lines += [f"## {marked(section.title)}", ""]
@@ -149,6 +149,6 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
 
 
 def marked(text: str) -> str:
-    """Text that means nothing to Markdown and holds no tag, on one line."""
+    """Return text on one line, with Markdown and HTML tags escaped."""
     flat = " ".join(text.split())
     return _MARKS.sub(r"\\\1", escape(flat, quote=False))

@@ -1,4 +1,4 @@
-"""What moves the churn score of this shop's customers, and in which direction."""
+"""Finds the drivers of this shop's churn scores and their directions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from features.errors import ShopstreamError
 from training.scorer import DRIVER_ROWS_MAX, BundleScorer, numbers
 
 SHOWN = 10
-"""Drivers that the report tells."""
+"""Number of drivers in the report."""
 
 
 def drivers(scorer: BundleScorer, rows: pl.DataFrame) -> pl.DataFrame:
-    """The inputs of the churn model by the mean size of their contribution, over customers who have ordered.
+    """Rank the inputs of the churn model by mean absolute contribution, over customers with an order.
 
     Returns:
         driver, mean_contribution (log odds), direction (`more of it, more churn` or the reverse), the largest first.
 
     Raises:
-        ShopstreamError: nobody has ordered.
+        ShopstreamError: no customer has an order.
     """
     buyers = rows.filter(pl.col("orders_total") > 0).head(DRIVER_ROWS_MAX)
     if buyers.is_empty():

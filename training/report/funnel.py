@@ -1,4 +1,4 @@
-"""How far visits get: sessions of the last days by their furthest stage, as the contract defines them."""
+"""Computes the funnel: sessions of the last days by their furthest stage, as the contract defines them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ STEPS: Final = {
 
 
 def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
-    """The sessions that began in the last 30 days, by stage.
+    """Return the sessions that began in the last 30 days, by stage.
 
     Args:
-        days: numbers of the UTC days that the archive has, ascending.
-        read_day: reads the rows of one topic and day.
-        as_of: epoch ms.
+        days: numbers of the UTC days in the archive, ascending.
+        read_day: function that reads the rows of one topic and day.
+        as_of: end of the window, epoch ms.
 
     Returns:
-        A row for each of STAGES: stage, ended (sessions whose furthest stage it is), reached (it or a later one),
-        kept (share of the stage before that reached this one; 1 for the first).
+        A row for each of STAGES: stage, ended (sessions whose furthest stage it is), reached (sessions with this or a
+        later furthest stage), kept (share of the previous stage that reached this one; 1 for the first).
 
     Raises:
-        ShopstreamError: nobody visited, or nobody bought.
+        ShopstreamError: there are no visits, or no visit reached some stage.
     """
     start = as_of - WINDOW_DAYS * DAY_MS
     # a session that began before the window may reach one day into it
@@ -61,7 +61,7 @@ def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
 
 
 def _furthest(table: pa.Table, as_of: int) -> pl.DataFrame:
-    """Customer, session, first time and furthest stage of the sessions of a part of a day's events."""
+    """Return customer, session, first time and furthest stage of the sessions in a part of a day's events."""
     valid = event_rows(table).columns
     ranks = {event: STAGES.index(stage) for stage, event in STAGE_EVENT.items()}
     stages = np.array([ranks.get(event, 0) for event in EVENT_TYPES])
@@ -74,6 +74,6 @@ def _furthest(table: pa.Table, as_of: int) -> pl.DataFrame:
 
 
 def leak(found: pl.DataFrame) -> tuple[str, str, float]:
-    """The step that loses the largest share: the stage before it, the stage, the share that is lost."""
+    """Return the step with the largest loss: the previous stage, the stage, the lost share."""
     place = int(np.argmin(found["kept"].to_numpy()))
     return STAGES[place - 1], STAGES[place], 1 - float(found["kept"][place])

@@ -1,7 +1,7 @@
-"""What could be done, what it would bring, and the arithmetic, ranked by the expected effect on revenue.
+"""Ranks possible interventions by their expected effect on revenue, with the calculation.
 
-Counts, probabilities and revenue are measured; what an effort achieves is assumed, and every assumption has a name and
-can be replaced by what a test of one's own has shown.
+Counts, probabilities and revenue are measured. The success of an effort is assumed. Every assumption has a name, and
+the result of a test can replace it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ YEAR_DAYS: Final = 365
 
 
 class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What efforts achieve: assumed, not measured.
+    """Assumed, not measured, results of efforts.
 
     Attributes:
-        days: the effects are those of so many days.
-        retention: cost and success of an effort at each band of risk, shares of a customer's revenue in that time.
-        cart_recovered: share of the carts left before the checkout that a reminder brings back.
-        checkout_recovered: share of the checkouts left that a shorter one brings to an order.
+        days: period of the effects in days.
+        retention: cost and success of an effort at each risk band, in shares of a customer's revenue in that period.
+        cart_recovered: share of the carts abandoned before the checkout that a reminder recovers.
+        checkout_recovered: share of the abandoned checkouts that a shorter checkout turns into an order.
         second_orders: share of the customers with one recent order who order again because of a welcome series.
         first_orders: share of the visitors without an order who order because of an invitation.
-        offer_cost: share of an order's worth that each order won by an offer costs.
+        offer_cost: cost of each order won by an offer, as a share of its value.
     """
 
     days: Annotated[int, Meta(ge=1, le=365)] = 90
@@ -47,14 +47,14 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Intervention:
-    """Something that can be done.
+    """A possible intervention.
 
     Attributes:
-        name: what.
-        whom: for whom, or where.
-        customers: customers or visits that it reaches.
+        name: name of the intervention.
+        whom: target group or place.
+        customers: number of customers or visits that it reaches.
         effect: expected revenue less the cost of the effort, over the assumed days.
-        arithmetic: how the effect was reckoned, with every number.
+        arithmetic: calculation of the effect, with every number.
     """
 
     name: str
@@ -70,15 +70,15 @@ _EFFORTS: Final[Mapping[str, str]] = {
 
 
 def interventions(mart: pl.DataFrame, funnel: pl.DataFrame, said: Assumptions) -> list[Intervention]:
-    """Everything that would bring more than it costs or less, the largest effect first, ties by name.
+    """Return every intervention, even at a loss, the largest effect first, ties by name.
 
     Args:
         mart: see `training.segments.customer_table.build_mart`, with churn.
         funnel: see `training.report.funnel.funnel`.
-        said: what efforts achieve.
+        said: assumed results of efforts.
 
     Raises:
-        ShopstreamError: the mart says nothing of churn, or there is no order of the last year.
+        ShopstreamError: the mart has no churn scores, or there is no order of the last year.
     """
     orders = int(mart["orders_365d"].sum())
     if mart["churn_risk"].null_count() == len(mart) or orders == 0:
@@ -149,7 +149,7 @@ def _orders(
 
 
 def as_frame(found: list[Intervention]) -> pl.DataFrame:
-    """The interventions as a table, in their order."""
+    """Return the interventions as a table, in their order."""
     return pl.DataFrame({
         "rank": list(range(1, len(found) + 1)),
         "intervention": [one.name for one in found],

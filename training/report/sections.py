@@ -1,4 +1,4 @@
-"""What the report says, section by section, out of what was measured."""
+"""Builds the sections of the report from the measured findings."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ FILES: Final = {
     "interventions": "data/interventions.csv",
     "assumptions": "data/assumptions.json",
 }
-"""What a section's numbers stand in, below the report's folder."""
+"""Source files of the sections' numbers, below the report's folder."""
 _METRICS: Final = {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC", "brier": "Brier", "ece": "ECE"}
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that the report is made of.
+    """All inputs of the report.
 
     Attributes:
         data: counts of the archive: first, last, customers, events, orders, revenue_365d, invalid, duplicates.
         funnel: see `funnel.funnel`.
         mart: see `training.segments.customer_table.build_mart`.
-        groups: its segments.
-        model: name, horizon_days, and of the bundle's `metrics.json` what is told here.
+        groups: segments of the mart.
+        model: name, horizon_days and the reported part of the bundle's `metrics.json`.
         drivers: see `drivers.drivers`.
         forecast: see `training.forecast.shop_forecast.frame`.
         tested: see `training.forecast.shop_forecast.figures`.
-        found: interventions, the best first.
-        said: what they assume.
+        found: interventions, best first.
+        said: assumptions of the interventions.
     """
 
     data: Mapping[str, Any]
@@ -66,7 +66,7 @@ class Findings:
 
 
 def sections(all_of: Findings) -> list[Section]:
-    """The report, in its order. Raises ShopstreamError where a part cannot be told."""
+    """Return the report's sections in order. Raises ShopstreamError if a part lacks data."""
     parts = {
         "What to do": _interventions, "Data": _data, "Where visits end": _funnel, "Segments": _segments,
         "What makes customers leave": _churn, "What is to come": _forecast,
@@ -78,7 +78,7 @@ def sections(all_of: Findings) -> list[Section]:
 
 
 def model_figures(name: str, horizon_days: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What the report tells of a churn model, out of the metrics of its bundle."""
+    """Return the reported figures of a churn model, from the metrics of its bundle."""
     wanted = dict.fromkeys([metrics["chosen"], "recency"])
     models = {key: metrics["models"][key] for key in wanted if key in metrics["models"]}
     kept = {

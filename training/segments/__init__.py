@@ -1,1 +1,1 @@
-"""Segments: customer table, daily counts, cohorts and pages."""
+"""Describes segments: customer table, daily counts, cohorts and pages."""

@@ -1,7 +1,7 @@
-"""What customers do in the long run, out of the orders that stand: cohorts by month, movement by week. Pure.
+"""Computes the long-run behaviour of customers from valid orders: cohorts by month, movement by week. Pure.
 
-The rule of this file: every period is computed from all orders of the archive, so that what is said of a week or month
-does not depend on the range that was asked for; a period in which nothing happened has its row too.
+The rule of this file: every period is computed from all orders of the archive, so a week or month does not depend on
+the requested range. A period without orders has its row too.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ MONDAY_MS: Final = -3 * DAY_MS
 """The Monday before 1970-01-01, which was a Thursday."""
 LOST_AFTER_DAYS_MIN: Final = 7
 FIRST_WHOLE_MS: Final = DAY_MS // 24
-"""A first day of which nothing is known up to here is taken as not whole."""
+"""A first day without records up to this time counts as incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What an archive knows of.
+    """Period that an archive covers.
 
     Attributes:
-        first_ms: the time of its first record, epoch ms.
-        end_ms: of its last one.
+        first_ms: time of the first record, epoch ms.
+        end_ms: time of the last record, epoch ms.
     """
 
     first_ms: int
@@ -39,27 +39,27 @@ class Span:
 
     @property
     def whole_from_ms(self) -> int:
-        """The start of the first whole day."""
+        """Return the start of the first complete day."""
         day, rest = divmod(self.first_ms, DAY_MS)
         return (day if rest <= FIRST_WHOLE_MS else day + 1) * DAY_MS
 
     @property
     def whole_to_ms(self) -> int:
-        """The end of the last whole day, exclusive."""
+        """Return the end of the last complete day, exclusive."""
         return (last_whole_day(self.end_ms) + 1) * DAY_MS
 
     def holds(self, start: pl.Expr, end: pl.Expr) -> pl.Expr:
-        """Whether the periods [start, end) lie inside the whole days."""
+        """Return whether the periods [start, end) lie inside the complete days."""
         return (start >= self.whole_from_ms) & (end <= self.whole_to_ms)
 
 
 def places(profiles: pl.DataFrame | None, orders: pl.DataFrame) -> pl.DataFrame:
-    """customer_id, country and channel of every customer with a profile or an order.
+    """Return customer_id, country and channel of every customer with a profile or an order.
 
-    The profile's country and acquisition channel; where it has none, those of the first order; else NOT_KNOWN.
+    The values are the profile's country and acquisition channel; if missing, those of the first order; else NOT_KNOWN.
 
     Args:
-        profiles: with customer_id and some of the columns; None where the archive has none.
+        profiles: profiles with customer_id and some of the columns; None if the archive has none.
         orders: see `sales.standing_orders`.
     """
     first = orders.group_by("customer_id", maintain_order=True).agg(
@@ -81,12 +81,12 @@ def places(profiles: pl.DataFrame | None, orders: pl.DataFrame) -> pl.DataFrame:
 
 
 def cohorts(orders: pl.DataFrame, where: pl.DataFrame, span: Span) -> pl.DataFrame:
-    """A row of COHORT_FIELDS for each month of first orders, each month since, country and channel.
+    """Return a row of COHORT_FIELDS for each month of first orders, each month since, country and channel.
 
     Args:
         orders: see `sales.standing_orders`.
         where: see `places`.
-        span: of the archive; months go on to its end.
+        span: period of the archive; months continue to its end.
     """
     bought = orders.select("customer_id", "cents", _month("ts").alias("number"))
     bought = bought.with_columns(col("number").min().over("customer_id").alias("first"))
@@ -112,7 +112,7 @@ def cohorts(orders: pl.DataFrame, where: pl.DataFrame, span: Span) -> pl.DataFra
 
 
 def _month_of(ts: Any) -> Any:
-    """Number of the month since January 1970, of epoch ms."""
+    """Return the number of the month since January 1970, from epoch ms."""
     return np.asarray(ts, np.int64).astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
 
 
@@ -138,17 +138,17 @@ def _month_name(name: str) -> pl.Expr:
 
 
 def movement(orders: pl.DataFrame, span: Span, lost_after_days: int) -> pl.DataFrame:
-    """A row of MOVEMENT_FIELDS for each week from the archive's first to its last.
+    """Return a row of MOVEMENT_FIELDS for each week from the archive's first to its last.
 
         order ──── at most N days ──── order ────── N days ──────┐ lost ────── order
         new                            returning                               reactivated
 
-    Of a customer's orders in a week the first one says what the customer is. At the end of a week as many are active
-    as a week before, and new and reactivated, less lost.
+    The first order of a customer in a week decides the customer's state. Active at the end of a week = active a week
+    before + new + reactivated - lost.
 
     Args:
         orders: see `sales.standing_orders`.
-        span: of the archive.
+        span: period of the archive.
         lost_after_days: N, at least LOST_AFTER_DAYS_MIN: a customer cannot be lost and come back within one week
             without having been away.
     """
@@ -169,7 +169,7 @@ def movement(orders: pl.DataFrame, span: Span, lost_after_days: int) -> pl.DataF
     stayed_away = col("after").is_null() | (col("after") > col("ts") + away)
     left = line.filter(stayed_away).select((col("ts") + away).alias("ts")).filter(col("ts") <= span.end_ms)
     lost = left.group_by(_week("ts").alias("number")).agg(pl.len().cast(pl.Int64).alias("lost"))
-    # an order may be known by its refund alone, and be older than all else
+    # an order known only by its refund may be older than all other records
     earliest = min([span.first_ms, *orders["ts"].head(1)])
     first, last = ((time - MONDAY_MS) // WEEK_MS for time in (earliest, span.end_ms))
     weeks = pl.DataFrame({"number": np.arange(first, last + 1)})

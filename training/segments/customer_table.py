@@ -1,4 +1,4 @@
-"""The mart of customers: who they are, what they did, what is said of them, one row each, the same bytes every time."""
+"""Builds the customer table: profile, features and scores, one row per customer, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ ROW_GROUP: Final = 50_000
 
 
 def build_mart(rows: pl.DataFrame, scorer: Scorer, rules: Rules, further: Mapping[str, Rules]) -> pl.DataFrame:
-    """The mart.
+    """Build the customer table.
 
     Args:
-        rows: feature rows with the columns of PROFILE_SCHEMA beside them, null where a profile is not known.
-        scorer: gives them their scores, by `rules`.
-        rules: of `segment`, `recommended_action` and `modifiers`.
+        rows: feature rows joined with the columns of PROFILE_SCHEMA, null where a profile is unknown.
+        scorer: scorer of the rows, by `rules`.
+        rules: rules of `segment`, `recommended_action` and `modifiers`.
         further: name -> other rules; each adds the columns NAME_segment and NAME_action.
 
     Returns:
-        One row a customer in the byte order of their ids: customer_id, as_of, profile, features, scores, modifiers, the
-        further schemes.
+        One row per customer in the byte order of their ids: customer_id, as_of, profile, features, scores, modifiers,
+        the further schemes.
 
     Raises:
-        ShopstreamError: nobody is known.
+        ShopstreamError: there are no customers.
     """
     if rows.is_empty():
         raise ShopstreamError("No customer is known at that time.", "Give a later --as-of, or an archive with events.")
@@ -48,20 +48,20 @@ def build_mart(rows: pl.DataFrame, scorer: Scorer, rules: Rules, further: Mappin
 
 
 def order_of_segments(rules: Rules, mart: pl.DataFrame) -> list[str]:
-    """The segments that have customers: those of the rules in their order, then what modifiers made, by name."""
+    """Return the segments with customers: those of the rules in their order, then those from modifiers, by name."""
     there = set(mart["segment"].unique().to_list())
     first = [name for name in rules.names if name in there]
     return first + sorted(there - set(first))
 
 
 def whole_profiles(rows: pl.DataFrame, profiles: Sequence[str] = tuple(PROFILE_SCHEMA)) -> pl.DataFrame:
-    """Rows with every column of profiles; what is missing is null."""
+    """Return rows with every profile column; missing columns are null."""
     return rows.with_columns(
         pl.lit(None, PROFILE_SCHEMA[name]).alias(name) for name in profiles if name not in rows.columns
     )
 
 
 def with_time(mart: pl.DataFrame) -> pl.DataFrame:
-    """The mart as it is written: times as timestamp[ms, UTC], so that every reader sees them as such."""
+    """Return the table as written: times as timestamp[ms, UTC], so that every reader recognises them."""
     times = [name for name in mart.columns if name == "as_of" or name.endswith("_ts")]
     return mart.with_columns(col(times).cast(pl.Datetime("ms", "UTC")))

@@ -1,7 +1,7 @@
-"""How many customers each segment had at the end of each day, what they bought on it, and how likely they leave. Pure.
+"""Computes daily figures by segment: customers at the end of the day, revenue and churn probability. Pure.
 
-The rule of this file: a day's row is told by what was known at the end of that day, but for the revenue: that is of the
-orders which stand by the archive's end, as everywhere else, so that days add up to the sales.
+The rule of this file: a day's row uses what was known at the end of that day, except for revenue. Revenue is of the
+orders valid at the archive's end, as everywhere else, so that days add up to the sales.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ GROUP: Final = ("segment", "country", "channel")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What stands beside the rows of a day.
+    """Data beside the rows of a day.
 
     Attributes:
-        orders: those that stand, see `sales.standing_orders`.
-        places: see `movement.places`.
-        span: of the archive.
-        trained_until_ms: nothing later was known to the model that scores, epoch ms; None: there is no model.
+        orders: valid orders, see `sales.standing_orders`.
+        places: see `cohorts.places`.
+        span: period of the archive.
+        trained_until_ms: end of the scoring model's training window, epoch ms; None without a model.
     """
 
     orders: pl.DataFrame
@@ -39,18 +39,18 @@ class Known:
 
 
 def day_end(day: int) -> int:
-    """The last millisecond of a UTC day, by its number."""
+    """Return the last millisecond of a UTC day, given by its number."""
     return (day + 1) * DAY_MS - 1
 
 
 def segment_days(rows_by_time: Iterable[tuple[int, pl.DataFrame]], scorer: Scorer, known: Known) -> pl.DataFrame:
-    """A row of SEGMENT_DAY_FIELDS for each day, and each segment, country and channel that any of the days has.
+    """Return a row of SEGMENT_DAY_FIELDS for each day, and each segment, country and channel of any day.
 
     Args:
-        rows_by_time: `day_end` and the feature rows of every customer there, as `replayed.rows_at` gives them; with
-            the columns of profiles beside them that the scorer's rules ask.
-        scorer: names segments and probabilities.
-        known: the rest.
+        rows_by_time: `day_end` and the feature rows of every customer at that time, as from `backfill.rows_at`, joined
+            with the profile columns that the scorer's rules use.
+        scorer: source of segments and probabilities.
+        known: other data.
     """
     bought = known.orders.group_by("customer_id", (col("ts") // DAY_MS).alias("number")).agg(col("cents").sum())
     by_day = bought.partition_by("number", as_dict=True, include_key=False)
@@ -77,7 +77,7 @@ _COUNTED: Final[dict[str, pl.DataType]] = {
 
 
 def _counted(day: int, seen: pl.DataFrame, bought: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
-    """One day. Who bought on it and was not known at its end (the record came later) is in no segment."""
+    """Count one day. A buyer unknown at the end of the day (the record came later) is in no segment."""
     everyone = seen.with_columns(pl.lit(value=True).alias("seen")).join(
         bought, on="customer_id", how="full", coalesce=True
     )

@@ -1,4 +1,4 @@
-"""The summary of segments for people: one self-contained HTML page."""
+"""Renders the summary of segments as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from training.segments.summary import Delta, Group
 
 
 def render(groups: Sequence[Group], about: Mapping[str, str], further: Mapping[str, Mapping[str, int]]) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        groups: the segments.
-        about: what the page is made of, name -> text.
+        groups: segments to show.
+        about: sources of the page, name -> text.
         further: name of another scheme -> segment -> customers.
     """
     total = sum(group.customers for group in groups)

@@ -1,4 +1,4 @@
-"""What a segmentation says of its segments: size, figures against the whole with intervals, traits, actions, risks."""
+"""Summarises segments: size, figures against the whole shop with intervals, traits, actions and risks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from training.segments.traits import Measured, Trait, figure
 
 ACTIONS_MAX: Final = 3
 ACTION_SHARE_MIN: Final = 0.05
-"""An action that fewer of a segment's customers have is not told."""
+"""Minimum share of a segment's customers for a listed action."""
 FEW: Final = 30
 STRONG: Final = 0.5
-"""A difference in standard deviations that is worth a word of warning."""
+"""Difference in standard deviations that deserves a warning."""
 LEVEL: Final = 0.95
 
 _TIMES: Final = frozenset(feature.name for feature in FEATURES if feature.kind == "time")
@@ -40,7 +40,7 @@ TRAIT_WORDS: Final = ("country", "gender", "acquisition_channel", "top_category_
 
 @dataclass(frozen=True, slots=True)
 class Kpi:
-    """A figure of a segment: the mean of a column over the customers who have a value."""
+    """A figure of a segment: the mean of a column over the customers with a value."""
 
     column: str
     title: str
@@ -64,15 +64,15 @@ KPIS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A figure of a segment and how far it lies from that of the whole shop.
+    """A figure of a segment and its difference from that of the whole shop.
 
     Attributes:
-        kpi: which figure.
-        known: customers of the segment who have a value.
-        mean: of the segment; None where nobody has a value.
+        kpi: figure.
+        known: number of customers of the segment with a value.
+        mean: mean of the segment; None if no customer has a value.
         gap: mean - mean of all customers.
-        low: lower end of the gap's 95 % interval; None where fewer than two inside or outside have a value.
-        high: its upper end.
+        low: lower end of the gap's 95 % interval; None if fewer than two inside or outside have a value.
+        high: upper end of the interval.
     """
 
     kpi: Kpi
@@ -88,15 +88,15 @@ class Group:
     """A segment.
 
     Attributes:
-        name: of the segment.
-        help: what the rules say of it.
-        customers: how many.
-        share: of all customers.
-        revenue_share: of the revenue of 365 days.
-        deltas: its figures.
-        traits: in what it differs most.
-        actions: what to do, the first for most of it.
-        risks: what may go wrong, at least one sentence.
+        name: name of the segment.
+        help: description in the rules.
+        customers: number of customers.
+        share: share of all customers.
+        revenue_share: share of the revenue of 365 days.
+        deltas: figures of the segment.
+        traits: strongest differences from the other customers.
+        actions: recommended actions, the most frequent first.
+        risks: risks, at least one sentence.
     """
 
     name: str
@@ -111,13 +111,13 @@ class Group:
 
 
 def measured(mart: pl.DataFrame) -> Measured:
-    """The traits of a mart."""
+    """Measure the traits of a customer table."""
     there = [name for name in TRAIT_NUMBERS if name in mart.columns and name not in _TIMES]
     return traits.measure(mart, there, [name for name in TRAIT_WORDS if name in mart.columns])
 
 
 def summarize(mart: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Group]:
-    """The segments of a mart, in the order of `names`, which holds every segment that occurs."""
+    """Return the segments of a customer table in the order of `names`, which holds every segment that occurs."""
     found = measured(mart)
     segments = mart["segment"].to_numpy()
     said = {one.name: one.help for one in rules.document.segments}
@@ -142,9 +142,10 @@ def summarize(mart: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Gr
 
 
 def deltas_of(mart: pl.DataFrame, inside: npt.NDArray[np.bool_]) -> Iterator[Delta]:
-    """The figures of a group against the whole; those that nobody in the shop has are left out.
+    """Yield the figures of a group against the whole; figures without any value in the shop are left out.
 
-    The whole holds the group, so the gap is (1 - share) times the difference to the others, whose interval is Welch's.
+    The whole includes the group, so the gap is (1 - share) times the difference to the others.
+    The interval is Welch's.
     """
     for kpi in KPIS:
         if kpi.column not in mart.columns:
@@ -165,7 +166,7 @@ def deltas_of(mart: pl.DataFrame, inside: npt.NDArray[np.bool_]) -> Iterator[Del
 
 
 def _half_width(ours: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> float:
-    """Half the width of Welch's interval of a difference of means; infinite where there are too few."""
+    """Return half the width of Welch's interval of a difference of means; infinite for too few values."""
     if len(others) == 0:
         return 0.0  # the group is the whole
     if len(ours) < 2 or len(others) < 2:
@@ -178,7 +179,7 @@ def _half_width(ours: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) 
 
 
 def _actions(part: pl.DataFrame, meanings: Mapping[str, str], strongest: Sequence[Trait]) -> Iterator[str]:
-    """What the rules ask for, the most frequent first, then what the traits suggest: two or three sentences."""
+    """Yield the actions of the rules, most frequent first, then those of the traits: two or three sentences."""
     counts = Counter(part["recommended_action"].to_list())
     told = 0
     for action, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -219,7 +220,7 @@ def _risks(part: pl.DataFrame, share: float, revenue_share: float, strongest: Se
 
 
 def summary_frame(groups: Sequence[Group]) -> pl.DataFrame:
-    """The summary as a table of texts and numbers, one row a segment; null where a figure is undefined."""
+    """Return the summary as a table of texts and numbers, one row per segment; null where a figure is undefined."""
     return pl.DataFrame([_flat(group) for group in groups], infer_schema_length=None)
 
 

@@ -1,7 +1,7 @@
-"""What a trait is about: words for it, what to do about it and what may go wrong, declared once for all groups.
+"""Declares the themes of traits once for all groups: their words, actions and risks.
 
-A group of customers is described by the columns in which it differs most. Each column belongs to a theme; a theme knows
-how to call much and little of it. Segments, personas and reports take their words and advice from here.
+The columns in which a group of customers differs most describe it. Each column belongs to a theme, which has words for
+high and low values. Segments, personas and reports take their words and advice from here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ class Side:
     """One end of a theme.
 
     Attributes:
-        word: an adjective for a name.
-        action: what to do for such customers, an imperative.
-        risk: what may go wrong; empty where nothing does.
+        word: adjective for a name.
+        action: action for such customers, an imperative.
+        risk: possible risk; empty if there is none.
     """
 
     word: str
@@ -29,13 +29,13 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """What columns are about: much of it, and little of it."""
+    """Subject of some columns, with a high and a low end."""
 
     much: Side
     little: Side
 
     def side(self, difference: float) -> Side:
-        """The end that a standardised difference points to."""
+        """Return the end for the sign of a standardised difference."""
         return self.much if difference >= 0 else self.little
 
 
@@ -158,9 +158,9 @@ _COLUMNS: Final = {
     "age": ("age",),
 }  # fmt: skip
 COLUMN_THEMES: Final = MappingProxyType({name: theme for theme, names in _COLUMNS.items() for name in names})
-"""Column of our rows -> its theme."""
+"""Column of a feature row -> its theme."""
 REVERSED: Final = frozenset({"days_since_visit"})
-"""Columns of which much means little of their theme."""
+"""Columns where a high value means less of the theme."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +168,13 @@ class Themed:
     """Themes of a table's columns.
 
     Attributes:
-        themes: column -> name of a theme; a column without one is called by its own name.
+        themes: column -> name of a theme; a column without one uses its own name.
     """
 
     themes: Mapping[str, str] = field(default_factory=lambda: COLUMN_THEMES)
 
     def side(self, column: str, value: str | None, difference: float) -> Side:
-        """Words and advice for a trait: a column, one of its values where it holds words, and how it differs."""
+        """Return the words and advice for a trait: a column, its value if it holds words, and the difference."""
         said = label(column) if value is None else f"{label(column)} {value}"
         if value is None and column in REVERSED:
             return THEMES["visits"].side(-difference)
@@ -190,5 +190,5 @@ class Themed:
 
 
 def label(column: str) -> str:
-    """A column's name for people."""
+    """Return the display name of a column."""
     return column.replace("_", " ")

@@ -1,4 +1,4 @@
-"""In what a group of customers differs from the others: standardised differences, the strongest first."""
+"""Computes the traits of a group of customers: standardised differences from the others, strongest first."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ Mask = npt.NDArray[np.bool_]
 
 TRAITS: Final = 5
 SAME_CORRELATION: Final = 0.7
-"""Columns correlated more closely than this say the same of a group; only the stronger one is told."""
+"""Correlation from which two columns are redundant; only the stronger one is reported."""
 WORDS_MAX: Final = 12
 WORD_SHARE_MIN: Final = 0.02
-"""Of a column of words, the values that at least so many customers have are traits, the most frequent ones."""
+"""Minimum share of customers with a value of a text column for it to be a trait; the most frequent values only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """A column, or one of the values of a column of words, in which a group differs.
+    """A column, or one value of a text column, in which a group differs.
 
     Attributes:
-        column: its name.
-        value: the value of a column of words that is counted; None for numbers.
-        inside: mean of the group; the share of it that has the value.
-        outside: of all others.
+        column: name of the column.
+        value: counted value of a text column; None for numbers.
+        inside: mean of the group, or its share with the value.
+        outside: the same for all other customers.
         difference: (inside - outside) / standard deviation over all.
     """
 
@@ -43,7 +43,7 @@ class Trait:
 
     @property
     def name(self) -> str:
-        """What it is, for people."""
+        """Display name of the trait."""
         return label(self.column) if self.value is None else f"{label(self.column)} {self.value}"
 
     def __str__(self) -> str:
@@ -53,20 +53,20 @@ class Trait:
 
 
 def figure(value: float) -> str:
-    """A number with as many decimals as its size asks for."""
+    """Format a number with as many decimals as its size needs."""
     size = abs(value)
     return f"{value:,.0f}" if size >= 100 else f"{value:,.1f}" if size >= 10 else f"{value:,.2f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Every trait of a table as a column of numbers.
+    """All traits of a table as numeric columns.
 
     Attributes:
-        names: column and value of each.
-        values: (customers, traits), NaN where unknown.
-        spread: standard deviation of each, never 0.
-        correlation: (traits, traits), unknown values at the mean.
+        names: column and value of each trait.
+        values: values, (customers, traits), NaN where unknown.
+        spread: standard deviation of each trait, never 0.
+        correlation: correlations, (traits, traits), with unknown values at the mean.
     """
 
     names: tuple[tuple[str, str | None], ...]
@@ -75,14 +75,14 @@ class Measured:
     correlation: Float
 
     def of(self, inside: Mask, count: int = TRAITS) -> list[Trait]:
-        """The strongest traits of a group, no two that say the same where there are enough others.
+        """Return the strongest traits of a group, without redundant ones if there are enough others.
 
         Args:
-            inside: who is in the group, a flag for each customer.
-            count: how many.
+            inside: flag for each customer of the group.
+            count: number of traits.
 
         Returns:
-            `count` traits, or as many as can be told; none when the group is everybody or nobody.
+            `count` traits, or fewer if fewer are known; none if the group is empty or holds every customer.
         """
         if inside.all() or not inside.any():
             return []
@@ -99,19 +99,19 @@ class Measured:
         return [Trait(*self.names[i], float(within[i]), float(others[i]), float(difference[i])) for i in chosen[:count]]
 
     def _alike(self, place: int, other: int) -> bool:
-        """Two traits that say the same: of one theme, or closely correlated."""
+        """Return whether two traits are redundant: of one theme, or closely correlated."""
         themes = [None if value else COLUMN_THEMES.get(name) for name, value in (self.names[place], self.names[other])]
         same = themes[0] is not None and themes[0] == themes[1]
         return same or abs(float(self.correlation[place, other])) >= SAME_CORRELATION
 
 
 def measure(frame: pl.DataFrame, numbers: Iterable[str], words: Iterable[str]) -> Measured:
-    """What groups of these customers may differ in.
+    """Measure the possible traits of these customers.
 
     Args:
-        frame: one row a customer.
-        numbers: columns of numbers or flags; those that never vary are left out.
-        words: columns of strings; null is no value.
+        frame: one row per customer.
+        numbers: columns of numbers or flags; constant columns are left out.
+        words: text columns; null is no value.
     """
     names: list[tuple[str, str | None]] = [(name, None) for name in numbers]
     columns = [frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name, _ in names]
@@ -132,14 +132,14 @@ def measure(frame: pl.DataFrame, numbers: Iterable[str], words: Iterable[str]) -
 
 
 def frequent(values: pl.Series) -> list[str]:
-    """The frequent values of a column of words, the most frequent first, ties in byte order."""
+    """Return the frequent values of a text column, most frequent first, ties in byte order."""
     counts = values.drop_nulls().value_counts(name="n").sort(["n", values.name], descending=[True, False])
     least = max(1, int(np.ceil(WORD_SHARE_MIN * len(values))))
     return counts.filter(pl.col("n") >= least)[values.name].head(WORDS_MAX).to_list()
 
 
 def columns_of(frame: pl.DataFrame, without: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The columns of numbers and of words of a frame, without some and without those that are all null."""
+    """Return the numeric and the text columns of a frame, without some and without columns of nulls only."""
     there = [name for name in frame.columns if name not in without and frame[name].null_count() < len(frame)]
     numbers = [name for name in there if _is_number(frame.schema[name])]
     return numbers, [name for name in there if frame.schema[name] == pl.String]
@@ -150,7 +150,7 @@ def _is_number(dtype: Any) -> bool:
 
 
 def means(values: Float) -> Float:
-    """Means of columns without the NaN; NaN where there is nothing else."""
+    """Return the means of columns without NaN; NaN for a column of NaN only."""
     known = np.isfinite(values)
     count = known.sum(axis=0)
     total = np.where(known, values, 0.0).sum(axis=0)
