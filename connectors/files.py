@@ -58,9 +58,9 @@ def write_whole(path: Path, write: Callable[[Path], object], *, mode: int | None
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
-    for folder in path.parents if is_new_folder else [path.parent]:
-        with suppress(PermissionError):
-            _fsync(folder)
+    _fsync(path.parent)
+    if is_new_folder:
+        _sync_above(str(path.parent), lambda folder: _fsync(Path(folder)))
 
 
 def store_whole(files: fs.FileSystem, path: str, write: Callable[[Any], object]) -> None:
@@ -118,11 +118,16 @@ def make_folder(files: fs.FileSystem, path: str) -> None:
 
     if files.get_file_info([path])[0].type == fs.FileType.NotFound:
         files.create_dir(path, recursive=True)
+    _sync_above(path, lambda folder: sync(files, folder))
+
+
+def _sync_above(path: str, sync_folder: Callable[[str], None]) -> None:
+    """Synchronise the entries of a folder and of all folders above it."""
     parent = path.rpartition("/")[0]
     while parent:
         # a process that may not read a folder has not created anything in it
         with suppress(PermissionError):
-            sync(files, parent)
+            sync_folder(parent)
         parent = parent.rpartition("/")[0]
 
 
