@@ -12,14 +12,20 @@ TEST ?=
 JOBS ?= 2
 MINUTES ?= 10
 BENCH ?=
+# a target's comment `## GROUP | description` is its line in `make help`
+HELP_GROUPS := Start Develop Check Measure
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test models test-spark fuzz simulate faults backpressure operations dashboards dashboards-speed env compose-images-local test-compose lint format bench audit security lock clean
 
-help:  ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+help:  ## Start | list the targets
+	@for group in $(HELP_GROUPS); do \
+		printf '\n%s\n' "$$group"; \
+		grep -E "^[a-z-]+:.*## $$group \| " $(MAKEFILE_LIST) \
+			| awk -F ':.*## [A-Z][a-z]+ [|] ' '{printf "  make %-20s  %s\n", $$1, $$2}'; \
+	done
 
-setup: $(STAMP)  ## make .venv from requirements.lock
+setup: $(STAMP)  ## Start | create .venv from requirements.lock
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,57 +33,57 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup  ## the whole system on this machine; DEMO="--once" ends after a first round
+demo: setup  ## Start | run the whole system on this machine; DEMO="--once" stops after the first round
 	$(BIN)/shopstream demo $(DEMO)
 
-test: setup  ## every test, the real servers included; TEST="tests/features -k recency" narrows, JOBS=0 is one process
+test: setup  ## Check | run all tests, also against real servers; TEST="tests/features -k recency" selects, JOBS=0 uses one process
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST)
 
-fuzz: setup  ## bad input through the decoder against a judge; RECORDS=100000, SEED=1
+fuzz: setup  ## Check | compare the decoder with an independent judge on bad input; RECORDS=100000 SEED=1
 	FUZZ_RECORDS=$(or $(RECORDS),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz -n0 -q -rP
 
-faults: setup  ## every fault on the real servers at full length; writes the table of docs/reliability.md
+faults: setup  ## Measure | inject every fault at full length; writes docs/reliability.md
 	SHOPTEST_FAULTS=full $(BIN)/python -m pytest tests/faults -m "campaign or not campaign" \
 		--ignore=tests/faults/test_backpressure.py; \
 		status=$$?; $(BIN)/python tests/faults/report.py; exit $$status
 
-backpressure: setup  ## a sink ten times slower than the stream, for MINUTES=10; writes docs/reliability.md
+backpressure: setup  ## Measure | slow the sink ten times for MINUTES=10; writes docs/reliability.md
 	MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/faults/test_backpressure.py -m campaign
 	$(BIN)/python tests/faults/report.py
 
-simulate: setup  ## simulated disasters; SEEDS=1000 from START=0, or one by SEED=123; ROLE=archive is one role
+simulate: setup  ## Check | run simulated failures; SEEDS=1000 START=0 or one SEED=123; ROLE=archive selects a role
 	$(BIN)/python tests/simulation/campaign.py $(if $(ROLE),--role $(ROLE)) \
 		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --start $(or $(START),0))
 
-operations: setup  ## what operators do, the slow parts too: a profile compacted away on demand
+operations: setup  ## Check | test the operators' commands, including slow log compaction
 	$(BIN)/python -m pytest tests/operations -m "campaign or not campaign" -n0 $(TEST)
 
-dashboards: setup  ## write the file for Kibana and the page of the dashboards anew
+dashboards: setup  ## Develop | write the Kibana file and the generated tables in docs/
 	$(BIN)/shopstream dashboards build --out dashboards/kibana_saved_objects.ndjson
 	$(BIN)/python docs/tables.py
 
-dashboards-speed: setup  ## how long each panel's search takes over a million events and 100,000 customers
+dashboards-speed: setup  ## Measure | time each panel's search over a million events and 100,000 customers
 	$(BIN)/python -m pytest tests/panels/test_speed.py -m campaign -n0 -rP
 
-env:  ## .env for docker compose, with secrets of its own, out of .env.example
+env:  ## Start | write .env with generated secrets for docker compose
 	$(PYTHON) tools/env.py
 
-compose-images-local: setup  ## stand-ins for the images of docker-compose.yml, where theirs cannot be pulled; as root
+compose-images-local: setup  ## Develop | build stand-ins for images that cannot be pulled; needs root
 	$(BIN)/python tools/standins/build.py
 
-test-compose: setup  ## docker-compose.yml for real: needs a docker engine with compose, and its images
+test-compose: setup  ## Check | test docker-compose.yml; needs a docker engine and the images
 	SHOPTEST_COMPOSE=required $(BIN)/python -m pytest tests/compose -m "campaign or not campaign" -n0 $(TEST)
 
-lint: setup  ## format check, lint and strict types
+lint: setup  ## Check | check format, lint rules and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: setup  ## rewrite the files as the formatter wants them
+format: setup  ## Develop | format the code and apply the linter's fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup $(OTHER)/.installed  ## the stream against the floor and another library; BENCH="--only a,b" narrows
+bench: setup $(OTHER)/.installed  ## Measure | compare the stream with its floor and another library; BENCH="--only a,b" selects
 	$(BIN)/python benchmarks/stream.py $(BENCH)
 
 # the other library asks for an older Kafka client than ours
@@ -86,7 +92,7 @@ $(OTHER)/.installed: requirements-bench.lock
 	$(OTHER)/bin/python -m pip install --quiet --require-hashes -r requirements-bench.lock
 	@touch $@
 
-test-spark: setup $(SPARK)/.installed  ## the same rows on a real Spark, which needs a Java 17 or 21 of the system; minutes
+test-spark: setup $(SPARK)/.installed  ## Check | test the Spark engine; needs Java 17 or 21; takes about 15 minutes
 	$(SPARK)/bin/python -m pytest tests/spark -m "campaign or not campaign" -n0 $(TEST)
 
 $(SPARK)/.installed: requirements-spark.lock pyproject.toml
@@ -95,13 +101,13 @@ $(SPARK)/.installed: requirements-spark.lock pyproject.toml
 	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-models: setup  ## churn models on the demo's shop and on two real shops' logs, and in the demo itself; minutes
+models: setup  ## Measure | evaluate the churn models on the demo shop and two real logs; takes minutes
 	$(BIN)/python -m pytest tests/training tests/demo -m campaign -n0 $(TEST)
 
-security: setup  ## every wrong door of every command on the secure servers, besides what `make test` tries
+security: setup  ## Check | try every command without the rights it needs on secured servers
 	$(BIN)/python -m pytest tests/security -m "campaign or not campaign" $(TEST)
 
-audit: $(VENV)/audit/.installed  ## known vulnerabilities of the locks, secrets in git; exit code 3: could not be looked up
+audit: $(VENV)/audit/.installed  ## Check | look up known vulnerabilities and search git for secrets; exit code 3: no answer
 	$(VENV)/audit/bin/python tools/audit.py
 
 $(VENV)/audit/.installed: requirements-audit.lock
@@ -109,7 +115,7 @@ $(VENV)/audit/.installed: requirements-audit.lock
 	$(VENV)/audit/bin/python -m pip install --quiet --require-hashes -r requirements-audit.lock
 	@touch $@
 
-lock: setup  ## write the lock files anew (hashes, no addresses)
+lock: setup  ## Develop | upgrade and write the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --upgrade --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -122,5 +128,5 @@ lock: setup  ## write the lock files anew (hashes, no addresses)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --group dev --extra spark -c requirements.lock pyproject.toml -o requirements-spark.lock
 
-clean:  ## remove the environment and caches (never the data folder)
+clean:  ## Develop | remove the environment, builds and caches; the data folder stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

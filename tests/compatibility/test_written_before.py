@@ -1,0 +1,267 @@
+"""What earlier versions wrote is read by this one, with the values that they recorded: see `README.md`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+from compatibility import write
+from compatibility.observed import (
+    APPEND_MS,
+    RUN,
+    SINKS,
+    as_plain,
+    clusters_of,
+    features_of,
+    feed,
+    scores_of,
+    state_of,
+)
+from stream.archive_group import CUSTOMERS, EVENTS, Group, Worker, assert_whole
+
+from connectors.notes import read_note
+from consumers.checkpoints.recovery import decode_committed, recover, strip_contact
+from consumers.checkpoints.store import CheckpointStore, DamagedError
+from consumers.dead_letters import store as dead_letter_store
+from consumers.dead_letters.review import sort_out
+from consumers.index.month_identities import digests, unpack
+from consumers.index.partition_progress import read_metadata
+from shopstream.embedded import state_file
+from shopstream.jobs import demo_memory, schedule, seed_history
+from shopstream.settings import Settings
+from shopstream.spark.checkpoint_registry import spark_places
+from shopstream.spark.query_log import QueryLog
+
+GENERATIONS = sorted(Path(__file__).with_name("generations").glob("*.zip"), key=lambda path: int(path.stem))
+
+
+class Generation:
+    """What one version wrote: its files below a folder, and the values that it recorded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.expected: dict[str, Any] = json.loads((folder / "expected.json").read_text("utf-8"))
+
+    @property
+    def has_models(self) -> bool:
+        return "scores" in self.expected
+
+
+@pytest.fixture(scope="module", params=["now", *GENERATIONS], ids=lambda param: getattr(param, "stem", param))
+def written(request, tmp_path_factory) -> Generation:
+    """A generation; `now` is what this version writes, without models."""
+    folder = tmp_path_factory.mktemp("generation")
+    if request.param == "now":
+        write.write_generation(folder, models=False)
+    else:
+        with zipfile.ZipFile(request.param) as file:
+            file.extractall(folder)
+    return Generation(folder)
+
+
+def differences(got: object, wanted: object, where: str = "", rel_tol: float = 1e-9) -> list[str]:
+    """Paths at which two JSON values differ; floats may differ by a share of `rel_tol`."""
+    if isinstance(wanted, dict) and isinstance(got, dict) and wanted.keys() == got.keys():
+        return [d for name in wanted for d in differences(got[name], wanted[name], f"{where}.{name}", rel_tol)]
+    if isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
+        pairs = enumerate(zip(got, wanted, strict=True))
+        return [d for i, (mine, theirs) in pairs for d in differences(mine, theirs, f"{where}[{i}]", rel_tol)]
+    if isinstance(wanted, float) and isinstance(got, float) and math.isclose(got, wanted, rel_tol=rel_tol):
+        return []
+    return [] if type(got) is type(wanted) and got == wanted else [f"{where}: {got!r} instead of {wanted!r}"]
+
+
+def test_there_is_a_generation_with_models():
+    assert GENERATIONS
+    assert all("bundle/bundle.json" in zipfile.ZipFile(path).namelist() for path in GENERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted"),
+    [({"a": [1, 2.0]}, {"a": [1, 2.1]}), ([1], [1, 2]), ({"a": 1}, {"b": 1}), (1, 1.0), (None, 0)],
+)
+def test_a_difference_is_found(got, wanted):
+    assert differences(got, wanted)
+    assert not differences(wanted, wanted)
+
+
+# --- archive and models -----------------------------------------------------------------------------------------------
+def test_an_archive_gives_the_recorded_feature_rows(written):
+    for as_of, rows in written.expected["features"].items():
+        assert len(rows) > 5
+        assert differences(features_of(written.folder / "archive", int(as_of)), rows) == []
+
+
+def test_a_bundle_gives_the_recorded_scores(written):
+    if not written.has_models:
+        pytest.skip("this version's own bundles are tested in tests/training")
+    rows = pl.DataFrame(max(written.expected["features"].items())[1], infer_schema_length=None)
+    scores = scores_of(written.folder / "bundle", rows)
+    # trees add up float32, whose last digits differ between processors
+    assert differences(scores, written.expected["scores"], rel_tol=1e-5) == []
+    assert len({row["expected_revenue_90d"] for row in scores}) > 3
+
+
+def test_clusters_assign_the_recorded_personas(written):
+    if not written.has_models:
+        pytest.skip("this version's own clusters are tested in tests/training")
+    customers = pl.read_parquet(written.folder / "customers.parquet")
+    assigned = clusters_of(written.folder / "clusters.json", customers)
+    assert differences(assigned, written.expected["clusters"]) == []
+    assert len({row["cluster"] for row in assigned}) > 1
+
+
+# --- checkpoint -------------------------------------------------------------------------------------------------------
+def recovered(written: Generation, *, contact: bool = True):
+    committed = written.expected["committed"]
+    partition, _, name = recover(
+        CheckpointStore(str(written.folder / "state"), RUN),
+        0,
+        decode_committed([committed["metadata"]]),
+        committed["offsets"],
+        SINKS,
+        partitions=1,
+        contact=contact,
+        topic_ids=committed["topic_ids"],
+    )
+    assert name == committed["checkpoint"]
+    return partition
+
+
+def test_a_checkpoint_gives_the_recorded_state(written):
+    wanted = written.expected["state"]
+    assert wanted["documents"]
+    assert all(wanted["pending"][f"dirty.{name}"] for name in ("customers.elastic", "sessions", "orders"))
+    assert differences(state_of(recovered(written)), wanted) == []
+
+
+def test_a_checkpoint_resumes_to_the_recorded_state_of_the_end(written):
+    """Records before the checkpoint come again, as after a crash of the producer: their ids are remembered."""
+    partition = recovered(written)
+    wire = json.loads((written.folder / "wire.json").read_text("utf-8"))
+    at, messages = wire["checkpoint_at"], wire["messages"]
+    # what the recorded version did before it read on
+    state_of(partition)
+    again = [m for m in messages["events"][: at["events"]] if m[0] is not None][-20:]
+    feed(
+        partition,
+        {topic: messages[topic][at[topic] :] + (again if topic == "events" else []) for topic in messages},
+        start=at,
+        at_end=True,
+    )
+    got, wanted = state_of(partition), written.expected["state_at_the_end"]
+    got["offsets"]["events"] -= len(again)
+    assert differences(got, wanted) == []
+
+
+def test_names_and_addresses_leave_a_checkpoint_on_request(written):
+    profiles = recovered(written, contact=False).profiles
+    assert len(profiles) == len(written.expected["state"]["profiles"])
+    assert not any(b'"email":' in body or b'"name":' in body for body in profiles.values())
+    assert strip_contact(recovered(written)) == len(profiles)
+
+
+def test_the_owner_of_a_state_folder_is_known(written):
+    owner = CheckpointStore(str(written.folder / "state"), RUN).last_owner(0)
+    assert owner is not None
+    assert owner.epoch == written.expected["committed"]["epoch"]
+
+
+def test_a_checkpoint_with_a_changed_byte_is_refused(written, tmp_path):
+    name = written.expected["committed"]["checkpoint"]
+    data = bytearray((written.folder / "state" / RUN / "partition=0" / name).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / RUN / "partition=0").mkdir(parents=True)
+    (tmp_path / RUN / "partition=0" / name).write_bytes(data)
+    with pytest.raises(DamagedError):
+        CheckpointStore(str(tmp_path), RUN).read(0, name)
+
+
+# --- archive consumer, index consumer, dead letters -------------------------------------------------------------------
+@pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
+def test_an_archive_consumer_resumes_from_the_recorded_offsets_and_staged_files(written, moment, tmp_path):
+    expected = written.expected["archived"][moment]
+    assert expected["staged"]
+    for path in (written.folder / "archived" / moment).rglob("*"):
+        target = tmp_path / path.relative_to(written.folder / "archived" / moment)
+        if path.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    group = Group()
+    for partition in (EVENTS, CUSTOMERS):
+        group.logs[partition] = [value.encode() for value in expected["logs"][partition.topic]]
+        group.committed[partition] = tuple(expected["committed"][partition.topic])
+    offset = 55 if moment == "after_commit" else 30
+    assert group.committed[EVENTS][0] == offset
+    worker = Worker(group, tmp_path)
+    assert worker.source.positions[EVENTS] == offset
+    worker.read().flush()
+    assert_whole(tmp_path, group)
+
+
+def test_offsets_of_the_index_consumer_hold_the_recorded_position(written):
+    expected = written.expected["index_offset"]
+    metadata = read_metadata(expected["metadata"])
+    assert (metadata.high, metadata.until, metadata.topic_id) == tuple(
+        expected[name] for name in ("high", "until", "topic_id")
+    )
+    assert unpack(metadata.months) == digests(RUN, expected["identities"])
+    assert len(unpack(metadata.months)) == 2
+
+
+def as_kafka(message: dict[str, Any], number: int) -> SimpleNamespace:
+    """A message as the Kafka client gives it."""
+    key, value = (None if message[n] is None else base64.b64decode(message[n]) for n in ("key", "value"))
+    headers = [(name, base64.b64decode(body)) for name, body in message["headers"]]
+    return SimpleNamespace(
+        offset=lambda: number, timestamp=lambda: (1, APPEND_MS), headers=lambda: headers, key=lambda: key,
+        value=lambda: value,
+    )  # fmt: skip
+
+
+def test_dead_letters_have_their_recorded_place_reason_and_bytes(written):
+    expected = written.expected["dead_letters"]
+    stored = [dead_letter_store.stored_letter(as_kafka(one["message"], n)) for n, one in enumerate(expected)]
+    assert [(s.topic, s.offset, s.error) for s in stored] == [(e["topic"], e["offset"], e["error"]) for e in expected]
+    bad = sorted(value for messages in write.BAD.values() for _, value in messages)
+    assert sorted((letter.value or b"").decode() for letter in stored) == bad
+    plan = sort_out(stored, RUN, lambda _: False, APPEND_MS, late=False)
+    assert len(plan.held) == len(stored)
+    assert sort_out(stored, RUN, lambda _: True, APPEND_MS, late=False).held[0][1] == "was replayed before"
+
+
+# --- the data folder --------------------------------------------------------------------------------------------------
+def demo_values(settings: Settings) -> dict[str, Any]:
+    """How much of a history the demo has sent."""
+    state = demo_memory.read(settings)
+    assert state is not None
+    whole, unknown = state.phase == "replayed", state.live_open
+    return as_plain(write.history_values(state.shop, state.until_ms, state.sent, whole=whole, sent_unknown=unknown))
+
+
+def seed_values(settings: Settings) -> dict[str, Any]:
+    """How much of a history `seed` has sent."""
+    sent = read_note(settings.home / seed_history.NOTES.format(run=RUN), seed_history.Sent, "")
+    assert sent is not None
+    return as_plain(write.history_values(sent.shop, sent.until_ms, sent.delivered, whole=sent.whole))
+
+
+def test_files_of_the_data_folder_hold_the_recorded_values(written):
+    settings = Settings(home=written.folder / "home", run=RUN)
+    found = {
+        "demo": demo_values(settings),
+        "sent": seed_values(settings),
+        "rounds": as_plain(schedule.read_notes(settings.home)),
+        "servers": as_plain(state_file.read(settings.home)),
+        "spark": spark_places(settings, RUN),
+        "query": as_plain(msgspec.json.decode((settings.home / "query.json").read_bytes(), type=QueryLog)),
+    }
+    assert differences(found, written.expected["notes"]) == []
