@@ -78,7 +78,7 @@ def _print(console: Console, figures: dict[str, Any]) -> None:
     ]  # fmt: skip
     title = f"total, {figures['horizon']} days ahead from {total['origins']} origins; share in the intervals"
     columns = ("model", "RMSE", "MAE", "MAPE", "MASE", "vs naive", "80 %", "95 %")
-    tested = table(title, columns, rows, text_columns=1)
+    tested = table(title, columns, rows, text_columns=1, no_wrap=True)
     console.print(tested if rows else "The history is too short for a back-test: the forecast repeats the last week.")
     if len(figures["series"]) > 1:
         console.print(f"categories are forecast separately; their sum is {figures['apart']:+.1%} from the total")

@@ -32,12 +32,12 @@ def print_models(console: Console, report: Report) -> None:
         values = (title, *_values(report["ceiling"][name]["metrics"], _TRAINED))
         rows.append([f"[dim]{value}[/]" for value in values])
     title = f"{report['rows']:,} held-out rows, tested by {report['validation']}"
-    console.print(table(title, ("model", *_TRAINED.values()), rows, text_columns=1))
+    console.print(table(title, ("model", *_TRAINED.values()), rows, text_columns=1, no_wrap=True))
     for column, part in report.get("next_purchase", {}).items():
         names = NEXT_METRICS[column]
         rows = _models(part["models"], part["chosen"], names)
         title = f"{column}: {part['rows']:,} held-out rows, tested by {part['validation']}"
-        console.print(table(title, ("model", *names.values()), rows, text_columns=1))
+        console.print(table(title, ("model", *names.values()), rows, text_columns=1, no_wrap=True))
 
 
 def print_evaluation(console: Console, report: Report) -> None:
@@ -47,13 +47,15 @@ def print_evaluation(console: Console, report: Report) -> None:
         for title, part in report["parts"].items()
     ]
     title = f"{report['bundle']}: {report['horizon_days']} days"
-    console.print(table(title, ("cut-offs", "rows", "churned", *_EVALUATED.values()), rows, text_columns=1))
+    console.print(
+        table(title, ("cut-offs", "rows", "churned", *_EVALUATED.values()), rows, text_columns=1, no_wrap=True)
+    )
     for column, parts in report["next_purchase"].items():
         names = NEXT_METRICS[column]
         rows = [
             (_span(title, part), f"{part['rows']:,}", *_values(part["metrics"], names)) for title, part in parts.items()
         ]
-        console.print(table(column, ("cut-offs", "rows", *names.values()), rows, text_columns=1))
+        console.print(table(column, ("cut-offs", "rows", *names.values()), rows, text_columns=1, no_wrap=True))
     drift = ", ".join(f"{name} {value:.2f}" for name, value in list(report["psi"].items())[:5])
     console.print(f"largest drift since training (PSI): {drift}")
     if "unseen" not in report["parts"]:

@@ -157,7 +157,7 @@ def _print_overview(overview: Overview, console: Console) -> None:
         for name, run in overview.runs.items()
     ]
     columns = ("run", "seen by", "messages", "lag", "workers", "documents", "size", "checkpoint")
-    built = table(None, columns, rows, text_columns=2, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    built = table(None, columns, rows, text_columns=2, no_wrap=True, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in built.columns[:2]:
         column.overflow = "fold"
     console.print(built)

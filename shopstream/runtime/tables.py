@@ -15,6 +15,7 @@ def table(
     rows: Iterable[Sequence[RenderableType]],
     *,
     text_columns: int | None = None,
+    no_wrap: bool = False,
     **style: Any,
 ) -> Table:
     """Build a table.
@@ -23,14 +24,15 @@ def table(
         title: title above the table; None: no title.
         columns: headings.
         rows: cells of each row; strings may hold markup.
-        text_columns: number of columns on the left that hold text; the others hold numbers, aligned right on one line.
-            None: all columns hold text.
+        text_columns: number of columns on the left that hold text; the others hold numbers, aligned right. None: all
+            columns hold text.
+        no_wrap: whether numbers stay on one line, even if that shortens them in a narrow terminal.
         style: further arguments of `rich.table.Table`.
     """
     built = Table(title=title, **style)
     for position, column in enumerate(columns):
         number = text_columns is not None and position >= text_columns
-        built.add_column(column, justify="right" if number else "left", no_wrap=number)
+        built.add_column(column, justify="right" if number else "left", no_wrap=number and no_wrap)
     for row in rows:
         built.add_row(*row)
     return built

@@ -72,19 +72,9 @@ def test_the_default_end_lies_two_weeks_back(app, tmp_path):
 def test_an_interrupted_run_leaves_nothing(tmp_path):
     """Ctrl-C in the middle of a long run."""
     code = "from shopstream.cli.app import main; main()"
+    options = ["--out", str(tmp_path / "a"), "--events", "50000000", "--end", "2025-06-01"]
     child = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            code,
-            "generate",
-            "--out",
-            str(tmp_path / "a"),
-            "--events",
-            "50000000",
-            "--end",
-            "2025-06-01",
-        ],
+        [sys.executable, "-c", code, "generate", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
