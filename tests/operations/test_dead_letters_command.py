@@ -101,6 +101,6 @@ def test_letters_are_mended_and_sent_back_once(bench, servers, tmp_path, monkeyp
 def test_wrong_calls_are_told(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     assert "no dead letter 7" in terminal.type("dead-letters", "show", 7, code=1)
-    assert "--value is for one letter" in terminal.type("dead-letters", "replay", "--value", "x", code=2)
+    assert "--value is for one dead letter" in terminal.type("dead-letters", "replay", "--value", "x", code=2)
     assert "--numbers is 'a'" in terminal.type("dead-letters", "list", "--numbers", "a", code=2)
-    assert "no letter is chosen" in terminal.type("dead-letters", "replay")
+    assert "no dead letter is selected" in terminal.type("dead-letters", "replay")
