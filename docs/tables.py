@@ -9,11 +9,9 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -76,19 +74,13 @@ def scores() -> str:
 
 def commands() -> str:
     """Every command of the command line."""
-    found = dict(_named("", typer.main.get_command(cli.build_app())))
     return table(
         ("command", "does"),
-        ((f"`shopstream {name}`", " ".join((one.help or "").split("\n\n")[0].split())) for name, one in found.items()),
+        (
+            (f"`shopstream {name}`", " ".join((one.help or "").split("\n\n")[0].split()))
+            for name, one in cli.load_commands().items()
+        ),
     )
-
-
-def _named(before: str, group: Any) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _named(f"{before}{name} ", command)
-        else:
-            yield f"{before}{name}", command
 
 
 def configuration() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -206,6 +207,22 @@ def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
     """
     text, place = find_text(name_or_path, ready_mappings(), "mapping", " (`shopstream import --list`)")
     return Path(name_or_path).stem, parse_mapping(text, place)
+
+
+def load_mappings(files: Sequence[Path], names: Sequence[str]) -> list[tuple[Path, str, OrderMapping | ClickMapping]]:
+    """Return each file with the name of its mapping and the mapping.
+
+    Args:
+        files: foreign logs.
+        names: built-in mappings or YAML files: one for all files, or one per file.
+
+    Raises:
+        UsageError: the numbers do not fit, or a mapping is missing or invalid.
+    """
+    if len(names) not in (1, len(files)):
+        raise UsageError(f"{len(files)} files, but {len(names)} mappings.", "Give one mapping for all, or one a file.")
+    every = list(names) * len(files) if len(names) == 1 else names
+    return [(file, *load_mapping(name)) for file, name in zip(files, every, strict=True)]
 
 
 def parse_mapping(text: str, place: str) -> OrderMapping | ClickMapping:

@@ -1,44 +1,150 @@
-"""Assemble the command line from the modules of all commands."""
+"""Assemble the command line: names of the commands, the modules that hold them, and the errors they end with."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import signal
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
 
 from features.errors import ShopstreamError
 
-COMMAND_MODULES = {
-    "demo": "Start",
-    "servers": "Start",
-    "setup": "Start",
-    "generate": "Load data",
-    "produce": "Load data",
-    "seed": "Load data",
-    "consume": "Stream",
-    "runs": "Stream",
-    "dead_letters": "Operate",
-    "forget": "Operate",
-    "clean": "Analyse",
-    "explore": "Analyse",
-    "features": "Analyse",
-    "train": "Analyse",
-    "schedule": "Analyse",
-    "forecast": "Analyse",
-    "segment": "Analyse",
-    "cluster": "Analyse",
-    "report": "Analyse",
-    "rollup": "Analyse",
-    "spark": "Analyse",
-    "dashboards": "Analyse",
+COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Start": {
+        "demo": "demo.demo",
+        "up": "servers.up",
+        "down": "servers.down",
+        "status": "servers.status",
+        "doctor": "servers.doctor",
+        "setup": "setup.setup",
+    },
+    "Load data": {
+        "generate": "generate.generate",
+        "replay": "produce.replay",
+        "live": "produce.live",
+        "import": "produce.import_log",
+        "seed": "seed.seed_history",
+    },
+    "Stream": {
+        "consume": "consume.consume",
+        "runs list": "runs.list_runs",
+        "runs drop": "runs.drop",
+        "promote": "runs.promote",
+    },
+    "Operate": {
+        "dead-letters list": "dead_letters.list_dead_letters",
+        "dead-letters show": "dead_letters.show",
+        "dead-letters replay": "dead_letters.replay",
+        "forget": "forget.forget",
+    },
+    "Analyse": {
+        "clean": "clean.clean",
+        "explore": "explore.explore",
+        "features": "features.features",
+        "train": "train.train",
+        "evaluate": "train.evaluate",
+        "score": "train.score",
+        "schedule": "schedule.schedule",
+        "forecast": "forecast.forecast",
+        "segment": "segment.segment",
+        "cluster": "cluster.cluster",
+        "assign": "cluster.assign",
+        "report": "report.report",
+        "rollup": "rollup.rollup",
+        "spark backfill": "spark.backfill",
+        "spark stream": "spark.stream",
+        "spark train": "spark.train",
+        "dashboards build": "dashboards.build",
+        "dashboards check": "dashboards.check",
+        "dashboards import": "dashboards.import_objects",
+        "dashboards serve": "dashboards.serve",
+    },
 }
-"""Modules of shopstream.cli -> panel of `--help` that lists their commands, in this order. Each module has
-`register(app)` and imports its heavy dependencies inside the command, so that `--help` answers at once."""
+"""Panel of `--help` -> name of a command, with its group -> module of `shopstream.cli` and function.
+
+A module is imported when one of its commands is called, so it may import heavy libraries at its top.
+"""
+
+GROUPS: Final[Mapping[str, str]] = {
+    "runs": "List and delete runs.",
+    "dead-letters": "List, show and replay dead letters: the records that consumers rejected.",
+    "spark": "Run backfill, stream and training on a Spark cluster (extra `[spark]`).",
+    "dashboards": "Build, check, import and serve dashboards.",
+}
+"""Group of commands -> its help."""
+
+_STYLE: Final[Mapping[str, Any]] = {"rich_markup_mode": "markdown", "pretty_exceptions_enable": False}
+
+
+class LazyGroup(TyperGroup):
+    """Lists its commands with the summaries of their docstrings, without importing the modules that hold them."""
+
+    def __init__(self, *, name: str | None = None, commands: Any = None, **attributes: Any) -> None:
+        super().__init__(name=name, commands=commands, **attributes)
+        groups = dict(self.commands)
+        prefix = f"{name} " if name in GROUPS else ""
+        for panel, targets in COMMANDS.items():
+            for path, target in targets.items():
+                first, _, second = path.removeprefix(prefix).partition(" ")
+                if path.startswith(prefix):
+                    self.commands.pop(first, None)
+                    self.commands[first] = groups[first] if second else LazyCommand(path, target, panel)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of a name, with the summary that help and completion print."""
+        command = super().get_command(ctx, cmd_name)
+        if isinstance(command, LazyCommand):
+            command.short_help = command.summary()
+        return command
+
+
+class LazyCommand(TyperCommand):
+    """Stands for a command until it is called.
+
+    Args:
+        path: name of the command, with its group.
+        target: module of `shopstream.cli` and function: `runs.drop`.
+        panel: panel of `--help` that lists the command.
+    """
+
+    def __init__(self, path: str, target: str, panel: str) -> None:
+        *group, name = path.split()
+        super().__init__(name, rich_help_panel=None if group else panel)
+        self._module, _, self._function = target.partition(".")
+
+    def summary(self) -> str:
+        """Return the first paragraph of the docstring, read from the source."""
+        tree = ast.parse(Path(__file__).with_name(f"{self._module}.py").read_text("utf-8"))
+        function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == self._function)
+        return (ast.get_docstring(function) or "").split("\n\n")[0]
+
+    def load(self) -> Any:
+        """Import the module and return the command with its options."""
+        module = importlib.import_module(f"shopstream.cli.{self._module}")
+        single = typer.Typer(add_completion=False, **_STYLE)
+        single.command(self.name)(getattr(module, self._function))
+        return typer.main.get_command(single)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Parse the arguments of a call by the command itself."""
+        return self.load().make_context(info_name, args, parent, **extra)
+
+
+def load_commands() -> dict[str, TyperCommand]:
+    """Import every command: name, with its group -> the command with its options."""
+    return {
+        path: LazyCommand(path, target, panel).load()
+        for panel, targets in COMMANDS.items()
+        for path, target in targets.items()
+    }
 
 
 def _root(
@@ -49,23 +155,21 @@ def _root(
 
 
 def build_app() -> typer.Typer:
-    """Build an application with every command registered."""
+    """Build the application with every command; the modules of the commands are not imported yet."""
     app = typer.Typer(
         name="shopstream",
+        cls=LazyGroup,
         help="Exact streaming customer analytics: a shop through Kafka into features and scores in Elasticsearch.",
         no_args_is_help=True,
-        rich_markup_mode="markdown",
-        pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
+        **_STYLE,
     )
     app.callback()(_root)
-    for name, part in COMMAND_MODULES.items():
-        before = len(app.registered_commands), len(app.registered_groups)
-        importlib.import_module(f"shopstream.cli.{name}").register(app)
-        for command in app.registered_commands[before[0] :]:
-            command.rich_help_panel = part
-        for group in app.registered_groups[before[1] :]:
-            group.rich_help_panel = part
+    for name, text in GROUPS.items():
+        panel = next(
+            panel for panel, targets in COMMANDS.items() if any(path.startswith(f"{name} ") for path in targets)
+        )
+        app.add_typer(typer.Typer(cls=LazyGroup, help=text, no_args_is_help=True), name=name, rich_help_panel=panel)
     return app
 
 

@@ -1,115 +1,94 @@
-"""`shopstream clean`: cleans an archive or a foreign log by declared rules and accounts for every row."""
+"""Cleans an archive or foreign logs by declared rules and accounts for every row."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from features.errors import UsageError
+from producers.importing.mapping import load_mappings
+from shopstream.cli.options import Force, Mappings, OutFolder, time_option
 from shopstream.cli.progress import progress
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from shopstream.jobs.clean_logs import Log
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("clean")(clean)
+from shopstream.jobs.clean import clean_archive
+from shopstream.jobs.clean_logs import Log, clean_logs
+from shopstream.runtime.tables import table
+from training.cleaning.plan import load_plan
 
 
 def clean(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="DIR | FILE...", help="The archive, or foreign logs with --mapping.")
+        list[Path],
+        typer.Argument(metavar="DIR | FILE...", help="Folder of the archive, or foreign logs with --mapping."),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the clean archive.", show_default=False)],
-    mapping: Annotated[
+    out: OutFolder,
+    mapping: Mappings = None,
+    identity_column: Annotated[
         list[str] | None,
-        typer.Option("--mapping", help="Of foreign logs, as for `import`: a ready name or a YAML file."),
-    ] = None,
-    person: Annotated[
-        list[str] | None,
-        typer.Option("--person", help="Column of a foreign log that tells people apart who share a customer id."),
+        typer.Option("--identity-column", help="Column of a foreign log that separates people with one customer id."),
     ] = None,
     plan: Annotated[
-        Path | None, typer.Option("--plan", help="YAML file of choices, see docs/cleaning.md; default: the usual ones.")
+        Path | None,
+        typer.Option("--plan", help="YAML file of cleaning rules, see docs/cleaning.md; default: the built-in plan."),
     ] = None,
-    now: Annotated[
-        str | None,
-        typer.Option("--now", help="ISO 8601; times more than a day after it are wrong. Default: the clock."),
+    now_ms: Annotated[
+        int | None,
+        time_option("--now", "ISO 8601 time; times more than a day later are invalid. Default: the system clock."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an archive that stands there.")] = False,
+    force: Force = False,
 ) -> None:
     """Clean an archive or foreign logs: duplicates, wrong times, spellings, missing values, shared customer ids.
 
-    Beside the clean archive stand the report (cleaning_report.html, .json), the rows left out and what is odd.
+    Writes a clean archive with a report (cleaning_report.html, .json), the dropped rows and the anomalies beside it.
 
     Example: `shopstream clean shop-archive --out shop-clean`
 
-    Example: `shopstream clean orders.csv --mapping orders-csv --person email --out shop-clean`
+    Example: `shopstream clean orders.csv --mapping orders-csv --identity-column email --out shop-clean`
     """
-    from rich.console import Console
-
-    from shopstream.cli.options import parse_time
-    from shopstream.jobs.clean import clean_archive
-    from shopstream.jobs.clean_logs import clean_logs
-    from training.cleaning.plan import load_plan
-
     console = Console(stderr=True)
-    wishes = load_plan(plan)
-    clock = datetime.now(UTC)  # noqa: TID251 (what is in the future is told from the clock, here only)
-    now_ms = int(clock.timestamp() * 1_000) if now is None else parse_time(now, "--now")
-    logs = _logs(sources, mapping or [], person or [])
+    rules = load_plan(plan)
+    clock = datetime.now(UTC)  # noqa: TID251 (the only place that reads the clock to decide which times are in the future)
+    limit_ms = int(clock.timestamp() * 1_000) if now_ms is None else now_ms
+    identity = identity_column or []
+    logs = _logs(sources, mapping or [], identity)
     with progress(console) as on_step:
         if logs:
-            said = clean_logs(logs, out, wishes, now_ms, person=person or [], force=force, on_step=on_step)
+            result = clean_logs(logs, out, rules, limit_ms, person=identity, force=force, on_step=on_step)
         else:
-            said = clean_archive(sources[0], out, wishes, now_ms, force=force, on_step=on_step)
-    _print(console, said, out)
+            result = clean_archive(sources[0], out, rules, limit_ms, force=force, on_step=on_step)
+    _print(console, result, out)
 
 
-def _logs(sources: list[Path], names: list[str], person: list[str]) -> list[Log]:
+def _logs(sources: list[Path], mappings: list[str], identity: list[str]) -> list[Log]:
     """Pair the files with their mappings; empty if the source is an archive."""
-    from producers.importing.mapping import load_mapping
-
-    if not names:
-        if len(sources) > 1 or sources[0].is_file():
-            raise UsageError("Foreign logs need a mapping.", "Give --mapping; `shopstream import --list` lists some.")
-        if person:
-            raise UsageError("--person is of foreign logs.", "In an archive, the plan's `identity` tells people apart.")
-        return []
-    if len(names) not in (1, len(sources)):
+    if mappings:
+        return load_mappings(sources, mappings)
+    if len(sources) > 1 or sources[0].is_file():
+        raise UsageError("Foreign logs need a mapping.", "Give --mapping; `shopstream import --list` lists some.")
+    if identity:
         raise UsageError(
-            f"{len(sources)} files, but {len(names)} mappings.", "Give one mapping for all, or one a file."
+            "--identity-column applies to foreign logs.", "For an archive, set `identity` in the file of --plan."
         )
-    names = names * len(sources) if len(names) == 1 else names
-    return [(file, *load_mapping(name)) for file, name in zip(sources, names, strict=True)]
+    return []
 
 
-def _print(console: Console, said: dict[str, Any], out: Path) -> None:
-    from rich.table import Table
-
-    rows = Table(title=f"{said['source']['name']} → {out}")
-    for name in ("", "rows in", "rows out", "left out"):
-        rows.add_column(name, justify="right" if name else "left")
-    for topic, one in said["rows"].items():
-        rows.add_row(topic, *(f"{one[name]:,}" for name in ("in", "out", "dropped")))
-    for one in said["source"].get("files", ()):
-        console.print(f"{one['file']}: {one['rows']:,} rows, {one['used']:,} used", markup=False)
-        for reason, count in one["left_out"].items():
+def _print(console: Console, result: dict[str, Any], out: Path) -> None:
+    source = result["source"]
+    for file in source.get("files", ()):
+        console.print(f"{file['file']}: {file['rows']:,} rows, {file['used']:,} used", markup=False)
+        for reason, count in file["left_out"].items():
             console.print(f"  {count:,} left out: {reason}", markup=False)
-    console.print(rows)
-    rules = Table("rule", "of", "did")
-    for rule in said["rules"]:
-        rules.add_row(rule["rule"], rule["topic"], f"{rule['count']:,} {rule['action']}")
-    if said["rules"]:
-        console.print(rules)
-    if said["truth"]:
-        for name, one in said["truth"].items():
-            if name != "kinds" and one["planted"]:
-                console.print(f"{name}: precision {one['precision'] or 0:.4f}, recall {one['recall']:.4f}")
+    counts = [
+        (topic, *(f"{rows[name]:,}" for name in ("in", "out", "dropped"))) for topic, rows in result["rows"].items()
+    ]
+    console.print(table(f"{source['name']} → {out}", ("", "rows in", "rows out", "left out"), counts, text_columns=1))
+    if result["rules"]:
+        effects = [(rule["rule"], rule["topic"], f"{rule['count']:,} {rule['action']}") for rule in result["rules"]]
+        console.print(table(None, ("rule", "topic", "effect"), effects))
+    for name, score in (result["truth"] or {}).items():
+        if name != "kinds" and score["planted"]:
+            console.print(f"{name}: precision {score['precision'] or 0:.4f}, recall {score['recall']:.4f}")
     console.print(f"see {out / 'cleaning_report.html'}")

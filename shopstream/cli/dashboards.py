@@ -1,55 +1,49 @@
-"""`dashboards build|check|import|serve`: builds, checks and imports Kibana's dashboards, and serves the live page."""
+"""Builds, checks and imports Kibana's dashboards, and serves the live page."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from shopstream.cli.page import serve
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dashboards.checks import Checked
+from connectors.elasticsearch.admin import quiet_client_logs
+from dashboards.boards import DASHBOARDS
+from dashboards.checks import Checked
+from dashboards.kibana import client as kibana
+from dashboards.kibana.saved_objects import ndjson
+from features.errors import ShopstreamError, UsageError
+from features.schema import DEFAULT_RUN, check_run
+from shopstream.cli.options import AsJson, Run, time_option
+from shopstream.jobs import check_dashboards, serve_dashboards
+from shopstream.jobs.runs import check_visible
+from shopstream.runtime.tables import table
+from shopstream.settings import load_settings
 
 PASSWORD: Final = "KIBANA_PASSWORD"  # noqa: S105 - the name of a variable
 API_KEY: Final = "KIBANA_API_KEY"
-
-RunOption = Annotated[str | None, typer.Option("--run", help="The run; default: shop.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    group = typer.Typer(help="Dashboards: build, check, import and serve them.", no_args_is_help=True)
-    group.command()(build)
-    group.command()(check)
-    group.command("import")(import_objects)
-    group.command()(serve)
-    app.add_typer(group, name="dashboards")
+STATE_STYLES: Final = {"PASS": "green", "EMPTY": "yellow", "FAIL": "bold red"}
 
 
 def build(
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write it.", dir_okay=False)] = Path(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Output file.", dir_okay=False)] = Path(
         "kibana_saved_objects.ndjson"
     ),
-    run: RunOption = None,
+    run: Run = None,
 ) -> None:
     """Write the saved objects for Kibana: data views and every dashboard, in one file.
 
-    Kibana takes it by `shopstream dashboards import`, or by hand (Stack Management, Saved Objects, Import).
+    Import the file by `shopstream dashboards import`, or in Kibana (Stack Management, Saved Objects, Import).
 
     Example: `shopstream dashboards build --out shop.ndjson`
     """
-    from dashboards.boards import DASHBOARDS
-    from dashboards.kibana.saved_objects import ndjson
-    from features.errors import ShopstreamError
-    from features.schema import DEFAULT_RUN, check_run
-
     content = ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN))
     try:
         out.write_text(content, "utf-8")
@@ -59,76 +53,65 @@ def build(
 
 
 def check(
-    run: RunOption = None,
+    run: Run = None,
     as_of: Annotated[
-        str | None,
-        typer.Option("--as-of", metavar="TIME", help="End of the time ranges; default: the newest document."),
+        int | None, time_option("--as-of", "ISO 8601 end of the time ranges; default: time of the newest document.")
     ] = None,
-    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Times that each search runs; the median counts.")] = 1,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Runs of each search; the median time counts.")] = 1,
     allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Panels without data do not fail: of a shop that has just begun.")
+        bool, typer.Option("--allow-empty", help="Accept panels without data, such as those of a new shop.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Run the search of every panel against Elasticsearch: does it answer, with data, from fitting fields?
+    """Run the search of every panel against Elasticsearch and check the answer, its data and the types of its fields.
 
-    What dashboards show of trends needs `shopstream rollup` and `shopstream forecast`. Exit code 1 when a panel fails
-    or is empty.
+    Panels of trends need `shopstream rollup` and `shopstream forecast`. The exit code is 1 if a panel fails or is
+    empty.
 
     Example: `shopstream dashboards check --repeat 5`
     """
-    from connectors.elasticsearch.admin import quiet_client_logs
-    from shopstream.cli import known_runs
-    from shopstream.cli.options import parse_time
-    from shopstream.jobs import check_dashboards
-    from shopstream.settings import load_settings
-
     quiet_client_logs()
     settings = load_settings(run=run)
     if run is not None:
-        known_runs.check_view(settings)
+        check_visible(settings)
     faults = check_dashboards.declaration_faults(settings.run)
-    found = check_dashboards.check_panels(settings, None if as_of is None else parse_time(as_of, "--as-of"), repeat)
+    panels = check_dashboards.check_panels(settings, as_of, repeat)
     if as_json:
-        typer.echo(json.dumps({"faults": faults, "panels": [_as_json(one) for one in found]}, indent=2))
+        rows = [{name: getattr(panel, name) for name in panel.__slots__} for panel in panels]
+        typer.echo(json.dumps({"faults": faults, "panels": rows}, indent=2))
     else:
-        _print(found, faults)
+        _print(panels, faults)
     bad = {"FAIL"} if allow_empty else {"FAIL", "EMPTY"}
-    if faults or any(one.state in bad for one in found):
+    if faults or any(panel.state in bad for panel in panels):
         raise typer.Exit(1)
 
 
 def import_objects(  # noqa: PLR0917 - typer makes an option of each
-    url: Annotated[str, typer.Option("--url", help="Kibana, with its base path where it has one.")],
-    space: Annotated[str, typer.Option("--space", help="Space to import into; default: the default space.")] = "",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace objects that are there.")] = False,
-    run: RunOption = None,
+    url: Annotated[str, typer.Option("--url", help="URL of Kibana, with its base path if it has one.")],
+    space: Annotated[str, typer.Option("--space", help="Target space; default: the default space.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing objects.")] = False,
+    run: Run = None,
     username: Annotated[
-        str | None, typer.Option("--username", help=f"User; the password comes from {PASSWORD} or --password-file.")
+        str | None, typer.Option("--username", help=f"User name; the password is in {PASSWORD} or --password-file.")
     ] = None,
     password_file: Annotated[
-        Path | None, typer.Option("--password-file", metavar="FILE", help="File that holds the password.")
+        Path | None, typer.Option("--password-file", metavar="FILE", help="File with the password.")
     ] = None,
     api_key_file: Annotated[
         Path | None,
-        typer.Option("--api-key-file", metavar="FILE", help=f"File that holds an API key; or {API_KEY}."),
+        typer.Option("--api-key-file", metavar="FILE", help=f"File with an API key; alternative: {API_KEY}."),
     ] = None,
     ca_certs: Annotated[
-        Path | None, typer.Option("--ca-certs", metavar="FILE", help="The certificate authority's file.")
+        Path | None, typer.Option("--ca-certs", metavar="FILE", help="File of the certificate authority.")
     ] = None,
     wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait until Kibana is ready.")] = 180.0,
 ) -> None:
     """Import the dashboards into a Kibana of version 8.19, 9.1 or later.
 
-    Waits until Kibana is ready. Objects have fixed ids, so importing again with --overwrite replaces them.
+    Waits until Kibana is ready. Objects have fixed ids, so another import with --overwrite replaces them.
 
     Example: `shopstream dashboards import --url http://localhost:5601 --overwrite`
     """
-    from dashboards.boards import DASHBOARDS
-    from dashboards.kibana import client as kibana
-    from dashboards.kibana.saved_objects import ndjson
-    from features.schema import DEFAULT_RUN, check_run
-
     console = Console(stderr=True)
     target = kibana.Kibana(
         url,
@@ -139,20 +122,57 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
         ca_certs=None if ca_certs is None else str(ca_certs),
     )
     with console.status("waiting for Kibana ...") as status:
-        done = kibana.import_file(
+        imported = kibana.import_file(
             target,
             ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN)),
             overwrite=overwrite,
             wait_s=wait,
-            on_wait=lambda said: status.update(f"waiting for Kibana: {said}"),
+            on_wait=lambda reason: status.update(f"waiting for Kibana: {reason}"),
         )
-    console.print(f"{done.objects} saved objects imported", highlight=False)
-    typer.echo(done.address)
+    console.print(f"{imported.objects} saved objects imported", highlight=False)
+    typer.echo(imported.address)
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; any but loopback opens the page to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="Port; 0 takes a free one.")] = 8050,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="HOST", help="Further host name that browsers may use; repeatable."),
+    ] = None,
+    segments: Annotated[
+        Path, typer.Option("--segments", metavar="DIR", help="Output folder of `segment`, for the page Segments.")
+    ] = Path("mart"),
+    run: Run = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser of this machine.")] = False,
+) -> None:
+    """Serve the dashboards as a live page, until Ctrl-C.
+
+    The page only reads Elasticsearch, as a user with read rights if the server is embedded. Any client that reaches
+    the port can read all figures and customers; names and e-mail addresses are not among them.
+
+    Example: `shopstream dashboards serve --port 8050`
+    """
+    quiet_client_logs()
+    settings = load_settings(run=run)
+    if run is not None:
+        check_visible(settings)
+    listening = serve_dashboards.Listening(host, port, tuple(names or ()))
+    with (
+        serve_dashboards.source(settings, segments) as source,
+        contextlib.closing(serve_dashboards.bound(listening)) as socket,
+    ):
+        address = serve_dashboards.address(socket)
+        typer.echo(address)
+        Console(stderr=True).print("live page; Ctrl-C stops it", highlight=False)
+        if open_browser:
+            webbrowser.open(address)
+        serve_dashboards.server(source, listening).run(sockets=[socket])
 
 
 def _secret(path: Path | None, variable: str) -> str | None:
-    from features.errors import UsageError
-
     if path is None:
         return os.environ.get(variable)
     try:
@@ -161,27 +181,21 @@ def _secret(path: Path | None, variable: str) -> str | None:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "Name a file that holds the secret.") from error
 
 
-def _print(found: Sequence[Checked], faults: Sequence[str]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    colours = {"PASS": "green", "EMPTY": "yellow", "FAIL": "bold red"}
-    table = Table("panel", "index", "state", "ms", "hits", "rows", "why")
-    for one in found:
-        state = f"[{colours[one.state]}]{one.state}[/]"
-        numbers = (f"{one.ms:.0f}", f"{one.hits:,}", f"{one.rows:,}")
-        table.add_row(escape(one.panel), escape(one.index), state, *numbers, escape(one.why))
+def _print(panels: Sequence[Checked], faults: Sequence[str]) -> None:
+    rows = [
+        (
+            escape(panel.panel), escape(panel.index), f"[{STATE_STYLES[panel.state]}]{panel.state}[/]",
+            f"{panel.ms:.0f}", f"{panel.hits:,}", f"{panel.rows:,}", escape(panel.why),
+        )
+        for panel in panels
+    ]  # fmt: skip
     console = Console()
-    console.print(table)
+    console.print(table(None, ("panel", "index", "state", "ms", "hits", "rows", "reason"), rows))
     for fault in faults:
         console.print(f"[bold red]declaration[/] {escape(fault)}", highlight=False)
-    counts = {state: sum(one.state == state for one in found) for state in colours}
-    slowest = max(found, key=lambda one: one.ms)
-    said = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-    console.print(f"{len(found)} panels: {said}; slowest {slowest.panel}, {slowest.ms:.0f} ms", highlight=False)
+    counts = {state: sum(panel.state == state for panel in panels) for state in STATE_STYLES}
+    slowest = max(panels, key=lambda panel: panel.ms)
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    console.print(f"{len(panels)} panels: {summary}; slowest {slowest.panel}, {slowest.ms:.0f} ms", highlight=False)
     if counts["EMPTY"]:
-        console.print("empty panels fill with `shopstream rollup`, `shopstream forecast` and a trained bundle")
-
-
-def _as_json(one: Checked) -> dict[str, object]:
-    return {name: getattr(one, name) for name in one.__slots__}
+        console.print("empty panels need `shopstream rollup`, `shopstream forecast` or a trained bundle")

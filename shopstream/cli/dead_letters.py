@@ -1,4 +1,4 @@
-"""`dead-letters list|show|replay`: lists and shows rejected records, and replays them after a fix."""
+"""Lists and shows dead letters, the rejected records, and replays them after a fix."""
 
 from __future__ import annotations
 
@@ -7,246 +7,229 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
 
 from connectors.clock import iso
+from consumers.dead_letters.producer import reason_kind
+from consumers.dead_letters.review import (
+    DeadLetterFilter,
+    ReplayPlan,
+    StoredDeadLetter,
+    once,
+    readable,
+    safe_text,
+    sort_out,
+    source_of,
+    verdict,
+)
+from consumers.dead_letters.store import read_letters, read_replayed, remember, send_back
+from consumers.dead_letters.to_archive import add_to_archive
 from features.errors import ShopstreamError, UsageError
+from features.schema import SOURCE_TOPICS, topic_name
+from shopstream import embedded
+from shopstream.cli.options import AsJson, Run, Yes, time_option
+from shopstream.jobs.runs import check_exists
+from shopstream.runtime.tables import table
+from shopstream.settings import Settings, load_settings
 
-if TYPE_CHECKING:
-    from consumers.dead_letters.review import DeadLetterFilter, ReplayPlan, StoredDeadLetter
-    from shopstream.settings import Settings
-
-RunOption = Annotated[str | None, typer.Option("--run", help="The run whose letters; default: shop.")]
-TopicOption = Annotated[str | None, typer.Option("--topic", help="Of messages of this topic: events, shop.events.")]
-PartitionOption = Annotated[int | None, typer.Option("--partition", help="Of messages of this partition.")]
-OffsetsOption = Annotated[str | None, typer.Option("--offsets", help="Of messages at these offsets: 10-20, or 10.")]
-LettersOption = Annotated[str | None, typer.Option("--letters", help="Letters of these numbers: 10-20, or 10.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Whose reason has this text in it.")]
-FromOption = Annotated[str | None, typer.Option("--from", help="Written at this ISO 8601 time or later.")]
-ToOption = Annotated[str | None, typer.Option("--to", help="Written before this ISO 8601 time.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    group = typer.Typer(help="Records that did not count: list them, show one, send them back.", no_args_is_help=True)
-    group.command("list")(list_letters)
-    group.command("show")(show)
-    group.command("replay")(replay)
-    app.add_typer(group, name="dead-letters")
+Topic = Annotated[str | None, typer.Option("--topic", help="Source topic of the message: events, shop.events.")]
+Partition = Annotated[int | None, typer.Option("--partition", help="Source partition of the message.")]
+SourceOffsets = Annotated[
+    str | None,
+    typer.Option("--source-offsets", metavar="RANGE", help="Offsets of the message in its source topic: 10-20, or 10."),
+]
+Numbers = Annotated[
+    str | None, typer.Option("--numbers", metavar="RANGE", help="Numbers of the dead letters: 10-20, or 10.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Text in the reason of the rejection.")]
+WrittenFrom = Annotated[int | None, time_option("--from", "Start of the rejection times, ISO 8601, inclusive.")]
+WrittenTo = Annotated[int | None, time_option("--to", "End of the rejection times, ISO 8601, exclusive.")]
 
 
-def list_letters(  # noqa: PLR0917 - typer makes an option of each
-    topic: TopicOption = None,
-    partition: PartitionOption = None,
-    offsets: OffsetsOption = None,
-    letters: LettersOption = None,
-    reason: ReasonOption = "",
-    from_: FromOption = None,
-    to: ToOption = None,
-    by_reason: Annotated[bool, typer.Option("--by-reason", help="Count by kind of reason instead.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="The newest so many.")] = 50,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on standard output, without a limit.")
-    ] = False,
-    run: RunOption = None,
+def list_dead_letters(  # noqa: PLR0917 - typer makes an option of each
+    topic: Topic = None,
+    partition: Partition = None,
+    source_offsets: SourceOffsets = None,
+    numbers: Numbers = None,
+    reason: Reason = "",
+    since_ms: WrittenFrom = None,
+    until_ms: WrittenTo = None,
+    by_reason: Annotated[bool, typer.Option("--by-reason", help="Print counts by kind of reason.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of rows; the newest count.")] = 50,
+    as_json: AsJson = False,
+    run: Run = None,
 ) -> None:
-    """List dead letters, the newest last: number, when, where its message stood, key, reason, and if it was replayed.
+    """List dead letters, the newest last: number, time, position of the message, key, reason, and whether replayed.
 
-    Values are not shown: they may hold personal data.
+    Values are not shown, since they may hold personal data.
 
     Example: `shopstream dead-letters list --topic orders --reason total --by-reason`
     """
-    from consumers.dead_letters.store import read_replayed
-
     settings, kafka = _open(run)
-    choice = _choice(settings, topic, partition, offsets, letters, reason, from_, to)
-    found = _chosen(kafka, settings, choice)
+    choice = _filter(settings, topic, partition, source_offsets, numbers, reason, since_ms, until_ms)
+    selected = _read(kafka, settings, choice)
     replayed = read_replayed(kafka, settings.run)
     if by_reason:
-        _show_counts(found, as_json=as_json)
+        _print_counts(selected, as_json=as_json)
     elif as_json:
-        rows = [_as_json(letter, replayed=letter.place in replayed) for letter in found]
+        rows = [_as_json(letter, replayed=letter.place in replayed) for letter in selected]
         typer.echo(json.dumps({"run": settings.run, "letters": rows}, indent=2))
     else:
-        _show_table(found, replayed, limit)
+        _print_list(selected, replayed, limit)
 
 
 def show(
-    number: Annotated[int, typer.Argument(metavar="LETTER", help="Its number, as `list` shows it.")],
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="Number of the dead letter in `list`.")],
     contact: Annotated[bool, typer.Option("--contact", help="Show names and e-mail addresses.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the value's bytes to this new file, names and addresses too.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="New file for the bytes of the value, with personal data."),
     ] = None,
-    run: RunOption = None,
+    run: Run = None,
 ) -> None:
-    """Show one dead letter: where its message stood, what is wrong, its key and its value.
+    """Show one dead letter: position of its message, error, key and value.
 
-    Names and e-mail addresses are masked unless --contact is given. --out writes the bytes as they came, for
-    `replay --letters LETTER --value FILE` after a correction.
+    Names and e-mail addresses are masked unless --contact is given. --out writes the original bytes, for
+    `replay --numbers NUMBER --value FILE` after a correction.
 
     Example: `shopstream dead-letters show 17 --out letter-17.json`
     """
-    from rich.table import Table
-
-    from consumers.dead_letters.review import DeadLetterFilter, readable, safe_text, source_of, verdict
-
     settings, kafka = _open(run)
-    letter = _one(kafka, settings, DeadLetterFilter(numbers=(number, number)), number)
-    table = Table(show_header=False, box=None)
+    selected = _read(kafka, settings, DeadLetterFilter(numbers=(number, number)))
+    if not selected:
+        raise ShopstreamError(
+            f"There is no dead letter {number} in run {settings.run}.", "`shopstream dead-letters list` shows them."
+        )
+    letter = selected[0]
     source = source_of(letter.topic, settings.run)
     now = "" if source is None else verdict(source, letter.key, letter.value, _now_ms()) or "valid"
     rows = {
-        "letter": f"{letter.number}, written {iso(letter.written_ms)}",
-        "message": _place(letter),
-        "wrong": letter.error,
-        "judged now": f"{now}, but too late" if letter.too_late and now == "valid" else now,
+        "dead letter": f"{letter.number}, written {iso(letter.written_ms)}",
+        "message": _position(letter),
+        "error": letter.error,
+        "checked now": f"{now}, but too late" if letter.too_late and now == "valid" else now,
         "key": "none" if letter.key is None else safe_text(letter.key),
         "size": "none" if letter.value is None else f"{len(letter.value):,} bytes",
         "cut": letter.cut,
         "value": readable(letter, contact=contact),
     }
-    from rich.text import Text
-
-    for name, text in rows.items():
-        if text:
-            table.add_row(name, Text(text))
-    Console().print(table, soft_wrap=True)
+    shown = [(name, Text(text)) for name, text in rows.items() if text]
+    Console().print(table(None, ("", ""), shown, show_header=False, box=None), soft_wrap=True)
     if out is not None:
         _write_value(out, letter)
 
 
 def replay(  # noqa: PLR0917 - typer makes an option of each
-    topic: TopicOption = None,
-    partition: PartitionOption = None,
-    offsets: OffsetsOption = None,
-    letters: LettersOption = None,
-    reason: ReasonOption = "",
-    from_: FromOption = None,
-    to: ToOption = None,
+    topic: Topic = None,
+    partition: Partition = None,
+    source_offsets: SourceOffsets = None,
+    numbers: Numbers = None,
+    reason: Reason = "",
+    since_ms: WrittenFrom = None,
+    until_ms: WrittenTo = None,
     value: Annotated[
-        Path | None, typer.Option("--value", help="Send this file's bytes instead; --letters names the one letter.")
+        Path | None,
+        typer.Option("--value", metavar="FILE", help="File with a corrected value, for one dead letter of --numbers."),
     ] = None,
-    key: Annotated[str | None, typer.Option("--key", help="With --value: another key.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Corrected key, with --value.")] = None,
     archive: Annotated[
-        Path | None, typer.Option("--archive", help="Write the records into this archive instead of the topics.")
+        Path | None,
+        typer.Option("--archive", metavar="DIR", help="Archive to write the records to, instead of the topics."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    run: RunOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")] = False,
+    yes: Yes = False,
+    run: Run = None,
 ) -> None:
-    """Send dead letters back to their topics, with their keys, once what was wrong is mended.
+    """Send dead letters back to their topics with their keys, once the cause is fixed.
 
-    Each is judged first as the consumers would judge it now; what is still not valid stays. A letter that was replayed
-    is remembered and not sent again. What came too late would be too late again: with --archive its record is written
-    into an archive, which `shopstream replay DIR --run NEW` sends in the order of time into a new run.
+    The command first validates each record as the consumers would now; invalid ones stay. A replayed dead letter is
+    recorded and not sent again. A late record would be late again: with --archive it goes to an archive, which
+    `shopstream replay DIR --run NEW` sends in event-time order into a new run.
 
     Example: `shopstream dead-letters replay --topic orders --reason total --dry-run`
     """
-    from consumers.dead_letters.review import sort_out
-    from consumers.dead_letters.store import read_replayed, remember, send_back
-    from consumers.dead_letters.to_archive import add_to_archive
-
-    if value is not None and (archive is not None or letters is None or "-" in letters):
-        raise UsageError("--value is for one letter.", "Name it by --letters NUMBER, and give no --archive.")
+    if value is not None and (archive is not None or numbers is None or "-" in numbers):
+        raise UsageError("--value is for one dead letter.", "Give --numbers NUMBER, and no --archive.")
     if key is not None and value is None:
         raise UsageError("--key goes with --value.", "Give both, or neither.")
     settings, kafka = _open(run)
-    choice = _choice(settings, topic, partition, offsets, letters, reason, from_, to)
-    found = _chosen(kafka, settings, choice)
+    choice = _filter(settings, topic, partition, source_offsets, numbers, reason, since_ms, until_ms)
+    selected = _read(kafka, settings, choice)
     if value is not None:
-        found = [_corrected(letter, value, key) for letter in found]
+        selected = [_corrected(letter, value, key) for letter in selected]
     replayed = read_replayed(kafka, settings.run)
     late = archive is not None or value is not None
-    done = sort_out(found, settings.run, lambda letter: letter.place in replayed, _now_ms(), late=late)
+    plan = sort_out(selected, settings.run, lambda letter: letter.place in replayed, _now_ms(), late=late)
     console = Console()
-    _tell(done, console)
-    if not done.sendable or dry_run:
+    _print_plan(plan, console)
+    if not plan.sendable or dry_run:
         return
-    where = str(archive) if archive is not None else "their topics"
+    target = str(archive) if archive is not None else "their topics"
     if not yes:
-        typer.confirm(f"Send {len(done.sendable)} records to {where}?", abort=True)
+        typer.confirm(f"Send {len(plan.sendable)} records to {target}?", abort=True)
     if archive is None:
-        send_back(kafka, settings.run, done.sendable)
+        send_back(kafka, settings.run, plan.sendable)
     else:
-        files = add_to_archive(archive, settings.run, done.sendable, _now_ms())
-        remember(kafka, settings.run, done.sendable, f"the archive {archive}")
+        files = add_to_archive(archive, settings.run, plan.sendable, _now_ms())
+        remember(kafka, settings.run, plan.sendable, f"the archive {archive}")
         console.print(
             f"{len(files)} files written; `shopstream replay {archive} --run NEW` sends them", highlight=False
         )
-    console.print(f"{len(done.sendable)} records sent to {where}", highlight=False)
+    console.print(f"{len(plan.sendable)} records sent to {target}", highlight=False)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def _open(run: str | None) -> tuple[Settings, Mapping[str, Any]]:
-    from shopstream import embedded
-    from shopstream.cli import known_runs
-    from shopstream.settings import load_settings
-
     settings = load_settings(run=run)
     if run is not None:
-        known_runs.check_anywhere(settings)
+        check_exists(settings)
     return settings, embedded.kafka_endpoint(settings).client_properties()
 
 
-def _chosen(kafka: Mapping[str, Any], settings: Settings, choice: DeadLetterFilter) -> list[StoredDeadLetter]:
-    from consumers.dead_letters.review import once
-    from consumers.dead_letters.store import read_letters
-
+def _read(kafka: Mapping[str, Any], settings: Settings, choice: DeadLetterFilter) -> list[StoredDeadLetter]:
     return once(letter for letter in read_letters(kafka, settings.run) if choice.takes(letter))
 
 
-def _one(kafka: Mapping[str, Any], settings: Settings, choice: DeadLetterFilter, number: int) -> StoredDeadLetter:
-    found = _chosen(kafka, settings, choice)
-    if not found:
-        raise ShopstreamError(
-            f"There is no dead letter {number} in run {settings.run}.", "`shopstream dead-letters list` shows them."
-        )
-    return found[0]
-
-
-def _choice(
+def _filter(
     settings: Settings,
     topic: str | None,
     partition: int | None,
-    offsets: str | None,
-    letters: str | None,
+    source_offsets: str | None,
+    numbers: str | None,
     reason: str,
-    from_: str | None,
-    to: str | None,
+    since_ms: int | None,
+    until_ms: int | None,
 ) -> DeadLetterFilter:
-    from consumers.dead_letters.review import DeadLetterFilter
-    from features.schema import SOURCE_TOPICS, topic_name
-    from shopstream.cli.options import parse_time
-
     return DeadLetterFilter(
-        numbers=_bounds(letters, "--letters"),
+        numbers=_bounds(numbers, "--numbers"),
         topic=topic_name(settings.run, topic) if topic in SOURCE_TOPICS else topic,
         partition=partition,
-        offsets=_bounds(offsets, "--offsets"),
+        offsets=_bounds(source_offsets, "--source-offsets"),
         reason=reason,
-        since_ms=None if from_ is None else parse_time(from_, "--from"),
-        until_ms=None if to is None else parse_time(to, "--to"),
+        since_ms=since_ms,
+        until_ms=until_ms,
     )
 
 
 def _bounds(text: str | None, option: str) -> tuple[int, int] | None:
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
-    if found is None or (found[2] and int(found[2]) < int(found[1])):
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
+    if match is None or (match[2] and int(match[2]) < int(match[1])):
         raise UsageError(f"{option} is {text!r}.", "Give a number, or first and last: 10-20.")
-    return int(found[1]), int(found[2] or found[1])
+    return int(match[1]), int(match[2] or match[1])
 
 
 def _corrected(letter: StoredDeadLetter, value: Path, key: str | None) -> StoredDeadLetter:
-    from dataclasses import replace
-
     try:
         data = value.read_bytes()
     except OSError as error:
@@ -259,7 +242,7 @@ def _corrected(letter: StoredDeadLetter, value: Path, key: str | None) -> Stored
 
 def _write_value(out: Path, letter: StoredDeadLetter) -> None:
     if letter.value is None:
-        raise ShopstreamError(f"Letter {letter.number} has a null value: there is nothing to write.")
+        raise ShopstreamError(f"Dead letter {letter.number} has a null value: there is nothing to write.")
     try:
         out.touch(mode=0o600, exist_ok=False)
         out.write_bytes(letter.value)
@@ -268,58 +251,48 @@ def _write_value(out: Path, letter: StoredDeadLetter) -> None:
     Console(stderr=True).print(f"{len(letter.value):,} bytes written to {out}; they may hold personal data")
 
 
-# --- showing ----------------------------------------------------------------------------------------------------------
+# --- printing ---------------------------------------------------------------------------------------------------------
 
 
-def _show_counts(found: Sequence[StoredDeadLetter], *, as_json: bool) -> None:
-    from rich.table import Table
-
-    from consumers.dead_letters.producer import reason_kind
-
-    counts = Counter((letter.topic, reason_kind(letter.error)) for letter in found)
+def _print_counts(selected: Sequence[StoredDeadLetter], *, as_json: bool) -> None:
+    counts = Counter((letter.topic, reason_kind(letter.error)) for letter in selected).most_common()
     if as_json:
-        rows = [{"topic": topic, "reason": reason, "letters": n} for (topic, reason), n in counts.most_common()]
-        typer.echo(json.dumps({"reasons": rows}, indent=2))
+        reasons = [{"topic": topic, "reason": reason, "letters": count} for (topic, reason), count in counts]
+        typer.echo(json.dumps({"reasons": reasons}, indent=2))
         return
-    table = Table("letters", "topic", "reason", title=f"{len(found):,} letters", title_justify="left")
-    for (topic, reason), count in counts.most_common():
-        table.add_row(f"{count:,}", topic, _plain(reason))
-    Console().print(table)
+    rows = [(f"{count:,}", topic, escape(reason)) for (topic, reason), count in counts]
+    title = f"{len(selected):,} dead letters"
+    Console().print(table(title, ("count", "topic", "reason"), rows, title_justify="left"))
 
 
-def _show_table(found: Sequence[StoredDeadLetter], replayed: set[tuple[str, int, int]], limit: int) -> None:
-    from rich.table import Table
-
-    from consumers.dead_letters.review import safe_text
-
-    table = Table("letter", "written", "message", "key", "reason", "replayed")
-    for letter in found[-limit:]:
-        key = "none" if letter.key is None else safe_text(letter.key[:60])
-        again = "yes" if letter.place in replayed else ""
-        table.add_row(
-            str(letter.number), iso(letter.written_ms), _place(letter), _plain(key), _plain(letter.error), again
+def _print_list(selected: Sequence[StoredDeadLetter], replayed: set[tuple[str, int, int]], limit: int) -> None:
+    rows = [
+        (
+            str(letter.number),
+            iso(letter.written_ms),
+            _position(letter),
+            "none" if letter.key is None else escape(safe_text(letter.key[:60])),
+            escape(letter.error),
+            "yes" if letter.place in replayed else "",
         )
+        for letter in selected[-limit:]
+    ]
     console = Console()
-    console.print(table)
-    shown = f", the newest {limit} shown" if len(found) > limit else ""
-    console.print(f"{len(found):,} letters{shown}", highlight=False)
+    console.print(table(None, ("number", "written", "message", "key", "reason", "replayed"), rows))
+    shown = f", the newest {limit} shown" if len(selected) > limit else ""
+    console.print(f"{len(selected):,} dead letters{shown}", highlight=False)
 
 
-def _tell(done: ReplayPlan, console: Console) -> None:
-    from rich.table import Table
-
-    from consumers.dead_letters.producer import reason_kind
-
-    table = Table("letters", "what becomes of them")
-    if done.sendable:
-        table.add_row(f"{len(done.sendable):,}", "valid now: to be sent")
-    for why, count in Counter(reason_kind(why) for _, why in done.held).most_common():
-        table.add_row(f"{count:,}", _plain(f"stay: {why}"))
-    console.print(table if done.sendable or done.held else "no letter is chosen")
-    if any(letter.too_late for letter, _ in done.held):
+def _print_plan(plan: ReplayPlan, console: Console) -> None:
+    held = Counter(reason_kind(reason) for _, reason in plan.held).most_common()
+    rows = [(f"{count:,}", escape(f"stay: {reason}")) for reason, count in held]
+    if plan.sendable:
+        rows.insert(0, (f"{len(plan.sendable):,}", "valid now: to be sent"))
+    console.print(table(None, ("count", "action"), rows) if rows else "no dead letter is selected")
+    if any(letter.too_late for letter, _ in plan.held):
         console.print(
-            "What came too late can be counted by running history again: --archive DIR adds the records to an archive, "
-            "and `shopstream replay DIR --run NEW` sends it in the order of time into a new run.",
+            "Late records can be counted by a replay of the history: --archive DIR adds them to an archive, and "
+            "`shopstream replay DIR --run NEW` sends it in event-time order into a new run.",
             highlight=False,
         )
 
@@ -339,16 +312,10 @@ def _as_json(letter: StoredDeadLetter, *, replayed: bool) -> dict[str, Any]:
     }
 
 
-def _place(letter: StoredDeadLetter) -> str:
+def _position(letter: StoredDeadLetter) -> str:
     if letter.offset < 0:
         return f"a document of {letter.topic}"
     return f"{letter.topic}[{letter.partition}] {letter.offset}"
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _now_ms() -> int:

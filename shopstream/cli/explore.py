@@ -1,4 +1,4 @@
-"""`shopstream explore`: explores an archive, as a page with charts and as a notebook."""
+"""Explores an archive, as a page with charts and as a notebook."""
 
 from __future__ import annotations
 
@@ -6,47 +6,46 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from connectors.files import write_whole
 from features.errors import UsageError
+from shopstream.cli.options import Archive
 from shopstream.cli.progress import progress
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("explore")(explore)
+from shopstream.jobs.explore import look
+from training.exploration.notebook import notebook
+from training.exploration.page import explored, render
 
 
 def explore(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The archive; best a clean one.")],
-    out: Annotated[Path, typer.Option("--out", help="HTML file; the notebook stands beside it.", show_default=False)],
-    zone: Annotated[str, typer.Option("--zone", help="Time zone in which hours and weekdays are told.")] = "UTC",
+    directory: Archive,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FILE", help="Output file (.html), with the notebook beside it.", show_default=False
+        ),
+    ],
+    zone: Annotated[str, typer.Option("--zone", help="Time zone of hours and weekdays.")] = "UTC",
 ) -> None:
-    """Explore an archive: days, weeks, funnel, cohorts, products, customers, each picture with what it says.
+    """Explore an archive, best a clean one: days, weeks, funnel, cohorts, products, customers, with explained charts.
 
-    The page is one file that loads nothing; beside it stands a notebook (.ipynb) that makes the same pictures.
+    The page is one file that loads nothing from elsewhere. A notebook (.ipynb) beside it draws the same charts.
 
     Example: `shopstream explore shop-archive --out exploration.html`
     """
-    from rich.console import Console
-
-    from shopstream.jobs.explore import look
-    from training.exploration.notebook import notebook
-    from training.exploration.page import explored, render
-
     if out.suffix != ".html":
         raise UsageError(f"--out {out} is no HTML file.", "Give a name that ends in .html.")
     console = Console(stderr=True)
     with progress(console) as on_step:
-        seen = look(directory, zone, on_step)
+        observed = look(directory, zone, on_step)
         on_step("drawing", 1.0)
-        shown = explored(seen)
-        write_whole(out, lambda path: path.write_text(render(shown), "utf-8"))
+        exploration = explored(observed)
+        write_whole(out, lambda path: path.write_text(render(exploration), "utf-8"))
         book = notebook(str(directory.resolve()), zone)
         write_whole(out.with_suffix(".ipynb"), lambda path: path.write_text(book, "utf-8"))
-    console.print(shown.summary)
-    for title, found in shown.sections.items():
+    console.print(exploration.summary)
+    for title, panels in exploration.sections.items():
         console.print(f"[bold]{title}[/]")
-        for panel in found:
+        for panel in panels:
             console.print(f"  {panel.title}: {panel.sentence}", markup=False, highlight=False)
     console.print(f"→ {out} and {out.with_suffix('.ipynb').name}", markup=False)

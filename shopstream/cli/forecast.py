@@ -1,90 +1,84 @@
-"""`shopstream forecast`: forecasts daily sales, in total and by category."""
+"""Forecasts daily sales, in total and by category."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+import json
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
+from connectors.elasticsearch.period_writer import Trend
 from connectors.files import write_whole
+from shopstream.cli.options import Archive, ForecastDays, OutFile, Run
 from shopstream.cli.progress import progress, write_table
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("forecast")(forecast)
+from shopstream.jobs.sales import read_sales
+from shopstream.jobs.write_trends import check_elastic, write_trends
+from shopstream.runtime.tables import table
+from shopstream.settings import load_settings
+from training.forecast import page as forecast_page
+from training.forecast import shop_forecast
 
 
 def forecast(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The archive.")],
-    out: Annotated[Path, typer.Option("--out", help="Parquet file, or CSV by its ending.", show_default=False)],
-    horizon: Annotated[int, typer.Option("--horizon", help="Days to forecast.", min=1, max=180)] = 30,
+    directory: Archive,
+    out: OutFile,
+    horizon: ForecastDays = 30,
     categories: Annotated[
         int,
-        typer.Option("--categories", help="The largest ones; the others are one. 0: the total only.", min=0, max=100),
+        typer.Option(
+            "--categories", help="Number of largest categories; the rest is one. 0: total only.", min=0, max=100
+        ),
     ] = 12,
     index: Annotated[
-        bool, typer.Option("--index", help="Also write the documents of `RUN-forecast` in Elasticsearch.")
+        bool, typer.Option("--index", help="Write the documents of the index `RUN-forecast` too.")
     ] = False,
-    run: Annotated[str | None, typer.Option("--run", help="The run whose index it is.")] = None,
+    run: Run = None,
 ) -> None:
-    """Forecast the sales of the days to come, in all and by category, tested on the past.
+    """Forecast the sales of the coming days, in total and by category, with a back-test.
 
-    Beside the file stand a page with figures (.html) and what the back-test measured (.json).
+    Writes a page with charts (.html) and the results of the back-test (.json) beside the file.
 
     Example: `shopstream forecast shop-archive --horizon 30 --out forecast.parquet`
     """
-    import json
-
-    from rich.console import Console
-
-    from connectors.elasticsearch.period_writer import Trend
-    from shopstream.jobs.sales import read_sales
-    from shopstream.jobs.write_trends import check_elastic, write_trends
-    from shopstream.settings import load_settings
-    from training.forecast import page as forecast_page
-    from training.forecast import shop_forecast
-
     console = Console(stderr=True)
     settings = load_settings(run=run)
     if index:
         check_elastic(settings)
     with progress(console) as on_step:
         sales = read_sales(directory, categories, on_step)
-        found = shop_forecast.forecast_shop(sales, horizon, lambda name, share: on_step(f"forecasting {name}", share))
-        rows = shop_forecast.frame(found)
-        said = shop_forecast.figures(found)
+        result = shop_forecast.forecast_shop(sales, horizon, lambda name, share: on_step(f"forecasting {name}", share))
+        rows = shop_forecast.frame(result)
+        figures = shop_forecast.figures(result)
         on_step("writing", None)
         write_table(out, rows)
-        write_whole(out.with_suffix(".html"), lambda path: path.write_text(forecast_page.render(found), "utf-8"))
-        write_whole(out.with_suffix(".json"), lambda path: path.write_text(json.dumps(said, indent=1) + "\n", "utf-8"))
+        write_whole(out.with_suffix(".html"), lambda path: path.write_text(forecast_page.render(result), "utf-8"))
+        text = json.dumps(figures, indent=1) + "\n"
+        write_whole(out.with_suffix(".json"), lambda path: path.write_text(text, "utf-8"))
         if index:
             write_trends(settings, [Trend("forecast", rows)])
-    _print(console, said)
+    _print(console, figures)
     where = f", {settings.run}-forecast" if index else ""
-    console.print(f"{horizon} days after {said['last']} → {out}{where} (see {out.with_suffix('.html').name})")
+    console.print(f"{horizon} days after {figures['last']} → {out}{where} (see {out.with_suffix('.html').name})")
 
 
-def _print(console: Console, said: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    total = said["series"][0]
-    table = Table(title=f"total, {said['horizon']} days ahead from {total['origins']} origins; share in the intervals")
-    for name in ("model", "RMSE", "MAE", "MAPE", "MASE", "vs naive", "80 %", "95 %"):
-        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=True)
-    found = dict(total["models"])
+def _print(console: Console, figures: dict[str, Any]) -> None:
+    total = figures["series"][0]
+    models = dict(total["models"])
     if total["nested"]:
-        found["chosen at each origin"] = total["nested"]
-    for title, one in found.items():
-        table.add_row(
-            title, f"{one['rmse']:,.0f}", f"{one['mae']:,.0f}", "-" if one["mape"] is None else f"{one['mape']:.1%}",
-            *(f"{one[name]:.3f}" for name in ("mase", "against_naive")),
-            *(f"{one[f'coverage_{level}']:.1%}" for level in (80, 95)),
-        )  # fmt: skip
-    console.print(table if found else "The history is too short to be tested on: this is last week again.")
-    if len(said["series"]) > 1:
-        console.print(f"categories are forecast alone; their sum lies {said['apart']:+.1%} from the total")
+        models["chosen at each origin"] = total["nested"]
+    rows = [
+        (
+            name, f"{error['rmse']:,.0f}", f"{error['mae']:,.0f}",
+            "-" if error["mape"] is None else f"{error['mape']:.1%}",
+            f"{error['mase']:.3f}", f"{error['against_naive']:.3f}",
+            f"{error['coverage_80']:.1%}", f"{error['coverage_95']:.1%}",
+        )
+        for name, error in models.items()
+    ]  # fmt: skip
+    title = f"total, {figures['horizon']} days ahead from {total['origins']} origins; share in the intervals"
+    columns = ("model", "RMSE", "MAE", "MAPE", "MASE", "vs naive", "80 %", "95 %")
+    tested = table(title, columns, rows, text_columns=1, no_wrap=True)
+    console.print(tested if rows else "The history is too short for a back-test: the forecast repeats the last week.")
+    if len(figures["series"]) > 1:
+        console.print(f"categories are forecast separately; their sum is {figures['apart']:+.1%} from the total")

@@ -1,17 +1,25 @@
-"""`forget`: erases a customer's profile wherever it is stored."""
+"""Erases a customer's profile wherever it is stored."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-if TYPE_CHECKING:
-    from types import FrameType
+from connectors.elasticsearch.admin import quiet_client_logs
+from features.errors import UsageError
+from shopstream.cli.options import State, Yes
+from shopstream.jobs import consume as consume_job
+from shopstream.jobs.erase import Forgetting
+from shopstream.jobs.runs import check_exists
+from shopstream.runtime.tables import table
+from shopstream.settings import load_settings
 
 
 @contextmanager
@@ -32,79 +40,64 @@ def ended_by_signal() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(forget)
-
-
 def forget(
-    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="The customer_id.")],
-    run: Annotated[str | None, typer.Option("--run", help="In this run alone; default: in every run.")] = None,
-    archive: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--archive",
-            help="Another archive's folder or URI; may be given again. Those below the data folder are known.",
-        ),
+    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="customer_id of the profile.")],
+    run: Annotated[
+        str | None, typer.Option("--run", help="Name of the only run to erase from; default: all runs.")
     ] = None,
-    state: Annotated[str | None, typer.Option("--state", help="Folder or URI of the checkpoints.")] = None,
-    now: Annotated[
-        bool, typer.Option("--now", help="Compact the topic and delete the dead letters now, instead of in time.")
+    archives: Annotated[
+        list[str] | None,
+        typer.Option("--archive", help="Folder or URI of an archive outside the data folder; repeatable."),
+    ] = None,
+    state: State = None,
+    force_compaction: Annotated[
+        bool,
+        typer.Option("--force-compaction", help="Compact the topic and delete the dead letters now, not on schedule."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Erase a customer's profile: name, e-mail and every other field, from topic, state, index, archive, dead letters.
 
-    Events, orders and what is computed from them stay, under the id alone. What was done in each place is printed; the
-    exit code is 1 when one could not be reached: then do it again.
+    Events, orders and the values computed from them stay, under the id alone. The command prints the result for each
+    place. The exit code is 1 if a place could not be reached: call the command again.
 
-    Example: `shopstream forget c-000123 --now --yes`
+    Example: `shopstream forget c-000123 --force-compaction --yes`
     """
-    from rich.markup import escape
-    from rich.table import Table
-
-    from connectors.elasticsearch.admin import quiet_client_logs
-    from features.errors import UsageError
-    from shopstream.cli import known_runs
-    from shopstream.jobs import consume as consume_job
-    from shopstream.jobs.erase import Forgetting
-    from shopstream.settings import load_settings
-
     if not customer:
         raise UsageError("CUSTOMER is empty.", "Give the customer_id.")
     quiet_client_logs()
     settings = load_settings(run=run)
     if run is not None:
-        known_runs.check_anywhere(settings, state)
+        check_exists(settings, state)
     if not yes:
         typer.confirm(f"Erase the profile of {customer} for ever?", abort=True)
     console = Console()
-    told: list[str] = []
+    messages: list[str] = []
 
-    def waiting() -> None:
-        if not told:
-            told.append("another erasure is at work; waiting for it to end")
-            Console(stderr=True).print(told[0])
+    def on_wait() -> None:
+        if not messages:
+            messages.append("another erasure is running; waiting until it ends")
+            Console(stderr=True).print(messages[0])
 
-    work = Forgetting(
+    erasure = Forgetting(
         settings,
         customer,
         consume_job.state_folder(settings, state),
-        tuple(archive or ()),
-        now,
-        on_wait=waiting,
+        tuple(archives or ()),
+        force_compaction,
+        on_wait=on_wait,
     )
-    table = Table("place", "what was done")
     with ended_by_signal():
-        found = work.run(None if run is None else [settings.run])
-    for done in found:
-        mark = "" if done.reached else "[bold red]not reached:[/] "
-        table.add_row(escape(done.place), f"{mark}{escape(done.what)}")
-    console.print(table)
+        results = erasure.run(None if run is None else [settings.run])
+    rows = [
+        (escape(result.place), ("" if result.reached else "[bold red]not reached:[/] ") + escape(result.what))
+        for result in results
+    ]
+    console.print(table(None, ("place", "result"), rows))
     console.print(
-        "Backups, and files that others made of topics or indices, are yours to look after. Elasticsearch drops the "
-        "old form of a document when it merges segments.",
+        "Backups and copies of topics or indices are outside this command. Elasticsearch deletes the old form of a "
+        "document when it merges segments.",
         highlight=False,
     )
-    if not all(done.reached for done in found):
+    if not all(result.reached for result in results):
         raise typer.Exit(1)

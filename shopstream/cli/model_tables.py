@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
+from shopstream.runtime.tables import table
 from training.next_purchase.model_card import METRICS as NEXT_METRICS
 
 Report = Mapping[str, Any]
@@ -20,54 +20,53 @@ _TRAINED: Final = {
     "lift_10": "lift",
     "ece": "ECE",
 }
-_JUDGED: Final = {"pr_auc": "PR-AUC", "roc_auc": "ROC-AUC", "brier": "Brier", "ece": "ECE"}
+_EVALUATED: Final = {"pr_auc": "PR-AUC", "roc_auc": "ROC-AUC", "brier": "Brier", "ece": "ECE"}
 _CEILINGS: Final = ("knows_present", "knows_dropout")
 
 
 def print_models(console: Console, report: Report) -> None:
     """Print the metrics of a training's models on their held-out rows; the chosen models are marked."""
-    table = _table(f"{report['rows']:,} held-out rows, tested by {report['validation']}", "model", _TRAINED)
-    for family, one in report["models"].items():
-        mark = " *" if family == report["chosen"] else ""
-        table.add_row(one["title"] + mark, *_values(one["metrics"], _TRAINED))
-    for title in _CEILINGS if "ceiling" in report else ():
-        known = report["ceiling"][title]["metrics"]
-        table.add_row(f"ceiling: {title}".replace("_", " "), *_values(known, _TRAINED), style="dim")
-    console.print(table)
-    for column, found in report.get("next_purchase", {}).items():
+    rows = _models(report["models"], report["chosen"], _TRAINED)
+    for name in _CEILINGS if "ceiling" in report else ():
+        title = f"ceiling: {name}".replace("_", " ")
+        values = (title, *_values(report["ceiling"][name]["metrics"], _TRAINED))
+        rows.append([f"[dim]{value}[/]" for value in values])
+    title = f"{report['rows']:,} held-out rows, tested by {report['validation']}"
+    console.print(table(title, ("model", *_TRAINED.values()), rows, text_columns=1, no_wrap=True))
+    for column, part in report.get("next_purchase", {}).items():
         names = NEXT_METRICS[column]
-        table = _table(f"{column}: {found['rows']:,} held-out rows, tested by {found['validation']}", "model", names)
-        for name, one in found["models"].items():
-            mark = " *" if name == found["chosen"] else ""
-            table.add_row(one["title"] + mark, *_values(one["metrics"], names))
-        console.print(table)
+        rows = _models(part["models"], part["chosen"], names)
+        title = f"{column}: {part['rows']:,} held-out rows, tested by {part['validation']}"
+        console.print(table(title, ("model", *names.values()), rows, text_columns=1, no_wrap=True))
 
 
-def print_judgement(console: Console, report: Report) -> None:
+def print_evaluation(console: Console, report: Report) -> None:
     """Print a bundle's metrics by cut-offs of an archive, and the drift of the rows."""
-    table = _table(
-        f"{report['bundle']}: {report['horizon_days']} days", "cut-offs", {"": "rows", "_": "churned"} | _JUDGED
+    rows = [
+        (_span(title, part), f"{part['rows']:,}", f"{part['churned']:.1%}", *_values(part["metrics"], _EVALUATED))
+        for title, part in report["parts"].items()
+    ]
+    title = f"{report['bundle']}: {report['horizon_days']} days"
+    console.print(
+        table(title, ("cut-offs", "rows", "churned", *_EVALUATED.values()), rows, text_columns=1, no_wrap=True)
     )
-    for title, one in report["parts"].items():
-        share = f"{one['churned']:.1%}"
-        table.add_row(_span(title, one), f"{one['rows']:,}", share, *_values(one["metrics"], _JUDGED))
-    console.print(table)
     for column, parts in report["next_purchase"].items():
-        table = _table(column, "cut-offs", {"": "rows", **NEXT_METRICS[column]})
-        for title, one in parts.items():
-            table.add_row(_span(title, one), f"{one['rows']:,}", *_values(one["metrics"], NEXT_METRICS[column]))
-        console.print(table)
-    moved = ", ".join(f"{name} {value:.2f}" for name, value in list(report["psi"].items())[:5])
-    console.print(f"moved most since training (PSI): {moved}")
+        names = NEXT_METRICS[column]
+        rows = [
+            (_span(title, part), f"{part['rows']:,}", *_values(part["metrics"], names)) for title, part in parts.items()
+        ]
+        console.print(table(column, ("cut-offs", "rows", *names.values()), rows, text_columns=1, no_wrap=True))
+    drift = ", ".join(f"{name} {value:.2f}" for name, value in list(report["psi"].items())[:5])
+    console.print(f"largest drift since training (PSI): {drift}")
     if "unseen" not in report["parts"]:
         console.print("No horizon began after the bundle's window: these figures flatter it, its card has honest ones.")
 
 
-def _table(title: str, first: str, names: Mapping[str, str]) -> Table:
-    table = Table(title=title)
-    for name in (first, *names.values()):
-        table.add_column(name, justify="left" if name == first else "right", no_wrap=True)
-    return table
+def _models(models: Mapping[str, Report], chosen: str, names: Mapping[str, str]) -> list[list[str]]:
+    return [
+        [model["title"] + (" *" if name == chosen else ""), *_values(model["metrics"], names)]
+        for name, model in models.items()
+    ]
 
 
 def _values(metrics: Mapping[str, float], names: Mapping[str, str]) -> list[str]:

@@ -1,28 +1,16 @@
-"""Parse and check the options that several commands share."""
+"""Declare the options that several commands share, and parse their values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from features.errors import UsageError
-from features.schema import SOURCE_TOPICS
-from shopstream.jobs.consume import CLOCKS, ROLES, Clock
-from shopstream.jobs.spark_stream import SINKS
-
-
-def chosen_roles(text: str) -> tuple[str, ...]:
-    """Parse a comma-separated list of roles, each once. Raises UsageError for another name."""
-    return chosen("--roles", text, ROLES)
-
-
-def chosen_clock(text: str) -> Clock:
-    """Check that the clock is `stream` or `wall`. Raises UsageError for another name."""
-    for clock in CLOCKS:
-        if text == clock:
-            return clock
-    raise UsageError(f"--clock is {text!r}.", f"Give {' or '.join(CLOCKS)}.")
 
 
 def chosen(option: str, text: str, known: Sequence[str], *, may_be_none: bool = False) -> tuple[str, ...]:
@@ -64,47 +52,23 @@ def parse_time(text: str, option: str) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
-def date_range(start: str | None, end: str | None) -> tuple[int | None, int | None]:
-    """Parse the half-open range of `--from` and `--to`, epoch ms. Raises UsageError for an empty one."""
-    start_ms = None if start is None else parse_time(start, "--from")
-    end_ms = None if end is None else parse_time(end, "--to")
+def check_range(start_ms: int | None, end_ms: int | None) -> None:
+    """Check that the half-open range of `--from` and `--to`, epoch ms, is not empty. Raises UsageError."""
     if start_ms is not None and end_ms is not None and start_ms >= end_ms:
-        raise UsageError(f"Nothing lies from {start} to before {end}.", "Give a --to after --from; it is exclusive.")
-    return start_ms, end_ms
+        raise UsageError("The range from --from to --to is empty.", "Give a --to after --from; --to is exclusive.")
 
 
-def parse_speed(text: str) -> float | None:
-    """Parse the speed: event seconds per second, None for `max`. Raises UsageError."""
-    if text == "max":
-        return None
-    speed = _above_zero(text.removesuffix("x"))
-    if speed is None:
-        raise UsageError(f"--speed is {text!r}.", "Give `max`, or a number above 0: 3600 is an hour in a second.")
-    return speed
-
-
-def parse_rate(text: str | None) -> float | None:
-    """Parse a rate in events a second, from `500` or `500/s`. Raises UsageError."""
-    if text is None:
-        return None
-    rate = _above_zero(text.removesuffix("/s"))
-    if rate is None:
-        raise UsageError(f"--rate is {text!r}.", "Give events a second: 500/s.")
-    return rate
-
-
-def parse_duration_s(text: str | None, option: str = "--for") -> float | None:
+def parse_duration_s(text: str, option: str) -> float:
     """Parse a duration to seconds, from `90`, `90s`, `10m`, `1.5h` or `2d`. Raises UsageError, naming the option."""
-    if text is None:
-        return None
     units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-    count = _above_zero(text[:-1] if text[-1:] in units else text)
+    count = positive(text[:-1] if text[-1:] in units else text)
     if count is None:
         raise UsageError(f"{option} is {text!r}.", "Give a duration: 90s, 10m, 1.5h.")
     return count * units.get(text[-1:], 1)
 
 
-def _above_zero(text: str) -> float | None:
+def positive(text: str) -> float | None:
+    """Parse a finite number above 0; None for any other text."""
     try:
         number = float(text)
     except ValueError:
@@ -112,11 +76,70 @@ def _above_zero(text: str) -> float | None:
     return number if math.isfinite(number) and number > 0 else None
 
 
-def chosen_topics(text: str) -> tuple[str, ...]:
-    """Parse a comma-separated list of source topics. Raises UsageError for another name."""
-    return chosen("--topics", text, SOURCE_TOPICS)
+def parsed_option(option: str, parse: Callable[[str, str], object], metavar: str, text: str) -> Any:
+    """Return an option whose values `parse` converts; it gets the value and the name of the option."""
+    return typer.Option(option, parser=lambda value: parse(value, option), metavar=metavar, help=text)
 
 
-def chosen_sinks(text: str) -> tuple[str, ...]:
-    """Parse a comma-separated list of sinks, each once. Raises UsageError for another name."""
-    return chosen("--sinks", text, SINKS, may_be_none=True)
+def time_option(option: str, text: str) -> Any:
+    """Return an option that takes an ISO 8601 time and gives epoch milliseconds."""
+    return parsed_option(option, parse_time, "TIME", text)
+
+
+Archive = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the archive.")]
+Run = Annotated[str | None, typer.Option("--run", help="Name of the run.", show_default="shop")]
+AsOf = Annotated[
+    int | None,
+    time_option("--as-of", "ISO 8601 time of the result, UTC without a zone; default: the archive's last moment."),
+]
+RequiredAsOf = Annotated[int, time_option("--as-of", "ISO 8601 time of the rows, UTC without a zone.")]
+From = Annotated[int | None, time_option("--from", "Start of the range, ISO 8601, inclusive; UTC without a zone.")]
+To = Annotated[int | None, time_option("--to", "End of the range, ISO 8601, exclusive; UTC without a zone.")]
+
+OutFile = Annotated[
+    Path, typer.Option("--out", metavar="FILE", help="Output file: Parquet, or CSV by its suffix.", show_default=False)
+]
+OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing output.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+
+State = Annotated[
+    str | None, typer.Option("--state", help="Folder or URI of the checkpoints; default: below the data folder.")
+]
+UntilEnd = Annotated[
+    bool, typer.Option("--until-end", help="Stop at the current end offsets, after a final row of every customer.")
+]
+FinalAsOf = Annotated[
+    int | None, time_option("--as-of", "ISO 8601 time of the final rows; default: the maximum event time.")
+]
+IndexPii = Annotated[bool, typer.Option("--index-pii", help="Write names and e-mail addresses to the index.")]
+
+Customers = Annotated[int, typer.Option("--customers", help="Number of customers at the end of the history.")]
+Events = Annotated[int, typer.Option("--events", help="Exact number of click events in the history.")]
+Days = Annotated[int, typer.Option("--days", help="Length of the history in days.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed; the same seed gives the same result.")]
+Mappings = Annotated[
+    list[str] | None,
+    typer.Option("--mapping", help="Built-in mapping or YAML file; one for all files, or one per file."),
+]
+
+Bundle = Annotated[
+    Path | None,
+    typer.Option("--bundle", help="Bundle of models, or folder with a current one; default: that of the data folder."),
+]
+Tries = Annotated[int, typer.Option("--tries", help="Number of XGBoost settings to try.", min=1, max=200)]
+Threads = Annotated[int, typer.Option("--threads", help="Threads for training on this machine.", min=1)]
+ForecastDays = Annotated[int, typer.Option("--horizon", help="Number of days to forecast.", min=1, max=180)]
+
+
+def _days(option: str, text: str, setting: str) -> Any:
+    return typer.Option(option, help=text, min=1, max=400, show_default=f"the setting training.{setting}")
+
+
+Horizon = Annotated[
+    int | None, _days("--horizon", "Days after the cut-off without an order that count as churn.", "horizon_days")
+]
+History = Annotated[int | None, _days("--history", "Minimum days of history before the first cut-off.", "history_days")]
+Spacing = Annotated[int | None, _days("--spacing", "Days between two cut-offs.", "spacing_days")]
+Cutoffs = Annotated[int | None, _days("--cutoffs", "Maximum number of cut-offs; the latest count.", "cutoffs_max")]

@@ -1,69 +1,105 @@
-"""`replay`, `live`, `import`: send records to Kafka, and convert foreign logs to archives."""
+"""Sends records to Kafka, from archives or a live shop, and converts foreign logs to archives."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Final
 
 import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from connectors.clock import iso
+from features.errors import UsageError
 from features.schema import SOURCE_TOPICS
+from producers.archive.event_order import Span
+from producers.dirt import Dirt
+from producers.importing import mapping as mappings
+from producers.importing.importer import ImportReport, import_logs
+from producers.live import live as stream
+from producers.live import resume_from
+from producers.publisher import Delivery
+from producers.replay import Course, failure
+from producers.replay import replay as send
+from producers.transmit import Progress as Position
+from shopstream.cli.options import (
+    Archive,
+    Force,
+    From,
+    Mappings,
+    Run,
+    To,
+    check_range,
+    chosen,
+    parse_duration_s,
+    parsed_option,
+    positive,
+    time_option,
+)
+from shopstream.jobs import produce as produce_job
+from shopstream.runtime.tables import table
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from rich.console import Console
-
-    from producers.importing.importer import ImportReport
-    from producers.publisher import Delivery
-
-RunOption = Annotated[str | None, typer.Option("--run", help="The run whose topics are written; default: `shop`.")]
-DirtOption = Annotated[
+DirtShare = Annotated[
     float, typer.Option("--dirt", min=0, max=1, help="Share of records made late, disordered or malformed.")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of the dirt.")]
+DirtSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed for the dirt.")]
+
+_REFRESH_S: Final = 0.2
+_HEARTBEAT_S: Final = 1.0
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(replay)
-    app.command()(live)
-    app.command("import")(import_log)
+def parse_speed(text: str) -> float | None:
+    """Parse the speed: event seconds per second, None for `max`. Raises UsageError."""
+    if text == "max":
+        return None
+    speed = positive(text.removesuffix("x"))
+    if speed is None:
+        raise UsageError(f"--speed is {text!r}.", "Give `max`, or a number above 0: 3600 is an hour in a second.")
+    return speed
+
+
+def parse_rate(text: str, option: str) -> float:
+    """Parse a rate in events per second, from `500` or `500/s`. Raises UsageError."""
+    rate = positive(text.removesuffix("/s"))
+    if rate is None:
+        raise UsageError(f"{option} is {text!r}.", "Give events a second: 500/s.")
+    return rate
 
 
 def replay(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The archive.")],
-    speed: Annotated[str, typer.Option(help="`max`, or event seconds for each second: `1`, `3600`.")] = "max",
-    start: Annotated[
-        str | None, typer.Option("--from", help="ISO 8601, inclusive; UTC where no zone is given.")
-    ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="ISO 8601, exclusive; UTC where no zone is given.")] = None,
-    topics: Annotated[str, typer.Option(help="Of `events`, `orders`, `customers`.")] = ",".join(SOURCE_TOPICS),
-    run: RunOption = None,
-    dirt: DirtOption = 0.0,
-    seed: SeedOption = 1,
+    directory: Archive,
+    speed: Annotated[str, typer.Option("--speed", help="`max`, or event seconds per second: `1`, `3600`.")] = "max",
+    start_ms: From = None,
+    end_ms: To = None,
+    topics: Annotated[str, typer.Option("--topics", help="Comma-separated source topics to send.")] = ",".join(
+        SOURCE_TOPICS
+    ),
+    run: Run = None,
+    dirt: DirtShare = 0.0,
+    seed: DirtSeed = 1,
 ) -> None:
     """Send an archive to Kafka: profiles first, then events and orders in event-time order.
 
-    Ctrl-C stops it, and tells the --from with which another replay goes on.
+    Ctrl-C stops the replay and prints the --from of the replay that continues it.
 
     Example: `shopstream replay data --from 2025-01-01 --to 2025-02-01`
     """
-    from rich.console import Console
-
-    from producers.archive.event_order import Span
-    from producers.dirt import Dirt
-    from producers.replay import Course, failure
-    from producers.replay import replay as send
-    from shopstream.cli.options import chosen_topics, date_range, parse_speed
-    from shopstream.cli.progress import replay_bar
-    from shopstream.jobs import produce as produce_job
-
-    wanted = chosen_topics(topics)
-    start_ms, end_ms = date_range(start, end)
-    span = Span(directory, tuple(topic for topic in wanted if topic != "customers"), start_ms, end_ms)
-    course = Course(span, "customers" in wanted, parse_speed(speed), Dirt(dirt, seed) if dirt else None)
+    requested = chosen("--topics", topics, SOURCE_TOPICS)
+    check_range(start_ms, end_ms)
+    span = Span(directory, tuple(topic for topic in requested if topic != "customers"), start_ms, end_ms)
+    course = Course(span, "customers" in requested, parse_speed(speed), Dirt(dirt, seed) if dirt else None)
     console = Console(stderr=True)
     total = course.size()
     target = produce_job.open_target(run, console)
@@ -71,8 +107,8 @@ def replay(
         report = send(course, target.publisher, produce_job.wall_clock(), interrupted, show)
     _print_delivery(Console(), report.delivery, report.seconds, report.planted)
     if not report.complete:
-        where = "the same command" if report.resume_ms is None else f"--from {iso(report.resume_ms)}"
-        console.print(f"not complete; go on with [bold]{where}[/]", highlight=False)
+        rest = "the same command" if report.resume_ms is None else f"--from {iso(report.resume_ms)}"
+        console.print(f"not complete; continue with [bold]{rest}[/]", highlight=False)
     if (error := failure(report)) is not None:
         raise error
     if not report.complete:
@@ -82,60 +118,55 @@ def replay(
 def live(
     directory: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="The archive whose shop goes on; default: a new shop, from now."),
+        typer.Argument(metavar="[DIR]", help="Archive of the shop to continue; default: a new shop that starts now."),
     ] = None,
     *,
     speed: Annotated[
-        float, typer.Option(min=0.001, help="Event seconds a second, until the wall clock is reached.")
+        float, typer.Option("--speed", min=0.001, help="Event seconds per second, up to the wall clock.")
     ] = 1,
     rate: Annotated[
-        str | None, typer.Option(help="Events a second of event time: `500/s`; default: its rhythm.")
+        float | None,
+        parsed_option(
+            "--rate", parse_rate, "RATE", "Events per second of event time: `500/s`; default: the shop's own rate."
+        ),
     ] = None,
-    duration: Annotated[str | None, typer.Option("--for", help="Stop after `90s`, `10m`, `1.5h`.")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="ISO 8601; default: where the run's events end.")] = None,
-    run: RunOption = None,
-    dirt: DirtOption = 0.0,
-    seed: SeedOption = 1,
-    sign: Annotated[
+    duration_s: Annotated[
+        float | None, parsed_option("--for", parse_duration_s, "DURATION", "Duration of the run: `90s`, `10m`, `1.5h`.")
+    ] = None,
+    start_ms: Annotated[
+        int | None, time_option("--from", "ISO 8601 time of the first event; default: end of the run's events.")
+    ] = None,
+    run: Run = None,
+    dirt: DirtShare = 0.0,
+    seed: DirtSeed = 1,
+    heartbeat_file: Annotated[
         Path | None,
-        typer.Option("--sign", metavar="FILE", help="Touched each second while it sends, for health checks."),
+        typer.Option("--heartbeat-file", metavar="FILE", help="File to touch every second while sending."),
     ] = None,
 ) -> None:
-    """Stream the synthetic shop to Kafka until Ctrl-C, from where its history or the last `live` ended.
+    """Stream the synthetic shop to Kafka until Ctrl-C, from the end of its history or of the last `live`.
 
-    At --speed above 1 it catches up with the wall clock, and then goes on in real time.
+    With --speed above 1 the stream catches up with the wall clock, then continues in real time.
 
     Example: `shopstream live data --speed 3600`
     """
-    from rich.console import Console
-
-    from producers.dirt import Dirt
-    from producers.live import live as stream
-    from producers.live import resume_from
-    from shopstream.cli.options import parse_duration_s, parse_rate, parse_time
-    from shopstream.cli.progress import leaving_sign, live_line
-    from shopstream.jobs import produce as produce_job
-
-    events_a_second = parse_rate(rate)
-    seconds = parse_duration_s(duration)
-    start_ms = None if start is None else parse_time(start, "--from")
     console = Console(stderr=True)
     clock = produce_job.wall_clock()
     model = produce_job.shop_model(directory, clock.wall_ms())
     target = produce_job.open_target(run, console)
     if start_ms is None:
         start_ms = clock.wall_ms() if directory is None else resume_from(model, target.newest_event_ms())
-    until_s = None if seconds is None else clock.monotonic_s() + seconds
-    with produce_job.stop_on_signal() as signalled, live_line(console) as show:
+    until_s = None if duration_s is None else clock.monotonic_s() + duration_s
+    with produce_job.stop_on_signal() as interrupted, live_line(console) as show:
         report = stream(
             model,
             target.publisher,
             clock,
-            lambda: signalled() or (until_s is not None and clock.monotonic_s() >= until_s),
-            show if sign is None else leaving_sign(sign, show),
+            lambda: interrupted() or (until_s is not None and clock.monotonic_s() >= until_s),
+            show if heartbeat_file is None else with_heartbeat(heartbeat_file, show),
             start_ms=start_ms,
             speed=speed,
-            rate=events_a_second,
+            rate=rate,
             dirt=Dirt(dirt, seed) if dirt else None,
         )
     _print_delivery(Console(), report.delivery, report.seconds, report.planted)
@@ -144,49 +175,38 @@ def live(
 
 
 def import_log(
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="CSV, Parquet or text.")] = None,
-    mapping: Annotated[
-        list[str] | None, typer.Option("--mapping", help="A ready name or a YAML file; one for all, or one a file.")
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="CSV, Parquet or text files.")] = None,
+    mapping: Mappings = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Output folder of the archive.")] = None,
+    force: Force = False,
+    list_mappings: Annotated[bool, typer.Option("--list", help="List the built-in mappings and exit.")] = False,
+    show: Annotated[
+        str | None, typer.Option("--show", metavar="NAME", help="Print a built-in mapping, as a template, and exit.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The archive's folder.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an archive that stands there.")] = False,
-    list_ready: Annotated[bool, typer.Option("--list", help="List the ready mappings.")] = False,
-    show: Annotated[str | None, typer.Option("--show", help="Print a ready mapping, to start your own from.")] = None,
 ) -> None:
-    """Make an archive of foreign logs of orders or clicks, by mapping files.
+    """Convert foreign logs of orders or clicks to an archive, by mapping files.
 
     Rows that are no records are left out and counted by reason.
 
     Example: `shopstream import cdnow.txt --mapping cdnow --out data/cdnow`
     """
-    from rich.console import Console
-
-    from features.errors import UsageError
-    from producers.importing import mapping as mappings
-
-    if list_ready:
-        _print_mappings()
+    built_in = mappings.ready_mappings()
+    if list_mappings:
+        parsed = {name: mappings.parse_mapping(text, name) for name, text in built_in.items()}
+        rows = [(name, found.kind, found.about) for name, found in parsed.items()]
+        Console().print(table(None, ("mapping", "kind", "format"), rows))
         return
     if show is not None:
-        ready = mappings.ready_mappings()
-        if show not in ready:
-            raise UsageError(f"There is no ready mapping {show}.", f"Give one of {', '.join(ready)}.")
-        typer.echo(ready[show], nl=False)
+        if show not in built_in:
+            raise UsageError(f"There is no built-in mapping {show}.", f"Give one of {', '.join(built_in)}.")
+        typer.echo(built_in[show], nl=False)
         return
     if not files or not mapping or out is None:
         raise UsageError(
             "An import needs FILE, --mapping and --out.", "shopstream import cdnow.txt --mapping cdnow --out data/cdnow"
         )
-    if len(mapping) not in (1, len(files)):
-        raise UsageError(
-            f"{len(files)} files, but {len(mapping)} mappings.", "Give one mapping for all, or one a file."
-        )
-    names = mapping * len(files) if len(mapping) == 1 else mapping
-    logs = [(file, *mappings.load_mapping(name)) for file, name in zip(files, names, strict=True)]
-    console = Console(stderr=True)
-    from producers.importing.importer import import_logs
-
-    with console.status("import") as line:
+    logs = mappings.load_mappings(files, mapping)
+    with Console(stderr=True).status("import") as line:
         reports = import_logs(
             logs,
             out,
@@ -197,53 +217,122 @@ def import_log(
         _print_import(Console(), report)
 
 
+# --- progress ---------------------------------------------------------------------------------------------------------
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f}/s")
+
+
+@contextmanager
+def replay_bar(total: int, console: Console) -> Iterator[Callable[[Position], None]]:
+    """Show a progress bar over a known number of messages, with rate, remaining time and event time."""
+    columns = (
+        TextColumn("replay"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
+        TextColumn("{task.fields[at]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console, refresh_per_second=5) as progress:
+        task = progress.add_task("replay", total=total, at="")
+        due = _Every(_REFRESH_S)
+
+        def show(position: Position) -> None:
+            if due() or position.sent >= total:
+                at = iso(position.event_ms)[:16] if position.event_ms else "profiles"
+                progress.update(task, completed=position.sent, at=at)
+
+        yield show
+
+
+@contextmanager
+def live_line(console: Console) -> Iterator[Callable[[Position], None]]:
+    """Show a status line: messages sent, rate, event time and its distance behind the wall clock."""
+    columns = (TextColumn("live"), TextColumn("{task.completed:,} sent"), _Rate(), TextColumn("{task.fields[at]}"))
+    with Progress(*columns, console=console, refresh_per_second=2) as progress:
+        task = progress.add_task("live", total=None, at="")
+        due = _Every(_REFRESH_S)
+
+        def show(position: Position) -> None:
+            if due() and position.event_ms:
+                behind_s = (position.wall_ms - position.event_ms) / 1_000
+                where = "at the wall clock" if behind_s < 5 else f"{_duration(behind_s)} behind the wall clock"
+                progress.update(task, completed=position.sent, at=f"{iso(position.event_ms)[:19]}Z, {where}")
+
+        yield show
+
+
+def with_heartbeat(file: Path, show: Callable[[Position], None]) -> Callable[[Position], None]:
+    """Wrap `show` so that it touches a heartbeat file for health checks at most once a second.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    due = _Every(_HEARTBEAT_S)
+    try:
+        file.touch()
+    except OSError as error:
+        raise UsageError(
+            f"The file {file} of --heartbeat-file cannot be written: {error.strerror}.",
+            "Name a file in a writable folder.",
+        ) from None
+
+    def show_and_touch(position: Position) -> None:
+        if due():
+            # the stream continues without the file: its age then fails the health check
+            with suppress(OSError):
+                file.touch()
+        show(position)
+
+    return show_and_touch
+
+
+class _Every:
+    """Returns True at most once in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next_s = 0.0
+
+    def __call__(self) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + self._seconds
+        return True
+
+
+def _duration(seconds: float) -> str:
+    days, rest = divmod(int(seconds), 86_400)
+    hours, rest = divmod(rest, 3_600)
+    return (
+        f"{days} d {hours} h" if days else f"{hours} h {rest // 60} min" if hours else f"{rest // 60} min {rest % 60} s"
+    )
+
+
 # --- output -----------------------------------------------------------------------------------------------------------
 def _print_delivery(console: Console, delivery: Delivery, seconds: float, planted: Mapping[str, int]) -> None:
-    from rich.table import Table
-
-    table = Table("topic", "sent", "acknowledged", "failed")
-    for topic in SOURCE_TOPICS:
-        if topic in delivery.sent:
-            numbers = (delivery.sent[topic], delivery.delivered[topic], delivery.failed.get(topic, 0))
-            table.add_row(topic, *(f"{number:,}" for number in numbers))
+    rows = [
+        (topic, f"{delivery.sent[topic]:,}", f"{delivery.delivered[topic]:,}", f"{delivery.failed.get(topic, 0):,}")
+        for topic in SOURCE_TOPICS
+        if topic in delivery.sent
+    ]
     total = sum(delivery.delivered.values())
-    console.print(table)
+    console.print(table(None, ("topic", "sent", "acknowledged", "failed"), rows))
     console.print(f"{total:,} acknowledged in {seconds:.1f} s, {total / max(seconds, 1e-9):,.0f}/s", highlight=False)
     if planted:
-        dirt = Table("dirt", "messages")
-        for kind, number in planted.items():
-            dirt.add_row(kind, f"{number:,}")
-        console.print(dirt)
-
-
-def _print_mappings() -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from producers.importing import mapping as mappings
-
-    table = Table("mapping", "kind", "what it reads")
-    for name, text in mappings.ready_mappings().items():
-        found = mappings.parse_mapping(text, name)
-        table.add_row(name, found.kind, found.about)
-    Console().print(table)
+        console.print(table(None, ("dirt", "messages"), [(kind, f"{count:,}") for kind, count in planted.items()]))
 
 
 def _print_import(console: Console, report: ImportReport) -> None:
-    from rich.table import Table
-
-    table = Table(f"{report.file.name} by {report.mapping}", "")
-    table.add_row("rows read", f"{report.rows:,}")
-    for reason, rows in report.left_out.most_common():
-        table.add_row(f"  left out: {reason}", f"{rows:,}")
-    table.add_row("rows used", f"{report.rows_used:,}")
-    table.add_row("events" if report.topic == "events" else "order records", f"{report.records:,}")
-    table.add_row("customers", f"{len(report.customers):,}")
+    rows = [
+        ("rows read", f"{report.rows:,}"),
+        *((f"  left out: {reason}", f"{count:,}") for reason, count in report.left_out.most_common()),
+        ("rows used", f"{report.rows_used:,}"),
+        ("events" if report.topic == "events" else "order records", f"{report.records:,}"),
+        ("customers", f"{len(report.customers):,}"),
+    ]
     if report.first_ms is not None and report.last_ms is not None:
-        table.add_row("first", iso(report.first_ms))
-        table.add_row("last", iso(report.last_ms))
+        rows += [("first", iso(report.first_ms)), ("last", iso(report.last_ms))]
     if report.topic == "orders":
-        table.add_row("revenue", f"{report.revenue_cents / 100:,.2f}")
-    console.print(table)
+        rows.append(("revenue", f"{report.revenue_cents / 100:,.2f}"))
+    console.print(table(None, (f"{report.file.name} by {report.mapping}", ""), rows))
     for column in report.absent:
         console.print(f"the file has no column {column}: null, or the mapping's default", highlight=False)

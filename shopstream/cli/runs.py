@@ -1,149 +1,126 @@
-"""`runs list|drop` and `promote`: list, delete and promote runs, such as a reprocessed history beside the live run."""
+"""Lists, deletes and promotes runs, such as a reprocessed history beside the live run."""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 
-if TYPE_CHECKING:
-    from shopstream.jobs.promote import Comparison
-    from shopstream.jobs.runs import Overview, Run
-
-StateOption = Annotated[
-    str | None, typer.Option("--state", help="Folder or URI of the checkpoints; default: below the data folder.")
-]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    group = typer.Typer(help="The runs there are: list them, drop one.", no_args_is_help=True)
-    group.command("list")(list_runs)
-    group.command("drop")(drop)
-    app.add_typer(group, name="runs")
-    app.command()(promote)
+from connectors.elasticsearch.admin import quiet_client_logs
+from features.errors import ShopstreamError
+from features.schema import check_run
+from shopstream.cli.options import AsJson, State, Yes
+from shopstream.jobs import consume as consume_job
+from shopstream.jobs import promote as promote_job
+from shopstream.jobs import runs as runs_job
+from shopstream.jobs.promote import Comparison
+from shopstream.jobs.runs import Overview, Run
+from shopstream.runtime.tables import table
+from shopstream.settings import load_settings
 
 
 def list_runs(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One run, with everything it has.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
-    state: StateOption = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of one run, for all its details.")] = None,
+    as_json: AsJson = False,
+    state: State = None,
 ) -> None:
-    """List every run: topics, consumers with their lag, documents, checkpoints, and which one readers see.
+    """List every run: topics, consumers with their lag, documents, checkpoints, and the aliases that lead to it.
 
-    What does not answer is told, and the rest listed; the exit code is 1 then.
+    A server that does not answer is reported, and the exit code is 1; the rest is listed.
 
     Example: `shopstream runs list --json`
     """
-    from connectors.elasticsearch.admin import quiet_client_logs
-    from features.errors import ShopstreamError
-    from shopstream.jobs import consume as consume_job
-    from shopstream.jobs import runs as runs_job
-    from shopstream.settings import load_settings
-
     quiet_client_logs()
     settings = load_settings()
-    found = runs_job.overview(settings, consume_job.state_folder(settings, state))
-    shown = found.runs if name is None else {key: run for key, run in found.runs.items() if key == name}
+    overview = runs_job.overview(settings, consume_job.state_folder(settings, state))
+    shown = overview.runs if name is None else {key: run for key, run in overview.runs.items() if key == name}
     if as_json:
-        problems = {part: str(error) for part, error in found.problems.items()}
+        problems = {part: str(error) for part, error in overview.problems.items()}
         typer.echo(json.dumps({"runs": {k: run.as_json() for k, run in shown.items()}, "problems": problems}, indent=2))
     elif name is None:
-        _print_overview(found, Console())
+        _print_overview(overview, Console())
     else:
         for run in shown.values():
             _print_run(run, Console())
-    _print_problems(found, Console(stderr=True))
+    _print_problems(overview, Console(stderr=True))
     if name is not None and not shown:
         raise ShopstreamError(f"There is no run {name}.", "`shopstream runs list` names those there are.")
-    if found.problems:
+    if overview.problems:
         raise typer.Exit(1)
 
 
 def drop(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The run.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the run.")],
+    yes: Yes = False,
     keep_archive: Annotated[
-        bool, typer.Option("--keep-archive", help="Leave its Parquet archive below the data folder.")
+        bool, typer.Option("--keep-archive", help="Keep the run's Parquet archive below the data folder.")
     ] = False,
-    state: StateOption = None,
+    state: State = None,
 ) -> None:
-    """Remove all that a run has: topics, groups, indices, templates, checkpoints, archive, logs and metrics.
+    """Delete all data of a run: topics, groups, indices, templates, checkpoints, archive, logs and metrics.
 
-    Refused for the run that readers see, and while workers consume it. If it fails midway, call it again.
+    The command refuses a promoted run, and a run with active workers. After a failure, call it again.
 
     Example: `shopstream runs drop corrected --yes`
     """
-    from rich.markup import escape
-
-    from connectors.elasticsearch.admin import quiet_client_logs
-    from features.schema import check_run
-    from shopstream.jobs import consume as consume_job
-    from shopstream.jobs import runs as runs_job
-    from shopstream.settings import load_settings
-
     quiet_client_logs()
     settings = load_settings()
     folder = consume_job.state_folder(settings, state)
-    found = runs_job.overview(settings, folder)
-    for error in found.problems.values():
+    overview = runs_job.overview(settings, folder)
+    for error in overview.problems.values():
         raise error
-    run = found.runs.get(check_run(name), runs_job.Run(name))
+    run = overview.runs.get(check_run(name), Run(name))
     console = Console(stderr=True)
     if run.members:
         # a worker that has exited stays a member until its session times out
         with console.status(f"waiting for the workers of run {name} to leave ..."):
             runs_job.await_idle(settings, run)
     runs_job.check_droppable(run, settings.run)
-    if name in found.runs:
+    if name in overview.runs:
         _print_run(run, console)
         if not yes:
             typer.confirm(f"Delete all of run {name}?", abort=True)
     # even a run that is not listed may have templates left
-    stays = runs_job.drop_run(settings, name, folder, keep_archive=keep_archive)
-    if name not in found.runs:
+    warnings = runs_job.drop_run(settings, name, folder, keep_archive=keep_archive)
+    if name not in overview.runs:
         console.print(f"there is no run {name}: nothing to delete", highlight=False)
     else:
-        console.print(f"run {name} is gone", highlight=False)
-    for what in stays:
-        console.print(f"[yellow]warning[/] {escape(what)}", highlight=False)
+        console.print(f"run {name} is deleted", highlight=False)
+    for warning in warnings:
+        console.print(f"[yellow]warning[/] {escape(warning)}", highlight=False)
 
 
 def promote(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The run that readers shall see.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the run to promote.")],
     run: Annotated[
-        str | None, typer.Option("--run", help="Whose aliases they ask: RUN-customers ...; default: shop.")
+        str | None, typer.Option("--run", help="Name of the aliases that move: RUN-customers ...; default: shop.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Even if it is not complete.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote a run that is not complete.")] = False,
     wait: Annotated[
-        float, typer.Option("--wait", min=0, help="Seconds to wait for workers that are completing it.")
+        float, typer.Option("--wait", min=0, help="Seconds to wait for workers that are completing the run.")
     ] = 60.0,
-    state: StateOption = None,
+    state: State = None,
 ) -> None:
-    """Let readers see another run: all aliases (`shop-customers` ...) move to its indices in one step.
+    """Promote a run for readers: move all aliases (`shop-customers` ...) to its indices in one step.
 
-    First it is checked that the run has consumed and written all of its topics. `shopstream promote shop` goes back.
+    The command first checks that the run has consumed and written all of its topics. `shopstream promote shop` moves
+    the aliases back.
 
     Example: `shopstream promote corrected`
     """
-    from connectors.elasticsearch.admin import quiet_client_logs
-    from features.errors import ShopstreamError
-    from features.schema import check_run
-    from shopstream.jobs import consume as consume_job
-    from shopstream.jobs import promote as promote_job
-    from shopstream.settings import load_settings
-
     quiet_client_logs()
     check_run(name)
     console = Console(stderr=True)
     settings = load_settings(run=run)
     try:
-        found = promote_job.compare(settings, name, consume_job.state_folder(settings, state), wait_s=wait)
-        _print_comparison(found, Console())
-        lacking = found.lacking
+        comparison = promote_job.compare(settings, name, consume_job.state_folder(settings, state), wait_s=wait)
+        _print_comparison(comparison, Console())
+        lacking = comparison.lacking
     except ShopstreamError as error:
         if not force:
             raise
@@ -153,8 +130,8 @@ def promote(
             f"Run {name} is not complete: {'; '.join(lacking)}.",
             f"Finish it with `shopstream consume --run {name} --until-end`, or promote it as it is with --force.",
         )
-    for what in lacking:
-        console.print(f"[yellow]warning[/] {what}", highlight=False)
+    for problem in lacking:
+        console.print(f"[yellow]warning[/] {problem}", highlight=False)
     promote_job.promote(settings, name)
     console.print(f"readers of {settings.run}-* see run {name} now", highlight=False)
 
@@ -162,20 +139,12 @@ def promote(
 # --- output -----------------------------------------------------------------------------------------------------------
 
 
-def _print_overview(found: Overview, console: Console) -> None:
-    from rich import box
-    from rich.table import Table
-
-    if not found.runs:
+def _print_overview(overview: Overview, console: Console) -> None:
+    if not overview.runs:
         console.print("there are no runs")
         return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("run", overflow="fold")
-    table.add_column("seen by", overflow="fold")
-    for heading in ("messages", "lag", "workers", "documents", "size", "kept"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, run in found.runs.items():
-        table.add_row(
+    rows = [
+        (
             name,
             "\n".join(f"{view}-*" for view in run.views) or "nobody",
             f"{run.messages:,}" if run.topics else "-",
@@ -185,31 +154,39 @@ def _print_overview(found: Overview, console: Console) -> None:
             _size(run.index_bytes + (run.state.size_bytes if run.state else 0)),
             "-" if run.state is None or run.state.newest_ms is None else f"{_age(run.state.newest_ms)} ago",
         )
-    console.print(table)
+        for name, run in overview.runs.items()
+    ]
+    columns = ("run", "seen by", "messages", "lag", "workers", "documents", "size", "checkpoint")
+    built = table(None, columns, rows, text_columns=2, no_wrap=True, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in built.columns[:2]:
+        column.overflow = "fold"
+    console.print(built)
 
 
 def _print_run(run: Run, console: Console) -> None:
-    from rich.table import Table
-
-    seen = ", ".join(f"{view}-*" for view in run.views)
-    console.print(f"run [bold]{run.name}[/], " + (f"seen by readers of {seen}" if seen else "seen by no reader"))
+    readers = ", ".join(f"{view}-*" for view in run.views)
+    console.print(f"run [bold]{run.name}[/], " + (f"seen by readers of {readers}" if readers else "seen by no reader"))
     if run.topics:
-        table = Table("topic", "messages", "offsets of each partition")
-        for topic in run.topics:
-            spans = "  ".join(f"{first}-{end}" for _, (first, end) in sorted(topic.offsets.items()))
-            table.add_row(topic.topic, f"{topic.messages:,}", spans)
-        console.print(table)
+        topics = [
+            (
+                topic.topic, f"{topic.messages:,}",
+                "  ".join(f"{first}-{end}" for _, (first, end) in sorted(topic.offsets.items())),
+            )
+            for topic in run.topics
+        ]  # fmt: skip
+        console.print(table(None, ("topic", "messages", "offsets of each partition"), topics))
     if run.groups:
-        table = Table("group", "workers", "lag")
-        for group in run.groups:
-            table.add_row(group.group, str(group.members) if group.members else "none", f"{group.lag:,}")
-        console.print(table)
+        groups = [(group.group, str(group.members or "none"), f"{group.lag:,}") for group in run.groups]
+        console.print(table(None, ("group", "workers", "lag"), groups))
     if run.indices:
-        table = Table("index", "parts", "documents", "size", "aliases")
-        for index in run.indices:
-            aliases = ", ".join(index.aliases) or "none"
-            table.add_row(index.name, str(len(index.parts)), f"{index.documents:,}", _size(index.size_bytes), aliases)
-        console.print(table)
+        indices = [
+            (
+                index.name, str(len(index.parts)), f"{index.documents:,}", _size(index.size_bytes),
+                ", ".join(index.aliases) or "none",
+            )
+            for index in run.indices
+        ]  # fmt: skip
+        console.print(table(None, ("index", "parts", "documents", "size", "aliases"), indices))
     console.print(f"checkpoints: {_checkpoints(run)}", highlight=False)
     if run.archive is not None:
         console.print(f"archive: {_size(run.archive_bytes)} in {run.archive}", highlight=False, soft_wrap=True)
@@ -217,23 +194,18 @@ def _print_run(run: Run, console: Console) -> None:
         console.print(f"metrics, logs: {len(run.files)} files", highlight=False)
 
 
-def _print_comparison(found: Comparison, console: Console) -> None:
-    from rich.table import Table
-
-    now = f"now ({found.present})" if found.present else "now (nothing)"
-    table = Table("readers of", now, f"then ({found.next.run})", "difference")
-    for index in sorted({*found.documents, *found.next.documents}):
-        before, after = found.documents.get(index, 0), found.next.documents.get(index, 0)
-        table.add_row(
-            f"{found.view}-{index}", f"{before:,}", f"{after:,}", f"{after - before:+,}" if after - before else ""
-        )
-    console.print(table)
+def _print_comparison(comparison: Comparison, console: Console) -> None:
+    now = f"now ({comparison.present})" if comparison.present else "now (nothing)"
+    rows = []
+    for index in sorted({*comparison.documents, *comparison.next.documents}):
+        before, after = comparison.documents.get(index, 0), comparison.next.documents.get(index, 0)
+        difference = f"{after - before:+,}" if after - before else ""
+        rows.append((f"{comparison.view}-{index}", f"{before:,}", f"{after:,}", difference))
+    console.print(table(None, ("readers of", now, f"then ({comparison.next.run})", "difference"), rows))
 
 
-def _print_problems(found: Overview, console: Console) -> None:
-    from rich.markup import escape
-
-    for part, error in found.problems.items():
+def _print_problems(overview: Overview, console: Console) -> None:
+    for part, error in overview.problems.items():
         console.print(f"[yellow]not listed[/] {part}: {escape(str(error))}", highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""`schedule`: trains models and computes trends, forecast and segments at an interval."""
+"""Trains models and computes trends, forecast and segments at an interval."""
 
 from __future__ import annotations
 
@@ -6,86 +6,55 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from connectors.clock import iso
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(schedule)
+from shopstream import embedded
+from shopstream.cli.options import OutFolder, Run, Tries, parse_duration_s
+from shopstream.jobs import consume as consume_job
+from shopstream.jobs import produce as produce_job
+from shopstream.jobs.schedule import SchedulePlan, Scheduler
+from shopstream.jobs.waiting import caught_up
+from shopstream.runtime.bundles import FOLDER
+from shopstream.settings import load_settings
 
 
 def schedule(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="The archive; default: what the run's consumers write.")
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Folder of the archive; default: the archive of the run's consumers."),
     ] = None,
-    every: Annotated[str, typer.Option("--every", help="Between two rounds: `24h`, `30m`.")] = "24h",
-    mart: Annotated[
-        Path, typer.Option("--mart", metavar="DIR", help="Folder of the segments and the forecast.")
-    ] = Path("mart"),
-    tries: Annotated[int, typer.Option("--tries", help="Settings of XGBoost that are tried.", min=1, max=200)] = 6,
-    once: Annotated[bool, typer.Option("--once", help="End after one round; exit code 1 when a step failed.")] = False,
-    run: Annotated[str | None, typer.Option("--run", help="The run; default: shop.")] = None,
+    every: Annotated[str, typer.Option("--every", help="Time between two rounds: `24h`, `30m`.")] = "24h",
+    out: OutFolder = Path("mart"),
+    tries: Tries = 6,
+    once: Annotated[bool, typer.Option("--once", help="Exit after one round, with code 1 if a step failed.")] = False,
+    run: Run = None,
 ) -> None:
-    """Train a bundle, roll trends up, forecast and segment, then again at an interval, until Ctrl-C.
+    """Train a bundle, roll trends up, forecast and segment at an interval, until Ctrl-C.
 
-    The first round waits until the run's archive consumer has caught up with Kafka. The bundle becomes the current one
-    of the data folder, and running consumers take it up. A step that fails is told, and the round is tried again.
+    The first round waits until the run's archive consumer has caught up with Kafka. Each bundle becomes the current
+    one of the data folder, and running consumers load it. A failed step is logged, and the round runs again.
 
     Example: `shopstream schedule --every 24h`
     """
-    from rich.console import Console
-
-    from shopstream import embedded
-    from shopstream.cli.options import parse_duration_s
-    from shopstream.jobs import consume as consume_job
-    from shopstream.jobs import produce as produce_job
-    from shopstream.jobs import schedule as schedule_job
-    from shopstream.jobs.waiting import caught_up
-    from shopstream.runtime.bundles import FOLDER
-    from shopstream.settings import load_settings
-
     console = Console(stderr=True)
     settings = load_settings(run=run)
-    every_s = parse_duration_s(every, "--every")
-    assert every_s is not None
     archive = directory or Path(consume_job.archive_folder(settings, None))
-    plan = schedule_job.SchedulePlan(archive, mart, settings.run, every_s, tries)
+    plan = SchedulePlan(archive, out, settings.run, parse_duration_s(every, "--every"), tries)
     clock = produce_job.wall_clock()
-    sign = settings.home / "trainer.alive"
     settings.home.mkdir(parents=True, exist_ok=True)
-
-    def told(said: str) -> None:
-        console.print(f"{iso(clock.wall_ms())} {said}", highlight=False)
-
-    with produce_job.stop_on_signal() as signalled:
-
-        def living() -> bool:
-            sign.touch()
-            return not signalled()
-
-        def rest(seconds: float) -> bool:
-            end_s = clock.monotonic_s() + seconds
-            while living() and (left_s := end_s - clock.monotonic_s()) > 0:
-                clock.sleep(min(left_s, schedule_job.SIGN_EVERY_S / 5))
-            return not signalled()
-
-        folder = settings.home / FOLDER
-        kafka = embedded.kafka_endpoint(settings)
-        if directory is None and schedule_job.read_notes(folder) is None:
-            told("waits until the archive holds what Kafka holds")
-            end_s = clock.monotonic_s() + schedule_job.PATIENCE_S
-            while (
-                not caught_up(kafka, settings.run) and clock.monotonic_s() < end_s and rest(schedule_job.SIGN_EVERY_S)
-            ):
-                pass
-        while living():
-            if not once and not rest(schedule_job.due_in_s(schedule_job.read_notes(folder), every_s, clock.wall_ms())):
-                break
-            failed = schedule_job.go_through(plan, lambda words: schedule_job.in_child(words, living), told)
-            if failed is None:
-                break
-            schedule_job.write_notes(folder, schedule_job.ScheduleState(clock.wall_ms(), failed))
-            if once:
-                raise typer.Exit(1 if failed else 0)
-    told("stopped")
+    kafka = embedded.kafka_endpoint(settings)
+    with produce_job.stop_on_signal() as stop_requested:
+        scheduler = Scheduler(
+            plan,
+            folder=settings.home / FOLDER,
+            heartbeat=settings.home / "trainer.alive",
+            clock=clock,
+            stop_requested=stop_requested,
+            on_message=lambda text: console.print(f"{iso(clock.wall_ms())} {text}", highlight=False),
+        )
+        if directory is None:
+            scheduler.wait_for(lambda: caught_up(kafka, settings.run))
+        failed = scheduler.run(once=once)
+    if failed is not None:
+        raise typer.Exit(1 if failed else 0)

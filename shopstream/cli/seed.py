@@ -1,4 +1,4 @@
-"""`seed`: loads a synthetic shop's history into a run exactly once."""
+"""Loads a synthetic shop's history into a run exactly once."""
 
 from __future__ import annotations
 
@@ -6,52 +6,48 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from connectors.clock import iso
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("seed")(seed_history)
+from features.schema import DAY_MS
+from producers.shop.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked
+from shopstream import embedded
+from shopstream.cli.options import Customers, Days, Events, Run, Seed
+from shopstream.jobs import produce as produce_job
+from shopstream.jobs import seed_history as seed_job
+from shopstream.settings import load_settings
 
 
 def seed_history(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The archive; made where it is not there.")],
-    customers: Annotated[int, typer.Option("--customers", help="Customers signed up by the end.")] = 5_000,
-    events: Annotated[int, typer.Option("--events", help="Click events.")] = 1_000_000,
-    days: Annotated[int, typer.Option("--days", help="Length of the history in days.")] = 365,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same shop.")] = 7,
-    run: Annotated[str | None, typer.Option("--run", help="The run that gets it; default: shop.")] = None,
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of the archive; created if it does not exist.")
+    ],
+    customers: Customers = 5_000,
+    events: Events = 1_000_000,
+    days: Days = 365,
+    seed: Seed = 7,
+    run: Run = None,
 ) -> None:
-    """Make a synthetic shop's history once and send it to Kafka once, however often this is called.
+    """Create a synthetic shop's history once and send it to Kafka once, even if called again.
 
-    What is sent is noted beside DIR. Killed at any moment, the next call goes on where it was and nothing counts
-    twice. For containers and scripts; `generate` and `replay` do the two parts by hand.
+    A file beside DIR stores the progress. After an interruption at any moment the next call resumes, and no record
+    counts twice. For containers and scripts; `generate` and `replay` do the two parts by hand.
 
     Example: `shopstream seed shop-archive --events 1000000`
     """
-    from rich.console import Console
-
-    from features.schema import DAY_MS
-    from producers.shop.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked
-    from shopstream import embedded
-    from shopstream.jobs import produce as produce_job
-    from shopstream.jobs import seed_history as past
-    from shopstream.settings import load_settings
-
     console = Console(stderr=True)
     clock = produce_job.wall_clock()
     end_ms = clock.wall_ms() // DAY_MS * DAY_MS - HISTORY_ENDS_DAYS_AGO * DAY_MS
-    wanted = checked(Shop(end_ms=end_ms, seed=seed, customers=customers, events=events, days=days))
+    shop_model = checked(Shop(end_ms=end_ms, seed=seed, customers=customers, events=events, days=days))
     settings = load_settings(run=run)
     produce_job.open_target(settings.run, console)
     with console.status("generating") as line:
-        shop = past.made(wanted, directory, lambda _: None)
+        shop = seed_job.made(shop_model, directory, lambda _: None)
         with produce_job.stop_on_signal() as interrupted:
-            sent = past.send(
+            sent = seed_job.send(
                 directory,
                 shop,
-                past.Sending(
+                seed_job.Sending(
                     embedded.kafka_endpoint(settings),
                     settings.run,
                     clock,
@@ -63,6 +59,6 @@ def seed_history(
             )
     counts = ", ".join(f"{number:,} {topic}" for topic, number in sorted(sent.delivered.items()))
     if not sent.whole:
-        console.print(f"not complete ({counts or 'nothing'}); the same command goes on", highlight=False)
+        console.print(f"not complete ({counts or 'nothing'}); the same command resumes", highlight=False)
         raise typer.Exit(130)
     console.print(f"run {settings.run} has the whole history of {directory}: {counts}", highlight=False)

@@ -43,7 +43,6 @@ LOCKS: Final = "locks"
 """Folder below the data folder; `RUN-ROLE.lock` is held while a process consumes the role from this data folder."""
 
 Clock = Literal["stream", "wall"]
-CLOCKS: Final[tuple[Clock, ...]] = ("stream", "wall")
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,9 +236,11 @@ class Forgetting:
         if found.numbers and self.now:
             said.append(f"{len(found.numbers)} came back ({_listed(found.numbers)}): do it again")
         elif found.numbers and found.retention_ms < 0:
-            said.append(f"{_hold(found)} and are kept for ever: --now deletes them")
+            said.append(f"{_hold(found)} and are kept for ever: --force-compaction deletes them")
         elif found.numbers:
-            said.append(f"{_hold(found)}; the last is kept until {iso(found.gone_by_ms)}: --now deletes them")
+            said.append(
+                f"{_hold(found)}; the last is kept until {iso(found.gone_by_ms)}: --force-compaction deletes them"
+            )
         elif not deleted:
             said.append("none holds the profile")
         if found.others:
@@ -282,7 +284,7 @@ class Forgetting:
             return Done(
                 place,
                 f"{said}; readers find no profile from here on, but {older} older records stay in the log "
-                f"until the broker compacts it: --now makes it do so{_kept(kept_ms)}",
+                f"until the broker compacts it: --force-compaction makes it do so{_kept(kept_ms)}",
             )
         if profile_topic.compact(kafka, name, grave, lock.check, COMPACTION_TIMEOUT_S):
             return Done(place, f"{said}; compacted: {older} older records are gone from the log{_kept(kept_ms)}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from connectors.elasticsearch import aliases
 from connectors.elasticsearch.aliases import StoredIndex, drop, stored_indices
 from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.kafka import admin as kafka_admin
@@ -309,3 +310,38 @@ def _behind(folder: Path) -> list[str]:
     if not folder.is_symlink():
         return []
     return [f"{folder} was a link: what it leads to stays, with all names and addresses in it: {folder.resolve()}"]
+
+
+def check_visible(settings: Settings) -> None:
+    """Check that the run is in Elasticsearch, with the rights of a reader.
+
+    Args:
+        settings: settings with Elasticsearch and the run.
+
+    Raises:
+        ShopstreamError: there is no such run, or Elasticsearch does not answer.
+    """
+    with open_client(elastic_connection(embedded.elastic_reader(settings)), connections=1) as client:
+        if not aliases.is_visible(client, settings.run, run_definitions(contact=False)):
+            raise _no_run(settings.run, "in Elasticsearch", aliases.views(client))
+
+
+def check_exists(settings: Settings, state: str | None = None) -> None:
+    """Check that the run is in Kafka, Elasticsearch or the data folder; passes if one of them does not answer.
+
+    Args:
+        settings: settings with the servers, the data folder and the run.
+        state: local path or URI of the checkpoints; None: below the data folder.
+
+    Raises:
+        ShopstreamError: none of them has the run.
+    """
+    existing = overview(settings, consume_job.state_folder(settings, state))
+    if settings.run not in existing.runs and not existing.problems:
+        raise _no_run(settings.run, "in Kafka, Elasticsearch or the data folder", existing.runs)
+
+
+def _no_run(run: str, where: str, existing: Iterable[str]) -> ShopstreamError:
+    names = ", ".join(sorted(existing))
+    remedy = f"There are: {names}." if names else "There is none yet: `shopstream consume` makes one."
+    return ShopstreamError(f"There is no run {run} {where}.", remedy)

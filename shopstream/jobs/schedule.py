@@ -15,6 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from connectors.files import write_whole
+from producers.transmit import Clock
 from shopstream.runtime.children import python_command
 
 NOTES: Final = "trainer.json"
@@ -121,3 +122,62 @@ def in_child(words: Sequence[str], living: Callable[[], bool]) -> Outcome:
                 child.kill()
                 child.wait()
             return "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """Runs rounds until a stop is requested.
+
+    Attributes:
+        plan: steps and interval of the rounds.
+        folder: folder of the bundles, with the state of the last round.
+        heartbeat: file that is touched every few seconds, for health checks.
+        clock: clock of the intervals.
+        stop_requested: returns whether the scheduler has to stop.
+        on_message: called with each line of the log.
+    """
+
+    plan: SchedulePlan
+    folder: Path
+    heartbeat: Path
+    clock: Clock
+    stop_requested: Callable[[], bool]
+    on_message: Callable[[str], None]
+
+    def wait_for(self, ready: Callable[[], bool]) -> None:
+        """Before the first round, wait until the archive is complete, at most `PATIENCE_S`.
+
+        Args:
+            ready: returns whether the archive is complete.
+        """
+        if read_notes(self.folder) is not None:
+            return
+        self.on_message("waiting until the archive has caught up with Kafka")
+        end_s = self.clock.monotonic_s() + PATIENCE_S
+        while not ready() and self.clock.monotonic_s() < end_s and self._sleep(SIGN_EVERY_S):
+            pass
+
+    def run(self, *, once: bool) -> tuple[str, ...] | None:
+        """Run rounds; return the failed steps of the only round if `once`, or None after a stop."""
+        while self._continue():
+            due_s = due_in_s(read_notes(self.folder), self.plan.every_s, self.clock.wall_ms())
+            if not once and not self._sleep(due_s):
+                break
+            failed = go_through(self.plan, lambda words: in_child(words, self._continue), self.on_message)
+            if failed is None:
+                break
+            write_notes(self.folder, ScheduleState(self.clock.wall_ms(), failed))
+            if once:
+                return failed
+        self.on_message("stopped")
+        return None
+
+    def _continue(self) -> bool:
+        self.heartbeat.touch()
+        return not self.stop_requested()
+
+    def _sleep(self, seconds: float) -> bool:
+        end_s = self.clock.monotonic_s() + seconds
+        while self._continue() and (left_s := end_s - self.clock.monotonic_s()) > 0:
+            self.clock.sleep(min(left_s, SIGN_EVERY_S / 5))
+        return not self.stop_requested()

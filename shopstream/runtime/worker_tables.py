@@ -14,6 +14,7 @@ from connectors.clock import iso
 from consumers.metrics.definitions import DRIFT_PREFIX, rows_of
 from consumers.metrics.prometheus import Figure, add_figures
 from shopstream.runtime.protocol import WorkerView
+from shopstream.runtime.tables import table
 
 TIGHT: Final = (0, 1, 0, 0)
 """Padding with which a table of a million records fits 80 columns."""
@@ -30,17 +31,16 @@ def by_role(views: Sequence[WorkerView]) -> dict[str, list[WorkerView]]:
 
 def live_table(views: Sequence[WorkerView]) -> RenderableType:
     """Build a table with a line for each role: records read and written, lag and problems."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("role", "state"):
-        table.add_column(name)
-    for name in ("read", "read/s", "lag", "waiting", "written", "written/s", "rejected", "p50 / p99"):
-        table.add_column(name, justify="right")
+    columns = (
+        "role", "state", "read", "read/s", "lag", "waiting", "written", "written/s", "rejected", "p50 / p99",
+    )  # fmt: skip
+    rows: list[tuple[RenderableType, ...]] = []
     troubles: list[Text] = []
     for role, workers in by_role(views).items():
         total = add_figures([view.figures for view in workers])
         waiting = int(total.get("dirty") or total.get("waiting_records") or 0)
         fresh = [total.get("freshness_p50_ms"), total.get("freshness_p99_ms")]
-        table.add_row(
+        rows.append((
             role if len(workers) == 1 else f"{role} x{len(workers)}",
             _stages(workers),
             _count(total.get("consumed")),
@@ -51,24 +51,22 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
             _count(sum(view.rows_per_s for view in workers)),
             _count(int(total.get("rejected") or 0) + int(total.get("late") or 0)),
             " / ".join(_seconds(value) for value in fresh) if any(fresh) else "",
-        )
+        ))  # fmt: skip
         troubles += [Text(f"{view.name}: {view.trouble}", style="yellow") for view in workers if view.trouble]
-    return Group(table, *troubles)
+    return Group(table(None, columns, rows, text_columns=2, box=None, pad_edge=False, header_style="dim"), *troubles)
 
 
 def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int | None) -> Table:
     """Build a table of each role's totals."""
-    title = f"consumed in {seconds:,.1f} s" + (f", final rows at {iso(final_as_of)}" if final_as_of else "")
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT)
-    table.add_column("role")
-    for name in ("read", "rejected", "late", "repeats", "written", "refused", "read/s"):
-        table.add_column(name, justify="right")
+    rows = []
     for role, workers in by_role(views).items():
         total = add_figures([view.figures for view in workers])
         counts = [_count(total.get(name)) for name in ("consumed", "rejected", "late", "duplicates")]
         rate = sum(view.mean_records_per_s for view in workers)
-        table.add_row(role, *counts, _count(rows_of(total)), _count(total.get("refused")), _count(rate))
-    return table
+        rows.append((role, *counts, _count(rows_of(total)), _count(total.get("refused")), _count(rate)))
+    title = f"consumed in {seconds:,.1f} s" + (f", final rows at {iso(final_as_of)}" if final_as_of else "")
+    columns = ("role", "read", "rejected", "late", "repeats", "written", "refused", "read/s")
+    return table(title, columns, rows, text_columns=1, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT)
 
 
 def json_lines(views: Sequence[WorkerView]) -> list[tuple[str, dict[str, object]]]:

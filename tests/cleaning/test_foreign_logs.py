@@ -105,7 +105,7 @@ def test_a_decimal_comma_survives(tmp_path):
     ("arguments", "said"),
     [
         (["orders.csv", "--out", "x"], "Foreign logs need a mapping"),
-        (["a", "--person", "email", "--out", "x"], "--person is of foreign logs"),
+        (["a", "--identity-column", "email", "--out", "x"], "--identity-column applies to foreign logs"),
         (["a", "b", "c", "--mapping", "x", "--mapping", "y", "--out", "x"], "3 files, but 2 mappings"),
     ],
 )

@@ -155,7 +155,11 @@ def test_health_is_asked_where_the_program_listens(composed):
     port = next(word for word in services["web"].command if word.startswith("--port=")).removeprefix("--port=")
     assert services["web"].environment["PROBE"] == f"http://127.0.0.1:{port}/"
     assert services["web"].ports == [f"127.0.0.1:8050:{port}"]
-    (sign,) = [word.removeprefix("--sign=") for word in services["live"].command if word.startswith("--sign=")]
+    (sign,) = [
+        word.removeprefix("--heartbeat-file=")
+        for word in services["live"].command
+        if word.startswith("--heartbeat-file=")
+    ]
     assert services["live"].environment["PROBE"] == f"fresh:{sign}:60"
     assert services["trainer"].environment["PROBE"].startswith("fresh:/var/lib/shopstream/trainer.alive:")
 

@@ -104,7 +104,7 @@ def test_a_trainer_that_is_ended_while_it_trains_leaves_nothing_half(tmp_path):
     generate(Shop(end_ms=20_000 * 86_400_000, seed=1, customers=300, events=20_000, days=150), tmp_path / "archive")
     (tmp_path / "home" / "bundles").mkdir(parents=True)
     variables = environment(tmp_path / "home") | {"SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    process = start(["schedule", tmp_path / "archive", "--mart", tmp_path / "mart"], variables)
+    process = start(["schedule", tmp_path / "archive", "--out", tmp_path / "mart"], variables)
     try:
         while "train begins" not in process.stderr.readline():
             assert process.poll() is None

@@ -21,8 +21,8 @@ from producers.publisher import Publisher
 from producers.replay import Course, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
-from shopstream.cli.options import chosen_roles
-from shopstream.jobs.consume import Consumption, checked, instance_id
+from shopstream.cli.options import chosen
+from shopstream.jobs.consume import ROLES, Consumption, checked, instance_id
 from shopstream.jobs.produce import wall_clock
 from shopstream.runtime.protocol import WorkerName
 from shopstream.settings import Settings
@@ -68,7 +68,7 @@ def test_without_servers_the_remedy_is_up(tmp_path):
 
 
 def test_roles_come_once_and_in_their_own_order():
-    assert chosen_roles("archive, features,archive") == ("features", "archive")
+    assert chosen("--roles", "archive, features,archive", ROLES) == ("features", "archive")
 
 
 def test_what_can_be_is_not_refused():

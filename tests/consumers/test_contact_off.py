@@ -1,4 +1,4 @@
-"""`--index-contact` is turned off again: names and addresses leave the state, and with it the index."""
+"""`--index-pii` is turned off again: names and addresses leave the state, and with it the index."""
 
 from __future__ import annotations
 

@@ -77,15 +77,7 @@ def dotted(node: ast.expr) -> str:
 @functools.cache
 def commands() -> dict[str, typer.core.TyperCommand]:
     """Every command of the command line by its name; one of a group is named `group command`."""
-    return dict(_named("", typer.main.get_command(cli.build_app())))
-
-
-def _named(before: str, group: typer.core.TyperGroup) -> Iterator[tuple[str, typer.core.TyperCommand]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _named(f"{before}{name} ", command)
-        else:
-            yield f"{before}{name}", command
+    return cli.load_commands()
 
 
 def split_command(words: list[str]) -> tuple[str, list[str]]:

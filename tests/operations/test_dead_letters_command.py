@@ -69,7 +69,7 @@ def test_letters_are_mended_and_sent_back_once(bench, servers, tmp_path, monkeyp
     mended.write_bytes(
         mended.read_bytes().replace(b'"tv"', b'"tablet"').replace(b'"ts":1700000000000', b'"ts":%d' % (TS + 5 * DAY_MS))
     )
-    again = ("dead-letters", "replay", "--letters", tv["letter"], "--value", mended)
+    again = ("dead-letters", "replay", "--numbers", tv["letter"], "--value", mended)
     ends = bench.ends()
     assert "1" in terminal.type(*again, "--dry-run")
     terminal.type(*again, code=1, answer="n\n")
@@ -101,6 +101,6 @@ def test_letters_are_mended_and_sent_back_once(bench, servers, tmp_path, monkeyp
 def test_wrong_calls_are_told(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     assert "no dead letter 7" in terminal.type("dead-letters", "show", 7, code=1)
-    assert "--value is for one letter" in terminal.type("dead-letters", "replay", "--value", "x", code=2)
-    assert "--letters is 'a'" in terminal.type("dead-letters", "list", "--letters", "a", code=2)
-    assert "no letter is chosen" in terminal.type("dead-letters", "replay")
+    assert "--value is for one dead letter" in terminal.type("dead-letters", "replay", "--value", "x", code=2)
+    assert "--numbers is 'a'" in terminal.type("dead-letters", "list", "--numbers", "a", code=2)
+    assert "no dead letter is selected" in terminal.type("dead-letters", "replay")

@@ -45,7 +45,16 @@ def test_three_erasures_at_once_end_with_nothing_there(bench, servers, tmp_path)
     # two in one data folder, one as on another machine that shares the state
     homes = [home, home, tmp_path / "other"]
     homes[2].mkdir()
-    words = ["--yes", "--now", "--run", bench.run, "--state", bench.state, "--archive", home / "archive" / bench.run]
+    words = [
+        "--yes",
+        "--force-compaction",
+        "--run",
+        bench.run,
+        "--state",
+        bench.state,
+        "--archive",
+        home / "archive" / bench.run,
+    ]
     running = [
         start(
             ["forget", row["customer_id"], *words],
@@ -78,7 +87,7 @@ def test_letters_that_come_back_while_they_are_deleted_are_deleted_again(bench, 
     monkeypatch.setattr(
         "consumers.erasure.dead_letters.open_admin", lambda _: type("A", (), {"delete_records": delete_records})()
     )
-    terminal.type("forget", "p0", "--yes", "--now")
+    terminal.type("forget", "p0", "--yes", "--force-compaction")
     assert deleted
     assert holders(bench, tmp_path / "home", row) == []
 
@@ -139,7 +148,7 @@ def interrupted(bench, servers, home, cases):
     with_letters(bench, rows)
     archive(bench, home / "archive" / bench.run)
     variables = environment(home, servers)
-    words = ["--yes", "--now", "--run", bench.run]
+    words = ["--yes", "--force-compaction", "--run", bench.run]
     for row, ((module, name, when), number) in zip(rows, cases, strict=False):
         line = [
             sys.executable,

@@ -1,4 +1,4 @@
-"""Erasure as a law: after `forget --now` no byte of a profile is in anything that the run owns.
+"""Erasure as a law: after `forget --force-compaction` no byte of a profile is in anything that the run owns.
 
 Topics are read to their ends, every document of every index is looked at, Parquet and checkpoints are read, and all
 other files of the data folder are searched as bytes.
@@ -103,7 +103,7 @@ def test_after_forget_no_byte_of_a_profile_is_anywhere(bench, terminal, tmp_path
     for place in ("customers ", "dead-letter ", f"{bench.run}-customers", f"{bench.run}-alerts", "checkpoint", "rows "):
         assert [one for one in before if one.startswith(place)], (place, before)
 
-    said = flat(terminal.type("forget", ZOE["customer_id"], "--yes", "--now"))
+    said = flat(terminal.type("forget", ZOE["customer_id"], "--yes", "--force-compaction"))
     shared = [one for one in holders(bench, home, ZOE) if one.startswith("customers ")]
     left = holders(bench, home, {"email": "x-x-x", **{k: v for k, v in ZOE.items() if k != "email"}})
     assert left == []
@@ -161,9 +161,9 @@ def test_settings_of_the_users_own_are_put_back_and_forced_ones_are_not(bench, t
     admin = open_admin(bench.properties)
     profile_topic._alter(admin, topic, {"min.cleanable.dirty.ratio": "0.25"})
     bench.publish([profile(ZOE)])
-    terminal.type("forget", ZOE["customer_id"], "--yes", "--now")
+    terminal.type("forget", ZOE["customer_id"], "--yes", "--force-compaction")
     assert forced(bench) == {"min.cleanable.dirty.ratio": "0.25"}
-    # as an erasure leaves them that was killed; one without --now takes them back as well
+    # as an erasure leaves them that was killed; one without --force-compaction takes them back as well
     profile_topic._alter(admin, topic, profile_topic.FORCED)
     said = terminal.type("forget", ZOE["customer_id"], "--yes")
     assert "settings that an erasure left" in flat(said)

@@ -92,7 +92,7 @@ def test_a_profile_is_erased_everywhere_and_nobody_elses(bench, servers, tmp_pat
 
     said = terminal.type("forget", "ann", "--yes")
     after = places(bench, folder)
-    assert holders(after) == {"topic", "letters"}, "what only time or --now takes away"
+    assert holders(after) == {"topic", "letters"}, "what only time or --force-compaction takes away"
     assert "older records stay in the log" in " ".join(said.split())
     assert "hold it (" in said
     assert not [secret for secret in SECRETS if secret.decode() in said]
@@ -120,7 +120,7 @@ def test_on_demand_nothing_waits_for_time(bench, servers, tmp_path, monkeypatch)
         send(bench.properties, [(f"{bench.run}.customers", b"ann", profile(ANN)[2], [])], number)
     bench.consume(contact=True)
     letters = len(bench.messages("dead-letter"))
-    said = terminal.type("forget", "ann", "--yes", "--now")
+    said = terminal.type("forget", "ann", "--yes", "--force-compaction")
     after = places(bench, tmp_path / "none")
     assert holders(after) == set()
     assert holders(after, (b"Yardley", b"gender-of-bob")) == {"topic", "letters", "checkpoints"}

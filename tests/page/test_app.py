@@ -174,7 +174,7 @@ def test_a_run_without_documents_has_empty_panels(shop, servers, server_settings
 
 # --- what is never shown ----------------------------------------------------------------------------------------------
 def test_names_and_addresses_stay_where_they_are(shop, served):
-    """Even where the index holds them, as with `consume --index-contact`."""
+    """Even where the index holds them, as with `consume --index-pii`."""
     run, _, client, _ = shop
     (index,) = client.indices.get(index=f"{run}-customers")
     client.indices.put_mapping(index=index, properties={name: {"type": "keyword"} for name in CONTACT_FIELDS})

@@ -5,15 +5,14 @@ import re
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from connectors.clock import iso
 from features.errors import ShopstreamError, UsageError
 from producers.importing.mapping import parse_mapping, ready_mappings
-from shopstream.cli import produce as produce_command
-from shopstream.cli.options import parse_duration_s, parse_rate, parse_speed, parse_time
-from shopstream.cli.progress import leaving_sign
+from shopstream.cli.app import build_app
+from shopstream.cli.options import parse_duration_s, parse_time
+from shopstream.cli.produce import parse_rate, parse_speed, with_heartbeat
 from shopstream.jobs import produce as produce_job
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def call():
-    app = typer.Typer()
-    produce_command.register(app)
+    app = build_app()
 
     def run(*words):
         result = CliRunner().invoke(app, list(words))
@@ -51,10 +49,10 @@ def test_a_ready_mapping_can_be_listed_shown_and_used(call, tmp_path):
         call(*words)
 
 
-def test_a_sign_is_left_each_second_that_it_gets_on(tmp_path, monkeypatch):
+def test_the_heartbeat_file_is_touched_once_a_second_while_records_are_sent(tmp_path, monkeypatch):
     now_s, shown, sign = [10.0], [], tmp_path / "alive"
     monkeypatch.setattr(produce_job.time, "monotonic", lambda: now_s[0])
-    show = leaving_sign(sign, shown.append)
+    show = with_heartbeat(sign, shown.append)
     signed = []
     for now_s[0] in (10.0, 10.5, 11.2, 11.9, 12.3):
         os.utime(sign, (1, 1))
@@ -69,9 +67,9 @@ def test_a_sign_is_left_each_second_that_it_gets_on(tmp_path, monkeypatch):
     assert shown[-1] == "not ended by it"
 
 
-def test_a_sign_that_cannot_be_left_is_told_before_anything_is_sent(tmp_path):
-    with pytest.raises(UsageError, match="--sign"):
-        leaving_sign(tmp_path / "no-such-folder" / "alive", print)
+def test_a_heartbeat_file_that_cannot_be_written_is_an_error_before_anything_is_sent(tmp_path):
+    with pytest.raises(UsageError, match="--heartbeat-file"):
+        with_heartbeat(tmp_path / "no-such-folder" / "alive", print)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +78,7 @@ def test_a_sign_that_cannot_be_left_is_told_before_anything_is_sent(tmp_path):
         (["replay", "x", "--speed", "fast"], "--speed"),
         (["replay", "x", "--speed", "0"], "--speed"),
         (["replay", "x", "--from", "2025-13-01"], "--from"),
-        (["replay", "x", "--from", "2025-01-02", "--to", "2025-01-02"], "exclusive|Nothing"),
+        (["replay", "x", "--from", "2025-01-02", "--to", "2025-01-02"], "is empty"),
         (["replay", "x", "--topics", "events,clicks"], "clicks"),
         (["live", "x", "--rate", "-1/s"], "--rate"),
         (["live", "x", "--for", "1 fortnight"], "--for"),
@@ -110,8 +108,8 @@ def test_times_are_exact_and_utc_unless_they_say_otherwise(text, expected):
 
 
 def test_durations_rates_and_speeds():
-    assert [parse_duration_s(t) for t in ("90", "90s", "1.5h", "2d")] == [90, 90, 5_400, 172_800]
-    assert [parse_rate(t) for t in ("500", "500/s", None)] == [500, 500, None]
+    assert [parse_duration_s(t, "--for") for t in ("90", "90s", "1.5h", "2d")] == [90, 90, 5_400, 172_800]
+    assert [parse_rate(t, "--rate") for t in ("500", "500/s")] == [500, 500]
     assert [parse_speed(t) for t in ("max", "60", "0.5")] == [None, 60, 0.5]
 
 

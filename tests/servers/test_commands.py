@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError
-from shopstream.cli import servers as commands
+from shopstream.cli.app import build_app
 from shopstream.embedded import state_file
 from shopstream.embedded.account import OWN_UIDS
 from shopstream.embedded.artifacts import read_lock
@@ -29,9 +29,7 @@ UNREACHABLE = {
 
 @pytest.fixture
 def app() -> typer.Typer:
-    app = typer.Typer()
-    commands.register(app)
-    return app
+    return build_app()
 
 
 @pytest.fixture

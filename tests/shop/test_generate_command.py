@@ -7,25 +7,22 @@ import sys
 import time
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
 from producers.archive import archive
-from shopstream.cli import generate as generate_command
+from shopstream.cli.app import build_app
 
 SMALL = ["--customers", "100", "--events", "3000", "--days", "20", "--end", "2025-06-01"]
 
 
 @pytest.fixture
 def app():
-    app = typer.Typer()
-    generate_command.register(app)
-    return app
+    return build_app()
 
 
 def run(app, *arguments):
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+    return CliRunner().invoke(app, ["generate", *map(str, arguments)])
 
 
 def test_it_writes_the_archive_and_prints_what_is_in_it(app, tmp_path):
@@ -37,7 +34,7 @@ def test_it_writes_the_archive_and_prints_what_is_in_it(app, tmp_path):
     assert figures["customers"] == "100"
     planted = sum(archive.count_rows(tmp_path / "a", "events", day) for day in archive.days(tmp_path / "a", "events"))
     assert planted == 3_000 + 30
-    assert set(figures) >= {"sessions", "orders", "revenue (placed)", "conversion", "carts left", "events/s"}
+    assert set(figures) >= {"sessions", "orders", "revenue (placed)", "conversion", "abandoned carts", "events/s"}
     assert archive.days(tmp_path / "a", "events")[-1].isoformat() == "2025-05-31"
 
 
@@ -74,9 +71,10 @@ def test_the_default_end_lies_two_weeks_back(app, tmp_path):
 
 def test_an_interrupted_run_leaves_nothing(tmp_path):
     """Ctrl-C in the middle of a long run."""
-    code = "import typer; from shopstream.cli import generate; app = typer.Typer(); generate.register(app); app()"
+    code = "from shopstream.cli.app import main; main()"
+    options = ["--out", str(tmp_path / "a"), "--events", "50000000", "--end", "2025-06-01"]
     child = subprocess.Popen(
-        [sys.executable, "-c", code, "--out", str(tmp_path / "a"), "--events", "50000000", "--end", "2025-06-01"],
+        [sys.executable, "-c", code, "generate", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -266,27 +266,29 @@ def test_modules_import_without_pyspark():
 
 def test_times():
     day = 86_400_000
-    assert cutoffs(["1970-01-03", "1970-01-02", "1970-01-03"], None, None, None) == [day, 2 * day]
-    assert cutoffs(["1970-01-01T12:00"], "1d", "1970-01-01", "1970-01-03") == [0, day // 2, day, 2 * day]
-    assert cutoffs([], "12h", "1970-01-01", "1970-01-01T23:00") == [0, day // 2]
+    assert cutoffs([2 * day, day, 2 * day], None, None, None) == [day, 2 * day]
+    assert cutoffs([day // 2], day / 1_000, 0, 2 * day) == [0, day // 2, day, 2 * day]
+    assert cutoffs([], day / 2_000, 0, day - 3_600_000) == [0, day // 2]
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (([], None, None, None), "No time"),
-        (([], "1d", "2024-01-01", None), "belong together"),
-        (([], None, "2024-01-01", "2024-02-01"), "belong together"),
-        (([], "1d", "2024-02-01", "2024-01-01"), "No time"),
-        (([], "soon", "2024-01-01", "2024-02-01"), "--every is 'soon'"),
-        (([], "1s", "2024-01-01", "2024-02-01"), "2,678,401 times"),
-        ((["then"], None, None, None), "--as-of"),
+        ([], "No time"),
+        (["--every", "1d", "--from", "2024-01-01"], "belong together"),
+        (["--from", "2024-01-01", "--to", "2024-02-01"], "belong together"),
+        (["--every", "1d", "--from", "2024-02-01", "--to", "2024-01-01"], "No time"),
+        (["--every", "soon", "--from", "2024-01-01", "--to", "2024-02-01"], "--every is 'soon'"),
+        (["--every", "1s", "--from", "2024-01-01", "--to", "2024-02-01"], "2,678,401 times"),
+        (["--as-of", "then"], "--as-of"),
     ],
 )
 def test_times_that_make_no_sense(options, said):
     assert CUTOFFS_MAX < 2_678_401
     with pytest.raises(UsageError, match=said):
-        cutoffs(*options)
+        CliRunner().invoke(
+            build_app(), ["spark", "backfill", "archive", "--out", "rows", *options], catch_exceptions=False
+        )
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------

@@ -6,12 +6,11 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-import typer
 from sklearn.metrics import adjusted_rand_score
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
-from shopstream.cli import cluster as commands
+from shopstream.cli.app import build_app
 from shopstream.jobs.cluster import FILES, write_clusters
 from training.clusters.assigners import Assigner
 from training.clusters.bundle import load_clusters
@@ -74,9 +73,7 @@ def personality(path, rows: int = 2_240) -> pl.DataFrame:
 
 
 def run(*arguments):
-    app = typer.Typer()
-    commands.register(app)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(build_app(), [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,11 @@ import shutil
 import msgspec
 import polars as pl
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
 from features.scores.score import NEXT_PURCHASE, SCORE_SCHEMA
-from shopstream.cli import features as features_command
-from shopstream.cli import train as commands
+from shopstream.cli.app import build_app
 from shopstream.jobs.bayes_ceiling import ceiling_of
 from shopstream.jobs.train import train_bundle
 from training.bundle import load_bundle
@@ -25,9 +23,7 @@ from training.options import Costs, Effort, Horizon
 
 @pytest.fixture
 def app():
-    app = typer.Typer()
-    commands.register(app)
-    return app
+    return build_app()
 
 
 def run(app, *arguments):
@@ -60,7 +56,6 @@ def test_no_cell_of_a_csv_begins_a_formula(app, bundle, archive, tmp_path):
     rows = pl.read_parquet(file, hive_partitioning=False)
     hostile = rows.head(len(ids)).with_columns(customer_id=pl.Series(ids), event_id=pl.Series([f"e{i}" for i in ids]))
     pl.concat([rows, hostile]).write_parquet(file)
-    features_command.register(app)
     for name, *options in (("features",), ("score", "--bundle", str(bundle.folder))):
         for ending in ("csv", "parquet"):
             out = tmp_path / f"{name}.{ending}"
@@ -102,8 +97,8 @@ def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_pat
 
     seen = []
     monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("shopstream.jobs.train.train_bundle", quick)
-    monkeypatch.setattr("shopstream.cli.model_tables.print_models", lambda *_: None)
+    monkeypatch.setattr("shopstream.cli.train.train_bundle", quick)
+    monkeypatch.setattr("shopstream.cli.train.print_models", lambda *_: None)
     assert run(app, "train", archive).exit_code == 0
     assert (tmp_path / "home" / "bundles" / "current").exists()
     assert run(app, "train", archive, "--out", tmp_path / "mine").exit_code == 0
@@ -114,7 +109,6 @@ def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--validation", "never"], "--validation"),
         (["--costs", "nowhere.json"], "nowhere.json"),
         (["--rules", "nowhere"], "nowhere"),
         (["--horizon", "200"], "do not fit"),
@@ -127,6 +121,12 @@ def test_train_refuses_what_cannot_be(app, archive, tmp_path, arguments, said):
     assert not (tmp_path / "b").exists()
 
 
+def test_an_unknown_validation_is_a_usage_error(app, archive, tmp_path):
+    done = run(app, "train", archive, "--out", tmp_path / "b", "--validation", "never")
+    assert done.exit_code == 2
+    assert "--validation" in done.output
+
+
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
     """What training was asked for, without training."""
@@ -137,8 +137,8 @@ def asked(monkeypatch, tmp_path):
         return type("B", (), {"folder": out, "name": "b", "metrics": None}), (1.0, 2.0)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("shopstream.jobs.train.train_bundle", quick)
-    monkeypatch.setattr("shopstream.cli.model_tables.print_models", lambda *_: None)
+    monkeypatch.setattr("shopstream.cli.train.train_bundle", quick)
+    monkeypatch.setattr("shopstream.cli.train.print_models", lambda *_: None)
     return seen
 
 

@@ -6,12 +6,11 @@ import re
 import numpy as np
 import polars as pl
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError
 from features.schema import ALL_CATEGORIES, DAY_MS, FORECAST_FIELDS
-from shopstream.cli import forecast as commands
+from shopstream.cli.app import build_app
 from training.forecast.models import (
     LEVELS,
     NAIVE,
@@ -222,14 +221,12 @@ def test_documents_of_known_days_and_of_days_to_come(monkeypatch):
 
 
 def run(app, *arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["forecast", *map(str, arguments)])
 
 
 @pytest.fixture
 def app():
-    app = typer.Typer()
-    commands.register(app)
-    return app
+    return build_app()
 
 
 def test_the_command_writes_file_page_and_figures(app, archive, tmp_path, monkeypatch):

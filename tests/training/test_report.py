@@ -8,12 +8,11 @@ import shutil
 import msgspec
 import polars as pl
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_COLUMN, DAY_MS, STAGES
-from shopstream.cli import report as commands
+from shopstream.cli.app import build_app
 from shopstream.jobs import report as report_job
 from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.segment import last_moment
@@ -24,9 +23,7 @@ from training.report.sections import FILES, sections
 
 
 def run(*arguments):
-    app = typer.Typer()
-    commands.register(app)
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(build_app(), ["report", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,13 @@ from html.parser import HTMLParser
 import numpy as np
 import polars as pl
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from connectors.formats.rules_file import load_rules, parse_rules
 from features.errors import ShopstreamError
 from features.rules.segments import PROFILE_SCHEMA
 from features.scores.score import RISKS, SCORE_SCHEMA, RfmScorer, learn_breaks
-from shopstream.cli import segment as commands
+from shopstream.cli.app import build_app
 from shopstream.jobs.segment import Segmented, customers_at, segment_customers, write_segments
 from training.cells import safe_frame, safe_text
 from training.segments import traits
@@ -25,13 +24,11 @@ FILES = ("customer_segments.parquet", "segment_summary.csv", "segment_summary.ht
 
 @pytest.fixture
 def app():
-    app = typer.Typer()
-    commands.register(app)
-    return app
+    return build_app()
 
 
 def run(app, *arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return CliRunner().invoke(app, ["segment", *map(str, arguments)], catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +39,7 @@ def segmented(archive, bundle, training) -> Segmented:
 @pytest.fixture(scope="module")
 def folder(archive, bundle, training, tmp_path_factory):
     out = tmp_path_factory.mktemp("mart")
-    app = typer.Typer()
-    commands.register(app)
-    done = run(app, archive, "--as-of", training.end_ms, "--bundle", bundle.folder, "--out", out)
+    done = run(build_app(), archive, "--as-of", training.end_ms, "--bundle", bundle.folder, "--out", out)
     assert done.exit_code == 0, done.output
     return out
 

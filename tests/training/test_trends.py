@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import duckdb
 import polars as pl
 import pytest
-import typer
 from polars import col
 from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
@@ -14,7 +13,7 @@ from connectors.elasticsearch.period_writer import Replaced, Trend, documents
 from features.errors import UsageError
 from features.schema import DAY_MS, NOT_KNOWN, SEGMENT_DAY_FIELDS, TREND_KEYS
 from features.scores.score import REASONED_RISKS
-from shopstream.cli import rollup as commands
+from shopstream.cli.app import build_app
 from shopstream.jobs.archive_features import archive_days, batch_features
 from shopstream.jobs.rollup import RollupRequest, roll_up
 from shopstream.jobs.sales import read_sales
@@ -296,26 +295,25 @@ def test_reasons_are_left_out_unless_the_rules_ask_for_them(bundle, training):
 
 
 def test_the_command_writes_files_or_replaces_periods(bundle, tmp_path, monkeypatch):
-    app = typer.Typer()
-    commands.register(app)
+    app = build_app()
     asked, written = [], []
     trend = Trend("movement", pl.DataFrame({"week": ["a", "b"]}), 1, 2)
     monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("shopstream.jobs.rollup.roll_up", lambda *given: asked.append(given[:3]) or [trend])
-    monkeypatch.setattr("shopstream.jobs.write_trends.check_elastic", lambda settings: None)
+    monkeypatch.setattr("shopstream.cli.rollup.roll_up", lambda *given: asked.append(given[:3]) or [trend])
+    monkeypatch.setattr("shopstream.cli.rollup.check_elastic", lambda settings: None)
     monkeypatch.setattr(
-        "shopstream.jobs.write_trends.write_trends",
+        "shopstream.cli.rollup.write_trends",
         lambda settings, trends, told: written.append((settings.run, trends)) or [Replaced("movement", 2, 3)],
     )
     arguments = ["shop", "--bundle", str(bundle.folder), "--from", "2025-05-01", "--to", "2025-05-04"]
-    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
+    done = CliRunner().invoke(app, ["rollup", *arguments, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["movement.parquet"]
     assert not written
-    done = CliRunner().invoke(app, ["shop", "--lost-after", "10", "--run", "other"])
+    done = CliRunner().invoke(app, ["rollup", "shop", "--lost-after", "10", "--run", "other"])
     assert done.exit_code == 0, done.output
     assert written == [("other", [trend])]
-    assert "2 documents, 3 of before removed" in done.output
+    assert "2 documents, 3 earlier ones removed" in done.output
     (_, first, range_), (_, second, whole) = asked
     assert (first.name, second) == (bundle.name, None)  # the data folder has no bundle
     assert range_ == RollupRequest(_ms(2025, 5, 1), _ms(2025, 5, 4))
