@@ -11,9 +11,9 @@ from features.schema import group_name, topic_name
 
 if TYPE_CHECKING:
     from connectors.elasticsearch.client import ElasticConnection
+    from connectors.kafka.source import Source
     from consumers.features.consumer import Clock, FeaturesConsumer
     from consumers.metrics.progress import FeaturesProgress, Progress, Totals
-    from shopstream.runtime.attendance import AttendedSource
     from shopstream.runtime.messages import Task
     from shopstream.runtime.worker import Role
 
@@ -63,7 +63,7 @@ class _Copying(Protocol):
 
 
 class _CopyingRole:
-    def __init__(self, role: _Copying, source: AttendedSource, close: Callable[[], None]) -> None:
+    def __init__(self, role: _Copying, source: Source, close: Callable[[], None]) -> None:
         self._role = role
         self._source = source
         self._close = close
@@ -145,12 +145,12 @@ def _topic_ids(task: Task, topics: tuple[str, ...]) -> dict[str, str]:
     return {topic: ids[name] for topic, name in names.items()}
 
 
-def _source(task: Task, role: str, topics: tuple[str, ...]) -> AttendedSource:
+def _source(task: Task, role: str, topics: tuple[str, ...]) -> Source:
     from connectors.kafka.client import consumer_config, open_consumer  # noqa: PLC0415
-    from shopstream.runtime.attendance import AttendedSource  # noqa: PLC0415
+    from connectors.kafka.source import Source  # noqa: PLC0415
 
     config = consumer_config(task.kafka, group_name(task.run, role), task.instance_id)
-    return AttendedSource(open_consumer(config), task.run, topics)
+    return Source(open_consumer(config), task.run, topics)
 
 
 def _connection(task: Task) -> ElasticConnection:
