@@ -264,7 +264,11 @@ class KafkaServer:
             ShopstreamError: the server is secure, and the password file is missing or not readable.
         """
         login = self._login() if self.secure else {}
-        return KafkaEndpoint(f"{ports.LOOPBACK}:{port}", {**login, **self.settings.kafka.properties})
+        return KafkaEndpoint(self.address(port), {**login, **self.settings.kafka.properties})
+
+    def address(self, port: int) -> str:
+        """Return `host:port` of the broker."""
+        return f"{ports.LOOPBACK}:{port}"
 
     def _login(self) -> dict[str, str]:
         try:

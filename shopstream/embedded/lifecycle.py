@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import filelock
 import msgspec
@@ -89,7 +89,7 @@ def up(settings: Settings, console: Console) -> Endpoints:
         _start_all(stopped, ledger, settings, console)
         ended = [server for server in running_now if not _await_running(server, ledger, settings, console)]
         _start_all(ended, ledger, settings, console)
-    return _checked_endpoints(servers, ledger.known)
+    return _checked_endpoints(replace(servers, known=ledger.known))
 
 
 def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
@@ -236,19 +236,17 @@ def _await_health(
     return f"was not healthy within {timeout_s:.0f} s"
 
 
-def _checked_endpoints(servers: Servers, known: Record) -> Endpoints:
-    kafka, elastic = servers.kafka_endpoint(known), servers.elastic_endpoint(known)
-    assert kafka is not None
-    assert elastic is not None
+def _checked_endpoints(servers: Servers) -> Endpoints:
+    endpoints = Endpoints(servers.kafka_endpoint(), servers.elastic_endpoint())
     if servers.kafka is None:
         from connectors.kafka import admin as kafka_admin  # noqa: PLC0415 - loads the client
 
-        kafka_admin.check(kafka)
+        kafka_admin.check(endpoints.kafka)
     if servers.elasticsearch is None:
         from connectors.elasticsearch import admin as elastic_admin  # noqa: PLC0415 - loads the client
 
-        elastic_admin.check(elastic)
-    return Endpoints(kafka, elastic)
+        elastic_admin.check(endpoints.elasticsearch)
+    return endpoints
 
 
 def endpoints(settings: Settings) -> Endpoints:
@@ -262,43 +260,33 @@ def endpoints(settings: Settings) -> Endpoints:
 
 def kafka_endpoint(settings: Settings) -> KafkaEndpoint:
     """Return Kafka's endpoint, without a request to it. Raises ShopstreamError if the embedded one does not run."""
-    known = state_file.read(settings.home)
-    servers = Servers.of(settings, known)
-    if servers.kafka is not None:
-        _must_run(servers.kafka, known.kafka, settings)
-    found = servers.kafka_endpoint(known)
-    assert found is not None
-    return found
+    return _running_servers(settings, "kafka").kafka_endpoint()
 
 
-def elastic_endpoint(settings: Settings) -> ElasticEndpoint:
-    """Return Elasticsearch's endpoint, without a request to it. Raises ShopstreamError as `kafka_endpoint`."""
-    known = state_file.read(settings.home)
-    servers = Servers.of(settings, known)
-    if servers.elasticsearch is not None:
-        _must_run(servers.elasticsearch, known.elasticsearch, settings)
-    found = servers.elastic_endpoint(known)
-    assert found is not None
-    return found
+def elastic_endpoint(settings: Settings, *, read_only: bool = False) -> ElasticEndpoint:
+    """Return Elasticsearch's endpoint, without a request to it.
+
+    Args:
+        settings: settings of the servers.
+        read_only: whether to log in to the embedded one as the read-only user; an external one has one user only.
+
+    Raises:
+        ShopstreamError: the embedded server does not run.
+    """
+    return _running_servers(settings, "elasticsearch").elastic_endpoint(read_only=read_only)
 
 
-def elastic_reader(settings: Settings) -> ElasticEndpoint:
-    """Return Elasticsearch's endpoint for reading: the read-only user if embedded, else the user of the settings."""
-    known = state_file.read(settings.home)
-    servers = Servers.of(settings, known)
-    if servers.elasticsearch is not None:
-        _must_run(servers.elasticsearch, known.elasticsearch, settings)
-    found = servers.elastic_reader(known)
-    assert found is not None
-    return found
-
-
-def _must_run(server: EmbeddedServer, entry: ServerRecord | None, settings: Settings) -> None:
-    if entry is None or not entry.is_running():
+def _running_servers(settings: Settings, name: Literal["kafka", "elasticsearch"]) -> Servers:
+    """Return the servers of the settings. Raises ShopstreamError if the named one is embedded and does not run."""
+    servers = Servers.of(settings, state_file.read(settings.home))
+    server: EmbeddedServer | None = getattr(servers, name)
+    entry: ServerRecord | None = getattr(servers.known, name)
+    if server is not None and (entry is None or not entry.is_running()):
         raise ShopstreamError(
             f"{server.title} is not running (data folder {settings.home}).",
             "Run `shopstream up`, or name an existing server in the settings.",
         )
+    return servers
 
 
 @dataclass(frozen=True, slots=True)

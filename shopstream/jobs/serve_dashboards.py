@@ -63,7 +63,7 @@ def source(settings: Settings, mart: Path) -> Iterator[Source]:
     Raises:
         ShopstreamError: the embedded Elasticsearch does not run, or a setting is wrong.
     """
-    endpoint = embedded.elastic_reader(settings)
+    endpoint = embedded.elastic_endpoint(settings, read_only=True)
     clock = wall_clock()
     with open_client(elastic_connection(endpoint), connections=CONNECTIONS) as client:
         searcher = Searcher(client.options(request_timeout=SEARCH_TIMEOUT_S), settings.run)

@@ -24,7 +24,7 @@ from dashboards.web.app import Source
 from features.errors import ShopstreamError
 from shopstream.demo.page import page
 from shopstream.demo.screen import Screen
-from shopstream.embedded import elastic_reader
+from shopstream.embedded import elastic_endpoint
 from shopstream.embedded.elastic_users import READER, write_users
 from shopstream.jobs import connection_limits
 from shopstream.jobs.serve_dashboards import Listening, bound, open_page
@@ -203,10 +203,10 @@ def test_an_external_elasticsearch_is_asked_as_the_settings_say(tmp_path):
     settings = Settings(
         home=tmp_path, elasticsearch={"url": "https://search.example.com", "username": "shop-read", "password": "x"}
     )
-    assert elastic_reader(settings).username == "shop-read"
+    assert elastic_endpoint(settings, read_only=True).username == "shop-read"
 
 
 def test_who_has_no_servers_is_told_to_start_them(tmp_path):
     with pytest.raises(ShopstreamError, match="not running") as error:
-        elastic_reader(Settings(home=tmp_path))
+        elastic_endpoint(Settings(home=tmp_path), read_only=True)
     assert "shopstream up" in error.value.remedy
