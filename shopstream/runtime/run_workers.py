@@ -108,7 +108,7 @@ class Reports:
             structlog.get_logger("consume").info("metrics", url=f"{self.url}/metrics")
         if self._endpoints is not None:
             client = open_client(connection(self._endpoints), connections=1)
-            documents = PipelineDocuments(client, self._settings.run, keep_days=wanted.documents_keep_days)
+            documents = PipelineDocuments(client, self._settings.run, retention_days=wanted.documents_keep_days)
             self._documents = self._open.enter_context(documents)
         return self
 
