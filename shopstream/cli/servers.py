@@ -146,7 +146,7 @@ def _worker_tables(reports: dict[str, Any]) -> tuple[Table, Table]:
     from rich.markup import escape
     from rich.table import Table
 
-    from consumers.metrics.definitions import rows_of
+    from consumers.metrics.reports import rows_of
 
     work = Table("worker", "state", "read", "per s", "lag", "waiting", "written", "dead letters", "said")
     health = Table("worker", "append to visible p50 / p99", "not kept for", "last checkpoint", "memory", "trouble")

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from connectors.clock import iso
-from consumers.metrics.definitions import rows_of
-from consumers.metrics.prometheus import Figure, RateMeter
+from consumers.metrics.definitions import Figure
+from consumers.metrics.reports import RateMeter, rows_of
 from shopstream.runtime.messages import (
     ConfirmEnd,
     Done,

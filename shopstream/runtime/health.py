@@ -18,12 +18,12 @@ class Bounds:
     """Health thresholds.
 
     Attributes:
-        silence_s: longest time between two reports of a worker, or two steps of the parent.
-        unsaved_s: highest age of a change that is in no checkpoint.
+        report_age_s: longest time between two reports of a worker, or two steps of the parent.
+        uncheckpointed_s: highest age of a change that is in no checkpoint.
     """
 
-    silence_s: float = 60.0
-    unsaved_s: float = 120.0
+    report_age_s: float = 60.0
+    uncheckpointed_s: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,13 @@ def alive(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: B
         now_s: current time, monotonic.
         bounds: health thresholds.
     """
-    parent = _within("parent", now_s - stepped_s, bounds.silence_s, "turned {age:.1f} s ago")
+    parent = _within("parent", now_s - stepped_s, bounds.report_age_s, "turned {age:.1f} s ago")
     return Verdict((parent, *(_turning(view, now_s, bounds) for view in views)))
 
 
 def ready(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> Verdict:
     """Return whether every worker is up, has partitions, can write to its sinks and saves its state; see `alive`."""
-    checks = [_within("parent", now_s - stepped_s, bounds.silence_s, "turned {age:.1f} s ago")]
+    checks = [_within("parent", now_s - stepped_s, bounds.report_age_s, "turned {age:.1f} s ago")]
     for view in views:
         tests: tuple[Callable[[], Check], ...] = (
             lambda view=view: _up(view),  # type: ignore[misc]
@@ -91,7 +91,7 @@ def _turning(view: WorkerView, now_s: float, bounds: Bounds) -> Check:
     if view.stage not in ("running", "at end") or view.reported_s is None:
         # the parent restarts or ends a worker that is starting, waiting or dead
         return Check(name, True, view.stage)
-    return _within(name, now_s - view.reported_s, bounds.silence_s, "last poll and report {age:.1f} s ago")
+    return _within(name, now_s - view.reported_s, bounds.report_age_s, "last poll and report {age:.1f} s ago")
 
 
 def _up(view: WorkerView) -> Check:
@@ -115,5 +115,9 @@ def _sinks(view: WorkerView) -> Check:
 
 def _kept(view: WorkerView, bounds: Bounds) -> Check:
     age_s = float(view.figures.get("unsaved_s") or 0.0)
-    text = "reads, writes and keeps its state" if age_s <= bounds.unsaved_s else "changes of {age:.0f} s are not kept"
-    return _within(str(view.name), age_s, bounds.unsaved_s, text)
+    text = (
+        "reads, writes and keeps its state"
+        if age_s <= bounds.uncheckpointed_s
+        else "changes of {age:.0f} s are not kept"
+    )
+    return _within(str(view.name), age_s, bounds.uncheckpointed_s, text)

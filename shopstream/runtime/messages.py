@@ -19,7 +19,8 @@ from typing import Final
 
 import msgspec
 
-Figure = int | float | str | None
+from consumers.metrics.definitions import Figure
+
 Figures = Mapping[str, Figure]
 """Counters and measurements of a role by name: the fields of its progress and totals."""
 

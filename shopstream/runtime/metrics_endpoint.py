@@ -12,8 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from socketserver import ThreadingMixIn
@@ -26,12 +25,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from consumers.metrics.definitions import DRIFT_PREFIX, PREFIX, MetricDefinition, drifts, readings
+from consumers.metrics.definitions import DRIFT_HELP, DRIFT_METRIC, PREFIX, Figure
+from consumers.metrics.definitions import Metric as MetricDefinition
+from consumers.metrics.reports import drifts, readings
 from features.errors import ShopstreamError
 from shopstream.runtime.health import Bounds, Verdict, alive, ready
 from shopstream.runtime.protocol import WorkerView
 
-WHOSE: Final = ("run", "role", "worker")
+IDENTITY: Final = ("run", "role", "worker")
 """Labels of every metric of a worker."""
 JSON: Final = "application/json"
 REQUEST_TIMEOUT_S: Final = 10.0
@@ -65,56 +66,34 @@ class WorkerMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric of every worker."""
-        views = self._watched.views()
         yield InfoMetricFamily(f"{PREFIX}build", "The program.", {"version": version("shopstream"), "run": self._run})
-        yield self._gauge("worker_up", "Whether the worker runs.", views, lambda v: float(v.stage in _RUNNING))
-        yield self._gauge(
-            "sink_blocked", "Whether something keeps the worker from writing.", views, lambda v: float(bool(v.trouble))
-        )
-        yield self._gauge(
-            "worker_silence_seconds", "Since the worker's last report, which its loop makes.", views,
-            lambda v: None if v.reported_s is None else self._clock() - v.reported_s,
-        )  # fmt: skip
-        yield self._gauge(
-            "partitions_owned", "Partitions that the group has given it.", views,
-            lambda v: None if v.owned is None else float(len(v.owned)),
-        )  # fmt: skip
-        yield from self._measures(views)
-        yield from self._drift(views)
-
-    def _whose(self, view: WorkerView) -> list[str]:
-        return [self._run, view.name.role, str(view.name.number)]
-
-    def _gauge(
-        self, name: str, text: str, views: Sequence[WorkerView], value: Callable[[WorkerView], float | None]
-    ) -> Metric:
-        family = GaugeMetricFamily(PREFIX + name, text, labels=WHOSE)
-        for view in views:
-            if (found := value(view)) is not None:
-                family.add_metric(self._whose(view), found)
-        return family
-
-    def _measures(self, views: Sequence[WorkerView]) -> Iterable[Metric]:
-        found: dict[str, list[tuple[MetricDefinition, WorkerView, float]]] = defaultdict(list)
-        for view in views:
-            for measure, value in readings({**view.figures, "restarts": view.restarts}):
-                if measure.metric:
-                    found[measure.metric].append((measure, view, value * measure.scale))
-        for metric, values in found.items():
-            first = values[0][0]
-            kind = CounterMetricFamily if first.kind == "counter" else GaugeMetricFamily
-            family = kind(PREFIX + metric, first.help, labels=[*WHOSE, *(name for name, _ in first.labels)])
-            for measure, view, value in values:
-                family.add_metric([*self._whose(view), *(label for _, label in measure.labels)], value)
-            yield family
-
-    def _drift(self, views: Sequence[WorkerView]) -> Iterable[Metric]:
-        text = "How far a feature has moved from what the model was trained on (population stability index)."
-        family = GaugeMetricFamily(f"{PREFIX}drift_{DRIFT_PREFIX.rstrip('.')}", text, labels=[*WHOSE, "feature"])
-        for view in views:
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        drift = GaugeMetricFamily(DRIFT_METRIC, DRIFT_HELP, labels=[*IDENTITY, "feature"])
+        for view in self._watched.views():
+            identity = [self._run, view.name.role, str(view.name.number)]
+            for metric, value in readings({**view.figures, **self._added(view)}):
+                if metric.name:
+                    family = families.setdefault(metric.name, _family(metric))
+                    family.add_metric([*identity, *(label for _, label in metric.labels)], value * metric.scale)
             for feature, psi in drifts(view.figures):
-                family.add_metric([*self._whose(view), feature], psi)
-        return [family] if family.samples else []
+                drift.add_metric([*identity, feature], psi)
+        yield from families.values()
+        if drift.samples:
+            yield drift
+
+    def _added(self, view: WorkerView) -> dict[str, Figure]:
+        return {
+            "restarts": view.restarts,
+            "up": int(view.stage in _RUNNING),
+            "blocked": int(view.trouble is not None),
+            "report_age_s": None if view.reported_s is None else self._clock() - view.reported_s,
+            "partitions_owned": None if view.owned is None else len(view.owned),
+        }
+
+
+def _family(metric: MetricDefinition) -> CounterMetricFamily | GaugeMetricFamily:
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    return kind(PREFIX + metric.name, metric.help, labels=[*IDENTITY, *(name for name, _ in metric.labels)])
 
 
 _RUNNING: Final = ("running", "at end", "stopping", "done")

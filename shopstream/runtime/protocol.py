@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from consumers.metrics.prometheus import Figure
+from consumers.metrics.definitions import Figure
 from shopstream.runtime.messages import Down, Figures
 
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from consumers.metrics.prometheus import Figure, figures
+from consumers.metrics.definitions import Figure
+from consumers.metrics.reports import figures
 from features.schema import group_name, topic_name
 
 if TYPE_CHECKING:
     from connectors.elasticsearch.client import ElasticConnection
     from connectors.kafka.source import Source
     from consumers.features.consumer import Clock, FeaturesConsumer
-    from consumers.metrics.progress import FeaturesProgress, Progress, Totals
+    from consumers.metrics.definitions import CopyProgress, FeaturesProgress
     from shopstream.runtime.messages import Task
     from shopstream.runtime.worker import Role
 
@@ -58,8 +59,9 @@ class _FeaturesRole:
 class _Copying(Protocol):
     """A role that copies records without state: index or archive. It needs no T."""
 
-    def run(self, stop: Callable[[], bool], until: Until | None, report: Callable[[Progress], None]) -> Totals: ...
-    def progress(self) -> Progress: ...
+    def run(
+        self, stop: Callable[[], bool], until: Until | None, report: Callable[[CopyProgress], None]
+    ) -> CopyProgress: ...
 
 
 class _CopyingRole:
@@ -76,8 +78,7 @@ class _CopyingRole:
         report: Callable[[Mapping[str, Figure]], None],
     ) -> Mapping[str, Figure]:
         try:
-            self._role.run(stop, until, lambda progress: report(figures(progress)))
-            return figures(self._role.progress())
+            return figures(self._role.run(stop, until, lambda progress: report(figures(progress))))
         finally:
             self._close()
 

@@ -16,9 +16,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from connectors.elasticsearch.client import connection, open_client
-from consumers.metrics.definitions import pipeline_documents
 from consumers.metrics.pipeline_index import PipelineDocuments
-from consumers.metrics.prometheus import metrics_file, write_metrics
+from consumers.metrics.reports import metrics_file, pipeline_documents, write_metrics
 from shopstream.embedded import Endpoints
 from shopstream.runtime import worker_tables
 from shopstream.runtime.health import Bounds
@@ -98,17 +97,17 @@ class Reports:
         """URL of the metrics endpoint, once it listens."""
 
     def __enter__(self) -> Self:
-        wanted = self._settings.metrics
-        if wanted.port is not None:
+        metrics = self._settings.metrics
+        if metrics.port is not None:
             from shopstream.runtime.metrics_endpoint import Endpoint, Pages  # noqa: PLC0415 - needed with a port alone
 
-            bounds = Bounds(wanted.silence_s_max, wanted.unsaved_s_max)
+            bounds = Bounds(metrics.report_age_max_s, metrics.uncheckpointed_max_s)
             pages = Pages(self._settings.run, self._supervisor, bounds)
-            self.url = self._open.enter_context(Endpoint(pages, wanted.host, wanted.port)).url
+            self.url = self._open.enter_context(Endpoint(pages, metrics.host, metrics.port)).url
             structlog.get_logger("consume").info("metrics", url=f"{self.url}/metrics")
         if self._endpoints is not None:
             client = open_client(connection(self._endpoints), connections=1)
-            documents = PipelineDocuments(client, self._settings.run, retention_days=wanted.documents_keep_days)
+            documents = PipelineDocuments(client, self._settings.run, retention_days=metrics.retention_days)
             self._documents = self._open.enter_context(documents)
         return self
 

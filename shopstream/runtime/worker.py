@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 
 import psutil
 
+from consumers.metrics.definitions import Figure
 from features.errors import ShopstreamError
 from shopstream.runtime.children import die_with_parent
 from shopstream.runtime.messages import (
@@ -30,7 +31,6 @@ from shopstream.runtime.messages import (
     End,
     Ends,
     Failed,
-    Figure,
     FinalAsOf,
     Lines,
     LogLine,

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.clock import iso
-from consumers.metrics.definitions import DRIFT_PREFIX, rows_of
-from consumers.metrics.prometheus import Figure, add_figures
+from consumers.metrics.definitions import DRIFT_PREFIX, Figure
+from consumers.metrics.reports import merged, rows_of
 from shopstream.runtime.protocol import WorkerView
 
 TIGHT: Final = (0, 1, 0, 0)
@@ -37,7 +37,7 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
         table.add_column(name, justify="right")
     troubles: list[Text] = []
     for role, workers in by_role(views).items():
-        total = add_figures([view.figures for view in workers])
+        total = merged([view.figures for view in workers])
         waiting = int(total.get("dirty") or total.get("waiting_records") or 0)
         fresh = [total.get("freshness_p50_ms"), total.get("freshness_p99_ms")]
         table.add_row(
@@ -64,7 +64,7 @@ def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int 
     for name in ("read", "rejected", "late", "repeats", "written", "refused", "read/s"):
         table.add_column(name, justify="right")
     for role, workers in by_role(views).items():
-        total = add_figures([view.figures for view in workers])
+        total = merged([view.figures for view in workers])
         counts = [_count(total.get(name)) for name in ("consumed", "rejected", "late", "duplicates")]
         rate = sum(view.mean_records_per_s for view in workers)
         table.add_row(role, *counts, _count(rows_of(total)), _count(total.get("refused")), _count(rate))
@@ -79,7 +79,7 @@ def json_lines(views: Sequence[WorkerView]) -> list[tuple[str, dict[str, object]
         told: list[Mapping[str, Figure]] = [
             {n: v for n, v in view.figures.items() if not n.startswith(DRIFT_PREFIX)} for view in workers
         ]
-        total = add_figures(told)
+        total = merged(told)
         rates = {
             "records_per_s": round(sum(view.records_per_s for view in workers)),
             "rows_per_s": round(sum(view.rows_per_s for view in workers)),

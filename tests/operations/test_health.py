@@ -13,7 +13,7 @@ NOW_S = 1_000.0
 WELL = WorkerView(
     WorkerName("features", 0), "running", {"unsaved_s": 3.0}, 0, 0.0, 0.0, 0.0, None, owned=(0, 1), reported_s=NOW_S - 1
 )
-BOUNDS = Bounds(silence_s=60, unsaved_s=120)
+BOUNDS = Bounds(report_age_s=60, uncheckpointed_s=120)
 
 
 def failing(verdict):

@@ -15,16 +15,15 @@ from itertools import pairwise
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumers.metrics.definitions import MEASURES, PIPELINE_FIELDS, pipeline_documents
-from consumers.metrics.progress import FeaturesProgress, Progress, Totals
-from consumers.metrics.prometheus import figures
+from consumers.metrics.definitions import METRICS, CopyProgress, FeaturesProgress
+from consumers.metrics.reports import PIPELINE_FIELDS, figures, pipeline_documents
 from features.errors import ShopstreamError
 from shopstream.runtime import metrics_endpoint
 from shopstream.runtime.health import Bounds
 from shopstream.runtime.metrics_endpoint import Endpoint, Pages
 from shopstream.runtime.protocol import WorkerName, WorkerView
 
-NOT_MEASURED = {"role", "trouble", "totals", "bundle", "drift"}
+NO_METRICS = {"role", "trouble", "bundle", "drift"}
 
 
 class Watched:
@@ -36,24 +35,23 @@ class Watched:
         return self._views
 
 
-def features_figures():
+def features_progress():
     values = {item.name: 7 for item in fields(FeaturesProgress)}
-    return figures(
-        FeaturesProgress(
-            **{
-                **values,
-                "role": "features",
-                "trouble": None,
-                "stream_ts": 1_700_000_000_000,
-                "bundle": "one",
-                "drift": {},
-            }
-        )
-    )
+    texts = {"role": "features", "trouble": None, "bundle": "one", "drift": {}}
+    return FeaturesProgress(**{**values, **texts, "stream_ts": 1_700_000_000_000})
+
+
+def features_figures():
+    return figures(features_progress())
 
 
 def index_figures():
-    return figures(Progress("index", Totals(*range(1, 9)), 5, 6, retries=3, latency_p50_ms=20.0, latency_p99_ms=80.0))
+    return figures(
+        CopyProgress(
+            role="index", consumed=1, valid=2, rejected=3, late=4, written=5, duplicates=6, lag_records=5,
+            waiting_records=6, retries=3, latency_p50_ms=20.0, latency_p99_ms=80.0,
+        )
+    )  # fmt: skip
 
 
 def views():
@@ -79,17 +77,23 @@ def get(url):
         return error.code, error.read().decode()
 
 
-def test_every_figure_of_a_role_is_measured():
-    told = {item.name for kind in (FeaturesProgress, Progress, Totals) for item in fields(kind)} - NOT_MEASURED
-    assert told - {measure.figure for measure in MEASURES} == set()
+def test_every_field_of_a_progress_declares_its_metric():
+    names = {item.name for kind in (FeaturesProgress, CopyProgress) for item in fields(kind)}
+    assert names - METRICS.keys() == NO_METRICS
 
 
 def test_metrics_of_one_name_agree():
-    by_metric = sorted((m for m in MEASURES if m.metric), key=lambda m: m.metric)
-    for one, other in pairwise(by_metric):
-        if one.metric == other.metric:
-            assert (one.kind, one.help) == (other.kind, other.help)
-            assert [name for name, _ in one.labels] == [name for name, _ in other.labels]
+    by_name = sorted((metric for metric in METRICS.values() if metric.name), key=lambda metric: metric.name)
+    for one, other in pairwise(by_name):
+        if one.name == other.name:
+            assert (one.kind, one.help, one.unit) == (other.kind, other.help, other.unit)
+            assert [label for label, _ in one.labels] == [label for label, _ in other.labels]
+
+
+def test_figures_move_the_drift_of_each_feature_to_the_top_level():
+    progress = replace(features_progress(), drift={"psi.recency_days": 0.3})
+    assert figures(progress).keys() - figures(features_progress()).keys() == {"psi.recency_days"}
+    assert "drift" not in figures(progress)
 
 
 def test_the_pages_answer_over_a_socket():
@@ -99,14 +103,16 @@ def test_the_pages_answer_over_a_socket():
         found = samples(text)
         whose = (("role", "features"), ("worker", "0"))
         assert found["shopstream_records_read_total", *whose] == 7
-        assert found["shopstream_stream_time_seconds", *whose] == 1_700_000_000
+        assert found["shopstream_event_time_max_seconds", *whose] == 1_700_000_000
         assert found["shopstream_rows_written_total", ("kind", "customers"), *whose] == 7
         assert found["shopstream_freshness_seconds", ("quantile", "0.99"), *whose] == pytest.approx(0.007)
         assert found["shopstream_worker_restarts_total", *whose] == 2
         other = (("role", "index"), ("worker", "1"))
         assert found["shopstream_sink_latency_seconds", ("quantile", "0.5"), *other] == pytest.approx(0.02)
         assert found["shopstream_sink_blocked", *other] == 1
-        assert found["shopstream_rows_waiting", *other] == 6
+        assert found["shopstream_partitions_owned", *whose] == 2
+        assert 0 <= found["shopstream_worker_last_report_age_seconds", *whose] < 60
+        assert found["shopstream_rows_pending", *other] == 6
         assert get(f"{endpoint.url}/healthz")[0] == 200
         status, text = get(f"{endpoint.url}/readyz")
         assert status == 503

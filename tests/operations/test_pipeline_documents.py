@@ -14,8 +14,8 @@ from connectors.elasticsearch.client import connection, open_client
 from connectors.elasticsearch.mappings import write_index
 from consumers.index_definitions import run_definitions
 from consumers.metrics import pipeline_index
-from consumers.metrics.definitions import pipeline_documents
 from consumers.metrics.pipeline_index import WAITING_MAX, PipelineDocuments
+from consumers.metrics.reports import pipeline_documents
 from features.schema import DAY_MS
 
 NOW_MS = 1_800_000_000_000
