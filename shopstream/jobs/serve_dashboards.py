@@ -20,8 +20,8 @@ from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source, build
 from features.errors import ShopstreamError
 from shopstream import embedded
-from shopstream.jobs.connection_limits import BoundedProtocol
 from shopstream.jobs.produce import wall_clock
+from shopstream.runtime.http_server import BoundedProtocol
 from shopstream.settings import Settings
 
 LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")

@@ -99,11 +99,11 @@ class Reports:
     def __enter__(self) -> Self:
         metrics = self._settings.metrics
         if metrics.port is not None:
-            from shopstream.runtime.metrics_endpoint import Endpoint, Pages  # noqa: PLC0415 - needed with a port alone
+            from shopstream.runtime.metrics_endpoint import serve_metrics  # noqa: PLC0415 - needed with a port alone
 
             bounds = Bounds(metrics.report_age_max_s, metrics.uncheckpointed_max_s)
-            pages = Pages(self._settings.run, self._supervisor, bounds)
-            self.url = self._open.enter_context(Endpoint(pages, metrics.host, metrics.port)).url
+            server = serve_metrics(self._settings.run, self._supervisor, bounds, metrics.host, metrics.port)
+            self.url = self._open.enter_context(server)
             structlog.get_logger("consume").info("metrics", url=f"{self.url}/metrics")
         if self._endpoints is not None:
             client = open_client(connection(self._endpoints), connections=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -13,14 +12,15 @@ from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumers.metrics.definitions import METRICS, CopyProgress, FeaturesProgress
 from consumers.metrics.reports import PIPELINE_FIELDS, figures, pipeline_documents
 from features.errors import ShopstreamError
-from shopstream.runtime import metrics_endpoint
+from shopstream.runtime import http_server
 from shopstream.runtime.health import Bounds
-from shopstream.runtime.metrics_endpoint import Endpoint, Pages
+from shopstream.runtime.metrics_endpoint import serve_metrics
 from shopstream.runtime.protocol import WorkerName, WorkerView
 
 NO_METRICS = {"role", "trouble", "bundle", "drift"}
@@ -77,6 +77,10 @@ def get(url):
         return error.code, error.read().decode()
 
 
+def serving(*views):
+    return serve_metrics("shop", Watched(*views), Bounds(), "127.0.0.1", 0)
+
+
 def test_every_field_of_a_progress_declares_its_metric():
     names = {item.name for kind in (FeaturesProgress, CopyProgress) for item in fields(kind)}
     assert names - METRICS.keys() == NO_METRICS
@@ -97,8 +101,8 @@ def test_figures_move_the_drift_of_each_feature_to_the_top_level():
 
 
 def test_the_pages_answer_over_a_socket():
-    with Endpoint(Pages("shop", Watched(*views()), Bounds()), "127.0.0.1", 0) as endpoint:
-        status, text = get(f"{endpoint.url}/metrics")
+    with serving(*views()) as url:
+        status, text = get(f"{url}/metrics")
         assert status == 200
         found = samples(text)
         whose = (("role", "features"), ("worker", "0"))
@@ -113,11 +117,11 @@ def test_the_pages_answer_over_a_socket():
         assert found["shopstream_partitions_owned", *whose] == 2
         assert 0 <= found["shopstream_worker_last_report_age_seconds", *whose] < 60
         assert found["shopstream_rows_pending", *other] == 6
-        assert get(f"{endpoint.url}/healthz")[0] == 200
-        status, text = get(f"{endpoint.url}/readyz")
+        assert get(f"{url}/healthz")[0] == 200
+        status, text = get(f"{url}/readyz")
         assert status == 503
         assert [c["reason"] for c in json.loads(text)["checks"] if not c["ok"]] == ["blocked"]
-        assert get(f"{endpoint.url}/")[0] == 404
+        assert get(f"{url}/")[0] == 404
 
 
 def trickle(client):
@@ -127,15 +131,15 @@ def trickle(client):
         time.sleep(0.1)
 
 
-def test_silent_clients_of_the_metrics_are_closed_without_a_word(monkeypatch, capfd):
-    monkeypatch.setattr(metrics_endpoint, "REQUEST_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(metrics_endpoint._Handler, "timeout", 0.5)
-    before = threading.active_count()
-    with Endpoint(Pages("shop", Watched(*views()), Bounds()), "127.0.0.1", 0) as endpoint, ExitStack() as held:
-        port = int(endpoint.url.rpartition(":")[2])
-        silent = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(60)]
-        assert get(f"{endpoint.url}/metrics")[0] == 200
-        assert threading.active_count() <= before + 1 + metrics_endpoint.CONNECTIONS_MAX
+def test_slow_and_silent_clients_of_the_metrics_are_closed_and_not_logged(monkeypatch, capfd):
+    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_S", 1.0)
+    with serving(*views()) as url, ExitStack() as held:
+        port = int(url.rpartition(":")[2])
+        silent = [
+            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(2 * http_server.CONNECTIONS_MAX)
+        ]
+        assert get(f"{url}/metrics")[0] == 200
         slow = held.enter_context(socket.create_connection(("127.0.0.1", port)))
         with pytest.raises((ConnectionError, BrokenPipeError)):
             trickle(slow)
@@ -143,17 +147,32 @@ def test_silent_clients_of_the_metrics_are_closed_without_a_word(monkeypatch, ca
             client.settimeout(10)
             with suppress(ConnectionError):
                 assert client.recv(1) == b""
-        assert get(f"{endpoint.url}/metrics")[0] == 200
+        assert get(f"{url}/metrics")[0] == 200
     assert capfd.readouterr() == ("", "")
 
 
-def test_only_reading_is_allowed():
-    assert Pages("shop", Watched(), Bounds()).answer("POST", "/metrics")[0].startswith("405")
+def test_methods_other_than_get_and_head_are_refused():
+    with serving(*views()) as url:
+        assert get(urllib.request.Request(f"{url}/metrics", data=b"x"))[0] == 405
+        assert get(urllib.request.Request(f"{url}/metrics", method="HEAD")) == (200, "")
 
 
-def test_a_worker_that_is_gone_is_seen():
+def test_an_error_in_a_request_is_a_status_500_and_one_warning(monkeypatch, capfd):
+    watched = Watched(*views())
+    with (
+        structlog.testing.capture_logs() as logs,
+        serve_metrics("shop", watched, Bounds(), "127.0.0.1", 0) as url,
+    ):
+        monkeypatch.setattr(watched, "views", lambda: {}["missing"])
+        assert get(f"{url}/readyz")[0] == 500
+    assert [(line["event"], line["error"]) for line in logs] == [("request failed", "KeyError: 'missing'")]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_worker_that_is_gone_is_down():
     gone = replace(views()[0], stage="waiting", reported_s=None, owned=None)
-    found = samples(Pages("shop", Watched(gone), Bounds()).answer("GET", "/metrics")[2].decode())
+    with serving(gone) as url:
+        found = samples(get(f"{url}/metrics")[1])
     assert found["shopstream_worker_up", ("role", "features"), ("worker", "0")] == 0
 
 
@@ -161,8 +180,9 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(ShopstreamError, match="cannot listen") as raised:
-            Endpoint(Pages("shop", Watched(), Bounds()), "127.0.0.1", taken.getsockname()[1])
+        server = serve_metrics("shop", Watched(), Bounds(), "127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(ShopstreamError, match="cannot listen") as raised, server:
+            pass
     assert "--metrics-port" in raised.value.remedy
 
 
