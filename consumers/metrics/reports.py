@@ -90,7 +90,7 @@ def drifts(figures: Mapping[str, Figure]) -> Iterator[tuple[str, float]]:
 
 
 def pipeline_documents(
-    figures: Mapping[str, Figure], *, role: str, worker: int, host: str, state: str, trouble: str | None, at_ms: int
+    figures: Mapping[str, Figure], *, role: str, worker: int, host: str, state: str, last_error: str | None, at_ms: int
 ) -> list[dict[str, Any]]:
     """Return the documents of one worker at one moment: its status, and one per feature with a known drift.
 
@@ -100,13 +100,13 @@ def pipeline_documents(
         worker: number of the worker.
         host: name of the worker's machine.
         state: stage of the worker.
-        trouble: error that the worker currently has.
+        last_error: error that the worker currently has.
         at_ms: wall clock, epoch ms.
     """
     identity = {"at": at_ms, "role": role, "worker": worker, "host": host}
     document = {**identity, "state": state, "documents": rows_of(figures)}
-    if trouble:
-        document["trouble"] = trouble
+    if last_error:
+        document["trouble"] = last_error
     if figures.get("bundle"):
         document["bundle"] = figures["bundle"]
     for metric, value in readings(figures):

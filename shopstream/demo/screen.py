@@ -104,7 +104,7 @@ class Screen:
             consumed = ", ".join(f"{role} {int(figures.get('consumed') or 0):,}" for role, figures in read.items())
             sent = f"{done:,} of {total:,}" if total else f"{done:,}"
             said = "" if at else sent if done else consumed
-            found = {f"{view.name}: {view.trouble}" for view in views if view.trouble}
+            found = {f"{view.name}: {view.last_error}" for view in views if view.last_error}
             for trouble in sorted(found - troubles):
                 self.say(trouble)
             troubles.clear()

@@ -113,7 +113,7 @@ class ReachedEnd(msgspec.Struct, frozen=True, tag="at_end"):
     round: int
 
 
-class LogLine(msgspec.Struct, frozen=True, tag="said"):
+class LogLine(msgspec.Struct, frozen=True, tag="log_line"):
     """A log line to show to the user."""
 
     level: str
@@ -145,7 +145,7 @@ class Ends(msgspec.Struct, frozen=True, tag="ends"):
     ends: tuple[End, ...]
 
 
-class ConfirmEnd(msgspec.Struct, frozen=True, tag="ask"):
+class ConfirmEnd(msgspec.Struct, frozen=True, tag="confirm_end"):
     """Request to send `ReachedEnd` again as soon as it holds."""
 
     round: int

@@ -83,7 +83,7 @@ class WorkerMetrics(Collector):
         return {
             "restarts": view.restarts,
             "up": int(view.stage in _RUNNING),
-            "blocked": int(view.trouble is not None),
+            "blocked": int(view.last_error is not None),
             "report_age_s": None if view.reported_s is None else self._clock() - view.reported_s,
             "partitions_owned": None if view.owned is None else len(view.owned),
         }

@@ -35,7 +35,7 @@ _OF_PARTITIONS: Final = ("customers", "stream_ts")
 class _FeaturesRole:
     def __init__(self, consumer: FeaturesConsumer) -> None:
         self._consumer = consumer
-        self._held: dict[str, Figure] = {}
+        self._last_owned: dict[str, Figure] = {}
 
     def run(
         self,
@@ -47,16 +47,16 @@ class _FeaturesRole:
         return self._figures(self._consumer.run(stop, until, final_as_of, lambda p: report(self._figures(p))))
 
     def _figures(self, progress: FeaturesProgress) -> dict[str, Figure]:
-        found = figures(progress)
+        values = figures(progress)
         if self._consumer.owned():
-            self._held = {name: found[name] for name in _OF_PARTITIONS}
-        return {**found, **self._held}
+            self._last_owned = {name: values[name] for name in _OF_PARTITIONS}
+        return {**values, **self._last_owned}
 
     def owned(self) -> tuple[int, ...] | None:
         return self._consumer.owned()
 
 
-class _Copying(Protocol):
+class _Copier(Protocol):
     """A role that copies records without state: index or archive. It needs no T."""
 
     def run(
@@ -65,7 +65,7 @@ class _Copying(Protocol):
 
 
 class _CopyingRole:
-    def __init__(self, role: _Copying, source: Source, close: Callable[[], None]) -> None:
+    def __init__(self, role: _Copier, source: Source, close: Callable[[], None]) -> None:
         self._role = role
         self._source = source
         self._close = close
@@ -112,15 +112,15 @@ def open_index_role(task: Task) -> Role:
     from consumers.index.consumer import ROLE, TOPICS, IndexRole  # noqa: PLC0415
 
     sink = open_sink(_connection(task))
-    letters = open_dead_letters(task.kafka, task.run)
+    dead_letters = open_dead_letters(task.kafka, task.run)
     source = _source(task, ROLE, TOPICS)
     identities = open_identities(_connection(task), task.run, TOPICS)
     topic_id = _topic_ids(task, TOPICS)["events"]
-    role = IndexRole(source, sink, task.run, dead_letters=letters, identities=identities, topic_id=topic_id)
+    role = IndexRole(source, sink, task.run, dead_letters=dead_letters, identities=identities, topic_id=topic_id)
 
     def close() -> None:
         sink.close()
-        letters.close()
+        dead_letters.close()
         identities.close()
 
     return _CopyingRole(role, source, close)

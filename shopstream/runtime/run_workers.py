@@ -57,16 +57,16 @@ def leave_on_signal(supervisor: Supervisor, console: Console) -> Iterator[Callab
     """Turn signals into a stop or a kill of the workers; yield a function that counts the signals so far."""
     seen: list[int] = []
 
-    def take(number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         seen.append(number)
         if len(seen) == 1:
             supervisor.stop(interrupted=True)
             if console.is_terminal:
-                console.print("stopping: the workers finish their batch and checkpoint; Ctrl-C again ends them at once")
+                console.print("stopping: the workers finish their batch and checkpoint; a second Ctrl-C kills them")
         else:
             supervisor.kill()
 
-    previous = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: len(seen)
     finally:
@@ -127,7 +127,7 @@ class Reports:
             for view in views:
                 write_metrics(
                     metrics_file(self._folder, self._settings.run, view.name.role, view.name.number),
-                    {"at_ms": at_ms, "state": view.stage, **_figures(view), "trouble": view.trouble},
+                    {"at_ms": at_ms, "state": view.stage, **_figures(view), "trouble": view.last_error},
                 )
         if self._documents is not None and (at_once or now_s >= self._documents_due_s):
             self._documents_due_s = now_s + self._settings.metrics.documents_every_s
@@ -140,7 +140,7 @@ class Reports:
             worker=view.name.number,
             host=self._host,
             state=view.stage,
-            trouble=view.trouble,
+            last_error=view.last_error,
             at_ms=at_ms,
         )
 

@@ -35,7 +35,7 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
         table.add_column(name)
     for name in ("read", "read/s", "lag", "waiting", "written", "written/s", "rejected", "p50 / p99"):
         table.add_column(name, justify="right")
-    troubles: list[Text] = []
+    errors: list[Text] = []
     for role, workers in by_role(views).items():
         total = merged([view.figures for view in workers])
         waiting = int(total.get("dirty") or total.get("waiting_records") or 0)
@@ -52,8 +52,8 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
             _count(int(total.get("rejected") or 0) + int(total.get("late") or 0)),
             " / ".join(_seconds(value) for value in fresh) if any(fresh) else "",
         )
-        troubles += [Text(f"{view.name}: {view.trouble}", style="yellow") for view in workers if view.trouble]
-    return Group(table, *troubles)
+        errors += [Text(f"{view.name}: {view.last_error}", style="yellow") for view in workers if view.last_error]
+    return Group(table, *errors)
 
 
 def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int | None) -> Table:
@@ -76,10 +76,10 @@ def json_lines(views: Sequence[WorkerView]) -> list[tuple[str, dict[str, object]
     lines: list[tuple[str, dict[str, object]]] = []
     for role, workers in by_role(views).items():
         # drift is no sum over workers, and too long for a line: the documents of `pipeline` hold it
-        told: list[Mapping[str, Figure]] = [
+        figures: list[Mapping[str, Figure]] = [
             {n: v for n, v in view.figures.items() if not n.startswith(DRIFT_PREFIX)} for view in workers
         ]
-        total = merged(told)
+        total = merged(figures)
         rates = {
             "records_per_s": round(sum(view.records_per_s for view in workers)),
             "rows_per_s": round(sum(view.rows_per_s for view in workers)),

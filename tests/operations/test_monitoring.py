@@ -191,7 +191,7 @@ def test_documents_hold_no_field_that_the_mapping_does_not_know():
     known = {item.name for item in PIPELINE_FIELDS}
     for role, found in (("features", features_figures()), ("index", index_figures())):
         documents = pipeline_documents(
-            {**found, "psi.recency_days": 0.3, "restarts": 1, "records_per_s": 1.5}, role=role, trouble="no", **whose
+            {**found, "psi.recency_days": 0.3, "restarts": 1, "records_per_s": 1.5}, role=role, last_error="no", **whose
         )
         assert all(set(document) <= known for document in documents)
         assert documents[0]["records"] == found["consumed"]

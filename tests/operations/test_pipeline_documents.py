@@ -24,7 +24,7 @@ NOW_MS = 1_800_000_000_000
 def measured(at_ms, worker=0):
     figures = {"consumed": 10, "stream_ts": 5, "records_per_s": 1.25, "unsaved_s": 0.5, "memory_bytes": 1}
     return pipeline_documents(
-        figures, role="features", worker=worker, host="here", state="running", trouble=None, at_ms=at_ms
+        figures, role="features", worker=worker, host="here", state="running", last_error=None, at_ms=at_ms
     )
 
 
