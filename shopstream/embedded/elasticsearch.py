@@ -194,8 +194,8 @@ class ElasticsearchServer:
             if shipped.is_file() and not (config / shipped.name).exists():
                 shutil.copyfile(shipped, config / shipped.name)
         options = (tree / "config" / "jvm.options").read_text("utf-8").splitlines()
-        kept = [line for line in options if not any(word in line for word in UNWANTED_JVM_OPTIONS)]
-        (config / "jvm.options").write_text("\n".join(kept) + "\n", "utf-8")
+        used = [line for line in options if not any(word in line for word in UNWANTED_JVM_OPTIONS)]
+        (config / "jvm.options").write_text("\n".join(used) + "\n", "utf-8")
         (config / "log4j2.properties").write_text(LOG4J, "utf-8")
         lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
         (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n", "utf-8")

@@ -30,7 +30,7 @@ from shopstream.embedded import (
     state_file,
 )
 from shopstream.embedded.process_identity import Identity
-from shopstream.embedded.servers import EmbeddedServer, Servers, as_wished
+from shopstream.embedded.servers import EmbeddedServer, Servers, with_tls_mode
 from shopstream.embedded.state_file import Record, ServerRecord
 from shopstream.settings import Settings
 
@@ -51,8 +51,8 @@ class _Ledger:
     """Set on Ctrl-C: a start in progress is undone."""
 
     def of(self, name: str) -> ServerRecord | None:
-        found: ServerRecord | None = getattr(self.known, name)
-        return found
+        entry: ServerRecord | None = getattr(self.known, name)
+        return entry
 
     def note(self, name: str, entry: ServerRecord) -> None:
         with self.mutex:
@@ -82,7 +82,7 @@ def up(settings: Settings, console: Console) -> Endpoints:
         kafka.check_home(settings.home)
     _make_home(settings.home)
     with exclusive(settings.home, console):
-        ledger = _Ledger(settings.home, as_wished(state_file.read(settings.home), settings.secure))
+        ledger = _Ledger(settings.home, with_tls_mode(state_file.read(settings.home), settings.secure))
         servers = Servers.of(settings, ledger.known)
         running_now = [server for server in servers.embedded() if _runs(server, ledger, console)]
         stopped = [server for server in servers.embedded() if server not in running_now]
@@ -94,8 +94,8 @@ def up(settings: Settings, console: Console) -> Endpoints:
 
 def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
     entry = ledger.of(server.name)
-    found = running(ledger.home, server.name, entry)
-    if found is None:
+    identity = running(ledger.home, server.name, entry)
+    if identity is None:
         if entry is not None and entry.identity is not None:
             gone = entry.identity.pid
             console.print(f"{server.title} was not stopped properly (pid {gone} is gone)", highlight=False)
@@ -103,12 +103,12 @@ def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
         return False
     if entry is None:
         raise ShopstreamError(
-            f"A {server.title} of {ledger.home} runs (pid {found.pid}), but {state_file.RECORD_FILE} does not name it.",
+            f"A {server.title} of {ledger.home} runs (pid {identity.pid}), but {state_file.RECORD_FILE} lacks it.",
             "Run `shopstream down`, then `shopstream up`.",
         )
-    if found != entry.identity:
-        ledger.note(server.name, msgspec.structs.replace(entry, identity=found))
-    console.print(f"{server.title} is running (pid {found.pid}, port {entry.port})", highlight=False)
+    if identity != entry.identity:
+        ledger.note(server.name, msgspec.structs.replace(entry, identity=identity))
+    console.print(f"{server.title} is running (pid {identity.pid}, port {entry.port})", highlight=False)
     return True
 
 
@@ -133,7 +133,7 @@ def _await_running(server: EmbeddedServer, ledger: _Ledger, settings: Settings, 
     with console.status(f"Waiting for {server.title} ..."):
         problem = _await_health(server, entry.port, entry.identity, settings.start_timeout_s, ledger.interrupted)
     if entry.identity.process() is None:
-        console.print(f"{server.title} {problem}; it is started again", highlight=False)
+        console.print(f"{server.title} {problem}; starting it again", highlight=False)
         ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
         return False
     if problem is not None:
@@ -206,10 +206,9 @@ def _start_locked(server: EmbeddedServer, ledger: _Ledger, settings: Settings, c
         process.stop(started, settings.stop_timeout_s)
         ledger.note(server.name, entry)
         if attempt == PORT_ATTEMPTS or not _PORT_TAKEN.search(_since(launch.log, log_start)):
-            said = process.tail(launch.log)
             raise ShopstreamError(
-                f"{server.title} {problem}. The end of {launch.log}:\n{said}",
-                "Run `shopstream doctor`; more time is given by SHOPSTREAM_START_TIMEOUT_S.",
+                f"{server.title} {problem}. The end of {launch.log}:\n{process.tail(launch.log)}",
+                "Run `shopstream doctor`; SHOPSTREAM_START_TIMEOUT_S sets a longer wait.",
             )
         tried |= {entry.port, entry.inner_port}
         entry = _choose_ports(server, ledger, tried)
@@ -305,8 +304,8 @@ def down(settings: Settings, console: Console | None = None) -> list[Stopped]:
     with exclusive(settings.home, console or Console(quiet=True)):
         known = state_file.read(settings.home)
         entries = {"kafka": known.kafka, "elasticsearch": known.elasticsearch}
-        found = {name: running(settings.home, name, entry) for name, entry in entries.items()}
-        alive = {name: process_of for name, process_of in found.items() if process_of is not None}
+        identities = {name: running(settings.home, name, entry) for name, entry in entries.items()}
+        alive = {name: identity for name, identity in identities.items() if identity is not None}
         if not alive:
             return []
         with ThreadPoolExecutor(len(alive)) as pool:
@@ -323,7 +322,7 @@ def _make_home(home: Path) -> None:
         home.mkdir(mode=0o711, parents=True, exist_ok=True)
     except OSError as error:
         raise ShopstreamError(
-            f"The data folder {home} cannot be made: {error.strerror}.", "Set SHOPSTREAM_HOME to a folder of yours."
+            f"The data folder {home} cannot be created: {error.strerror}.", "Set SHOPSTREAM_HOME to a folder of yours."
         ) from error
 
 
@@ -335,7 +334,7 @@ def exclusive(home: Path, console: Console) -> Iterator[None]:
         lock = private_lock(path)
         lock.acquire(blocking=False)
     except filelock.Timeout:
-        console.print("another `up` or `down` is at work here; waiting for it")
+        console.print("another `up` or `down` runs on this data folder; waiting for it")
         lock.acquire()
     except OSError as error:
         raise ShopstreamError(

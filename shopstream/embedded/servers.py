@@ -108,7 +108,7 @@ def _is_secure(entry: ServerRecord | None, settings: Settings) -> bool:
     return bool(settings.secure) if entry is None else entry.secure
 
 
-def as_wished(known: Record, secure: bool | None) -> Record:
+def with_tls_mode(known: Record, secure: bool | None) -> Record:
     """Return the record with the TLS mode of the settings for the servers that do not run.
 
     Raises:

@@ -181,7 +181,7 @@ def _elasticsearch(servers: Servers) -> tuple[ServerStatus, str | None]:
 
 def read_metrics(folder: Path, run: str) -> dict[str, Any]:
     """Read the reports of a run's workers, `RUN-ROLE-NUMBER.json`, by `ROLE-NUMBER`; damaged ones are left out."""
-    found: dict[str, Any] = {}
+    reports: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
         # a run may be called `shop-features`: only a role and a number may follow the run's name
         match = re.fullmatch(rf"{re.escape(run)}-([a-z]+-\d+)", path.stem)
@@ -192,5 +192,5 @@ def read_metrics(folder: Path, run: str) -> dict[str, Any]:
         except (OSError, ValueError):
             continue
         if isinstance(report, dict):
-            found[match[1]] = report
-    return found
+            reports[match[1]] = report
+    return reports
