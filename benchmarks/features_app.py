@@ -7,7 +7,7 @@ are evaluated.
 from __future__ import annotations
 
 import time
-from typing import Any
+from dataclasses import asdict
 from unittest.mock import patch
 
 from benchmarks.gate import Gate, cpu_s
@@ -18,7 +18,6 @@ from connectors.kafka.source import Partition as SourcePartition
 from consumers.checkpoints.recovery import empty, restore, snapshot
 from consumers.features import build as features_build
 from consumers.features.documents import customer_rows
-from consumers.metrics.progress import FeaturesProgress
 from consumers.state.partition import PartitionState
 from features.schema import DAY_MS
 
@@ -114,11 +113,7 @@ def main() -> None:
     with patch.object(source, "close", closing):
         progress = consumer.run(stop, until, final_as_of, lambda _: None)
     told = steps.table() if steps is not None else []
-    gate.report(*settled[0], progress=figures(progress), steps=told)
-
-
-def figures(progress: FeaturesProgress) -> dict[str, Any]:
-    return {name: getattr(progress, name) for name in progress.__slots__}
+    gate.report(*settled[0], progress=asdict(progress), steps=told)
 
 
 if __name__ == "__main__":

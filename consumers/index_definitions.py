@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from connectors.elasticsearch.mappings import IndexDefinition
-from consumers.metrics.definitions import PIPELINE_FIELDS
+from consumers.metrics.reports import PIPELINE_FIELDS
 from features.schema import (
     COHORT_FIELDS,
     CONTACT_FIELDS,

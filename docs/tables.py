@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from connectors.kafka.client import topic_configs
 from consumers.index_definitions import index_definitions, trend_definitions
-from consumers.metrics import definitions as measuring
+from consumers.metrics.definitions import DRIFT_HELP, DRIFT_METRIC, METRICS, Metric
 from consumers.permissions import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role
 from dashboards.boards import DASHBOARDS
 from dashboards.markdown import explained
@@ -127,18 +127,17 @@ def _docstrings(path: Path) -> dict[tuple[str, str], str]:
 
 def measures() -> str:
     """Metrics of a worker."""
-    by_name: dict[str, list[measuring.MetricDefinition]] = {}
-    for one in measuring.MEASURES:
-        if one.metric:
-            by_name.setdefault(measuring.PREFIX + one.metric + ("_total" if one.kind == "counter" else ""), []).append(
-                one
-            )
+    by_name: dict[str, list[Metric]] = {}
+    for metric in METRICS.values():
+        if metric.name:
+            by_name.setdefault(metric.exported_name, []).append(metric)
     rows = []
-    for name, found in by_name.items():
-        labels = {f'{label}="{value}"': None for one in found for label, value in one.labels}
-        fields = {f"`{one.field}`": None for one in found if one.field}
-        rows.append((f"`{name}`", found[0].kind, ", ".join(labels), ", ".join(fields), found[0].help))
-    return table(("metric", "kind", "also told apart by", "field of `shop-pipeline`", "meaning"), rows)
+    for name, metrics in by_name.items():
+        labels = {f'{label}="{value}"': None for metric in metrics for label, value in metric.labels}
+        fields = {f"`{metric.index_field}`": None for metric in metrics if metric.index_field}
+        rows.append((f"`{name}`", metrics[0].kind, ", ".join(labels), ", ".join(fields), metrics[0].help))
+    rows.append((f"`{DRIFT_METRIC}`", "gauge", "feature", "`psi`", DRIFT_HELP))
+    return table(("metric", "kind", "labels", "field of `shop-pipeline`", "meaning"), rows)
 
 
 def topics() -> str:

@@ -139,14 +139,14 @@ class MetricsSettings(Section):
     """Port of `/metrics`, `/healthz` and `/readyz` while consuming; 0 takes a free one, None opens none."""
     host: str = "127.0.0.1"
     """Address it listens on; the pages ask for no password, so open it to a network that you trust."""
-    silence_s_max: Annotated[float, Field(gt=0)] = 60
-    """A worker that has not reported for so long is not alive."""
-    unsaved_s_max: Annotated[float, Field(gt=0)] = 120
-    """A worker whose changes have been in no checkpoint for so long is not ready."""
+    report_age_max_s: Annotated[float, Field(gt=0)] = 60
+    """Highest age of the last report of a live worker, seconds."""
+    uncheckpointed_max_s: Annotated[float, Field(gt=0)] = 120
+    """Highest age of a change that is in no checkpoint of a ready worker, seconds."""
     documents_every_s: Annotated[float, Field(ge=1)] = 5
-    """Between two documents of a worker in the index `pipeline`."""
-    documents_keep_days: Annotated[float, Field(gt=0)] = 7
-    """How long those are kept."""
+    """Interval between two documents of a worker in the index `pipeline`, seconds."""
+    retention_days: Annotated[float, Field(gt=0)] = 7
+    """Retention of those documents, days."""
 
 
 class CostSettings(Section):

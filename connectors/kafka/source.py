@@ -244,6 +244,10 @@ class Source:
     def _append_ms(self, kind: int, time_ms: int) -> int:
         return time_ms if kind == TIMESTAMP_LOG_APPEND_TIME else self._clock_ms()
 
+    def owned(self) -> tuple[int, ...] | None:
+        """Return the numbers of the assigned partitions; None before the group's first assignment."""
+        return tuple(sorted({partition.number for partition in self._positions})) if self._assignments else None
+
     def position(self, partition: Partition) -> int:
         """Return the next offset to read. It lies behind holes of compaction once the end was reached."""
         return self._positions[partition]

@@ -38,7 +38,7 @@ from consumers.archive.files import ArchiveFolder, Published
 from consumers.archive.position import OwnedPartition, Position, never_committed, read_position, resume
 from consumers.archive.rows import judge, to_arrow
 from consumers.archive.staging import Staged, StagingArea, new_token
-from consumers.metrics.progress import Progress, Totals
+from consumers.metrics.definitions import CopyProgress
 from features.errors import ShopstreamError
 from features.records.decode import decode
 from features.schema import RECORD_TYPES, SOURCE_TOPICS, Customer, topic_name
@@ -112,8 +112,8 @@ class ArchiveRole:
         self,
         stop: Callable[[], bool],
         until: Mapping[tuple[str, int], int] | None = None,
-        report: Callable[[Progress], None] = lambda _: None,
-    ) -> Totals:
+        report: Callable[[CopyProgress], None] = lambda _: None,
+    ) -> CopyProgress:
         """Read, stage, commit and publish until `stop`, or until the whole group has committed up to `until`.
 
         Args:
@@ -146,18 +146,18 @@ class ArchiveRole:
         finally:
             self._abandon()
             self._source.close()
-        report(self.progress())
-        return self.totals()
+        report(final := self.progress())
+        return final
 
-    def totals(self) -> Totals:
-        """Return the counts since the start."""
-        return Totals(**self._counts)
-
-    def progress(self) -> Progress:
+    def progress(self) -> CopyProgress:
         """Return the current progress."""
         waiting = sum(kept.records + (kept.staged.rows if kept.staged else 0) for kept in self._kept.values())
-        return Progress(
-            ROLE, self.totals(), lag_records=self._source.lag(), waiting_records=waiting, trouble=self._trouble
+        return CopyProgress(
+            role=ROLE,
+            lag_records=self._source.lag(),
+            waiting_records=waiting,
+            trouble=self._trouble,
+            **self._counts,
         )
 
     @property

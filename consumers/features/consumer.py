@@ -28,7 +28,7 @@ from consumers.checkpoints.coordinator import CheckpointCoordinator
 from consumers.dead_letters.producer import DeadLetter, DeadLetters
 from consumers.features.scoring import LiveScoring
 from consumers.features.sinks import Pace, Sinks
-from consumers.metrics.progress import FeaturesProgress
+from consumers.metrics.definitions import FeaturesProgress
 from consumers.state.partition import Counts, PartitionState
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name

@@ -41,7 +41,7 @@ from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
 from consumers.dead_letters.producer import DeadLetter, DeadLetters
 from consumers.index.month_identities import Months, digests, lost, unpack
 from consumers.index.partition_progress import PartitionProgress, PendingBatch, read_metadata, write_metadata
-from consumers.metrics.progress import Progress, Totals
+from consumers.metrics.definitions import CopyProgress
 from features.errors import ShopstreamError
 from features.records.columns import Int64
 from features.records.decode import decode
@@ -128,8 +128,8 @@ class IndexRole:
         self,
         stop: Callable[[], bool],
         until: Mapping[tuple[str, int], int] | None = None,
-        report: Callable[[Progress], None] = lambda _: None,
-    ) -> Totals:
+        report: Callable[[CopyProgress], None] = lambda _: None,
+    ) -> CopyProgress:
         """Read, index and commit until `stop`, or until the whole group has committed up to `until`.
 
         Args:
@@ -162,25 +162,21 @@ class IndexRole:
             # closing the source revokes partitions, but after an error nothing may be committed
             self._tracks.clear()
             self._source.close()
-        report(self.progress())
-        return self.totals()
+        report(final := self.progress())
+        return final
 
-    def totals(self) -> Totals:
-        """Return the counts since the start."""
-        return Totals(**self._counts)
-
-    def progress(self) -> Progress:
+    def progress(self) -> CopyProgress:
         """Return the current progress."""
         stats = self._sink.stats()
-        return Progress(
-            ROLE,
-            self.totals(),
+        return CopyProgress(
+            role=ROLE,
             lag_records=self._source.lag(),
             waiting_records=self._sink.in_flight,
             retries=stats.retries,
             latency_p50_ms=stats.latency_p50_ms,
             latency_p99_ms=stats.latency_p99_ms,
             trouble=stats.trouble,
+            **self._counts,
         )
 
     # --- rebalance callbacks ---

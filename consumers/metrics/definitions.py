@@ -1,197 +1,201 @@
-"""Defines a worker's metrics: meaning, unit, and the name of each in every output.
+"""Declares the metrics of a worker: the fields of a role's progress, and the figures that the processes add.
 
-Rule of this file: each metric is defined once. The metrics endpoint, the documents of `RUN-pipeline`, `status` and the
-table of the operations guide are derived from it. A metric added here therefore appears in all of them.
+Rule of this file: each metric is declared once, beside its field. The metrics endpoint, the documents of
+`RUN-pipeline`, `status`, the totals of several workers and the table of the operations guide are derived from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-from consumers.metrics.prometheus import Figure
-from features.schema import Field, FieldKind
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal, get_type_hints
 
 PREFIX: Final = "shopstream_"
 """Prefix of every metric's name."""
 DRIFT_PREFIX: Final = "psi."
 """Prefix of a feature's drift in a report: `psi.recency_days`."""
+DRIFT_METRIC: Final = f"{PREFIX}drift_psi"
+"""Full name of the metric of a feature's drift, with the label `feature`."""
+DRIFT_HELP: Final = "Distance of a feature from the data of the model's training (population stability index)."
 
-Kind = Literal["counter", "gauge"]
+Figure = int | float | str | None
+"""Value in a report."""
+Unit = Literal["", "bytes", "s", "ms", "epoch ms", "1/s"]
 
 
 @dataclass(frozen=True, slots=True)
-class MetricDefinition:
+class Metric:
     """One metric of a worker.
 
     Attributes:
-        figure: name in a report; a field of a role's progress, or one that the parent process adds.
         kind: a counter only grows while a worker runs, and restarts at 0 with the next worker.
-        metric: name for Prometheus, without prefix and without a counter's `_total`; empty: not exported.
+        name: name for Prometheus, without prefix and without a counter's `_total`; empty: not exported.
         help: meaning, as a sentence.
+        unit: unit of the reported value; milliseconds are exported as seconds.
+        merge: how the values of several workers combine.
         labels: labels that distinguish figures of the same metric.
-        scale: factor from the figure's unit to the metric's (milliseconds to seconds).
-        field: field in the documents of `RUN-pipeline`; empty: none.
-        field_kind: kind of that field.
+        index_field: field in the documents of `RUN-pipeline`; empty: none.
         unknown: value that means "not known" and is not shown.
     """
 
-    figure: str
-    kind: Kind
-    metric: str
+    kind: Literal["counter", "gauge"]
+    name: str
     help: str
+    unit: Unit = ""
+    merge: Literal["sum", "max"] = "sum"
     labels: tuple[tuple[str, str], ...] = ()
-    scale: float = 1.0
-    field: str = ""
-    field_kind: FieldKind = "int"
+    index_field: str = ""
     unknown: float | None = None
 
+    @property
+    def exported_name(self) -> str:
+        """Full name for Prometheus."""
+        return f"{PREFIX}{self.name}{'_total' if self.kind == 'counter' else ''}"
 
-def _counter(figure: str, metric: str, text: str, field: str = "", **labels: str) -> MetricDefinition:
-    return MetricDefinition(figure, "counter", metric, text, labels=tuple(labels.items()), field=field)
+    @property
+    def scale(self) -> float:
+        """Factor from the reported value to the exported one."""
+        return 1e-3 if self.unit in ("ms", "epoch ms") else 1.0
 
 
-def _quantile(figure: str, metric: str, quantile: str, text: str) -> MetricDefinition:
-    labels = (("quantile", quantile),)
-    return MetricDefinition(figure, "gauge", metric, text, labels, 1e-3, figure, "float", unknown=0.0)
+def _counter(name: str, text: str, index_field: str = "", **labels: str) -> Metric:
+    return Metric("counter", name, text, labels=tuple(labels.items()), index_field=index_field)
 
 
-def _written(figure: str, kind: str) -> MetricDefinition:
-    return _counter(figure, "rows_written", "Documents and rows that were written, by kind.", kind=kind)
+def _written(kind: str) -> Metric:
+    return _counter("rows_written", "Documents and rows that were written, by kind.", kind=kind)
+
+
+def _pending() -> Metric:
+    text = "Rows or records that are not written yet; they are written with their newest state."
+    return Metric("gauge", "rows_pending", text, index_field="waiting")
+
+
+def _quantile(name: str, quantile: str, index_field: str, text: str) -> Metric:
+    return Metric("gauge", name, text, "ms", "max", (("quantile", quantile),), index_field, unknown=0.0)
 
 
 _FRESHNESS: Final = "From a record's append to its customer's newest row being found by a search."
 _LATENCY: Final = "From sending a bulk request to its last acknowledgement, tries included."
-_WAITING: Final = "Rows or records that wait to be written; they are written with their newest state."
-
-MEASURES: Final[tuple[MetricDefinition, ...]] = (
-    _counter("consumed", "records_read", "Messages read.", "records"),
-    _counter("valid", "records_valid", "Records that count; read = valid + rejected + late.", "valid"),
-    _counter("rejected", "records_rejected", "Messages that are not valid records; each is a dead letter.", "rejected"),
-    _counter("late", "records_late", "Records that came too late to count; each is a dead letter.", "late"),
-    _counter(
-        "duplicates", "records_repeated", "Records that were there already: repeated, or read again.", "duplicates"
-    ),
-    _counter("applied", "records_applied", "Records that changed the state."),
-    _written("rows_written", "customers"),
-    _written("sessions_written", "sessions"),
-    _written("orders_written", "orders"),
-    _written("topic_rows_written", "feature-topic"),
-    _written("written", "records"),
-    _counter("refused", "documents_refused", "Documents that Elasticsearch refused for good.", "refused"),
-    _counter("alerts_written", "alerts_written", "Alerts about customers whose churn risk rose.", "alerts"),
-    _counter("files", "files_written", "Parquet files written."),
-    _counter("retries", "documents_retried", "Documents sent again to Elasticsearch.", "retries"),
-    MetricDefinition(
-        "lag_records", "gauge", "lag_records", "Messages of its partitions not read yet.", field="lag_records"
-    ),
-    MetricDefinition("dirty", "gauge", "rows_waiting", _WAITING, field="waiting"),
-    MetricDefinition("waiting_records", "gauge", "rows_waiting", _WAITING, field="waiting"),
-    MetricDefinition("customers", "gauge", "customers", "Customers in the state."),
-    MetricDefinition(
-        "stream_ts", "gauge", "stream_time_seconds", "Highest time of the records, epoch seconds.",
-        scale=1e-3, field="stream_ts", field_kind="time", unknown=0.0,
-    ),
-    _quantile("freshness_p50_ms", "freshness_seconds", "0.5", _FRESHNESS),
-    _quantile("freshness_p99_ms", "freshness_seconds", "0.99", _FRESHNESS),
-    _quantile("latency_p50_ms", "sink_latency_seconds", "0.5", _LATENCY),
-    _quantile("latency_p99_ms", "sink_latency_seconds", "0.99", _LATENCY),
-    _counter("alerts_written", "alerts", "Alerts of risen churn risk that every sink has."),
-    _counter("checkpoints", "checkpoints", "Checkpoints made and committed."),
-    MetricDefinition(
-        "checkpoint_age_s", "gauge", "checkpoint_age_seconds",
-        "Age of the oldest of the newest checkpoints; grows while nothing changes.",
-        field="checkpoint_age_s", field_kind="float",
-    ),
-    MetricDefinition(
-        "unsaved_s", "gauge", "unsaved_seconds", "Age of the oldest change that no checkpoint holds; 0: all are held.",
-        field="unsaved_s", field_kind="float",
-    ),
-    MetricDefinition(
-        "checkpoint_bytes", "gauge", "checkpoint_bytes", "Size of what the last checkpoint wrote.",
-        field="checkpoint_bytes",
-    ),
-    MetricDefinition(
-        "memory_bytes", "gauge", "memory_bytes", "Resident memory of the worker's process.",
-        field="memory_bytes", unknown=0.0,
-    ),
-    MetricDefinition(
-        "records_per_s", "gauge", "", "Messages read a second, lately.", field="records_per_s", field_kind="float"
-    ),
-    MetricDefinition(
-        "rows_per_s", "gauge", "", "Documents and rows written a second, lately.",
-        field="documents_per_s", field_kind="float",
-    ),
-    _counter("restarts", "worker_restarts", "How often the worker's process was started again.", "restarts"),
-)  # fmt: skip
-"""Every metric of every role; a role reports those that it has."""
-
-WRITTEN: Final = ("written", "rows_written", "sessions_written", "orders_written")
-"""Counters of the documents and rows written; rows of the feature topic repeat the customers' rows."""
-
-PIPELINE_FIELDS: Final[tuple[Field, ...]] = (
-    Field("at", "time", required=True),
-    Field("role", "string", required=True),
-    Field("worker", "int", required=True),
-    Field("host", "string", required=True),
-    Field("state", "string"),
-    Field("trouble", "string"),
-    Field("topic", "string"),
-    Field("partition", "int"),
-    Field("bundle", "string"),
-    Field("documents", "int"),
-    *{m.field: Field(m.field, m.field_kind) for m in MEASURES if m.field}.values(),
-    Field("feature", "string"),
-    Field("psi", "float"),
-)
-"""Fields of a document of `RUN-pipeline`: the status of a worker. `at` is the only wall-clock field of any index.
-
-A document with `feature` holds the drift of that feature from the model's training data (`psi`).
-"""
 
 
-def rows_of(figures: Mapping[str, Figure]) -> int:
-    """Return the number of documents and rows that a worker has written."""
-    return sum(int(figures.get(name) or 0) for name in WRITTEN)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Progress of a role at one moment; counts since its start.
 
-
-def readings(figures: Mapping[str, Figure]) -> Iterator[tuple[MetricDefinition, float]]:
-    """Yield each defined metric that the report contains, with its reported value."""
-    for measure in MEASURES:
-        value = figures.get(measure.figure)
-        if isinstance(value, int | float) and value != measure.unknown:
-            yield measure, value
-
-
-def drifts(figures: Mapping[str, Figure]) -> Iterator[tuple[str, float]]:
-    """Yield each feature with a reported drift, and its population stability index."""
-    for name, value in figures.items():
-        if name.startswith(DRIFT_PREFIX) and isinstance(value, int | float):
-            yield name.removeprefix(DRIFT_PREFIX), value
-
-
-def pipeline_documents(
-    figures: Mapping[str, Figure], *, role: str, worker: int, host: str, state: str, trouble: str | None, at_ms: int
-) -> list[dict[str, Any]]:
-    """Return the documents of one worker at one moment: its status, and one per feature with a known drift.
-
-    Args:
-        figures: reported metrics, with those that the parent process adds.
-        role: role of the worker.
-        worker: number of the worker.
-        host: name of the worker's machine.
-        state: stage of the worker.
-        trouble: error that the worker currently has.
-        at_ms: wall clock, epoch ms.
+    Attributes:
+        role: `features`, `index` or `archive`.
+        trouble: reason why nothing can be written at the moment, or None.
     """
-    whose = {"at": at_ms, "role": role, "worker": worker, "host": host}
-    document = {**whose, "state": state, "documents": rows_of(figures)}
-    if trouble:
-        document["trouble"] = trouble
-    if figures.get("bundle"):
-        document["bundle"] = figures["bundle"]
-    for measure, value in readings(figures):
-        document[measure.field] = int(value) if measure.field_kind in ("int", "time") else round(float(value), 3)
-    document.pop("", None)
-    return [document, *({**whose, "feature": name, "psi": round(psi, 6)} for name, psi in drifts(figures))]
+
+    role: str
+    consumed: Annotated[int, _counter("records_read", "Messages read.", "records")] = 0
+    valid: Annotated[int, _counter("records_valid", "Records that count; read = valid + rejected + late.", "valid")] = 0
+    rejected: Annotated[
+        int,
+        _counter("records_rejected", "Messages that are not valid records; each is a dead letter.", "rejected"),
+    ] = 0
+    late: Annotated[
+        int, _counter("records_late", "Records that came too late to count; each is a dead letter.", "late")
+    ] = 0
+    duplicates: Annotated[
+        int, _counter("records_duplicate", "Records that were applied before: repeated, or read again.", "duplicates")
+    ] = 0
+    refused: Annotated[
+        int, _counter("documents_refused", "Documents that Elasticsearch refused permanently.", "refused")
+    ] = 0
+    retries: Annotated[int, _counter("documents_retried", "Documents sent again to Elasticsearch.", "retries")] = 0
+    lag_records: Annotated[
+        int,
+        Metric("gauge", "consumer_lag_records", "Unread messages of its partitions.", index_field="lag_records"),
+    ]
+    latency_p50_ms: Annotated[float, _quantile("sink_latency_seconds", "0.5", "latency_p50_ms", _LATENCY)] = 0.0
+    latency_p99_ms: Annotated[float, _quantile("sink_latency_seconds", "0.99", "latency_p99_ms", _LATENCY)] = 0.0
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyProgress(Progress):
+    """Progress of the roles `index` and `archive`, which copy records."""
+
+    written: Annotated[int, _written("records")] = 0
+    files: Annotated[int, _counter("files_written", "Parquet files written.")] = 0
+    waiting_records: Annotated[int, _pending()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesProgress(Progress):
+    """Progress of the role `features`; freshness is over the latest documents followed."""
+
+    applied: Annotated[int, _counter("records_applied", "Records that changed the state.")]
+    rows_written: Annotated[int, _written("customers")]
+    sessions_written: Annotated[int, _written("sessions")]
+    orders_written: Annotated[int, _written("orders")]
+    topic_rows_written: Annotated[int, _written("feature-topic")]
+    alerts_written: Annotated[
+        int, _counter("alerts_written", "Alerts of risen churn risk that every sink has.", "alerts")
+    ] = 0
+    dirty: Annotated[int, _pending()]
+    customers: Annotated[int, Metric("gauge", "customers", "Customers in the state.")]
+    stream_ts: Annotated[
+        int,
+        Metric(
+            "gauge", "event_time_max_seconds", "Highest time of the records, epoch seconds.", "epoch ms", "max",
+            index_field="stream_ts", unknown=0.0,
+        ),
+    ]  # fmt: skip
+    freshness_p50_ms: Annotated[float, _quantile("freshness_seconds", "0.5", "freshness_p50_ms", _FRESHNESS)]
+    freshness_p99_ms: Annotated[float, _quantile("freshness_seconds", "0.99", "freshness_p99_ms", _FRESHNESS)]
+    checkpoints: Annotated[int, _counter("checkpoints", "Checkpoints made and committed.")]
+    checkpoint_age_s: Annotated[
+        float,
+        Metric(
+            "gauge", "checkpoint_age_seconds",
+            "Age of the oldest of the newest checkpoints; grows while nothing changes.", "s", "max",
+            index_field="checkpoint_age_s",
+        ),
+    ]  # fmt: skip
+    unsaved_s: Annotated[
+        float,
+        Metric(
+            "gauge", "uncheckpointed_seconds", "Age of the oldest change that no checkpoint holds; 0 without one.",
+            "s", "max", index_field="unsaved_s",
+        ),
+    ] = 0.0  # fmt: skip
+    checkpoint_bytes: Annotated[
+        int,
+        Metric(
+            "gauge", "checkpoint_bytes", "Size of what the last checkpoint wrote.", "bytes",
+            index_field="checkpoint_bytes",
+        ),
+    ]  # fmt: skip
+    bundle: str | None = None
+    drift: Mapping[str, float] = field(default_factory=dict)
+    """`DRIFT_PREFIX` and the column -> its population stability index; empty if unknown."""
+
+
+_ADDED: Final[Mapping[str, Metric]] = {
+    "memory_bytes": Metric(
+        "gauge", "memory_bytes", "Resident memory of the worker's process.", "bytes",
+        index_field="memory_bytes", unknown=0.0,
+    ),
+    "records_per_s": Metric("gauge", "", "Messages read a second.", "1/s", index_field="records_per_s"),
+    "rows_per_s": Metric("gauge", "", "Documents and rows written a second.", "1/s", index_field="documents_per_s"),
+    "restarts": _counter("worker_restarts", "Restarts of the worker's process.", "restarts"),
+    "up": Metric("gauge", "worker_up", "Whether the worker runs."),
+    "blocked": Metric("gauge", "sink_blocked", "Whether something keeps the worker from writing."),
+    "report_age_s": Metric(
+        "gauge", "worker_last_report_age_seconds", "Age of the worker's last report, which its loop sends.", "s", "max"
+    ),
+    "partitions_owned": Metric("gauge", "partitions_owned", "Partitions that the group has assigned to the worker."),
+}  # fmt: skip
+"""Figures that the worker's process and its parent add to the role's progress."""
+
+
+def _declared(kind: type) -> dict[str, Metric]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: metric for name, hint in hints.items() for metric in getattr(hint, "__metadata__", ())}
+
+
+METRICS: Final[Mapping[str, Metric]] = {**_declared(CopyProgress), **_declared(FeaturesProgress), **_ADDED}
+"""Every metric of every role by its figure; a role reports those that it has."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Self
 
 import elasticsearch
@@ -39,18 +40,17 @@ class PipelineDocuments:
     Args:
         client: dedicated Elasticsearch client; closed at the end.
         run: name of the run.
-        keep_days: retention of the documents, days.
+        retention_days: retention of the documents, days.
     """
 
-    def __init__(self, client: Elasticsearch, run: str, *, keep_days: float) -> None:
+    def __init__(self, client: Elasticsearch, run: str, *, retention_days: float) -> None:
         self._client = client
         self._index = write_index(run, "pipeline")
-        self._keep_ms = int(keep_days * DAY_MS)
+        self._retention_ms = int(retention_days * DAY_MS)
         self._rounds: queue.Queue[Sequence[dict[str, Any]] | None] = queue.Queue(WAITING_MAX)
         self._thread = threading.Thread(target=self._write_all, name="pipeline", daemon=True)
-        self._silent = False
-        self._kept = False
-        """Whether a failure to delete old documents was logged."""
+        self._failing: set[str] = set()
+        """Events of the failures that were logged and last."""
         self.written = 0
 
     def offer(self, documents: Sequence[dict[str, Any]]) -> None:
@@ -84,21 +84,26 @@ class PipelineDocuments:
     def _write_all(self) -> None:
         rounds = 0
         while (documents := self._rounds.get()) is not None:
-            try:
-                self._write(documents)
-                if rounds % PRUNE_EVERY == 0:
-                    self._prune(int(documents[0]["at"]) - self._keep_ms)
-            except ShopstreamError as error:
-                if not self._kept:
-                    log.warning("old measurements are kept", said=error.message, remedy=error.remedy)
-                self._kept = True
-            except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-                if not self._silent:
-                    log.info("measurements are not written", said=str(error)[:300])
-                self._silent = True
-            else:
-                self._silent = False
+            self._attempt("measurements are not written", partial(self._write, documents))
+            if rounds % PRUNE_EVERY == 0:
+                before_ms = int(documents[0]["at"]) - self._retention_ms
+                self._attempt("old measurements are not deleted", partial(self._prune, before_ms))
             rounds += 1
+
+    def _attempt(self, failure: str, action: Callable[[], None]) -> None:
+        """Run an action; log its failure once until it succeeds again."""
+        try:
+            action()
+        except ShopstreamError as error:
+            if failure not in self._failing:
+                log.warning(failure, error=error.message, remedy=error.remedy)
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            if failure not in self._failing:
+                log.info(failure, error=str(error)[:300])
+        else:
+            self._failing.discard(failure)
+            return
+        self._failing.add(failure)
 
     def _write(self, documents: Sequence[dict[str, Any]]) -> None:
         operations: list[dict[str, Any]] = []
@@ -108,8 +113,8 @@ class PipelineDocuments:
         answer = self._client.options(request_timeout=REQUEST_TIMEOUT_S).bulk(index=self._index, operations=operations)
         self.written += sum(item["index"]["status"] < 300 for item in answer["items"])
         refused = next((item["index"]["error"] for item in answer["items"] if "error" in item["index"]), None)
-        if refused is not None and not self._silent:
-            log.info("a measurement was refused", said=str(refused.get("reason"))[:300])
+        if refused is not None:
+            raise ShopstreamError(f"Elasticsearch refused a measurement: {str(refused.get('reason'))[:300]}.")
 
     def _prune(self, before_ms: int) -> None:
         client = self._client.options(request_timeout=REQUEST_TIMEOUT_S)

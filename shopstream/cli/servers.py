@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from connectors.elasticsearch.admin import quiet_client_logs
-from consumers.metrics.definitions import rows_of
+from consumers.metrics.reports import rows_of
 from shopstream import embedded
 from shopstream.cli.options import AsJson, Run, Yes
 from shopstream.embedded.removal import remove_data

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from consumers.metrics.prometheus import add_figures
+from consumers.metrics.reports import merged
 from shopstream.runtime.protocol import WorkerView
 from shopstream.runtime.worker_tables import by_role, live_table
 
@@ -100,11 +100,11 @@ class Screen:
             if what != step:
                 end()
                 step, began_s = what, time.monotonic()
-            read = {role: add_figures([view.figures for view in of]) for role, of in by_role(views).items()}
+            read = {role: merged([view.figures for view in of]) for role, of in by_role(views).items()}
             consumed = ", ".join(f"{role} {int(figures.get('consumed') or 0):,}" for role, figures in read.items())
             sent = f"{done:,} of {total:,}" if total else f"{done:,}"
             said = "" if at else sent if done else consumed
-            found = {f"{view.name}: {view.trouble}" for view in views if view.trouble}
+            found = {f"{view.name}: {view.last_error}" for view in views if view.last_error}
             for trouble in sorted(found - troubles):
                 self.say(trouble)
             troubles.clear()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from consumers.audit import AuditResult
-from consumers.metrics.prometheus import add_figures
+from consumers.metrics.reports import merged
 from shopstream.demo.queries import DocumentCounts, Group, MonthRevenue, ProductSales, Scores
 from shopstream.jobs.demo_memory import DemoState
 from shopstream.runtime.supervisor import Outcome
@@ -252,7 +252,7 @@ def _rates_table(done: Round, seconds: float) -> Table:
         rate = sum(view.mean_records_per_s for view in workers)
         if rate:
             table.add_row(f"{role}: reads", f"{rate:,.0f} messages/s")
-        figures = add_figures([view.figures for view in workers])
+        figures = merged([view.figures for view in workers])
         for name, text in (("latency", "a bulk request"), ("freshness", "append to visible")):
             low, high = figures.get(f"{name}_p50_ms"), figures.get(f"{name}_p99_ms")
             if low or high:

@@ -1,7 +1,7 @@
 """Run embedded Kafka and Elasticsearch as background processes, or connect to existing ones named by the settings."""
 
 from connectors.endpoints import ElasticEndpoint, Endpoints, KafkaEndpoint
-from shopstream.embedded.lifecycle import down, elastic_endpoint, elastic_reader, endpoints, kafka_endpoint, up
+from shopstream.embedded.lifecycle import down, elastic_endpoint, endpoints, kafka_endpoint, up
 from shopstream.embedded.status import Status, status
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Status",
     "down",
     "elastic_endpoint",
-    "elastic_reader",
     "endpoints",
     "kafka_endpoint",
     "status",

@@ -52,7 +52,7 @@ def server_account(run_as: str | None, folder: Path, *, root: bool) -> Account |
     if not root:
         return None
     name = run_as or str(_owner(folder) or free_uid())
-    remedy = "Name an existing unprivileged user by SHOPSTREAM_ELASTICSEARCH__RUN_AS."
+    remedy = "Set SHOPSTREAM_ELASTICSEARCH__RUN_AS to an existing unprivileged user."
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
         account = Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
@@ -82,7 +82,7 @@ def free_uid() -> int:
             return uid
     raise ShopstreamError(
         f"No uid from {OWN_UIDS.start} to {OWN_UIDS.stop - 1} is free to run Elasticsearch as.",
-        "Name an unprivileged user by SHOPSTREAM_ELASTICSEARCH__RUN_AS.",
+        "Set SHOPSTREAM_ELASTICSEARCH__RUN_AS to an unprivileged user.",
     )
 
 
@@ -138,7 +138,7 @@ def reachable_folder(path: Path, account: Account | None, shared: Path = SHARED_
         os.chown(folder, account.uid, account.gid)
         folder.chmod(0o700)
     except OSError as error:
-        raise ShopstreamError(f"{folder} cannot be made for {account.name}: {error}.", _remedy(blocked)) from error
+        raise ShopstreamError(f"{folder} cannot be created for {account.name}: {error}.", _remedy(blocked)) from error
     if (still := obstacle(folder, account)) is not None:
         raise ShopstreamError(
             f"Elasticsearch runs as {account.name}, not as root, and {account.name} cannot enter {still}.",
@@ -188,7 +188,7 @@ def _take_over(path: Path, folder: Path) -> None:
     if original.is_symlink() and original.readlink() == folder:
         raise ShopstreamError(
             f"{path} links to {folder}, which belongs to the data folder {owner}: {home} is a copy of it.",
-            f"Run `rm {path}` to begin with an empty Elasticsearch, or copy {folder} to {path}.",
+            f"Run `rm {path}` to start with an empty Elasticsearch, or copy {folder} to {path}.",
         )
     _name_owner(folder.parent, home)
 
@@ -202,5 +202,5 @@ def give(path: Path, account: Account | None) -> None:
     """Make the account the owner of a folder and its content."""
     if account is None:
         return
-    for place in (path, *path.rglob("*")):
-        os.chown(place, account.uid, account.gid, follow_symlinks=False)
+    for entry in (path, *path.rglob("*")):
+        os.chown(entry, account.uid, account.gid, follow_symlinks=False)

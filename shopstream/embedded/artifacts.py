@@ -109,14 +109,14 @@ def fetch(artifacts: Iterable[Artifact], cache: Path, console: Console, download
     Raises:
         ShopstreamError: a download failed, or a file differs from the pinned one.
     """
-    wanted = list(artifacts)
-    if any(not _is_intact(artifact, cache) for artifact in wanted):
+    requested = list(artifacts)
+    if any(not _is_intact(artifact, cache) for artifact in requested):
         with locked(cache):
             # another process may have filled the cache while this one waited for the lock
-            missing = [artifact for artifact in wanted if not _is_intact(artifact, cache)]
+            missing = [artifact for artifact in requested if not _is_intact(artifact, cache)]
             if missing:
                 _download_all(missing, cache, console, download)
-    return {artifact.filename: artifact.path(cache) for artifact in wanted}
+    return {artifact.filename: artifact.path(cache) for artifact in requested}
 
 
 @contextmanager
@@ -126,7 +126,8 @@ def locked(cache: Path) -> Iterator[None]:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ShopstreamError(
-            f"The cache folder {cache} cannot be made: {error.strerror}.", "Set SHOPSTREAM_CACHE to a folder of yours."
+            f"The cache folder {cache} cannot be created: {error.strerror}.",
+            "Set SHOPSTREAM_CACHE to a folder of yours.",
         ) from error
     with private_lock(cache / ".lock"):
         yield
@@ -197,13 +198,13 @@ def _download_one(
     interrupted: threading.Event,
 ) -> None:
     for attempt in range(1, ATTEMPTS + 1):
-        came = 0
+        received = 0
 
         def update(count: int) -> None:
-            nonlocal came
+            nonlocal received
             if interrupted.is_set():
                 raise _InterruptedError
-            came += count
+            received += count
             progress.advance(task, count)
 
         attempt_folder = folder / str(attempt)
@@ -211,25 +212,25 @@ def _download_one(
         try:
             file = download(artifact, attempt_folder, update)
         except (OSError, RuntimeError) as error:
-            progress.advance(task, -came)
+            progress.advance(task, -received)
             if attempt == ATTEMPTS:
                 raise ShopstreamError(
                     f"{artifact.coordinate} could not be downloaded: {error}.",
-                    "Check the network (or proxy) and run it again; what has come is kept. A mirror can be named by "
-                    "SHOPSTREAM_MAVEN_URL.",
+                    "Check the network and the proxy, then run the command again; complete downloads are kept. "
+                    "SHOPSTREAM_MAVEN_URL sets a mirror.",
                 ) from error
             continue
-        progress.advance(task, artifact.size - came)
-        _keep(artifact, file, cache)
+        progress.advance(task, artifact.size - received)
+        _store(artifact, file, cache)
         return
 
 
-def _keep(artifact: Artifact, file: Path, cache: Path) -> None:
+def _store(artifact: Artifact, file: Path, cache: Path) -> None:
     size, digest = file.stat().st_size, sha256_of(file)
     if (size, digest) != (artifact.size, artifact.sha256):
         file.unlink()
         raise ShopstreamError(
-            f"{artifact.coordinate} is not the file that was pinned: expected {artifact.size} bytes with SHA-256 "
+            f"{artifact.coordinate} differs from the pinned file: expected {artifact.size} bytes with SHA-256 "
             f"{artifact.sha256}, got {size} bytes with {digest}. It was deleted.",
             "Try again from another network; if it repeats, the source or a proxy changes files and must not be "
             "trusted.",
@@ -289,14 +290,14 @@ def unpack(artifact: Artifact, cache: Path, console: Console, download: Download
         if tree.is_dir():
             if tree_sha256(tree) == artifact.tree_sha256:
                 return tree  # unpacked by another process in the meantime
-            console.print(f"{tree} was changed since it was unpacked: it is unpacked again", highlight=False)
+            console.print(f"{tree} has changed since it was unpacked; unpacking it again", highlight=False)
         with _scratch(cache, ".unpack-") as scratch:
             extract(archive, scratch)
             (top,) = scratch.iterdir()
             if tree_sha256(top) != artifact.tree_sha256:
                 raise ShopstreamError(
-                    f"{artifact.coordinate} does not unpack to the files that were pinned.",
-                    f"Check the disk of {cache}, and its free room; then run it again.",
+                    f"{artifact.coordinate} unpacks to other files than the pinned ones.",
+                    f"Check the disk of {cache} and its free space, then run the command again.",
                 )
             tree.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(tree, ignore_errors=True)
@@ -317,7 +318,7 @@ def extract(archive: Path, folder: Path) -> None:
 @contextmanager
 def _scratch(cache: Path, prefix: str) -> Iterator[Path]:
     """Yield a temporary folder in the cache. Needs the cache's lock: it also removes those of killed processes."""
-    for left in cache.glob(f"{prefix}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for stale in cache.glob(f"{prefix}*"):
+        shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=cache) as scratch:
         yield Path(scratch)

@@ -77,18 +77,18 @@ def make(home: Path) -> None:
     Raises:
         ShopstreamError: the key tool failed.
     """
-    found = Certificates.of(home)
-    if found.authority.is_file() and found.keystore.is_file() and found.password_file.is_file():
+    files = Certificates.of(home)
+    if files.authority.is_file() and files.keystore.is_file() and files.password_file.is_file():
         return
-    secret_file(found.password_file)
-    partial = found.keystore.with_name("partial")
+    secret_file(files.password_file)
+    partial = files.keystore.with_name("partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700)
-    _make(partial, found.password_file)
+    _make(partial, files.password_file)
     (partial / "ca.pem").chmod(0o644)
-    (partial / "ca.pem").replace(found.authority)
+    (partial / "ca.pem").replace(files.authority)
     (partial / "server.p12").chmod(0o600)
-    (partial / "server.p12").replace(found.keystore)
+    (partial / "server.p12").replace(files.keystore)
     partial.rmdir()
 
 

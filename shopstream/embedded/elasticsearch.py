@@ -194,25 +194,23 @@ class ElasticsearchServer:
             if shipped.is_file() and not (config / shipped.name).exists():
                 shutil.copyfile(shipped, config / shipped.name)
         options = (tree / "config" / "jvm.options").read_text("utf-8").splitlines()
-        kept = [line for line in options if not any(word in line for word in UNWANTED_JVM_OPTIONS)]
-        (config / "jvm.options").write_text("\n".join(kept) + "\n", "utf-8")
+        used = [line for line in options if not any(word in line for word in UNWANTED_JVM_OPTIONS)]
+        (config / "jvm.options").write_text("\n".join(used) + "\n", "utf-8")
         (config / "log4j2.properties").write_text(LOG4J, "utf-8")
         lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
         (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n", "utf-8")
 
-    def endpoint(self, port: int) -> ElasticEndpoint:
+    def endpoint(self, port: int, *, read_only: bool = False) -> ElasticEndpoint:
         """Return address and credentials for clients.
+
+        Args:
+            port: HTTP port of the server.
+            read_only: whether to return the read-only user instead of `elastic`.
 
         Raises:
             ShopstreamError: the password file is missing or not readable.
         """
-        return self._endpoint(port, ADMIN, self.password_file)
-
-    def reader_endpoint(self, port: int) -> ElasticEndpoint:
-        """Return the endpoint of the read-only user. Raises as `endpoint`."""
-        return self._endpoint(port, READER, self.reader_file)
-
-    def _endpoint(self, port: int, username: str, password_file: Path) -> ElasticEndpoint:
+        username, password_file = (READER, self.reader_file) if read_only else (ADMIN, self.password_file)
         try:
             password = certificates.read_secret(password_file)
         except OSError as error:
@@ -223,11 +221,11 @@ class ElasticsearchServer:
             ) from error
         options = dict(self.settings.elasticsearch.options)
         if not self.secure:
-            return ElasticEndpoint(self.url(port), username, password, options)
+            return ElasticEndpoint(self.address(port), username, password, options)
         trusted = {"ca_certs": str(Certificates.of(self.settings.home).authority)}
-        return ElasticEndpoint(self.url(port), username, password, {**trusted, **options})
+        return ElasticEndpoint(self.address(port), username, password, {**trusted, **options})
 
-    def url(self, port: int) -> str:
+    def address(self, port: int) -> str:
         """Return the URL of the server."""
         return f"{'https' if self.secure else 'http'}://{ports.LOOPBACK}:{port}"
 

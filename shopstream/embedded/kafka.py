@@ -66,10 +66,10 @@ def check_home(home: Path) -> None:
     Raises:
         UsageError: the path has a character of `UNSUPPORTED`.
     """
-    if (found := UNSUPPORTED.search(str(home))) is not None:
+    if (match := UNSUPPORTED.search(str(home))) is not None:
         raise UsageError(
-            f"The path of the data folder {str(home)!r} holds {found[0]!r}, which Kafka's settings cannot name.",
-            "Set SHOPSTREAM_HOME to a folder without it.",
+            f"The path of the data folder {str(home)!r} contains {match[0]!r}, which Kafka's settings cannot express.",
+            "Set SHOPSTREAM_HOME to a path without it.",
         )
 
 
@@ -213,14 +213,14 @@ class KafkaServer:
 
     def _format(self, config: Path, logging: Path, launch: Launch) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        words = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={config}"]
+        command = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={config}"]
         if not self.secure:
-            run([*self._java(logging), *words], launch)
+            run([*self._java(logging), *command], launch)
             return
         # this tool takes the first user's password as an argument: the file keeps it out of the list of processes
         user = f"{MECHANISM}=[name={USERNAME},password={certificates.read_secret(self.password_file)}]"
         arguments = self.folder / "format.args"
-        certificates.write_secret(arguments, "\n".join(f'"{word}"' for word in [*words, f"--add-scram={user}"]))
+        certificates.write_secret(arguments, "\n".join(f'"{word}"' for word in [*command, f"--add-scram={user}"]))
         try:
             run([*self._java(logging), f"@{arguments}"], launch)
         finally:
@@ -229,7 +229,7 @@ class KafkaServer:
     def _secured(self, port: int, inner_port: int, *, formatted: bool) -> dict[str, str]:
         if formatted and not self.password_file.is_file():
             raise ShopstreamError(
-                f"The Kafka of {self.settings.home} was made without users, and cannot be given the first one later.",
+                f"The Kafka of {self.settings.home} was created without users, and users cannot be added.",
                 "Use a new data folder (SHOPSTREAM_HOME), or leave SHOPSTREAM_SECURE unset.",
             )
         password = certificates.secret_file(self.password_file)
@@ -241,8 +241,8 @@ class KafkaServer:
             text = (self.folder / "data" / "meta.properties").read_text("utf-8")
         except OSError:
             return None
-        found = re.search(r"^cluster\.id=(.+)$", text, re.MULTILINE)
-        return found[1].strip() if found else None
+        match = re.search(r"^cluster\.id=(.+)$", text, re.MULTILINE)
+        return match[1].strip() if match else None
 
     def _java(self, logging: Path) -> list[str]:
         options = ["-Xms128m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+ExitOnOutOfMemoryError"]
@@ -264,7 +264,11 @@ class KafkaServer:
             ShopstreamError: the server is secure, and the password file is missing or not readable.
         """
         login = self._login() if self.secure else {}
-        return KafkaEndpoint(f"{ports.LOOPBACK}:{port}", {**login, **self.settings.kafka.properties})
+        return KafkaEndpoint(self.address(port), {**login, **self.settings.kafka.properties})
+
+    def address(self, port: int) -> str:
+        """Return `host:port` of the broker."""
+        return f"{ports.LOOPBACK}:{port}"
 
     def _login(self) -> dict[str, str]:
         try:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import filelock
 import msgspec
@@ -30,7 +30,7 @@ from shopstream.embedded import (
     state_file,
 )
 from shopstream.embedded.process_identity import Identity
-from shopstream.embedded.servers import EmbeddedServer, Servers, as_wished
+from shopstream.embedded.servers import EmbeddedServer, Servers, with_tls_mode
 from shopstream.embedded.state_file import Record, ServerRecord
 from shopstream.settings import Settings
 
@@ -51,8 +51,8 @@ class _Ledger:
     """Set on Ctrl-C: a start in progress is undone."""
 
     def of(self, name: str) -> ServerRecord | None:
-        found: ServerRecord | None = getattr(self.known, name)
-        return found
+        entry: ServerRecord | None = getattr(self.known, name)
+        return entry
 
     def note(self, name: str, entry: ServerRecord) -> None:
         with self.mutex:
@@ -82,20 +82,20 @@ def up(settings: Settings, console: Console) -> Endpoints:
         kafka.check_home(settings.home)
     _make_home(settings.home)
     with exclusive(settings.home, console):
-        ledger = _Ledger(settings.home, as_wished(state_file.read(settings.home), settings.secure))
+        ledger = _Ledger(settings.home, with_tls_mode(state_file.read(settings.home), settings.secure))
         servers = Servers.of(settings, ledger.known)
         running_now = [server for server in servers.embedded() if _runs(server, ledger, console)]
         stopped = [server for server in servers.embedded() if server not in running_now]
         _start_all(stopped, ledger, settings, console)
         ended = [server for server in running_now if not _await_running(server, ledger, settings, console)]
         _start_all(ended, ledger, settings, console)
-    return _checked_endpoints(servers, ledger.known)
+    return _checked_endpoints(replace(servers, known=ledger.known))
 
 
 def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
     entry = ledger.of(server.name)
-    found = running(ledger.home, server.name, entry)
-    if found is None:
+    identity = running(ledger.home, server.name, entry)
+    if identity is None:
         if entry is not None and entry.identity is not None:
             gone = entry.identity.pid
             console.print(f"{server.title} was not stopped properly (pid {gone} is gone)", highlight=False)
@@ -103,12 +103,12 @@ def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
         return False
     if entry is None:
         raise ShopstreamError(
-            f"A {server.title} of {ledger.home} runs (pid {found.pid}), but {state_file.RECORD_FILE} does not name it.",
+            f"A {server.title} of {ledger.home} runs (pid {identity.pid}), but {state_file.RECORD_FILE} lacks it.",
             "Run `shopstream down`, then `shopstream up`.",
         )
-    if found != entry.identity:
-        ledger.note(server.name, msgspec.structs.replace(entry, identity=found))
-    console.print(f"{server.title} is running (pid {found.pid}, port {entry.port})", highlight=False)
+    if identity != entry.identity:
+        ledger.note(server.name, msgspec.structs.replace(entry, identity=identity))
+    console.print(f"{server.title} is running (pid {identity.pid}, port {entry.port})", highlight=False)
     return True
 
 
@@ -133,7 +133,7 @@ def _await_running(server: EmbeddedServer, ledger: _Ledger, settings: Settings, 
     with console.status(f"Waiting for {server.title} ..."):
         problem = _await_health(server, entry.port, entry.identity, settings.start_timeout_s, ledger.interrupted)
     if entry.identity.process() is None:
-        console.print(f"{server.title} {problem}; it is started again", highlight=False)
+        console.print(f"{server.title} {problem}; starting it again", highlight=False)
         ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
         return False
     if problem is not None:
@@ -206,10 +206,9 @@ def _start_locked(server: EmbeddedServer, ledger: _Ledger, settings: Settings, c
         process.stop(started, settings.stop_timeout_s)
         ledger.note(server.name, entry)
         if attempt == PORT_ATTEMPTS or not _PORT_TAKEN.search(_since(launch.log, log_start)):
-            said = process.tail(launch.log)
             raise ShopstreamError(
-                f"{server.title} {problem}. The end of {launch.log}:\n{said}",
-                "Run `shopstream doctor`; more time is given by SHOPSTREAM_START_TIMEOUT_S.",
+                f"{server.title} {problem}. The end of {launch.log}:\n{process.tail(launch.log)}",
+                "Run `shopstream doctor`; SHOPSTREAM_START_TIMEOUT_S sets a longer wait.",
             )
         tried |= {entry.port, entry.inner_port}
         entry = _choose_ports(server, ledger, tried)
@@ -236,19 +235,17 @@ def _await_health(
     return f"was not healthy within {timeout_s:.0f} s"
 
 
-def _checked_endpoints(servers: Servers, known: Record) -> Endpoints:
-    kafka, elastic = servers.kafka_endpoint(known), servers.elastic_endpoint(known)
-    assert kafka is not None
-    assert elastic is not None
+def _checked_endpoints(servers: Servers) -> Endpoints:
+    endpoints = Endpoints(servers.kafka_endpoint(), servers.elastic_endpoint())
     if servers.kafka is None:
         from connectors.kafka import admin as kafka_admin  # noqa: PLC0415 - loads the client
 
-        kafka_admin.check(kafka)
+        kafka_admin.check(endpoints.kafka)
     if servers.elasticsearch is None:
         from connectors.elasticsearch import admin as elastic_admin  # noqa: PLC0415 - loads the client
 
-        elastic_admin.check(elastic)
-    return Endpoints(kafka, elastic)
+        elastic_admin.check(endpoints.elasticsearch)
+    return endpoints
 
 
 def endpoints(settings: Settings) -> Endpoints:
@@ -262,43 +259,33 @@ def endpoints(settings: Settings) -> Endpoints:
 
 def kafka_endpoint(settings: Settings) -> KafkaEndpoint:
     """Return Kafka's endpoint, without a request to it. Raises ShopstreamError if the embedded one does not run."""
-    known = state_file.read(settings.home)
-    servers = Servers.of(settings, known)
-    if servers.kafka is not None:
-        _must_run(servers.kafka, known.kafka, settings)
-    found = servers.kafka_endpoint(known)
-    assert found is not None
-    return found
+    return _running_servers(settings, "kafka").kafka_endpoint()
 
 
-def elastic_endpoint(settings: Settings) -> ElasticEndpoint:
-    """Return Elasticsearch's endpoint, without a request to it. Raises ShopstreamError as `kafka_endpoint`."""
-    known = state_file.read(settings.home)
-    servers = Servers.of(settings, known)
-    if servers.elasticsearch is not None:
-        _must_run(servers.elasticsearch, known.elasticsearch, settings)
-    found = servers.elastic_endpoint(known)
-    assert found is not None
-    return found
+def elastic_endpoint(settings: Settings, *, read_only: bool = False) -> ElasticEndpoint:
+    """Return Elasticsearch's endpoint, without a request to it.
+
+    Args:
+        settings: settings of the servers.
+        read_only: whether to log in to the embedded one as the read-only user; an external one has one user only.
+
+    Raises:
+        ShopstreamError: the embedded server does not run.
+    """
+    return _running_servers(settings, "elasticsearch").elastic_endpoint(read_only=read_only)
 
 
-def elastic_reader(settings: Settings) -> ElasticEndpoint:
-    """Return Elasticsearch's endpoint for reading: the read-only user if embedded, else the user of the settings."""
-    known = state_file.read(settings.home)
-    servers = Servers.of(settings, known)
-    if servers.elasticsearch is not None:
-        _must_run(servers.elasticsearch, known.elasticsearch, settings)
-    found = servers.elastic_reader(known)
-    assert found is not None
-    return found
-
-
-def _must_run(server: EmbeddedServer, entry: ServerRecord | None, settings: Settings) -> None:
-    if entry is None or not entry.is_running():
+def _running_servers(settings: Settings, name: Literal["kafka", "elasticsearch"]) -> Servers:
+    """Return the servers of the settings. Raises ShopstreamError if the named one is embedded and does not run."""
+    servers = Servers.of(settings, state_file.read(settings.home))
+    server: EmbeddedServer | None = getattr(servers, name)
+    entry: ServerRecord | None = getattr(servers.known, name)
+    if server is not None and (entry is None or not entry.is_running()):
         raise ShopstreamError(
             f"{server.title} is not running (data folder {settings.home}).",
             "Run `shopstream up`, or name an existing server in the settings.",
         )
+    return servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,8 +304,8 @@ def down(settings: Settings, console: Console | None = None) -> list[Stopped]:
     with exclusive(settings.home, console or Console(quiet=True)):
         known = state_file.read(settings.home)
         entries = {"kafka": known.kafka, "elasticsearch": known.elasticsearch}
-        found = {name: running(settings.home, name, entry) for name, entry in entries.items()}
-        alive = {name: process_of for name, process_of in found.items() if process_of is not None}
+        identities = {name: running(settings.home, name, entry) for name, entry in entries.items()}
+        alive = {name: identity for name, identity in identities.items() if identity is not None}
         if not alive:
             return []
         with ThreadPoolExecutor(len(alive)) as pool:
@@ -335,7 +322,7 @@ def _make_home(home: Path) -> None:
         home.mkdir(mode=0o711, parents=True, exist_ok=True)
     except OSError as error:
         raise ShopstreamError(
-            f"The data folder {home} cannot be made: {error.strerror}.", "Set SHOPSTREAM_HOME to a folder of yours."
+            f"The data folder {home} cannot be created: {error.strerror}.", "Set SHOPSTREAM_HOME to a folder of yours."
         ) from error
 
 
@@ -347,7 +334,7 @@ def exclusive(home: Path, console: Console) -> Iterator[None]:
         lock = private_lock(path)
         lock.acquire(blocking=False)
     except filelock.Timeout:
-        console.print("another `up` or `down` is at work here; waiting for it")
+        console.print("another `up` or `down` runs on this data folder; waiting for it")
         lock.acquire()
     except OSError as error:
         raise ShopstreamError(

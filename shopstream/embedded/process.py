@@ -52,7 +52,7 @@ def start(launch: Launch) -> Identity:
     account = launch.account
     with open_private_log(launch.log) as log:
         try:
-            child = subprocess.Popen(
+            started = subprocess.Popen(
                 launch.command,
                 env=dict(launch.environment),
                 cwd=launch.folder,
@@ -70,8 +70,8 @@ def start(launch: Launch) -> Identity:
             raise ShopstreamError(
                 f"{launch.command[0]} could not be started: {error}.", "Run `shopstream doctor`."
             ) from error
-    identity = Identity.of(child.pid)
-    child.returncode = 0  # the process outlives this one: prevents the "still running" warning of `Popen.__del__`
+    identity = Identity.of(started.pid)
+    started.returncode = 0  # the process outlives this one: prevents the "still running" warning of `Popen.__del__`
     return identity
 
 
@@ -127,8 +127,8 @@ def run(command: Sequence[str], launch: Launch, *, stdin: str = "", timeout_s: f
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ShopstreamError(f"{Path(command[0]).name} failed: {error}.", "Run `shopstream doctor`.") from error
     if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip()[-2000:]
-        raise ShopstreamError(f"{Path(command[0]).name} failed with {done.returncode}:\n{said}")
+        output = (done.stdout + done.stderr).strip()[-2000:]
+        raise ShopstreamError(f"{Path(command[0]).name} failed with {done.returncode}:\n{output}")
 
 
 def tail(log: Path, lines: int = 25) -> str:

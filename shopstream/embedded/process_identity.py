@@ -92,16 +92,16 @@ def _start_elsewhere(pid: int) -> str | None:
 
 def find(owns: Callable[[CommandLine], bool]) -> Identity | None:
     """Return the process whose command line `owns` accepts, a parent before its children; None if there is none."""
-    found: dict[int, psutil.Process] = {}
+    owned: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
             if owns(process.cmdline()):
-                found[process.pid] = process
+                owned[process.pid] = process
         except psutil.Error:
             continue  # it has ended, or belongs to another user
-    for process in found.values():
+    for process in owned.values():
         try:
-            if process.ppid() not in found:
+            if process.ppid() not in owned:
                 return Identity.of(process.pid)
         except psutil.NoSuchProcess:
             continue
@@ -148,7 +148,7 @@ def held(path: Path, wait_s: float | None = None) -> Iterator[int]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise ShopstreamError(
-                        f"A process that `shopstream up` started holds {path}, and no record names it.",
+                        f"A process that `shopstream up` started holds the lock {path}, but no record names it.",
                         f"Find it by `fuser {shlex.quote(str(path))}` and end it; then run the command again.",
                     ) from None
                 time.sleep(POLL_S)

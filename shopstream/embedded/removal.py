@@ -33,22 +33,24 @@ def remove_data(settings: Settings) -> list[Path]:
             f"Name the folder itself: SHOPSTREAM_HOME={home.resolve()}",
         )
     if not (home / state_file.RECORD_FILE).is_file():
-        raise ShopstreamError(f"{home} is not a data folder: it has no {state_file.RECORD_FILE}.", "Delete it by hand.")
+        raise ShopstreamError(
+            f"{home} is not a data folder: it has no {state_file.RECORD_FILE}.", "Delete it manually."
+        )
     with ExitStack() as held:
         held.enter_context(exclusive(home, Console(quiet=True)))
         known = state_file.read(home)
         for name, entry in (("kafka", known.kafka), ("elasticsearch", known.elasticsearch)):
-            if (found := running(home, name, entry)) is not None:
+            if (identity := running(home, name, entry)) is not None:
                 raise ShopstreamError(
-                    f"A server of {home} still runs ({name}, pid {found.pid}).", "Run `shopstream down` first."
+                    f"A server of {home} still runs ({name}, pid {identity.pid}).", "Run `shopstream down` first."
                 )
             held.enter_context(process_identity.held(lock_file(home, name), wait_s=0))
         return _remove(home)
 
 
 def _remove(home: Path) -> list[Path]:
-    links = [place for place in home.iterdir() if place.is_symlink()]
-    elsewhere = [place.resolve() for place in links]
+    links = [path for path in home.iterdir() if path.is_symlink()]
+    elsewhere = [path.resolve() for path in links]
     own = [folder for folder in elsewhere if made_by(home, folder)]
     for folder in own:
         shutil.rmtree(folder.parent)

@@ -43,9 +43,17 @@ class EmbeddedServer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The servers of a data folder: embedded, or external if the settings name one."""
+    """The servers of a data folder: embedded, or external if the settings name one.
+
+    Attributes:
+        settings: settings of the servers.
+        known: state of the embedded servers.
+        kafka: embedded Kafka; None if the settings name an external one.
+        elasticsearch: embedded Elasticsearch; None if the settings name an external one.
+    """
 
     settings: Settings
+    known: Record
     kafka: KafkaServer | None
     elasticsearch: ElasticsearchServer | None
 
@@ -63,29 +71,31 @@ class Servers:
             )
             secure = _is_secure(known.elasticsearch, settings)
             elastic = ElasticsearchServer(settings, lock.elasticsearch[0], account, secure)
-        return cls(settings, kafka, elastic)
+        return cls(settings, known, kafka, elastic)
 
     def embedded(self) -> list[EmbeddedServer]:
         """Return the embedded servers."""
         return [server for server in (self.kafka, self.elasticsearch) if server is not None]
 
-    def kafka_endpoint(self, known: Record) -> KafkaEndpoint | None:
-        """Return Kafka's endpoint; None if the embedded one was never started."""
-        if self.kafka is None:
-            return external_kafka(self.settings.kafka)
-        return self.kafka.endpoint(known.kafka.port) if known.kafka else None
+    def kafka_endpoint(self) -> KafkaEndpoint:
+        """Return Kafka's endpoint; the embedded one must have been started before."""
+        if (external := external_kafka(self.settings.kafka)) is not None:
+            return external
+        assert self.kafka is not None
+        assert self.known.kafka is not None
+        return self.kafka.endpoint(self.known.kafka.port)
 
-    def elastic_endpoint(self, known: Record) -> ElasticEndpoint | None:
-        """Return Elasticsearch's endpoint; None if the embedded one was never started."""
-        if self.elasticsearch is None:
-            return external_elasticsearch(self.settings.elasticsearch)
-        return self.elasticsearch.endpoint(known.elasticsearch.port) if known.elasticsearch else None
+    def elastic_endpoint(self, *, read_only: bool = False) -> ElasticEndpoint:
+        """Return Elasticsearch's endpoint; the embedded one must have been started before.
 
-    def elastic_reader(self, known: Record) -> ElasticEndpoint | None:
-        """Return the endpoint of the read-only user if embedded, else of the user of the settings."""
-        if self.elasticsearch is None:
-            return external_elasticsearch(self.settings.elasticsearch)
-        return self.elasticsearch.reader_endpoint(known.elasticsearch.port) if known.elasticsearch else None
+        Args:
+            read_only: whether to log in to the embedded one as the read-only user.
+        """
+        if (external := external_elasticsearch(self.settings.elasticsearch)) is not None:
+            return external
+        assert self.elasticsearch is not None
+        assert self.known.elasticsearch is not None
+        return self.elasticsearch.endpoint(self.known.elasticsearch.port, read_only=read_only)
 
     def elastic_authority(self) -> Path | None:
         """Return the file of the authority that clients of Elasticsearch trust; None without one."""
@@ -98,7 +108,7 @@ def _is_secure(entry: ServerRecord | None, settings: Settings) -> bool:
     return bool(settings.secure) if entry is None else entry.secure
 
 
-def as_wished(known: Record, secure: bool | None) -> Record:
+def with_tls_mode(known: Record, secure: bool | None) -> Record:
     """Return the record with the TLS mode of the settings for the servers that do not run.
 
     Raises:

@@ -43,14 +43,12 @@ def read(home: Path) -> Record:
     Raises:
         ShopstreamError: the file is damaged.
     """
-    remedy = "Delete it; if servers of this folder still run, end them by hand first."
+    remedy = "Delete it; if servers of this folder still run, end them manually first."
     known = read_note(home / RECORD_FILE, Record, remedy) or Record()
-    return Record(
-        _told_by_start(known.kafka, home / "kafka"), _told_by_start(known.elasticsearch, home / "elasticsearch")
-    )
+    return Record(_with_start(known.kafka, home / "kafka"), _with_start(known.elasticsearch, home / "elasticsearch"))
 
 
-def _told_by_start(entry: ServerRecord | None, folder: Path) -> ServerRecord | None:
+def _with_start(entry: ServerRecord | None, folder: Path) -> ServerRecord | None:
     """Fill in `start` for records of earlier versions, which used the wall clock: matched by command line or folder."""
     if entry is None or entry.identity is None or entry.identity.start:
         return entry

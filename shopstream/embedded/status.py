@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from connectors.elasticsearch import admin as elastic_admin
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.admin import GroupLag, TopicCount
 from features.errors import ShopstreamError
 from shopstream.embedded import state_file
+from shopstream.embedded.elasticsearch import ElasticsearchServer
+from shopstream.embedded.kafka import KafkaServer
 from shopstream.embedded.servers import Servers
 from shopstream.embedded.state_file import ServerRecord
 from shopstream.settings import Settings
 
 Mode = Literal["embedded", "external"]
-CHECK_TIMEOUT_S = 5
+CHECK_TIMEOUT_S: Final = 5
+_STOPPED: Final = "not running; `shopstream up` starts it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class ServerStatus:
 
     mode: Mode
     healthy: bool
-    address: str | None
+    address: str | None = None
     version: str | None = None
     pid: int | None = None
     problem: str | None = None
@@ -111,10 +114,9 @@ def _common(server: ServerStatus) -> dict[str, Any]:
 
 def status(settings: Settings) -> Status:
     """Query both servers and read the consumers' reports. Never raises for a server that is down."""
-    known = state_file.read(settings.home)
-    servers = Servers.of(settings, known)
-    kafka, topics, groups = _kafka(servers, known.kafka, known)
-    elastic, username = _elasticsearch(servers, known.elasticsearch, known)
+    servers = Servers.of(settings, state_file.read(settings.home))
+    kafka, topics, groups = _kafka(servers)
+    elastic, username = _elasticsearch(servers)
     password_file = settings.elasticsearch.password_file
     if servers.elasticsearch is not None and servers.elasticsearch.password_file.is_file():
         password_file = servers.elasticsearch.password_file
@@ -133,64 +135,53 @@ def status(settings: Settings) -> Status:
     )
 
 
-def _not_running(entry: ServerRecord | None) -> str | None:
-    if entry is None or entry.identity is None:
-        return "not running; `shopstream up` starts it"
+def _recorded(server: KafkaServer | ElasticsearchServer | None, entry: ServerRecord | None) -> ServerStatus:
+    """Return the status of a server before any request to it; an embedded one that does not run has a problem."""
+    if server is None:
+        return ServerStatus("external", healthy=False)
+    if entry is None:
+        return ServerStatus("embedded", healthy=False, problem=_STOPPED)
+    recorded = ServerStatus("embedded", healthy=False, address=server.address(entry.port), version=entry.version)
+    if entry.identity is None:
+        return replace(recorded, problem=_STOPPED)
     if not entry.is_running():
-        return f"process {entry.identity.pid} is gone; `shopstream up` starts it again"
-    return None
+        return replace(recorded, problem=f"process {entry.identity.pid} is gone; `shopstream up` starts it again")
+    return replace(recorded, pid=entry.identity.pid)
 
 
-def _kafka(
-    servers: Servers, entry: ServerRecord | None, known: state_file.Record
-) -> tuple[ServerStatus, list[TopicCount], list[GroupLag]]:
-    embedded = servers.kafka is not None
-    mode: Mode = "embedded" if embedded else "external"
-    endpoint = servers.kafka_endpoint(known)
-    address = endpoint.bootstrap_servers if endpoint else None
-    version = entry.version if embedded and entry else None
-    pid = entry.identity.pid if embedded and entry and entry.identity else None
-    problem = _not_running(entry) if embedded else None
-    if problem or endpoint is None:
-        return ServerStatus(mode, healthy=False, address=address, version=version, problem=problem), [], []
+def _kafka(servers: Servers) -> tuple[ServerStatus, list[TopicCount], list[GroupLag]]:
+    server = _recorded(servers.kafka, servers.known.kafka)
+    if server.problem:
+        return server, [], []
     run = servers.settings.run
     try:
+        endpoint = servers.kafka_endpoint()
+        server = replace(server, address=endpoint.bootstrap_servers)
         kafka_admin.check(endpoint, CHECK_TIMEOUT_S)
         topics = kafka_admin.topic_counts(endpoint, f"{run}.")
         groups = kafka_admin.group_lags(endpoint, run)
     except ShopstreamError as error:
-        return ServerStatus(mode, healthy=False, address=address, version=version, pid=pid, problem=str(error)), [], []
-    return ServerStatus(mode, healthy=True, address=address, version=version, pid=pid), topics, groups
+        return replace(server, problem=str(error)), [], []
+    return replace(server, healthy=True), topics, groups
 
 
-def _elasticsearch(
-    servers: Servers, entry: ServerRecord | None, known: state_file.Record
-) -> tuple[ServerStatus, str | None]:
-    embedded = servers.elasticsearch is not None
-    mode: Mode = "embedded" if embedded else "external"
-    version = entry.version if embedded and entry else None
-    problem = _not_running(entry) if embedded else None
-    if problem:
-        address = servers.elasticsearch.url(entry.port) if entry and servers.elasticsearch else None
-        return ServerStatus(mode, healthy=False, address=address, version=version, problem=problem), None
-    pid = entry.identity.pid if embedded and entry and entry.identity else None
-    endpoint = None
+def _elasticsearch(servers: Servers) -> tuple[ServerStatus, str | None]:
+    server = _recorded(servers.elasticsearch, servers.known.elasticsearch)
+    if server.problem:
+        return server, None
     try:
-        endpoint = servers.elastic_endpoint(known)
-        assert endpoint is not None
+        endpoint = servers.elastic_endpoint()
+        server = replace(server, address=endpoint.url)
         health = elastic_admin.check(endpoint, CHECK_TIMEOUT_S)
     except ShopstreamError as error:
-        address = endpoint.url if endpoint else None
-        return ServerStatus(mode, healthy=False, address=address, version=version, pid=pid, problem=str(error)), None
-    if health.status == "red":
-        trouble = "red: a primary shard is missing"
-        return ServerStatus(mode, False, endpoint.url, health.version, pid, trouble), endpoint.username
-    return ServerStatus(mode, True, endpoint.url, health.version, pid), endpoint.username
+        return replace(server, problem=str(error)), None
+    problem = "red: a primary shard is missing" if health.status == "red" else None
+    return replace(server, healthy=problem is None, version=health.version, problem=problem), endpoint.username
 
 
 def read_metrics(folder: Path, run: str) -> dict[str, Any]:
     """Read the reports of a run's workers, `RUN-ROLE-NUMBER.json`, by `ROLE-NUMBER`; damaged ones are left out."""
-    found: dict[str, Any] = {}
+    reports: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
         # a run may be called `shop-features`: only a role and a number may follow the run's name
         match = re.fullmatch(rf"{re.escape(run)}-([a-z]+-\d+)", path.stem)
@@ -201,5 +192,5 @@ def read_metrics(folder: Path, run: str) -> dict[str, Any]:
         except (OSError, ValueError):
             continue
         if isinstance(report, dict):
-            found[match[1]] = report
-    return found
+            reports[match[1]] = report
+    return reports

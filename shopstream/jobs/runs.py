@@ -321,7 +321,7 @@ def check_visible(settings: Settings) -> None:
     Raises:
         ShopstreamError: there is no such run, or Elasticsearch does not answer.
     """
-    with open_client(elastic_connection(embedded.elastic_reader(settings)), connections=1) as client:
+    with open_client(elastic_connection(embedded.elastic_endpoint(settings, read_only=True)), connections=1) as client:
         if not aliases.is_visible(client, settings.run, run_definitions(contact=False)):
             raise _no_run(settings.run, "in Elasticsearch", aliases.views(client))
 

@@ -20,8 +20,8 @@ from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source, build
 from features.errors import ShopstreamError
 from shopstream import embedded
-from shopstream.jobs.connection_limits import BoundedProtocol
 from shopstream.jobs.produce import wall_clock
+from shopstream.runtime.http_server import BoundedProtocol
 from shopstream.settings import Settings
 
 LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -63,7 +63,7 @@ def source(settings: Settings, mart: Path) -> Iterator[Source]:
     Raises:
         ShopstreamError: the embedded Elasticsearch does not run, or a setting is wrong.
     """
-    endpoint = embedded.elastic_reader(settings)
+    endpoint = embedded.elastic_endpoint(settings, read_only=True)
     clock = wall_clock()
     with open_client(elastic_connection(endpoint), connections=CONNECTIONS) as client:
         searcher = Searcher(client.options(request_timeout=SEARCH_TIMEOUT_S), settings.run)

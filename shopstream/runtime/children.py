@@ -10,16 +10,16 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def python_command(module: str, *words: str) -> list[str]:
+def python_command(module: str, *arguments: str) -> list[str]:
     """Return the command line that runs a module of this project in another process.
 
     `-P` keeps the working directory out of the search path: a folder `features` there is not imported.
 
     Args:
         module: name of the module to run as `__main__`.
-        words: arguments of the module.
+        arguments: arguments of the module.
     """
-    return [sys.executable, "-P", "-m", module, *words]
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def die_with_parent() -> None:

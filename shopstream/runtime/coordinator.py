@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from connectors.clock import iso
-from consumers.metrics.definitions import rows_of
-from consumers.metrics.prometheus import Figure, RateMeter
+from consumers.metrics.definitions import Figure
+from consumers.metrics.reports import RateMeter, rows_of
 from shopstream.runtime.messages import (
     ConfirmEnd,
     Done,
@@ -48,16 +48,17 @@ from shopstream.runtime.protocol import (
     WorkerView,
 )
 
+NOT_CHECKPOINTED: Final = "Records after its last checkpoint are read again at the next start."
 RESTARTS_MAX: Final = 5
 """Restarts of one worker within `RESTARTS_WINDOW_S` before the parent gives up."""
 RESTARTS_WINDOW_S: Final = 60.0
 PAUSE_S: Final = 1.0
 """Delay before the first restart; doubles with each restart in the window."""
-LEAVE_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 60.0
 """Longest time for a worker to finish its batch and checkpoint before it is killed."""
 FOREIGN_TIMEOUT_S: Final = 30.0
 """Longest time of an incomplete and unchanged assignment, with all workers running, before the command fails."""
-SILENCE_S: Final = 20.0
+HUNG_AFTER_S: Final = 20.0
 """A worker without remaining work that sends no message for so long counts as hung."""
 
 
@@ -67,15 +68,15 @@ class _Worker:
     figures: dict[str, Figure] = field(default_factory=dict)
     owned: tuple[int, ...] | None = None
     at_end: ReachedEnd | None = None
-    heard_s: float = 0.0
+    received_s: float = 0.0
     reported_s: float | None = None
     last: Done | Failed | None = None
-    deaths_s: list[float] = field(default_factory=list)
+    crashes_s: list[float] = field(default_factory=list)
     start_at_s: float = 0.0
     restarts: int = 0
     killed: bool = False
     hung: bool = False
-    trouble: str | None = None
+    last_error: str | None = None
     records: RateMeter = field(default_factory=RateMeter)
     rows: RateMeter = field(default_factory=RateMeter)
 
@@ -85,7 +86,7 @@ class _Worker:
 
     def reset(self) -> None:
         self.stage, self.owned, self.at_end, self.last, self.killed = "starting", None, None, None, False
-        self.figures, self.trouble, self.hung, self.reported_s = {}, None, False, None
+        self.figures, self.last_error, self.hung, self.reported_s = {}, None, False, None
         self.records, self.rows = RateMeter(), RateMeter()
 
 
@@ -103,10 +104,10 @@ class Coordinator:
         self.interrupted = False
         self._workers = {name: _Worker() for name in plan.names()}
         self._ends: tuple[End, ...] | None = None
-        self._told_ends: set[str] = set()
+        self._ends_sent: set[str] = set()
         self._round = 0
         self._stopping_s: float | None = None
-        self._moved_s = dict.fromkeys(plan.workers, 0.0)
+        self._assigned_s = dict.fromkeys(plan.workers, 0.0)
         """Time of the last change of a role's assignment."""
 
     # --- state ---
@@ -127,7 +128,7 @@ class Coordinator:
             WorkerView(
                 name, w.stage, dict(w.figures), w.restarts,
                 w.records.per_s if w.alive else 0.0, w.records.mean_per_s, w.rows.per_s if w.alive else 0.0,
-                w.trouble or str(w.figures.get("trouble") or "") or None,
+                w.last_error or str(w.figures.get("trouble") or "") or None,
                 w.owned, w.reported_s,
             )
             for name, w in self._workers.items()
@@ -135,28 +136,28 @@ class Coordinator:
 
     # --- events ---
 
-    def begin(self) -> list[Action]:
+    def start(self) -> list[Action]:
         """Start all workers."""
         return [Start(name) for name in self._workers]
 
     def ends_known(self, ends: tuple[End, ...]) -> list[Action]:
         """Store the end offsets; each role receives them once its assignment is complete."""
         self._ends = ends
-        return [action for role in self.plan.workers for action in self._tell_ends(role)]
+        return [action for role in self.plan.workers for action in self._send_ends(role)]
 
-    def heard(self, name: WorkerName, message: Up, now_s: float) -> list[Action]:
+    def receive(self, name: WorkerName, message: Up, now_s: float) -> list[Action]:
         """Process a message from a worker."""
         worker = self._workers[name]
-        worker.heard_s = now_s
+        worker.received_s = now_s
         match message:
             case Ready():
                 worker.stage = "stopping" if self.stopping else "running"
                 worker.reported_s = now_s
-                self._moved_s[name.role] = now_s
+                self._assigned_s[name.role] = now_s
             case Owned(partitions):
                 worker.owned = partitions
-                self._moved_s[name.role] = now_s
-                return self._tell_ends(name.role)
+                self._assigned_s[name.role] = now_s
+                return self._send_ends(name.role)
             case Report(figures):
                 self._measure(worker, figures, now_s)
             case LogLine(level, event, fields):
@@ -174,7 +175,7 @@ class Coordinator:
                 worker.last = message
         return []
 
-    def died(self, name: WorkerName, how: str, now_s: float) -> list[Action]:
+    def exited(self, name: WorkerName, how: str, now_s: float) -> list[Action]:
         """Process the end of a worker process; `how` has its exit code or signal and the last lines of its log."""
         worker = self._workers[name]
         worker.at_end = None
@@ -185,10 +186,10 @@ class Coordinator:
             worker.stage = "done"
             return []
         if worker.killed:
-            worker.stage, worker.trouble = "dead", "killed"
+            worker.stage, worker.last_error = "dead", "killed"
             return []
         failure = _failure(name, worker.last, how)
-        worker.stage, worker.trouble = "dead", failure.message
+        worker.stage, worker.last_error = "dead", failure.message
         if self.plan.until_end or self.stopping or failure.exit_code == 2:
             return self._fail(failure, now_s)
         return self._restart(worker, failure, now_s)
@@ -225,13 +226,13 @@ class Coordinator:
                 worker.reset()
                 worker.restarts += 1
                 actions.append(Start(name))
-            worker_is_slow = self._stopping_s is not None and now_s - self._stopping_s >= LEAVE_TIMEOUT_S
+            worker_is_slow = self._stopping_s is not None and now_s - self._stopping_s >= STOP_TIMEOUT_S
             if worker.stage == "stopping" and worker_is_slow and not worker.killed:
                 worker.killed = True
-                text = f"{name} did not leave within {LEAVE_TIMEOUT_S:.0f} s and was killed."
-                self.failures.append(Failure(text, "What it had not checkpointed is read again at the next start."))
+                text = f"{name} did not exit within {STOP_TIMEOUT_S:.0f} s and was killed."
+                self.failures.append(Failure(text, NOT_CHECKPOINTED))
                 actions.append(Kill(name))
-        return [*actions, *self._blame_others(now_s), *self._end_hanging(now_s)]
+        return [*actions, *self._check_foreign_workers(now_s), *self._kill_hung(now_s)]
 
     # --- decisions ---
 
@@ -246,81 +247,89 @@ class Coordinator:
         return [Log("error", failure.message, {}), *self.stop(now_s)]
 
     def _restart(self, worker: _Worker, failure: Failure, now_s: float) -> list[Action]:
-        worker.deaths_s = [at_s for at_s in worker.deaths_s if now_s - at_s < RESTARTS_WINDOW_S]
-        if len(worker.deaths_s) >= RESTARTS_MAX:
+        worker.crashes_s = [at_s for at_s in worker.crashes_s if now_s - at_s < RESTARTS_WINDOW_S]
+        if len(worker.crashes_s) >= RESTARTS_MAX:
             count = f"{RESTARTS_MAX} restarts within {RESTARTS_WINDOW_S:.0f} s"
-            return self._fail(Failure(f"{failure.message} ({count} did not help)", failure.remedy), now_s)
-        pause_s = PAUSE_S * 2.0 ** len(worker.deaths_s)
-        worker.deaths_s.append(now_s)
+            return self._fail(Failure(f"{failure.message} ({count} failed)", failure.remedy), now_s)
+        pause_s = PAUSE_S * 2.0 ** len(worker.crashes_s)
+        worker.crashes_s.append(now_s)
         worker.stage, worker.start_at_s = "waiting", now_s + pause_s
-        return [Log("warning", failure.message, {"restart_in_s": pause_s, "restart": len(worker.deaths_s)})]
+        return [Log("warning", failure.message, {"restart_in_s": pause_s, "restart": len(worker.crashes_s)})]
 
-    def _of(self, role: str) -> dict[WorkerName, _Worker]:
+    def _workers_of(self, role: str) -> dict[WorkerName, _Worker]:
         return {name: worker for name, worker in self._workers.items() if name.role == role}
 
-    def _is_dealt(self, role: str) -> bool:
+    def _is_fully_assigned(self, role: str) -> bool:
         assert self.plan.partitions is not None
-        return is_dealt([worker.owned for worker in self._of(role).values()], self.plan.partitions)
+        return is_fully_assigned([worker.owned for worker in self._workers_of(role).values()], self.plan.partitions)
 
-    def _tell_ends(self, role: str) -> list[Action]:
-        if self._ends is None or role in self._told_ends or self.stopping or not self._is_dealt(role):
+    def _send_ends(self, role: str) -> list[Action]:
+        if self._ends is None or role in self._ends_sent or self.stopping or not self._is_fully_assigned(role):
             return []
-        self._told_ends.add(role)
-        return [Send(name, Ends(self._ends)) for name in self._of(role)]
+        self._ends_sent.add(role)
+        return [Send(name, Ends(self._ends)) for name in self._workers_of(role)]
 
     def _agree(self, now_s: float) -> list[Action]:
         """Decide T once every worker of the role is at its end and together they own all partitions."""
         role = self.plan.agreeing
         if role is None or self.final_as_of is not None or self.stopping or self.plan.partitions is None:
             return []
-        names = list(self._of(role))
-        words = [self._workers[name].at_end for name in names]
-        said = [word for word in words if word is not None and word.round == self._round]
-        if len(said) < len(names) or not is_dealt([word.owned for word in said], self.plan.partitions):
+        names = list(self._workers_of(role))
+        messages = [self._workers[name].at_end for name in names]
+        current = [message for message in messages if message is not None and message.round == self._round]
+        if len(current) < len(names) or not is_fully_assigned(
+            [message.owned for message in current], self.plan.partitions
+        ):
             return []
         if self._round == 0:
             self._round = 1
             return [Send(name, ConfirmEnd(1)) for name in names]
-        highest = max(word.stream_ts for word in said)
+        highest = max(message.stream_ts for message in current)
         if self.plan.as_of is not None and self.plan.as_of < highest:
-            text = f"--as-of {iso(self.plan.as_of)} is before the highest stream time, {iso(highest)}."
-            return self._fail(Failure(text, "Give a later --as-of, or leave it out.", exit_code=2), now_s)
+            text = f"--as-of {iso(self.plan.as_of)} is before the highest event time, {iso(highest)}."
+            return self._fail(Failure(text, "Give a later --as-of, or omit it.", exit_code=2), now_s)
         self.final_as_of = highest if self.plan.as_of is None else self.plan.as_of
         return [Send(name, FinalAsOf(self.final_as_of)) for name in names]
 
-    def _blame_others(self, now_s: float) -> list[Action]:
+    def _check_foreign_workers(self, now_s: float) -> list[Action]:
         """Fail if partitions are assigned to workers of another command, which do not have these end offsets."""
         if not self.plan.until_end or self.stopping:
             return []
         for role in self.plan.workers:
-            if role in self._told_ends or self._is_dealt(role) or now_s - self._moved_s[role] < FOREIGN_TIMEOUT_S:
+            if (
+                role in self._ends_sent
+                or self._is_fully_assigned(role)
+                or now_s - self._assigned_s[role] < FOREIGN_TIMEOUT_S
+            ):
                 continue
-            workers = self._of(role).values()
-            # a silent worker is loading the state of its new partitions
-            if any(w.stage != "running" or now_s - w.heard_s >= FOREIGN_TIMEOUT_S / 2 for w in workers):
+            workers = self._workers_of(role).values()
+            # a worker that sends nothing is loading the state of its new partitions
+            if any(w.stage != "running" or now_s - w.received_s >= FOREIGN_TIMEOUT_S / 2 for w in workers):
                 continue
             assert self.plan.partitions is not None
             missing = sorted(self.plan.partitions.difference(*(w.owned or () for w in workers)))
-            text = f"Partitions {missing} of role {role} are read by workers that this command did not start."
-            return self._fail(Failure(text, "--until-end needs the consumer group for itself: stop the others."), now_s)
+            text = f"Workers of another command read partitions {missing} of role {role}."
+            return self._fail(
+                Failure(text, "--until-end needs the consumer group exclusively: stop the other workers."), now_s
+            )
         return []
 
-    def _end_hanging(self, now_s: float) -> list[Action]:
+    def _kill_hung(self, now_s: float) -> list[Action]:
         """End a hung index or archive worker whose peers are done: it has committed everything too."""
         actions: list[Action] = []
         for name, worker in self._workers.items():
-            fellows = [w for other, w in self._of(name.role).items() if other != name]
-            finished = bool(fellows) and all(w.stage == "done" for w in fellows) and name.role in self._told_ends
+            peers = [w for other, w in self._workers_of(name.role).items() if other != name]
+            finished = bool(peers) and all(w.stage == "done" for w in peers) and name.role in self._ends_sent
             if finished and name.role != self.plan.agreeing and worker.alive and not worker.killed:
-                if now_s - worker.heard_s < SILENCE_S:
+                if now_s - worker.received_s < HUNG_AFTER_S:
                     continue
                 worker.killed = worker.hung = True
-                text = "the client of a worker that is done hangs; its process is ended"
+                text = "the Kafka client of a finished worker hangs; its process is killed"
                 actions += [Log("warning", text, {"worker": str(name)}), Kill(name)]
         return actions
 
 
-def is_dealt(owned: list[tuple[int, ...] | None], partitions: frozenset[int]) -> bool:
+def is_fully_assigned(owned: list[tuple[int, ...] | None], partitions: frozenset[int]) -> bool:
     """Return whether the assignment is complete: every partition once, and no worker idle while there are enough.
 
     Args:
@@ -336,5 +345,5 @@ def _failure(name: WorkerName, last: Done | Failed | None, how: str) -> Failure:
     if isinstance(last, Failed):
         return Failure(f"{name}: {last.message}", last.remedy, last.exit_code)
     if isinstance(last, Done):
-        return Failure(f"{name} ended by itself, though it was to run for ever.")
-    return Failure(f"{name} died: {how}", "What it had not checkpointed is read again at the next start.")
+        return Failure(f"{name} ended without a request to stop.")
+    return Failure(f"{name} ended unexpectedly: {how}", NOT_CHECKPOINTED)

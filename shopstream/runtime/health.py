@@ -18,12 +18,12 @@ class Bounds:
     """Health thresholds.
 
     Attributes:
-        silence_s: longest time between two reports of a worker, or two steps of the parent.
-        unsaved_s: highest age of a change that is in no checkpoint.
+        report_age_s: longest time between two reports of a worker, or two steps of the parent.
+        uncheckpointed_s: highest age of a change that is in no checkpoint.
     """
 
-    silence_s: float = 60.0
-    unsaved_s: float = 120.0
+    report_age_s: float = 60.0
+    uncheckpointed_s: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,59 +61,63 @@ def alive(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: B
         now_s: current time, monotonic.
         bounds: health thresholds.
     """
-    parent = _within("parent", now_s - stepped_s, bounds.silence_s, "turned {age:.1f} s ago")
-    return Verdict((parent, *(_turning(view, now_s, bounds) for view in views)))
+    parent = _within("parent", now_s - stepped_s, bounds.report_age_s, "last step {age:.1f} s ago")
+    return Verdict((parent, *(_is_polling(view, now_s, bounds) for view in views)))
 
 
 def ready(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> Verdict:
     """Return whether every worker is up, has partitions, can write to its sinks and saves its state; see `alive`."""
-    checks = [_within("parent", now_s - stepped_s, bounds.silence_s, "turned {age:.1f} s ago")]
+    checks = [_within("parent", now_s - stepped_s, bounds.report_age_s, "last step {age:.1f} s ago")]
     for view in views:
         tests: tuple[Callable[[], Check], ...] = (
             lambda view=view: _up(view),  # type: ignore[misc]
-            lambda view=view: _turning(view, now_s, bounds),  # type: ignore[misc]
+            lambda view=view: _is_polling(view, now_s, bounds),  # type: ignore[misc]
             lambda view=view: _assigned(view),  # type: ignore[misc]
-            lambda view=view: _sinks(view),  # type: ignore[misc]
-            lambda view=view: _kept(view, bounds),  # type: ignore[misc]
+            lambda view=view: _writes(view),  # type: ignore[misc]
+            lambda view=view: _checkpointed(view, bounds),  # type: ignore[misc]
         )
-        found = [test() for test in tests] if view.stage != "done" else [_up(view)]
-        checks.append(next((check for check in found if not check.ok), found[-1]))
+        results = [test() for test in tests] if view.stage != "done" else [_up(view)]
+        checks.append(next((check for check in results if not check.ok), results[-1]))
     return Verdict(tuple(checks))
 
 
 def _within(name: str, age_s: float, bound_s: float, text: str) -> Check:
-    said = text.format(age=age_s)
-    return Check(name, age_s <= bound_s, said if age_s <= bound_s else f"{said}, the bound is {bound_s:.0f} s")
+    reason = text.format(age=age_s)
+    return Check(name, age_s <= bound_s, reason if age_s <= bound_s else f"{reason}, the bound is {bound_s:.0f} s")
 
 
-def _turning(view: WorkerView, now_s: float, bounds: Bounds) -> Check:
+def _is_polling(view: WorkerView, now_s: float, bounds: Bounds) -> Check:
     name = str(view.name)
     if view.stage not in ("running", "at end") or view.reported_s is None:
         # the parent restarts or ends a worker that is starting, waiting or dead
         return Check(name, True, view.stage)
-    return _within(name, now_s - view.reported_s, bounds.silence_s, "last poll and report {age:.1f} s ago")
+    return _within(name, now_s - view.reported_s, bounds.report_age_s, "last poll and report {age:.1f} s ago")
 
 
 def _up(view: WorkerView) -> Check:
     name = str(view.name)
     if view.stage in ("running", "at end", "done"):
         return Check(name, True, view.stage)
-    return Check(name, False, f"{view.stage}: {view.trouble}" if view.trouble else view.stage)
+    return Check(name, False, f"{view.stage}: {view.last_error}" if view.last_error else view.stage)
 
 
 def _assigned(view: WorkerView) -> Check:
     name = str(view.name)
     if view.owned is None:
-        return Check(name, False, "the group has given it no answer yet")
-    said = f"partitions {list(view.owned)}" if view.owned else "no partition is left for it: it stands by"
-    return Check(name, True, said)
+        return Check(name, False, "the consumer group has not assigned partitions yet")
+    reason = f"partitions {list(view.owned)}" if view.owned else "standby: the group has no partition for it"
+    return Check(name, True, reason)
 
 
-def _sinks(view: WorkerView) -> Check:
-    return Check(str(view.name), view.trouble is None, view.trouble or "its sinks take rows")
+def _writes(view: WorkerView) -> Check:
+    return Check(str(view.name), view.last_error is None, view.last_error or "its sinks accept rows")
 
 
-def _kept(view: WorkerView, bounds: Bounds) -> Check:
+def _checkpointed(view: WorkerView, bounds: Bounds) -> Check:
     age_s = float(view.figures.get("unsaved_s") or 0.0)
-    text = "reads, writes and keeps its state" if age_s <= bounds.unsaved_s else "changes of {age:.0f} s are not kept"
-    return _within(str(view.name), age_s, bounds.unsaved_s, text)
+    text = (
+        "reads, writes and checkpoints its state"
+        if age_s <= bounds.uncheckpointed_s
+        else "changes of {age:.0f} s are in no checkpoint"
+    )
+    return _within(str(view.name), age_s, bounds.uncheckpointed_s, text)

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import structlog
 
-Say = Callable[[str, str, Mapping[str, Any]], None]
+SendLine = Callable[[str, str, Mapping[str, Any]], None]
 """Callback with level, event and fields of a log line."""
 
 
@@ -26,17 +26,22 @@ def configure_logs(*, json: bool, debug: bool = False, stream: TextIO | None = N
     _configure([*_common(utc=json), renderer], debug=debug, stream=stream)
 
 
-def log_to_parent(say: Say, *, debug: bool = False) -> None:
+def log_to_parent(send: SendLine, *, debug: bool = False) -> None:
     """Configure the logging of a worker: JSON to standard error (its log file), and warnings also to its parent."""
     _quiet_clients()
 
-    def tell(_logger: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def forward(_logger: object, level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if level in ("warning", "error", "critical", "exception"):
             fields = {name: value for name, value in line.items() if name not in ("event", "level", "at", "exc_info")}
-            say("error" if level == "exception" else level, str(line.get("event", "")), fields)
+            send("error" if level == "exception" else level, str(line.get("event", "")), fields)
         return line
 
-    processors = [*_common(utc=True), tell, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    processors = [
+        *_common(utc=True),
+        forward,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
     _configure(processors, debug=debug, stream=None)
 
 

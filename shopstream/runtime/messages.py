@@ -19,7 +19,8 @@ from typing import Final
 
 import msgspec
 
-Figure = int | float | str | None
+from consumers.metrics.definitions import Figure
+
 Figures = Mapping[str, Figure]
 """Counters and measurements of a role by name: the fields of its progress and totals."""
 
@@ -112,7 +113,7 @@ class ReachedEnd(msgspec.Struct, frozen=True, tag="at_end"):
     round: int
 
 
-class LogLine(msgspec.Struct, frozen=True, tag="said"):
+class LogLine(msgspec.Struct, frozen=True, tag="log_line"):
     """A log line to show to the user."""
 
     level: str
@@ -144,7 +145,7 @@ class Ends(msgspec.Struct, frozen=True, tag="ends"):
     ends: tuple[End, ...]
 
 
-class ConfirmEnd(msgspec.Struct, frozen=True, tag="ask"):
+class ConfirmEnd(msgspec.Struct, frozen=True, tag="confirm_end"):
     """Request to send `ReachedEnd` again as soon as it holds."""
 
     round: int

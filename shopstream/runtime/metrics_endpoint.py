@@ -8,36 +8,35 @@ nothing.
 from __future__ import annotations
 
 import json
-import socket
-import sys
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
 from importlib.metadata import version
-from socketserver import ThreadingMixIn
-from typing import Any, Final, Protocol, Self
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
-from consumers.metrics.definitions import DRIFT_PREFIX, PREFIX, MetricDefinition, drifts, readings
+from consumers.metrics.definitions import DRIFT_HELP, DRIFT_METRIC, PREFIX, Figure
+from consumers.metrics.definitions import Metric as MetricDefinition
+from consumers.metrics.reports import drifts, readings
 from features.errors import ShopstreamError
-from shopstream.runtime.health import Bounds, Verdict, alive, ready
+from shopstream.runtime.health import Bounds, alive, ready
+from shopstream.runtime.http_server import listen, serve_in_thread
 from shopstream.runtime.protocol import WorkerView
 
-WHOSE: Final = ("run", "role", "worker")
+IDENTITY: Final = ("run", "role", "worker")
 """Labels of every metric of a worker."""
-JSON: Final = "application/json"
-REQUEST_TIMEOUT_S: Final = 10.0
-"""Time limit from the opening of a connection to the end of its response."""
-CONNECTIONS_MAX: Final = 16
-"""Each connection has a thread; above this count, each new connection closes the oldest."""
+PATHS: Final = "there are /metrics, /healthz and /readyz"
 
 
 class Watched(Protocol):
@@ -65,192 +64,95 @@ class WorkerMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric of every worker."""
-        views = self._watched.views()
         yield InfoMetricFamily(f"{PREFIX}build", "The program.", {"version": version("shopstream"), "run": self._run})
-        yield self._gauge("worker_up", "Whether the worker runs.", views, lambda v: float(v.stage in _RUNNING))
-        yield self._gauge(
-            "sink_blocked", "Whether something keeps the worker from writing.", views, lambda v: float(bool(v.trouble))
-        )
-        yield self._gauge(
-            "worker_silence_seconds", "Since the worker's last report, which its loop makes.", views,
-            lambda v: None if v.reported_s is None else self._clock() - v.reported_s,
-        )  # fmt: skip
-        yield self._gauge(
-            "partitions_owned", "Partitions that the group has given it.", views,
-            lambda v: None if v.owned is None else float(len(v.owned)),
-        )  # fmt: skip
-        yield from self._measures(views)
-        yield from self._drift(views)
-
-    def _whose(self, view: WorkerView) -> list[str]:
-        return [self._run, view.name.role, str(view.name.number)]
-
-    def _gauge(
-        self, name: str, text: str, views: Sequence[WorkerView], value: Callable[[WorkerView], float | None]
-    ) -> Metric:
-        family = GaugeMetricFamily(PREFIX + name, text, labels=WHOSE)
-        for view in views:
-            if (found := value(view)) is not None:
-                family.add_metric(self._whose(view), found)
-        return family
-
-    def _measures(self, views: Sequence[WorkerView]) -> Iterable[Metric]:
-        found: dict[str, list[tuple[MetricDefinition, WorkerView, float]]] = defaultdict(list)
-        for view in views:
-            for measure, value in readings({**view.figures, "restarts": view.restarts}):
-                if measure.metric:
-                    found[measure.metric].append((measure, view, value * measure.scale))
-        for metric, values in found.items():
-            first = values[0][0]
-            kind = CounterMetricFamily if first.kind == "counter" else GaugeMetricFamily
-            family = kind(PREFIX + metric, first.help, labels=[*WHOSE, *(name for name, _ in first.labels)])
-            for measure, view, value in values:
-                family.add_metric([*self._whose(view), *(label for _, label in measure.labels)], value)
-            yield family
-
-    def _drift(self, views: Sequence[WorkerView]) -> Iterable[Metric]:
-        text = "How far a feature has moved from what the model was trained on (population stability index)."
-        family = GaugeMetricFamily(f"{PREFIX}drift_{DRIFT_PREFIX.rstrip('.')}", text, labels=[*WHOSE, "feature"])
-        for view in views:
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        drift = GaugeMetricFamily(DRIFT_METRIC, DRIFT_HELP, labels=[*IDENTITY, "feature"])
+        for view in self._watched.views():
+            identity = [self._run, view.name.role, str(view.name.number)]
+            for metric, value in readings({**view.figures, **self._added(view)}):
+                if metric.name:
+                    family = families.setdefault(metric.name, _family(metric))
+                    family.add_metric([*identity, *(label for _, label in metric.labels)], value * metric.scale)
             for feature, psi in drifts(view.figures):
-                family.add_metric([*self._whose(view), feature], psi)
-        return [family] if family.samples else []
+                drift.add_metric([*identity, feature], psi)
+        yield from families.values()
+        if drift.samples:
+            yield drift
+
+    def _added(self, view: WorkerView) -> dict[str, Figure]:
+        return {
+            "restarts": view.restarts,
+            "up": int(view.stage in _RUNNING),
+            "blocked": int(view.last_error is not None),
+            "report_age_s": None if view.reported_s is None else self._clock() - view.reported_s,
+            "partitions_owned": None if view.owned is None else len(view.owned),
+        }
+
+
+def _family(metric: MetricDefinition) -> CounterMetricFamily | GaugeMetricFamily:
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    return kind(PREFIX + metric.name, metric.help, labels=[*IDENTITY, *(name for name, _ in metric.labels)])
 
 
 _RUNNING: Final = ("running", "at end", "stopping", "done")
 
-Answer = tuple[str, str, bytes]
-"""Status line, content type, body."""
 
-
-class Pages:
-    """WSGI application that answers the requests, without a socket.
+def application(run: str, watched: Watched, bounds: Bounds) -> Starlette:
+    """Return the application of the endpoint.
 
     Args:
         run: name of the run.
         watched: supervisor of the workers.
         bounds: health thresholds.
-        clock: source of monotonic seconds.
     """
+    registry = CollectorRegistry()
+    registry.register(WorkerMetrics(run, watched))
+    ProcessCollector(registry=registry)
 
-    def __init__(self, run: str, watched: Watched, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
-        self._watched, self._bounds, self._clock = watched, bounds, clock
-        self._registry = CollectorRegistry()
-        self._registry.register(WorkerMetrics(run, watched, clock))
-        ProcessCollector(registry=self._registry)
+    async def metrics(request: Request) -> Response:
+        encode, kind = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"content-type": kind})
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        """Answer one WSGI request."""
-        status, kind, body = self.answer(
-            environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/"), environ.get("HTTP_ACCEPT", "")
-        )
-        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
-        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+    async def health(request: Request) -> Response:
+        check = alive if request.url.path == "/healthz" else ready
+        verdict = check(watched.views(), watched.stepped_s, time.monotonic(), bounds)
+        body = json.dumps(verdict.as_json(), indent=1) + "\n"
+        return Response(body, 200 if verdict.ok else 503, media_type="application/json")
 
-    def answer(self, method: str, path: str, accept: str = "") -> Answer:
-        """Return status line, content type and body for a request."""
-        if method not in ("GET", "HEAD"):
-            return "405 Method Not Allowed", JSON, b'{"error": "only GET"}\n'
-        match path:
-            case "/metrics":
-                encode, kind = choose_encoder(accept)
-                return "200 OK", kind, encode(self._registry)
-            case "/healthz":
-                return _told(alive(self._watched.views(), self._watched.stepped_s, self._clock(), self._bounds))
-            case "/readyz":
-                return _told(ready(self._watched.views(), self._watched.stepped_s, self._clock(), self._bounds))
-        return "404 Not Found", JSON, b'{"error": "there are /metrics, /healthz and /readyz"}\n'
+    async def refuse(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        message = "only GET" if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else PATHS
+        return JSONResponse({"error": message}, error.status_code)
+
+    async def fail(_: Request, error: Exception) -> Response:
+        structlog.get_logger("metrics").warning("request failed", error=f"{type(error).__name__}: {error}")
+        return JSONResponse({"error": "internal error"}, 500)
+
+    routes = [Route("/metrics", metrics), Route("/healthz", health), Route("/readyz", health)]
+    return Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: fail})
 
 
-def _told(verdict: Verdict) -> Answer:
-    body = json.dumps(verdict.as_json(), indent=1).encode() + b"\n"
-    return ("200 OK" if verdict.ok else "503 Service Unavailable"), JSON, body
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self._open: dict[socket.socket, float] = {}  # deadline of each connection, monotonic
-        self._mutex = threading.Lock()
-        super().__init__(*args, **options)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._mutex:
-            while len(self._open) >= CONNECTIONS_MAX:
-                self._hang_up(min(self._open, key=self._open.__getitem__))
-            self._open[request] = time.monotonic() + REQUEST_TIMEOUT_S
-        super().process_request(request, client_address)
-
-    def service_actions(self) -> None:
-        # called after each connection, and every 0.5 s without one
-        with self._mutex:
-            for late in [one for one, end_s in self._open.items() if end_s < time.monotonic()]:
-                self._hang_up(late)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._mutex:
-            self._open.pop(request, None)
-        super().shutdown_request(request)
-
-    def _hang_up(self, request: socket.socket) -> None:
-        del self._open[request]
-        with suppress(OSError):
-            request.shutdown(socket.SHUT_RDWR)  # its thread reads the end of the stream and closes the socket
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as the base class calls it
-        error = sys.exception()
-        if not isinstance(error, OSError):  # clients that time out or disconnect are normal
-            structlog.get_logger("metrics").warning("request failed", said=f"{type(error).__name__}: {error}")
-
-    def server_bind(self) -> None:
-        # the base class resolves the host's name, which may take seconds without a resolver
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-        self.setup_environ()
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = REQUEST_TIMEOUT_S  # an idle client must not hold its thread for ever
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
-        """Log nothing: a scrape arrives every few seconds."""
-
-
-class Endpoint:
-    """Serves the pages on a port from a thread of its own; a context manager.
+@contextmanager
+def serve_metrics(run: str, watched: Watched, bounds: Bounds, host: str, port: int) -> Iterator[str]:
+    """Serve the endpoint in a thread within the context; yield its URL, such as `http://127.0.0.1:9308`.
 
     Args:
-        pages: WSGI application.
+        run: name of the run.
+        watched: supervisor of the workers.
+        bounds: health thresholds.
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
 
     Raises:
         ShopstreamError: the port is not available.
     """
-
-    def __init__(self, pages: Pages, host: str, port: int) -> None:
-        try:
-            self._server = make_server(host, port, pages, server_class=_Server, handler_class=_Handler)
-        except OSError as error:
-            raise ShopstreamError(
-                f"The metrics endpoint cannot listen on {host}:{port}: {error.strerror}.",
-                "Give another --metrics-port, or correct metrics.host.",
-            ) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-
-    @property
-    def url(self) -> str:
-        """URL of the endpoint, such as `http://127.0.0.1:9308`."""
-        host, port = self._server.server_address[:2]
-        return f"http://{host!s}:{port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5.0)
+    try:
+        opened = listen(host, port)
+    except (OSError, OverflowError) as error:
+        raise ShopstreamError(
+            f"The metrics endpoint cannot listen on {host}:{port}: {error}.",
+            "Give another --metrics-port, or correct metrics.host.",
+        ) from error
+    address, number = opened.getsockname()[:2]
+    with serve_in_thread(application(run, watched, bounds), opened, "metrics"):
+        yield f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}"

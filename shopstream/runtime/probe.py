@@ -21,10 +21,10 @@ from typing import Final
 
 TIMEOUT_S: Final = 4.0
 USAGE: Final = 2
-SAID_BYTES_MAX: Final = 2_000
+BODY_BYTES_MAX: Final = 2_000
 
 
-def trouble(target: str, now_s: Callable[[], float]) -> str | None:
+def problem(target: str, now_s: Callable[[], float]) -> str | None:
     """Return the problem of a target; None if it is healthy.
 
     Args:
@@ -52,13 +52,13 @@ def _http(target: str) -> str | None:
     try:
         connection.request("GET", parts.path or "/")
         answer = connection.getresponse()
-        body = answer.read(SAID_BYTES_MAX).decode("utf-8", "replace").strip()
+        body = answer.read(BODY_BYTES_MAX).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
     finally:
         connection.close()
-    is_well = http.HTTPStatus.OK <= answer.status < http.HTTPStatus.MULTIPLE_CHOICES
-    return None if is_well else f"{answer.status} {body}"
+    is_ok = http.HTTPStatus.OK <= answer.status < http.HTTPStatus.MULTIPLE_CHOICES
+    return None if is_ok else f"{answer.status} {body}"
 
 
 def _tcp(target: str) -> str | None:
@@ -88,17 +88,17 @@ def main(targets: Sequence[str] | None = None) -> int:
     Args:
         targets: targets to check; default: the arguments, or the variable PROBE if there are none.
     """
-    asked = list(sys.argv[1:] if targets is None else targets) or os.environ.get("PROBE", "").split()
+    checked = list(sys.argv[1:] if targets is None else targets) or os.environ.get("PROBE", "").split()
     bad = 0
-    for target in asked:
+    for target in checked:
         try:
-            said = trouble(target, time.time)  # noqa: TID251 - the age of a file is told from the clock, here only
+            problem_text = problem(target, time.time)  # noqa: TID251 - the age of a file needs the clock, here only
         except ValueError as error:
             sys.stderr.write(f"{error}\n")
             return USAGE
-        if said is not None:
+        if problem_text is not None:
             bad = 1
-            sys.stdout.write(f"{target}: {said}\n")
+            sys.stdout.write(f"{target}: {problem_text}\n")
     return bad
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from consumers.metrics.prometheus import Figure
+from consumers.metrics.definitions import Figure
 from shopstream.runtime.messages import Down, Figures
 
 
@@ -100,7 +100,7 @@ class WorkerView:
         records_per_s: rate of records read, over the last seconds.
         mean_records_per_s: rate of records read, from its first report until the last record.
         rows_per_s: rate of documents, rows or files' rows written, over the last seconds.
-        trouble: problem that it reports, or the cause of its death.
+        last_error: problem that it reports, or the cause of its unplanned end.
         owned: partition numbers of the worker; None before the first assignment.
         reported_s: monotonic time of the last report, which its loop sends; None before the first.
     """
@@ -112,6 +112,6 @@ class WorkerView:
     records_per_s: float
     mean_records_per_s: float
     rows_per_s: float
-    trouble: str | None
+    last_error: str | None
     owned: tuple[int, ...] | None = None
     reported_s: float | None = None

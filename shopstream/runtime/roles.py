@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from consumers.metrics.prometheus import Figure, figures
+from consumers.metrics.definitions import Figure
+from consumers.metrics.reports import figures
 from features.schema import group_name, topic_name
 
 if TYPE_CHECKING:
     from connectors.elasticsearch.client import ElasticConnection
+    from connectors.kafka.source import Source
     from consumers.features.consumer import Clock, FeaturesConsumer
-    from consumers.metrics.progress import FeaturesProgress, Progress, Totals
-    from shopstream.runtime.attendance import AttendedSource
+    from consumers.metrics.definitions import CopyProgress, FeaturesProgress
     from shopstream.runtime.messages import Task
     from shopstream.runtime.worker import Role
 
@@ -34,7 +35,7 @@ _OF_PARTITIONS: Final = ("customers", "stream_ts")
 class _FeaturesRole:
     def __init__(self, consumer: FeaturesConsumer) -> None:
         self._consumer = consumer
-        self._held: dict[str, Figure] = {}
+        self._last_owned: dict[str, Figure] = {}
 
     def run(
         self,
@@ -46,24 +47,25 @@ class _FeaturesRole:
         return self._figures(self._consumer.run(stop, until, final_as_of, lambda p: report(self._figures(p))))
 
     def _figures(self, progress: FeaturesProgress) -> dict[str, Figure]:
-        found = figures(progress)
+        values = figures(progress)
         if self._consumer.owned():
-            self._held = {name: found[name] for name in _OF_PARTITIONS}
-        return {**found, **self._held}
+            self._last_owned = {name: values[name] for name in _OF_PARTITIONS}
+        return {**values, **self._last_owned}
 
     def owned(self) -> tuple[int, ...] | None:
         return self._consumer.owned()
 
 
-class _Copying(Protocol):
+class _Copier(Protocol):
     """A role that copies records without state: index or archive. It needs no T."""
 
-    def run(self, stop: Callable[[], bool], until: Until | None, report: Callable[[Progress], None]) -> Totals: ...
-    def progress(self) -> Progress: ...
+    def run(
+        self, stop: Callable[[], bool], until: Until | None, report: Callable[[CopyProgress], None]
+    ) -> CopyProgress: ...
 
 
 class _CopyingRole:
-    def __init__(self, role: _Copying, source: AttendedSource, close: Callable[[], None]) -> None:
+    def __init__(self, role: _Copier, source: Source, close: Callable[[], None]) -> None:
         self._role = role
         self._source = source
         self._close = close
@@ -76,8 +78,7 @@ class _CopyingRole:
         report: Callable[[Mapping[str, Figure]], None],
     ) -> Mapping[str, Figure]:
         try:
-            self._role.run(stop, until, lambda progress: report(figures(progress)))
-            return figures(self._role.progress())
+            return figures(self._role.run(stop, until, lambda progress: report(figures(progress))))
         finally:
             self._close()
 
@@ -111,15 +112,15 @@ def open_index_role(task: Task) -> Role:
     from consumers.index.consumer import ROLE, TOPICS, IndexRole  # noqa: PLC0415
 
     sink = open_sink(_connection(task))
-    letters = open_dead_letters(task.kafka, task.run)
+    dead_letters = open_dead_letters(task.kafka, task.run)
     source = _source(task, ROLE, TOPICS)
     identities = open_identities(_connection(task), task.run, TOPICS)
     topic_id = _topic_ids(task, TOPICS)["events"]
-    role = IndexRole(source, sink, task.run, dead_letters=letters, identities=identities, topic_id=topic_id)
+    role = IndexRole(source, sink, task.run, dead_letters=dead_letters, identities=identities, topic_id=topic_id)
 
     def close() -> None:
         sink.close()
-        letters.close()
+        dead_letters.close()
         identities.close()
 
     return _CopyingRole(role, source, close)
@@ -145,12 +146,12 @@ def _topic_ids(task: Task, topics: tuple[str, ...]) -> dict[str, str]:
     return {topic: ids[name] for topic, name in names.items()}
 
 
-def _source(task: Task, role: str, topics: tuple[str, ...]) -> AttendedSource:
+def _source(task: Task, role: str, topics: tuple[str, ...]) -> Source:
     from connectors.kafka.client import consumer_config, open_consumer  # noqa: PLC0415
-    from shopstream.runtime.attendance import AttendedSource  # noqa: PLC0415
+    from connectors.kafka.source import Source  # noqa: PLC0415
 
     config = consumer_config(task.kafka, group_name(task.run, role), task.instance_id)
-    return AttendedSource(open_consumer(config), task.run, topics)
+    return Source(open_consumer(config), task.run, topics)
 
 
 def _connection(task: Task) -> ElasticConnection:

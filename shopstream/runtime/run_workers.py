@@ -16,9 +16,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from connectors.elasticsearch.client import connection, open_client
-from consumers.metrics.definitions import pipeline_documents
 from consumers.metrics.pipeline_index import PipelineDocuments
-from consumers.metrics.prometheus import metrics_file, write_metrics
+from consumers.metrics.reports import metrics_file, pipeline_documents, write_metrics
 from shopstream.embedded import Endpoints
 from shopstream.runtime import worker_tables
 from shopstream.runtime.health import Bounds
@@ -58,16 +57,16 @@ def leave_on_signal(supervisor: Supervisor, console: Console) -> Iterator[Callab
     """Turn signals into a stop or a kill of the workers; yield a function that counts the signals so far."""
     seen: list[int] = []
 
-    def take(number: int, _frame: FrameType | None) -> None:
+    def handle(number: int, _frame: FrameType | None) -> None:
         seen.append(number)
         if len(seen) == 1:
             supervisor.stop(interrupted=True)
             if console.is_terminal:
-                console.print("stopping: the workers finish their batch and checkpoint; Ctrl-C again ends them at once")
+                console.print("stopping: the workers finish their batch and checkpoint; a second Ctrl-C kills them")
         else:
             supervisor.kill()
 
-    previous = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: len(seen)
     finally:
@@ -98,17 +97,17 @@ class Reports:
         """URL of the metrics endpoint, once it listens."""
 
     def __enter__(self) -> Self:
-        wanted = self._settings.metrics
-        if wanted.port is not None:
-            from shopstream.runtime.metrics_endpoint import Endpoint, Pages  # noqa: PLC0415 - needed with a port alone
+        metrics = self._settings.metrics
+        if metrics.port is not None:
+            from shopstream.runtime.metrics_endpoint import serve_metrics  # noqa: PLC0415 - needed with a port alone
 
-            bounds = Bounds(wanted.silence_s_max, wanted.unsaved_s_max)
-            pages = Pages(self._settings.run, self._supervisor, bounds)
-            self.url = self._open.enter_context(Endpoint(pages, wanted.host, wanted.port)).url
+            bounds = Bounds(metrics.report_age_max_s, metrics.uncheckpointed_max_s)
+            server = serve_metrics(self._settings.run, self._supervisor, bounds, metrics.host, metrics.port)
+            self.url = self._open.enter_context(server)
             structlog.get_logger("consume").info("metrics", url=f"{self.url}/metrics")
         if self._endpoints is not None:
             client = open_client(connection(self._endpoints), connections=1)
-            documents = PipelineDocuments(client, self._settings.run, keep_days=wanted.documents_keep_days)
+            documents = PipelineDocuments(client, self._settings.run, retention_days=metrics.retention_days)
             self._documents = self._open.enter_context(documents)
         return self
 
@@ -128,7 +127,7 @@ class Reports:
             for view in views:
                 write_metrics(
                     metrics_file(self._folder, self._settings.run, view.name.role, view.name.number),
-                    {"at_ms": at_ms, "state": view.stage, **_figures(view), "trouble": view.trouble},
+                    {"at_ms": at_ms, "state": view.stage, **_figures(view), "trouble": view.last_error},
                 )
         if self._documents is not None and (at_once or now_s >= self._documents_due_s):
             self._documents_due_s = now_s + self._settings.metrics.documents_every_s
@@ -141,7 +140,7 @@ class Reports:
             worker=view.name.number,
             host=self._host,
             state=view.stage,
-            trouble=view.trouble,
+            last_error=view.last_error,
             at_ms=at_ms,
         )
 

@@ -24,7 +24,7 @@ from shopstream.runtime.coordinator import Coordinator
 from shopstream.runtime.messages import End, Lines, Task, read_up, to_line
 from shopstream.runtime.protocol import Action, Failure, Kill, Send, Start, WorkerName, WorkerPlan, WorkerView
 
-TURN_S: Final = 0.25
+STEP_S: Final = 0.25
 """Longest sleep of the parent, and so the longest delay of a signal."""
 RECEIVE_BYTES: Final = 1 << 16
 SEND_TIMEOUT_S: Final = 5.0
@@ -65,12 +65,12 @@ class Outcome:
 
 @dataclass(slots=True)
 class _Process:
-    child: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes]
     connection: socket.socket
     log: Path
     log_start: int
     lines: Lines = field(default_factory=Lines)
-    hung_up_s: float | None = None
+    closed_s: float | None = None
     """Time at which the worker closed its socket, after its last message."""
 
 
@@ -81,7 +81,7 @@ class Supervisor:
         plan: workers to run.
         task_of: function that makes the task of a worker.
         logs: folder of the workers' logs.
-        tell: callback for log lines to the user: level, event, fields.
+        log_line: callback for log lines to the user: level, event, fields.
         environment: environment of the workers; by default the one of this process.
     """
 
@@ -91,19 +91,19 @@ class Supervisor:
         task_of: Callable[[WorkerName], Task],
         logs: Path,
         *,
-        tell: Callable[[str, str, Mapping[str, Any]], None] | None = None,
+        log_line: Callable[[str, str, Mapping[str, Any]], None] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.crew = Coordinator(plan)
+        self.coordinator = Coordinator(plan)
         self._task_of = task_of
         self._logs = logs
-        self._tell = tell or _log
+        self._log_line = log_line or _log
         self._environment = environment
         self._processes: dict[WorkerName, _Process] = {}
         self._selector = selectors.DefaultSelector()
-        self._wish = threading.Lock()
-        self._wishes: list[Callable[[float], list[Action]]] = []
-        self._views = self.crew.views()
+        self._lock = threading.Lock()
+        self._requests: list[Callable[[float], list[Action]]] = []
+        self._views = self.coordinator.views()
         self._began_s = self._stepped_s = time.monotonic()
         self._seconds = 0.0
 
@@ -112,7 +112,7 @@ class Supervisor:
     @property
     def finished(self) -> bool:
         """Whether every worker has ended."""
-        return not self._processes and self.crew.finished and not self._wishes
+        return not self._processes and self.coordinator.finished and not self._requests
 
     def views(self) -> tuple[WorkerView, ...]:
         """Return the state of every worker as of the last step."""
@@ -125,42 +125,42 @@ class Supervisor:
 
     def stop(self, *, interrupted: bool = False) -> None:
         """Request all workers to finish their batch, checkpoint and exit."""
-        self._ask(lambda now_s: self.crew.stop(now_s, interrupted=interrupted))
+        self._request(lambda now_s: self.coordinator.stop(now_s, interrupted=interrupted))
 
     def kill(self) -> None:
         """Kill all workers."""
-        self._ask(lambda _: self.crew.kill())
+        self._request(lambda _: self.coordinator.kill())
 
     def ends_known(self, ends: tuple[End, ...]) -> None:
         """Send the end offsets to the workers."""
-        self._ask(lambda _: self.crew.ends_known(ends))
+        self._request(lambda _: self.coordinator.ends_known(ends))
 
-    def _ask(self, wish: Callable[[float], list[Action]]) -> None:
-        with self._wish:
-            self._wishes.append(wish)
+    def _request(self, request: Callable[[float], list[Action]]) -> None:
+        with self._lock:
+            self._requests.append(request)
 
     # --- the loop ---
 
     def start(self) -> None:
         """Start every process."""
         self._began_s = time.monotonic()
-        self._carry_out(self.crew.begin())
+        self._perform(self.coordinator.start())
 
-    def step(self, timeout_s: float = TURN_S) -> None:
+    def step(self, timeout_s: float = STEP_S) -> None:
         """Wait for events, up to `timeout_s`, and act on them."""
         if self._selector.get_map():
             for key, _ in self._selector.select(timeout_s):
                 self._receive(key.data)
         else:
-            time.sleep(min(timeout_s, TURN_S))
+            time.sleep(min(timeout_s, STEP_S))
         self._reap()
-        with self._wish:
-            wishes, self._wishes = self._wishes, []
+        with self._lock:
+            requests, self._requests = self._requests, []
         now_s = time.monotonic()
-        for wish in wishes:
-            self._carry_out(wish(now_s))
-        self._carry_out(self.crew.tick(now_s))
-        self._views = self.crew.views()
+        for request in requests:
+            self._perform(request(now_s))
+        self._perform(self.coordinator.tick(now_s))
+        self._views = self.coordinator.views()
         self._seconds = now_s - self._began_s
         self._stepped_s = now_s
 
@@ -181,21 +181,23 @@ class Supervisor:
 
     def outcome(self) -> Outcome:
         """Return the outcome, once finished."""
-        crew = self.crew
-        return Outcome(self._views, tuple(crew.failures), crew.final_as_of, crew.interrupted, self._seconds)
+        coordinator = self.coordinator
+        return Outcome(
+            self._views, tuple(coordinator.failures), coordinator.final_as_of, coordinator.interrupted, self._seconds
+        )
 
     def close(self) -> None:
         """Kill the remaining processes."""
         for process in self._processes.values():
-            process.child.kill()
-            process.child.wait()
+            process.popen.kill()
+            process.popen.wait()
             process.connection.close()
         self._processes.clear()
         self._selector.close()
 
     # --- actions ---
 
-    def _carry_out(self, actions: Iterable[Action]) -> None:
+    def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
                 case Start(name):
@@ -204,37 +206,37 @@ class Supervisor:
                     self._send(name, to_line(message))
                 case Kill(name):
                     if name in self._processes:
-                        self._processes[name].child.kill()
+                        self._processes[name].popen.kill()
                 case _:
-                    self._tell(action.level, action.event, action.fields)
+                    self._log_line(action.level, action.event, action.fields)
 
     def _start(self, name: WorkerName) -> None:
         task = self._task_of(name)
-        ours, theirs = socket.socketpair()
+        parent_end, worker_end = socket.socketpair()
         log = self._logs / f"{task.run}-{name}.log"
         try:
             if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
                 log.replace(log.with_suffix(".log.1"))
-            with theirs, open_private_log(log) as output:
-                child = subprocess.Popen(
-                    python_command("shopstream.runtime.worker", str(theirs.fileno())),
+            with worker_end, open_private_log(log) as output:
+                popen = subprocess.Popen(
+                    python_command("shopstream.runtime.worker", str(worker_end.fileno())),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[worker_end.fileno()],
                     env=None if self._environment is None else dict(self._environment),
                     # Ctrl-C in the terminal is for the parent, which lets the workers finish
                     process_group=0,
                 )
                 log_start = output.tell()
         except OSError as error:
-            ours.close()
+            parent_end.close()
             raise ShopstreamError(
                 f"Worker {name} could not be started: {error}.", "Run `shopstream doctor`."
             ) from error
-        ours.settimeout(SEND_TIMEOUT_S)
-        self._processes[name] = _Process(child, ours, log, log_start)
-        self._selector.register(ours, selectors.EVENT_READ, name)
+        parent_end.settimeout(SEND_TIMEOUT_S)
+        self._processes[name] = _Process(popen, parent_end, log, log_start)
+        self._selector.register(parent_end, selectors.EVENT_READ, name)
         self._send(name, to_line(task))
 
     def _send(self, name: WorkerName, line: bytes) -> None:
@@ -244,7 +246,7 @@ class Supervisor:
         try:
             process.connection.sendall(line)
         except OSError:
-            return  # the worker is dying; `_reap` reports it
+            return  # the worker is exiting; `_reap` reports it
 
     def _receive(self, name: WorkerName) -> None:
         process = self._processes[name]
@@ -254,39 +256,39 @@ class Supervisor:
             data = b""
         if not data:
             self._selector.unregister(process.connection)
-            process.hung_up_s = time.monotonic()
+            process.closed_s = time.monotonic()
             return
         for line in process.lines.feed(data):
             try:
                 message = read_up(line)
             except msgspec.MsgspecError as error:
-                self._tell("error", "a worker says what nobody understands", {"worker": str(name), "said": str(error)})
+                self._log_line("error", "unreadable message from a worker", {"worker": str(name), "error": str(error)})
                 continue
-            self._carry_out(self.crew.heard(name, message, time.monotonic()))
+            self._perform(self.coordinator.receive(name, message, time.monotonic()))
 
     def _reap(self) -> None:
         for name, process in list(self._processes.items()):
-            if process.hung_up_s is None:
+            if process.closed_s is None:
                 continue  # its last messages are not read yet
-            code = process.child.poll()
+            code = process.popen.poll()
             if code is None:
-                if time.monotonic() - process.hung_up_s > EXIT_TIMEOUT_S:
-                    process.child.kill()
+                if time.monotonic() - process.closed_s > EXIT_TIMEOUT_S:
+                    process.popen.kill()
                 continue
             process.connection.close()
             del self._processes[name]
-            self._carry_out(self.crew.died(name, _how(code, process), time.monotonic()))
+            self._perform(self.coordinator.exited(name, _exit_reason(code, process), time.monotonic()))
 
 
-def _how(code: int, process: _Process) -> str:
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+def _exit_reason(code: int, process: _Process) -> str:
+    reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     try:
         with process.log.open("rb") as file:
             file.seek(max(process.log_start, file.seek(0, os.SEEK_END) - 4_096))
-            said: Sequence[str] = file.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:]
+            last_lines: Sequence[str] = file.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:]
     except OSError:
-        said = ()
-    return how + (f"; the end of {process.log}:\n" + "\n".join(said) if said else "")
+        last_lines = ()
+    return reason + (f"; the end of {process.log}:\n" + "\n".join(last_lines) if last_lines else "")
 
 
 def _log(level: str, event: str, fields: Mapping[str, Any]) -> None:

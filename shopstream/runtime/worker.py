@@ -1,7 +1,7 @@
 """Worker process: receives its task, runs the role and exits on request. `python -m shopstream.runtime.worker FD`.
 
 The parent handles signals: Ctrl-C reaches all processes of a terminal, and a worker must finish its batch and
-checkpoint first. Without its parent, a worker ends at once, as after a crash, so that it never runs beside its
+checkpoint first. Without its parent, a worker ends at once, as after a crash, so that it never runs together with its
 successors. The end of the socket reveals this on every system. On Linux the kernel also kills the worker, even if its
 interpreter is stuck.
 """
@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 
 import psutil
 
+from consumers.metrics.definitions import Figure
 from features.errors import ShopstreamError
 from shopstream.runtime.children import die_with_parent
 from shopstream.runtime.messages import (
@@ -30,7 +31,6 @@ from shopstream.runtime.messages import (
     End,
     Ends,
     Failed,
-    Figure,
     FinalAsOf,
     Lines,
     LogLine,
@@ -48,7 +48,7 @@ from shopstream.runtime.messages import (
 
 ORPHANED: Final = 3
 """Exit code of a worker whose parent is gone."""
-TELL_EVERY_S: Final = 0.5
+REPEAT_EVERY_S: Final = 0.5
 RECEIVE_BYTES: Final = 65_536
 
 
@@ -78,14 +78,14 @@ class Role(Protocol):
 Builder = Callable[[Task], Role]
 
 
-class LaterEnds(Mapping[tuple[str, int], int]):
+class EndOffsets(Mapping[tuple[str, int], int]):
     """End offsets that another thread may replace; each read sees one whole set of offsets."""
 
     def __init__(self, ends: tuple[End, ...]) -> None:
         self._ends: dict[tuple[str, int], int] = {}
-        self.tell(ends)
+        self.replace(ends)
 
-    def tell(self, ends: tuple[End, ...]) -> None:
+    def replace(self, ends: tuple[End, ...]) -> None:
         """Replace all offsets."""
         self._ends = {(topic, partition): offset for topic, partition, offset in ends}
 
@@ -133,22 +133,22 @@ class Worker:
     """Holds the received requests of the parent until the role reads them."""
 
     def __init__(self, task: Task, channel: Channel) -> None:
-        self.until = None if task.ends is None else LaterEnds(task.ends)
+        self.until = None if task.ends is None else EndOffsets(task.ends)
         self._channel = channel
         self._stop = threading.Event()
         self._final_as_of: int | None = None
         self._round = 0
-        self._told: ReachedEnd | None = None
-        self._told_s = 0.0
+        self._last_sent: ReachedEnd | None = None
+        self._last_sent_s = 0.0
         self._owned: tuple[int, ...] | None = None
 
     def listen(self) -> None:
         """Receive messages until the parent is gone, then end the process."""
         while (line := self._channel.receive()) is not None:
-            self.take(read_down(line))
+            self.handle(read_down(line))
         os._exit(ORPHANED)
 
-    def take(self, message: Down) -> None:
+    def handle(self, message: Down) -> None:
         """Process one message of the parent."""
         match message:
             case Stop():
@@ -159,10 +159,10 @@ class Worker:
                 self._round = number
             case Ends(ends):
                 assert self.until is not None
-                self.until.tell(ends)
+                self.until.replace(ends)
 
     def on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Handle a SIGTERM to this process alone like a `Stop` of the parent."""
+        """Handle a SIGTERM to this process only like a `Stop` of the parent."""
         self._stop.set()
 
     def stop(self) -> bool:
@@ -179,11 +179,11 @@ class Worker:
         """Return T, once received; until then, report to the parent that this worker is at its end."""
         if self._final_as_of is not None:
             return self._final_as_of
-        word = ReachedEnd(stream_ts, owned, self._round)
+        message = ReachedEnd(stream_ts, owned, self._round)
         now_s = time.monotonic()
-        if word != self._told or now_s - self._told_s >= TELL_EVERY_S:
-            self._told, self._told_s = word, now_s
-            self._channel.send(word)
+        if message != self._last_sent or now_s - self._last_sent_s >= REPEAT_EVERY_S:
+            self._last_sent, self._last_sent_s = message, now_s
+            self._channel.send(message)
         return None
 
 
@@ -200,18 +200,18 @@ def main() -> None:
     worker = Worker(task, channel)
     signal.signal(signal.SIGTERM, worker.on_signal)
     threading.Thread(target=worker.listen, name="parent", daemon=True).start()
-    last = _live(task, worker, channel)
+    last = _run_role(task, worker, channel)
     channel.send(last)
     sys.exit(last.exit_code if isinstance(last, Failed) else 0)
 
 
-def _live(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
+def _run_role(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
     from shopstream.runtime.logs import log_to_parent  # noqa: PLC0415 - after the listener: the parent may stop us meanwhile
 
-    def say(level: str, event: str, fields: Mapping[str, Any]) -> None:
+    def send_log_line(level: str, event: str, fields: Mapping[str, Any]) -> None:
         channel.send(LogLine(level, event, {name: _plain(value) for name, value in fields.items()}))
 
-    log_to_parent(say, debug=task.debug)
+    log_to_parent(send_log_line, debug=task.debug)
     try:
         role = load_builder(task.builder)(task)
         process = psutil.Process()
@@ -229,7 +229,7 @@ def _live(task: Task, worker: Worker, channel: Channel) -> Done | Failed:
         )
     except ShopstreamError as error:
         return Failed(error.message, error.remedy, error.exit_code)
-    except Exception as error:  # noqa: BLE001 - the parent is told of any end, and the log has the trace
+    except Exception as error:  # noqa: BLE001 - the parent receives every end, and the log has the trace
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.clock import iso
-from consumers.metrics.definitions import DRIFT_PREFIX, rows_of
-from consumers.metrics.prometheus import Figure, add_figures
+from consumers.metrics.definitions import DRIFT_PREFIX, Figure
+from consumers.metrics.reports import merged, rows_of
 from shopstream.runtime.protocol import WorkerView
 from shopstream.runtime.tables import table
 
@@ -35,9 +35,9 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
         "role", "state", "read", "read/s", "lag", "waiting", "written", "written/s", "rejected", "p50 / p99",
     )  # fmt: skip
     rows: list[tuple[RenderableType, ...]] = []
-    troubles: list[Text] = []
+    errors: list[Text] = []
     for role, workers in by_role(views).items():
-        total = add_figures([view.figures for view in workers])
+        total = merged([view.figures for view in workers])
         waiting = int(total.get("dirty") or total.get("waiting_records") or 0)
         fresh = [total.get("freshness_p50_ms"), total.get("freshness_p99_ms")]
         rows.append((
@@ -52,15 +52,15 @@ def live_table(views: Sequence[WorkerView]) -> RenderableType:
             _count(int(total.get("rejected") or 0) + int(total.get("late") or 0)),
             " / ".join(_seconds(value) for value in fresh) if any(fresh) else "",
         ))  # fmt: skip
-        troubles += [Text(f"{view.name}: {view.trouble}", style="yellow") for view in workers if view.trouble]
-    return Group(table(None, columns, rows, text_columns=2, box=None, pad_edge=False, header_style="dim"), *troubles)
+        errors += [Text(f"{view.name}: {view.last_error}", style="yellow") for view in workers if view.last_error]
+    return Group(table(None, columns, rows, text_columns=2, box=None, pad_edge=False, header_style="dim"), *errors)
 
 
 def closing_table(views: Sequence[WorkerView], seconds: float, final_as_of: int | None) -> Table:
     """Build a table of each role's totals."""
     rows = []
     for role, workers in by_role(views).items():
-        total = add_figures([view.figures for view in workers])
+        total = merged([view.figures for view in workers])
         counts = [_count(total.get(name)) for name in ("consumed", "rejected", "late", "duplicates")]
         rate = sum(view.mean_records_per_s for view in workers)
         rows.append((role, *counts, _count(rows_of(total)), _count(total.get("refused")), _count(rate)))
@@ -74,10 +74,10 @@ def json_lines(views: Sequence[WorkerView]) -> list[tuple[str, dict[str, object]
     lines: list[tuple[str, dict[str, object]]] = []
     for role, workers in by_role(views).items():
         # drift is no sum over workers, and too long for a line: the documents of `pipeline` hold it
-        told: list[Mapping[str, Figure]] = [
+        figures: list[Mapping[str, Figure]] = [
             {n: v for n, v in view.figures.items() if not n.startswith(DRIFT_PREFIX)} for view in workers
         ]
-        total = add_figures(told)
+        total = merged(figures)
         rates = {
             "records_per_s": round(sum(view.records_per_s for view in workers)),
             "rows_per_s": round(sum(view.rows_per_s for view in workers)),

@@ -69,7 +69,7 @@ def test_a_file_is_fresh_up_to_its_bound(tmp_path, age_s, said):
     file = tmp_path / "alive"
     file.touch()
     os.utime(file, (1_000, 1_000))
-    assert probe.trouble(f"fresh:{file}:60", lambda: 1_000 + age_s) == said
+    assert probe.problem(f"fresh:{file}:60", lambda: 1_000 + age_s) == said
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -220,7 +220,7 @@ def test_for_ever_a_killed_worker_comes_back_and_ctrl_c_ends_with_0(tmp_path, se
     finally:
         process.kill()
     assert process.returncode == 0, said
-    assert "features-0 died: signal SIGKILL" in said
+    assert "features-0 ended unexpectedly: signal SIGKILL" in said
     with Elasticsearch(**servers.elasticsearch.client_options()) as client:
         assert count(client, f"{run_name}-events") == sent.events
 

@@ -1,10 +1,9 @@
 import json
-from dataclasses import dataclass
 
 import pytest
 
-from consumers.metrics.progress import Progress, Totals
-from consumers.metrics.prometheus import RateMeter, add_figures, figures, metrics_file, write_metrics
+from consumers.metrics.definitions import METRICS
+from consumers.metrics.reports import RateMeter, merged, metrics_file, write_metrics
 from shopstream.embedded.status import read_metrics
 
 
@@ -39,18 +38,18 @@ def test_before_two_readings_there_is_no_rate():
     assert (meter.per_s, meter.mean_per_s) == (0, 0)
 
 
-def test_totals_stand_beside_the_progress():
-    flat = figures(Progress("index", Totals(consumed=3, written=2), lag_records=1, waiting_records=0))
-    assert (flat["role"], flat["consumed"], flat["written"], flat["lag_records"]) == ("index", 3, 2, 1)
-    assert "totals" not in flat
-
-
-def test_counts_add_up_and_times_are_the_highest():
-    first = {"consumed": 1, "stream_ts": 50, "freshness_p99_ms": 3.0, "role": "index", "trouble": None}
-    second = {"consumed": 2, "stream_ts": 40, "freshness_p99_ms": 9.0, "role": "index", "trouble": "slow"}
-    assert add_figures([first, second]) == {
-        "consumed": 3, "stream_ts": 50, "freshness_p99_ms": 9.0, "role": "index", "trouble": "slow",
+def test_merged_figures_are_sums_maxima_or_the_first_text():
+    first = {"consumed": 1, "stream_ts": 50, "freshness_p99_ms": 3.0, "psi.x": 0.2, "role": "index", "trouble": None}
+    second = {"consumed": 2, "stream_ts": 40, "freshness_p99_ms": 9.0, "psi.x": 0.1, "role": "x", "trouble": "slow"}
+    assert merged([first, second]) == {
+        "consumed": 3, "stream_ts": 50, "freshness_p99_ms": 9.0, "psi.x": 0.2, "role": "index", "trouble": "slow",
     }  # fmt: skip
+
+
+def test_counts_and_sizes_are_summed_and_times_and_ages_are_not():
+    reports = [dict.fromkeys(METRICS, 2), dict.fromkeys(METRICS, 3)]
+    by_maximum = {name for name, value in merged(reports).items() if value == 3}
+    assert by_maximum == {name for name, metric in METRICS.items() if metric.unit in ("s", "ms", "epoch ms")}
 
 
 def test_the_file_is_replaced_whole_and_status_reads_it(tmp_path):
@@ -65,13 +64,3 @@ def test_the_file_is_replaced_whole_and_status_reads_it(tmp_path):
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "metrics").write_text("a file stands there")
     write_metrics(metrics_file(tmp_path / "metrics", "shop", "index", 0), {"consumed": 1})
-
-
-@dataclass
-class _Odd:
-    a: int
-    b: str | None
-
-
-def test_any_flat_dataclass_is_taken():
-    assert figures(_Odd(1, None)) == {"a": 1, "b": None}

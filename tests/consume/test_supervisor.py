@@ -21,6 +21,8 @@ from shopstream.runtime.protocol import WorkerPlan
 from shopstream.runtime.supervisor import Supervisor
 
 TESTS = Path(__file__).parents[1]
+PATHS = os.pathsep.join((str(TESTS.parent), str(TESTS)))
+"""Workers import the packages of this checkout, and the fake roles."""
 ENDS = (("t.events", 0, 10), ("t.events", 1, 10))
 LATER = tuple((topic, number, NO_END) for topic, number, _ in ENDS)
 
@@ -32,7 +34,7 @@ def a_task(name, script, *, ends=LATER, builder="consume.fakes:open_role"):
     )  # fmt: skip
 
 
-def a_supervisor(tmp_path, scripts, *, until_end=True, as_of=None, ends=ENDS, tell=None, builder=None):
+def a_supervisor(tmp_path, scripts, *, until_end=True, as_of=None, ends=ENDS, log_line=None, builder=None):
     plan = WorkerPlan(
         {"features": len(scripts)},
         partitions=frozenset(range(len(scripts))) if until_end else None,
@@ -44,8 +46,10 @@ def a_supervisor(tmp_path, scripts, *, until_end=True, as_of=None, ends=ENDS, te
         more = {} if builder is None else {"builder": builder}
         return a_task(name, scripts[name.number], ends=LATER if until_end else None, **more)
 
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
-    supervisor = Supervisor(plan, task_of, tmp_path / "logs", tell=tell or (lambda *_: None), environment=environment)
+    environment = {**os.environ, "PYTHONPATH": PATHS}
+    supervisor = Supervisor(
+        plan, task_of, tmp_path / "logs", log_line=log_line or (lambda *_: None), environment=environment
+    )
     if until_end and ends is not LATER:
         supervisor.ends_known(ends)
     return supervisor
@@ -73,7 +77,7 @@ def figures(outcome):
     return [view.figures for view in outcome.views]
 
 
-def test_all_get_the_highest_stream_time_and_nobody_leaves_before_the_slowest_has_read_everything(tmp_path):
+def test_all_get_the_highest_event_time_after_the_slowest_has_read_everything(tmp_path):
     scripts = [{"stream_ts": 500, "read_s": 0.0}, {"stream_ts": 900, "read_s": 1.5}, {"stream_ts": 700}]
     supervisor = a_supervisor(tmp_path, scripts)
     seen = []
@@ -91,7 +95,7 @@ def test_all_get_the_highest_stream_time_and_nobody_leaves_before_the_slowest_ha
     assert not any("done" in stages for stages in early)
 
 
-def test_ends_told_while_the_workers_run_are_reached(tmp_path):
+def test_ends_sent_while_the_workers_run_are_reached(tmp_path):
     supervisor = a_supervisor(tmp_path, [{"stream_ts": 5}, {"stream_ts": 6}], ends=LATER)
     thread, done = run_in_background(supervisor)
     wait_until(lambda: all(pids(supervisor)))
@@ -102,7 +106,7 @@ def test_ends_told_while_the_workers_run_are_reached(tmp_path):
     assert done[0].final_as_of == 6
 
 
-def test_nobody_hears_of_the_ends_while_a_worker_has_no_partition_yet(tmp_path):
+def test_no_worker_receives_the_ends_while_one_has_no_assignment(tmp_path):
     supervisor = a_supervisor(tmp_path, [{"owned": [0]}, {"owned": [], "owned_later": [1], "later_s": 1.5}])
     seen = []
 
@@ -116,7 +120,7 @@ def test_nobody_hears_of_the_ends_while_a_worker_has_no_partition_yet(tmp_path):
     assert not any(stages & {"at end", "done"} for stages in early)
 
 
-def test_as_of_before_the_stream_is_a_usage_error_of_the_parent(tmp_path):
+def test_as_of_before_the_highest_event_time_is_a_usage_error_of_the_parent(tmp_path):
     outcome = a_supervisor(tmp_path, [{"stream_ts": 500}, {"stream_ts": 900}], as_of=899).run()
     with pytest.raises(UsageError, match=r"--as-of 1970-01-01T00:00:00\.899Z"):
         outcome.raise_failure()
@@ -126,13 +130,13 @@ def test_as_of_before_the_stream_is_a_usage_error_of_the_parent(tmp_path):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        ("kill", "features-1 died: signal SIGKILL"),
+        ("kill", "features-1 ended unexpectedly: signal SIGKILL"),
         ("exit", "the last line of its log"),
         ("bug", "features-1: RuntimeError: a bug"),
         ("disk", "features-1: the disk is full."),
     ],
 )
-def test_a_death_is_told_and_the_others_leave_in_order(tmp_path, how, said):
+def test_a_crash_is_a_failure_and_the_others_exit_in_order(tmp_path, how, said):
     outcome = a_supervisor(tmp_path, [{"read_s": 60}, {"read_s": 60, "die_after_s": 0.3, "how": how}]).run()
     with pytest.raises(ShopstreamError) as raised:
         outcome.raise_failure()
@@ -142,16 +146,16 @@ def test_a_death_is_told_and_the_others_leave_in_order(tmp_path, how, said):
     assert outcome.views[1].stage == "dead"
 
 
-def test_a_role_that_cannot_be_opened_ends_the_command_with_its_words(tmp_path):
+def test_a_role_that_cannot_be_opened_ends_the_command_with_its_error(tmp_path):
     outcome = a_supervisor(tmp_path, [{}], builder="consume.fakes:open_nothing").run()
     with pytest.raises(ShopstreamError, match="no server for features") as raised:
         outcome.raise_failure()
     assert raised.value.remedy == "Start it."
 
 
-def test_for_ever_a_dead_worker_is_started_again(tmp_path):
-    told = []
-    supervisor = a_supervisor(tmp_path, [{}, {}], until_end=False, tell=lambda *words: told.append(words))
+def test_without_ends_a_killed_worker_is_restarted(tmp_path):
+    lines = []
+    supervisor = a_supervisor(tmp_path, [{}, {}], until_end=False, log_line=lambda *line: lines.append(line))
     thread, done = run_in_background(supervisor)
     wait_until(lambda: all(pids(supervisor)))
     first = pids(supervisor)[0]
@@ -161,16 +165,16 @@ def test_for_ever_a_dead_worker_is_started_again(tmp_path):
     thread.join(20)
     assert [view.restarts for view in done[0].views] == [1, 0]
     assert not done[0].failures
-    assert any("features-0 died: signal SIGKILL" in event for _, event, _ in told)
+    assert any("features-0 ended unexpectedly: signal SIGKILL" in event for _, event, _ in lines)
 
 
-def test_a_child_called_wrongly_gives_exit_code_2(tmp_path):
+def test_a_usage_error_of_a_worker_gives_exit_code_2(tmp_path):
     outcome = a_supervisor(tmp_path, [{"die_after_s": 0.0, "how": "usage"}], until_end=False).run()
     with pytest.raises(UsageError, match="called wrongly"):
         outcome.raise_failure()
 
 
-def test_sigterm_to_a_child_alone_lets_it_leave_in_order(tmp_path):
+def test_sigterm_to_one_worker_lets_it_exit_in_order(tmp_path):
     supervisor = a_supervisor(tmp_path, [{"read_s": 60}])
     thread, done = run_in_background(supervisor)
     wait_until(lambda: all(pids(supervisor)))
@@ -202,7 +206,7 @@ def a_parent(tmp_path, leave_s):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": PATHS},
     )
     files = [tmp_path / "metrics" / f"t-features-{number}.json" for number in (0, 1)]
 
@@ -221,7 +225,7 @@ def all_gone(children):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_lets_all_checkpoint_and_leave(tmp_path, number):
+def test_one_signal_lets_all_checkpoint_and_exit(tmp_path, number):
     parent, children = a_parent(tmp_path, 0.3)
     parent.send_signal(number)
     out, _ = parent.communicate(timeout=20)
@@ -242,7 +246,7 @@ def test_a_second_signal_ends_all_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("stuck", [False, True])
-def test_children_die_with_their_parent(tmp_path, stuck):
+def test_workers_end_with_their_parent(tmp_path, stuck):
     parent, children = a_parent(tmp_path, 0.0)
     if stuck:  # no thread of theirs can see the end of the socket
         for child in children:

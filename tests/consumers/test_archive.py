@@ -292,7 +292,7 @@ run, directory, properties = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 consumer = kafka.open_consumer(kafka.consumer_config(properties, f"{run}-archive", f"{run}-0"))
 options = ArchiveOptions(flush_records=150, batch_records=60, report_every_s=0)
 role = ArchiveRole(Source(consumer, run, TOPICS), ArchiveFolder(directory, run), run, options=options)
-role.run(lambda: False, None, lambda p: print(p.totals.consumed, flush=True))
+role.run(lambda: False, None, lambda p: print(p.consumed, flush=True))
 """
 
 

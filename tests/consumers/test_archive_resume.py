@@ -37,8 +37,8 @@ def test_without_its_committed_offset_reading_goes_on_from_the_files(tmp_path, g
             group.committed[partition] = (0 if reset == "to the beginning" else 55, "")
     group.logs[EVENTS] += [event(201, DAY_1_MS), event(202, DAY_1_MS + 202 * HOUR_MS)]
     worker = Worker(group, tmp_path).read().flush()
-    assert worker.role.totals().late == 1
-    assert worker.role.totals().consumed == 2
+    assert worker.role.progress().late == 1
+    assert worker.role.progress().consumed == 2
     del group.logs[EVENTS][-2]
     assert_whole(tmp_path, group)
 
@@ -94,7 +94,7 @@ def earlier_version(directory: Path, group: Group, count: int, uncommitted: int)
 def test_an_archive_of_an_earlier_version_is_gone_on_with(tmp_path, group):
     earlier_version(tmp_path, group, 60, 20)
     worker = Worker(group, tmp_path).read().flush()
-    assert worker.role.totals().consumed == 40 + 100
+    assert worker.role.progress().consumed == 40 + 100
     assert_whole(tmp_path, group)
     assert list((tmp_path / "events").rglob("*.tmp")) == []
 

@@ -82,9 +82,8 @@ def test_a_message_larger_than_the_bound_is_read_alone():
     assert broker.asked == [1, 1]
 
 
-def test_what_came_before_an_assignment_within_one_read_is_left_out():
-    """The partition is lost and comes back at an earlier offset: its records would be read twice."""
-    broker = Broker(b"x" * 200)
+def opened_source(broker: Broker) -> tuple[Source, dict[str, Any]]:
+    """A source in a group, and its callbacks."""
     callbacks: dict[str, Any] = {}
     broker.subscribe = lambda _, **given: callbacks.update(given)  # type: ignore[attr-defined]
     broker.list_topics = lambda *_, **__: known  # type: ignore[attr-defined]
@@ -93,6 +92,13 @@ def test_what_came_before_an_assignment_within_one_read_is_left_out():
     owner = SimpleNamespace(assigned=lambda _: None, revoked=lambda _: None, lost=lambda _: None)
     source = Source(broker, "r", ["events"])  # type: ignore[arg-type]
     source.open(owner)  # type: ignore[arg-type]
+    return source, callbacks
+
+
+def test_what_came_before_an_assignment_within_one_read_is_left_out():
+    """The partition is lost and comes back at an earlier offset: its records would be read twice."""
+    broker = Broker(b"x" * 200)
+    source, callbacks = opened_source(broker)
     callbacks["on_assign"](broker, [TopicPartition("r.events", 0)])
     consume, calls = broker.consume, iter(range(10**9))
 
@@ -106,3 +112,15 @@ def test_what_came_before_an_assignment_within_one_read_is_left_out():
     broker.consume = rebalanced  # type: ignore[method-assign]
     (batch,) = source.read(300, 0.1)
     assert list(batch.offsets) == list(range(300))
+
+
+def test_owned_partitions_follow_the_assignment():
+    broker = Broker(b"x")
+    source, callbacks = opened_source(broker)
+    assert source.owned() is None
+    callbacks["on_assign"](broker, [TopicPartition("r.events", 2), TopicPartition("r.events", 0)])
+    assert source.owned() == (0, 2)
+    callbacks["on_revoke"](broker, [TopicPartition("r.events", 2)])
+    assert source.owned() == (0,)
+    callbacks["on_lost"](broker, [TopicPartition("r.events", 0)])
+    assert source.owned() == ()

@@ -82,7 +82,7 @@ reading = False
 
 def stop():
     global reading
-    totals = role.totals()
+    totals = role.progress()
     if not reading and totals.consumed:
         reading = True
         print("reading", time.monotonic(), flush=True)

@@ -13,7 +13,7 @@ NOW_S = 1_000.0
 WELL = WorkerView(
     WorkerName("features", 0), "running", {"unsaved_s": 3.0}, 0, 0.0, 0.0, 0.0, None, owned=(0, 1), reported_s=NOW_S - 1
 )
-BOUNDS = Bounds(silence_s=60, unsaved_s=120)
+BOUNDS = Bounds(report_age_s=60, uncheckpointed_s=120)
 
 
 def failing(verdict):
@@ -30,16 +30,16 @@ def test_a_worker_that_turns_and_keeps_up_is_alive_and_ready():
     [
         ({"reported_s": NOW_S - 61}, False, "61.0 s ago"),
         ({"reported_s": NOW_S - 60}, True, None),
-        ({"stage": "waiting", "trouble": "died of hunger"}, True, "died of hunger"),
+        ({"stage": "waiting", "last_error": "out of memory"}, True, "out of memory"),
         ({"stage": "starting", "reported_s": None}, True, "starting"),
         ({"stage": "stopping"}, True, "stopping"),
-        ({"owned": None}, True, "no answer"),
+        ({"owned": None}, True, "not assigned"),
         ({"owned": ()}, True, None),
-        ({"trouble": "429 too many requests"}, True, "429"),
-        ({"figures": {"unsaved_s": 121.0}}, True, "not kept"),
+        ({"last_error": "429 too many requests"}, True, "429"),
+        ({"figures": {"unsaved_s": 121.0}}, True, "in no checkpoint"),
         ({"figures": {"unsaved_s": 120.0}}, True, None),
         ({"figures": {}}, True, None),
-        ({"stage": "done", "owned": None, "trouble": None}, True, None),
+        ({"stage": "done", "owned": None, "last_error": None}, True, None),
     ],
 )
 def test_each_condition_alone_turns_the_answer(changed, is_alive, word):
@@ -56,7 +56,7 @@ def test_a_parent_that_hangs_is_not_alive():
 
 
 def test_one_of_several_is_named():
-    views = [WELL, replace(WELL, name=WorkerName("index", 1), trouble="blocked")]
+    views = [WELL, replace(WELL, name=WorkerName("index", 1), last_error="blocked")]
     verdict = ready(views, NOW_S, NOW_S, BOUNDS)
     assert not verdict.ok
     assert failing(verdict) == {"index-1": "blocked"}

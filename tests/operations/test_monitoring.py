@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -13,18 +12,18 @@ from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumers.metrics.definitions import MEASURES, PIPELINE_FIELDS, pipeline_documents
-from consumers.metrics.progress import FeaturesProgress, Progress, Totals
-from consumers.metrics.prometheus import figures
+from consumers.metrics.definitions import METRICS, CopyProgress, FeaturesProgress
+from consumers.metrics.reports import PIPELINE_FIELDS, figures, pipeline_documents
 from features.errors import ShopstreamError
-from shopstream.runtime import metrics_endpoint
+from shopstream.runtime import http_server
 from shopstream.runtime.health import Bounds
-from shopstream.runtime.metrics_endpoint import Endpoint, Pages
+from shopstream.runtime.metrics_endpoint import serve_metrics
 from shopstream.runtime.protocol import WorkerName, WorkerView
 
-NOT_MEASURED = {"role", "trouble", "totals", "bundle", "drift"}
+NO_METRICS = {"role", "trouble", "bundle", "drift"}
 
 
 class Watched:
@@ -36,24 +35,23 @@ class Watched:
         return self._views
 
 
-def features_figures():
+def features_progress():
     values = {item.name: 7 for item in fields(FeaturesProgress)}
-    return figures(
-        FeaturesProgress(
-            **{
-                **values,
-                "role": "features",
-                "trouble": None,
-                "stream_ts": 1_700_000_000_000,
-                "bundle": "one",
-                "drift": {},
-            }
-        )
-    )
+    texts = {"role": "features", "trouble": None, "bundle": "one", "drift": {}}
+    return FeaturesProgress(**{**values, **texts, "stream_ts": 1_700_000_000_000})
+
+
+def features_figures():
+    return figures(features_progress())
 
 
 def index_figures():
-    return figures(Progress("index", Totals(*range(1, 9)), 5, 6, retries=3, latency_p50_ms=20.0, latency_p99_ms=80.0))
+    return figures(
+        CopyProgress(
+            role="index", consumed=1, valid=2, rejected=3, late=4, written=5, duplicates=6, lag_records=5,
+            waiting_records=6, retries=3, latency_p50_ms=20.0, latency_p99_ms=80.0,
+        )
+    )  # fmt: skip
 
 
 def views():
@@ -79,39 +77,51 @@ def get(url):
         return error.code, error.read().decode()
 
 
-def test_every_figure_of_a_role_is_measured():
-    told = {item.name for kind in (FeaturesProgress, Progress, Totals) for item in fields(kind)} - NOT_MEASURED
-    assert told - {measure.figure for measure in MEASURES} == set()
+def serving(*views):
+    return serve_metrics("shop", Watched(*views), Bounds(), "127.0.0.1", 0)
+
+
+def test_every_field_of_a_progress_declares_its_metric():
+    names = {item.name for kind in (FeaturesProgress, CopyProgress) for item in fields(kind)}
+    assert names - METRICS.keys() == NO_METRICS
 
 
 def test_metrics_of_one_name_agree():
-    by_metric = sorted((m for m in MEASURES if m.metric), key=lambda m: m.metric)
-    for one, other in pairwise(by_metric):
-        if one.metric == other.metric:
-            assert (one.kind, one.help) == (other.kind, other.help)
-            assert [name for name, _ in one.labels] == [name for name, _ in other.labels]
+    by_name = sorted((metric for metric in METRICS.values() if metric.name), key=lambda metric: metric.name)
+    for one, other in pairwise(by_name):
+        if one.name == other.name:
+            assert (one.kind, one.help, one.unit) == (other.kind, other.help, other.unit)
+            assert [label for label, _ in one.labels] == [label for label, _ in other.labels]
+
+
+def test_figures_move_the_drift_of_each_feature_to_the_top_level():
+    progress = replace(features_progress(), drift={"psi.recency_days": 0.3})
+    assert figures(progress).keys() - figures(features_progress()).keys() == {"psi.recency_days"}
+    assert "drift" not in figures(progress)
 
 
 def test_the_pages_answer_over_a_socket():
-    with Endpoint(Pages("shop", Watched(*views()), Bounds()), "127.0.0.1", 0) as endpoint:
-        status, text = get(f"{endpoint.url}/metrics")
+    with serving(*views()) as url:
+        status, text = get(f"{url}/metrics")
         assert status == 200
         found = samples(text)
         whose = (("role", "features"), ("worker", "0"))
         assert found["shopstream_records_read_total", *whose] == 7
-        assert found["shopstream_stream_time_seconds", *whose] == 1_700_000_000
+        assert found["shopstream_event_time_max_seconds", *whose] == 1_700_000_000
         assert found["shopstream_rows_written_total", ("kind", "customers"), *whose] == 7
         assert found["shopstream_freshness_seconds", ("quantile", "0.99"), *whose] == pytest.approx(0.007)
         assert found["shopstream_worker_restarts_total", *whose] == 2
         other = (("role", "index"), ("worker", "1"))
         assert found["shopstream_sink_latency_seconds", ("quantile", "0.5"), *other] == pytest.approx(0.02)
         assert found["shopstream_sink_blocked", *other] == 1
-        assert found["shopstream_rows_waiting", *other] == 6
-        assert get(f"{endpoint.url}/healthz")[0] == 200
-        status, text = get(f"{endpoint.url}/readyz")
+        assert found["shopstream_partitions_owned", *whose] == 2
+        assert 0 <= found["shopstream_worker_last_report_age_seconds", *whose] < 60
+        assert found["shopstream_rows_pending", *other] == 6
+        assert get(f"{url}/healthz")[0] == 200
+        status, text = get(f"{url}/readyz")
         assert status == 503
         assert [c["reason"] for c in json.loads(text)["checks"] if not c["ok"]] == ["blocked"]
-        assert get(f"{endpoint.url}/")[0] == 404
+        assert get(f"{url}/")[0] == 404
 
 
 def trickle(client):
@@ -121,15 +131,15 @@ def trickle(client):
         time.sleep(0.1)
 
 
-def test_silent_clients_of_the_metrics_are_closed_without_a_word(monkeypatch, capfd):
-    monkeypatch.setattr(metrics_endpoint, "REQUEST_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(metrics_endpoint._Handler, "timeout", 0.5)
-    before = threading.active_count()
-    with Endpoint(Pages("shop", Watched(*views()), Bounds()), "127.0.0.1", 0) as endpoint, ExitStack() as held:
-        port = int(endpoint.url.rpartition(":")[2])
-        silent = [held.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(60)]
-        assert get(f"{endpoint.url}/metrics")[0] == 200
-        assert threading.active_count() <= before + 1 + metrics_endpoint.CONNECTIONS_MAX
+def test_slow_and_silent_clients_of_the_metrics_are_closed_and_not_logged(monkeypatch, capfd):
+    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_S", 1.0)
+    with serving(*views()) as url, ExitStack() as held:
+        port = int(url.rpartition(":")[2])
+        silent = [
+            held.enter_context(socket.create_connection(("127.0.0.1", port)))
+            for _ in range(2 * http_server.CONNECTIONS_MAX)
+        ]
+        assert get(f"{url}/metrics")[0] == 200
         slow = held.enter_context(socket.create_connection(("127.0.0.1", port)))
         with pytest.raises((ConnectionError, BrokenPipeError)):
             trickle(slow)
@@ -137,17 +147,32 @@ def test_silent_clients_of_the_metrics_are_closed_without_a_word(monkeypatch, ca
             client.settimeout(10)
             with suppress(ConnectionError):
                 assert client.recv(1) == b""
-        assert get(f"{endpoint.url}/metrics")[0] == 200
+        assert get(f"{url}/metrics")[0] == 200
     assert capfd.readouterr() == ("", "")
 
 
-def test_only_reading_is_allowed():
-    assert Pages("shop", Watched(), Bounds()).answer("POST", "/metrics")[0].startswith("405")
+def test_methods_other_than_get_and_head_are_refused():
+    with serving(*views()) as url:
+        assert get(urllib.request.Request(f"{url}/metrics", data=b"x"))[0] == 405
+        assert get(urllib.request.Request(f"{url}/metrics", method="HEAD")) == (200, "")
 
 
-def test_a_worker_that_is_gone_is_seen():
+def test_an_error_in_a_request_is_a_status_500_and_one_warning(monkeypatch, capfd):
+    watched = Watched(*views())
+    with (
+        structlog.testing.capture_logs() as logs,
+        serve_metrics("shop", watched, Bounds(), "127.0.0.1", 0) as url,
+    ):
+        monkeypatch.setattr(watched, "views", lambda: {}["missing"])
+        assert get(f"{url}/readyz")[0] == 500
+    assert [(line["event"], line["error"]) for line in logs] == [("request failed", "KeyError: 'missing'")]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_worker_that_is_gone_is_down():
     gone = replace(views()[0], stage="waiting", reported_s=None, owned=None)
-    found = samples(Pages("shop", Watched(gone), Bounds()).answer("GET", "/metrics")[2].decode())
+    with serving(gone) as url:
+        found = samples(get(f"{url}/metrics")[1])
     assert found["shopstream_worker_up", ("role", "features"), ("worker", "0")] == 0
 
 
@@ -155,8 +180,9 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(ShopstreamError, match="cannot listen") as raised:
-            Endpoint(Pages("shop", Watched(), Bounds()), "127.0.0.1", taken.getsockname()[1])
+        server = serve_metrics("shop", Watched(), Bounds(), "127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(ShopstreamError, match="cannot listen") as raised, server:
+            pass
     assert "--metrics-port" in raised.value.remedy
 
 
@@ -165,7 +191,7 @@ def test_documents_hold_no_field_that_the_mapping_does_not_know():
     known = {item.name for item in PIPELINE_FIELDS}
     for role, found in (("features", features_figures()), ("index", index_figures())):
         documents = pipeline_documents(
-            {**found, "psi.recency_days": 0.3, "restarts": 1, "records_per_s": 1.5}, role=role, trouble="no", **whose
+            {**found, "psi.recency_days": 0.3, "restarts": 1, "records_per_s": 1.5}, role=role, last_error="no", **whose
         )
         assert all(set(document) <= known for document in documents)
         assert documents[0]["records"] == found["consumed"]

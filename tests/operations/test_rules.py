@@ -7,11 +7,10 @@ import re
 import yaml
 from guards.repository import ROOT
 
-from consumers.metrics.definitions import MEASURES, PREFIX
+from consumers.metrics.definitions import DRIFT_METRIC, METRICS, PREFIX
 
 RULES = yaml.safe_load((ROOT / "docs" / "prometheus-rules.yml").read_text("utf-8"))
 GUIDE = (ROOT / "docs" / "operations.md").read_text("utf-8")
-OF_WORKERS = {"worker_up", "sink_blocked", "worker_silence_seconds", "partitions_owned", "drift_psi"}
 
 
 def rules():
@@ -19,9 +18,7 @@ def rules():
 
 
 def test_rules_name_metrics_that_there_are():
-    known = {PREFIX + name for name in OF_WORKERS} | {
-        f"{PREFIX}{m.metric}_total" if m.kind == "counter" else PREFIX + m.metric for m in MEASURES if m.metric
-    }
+    known = {DRIFT_METRIC, *(metric.exported_name for metric in METRICS.values() if metric.name)}
     for rule in rules():
         named = set(re.findall(rf"{PREFIX}\w+", rule["expr"]))
         assert named, rule["alert"]

@@ -69,7 +69,7 @@ class Switched:
 def shop(servers, server_settings):
     """Run, its documents, a client that may write, a search as the page asks."""
     run, made = f"t{uuid.uuid4().hex[:10]}", hostile_documents()
-    reader = elastic_connection(known_servers.elastic_reader(server_settings))
+    reader = elastic_connection(known_servers.elastic_endpoint(server_settings, read_only=True))
     nowhere = ElasticConnection("http://127.0.0.1:9", options={"request_timeout": 1})
     with (
         Elasticsearch(**servers.elasticsearch.client_options(), request_timeout=120) as client,

@@ -160,7 +160,7 @@ def test_a_server_that_is_down_is_told(served, shop):
 
 
 def test_a_run_without_documents_has_empty_panels(shop, servers, server_settings, no_mart):
-    with open_client(elastic_connection(known_servers.elastic_reader(server_settings))) as client:
+    with open_client(elastic_connection(known_servers.elastic_endpoint(server_settings, read_only=True))) as client:
         nothing = source_of("none", serve_dashboards.Searcher(client, "no-such-run"), no_mart)
         with serve_dashboards.open_page(nothing, Listening(port=0)) as address:
             for board in DASHBOARDS:

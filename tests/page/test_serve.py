@@ -24,10 +24,10 @@ from dashboards.web.app import Source
 from features.errors import ShopstreamError
 from shopstream.demo.page import page
 from shopstream.demo.screen import Screen
-from shopstream.embedded import elastic_reader
+from shopstream.embedded import elastic_endpoint
 from shopstream.embedded.elastic_users import READER, write_users
-from shopstream.jobs import connection_limits
 from shopstream.jobs.serve_dashboards import Listening, bound, open_page
+from shopstream.runtime import http_server
 from shopstream.settings import Settings
 
 
@@ -41,8 +41,8 @@ nothing_found.many = lambda asked: [{} for _ in asked]
 @pytest.fixture
 def hasty(tmp_path, monkeypatch):
     """A page over nothing, whose clients must hurry; gives how to reach it."""
-    monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(connection_limits, "ANSWER_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(http_server, "HEAD_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(http_server, "ANSWER_TIMEOUT_S", 3.0)
     found = Source((), "some-run", nothing_found, tmp_path, lambda: 0, time.monotonic)
     with open_page(found, Listening(port=0)) as address:
         yield address, ("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]))
@@ -94,10 +94,10 @@ def test_a_second_head_that_does_not_end_closes_the_connection_too(hasty):
 def test_a_reader_is_answered_among_silent_clients(hasty):
     with contextlib.ExitStack() as held:
         silent = [
-            held.enter_context(socket.create_connection(hasty[1])) for _ in range(3 * connection_limits.CONNECTIONS_MAX)
+            held.enter_context(socket.create_connection(hasty[1])) for _ in range(3 * http_server.CONNECTIONS_MAX)
         ]
         assert declared_run(hasty[0]) == "some-run"
-        assert sum(not closed_within(client, 0.01) for client in silent) <= connection_limits.CONNECTIONS_MAX
+        assert sum(not closed_within(client, 0.01) for client in silent) <= http_server.CONNECTIONS_MAX
         time.sleep(2)
         assert all(closed_within(client, 0.1) for client in silent)
     assert declared_run(hasty[0]) == "some-run"
@@ -203,10 +203,10 @@ def test_an_external_elasticsearch_is_asked_as_the_settings_say(tmp_path):
     settings = Settings(
         home=tmp_path, elasticsearch={"url": "https://search.example.com", "username": "shop-read", "password": "x"}
     )
-    assert elastic_reader(settings).username == "shop-read"
+    assert elastic_endpoint(settings, read_only=True).username == "shop-read"
 
 
 def test_who_has_no_servers_is_told_to_start_them(tmp_path):
     with pytest.raises(ShopstreamError, match="not running") as error:
-        elastic_reader(Settings(home=tmp_path))
+        elastic_endpoint(Settings(home=tmp_path), read_only=True)
     assert "shopstream up" in error.value.remedy

@@ -16,7 +16,8 @@ from shopstream.cli.app import build_app
 from shopstream.embedded import state_file
 from shopstream.embedded.account import OWN_UIDS
 from shopstream.embedded.artifacts import read_lock
-from shopstream.embedded.state_file import Record
+from shopstream.embedded.process_identity import Identity
+from shopstream.embedded.state_file import Record, ServerRecord
 from shopstream.jobs import doctor as doctor_job
 from shopstream.settings import Settings
 
@@ -65,6 +66,20 @@ def test_status_of_servers_that_do_not_answer(app: typer.Typer, home: Path, monk
     assert "http://127.0.0.1:1 does not answer" in told["elasticsearch"]["problem"]
     assert told["elasticsearch"]["mode"] == "external"
     assert "geheim" not in shown.output
+
+
+def test_status_of_secure_servers_without_their_password_files(app: typer.Typer, home: Path) -> None:
+    home.mkdir()
+    entry = ServerRecord("1", 29_092, 29_093, Identity.of(os.getpid()), secure=True)
+    state_file.write(home, Record(kafka=entry, elasticsearch=entry))
+    shown = CliRunner().invoke(app, ["status", "--json"])
+    assert shown.exit_code == 1
+    status = json.loads(shown.stdout)
+    assert status["kafka"]["bootstrap_servers"] == "127.0.0.1:29092"
+    assert status["elasticsearch"]["url"] == "https://127.0.0.1:29092"
+    for server in (status["kafka"], status["elasticsearch"]):
+        assert (server["healthy"], server["pid"]) == (False, os.getpid())
+        assert "password file" in server["problem"]
 
 
 def test_up_checks_existing_servers(app: typer.Typer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

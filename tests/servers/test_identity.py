@@ -133,7 +133,7 @@ def test_a_server_that_the_record_does_not_name_is_found(lost: bool, broker: Lau
     server = lifecycle.Servers.of(Settings(home=tmp_path), ledger.known).kafka
     assert server is not None
     if lost:
-        with pytest.raises(ShopstreamError, match="does not name it") as caught:
+        with pytest.raises(ShopstreamError, match="lacks it") as caught:
             lifecycle._runs(server, ledger, QUIET)
         assert "shopstream down" in caught.value.remedy
     else:

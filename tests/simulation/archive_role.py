@@ -59,8 +59,7 @@ class ArchiveLife:
     def check_bounds(self) -> None:
         assert self._consumer is not None
         counts = self._consumer.progress()
-        totals = counts.totals
-        assert totals.consumed == totals.valid + totals.rejected + totals.late
+        assert counts.consumed == counts.valid + counts.rejected + counts.late
         assert counts.waiting_records <= 2 * OPTIONS.flush_records, "rows that wait are bounded"
 
 

@@ -64,7 +64,7 @@ class IndexLife:
         self._sink.give_up()
 
     def check_bounds(self) -> None:
-        totals = self._consumer.totals()
+        totals = self._consumer.progress()
         assert totals.consumed == totals.valid + totals.rejected + totals.late
         assert self._sink.in_flight <= 300, "documents under way are bounded"
 

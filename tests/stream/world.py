@@ -26,7 +26,7 @@ from consumers.checkpoints.store import Arrays, CheckpointStore, Manifest
 from consumers.dead_letters.producer import DeadLetter
 from consumers.features.consumer import FeaturesConsumer
 from consumers.features.sinks import ELASTIC, TOPIC, Pace, Sinks
-from consumers.metrics.progress import FeaturesProgress
+from consumers.metrics.definitions import FeaturesProgress
 from features.schema import SOURCE_TOPICS
 from features.scores.score import Scoring
 

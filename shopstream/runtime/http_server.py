@@ -1,4 +1,4 @@
-"""Limits the duration of requests to the live page and the number of concurrent connections.
+"""Serves HTTP applications in threads; limits the duration of requests and the number of concurrent connections.
 
 uvicorn only bounds the time between two requests. A client that sends no request, or one byte an hour, would keep its
 connection; a hundred such clients would block all others.
@@ -7,8 +7,14 @@ connection; a hundred such clients would block all others.
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_TIMEOUT_S: Final = 5.0
@@ -17,6 +23,9 @@ ANSWER_TIMEOUT_S: Final = 60.0
 """From the end of the request's head to the last byte of the response; also ends clients that do not read."""
 CONNECTIONS_MAX: Final = 64
 """Above this number, each new connection closes the one that has waited longest for a request."""
+START_TIMEOUT_S: Final = 20.0
+STOP_TIMEOUT_S: Final = 3
+"""Longest wait for responses in progress when a server stops."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -78,3 +87,49 @@ class BoundedProtocol(H11Protocol):
     def _too_slow(self) -> None:
         # `close` would wait for the unsent data
         self.transport.abort()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one. Raises OSError or OverflowError."""
+    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+        opened.listen()
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+@contextmanager
+def serve_in_thread(application: Any, opened: socket.socket, name: str) -> Iterator[None]:
+    """Serve an ASGI application on a socket by a thread of its own, which logs nothing.
+
+    Args:
+        application: the application.
+        opened: listening socket; closed at the end.
+        name: name of the thread.
+
+    Raises:
+        TimeoutError: the server did not start.
+    """
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application, http=BoundedProtocol, log_config=None, log_level="critical", access_log=False,
+            server_header=False, timeout_graceful_shutdown=STOP_TIMEOUT_S, lifespan="off", ws="none",
+        )
+    )  # fmt: skip
+    thread = threading.Thread(target=lambda: server.run(sockets=[opened]), name=name, daemon=True)
+    with opened:
+        thread.start()
+        try:
+            end_s = time.monotonic() + START_TIMEOUT_S
+            while not server.started:
+                if time.monotonic() > end_s:
+                    raise TimeoutError(f"the server {name} did not start within {START_TIMEOUT_S:.0f} s")
+                time.sleep(0.01)
+            yield
+        finally:
+            server.should_exit = True
+            thread.join(START_TIMEOUT_S)
