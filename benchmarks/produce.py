@@ -28,7 +28,7 @@ from connectors.kafka.client import ensure_topics, topic_configs
 from features.schema import SOURCE_TOPICS, topic_name
 from producers.archive import event_order
 from producers.archive.event_order import Span
-from producers.publisher import Publisher, producer_config
+from producers.publisher import Publisher, publisher_config
 from producers.replay import Course, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
@@ -55,7 +55,7 @@ def timed(work: Callable[[], None]) -> Round:
 
 
 def bare_loop(properties: Properties, messages: list[Message]) -> None:
-    producer = Producer({**producer_config(properties), "on_delivery": lambda *_: None})
+    producer = Producer({**publisher_config(properties), "on_delivery": lambda *_: None})
     produce = producer.produce
     for position, (topic, key, value) in enumerate(messages):
         while True:

@@ -5,7 +5,6 @@ Invariant: after `finish`, sent = delivered + failed for every topic, whatever h
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -14,38 +13,25 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connectors.kafka.log_filter import is_passing
-from features.errors import ShopstreamError, UsageError
+from connectors.kafka.client import open_producer, producer_config
+from features.errors import ShopstreamError
 from features.schema import FUTURE_MS_MAX, SOURCE_TOPICS, topic_name
 from producers.messages import Messages
 
 TUNED: Final[Mapping[str, Any]] = {
-    "compression.type": "lz4",
     # full batches cost the broker and the network less than many small ones
     "linger.ms": 50,
     "batch.num.messages": 50_000,
     "batch.size": 1_000_000,
     # bounds the memory of messages in flight
-    "queue.buffering.max.messages": 200_000,
     "queue.buffering.max.kbytes": 131_072,
     # a broker that is away longer than this is reported as a failure
     "message.timeout.ms": 60_000,
-    "reconnect.backoff.ms": 100,
-    "reconnect.backoff.max.ms": 2_000,
     "topic.metadata.propagation.max.ms": 10_000,
 }
-"""Defaults that user properties may override, as measured by benchmarks/produce.py."""
-EXACT: Final[Mapping[str, Any]] = {
-    "enable.idempotence": True,
-    "acks": "all",
-    # the partitioner of the Java clients: every producer puts a customer into the same partition
-    "partitioner": "murmur2_random",
-    # successes are sent minus failed messages; a Python call for each success would cost more than sending it
-    "delivery.report.only.error": True,
-}
-"""Properties that exact counts and the order within a customer depend on. They cannot be overridden."""
+"""Defaults for many messages, as measured by benchmarks/produce.py. User properties may override them."""
 FAILURES_MAX: Final = 10_000
 """Number of failures above which continuing is useless."""
 _BLOCK: Final = 2_000
@@ -77,28 +63,10 @@ class Delivery:
         return sum(self.failed.values())
 
 
-def producer_config(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a producer whose counts are exact.
-
-    Raises:
-        UsageError: a property would break exactness.
-    """
-    for name, value in EXACT.items():
-        given = properties.get(name)
-        if given is not None and str(given).lower() != str(value).lower():
-            raise UsageError(
-                f"The Kafka property `{name}` is set to {given!r}, but the producers need {value!r} to be exact.",
-                f"Remove `{name}` from the Kafka properties.",
-            )
-    return {**TUNED, **properties, **EXACT}
-
-
-class _ClientLog:
-    """Receives librdkafka's log lines. Logs temporary conditions at debug level."""
-
-    def log(self, level: int, line: str, *args: object) -> None:
-        logger = logging.getLogger("producers.kafka")
-        logger.log(logging.DEBUG if is_passing(line % args if args else line) else level, line, *args)
+def publisher_config(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `producer_config` for many messages whose failures are counted; errors as there."""
+    # successes are sent minus failed messages; a Python call for each success would cost more than sending it
+    return producer_config(properties, "publisher", tuned=TUNED, failures_only=True)
 
 
 class Publisher:
@@ -119,8 +87,8 @@ class Publisher:
         self._reasons: Counter[str] = Counter()
         self._fatal: str | None = None
         self._trouble: str | None = None
-        config = {**producer_config(properties), "on_delivery": self._delivered, "error_cb": self._client_error}
-        self._producer = Producer(config, logger=_ClientLog())
+        config = {**publisher_config(properties), "on_delivery": self._delivered, "error_cb": self._client_error}
+        self._producer = open_producer(config)
 
     # --- while sending ------------------------------------------------------------------------------------------------
     def send(self, messages: Messages, start: int, stop: int, interrupted: Callable[[], bool]) -> int:

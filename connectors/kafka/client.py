@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -162,16 +163,30 @@ def consumer_config(
     return config
 
 
-def producer_config(properties: Mapping[str, Any], name: str = "shopstream") -> dict[str, Any]:
+def producer_config(
+    properties: Mapping[str, Any],
+    name: str = "shopstream",
+    *,
+    tuned: Mapping[str, Any] = MappingProxyType({}),
+    failures_only: bool = False,
+) -> dict[str, Any]:
     """Return the properties of an idempotent producer with acks from all replicas, partitioned like the Java clients.
+
+    Args:
+        properties: librdkafka properties of the user. They override tuned defaults.
+        name: client name in the log.
+        tuned: defaults of this producer that differ from TUNED_PRODUCER.
+        failures_only: whether delivery callbacks are called for failed messages only.
 
     Raises:
         UsageError: a property would break exactness.
     """
+    defaults = {**TUNED_PRODUCER, **tuned}
     # the producer would warn about consumer properties in the shared set
-    mine = {k: v for k, v in properties.items() if k not in TUNED_CONSUMER and k not in EXACTNESS_CONSUMER}
-    tuned = {**TUNED_PRODUCER, **{k: v for k, v in properties.items() if k in TUNED_PRODUCER}}
-    return {**_merge("producer", mine, tuned, EXACTNESS_PRODUCER), "logger": ClientLog(properties, name)}
+    foreign = (TUNED_CONSUMER.keys() | EXACTNESS_CONSUMER.keys()) - defaults.keys()
+    mine = {key: value for key, value in properties.items() if key not in foreign}
+    law = {**EXACTNESS_PRODUCER, "delivery.report.only.error": failures_only}
+    return {**_merge("producer", mine, defaults, law), "logger": ClientLog(properties, name)}
 
 
 def open_consumer(config: dict[str, Any]) -> Consumer:

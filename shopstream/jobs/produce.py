@@ -20,6 +20,7 @@ from producers.publisher import FailureHandler, Publisher, newest_event_ms
 from producers.shop.shop import Model, Shop, build, shop_from_json
 from producers.transmit import Clock
 from shopstream import embedded
+from shopstream.runtime.logs import configure_logs
 from shopstream.settings import load_settings
 
 
@@ -40,7 +41,8 @@ class Target:
 
 
 def open_target(run: str | None, console: Console) -> Target:
-    """Create the run's missing topics on the configured cluster, and return the target."""
+    """Create the run's missing topics on the configured cluster, and return the target. The logs go to the terminal."""
+    configure_logs(json=not console.is_terminal)
     settings = load_settings(run=run)
     properties = embedded.kafka_endpoint(settings).client_properties()
     report = ensure_topics(properties, settings.run, settings.kafka.partitions)

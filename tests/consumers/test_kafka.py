@@ -54,6 +54,11 @@ def test_producer_config_leaves_consumer_words_out():
         kafka.producer_config({"acks": "1"})
 
 
+def test_no_property_keeps_deliveries_from_the_sinks():
+    with pytest.raises(UsageError, match=r"delivery\.report\.only\.error"):
+        kafka.producer_config({"delivery.report.only.error": "true"})
+
+
 def test_clients_accept_the_configurations():
     kafka.open_consumer(kafka.consumer_config({"bootstrap.servers": "127.0.0.1:1"}, "g", "g-0")).close()
     kafka.open_producer(kafka.producer_config({"bootstrap.servers": "127.0.0.1:1"})).close()
