@@ -8,16 +8,18 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message
 
-from connectors.kafka.client import open_producer, producer_config
-from features.errors import ShopstreamError
-from features.schema import FUTURE_MS_MAX, SOURCE_TOPICS, topic_name
+from connectors.kafka.client import consumer_config, open_consumer, open_producer, producer_config
+from connectors.kafka.offsets import partitions_of, watermarks
+from connectors.kafka.reader import read_ranges
+from features.schema import FUTURE_MS_MAX, SOURCE_TOPICS, group_name, topic_name
 from producers.messages import Messages
 
 TUNED: Final[Mapping[str, Any]] = {
@@ -37,7 +39,6 @@ FAILURES_MAX: Final = 10_000
 _BLOCK: Final = 2_000
 _REASONS: Final = 3
 _LOOK_BACK: Final = 20
-_RETRY_S: Final = 0.1
 
 FailureHandler = Callable[[str, bytes | None], None]
 """Receives the source topic (`events`) and the value of each message that was not acknowledged."""
@@ -211,56 +212,22 @@ class _Time(msgspec.Struct):
 
 
 def newest_event_ms(properties: Mapping[str, Any], run: str, timeout_s: float = 10.0) -> int | None:
-    """Return the highest ts among the last records of a run's event partitions, epoch ms; None if there are none."""
-    consumer = Consumer(
-        {**properties, "group.id": f"{run}-position", "enable.auto.commit": False, "enable.partition.eof": True},
-        logger=_ClientLog(),
-    )
+    """Return the highest ts among the last records of a run's event partitions, epoch ms; None if there are none.
+
+    Raises:
+        ShopstreamError: the topic does not exist, or the brokers do not deliver its last records in time.
+    """
+    with closing(open_consumer(consumer_config(properties, group_name(run, "position")))) as consumer:
+        marks = watermarks(consumer, partitions_of(consumer, [topic_name(run, "events")], timeout_s), timeout_s)
+        last = {partition: (max(low, high - _LOOK_BACK), high) for partition, (low, high) in marks.items()}
+        times = [_time_ms(message) for message in read_ranges(consumer, last, timeout_s)]
+    return max((time_ms for time_ms in times if time_ms is not None), default=None)
+
+
+def _time_ms(message: Message) -> int | None:
+    """Return the ts of an event; None for a malformed one, which must not move the shop into the future."""
     try:
-        name = topic_name(run, "events")
-        until_s = time.monotonic() + timeout_s
-        known = consumer.list_topics(name, timeout=timeout_s).topics[name].partitions
-        last = []
-        for partition in known:
-            low, high = _watermarks(consumer, TopicPartition(name, partition), until_s)
-            if high > low:
-                last.append(TopicPartition(name, partition, max(low, high - _LOOK_BACK)))
-        consumer.assign(last)
-        return _highest(consumer, len(last), until_s)
-    except KafkaException as error:
-        raise ShopstreamError(
-            f"Kafka does not tell what run {run} holds: {error.args[0].str()}.", "See `shopstream status`."
-        ) from error
-    finally:
-        consumer.close()
-
-
-def _watermarks(consumer: Consumer, partition: TopicPartition, until_s: float) -> tuple[int, int]:
-    while True:
-        try:
-            low, high = consumer.get_watermark_offsets(partition, timeout=max(_RETRY_S, until_s - time.monotonic()))
-        except KafkaException:
-            # a topic just created has no leader yet, an error that librdkafka does not mark as retriable
-            if time.monotonic() > until_s:
-                raise
-            time.sleep(_RETRY_S)
-        else:
-            return low, high
-
-
-def _highest(consumer: Consumer, partitions: int, until_s: float) -> int | None:
-    newest: int | None = None
-    while partitions and time.monotonic() < until_s:
-        for message in consumer.consume(1_000, timeout=0.2):
-            error = message.error()
-            if error is not None:
-                partitions -= error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - the name is librdkafka's
-                continue
-            try:
-                time_ms = msgspec.json.decode(message.value() or b"", type=_Time).ts
-            except msgspec.MsgspecError:
-                continue
-            # a malformed record must not move the shop into the future
-            if message.timestamp()[1] + FUTURE_MS_MAX >= time_ms:
-                newest = time_ms if newest is None else max(newest, time_ms)
-    return newest
+        time_ms = msgspec.json.decode(message.value() or b"", type=_Time).ts
+    except msgspec.MsgspecError:
+        return None
+    return time_ms if message.timestamp()[1] + FUTURE_MS_MAX >= time_ms else None
