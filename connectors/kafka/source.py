@@ -17,6 +17,7 @@ import numpy as np
 import structlog
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Message, TopicPartition
 
+from connectors.clock import wall_clock_ms
 from connectors.kafka.offsets import commit, committed, partitions_of, watermarks
 from features.errors import ShopstreamError
 from features.records.columns import Int64
@@ -105,11 +106,6 @@ class AssignmentListener(Protocol):
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Drop partitions that moved to another worker earlier: nothing of them may be written or committed."""
-
-
-def wall_clock_ms() -> int:
-    """Return the wall clock in epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Source:

@@ -32,8 +32,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
+from connectors.clock import wall_clock_ms
 from connectors.kafka.offsets import CommitError, FencedError, commit_with_retry
-from connectors.kafka.source import Batch, CommittedOffset, Partition, Source, wall_clock_ms
+from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
 from consumers.archive.files import ArchiveFolder, Published
 from consumers.archive.position import OwnedPartition, Position, never_committed, read_position, resume
 from consumers.archive.rows import judge, to_arrow

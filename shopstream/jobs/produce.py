@@ -12,6 +12,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from connectors.clock import wall_clock_ms
 from connectors.kafka.client import ensure_topics
 from features.errors import UsageError
 from features.schema import DAY_MS
@@ -55,7 +56,7 @@ def wall_clock() -> Clock:
     """Return the clocks of this machine."""
     return Clock(
         monotonic_s=time.monotonic,
-        wall_ms=lambda: time.time_ns() // 1_000_000,
+        wall_ms=wall_clock_ms,
         sleep=time.sleep,
     )
 

@@ -18,8 +18,8 @@ from typing import Final
 
 import msgspec
 
+from connectors.files import read_note, write_note
 from connectors.kafka.admin import topic_counts
-from connectors.notes import read_note, write_note
 from features.errors import UsageError
 from features.schema import DAY_COLUMN, DAY_MS, EVENT_LATENESS_MS, topic_name
 from producers.archive.archive import SHOP_FILE, day_start_ms, days
