@@ -28,11 +28,11 @@ from connectors.kafka.client import ensure_topics, topic_configs
 from features.schema import SOURCE_TOPICS, topic_name
 from producers.archive import event_order
 from producers.archive.event_order import Span
+from producers.pacing import Clock
 from producers.publisher import Publisher, publisher_config
 from producers.replay import Course, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
-from producers.transmit import Clock
 from shopstream import embedded
 from shopstream.settings import load_settings
 

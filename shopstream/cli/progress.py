@@ -30,7 +30,7 @@ from features.errors import UsageError
 if TYPE_CHECKING:
     import polars as pl
 
-    from producers.transmit import Progress as Position
+    from producers.pacing import Progress as Position
 
 
 @contextmanager

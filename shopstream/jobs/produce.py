@@ -17,9 +17,9 @@ from connectors.kafka.client import ensure_topics
 from features.errors import UsageError
 from features.schema import DAY_MS
 from producers.archive.archive import SHOP_FILE
+from producers.pacing import Clock
 from producers.publisher import FailureHandler, Publisher, newest_event_ms
 from producers.shop.shop import Model, Shop, build, shop_from_json
-from producers.transmit import Clock
 from shopstream import embedded
 from shopstream.runtime.logs import configure_logs
 from shopstream.settings import load_settings

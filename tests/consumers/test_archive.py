@@ -20,8 +20,7 @@ import pytest
 from connectors.kafka import client as kafka
 from connectors.kafka.source import Source
 from consumers.archive.consumer import TOPICS, ArchiveOptions, ArchiveRole
-from consumers.archive.files import ArchiveFolder, split_days
-from consumers.archive.rows import to_arrow
+from consumers.archive.files import ArchiveFolder, split_days, to_arrow
 from consumers.archive.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS, Customer, Event, Item, Order, arrow_schema
