@@ -24,7 +24,8 @@ from pathlib import Path
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from connectors.kafka.client import ensure_topics, topic_configs
+from connectors.kafka.client import ensure_topics
+from connectors.kafka.topic_settings import topic_configs
 from features.schema import SOURCE_TOPICS, topic_name
 from producers.archive import event_order
 from producers.archive.event_order import Span

@@ -17,7 +17,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from connectors.kafka.client import topic_configs
+from connectors.kafka.topic_settings import topic_configs
 from consumers.index_definitions import index_definitions, trend_definitions
 from consumers.metrics import definitions as measuring
 from consumers.permissions import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role

@@ -25,17 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
 
 from connectors.kafka.errors import LOG, Heard, is_final, unreachable
 from connectors.kafka.logs import ClientLog, is_secret, redact
-from connectors.kafka.offsets import (
-    REQUEST_TIMEOUT_S,
-    CommitError,
-    FencedError,
-    Offsets,
-    commit,
-    committed,
-    end_offsets,
-    partitions_of,
-    watermarks,
-)
+from connectors.kafka.offsets import REQUEST_TIMEOUT_S
 from connectors.kafka.topic_settings import (
     DEAD_LETTER_BYTES_MAX,
     TOMBSTONE_RETENTION_MS,
@@ -51,28 +41,6 @@ from features.schema import (
     check_run,
     topic_name,
 )
-
-__all__ = [  # offsets and topic settings belong to this interface; they are separate modules because of their length
-    "DEAD_LETTER_BYTES_MAX",
-    "TOMBSTONE_SETTING",
-    "CommitError",
-    "FencedError",
-    "Offsets",
-    "TopicReport",
-    "check_broker",
-    "commit",
-    "committed",
-    "consumer_config",
-    "end_offsets",
-    "ensure_topics",
-    "open_admin",
-    "open_consumer",
-    "open_producer",
-    "partitions_of",
-    "producer_config",
-    "topic_configs",
-    "watermarks",
-]
 
 CHECK_TIMEOUT_S: Final = 5.0
 ASK_EVERY_S: Final = 0.5
