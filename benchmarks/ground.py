@@ -14,7 +14,8 @@ from rich.console import Console
 
 from connectors.elasticsearch.aliases import drop, install
 from connectors.elasticsearch.client import ElasticConnection, open_client
-from connectors.kafka.client import open_admin, topic_configs
+from connectors.kafka.client import open_admin
+from connectors.kafka.topic_settings import topic_configs
 from consumers.index_definitions import index_definitions
 from features.schema import Field
 from features.scores.score import SCORED_ROW_FIELDS

@@ -24,15 +24,16 @@ from pathlib import Path
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from connectors.kafka.client import ensure_topics, topic_configs
+from connectors.kafka.client import ensure_topics
+from connectors.kafka.topic_settings import topic_configs
 from features.schema import SOURCE_TOPICS, topic_name
 from producers.archive import event_order
 from producers.archive.event_order import Span
-from producers.publisher import Publisher, producer_config
+from producers.pacing import Clock
+from producers.publisher import Publisher, publisher_config
 from producers.replay import Course, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
-from producers.transmit import Clock
 from shopstream import embedded
 from shopstream.settings import load_settings
 
@@ -55,7 +56,7 @@ def timed(work: Callable[[], None]) -> Round:
 
 
 def bare_loop(properties: Properties, messages: list[Message]) -> None:
-    producer = Producer({**producer_config(properties), "on_delivery": lambda *_: None})
+    producer = Producer({**publisher_config(properties), "on_delivery": lambda *_: None})
     produce = producer.produce
     for position, (topic, key, value) in enumerate(messages):
         while True:

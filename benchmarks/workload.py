@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from connectors.kafka.client import consumer_config, end_offsets, ensure_topics, open_consumer
+from connectors.kafka.client import consumer_config, ensure_topics, open_consumer
+from connectors.kafka.offsets import end_offsets
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
 from producers.archive import event_order

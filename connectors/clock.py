@@ -1,10 +1,16 @@
-"""Formats points in time for display."""
+"""Reads the wall clock and formats points in time."""
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 from features.schema import TS_MAX
+
+
+def wall_clock_ms() -> int:
+    """Return the wall clock in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 def iso(time_ms: int) -> str:

@@ -1,5 +1,7 @@
 """Writes files atomically and durably: after a crash or a power loss a reader finds the old file or the new one.
 
+Small state files and the provenance of results are written the same way.
+
 Logs are the exception: they are appended to, and `open_private_log` only keeps other users from reading them.
 
 `write_whole` is for local paths, `store_whole` for any file system of `pyarrow.fs`. Both return only when the file and
@@ -9,18 +11,29 @@ when it is complete, so they need neither the rename nor the fsync.
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import filelock
+import msgspec
+
+from connectors.clock import wall_clock_ms
+from features.errors import ShopstreamError
 
 if TYPE_CHECKING:
     from pyarrow import fs
 
+N = TypeVar("N", bound=msgspec.Struct)
+MADE_FILE: Final = "made.json"
+"""The only result file that holds a creation time."""
 PARTIAL_SUFFIX: Final = ".partial"
 """Suffix of a file that is being written. A killed process leaves such a file behind."""
 
@@ -209,3 +222,50 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# --- small files ------------------------------------------------------------------------------------------------------
+
+
+def read_note(path: Path, kind: type[N], remedy: str) -> N | None:
+    """Return the program's own note in a file, or None if the file is missing.
+
+    Raises:
+        ShopstreamError: the file is damaged; with `remedy`.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise ShopstreamError(f"{path} is damaged: {error}.", remedy) from error
+
+
+def write_note(path: Path, note: msgspec.Struct) -> None:
+    """Replace the note atomically. It is on disk on return and closed to other users."""
+    content = msgspec.json.format(msgspec.json.encode(note)) + b"\n"
+    write_whole(path, lambda partial: partial.write_bytes(content), mode=0o600)
+
+
+def write_made(folder: Path, made_of: Mapping[str, Any], files: list[str]) -> None:
+    """Write `made.json` beside results: their inputs, checksums and creation time.
+
+    Args:
+        folder: folder of the results.
+        made_of: inputs and options, JSON values.
+        files: names of the result files.
+    """
+    content = {
+        "made_at": datetime.fromtimestamp(wall_clock_ms() // 1_000, UTC).isoformat(timespec="seconds"),
+        "program": f"shopstream {importlib.metadata.version('shopstream')}",
+        "made_of": dict(made_of),
+        "files": {name: checksum(folder / name) for name in files},
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / MADE_FILE, lambda path: path.write_text(text, "utf-8"))
+
+
+def checksum(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -6,7 +6,8 @@ documents, dead letters and duplicate records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -14,17 +15,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import xxhash
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message
+from confluent_kafka import Message
 
-from connectors.kafka.client import consumer_config, open_consumer, partitions_of, watermarks
+from connectors.kafka.client import consumer_config, open_consumer
+from connectors.kafka.offsets import partitions_of, watermarks
+from connectors.kafka.reader import read_ranges
 from features.errors import ShopstreamError
 from features.schema import DEAD_LETTER_TOPIC, FEATURE_TOPIC, SOURCE_TOPICS, group_name, topic_name
 
-BATCH: Final = 20_000
 COMPACTED: Final = ".customers"
 """Suffix of the source topic on which a message without a value is a tombstone."""
-SILENCE_S: Final = 30.0
-"""Maximum time without a message or partition end; longer is an error."""
 
 Hashes = npt.NDArray[np.uint64]
 Letters = set[tuple[str, int, int]]
@@ -215,43 +215,8 @@ def _letters(properties: Mapping[str, Any], run: str) -> Letters:
 
 def _read(properties: Mapping[str, Any], run: str, topic: str, take: Callable[[Message], None]) -> int:
     """Pass every message to `take`; return the number of messages ever appended and not deleted."""
-    consumer = open_consumer(consumer_config(properties, group_name(run, "recount")))
-    try:
-        partitions = partitions_of(consumer, [topic_name(run, topic)])
-        ends = watermarks(consumer, partitions)
-        for partition in partitions:
-            partition.offset = OFFSET_BEGINNING
-        consumer.assign(partitions)
-        left = {(p.topic, p.partition): high for p, (low, high) in ends.items() if high > low}
-        for message in _messages(consumer, left):
+    with closing(open_consumer(consumer_config(properties, group_name(run, "recount")))) as consumer:
+        marks = watermarks(consumer, partitions_of(consumer, [topic_name(run, topic)]))
+        for message in read_ranges(consumer, marks):
             take(message)
-    finally:
-        consumer.close()
-    return sum(high - low for low, high in ends.values())
-
-
-def _messages(consumer: Consumer, ends: dict[tuple[str, int], int]) -> Iterator[Message]:
-    """Yield the messages before the ends; also watch for end-of-partition, as a compacted end may hold no message."""
-    silent_s = 0.0
-    while ends:
-        got = consumer.consume(BATCH, 0.5)
-        silent_s = 0.0 if got else silent_s + 0.5
-        if silent_s > SILENCE_S:
-            raise ShopstreamError("Kafka gives no messages.", "See `shopstream status`.")
-        for message in got:
-            key = (message.topic() or "", message.partition() or 0)
-            error = message.error()
-            if error is not None:
-                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code
-                    ends.pop(key, None)
-                elif error.fatal():
-                    raise ShopstreamError(f"Kafka refuses to be read: {error.str()}.")
-                continue
-            end = ends.get(key)
-            if end is None:
-                continue
-            offset = message.offset() or 0
-            if offset < end:
-                yield message
-            if offset + 1 >= end:
-                del ends[key]
+    return sum(high - low for low, high in marks.values())

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from connectors.kafka.client import topic_configs
+from connectors.kafka.topic_settings import topic_configs
 from consumers.index_definitions import index_definitions, trend_definitions
 from consumers.metrics.definitions import DRIFT_HELP, DRIFT_METRIC, METRICS, Metric
 from consumers.permissions import ELASTIC_DUTIES, KAFKA_DUTIES, acl_commands, elastic_role

@@ -1,7 +1,9 @@
 """Declares every feature once and evaluates the features over a state at a time.
 
-A feature of `orders` or `sessions` aggregates the customer's rows of that table. A feature of `row` is an expression
-over the features declared before it. Stream, batch and training evaluate exactly these features.
+A feature of `orders` or `sessions` aggregates the customer's rows of that table, which have ages instead of times
+(`age_ms` = as_of - ts, never negative). A window of W days, (as_of - W, as_of], is therefore `age_ms < W`, and the
+declarations are independent of any clock. A feature of `row` is an expression over the features declared before it.
+Stream, batch and training evaluate exactly these features.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from features.state.int48 import wide
 from features.state.session_counts import gather, session_counts, top_categories
 from features.state.state import NOTHING_YET, PLACED, State
 from features.state.tables import Int32, Rows, take
-from features.windows import count_where, days, divided, money, ratio, sum_where, within
 
 Source = Literal["orders", "sessions", "row"]
 SESSION_WINDOW_MS: Final = 90 * DAY_MS
@@ -50,6 +51,48 @@ class Feature:
     hidden: bool = False
 
 
+# --- expressions ------------------------------------------------------------------------------------------------------
+def within(days: int) -> pl.Expr:
+    """Select rows whose time lies in the window of `days` days, exact to the millisecond."""
+    return col("age_ms") < days * DAY_MS
+
+
+def count_where(condition: pl.Expr) -> pl.Expr:
+    """Return the number of rows that meet the condition, int64."""
+    return condition.cast(pl.Int64).sum()
+
+
+def sum_where(value: str, condition: pl.Expr) -> pl.Expr:
+    """Return the sum of an integer column over the rows that meet the condition, int64."""
+    return (col(value) * condition.cast(pl.Int64)).sum()
+
+
+def ratio(numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
+    """Return the quotient as float64; null if the denominator is 0 or either side is null."""
+    return pl.when(denominator != 0).then(numerator.cast(pl.Float64) / denominator.cast(pl.Float64))
+
+
+def days(milliseconds: pl.Expr) -> pl.Expr:
+    """Return milliseconds as days, float64."""
+    return divided(milliseconds, DAY_MS)
+
+
+def divided(number: pl.Expr, divisor: int) -> pl.Expr:
+    """Return the quotient of an int64 column and a constant, the nearest float64 for any number of rows.
+
+    Polars multiplies a column by the reciprocal of a constant, but divides a single row by it. The last bit of a
+    customer's row would therefore depend on the other rows. Dividing by a constant column avoids this.
+    """
+    return number.cast(pl.Float64) / (number * 0 + divisor).cast(pl.Float64)
+
+
+def money(cents: pl.Expr) -> pl.Expr:
+    """Return integer cents as a decimal amount, float64."""
+    # Polars multiplies by the reciprocal; rounding gives the float64 nearest to the decimal
+    return (cents.cast(pl.Float64) / 100).round(2)
+
+
+# --- declarations -----------------------------------------------------------------------------------------------------
 _PLACED = col("placed")
 _CART = col("n_add_to_cart") > 0
 _CONVERTED = col("n_purchase") > 0

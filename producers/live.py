@@ -14,10 +14,10 @@ from features.errors import ShopstreamError
 from features.schema import DAY_COLUMN, HOUR_MS, SECOND_MS
 from producers.dirt import Dirt
 from producers.messages import Messages, encode, join
+from producers.pacing import Clock, Progress, Transmitter
 from producers.publisher import Delivery, FailureHandler, Publisher
 from producers.shop.continuation import LiveBatch, live_batches, natural_rate
 from producers.shop.shop import Model
-from producers.transmit import Clock, Progress, Transmitter
 
 TIME_COLUMN: Final = {"customers": "signup_ts", **DAY_COLUMN}
 """Time column that orders live records. Equal times follow the order of these topics."""

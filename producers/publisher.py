@@ -5,53 +5,40 @@ Invariant: after `finish`, sent = delivered + failed for every topic, whatever h
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message
 
-from connectors.kafka.log_filter import is_passing
-from features.errors import ShopstreamError, UsageError
-from features.schema import FUTURE_MS_MAX, SOURCE_TOPICS, topic_name
+from connectors.kafka.client import consumer_config, open_consumer, open_producer, producer_config
+from connectors.kafka.offsets import partitions_of, watermarks
+from connectors.kafka.reader import read_ranges
+from features.schema import FUTURE_MS_MAX, SOURCE_TOPICS, group_name, topic_name
 from producers.messages import Messages
 
 TUNED: Final[Mapping[str, Any]] = {
-    "compression.type": "lz4",
     # full batches cost the broker and the network less than many small ones
     "linger.ms": 50,
     "batch.num.messages": 50_000,
     "batch.size": 1_000_000,
     # bounds the memory of messages in flight
-    "queue.buffering.max.messages": 200_000,
     "queue.buffering.max.kbytes": 131_072,
     # a broker that is away longer than this is reported as a failure
     "message.timeout.ms": 60_000,
-    "reconnect.backoff.ms": 100,
-    "reconnect.backoff.max.ms": 2_000,
     "topic.metadata.propagation.max.ms": 10_000,
 }
-"""Defaults that user properties may override, as measured by benchmarks/produce.py."""
-EXACT: Final[Mapping[str, Any]] = {
-    "enable.idempotence": True,
-    "acks": "all",
-    # the partitioner of the Java clients: every producer puts a customer into the same partition
-    "partitioner": "murmur2_random",
-    # successes are sent minus failed messages; a Python call for each success would cost more than sending it
-    "delivery.report.only.error": True,
-}
-"""Properties that exact counts and the order within a customer depend on. They cannot be overridden."""
+"""Defaults for many messages, as measured by benchmarks/produce.py. User properties may override them."""
 FAILURES_MAX: Final = 10_000
 """Number of failures above which continuing is useless."""
 _BLOCK: Final = 2_000
 _REASONS: Final = 3
 _LOOK_BACK: Final = 20
-_RETRY_S: Final = 0.1
 
 FailureHandler = Callable[[str, bytes | None], None]
 """Receives the source topic (`events`) and the value of each message that was not acknowledged."""
@@ -77,28 +64,10 @@ class Delivery:
         return sum(self.failed.values())
 
 
-def producer_config(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the properties of a producer whose counts are exact.
-
-    Raises:
-        UsageError: a property would break exactness.
-    """
-    for name, value in EXACT.items():
-        given = properties.get(name)
-        if given is not None and str(given).lower() != str(value).lower():
-            raise UsageError(
-                f"The Kafka property `{name}` is set to {given!r}, but the producers need {value!r} to be exact.",
-                f"Remove `{name}` from the Kafka properties.",
-            )
-    return {**TUNED, **properties, **EXACT}
-
-
-class _ClientLog:
-    """Receives librdkafka's log lines. Logs temporary conditions at debug level."""
-
-    def log(self, level: int, line: str, *args: object) -> None:
-        logger = logging.getLogger("producers.kafka")
-        logger.log(logging.DEBUG if is_passing(line % args if args else line) else level, line, *args)
+def publisher_config(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `producer_config` for many messages whose failures are counted; errors as there."""
+    # successes are sent minus failed messages; a Python call for each success would cost more than sending it
+    return producer_config(properties, "publisher", tuned=TUNED, failures_only=True)
 
 
 class Publisher:
@@ -119,8 +88,8 @@ class Publisher:
         self._reasons: Counter[str] = Counter()
         self._fatal: str | None = None
         self._trouble: str | None = None
-        config = {**producer_config(properties), "on_delivery": self._delivered, "error_cb": self._client_error}
-        self._producer = Producer(config, logger=_ClientLog())
+        config = {**publisher_config(properties), "on_delivery": self._delivered, "error_cb": self._client_error}
+        self._producer = open_producer(config)
 
     # --- while sending ------------------------------------------------------------------------------------------------
     def send(self, messages: Messages, start: int, stop: int, interrupted: Callable[[], bool]) -> int:
@@ -243,56 +212,22 @@ class _Time(msgspec.Struct):
 
 
 def newest_event_ms(properties: Mapping[str, Any], run: str, timeout_s: float = 10.0) -> int | None:
-    """Return the highest ts among the last records of a run's event partitions, epoch ms; None if there are none."""
-    consumer = Consumer(
-        {**properties, "group.id": f"{run}-position", "enable.auto.commit": False, "enable.partition.eof": True},
-        logger=_ClientLog(),
-    )
+    """Return the highest ts among the last records of a run's event partitions, epoch ms; None if there are none.
+
+    Raises:
+        ShopstreamError: the topic does not exist, or the brokers do not deliver its last records in time.
+    """
+    with closing(open_consumer(consumer_config(properties, group_name(run, "position")))) as consumer:
+        marks = watermarks(consumer, partitions_of(consumer, [topic_name(run, "events")], timeout_s), timeout_s)
+        last = {partition: (max(low, high - _LOOK_BACK), high) for partition, (low, high) in marks.items()}
+        times = [_time_ms(message) for message in read_ranges(consumer, last, timeout_s)]
+    return max((time_ms for time_ms in times if time_ms is not None), default=None)
+
+
+def _time_ms(message: Message) -> int | None:
+    """Return the ts of an event; None for a malformed one, which must not move the shop into the future."""
     try:
-        name = topic_name(run, "events")
-        until_s = time.monotonic() + timeout_s
-        known = consumer.list_topics(name, timeout=timeout_s).topics[name].partitions
-        last = []
-        for partition in known:
-            low, high = _watermarks(consumer, TopicPartition(name, partition), until_s)
-            if high > low:
-                last.append(TopicPartition(name, partition, max(low, high - _LOOK_BACK)))
-        consumer.assign(last)
-        return _highest(consumer, len(last), until_s)
-    except KafkaException as error:
-        raise ShopstreamError(
-            f"Kafka does not tell what run {run} holds: {error.args[0].str()}.", "See `shopstream status`."
-        ) from error
-    finally:
-        consumer.close()
-
-
-def _watermarks(consumer: Consumer, partition: TopicPartition, until_s: float) -> tuple[int, int]:
-    while True:
-        try:
-            low, high = consumer.get_watermark_offsets(partition, timeout=max(_RETRY_S, until_s - time.monotonic()))
-        except KafkaException:
-            # a topic just created has no leader yet, an error that librdkafka does not mark as retriable
-            if time.monotonic() > until_s:
-                raise
-            time.sleep(_RETRY_S)
-        else:
-            return low, high
-
-
-def _highest(consumer: Consumer, partitions: int, until_s: float) -> int | None:
-    newest: int | None = None
-    while partitions and time.monotonic() < until_s:
-        for message in consumer.consume(1_000, timeout=0.2):
-            error = message.error()
-            if error is not None:
-                partitions -= error.code() == KafkaError._PARTITION_EOF  # noqa: SLF001 - the name is librdkafka's
-                continue
-            try:
-                time_ms = msgspec.json.decode(message.value() or b"", type=_Time).ts
-            except msgspec.MsgspecError:
-                continue
-            # a malformed record must not move the shop into the future
-            if message.timestamp()[1] + FUTURE_MS_MAX >= time_ms:
-                newest = time_ms if newest is None else max(newest, time_ms)
-    return newest
+        time_ms = msgspec.json.decode(message.value() or b"", type=_Time).ts
+    except msgspec.MsgspecError:
+        return None
+    return time_ms if message.timestamp()[1] + FUTURE_MS_MAX >= time_ms else None

@@ -16,8 +16,8 @@ from producers.archive.archive import read_customers
 from producers.archive.event_order import Span
 from producers.dirt import DELAY_MS_MAX, Dirt
 from producers.messages import Messages
+from producers.pacing import Clock, Progress, Transmitter
 from producers.publisher import Delivery, FailureHandler, Publisher
-from producers.transmit import Clock, Progress, Transmitter
 
 STOP_TIMEOUT_S: Final = 10.0
 """How long a stopped replay waits for acknowledgements."""

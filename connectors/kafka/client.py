@@ -7,13 +7,14 @@ properties) and converts errors to readable messages.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ re-exports without saying so
     AdminClient,
     ConfigResource,
@@ -24,17 +25,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
 
 from connectors.kafka.errors import LOG, Heard, is_final, unreachable
 from connectors.kafka.logs import ClientLog, is_secret, redact
-from connectors.kafka.offsets import (
-    REQUEST_TIMEOUT_S,
-    CommitError,
-    FencedError,
-    Offsets,
-    commit,
-    committed,
-    end_offsets,
-    partitions_of,
-    watermarks,
-)
+from connectors.kafka.offsets import REQUEST_TIMEOUT_S
 from connectors.kafka.topic_settings import (
     DEAD_LETTER_BYTES_MAX,
     TOMBSTONE_RETENTION_MS,
@@ -51,30 +42,12 @@ from features.schema import (
     topic_name,
 )
 
-__all__ = [  # offsets and topic settings belong to this interface; they are separate modules because of their length
-    "DEAD_LETTER_BYTES_MAX",
-    "TOMBSTONE_SETTING",
-    "CommitError",
-    "FencedError",
-    "Offsets",
-    "TopicReport",
-    "check_broker",
-    "commit",
-    "committed",
-    "consumer_config",
-    "end_offsets",
-    "ensure_topics",
-    "open_admin",
-    "open_consumer",
-    "open_producer",
-    "partitions_of",
-    "producer_config",
-    "topic_configs",
-    "watermarks",
-]
-
 CHECK_TIMEOUT_S: Final = 5.0
 ASK_EVERY_S: Final = 0.5
+QUEUE_WAIT_S: Final = 0.05
+FLUSH_TIMEOUT_S: Final = 60.0
+PARTITION_BY_KEY: Final = -1
+"""Lets the key choose the partition."""
 TUNED_CONSUMER: Final[Mapping[str, Any]] = {
     # the default of 1000 stops fetching for a second whenever the local queue is full: most of a factor of six
     "fetch.queue.backoff.ms": 5,
@@ -162,16 +135,30 @@ def consumer_config(
     return config
 
 
-def producer_config(properties: Mapping[str, Any], name: str = "shopstream") -> dict[str, Any]:
+def producer_config(
+    properties: Mapping[str, Any],
+    name: str = "shopstream",
+    *,
+    tuned: Mapping[str, Any] = MappingProxyType({}),
+    failures_only: bool = False,
+) -> dict[str, Any]:
     """Return the properties of an idempotent producer with acks from all replicas, partitioned like the Java clients.
+
+    Args:
+        properties: librdkafka properties of the user. They override tuned defaults.
+        name: client name in the log.
+        tuned: defaults of this producer that differ from TUNED_PRODUCER.
+        failures_only: whether delivery callbacks are called for failed messages only.
 
     Raises:
         UsageError: a property would break exactness.
     """
+    defaults = {**TUNED_PRODUCER, **tuned}
     # the producer would warn about consumer properties in the shared set
-    mine = {k: v for k, v in properties.items() if k not in TUNED_CONSUMER and k not in EXACTNESS_CONSUMER}
-    tuned = {**TUNED_PRODUCER, **{k: v for k, v in properties.items() if k in TUNED_PRODUCER}}
-    return {**_merge("producer", mine, tuned, EXACTNESS_PRODUCER), "logger": ClientLog(properties, name)}
+    foreign = (TUNED_CONSUMER.keys() | EXACTNESS_CONSUMER.keys()) - defaults.keys()
+    mine = {key: value for key, value in properties.items() if key not in foreign}
+    law = {**EXACTNESS_PRODUCER, "delivery.report.only.error": failures_only}
+    return {**_merge("producer", mine, defaults, law), "logger": ClientLog(properties, name)}
 
 
 def open_consumer(config: dict[str, Any]) -> Consumer:
@@ -188,6 +175,70 @@ def open_producer(config: dict[str, Any]) -> Producer:
         return Producer(config)
     except KafkaException as error:
         raise _bad_property(error) from error
+
+
+Record = tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]
+"""Full topic name, key, value and headers of a record to send."""
+
+
+def enqueue(producer: Producer, topic: str, value: bytes | None, key: str | bytes | None, **options: Any) -> None:
+    """Enqueue one message with the `options` of `Producer.produce`, waiting while the producer's queue is full.
+
+    Raises:
+        KafkaException: the client refuses the message.
+    """
+    while True:
+        try:
+            producer.produce(topic, value, key, **options)
+        except BufferError:
+            producer.poll(QUEUE_WAIT_S)
+        else:
+            return
+
+
+def produce_all(
+    properties: Mapping[str, Any], name: str, records: Iterable[Record], partition: int = PARTITION_BY_KEY
+) -> list[TopicPartition]:
+    """Send records in order and wait until all are acknowledged. Values may be as large as dead letters.
+
+    Args:
+        properties: librdkafka properties.
+        name: client name in the log.
+        records: records to send. They are requested while earlier ones are sent.
+        partition: partition of all records.
+
+    Returns:
+        The partition and offset of each record.
+
+    Raises:
+        UsageError: a Kafka property is wrong.
+        ShopstreamError: a record was not acknowledged. Later ones are not sent.
+    """
+    producer = open_producer({**producer_config(properties, name), "message.max.bytes": DEAD_LETTER_BYTES_MAX})
+    placed: list[TopicPartition] = []
+    failed: list[str] = []
+
+    def on_delivery(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            placed.append(TopicPartition(message.topic() or "", message.partition() or 0, message.offset() or 0))
+        else:
+            failed.append(error.str())
+
+    for topic, key, value, headers in records:
+        try:
+            enqueue(producer, topic, value, key, partition=partition, headers=headers, on_delivery=on_delivery)
+        except KafkaException as error:
+            failed.append(error.args[0].str())
+        producer.poll(0)
+        if failed:
+            break
+    left = producer.flush(FLUSH_TIMEOUT_S)
+    if left or failed:
+        raise ShopstreamError(
+            f"{left or len(failed)} records were not acknowledged by Kafka: {failed[0] if failed else 'no answer'}.",
+            "Run the command again: a record that is sent twice changes nothing.",
+        )
+    return placed
 
 
 def _bad_property(error: KafkaException) -> UsageError:

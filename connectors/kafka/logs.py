@@ -8,10 +8,15 @@ from typing import Any, Final
 
 import structlog
 
-from connectors.kafka.log_filter import is_passing
-
 log = structlog.get_logger("kafka")
 
+_PASSING: Final = (
+    "Coordinator load in progress",
+    "Coordinator not available",
+    "Not coordinator",
+    "Leader not available",
+)
+"""Errors of a broker that is starting or moving a partition. The client retries until it succeeds or times out."""
 _SECRET_WORDS: Final = ("password", "secret", "sasl.jaas", "token", ".pem", "oauthbearer.config")
 
 
@@ -38,7 +43,7 @@ class ClientLog:
         if len(self._seen) > 1000:
             self._seen.clear()
         count = self._seen[kind] = self._seen.get(kind, 0) + 1
-        if is_passing(text):
+        if any(condition in text for condition in _PASSING):
             level = logging.DEBUG
         if count == 1 or count % self.REPEATS_SHOWN_EVERY == 0:
             self._log.log(level, "librdkafka", said=text, times=count)

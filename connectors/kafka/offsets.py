@@ -184,11 +184,14 @@ def partitions_of(
     """Query the cluster for every partition of the topics.
 
     Raises:
-        ShopstreamError: a topic does not exist.
+        ShopstreamError: a topic does not exist, or the cluster did not respond in time.
     """
     found: list[TopicPartition] = []
     for topic in topics:
-        answer = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+        try:
+            answer = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+        except KafkaException as error:
+            raise ShopstreamError(f"The partitions of {topic} could not be read: {error.args[0].str()}.") from error
         if answer.error is not None:
             raise ShopstreamError(
                 f"Topic {topic} cannot be read: {answer.error.str()}.", "Create the run's topics (`shopstream up`)."

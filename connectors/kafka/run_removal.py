@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.kafka.client import open_admin, topic_configs
+from connectors.kafka.client import open_admin
 from connectors.kafka.offsets import REQUEST_TIMEOUT_S
+from connectors.kafka.topic_settings import topic_configs
 from features.errors import ShopstreamError
 from features.schema import GROUPS, check_run, group_name
 

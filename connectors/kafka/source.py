@@ -17,6 +17,7 @@ import numpy as np
 import structlog
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Message, TopicPartition
 
+from connectors.clock import wall_clock_ms
 from connectors.kafka.offsets import commit, committed, partitions_of, watermarks
 from features.errors import ShopstreamError
 from features.records.columns import Int64
@@ -105,11 +106,6 @@ class AssignmentListener(Protocol):
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Drop partitions that moved to another worker earlier: nothing of them may be written or committed."""
-
-
-def wall_clock_ms() -> int:
-    """Return the wall clock in epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Source:
@@ -345,19 +341,13 @@ class Source:
                 raise gap(self._full[partition.topic], partition.number, offset, said)
 
     def _take_error(self, message: Message, error: KafkaError) -> None:
-        code = error.code()
-        if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code
             partition = self._partition(message.topic(), message.partition())
             if partition in self._positions:
                 self._ends[partition] = message.offset() or 0
                 self._positions[partition] = max(self._positions[partition], self._ends[partition])
-        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001 - as above
-            topic, number = message.topic() or "?", message.partition() or 0
-            raise gap(topic, number, message.offset() or 0, error.str())
-        elif code in _PASSING and not error.fatal():
-            log.warning("Kafka is not answering; trying again", said=error.str())
         else:
-            raise ShopstreamError(f"Kafka refuses to be read: {error.name()}: {error.str()}.")
+            check_error(message, error)
 
     def _partition(self, topic: str | None, number: int | None) -> Partition:
         return Partition(self._names[topic or ""], number or 0)
@@ -403,6 +393,20 @@ def _offsets(messages: list[Message]) -> Sequence[int]:
     if last - first == len(messages) - 1:
         return range(first, last + 1)
     return [message.offset() or 0 for message in messages]
+
+
+def check_error(message: Message, error: KafkaError) -> None:
+    """Log the error of a message if it is temporary.
+
+    Raises:
+        ShopstreamError: the error is permanent: records were deleted, or the cluster refuses the reader.
+    """
+    code = error.code()
+    if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001 - librdkafka's own code
+        raise gap(message.topic() or "?", message.partition() or 0, message.offset() or 0, error.str())
+    if code not in _PASSING or error.fatal():
+        raise ShopstreamError(f"Kafka refuses to be read: {error.name()}: {error.str()}.")
+    log.warning("Kafka is not answering; trying again", said=error.str())
 
 
 def gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:

@@ -26,22 +26,31 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
+from connectors.clock import wall_clock_ms
 from connectors.kafka.offsets import CommitError, FencedError, commit_with_retry
-from connectors.kafka.source import Batch, CommittedOffset, Partition, Source, wall_clock_ms
-from consumers.archive.files import ArchiveFolder, Published
+from connectors.kafka.source import Batch, CommittedOffset, Partition, Source
+from consumers.archive.files import ArchiveFolder, Published, to_arrow
 from consumers.archive.position import OwnedPartition, Position, never_committed, read_position, resume
-from consumers.archive.rows import judge, to_arrow
 from consumers.archive.staging import Staged, StagingArea, new_token
 from consumers.metrics.definitions import CopyProgress
 from features.errors import ShopstreamError
 from features.records.decode import decode
-from features.schema import RECORD_TYPES, SOURCE_TOPICS, Customer, topic_name
+from features.records.lateness import split_late
+from features.schema import (
+    EVENT_LATENESS_MS,
+    ORDER_LATENESS_MS,
+    RECORD_TYPES,
+    SOURCE_TOPICS,
+    Customer,
+    topic_name,
+)
 
 log = structlog.get_logger("archive")
 
@@ -118,7 +127,7 @@ class ArchiveRole:
 
         Args:
             stop: stop condition, checked about five times a second.
-            until: (full topic name, partition) -> offset, as returned by `connectors.kafka.client.end_offsets`.
+            until: (full topic name, partition) -> offset, as returned by `connectors.kafka.offsets.end_offsets`.
             report: callback for the progress, called about once a second.
 
         Raises:
@@ -247,7 +256,7 @@ class ArchiveRole:
             rejected = len(profiles.rejected)
             kept.size += sum(len(value or b"") + PROFILE_BYTES for value in batch.values)
         else:
-            records, is_late, rejected, kept.high = judge(batch, kept.high)
+            records, is_late, rejected, kept.high = _judge(batch, kept.high)
             late = sum(is_late)
             if late:
                 records = [record for record, out in zip(records, is_late, strict=True) if not out]
@@ -408,3 +417,17 @@ class ArchiveRole:
 def _epoch(former: Position, staged: Sequence[Staged]) -> int:
     """Return a new owner's epoch: above that of the commit, and of the staged files in case the commit is gone."""
     return max(former.epoch + 1, *(one.epoch + 1 for one in staged), wall_clock_ms() // 1000)
+
+
+def _judge(batch: Batch, high: int) -> tuple[list[Any], list[bool], int, int]:
+    """Return a batch's valid events or orders, their late flags, the number rejected and the new max event time."""
+    if batch.partition.topic == "events":
+        events = decode("events", batch.values, batch.keys, batch.append_ms)
+        ts = np.array([r.ts for r in events.records], np.int64)
+        late, high = split_late(ts, high, EVENT_LATENESS_MS)
+        return events.records, late.tolist(), len(events.rejected), high
+    orders = decode("orders", batch.values, batch.keys, batch.append_ms)
+    ts = np.array([r.ts for r in orders.records], np.int64)
+    updated = np.array([r.updated_ts for r in orders.records], np.int64)
+    late, high = split_late(ts, high, ORDER_LATENESS_MS, clock=updated)
+    return orders.records, late.tolist(), len(orders.rejected), high

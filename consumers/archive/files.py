@@ -21,6 +21,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -29,7 +30,7 @@ import pyarrow.parquet as pq
 from connectors.files import make_folder, store_whole
 from features.errors import ShopstreamError
 from features.records.columns import Int64
-from features.schema import CUSTOMERS_FILE, DAY_COLUMN, DAY_MS
+from features.schema import CUSTOMERS_FILE, DAY_COLUMN, DAY_MS, arrow_schema, record_fields
 
 PARTS_FOLDER: Final = "customers.parts"
 STAGED_FOLDER: Final = "staged"
@@ -211,3 +212,15 @@ def split_days(rows: pa.Table, time_column: str) -> Iterator[tuple[date, pa.Tabl
     ends = [*starts.tolist()[1:], rows.num_rows]
     for number, start, end in zip(found.tolist(), starts.tolist(), ends, strict=True):
         yield _EPOCH + timedelta(days=number), rows.slice(start, end - start)
+
+
+def to_arrow(record: type[msgspec.Struct], records: Sequence[msgspec.Struct]) -> pa.RecordBatch:
+    """Return records as columns of the archive."""
+    schema = arrow_schema(record)
+    columns = []
+    for item in record_fields(record):
+        values = [getattr(r, item.name) for r in records]
+        if item.kind == "items":
+            values = [None if v is None else [msgspec.structs.asdict(line) for line in v] for v in values]
+        columns.append(pa.array(values, schema.field(item.name).type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

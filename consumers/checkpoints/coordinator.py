@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 import structlog
 
+from connectors.clock import wall_clock_ms
 from connectors.kafka.offsets import CommitError, commit_with_retry
-from connectors.kafka.source import CommittedOffset, Source, wall_clock_ms
+from connectors.kafka.source import CommittedOffset, Source
 from connectors.kafka.source import Partition as SourcePartition
 from consumers.checkpoints.recovery import CommittedCheckpoint, decode_committed, encode_committed, recover, snapshot
 from consumers.checkpoints.store import Block, Checkpoint, CheckpointStore, DamagedError, PartitionOwner

@@ -22,7 +22,6 @@ import xxhash
 from pyarrow import fs
 
 from connectors.files import delete_stray, make_folder, store_whole, sync
-from consumers.checkpoints.array_types import described, dtype_of
 from consumers.state.alert_outbox import AlertOutbox
 from features.errors import ShopstreamError
 from features.schema import SCHEMA_VERSION
@@ -182,7 +181,7 @@ class CheckpointStore:
                 "Replay the history into a new run (`--run NAME`) and promote it.",
             )
         arrays = {
-            name: np.frombuffer(payload, dtype_of(description), rows, offset)
+            name: np.frombuffer(payload, _dtype_of(description), rows, offset)
             for name, description, offset, rows in header.arrays
         }
         ids = [self._read_block(partition, block) for block in header.manifest.blocks]
@@ -297,7 +296,7 @@ class CheckpointStore:
         digest = xxhash.xxh3_128()
         for name, array in arrays.items():
             data = _bytes(array)
-            table.append((name, described(array.dtype), offset, len(array)))
+            table.append((name, _described(array.dtype), offset, len(array)))
             padding = b"\0" * (_aligned(len(data)) - len(data))
             for part in (data, padding):
                 digest.update(part)
@@ -419,3 +418,25 @@ def _bytes(array: npt.NDArray[Any]) -> memoryview:
 
 def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _described(dtype: np.dtype[Any]) -> list[Any]:
+    """Return the description of a type for a checkpoint's header."""
+    if dtype.names is None:
+        return [dtype.str]
+    return [dtype.itemsize, *((name, dtype[name].str, dtype.fields[name][1]) for name in dtype.names)]  # type: ignore[index]
+
+
+def _dtype_of(description: list[Any]) -> np.dtype[Any]:
+    """Return the type of a description; inverse of `_described`."""
+    if isinstance(description[0], str):
+        return np.dtype(description[0])
+    itemsize, *columns = description
+    return np.dtype(
+        {
+            "names": [name for name, _, _ in columns],
+            "formats": [form for _, form, _ in columns],
+            "offsets": [offset for _, _, offset in columns],
+            "itemsize": itemsize,
+        }
+    )

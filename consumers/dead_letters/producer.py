@@ -15,13 +15,13 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from connectors.kafka.client import DEAD_LETTER_BYTES_MAX, open_producer, producer_config
+from connectors.kafka.client import FLUSH_TIMEOUT_S, enqueue, open_producer, producer_config
+from connectors.kafka.topic_settings import DEAD_LETTER_BYTES_MAX
 from features.errors import ShopstreamError
 from features.schema import DEAD_LETTER_TOPIC, topic_name
 
 log = structlog.get_logger("dead-letter")
 
-FLUSH_TIMEOUT_S: Final = 60.0
 REASONS_MAX: Final = 200
 """Number of reasons counted separately; further ones are counted together."""
 OTHER_REASON: Final = "other"
@@ -120,19 +120,14 @@ class DeadLetters:
             else:
                 self._failed.append(f"{error.name()}: {error.str()}")
 
-        while True:
-            try:
-                self._producer.produce(self._topic, value, key, headers=list(headers), on_delivery=on_delivery)
-            except BufferError:
-                self._producer.poll(0.1)
-            except KafkaException as error:
-                if cut or error.args[0].code() not in TOO_LARGE:
-                    raise ShopstreamError(f"A dead letter was refused: {error.args[0].str()}.") from error
-                self._produce_cut(key, value, headers)
-                return
-            else:
-                self._producer.poll(0)
-                return
+        try:
+            enqueue(self._producer, self._topic, value, key, headers=list(headers), on_delivery=on_delivery)
+        except KafkaException as error:
+            if cut or error.args[0].code() not in TOO_LARGE:
+                raise ShopstreamError(f"A dead letter was refused: {error.args[0].str()}.") from error
+            self._produce_cut(key, value, headers)
+        else:
+            self._producer.poll(0)
 
     def _produce_cut(self, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
         size = len(value or b"")

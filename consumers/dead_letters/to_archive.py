@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectors.files import write_whole
-from consumers.archive.files import COMPRESSION, split_days
-from consumers.archive.rows import to_arrow
+from consumers.archive.files import COMPRESSION, split_days, to_arrow
 from consumers.dead_letters.review import StoredDeadLetter, source_of
 from features.errors import ShopstreamError
 from features.records.decode import decode

@@ -17,12 +17,13 @@ from typing import Any, cast
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from connectors.elasticsearch.mappings import write_index
-from connectors.kafka.client import open_admin
+from connectors.kafka.client import Record, open_admin, produce_all
+from connectors.kafka.offsets import REQUEST_TIMEOUT_S
 from consumers.dead_letters.review import StoredDeadLetter
-from consumers.dead_letters.store import produce, read_topic, stored_letter
+from consumers.dead_letters.store import read_topic, stored_letter
 from consumers.erasure.indices import PROFILE_FIELDS
 from consumers.erasure.person import Person
-from consumers.erasure.profile_topic import REQUEST_TIMEOUT_S, kept_for
+from consumers.erasure.profile_topic import kept_for
 from features.errors import ShopstreamError
 from features.schema import ALERT_TOPIC, DEAD_LETTER_TOPIC, topic_name
 
@@ -102,7 +103,7 @@ def delete_letters(
     ends: dict[int, int] = {}
     counts = {True: 0, False: 0}
 
-    def others() -> Iterator[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]]:
+    def others() -> Iterator[Record]:
         for message in read_topic(properties, topic):
             ends[message.partition() or 0] = (message.offset() or 0) + 1
             mine = is_personal(stored_letter(message), run, person)
@@ -111,7 +112,7 @@ def delete_letters(
                 yield topic, message.key(), message.value(), cast("list[tuple[str, Any]]", message.headers() or [])
 
     check()
-    produce(properties, others())
+    produce_all(properties, "forget", others())
     # if this erasure was suspended, its copies may hold dead letters that another erasure has deleted since
     check()
     admin = open_admin(properties)

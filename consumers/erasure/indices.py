@@ -94,16 +94,14 @@ def purge(client: Elasticsearch, run: str) -> None:
     Raises:
         ShopstreamError: the server does not answer or refuses.
     """
-    indices = [
-        name for index in ("customers", "alerts") if client.indices.exists(index=(name := write_index(run, index)))
-    ]
-    try:
-        for index in indices:
-            client.options(request_timeout=PURGE_TIMEOUT_S).indices.forcemerge(
-                index=index, max_num_segments=1, flush=True
-            )
-    except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The indices {', '.join(indices)}") from error
+    for index in (write_index(run, "customers"), write_index(run, "alerts")):
+        try:
+            if client.indices.exists(index=index):
+                client.options(request_timeout=PURGE_TIMEOUT_S).indices.forcemerge(
+                    index=index, max_num_segments=1, flush=True
+                )
+        except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
+            raise told(error, f"The index {index}") from error
 
 
 def _without_profile(body: Mapping[str, Any]) -> dict[str, Any]:

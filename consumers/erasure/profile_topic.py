@@ -11,7 +11,7 @@ there is none.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,16 +26,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     ResourceType,
 )
 
-from connectors.kafka.client import DEAD_LETTER_BYTES_MAX, TOMBSTONE_SETTING, open_admin, open_producer, producer_config
+from connectors.kafka.client import PARTITION_BY_KEY, open_admin, produce_all
+from connectors.kafka.offsets import REQUEST_TIMEOUT_S
+from connectors.kafka.topic_settings import TOMBSTONE_SETTING
 from consumers.dead_letters.review import verdict
 from consumers.dead_letters.store import read_topic
 from consumers.erasure.person import Person
 from features.errors import ShopstreamError
 from features.schema import group_name, topic_name
 
-REQUEST_TIMEOUT_S: Final = 30.0
-PARTITION_UA: Final = -1
-"""Lets the key choose the partition."""
 AGAIN_MS: Final = 3_600_000
 """Age below which a tombstone is not written again, so that a repeated command waits for the same one."""
 FORCED: Final = {
@@ -97,11 +96,9 @@ def bury(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int)
         if message.value() is None and now_ms - message.timestamp()[1] < AGAIN_MS
     }
     if not offsets:
-        (message,) = send(properties, [(topic, person.key, None, [])])
-        offsets[message.partition() or 0] = message.offset() or 0
+        offsets |= _send(properties, topic, person.key, None)
     for number in sorted(newest.keys() - offsets):
-        (message,) = send(properties, [(topic, person.key, None, [])], number)
-        offsets[number] = message.offset() or 0
+        offsets |= _send(properties, topic, person.key, None, number)
     records = sum(m.key() == person.key for m in older)
     strays, shared = _elsewhere(properties, run, person)
     return Tombstone(person, offsets, records, strays, shared)
@@ -144,7 +141,15 @@ def _cover(properties: Mapping[str, Any], topic: str, places: set[Place]) -> Non
         if (place := _place(message)) in places and (message.value() is None or _is_valid(message)):
             valid[place] = message.value()
     for (number, key), value in valid.items():
-        send(properties, [(topic, key, value, [])], number)
+        _send(properties, topic, key, value, number)
+
+
+def _send(
+    properties: Mapping[str, Any], topic: str, key: bytes, value: bytes | None, partition: int = PARTITION_BY_KEY
+) -> dict[int, int]:
+    """Send a record, or a tombstone if `value` is None; return its partition and offset."""
+    (placed,) = produce_all(properties, "forget", [(topic, key, value, [])], partition)
+    return {placed.partition: placed.offset}
 
 
 def _place(message: Message) -> Place:
@@ -182,7 +187,7 @@ def compact(
             time.sleep(0.5)
             check()
             for number in {*grave.offsets, *(number for number, _ in grave.strays)}:
-                send(properties, [(topic, grave.person.key, None, [])], number)
+                _send(properties, topic, grave.person.key, None, number)
             if not _left(properties, topic, grave):
                 return True
             if time.monotonic() > end_s:
@@ -295,37 +300,3 @@ def await_readers(properties: Mapping[str, Any], run: str, role: str, grave: Tom
             return False
         time.sleep(0.5)
     return True
-
-
-def send(
-    properties: Mapping[str, Any],
-    messages: Iterable[tuple[str, bytes | None, bytes | None, list[tuple[str, Any]]]],
-    partition: int = PARTITION_UA,
-) -> list[Message]:
-    """Send (topic, key, value, headers) tuples in order; return the messages with their offsets.
-
-    Raises:
-        ShopstreamError: a record was not acknowledged.
-    """
-    producer = open_producer({**producer_config(properties, "forget"), "message.max.bytes": DEAD_LETTER_BYTES_MAX})
-    placed: list[Message] = []
-    failed: list[str] = []
-
-    def on_delivery(error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            placed.append(message)
-        else:
-            failed.append(error.str())
-
-    for topic, key, value, headers in messages:
-        while not failed:
-            try:
-                producer.produce(topic, value, key, partition, headers=headers, on_delivery=on_delivery)
-            except BufferError:
-                producer.poll(0.1)
-            else:
-                producer.poll(0)
-                break
-    if producer.flush(REQUEST_TIMEOUT_S) or failed:
-        raise ShopstreamError(f"Kafka did not take a record: {failed[0] if failed else 'no answer'}.")
-    return placed

@@ -11,15 +11,8 @@ from typing import Any
 from connectors.elasticsearch.client import ElasticConnection, found_version, open_client, open_sink
 from connectors.elasticsearch.index_identity import open_identities
 from connectors.elasticsearch.mappings import write_index
-from connectors.kafka.client import (
-    consumer_config,
-    open_admin,
-    open_consumer,
-    open_producer,
-    partitions_of,
-    producer_config,
-)
-from connectors.kafka.offsets import topic_ids
+from connectors.kafka.client import consumer_config, open_admin, open_consumer, open_producer, producer_config
+from connectors.kafka.offsets import partitions_of, topic_ids
 from connectors.kafka.source import Source
 from consumers.checkpoints.coordinator import INTERVAL_S, CheckpointCoordinator
 from consumers.checkpoints.store import CheckpointStore

@@ -19,8 +19,9 @@ from typing import Final, Literal
 
 import structlog
 
+from connectors.clock import wall_clock_ms
 from connectors.kafka.offsets import FencedError
-from connectors.kafka.source import Batch, CommittedOffset, Source, wall_clock_ms
+from connectors.kafka.source import Batch, CommittedOffset, Source
 from connectors.kafka.source import Partition as SourcePartition
 from connectors.kafka.stop_offsets import Ends, Until, check_final
 from connectors.kafka.topic_buffer import BUFFER_BYTES_MAX, BUFFER_RECORDS_MAX

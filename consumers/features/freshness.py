@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from connectors.kafka.source import wall_clock_ms
+from connectors.clock import wall_clock_ms
 
 log = structlog.get_logger("visibility")
 

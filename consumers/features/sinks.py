@@ -23,7 +23,6 @@ from consumers.features.documents import (
     session_docs,
 )
 from consumers.features.freshness import Followed, Freshness
-from consumers.features.inflight_limit import InflightLimit
 from consumers.features.scoring import DriftWatch
 from consumers.features.topic_sink import TopicSink
 from consumers.features.transactional_topic import TransactionalTopic
@@ -41,6 +40,55 @@ SLICES_MAX: Final = 16
 """Maximum slices of order documents in one emission."""
 ALERTS_MAX: Final = 1_000
 """Maximum alerts of a partition per emission."""
+DOCS_MAX: Final = 20_000
+"""Maximum documents in flight to any sink, however fast."""
+DOCS_MIN: Final = 200
+"""Minimum for any sink, however slow: fewer would not fill a request."""
+LATENCY_S: Final = 2.0
+"""Target time from submission to acknowledgement; a slower sink receives less."""
+
+
+class InflightLimit:
+    """Limits the documents in flight to what the sink writes in LATENCY_S; other rows wait as dirty marks.
+
+    A row in flight grows old; a dirty row is evaluated when it is taken. A fast sink is not limited at all.
+
+    Args:
+        clock: monotonic clock, seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._docs = DOCS_MAX
+        self._open: dict[int, tuple[float, int]] = {}
+        """Submission -> its start and the number of documents then in flight; oldest first."""
+        self._next = 0
+
+    @property
+    def docs(self) -> int:
+        """Current limit of documents in flight."""
+        began_s, _ = next(iter(self._open.values()), (self._clock(), 0))
+        return DOCS_MIN if self._clock() - began_s > LATENCY_S else self._docs
+
+    def room(self, in_flight: int) -> int:
+        """Return the number of documents that may be submitted in addition to those in flight."""
+        return max(0, self.docs - in_flight)
+
+    def submitted(self, in_flight: int) -> int:
+        """Record a submission and return its number; `in_flight` includes its documents."""
+        self._next += 1
+        self._open[self._next] = (self._clock(), in_flight)
+        return self._next
+
+    def acknowledged(self, number: int) -> None:
+        """Record that a submission was acknowledged."""
+        began_s, in_flight = self._open.pop(number)
+        took_s = self._clock() - began_s
+        if took_s <= LATENCY_S:
+            self._docs = min(DOCS_MAX, self._docs * 2)
+        else:
+            # the documents in flight took this long: limit = the sink's rate times the target time
+            self._docs = min(DOCS_MAX, max(DOCS_MIN, int(in_flight / took_s * LATENCY_S)))
 
 
 @dataclass(slots=True)
@@ -240,7 +288,7 @@ class Sinks:
             return 0
         rooms = [self._room()] if self._elastic is not None else []
         rooms += [self._alerts.free()] if self._alerts is not None else []
-        taken = partition.alerts.take(min(ALERTS_MAX, *rooms, ALERTS_MAX), max(1, len(rooms)))
+        taken = partition.alerts.take(min((ALERTS_MAX, *rooms)), max(1, len(rooms)))
         if not taken:
             return 0
         numbers, alerts = list(taken), list(taken.values())

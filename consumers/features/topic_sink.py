@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.elasticsearch.documents import Rejected
+from connectors.kafka.client import enqueue
 from consumers.dead_letters.producer import TOO_LARGE
 from consumers.features.documents import CustomerRows
 from features.errors import ShopstreamError
@@ -57,22 +58,18 @@ class TopicSink:
             if open_rows == 0:
                 on_done(rejected)
 
+        if not open_rows:
+            on_done(rejected)
         for position, (customer_id, line) in enumerate(zip(rows.customer_ids, rows.lines, strict=True)):
             self._produce(customer_id, line, partial(finish, position))
 
     def _produce(self, key: str, line: bytes, delivered: Callable[[KafkaError | None, Message | None], None]) -> None:
-        while True:
-            try:
-                self._producer.produce(self._topic, value=line, key=key, on_delivery=delivered)
-            except BufferError:
-                self._producer.poll(0.05)
-            except KafkaException as error:
-                if error.args[0].code() not in TOO_LARGE:
-                    raise
-                delivered(error.args[0], None)
-                return
-            else:
-                return
+        try:
+            enqueue(self._producer, self._topic, line, key, on_delivery=delivered)
+        except KafkaException as error:
+            if error.args[0].code() not in TOO_LARGE:
+                raise
+            delivered(error.args[0], None)
 
     def poll(self) -> None:
         """Run the callbacks of acknowledged rows.

@@ -28,7 +28,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.elasticsearch.documents import Rejected
-from connectors.kafka.client import producer_config
+from connectors.kafka.client import enqueue, producer_config
 from connectors.kafka.offsets import CommitError, FencedError
 from consumers.dead_letters.producer import TOO_LARGE
 from consumers.features.documents import CustomerRows
@@ -271,18 +271,12 @@ class TransactionalTopic:
                 batch.alone.add(position)
 
         key, line = batch.rows.customer_ids[position], batch.rows.lines[position]
-        while True:
-            try:
-                producer.produce(self._topic, value=line, key=key, on_delivery=delivered)
-            except BufferError:
-                producer.poll(0.05)
-            except KafkaException as error:
-                if error.args[0].code() not in TOO_LARGE:
-                    raise
-                batch.rejected[position] = error.args[0].str()
-                return
-            else:
-                return
+        try:
+            enqueue(producer, self._topic, line, key, on_delivery=delivered)
+        except KafkaException as error:
+            if error.args[0].code() not in TOO_LARGE:
+                raise
+            batch.rejected[position] = error.args[0].str()
 
     def _until_answered(self, call: Callable[[], None]) -> None:
         end_s = time.monotonic() + PATIENCE_S

@@ -134,7 +134,7 @@ class IndexRole:
 
         Args:
             stop: stop condition, checked about ten times a second.
-            until: (full topic name, partition) -> offset, as returned by `connectors.kafka.client.end_offsets`.
+            until: (full topic name, partition) -> offset, as returned by `connectors.kafka.offsets.end_offsets`.
             report: callback for the progress, called about once a second.
 
         Raises:

@@ -25,12 +25,17 @@ from connectors.files import publish_folder
 from features.errors import ShopstreamError
 from features.schema import CUSTOMERS_FILE, DAY_COLUMN, DAY_MS, RECORD_TYPES, arrow_schema
 from producers.archive.columns import read_columns, reading_schema
-from producers.archive.entries import CLEANING_FILES
 
 TRUTH_FILE: Final = "truth.parquet"
 TRUTH_DIRT_FILE: Final = "truth_dirt.parquet"
 SHOP_FILE: Final = "shop.json"
 CSV_FOLDER: Final = "csv"
+REPORT_FILE: Final = "cleaning_report.json"
+REPORT_PAGE: Final = "cleaning_report.html"
+DROPPED_FILE: Final = "cleaning_dropped.parquet"
+FLAGS_FILE: Final = "cleaning_flags.parquet"
+CUSTOMER_IDS_FILE: Final = "customer_ids.parquet"
+CLEANING_FILES: Final = frozenset({REPORT_FILE, REPORT_PAGE, DROPPED_FILE, FLAGS_FILE, CUSTOMER_IDS_FILE})
 _OWN_ENTRIES: Final = CLEANING_FILES | {*DAY_COLUMN, CUSTOMERS_FILE, TRUTH_FILE, TRUTH_DIRT_FILE, SHOP_FILE, CSV_FOLDER}
 _FOLDER: Final = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
 _SCHEMAS: Final = {topic: arrow_schema(record) for topic, record in RECORD_TYPES.items()}

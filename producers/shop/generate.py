@@ -11,11 +11,10 @@ import pyarrow as pa
 from features.errors import UsageError
 from producers.archive.archive import SHOP_FILE, TRUTH_DIRT_FILE, TRUTH_FILE, ArchiveWriter, utc_day
 from producers.shop.archive_dirt import Dirt
-from producers.shop.history import Batch, history
+from producers.shop.history import Batch, Tally, history
 from producers.shop.profiles import profile_blocks, truth_table
 from producers.shop.random_streams import Stream, generator
 from producers.shop.shop import EVENTS_PER_SESSION, Model, Shop, build, checked, shop_to_json
-from producers.shop.tally import Tally
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
@@ -11,14 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.schema import DAY_MS, SECOND_MS
-from producers.shop.clicks import PAGE_VIEW, Clicks, unroll
+from producers.shop.clicks import ADD, PAGE_VIEW, PURCHASE, Clicks, unroll
 from producers.shop.ids import tag
-from producers.shop.orders import place
+from producers.shop.orders import PLACED, Orders, place
 from producers.shop.random_streams import Stream, generator
 from producers.shop.seasonality import UTC_OFFSETS_H, share_of_day
 from producers.shop.shop import Model, Shop
 from producers.shop.tables import EVENTS_SCHEMA, ORDERS_SCHEMA, events_table, orders_table
-from producers.shop.tally import Tally, tally
 from producers.shop.visits import DayWeights, Slice, Visits, draw_visits
 
 SLICE_EVENTS_MAX: Final = 200_000
@@ -26,6 +25,21 @@ SLICE_EVENTS_MAX: Final = 200_000
 _MINUTES: Final = 1_440
 PARTS_OF_DAY: Final = tuple(parts for parts in range(1, _MINUTES + 1) if _MINUTES % parts == 0)
 """Allowed numbers of slices per day: each slice begins at a whole minute, which its ids contain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts for a part of history. They can be added."""
+
+    sessions: int = 0
+    cart_sessions: int = 0
+    converted_sessions: int = 0
+    orders: int = 0
+    revenue_cents: int = 0
+    """Revenue of the orders whose winning record is `placed`."""
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +106,7 @@ def draw_slice(
         if with_events
         else EVENTS_SCHEMA.empty_table(),
         orders_table(orders, visits, weights.population, model.catalogue, prefix),
-        tally(visits, clicks, orders, model.shop.end_ms),
+        _tally(visits, clicks, orders, model.shop.end_ms),
     )
 
 
@@ -210,4 +224,21 @@ def _filling(model: Model, weights: DayWeights, drawn: Drawn, count: int, rng: n
     filling = Clicks(visit[order], np.full(count, PAGE_VIEW, np.uint8), ts_ms[order], nothing, nothing, nothing)
     return events_table(
         filling, drawn.visits, weights.population, model.catalogue, drawn.prefix, first_number=len(drawn.clicks)
+    )
+
+
+def _tally(visits: Visits, clicks: Clicks, orders: Orders, end_ms: int) -> Tally:
+    """Count the known part of a slice's visits and their orders before `end_ms`."""
+    known = clicks.ts_ms < end_ms
+    first = (orders.updated_ms == orders.ts_ms) & (orders.ts_ms < end_ms)
+    changed = (orders.updated_ms > orders.ts_ms) & (orders.updated_ms < end_ms)
+    paid_cents = np.zeros(len(visits), np.int64)
+    paid_cents[orders.visit[first]] = orders.total_cents[first]
+    kept_cents = np.where(orders.status == PLACED, orders.total_cents, 0)[changed]
+    return Tally(
+        sessions=len(visits),
+        cart_sessions=len(np.unique(clicks.visit[known & (clicks.kind == ADD)])),
+        converted_sessions=len(np.unique(clicks.visit[known & (clicks.kind == PURCHASE)])),
+        orders=int(first.sum()),
+        revenue_cents=int(paid_cents.sum() - (paid_cents[orders.visit[changed]] - kept_cents).sum()),
     )

@@ -30,10 +30,10 @@ from producers.importing import mapping as mappings
 from producers.importing.importer import ImportReport, import_logs
 from producers.live import live as stream
 from producers.live import resume_from
+from producers.pacing import Progress as Position
 from producers.publisher import Delivery
 from producers.replay import Course, failure
 from producers.replay import replay as send
-from producers.transmit import Progress as Position
 from shopstream.cli.options import (
     Archive,
     Force,

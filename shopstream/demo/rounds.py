@@ -16,10 +16,10 @@ from features.errors import ShopstreamError
 from producers.archive.archive import utc_day
 from producers.archive.event_order import Span
 from producers.live import live, resume_from
+from producers.pacing import Progress as Position
 from producers.publisher import FailureHandler, Publisher, newest_event_ms
 from producers.replay import Course
 from producers.shop.shop import Shop, build
-from producers.transmit import Progress as Position
 from shopstream.demo import first_bundle
 from shopstream.demo.lesson import Lesson, NothingLearntError, learn
 from shopstream.demo.screen import Screen, Show

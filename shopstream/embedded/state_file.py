@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from connectors.notes import read_note, write_note
+from connectors.files import read_note, write_note
 from shopstream.embedded.process_identity import Identity, works_in
 
 RECORD_FILE: Final = "servers.json"

@@ -16,7 +16,7 @@ from polars import col
 from features.errors import UsageError
 from features.schema import CUSTOMERS_FILE, DAY_COLUMN
 from producers.archive import archive
-from producers.archive.entries import CUSTOMER_IDS_FILE, DROPPED_FILE, FLAGS_FILE, REPORT_FILE, REPORT_PAGE
+from producers.archive.archive import CUSTOMER_IDS_FILE, DROPPED_FILE, FLAGS_FILE, REPORT_FILE, REPORT_PAGE
 from training.cleaning.accuracy import against_truth
 from training.cleaning.change_log import DROPPED_SCHEMA
 from training.cleaning.pipeline import Cleaned, DirtyArchive, clean
@@ -40,7 +40,7 @@ def clean_archive(
 
     Args:
         directory: folder of the dirty archive; it is not changed.
-        out: folder of the clean archive, with the files named in `producers.archive.entries`.
+        out: folder of the clean archive, with the files named in `producers.archive.archive`.
         plan: cleaning settings.
         now_ms: current time for the cleaning rules, epoch ms.
         force: replace an existing archive at `out`.

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from connectors.files import write_whole
-from connectors.provenance import write_made
+from connectors.files import write_made, write_whole
 from features.errors import ShopstreamError, UsageError
 from producers.archive.archive import TRUTH_FILE
 from shopstream.jobs.segment import OnStep, customers_at, last_moment

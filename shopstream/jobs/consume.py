@@ -15,15 +15,8 @@ import filelock
 from connectors.elasticsearch.aliases import install
 from connectors.elasticsearch.client import check, connection, open_client
 from connectors.files import private_folder, private_lock
-from connectors.kafka.client import (
-    TopicReport,
-    check_broker,
-    consumer_config,
-    end_offsets,
-    ensure_topics,
-    open_consumer,
-    partitions_of,
-)
+from connectors.kafka.client import TopicReport, check_broker, consumer_config, ensure_topics, open_consumer
+from connectors.kafka.offsets import end_offsets, partitions_of
 from consumers.index_definitions import run_definitions
 from features.errors import ShopstreamError, UsageError
 from features.schema import SOURCE_TOPICS, group_name, topic_name

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from connectors.notes import read_note, write_note
+from connectors.files import read_note, write_note
 from producers.shop.shop import Shop
 from shopstream.settings import Settings
 

@@ -24,9 +24,8 @@ from typing import Any, Final
 
 import filelock
 
-from connectors.clock import iso
+from connectors.clock import iso, wall_clock_ms
 from connectors.elasticsearch.client import elastic_connection, open_client
-from connectors.kafka.source import wall_clock_ms
 from connectors.kafka.topic_settings import TOMBSTONE_RETENTION_MS, TOMBSTONE_SETTING
 from consumers.archive.files import PARTS_FOLDER
 from consumers.erasure import dead_letters as dead_letter_erasure

@@ -12,14 +12,16 @@ from types import FrameType
 
 from rich.console import Console
 
+from connectors.clock import wall_clock_ms
 from connectors.kafka.client import ensure_topics
 from features.errors import UsageError
 from features.schema import DAY_MS
 from producers.archive.archive import SHOP_FILE
+from producers.pacing import Clock
 from producers.publisher import FailureHandler, Publisher, newest_event_ms
 from producers.shop.shop import Model, Shop, build, shop_from_json
-from producers.transmit import Clock
 from shopstream import embedded
+from shopstream.runtime.logs import configure_logs
 from shopstream.settings import load_settings
 
 
@@ -40,7 +42,8 @@ class Target:
 
 
 def open_target(run: str | None, console: Console) -> Target:
-    """Create the run's missing topics on the configured cluster, and return the target."""
+    """Create the run's missing topics on the configured cluster, and return the target. The logs go to the terminal."""
+    configure_logs(json=not console.is_terminal)
     settings = load_settings(run=run)
     properties = embedded.kafka_endpoint(settings).client_properties()
     report = ensure_topics(properties, settings.run, settings.kafka.partitions)
@@ -53,7 +56,7 @@ def wall_clock() -> Clock:
     """Return the clocks of this machine."""
     return Clock(
         monotonic_s=time.monotonic,
-        wall_ms=lambda: time.time_ns() // 1_000_000,
+        wall_ms=wall_clock_ms,
         sleep=time.sleep,
     )
 

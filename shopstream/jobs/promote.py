@@ -11,7 +11,8 @@ from connectors.elasticsearch import aliases
 from connectors.elasticsearch.client import connection, elastic_connection, open_client
 from connectors.elasticsearch.mappings import alias
 from connectors.kafka import admin as kafka_admin
-from connectors.kafka.client import committed, consumer_config, open_consumer, partitions_of
+from connectors.kafka.client import consumer_config, open_consumer
+from connectors.kafka.offsets import committed, partitions_of
 from consumers.checkpoints.inventory import unwritten_rows
 from consumers.checkpoints.recovery import CommittedCheckpoint, decode_committed
 from consumers.index_definitions import INDICES, run_definitions

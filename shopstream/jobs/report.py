@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
-from connectors.files import write_whole
-from connectors.provenance import write_made
+from connectors.files import write_made, write_whole
 from features.backfill import ArchiveCounts
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS

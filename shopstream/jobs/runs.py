@@ -17,8 +17,8 @@ from connectors.elasticsearch.aliases import StoredIndex, drop, stored_indices
 from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.kafka import admin as kafka_admin
 from connectors.kafka.admin import GroupLag, TopicCount
-from connectors.kafka.client import topic_configs
 from connectors.kafka.run_removal import drop_topics_and_groups
+from connectors.kafka.topic_settings import topic_configs
 from consumers.checkpoints.inventory import StoredState, remove_folder, remove_state, stored_states
 from consumers.index_definitions import run_definitions
 from features.errors import ShopstreamError, UsageError

@@ -15,7 +15,7 @@ from typing import Final, Literal
 import msgspec
 
 from connectors.files import write_whole
-from producers.transmit import Clock
+from producers.pacing import Clock
 from shopstream.runtime.children import python_command
 
 NOTES: Final = "trainer.json"

@@ -18,18 +18,18 @@ from typing import Final
 
 import msgspec
 
+from connectors.files import read_note, write_note
 from connectors.kafka.admin import topic_counts
-from connectors.notes import read_note, write_note
 from features.errors import UsageError
 from features.schema import DAY_COLUMN, DAY_MS, EVENT_LATENESS_MS, topic_name
 from producers.archive.archive import SHOP_FILE, day_start_ms, days
 from producers.archive.event_order import Span
+from producers.pacing import Clock
+from producers.pacing import Progress as Position
 from producers.publisher import Publisher
 from producers.replay import Course, failure, replay
 from producers.shop.generate import generate
 from producers.shop.shop import Shop, shop_from_json
-from producers.transmit import Clock
-from producers.transmit import Progress as Position
 from shopstream.embedded import KafkaEndpoint
 
 SLICE_MS: Final = EVENT_LATENESS_MS

@@ -9,9 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connectors.files import write_whole
+from connectors.files import write_made, write_whole
 from connectors.formats.rules_file import DEFAULT_RULES, load_rules
-from connectors.provenance import write_made
 from features.rules.segments import PROFILE_SCHEMA, Rules, with_profiles
 from features.scores.score import RfmScorer, learn_breaks
 from producers.archive.archive import read_customers

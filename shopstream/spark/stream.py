@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import msgspec
 
+from connectors.clock import wall_clock_ms
 from connectors.elasticsearch.client import ElasticConnection
-from connectors.kafka.source import wall_clock_ms
 from connectors.kafka.stop_offsets import check_final
 from consumers.state.partition import Counts
 from features.errors import ShopstreamError

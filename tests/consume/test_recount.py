@@ -7,8 +7,9 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from connectors.kafka.client import ensure_topics, topic_configs
+from connectors.kafka.client import ensure_topics
 from connectors.kafka.run_removal import drop_topics_and_groups
+from connectors.kafka.topic_settings import topic_configs
 from consumers.audit import TopicCount, recount
 from consumers.dead_letters.producer import DeadLetter, open_dead_letters
 from features.errors import ShopstreamError

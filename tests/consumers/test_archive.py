@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from connectors.kafka import client as kafka
+from connectors.kafka import offsets as kafka_offsets
 from connectors.kafka.source import Source
 from consumers.archive.consumer import TOPICS, ArchiveOptions, ArchiveRole
-from consumers.archive.files import ArchiveFolder, split_days
-from consumers.archive.rows import to_arrow
+from consumers.archive.files import ArchiveFolder, split_days, to_arrow
 from consumers.archive.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS, Customer, Event, Item, Order, arrow_schema
@@ -198,7 +198,7 @@ class Bench:
         assert self.producer.flush(30) == 0
         config = kafka.consumer_config(self.properties, f"{self.run}-archive", f"{self.run}-{worker}")
         consumer = kafka.open_consumer(config)
-        ends = kafka.end_offsets(consumer, [f"{self.run}.{topic}" for topic in TOPICS])
+        ends = kafka_offsets.end_offsets(consumer, [f"{self.run}.{topic}" for topic in TOPICS])
         folder = ArchiveFolder(self.directory, self.run)
         role = ArchiveRole(Source(consumer, self.run, TOPICS), folder, self.run, options=ArchiveOptions(**options))
         return role.run(lambda: False, ends)
@@ -286,7 +286,6 @@ from connectors.kafka import client as kafka
 from consumers.archive.consumer import TOPICS, ArchiveOptions, ArchiveRole
 from consumers.archive.files import ArchiveFolder
 from connectors.kafka.source import Source
-from consumers.archive.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
 
 run, directory, properties = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 consumer = kafka.open_consumer(kafka.consumer_config(properties, f"{run}-archive", f"{run}-0"))
@@ -307,7 +306,7 @@ def test_killed_again_and_again_every_record_stands_once(bench):
             if int(line) >= kill_at:
                 break
         worker.send_signal(signal.SIGKILL)
-        worker.wait(10)
+        assert worker.wait(10) == -signal.SIGKILL, "the worker ended by itself"
         worker.stdout.close()
     assert bench.archive().consumed > 0, "the kills came too late to be a test"
     assert bench.ids("events", "event_id") == Counter(f"e-{n}" for n in range(8_000))

@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from stream.archive_group import DAY_1_MS, EVENTS, Group, Worker, assert_whole, event
 
-from consumers.archive.files import ArchiveFolder
-from consumers.archive.rows import to_arrow
+from consumers.archive.files import ArchiveFolder, to_arrow
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS, RECORD_TYPES, Event
 

@@ -17,6 +17,7 @@ from connectors.elasticsearch.bulk import BulkSink
 from connectors.elasticsearch.client import BulkTransport, ElasticConnection
 from connectors.elasticsearch.documents import SendError, SinkOptions, Verdict
 from connectors.kafka import client as kafka
+from connectors.kafka import offsets as kafka_offsets
 from connectors.kafka.source import CommittedOffset, Partition, Source
 from consumers.dead_letters.producer import open_dead_letters
 from consumers.index.consumer import IndexOptions, IndexRole
@@ -71,7 +72,7 @@ class Bench:
 
     def ends(self) -> dict:
         consumer = kafka.open_consumer(kafka.consumer_config(self.properties, f"{self.run}-ends"))
-        ends = kafka.end_offsets(consumer, [f"{self.run}.events"])
+        ends = kafka_offsets.end_offsets(consumer, [f"{self.run}.events"])
         consumer.close()
         return ends
 
@@ -136,7 +137,7 @@ from connectors.kafka import client as kafka
 from connectors.elasticsearch.bulk import BulkSink
 from connectors.elasticsearch.documents import SinkOptions
 from consumers.index.consumer import IndexOptions, IndexRole
-from connectors.kafka.source import Partition, Source, Start
+from connectors.kafka.source import Source
 
 run, properties, connection = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.stdin.read())
 consumer = kafka.open_consumer(kafka.consumer_config(properties, f"{run}-index", f"{run}-0"))
@@ -171,7 +172,7 @@ def test_killed_again_and_again_nothing_is_lost_and_nothing_doubled(bench):
             if int(line) >= 400:
                 break
         worker.send_signal(signal.SIGKILL)
-        worker.wait(10)
+        assert worker.wait(10) == -signal.SIGKILL, "the worker ended by itself"
         worker.stdout.close()
     totals = bench.index()
     assert totals.written > 0, "the kills came too late to be a test"

@@ -13,6 +13,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from connectors.kafka import client as kafka
+from connectors.kafka import offsets as kafka_offsets
+from connectors.kafka import topic_settings
 from connectors.kafka.logs import ClientLog, redact
 from connectors.kafka.source import Source
 from consumers.dead_letters.producer import DeadLetter, DeadLetters, open_dead_letters, reason_kind
@@ -52,6 +54,11 @@ def test_producer_config_leaves_consumer_words_out():
     assert config["enable.idempotence"] is True
     with pytest.raises(UsageError, match="acks"):
         kafka.producer_config({"acks": "1"})
+
+
+def test_no_property_keeps_deliveries_from_the_sinks():
+    with pytest.raises(UsageError, match=r"delivery\.report\.only\.error"):
+        kafka.producer_config({"delivery.report.only.error": "true"})
 
 
 def test_clients_accept_the_configurations():
@@ -111,7 +118,7 @@ def properties(servers):
 
 def test_topics_are_made_once_with_their_settings(properties, run_name):
     first = kafka.ensure_topics(properties, run_name, 3)
-    assert set(first.created) == set(kafka.topic_configs(run_name))
+    assert set(first.created) == set(topic_settings.topic_configs(run_name))
     again = kafka.ensure_topics(properties, run_name, 3)
     assert again.created == ()
     assert again.warnings == ()
@@ -193,19 +200,19 @@ def test_commits_carry_metadata_and_a_former_owner_is_refused(properties, run_na
         producer.produce(topic, b"%d" % n, b"k")
     producer.flush()
     first = join(properties, f"{run_name}-g", "w0", topic)
-    assert kafka.committed(first, [place]) == {}
-    kafka.commit(first, {place: (4, '{"high":17}')})
-    assert kafka.committed(first, [place]) == {place: (4, '{"high":17}')}
-    assert kafka.watermarks(first, [place]) == {place: (0, 10)}
-    assert kafka.end_offsets(first, [topic]) == {(topic, 0): 10}
+    assert kafka_offsets.committed(first, [place]) == {}
+    kafka_offsets.commit(first, {place: (4, '{"high":17}')})
+    assert kafka_offsets.committed(first, [place]) == {place: (4, '{"high":17}')}
+    assert kafka_offsets.watermarks(first, [place]) == {place: (0, 10)}
+    assert kafka_offsets.end_offsets(first, [topic]) == {(topic, 0): 10}
     with pytest.raises(ShopstreamError, match=r"nowhere"):
-        kafka.end_offsets(first, [f"{run_name}.nowhere"])
+        kafka_offsets.end_offsets(first, [f"{run_name}.nowhere"])
 
     second = join(properties, f"{run_name}-g", "w0", topic)
-    with pytest.raises(kafka.FencedError):
-        kafka.commit(first, {place: (9, "")})
-    kafka.commit(second, {place: (5, "")})
-    assert kafka.committed(second, [place]) == {place: (5, "")}
+    with pytest.raises(kafka_offsets.FencedError):
+        kafka_offsets.commit(first, {place: (9, "")})
+    kafka_offsets.commit(second, {place: (5, "")})
+    assert kafka_offsets.committed(second, [place]) == {place: (5, "")}
     second.close()
     first.close()
 
@@ -233,7 +240,7 @@ def test_an_offset_before_the_logs_start_stops_with_the_remedy(properties, run_n
     producer.flush()
     group = f"{run_name}-g"
     first = join(properties, group, "w0", topic)
-    kafka.commit(first, {TopicPartition(topic, 0): (3, "")})
+    kafka_offsets.commit(first, {TopicPartition(topic, 0): (3, "")})
     first.close()
     admin = AdminClient(properties)
     for future in admin.delete_records([TopicPartition(topic, 0, 6)]).values():

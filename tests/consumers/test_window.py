@@ -8,8 +8,7 @@ from stream.feeding import as_batch, message
 
 from connectors.elasticsearch.documents import Outcome
 from consumers.checkpoints.recovery import empty
-from consumers.features.inflight_limit import DOCS_MAX, DOCS_MIN, LATENCY_S, InflightLimit
-from consumers.features.sinks import ELASTIC, Sinks
+from consumers.features.sinks import DOCS_MAX, DOCS_MIN, ELASTIC, LATENCY_S, InflightLimit, Sinks
 
 
 class Clock:

@@ -21,6 +21,7 @@ from faults.standing import Difference, Things, difference, what_stands
 from stream.bench import Bench
 
 from connectors.kafka import client as kafka
+from connectors.kafka import offsets as kafka_offsets
 from features.schema import FEATURE_TOPIC
 from shopstream.embedded import Endpoints
 
@@ -207,7 +208,7 @@ class Tail:
         self._topic = f"{bench.run}.{FEATURE_TOPIC}"
         self._consumer = kafka.open_consumer(kafka.consumer_config(bench.properties, f"{bench.run}-tail"))
         self._at = dict.fromkeys(range(bench.partitions), 0)
-        ends = kafka.end_offsets(self._consumer, [self._topic])
+        ends = kafka_offsets.end_offsets(self._consumer, [self._topic])
         self._consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for _, number in ends])
 
     def slowest(self) -> int:

@@ -12,6 +12,7 @@ from faults.scene import PARTITIONS, waited_s
 from faults.worker import Worker
 
 from connectors.kafka import client as kafka
+from connectors.kafka import offsets as kafka_offsets
 from consumers.checkpoints.recovery import CommittedCheckpoint, decode_committed
 from features.schema import SOURCE_TOPICS, group_name, topic_name
 
@@ -118,8 +119,8 @@ def committed_epochs(scene) -> dict[int, int]:
     """Partition -> the epoch that the group knows."""
     consumer = kafka.open_consumer(kafka.consumer_config(scene.bench.properties, group_name(scene.run, "features")))
     try:
-        partitions = kafka.partitions_of(consumer, [topic_name(scene.run, topic) for topic in SOURCE_TOPICS])
-        said = kafka.committed(consumer, partitions)
+        partitions = kafka_offsets.partitions_of(consumer, [topic_name(scene.run, topic) for topic in SOURCE_TOPICS])
+        said = kafka_offsets.committed(consumer, partitions)
         return {
             number: (
                 decode_committed([m for p, (_, m) in said.items() if p.partition == number]) or CommittedCheckpoint(0)

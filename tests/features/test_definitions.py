@@ -13,10 +13,9 @@ from oracle.shop import DAY, WINDOWS
 from stream.feeding import as_events, as_orders
 
 from features.backfill import evaluate_all
-from features.definitions import DECLARED, FEATURES, ROW_FIELDS, ROW_SCHEMA, evaluate
+from features.definitions import DECLARED, FEATURES, ROW_FIELDS, ROW_SCHEMA, evaluate, ratio, within
 from features.state.session_counts import byte_order
 from features.state.state import State
-from features.windows import ratio, within
 
 
 @pytest.fixture(scope="module")

@@ -24,15 +24,13 @@ CLOCKS = frozenset(
     }
 )
 EDGES = {
-    "connectors/kafka/source.py": "the clock that --clock wall follows and freshness is measured by",
+    "connectors/clock.py": "the clock that is passed on: pacing, `--clock wall`, freshness, times of results",
     "shopstream/cli/clean.py": "what future times are told by",
     "shopstream/cli/generate.py": "the default end of a history",
     "shopstream/cli/dead_letters.py": "what future times are judged by",
     "shopstream/cli/runs.py": "how old checkpoints are",
     "shopstream/cli/servers.py": "how old what a worker last said is",
     "shopstream/runtime/probe.py": "how old a file is",
-    "connectors/provenance.py": "when results were made",
-    "shopstream/jobs/produce.py": "the clock that replay and live are paced by",
     "shopstream/runtime/run_workers.py": "the time of a measurement",
 }
 """Modules that read the wall clock, and what for. `time.monotonic` measures durations and is free."""

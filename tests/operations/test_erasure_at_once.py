@@ -13,7 +13,7 @@ from operations.terminal import Terminal
 from stream.bench import Bench
 
 from connectors.elasticsearch.aliases import install
-from connectors.kafka.client import open_admin
+from connectors.kafka.client import open_admin, produce_all
 from consumers.dead_letters.store import read_topic
 from consumers.erasure import lock as erasure_lock
 from consumers.erasure import profile_topic
@@ -81,7 +81,7 @@ def test_letters_that_come_back_while_they_are_deleted_are_deleted_again(bench, 
     def delete_records(self, where, **_):
         if not deleted:
             deleted.append(True)
-            profile_topic.send(bench.properties, copies)
+            produce_all(bench.properties, "test", copies)
         return admin.delete_records(where)
 
     monkeypatch.setattr(

@@ -9,12 +9,11 @@ from operations.terminal import Terminal
 from stream.bench import Bench
 
 from connectors.elasticsearch.aliases import install
-from connectors.kafka.client import consumer_config, open_consumer
+from connectors.kafka.client import consumer_config, open_consumer, produce_all
 from connectors.kafka.source import Source
 from consumers.archive.consumer import ROLE, TOPICS, ArchiveRole
 from consumers.archive.files import ArchiveFolder
 from consumers.checkpoints.store import CheckpointStore
-from consumers.erasure.profile_topic import send
 from consumers.index_definitions import run_definitions
 from features.schema import group_name
 
@@ -117,7 +116,7 @@ def test_on_demand_nothing_waits_for_time(bench, servers, tmp_path, monkeypatch)
     bench.publish([profile(ANN), profile(ANN, age="old"), profile(BOB), profile(BOB, age="old"), event("ann", "e1")])
     # somebody else's producer, with another partitioner
     for number in range(2):
-        send(bench.properties, [(f"{bench.run}.customers", b"ann", profile(ANN)[2], [])], number)
+        produce_all(bench.properties, "test", [(f"{bench.run}.customers", b"ann", profile(ANN)[2], [])], number)
     bench.consume(contact=True)
     letters = len(bench.messages("dead-letter"))
     said = terminal.type("forget", "ann", "--yes", "--force-compaction")

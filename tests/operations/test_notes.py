@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from connectors.notes import read_note, write_note
+from connectors.files import read_note, write_note
 from features.errors import ShopstreamError
 
 

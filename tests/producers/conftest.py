@@ -8,8 +8,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from producers.messages import Messages
+from producers.pacing import Clock
 from producers.publisher import Delivery
-from producers.transmit import Clock
 
 
 class FakePublisher:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from producers.messages import Messages
-from producers.pacing import NAP_S, STEP_S, Pace, nap_s
-from producers.transmit import Transmitter, one_ahead
+from producers.pacing import NAP_S, STEP_S, Pace, Transmitter, nap_s, one_ahead
 
 START = 1_700_000_000_000
 

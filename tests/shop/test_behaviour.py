@@ -8,13 +8,12 @@ import pytest
 
 from features.schema import DAY_MS
 from producers.archive.archive import day_start_ms
-from producers.shop.history import history
+from producers.shop.history import Tally, history
 from producers.shop.population import LIFETIME_SHAPE, TYPES, draw_customers, draw_initial
 from producers.shop.profiles import customers_table
 from producers.shop.random_streams import Stream, generator
 from producers.shop.seasonality import BLACK_WEEK, NO_CAMPAIGN, SUMMER_SALE, campaign_on
 from producers.shop.shop import Shop, build
-from producers.shop.tally import Tally
 
 END_MS = day_start_ms(date(2025, 6, 1))
 

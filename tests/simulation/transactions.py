@@ -86,7 +86,7 @@ class TransactionalProducer:
         self._check_epoch()
         self._transaction = self._log.open[self._id] = Transaction()
 
-    def produce(self, topic: str, *, value: bytes, key: str, on_delivery: Any) -> None:
+    def produce(self, topic: str, value: bytes, key: str, on_delivery: Any) -> None:
         self._queue.append((key, value))
 
     def poll(self, timeout_s: float = 0.0) -> int:

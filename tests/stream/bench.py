@@ -19,6 +19,7 @@ from connectors.elasticsearch import aliases
 from connectors.elasticsearch import client as elastic
 from connectors.elasticsearch.client import ElasticConnection
 from connectors.kafka import client as kafka
+from connectors.kafka import offsets as kafka_offsets
 from consumers.features.build import FeaturesOptions, open_features
 from consumers.features.consumer import FeaturesProgress
 from consumers.index_definitions import index_definitions
@@ -66,7 +67,7 @@ class Bench:
     def ends(self) -> dict[tuple[str, int], int]:
         consumer = kafka.open_consumer(kafka.consumer_config(self.properties, f"{self.run}-ends"))
         try:
-            return kafka.end_offsets(consumer, [f"{self.run}.{topic}" for topic in SOURCE_TOPICS])
+            return kafka_offsets.end_offsets(consumer, [f"{self.run}.{topic}" for topic in SOURCE_TOPICS])
         finally:
             consumer.close()
 
@@ -153,7 +154,7 @@ class Bench:
         full = f"{self.run}.{topic}"
         consumer = kafka.open_consumer(kafka.consumer_config(self.properties, f"{self.run}-reader"))
         try:
-            ends = kafka.end_offsets(consumer, [full])
+            ends = kafka_offsets.end_offsets(consumer, [full])
             left = {partition for (_, partition), end in ends.items() if end}
             consumer.assign([TopicPartition(full, partition, OFFSET_BEGINNING) for partition in sorted(left)])
             found, stop_s = [], time.monotonic() + 30

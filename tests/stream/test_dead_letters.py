@@ -10,7 +10,7 @@ from oracle.shop import DAY, HOUR
 from oracle.wire import bad_messages, wire_message
 from stream.bench import Bench
 
-from connectors.kafka.source import wall_clock_ms
+from connectors.clock import wall_clock_ms
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -1,0 +1,11 @@
+"""The sink of alerts: when its rows are done."""
+
+from connectors.elasticsearch.documents import Rejected
+from consumers.features.documents import CustomerRows
+from consumers.features.topic_sink import TopicSink
+
+
+def test_no_rows_are_done_at_once():
+    done: list[list[Rejected]] = []
+    TopicSink(None, "r").send(CustomerRows([], [], 0), done.append)  # type: ignore[arg-type]
+    assert done == [[]]
