@@ -144,7 +144,7 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
             ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN)),
             overwrite=overwrite,
             wait_s=wait,
-            on_wait=lambda said: status.update(f"waiting for Kibana: {said}"),
+            on_wait=lambda state: status.update(f"waiting for Kibana: {state}"),
         )
     console.print(f"{done.objects} saved objects imported", highlight=False)
     typer.echo(done.address)
