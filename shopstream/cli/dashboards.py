@@ -15,7 +15,7 @@ from shopstream.cli.page import serve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dashboards.checks import Checked
+    from dashboards.checks import CheckResult
 
 PASSWORD: Final = "KIBANA_PASSWORD"  # noqa: S105 - the name of a variable
 API_KEY: Final = "KIBANA_API_KEY"
@@ -161,7 +161,7 @@ def _secret(path: Path | None, variable: str) -> str | None:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "Name a file that holds the secret.") from error
 
 
-def _print(found: Sequence[Checked], faults: Sequence[str]) -> None:
+def _print(found: Sequence[CheckResult], faults: Sequence[str]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -183,5 +183,5 @@ def _print(found: Sequence[Checked], faults: Sequence[str]) -> None:
         console.print("empty panels fill with `shopstream rollup`, `shopstream forecast` and a trained bundle")
 
 
-def _as_json(one: Checked) -> dict[str, object]:
+def _as_json(one: CheckResult) -> dict[str, object]:
     return {name: getattr(one, name) for name in one.__slots__}
