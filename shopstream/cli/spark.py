@@ -67,10 +67,10 @@ def backfill(  # noqa: PLR0917 - each is an option
     """
     from rich.console import Console
 
-    from shopstream.spark.session import parsed_properties, session
+    from shopstream.spark.session import parse_properties, session
 
     times, wanted = cutoffs(as_of or [], every, start, end), checked_reader(reader)
-    properties = parsed_properties(conf or [])
+    properties = parse_properties(conf or [])
     console = Console(stderr=True)
     with session("shopstream spark backfill", master, properties) as spark:
         from features.backfill import ArchiveCounts
@@ -139,8 +139,8 @@ def train(  # noqa: PLR0917 - typer makes an option of each
     from shopstream.jobs.train import train_bundle
     from shopstream.settings import load_settings
     from shopstream.spark.archive_scan import archive_files
-    from shopstream.spark.session import parsed_properties, session
-    from shopstream.spark.xgboost_training import Learning
+    from shopstream.spark.session import parse_properties, session
+    from shopstream.spark.xgboost_training import ClusterTraining
     from training.churn.train import TrainingPlan
 
     console = Console(stderr=True)
@@ -152,10 +152,10 @@ def train(  # noqa: PLR0917 - typer makes an option of each
     place = located(work if work is not None else str(rows))
     try:
         with (
-            session("shopstream spark train", master, parsed_properties(conf or [])) as spark,
+            session("shopstream spark train", master, parse_properties(conf or [])) as spark,
             progress(console) as tell,
         ):
-            learning = Learning(spark, place_of_learning, workers, sample_rows)
+            learning = ClusterTraining(spark, place_of_learning, workers, sample_rows)
             files = archive_files(spark, located(archive), opened)
             bundle, seconds = train_bundle(
                 Path(archive),
@@ -171,7 +171,8 @@ def train(  # noqa: PLR0917 - typer makes an option of each
             shutil.rmtree(rows, ignore_errors=True)
     print_models(console, bundle.metrics)
     console.print(
-        f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s {learning.said} → {bundle.name} in {bundle.folder}"
+        f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s {learning.description} "
+        f"→ {bundle.name} in {bundle.folder}"
     )
 
 
