@@ -315,7 +315,7 @@ def test_a_java_that_spark_does_not_run_on_is_refused(tmp_path, monkeypatch, ver
     if fits:
         assert version in java.system_java()
     else:
-        with pytest.raises(ShopstreamError, match="Spark would use Java") as refused:
+        with pytest.raises(ShopstreamError, match="Spark does not support Java") as refused:
             java.system_java()
         assert "17 or 21" in refused.value.remedy
 
@@ -365,4 +365,4 @@ def test_the_cause_is_found_in_what_spark_says():
     )
     assert session.first_cause(worker) == "ModuleNotFoundError: No module named 'pyarrow'"
     assert "spark.pyspark.python" in session._remedy(session.first_cause(worker))
-    assert session.first_cause("") == "it did not say why"
+    assert session.first_cause("") == "Spark gave no reason"
