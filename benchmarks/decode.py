@@ -1,4 +1,4 @@
-"""What it costs to turn messages into columns, step by step: CPU microseconds a message, the best of several rounds.
+"""Measures the steps from messages to columns: CPU microseconds per message, the best of several rounds.
 
 Run with `.venv/bin/python benchmarks/decode.py [--events 200000]`.
 """
@@ -78,9 +78,9 @@ def messages(records: Sequence[Event | Order]) -> Batch:
     return values, [record.customer_id.encode() for record in records], [record.ts for record in records]
 
 
-def batches(whole: Batch, size: int) -> list[Batch]:
-    borders = [*range(0, len(whole[0]), size), len(whole[0])]
-    return [(whole[0][a:b], whole[1][a:b], whole[2][a:b]) for a, b in pairwise(borders)]
+def batches(batch: Batch, size: int) -> list[Batch]:
+    borders = [*range(0, len(batch[0]), size), len(batch[0])]
+    return [(batch[0][a:b], batch[1][a:b], batch[2][a:b]) for a, b in pairwise(borders)]
 
 
 def measure(what: str, n: int, work: Callable[[], object]) -> float:
@@ -93,11 +93,11 @@ def measure(what: str, n: int, work: Callable[[], object]) -> float:
     return best
 
 
-def steps(whole: Batch) -> None:
-    """Each part of `decode_events` alone, on chunks whose records exist already."""
-    parts = batches(whole, CHUNK)
+def steps(batch: Batch) -> None:
+    """Measure each part of `decode_events` alone, on chunks of decoded records."""
+    parts = batches(batch, CHUNK)
     records = [decode("events", *part).records for part in parts]
-    n, text = len(whole[0]), pa.string()
+    n, text = len(batch[0]), pa.string()
     print(f"the parts of decode_events, chunks of {CHUNK}, each alone (colder than in the pipeline)")
     measure("all bytes are ASCII", n, lambda: [all(map(bytes.isascii, values)) for values, _, _ in parts])
     measure("ts to int64", n, lambda: [np.array([r.ts for r in chunk], np.int64) for chunk in records])
@@ -124,8 +124,8 @@ def steps(whole: Batch) -> None:
     )
 
 
-def pipeline(whole: Batch, size: int) -> None:
-    parts, n, strict = batches(whole, size), len(whole[0]), msgspec.json.Decoder(Event).decode
+def pipeline(batch: Batch, size: int) -> None:
+    parts, n, strict = batches(batch, size), len(batch[0]), msgspec.json.Decoder(Event).decode
     print(f"events in batches of {size:,}")
     measure(
         "floor: typed msgspec decode alone, records kept for the batch",
@@ -137,8 +137,8 @@ def pipeline(whole: Batch, size: int) -> None:
     measure("decode_events", n, lambda: [decode_events(*p) for p in parts])
 
 
-def unusual(whole: Batch) -> None:
-    values, keys, append = whole
+def unusual(batch: Batch) -> None:
+    values, keys, append = batch
     n = len(values)
     print("decode_events on unusual messages, batches of 10,000")
     dirty = [v[:-1] if i % 100 == 0 else v for i, v in enumerate(values)]
@@ -152,9 +152,9 @@ def unusual(whole: Batch) -> None:
     )
 
 
-def collector(whole: Batch) -> None:
-    """The cyclic garbage collector, in a process that holds a million tracked objects."""
-    parts, n = batches(whole, 10_000), len(whole[0])
+def collector(batch: Batch) -> None:
+    """Measure the cyclic garbage collector in a process with a million tracked objects."""
+    parts, n = batches(batch, 10_000), len(batch[0])
     orders = batches(messages(make_orders(n // 10)), 10_000)
     print("with 1,000,000 lists alive in the process")
     alive = [[i] for i in range(1_000_000)]
@@ -200,14 +200,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=100_000)
     n = parser.parse_args().events
-    whole = messages(make_events(n))
-    print(f"{n:,} events of {sum(map(len, whole[0])) / n:.0f} bytes")
+    batch = messages(make_events(n))
+    print(f"{n:,} events of {sum(map(len, batch[0])) / n:.0f} bytes")
     for size in (CHUNK, 10_000, 50_000):
-        pipeline(whole, size)
-    steps(whole)
-    unusual(whole)
+        pipeline(batch, size)
+    steps(batch)
+    unusual(batch)
     orders_and_archive(n)
-    collector(whole)
+    collector(batch)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Are the last rows right? Those in the last checkpoint, or in Elasticsearch, against the rows of the whole archive."""
+"""Compares the last rows, from checkpoints or Elasticsearch, with the rows of the whole archive."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TOLERANCE = 1e-9
 
 
 def batch_rows(archive: Path, as_of: int) -> pl.DataFrame:
-    """Rows of every customer of an archive, ordered by customer_id."""
+    """Return the rows of all customers of an archive, ordered by customer_id."""
     return batch_features(archive, as_of)
 
 
 def checkpoint_rows(state: Path, run: str, partitions: int, as_of: int) -> pl.DataFrame:
-    """Rows of every customer in the newest checkpoints of a run, ordered by customer_id."""
+    """Return the rows of all customers in the newest checkpoints of a run, ordered by customer_id."""
     store = CheckpointStore(str(state), run)
     frames = []
     for number in range(partitions):
@@ -36,7 +36,7 @@ def checkpoint_rows(state: Path, run: str, partitions: int, as_of: int) -> pl.Da
 
 
 def elastic_rows(client: elasticsearch.Elasticsearch, run: str) -> pl.DataFrame:
-    """The documents of a run's customers as rows, ordered by customer_id."""
+    """Return the documents of a run's customers as rows, ordered by customer_id."""
     name = alias(run, "customers")
     client.indices.refresh(index=name)
     hits = elasticsearch.helpers.scan(client, index=name, size=5_000, _source=list(ROW_SCHEMA))
@@ -44,21 +44,21 @@ def elastic_rows(client: elasticsearch.Elasticsearch, run: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(ROW_SCHEMA)).sort("customer_id")
 
 
-def differences(found: pl.DataFrame, wanted: pl.DataFrame) -> list[str]:
-    """Where rows differ, in words; empty when they are equal (floats within a relative 1e-9)."""
-    if not found["customer_id"].equals(wanted["customer_id"]):
-        return [f"customers: {found.height:,} rows, {wanted.height:,} wanted, or other ids"]
-    said = []
-    for name, kind in wanted.schema.items():
-        ours, theirs = found[name], wanted[name]
+def differences(rows: pl.DataFrame, expected: pl.DataFrame) -> list[str]:
+    """Describe the differences of rows; empty if they are equal (floats within a relative 1e-9)."""
+    if not rows["customer_id"].equals(expected["customer_id"]):
+        return [f"customers: {rows.height:,} rows, {expected.height:,} expected, or other ids"]
+    messages = []
+    for name, kind in expected.schema.items():
+        actual_column, expected_column = rows[name], expected[name]
         if kind == pl.Float64:
-            near = ((ours - theirs).abs() <= TOLERANCE * theirs.abs()).fill_null(False)
-            equal = near | ours.eq_missing(theirs)
+            near = ((actual_column - expected_column).abs() <= TOLERANCE * expected_column.abs()).fill_null(False)
+            equal = near | actual_column.eq_missing(expected_column)
         else:
-            equal = ours.eq_missing(theirs)
+            equal = actual_column.eq_missing(expected_column)
         wrong = int((~equal).sum())
         if wrong:
             at = int((~equal).arg_max() or 0)
-            said.append(f"{name}: {wrong:,} of {len(equal):,} differ, first {found['customer_id'][at]}: "
-                        f"{ours[at]!r}, wanted {theirs[at]!r}")  # fmt: skip
-    return said
+            messages.append(f"{name}: {wrong:,} of {len(equal):,} differ, first {rows['customer_id'][at]}: "
+                        f"{actual_column[at]!r}, expected {expected_column[at]!r}")  # fmt: skip
+    return messages

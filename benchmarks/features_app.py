@@ -1,7 +1,6 @@
-"""The features consumer as a measured process: all of de-duplication, features, dead letters and checkpoints.
+"""Measures the features consumer with de-duplication, features, dead letters and checkpoints.
 
-Started by benchmarks/stream.py, which says in the task whether rows go to Elasticsearch or are thrown away once they
-are evaluated.
+Started by benchmarks/stream.py. The task defines whether rows go to Elasticsearch or are discarded after evaluation.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import time
 from dataclasses import asdict
 from unittest.mock import patch
 
-from benchmarks.gate import Gate, cpu_s
+from benchmarks.client import Client, cpu_s
 from benchmarks.steps import Steps
 from connectors.elasticsearch.client import ElasticConnection
 from connectors.kafka.source import Batch
@@ -32,7 +31,7 @@ WARM_ORDER = (
 
 
 def warm() -> None:
-    """Load what is compiled into this process, as the first seconds of a worker's life would."""
+    """Load compiled code into this process, as in the first seconds of a worker."""
     partition = empty(0, ["elastic"], contact=False)
     kinds = (b"page_view", b"search", b"product_view", b"add_to_cart", b"remove_from_cart", b"checkout", b"purchase")
     events = [WARM_EVENT % (i, kinds[i % 7], i % 50, i % 70, DAY_MS * 100 + i * 1000) for i in range(500)]
@@ -44,7 +43,7 @@ def warm() -> None:
         partition.reached_end(topic)
     partition.advance()
     _query(partition)
-    # what grows, ages and is renumbered has kernels of its own
+    # growth, a new day and renumbering have their own kernels
     partition.age_all()
     partition.expire()
     _query(restore(snapshot(partition, "warm", 1, []), ["elastic"]))
@@ -58,8 +57,8 @@ def _query(partition: PartitionState) -> None:
 
 
 def main() -> None:
-    gate = Gate()
-    task = gate.task
+    client = Client()
+    task = client.task
     warm()
     steps = Steps() if task["steps"] else None
     if steps is not None:
@@ -74,33 +73,33 @@ def main() -> None:
         feature_topic=False,
         checkpoint_interval_s=task["checkpoint_interval_s"],
     )
-    # every measurement has a group of its own, so that none waits for the session of the one before to end
+    # every measurement has its own group, so that none waits for the end of an earlier session
     with patch.object(features_build, "group_name", lambda _run, _role: task["group"]):
         consumer = features_build.open_features(options)
-    source = consumer._source  # noqa: SLF001 - nothing but a measurement has to hold a worker at the start
+    source = consumer._source  # noqa: SLF001 - only a measurement delays the start of a worker
     source.pause()
     states = {"ready": False, "released": False, "started": False}
 
     def stop() -> bool:
         if not states["ready"] and len(consumer.owned() or ()) == task["partitions"]:
             states["ready"] = True
-            gate.ready()
-        if gate.go.is_set() and not states["started"]:
+            client.ready()
+        if client.go.is_set() and not states["started"]:
             if not states["released"]:
                 states["released"] = True
                 source.resume()
             states["started"] = consumer.progress().consumed > 0
             if not states["started"]:
-                gate.start()
+                client.start()
                 if steps is not None:
                     steps.reset()
         return False
 
     def final_as_of(_: int) -> int | None:
         if not states["started"]:
-            return None  # nothing is owned yet, so nothing is left to be read
-        gate.read()
-        return task["as_of"] if task["workers"] == 1 or gate.finish.is_set() else None
+            return None  # no partition is assigned yet
+        client.read()
+        return task["as_of"] if task["workers"] == 1 or client.finish.is_set() else None
 
     settled: list[tuple[float, float]] = []
     close = source.close
@@ -112,8 +111,8 @@ def main() -> None:
     until = {(topic, number): offset for topic, number, offset in task["ends"]}
     with patch.object(source, "close", closing):
         progress = consumer.run(stop, until, final_as_of, lambda _: None)
-    told = steps.table() if steps is not None else []
-    gate.report(*settled[0], progress=asdict(progress), steps=told)
+    step_rows = steps.table() if steps is not None else []
+    client.done_at(*settled[0], progress=asdict(progress), steps=step_rows)
 
 
 if __name__ == "__main__":

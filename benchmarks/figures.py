@@ -1,4 +1,4 @@
-"""What was measured, put together: medians, ratios, the aims, a table and JSON."""
+"""Summarises the measurements: medians, ratios, targets, a table and JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.contest import ROOT, Lap
+from benchmarks.runner import ROOT, Lap
 from benchmarks.workload import Sent
 from features.errors import ShopstreamError
 
@@ -33,10 +33,10 @@ class StepRow(NamedTuple):
 
 
 class Figures:
-    """Every lap of a run.
+    """All laps of a benchmark.
 
     Args:
-        names: letter -> what is measured.
+        names: letter -> name of the measured system.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -49,45 +49,45 @@ class Figures:
         self.memory: dict[str, Any] = {}
 
     def add(self, letter: str, lap: Lap) -> None:
-        """One more measurement."""
+        """Add a measurement."""
         self._laps.setdefault(letter, []).append(lap)
 
     def note(self, text: str, *, once: bool = False) -> None:
-        """A line below the table."""
+        """Add a line below the table."""
         if not once or text not in self._notes:
             self._notes.append(text)
 
     def wrong(self, letter: str, text: str) -> None:
-        """Something that is not as it must be."""
+        """Add an error."""
         self._wrong.append(f"({letter}) {text}")
 
-    def state(self, work: Path, given: argparse.Namespace, console: Console) -> None:
+    def state(self, work: Path, arguments: argparse.Namespace, console: Console) -> None:
         """Measure (f) in a process of its own."""
-        console.print(f"(f) building the state of {given.state_customers:,} customers")
-        command = [sys.executable, str(ROOT / "benchmarks" / "memory.py"), str(given.state_customers), str(work)]
+        console.print(f"(f) building the state of {arguments.state_customers:,} customers")
+        command = [sys.executable, str(ROOT / "benchmarks" / "memory.py"), str(arguments.state_customers), str(work)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
         if done.returncode:
             raise ShopstreamError("The measurement of the state's memory failed.")
         self.memory = json.loads(done.stdout)
 
     def median(self, letter: str, value: Callable[[Lap], float]) -> float:
-        """Of all laps of a letter."""
+        """Return the median over all laps of a letter."""
         return statistics.median(value(lap) for lap in self._laps[letter])
 
     @property
     def right(self) -> bool:
-        """Nothing was found that is not as it must be."""
+        """Whether no error was added."""
         return not self._wrong
 
     # --- out ---
 
-    def show(self, console: Console, given: argparse.Namespace) -> None:
+    def show(self, console: Console, arguments: argparse.Namespace) -> None:
         """Print everything."""
         if self.sent is not None:
             console.print(
                 f"\n{self.sent.events:,} events of {self.sent.event_bytes:.0f} bytes ({self.sent.repeated:,} repeated, "
                 f"{self.sent.spoiled:,} invalid) and {self.sent.orders:,} order records, 4 partitions; medians of "
-                f"{given.repeat}. Compiled code comes from its cache; process start is apart.",
+                f"{arguments.repeat}. Compiled code is cached; process start is not included.",
                 highlight=False,
             )
         if self._laps:
@@ -138,13 +138,13 @@ class Figures:
         return table
 
     def aims(self) -> list[str]:
-        """Each aim that was measured, met or not, as a line."""
-        found = []
+        """Return a line for each measured target, met or not."""
+        lines = []
 
         def aim(text: str, value: float, bound: float, *, least: bool = True) -> None:
             met = value >= bound if least else value <= bound
             colour = "green" if met else "red"
-            found.append(
+            lines.append(
                 f"[{colour}]{'✓' if met else '✗'}[/] {text}: {value:.2f} (aim {'≥' if least else '≤'} {bound:g})"
             )
 
@@ -161,15 +161,15 @@ class Figures:
             aim(
                 "(g) peak GB with a million customers", self.median("g", lambda lap: lap.peak_mb) / 1024, 4, least=False
             )
-        return found
+        return lines
 
     def _paired(self, one: str, other: str, value: Callable[[Lap], float]) -> float:
-        """Median of the ratios of laps that ran next to each other: what slows the machine slows both."""
+        """Return the median ratio of laps that ran in succession, since other load slows both."""
         pairs = zip(self._laps[one], self._laps[other], strict=False)
-        return statistics.median(value(mine) / value(theirs) for mine, theirs in pairs)
+        return statistics.median(value(a) / value(b) for a, b in pairs)
 
     def _steps_table(self, events: int) -> Table:
-        table = Table(title="where (b)'s time goes, µs an event")
+        table = Table(title="time of (b) by part, µs per event")
         for column in ("part", "wall", "CPU", "calls"):
             table.add_column(column, justify="left" if column == "part" else "right")
         for own in (True, False):
@@ -185,10 +185,10 @@ class Figures:
         table.add_row("[b]the process", "", f"{sum(row.cpu_s for row in self.steps) / events * MICRO:.3f}")
         return table
 
-    def to_json(self, given: argparse.Namespace) -> str:
-        """Every figure."""
-        told = {
-            "arguments": {name: str(value) for name, value in vars(given).items()},
+    def to_json(self, arguments: argparse.Namespace) -> str:
+        """Return all figures as JSON."""
+        content = {
+            "arguments": {name: str(value) for name, value in vars(arguments).items()},
             "sent": asdict(self.sent) if self.sent else None,
             "laps": {
                 letter: [{**asdict(lap), "rate": lap.rate, "cpu_per_million": lap.cpu_per_million} for lap in laps]
@@ -199,11 +199,11 @@ class Figures:
             "wrong": self._wrong,
             "notes": self._notes,
         }
-        return json.dumps(told, indent=1, default=str) + "\n"
+        return json.dumps(content, indent=1, default=str) + "\n"
 
 
 def memory_table(memory: Mapping[str, Any]) -> Table:
-    """(f) as a table."""
+    """Return (f) as a table."""
     table = Table(title="(f) memory of the state")
     table.add_column("what")
     table.add_column("", justify="right")

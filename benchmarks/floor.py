@@ -1,6 +1,6 @@
-"""The floor: one process that only consumes and decodes every field to a typed record, with the same client settings.
+"""Measures the floor: one process that only consumes and decodes records, with the same client settings.
 
-Started by benchmarks/stream.py. Nothing that has to know what a record says can be faster than this in Python.
+Started by benchmarks/stream.py. No Python program that reads the fields of records can be faster.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-from benchmarks.gate import Gate
+from benchmarks.client import Client
 from connectors.kafka.client import consumer_config, open_consumer
 from consumers.features.build import tune_collector
 from features.schema import Event, topic_name
@@ -20,36 +20,36 @@ decode = msgspec.json.Decoder(Event).decode
 
 
 def main() -> None:
-    gate = Gate()
-    task = gate.task
+    client = Client()
+    task = client.task
     tune_collector()
     consumer = open_consumer(consumer_config(task["kafka"], task["group"]))
-    wanted: int = task["messages"]
+    expected: int = task["messages"]
     assigned: list[TopicPartition] = []
 
     def on_assign(_: Consumer, partitions: list[TopicPartition]) -> None:
-        placed = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
-        consumer.assign(placed)
-        consumer.pause(placed)
-        assigned.extend(placed)
+        from_beginning = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
+        consumer.assign(from_beginning)
+        consumer.pause(from_beginning)
+        assigned.extend(from_beginning)
 
     consumer.subscribe([topic_name(task["run"], "events")], on_assign=on_assign)
     while len(assigned) < task["partitions"]:
         consumer.poll(0.1)
-    gate.ready()
-    while not gate.go.wait(0.05):
+    client.ready()
+    while not client.go.wait(0.05):
         consumer.poll(0)
     consumer.resume(assigned)
-    valid, seen = consume(consumer, wanted, gate.start)
-    gate.read()
-    gate.done(valid=valid, consumed=seen)
+    valid, seen = consume(consumer, expected, client.start)
+    client.read()
+    client.done(valid=valid, consumed=seen)
     consumer.close()
 
 
-def consume(consumer: Consumer, wanted: int, begin: Callable[[], None]) -> tuple[int, int]:
-    """Valid records and messages read, once at least `wanted` messages were; `begin` is called before the first."""
+def consume(consumer: Consumer, expected: int, begin: Callable[[], None]) -> tuple[int, int]:
+    """Return the numbers of valid records and of messages after `expected` messages; calls `begin` before the first."""
     valid = seen = 0
-    while seen < wanted:
+    while seen < expected:
         if not seen:
             begin()
         messages = consumer.consume(BATCH, 0.05)
@@ -62,15 +62,15 @@ def consume(consumer: Consumer, wanted: int, begin: Callable[[], None]) -> tuple
 
 
 def records(values: list[bytes | None]) -> list[Event]:
-    """The records of a batch; an invalid message costs the rest of its batch nothing."""
-    found: list[Event] = []
+    """Decode a batch without its invalid messages."""
+    valid: list[Event] = []
     stream = map(decode, values)  # type: ignore[arg-type]
     while True:
         try:
-            found.extend(stream)
+            valid.extend(stream)
         except (msgspec.MsgspecError, TypeError):
             continue
-        return found
+        return valid
 
 
 if __name__ == "__main__":

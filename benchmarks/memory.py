@@ -1,8 +1,8 @@
-"""(f): what the state of many customers takes: 30 orders each, and 90 days of sessions as the synthetic shop has them.
+"""Measures (f), the memory of the state: 30 orders per customer, and sessions of 90 days as in the synthetic shop.
 
     python benchmarks/memory.py CUSTOMERS FOLDER
 
-Prints JSON. Nothing but the tables: no Kafka, and the records are columns made here.
+Prints JSON. Measures the tables only: no Kafka, and records are generated as columns.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ ORDERS = 30
 ORDER_DAYS = 365
 SESSION_DAYS = 90
 SESSIONS = 7
-"""Of a customer in 90 days: what the synthetic shop's customers make."""
+"""Sessions of a customer in 90 days, as in the synthetic shop."""
 VISIT = ("page_view", "search", "product_view", "product_view", "add_to_cart", "page_view", "product_view")
 """A session of the mean length, views in two categories."""
 END_MS = 20_000 * DAY_MS
 WORDS = pa.array(["electronics", "home", "fashion", "beauty", "sports", "toys", "grocery", "books"])
 ROWS = 20_000
-"""Records applied at a time, as the consumer does: a table is grown by what a batch might need."""
+"""Records applied at a time, as in the consumer: a table grows by the needs of a batch."""
 
 
 def build(number: int, customers: int, random: np.random.Generator) -> PartitionState:
-    """A partition whose customers all have their orders and sessions."""
+    """Build a partition whose customers all have their orders and sessions."""
     partition = empty(number, ["elastic"], contact=False)
     ids = texts(f"c{number}", np.arange(customers))
     for first in range(0, ORDERS * customers, ROWS):
@@ -111,22 +111,22 @@ def texts(prefix: str, numbers: npt.NDArray[np.int64]) -> pa.StringArray:
 
 
 def sizes(owner: Any, prefix: str = "") -> Counter[str]:
-    """Bytes reserved by every array of a state."""
-    found: Counter[str] = Counter()
+    """Return the bytes reserved by each array of a state."""
+    bytes_of: Counter[str] = Counter()
     for item in dataclasses.fields(owner):
         value = getattr(owner, item.name)
         if isinstance(value, np.ndarray):
-            found[prefix + item.name] += value.nbytes
+            bytes_of[prefix + item.name] += value.nbytes
         elif isinstance(value, Strings):
-            found[prefix + item.name] += sizes(value).total()
-    return found
+            bytes_of[prefix + item.name] += sizes(value).total()
+    return bytes_of
 
 
 def timed(results: dict[str, Any], name: str, work: Any) -> Any:
     begun = time.perf_counter()
-    found = work()
+    result = work()
     results[name] = results.get(name, 0.0) + time.perf_counter() - begun
-    return found
+    return result
 
 
 def main() -> None:
@@ -135,9 +135,9 @@ def main() -> None:
     build(0, 100, np.random.default_rng(1))  # compiled code, Polars
     base = process.memory_info().rss
     random = np.random.default_rng(1)
-    told: dict[str, Any] = {"customers": customers, "orders each": ORDERS}
+    results: dict[str, Any] = {"customers": customers, "orders each": ORDERS}
     partitions: list[PartitionState] = timed(
-        told, "building it, s", lambda: [build(n, customers // PARTITIONS, random) for n in range(PARTITIONS)]
+        results, "build time, s", lambda: [build(n, customers // PARTITIONS, random) for n in range(PARTITIONS)]
     )
     states = [partition.state for partition in partitions]
     reserved = sum((sizes(state) for state in states), Counter())
@@ -150,46 +150,48 @@ def main() -> None:
     def reserved_by(*names: str) -> int:
         return sum(reserved[name] for name in names)
 
-    told |= {
+    results |= {
         "sessions each": sessions / customers,
-        "B a customer, reserved": (reserved.total() - reserved_by(*per_id, *strings)) / customers,
+        "B per customer, reserved": (reserved.total() - reserved_by(*per_id, *strings)) / customers,
         "… of it orders": reserved_by("orders", "next_order", "_order_slots") / customers,
         "… of it sessions": reserved_by("sessions", "next_session", "_session_slots") / customers,
         "… of it category views": reserved_by("views", "next_view") / customers,
-        "B a customer, filled (in a checkpoint)": sum(v for k, v in used.items() if k not in strings) / customers,
-        "beside: B of session strings (48 h), a customer": reserved_by(*strings) / customers,
-        "beside: event ids remembered (48 h), a customer": ids / customers,
-        "beside: B an event id, table": reserved_by("ids") / ids,
-        "beside: B an event id, not yet in a checkpoint": reserved_by("new_ids") / ids,
-        "GB reserved, everything": reserved.total() / 1e9,
+        "B per customer, filled (in a checkpoint)": sum(v for k, v in used.items() if k not in strings) / customers,
+        "also: B of session strings (48 h) per customer": reserved_by(*strings) / customers,
+        "also: stored event ids (48 h) per customer": ids / customers,
+        "also: B per event id, table": reserved_by("ids") / ids,
+        "also: B per event id, not yet in a checkpoint": reserved_by("new_ids") / ids,
+        "GB reserved, total": reserved.total() / 1e9,
         "GB resident": (process.memory_info().rss - base) / 1e9,
     }
-    checkpoint(told, partitions, folder)
-    told["peak GB of the process, the making of records included"] = (
+    checkpoint(results, partitions, folder)
+    results["peak GB of the process, including generation of records"] = (
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     )
     some = random.permutation(customers // PARTITIONS)[:50_000].astype(np.int32)
     took: dict[str, float] = {}
     timed(took, "rows", lambda: evaluate(states[0], some, END_MS))
-    told["µs a row to evaluate, customers at random"] = took["rows"] / len(some) * 1e6
-    print(json.dumps(told))
+    results["µs per evaluated row, random customers"] = took["rows"] / len(some) * 1e6
+    print(json.dumps(results))
 
 
-def checkpoint(told: dict[str, Any], partitions: list[PartitionState], folder: Path) -> None:
+def checkpoint(results: dict[str, Any], partitions: list[PartitionState], folder: Path) -> None:
     store = CheckpointStore(str(folder / "memory"), "memory")
     size = 0
     longest = 0.0
     for partition in partitions:
         begun = time.perf_counter()
-        made = timed(told, "checkpoints: the loop waits, s", lambda p=partition: snapshot(p, "memory", PARTITIONS, []))
+        made = timed(
+            results, "checkpoints: wait of the loop, s", lambda p=partition: snapshot(p, "memory", PARTITIONS, [])
+        )
         longest = max(longest, time.perf_counter() - begun)
-        _, _, written = timed(told, "checkpoints: written beside it, s", lambda c=made: store.write(c, 0))
+        _, _, written = timed(results, "checkpoints: background write, s", lambda c=made: store.write(c, 0))
         size += written
         del made
-    told["checkpoints: longest wait of the loop, s"] = longest
-    told["checkpoints: GB of all partitions"] = size / 1e9
+    results["checkpoints: longest wait of the loop, s"] = longest
+    results["checkpoints: GB of all partitions"] = size / 1e9
     name = store.names(0)[0]
-    timed(told, "checkpoints: one partition loaded, s", lambda: restore(store.read(0, name), ["elastic"]))
+    timed(results, "checkpoints: one partition loaded, s", lambda: restore(store.read(0, name), ["elastic"]))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How much of confluent-kafka's bare produce loop `replay --speed max` reaches, with the same bytes in the same run.
+"""Compares `replay --speed max` with confluent-kafka's bare produce loop, with the same bytes in the same run.
 
     python benchmarks/produce.py                                  # the servers of `shopstream up`
     python benchmarks/produce.py --archive data --rounds 5
 
-Both send to topics of their own, by turns, so that what else the machine does falls on both; the topics are deleted.
+Both send to their own topics and alternate, so that other load affects both; the topics are deleted.
 (a) the bare loop: the messages of the archive lie in memory as bytes; `produce(topic, value, key)` for each, with the
     same librdkafka settings, then flush. (b) replay: the same archive from Parquet files, encoded, merged and sent.
 """
@@ -92,7 +92,7 @@ def archive_of(arguments: argparse.Namespace, folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=Path, help="default: a synthetic shop")
-    parser.add_argument("--events", type=int, default=1_000_000, help="of the synthetic shop")
+    parser.add_argument("--events", type=int, default=1_000_000, help="events of the synthetic shop")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     settings = load_settings()
@@ -127,7 +127,7 @@ def measure(arguments: argparse.Namespace, properties: Properties, partitions: i
     show("bare loop", loops, len(messages))
     show("replay", replays, len(messages))
     ratio = statistics.median(loop.seconds / replay.seconds for loop, replay in zip(loops, replays, strict=True))
-    print(f"replay reaches {ratio:.0%} of the bare loop (median of {arguments.rounds} pairs; the aim is 70 %)")
+    print(f"replay reaches {ratio:.0%} of the bare loop (median of {arguments.rounds} pairs; the target is 70 %)")
     sys.exit(0 if ratio >= 0.7 else 1)
 
 

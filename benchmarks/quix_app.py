@@ -1,8 +1,8 @@
-"""The same topic through another stream library: a minimal quixstreams application, count and sum per customer.
+"""Measures another stream library: a minimal quixstreams application, count and sum per customer.
 
-Started by benchmarks/stream.py in an environment of its own, since quixstreams asks for an older confluent-kafka. It
-runs as its documentation shows it: JSON by its default deserializer, state in RocksDB with a changelog topic, at least
-once. It writes no output. Its clock starts at the first message, when the first fetch is over: that is in its favour.
+Started by benchmarks/stream.py in its own environment, since quixstreams requires an older confluent-kafka. It
+runs as documented: JSON by its default deserializer, state in RocksDB with a changelog topic, at least
+once. It writes no output. Its clock starts at the first message, after the first fetch, which is in its favour.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 from quixstreams import Application, State
 
-from benchmarks.gate import Gate
+from benchmarks.client import Client
 
 
 def main() -> None:
-    gate = Gate()
-    task = gate.task
+    client = Client()
+    task = client.task
     app = Application(
         broker_address=task["kafka"]["bootstrap.servers"],
         consumer_group=task["group"],
@@ -29,10 +29,10 @@ def main() -> None:
     def add(value: dict[str, Any], state: State) -> dict[str, Any]:
         nonlocal seen
         if seen == 0:
-            gate.start()
+            client.start()
         seen += 1
         if seen == task["messages"]:
-            gate.read()
+            client.read()
         count = state.get("count", 0) + 1
         total = state.get("sum", 0.0) + (value.get("price") or 0.0) * (value.get("quantity") or 0)
         state.set("count", count)
@@ -41,11 +41,11 @@ def main() -> None:
 
     frame = app.dataframe(app.topic(f"{task['run']}.events", value_deserializer="json"))
     frame.apply(add, stateful=True)
-    gate.ready()
-    gate.go.wait()
+    client.ready()
+    client.go.wait()
     # without `collect` it would keep every result in memory
     app.run(count=task["messages"], collect=False)
-    gate.done(consumed=seen)
+    client.done(consumed=seen)
 
 
 if __name__ == "__main__":

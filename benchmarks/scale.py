@@ -1,8 +1,8 @@
-"""`spark backfill` on one and on two cores against `shopstream features`: the same archive, the same rows.
+"""Compares `spark backfill` on one and on two cores with `shopstream features`: same archive, same rows.
 
     .venv/spark/bin/python benchmarks/scale.py ARCHIVE [--as-of T] [--times N] [--repeat N]
 
-By turns, each a process of its own. Prints a line of JSON for each: seconds, CPU seconds and peak memory of all its
+Runs alternate, each in its own process. Prints a line of JSON for each: seconds, CPU seconds and peak memory of all its
 processes. Every run's rows are compared with those of `features`. ARCHIVE is made by, for example,
 `shopstream generate --customers 50000 --events 10000000 --days 365 --out ARCHIVE`.
 """
@@ -28,7 +28,7 @@ SAMPLE_S = 0.2
 
 
 def measured(command: list[str]) -> dict[str, float]:
-    """Seconds, CPU seconds and peak memory of a command with all its children."""
+    """Return seconds, CPU seconds and peak memory of a command with all its children."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     cpu: dict[int, float] = {}
@@ -46,7 +46,7 @@ def measured(command: list[str]) -> dict[str, float]:
 
 
 def sample(pid: int, cpu: dict[int, float], peaks: list[float], ended: threading.Event) -> None:
-    """Until the end: CPU seconds by process, and the memory of all of them together."""
+    """Sample CPU seconds by process and the total memory until the end."""
     while not ended.wait(SAMPLE_S):
         resident = 0
         try:
@@ -65,7 +65,7 @@ def sample(pid: int, cpu: dict[int, float], peaks: list[float], ended: threading
 
 
 def rows_of(out: Path) -> pl.DataFrame:
-    """Rows as either command wrote them."""
+    """Return the rows that either command wrote."""
     if out.is_file():
         return pl.read_parquet(out).sort("customer_id", "as_of")
     rows = pl.read_parquet(out / "as_of=*" / "*.parquet", hive_partitioning=True)
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--as-of", type=int, required=True, help="epoch ms")
-    parser.add_argument("--times", type=int, default=30, help="times of the run with many, a day apart")
+    parser.add_argument("--times", type=int, default=30, help="number of times of the last run, a day apart")
     parser.add_argument("--repeat", type=int, default=1)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="scale-"))

@@ -1,8 +1,8 @@
-"""`spark stream` on one and on two cores against `consume --roles features`: the same records, the same documents.
+"""Compares `spark stream` on one and on two cores with `consume --roles features`: same records, same documents.
 
     SHOPSTREAM_HOME=DIR .venv/spark/bin/python benchmarks/spark_stream.py ARCHIVE [--batch-records N]
 
-Needs the servers of `shopstream up`. Each competitor gets a run of its own, filled by `replay` beforehand and dropped
+Needs the servers of `shopstream up`. Each system gets its own run, filled by `replay` beforehand and dropped
 afterwards, and writes rows, sessions and orders to Elasticsearch and rows to their topic. Prints a line of JSON for
 each: records a second from the command's start to its end, CPU seconds and peak memory of its processes (not of the
 servers). ARCHIVE is made by, for example, `shopstream generate --customers 5000 --events 1000000 --out ARCHIVE`.
@@ -28,7 +28,7 @@ from shopstream.settings import load_settings
 
 
 def documents(run: str, index: str) -> dict[str, dict[str, object]]:
-    """Id -> document without its version."""
+    """Return id -> document without its version."""
     with open_client(connection(embedded.endpoints(load_settings()))) as client:
         name = f"{run}-{index}"
         client.indices.refresh(index=f"{name}*")
@@ -37,7 +37,7 @@ def documents(run: str, index: str) -> dict[str, dict[str, object]]:
 
 
 def shopstream(*arguments: str) -> str:
-    """What a command said. Ends with its words when it fails."""
+    """Return the output of a command; exit with its errors if it fails."""
     done = subprocess.run([SHOPSTREAM, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr[-3000:])
@@ -61,15 +61,15 @@ def main() -> None:
         }
         for name, command in competitors.items():
             run = f"bench-{name}-{began}"
-            said = shopstream("replay", str(options.archive), "--run", run)
-            records = int(re.search(r"([\d,]+) acknowledged", said)[1].replace(",", ""))
+            output = shopstream("replay", str(options.archive), "--run", run)
+            records = int(re.search(r"([\d,]+) acknowledged", output)[1].replace(",", ""))
             try:
-                found = measured([SHOPSTREAM, *command, "--run", run])
-                rate = round(records / found["seconds"])
-                print(json.dumps({"run": name, "records": records, "records_per_s": rate} | found), flush=True)
-                got = {index: documents(run, index) for index in ("customers", "sessions", "orders")}
-                assert not expected or got == expected, f"{name}: other documents"
-                expected = got
+                usage = measured([SHOPSTREAM, *command, "--run", run])
+                rate = round(records / usage["seconds"])
+                print(json.dumps({"run": name, "records": records, "records_per_s": rate} | usage), flush=True)
+                written = {index: documents(run, index) for index in ("customers", "sessions", "orders")}
+                assert not expected or written == expected, f"{name}: other documents"
+                expected = written
             finally:
                 shopstream("runs", "drop", run, "--yes")
 

@@ -1,8 +1,8 @@
-"""Where the features consumer's time goes: the parts of its loop, each without the parts inside it.
+"""Measures the parts of the features consumer's loop, each without the parts inside it.
 
-A part is a function that is replaced by itself between two looks at the clock, once a batch or less often, so that
-looking costs nothing that counts. Work that other Python threads do (writing checkpoints) is told apart; librdkafka's
-own threads, which fetch and unpack, are what the process used beyond all of these.
+A part is a function wrapped with two clock readings. It runs once per batch or less often, so the measurement adds no
+significant cost. Work of other Python threads (writing checkpoints) is separate. The rest of the process's time belongs
+to librdkafka's threads, which fetch and unpack.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.gate import cpu_s
+from benchmarks.client import cpu_s
 
 PARTS: Final[tuple[tuple[str, str], ...]] = (
     ("connectors.kafka.source:Source.read", "read: message accessors, batches"),
@@ -53,14 +53,14 @@ PARTS: Final[tuple[tuple[str, str], ...]] = (
     ("consumers.checkpoints.store:CheckpointStore.prune", "checkpoint: old ones deleted"),
     ("consumers.features.consumer:FeaturesConsumer._turn_once", "the rest of the loop"),
 )
-"""Where a part is (module:name, as its caller finds it) and what it is called."""
+"""Target of a part (module:name in its caller's namespace), and its label."""
 CONSUME: Final = "consume: librdkafka's queue"
 LIBRARY: Final = "librdkafka's threads, sinks' threads"
 
 
 @dataclass(slots=True)
 class Spent:
-    """Time of one part without the parts inside it; seconds."""
+    """Time of one part without the parts inside it, in seconds."""
 
     calls: int = 0
     wall_s: float = 0.0
@@ -68,7 +68,7 @@ class Spent:
 
 
 class Steps:
-    """Time by part, once `install` has put the watching in place."""
+    """Times by part, after `install`."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -77,11 +77,11 @@ class Steps:
         self._cpu_s = 0.0
 
     def install(self) -> None:
-        """Watch every part of this process from now on."""
-        for place, label in PARTS:
-            owner, name, function = found(place)
+        """Wrap every part of this process."""
+        for target, label in PARTS:
+            owner, name, function = resolve(target)
             setattr(owner, name, self.watched(function, label))
-        source, _, _ = found("connectors.kafka.source:Source.read")
+        source, _, _ = resolve("connectors.kafka.source:Source.read")
         init = source.__init__
 
         def with_watched_consumer(this: Any, consumer: Any, *args: Any, **kwargs: Any) -> None:
@@ -90,18 +90,18 @@ class Steps:
         source.__init__ = with_watched_consumer
 
     def reset(self) -> None:
-        """Forget what was before the start of a measurement."""
+        """Reset all times at the start of a measurement."""
         self._spent = {}
         self._cpu_s = cpu_s()
 
     def table(self) -> list[tuple[str, bool, int, float, float]]:
-        """Part, whether in the loop's own thread, calls, wall and CPU seconds."""
+        """Return for each part: label, whether in the loop's own thread, calls, wall and CPU seconds."""
         rows = [(label, own, s.calls, s.wall_s, s.cpu_s) for (own, label), s in self._spent.items()]
         known_s = sum(cpu for *_, cpu in rows)
         return [*rows, (LIBRARY, False, 0, 0.0, cpu_s() - self._cpu_s - known_s)]
 
     def watched(self, function: Callable[..., Any], label: str) -> Callable[..., Any]:
-        """The function, its time noted."""
+        """Wrap a function so that its time is added up."""
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             inside: list[list[float]] = self._local.__dict__.setdefault("inside", [])
@@ -125,7 +125,7 @@ class Steps:
 
 
 class _Watched:
-    """A consumer whose `consume` is watched; librdkafka's class takes no new attributes."""
+    """A consumer with a wrapped `consume`; librdkafka's class accepts no new attributes."""
 
     def __init__(self, consumer: Any, consume: Callable[..., Any]) -> None:
         self._consumer = consumer
@@ -135,13 +135,13 @@ class _Watched:
         return getattr(self._consumer, name)
 
 
-def found(place: str) -> tuple[Any, str, Callable[..., Any]]:
-    """Owner, name and function of a part.
+def resolve(target: str) -> tuple[Any, str, Callable[..., Any]]:
+    """Return owner, name and function of a part.
 
     Raises:
-        AttributeError: the program has no such part any more; PARTS must follow.
+        AttributeError: the program has no such part; correct PARTS.
     """
-    module, _, path = place.partition(":")
+    module, _, path = target.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
     for parent in parents:

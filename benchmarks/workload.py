@@ -1,7 +1,7 @@
-"""The topics that are read: the synthetic shop's history, sent as a real one arrives.
+"""Creates the measured topics: the synthetic shop's history, sent like real arrivals.
 
-One record in five is up to five minutes late, one event in a hundred comes twice, one in a thousand is not valid. The
-archive beside holds every record once, so the rows to be reached are those of `shopstream features`.
+One record in five is up to five minutes late, one event in a hundred is sent twice, one in a thousand is invalid. The
+archive contains every record once, so the expected rows are those of `shopstream features`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PARTITIONS: Final = 4
 END_MS: Final = 20_200 * DAY_MS
 """A midnight in the past: no record is ahead of its append time."""
 EVENTS_A_DAY: Final = 200 / 365
-"""Of a customer, as in the demo; how many days a number of events spans."""
+"""Events of a customer per day, as in the demo; defines the days of a number of events."""
 LATE_SHARE: Final = 0.2
 LATE_MS_MAX: Final = 300_000
 REPEATED_SHARE: Final = 0.01
@@ -43,27 +43,27 @@ Ends = list[tuple[str, int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a shop is."""
+    """Size of a shop."""
 
     customers: int
     events: int
 
     @property
     def days(self) -> int:
-        """As many as the demo's customers need for so many events, at least 2."""
+        """Days that the demo's customers need for so many events, at least 2."""
         return max(2, min(3_660, round(self.events / self.customers / EVENTS_A_DAY)))
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was sent to a run's topics.
+    """Records sent to a run's topics.
 
     Attributes:
-        events: messages on the topic of events; of them `repeated` are duplicates and `spoiled` no valid records.
+        events: messages on the topic of events; `repeated` of them are duplicates and `spoiled` are invalid.
         orders: messages on the topic of orders.
         event_bytes: mean size of the value of an event.
         high_ms: highest time of a record.
-        ends: where the topics end.
+        ends: end offsets of the topics.
     """
 
     events: int
@@ -82,7 +82,7 @@ def make_archive(size: Size, directory: Path) -> None:
 
 
 def send(properties: Mapping[str, str], run: str, span: Span, *, profiles: bool = True) -> Sent:
-    """Send a part of an archive to the topics of a run, which are made if they are missing.
+    """Send a part of an archive to the topics of a run; missing topics are created.
 
     Raises:
         ShopstreamError: a message was not acknowledged.
@@ -108,7 +108,7 @@ def send(properties: Mapping[str, str], run: str, span: Span, *, profiles: bool 
         )  # fmt: skip
     delivery = publisher.finish()
     if delivery.failed_total:
-        raise ShopstreamError(f"{delivery.failed_total:,} messages were not taken: {'; '.join(delivery.reasons)}.")
+        raise ShopstreamError(f"{delivery.failed_total:,} messages failed: {'; '.join(delivery.reasons)}.")
     high_ms = arrivals.high_ms
     events, orders = int(counts[EVENTS]), int(counts[SOURCE_TOPICS.index("orders")])
     ends = ends_of(properties, run)
@@ -116,24 +116,24 @@ def send(properties: Mapping[str, str], run: str, span: Span, *, profiles: bool 
 
 
 def ends_of(properties: Mapping[str, str], run: str) -> Ends:
-    """Where the topics of a run end now."""
+    """Return the current end offsets of a run's topics."""
     consumer = open_consumer(consumer_config(properties, f"{run}-ends"))
     try:
-        found = end_offsets(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
+        offsets = end_offsets(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
     finally:
         consumer.close()
-    return [(topic, partition, offset) for (topic, partition), offset in found.items()]
+    return [(topic, partition, offset) for (topic, partition), offset in offsets.items()]
 
 
 class Arrivals:
-    """Puts messages into the order of their arrival and adds those that do not count."""
+    """Puts messages into the order of arrival and adds duplicates and invalid messages."""
 
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
         self.repeated = self.spoiled = self.high_ms = 0
 
     def spread(self, chunks: Iterator[Messages]) -> Iterator[Messages]:
-        """The messages of chunks that ascend in time, as they arrive."""
+        """Yield the messages of chunks, which ascend in time, in the order of arrival."""
         held: list[Messages] = []
         for messages in chunks:
             if not len(messages):
@@ -168,5 +168,5 @@ class Arrivals:
 
 
 def spoil(value: bytes) -> bytes:
-    """JSON that every library reads, but no valid event."""
+    """Return valid JSON that is not a valid event."""
     return SPOILERS["unknown word"](value, msgspec.json.decode(value))

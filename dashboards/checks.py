@@ -40,7 +40,7 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckResult:
     """Result of the check of one panel.
 
     Attributes:
@@ -77,7 +77,7 @@ def ends(search: Search, stream: Sequence[Data], wall: Data) -> Clock:
     Event times end with the documents of `stream`, wall-clock times with those of `wall`. A shop whose history ends in
     the past is therefore shown as of its end.
     """
-    seen = [found for found in (newest(search, data) for data in stream) if found is not None]
+    seen = [time for time in (newest(search, data) for data in stream) if time is not None]
     stream_end, wall_end = max(seen, default=0) + 1, (newest(search, wall) or 0) + 1
 
     def end(data: Data) -> int:
@@ -94,7 +94,7 @@ def check(
     types: Mapping[str, Mapping[str, str]] | None = None,
     kinds: Mapping[str, Mapping[str, FieldKind]] | None = None,
     repeat: int = 1,
-) -> list[Checked]:
+) -> list[CheckResult]:
     """Run the search of every panel over the default time range of its dashboard.
 
     Args:
@@ -106,20 +106,22 @@ def check(
         kinds: index -> field -> declared kind.
         repeat: number of runs of each search.
     """
-    found = []
+    results = []
     for dashboard in dashboards:
         for panel in dashboard.panels:
             wrong = _wrong_types(panel, (types or {}).get(panel.data.index), (kinds or {}).get(panel.data.index))
             span = Span.ending(end(panel.data), dashboard.days)
-            found.append(
-                Checked(dashboard.id, panel.id, panel.data.index, "FAIL", why=wrong)
+            results.append(
+                CheckResult(dashboard.id, panel.id, panel.data.index, "FAIL", why=wrong)
                 if wrong
-                else _asked(dashboard, panel, search, span, timer, repeat)
+                else _run_search(dashboard, panel, search, span, timer, repeat)
             )
-    return found
+    return results
 
 
-def _asked(dashboard: Dashboard, panel: Panel, search: Search, span: Span, timer: Timer, repeat: int) -> Checked:
+def _run_search(
+    dashboard: Dashboard, panel: Panel, search: Search, span: Span, timer: Timer, repeat: int
+) -> CheckResult:
     body = query(panel, span)
     times: list[float] = []
     response: Mapping[str, Any] = {}
@@ -128,26 +130,26 @@ def _asked(dashboard: Dashboard, panel: Panel, search: Search, span: Span, timer
             before = timer()
             response = search(panel.data.index, body)
             times.append((timer() - before) * 1_000)
-        answer = rows(panel, response)
+        table = rows(panel, response)
     except ShopstreamError as error:
-        return Checked(dashboard.id, panel.id, panel.data.index, "FAIL", why=str(error))
+        return CheckResult(dashboard.id, panel.id, panel.data.index, "FAIL", why=str(error))
     hits = int(response.get("hits", {}).get("total", {}).get("value", 0))
-    figures = [row[figure.label] for row in answer for figure in panel.measures]
-    told = Checked(
-        dashboard.id, panel.id, panel.data.index, "PASS", round(statistics.median(times), 1), hits, len(answer)
+    figures = [row[figure.label] for row in table for figure in panel.measures]
+    result = CheckResult(
+        dashboard.id, panel.id, panel.data.index, "PASS", round(statistics.median(times), 1), hits, len(table)
     )
     if not panel.may_be_empty and (hits == 0 or all(value is None for value in figures)):
-        return Checked(**{**_fields(told), "state": "EMPTY", "why": _why_empty(panel, hits)})
-    return told
+        return CheckResult(**{**_fields(result), "state": "EMPTY", "why": _why_empty(panel, hits)})
+    return result
 
 
-def _fields(checked: Checked) -> dict[str, Any]:
-    return {name: getattr(checked, name) for name in Checked.__slots__}
+def _fields(result: CheckResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in CheckResult.__slots__}
 
 
 def _why_empty(panel: Panel, hits: int) -> str:
     if hits:
-        return "documents, and none with a value"
+        return "there are documents, but none has a value"
     timed = " in its time range" if panel.data.time_field is not None else ""
     return f"no document of {panel.data.index}{timed} meets its conditions"
 
@@ -168,12 +170,12 @@ def _wrong_types(panel: Panel, types: Mapping[str, str] | None, kinds: Mapping[s
 
 def unresolved(saved: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return references of saved objects with no target in the same file, and duplicate ids."""
-    there = [(one["type"], one["id"]) for one in saved]
-    found = [f"{kind} {name} stands twice" for kind, name in sorted({key for key in there if there.count(key) > 1})]
-    for one in saved:
-        found += [
-            f"{one['type']} {one['id']}: there is no {reference['type']} {reference['id']} ({reference['name']})"
-            for reference in one["references"]
-            if (reference["type"], reference["id"]) not in there
+    ids = [(item["type"], item["id"]) for item in saved]
+    errors = [f"{kind} {name} appears twice" for kind, name in sorted({key for key in ids if ids.count(key) > 1})]
+    for item in saved:
+        errors += [
+            f"{item['type']} {item['id']}: there is no {reference['type']} {reference['id']} ({reference['name']})"
+            for reference in item["references"]
+            if (reference["type"], reference["id"]) not in ids
         ]
-    return found
+    return errors

@@ -44,8 +44,8 @@ def _cell(panel: Panel) -> str:
         parts.append(_window(panel.window))
     if panel.whole_shop:
         parts.append("of the whole shop whatever the filters are")
-    said = ("<br>" if len(figures) > 1 else "; ").join(["<br>".join(figures), "; ".join(parts)]) + "."
-    return (f"{said} {panel.note}" if panel.note else said).replace("|", "\\|")
+    text = ("<br>" if len(figures) > 1 else "; ").join(["<br>".join(figures), "; ".join(parts)]) + "."
+    return (f"{text} {panel.note}" if panel.note else text).replace("|", "\\|")
 
 
 def _dimension(dimension: Dimension) -> str:
@@ -59,7 +59,7 @@ def _dimension(dimension: Dimension) -> str:
 
 
 def _window(window: Window) -> str:
-    ahead = f" and the {window.ahead_days} to come" if window.ahead_days else ""
+    ahead = f" and the next {window.ahead_days}" if window.ahead_days else ""
     return f"always the last {_days(window.back_days)}{ahead}"
 
 

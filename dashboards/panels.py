@@ -153,7 +153,7 @@ Dimension = Terms | Time | Steps
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """Position of a panel on the grid, which is GRID_COLUMNS wide; y grows downwards."""
 
     x: int
@@ -180,7 +180,7 @@ class Panel:
         question: question that the panel answers, as a sentence.
         data: document set that it shows.
         chart: type of chart.
-        place: position on its dashboard.
+        position: position on its dashboard.
         measures: figures, at least one.
         dimensions: dimensions of the buckets, at most two; a table allows more.
         where: conditions on all documents.
@@ -197,7 +197,7 @@ class Panel:
     question: str
     data: Data
     chart: Chart
-    place: Place
+    position: Position
     measures: tuple[Figure, ...]
     dimensions: tuple[Dimension, ...] = ()
     where: Where = ()

@@ -76,39 +76,39 @@ def nesting(panel: Panel) -> tuple[int, ...]:
 
     A chart over time is split before it is divided into intervals, so that all intervals show the same values.
     """
-    places = tuple(range(len(panel.dimensions)))
-    if len(places) == 2 and isinstance(panel.dimensions[0], Time):
-        return places[::-1]
-    return places
+    positions = tuple(range(len(panel.dimensions)))
+    if len(positions) == 2 and isinstance(panel.dimensions[0], Time):
+        return positions[::-1]
+    return positions
 
 
-def _levels(panel: Panel, places: Sequence[int], span: Span, anchor_ms: int) -> dict[str, Any]:
-    if not places:
-        found: dict[str, Any] = {}
-        for place, figure in enumerate(panel.measures):
-            found |= _figure(place, figure, anchor_ms)
-        return found
-    place, *rest = places
-    level = _bucket(panel, panel.dimensions[place], span, anchor_ms)
+def _levels(panel: Panel, positions: Sequence[int], span: Span, anchor_ms: int) -> dict[str, Any]:
+    if not positions:
+        aggregations: dict[str, Any] = {}
+        for position, figure in enumerate(panel.measures):
+            aggregations |= _figure(position, figure, anchor_ms)
+        return aggregations
+    position, *rest = positions
+    level = _bucket(panel, panel.dimensions[position], span, anchor_ms)
     if "terms" in level and any(isinstance(panel.dimensions[one], Terms) for one in rest):
         # without the hint each value is a filter that recomputes all inner figures: ten times as slow for 2,000
         level["terms"]["execution_hint"] = "map"
     inner = _levels(panel, rest, span, anchor_ms)
     if rest:
-        inner |= _ranking(panel, panel.dimensions[place], anchor_ms)
-    return {f"d{place}": level | ({"aggs": inner} if inner else {})}
+        inner |= _ranking(panel, panel.dimensions[position], anchor_ms)
+    return {f"d{position}": level | ({"aggs": inner} if inner else {})}
 
 
 def _ranking(panel: Panel, dimension: Dimension, anchor_ms: int) -> dict[str, Any]:
     """Return the measure that ranks an outer level, which otherwise exists only at the innermost level."""
-    place = _ranked_by(panel, dimension)
-    return {} if place is None else _figure(place, panel.measures[place], anchor_ms)
+    position = _ranked_by(panel, dimension)
+    return {} if position is None else _figure(position, panel.measures[position], anchor_ms)
 
 
 def _ranked_by(panel: Panel, dimension: Dimension) -> int | None:
     if not isinstance(dimension, Terms) or not dimension.by:
         return None
-    return next(place for place, figure in enumerate(panel.measures) if figure.label == dimension.by)
+    return next(position for position, figure in enumerate(panel.measures) if figure.label == dimension.by)
 
 
 def _bucket(panel: Panel, dimension: Dimension, span: Span, anchor_ms: int) -> dict[str, Any]:
@@ -122,10 +122,10 @@ def _bucket(panel: Panel, dimension: Dimension, span: Span, anchor_ms: int) -> d
             bounds = {"extended_bounds": {"min": span.from_ms, "max": ends}} if timed else {}
             return {"date_histogram": {"field": field, **interval(every, span), "min_doc_count": 0, **bounds}}
         case Terms(field=field, size=size, last_first=last_first):
-            place = _ranked_by(panel, dimension)
+            position = _ranked_by(panel, dimension)
             order = [{"_key": "desc" if last_first else "asc"}]
-            if place is not None:
-                order = [{_path(place, panel.measures[place]): "desc"}, *order]
+            if position is not None:
+                order = [{_path(position, panel.measures[position]): "desc"}, *order]
             return {"terms": {"field": field, "size": size, "order": order}}
 
 
@@ -146,19 +146,19 @@ def _all(where: Where, anchor_ms: int) -> dict[str, Any]:
     return {"bool": {"filter": dsl(where, anchor_ms)}}
 
 
-def _path(place: int, figure: Figure) -> str:
+def _path(position: int, figure: Figure) -> str:
     """Return the path of the value that ranks a bucket."""
     if not isinstance(figure, Measure) or figure.op == "percentile":
         raise ValueError(f"values cannot be ranked by {figure.label}")
     if figure.op == "count":
-        return f"m{place}" if figure.where else "_count"
-    return f"m{place}>v" if figure.where else f"m{place}"
+        return f"m{position}" if figure.where else "_count"
+    return f"m{position}>v" if figure.where else f"m{position}"
 
 
-def _figure(place: int, figure: Figure, anchor_ms: int) -> dict[str, Any]:
+def _figure(position: int, figure: Figure, anchor_ms: int) -> dict[str, Any]:
     if isinstance(figure, Measure):
-        return _measure(f"m{place}", figure, anchor_ms)
-    return _measure(f"m{place}n", figure.over, anchor_ms) | _measure(f"m{place}d", figure.under, anchor_ms)
+        return _measure(f"m{position}", figure, anchor_ms)
+    return _measure(f"m{position}n", figure.over, anchor_ms) | _measure(f"m{position}d", figure.under, anchor_ms)
 
 
 def _measure(name: str, measure: Measure, anchor_ms: int) -> dict[str, Any]:
@@ -175,11 +175,11 @@ def _measure(name: str, measure: Measure, anchor_ms: int) -> dict[str, Any]:
 
 def buckets(panel: Panel, span: Span) -> int:
     """Return the maximum number of buckets of a response, over all levels."""
-    found, product = 0, 1
-    for place in nesting(panel):
-        product *= _size(panel.dimensions[place], span_of(panel, span))
-        found += product
-    return found
+    total, product = 0, 1
+    for position in nesting(panel):
+        product *= _size(panel.dimensions[position], span_of(panel, span))
+        total += product
+    return total
 
 
 def _size(dimension: Dimension, span: Span) -> int:
@@ -208,27 +208,29 @@ def rows(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
     """
     if response.get("timed_out") or response.get("_shards", {}).get("failed"):
         raise ShopstreamError(
-            f"Elasticsearch gave a part of the answer for {panel.title!r}.",
-            "It is overloaded or a shard is not there: try again, or choose a shorter time range.",
+            f"Elasticsearch returned a partial response for {panel.title!r}.",
+            "It is overloaded or a shard is missing: try again, or choose a shorter time range.",
         )
     aggregations = response.get("aggregations", {})
     total = response.get("hits", {}).get("total", {}).get("value", 0)
-    found = list(_rows(panel, nesting(panel), {**aggregations, "doc_count": total}, {}))
+    table = list(_rows(panel, nesting(panel), {**aggregations, "doc_count": total}, {}))
     if panel.sort is not None:
         label, descending = panel.sort
-        known = sorted((row for row in found if row[label] is not None), key=lambda row: row[label], reverse=descending)
-        found = known + [row for row in found if row[label] is None]
-    return found
+        known = sorted((row for row in table if row[label] is not None), key=lambda row: row[label], reverse=descending)
+        table = known + [row for row in table if row[label] is None]
+    return table
 
 
-def _rows(panel: Panel, places: Sequence[int], bucket: Mapping[str, Any], keys: dict[int, Any]) -> Iterator[Row]:
-    if not places:
-        row = {dimension.label: keys[place] for place, dimension in enumerate(panel.dimensions)}
-        yield row | {figure.label: _value(f"m{place}", figure, bucket) for place, figure in enumerate(panel.measures)}
+def _rows(panel: Panel, positions: Sequence[int], bucket: Mapping[str, Any], keys: dict[int, Any]) -> Iterator[Row]:
+    if not positions:
+        row = {dimension.label: keys[position] for position, dimension in enumerate(panel.dimensions)}
+        yield row | {
+            figure.label: _value(f"m{position}", figure, bucket) for position, figure in enumerate(panel.measures)
+        }
         return
-    place, *rest = places
-    for key, inner in _buckets(panel.dimensions[place], bucket.get(f"d{place}", {})):
-        yield from _rows(panel, rest, inner, {**keys, place: key})
+    position, *rest = positions
+    for key, inner in _buckets(panel.dimensions[position], bucket.get(f"d{position}", {})):
+        yield from _rows(panel, rest, inner, {**keys, position: key})
 
 
 def _buckets(dimension: Dimension, level: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
@@ -261,13 +263,13 @@ def combined(ratio: Ratio, over: float | None, under: float | None) -> float | N
 def _measured(name: str, measure: Measure, bucket: Mapping[str, Any]) -> Any:
     if measure.op == "count":
         return bucket.get(name, {"doc_count": 0})["doc_count"] if measure.where else bucket.get("doc_count", 0)
-    found = bucket.get(name, {})
+    aggregation = bucket.get(name, {})
     if measure.where:
-        found = found.get("v", {})
+        aggregation = aggregation.get("v", {})
     if measure.op == "percentile":
-        values = found.get("values", ())
+        values = aggregation.get("values", ())
         return _number(values[0]["value"]) if values else None
-    value = _number(found.get("value"))
+    value = _number(aggregation.get("value"))
     if measure.op in ("sum", "unique") and value is None:
         return 0
     return int(value) if value is not None and measure.unit == "time" else value
@@ -290,7 +292,7 @@ def fields_of(panel: Panel) -> dict[str, set[str]]:
     uses += [(condition.field, "where") for where in conditions for condition in where]
     if panel.data.time_field is not None:
         uses.append((panel.data.time_field, "time"))
-    found: dict[str, set[str]] = {}
+    uses_of: dict[str, set[str]] = {}
     for field, use in uses:
-        found.setdefault(field, set()).add(use)
-    return found
+        uses_of.setdefault(field, set()).add(use)
+    return uses_of

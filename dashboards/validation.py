@@ -14,7 +14,7 @@ from dashboards.panels import (
     Dimension,
     Measure,
     Panel,
-    Place,
+    Position,
     Ratio,
     Span,
     Steps,
@@ -63,13 +63,13 @@ def faults(dashboards: Sequence[Dashboard], fields: Mapping[str, Kinds]) -> list
         fields: index without the run -> fields of the index.
     """
     panels = [panel for one in dashboards for panel in one.panels]
-    found = [f"{name}: there are two of this id" for name, n in Counter(panel.id for panel in panels).items() if n > 1]
+    errors = [f"{name}: the id is used twice" for name, n in Counter(panel.id for panel in panels).items() if n > 1]
     for dashboard in dashboards:
-        found += [f"{dashboard.id}: {said}" for said in _grid(dashboard)]
-        found += [f"{dashboard.id}: {said}" for said in _controls(dashboard, fields)]
+        errors += [f"{dashboard.id}: {error}" for error in _grid(dashboard)]
+        errors += [f"{dashboard.id}: {error}" for error in _controls(dashboard, fields)]
         for panel in dashboard.panels:
-            found += [f"{panel.id}: {said}" for said in _panel(panel, dashboard, fields)]
-    return found
+            errors += [f"{panel.id}: {error}" for error in _panel(panel, dashboard, fields)]
+    return errors
 
 
 def _panel(panel: Panel, dashboard: Dashboard, fields: Mapping[str, Kinds]) -> Iterator[str]:
@@ -82,7 +82,7 @@ def _panel(panel: Panel, dashboard: Dashboard, fields: Mapping[str, Kinds]) -> I
     yield from _uses(panel, kinds)
     most = buckets(panel, Span.ending(DAYS_MAX * DAY_MS, DAYS_MAX))
     if most > BUCKETS_MAX:
-        yield f"an answer may have {most:,} buckets; at most {BUCKETS_MAX:,} are allowed"
+        yield f"a response may have {most:,} buckets; at most {BUCKETS_MAX:,} are allowed"
     lacking = [control.field for control in dashboard.controls if control.field not in kinds]
     if panel.whole_shop != bool(lacking):
         yield f"whole_shop is {panel.whole_shop}, and of the filters' fields its documents lack {lacking}"
@@ -95,13 +95,13 @@ def _shape(panel: Panel) -> Iterator[str]:
     if not 1 <= len(panel.measures) <= measures:
         yield f"a {panel.chart} has 1 to {measures} measures, not {len(panel.measures)}"
     if len(panel.dimensions) > 1 and panel.chart not in ("table", "heatmap") and len(panel.measures) > 1:
-        yield "a chart that is split has one measure"
+        yield "a chart with a split has one measure"
     if len(set(panel.labels)) < len(panel.labels):
-        yield f"labels stand twice: {panel.labels}"
+        yield f"labels appear twice: {panel.labels}"
     if panel.sort is not None and panel.sort[0] not in panel.labels:
-        yield f"it is sorted by {panel.sort[0]}, which is no column"
+        yield f"it is sorted by {panel.sort[0]}, which is not a column"
     if not panel.question.endswith("?"):
-        yield "its question is none"
+        yield 'the question must end with "?"'
 
 
 def _ranking(panel: Panel) -> Iterator[str]:
@@ -115,7 +115,7 @@ def _ranking(panel: Panel) -> Iterator[str]:
 
 
 def _uses(panel: Panel, kinds: Kinds) -> Iterator[str]:
-    def use(field: str, how: str) -> Iterator[str]:
+    def check(field: str, how: str) -> Iterator[str]:
         kind = kinds.get(field)
         if kind is None:
             yield f"{panel.data.index} has no field {field}"
@@ -127,24 +127,24 @@ def _uses(panel: Panel, kinds: Kinds) -> Iterator[str]:
     for measure in measures:
         yield from _measure(measure, kinds)
         if measure.op != "count":
-            yield from use(measure.field, measure.op)
+            yield from check(measure.field, measure.op)
     for dimension in panel.dimensions:
         if isinstance(dimension, Steps):
             conditions += [condition for _, where in dimension.steps for condition in where]
         else:
-            yield from use(dimension.field, "terms" if isinstance(dimension, Terms) else "time")
+            yield from check(dimension.field, "terms" if isinstance(dimension, Terms) else "time")
             yield from _numeric(dimension, kinds)
     for condition in conditions:
         yield from _condition(condition, kinds, panel)
     if panel.data.time_field is not None:
-        yield from use(panel.data.time_field, "time")
+        yield from check(panel.data.time_field, "time")
 
 
 def _measure(measure: Measure, kinds: Kinds) -> Iterator[str]:
     if (measure.op == "count") != (measure.field == ""):
         yield f"{measure.label}: only a count has no field"
     if not 1 <= measure.percent <= 99:
-        yield f"{measure.label}: {measure.percent} is no percentile"
+        yield f"{measure.label}: {measure.percent} is not a percentile"
     timed = kinds.get(measure.field) == "time" and measure.op in ("min", "max")
     if timed != (measure.unit == "time"):
         yield f"{measure.label}: the unit {measure.unit} does not fit {measure.field}"
@@ -162,18 +162,18 @@ def _condition(condition: Condition, kinds: Kinds, panel: Panel) -> Iterator[str
         return
     match condition:
         case Is(values=values):
-            wanted: dict[type, frozenset[FieldKind]] = {
+            accepted: dict[type, frozenset[FieldKind]] = {
                 bool: frozenset({"bool"}),
                 str: frozenset({"string", "strings"}),
                 int: _NUMBERS,
                 float: _NUMBERS,
             }
-            if not values or any(kind not in wanted[type(value)] for value in values):
+            if not values or any(kind not in accepted[type(value)] for value in values):
                 yield f"{condition.field}, a {kind}, is compared with {values}"
         case AtLeast() if kind not in _NUMBERS:
             yield f"{condition.field}, a {kind}, is compared with a number"
         case Ago() if kind != "time":
-            yield f"{condition.field}, a {kind}, is taken for a time"
+            yield f"{condition.field}, a {kind}, is used as a time"
         case _:
             pass
 
@@ -182,7 +182,7 @@ def _controls(dashboard: Dashboard, fields: Mapping[str, Kinds]) -> Iterator[str
     for control in dashboard.controls:
         kind = fields.get(control.data.index, {}).get(control.field)
         if kind not in ("string", "bool"):
-            yield f"a filter of {control.data.index} by {control.field}, a {kind}"
+            yield f"the filter by {control.field} of {control.data.index} uses a field of kind {kind}"
         followed = [panel for panel in dashboard.panels if not panel.whole_shop]
         for panel in followed:
             if control.field not in fields.get(panel.data.index, {}):
@@ -190,15 +190,21 @@ def _controls(dashboard: Dashboard, fields: Mapping[str, Kinds]) -> Iterator[str
 
 
 def _grid(dashboard: Dashboard) -> Iterator[str]:
-    places = [(panel.id, panel.place) for panel in dashboard.panels]
-    for n, (name, place) in enumerate(places):
-        if place.x < 0 or place.y < 0 or place.w < 1 or place.h < 1 or place.x + place.w > GRID_COLUMNS:
-            yield f"{name} does not stand on the grid"
-        for other, beside in places[:n]:
-            if _overlap(place, beside):
-                yield f"{name} lies over {other}"
+    positions = [(panel.id, panel.position) for panel in dashboard.panels]
+    for n, (name, position) in enumerate(positions):
+        if (
+            position.x < 0
+            or position.y < 0
+            or position.w < 1
+            or position.h < 1
+            or position.x + position.w > GRID_COLUMNS
+        ):
+            yield f"{name} is outside the grid"
+        for other, other_position in positions[:n]:
+            if _overlap(position, other_position):
+                yield f"{name} overlaps {other}"
 
 
-def _overlap(one: Place, other: Place) -> bool:
+def _overlap(one: Position, other: Position) -> bool:
     apart = one.x + one.w <= other.x or other.x + other.w <= one.x
     return not (apart or one.y + one.h <= other.y or other.y + other.h <= one.y)

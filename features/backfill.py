@@ -85,7 +85,7 @@ def rows_at(
     """
     if list(cutoffs) != sorted(set(cutoffs)):
         raise UsageError("The cut-offs must be different times in ascending order.")
-    found = counts if counts is not None else ArchiveCounts()
+    totals = counts if counts is not None else ArchiveCounts()
 
     def spans() -> Iterator[Span]:
         for day in days:
@@ -93,9 +93,9 @@ def rows_at(
 
     def read(day: int) -> tuple[list[EventColumns], list[OrderColumns]]:
         on_day(day)
-        return _read(read_day, day, found)
+        return _read(read_day, day, totals)
 
-    yield from rows_of(spans(), cutoffs, found)
+    yield from rows_of(spans(), cutoffs, totals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,9 @@ def _read(read_day: ReadDay, day: int, counts: ArchiveCounts) -> tuple[list[Even
     events: list[EventColumns] = []
     for table in read_day("events", day):
         counts.read["events"] += table.num_rows
-        found = event_rows(table)
-        counts.rejected += found.rejected
-        events.append(found.columns)
+        batch = event_rows(table)
+        counts.rejected += batch.rejected
+        events.append(batch.columns)
     orders: list[OrderColumns] = []
     for table in read_day("orders", day):
         counts.read["orders"] += table.num_rows

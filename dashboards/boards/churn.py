@@ -6,7 +6,7 @@ from typing import Final
 
 from dashboards.boards.data import ALERTS, AT_RISK, CUSTOMERS, SEGMENT_DAYS, country
 from dashboards.conditions import Exists, Is
-from dashboards.panels import Control, Dashboard, Measure, Panel, Place, Ratio, Terms, Time, Window
+from dashboards.panels import Control, Dashboard, Measure, Panel, Position, Ratio, Terms, Time, Window
 from features.scores.score import RISKS
 
 _CUSTOMERS: Final = Measure("Customers", "count")
@@ -24,40 +24,40 @@ def _mean(label: str, *, in_training: bool) -> Ratio:
 CHURN: Final = Dashboard(
     "churn",
     "Churn risk",
-    "Who is about to leave, what are they worth, and what is to be done?",
+    "Which customers are likely to leave, what are they worth, and what should be done?",
     days=90,
     controls=(Control("Segment", "segment", CUSTOMERS), country(CUSTOMERS)),
     panels=(
         Panel(
             "churn-customers", "Customers at risk", "How many are likely to leave (high or critical)?",
-            CUSTOMERS, "metric", Place(0, 0, 12, 6), (Measure("Customers at risk", "count", where=AT_RISK),),
+            CUSTOMERS, "metric", Position(0, 0, 12, 6), (Measure("Customers at risk", "count", where=AT_RISK),),
         ),
         Panel(
-            "churn-revenue", "Revenue at risk", "What did they buy in the last year?",
-            CUSTOMERS, "metric", Place(12, 0, 12, 6),
+            "churn-revenue", "Revenue at risk", "How much did they spend in the last year?",
+            CUSTOMERS, "metric", Position(12, 0, 12, 6),
             (Measure("Revenue at risk", "sum", "revenue_365d", AT_RISK, "money"),),
         ),
         Panel(
-            "churn-share", "Share of revenue at risk", "Which share of a year's revenue is that?",
-            CUSTOMERS, "metric", Place(24, 0, 12, 6),
+            "churn-share", "Share of revenue at risk", "What share of the yearly revenue do they make up?",
+            CUSTOMERS, "metric", Position(24, 0, 12, 6),
             (Ratio("Share of revenue at risk", Measure("At risk", "sum", "revenue_365d", AT_RISK, "money"), _WORTH),),
         ),
         Panel(
-            "churn-expected", "Expected to leave", "How many will leave, if the model is right?",
-            CUSTOMERS, "metric", Place(36, 0, 12, 6),
+            "churn-expected", "Expected to leave", "How many customers does the model expect to leave?",
+            CUSTOMERS, "metric", Position(36, 0, 12, 6),
             (Measure("Expected to leave", "sum", "churn_probability", unit="whole"),),
             note="The sum of the probabilities.",
         ),
         Panel(
-            "churn-segments", "Customers by segment and risk", "In which segments are they?",
-            CUSTOMERS, "bar_stacked", Place(0, 6, 24, 13),
+            "churn-segments", "Customers by segment and risk", "Which segments do they belong to?",
+            CUSTOMERS, "bar_stacked", Position(0, 6, 24, 13),
             (_CUSTOMERS,),
             (Terms("Segment", "segment", 12, by="Customers"), Terms("Risk", "churn_risk", len(RISKS), by="Customers")),
             where=_SCORED,
         ),
         Panel(
-            "churn-worth", "Revenue by segment and risk", "And what are they worth?",
-            CUSTOMERS, "bar_stacked", Place(24, 6, 24, 13),
+            "churn-worth", "Revenue by segment and risk", "What are they worth?",
+            CUSTOMERS, "bar_stacked", Position(24, 6, 24, 13),
             (_WORTH,),
             (
                 Terms("Segment", "segment", 12, by="Revenue of a year"),
@@ -67,28 +67,29 @@ CHURN: Final = Dashboard(
         ),
         Panel(
             "churn-trend", "Mean churn probability", "Does the risk rise or fall?",
-            SEGMENT_DAYS, "line", Place(0, 19, 24, 12),
-            (_mean("Days the model has not seen", in_training=False), _mean("Days of its training", in_training=True)),
+            SEGMENT_DAYS, "line", Position(0, 19, 24, 12),
+            (_mean("Days outside its training", in_training=False), _mean("Days of its training", in_training=True)),
             (Time("Day", "ts", "day"),),
             window=Window(back_days=180),
-            note="Of customers who have ordered. On days of its training a model looks better than it is.",
+            note="Customers with orders only. A model looks better than it is on the days of its training.",
         ),
         Panel(
-            "churn-segment-trend", "Expected to leave, by segment", "Which segments does it come from?",
-            SEGMENT_DAYS, "area", Place(24, 19, 24, 12),
+            "churn-segment-trend", "Expected to leave, by segment", "Which segments contribute to it?",
+            SEGMENT_DAYS, "area", Position(24, 19, 24, 12),
             (Measure("Expected to leave", "sum", "churn_sum", unit="whole"),),
             (Time("Day", "ts", "day"), Terms("Segment", "segment", 12, by="Expected to leave")),
             window=Window(back_days=180),
         ),
         Panel(
             "churn-reasons", "Why", "Which features push the scores of customers at risk up most often?",
-            CUSTOMERS, "bar_horizontal", Place(0, 31, 24, 12),
+            CUSTOMERS, "bar_horizontal", Position(0, 31, 24, 12),
             (_CUSTOMERS,), (Terms("Feature", "churn_reasons", 12, by="Customers"),), where=AT_RISK,
-            note="Each customer at risk has three.",
+            note="Each customer at risk has three reasons.",
         ),
         Panel(
-            "churn-actions", "What to do", "For how many is which action recommended, and what are they worth?",
-            CUSTOMERS, "table", Place(24, 31, 24, 12),
+            "churn-actions", "What to do",
+            "Which actions are recommended for how many customers, and what are they worth?",
+            CUSTOMERS, "table", Position(24, 31, 24, 12),
             (
                 _CUSTOMERS,
                 Measure("At risk", "count", where=AT_RISK),
@@ -98,8 +99,8 @@ CHURN: Final = Dashboard(
             (Terms("Action", "recommended_action", 15, by="Revenue of a year"),),
         ),
         Panel(
-            "churn-list", "Customers to act on", "Who first?",
-            CUSTOMERS, "table", Place(0, 43, 48, 16),
+            "churn-list", "Customers to act on", "Which customers come first?",
+            CUSTOMERS, "table", Position(0, 43, 48, 16),
             (
                 Measure("Revenue of a year", "max", "revenue_365d", unit="money"),
                 Measure("Churn probability", "max", "churn_probability", unit="percent"),
@@ -114,11 +115,11 @@ CHURN: Final = Dashboard(
             ),
             where=AT_RISK,
             sort=("Revenue of a year", True),
-            note="The fifty of the highest revenue among customers at risk.",
+            note="The fifty customers at risk with the highest revenue.",
         ),
         Panel(
-            "churn-rfm", "Recency and frequency", "How many customers have which scores (5 is best)?",
-            CUSTOMERS, "heatmap", Place(0, 59, 24, 14),
+            "churn-rfm", "Recency and frequency", "How many customers have each pair of scores (5 is best)?",
+            CUSTOMERS, "heatmap", Position(0, 59, 24, 14),
             (_CUSTOMERS,),
             (
                 Terms("Frequency", "f_score", 5, numeric=True),
@@ -127,7 +128,7 @@ CHURN: Final = Dashboard(
         ),
         Panel(
             "churn-rfm-risk", "Churn probability by recency and frequency", "Where is the risk?",
-            CUSTOMERS, "heatmap", Place(24, 59, 24, 14),
+            CUSTOMERS, "heatmap", Position(24, 59, 24, 14),
             (Measure("Mean churn probability", "avg", "churn_probability", unit="percent"),),
             (
                 Terms("Frequency", "f_score", 5, numeric=True),
@@ -136,8 +137,8 @@ CHURN: Final = Dashboard(
             where=_SCORED,
         ),
         Panel(
-            "churn-alerts", "Alerts", "On how many customers was an alert raised?",
-            ALERTS, "bar_stacked", Place(0, 73, 48, 10),
+            "churn-alerts", "Alerts", "For how many customers was an alert raised?",
+            ALERTS, "bar_stacked", Position(0, 73, 48, 10),
             (Measure("Customers", "unique", "customer_id"),),
             (Time("Day", "ts", "day"), Terms("Risk", "churn_risk", len(RISKS), by="Customers")),
             may_be_empty=True, whole_shop=True,

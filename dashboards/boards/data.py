@@ -9,7 +9,7 @@ from dashboards.panels import Control, Data, Measure
 from features.schema import STAGES, STATUSES
 from features.scores.score import REASONED_RISKS
 
-CUSTOMERS: Final = Data("customers", None, "a customer as last seen")
+CUSTOMERS: Final = Data("customers", None, "the newest row of a customer")
 SESSIONS: Final = Data("sessions", "start_ts", "a session, at its beginning")
 ORDERS: Final = Data("orders", "ts", "an order, at the time it was placed")
 ORDER_ITEMS: Final = Data("order-items", "ts", "a line of an order, at the time it was placed")
@@ -19,7 +19,7 @@ PIPELINE: Final = Data("pipeline", "at", "a measurement of a worker, or of a fea
 SEGMENT_DAYS: Final = Data("segments-daily", "ts", "a segment, country and channel on a UTC day")
 COHORTS: Final = Data("cohorts", None, "the customers of a first-order month in a later month, by country and channel")
 MOVEMENT: Final = Data("movement", "ts", "a week")
-FORECAST: Final = Data("forecast", "ts", "a UTC day of the sales, known or to come")
+FORECAST: Final = Data("forecast", "ts", "a UTC day of sales, past or forecast")
 
 DATA: Final = (
     CUSTOMERS, SESSIONS, ORDERS, ORDER_ITEMS, EVENTS, ALERTS, PIPELINE, SEGMENT_DAYS, COHORTS, MOVEMENT, FORECAST,

@@ -18,7 +18,7 @@ from dashboards.boards.data import (
     reached,
 )
 from dashboards.conditions import Ago, Is
-from dashboards.panels import Dashboard, Measure, Panel, Place, Ratio, Steps, Terms, Time
+from dashboards.panels import Dashboard, Measure, Panel, Position, Ratio, Steps, Terms, Time
 from features.schema import ABANDONED_AFTER_MS, DAY_MS, HOUR_MS
 
 ABANDONED: Final = (Is("stage", ("cart", "checkout")), Ago("last_ts", before_ms=ABANDONED_AFTER_MS))
@@ -33,49 +33,49 @@ _BASKET: Final = Ratio("Average order", REVENUE, ORDER_COUNT, unit="money")
 NOW: Final = Dashboard(
     "now",
     "Now",
-    "Is the shop alive, and who needs attention at once?",
+    "Is the shop active, and which customers need attention now?",
     days=1,
     kibana_days=15,
     controls=(country(SESSIONS),),
     panels=(
         Panel(
-            "now-customers", "Active customers", "How many customers were on the shop?",
-            SESSIONS, "metric", Place(0, 0, 12, 6),
+            "now-customers", "Active customers", "How many customers visited the shop?",
+            SESSIONS, "metric", Position(0, 0, 12, 6),
             (Measure("Active customers", "unique", "customer_id"),),
         ),
         Panel(
             "now-sessions", "Sessions", "How many visits were there?",
-            SESSIONS, "metric", Place(12, 0, 12, 6), (SESSION_COUNT,),
+            SESSIONS, "metric", Position(12, 0, 12, 6), (SESSION_COUNT,),
         ),
         Panel(
-            "now-orders", "Orders", "How many orders came in that stand?",
-            ORDERS, "metric", Place(24, 0, 12, 6), (ORDER_COUNT,),
+            "now-orders", "Orders", "How many orders came in, without cancelled and refunded ones?",
+            ORDERS, "metric", Position(24, 0, 12, 6), (ORDER_COUNT,),
         ),
         Panel(
             "now-revenue", "Revenue", "What are they worth?",
-            ORDERS, "metric", Place(36, 0, 12, 6), (REVENUE,),
+            ORDERS, "metric", Position(36, 0, 12, 6), (REVENUE,),
         ),
         Panel(
-            "now-conversion", "Conversion", "Which share of the visits ends in a purchase?",
-            SESSIONS, "metric", Place(0, 6, 12, 6), (CONVERSION,),
+            "now-conversion", "Conversion", "What share of the visits ends in a purchase?",
+            SESSIONS, "metric", Position(0, 6, 12, 6), (CONVERSION,),
         ),
         Panel(
             "now-basket", "Average order", "What is an order worth?",
-            ORDERS, "metric", Place(12, 6, 12, 6), (_BASKET,),
+            ORDERS, "metric", Position(12, 6, 12, 6), (_BASKET,),
         ),
         Panel(
-            "now-abandoned", "Abandoned carts", "How many visits left a full cart behind, half an hour ago?",
-            SESSIONS, "metric", Place(24, 6, 12, 6),
+            "now-abandoned", "Abandoned carts", "How many visits left a cart more than half an hour ago?",
+            SESSIONS, "metric", Position(24, 6, 12, 6),
             (Measure("Abandoned carts", "count", where=ABANDONED),),
         ),
         Panel(
             "now-alerts", "Customers whose risk rose", "How many customers have become likely to leave?",
-            ALERTS, "metric", Place(36, 6, 12, 6),
+            ALERTS, "metric", Position(36, 6, 12, 6),
             (Measure("Customers", "unique", "customer_id", AT_RISK),), may_be_empty=True, whole_shop=True,
         ),
         Panel(
-            "now-pace", "Orders and revenue of late", "What came in during the last hour and the last day?",
-            ORDERS, "table", Place(0, 12, 24, 9),
+            "now-pace", "Recent orders and revenue", "What came in during the last hour and the last day?",
+            ORDERS, "table", Position(0, 12, 24, 9),
             (ORDER_COUNT, REVENUE, _BASKET),
             (
                 Steps(
@@ -90,22 +90,22 @@ NOW: Final = Dashboard(
             note="Measured back from the end of the time range; in Kibana from the wall clock.",
         ),
         Panel(
-            "now-revenue-trend", "Revenue over time", "How do sales go, by the minute in a short time range?",
-            ORDERS, "bar", Place(24, 12, 24, 9), (REVENUE,), (Time("Time", "ts"),),
+            "now-revenue-trend", "Revenue over time", "How do sales develop, by the minute in a short time range?",
+            ORDERS, "bar", Position(24, 12, 24, 9), (REVENUE,), (Time("Time", "ts"),),
         ),
         Panel(
-            "now-visits", "Visits over time", "How many come, and how many visits are there?",
-            SESSIONS, "line", Place(0, 21, 24, 12),
+            "now-visits", "Visits over time", "How many customers visit, and how often?",
+            SESSIONS, "line", Position(0, 21, 24, 12),
             (SESSION_COUNT, Measure("Customers", "unique", "customer_id")), (Time("Time", "start_ts"),),
         ),
         Panel(
             "now-clicks", "Clicks by kind", "What do visitors do?",
-            EVENTS, "area", Place(24, 21, 24, 12),
+            EVENTS, "area", Position(24, 21, 24, 12),
             (Measure("Clicks", "count"),), (Time("Time", "ts"), Terms("Kind", "event_type", 7, by="Clicks")),
         ),
         Panel(
-            "now-feed", "Newest alerts", "Who has just become likely to leave, and what is to be done?",
-            ALERTS, "table", Place(0, 33, 48, 14),
+            "now-feed", "Newest alerts", "Which customers have just become likely to leave, and what should be done?",
+            ALERTS, "table", Position(0, 33, 48, 14),
             (
                 Measure("When", "max", "ts", unit="time"),
                 Measure("Churn probability", "max", "churn_probability", unit="percent"),

@@ -6,7 +6,7 @@ from typing import Final
 
 from dashboards.boards.data import CHANNEL, COHORTS, CUSTOMERS, MOVEMENT, channel, country
 from dashboards.conditions import AtLeast, Is
-from dashboards.panels import Dashboard, Measure, Panel, Place, Ratio, Terms, Time, Window
+from dashboards.panels import Dashboard, Measure, Panel, Position, Ratio, Terms, Time, Window
 
 MONTHS: Final = 13
 """Months shown after the first order, including the month of that order."""
@@ -30,60 +30,61 @@ _TWO_OR_MORE: Final = Measure("Repeat buyers", "count", where=(AtLeast("orders_t
 RETENTION: Final = Dashboard(
     "retention",
     "Retention",
-    "Do customers come back, and is what comes in more than what is lost?",
+    "Do customers come back, and do gains exceed losses?",
     days=365,
     controls=(country(COHORTS), channel(COHORTS)),
     panels=(
         Panel(
-            "retention-repeat", "Repeat rate", "Which share of the buyers bought twice or more?",
-            CUSTOMERS, "metric", Place(0, 0, 12, 6),
+            "retention-repeat", "Repeat rate", "What share of the buyers bought twice or more?",
+            CUSTOMERS, "metric", Position(0, 0, 12, 6),
             (Ratio("Repeat rate", _TWO_OR_MORE, _ONE_OR_MORE),), whole_shop=True,
         ),
         Panel(
-            "retention-second", "Time to second order", "How long does half of them take?",
-            CUSTOMERS, "metric", Place(12, 0, 12, 6),
+            "retention-second", "Time to second order", "How long does the second order take at the median?",
+            CUSTOMERS, "metric", Position(12, 0, 12, 6),
             (Measure("Days, median", "percentile", "order_gap_mean_days", unit="days"),),
             where=(Is("orders_total", (2,)),), whole_shop=True,
             note="Of customers with exactly two orders.",
         ),
         Panel(
-            "retention-once", "Bought once", "How many still owe a second order?",
-            CUSTOMERS, "metric", Place(24, 0, 12, 6),
+            "retention-once", "Bought once", "How many customers have ordered only once?",
+            CUSTOMERS, "metric", Position(24, 0, 12, 6),
             (Measure("Bought once", "count", where=(Is("orders_total", (1,)),)),), whole_shop=True,
         ),
         Panel(
-            "retention-next-month", "Back in the month after", "Which share orders in the month after the first?",
-            COHORTS, "metric", Place(36, 0, 12, 6), (_RETAINED,),
+            "retention-next-month", "Back in the next month", "What share orders in the month after the first order?",
+            COHORTS, "metric", Position(36, 0, 12, 6), (_RETAINED,),
             where=(*_COMPLETE, Is("months_since", (1,))),
         ),
         Panel(
             "retention-cohorts", "Customers who ordered again",
-            "Which share of a month's new customers ordered in later months?",
-            COHORTS, "heatmap", Place(0, 6, 24, 18), (_RETAINED,), (_MONTHS_SINCE, _COHORT), where=_LATER,
-            note="Months that are over.",
+            "What share of a month's new customers ordered in later months?",
+            COHORTS, "heatmap", Position(0, 6, 24, 18), (_RETAINED,), (_MONTHS_SINCE, _COHORT), where=_LATER,
+            note="Complete months only.",
         ),
         Panel(
-            "retention-cohort-revenue", "Revenue per customer of the cohort", "And what did they spend then?",
-            COHORTS, "heatmap", Place(24, 6, 24, 18), (_PER_CUSTOMER,), (_MONTHS_SINCE, _COHORT), where=_COMPLETE,
+            "retention-cohort-revenue", "Revenue per customer of the cohort",
+            "How much did they spend in later months?",
+            COHORTS, "heatmap", Position(24, 6, 24, 18), (_PER_CUSTOMER,), (_MONTHS_SINCE, _COHORT), where=_COMPLETE,
         ),
         Panel(
             "retention-curve", "Retention by channel", "Which channels bring customers who stay?",
-            COHORTS, "line", Place(0, 24, 24, 13), (_RETAINED,), (_MONTHS_SINCE, _CURVE), where=_LATER,
+            COHORTS, "line", Position(0, 24, 24, 13), (_RETAINED,), (_MONTHS_SINCE, _CURVE), where=_LATER,
         ),
         Panel(
-            "retention-revenue-curve", "Revenue per customer by channel", "And who spend?",
-            COHORTS, "line", Place(24, 24, 24, 13), (_PER_CUSTOMER,), (_MONTHS_SINCE, _CURVE), where=_COMPLETE,
+            "retention-revenue-curve", "Revenue per customer by channel", "Which channels bring customers who spend?",
+            COHORTS, "line", Position(24, 24, 24, 13), (_PER_CUSTOMER,), (_MONTHS_SINCE, _CURVE), where=_COMPLETE,
         ),
         Panel(
             "retention-channels", "Channels after a quarter",
-            "How many are there after three months, and what are they worth?",
-            COHORTS, "table", Place(0, 37, 24, 12),
+            "How many are active after three months, and what are they worth?",
+            COHORTS, "table", Position(0, 37, 24, 12),
             (_SIZE, _RETAINED, _PER_CUSTOMER), (_BY_CHANNEL,),
             where=(*_COMPLETE, Is("months_since", (3,))),
         ),
         Panel(
-            "retention-movement", "Customers coming and going", "Is what comes in more than what is lost?",
-            MOVEMENT, "bar_stacked", Place(24, 37, 24, 12),
+            "retention-movement", "Customers coming and going", "Do gains exceed losses?",
+            MOVEMENT, "bar_stacked", Position(24, 37, 24, 12),
             tuple(Measure(name.capitalize(), "sum", name) for name in ("new", "returning", "reactivated", "lost")),
             (Time("Week", "ts", "week"),),
             where=_COMPLETE, window=Window(back_days=365), whole_shop=True,

@@ -17,12 +17,12 @@ from dashboards.boards.data import (
     country,
 )
 from dashboards.conditions import AtLeast, Is
-from dashboards.panels import Dashboard, Measure, Panel, Place, Ratio, Terms, Time, Window
+from dashboards.panels import Dashboard, Measure, Panel, Position, Ratio, Terms, Time, Window
 
 _ALL_ORDERS: Final = Measure("All orders", "count")
 _BASKET: Final = Ratio("Average order", REVENUE, ORDER_COUNT, unit="money")
-_RETURNED_AMOUNT: Final = Measure("Given back", "sum", "total", RETURNED, "money")
-_RETURNED_SHARE: Final = Ratio("Share given back", Measure("Returned", "count", where=RETURNED), _ALL_ORDERS)
+_RETURNED_AMOUNT: Final = Measure("Returned", "sum", "total", RETURNED, "money")
+_RETURNED_SHARE: Final = Ratio("Share returned", Measure("Returned", "count", where=RETURNED), _ALL_ORDERS)
 
 REVENUE_BOARD: Final = Dashboard(
     "revenue",
@@ -31,23 +31,26 @@ REVENUE_BOARD: Final = Dashboard(
     days=90,
     controls=(country(ORDERS), channel(ORDERS)),
     panels=(
-        Panel("revenue-total", "Revenue", "What was sold and kept?", ORDERS, "metric", Place(0, 0, 12, 6), (REVENUE,)),
         Panel(
-            "revenue-orders", "Orders", "In how many orders that stand?",
-            ORDERS, "metric", Place(12, 0, 12, 6), (ORDER_COUNT,),
+            "revenue-total", "Revenue", "How much was sold, without cancelled and refunded orders?",
+            ORDERS, "metric", Position(0, 0, 12, 6), (REVENUE,),
+        ),
+        Panel(
+            "revenue-orders", "Orders", "How many orders came in, without cancelled and refunded ones?",
+            ORDERS, "metric", Position(12, 0, 12, 6), (ORDER_COUNT,),
         ),
         Panel(
             "revenue-basket", "Average order", "What is an order worth?",
-            ORDERS, "metric", Place(24, 0, 12, 6), (_BASKET,),
+            ORDERS, "metric", Position(24, 0, 12, 6), (_BASKET,),
         ),
         Panel(
-            "revenue-returned", "Cancelled or refunded", "Which share of all orders does not stand?",
-            ORDERS, "metric", Place(36, 0, 12, 6),
+            "revenue-returned", "Cancelled or refunded", "What share of all orders was cancelled or refunded?",
+            ORDERS, "metric", Position(36, 0, 12, 6),
             (_RETURNED_SHARE,),
         ),
         Panel(
-            "revenue-forecast", "Revenue and its forecast", "What was sold a day, and what is to be expected?",
-            FORECAST, "line", Place(0, 6, 48, 14),
+            "revenue-forecast", "Revenue and its forecast", "How much was sold per day, and how much is expected?",
+            FORECAST, "line", Position(0, 6, 48, 14),
             (
                 Measure("Revenue", "max", "revenue", unit="money"),
                 Measure("Forecast", "max", "forecast", unit="money"),
@@ -60,48 +63,48 @@ REVENUE_BOARD: Final = Dashboard(
             where=(Is("level", ("total",)),),
             window=Window(back_days=90, ahead_days=60),
             whole_shop=True,
-            note="Each day to come lies between the two bounds with that probability.",
+            note="The revenue of a future day lies between the two bounds with that probability.",
         ),
         Panel(
-            "revenue-category-trend", "Revenue by category", "Which categories carry it?",
-            ORDER_ITEMS, "bar_stacked", Place(0, 20, 24, 12),
+            "revenue-category-trend", "Revenue by category", "Which categories contribute to it?",
+            ORDER_ITEMS, "bar_stacked", Position(0, 20, 24, 12),
             (SALES,), (Time("Week", "ts", "week"), Terms("Category", "category", 8, by="Revenue")),
         ),
         Panel(
             "revenue-basket-trend", "Average order over time", "Do orders become larger or smaller?",
-            ORDERS, "line", Place(24, 20, 24, 12),
+            ORDERS, "line", Position(24, 20, 24, 12),
             (_BASKET,), (Time("Week", "ts", "week"),),
         ),
         Panel(
             "revenue-channel", "By channel", "Where do buyers come from?",
-            ORDERS, "table", Place(0, 32, 24, 12),
+            ORDERS, "table", Position(0, 32, 24, 12),
             (REVENUE, ORDER_COUNT, _BASKET), (Terms("Channel", "channel", 10, by="Revenue"),),
         ),
         Panel(
-            "revenue-country", "By country", "Where do they live?",
-            ORDERS, "bar_horizontal", Place(24, 32, 24, 12),
+            "revenue-country", "By country", "Where do buyers live?",
+            ORDERS, "bar_horizontal", Position(24, 32, 24, 12),
             (REVENUE,), (Terms("Country", "country", 12, by="Revenue"),),
         ),
         Panel(
             "revenue-new", "New against returning customers", "Who buys: new customers, or those who came back?",
-            COHORTS, "bar_stacked", Place(0, 44, 24, 12),
+            COHORTS, "bar_stacked", Position(0, 44, 24, 12),
             (
                 Measure("New customers", "sum", "revenue", (Is("months_since", (0,)),), "money"),
                 Measure("Returning customers", "sum", "revenue", (AtLeast("months_since", 1),), "money"),
             ),
             (Time("Month", "ts", "month"),),
-            note="New: in the month of their first order. All months, whatever the time range is.",
+            note="New: in the month of the first order. Shows all months, whatever the time range is.",
         ),
         Panel(
-            "revenue-returns-trend", "Cancelled and refunded orders", "Are more orders given back?",
-            ORDERS, "bar_stacked", Place(24, 44, 24, 12),
-            (_RETURNED_AMOUNT,), (Time("Week", "ts", "week"), Terms("Status", "status", 2, by="Given back")),
+            "revenue-returns-trend", "Cancelled and refunded orders", "Are more orders cancelled or refunded?",
+            ORDERS, "bar_stacked", Position(24, 44, 24, 12),
+            (_RETURNED_AMOUNT,), (Time("Week", "ts", "week"), Terms("Status", "status", 2, by="Returned")),
             where=RETURNED,
             note="At the time the order was placed.",
         ),
         Panel(
-            "revenue-payment", "By way of payment", "How do they pay, and what is given back?",
-            ORDERS, "table", Place(0, 56, 48, 10),
+            "revenue-payment", "By payment method", "How do customers pay, and how much is returned?",
+            ORDERS, "table", Position(0, 56, 48, 10),
             (REVENUE, ORDER_COUNT, _RETURNED_AMOUNT, _RETURNED_SHARE),
             (Terms("Payment", "payment_method", 10, by="Revenue"),),
         ),

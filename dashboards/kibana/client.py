@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import http.client
+import http
 import json
 import ssl
 import time
@@ -12,6 +11,8 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import urllib3
 
 from features.errors import ShopstreamError, UsageError
 
@@ -21,7 +22,7 @@ PAUSE_S: Final = 2.0
 REQUEST_TIMEOUT_S: Final = 60.0
 FILE_NAME: Final = "shopstream.ndjson"
 """Kibana rejects files with any other extension."""
-SAID_CHARS_MAX: Final = 300
+MESSAGE_CHARS_MAX: Final = 300
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,14 @@ class Kibana:
     ca_certs: str | None = None
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            url = urllib3.util.parse_url(self.url)
+        except urllib3.exceptions.LocationParseError:
+            url = urllib3.util.Url()
+        if url.scheme not in ("http", "https") or not url.host:
             raise UsageError(f"{self.url!r} is not a URL of Kibana.", "Give http://host:port or https://host:port.")
-        if parts.username is not None:
-            raise UsageError("The URL of Kibana holds a user.", "Give --username, and the password in a file.")
+        if url.auth is not None:
+            raise UsageError("The URL of Kibana contains a user.", "Give --username, and the password in a file.")
         if self.api_key is not None and self.username is not None:
             raise UsageError("Both an API key and a user are given.", "Give one of them.")
 
@@ -64,21 +68,6 @@ class Imported:
 
     objects: int
     address: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes
-    location: str = ""
-
-    def json(self) -> dict[str, Any]:
-        """Return the body as an object; empty if it is not one."""
-        try:
-            found = json.loads(self.body)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
 
 
 def import_file(
@@ -106,20 +95,16 @@ def import_file(
     """
     wait(kibana, wait_s, on_wait, sleep)
     _check_space(kibana)
-    answer = _request(
-        kibana,
-        "POST",
-        f"{_prefix(kibana)}/api/saved_objects/_import?overwrite={str(overwrite).lower()}",
-        *_multipart(content),
-    )
-    if answer.status != http.HTTPStatus.OK:
-        raise _refused(kibana, answer, "the import")
-    said = answer.json()
-    if said.get("success") is not True:
-        raise _not_taken(said)
+    path = f"{_prefix(kibana)}/api/saved_objects/_import?overwrite={str(overwrite).lower()}"
+    response = _request(kibana, "POST", path, {"file": (FILE_NAME, content, "application/ndjson")})
+    if response.status != http.HTTPStatus.OK:
+        raise _rejected(kibana, response, "the import")
+    result = _json(response)
+    if result.get("success") is not True:
+        raise _incomplete(result)
     first = next((one for one in map(json.loads, content.splitlines()) if one["type"] == "dashboard"), None)
     path = f"/app/dashboards#/view/{first['id']}" if first else "/app/dashboards"
-    return Imported(int(said.get("successCount", 0)), f"{kibana.url.rstrip('/')}{_prefix(kibana)}{path}")
+    return Imported(int(result.get("successCount", 0)), f"{kibana.url.rstrip('/')}{_prefix(kibana)}{path}")
 
 
 def wait(
@@ -136,21 +121,21 @@ def wait(
     end = time.monotonic() + wait_s
     while True:
         try:
-            answer = _request(kibana, "GET", "/api/status")
+            response = _request(kibana, "GET", "/api/status")
         except _UnreachableError as error:
             state = str(error)
         else:
             final = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN, http.HTTPStatus.NOT_FOUND)
-            if answer.status in final or answer.location:
-                raise _refused(kibana, answer, "its status")
-            level = answer.json().get("status", {}).get("overall", {}).get("level")
+            if response.status in final or "Location" in response.headers:
+                raise _rejected(kibana, response, "a request for its status")
+            level = _json(response).get("status", {}).get("overall", {}).get("level")
             if level == "available":
                 return
-            state = f"it says {level or answer.status}"
+            state = f"its status is {level or response.status}"
         if time.monotonic() + PAUSE_S > end:
             raise ShopstreamError(
                 f"Kibana at {kibana.url} was not ready within {wait_s:.0f} s: {state}.",
-                "Look at its log; a first start takes up to two minutes. Then import again, or wait longer (--wait).",
+                "Check its log: a first start takes up to two minutes. Then import again, or wait longer (--wait).",
             )
         on_wait(state)
         sleep(PAUSE_S)
@@ -159,29 +144,17 @@ def wait(
 def _check_space(kibana: Kibana) -> None:
     if not kibana.space:
         return
-    answer = _request(kibana, "GET", f"/api/spaces/space/{urllib.parse.quote(kibana.space, safe='')}")
-    if answer.status == http.HTTPStatus.NOT_FOUND:
+    response = _request(kibana, "GET", f"/api/spaces/space/{urllib.parse.quote(kibana.space, safe='')}")
+    if response.status == http.HTTPStatus.NOT_FOUND:
         raise ShopstreamError(
-            f"Kibana has no space {kibana.space}.", "Make it (Stack Management, Spaces), or leave out --space."
+            f"Kibana has no space {kibana.space}.", "Create it (Stack Management, Spaces), or omit --space."
         )
-    if answer.status != http.HTTPStatus.OK:
-        raise _refused(kibana, answer, f"space {kibana.space}")
+    if response.status != http.HTTPStatus.OK:
+        raise _rejected(kibana, response, f"a request for space {kibana.space}")
 
 
 def _prefix(kibana: Kibana) -> str:
     return f"/s/{urllib.parse.quote(kibana.space, safe='')}" if kibana.space else ""
-
-
-def _multipart(content: str) -> tuple[bytes, dict[str, str]]:
-    """Return a form that contains the file, and the headers that define its boundary."""
-    data = content.encode()
-    border = f"shopstream-{hashlib.sha256(data).hexdigest()[:32]}"
-    head = (
-        f'--{border}\r\nContent-Disposition: form-data; name="file"; filename="{FILE_NAME}"\r\n'
-        "Content-Type: application/ndjson\r\n\r\n"
-    )
-    body = head.encode() + data + f"\r\n--{border}--\r\n".encode()
-    return body, {"Content-Type": f"multipart/form-data; boundary={border}"}
 
 
 # --- error messages ---------------------------------------------------------------------------------------------------
@@ -191,96 +164,100 @@ class _UnreachableError(ShopstreamError):
     """No response: another attempt may succeed while Kibana starts."""
 
 
-def _refused(kibana: Kibana, answer: _Answer, what: str) -> ShopstreamError:
-    said = str(answer.json().get("message") or answer.body[:SAID_CHARS_MAX].decode(errors="replace")).strip()
-    where = f"Kibana at {kibana.url}"
-    match answer.status:
+def _rejected(kibana: Kibana, response: urllib3.BaseHTTPResponse, request: str) -> ShopstreamError:
+    text = response.data[:MESSAGE_CHARS_MAX].decode(errors="replace")
+    message = str(_json(response).get("message") or text).strip()
+    server = f"Kibana at {kibana.url}"
+    match response.status:
         case http.HTTPStatus.UNAUTHORIZED:
             return ShopstreamError(
-                f"{where} refused the credentials.",
+                f"{server} rejected the credentials.",
                 "Give --username with KIBANA_PASSWORD or --password-file, or KIBANA_API_KEY or --api-key-file.",
             )
         case http.HTTPStatus.FORBIDDEN:
             return ShopstreamError(
-                f"{where} does not allow {what}: {said}.",
-                "Take a user with the right to manage saved objects in that space.",
+                f"{server} does not allow {request}: {message}.",
+                "Use a user with the right to manage saved objects in that space.",
             )
         case http.HTTPStatus.NOT_FOUND:
             return ShopstreamError(
-                f"{where} does not know {what}: {said}.",
+                f"{server} has no endpoint for {request}: {message}.",
                 "Check the URL: it may be Elasticsearch's, or lack Kibana's base path.",
             )
         case http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return ShopstreamError(
-                f"{where} refused {what}: it is too large.", "Raise savedObjects.maxImportPayloadBytes."
+                f"{server} rejected {request}: it is too large.", "Raise savedObjects.maxImportPayloadBytes."
             )
-    if answer.location:
-        return ShopstreamError(f"{where} sent on to {answer.location}.", "Give the URL with Kibana's base path.")
-    return ShopstreamError(f"{where} refused {what} with {answer.status}: {said}.", "Look at Kibana's log.")
+    if location := response.headers.get("Location"):
+        return ShopstreamError(f"{server} redirected to {location}.", "Give the URL with Kibana's base path.")
+    return ShopstreamError(
+        f"{server} rejected {request} with status {response.status}: {message}.", "Check Kibana's log."
+    )
 
 
-def _not_taken(said: Mapping[str, Any]) -> ShopstreamError:
-    errors = [one for one in said.get("errors", []) if isinstance(one, dict)]
+def _incomplete(result: Mapping[str, Any]) -> ShopstreamError:
+    errors = [one for one in result.get("errors", []) if isinstance(one, dict)]
     kinds = {one.get("error", {}).get("type") for one in errors}
-    lines = "; ".join(_told(one) for one in errors) or "it did not say why"
+    reasons = "; ".join(_reason(one) for one in errors) or "Kibana gave no reason"
     remedies = {
-        "conflict": "Replace what is there: --overwrite.",
-        "ambiguous_conflict": "Replace what is there: --overwrite.",
-        "missing_references": "Build the file anew: `shopstream dashboards build`.",
-        "unsupported_type": "Take a Kibana of version 8.19, 9.1 or later.",
+        "conflict": "Replace the existing objects: --overwrite.",
+        "ambiguous_conflict": "Replace the existing objects: --overwrite.",
+        "missing_references": "Build the file again: `shopstream dashboards build`.",
+        "unsupported_type": "Use Kibana of version 8.19, 9.1 or later.",
     }
-    remedy = next((text for kind, text in remedies.items() if kind in kinds), "Look at Kibana's log.")
-    taken = said.get("successCount", 0)
-    return ShopstreamError(f"Kibana took {taken} objects and could not take {len(errors)}: {lines}.", remedy)
+    remedy = next((text for kind, text in remedies.items() if kind in kinds), "Check Kibana's log.")
+    imported = result.get("successCount", 0)
+    return ShopstreamError(f"Kibana imported {imported} objects and rejected {len(errors)}: {reasons}.", remedy)
 
 
-def _told(one: Mapping[str, Any]) -> str:
-    error = one.get("error", {})
-    said = f"{one.get('type')} {one.get('id')} ({error.get('type')}"
+def _reason(failed: Mapping[str, Any]) -> str:
+    error = failed.get("error", {})
+    text = f"{failed.get('type')} {failed.get('id')} ({error.get('type')}"
     missing = ", ".join(f"{ref.get('type')} {ref.get('id')}" for ref in error.get("references", []))
-    return said + (f": {missing})" if missing else f": {error['message']})" if error.get("message") else ")")
+    return text + (f": {missing})" if missing else f": {error['message']})" if error.get("message") else ")")
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
 def _request(
-    kibana: Kibana, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> _Answer:
-    parts = urllib.parse.urlsplit(kibana.url)
-    connection = _connection(kibana, parts)
+    kibana: Kibana, method: str, path: str, fields: Mapping[str, tuple[str, str, str]] | None = None
+) -> urllib3.BaseHTTPResponse:
+    """Send one request without retries or redirects; `fields` makes it a multipart form of files."""
+    headers = {"kbn-xsrf": "true", **_credentials(kibana)}
     try:
-        connection.request(
-            method, parts.path.rstrip("/") + path, body, {"kbn-xsrf": "true", **_credentials(kibana), **(headers or {})}
-        )
-        answer = connection.getresponse()
-        return _Answer(answer.status, answer.read(), answer.getheader("Location") or "")
-    except ssl.SSLCertVerificationError as error:
-        raise ShopstreamError(
-            f"Kibana at {kibana.url}: its certificate is not trusted: {error.verify_message}.",
-            "Name the file of the authority that signed it: --ca-certs.",
-        ) from error
-    except ssl.SSLError as error:
-        raise ShopstreamError(f"Kibana at {kibana.url}: no TLS connection: {error.reason}.", "Try http://.") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _UnreachableError(
-            f"Kibana at {kibana.url} does not answer ({str(error) or type(error).__name__})", "Check the URL."
-        ) from error
-    finally:
-        connection.close()
+        with urllib3.PoolManager(ssl_context=_tls(kibana), timeout=REQUEST_TIMEOUT_S, retries=False) as pool:
+            return pool.request(method, kibana.url.rstrip("/") + path, fields=fields, headers=headers, redirect=False)
+    except urllib3.exceptions.SSLError as error:
+        cause = error.args[0]
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise ShopstreamError(
+                f"Kibana at {kibana.url}: its certificate is not trusted: {cause.verify_message}.",
+                "Give the file of the certificate authority that signed it: --ca-certs.",
+            ) from error
+        raise ShopstreamError(f"Kibana at {kibana.url}: no TLS connection: {cause}.", "Try http://.") from error
+    except urllib3.exceptions.HTTPError as error:
+        raise _UnreachableError(f"Kibana at {kibana.url} does not answer ({error})", "Check the URL.") from error
 
 
-def _connection(kibana: Kibana, parts: urllib.parse.SplitResult) -> http.client.HTTPConnection:
-    host = parts.hostname or ""
-    if parts.scheme == "http":
-        return http.client.HTTPConnection(host, parts.port, timeout=REQUEST_TIMEOUT_S)
+def _tls(kibana: Kibana) -> ssl.SSLContext | None:
+    if kibana.url.startswith("http:"):
+        return None
     try:
-        context = ssl.create_default_context(cafile=kibana.ca_certs)
+        return ssl.create_default_context(cafile=kibana.ca_certs)
     except OSError as error:
         raise UsageError(
             f"The file of the certificate authority, {kibana.ca_certs}, cannot be read.", "Correct --ca-certs."
         ) from error
-    return http.client.HTTPSConnection(host, parts.port, timeout=REQUEST_TIMEOUT_S, context=context)
+
+
+def _json(response: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+    """Return the body as an object; empty if it is not one."""
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _credentials(kibana: Kibana) -> dict[str, str]:

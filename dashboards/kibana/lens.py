@@ -122,10 +122,10 @@ def time_range(window: Window) -> dict[str, str]:
 
 def _columns(panel: Panel) -> dict[str, Json]:
     """Return all columns in the order of `columnOrder`."""
-    found = {f"d{place}": _dimension(panel, panel.dimensions[place]) for place in nesting(panel)}
-    for place, figure in enumerate(panel.measures):
-        found |= _figure(f"m{place}", figure, panel.where if panel.whole_shop else ())
-    return found
+    columns = {f"d{position}": _dimension(panel, panel.dimensions[position]) for position in nesting(panel)}
+    for position, figure in enumerate(panel.measures):
+        columns |= _figure(f"m{position}", figure, panel.where if panel.whole_shop else ())
+    return columns
 
 
 def _dimension(panel: Panel, dimension: Dimension) -> Json:
@@ -134,18 +134,21 @@ def _dimension(panel: Panel, dimension: Dimension) -> Json:
         case Time(field=field, every=every):
             params: Json = {"interval": _INTERVALS[every], "includeEmptyRows": True, "dropPartials": False}
             kind, operation, scale = "date", "date_histogram", "interval"
-            return {**common, **_told(kind, operation, scale), "sourceField": field, "params": params}
+            return {**common, **_column_type(kind, operation, scale), "sourceField": field, "params": params}
         case Steps(steps=steps):
             filters = [{"input": {"query": kql(where), "language": "kuery"}, "label": label} for label, where in steps]
-            return {**common, **_told("string", "filters", "ordinal"), "params": {"filters": filters}}
+            return {**common, **_column_type("string", "filters", "ordinal"), "params": {"filters": filters}}
         case Terms(field=field, numeric=numeric):
             kind = "number" if numeric else "string"
             return {
-                **common, **_told(kind, "terms", "ordinal"), "sourceField": field, "params": _terms(panel, dimension),
-            }  # fmt: skip
+                **common,
+                **_column_type(kind, "terms", "ordinal"),
+                "sourceField": field,
+                "params": _terms(panel, dimension),
+            }
 
 
-def _told(kind: str, operation: str, scale: str) -> Json:
+def _column_type(kind: str, operation: str, scale: str) -> Json:
     return {"dataType": kind, "operationType": operation, "scale": scale}
 
 
@@ -153,8 +156,8 @@ def _terms(panel: Panel, terms: Terms) -> Json:
     order: Json = {"type": "alphabetical", "fallback": False}
     direction = "desc" if terms.last_first else "asc"
     if terms.by:
-        place = next(n for n, figure in enumerate(panel.measures) if figure.label == terms.by)
-        order, direction = {"type": "column", "columnId": f"m{place}"}, "desc"
+        position = next(n for n, figure in enumerate(panel.measures) if figure.label == terms.by)
+        order, direction = {"type": "column", "columnId": f"m{position}"}, "desc"
     return {
         "size": terms.size,
         "orderBy": order,
@@ -182,21 +185,21 @@ def _measure(measure: Measure, label: str, where: Where) -> Json:
         params["emptyAsNull"] = False
     if operation == "percentile":
         params["percentile"] = measure.percent
-    written = value_format(measure.unit)
-    if written is not None:
-        params["format"] = written
-    found: Json = {
+    number_format = value_format(measure.unit)
+    if number_format is not None:
+        params["format"] = number_format
+    column: Json = {
         "label": label,
         "customLabel": True,
         "isBucketed": False,
-        **_told("date" if measure.unit == "time" else "number", operation, "ratio"),
+        **_column_type("date" if measure.unit == "time" else "number", operation, "ratio"),
         "sourceField": measure.field or RECORDS,
         "params": params,
     }
     condition = kql((*where, *measure.where))
     if condition:
-        found["filter"] = {"query": condition, "language": "kuery"}
-    return found
+        column["filter"] = {"query": condition, "language": "kuery"}
+    return column
 
 
 def _is_median(measure: Measure) -> bool:
@@ -228,15 +231,15 @@ def _formula(name: str, ratio: Ratio, where: Where) -> dict[str, Json]:
 
 
 def _tree(ratio: Ratio, text: str, parts: Sequence[str]) -> Json:
-    whole = {"location": {"min": 0, "max": len(text)}, "text": text}
+    full_text = {"location": {"min": 0, "max": len(text)}, "text": text}
     if ratio.minus:
-        return {"type": "function", "name": "subtract", "args": list(parts), **whole}
+        return {"type": "function", "name": "subtract", "args": list(parts), **full_text}
     if not ratio.rest:
-        return {"type": "function", "name": "divide", "args": list(parts), **whole}
+        return {"type": "function", "name": "divide", "args": list(parts), **full_text}
     inner = text.removeprefix(_REST)
-    place = {"location": {"min": len(_REST), "max": len(text)}, "text": inner}
-    divided = {"type": "function", "name": "divide", "args": list(parts), **place}
-    return {"type": "function", "name": "subtract", "args": [1, divided], **whole}
+    inner_text = {"location": {"min": len(_REST), "max": len(text)}, "text": inner}
+    divided = {"type": "function", "name": "divide", "args": list(parts), **inner_text}
+    return {"type": "function", "name": "subtract", "args": [1, divided], **full_text}
 
 
 _REST: Final = "1 - "
@@ -265,9 +268,9 @@ def _call(measure: Measure, where: Where) -> str:
 
 def lens_panel(panel: Panel, data_view: str) -> Json:
     """Return the `embeddableConfig` of a dashboard panel."""
-    found = {"title": panel.title, "description": panel.question, "enhancements": {}, "hidePanelTitles": False}
-    found |= {"attributes": attributes(panel, data_view)}
-    return found | ({"timeRange": time_range(panel.window)} if panel.window else {})
+    config = {"title": panel.title, "description": panel.question, "enhancements": {}, "hidePanelTitles": False}
+    config |= {"attributes": attributes(panel, data_view)}
+    return config | ({"timeRange": time_range(panel.window)} if panel.window else {})
 
 
 # --- visualizations ---------------------------------------------------------------------------------------------------
@@ -292,11 +295,11 @@ def _table(panel: Panel) -> Json:
     labels = {label: f"d{n}" for n, label in enumerate(d.label for d in panel.dimensions)}
     labels |= {label: f"m{n}" for n, label in enumerate(m.label for m in panel.measures)}
     columns = [{"columnId": column, "isTransposed": False, "isMetric": column[0] == "m"} for column in labels.values()]
-    found: Json = {"columns": columns, "paging": {"enabled": True, "size": TABLE_ROWS}}
+    state: Json = {"columns": columns, "paging": {"enabled": True, "size": TABLE_ROWS}}
     if panel.sort is not None:
         label, descending = panel.sort
-        found["sorting"] = {"columnId": labels[label], "direction": "desc" if descending else "asc"}
-    return found
+        state["sorting"] = {"columnId": labels[label], "direction": "desc" if descending else "asc"}
+    return state
 
 
 def _heatmap(panel: Panel) -> Json:

@@ -33,7 +33,9 @@ _FORMATTED: Final[frozenset[Unit]] = frozenset({"money", "percent", "bytes"})
 
 def ndjson(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN) -> str:
     """Return the file: one saved object per line, identical for the same declaration."""
-    lines = [json.dumps(found, sort_keys=True, ensure_ascii=False) for found in saved_objects(dashboards, run)]
+    lines = [
+        json.dumps(saved_object, sort_keys=True, ensure_ascii=False) for saved_object in saved_objects(dashboards, run)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -50,9 +52,9 @@ def saved_objects(dashboards: Sequence[Dashboard], run: str = DEFAULT_RUN) -> li
 
 def used(dashboards: Iterable[Dashboard]) -> tuple[Data, ...]:
     """Return the document sets that dashboards show or take filters from, each once, sorted by name."""
-    found = {panel.data for one in dashboards for panel in one.panels}
-    found |= {control.data for one in dashboards for control in one.controls}
-    return tuple(sorted(found, key=lambda data: data.index))
+    data_sets = {panel.data for one in dashboards for panel in one.panels}
+    data_sets |= {control.data for one in dashboards for control in one.controls}
+    return tuple(sorted(data_sets, key=lambda data: data.index))
 
 
 def data_view_id(run: str, data: Data) -> str:
@@ -135,11 +137,11 @@ def dashboard_object(dashboard: Dashboard, dashboards: Sequence[Dashboard], run:
 
 
 def _panel(panel: Panel, run: str) -> Json:
-    place = panel.place
+    position = panel.position
     return {
         "type": "lens",
         "panelIndex": panel.id,
-        "gridData": {"x": place.x, "y": place.y + LINKS_HEIGHT, "w": place.w, "h": place.h, "i": panel.id},
+        "gridData": {"x": position.x, "y": position.y + LINKS_HEIGHT, "w": position.w, "h": position.h, "i": panel.id},
         "embeddableConfig": lens_panel(panel, data_view_id(run, panel.data)),
     }
 

@@ -33,7 +33,7 @@ from dashboards.web import segments as segment_routes
 from dashboards.web.boards import Json, Searches
 from dashboards.web.cache import RecentCache
 from dashboards.web.csv import csv_text
-from dashboards.web.parameters import one_of, wish_of
+from dashboards.web.parameters import parse_query, single_value
 from features.errors import ShopstreamError, UsageError
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -82,37 +82,37 @@ def build(source: Source, hosts: Sequence[str]) -> Starlette:
         hosts: allowed host names. Other names are rejected, so that no foreign page can read this one through a host
             name that resolves to it.
     """
-    answer = _Answers(source)
-    told = {
-        "/api/declaration": answer.declaration,
-        "/api/board": answer.board,
-        "/api/choices": answer.choices,
-        "/api/customers": answer.customers,
-        "/api/customer": answer.customer,
-        "/api/groups": answer.groups,
+    handlers = _Handlers(source)
+    json_routes = {
+        "/api/declaration": handlers.declaration,
+        "/api/board": handlers.board,
+        "/api/choices": handlers.choices,
+        "/api/customers": handlers.customers,
+        "/api/customer": handlers.customer,
+        "/api/groups": handlers.groups,
     }
-    tables = {
-        "/api/panel.csv": answer.panel_csv,
-        "/api/customers.csv": answer.customers_csv,
-        "/api/groups.csv": answer.groups_csv,
+    csv_routes = {
+        "/api/panel.csv": handlers.panel_csv,
+        "/api/customers.csv": handlers.customers_csv,
+        "/api/groups.csv": handlers.groups_csv,
     }
     return Starlette(
         routes=[
             Route("/", _page),
-            *(Route(path, _as_json(ask)) for path, ask in told.items()),
-            *(Route(path, _as_csv(ask)) for path, ask in tables.items()),
+            *(Route(path, _as_json(handler)) for path, handler in json_routes.items()),
+            *(Route(path, _as_csv(handler)) for path, handler in csv_routes.items()),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
-            Middleware(_Guarded),
+            Middleware(_SecurityHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
             Middleware(GZipMiddleware, minimum_size=1_000),
         ],
-        exception_handlers={ShopstreamError: _told},
+        exception_handlers={ShopstreamError: _error_response},
     )
 
 
-class _Answers:
+class _Handlers:
     """Handlers of the addresses."""
 
     def __init__(self, source: Source) -> None:
@@ -126,10 +126,10 @@ class _Answers:
 
     def board(self, parameters: Parameters) -> Json:
         board = self._board(parameters)
-        wish = wish_of(board, _without(parameters, "id"))
+        query = parse_query(board, _without(parameters, "id"))
         return self._recent.get(
             ("board", board.id, _key(parameters)),
-            lambda: board_routes.board_answer(board, wish, self._source.search, self._source.now_ms()),
+            lambda: board_routes.board_data(board, query, self._source.search, self._source.now_ms()),
         )
 
     def choices(self, parameters: Parameters) -> Json:
@@ -140,7 +140,7 @@ class _Answers:
         return customer_routes.customers(parameters, self._source.search)
 
     def customer(self, parameters: Parameters) -> Json:
-        return customer_routes.story(parameters, self._source.search, self._source.now_ms())
+        return customer_routes.history(parameters, self._source.search, self._source.now_ms())
 
     def groups(self, parameters: Parameters) -> Json:
         return self._recent.get(
@@ -149,14 +149,14 @@ class _Answers:
         )
 
     def panel_csv(self, parameters: Parameters) -> tuple[str, str]:
-        board, panel = self._panel(one_of(parameters, "id"))
-        told = board_routes.board_answer(
-            _alone(board, panel), wish_of(board, _without(parameters, "id")), self._source.search, 0
+        board, panel = self._panel(single_value(parameters, "id"))
+        data = board_routes.board_data(
+            _single_panel(board, panel), parse_query(board, _without(parameters, "id")), self._source.search, 0
         )["panels"][panel.id]
-        if "problem" in told:
-            raise ShopstreamError(told["problem"], told["remedy"])
+        if "problem" in data:
+            raise ShopstreamError(data["problem"], data["remedy"])
         timed = [board_routes.is_time(part) for part in (*panel.dimensions, *panel.measures)]
-        return panel.id, csv_text(panel.labels, told["rows"], timed)
+        return panel.id, csv_text(panel.labels, data["rows"], timed)
 
     def customers_csv(self, parameters: Parameters) -> tuple[str, str]:
         return "customers", customer_routes.customers_csv(self.customers(parameters))
@@ -165,18 +165,18 @@ class _Answers:
         return "groups", segment_routes.groups_csv(self.groups(parameters))
 
     def _board(self, parameters: Parameters) -> Dashboard:
-        name = one_of(parameters, "id")
+        name = single_value(parameters, "id")
         if name not in self._boards:
             raise UsageError(f"There is no dashboard {name[:100]!r}.", f"There are {', '.join(self._boards)}.")
         return self._boards[name]
 
     def _panel(self, name: str) -> tuple[Dashboard, Panel]:
         if name not in self._panels:
-            raise UsageError(f"There is no panel {name[:100]!r}.", "Take the link below a panel.")
+            raise UsageError(f"There is no panel {name[:100]!r}.", "Use the link of a panel.")
         return self._panels[name]
 
 
-def _alone(board: Dashboard, panel: Panel) -> Dashboard:
+def _single_panel(board: Dashboard, panel: Panel) -> Dashboard:
     return Dashboard(board.id, board.title, board.question, (panel,), board.controls, board.days)
 
 
@@ -195,17 +195,17 @@ def _parameters(request: Request) -> Parameters:
     return {name: request.query_params.getlist(name) for name in request.query_params}
 
 
-def _as_json(ask: Callable[[Parameters], Json]) -> Callable[[Request], Any]:
+def _as_json(handler: Callable[[Parameters], Json]) -> Callable[[Request], Any]:
     async def respond(request: Request) -> Response:
-        told = await run_in_threadpool(ask, _parameters(request))
-        return JSONResponse(told, headers={"Cache-Control": "no-store"})
+        data = await run_in_threadpool(handler, _parameters(request))
+        return JSONResponse(data, headers={"Cache-Control": "no-store"})
 
     return respond
 
 
-def _as_csv(ask: Callable[[Parameters], tuple[str, str]]) -> Callable[[Request], Any]:
+def _as_csv(handler: Callable[[Parameters], tuple[str, str]]) -> Callable[[Request], Any]:
     async def respond(request: Request) -> Response:
-        name, text = await run_in_threadpool(ask, _parameters(request))
+        name, text = await run_in_threadpool(handler, _parameters(request))
         disposition = f'attachment; filename="{name}.csv"'
         headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
         return Response("\ufeff" + text, media_type="text/csv; charset=utf-8", headers=headers)
@@ -217,20 +217,20 @@ async def _page(request: Request) -> Response:  # noqa: ARG001 - as Starlette ca
     return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
 
-async def _told(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
+async def _error_response(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
     assert isinstance(error, ShopstreamError)
     status = 400 if isinstance(error, UsageError) else 503
     return JSONResponse({"problem": error.message, "remedy": error.remedy}, status)
 
 
-class _Guarded:
+class _SecurityHeaders:
     """Adds the headers to every response, including errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -238,4 +238,4 @@ class _Guarded:
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_with_headers)

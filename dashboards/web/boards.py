@@ -9,7 +9,7 @@ from dashboards.boards.data import EVENTS, ORDERS, PIPELINE, SESSIONS
 from dashboards.checks import ends
 from dashboards.panels import GRID_COLUMNS, PALETTE, Control, Dashboard, Dimension, Figure, Panel, Steps, Time
 from dashboards.queries import query, rows
-from dashboards.web.parameters import VALUES_MAX, Parameters
+from dashboards.web.parameters import VALUES_MAX, Query
 from features.errors import ShopstreamError
 from features.schema import DEVICES, EVENT_TYPES, STAGES, STATUSES
 from features.scores.score import RISKS
@@ -17,11 +17,11 @@ from features.scores.score import RISKS
 Json = dict[str, Any]
 
 FILLED_BY: Final = {
-    "segments-daily": "`shopstream rollup` fills it, out of the archive.",
-    "cohorts": "`shopstream rollup` fills it, out of the archive.",
-    "movement": "`shopstream rollup` fills it, out of the archive.",
+    "segments-daily": "`shopstream rollup` fills it from an archive.",
+    "cohorts": "`shopstream rollup` fills it from an archive.",
+    "movement": "`shopstream rollup` fills it from an archive.",
     "forecast": "`shopstream forecast --index` fills it.",
-    "alerts": "Alerts come when a customer's churn risk rises; `shopstream train` makes the scores.",
+    "alerts": "Alerts are written when a customer's churn risk rises; `shopstream train` creates the scores.",
     "pipeline": "A running `shopstream consume` writes it.",
 }
 """Index -> remedy for an empty panel over it; for all other indices: consume events."""
@@ -47,7 +47,7 @@ class Searches(Protocol):
         """Return the response to a search. Raises ShopstreamError."""
         ...
 
-    def many(self, asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
+    def many(self, searches: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
         """Return the responses to several searches, or the error of each. Raises ShopstreamError if nothing answers."""
         ...
 
@@ -76,10 +76,10 @@ def _board(dashboard: Dashboard) -> Json:
 def _panel(panel: Panel, filtered: bool) -> Json:
     notes = [panel.note] if panel.note else []
     if panel.window is not None:
-        ahead = f" and the {panel.window.ahead_days} to come" if panel.window.ahead_days else ""
+        ahead = f" and the next {panel.window.ahead_days}" if panel.window.ahead_days else ""
         notes.append(f"Always the last {panel.window.back_days} days{ahead}.")
     if panel.whole_shop and filtered:
-        notes.append("Of the whole shop, whatever the filters are.")
+        notes.append("Shows the whole shop, whatever the filters are.")
     return {
         "id": panel.id,
         "title": panel.title,
@@ -87,7 +87,7 @@ def _panel(panel: Panel, filtered: bool) -> Json:
         "note": " ".join(notes),
         "chart": panel.chart,
         "data": panel.data.index,
-        "place": [panel.place.x, panel.place.y, panel.place.w, panel.place.h],
+        "position": [panel.position.x, panel.position.y, panel.position.w, panel.position.h],
         "dimensions": [_dimension(dimension) for dimension in panel.dimensions],
         "measures": [{"label": figure.label, "unit": figure.unit} for figure in panel.measures],
         "empty": FILLED_BY.get(panel.data.index, FILLED_BY_STREAM),
@@ -106,12 +106,12 @@ def _dimension(dimension: Dimension) -> Json:
     }
 
 
-def board_answer(dashboard: Dashboard, wish: Parameters, search: Searches, now_ms: int) -> Json:
+def board_data(dashboard: Dashboard, requested: Query, search: Searches, now_ms: int) -> Json:
     """Return the rows of every panel of a dashboard, with one round of searches.
 
     Args:
         dashboard: dashboard to fill.
-        wish: time range and filters.
+        requested: time range and filters.
         search: function that queries Elasticsearch.
         now_ms: wall-clock time, epoch ms, for the age of the data.
 
@@ -120,10 +120,11 @@ def board_answer(dashboard: Dashboard, wish: Parameters, search: Searches, now_m
     """
     end = ends(search, (EVENTS, ORDERS, SESSIONS), PIPELINE)
     bodies = [
-        (panel.data.index, query(panel, wish.span_to(end(panel.data)), wish.filters)) for panel in dashboard.panels
+        (panel.data.index, query(panel, requested.span_to(end(panel.data)), requested.filters))
+        for panel in dashboard.panels
     ]
-    answers = search.many(bodies)
-    span = wish.span_to(end(EVENTS))
+    responses = search.many(bodies)
+    span = requested.span_to(end(EVENTS))
     return {
         "id": dashboard.id,
         "now_ms": now_ms,
@@ -131,21 +132,21 @@ def board_answer(dashboard: Dashboard, wish: Parameters, search: Searches, now_m
         "from_ms": span.from_ms,
         "to_ms": span.to_ms,
         "panels": {
-            panel.id: panel_told(panel, answer) for panel, answer in zip(dashboard.panels, answers, strict=True)
+            panel.id: panel_data(panel, response) for panel, response in zip(dashboard.panels, responses, strict=True)
         },
     }
 
 
-def panel_told(panel: Panel, answer: Mapping[str, Any] | ShopstreamError) -> Json:
+def panel_data(panel: Panel, response: Mapping[str, Any] | ShopstreamError) -> Json:
     """Return the rows of a panel as lists in the order of its labels, or the error."""
     try:
-        if isinstance(answer, ShopstreamError):
-            raise answer
-        found = rows(panel, answer)
+        if isinstance(response, ShopstreamError):
+            raise response
+        table = rows(panel, response)
     except ShopstreamError as error:
         return {"problem": error.message, "remedy": error.remedy}
-    hits = int(answer.get("hits", {}).get("total", {}).get("value", 0))
-    return {"hits": hits, "rows": [[row[label] for label in panel.labels] for row in found]}
+    hits = int(response.get("hits", {}).get("total", {}).get("value", 0))
+    return {"hits": hits, "rows": [[row[label] for label in panel.labels] for row in table]}
 
 
 def choices(dashboard: Dashboard, search: Searches) -> Json:
@@ -154,29 +155,29 @@ def choices(dashboard: Dashboard, search: Searches) -> Json:
     Raises:
         ShopstreamError: Elasticsearch does not answer.
     """
-    answers = search.many([(control.data.index, _values(control)) for control in dashboard.controls])
-    found: Json = {}
-    for control, answer in zip(dashboard.controls, whole(answers), strict=True):
-        buckets = answer.get("aggregations", {}).get("values", {}).get("buckets", ())
+    responses = search.many([(control.data.index, _values(control)) for control in dashboard.controls])
+    values: Json = {}
+    for control, response in zip(dashboard.controls, complete(responses), strict=True):
+        buckets = response.get("aggregations", {}).get("values", {}).get("buckets", ())
         keys = [str(bucket.get("key_as_string", bucket["key"])) for bucket in buckets]
-        found[control.field] = [key for key in keys if len(key) <= CHOICE_CHARS_MAX]
-    return found
+        values[control.field] = [key for key in keys if len(key) <= CHOICE_CHARS_MAX]
+    return values
 
 
-def whole(answers: Sequence[Mapping[str, Any] | ShopstreamError]) -> list[Mapping[str, Any]]:
+def complete(responses: Sequence[Mapping[str, Any] | ShopstreamError]) -> list[Mapping[str, Any]]:
     """Return the responses if all of them are present and complete.
 
     Raises:
         ShopstreamError: a response is missing or partial.
     """
-    found = []
-    for answer in answers:
-        if isinstance(answer, ShopstreamError):
-            raise answer
-        if answer.get("timed_out") or answer.get("_shards", {}).get("failed"):
-            raise ShopstreamError("Elasticsearch gave a part of the answer.", "It is overloaded: try again.")
-        found.append(answer)
-    return found
+    completed = []
+    for response in responses:
+        if isinstance(response, ShopstreamError):
+            raise response
+        if response.get("timed_out") or response.get("_shards", {}).get("failed"):
+            raise ShopstreamError("Elasticsearch returned a partial response.", "It is overloaded: try again.")
+        completed.append(response)
+    return completed
 
 
 def _values(control: Control) -> Json:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
-KEPT_S: Final = 1.0
+LIFETIME_S: Final = 1.0
 ENTRIES_MAX: Final = 100
 
 T = TypeVar("T")
@@ -18,36 +18,36 @@ class RecentCache:
 
     Args:
         timer: seconds since an arbitrary start.
-        kept_s: lifetime of a result in seconds.
+        lifetime_s: lifetime of a result in seconds.
     """
 
-    def __init__(self, timer: Callable[[], float], kept_s: float = KEPT_S) -> None:
+    def __init__(self, timer: Callable[[], float], lifetime_s: float = LIFETIME_S) -> None:
         self._timer = timer
-        self._kept_s = kept_s
+        self._lifetime_s = lifetime_s
         self._mutex = threading.Lock()
         self._entries: dict[object, tuple[float, Future[Any]]] = {}
 
-    def get(self, key: object, ask: Callable[[], T]) -> T:
-        """Return a recent result for `key`, or the result of `ask`. Errors are raised and not cached."""
+    def get(self, key: object, compute: Callable[[], T]) -> T:
+        """Return a recent result for `key`, or the result of `compute`. Errors are raised and not cached."""
         with self._mutex:
             began_s, future = self._entries.get(key, (0.0, None))
-            mine = future is None or (future.done() and self._timer() - began_s > self._kept_s)
-            if mine:
+            is_owner = future is None or (future.done() and self._timer() - began_s > self._lifetime_s)
+            if is_owner:
                 future = Future()
                 self._make_room()
                 self._entries[key] = (self._timer(), future)
         assert future is not None
-        if not mine:
+        if not is_owner:
             shared: T = future.result()
             return shared
         try:
-            future.set_result(ask())
+            future.set_result(compute())
         except BaseException as error:  # noqa: BLE001 - those who wait get it too
             future.set_exception(error)
             with self._mutex:
                 self._entries.pop(key, None)
-        told: T = future.result()
-        return told
+        result: T = future.result()
+        return result
 
     def _make_room(self) -> None:
         while len(self._entries) >= ENTRIES_MAX:

@@ -12,9 +12,9 @@ from typing import Any, Final
 from dashboards.conditions import any_of
 from dashboards.panels import Unit
 from dashboards.queries import TIMEOUT
-from dashboards.web.boards import Json, Searches, whole
+from dashboards.web.boards import Json, Searches, complete
 from dashboards.web.csv import csv_text
-from dashboards.web.parameters import filters_of, number_of, one_of
+from dashboards.web.parameters import filters_of, number_of, single_value
 from features.definitions import FEATURES
 from features.errors import UsageError
 from features.schema import CONTACT_FIELDS, DAY_MS, record_fields
@@ -26,7 +26,7 @@ PAGE_MAX: Final = 500
 """Most customers of one response."""
 FIRST_MAX: Final = 9_500
 """Highest first row of a page. Elasticsearch pages no further than 10,000 into a sorted list."""
-STORY_MAX: Final = 50
+HISTORY_MAX: Final = 50
 """Most sessions, and most orders, of a customer's history: the newest ones."""
 ALERTS_MAX: Final = 100
 WEEKS: Final = 53
@@ -57,7 +57,7 @@ COLUMNS: Final = (
     Column("churn_risk", "Risk"),
     Column("churn_probability", "Churn probability", "percent"),
     Column("revenue_365d", "Revenue of a year", "money", _HELP["revenue_365d"]),
-    Column("orders_365d", "Orders of a year", "count", _HELP["orders_365d"]),
+    Column("orders_365d", "Orders in a year", "count", _HELP["orders_365d"]),
     Column("recency_days", "Days since order", "days", _HELP["recency_days"]),
     Column("days_since_visit", "Days since visit", "days", _HELP["days_since_visit"]),
     Column("purchase_probability_30d", "Buys within 30 days", "percent"),
@@ -115,8 +115,8 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches) -> Json
         UsageError: a parameter is out of bounds.
         ShopstreamError: Elasticsearch does not answer.
     """
-    own = ("find", "sort", "rising", "first", "size")
-    rest = {name: values for name, values in parameters.items() if name not in own}
+    own_names = ("find", "sort", "rising", "first", "size")
+    rest = {name: values for name, values in parameters.items() if name not in own_names}
     filters = filters_of(rest, [column.field for column in FILTERS])
     body = _list_body(parameters, any_of(filters))
     counted = {
@@ -124,9 +124,9 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches) -> Json
         "timeout": TIMEOUT,
         "aggs": {c.field: {"terms": {"field": c.field, "size": 50}} for c in FILTERS},
     }
-    found, chosen = whole(search.many([("customers", body), ("customers", counted)]))
-    hits = found.get("hits", {})
-    buckets = chosen.get("aggregations", {})
+    listed, counted_values = complete(search.many([("customers", body), ("customers", counted)]))
+    hits = listed.get("hits", {})
+    buckets = counted_values.get("aggregations", {})
     return {
         "total": int(hits.get("total", {}).get("value", 0)),
         "first": body["from"],
@@ -136,11 +136,11 @@ def customers(parameters: Mapping[str, Sequence[str]], search: Searches) -> Json
 
 
 def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, Any]]) -> dict[str, Any]:
-    sort = one_of(parameters, "sort") or "revenue_365d"
+    sort = single_value(parameters, "sort") or "revenue_365d"
     if sort not in {column.field for column in COLUMNS} - _UNSORTED:
-        raise UsageError(f"Customers cannot be sorted by {sort[:100]!r}.", "Click on the head of a column.")
-    direction = "asc" if one_of(parameters, "rising") else "desc"
-    if find := one_of(parameters, "find"):
+        raise UsageError(f"Customers cannot be sorted by {sort[:100]!r}.", "Click a column header.")
+    direction = "asc" if single_value(parameters, "rising") else "desc"
+    if find := single_value(parameters, "find"):
         clauses = [*clauses, {"prefix": {"customer_id": {"value": find}}}]
     return {
         "size": number_of(parameters, "size", PAGE, PAGE_MAX),
@@ -153,15 +153,15 @@ def _list_body(parameters: Mapping[str, Sequence[str]], clauses: list[dict[str, 
     }
 
 
-def customers_csv(told: Json) -> str:
+def customers_csv(data: Json) -> str:
     """Return the list as CSV."""
-    return csv_text([column.label for column in COLUMNS], told["rows"], [column.unit == "time" for column in COLUMNS])
+    return csv_text([column.label for column in COLUMNS], data["rows"], [column.unit == "time" for column in COLUMNS])
 
 
 # --- one customer -----------------------------------------------------------------------------------------------------
 
 
-def story(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int) -> Json:
+def history(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int) -> Json:
     """Return the history of a customer: newest row, sessions, orders, alerts, weeks of the last year.
 
     Args:
@@ -173,21 +173,21 @@ def story(parameters: Mapping[str, Sequence[str]], search: Searches, now_ms: int
         UsageError: the customer does not exist.
         ShopstreamError: Elasticsearch does not answer.
     """
-    customer_id = one_of(parameters, "id")
-    mine = {"bool": {"filter": [{"term": {"customer_id": customer_id}}]}}
-    known, sessions, orders, alerts = whole(
+    customer_id = single_value(parameters, "id")
+    by_customer = {"bool": {"filter": [{"term": {"customer_id": customer_id}}]}}
+    known, sessions, orders, alerts = complete(
         search.many(
             [
-                ("customers", {"size": 1, "_source": list(SHOWN), "query": mine}),
-                ("sessions", _newest(mine, "start_ts", STORY_MAX) | _weekly("start_ts", {})),
-                ("orders", _newest(mine, "ts", STORY_MAX) | _weekly("ts", {"v": {"sum": {"field": "total"}}})),
-                ("alerts", _newest(mine, "ts", ALERTS_MAX)),
+                ("customers", {"size": 1, "_source": list(SHOWN), "query": by_customer}),
+                ("sessions", _newest(by_customer, "start_ts", HISTORY_MAX) | _weekly("start_ts", {})),
+                ("orders", _newest(by_customer, "ts", HISTORY_MAX) | _weekly("ts", {"v": {"sum": {"field": "total"}}})),
+                ("alerts", _newest(by_customer, "ts", ALERTS_MAX)),
             ]
         )
     )
     rows = _sources(known)
     if not rows and not _sources(sessions) and not _sources(orders):
-        raise UsageError(f"There is no customer {customer_id[:100]!r}.", "Take the id from the list of customers.")
+        raise UsageError(f"There is no customer {customer_id[:100]!r}.", "Use an id from the list of customers.")
     return {
         "id": customer_id,
         "now_ms": now_ms,
@@ -217,9 +217,9 @@ def _weekly(field: str, inner: dict[str, Any]) -> dict[str, Any]:
     return {"aggs": {"weeks": weeks}}
 
 
-def _weeks(answer: Mapping[str, Any], name: str) -> list[list[float]]:
+def _weeks(response: Mapping[str, Any], name: str) -> list[list[float]]:
     """Return the start and figure of each of the newest weeks that have documents."""
-    buckets = answer.get("aggregations", {}).get("weeks", {}).get("buckets", ())
+    buckets = response.get("aggregations", {}).get("weeks", {}).get("buckets", ())
     last = buckets[-1]["key"] if buckets else 0
     return [
         [bucket["key"], bucket[name] if name == "doc_count" else bucket[name]["value"]]
@@ -228,9 +228,9 @@ def _weeks(answer: Mapping[str, Any], name: str) -> list[list[float]]:
     ]
 
 
-def _sources(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [hit["_source"] for hit in answer.get("hits", {}).get("hits", ())]
+def _sources(response: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [hit["_source"] for hit in response.get("hits", {}).get("hits", ())]
 
 
-def _total(answer: Mapping[str, Any]) -> int:
-    return int(answer.get("hits", {}).get("total", {}).get("value", 0))
+def _total(response: Mapping[str, Any]) -> int:
+    return int(response.get("hits", {}).get("total", {}).get("value", 0))

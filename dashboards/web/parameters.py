@@ -23,11 +23,11 @@ Filters = Mapping[str, tuple[str, ...]]
 
 _LAST: Final = re.compile(r"([1-9][0-9]{0,4})([hd])")
 _UNITS: Final = {"h": HOUR_MS, "d": DAY_MS}
-_AGAIN: Final = "Open the page anew without it."
+_AGAIN: Final = "Open the page again without it."
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class Query:
     """A time range and filters.
 
     Attributes:
@@ -45,7 +45,7 @@ class Parameters:
         return self.span or Span(end_ms - self.length_ms, end_ms)
 
 
-def wish_of(dashboard: Dashboard, parameters: Mapping[str, Sequence[str]]) -> Parameters:
+def parse_query(dashboard: Dashboard, parameters: Mapping[str, Sequence[str]]) -> Query:
     """Return the requested time range and filters of a dashboard.
 
     Args:
@@ -57,9 +57,9 @@ def wish_of(dashboard: Dashboard, parameters: Mapping[str, Sequence[str]]) -> Pa
     """
     offered = [control.field for control in dashboard.controls]
     rest = {name: values for name, values in parameters.items() if name not in ("last", "from", "to")}
-    return Parameters(
-        _length(one_of(parameters, "last") or f"{dashboard.days}d"),
-        _days(one_of(parameters, "from"), one_of(parameters, "to")),
+    return Query(
+        _length(single_value(parameters, "last") or f"{dashboard.days}d"),
+        _days(single_value(parameters, "from"), single_value(parameters, "to")),
         filters_of(rest, offered),
     )
 
@@ -70,21 +70,23 @@ def filters_of(parameters: Mapping[str, Sequence[str]], offered: Sequence[str]) 
     Raises:
         UsageError: a filter is not offered, has too many values, or has a value that is too long.
     """
-    found = {}
+    filters = {}
     for name, values in parameters.items():
         if name not in offered:
             raise UsageError(f"There is no filter {name[:100]!r} here.", _AGAIN)
         if len(values) > VALUES_MAX or any(len(value) > CHARS_MAX for value in values):
-            raise UsageError(f"The filter {name} asks for too much.", f"Choose at most {VALUES_MAX} values.")
-        found[name] = tuple(values)
-    return found
+            raise UsageError(
+                f"The filter {name} has too many values, or too long ones.", f"Choose at most {VALUES_MAX} values."
+            )
+        filters[name] = tuple(values)
+    return filters
 
 
-def one_of(parameters: Mapping[str, Sequence[str]], name: str) -> str:
+def single_value(parameters: Mapping[str, Sequence[str]], name: str) -> str:
     """Return the single value of a parameter; empty if it is missing. Raises UsageError for several values."""
     values = parameters.get(name, ())
     if len(values) > 1:
-        raise UsageError(f"The parameter {name} stands twice.", _AGAIN)
+        raise UsageError(f"The parameter {name} appears twice.", _AGAIN)
     value = values[0] if values else ""
     if len(value) > CHARS_MAX:
         raise UsageError(f"The parameter {name} is too long.", _AGAIN)
@@ -93,15 +95,15 @@ def one_of(parameters: Mapping[str, Sequence[str]], name: str) -> str:
 
 def number_of(parameters: Mapping[str, Sequence[str]], name: str, default: int, most: int) -> int:
     """Return a whole number from 0 to `most`. Raises UsageError for anything else."""
-    text = one_of(parameters, name) or str(default)
+    text = single_value(parameters, name) or str(default)
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
         raise UsageError(f"{name} is a number from 0 to {most}.", _AGAIN)
     return int(text)
 
 
 def _length(text: str) -> int:
-    found = _LAST.fullmatch(text)
-    length = int(found[1]) * _UNITS[found[2]] if found else 0
+    match = _LAST.fullmatch(text)
+    length = int(match[1]) * _UNITS[match[2]] if match else 0
     if not 0 < length <= DAYS_MAX * DAY_MS:
         raise UsageError(
             f"The time range {text[:50]!r} cannot be shown.", f"Give hours or days, up to {DAYS_MAX}d: last=24h."

@@ -108,10 +108,10 @@ def integer_column(array: pa.Array) -> Column:
     values = np.where(floats.null, 0.0, floats.values)
     wrong = (values != np.floor(values)) | np.isinf(values)
     values[wrong] = 0.0
-    whole = np.where(values < 0, -_INT64_MAX, _INT64_MAX)
+    integers = np.where(values < 0, -_INT64_MAX, _INT64_MAX)
     inside = np.abs(values) < _INT64_END
-    whole[inside] = values[inside].astype(np.int64)
-    return Column(whole, floats.null, wrong)
+    integers[inside] = values[inside].astype(np.int64)
+    return Column(integers, floats.null, wrong)
 
 
 def millis_column(array: pa.Array) -> Column:

@@ -68,24 +68,24 @@ def event_rows(table: pa.Table) -> ArchiveRows[EventColumns]:
             order. Other columns are ignored, missing ones are null. At most 2 GiB of text per column.
     """
     rows = _Rows(table.num_rows)
-    found = _judge(_EVENT, table, rows, "")
+    columns_of = _validate(_EVENT, table, rows, "")
     keep = rows.keep()
     words, (category, channel, country) = coded(
-        *(_kept(found[name], keep) for name in ("category", "channel", "country"))
+        *(_select(columns_of[name], keep) for name in ("category", "channel", "country"))
     )
     columns = EventColumns(
-        event_id=_kept(found["event_id"], keep),
-        customer_id=_kept(found["customer_id"], keep),
-        session_id=_kept(found["session_id"], keep),
-        ts=_kept(found["ts"], keep),
-        event_type=_kept(found["event_type"], keep).astype(np.uint8),
-        device=_kept(found["device"], keep).astype(np.uint8),
+        event_id=_select(columns_of["event_id"], keep),
+        customer_id=_select(columns_of["customer_id"], keep),
+        session_id=_select(columns_of["session_id"], keep),
+        ts=_select(columns_of["ts"], keep),
+        event_type=_select(columns_of["event_type"], keep).astype(np.uint8),
+        device=_select(columns_of["device"], keep).astype(np.uint8),
         category=category,
         channel=channel,
         country=country,
         words=words,
     )
-    return ArchiveRows(columns, _places(keep, rows), rows.rejected)
+    return ArchiveRows(columns, _positions(keep, rows), rows.rejected)
 
 
 def order_rows(table: pa.Table) -> ArchiveRows[OrderColumns]:
@@ -95,24 +95,24 @@ def order_rows(table: pa.Table) -> ArchiveRows[OrderColumns]:
         table: table with the columns of schema.Order; otherwise as for `event_rows`.
     """
     rows = _Rows(table.num_rows)
-    found = _judge(_ORDER, table, rows, "")
-    change = found["updated_ts"] - found["ts"]
+    columns_of = _validate(_ORDER, table, rows, "")
+    change = columns_of["updated_ts"] - columns_of["ts"]
     rows.reject(
         (change < 0) | (change > ORDER_CHANGE_MS_MAX),
         f"`updated_ts`: expected from `ts` to {ORDER_CHANGE_MS_MAX} ms later",
     )
     keep = rows.keep()
     columns = OrderColumns(
-        order_id=_kept(found["order_id"], keep),
-        customer_id=_kept(found["customer_id"], keep),
-        ts=_kept(found["ts"], keep),
-        updated_ts=_kept(found["updated_ts"], keep),
-        status=_kept(found["status"], keep).astype(np.uint8),
-        total_cents=to_cents(_kept(found["total"], keep)),
-        lines=_kept(found["items"], keep).astype(np.int32),
+        order_id=_select(columns_of["order_id"], keep),
+        customer_id=_select(columns_of["customer_id"], keep),
+        ts=_select(columns_of["ts"], keep),
+        updated_ts=_select(columns_of["updated_ts"], keep),
+        status=_select(columns_of["status"], keep).astype(np.uint8),
+        total_cents=to_cents(_select(columns_of["total"], keep)),
+        lines=_select(columns_of["items"], keep).astype(np.int32),
         records=None,
     )
-    return ArchiveRows(columns, _places(keep, rows), rows.rejected)
+    return ArchiveRows(columns, _positions(keep, rows), rows.rejected)
 
 
 @dataclass(slots=True)
@@ -154,11 +154,11 @@ class _LineRows:
             self.orders.reject(of_order, reason)
 
 
-def _places(keep: Int64 | None, rows: _Rows) -> Int64:
+def _positions(keep: Int64 | None, rows: _Rows) -> Int64:
     return np.arange(rows.count) if keep is None else keep
 
 
-def _kept(values: Any, keep: Int64 | None) -> Any:
+def _select(values: Any, keep: Int64 | None) -> Any:
     if keep is None:
         return values
     return values.take(pa.array(keep)) if isinstance(values, pa.Array) else values[keep]
@@ -205,22 +205,22 @@ _READ: Final[dict[FieldKind, Callable[[pa.Array], Column]]] = {
 }
 
 
-def _judge(rules: tuple[_Rule, ...], table: pa.Table, rows: _Rows | _LineRows, path: str) -> dict[str, Any]:
+def _validate(rules: tuple[_Rule, ...], table: pa.Table, rows: _Rows | _LineRows, path: str) -> dict[str, Any]:
     """Validate every field of a table. Return its columns: text, codes of words, numbers; for `items` the lengths."""
-    found: dict[str, Any] = {}
+    columns_of: dict[str, Any] = {}
     present = set(table.column_names)
     for rule in rules:
         name = rule.form.name
         array = one_array(table[name]) if name in present else pa.nulls(table.num_rows)
         if rule.kind == "items":
             assert isinstance(rows, _Rows)
-            found[name] = _judge_lines(rule, array, rows)
+            columns_of[name] = _validate_lines(rule, array, rows)
         else:
-            found[name] = _judge_field(rule, array, rows, f"{path}{name}")
-    return found
+            columns_of[name] = _validate_field(rule, array, rows, f"{path}{name}")
+    return columns_of
 
 
-def _judge_field(rule: _Rule, array: pa.Array, rows: _Rows | _LineRows, name: str) -> Any:
+def _validate_field(rule: _Rule, array: pa.Array, rows: _Rows | _LineRows, name: str) -> Any:
     if pa.types.is_null(array.type):
         array = array.cast({"string": pa.string(), "float": pa.float64()}.get(rule.kind, pa.int64()))
     column = _READ[rule.kind](array)
@@ -254,7 +254,7 @@ def _sizes(text: pa.StringArray) -> Int32:
     return sizes
 
 
-def _judge_lines(rule: _Rule, array: pa.Array, rows: _Rows) -> Int64:
+def _validate_lines(rule: _Rule, array: pa.Array, rows: _Rows) -> Int64:
     """Validate the lines of orders. Return the number of lines of each order."""
     name, expected = rule.form.name, f"`{rule.form.name}`: expected {rule.form.expected}"
     if not _is_list(array.type):
@@ -273,7 +273,7 @@ def _judge_lines(rule: _Rule, array: pa.Array, rows: _Rows) -> Int64:
         # all fields of a null line are null, so they add no second reason
         fields = dict(zip([f.name for f in lines.type], lines.flatten(), strict=True))
         table = pa.table(fields) if fields else pa.table({"": pa.nulls(len(lines))})
-        _judge(rule.lines, table, line_rows, f"{name}[].")
+        _validate(rule.lines, table, line_rows, f"{name}[].")
     elif len(lines):
         line_rows.reject(np.ones(len(lines), np.bool_), f"`{name}[]`: expected an object")
     return lengths

@@ -148,10 +148,10 @@ def decode_events(
 
 
 def _decode_chunk(values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Int64) -> DecodedEvents:
-    found = read_common(values, keys)
-    if found is None:
+    common = read_common(values, keys)
+    if common is None:
         return _decode_strictly(np.arange(len(values)), values, keys, append_ms)
-    columns, positions = found
+    columns, positions = common
     ahead = columns.ts > append_ms[positions] + FUTURE_MS_MAX
     if ahead.any():
         columns, positions = where(columns, ~ahead), positions[~ahead]
@@ -168,14 +168,14 @@ def _decode_chunk(values: Sequence[bytes | None], keys: Sequence[bytes | None], 
 
 
 def _decode_strictly(
-    places: Int64, values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Int64
+    positions: Int64, values: Sequence[bytes | None], keys: Sequence[bytes | None], append_ms: Int64
 ) -> DecodedEvents:
     """Decode the messages at the given positions of a chunk with the strict decoder, whose verdict is final."""
-    at = places.tolist()
-    chunk = read_chunk(READERS["events"], 0, [values[i] for i in at], [keys[i] for i in at], append_ms[places])
+    at = positions.tolist()
+    chunk = read_chunk(READERS["events"], 0, [values[i] for i in at], [keys[i] for i in at], append_ms[positions])
     rejected = [Rejected(at[one.position], one.reason) for one in chunk.rejected]
     columns = _event_columns(chunk.records, chunk.ids, chunk.ts) if chunk.records else _NO_EVENTS
-    return DecodedEvents(columns, places[chunk.positions], rejected)
+    return DecodedEvents(columns, positions[chunk.positions], rejected)
 
 
 def event_columns(records: list[Event]) -> EventColumns:

@@ -58,8 +58,8 @@ def _string_end(data, at):
         special = (((quote - _ONES) & ~quote) | ((slash - _ONES) & ~slash) | ((word - _SPACES) & ~word)) & _TOPS
         if special != np.uint64(0):
             below = (special & (~special + np.uint64(1))) - np.uint64(1)
-            found = at + np.int64(((below & _ONES) * _ONES) >> np.uint64(56)) - 1
-            return found if byte_at(data, found) == _QUOTE else _REFUSED
+            end = at + np.int64(((below & _ONES) * _ONES) >> np.uint64(56)) - 1
+            return end if byte_at(data, end) == _QUOTE else _REFUSED
         at += 8
 
 

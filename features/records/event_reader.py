@@ -81,14 +81,14 @@ class _Form:
 def _form() -> _Form:
     names = [field.name for field in _FIELDS]
     assert all(len(name) <= 13 for name in names), "a name with its quotes and colon is compared as sixteen bytes"
-    wanted = ("event_id", "event_type", "customer_id", "session_id", "ts", "device", *_WORDS)
+    field_names = ("event_id", "event_type", "customer_id", "session_id", "ts", "device", *_WORDS)
     return _Form(
         *_texts(names),
         np.array([_head(name) for name in names], np.uint64),
         np.array([_kind(field) for field in _FIELDS], np.int64),
         np.array([field.bytes_max or BYTES_MAX for field in form_of(Event).fields], np.int64),
         sum(1 << number for number, field in enumerate(_FIELDS) if field.required),
-        np.array([names.index(name) for name in wanted], np.int64),
+        np.array([names.index(name) for name in field_names], np.int64),
         *_texts(EVENT_TYPES),
         *_texts(DEVICES),
     )

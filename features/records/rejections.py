@@ -262,8 +262,8 @@ def _too_long(field: FieldForm, name: str, size: int) -> str:
 
 def long_text(form: RecordForm, record: msgspec.Struct) -> str | None:
     """Return why a decoded record is invalid after all: a text has too many bytes despite few enough characters."""
-    found = _long_text(form, record)
-    return None if found is None else _too_long(*found)
+    fault = _long_text(form, record)
+    return None if fault is None else _too_long(*fault)
 
 
 def _long_text(form: RecordForm, record: msgspec.Struct) -> tuple[FieldForm, str, int] | None:
@@ -273,9 +273,9 @@ def _long_text(form: RecordForm, record: msgspec.Struct) -> tuple[FieldForm, str
             continue
         if field.element is not None:
             for n, element in enumerate(value):
-                found = _long_text(field.element, element)
-                if found is not None:
-                    return found[0], f"{field.name}[{n}].{found[1]}", found[2]
+                fault = _long_text(field.element, element)
+                if fault is not None:
+                    return fault[0], f"{field.name}[{n}].{fault[1]}", fault[2]
         # a character takes at most four bytes
         elif field.bytes_max is not None and len(value) * 4 > field.bytes_max:
             size = len(value.encode())

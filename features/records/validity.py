@@ -112,7 +112,7 @@ def read_chunk(
     ids, ts = [record.customer_id for record in records], reader.times(records)
     # a time fault takes precedence: unlike a key fault, it depends on where the record was appended
     faults = _key_faults(ids, keys) | reader.time_faults(records, ts, appended)
-    rejected = [Rejected(first + place, reason) for place, reason in parse_faults.items()]
+    rejected = [Rejected(first + position, reason) for position, reason in parse_faults.items()]
     if faults:
         rejected += [Rejected(first + int(places[at]), reason) for at, reason in faults.items()]
         records, ids, places = _without(faults, records, ids, places)
@@ -145,12 +145,12 @@ def _parse(
             break
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError):
             # `extend` has kept the records before the failure, and the iterator continues after the failed message
-            place = len(records)
+            position = len(records)
             try:
-                records.append(_parse_alone(reader, values[place], keys[place]))
+                records.append(_parse_alone(reader, values[position], keys[position]))
             except MalformedError as error:
                 records.append(None)
-                faults[place] = error.reason
+                faults[position] = error.reason
     if not _is_ascii(values):
         faults |= _utf8_faults(values, faults)
     if _longest(values) > ID_BYTES_MAX:
@@ -179,13 +179,13 @@ def _is_ascii(values: Sequence[bytes | None]) -> bool:
 def _utf8_faults(values: Sequence[bytes | None], known: dict[int, str]) -> dict[int, str]:
     """Find text that is not UTF-8 in the fields that the decoder skips, since it checks only the strings it keeps."""
     faults: dict[int, str] = {}
-    for place, value in enumerate(values):
-        if value is None or value.isascii() or place in known:
+    for position, value in enumerate(values):
+        if value is None or value.isascii() or position in known:
             continue
         try:
             check_utf8(value)
         except MalformedError as error:
-            faults[place] = error.reason
+            faults[position] = error.reason
     return faults
 
 
@@ -204,14 +204,14 @@ def _long_faults(
     A message is at least as long as each of its texts in UTF-8, whether or not it escapes them.
     """
     faults: dict[int, str] = {}
-    for place, value in enumerate(values):
-        if value is None or len(value) <= ID_BYTES_MAX or place in known:
+    for position, value in enumerate(values):
+        if value is None or len(value) <= ID_BYTES_MAX or position in known:
             continue
         if value.isascii() and b"\\u" not in value:
             continue
-        reason = long_text(form, records[place])
+        reason = long_text(form, records[position])
         if reason is not None:
-            faults[place] = reason
+            faults[position] = reason
     return faults
 
 
@@ -225,8 +225,8 @@ def _key_faults(ids: list[str], keys: Sequence[bytes | None]) -> dict[int, str]:
         if joined.count(b"\n") == len(ids) - 1 and joined == "\n".join(ids).encode():
             return {}
     return {
-        place: _key_fault(customer_id, key)
-        for place, (customer_id, key) in enumerate(zip(ids, keys, strict=True))
+        position: _key_fault(customer_id, key)
+        for position, (customer_id, key) in enumerate(zip(ids, keys, strict=True))
         if key != customer_id.encode()
     }
 
@@ -249,9 +249,9 @@ def _future_faults(name: str, times: Int64, append_ms: Int64) -> dict[int, str]:
     if not ahead.any():
         return {}
     return {
-        place: f"`{name}`: expected at most {FUTURE_MS_MAX} ms ahead of the append time {append_ms[place]}, "
-        f"got {times[place]}"
-        for place in np.flatnonzero(ahead).tolist()
+        position: f"`{name}`: expected at most {FUTURE_MS_MAX} ms ahead of the append time {append_ms[position]}, "
+        f"got {times[position]}"
+        for position in np.flatnonzero(ahead).tolist()
     }
 
 
@@ -268,10 +268,11 @@ def _order_time_faults(orders: list[Order], ts: Int64, append_ms: Int64) -> dict
     faults = _future_faults("updated_ts", updated, append_ms) | _future_faults("ts", ts, append_ms)
     # a difference of two positive int64 cannot overflow
     change = updated - ts
-    for place in np.flatnonzero((change < 0) | (change > ORDER_CHANGE_MS_MAX)).tolist():
+    for position in np.flatnonzero((change < 0) | (change > ORDER_CHANGE_MS_MAX)).tolist():
         faults.setdefault(
-            place,
-            f"`updated_ts`: expected from `ts` {ts[place]} to {ORDER_CHANGE_MS_MAX} ms later, got {updated[place]}",
+            position,
+            f"`updated_ts`: expected from `ts` {ts[position]} to {ORDER_CHANGE_MS_MAX} ms later, "
+            f"got {updated[position]}",
         )
     return faults
 

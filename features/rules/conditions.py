@@ -65,40 +65,40 @@ class Compiler:
     mistakes: list[Mistake] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
 
-    def condition(self, said: object, path: Path) -> pl.Expr:
+    def condition(self, content: object, path: Path) -> pl.Expr:
         """Return the expression of a condition, never null; meaningless if there are mistakes."""
-        if not isinstance(said, dict) or not said:
+        if not isinstance(content, dict) or not content:
             return self._wrong(path, "a condition is a mapping of columns to tests, with at least one")
-        return pl.all_horizontal(*[self._part(str(key), value, (*path, key)) for key, value in said.items()])
+        return pl.all_horizontal(*[self._part(str(key), value, (*path, key)) for key, value in content.items()])
 
-    def _part(self, key: str, said: object, path: Path) -> pl.Expr:
+    def _part(self, key: str, content: object, path: Path) -> pl.Expr:
         if key == "not":
-            return ~self.condition(said, path)
+            return ~self.condition(content, path)
         if key in JOINERS:
-            if not isinstance(said, list) or not said:
+            if not isinstance(content, list) or not content:
                 return self._wrong(path, f"`{key}` takes a list of conditions, at least one")
-            parts = [self.condition(part, (*path, i)) for i, part in enumerate(said)]
+            parts = [self.condition(part, (*path, i)) for i, part in enumerate(content)]
             return pl.all_horizontal(*parts) if key == "all" else pl.any_horizontal(*parts)
         if key not in self.columns:
             near = difflib.get_close_matches(key, [*self.columns, *JOINERS], n=1)
             return self._wrong(path, f"there is no column {key}" + (f" (did you mean {near[0]}?)" if near else ""))
         self.used.add(key)
-        tests = list(self._tests(key, said, path))
+        tests = list(self._tests(key, content, path))
         return pl.all_horizontal(*[test.fill_null(value=False) for test in tests])
 
-    def _tests(self, name: str, said: object, path: Path) -> Iterator[pl.Expr]:
-        if isinstance(said, list):
-            said = {"in": said}
-        elif not isinstance(said, dict):
-            said = {"is": said}
-        if not said:
+    def _tests(self, name: str, content: object, path: Path) -> Iterator[pl.Expr]:
+        if isinstance(content, list):
+            content = {"in": content}
+        elif not isinstance(content, dict):
+            content = {"is": content}
+        if not content:
             yield self._wrong(path, f"a test of {name} needs one of {', '.join(OPERATORS)}")
-        for operator, value in said.items():
+        for operator, value in content.items():
             yield self._test(name, str(operator), value, path)
 
-    def _test(self, name: str, operator: str, said: object, path: Path) -> pl.Expr:
+    def _test(self, name: str, operator: str, content: object, path: Path) -> pl.Expr:
         if operator in _ORDERED:
-            return self._ordered(name, operator, said, path)
+            return self._ordered(name, operator, content, path)
         tests: dict[str, Callable[[str, object, Path], pl.Expr]] = {
             "is": self._equal,
             "in": self._in,
@@ -107,70 +107,70 @@ class Compiler:
             "is_null": self._is_null,
         }
         if operator in tests:
-            return tests[operator](name, said, path)
+            return tests[operator](name, content, path)
         near = difflib.get_close_matches(operator, OPERATORS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(OPERATORS)}"
         return self._wrong(path, f"there is no test {operator}{hint}")
 
-    def _is_null(self, name: str, said: object, path: Path) -> pl.Expr:
-        if not isinstance(said, bool):
+    def _is_null(self, name: str, content: object, path: Path) -> pl.Expr:
+        if not isinstance(content, bool):
             return self._wrong(path, "`is_null` takes true or false")
-        return col(name).is_null() if said else col(name).is_not_null()
+        return col(name).is_null() if content else col(name).is_not_null()
 
-    def _in(self, name: str, said: object, path: Path) -> pl.Expr:
-        if not isinstance(said, list) or not said:
+    def _in(self, name: str, content: object, path: Path) -> pl.Expr:
+        if not isinstance(content, list) or not content:
             return self._wrong(path, "`in` takes a list of values, at least one")
-        return pl.any_horizontal(*[self._equal(name, one, path) for one in said])
+        return pl.any_horizontal(*[self._equal(name, one, path) for one in content])
 
-    def _has(self, name: str, said: object, path: Path) -> pl.Expr:
+    def _has(self, name: str, content: object, path: Path) -> pl.Expr:
         if self.columns[name].kind != "strings":
-            return self._wrong(path, f"{name} is no list; use `is` or `in`")
-        return col(name).list.contains(pl.lit(self._value(name, said, path)))
+            return self._wrong(path, f"{name} is not a list; use `is` or `in`")
+        return col(name).list.contains(pl.lit(self._value(name, content, path)))
 
-    def _between(self, name: str, said: object, path: Path) -> pl.Expr:
+    def _between(self, name: str, content: object, path: Path) -> pl.Expr:
         if self.columns[name].kind not in NUMBERS:
             return self._wrong(path, f"{name} is a {self.columns[name].kind} and has no order; use `is` or `in`")
-        if not isinstance(said, list) or len(said) != 2:
-            return self._wrong(path, "`between` takes two values, the lower one first; both belong to it")
+        if not isinstance(content, list) or len(content) != 2:
+            return self._wrong(path, "`between` takes two values, the lower one first; both are included")
         before = len(self.mistakes)
-        low, high = (self._number(name, one, path) for one in said)
+        low, high = (self._number(name, one, path) for one in content)
         if low > high and len(self.mistakes) == before:
-            return self._wrong(path, f"between {low} and {high} lies nothing")
+            return self._wrong(path, f"no value lies between {low} and {high}")
         return col(name).is_between(low, high)
 
-    def _ordered(self, name: str, operator: str, said: object, path: Path) -> pl.Expr:
+    def _ordered(self, name: str, operator: str, content: object, path: Path) -> pl.Expr:
         if self.columns[name].kind not in NUMBERS:
             return self._wrong(path, f"{name} is a {self.columns[name].kind} and has no order; use `is` or `in`")
-        return _ORDERED[operator](col(name), self._number(name, said, path))
+        return _ORDERED[operator](col(name), self._number(name, content, path))
 
-    def _equal(self, name: str, said: object, path: Path) -> pl.Expr:
+    def _equal(self, name: str, content: object, path: Path) -> pl.Expr:
         if self.columns[name].kind == "strings":
             return self._wrong(path, f"{name} is a list; use `has`")
-        return col(name) == pl.lit(self._value(name, said, path))
+        return col(name) == pl.lit(self._value(name, content, path))
 
-    def _value(self, name: str, said: object, path: Path) -> Any:
+    def _value(self, name: str, content: object, path: Path) -> Any:
         column = self.columns[name]
         if column.kind in NUMBERS:
-            return self._number(name, said, path)
+            return self._number(name, content, path)
         if column.kind == "bool":
-            if not isinstance(said, bool):
-                self._wrong(path, f"{name} is true or false, not {said!r}")
-            return said
-        if not isinstance(said, str):
-            self._wrong(path, f"{name} is text, not {said!r}; put it into quotes")
-        elif column.words and said not in column.words:
-            self._wrong(path, f"{name} is never {said!r}; it is one of {', '.join(column.words)}")
-        return said
+            if not isinstance(content, bool):
+                self._wrong(path, f"{name} is true or false, not {content!r}")
+            return content
+        if not isinstance(content, str):
+            self._wrong(path, f"{name} is text, not {content!r}; put it in quotes")
+        elif column.words and content not in column.words:
+            self._wrong(path, f"{name} is never {content!r}; it is one of {', '.join(column.words)}")
+        return content
 
-    def _number(self, name: str, said: object, path: Path) -> Number:
-        if isinstance(said, str) and said.startswith("$"):
-            if said[1:] in self.thresholds:
-                return self.thresholds[said[1:]]
-            self._wrong(path, f"there is no threshold {said}")
-        elif isinstance(said, bool) or not isinstance(said, int | float) or said != said:  # noqa: PLR0124 - not a number
-            self._wrong(path, f"{name} is a number, not {said!r}")
+    def _number(self, name: str, content: object, path: Path) -> Number:
+        if isinstance(content, str) and content.startswith("$"):
+            if content[1:] in self.thresholds:
+                return self.thresholds[content[1:]]
+            self._wrong(path, f"there is no threshold {content}")
+        elif isinstance(content, bool) or not isinstance(content, int | float) or content != content:  # noqa: PLR0124 - not a number
+            self._wrong(path, f"{name} is a number, not {content!r}")
         else:
-            return said
+            return content
         return 0
 
     def _wrong(self, path: Path, message: str) -> pl.Expr:

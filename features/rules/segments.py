@@ -115,15 +115,15 @@ class Rules:
         Args:
             rows: rows with every feature and score that the rules test. Missing profile columns are null.
         """
-        rows = self._whole(rows)
-        names, found = self._first(rows)
+        rows = self._with_profile_columns(rows)
+        names, segments = self._first(rows)
         for modifier, condition in zip(self.document.modifiers, self._modifiers, strict=True):
-            found = self._modified(rows, found, names, modifier, condition)
-        return found
+            segments = self._modified(rows, segments, names, modifier, condition)
+        return segments
 
     def modifiers(self, rows: pl.DataFrame) -> pl.Series:
         """Return the names of the modifiers that hold, in file order, as a list of strings for each of `rows`."""
-        rows = self._whole(rows)
+        rows = self._with_profile_columns(rows)
         names, _ = self._first(rows)
         held = [
             pl.when(condition).then(pl.lit(modifier.name))
@@ -134,24 +134,24 @@ class Rules:
         listed = pl.concat_list(held).list.drop_nulls().alias("modifiers")
         return rows.with_columns(names).select(listed)["modifiers"]
 
-    def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _with_profile_columns(self, rows: pl.DataFrame) -> pl.DataFrame:
         absent = [name for name in self.profile_columns if name not in rows.columns]
         return rows.with_columns(pl.lit(None, PROFILE_SCHEMA[name]).alias(name) for name in absent)
 
     def _first(self, rows: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
         """Return the segments before modifiers, alone and with their actions."""
         cases = _cases(self.document)
-        place = pl.lit(len(cases) - 1, pl.Int32)
+        number = pl.lit(len(cases) - 1, pl.Int32)
         for i, condition in reversed(list(enumerate(self._segments))):
-            place = pl.when(condition).then(pl.lit(i, pl.Int32)).otherwise(place)
-        chosen = rows.select(place.alias("case"))["case"].to_numpy() if len(rows) else np.zeros(0, np.int32)
+            number = pl.when(condition).then(pl.lit(i, pl.Int32)).otherwise(number)
+        chosen = rows.select(number.alias("case"))["case"].to_numpy() if len(rows) else np.zeros(0, np.int32)
         names = pl.Series("segment", [case.name for case in cases], pl.String).gather(chosen)
         actions = pl.Series("recommended_action", [case.action for case in cases], pl.String).gather(chosen)
         return names, pl.DataFrame([names, actions])
 
     @staticmethod
     def _modified(
-        rows: pl.DataFrame, found: pl.DataFrame, names: pl.Series, modifier: Modifier, condition: pl.Expr
+        rows: pl.DataFrame, segments: pl.DataFrame, names: pl.Series, modifier: Modifier, condition: pl.Expr
     ) -> pl.DataFrame:
         holds = rows.with_columns(names).select(condition.alias("holds"))["holds"]
         changes = []
@@ -164,7 +164,7 @@ class Rules:
         if modifier.action is not None:
             action = pl.when(holds).then(pl.lit(modifier.action)).otherwise(col("recommended_action"))
             changes.append(action.alias("recommended_action"))
-        return found.with_columns(changes)
+        return segments.with_columns(changes)
 
 
 def with_profiles(rows: pl.DataFrame, profiles: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -177,8 +177,8 @@ def with_profiles(rows: pl.DataFrame, profiles: pl.DataFrame, columns: Sequence[
     """
     if not columns:
         return rows
-    found = profiles.select("customer_id", *(_profile_column(profiles, name) for name in columns))
-    return rows.join(found, on="customer_id", how="left", maintain_order="left")
+    selected = profiles.select("customer_id", *(_profile_column(profiles, name) for name in columns))
+    return rows.join(selected, on="customer_id", how="left", maintain_order="left")
 
 
 def _profile_column(profiles: pl.DataFrame, name: str) -> pl.Expr:

@@ -83,6 +83,6 @@ def move(held: Bands, probability: npt.NDArray[np.float64], thresholds: RiskThre
     borders = np.array(thresholds.values)
     scored = ~np.isnan(probability)
     reached = np.searchsorted(borders, probability, side="right")
-    kept = np.minimum(np.searchsorted(borders * (1 - MARGIN), probability, side="right"), held)
-    after = np.where(scored, np.maximum(reached, kept), held).astype(np.int8)
+    lowest = np.minimum(np.searchsorted(borders * (1 - MARGIN), probability, side="right"), held)
+    after = np.where(scored, np.maximum(reached, lowest), held).astype(np.int8)
     return Moved(after, (after > held) & (held != UNKNOWN))

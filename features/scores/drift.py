@@ -70,12 +70,14 @@ def count(profile: ColumnProfile, values: pl.Series) -> Counts:
     known = values.drop_nulls()
     if values.dtype == pl.String:
         words = list(profile.words)
-        place = known.replace_strict(words, range(len(words)), default=len(words), return_dtype=pl.Int64).to_numpy()
+        bin_numbers = known.replace_strict(
+            words, range(len(words)), default=len(words), return_dtype=pl.Int64
+        ).to_numpy()
         bins = len(words) + 2
     else:
-        place = np.searchsorted(np.array(profile.edges), known.cast(pl.Float64).to_numpy(), side="left")
+        bin_numbers = np.searchsorted(np.array(profile.edges), known.cast(pl.Float64).to_numpy(), side="left")
         bins = len(profile.edges) + 2
-    counts = np.bincount(place, minlength=bins).astype(np.int64)
+    counts = np.bincount(bin_numbers, minlength=bins).astype(np.int64)
     counts[-1] = values.null_count()
     return counts
 
@@ -139,5 +141,5 @@ def psi(then: Sequence[float], now: Counts) -> float:
     if total == 0:
         return 0.0
     expected = np.maximum(np.asarray(then, np.float64), SHARE_MIN)
-    found = np.maximum(now / total, SHARE_MIN)
-    return float(((found - expected) * np.log(found / expected)).sum())
+    actual = np.maximum(now / total, SHARE_MIN)
+    return float(((actual - expected) * np.log(actual / expected)).sum())

@@ -122,7 +122,7 @@ class RfmBreaks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name in self.__struct_fields__:
             breaks = getattr(self, name)
             if any(a > b for a, b in itertools.pairwise(breaks)):
-                raise ValueError(f"the breaks of {name} do not ascend: {breaks}")
+                raise ValueError(f"the breaks of {name} are not in ascending order: {breaks}")
 
 
 def learn_breaks(rows: pl.DataFrame) -> RfmBreaks:
@@ -139,11 +139,10 @@ def learn_breaks(rows: pl.DataFrame) -> RfmBreaks:
     buyers = rows.filter(col("orders_365d") > 0)
     if buyers.is_empty():
         raise ShopstreamError(
-            "RFM breaks cannot be learnt: no customer has an order in the 365 days before the cut-off.",
+            "RFM breaks cannot be computed: no customer has an order in the 365 days before the cut-off.",
             "Choose a cut-off inside the history, or an archive with orders.",
         )
-    found = {name: _inverted_cdf(buyers[name]) for name in RfmBreaks.__struct_fields__}
-    return RfmBreaks(**found)
+    return RfmBreaks(**{name: _inverted_cdf(buyers[name]) for name in RfmBreaks.__struct_fields__})
 
 
 def _inverted_cdf(values: pl.Series) -> Breaks:
@@ -162,8 +161,8 @@ def rfm_scores(rows: pl.DataFrame, breaks: RfmBreaks) -> pl.DataFrame:
         "m_score": 1 + _below("revenue_365d", breaks.revenue_365d),
     }
     one = pl.lit(1, pl.Int64)
-    found = rows.select(pl.when(bought).then(score).otherwise(one).alias(name) for name, score in scores.items())
-    return found.with_columns(pl.concat_str(list(scores)).alias("rfm_code"))
+    scored = rows.select(pl.when(bought).then(score).otherwise(one).alias(name) for name, score in scores.items())
+    return scored.with_columns(pl.concat_str(list(scores)).alias("rfm_code"))
 
 
 def _below(name: str, breaks: Sequence[float]) -> pl.Expr:
@@ -302,10 +301,10 @@ def check_scores(rows: pl.DataFrame, scores: pl.DataFrame) -> None:
     Raises:
         ShopstreamError: the result has unexpected columns, types or number of rows.
     """
-    found: Mapping[str, pl.DataType] = scores.schema
-    if dict(found) != SCORE_SCHEMA or len(scores) != len(rows):
-        other = sorted(set(found.items()) ^ set(SCORE_SCHEMA.items()), key=str)
+    schema: Mapping[str, pl.DataType] = scores.schema
+    if dict(schema) != SCORE_SCHEMA or len(scores) != len(rows):
+        other = sorted(set(schema.items()) ^ set(SCORE_SCHEMA.items()), key=str)
         raise ShopstreamError(
-            f"A scorer gave {len(scores)} rows for {len(rows)}, or other columns than it owes: {other}.",
-            "Train the bundle anew with this version of the program.",
+            f"A scorer gave {len(scores)} rows for {len(rows)}, or other columns than expected: {other}.",
+            "Train the bundle again with this version of the program.",
         )

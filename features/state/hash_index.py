@@ -46,7 +46,7 @@ def find_row(rows, slots, bits, customer, key, mixed):
     count = len(slots)
     tag = np.uint64(mixed << bits) & _LOW
     slot = home(mixed, count)
-    found = np.int64(-1)
+    match = np.int64(-1)
     while True:
         entry = slots[slot]
         if entry == EMPTY:
@@ -54,12 +54,12 @@ def find_row(rows, slots, bits, customer, key, mixed):
         if ((np.uint64(entry) ^ tag) >> bits) == np.uint64(0):
             row = np.int64(np.uint64(entry) ^ tag)
             if rows[row].key == key and rows[row].customer == customer:
-                found = row
+                match = row
                 break
         slot += 1
         if slot == count:
             slot = 0
-    return slot, found
+    return slot, match
 
 
 @numba.njit(inline="always")
@@ -101,7 +101,7 @@ def _find_string(data, start, length, slots, bits, mixed, ends, store):
     count = len(slots)
     tag = np.uint64(mixed << bits) & _LOW
     slot = home(mixed, count)
-    found = np.int64(-1)
+    match = np.int64(-1)
     while True:
         entry = slots[slot]
         if entry == EMPTY:
@@ -109,12 +109,12 @@ def _find_string(data, start, length, slots, bits, mixed, ends, store):
         if ((np.uint64(entry) ^ tag) >> bits) == np.uint64(0):
             row = np.int64(np.uint64(entry) ^ tag)
             if ends[row + 1] - ends[row] == length and _same(data, start, length, store, ends[row]):
-                found = row
+                match = row
                 break
         slot += 1
         if slot == count:
             slot = 0
-    return slot, found
+    return slot, match
 
 
 @numba.njit(cache=True, nogil=True)

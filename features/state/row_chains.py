@@ -35,22 +35,22 @@ def chain_lengths(heads, following, lengths):
 def gather_chains(heads, following, lengths, group, out):
     """Write the row numbers of each chain into `out` and the chain's position into `group`, chain by chain."""
     at = np.empty(_ABREAST, np.int32)
-    place = np.empty(_ABREAST, np.int64)
+    end_of = np.empty(_ABREAST, np.int64)
     end = np.int64(0)
     for first in range(0, len(heads), _ABREAST):
         width = min(_ABREAST, len(heads) - first)
         for i in range(width):
             at[i] = heads[first + i]
-            place[i] = end
+            end_of[i] = end
             end += lengths[first + i]
         going = True
         while going:
             going = False
             for i in range(width):
                 if at[i] != -1:
-                    group[place[i]] = first + i
-                    out[place[i]] = at[i]
-                    place[i] += 1
+                    group[end_of[i]] = first + i
+                    out[end_of[i]] = at[i]
+                    end_of[i] += 1
                     at[i] = following[at[i]]
                     going = True
 

@@ -18,8 +18,8 @@ def session_counts(state: State, sessions: Rows) -> dict[str, Int64]:
         position, links = gather(sessions["views"][carried], state.next_view)
         tallies = take(state.views, links)
         for number, count in enumerate(counts.values()):
-            mine = tallies["category"] == carried_word(number)
-            np.add.at(count, carried[position[mine]], COUNT_MAX * tallies["count"][mine].astype(np.int64))
+            of_word = tallies["category"] == carried_word(number)
+            np.add.at(count, carried[position[of_word]], COUNT_MAX * tallies["count"][of_word].astype(np.int64))
     return counts
 
 
@@ -42,9 +42,9 @@ def top_categories(state: State, group: Int32, rows: Rows, customers: int) -> tu
 def byte_order(state: State) -> Int32:
     """Return the position of each word of the state in the order of its UTF-8 bytes."""
     words = [word.encode() for word in state.words.array().to_pylist()]
-    place = np.empty(len(words), np.int32)
-    place[sorted(range(len(words)), key=words.__getitem__)] = np.arange(len(words), dtype=np.int32)
-    return place
+    rank = np.empty(len(words), np.int32)
+    rank[sorted(range(len(words)), key=words.__getitem__)] = np.arange(len(words), dtype=np.int32)
+    return rank
 
 
 def gather(heads: Int32, following: Int32) -> tuple[Int32, Int32]:

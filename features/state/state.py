@@ -228,11 +228,11 @@ class State:
         if not done.any():
             return _NO_ROWS
         self.sessions["marks"][rows[done]] &= ~np.uint8(OPEN_CART)
-        found = rows[due].copy()
-        kept = rows[~done]
-        self.open_count = len(kept)
-        self.open_carts[: self.open_count] = kept
-        return found
+        abandoned = rows[due].copy()
+        still_open = rows[~done]
+        self.open_count = len(still_open)
+        self.open_carts[: self.open_count] = still_open
+        return abandoned
 
     def watch_carts(self, rows: Int32, as_of: int, wait_ms: int) -> None:
         """Make `abandoned` return these sessions again, where a document of `as_of` has them as not yet abandoned.
@@ -241,16 +241,16 @@ class State:
         """
         sessions = take(self.sessions, rows)
         watched = (sessions["n_add_to_cart"] > 0) & (sessions["n_purchase"] == 0) & (sessions["marks"] & OPEN_CART == 0)
-        found = rows[watched & (wide(sessions, "last") > as_of - wait_ms)]
-        self.sessions["marks"][found] |= np.uint8(OPEN_CART)
-        self.open_carts = grown(self.open_carts, self.open_count, self.open_count + len(found))
-        self.open_carts[self.open_count : self.open_count + len(found)] = found
-        self.open_count += len(found)
+        reopened = rows[watched & (wide(sessions, "last") > as_of - wait_ms)]
+        self.sessions["marks"][reopened] |= np.uint8(OPEN_CART)
+        self.open_carts = grown(self.open_carts, self.open_count, self.open_count + len(reopened))
+        self.open_carts[self.open_count : self.open_count + len(reopened)] = reopened
+        self.open_count += len(reopened)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return everything that a checkpoint stores except the event ids, as views into the tables."""
-        found = {f"customer_ids.{name}": array for name, array in self.customer_ids.arrays().items()}
-        found |= {f"words.{name}": array for name, array in self.words.arrays().items()}
+        arrays = {f"customer_ids.{name}": array for name, array in self.customer_ids.arrays().items()}
+        arrays |= {f"words.{name}": array for name, array in self.words.arrays().items()}
         counts = {
             "customers": self.customer_count,
             "orders": self.order_count,
@@ -263,9 +263,9 @@ class State:
             "recent_bytes": self.recent_size,
             "open_carts": self.open_count,
         }
-        found |= {name: getattr(self, name)[:count] for name, count in counts.items()}
-        found["highs"] = np.array([self.high_events, self.high_orders], np.int64)
-        return found
+        arrays |= {name: getattr(self, name)[:count] for name, count in counts.items()}
+        arrays["highs"] = np.array([self.high_events, self.high_orders], np.int64)
+        return arrays
 
     @classmethod
     def restore(cls, arrays: dict[str, npt.NDArray[Any]]) -> State:
@@ -301,14 +301,14 @@ class State:
 
     def take_new_ids(self) -> Rows:
         """Return the event ids remembered since the last call, for the current checkpoint."""
-        taken = self.new_ids[: self.new_id_count].copy()
+        new_ids = self.new_ids[: self.new_id_count].copy()
         self.new_id_count = 0
-        return taken
+        return new_ids
 
     def known_ids(self) -> Rows:
         """Return every event id within the horizon, including those of earlier checkpoints."""
-        found = np.empty(self.id_count, EVENT_ID)
-        return found[: hash_index.live_ids(self.ids, (self.high_events - EVENT_LATENESS_MS) // HOUR_MS, found)]
+        ids = np.empty(self.id_count, EVENT_ID)
+        return ids[: hash_index.live_ids(self.ids, (self.high_events - EVENT_LATENESS_MS) // HOUR_MS, ids)]
 
     def _customer_codes(self, customer_ids: Any) -> Int32:
         before = self.customer_count
@@ -420,11 +420,11 @@ class State:
         if count < self._scan_at.get("recent", SCAN_ROWS_MIN):
             return
         sessions = self.recent["session"][:count]
-        wanted = np.zeros(self.session_count, bool)
-        wanted[busy] = True
-        wanted[self.open_carts[: self.open_count]] = True
+        needed = np.zeros(self.session_count, bool)
+        needed[busy] = True
+        needed[self.open_carts[: self.open_count]] = True
         start = wide(take(self.sessions, sessions), "start")
-        keep = wanted[sessions] | (start + EVENT_LATENESS_MS >= self.high_events)
+        keep = needed[sessions] | (start + EVENT_LATENESS_MS >= self.high_events)
         self._scan_at["recent"] = _an_eighth_more(int(np.count_nonzero(keep)))
         if not keep.all():
             self._compact_recent(keep)
@@ -450,9 +450,9 @@ def day_of(ts: int) -> int:
 
 
 def _row_slots(rows: Rows, count: int, needed: int) -> Uint32:
-    found = empty_slots(needed)
-    hash_index.rebuild_row_slots(found, rows, count)
-    return found
+    slots = empty_slots(needed)
+    hash_index.rebuild_row_slots(slots, rows, count)
+    return slots
 
 
 def _refill(table: Uint32, rows: Rows, count: int) -> None:

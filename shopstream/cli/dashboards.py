@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from connectors.elasticsearch.admin import quiet_client_logs
 from dashboards.boards import DASHBOARDS
-from dashboards.checks import Checked
+from dashboards.checks import CheckResult
 from dashboards.kibana import client as kibana
 from dashboards.kibana.saved_objects import ndjson
 from features.errors import ShopstreamError, UsageError
@@ -181,7 +181,7 @@ def _secret(path: Path | None, variable: str) -> str | None:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "Name a file that holds the secret.") from error
 
 
-def _print(panels: Sequence[Checked], faults: Sequence[str]) -> None:
+def _print(panels: Sequence[CheckResult], faults: Sequence[str]) -> None:
     rows = [
         (
             escape(panel.panel), escape(panel.index), f"[{STATE_STYLES[panel.state]}]{panel.state}[/]",

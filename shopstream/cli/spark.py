@@ -38,8 +38,8 @@ from shopstream.settings import load_settings
 from shopstream.spark.archive_scan import Reader, archive_files
 from shopstream.spark.backfill import feature_rows, write_rows
 from shopstream.spark.backfill import plan as plan_backfill
-from shopstream.spark.session import parsed_properties, session
-from shopstream.spark.xgboost_training import Learn, Learning
+from shopstream.spark.session import parse_properties, session
+from shopstream.spark.xgboost_training import Learn
 from training.churn.train import TrainingPlan
 
 CUTOFFS_MAX = 100_000
@@ -92,7 +92,7 @@ def backfill(  # noqa: PLR0917 - typer makes an option of each
     Example: `shopstream spark backfill archive --every 1d --from 2026-01-01 --to 2026-06-30 --out rows`
     """
     times = cutoffs(as_of or [], every_s, start_ms, end_ms)
-    properties = parsed_properties(conf or [])
+    properties = parse_properties(conf or [])
     counts = ArchiveCounts()
     with session("shopstream spark backfill", master, properties) as spark:
         files = archive_files(spark, located(archive), reader)
@@ -166,10 +166,10 @@ def train(  # noqa: PLR0917 - typer makes an option of each
     row_folder = located(work if work is not None else str(rows))
     try:
         with (
-            session("shopstream spark train", master, parsed_properties(conf or [])) as spark,
+            session("shopstream spark train", master, parse_properties(conf or [])) as spark,
             progress(console) as on_step,
         ):
-            learning = Learning(spark, learn, workers, sample_rows)
+            learning = ClusterTraining(spark, learn, workers, sample_rows)
             files = archive_files(spark, located(archive), reader)
             bundle, seconds = train_bundle(
                 Path(archive),
@@ -185,7 +185,8 @@ def train(  # noqa: PLR0917 - typer makes an option of each
             shutil.rmtree(rows, ignore_errors=True)
     print_models(console, bundle.metrics)
     console.print(
-        f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s {learning.said} → {bundle.name} in {bundle.folder}"
+        f"training set {seconds[0]:.1f} s, models {seconds[1]:.1f} s {learning.description} "
+        f"→ {bundle.name} in {bundle.folder}"
     )
 
 

@@ -29,7 +29,7 @@ def declaration_faults(run: str) -> list[str]:
     return [*faults(DASHBOARDS, declared_kinds()), *checks.unresolved(saved_objects(DASHBOARDS, run))]
 
 
-def check_panels(settings: Settings, as_of_ms: int | None, repeat: int) -> list[checks.Checked]:
+def check_panels(settings: Settings, as_of_ms: int | None, repeat: int) -> list[checks.CheckResult]:
     """Run the search of every panel over `settings.run`.
 
     Args:

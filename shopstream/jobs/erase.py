@@ -40,7 +40,7 @@ from shopstream import embedded
 from shopstream.jobs import consume as consume_job
 from shopstream.jobs import runs as runs_job
 from shopstream.settings import Settings
-from shopstream.spark.checkpoint_registry import spark_places
+from shopstream.spark.checkpoint_registry import spark_checkpoints
 
 CONSUMERS_TIMEOUT_S: Final = 30.0
 """Maximum time for running consumers to read the tombstone."""
@@ -291,7 +291,7 @@ class Forgetting:
         return Done(place, said, reached=False)
 
     def _in_spark(self, name: str) -> None:
-        for place in spark_places(self.settings, name):
+        for place in spark_checkpoints(self.settings, name):
             said = (
                 "the stream on Spark was started with this checkpoint: its state lets go of the profile with the first "
                 "batch behind the tombstone, and Spark deletes older states 100 batches later. Only Spark can write "

@@ -29,7 +29,7 @@ from shopstream.jobs.demo_memory import FOLDER as DEMO_FOLDER
 from shopstream.settings import Settings
 from shopstream.spark.checkpoint_registry import FOLDER as SPARK_FOLDER
 from shopstream.spark.checkpoint_registry import SUFFIX as SPARK_SUFFIX
-from shopstream.spark.checkpoint_registry import spark_places
+from shopstream.spark.checkpoint_registry import spark_checkpoints
 
 RECORD_FOLDERS: Final = ("metrics", "logs", consume_job.LOCKS, DEMO_FOLDER, SPARK_FOLDER)
 """Folders below the data folder with files `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and those of demo and Spark."""
@@ -298,7 +298,7 @@ def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = F
     if not keep_archive:
         stays += _behind(settings.home / "archive" / run)
         remove_folder(str(settings.home / "archive"), run)
-    stays += [f"Spark's checkpoint {place} stays: delete it by hand." for place in spark_places(settings, run)]
+    stays += [f"Spark's checkpoint {place} stays: delete it by hand." for place in spark_checkpoints(settings, run)]
     for path in _record_files(settings):
         if _run_of_file(path) == run:
             path.unlink(missing_ok=True)

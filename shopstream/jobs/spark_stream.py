@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from shopstream.embedded import Endpoints
     from shopstream.settings import Settings
-    from shopstream.spark.stream import Done, Streaming
+    from shopstream.spark.stream import StreamOptions, StreamTotals
 
 SINKS: Final = ("elastic", "topic")
 ROLE: Final = "features"
@@ -65,12 +65,12 @@ def stream(settings: Settings, asked: SparkStreamRequest, console: Console) -> b
     from shopstream import embedded  # noqa: PLC0415
     from shopstream.jobs import consume as consume_job  # noqa: PLC0415
     from shopstream.jobs.produce import stop_on_signal  # noqa: PLC0415
-    from shopstream.spark.checkpoint_registry import note_spark_place  # noqa: PLC0415
-    from shopstream.spark.session import parsed_properties, session  # noqa: PLC0415
+    from shopstream.spark.checkpoint_registry import record_spark_checkpoint  # noqa: PLC0415
+    from shopstream.spark.session import parse_properties, session  # noqa: PLC0415
     from shopstream.spark.stream import STATE_PROPERTIES, run  # noqa: PLC0415
 
     consume_job.checked(consume_job.Consumption(roles=(ROLE,), until_end=asked.until_end, as_of=asked.as_of))
-    properties = parsed_properties(list(asked.conf))
+    properties = parse_properties(list(asked.conf))
     endpoints = embedded.endpoints(settings)
     name, properties = f"shopstream spark stream {settings.run}", {**STATE_PROPERTIES, **properties}
     with consume_job.alone(settings, (ROLE,)):
@@ -78,7 +78,7 @@ def stream(settings: Settings, asked: SparkStreamRequest, console: Console) -> b
         for warning in report.warnings:
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
         streaming = _streaming(settings, endpoints, asked)
-        note_spark_place(settings, settings.run, asked.checkpoint)
+        record_spark_checkpoint(settings, settings.run, asked.checkpoint)
         # Spark installs its own Ctrl-C handler at its start, so ours follows
         with session(name, asked.master, properties) as spark, stop_on_signal() as interrupted:
             if not asked.debug:
@@ -90,19 +90,19 @@ def stream(settings: Settings, asked: SparkStreamRequest, console: Console) -> b
                 until_end=asked.until_end,
                 as_of=asked.as_of,
                 stop=interrupted,
-                tell=lambda done: console.print(told(done), highlight=False),
+                on_batch=lambda done: console.print(told(done), highlight=False),
             )
     console.print(summary(done, asked), highlight=False)
     return interrupted()
 
 
-def _streaming(settings: Settings, endpoints: Endpoints, asked: SparkStreamRequest) -> Streaming:
+def _streaming(settings: Settings, endpoints: Endpoints, asked: SparkStreamRequest) -> StreamOptions:
     from connectors.elasticsearch.client import connection  # noqa: PLC0415
     from connectors.kafka.client import open_admin  # noqa: PLC0415
     from connectors.kafka.offsets import topic_ids  # noqa: PLC0415
     from connectors.kafka.reader import Ranges  # noqa: PLC0415
     from shopstream.jobs import consume as consume_job  # noqa: PLC0415
-    from shopstream.spark.stream import Streaming  # noqa: PLC0415
+    from shopstream.spark.stream import StreamOptions  # noqa: PLC0415
 
     kafka = endpoints.kafka.client_properties()
     names = {topic: topic_name(settings.run, topic) for topic in SOURCE_TOPICS}
@@ -113,7 +113,7 @@ def _streaming(settings: Settings, endpoints: Endpoints, asked: SparkStreamReque
     finally:
         ranges.close()
     bundle = consume_job.chosen_bundle(asked.bundle)
-    return Streaming(
+    return StreamOptions(
         run=settings.run,
         kafka=kafka,
         elastic=connection(endpoints) if "elastic" in asked.sinks else None,
@@ -130,9 +130,9 @@ def _streaming(settings: Settings, endpoints: Endpoints, asked: SparkStreamReque
     )
 
 
-def told(done: Done) -> str:
+def told(done: StreamTotals) -> str:
     """Format the progress line of a batch."""
-    reached = max((mark.stream_time for mark in done.marks.values()), default=0)
+    reached = max((mark.max_event_time for mark in done.results.values()), default=0)
     at = datetime.fromtimestamp(reached / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S") if reached else "no time yet"
     return (
         f"batch {done.batches}: {done.counts.consumed:,} records up to {at}, "
@@ -140,10 +140,10 @@ def told(done: Done) -> str:
     )
 
 
-def summary(done: Done, asked: SparkStreamRequest) -> str:
+def summary(done: StreamTotals, asked: SparkStreamRequest) -> str:
     """Format the totals of the stream."""
     counts, written = done.counts, done.written
-    customers = sum(mark.customers for mark in done.marks.values())
+    customers = sum(mark.customers for mark in done.results.values())
     records = (
         f"{counts.consumed:,} records: {counts.applied:,} applied, {counts.duplicates:,} duplicates, "
         f"{counts.rejected:,} invalid, {counts.late:,} too late; {customers:,} customers"

@@ -18,7 +18,7 @@ from features.schema import DAY_COLUMN, DAY_MS
 from producers.archive.archive import day_start_ms
 from producers.archive.columns import read_columns, reading_schema
 
-ROWS_AT_ONCE: Final = 250_000
+ROW_BATCH_SIZE: Final = 250_000
 """Rows of a file in memory at a time, unless a row group is larger."""
 FILE_BYTES: Final = 200_000
 """Cost of opening a file, as bytes read in the same time; gives a task few large or many small files."""
@@ -53,12 +53,12 @@ def list_files(uri: str, up_to: int) -> list[ArchiveFile]:
         ShopstreamError: the folder cannot be listed, is not an archive, or has a subfolder whose name is not a day.
     """
     try:
-        files, root = fs.FileSystem.from_uri(uri)
-        known = {topic: files.get_file_info(f"{root}/{topic}").type for topic in DAY_COLUMN}
-        found: dict[str, list[tuple[str, int]]] = {
+        filesystem, root = fs.FileSystem.from_uri(uri)
+        known = {topic: filesystem.get_file_info(f"{root}/{topic}").type for topic in DAY_COLUMN}
+        files_of: dict[str, list[tuple[str, int]]] = {
             topic: [
                 (info.path, info.size)
-                for info in files.get_file_info(fs.FileSelector(f"{root}/{topic}", recursive=True))
+                for info in filesystem.get_file_info(fs.FileSelector(f"{root}/{topic}", recursive=True))
                 if info.type == fs.FileType.File
             ]
             for topic, kind in known.items()
@@ -66,25 +66,25 @@ def list_files(uri: str, up_to: int) -> list[ArchiveFile]:
         }
     except (OSError, ValueError) as error:
         raise ShopstreamError(f"The archive {uri} cannot be listed: {error}.", REMEDY) from error
-    return of_days(uri, found, up_to)
+    return select_days(uri, files_of, up_to)
 
 
-def of_days(uri: str, found: Mapping[str, Iterable[tuple[str, int]]], up_to: int) -> list[ArchiveFile]:
+def select_days(uri: str, files_of: Mapping[str, Iterable[tuple[str, int]]], up_to: int) -> list[ArchiveFile]:
     """Select the files of an archive among all files in its topic folders, ordered by path.
 
     Args:
         uri: the archive's folder, for errors.
-        found: topic -> paths of files at any depth, and their bytes; a topic without a folder is missing.
+        files_of: topic -> paths of files at any depth, and their bytes; a topic without a folder is missing.
         up_to: latest start of a day, epoch ms; later days are left out.
 
     Raises:
         ShopstreamError: as `list_files`.
     """
-    if not found:
+    if not files_of:
         raise ShopstreamError(f"{uri} is not an archive: it has no events and no orders folder.", REMEDY)
     return [
         ArchiveFile(topic, path, size)
-        for topic, files in found.items()
+        for topic, files in files_of.items()
         for path, size in sorted(files)
         if _is_of_days(topic, path, up_to)
     ]
@@ -98,7 +98,7 @@ def _is_of_days(topic: str, path: str, up_to: int) -> bool:
     if _FOLDER.fullmatch(day) is None:
         raise ShopstreamError(
             f"{path.removesuffix(f'/{name}')} is not a day's folder of an archive.",
-            "Folders are named date=YYYY-MM-DD; move it away.",
+            "Folders are named date=YYYY-MM-DD: move this one away.",
         )
     return day_of(path) * DAY_MS <= up_to
 
@@ -110,7 +110,7 @@ def day_of(path: str) -> int:
     return day_start_ms(date.fromisoformat(match[1])) // DAY_MS
 
 
-def dealt(files: Sequence[ArchiveFile], tasks_min: int, task_bytes: int) -> list[list[ArchiveFile]]:
+def distribute(files: Sequence[ArchiveFile], tasks_min: int, task_bytes: int) -> list[list[ArchiveFile]]:
     """Distribute the files over lists of about equal work, the largest first.
 
     Args:
@@ -120,16 +120,16 @@ def dealt(files: Sequence[ArchiveFile], tasks_min: int, task_bytes: int) -> list
     """
     work = sum(file.size + FILE_BYTES for file in files)
     tasks = min(len(files), max(tasks_min, -(-work // task_bytes)))
-    found: list[list[ArchiveFile]] = [[] for _ in range(tasks)]
-    for place, file in enumerate(sorted(files, key=lambda file: (-file.size, file.path))):
+    lists: list[list[ArchiveFile]] = [[] for _ in range(tasks)]
+    for index, file in enumerate(sorted(files, key=lambda file: (-file.size, file.path))):
         # back and forth, so that no list gets the larger file every time
-        turn, at = divmod(place, tasks)
-        found[at if turn % 2 == 0 else tasks - 1 - at].append(file)
-    return found
+        round_, task = divmod(index, tasks)
+        lists[task if round_ % 2 == 0 else tasks - 1 - task].append(file)
+    return lists
 
 
 def read_file(files: Any, file: ArchiveFile) -> Iterator[pa.Table]:
-    """Yield the rows of a file like `producers.archive.archive.read_day`, in tables of about ROWS_AT_ONCE rows.
+    """Yield the rows of a file like `producers.archive.archive.read_day`, in tables of about ROW_BATCH_SIZE rows.
 
     Args:
         files: the archive's file system.
@@ -141,22 +141,22 @@ def read_file(files: Any, file: ArchiveFile) -> Iterator[pa.Table]:
     yield from read_opened(lambda: files.open_input_file(file.path), file.path, file.topic)
 
 
-def read_opened(opened: Callable[[], Any], path: str, topic: str) -> Iterator[pa.Table]:
+def read_opened(open_file: Callable[[], Any], path: str, topic: str) -> Iterator[pa.Table]:
     """Yield the rows of a file like `read_file`.
 
     Args:
-        opened: function that opens the file.
+        open_file: function that opens the file.
         path: path for errors.
         topic: topic of the rows.
     """
     schema = reading_schema(topic)
     try:
-        with opened() as file, pq.ParquetFile(file) as source:
+        with open_file() as file, pq.ParquetFile(file) as source:
             groups: list[int] = []
             rows = 0
             for group in range(source.metadata.num_row_groups):
                 group_rows = source.metadata.row_group(group).num_rows
-                if groups and rows + group_rows > ROWS_AT_ONCE:
+                if groups and rows + group_rows > ROW_BATCH_SIZE:
                     yield read_columns(source, path, topic, schema, groups)
                     groups, rows = [], 0
                 groups.append(group)
@@ -165,7 +165,7 @@ def read_opened(opened: Callable[[], Any], path: str, topic: str) -> Iterator[pa
                 yield read_columns(source, path, topic, schema, groups)
     except (pa.ArrowException, OSError) as error:
         raise ShopstreamError(
-            f"{path} cannot be read: {error}", "Write the archive anew, or remove the file."
+            f"{path} cannot be read: {error}", "Write the archive again, or remove the file."
         ) from error
 
 
@@ -173,12 +173,12 @@ def days_of(
     files: Iterable[ArchiveFile], read: Callable[[ArchiveFile], Iterator[pa.Table]]
 ) -> tuple[list[int], ReadDay]:
     """Return the day numbers of an archive, and a reader for the rows of one topic and day, as for a local archive."""
-    found: dict[tuple[str, int], list[ArchiveFile]] = {}
+    files_of: dict[tuple[str, int], list[ArchiveFile]] = {}
     for file in files:
-        found.setdefault((file.topic, day_of(file.path)), []).append(file)
+        files_of.setdefault((file.topic, day_of(file.path)), []).append(file)
 
     def read_day(topic: str, day: int) -> Iterator[pa.Table]:
-        for file in found.get((topic, day), ()):
+        for file in files_of.get((topic, day), ()):
             yield from read(file)
 
-    return sorted({day for _, day in found}), read_day
+    return sorted({day for _, day in files_of}), read_day

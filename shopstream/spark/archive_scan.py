@@ -21,8 +21,8 @@ from pyarrow import fs
 from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows, order_rows
 from features.schema import DAY_COLUMN
-from shopstream.spark.archive_files import REMEDY, ArchiveFile, list_files, of_days, read_file, read_opened
-from shopstream.spark.shuffle_rows import MOVED_DDL, moved_events, moved_orders
+from shopstream.spark.archive_files import REMEDY, ArchiveFile, list_files, read_file, read_opened, select_days
+from shopstream.spark.shuffle_rows import SHUFFLED_DDL, shuffle_events, shuffle_orders
 
 Reader = Literal["auto", "arrow", "spark"]
 
@@ -44,13 +44,13 @@ class Files(Protocol):
     def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
         """Yield the rows of a file, as `archive_files.read_file`."""
 
-    def records(self, deals: Sequence[Sequence[ArchiveFile]], up_to: int, notes: Any) -> Any:
+    def records(self, task_files: Sequence[Sequence[ArchiveFile]], up_to: int, file_counts: Any) -> Any:
         """Return the valid records, up to a time, as a Spark frame with the columns of `shuffle_rows.MOVED`.
 
         Args:
-            deals: files of each reading task, if tasks choose their files.
+            task_files: files of each reading task, if tasks choose their files.
             up_to: latest time of a record, epoch ms.
-            notes: accumulator: for each file its topic, rows, and invalid rows by reason.
+            file_counts: accumulator: for each file its topic, rows, and invalid rows by reason.
         """
 
 
@@ -59,7 +59,7 @@ def hadoop_path(uri: str) -> str:
     return unquote(uri) if uri.startswith("file:") else uri
 
 
-def literally(path: str) -> str:
+def escape_glob(path: str) -> str:
     """Escape the pattern characters of a path for Spark."""
     return _GLOB.sub(r"\\\1", path)
 
@@ -105,11 +105,11 @@ class ArrowFiles:
         files, _ = fs.FileSystem.from_uri(self.uri)
         return read_file(files, file)
 
-    def records(self, deals: Sequence[Sequence[ArchiveFile]], up_to: int, notes: Any) -> Any:
+    def records(self, task_files: Sequence[Sequence[ArchiveFile]], up_to: int, file_counts: Any) -> Any:
         """Implements Files."""
-        shared = self.spark.sparkContext.broadcast(deals)
-        tasks = self.spark.range(0, len(deals), 1, max(len(deals), 1))
-        return tasks.mapInArrow(functools.partial(read_deals, self.uri, up_to, shared, notes), MOVED_DDL)
+        shared = self.spark.sparkContext.broadcast(task_files)
+        tasks = self.spark.range(0, len(task_files), 1, max(len(task_files), 1))
+        return tasks.mapInArrow(functools.partial(read_task_files, self.uri, up_to, shared, file_counts), SHUFFLED_DDL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +121,13 @@ class SparkFiles:
 
     def listed(self, up_to: int) -> list[ArchiveFile]:
         """Implements Files; also refuses a file that is too large."""
-        found = {topic: files for topic in DAY_COLUMN if (files := self._of_topic(topic)) is not None}
-        listed = of_days(self.uri, found, up_to)
+        files_of = {topic: files for topic in DAY_COLUMN if (files := self._of_topic(topic)) is not None}
+        listed = select_days(self.uri, files_of, up_to)
         for file in listed:
             if file.size > SPARK_FILE_BYTES_MAX:
                 raise ShopstreamError(
-                    f"{file.path} has {file.size:,} bytes; Spark hands over at most {SPARK_FILE_BYTES_MAX:,} as one.",
-                    "Write the day as several files, or give the archive by a URI that pyarrow.fs opens.",
+                    f"{file.path} has {file.size:,} bytes; Spark reads at most {SPARK_FILE_BYTES_MAX:,} of a file.",
+                    "Write the day as several files, or give a URI of the archive that pyarrow.fs opens.",
                 )
         return listed
 
@@ -147,35 +147,37 @@ class SparkFiles:
 
     def _whole(self, paths: list[str]) -> Any:
         source = self.spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-        return source.load([literally(path) for path in paths])
+        return source.load([escape_glob(path) for path in paths])
 
     def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
         """Implements Files."""
         (row,) = self._whole([file.path]).select("content").collect()
         return read_opened(lambda: pa.BufferReader(row.content), file.path, file.topic)
 
-    def records(self, deals: Sequence[Sequence[ArchiveFile]], up_to: int, notes: Any) -> Any:
+    def records(self, task_files: Sequence[Sequence[ArchiveFile]], up_to: int, file_counts: Any) -> Any:
         """Implements Files; Spark packs the files into tasks (`spark.sql.files.maxPartitionBytes`)."""
-        found = self.spark.createDataFrame([], MOVED_DDL)
+        records = self.spark.createDataFrame([], SHUFFLED_DDL)
         for topic in DAY_COLUMN:
-            paths = [file.path for deal in deals for file in deal if file.topic == topic]
+            paths = [file.path for deal in task_files for file in deal if file.topic == topic]
             if paths:
-                handed = self._whole(paths).select("path", "content")
-                found = found.union(handed.mapInArrow(functools.partial(read_handed, topic, up_to, notes), MOVED_DDL))
-        return found
+                contents = self._whole(paths).select("path", "content")
+                records = records.union(
+                    contents.mapInArrow(functools.partial(read_contents, topic, up_to, file_counts), SHUFFLED_DDL)
+                )
+        return records
 
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
-def read_deals(
-    archive: str, up_to: int, deals: Any, notes: Any, tasks: Iterable[pa.RecordBatch]
+def read_task_files(
+    archive: str, up_to: int, task_files: Any, file_counts: Any, tasks: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """Yield the valid records, up to a time, of the files assigned to some tasks.
 
     Args:
         archive: URI of the archive's folder.
         up_to: latest time of a record, epoch ms.
-        deals: broadcast: the files of each task.
-        notes: accumulator: for each file its topic, rows, and invalid rows by reason.
+        task_files: broadcast: the files of each task.
+        file_counts: accumulator: for each file its topic, rows, and invalid rows by reason.
         tasks: numbers of the tasks.
 
     Yields:
@@ -184,30 +186,34 @@ def read_deals(
     files, _ = fs.FileSystem.from_uri(archive)
     for batch in tasks:
         for task in batch.column(0).to_pylist():
-            for file in deals.value[task]:
-                yield from _judged(read_file(files, file), file.path, file.topic, up_to, notes)
+            for file in task_files.value[task]:
+                yield from _validated(read_file(files, file), file.path, file.topic, up_to, file_counts)
 
 
-def read_handed(topic: str, up_to: int, notes: Any, files: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield records like `read_deals`, from the paths and contents of files that Spark has read."""
+def read_contents(
+    topic: str, up_to: int, file_counts: Any, files: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Yield records like `read_task_files`, from the paths and contents of files that Spark has read."""
     for batch in files:
         for path, content in zip(batch.column("path"), batch.column("content"), strict=True):
             name = path.as_py()
             tables = read_opened(functools.partial(pa.BufferReader, content.as_buffer()), name, topic)
-            yield from _judged(tables, name, topic, up_to, notes)
+            yield from _validated(tables, name, topic, up_to, file_counts)
 
 
-def _judged(tables: Iterable[pa.Table], path: str, topic: str, up_to: int, notes: Any) -> Iterator[pa.RecordBatch]:
+def _validated(
+    tables: Iterable[pa.Table], path: str, topic: str, up_to: int, file_counts: Any
+) -> Iterator[pa.RecordBatch]:
     number, rejected = 0, Counter[str]()
     for table in tables:
         number += table.num_rows
         if topic == "events":
             events = event_rows(table)
             rejected += events.rejected
-            moved = moved_events(events.columns)
+            records = shuffle_events(events.columns)
         else:
             orders = order_rows(table)
             rejected += orders.rejected
-            moved = moved_orders(orders.columns)
-        yield moved.filter(pc.less_equal(moved.column("at"), up_to))
-    notes.add({path: (topic, number, dict(rejected))})
+            records = shuffle_orders(orders.columns)
+        yield records.filter(pc.less_equal(records.column("at"), up_to))
+    file_counts.add({path: (topic, number, dict(rejected))})

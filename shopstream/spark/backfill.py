@@ -25,7 +25,7 @@ import pyarrow as pa
 from features.backfill import ArchiveCounts, rows_of
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError
-from shopstream.spark.archive_files import ArchiveFile, dealt
+from shopstream.spark.archive_files import ArchiveFile, distribute
 from shopstream.spark.archive_scan import Files, hadoop_path
 from shopstream.spark.shuffle_rows import spans_of
 
@@ -47,13 +47,13 @@ SLICE: Final = "slice"
 
 _SPARK_TYPES: Final = {pl.String: "string", pl.Int64: "bigint", pl.Float64: "double"}
 _ARROW_TYPES: Final = {pl.String: pa.string(), pl.Int64: pa.int64(), pl.Float64: pa.float64()}
-LeadBucket = Callable[[Iterable[pa.RecordBatch], ArchiveCounts], Iterator[pa.RecordBatch]]
+ProcessBucket = Callable[[Iterable[pa.RecordBatch], ArchiveCounts], Iterator[pa.RecordBatch]]
 ROWS_DDL: Final = ", ".join(f"{name} {_SPARK_TYPES[kind]}" for name, kind in ROW_SCHEMA.items())
 """`definitions.ROW_SCHEMA` as a Spark DDL."""
 ROWS_ARROW: Final = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in ROW_SCHEMA.items()])
 
 
-class Noted:
+class MergedCounts:
     """Accumulates the notes of tasks by a key of their work, so that repeated work counts once."""
 
     def zero(self, _value: dict[str, Any]) -> dict[str, Any]:
@@ -73,14 +73,14 @@ class BackfillPlan:
     Attributes:
         files: files of the archive.
         cutoffs: distinct times, epoch ms, ascending.
-        deals: files of each reading task.
+        task_files: files of each reading task.
         buckets: number of buckets; a bucket has all records of its customers.
         slices: number of slices per bucket; a slice also has all records of its customers.
     """
 
     files: Files
     cutoffs: list[int]
-    deals: list[list[ArchiveFile]]
+    task_files: list[list[ArchiveFile]]
     buckets: int
     slices: int
 
@@ -105,26 +105,28 @@ def plan(
     """
     listed = files.listed(max(cutoffs))
     size = sum(file.size for file in listed)
-    wanted = buckets or max(2 * cores, min(-(-size // BUCKET_BYTES), BUCKETS_MAX))
-    each = slices or max(-(-size // (wanted * slice_bytes)), 1)
-    return BackfillPlan(files, sorted(set(cutoffs)), dealt(listed, 2 * cores, TASK_BYTES), wanted, each)
+    bucket_count = buckets or max(2 * cores, min(-(-size // BUCKET_BYTES), BUCKETS_MAX))
+    slice_count = slices or max(-(-size // (bucket_count * slice_bytes)), 1)
+    return BackfillPlan(
+        files, sorted(set(cutoffs)), distribute(listed, 2 * cores, TASK_BYTES), bucket_count, slice_count
+    )
 
 
 def feature_rows(spark: Any, planned: BackfillPlan, counts: ArchiveCounts) -> tuple[Any, Any]:
-    """Return the feature rows at every time of a plan; as `led_rows`, with columns ROWS_DDL."""
-    return led_rows(spark, planned, counts, functools.partial(bucket_rows, planned.cutoffs), ROWS_DDL)
+    """Return the feature rows at every time of a plan; as `process_rows`, with columns ROWS_DDL."""
+    return process_rows(spark, planned, counts, functools.partial(bucket_rows, planned.cutoffs), ROWS_DDL)
 
 
-def led_rows(
-    spark: Any, planned: BackfillPlan, counts: ArchiveCounts, lead: LeadBucket, columns: str, share: float = 1.0
+def process_rows(
+    spark: Any, planned: BackfillPlan, counts: ArchiveCounts, process: ProcessBucket, columns: str, share: float = 1.0
 ) -> tuple[Any, Callable[[], int]]:
-    """Process the records of every bucket with `lead` and return the resulting rows as a lazy Spark frame.
+    """Process the records of every bucket with `process` and return the resulting rows as a lazy Spark frame.
 
     Args:
         spark: the session.
         planned: plan of the files to read, up to its last cut-off.
         counts: filled by the returned function.
-        lead: function from the records of a bucket, in the order of `bucket_rows`, to its rows.
+        process: function from the records of a bucket, in the order of `bucket_rows`, to its rows.
         columns: Spark DDL of those rows.
         share: share of the customers, above 0; the same customers each time, chosen by their id alone.
 
@@ -135,24 +137,24 @@ def led_rows(
     from pyspark.sql import functions  # noqa: PLC0415
 
     context = spark.sparkContext
-    read = context.accumulator({}, Noted())
-    led = context.accumulator({}, Noted())
-    moved = planned.files.records(planned.deals, planned.cutoffs[-1], read)
+    file_counts = context.accumulator({}, MergedCounts())
+    bucket_counts = context.accumulator({}, MergedCounts())
+    records = planned.files.records(planned.task_files, planned.cutoffs[-1], file_counts)
     if share < 1:
-        place = functions.pmod(functions.xxhash64("customer_id"), functions.lit(SHARES))
-        moved = moved.where(place < round(share * SHARES))
+        hashed = functions.pmod(functions.xxhash64("customer_id"), functions.lit(SHARES))
+        records = records.where(hashed < round(share * SHARES))
     # with the hash of the buckets, all customers of a bucket would be in one slice
     slice_of = functions.pmod(functions.xxhash64("customer_id", functions.lit(SLICE)), functions.lit(planned.slices))
-    buckets = moved.repartition(planned.buckets, functions.col("customer_id"))
+    buckets = records.repartition(planned.buckets, functions.col("customer_id"))
     in_order = buckets.withColumn(SLICE, slice_of).sortWithinPartitions(SLICE, "at")
-    rows = in_order.mapInArrow(functools.partial(lead_bucket, lead, led), columns)
+    rows = in_order.mapInArrow(functools.partial(process_bucket, process, bucket_counts), columns)
 
     def gather() -> int:
-        for topic, number, rejected in read.value.values():
+        for topic, number, rejected in file_counts.value.values():
             counts.read[topic] += number
             counts.rejected += Counter(rejected)
-        counts.duplicates += sum(duplicates for _, duplicates in led.value.values())
-        return sum(written for written, _ in led.value.values())
+        counts.duplicates += sum(duplicates for _, duplicates in bucket_counts.value.values())
+        return sum(written for written, _ in bucket_counts.value.values())
 
     return rows, gather
 
@@ -169,12 +171,12 @@ def write_rows(spark: Any, rows: Any, out: str, *, replace: bool) -> None:
     Raises:
         ShopstreamError: the folder holds the rows of a finished run, or other files.
     """
-    place = hadoop_path(out)
-    if not replace and _is_taken(spark, place):
-        raise ShopstreamError(f"{out} is not empty.", "Name another folder, or add --force to replace it.")
+    folder = hadoop_path(out)
+    if not replace and _is_taken(spark, folder):
+        raise ShopstreamError(f"{out} is not empty.", "Give another folder, or add --force to replace it.")
     # writes few large files per as_of, whatever the number of buckets
     writer = rows.hint("rebalance", "as_of").write.mode("overwrite").partitionBy("as_of")
-    writer.parquet(place, compression="zstd")
+    writer.parquet(folder, compression="zstd")
 
 
 def _is_taken(spark: Any, out: str) -> bool:
@@ -188,16 +190,18 @@ def _is_taken(spark: Any, out: str) -> bool:
 
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
-def lead_bucket(lead: LeadBucket, notes: Any, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a Spark partition; adds the numbers of rows and duplicates to `notes`."""
+def process_bucket(
+    process: ProcessBucket, bucket_counts: Any, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Spark partition; adds the numbers of rows and duplicates to `bucket_counts`."""
     from pyspark import TaskContext  # noqa: PLC0415
 
     counts = ArchiveCounts()
     written = 0
-    for piece in lead(batches, counts):
+    for piece in process(batches, counts):
         written += piece.num_rows
         yield piece
-    notes.add({str(TaskContext.get().partitionId()): (written, counts.duplicates)})
+    bucket_counts.add({str(TaskContext.get().partitionId()): (written, counts.duplicates)})
 
 
 def bucket_rows(

@@ -53,13 +53,13 @@ from features.state.int48 import wide
 from features.state.slices import FORM, join, split
 from features.state.state import day_of
 from features.state.tables import EVENT_ID, Int32, Strings, take
-from shopstream.spark.state_schema import Cell, Remembered, Store, Write, remembered
+from shopstream.spark.state_schema import Cell, Store, StoredBucket, Write, decode_bucket
 
 ROWS: Final = "rows"
 """Name of the only set of dirty customers: all sinks receive the same writes."""
 ROWS_MAX: Final = 10_000
 """Rows evaluated at a time."""
-CUSTOMERS_AT_ONCE: Final = 20_000
+CUSTOMER_BATCH_SIZE: Final = 20_000
 """Approximate number of customers joined at a time when all cells are processed."""
 _HOURS: Final = 1 << 20
 """Hours are stored modulo this, as in the ids."""
@@ -80,7 +80,7 @@ class Bucket:
 
     Attributes:
         counts: record counts of the batch.
-        stream_time: max event time after the batch, epoch ms.
+        max_event_time: max event time after the batch, epoch ms.
     """
 
     number: int
@@ -91,40 +91,40 @@ class Bucket:
     contact: bool = False
     scoring: Scoring | None = None
     counts: Counts = field(default_factory=Counts)
-    _kept: Remembered = field(init=False)
+    _stored: StoredBucket = field(init=False)
     _present: Any = field(init=False)
     _due: dict[int, int] = field(init=False)
     _words: Strings = field(init=False)
 
     def __post_init__(self) -> None:
-        said = self.store.bucket()
-        self._kept = remembered(said) if said is not None else Remembered(FORM, SCHEMA_VERSION, self.cells)
-        if self.epoch > self._kept.epoch:
-            self._kept.epoch, self._kept.counter = self.epoch, 0
-        bits = np.frombuffer(self._kept.present, np.uint8)
+        encoded = self.store.bucket()
+        self._stored = decode_bucket(encoded) if encoded is not None else StoredBucket(FORM, SCHEMA_VERSION, self.cells)
+        if self.epoch > self._stored.epoch:
+            self._stored.epoch, self._stored.counter = self.epoch, 0
+        bits = np.frombuffer(self._stored.present, np.uint8)
         self._present = (
-            np.unpackbits(bits, count=self._kept.cells).astype(np.bool_)
+            np.unpackbits(bits, count=self._stored.cells).astype(np.bool_)
             if len(bits)
-            else np.zeros(self._kept.cells, np.bool_)
+            else np.zeros(self._stored.cells, np.bool_)
         )
-        pairs = np.frombuffer(self._kept.due, np.int64).reshape(-1, 2)
+        pairs = np.frombuffer(self._stored.due, np.int64).reshape(-1, 2)
         self._due = dict(zip(*pairs.T.tolist(), strict=True))
-        ends = np.cumsum(np.frombuffer(self._kept.word_lengths, np.uint32), dtype=np.int64)
+        ends = np.cumsum(np.frombuffer(self._stored.word_lengths, np.uint32), dtype=np.int64)
         self._words = Strings.restore(
-            np.concatenate([[0], ends]).astype(np.int64), np.frombuffer(self._kept.words, np.uint8)
+            np.concatenate([[0], ends]).astype(np.int64), np.frombuffer(self._stored.words, np.uint8)
         )
 
     @property
-    def stream_time(self) -> int:
+    def max_event_time(self) -> int:
         """Max event time applied so far, epoch ms."""
-        return max(self._kept.high_events, self._kept.high_orders)
+        return max(self._stored.high_events, self._stored.high_orders)
 
     @property
     def customers(self) -> int:
         """Number of customers seen so far."""
-        return self._kept.customers
+        return self._stored.customers
 
-    def take(self, batches: Mapping[str, Batch], as_of: int | None = None) -> Iterator[Write]:
+    def process(self, batches: Mapping[str, Batch], as_of: int | None = None) -> Iterator[Write]:
         """Apply a batch of each topic and yield the writes; the store is complete once this is exhausted.
 
         Args:
@@ -135,36 +135,38 @@ class Bucket:
             UsageError: `as_of` is before the max event time.
             ShopstreamError: another version wrote the store.
         """
-        day, bundle = self._kept.day, self._kept.bundle
-        self._kept.bundle = "" if self.scoring is None else self.scoring.name
-        anew = self._kept.bundle != bundle
-        done = np.zeros(self._kept.cells, np.bool_)
+        day, bundle = self._stored.day, self._stored.bundle
+        self._stored.bundle = "" if self.scoring is None else self.scoring.name
+        new_bundle = self._stored.bundle != bundle
+        done = np.zeros(self._stored.cells, np.bool_)
         if batches:
             touched = {self._cell_of(key) for batch in batches.values() for key in set(batch.keys) if key}
-            yield from self._apply(sorted(touched), batches, anew=anew)
+            yield from self._apply(sorted(touched), batches, new_bundle=new_bundle)
             done[list(touched)] = True
-        now = self.stream_time
+        now = self.max_event_time
         final = as_of is not None
         if as_of is not None:
             check_final(as_of, now)
         if now:
-            self._kept.day = day_of(now)
-            if final or anew or self._kept.day != day:
-                waiting = self._present if final else self._present & ~done
-                yield from self._tick(np.flatnonzero(waiting).tolist(), now if as_of is None else as_of, everybody=True)
+            self._stored.day = day_of(now)
+            if final or new_bundle or self._stored.day != day:
+                pending = self._present if final else self._present & ~done
+                yield from self._write_all(
+                    np.flatnonzero(pending).tolist(), now if as_of is None else as_of, everybody=True
+                )
             else:
-                waiting = [cell for cell, at in self._due.items() if at <= now and not done[cell]]
-                yield from self._tick(sorted(waiting), now, everybody=False)
-        self._remember()
+                pending = [cell for cell, at in self._due.items() if at <= now and not done[cell]]
+                yield from self._write_all(sorted(pending), now, everybody=False)
+        self._store_bucket()
 
     # --- the passes ---
 
-    def _apply(self, cells: list[int], batches: Mapping[str, Batch], *, anew: bool) -> Iterator[Write]:
-        partition, before = self._joined(cells)
+    def _apply(self, cells: list[int], batches: Mapping[str, Batch], *, new_bundle: bool) -> Iterator[Write]:
+        partition, before = self._join_cells(cells)
         for topic in ("customers", "events", "orders"):
             if topic in batches:
                 partition.receive(batches[topic])
-        self._recall(partition)
+        self._load_ids(partition)
         for topic in SOURCE_TOPICS:
             partition.reached_end(topic)
         partition.advance()
@@ -172,94 +174,99 @@ class Bucket:
         for letter in partition.letters:
             name = topic_name(self.run, letter.topic)
             yield Write("letter", name, "", letter.value, None, letter.key, letter.offset, letter.error)
-        self._kept.high_events, self._kept.high_orders = partition.state.high_events, partition.state.high_orders
-        self._kept.customers += partition.state.customer_count - sum(len(cell.bands) for cell in before.values())
-        if self.stream_time:
-            partition.tick(day_of(self.stream_time), self.stream_time)
-        if anew:
+        self._stored.high_events, self._stored.high_orders = partition.state.high_events, partition.state.high_orders
+        self._stored.customers += partition.state.customer_count - sum(len(cell.bands) for cell in before.values())
+        if self.max_event_time:
+            partition.tick(day_of(self.max_event_time), self.max_event_time)
+        if new_bundle:
             partition.age_all()
-        yield from self._emitted(partition, self.stream_time)
-        self._keep_ids(partition)
-        self._put(partition, before)
+        yield from self._emit(partition, self.max_event_time)
+        self._store_ids(partition)
+        self._store_cells(partition, before)
 
-    def _tick(self, cells: Sequence[int], as_of: int, *, everybody: bool) -> Iterator[Write]:
+    def _write_all(self, cells: Sequence[int], as_of: int, *, everybody: bool) -> Iterator[Write]:
         """Write carts that became abandoned; if `everybody`, also rewrite every customer's row."""
-        for some in self._some(cells):
-            partition, before = self._joined(some)
+        for group in self._groups(cells):
+            partition, before = self._join_cells(group)
             partition.tick(day_of(as_of), as_of)
             if everybody:
                 partition.age_all()
-            yield from self._emitted(partition, as_of)
-            self._put(partition, before)
+            yield from self._emit(partition, as_of)
+            self._store_cells(partition, before)
 
-    def _some(self, cells: Sequence[int]) -> Iterator[list[int]]:
-        """Yield the cells in groups of about CUSTOMERS_AT_ONCE customers."""
-        each = max(1, self._kept.customers // max(1, int(self._present.sum())))
-        step = max(1, CUSTOMERS_AT_ONCE // each)
+    def _groups(self, cells: Sequence[int]) -> Iterator[list[int]]:
+        """Yield the cells in groups of about CUSTOMER_BATCH_SIZE customers."""
+        each = max(1, self._stored.customers // max(1, int(self._present.sum())))
+        step = max(1, CUSTOMER_BATCH_SIZE // each)
         for start in range(0, len(cells), step):
             yield list(cells[start : start + step])
 
     # --- writes ---
 
-    def _emitted(self, partition: PartitionState, as_of: int) -> Iterator[Write]:
+    def _emit(self, partition: PartitionState, as_of: int) -> Iterator[Write]:
         if not as_of:
             return
         dirty = partition.customers_dirty[ROWS]
         while len(dirty):
-            flight, codes = dirty.take(ROWS_MAX)
+            batch_id, codes = dirty.take(ROWS_MAX)
             rows = customer_rows(partition, codes, as_of, self.scoring)
-            yield from _documents(customer_docs(partition, rows, self.run))
-            yield from _lines("row", rows)
-            dirty.landed(flight)
+            yield from _document_writes(customer_docs(partition, rows, self.run))
+            yield from _line_writes("row", rows)
+            dirty.landed(batch_id)
         yield from self._alerts(partition)
         orders = partition.orders_dirty
         while len(orders):
-            flight, taken = orders.take(ROWS_MAX)
-            yield from _documents(order_docs(partition, taken, self.run))
-            for row in orders.landed(flight).tolist():
+            batch_id, numbers = orders.take(ROWS_MAX)
+            yield from _document_writes(order_docs(partition, numbers, self.run))
+            for row in orders.landed(batch_id).tolist():
                 partition.order_records.pop(row, None)
         sessions = partition.sessions_dirty
         while len(sessions):
-            flight, taken = sessions.take(ROWS_MAX)
-            yield from _documents(session_docs(partition, taken, as_of, self.run))
-            sessions.landed(flight)
-        self._kept.epoch, self._kept.counter = partition.epoch, partition.counter
+            batch_id, numbers = sessions.take(ROWS_MAX)
+            yield from _document_writes(session_docs(partition, numbers, as_of, self.run))
+            sessions.landed(batch_id)
+        self._stored.epoch, self._stored.counter = partition.epoch, partition.counter
 
     def _alerts(self, partition: PartitionState) -> Iterator[Write]:
         # this batch also stores the risk band they follow from, so they need not wait for a commit
-        waiting = partition.alerts
-        waiting.committed(waiting.stored())
-        alerts = list(waiting.take(len(waiting), 1).values())
-        yield from _documents(alert_docs(alerts, self.run))
-        yield from _lines("alert", alert_rows(alerts))
+        pending = partition.alerts
+        pending.committed(pending.stored())
+        alerts = list(pending.take(len(pending), 1).values())
+        yield from _document_writes(alert_docs(alerts, self.run))
+        yield from _line_writes("alert", alert_rows(alerts))
 
     # --- cells ---
 
     def _cell_of(self, key: bytes) -> int:
-        return zlib.crc32(key) % self._kept.cells
+        return zlib.crc32(key) % self._stored.cells
 
-    def _joined(self, cells: Sequence[int]) -> tuple[PartitionState, dict[int, Cell]]:
+    def _join_cells(self, cells: Sequence[int]) -> tuple[PartitionState, dict[int, Cell]]:
         """Return the cells' customers as a partition, and the cells before the batch."""
-        found = {
+        joined = {
             cell: msgspec.msgpack.decode(self.store.cell(cell), type=Cell) if self._present[cell] else Cell()
             for cell in cells
         }
-        kept = self._kept
-        state = join([cell.rows for cell in found.values()], self._words, kept.high_events, kept.high_orders)
+        stored = self._stored
+        state = join([cell.rows for cell in joined.values()], self._words, stored.high_events, stored.high_orders)
         partition = PartitionState(
-            self.number, contact=self.contact, state=state, epoch=kept.epoch, counter=kept.counter, bundle=kept.bundle
+            self.number,
+            contact=self.contact,
+            state=state,
+            epoch=stored.epoch,
+            counter=stored.counter,
+            bundle=stored.bundle,
         )
-        partition.bands = np.frombuffer(b"".join(cell.bands for cell in found.values()), np.int8).copy()
-        for cell in found.values():
+        partition.bands = np.frombuffer(b"".join(cell.bands for cell in joined.values()), np.int8).copy()
+        for cell in joined.values():
             partition.profiles |= cell.profiles
         partition.customers_dirty[ROWS] = DirtyRows()
         if not self.contact:
             strip_contact(partition)
-        partition.lanes["events"].high_read = kept.high_events
-        partition.lanes["orders"].high_read = kept.high_orders
-        return partition, found
+        partition.lanes["events"].high_read = stored.high_events
+        partition.lanes["orders"].high_read = stored.high_orders
+        return partition, joined
 
-    def _put(self, partition: PartitionState, before: Mapping[int, Cell]) -> None:
+    def _store_cells(self, partition: PartitionState, before: Mapping[int, Cell]) -> None:
         """Store the cells that changed."""
         state = partition.state
         state.search_at_once()
@@ -267,24 +274,24 @@ class Bucket:
         partition.reserve_bands()
         self._words = state.words
         cells = list(before)
-        place = {cell: i for i, cell in enumerate(cells)}
+        index_of = {cell: i for i, cell in enumerate(cells)}
         ids = state.customer_ids.array().to_pylist()
-        group = np.array([place[self._cell_of(name.encode())] for name in ids], np.int32)
+        group = np.array([index_of[self._cell_of(name.encode())] for name in ids], np.int32)
         order = np.argsort(group, kind="stable")
         bands = np.concatenate([partition.bands, np.full(len(ids), UNKNOWN, np.int8)])[order]
         ends = np.searchsorted(group[order], np.arange(len(cells) + 1))
         profiles: list[dict[str, bytes]] = [{} for _ in cells]
         for customer_id, body in partition.profiles.items():
-            profiles[place[self._cell_of(customer_id.encode())]][customer_id] = body
+            profiles[index_of[self._cell_of(customer_id.encode())]][customer_id] = body
         slices = split(state, group, len(cells))
         for i, cell in enumerate(cells):
             now = Cell(slices[i], bands[ends[i] : ends[i + 1]].tobytes(), profiles[i])
             if now != before[cell]:
                 self.store.put_cell(cell, msgspec.msgpack.encode(now))
                 self._present[cell] = True
-        self._note_carts(partition, cells, group)
+        self._store_carts(partition, cells, group)
 
-    def _note_carts(self, partition: PartitionState, cells: Sequence[int], group: Int32) -> None:
+    def _store_carts(self, partition: PartitionState, cells: Sequence[int], group: Int32) -> None:
         state = partition.state
         for cell in cells:
             self._due.pop(cell, None)
@@ -295,52 +302,52 @@ class Bucket:
 
     # --- event ids ---
 
-    def _recall(self, partition: PartitionState) -> None:
+    def _load_ids(self, partition: PartitionState) -> None:
         """Load the event ids of the new events' hours into the state."""
         times = [chunk.columns.ts for chunk in partition.lanes["events"].chunks]
         hours = np.unique(np.concatenate(times) // HOUR_MS % _HOURS).tolist() if times else []
-        known = set(self._kept.hours)
+        known = set(self._stored.hours)
         for hour in hours:
             if hour in known:
                 partition.state.remember(np.frombuffer(self.store.ids(hour), EVENT_ID))
 
-    def _keep_ids(self, partition: PartitionState) -> None:
+    def _store_ids(self, partition: PartitionState) -> None:
         new = partition.state.take_new_ids()
-        hour_now = self._kept.high_events // HOUR_MS
-        kept = set(self._kept.hours)
+        hour_now = self._stored.high_events // HOUR_MS
+        stored_hours = set(self._stored.hours)
         hours = np.asarray(new["high"] & np.uint64(_HOURS - 1), np.int64)
         order = np.argsort(hours, kind="stable")
-        found, starts = np.unique(hours[order], return_index=True)
-        for hour, ids in zip(found.tolist(), np.split(new[order], starts[1:]), strict=False):
-            if self._is_remembered(hour, hour_now):
-                before = self.store.ids(hour) if hour in kept else b""
+        new_hours, starts = np.unique(hours[order], return_index=True)
+        for hour, ids in zip(new_hours.tolist(), np.split(new[order], starts[1:]), strict=False):
+            if self._is_retained(hour, hour_now):
+                before = self.store.ids(hour) if hour in stored_hours else b""
                 self.store.put_ids(hour, before + ids.tobytes())
-                kept.add(hour)
-        for hour in list(kept):
-            if not self._is_remembered(hour, hour_now):
+                stored_hours.add(hour)
+        for hour in list(stored_hours):
+            if not self._is_retained(hour, hour_now):
                 self.store.drop_ids(hour)
-                kept.discard(hour)
-        self._kept.hours = sorted(kept)
+                stored_hours.discard(hour)
+        self._stored.hours = sorted(stored_hours)
 
     @staticmethod
-    def _is_remembered(hour: int, hour_now: int) -> bool:
+    def _is_retained(hour: int, hour_now: int) -> bool:
         return (hour_now - hour) % _HOURS <= EVENT_LATENESS_MS // HOUR_MS
 
-    def _remember(self) -> None:
-        kept = self._kept
+    def _store_bucket(self) -> None:
+        stored = self._stored
         arrays = self._words.arrays()
-        kept.word_lengths = np.diff(arrays["offsets"]).astype(np.uint32).tobytes()
-        kept.words = arrays["data"].tobytes()
-        kept.present = np.packbits(self._present).tobytes()
-        kept.due = np.array(sorted(self._due.items()), np.int64).tobytes()
-        self.store.put_bucket(msgspec.msgpack.encode(kept))
+        stored.word_lengths = np.diff(arrays["offsets"]).astype(np.uint32).tobytes()
+        stored.words = arrays["data"].tobytes()
+        stored.present = np.packbits(self._present).tobytes()
+        stored.due = np.array(sorted(self._due.items()), np.int64).tobytes()
+        self.store.put_bucket(msgspec.msgpack.encode(stored))
 
 
-def _documents(docs: Iterable[Doc]) -> Iterable[Write]:
+def _document_writes(docs: Iterable[Doc]) -> Iterable[Write]:
     return (Write("document", doc.index, doc.id, doc.body, doc.version) for doc in docs)
 
 
-def _lines(kind: str, rows: CustomerRows) -> Iterable[Write]:
+def _line_writes(kind: str, rows: CustomerRows) -> Iterable[Write]:
     version = rows.version or None
     for customer_id, line in zip(rows.customer_ids, rows.lines, strict=True):
         yield Write(kind, "", customer_id, line, version)

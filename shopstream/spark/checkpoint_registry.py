@@ -16,16 +16,16 @@ FOLDER: Final = "spark"
 SUFFIX: Final = ".checkpoints"
 
 
-def spark_places(settings: Settings, run: str) -> list[str]:
+def spark_checkpoints(settings: Settings, run: str) -> list[str]:
     """Return the checkpoints of a run, without local ones that were deleted."""
     try:
-        noted = _file(settings, run).read_text("utf-8").splitlines()
+        recorded = _file(settings, run).read_text("utf-8").splitlines()
     except OSError:
         return []
-    return [place for place in noted if "://" in place or Path(place).exists()]
+    return [checkpoint for checkpoint in recorded if "://" in checkpoint or Path(checkpoint).exists()]
 
 
-def note_spark_place(settings: Settings, run: str, checkpoint: str) -> None:
+def record_spark_checkpoint(settings: Settings, run: str, checkpoint: str) -> None:
     """Record that a run is streamed with this checkpoint.
 
     Args:
@@ -33,10 +33,12 @@ def note_spark_place(settings: Settings, run: str, checkpoint: str) -> None:
         run: name of the run.
         checkpoint: a path or URI; a path is recorded as an absolute one.
     """
-    place = checkpoint if "://" in checkpoint else str(Path(checkpoint).absolute())
-    noted = spark_places(settings, run)
-    if place not in noted:
-        write_whole(_file(settings, run), lambda path: path.write_text("\n".join([*noted, place]) + "\n", "utf-8"))
+    location = checkpoint if "://" in checkpoint else str(Path(checkpoint).absolute())
+    recorded = spark_checkpoints(settings, run)
+    if location not in recorded:
+        write_whole(
+            _file(settings, run), lambda path: path.write_text("\n".join([*recorded, location]) + "\n", "utf-8")
+        )
 
 
 def _file(settings: Settings, run: str) -> Path:

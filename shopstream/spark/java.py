@@ -13,7 +13,7 @@ from features.errors import ShopstreamError
 
 VERSIONS: Final = (17, 21)
 """Java versions that Spark 4 supports."""
-REMEDY: Final = "Install a Java 17 or 21 (on Debian and Ubuntu: openjdk-17-jre-headless), or name one in JAVA_HOME."
+REMEDY: Final = "Install a Java 17 or 21 (on Debian and Ubuntu: openjdk-17-jre-headless), or set JAVA_HOME to one."
 
 
 def system_java() -> str:
@@ -25,18 +25,18 @@ def system_java() -> str:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if java is None:
-        raise ShopstreamError("Spark needs a Java of the system's own, and there is none.", REMEDY)
+        raise ShopstreamError("Spark needs a Java on the system, and there is none.", REMEDY)
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
+        output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
     except (OSError, subprocess.SubprocessError) as error:
         raise ShopstreamError(f"The Java that Spark would use does not start: {error}.", REMEDY) from error
-    version = major_version(said)
+    version = major_version(output)
     if version not in VERSIONS:
-        raise ShopstreamError(f"Spark would use Java {version or 'of an unknown version'} ({java}).", REMEDY)
-    return said.splitlines()[0]
+        raise ShopstreamError(f"Spark does not support Java {version or 'of an unknown version'} ({java}).", REMEDY)
+    return output.splitlines()[0]
 
 
-def major_version(said: str) -> int | None:
+def major_version(output: str) -> int | None:
     """Parse the major version from the output of `java -version`; None if there is none; `1.8.0` gives 8."""
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
-    return int(found[1]) if found else None
+    match = re.search(r'version "(?:1\.)?(\d+)', output)
+    return int(match[1]) if match else None

@@ -45,7 +45,7 @@ Offsets = dict[str, Any]
 
 def initial(marks: Mapping[Partition, Marks]) -> Offsets:
     """Return the start of a query without a checkpoint: the first retained records."""
-    return _offsets({where: mark.low for where, mark in marks.items()}, tick=0)
+    return _offsets({partition: mark.low for partition, mark in marks.items()}, tick=0)
 
 
 def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | None, tick: int) -> Offsets:
@@ -63,40 +63,44 @@ def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | 
     Raises:
         ShopstreamError: records from `start` on are gone, or the partitions have changed.
     """
-    begun = _places(start)
-    if set(begun) != set(marks):
+    starts = _places(start)
+    if set(starts) != set(marks):
         raise ShopstreamError(
-            f"The checkpoint is of {len(begun)} partitions, the topics have {len(marks)}.",
+            f"The checkpoint is of {len(starts)} partitions, the topics have {len(marks)}.",
             "A run's partitions never change: read the topics into a new run (`--run NAME`).",
         )
-    waiting = {}
-    for where, offset in begun.items():
-        low, high = marks[where].low, marks[where].high
+    lags = {}
+    for partition, offset in starts.items():
+        low, high = marks[partition].low, marks[partition].high
         if not low <= offset <= high:
-            raise gap(where.topic, where.number, offset, f"its records are {low} to {high}")
-        waiting[where] = high - offset
+            raise gap(partition.topic, partition.number, offset, f"its records are {low} to {high}")
+        lags[partition] = high - offset
     if tick and start["tick"] != tick:
         # a tick covers the records read so far; newer records may be later than its time
         return {**start, "tick": tick}
     if tick:
         return start
-    total = sum(waiting.values())
+    total = sum(lags.values())
     share = 1.0 if records_max is None or total <= records_max else records_max / total
-    ends = {where: begun[where] + math.ceil(left * share) for where, left in waiting.items()}
+    ends = {partition: starts[partition] + math.ceil(lag * share) for partition, lag in lags.items()}
     return _offsets(ends, start["tick"])
 
 
 def spans(start: Offsets, end: Offsets) -> list[Span]:
     """Return the spans to read between two offsets."""
-    begun, ended = _places(start), _places(end)
-    return [Span(where.topic, where.number, begun[where], stop) for where, stop in ended.items() if stop > begun[where]]
+    starts, ends = _places(start), _places(end)
+    return [
+        Span(partition.topic, partition.number, starts[partition], stop)
+        for partition, stop in ends.items()
+        if stop > starts[partition]
+    ]
 
 
-def _offsets(places: Mapping[Partition, int], tick: int) -> Offsets:
-    found: Offsets = {topic: {} for topic in SOURCE_TOPICS}
-    for where, offset in sorted(places.items()):
-        found[where.topic][str(where.number)] = offset
-    return {**found, "tick": tick}
+def _offsets(by_partition: Mapping[Partition, int], tick: int) -> Offsets:
+    offsets: Offsets = {topic: {} for topic in SOURCE_TOPICS}
+    for partition, offset in sorted(by_partition.items()):
+        offsets[partition.topic][str(partition.number)] = offset
+    return {**offsets, "tick": tick}
 
 
 def _places(offsets: Offsets) -> dict[Partition, int]:
@@ -158,8 +162,8 @@ class TopicsReader:
 
     def parts(self, start: Offsets, end: Offsets) -> list[Part]:
         """Return the inputs of a batch's tasks."""
-        found = [Part(span) for span in spans(start, end)]
-        return [*found, Part(None, end["tick"])] if end["tick"] != start["tick"] else found
+        parts = [Part(span) for span in spans(start, end)]
+        return [*parts, Part(None, end["tick"])] if end["tick"] != start["tick"] else parts
 
     def rows(self, part: Part) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a part, as ROWS."""

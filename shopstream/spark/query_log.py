@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 FOLDER: Final = "shopstream"
-KEPT: Final = 3
+FILES_KEPT: Final = 3
 
 
 class QueryLog(msgspec.Struct, frozen=True):
@@ -62,14 +62,14 @@ class QueryLogFolder:
                 stream.close()
         return None
 
-    def write(self, notes: QueryLog) -> None:
+    def write(self, log: QueryLog) -> None:
         """Write a new file, which counts from now on, and delete old ones."""
         stream = self._files.create(self._path(self._next), False)
-        stream.write(msgspec.json.encode(notes))
+        stream.write(msgspec.json.encode(log))
         stream.close()
         self._next += 1
         for number in self._numbers():
-            if number < self._next - KEPT:
+            if number < self._next - FILES_KEPT:
                 self._files.delete(self._path(number), False)
 
     def _numbers(self) -> list[int]:

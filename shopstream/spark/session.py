@@ -43,15 +43,15 @@ def require() -> None:
     system_java()
 
 
-def parsed_properties(given: list[str]) -> dict[str, str]:
+def parse_properties(texts: list[str]) -> dict[str, str]:
     """Parse `KEY=VALUE` settings of Spark. Raises UsageError for another form."""
-    found = {}
-    for one in given:
-        key, is_there, value = one.partition("=")
-        if not is_there or not key:
-            raise UsageError(f"--conf is {one!r}.", "Give KEY=VALUE: spark.executor.memory=4g.")
-        found[key] = value
-    return found
+    properties = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise UsageError(f"--conf is {text!r}.", "Give KEY=VALUE: spark.executor.memory=4g.")
+        properties[key] = value
+    return properties
 
 
 @contextmanager
@@ -72,19 +72,19 @@ def session(name: str, master: str | None, properties: Mapping[str, str]) -> Ite
     from pyspark.sql import SparkSession  # noqa: PLC0415
 
     try:
-        asked = dict(properties) if master is None else {**properties, "spark.master": master}
+        requested = dict(properties) if master is None else {**properties, "spark.master": master}
         own = (
-            set_of_one_machine(asked)
-            if (asked.get("spark.master") or _default_master(asked)).startswith("local")
+            local_properties(requested)
+            if (requested.get("spark.master") or _default_master(requested)).startswith("local")
             else {}
         )
         builder = SparkSession.builder.appName(name)
-        for key, value in {**DEFAULTS, **own, **asked}.items():
+        for key, value in {**DEFAULTS, **own, **requested}.items():
             builder = builder.config(key, value)
         spark = builder.getOrCreate()
     except (PySparkException, Py4JError, RuntimeError) as error:
         raise ShopstreamError(
-            f"Spark does not start: {first_cause(str(error))}", "Look at --master and --conf."
+            f"Spark does not start: {first_cause(str(error))}", "Check --master and --conf."
         ) from error
     try:
         yield spark
@@ -95,21 +95,21 @@ def session(name: str, master: str | None, properties: Mapping[str, str]) -> Ite
         spark.stop()
 
 
-def set_of_one_machine(asked: Mapping[str, str]) -> dict[str, str]:
+def local_properties(requested: Mapping[str, str]) -> dict[str, str]:
     """Return the properties for a local master, and set Spark's environment variables; the user's own values win."""
-    python = asked.get(PYTHON) or os.environ.get("PYSPARK_PYTHON") or sys.executable
+    python = requested.get(PYTHON) or os.environ.get("PYSPARK_PYTHON") or sys.executable
     os.environ["PYSPARK_PYTHON"] = python
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("SPARK_LOCAL_HOSTNAME", "localhost")
     return {**LOCAL, PYTHON: python}
 
 
-def _default_master(asked: Mapping[str, str]) -> str:
+def _default_master(requested: Mapping[str, str]) -> str:
     """Return the master of spark-submit or spark-defaults.conf; only Spark's Java can read it."""
     from pyspark import SparkConf, SparkContext  # noqa: PLC0415
 
     conf = SparkConf(loadDefaults=False)
-    conf.setAll([*{**DEFAULTS, **asked}.items()])
+    conf.setAll([*{**DEFAULTS, **requested}.items()])
     SparkContext._ensure_initialized(conf=conf)  # noqa: SLF001 - starts Java, as the session would
     return str(SparkConf().get("spark.master", DEFAULT_MASTER))
 
@@ -124,10 +124,10 @@ def first_cause(text: str) -> str:
     if raised:
         return raised[1].strip()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else "it did not say why"
+    return lines[0] if lines else "Spark gave no reason"
 
 
 def _remedy(cause: str) -> str:
     if "No module named" in cause or "PYTHON_VERSION_MISMATCH" in cause:
-        return f"The workers' Python lacks Shopstream: name one that has it by --conf {PYTHON}=…"
-    return "--debug shows all it said."
+        return f"The workers' Python lacks Shopstream: set one that has it by --conf {PYTHON}=…"
+    return "--debug shows all its messages."

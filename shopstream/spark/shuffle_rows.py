@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from features.backfill import Span
 from features.records.columns import EventColumns, OrderColumns, coded
 
-MOVED: Final = pa.schema(
+SHUFFLED: Final = pa.schema(
     [
         ("at", pa.int64()),
         ("customer_id", pa.string()),
@@ -37,14 +37,14 @@ order's, `code` an event's type or an order's status. Columns that a kind of rec
 category null.
 """
 
-MOVED_DDL: Final = (
+SHUFFLED_DDL: Final = (
     "at bigint, customer_id string, is_order boolean, id string, session_id string, code tinyint, device tinyint, "
     "category string, ts bigint, cents bigint"
 )
 """MOVED as a Spark DDL."""
 
 
-def moved_events(events: EventColumns) -> pa.RecordBatch:
+def shuffle_events(events: EventColumns) -> pa.RecordBatch:
     """Convert events to rows of MOVED."""
     n = len(events)
     columns = {
@@ -62,7 +62,7 @@ def moved_events(events: EventColumns) -> pa.RecordBatch:
     return _batch(columns)
 
 
-def moved_orders(orders: OrderColumns) -> pa.RecordBatch:
+def shuffle_orders(orders: OrderColumns) -> pa.RecordBatch:
     """Convert order records to rows of MOVED."""
     n = len(orders)
     columns = {
@@ -132,6 +132,6 @@ def _numbers(batch: pa.RecordBatch, name: str, dtype: Any) -> Any:
 def _batch(columns: dict[str, Any]) -> pa.RecordBatch:
     arrays = [
         column if isinstance(column, pa.Array) else pa.array(column, field.type)
-        for column, field in zip(columns.values(), MOVED, strict=True)
+        for column, field in zip(columns.values(), SHUFFLED, strict=True)
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=MOVED)
+    return pa.RecordBatch.from_arrays(arrays, schema=SHUFFLED)

@@ -25,31 +25,32 @@ from shopstream.spark.state_schema import Write
 if TYPE_CHECKING:
     from features.scores.score import Scoring
 
-WRITES_AT_ONCE: Final = 5_000
+WRITE_BATCH_SIZE: Final = 5_000
 WRITES_DDL: Final = (
-    "kind string, place string, id string, version bigint, key binary, body binary, at bigint, error string, bucket int"
+    "kind string, target string, id string, version bigint, key binary, body binary, at bigint, "
+    "error string, bucket int"
 )
 """A `Write` and its bucket as a Spark DDL; `at` is its offset."""
-MARK: Final = "mark"
-"""Kind of a bucket's last row in a batch: not a write, but a `Mark` as JSON."""
+RESULT: Final = "result"
+"""Kind of a bucket's last row in a batch: not a write, but a `BucketResult` as JSON."""
 
 
-class Mark(msgspec.Struct, frozen=True):
+class BucketResult(msgspec.Struct, frozen=True):
     """Result of a bucket's batch.
 
     Attributes:
-        stream_time: max event time after the batch, epoch ms.
+        max_event_time: max event time after the batch, epoch ms.
         customers: number of customers seen so far.
         counts: counts of the batch's records.
     """
 
-    stream_time: int
+    max_event_time: int
     customers: int
     counts: Counts
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class TaskSettings:
     """Settings of the tasks.
 
     Attributes:
@@ -69,7 +70,7 @@ class Work:
     bundle: str | None = None
 
 
-def processor(work: Work) -> Any:
+def processor(settings: TaskSettings) -> Any:
     """Create the stateful processor (pyspark.sql.streaming.StatefulProcessor) of a query."""
     from pyspark.sql.streaming import StatefulProcessor  # noqa: PLC0415
 
@@ -80,7 +81,7 @@ def processor(work: Work) -> Any:
                 handle.getMapState("cells", "cell int", "value binary"),
                 handle.getMapState("ids", "hour int", "value binary"),
             )
-            self._scoring = _scoring(work.bundle)
+            self._scoring = _scoring(settings.bundle)
 
         def handleInputRows(  # noqa: N802 - Spark's name
             self,
@@ -88,12 +89,14 @@ def processor(work: Work) -> Any:
             rows: Iterable[Any],
             timerValues: Any,  # noqa: ARG002, N803 - of the interface
         ) -> Iterator[Any]:
-            number = work.lanes.index(int(key[0]))
+            number = settings.lanes.index(int(key[0]))
             batches, as_of = batches_of(number, rows)
-            bucket = Bucket(number, work.run, self._store, work.epoch, work.cells, work.contact, self._scoring)
-            yield from frames(number, bucket.take(batches, as_of))
-            mark = Mark(bucket.stream_time, bucket.customers, bucket.counts)
-            yield from frames(number, [Write(MARK, "", "", msgspec.json.encode(mark))])
+            bucket = Bucket(
+                number, settings.run, self._store, settings.epoch, settings.cells, settings.contact, self._scoring
+            )
+            yield from frames(number, bucket.process(batches, as_of))
+            result = BucketResult(bucket.max_event_time, bucket.customers, bucket.counts)
+            yield from frames(number, [Write(RESULT, "", "", msgspec.json.encode(result))])
 
         def close(self) -> None:
             pass
@@ -117,8 +120,8 @@ class StateStore:
 
     def bucket(self) -> bytes | None:
         """Return the last stored bucket; None if there is none."""
-        found = self._bucket.get()
-        return None if found is None else bytes(found[0])
+        value = self._bucket.get()
+        return None if value is None else bytes(value[0])
 
     def put_bucket(self, value: bytes) -> None:
         """Store the bucket."""
@@ -153,22 +156,26 @@ def batches_of(number: int, frames_in: Iterable[Any]) -> tuple[dict[str, Batch],
             parts.setdefault(int(topic), []).append(part)
     as_of = max((int(part["append_ms"].max()) for part in parts.pop(TICK, [])), default=None)
     return {
-        topic: _batch(Partition(topic, number), parts[place])
-        for place, topic in enumerate(SOURCE_TOPICS)
-        if place in parts
+        topic: _batch(Partition(topic, number), parts[topic_number])
+        for topic_number, topic in enumerate(SOURCE_TOPICS)
+        if topic_number in parts
     }, as_of
 
 
-def _batch(where: Partition, parts: Sequence[Any]) -> Batch:
+def _batch(partition: Partition, parts: Sequence[Any]) -> Batch:
     offsets = np.concatenate([part["at"].to_numpy(np.int64) for part in parts])
     append_ms = np.concatenate([part["append_ms"].to_numpy(np.int64) for part in parts])
     keys = [key for part in parts for key in part["key"].tolist()]
     values = [value for part in parts for value in part["value"].tolist()]
     # a shuffle keeps no order
     order = np.argsort(offsets, kind="stable")
-    places = order.tolist()
+    positions = order.tolist()
     return Batch(
-        where, offsets[order].tolist(), [values[i] for i in places], [keys[i] for i in places], append_ms[order]
+        partition,
+        offsets[order].tolist(),
+        [values[i] for i in positions],
+        [keys[i] for i in positions],
+        append_ms[order],
     )
 
 
@@ -177,18 +184,18 @@ def frames(number: int, writes: Iterable[Write]) -> Iterator[Any]:
     import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415
 
     rest = iter(writes)
-    while some := list(islice(rest, WRITES_AT_ONCE)):
+    while group := list(islice(rest, WRITE_BATCH_SIZE)):
         yield pd.DataFrame(
             {
-                "kind": [write.kind for write in some],
-                "place": [write.place for write in some],
-                "id": [write.id for write in some],
-                "version": pd.array([write.version for write in some], dtype="Int64"),
-                "key": [write.key for write in some],
-                "body": [write.body for write in some],
-                "at": [write.offset for write in some],
-                "error": [write.error for write in some],
-                "bucket": np.full(len(some), number, np.int32),
+                "kind": [write.kind for write in group],
+                "target": [write.target for write in group],
+                "id": [write.id for write in group],
+                "version": pd.array([write.version for write in group], dtype="Int64"),
+                "key": [write.key for write in group],
+                "body": [write.body for write in group],
+                "at": [write.offset for write in group],
+                "error": [write.error for write in group],
+                "bucket": np.full(len(group), number, np.int32),
             }
         )
 

@@ -37,7 +37,7 @@ class Store(Protocol):
         """Delete the event ids of an hour."""
 
 
-class Remembered(msgspec.Struct, array_like=True):
+class StoredBucket(msgspec.Struct, array_like=True):
     """Stored values of a bucket besides its cells.
 
     Attributes:
@@ -86,7 +86,7 @@ class Write:
 
     Attributes:
         kind: `document`, `row` (of a customer, to the compacted topic), `alert` (to its topic), `letter`.
-        place: a document's index, a dead letter's full topic name, else empty.
+        target: a document's index, a dead letter's full topic name, else empty.
         id: a document's id, or the customer of a row or an alert.
         body: a document, row or alert as JSON, or a dead letter's value.
         version: external version of a document; None for documents that are created once.
@@ -96,7 +96,7 @@ class Write:
     """
 
     kind: str
-    place: str
+    target: str
     id: str
     body: bytes | None
     version: int | None = None
@@ -105,18 +105,18 @@ class Write:
     error: str = ""
 
 
-def remembered(said: bytes) -> Remembered:
+def decode_bucket(encoded: bytes) -> StoredBucket:
     """Decode the stored values of a bucket.
 
     Raises:
         ShopstreamError: another version of the program wrote them.
     """
-    form, version = msgspec.msgpack.decode(said)[:2]
+    form, version = msgspec.msgpack.decode(encoded)[:2]
     if (form, version) != (FORM, SCHEMA_VERSION):
         raise ShopstreamError(
             f"The checkpoint holds state of form {form} and schema {version}; this program reads {FORM} and "
             f"{SCHEMA_VERSION}.",
-            "Go on with the version that wrote it, or start a new --run with another --checkpoint: it reads the topics "
-            "from their beginning.",
+            "Continue with the version that wrote it, or start a new --run with another --checkpoint, which reads the "
+            "topics from their beginning.",
         )
-    return msgspec.msgpack.decode(said, type=Remembered)
+    return msgspec.msgpack.decode(encoded, type=StoredBucket)

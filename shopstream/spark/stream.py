@@ -32,7 +32,7 @@ from shopstream.spark.backfill import ROWS_DDL as FEATURES_DDL
 from shopstream.spark.kafka_source import NAME, source
 from shopstream.spark.query_log import QueryLog, QueryLogFolder
 from shopstream.spark.sinks import REPORT_DDL, Destination, write
-from shopstream.spark.state_processor import MARK, WRITES_DDL, Mark, Work, processor
+from shopstream.spark.state_processor import RESULT, WRITES_DDL, BucketResult, TaskSettings, processor
 
 STATE_PROPERTIES: Final = {
     "spark.sql.streaming.stateStore.providerClass": (
@@ -45,12 +45,12 @@ STATE_PROPERTIES: Final = {
     # Spark searches the output of a cancelled task with a regex that needs a stack frame per few characters
     "spark.driver.extraJavaOptions": "-Xss16m",
 }
-LOOK_S: Final = 0.5
+POLL_S: Final = 0.5
 """Interval at which the end of a query is checked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Streaming:
+class StreamOptions:
     """Options of a stream.
 
     Attributes:
@@ -85,43 +85,43 @@ class Streaming:
 
 
 @dataclass(slots=True)
-class Done:
+class StreamTotals:
     """Totals since the query started.
 
     Attributes:
         batches: number of written batches.
         written: number of acknowledged writes, by kind.
-        marks: mark of each bucket's last batch.
+        results: result of each bucket's last batch.
         counts: counts of the records.
     """
 
     batches: int = 0
     written: Counter[str] = field(default_factory=Counter)
-    marks: dict[int, Mark] = field(default_factory=dict)
+    results: dict[int, BucketResult] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
 
     def add(self, report: list[Any]) -> None:
         """Add the rows of sinks.REPORT of one batch."""
         self.batches += 1
         for row in report:
-            if row["kind"] == MARK:
-                mark = msgspec.json.decode(bytes(row["said"]), type=Mark)
-                self.marks[row["bucket"]] = mark
-                self.counts.add(mark.counts)
+            if row["kind"] == RESULT:
+                result = msgspec.json.decode(bytes(row["result"]), type=BucketResult)
+                self.results[row["bucket"]] = result
+                self.counts.add(result.counts)
             else:
                 self.written[row["kind"]] += row["count"]
 
 
 def run(
     spark: Any,
-    streaming: Streaming,
+    streaming: StreamOptions,
     *,
     until_end: bool,
     as_of: int | None,
     stop: Callable[[], bool],
-    tell: Callable[[Done], None],
+    on_batch: Callable[[StreamTotals], None],
     clock_ms: Callable[[], int] = wall_clock_ms,
-) -> Done:
+) -> StreamTotals:
     """Stream until `stop`, or up to the current end followed by a final row of every customer.
 
     Args:
@@ -130,7 +130,7 @@ def run(
         until_end: stop at the end offsets of the start.
         as_of: time of the final rows, epoch ms; None: the max event time.
         stop: callback twice a second; True abandons the current batch, which is repeated at the next start.
-        tell: called after each batch.
+        on_batch: called after each batch.
         clock_ms: wall clock from which epochs are made.
 
     Raises:
@@ -138,24 +138,24 @@ def run(
         ShopstreamError: the checkpoint is of another run or of other topics.
     """
     folder = QueryLogFolder(spark, streaming.checkpoint)
-    notes = _started(folder.newest(), streaming, clock_ms() // 1_000)
-    folder.write(notes)
-    query = _Query(spark, streaming, folder, notes, tell)
+    log = _start_log(folder.newest(), streaming, clock_ms() // 1_000)
+    folder.write(log)
+    query = _Query(spark, streaming, folder, log, on_batch)
     if not until_end:
         query.run(tick=0, available_now=False, stop=stop)
-        return query.done
+        return query.totals
     query.run(tick=0, available_now=True, stop=stop)
-    reached = max(query.notes.stream_times.values(), default=0)
-    if stop() or not reached:
-        return query.done
+    max_event_time = max(query.log.stream_times.values(), default=0)
+    if stop() or not max_event_time:
+        return query.totals
     # check before the tick enters the offsets: an invalid tick would be retried at every start
-    final = reached if as_of is None else as_of
-    check_final(final, reached)
+    final = max_event_time if as_of is None else as_of
+    check_final(final, max_event_time)
     query.run(tick=final, available_now=True, stop=stop)
-    return query.done
+    return query.totals
 
 
-def _started(before: QueryLog | None, streaming: Streaming, now_s: int) -> QueryLog:
+def _start_log(before: QueryLog | None, streaming: StreamOptions, now_s: int) -> QueryLog:
     """Return the metadata of a query that continues from an earlier one, or begins."""
     if before is None:
         return QueryLog(streaming.run, streaming.partitions, streaming.cells, now_s, streaming.topic_ids)
@@ -169,7 +169,7 @@ def _started(before: QueryLog | None, streaming: Streaming, now_s: int) -> Query
     for topic, known in before.topic_ids.items():
         if streaming.topic_ids.get(topic) != known:
             raise ShopstreamError(
-                f"The topic of {topic} is not the one that the checkpoint was made of: it was deleted and made anew.",
+                f"The topic of {topic} was deleted and created again since the checkpoint.",
                 remedy,
             )
     return msgspec.structs.replace(before, epoch=max(before.epoch + 1, now_s))
@@ -180,28 +180,33 @@ def lanes_of(spark: Any, partitions: int) -> tuple[int, ...]:
 
     Small consecutive numbers would crowd in some tasks and leave others idle.
     """
-    found: dict[int, int] = {}
-    tried = 0
-    while len(found) < partitions:
+    lane_of: dict[int, int] = {}
+    start = 0
+    while len(lane_of) < partitions:
         # the columns of a frame are hashed like the key of a shuffle
-        some = spark.range(tried, tried + 64 * partitions).selectExpr(
+        rows = spark.range(start, start + 64 * partitions).selectExpr(
             "cast(id as int) lane", f"pmod(hash(cast(id as int)), {partitions}) place"
         )
-        for row in some.collect():
-            found.setdefault(row["place"], row["lane"])
-        tried += 64 * partitions
-    return tuple(found[place] for place in range(partitions))
+        for row in rows.collect():
+            lane_of.setdefault(row["place"], row["lane"])
+        start += 64 * partitions
+    return tuple(lane_of[place] for place in range(partitions))
 
 
 class _Query:
     """The streaming query; `run` starts it again for the final tick."""
 
     def __init__(
-        self, spark: Any, streaming: Streaming, folder: QueryLogFolder, notes: QueryLog, tell: Callable[[Done], None]
+        self,
+        spark: Any,
+        streaming: StreamOptions,
+        folder: QueryLogFolder,
+        log: QueryLog,
+        on_batch: Callable[[StreamTotals], None],
     ) -> None:
-        self._spark, self._streaming, self._folder, self._tell = spark, streaming, folder, tell
-        self.notes = notes
-        self.done = Done()
+        self._spark, self._streaming, self._folder, self._on_batch = spark, streaming, folder, on_batch
+        self.log = log
+        self.totals = StreamTotals()
         self._destination = Destination(streaming.run, streaming.kafka, streaming.elastic, streaming.topic)
         self._failure: Exception | None = None
 
@@ -213,7 +218,7 @@ class _Query:
         lanes = lanes_of(self._spark, streaming.partitions)
         self._spark.conf.set("spark.sql.shuffle.partitions", str(streaming.partitions))
         self._spark.dataSource.register(source(streaming.kafka, streaming.run, lanes, streaming.records_max, tick))
-        work = Work(streaming.run, lanes, self.notes.epoch, self.notes.cells, streaming.contact, streaming.bundle)
+        work = TaskSettings(streaming.run, lanes, self.log.epoch, self.log.cells, streaming.contact, streaming.bundle)
         writes = (
             self._spark.readStream.format(NAME)
             .load()
@@ -224,14 +229,14 @@ class _Query:
             writes.writeStream.queryName(f"shopstream-{streaming.run}")
             .option("checkpointLocation", streaming.checkpoint)
             .outputMode("append")
-            .foreachBatch(self._take)
+            .foreachBatch(self._handle_batch)
         )
         writer = (
             writer.trigger(availableNow=True) if available_now else writer.trigger(processingTime=streaming.trigger)
         )
         query = writer.start()
         try:
-            while not query.awaitTermination(LOOK_S):
+            while not query.awaitTermination(POLL_S):
                 if stop():
                     query.stop()
         except PySparkException as error:
@@ -241,7 +246,7 @@ class _Query:
             if query.isActive:
                 query.stop()
 
-    def _take(self, writes: Any, number: int) -> None:
+    def _handle_batch(self, writes: Any, number: int) -> None:
         try:
             self._write(writes, number)
         except Exception as error:
@@ -256,20 +261,20 @@ class _Query:
         try:
             report = writes.mapInArrow(functools.partial(write, self._destination), REPORT_DDL).collect()
             if rows is not None:
-                self._keep_rows(writes, f"{rows.rstrip('/')}/batch={number}")
+                self._write_rows(writes, f"{rows.rstrip('/')}/batch={number}")
         finally:
             if rows is not None:
                 writes.unpersist()
-        self.done.add(report)
-        times = {str(bucket): mark.stream_time for bucket, mark in self.done.marks.items()}
-        self.notes = msgspec.structs.replace(self.notes, stream_times={**self.notes.stream_times, **times})
-        self._folder.write(self.notes)
-        self._tell(self.done)
+        self.totals.add(report)
+        times = {str(bucket): mark.max_event_time for bucket, mark in self.totals.results.items()}
+        self.log = msgspec.structs.replace(self.log, stream_times={**self.log.stream_times, **times})
+        self._folder.write(self.log)
+        self._on_batch(self.totals)
 
-    def _keep_rows(self, writes: Any, place: str) -> None:
+    def _write_rows(self, writes: Any, folder: str) -> None:
         from pyspark.sql import functions  # noqa: PLC0415
 
         body = functions.from_json(functions.col("body").cast("string"), f"{FEATURES_DDL}, version bigint")
         rows = writes.where("kind = 'row'").select(body.alias("row")).select("row.*")
         # a repeated batch replaces its earlier rows
-        rows.write.mode("overwrite").parquet(place, compression="zstd")
+        rows.write.mode("overwrite").parquet(folder, compression="zstd")

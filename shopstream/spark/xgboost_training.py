@@ -54,20 +54,20 @@ def memory_bytes() -> int:
         return free
 
 
-def where_to_learn(asked: Learn, rows: int, free_bytes: int) -> Literal["machine", "cluster"]:
+def choose_place(requested: Learn, rows: int, free_bytes: int) -> Literal["machine", "cluster"]:
     """Choose where the models of a training set are trained.
 
     Args:
-        asked: requested place; `auto` decides by the size.
+        requested: requested place; `auto` decides by the size.
         rows: number of rows of the training set.
         free_bytes: free memory of this machine in bytes.
     """
-    if asked != "auto":
-        return asked
+    if requested != "auto":
+        return requested
     return "machine" if rows * BYTES_A_ROW <= free_bytes * MEMORY_SHARE else "cluster"
 
 
-def workers_of(spark: Any, wanted: int | None = None) -> int:
+def workers_of(spark: Any, requested: int | None = None) -> int:
     """Return the number of workers that train together: the requested number, or all task slots of the cluster.
 
     Raises:
@@ -76,15 +76,15 @@ def workers_of(spark: Any, wanted: int | None = None) -> int:
     context = spark.sparkContext
     if context.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true":
         raise ShopstreamError(
-            "Workers that learn together begin together, which Spark does not do with dynamic allocation.",
-            "Add --conf spark.dynamicAllocation.enabled=false and spark.executor.instances, or learn on this machine.",
+            "Workers that train together start together, which Spark does not support with dynamic allocation.",
+            "Add --conf spark.dynamicAllocation.enabled=false and spark.executor.instances, or train on this machine.",
         )
     slots = context.defaultParallelism // int(context.getConf().get("spark.task.cpus", "1"))
-    if wanted is not None and wanted > slots:
+    if requested is not None and requested > slots:
         raise ShopstreamError(
-            f"{wanted} workers are asked for; this cluster runs {slots} tasks at a time.", "Give fewer --workers."
+            f"{requested} workers are requested; this cluster runs {slots} tasks at a time.", "Give fewer --workers."
         )
-    return max(wanted or slots, 1)
+    return max(requested or slots, 1)
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ class ClusterLearner:
         """Implements Learner."""
         return self._about
 
-    def fit(self, model: Any, wanted: Wanted) -> Any:
+    def fit(self, model: Any, selection: Wanted) -> Any:
         """Implements Learner."""
         from pyspark import StorageLevel  # noqa: PLC0415
         from xgboost import XGBClassifier  # noqa: PLC0415
@@ -113,43 +113,43 @@ class ClusterLearner:
 
         logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
         settings = {name: value for name, value in model.get_params().items() if value is not None}
-        given = {name: value for name, value in settings.items() if name not in _NOT_ASKED}
+        parameters = {name: value for name, value in settings.items() if name not in _NOT_ASKED}
         columns = {"features_col": "inputs", "label_col": "label", "num_workers": self.workers}
         if isinstance(model, XGBClassifier):
-            estimator = SparkXGBClassifier(**columns, **given)
+            estimator = SparkXGBClassifier(**columns, **parameters)
         else:
-            estimator = SparkXGBRegressor(**columns, objective=settings["objective"], **given)
-        rows = self._prepared(wanted).persist(StorageLevel.MEMORY_AND_DISK)
+            estimator = SparkXGBRegressor(**columns, objective=settings["objective"], **parameters)
+        rows = self._prepared(selection).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             # also fills the cache: rows are prepared once, not by workers that wait for each other
             self._about = {"rows": rows.count(), "workers": self.workers}
-            learnt = estimator.fit(rows).get_booster()
+            booster = estimator.fit(rows).get_booster()
         finally:
             rows.unpersist()
-        model.load_model(bytearray(learnt.save_raw("json")))
+        model.load_model(bytearray(booster.save_raw("json")))
         return model
 
-    def _prepared(self, wanted: Wanted) -> Any:
+    def _prepared(self, selection: Wanted) -> Any:
         """Prepare the training rows, one partition per worker."""
-        chosen = self.labelled.frame.where(f"{wanted.label} is not null")
-        inputs = chosen.select(*LABELLED_SCHEMA).mapInArrow(functools.partial(prepared, wanted), _PREPARED_DDL)
+        labelled = self.labelled.frame.where(f"{selection.label} is not null")
+        inputs = labelled.select(*LABELLED_SCHEMA).mapInArrow(functools.partial(prepared, selection), _PREPARED_DDL)
         return inputs.repartition(self.workers, "customer_id").sortWithinPartitions("as_of", "customer_id")
 
 
 @dataclass(slots=True)
-class Learning:
+class ClusterTraining:
     """Steps of one training: gather the rows, then choose by their number where to train.
 
     Attributes:
         spark: the session.
-        asked: requested place of the training.
+        requested: requested place of the training.
         workers: number of workers on the cluster; None: all available slots.
         sample_rows: number of rows loaded to this machine if the cluster trains.
         learner: learner on the cluster, set once the rows are gathered; None if this machine trains.
     """
 
     spark: Any
-    asked: Learn
+    requested: Learn
     workers: int | None
     sample_rows: int
     learner: ClusterLearner | None = None
@@ -167,18 +167,18 @@ class Learning:
         Raises:
             ShopstreamError: the history is too short, no customer has ordered, or the cluster cannot train.
         """
-        if self.asked == "cluster":
+        if self.requested == "cluster":
             workers_of(self.spark, self.workers)  # fail before the long work
         labelled = labelled_rows(self.spark, files, horizon, work, share, on_step)
-        place = where_to_learn(self.asked, labelled.rows, memory_bytes())
+        location = choose_place(self.requested, labelled.rows, memory_bytes())
         on_step("gathering the training set", None)
-        if place == "machine":
-            return labelled.here()
+        if location == "machine":
+            return labelled.load()
         self.learner = ClusterLearner(labelled, workers_of(self.spark, self.workers))
-        return labelled.here(self.sample_rows)
+        return labelled.load(self.sample_rows)
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """Place of the training, for display."""
         if self.learner is None:
             return "on this machine"
@@ -187,11 +187,11 @@ class Learning:
 
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
-def prepared(wanted: Wanted, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def prepared(selection: Wanted, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Convert labelled rows to the input rows of XGBoost, keeping only the training rows.
 
     Args:
-        wanted: selection of the rows, and the label.
+        selection: selection of the rows, and the label.
         batches: batches with the columns of `training_set.LABELLED_ARROW`.
 
     Yields:
@@ -199,7 +199,7 @@ def prepared(wanted: Wanted, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.R
     """
     for batch in batches:
         rows = pl.DataFrame(pa.Table.from_batches([batch]), schema=LABELLED_SCHEMA)
-        chosen, inputs, labels = wanted.prepared(rows)
+        chosen, inputs, labels = selection.prepared(rows)
         n, k = inputs.shape
         lists = pa.ListArray.from_arrays(pa.array(np.arange(0, n * k + 1, k), pa.int32()), pa.array(inputs.ravel()))
         ids = chosen["customer_id"].to_arrow().cast(pa.string())

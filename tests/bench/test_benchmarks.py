@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks import contest, exact, floor
-from benchmarks.contest import ROOT, Lap
+from benchmarks import exact, floor, runner
 from benchmarks.figures import Figures
-from benchmarks.steps import PARTS, Steps, found
+from benchmarks.runner import ROOT, Lap
+from benchmarks.steps import PARTS, Steps, resolve
 from benchmarks.workload import EVENTS, LATE_MS_MAX, Arrivals, Size
 from features.errors import ShopstreamError
 from features.schema import Event
@@ -75,20 +75,20 @@ def test_the_floor_counts_valid_records_only():
 
 
 def test_every_part_of_the_consumer_that_is_watched_exists():
-    assert all(callable(found(place)[2]) for place, _ in PARTS)
+    assert all(callable(resolve(target)[2]) for target, _ in PARTS)
     assert len({label for _, label in PARTS}) == len(PARTS)
 
 
-def test_a_part_is_told_without_the_parts_inside_it():
+def test_the_time_of_a_part_excludes_the_parts_inside_it():
     steps = Steps()
     inner = steps.watched(lambda: time.sleep(0.05), "inner")
     outer = steps.watched(lambda: (time.sleep(0.02), inner(), inner()), "outer")
     outer()
-    told = {label: (own, calls, wall_s) for label, own, calls, wall_s, _ in steps.table()}
-    assert told["inner"][:2] == (True, 2)
-    assert told["outer"][:2] == (True, 1)
-    assert 0.1 <= told["inner"][2] < 0.14
-    assert 0.02 <= told["outer"][2] < 0.04
+    times = {label: (own, calls, wall_s) for label, own, calls, wall_s, _ in steps.table()}
+    assert times["inner"][:2] == (True, 2)
+    assert times["outer"][:2] == (True, 1)
+    assert 0.1 <= times["inner"][2] < 0.14
+    assert 0.02 <= times["outer"][2] < 0.04
 
 
 ROWS = pl.DataFrame({"customer_id": ["a", "b"], "orders_7d": [1, 2], "share": [0.1, None], "top": ["x", None]})
@@ -110,14 +110,14 @@ def test_equal_rows_have_no_differences():
         ("top", ["x", ""]),
     ],
 )
-def test_a_difference_is_told(column, values):
+def test_a_difference_names_its_column(column, values):
     changed = ROWS.with_columns(pl.Series(column, values, dtype=ROWS.schema[column]))
-    (said,) = exact.differences(changed, ROWS)
-    assert column.removesuffix("_id") in said
+    (message,) = exact.differences(changed, ROWS)
+    assert column.removesuffix("_id") in message
 
 
-def test_rows_that_are_missing_are_told():
-    assert "1 rows, 2 wanted" in exact.differences(ROWS[:1], ROWS)[0]
+def test_missing_rows_are_a_difference():
+    assert "1 rows, 2 expected" in exact.differences(ROWS[:1], ROWS)[0]
 
 
 def lap(records, read_s, cpu_s=1.0):
@@ -137,25 +137,25 @@ def test_rates_are_medians_and_ratios_are_of_neighbours():
     assert not figures.right
 
 
-def test_a_process_that_fails_is_told_with_its_last_words(tmp_path):
+def test_a_failed_process_raises_the_end_of_its_log(tmp_path):
     script = tmp_path / "fails.py"
     script.write_text("raise SystemExit('no such thing')")
     with pytest.raises(ShopstreamError, match="no such thing"):
-        contest.run("a", 1, str(script), [{}], tmp_path / "log")
+        runner.run("a", 1, str(script), [{}], tmp_path / "log")
 
 
 def test_processes_begin_together(tmp_path):
     script = tmp_path / "runs.py"
     script.write_text(
-        "import time\nfrom benchmarks.gate import Gate\ngate = Gate()\ntime.sleep(gate.task['wait'])\n"
-        "gate.ready()\ngate.go.wait()\ngate.start()\ntime.sleep(0.1)\ngate.read()\ngate.finish.wait()\ngate.done()\n"
+        "import time\nfrom benchmarks.client import Client\nclient = Client()\ntime.sleep(client.task['wait'])\n"
+        "client.ready()\nclient.go.wait()\nclient.start()\ntime.sleep(0.1)\nclient.read()\nclient.finish.wait()\nclient.done()\n"
     )
-    found_lap = contest.run("e", 100, str(script), [{"wait": 0.0}, {"wait": 0.5}], tmp_path / "log")
-    starts = [one["started_s"] for one in found_lap.figures]
+    measured = runner.run("e", 100, str(script), [{"wait": 0.0}, {"wait": 0.5}], tmp_path / "log")
+    starts = [one["started_s"] for one in measured.figures]
     assert abs(starts[0] - starts[1]) < 0.2
-    assert found_lap.startup_s >= 0.5
-    assert 0.1 <= found_lap.read_s < 0.5
-    assert found_lap.done_s >= found_lap.read_s
+    assert measured.startup_s >= 0.5
+    assert 0.1 <= measured.read_s < 0.5
+    assert measured.done_s >= measured.read_s
 
 
 @pytest.mark.slow
@@ -166,9 +166,9 @@ def test_the_whole_benchmark_on_a_small_topic(servers, server_settings, tmp_path
     environment = {**os.environ, "SHOPSTREAM_HOME": str(server_settings.home)}
     done = subprocess.run([*command, *sizes], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(out.read_text())
-    assert told["wrong"] == []
-    assert set(told["laps"]) == {"a", "b", "c", "e", "g"}
-    assert all(laps[0]["rate"] > 0 and laps[0]["cpu_s"] > 0 for laps in told["laps"].values())
-    assert len(told["laps"]["e"][0]["figures"]) == 2
-    assert {"decode: kernel", "evaluate features"} <= {row["part"] for row in told["steps"]}
+    figures = json.loads(out.read_text())
+    assert figures["wrong"] == []
+    assert set(figures["laps"]) == {"a", "b", "c", "e", "g"}
+    assert all(laps[0]["rate"] > 0 and laps[0]["cpu_s"] > 0 for laps in figures["laps"].values())
+    assert len(figures["laps"]["e"][0]["figures"]) == 2
+    assert {"decode: kernel", "evaluate features"} <= {row["part"] for row in figures["steps"]}

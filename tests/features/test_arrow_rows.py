@@ -313,7 +313,7 @@ def test_money_of_any_type(array, cents):
 
 
 @pytest.mark.parametrize(
-    ("array", "kept"),
+    ("array", "expected"),
     [
         (pa.array([1, 0, None], pa.int32()), [0, 2]),
         (pa.array([1.0, 0.0, float("nan")]), [0, 2]),
@@ -325,8 +325,8 @@ def test_money_of_any_type(array, cents):
         (pa.array([True, None, False]), [1]),
     ],
 )
-def test_quantities_of_any_type(array, kept):
-    assert event_rows(with_column(events({}, {}, {}), "quantity", array)).keep.tolist() == kept
+def test_quantities_of_any_type(array, expected):
+    assert event_rows(with_column(events({}, {}, {}), "quantity", array)).keep.tolist() == expected
 
 
 def test_missing_optional_columns_are_null_and_missing_required_ones_invalid():
@@ -363,7 +363,7 @@ ITEM_TYPE = ORDERS.field("items").type.value_type
 
 
 @pytest.mark.parametrize(
-    ("array", "kept", "lines"),
+    ("array", "expected", "lines"),
     [
         (pa.array([[ITEM], [], None], pa.large_list(ITEM_TYPE)), [0, 1, 2], [1, 0, 0]),
         (pa.array([[ITEM, None], [ITEM], None], pa.large_list(ITEM_TYPE)), [1, 2], [1, 0]),
@@ -382,9 +382,9 @@ ITEM_TYPE = ORDERS.field("items").type.value_type
         (pa.nulls(3), [0, 1, 2], [0, 0, 0]),
     ],
 )
-def test_items_of_any_type(array, kept, lines):
+def test_items_of_any_type(array, expected, lines):
     rows = order_rows(with_column(orders({}, {}, {}), "items", array))
-    assert rows.keep.tolist() == kept
+    assert rows.keep.tolist() == expected
     assert rows.columns.lines.tolist() == lines
 
 

@@ -348,8 +348,8 @@ good = st.sampled_from(
 def mutated(draw):
     value = bytearray(draw(st.sampled_from([message(EVENT), message(EVENT, extra=b'{"a":[1,2.5,"\xc3\xa4"]}')])))
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(value)))
-        value[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
+        position = draw(st.integers(0, len(value)))
+        value[position : position + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
     return bytes(value), draw(st.sampled_from([b"c1", b"c2", None]))
 
 
@@ -396,11 +396,11 @@ def test_what_is_valid_is_json_for_another_parser_too(mutant):
 def test_no_mutation_of_any_topic_crashes(topic, data):
     value = bytearray(message(MESSAGES[topic]))
     for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(value)))
+        position = data.draw(st.integers(0, len(value)))
         new = data.draw(
             st.sampled_from([b"", b"null", b"0", b'"', b"{", b"]", b"1e9", b"\xff", b"[[", b",", b"-", b"9" * 30])
         )
-        value[place : place + data.draw(st.integers(0, 6))] = new
+        value[position : position + data.draw(st.integers(0, 6))] = new
     read(topic, bytes(value))
 
 

@@ -31,7 +31,7 @@ GOOD = {
 APPEND = 2_000_000_000_000
 
 
-def taken(value: bytes, key: bytes | None = b"c1") -> bool:
+def is_valid(value: bytes, key: bytes | None = b"c1") -> bool:
     found = read_common([value], [key])
     assert found is not None
     return bool(len(found[1]))
@@ -66,7 +66,7 @@ def without(*names: str) -> bytes:
     ids=lambda value: value.decode()[:40],
 )
 def test_what_producers_write_is_taken(value):
-    assert taken(value)
+    assert is_valid(value)
     assert decode("events", [value], [b"c1"], [APPEND]).records
 
 
@@ -128,12 +128,12 @@ def test_each_vocabulary_and_string(name):
     ids=lambda value: value[:60].decode(errors="replace"),
 )
 def test_anything_else_is_left_to_the_decoder(value):
-    assert not taken(value)
+    assert not is_valid(value)
 
 
 @pytest.mark.parametrize("key", [None, b"", b"c", b"c11", b"c2"])
 def test_another_key_is_left_to_the_decoder(key):
-    assert not taken(msgspec.json.encode(GOOD), key)
+    assert not is_valid(msgspec.json.encode(GOOD), key)
 
 
 def test_no_values_and_nulls_among_them():

@@ -65,9 +65,9 @@ def test_apart_and_together_again(data):
             st.lists(st.integers(0, groups - 1), min_size=parted.customer_count, max_size=parted.customer_count)
         )
         slices = split(parted, np.array(group, np.int32), groups)
-        kept = [msgspec.msgpack.decode(msgspec.msgpack.encode(part), type=Slice) for part in slices]
+        restored = [msgspec.msgpack.decode(msgspec.msgpack.encode(part), type=Slice) for part in slices]
         words, highs = parted.words, (parted.high_events, parted.high_orders)
-        parted = join(data.draw(st.permutations(kept)), words, *highs)
+        parted = join(data.draw(st.permutations(restored)), words, *highs)
         parted.remember(ids)
         as_of = whole.stream_time + data.draw(st.sampled_from((0, 1, 1_800_000, 86_400_000 * 7)))
         assert rows(parted, as_of).equals(rows(whole, as_of))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shopstream.jobs.erase import Forgetting
 from shopstream.settings import Settings
-from shopstream.spark.checkpoint_registry import note_spark_place, spark_places
+from shopstream.spark.checkpoint_registry import record_spark_checkpoint, spark_checkpoints
 
 
 def test_places_are_noted_once_and_told_by_forget(tmp_path, monkeypatch):
@@ -12,9 +12,9 @@ def test_places_are_noted_once_and_told_by_forget(tmp_path, monkeypatch):
     (tmp_path / "spark-1").mkdir()
     settings = Settings(home=tmp_path / "home")
     for place in ("spark-1", "s3a://shop/spark", "spark-1", str(tmp_path / "gone")):
-        note_spark_place(settings, "shop", place)
-    assert spark_places(settings, "shop") == [str(tmp_path / "spark-1"), "s3a://shop/spark"]
-    assert spark_places(settings, "shop-2") == []
+        record_spark_checkpoint(settings, "shop", place)
+    assert spark_checkpoints(settings, "shop") == [str(tmp_path / "spark-1"), "s3a://shop/spark"]
+    assert spark_checkpoints(settings, "shop-2") == []
     work = Forgetting(settings, "ann", str(tmp_path / "state"))
     work._in_spark("shop")
     assert [done.place for done in work.done] == [

@@ -55,14 +55,14 @@ class Switched:
     """A search that can be cut off from its server, as when it is stopped."""
 
     def __init__(self, real, dead):
-        self.real, self.dead, self.down, self.asked = real, dead, False, 0
+        self.real, self.dead, self.down, self.rounds = real, dead, False, 0
 
     def __call__(self, index, body):
         return (self.dead if self.down else self.real)(index, body)
 
-    def many(self, asked):
-        self.asked += 1
-        return (self.dead if self.down else self.real).many(asked)
+    def many(self, searches):
+        self.rounds += 1
+        return (self.dead if self.down else self.real).many(searches)
 
 
 @pytest.fixture(scope="session")
@@ -140,8 +140,8 @@ class _Closing:
 def reader(chromium, served, shop):
     """Somebody who looks at the page; the console must stay silent."""
     shop[3].down = False
-    found = Reader(chromium, served)
+    page_reader = Reader(chromium, served)
     chromium.set_window_size(1400, 1200)
-    yield found
-    assert found.complaints() == []
+    yield page_reader
+    assert page_reader.complaints() == []
     chromium.get("about:blank")

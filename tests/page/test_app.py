@@ -25,17 +25,17 @@ from shopstream.jobs.serve_dashboards import Listening, bound
 
 
 def get(address, path, method="GET", **headers):
-    place = urllib.parse.urlsplit(address)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
+    url = urllib.parse.urlsplit(address)
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=30)
     try:
         connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, dict(answer.getheaders()), answer.read()
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read()
     finally:
         connection.close()
 
 
-def told(address, path, **parameters):
+def json_of(address, path, **parameters):
     status, _, body = get(address, f"/api/{path}?{urllib.parse.urlencode(parameters, doseq=True)}")
     return status, json.loads(body)
 
@@ -57,10 +57,10 @@ def test_every_answer_has_the_headers(served, path):
 
 
 def test_the_page_needs_nothing_from_elsewhere(served):
-    found = [get(served, path)[2].decode() for path in ("/", "/static/page.css", "/static/page.js", "/static/board.js")]
-    assert not any("//" in text.replace("http://www.w3.org/2000/svg", "").replace("// ", "") for text in found)
-    assert "<script>" not in found[0]
-    assert " style=" not in found[0]
+    files = [get(served, path)[2].decode() for path in ("/", "/static/page.css", "/static/page.js", "/static/board.js")]
+    assert not any("//" in text.replace("http://www.w3.org/2000/svg", "").replace("// ", "") for text in files)
+    assert "<script>" not in files[0]
+    assert " style=" not in files[0]
 
 
 def test_a_foreign_name_is_refused(served):
@@ -116,12 +116,12 @@ def test_the_page_asks_as_who_may_only_read(server_settings, shop, no_mart):
 
 def test_every_address_answers_the_reader(served):
     for board in DASHBOARDS:
-        status, answer = told(served, "board", id=board.id)
+        status, answer = json_of(served, "board", id=board.id)
         assert status == 200
         assert [name for name, panel in answer["panels"].items() if "problem" in panel] == []
-        assert told(served, "choices", id=board.id)[0] == 200
+        assert json_of(served, "choices", id=board.id)[0] == 200
     for path, parameters in (("customers", {}), ("customer", {"id": "customer_id-3"}), ("groups", {})):
-        assert told(served, path, **parameters)[0] == 200
+        assert json_of(served, path, **parameters)[0] == 200
 
 
 # --- wrong questions --------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_every_address_answers_the_reader(served):
     ],
 )  # fmt: skip
 def test_a_wrong_question_is_told_what_to_do(served, path, parameters):
-    status, answer = told(served, path, **parameters)
+    status, answer = json_of(served, path, **parameters)
     assert status == 400
     assert answer["problem"]
     assert answer["remedy"]
@@ -151,7 +151,7 @@ def test_a_server_that_is_down_is_told(served, shop):
             ("customers", {}),
             ("groups", {"by": "country"}),
         ):
-            status, answer = told(served, path, **parameters)
+            status, answer = json_of(served, path, **parameters)
             assert status == 503
             assert "does not answer" in answer["problem"]
             assert "shopstream up" in answer["remedy"]
@@ -164,12 +164,12 @@ def test_a_run_without_documents_has_empty_panels(shop, servers, server_settings
         nothing = source_of("none", serve_dashboards.Searcher(client, "no-such-run"), no_mart)
         with serve_dashboards.open_page(nothing, Listening(port=0)) as address:
             for board in DASHBOARDS:
-                status, answer = told(address, "board", id=board.id)
+                status, answer = json_of(address, "board", id=board.id)
                 assert status == 200
                 assert answer["newest_ms"] is None
                 assert not any(panel.get("problem") for panel in answer["panels"].values())
-            assert told(address, "groups")[1]["groups"] == []
-            assert told(address, "customers")[1]["total"] == 0
+            assert json_of(address, "groups")[1]["groups"] == []
+            assert json_of(address, "customers")[1]["total"] == 0
 
 
 # --- what is never shown ----------------------------------------------------------------------------------------------
@@ -194,31 +194,31 @@ def test_names_and_addresses_stay_where_they_are(shop, served):
 
 # --- figures ----------------------------------------------------------------------------------------------------------
 def test_the_list_is_filtered_sorted_and_paged(served, made):
-    wanted = [one for one in made["customers"] if one["segment"] == "At Risk" and one["churn_risk"] == "high"]
-    status, answer = told(served, "customers", segment="At Risk", churn_risk="high", sort="recency_days", rising="1")
+    expected = [one for one in made["customers"] if one["segment"] == "At Risk" and one["churn_risk"] == "high"]
+    status, answer = json_of(served, "customers", segment="At Risk", churn_risk="high", sort="recency_days", rising="1")
     assert status == 200
-    assert answer["total"] == len(wanted)
+    assert answer["total"] == len(expected)
     ids = [row[0] for row in answer["rows"]]
-    known = sorted((one for one in wanted if one["recency_days"] is not None), key=lambda one: one["recency_days"])
+    known = sorted((one for one in expected if one["recency_days"] is not None), key=lambda one: one["recency_days"])
     assert ids[: len(known)] == [one["customer_id"] for one in known]
     everybody = [
         row[0]
         for first in range(0, 200, 50)
-        for row in told(served, "customers", first=first, sort="customer_id")[1]["rows"]
+        for row in json_of(served, "customers", first=first, sort="customer_id")[1]["rows"]
     ]
     assert sorted(everybody) == sorted(one["customer_id"] for one in made["customers"])
-    assert {row[0] for row in told(served, "customers", find="customer_id-14")[1]["rows"]} == {
+    assert {row[0] for row in json_of(served, "customers", find="customer_id-14")[1]["rows"]} == {
         one["customer_id"] for one in made["customers"] if one["customer_id"].startswith("customer_id-14")
     }
 
 
 @pytest.mark.parametrize("customer", ["customer_id-3", *HOSTILE])
 def test_a_story_has_all_of_one_customer(served, made, customer):
-    status, answer = told(served, "customer", id=customer)
+    status, answer = json_of(served, "customer", id=customer)
     assert status == 200
     for index in ("sessions", "orders"):
-        mine = [one for one in made[index] if one["customer_id"] == customer]
-        assert answer[f"{index}_total"] == len(mine)
+        matching = [one for one in made[index] if one["customer_id"] == customer]
+        assert answer[f"{index}_total"] == len(matching)
     revenue = sum(one["total"] or 0 for one in made["orders"] if one["customer_id"] == customer)
     assert sum(value for _, value in answer["weeks"]["revenue"]) == pytest.approx(revenue)
     assert [one["ts"] for one in answer["alerts"]] == sorted(
@@ -227,11 +227,11 @@ def test_a_story_has_all_of_one_customer(served, made, customer):
 
 
 def test_groups_of_the_index_are_counted_right(served, made):
-    _, answer = told(served, "groups", by="country", of="index")
+    _, answer = json_of(served, "groups", by="country", of="index")
     for one in answer["groups"]:
-        mine = [row for row in made["customers"] if (row["country"] or "(none)") == one["name"]]
-        assert one["customers"] == len(mine)
-        assert one["revenue"] == pytest.approx(sum(row["revenue_365d"] or 0 for row in mine))
+        matching = [row for row in made["customers"] if (row["country"] or "(none)") == one["name"]]
+        assert one["customers"] == len(matching)
+        assert one["revenue"] == pytest.approx(sum(row["revenue_365d"] or 0 for row in matching))
     assert answer["whole"]["customers"] == len(made["customers"])
 
 
@@ -259,7 +259,7 @@ def is_number(text):
 def test_the_csv_of_a_panel_follows_the_filters(served, made):
     head, *rows = table(served, "panel.csv", id="revenue-channel", last="24h", country=["DE", "FR"])
     assert head == ["Channel", "Revenue", "Orders", "Average order"]
-    wanted = {}
+    expected = {}
     for one in made["orders"]:
         if (
             one["country"] in ("DE", "FR")
@@ -267,5 +267,5 @@ def test_the_csv_of_a_panel_follows_the_filters(served, made):
             and one["ts"] >= NOW - 86_400_000
             and one["channel"]
         ):
-            wanted[one["channel"]] = wanted.get(one["channel"], 0) + 1
-    assert {row[0]: int(row[2]) for row in rows if int(row[2])} == wanted
+            expected[one["channel"]] = expected.get(one["channel"], 0) + 1
+    assert {row[0]: int(row[2]) for row in rows if int(row[2])} == expected

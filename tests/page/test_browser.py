@@ -47,7 +47,7 @@ def test_every_page_opens_and_shows_something_on_a_phone_too(reader, name, param
         shown = "return [...document.querySelectorAll('main .panel')].map((one) => one.id)"
         assert reader.js(shown) == [panel.id for panel in BOARDS[name].panels]
         assert reader.js("return document.querySelectorAll('main .wrong').length") == 0
-        assert_told_in_words(reader)
+        assert_charts_have_labels(reader)
     reader.browser.set_window_size(500, 850)
     reader.wait("return document.documentElement.scrollWidth <= innerWidth")
     if name in BOARDS:
@@ -55,7 +55,7 @@ def test_every_page_opens_and_shows_something_on_a_phone_too(reader, name, param
         assert reader.js(lefts) == 1
 
 
-def assert_told_in_words(reader):
+def assert_charts_have_labels(reader):
     """Every picture has a label, and a button that shows its figures."""
     pictures = "return [...document.querySelectorAll('main .panel svg')]"
     assert reader.js(f"{pictures}.every((one) => one.getAttribute('aria-label').length > 20)")
@@ -88,9 +88,11 @@ def test_filters_narrow_and_stand_in_the_address(reader, shop, made):
     reader.wait("return document.querySelector('[data-field=device] input')")
     reader.click("[data-field=device] input[value=mobile]")
     reader.wait("return location.search.includes('device=mobile')")
-    wanted = count(shop, "sessions", since(made, "start_ts", 30), {"term": {"device": "mobile"}})
+    expected = count(shop, "sessions", since(made, "start_ts", 30), {"term": {"device": "mobile"}})
     reader.as_table("funnel-steps")
-    reader.wait("return document.querySelector('#funnel-steps td.number').textContent === arguments[0]", f"{wanted:,}")
+    reader.wait(
+        "return document.querySelector('#funnel-steps td.number').textContent === arguments[0]", f"{expected:,}"
+    )
     assert [row[0] for row in reader.table("#funnel-median")] == ["mobile"]
     reader.click(".clear")
     reader.wait("return document.querySelectorAll('#funnel-median tbody tr').length === 3")
@@ -115,14 +117,14 @@ def test_a_band_of_risk_has_its_own_colour_whichever_bands_there_are(reader, sch
         assert [name for name, _ in keys] == list(RISKS)
         declared = "return getComputedStyle(document.documentElement).getPropertyValue(arguments[0]).trim()"
         hexes = [reader.js(declared, f"--churn_risk-{name}") for name, _ in keys]
-        wanted = [f"rgb({', '.join(str(int(one[at : at + 2], 16)) for at in (1, 3, 5))})" for one in hexes]
-        assert [fill for _, fill in keys] == wanted
+        expected = [f"rgb({', '.join(str(int(one[at : at + 2], 16)) for at in (1, 3, 5))})" for one in hexes]
+        assert [fill for _, fill in keys] == expected
         bars = reader.js(
             "return [...document.querySelectorAll('#churn-segments rect.edge')]"
             ".map((one) => [one.textContent.split('\\n')[1].split(':')[0], getComputedStyle(one).fill])"
         )
         assert bars
-        assert {tuple(one) for one in bars} <= set(zip(RISKS, wanted, strict=True))
+        assert {tuple(one) for one in bars} <= set(zip(RISKS, expected, strict=True))
     finally:
         reader.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
@@ -232,16 +234,16 @@ def test_from_a_segment_to_its_customers_to_one_story(reader, made):
         href,
     )
     reader.headed("Customers")
-    wanted = [one for one in made["customers"] if one["segment"] == "At Risk" and one["churn_risk"] == "critical"]
+    expected = [one for one in made["customers"] if one["segment"] == "At Risk" and one["churn_risk"] == "critical"]
     rows = reader.table("main")
-    assert {row[0] for row in rows} == {one["customer_id"] for one in wanted}
-    best = max(wanted, key=lambda one: one["revenue_365d"] or 0)
+    assert {row[0] for row in rows} == {one["customer_id"] for one in expected}
+    best = max(expected, key=lambda one: one["revenue_365d"] or 0)
     assert rows[0][0] == best["customer_id"]
     reader.click("main tbody a")
     reader.headed("Customer customer_id")
     assert best["recommended_action"] in reader.text("[data-field=recommended_action]")
-    mine = [one for one in made["sessions"] if one["customer_id"] == best["customer_id"]]
-    assert f"Visits: {len(mine)}" in reader.text("main")
+    matching = [one for one in made["sessions"] if one["customer_id"] == best["customer_id"]]
+    assert f"Visits: {len(matching)}" in reader.text("main")
     assert ("Why" in reader.text("main")) == bool(best["churn_reasons"])
     reader.browser.back()
     reader.headed("Customers")
@@ -262,8 +264,8 @@ def test_heads_of_the_list_sort(reader, made):
 def test_groups_are_compared(reader, made):
     reader.open(view="segments")
     rows = {row[1]: row for row in reader.table("main .wide")}
-    mine = [one for one in made["customers"] if one["segment"] == "Champions"]
-    assert rows["Champions"][2] == str(len(mine))
+    matching = [one for one in made["customers"] if one["segment"] == "Champions"]
+    assert rows["Champions"][2] == str(len(matching))
     reader.click("input[aria-label='compare Champions']")
     reader.wait("return document.querySelector('#compared')")
     assert reader.text("#compared .versus th").startswith(("Champions", "all customers"))

@@ -52,16 +52,16 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("place", [0, 1], ids=["light", "dark"])
-def test_bands_of_risk_are_steps_of_one_hue_and_stand_out_more_and_more(place):
+@pytest.mark.parametrize("number", [0, 1], ids=["light", "dark"])
+def test_bands_of_risk_are_steps_of_one_hue_and_stand_out_more_and_more(number):
     """Whoever sees no colours reads them by lightness alone: against the paper, and against the band beside."""
     sheet = (resources.files("dashboards") / "web" / "static" / "page.css").read_text("utf-8")
-    scheme = re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)[place]
+    scheme = re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)[number]
     variables = dict(re.findall(r"(--[\w-]+): (#\w+);", scheme))
     paper = {"#fff": "#ffffff"}.get(variables["--paper"], variables["--paper"])
-    told = COLOURS_OF["churn_risk"]
-    assert list(told) == list(RISKS)
-    bands = [variables[name.removeprefix("var(").removesuffix(")")] for name in told.values()]
+    colours = COLOURS_OF["churn_risk"]
+    assert list(colours) == list(RISKS)
+    bands = [variables[name.removeprefix("var(").removesuffix(")")] for name in colours.values()]
     against = [contrast(band, paper) for band in bands]
     assert min(against) >= 3
     assert against == sorted(against)
@@ -71,28 +71,28 @@ def test_bands_of_risk_are_steps_of_one_hue_and_stand_out_more_and_more(place):
 
 
 def test_an_answer_is_good_for_a_moment():
-    now, asked = [0.0], []
-    recent = RecentCache(lambda: now[0], kept_s=1.0)
+    now, calls = [0.0], []
+    recent = RecentCache(lambda: now[0], lifetime_s=1.0)
 
     def ask():
-        asked.append(now[0])
-        return len(asked)
+        calls.append(now[0])
+        return len(calls)
 
     assert [recent.get("a", ask), recent.get("a", ask), recent.get("b", ask)] == [1, 1, 2]
     now[0] = 1.5
     assert recent.get("a", ask) == 3
-    assert asked == [0.0, 0.0, 1.5]
+    assert calls == [0.0, 0.0, 1.5]
 
 
 def test_who_comes_meanwhile_waits_for_the_same_answer():
-    recent, begun, go_on, told = RecentCache(lambda: 0.0), threading.Event(), threading.Event(), []
+    recent, begun, go_on, colours = RecentCache(lambda: 0.0), threading.Event(), threading.Event(), []
 
     def ask():
         begun.set()
         go_on.wait(10)
         return "once"
 
-    threads = [threading.Thread(target=lambda: told.append(recent.get("a", ask))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: colours.append(recent.get("a", ask))) for _ in range(4)]
     threads[0].start()
     begun.wait(10)
     for thread in threads[1:]:
@@ -100,7 +100,7 @@ def test_who_comes_meanwhile_waits_for_the_same_answer():
     go_on.set()
     for thread in threads:
         thread.join(10)
-    assert told == ["once"] * 4
+    assert colours == ["once"] * 4
 
 
 def test_an_error_is_not_remembered():
@@ -145,36 +145,36 @@ def nobody(*_):
 
 def test_groups_of_the_mart_are_counted_right(mart):
     folder, frame = mart
-    told = groups({"figure": ["recency_days"]}, nobody, folder)
-    assert told["of"] == "mart"
-    assert told["as_of"] == 1_779_235_200_000
+    colours = groups({"figure": ["recency_days"]}, nobody, folder)
+    assert colours["of"] == "mart"
+    assert colours["as_of"] == 1_779_235_200_000
     rows = frame.with_columns(pl.col("segment").fill_null("(none)")).to_dicts()
     churn = [one.column for one in FIGURES].index("churn_probability")
-    assert {one["name"] for one in told["groups"]} == {"(none)", "Loyal", "=1+1", "<b>New</b>"}
-    for one in (*told["groups"], told["whole"]):
-        mine = [row for row in rows if one["name"] in (row["segment"], "all customers")]
-        known = [row["churn_probability"] for row in mine if row["churn_probability"] is not None]
-        assert one["customers"] == len(mine)
-        assert one["revenue"] == pytest.approx(sum(row["revenue_365d"] for row in mine))
+    assert {one["name"] for one in colours["groups"]} == {"(none)", "Loyal", "=1+1", "<b>New</b>"}
+    for one in (*colours["groups"], colours["whole"]):
+        members = [row for row in rows if one["name"] in (row["segment"], "all customers")]
+        known = [row["churn_probability"] for row in members if row["churn_probability"] is not None]
+        assert one["customers"] == len(members)
+        assert one["revenue"] == pytest.approx(sum(row["revenue_365d"] for row in members))
         assert one["means"][churn] == pytest.approx(sum(known) / len(known))
         assert one["spread"] == sorted(one["spread"])
         assert one["means"][[f.column for f in FIGURES].index("orders_365d")] is None
-    assert "'=1+1" in segment_routes.groups_csv(told)
+    assert "'=1+1" in segment_routes.groups_csv(colours)
 
 
 def test_only_columns_of_few_words_group_and_none_of_contact(mart):
-    told = groups({"by": ["value_segment"]}, nobody, mart[0])
-    assert [one["column"] for one in told["choices"]] == ["segment", "value_segment"]
+    colours = groups({"by": ["value_segment"]}, nobody, mart[0])
+    assert [one["column"] for one in colours["choices"]] == ["segment", "value_segment"]
     assert len({f"g{i}" for i in range(200)}) > GROUPS_MAX
     for by in ("gender", "email", "customer_id", "revenue_365d"):
-        with pytest.raises(UsageError, match="not grouped by"):
+        with pytest.raises(UsageError, match="cannot be grouped by"):
             groups({"by": [by]}, nobody, mart[0])
 
 
 def test_a_mart_that_cannot_be_read_says_what_to_do(tmp_path):
     (tmp_path / MART).write_bytes(b"no parquet")
-    with pytest.raises(ShopstreamError, match="cannot be read") as told:
+    with pytest.raises(ShopstreamError, match="cannot be read") as colours:
         groups({}, nobody, tmp_path)
-    assert "shopstream segment" in told.value.remedy
+    assert "shopstream segment" in colours.value.remedy
     with pytest.raises(UsageError, match="no table of customers"):
         groups({"of": ["mart"]}, nobody, tmp_path / "none")

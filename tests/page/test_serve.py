@@ -31,11 +31,11 @@ from shopstream.runtime import http_server
 from shopstream.settings import Settings
 
 
-def nothing_found(*_):
+def empty_search(*_):
     return {}
 
 
-nothing_found.many = lambda asked: [{} for _ in asked]
+empty_search.many = lambda searches: [{} for _ in searches]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def hasty(tmp_path, monkeypatch):
     """A page over nothing, whose clients must hurry; gives how to reach it."""
     monkeypatch.setattr(http_server, "HEAD_TIMEOUT_S", 1.0)
     monkeypatch.setattr(http_server, "ANSWER_TIMEOUT_S", 3.0)
-    found = Source((), "some-run", nothing_found, tmp_path, lambda: 0, time.monotonic)
+    found = Source((), "some-run", empty_search, tmp_path, lambda: 0, time.monotonic)
     with open_page(found, Listening(port=0)) as address:
         yield address, ("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]))
 
@@ -111,14 +111,14 @@ def declared_run(address):
 def test_a_run_that_does_not_exist_is_refused_with_the_names_of_those_that_do(servers, server_settings, run_name):
     with open_client(connection(servers)) as client:
         install(client, run_name, run_definitions(contact=False))
-    found = {**os.environ, "SHOPSTREAM_HOME": str(server_settings.home)}
+    environment = {**os.environ, "SHOPSTREAM_HOME": str(server_settings.home)}
     code = "from shopstream.cli.app import main; main()"
     command = [sys.executable, "-c", code, "dashboards", "serve", "--port", "0", "--run", f"{run_name}-x"]
-    done = subprocess.run(command, env=found, capture_output=True, text=True, timeout=60, check=False)
-    said = " ".join(done.stderr.split())
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    message = " ".join(done.stderr.split())
     assert done.returncode == 1
-    assert f"There is no run {run_name}-x in Elasticsearch" in said
-    assert run_name in said.partition("There are:")[2]
+    assert f"There is no run {run_name}-x in Elasticsearch" in message
+    assert run_name in message.partition("There are:")[2]
 
 
 def test_the_command_serves_until_it_is_interrupted(servers, server_settings, run_name):
@@ -139,46 +139,46 @@ def test_the_command_serves_until_it_is_interrupted(servers, server_settings, ru
 
 
 @pytest.fixture
-def told():
+def output():
     return io.StringIO()
 
 
 @pytest.fixture
-def screen(told):
-    return Screen(Console(file=told, width=300))
+def screen(output):
+    return Screen(Console(file=output, width=300))
 
 
-def test_the_demo_serves_it_while_it_runs(servers, server_settings, screen, told):
+def test_the_demo_serves_it_while_it_runs(servers, server_settings, screen, output):
     with page(server_settings, screen, wanted=True) as show:
-        address = told.getvalue().split()[-1]
+        address = output.getvalue().split()[-1]
         assert declared_run(address) == server_settings.run
         show()  # no terminal, no browser
     with pytest.raises(OSError, match=r"refused"):
         declared_run(address)
 
 
-def test_another_port_is_taken_where_the_usual_one_is_not_free(servers, server_settings, screen, told):
+def test_another_port_is_taken_where_the_usual_one_is_not_free(servers, server_settings, screen, output):
     try:
         taken = bound(Listening())
     except ShopstreamError:
         taken = None  # somebody else has it already
     try:
         with page(server_settings, screen, wanted=True):
-            assert f":{Listening().port}/" not in told.getvalue()
-            assert "http://127.0.0.1:" in told.getvalue()
+            assert f":{Listening().port}/" not in output.getvalue()
+            assert "http://127.0.0.1:" in output.getvalue()
     finally:
         if taken is not None:
             taken.close()
 
 
-def test_a_demo_without_a_page_goes_on(tmp_path, screen, told):
+def test_a_demo_without_a_page_goes_on(tmp_path, screen, output):
     with page(Settings(home=tmp_path), screen, wanted=False) as show:
         show()
-    assert told.getvalue() == ""
+    assert output.getvalue() == ""
     with page(Settings(home=tmp_path), screen, wanted=True) as show:
         show()
-    assert "no live page" in told.getvalue()
-    assert "shopstream up" in told.getvalue()
+    assert "no live page" in output.getvalue()
+    assert "shopstream up" in output.getvalue()
 
 
 # --- the user who only reads ------------------------------------------------------------------------------------------

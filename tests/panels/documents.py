@@ -40,8 +40,8 @@ KEPT = {"start_ts", "customer_id", "session_id", "ts", "at", "event_id", "order_
 def documents(seed=7):
     """Index -> its documents."""
     return {
-        found.name: _documents(found.name, found.fields, np.random.default_rng([seed, place]))
-        for place, found in enumerate(run_definitions(contact=False))
+        definition.name: _documents(definition.name, definition.fields, np.random.default_rng([seed, number]))
+        for number, definition in enumerate(run_definitions(contact=False))
     }
 
 
@@ -84,10 +84,10 @@ def _value(index, field, n, rng):
 
 def put(client, run, made):
     """Writes documents where a run's aliases find them."""
-    found = run_definitions(contact=False)
-    install(client, run, found)
+    definitions = run_definitions(contact=False)
+    install(client, run, definitions)
     lines = []
-    for definition in found:
+    for definition in definitions:
         for n, document in enumerate(made[definition.name]):
             if definition.monthly:
                 (name,) = month_indices(run, definition.name, np.array([document["ts"]]))

@@ -20,24 +20,24 @@ def predicate(query, now_ms):
     """A function of a document; the part of KQL that is used: values, lists of values, existence, ranges, `and`."""
     tokens = TOKEN.findall(query)
     assert "".join(tokens).replace(" ", "") == query.replace(" ", ""), query
-    tests, place = [], 0
-    while place < len(tokens):
-        field, operator = tokens[place], tokens[place + 1]
-        place += 2
-        if operator == ":" and tokens[place] == "(":
-            end = tokens.index(")", place)
-            tests.append(_equals(field, [_literal(token) for token in tokens[place + 1 : end : 2]]))
-            assert set(tokens[place + 2 : end : 2]) <= {"or"}
-            place = end + 1
+    tests, position = [], 0
+    while position < len(tokens):
+        field, operator = tokens[position], tokens[position + 1]
+        position += 2
+        if operator == ":" and tokens[position] == "(":
+            end = tokens.index(")", position)
+            tests.append(_equals(field, [_literal(token) for token in tokens[position + 1 : end : 2]]))
+            assert set(tokens[position + 2 : end : 2]) <= {"or"}
+            position = end + 1
         elif operator == ":":
-            tests.append(_exists(field) if tokens[place] == "*" else _equals(field, [_literal(tokens[place])]))
-            place += 1
+            tests.append(_exists(field) if tokens[position] == "*" else _equals(field, [_literal(tokens[position])]))
+            position += 1
         else:
-            tests.append(_compares(field, operator, _moment(tokens[place], now_ms)))
-            place += 1
-        if place < len(tokens):
-            assert tokens[place] == "and", tokens
-            place += 1
+            tests.append(_compares(field, operator, _moment(tokens[position], now_ms)))
+            position += 1
+        if position < len(tokens):
+            assert tokens[position] == "and", tokens
+            position += 1
     return lambda document: all(test(document) for test in tests)
 
 
@@ -48,10 +48,10 @@ def _literal(token):
 
 
 def _moment(token, now_ms):
-    found = re.fullmatch(r"now(?:-(\d+)([smhd]))?", token)
-    if found is None:
+    match = re.fullmatch(r"now(?:-(\d+)([smhd]))?", token)
+    if match is None:
         return float(token)
-    return now_ms - (int(found[1]) * UNITS_MS[found[2]] if found[1] else 0)
+    return now_ms - (int(match[1]) * UNITS_MS[match[2]] if match[1] else 0)
 
 
 def values_of(document, field):
@@ -59,8 +59,8 @@ def values_of(document, field):
     return [] if value is None else value if isinstance(value, list) else [value]
 
 
-def _equals(field, wanted):
-    return lambda document: any(value == one for value in values_of(document, field) for one in wanted)
+def _equals(field, values):
+    return lambda document: any(value == expected for value in values_of(document, field) for expected in values)
 
 
 def _exists(field):
@@ -90,17 +90,17 @@ def compute(config, documents, time_field, span, interval):
     now = span[1]
     if "timeRange" in config:
         span = tuple(_edge(config["timeRange"][end], now) for end in ("from", "to"))
-    found = [d for d in documents if time_field is None or (d.get(time_field) or -1) in range(*span)]
+    matching = [d for d in documents if time_field is None or (d.get(time_field) or -1) in range(*span)]
     if not layer["ignoreGlobalFilters"]:
-        found = [d for d in found if predicate(state["query"]["query"], now)(d)]
+        matching = [d for d in matching if predicate(state["query"]["query"], now)(d)]
     columns = layer["columns"]
     buckets = [name for name in layer["columnOrder"] if columns[name]["isBucketed"]]
-    return list(_nested(columns, buckets, found, now, interval, {}))
+    return list(_nested(columns, buckets, matching, now, interval, {}))
 
 
 def _edge(text, now):
-    found = re.fullmatch(r"now(?:([+-]\d+)d)?", text)
-    return now + int(found[1] or 0) * UNITS_MS["d"]
+    match = re.fullmatch(r"now(?:([+-]\d+)d)?", text)
+    return now + int(match[1] or 0) * UNITS_MS["d"]
 
 
 def _nested(columns, buckets, documents, now, interval, keys):
@@ -164,31 +164,31 @@ def value(columns, name, documents, now):
     if column["operationType"] == "count":
         assert column["sourceField"] == "___records___"
         return len(documents)
-    found = [one for document in documents for one in values_of(document, column["sourceField"])]
+    values = [item for document in documents for item in values_of(document, column["sourceField"])]
     match column["operationType"]:
         case "sum":
-            return sum(found)
+            return sum(values)
         case "unique_count":
-            return len(set(found))
+            return len(set(values))
         case "average":
-            return sum(found) / len(found) if found else None
+            return sum(values) / len(values) if values else None
         case "min" | "max" as extreme:
-            return {"min": min, "max": max}[extreme](found) if found else None
+            return {"min": min, "max": max}[extreme](values) if values else None
         case "median":
-            return quantile(found, 50)
+            return quantile(values, 50)
         case "percentile":
-            return quantile(found, column["params"]["percentile"])
+            return quantile(values, column["params"]["percentile"])
 
 
-def quantile(found, percent):
+def quantile(values, percent):
     """Between neighbours, as small digests do it."""
-    if not found:
+    if not values:
         return None
-    ordered = sorted(found)
-    place = percent / 100 * len(ordered) - 0.5
-    low = min(max(int(place), 0), len(ordered) - 1)
+    ordered = sorted(values)
+    position = percent / 100 * len(ordered) - 0.5
+    low = min(max(int(position), 0), len(ordered) - 1)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * min(max(place - low, 0), 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * min(max(position - low, 0), 1)
 
 
 def _tree(tree, values):

@@ -9,18 +9,18 @@ import pytest
 from dashboards.boards import DASHBOARDS
 from dashboards.boards.data import CUSTOMERS, FORECAST, ORDERS, SESSIONS, country
 from dashboards.conditions import Ago, AtLeast, Exists, Is
-from dashboards.panels import Dashboard, Data, Measure, Panel, Place, Ratio, Steps, Terms, Time
+from dashboards.panels import Dashboard, Data, Measure, Panel, Position, Ratio, Steps, Terms, Time
 from dashboards.validation import faults
 from shopstream.jobs.check_dashboards import declaration_faults, declared_kinds
 
 KINDS = declared_kinds()
 COUNT = Measure("Sessions", "count")
-GOOD = Panel("a", "A", "How many?", SESSIONS, "bar", Place(0, 0, 12, 6), (COUNT,), (Terms("Device", "device", 3),))
+GOOD = Panel("a", "A", "How many?", SESSIONS, "bar", Position(0, 0, 12, 6), (COUNT,), (Terms("Device", "device", 3),))
 
 SPLIT = (Time("T", "start_ts"), Terms("X", "device"))
 
 
-def told(*panels, **changes):
+def errors_of(*panels, **changes):
     board = Dashboard("b", "B", "What?", panels, **changes)
     return faults([board], KINDS)
 
@@ -36,11 +36,11 @@ def test_every_question_of_the_dashboards_is_there():
 
 
 def test_a_good_panel_is_one():
-    assert told(GOOD) == []
+    assert errors_of(GOOD) == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"data": Data("carts", None, "")}, "no index carts"),
         ({"dimensions": (Terms("X", "colour"),)}, "no field colour"),
@@ -58,9 +58,9 @@ def test_a_good_panel_is_one():
         ({"measures": (Measure("M", "sum"),)}, "only a count has no field"),
         ({"measures": (Measure("M", "max", "last_ts"),)}, "the unit count does not fit last_ts"),
         ({"measures": (Measure("M", "max", "events", unit="time"),)}, "the unit time does not fit"),
-        ({"measures": (Measure("M", "percentile", "events", percent=100),)}, "100 is no percentile"),
-        ({"measures": (COUNT, COUNT)}, "labels stand twice"),
-        ({"measures": (Measure("Device", "count"),)}, "labels stand twice"),
+        ({"measures": (Measure("M", "percentile", "events", percent=100),)}, "100 is not a percentile"),
+        ({"measures": (COUNT, COUNT)}, "labels appear twice"),
+        ({"measures": (Measure("Device", "count"),)}, "labels appear twice"),
         ({"dimensions": (Terms("X", "device", by="Orders"),)}, "cannot be ranked by 'Orders'"),
         ({"measures": (Ratio("R", COUNT, COUNT),), "dimensions": (Terms("X", "device", by="R"),)}, "cannot be ranked"),
         ({"measures": (COUNT, Measure("M", "sum", "events")), "dimensions": SPLIT}, "has one measure"),
@@ -68,43 +68,49 @@ def test_a_good_panel_is_one():
         ({"where": (Is("converted", ("true",)),)}, "converted, a bool, is compared with"),
         ({"where": (Is("device", ()),)}, "is compared with ()"),
         ({"where": (AtLeast("device", 3),)}, "device, a string, is compared with a number"),
-        ({"where": (Ago("events", 5),)}, "events, a int, is taken for a time"),
+        ({"where": (Ago("events", 5),)}, "events, a int, is used as a time"),
         ({"dimensions": (Steps("X", (("one", (Exists("colour"),)),)),)}, "no field colour"),
         ({"measures": (Measure("M", "count", where=(Exists("colour"),)),)}, "no field colour"),
         ({"dimensions": (Terms("X", "device", 2000), Terms("Y", "country", 2000))}, "at most 10,000"),
-        ({"place": Place(40, 0, 12, 6)}, "does not stand on the grid"),
-        ({"sort": ("Orders", True)}, "sorted by Orders, which is no column"),
-        ({"question": "How many."}, "its question is none"),
+        ({"position": Position(40, 0, 12, 6)}, "is outside the grid"),
+        ({"sort": ("Orders", True)}, "sorted by Orders, which is not a column"),
+        ({"question": "How many."}, 'the question must end with "?"'),
         ({"whole_shop": True}, "whole_shop is True"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_panel_is_told(changes, said):
-    found = told(replace(GOOD, **changes))
-    assert any(said in line for line in found), found
-    assert all(line.startswith(("a: ", "b: ")) for line in found)
+def test_an_invalid_panel_is_reported(changes, message):
+    errors = errors_of(replace(GOOD, **changes))
+    assert any(message in line for line in errors), errors
+    assert all(line.startswith(("a: ", "b: ")) for line in errors)
 
 
 def test_panels_that_lie_over_each_other():
-    beside = replace(GOOD, id="c", place=Place(12, 0, 12, 6))
-    assert told(GOOD, beside) == []
-    assert told(GOOD, replace(beside, place=Place(11, 5, 12, 6))) == ["b: c lies over a"]
+    neighbour = replace(GOOD, id="c", position=Position(12, 0, 12, 6))
+    assert errors_of(GOOD, neighbour) == []
+    assert errors_of(GOOD, replace(neighbour, position=Position(11, 5, 12, 6))) == ["b: c overlaps a"]
 
 
 def test_an_id_that_stands_twice():
-    assert "a: there are two of this id" in told(GOOD, replace(GOOD, place=Place(12, 0, 12, 6)))
+    assert "a: the id is used twice" in errors_of(GOOD, replace(GOOD, position=Position(12, 0, 12, 6)))
 
 
 def test_a_filter_that_would_empty_a_panel():
     sales = Panel(
-        "s", "S", "How much?", FORECAST, "metric", Place(12, 0, 12, 6), (Measure("M", "sum", "revenue", unit="money"),)
+        "s",
+        "S",
+        "How much?",
+        FORECAST,
+        "metric",
+        Position(12, 0, 12, 6),
+        (Measure("M", "sum", "revenue", unit="money"),),
     )
-    found = told(GOOD, sales, controls=(country(ORDERS),))
-    assert "b: s would be empty under the filter by country" in found
-    assert told(GOOD, replace(sales, whole_shop=True), controls=(country(ORDERS),)) == []
+    errors = errors_of(GOOD, sales, controls=(country(ORDERS),))
+    assert "b: s would be empty under the filter by country" in errors
+    assert errors_of(GOOD, replace(sales, whole_shop=True), controls=(country(ORDERS),)) == []
 
 
 def test_a_filter_by_what_its_documents_lack():
     assert any(
-        "a filter of customers by device" in line
-        for line in told(GOOD, controls=(replace(country(CUSTOMERS), field="device"),))
+        "the filter by device of customers uses" in line
+        for line in errors_of(GOOD, controls=(replace(country(CUSTOMERS), field="device"),))
     )

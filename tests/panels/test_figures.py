@@ -35,23 +35,23 @@ def interval_in(body):
     return None
 
 
-def by_key(panel, found):
+def by_key(panel, rows):
     keys = [dimension.label for dimension in panel.dimensions]
-    return {tuple(row[key] for key in keys): [row[figure.label] for figure in panel.measures] for row in found}
+    return {tuple(row[key] for key in keys): [row[figure.label] for figure in panel.measures] for row in rows}
 
 
-def labelled(panel, found):
+def labelled(panel, rows):
     """The columns of the file under the labels that stand above them."""
     names = {f"d{n}": d.label for n, d in enumerate(panel.dimensions)} | {
         f"m{n}": m.label for n, m in enumerate(panel.measures)
     }
-    return [{label: row[name] for name, label in names.items()} for row in found]
+    return [{label: row[name] for name, label in names.items()} for row in rows]
 
 
-def same(value, wanted, tolerance):
-    if value is None or wanted is None:
-        return not value and not wanted
-    return value == pytest.approx(wanted, rel=tolerance, abs=1e-9)
+def same(value, expected, tolerance):
+    if value is None or expected is None:
+        return not value and not expected
+    return value == pytest.approx(expected, rel=tolerance, abs=1e-9)
 
 
 def is_nothing(values):
@@ -77,9 +77,9 @@ def test_search_file_and_documents_agree(dashboard, panel, filled, made):
         if key not in by_hand:
             assert is_nothing(values), key
             continue
-        for figure, value, wanted in zip(panel.measures, values, by_hand[key], strict=True):
+        for figure, value, expected in zip(panel.measures, values, by_hand[key], strict=True):
             tolerance = 0.1 if getattr(figure, "op", "") == "percentile" else 1e-9
-            assert same(value, wanted, tolerance), (key, figure.label, value, wanted)
+            assert same(value, expected, tolerance), (key, figure.label, value, expected)
 
 
 def test_filters_leave_the_documents_that_have_a_value(filled, made):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 
 import pytest
 from panels.played_kibana import PlayedKibana
@@ -24,135 +25,176 @@ def imported(played, **options):
     return import_file(Kibana(played.url, **target), CONTENT, wait_s=0.0, **options)
 
 
-def test_every_object_arrives_as_it_was_written():
+def test_every_object_arrives_unchanged():
     with PlayedKibana() as played:
         done = imported(played)
     assert done.objects == OBJECTS
     assert played.imported == [json.loads(line) for line in CONTENT.splitlines()]
-    assert played.asked == ["GET /api/status", "POST /api/saved_objects/_import?overwrite=false"]
+    assert played.requests == ["GET /api/status", "POST /api/saved_objects/_import?overwrite=false"]
     assert done.address == f"{played.url}/app/dashboards#/view/shop-now"
 
 
-def test_it_waits_until_kibana_is_available_and_an_answer_alone_is_too_early():
-    said, slept = [], []
+def test_import_waits_until_the_status_is_available():
+    states, slept = [], []
     with PlayedKibana(levels=["unavailable", "degraded", "available"]) as played:
-        import_file(Kibana(played.url), CONTENT, wait_s=60, on_wait=said.append, sleep=slept.append)
-    assert said == ["it says unavailable", "it says degraded"]
+        import_file(Kibana(played.url), CONTENT, wait_s=60, on_wait=states.append, sleep=slept.append)
+    assert states == ["its status is unavailable", "its status is degraded"]
     assert len(slept) == 2
-    assert played.asked[:4] == ["GET /api/status"] * 3 + ["POST /api/saved_objects/_import?overwrite=false"]
+    assert played.requests[:4] == ["GET /api/status"] * 3 + ["POST /api/saved_objects/_import?overwrite=false"]
 
 
-def test_it_waits_for_a_server_that_does_not_answer_yet():
+def test_import_waits_for_a_server_that_does_not_answer_yet():
     with PlayedKibana() as played:
         gone = played.url
-    said = []
+    states = []
 
     def sleep(_):
-        if len(said) == 3:
+        if len(states) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        wait(Kibana(gone), 60, said.append, sleep)
-    assert all("does not answer" in one for one in said)
+        wait(Kibana(gone), 60, states.append, sleep)
+    assert all("does not answer" in one for one in states)
 
 
-def test_it_does_not_wait_for_ever():
-    with PlayedKibana(levels=["degraded"]) as played, pytest.raises(ShopstreamError) as told:
+def test_waiting_ends_after_the_given_time():
+    with PlayedKibana(levels=["degraded"]) as played, pytest.raises(ShopstreamError) as raised:
         imported(played)
-    assert "was not ready within 0 s: it says degraded" in told.value.message
-    assert "--wait" in told.value.remedy
-    assert not any(asked.startswith("POST") for asked in played.asked)
+    assert "was not ready within 0 s: its status is degraded" in raised.value.message
+    assert "--wait" in raised.value.remedy
+    assert not any(request.startswith("POST") for request in played.requests)
 
 
-def test_again_needs_overwrite():
+def test_a_second_import_needs_overwrite():
     with PlayedKibana() as played:
         imported(played)
-        with pytest.raises(ShopstreamError) as told:
+        with pytest.raises(ShopstreamError) as raised:
             imported(played)
         again = imported(played, overwrite=True)
-    assert f"could not take {OBJECTS}" in told.value.message
-    assert "dashboard shop-now (conflict)" in told.value.message
-    assert "--overwrite" in told.value.remedy
+    assert f"rejected {OBJECTS}" in raised.value.message
+    assert "dashboard shop-now (conflict)" in raised.value.message
+    assert "--overwrite" in raised.value.remedy
     assert again.objects == OBJECTS
-    assert played.asked[-1] == "POST /api/saved_objects/_import?overwrite=true"
+    assert played.requests[-1] == "POST /api/saved_objects/_import?overwrite=true"
 
 
-def test_into_a_space():
+def test_import_into_a_space():
     with PlayedKibana() as played:
         done = imported(played, space="shop team")
-    assert played.asked[1:] == [
+    assert played.requests[1:] == [
         "GET /api/spaces/space/shop%20team", "POST /s/shop%20team/api/saved_objects/_import?overwrite=false",
     ]  # fmt: skip
     assert done.address.endswith("/s/shop%20team/app/dashboards#/view/shop-now")
 
 
-def test_a_space_that_is_not_there():
+def test_a_missing_space_is_an_error():
     with PlayedKibana() as played, pytest.raises(ShopstreamError, match="Kibana has no space attic"):
         imported(played, space="attic")
-    assert not any(asked.startswith("POST") for asked in played.asked)
+    assert not any(request.startswith("POST") for request in played.requests)
 
 
-def test_below_a_base_path():
+def test_import_below_a_base_path():
     with PlayedKibana(base="/kibana") as played:
         assert imported(played).objects == OBJECTS
-        assert played.asked[-1].startswith("POST /kibana/api/saved_objects/_import")
-        with pytest.raises(ShopstreamError) as told:
+        assert played.requests[-1].startswith("POST /kibana/api/saved_objects/_import")
+        with pytest.raises(ShopstreamError) as raised:
             import_file(Kibana(played.url.removesuffix("/kibana")), CONTENT, wait_s=0)
-    assert "base path" in str(told.value)
+    assert "base path" in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("given", "wanted"),
+    ("credentials", "header"),
     [
         ({"username": "ann", "password": "s3cret"}, f"Basic {base64.b64encode(b'ann:s3cret').decode()}"),
         ({"api_key": "a2V5"}, "ApiKey a2V5"),
     ],
 )
-def test_credentials(given, wanted):
-    with PlayedKibana(credentials=wanted) as played:
-        assert imported(played, **given).objects == OBJECTS
-        with pytest.raises(ShopstreamError, match="refused the credentials") as told:
+def test_credentials_are_sent_in_the_header(credentials, header):
+    with PlayedKibana(credentials=header) as played:
+        assert imported(played, **credentials).objects == OBJECTS
+        with pytest.raises(ShopstreamError, match="rejected the credentials") as raised:
             imported(played)
-        assert "s3cret" not in repr(Kibana(played.url, **given))
-    assert "KIBANA_PASSWORD" in told.value.remedy
+        assert "s3cret" not in repr(Kibana(played.url, **credentials))
+    assert "KIBANA_PASSWORD" in raised.value.remedy
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [
-        (403, "does not allow the import: it says why"),
+        (403, "does not allow the import: no disk space left"),
         (404, "base path"),
         (413, "maxImportPayloadBytes"),
-        (500, "refused the import with 500: it says why"),
+        (500, "rejected the import with status 500: no disk space left"),
     ],
 )
-def test_refusals_say_what_to_do(status, said):
-    with PlayedKibana(status=status) as played, pytest.raises(ShopstreamError) as told:
+def test_rejections_contain_a_remedy(status, message):
+    with PlayedKibana(status=status) as played, pytest.raises(ShopstreamError) as raised:
         imported(played)
-    assert said in str(told.value)
+    assert message in str(raised.value)
 
 
-def test_what_could_not_be_taken_is_named_with_what_it_lacks():
+def test_a_rejected_object_is_named_with_its_missing_reference():
     error = {
         "type": "dashboard", "id": "shop-now",
         "error": {"type": "missing_references", "references": [{"type": "index-pattern", "id": "shop-orders"}]},
     }  # fmt: skip
-    says = {"success": False, "successCount": 17, "errors": [error]}
-    with PlayedKibana(says=says) as played, pytest.raises(ShopstreamError) as told:
+    response = {"success": False, "successCount": 17, "errors": [error]}
+    with PlayedKibana(response=response) as played, pytest.raises(ShopstreamError) as raised:
         imported(played)
-    assert told.value.message.startswith("Kibana took 17 objects and could not take 1: dashboard shop-now (")
-    assert "(missing_references: index-pattern shop-orders)" in told.value.message
+    assert raised.value.message.startswith("Kibana imported 17 objects and rejected 1: dashboard shop-now (")
+    assert "(missing_references: index-pattern shop-orders)" in raised.value.message
 
 
-def test_an_answer_without_success_is_no_success():
-    with PlayedKibana(says={"successCount": 3}) as played, pytest.raises(ShopstreamError, match="did not say why"):
+def test_a_response_without_success_is_an_error():
+    with PlayedKibana(response={"successCount": 3}) as played, pytest.raises(ShopstreamError, match="gave no reason"):
         imported(played)
 
 
-@pytest.mark.parametrize("url", ["localhost:5601", "ftp://kibana", "http://", "http://ann:pw@localhost"])
-def test_urls_that_are_none(url):
+@pytest.mark.parametrize(
+    "url", ["localhost:5601", "ftp://kibana", "http://", "http://ann:pw@localhost", "http://localhost:port"]
+)
+def test_invalid_urls_are_rejected(url):
     with pytest.raises(UsageError):
         Kibana(url)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate of localhost, signed by itself, and its key, in one file."""
+    file = tmp_path / "localhost.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2",
+         "-keyout", str(tmp_path / "key.pem"), "-out", str(file)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    file.write_text((tmp_path / "key.pem").read_text() + file.read_text())
+    return str(file)
+
+
+def test_a_trusted_certificate_is_accepted(certificate):
+    with PlayedKibana(certificate=certificate) as played:
+        assert import_file(Kibana(played.url, ca_certs=certificate), CONTENT, wait_s=0).objects == OBJECTS
+
+
+def test_an_untrusted_certificate_is_rejected_without_waiting(certificate):
+    with (
+        PlayedKibana(certificate=certificate) as played,
+        pytest.raises(ShopstreamError, match="is not trusted") as raised,
+    ):
+        import_file(Kibana(played.url), CONTENT, wait_s=60)
+    assert "--ca-certs" in raised.value.remedy
+    assert played.requests == []
+
+
+def test_https_to_a_server_without_tls_is_an_error():
+    with PlayedKibana() as played, pytest.raises(ShopstreamError, match="no TLS connection"):
+        import_file(Kibana(played.url.replace("http:", "https:")), CONTENT, wait_s=60)
+
+
+def test_an_unreadable_authority_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read"):
+        wait(Kibana("https://localhost:5601", ca_certs=str(tmp_path / "missing.pem")), 0)
 
 
 # --- the command ---
@@ -162,11 +204,11 @@ def run(*arguments, env=None):
     return CliRunner().invoke(build_app(), ["dashboards", *arguments], env=env)
 
 
-def test_the_command_takes_secrets_from_a_file_or_a_variable(tmp_path):
+def test_the_command_reads_secrets_from_a_file_or_a_variable(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("s3cret\n")
-    wanted = f"Basic {base64.b64encode(b'ann:s3cret').decode()}"
-    with PlayedKibana(credentials=wanted) as played:
+    header = f"Basic {base64.b64encode(b'ann:s3cret').decode()}"
+    with PlayedKibana(credentials=header) as played:
         by_file = run(
             "import", "--url", played.url, "--username", "ann", "--password-file", str(secret), "--run", "other"
         )
@@ -174,11 +216,11 @@ def test_the_command_takes_secrets_from_a_file_or_a_variable(tmp_path):
         wrong = run("import", "--url", played.url, "--username", "ann", env={"KIBANA_PASSWORD": "x"})
     assert by_file.exit_code == by_variable.exit_code == 0, by_file.output
     assert by_variable.stdout.strip() == f"{played.url}/app/dashboards#/view/shop-now"
-    assert ("dashboard", "other-now") in played.stands
+    assert ("dashboard", "other-now") in played.objects
     assert isinstance(wrong.exception, ShopstreamError)
 
 
-def test_an_api_key_from_a_variable():
+def test_the_command_reads_an_api_key_from_a_variable():
     with PlayedKibana(credentials="ApiKey a2V5") as played:
         assert run("import", "--url", played.url, env={"KIBANA_API_KEY": "a2V5"}).exit_code == 0
 

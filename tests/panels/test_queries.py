@@ -8,7 +8,7 @@ from panels.lens_reader import predicate
 from dashboards.boards import DASHBOARDS
 from dashboards.boards.data import SESSIONS
 from dashboards.conditions import Ago, AtLeast, Exists, Is, dsl, kql
-from dashboards.panels import Measure, Panel, Place, Ratio, Span, Steps, Terms, Time, Window
+from dashboards.panels import Measure, Panel, Position, Ratio, Span, Steps, Terms, Time, Window
 from dashboards.queries import BUCKETS_MAX, TIME_BUCKETS, TIME_BUCKETS_MAX, buckets, interval, query, rows, span_of
 from features.errors import ShopstreamError
 
@@ -20,8 +20,15 @@ COUNT = Measure("Sessions", "count")
 
 
 def panel(*measures, dimensions=(), **changes):
-    given = {"id": "p", "title": "P", "question": "?", "data": SESSIONS, "chart": "table", "place": Place(0, 0, 1, 1)}
-    return Panel(**{**given, **changes}, measures=measures, dimensions=dimensions)
+    fields = {
+        "id": "p",
+        "title": "P",
+        "question": "?",
+        "data": SESSIONS,
+        "chart": "table",
+        "position": Position(0, 0, 1, 1),
+    }
+    return Panel(**{**fields, **changes}, measures=measures, dimensions=dimensions)
 
 
 def aggregations(body):
@@ -38,9 +45,9 @@ def test_searches_are_bounded_and_need_core_aggregations_alone(one, days):
     body = query(one, span)
     assert body["size"] == 0
     assert body["timeout"]
-    found = list(aggregations(body))
-    assert {kind for kind, _ in found} <= CORE
-    assert all(what["size"] <= 100 for kind, what in found if kind == "terms")
+    part = list(aggregations(body))
+    assert {kind for kind, _ in part} <= CORE
+    assert all(what["size"] <= 100 for kind, what in part if kind == "terms")
     assert buckets(one, span) <= BUCKETS_MAX
     assert "script" not in str(body)
 
@@ -48,8 +55,8 @@ def test_searches_are_bounded_and_need_core_aggregations_alone(one, days):
 @pytest.mark.parametrize("every", ["auto", "hour", "day", "week", "month"])
 @pytest.mark.parametrize("minutes", [1, 59, 100, 1_440, 43_200, 525_600, 5_256_000])
 def test_stretches_of_time_are_few(every, minutes):
-    found = interval(every, Span(NOW - minutes * 60_000, NOW))
-    (text,) = found.values()
+    part = interval(every, Span(NOW - minutes * 60_000, NOW))
+    (text,) = part.values()
     length = {"1w": 7 * 1_440, "1M": 28 * 1_440}.get(text) or int(text[:-1]) * {"m": 1, "h": 60, "d": 1_440}[text[-1]]
     assert minutes / length <= (TIME_BUCKETS if every == "auto" else TIME_BUCKETS_MAX * 31 / 28)
 
@@ -139,8 +146,8 @@ def test_an_index_that_is_not_there_gives_nothing():
 
 
 @pytest.mark.parametrize("part", [{"timed_out": True}, {"_shards": {"failed": 1}}])
-def test_a_part_of_an_answer_is_refused(part):
-    with pytest.raises(ShopstreamError, match="a part of the answer"):
+def test_a_partial_response_is_rejected(part):
+    with pytest.raises(ShopstreamError, match="a partial response"):
         rows(panel(COUNT), answer(total=5, **part))
 
 
@@ -164,15 +171,15 @@ def test_values_that_are_not_there():
 def test_ratios_their_rest_and_differences():
     over, under = Measure("a", "count", where=(Exists("view_ts"),)), Measure("b", "sum", "events")
     figures = (Ratio("r", over, under), Ratio("rest", over, under, rest=True), Ratio("minus", over, under, minus=True))
-    found = {f"m{n}n": {"doc_count": 3} for n in range(3)} | {f"m{n}d": {"value": 12.0} for n in range(3)}
-    assert rows(panel(*figures), answer(found)) == [{"r": 0.25, "rest": 0.75, "minus": -9.0}]
+    part = {f"m{n}n": {"doc_count": 3} for n in range(3)} | {f"m{n}d": {"value": 12.0} for n in range(3)}
+    assert rows(panel(*figures), answer(part)) == [{"r": 0.25, "rest": 0.75, "minus": -9.0}]
 
 
 def test_steps_and_a_sort_that_leaves_what_is_unknown_last():
     stages = Steps("Stage", (("one", ()), ("two", ()), ("three", ())))
     mean = Measure("Mean", "avg", "events", unit="number")
     values = (2.0, None, 5.0)
-    found = {"d0": {"buckets": {f"s{n}": {"doc_count": n, "m0": {"value": v}} for n, v in enumerate(values)}}}
-    assert [row["Stage"] for row in rows(panel(mean, dimensions=(stages,)), answer(found))] == ["one", "two", "three"]
+    part = {"d0": {"buckets": {f"s{n}": {"doc_count": n, "m0": {"value": v}} for n, v in enumerate(values)}}}
+    assert [row["Stage"] for row in rows(panel(mean, dimensions=(stages,)), answer(part))] == ["one", "two", "three"]
     highest = panel(mean, dimensions=(stages,), sort=("Mean", True))
-    assert [row["Stage"] for row in rows(highest, answer(found))] == ["three", "one", "two"]
+    assert [row["Stage"] for row in rows(highest, answer(part))] == ["three", "one", "two"]

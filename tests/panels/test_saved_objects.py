@@ -20,9 +20,9 @@ VIEWS = [one for (kind, _), one in OBJECTS.items() if kind == "index-pattern"]
 BOARDS = [one for (kind, _), one in OBJECTS.items() if kind == "dashboard"]
 
 
-def keys(found, needed, also=frozenset()):
-    assert needed <= found.keys(), f"lacks {needed - found.keys()}"
-    assert found.keys() <= needed | also, f"does not know {found.keys() - needed - also}"
+def keys(document, needed, also=frozenset()):
+    assert needed <= document.keys(), f"lacks {needed - document.keys()}"
+    assert document.keys() <= needed | also, f"does not know {document.keys() - needed - also}"
 
 
 def panels(board):
@@ -84,11 +84,9 @@ def test_dashboards(board):
         keys(panel["gridData"], published.GRID)
         keys(panel["embeddableConfig"], *published.EMBEDDED)
         assert panel["gridData"]["i"] == panel["panelIndex"]
-        place = panel["gridData"]
+        area = panel["gridData"]
         cells = {
-            (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
+            (x, y) for x in range(area["x"], area["x"] + area["w"]) for y in range(area["y"], area["y"] + area["h"])
         }
         assert max(x for x, _ in cells) < 48
         assert not any(cells & other for other in grid)
@@ -279,10 +277,10 @@ def test_another_run_has_ids_of_its_own():
     assert {one["attributes"]["title"] for one in other if one["type"] == "index-pattern"} >= {"fixed-orders"}
 
 
-def test_what_leads_nowhere_and_what_stands_twice_is_told():
+def test_dangling_references_and_duplicate_ids_are_reported():
     objects = copy.deepcopy(saved_objects(DASHBOARDS))
     assert unresolved(objects) == []
     lost = objects.pop(0)
-    assert any(lost["id"] in said for said in unresolved(objects))
+    assert any(lost["id"] in error for error in unresolved(objects))
     objects.append(objects[0])
-    assert f"{objects[0]['type']} {objects[0]['id']} stands twice" in unresolved(objects)
+    assert f"{objects[0]['type']} {objects[0]['id']} appears twice" in unresolved(objects)

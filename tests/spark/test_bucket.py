@@ -30,7 +30,7 @@ from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError, UsageError
 from features.state.state import day_of
 from shopstream.spark.bucket import Bucket
-from shopstream.spark.state_schema import Remembered, Write
+from shopstream.spark.state_schema import StoredBucket, Write
 
 SINK = "elastic"
 BAD = [m for m in bad_messages(1_000_000_000_000) if m.kind != "future"]
@@ -73,16 +73,16 @@ class DictStore:
         del self.values["ids", hour]
 
 
-def taken(store, batches, as_of=None, *, cells=3, epoch=7, **options) -> tuple[list[Write], Bucket]:
+def process(store, batches, as_of=None, *, cells=3, epoch=7, **options) -> tuple[list[Write], Bucket]:
     bucket = Bucket(0, "shop", store, epoch, cells, **options)
-    return list(bucket.take(batches, as_of)), bucket
+    return list(bucket.process(batches, as_of)), bucket
 
 
 def write_all(documents: dict, writes: list[Write]) -> None:
     """As Elasticsearch does: the highest version of an id stays."""
     for write in writes:
-        if write.kind == "document" and write.version > documents.get((write.place, write.id), (0, b""))[0]:
-            documents[write.place, write.id] = write.version, write.body
+        if write.kind == "document" and write.version > documents.get((write.target, write.id), (0, b""))[0]:
+            documents[write.target, write.id] = write.version, write.body
 
 
 def bare(body):
@@ -147,17 +147,17 @@ def test_as_the_consumers_do(data):
     documents, expected, letters = {}, {}, []
     for batch in batches_of(found, data):
         before = store.copy()
-        writes, bucket = taken(store, batch, cells=cells)
+        writes, bucket = process(store, batch, cells=cells)
         if data.draw(st.booleans()):
             # Spark died after the store was put and before the writes were out: the batch comes again
             store = before
-            again, bucket = taken(store, batch, cells=cells, epoch=7 + data.draw(st.integers(0, 1)))
-            assert [(w.kind, w.place, w.id, bare(w.body)) for w in again] == [
-                (w.kind, w.place, w.id, bare(w.body)) for w in writes
+            again, bucket = process(store, batch, cells=cells, epoch=7 + data.draw(st.integers(0, 1)))
+            assert [(w.kind, w.target, w.id, bare(w.body)) for w in again] == [
+                (w.kind, w.target, w.id, bare(w.body)) for w in writes
             ]
             writes = again
         write_all(documents, writes)
-        letters += [(w.place, w.offset, w.key, w.body, w.error) for w in writes if w.kind == "letter"]
+        letters += [(w.target, w.offset, w.key, w.body, w.error) for w in writes if w.kind == "letter"]
         day = day_of(partition.state.stream_time)
         for messages in batch.values():
             partition.receive(messages)
@@ -168,7 +168,7 @@ def test_as_the_consumers_do(data):
         if now:
             partition.tick(day, now)
             emit(partition, now, expected)
-        assert bucket.stream_time == now
+        assert bucket.max_event_time == now
         assert bucket.customers == partition.state.customer_count
     assert {key: bare(body) for key, (_, body) in documents.items()} == expected
     assert letters == [
@@ -192,9 +192,9 @@ def test_final_rows_are_the_oracles(data):
     }
     store = DictStore()
     for batch in batches_of(found, data):
-        taken(store, batch)
+        process(store, batch)
     as_of = stream.end + data.draw(st.sampled_from((0, 1, 30 * DAY, 400 * DAY)))
-    writes, _ = taken(store, {}, as_of)
+    writes, _ = process(store, {}, as_of)
     rows = [json.loads(write.body) for write in writes if write.kind == "row"]
     got = pl.DataFrame(rows, schema={**ROW_SCHEMA, "version": pl.Int64}) if rows else pl.DataFrame(schema=ROW_SCHEMA)
     if stream.end:
@@ -214,39 +214,39 @@ def clicks(*rows) -> dict:
 
 
 def ids(writes, index: str) -> list[str]:
-    return [w.id for w in writes if w.kind == "document" and index in w.place]
+    return [w.id for w in writes if w.kind == "document" and index in w.target]
 
 
 def test_a_batch_looks_at_the_cells_of_its_customers_only():
     store = DictStore()
-    taken(store, clicks(*(click(START + n, f"c{n}") for n in range(50))), cells=1_000)
+    process(store, clicks(*(click(START + n, f"c{n}") for n in range(50))), cells=1_000)
     looked: list[int] = []
     store.cell = lambda number: looked.append(number) or store.values["cell", number]
-    writes, _ = taken(store, clicks(click(START + 60, "c7")), cells=1_000)
+    writes, _ = process(store, clicks(click(START + 60, "c7")), cells=1_000)
     assert len(looked) == 1
     assert ids(writes, "customers") == ["c7"]
 
 
 def test_a_new_day_writes_everybody_once():
     store = DictStore()
-    taken(store, clicks(*(click(START + n, f"c{n}") for n in range(5))))
-    writes, _ = taken(store, clicks(click(START + DAY, "c3")))
+    process(store, clicks(*(click(START + n, f"c{n}") for n in range(5))))
+    writes, _ = process(store, clicks(click(START + DAY, "c3")))
     assert sorted(ids(writes, "customers")) == [f"c{n}" for n in range(5)]
     assert {json.loads(w.body)["as_of"] for w in writes if w.kind == "row"} == {START + DAY}
-    writes, _ = taken(store, clicks(click(START + DAY + 1, "c2")))
+    writes, _ = process(store, clicks(click(START + DAY + 1, "c2")))
     assert ids(writes, "customers") == ["c2"]
 
 
 def test_a_cart_of_somebody_else_becomes_abandoned():
     store = DictStore()
     cart = click(START, "c", event_type="add_to_cart", product_id="p", category="k", price=1.0, quantity=1)
-    taken(store, clicks(cart, click(START + 1, "d")))
-    writes, _ = taken(store, clicks(click(START + 1_799_999, "d", session_id="x")))
+    process(store, clicks(cart, click(START + 1, "d")))
+    writes, _ = process(store, clicks(click(START + 1_799_999, "d", session_id="x")))
     assert len(ids(writes, "sessions")) == 1
-    writes, _ = taken(store, clicks(click(START + 1_800_000, "d", session_id="x")))
-    abandoned = [json.loads(w.body) for w in writes if "sessions" in w.place]
+    writes, _ = process(store, clicks(click(START + 1_800_000, "d", session_id="x")))
+    abandoned = [json.loads(w.body) for w in writes if "sessions" in w.target]
     assert sorted((row["customer_id"], row["abandoned"]) for row in abandoned) == [("c", True), ("d", False)]
-    writes, _ = taken(store, clicks(click(START + 1_900_000, "d", session_id="x")))
+    writes, _ = process(store, clicks(click(START + 1_900_000, "d", session_id="x")))
     assert len(ids(writes, "sessions")) == 1
 
 
@@ -257,19 +257,19 @@ def test_the_first_of_a_cells_carts_is_waited_for():
     other = next(name for name in names if zlib.crc32(name.encode()) % 3 == 1)
     store = DictStore()
     cart = {"event_type": "add_to_cart", "product_id": "p", "category": "k", "price": 1.0, "quantity": 1}
-    taken(store, clicks(click(START, first, **cart), click(START + 60_000, second, **cart)))
+    process(store, clicks(click(START, first, **cart), click(START + 60_000, second, **cart)))
     for after, gone in ((1_800_000, [first]), (1_860_000, [second]), (1_900_000, [])):
-        writes, _ = taken(store, clicks(click(START + after, other)))
-        found = [json.loads(w.body) for w in writes if "sessions" in w.place]
+        writes, _ = process(store, clicks(click(START + after, other)))
+        found = [json.loads(w.body) for w in writes if "sessions" in w.target]
         assert [row["customer_id"] for row in found if row["abandoned"]] == gone
 
 
 def test_ids_are_remembered_for_two_days():
     store = DictStore()
     for hour in range(120):
-        taken(store, clicks(click(START + hour * HOUR)))
+        process(store, clicks(click(START + hour * HOUR)))
         assert len(ids_of(store)) <= 49
-    writes, bucket = taken(store, clicks(click(START + 119 * HOUR), click(START + 72 * HOUR)))
+    writes, bucket = process(store, clicks(click(START + 119 * HOUR), click(START + 72 * HOUR)))
     assert (bucket.counts.duplicates, bucket.counts.applied) == (2, 0)
     assert not [w for w in writes if w.kind == "letter"]
 
@@ -277,8 +277,8 @@ def test_ids_are_remembered_for_two_days():
 def test_an_id_of_any_earlier_batch_of_its_hour_is_known():
     store = DictStore()
     for n in range(3):
-        taken(store, clicks(click(START + n)))
-    _, bucket = taken(store, clicks(*(click(START + n) for n in range(3))))
+        process(store, clicks(click(START + n)))
+    _, bucket = process(store, clicks(*(click(START + n) for n in range(3))))
     assert (bucket.counts.duplicates, bucket.counts.applied) == (3, 0)
 
 
@@ -290,8 +290,8 @@ def test_too_late_is_judged_by_the_batches_before():
     times = (START, START - 48 * HOUR, START - 48 * HOUR - 1)
     for n in range(3):
         batches = clicks(click(times[n])) | {"orders": as_batch("orders", [message(orders[n])], n)}
-        writes, bucket = taken(store, batches)
-        letters = sorted((w.place, w.error.split(":")[0]) for w in writes if w.kind == "letter")
+        writes, bucket = process(store, batches)
+        letters = sorted((w.target, w.error.split(":")[0]) for w in writes if w.kind == "letter")
         assert letters == ([("shop.events", "too late"), ("shop.orders", "too late")] if n == 2 else [])
         assert bucket.counts.late == len(letters)
 
@@ -300,7 +300,7 @@ def test_versions_grow_with_every_emission_and_epoch():
     store = DictStore()
     found = []
     for n, epoch in enumerate((7, 7, 8, 8, 6)):
-        writes, _ = taken(store, clicks(click(START + n)), epoch=epoch)
+        writes, _ = process(store, clicks(click(START + n)), epoch=epoch)
         found += [w.version for w in writes if w.kind == "row"]
     assert found == sorted(set(found))
     assert [version >> 30 for version in found] == [7, 7, 8, 8, 8]
@@ -308,26 +308,26 @@ def test_versions_grow_with_every_emission_and_epoch():
 
 def test_an_as_of_before_the_stream_is_refused():
     store = DictStore()
-    taken(store, clicks(click(START)))
+    process(store, clicks(click(START)))
     with pytest.raises(UsageError, match=str(START)):
-        taken(store, {}, START - 1)
+        process(store, {}, START - 1)
 
 
 def test_state_of_another_version_is_refused():
     store = DictStore()
-    taken(store, clicks(click(START)))
-    kept = msgspec.msgpack.decode(store.values["bucket"], type=Remembered)
+    process(store, clicks(click(START)))
+    kept = msgspec.msgpack.decode(store.values["bucket"], type=StoredBucket)
     kept.schema_version += 1
     store.values["bucket"] = msgspec.msgpack.encode(kept)
     with pytest.raises(ShopstreamError, match="form") as refused:
-        taken(store, {})
+        process(store, {})
     assert "--run" in refused.value.remedy
 
 
 def test_the_number_of_cells_stays_what_it_was():
     store = DictStore()
-    taken(store, clicks(*(click(START + n, f"c{n}") for n in range(9))), cells=4)
-    writes, bucket = taken(store, clicks(click(START + 20, "c5")), START + DAY, cells=1_000)
+    process(store, clicks(*(click(START + n, f"c{n}") for n in range(9))), cells=4)
+    writes, bucket = process(store, clicks(click(START + 20, "c5")), START + DAY, cells=1_000)
     assert bucket.customers == 9
     assert sorted(set(ids(writes, "customers"))) == [f"c{n}" for n in range(9)]
     assert np.unique([key[1] for key in store.values if key[0] == "cell"]).max() < 4
@@ -350,20 +350,20 @@ def test_another_bundle_scores_everybody_anew_and_risks_that_rise_are_alerts():
             for n in range(6)
         ],
     )
-    writes, _ = taken(store, rows, scoring=by_tenure("low", 1e30))
+    writes, _ = process(store, rows, scoring=by_tenure("low", 1e30))
     assert scored(writes) == {f"c{n}": "low" for n in range(6)}
     assert not [w for w in writes if w.kind == "alert"]
     again = store.copy()
-    writes, _ = taken(store, clicks(click(START + 20, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
+    writes, _ = process(store, clicks(click(START + 20, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
     assert scored(writes) == {f"c{n}": "high" for n in range(6)}
     alerts = sorted(json.loads(w.body)["customer_id"] for w in writes if w.kind == "alert")
     assert alerts == [f"c{n}" for n in range(6)]
     # the batch comes again: the same alerts under the same ids
-    repeated, _ = taken(again, clicks(click(START + 20, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
-    ids_of_alerts = [[w.id for w in found if "alerts" in w.place] for found in (writes, repeated)]
+    repeated, _ = process(again, clicks(click(START + 20, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
+    ids_of_alerts = [[w.id for w in found if "alerts" in w.target] for found in (writes, repeated)]
     assert ids_of_alerts[0] == ids_of_alerts[1]
     # and once risen, they have risen
-    writes, _ = taken(store, clicks(click(START + 30, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
+    writes, _ = process(store, clicks(click(START + 30, "c1")), scoring=by_tenure("high", 1e30, shift=0.7))
     assert scored(writes) == {"c1": "high"}
     assert not [w for w in writes if w.kind == "alert"]
 
@@ -371,13 +371,13 @@ def test_another_bundle_scores_everybody_anew_and_risks_that_rise_are_alerts():
 def test_profiles_come_before_their_customers():
     store = DictStore()
     profiles = [message({"customer_id": "c", "country": "de", "premium": True, "email": "c@example.com"})]
-    writes, _ = taken(store, {"customers": as_batch("customers", profiles)})
+    writes, _ = process(store, {"customers": as_batch("customers", profiles)})
     assert writes == []
-    writes, _ = taken(store, clicks(click(START, "c")))
-    (document,) = (json.loads(w.body) for w in writes if "customers" in w.place)
+    writes, _ = process(store, clicks(click(START, "c")))
+    (document,) = (json.loads(w.body) for w in writes if "customers" in w.target)
     assert (document["country"], document["premium"]) == ("de", True)
     assert "email" not in document
     gone = {"customers": as_batch("customers", [(b"c", None)], 1)}
-    writes, _ = taken(store, gone)
-    (document,) = (json.loads(w.body) for w in writes if "customers" in w.place)
+    writes, _ = process(store, gone)
+    (document,) = (json.loads(w.body) for w in writes if "customers" in w.target)
     assert "country" not in document

@@ -14,7 +14,7 @@ from features.definitions import ROW_SCHEMA
 from shopstream.jobs.train import train_bundle, training_set
 from shopstream.spark.archive_scan import archive_files
 from shopstream.spark.session import session
-from shopstream.spark.xgboost_training import Learning
+from shopstream.spark.xgboost_training import ClusterTraining
 from training.bundle import load_bundle
 from training.churn import train as churn
 from training.churn.metrics import measure
@@ -71,7 +71,7 @@ def alone(shop, rows, tmp_path_factory):
 
 
 def learnt(spark, shop, out, workers, sample_rows=1_000_000):
-    learning = Learning(spark, "cluster", workers, sample_rows)
+    learning = ClusterTraining(spark, "cluster", workers, sample_rows)
     files, work = archive_files(spark, shop.as_uri()), (out / "rows").as_uri()
     bundle, _ = train_bundle(
         shop,
@@ -107,7 +107,7 @@ def test_one_worker_learns_what_this_machine_learns(shop, rows, alone, tmp_path)
 @pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,1536]"])
 def test_two_workers_learn_as_well(shop, rows, alone, tmp_path, master):
     with session("tests", master, MEMORY) as spark:
-        learning = Learning(spark, "cluster", 2, 1_000_000)
+        learning = ClusterTraining(spark, "cluster", 2, 1_000_000)
         files = archive_files(spark, shop.as_uri())
         sample = learning.gather(files, HORIZON, (tmp_path / "rows").as_uri(), 1.0, lambda *_: None)
         trained = churn.train(sample, PLAN, learner=learning.learner)

@@ -37,7 +37,7 @@ from features.errors import ShopstreamError, UsageError
 from features.schema import FEATURE_TOPIC, SOURCE_TOPICS, topic_name
 from shopstream.jobs.archive_features import archive_days
 from shopstream.spark.session import session
-from shopstream.spark.stream import STATE_PROPERTIES, Streaming, run
+from shopstream.spark.stream import STATE_PROPERTIES, StreamOptions, run
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(900)]
 pytest.importorskip(
@@ -58,10 +58,10 @@ def bench(servers, run_name, tmp_path):
     bench.client.close()
 
 
-def streaming(bench: Bench, folder: Path, **more) -> Streaming:
+def streaming(bench: Bench, folder: Path, **more) -> StreamOptions:
     names = {topic: topic_name(bench.run, topic) for topic in SOURCE_TOPICS}
     ids = topic_ids(open_admin(bench.properties), list(names.values()))
-    return Streaming(
+    return StreamOptions(
         run=bench.run,
         kafka=bench.properties,
         elastic=bench.connection,
@@ -73,8 +73,8 @@ def streaming(bench: Bench, folder: Path, **more) -> Streaming:
     )
 
 
-def streamed(spark, what: Streaming, as_of: int | None = None):
-    return run(spark, what, until_end=True, as_of=as_of, stop=lambda: False, tell=lambda _: None)
+def streamed(spark, what: StreamOptions, as_of: int | None = None):
+    return run(spark, what, until_end=True, as_of=as_of, stop=lambda: False, on_batch=lambda _: None)
 
 
 def publish(bench: Bench, records, seed: int, jitter_ms: int = 47 * HOUR):
@@ -221,14 +221,14 @@ def test_an_executor_that_is_killed(bench, tmp_path):
     killed: list[int] = []
     with session("tests", MASTERS[1], {**STATE_PROPERTIES, **MEMORY}) as spark:
 
-        def tell(done) -> None:
+        def on_batch(done) -> None:
             if done.batches in (2, 4) and len(killed) < done.batches // 2:
                 # in the middle of the batch that comes next
                 timer = threading.Timer(1.0, lambda: [executors()[0].kill(), killed.append(1)])
                 timer.start()
 
         what = streaming(bench, tmp_path, records_max=8_000, cells=100)
-        done = run(spark, what, until_end=True, as_of=None, stop=lambda: False, tell=tell)
+        done = run(spark, what, until_end=True, as_of=None, stop=lambda: False, on_batch=on_batch)
     assert len(killed) == 2
     assert done.counts.consumed >= len(events)
     alone = rows_alone(tmp_path, events, events[-1]["ts"])

@@ -21,11 +21,11 @@ from producers.shop.shop import Shop
 from shopstream.cli.app import build_app
 from shopstream.jobs.train import training_set
 from shopstream.spark import xgboost_training
-from shopstream.spark.archive_scan import archive_files, read_deals
+from shopstream.spark.archive_scan import archive_files, read_task_files
 from shopstream.spark.backfill import SLICE, plan
-from shopstream.spark.shuffle_rows import MOVED
-from shopstream.spark.training_set import LABELLED_SCHEMA, SLICE_BYTES, TOLD, Terms, labelled_bucket
-from shopstream.spark.xgboost_training import BYTES_A_ROW, Learning, prepared, where_to_learn, workers_of
+from shopstream.spark.shuffle_rows import SHUFFLED
+from shopstream.spark.training_set import LABELLED_SCHEMA, OUTCOMES, SLICE_BYTES, LabelTimes, labelled_bucket
+from shopstream.spark.xgboost_training import BYTES_A_ROW, ClusterTraining, choose_place, prepared, workers_of
 from training.churn.external_fit import Wanted
 from training.churn.selection import TrainSplit
 from training.dataset import LABEL
@@ -49,14 +49,14 @@ def expected(archive):
 @pytest.fixture(scope="module")
 def labelled(archive, expected):
     """Rows as a task labels them: a bucket of five slices."""
-    terms = Terms(expected.cutoffs, expected.horizon_days, expected.end_ms)
+    terms = LabelTimes(expected.cutoffs, expected.horizon_days, expected.end_ms)
     planned = plan(archive_files(None, archive.as_uri()), terms.times, cores=1, buckets=1, slices=5)
     notes = SimpleNamespace(add=lambda _: None)
-    tasks = [pa.RecordBatch.from_pydict({"id": [*range(len(planned.deals))]})]
-    deals = SimpleNamespace(value=planned.deals)
-    moved = pa.Table.from_batches(read_deals(planned.files.uri, terms.end_ms, deals, notes, tasks), MOVED)
+    tasks = [pa.RecordBatch.from_pydict({"id": [*range(len(planned.task_files))]})]
+    task_files = SimpleNamespace(value=planned.task_files)
+    moved = pa.Table.from_batches(read_task_files(planned.files.uri, terms.end_ms, task_files, notes, tasks), SHUFFLED)
     table = pl.from_arrow(moved).with_columns((pl.col("customer_id").hash(3) % 5).cast(pl.Int64).alias(SLICE))
-    batches = table.sort(SLICE, "at").to_arrow().cast(MOVED.append(pa.field(SLICE, pa.int64())))
+    batches = table.sort(SLICE, "at").to_arrow().cast(SHUFFLED.append(pa.field(SLICE, pa.int64())))
     found = labelled_bucket(terms, batches.combine_chunks().to_batches(max_chunksize=700), ArchiveCounts())
     return pl.DataFrame(pa.Table.from_batches(found), schema=LABELLED_SCHEMA).sort("as_of", "customer_id")
 
@@ -64,9 +64,9 @@ def labelled(archive, expected):
 def test_rows_of_slices_are_those_of_the_whole(labelled, expected):
     is_last = labelled["as_of"] == expected.end_ms
     kinds = {
-        "rows": labelled.filter(pl.col(LABEL).is_not_null()).drop(*(name for name in TOLD if name != LABEL)),
+        "rows": labelled.filter(pl.col(LABEL).is_not_null()).drop(*(name for name in OUTCOMES if name != LABEL)),
         "followed": labelled.filter(~is_last).drop(LABEL),
-        "latest": labelled.filter(is_last).drop(*TOLD),
+        "latest": labelled.filter(is_last).drop(*OUTCOMES),
     }
     for name, got in kinds.items():
         assert_frame_equal(got, getattr(expected, name), check_exact=True)
@@ -91,7 +91,7 @@ def test_a_slice_of_a_training_is_smaller_than_one_of_a_backfill(archive):
 
 
 @pytest.mark.parametrize(
-    ("asked", "rows", "place"),
+    ("requested", "rows", "place"),
     [
         ("auto", 1_000, "machine"),
         ("auto", 10**9, "cluster"),
@@ -101,8 +101,8 @@ def test_a_slice_of_a_training_is_smaller_than_one_of_a_backfill(archive):
         ("cluster", 1_000, "cluster"),
     ],
 )
-def test_where_to_learn(asked, rows, place):
-    assert where_to_learn(asked, rows, free_bytes=4_000_000_000) == place
+def test_where_to_learn(requested, rows, place):
+    assert choose_place(requested, rows, free_bytes=4_000_000_000) == place
 
 
 def test_memory_is_that_of_the_container(tmp_path, monkeypatch):
@@ -124,7 +124,7 @@ def test_workers_are_as_many_as_begin_together():
     assert workers_of(cluster(4)) == 4
     assert workers_of(cluster(4), 3) == 3
     assert workers_of(cluster(8, spark_task_cpus="4")) == 2
-    with pytest.raises(ShopstreamError, match="5 workers are asked for"):
+    with pytest.raises(ShopstreamError, match="5 workers are requested"):
         workers_of(cluster(4), 5)
     with pytest.raises(ShopstreamError, match="dynamic allocation") as refused:
         workers_of(cluster(4, spark_dynamicAllocation_enabled="true"))
@@ -134,7 +134,7 @@ def test_workers_are_as_many_as_begin_together():
 def test_a_cluster_that_cannot_learn_is_told_before_the_long_work():
     spark = cluster(4, spark_dynamicAllocation_enabled="true")
     with pytest.raises(ShopstreamError, match="dynamic allocation"):
-        Learning(spark, "cluster", None, 1_000).gather(None, HORIZON, "none", 1.0, None)
+        ClusterTraining(spark, "cluster", None, 1_000).gather(None, HORIZON, "none", 1.0, None)
 
 
 @pytest.mark.parametrize("option", ["--learn=there", "--reader=hand"])

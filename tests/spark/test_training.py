@@ -48,7 +48,7 @@ def test_the_training_set_is_that_of_one_machine(spark, shop, tmp_path):
     labelled = labelled_rows(
         spark, archive_files(spark, shop.as_uri()), HORIZON, (tmp_path / "rows").as_uri(), 1.0, silent
     )
-    got = labelled.here()
+    got = labelled.load()
     assert labelled.rows == got.followed.height + got.latest.height
     for name in ("rows", "followed", "latest"):
         assert_frame_equal(getattr(got, name), getattr(expected, name), check_exact=True)
@@ -61,7 +61,7 @@ def test_a_share_of_the_customers_has_whole_rows(spark, shop, tmp_path):
     files = archive_files(spark, shop.as_uri(), "spark")
     labelled = labelled_rows(spark, files, HORIZON, (tmp_path / "rows").as_uri(), 0.3, silent)
     # a sample is taken of what the share has left
-    for got, part in ((labelled.here(), 0.3), (labelled.here(labelled.rows // 2), 0.15)):
+    for got, part in ((labelled.load(), 0.3), (labelled.load(labelled.rows // 2), 0.15)):
         chosen = got.latest["customer_id"].implode()
         assert 0.7 * part < got.latest.height / expected.latest.height < 1.3 * part
         for name in ("rows", "followed", "latest"):

@@ -33,10 +33,10 @@ from shopstream.jobs import doctor as doctor_job
 from shopstream.jobs.archive_features import archive_days
 from shopstream.settings import Settings
 from shopstream.spark import java, session
-from shopstream.spark.archive_files import FILE_BYTES, ArchiveFile, days_of, dealt, list_files
-from shopstream.spark.archive_scan import ArrowFiles, SparkFiles, archive_files, read_deals, read_handed
-from shopstream.spark.backfill import BUCKET_BYTES, SLICE, SLICE_BYTES, Noted, bucket_rows, plan
-from shopstream.spark.shuffle_rows import MOVED
+from shopstream.spark.archive_files import FILE_BYTES, ArchiveFile, days_of, distribute, list_files
+from shopstream.spark.archive_scan import ArrowFiles, SparkFiles, archive_files, read_contents, read_task_files
+from shopstream.spark.backfill import BUCKET_BYTES, SLICE, SLICE_BYTES, MergedCounts, bucket_rows, plan
+from shopstream.spark.shuffle_rows import SHUFFLED
 
 
 class Notes:
@@ -44,7 +44,7 @@ class Notes:
         self.value = {}
 
     def add(self, notes):
-        self.value = Noted().addInPlace(self.value, notes)
+        self.value = MergedCounts().addInPlace(self.value, notes)
 
 
 def files_of(directory):
@@ -55,13 +55,13 @@ def backfilled(planned, seed):
     """The rows at every cut-off, and what was counted: tasks, a shuffle, a sort, batches with borders anywhere."""
     rng = np.random.default_rng(seed)
     notes = Notes()
-    tasks = [pa.RecordBatch.from_pydict({"id": [task]}) for task in rng.permutation(len(planned.deals)).tolist()]
-    deals = SimpleNamespace(value=planned.deals)
-    moved = list(read_deals(planned.files.uri, planned.cutoffs[-1], deals, notes, tasks))
-    table = pl.from_arrow(pa.Table.from_batches(moved, MOVED))
+    tasks = [pa.RecordBatch.from_pydict({"id": [task]}) for task in rng.permutation(len(planned.task_files)).tolist()]
+    task_files = SimpleNamespace(value=planned.task_files)
+    moved = list(read_task_files(planned.files.uri, planned.cutoffs[-1], task_files, notes, tasks))
+    table = pl.from_arrow(pa.Table.from_batches(moved, SHUFFLED))
     bucket_of = table["customer_id"].hash(seed) % planned.buckets
     table = table.with_columns((table["customer_id"].hash(seed + 1) % planned.slices).cast(pl.Int64).alias(SLICE))
-    schema = MOVED.append(pa.field(SLICE, pa.int64()))
+    schema = SHUFFLED.append(pa.field(SLICE, pa.int64()))
     counts, parts = ArchiveCounts(), [pa.table({"as_of": pa.array([], pa.int64())})]
     for bucket in range(planned.buckets):
         mine = table.filter(bucket_of == bucket).sort(SLICE, "at").to_arrow().cast(schema)
@@ -154,13 +154,15 @@ def test_files_that_spark_hands_over_give_the_same_records(tmp_path):
     directory = write_archive(tmp_path, adversarial(2))
     planned = plan(files_of(directory), [adversarial(2).as_of], cores=1)
     one, other = Notes(), Notes()
-    task = pa.RecordBatch.from_pydict({"id": [*range(len(planned.deals))]})
-    moved = read_deals(planned.files.uri, planned.cutoffs[-1], SimpleNamespace(value=planned.deals), one, [task])
-    files = [file for deal in planned.deals for file in deal]
+    task = pa.RecordBatch.from_pydict({"id": [*range(len(planned.task_files))]})
+    moved = read_task_files(
+        planned.files.uri, planned.cutoffs[-1], SimpleNamespace(value=planned.task_files), one, [task]
+    )
+    files = [file for deal in planned.task_files for file in deal]
     handed = [
         rows
         for topic in ("events", "orders")
-        for rows in read_handed(topic, planned.cutoffs[-1], other, [given(files, topic)])
+        for rows in read_contents(topic, planned.cutoffs[-1], other, [given(files, topic)])
     ]
     key = ["is_order", "id", "at", "ts", "code", "customer_id", "session_id", "device", "category", "cents"]
     expected, got = (pl.from_arrow(pa.Table.from_batches(rows)).sort(key) for rows in (list(moved), handed))
@@ -211,12 +213,12 @@ def test_work_that_was_done_twice_counts_once():
 def test_files_are_dealt_out_whole_and_evenly():
     rng = np.random.default_rng(1)
     files = [ArchiveFile("events", f"f{n}", int(size)) for n, size in enumerate(rng.integers(1, 9_000_000, 300))]
-    deals = dealt(files, 4, 64_000_000)
-    assert sorted(file.path for deal in deals for file in deal) == sorted(file.path for file in files)
-    work = [sum(file.size + FILE_BYTES for file in deal) for deal in deals]
+    task_files = distribute(files, 4, 64_000_000)
+    assert sorted(file.path for deal in task_files for file in deal) == sorted(file.path for file in files)
+    work = [sum(file.size + FILE_BYTES for file in deal) for deal in task_files]
     assert max(work) < 1.2 * min(work)
-    assert len(dealt(files, 1000, 64_000_000)) == 300
-    assert dealt([], 4, 1) == []
+    assert len(distribute(files, 1000, 64_000_000)) == 300
+    assert distribute([], 4, 1) == []
 
 
 def test_buckets_follow_the_size_of_the_archive(tmp_path, monkeypatch):
@@ -227,11 +229,11 @@ def test_buckets_follow_the_size_of_the_archive(tmp_path, monkeypatch):
     assert plan(files_of(tmp_path), [5, 1, 5], cores=2).cutoffs == [1, 5]
 
 
-@pytest.mark.parametrize("place", ["nowhere", "an-empty-one"])
-def test_what_is_no_archive_is_told(tmp_path, place):
+@pytest.mark.parametrize("folder", ["nowhere", "an-empty-one"])
+def test_what_is_no_archive_is_told(tmp_path, folder):
     (tmp_path / "an-empty-one").mkdir()
     with pytest.raises(ShopstreamError, match="archive"):
-        list_files((tmp_path / place).as_uri(), 1)
+        list_files((tmp_path / folder).as_uri(), 1)
 
 
 def test_a_folder_that_is_no_day_is_told(tmp_path):
@@ -272,7 +274,7 @@ def test_times():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ([], "No time"),
         (["--every", "1d", "--from", "2024-01-01"], "belong together"),
@@ -283,9 +285,9 @@ def test_times():
         (["--as-of", "then"], "--as-of"),
     ],
 )
-def test_times_that_make_no_sense(options, said):
+def test_times_that_make_no_sense(options, message):
     assert CUTOFFS_MAX < 2_678_401
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         CliRunner().invoke(
             build_app(), ["spark", "backfill", "archive", "--out", "rows", *options], catch_exceptions=False
         )
@@ -293,7 +295,7 @@ def test_times_that_make_no_sense(options, said):
 
 # --- the machine ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("said", "version"),
+    ("message", "version"),
     [
         ('openjdk version "17.0.15" 2025-04-15', 17),
         ('openjdk version "21" 2023-09-19', 21),
@@ -301,8 +303,8 @@ def test_times_that_make_no_sense(options, said):
         ("something else", None),
     ],
 )
-def test_version_of_java(said, version):
-    assert java.major_version(said) == version
+def test_version_of_java(message, version):
+    assert java.major_version(message) == version
 
 
 @pytest.mark.parametrize(("version", "fits"), [("17.0.1", True), ("21.0.2", True), ("1.8.0_202", False), ("25", False)])
@@ -315,7 +317,7 @@ def test_a_java_that_spark_does_not_run_on_is_refused(tmp_path, monkeypatch, ver
     if fits:
         assert version in java.system_java()
     else:
-        with pytest.raises(ShopstreamError, match="Spark would use Java") as refused:
+        with pytest.raises(ShopstreamError, match="Spark does not support Java") as refused:
             java.system_java()
         assert "17 or 21" in refused.value.remedy
 
@@ -338,19 +340,19 @@ def test_doctor_looks_for_the_java_of_an_installed_pyspark_only(monkeypatch, tmp
 
 
 def test_properties():
-    assert session.parsed_properties(["a=b", "c.d=e=f"]) == {"a": "b", "c.d": "e=f"}
+    assert session.parse_properties(["a=b", "c.d=e=f"]) == {"a": "b", "c.d": "e=f"}
     with pytest.raises(UsageError, match="--conf"):
-        session.parsed_properties(["a"])
+        session.parse_properties(["a"])
 
 
 def test_workers_on_one_machine_have_our_python_unless_another_is_named(monkeypatch):
     for name in ("PYSPARK_PYTHON", "SPARK_LOCAL_IP", "SPARK_LOCAL_HOSTNAME"):
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
-    assert session.set_of_one_machine({}) == {**session.LOCAL, session.PYTHON: sys.executable}
-    assert session.set_of_one_machine({session.PYTHON: "/mine"})[session.PYTHON] == "/mine"
+    assert session.local_properties({}) == {**session.LOCAL, session.PYTHON: sys.executable}
+    assert session.local_properties({session.PYTHON: "/mine"})[session.PYTHON] == "/mine"
     monkeypatch.setenv("PYSPARK_PYTHON", "/theirs")
-    assert session.set_of_one_machine({})[session.PYTHON] == "/theirs"
+    assert session.local_properties({})[session.PYTHON] == "/theirs"
 
 
 def test_the_cause_is_found_in_what_spark_says():
@@ -365,4 +367,4 @@ def test_the_cause_is_found_in_what_spark_says():
     )
     assert session.first_cause(worker) == "ModuleNotFoundError: No module named 'pyarrow'"
     assert "spark.pyspark.python" in session._remedy(session.first_cause(worker))
-    assert session.first_cause("") == "it did not say why"
+    assert session.first_cause("") == "Spark gave no reason"

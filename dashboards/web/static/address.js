@@ -1,38 +1,38 @@
-// The state of the page is its address: what is shown, the time range, the filters. A link to it shows the same.
+// The address holds the state of the page: view, time range, filters. A link to it shows the same page.
 
-/** The parameters of the address. */
+/** Returns the parameters of the address. */
 export function state() {
   return new URLSearchParams(location.search);
 }
 
-/** An address with parameters; values may be lists. */
+/** Returns an address with parameters; values may be lists. */
 export function link(parameters) {
-  const found = new URLSearchParams();
+  const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== "" && one !== null && one !== undefined) found.append(name, one);
+      if (one !== "" && one !== null && one !== undefined) query.append(name, one);
     }
   }
-  return `?${found}`;
+  return `?${query}`;
 }
 
-/** The present address with parameters changed; an empty list or text removes one. */
+/** Returns the current address with parameters changed; an empty list or text removes a parameter. */
 export function changed(changes) {
-  const found = state();
+  const query = state();
   for (const [name, value] of Object.entries(changes)) {
-    found.delete(name);
-    for (const one of Array.isArray(value) ? value : [value]) if (one !== "") found.append(name, one);
+    query.delete(name);
+    for (const one of Array.isArray(value) ? value : [value]) if (one !== "") query.append(name, one);
   }
-  return `?${found}`;
+  return `?${query}`;
 }
 
-/** Goes to an address of this page. */
+/** Opens an address of this page. */
 export function go(address) {
   history.pushState(null, "", address);
   dispatchEvent(new Event("moved"));
 }
 
-/** Lets links inside the page lead on without loading it anew. */
+/** Follows links inside the page without reloading it. */
 export function follow() {
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -44,7 +44,7 @@ export function follow() {
   addEventListener("popstate", () => dispatchEvent(new Event("moved")));
 }
 
-/** Asks the server; a problem is thrown with what to do. */
+/** Requests data from the server; throws a Problem with a remedy. */
 export async function ask(path, parameters, signal) {
   let response;
   try {
@@ -53,12 +53,12 @@ export async function ask(path, parameters, signal) {
     if (signal.aborted) throw error;
     throw new Problem("The page's server does not answer.", "Start it again: shopstream dashboards serve.");
   }
-  const told = await response.json().catch(() => ({ problem: `The page's server answered ${response.status}.` }));
-  if (!response.ok) throw new Problem(told.problem, told.remedy ?? "");
-  return told;
+  const body = await response.json().catch(() => ({ problem: `The page's server responded with status ${response.status}.` }));
+  if (!response.ok) throw new Problem(body.problem, body.remedy ?? "");
+  return body;
 }
 
-/** What went wrong, and what to do. */
+/** An error with its remedy. */
 export class Problem extends Error {
   constructor(message, remedy) {
     super(message);

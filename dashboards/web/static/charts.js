@@ -1,4 +1,4 @@
-// Charts as SVG out of rows. Every figure can be read without colour: by its label, and as a table.
+// Draws rows as SVG charts. Every figure can be read without colour: by its label, and as a table.
 
 import { s } from "./dom.js";
 import { marked, shown, tick } from "./format.js";
@@ -7,27 +7,27 @@ const DASHES = ["", "7 4", "2 3", "9 3 2 3", "14 4", "4 2", "1 4", "12 2 2 2"];
 const LINE = 16;
 const CHAR = 6.6;
 
-/** Rows as axis values, series and a figure for each pair of them. */
+/** Converts rows to axis values, series and a figure for each pair of them. */
 export function shaped(panel, rows) {
   const [axis, split] = panel.dimensions;
   const depth = panel.dimensions.length;
   const names = split ? unique(rows.map((row) => row[1])).sort(inOrder(split.order)) : panel.measures.map((one) => one.label);
-  let places = unique(rows.map((row) => row[0]));
-  if (axis.kind === "time") places = places.sort((a, b) => a - b);
-  const figures = new Map(places.map((place) => [place, names.map(() => null)]));
+  let positions = unique(rows.map((row) => row[0]));
+  if (axis.kind === "time") positions = positions.sort((a, b) => a - b);
+  const figures = new Map(positions.map((position) => [position, names.map(() => null)]));
   for (const row of rows) {
     if (split) figures.get(row[0])[names.indexOf(row[1])] = row[depth];
     else panel.measures.forEach((_, n) => (figures.get(row[0])[n] = row[depth + n]));
   }
-  return { timed: axis.kind === "time", places, names, figures, unit: panel.measures[0].unit };
+  return { timed: axis.kind === "time", positions, names, figures, unit: panel.measures[0].unit };
 }
 
-// the same series has the same place and colour however the figures change
+// the same series has the same position and colour however the figures change
 const inOrder = (order) => (a, b) => order.indexOf(a) - order.indexOf(b) || compare(a, b);
 
 const unique = (values) => [...new Set(values)];
 
-/** The chart of a panel. */
+/** Draws the chart of a panel. */
 export function chart(panel, rows, size, palette, linkTo) {
   if (panel.chart === "heatmap") return heatmap(panel, rows, size, linkTo);
   const data = shaped(panel, rows);
@@ -36,11 +36,11 @@ export function chart(panel, rows, size, palette, linkTo) {
   return plane(panel, data, size, paints, linkTo);
 }
 
-/** Values that have a colour of their own keep it, whichever of them there are: more risk is more contrast. */
+/** Values with a declared colour keep it, whichever values exist: more risk is more contrast. */
 const ofValues = (split, names, palette) =>
   split?.colours ? names.map((name, n) => split.colours[name] ?? colour(palette, n)) : palette;
 
-/** The colour of a series; beyond the palette, its darker shades. */
+/** Returns the colour of a series; series beyond the palette get darker shades. */
 function colour(palette, n) {
   const base = palette[n % palette.length];
   if (n < palette.length) return base;
@@ -49,10 +49,10 @@ function colour(palette, n) {
 }
 
 function frame(panel, size, ...children) {
-  const label = `${panel.title}. ${panel.question} The button Table tells the figures.`;
+  const label = `${panel.title}. ${panel.question} The button Table shows the figures.`;
   const { width, height } = size;
   const flat = children.flat(Infinity);
-  // what stands inside a picture cannot be reached by a screen reader: a chart with links is a group
+  // a screen reader cannot reach elements inside an image: a chart with links is a group
   const role = flat.some((one) => one?.tagName === "a") ? "group" : "img";
   return s("svg", { role, "aria-label": label, viewBox: `0 0 ${width} ${height}`, width, height }, ...children);
 }
@@ -65,18 +65,18 @@ function linked(address, shape) {
   return address ? s("a", { href: address, class: "into" }, shape) : shape;
 }
 
-/** Round numbers from `low` to at least `high`. */
+/** Returns round numbers from `low` to at least `high`. */
 export function ticks(low, high, most = 5) {
   const span = high - low || Math.abs(high) || 1;
   const rough = span / most;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((one) => rough <= one * power * 1.0000001);
-  const found = [];
-  for (let at = Math.floor(low / step) * step; found.length < 12; at += step) {
-    found.push(Math.abs(at) < step / 1e6 ? 0 : at);
+  const marks = [];
+  for (let at = Math.floor(low / step) * step; marks.length < 12; at += step) {
+    marks.push(Math.abs(at) < step / 1e6 ? 0 : at);
     if (at >= high - step / 1e6) break;
   }
-  return found;
+  return marks;
 }
 
 function legend(names, palette, size, dashes) {
@@ -100,7 +100,7 @@ function legend(names, palette, size, dashes) {
   return { shapes, height: y + 6 };
 }
 
-/** Lines, areas and standing bars over an axis. */
+/** Draws lines, areas or vertical bars over an axis. */
 function plane(panel, data, size, palette, linkTo) {
   const stacked = ["area", "bar_stacked"].includes(panel.chart);
   const lines = panel.chart === "line";
@@ -109,7 +109,7 @@ function plane(panel, data, size, palette, linkTo) {
   const drawn = data.names.map((_, n) => n).filter((n) => !inBand.has(n));
   const shownNames = [...drawn.map((n) => data.names[n]), ...bands.map((one) => one.name)];
   const key = legend(shownNames, palette, size, lines ? drawn.length : 0);
-  const all = data.places.map((place) => data.figures.get(place));
+  const all = data.positions.map((position) => data.figures.get(position));
   const sums = all.map((row) => row.reduce((sum, value) => sum + Math.max(0, value ?? 0), 0));
   const high = Math.max(0, ...(stacked ? sums : all.flat().map((value) => value ?? 0)));
   const low = Math.min(0, ...all.flat().map((value) => value ?? 0));
@@ -120,7 +120,7 @@ function plane(panel, data, size, palette, linkTo) {
   const under = axis(data, size, left);
   const box = { x: left, y: key.height + 8, w: size.width - left - 10, h: size.height - key.height - 12 - under.height };
   const y = (value) => round(box.y + box.h - ((value - bottom) / (top - bottom)) * box.h);
-  const slot = box.w / Math.max(1, data.places.length);
+  const slot = box.w / Math.max(1, data.positions.length);
   const x = (n) => round(box.x + slot * (n + 0.5));
   const grid = scale.flatMap((value, n) => [
     s("line", { x1: left, x2: left + box.w, y1: y(value), y2: y(value), class: value ? "rule" : "axis" }),
@@ -128,22 +128,22 @@ function plane(panel, data, size, palette, linkTo) {
   ]);
   const shapes = lines
     ? [...bands.map((one, n) => band(one, all, x, y, colour(palette, drawn.length + n))),
-       ...drawn.flatMap((n, place) => path(all.map((row) => row[n]), x, y, colour(palette, place), DASHES[place % DASHES.length]))]
-    : panel.chart === "area" ? areas(data, all, x, y, palette) : standing(panel, data, all, { x, y, slot, stacked, palette, linkTo });
-  const hover = data.places.map((place, n) =>
+       ...drawn.flatMap((n, position) => path(all.map((row) => row[n]), x, y, colour(palette, position), DASHES[position % DASHES.length]))]
+    : panel.chart === "area" ? areas(data, all, x, y, palette) : columns(panel, data, all, { x, y, slot, stacked, palette, linkTo });
+  const hover = data.positions.map((position, n) =>
     s("rect", { x: round(box.x + slot * n), y: box.y, width: round(slot), height: box.h, class: "hover" },
-      s("title", {}, told(data, place))));
+      s("title", {}, summary(data, position))));
   return frame(panel, size, ...key.shapes, ...grid, ...under.at(x), ...(lines || panel.chart === "area" ? [...shapes, ...hover] : shapes));
 }
 
-const told = (data, place) =>
-  [data.timed ? shown(place, "time") : shown(place, "text"),
-   ...data.names.map((name, n) => `${name}: ${shown(data.figures.get(place)[n], data.unit)}`)].join("\n");
+const summary = (data, position) =>
+  [data.timed ? shown(position, "time") : shown(position, "text"),
+   ...data.names.map((name, n) => `${name}: ${shown(data.figures.get(position)[n], data.unit)}`)].join("\n");
 
-/** What stands below: times now and then; every word, aslant where there is no room. */
+/** Draws the axis labels: some of the times, or all words, slanted if there is no room. */
 function axis(data, size, left) {
-  const span = data.timed ? data.places.at(-1) - data.places[0] : 0;
-  const text = data.places.map((place) => (data.timed ? tick(place, span) : clip(String(place), 18)));
+  const span = data.timed ? data.positions.at(-1) - data.positions[0] : 0;
+  const text = data.positions.map((position) => (data.timed ? tick(position, span) : clip(String(position), 18)));
   const wide = Math.max(...text.map((one) => one.length)) * CHAR + 12;
   const slot = (size.width - left - 10) / Math.max(1, text.length);
   const aslant = !data.timed && wide > slot && text.length <= 40;
@@ -157,7 +157,7 @@ function axis(data, size, left) {
   return { height, at: (x) => text.map((label, n) => (n % every || !fits(x(n)) ? null : one(x(n), label))) };
 }
 
-/** "80 % from" and "80 % to" are the edges of a band. */
+/** Finds bands: "80 % from" and "80 % to" are the edges of one. */
 function pairs(names) {
   return names.flatMap((name, from) => {
     const to = name.endsWith(" from") ? names.indexOf(name.replace(/ from$/, " to")) : -1;
@@ -182,62 +182,62 @@ function path(values, x, y, colour, dash) {
 
 function areas(data, all, x, y, palette) {
   const below = all.map(() => 0);
-  return data.names.map((_, place) => {
+  return data.names.map((_, position) => {
     const lower = all.map((_, n) => `${x(n)},${y(below[n])}`).reverse();
-    const upper = all.map((row, n) => `${x(n)},${y((below[n] += Math.max(0, row[place] ?? 0)))}`);
-    return s("polygon", { points: [...upper, ...lower].join(" "), fill: colour(palette, place), "fill-opacity": 0.85, class: "edge" });
+    const upper = all.map((row, n) => `${x(n)},${y((below[n] += Math.max(0, row[position] ?? 0)))}`);
+    return s("polygon", { points: [...upper, ...lower].join(" "), fill: colour(palette, position), "fill-opacity": 0.85, class: "edge" });
   });
 }
 
-function standing(panel, data, all, { x, y, slot, stacked, palette, linkTo }) {
+function columns(panel, data, all, { x, y, slot, stacked, palette, linkTo }) {
   const shapes = [];
   const series = data.names.length;
   const wide = Math.max(1, stacked || series === 1 ? slot * 0.8 : (slot * 0.8) / series);
   all.forEach((row, n) => {
     let below = 0;
-    row.forEach((value, place) => {
+    row.forEach((value, position) => {
       if (value === null || value === 0) return;
       const [from, to] = stacked ? [below, (below += value)] : [0, value];
-      const begin = stacked || series === 1 ? x(n) - wide / 2 : x(n) - slot * 0.4 + wide * place;
-      const title = `${data.timed ? shown(data.places[n], "time") : data.places[n]}\n${data.names[place]}: ${shown(value, data.unit)}`;
+      const begin = stacked || series === 1 ? x(n) - wide / 2 : x(n) - slot * 0.4 + wide * position;
+      const title = `${data.timed ? shown(data.positions[n], "time") : data.positions[n]}\n${data.names[position]}: ${shown(value, data.unit)}`;
       const bar = s("rect", {
         x: round(begin), width: round(wide), y: y(Math.max(from, to)), height: Math.max(0.5, round(Math.abs(y(from) - y(to)))),
-        fill: colour(palette, place), class: "edge",
+        fill: colour(palette, position), class: "edge",
       }, s("title", {}, title));
-      shapes.push(linked(linkTo(panel.dimensions.length > 1 ? [data.places[n], data.names[place]] : [data.places[n]]), bar));
+      shapes.push(linked(linkTo(panel.dimensions.length > 1 ? [data.positions[n], data.names[position]] : [data.positions[n]]), bar));
     });
   });
   return shapes;
 }
 
-/** Lying bars, a figure at the end of each. */
+/** Draws horizontal bars with a figure at the end of each. */
 function bars(panel, data, size, palette, linkTo) {
   const key = legend(data.names, palette, size, 0);
-  const all = data.places.map((place) => data.figures.get(place));
-  const chars = Math.min(34, Math.floor((size.width * 0.4) / CHAR), Math.max(...data.places.map((one) => String(one).length)));
+  const all = data.positions.map((position) => data.figures.get(position));
+  const chars = Math.min(34, Math.floor((size.width * 0.4) / CHAR), Math.max(...data.positions.map((one) => String(one).length)));
   const left = chars * CHAR + 12;
   const ends = all.map((row) => row.map((value) => shown(value, data.unit, true)));
   const room = Math.max(...ends.flat().map((text) => text.length)) * CHAR + 10;
   const high = Math.max(...all.flat().map((value) => Math.abs(value ?? 0))) || 1;
-  const slot = (size.height - key.height - 6) / data.places.length;
+  const slot = (size.height - key.height - 6) / data.positions.length;
   const thick = Math.max(2, Math.min(26, (slot * 0.75) / data.names.length));
-  const shapes = data.places.flatMap((place, n) => {
+  const shapes = data.positions.flatMap((position, n) => {
     const middle = key.height + slot * (n + 0.5);
-    const name = words(clip(String(place), chars), left - 6, middle + 4, { "text-anchor": "end" });
-    const found = all[n].flatMap((value, m) => {
+    const name = words(clip(String(position), chars), left - 6, middle + 4, { "text-anchor": "end" });
+    const barShapes = all[n].flatMap((value, m) => {
       const top = round(middle - (thick * data.names.length) / 2 + thick * m);
       const length = round((Math.abs(value ?? 0) / high) * (size.width - left - room));
-      const title = s("title", {}, `${place}\n${data.names[m]}: ${shown(value, data.unit)}`);
+      const title = s("title", {}, `${position}\n${data.names[m]}: ${shown(value, data.unit)}`);
       const bar = s("rect", { x: left, y: top, width: Math.max(0.5, length), height: round(thick), fill: colour(palette, m) }, title);
       return [bar, words(ends[n][m], left + length + 5, top + thick / 2 + 4, { class: "figure" })];
     });
-    const address = linkTo([place]);
-    return address ? [linked(address, s("g", {}, name, ...found))] : [name, ...found];
+    const address = linkTo([position]);
+    return address ? [linked(address, s("g", {}, name, ...barShapes))] : [name, ...barShapes];
   });
   return frame(panel, size, ...key.shapes, ...shapes);
 }
 
-/** Columns are the first dimension, rows the second one; dark is much. */
+/** Draws a heat map: columns are the first dimension, rows the second one; darker is more. */
 function heatmap(panel, rows, size, linkTo) {
   const columns = unique(rows.map((row) => row[0])).sort(compare);
   const lines = unique(rows.map((row) => row[1]));
@@ -270,7 +270,7 @@ function heatmap(panel, rows, size, linkTo) {
 
 const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a) < String(b) ? -1 : 1);
 
-/** From near white to dark blue: lightness alone tells the value. */
+/** Returns a colour from near white to dark blue; lightness alone shows the value. */
 function shade(share) {
   const from = [235, 243, 250];
   const to = [8, 64, 110];

@@ -1,4 +1,4 @@
-// What stands above the figures: time range, filters, how often they are asked anew.
+// The controls above the figures: time range, filters, refresh interval.
 
 import { changed, go, state } from "./address.js";
 import { h } from "./dom.js";
@@ -6,13 +6,13 @@ import { h } from "./dom.js";
 const RANGES = [["1h", "hour"], ["6h", "6 hours"], ["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["180d", "180 days"], ["365d", "year"], ["730d", "2 years"]];
 const REFRESHES = [["2", "2 s"], ["5", "5 s"], ["15", "15 s"], ["60", "minute"], ["0", "never"]];
 
-/** A choice of one of several; `change` takes the value. */
+/** Creates a drop-down list; `change` receives the chosen value. */
 export function choice(label, values, chosen, change, more = {}) {
   const options = values.map(([value, text]) => h("option", { value, selected: value === chosen }, text));
   return h("label", {}, `${label} `, h("select", { "data-key": label, onchange: (event) => change(event.target.value), ...more }, options));
 }
 
-/** Time range: one that ends at the newest document, or from day to day. */
+/** Creates the time range: one that ends at the newest document, or a range of days. */
 export function range(board) {
   const address = state();
   const [from, to] = [address.get("from") ?? "", address.get("to") ?? ""];
@@ -31,19 +31,19 @@ export function range(board) {
 
 let newest = Date.now();
 
-/** Tells what the newest time is, from which days are counted. */
+/** Sets the time of the newest document, from which days are counted. */
 export function newestIs(ms) {
   newest = ms ?? newest;
 }
 
 const today = (days) => new Date(newest + days * 86400e3).toISOString().slice(0, 10);
 
-/** A filter of several values, opened by a click or by the keyboard. */
+/** Creates a filter with several values, opened by mouse or keyboard. */
 export function filter(label, field, values) {
   const chosen = state().getAll(field);
   const all = [...values, ...chosen.filter((one) => !values.includes(one))];
   const summary = chosen.length ? (chosen.length > 2 ? `${chosen.length} chosen` : chosen.join(", ")) : "all";
-  // one that is open stays so while others take its place
+  // an open filter stays open when it is redrawn
   const open = document.querySelector(`details.filter[data-field="${CSS.escape(field)}"]`)?.open;
   const box = h("details", { class: "filter", "data-field": field, open },
     h("summary", { "data-key": field }, `${label}: ${summary}`),
@@ -61,12 +61,12 @@ export function filter(label, field, values) {
   return box;
 }
 
-/** How often the figures are asked anew. */
+/** Creates the choice of the refresh interval. */
 export function refresh() {
   return choice("Refresh", REFRESHES, state().get("refresh") ?? "5", (value) => go(changed({ refresh: value === "5" ? "" : value })));
 }
 
-/** Leads back to no filter at all. */
+/** Creates the link that clears all filters. */
 export function without(fields) {
   const address = state();
   return fields.some((field) => address.has(field)) ? h("a", { class: "clear", href: changed(Object.fromEntries(fields.map((field) => [field, ""]))) }, "clear filters") : null;

@@ -8,7 +8,7 @@ import { table } from "./tables.js";
 
 const OWN = ["find", "sort", "rising", "first", "size"];
 
-/** The filters above the list. */
+/** Creates the filters above the list. */
 export function controls(declared, choices) {
   const find = h("input", { type: "search", "data-key": "find", placeholder: "beginning of an id", value: state().get("find") ?? "", onchange: (event) => go(changed({ find: event.target.value, first: "" })) });
   return [
@@ -18,39 +18,39 @@ export function controls(declared, choices) {
   ];
 }
 
-/** Asks for the list as the address says. */
+/** Loads the list that the address describes. */
 export async function load(declared, signal) {
-  const kept = new URLSearchParams();
+  const query = new URLSearchParams();
   const known = [...OWN, ...declared.customers.filters.map((one) => one.field)];
-  for (const [name, value] of state()) if (known.includes(name)) kept.append(name, value);
-  return { told: await ask("customers", kept, signal), asked: kept };
+  for (const [name, value] of state()) if (known.includes(name)) query.append(name, value);
+  return { data: await ask("customers", query, signal), query };
 }
 
-/** Draws it. */
-export function draw(main, declared, { told, asked }) {
+/** Draws the view. */
+export function draw(main, declared, { data, query }) {
   const columns = declared.customers.columns.map((column) => ({ ...column, link: column.field === "customer_id" ? (row) => link({ view: "customer", id: row[0] }) : null }));
-  const sort = asked.get("sort") ?? "revenue_365d";
+  const sort = query.get("sort") ?? "revenue_365d";
   const server = {
     by: columns.find((one) => one.field === sort)?.label,
-    rising: asked.has("rising"),
-    turn: (column) => go(changed({ sort: column.field, rising: column.field === sort && !asked.has("rising") ? "1" : "", first: "" })),
+    rising: query.has("rising"),
+    turn: (column) => go(changed({ sort: column.field, rising: column.field === sort && !query.has("rising") ? "1" : "", first: "" })),
   };
   const page = declared.customers.page;
-  const last = told.first + told.rows.length;
+  const last = data.first + data.rows.length;
   const pages = h("p", { class: "pages" },
-    `${told.rows.length ? told.first + 1 : 0} to ${last} of ${shown(told.total, "count")} customers `,
-    told.first ? h("a", { href: changed({ first: Math.max(0, told.first - page) || "" }) }, "back") : null, " ",
-    last < told.total ? h("a", { href: changed({ first: last }) }, "further") : null, " ",
-    h("a", { class: "csv", download: true, href: `api/customers.csv?${csv(asked)}` }, "CSV of the first 500"));
-  const list = told.rows.length ? table(columns, told.rows, { server })
-    : h("p", { class: "state" }, "No customer meets these filters. ", h("span", {}, "Take one away, or run `shopstream consume` where there is none at all."));
-  put(main, h("h1", { class: "lead" }, "Customers", h("span", {}, "Who is behind the figures, and who is to be acted on?")), pages, h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Customers" }, list));
+    `${data.rows.length ? data.first + 1 : 0} to ${last} of ${shown(data.total, "count")} customers `,
+    data.first ? h("a", { href: changed({ first: Math.max(0, data.first - page) || "" }) }, "previous") : null, " ",
+    last < data.total ? h("a", { href: changed({ first: last }) }, "next") : null, " ",
+    h("a", { class: "csv", download: true, href: `api/customers.csv?${csv(query)}` }, "CSV of the first 500"));
+  const list = data.rows.length ? table(columns, data.rows, { server })
+    : h("p", { class: "state" }, "No customer matches these filters. ", h("span", {}, "Remove a filter, or run `shopstream consume` if the index is empty."));
+  put(main, h("h1", { class: "lead" }, "Customers", h("span", {}, "Which customers are behind the figures, and which need action?")), pages, h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Customers" }, list));
 }
 
-function csv(asked) {
-  const found = new URLSearchParams(asked);
-  found.delete("first");
-  found.set("size", "500");
-  return found;
+function csv(query) {
+  const first = new URLSearchParams(query);
+  first.delete("first");
+  first.set("size", "500");
+  return first;
 }
 

@@ -1,4 +1,4 @@
-// Elements out of values. Text is only ever set as text, so no value of a record can become markup.
+// Creates elements. Text is always set as text, so no value of a record can become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -12,17 +12,17 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** An element of HTML; attributes that begin with `on` are listeners. */
+/** Creates an HTML element; attributes that begin with `on` are listeners. */
 export function h(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** An element of SVG. */
+/** Creates an SVG element. */
 export function s(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** Puts children in the place of those that are there, unless they look the same; the focus stays where it was. */
+/** Replaces the children of an element unless they look the same; keeps focus and scroll position. */
 export function put(parent, ...children) {
   const made = h("div", {}, ...children);
   if (parent.innerHTML === made.innerHTML && parent.dataset.put) return;

@@ -1,4 +1,4 @@
-// The segment explorer: groups of customers side by side, two or more against all, the spread of one figure.
+// The segment explorer: groups of customers, a comparison of selected groups, the spread of one figure.
 
 import { ask, changed, go, link, state } from "./address.js";
 import { choice } from "./controls.js";
@@ -9,52 +9,52 @@ import { table } from "./tables.js";
 const OWN = ["by", "figure", "of"];
 const FILTERS = ["segment", "churn_risk", "recommended_action", "country", "acquisition_channel", "top_category_90d"];
 
-/** Asks for the groups as the address says. */
+/** Loads the groups that the address describes. */
 export function load(signal) {
-  const kept = new URLSearchParams();
-  for (const [name, value] of state()) if (OWN.includes(name)) kept.append(name, value);
-  return ask("groups", kept, signal);
+  const query = new URLSearchParams();
+  for (const [name, value] of state()) if (OWN.includes(name)) query.append(name, value);
+  return ask("groups", query, signal);
 }
 
-/** What groups, which figure, from where. */
-export function controls(told) {
+/** Creates the choices of grouping, figure and source. */
+export function controls(data) {
   const names = { mart: "the table of customers", index: "the live index" };
   return [
-    choice("Groups by", told.choices.map((one) => [one.column, one.label]), told.by, (value) => go(changed({ by: value, group: "" }))),
-    choice("Spread of", told.figures.map((one) => [one.column, one.label]), told.figure, (value) => go(changed({ figure: value }))),
-    choice("From", told.sources.map((one) => [one, names[one]]), told.of, (value) => go(changed({ of: value, by: "", group: "" }))),
+    choice("Groups by", data.choices.map((one) => [one.column, one.label]), data.by, (value) => go(changed({ by: value, group: "" }))),
+    choice("Spread of", data.figures.map((one) => [one.column, one.label]), data.figure, (value) => go(changed({ figure: value }))),
+    choice("From", data.sources.map((one) => [one, names[one]]), data.of, (value) => go(changed({ of: value, by: "", group: "" }))),
   ];
 }
 
 /** Draws the groups. */
-export function draw(main, declared, told) {
-  const redraw = () => draw(main, declared, told);
-  const title = h("h1", { class: "lead" }, "Segments", h("span", {}, `What are the groups like, and how do they differ?${told.as_of ? ` True for ${instant(told.as_of)} UTC.` : ""}`));
-  if (!told.groups.length) {
+export function draw(main, declared, data) {
+  const redraw = () => draw(main, declared, data);
+  const title = h("h1", { class: "lead" }, "Segments", h("span", {}, `How do the groups differ?${data.as_of ? ` As of ${instant(data.as_of)} UTC.` : ""}`));
+  if (!data.groups.length) {
     put(main, title, h("p", { class: "state" }, "There are no customers. ", h("span", {}, "Run `shopstream consume`, or `shopstream segment` over an archive.")));
     return;
   }
-  const whole = told.whole.customers;
+  const total = data.whole.customers;
   const columns = [
-    { label: "Compare" }, { label: "Group", link: (row) => lead(told, row[1]) }, { label: "Customers", unit: "count" }, { label: "Share", unit: "percent" },
-    { label: "Revenue, sum", unit: "money" }, ...told.figures.map((one) => ({ label: one.label, unit: one.unit })),
+    { label: "Compare" }, { label: "Group", link: (row) => groupLink(data, row[1]) }, { label: "Customers", unit: "count" }, { label: "Share", unit: "percent" },
+    { label: "Revenue, sum", unit: "money" }, ...data.figures.map((one) => ({ label: one.label, unit: one.unit })),
   ];
-  const rows = [...told.groups, told.whole].map((one) => [null, one.name, one.customers, one.customers / whole, one.revenue, ...one.means]);
+  const rows = [...data.groups, data.whole].map((one) => [null, one.name, one.customers, one.customers / total, one.revenue, ...one.means]);
   const list = table(columns, rows, { key: "groups", redraw });
-  ticked(list);
-  const address = new URLSearchParams({ by: told.by, figure: told.figure, of: told.of });
+  addCheckboxes(list);
+  const address = new URLSearchParams({ by: data.by, figure: data.figure, of: data.of });
   put(main, title,
-    h("p", { class: "pages" }, `${told.groups.length} groups of ${shown(whole, "count")} customers; means are over those who have a value. `, h("a", { class: "csv", download: true, href: `api/groups.csv?${address}` }, "CSV")),
+    h("p", { class: "pages" }, `${data.groups.length} groups of ${shown(total, "count")} customers; means cover customers that have a value. `, h("a", { class: "csv", download: true, href: `api/groups.csv?${address}` }, "CSV")),
     h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Groups" }, list),
-    compared(told, declared.palette), spread(told, declared.palette[0]));
+    compared(data, declared.palette), spread(data, declared.palette[0]));
 }
 
-function lead(told, name) {
-  return FILTERS.includes(told.by) && name !== told.whole.name && name !== "(none)" ? link({ view: "customers", [told.by]: name }) : null;
+function groupLink(data, name) {
+  return FILTERS.includes(data.by) && name !== data.whole.name && name !== "(none)" ? link({ view: "customers", [data.by]: name }) : null;
 }
 
-/** A box to tick in the first cell of each group's line. */
-function ticked(list) {
+/** Adds a checkbox to the first cell of each group's row. */
+function addCheckboxes(list) {
   const chosen = state().getAll("group");
   for (const line of list.querySelectorAll("tbody tr")) {
     const name = line.cells[1].textContent;
@@ -66,29 +66,29 @@ function ticked(list) {
   }
 }
 
-/** Groups against each other, figure by figure; bars are shares of the largest. */
-function compared(told, palette) {
+/** Compares groups figure by figure; a bar is relative to the largest value. */
+function compared(data, palette) {
   const chosen = state().getAll("group");
-  const groups = [...told.groups, told.whole].filter((one) => chosen.includes(one.name));
-  if (!groups.length) return h("p", { class: "state" }, "Tick groups to compare them.");
-  const all = groups.includes(told.whole) ? groups : [...groups, told.whole];
-  const blocks = told.figures.map((figure, n) => {
+  const groups = [...data.groups, data.whole].filter((one) => chosen.includes(one.name));
+  if (!groups.length) return h("p", { class: "state" }, "Select groups to compare them.");
+  const all = groups.includes(data.whole) ? groups : [...groups, data.whole];
+  const blocks = data.figures.map((figure, n) => {
     const most = Math.max(...all.map((one) => Math.abs(one.means[n] ?? 0))) || 1;
-    const lines = all.map((one, place) => {
+    const lines = all.map((one, position) => {
       const value = one.means[n];
       const width = Math.max(1, (Math.abs(value ?? 0) / most) * 110);
-      const against = one !== told.whole && value !== null && told.whole.means[n] ? ` (${value >= told.whole.means[n] ? "+" : ""}${shown(value / told.whole.means[n] - 1, "percent")})` : "";
-      return h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, s("svg", { width: 112, height: 14, "aria-hidden": "true" }, s("rect", { width, height: 14, fill: palette[place % palette.length] }))), h("td", { class: "number" }, shown(value, figure.unit) + against));
+      const against = one !== data.whole && value !== null && data.whole.means[n] ? ` (${value >= data.whole.means[n] ? "+" : ""}${shown(value / data.whole.means[n] - 1, "percent")})` : "";
+      return h("tr", {}, h("th", { scope: "row" }, one.name), h("td", {}, s("svg", { width: 112, height: 14, "aria-hidden": "true" }, s("rect", { width, height: 14, fill: palette[position % palette.length] }))), h("td", { class: "number" }, shown(value, figure.unit) + against));
     });
     return h("table", { class: "versus" }, h("caption", {}, figure.label), h("tbody", {}, lines));
   });
-  return h("section", { class: "part", id: "compared" }, h("h2", {}, "Compared"), h("p", { class: "question" }, "Means, and how far they lie from that of all customers."), h("div", { class: "blocks" }, blocks));
+  return h("section", { class: "part", id: "compared" }, h("h2", {}, "Compared"), h("p", { class: "question" }, "Means, and their difference from the mean of all customers."), h("div", { class: "blocks" }, blocks));
 }
 
-/** For each group the middle half of a figure as a box, its median, and from the tenth to the ninetieth in a hundred. */
-function spread(told, colour) {
-  const figure = told.figures.find((one) => one.column === told.figure);
-  const groups = [...told.groups.slice(0, 15), told.whole].filter((one) => one.spread[2] !== null);
+/** Draws the quartiles of a figure for each group as a box, with its median and the 10th to 90th percentile. */
+function spread(data, colour) {
+  const figure = data.figures.find((one) => one.column === data.figure);
+  const groups = [...data.groups.slice(0, 15), data.whole].filter((one) => one.spread[2] !== null);
   if (!groups.length) return null;
   const high = Math.max(...groups.map((one) => one.spread[4])) || 1;
   const [left, width, tall] = [210, 760, 26];
@@ -103,5 +103,5 @@ function spread(told, colour) {
   });
   const height = 8 + tall * groups.length + 24;
   const marks = [0, high / 2, high].map((value) => s("text", { x: x(value), y: height - 6, "text-anchor": "middle" }, shown(value, figure.unit, true)));
-  return h("section", { class: "part", id: "spread" }, h("h2", {}, `Spread of: ${figure.label}`), h("p", { class: "question" }, "The box holds half of a group, the line eight in ten; the mark is the median."), h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": `Spread of ${figure.label} by group`, width, height, viewBox: `0 0 ${width} ${height}` }, ...shapes, ...marks)));
+  return h("section", { class: "part", id: "spread" }, h("h2", {}, `Spread of: ${figure.label}`), h("p", { class: "question" }, "The box covers half of a group, the line 80 %; the mark is the median."), h("div", { class: "scroll" }, s("svg", { role: "img", "aria-label": `Spread of ${figure.label} by group`, width, height, viewBox: `0 0 ${width} ${height}` }, ...shapes, ...marks)));
 }

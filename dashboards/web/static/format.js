@@ -1,4 +1,4 @@
-// Values as people read them. Times are UTC, as everywhere in Shopstream.
+// Formats values for display. Times are UTC, as everywhere in Shopstream.
 
 const number = (options) => new Intl.NumberFormat("en", options);
 const WHOLE = number({ maximumFractionDigits: 0 });
@@ -9,7 +9,7 @@ const SHORT = number({ notation: "compact", maximumSignificantDigits: 3 });
 
 export const NOTHING = "–";
 
-/** A value by its unit; `short` for axes and tiles. */
+/** Formats a value by its unit; `short` for axes and tiles. */
 export function shown(value, unit, short = false) {
   if (value === null || value === undefined) return NOTHING;
   if (Array.isArray(value)) return value.join(", ");
@@ -36,22 +36,22 @@ function number_of(value, digits = 2) {
   return Math.abs(value) < 1 ? FEW.format(value) : number({ maximumFractionDigits: digits }).format(value);
 }
 
-/** A mark of an axis: money without cents where the mark has none. */
+/** Formats a mark of an axis; whole amounts of money have no cents. */
 export function marked(value, unit) {
   return unit === "money" && Number.isInteger(value) && Math.abs(value) < 1e5 ? WHOLE.format(value) : shown(value, unit, true);
 }
 
-/** Milliseconds in the two largest units. */
+/** Formats milliseconds in the two largest units. */
 export function duration(ms) {
   if (Math.abs(ms) < 1000) return `${number_of(ms, 0)} ms`;
   const units = [["d", 86400e3], ["h", 3600e3], ["min", 60e3], ["s", 1e3]];
-  const place = units.findIndex(([, size]) => ms >= size);
-  const [name, size] = units[place < 0 ? 3 : place];
-  const whole = Math.floor(ms / size);
-  const next = units[place + 1];
-  const rest = next ? Math.floor((ms - whole * size) / next[1]) : 0;
+  const largest = units.findIndex(([, size]) => ms >= size);
+  const [name, size] = units[largest < 0 ? 3 : largest];
+  const count = Math.floor(ms / size);
+  const next = units[largest + 1];
+  const rest = next ? Math.floor((ms - count * size) / next[1]) : 0;
   if (name === "s") return `${number_of(ms / 1000, 1)} s`;
-  return rest ? `${whole} ${name} ${rest} ${next[0]}` : `${whole} ${name}`;
+  return rest ? `${count} ${name} ${rest} ${next[0]}` : `${count} ${name}`;
 }
 
 function bytes(value) {
@@ -59,17 +59,17 @@ function bytes(value) {
   return `${number_of(value / 1024 ** step, 1)} ${["B", "KiB", "MiB", "GiB", "TiB"][step]}`;
 }
 
-/** 2026-05-20 12:34. */
+/** Formats a time as 2026-05-20 12:34. */
 export function instant(ms) {
   return new Date(ms).toISOString().slice(0, 16).replace("T", " ");
 }
 
-/** 2026-05-20. */
+/** Formats a day as 2026-05-20. */
 export function day(ms) {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-/** A tick of a time axis `spanMs` long. */
+/** Formats a tick of a time axis of length `spanMs`. */
 export function tick(ms, spanMs) {
   const iso = new Date(ms).toISOString();
   if (!spanMs) return instant(ms);
@@ -77,7 +77,7 @@ export function tick(ms, spanMs) {
   return spanMs <= 800 * 86400e3 ? iso.slice(5, 10) : iso.slice(0, 7);
 }
 
-/** How long ago, in words. */
+/** Formats an age in words. */
 export function ago(ms) {
   return ms < 1500 ? "just now" : `${duration(Math.max(0, ms))} ago`;
 }

@@ -1,4 +1,4 @@
-// The page: what the address names is asked of the server, drawn, and asked again while somebody looks.
+// The page: loads and draws the view of the address, and refreshes it while the page is visible.
 
 import { Problem, ask, follow, link, state } from "./address.js";
 import * as board from "./board.js";
@@ -7,16 +7,16 @@ import * as customers from "./customers.js";
 import { h, put } from "./dom.js";
 import * as explorer from "./explorer.js";
 import { ago, instant } from "./format.js";
-import * as story from "./story.js";
+import * as customer from "./customer.js";
 
-const place = (id) => document.getElementById(id);
-const [main, bar, age, problem] = ["main", "controls", "age", "problem"].map(place);
+const element = (id) => document.getElementById(id);
+const [main, bar, age, problem] = ["main", "controls", "age", "problem"].map(element);
 
 let declared = null;
 let shownView = null;
 let opened = null;
-let answered = null;
-let asking = null;
+let lastLoad = null;
+let pending = null;
 let timer = 0;
 
 const OTHERS = { customers: "Customers", segments: "Segments" };
@@ -28,31 +28,31 @@ function view() {
 function navigation() {
   const now = view() === "customer" ? "customers" : view();
   const links = [...declared.boards.map((one) => [one.id, one.title]), ...Object.entries(OTHERS)];
-  place("boards").replaceChildren(...links.map(([id, title]) => h("a", { href: link({ view: id }), "aria-current": id === now ? "page" : null }, title)));
+  element("boards").replaceChildren(...links.map(([id, title]) => h("a", { href: link({ view: id }), "aria-current": id === now ? "page" : null }, title)));
   document.title = `${links.find(([id]) => id === now)?.[1] ?? "Shopstream"} – Shopstream`;
 }
 
 async function load() {
   clearTimeout(timer);
-  asking?.abort();
-  const mine = (asking = new AbortController());
-  const late = setTimeout(() => mine.abort("late"), 20000);
+  pending?.abort();
+  const request = (pending = new AbortController());
+  const late = setTimeout(() => request.abort("late"), 20000);
   try {
     if (!declared) {
-      declared = await ask("declaration", "", mine.signal);
-      place("run").textContent = declared.run;
+      declared = await ask("declaration", "", request.signal);
+      element("run").textContent = declared.run;
     }
-    await draw(mine.signal);
-    if (mine !== asking) return;
-    say(null);
+    await draw(request.signal);
+    if (request !== pending) return;
+    showProblem(null);
   } catch (error) {
-    if (mine !== asking) return;
-    if (mine.signal.aborted) say(new Problem("The server takes longer than 20 seconds.", "Choose a shorter time range, or see the dashboard Pipeline."));
-    else if (error instanceof Problem) say(error);
+    if (request !== pending) return;
+    if (request.signal.aborted) showProblem(new Problem("The server took longer than 20 seconds.", "Choose a shorter time range, or see the dashboard Pipeline."));
+    else if (error instanceof Problem) showProblem(error);
     else throw error;
   } finally {
     clearTimeout(late);
-    if (mine === asking) again();
+    if (request === pending) schedule();
   }
 }
 
@@ -63,26 +63,26 @@ async function draw(signal) {
     main.setAttribute("aria-busy", "true");
     main.classList.remove("old");
     opened = null;
-    answered = null;
+    lastLoad = null;
   }
-  const found = declared.boards.find((one) => one.id === name);
-  if (found) await drawBoard(found, signal);
+  const dashboard = declared.boards.find((one) => one.id === name);
+  if (dashboard) await drawBoard(dashboard, signal);
   else if (name === "customers") {
     const loaded = await customers.load(declared, signal);
-    put(bar, ...customers.controls(declared, loaded.told.choices).filter(Boolean), controls.refresh());
+    put(bar, ...customers.controls(declared, loaded.data.choices).filter(Boolean), controls.refresh());
     customers.draw(main, declared, loaded);
-    answered = { now: Date.now() };
+    lastLoad = { now: Date.now() };
   } else if (name === "customer") {
-    const told = await story.load(signal);
+    const response = await customer.load(signal);
     put(bar, controls.refresh());
-    story.draw(main, declared, told);
-    answered = { now: Date.now(), newest: told.row.as_of, clock: told.now_ms };
+    customer.draw(main, declared, response);
+    lastLoad = { now: Date.now(), newest: response.row.as_of, clock: response.now_ms };
   } else if (name === "segments") {
-    const told = await explorer.load(signal);
-    put(bar, ...explorer.controls(told), controls.refresh());
-    explorer.draw(main, declared, told);
-    answered = { now: Date.now(), newest: told.as_of };
-  } else throw new Problem(`There is no page ${name.slice(0, 100)}.`, "Choose one above.");
+    const response = await explorer.load(signal);
+    put(bar, ...explorer.controls(response), controls.refresh());
+    explorer.draw(main, declared, response);
+    lastLoad = { now: Date.now(), newest: response.as_of };
+  } else throw new Problem(`There is no page ${name.slice(0, 100)}.`, "Choose one of the links above.");
   if (name !== shownView && shownView !== null) {
     scrollTo(0, 0);
     main.focus({ preventScroll: true });
@@ -92,53 +92,53 @@ async function draw(signal) {
   performance.mark("drawn");
 }
 
-async function drawBoard(found, signal) {
-  if (!opened || opened.id !== found.id) {
-    opened = { id: found.id, board: board.open(main, found, declared.palette), choices: {} };
-    boardControls(found);
+async function drawBoard(dashboard, signal) {
+  if (!opened || opened.id !== dashboard.id) {
+    opened = { id: dashboard.id, board: board.open(main, dashboard, declared.palette), choices: {} };
+    boardControls(dashboard);
   }
   const address = state();
   for (const name of ["view", "refresh"]) address.delete(name);
-  address.set("id", found.id);
-  boardControls(found);
-  const told = await ask("board", address, signal);
-  const mine = opened;
-  controls.newestIs(told.newest_ms);
-  mine.board.show(told);
-  answered = { now: Date.now(), newest: told.newest_ms, clock: told.now_ms };
-  if (found.filters.length && !mine.asked) {
-    mine.asked = true;
-    mine.choices = await ask("choices", new URLSearchParams({ id: found.id }), signal);
-    boardControls(found);
+  address.set("id", dashboard.id);
+  boardControls(dashboard);
+  const response = await ask("board", address, signal);
+  const current = opened;
+  controls.newestIs(response.newest_ms);
+  current.board.show(response);
+  lastLoad = { now: Date.now(), newest: response.newest_ms, clock: response.now_ms };
+  if (dashboard.filters.length && !current.choicesLoaded) {
+    current.choicesLoaded = true;
+    current.choices = await ask("choices", new URLSearchParams({ id: dashboard.id }), signal);
+    boardControls(dashboard);
   }
 }
 
-function boardControls(found) {
-  put(bar, ...controls.range(found), ...found.filters.map((one) => controls.filter(one.label, one.field, opened.choices[one.field] ?? [])),
-    controls.without(found.filters.map((one) => one.field)) ?? "", controls.refresh());
+function boardControls(dashboard) {
+  put(bar, ...controls.range(dashboard), ...dashboard.filters.map((one) => controls.filter(one.label, one.field, opened.choices[one.field] ?? [])),
+    controls.without(dashboard.filters.map((one) => one.field)) ?? "", controls.refresh());
 }
 
-function say(error) {
+function showProblem(error) {
   problem.hidden = !error;
-  main.classList.toggle("old", Boolean(error) && Boolean(answered));
+  main.classList.toggle("old", Boolean(error) && Boolean(lastLoad));
   if (!error) return;
-  put(problem, h("strong", {}, error.message), " ", h("span", {}, error.remedy), answered ? h("span", {}, " The figures below are those of before.") : "");
-  if (!answered) main.replaceChildren(h("p", { class: "state" }, "Nothing can be shown yet. The page asks again by itself."));
-  if (!answered) opened = null;
+  put(problem, h("strong", {}, error.message), " ", h("span", {}, error.remedy), lastLoad ? h("span", {}, " The figures below are from the previous refresh.") : "");
+  if (!lastLoad) main.replaceChildren(h("p", { class: "state" }, "Nothing can be shown yet. The page retries automatically."));
+  if (!lastLoad) opened = null;
   main.removeAttribute("aria-busy");
 }
 
-function again() {
+function schedule() {
   const seconds = Number(state().get("refresh") ?? "5");
   const wait = problem.hidden ? seconds : Math.max(3, seconds);
   if (wait > 0 && !document.hidden) timer = setTimeout(load, wait * 1000);
 }
 
-function tell() {
-  if (!answered) return put(age, "");
-  const since = Date.now() - answered.now;
-  const data = answered.newest ? `Data until ${instant(answered.newest)} UTC${answered.clock ? `, ${ago(answered.clock + since - answered.newest)}` : ""}. ` : "";
-  age.textContent = `${data}Asked ${ago(Math.round(since / 1000) * 1000)}.`;
+function showAge() {
+  if (!lastLoad) return put(age, "");
+  const since = Date.now() - lastLoad.now;
+  const data = lastLoad.newest ? `Data until ${instant(lastLoad.newest)} UTC${lastLoad.clock ? `, ${ago(lastLoad.clock + since - lastLoad.newest)}` : ""}. ` : "";
+  age.textContent = `${data}Refreshed ${ago(Math.round(since / 1000) * 1000)}.`;
 }
 
 let width = innerWidth;
@@ -152,6 +152,6 @@ document.addEventListener("visibilitychange", () => (document.hidden ? clearTime
 document.addEventListener("click", (event) => {
   for (const box of document.querySelectorAll("details.filter[open]")) if (!box.contains(event.target)) box.open = false;
 });
-setInterval(tell, 1000);
+setInterval(showAge, 1000);
 follow();
-load().then(tell);
+load().then(showAge);

@@ -1,4 +1,4 @@
-// Tables: figures on the right, heads that sort by a click, cells that lead on.
+// Tables: right-aligned figures, headers that sort by a click, cells with links.
 
 import { h } from "./dom.js";
 import { shown } from "./format.js";
@@ -6,10 +6,10 @@ import { shown } from "./format.js";
 const sortings = new Map();
 
 /**
- * A table.
+ * Creates a table.
  *
- * columns: label, unit, and where it has one, help and link(row) -> address.
- * sorting: key under which the reader's order is remembered; or, where the server sorts, { by, rising, turn(column) }.
+ * columns: label, unit, and optionally help and link(row) -> address.
+ * key: key of the stored sort order; server: { by, rising, turn(column) } if the server sorts.
  */
 export function table(columns, rows, { key, caption, server, redraw } = {}) {
   const order = server ?? sortings.get(key);
@@ -20,10 +20,10 @@ export function table(columns, rows, { key, caption, server, redraw } = {}) {
     redraw();
   });
   const head = columns.map((column) => {
-    const mine = order?.by === column.label;
+    const isSorted = order?.by === column.label;
     const label = server && column.sorted === false ? column.label
-      : h("button", { type: "button", "data-key": `sort ${column.label}`, onclick: () => turn(column) }, column.label, mine ? (order.rising ? " ▲" : " ▼") : "");
-    return h("th", { scope: "col", title: column.help, class: isNumber(column) ? "number" : null, "aria-sort": mine ? (order.rising ? "ascending" : "descending") : null }, label);
+      : h("button", { type: "button", "data-key": `sort ${column.label}`, onclick: () => turn(column) }, column.label, isSorted ? (order.rising ? " ▲" : " ▼") : "");
+    return h("th", { scope: "col", title: column.help, class: isNumber(column) ? "number" : null, "aria-sort": isSorted ? (order.rising ? "ascending" : "descending") : null }, label);
   });
   const body = sorted.map((row) => h("tr", {}, columns.map((column, n) => cell(column, row, n))));
   return h("table", {}, caption ? h("caption", {}, caption) : null, h("thead", {}, h("tr", {}, head)), h("tbody", {}, body));
@@ -38,11 +38,11 @@ function cell(column, row, n) {
   return h("td", { class: isNumber(column) ? "number" : null }, inner);
 }
 
-function by(place, rising) {
+function by(position, rising) {
   return (a, b) => {
-    const [x, y] = [a[place], b[place]];
+    const [x, y] = [a[position], b[position]];
     if (x === null || y === null) return x === y ? 0 : x === null ? 1 : -1;
-    const found = x < y ? -1 : x > y ? 1 : 0;
-    return rising ? found : -found;
+    const result = x < y ? -1 : x > y ? 1 : 0;
+    return rising ? result : -result;
   };
 }

@@ -1,4 +1,4 @@
-"""The played Kibana of tests/panels, on Kibana's port: ready at once, it keeps what is imported until it ends."""
+"""The fake Kibana of tests/panels on Kibana's port: ready at once, it stores imported objects in memory."""
 # ruff: noqa: INP001 - the program of an image
 
 import json
@@ -15,8 +15,8 @@ class Compact(_Handler):  # type: ignore[misc]  # the tests have no types
 
     kibana = PlayedKibana()
 
-    def answer(self, status: int, body: Any, **headers: str) -> None:
-        """One JSON object."""
+    def respond(self, status: int, body: Any, **headers: str) -> None:
+        """Send one JSON object."""
         data = json.dumps(body, separators=(",", ":")).encode()
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():

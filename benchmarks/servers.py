@@ -1,4 +1,4 @@
-"""Where the measurements take place: a pair of servers, started for them or running already, and a clean end."""
+"""Provides the servers of the measurements, started for them or running already, and cleans up."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ DEFINITIONS = index_definitions((*SCORED_ROW_FIELDS, Field("version", "int")))
 
 
 @dataclass(slots=True)
-class Ground:
-    """The servers, and the runs that were made on them."""
+class Servers:
+    """The servers, and the runs created on them."""
 
     kafka: dict[str, str] = field(repr=False)
     elastic: dict[str, Any] = field(repr=False)
     runs: list[str] = field(default_factory=list)
 
     def new_run(self) -> str:
-        """A name that no other run has; its topics and indices are removed at the end."""
+        """Return a unique run name; its topics and indices are removed at the end."""
         name = f"bench-{uuid.uuid4().hex[:8]}"
         self.runs.append(name)
         return name
 
     def make_indices(self, run: str) -> None:
-        """Templates and empty indices of a run."""
+        """Create templates and empty indices of a run."""
         with open_client(ElasticConnection(**self.elastic)) as client:
             drop(client, run, DEFINITIONS)
             install(client, run, DEFINITIONS)
 
     def drop_indices(self, run: str) -> None:
-        """Remove what `make_indices` made."""
+        """Remove the indices of `make_indices`."""
         with open_client(ElasticConnection(**self.elastic)) as client:
             drop(client, run, DEFINITIONS)
 
@@ -54,9 +54,9 @@ class Ground:
         """Remove the topics, groups and indices of all runs."""
         admin = open_admin(self.kafka)
         known = admin.list_topics(timeout=10).topics
-        wanted = {topic for run in self.runs for topic in topic_configs(run)}
-        wanted |= {topic for topic in known for run in self.runs if run in topic}  # changelogs of quixstreams
-        for done in admin.delete_topics([topic for topic in wanted if topic in known]).values() if wanted else ():
+        topics = {topic for run in self.runs for topic in topic_configs(run)}
+        topics |= {topic for topic in known for run in self.runs if run in topic}  # changelogs of quixstreams
+        for done in admin.delete_topics([topic for topic in topics if topic in known]).values() if topics else ():
             done.result()
         listed = admin.list_consumer_groups().result().valid
         groups = [group.group_id for group in listed if any(run in group.group_id for run in self.runs)]
@@ -64,26 +64,26 @@ class Ground:
             try:
                 removed.result()
             except KafkaException:
-                continue  # its session has not ended yet; without members it expires by itself
+                continue  # its session has not ended yet; an empty group expires by itself
         for run in self.runs:
             self.drop_indices(run)
 
 
 @contextmanager
-def ground(which: Literal["own", "settings"], work: Path, console: Console) -> Iterator[Ground]:
-    """Servers to measure on; what was made there is removed afterwards."""
+def open_servers(which: Literal["own", "settings"], work: Path, console: Console) -> Iterator[Servers]:
+    """Open the servers of the measurements; runs are removed afterwards."""
     settings = load_settings(home=work / "home" if which == "own" else None)
     endpoints = embedded.up(settings, console) if which == "own" else embedded.endpoints(settings)
     elastic = endpoints.elasticsearch
-    made = Ground(
+    servers = Servers(
         endpoints.kafka.client_properties(),
         {"url": elastic.url, "username": elastic.username, "password": elastic.password},
     )
     try:
-        yield made
+        yield servers
     finally:
         try:
-            made.clear()
+            servers.clear()
         finally:
             if which == "own":
                 embedded.down(settings)

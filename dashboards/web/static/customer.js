@@ -1,4 +1,4 @@
-// One customer: what is known, what is expected and why, what is to be done, and how it came to that.
+// One customer: profile, scores with reasons, recommended action, and history.
 
 import { ask, link, state } from "./address.js";
 import { chart } from "./charts.js";
@@ -8,37 +8,37 @@ import { table } from "./tables.js";
 
 const TILES = [
   ["segment", "Segment", "text"], ["churn_risk", "Churn risk", "text"], ["churn_probability", "Churn probability", "percent"],
-  ["recommended_action", "What to do", "text"], ["revenue_365d", "Revenue of a year", "money"], ["orders_365d", "Orders of a year", "count"],
+  ["recommended_action", "What to do", "text"], ["revenue_365d", "Revenue of a year", "money"], ["orders_365d", "Orders in a year", "count"],
   ["recency_days", "Since the last order", "days"], ["order_gap_mean_days", "Usual gap between orders", "days"],
   ["purchase_probability_30d", "Buys within 30 days", "percent"], ["expected_days_to_purchase", "Days to the next order", "days"],
   ["expected_revenue_90d", "Expected revenue, 90 days", "money"], ["rfm_code", "Recency, frequency, money", "text"],
 ];
-const SESSIONS = [["start_ts", "Begin", "time"], ["stage", "Got to", "text"], ["device", "Device", "text"], ["channel", "Channel", "text"], ["category", "Category", "text"], ["events", "Clicks", "count"], ["duration_s", "Length", "seconds"], ["session_id", "Session", "text"]];
+const SESSIONS = [["start_ts", "Start", "time"], ["stage", "Stage reached", "text"], ["device", "Device", "text"], ["channel", "Channel", "text"], ["category", "Category", "text"], ["events", "Clicks", "count"], ["duration_s", "Length", "seconds"], ["session_id", "Session", "text"]];
 const ORDERS = [["ts", "Placed", "time"], ["status", "Status", "text"], ["total", "Total", "money"], ["items", "Lines", "count"], ["channel", "Channel", "text"], ["payment_method", "Payment", "text"], ["order_id", "Order", "text"]];
 const ALERTS = [["ts", "When", "time"], ["churn_risk", "Risk", "text"], ["churn_risk_before", "Before", "text"], ["churn_probability", "Churn probability", "percent"], ["churn_reasons", "Reasons", "text"], ["recommended_action", "Action", "text"]];
 
-/** Asks for the story of the customer in the address. */
+/** Loads the history of the customer in the address. */
 export function load(signal) {
   return ask("customer", new URLSearchParams({ id: state().get("id") ?? "" }), signal);
 }
 
-/** Draws it. */
-export function draw(main, declared, told) {
-  const { row } = told;
-  const redraw = () => draw(main, declared, told);
+/** Draws the view. */
+export function draw(main, declared, data) {
+  const { row } = data;
+  const redraw = () => draw(main, declared, data);
   put(main,
-    h("h1", { class: "lead" }, `Customer ${told.id}`, h("span", {}, profile(row))),
+    h("h1", { class: "lead" }, `Customer ${data.id}`, h("span", {}, profile(row))),
     h("p", { class: "crumbs" }, h("a", { href: link({ view: "customers", segment: row.segment }) }, row.segment ? `all of ${row.segment}` : "all customers")),
     h("div", { class: "tiles" }, TILES.filter(([field]) => known(row[field])).map(([field, label, unit]) => h("div", { "data-field": field }, h("p", {}, label), h("p", { class: "tile" }, shown(row[field], unit))))),
     reasons(declared, row),
     h("div", { class: "charts" },
-      part("Churn probability over time", "At each alert, and the newest.", score(told, declared.palette)),
-      part("Revenue by week", "Orders of any status, by the week they were placed.", weekly(told.weeks.revenue, "Revenue", "money", declared.palette)),
-      part("Visits by week", "Sessions, by their beginning.", weekly(told.weeks.sessions, "Visits", "count", declared.palette))),
-    part(`Orders: ${more(told.orders, told.orders_total)}`, "", listed(ORDERS, told.orders, "orders", redraw)),
-    part(`Visits: ${more(told.sessions, told.sessions_total)}`, "", listed(SESSIONS, told.sessions, "sessions", redraw)),
-    part("Alerts", "Each time the risk rose.", listed(ALERTS, told.alerts, "alerts", redraw)),
-    part("Every feature", row.as_of ? `True for ${instant(row.as_of)} UTC.` : "", features(declared, row)));
+      part("Churn probability over time", "At each alert, and now.", score(data, declared.palette)),
+      part("Revenue by week", "Orders of any status, by the week of placement.", weekly(data.weeks.revenue, "Revenue", "money", declared.palette)),
+      part("Visits by week", "Sessions, by their start.", weekly(data.weeks.sessions, "Visits", "count", declared.palette))),
+    part(`Orders: ${more(data.orders, data.orders_total)}`, "", listed(ORDERS, data.orders, "orders", redraw)),
+    part(`Visits: ${more(data.sessions, data.sessions_total)}`, "", listed(SESSIONS, data.sessions, "sessions", redraw)),
+    part("Alerts", "Each time the risk rose.", listed(ALERTS, data.alerts, "alerts", redraw)),
+    part("Every feature", row.as_of ? `As of ${instant(row.as_of)} UTC.` : "", features(declared, row)));
 }
 
 const known = (value) => value !== null && value !== undefined && value !== "";
@@ -46,7 +46,7 @@ const more = (rows, total) => (rows.length < total ? `the newest ${rows.length} 
 
 function profile(row) {
   const facts = [row.country, row.age && `${row.age} years`, row.gender, row.acquisition_channel && `came by ${row.acquisition_channel}`, row.premium && "premium", row.signup_ts && `signed up ${instant(row.signup_ts).slice(0, 10)}`, row.last_seen_ts && `last seen ${instant(row.last_seen_ts)}`];
-  return facts.filter(Boolean).join(", ") || "Nothing is known of the profile.";
+  return facts.filter(Boolean).join(", ") || "There is no profile.";
 }
 
 function part(title, note, ...content) {
@@ -59,20 +59,20 @@ function reasons(declared, row) {
   return part("Why", "The features that push the churn probability up most.", h("ol", { class: "reasons" }, lines));
 }
 
-function score(told, palette) {
-  const points = told.alerts.map((one) => [one.ts, one.churn_probability]);
-  if (known(told.row.churn_probability)) points.push([told.row.as_of, told.row.churn_probability]);
-  if (!points.length) return h("p", { class: "state" }, "No score yet. ", h("span", {}, "`shopstream train` makes a model; customers without an order have none."));
+function score(data, palette) {
+  const points = data.alerts.map((one) => [one.ts, one.churn_probability]);
+  if (known(data.row.churn_probability)) points.push([data.row.as_of, data.row.churn_probability]);
+  if (!points.length) return h("p", { class: "state" }, "No score yet. ", h("span", {}, "`shopstream train` creates a model; customers without an order have no score."));
   return drawn("Churn probability over time", "line", points, "Churn probability", "percent", palette);
 }
 
 function weekly(points, label, unit, palette) {
   if (!points.length) return h("p", { class: "state" }, "Nothing here.");
   const [first, last] = [points[0][0], points.at(-1)[0]];
-  const found = new Map(points);
-  const whole = [];
-  for (let at = first; at <= last; at += 7 * 86400e3) whole.push([at, found.get(at) ?? 0]);
-  return drawn(label, "bar", whole, label, unit, palette);
+  const figures = new Map(points);
+  const filled = [];
+  for (let at = first; at <= last; at += 7 * 86400e3) filled.push([at, figures.get(at) ?? 0]);
+  return drawn(label, "bar", filled, label, unit, palette);
 }
 
 function drawn(title, kind, rows, label, unit, palette) {
@@ -84,7 +84,7 @@ function listed(fields, documents, key, redraw) {
   if (!documents.length) return h("p", { class: "state" }, "None.");
   const columns = fields.map(([, label, unit]) => ({ label, unit }));
   const rows = documents.map((one) => fields.map(([field]) => one[field] ?? null));
-  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": key }, table(columns, rows, { key: `story ${key}`, redraw }));
+  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": key }, table(columns, rows, { key: `customer `, redraw }));
 }
 
 function features(declared, row) {

@@ -7,7 +7,7 @@ import pytest
 from dashboards.boards.funnel import FUNNEL
 from dashboards.boards.pipeline import PIPELINE_BOARD
 from dashboards.panels import Span
-from dashboards.web.parameters import CHARS_MAX, VALUES_MAX, number_of, wish_of
+from dashboards.web.parameters import CHARS_MAX, VALUES_MAX, number_of, parse_query
 from features.errors import UsageError
 
 END = 1_779_280_440_000
@@ -15,23 +15,23 @@ DAY = 86_400_000
 
 
 def test_a_board_opens_with_its_own_time_range():
-    assert wish_of(FUNNEL, {}).span_to(END) == Span(END - FUNNEL.days * DAY, END)
-    assert wish_of(PIPELINE_BOARD, {}).filters == {}
+    assert parse_query(FUNNEL, {}).span_to(END) == Span(END - FUNNEL.days * DAY, END)
+    assert parse_query(PIPELINE_BOARD, {}).filters == {}
 
 
 @pytest.mark.parametrize(("text", "ms"), [("1h", 3_600_000), ("24h", DAY), ("7d", 7 * DAY), ("730d", 730 * DAY)])
 def test_a_time_range_ends_at_the_newest_document(text, ms):
-    assert wish_of(FUNNEL, {"last": [text]}).span_to(END) == Span(END - ms, END)
+    assert parse_query(FUNNEL, {"last": [text]}).span_to(END) == Span(END - ms, END)
 
 
 def test_both_days_count():
-    wish = wish_of(FUNNEL, {"from": ["2026-05-01"], "to": ["2026-05-02"]})
-    assert wish.span_to(END) == Span(1_777_593_600_000, 1_777_593_600_000 + 2 * DAY)
+    query = parse_query(FUNNEL, {"from": ["2026-05-01"], "to": ["2026-05-02"]})
+    assert query.span_to(END) == Span(1_777_593_600_000, 1_777_593_600_000 + 2 * DAY)
 
 
 def test_filters_are_taken_as_they_stand():
     hostile = '<script>"=1+1'
-    assert wish_of(FUNNEL, {"device": ["mobile", "tablet"], "category": [hostile]}).filters == {
+    assert parse_query(FUNNEL, {"device": ["mobile", "tablet"], "category": [hostile]}).filters == {
         "device": ("mobile", "tablet"), "category": (hostile,),
     }  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_filters_are_taken_as_they_stand():
 )  # fmt: skip
 def test_what_is_out_of_bounds_is_refused(parameters):
     with pytest.raises(UsageError):
-        wish_of(FUNNEL, parameters)
+        parse_query(FUNNEL, parameters)
 
 
 @pytest.mark.parametrize("text", ["-1", "1e3", "501", "9" * 30, "\u0663", "1 "])

@@ -1,4 +1,4 @@
-"""Starting measured processes, letting them begin together, and adding up what they tell."""
+"""Starts measured processes together and combines their reports."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from features.errors import ShopstreamError
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 1_800.0
-QUIET_S = 0.3
-"""Between ready and go, so that what joining the group has set off is over."""
+SETTLE_S = 0.3
+"""Pause between ready and go, so that the work of joining the group has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """One measurement; of several processes the sums, and the times from the first start to the last end.
+    """One measurement; for several processes sums, and times from the first start to the last end.
 
     Attributes:
-        records: events that were to be read.
-        read_s: until all were applied.
-        done_s: until everything was also written, acknowledged and committed.
+        records: number of events to read.
+        read_s: seconds until all were applied.
+        done_s: seconds until everything was also written, acknowledged and committed.
         cpu_s: user and system time of the processes from the start to `done`.
         peak_mb: highest resident memory, summed over the processes.
-        startup_s: from the start of the process until it was ready to read.
-        others_cores: processor cores that everything else on the machine used meanwhile, brokers included.
-        yardstick_s: CPU seconds of a fixed piece of work, before and after: a core is not always as fast.
-        figures: what each process tells beside.
+        startup_s: seconds from the start of the process until it was ready to read.
+        others_cores: processor cores that everything else on the machine used, brokers included.
+        yardstick_s: CPU seconds of a fixed piece of work, before and after, since the speed of a core varies.
+        figures: report of each process.
     """
 
     name: str
@@ -53,17 +53,17 @@ class Lap:
 
     @property
     def rate(self) -> float:
-        """Events a second, until everything is durable."""
+        """Events per second, until everything is durable."""
         return self.records / self.done_s
 
     @property
     def read_rate(self) -> float:
-        """Events a second, until all are applied."""
+        """Events per second, until all are applied."""
         return self.records / self.read_s
 
     @property
     def cpu_per_million(self) -> float:
-        """CPU seconds a million events."""
+        """CPU seconds per million events."""
         return self.cpu_s / self.records * 1e6
 
 
@@ -79,7 +79,7 @@ def run(
     """Measure a script of this folder, one process for each task.
 
     Raises:
-        ShopstreamError: a process failed; the message has the end of what it wrote.
+        ShopstreamError: a process failed; the message contains the end of its log.
     """
     with log.open("a") as errors:
         begun_s = time.monotonic()
@@ -88,40 +88,40 @@ def run(
         watchdog.start()
         try:
             for process in processes:
-                _hear(process, "ready", log)
+                _read_line(process, "ready", log)
             startup_s = time.monotonic() - begun_s
-            time.sleep(QUIET_S)
+            time.sleep(SETTLE_S)
             before_s = yardstick_s()
             busy_s = _busy_s()
-            _tell(processes, "go")
+            _send_all(processes, "go")
             for process in processes:
-                _hear(process, "read", log)
-            _tell(processes, "finish")
-            told = [json.loads(_hear(process, "{", log)) for process in processes]
+                _read_line(process, "read", log)
+            _send_all(processes, "finish")
+            reports = [json.loads(_read_line(process, "{", log)) for process in processes]
             busy_s = _busy_s() - busy_s
         finally:
             watchdog.cancel()
             for process in processes:
-                _end(process)
-    start_s = min(one["started_s"] for one in told)
-    done_s = max(one["done_s"] for one in told) - start_s
-    cpu_s = sum(one["cpu_s"] for one in told)
+                _wait(process)
+    start_s = min(report["started_s"] for report in reports)
+    done_s = max(report["done_s"] for report in reports) - start_s
+    cpu_s = sum(report["cpu_s"] for report in reports)
     return Lap(
         name,
         records,
-        max(one["read_s"] for one in told) - start_s,
+        max(report["read_s"] for report in reports) - start_s,
         done_s,
         cpu_s,
-        sum(one["peak_mb"] for one in told),
+        sum(report["peak_mb"] for report in reports),
         startup_s,
         max(0.0, busy_s - cpu_s) / done_s,
         (before_s + yardstick_s()) / 2,
-        tuple(told),
+        tuple(reports),
     )
 
 
 def yardstick_s() -> float:
-    """CPU seconds of a fixed piece of work like that of the measured: making objects out of JSON."""
+    """Return the CPU seconds of a fixed piece of similar work: decoding JSON to objects."""
     decode = msgspec.json.Decoder().decode
     text = b'{"event_id":"e43d881b9d92","event_type":"page_view","ts":1737418287759,"items":[1,2,3]}'
     begun_s = time.thread_time()
@@ -142,29 +142,29 @@ def _spawn(python: str, script: str, task: Mapping[str, Any], errors: Any) -> su
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert process.stdin is not None
-    # a line and not an argument: it may hold a password, and arguments are seen by everyone
+    # a line and not an argument: it may contain a password, and arguments are visible to all users
     process.stdin.write(json.dumps(task) + "\n")
     process.stdin.flush()
     return process
 
 
-def _hear(process: subprocess.Popen[str], start: str, log: Path) -> str:
+def _read_line(process: subprocess.Popen[str], start: str, log: Path) -> str:
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith(start):
             return line
     tail = "\n".join(log.read_text().splitlines()[-15:])
-    raise ShopstreamError(f"A measured process ended before it said {start!r}:\n{tail}", f"The whole of it: {log}")
+    raise ShopstreamError(f"A measured process ended before it printed {start!r}:\n{tail}", f"Full log: {log}")
 
 
-def _tell(processes: Sequence[subprocess.Popen[str]], word: str) -> None:
+def _send_all(processes: Sequence[subprocess.Popen[str]], command: str) -> None:
     for process in processes:
         assert process.stdin is not None
-        process.stdin.write(word + "\n")
+        process.stdin.write(command + "\n")
         process.stdin.flush()
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _wait(process: subprocess.Popen[str]) -> None:
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
