@@ -35,14 +35,29 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[str, float | None], None]]:
-    """Show a line with the current step and, where known, its completed share."""
+    """Show the current step and, where known, its completed share; without a terminal, print a line for each step."""
+    if not console.is_terminal:
+        yield _line_per_step(console)
+        return
     bar = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
+        console=console, transient=True,
     )  # fmt: skip
     with bar:
         task = bar.add_task("reading the archive", total=None)
         yield lambda said, share: _show(bar, task, said, share)
+
+
+def _line_per_step(console: Console) -> Callable[[str, float | None], None]:
+    last = ""
+
+    def show(step: str, _share: float | None) -> None:
+        nonlocal last
+        if step != last:
+            console.print(step, highlight=False, soft_wrap=True, markup=False)
+        last = step
+
+    return show
 
 
 def _show(bar: Progress, task: TaskID, said: str, share: float | None) -> None:

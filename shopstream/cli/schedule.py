@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connectors.clock import iso
+
+if TYPE_CHECKING:
+    from shopstream.jobs.step import Outcome
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +34,7 @@ def schedule(
     """Train a bundle, roll trends up, forecast and segment, then again at an interval, until Ctrl-C.
 
     The first round waits until the run's archive consumer has caught up with Kafka. The bundle becomes the current one
-    of the data folder, and running consumers take it up. A step that fails is told, and the round is tried again.
+    of the data folder, and running consumers take it up. A failed step is reported, and the round is tried again.
 
     Example: `shopstream schedule --every 24h`
     """
@@ -41,7 +45,7 @@ def schedule(
     from shopstream.jobs import consume as consume_job
     from shopstream.jobs import produce as produce_job
     from shopstream.jobs import schedule as schedule_job
-    from shopstream.jobs.waiting import caught_up
+    from shopstream.jobs.step import run_steps
     from shopstream.runtime.bundles import FOLDER
     from shopstream.settings import load_settings
 
@@ -52,40 +56,46 @@ def schedule(
     archive = directory or Path(consume_job.archive_folder(settings, None))
     plan = schedule_job.SchedulePlan(archive, mart, settings.run, every_s, tries)
     clock = produce_job.wall_clock()
-    sign = settings.home / "trainer.alive"
+    heartbeat = settings.home / "trainer.alive"
     settings.home.mkdir(parents=True, exist_ok=True)
 
-    def told(said: str) -> None:
-        console.print(f"{iso(clock.wall_ms())} {said}", highlight=False)
+    def log(text: str) -> None:
+        console.print(f"{iso(clock.wall_ms())} {text}", highlight=False)
 
     with produce_job.stop_on_signal() as signalled:
 
-        def living() -> bool:
-            sign.touch()
+        def keep_on() -> bool:
+            heartbeat.touch()
             return not signalled()
 
-        def rest(seconds: float) -> bool:
+        def wait(seconds: float) -> bool:
             end_s = clock.monotonic_s() + seconds
-            while living() and (left_s := end_s - clock.monotonic_s()) > 0:
-                clock.sleep(min(left_s, schedule_job.SIGN_EVERY_S / 5))
+            while keep_on() and (left_s := end_s - clock.monotonic_s()) > 0:
+                clock.sleep(min(left_s, 1.0))
             return not signalled()
+
+        def run_step(words: Sequence[str]) -> Outcome:
+            (step,) = run_steps([words], lambda _: keep_on())
+            return step.outcome
 
         folder = settings.home / FOLDER
         kafka = embedded.kafka_endpoint(settings)
-        if directory is None and schedule_job.read_notes(folder) is None:
-            told("waits until the archive holds what Kafka holds")
+        if directory is None and schedule_job.read_state(folder) is None:
+            log("waits until the archive holds what Kafka holds")
             end_s = clock.monotonic_s() + schedule_job.PATIENCE_S
             while (
-                not caught_up(kafka, settings.run) and clock.monotonic_s() < end_s and rest(schedule_job.SIGN_EVERY_S)
+                not schedule_job.caught_up(kafka, settings.run)
+                and clock.monotonic_s() < end_s
+                and wait(schedule_job.CHECK_EVERY_S)
             ):
                 pass
-        while living():
-            if not once and not rest(schedule_job.due_in_s(schedule_job.read_notes(folder), every_s, clock.wall_ms())):
+        while keep_on():
+            if not once and not wait(schedule_job.due_in_s(schedule_job.read_state(folder), every_s, clock.wall_ms())):
                 break
-            failed = schedule_job.go_through(plan, lambda words: schedule_job.in_child(words, living), told)
+            failed = schedule_job.run_round(plan, run_step, log)
             if failed is None:
                 break
-            schedule_job.write_notes(folder, schedule_job.ScheduleState(clock.wall_ms(), failed))
+            schedule_job.write_state(folder, schedule_job.ScheduleState(clock.wall_ms(), failed))
             if once:
                 raise typer.Exit(1 if failed else 0)
-    told("stopped")
+    log("stopped")
