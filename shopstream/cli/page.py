@@ -30,7 +30,7 @@ def serve(
 
     Example: `shopstream dashboards serve --port 8050`
     """
-    import contextlib
+    import threading
     import webbrowser
 
     from rich.console import Console
@@ -45,12 +45,9 @@ def serve(
     if run is not None:
         known_runs.check_view(settings)
     listening = serve_dashboards.Listening(host, port, tuple(name or ()))
-    with (
-        serve_dashboards.source(settings, mart) as source,
-        contextlib.closing(serve_dashboards.bound(listening)) as taken,
-    ):
-        typer.echo(serve_dashboards.address(taken))
+    with serve_dashboards.serve_in_thread(settings, mart, listening) as address:
+        typer.echo(address)
         Console(stderr=True).print("the live page; Ctrl-C ends it", highlight=False)
         if show:
-            webbrowser.open(serve_dashboards.address(taken))
-        serve_dashboards.server(source, listening).run(sockets=[taken])
+            webbrowser.open(address)
+        threading.Event().wait()  # until a signal raises

@@ -25,7 +25,7 @@ def seed_history(
 ) -> None:
     """Make a synthetic shop's history once and send it to Kafka once, however often this is called.
 
-    What is sent is noted beside DIR. Killed at any moment, the next call goes on where it was and nothing counts
+    A file beside DIR records what was sent. After a kill at any moment, the next call continues and nothing counts
     twice. For containers and scripts; `generate` and `replay` do the two parts by hand.
 
     Example: `shopstream seed shop-archive --events 1000000`
@@ -42,16 +42,16 @@ def seed_history(
     console = Console(stderr=True)
     clock = produce_job.wall_clock()
     end_ms = clock.wall_ms() // DAY_MS * DAY_MS - HISTORY_ENDS_DAYS_AGO * DAY_MS
-    wanted = checked(Shop(end_ms=end_ms, seed=seed, customers=customers, events=events, days=days))
+    requested = checked(Shop(end_ms=end_ms, seed=seed, customers=customers, events=events, days=days))
     settings = load_settings(run=run)
     produce_job.open_target(settings.run, console)
     with console.status("generating") as line:
-        shop = past.made(wanted, directory, lambda _: None)
+        shop = past.ensure_archive(requested, directory, lambda _: None)
         with produce_job.stop_on_signal() as interrupted:
-            sent = past.send(
+            state = past.send_history(
                 directory,
                 shop,
-                past.Sending(
+                past.SeedTarget(
                     embedded.kafka_endpoint(settings),
                     settings.run,
                     clock,
@@ -61,8 +61,8 @@ def seed_history(
                     ),
                 ),
             )
-    counts = ", ".join(f"{number:,} {topic}" for topic, number in sorted(sent.delivered.items()))
-    if not sent.whole:
-        console.print(f"not complete ({counts or 'nothing'}); the same command goes on", highlight=False)
+    counts = ", ".join(f"{number:,} {topic}" for topic, number in sorted(state.delivered.items()))
+    if not state.whole:
+        console.print(f"not complete ({counts or 'nothing'}); the same command continues", highlight=False)
         raise typer.Exit(130)
     console.print(f"run {settings.run} has the whole history of {directory}: {counts}", highlight=False)

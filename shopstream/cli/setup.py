@@ -47,5 +47,5 @@ def setup(
         console.print(f"[yellow]warning[/] {warning}", highlight=False)
     made = f"{len(report.created)} topics made" if report.created else "its topics are there"
     console.print(f"run {settings.run}: {made}; templates and indices are there", highlight=False)
-    for name, what in create_users.settle(connection(endpoints), settings.run, wanted):
+    for name, what in create_users.create_users(connection(endpoints), settings.run, wanted):
         console.print(f"user {name} {what}", highlight=False)

@@ -85,6 +85,9 @@ def train(
         ),
     ] = "auto",
     tries: Annotated[int, typer.Option("--tries", help="Settings of XGBoost that are tried.", min=1, max=200)] = 6,
+    repeats: Annotated[
+        int, typer.Option("--repeats", help="Bootstrap resamples for the intervals of the metrics.", min=20)
+    ] = 300,
     rules: Annotated[
         str, typer.Option("--rules", help="Rules of the segments: a ready name or a YAML file.")
     ] = "segments",
@@ -120,7 +123,9 @@ def train(
     settings = load_settings()
     target = out if out is not None else settings.home / BUNDLES / "new"
     given = settings.training.costs.asked() if costs is None else _costs(costs)
-    plan = TrainingPlan(_validation(validation), tries=tries, seed=seed, threads=threads, costs=_checked(given))
+    plan = TrainingPlan(
+        _validation(validation), tries=tries, seed=seed, threads=threads, costs=_checked(given), repeats=repeats
+    )
     asked = settings.training.asked(horizon, history, spacing, cutoffs)
     with progress(console) as tell:
         bundle, seconds = train_bundle(directory, target, asked, plan, rules, tell, rename=out is None)

@@ -70,71 +70,66 @@ def source(settings: Settings, mart: Path) -> Iterator[Source]:
         yield Source(DASHBOARDS, settings.run, searcher, mart, clock.wall_ms, time.monotonic)
 
 
-def bound(listening: Listening) -> socket.socket:
+def listen(listening: Listening) -> socket.socket:
     """Open a listening socket.
 
     Raises:
         ShopstreamError: the address or the port is not available.
     """
     family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((listening.host, listening.port))
-        found.listen()
+        opened.bind((listening.host, listening.port))
+        opened.listen()
     except (OSError, OverflowError) as error:
-        found.close()
+        opened.close()
         raise ShopstreamError(
             f"The page cannot listen on {listening.host}:{listening.port}: {error}.",
             "Give another --port, or 0 for a free one; --host takes an address of this machine.",
         ) from error
-    return found
+    return opened
 
 
-def address(taken: socket.socket) -> str:
+def address(opened: socket.socket) -> str:
     """Return the URL for a browser."""
-    host, port = taken.getsockname()[:2]
+    host, port = opened.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "127.0.0.1"
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def server(found: Source, listening: Listening) -> uvicorn.Server:
-    """Build the web server; its `run(sockets=[...])` returns when `should_exit` is set or a signal comes."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            build(found, listening.allowed),
-            http=BoundedProtocol,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=REQUESTS_MAX,
-            timeout_graceful_shutdown=3,
-            lifespan="off",
-            ws="none",
+@contextlib.contextmanager
+def serve_in_thread(settings: Settings, mart: Path, listening: Listening) -> Iterator[str]:
+    """Serve the page in a thread within the context; yields its URL. Raises as `source` and `listen`."""
+    with source(settings, mart) as opened, serve_source(opened, listening) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serve_source(source: Source, listening: Listening) -> Iterator[str]:
+    """Serve the page over any data source in a thread within the context; yields its URL. Raises as `listen`."""
+    with contextlib.closing(listen(listening)) as opened:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                build(source, listening.allowed),
+                http=BoundedProtocol,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                limit_concurrency=REQUESTS_MAX,
+                timeout_graceful_shutdown=3,
+                lifespan="off",
+                ws="none",
+            )
         )
-    )
-
-
-@contextlib.contextmanager
-def beside(settings: Settings, mart: Path, listening: Listening) -> Iterator[str]:
-    """Serve the page in a thread within the context; yields its URL. Raises as `source` and `bound`."""
-    with source(settings, mart) as found, open_page(found, listening) as where:
-        yield where
-
-
-@contextlib.contextmanager
-def open_page(found: Source, listening: Listening) -> Iterator[str]:
-    """Serve the page over any source in a thread within the context; yields its URL."""
-    with contextlib.closing(bound(listening)) as taken:
-        serving = server(found, listening)
-        thread = threading.Thread(target=lambda: serving.run(sockets=[taken]), name="page", daemon=True)
+        thread = threading.Thread(target=lambda: server.run(sockets=[opened]), name="page", daemon=True)
         thread.start()
         try:
-            _await(lambda: serving.started)
-            yield address(taken)
+            _await(lambda: server.started)
+            yield address(opened)
         finally:
-            serving.should_exit = True
+            server.should_exit = True
             thread.join(STARTED_WITHIN_S)
 
 

@@ -73,7 +73,7 @@ def stream(settings: Settings, asked: SparkStreamRequest, console: Console) -> b
     properties = parsed_properties(list(asked.conf))
     endpoints = embedded.endpoints(settings)
     name, properties = f"shopstream spark stream {settings.run}", {**STATE_PROPERTIES, **properties}
-    with consume_job.alone(settings, (ROLE,)):
+    with consume_job.exclusive_consumer_lock(settings, (ROLE,)):
         report = consume_job.prepare(settings, endpoints, documents="elastic" in asked.sinks, contact=asked.contact)
         for warning in report.warnings:
             console.print(f"[yellow]warning[/] {warning}", highlight=False)

@@ -22,12 +22,12 @@ from connectors.elasticsearch.client import connection, open_client
 from consumers.index_definitions import run_definitions
 from dashboards.web.app import Source
 from features.errors import ShopstreamError
-from shopstream.demo.page import page
+from shopstream.demo.demo import serve_page
 from shopstream.demo.screen import Screen
 from shopstream.embedded import elastic_reader
 from shopstream.embedded.elastic_users import READER, write_users
 from shopstream.jobs import connection_limits
-from shopstream.jobs.serve_dashboards import Listening, bound, open_page
+from shopstream.jobs.serve_dashboards import Listening, listen, serve_source
 from shopstream.settings import Settings
 
 
@@ -44,7 +44,7 @@ def hasty(tmp_path, monkeypatch):
     monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT_S", 1.0)
     monkeypatch.setattr(connection_limits, "ANSWER_TIMEOUT_S", 3.0)
     found = Source((), "some-run", nothing_found, tmp_path, lambda: 0, time.monotonic)
-    with open_page(found, Listening(port=0)) as address:
+    with serve_source(found, Listening(port=0)) as address:
         yield address, ("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]))
 
 
@@ -149,34 +149,32 @@ def screen(told):
 
 
 def test_the_demo_serves_it_while_it_runs(servers, server_settings, screen, told):
-    with page(server_settings, screen, wanted=True) as show:
-        address = told.getvalue().split()[-1]
+    with contextlib.ExitStack() as page:
+        address = serve_page(page, server_settings, screen)
+        assert told.getvalue().split()[-1] == address
         assert declared_run(address) == server_settings.run
-        show()  # no terminal, no browser
     with pytest.raises(OSError, match=r"refused"):
         declared_run(address)
 
 
-def test_another_port_is_taken_where_the_usual_one_is_not_free(servers, server_settings, screen, told):
+def test_another_port_is_taken_where_the_usual_one_is_not_free(servers, server_settings, screen):
     try:
-        taken = bound(Listening())
+        taken = listen(Listening())
     except ShopstreamError:
-        taken = None  # somebody else has it already
+        taken = None  # another process has it already
     try:
-        with page(server_settings, screen, wanted=True):
-            assert f":{Listening().port}/" not in told.getvalue()
-            assert "http://127.0.0.1:" in told.getvalue()
+        with contextlib.ExitStack() as page:
+            address = serve_page(page, server_settings, screen)
+            assert address.startswith("http://127.0.0.1:")
+            assert f":{Listening().port}/" not in address
     finally:
         if taken is not None:
             taken.close()
 
 
-def test_a_demo_without_a_page_goes_on(tmp_path, screen, told):
-    with page(Settings(home=tmp_path), screen, wanted=False) as show:
-        show()
-    assert told.getvalue() == ""
-    with page(Settings(home=tmp_path), screen, wanted=True) as show:
-        show()
+def test_a_demo_whose_page_cannot_be_served_continues(tmp_path, screen, told):
+    with contextlib.ExitStack() as page:
+        assert serve_page(page, Settings(home=tmp_path), screen) is None
     assert "no live page" in told.getvalue()
     assert "shopstream up" in told.getvalue()
 
