@@ -29,9 +29,9 @@ def demo(  # noqa: PLR0917 - typer makes an option of each
 ) -> None:
     """Start everything: servers, a year of a synthetic shop through Kafka, a churn model, scored customers, then live.
 
-    The counts are taken again at the end, from Kafka and from Elasticsearch; exit code 1 when they do not agree. Run
-    again, it goes on with what is there. A bundle that is current already (`shopstream train`) scores instead of one of
-    the demo's own. Ctrl-C ends it; the servers stay up (`shopstream down`).
+    At the end it counts again, in Kafka and in Elasticsearch; the exit code is 1 if the counts do not agree. Another
+    call continues with the data of the run. If there is a current bundle (`shopstream train`), it scores the customers
+    and the demo trains none. Ctrl-C ends the demo; the servers stay up (`shopstream down`).
 
     Example: `shopstream demo --once`
     """
@@ -44,6 +44,6 @@ def demo(  # noqa: PLR0917 - typer makes an option of each
 
     console = Console(stderr=True)
     configure_logs(json=not console.is_terminal)
-    wanted = Demo(customers, events, days, seed, speed, workers, once, page)
-    if not run_demo(wanted, load_settings(run=run), console, Console()):
+    options = Demo(customers, events, days, seed, speed, workers, once, page)
+    if not run_demo(options, load_settings(run=run), console, Console()):
         raise typer.Exit(1)

@@ -51,6 +51,7 @@ class Step:
             stdout=self._file,
             stderr=self._file,
             env={**os.environ, "COLUMNS": "1000"} if capture else None,  # captured lines are not wrapped
+            process_group=0,  # Ctrl-C in the terminal is for the parent, which stops the step
         )
 
     def __enter__(self) -> Self:
