@@ -30,7 +30,7 @@ def serve(
 
     Example: `shopstream dashboards serve --port 8050`
     """
-    import threading
+    import time
     import webbrowser
 
     from rich.console import Console
@@ -38,6 +38,7 @@ def serve(
     from connectors.elasticsearch.admin import quiet_client_logs
     from shopstream.cli import known_runs
     from shopstream.jobs import serve_dashboards
+    from shopstream.jobs.produce import stop_on_signal
     from shopstream.settings import load_settings
 
     quiet_client_logs()
@@ -45,9 +46,10 @@ def serve(
     if run is not None:
         known_runs.check_view(settings)
     listening = serve_dashboards.Listening(host, port, tuple(name or ()))
-    with serve_dashboards.serve_in_thread(settings, mart, listening) as address:
+    with stop_on_signal() as stopped, serve_dashboards.serve_in_thread(settings, mart, listening) as address:
         typer.echo(address)
         Console(stderr=True).print("the live page; Ctrl-C ends it", highlight=False)
         if show:
             webbrowser.open(address)
-        threading.Event().wait()  # until a signal raises
+        while not stopped():
+            time.sleep(0.2)
