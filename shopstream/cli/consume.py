@@ -71,7 +71,7 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
     )
     configure_logs(json=not console.is_terminal, debug=consumption.debug)
     endpoints = embedded.endpoints(settings)
-    with consume_job.alone(settings, consumption.roles):
+    with consume_job.exclusive_consumer_lock(settings, consumption.roles):
         if "features" in consumption.roles:
             check_writable(consumption.state)
         report = consume_job.prepare(

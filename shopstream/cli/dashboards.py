@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import time
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +23,12 @@ from features.errors import ShopstreamError, UsageError
 from features.schema import DEFAULT_RUN, check_run
 from shopstream.cli.options import AsJson, Run, time_option
 from shopstream.jobs import check_dashboards, serve_dashboards
+from shopstream.jobs.produce import stop_on_signal
 from shopstream.jobs.runs import check_visible
 from shopstream.runtime.tables import table
 from shopstream.settings import load_settings
 
+STOP_POLL_S: Final = 0.2
 PASSWORD: Final = "KIBANA_PASSWORD"  # noqa: S105 - the name of a variable
 API_KEY: Final = "KIBANA_API_KEY"
 STATE_STYLES: Final = {"PASS": "green", "EMPTY": "yellow", "FAIL": "bold red"}
@@ -160,16 +162,13 @@ def serve(
     if run is not None:
         check_visible(settings)
     listening = serve_dashboards.Listening(host, port, tuple(names or ()))
-    with (
-        serve_dashboards.source(settings, segments) as source,
-        contextlib.closing(serve_dashboards.bound(listening)) as socket,
-    ):
-        address = serve_dashboards.address(socket)
+    with stop_on_signal() as stopped, serve_dashboards.serve_in_thread(settings, segments, listening) as address:
         typer.echo(address)
         Console(stderr=True).print("live page; Ctrl-C stops it", highlight=False)
         if open_browser:
             webbrowser.open(address)
-        serve_dashboards.server(source, listening).run(sockets=[socket])
+        while not stopped():
+            time.sleep(STOP_POLL_S)
 
 
 def _secret(path: Path | None, variable: str) -> str | None:

@@ -17,10 +17,13 @@ from training.cells import safe_frame
 
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[str, float | None], None]]:
-    """Show a line with the current step and, if known, its completed share from 0 to 1."""
+    """Show the current step and, if known, its completed share from 0 to 1. Without a terminal, print a line a step."""
+    if not console.is_terminal:
+        yield _line_per_step(console)
+        return
     bar = Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
+        console=console, transient=True,
     )  # fmt: skip
     with bar:
         task = bar.add_task("reading the archive", total=None)
@@ -29,6 +32,18 @@ def progress(console: Console) -> Iterator[Callable[[str, float | None], None]]:
             bar.update(task, description=step, total=None if share is None else 1.0, completed=share or 0.0)
 
         yield show
+
+
+def _line_per_step(console: Console) -> Callable[[str, float | None], None]:
+    last = ""
+
+    def show(step: str, _share: float | None) -> None:
+        nonlocal last
+        if step != last:
+            console.print(step, highlight=False, soft_wrap=True, markup=False)
+        last = step
+
+    return show
 
 
 def write_table(out: Path, frame: pl.DataFrame) -> None:

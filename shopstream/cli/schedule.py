@@ -13,8 +13,7 @@ from shopstream import embedded
 from shopstream.cli.options import OutFolder, Run, Tries, parse_duration_s
 from shopstream.jobs import consume as consume_job
 from shopstream.jobs import produce as produce_job
-from shopstream.jobs.schedule import SchedulePlan, Scheduler
-from shopstream.jobs.waiting import caught_up
+from shopstream.jobs.schedule import SchedulePlan, Scheduler, caught_up
 from shopstream.runtime.bundles import FOLDER
 from shopstream.settings import load_settings
 

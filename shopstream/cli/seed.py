@@ -42,12 +42,12 @@ def seed_history(
     settings = load_settings(run=run)
     produce_job.open_target(settings.run, console)
     with console.status("generating") as line:
-        shop = seed_job.made(shop_model, directory, lambda _: None)
+        shop = seed_job.ensure_archive(shop_model, directory, lambda _: None)
         with produce_job.stop_on_signal() as interrupted:
-            sent = seed_job.send(
+            state = seed_job.send_history(
                 directory,
                 shop,
-                seed_job.Sending(
+                seed_job.SeedTarget(
                     embedded.kafka_endpoint(settings),
                     settings.run,
                     clock,
@@ -57,8 +57,8 @@ def seed_history(
                     ),
                 ),
             )
-    counts = ", ".join(f"{number:,} {topic}" for topic, number in sorted(sent.delivered.items()))
-    if not sent.whole:
+    counts = ", ".join(f"{number:,} {topic}" for topic, number in sorted(state.delivered.items()))
+    if not state.whole:
         console.print(f"not complete ({counts or 'nothing'}); the same command resumes", highlight=False)
         raise typer.Exit(130)
     console.print(f"run {settings.run} has the whole history of {directory}: {counts}", highlight=False)

@@ -39,5 +39,5 @@ def setup(
         console.print(f"[yellow]warning[/] {warning}", highlight=False)
     topics = f"{len(report.created)} topics created" if report.created else "its topics exist"
     console.print(f"run {settings.run}: {topics}; templates and indices exist", highlight=False)
-    for name, change in create_users.settle(connection(endpoints), settings.run, accounts):
+    for name, change in create_users.create_users(connection(endpoints), settings.run, accounts):
         console.print(f"user {name} {change}", highlight=False)

@@ -39,7 +39,7 @@ from shopstream.spark.archive_scan import Reader, archive_files
 from shopstream.spark.backfill import feature_rows, write_rows
 from shopstream.spark.backfill import plan as plan_backfill
 from shopstream.spark.session import parse_properties, session
-from shopstream.spark.xgboost_training import Learn
+from shopstream.spark.xgboost_training import ClusterTraining, Learn
 from training.churn.train import TrainingPlan
 
 CUTOFFS_MAX = 100_000

@@ -62,6 +62,9 @@ def train(
         ),
     ] = "auto",
     tries: Tries = 6,
+    repeats: Annotated[
+        int, typer.Option("--repeats", help="Bootstrap resamples for the intervals of the metrics.", min=20)
+    ] = 300,
     rules: Annotated[str, typer.Option("--rules", help="Segment rules: built-in or a YAML file.")] = "segments",
     costs: Annotated[
         Path | None,
@@ -89,7 +92,7 @@ def train(
     target = out if out is not None else settings.home / FOLDER / "new"
     risk_costs = settings.training.costs.asked() if costs is None else _read_costs(costs)
     thresholds(risk_costs)  # fails before the long work if the costs give no thresholds
-    plan = TrainingPlan(validation, tries=tries, seed=seed, threads=threads, costs=risk_costs)
+    plan = TrainingPlan(validation, tries=tries, seed=seed, threads=threads, costs=risk_costs, repeats=repeats)
     window = settings.training.asked(horizon, history, spacing, cutoffs)
     with progress(console) as on_step:
         bundle, seconds = train_bundle(directory, target, window, plan, rules, on_step, rename=out is None)

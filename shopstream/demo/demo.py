@@ -1,51 +1,65 @@
 """Runs the demo: a shop's history through Kafka into Elasticsearch, audited to the last record, then live.
 
-    up ─> topics, indices ─> history (made once) ─┬─> replay ─> training ─> ends known ─┐
-                                                  └─> consumers ────────────────────────┴─> all scored ─> summary
+    up ─> topics, indices ─> history (made once) ─┬─> seed ─> train ─> ends known ─┐
+                                                  └─> consume ─────────────────────┴─> rollup, forecast ─> summary
                                                               without --once: live shop + consumers until Ctrl-C
 
-A run that already holds the demo's history does not receive it again: consumers and summary use the existing data. No
-bundle is trained twice from the same history. An interrupted replay continues at its position. The demo never deletes
-data of a run.
+Each step is the job or the command that users run by themselves. A run that already holds the demo's history does not
+receive it again: consumers and summary use the existing data. No bundle is trained twice from the same history. An
+interrupted replay continues at its position. The demo never deletes data of a run.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+import webbrowser
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+import msgspec
 from rich.console import Console
 
 from connectors.clock import iso
 from connectors.elasticsearch.aliases import run_behind
 from connectors.elasticsearch.client import connection, open_client
+from connectors.files import read_note
 from connectors.kafka.admin import topic_counts
 from consumers.audit import recount
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
-from producers.archive.archive import SHOP_FILE, utc_day
+from producers.archive.archive import utc_day
 from producers.publisher import newest_event_ms
-from producers.shop.generate import generate
-from producers.shop.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked, shop_from_json
+from producers.shop.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked
 from shopstream import embedded
 from shopstream.demo import first_bundle, queries
-from shopstream.demo.lesson import Lesson
-from shopstream.demo.page import page
-from shopstream.demo.rounds import Stage
+from shopstream.demo.rounds import DemoRun
 from shopstream.demo.screen import Screen
 from shopstream.demo.summary import Audit, Round, print_summary
-from shopstream.demo.trends import look_back
 from shopstream.embedded import Endpoints
 from shopstream.jobs import consume as consume_job
-from shopstream.jobs import demo_memory
-from shopstream.jobs.demo_memory import DemoState
 from shopstream.jobs.produce import wall_clock
-from shopstream.jobs.seed_history import SLICE_MS
+from shopstream.jobs.runs import DEMO_FOLDER
+from shopstream.jobs.seed_history import (
+    SLICE_MS,
+    STATE_REMEDY,
+    HistoryState,
+    ensure_archive,
+    options_of,
+    read_state,
+    same_size,
+    write_state,
+)
+from shopstream.jobs.serve_dashboards import Listening, serve_in_thread
 from shopstream.runtime import bundles
 from shopstream.settings import Settings
+from training.options import Horizon
 
+SEGMENTS: Final = Path("mart")
+"""Default output folder of `shopstream segment`."""
 _REMEDY: Final = (
     "Use another run (--run NAME), or remove this one with all that it holds: `shopstream runs drop NAME`, or "
     "`shopstream down --data` for everything."
@@ -87,11 +101,6 @@ class Demo:
             Shop(end_ms=end_ms, seed=self.seed, customers=self.customers, events=self.events, days=self.days)
         )
 
-    def is_of(self, shop: Shop) -> bool:
-        """Return whether a shop has this demo's options, whatever the end of its history."""
-        wanted = (self.customers, self.events, self.days, self.seed)
-        return wanted == (shop.customers, shop.events, shop.days, shop.seed)
-
 
 def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
     """Run the whole demo; return whether every record sent has arrived.
@@ -108,75 +117,66 @@ def run(demo: Demo, settings: Settings, console: Console, out: Console) -> bool:
         KeyboardInterrupt: the demo was interrupted before the summary.
     """
     clock = wall_clock()
-    fresh = demo.shop(clock.wall_ms())
+    shop = demo.shop(clock.wall_ms())
     screen = Screen(console)
     endpoints = embedded.up(settings, console)
-    with (
-        consume_job.alone(settings, consume_job.ROLES),
-        page(settings, screen, wanted=demo.page and not demo.once) as show_page,
-    ):
-        memory = _settle_run(demo, settings, endpoints, screen)
-        report = consume_job.prepare(settings, endpoints)
-        for warning in report.warnings:
+    with consume_job.exclusive_consumer_lock(settings, consume_job.ROLES), ExitStack() as page:
+        address = serve_page(page, settings, screen) if demo.page and not demo.once else None
+        state = check_run(shop, settings, endpoints, screen)
+        for warning in consume_job.prepare(settings, endpoints).warnings:
             screen.warn(warning)
-        shop = fresh if memory is None else memory.shop
-        folder = _history_folder(shop, settings)
-        bundle = first_bundle.kept(settings.home / bundles.FOLDER, folder.name)
-        lesson = None if bundle is not None else _lesson(shop, folder, settings, screen)
-        to_send = memory is None or memory.phase == "replaying"
-        if to_send or lesson is not None:
-            _make_history(shop, folder, screen)
-        stage = Stage(demo, settings, endpoints, screen)
+        shop = shop if state is None else state.shop
+        is_sent = state is not None and state.whole
+        history = settings.home / DEMO_FOLDER / _history_name(shop)
+        bundle = first_bundle.usable_bundle(settings.home / bundles.FOLDER, history.name)
+        horizon = _horizon(shop, screen) if bundle is None else None
+        if not is_sent or horizon is not None:
+            _make_history(shop, history, screen)
+        workers = DemoRun(settings, endpoints, screen, history, shop, demo.workers)
         began_s = clock.monotonic_s()
-        done = stage.round(folder if to_send else None, shop, lesson, bundle)
-        if _is_news(done, settings, endpoints):
-            look_back(settings, Path(consume_job.archive_folder(settings, None)), done.bundle, screen)
-        audit = _audit(settings, endpoints, screen, None if done.bundle is None else done.bundle.name)
-        holds = print_summary(out, audit, done, demo_memory.read(settings), clock.monotonic_s() - began_s)
+        result = workers.consume_all(bundle, horizon, is_sent=is_sent)
+        if _trends_are_due(result, settings, endpoints):
+            workers.write_trends()
+        audit = _audit(settings, endpoints, screen, shop, None if result.bundle is None else result.bundle.name)
+        seconds = clock.monotonic_s() - began_s
+        holds = print_summary(out, audit, result, read_state(history.parent, settings.run), seconds)
         if not demo.once:
-            show_page()
-            stage.go_live(shop)
+            if address is not None and console.is_terminal and _has_display():
+                webbrowser.open(address)
+            workers.go_live(demo.speed)
         return holds
 
 
 # --- preparation ------------------------------------------------------------------------------------------------------
 
 
-def _settle_run(demo: Demo, settings: Settings, endpoints: Endpoints, screen: Screen) -> DemoState | None:
-    """Return what the demo has sent to the run; None: nothing yet.
+def check_run(shop: Shop, settings: Settings, endpoints: Endpoints, screen: Screen) -> HistoryState | None:
+    """Return how much of the history the run holds; None: nothing.
 
     Raises:
         UsageError: the run holds data that the demo has not sent or cannot continue from.
     """
-    run, memory = settings.run, demo_memory.read(settings)
+    run, state = settings.run, demo_state(settings)
     counts = {count.topic: count.messages for count in topic_counts(endpoints.kafka, f"{run}.")}
     held = {topic: counts.get(topic_name(run, topic), 0) for topic in SOURCE_TOPICS}
-    if memory is None:
+    if state is None:
         if any(held.values()):
-            found = ", ".join(f"{count:,} {topic}" for topic, count in held.items() if count)
-            raise UsageError(f"Run {run} holds {found} that no demo has sent.", "Use another run: --run demo.")
+            records = ", ".join(f"{count:,} {topic}" for topic, count in held.items() if count)
+            raise UsageError(f"Run {run} holds {records} that no demo has sent.", "Use another run: --run demo.")
         return None
-    if not demo.is_of(memory.shop):
-        shop = memory.shop
+    if not same_size(state.shop, shop):
         raise UsageError(
-            f"Run {run} holds the history of another shop: --customers {shop.customers} --events "
-            f"{shop.events} --days {shop.days} --seed {shop.seed}.",
+            f"Run {run} holds the history of another shop: {options_of(state.shop)}.",
             "Give these, or another run (--run NAME), or remove all data with `shopstream down --data`.",
         )
-    if memory.until_ms != 0 and not held["events"]:
+    if state.until_ms and not held["events"]:
         raise UsageError(
             f"Run {run} holds no event of the history that the demo has sent to it: its topics were deleted.", _REMEDY
         )
-    if memory.phase == "replayed":
+    if state.whole:
         screen.say(f"run {run} holds the history already ({held['events']:,} events): nothing is sent twice")
-        return memory
-    if memory.until_ms is None:
-        raise UsageError(
-            f"An earlier version of the demo was interrupted while it sent history to run {run}, and did not record "
-            "how far it was.",
-            _REMEDY,
-        )
-    sent_ms = max(memory.until_ms, memory.shop.start_ms) + SLICE_MS
+        return state
+    sent_ms = max(state.until_ms, state.shop.start_ms) + SLICE_MS
     newest_ms = newest_event_ms(endpoints.kafka.client_properties(), run) if held["events"] else None
     if newest_ms is not None and newest_ms >= sent_ms:
         raise UsageError(
@@ -185,71 +185,109 @@ def _settle_run(demo: Demo, settings: Settings, endpoints: Endpoints, screen: Sc
             _REMEDY,
         )
     screen.say(f"run {run} holds a part of the history: the replay continues from {utc_day(sent_ms - SLICE_MS)}")
-    return memory
+    return state
 
 
-def _history_folder(shop: Shop, settings: Settings) -> Path:
-    end = utc_day(shop.end_ms)
-    name = f"history-{shop.customers}-{shop.events}-{shop.days}-{shop.seed}-{end}"
-    return settings.home / demo_memory.FOLDER / name
+class _EarlierState(msgspec.Struct, frozen=True):
+    """File `RUN.json` of earlier versions, which `seed_history` replaces by its own file."""
+
+    shop: Shop
+    phase: Literal["replaying", "replayed"]
+    sent: dict[str, int] = {}
+    live_open: bool = False
+    until_ms: int | None = None
 
 
-def _lesson(shop: Shop, history: Path, settings: Settings, screen: Screen) -> Lesson | None:
-    """Return the training task of the first bundle; None if the shop is too small."""
+def demo_state(settings: Settings) -> HistoryState | None:
+    """Return how much of a history the demo has sent to a run, also if an earlier version has; None: nothing.
+
+    Raises:
+        ShopstreamError: the file is damaged.
+        UsageError: an earlier version was interrupted and recorded no position.
+    """
+    folder, run = settings.home / DEMO_FOLDER, settings.run
+    file = folder / f"{run}.json"
+    state, earlier = read_state(folder, run), read_note(file, _EarlierState, STATE_REMEDY)
+    if earlier is None:
+        return state
+    if state is None:
+        whole, until_ms = earlier.phase == "replayed", earlier.until_ms
+        if until_ms is None and not whole:
+            raise UsageError(
+                f"An earlier version of the demo was interrupted while it sent history to run {run}, and did not "
+                "record how far it was.",
+                _REMEDY,
+            )
+        until_ms = earlier.shop.end_ms if until_ms is None else until_ms
+        state = HistoryState(earlier.shop, until_ms, earlier.sent, whole, earlier.live_open)
+        write_state(folder, run, state)
+    file.unlink()
+    return state
+
+
+def serve_page(page: ExitStack, settings: Settings, screen: Screen) -> str | None:
+    """Serve the live page until `page` closes, and return its URL; None if that fails, since the demo continues."""
+    problem: ShopstreamError | None = None
+    # a second demo may hold the usual port
+    for listening in (Listening(), Listening(port=0)):
+        try:
+            address = page.enter_context(serve_in_thread(settings, SEGMENTS, listening))
+        except ShopstreamError as error:
+            problem = error
+        else:
+            screen.say(f"dashboards: {address}")
+            return address
+    screen.warn(f"no live page: {problem}")
+    return None
+
+
+def _has_display() -> bool:
+    """Return whether there is a display; without one, a text browser would take over the demo's terminal."""
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _history_name(shop: Shop) -> str:
+    return f"history-{shop.customers}-{shop.events}-{shop.days}-{shop.seed}-{utc_day(shop.end_ms)}"
+
+
+def _horizon(shop: Shop, screen: Screen) -> Horizon | None:
+    """Return the horizon of the first bundle; None if the shop is too small to train from."""
     horizon = first_bundle.horizon_of(shop)
     if horizon is None:
         screen.say(
             f"no bundle for so small a shop, so no scores: it takes {first_bundle.CUSTOMERS_MIN} customers and "
             f"{first_bundle.DAYS_MIN} days"
         )
-        return None
-    return Lesson(history, settings.home / bundles.FOLDER, horizon)
+    return horizon
 
 
 def _make_history(shop: Shop, directory: Path, screen: Screen) -> None:
-    """Generate the archive of a shop's history unless a complete one exists."""
-    end = utc_day(shop.end_ms)
-    if _is_history_of(shop, directory):
-        screen.say(f"history of {shop.events:,} events until {end}: there already")
-        return
+    """Generate the archive of a shop's history unless it exists."""
     began_s = time.monotonic()
     with screen.bar("generate", shop.events) as advance:
-        generate(shop, directory, force=True, on_events=advance)
-    seconds = time.monotonic() - began_s
-    screen.say(f"history of {shop.events:,} events until {end} made in {seconds:.1f} s")
+        ensure_archive(shop, directory, advance)
+    screen.say(f"history of {shop.events:,} events until {utc_day(shop.end_ms)}: {time.monotonic() - began_s:.1f} s")
 
 
-def _is_history_of(shop: Shop, directory: Path) -> bool:
-    # archives are written completely or not at all: if shop.json exists, everything does
-    try:
-        return shop_from_json((directory / SHOP_FILE).read_text()) == shop
-    except (OSError, ShopstreamError):
-        return False
-
-
-def _is_news(done: Round, settings: Settings, endpoints: Endpoints) -> bool:
+def _trends_are_due(result: Round, settings: Settings, endpoints: Endpoints) -> bool:
     """Return whether the trends in Elasticsearch are missing or out of date."""
-    if any(view.figures.get("consumed") for view in done.outcome.views):
+    if any(view.figures.get("consumed") for view in result.outcome.views):
         return True
     with open_client(connection(endpoints)) as client:
         return not all(queries.trend_counts(client, settings.run).values())
 
 
-def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, bundle: str | None) -> Audit:
-    kafka = endpoints.kafka.client_properties()
+def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, shop: Shop, bundle: str | None) -> Audit:
+    run = settings.run
     with (
         screen.step("counting again, Kafka by a plain reader, Elasticsearch by its own count"),
         open_client(connection(endpoints)) as client,
     ):
-        if (seen := run_behind(client, settings.run)) not in (settings.run, None):
-            screen.warn(f"readers of {settings.run}-* see run {seen}: its documents are counted here")
-        queries.refresh(client, settings.run)
+        if (visible := run_behind(client, run)) not in (run, None):
+            screen.warn(f"readers of {run}-* see run {visible}: its documents are counted here")
+        queries.refresh(client, run)
         return Audit(
-            recount=recount(kafka, settings.run),
-            documents=queries.document_counts(client, settings.run),
-            funnel=queries.funnel(client, settings.run),
-            revenue=queries.revenue_by_month(client, settings.run),
-            products=queries.top_products(client, settings.run),
-            trends=queries.trend_counts(client, settings.run),
-            scores=None if bundle is None else queries.scores(client, settings.run, bundle),
+            recount(endpoints.kafka.client_properties(), run),
+            queries.document_counts(client, run, bundle),
+            queries.table_rows(client, run, shop.start_ms, bundle),
         )

@@ -13,19 +13,16 @@ import msgspec
 from connectors.files import write_whole
 from features.errors import ShopstreamError
 from producers.shop.shop import Shop
-from shopstream.demo.child_process import Tell
 from shopstream.runtime.bundles import FolderBundles
+from training.options import Horizon
 
 if TYPE_CHECKING:
     from training.bundle import Bundle
-    from training.options import Horizon
 
-NOTES: Final = "demo.json"
+TRAINED_FILE: Final = "demo.json"
 """File beside the bundles: history -> name of the bundle that the demo trained from it."""
 SEARCH: Final = "one setting of each model instead of six, intervals by 100 resamples"
-TRIES: Final = 1
-REPEATS: Final = 100
-THREADS: Final = 2
+SEARCH_OPTIONS: Final = ("--tries", "1", "--repeats", "100", "--threads", "2")
 HORIZON_DAYS_MAX: Final = 90
 CUTOFFS: Final = 13
 CUSTOMERS_MIN: Final = 300
@@ -35,15 +32,13 @@ DAYS_MIN: Final = 120
 
 def horizon_of(shop: Shop) -> Horizon | None:
     """Return the horizon and cut-offs of the training set; None if the shop is too small to learn from."""
-    from training.options import Horizon  # noqa: PLC0415 - who scores by a bundle that is there waits for no libraries
-
     if shop.customers < CUSTOMERS_MIN or shop.days < DAYS_MIN:
         return None
     days = min(HORIZON_DAYS_MAX, shop.days // 4)
     return Horizon(days, days, max(1, (shop.days - 2 * days) // CUTOFFS), CUTOFFS)
 
 
-def kept(folder: Path, history: str) -> Bundle | None:
+def usable_bundle(folder: Path, history: str) -> Bundle | None:
     """Return the bundle that scores a run of this history without training, and make it current.
 
     Args:
@@ -54,59 +49,57 @@ def kept(folder: Path, history: str) -> Bundle | None:
         The current bundle if the demo did not train it, else the demo's bundle of this history. None if there is
         neither, or it does not fit this program.
     """
-    made = _notes(folder)
-    current = _usable(folder)
-    if current is not None and current.folder.name not in made.values():
+    trained = _trained(folder)
+    current = _load(folder)
+    if current is not None and current.folder.name not in trained.values():
         return current
-    if (name := made.get(history)) is None or (ours := _usable(folder / name)) is None:
+    if (name := trained.get(history)) is None or (own := _load(folder / name)) is None:
         return None
-    if current is None or current.folder != ours.folder:
-        _point(ours)
-    return ours
+    if current is None or current.folder != own.folder:
+        from training.bundle import point_current  # noqa: PLC0415 - as in `_load`
+
+        point_current(own.folder)
+    return own
 
 
-def train(folder: Path, history: Path, horizon: Horizon, on_step: Tell) -> Bundle:
-    """Train a bundle from an archive and make it current.
+def train_command(history: Path, horizon: Horizon) -> tuple[str, ...]:
+    """Return the arguments of `shopstream` that train the bundle of a history and make it current."""
+    cutoffs = {
+        "--horizon": horizon.horizon_days,
+        "--history": horizon.history_days,
+        "--spacing": horizon.spacing_days,
+        "--cutoffs": horizon.cutoffs_max,
+    }
+    return ("train", str(history), *(str(word) for option in cutoffs.items() for word in option), *SEARCH_OPTIONS)
 
-    Args:
-        folder: folder of the bundles.
-        history: folder of the archive, named after the history.
-        horizon: see `horizon_of`.
-        on_step: as for `train_bundle`.
+
+def record_trained(folder: Path, history: str) -> Bundle:
+    """Record the current bundle as the demo's own of this history, and return it.
 
     Raises:
-        ShopstreamError: the archive is not enough to train from, or the bundle cannot be written.
+        ShopstreamError: there is no usable current bundle.
     """
-    from shopstream.jobs.train import train_bundle  # noqa: PLC0415
-    from training.churn.train import TrainingPlan  # noqa: PLC0415
+    from training.bundle import load_bundle  # noqa: PLC0415 - as in `_load`
 
-    plan = TrainingPlan(tries=TRIES, repeats=REPEATS, threads=THREADS)
-    bundle, _ = train_bundle(history, folder / "new", horizon, plan, on_step=on_step, rename=True)
-    notes = msgspec.json.encode(_notes(folder) | {history.name: bundle.folder.name})
-    write_whole(folder / NOTES, lambda path: path.write_bytes(notes))
-    _point(bundle)
+    bundle = load_bundle(folder)
+    content = msgspec.json.encode(_trained(folder) | {history: bundle.folder.name})
+    write_whole(folder / TRAINED_FILE, lambda path: path.write_bytes(content))
     return bundle
 
 
-def _usable(path: Path) -> Bundle | None:
+def _load(path: Path) -> Bundle | None:
     try:
         if FolderBundles(path).current() is None:
             return None
-        from training.bundle import load_bundle  # noqa: PLC0415
+        from training.bundle import load_bundle  # noqa: PLC0415 - the libraries of models, only if there is a bundle
 
         return load_bundle(path)
     except ShopstreamError:
         return None
 
 
-def _point(bundle: Bundle) -> None:
-    from training.bundle import point_current  # noqa: PLC0415
-
-    point_current(bundle.folder)
-
-
-def _notes(folder: Path) -> dict[str, str]:
+def _trained(folder: Path) -> dict[str, str]:
     try:
-        return msgspec.json.decode((folder / NOTES).read_bytes(), type=dict[str, str])
+        return msgspec.json.decode((folder / TRAINED_FILE).read_bytes(), type=dict[str, str])
     except (OSError, msgspec.MsgspecError):
         return {}

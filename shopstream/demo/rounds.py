@@ -2,164 +2,161 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from connectors.clock import iso
-from features.errors import ShopstreamError
 from producers.archive.archive import utc_day
-from producers.archive.event_order import Span
 from producers.live import live, resume_from
 from producers.pacing import Progress as Position
-from producers.publisher import FailureHandler, Publisher, newest_event_ms
-from producers.replay import Course
+from producers.publisher import Publisher, newest_event_ms
 from producers.shop.shop import Shop, build
 from shopstream.demo import first_bundle
-from shopstream.demo.lesson import Lesson, NothingLearntError, learn
 from shopstream.demo.screen import Screen, Show
 from shopstream.demo.summary import Round
 from shopstream.embedded import Endpoints
 from shopstream.jobs import consume as consume_job
-from shopstream.jobs import demo_memory
+from shopstream.jobs import seed_history
 from shopstream.jobs.consume import Consumption
-from shopstream.jobs.demo_memory import DemoState
 from shopstream.jobs.produce import wall_clock
-from shopstream.jobs.seed_history import Sending, send_slices
+from shopstream.jobs.step import Step, run_steps
 from shopstream.runtime import run_workers
+from shopstream.runtime.bundles import FOLDER as BUNDLES
 from shopstream.runtime.messages import End
 from shopstream.settings import Settings
+from training.options import Horizon
 
 if TYPE_CHECKING:
     from training.bundle import Bundle
 
 
-TAKEN_UP_WITHIN_S: Final = 60.0
+LOADED_WITHIN_S: Final = 60.0
 """Workers look for a new bundle every two seconds; a worker that refuses it continues without."""
 
 
-class Casting(Protocol):
-    """Options of the demo that a stage uses."""
-
-    @property
-    def workers(self) -> int:
-        """Processes per role."""
-
-    @property
-    def speed(self) -> float:
-        """Event seconds per second of the live shop."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Replayed:
-    """Result of the replay.
-
-    Attributes:
-        complete: whether the run holds the whole history now.
-        seconds: duration of the replay.
-        messages: number of messages to send.
-        error: error with which Kafka refused them.
-    """
-
-    complete: bool
-    seconds: float
-    messages: int
-    error: ShopstreamError | None = None
-
-
-class Stage:
+class DemoRun:
     """Workers of every role, and the work that the demo does while they run.
 
     Args:
-        demo: options of the demo.
         settings: data folder and run.
         endpoints: addresses of the servers.
         screen: screen that shows the progress.
+        history: folder of the history's archive.
+        shop: shop of the history.
+        workers: processes per role.
     """
 
-    def __init__(self, demo: Casting, settings: Settings, endpoints: Endpoints, screen: Screen) -> None:
-        self._demo = demo
+    def __init__(
+        self, settings: Settings, endpoints: Endpoints, screen: Screen, history: Path, shop: Shop, workers: int
+    ) -> None:
         self._settings = settings
         self._kafka = endpoints.kafka.client_properties()
         self._endpoints = endpoints
         self._screen = screen
+        self._history = history
+        self._shop = shop
+        self._consumption = Consumption(
+            workers=workers,
+            state=consume_job.state_folder(settings, None),
+            archive=consume_job.archive_folder(settings, None),
+        )
 
-    def round(self, archive: Path | None, shop: Shop, lesson: Lesson | None, bundle: Bundle | None) -> Round:
+    def consume_all(self, bundle: Bundle | None, horizon: Horizon | None, *, is_sent: bool) -> Round:
         """Consume the whole run; return when everything is consumed and scored.
 
         Args:
-            archive: history to send at full speed meanwhile; None if all of it is in Kafka already.
-            shop: shop of the history.
-            lesson: training task that runs after the history is sent; None: no training.
             bundle: current bundle, if no training is needed.
+            horizon: horizon of the bundle that is trained once the history is sent; None: no training.
+            is_sent: whether the run holds the whole history; if not, it is sent at full speed meanwhile.
 
         Raises:
             ShopstreamError: a worker, the replay or the training failed.
             KeyboardInterrupt: a signal came.
         """
+        messages, replay_s = 0, None
         workers = self._workers(consume_job.later_ends(self._kafka, self._settings.run))
-        replayed: _Replayed | None = None
-        with self._on(workers) as (show, gone):
-            if archive is not None:
-                replayed = self._replay(archive, shop, workers, show, gone)
-            sent = replayed is None or replayed.complete
-            if sent and lesson is not None:
-                bundle = self._learn(lesson, workers, show, gone)
-            if sent and not gone():
+        with self._working(workers) as (show, ended):
+            if not is_sent:
+                messages, replay_s = self._replay(workers, show, ended)
+            if horizon is not None and not ended():
+                bundle = self._train(horizon, workers, show, ended)
+            if not ended():
                 workers.supervisor.ends_known(consume_job.current_ends(self._kafka, self._settings.run))
             else:
                 workers.supervisor.stop(interrupted=True)
-            done = workers.join(lambda: show("consume", 0, None, workers.supervisor.views()))
-        done.raise_failure()
-        if replayed is not None and replayed.error is not None:
-            raise replayed.error
-        if done.interrupted:
+            outcome = workers.join(lambda: show("consume", 0, None, workers.supervisor.views()))
+        outcome.raise_failure()
+        if outcome.interrupted:
             raise KeyboardInterrupt
-        if replayed is None:
-            return Round(done, None, 0, bundle)
-        return Round(done, replayed.seconds, replayed.messages, bundle)
+        return Round(outcome, replay_s, messages, bundle)
 
-    def go_live(self, shop: Shop) -> None:
-        """Continue the shop live and consume it until a signal comes."""
-        clock = wall_clock()
-        model = build(shop)
-        start_ms = resume_from(model, newest_event_ms(self._kafka, self._settings.run))
-        memory = demo_memory.read(self._settings)
-        assert memory is not None
-        known = not memory.live_open
-        demo_memory.write(self._settings, memory.with_sent({}, live_open=True))
+    def write_trends(self) -> None:
+        """Roll up the archive that the consumers have written and forecast its sales, both into the run's indices.
+
+        Raises:
+            CrashedError: the process of a command crashed.
+        """
+        archive, run = self._consumption.archive, self._settings.run
+
+        def keep_on(steps: Sequence[Step]) -> bool:
+            active = [f"{step.name}: {step.last_line or 'starting'}" for step in steps if step.outcome == "running"]
+            show("trends", 0, None, (), at="; ".join(active))
+            return True
+
+        with tempfile.TemporaryDirectory() as folder, self._screen.round() as show:
+            forecast = ("forecast", archive, "--out", f"{folder}/forecast.parquet", "--index", "--run", run)
+            steps = run_steps([("rollup", archive, "--run", run), forecast], keep_on, capture=True)
+        for step in steps:
+            if step.outcome == "done":
+                self._screen.say(f"{step.name} done in {step.seconds:.1f} s")
+            else:
+                self._screen.warn(f"no {step.name}: {step.error()}")
+
+    def go_live(self, speed: float) -> None:
+        """Continue the shop live and consume it until a signal comes.
+
+        Args:
+            speed: event seconds per second, until the shop reaches the wall clock.
+        """
+        folder, run = self._history.parent, self._settings.run
+        model = build(self._shop)
+        start_ms = resume_from(model, newest_event_ms(self._kafka, run))
+        state = seed_history.read_state(folder, run)
+        assert state is not None
+        seed_history.write_state(folder, run, msgspec.structs.replace(state, sent_unknown=True))
         workers = self._workers(None)
-        self._screen.say(f"live from {utc_day(start_ms)} at {self._demo.speed:g}x; Ctrl-C ends it")
-        with self._on(workers) as (show, gone):
+        self._screen.say(f"live from {utc_day(start_ms)} at {speed:g}x; Ctrl-C ends it")
+        with self._working(workers) as (show, ended):
 
-            def shown(position: Position) -> None:
+            def on_progress(position: Position) -> None:
                 at = iso(position.event_ms)[:16] if position.event_ms else ""
                 show("live", position.sent, None, workers.supervisor.views(), at)
 
             report = live(
                 model,
-                self._publisher,
-                clock,
-                gone,
-                shown,
+                lambda on_failure: Publisher(self._kafka, run, on_failure),
+                wall_clock(),
+                ended,
+                on_progress,
                 start_ms=start_ms,
-                speed=self._demo.speed,
+                speed=speed,
             )
-            demo_memory.write(self._settings, memory.with_sent(report.delivery.delivered, live_open=not known))
+            seed_history.write_state(folder, run, state.with_delivered(report.delivery.delivered))
             workers.supervisor.stop(interrupted=True)
-            done = workers.join(lambda: show("live", 0, None, workers.supervisor.views()))
+            outcome = workers.join(lambda: show("live", 0, None, workers.supervisor.views()))
         self._screen.say(f"live ended after {sum(report.delivery.delivered.values()):,} messages")
-        done.raise_failure()
+        outcome.raise_failure()
 
     # --- parts ---
 
     @contextmanager
-    def _on(self, workers: run_workers.Background) -> Iterator[tuple[Show, Callable[[], bool]]]:
+    def _working(self, workers: run_workers.Background) -> Iterator[tuple[Show, Callable[[], bool]]]:
         """Run workers within the context; yields the display, and whether workers or the user ended the round.
 
         On an error, all workers are stopped.
@@ -176,81 +173,53 @@ class Stage:
                 workers.join()
                 raise
 
-    def _replay(
-        self, archive: Path, shop: Shop, workers: run_workers.Background, show: Show, gone: Callable[[], bool]
-    ) -> _Replayed:
-        """Send the part of the history that the run lacks; each slice is recorded once it is acknowledged."""
-        before = demo_memory.read(self._settings)
-        # an unknown part of an interrupted slice was sent
-        memory = DemoState(shop, "replaying", until_ms=0) if before is None else before.with_sent({}, live_open=True)
-        assert memory.until_ms is not None
-        demo_memory.write(self._settings, memory)
-        began_s, from_ms = time.monotonic(), memory.until_ms
-        total = Course(Span(archive, start_ms=from_ms or None), customers=from_ms == 0).size()
-
-        def note(until_ms: int, delivered: Mapping[str, int]) -> None:
-            now = memory.with_sent(delivered, live_open=memory.live_open)
-            demo_memory.write(self._settings, msgspec.structs.replace(now, until_ms=until_ms))
-
-        sending = Sending(
-            self._endpoints.kafka,
-            self._settings.run,
-            wall_clock(),
-            gone,
-            lambda position: show("replay", position.sent, total, workers.supervisor.views()),
-        )
-        try:
-            complete = send_slices(archive, from_ms, sending, note)
-        except ShopstreamError as error:
-            return _Replayed(False, 0.0, total, error)
-        if complete and (done := demo_memory.read(self._settings)) is not None:
-            demo_memory.write(self._settings, msgspec.structs.replace(done, phase="replayed"))
-        return _Replayed(complete, time.monotonic() - began_s, total)
-
-    def _learn(
-        self, lesson: Lesson, workers: run_workers.Background, show: Show, gone: Callable[[], bool]
-    ) -> Bundle | None:
-        self._screen.say(f"the first bundle is trained: {first_bundle.SEARCH} (`shopstream train` searches wider)")
+    def _replay(self, workers: run_workers.Background, show: Show, ended: Callable[[], bool]) -> tuple[int, float]:
+        """Send the part of the history that the run lacks; return its number of messages, and the seconds."""
+        folder, run = self._history.parent, self._settings.run
+        total = seed_history.remaining(self._history, seed_history.read_state(folder, run))
         began_s = time.monotonic()
 
-        def on_wait(said: str, share: float | None) -> bool:
-            done, total = (0, None) if share is None else (round(100 * share), 100)
-            show("train", done, total, workers.supervisor.views(), at=said)
-            return not gone()
+        def on_progress(position: Position) -> None:
+            show("replay", position.sent, total, workers.supervisor.views())
 
-        try:
-            bundle = learn(lesson, on_wait)
-        except NothingLearntError as error:
-            self._screen.warn(f"no bundle, so no scores: {error.message}")
+        target = seed_history.SeedTarget(self._endpoints.kafka, run, wall_clock(), ended, on_progress)
+        seed_history.send_history(self._history, self._shop, target)
+        return total, time.monotonic() - began_s
+
+    def _train(
+        self, horizon: Horizon, workers: run_workers.Background, show: Show, ended: Callable[[], bool]
+    ) -> Bundle | None:
+        """Train the first bundle and wait until the workers use it; None if the history is not enough, or at an end."""
+        self._screen.say(f"the first bundle is trained: {first_bundle.SEARCH} (`shopstream train` searches wider)")
+
+        def keep_on(steps: Sequence[Step]) -> bool:
+            show("train", 0, None, workers.supervisor.views(), at=steps[0].last_line or "starting")
+            return not ended()
+
+        (step,) = run_steps([first_bundle.train_command(self._history, horizon)], keep_on, capture=True)
+        if step.outcome == "stopped":
             return None
-        if bundle is None:
+        if step.outcome == "failed":
+            self._screen.warn(f"no bundle, so no scores: {step.error()}")
             return None
-        self._screen.say(f"{bundle.name} trained in {time.monotonic() - began_s:.1f} s: {bundle.folder / 'card.html'}")
-        self._await_bundle(bundle.name, workers, show, gone)
+        bundle = first_bundle.record_trained(self._settings.home / BUNDLES, self._history.name)
+        self._screen.say(f"{bundle.name} trained in {step.seconds:.1f} s: {bundle.folder / 'card.html'}")
+        self._await_bundle(bundle.name, workers, show, ended)
         return bundle
 
-    def _await_bundle(self, name: str, workers: run_workers.Background, show: Show, gone: Callable[[], bool]) -> None:
-        end_s = time.monotonic() + TAKEN_UP_WITHIN_S
-        while not gone():
+    def _await_bundle(self, name: str, workers: run_workers.Background, show: Show, ended: Callable[[], bool]) -> None:
+        end_s = time.monotonic() + LOADED_WITHIN_S
+        while not ended():
             views = workers.supervisor.views()
             if all(view.figures.get("bundle") == name for view in views if view.name.role == consume_job.AGREEING):
-                self._screen.say("the running consumers have taken it up: every customer is scored anew")
+                self._screen.say("the running consumers use it: they score every customer again")
                 return
             if time.monotonic() > end_s:
-                self._screen.warn("the consumers have not taken it up: see the logs of the workers")
+                self._screen.warn("the consumers do not use it yet: see the logs of the workers")
                 return
-            show("train", 0, None, views, at="the consumers take it up")
+            show("train", 0, None, views, at="the consumers load it")
             time.sleep(0.25)
 
     def _workers(self, ends: tuple[End, ...] | None) -> run_workers.Background:
-        consumption = Consumption(
-            workers=self._demo.workers,
-            until_end=ends is not None,
-            state=consume_job.state_folder(self._settings, None),
-            archive=consume_job.archive_folder(self._settings, None),
-        )
-        supervisor = consume_job.open_supervisor(self._settings, self._endpoints, consumption, ends)
+        supervisor = consume_job.open_supervisor(self._settings, self._endpoints, self._consumption, ends)
         return run_workers.Background(supervisor, run_workers.Reports(self._settings, supervisor, self._endpoints))
-
-    def _publisher(self, on_failure: FailureHandler) -> Publisher:
-        return Publisher(self._kafka, self._settings.run, on_failure)

@@ -10,10 +10,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from connectors.clock import iso
 from consumers.audit import AuditResult
 from consumers.metrics.reports import merged
-from shopstream.demo.queries import DocumentCounts, Group, MonthRevenue, ProductSales, Scores
-from shopstream.jobs.demo_memory import DemoState
+from dashboards.panels import Panel, Time, Unit
+from dashboards.queries import Row
+from shopstream.demo.queries import FUNNEL, PRODUCTS, REVENUE, RISK, SEGMENTS, DocumentCounts
+from shopstream.jobs.seed_history import HistoryState
 from shopstream.runtime.supervisor import Outcome
 from shopstream.runtime.worker_tables import TIGHT, by_role, closing_table
 
@@ -27,15 +30,11 @@ SHOWN: Final = (("pr_auc", "PR-AUC"), ("roc_auc", "ROC-AUC"), ("brier", "Brier")
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Counts that Kafka and Elasticsearch return after the round."""
+    """Counts that Kafka and Elasticsearch return after the round, and the rows of each panel by its id."""
 
     recount: AuditResult
     documents: DocumentCounts
-    funnel: list[tuple[str, int]]
-    revenue: list[MonthRevenue]
-    products: list[ProductSales]
-    scores: Scores | None = None
-    trends: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, list[Row]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,110 +55,108 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Equation:
     """One audit equation: all records sent are in Kafka, and all in Kafka are in Elasticsearch or accounted for.
 
     Attributes:
         what: name of the records.
-        sent: number sent by the producers; None if unknown.
         kafka: number of messages, or of distinct things among them.
-        letters: number of dead letters.
-        repeated: number of messages that repeat or change an earlier one.
-        elsewhere: number of profiles without a document, since their customers have no activity yet.
         elastic: number of documents.
+        sent: number sent by the producers; None if unknown.
+        dead_letters: number of dead letters.
+        repeated: number of messages that repeat or change an earlier one.
+        without_document: number of profiles without a document, since their customers have no activity yet.
         compacted: number of messages that are counted but compacted away; they may not have been records.
-        note: description of the repeated ones or those elsewhere.
+        note: description of the repeated ones or of those without a document.
     """
 
     what: str
-    sent: int | None
     kafka: int
-    letters: int
-    repeated: int
-    elsewhere: int
     elastic: int
-    note: str = ""
+    sent: int | None = None
+    dead_letters: int = 0
+    repeated: int = 0
+    without_document: int = 0
     compacted: int = 0
+    note: str = ""
 
     @property
     def holds(self) -> bool:
         """Whether the equation holds."""
         arrived = self.sent is None or self.kafka - self.compacted <= self.sent <= self.kafka
-        return arrived and self.kafka == self.letters + self.repeated + self.elsewhere + self.elastic
+        return arrived and self.kafka == self.dead_letters + self.repeated + self.without_document + self.elastic
 
 
-def lines(audit: Audit, memory: DemoState | None) -> list[Line]:
+def equations(audit: Audit, state: HistoryState | None) -> list[Equation]:
     """Return every equation that must hold."""
     topics, documents = audit.recount.topics, audit.documents
-    known = memory is not None and not memory.live_open
-    sent = {topic: memory.sent.get(topic, 0) if memory is not None and known else None for topic in topics}
+    indices, customers, unseen = documents.indices, audit.recount.customers, audit.recount.profiles_unseen
     events, orders, profiles = topics["events"], topics["orders"], topics["customers"]
-    unseen = audit.recount.profiles_unseen
+    delivered = None if state is None or state.sent_unknown else state.delivered
+    sent = {topic: None if delivered is None else delivered.get(topic, 0) for topic in topics}
     return [
-        Line(
-            "events", sent["events"], events.messages, events.letters, events.repeated, 0,
-            documents.indices["events"], "repeats are events sent twice" if events.repeated else "",
+        Equation(
+            "events", events.messages, indices["events"], sent["events"], events.letters, events.repeated,
+            note="repeats are events sent twice" if events.repeated else "",
         ),
-        Line(
-            "orders", sent["orders"], orders.messages, orders.letters, orders.repeated, 0,
-            documents.indices["orders"], "repeats are later changes of an order" if orders.repeated else "",
+        Equation(
+            "orders", orders.messages, indices["orders"], sent["orders"], orders.letters, orders.repeated,
+            note="repeats are later changes of an order" if orders.repeated else "",
         ),
-        Line(
-            "profiles", sent["customers"], profiles.messages, profiles.letters, profiles.repeated, unseen,
-            documents.with_profile, "no doc are customers without a visit or an order yet" if unseen else "",
-            profiles.compacted,
+        Equation(
+            "profiles", profiles.messages, documents.with_profile, sent["customers"], profiles.letters,
+            profiles.repeated, unseen, profiles.compacted,
+            "no doc are customers without a visit or an order yet" if unseen else "",
         ),
-        Line("customers", None, audit.recount.customers, 0, 0, 0, documents.indices["customers"]),
-        Line("rows in Kafka", None, audit.recount.customers, 0, 0, 0, audit.recount.feature_rows),
-        *(
-            [Line("scored", None, audit.recount.customers, 0, 0, 0, audit.scores.customers)]
-            if audit.scores is not None
-            else []
-        ),
-        Line("sessions", None, audit.recount.sessions, 0, 0, 0, documents.indices["sessions"]),
-        Line("order lines", None, documents.order_lines, 0, 0, 0, documents.indices["order-items"]),
+        Equation("customers", customers, indices["customers"]),
+        Equation("rows in Kafka", customers, audit.recount.feature_rows),
+        *([] if documents.scored is None else [Equation("scored", customers, documents.scored)]),
+        Equation("sessions", audit.recount.sessions, indices["sessions"]),
+        Equation("order lines", documents.order_lines, indices["order-items"]),
     ]  # fmt: skip
 
 
-def print_summary(out: Console, audit: Audit, done: Round, memory: DemoState | None, seconds: float) -> bool:
+def print_summary(out: Console, audit: Audit, result: Round, state: HistoryState | None, seconds: float) -> bool:
     """Print every table; return whether all equations hold."""
-    sums = lines(audit, memory)
-    out.print(_sums_table(sums))
-    out.print(_funnel_table(audit.funnel))
-    out.print(_revenue_table(audit.revenue))
-    out.print(_products_table(audit.products))
-    if done.bundle is not None and audit.scores is not None:
-        out.print(_model_table(done.bundle))
-        out.print(_groups_table("customers by churn risk", "risk", audit.scores.risks))
-        out.print(_groups_table("customers by segment", "segment", audit.scores.segments))
-        first = "" if audit.scores.alerts else " (a first score is no rise: alerts come as the shop goes on)"
-        out.print(f"{audit.scores.alerts:,} alerts of a churn risk that rose{first}\n")
-    if any(audit.trends.values()):
-        counts = ", ".join(f"{count:,} {name}" for name, count in audit.trends.items() if count)
-        out.print(f"looked back and ahead: {counts}\n", highlight=False)
-    out.print(closing_table(done.outcome.views, done.outcome.seconds, done.outcome.final_as_of))
-    out.print(_rates_table(done, seconds))
-    holds = all(line.holds for line in sums)
-    if holds:
-        out.print("[bold green]✓[/] every record that was sent is accounted for")
-    else:
-        wrong = ", ".join(line.what for line in sums if not line.holds)
+    checked, documents = equations(audit, state), audit.documents
+    out.print(_audit_table(checked))
+    out.print(_funnel_table(audit.rows[FUNNEL.id]))
+    for panel in (REVENUE, PRODUCTS):
+        out.print(_panel_table(panel, audit.rows[panel.id]))
+    if result.bundle is not None:
+        out.print(_model_table(result.bundle))
+        risks = _panel_table(RISK, audit.rows[RISK.id])
+        without = (documents.scored or 0) - sum(row["customers"] for row in audit.rows[RISK.id])
+        risks.caption, risks.caption_justify = f"{without:,} customers have no order yet", "left"
+        out.print(risks)
+        out.print(_panel_table(SEGMENTS, audit.rows[SEGMENTS.id]))
+        first = "" if documents.alerts else " (a first score is no rise: alerts come as the live shop continues)"
+        out.print(f"{documents.alerts:,} alerts of a churn risk that rose{first}\n")
+    if any(documents.trends.values()):
+        counts = ", ".join(f"{count:,} {name}" for name, count in documents.trends.items() if count)
+        out.print(f"trends and forecast: {counts}\n", highlight=False)
+    out.print(closing_table(result.outcome.views, result.outcome.seconds, result.outcome.final_as_of))
+    out.print(_rates_table(result, seconds))
+    wrong = ", ".join(one.what for one in checked if not one.holds)
+    if wrong:
         out.print(f"[bold red]✗[/] the counts of {wrong} do not agree")
-    return holds
+    else:
+        out.print("[bold green]✓[/] every record that was sent is accounted for")
+    return not wrong
 
 
-def _sums_table(sums: Sequence[Line]) -> Table:
+def _audit_table(checked: Sequence[Equation]) -> Table:
     table = _table("every record, counted again")
     table.add_column("what", no_wrap=True)
-    for name in ("sent", "Kafka", "letters", "repeats", "no doc", "Elastic"):
+    for name in ("sent", "Kafka", "dead letters", "repeats", "no doc", "Elastic"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
-    for line in sums:
-        mark = "[bold green]✓[/]" if line.holds else "[bold red]✗[/]"
-        sent = "" if line.sent is None else f"{line.sent:,}"
-        counts = (line.kafka, line.letters, line.repeated, line.elsewhere, line.elastic)
-        table.add_row(line.what, sent, *(f"{count:,}" for count in counts), mark)
-    notes = [f"{line.what}: {line.note}" for line in sums if line.note]
+    for equation in checked:
+        mark = "[bold green]✓[/]" if equation.holds else "[bold red]✗[/]"
+        sent = "" if equation.sent is None else f"{equation.sent:,}"
+        counts = (equation.kafka, equation.dead_letters, equation.repeated, equation.without_document, equation.elastic)
+        table.add_row(equation.what, sent, *(f"{count:,}" for count in counts), mark)
+    notes = [f"{equation.what}: {equation.note}" for equation in checked if equation.note]
     table.caption = "sent = Kafka = dead letters + repeats + no doc + Elastic\n" + "\n".join(notes)
     table.caption_justify = "left"
     return table
@@ -169,45 +166,42 @@ def _table(title: str, *, show_header: bool = True) -> Table:
     return Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=TIGHT, show_header=show_header)
 
 
-def _funnel_table(steps: Sequence[tuple[str, int]]) -> Table:
-    table = _table("funnel: sessions whose furthest stage is this one or a later one")
-    table.add_column("stage")
-    table.add_column("sessions", justify="right")
-    table.add_column("of all", justify="right")
-    table.add_column("of the step before", justify="right")
-    table.add_column("")
-    first = before = steps[0][1] if steps else 0
-    for stage, count in steps:
-        bar = "█" * round(BAR_WIDTH * _share(count, first))
-        table.add_row(stage, f"{count:,}", f"{_share(count, first):.1%}", f"{_share(count, before):.1%}", bar)
-        before = count
+def _funnel_table(rows: Sequence[Row]) -> Table:
+    counts = [row["Sessions"] for row in rows]
+    shares = [
+        row | {"of all": _share(count, counts[0]), "of the step before": _share(count, before)}
+        for row, count, before in zip(rows, counts, [*counts[:1], *counts], strict=False)
+    ]
+    return _panel_table(FUNNEL, shares, {"of all": "percent", "of the step before": "percent"})
+
+
+def _panel_table(panel: Panel, rows: Sequence[Row], further: dict[str, Unit] | None = None) -> Table:
+    """Return the rows of a panel; with one dimension, a bar shows the share of the first figure in its maximum.
+
+    Args:
+        panel: panel of the rows.
+        rows: value of each label.
+        further: label -> unit of further figures in the rows.
+    """
+    units = {figure.label: figure.unit for figure in panel.measures} | (further or {})
+    bar_of = panel.measures[0].label if len(panel.dimensions) == 1 else None
+    maximum = max((row[bar_of] for row in rows), default=0) if bar_of else 0
+    table = _table(panel.title)
+    for dimension in panel.dimensions:
+        table.add_column(dimension.label)
+    for label in units:
+        table.add_column(label.lower(), justify="right")
+    for row in rows:
+        keys = [iso(row[one.label])[:7] if isinstance(one, Time) else str(row[one.label]) for one in panel.dimensions]
+        bar = "█" * round(BAR_WIDTH * _share(row[bar_of], maximum)) if bar_of else ""
+        table.add_row(*keys, *(_cell(row[label], unit) for label, unit in units.items()), bar)
     return table
 
 
-def _revenue_table(months: Sequence[MonthRevenue]) -> Table:
-    table = _table("revenue by month: orders that stand")
-    table.add_column("month")
-    table.add_column("orders", justify="right")
-    table.add_column("revenue", justify="right")
-    table.add_column("")
-    highest = max((month.revenue for month in months), default=0.0)
-    for month in months:
-        bar = "█" * round(BAR_WIDTH * _share(month.revenue, highest))
-        table.add_row(month.month, f"{month.orders:,}", f"{month.revenue:,.2f}", bar)
-    return table
-
-
-def _products_table(products: Sequence[ProductSales]) -> Table:
-    table = _table("top products by revenue")
-    table.add_column("product")
-    table.add_column("category")
-    for name in ("order lines", "units", "revenue"):
-        table.add_column(name, justify="right")
-    for product in products:
-        table.add_row(
-            product.product_id, product.category, f"{product.lines:,}", f"{product.units:,}", f"{product.revenue:,.2f}"
-        )
-    return table
+def _cell(value: float | None, unit: Unit) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1%}" if unit == "percent" else f"{value:,.2f}" if unit == "money" else f"{value:,.0f}"
 
 
 def _model_table(bundle: Bundle) -> Table:
@@ -228,27 +222,13 @@ def _model_table(bundle: Bundle) -> Table:
     return table
 
 
-def _groups_table(title: str, what: str, groups: Sequence[Group]) -> Table:
-    table = _table(title)
-    table.add_column(what)
-    for name in ("customers", "mean churn", "revenue 365d"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    most = max((group.customers for group in groups), default=0)
-    for group in groups:
-        churn = "" if group.churn is None else f"{group.churn:.0%}"
-        bar = "█" * round(BAR_WIDTH * _share(group.customers, most))
-        table.add_row(group.name or "no order yet", f"{group.customers:,}", churn, f"{group.revenue:,.2f}", bar)
-    return table
-
-
-def _rates_table(done: Round, seconds: float) -> Table:
+def _rates_table(result: Round, seconds: float) -> Table:
     table = _table("rates and latencies reached", show_header=False)
     table.add_column("what")
     table.add_column("figure", justify="right")
-    if done.replay_s:
-        table.add_row("replay", f"{done.messages / done.replay_s:,.0f} messages/s")
-    for role, workers in by_role(done.outcome.views).items():
+    if result.replay_s:
+        table.add_row("replay", f"{result.messages / result.replay_s:,.0f} messages/s")
+    for role, workers in by_role(result.outcome.views).items():
         rate = sum(view.mean_records_per_s for view in workers)
         if rate:
             table.add_row(f"{role}: reads", f"{rate:,.0f} messages/s")

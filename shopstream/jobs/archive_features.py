@@ -34,12 +34,12 @@ def batch_features(
     Returns:
         One row per customer, columns as in `features.definitions.ROW_SCHEMA`, ordered by customer_id.
     """
-    wanted, read_day = archive_days(directory, as_of)
+    numbers, read_day = archive_days(directory, as_of)
 
-    def told(day: int) -> None:
-        on_day(wanted.index(day), len(wanted), str(datetime.fromtimestamp(day * 86_400, UTC).date()))
+    def on_number(day: int) -> None:
+        on_day(numbers.index(day), len(numbers), str(datetime.fromtimestamp(day * 86_400, UTC).date()))
 
-    ((_, rows),) = rows_at(wanted, read_day, [as_of], counts, told)
+    ((_, rows),) = rows_at(numbers, read_day, [as_of], counts, on_number)
     return rows.sort("customer_id")
 
 
@@ -52,14 +52,14 @@ def archive_days(
         directory: folder of the archive.
         as_of: epoch ms; limits the rows to those known by then. None: all rows.
     """
-    found = {topic: set(archive.days(directory, topic)) for topic in ("events", "orders")}
+    days_of = {topic: set(archive.days(directory, topic)) for topic in ("events", "orders")}
     epoch = date(1970, 1, 1)
 
     def read_day(topic: str, number: int) -> Iterable[pa.Table]:
         day = date.fromordinal(epoch.toordinal() + number)
-        return archive.read_day_parts(directory, topic, day, ROWS_PER_TABLE) if day in found[topic] else ()
+        return archive.read_day_parts(directory, topic, day, ROWS_PER_TABLE) if day in days_of[topic] else ()
 
-    numbers = sorted({(day - epoch).days for days in found.values() for day in days})
+    numbers = sorted({(day - epoch).days for days in days_of.values() for day in days})
     if as_of is None:
         return numbers, read_day
     return [number for number in numbers if number * DAY_MS <= as_of], known_at(read_day, as_of)

@@ -47,9 +47,9 @@ def ceiling_of(directory: Path, cutoffs: Sequence[int], horizon_days: int) -> pl
     model = build(shop_from_json((directory / SHOP_FILE).read_text("utf-8")))
     truth = pl.read_parquet(directory / TRUTH_FILE, columns=["customer_id", "dropout_ts"])
     ids = customer_ids(np.arange(1, len(model.population) + 1))
-    told = truth.sort("customer_id")["dropout_ts"].dt.epoch("ms").to_numpy()
+    recorded = truth.sort("customer_id")["dropout_ts"].dt.epoch("ms").to_numpy()
     order = np.argsort(np.asarray(ids.to_pylist()))
-    if not np.array_equal(told, model.population.dropout_ms[order]):
+    if not np.array_equal(recorded, model.population.dropout_ms[order]):
         return None  # another version of the shop generated this archive: its truth does not match
     names = pl.Series("customer_id", ids.to_pylist(), dtype=pl.String)
     parts = [
@@ -80,9 +80,9 @@ def _no_order(model: Model, people: Population, cutoff: int, horizon_days: int) 
         visits *= seasonality.traffic(model.shop.seed, day) * (stop - start) / DAY_MS
         chance = people.conversion * (1 - FADE_CONVERSION * people.fading(middle)) * model.conversion_factor
         rate += visits * np.minimum(chance * seasonality.campaign_on(day).conversion, CONVERSION_MAX)
-    kept = (1 - CANCELLED_SHARE) * (1 - people.refund.astype(np.float64))
-    found: Float = np.exp(-rate * model.events_per_activity / EVENTS_PER_SESSION * kept)
-    return found
+    valid_share = (1 - CANCELLED_SHARE) * (1 - people.refund.astype(np.float64))
+    no_order: Float = np.exp(-rate * model.events_per_activity / EVENTS_PER_SESSION * valid_share)
+    return no_order
 
 
 def _present(model: Model, cutoff: int, horizon_days: int) -> Float:

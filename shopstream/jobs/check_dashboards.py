@@ -21,7 +21,10 @@ from shopstream.settings import Settings
 
 def declared_kinds() -> Mapping[str, Mapping[str, FieldKind]]:
     """Return index (without the run) -> field -> kind, for every index a run can have."""
-    return {found.name: {field.name: field.kind for field in found.fields} for found in run_definitions(contact=False)}
+    return {
+        definition.name: {field.name: field.kind for field in definition.fields}
+        for definition in run_definitions(contact=False)
+    }
 
 
 def declaration_faults(run: str) -> list[str]:

@@ -63,20 +63,20 @@ def known_groups(source: Path, table: pl.DataFrame) -> pl.Series | None:
     return table.select("id").join(types, on="id", how="left", maintain_order="left")["latent_type"]
 
 
-def write_clusters(found: Clusters, mapping: TableMapping, text: str, out: Path, made_of: Mapping[str, str]) -> None:
+def write_clusters(clusters: Clusters, mapping: TableMapping, text: str, out: Path, made_of: Mapping[str, str]) -> None:
     """Write the bundle of clusters, with its tables, its page and its provenance."""
-    chosen = found.comparison.candidates[found.comparison.chosen]
+    chosen = clusters.comparison.candidates[clusters.comparison.chosen]
     about = {
-        "customers": f"{len(found.table):,}",
+        "customers": f"{len(clusters.table):,}",
         "columns": ", ".join(mapping.columns),
         "clusters": f"{chosen.clusters}, by {chosen.title}",
-        "seed": str(found.plan.seed),
+        "seed": str(clusters.plan.seed),
     }
-    customers = labelled(found.table["id"], found.labels, found.personas)
-    content, html = encode(found, text), page.render(found, about)
+    customers = labelled(clusters.table["id"], clusters.labels, clusters.personas)
+    content, html = encode(clusters, text), page.render(clusters, about)
     write_whole(out / CLUSTERS_FILE, lambda path: path.write_bytes(content))
     write_whole(out / CUSTOMERS_FILE, partial(customers.write_parquet, compression="zstd"))
-    write_whole(out / FILES[2], safe_frame(comparison_frame(found.comparison)).write_csv)
-    write_whole(out / FILES[3], safe_frame(profiles(found.table, found.labels, found.personas)).write_csv)
+    write_whole(out / FILES[2], safe_frame(comparison_frame(clusters.comparison)).write_csv)
+    write_whole(out / FILES[3], safe_frame(profiles(clusters.table, clusters.labels, clusters.personas)).write_csv)
     write_whole(out / FILES[4], lambda path: path.write_text(html, "utf-8"))
     write_made(out, made_of, list(FILES))

@@ -116,7 +116,7 @@ def _place(given: str | None, default: Path) -> str:
 
 
 @contextmanager
-def alone(settings: Settings, roles: Sequence[str]) -> Iterator[None]:
+def exclusive_consumer_lock(settings: Settings, roles: Sequence[str]) -> Iterator[None]:
     """Hold an exclusive lock on these roles of the run, within this data folder.
 
     The workers of a second process would have the same member names, and both would fence each other repeatedly. A
@@ -193,8 +193,8 @@ def later_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
 def instance_id(settings: Settings, name: WorkerName, state: str) -> str:
     """Return the static member id: stable across restarts, unique by machine, data folder, state folder and number.
 
-    The data folder is part of it because `alone` holds the lock there. Two commands with the same name would fence each
-    other.
+    The data folder is part of it because `exclusive_consumer_lock` holds the lock there. Two commands with the same
+    name would fence each other.
     """
     run, home = settings.run, settings.home.resolve()
     place = hashlib.sha256(f"{platform.node()}\0{home}\0{state}".encode()).hexdigest()[:12]

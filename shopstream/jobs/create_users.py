@@ -61,23 +61,23 @@ def chosen(environment: Mapping[str, str]) -> list[tuple[Account, str]]:
     Raises:
         ShopstreamError: a password is too short.
     """
-    found = [(account, environment[account.variable]) for account in ACCOUNTS if environment.get(account.variable)]
-    for account, password in found:
+    accounts = [(account, environment[account.variable]) for account in ACCOUNTS if environment.get(account.variable)]
+    for account, password in accounts:
         if len(password) < PASSWORD_CHARS_MIN:
             raise ShopstreamError(
                 f"{account.variable} has {len(password)} characters.",
                 f"Elasticsearch takes a password of {PASSWORD_CHARS_MIN} or more.",
             )
-    return found
+    return accounts
 
 
-def settle(connection: ElasticConnection, run: str, wanted: list[tuple[Account, str]]) -> list[tuple[str, str]]:
+def create_users(connection: ElasticConnection, run: str, accounts: list[tuple[Account, str]]) -> list[tuple[str, str]]:
     """Create or update roles and users; idempotent.
 
     Args:
         connection: connection of a user who may manage security.
         run: run whose indices the roles name.
-        wanted: accounts and their passwords.
+        accounts: accounts and their passwords.
 
     Returns:
         Names of users, and the action taken for each.
@@ -87,15 +87,15 @@ def settle(connection: ElasticConnection, run: str, wanted: list[tuple[Account, 
     """
     done = []
     with open_client(connection, connections=1) as client:
-        for account, password in wanted:
-            done.append((account.name, _settle_one(client, connection.url, run, account, password)))
+        for account, password in accounts:
+            done.append((account.name, _create_user(client, connection.url, run, account, password)))
     return done
 
 
-def _settle_one(client: Elasticsearch, url: str, run: str, account: Account, password: str) -> str:
+def _create_user(client: Elasticsearch, url: str, run: str, account: Account, password: str) -> str:
     realm = _realm(client, account.name, password)
     if realm == FILE_REALM:
-        return "stands in the server's files"
+        return "is defined in the server's files"
     with _failures_named(url):
         if account.duty is None:
             if realm is None:
@@ -104,18 +104,18 @@ def _settle_one(client: Elasticsearch, url: str, run: str, account: Account, pas
         role = elastic_role(account.duty, run)
         client.security.put_role(name=account.name, cluster=role["cluster"], indices=role["indices"])
         client.security.put_user(username=account.name, password=password, roles=[account.name, *account.further])
-    return "is there already" if realm else "is made"
+    return "exists already" if realm else "is created"
 
 
 def _realm(client: Elasticsearch, name: str, password: str) -> str | None:
     """Return the kind of realm that accepts the user with this password; None if none does."""
     try:
-        said = client.options(basic_auth=(name, password)).security.authenticate()
+        response = client.options(basic_auth=(name, password)).security.authenticate()
     except AuthenticationException:
         return None
     except (ApiError, TransportError) as error:
         raise told(error, f"The password of {name}") from error
-    return str(said["authentication_realm"]["type"])
+    return str(response["authentication_realm"]["type"])
 
 
 @contextlib.contextmanager

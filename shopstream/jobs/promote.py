@@ -57,19 +57,19 @@ class Readiness:
         Args:
             present: number of documents by index that readers see now.
         """
-        found = [
+        reasons = [
             f"its role {role} has {records:,} records of its topics still to consume"
             for role, records in self.behind.items()
             if records
         ]
         bound = int(WAITING_SHARE_MAX * sum(self.documents.values())) if self.active else 0
         if self.waiting > bound:
-            found.append(f"{self.waiting:,} rows of its state are not written to Elasticsearch yet")
+            reasons.append(f"{self.waiting:,} rows of its state are not written to Elasticsearch yet")
         # alerts and measurements may be empty; without these a page of the dashboard would be empty
         gone = [index for index in INDICES if present.get(index) and not self.documents.get(index)]
         if gone:
-            found.append(f"it has no documents of {', '.join(gone)}, which readers have now")
-        return found
+            reasons.append(f"it has no documents of {', '.join(gone)}, which readers have now")
+        return reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,9 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
         look = _looker(endpoints, client, run, state)
         deadline_s = time.monotonic() + wait_s
         while True:
-            found = Comparison(settings.run, present, before, look())
-            if not found.lacking or not found.next.active or time.monotonic() >= deadline_s:
-                return found
+            comparison = Comparison(settings.run, present, before, look())
+            if not comparison.lacking or not comparison.next.active or time.monotonic() >= deadline_s:
+                return comparison
             time.sleep(LOOK_EVERY_S)
 
 
@@ -142,7 +142,7 @@ def _looker(endpoints: Endpoints, client: aliases.Client, run: str, state: str) 
     missing = [name for name in (topic_name(run, topic) for topic in SOURCE_TOPICS) if name not in known]
     if missing:
         raise ShopstreamError(
-            f"Run {run} has no topic {missing[0]}: whether it is complete cannot be told.",
+            f"Run {run} has no topic {missing[0]}: its completeness is unknown.",
             "Promote it with --force if you know that it is.",
         )
     ends = {(topic, number): offset for topic, number, offset in consume_job.current_ends(kafka, run)}
@@ -151,14 +151,14 @@ def _looker(endpoints: Endpoints, client: aliases.Client, run: str, state: str) 
         behind: dict[str, int] = {}
         current: dict[int, CommittedCheckpoint] = {}
         for role, topics in ROLE_TOPICS.items():
-            offsets, said = _committed(kafka, run, role)
+            offsets, checkpoints = _committed(kafka, run, role)
             behind[role] = sum(
                 max(0, end - offsets.get(where, 0))
                 for where, end in ends.items()
                 if where[0] in {topic_name(run, topic) for topic in topics}
             )
             if role == "features":
-                current = said
+                current = checkpoints
         groups = kafka_admin.group_lags(endpoints.kafka, run)
         return Readiness(
             run,
@@ -176,12 +176,12 @@ def _committed(kafka: Mapping[str, str], run: str, role: str) -> tuple[Positions
     consumer = open_consumer(consumer_config(kafka, group_name(run, role)))
     try:
         partitions = partitions_of(consumer, [topic_name(run, topic) for topic in ROLE_TOPICS[role]])
-        found = committed(consumer, partitions)
+        commits = committed(consumer, partitions)
     finally:
         consumer.close()
     metadata: dict[int, list[str]] = {}
-    for where, (_, text) in found.items():
+    for where, (_, text) in commits.items():
         metadata.setdefault(where.partition, []).append(text)
-    said = {number: decode_committed(texts) for number, texts in metadata.items()} if role == "features" else {}
-    offsets = {(str(where.topic), int(where.partition)): offset for where, (offset, _) in found.items()}
-    return offsets, {number: one for number, one in said.items() if one is not None}
+    checkpoints = {number: decode_committed(texts) for number, texts in metadata.items()} if role == "features" else {}
+    offsets = {(str(where.topic), int(where.partition)): offset for where, (offset, _) in commits.items()}
+    return offsets, {number: one for number, one in checkpoints.items() if one is not None}

@@ -62,7 +62,7 @@ def read_assumptions(path: Path) -> Assumptions:
 
 
 def find(
-    directory: Path, as_of: int, bundle: Bundle, asked: ReportRequest, on_step: OnStep
+    directory: Path, as_of: int, bundle: Bundle, request: ReportRequest, on_step: OnStep
 ) -> tuple[Findings, Segmented]:
     """Measure everything that the report shows of an archive, from the records known at a time.
 
@@ -70,7 +70,7 @@ def find(
         directory: folder of the archive.
         as_of: time of the report, epoch ms.
         bundle: bundle of the churn model.
-        asked: options, see `ReportRequest`.
+        request: options, see `ReportRequest`.
         on_step: called with the name of the current step, and the share that is done or None.
 
     Raises:
@@ -83,7 +83,7 @@ def find(
     steps = funnel(days, read_day, as_of)
     on_step("drivers of churn", None)
     pushed = drivers(bundle.scorer(), segmented.mart)
-    frame, tested = _forecast(directory, as_of, asked, on_step)
+    frame, tested = _forecast(directory, as_of, request, on_step)
     mart = segmented.mart
     first_ms, _ = known_span(days, read_day)
     data = {
@@ -93,35 +93,35 @@ def find(
         "revenue_365d": round(float(mart["revenue_365d"].sum()), 2),
     }  # fmt: skip
     model = model_figures(bundle.name, bundle.horizon_days, bundle.metrics)
-    found = interventions(mart, steps, asked.said)
+    actions = interventions(mart, steps, request.said)
     return (
-        Findings(data, steps, mart, segmented.groups, model, pushed, frame, tested, found, asked.said),
+        Findings(data, steps, mart, segmented.groups, model, pushed, frame, tested, actions, request.said),
         segmented,
     )
 
 
-def write_report(found: Findings, segmented: Segmented, out: Path, made_of: dict[str, str]) -> None:
+def write_report(findings: Findings, segmented: Segmented, out: Path, made_of: dict[str, str]) -> None:
     """Write the data files and the two pages.
 
     Raises:
         ShopstreamError: a figure is missing; then no page is written.
     """
-    told = sections(found)
-    check(told)
+    contents = sections(findings)
+    check(contents)
     write_segments(segmented, out / "data", made_of)
     frames: dict[str, Callable[[Path], object]] = {
-        "funnel": found.funnel.write_csv,
-        "drivers": found.drivers.write_csv,
-        "forecast": found.forecast.write_parquet,
-        "interventions": safe_frame(as_frame(list(found.found))).write_csv,
+        "funnel": findings.funnel.write_csv,
+        "drivers": findings.drivers.write_csv,
+        "forecast": findings.forecast.write_parquet,
+        "interventions": safe_frame(as_frame(list(findings.found))).write_csv,
     }
     for name, write in frames.items():
         write_whole(out / FILES[name], write)
-    values = {"data": found.data, "model": found.model, "tested": found.tested, "assumptions": found.said}
+    values = {"data": findings.data, "model": findings.model, "tested": findings.tested, "assumptions": findings.said}
     for name, value in values.items():
         text = json.dumps(msgspec.to_builtins(value), indent=1, ensure_ascii=False) + "\n"
         write_whole(out / FILES[name], _writer(text))
-    for name, text in zip(PAGES, (as_html(TITLE, told), as_markdown(TITLE, told)), strict=True):
+    for name, text in zip(PAGES, (as_html(TITLE, contents), as_markdown(TITLE, contents)), strict=True):
         write_whole(out / name, _writer(text))
     write_made(out, made_of, [*PAGES, *FILES.values()])
 
@@ -131,28 +131,28 @@ def _writer(text: str) -> Callable[[Path], object]:
 
 
 def _forecast(
-    directory: Path, as_of: int, asked: ReportRequest, on_step: OnStep
+    directory: Path, as_of: int, request: ReportRequest, on_step: OnStep
 ) -> tuple[pl.DataFrame, dict[str, object]]:
     """Return a forecast and its back-test metrics: from a file, or of the total sales now."""
-    if asked.forecast is None:
+    if request.forecast is None:
         sales = read_sales(directory, 0, on_step, as_of)
-        found = shop_forecast.forecast_shop(
-            sales, asked.horizon, lambda name, share: on_step(f"forecast {name}", share)
+        forecast = shop_forecast.forecast_shop(
+            sales, request.horizon, lambda name, share: on_step(f"forecast {name}", share)
         )
-        return shop_forecast.frame(found), shop_forecast.figures(found)
+        return shop_forecast.frame(forecast), shop_forecast.figures(forecast)
     try:
-        read = pl.read_csv if asked.forecast.suffix == ".csv" else pl.read_parquet
-        rows, tested = read(asked.forecast), json.loads(asked.forecast.with_suffix(".json").read_text("utf-8"))
+        read = pl.read_csv if request.forecast.suffix == ".csv" else pl.read_parquet
+        rows, tested = read(request.forecast), json.loads(request.forecast.with_suffix(".json").read_text("utf-8"))
         last = str(tested["last"])
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise ShopstreamError(
-            f"The forecast {asked.forecast} or its .json cannot be read: {error}.",
+            f"The forecast {request.forecast} or its .json cannot be read: {error}.",
             "Write both: shopstream forecast DIR --out forecast.parquet.",
         ) from None
     known = _day(last_whole_day(as_of) * DAY_MS)
     if last > known:
         raise UsageError(
-            f"The forecast {asked.forecast} was made of the sales up to {last}; known were those up to {known}.",
+            f"The forecast {request.forecast} was made of the sales up to {last}; known were those up to {known}.",
             "Leave out --forecast, or give a later --as-of.",
         )
     return rows, tested

@@ -48,7 +48,7 @@ class RollupRequest:
 
 
 def roll_up(
-    directory: Path, bundle: Bundle | None, asked: RollupRequest, on_step: OnStep = lambda *_: None
+    directory: Path, bundle: Bundle | None, request: RollupRequest, on_step: OnStep = lambda *_: None
 ) -> list[Trend]:
     """Compute the trends of an archive, in complete periods.
 
@@ -58,7 +58,7 @@ def roll_up(
     Args:
         directory: folder of the archive.
         bundle: bundle that scores the customers, or None.
-        asked: range and settings.
+        request: range and settings.
         on_step: called with the name of the current step, and the share that is done or None.
 
     Raises:
@@ -67,35 +67,35 @@ def roll_up(
     """
     days, read_day = archive_days(directory)
     span = Span(*known_span(days, read_day))
-    wanted = _days(span, asked)
-    told = _teller(days, on_step)
-    orders = standing_orders(days, read_day, told("reading the orders"))
+    scored_days = _days(span, request)
+    on_day_of = _day_reporter(days, on_step)
+    orders = standing_orders(days, read_day, on_day_of("reading the orders"))
     table = read_customers(directory)
     profiles = None if table is None else pl.DataFrame(pl.from_arrow(table))
-    where = places(profiles, orders)
+    home = places(profiles, orders)
     if bundle is None:
         rules = default_rules()
-        ((_, last),) = rows_at(days, read_day, [span.end_ms], None, told("reading the archive for its breaks"))
+        ((_, last),) = rows_at(days, read_day, [span.end_ms], None, on_day_of("reading the archive for its breaks"))
         scorer: Scorer = RfmScorer(learn_breaks(last), rules)
     else:
         rules = bundle.rules
         scorer = trend_scorer(bundle.scorer(), rules)
     until = None if bundle is None else bundle.trained_until_ms
-    rows = _rows(days, read_day, wanted, rules, profiles, told(f"scoring {len(wanted)} days"))
-    by_day = segment_days(rows, scorer, Known(orders, where, span, until))
-    lost_after = asked.lost_after_days or (bundle.horizon_days if bundle else LOST_AFTER_DAYS)
-    by_month = cohorts(orders, where, span)
+    rows = _rows(days, read_day, scored_days, rules, profiles, on_day_of(f"scoring {len(scored_days)} days"))
+    by_day = segment_days(rows, scorer, Known(orders, home, span, until))
+    lost_after = request.lost_after_days or (bundle.horizon_days if bundle else LOST_AFTER_DAYS)
+    by_month = cohorts(orders, home, span)
     by_week = movement(orders, span, lost_after)
     return [
-        Trend("segments-daily", by_day, wanted[0] * DAY_MS, (wanted[-1] + 1) * DAY_MS),
-        _within("cohorts", by_month, asked, "1mo"),
-        _within("movement", by_week, asked, "1w"),
+        Trend("segments-daily", by_day, scored_days[0] * DAY_MS, (scored_days[-1] + 1) * DAY_MS),
+        _within("cohorts", by_month, request, "1mo"),
+        _within("movement", by_week, request, "1w"),
     ]
 
 
-def _days(span: Span, asked: RollupRequest) -> list[int]:
-    first = span.first_ms if asked.from_ms is None else max(asked.from_ms, span.first_ms)
-    end = span.end_ms if asked.to_ms is None else min(asked.to_ms - 1, span.end_ms)
+def _days(span: Span, request: RollupRequest) -> list[int]:
+    first = span.first_ms if request.from_ms is None else max(request.from_ms, span.first_ms)
+    end = span.end_ms if request.to_ms is None else min(request.to_ms - 1, span.end_ms)
     if end < first:
         raise UsageError(
             "The archive holds no day of the range.",
@@ -108,39 +108,40 @@ def _iso(time_ms: int) -> str:
     return str(pl.select(pl.from_epoch(pl.lit(time_ms), time_unit="ms").dt.date()).item())
 
 
-def _teller(days: list[int], on_step: OnStep) -> Callable[[str], Callable[[int], None]]:
-    place = {day: position for position, day in enumerate(days)}
-    return lambda said: lambda day: on_step(said, place[day] / len(days))
+def _day_reporter(days: list[int], on_step: OnStep) -> Callable[[str], Callable[[int], None]]:
+    """Return a function of a step's name that returns a function which reports the day that the step has reached."""
+    position_of = {day: position for position, day in enumerate(days)}
+    return lambda step: lambda day: on_step(step, position_of[day] / len(days))
 
 
 def _rows(
     days: list[int],
     read_day: ReadDay,
-    wanted: list[int],
+    scored_days: list[int],
     rules: Rules,
     profiles: pl.DataFrame | None,
     on_day: Callable[[int], None],
 ) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield the rows of every customer at the end of each day, with the profile columns that the rules use."""
     known = None if profiles is None else profiles.unique("customer_id", keep="last", maintain_order=True)
-    for time, rows in rows_at(days, read_day, [day_end(day) for day in wanted], None, on_day):
+    for time, rows in rows_at(days, read_day, [day_end(day) for day in scored_days], None, on_day):
         yield time, rows if known is None else with_profiles(rows, known, rules.profile_columns)
 
 
-def _within(index: str, rows: pl.DataFrame, asked: RollupRequest, length: str) -> Trend:
+def _within(index: str, rows: pl.DataFrame, request: RollupRequest, length: str) -> Trend:
     """Keep the whole months or weeks that overlap the range."""
     end = pl.from_epoch("ts", time_unit="ms").dt.offset_by(length).dt.epoch("ms")
     chosen: list[Any] = []
-    if asked.from_ms is not None:
-        chosen.append(end > asked.from_ms)
-    if asked.to_ms is not None:
-        chosen.append(col("ts") < asked.to_ms)
-    kept = rows.filter(*chosen) if chosen else rows
-    if asked.from_ms is None and asked.to_ms is None:
-        return Trend(index, kept)
-    from_ms = None if asked.from_ms is None else _floor(asked.from_ms, length)
-    to_ms = None if asked.to_ms is None else _floor(asked.to_ms - 1, length, 1)
-    return Trend(index, kept, from_ms, to_ms)
+    if request.from_ms is not None:
+        chosen.append(end > request.from_ms)
+    if request.to_ms is not None:
+        chosen.append(col("ts") < request.to_ms)
+    selected = rows.filter(*chosen) if chosen else rows
+    if request.from_ms is None and request.to_ms is None:
+        return Trend(index, selected)
+    from_ms = None if request.from_ms is None else _floor(request.from_ms, length)
+    to_ms = None if request.to_ms is None else _floor(request.to_ms - 1, length, 1)
+    return Trend(index, selected, from_ms, to_ms)
 
 
 def _floor(time_ms: int, length: str, later: int = 0) -> int:

@@ -25,12 +25,13 @@ from features.errors import ShopstreamError, UsageError
 from features.schema import DEFAULT_RUN, GROUPS, RUN_NAME_PATTERN, check_run
 from shopstream import embedded
 from shopstream.jobs import consume as consume_job
-from shopstream.jobs.demo_memory import FOLDER as DEMO_FOLDER
 from shopstream.settings import Settings
 from shopstream.spark.checkpoint_registry import FOLDER as SPARK_FOLDER
 from shopstream.spark.checkpoint_registry import SUFFIX as SPARK_SUFFIX
 from shopstream.spark.checkpoint_registry import spark_checkpoints
 
+DEMO_FOLDER: Final = "demo"
+"""Folder below the data folder: the demo's histories, and how much of them each run holds."""
 RECORD_FOLDERS: Final = ("metrics", "logs", consume_job.LOCKS, DEMO_FOLDER, SPARK_FOLDER)
 """Folders below the data folder with files `RUN-ROLE-NUMBER.*` or `RUN-ROLE.*`, and those of demo and Spark."""
 LEAVE_TIMEOUT_S: Final = 12.0
@@ -207,7 +208,9 @@ def _record_files(settings: Settings) -> Iterable[Path]:
 def _run_of_file(path: Path) -> str | None:
     suffix = {DEMO_FOLDER: ".json", SPARK_FOLDER: SPARK_SUFFIX}.get(path.parent.name)
     if suffix is not None:
-        return path.stem if path.suffix == suffix and _is_run(path.stem) else None
+        # the demo of earlier versions wrote RUN.json
+        name = path.stem.removeprefix("sent-") if path.parent.name == DEMO_FOLDER else path.stem
+        return name if path.suffix == suffix and _is_run(name) else None
     roles = "|".join(consume_job.ROLES)
     # rotated logs end with a number
     found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-(?:{roles})(?:-\d+)?\.[a-z.0-9]+", path.name, re.ASCII)

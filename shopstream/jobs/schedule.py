@@ -1,33 +1,39 @@
 """Schedules training: a first bundle once the archive is complete, then retraining and trends at an interval.
 
-Each step is a command in its own process, which frees its memory afterwards. A failed step is reported and does not
-affect the others. The time of the last round is stored beside the bundles, so a restart trains nothing twice.
+A failed step is reported and does not affect the others. The time of the last round is stored beside the bundles, so
+a restart trains nothing twice.
 """
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from connectors.files import write_whole
+from connectors.kafka.admin import group_lags
+from features.errors import ShopstreamError
+from features.schema import group_name
 from producers.pacing import Clock
-from shopstream.runtime.children import python_command
+from shopstream.embedded import KafkaEndpoint
+from shopstream.jobs.step import Outcome, run_steps
 
-NOTES: Final = "trainer.json"
-SIGN_EVERY_S: Final = 5.0
-"""Time between two heartbeats, and between two checks of a pending condition."""
+STATE_FILE: Final = "trainer.json"
+CHECK_EVERY_S: Final = 5.0
+"""Time between two checks whether the archive has caught up."""
 RETRY_S: Final = 300.0
 """Time until the next round after a failed step."""
 PATIENCE_S: Final = 1_800.0
 """Maximum wait of the first round for a complete archive; then it uses the available data."""
 
-Outcome = Literal["done", "failed", "stopped"]
-Run = Callable[[Sequence[str]], Outcome]
+LAG_MAX: Final = 1_000
+"""Lag of the archive's consumers in messages that counts as caught up; against a live shop it never reaches 0."""
+ARCHIVE_ROLE: Final = "archive"
+
+RunStep = Callable[[Sequence[str]], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,62 +72,49 @@ class ScheduleState(msgspec.Struct, frozen=True):
     failed: tuple[str, ...] = ()
 
 
-def due_in_s(notes: ScheduleState | None, every_s: float, now_ms: int) -> float:
+def due_in_s(state: ScheduleState | None, every_s: float, now_ms: int) -> float:
     """Return the seconds until the next round; 0 if it is due, at most one interval even if the clock jumps."""
-    if notes is None:
+    if state is None:
         return 0.0
-    wait_s = min(RETRY_S, every_s) if notes.failed else every_s
-    return min(wait_s, max(0.0, notes.ended_ms / 1_000 + wait_s - now_ms / 1_000))
+    wait_s = min(RETRY_S, every_s) if state.failed else every_s
+    return min(wait_s, max(0.0, state.ended_ms / 1_000 + wait_s - now_ms / 1_000))
 
 
-def read_notes(folder: Path) -> ScheduleState | None:
+def read_state(folder: Path) -> ScheduleState | None:
     """Read the state of the last round; None if there is none or it is unreadable."""
     try:
-        return msgspec.json.decode((folder / NOTES).read_bytes(), type=ScheduleState)
+        return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=ScheduleState)
     except (OSError, msgspec.MsgspecError):
         return None
 
 
-def write_notes(folder: Path, notes: ScheduleState) -> None:
+def write_state(folder: Path, state: ScheduleState) -> None:
     """Replace the state file atomically."""
-    write_whole(folder / NOTES, lambda path: path.write_bytes(msgspec.json.encode(notes) + b"\n"))
+    write_whole(folder / STATE_FILE, lambda path: path.write_bytes(msgspec.json.encode(state) + b"\n"))
 
 
-def go_through(plan: SchedulePlan, run: Run, told: Callable[[str], None]) -> tuple[str, ...] | None:
+def caught_up(kafka: KafkaEndpoint, run: str) -> bool:
+    """Return whether the archive has nearly caught up; False if no archive consumer has committed or Kafka is down."""
+    try:
+        groups = {lag.group: lag for lag in group_lags(kafka, run)}
+    except ShopstreamError:
+        return False
+    archive = groups.get(group_name(run, ARCHIVE_ROLE))
+    return archive is not None and bool(archive.lag_by_topic) and archive.lag <= LAG_MAX
+
+
+def run_round(plan: SchedulePlan, run_step: RunStep, log: Callable[[str], None]) -> tuple[str, ...] | None:
     """Run every step; return the names of the failed steps, or None if the round was stopped."""
     failed = []
     for step in plan.steps():
-        told(f"{step[0]} begins")
-        outcome = run(step)
+        log(f"{step[0]} begins")
+        outcome = run_step(step)
         if outcome == "stopped":
             return None
-        told(f"{step[0]} {'is done' if outcome == 'done' else 'failed'}")
+        log(f"{step[0]} {'is done' if outcome == 'done' else 'failed'}")
         if outcome == "failed":
             failed.append(step[0])
     return tuple(failed)
-
-
-def in_child(words: Sequence[str], living: Callable[[], bool]) -> Outcome:
-    """Run a Shopstream command in its own process.
-
-    Args:
-        words: arguments after `shopstream`.
-        living: callback every few seconds; False ends the command.
-    """
-    child = subprocess.Popen(python_command("shopstream", *words))
-    while True:
-        try:
-            return "done" if child.wait(SIGN_EVERY_S) == 0 else "failed"
-        except subprocess.TimeoutExpired:
-            if living():
-                continue
-            child.terminate()
-            try:
-                child.wait(SIGN_EVERY_S)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-            return "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,27 +143,31 @@ class Scheduler:
         Args:
             ready: returns whether the archive is complete.
         """
-        if read_notes(self.folder) is not None:
+        if read_state(self.folder) is not None:
             return
         self.on_message("waiting until the archive has caught up with Kafka")
         end_s = self.clock.monotonic_s() + PATIENCE_S
-        while not ready() and self.clock.monotonic_s() < end_s and self._sleep(SIGN_EVERY_S):
+        while not ready() and self.clock.monotonic_s() < end_s and self._sleep(CHECK_EVERY_S):
             pass
 
     def run(self, *, once: bool) -> tuple[str, ...] | None:
         """Run rounds; return the failed steps of the only round if `once`, or None after a stop."""
         while self._continue():
-            due_s = due_in_s(read_notes(self.folder), self.plan.every_s, self.clock.wall_ms())
+            due_s = due_in_s(read_state(self.folder), self.plan.every_s, self.clock.wall_ms())
             if not once and not self._sleep(due_s):
                 break
-            failed = go_through(self.plan, lambda words: in_child(words, self._continue), self.on_message)
+            failed = run_round(self.plan, self._run_step, self.on_message)
             if failed is None:
                 break
-            write_notes(self.folder, ScheduleState(self.clock.wall_ms(), failed))
+            write_state(self.folder, ScheduleState(self.clock.wall_ms(), failed))
             if once:
                 return failed
         self.on_message("stopped")
         return None
+
+    def _run_step(self, words: Sequence[str]) -> Outcome:
+        (step,) = run_steps([words], lambda _: self._continue())
+        return step.outcome
 
     def _continue(self) -> bool:
         self.heartbeat.touch()
@@ -179,5 +176,5 @@ class Scheduler:
     def _sleep(self, seconds: float) -> bool:
         end_s = self.clock.monotonic_s() + seconds
         while self._continue() and (left_s := end_s - self.clock.monotonic_s()) > 0:
-            self.clock.sleep(min(left_s, SIGN_EVERY_S / 5))
+            self.clock.sleep(min(left_s, 1.0))
         return not self.stop_requested()

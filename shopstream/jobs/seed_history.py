@@ -1,8 +1,8 @@
-"""Generates a shop's history once and sends it once, in a container that may be killed and restarted at any time.
+"""Generates a shop's history once and sends it once, in a process that may be killed and restarted at any time.
 
     archive there? ── no ─> generate ─┐
           │ yes                       │
-          └───────────────────────────┴─> slice ─> acknowledged ─> noted ─> slice ─> ... ─> nothing left to do
+          └───────────────────────────┴─> slice ─> acknowledged ─> recorded ─> slice ─> ... ─> nothing left to send
 
 The archive goes to Kafka in slices of event time. A slice is recorded once all of it is acknowledged. A slice is as
 long as consumers remember event ids: after a crash within one, the process sends that slice again. Records that had
@@ -33,28 +33,39 @@ from producers.shop.shop import Shop, shop_from_json
 from shopstream.embedded import KafkaEndpoint
 
 SLICE_MS: Final = EVENT_LATENESS_MS
-NOTES: Final = "sent-{run}.json"
-"""File beside the archive's folder; records how much of the archive a run has."""
+STATE_FILE: Final = "sent-{run}.json"
+"""File beside the archive's folder; records how much of the archive a run holds."""
+STATE_REMEDY: Final = "Delete it and take another run (`--run NAME`)."
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """Progress of sending a history to a run.
+class HistoryState(msgspec.Struct, frozen=True):
+    """Part of a history that a run holds, and all that was sent to the run.
 
     Attributes:
         shop: shop of the history.
-        until_ms: event time before which everything is acknowledged, epoch ms.
-        delivered: acknowledged messages by source topic; those of a slice that was sent twice count twice.
-        whole: whether everything was sent.
+        until_ms: event time before which the whole history is acknowledged, epoch ms; 0: nothing is.
+        delivered: acknowledged messages by source topic: of the history, and of live shops that ended; those of a
+            slice that was sent twice count twice.
+        whole: whether the whole history is acknowledged.
+        sent_unknown: whether a process ended without a record of all that it sent, so that `delivered` is too low.
     """
 
     shop: Shop
     until_ms: int
     delivered: dict[str, int] = {}
     whole: bool = False
+    sent_unknown: bool = msgspec.field(name="live_open", default=False)
+
+    def with_delivered(self, delivered: Mapping[str, int]) -> HistoryState:
+        """Return the state with further acknowledged messages by source topic."""
+        total = {
+            topic: self.delivered.get(topic, 0) + delivered.get(topic, 0) for topic in {*self.delivered, *delivered}
+        }
+        return msgspec.structs.replace(self, delivered=total)
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class SeedTarget:
     """Target of a history, and callbacks while it is sent.
 
     Attributes:
@@ -72,11 +83,25 @@ class Sending:
     on_progress: Callable[[Position], None]
 
 
-def made(wanted: Shop, directory: Path, on_events: Callable[[int], None]) -> Shop:
+def read_state(folder: Path, run: str) -> HistoryState | None:
+    """Return the state of a run; None if no history was sent to it from archives in `folder`.
+
+    Raises:
+        ShopstreamError: the file is damaged.
+    """
+    return read_note(folder / STATE_FILE.format(run=run), HistoryState, STATE_REMEDY)
+
+
+def write_state(folder: Path, run: str, state: HistoryState) -> None:
+    """Replace the state of a run atomically."""
+    write_note(folder / STATE_FILE.format(run=run), state)
+
+
+def ensure_archive(requested: Shop, directory: Path, on_events: Callable[[int], None]) -> Shop:
     """Return the shop of the archive in `directory`; generate the archive if there is none, else leave it unchanged.
 
     Args:
-        wanted: requested shop; the end of its history is not compared.
+        requested: requested shop; the end of its history is not compared.
         directory: folder of the archive.
         on_events: called with the number of further events written.
 
@@ -85,93 +110,79 @@ def made(wanted: Shop, directory: Path, on_events: Callable[[int], None]) -> Sho
         ShopstreamError: the archive cannot be written, or the folder holds something else.
     """
     try:
-        there = shop_from_json((directory / SHOP_FILE).read_text("utf-8"))
+        shop = shop_from_json((directory / SHOP_FILE).read_text("utf-8"))
     except FileNotFoundError:
-        generate(wanted, directory, on_events=on_events)
-        return wanted
-    if _size(there) != _size(wanted):
+        generate(requested, directory, on_events=on_events)
+        return requested
+    if not same_size(shop, requested):
         raise UsageError(
-            f"{directory} holds the history of another shop: --customers {there.customers} --events {there.events} "
-            f"--days {there.days} --seed {there.seed}.",
+            f"{directory} holds the history of another shop: {options_of(shop)}.",
             "Give these, or another folder and another run (--run NAME).",
         )
-    return there
+    return shop
 
 
-def send_slices(
-    directory: Path, from_ms: int, sending: Sending, on_slice: Callable[[int, Mapping[str, int]], None]
-) -> bool:
-    """Send an archive from an event time on, slice by slice; profiles go first, with the first slice.
-
-    Args:
-        directory: folder of the archive.
-        from_ms: event time before which everything is acknowledged; 0 sends all.
-        sending: target and callbacks.
-        on_slice: called after each acknowledged slice with its end, and this call's messages so far by source topic.
-
-    Returns:
-        Whether everything was sent; False after an interruption.
-
-    Raises:
-        ShopstreamError: Kafka did not acknowledge.
-    """
-    # one publisher for all slices: a new connection takes half a second
-    publisher = Publisher(sending.kafka.client_properties(), sending.run)
-    for start_ms, end_ms in _slices(directory, from_ms):
-        report = replay(
-            Course(Span(directory, start_ms=start_ms, end_ms=end_ms), customers=from_ms == 0),
-            lambda _: publisher,
-            sending.clock,
-            sending.interrupted,
-            sending.on_progress,
-        )
-        if (error := failure(report)) is not None:
-            raise error
-        if not report.complete:
-            return False
-        from_ms = end_ms
-        on_slice(end_ms, report.delivery.delivered)
-    return True
+def same_size(one: Shop, other: Shop) -> bool:
+    """Return whether two shops have the same options, whatever the ends of their histories."""
+    return options_of(one) == options_of(other)
 
 
-def send(directory: Path, shop: Shop, sending: Sending) -> Sent:
-    """Send what the run does not have yet; profiles go first.
+def options_of(shop: Shop) -> str:
+    """Return the options that request a shop of this size and seed."""
+    return f"--customers {shop.customers} --events {shop.events} --days {shop.days} --seed {shop.seed}"
+
+
+def remaining(directory: Path, state: HistoryState | None) -> int:
+    """Return the number of messages of an archive that are still to be sent."""
+    from_ms = 0 if state is None else state.until_ms
+    return Course(Span(directory, start_ms=from_ms or None), customers=from_ms == 0).size()
+
+
+def send_history(directory: Path, shop: Shop, target: SeedTarget) -> HistoryState:
+    """Send the part of an archive that the run lacks, slice by slice; profiles go first, with the first slice.
 
     Args:
         directory: folder of the archive.
         shop: shop of the history.
-        sending: target and callbacks.
+        target: target and callbacks.
 
     Returns:
-        The progress of the run; not whole after an interruption.
+        The state of the run; not whole after an interruption.
 
     Raises:
         UsageError: the run holds events that did not come from this history.
         ShopstreamError: Kafka did not acknowledge.
     """
-    notes = directory.parent / NOTES.format(run=sending.run)
-    sent = _remembered(notes, shop, sending)
-    if sent.whole:
-        return sent
-    before = sent.delivered
-
-    def note(until_ms: int, delivered: Mapping[str, int]) -> None:
-        nonlocal sent
-        sent = Sent(shop, until_ms, _sum(before, delivered))
-        write_note(notes, sent)
-
-    if send_slices(directory, sent.until_ms, sending, note):
-        sent = msgspec.structs.replace(sent, whole=True)
-        write_note(notes, sent)
-    return sent
+    before = state = _state_of(directory.parent, shop, target)
+    if state.whole:
+        return state
+    # one publisher for all slices: a new connection takes half a second
+    publisher = Publisher(target.kafka.client_properties(), target.run)
+    for start_ms, end_ms in _slices(directory, before.until_ms):
+        report = replay(
+            Course(Span(directory, start_ms=start_ms, end_ms=end_ms), customers=state.until_ms == 0),
+            lambda _: publisher,
+            target.clock,
+            target.interrupted,
+            target.on_progress,
+        )
+        if (error := failure(report)) is not None:
+            raise error
+        if not report.complete:
+            return state
+        state = msgspec.structs.replace(before.with_delivered(report.delivery.delivered), until_ms=end_ms)
+        write_state(directory.parent, target.run, state)
+    state = msgspec.structs.replace(state, whole=True)
+    write_state(directory.parent, target.run, state)
+    return state
 
 
 def _slices(directory: Path, from_ms: int) -> Iterator[tuple[int, int]]:
     """Yield half-open ranges of event time that cover all records from `from_ms` on."""
-    found = [day for topic in DAY_COLUMN for day in days(directory, topic)]
-    if not found:
+    every_day = [day for topic in DAY_COLUMN for day in days(directory, topic)]
+    if not every_day:
         return
-    start_ms, end_ms = day_start_ms(min(found)), day_start_ms(max(found)) + DAY_MS
+    start_ms, end_ms = day_start_ms(min(every_day)), day_start_ms(max(every_day)) + DAY_MS
     at_ms = max(start_ms, from_ms)
     while at_ms < end_ms:
         upto_ms = min(at_ms + SLICE_MS, end_ms)
@@ -179,31 +190,25 @@ def _slices(directory: Path, from_ms: int) -> Iterator[tuple[int, int]]:
         at_ms = upto_ms
 
 
-def _remembered(notes: Path, shop: Shop, sending: Sending) -> Sent:
-    topic = topic_name(sending.run, "events")
-    held = sum(count.messages for count in topic_counts(sending.kafka, topic) if count.topic == topic)
-    sent = read_note(notes, Sent, "Delete it and take another run (--run NAME).")
-    if sent is None:
-        if held:
-            raise UsageError(
-                f"Run {sending.run} holds {held:,} events that did not come from this history.",
-                "Give the history a run of its own: --run NAME.",
-            )
-        sent = Sent(shop, 0)
-        write_note(notes, sent)
-        return sent
-    if not held:  # the data of this Kafka was deleted
-        return Sent(shop, 0)
-    if sent.shop != shop:
+def _state_of(folder: Path, shop: Shop, target: SeedTarget) -> HistoryState:
+    """Return the state to continue from. Raises UsageError if the run holds something else."""
+    topic = topic_name(target.run, "events")
+    held = sum(count.messages for count in topic_counts(target.kafka, topic) if count.topic == topic)
+    state = read_state(folder, target.run)
+    if state is None and held:
         raise UsageError(
-            f"Run {sending.run} holds the history of another shop.", "Give this one a run of its own: --run NAME."
+            f"Run {target.run} holds {held:,} events that did not come from this history.",
+            "Give the history a run of its own: --run NAME.",
         )
-    return sent
-
-
-def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return {topic: one.get(topic, 0) + other.get(topic, 0) for topic in {*one, *other}}
-
-
-def _size(shop: Shop) -> tuple[int, int, int, int]:
-    return shop.customers, shop.events, shop.days, shop.seed
+    if state is None:
+        state = HistoryState(shop, 0)
+        write_state(folder, target.run, state)
+        return state
+    if not held:  # the data of this Kafka was deleted, or the first slice was interrupted after its profiles
+        return HistoryState(shop, 0, sent_unknown=state.until_ms == 0)
+    if state.shop != shop:
+        raise UsageError(
+            f"Run {target.run} holds the history of another shop.", "Give this one a run of its own: --run NAME."
+        )
+    # the process that did not complete it may have sent a part of the next slice
+    return state if state.whole else msgspec.structs.replace(state, sent_unknown=True)

@@ -85,10 +85,10 @@ def customers_at(directory: Path, as_of: int, on_step: OnStep, counts: ArchiveCo
     """Compute the feature rows of every customer of an archive at a time, with all profile columns."""
     import polars as pl  # noqa: PLC0415
 
-    def told(position: int, total: int, _: str) -> None:
+    def on_day(position: int, total: int, _: str) -> None:
         on_step("reading the archive", position / total)
 
-    rows = batch_features(directory, as_of, counts, told)
+    rows = batch_features(directory, as_of, counts, on_day)
     table = read_customers(directory)
     if table is None:
         return whole_profiles(rows)
@@ -120,15 +120,15 @@ def segment_customers(
         UsageError: rules are not valid.
         ShopstreamError: the archive has no customer at that time.
     """
-    asked = bundle.rules if bundle and rules is None else load_rules(rules or DEFAULT_RULES)
+    chosen = bundle.rules if bundle and rules is None else load_rules(rules or DEFAULT_RULES)
     others = {Path(name).stem: load_rules(name) for name in further}
     rows = customers_at(directory, as_of, on_step, counts)
     on_step("scores and segments", None)
-    scorer: Scorer = bundle.scorer(asked) if bundle else RfmScorer(learn_breaks(rows), asked)
-    mart = build_mart(rows, scorer, asked, others)
-    groups = summarize(mart, order_of_segments(asked, mart), asked)
+    scorer: Scorer = bundle.scorer(chosen) if bundle else RfmScorer(learn_breaks(rows), chosen)
+    mart = build_mart(rows, scorer, chosen, others)
+    groups = summarize(mart, order_of_segments(chosen, mart), chosen)
     sizes = {name: _sizes(mart[f"{name}_segment"]) for name in others}
-    return Segmented(mart, groups, asked, sizes, as_of, bundle)
+    return Segmented(mart, groups, chosen, sizes, as_of, bundle)
 
 
 def _sizes(segments: pl.Series) -> dict[str, int]:
@@ -137,16 +137,16 @@ def _sizes(segments: pl.Series) -> dict[str, int]:
     return dict(counts.sort(["n", segments.name], descending=[True, False]).iter_rows())
 
 
-def write_segments(found: Segmented, out: Path, made_of: Mapping[str, str]) -> None:
+def write_segments(segmented: Segmented, out: Path, made_of: Mapping[str, str]) -> None:
     """Write the customer table, its summary as CSV and as a page, and the provenance into a folder."""
     about = {
-        "customers": f"{len(found.mart):,}",
-        "at": datetime.fromtimestamp(found.as_of / 1000, UTC).isoformat(timespec="milliseconds"),
-        "scored by": found.scored_by,
+        "customers": f"{len(segmented.mart):,}",
+        "at": datetime.fromtimestamp(segmented.as_of / 1000, UTC).isoformat(timespec="milliseconds"),
+        "scored by": segmented.scored_by,
     }
-    mart = with_time(found.mart)
+    mart = with_time(segmented.mart)
     write_whole(out / MART_FILE, partial(mart.write_parquet, compression="zstd", row_group_size=ROW_GROUP))
-    write_whole(out / SUMMARY_CSV, safe_frame(summary_frame(found.groups)).write_csv)
-    page = segments_page.render(found.groups, about, found.further)
+    write_whole(out / SUMMARY_CSV, safe_frame(summary_frame(segmented.groups)).write_csv)
+    page = segments_page.render(segmented.groups, about, segmented.further)
     write_whole(out / SUMMARY_HTML, lambda path: path.write_text(page, "utf-8"))
     write_made(out, made_of, [MART_FILE, SUMMARY_CSV, SUMMARY_HTML])

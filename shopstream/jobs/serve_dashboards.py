@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import uvicorn
 
 from connectors.elasticsearch.client import elastic_connection, open_client
 from connectors.elasticsearch.search import Searcher
@@ -21,7 +18,7 @@ from dashboards.web.app import Source, build
 from features.errors import ShopstreamError
 from shopstream import embedded
 from shopstream.jobs.produce import wall_clock
-from shopstream.runtime.http_server import BoundedProtocol
+from shopstream.runtime import http_server
 from shopstream.settings import Settings
 
 LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -29,7 +26,6 @@ CONNECTIONS: Final = 8
 REQUESTS_MAX: Final = 100
 """Maximum number of concurrent requests; further ones get status 503."""
 SEARCH_TIMEOUT_S: Final = 10.0
-STARTED_WITHIN_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,77 +66,42 @@ def source(settings: Settings, mart: Path) -> Iterator[Source]:
         yield Source(DASHBOARDS, settings.run, searcher, mart, clock.wall_ms, time.monotonic)
 
 
-def bound(listening: Listening) -> socket.socket:
+def listen(listening: Listening) -> socket.socket:
     """Open a listening socket.
 
     Raises:
         ShopstreamError: the address or the port is not available.
     """
-    family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((listening.host, listening.port))
-        found.listen()
+        return http_server.listen(listening.host, listening.port)
     except (OSError, OverflowError) as error:
-        found.close()
         raise ShopstreamError(
             f"The page cannot listen on {listening.host}:{listening.port}: {error}.",
             "Give another --port, or 0 for a free one; --host takes an address of this machine.",
         ) from error
-    return found
 
 
-def address(taken: socket.socket) -> str:
+def address(opened: socket.socket) -> str:
     """Return the URL for a browser."""
-    host, port = taken.getsockname()[:2]
+    host, port = opened.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "127.0.0.1"
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def server(found: Source, listening: Listening) -> uvicorn.Server:
-    """Build the web server; its `run(sockets=[...])` returns when `should_exit` is set or a signal comes."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            build(found, listening.allowed),
-            http=BoundedProtocol,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=REQUESTS_MAX,
-            timeout_graceful_shutdown=3,
-            lifespan="off",
-            ws="none",
-        )
-    )
+@contextlib.contextmanager
+def serve_in_thread(settings: Settings, mart: Path, listening: Listening) -> Iterator[str]:
+    """Serve the page in a thread within the context; yields its URL. Raises as `source` and `listen`."""
+    with source(settings, mart) as opened, serve_source(opened, listening) as url:
+        yield url
 
 
 @contextlib.contextmanager
-def beside(settings: Settings, mart: Path, listening: Listening) -> Iterator[str]:
-    """Serve the page in a thread within the context; yields its URL. Raises as `source` and `bound`."""
-    with source(settings, mart) as found, open_page(found, listening) as where:
-        yield where
-
-
-@contextlib.contextmanager
-def open_page(found: Source, listening: Listening) -> Iterator[str]:
-    """Serve the page over any source in a thread within the context; yields its URL."""
-    with contextlib.closing(bound(listening)) as taken:
-        serving = server(found, listening)
-        thread = threading.Thread(target=lambda: serving.run(sockets=[taken]), name="page", daemon=True)
-        thread.start()
-        try:
-            _await(lambda: serving.started)
-            yield address(taken)
-        finally:
-            serving.should_exit = True
-            thread.join(STARTED_WITHIN_S)
-
-
-def _await(ready: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + STARTED_WITHIN_S
-    while not ready():
-        if time.monotonic() > end_s:
-            raise ShopstreamError("The page's server did not start.", "Run `shopstream dashboards serve` by itself.")
-        time.sleep(0.02)
+def serve_source(source: Source, listening: Listening) -> Iterator[str]:
+    """Serve the page over any data source in a thread within the context; yields its URL. Raises as `listen`."""
+    opened = listen(listening)
+    url = address(opened)
+    with http_server.serve_in_thread(
+        build(source, listening.allowed), opened, "page", log_level="warning", requests_max=REQUESTS_MAX
+    ):
+        yield url

@@ -55,7 +55,7 @@ class SparkStreamRequest:
     debug: bool = False
 
 
-def stream(settings: Settings, asked: SparkStreamRequest, console: Console) -> bool:
+def stream(settings: Settings, request: SparkStreamRequest, console: Console) -> bool:
     """Stream with these options; return whether the stream was interrupted.
 
     Raises:
@@ -69,34 +69,34 @@ def stream(settings: Settings, asked: SparkStreamRequest, console: Console) -> b
     from shopstream.spark.session import parse_properties, session  # noqa: PLC0415
     from shopstream.spark.stream import STATE_PROPERTIES, run  # noqa: PLC0415
 
-    consume_job.checked(consume_job.Consumption(roles=(ROLE,), until_end=asked.until_end, as_of=asked.as_of))
-    properties = parse_properties(list(asked.conf))
+    consume_job.checked(consume_job.Consumption(roles=(ROLE,), until_end=request.until_end, as_of=request.as_of))
+    properties = parse_properties(list(request.conf))
     endpoints = embedded.endpoints(settings)
     name, properties = f"shopstream spark stream {settings.run}", {**STATE_PROPERTIES, **properties}
-    with consume_job.alone(settings, (ROLE,)):
-        report = consume_job.prepare(settings, endpoints, documents="elastic" in asked.sinks, contact=asked.contact)
+    with consume_job.exclusive_consumer_lock(settings, (ROLE,)):
+        report = consume_job.prepare(settings, endpoints, documents="elastic" in request.sinks, contact=request.contact)
         for warning in report.warnings:
             console.print(f"[yellow]warning[/] {warning}", highlight=False)
-        streaming = _streaming(settings, endpoints, asked)
-        record_spark_checkpoint(settings, settings.run, asked.checkpoint)
+        streaming = _streaming(settings, endpoints, request)
+        record_spark_checkpoint(settings, settings.run, request.checkpoint)
         # Spark installs its own Ctrl-C handler at its start, so ours follows
-        with session(name, asked.master, properties) as spark, stop_on_signal() as interrupted:
-            if not asked.debug:
+        with session(name, request.master, properties) as spark, stop_on_signal() as interrupted:
+            if not request.debug:
                 spark.sparkContext.setLogLevel("ERROR")
             console.print(f"Spark {spark.version}: run {settings.run}, {streaming.partitions} buckets", highlight=False)
             done = run(
                 spark,
                 streaming,
-                until_end=asked.until_end,
-                as_of=asked.as_of,
+                until_end=request.until_end,
+                as_of=request.as_of,
                 stop=interrupted,
-                on_batch=lambda done: console.print(told(done), highlight=False),
+                on_batch=lambda done: console.print(progress_line(done), highlight=False),
             )
-    console.print(summary(done, asked), highlight=False)
+    console.print(summary(done, request), highlight=False)
     return interrupted()
 
 
-def _streaming(settings: Settings, endpoints: Endpoints, asked: SparkStreamRequest) -> StreamOptions:
+def _streaming(settings: Settings, endpoints: Endpoints, request: SparkStreamRequest) -> StreamOptions:
     from connectors.elasticsearch.client import connection  # noqa: PLC0415
     from connectors.kafka.client import open_admin  # noqa: PLC0415
     from connectors.kafka.offsets import topic_ids  # noqa: PLC0415
@@ -112,25 +112,25 @@ def _streaming(settings: Settings, endpoints: Endpoints, asked: SparkStreamReque
         partitions = ranges.partitions
     finally:
         ranges.close()
-    bundle = consume_job.chosen_bundle(asked.bundle)
+    bundle = consume_job.chosen_bundle(request.bundle)
     return StreamOptions(
         run=settings.run,
         kafka=kafka,
-        elastic=connection(endpoints) if "elastic" in asked.sinks else None,
+        elastic=connection(endpoints) if "elastic" in request.sinks else None,
         topic_ids={topic: ids[name] for topic, name in names.items()},
         partitions=partitions,
-        checkpoint=asked.checkpoint,
-        rows=asked.rows,
-        topic="topic" in asked.sinks,
-        contact=asked.contact,
+        checkpoint=request.checkpoint,
+        rows=request.rows,
+        topic="topic" in request.sinks,
+        contact=request.contact,
         bundle=None if bundle is None else str(bundle),
-        records_max=asked.records_max,
-        cells=asked.cells,
-        trigger=f"{max(1, round(asked.trigger_s * 1_000))} milliseconds",
+        records_max=request.records_max,
+        cells=request.cells,
+        trigger=f"{max(1, round(request.trigger_s * 1_000))} milliseconds",
     )
 
 
-def told(done: StreamTotals) -> str:
+def progress_line(done: StreamTotals) -> str:
     """Format the progress line of a batch."""
     reached = max((mark.max_event_time for mark in done.results.values()), default=0)
     at = datetime.fromtimestamp(reached / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S") if reached else "no time yet"
@@ -140,7 +140,7 @@ def told(done: StreamTotals) -> str:
     )
 
 
-def summary(done: StreamTotals, asked: SparkStreamRequest) -> str:
+def summary(done: StreamTotals, request: SparkStreamRequest) -> str:
     """Format the totals of the stream."""
     counts, written = done.counts, done.written
     customers = sum(mark.customers for mark in done.results.values())
@@ -153,6 +153,6 @@ def summary(done: StreamTotals, asked: SparkStreamRequest) -> str:
         f"{written['letter']:,} dead letters, {written['refused']:,} refused"
     )
     parts = [records, writes]
-    if asked.rows is not None:
-        parts.append(f"rows in {asked.rows}")
+    if request.rows is not None:
+        parts.append(f"rows in {request.rows}")
     return "\n".join(parts)

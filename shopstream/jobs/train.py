@@ -63,15 +63,15 @@ def train_bundle(
     began = perf_counter()
     training = (gather or training_set)(directory, horizon, on_step)
     built = perf_counter()
-    elsewhere = learner()
-    trained = churn.train(training, plan, lambda step: on_step(step, None), elsewhere)
-    following = next_purchase.train(training, trained, plan, lambda step: on_step(step, None), elsewhere)
+    external = learner()
+    trained = churn.train(training, plan, lambda step: on_step(step, None), external)
+    following = next_purchase.train(training, trained, plan, lambda step: on_step(step, None), external)
     on_step("intervals of the metrics", None)
 
     def ceiling(times: Any, days: int) -> pl.DataFrame:
-        found = ceiling_of(directory, times, days)
-        assert found is not None
-        return found
+        probabilities = ceiling_of(directory, times, days)
+        assert probabilities is not None
+        return probabilities
 
     known = ceiling_of(directory, training.cutoffs[:1], 1) is not None
     before = training.rows.filter(training.rows["as_of"] == trained.tested.taught[-1])
@@ -92,12 +92,12 @@ def training_set(
     days, read_day = archive_days(directory)
     first, end = dataset.known_span(days, read_day)
     cutoffs = dataset.plan_cutoffs(first, end, horizon)
-    place = {day: position for position, day in enumerate(days)}
+    position_of = {day: position for position, day in enumerate(days)}
 
-    def told(day: int) -> None:
-        on_step(f"reading the archive for {len(cutoffs)} cut-offs", place[day] / len(days))
+    def on_day(day: int) -> None:
+        on_step(f"reading the archive for {len(cutoffs)} cut-offs", position_of[day] / len(days))
 
-    return dataset.build(days, read_day, cutoffs, horizon.horizon_days, end_ms=end, on_day=told)
+    return dataset.build(days, read_day, cutoffs, horizon.horizon_days, end_ms=end, on_day=on_day)
 
 
 def joined_rows(

@@ -103,20 +103,25 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def serve_in_thread(application: Any, opened: socket.socket, name: str) -> Iterator[None]:
-    """Serve an ASGI application on a socket by a thread of its own, which logs nothing.
+def serve_in_thread(
+    application: Any, opened: socket.socket, name: str, *, log_level: str = "critical", requests_max: int | None = None
+) -> Iterator[None]:
+    """Serve an ASGI application on a socket in a thread.
 
     Args:
         application: the application.
         opened: listening socket; closed at the end.
         name: name of the thread.
+        log_level: lowest level of the server's log lines.
+        requests_max: maximum number of concurrent requests; further ones get status 503. None: no limit.
 
     Raises:
         TimeoutError: the server did not start.
     """
     server = uvicorn.Server(
         uvicorn.Config(
-            application, http=BoundedProtocol, log_config=None, log_level="critical", access_log=False,
+            application, http=BoundedProtocol, log_config=None, log_level=log_level, access_log=False,
+            limit_concurrency=requests_max,
             server_header=False, timeout_graceful_shutdown=STOP_TIMEOUT_S, lifespan="off", ws="none",
         )
     )  # fmt: skip

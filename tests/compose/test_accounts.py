@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def test_each_user_has_the_rights_of_its_duty():
     with Played() as played:
-        done = dict(create_users.settle(played.connection, "demo", create_users.chosen(PASSWORDS)))
+        done = dict(create_users.create_users(played.connection, "demo", create_users.chosen(PASSWORDS)))
     assert {"shopstream-writer", READER, "shopstream-trainer", "shopstream-analyst", "kibana_system"} == done.keys()
     for account in create_users.ACCOUNTS:
         assert played.users[account.name] == PASSWORDS[account.variable]
@@ -102,17 +102,17 @@ def test_each_user_has_the_rights_of_its_duty():
 def test_a_second_time_says_that_all_is_there_and_a_new_password_is_taken():
     with Played() as played:
         wanted = create_users.chosen(PASSWORDS)
-        create_users.settle(played.connection, "demo", wanted)
-        again = create_users.settle(played.connection, "demo", wanted)
-        assert {what for _, what in again} == {"is there already", "has its password already"}
+        create_users.create_users(played.connection, "demo", wanted)
+        again = create_users.create_users(played.connection, "demo", wanted)
+        assert {what for _, what in again} == {"exists already", "has its password already"}
         changed = create_users.chosen({"WRITER_PASSWORD": "another-one"})
-        assert create_users.settle(played.connection, "demo", changed) == [("shopstream-writer", "is made")]
+        assert create_users.create_users(played.connection, "demo", changed) == [("shopstream-writer", "is created")]
     assert played.users["shopstream-writer"] == "another-one"
 
 
 def test_only_those_whose_password_is_given_are_touched():
     with Played() as played:
-        create_users.settle(
+        create_users.create_users(
             played.connection,
             "demo",
             create_users.chosen({**PASSWORDS, **dict.fromkeys(PASSWORDS.keys() - {"READER_PASSWORD"}, "")}),
@@ -125,7 +125,7 @@ def test_who_may_not_is_told_without_the_password():
         played.users["visitor"] = "pass"
         visitor = ElasticConnection(played.connection.url, "visitor", "pass")
         with pytest.raises(ShopstreamError) as caught:
-            create_users.settle(visitor, "demo", create_users.chosen(PASSWORDS))
+            create_users.create_users(visitor, "demo", create_users.chosen(PASSWORDS))
     assert "its users" in str(caught.value)
     assert not any(secret in str(caught.value) for secret in PASSWORDS.values())
 
@@ -138,5 +138,5 @@ def test_a_short_password_is_refused_by_its_name():
 
 def test_users_of_the_servers_own_files_are_left_alone(servers, server_settings):
     secret = (server_settings.home / "secrets" / "elastic-reader-password").read_text().strip()
-    done = create_users.settle(connection(servers), "demo", create_users.chosen({"READER_PASSWORD": secret}))
-    assert done == [(READER, "stands in the server's files")]
+    done = create_users.create_users(connection(servers), "demo", create_users.chosen({"READER_PASSWORD": secret}))
+    assert done == [(READER, "is defined in the server's files")]

@@ -22,7 +22,7 @@ SHOP = Shop(end_ms=END_MS, seed=3, customers=20, events=600, days=7)
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("past") / "shop"
-    seed_history.made(SHOP, folder, lambda _: None)
+    seed_history.ensure_archive(SHOP, folder, lambda _: None)
     return folder
 
 
@@ -40,7 +40,7 @@ def sending(servers, run_name, monkeypatch, server_settings):
     open_target(run_name, Console(quiet=True))
 
     def made(interrupted=lambda: False):
-        return seed_history.Sending(servers.kafka, run_name, wall_clock(), interrupted, lambda _: None)
+        return seed_history.SeedTarget(servers.kafka, run_name, wall_clock(), interrupted, lambda _: None)
 
     return made
 
@@ -60,11 +60,11 @@ def event_ids(servers, run):
 
 
 def test_all_of_it_is_sent_once_however_often(own, sending, servers, run_name):
-    sent = seed_history.send(own, SHOP, sending())
+    sent = seed_history.send_history(own, SHOP, sending())
     assert sent.whole
     orders = sum(count_rows(own, "orders", day) for day in days(own, "orders"))
     assert sent.delivered == {"customers": 20, "events": 600} | ({"orders": orders} if orders else {})
-    assert seed_history.send(own, SHOP, sending()) == sent
+    assert seed_history.send_history(own, SHOP, sending()) == sent
     ids = event_ids(servers, run_name)
     assert len(ids) == len(set(ids)) == 600
 
@@ -81,10 +81,10 @@ def test_killed_at_any_slice_it_goes_on_and_nothing_is_missing(own, sending, ser
     with monkeypatch.context() as patch:
         patch.setattr(seed_history, "write_note", dies)
         with pytest.raises(KeyboardInterrupt):
-            seed_history.send(own, SHOP, sending())
+            seed_history.send_history(own, SHOP, sending())
     held = len(event_ids(servers, run_name))
     assert 0 < held < 600
-    sent = seed_history.send(own, SHOP, sending())
+    sent = seed_history.send_history(own, SHOP, sending())
     assert sent.whole
     ids = event_ids(servers, run_name)
     assert len(set(ids)) == 600
@@ -100,41 +100,41 @@ def test_interrupted_it_is_not_whole_and_goes_on(own, sending):
         asked.append(1)
         return len(asked) > 3
 
-    assert not seed_history.send(own, SHOP, sending(interrupted)).whole
-    assert seed_history.send(own, SHOP, sending()).whole
+    assert not seed_history.send_history(own, SHOP, sending(interrupted)).whole
+    assert seed_history.send_history(own, SHOP, sending()).whole
 
 
 def test_a_run_that_holds_something_else_is_refused(own, sending, tmp_path):
-    seed_history.send(own, SHOP, sending())
+    seed_history.send_history(own, SHOP, sending())
     (notes,) = tmp_path.glob("sent-*.json")
     notes.unlink()
     with pytest.raises(UsageError, match="600 events that did not come from this history"):
-        seed_history.send(own, SHOP, sending())
+        seed_history.send_history(own, SHOP, sending())
 
 
 def test_a_history_of_another_shop_is_refused(own, sending):
-    seed_history.send(own, SHOP, sending())
+    seed_history.send_history(own, SHOP, sending())
     with pytest.raises(UsageError, match="the history of another shop"):
-        seed_history.send(own, Shop(end_ms=END_MS, seed=4, customers=20, events=600, days=7), sending())
+        seed_history.send_history(own, Shop(end_ms=END_MS, seed=4, customers=20, events=600, days=7), sending())
     with pytest.raises(UsageError, match="--events 600"):
-        seed_history.made(Shop(end_ms=END_MS, seed=3, customers=20, events=900, days=7), own, lambda _: None)
+        seed_history.ensure_archive(Shop(end_ms=END_MS, seed=3, customers=20, events=900, days=7), own, lambda _: None)
 
 
 def test_a_kafka_that_has_lost_all_gets_all(own, sending, tmp_path):
-    (tmp_path / seed_history.NOTES.format(run=sending().run)).write_bytes(
-        seed_history.msgspec.json.encode(seed_history.Sent(SHOP, END_MS, {"events": 600}, whole=True))
+    (tmp_path / seed_history.STATE_FILE.format(run=sending().run)).write_bytes(
+        seed_history.msgspec.json.encode(seed_history.HistoryState(SHOP, END_MS, {"events": 600}, whole=True))
     )
-    assert seed_history.send(own, SHOP, sending()).delivered["events"] == 600
+    assert seed_history.send_history(own, SHOP, sending()).delivered["events"] == 600
 
 
 def test_damaged_notes_are_told(own, sending, tmp_path):
-    (tmp_path / seed_history.NOTES.format(run=sending().run)).write_text("{")
+    (tmp_path / seed_history.STATE_FILE.format(run=sending().run)).write_text("{")
     with pytest.raises(ShopstreamError, match="is damaged"):
-        seed_history.send(own, SHOP, sending())
+        seed_history.send_history(own, SHOP, sending())
 
 
 def test_an_archive_that_is_there_stays_as_it_is(archive):
     before = {path: path.stat().st_mtime_ns for path in archive.rglob("*")}
     later = Shop(end_ms=END_MS + 30 * DAY_MS, seed=3, customers=20, events=600, days=7)
-    assert seed_history.made(later, archive, lambda _: None) == SHOP
+    assert seed_history.ensure_archive(later, archive, lambda _: None) == SHOP
     assert {path: path.stat().st_mtime_ns for path in archive.rglob("*")} == before

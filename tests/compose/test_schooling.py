@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,9 @@ from guards.test_commands import parses
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
 from shopstream.jobs import schedule as schedule_job
-from shopstream.jobs.schedule import SchedulePlan, ScheduleState, due_in_s, go_through
+from shopstream.jobs import step as steps
+from shopstream.jobs.schedule import SchedulePlan, ScheduleState, due_in_s, run_round
+from shopstream.jobs.step import CrashedError, run_steps
 
 PLAN = SchedulePlan(archive=Path("a"), mart=Path("m"), run="r", every_s=3_600, tries=2)
 
@@ -53,7 +56,7 @@ def test_a_step_that_fails_leaves_the_others_alone():
         done.append(words[0])
         return "failed" if words[0] == "train" else "done"
 
-    assert go_through(PLAN, run, told.append) == ("train",)
+    assert run_round(PLAN, run, told.append) == ("train",)
     assert done == ["train", "rollup", "forecast", "segment"]
     assert told[:2] == ["train begins", "train failed"]
 
@@ -65,7 +68,7 @@ def test_a_stop_ends_the_round():
         done.append(words[0])
         return "stopped" if words[0] == "rollup" else "done"
 
-    assert go_through(PLAN, run, lambda _: None) is None
+    assert run_round(PLAN, run, lambda _: None) is None
     assert done == ["train", "rollup"]
 
 
@@ -77,27 +80,82 @@ def test_a_clock_that_went_back_makes_no_wait_longer_than_an_interval(ahead_s):
 
 
 def test_notes_are_kept_and_damaged_ones_are_none(tmp_path):
-    assert schedule_job.read_notes(tmp_path) is None
-    schedule_job.write_notes(tmp_path / "bundles", ScheduleState(7, ("train",)))
-    assert schedule_job.read_notes(tmp_path / "bundles") == ScheduleState(7, ("train",))
-    (tmp_path / "bundles" / schedule_job.NOTES).write_text("{")
-    assert schedule_job.read_notes(tmp_path / "bundles") is None
+    assert schedule_job.read_state(tmp_path) is None
+    schedule_job.write_state(tmp_path / "bundles", ScheduleState(7, ("train",)))
+    assert schedule_job.read_state(tmp_path / "bundles") == ScheduleState(7, ("train",))
+    (tmp_path / "bundles" / schedule_job.STATE_FILE).write_text("{")
+    assert schedule_job.read_state(tmp_path / "bundles") is None
 
 
-def test_a_command_in_a_process_of_its_own():
-    assert schedule_job.in_child(["--help"], lambda: True) == "done"
-    assert schedule_job.in_child(["no-such-command"], lambda: True) == "failed"
+# --- steps ---
 
 
-def test_a_stopped_command_is_ended(monkeypatch):
-    monkeypatch.setattr(schedule_job, "SIGN_EVERY_S", 0.05)
-    popen = schedule_job.subprocess.Popen
-    monkeypatch.setattr(
-        schedule_job.subprocess, "Popen", lambda _: popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    )
+def wait_for(*commands, keep_on=lambda _: True):
+    return run_steps(commands, keep_on, capture=True)
+
+
+def test_a_step_is_a_command_in_its_own_process():
+    helped, unknown = wait_for(["--help"], ["no-such-command"])
+    assert (helped.outcome, unknown.outcome) == ("done", "failed")
+    assert "Usage" in helped.output
+
+
+def test_a_step_that_fails_gives_its_error_message(tmp_path):
+    (step,) = wait_for(["train", str(tmp_path / "none")])
+    assert step.outcome == "failed"
+    assert str(tmp_path / "none") in step.error()
+
+
+def test_a_step_that_crashes_gives_its_last_lines(monkeypatch):
+    monkeypatch.setattr(steps, "python_command", lambda *_: [sys.executable, "-c", "print('one'); 1 / 0"])
+    (step,) = wait_for(["train"])
+    assert step.outcome == "failed"
+    with pytest.raises(CrashedError, match=r"(?s)step train ended with exit code 1.*one.*ZeroDivisionError"):
+        step.error()
+
+
+def test_a_step_shows_its_current_activity(monkeypatch):
+    script = "import time; print('first'); print('second', flush=True); time.sleep(60)"
+    monkeypatch.setattr(steps, "python_command", lambda *_: [sys.executable, "-c", script])
+    end_s = time.monotonic() + 30
+    (step,) = wait_for(["train"], keep_on=lambda of: of[0].last_line != "second" and time.monotonic() < end_s)
+    assert (step.last_line, step.outcome) == ("second", "stopped")
+
+
+def test_a_stop_ends_all_steps_at_once(monkeypatch):
+    monkeypatch.setattr(steps, "python_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
     began_s = time.monotonic()
-    assert schedule_job.in_child(["train"], lambda: False) == "stopped"
+    assert [step.outcome for step in wait_for(["train"], ["rollup"], keep_on=lambda _: False)] == ["stopped"] * 2
     assert time.monotonic() - began_s < 10
+    assert not [child for child in psutil.Process().children() if "time.sleep(60)" in " ".join(child.cmdline())]
+
+
+def test_an_error_of_the_caller_ends_all_steps(monkeypatch):
+    monkeypatch.setattr(steps, "python_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(61)"])
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        wait_for(["train"], keep_on=interrupted)
+    assert not [child for child in psutil.Process().children() if "time.sleep(61)" in " ".join(child.cmdline())]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process can ask for this on Linux only")
+def test_a_step_ends_with_its_parent(tmp_path):
+    generate(Shop(end_ms=20_000 * 86_400_000, seed=1, customers=300, events=20_000, days=150), tmp_path / "archive")
+    script = "import sys; from shopstream.jobs.step import run_steps; run_steps([sys.argv[1:]], lambda _: True)"
+    words = ["train", str(tmp_path / "archive"), "--out", str(tmp_path / "bundle")]
+    parent = subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.PIPE, text=True)
+    try:
+        parent.stderr.readline()  # the step runs
+        (child,) = psutil.Process(parent.pid).children()
+    finally:
+        parent.kill()
+        parent.wait()
+    psutil.wait_procs([child], timeout=10)
+    assert not child.is_running()
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_trainer_that_is_ended_while_it_trains_leaves_nothing_half(tmp_path):

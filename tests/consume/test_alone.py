@@ -7,15 +7,15 @@ import pytest
 
 from consumers.checkpoints.inventory import check_writable
 from features.errors import ShopstreamError
-from shopstream.jobs.consume import LOCKS, alone
+from shopstream.jobs.consume import LOCKS, exclusive_consumer_lock
 from shopstream.settings import Settings
 
 OTHER = """
 import sys
 from pathlib import Path
-from shopstream.jobs.consume import alone
+from shopstream.jobs.consume import exclusive_consumer_lock
 from shopstream.settings import Settings
-with alone(Settings(home=Path(sys.argv[1]), run="mine"), ("features",)):
+with exclusive_consumer_lock(Settings(home=Path(sys.argv[1]), run="mine"), ("features",)):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -33,37 +33,43 @@ def other(tmp_path):
 def test_a_second_process_is_refused_with_the_remedy(tmp_path, other):
     with (
         pytest.raises(ShopstreamError, match="role features of run mine") as refused,
-        alone(Settings(home=tmp_path, run="mine"), ("features",)),
+        exclusive_consumer_lock(Settings(home=tmp_path, run="mine"), ("features",)),
     ):
         pass
     assert "--workers" in refused.value.remedy
 
 
 def test_other_roles_and_other_runs_are_free(tmp_path, other):
-    with alone(Settings(home=tmp_path, run="mine"), ("index", "archive")):
+    with exclusive_consumer_lock(Settings(home=tmp_path, run="mine"), ("index", "archive")):
         pass
-    with alone(Settings(home=tmp_path, run="theirs"), ("features",)):
+    with exclusive_consumer_lock(Settings(home=tmp_path, run="theirs"), ("features",)):
         pass
 
 
 def test_what_a_refused_one_held_is_free_again(tmp_path, other):
-    with pytest.raises(ShopstreamError), alone(Settings(home=tmp_path, run="mine"), ("index", "features")):
+    with (
+        pytest.raises(ShopstreamError),
+        exclusive_consumer_lock(Settings(home=tmp_path, run="mine"), ("index", "features")),
+    ):
         pass
-    with alone(Settings(home=tmp_path, run="mine"), ("index",)):
+    with exclusive_consumer_lock(Settings(home=tmp_path, run="mine"), ("index",)):
         pass
 
 
 def test_a_killed_process_leaves_no_lock(tmp_path, other):
     other.kill()
     other.wait()
-    with alone(Settings(home=tmp_path, run="mine"), ("features",)):
+    with exclusive_consumer_lock(Settings(home=tmp_path, run="mine"), ("features",)):
         assert (tmp_path / LOCKS / "mine-features.lock").exists()
 
 
 def test_a_data_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     home = tmp_path / "file" / "home"
-    with pytest.raises(ShopstreamError, match=str(home)), alone(Settings(home=home, run="mine"), ("features",)):
+    with (
+        pytest.raises(ShopstreamError, match=str(home)),
+        exclusive_consumer_lock(Settings(home=home, run="mine"), ("features",)),
+    ):
         pass
 
 

@@ -31,8 +31,8 @@ def documents(servers, run):
         return {name: client.count(index=f"{run}-{name}")["count"] for name in names}
 
 
-def memory(home, run):
-    return json.loads((home / "demo" / f"{run}.json").read_text())
+def state(home, run):
+    return json.loads((home / "demo" / f"sent-{run}.json").read_text())
 
 
 @pytest.mark.timeout(900)
@@ -44,7 +44,7 @@ def test_once_accounts_for_every_record_and_again_sends_nothing_twice(tmp_path, 
     assert "✗" not in first.stdout
     assert "every record that was sent is accounted for" in first.stdout
 
-    sent = memory(tmp_path, run_name)["sent"]
+    sent = state(tmp_path, run_name)["delivered"]
     kafka, found = kafka_counts(servers, run_name), documents(servers, run_name)
     assert sent["events"] == kafka["events"] == found["events"] == EVENTS
     assert sent["orders"] == kafka["orders"]
@@ -103,8 +103,8 @@ def ended_by(process, number):
 
 def has_sent(home, run):
     """Whether the history is in Kafka up to some time, but not whole."""
-    file = home / "demo" / f"{run}.json"
-    return file.exists() and memory(home, run)["until_ms"] > 0
+    file = home / "demo" / f"sent-{run}.json"
+    return file.exists() and state(home, run)["until_ms"] > 0
 
 
 @pytest.mark.timeout(600)
@@ -120,15 +120,15 @@ def test_a_demo_that_is_ended_in_any_phase_is_completed_by_the_next_one(tmp_path
     process = started_until(arguments, variables, lambda: has_sent(tmp_path, run_name))
     code, said = ended_by(process, signal.SIGTERM)
     assert code == 130, said
-    sent = memory(tmp_path, run_name)
-    assert sent["phase"] == "replaying"
+    sent = state(tmp_path, run_name)
+    assert not sent["whole"]
 
-    process = started_until(arguments, variables, lambda: memory(tmp_path, run_name)["until_ms"] > sent["until_ms"])
+    process = started_until(arguments, variables, lambda: state(tmp_path, run_name)["until_ms"] > sent["until_ms"])
     code, said = ended_by(process, signal.SIGKILL)
-    assert (code, memory(tmp_path, run_name)["phase"]) == (-signal.SIGKILL, "replaying")
+    assert (code, state(tmp_path, run_name)["whole"]) == (-signal.SIGKILL, False)
     assert "the replay continues from" in said
 
-    process = started_until(arguments, variables, lambda: memory(tmp_path, run_name)["phase"] == "replayed")
+    process = started_until(arguments, variables, lambda: state(tmp_path, run_name)["whole"])
     code, said = ended_by(process, signal.SIGTERM)
     assert code in (130, 143), said
 
@@ -146,7 +146,7 @@ def test_records_of_others_in_an_interrupted_run_are_never_deleted(tmp_path, ser
     arguments = ["demo", "--once", *SMALL, "--run", run_name]
     process = started_until(arguments, variables, lambda: has_sent(tmp_path, run_name))
     ended_by(process, signal.SIGKILL)
-    assert memory(tmp_path, run_name)["phase"] == "replaying"
+    assert not state(tmp_path, run_name)["whole"]
 
     now_ms = time.time_ns() // 1_000_000
     producer = Producer(servers.kafka.client_properties())
@@ -205,7 +205,7 @@ def test_it_goes_on_live_until_ctrl_c_and_then_all_counts_hold(tmp_path, servers
         process.kill()
     assert process.returncode == 0, said
     assert "every record that was sent is accounted for" in out
-    assert not memory(tmp_path, run_name)["live_open"]
+    assert not state(tmp_path, run_name)["live_open"]
 
     again = call([*arguments, "--once"], variables)
     assert again.returncode == 0, again.stdout + again.stderr

@@ -1,17 +1,25 @@
-"""The sums of the summary, the demo's memory, and what it decides about a run that is there already."""
+"""The equations of the summary, the state of the demo in a run, and the shop that its options request."""
 
 from __future__ import annotations
 
+import dataclasses
+import io
+
+import msgspec
 import pytest
+from rich.console import Console
 
 from consumers.audit import AuditResult, TopicCount
+from dashboards.queries import fields_of
 from features.errors import ShopstreamError, UsageError
-from features.schema import DAY_MS
+from features.schema import DAY_MS, STAGES
 from producers.shop.shop import Shop
-from shopstream.demo.demo import Demo
-from shopstream.demo.queries import DocumentCounts, Scores
-from shopstream.demo.summary import Audit, Line, lines
-from shopstream.jobs.demo_memory import DemoState, memory_file, read, write
+from shopstream.demo.demo import Demo, demo_state
+from shopstream.demo.queries import FUNNEL, PRODUCTS, REVENUE, RISK, SEGMENTS, DocumentCounts
+from shopstream.demo.summary import Audit, Equation, Round, equations, print_summary
+from shopstream.jobs.check_dashboards import declared_kinds
+from shopstream.jobs.seed_history import HistoryState, same_size, write_state
+from shopstream.runtime.supervisor import Outcome
 from shopstream.settings import Settings
 
 SHOP = Shop(end_ms=20_000 * DAY_MS, seed=7, customers=10, events=100, days=30)
@@ -27,19 +35,21 @@ def an_audit(**changes):
         "customers": TopicCount(messages=10, letters=0, distinct=10),
     } | changes.pop("topics", {})
     seen = {"customers": 9, "profiles_unseen": 1, "sessions": 20, "feature_rows": 9}
-    counts = {"with_profile": 9, "order_lines": 8}
+    counts = {"with_profile": 9, "order_lines": 8, "trends": {}, "alerts": 0, "scored": None}
     seen |= {name: value for name, value in changes.items() if name in seen}
     counts |= {name: value for name, value in changes.items() if name in counts}
-    scores = changes.get("scored")
-    found = None if scores is None else Scores(scores, [], [], 0)
-    return Audit(AuditResult(topics, **seen), DocumentCounts(indices, **counts), [], [], [], found)
+    return Audit(AuditResult(topics, **seen), DocumentCounts(indices, **counts))
 
 
-SENT = DemoState(SHOP, "replayed", {"events": 103, "orders": 6, "customers": 10})
+SENT = HistoryState(SHOP, SHOP.end_ms, {"events": 103, "orders": 6, "customers": 10}, whole=True)
 
 
-def wrong(audit, memory=SENT):
-    return [line.what for line in lines(audit, memory) if not line.holds]
+def with_unknown(delivered):
+    return msgspec.structs.replace(SENT.with_delivered(delivered), sent_unknown=True)
+
+
+def wrong(audit, state=SENT):
+    return [equation.what for equation in equations(audit, state) if not equation.holds]
 
 
 def test_sums_that_hold():
@@ -67,17 +77,17 @@ def test_one_count_that_differs_is_named(changes, expected):
 
 
 def test_what_was_sent_must_be_in_kafka():
-    assert wrong(an_audit(), SENT.with_sent({"events": 1}, live_open=False)) == ["events"]
+    assert wrong(an_audit(), SENT.with_delivered({"events": 1})) == ["events"]
 
 
 def test_after_a_live_shop_that_was_cut_off_the_number_sent_is_not_known():
-    assert wrong(an_audit(), SENT.with_sent({"events": 1}, live_open=True)) == []
-    assert [line.sent for line in lines(an_audit(), SENT.with_sent({}, live_open=True))[:3]] == [None, None, None]
+    assert wrong(an_audit(), with_unknown({"events": 1})) == []
+    assert [equation.sent for equation in equations(an_audit(), with_unknown({}))[:3]] == [None, None, None]
 
 
 def test_dead_letters_and_repeats_count():
-    assert Line("events", 10, 10, letters=3, repeated=2, elsewhere=0, elastic=5).holds
-    assert not Line("events", 10, 10, letters=3, repeated=2, elsewhere=0, elastic=6).holds
+    assert Equation("events", 10, 5, sent=10, dead_letters=3, repeated=2).holds
+    assert not Equation("events", 10, 6, sent=10, dead_letters=3, repeated=2).holds
 
 
 def test_what_was_compacted_away_may_have_been_a_tombstone():
@@ -88,22 +98,96 @@ def test_what_was_compacted_away_may_have_been_a_tombstone():
     assert wrong(an_audit(topics=lost, with_profile=8)) == ["profiles"]
 
 
-# --- memory ---
+# --- the tables ---
+
+ROWS = {
+    FUNNEL.id: [
+        {"stage": stage, "Sessions": count} for stage, count in zip(STAGES, (200, 100, 40, 20, 10), strict=False)
+    ],
+    REVENUE.id: [
+        {"month": 1_735_689_600_000, "revenue": 1_234.5, "orders": 7},
+        {"month": 1_738_368_000_000, "revenue": 617.25, "orders": 3},
+    ],
+    PRODUCTS.id: [{"product": "p1", "category": "toys", "order lines": 3, "units": 1_004, "revenue": 9.5}],
+}
 
 
-def test_the_memory_is_kept_by_run(tmp_path):
-    one, other = Settings(home=tmp_path, run="one"), Settings(home=tmp_path, run="other")
-    write(one, SENT)
-    assert read(one) == SENT
-    assert read(other) is None
+def printed(audit):
+    out = Console(file=io.StringIO(), width=120)
+    outcome = Outcome((), (), None, interrupted=False, seconds=1.0)
+    holds = print_summary(out, audit, Round(outcome, None, 0), SENT, 2.0)
+    return holds, [line.split() for line in out.file.getvalue().splitlines()]
 
 
-def test_a_damaged_memory_is_told(tmp_path):
-    settings = Settings(home=tmp_path, run="one")
-    write(settings, SENT)
-    memory_file(settings).write_text("{")
+def test_the_summary_shows_the_rows_of_its_panels():
+    holds, lines_of_words = printed(dataclasses.replace(an_audit(), rows=ROWS))
+    assert holds
+    assert [STAGES[0], "200", "100.0%", "100.0%", "█" * 24] in lines_of_words
+    assert [STAGES[2], "40", "20.0%", "40.0%", "█" * 5] in lines_of_words
+    assert ["2025-01", "1,234.50", "7", "█" * 24] in lines_of_words
+    assert ["2025-02", "617.25", "3", "█" * 12] in lines_of_words
+    assert ["p1", "toys", "3", "1,004", "9.50"] in lines_of_words
+
+
+def test_the_summary_names_counts_that_do_not_agree():
+    holds, lines_of_words = printed(dataclasses.replace(an_audit(sessions=21), rows=ROWS))
+    assert not holds
+    assert ["✗", "the", "counts", "of", "sessions", "do", "not", "agree"] in lines_of_words
+
+
+@pytest.mark.parametrize("panel", [FUNNEL, REVENUE, PRODUCTS, RISK, SEGMENTS], ids=lambda panel: panel.id)
+def test_panels_of_the_summary_use_declared_fields(panel):
+    assert set(fields_of(panel)) <= set(declared_kinds()[panel.data.index])
+
+
+# --- the state of a run ---
+
+
+def settings(home, run="one"):
+    (home / "demo").mkdir(exist_ok=True)
+    return Settings(home=home, run=run)
+
+
+def earlier_file(home, run="one"):
+    return home / "demo" / f"{run}.json"
+
+
+def test_each_run_has_its_own_state(tmp_path):
+    write_state(settings(tmp_path).home / "demo", "one", SENT)
+    assert demo_state(settings(tmp_path)) == SENT
+    assert demo_state(settings(tmp_path, "other")) is None
+
+
+def test_a_damaged_state_is_an_error(tmp_path):
+    (settings(tmp_path).home / "demo" / "sent-one.json").write_text("{")
     with pytest.raises(ShopstreamError, match="damaged"):
-        read(settings)
+        demo_state(settings(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"phase": "replayed", "until_ms": SHOP.end_ms}, {"until_ms": SHOP.end_ms, "whole": True}),
+        ({"phase": "replayed"}, {"until_ms": SHOP.end_ms, "whole": True}),
+        ({"phase": "replaying", "until_ms": 7}, {"until_ms": 7}),
+        ({"phase": "replaying", "until_ms": 7, "live_open": True}, {"until_ms": 7, "sent_unknown": True}),
+    ],
+)
+def test_the_state_of_an_earlier_version_is_read_once(tmp_path, fields, state):
+    file = earlier_file(settings(tmp_path).home)
+    file.write_bytes(msgspec.json.encode({"shop": SHOP, "sent": {"events": 5}} | fields))
+    expected = HistoryState(SHOP, **{"delivered": {"events": 5}} | state)
+    assert demo_state(settings(tmp_path)) == expected
+    assert not file.exists()
+    assert demo_state(settings(tmp_path)) == expected
+
+
+def test_an_earlier_version_that_recorded_no_position_is_refused(tmp_path):
+    file = earlier_file(settings(tmp_path).home)
+    file.write_bytes(msgspec.json.encode({"shop": SHOP, "phase": "replaying"}))
+    with pytest.raises(UsageError, match="did not record how far it was"):
+        demo_state(settings(tmp_path))
+    assert file.exists()
 
 
 # --- the shop ---
@@ -117,8 +201,8 @@ def test_history_ends_at_a_midnight_14_days_ago():
 
 def test_the_shop_of_another_day_is_the_same_demo():
     demo = Demo(customers=10, events=100, days=30)
-    assert demo.is_of(demo.shop(20_900 * DAY_MS))
-    assert not Demo(customers=10, events=100, days=31).is_of(SHOP)
+    assert same_size(demo.shop(20_900 * DAY_MS), SHOP)
+    assert not same_size(Demo(customers=10, events=100, days=31).shop(20_900 * DAY_MS), SHOP)
 
 
 def test_an_impossible_shop_is_a_usage_error():

@@ -23,7 +23,7 @@ def test_the_first_demo_trains_and_scores_everybody_and_the_second_does_not_trai
     assert first.returncode == 0, first.stdout + first.stderr
     bundle = load_bundle(tmp_path / "bundles")
     assert f"{bundle.name} trained in" in first.stderr
-    assert "scored anew" in first.stderr
+    assert "score every customer again" in first.stderr
     assert bundle.name in first.stdout
 
     trends = dict.fromkeys(TREND_KEYS, 0)

@@ -8,8 +8,7 @@ import subprocess
 import pytest
 from guards.repository import PACKAGES, name_of, sources, tree_of
 
-from shopstream.demo.child_process import DiedError, apart
-from shopstream.jobs import schedule as schedule_job
+from shopstream.jobs.step import run_steps
 from shopstream.runtime.children import python_command
 
 FOREIGN = """
@@ -35,8 +34,9 @@ def foreign(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("foreign")
-def test_a_step_of_the_trainer_is_our_own_command():
-    assert schedule_job.in_child(["--help"], lambda: True) == "done"
+def test_a_step_is_our_own_command():
+    (step,) = run_steps([["--help"]], lambda _: True, capture=True)
+    assert step.outcome == "done", step.output
 
 
 @pytest.mark.usefixtures("foreign")
@@ -46,13 +46,6 @@ def test_a_worker_of_consume_is_our_own_process():
         python_command("shopstream.runtime.worker", "987654"), capture_output=True, text=True, check=False
     )
     assert "Bad file descriptor" in done.stderr
-
-
-@pytest.mark.usefixtures("foreign")
-def test_work_of_the_demo_is_done_by_our_own_process():
-    assert "tell" not in apart(repr, lambda *_: True)
-    with pytest.raises(DiedError, match="exit code 1"):
-        apart(int, lambda *_: True)
 
 
 @pytest.mark.parametrize("path", sources(), ids=name_of)

@@ -19,7 +19,7 @@ from connectors.elasticsearch.search import Searcher
 from dashboards.boards import DASHBOARDS
 from dashboards.web.app import Source
 from shopstream import embedded as known_servers
-from shopstream.jobs.serve_dashboards import Listening, open_page
+from shopstream.jobs.serve_dashboards import Listening, serve_source
 
 HOSTILE = (
     "<script>window.hacked=1</script>",
@@ -103,7 +103,7 @@ def source_of(run, search, mart):
 def served(shop, no_mart):
     """Address of the page."""
     run, _, _, search = shop
-    with open_page(source_of(run, search, no_mart), Listening(port=0)) as address:
+    with serve_source(source_of(run, search, no_mart), Listening(port=0)) as address:
         yield address
 
 

@@ -21,7 +21,7 @@ from features.errors import ShopstreamError
 from features.schema import CONTACT_FIELDS
 from shopstream import embedded as known_servers
 from shopstream.jobs import serve_dashboards
-from shopstream.jobs.serve_dashboards import Listening, bound
+from shopstream.jobs.serve_dashboards import Listening, listen
 
 
 def get(address, path, method="GET", **headers):
@@ -83,11 +83,11 @@ def test_no_file_but_its_own(served, path):
 def test_it_listens_here_alone():
     assert Listening().host == "127.0.0.1"
     assert "shop.example.com" in Listening(names=("Shop.Example.com",)).allowed
-    with bound(Listening(port=0)) as taken, pytest.raises(ShopstreamError, match="cannot listen") as refused:
-        bound(Listening(port=taken.getsockname()[1]))
+    with listen(Listening(port=0)) as taken, pytest.raises(ShopstreamError, match="cannot listen") as refused:
+        listen(Listening(port=taken.getsockname()[1]))
     assert "--port" in refused.value.remedy
     with pytest.raises(ShopstreamError, match="cannot listen"):
-        bound(Listening(host="192.0.2.1", port=0))
+        listen(Listening(host="192.0.2.1", port=0))
 
 
 def test_large_answers_are_packed(served):
@@ -162,7 +162,7 @@ def test_a_server_that_is_down_is_told(served, shop):
 def test_a_run_without_documents_has_empty_panels(shop, servers, server_settings, no_mart):
     with open_client(elastic_connection(known_servers.elastic_endpoint(server_settings, read_only=True))) as client:
         nothing = source_of("none", serve_dashboards.Searcher(client, "no-such-run"), no_mart)
-        with serve_dashboards.open_page(nothing, Listening(port=0)) as address:
+        with serve_dashboards.serve_source(nothing, Listening(port=0)) as address:
             for board in DASHBOARDS:
                 status, answer = json_of(address, "board", id=board.id)
                 assert status == 200

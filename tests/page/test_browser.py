@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from dashboards.boards import DASHBOARDS
 from features.schema import STAGES
 from features.scores.score import REASONED_RISKS, RISKS
-from shopstream.jobs.serve_dashboards import Listening, open_page
+from shopstream.jobs.serve_dashboards import Listening, serve_source
 
 BOARDS = {board.id: board for board in DASHBOARDS}
 OTHERS = {"customers": {}, "segments": {}, "customer": {"id": "customer_id-3"}}
@@ -208,7 +208,7 @@ def test_a_page_opened_while_it_is_down_comes_by_itself(reader, shop):
 
 def test_when_the_pages_own_server_is_gone_it_says_so(reader, shop, no_mart):
     reader.expected = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
-    with open_page(source_of(shop[0], shop[3], no_mart), Listening(port=0)) as address:
+    with serve_source(source_of(shop[0], shop[3], no_mart), Listening(port=0)) as address:
         reader.address = address
         reader.open(view="now", refresh="2")
     reader.wait("return document.querySelector('#problem:not([hidden])')")

@@ -1,10 +1,12 @@
 """The commands as a user calls them, where no server is needed."""
 
+import io
 import os
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from connectors.clock import iso
@@ -13,6 +15,7 @@ from producers.importing.mapping import parse_mapping, ready_mappings
 from shopstream.cli.app import build_app
 from shopstream.cli.options import parse_duration_s, parse_time
 from shopstream.cli.produce import parse_rate, parse_speed, with_heartbeat
+from shopstream.cli.progress import progress
 from shopstream.jobs import produce as produce_job
 
 ROOT = Path(__file__).parents[2]
@@ -122,3 +125,11 @@ def test_the_guide_names_every_key_and_every_ready_mapping():
         part = mapping.order if mapping.kind == "orders" else mapping.click
         for key in (*type(part).model_fields, *type(mapping).model_fields, *type(mapping.file).model_fields):
             assert re.search(rf"`[^`]*\b{key}\b", guide), key
+
+
+def test_progress_without_a_terminal_is_a_line_for_each_step():
+    out = io.StringIO()
+    with progress(Console(file=out, width=40)) as on_step:
+        for step, share in [("reading", 0.1), ("reading", 0.2), ("fitting [a]", None), ("reading", 0.1)]:
+            on_step(step, share)
+    assert out.getvalue().splitlines() == ["reading", "fitting [a]", "reading"]

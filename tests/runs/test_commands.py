@@ -91,6 +91,7 @@ def test_files_are_told_apart_by_run(tmp_path):
         "logs/b-archive-12.log.1": "b",
         "logs/kafka.log": None,
         "locks/b-features.lock": "b",
+        "demo/sent-b.json": "b",
         "demo/b.json": "b",
         "demo/B.json": None,
         "metrics/b-baker-0.json": None,
