@@ -27,15 +27,15 @@ from compatibility.observed import (
 )
 from stream.archive_group import CUSTOMERS, EVENTS, Group, Worker, assert_whole
 
-from connectors.notes import read_note
 from consumers.checkpoints.recovery import decode_committed, recover, strip_contact
 from consumers.checkpoints.store import CheckpointStore, DamagedError
 from consumers.dead_letters import store as dead_letter_store
 from consumers.dead_letters.review import sort_out
 from consumers.index.month_identities import digests, unpack
 from consumers.index.partition_progress import read_metadata
+from shopstream.demo.demo import demo_state
 from shopstream.embedded import state_file
-from shopstream.jobs import demo_memory, schedule, seed_history
+from shopstream.jobs import schedule, seed_history
 from shopstream.settings import Settings
 from shopstream.spark.checkpoint_registry import spark_places
 from shopstream.spark.query_log import QueryLog
@@ -239,27 +239,22 @@ def test_dead_letters_have_their_recorded_place_reason_and_bytes(written):
 
 
 # --- the data folder --------------------------------------------------------------------------------------------------
-def demo_values(settings: Settings) -> dict[str, Any]:
-    """How much of a history the demo has sent."""
-    state = demo_memory.read(settings)
+def values_of(state: seed_history.HistoryState | None) -> dict[str, Any]:
+    """How much of a history was sent to a run."""
     assert state is not None
-    whole, unknown = state.phase == "replayed", state.live_open
-    return as_plain(write.history_values(state.shop, state.until_ms, state.sent, whole=whole, sent_unknown=unknown))
-
-
-def seed_values(settings: Settings) -> dict[str, Any]:
-    """How much of a history `seed` has sent."""
-    sent = read_note(settings.home / seed_history.NOTES.format(run=RUN), seed_history.Sent, "")
-    assert sent is not None
-    return as_plain(write.history_values(sent.shop, sent.until_ms, sent.delivered, whole=sent.whole))
+    return as_plain(
+        write.history_values(
+            state.shop, state.until_ms, state.delivered, whole=state.whole, sent_unknown=state.sent_unknown
+        )
+    )
 
 
 def test_files_of_the_data_folder_hold_the_recorded_values(written):
     settings = Settings(home=written.folder / "home", run=RUN)
     found = {
-        "demo": demo_values(settings),
-        "sent": seed_values(settings),
-        "rounds": as_plain(schedule.read_notes(settings.home)),
+        "demo": values_of(demo_state(settings)),
+        "sent": values_of(seed_history.read_state(settings.home, RUN)),
+        "rounds": as_plain(schedule.read_state(settings.home)),
         "servers": as_plain(state_file.read(settings.home)),
         "spark": spark_places(settings, RUN),
         "query": as_plain(msgspec.json.decode((settings.home / "query.json").read_bytes(), type=QueryLog)),

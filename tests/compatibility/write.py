@@ -49,7 +49,8 @@ from producers.shop.generate import generate  # noqa: E402
 from producers.shop.shop import Shop  # noqa: E402
 from shopstream.embedded import state_file  # noqa: E402
 from shopstream.embedded.process_identity import Identity  # noqa: E402
-from shopstream.jobs import demo_memory, schedule, seed_history  # noqa: E402
+from shopstream.jobs import schedule, seed_history  # noqa: E402
+from shopstream.jobs.runs import DEMO_FOLDER  # noqa: E402
 from shopstream.jobs.segment import customers_at  # noqa: E402
 from shopstream.settings import Settings  # noqa: E402
 from shopstream.spark.checkpoint_registry import note_spark_place  # noqa: E402
@@ -218,12 +219,13 @@ def history_values(
 def write_notes(folder: Path, expected: dict[str, Any]) -> None:
     """The small files of the data folder, and the metadata of the index consumer's offsets."""
     settings = Settings(home=folder / "home", run=RUN)
-    demo = demo_memory.DemoState(SMALL, "replayed", {"events": 500, "orders": 40}, live_open=True, until_ms=END_MS)
-    demo_memory.write(settings, demo)
-    sent = seed_history.Sent(SMALL, END_MS - DAY_MS, {"events": 420, "orders": 30}, whole=False)
-    write_note(settings.home / seed_history.NOTES.format(run=RUN), sent)
+    (settings.home / DEMO_FOLDER).mkdir(parents=True)
+    demo = seed_history.HistoryState(SMALL, END_MS, {"events": 500, "orders": 40}, whole=True, sent_unknown=True)
+    seed_history.write_state(settings.home / DEMO_FOLDER, RUN, demo)
+    sent = seed_history.HistoryState(SMALL, END_MS - DAY_MS, {"events": 420, "orders": 30})
+    seed_history.write_state(settings.home, RUN, sent)
     rounds = schedule.ScheduleState(END_MS + 5, ("train",))
-    schedule.write_notes(settings.home, rounds)
+    schedule.write_state(settings.home, rounds)
     servers = state_file.Record(
         state_file.ServerRecord("4.1.1", 9092, 9093, Identity(1, "boot:5"), secure=True),
         state_file.ServerRecord("9.2.1", 9200, 9300),
@@ -233,7 +235,7 @@ def write_notes(folder: Path, expected: dict[str, Any]) -> None:
     query = QueryLog(RUN, 4, 64, 3, {"events": "id-of-events"}, {"0": END_MS})
     write_note(settings.home / "query.json", query)
     expected["notes"] = {
-        "demo": as_plain(history_values(SMALL, END_MS, demo.sent, whole=True, sent_unknown=True)),
+        "demo": as_plain(history_values(SMALL, END_MS, demo.delivered, whole=True, sent_unknown=True)),
         "sent": as_plain(history_values(SMALL, END_MS - DAY_MS, sent.delivered, whole=False)),
         "rounds": as_plain(rounds),
         "servers": as_plain(servers),
