@@ -37,7 +37,7 @@ from shopstream.demo.demo import demo_state
 from shopstream.embedded import state_file
 from shopstream.jobs import schedule, seed_history
 from shopstream.settings import Settings
-from shopstream.spark.checkpoint_registry import spark_places
+from shopstream.spark.checkpoint_registry import spark_checkpoints
 from shopstream.spark.query_log import QueryLog
 
 GENERATIONS = sorted(Path(__file__).with_name("generations").glob("*.zip"), key=lambda path: int(path.stem))
@@ -256,7 +256,7 @@ def test_files_of_the_data_folder_hold_the_recorded_values(written):
         "sent": values_of(seed_history.read_state(settings.home, RUN)),
         "rounds": as_plain(schedule.read_state(settings.home)),
         "servers": as_plain(state_file.read(settings.home)),
-        "spark": spark_places(settings, RUN),
+        "spark": spark_checkpoints(settings, RUN),
         "query": as_plain(msgspec.json.decode((settings.home / "query.json").read_bytes(), type=QueryLog)),
     }
     assert differences(found, written.expected["notes"]) == []

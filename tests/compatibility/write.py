@@ -34,7 +34,7 @@ from compatibility.observed import (  # noqa: E402 - after the path
 )
 from stream.archive_group import Group, Worker  # noqa: E402
 
-from connectors.notes import write_note  # noqa: E402
+from connectors.files import write_note  # noqa: E402
 from consumers.checkpoints.recovery import CommittedCheckpoint, empty, encode_committed, snapshot  # noqa: E402
 from consumers.checkpoints.store import CheckpointStore, PartitionOwner  # noqa: E402
 from consumers.dead_letters.producer import DeadLetter, DeadLetters  # noqa: E402
@@ -53,7 +53,7 @@ from shopstream.jobs import schedule, seed_history  # noqa: E402
 from shopstream.jobs.runs import DEMO_FOLDER  # noqa: E402
 from shopstream.jobs.segment import customers_at  # noqa: E402
 from shopstream.settings import Settings  # noqa: E402
-from shopstream.spark.checkpoint_registry import note_spark_place  # noqa: E402
+from shopstream.spark.checkpoint_registry import record_spark_checkpoint  # noqa: E402
 from shopstream.spark.query_log import QueryLog  # noqa: E402
 from training.bundle import load_bundle  # noqa: E402
 
@@ -231,7 +231,7 @@ def write_notes(folder: Path, expected: dict[str, Any]) -> None:
         state_file.ServerRecord("9.2.1", 9200, 9300),
     )
     state_file.write(settings.home, servers)
-    note_spark_place(settings, RUN, "s3://bucket/checkpoint")
+    record_spark_checkpoint(settings, RUN, "s3://bucket/checkpoint")
     query = QueryLog(RUN, 4, 64, 3, {"events": "id-of-events"}, {"0": END_MS})
     write_note(settings.home / "query.json", query)
     expected["notes"] = {
