@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.scores.score import REASONS, RfmBreaks, RiskThresholds, SegmentRules, scored
+from features.rules.segments import Rules
+from features.scores.score import REASONS, SCORE_SCHEMA, RfmBreaks, RiskThresholds, Scorer, SegmentRules, scored
 from training.predict import COLUMNS, Float32, Float64, Model
 
 DRIVER_ROWS_MAX: Final = 5_000
+_REASONS_COLUMN: Final = "churn_reasons"
 
 
 def numbers(rows: pl.DataFrame) -> dict[str, Float64]:
@@ -42,14 +44,14 @@ class BundleScorer:
         inputs = self.model.inputs(numbers(rows))
         prepared = self.model.filled(inputs)
         probability = self.model.of_matrix(prepared)
-        asked = (probability >= self.thresholds.high) & (rows["orders_total"].to_numpy() > 0)
+        high_risk = (probability >= self.thresholds.high) & (rows["orders_total"].to_numpy() > 0)
         return scored(
             rows,
             self.breaks,
             self.rules,
             churn_probability=pl.Series(probability, dtype=pl.Float64),
             thresholds=self.thresholds,
-            churn_reasons=self._reasons(prepared, asked),
+            churn_reasons=self._reasons(prepared, high_risk),
             next_purchase={name: pl.Series(values) for name, values in self.model.next_purchase(inputs).items()},
         )
 
@@ -85,16 +87,33 @@ class BundleScorer:
             found[:, place] = base - _log_odds(self.model.of_matrix(replaced))
         return found
 
-    def _reasons(self, prepared: Float32, asked: npt.NDArray[np.bool_]) -> pl.Series:
-        """Return the names of the REASONS inputs with the highest contributions where `asked`, null elsewhere."""
-        found: list[Any] = [None] * len(asked)
-        places = np.flatnonzero(asked)
+    def _reasons(self, prepared: Float32, high_risk: npt.NDArray[np.bool_]) -> pl.Series:
+        """Return the names of the REASONS inputs with the highest contributions where `high_risk`, null elsewhere."""
+        found: list[Any] = [None] * len(high_risk)
+        places = np.flatnonzero(high_risk)
         if len(places):
             names = self.model.preparation["names"]
             order = np.argsort(-self.contributions(prepared[places]), axis=1, kind="stable")[:, :REASONS]
             for place, best in zip(places.tolist(), order.tolist(), strict=True):
                 found[place] = [names[column] for column in best]
         return pl.Series(found, dtype=pl.List(pl.String))
+
+
+class QuickScorer(BundleScorer):
+    """Scores like the bundle's scorer, but leaves the reasons null: they cost a hundred times as much as a score."""
+
+    __slots__ = ()
+
+    def _reasons(self, prepared: Float32, high_risk: npt.NDArray[np.bool_]) -> pl.Series:
+        del high_risk
+        return pl.Series([None] * len(prepared), dtype=SCORE_SCHEMA[_REASONS_COLUMN])
+
+
+def trend_scorer(scorer: BundleScorer, rules: Rules) -> Scorer:
+    """Return the same scorer without reasons, unless the segment rules use them."""
+    if _REASONS_COLUMN in rules.columns:
+        return scorer
+    return QuickScorer(scorer.model, scorer.breaks, scorer.thresholds, scorer.rules)
 
 
 def _log_odds(probability: Float64) -> Float64:

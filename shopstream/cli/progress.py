@@ -53,7 +53,7 @@ def write_table(out: Path, frame: pl.DataFrame) -> None:
     """Write Parquet or CSV, by the file's ending. CSV holds no formulas, and joins lists of words by blanks."""
     from polars import List, col
 
-    from training.cells import safe_frame
+    from connectors.formats.csv_safety import safe_frame
 
     if out.suffix != ".csv":
         write_whole(out, frame.write_parquet)

@@ -22,9 +22,9 @@ from shopstream.jobs.archive_features import archive_days
 from training.bundle import Bundle
 from training.dataset import known_span
 from training.sales import standing_orders
+from training.scorer import trend_scorer
 from training.segments.cohorts import Span, cohorts, movement, places
 from training.segments.daily import Known, day_end, segment_days
-from training.trend_scores import trend_scorer
 
 LOST_AFTER_DAYS: Final = 90
 """Days without an order that count as churn if no bundle defines them."""

@@ -9,13 +9,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from connectors.formats.csv_safety import safe_frame, safe_text
 from connectors.formats.rules_file import load_rules, parse_rules
 from features.errors import ShopstreamError
 from features.rules.segments import PROFILE_SCHEMA
 from features.scores.score import RISKS, SCORE_SCHEMA, RfmScorer, learn_breaks
 from shopstream.cli import segment as commands
 from shopstream.jobs.segment import Segmented, customers_at, segment_customers, write_segments
-from training.cells import safe_frame, safe_text
 from training.segments import traits
 from training.segments.customer_table import build_mart, order_of_segments, whole_profiles
 from training.segments.summary import deltas_of, summarize, summary_frame

@@ -19,9 +19,9 @@ from shopstream.jobs.archive_features import archive_days, batch_features
 from shopstream.jobs.rollup import RollupRequest, roll_up
 from shopstream.jobs.sales import read_sales
 from training.sales import OTHER_CATEGORIES, daily_sales, standing_orders
+from training.scorer import trend_scorer
 from training.segments.cohorts import Span, movement, places
 from training.segments.daily import Known, day_end, segment_days
-from training.trend_scores import trend_scorer
 
 LOST_AFTER = 30
 
