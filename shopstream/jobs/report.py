@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 
 from connectors.files import write_whole
+from connectors.formats.csv_safety import safe_frame
 from connectors.provenance import write_made
 from features.backfill import ArchiveCounts
 from features.errors import ShopstreamError, UsageError
@@ -20,13 +21,12 @@ from features.schema import DAY_MS
 from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.sales import read_sales
 from shopstream.jobs.segment import OnStep, Segmented, segment_customers, write_segments
-from training.cells import safe_frame
 from training.dataset import known_span
 from training.forecast import shop_forecast
-from training.report.blocks import as_html, as_markdown, check
 from training.report.drivers import drivers
 from training.report.funnel import funnel
 from training.report.interventions import Assumptions, as_frame, interventions
+from training.report.rendering import as_html, as_markdown, check
 from training.report.sections import FILES, Findings, model_figures, sections
 from training.sales import last_whole_day
 

@@ -160,7 +160,7 @@ def test_orders_alone_are_explored_too(archive, tmp_path):
     shown = explored(look(tmp_path))
     assert set(shown.absent) >= {"visits by day", "funnel", "demographics", "engagement"}
     assert {one.name for one in shown.sections["Days"]} == {"orders-by-day", "revenue-by-day", "baskets"}
-    assert "Without data here" in render(shown)
+    assert "No data for: " in render(shown)
 
 
 def test_the_notebook_runs(archive, tmp_path):

@@ -186,7 +186,7 @@ def test_the_card_is_one_file_that_says_what_it_must(bundle):
         "Calibration",
         "Ceiling",
         "By segment",
-        "What was tried",
+        "Candidates",
         "smote",
         "weights",
         "BG/NBD",

@@ -17,9 +17,10 @@ from shopstream.cli import report as commands
 from shopstream.jobs import report as report_job
 from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.segment import last_moment
-from training.report.blocks import Section, Table, Text, as_html, as_markdown, check, marked
+from training.html import Table, Text
 from training.report.funnel import funnel, leak
 from training.report.interventions import Assumptions, interventions
+from training.report.rendering import Section, as_html, as_markdown, check, markdown
 from training.report.sections import FILES, sections
 
 
@@ -71,7 +72,7 @@ def test_numbers_are_those_of_the_files(written):
         assert f"| {reached:,} |" in text
         assert f"| {ended:,} |" in text
     for row in pl.read_csv(written / FILES["interventions"]).iter_rows(named=True):
-        assert marked(row["arithmetic"]) in text
+        assert markdown(row["arithmetic"]) in text
         assert f"| {row['effect']:,.0f} |" in text
     data = json.loads((written / FILES["data"]).read_text())
     mart = pl.read_parquet(written / FILES["mart"])
@@ -171,7 +172,7 @@ GAPS = [
 
 @pytest.mark.parametrize("section", GAPS, ids=range(len(GAPS)))
 def test_a_gap_is_an_error(section):
-    with pytest.raises(ShopstreamError, match="cannot be written whole"):
+    with pytest.raises(ShopstreamError, match="report is incomplete"):
         check([section])
 
 
@@ -190,7 +191,7 @@ def test_what_is_missing_fails_and_leaves_no_page(found, tmp_path):
         {"found": ()},
         {"tested": {**whole.tested, "series": [{**whole.tested["series"][0], "nested": None, "models": {}}]}},
     ):
-        with pytest.raises(ShopstreamError, match="cannot be written whole"):
+        with pytest.raises(ShopstreamError, match="report is incomplete"):
             report_job.write_report(dataclasses.replace(whole, **change), segmented, tmp_path / "r", {})
         assert not (tmp_path / "r").exists()
 

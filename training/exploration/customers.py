@@ -13,7 +13,8 @@ from scipy import stats
 
 from features.schema import NOT_KNOWN
 from training.exploration.dataset import Observed
-from training.exploration.panels import BLUE, PALE, WARM, Float64, Panel, drawn, labels, share
+from training.exploration.panels import BLUE, PALE, WARM, Float64, Panel, labels, share
+from training.html import styled
 
 AGE_BAND: Final = 10
 TOP_WORDS: Final = 10
@@ -105,7 +106,7 @@ def _with_spending(names: list[str], groups: pl.DataFrame) -> object:
     )  # fmt: skip
     figure.update_yaxes(title_text="revenue each", rangemode="tozero", showgrid=False, secondary_y=True)
     figure.update_xaxes(type="category")
-    return drawn(figure, yaxis_title="customers")
+    return styled(figure, height=340, yaxis_title="customers")
 
 
 def engagement(seen: Observed) -> list[Panel]:
@@ -137,7 +138,7 @@ def _histogram(values: Float64, most: int, what: str, of: str) -> object:
     counts = np.bincount(values.astype(np.int64), minlength=most + 1)[1:]
     last = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
     figure = go.Figure(go.Bar(x=list(range(1, last + 1)), y=counts[:last].tolist(), marker_color=BLUE))
-    return drawn(figure, xaxis_title=f"{what} ({most} and more in one bar)", yaxis_title=of, bargap=0.05)
+    return styled(figure, height=340, xaxis_title=f"{what} ({most} and more in one bar)", yaxis_title=of, bargap=0.05)
 
 
 def correlations(seen: Observed) -> Panel | None:
@@ -164,7 +165,7 @@ def correlations(seen: Observed) -> Panel | None:
         "correlations", "What goes together",
         f"Among features that are not one another's part, {first} and {second} go together most, "
         f"{'both rise' if value > 0 else 'one falls as the other rises'} (rank correlation {value:+.2f}).",
-        drawn(figure, height=560, yaxis_autorange="reversed"),
+        styled(figure, height=560, yaxis_autorange="reversed"),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from scipy import stats
 
 from features.schema import DAY_MS
 from training.exploration.dataset import Observed
+from training.html import styled
 
 BLUE: Final = "#2c67b2"
 DARK: Final = "#1b1f24"
@@ -42,12 +43,6 @@ class Panel:
     title: str
     sentence: str
     figure: Any
-
-
-def drawn(figure: Any, *, height: int = 340, **layout: Any) -> Any:
-    """Return the figure in the style of the page."""
-    figure.update_layout(template="plotly_white", height=height, margin={"t": 20, "b": 40}, **layout)
-    return figure
 
 
 def label(text: str) -> str:
@@ -120,7 +115,7 @@ def _by_day(seen: Observed, name: str, title: str, what: str, values: Float64) -
         name, title,
         f"A median day brings {np.median(values):,.0f} {'in revenue' if what == 'revenue' else what}, the busiest, "
         f"{day_name(seen.whole_days.start + peak)}, {values[peak]:,.0f}; {said}.",
-        drawn(figure, yaxis_title=what, yaxis_rangemode="tozero"),
+        styled(figure, height=340, yaxis_title=what, yaxis_rangemode="tozero"),
     )  # fmt: skip
 
 
@@ -189,7 +184,7 @@ def _by_unit(seen: Observed, name: str, title: str, unit: str, names: tuple[str,
         best = int(shares["revenue"].argmax())
         said += f"; most revenue comes on {names[best]} ({shares['revenue'][best]:.1%})"
     sentence = f"{said.replace('%', ' %')}. Times are of {seen.zone}."
-    return Panel(name, title, sentence, drawn(figure, yaxis_title="share, %", barmode="group"))
+    return Panel(name, title, sentence, styled(figure, height=340, yaxis_title="share, %", barmode="group"))
 
 
 def rhythm(seen: Observed) -> Panel | None:
@@ -208,5 +203,5 @@ def rhythm(seen: Observed) -> Panel | None:
         "rhythm", f"The week's {what}",
         f"The busiest hour of the week is {WEEKDAYS[day]} {hour:02d}:00 with {grid[day, hour] / grid.sum():.1%} of all "
         f"{what}; half of them fall into {hours} of the 168 hours.".replace("%", " %"),
-        drawn(figure, xaxis_title=f"hour, {seen.zone}", yaxis_autorange="reversed"),
+        styled(figure, height=340, xaxis_title=f"hour, {seen.zone}", yaxis_autorange="reversed"),
     )  # fmt: skip

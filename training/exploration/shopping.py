@@ -13,7 +13,8 @@ from polars import col
 
 from features.schema import DAY_MS, DEVICES, STAGES
 from training.exploration.dataset import Observed
-from training.exploration.panels import BLUE, PALE, WARM, WEEK_DAYS, Panel, drawn, label, labels, share
+from training.exploration.panels import BLUE, PALE, WARM, WEEK_DAYS, Panel, label, labels, share
+from training.html import styled
 from training.sales import daily_sales
 
 TOP_PRODUCTS: Final = 15
@@ -44,7 +45,7 @@ def funnel(seen: Observed) -> Panel | None:
         f"{share(total[-1], total[0])} of {total[0]:,} visits buy; most are lost between “{steps[leak]}” and "
         f"“{steps[leak + 1]}”, where {share(total[leak] - total[leak + 1], total[leak])} leave; "
         f"visits by {best} buy most often ({share(reached[best][-1], reached[best][0])}).",
-        drawn(figure, funnelmode="stack"),
+        styled(figure, height=340, funnelmode="stack"),
     )  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def retention(seen: Observed) -> Panel | None:
         said += f", {share(last['active'], last['customers'])} in month {last['months_since']}"
     return Panel(
         "retention", "Retention by cohort", f"{said}; the first months of an archive hold customers of long before.",
-        drawn(figure, height=max(340, 40 + 26 * len(cohorts)), xaxis_title="months since the first order",
+        styled(figure, height=max(340, 40 + 26 * len(cohorts)), xaxis_title="months since the first order",
               yaxis={"type": "category", "autorange": "reversed"}),
     )  # fmt: skip
 
@@ -122,7 +123,7 @@ def _ranked(shown: pl.DataFrame, names: list[str]) -> object:
     )  # fmt: skip
     figure.update_yaxes(title_text="orders per 100 views", rangemode="tozero", showgrid=False, secondary_y=True)
     figure.update_xaxes(type="category")
-    return drawn(figure, yaxis_title="revenue", height=380)
+    return styled(figure, height=380, yaxis_title="revenue")
 
 
 def categories(seen: Observed) -> Panel | None:
@@ -187,4 +188,4 @@ def baskets(seen: Observed) -> Panel | None:
             f". Of 100 visits {np.mean(known[:quarter]):.1f} bought at first and {np.mean(known[-quarter:]):.1f} lately"
         )
     return Panel("baskets", "Order value and conversion by week", f"{said}.",
-                 drawn(figure, yaxis_title="mean order value", yaxis_rangemode="tozero"))  # fmt: skip
+                 styled(figure, height=340, yaxis_title="mean order value", yaxis_rangemode="tozero"))  # fmt: skip

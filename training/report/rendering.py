@@ -1,70 +1,22 @@
-"""Represents a report as a value: sentences, tables and figures in sections, each with the source file of its numbers.
+"""Checks that a report is complete and renders it as HTML and as Markdown.
 
-The rule of this file: a missing value is an error, never an empty cell. The same value is rendered as HTML and as
-Markdown; text of the data is escaped in both.
+The rule of this file: a missing value is an error, never an empty cell. Every sentence, table and figure links the
+source file of its numbers. Text of the data is escaped in both forms.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from features.errors import ShopstreamError
-from training.html import document, plot, table
+from training.html import Block, Heading, Table, Text, page
 
-_GAPS: Final = re.compile(r"(?<![A-Za-z])(nan|none|null|inf|n/a)(?![A-Za-z])", re.IGNORECASE)
-_MARKS: Final = re.compile(r"([\\`*_\[\]|~])")
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Sentences of a report.
-
-    Attributes:
-        text: plain text.
-        source: source file of the numbers.
-    """
-
-    text: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of text.
-
-    Attributes:
-        head: names of the columns.
-        rows: cells as displayed.
-        source: source file of the numbers.
-        data: positions of columns with words of the data, which may be any word, even `none`.
-    """
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    source: str
-    data: tuple[int, ...] = (0,)
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A Plotly figure; only HTML pages show it.
-
-    Attributes:
-        figure: Plotly figure; its texts are escaped.
-        name: name, unique in the report.
-        source: source file of the numbers.
-    """
-
-    figure: Any
-    name: str
-    source: str
-
-
-Block = Text | Table | Figure
+_MISSING: Final = re.compile(r"(?<![A-Za-z])(nan|none|null|inf|n/a)(?![A-Za-z])", re.IGNORECASE)
+_MARKDOWN: Final = re.compile(r"([\\`*_\[\]|~])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,72 +35,53 @@ def check(sections: Sequence[Section]) -> None:
     """
     for section in sections:
         if not section.blocks:
-            raise gap(section.title, "nothing is said")
+            raise incomplete(section.title, "the section is empty")
         for block in section.blocks:
-            if isinstance(block, Text) and (not block.text.strip() or _GAPS.search(block.text)):
-                raise gap(section.title, f"a sentence has a gap: {block.text!r}")
+            if isinstance(block, Text) and (not block.text.strip() or _MISSING.search(block.text)):
+                raise incomplete(section.title, f"a sentence lacks a value: {block.text!r}")
             if isinstance(block, Table):
                 _check_table(section.title, block)
 
 
-def _check_table(title: str, block: Table) -> None:
-    if not block.rows:
-        raise gap(title, f"the table of {', '.join(block.head)} is empty")
-    for row in block.rows:
-        for place, cell in enumerate(row):
-            if len(row) != len(block.head) or not cell.strip() or (place not in block.data and _GAPS.fullmatch(cell)):
-                raise gap(title, f"the table of {', '.join(block.head)} has a gap at {row[0]!r}: {cell!r}")
+def _check_table(title: str, table: Table) -> None:
+    name = f"the table of {', '.join(table.head)}"
+    if not table.rows:
+        raise incomplete(title, f"{name} is empty")
+    for row in table.rows:
+        for column, cell in enumerate(row):
+            missing = not cell.strip() or (column not in table.data and _MISSING.fullmatch(cell))
+            if len(row) != len(table.head) or missing:
+                raise incomplete(title, f"{name} lacks a value in the row {row[0]!r}: {cell!r}")
 
 
-def gap(title: str, said: str) -> ShopstreamError:
+def incomplete(title: str, problem: str) -> ShopstreamError:
     """Return the error for a missing part."""
     return ShopstreamError(
-        f"The report cannot be written whole: in {title}, {said}.",
+        f"The report is incomplete: section {title}: {problem}.",
         "Give an archive with more history, or a bundle that was trained on it.",
     )
 
 
-# --- rendering --------------------------------------------------------------------------------------------------------
 def as_html(title: str, sections: Sequence[Section]) -> str:
     """Render the report as one self-contained page."""
-    return document(title, [f"<h1>{escape(title)}</h1>", *_html(sections)])
-
-
-def _html(sections: Sequence[Section]) -> Iterator[str]:
-    first = True
-    for section in sections:
-        yield f"<h2>{escape(section.title)}</h2>"
-        for block in section.blocks:
-            if isinstance(block, Text):
-                yield f"<p>{escape(block.text)} {_source(block.source)}</p>"
-            elif isinstance(block, Table):
-                yield table(block.head, block.rows) + _source(block.source)
-            else:
-                yield plot(block.figure, block.name, first=first) + _source(block.source)
-                first = False
-
-
-def _source(name: str) -> str:
-    return f'<small>[<a href="{escape(name, quote=True)}">{escape(name)}</a>]</small>'
+    return page(title, [block for section in sections for block in (Heading(section.title), *section.blocks)])
 
 
 def as_markdown(title: str, sections: Sequence[Section]) -> str:
     """Render the report as Markdown, without the figures."""
-    lines = [f"# {marked(title)}", ""]
+    lines = [f"# {markdown(title)}", ""]
     for section in sections:
-        lines += [f"## {marked(section.title)}", ""]
+        lines += [f"## {markdown(section.title)}", ""]
         for block in section.blocks:
             if isinstance(block, Text):
-                lines += [f"{marked(block.text)} [{block.source}]", ""]
+                lines += [f"{markdown(block.text)} [{block.source}]", ""]
             elif isinstance(block, Table):
-                lines += ["| " + " | ".join(marked(one) for one in block.head) + " |"]
-                lines += ["| " + " | ".join("---" for _ in block.head) + " |"]
-                lines += ["| " + " | ".join(marked(one) for one in row) + " |" for row in block.rows]
-                lines += ["", f"[{block.source}]", ""]
+                rows = [[markdown(cell) for cell in row] for row in (block.head, *block.rows)]
+                rows.insert(1, ["---"] * len(block.head))
+                lines += [*(f"| {' | '.join(row)} |" for row in rows), "", f"[{block.source}]", ""]
     return "\n".join(lines)
 
 
-def marked(text: str) -> str:
+def markdown(text: str) -> str:
     """Return text on one line, with Markdown and HTML tags escaped."""
-    flat = " ".join(text.split())
-    return _MARKS.sub(r"\\\1", escape(flat, quote=False))
+    return _MARKDOWN.sub(r"\\\1", escape(" ".join(text.split()), quote=False))

@@ -12,11 +12,11 @@ import polars as pl
 from polars import col
 
 from training.churn.candidates import TITLES
-from training.markup import number
-from training.report.blocks import Block, Figure, Section, Table, Text, gap
+from training.html import Block, Figure, Table, Text, number, styled
 from training.report.drivers import SHOWN
 from training.report.funnel import STEPS, WINDOW_DAYS, leak
 from training.report.interventions import Assumptions, Intervention
+from training.report.rendering import Section, incomplete
 from training.segments.summary import Group
 from training.segments.themes import label
 
@@ -73,7 +73,7 @@ def sections(all_of: Findings) -> list[Section]:
     }  # fmt: skip
     there = {"segments": len(all_of.groups), "drivers": len(all_of.drivers), "interventions": len(all_of.found)}
     if missing := [name for name, count in there.items() if not count]:
-        raise gap("all of it", f"there are no {', '.join(missing)}")
+        raise incomplete("all of it", f"there are no {', '.join(missing)}")
     return [Section(title, tuple(write(all_of))) for title, write in parts.items()]
 
 
@@ -115,7 +115,7 @@ def _funnel(all_of: Findings) -> Iterator[Block]:
     ]
     yield Table(("step", "visits", "of all", "of the step before", "ended here"), tuple(rows), source)
     figure = go.Figure(go.Funnel(y=list(names.values()), x=found["reached"].to_list()))
-    yield Figure(_shaped(figure), "funnel", source)
+    yield Figure(styled(figure), "funnel", source)
 
 
 def _segments(all_of: Findings) -> Iterator[Block]:
@@ -170,7 +170,7 @@ def _forecast(all_of: Findings) -> Iterator[Block]:
     total = said["series"][0]
     measured = total["nested"] or next(iter(total["models"].values()), None)
     if not measured:
-        raise gap("What is to come", "the history is too short to test a forecast on")
+        raise incomplete("What is to come", "the history is too short to test a forecast on")
     daily = total["sum"] / said["horizon"]
     yield Text(
         f"{total['sum']:,.0f} of revenue in the {said['horizon']} days after {said['last']}, {daily:,.0f} a day. "
@@ -185,7 +185,7 @@ def _forecast(all_of: Findings) -> Iterator[Block]:
     yield Table(
         ("from", "to", "forecast"), tuple((a, b, f"{c:,.0f}") for _, a, b, c in table.iter_rows()), FILES["forecast"]
     )
-    yield Figure(_shaped(_revenue(all_of.forecast)), "forecast", FILES["forecast"])
+    yield Figure(styled(_revenue(all_of.forecast)), "forecast", FILES["forecast"])
 
 
 def _revenue(frame: pl.DataFrame) -> go.Figure:
@@ -229,8 +229,3 @@ def _interventions(all_of: Findings) -> Iterator[Block]:
 
 def _flat(efforts: Mapping[str, Mapping[str, float]]) -> list[tuple[str, float]]:
     return [(f"{risk} {name}", value) for risk, one in efforts.items() for name, value in one.items()]
-
-
-def _shaped(figure: go.Figure) -> go.Figure:
-    figure.update_layout(template="plotly_white", height=360, margin={"t": 20, "b": 40})
-    return figure
