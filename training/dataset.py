@@ -21,7 +21,7 @@ from features.backfill import ArchiveCounts, ReadDay, rows_at
 from features.errors import ShopstreamError, UsageError
 from features.records.archive_rows import ArchiveRows, event_rows, order_rows
 from features.schema import DAY_MS
-from training.labels import Following, later_cutoffs, looks
+from training.labels import Following, later_cutoffs, outcome_times
 from training.options import Horizon
 
 LABEL: Final = "churned"
@@ -83,8 +83,8 @@ def plan_cutoffs(first_ms: int, end_ms: int, horizon: Horizon) -> list[int]:
             f"{horizon.horizon_days} days after it do not fit.",
             "Give a shorter --horizon or --history, or a longer archive.",
         )
-    found = range(last, earliest - 1, -horizon.spacing_days * DAY_MS)
-    return sorted(found[: horizon.cutoffs_max])
+    cutoffs = range(last, earliest - 1, -horizon.spacing_days * DAY_MS)
+    return sorted(cutoffs[: horizon.cutoffs_max])
 
 
 def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
@@ -106,15 +106,15 @@ def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
 
 def _times(day: int, read_day: ReadDay) -> list[int]:
     """Return the earliest and latest time of a day; orders count by placement, as a refund says nothing about now."""
-    found = []
+    bounds = []
     rows: dict[str, Callable[[pa.Table], ArchiveRows[Any]]] = {"events": event_rows, "orders": order_rows}
     for topic, judge in rows.items():
         for table in read_day(topic, day):
             times = judge(table).columns.ts
             inside = times[(times >= day * DAY_MS) & (times < (day + 1) * DAY_MS)]
             if len(inside):
-                found += [int(inside.min()), int(inside.max())]
-    return found
+                bounds += [int(inside.min()), int(inside.max())]
+    return bounds
 
 
 def labelled(rows: pl.DataFrame, outcome: pl.DataFrame) -> pl.DataFrame:
@@ -170,7 +170,7 @@ def times_needed(cutoffs: Sequence[int], horizon_days: int, end_ms: int) -> list
     if not cutoffs or max(cutoffs) + horizon_ms > end_ms:
         raise UsageError("The horizon of every cut-off must end before the archive does.")
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
-    return sorted({*followed, *(cutoff + horizon_ms for cutoff in cutoffs), *looks(followed, end_ms), end_ms})
+    return sorted({*followed, *(cutoff + horizon_ms for cutoff in cutoffs), *outcome_times(followed, end_ms), end_ms})
 
 
 def gathered(
@@ -193,30 +193,30 @@ def gathered(
     Raises:
         ShopstreamError: no customer has ordered by the last cut-off.
     """
-    rows, followed, latest = told(rows_by_time, cutoffs, horizon_days, end_ms=end_ms)
+    rows, followed, latest = labelled_frames(rows_by_time, cutoffs, horizon_days, end_ms=end_ms)
     if rows.is_empty():
         raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")
     return TrainingSet(rows, followed, latest, horizon_days, end_ms, counts)
 
 
-def told(
+def labelled_frames(
     rows_by_time: Iterable[tuple[int, pl.DataFrame]], cutoffs: Sequence[int], horizon_days: int, *, end_ms: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return `rows`, `followed` and `latest` of a `TrainingSet`, possibly empty; arguments as for `gathered`."""
     ends = {cutoff + horizon_days * DAY_MS: cutoff for cutoff in cutoffs}
-    wanted = set(cutoffs)
+    starts = set(cutoffs)
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
-    waiting: dict[int, pl.DataFrame] = {}
+    open_rows: dict[int, pl.DataFrame] = {}
     following: list[Following] = []
     parts: list[pl.DataFrame] = []
     latest = pl.DataFrame()
     for time, rows in rows_by_time:
         for one in following:
-            one.look(time, rows)
+            one.observe(time, rows)
         if time in ends:
-            parts.append(labelled(waiting.pop(ends[time]), rows).sort("customer_id"))
-        if time in wanted:
-            waiting[time] = rows
+            parts.append(labelled(open_rows.pop(ends[time]), rows).sort("customer_id"))
+        if time in starts:
+            open_rows[time] = rows
         if time in followed:
             following.append(Following(rows.sort("customer_id"), time))
         if time == end_ms:

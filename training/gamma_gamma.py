@@ -41,15 +41,15 @@ class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             mean: mean value of these orders; ignored without orders.
         """
         known = np.where(orders > 0, self.p * orders * mean, 0.0)
-        found: Float = self.p * (self.gamma + known / self.p) / (self.p * orders + self.q - 1)
-        return found
+        value: Float = self.p * (self.gamma + known / self.p) / (self.p * orders + self.q - 1)
+        return value
 
 
 def log_likelihood(logs: Float, orders: Float, mean: Float) -> Float:
     """Return the log-likelihood of each customer at the logarithms of p, q - 1 and gamma."""
     p, q, gamma = np.exp(logs[0]), 1 + np.exp(logs[1]), np.exp(logs[2])
     shape = p * orders
-    found: Float = (
+    likelihood: Float = (
         gammaln(shape + q)
         - gammaln(shape)
         - gammaln(q)
@@ -58,7 +58,7 @@ def log_likelihood(logs: Float, orders: Float, mean: Float) -> Float:
         + shape * np.log(orders)
         - (shape + q) * np.log(gamma + mean * orders)
     )
-    return found
+    return likelihood
 
 
 def fit(rows: pl.DataFrame) -> Spend:
@@ -80,6 +80,6 @@ def fit(rows: pl.DataFrame) -> Spend:
     def loss(logs: Float) -> float:
         return float(-log_likelihood(logs, orders, mean / scale).mean() + _RIDGE * (logs**2).mean())
 
-    found = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 3)
-    p, more, gamma = np.exp(found.x)
+    optimum = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 3)
+    p, more, gamma = np.exp(optimum.x)
     return Spend(float(p), float(1 + more), float(gamma * scale))

@@ -123,10 +123,10 @@ def matrix(columns: Columns, parameters: Mapping[str, float], horizon_days: floa
     with np.errstate(invalid="ignore", divide="ignore"):
         more = derived(columns, parameters, horizon_days)
     every = [*(columns[name] for name in COLUMNS), *more.values()]
-    found = np.empty((len(every[0]), len(every)), np.float32)
+    inputs = np.empty((len(every[0]), len(every)), np.float32)
     for position, values in enumerate(every):
-        found[:, position] = values
-    return found, [*COLUMNS, *more]
+        inputs[:, position] = values
+    return inputs, [*COLUMNS, *more]
 
 
 def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
@@ -141,8 +141,8 @@ def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
         probability = 1 / (1 + np.exp(-(calibration["slope"] * logit + calibration["intercept"])))
     elif calibration["kind"] == "isotonic":
         probability = np.interp(probability, calibration["x"], calibration["y"])
-    found: Float64 = np.clip(probability, 1e-6, 1 - 1e-6) ** calibration.get("level", 1.0)
-    return found
+    powered: Float64 = np.clip(probability, 1e-6, 1 - 1e-6) ** calibration.get("level", 1.0)
+    return powered
 
 
 def check_tree(left: Sequence[int], right: Sequence[int], feature: Sequence[int], columns: int) -> dict[int, int]:
@@ -186,20 +186,20 @@ def check_xgboost(model: Mapping[str, Any]) -> None:
     shape, trees = learner["learner_model_param"], learner["gradient_booster"]
     if trees["name"] != "gbtree" or int(shape["num_class"]) > 1 or int(shape.get("num_target", 1)) > 1:
         raise ValueError("it has more than one result, or is not made of trees")
-    found = trees["model"]
-    count = int(found["gbtree_model_param"]["num_trees"])
-    rounds = found.get("iteration_indptr", [0, count])
-    if len(found["trees"]) != count or found["tree_info"] != [0] * count or any(found.get("cats", {}).values()):
+    forest = trees["model"]
+    count = int(forest["gbtree_model_param"]["num_trees"])
+    rounds = forest.get("iteration_indptr", [0, count])
+    if len(forest["trees"]) != count or forest["tree_info"] != [0] * count or any(forest.get("cats", {}).values()):
         raise ValueError("it lacks trees, or has categories")
     if rounds[0] != 0 or rounds[-1] != count or sorted(rounds) != rounds:
         raise ValueError("its rounds do not hold its trees")
-    for number, tree in enumerate(found["trees"]):
+    for number, tree in enumerate(forest["trees"]):
         left, right, columns = tree["left_children"], tree["right_children"], int(shape["num_feature"])
         parents = {0: _NO_PARENT} | check_tree(left, right, tree["split_indices"], columns)
-        said = tree["tree_param"]
-        if {int(said["num_nodes"])} != {len(tree[name]) for name in _XGBOOST_NODES} or tree["id"] != number:
+        parameters = tree["tree_param"]
+        if {int(parameters["num_nodes"])} != {len(tree[name]) for name in _XGBOOST_NODES} or tree["id"] != number:
             raise ValueError("a tree lacks nodes")
-        if any(tree["split_type"]) or tree["categories_nodes"] or int(said.get("size_leaf_vector", 1)) > 1:
+        if any(tree["split_type"]) or tree["categories_nodes"] or int(parameters.get("size_leaf_vector", 1)) > 1:
             raise ValueError("a tree has categories or more than one result")
         for node, parent in enumerate(tree["parents"]):
             # pruned nodes remain, unreachable
@@ -221,14 +221,14 @@ def check_lightgbm(text: str) -> str:
         raise ValueError("it has more than one result, or no trees")
     for tree in trees:
         block, _, rest = tree.partition("\n\n")
-        said = dict(line.partition("=")[::2] for line in block.split("\n")[1:])
-        leaves = int(said["num_leaves"])
-        kinds = {int(kind) & 1 for kind in said["decision_type"].split()} | {int(said["num_cat"])}
-        if said.keys() != _LIGHTGBM_NODES.keys() or kinds != {0} or said["is_linear"] != "0":
+        fields = dict(line.partition("=")[::2] for line in block.split("\n")[1:])
+        leaves = int(fields["num_leaves"])
+        kinds = {int(kind) & 1 for kind in fields["decision_type"].split()} | {int(fields["num_cat"])}
+        if fields.keys() != _LIGHTGBM_NODES.keys() or kinds != {0} or fields["is_linear"] != "0":
             raise ValueError("a tree has categories, or something that no plain tree has")
         if rest.strip("\n") and (tree is not trees[-1] or not rest.lstrip("\n").startswith("end of trees")):
             raise ValueError("something stands between two trees")
-        many = {name: said[name].split() for name, fewer in _LIGHTGBM_NODES.items() if fewer is not None}
+        many = {name: fields[name].split() for name, fewer in _LIGHTGBM_NODES.items() if fewer is not None}
         if leaves > 1 and any(len(many[name]) != leaves - (_LIGHTGBM_NODES[name] or 0) for name in many):
             raise ValueError("a tree lacks nodes")
         if leaves == 1:
@@ -256,14 +256,14 @@ def check_sklearn(part: Any) -> None:
         return
     if not kind.__module__.startswith(_SKLEARN):
         raise ValueError(f"it holds a {kind.__name__}, which no bundle does")
-    held = getattr(part, "__dict__", {})
-    trees = [held["tree_"]] if "tree_" in held else [one.tree_ for one in held.get("estimators_", ())]
+    attributes = getattr(part, "__dict__", {})
+    trees = [attributes["tree_"]] if "tree_" in attributes else [one.tree_ for one in attributes.get("estimators_", ())]
     for tree in trees:
-        if tree.n_features != held.get("n_features_in_"):
+        if tree.n_features != attributes.get("n_features_in_"):
             raise ValueError("a tree looks at other columns than it is given")
         left, right = tree.children_left.tolist(), tree.children_right.tolist()
         check_tree(left, right, tree.feature.tolist(), tree.n_features)
-    check_sklearn(held)
+    check_sklearn(attributes)
 
 
 class Model:
@@ -321,21 +321,21 @@ class Model:
         """Return calibrated probabilities, float64 in (0, 1), of rows from `matrix`."""
         if not len(rows):
             return np.zeros(0)
-        seen = rows if self.column is None else rows[:, [self.column]]
-        return calibrated(self._raw(seen), self.preparation["calibration"])
+        inputs = rows if self.column is None else rows[:, [self.column]]
+        return calibrated(self._raw(inputs), self.preparation["calibration"])
 
     def probability(self, columns: Columns) -> Float64:
         """Return P(no order within the horizon) of each row; NaN for customers without an order."""
-        found = self.of_matrix(self.matrix(columns))
-        return np.where(columns["orders_total"] > 0, found, np.nan)
+        probability = self.of_matrix(self.matrix(columns))
+        return np.where(columns["orders_total"] > 0, probability, np.nan)
 
     def next_purchase(self, rows: Float32) -> dict[str, Float64]:
         """Return the NEXT_COLUMNS that the bundle has a model for, for rows from `inputs`."""
-        found = {}
+        predictions = {}
         for column, (booster, about) in self._next.items():
             raw = np.asarray(booster.inplace_predict(rows), np.float64) if len(rows) else np.zeros(0)
-            found[column] = next_from(raw, about)
-        return found
+            predictions[column] = next_from(raw, about)
+        return predictions
 
 
 def next_from(raw: Float64, about: Mapping[str, Any]) -> Float64:
@@ -389,8 +389,8 @@ def main(arguments: list[str]) -> int:
         writer = csv.writer(file)
         writer.writerow(["customer_id", "as_of", *scores])
         for row, *values in zip(rows, *(column.tolist() for column in scores.values()), strict=True):
-            said = ["" if math.isnan(value) else repr(value) for value in values]
-            writer.writerow([row.get("customer_id", ""), row.get("as_of", ""), *said])
+            cells = ["" if math.isnan(value) else repr(value) for value in values]
+            writer.writerow([row.get("customer_id", ""), row.get("as_of", ""), *cells])
     return 0
 
 

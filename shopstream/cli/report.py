@@ -67,6 +67,6 @@ def report(
             "forecast": "made now" if forecast is None else str(forecast),
         }  # fmt: skip
         write_report(found, segmented, out, made_of)
-    for rank, one in enumerate(found.found, 1):
+    for rank, one in enumerate(found.interventions, 1):
         console.print(f"{rank:>2} {one.effect:>12,.0f}  {one.name}", highlight=False, markup=False)
     console.print(f"→ {out} (report.html, report.md; numbers in data)", highlight=False, markup=False)

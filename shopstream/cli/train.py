@@ -157,7 +157,7 @@ def evaluate(
     from shopstream.jobs.train import training_set
     from shopstream.settings import load_settings
     from training.bundle import load_bundle
-    from training.evaluate_bundle import judge
+    from training.evaluate_bundle import evaluate
 
     console = Console(stderr=True)
     loaded = load_bundle(bundle)
@@ -165,7 +165,7 @@ def evaluate(
         asked = load_settings().training.asked(loaded.horizon_days, history, spacing, cutoffs)
         training = training_set(directory, asked, tell)
         tell("intervals of the metrics", None)
-        report = judge(loaded, training)
+        report = evaluate(loaded, training)
     print_judgement(console, report)
     if out is not None:
         write_whole(out, lambda path: path.write_text(json.dumps(report, indent=1) + "\n", "utf-8"))

@@ -114,11 +114,11 @@ def write_report(found: Findings, segmented: Segmented, out: Path, made_of: dict
         "funnel": found.funnel.write_csv,
         "drivers": found.drivers.write_csv,
         "forecast": found.forecast.write_parquet,
-        "interventions": safe_frame(as_frame(list(found.found))).write_csv,
+        "interventions": safe_frame(as_frame(list(found.interventions))).write_csv,
     }
     for name, write in frames.items():
         write_whole(out / FILES[name], write)
-    values = {"data": found.data, "model": found.model, "tested": found.tested, "assumptions": found.said}
+    values = {"data": found.data, "model": found.model, "tested": found.tested, "assumptions": found.assumptions}
     for name, value in values.items():
         text = json.dumps(msgspec.to_builtins(value), indent=1, ensure_ascii=False) + "\n"
         write_whole(out / FILES[name], _writer(text))

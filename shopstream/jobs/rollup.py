@@ -23,8 +23,8 @@ from training.bundle import Bundle
 from training.dataset import known_span
 from training.sales import standing_orders
 from training.scorer import trend_scorer
-from training.segments.cohorts import Span, cohorts, movement, places
-from training.segments.daily import Known, day_end, segment_days
+from training.segments.cohorts import ArchivePeriod, cohorts, markets, movement
+from training.segments.daily import DayContext, day_end, segment_days
 
 LOST_AFTER_DAYS: Final = 90
 """Days without an order that count as churn if no bundle defines them."""
@@ -66,13 +66,13 @@ def roll_up(
         ShopstreamError: the archive cannot be read, or has too little data to learn breaks from.
     """
     days, read_day = archive_days(directory)
-    span = Span(*known_span(days, read_day))
+    span = ArchivePeriod(*known_span(days, read_day))
     wanted = _days(span, asked)
     told = _teller(days, on_step)
     orders = standing_orders(days, read_day, told("reading the orders"))
     table = read_customers(directory)
     profiles = None if table is None else pl.DataFrame(pl.from_arrow(table))
-    where = places(profiles, orders)
+    where = markets(profiles, orders)
     if bundle is None:
         rules = default_rules()
         ((_, last),) = rows_at(days, read_day, [span.end_ms], None, told("reading the archive for its breaks"))
@@ -82,7 +82,7 @@ def roll_up(
         scorer = trend_scorer(bundle.scorer(), rules)
     until = None if bundle is None else bundle.trained_until_ms
     rows = _rows(days, read_day, wanted, rules, profiles, told(f"scoring {len(wanted)} days"))
-    by_day = segment_days(rows, scorer, Known(orders, where, span, until))
+    by_day = segment_days(rows, scorer, DayContext(orders, where, span, until))
     lost_after = asked.lost_after_days or (bundle.horizon_days if bundle else LOST_AFTER_DAYS)
     by_month = cohorts(orders, where, span)
     by_week = movement(orders, span, lost_after)
@@ -93,7 +93,7 @@ def roll_up(
     ]
 
 
-def _days(span: Span, asked: RollupRequest) -> list[int]:
+def _days(span: ArchivePeriod, asked: RollupRequest) -> list[int]:
     first = span.first_ms if asked.from_ms is None else max(asked.from_ms, span.first_ms)
     end = span.end_ms if asked.to_ms is None else min(asked.to_ms - 1, span.end_ms)
     if end < first:

@@ -154,7 +154,9 @@ def labelled_bucket(terms: Terms, batches: Iterable[pa.RecordBatch], counts: Arc
     times: Sequence[int] = terms.times
     for records in slices_of(batches):
         by_time = rows_of(spans_of(records), times, counts)
-        rows, followed, latest = dataset.told(by_time, terms.cutoffs, terms.horizon_days, end_ms=terms.end_ms)
+        rows, followed, latest = dataset.labelled_frames(
+            by_time, terms.cutoffs, terms.horizon_days, end_ms=terms.end_ms
+        )
         labels = rows.select("customer_id", "as_of", dataset.LABEL)
         told = followed.join(labels, on=["customer_id", "as_of"], how="left")
         for part in (told, latest):

@@ -111,9 +111,9 @@ def test_two_workers_learn_as_well(shop, rows, alone, tmp_path, master):
         files = archive_files(spark, shop.as_uri())
         sample = learning.gather(files, HORIZON, (tmp_path / "rows").as_uri(), 1.0, lambda *_: None)
         trained = churn.train(sample, PLAN, learner=learning.learner)
-    assert trained.learnt == {"rows": len(rows.rows), "workers": 2}
+    assert trained.external_fit == {"rows": len(rows.rows), "workers": 2}
     expected = alone.metrics["models"]["xgboost"]["metrics"]
-    got = measure(trained.tested.labels, trained.tested.judged["xgboost"])
+    got = measure(trained.tested.labels, trained.tested.predictions["xgboost"])
     for metric in ("roc_auc", "pr_auc", "brier"):
         assert got[metric] == pytest.approx(expected[metric], abs=METRICS_APART), metric
     inputs, _ = matrix(numbers(rows.rows), trained.preparation["bgnbd"], HORIZON.horizon_days)

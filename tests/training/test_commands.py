@@ -18,7 +18,7 @@ from shopstream.jobs.bayes_ceiling import ceiling_of
 from shopstream.jobs.train import train_bundle
 from training.bundle import load_bundle
 from training.churn import metrics
-from training.churn.metrics import Judged
+from training.churn.metrics import Predictions
 from training.dataset import LABEL
 from training.options import Costs, Effort, Horizon
 
@@ -207,9 +207,9 @@ def test_the_ceiling_is_calibrated_and_nothing_beats_it(archive, training):
     labels = rows[LABEL].to_numpy()
     for name in ("knows_dropout", "knows_present"):
         scores = rows[name].to_numpy()
-        found = metrics.measure(labels, Judged(scores, scores))
+        found = metrics.measure(labels, Predictions(scores, scores))
         recency = rows["recency_days"].to_numpy()
-        assert found["roc_auc"] > metrics.measure(labels, Judged(recency / 1e3, recency))["roc_auc"] + 0.05
+        assert found["roc_auc"] > metrics.measure(labels, Predictions(recency / 1e3, recency))["roc_auc"] + 0.05
         assert abs(scores.mean() - labels.mean()) < 0.06
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from shopstream.jobs.train import train_bundle
 from training.bundle import load_bundle
-from training.churn.external_fit import Wanted
+from training.churn.external_fit import FitTask
 from training.churn.selection import TrainSplit, splits
 from training.churn.train import _usable
 from training.dataset import LABEL, TrainingSet
@@ -42,14 +42,14 @@ def test_rows_that_teach_are_found_among_others_by_what_is_told(training, valida
     for part in parts:
         assert part.train.any()
         assert not (part.train & part.test).any()
-        found = shuffled.filter(part.teaching.of(shuffled))["index"].sort().to_numpy()
+        found = shuffled.filter(part.train_split.of(shuffled))["index"].sort().to_numpy()
         assert np.array_equal(found, np.flatnonzero(part.train))
 
 
 def test_rows_are_prepared_as_they_are_here(training):
     rows = training.followed
     label = "next_days"
-    wanted = Wanted(label, TrainSplit(until_ms=training.cutoffs[1]), BGNBD, training.horizon_days, unit=90.0)
+    wanted = FitTask(label, TrainSplit(until_ms=training.cutoffs[1]), BGNBD, training.horizon_days, unit=90.0)
     chosen, inputs, labels = wanted.prepared(rows)
     known = rows.filter(rows[label].is_not_null() & (rows["as_of"] <= training.cutoffs[1]))
     assert chosen.equals(known)
@@ -73,7 +73,7 @@ def test_the_bundle_has_the_model_that_learnt_elsewhere(archive, training, plans
     # tested first, by rows whose horizon had ended, then learnt from all of them
     assert labels[:2] == [LABEL, LABEL]
     (tested, some), (_, every) = learner.asked[:2]
-    assert tested.teaching.until_ms is not None
+    assert tested.train_split.until_ms is not None
     assert some < every == len(training.rows)
     assert {"next_bought_30d", "next_days"} <= set(labels)
 

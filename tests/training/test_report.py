@@ -188,7 +188,7 @@ def test_what_is_missing_fails_and_leaves_no_page(found, tmp_path):
         {"groups": ()},
         {"data": {**whole.data, "revenue_365d": math.nan}},
         {"drivers": whole.drivers.clear()},
-        {"found": ()},
+        {"interventions": ()},
         {"tested": {**whole.tested, "series": [{**whole.tested["series"][0], "nested": None, "models": {}}]}},
     ):
         with pytest.raises(ShopstreamError, match="report is incomplete"):
@@ -242,5 +242,5 @@ def test_a_report_without_a_model_or_a_forecast_file_is_refused(archive, bundle,
 def test_every_assumption_is_told(found):
     (first, *_) = sections(found[0])
     told = next(block for block in first.blocks if isinstance(block, Table) and block.head[0] == "assumption")
-    flat = msgspec.to_builtins(found[0].said)
+    flat = msgspec.to_builtins(found[0].assumptions)
     assert len(told.rows) == len(flat) - 1 + 6

@@ -37,18 +37,18 @@ def _log_loss(labels: Labels, scores: Float64, weights: Float64) -> float:
 
 
 def _f1(labels: Labels, scores: Float64, weights: Float64) -> float:
-    said = scores >= CUT
-    right = weights[said & (labels == 1)].sum()
-    both = weights[said].sum() + weights[labels == 1].sum()
+    predicted = scores >= CUT
+    right = weights[predicted & (labels == 1)].sum()
+    both = weights[predicted].sum() + weights[labels == 1].sum()
     return float(2 * right / both) if both else 0.0
 
 
 def _lift(labels: Labels, scores: Float64, weights: Float64) -> float:
     order = np.argsort(-scores, kind="stable")
     w, y = weights[order], labels[order]
-    wanted = LIFT_SHARE * w.sum()
-    taken = np.clip(wanted - (np.cumsum(w) - w), 0, w)  # the last row counts partially
-    return float((taken * y).sum() / wanted / np.average(labels, weights=weights))
+    reached = LIFT_SHARE * w.sum()
+    taken = np.clip(reached - (np.cumsum(w) - w), 0, w)  # the last row counts partially
+    return float((taken * y).sum() / reached / np.average(labels, weights=weights))
 
 
 def _ece(labels: Labels, scores: Float64, weights: Float64) -> float:
@@ -82,7 +82,7 @@ RANKED: Final = ("pr_auc", "roc_auc", "lift_10")
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Predictions:
     """Predictions of a model for held-out rows.
 
     Attributes:
@@ -98,27 +98,27 @@ class Judged:
         """Return the input of a metric: ranks or scores."""
         return self.ranks if metric in RANKED else self.scores
 
-    def where(self, rows: npt.NDArray[np.bool_]) -> Judged:
+    def where(self, rows: npt.NDArray[np.bool_]) -> Predictions:
         """Return the predictions of the selected rows."""
-        return Judged(self.scores[rows], self.ranks[rows])
+        return Predictions(self.scores[rows], self.ranks[rows])
 
 
-def places(scores: Float64, folds: Groups) -> Float64:
+def fold_ranks(scores: Float64, folds: Groups) -> Float64:
     """Return the rank of each score within its fold, from 0 to 1; equal scores share a rank."""
-    found = np.empty(len(scores))
+    ranks = np.empty(len(scores))
     for fold in np.unique(folds):
-        here = folds == fold
-        found[here] = rankdata(scores[here]) / np.count_nonzero(here)
-    return found
+        inside = folds == fold
+        ranks[inside] = rankdata(scores[inside]) / np.count_nonzero(inside)
+    return ranks
 
 
-def measure(labels: Labels, judged: Judged, weights: Float64 | None = None) -> dict[str, float]:
+def measure(labels: Labels, predictions: Predictions, weights: Float64 | None = None) -> dict[str, float]:
     """Return every metric; all are NaN if only one class occurs."""
-    given = np.ones(len(labels)) if weights is None else weights
-    counted = labels[given > 0]
+    effective = np.ones(len(labels)) if weights is None else weights
+    counted = labels[effective > 0]
     if not len(counted) or counted.min() == counted.max():
         return dict.fromkeys(METRICS, float("nan"))
-    return {name: metric(labels, judged.of(name), given) for name, metric in METRICS.items()}
+    return {name: metric(labels, predictions.of(name), effective) for name, metric in METRICS.items()}
 
 
 def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
@@ -134,14 +134,14 @@ def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
     return [rng.multinomial(count, np.full(count, 1 / count))[groups].astype(np.float64) for _ in range(repeats)]
 
 
-def intervals(labels: Labels, judged: Judged, weights: list[Float64]) -> dict[str, Interval]:
+def intervals(labels: Labels, predictions: Predictions, weights: list[Float64]) -> dict[str, Interval]:
     """Return the 95 % percentile bootstrap interval of every metric."""
-    found = [measure(labels, judged, each) for each in weights]
-    return {name: percentiles([each[name] for each in found]) for name in METRICS}
+    draws = [measure(labels, predictions, each) for each in weights]
+    return {name: percentiles([each[name] for each in draws]) for name in METRICS}
 
 
 def paired_difference(
-    name: str, labels: Labels, better: Judged, other: Judged, weights: list[Float64]
+    name: str, labels: Labels, better: Predictions, other: Predictions, weights: list[Float64]
 ) -> tuple[float, Interval]:
     """Return the difference `better` - `other` in a metric, with its 95 % interval on the same resamples."""
     metric = METRICS[name]
@@ -160,22 +160,22 @@ def percentiles(repeats: Sequence[float]) -> Interval:
 
 def confusion(labels: Labels, scores: Float64) -> dict[str, int]:
     """Return the numbers of customers in the confusion matrix at CUT."""
-    said = scores >= CUT
+    predicted = scores >= CUT
     return {
-        "true_positive": int((said & (labels == 1)).sum()),
-        "false_positive": int((said & (labels == 0)).sum()),
-        "false_negative": int((~said & (labels == 1)).sum()),
-        "true_negative": int((~said & (labels == 0)).sum()),
+        "true_positive": int((predicted & (labels == 1)).sum()),
+        "false_positive": int((predicted & (labels == 0)).sum()),
+        "false_negative": int((~predicted & (labels == 1)).sum()),
+        "true_negative": int((~predicted & (labels == 0)).sum()),
     }
 
 
-def curves(labels: Labels, judged: Judged, points: int = 200) -> dict[str, Any]:
+def curves(labels: Labels, predictions: Predictions, points: int = 200) -> dict[str, Any]:
     """Return the card's curves: roc, pr, gain (shares) and calibration (mean score, share churned, rows, by bin)."""
-    false_rate, true_rate, _ = roc_curve(labels, judged.ranks)
-    precision, recall, _ = precision_recall_curve(labels, judged.ranks)
-    ordered = np.cumsum(labels[np.argsort(-judged.ranks, kind="stable")])
+    false_rate, true_rate, _ = roc_curve(labels, predictions.ranks)
+    precision, recall, _ = precision_recall_curve(labels, predictions.ranks)
+    ordered = np.cumsum(labels[np.argsort(-predictions.ranks, kind="stable")])
     depth = np.arange(1, len(labels) + 1) / len(labels)
-    scores = judged.scores
+    scores = predictions.scores
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     some = counts > 0

@@ -59,7 +59,7 @@ class Repetitions:
         suspects = marked.filter("_suspect").sort(*_ORDER[self.topic], "_at")
         if suspects.is_empty():
             return rows
-        same, other = self._judge(suspects)
+        same, other = self._classified(suspects)
         if same:
             ledger.drop(self.topic, "exact duplicate", "every column equals that of a row that is kept", "duplicate",
                         rows[sorted(same)])  # fmt: skip
@@ -68,7 +68,7 @@ class Repetitions:
                         "key", rows[sorted(other)])  # fmt: skip
         return rows[sorted(set(range(len(rows))) - set(same) - set(other))]
 
-    def _judge(self, suspects: pl.DataFrame) -> tuple[list[int], list[int]]:
+    def _classified(self, suspects: pl.DataFrame) -> tuple[list[int], list[int]]:
         """Return positions of rows that repeat another one in full, and of those that only share its key."""
         columns = [name for name in suspects.columns if not name.startswith("_")]
         keys = suspects.select(KEY_COLUMNS[self.topic]).rows()

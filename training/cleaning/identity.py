@@ -45,13 +45,13 @@ class People:
         if self.mapping.is_empty():
             return rows
         if topic == "customers":
-            found = rows.join(self.by_profile, on="_row", how="left", maintain_order="left")
-            new = found.select(col("new_id").fill_null(col("customer_id"))).to_series()
+            joined = rows.join(self.by_profile, on="_row", how="left", maintain_order="left")
+            new = joined.select(col("new_id").fill_null(col("customer_id"))).to_series()
         else:
-            here, anywhere = self.by_country.rename({"new_id": "_c"}), self.by_id.rename({"new_id": "_d"})
-            found = rows.join(here, on=["customer_id", "country"], how="left", maintain_order="left")
-            found = found.join(anywhere, on="customer_id", how="left", maintain_order="left")
-            new = found.select(pl.coalesce("_c", "_d", "customer_id")).to_series()
+            by_country, anywhere = self.by_country.rename({"new_id": "_c"}), self.by_id.rename({"new_id": "_d"})
+            joined = rows.join(by_country, on=["customer_id", "country"], how="left", maintain_order="left")
+            joined = joined.join(anywhere, on="customer_id", how="left", maintain_order="left")
+            new = joined.select(pl.coalesce("_c", "_d", "customer_id")).to_series()
         changed = new != rows["customer_id"]
         ledger.change(
             topic, "customer id made anew", "an id is one person's; new ids in order of first purchase", "customer_id",
@@ -84,18 +84,18 @@ def people(profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series
     persons = _persons(keyed.join(shared, on="customer_id", how="semi"))
     persons = _with_first_purchase(persons, purchases)
     if plan.ids == "keep" or (plan.ids == "shared" and persons.is_empty()):
-        return _nobody()
-    alone = everybody.unique().drop_nulls().to_frame("customer_id").join(shared, on="customer_id", how="anti")
+        return _unchanged_ids()
+    unshared = everybody.unique().drop_nulls().to_frame("customer_id").join(shared, on="customer_id", how="anti")
     if plan.ids == "shared":
-        named = _suffixed(persons, set(alone["customer_id"].to_list()))
+        renumbered = _suffixed(persons, set(unshared["customer_id"].to_list()))
     else:
         first = purchases.group_by("customer_id").agg(col("ts").min().alias("first_purchase_ts"))
         own = profiles.group_by("customer_id").agg(
             col("country").first(), col("signup_ts").min(), col("_row").min().alias("profile_row")
         )
-        single = alone.join(first, on="customer_id", how="left").join(own, on="customer_id", how="left")
-        named = _numbered(pl.concat([persons, single], how="diagonal"))
-    return _people(named, profiles)
+        single = unshared.join(first, on="customer_id", how="left").join(own, on="customer_id", how="left")
+        renumbered = _numbered(pl.concat([persons, single], how="diagonal"))
+    return _people(renumbered, profiles)
 
 
 def _persons(keyed: pl.DataFrame) -> pl.DataFrame:
@@ -149,9 +149,9 @@ def _numbered(everybody: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns((pl.lit("c") + numbers).alias("new_id"))
 
 
-def _people(named: pl.DataFrame, profiles: pl.DataFrame) -> People:
-    single = named.filter(col("_key").is_null())
-    several = named.filter(col("_key").is_not_null())
+def _people(renumbered: pl.DataFrame, profiles: pl.DataFrame) -> People:
+    single = renumbered.filter(col("_key").is_null())
+    several = renumbered.filter(col("_key").is_not_null())
     by_country = _country_owners(several).join(
         several.select("customer_id", "_key", "new_id"), on=["customer_id", "_key"]
     )
@@ -160,15 +160,15 @@ def _people(named: pl.DataFrame, profiles: pl.DataFrame) -> People:
     by_key = profiles.join(several.select("customer_id", "_key", "new_id"), on=["customer_id", "_key"], how="inner")
     rest = profiles.join(by_key, on="_row", how="anti").join(by_id, on="customer_id", how="inner")
     by_profile = pl.concat([by_key.select("_row", "new_id"), rest.select("_row", "new_id")])
-    mapping = named.rename({"customer_id": "old_id"}).select(
+    mapping = renumbered.rename({"customer_id": "old_id"}).select(
         col(name).cast(dtype) for name, dtype in MAPPING_SCHEMA.items()
     )
     if mapping.filter(col("old_id") != col("new_id")).is_empty():
-        return _nobody()
+        return _unchanged_ids()
     return People(by_country.select("customer_id", "country", "new_id"), by_id, by_profile, mapping)
 
 
-def _nobody() -> People:
+def _unchanged_ids() -> People:
     text = {"customer_id": pl.String, "new_id": pl.String}
     return People(
         pl.DataFrame(schema={"customer_id": pl.String, "country": pl.String, "new_id": pl.String}),
@@ -180,26 +180,26 @@ def _nobody() -> People:
 def one_profile_each(rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
     """Keep one profile per customer: drop exact duplicates, then all but the most complete profile."""
     columns = [name for name in rows.columns if not name.startswith("_")]
-    kept = rows.unique(columns, keep="first", maintain_order=True)
+    distinct = rows.unique(columns, keep="first", maintain_order=True)
     ledger.drop("customers", "exact duplicate", "every column equals that of a row that is kept", "duplicate",
-                rows.join(kept, on="_row", how="anti"))  # fmt: skip
+                rows.join(distinct, on="_row", how="anti"))  # fmt: skip
     known = pl.sum_horizontal(col(name).is_not_null() for name in columns)
-    best = kept.sort(known, "signup_ts", *columns[1:3], descending=[True, False, False, False], nulls_last=True)
+    best = distinct.sort(known, "signup_ts", *columns[1:3], descending=[True, False, False, False], nulls_last=True)
     best = best.unique("customer_id", keep="first")
-    again = kept.join(best, on="_row", how="anti").sort("_row")
+    again = distinct.join(best, on="_row", how="anti").sort("_row")
     ledger.drop(
         "customers", "another profile of the customer", "the profile with the most values is kept", "value", again
     )
-    return kept.join(best, on="_row", how="semi", maintain_order="left")
+    return distinct.join(best, on="_row", how="semi", maintain_order="left")
 
 
 def several_ids(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.DataFrame:
     """Return flags for people with several customer ids; nothing is merged."""
     keyed = profiles.select("customer_id").with_columns(person_keys(profiles, plan)).drop_nulls()
-    found = (
+    shared = (
         keyed.group_by("_key").agg(col("customer_id").unique().sort().alias("ids")).filter(col("ids").list.len() > 1)
     )
-    return found.sort(col("ids").list.first()).select(
+    return shared.sort(col("ids").list.first()).select(
         col("ids").list.first().alias("id"), pl.lit("customer_id").alias("column"),
         col("ids").list.slice(1).list.join(", ").alias("value"), pl.lit("one person, one id").alias("bound"),
     )  # fmt: skip

@@ -77,11 +77,11 @@ def find(
         comparison = compare(matrix, plan, on_step)
         on_step("fitting the chosen one", None)
         assigner, order, labels = _fitted(matrix, comparison, plan)
-        found = personas(table, labels, len(order), mapping.themes)
+        described = personas(table, labels, len(order), mapping.themes)
         on_step("views", None)
-        seen = view(matrix, labels, plan.seed, plan.view_rows)
+        projection = view(matrix, labels, plan.seed, plan.view_rows)
         truth = None if known is None else _truth(matrix, labels, known, plan.seed)
-    return Clusters(table, preparation, comparison, assigner, order, labels, found, seen, truth, plan)
+    return Clusters(table, preparation, comparison, assigner, order, labels, described, projection, truth, plan)
 
 
 def _fitted(matrix: Float, comparison: Comparison, plan: ClusterPlan) -> tuple[Assigner, tuple[int, ...], Labels]:
@@ -97,7 +97,7 @@ def _fitted(matrix: Float, comparison: Comparison, plan: ClusterPlan) -> tuple[A
 
 
 def _truth(matrix: Float, labels: Labels, known: pl.Series, seed: int) -> dict[str, Any] | None:
-    there = known.is_not_null().to_numpy()
-    if not there.any():
+    has_group = known.is_not_null().to_numpy()
+    if not has_group.any():
         return None
-    return against(matrix[there], labels[there], np.asarray(known.drop_nulls().to_list()), seed)
+    return against(matrix[has_group], labels[has_group], np.asarray(known.drop_nulls().to_list()), seed)

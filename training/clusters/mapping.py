@@ -44,7 +44,7 @@ class Column(BaseModel):
     @model_validator(mode="after")
     def _one_way(self) -> Column:
         ways = [self.taken, self.sum, self.difference, self.ratio, self.day]
-        if sum_of(ways) > 1:
+        if set_count(ways) > 1:
             raise ValueError(f"a column is made in one way: one of {', '.join(MAKERS)}")
         if (self.day is None) != (self.days_before is None):
             raise ValueError("`date` and `days_before` belong together")
@@ -55,7 +55,7 @@ class Column(BaseModel):
         return self
 
 
-def sum_of(ways: Sequence[object]) -> int:
+def set_count(ways: Sequence[object]) -> int:
     """Return the number of the given arguments that are set."""
     return sum(one is not None for one in ways)
 
@@ -79,8 +79,8 @@ class TableMapping(BaseModel):
     @property
     def themes(self) -> Mapping[str, str]:
         """Column -> theme, for columns with a theme."""
-        given = {name: one.theme for name, one in self.all_columns.items() if one.theme}
-        return {**COLUMN_THEMES, **given}
+        declared = {name: one.theme for name, one in self.all_columns.items() if one.theme}
+        return {**COLUMN_THEMES, **declared}
 
     def table(self, raw: pl.DataFrame) -> pl.DataFrame:
         """Return the declared columns: `id` as text, numbers as float64, categories as text, null where unknown.
@@ -109,8 +109,8 @@ class TableMapping(BaseModel):
         if raw.is_empty():
             raise ShopstreamError("The table of customers has no row.", "Give a table with one row a customer.")
         made = set(self.all_columns)
-        asked = [self.id, *(term for name, one in self.all_columns.items() for term in _terms(name, one))]
-        missing = [name for name in dict.fromkeys(asked) if name not in raw.columns and name not in made]
+        required = [self.id, *(term for name, one in self.all_columns.items() for term in _terms(name, one))]
+        missing = [name for name in dict.fromkeys(required) if name not in raw.columns and name not in made]
         own = [
             name for name, one in self.all_columns.items() if _terms(name, one) == [name] and name not in raw.columns
         ]
@@ -152,8 +152,8 @@ def _made(frame: pl.DataFrame, name: str, one: Column) -> pl.Expr:
 
 def _number(name: str) -> pl.Expr:
     """Return a column as float64; non-finite values become null."""
-    found = col(name).cast(pl.Float64, strict=False)
-    return pl.when(found.is_finite()).then(found)
+    number = col(name).cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -168,13 +168,13 @@ def load_mapping(name_or_path: str) -> tuple[TableMapping, str]:
     Raises:
         UsageError: the mapping does not exist or is invalid; the message names file and line.
     """
-    text, place = find_text(name_or_path, ready_mappings(), "mapping")
-    return parse_mapping(text, place), text
+    text, source = find_text(name_or_path, ready_mappings(), "mapping")
+    return parse_mapping(text, source), text
 
 
-def parse_mapping(text: str, place: str) -> TableMapping:
-    """Parse the mapping of a YAML text; `place` names it in errors. Raises UsageError, a line for each mistake."""
-    read = read_yaml(text, place)
+def parse_mapping(text: str, source: str) -> TableMapping:
+    """Parse the mapping of a YAML text; `source` names it in errors. Raises UsageError, a line for each mistake."""
+    read = read_yaml(text, source)
     try:
         return TableMapping.model_validate(read.content)
     except ValidationError as error:

@@ -69,7 +69,7 @@ def _comparison(clusters: Clusters) -> Iterator[Block]:
     ]  # fmt: skip
     measures = ("silhouette", "Davies-Bouldin", "Calinski-Harabasz", "stability", "smallest", "noise", "mean rank")
     yield Table(("candidate", "parameters", *measures), rows, marked=names[comparison.chosen])
-    samples = "; ".join(f"{METHODS[name].title}: {METHODS[name].seen}" for name in plan.methods)
+    samples = "; ".join(f"{METHODS[name].title}: {METHODS[name].fit_sample}" for name in plan.methods)
     yield Text(
         f"Candidates are fitted to {min(len(clusters.table), plan.fit_rows):,} customers and evaluated on "
         f"{min(len(clusters.table), plan.judge_rows):,}. Stability: mean adjusted Rand index against fits to "
@@ -98,7 +98,7 @@ def _views(clusters: Clusters) -> Iterator[Block]:
     pca = _scatter(clusters, view.pca, "Principal components")
     yield Figure(pca.update_layout(xaxis_title=axes[0], yaxis_title=axes[1]), "pca")
     yield Text(
-        f"{len(view.places):,} customers; the axes explain {sum(view.explained):.0%} of the variance.", note=True
+        f"{len(view.positions):,} customers; the axes explain {sum(view.explained):.0%} of the variance.", note=True
     )
     yield Figure(_scatter(clusters, view.neighbours, "Neighbourhoods (t-SNE)"), "neighbours")
     yield Text(
@@ -123,7 +123,7 @@ def _scatter(clusters: Clusters, points: Float, title: str) -> go.Figure:
 
 
 def _columns(clusters: Clusters) -> Iterator[Block]:
-    sample = clusters.table[clusters.view.places.tolist()]
+    sample = clusters.table[clusters.view.positions.tolist()]
     numbers = [name for name in clusters.table.columns if name != "id" and clusters.table.schema[name].is_numeric()]
     for position, name in enumerate(_most_different(clusters, numbers)):
         figure = go.Figure()

@@ -36,27 +36,27 @@ CUSTOMERS_MIN: Final = 30
 """Minimum number of customers for a reported correlation."""
 
 
-def _spending(seen: Observed) -> pl.DataFrame:
+def _spending(data: Observed) -> pl.DataFrame:
     """Return the profiles with the revenue of each customer."""
-    assert seen.profiles is not None
-    spent = seen.orders.group_by("customer_id").agg((col("cents").sum() / 100).alias("revenue"))
-    people = seen.profiles.unique("customer_id", keep="last", maintain_order=True).filter(
+    assert data.profiles is not None
+    spent = data.orders.group_by("customer_id").agg((col("cents").sum() / 100).alias("revenue"))
+    people = data.profiles.unique("customer_id", keep="last", maintain_order=True).filter(
         col("customer_id").is_not_null()
     )
     return people.join(spent, on="customer_id", how="left").with_columns(col("revenue").fill_null(0.0))
 
 
-def demographics(seen: Observed) -> list[Panel]:
+def demographics(data: Observed) -> list[Panel]:
     """Return panels of age, gender, country, channel and spending of the customers."""
-    if seen.profiles is None or seen.profiles.is_empty():
+    if data.profiles is None or data.profiles.is_empty():
         return []
-    people = _spending(seen)
-    found = [_ages(people)]
-    found += [
+    people = _spending(data)
+    panels = [_ages(people)]
+    panels += [
         _words(people, column, title)
         for column, title in (("gender", "Gender"), ("country", "Countries"), ("acquisition_channel", "Channels"))
     ]
-    return [panel for panel in found if panel is not None]
+    return [panel for panel in panels if panel is not None]
 
 
 def _ages(people: pl.DataFrame) -> Panel | None:
@@ -109,19 +109,19 @@ def _with_spending(names: list[str], groups: pl.DataFrame) -> object:
     return styled(figure, height=340, yaxis_title="customers")
 
 
-def engagement(seen: Observed) -> list[Panel]:
+def engagement(data: Observed) -> list[Panel]:
     """Return panels of the length of visits and the frequency of customers' visits."""
-    if seen.sessions.is_empty():
+    if data.sessions.is_empty():
         return []
-    events = seen.sessions["events"].to_numpy()
-    visits = seen.sessions.group_by("customer").len()["len"].to_numpy()
+    events = data.sessions["events"].to_numpy()
+    visits = data.sessions.group_by("customer").len()["len"].to_numpy()
     single = float((events == 1).mean())
     longest = np.sort(visits)[::-1][: max(len(visits) // 10, 1)].sum()
     return [
         Panel(
             "events-per-visit", "Clicks per visit",
             f"Half of the visits have at most {np.median(events):.0f} clicks and last at most "
-            f"{np.median(seen.sessions['duration_s'].to_numpy()) / 60:.1f} minutes; "
+            f"{np.median(data.sessions['duration_s'].to_numpy()) / 60:.1f} minutes; "
             f"{share(single, 1)} are a single click.",
             _histogram(np.minimum(events, EVENTS_SHOWN_MAX), EVENTS_SHOWN_MAX, "clicks", "visits"),
         ),
@@ -141,9 +141,9 @@ def _histogram(values: Float64, most: int, what: str, of: str) -> object:
     return styled(figure, height=340, xaxis_title=f"{what} ({most} and more in one bar)", yaxis_title=of, bargap=0.05)
 
 
-def correlations(seen: Observed) -> Panel | None:
+def correlations(data: Observed) -> Panel | None:
     """Return the panel of rank correlations between features, each over the customers with both."""
-    columns = {name: seen.features[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in CORRELATED}
+    columns = {name: data.features[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in CORRELATED}
     varied = [name for name, values in columns.items() if np.isfinite(values).any() and np.nanstd(values) > 0]
     if len(varied) < 2:
         return None
@@ -151,15 +151,15 @@ def correlations(seen: Observed) -> Panel | None:
     for one, first in enumerate(varied):
         for other, second in enumerate(varied[: one + 1]):
             grid[one, other] = grid[other, one] = _spearman(columns[first], columns[second])
-    found = [
+    pairs = [
         (abs(grid[one, other]), varied[other], varied[one], grid[one, other])
         for one in range(len(varied))
         for other in range(one)
         if np.isfinite(grid[one, other]) and {varied[one], varied[other]} not in _SAME
     ]
-    if not found:
+    if not pairs:
         return None
-    _, first, second, value = max(found)
+    _, first, second, value = max(pairs)
     figure = go.Figure(go.Heatmap(z=grid, x=varied, y=varied, colorscale="RdBu", zmid=0, zmin=-1, zmax=1))
     return Panel(
         "correlations", "What goes together",

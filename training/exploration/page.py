@@ -28,9 +28,9 @@ SECTIONS: Final = MappingProxyType(
 """Title -> function that makes its panels, in the order of the page."""
 
 
-def panels_of(make: Callable[[Observed], Panels], observed: Observed) -> list[Panel]:
+def panels_of(make: Callable[[Observed], Panels], data: Observed) -> list[Panel]:
     """Return the panels of one function; none if the archive lacks the data."""
-    made = make(observed)
+    made = make(data)
     return made if isinstance(made, list) else [] if made is None else [made]
 
 
@@ -49,26 +49,26 @@ class Exploration:
     absent: tuple[str, ...]
 
 
-def explored(observed: Observed) -> Exploration:
+def explored(data: Observed) -> Exploration:
     """Make every panel that the archive has data for."""
     sections: dict[str, list[Panel]] = {}
     absent = []
     for title, makers in SECTIONS.items():
         for make in makers:
-            made = panels_of(make, observed)
+            made = panels_of(make, data)
             sections.setdefault(title, []).extend(made)
             if not made:
                 absent.append(make.__name__.replace("_", " "))
-    return Exploration(summary(observed), {title: made for title, made in sections.items() if made}, tuple(absent))
+    return Exploration(summary(data), {title: made for title, made in sections.items() if made}, tuple(absent))
 
 
-def summary(observed: Observed) -> str:
+def summary(data: Observed) -> str:
     """Return the contents of the archive in two sentences."""
-    first, last = (day_name(time // DAY_MS) for time in (observed.span.first_ms, observed.span.end_ms))
-    revenue = int(observed.orders["cents"].sum()) / 100
+    first, last = (day_name(time // DAY_MS) for time in (data.span.first_ms, data.span.end_ms))
+    revenue = int(data.orders["cents"].sum()) / 100
     return (
-        f"{first} to {last}: {len(observed.features):,} customers, {len(observed.sessions):,} visits, "
-        f"{len(observed.orders):,} valid orders, worth {revenue:,.2f}. Days are UTC; an incomplete first or last day "
+        f"{first} to {last}: {len(data.features):,} customers, {len(data.sessions):,} visits, "
+        f"{len(data.orders):,} valid orders, worth {revenue:,.2f}. Days are UTC; an incomplete first or last day "
         "is not shown."
     )
 

@@ -27,12 +27,12 @@ def drivers(scorer: BundleScorer, rows: pl.DataFrame) -> pl.DataFrame:
     prepared = scorer.model.matrix(numbers(buyers))
     pushes = scorer.contributions(prepared)
     sizes = np.abs(pushes).mean(axis=0)
-    order = [place for place in np.argsort(-sizes, kind="stable").tolist() if sizes[place] > 0]
+    order = [column for column in np.argsort(-sizes, kind="stable").tolist() if sizes[column] > 0]
     names = scorer.model.preparation["names"]
     return pl.DataFrame({
-        "driver": [names[place] for place in order],
-        "mean_contribution": [round(float(sizes[place]), 6) for place in order],
-        "direction": [_direction(np.asarray(prepared[:, place], np.float64), pushes[:, place]) for place in order],
+        "driver": [names[column] for column in order],
+        "mean_contribution": [round(float(sizes[column]), 6) for column in order],
+        "direction": [_direction(np.asarray(prepared[:, column], np.float64), pushes[:, column]) for column in order],
     })  # fmt: skip
 
 
