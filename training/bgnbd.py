@@ -73,7 +73,7 @@ def fit(rows: pl.DataFrame) -> Parameters:
     """
     repeats, last, age = histories(rows)
     if not len(repeats):
-        raise ShopstreamError("BG/NBD cannot be fitted: no customer has ordered.", "Choose a later cut-off.")
+        raise ShopstreamError("BG/NBD cannot be fitted: no customer has an order.", "Choose a later cut-off.")
     scale = max(float(age.max()), 1.0) / 10.0  # times near 1 let one bound fit all four logarithms
 
     def loss(logs: Float) -> float:

@@ -183,7 +183,7 @@ def write_bundle(
         ShopstreamError: the folder exists already or cannot be written.
     """
     if folder.exists() and not own_name:
-        raise ShopstreamError(f"{folder} is there already.", "Name another folder, or remove that one.")
+        raise ShopstreamError(f"{folder} exists already.", "Name another folder, or remove it.")
     # unique per process: two may train at once
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
@@ -306,7 +306,7 @@ def resolve(path: Path) -> Path:
         name = pointer.read_text("utf-8").strip()
         if name and Path(name).name == name and (path / name / "bundle.json").is_file():
             return path / name
-        raise UsageError(f"{pointer} names {name!r}, which is no bundle beside it.", _TRAIN_AGAIN)
+        raise UsageError(f"{pointer} names {name!r}, which is no bundle in the same folder.", _TRAIN_AGAIN)
     raise UsageError(f"{path} is no bundle.", _TRAIN_AGAIN)
 
 
@@ -332,14 +332,14 @@ def load_bundle(path: Path) -> Bundle:
     if fingerprint != program_fingerprint():
         raise ShopstreamError(
             f"The bundle {folder} has the fingerprint {fingerprint}, this program {program_fingerprint()}: its model "
-            "learnt from other features.",
+            "was trained on other features.",
             _TRAIN_AGAIN,
         )
     for name, checksum in files.items():
         file = folder / name
         if not file.is_file() or _checksum(file) != checksum:
             raise ShopstreamError(
-                f"The bundle {folder} is damaged: {name} is missing or not as it was written.",
+                f"The bundle {folder} is damaged: {name} is missing or was changed.",
                 "Copy the bundle again, or train another one.",
             )
     return Bundle(folder, about)

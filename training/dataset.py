@@ -79,8 +79,8 @@ def plan_cutoffs(first_ms: int, end_ms: int, horizon: Horizon) -> list[int]:
     if last < earliest:
         have = (end_ms - first_ms) / DAY_MS
         raise ShopstreamError(
-            f"The archive holds {have:.0f} days; a history of {horizon.history_days} days before a cut-off and "
-            f"{horizon.horizon_days} days after it do not fit.",
+            f"The archive holds {have:.0f} days; a cut-off needs {horizon.history_days} days before it and "
+            f"{horizon.horizon_days} days after it.",
             "Give a shorter --horizon or --history, or a longer archive.",
         )
     cutoffs = range(last, earliest - 1, -horizon.spacing_days * DAY_MS)
@@ -100,12 +100,12 @@ def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
     first = next((min(times) for day in days if (times := _times(day, read_day))), None)
     last = next((max(times) for day in reversed(days) if (times := _times(day, read_day))), None)
     if first is None or last is None:
-        raise ShopstreamError("The archive holds no events and no orders.", "Name the folder of an archive.")
+        raise ShopstreamError("The archive has no events and no orders.", "Name the folder of an archive.")
     return first, last
 
 
 def _times(day: int, read_day: ReadDay) -> list[int]:
-    """Return the earliest and latest time of a day; orders count by placement, as a refund says nothing about now."""
+    """Return the earliest and latest time of a day; orders count by placement, as a refund may be much later."""
     bounds = []
     rows: dict[str, Callable[[pa.Table], ArchiveRows[Any]]] = {"events": event_rows, "orders": order_rows}
     for topic, judge in rows.items():
@@ -168,7 +168,7 @@ def times_needed(cutoffs: Sequence[int], horizon_days: int, end_ms: int) -> list
     """
     horizon_ms = horizon_days * DAY_MS
     if not cutoffs or max(cutoffs) + horizon_ms > end_ms:
-        raise UsageError("The horizon of every cut-off must end before the archive does.")
+        raise UsageError("The horizon of a cut-off ends after the archive.")
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
     return sorted({*followed, *(cutoff + horizon_ms for cutoff in cutoffs), *outcome_times(followed, end_ms), end_ms})
 

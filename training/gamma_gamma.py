@@ -72,7 +72,7 @@ def fit(rows: pl.DataFrame) -> Spend:
     """
     paid = rows.filter((col("orders_total") > 0) & (col("revenue_total") > 0))
     if paid.is_empty():
-        raise ShopstreamError("Gamma-Gamma cannot be fitted: no order is worth anything.", "Choose a later cut-off.")
+        raise ShopstreamError("Gamma-Gamma cannot be fitted: no order has revenue.", "Choose a later cut-off.")
     orders = paid["orders_total"].cast(pl.Float64).to_numpy()
     mean = paid["revenue_total"].to_numpy() / orders
     scale = float(np.median(mean))

@@ -45,7 +45,7 @@ NEXT_COLUMNS = ("purchase_probability_30d", "expected_days_to_purchase", "expect
 """Predictions of the next-purchase models, for any customer."""
 
 TRUSTED = ("numpy.dtype", "sklearn.tree._tree.Tree")
-"""Types that a scikit-learn model may hold beside those that skops trusts; a file with others is rejected.
+"""Types that a scikit-learn model may contain in addition to those that skops trusts; a file with others is rejected.
 A damaged tree could crash the process, so `check_sklearn` checks the trees before use."""
 DEPTH_MAX = 1_000
 """Maximum depth of a tree: contributions are computed by recursion, on a stack of fixed size."""
@@ -96,7 +96,7 @@ def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float
 
 
 def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
-    """Return the model inputs beside COLUMNS: rates and trends that would cost a tree many splits.
+    """Return the model inputs in addition to COLUMNS: rates and trends that would cost a tree many splits.
 
     Pauses are relative to the customer's own pace, and small counts are shrunk towards a common prior.
     """
@@ -169,7 +169,7 @@ def check_tree(left: Sequence[int], right: Sequence[int], feature: Sequence[int]
         if left[node] == right[node] == -1:
             continue
         if not 0 <= feature[node] < columns:
-            raise ValueError("a node looks at a column that is not there")
+            raise ValueError("a node splits on a missing column")
         for child in (left[node], right[node]):
             if not 0 <= child < len(left):
                 raise ValueError("a node points outside of its tree")
@@ -185,14 +185,14 @@ def check_xgboost(model: Mapping[str, Any]) -> None:
     learner = model["learner"]
     shape, trees = learner["learner_model_param"], learner["gradient_booster"]
     if trees["name"] != "gbtree" or int(shape["num_class"]) > 1 or int(shape.get("num_target", 1)) > 1:
-        raise ValueError("it has more than one result, or is not made of trees")
+        raise ValueError("it has more than one output, or is no tree model")
     forest = trees["model"]
     count = int(forest["gbtree_model_param"]["num_trees"])
     rounds = forest.get("iteration_indptr", [0, count])
     if len(forest["trees"]) != count or forest["tree_info"] != [0] * count or any(forest.get("cats", {}).values()):
         raise ValueError("it lacks trees, or has categories")
     if rounds[0] != 0 or rounds[-1] != count or sorted(rounds) != rounds:
-        raise ValueError("its rounds do not hold its trees")
+        raise ValueError("its rounds do not match its trees")
     for number, tree in enumerate(forest["trees"]):
         left, right, columns = tree["left_children"], tree["right_children"], int(shape["num_feature"])
         parents = {0: _NO_PARENT} | check_tree(left, right, tree["split_indices"], columns)
@@ -200,11 +200,11 @@ def check_xgboost(model: Mapping[str, Any]) -> None:
         if {int(parameters["num_nodes"])} != {len(tree[name]) for name in _XGBOOST_NODES} or tree["id"] != number:
             raise ValueError("a tree lacks nodes")
         if any(tree["split_type"]) or tree["categories_nodes"] or int(parameters.get("size_leaf_vector", 1)) > 1:
-            raise ValueError("a tree has categories or more than one result")
+            raise ValueError("a tree has categories or more than one output")
         for node, parent in enumerate(tree["parents"]):
             # pruned nodes remain, unreachable
             if parent != parents.get(node, parent) or not (0 <= parent < len(left) or parent == _NO_PARENT):
-                raise ValueError("a node names another parent than its own")
+                raise ValueError("a node has a wrong parent")
 
 
 def check_lightgbm(text: str) -> str:
@@ -218,16 +218,16 @@ def check_lightgbm(text: str) -> str:
     head, *trees = text.split("\nTree=")
     about = dict(line.partition("=")[::2] for line in head.split("\n"))
     if about["num_class"] != "1" or about["num_tree_per_iteration"] != "1" or not trees:
-        raise ValueError("it has more than one result, or no trees")
+        raise ValueError("it has more than one output, or no trees")
     for tree in trees:
         block, _, rest = tree.partition("\n\n")
         fields = dict(line.partition("=")[::2] for line in block.split("\n")[1:])
         leaves = int(fields["num_leaves"])
         kinds = {int(kind) & 1 for kind in fields["decision_type"].split()} | {int(fields["num_cat"])}
         if fields.keys() != _LIGHTGBM_NODES.keys() or kinds != {0} or fields["is_linear"] != "0":
-            raise ValueError("a tree has categories, or something that no plain tree has")
+            raise ValueError("a tree has categories or unknown fields")
         if rest.strip("\n") and (tree is not trees[-1] or not rest.lstrip("\n").startswith("end of trees")):
-            raise ValueError("something stands between two trees")
+            raise ValueError("there is text between two trees")
         many = {name: fields[name].split() for name, fewer in _LIGHTGBM_NODES.items() if fewer is not None}
         if leaves > 1 and any(len(many[name]) != leaves - (_LIGHTGBM_NODES[name] or 0) for name in many):
             raise ValueError("a tree lacks nodes")
@@ -247,7 +247,7 @@ def check_sklearn(part: Any) -> None:
     """Reject a scikit-learn model with a damaged tree, or of a kind that `train` does not make. Raises ValueError."""
     kind = type(part)
     if kind.__module__.startswith("scipy.sparse"):
-        raise ValueError("it holds a sparse matrix, which no bundle does")
+        raise ValueError("it has a sparse matrix, which no bundle has")
     if isinstance(part, dict | list | tuple) or (isinstance(part, np.ndarray) and part.dtype == object):
         for one in part.values() if isinstance(part, dict) else part:
             check_sklearn(one)
@@ -255,12 +255,12 @@ def check_sklearn(part: Any) -> None:
     if not kind.__module__.startswith("sklearn."):
         return
     if not kind.__module__.startswith(_SKLEARN):
-        raise ValueError(f"it holds a {kind.__name__}, which no bundle does")
+        raise ValueError(f"it has a {kind.__name__}, which no bundle has")
     attributes = getattr(part, "__dict__", {})
     trees = [attributes["tree_"]] if "tree_" in attributes else [one.tree_ for one in attributes.get("estimators_", ())]
     for tree in trees:
         if tree.n_features != attributes.get("n_features_in_"):
-            raise ValueError("a tree looks at other columns than it is given")
+            raise ValueError("a tree splits on other columns than its inputs")
         left, right = tree.children_left.tolist(), tree.children_right.tolist()
         check_tree(left, right, tree.feature.tolist(), tree.n_features)
     check_sklearn(attributes)

@@ -118,7 +118,7 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
         ShopstreamError: there is no complete day.
     """
     if last_day < first_day:
-        raise ShopstreamError("The archive holds no whole day.", "Give a longer archive.")
+        raise ShopstreamError("The archive has no complete day.", "Give a longer archive.")
     inside = orders.with_columns((col("ts") // DAY_MS).alias("number")).filter(
         col("number").is_between(first_day, last_day)
     )

@@ -156,7 +156,7 @@ def change(folder, **values):
 
 def test_another_fingerprint_is_refused_with_the_remedy(copy):
     change(copy, fingerprint="0" * 16)
-    with pytest.raises(ShopstreamError, match="learnt from other features") as caught:
+    with pytest.raises(ShopstreamError, match="trained on other features") as caught:
         load_bundle(copy)
     assert "shopstream train" in caught.value.remedy
 
@@ -164,7 +164,7 @@ def test_another_fingerprint_is_refused_with_the_remedy(copy):
 def test_a_bundle_of_an_older_preparation_is_refused_with_the_remedy(copy, monkeypatch):
     load_bundle(copy)
     monkeypatch.setattr(bundles, "PREPARATION", PREPARATION + 1)
-    with pytest.raises(ShopstreamError, match="learnt from other features") as caught:
+    with pytest.raises(ShopstreamError, match="trained on other features") as caught:
         load_bundle(copy)
     assert "shopstream train" in caught.value.remedy
 
@@ -246,13 +246,13 @@ def test_current_names_a_sibling_and_moves_in_one_step(copy):
 @pytest.mark.parametrize("name", ["", "gone", "../copy", "/etc"])
 def test_a_pointer_to_nothing_beside_it_is_refused(copy, name):
     (copy.parent / "current").write_text(name)
-    with pytest.raises(UsageError, match="no bundle beside it"):
+    with pytest.raises(UsageError, match="no bundle in the same folder"):
         load_bundle(copy.parent)
 
 
 # --- whole or not there -----------------------------------------------------------------------------------------------
 def test_a_bundle_is_not_written_over_another(bundle, training):
-    with pytest.raises(ShopstreamError, match="there already"):
+    with pytest.raises(ShopstreamError, match="exists already"):
         bundles.write_bundle(bundle.folder, None, training, None, None, {}, 1)
 
 

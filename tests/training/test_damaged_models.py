@@ -227,7 +227,7 @@ def test_a_tree_that_claims_more_columns_than_it_is_given_is_refused():
 
 @pytest.mark.parametrize("model", [SVC(), GradientBoostingClassifier(n_estimators=2)])
 def test_a_kind_of_model_that_no_bundle_holds_is_refused(model):
-    with pytest.raises(ValueError, match="which no bundle does"):
+    with pytest.raises(ValueError, match="which no bundle has"):
         check_sklearn(Pipeline([("model", model.fit(ROWS, LABELS))]))
 
 

@@ -155,7 +155,7 @@ def test_short_histories_are_last_week_again(days):
 
 
 def test_less_than_two_weeks_are_refused():
-    with pytest.raises(ShopstreamError, match="13 whole days"):
+    with pytest.raises(ShopstreamError, match="13 complete days"):
         forecast(weekly(13), HORIZON, QUICK)
 
 
@@ -254,5 +254,5 @@ def test_a_last_day_that_is_not_over_is_no_day():
     hour = DAY_MS // 24
     assert last_whole_day(10 * DAY_MS + 23 * hour) == 10
     assert last_whole_day(10 * DAY_MS + 22 * hour) == 9
-    with pytest.raises(ShopstreamError, match="no whole day"):
+    with pytest.raises(ShopstreamError, match="no complete day"):
         daily_sales(pl.DataFrame(), 10, 9)

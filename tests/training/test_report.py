@@ -47,12 +47,12 @@ def found(archive, bundle, written):
 def test_both_pages_say_everything_and_every_number_stands_in_a_file(written):
     page, text = (written / "report.html").read_text(), (written / "report.md").read_text()
     for title in (
-        "What to do",
+        "Actions",
         "Data",
-        "Where visits end",
+        "Funnel",
         "Segments",
-        "What makes customers leave",
-        "What is to come",
+        "Churn",
+        "Forecast",
     ):
         assert f"<h2>{title}</h2>" in page
         assert f"## {title}" in text

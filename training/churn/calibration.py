@@ -83,13 +83,16 @@ def thresholds(costs: Costs) -> RiskThresholds:
     for name in ("medium", "high", "critical"):
         effort: Effort = getattr(costs, name)
         if effort.saved <= saved:
-            raise UsageError(f"The effort for {name} risk saves no more than the one before it.", "Correct the costs.")
+            raise UsageError(
+                f"The effort for {name} risk retains no more customers than the previous effort.", "Correct the costs."
+            )
         starts.append((effort.cost - cost) / (effort.saved - saved))
         cost, saved = effort.cost, effort.saved
     medium, high, critical = starts
     if not 0 < medium <= high <= critical <= 1:
         raise UsageError(
-            f"These costs give bands from {medium:.2f}, {high:.2f} and {critical:.2f}, which do not ascend to 1.",
-            "An effort for a higher risk must cost more for each customer that it keeps.",
+            f"These costs give bands from {medium:.2f}, {high:.2f} and {critical:.2f}, which must ascend and not "
+            "exceed 1.",
+            "An effort for a higher risk must cost more per retained customer.",
         )
     return RiskThresholds(medium, high, critical)

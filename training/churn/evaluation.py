@@ -27,8 +27,8 @@ CeilingOf = Callable[[Sequence[int], int], pl.DataFrame]
 predictors that use the true parameters of a synthetic shop."""
 
 CEILINGS: Final = {
-    "knows_dropout": "knows every rate and the day of the drop-out",
-    "knows_present": "knows every rate and who has gone, not who will go",
+    "knows_dropout": "all rates and the day of the drop-out known",
+    "knows_present": "all rates and past drop-outs known, future ones not",
 }
 SEGMENT_ROWS_MIN: Final = 50
 COMPARED: Final = ("pr_auc", "roc_auc")

@@ -108,7 +108,7 @@ def splits(
             return "time", [Split(train, times >= first, train_split)]
     if validation == "time":
         raise ShopstreamError(
-            f"No two cut-offs lie {horizon_days} days apart, so nothing can be tested on a later time.",
+            f"No two cut-offs are {horizon_days} days apart, as a test on later cut-offs requires.",
             "Give a shorter --horizon or --history, a longer archive, or --validation customers.",
         )
     folds = customer_folds(rows["customer_id"], OUTER_FOLDS, seed + 1)

@@ -132,7 +132,7 @@ def train(
     rows = training.rows
     if rows[LABEL].n_unique() < 2:
         raise ShopstreamError(
-            "Every customer of the training set has the same label, so there is nothing to learn.",
+            "All customers of the training set have the same label.",
             "Give another --horizon, or a longer archive.",
         )
     kind, parts = splits(rows, training.horizon_days, plan.validation, plan.test_cutoffs, plan.seed)
@@ -195,7 +195,7 @@ def preparation(
     calibration: Calibration,
     model: Fitted,
 ) -> dict[str, Any]:
-    """Return what `predict.Model` needs beside the model itself."""
+    """Return the parameters that `predict.Model` needs in addition to the model."""
     trees = model.candidate.family in ("xgboost", "lightgbm")
     return {
         "columns": list(COLUMNS),

@@ -61,7 +61,7 @@ class Repetitions:
             return rows
         same, other = self._classified(suspects)
         if same:
-            ledger.drop(self.topic, "exact duplicate", "every column equals that of a row that is kept", "duplicate",
+            ledger.drop(self.topic, "exact duplicate", "all columns equal those of a kept row", "duplicate",
                         rows[sorted(same)])  # fmt: skip
         if other:
             ledger.drop(self.topic, "event id used twice", "another event has this id; the earliest one is kept",

@@ -54,7 +54,7 @@ class People:
             new = joined.select(pl.coalesce("_c", "_d", "customer_id")).to_series()
         changed = new != rows["customer_id"]
         ledger.change(
-            topic, "customer id made anew", "an id is one person's; new ids in order of first purchase", "customer_id",
+            topic, "customer id renumbered", "one id per person; new ids in order of first purchase", "customer_id",
             rows.filter(changed), rows["customer_id"].filter(changed), new.filter(changed),
         )  # fmt: skip
         return rows.with_columns(new.alias("customer_id"))
@@ -181,7 +181,7 @@ def one_profile_each(rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
     """Keep one profile per customer: drop exact duplicates, then all but the most complete profile."""
     columns = [name for name in rows.columns if not name.startswith("_")]
     distinct = rows.unique(columns, keep="first", maintain_order=True)
-    ledger.drop("customers", "exact duplicate", "every column equals that of a row that is kept", "duplicate",
+    ledger.drop("customers", "exact duplicate", "all columns equal those of a kept row", "duplicate",
                 rows.join(distinct, on="_row", how="anti"))  # fmt: skip
     known = pl.sum_horizontal(col(name).is_not_null() for name in columns)
     best = distinct.sort(known, "signup_ts", *columns[1:3], descending=[True, False, False, False], nulls_last=True)

@@ -113,7 +113,7 @@ def clean(
     if source.customers is not None:
         profiles_out = one_profile_each(owners.renamed("customers", profiles, cleaning.ledger), cleaning.ledger)
         cleaning.ledger.rows_out["customers"] += len(profiles_out)
-        cleaning.ledger.flag("customers", "several ids", "one person with several customer ids; nothing is merged",
+        cleaning.ledger.flag("customers", "several ids", "one person has several customer ids; nothing is merged",
                              several_ids(profiles_out, plan))  # fmt: skip
         sink.write_customers([_table("customers", profiles_out.drop(FILE, ROW, UNREADABLE))])
         _hand_over(cleaning.ledger, keep_dropped)
@@ -181,7 +181,7 @@ class _Cleaning:
             self.ledger.flag(topic, rule, why, anomalies)
 
     def flag_slips(self) -> None:
-        why = "a rare word that looks like a common one; name it under `spellings` where it is a slip"
+        why = "a rare word similar to a common one; if misspelt, add it to `spellings`"
         for topic, anomalies in self.profile.slips():
             self.ledger.flag(topic, "looks misspelt", why, anomalies)
 
@@ -204,13 +204,15 @@ def _check(topic: str, rows: pl.DataFrame) -> None:
     valid = event_rows(_table(topic, rows)) if topic == "events" else order_rows(_table(topic, rows))
     if valid.rejected:
         reason, count = valid.rejected.most_common(1)[0]
-        raise ShopstreamError(f"{count:,} cleaned rows of {topic} are still no records: {reason}.", "Report this.")
+        raise ShopstreamError(f"{count:,} cleaned rows of {topic} are still invalid: {reason}.", "Report this.")
 
 
 def _check_sums(ledger: ChangeLog) -> None:
     for topic in RECORD_TYPES:
         if lost := ledger.unexplained(topic):
-            raise ShopstreamError(f"{lost:,} rows of {topic} are neither kept nor explained.", "Report this.")
+            raise ShopstreamError(
+                f"{lost:,} rows of {topic} are neither in the result nor dropped by a rule.", "Report this."
+            )
 
 
 def _hand_over(ledger: ChangeLog, keep_dropped: Callable[[pl.DataFrame], None]) -> None:

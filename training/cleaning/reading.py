@@ -60,7 +60,7 @@ def read_file(file: ArchiveFile, topic: str, zone: str, ledger: ChangeLog) -> pl
         raw = pl.read_parquet(file.path, columns=columns, hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ShopstreamError(
-            f"{file.path} cannot be read: {str(error).splitlines()[0]}.", "Write the archive anew, or remove the file."
+            f"{file.path} cannot be read: {str(error).splitlines()[0]}.", "Write the archive again, or remove the file."
         ) from error
     frame = raw.select(
         pl.lit(file.name).alias(FILE), pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW)
@@ -107,7 +107,7 @@ def _log_changes(
     read = after.is_not_null()
     if field.kind == "time":
         naive = read if before.dtype != pl.String else read & ~before.str.strip_chars().str.contains(OFFSET)
-        why = f"a time without a zone is taken as one of {zone}"
+        why = f"a time without a zone is read in {zone}"
         if before.dtype.is_float():
             return
         ledger.change(

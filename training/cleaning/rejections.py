@@ -47,8 +47,8 @@ def rejection_rules(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Rej
             about: About = "key" if one.name in KEYS[topic] else "time" if one.kind == "time" else "value"
             null = col(one.name).is_null()
             lost = col(UNREADABLE).list.contains(one.name)
-            yield Rejection(f"{one.name} unreadable", "a record cannot do without it", about, null & lost)
-            yield Rejection(f"{one.name} missing", "a record cannot do without it", about, null)
+            yield Rejection(f"{one.name} unreadable", "required in a record", about, null & lost)
+            yield Rejection(f"{one.name} missing", "required in a record", about, null)
     for name, vocabulary in WORD_COLUMNS[topic].items():
         if vocabulary in CLOSED_WORDS:
             words = CLOSED_WORDS[vocabulary]

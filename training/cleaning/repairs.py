@@ -143,8 +143,8 @@ def own_repairs(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Repair]
         if vocabulary in CLOSED_WORDS:
             words = {folded(word): word for word in CLOSED_WORDS[vocabulary]}
             words |= {folded(other): replacement for other, replacement in plan.spellings.get(vocabulary, {}).items()}
-            yield Repair("spelling", "a word that differs by case, blanks, - or _ alone, or that the plan names", name,
-                         _respelt(name, words))  # fmt: skip
+            why = "a word that differs only by case, blanks, - or _, or that the plan replaces"
+            yield Repair("spelling", why, name, _respelt(name, words))
     if plan.seconds:
         for one in FIELDS[topic]:
             if one.kind == "time":
@@ -153,7 +153,7 @@ def own_repairs(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Repair]
                     plan.earliest_ms, now_ms + plan.future_ms
                 )
                 value = pl.when(seconds & col(one.name).is_between(1, 2**40)).then(late).otherwise(col(one.name))
-                yield Repair("seconds for milliseconds", "a time that is plausible in seconds alone", one.name,
+                yield Repair("seconds for milliseconds", "a time that is plausible only in seconds", one.name,
                              value, about="time")  # fmt: skip
     for name in AMOUNTS[topic]:
         yield Repair("fractions of a cent", "money is rounded half-even to 2 decimals", name, _cents(name))
@@ -161,10 +161,10 @@ def own_repairs(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Repair]
         yield Repair("fractions of a cent", "money is rounded half-even to 2 decimals", "items", _line_cents)
     if topic == "customers":
         age = pl.when(col("age").is_between(0, AGE_MAX)).then(col("age"))
-        yield Repair("impossible age", f"nobody is below 0 or above {AGE_MAX}", "age", age)
+        yield Repair("impossible age", f"valid ages: 0 to {AGE_MAX}", "age", age)
         early = col("signup_ts") < plan.earliest_ms
         signup = pl.when(~early & (col("signup_ts") <= now_ms + plan.future_ms)).then(col("signup_ts"))
-        yield Repair("impossible sign-up", "a sign-up before the earliest time or in the future is not known",
+        yield Repair("impossible sign-up", "a sign-up before the earliest time or in the future is unknown",
                      "signup_ts", signup, about="time")  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def _of_text(topic: str) -> Iterator[Repair]:
     for one in FIELDS[topic]:
         if one.kind == "string":
             trimmed = col(one.name).str.strip_chars()
-            yield Repair("blanks around text", "blanks at the ends of a text mean nothing", one.name, trimmed)
+            yield Repair("blanks around text", "blanks at the ends of a text are removed", one.name, trimmed)
     for one in FIELDS[topic]:
         if one.kind == "string":
             empty = pl.when(col(one.name) != "").then(col(one.name))
@@ -212,7 +212,7 @@ def _line_cents(rows: pl.DataFrame) -> pl.Series:
 # --- by knowledge of the whole archive --------------------------------------------------------------------------------
 def known_repairs(topic: str, plan: CleaningPlan, known: ArchiveKnowledge) -> Iterator[Repair]:
     """Yield the repairs that unify spellings and fill missing values."""
-    why = "words that differ by case, blanks, - or _ become the most common one; the plan's words go before"
+    why = "words that differ by case, blanks, - or _ become the most common one; the plan takes precedence"
     for name, vocabulary in WORD_COLUMNS[topic].items():
         if words := known.spellings.get(vocabulary):
             yield Repair("spelling", why, name, lambda rows, name=name, words=words: replaced(rows[name], words))  # type: ignore[misc]
@@ -233,8 +233,8 @@ def _line_words(rows: pl.DataFrame, words: Mapping[str, str]) -> pl.Series:
 _FILLED: Final = {
     "most_common": "the column's most common value",
     "median": "the column's median",
-    "by_product": "the only category that the product has elsewhere",
-    "by_customer": "what the customer's profile says",
+    "by_product": "the only category of the product in the archive",
+    "by_customer": "the value of the customer's profile",
 }
 
 

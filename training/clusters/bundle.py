@@ -99,13 +99,13 @@ def load_clusters(path: Path) -> ClusterBundle:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise UsageError(f"There are no clusters at {path}: {error.strerror}.", _AGAIN) from None
+        raise UsageError(f"{path} has no cluster bundle: {error.strerror}.", _AGAIN) from None
     try:
         bundle = msgspec.json.decode(content, type=ClusterBundle)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ShopstreamError(f"The clusters {file} are damaged: {error}.", _AGAIN) from None
+        raise ShopstreamError(f"The cluster bundle {file} is damaged: {error}.", _AGAIN) from None
     if bundle.format != FORMAT or bundle.name != _name(bundle):
-        raise ShopstreamError(f"The clusters {file} are not as they were written, or of another version.", _AGAIN)
+        raise ShopstreamError(f"The cluster bundle {file} was changed, or has another version.", _AGAIN)
     return bundle
 
 

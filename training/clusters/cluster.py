@@ -75,7 +75,7 @@ def find(
         preparation = learn(table, mapping)
         matrix = preparation.matrix(table)
         comparison = compare(matrix, plan, on_step)
-        on_step("fitting the chosen one", None)
+        on_step("fitting the chosen method", None)
         assigner, order, labels = _fitted(matrix, comparison, plan)
         described = personas(table, labels, len(order), mapping.themes)
         on_step("views", None)
@@ -89,7 +89,8 @@ def _fitted(matrix: Float, comparison: Comparison, plan: ClusterPlan) -> tuple[A
     fitted = METHODS[chosen.method].fit(matrix, chosen.setting, plan.seed)
     if fitted is None:
         raise ShopstreamError(
-            f"{chosen.title} finds clusters in a sample and none in all customers.", "Give another --seed or --methods."
+            f"{chosen.title} found clusters in the sample but none in all customers.",
+            "Give another --seed or --methods.",
         )
     raw = fitted.assigner.labels(matrix)
     order = by_size(raw, fitted.clusters)

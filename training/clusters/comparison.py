@@ -124,7 +124,7 @@ def compare(
         if candidate is not None:
             candidates.append(candidate)
     if not candidates:
-        raise ShopstreamError("No method finds two clusters in this table.", "Map other columns.")
+        raise ShopstreamError("No method found two clusters in this table.", "Map other columns.")
     ranks = mean_ranks(candidates)
     chosen = _chosen(candidates, ranks)
     return Comparison(tuple(candidates), ranks, chosen, _reason(candidates, ranks, chosen, plan))
@@ -206,14 +206,14 @@ def _reason(candidates: Sequence[Candidate], ranks: Sequence[float | None], chos
     if rank is None:
         return (
             f"No candidate has clusters of at least {plan.smallest_share:.0%} and a stability of "
-            f"{plan.stability_min:g}: these groups are weak. {one.title} with {one.clusters} clusters is the most "
-            f"stable ({shape})."
+            f"{plan.stability_min:g}: the clusters are weak. {one.title} with {one.clusters} clusters is the most "
+            f"stable candidate ({shape})."
         )
     refused = sum(bool(other.refused) for other in candidates)
     best = max((other for other in candidates if not other.refused), key=lambda other: other.silhouette)
     return (
         f"{one.title} with {one.clusters} clusters has the best mean rank, {rank:.2f}, over silhouette, "
         f"Davies-Bouldin, Calinski-Harabasz and stability among {len(candidates) - refused} candidates ({shape}). "
-        f"{refused} others are refused for small, unstable or noisy clusters. The highest silhouette of the others is "
-        f"{best.silhouette:.3f}, of {best.title} with {best.clusters}."
+        f"{refused} candidates are excluded for small, unstable or noisy clusters. The highest silhouette among the "
+        f"valid ones is {best.silhouette:.3f}, of {best.title} with {best.clusters} clusters."
     )

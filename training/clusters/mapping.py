@@ -45,13 +45,13 @@ class Column(BaseModel):
     def _one_way(self) -> Column:
         ways = [self.taken, self.sum, self.difference, self.ratio, self.day]
         if set_count(ways) > 1:
-            raise ValueError(f"a column is made in one way: one of {', '.join(MAKERS)}")
+            raise ValueError(f"a column has one source: one of {', '.join(MAKERS)}")
         if (self.day is None) != (self.days_before is None):
-            raise ValueError("`date` and `days_before` belong together")
+            raise ValueError("`date` and `days_before` need each other")
         if self.theme is not None and self.theme not in THEMES:
-            raise ValueError(f"there is no theme {self.theme}; there are {', '.join(THEMES)}")
+            raise ValueError(f"unknown theme {self.theme}; themes: {', '.join(THEMES)}")
         if self.kind == "category" and (self.log or any((self.sum, self.difference, self.ratio, self.day))):
-            raise ValueError("a category is taken as it is: without `log`, and made of one column")
+            raise ValueError("a category has one source column and no `log`")
         return self
 
 
@@ -100,14 +100,14 @@ class TableMapping(BaseModel):
         frame = frame.select("id", *self.all_columns).sort("id")
         if frame["id"].null_count() or frame["id"].n_unique() < len(frame):
             raise ShopstreamError(
-                f"The column {self.id} does not tell customers apart: an id is missing or stands twice.",
-                "Clean the table first, one row a customer.",
+                f"The ids in column {self.id} are not unique: an id is missing or repeated.",
+                "Clean the table first, one row per customer.",
             )
         return frame
 
     def _check(self, raw: pl.DataFrame) -> None:
         if raw.is_empty():
-            raise ShopstreamError("The table of customers has no row.", "Give a table with one row a customer.")
+            raise ShopstreamError("The table of customers is empty.", "Give a table with one row per customer.")
         made = set(self.all_columns)
         required = [self.id, *(term for name, one in self.all_columns.items() for term in _terms(name, one))]
         missing = [name for name in dict.fromkeys(required) if name not in raw.columns and name not in made]
@@ -118,7 +118,7 @@ class TableMapping(BaseModel):
             raise ShopstreamError(
                 f"The table has no column {', '.join(dict.fromkeys([*missing, *own]))}; it has "
                 f"{', '.join(raw.columns)}.",
-                "Give a --mapping that names the columns of this table (and its separator).",
+                "Give a --mapping with the columns of this table (and its separator).",
             )
 
 
@@ -178,4 +178,4 @@ def parse_mapping(text: str, source: str) -> TableMapping:
     try:
         return TableMapping.model_validate(read.content)
     except ValidationError as error:
-        raise UsageError(read.refusal(error), "docs/batch.md tells what a mapping may hold.") from None
+        raise UsageError(read.refusal(error), "docs/batch.md lists the keys of a mapping.") from None

@@ -93,7 +93,7 @@ def learn(table: pl.DataFrame, mapping: TableMapping) -> Preparation:
         if spread > 1e-12 * max(1.0, abs(mean)):
             parts.append(Number(name, one.log, fills[one.fill], mean, spread, one.weight))
     if not parts:
-        raise ShopstreamError("No column of the table varies: there is nothing to cluster.", "Map other columns.")
+        raise ShopstreamError("All columns of the table are constant.", "Map other columns.")
     return Preparation(tuple(parts))
 
 

@@ -137,8 +137,8 @@ METHODS: Final = MappingProxyType({
     "k-means": Method("k-means", _k_means, "all customers"),
     "mixture": Method("Gaussian mixture", _mixture, f"at most {MIXTURE_ROWS_MAX:,} customers"),
     "agglomerative": Method("agglomerative (Ward)", _agglomerative, _SAMPLED),
-    "dbscan": Method("DBSCAN", _dbscan, _SAMPLED, CORE_NEIGHBOURS, "{:g} neighbours a column"),
-    "hdbscan": Method("HDBSCAN", _hdbscan, _SAMPLED, DENSITY_SHARES, "clusters of {:.0%} and more"),
+    "dbscan": Method("DBSCAN", _dbscan, _SAMPLED, CORE_NEIGHBOURS, "{:g} neighbours per column"),
+    "hdbscan": Method("HDBSCAN", _hdbscan, _SAMPLED, DENSITY_SHARES, "clusters of at least {:.0%}"),
 })  # fmt: skip
 
 

@@ -18,7 +18,7 @@ WORDS: Final = 2
 """Words of a name; more only to make names unique."""
 AVERAGE_BELOW: Final = 0.2
 """Difference in standard deviations that is too small to mention."""
-_AVERAGE: Final = Side("Average", "what everybody gets; watch who moves to another group")
+_AVERAGE: Final = Side("Average", "standard treatment; watch for customers who move to another group")
 
 
 class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +60,7 @@ def personas(table: pl.DataFrame, labels: Labels, clusters: int, themes: Mapping
         sides = [(one, themed.side(one.column, one.value, one.difference)) for one in strongest]
         strong = [(one, side) for one, side in sides if abs(one.difference) >= AVERAGE_BELOW]
         name = _name([side.word for _, side in strong] or [_AVERAGE.word], {one.name for one in described})
-        texts = tuple(str(one) for one in strongest) or ("everybody is in this cluster",)
+        texts = tuple(str(one) for one in strongest) or ("all customers are in this cluster",)
         size = int(inside.sum())
         described.append(
             Persona(
@@ -89,8 +89,8 @@ def _risks(strong: Sequence[tuple[Trait, Side]], size: int) -> list[str]:
     risks = [f"{side.risk} ({one})" for one, side in strong if side.risk]
     risks = [text for position, text in enumerate(risks) if text.split(" (")[0] not in "".join(risks[:position])]
     if size < traits.WORDS_MAX:
-        risks.append(f"only {size} customers: the next ones may look different")
-    return risks or ["none of its traits warns; it may still change: assign customers again each month"]
+        risks.append(f"only {size} customers: new ones may differ")
+    return risks or ["none from its traits; customers may still change: assign them again each month"]
 
 
 def profiles(table: pl.DataFrame, labels: Labels, described: Sequence[Persona]) -> pl.DataFrame:

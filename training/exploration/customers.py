@@ -73,7 +73,7 @@ def _ages(people: pl.DataFrame) -> Panel | None:
     return Panel(
         "ages", "Age",
         f"Half of the customers are younger than {median:.0f}; those of {best['from']} to "
-        f"{best['from'] + AGE_BAND - 1} spend most each ({best['each']:,.2f}).",
+        f"{best['from'] + AGE_BAND - 1} have the highest mean revenue ({best['each']:,.2f}).",
         _with_spending(names, bands),
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ def _words(people: pl.DataFrame, column: str, title: str) -> Panel | None:
     return Panel(
         column.replace("_", "-"), title,
         f"{first['word']} is the largest of {len(shown)} groups{rest} with {share(first['customers'], len(people))} of "
-        f"the customers; {best['word']} spends most each ({best['each']:,.2f}).",
+        f"the customers; {best['word']} has the highest mean revenue ({best['each']:,.2f}).",
         _with_spending(labels(shown["word"]), shown),
     )  # fmt: skip
 
@@ -101,10 +101,10 @@ def _with_spending(names: list[str], groups: pl.DataFrame) -> object:
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     figure.add_bar(x=names, y=groups["customers"].to_list(), name="customers", marker_color=PALE)
     figure.add_scatter(
-        x=names, y=groups["each"].to_list(), name="revenue each", mode="markers", marker={"color": WARM, "size": 9},
+        x=names, y=groups["each"].to_list(), name="mean revenue", mode="markers", marker={"color": WARM, "size": 9},
         secondary_y=True,
     )  # fmt: skip
-    figure.update_yaxes(title_text="revenue each", rangemode="tozero", showgrid=False, secondary_y=True)
+    figure.update_yaxes(title_text="mean revenue", rangemode="tozero", showgrid=False, secondary_y=True)
     figure.update_xaxes(type="category")
     return styled(figure, height=340, yaxis_title="customers")
 
@@ -127,7 +127,7 @@ def engagement(data: Observed) -> list[Panel]:
         ),
         Panel(
             "visits-per-customer", "Visits per customer",
-            f"The median customer came {np.median(visits):.0f} times; the most eager tenth makes "
+            f"The median customer has {np.median(visits):.0f} visits; the most frequent tenth of customers has "
             f"{share(float(longest), float(visits.sum()))} of all visits.",
             _histogram(np.minimum(visits, VISITS_SHOWN_MAX), VISITS_SHOWN_MAX, "visits", "customers"),
         ),
@@ -138,7 +138,7 @@ def _histogram(values: Float64, most: int, what: str, of: str) -> object:
     counts = np.bincount(values.astype(np.int64), minlength=most + 1)[1:]
     last = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
     figure = go.Figure(go.Bar(x=list(range(1, last + 1)), y=counts[:last].tolist(), marker_color=BLUE))
-    return styled(figure, height=340, xaxis_title=f"{what} ({most} and more in one bar)", yaxis_title=of, bargap=0.05)
+    return styled(figure, height=340, xaxis_title=f"{what} (last bar: {most} and more)", yaxis_title=of, bargap=0.05)
 
 
 def correlations(data: Observed) -> Panel | None:
@@ -162,8 +162,8 @@ def correlations(data: Observed) -> Panel | None:
     _, first, second, value = max(pairs)
     figure = go.Figure(go.Heatmap(z=grid, x=varied, y=varied, colorscale="RdBu", zmid=0, zmin=-1, zmax=1))
     return Panel(
-        "correlations", "What goes together",
-        f"Among features that are not one another's part, {first} and {second} go together most, "
+        "correlations", "Correlations",
+        f"Among features that are not related by definition, {first} and {second} correlate most: "
         f"{'both rise' if value > 0 else 'one falls as the other rises'} (rank correlation {value:+.2f}).",
         styled(figure, height=560, yaxis_autorange="reversed"),
     )  # fmt: skip

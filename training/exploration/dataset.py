@@ -105,7 +105,7 @@ def _span(sessions: pl.DataFrame, orders: pl.DataFrame) -> ArchivePeriod:
     first = pl.concat([sessions["start_ts"], orders["ts"]])
     last = pl.concat([sessions["last_ts"], orders["ts"]])
     if first.is_empty():
-        raise ShopstreamError("The archive holds no events and no orders.", "Name the folder of an archive.")
+        raise ShopstreamError("The archive has no events and no orders.", "Name the folder of an archive.")
     return ArchivePeriod(int(first.to_numpy().min()), int(last.to_numpy().max()))
 
 

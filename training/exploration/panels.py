@@ -106,14 +106,14 @@ def _by_day(data: Observed, name: str, title: str, what: str, values: Float64) -
     figure.add_scatter(x=inner, y=line, mode="lines", name="trend", line={"color": WARM, "dash": "dash"})
     peak = int(values.argmax())
     month = [100 * rate * DAYS_PER_MONTH / weekly.mean() for rate in (slope, low, high)]
-    moved = "no trend to be seen" if low <= 0 <= high else "the trend is up" if slope > 0 else "the trend is down"
+    moved = "no significant trend" if low <= 0 <= high else "the trend is up" if slope > 0 else "the trend is down"
     if np.isinf(low):
         trend = "the history is too short for a trend"
     else:
         trend = f"{moved}: {month[0]:+.1f} % of the mean in 30 days ({month[1]:+.1f} to {month[2]:+.1f})"
     return Panel(
         name, title,
-        f"A median day brings {np.median(values):,.0f} {'in revenue' if what == 'revenue' else what}, the busiest, "
+        f"The median day has {np.median(values):,.0f} {'of revenue' if what == 'revenue' else what}, the busiest, "
         f"{day_name(data.whole_days.start + peak)}, {values[peak]:,.0f}; {trend}.",
         styled(figure, height=340, yaxis_title=what, yaxis_rangemode="tozero"),
     )  # fmt: skip
@@ -179,11 +179,11 @@ def _by_unit(data: Observed, name: str, title: str, unit: str, names: tuple[str,
         figure.add_bar(x=list(names), y=100 * values, name=what, marker_color=colour)
     first, values = next(iter(shares.items()))
     most, least = int(values.argmax()), int(values.argmin())
-    text = f"Most {first} fall on {names[most]} ({values[most]:.1%}), fewest on {names[least]} ({values[least]:.1%})"
+    text = f"Most {first} are on {names[most]} ({values[most]:.1%}), fewest on {names[least]} ({values[least]:.1%})"
     if "revenue" in shares and first != "revenue":
         best = int(shares["revenue"].argmax())
-        text += f"; most revenue comes on {names[best]} ({shares['revenue'][best]:.1%})"
-    sentence = f"{text.replace('%', ' %')}. Times are of {data.zone}."
+        text += f"; most revenue is on {names[best]} ({shares['revenue'][best]:.1%})"
+    sentence = f"{text.replace('%', ' %')}. Times are in {data.zone}."
     return Panel(name, title, sentence, styled(figure, height=340, yaxis_title="share, %", barmode="group"))
 
 
@@ -202,6 +202,6 @@ def rhythm(data: Observed) -> Panel | None:
     return Panel(
         "rhythm", f"The week's {what}",
         f"The busiest hour of the week is {WEEKDAYS[day]} {hour:02d}:00 with {grid[day, hour] / grid.sum():.1%} of all "
-        f"{what}; half of them fall into {hours} of the 168 hours.".replace("%", " %"),
+        f"{what}; half of them are in {hours} of the 168 hours.".replace("%", " %"),
         styled(figure, height=340, xaxis_title=f"hour, {data.zone}", yaxis_autorange="reversed"),
     )  # fmt: skip

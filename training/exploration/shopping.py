@@ -21,7 +21,7 @@ TOP_PRODUCTS: Final = 15
 TOP_CATEGORIES: Final = 12
 WEEKS_MIN: Final = 4
 _STEPS: Final = {
-    "visit": "visit", "view": "product viewed", "cart": "put in the cart", "checkout": "checkout", "purchase": "bought",
+    "visit": "visit", "view": "product view", "cart": "add to cart", "checkout": "checkout", "purchase": "purchase",
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def retention(data: Observed) -> Panel | None:
         last = sums.filter(col("customers") >= 0.5 * first["customers"]).row(-1, named=True)
         text += f", {share(last['active'], last['customers'])} in month {last['months_since']}"
     return Panel(
-        "retention", "Retention by cohort", f"{text}; the first months of an archive hold customers of long before.",
+        "retention", "Retention by cohort", f"{text}; the first cohorts of an archive include older customers.",
         styled(figure, height=max(340, 40 + 26 * len(cohorts)), xaxis_title="months since the first order",
               yaxis={"type": "category", "autorange": "reversed"}),
     )  # fmt: skip
@@ -111,7 +111,9 @@ def products(data: Observed) -> Panel | None:
     )
     if len(known):
         best = known.row(0, named=True)
-        text += f"; of them {best['product_id']} sells best when seen ({best['conversion']:.1f} orders per 100 views)"
+        text += (
+            f"; of them {best['product_id']} has the highest conversion ({best['conversion']:.1f} orders per 100 views)"
+        )
     return Panel("products", "Top products", f"{text}.", _ranked(shown, labels(shown["product_id"])))
 
 
@@ -152,7 +154,7 @@ def categories(data: Observed) -> Panel | None:
     return Panel(
         "categories", "Categories",
         f"{first['category']} leads with {first['amount']:,.0f}, {share(first['amount'], revenue)} of the revenue; "
-        f"{half} of {len(shown)} categories make half of it.",
+        f"{half} of {len(shown)} categories account for half of it.",
         _ranked(shown, [label(name) for name in shown["category"].to_list()]),
     )  # fmt: skip
 
@@ -185,8 +187,7 @@ def baskets(data: Observed) -> Panel | None:
     text += f"time {late:,.2f}, in the first {early:,.2f}"
     known = [one for one in rate if one is not None]
     if known:
-        text += (
-            f". Of 100 visits {np.mean(known[:quarter]):.1f} bought at first and {np.mean(known[-quarter:]):.1f} lately"
-        )
+        first, last = (float(np.mean(part)) for part in (known[:quarter], known[-quarter:]))
+        text += f". Of 100 visits {first:.1f} bought in the first quarter and {last:.1f} in the last"
     return Panel("baskets", "Order value and conversion by week", f"{text}.",
                  styled(figure, height=340, yaxis_title="mean order value", yaxis_rangemode="tozero"))  # fmt: skip

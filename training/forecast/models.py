@@ -206,7 +206,7 @@ def forecast(
     """
     if len(sales) < DAYS_MIN:
         raise ShopstreamError(
-            f"{len(sales)} whole days are too few to forecast from.", f"Give an archive of at least {DAYS_MIN} days."
+            f"{len(sales)} complete days are too few for a forecast.", f"Give an archive of at least {DAYS_MIN} days."
         )
     origins = plan_origins(len(sales), horizon)
     if not origins or not sales.any():

@@ -18,9 +18,9 @@ WINDOW_DAYS: Final = 30
 ReadDay = Callable[[str, int], Iterable[pa.Table]]
 
 STEPS: Final = {
-    "view": "looked at a product",
-    "cart": "put something into the cart",
-    "checkout": "went to the checkout",
+    "view": "viewed a product",
+    "cart": "added to the cart",
+    "checkout": "started the checkout",
     "purchase": "bought",
 }
 
@@ -45,7 +45,7 @@ def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
     window = [day for day in days if start - DAY_MS < (day + 1) * DAY_MS and day * DAY_MS <= as_of]
     parts = [_furthest(table, as_of) for day in window for table in read_day("events", day)]
     if not parts:
-        raise ShopstreamError("Nobody visited in the last 30 days of the archive.", "Give an archive with events.")
+        raise ShopstreamError("The last 30 days of the archive have no visits.", "Give an archive with events.")
     sessions = pl.concat(parts).group_by("customer_id", "session_id").agg(col("start").min(), col("stage").max())
     counts = sessions.filter(col("start") > start)["stage"].value_counts(name="n")
     ended = np.zeros(len(STAGES), np.int64)
@@ -53,7 +53,7 @@ def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
     reached = ended[::-1].cumsum()[::-1]
     if reached.min() == 0:
         raise ShopstreamError(
-            f"No visit of the last 30 days got to: {STAGES[int(np.argmin(reached))]}.",
+            f"No visit of the last 30 days reached the stage {STAGES[int(np.argmin(reached))]}.",
             "Give an archive with purchases.",
         )
     continued = np.concatenate([[1.0], reached[1:] / reached[:-1]])

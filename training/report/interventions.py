@@ -83,7 +83,7 @@ def interventions(mart: pl.DataFrame, funnel: pl.DataFrame, assumptions: Assumpt
     orders = int(mart["orders_365d"].sum())
     if mart["churn_risk"].null_count() == len(mart) or orders == 0:
         raise ShopstreamError(
-            "Interventions cannot be ranked: nothing is known of churn, or nobody ordered in a year.",
+            "Interventions cannot be ranked: there are no churn scores, or no orders in the last 365 days.",
             "Give --bundle, trained on an archive with orders.",
         )
     worth = float(mart["revenue_365d"].sum()) / orders
@@ -114,12 +114,12 @@ def _won(mart: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator
     groups = {
         "Welcome series to a second order": (
             col("orders_total") == 1,
-            "one order, seen in 30 days",
+            "one order, visited within 30 days",
             assumptions.second_orders,
         ),
         "Invitation to a first order": (
             col("orders_total") == 0,
-            "no order, seen in 30 days",
+            "no order, visited within 30 days",
             assumptions.first_orders,
         ),
     }
@@ -132,13 +132,15 @@ def _won(mart: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator
 def _recovered(funnel: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator[Intervention]:
     ended = dict(funnel.select("stage", "ended").iter_rows())
     stages = {
-        "Reminder of the cart": ("cart", "visits that end at the cart", assumptions.cart_recovered),
+        "Cart reminder": ("cart", "visits that end at the cart", assumptions.cart_recovered),
         "Shorter checkout": ("checkout", "visits that end at the checkout", assumptions.checkout_recovered),
     }
     for name, (stage, whom, share) in stages.items():
         visits = round(ended[stage] * assumptions.days / WINDOW_DAYS)
         if visits:
-            yield _orders(name, f"{whom}, at the pace of 30 days", visits, (share, visits * share), worth, assumptions)
+            yield _orders(
+                name, f"{whom}, extrapolated from 30 days", visits, (share, visits * share), worth, assumptions
+            )
 
 
 def _orders(

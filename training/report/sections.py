@@ -68,8 +68,8 @@ class Findings:
 def sections(findings: Findings) -> list[Section]:
     """Return the report's sections in order. Raises ShopstreamError if a part lacks data."""
     parts = {
-        "What to do": _interventions, "Data": _data, "Where visits end": _funnel, "Segments": _segments,
-        "What makes customers leave": _churn, "What is to come": _forecast,
+        "Actions": _interventions, "Data": _data, "Funnel": _funnel, "Segments": _segments, "Churn": _churn,
+        "Forecast": _forecast,
     }  # fmt: skip
     counts = {
         "segments": len(findings.groups),
@@ -77,7 +77,7 @@ def sections(findings: Findings) -> list[Section]:
         "interventions": len(findings.interventions),
     }
     if missing := [name for name, count in counts.items() if not count]:
-        raise incomplete("all of it", f"there are no {', '.join(missing)}")
+        raise incomplete("Data", f"there are no {', '.join(missing)}")
     return [Section(title, tuple(write(findings))) for title, write in parts.items()]
 
 
@@ -97,7 +97,7 @@ def _data(findings: Findings) -> Iterator[Block]:
     data = findings.data
     yield Text(
         f"{data['customers']:,} customers from {data['first']} to {data['last']}: {data['events']:,} events and "
-        f"{data['orders']:,} order records were read, {data['invalid']:,} rows were not valid and "
+        f"{data['orders']:,} order records were read. {data['invalid']:,} rows were invalid and "
         f"{data['duplicates']:,} were duplicates. In the last 365 days the customers ordered "
         f"{data['orders_365d']:,} times for {data['revenue_365d']:,.0f}.", FILES["data"],
     )  # fmt: skip
@@ -109,7 +109,7 @@ def _funnel(findings: Findings) -> Iterator[Block]:
     visits, bought = int(steps["reached"][0]), int(steps["reached"][-1])
     yield Text(
         f"Of {visits:,} visits that began in the last {WINDOW_DAYS} days, {bought:,} ({bought / visits:.1%}) bought. "
-        f"The largest leak is between {before} and {after}: {lost:.1%} of those who got to {before} went no "
+        f"The largest leak is between {before} and {after}: {lost:.1%} of the visits that reached {before} went no "
         "further.", source,
     )  # fmt: skip
     names = {"visit": "visited", **STEPS}
@@ -117,7 +117,7 @@ def _funnel(findings: Findings) -> Iterator[Block]:
         (names[stage], f"{reached:,}", f"{reached / visits:.1%}", f"{continued:.1%}", f"{ended:,}")
         for stage, ended, reached, continued in steps.iter_rows()
     ]
-    yield Table(("step", "visits", "of all", "of the step before", "ended here"), tuple(rows), source)
+    yield Table(("step", "visits", "share of all", "share of previous step", "ended here"), tuple(rows), source)
     figure = go.Figure(go.Funnel(y=list(names.values()), x=steps["reached"].to_list()))
     yield Figure(styled(figure), "funnel", source)
 
@@ -127,20 +127,21 @@ def _segments(findings: Findings) -> Iterator[Block]:
     best = max(groups, key=lambda one: one.revenue_share)
     largest = max(groups, key=lambda one: one.customers)
     yield Text(
-        f"{best.name} are {best.share:.1%} of the customers and bring {best.revenue_share:.1%} of the revenue of 365 "
-        f"days; {largest.name} are the most, {largest.share:.1%}.", FILES["segments"],
+        f"{best.name} has the highest revenue: {best.share:.1%} of the customers account for "
+        f"{best.revenue_share:.1%} of the revenue of 365 days. {largest.name} is the largest segment, with "
+        f"{largest.share:.1%} of the customers.", FILES["segments"],
     )  # fmt: skip
     rows = [
         (one.name, f"{one.customers:,}", f"{one.share:.1%}", f"{one.revenue_share:.1%}",
-         str(one.traits[0]) if one.traits else "everybody is in it", one.actions[0], one.risks[0])
+         str(one.traits[0]) if one.traits else "all customers are in it", one.actions[0], one.risks[0])
         for one in groups
     ]  # fmt: skip
-    head = ("segment", "customers", "share", "of revenue", "strongest trait", "first action", "first risk")
+    head = ("segment", "customers", "share", "share of revenue", "strongest trait", "first action", "first risk")
     yield Table(head, tuple(rows), FILES["segments"], (0, 4, 5, 6))
     risky = findings.mart.filter(col("churn_risk").is_in(["high", "critical"]))
     yield Text(
-        f"{len(risky):,} customers are at high or critical risk; they bought for {risky['revenue_365d'].sum():,.0f} in "
-        "365 days.", FILES["mart"],
+        f"{len(risky):,} customers are at high or critical churn risk; their revenue of 365 days is "
+        f"{risky['revenue_365d'].sum():,.0f}.", FILES["mart"],
     )  # fmt: skip
 
 
@@ -149,10 +150,10 @@ def _churn(findings: Findings) -> Iterator[Block]:
     own = model["models"][chosen]
     low, high = own["intervals"]["roc_auc"]
     yield Text(
-        f"The bundle {model['name']} says who will not order within {model['horizon_days']} days. On "
-        f"{model['rows']:,} rows of {model['customers']:,} customers that did not teach it, {model['churned']:.1%} of "
-        "whom stayed away, "
-        f"{TITLES[chosen]} reached a ROC-AUC of {own['metrics']['roc_auc']:.3f} (95 %: {low:.3f} to {high:.3f}).",
+        f"The bundle {model['name']} predicts which customers will not order within {model['horizon_days']} days. It "
+        f"was tested on {model['rows']:,} held-out rows of {model['customers']:,} customers, {model['churned']:.1%} of "
+        f"them churned. {TITLES[chosen]} reached a ROC-AUC of {own['metrics']['roc_auc']:.3f} (95 %: {low:.3f} to "
+        f"{high:.3f}).",
         FILES["model"],
     )
     rows = [
@@ -162,10 +163,11 @@ def _churn(findings: Findings) -> Iterator[Block]:
     yield Table(("model", *_METRICS.values()), tuple(rows), FILES["model"])
     shown = findings.drivers.head(SHOWN)
     drivers = [(label(name), f"{size:.3f}", way) for name, size, way in shown.iter_rows()]
-    yield Table(("driver", "mean push, log odds", "direction"), tuple(drivers), FILES["drivers"])
+    yield Table(("driver", "mean contribution, log odds", "direction"), tuple(drivers), FILES["drivers"])
     yield Text(
-        f"What moves the score most is {label(shown['driver'][0])} ({shown['direction'][0]}). The model says who will "
-        "stay away, not why: a driver is no lever until a test has shown it.", FILES["drivers"],
+        f"The strongest driver of the score is {label(shown['driver'][0])} ({shown['direction'][0]}). The model "
+        "predicts churn and does not explain it: only a test shows whether a change of a driver has an "
+        "effect.", FILES["drivers"],
     )  # fmt: skip
 
 
@@ -174,14 +176,13 @@ def _forecast(findings: Findings) -> Iterator[Block]:
     total = tested["series"][0]
     measured = total["nested"] or next(iter(total["models"].values()), None)
     if not measured:
-        raise incomplete("What is to come", "the history is too short to test a forecast on")
+        raise incomplete("Forecast", "the history is too short for a back-test")
     daily = total["sum"] / tested["horizon"]
     yield Text(
-        f"{total['sum']:,.0f} of revenue in the {tested['horizon']} days after {tested['last']}, {daily:,.0f} a day. "
-        f"Tested from {total['origins']} days of the past, such forecasts missed a day by {measured['mae']:,.0f} on "
-        "average, "
-        f"{measured['against_naive']:.2f} times what last week's same day misses it by; their 80 % intervals held "
-        f"{measured['coverage_80']:.0%} of the days.", FILES["tested"],
+        f"The forecast revenue of the {tested['horizon']} days after {tested['last']} is {total['sum']:,.0f}, "
+        f"{daily:,.0f} a day. In back-tests from {total['origins']} origins the mean absolute error of a day was "
+        f"{measured['mae']:,.0f}, {measured['against_naive']:.2f} times that of the seasonal naive forecast. The 80 % "
+        f"intervals covered {measured['coverage_80']:.0%} of the days.", FILES["tested"],
     )  # fmt: skip
     rows = findings.forecast.filter(col("level") == "total", col("forecast").is_not_null())
     weeks = rows.with_columns((pl.int_range(pl.len()) // 7).alias("week")).group_by("week", maintain_order=True)
@@ -211,15 +212,15 @@ def _interventions(findings: Findings) -> Iterator[Block]:
     first = ranked[0]
     worth = sum(one.effect > 0 for one in ranked)
     yield Text(
-        f"By the assumptions below the largest effect has: {first.name} ({first.whom}), {first.effect:,.0f} of revenue "
-        f"in {days} days less its cost. {worth} of {len(ranked)} interventions bring more than they cost. They reach "
-        "some of the same customers: effects do not add up.", FILES["interventions"],
+        f"With the assumptions below, {first.name} ({first.whom}) has the largest effect: {first.effect:,.0f} of "
+        f"revenue in {days} days, less its cost. {worth} of {len(ranked)} interventions earn more than they cost. Some "
+        "reach the same customers, so their effects do not add up.", FILES["interventions"],
     )  # fmt: skip
     rows = [
         (str(rank), one.name, one.whom, f"{one.customers:,}", f"{one.effect:,.0f}", one.arithmetic)
         for rank, one in enumerate(ranked, 1)
     ]
-    head = ("rank", "intervention", "whom", "reaches", f"effect in {days} days", "arithmetic")
+    head = ("rank", "intervention", "target", "reaches", f"effect in {days} days", "calculation")
     yield Table(head, tuple(rows), FILES["interventions"])
     flat = msgspec.to_builtins(findings.assumptions)
     assumed = [
@@ -227,7 +228,10 @@ def _interventions(findings: Findings) -> Iterator[Block]:
         for name, one in flat.items()
         for part, value in (_flat(one) if isinstance(one, dict) else [("", one)])
     ]
-    yield Text("Assumed, not measured; replace them by what a test with a control group shows.", FILES["assumptions"])
+    yield Text(
+        "These values are assumed, not measured. Replace them with the results of tests with a control group.",
+        FILES["assumptions"],
+    )
     yield Table(("assumption", "value"), tuple(assumed), FILES["assumptions"])
 
 

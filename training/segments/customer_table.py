@@ -34,7 +34,9 @@ def build_mart(rows: pl.DataFrame, scorer: Scorer, rules: Rules, further: Mappin
         ShopstreamError: there are no customers.
     """
     if rows.is_empty():
-        raise ShopstreamError("No customer is known at that time.", "Give a later --as-of, or an archive with events.")
+        raise ShopstreamError(
+            "There are no customers at that time.", "Give a later --as-of, or an archive with events."
+        )
     frame = rows.sort("customer_id")
     scored = frame.hstack(scorer.score(frame))
     unsegmented = scored.drop("segment", "recommended_action")

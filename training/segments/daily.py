@@ -23,7 +23,7 @@ GROUP: Final = ("segment", "country", "channel")
 
 @dataclass(frozen=True, slots=True)
 class DayContext:
-    """Data beside the rows of a day.
+    """Data in addition to the rows of a day.
 
     Attributes:
         orders: valid orders, see `sales.standing_orders`.

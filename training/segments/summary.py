@@ -54,7 +54,7 @@ KPIS: Final = (
     Kpi("recency_days", "days since the last order", "{:,.1f}"),
     Kpi("sessions_90d", "visits of 90 days", "{:,.2f}"),
     Kpi("conversion_rate_30d", "conversion of 30 days", "{:.1%}"),
-    Kpi("cart_abandon_rate_30d", "carts left of 30 days", "{:.1%}"),
+    Kpi("cart_abandon_rate_30d", "cart abandonment of 30 days", "{:.1%}"),
     Kpi("returns_365d", "returns of 365 days", "{:,.2f}"),
     Kpi("churn_probability", "P(no order within the horizon)", "{:.1%}"),
     Kpi("purchase_probability_30d", "P(an order within 30 days)", "{:.1%}"),
@@ -133,7 +133,7 @@ def summarize(mart: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Gr
         strongest = tuple(traits_of.of(inside))
         groups.append(
             Group(
-                name, descriptions.get(name) or f"customers whom the rules call {name}", len(part), share,
+                name, descriptions.get(name) or f"customers in the segment {name} of the rules", len(part), share,
                 revenue_share, deltas, strongest, tuple(_actions(part, rules.document.actions, strongest)),
                 tuple(_risks(part, share, revenue_share, strongest)),
             )
@@ -216,7 +216,7 @@ def _risks(part: pl.DataFrame, share: float, revenue_share: float, strongest: Se
         count_shown += 1
     if not count_shown:
         strength = max((abs(one.difference) for one in strongest), default=0.0)
-        yield f"none stands out: the strongest difference of any trait is {figure(strength)} standard deviations"
+        yield f"none: the largest difference of any trait is {figure(strength)} standard deviations"
 
 
 def summary_frame(groups: Sequence[Group]) -> pl.DataFrame:
@@ -232,7 +232,7 @@ def _flat(group: Group) -> dict[str, object]:
     for delta in group.deltas:
         parts = {"": delta.mean, "_gap": delta.gap, "_gap_low": delta.low, "_gap_high": delta.high}
         row |= {f"{delta.kpi.column}{end}": None if v is None else round(float(v), 6) for end, v in parts.items()}
-    strongest = [str(one) for one in group.traits] or ["everybody is in this segment"]
+    strongest = [str(one) for one in group.traits] or ["all customers are in this segment"]
     row |= {f"trait_{i + 1}": one for i, one in enumerate(_padded(strongest, traits.TRAITS))}
     row |= {f"action_{i + 1}": one for i, one in enumerate(_padded(group.actions, ACTIONS_MAX))}
     return row | {"risks": "; ".join(group.risks)}

@@ -53,7 +53,7 @@ THEMES: Final = MappingProxyType({
     "frequency": Theme(
         Side("Frequent", "offer a subscription or points for what they buy regularly"),
         Side("Occasional", "give a reason for the next order within their usual gap",
-             "too few orders to know their rhythm: what is said of them is uncertain"),
+             "too few orders to know their rhythm: predictions are uncertain"),
     ),
     "lapse": Theme(
         Side("Lapsed", "win back with what they bought before, once, and let go if that fails",
