@@ -21,7 +21,7 @@ from features.backfill import ArchiveCounts, ReadDay, rows_at
 from features.errors import ShopstreamError, UsageError
 from features.records.archive_rows import ArchiveRows, event_rows, order_rows
 from features.schema import DAY_MS
-from training.labels import Following, later_cutoffs, outcome_times
+from training.labels import OutcomeCollector, later_cutoffs, outcome_times
 from training.options import Horizon
 
 LABEL: Final = "churned"
@@ -207,18 +207,18 @@ def labelled_frames(
     starts = set(cutoffs)
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
     open_rows: dict[int, pl.DataFrame] = {}
-    following: list[Following] = []
+    collectors: list[OutcomeCollector] = []
     parts: list[pl.DataFrame] = []
     latest = pl.DataFrame()
     for time, rows in rows_by_time:
-        for one in following:
-            one.observe(time, rows)
+        for collector in collectors:
+            collector.observe(time, rows)
         if time in ends:
             parts.append(labelled(open_rows.pop(ends[time]), rows).sort("customer_id"))
         if time in starts:
             open_rows[time] = rows
         if time in followed:
-            following.append(Following(rows.sort("customer_id"), time))
+            collectors.append(OutcomeCollector(rows.sort("customer_id"), time))
         if time == end_ms:
             latest = rows.sort("customer_id")
-    return pl.concat(parts), pl.concat([one.labelled() for one in following]), latest
+    return pl.concat(parts), pl.concat([collector.labelled() for collector in collectors]), latest

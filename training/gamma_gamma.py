@@ -26,7 +26,7 @@ _RIDGE: Final = 1e-3
 """Ridge penalty as in BG/NBD: keeps parameters from diverging on small samples."""
 
 
-class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of the model; `gamma` is in the shop's currency."""
 
     p: float
@@ -61,7 +61,7 @@ def log_likelihood(logs: Float, orders: Float, mean: Float) -> Float:
     return likelihood
 
 
-def fit(rows: pl.DataFrame) -> Spend:
+def fit(rows: pl.DataFrame) -> Parameters:
     """Return the maximum-likelihood parameters.
 
     Args:
@@ -82,4 +82,4 @@ def fit(rows: pl.DataFrame) -> Spend:
 
     optimum = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 3)
     p, more, gamma = np.exp(optimum.x)
-    return Spend(float(p), float(1 + more), float(gamma * scale))
+    return Parameters(float(p), float(1 + more), float(gamma * scale))

@@ -46,7 +46,7 @@ def outcome_times(cutoffs: Iterable[int], end_ms: int) -> set[int]:
 
 
 @dataclass(slots=True)
-class Following:
+class OutcomeCollector:
     """Collects the outcomes of the customers of one cut-off.
 
     Attributes:

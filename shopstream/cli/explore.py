@@ -32,7 +32,7 @@ def explore(
 
     from shopstream.jobs.explore import look
     from training.exploration.notebook import notebook
-    from training.exploration.page import explored, render
+    from training.exploration.page import make_panels, render
 
     if out.suffix != ".html":
         raise UsageError(f"--out {out} is no HTML file.", "Give a name that ends in .html.")
@@ -40,7 +40,7 @@ def explore(
     with progress(console) as on_step:
         seen = look(directory, zone, on_step)
         on_step("drawing", 1.0)
-        shown = explored(seen)
+        shown = make_panels(seen)
         write_whole(out, lambda path: path.write_text(render(shown), "utf-8"))
         book = notebook(str(directory.resolve()), zone)
         write_whole(out.with_suffix(".ipynb"), lambda path: path.write_text(book, "utf-8"))

@@ -30,7 +30,7 @@ columns:
   visits: {theme: visits}
   age: {theme: age}
 """
-QUICK = ClusterPlan(k=(3, 4, 5), bootstraps=2, fit_rows=800, judge_rows=600, view_rows=100)
+QUICK = ClusterPlan(k=(3, 4, 5), bootstraps=2, fit_rows=800, evaluation_rows=600, view_rows=100)
 
 
 def blobs(rows: int = 600, seed: int = 4) -> tuple[pl.DataFrame, np.ndarray]:

@@ -25,7 +25,7 @@ DIGITS: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class IdAssignment:
     """Assignment of rows to people.
 
     Attributes:
@@ -40,7 +40,7 @@ class People:
     by_profile: pl.DataFrame
     mapping: pl.DataFrame
 
-    def renamed(self, topic: str, rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
+    def renamed(self, topic: str, rows: pl.DataFrame, log: ChangeLog) -> pl.DataFrame:
         """Return the rows with the ids of people."""
         if self.mapping.is_empty():
             return rows
@@ -53,7 +53,7 @@ class People:
             joined = joined.join(anywhere, on="customer_id", how="left", maintain_order="left")
             new = joined.select(pl.coalesce("_c", "_d", "customer_id")).to_series()
         changed = new != rows["customer_id"]
-        ledger.change(
+        log.change(
             topic, "customer id renumbered", "one id per person; new ids in order of first purchase", "customer_id",
             rows.filter(changed), rows["customer_id"].filter(changed), new.filter(changed),
         )  # fmt: skip
@@ -69,7 +69,9 @@ def person_keys(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.Series:
     return profiles.select(pl.coalesce(*parts, pl.lit(None, pl.String)).alias("_key")).to_series()
 
 
-def people(profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series, plan: CleaningPlan) -> People:
+def assign_ids(
+    profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series, plan: CleaningPlan
+) -> IdAssignment:
     """Identify the people of an archive.
 
     Args:
@@ -95,7 +97,7 @@ def people(profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series
         )
         single = unshared.join(first, on="customer_id", how="left").join(own, on="customer_id", how="left")
         renumbered = _numbered(pl.concat([persons, single], how="diagonal"))
-    return _people(renumbered, profiles)
+    return _assignment(renumbered, profiles)
 
 
 def _persons(keyed: pl.DataFrame) -> pl.DataFrame:
@@ -149,7 +151,7 @@ def _numbered(everybody: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns((pl.lit("c") + numbers).alias("new_id"))
 
 
-def _people(renumbered: pl.DataFrame, profiles: pl.DataFrame) -> People:
+def _assignment(renumbered: pl.DataFrame, profiles: pl.DataFrame) -> IdAssignment:
     single = renumbered.filter(col("_key").is_null())
     several = renumbered.filter(col("_key").is_not_null())
     by_country = _country_owners(several).join(
@@ -165,31 +167,29 @@ def _people(renumbered: pl.DataFrame, profiles: pl.DataFrame) -> People:
     )
     if mapping.filter(col("old_id") != col("new_id")).is_empty():
         return _unchanged_ids()
-    return People(by_country.select("customer_id", "country", "new_id"), by_id, by_profile, mapping)
+    return IdAssignment(by_country.select("customer_id", "country", "new_id"), by_id, by_profile, mapping)
 
 
-def _unchanged_ids() -> People:
+def _unchanged_ids() -> IdAssignment:
     text = {"customer_id": pl.String, "new_id": pl.String}
-    return People(
+    return IdAssignment(
         pl.DataFrame(schema={"customer_id": pl.String, "country": pl.String, "new_id": pl.String}),
         pl.DataFrame(schema=text), pl.DataFrame(schema={"_row": pl.Int64, "new_id": pl.String}),
         pl.DataFrame(schema=MAPPING_SCHEMA),
     )  # fmt: skip
 
 
-def one_profile_each(rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
+def one_profile_each(rows: pl.DataFrame, log: ChangeLog) -> pl.DataFrame:
     """Keep one profile per customer: drop exact duplicates, then all but the most complete profile."""
     columns = [name for name in rows.columns if not name.startswith("_")]
     distinct = rows.unique(columns, keep="first", maintain_order=True)
-    ledger.drop("customers", "exact duplicate", "all columns equal those of a kept row", "duplicate",
+    log.drop("customers", "exact duplicate", "all columns equal those of a kept row", "duplicate",
                 rows.join(distinct, on="_row", how="anti"))  # fmt: skip
     known = pl.sum_horizontal(col(name).is_not_null() for name in columns)
     best = distinct.sort(known, "signup_ts", *columns[1:3], descending=[True, False, False, False], nulls_last=True)
     best = best.unique("customer_id", keep="first")
     again = distinct.join(best, on="_row", how="anti").sort("_row")
-    ledger.drop(
-        "customers", "another profile of the customer", "the profile with the most values is kept", "value", again
-    )
+    log.drop("customers", "another profile of the customer", "the profile with the most values is kept", "value", again)
     return distinct.join(best, on="_row", how="semi", maintain_order="left")
 
 

@@ -23,7 +23,14 @@ from features.records.archive_rows import event_rows, order_rows
 from features.schema import DAY_COLUMN, RECORD_TYPES, arrow_schema
 from training.cleaning import duplicates
 from training.cleaning.change_log import DROPPED_SCHEMA, FILE, FLAG_SCHEMA, ROW, ChangeLog, together
-from training.cleaning.identity import MAPPING_SCHEMA, People, everybody_of, one_profile_each, people, several_ids
+from training.cleaning.identity import (
+    MAPPING_SCHEMA,
+    IdAssignment,
+    assign_ids,
+    everybody_of,
+    one_profile_each,
+    several_ids,
+)
 from training.cleaning.plan import CleaningPlan
 from training.cleaning.profile import DataProfile
 from training.cleaning.reading import UNREADABLE, ArchiveFile, read_file
@@ -61,12 +68,12 @@ class Cleaned:
     """Result of a cleaning.
 
     Attributes:
-        ledger: log of the changes by rule.
+        log: log of the changes by rule.
         mapping: see `identity.MAPPING_SCHEMA`; empty if every id stayed.
         flags: see `change_log.FLAG_SCHEMA`.
     """
 
-    ledger: ChangeLog
+    log: ChangeLog
     mapping: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MAPPING_SCHEMA))
     flags: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLAG_SCHEMA))
 
@@ -96,37 +103,37 @@ def clean(
     cleaning.run_first_pass(source, on_step)
     cleaning.known = cleaning.profile.known()
     profiles = cleaning.profiles(source)
-    owners = people(profiles, cleaning.profile.purchases(), everybody_of([cleaning.profile.customers(),
+    assignment = assign_ids(profiles, cleaning.profile.purchases(), everybody_of([cleaning.profile.customers(),
                                                                       profiles["customer_id"]]), plan)  # fmt: skip
     for topic in TOPICS:
-        repetitions = duplicates.Repetitions(topic, cleaning.profile.repeated(topic))
+        finder = duplicates.DuplicateFinder(topic, cleaning.profile.repeated(topic))
         days = source.days.get(topic, ())
         for position, (_, files) in enumerate(days):
             on_step(f"cleaning {topic}", position / len(days))
-            rows = cleaning.clean_day(topic, files, repetitions, owners)
+            rows = cleaning.clean_day(topic, files, finder, assignment)
             _check(topic, rows)
-            cleaning.ledger.rows_out[topic] += len(rows)
+            cleaning.log.rows_out[topic] += len(rows)
             cleaning.flag(topic, rows)
             if len(rows):
                 sink.write(topic, _table(topic, rows))
-            _hand_over(cleaning.ledger, keep_dropped)
+            _hand_over(cleaning.log, keep_dropped)
     if source.customers is not None:
-        profiles_out = one_profile_each(owners.renamed("customers", profiles, cleaning.ledger), cleaning.ledger)
-        cleaning.ledger.rows_out["customers"] += len(profiles_out)
-        cleaning.ledger.flag("customers", "several ids", "one person has several customer ids; nothing is merged",
+        profiles_out = one_profile_each(assignment.renamed("customers", profiles, cleaning.log), cleaning.log)
+        cleaning.log.rows_out["customers"] += len(profiles_out)
+        cleaning.log.flag("customers", "several ids", "one person has several customer ids; nothing is merged",
                              several_ids(profiles_out, plan))  # fmt: skip
         sink.write_customers([_table("customers", profiles_out.drop(FILE, ROW, UNREADABLE))])
-        _hand_over(cleaning.ledger, keep_dropped)
+        _hand_over(cleaning.log, keep_dropped)
     cleaning.flag_slips()
-    _check_sums(cleaning.ledger)
-    return Cleaned(cleaning.ledger, owners.mapping, together(cleaning.ledger.flags, FLAG_SCHEMA))
+    _check_sums(cleaning.log)
+    return Cleaned(cleaning.log, assignment.mapping, together(cleaning.log.flags, FLAG_SCHEMA))
 
 
 @dataclass(slots=True)
 class _Cleaning:
     plan: CleaningPlan
     now_ms: int
-    ledger: ChangeLog
+    log: ChangeLog
     profile: DataProfile
     known: ArchiveKnowledge = field(default_factory=ArchiveKnowledge)
 
@@ -150,24 +157,24 @@ class _Cleaning:
     def rules(self, topic: str) -> Iterator[Rejection]:
         return rejection_rules(topic, self.plan, self.now_ms)
 
-    def own(self, topic: str, files: Sequence[ArchiveFile], ledger: ChangeLog) -> pl.DataFrame:
-        rows = pl.concat([read_file(file, topic, self.plan.zone, ledger) for file in files])
-        return repaired(topic, rows, own_repairs(topic, self.plan, self.now_ms), ledger)
+    def own(self, topic: str, files: Sequence[ArchiveFile], log: ChangeLog) -> pl.DataFrame:
+        rows = pl.concat([read_file(file, topic, self.plan.zone, log) for file in files])
+        return repaired(topic, rows, own_repairs(topic, self.plan, self.now_ms), log)
 
     def valid(self, topic: str, files: Sequence[ArchiveFile]) -> pl.DataFrame:
-        rows = self.own(topic, files, self.ledger)
-        self.ledger.rows_in[topic] += len(rows)
-        rows = repaired(topic, rows, known_repairs(topic, self.plan, self.known), self.ledger)
-        return accepted(topic, rows, self.rules(topic), self.ledger)
+        rows = self.own(topic, files, self.log)
+        self.log.rows_in[topic] += len(rows)
+        rows = repaired(topic, rows, known_repairs(topic, self.plan, self.known), self.log)
+        return accepted(topic, rows, self.rules(topic), self.log)
 
     def clean_day(
-        self, topic: str, files: Sequence[ArchiveFile], repetitions: duplicates.Repetitions, owners: People
+        self, topic: str, files: Sequence[ArchiveFile], finder: duplicates.DuplicateFinder, assignment: IdAssignment
     ) -> pl.DataFrame:
         rows = self.valid(topic, files)
         if topic == "orders":
-            rows = duplicates.of_one_order(rows, self.profile.mixed_orders(), self.ledger)
-        rows = repetitions.without(rows, self.ledger)
-        return owners.renamed(topic, rows, self.ledger)
+            rows = duplicates.of_one_order(rows, self.profile.mixed_orders(), self.log)
+        rows = finder.without(rows, self.log)
+        return assignment.renamed(topic, rows, self.log)
 
     def profiles(self, source: DirtyArchive) -> pl.DataFrame:
         """Return the valid profiles; requires `known`."""
@@ -178,12 +185,12 @@ class _Cleaning:
 
     def flag(self, topic: str, rows: pl.DataFrame) -> None:
         for rule, why, anomalies in self.profile.outliers(topic, rows):
-            self.ledger.flag(topic, rule, why, anomalies)
+            self.log.flag(topic, rule, why, anomalies)
 
     def flag_slips(self) -> None:
         why = "a rare word similar to a common one; if misspelt, add it to `spellings`"
         for topic, anomalies in self.profile.slips():
-            self.ledger.flag(topic, "looks misspelt", why, anomalies)
+            self.log.flag(topic, "looks misspelt", why, anomalies)
 
 
 def _table(topic: str, rows: pl.DataFrame) -> pa.Table:
@@ -207,18 +214,18 @@ def _check(topic: str, rows: pl.DataFrame) -> None:
         raise ShopstreamError(f"{count:,} cleaned rows of {topic} are still invalid: {reason}.", "Report this.")
 
 
-def _check_sums(ledger: ChangeLog) -> None:
+def _check_sums(log: ChangeLog) -> None:
     for topic in RECORD_TYPES:
-        if lost := ledger.unexplained(topic):
+        if lost := log.unexplained(topic):
             raise ShopstreamError(
                 f"{lost:,} rows of {topic} are neither in the result nor dropped by a rule.", "Report this."
             )
 
 
-def _hand_over(ledger: ChangeLog, keep_dropped: Callable[[pl.DataFrame], None]) -> None:
-    if ledger.dropped:
-        keep_dropped(together(ledger.dropped, DROPPED_SCHEMA))
-        ledger.dropped.clear()
+def _hand_over(log: ChangeLog, keep_dropped: Callable[[pl.DataFrame], None]) -> None:
+    if log.dropped:
+        keep_dropped(together(log.dropped, DROPPED_SCHEMA))
+        log.dropped.clear()
 
 
 assert set(DAY_COLUMN) == set(TOPICS)

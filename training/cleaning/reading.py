@@ -41,14 +41,14 @@ class ArchiveFile:
     name: str
 
 
-def read_file(file: ArchiveFile, topic: str, zone: str, ledger: ChangeLog) -> pl.DataFrame:
+def read_file(file: ArchiveFile, topic: str, zone: str, log: ChangeLog) -> pl.DataFrame:
     """Return the rows of a file: the columns of the topic's record with DTYPES, then FILE, ROW and UNREADABLE.
 
     Args:
         file: Parquet file.
         topic: events, orders or customers.
         zone: IANA name of the time zone of times without one.
-        ledger: log of the values that needed a conversion.
+        log: log of the values that needed a conversion.
 
     Raises:
         ShopstreamError: the file is not Parquet.
@@ -79,7 +79,7 @@ def read_file(file: ArchiveFile, topic: str, zone: str, ledger: ChangeLog) -> pl
         if lost.any():
             frame = frame.with_columns(lost.alias(f"_lost_{field.name}"))
             unreadable.append(pl.when(col(f"_lost_{field.name}")).then(pl.lit(field.name)))
-        _log_changes(topic, field, before, after, frame, ledger, zone)
+        _log_changes(topic, field, before, after, frame, log, zone)
     mark = pl.concat_list(unreadable).list.drop_nulls() if unreadable else pl.lit([], pl.List(pl.String))
     frame = frame.with_columns(mark.alias(UNREADABLE))
     return frame.select(*(field.name for field in fields), FILE, ROW, UNREADABLE)
@@ -102,23 +102,23 @@ def _not_a_number(values: pl.Series) -> pl.Series:
 
 
 def _log_changes(
-    topic: str, field: Field, before: pl.Series, after: pl.Series, frame: pl.DataFrame, ledger: ChangeLog, zone: str
+    topic: str, field: Field, before: pl.Series, after: pl.Series, frame: pl.DataFrame, log: ChangeLog, zone: str
 ) -> None:
-    read = after.is_not_null()
+    readable = after.is_not_null()
     if field.kind == "time":
-        naive = read if before.dtype != pl.String else read & ~before.str.strip_chars().str.contains(OFFSET)
+        naive = readable if before.dtype != pl.String else readable & ~before.str.strip_chars().str.contains(OFFSET)
         why = f"a time without a zone is read in {zone}"
         if before.dtype.is_float():
             return
-        ledger.change(
+        log.change(
             topic, f"{field.name} without a zone", why, field.name, frame.filter(naive), before.filter(naive),
             after.filter(naive), about="time",
         )  # fmt: skip
         return
     why = f"{before.dtype} where {DTYPES[field.kind]} is expected is converted"
-    ledger.change(
-        topic, f"{field.name} of another type", why, field.name, frame.filter(read), before.filter(read),
-        after.filter(read),
+    log.change(
+        topic, f"{field.name} of another type", why, field.name, frame.filter(readable), before.filter(readable),
+        after.filter(readable),
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def _of_orders() -> Iterator[Rejection]:
     yield Rejection("impossible line", lines, "value", col(_BAD_LINE))
 
 
-def accepted(topic: str, rows: pl.DataFrame, rules: Iterator[Rejection], ledger: ChangeLog) -> pl.DataFrame:
+def accepted(topic: str, rows: pl.DataFrame, rules: Iterator[Rejection], log: ChangeLog) -> pl.DataFrame:
     """Return the rows that no rule rejects."""
     checks = list(rules)
     if topic == "orders":
@@ -102,7 +102,7 @@ def accepted(topic: str, rows: pl.DataFrame, rules: Iterator[Rejection], ledger:
     for number in sorted(numbers.unique().drop_nulls().to_list()):
         rule = checks[number]
         rejected = (numbers == number).fill_null(value=False)
-        ledger.drop(topic, rule.rule, rule.why, rule.about, rows.filter(rejected))
+        log.drop(topic, rule.rule, rule.why, rule.about, rows.filter(rejected))
     return rows.filter(numbers.is_null())
 
 

@@ -73,7 +73,7 @@ class ArchiveKnowledge:
     common: Mapping[tuple[str, str], Any] = field(default_factory=dict)
 
 
-def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: ChangeLog) -> pl.DataFrame:
+def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], log: ChangeLog) -> pl.DataFrame:
     """Return the rows after all steps, and log the changes."""
     for group in _groups(steps):
         if len(group) == 1 and not isinstance(group[0].value, pl.Expr):
@@ -81,7 +81,7 @@ def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: Ch
         else:
             after = rows.select(step.value.alias(step.column) for step in group if isinstance(step.value, pl.Expr))
         for step in group:
-            _log_change(topic, step, rows, rows[step.column], after[step.column], ledger)
+            _log_change(topic, step, rows, rows[step.column], after[step.column], log)
         rows = rows.with_columns(after)
     return rows
 
@@ -109,28 +109,28 @@ def _groups(steps: Iterable[Repair]) -> Iterator[list[Repair]]:
 
 
 def _log_change(
-    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: ChangeLog
+    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, log: ChangeLog
 ) -> None:
     if step.column == "items":
-        _log_line_changes(topic, step, rows, before, after, ledger)
+        _log_line_changes(topic, step, rows, before, after, log)
         return
     changed = before.ne_missing(after)
     if changed.any():
-        ledger.change(
+        log.change(
             topic, step.rule, step.why, step.column, rows.filter(changed), before.filter(changed),
             after.filter(changed), action=step.action, about=step.about,
         )  # fmt: skip
 
 
 def _log_line_changes(
-    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: ChangeLog
+    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, log: ChangeLog
 ) -> None:
     orders, old = lines_of(before)
     _, new = lines_of(after)
     for name in old.columns:
         changed = old[name].ne_missing(new[name])
         if changed.any():
-            ledger.change(
+            log.change(
                 topic, step.rule, step.why, f"items.{name}", rows[orders.filter(changed)], old[name].filter(changed),
                 new[name].filter(changed), action=step.action, about=step.about,
             )  # fmt: skip

@@ -26,19 +26,19 @@ def report(
         source: description of the input: name and, for a foreign file, what the import dropped.
         truth: see `accuracy.against_truth`; None for an archive without recorded truth.
     """
-    ledger = cleaned.ledger
+    log = cleaned.log
     return {
         "version": REPORT_VERSION,
         "source": dict(source),
         "now": now,
         "plan": plan.model_dump(mode="json"),
-        "rows": {topic: _sums(ledger, topic) for topic in RECORD_TYPES if ledger.rows_in[topic]},
+        "rows": {topic: _sums(log, topic) for topic in RECORD_TYPES if log.rows_in[topic]},
         "rules": [
             {
                 "topic": topic, "rule": rule, "action": entry.action, "count": entry.count, "why": entry.why,
                 "about": entry.about, "examples": entry.examples,
             }
-            for (topic, rule), entry in sorted(ledger.entries.items(), key=lambda pair: _place(*pair[0]))
+            for (topic, rule), entry in sorted(log.entries.items(), key=lambda pair: _place(*pair[0]))
         ],
         "customer_ids": {"made_anew": len(cleaned.mapping)},
         "truth": None if truth is None else dict(truth),
@@ -49,12 +49,12 @@ def _place(topic: str, rule: str) -> tuple[int, str]:
     return list(RECORD_TYPES).index(topic), rule
 
 
-def _sums(ledger: ChangeLog, topic: str) -> dict[str, int]:
+def _sums(log: ChangeLog, topic: str) -> dict[str, int]:
     return {
-        "in": ledger.rows_in[topic],
-        "out": ledger.rows_out[topic],
-        "dropped": ledger.dropped_rows(topic),
-        "unexplained": ledger.unexplained(topic),
+        "in": log.rows_in[topic],
+        "out": log.rows_out[topic],
+        "dropped": log.dropped_rows(topic),
+        "unexplained": log.unexplained(topic),
     }
 
 

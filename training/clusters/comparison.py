@@ -32,7 +32,7 @@ class ClusterPlan:
         methods: names out of METHODS.
         seed: random seed.
         fit_rows: rows that a candidate is fitted to during the comparison.
-        judge_rows: rows of the evaluation; the silhouette is quadratic in them.
+        evaluation_rows: rows of the evaluation; the silhouette is quadratic in them.
         bootstraps: number of bootstrap samples for the stability.
         smallest_share: minimum share of the customers in each cluster.
         stability_min: minimum adjusted Rand index of a candidate.
@@ -43,7 +43,7 @@ class ClusterPlan:
     methods: tuple[str, ...] = tuple(METHODS)
     seed: int = 1
     fit_rows: int = 5_000
-    judge_rows: int = 3_000
+    evaluation_rows: int = 3_000
     bootstraps: int = 5
     smallest_share: float = 0.03
     stability_min: float = 0.6
@@ -139,30 +139,30 @@ def _settings(plan: ClusterPlan) -> Iterator[tuple[str, float]]:
 def _evaluated(matrix: Float, method: str, setting: float, plan: ClusterPlan) -> Candidate | None:
     fit = METHODS[method].fit
     rows = matrix[sample(len(matrix), plan.fit_rows, plan.seed)]
-    judges = matrix[sample(len(matrix), plan.judge_rows, plan.seed + 1)]
+    evaluated = matrix[sample(len(matrix), plan.evaluation_rows, plan.seed + 1)]
     fitted = fit(rows, setting, plan.seed)
     if fitted is None:
         return None
-    labels = fitted.assigner.labels(judges)
+    labels = fitted.assigner.labels(evaluated)
     if len(np.unique(labels)) < 2:
         return None
-    stability = _stability(rows, judges, labels, (method, setting), plan)
+    stability = _stability(rows, evaluated, labels, (method, setting), plan)
     smallest = float(np.bincount(labels, minlength=fitted.clusters).min() / len(labels))
     return Candidate(
-        method, setting, fitted.parameters, fitted.clusters, float(silhouette_score(judges, labels)),
-        float(davies_bouldin_score(judges, labels)), float(calinski_harabasz_score(judges, labels)), stability,
+        method, setting, fitted.parameters, fitted.clusters, float(silhouette_score(evaluated, labels)),
+        float(davies_bouldin_score(evaluated, labels)), float(calinski_harabasz_score(evaluated, labels)), stability,
         smallest, fitted.noise, _refused(fitted, smallest, stability, plan),
     )  # fmt: skip
 
 
-def _stability(rows: Float, judges: Float, labels: Labels, tried: tuple[str, float], plan: ClusterPlan) -> float:
+def _stability(rows: Float, evaluated: Float, labels: Labels, tried: tuple[str, float], plan: ClusterPlan) -> float:
     """Return the mean agreement with fits to bootstrap samples; a fit without clusters counts as no agreement."""
     method, setting = tried
     agreed = []
     for number in range(plan.bootstraps):
         drawn = np.random.default_rng([plan.seed, number]).integers(0, len(rows), len(rows))
         again = METHODS[method].fit(rows[drawn], setting, plan.seed + number)
-        agreed.append(0.0 if again is None else float(adjusted_rand_score(labels, again.assigner.labels(judges))))
+        agreed.append(0.0 if again is None else float(adjusted_rand_score(labels, again.assigner.labels(evaluated))))
     return float(np.mean(agreed))
 
 

@@ -72,7 +72,7 @@ def _comparison(clusters: Clusters) -> Iterator[Block]:
     samples = "; ".join(f"{METHODS[name].title}: {METHODS[name].fit_sample}" for name in plan.methods)
     yield Text(
         f"Candidates are fitted to {min(len(clusters.table), plan.fit_rows):,} customers and evaluated on "
-        f"{min(len(clusters.table), plan.judge_rows):,}. Stability: mean adjusted Rand index against fits to "
+        f"{min(len(clusters.table), plan.evaluation_rows):,}. Stability: mean adjusted Rand index against fits to "
         f"{plan.bootstraps} bootstrap samples. The final fit of each method uses: {samples}. The fitted clusters are "
         "then assigned to all other customers.",
         note=True,

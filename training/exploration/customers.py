@@ -12,7 +12,7 @@ from polars import col
 from scipy import stats
 
 from features.schema import NOT_KNOWN
-from training.exploration.dataset import Observed
+from training.exploration.dataset import ExplorationData
 from training.exploration.panels import BLUE, PALE, WARM, Float64, Panel, labels, share
 from training.html import styled
 
@@ -36,7 +36,7 @@ CUSTOMERS_MIN: Final = 30
 """Minimum number of customers for a reported correlation."""
 
 
-def _spending(data: Observed) -> pl.DataFrame:
+def _spending(data: ExplorationData) -> pl.DataFrame:
     """Return the profiles with the revenue of each customer."""
     assert data.profiles is not None
     spent = data.orders.group_by("customer_id").agg((col("cents").sum() / 100).alias("revenue"))
@@ -46,7 +46,7 @@ def _spending(data: Observed) -> pl.DataFrame:
     return people.join(spent, on="customer_id", how="left").with_columns(col("revenue").fill_null(0.0))
 
 
-def demographics(data: Observed) -> list[Panel]:
+def demographics(data: ExplorationData) -> list[Panel]:
     """Return panels of age, gender, country, channel and spending of the customers."""
     if data.profiles is None or data.profiles.is_empty():
         return []
@@ -109,7 +109,7 @@ def _with_spending(names: list[str], groups: pl.DataFrame) -> object:
     return styled(figure, height=340, yaxis_title="customers")
 
 
-def engagement(data: Observed) -> list[Panel]:
+def engagement(data: ExplorationData) -> list[Panel]:
     """Return panels of the length of visits and the frequency of customers' visits."""
     if data.sessions.is_empty():
         return []
@@ -141,7 +141,7 @@ def _histogram(values: Float64, most: int, what: str, of: str) -> object:
     return styled(figure, height=340, xaxis_title=f"{what} (last bar: {most} and more)", yaxis_title=of, bargap=0.05)
 
 
-def correlations(data: Observed) -> Panel | None:
+def correlations(data: ExplorationData) -> Panel | None:
     """Return the panel of rank correlations between features, each over the customers with both."""
     columns = {name: data.features[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in CORRELATED}
     varied = [name for name, values in columns.items() if np.isfinite(values).any() and np.nanstd(values) > 0]

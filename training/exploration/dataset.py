@@ -33,7 +33,7 @@ PARTS_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ExplorationData:
     """Data of an archive for exploration.
 
     Attributes:
@@ -63,13 +63,13 @@ class Observed:
         return range(self.span.whole_from_ms // DAY_MS, last_whole_day(self.span.end_ms) + 1)
 
 
-def observe(
+def read_data(
     days: Sequence[int],
     read_day: ReadDay,
     profiles: pl.DataFrame | None,
     zone: str = "UTC",
     on_step: OnStep = lambda *_: None,
-) -> Observed:
+) -> ExplorationData:
     """Read an archive.
 
     Args:
@@ -83,19 +83,19 @@ def observe(
         ShopstreamError: the archive is empty.
     """
     position = {day: number / len(days) for number, day in enumerate(days)}
-    clicks = _Clicks()
+    counts = _EventCounts()
     for day in days:
         on_step("reading the clicks", position[day])
         for table in _joined(read_day, day):
-            clicks.add(table)
+            counts.add(table)
     orders = standing_orders(days, read_day, lambda day: on_step("reading the orders", position[day]))
-    visits = clicks.sessions()
+    visits = counts.sessions()
     span = _span(visits, orders)
     ((_, features),) = rows_at(
         days, read_day, [span.end_ms], on_day=lambda day: on_step("computing features", position[day])
     )
-    return Observed(
-        span, visits, orders, clicks.products(), cohorts(orders, markets(profiles, orders), span), profiles,
+    return ExplorationData(
+        span, visits, orders, counts.products(), cohorts(orders, markets(profiles, orders), span), profiles,
         features, zone,
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ def _joined(read_day: ReadDay, day: int) -> list[pa.Table]:
 
 
 @dataclass(slots=True)
-class _Clicks:
+class _EventCounts:
     """Accumulates sessions and products from events, day by day."""
 
     _sessions: list[pl.DataFrame] = field(default_factory=lambda: [pl.DataFrame(schema=_SESSION)])

@@ -9,7 +9,7 @@ from typing import Final
 
 from features.schema import DAY_MS
 from training.exploration import customers, panels, shopping
-from training.exploration.dataset import Observed
+from training.exploration.dataset import ExplorationData
 from training.exploration.panels import Panel, day_name
 from training.html import Block, Figure, Heading, Text, page
 
@@ -28,7 +28,7 @@ SECTIONS: Final = MappingProxyType(
 """Title -> function that makes its panels, in the order of the page."""
 
 
-def panels_of(make: Callable[[Observed], Panels], data: Observed) -> list[Panel]:
+def panels_of(make: Callable[[ExplorationData], Panels], data: ExplorationData) -> list[Panel]:
     """Return the panels of one function; none if the archive lacks the data."""
     made = make(data)
     return made if isinstance(made, list) else [] if made is None else [made]
@@ -49,7 +49,7 @@ class Exploration:
     absent: tuple[str, ...]
 
 
-def explored(data: Observed) -> Exploration:
+def make_panels(data: ExplorationData) -> Exploration:
     """Make every panel that the archive has data for."""
     sections: dict[str, list[Panel]] = {}
     absent = []
@@ -62,7 +62,7 @@ def explored(data: Observed) -> Exploration:
     return Exploration(summary(data), {title: made for title, made in sections.items() if made}, tuple(absent))
 
 
-def summary(data: Observed) -> str:
+def summary(data: ExplorationData) -> str:
     """Return the contents of the archive in two sentences."""
     first, last = (day_name(time // DAY_MS) for time in (data.span.first_ms, data.span.end_ms))
     revenue = int(data.orders["cents"].sum()) / 100

@@ -14,7 +14,7 @@ from polars import col
 from scipy import stats
 
 from features.schema import DAY_MS
-from training.exploration.dataset import Observed
+from training.exploration.dataset import ExplorationData
 from training.html import styled
 
 BLUE: Final = "#2c67b2"
@@ -66,23 +66,23 @@ def day_name(number: int) -> str:
 
 
 # --- by day -----------------------------------------------------------------------------------------------------------
-def visits_by_day(data: Observed) -> Panel | None:
+def visits_by_day(data: ExplorationData) -> Panel | None:
     """Return the panel of sessions by UTC day of their start."""
     return _by_day(data, "visits-by-day", "Visits by day", "visits", _counted(data, data.sessions["start_ts"]))
 
 
-def orders_by_day(data: Observed) -> Panel | None:
+def orders_by_day(data: ExplorationData) -> Panel | None:
     """Return the panel of valid orders by UTC day."""
     return _by_day(data, "orders-by-day", "Orders by day", "orders", _counted(data, data.orders["ts"]))
 
 
-def revenue_by_day(data: Observed) -> Panel | None:
+def revenue_by_day(data: ExplorationData) -> Panel | None:
     """Return the panel of the totals of valid orders by UTC day."""
     money = _counted(data, data.orders["ts"], data.orders["cents"] / 100)
     return _by_day(data, "revenue-by-day", "Revenue by day", "revenue", money)
 
 
-def _counted(data: Observed, times: pl.Series, weights: pl.Series | None = None) -> Float64:
+def _counted(data: ExplorationData, times: pl.Series, weights: pl.Series | None = None) -> Float64:
     days = data.whole_days
     numbers = (times // DAY_MS).to_numpy()
     inside = (numbers >= days.start) & (numbers < days.stop)
@@ -90,7 +90,7 @@ def _counted(data: Observed, times: pl.Series, weights: pl.Series | None = None)
     return np.bincount(numbers[inside] - days.start, weight, len(days)).astype(np.float64)
 
 
-def _by_day(data: Observed, name: str, title: str, what: str, values: Float64) -> Panel | None:
+def _by_day(data: ExplorationData, name: str, title: str, what: str, values: Float64) -> Panel | None:
     if not values.any() or len(values) < 2 * WEEK_DAYS:
         return None
     days = (np.arange(data.whole_days.start, data.whole_days.stop) * DAY_MS).astype("datetime64[ms]")
@@ -133,14 +133,14 @@ def _trend(weekly: Float64) -> tuple[float, float, float, float]:
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def _local(data: Observed, times: pl.Series) -> pl.DataFrame:
+def _local(data: ExplorationData, times: pl.Series) -> pl.DataFrame:
     moment = col("ts").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC").dt.convert_time_zone(data.zone)
     return times.alias("ts").to_frame().select(
         (moment.dt.weekday() - 1).cast(pl.Int64).alias("weekday"), moment.dt.hour().cast(pl.Int64).alias("hour")
     )  # fmt: skip
 
 
-def _measures(data: Observed) -> dict[str, tuple[pl.DataFrame, Float64]]:
+def _measures(data: ExplorationData) -> dict[str, tuple[pl.DataFrame, Float64]]:
     measures = {}
     if len(data.sessions):
         measures["visits"] = _local(data, data.sessions["start_ts"]), np.ones(len(data.sessions))
@@ -151,7 +151,7 @@ def _measures(data: Observed) -> dict[str, tuple[pl.DataFrame, Float64]]:
     return measures
 
 
-def _shares(data: Observed, unit: str, count: int) -> dict[str, Float64]:
+def _shares(data: ExplorationData, unit: str, count: int) -> dict[str, Float64]:
     """Return the shares of each measure by unit; an empty measure is left out."""
     sums = {
         name: np.bincount(when[unit].to_numpy(), weights, count).astype(np.float64)
@@ -160,17 +160,17 @@ def _shares(data: Observed, unit: str, count: int) -> dict[str, Float64]:
     return {name: values / values.sum() for name, values in sums.items() if values.sum() > 0}
 
 
-def by_weekday(data: Observed) -> Panel | None:
+def by_weekday(data: ExplorationData) -> Panel | None:
     """Return the panel of visits, orders and revenue by weekday, in shares."""
     return _by_unit(data, "by-weekday", "Weekdays", "weekday", WEEKDAYS)
 
 
-def by_hour(data: Observed) -> Panel | None:
+def by_hour(data: ExplorationData) -> Panel | None:
     """Return the panel of visits, orders and revenue by hour of the day, in shares."""
     return _by_unit(data, "by-hour", "Hours of the day", "hour", tuple(f"{hour:02d}:00" for hour in range(24)))
 
 
-def _by_unit(data: Observed, name: str, title: str, unit: str, names: tuple[str, ...]) -> Panel | None:
+def _by_unit(data: ExplorationData, name: str, title: str, unit: str, names: tuple[str, ...]) -> Panel | None:
     shares = _shares(data, unit, len(names))
     if not shares:
         return None
@@ -187,7 +187,7 @@ def _by_unit(data: Observed, name: str, title: str, unit: str, names: tuple[str,
     return Panel(name, title, sentence, styled(figure, height=340, yaxis_title="share, %", barmode="group"))
 
 
-def rhythm(data: Observed) -> Panel | None:
+def rhythm(data: ExplorationData) -> Panel | None:
     """Return the panel of visits by weekday and hour; of orders if there are no visits."""
     measures = _measures(data)
     if not measures:

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from polars import col
 
 from features.schema import DAY_MS, DEVICES, STAGES
-from training.exploration.dataset import Observed
+from training.exploration.dataset import ExplorationData
 from training.exploration.panels import BLUE, PALE, WARM, WEEK_DAYS, Panel, label, labels, share
 from training.html import styled
 from training.sales import daily_sales
@@ -25,7 +25,7 @@ _STEPS: Final = {
 }  # fmt: skip
 
 
-def funnel(data: Observed) -> Panel | None:
+def funnel(data: ExplorationData) -> Panel | None:
     """Return the panel of sessions by the stages they reached, in total and by device."""
     if data.sessions.is_empty():
         return None
@@ -54,7 +54,7 @@ def _reached(sessions: pl.DataFrame) -> list[int]:
     return [sum(counts.get(later, 0) for later in STAGES[stage:]) for stage in range(len(STAGES))]
 
 
-def retention(data: Observed) -> Panel | None:
+def retention(data: ExplorationData) -> Panel | None:
     """Return the panel of retention: share of each cohort of first orders that orders in each later month."""
     done = data.cohorts.group_by("cohort", "months_since", "complete").agg(col("customers", "active").sum())
     done = done.filter("complete").with_columns((col("active") / col("customers")).alias("rate")).sort("cohort")
@@ -81,14 +81,14 @@ def retention(data: Observed) -> Panel | None:
     )  # fmt: skip
 
 
-def _lines(data: Observed) -> pl.DataFrame:
+def _lines(data: ExplorationData) -> pl.DataFrame:
     """Return product_id, category, quantity, amount of each line of the valid orders."""
     lines = data.orders.select("items").explode("items", keep_nulls=False, empty_as_null=False).unnest("items")
     amount = (col("quantity").fill_null(1) * col("unit_price")).fill_null(0.0)
     return lines.select("product_id", "category", "quantity", amount.alias("amount"))
 
 
-def products(data: Observed) -> Panel | None:
+def products(data: ExplorationData) -> Panel | None:
     """Return the panel of the products with most revenue, with the share of their views that end in an order."""
     sold = _lines(data).filter(col("product_id").is_not_null()).group_by("product_id").agg(
         col("category").min(), col("amount").sum(), pl.len().alias("lines")
@@ -129,7 +129,7 @@ def _ranked(shown: pl.DataFrame, names: list[str]) -> object:
     return styled(figure, height=380, yaxis_title="revenue")
 
 
-def categories(data: Observed) -> Panel | None:
+def categories(data: ExplorationData) -> Panel | None:
     """Return the panel of revenue by category; an order's amount is split among its lines by their prices."""
     days = data.whole_days
     if data.orders.is_empty() or not len(days):
@@ -159,7 +159,7 @@ def categories(data: Observed) -> Panel | None:
     )  # fmt: skip
 
 
-def baskets(data: Observed) -> Panel | None:
+def baskets(data: ExplorationData) -> Panel | None:
     """Return the panel of mean order value and orders per visit by week, with their trends in words."""
     if data.orders.is_empty() or len(data.whole_days) < WEEKS_MIN * WEEK_DAYS:
         return None
