@@ -157,7 +157,7 @@ def build(
     """
     counts = ArchiveCounts()
     times = times_needed(cutoffs, horizon_days, end_ms)
-    return gathered(rows_at(days, read_day, times, counts, on_day), cutoffs, horizon_days, end_ms=end_ms, counts=counts)
+    return assemble(rows_at(days, read_day, times, counts, on_day), cutoffs, horizon_days, end_ms=end_ms, counts=counts)
 
 
 def times_needed(cutoffs: Sequence[int], horizon_days: int, end_ms: int) -> list[int]:
@@ -173,7 +173,7 @@ def times_needed(cutoffs: Sequence[int], horizon_days: int, end_ms: int) -> list
     return sorted({*followed, *(cutoff + horizon_ms for cutoff in cutoffs), *outcome_times(followed, end_ms), end_ms})
 
 
-def gathered(
+def assemble(
     rows_by_time: Iterable[tuple[int, pl.DataFrame]],
     cutoffs: Sequence[int],
     horizon_days: int,
@@ -202,7 +202,7 @@ def gathered(
 def labelled_frames(
     rows_by_time: Iterable[tuple[int, pl.DataFrame]], cutoffs: Sequence[int], horizon_days: int, *, end_ms: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return `rows`, `followed` and `latest` of a `TrainingSet`, possibly empty; arguments as for `gathered`."""
+    """Return `rows`, `followed` and `latest` of a `TrainingSet`, possibly empty; arguments as for `assemble`."""
     ends = {cutoff + horizon_days * DAY_MS: cutoff for cutoff in cutoffs}
     starts = set(cutoffs)
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}

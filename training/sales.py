@@ -40,7 +40,7 @@ _ORDER: Final = {
 }
 
 
-def standing_orders(
+def valid_orders(
     days: Sequence[int], read_day: ReadDay, on_day: Callable[[int], None] = lambda _: None
 ) -> pl.DataFrame:
     """Return the orders whose winning record is `placed`.
@@ -108,7 +108,7 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
     """Compute sales by day. The amount of an order is split among its lines in proportion to their prices.
 
     Args:
-        orders: see `standing_orders`.
+        orders: see `valid_orders`.
         first_day: number of the first day.
         last_day: number of the last day.
         categories_max: maximum number of categories, the largest ones; the rest becomes OTHER_CATEGORIES. 0 or 1 gives

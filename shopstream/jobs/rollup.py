@@ -21,7 +21,7 @@ from producers.archive.archive import read_customers
 from shopstream.jobs.archive_features import archive_days
 from training.bundle import Bundle
 from training.dataset import known_span
-from training.sales import standing_orders
+from training.sales import valid_orders
 from training.scorer import trend_scorer
 from training.segments.cohorts import ArchivePeriod, cohorts, markets, movement
 from training.segments.daily import DayContext, day_end, segment_days
@@ -69,7 +69,7 @@ def roll_up(
     span = ArchivePeriod(*known_span(days, read_day))
     wanted = _days(span, asked)
     told = _teller(days, on_step)
-    orders = standing_orders(days, read_day, told("reading the orders"))
+    orders = valid_orders(days, read_day, told("reading the orders"))
     table = read_customers(directory)
     profiles = None if table is None else pl.DataFrame(pl.from_arrow(table))
     where = markets(profiles, orders)

@@ -88,7 +88,7 @@ def test_without_outcomes_there_is_no_model(training):
         found = {
             one.outcome
             for one in next_purchase.TARGETS
-            if next_purchase.enough(rows.filter(pl.col(one.outcome).is_not_null()), one)
+            if next_purchase.testable(rows.filter(pl.col(one.outcome).is_not_null()), one)
         }
         assert found == left
 

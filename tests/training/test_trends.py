@@ -18,7 +18,7 @@ from shopstream.cli import rollup as commands
 from shopstream.jobs.archive_features import archive_days, batch_features
 from shopstream.jobs.rollup import RollupRequest, roll_up
 from shopstream.jobs.sales import read_sales
-from training.sales import OTHER_CATEGORIES, daily_sales, standing_orders
+from training.sales import OTHER_CATEGORIES, daily_sales, valid_orders
 from training.scorer import trend_scorer
 from training.segments.cohorts import ArchivePeriod, markets, movement
 from training.segments.daily import DayContext, day_end, segment_days
@@ -73,7 +73,7 @@ def test_sales_by_day(archive, sql):
 
 def test_rare_categories_become_one(archive):
     days, read_day = archive_days(archive)
-    bought = standing_orders(days, read_day)
+    bought = valid_orders(days, read_day)
     found = daily_sales(bought, days[0], days[-1], 3)
     assert list(found.categories)[-1] == OTHER_CATEGORIES
     assert len(found.categories) == 3
@@ -331,6 +331,6 @@ def test_ids_tell_documents_apart(trends):
 
 
 def test_standing_orders_are_in_the_order_of_time(archive, sql):
-    found = standing_orders(*archive_days(archive))
+    found = valid_orders(*archive_days(archive))
     assert found.height == sql("SELECT 1 FROM won").height
     assert found.equals(found.sort("ts", "order_id"))

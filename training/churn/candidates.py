@@ -125,7 +125,7 @@ def fit(
     return Fitted(candidate, Pipeline([step for step in pipeline.steps if step[0] != "smote"]), column)
 
 
-def lightgbm_is_here() -> bool:
+def lightgbm_available() -> bool:
     """Return whether LightGBM can be imported: it is optional, and its wheel needs an extra system library."""
     if importlib.util.find_spec("lightgbm") is None:
         return False
@@ -139,7 +139,7 @@ def lightgbm_is_here() -> bool:
 def families() -> tuple[Family, ...]:
     """Return the families that can be fitted on this machine."""
     every: tuple[Family, ...] = ("recency", "bgnbd", "logistic", "random_forest", "xgboost")
-    return (*every, "lightgbm") if lightgbm_is_here() else every
+    return (*every, "lightgbm") if lightgbm_available() else every
 
 
 def search_space(family: Family, tries: int, rng: np.random.Generator) -> list[Parameters]:

@@ -22,7 +22,7 @@ Metric = Callable[[Labels, Float64, Float64], float]
 
 BINS: Final = 10
 LIFT_SHARE: Final = 0.10
-CUT: Final = 0.5
+CLASS_THRESHOLD: Final = 0.5
 """Probability from which F1 and the confusion matrix count a customer as churned."""
 REPEATS: Final = 300
 
@@ -37,7 +37,7 @@ def _log_loss(labels: Labels, scores: Float64, weights: Float64) -> float:
 
 
 def _f1(labels: Labels, scores: Float64, weights: Float64) -> float:
-    predicted = scores >= CUT
+    predicted = scores >= CLASS_THRESHOLD
     right = weights[predicted & (labels == 1)].sum()
     both = weights[predicted].sum() + weights[labels == 1].sum()
     return float(2 * right / both) if both else 0.0
@@ -159,8 +159,8 @@ def percentiles(repeats: Sequence[float]) -> Interval:
 
 
 def confusion(labels: Labels, scores: Float64) -> dict[str, int]:
-    """Return the numbers of customers in the confusion matrix at CUT."""
-    predicted = scores >= CUT
+    """Return the numbers of customers in the confusion matrix at CLASS_THRESHOLD."""
+    predicted = scores >= CLASS_THRESHOLD
     return {
         "true_positive": int((predicted & (labels == 1)).sum()),
         "false_positive": int((predicted & (labels == 0)).sum()),
@@ -182,13 +182,13 @@ def curves(labels: Labels, predictions: Predictions, points: int = 200) -> dict[
     mean = np.bincount(bins, scores, minlength=BINS)[some] / counts[some]
     share = np.bincount(bins, labels.astype(np.float64), minlength=BINS)[some] / counts[some]
     return {
-        "roc": _thinned(false_rate, true_rate, points),
-        "pr": _thinned(recall[::-1], precision[::-1], points),
-        "gain": _thinned(depth, ordered / max(int(ordered[-1]), 1), points),
+        "roc": _downsampled(false_rate, true_rate, points),
+        "pr": _downsampled(recall[::-1], precision[::-1], points),
+        "gain": _downsampled(depth, ordered / max(int(ordered[-1]), 1), points),
         "calibration": {"x": mean.tolist(), "y": share.tolist(), "rows": counts[some].tolist()},
     }
 
 
-def _thinned(x: Float64, y: Float64, points: int) -> dict[str, list[float]]:
+def _downsampled(x: Float64, y: Float64, points: int) -> dict[str, list[float]]:
     keep = np.unique(np.linspace(0, len(x) - 1, points).astype(np.int64))
     return {"x": np.round(x[keep], 5).tolist(), "y": np.round(y[keep], 5).tolist()}

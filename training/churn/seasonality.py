@@ -26,9 +26,9 @@ Float64 = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
 WINDOW_MS: Final = BOUGHT_DAYS * DAY_MS
-USUAL: Final = 3
+PACE_WINDOWS: Final = 3
 """Number of windows whose median is the recent pace."""
-JUMP: Final = 1.15
+CAMPAIGN_FACTOR: Final = 1.15
 """A window busier by more than this factor is a campaign: it passes and predicts nothing about the next windows. A
 falling pace counts at once, because customers are few after a campaign."""
 LEVEL_RANGE: Final = (0.5, 1.6)
@@ -85,7 +85,7 @@ def expected_level(
         at_cutoff = times == cutoff
         if (value := factor(probability[at_cutoff], bought[at_cutoff], horizon_days)) is not None:
             factors[cutoff] = value
-    late = sorted(factors)[-USUAL:]
+    late = sorted(factors)[-PACE_WINDOWS:]
     if not late or late[-1] <= now - 2 * WINDOW_MS:
         return 1.0
     known = np.array(sorted(factors))
@@ -95,5 +95,5 @@ def expected_level(
     train_pace = np.mean([factors[int(known[np.abs(known - start).argmin()])] for start in inside])
     usual = float(np.median([factors[cutoff] for cutoff in late]))
     latest = factors[late[-1]]
-    pace = usual if latest > JUMP * usual else latest
+    pace = usual if latest > CAMPAIGN_FACTOR * usual else latest
     return float(np.clip(pace / train_pace, *LEVEL_RANGE))

@@ -142,13 +142,13 @@ def train(
         candidate = tested.choices["xgboost"][0].candidate
     elif learner is not None:
         limited = train_fold.limited(SEARCH_ROWS_MAX)
-        candidate = _usable(search(limited, "xgboost", plan.tries, _named(on_step, "all")), learner)[0].candidate
+        candidate = _usable(search(limited, "xgboost", plan.tries, _progress(on_step, "all")), learner)[0].candidate
     elif kind == "time":
         pick = chosen([choices[0] for choices in tested.choices.values()], *_search_labels(training, parts[0], plan))
         candidate = pick.candidate
     else:
         limited = train_fold.limited(SEARCH_ROWS_MAX)
-        best = [search(limited, family, plan.tries, _named(on_step, "all"))[0] for family in families()]
+        best = [search(limited, family, plan.tries, _progress(on_step, "all"))[0] for family in families()]
         candidate = chosen(best, limited.labels, limited.customers).candidate
     on_step(f"fitting {candidate.name} to all rows")
     limited = train_fold.limited(SEARCH_ROWS_MAX)
@@ -245,7 +245,7 @@ class _Season:
         )
 
 
-def _named(on_step: Step, where: str) -> Callable[[Candidate], None]:
+def _progress(on_step: Step, where: str) -> Callable[[Candidate], None]:
     return lambda candidate: on_step(f"{where}: {candidate.name}")
 
 
@@ -290,7 +290,7 @@ def _tested(
         times = rows["as_of"].to_numpy()
         season = _Season(training, parameters, np.unique(times[split.train]).tolist(), int(times[split.test].min()))
         for family, scores in scores_by_family.items():
-            tried = search(limited, family, plan.tries, _named(on_step, f"split {number} of {len(parts)}"))
+            tried = search(limited, family, plan.tries, _progress(on_step, f"split {number} of {len(parts)}"))
             if family == "xgboost":
                 tried = _usable(tried, learner)
             task = _fit_task(split.train_split, parameters, training.horizon_days)

@@ -141,6 +141,6 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
-def together(parts: Iterable[pl.DataFrame], schema: dict[str, Any]) -> pl.DataFrame:
+def concatenated(parts: Iterable[pl.DataFrame], schema: dict[str, Any]) -> pl.DataFrame:
     """Concatenate frames of one schema; there may be none."""
     return pl.concat([pl.DataFrame(schema=schema), *parts])

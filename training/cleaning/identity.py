@@ -205,6 +205,6 @@ def several_ids(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def everybody_of(parts: Sequence[pl.Series]) -> pl.Series:
+def distinct_ids(parts: Sequence[pl.Series]) -> pl.Series:
     """Return the customer ids of all parts."""
     return pl.concat([pl.Series("customer_id", dtype=pl.String), *parts]).unique()

@@ -22,12 +22,12 @@ from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows, order_rows
 from features.schema import DAY_COLUMN, RECORD_TYPES, arrow_schema
 from training.cleaning import duplicates
-from training.cleaning.change_log import DROPPED_SCHEMA, FILE, FLAG_SCHEMA, ROW, ChangeLog, together
+from training.cleaning.change_log import DROPPED_SCHEMA, FILE, FLAG_SCHEMA, ROW, ChangeLog, concatenated
 from training.cleaning.identity import (
     MAPPING_SCHEMA,
     IdAssignment,
     assign_ids,
-    everybody_of,
+    distinct_ids,
     one_profile_each,
     several_ids,
 )
@@ -103,7 +103,7 @@ def clean(
     cleaning.run_first_pass(source, on_step)
     cleaning.known = cleaning.profile.known()
     profiles = cleaning.profiles(source)
-    assignment = assign_ids(profiles, cleaning.profile.purchases(), everybody_of([cleaning.profile.customers(),
+    assignment = assign_ids(profiles, cleaning.profile.purchases(), distinct_ids([cleaning.profile.customers(),
                                                                       profiles["customer_id"]]), plan)  # fmt: skip
     for topic in TOPICS:
         finder = duplicates.DuplicateFinder(topic, cleaning.profile.repeated(topic))
@@ -116,17 +116,17 @@ def clean(
             cleaning.flag(topic, rows)
             if len(rows):
                 sink.write(topic, _table(topic, rows))
-            _hand_over(cleaning.log, keep_dropped)
+            _flush_dropped(cleaning.log, keep_dropped)
     if source.customers is not None:
         profiles_out = one_profile_each(assignment.renamed("customers", profiles, cleaning.log), cleaning.log)
         cleaning.log.rows_out["customers"] += len(profiles_out)
         cleaning.log.flag("customers", "several ids", "one person has several customer ids; nothing is merged",
                              several_ids(profiles_out, plan))  # fmt: skip
         sink.write_customers([_table("customers", profiles_out.drop(FILE, ROW, UNREADABLE))])
-        _hand_over(cleaning.log, keep_dropped)
+        _flush_dropped(cleaning.log, keep_dropped)
     cleaning.flag_slips()
     _check_sums(cleaning.log)
-    return Cleaned(cleaning.log, assignment.mapping, together(cleaning.log.flags, FLAG_SCHEMA))
+    return Cleaned(cleaning.log, assignment.mapping, concatenated(cleaning.log.flags, FLAG_SCHEMA))
 
 
 @dataclass(slots=True)
@@ -222,9 +222,9 @@ def _check_sums(log: ChangeLog) -> None:
             )
 
 
-def _hand_over(log: ChangeLog, keep_dropped: Callable[[pl.DataFrame], None]) -> None:
+def _flush_dropped(log: ChangeLog, keep_dropped: Callable[[pl.DataFrame], None]) -> None:
     if log.dropped:
-        keep_dropped(together(log.dropped, DROPPED_SCHEMA))
+        keep_dropped(concatenated(log.dropped, DROPPED_SCHEMA))
         log.dropped.clear()
 
 

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 Float = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-BLOCK: Final = 20_000
+BLOCK_ROWS: Final = 20_000
 Rows = tuple[tuple[float, ...], ...]
 
 
@@ -79,7 +79,7 @@ Assigner = Centres | Mixture | Landmarks
 
 def _blocks(matrix: Float, of: object) -> Labels:
     assert callable(of)
-    parts = [of(matrix[start : start + BLOCK]) for start in range(0, len(matrix), BLOCK)]
+    parts = [of(matrix[start : start + BLOCK_ROWS]) for start in range(0, len(matrix), BLOCK_ROWS)]
     return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
 

@@ -96,7 +96,7 @@ class TableMapping(BaseModel):
             col(self.id).cast(pl.String).alias("id"), *(col(name) for name in raw.columns if name != "id")
         )
         for name, one in self.all_columns.items():
-            frame = frame.with_columns(_made(frame, name, one).alias(name))
+            frame = frame.with_columns(_expression(frame, name, one).alias(name))
         frame = frame.select("id", *self.all_columns).sort("id")
         if frame["id"].null_count() or frame["id"].n_unique() < len(frame):
             raise ShopstreamError(
@@ -128,7 +128,7 @@ def _terms(name: str, one: Column) -> list[str]:
     return [term for term in terms if isinstance(term, str)]
 
 
-def _made(frame: pl.DataFrame, name: str, one: Column) -> pl.Expr:
+def _expression(frame: pl.DataFrame, name: str, one: Column) -> pl.Expr:
     if one.kind == "category":
         return col(one.taken or name).cast(pl.String)
     if one.sum is not None:

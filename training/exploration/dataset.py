@@ -18,7 +18,7 @@ from features.backfill import ReadDay, rows_at
 from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows
 from features.schema import DAY_MS, DEVICES, EVENT_TYPES, SECOND_MS, STAGE_EVENT, STAGES
-from training.sales import last_whole_day, standing_orders
+from training.sales import last_whole_day, valid_orders
 from training.segments.cohorts import ArchivePeriod, cohorts, markets
 
 OnStep = Callable[[str, float], None]
@@ -40,7 +40,7 @@ class ExplorationData:
         span: known period of the archive.
         sessions: session, customer (hashes), start_ts, last_ts (epoch ms), device (its name), events, n_TYPE of each
             event type, stage (its name), duration_s.
-        orders: see `sales.standing_orders`.
+        orders: see `sales.valid_orders`.
         products: product_id, category, views, carts of each product with a view or an add-to-cart.
         cohorts: rows of COHORT_FIELDS.
         profiles: customer profiles; None if the archive has none.
@@ -88,7 +88,7 @@ def read_data(
         on_step("reading the clicks", position[day])
         for table in _joined(read_day, day):
             counts.add(table)
-    orders = standing_orders(days, read_day, lambda day: on_step("reading the orders", position[day]))
+    orders = valid_orders(days, read_day, lambda day: on_step("reading the orders", position[day]))
     visits = counts.sessions()
     span = _span(visits, orders)
     ((_, features),) = rows_at(

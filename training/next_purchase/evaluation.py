@@ -13,7 +13,7 @@ from training.churn.evaluation import Report, customer_numbers, day
 from training.churn.metrics import Predictions, fold_ranks
 from training.next_purchase.baselines import TITLES
 from training.next_purchase.metrics import COMPARED, described, drawn, gain
-from training.next_purchase.train import MODEL, TARGETS, NextModel, Predicted, enough, outcomes_of
+from training.next_purchase.train import MODEL, TARGETS, NextModel, Predicted, outcomes_of, testable
 from training.predict import Float64
 
 REPEATS_MAX: Final = 100
@@ -94,7 +94,7 @@ def evaluate_next_purchase(
         rows = rows.filter(col(target.outcome).is_not_null())
         parts = {}
         for title, part in (("unseen", rows.filter(unseen)), ("learnt", rows.filter(~unseen))):
-            if enough(part, target):
+            if testable(part, target):
                 parts[title] = _part(part, target.column, target.outcome, seed, repeats)
         if parts:
             content[target.column] = parts

@@ -157,7 +157,7 @@ def _seasonal(target: Target, horizon_days: int) -> bool:
     return target.outcome != BOUGHT and target.window_days == horizon_days
 
 
-def enough(rows: pl.DataFrame, target: Target) -> bool:
+def testable(rows: pl.DataFrame, target: Target) -> bool:
     """Return whether POSITIVES_MIN customers bought, as many did not, and one has revenue of the year before."""
     bought = col(target.outcome) < DAYS_MAX if target.outcome == DAYS else col(target.outcome) > 0
     sides = [rows.filter(side)["customer_id"].n_unique() for side in (bought, ~bought)]
@@ -178,12 +178,12 @@ def _tested(
     learner: Learner | None = None,
 ) -> Predicted | None:
     """Test the target; None if the data are too few: an untested model is not used."""
-    if not enough(rows, target):
+    if not testable(rows, target):
         return None
     # two windows of 90 days may not fit, even if two horizons of churn do
     validation: Validation = "auto" if plan.validation == "time" else plan.validation
     kind, parts = splits(rows, target.window_days, validation, plan.test_cutoffs, plan.seed)
-    parts = [part for part in parts if enough(rows.filter(part.train), target)]
+    parts = [part for part in parts if testable(rows.filter(part.train), target)]
     if not parts:
         return None
     predictions: dict[str, Float64] = {name: np.full(len(rows), np.nan) for name in (*BASELINES[target.outcome], MODEL)}

@@ -60,7 +60,7 @@ def markets(profiles: pl.DataFrame | None, orders: pl.DataFrame) -> pl.DataFrame
 
     Args:
         profiles: profiles with customer_id and some of the columns; None if the archive has none.
-        orders: see `sales.standing_orders`.
+        orders: see `sales.valid_orders`.
     """
     first = orders.group_by("customer_id", maintain_order=True).agg(
         col("country").first().alias("_country"), col("channel").first().alias("_channel")
@@ -84,7 +84,7 @@ def cohorts(orders: pl.DataFrame, markets_of: pl.DataFrame, span: ArchivePeriod)
     """Return a row of COHORT_FIELDS for each month of first orders, each month since, country and channel.
 
     Args:
-        orders: see `sales.standing_orders`.
+        orders: see `sales.valid_orders`.
         markets_of: see `markets`.
         span: period of the archive; months continue to its end.
     """
@@ -147,7 +147,7 @@ def movement(orders: pl.DataFrame, span: ArchivePeriod, lost_after_days: int) ->
     before + new + reactivated - lost.
 
     Args:
-        orders: see `sales.standing_orders`.
+        orders: see `sales.valid_orders`.
         span: period of the archive.
         lost_after_days: N, at least LOST_AFTER_DAYS_MIN: a customer cannot be lost and come back within one week
             without having been away.

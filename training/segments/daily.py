@@ -26,7 +26,7 @@ class DayContext:
     """Data in addition to the rows of a day.
 
     Attributes:
-        orders: valid orders, see `sales.standing_orders`.
+        orders: valid orders, see `sales.valid_orders`.
         markets: see `cohorts.markets`.
         span: period of the archive.
         trained_until_ms: end of the scoring model's training window, epoch ms; None without a model.

@@ -21,8 +21,8 @@ from training.segments.traits import Measured, Trait, figure
 ACTIONS_MAX: Final = 3
 ACTION_SHARE_MIN: Final = 0.05
 """Minimum share of a segment's customers for a listed action."""
-FEW: Final = 30
-STRONG: Final = 0.5
+SMALL_GROUP: Final = 30
+STRONG_DIFFERENCE: Final = 0.5
 """Difference in standard deviations that deserves a warning."""
 LEVEL: Final = 0.95
 
@@ -207,11 +207,11 @@ def _risks(part: pl.DataFrame, share: float, revenue_share: float, strongest: Se
     warned = set()
     for one in strongest:
         risk = Themed().side(one.column, one.value, one.difference).risk
-        if risk and risk not in warned and abs(one.difference) >= STRONG:
+        if risk and risk not in warned and abs(one.difference) >= STRONG_DIFFERENCE:
             yield f"{risk} ({one})"
             warned.add(risk)
             count_shown += 1
-    if len(part) < FEW:
+    if len(part) < SMALL_GROUP:
         yield f"only {len(part)} customers: the intervals are wide"
         count_shown += 1
     if not count_shown:

@@ -92,13 +92,13 @@ class Measured:
         order = [int(i) for i in np.argsort(-np.abs(np.where(known, difference, 0.0)), kind="stable") if known[i]]
         chosen: list[int] = []
         for trait in order:
-            kin = [other for other in chosen if self._alike(trait, other)]
+            kin = [other for other in chosen if self._redundant(trait, other)]
             if not kin:
                 chosen.append(trait)
         chosen += [trait for trait in order if trait not in chosen]
         return [Trait(*self.names[i], float(within[i]), float(others[i]), float(difference[i])) for i in chosen[:count]]
 
-    def _alike(self, trait: int, other: int) -> bool:
+    def _redundant(self, trait: int, other: int) -> bool:
         """Return whether two traits are redundant: of one theme, or closely correlated."""
         themes = [None if value else COLUMN_THEMES.get(name) for name, value in (self.names[trait], self.names[other])]
         same = themes[0] is not None and themes[0] == themes[1]
