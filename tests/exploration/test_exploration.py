@@ -106,12 +106,12 @@ def test_products_are_ranked_by_revenue(shown, placed):
     figure = panel(shown, "products").figure
     assert figure.data[0].x[0] == best[0]
     assert figure.data[0].y[0] == pytest.approx(best[1])
-    assert panel(shown, "products").sentence.startswith(f"{best[0]} brings most: {best[1]:,.0f}")
+    assert panel(shown, "products").sentence.startswith(f"{best[0]} has the highest revenue: {best[1]:,.0f}")
 
 
 def test_hours_are_told_in_the_zone(archive, seen):
     here, there = panels.by_hour(seen), panels.by_hour(look(archive, "Asia/Kolkata"))
-    assert "Times are of Asia/Kolkata." in there.sentence
+    assert "Times are in Asia/Kolkata." in there.sentence
     # +05:30 mixes two hours of UTC into one
     assert list(here.figure.data[0].y) != list(there.figure.data[0].y)
     assert sum(there.figure.data[0].y) == pytest.approx(100)

@@ -279,11 +279,11 @@ def test_no_two_personas_have_one_name_and_who_is_average_is_called_so():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"spend: {theme: spend}": "spend: {theme: luck}"}, "line 5: columns.spend: there is no theme luck"),
-        ({"spend: {theme: spend}": "spend: {sum: [a], from: b}"}, "one way"),
+        ({"spend: {theme: spend}": "spend: {theme: luck}"}, "line 5: columns.spend: unknown theme luck"),
+        ({"spend: {theme: spend}": "spend: {sum: [a], from: b}"}, "one source"),
         ({"id: id": "key: id"}, "id"),
-        ({"age: {theme: age}": "age: {kind: category, log: true}"}, "a category is taken as it is"),
-        ({"age: {theme: age}": "age: {date: x}"}, "belong together"),
+        ({"age: {theme: age}": "age: {kind: category, log: true}"}, "a category has one source column"),
+        ({"age: {theme: age}": "age: {date: x}"}, "need each other"),
         ({"age: {theme: age}": "age: {wait: 1}"}, "line 7"),
     ],
 )

@@ -117,7 +117,7 @@ def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_pat
         (["--validation", "never"], "--validation"),
         (["--costs", "nowhere.json"], "nowhere.json"),
         (["--rules", "nowhere"], "nowhere"),
-        (["--horizon", "200"], "do not fit"),
+        (["--horizon", "200"], "days after it"),
     ],
 )
 def test_train_refuses_what_cannot_be(app, archive, tmp_path, arguments, said):
@@ -166,7 +166,7 @@ def test_horizon_cutoffs_history_and_costs_are_settings_that_options_override(ap
         ("HORIZON_DAYS", "0", "training.horizon_days"),
         ("CUTOFFS_MAX", "many", "training.cutoffs_max"),
         ("COSTS__HIGH_SAVED", "2", "training.costs.high_saved"),
-        ("COSTS__HIGH_SAVED", "0.01", "high risk saves no more"),
+        ("COSTS__HIGH_SAVED", "0.01", "high risk retains no more"),
         ("COSTS__HIGH_PRICE", "1", "training.costs.high_price"),
     ],
 )

@@ -147,7 +147,7 @@ def test_arithmetic_of_interventions_by_hand():
     assert call.customers == 2
     assert call.effect == pytest.approx(0.155 * (0.9 * 60 + 0.8 * 120) - 0.10 * (60 + 120))
     worth = 1825 / 15
-    assert found["Reminder of the cart"].effect == pytest.approx(200 * 0.05 * worth * 0.9)
+    assert found["Cart reminder"].effect == pytest.approx(200 * 0.05 * worth * 0.9)
     assert found["Shorter checkout"].effect == pytest.approx(80 * 0.10 * worth * 0.9)
     assert found["Welcome series to a second order"].effect == pytest.approx(0.03 * worth * 0.9)
     assert found["Invitation to a first order"].effect == pytest.approx(0.01 * worth * 0.9)

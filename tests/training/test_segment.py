@@ -232,7 +232,7 @@ def test_one_segment_for_everybody_is_said_so(training):
     (group,) = summarize(mart, order_of_segments(rules, mart), rules)
     assert group.traits == ()
     assert all((delta.gap, delta.low, delta.high) == (0, 0, 0) for delta in group.deltas)
-    assert summary_frame([group])["trait_1"].to_list() == ["everybody is in this segment"]
+    assert summary_frame([group])["trait_1"].to_list() == ["all customers are in this segment"]
 
 
 def test_a_time_before_anybody_is_refused(archive):
