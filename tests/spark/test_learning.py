@@ -52,9 +52,9 @@ class AtHand:
     training: TrainingSet
     about: dict = field(default_factory=dict)
 
-    def fit(self, model, wanted):
-        rows = self.training.rows if wanted.label == LABEL else self.training.followed
-        chosen, inputs, labels = wanted.prepared(rows)
+    def fit(self, model, task):
+        rows = self.training.rows if task.label == LABEL else self.training.followed
+        chosen, inputs, labels = task.prepared(rows)
         self.about = {"rows": len(chosen), "workers": 0}
         return model.fit(inputs, labels)
 

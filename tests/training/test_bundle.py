@@ -130,11 +130,13 @@ def test_a_bundle_of_another_model_works_as_well(family, bundle, training, tmp_p
     if family == "lightgbm":
         pytest.importorskip("lightgbm", exc_type=ImportError)
     everyone = np.ones(len(training.rows), bool)
-    lesson, parameters = churn._lesson(training, everyone, churn.TrainingPlan())
+    train_fold, parameters = churn._train_fold(training, everyone, churn.TrainingPlan())
     few = {"n_estimators": 15} if family in ("random_forest", "lightgbm") else {}
-    model = churn.fit(Candidate(family, "none", few), lesson.rows, lesson.labels, lesson.names, seed=1, threads=1)
+    model = churn.fit(
+        Candidate(family, "none", few), train_fold.rows, train_fold.labels, train_fold.names, seed=1, threads=1
+    )
     trained = churn.Trained(
-        model, churn.preparation(lesson, parameters, 30, {"kind": "none"}, model), bundle.thresholds, None
+        model, churn.preparation(train_fold, parameters, 30, {"kind": "none"}, model), bundle.thresholds, None
     )
     written = bundles.write_bundle(
         tmp_path / "b", trained, training, bundle.breaks, bundle.rules, bundle.metrics | {"chosen": family}, 1
@@ -143,8 +145,8 @@ def test_a_bundle_of_another_model_works_as_well(family, bundle, training, tmp_p
     check_scores(training.latest, scores)
     assert scores["churn_reasons"].drop_nulls().len() > 0
     assert all(scores[name].is_null().all() for name in NEXT_PURCHASE)  # it has no models for them
-    raw = model.probability(lesson.rows[:50])
-    again = written.scorer().model.of_matrix(lesson.rows[:50])
+    raw = model.probability(train_fold.rows[:50])
+    again = written.scorer().model.of_matrix(train_fold.rows[:50])
     assert np.allclose(np.clip(raw, 1e-6, 1 - 1e-6), again, atol=1e-6)
 
 

@@ -25,10 +25,10 @@ class Elsewhere:
     asked: list = field(default_factory=list)
     about: dict = field(default_factory=dict)
 
-    def fit(self, model, wanted):
-        rows = self.training.rows if wanted.label == LABEL else self.training.followed
-        chosen, inputs, labels = wanted.prepared(rows.sample(fraction=1, shuffle=True, seed=1))
-        self.asked.append((wanted, len(chosen)))
+    def fit(self, model, task):
+        rows = self.training.rows if task.label == LABEL else self.training.followed
+        chosen, inputs, labels = task.prepared(rows.sample(fraction=1, shuffle=True, seed=1))
+        self.asked.append((task, len(chosen)))
         self.about = {"rows": len(chosen), "workers": 7}
         return model.fit(inputs, labels)
 
@@ -49,8 +49,8 @@ def test_rows_that_teach_are_found_among_others_by_what_is_told(training, valida
 def test_rows_are_prepared_as_they_are_here(training):
     rows = training.followed
     label = "next_days"
-    wanted = FitTask(label, TrainSplit(until_ms=training.cutoffs[1]), BGNBD, training.horizon_days, unit=90.0)
-    chosen, inputs, labels = wanted.prepared(rows)
+    task = FitTask(label, TrainSplit(until_ms=training.cutoffs[1]), BGNBD, training.horizon_days, unit=90.0)
+    chosen, inputs, labels = task.prepared(rows)
     known = rows.filter(rows[label].is_not_null() & (rows["as_of"] <= training.cutoffs[1]))
     assert chosen.equals(known)
     assert np.array_equal(inputs, matrix(numbers(known), BGNBD, training.horizon_days)[0], equal_nan=True)
@@ -69,7 +69,7 @@ def test_the_bundle_has_the_model_that_learnt_elsewhere(archive, training, plans
     assert bundle.about["window"]["rows"] == len(sample.rows)
     assert f"{len(training.rows):,} rows by 7 workers" in (tmp_path / "bundle" / "card.html").read_text("utf-8")
     assert load_bundle(tmp_path / "bundle").name == bundle.name
-    labels = [wanted.label for wanted, _ in learner.asked]
+    labels = [task.label for task, _ in learner.asked]
     # tested first, by rows whose horizon had ended, then learnt from all of them
     assert labels[:2] == [LABEL, LABEL]
     (tested, some), (_, every) = learner.asked[:2]
