@@ -58,8 +58,8 @@ def log_likelihood(logs: Float, repeats: Float, last: Float, age: Float) -> Floa
     safe = np.maximum(repeats, 1)
     left = np.log(a) - np.log(b + safe - 1) - (r + repeats) * np.log(alpha + last)
     both = np.where(repeats > 0, np.logaddexp(stayed, left), stayed)
-    found: Float = common + both
-    return found
+    likelihood: Float = common + both
+    return likelihood
 
 
 def fit(rows: pl.DataFrame) -> Parameters:
@@ -73,12 +73,12 @@ def fit(rows: pl.DataFrame) -> Parameters:
     """
     repeats, last, age = histories(rows)
     if not len(repeats):
-        raise ShopstreamError("BG/NBD cannot be fitted: no customer has ordered.", "Choose a later cut-off.")
+        raise ShopstreamError("BG/NBD cannot be fitted: no customer has an order.", "Choose a later cut-off.")
     scale = max(float(age.max()), 1.0) / 10.0  # times near 1 let one bound fit all four logarithms
 
     def loss(logs: Float) -> float:
         return float(-log_likelihood(logs, repeats, last / scale, age / scale).mean() + _RIDGE * (logs**2).mean())
 
-    found = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 4)
-    r, alpha, a, b = np.exp(found.x)
+    optimum = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 4)
+    r, alpha, a, b = np.exp(optimum.x)
     return Parameters(float(r), float(alpha * scale), float(a), float(b))

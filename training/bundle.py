@@ -63,8 +63,8 @@ _TRAIN_AGAIN: Final = "Train a bundle with this version: shopstream train DIR --
 
 def program_fingerprint() -> str:
     """Return the fingerprint that a bundle must match: schema of the rows, their preparation and the format."""
-    said = f"{score.fingerprint()} {PREPARATION} {FORMAT} {' '.join(COLUMNS)}"
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    content = f"{score.fingerprint()} {PREPARATION} {FORMAT} {' '.join(COLUMNS)}"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class Bundle:
     @cached_property
     def metrics(self) -> Report:
         """Evaluation report, see `evaluation.report`."""
-        found: Report = json.loads((self.folder / "metrics.json").read_text("utf-8"))
-        return found
+        report: Report = json.loads((self.folder / "metrics.json").read_text("utf-8"))
+        return report
 
     def scorer(self, rules: Rules | None = None, threads: int = 1) -> BundleScorer:
         """Return a scorer; `rules` replaces the bundle's segment rules.
@@ -134,17 +134,21 @@ class Bundle:
         try:
             model = Model(self.folder, threads)
         except Exception as error:  # each library raises its own exceptions
-            said = f"{type(error).__name__}: {error}"
+            problem = f"{type(error).__name__}: {error}"
             raise ShopstreamError(
-                f"The models of the bundle {self.folder} cannot be used: {said}.", _TRAIN_AGAIN
+                f"The models of the bundle {self.folder} cannot be used: {problem}.", _TRAIN_AGAIN
             ) from error
         return BundleScorer(model, self.breaks, self.thresholds, self.rules if rules is None else rules)
 
     def scoring(self, rules: Rules | None = None, threads: int = 1) -> Scoring:
         """Return what a consumer needs for live scoring."""
-        asked = self.rules if rules is None else rules
+        effective = self.rules if rules is None else rules
         return Scoring(
-            self.name, self.scorer(asked, threads), self.thresholds, self.training_profile, asked.profile_columns
+            self.name,
+            self.scorer(effective, threads),
+            self.thresholds,
+            self.training_profile,
+            effective.profile_columns,
         )
 
 
@@ -179,7 +183,7 @@ def write_bundle(
         ShopstreamError: the folder exists already or cannot be written.
     """
     if folder.exists() and not own_name:
-        raise ShopstreamError(f"{folder} is there already.", "Name another folder, or remove that one.")
+        raise ShopstreamError(f"{folder} exists already.", "Name another folder, or remove it.")
     # unique per process: two may train at once
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
@@ -198,8 +202,8 @@ def write_bundle(
         _write_json(partial / "bundle.json", about)
         if own_name:
             folder = folder.with_name(about["name"])
-            if (found := _whole(folder)) is not None:
-                return found
+            if (existing := _intact(folder)) is not None:
+                return existing
             shutil.rmtree(folder, ignore_errors=True)
         publish_folder(partial, folder)
     except OSError as error:
@@ -265,15 +269,15 @@ def _write_parts(
             "rows": len(training.rows),
             "customers": training.rows["customer_id"].n_unique(),
             # a model fitted elsewhere, on more rows than these
-            **({} if trained.learnt is None else {"learnt": trained.learnt}),
+            **({} if trained.external_fit is None else {"learnt": trained.external_fit}),
         },
         "seed": seed,
         "thresholds": msgspec.to_builtins(trained.thresholds),
         "breaks": msgspec.to_builtins(breaks),
         "libraries": libraries | {"python": platform.python_version()},
     }
-    learnt = {_FILES[kind], "preparation.json", "rules.yaml", *(one.target.file for one in following)}
-    content = b"".join((folder / name).read_bytes() for name in sorted(learnt))
+    model_files = {_FILES[kind], "preparation.json", "rules.yaml", *(one.target.file for one in following)}
+    content = b"".join((folder / name).read_bytes() for name in sorted(model_files))
     digest = hashlib.sha256(content + json.dumps(about, sort_keys=True).encode()).hexdigest()
     about["name"] = f"churn-{training.horizon_days}d-{digest[:10]}"
     _write_json(folder / "bundle.json", about)
@@ -302,7 +306,7 @@ def resolve(path: Path) -> Path:
         name = pointer.read_text("utf-8").strip()
         if name and Path(name).name == name and (path / name / "bundle.json").is_file():
             return path / name
-        raise UsageError(f"{pointer} names {name!r}, which is no bundle beside it.", _TRAIN_AGAIN)
+        raise UsageError(f"{pointer} names {name!r}, which is no bundle in the same folder.", _TRAIN_AGAIN)
     raise UsageError(f"{path} is no bundle.", _TRAIN_AGAIN)
 
 
@@ -328,20 +332,20 @@ def load_bundle(path: Path) -> Bundle:
     if fingerprint != program_fingerprint():
         raise ShopstreamError(
             f"The bundle {folder} has the fingerprint {fingerprint}, this program {program_fingerprint()}: its model "
-            "learnt from other features.",
+            "was trained on other features.",
             _TRAIN_AGAIN,
         )
     for name, checksum in files.items():
         file = folder / name
         if not file.is_file() or _checksum(file) != checksum:
             raise ShopstreamError(
-                f"The bundle {folder} is damaged: {name} is missing or not as it was written.",
+                f"The bundle {folder} is damaged: {name} is missing or was changed.",
                 "Copy the bundle again, or train another one.",
             )
     return Bundle(folder, about)
 
 
-def _whole(folder: Path) -> Bundle | None:
+def _intact(folder: Path) -> Bundle | None:
     try:
         return load_bundle(folder)
     except ShopstreamError:

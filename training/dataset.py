@@ -21,7 +21,7 @@ from features.backfill import ArchiveCounts, ReadDay, rows_at
 from features.errors import ShopstreamError, UsageError
 from features.records.archive_rows import ArchiveRows, event_rows, order_rows
 from features.schema import DAY_MS
-from training.labels import Following, later_cutoffs, looks
+from training.labels import OutcomeCollector, later_cutoffs, outcome_times
 from training.options import Horizon
 
 LABEL: Final = "churned"
@@ -79,12 +79,12 @@ def plan_cutoffs(first_ms: int, end_ms: int, horizon: Horizon) -> list[int]:
     if last < earliest:
         have = (end_ms - first_ms) / DAY_MS
         raise ShopstreamError(
-            f"The archive holds {have:.0f} days; a history of {horizon.history_days} days before a cut-off and "
-            f"{horizon.horizon_days} days after it do not fit.",
+            f"The archive holds {have:.0f} days; a cut-off needs {horizon.history_days} days before it and "
+            f"{horizon.horizon_days} days after it.",
             "Give a shorter --horizon or --history, or a longer archive.",
         )
-    found = range(last, earliest - 1, -horizon.spacing_days * DAY_MS)
-    return sorted(found[: horizon.cutoffs_max])
+    cutoffs = range(last, earliest - 1, -horizon.spacing_days * DAY_MS)
+    return sorted(cutoffs[: horizon.cutoffs_max])
 
 
 def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
@@ -100,21 +100,21 @@ def known_span(days: Sequence[int], read_day: ReadDay) -> tuple[int, int]:
     first = next((min(times) for day in days if (times := _times(day, read_day))), None)
     last = next((max(times) for day in reversed(days) if (times := _times(day, read_day))), None)
     if first is None or last is None:
-        raise ShopstreamError("The archive holds no events and no orders.", "Name the folder of an archive.")
+        raise ShopstreamError("The archive has no events and no orders.", "Name the folder of an archive.")
     return first, last
 
 
 def _times(day: int, read_day: ReadDay) -> list[int]:
-    """Return the earliest and latest time of a day; orders count by placement, as a refund says nothing about now."""
-    found = []
+    """Return the earliest and latest time of a day; orders count by placement, as a refund may be much later."""
+    bounds = []
     rows: dict[str, Callable[[pa.Table], ArchiveRows[Any]]] = {"events": event_rows, "orders": order_rows}
     for topic, judge in rows.items():
         for table in read_day(topic, day):
             times = judge(table).columns.ts
             inside = times[(times >= day * DAY_MS) & (times < (day + 1) * DAY_MS)]
             if len(inside):
-                found += [int(inside.min()), int(inside.max())]
-    return found
+                bounds += [int(inside.min()), int(inside.max())]
+    return bounds
 
 
 def labelled(rows: pl.DataFrame, outcome: pl.DataFrame) -> pl.DataFrame:
@@ -157,7 +157,7 @@ def build(
     """
     counts = ArchiveCounts()
     times = times_needed(cutoffs, horizon_days, end_ms)
-    return gathered(rows_at(days, read_day, times, counts, on_day), cutoffs, horizon_days, end_ms=end_ms, counts=counts)
+    return assemble(rows_at(days, read_day, times, counts, on_day), cutoffs, horizon_days, end_ms=end_ms, counts=counts)
 
 
 def times_needed(cutoffs: Sequence[int], horizon_days: int, end_ms: int) -> list[int]:
@@ -168,12 +168,12 @@ def times_needed(cutoffs: Sequence[int], horizon_days: int, end_ms: int) -> list
     """
     horizon_ms = horizon_days * DAY_MS
     if not cutoffs or max(cutoffs) + horizon_ms > end_ms:
-        raise UsageError("The horizon of every cut-off must end before the archive does.")
+        raise UsageError("The horizon of a cut-off ends after the archive.")
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
-    return sorted({*followed, *(cutoff + horizon_ms for cutoff in cutoffs), *looks(followed, end_ms), end_ms})
+    return sorted({*followed, *(cutoff + horizon_ms for cutoff in cutoffs), *outcome_times(followed, end_ms), end_ms})
 
 
-def gathered(
+def assemble(
     rows_by_time: Iterable[tuple[int, pl.DataFrame]],
     cutoffs: Sequence[int],
     horizon_days: int,
@@ -193,32 +193,32 @@ def gathered(
     Raises:
         ShopstreamError: no customer has ordered by the last cut-off.
     """
-    rows, followed, latest = told(rows_by_time, cutoffs, horizon_days, end_ms=end_ms)
+    rows, followed, latest = labelled_frames(rows_by_time, cutoffs, horizon_days, end_ms=end_ms)
     if rows.is_empty():
         raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")
     return TrainingSet(rows, followed, latest, horizon_days, end_ms, counts)
 
 
-def told(
+def labelled_frames(
     rows_by_time: Iterable[tuple[int, pl.DataFrame]], cutoffs: Sequence[int], horizon_days: int, *, end_ms: int
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return `rows`, `followed` and `latest` of a `TrainingSet`, possibly empty; arguments as for `gathered`."""
+    """Return `rows`, `followed` and `latest` of a `TrainingSet`, possibly empty; arguments as for `assemble`."""
     ends = {cutoff + horizon_days * DAY_MS: cutoff for cutoff in cutoffs}
-    wanted = set(cutoffs)
+    starts = set(cutoffs)
     followed = {*cutoffs, *later_cutoffs(max(cutoffs), end_ms)}
-    waiting: dict[int, pl.DataFrame] = {}
-    following: list[Following] = []
+    open_rows: dict[int, pl.DataFrame] = {}
+    collectors: list[OutcomeCollector] = []
     parts: list[pl.DataFrame] = []
     latest = pl.DataFrame()
     for time, rows in rows_by_time:
-        for one in following:
-            one.look(time, rows)
+        for collector in collectors:
+            collector.observe(time, rows)
         if time in ends:
-            parts.append(labelled(waiting.pop(ends[time]), rows).sort("customer_id"))
-        if time in wanted:
-            waiting[time] = rows
+            parts.append(labelled(open_rows.pop(ends[time]), rows).sort("customer_id"))
+        if time in starts:
+            open_rows[time] = rows
         if time in followed:
-            following.append(Following(rows.sort("customer_id"), time))
+            collectors.append(OutcomeCollector(rows.sort("customer_id"), time))
         if time == end_ms:
             latest = rows.sort("customer_id")
-    return pl.concat(parts), pl.concat([one.labelled() for one in following]), latest
+    return pl.concat(parts), pl.concat([collector.labelled() for collector in collectors]), latest

@@ -26,7 +26,7 @@ _RIDGE: Final = 1e-3
 """Ridge penalty as in BG/NBD: keeps parameters from diverging on small samples."""
 
 
-class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of the model; `gamma` is in the shop's currency."""
 
     p: float
@@ -41,15 +41,15 @@ class Spend(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             mean: mean value of these orders; ignored without orders.
         """
         known = np.where(orders > 0, self.p * orders * mean, 0.0)
-        found: Float = self.p * (self.gamma + known / self.p) / (self.p * orders + self.q - 1)
-        return found
+        value: Float = self.p * (self.gamma + known / self.p) / (self.p * orders + self.q - 1)
+        return value
 
 
 def log_likelihood(logs: Float, orders: Float, mean: Float) -> Float:
     """Return the log-likelihood of each customer at the logarithms of p, q - 1 and gamma."""
     p, q, gamma = np.exp(logs[0]), 1 + np.exp(logs[1]), np.exp(logs[2])
     shape = p * orders
-    found: Float = (
+    likelihood: Float = (
         gammaln(shape + q)
         - gammaln(shape)
         - gammaln(q)
@@ -58,10 +58,10 @@ def log_likelihood(logs: Float, orders: Float, mean: Float) -> Float:
         + shape * np.log(orders)
         - (shape + q) * np.log(gamma + mean * orders)
     )
-    return found
+    return likelihood
 
 
-def fit(rows: pl.DataFrame) -> Spend:
+def fit(rows: pl.DataFrame) -> Parameters:
     """Return the maximum-likelihood parameters.
 
     Args:
@@ -72,7 +72,7 @@ def fit(rows: pl.DataFrame) -> Spend:
     """
     paid = rows.filter((col("orders_total") > 0) & (col("revenue_total") > 0))
     if paid.is_empty():
-        raise ShopstreamError("Gamma-Gamma cannot be fitted: no order is worth anything.", "Choose a later cut-off.")
+        raise ShopstreamError("Gamma-Gamma cannot be fitted: no order has revenue.", "Choose a later cut-off.")
     orders = paid["orders_total"].cast(pl.Float64).to_numpy()
     mean = paid["revenue_total"].to_numpy() / orders
     scale = float(np.median(mean))
@@ -80,6 +80,6 @@ def fit(rows: pl.DataFrame) -> Spend:
     def loss(logs: Float) -> float:
         return float(-log_likelihood(logs, orders, mean / scale).mean() + _RIDGE * (logs**2).mean())
 
-    found = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 3)
-    p, more, gamma = np.exp(found.x)
-    return Spend(float(p), float(1 + more), float(gamma * scale))
+    optimum = minimize(loss, _START, method="L-BFGS-B", bounds=[(-_LOG_MAX, _LOG_MAX)] * 3)
+    p, more, gamma = np.exp(optimum.x)
+    return Parameters(float(p), float(1 + more), float(gamma * scale))

@@ -39,14 +39,14 @@ def later_cutoffs(last: int, end_ms: int) -> range:
     return range(end_ms - min(WINDOWS.values()) * DAY_MS, last, -LATER_DAYS * DAY_MS)
 
 
-def looks(cutoffs: Iterable[int], end_ms: int) -> set[int]:
+def outcome_times(cutoffs: Iterable[int], end_ms: int) -> set[int]:
     """Return the times to evaluate the features for the outcomes of these cut-offs, epoch ms; none after `end_ms`."""
     steps = range(STEP_DAYS, max(WINDOWS.values()) + 1, STEP_DAYS)
     return {time for cutoff in cutoffs for step in steps if (time := cutoff + step * DAY_MS) <= end_ms}
 
 
 @dataclass(slots=True)
-class Following:
+class OutcomeCollector:
     """Collects the outcomes of the customers of one cut-off.
 
     Attributes:
@@ -59,10 +59,10 @@ class Following:
     _found: dict[str, pl.Series] = field(default_factory=dict)
     _first: pl.Series | None = None
 
-    def look(self, time: int, rows: pl.DataFrame) -> None:
+    def observe(self, time: int, rows: pl.DataFrame) -> None:
         """Record every customer's row at a later time; call in ascending order of the times."""
         past = time - self.cutoff
-        # times outside `looks` would make an outcome depend on other requests to the archive
+        # times outside `outcome_times` would make an outcome depend on other requests to the archive
         if past <= 0 or past % (STEP_DAYS * DAY_MS) or past > max(WINDOWS.values()) * DAY_MS:
             return
         now = self.rows.select("customer_id").join(

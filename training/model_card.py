@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import plotly.graph_objects as go
-import plotly.io as pio
 
 from training.churn.candidates import TITLES
-from training.html import document
-from training.html import table as _table
-from training.markup import number, verdict
+from training.html import Block, Bullets, Figure, Heading, Table, Text, facts, number, page, styled, verdict
 from training.next_purchase import model_card as next_purchase_card
 
-Report = dict[str, Any]
+Report = Mapping[str, Any]
 
 _METRICS: Final = {
     "pr_auc": "PR-AUC",
@@ -27,15 +23,15 @@ _METRICS: Final = {
     "ece": "ECE",
 }
 _CURVES: Final = {
-    "roc": ("ROC", "false positives", "true positives"),
+    "roc": ("ROC", "false positive rate", "true positive rate"),
     "pr": ("Precision and recall", "recall", "precision"),
-    "gain": ("Gain: churners found by asking the riskiest first", "share of customers", "share of churners"),
-    "calibration": ("Calibration", "predicted", "happened"),
+    "gain": ("Gain: churners among the customers with the highest scores", "share of customers", "share of churners"),
+    "calibration": ("Calibration", "predicted", "observed"),
 }
 _DRIVERS: Final = 15
 
 
-def render(about: Mapping[str, Any], report: Report, drivers: Mapping[str, float]) -> str:
+def render(about: Report, report: Report, drivers: Mapping[str, float]) -> str:
     """Render the card as self-contained HTML.
 
     Args:
@@ -43,99 +39,92 @@ def render(about: Mapping[str, Any], report: Report, drivers: Mapping[str, float
         report: see `evaluation.report`.
         drivers: mean absolute contribution of each input, largest first.
     """
+    return page(str(about["name"]), _blocks(about, report, drivers))
+
+
+def _blocks(about: Report, report: Report, drivers: Mapping[str, float]) -> Iterator[Block]:
     chosen = report["models"][report["chosen"]]
-    parts = [
-        f"<h1>{escape(str(about['name']))}</h1>",
-        _summary(about, report),
-        "<h2>Models on held-out customers</h2>",
-        _models(report),
-        _differences(report),
-        _ceiling(report),
-        *(_curve(name, report, first=name == "roc") for name in _CURVES),
-        f"<h2>Confusion at 0.5: {escape(chosen['title'])}</h2>",
-        _confusion(chosen["confusion"]),
-        "<h2>By segment</h2>",
-        _segments(report["segments"]),
-        "<h2>What moves the score</h2>",
-        _drivers(drivers),
-        *next_purchase_card.sections(report),
-        "<h2>What was tried</h2>",
-        _tried(report["tried"]),
-        "<h2>Bands of risk</h2>",
-        _bands(about["thresholds"]),
-        "<h2>Limits</h2>",
-        _limits(report),
-    ]
-    return document(str(about["name"]), parts)
+    yield facts(_summary(about, report).items())
+    yield Heading("Models on held-out customers")
+    yield from _models(report)
+    yield Heading("Comparison with the baselines")
+    yield _differences(report)
+    if "ceiling" in report:
+        yield from _ceiling(report)
+    for name in _CURVES:
+        yield Figure(_curve(name, report), f"curve-{name}")
+    yield Heading(f"Confusion matrix at 0.5: {chosen['title']}")
+    yield _confusion(chosen["confusion"])
+    yield Heading("By segment")
+    yield _segments(report["segments"])
+    yield Heading("Drivers of the score")
+    yield Figure(_drivers(drivers), "drivers")
+    yield from next_purchase_card.blocks(report)
+    yield Heading("Candidates")
+    yield from _candidates(report)
+    yield Heading("Risk bands")
+    yield Table(("risk", "probability"), [(name, f"from {value:.3f}") for name, value in about["thresholds"].items()])
+    yield Text("From each probability on, the next effort pays, by the declared costs.", note=True)
+    yield Heading("Limits")
+    yield Bullets(_limits(report))
 
 
-def _summary(about: Mapping[str, Any], report: Report) -> str:
+def _summary(about: Report, report: Report) -> dict[str, str]:
     window = about["window"]
-    said = {
-        "says": f"P(no order within {about['horizon_days']} days), for customers who have ordered",
+    external = {}
+    if "learnt" in window:
+        fit = window["learnt"]
+        external["fitted on Spark to"] = (
+            f"{fit['rows']:,} rows by {fit['workers']} workers; the rows above are a sample of their customers, for "
+            "the choice of settings, the calibration and the test"
+        )
+    return {
+        "prediction": f"P(no order within {about['horizon_days']} days), for customers with an order",
         "model": report["models"][report["chosen"]]["title"],
         "fitted to": f"{window['rows']:,} rows of {window['customers']:,} customers at {len(window['cutoffs_ms'])} "
         "cut-offs",
-        **_elsewhere(window),
+        **external,
         "tested on": f"{report['rows']:,} rows of {report['customers']:,} customers, {report['churned']:.1%} of them "
         f"churned, at {', '.join(report['tested'])}",
-        "tested how": "later cut-offs; every horizon that taught had ended before"
+        "validation": "later cut-offs; the horizons of all training rows had ended before"
         if report["validation"] == "time"
-        else "five folds of whole customers, each scored by models that had not seen them",
+        else "five folds of whole customers, each scored by models that were fitted to the other folds",
         "libraries": ", ".join(f"{name} {version}" for name, version in about["libraries"].items()),
-        "fingerprint": about["fingerprint"],
-    }
-    return _table(["", ""], ([name, str(value)] for name, value in said.items()))
-
-
-def _elsewhere(window: Mapping[str, Any]) -> dict[str, str]:
-    """Return the summary row of a model that was fitted on more rows than the training set has."""
-    if "learnt" not in window:
-        return {}
-    learnt = window["learnt"]
-    return {
-        "fitted on Spark to": f"{learnt['rows']:,} rows by {learnt['workers']} workers; the rows above are a "
-        "sample of their customers, which the settings, the calibration and the tests come from"
+        "fingerprint": str(about["fingerprint"]),
     }
 
 
-def _models(report: Report) -> str:
+def _models(report: Report) -> Iterator[Block]:
     rows = [
-        [one["title"], *(number(one["metrics"][name], one["intervals"][name]) for name in _METRICS)]
+        (one["title"], *(number(one["metrics"][name], one["intervals"][name]) for name in _METRICS))
         for one in report["models"].values()
     ]
-    table = _table(["model", *_METRICS.values()], rows, TITLES[report["chosen"]])
-    return (
-        table
-        + "<small>In brackets: 95 % intervals of a bootstrap of customers. The marked model is in the bundle.</small>"
-    )
+    yield Table(("model", *_METRICS.values()), rows, marked=TITLES[report["chosen"]])
+    yield Text("In brackets: 95 % intervals of a bootstrap of customers. The marked model is in the bundle.", note=True)
 
 
-def _differences(report: Report) -> str:
+def _differences(report: Report) -> Table:
     rows = [
-        [f"{TITLES[one['model']]} against {TITLES[one['against']]}", _METRICS[one["metric"]], f"{one['gap']:+.4f}",
-         f"{one['interval'][0]:+.4f} to {one['interval'][1]:+.4f}", verdict(one["interval"])]
+        (f"{TITLES[one['model']]} against {TITLES[one['against']]}", _METRICS[one["metric"]], f"{one['gap']:+.4f}",
+         f"{one['interval'][0]:+.4f} to {one['interval'][1]:+.4f}", verdict(one["interval"]))
         for one in report["differences"]
     ]  # fmt: skip
-    return "<h2>Against the baselines</h2>" + _table(["", "metric", "gap", "95 % interval", ""], rows)
+    return Table(("", "metric", "gap", "95 % interval", ""), rows)
 
 
-def _ceiling(report: Report) -> str:
-    if "ceiling" not in report:
-        return ""
-    found = {name: one for name, one in report["ceiling"].items() if name != "rows"}
-    rows = [[one["meaning"], *(number(one["metrics"][name]) for name in ("roc_auc", "pr_auc", "log_loss", "ece"))]
-            for one in found.values()]  # fmt: skip
-    ways = [[TITLES[family], *(f"{one['way'][family]:.0%}" for one in found.values())] for family in report["models"]]
-    return (
-        "<h2>Ceiling</h2><p>This shop was made by a known law, so one can say what nobody could beat.</p>"
-        + _table(["a predictor that", "ROC-AUC", "PR-AUC", "log loss", "ECE"], rows)
-        + "<p>Share of the way from recency only to it, in ROC-AUC:</p>"
-        + _table(["model", *(one["meaning"] for one in found.values())], ways)
-    )
+def _ceiling(report: Report) -> Iterator[Block]:
+    ceilings = [one for name, one in report["ceiling"].items() if name != "rows"]
+    yield Heading("Ceiling")
+    yield Text("The parameters of this synthetic shop are known, so the best possible prediction is known too.")
+    names = ("roc_auc", "pr_auc", "log_loss", "ece")
+    rows = [(one["meaning"], *(number(one["metrics"][name]) for name in names)) for one in ceilings]
+    yield Table(("predictor", *(_METRICS[name] for name in names)), rows)
+    yield Text("Share of the ROC-AUC gain from `recency only` to the ceiling that each model reaches:")
+    shares = [(TITLES[family], *(f"{one['way'][family]:.0%}" for one in ceilings)) for family in report["models"]]
+    yield Table(("model", *(one["meaning"] for one in ceilings)), shares)
 
 
-def _curve(name: str, report: Report, *, first: bool) -> str:
+def _curve(name: str, report: Report) -> go.Figure:
     title, x, y = _CURVES[name]
     figure = go.Figure()
     if name in ("roc", "gain", "calibration"):
@@ -145,71 +134,58 @@ def _curve(name: str, report: Report, *, first: bool) -> str:
         mode = "lines+markers" if name == "calibration" else "lines"
         curve = one["curves"][name]
         figure.add_scatter(x=curve["x"], y=curve["y"], mode=mode, name=one["title"], line=line)
-    figure.update_layout(
-        title=title, xaxis_title=x, yaxis_title=y, template="plotly_white", height=420, margin={"t": 50, "b": 40}
-    )
-    return str(pio.to_html(figure, include_plotlyjs=first, full_html=False, div_id=f"curve-{name}"))
+    return styled(figure, height=420, title=title, xaxis_title=x, yaxis_title=y)
 
 
-def _confusion(found: Mapping[str, int]) -> str:
+def _confusion(counts: Mapping[str, int]) -> Table:
     rows = [
-        ["churned", f"{found['true_positive']:,}", f"{found['false_negative']:,}"],
-        ["stayed", f"{found['false_positive']:,}", f"{found['true_negative']:,}"],
+        ("churned", f"{counts['true_positive']:,}", f"{counts['false_negative']:,}"),
+        ("stayed", f"{counts['false_positive']:,}", f"{counts['true_negative']:,}"),
     ]
-    return _table(["", "said to churn", "said to stay"], rows)
+    return Table(("", "predicted to churn", "predicted to stay"), rows)
 
 
-def _segments(found: Mapping[str, Report]) -> str:
+def _segments(segments: Mapping[str, Report]) -> Table:
     names = ("roc_auc", "pr_auc", "brier", "ece")
     rows = [
-        [segment, f"{one['rows']:,}", f"{one['churned']:.1%}",
-         *(number(one["metrics"][name], one["intervals"][name]) for name in names)]
-        for segment, one in found.items()
+        (segment, f"{one['rows']:,}", f"{one['churned']:.1%}",
+         *(number(one["metrics"][name], one["intervals"][name]) for name in names))
+        for segment, one in segments.items()
     ]  # fmt: skip
-    return _table(["segment", "rows", "churned", *(_METRICS[name] for name in names)], rows)
+    return Table(("segment", "rows", "churned", *(_METRICS[name] for name in names)), rows)
 
 
-def _drivers(drivers: Mapping[str, float]) -> str:
+def _drivers(drivers: Mapping[str, float]) -> go.Figure:
     names = list(drivers)[:_DRIVERS][::-1]
     figure = go.Figure(go.Bar(x=[drivers[name] for name in names], y=names, orientation="h"))
-    figure.update_layout(
-        xaxis_title="mean size of the contribution, log odds", template="plotly_white", height=440,
-        margin={"t": 20, "b": 40, "l": 180},
-    )  # fmt: skip
-    return str(pio.to_html(figure, include_plotlyjs=False, full_html=False, div_id="drivers"))
+    margin = {"t": 20, "b": 40, "l": 180}
+    return styled(figure, height=440, xaxis_title="mean absolute contribution, log odds", margin=margin)
 
 
-def _tried(tried: Sequence[Mapping[str, Any]]) -> str:
+def _candidates(report: Report) -> Iterator[Block]:
     rows = [
-        [TITLES[one["family"]], one["treatment"], ", ".join(f"{k} {v:g}" for k, v in one["parameters"].items()) or "-",
-         one["calibration"], number(one["log_loss"]), number(one["pr_auc"]), number(one["roc_auc"])]
-        for one in tried
+        (TITLES[one["family"]], one["treatment"], ", ".join(f"{k} {v:g}" for k, v in one["parameters"].items()) or "-",
+         one["calibration"], number(one["log_loss"]), number(one["pr_auc"]), number(one["roc_auc"]))
+        for one in report["tried"]
     ]  # fmt: skip
-    head = ["model", "imbalance", "settings", "calibration", "log loss", "PR-AUC", "ROC-AUC"]
-    return _table(head, rows) + "<small>On folds of customers within the rows that taught, after calibration.</small>"
+    yield Table(("model", "imbalance", "settings", "calibration", "log loss", "PR-AUC", "ROC-AUC"), rows)
+    yield Text("On folds of customers within the training rows, after calibration.", note=True)
 
 
-def _bands(thresholds: Mapping[str, float]) -> str:
-    rows = [[name, f"from {value:.3f}"] for name, value in thresholds.items()]
-    return _table(["risk", "probability"], rows) + "<small>Where more effort begins to pay, by the costs.</small>"
-
-
-def _limits(report: Report) -> str:
+def _limits(report: Report) -> list[str]:
     ece = report["models"][report["chosen"]]["metrics"]["ece"]
-    gap = (
-        f"A mean gap of {ece:.3f} between predicted and observed share remains. A season that no cut-off has seen "
-        "moves everybody's probability at once; the pace of the last month was taken into account as the power "
-        f"{report['level']:.2f}."
+    season = (
+        f"Predicted and observed shares differ by {ece:.3f} on average. A season that no cut-off covers moves all "
+        f"probabilities at once. The pace of the last month is accounted for by the power {report['level']:.2f}."
     )
-    said = [
-        gap,
-        "Early cut-offs know little of the past: counts over a year are short where history is.",
-        "A score says how likely a customer is to stay away, not what would bring the customer back.",
+    return [
+        season,
+        "Early cut-offs have little history: counts over a year are low there.",
+        "A score is the probability that a customer stays away. It does not show what would bring the customer back.",
+        *(
+            f"XGBoost is not better than {TITLES[one['against']]} in PR-AUC here ({one['gap']:+.4f}). The inputs "
+            "already contain rates and rhythm in a form that simple models use as well; the rest is chance."
+            for one in report["differences"]
+            if one["model"] == "xgboost" and one["metric"] == "pr_auc" and verdict(one["interval"]) != "better"
+        ),
     ]
-    said += [
-        f"In PR-AUC XGBoost does not beat {TITLES[one['against']]} here ({one['gap']:+.4f}): the inputs already hold "
-        "rates and rhythm in a form that simple models use as well, and what is left is chance."
-        for one in report["differences"]
-        if one["model"] == "xgboost" and one["metric"] == "pr_auc" and verdict(one["interval"]) != "better"
-    ]
-    return "<ul>" + "".join(f"<li>{escape(one)}</li>" for one in said) + "</ul>"

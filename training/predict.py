@@ -45,7 +45,7 @@ NEXT_COLUMNS = ("purchase_probability_30d", "expected_days_to_purchase", "expect
 """Predictions of the next-purchase models, for any customer."""
 
 TRUSTED = ("numpy.dtype", "sklearn.tree._tree.Tree")
-"""Types that a scikit-learn model may hold beside those that skops trusts; a file with others is rejected.
+"""Types that a scikit-learn model may contain in addition to those that skops trusts; a file with others is rejected.
 A damaged tree could crash the process, so `check_sklearn` checks the trees before use."""
 DEPTH_MAX = 1_000
 """Maximum depth of a tree: contributions are computed by recursion, on a stack of fixed size."""
@@ -96,7 +96,7 @@ def bgnbd(columns: Columns, parameters: Mapping[str, float], horizon_days: float
 
 
 def derived(columns: Columns, parameters: Mapping[str, float], horizon_days: float) -> dict[str, Float64]:
-    """Return the model inputs beside COLUMNS: rates and trends that would cost a tree many splits.
+    """Return the model inputs in addition to COLUMNS: rates and trends that would cost a tree many splits.
 
     Pauses are relative to the customer's own pace, and small counts are shrunk towards a common prior.
     """
@@ -123,10 +123,10 @@ def matrix(columns: Columns, parameters: Mapping[str, float], horizon_days: floa
     with np.errstate(invalid="ignore", divide="ignore"):
         more = derived(columns, parameters, horizon_days)
     every = [*(columns[name] for name in COLUMNS), *more.values()]
-    found = np.empty((len(every[0]), len(every)), np.float32)
+    inputs = np.empty((len(every[0]), len(every)), np.float32)
     for position, values in enumerate(every):
-        found[:, position] = values
-    return found, [*COLUMNS, *more]
+        inputs[:, position] = values
+    return inputs, [*COLUMNS, *more]
 
 
 def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
@@ -141,8 +141,8 @@ def calibrated(probability: Float64, calibration: Mapping[str, Any]) -> Float64:
         probability = 1 / (1 + np.exp(-(calibration["slope"] * logit + calibration["intercept"])))
     elif calibration["kind"] == "isotonic":
         probability = np.interp(probability, calibration["x"], calibration["y"])
-    found: Float64 = np.clip(probability, 1e-6, 1 - 1e-6) ** calibration.get("level", 1.0)
-    return found
+    powered: Float64 = np.clip(probability, 1e-6, 1 - 1e-6) ** calibration.get("level", 1.0)
+    return powered
 
 
 def check_tree(left: Sequence[int], right: Sequence[int], feature: Sequence[int], columns: int) -> dict[int, int]:
@@ -169,7 +169,7 @@ def check_tree(left: Sequence[int], right: Sequence[int], feature: Sequence[int]
         if left[node] == right[node] == -1:
             continue
         if not 0 <= feature[node] < columns:
-            raise ValueError("a node looks at a column that is not there")
+            raise ValueError("a node splits on a missing column")
         for child in (left[node], right[node]):
             if not 0 <= child < len(left):
                 raise ValueError("a node points outside of its tree")
@@ -185,26 +185,26 @@ def check_xgboost(model: Mapping[str, Any]) -> None:
     learner = model["learner"]
     shape, trees = learner["learner_model_param"], learner["gradient_booster"]
     if trees["name"] != "gbtree" or int(shape["num_class"]) > 1 or int(shape.get("num_target", 1)) > 1:
-        raise ValueError("it has more than one result, or is not made of trees")
-    found = trees["model"]
-    count = int(found["gbtree_model_param"]["num_trees"])
-    rounds = found.get("iteration_indptr", [0, count])
-    if len(found["trees"]) != count or found["tree_info"] != [0] * count or any(found.get("cats", {}).values()):
+        raise ValueError("it has more than one output, or is no tree model")
+    forest = trees["model"]
+    count = int(forest["gbtree_model_param"]["num_trees"])
+    rounds = forest.get("iteration_indptr", [0, count])
+    if len(forest["trees"]) != count or forest["tree_info"] != [0] * count or any(forest.get("cats", {}).values()):
         raise ValueError("it lacks trees, or has categories")
     if rounds[0] != 0 or rounds[-1] != count or sorted(rounds) != rounds:
-        raise ValueError("its rounds do not hold its trees")
-    for number, tree in enumerate(found["trees"]):
+        raise ValueError("its rounds do not match its trees")
+    for number, tree in enumerate(forest["trees"]):
         left, right, columns = tree["left_children"], tree["right_children"], int(shape["num_feature"])
         parents = {0: _NO_PARENT} | check_tree(left, right, tree["split_indices"], columns)
-        said = tree["tree_param"]
-        if {int(said["num_nodes"])} != {len(tree[name]) for name in _XGBOOST_NODES} or tree["id"] != number:
+        parameters = tree["tree_param"]
+        if {int(parameters["num_nodes"])} != {len(tree[name]) for name in _XGBOOST_NODES} or tree["id"] != number:
             raise ValueError("a tree lacks nodes")
-        if any(tree["split_type"]) or tree["categories_nodes"] or int(said.get("size_leaf_vector", 1)) > 1:
-            raise ValueError("a tree has categories or more than one result")
+        if any(tree["split_type"]) or tree["categories_nodes"] or int(parameters.get("size_leaf_vector", 1)) > 1:
+            raise ValueError("a tree has categories or more than one output")
         for node, parent in enumerate(tree["parents"]):
             # pruned nodes remain, unreachable
             if parent != parents.get(node, parent) or not (0 <= parent < len(left) or parent == _NO_PARENT):
-                raise ValueError("a node names another parent than its own")
+                raise ValueError("a node has a wrong parent")
 
 
 def check_lightgbm(text: str) -> str:
@@ -218,17 +218,17 @@ def check_lightgbm(text: str) -> str:
     head, *trees = text.split("\nTree=")
     about = dict(line.partition("=")[::2] for line in head.split("\n"))
     if about["num_class"] != "1" or about["num_tree_per_iteration"] != "1" or not trees:
-        raise ValueError("it has more than one result, or no trees")
+        raise ValueError("it has more than one output, or no trees")
     for tree in trees:
         block, _, rest = tree.partition("\n\n")
-        said = dict(line.partition("=")[::2] for line in block.split("\n")[1:])
-        leaves = int(said["num_leaves"])
-        kinds = {int(kind) & 1 for kind in said["decision_type"].split()} | {int(said["num_cat"])}
-        if said.keys() != _LIGHTGBM_NODES.keys() or kinds != {0} or said["is_linear"] != "0":
-            raise ValueError("a tree has categories, or something that no plain tree has")
+        fields = dict(line.partition("=")[::2] for line in block.split("\n")[1:])
+        leaves = int(fields["num_leaves"])
+        kinds = {int(kind) & 1 for kind in fields["decision_type"].split()} | {int(fields["num_cat"])}
+        if fields.keys() != _LIGHTGBM_NODES.keys() or kinds != {0} or fields["is_linear"] != "0":
+            raise ValueError("a tree has categories or unknown fields")
         if rest.strip("\n") and (tree is not trees[-1] or not rest.lstrip("\n").startswith("end of trees")):
-            raise ValueError("something stands between two trees")
-        many = {name: said[name].split() for name, fewer in _LIGHTGBM_NODES.items() if fewer is not None}
+            raise ValueError("there is text between two trees")
+        many = {name: fields[name].split() for name, fewer in _LIGHTGBM_NODES.items() if fewer is not None}
         if leaves > 1 and any(len(many[name]) != leaves - (_LIGHTGBM_NODES[name] or 0) for name in many):
             raise ValueError("a tree lacks nodes")
         if leaves == 1:
@@ -247,7 +247,7 @@ def check_sklearn(part: Any) -> None:
     """Reject a scikit-learn model with a damaged tree, or of a kind that `train` does not make. Raises ValueError."""
     kind = type(part)
     if kind.__module__.startswith("scipy.sparse"):
-        raise ValueError("it holds a sparse matrix, which no bundle does")
+        raise ValueError("it has a sparse matrix, which no bundle has")
     if isinstance(part, dict | list | tuple) or (isinstance(part, np.ndarray) and part.dtype == object):
         for one in part.values() if isinstance(part, dict) else part:
             check_sklearn(one)
@@ -255,15 +255,15 @@ def check_sklearn(part: Any) -> None:
     if not kind.__module__.startswith("sklearn."):
         return
     if not kind.__module__.startswith(_SKLEARN):
-        raise ValueError(f"it holds a {kind.__name__}, which no bundle does")
-    held = getattr(part, "__dict__", {})
-    trees = [held["tree_"]] if "tree_" in held else [one.tree_ for one in held.get("estimators_", ())]
+        raise ValueError(f"it has a {kind.__name__}, which no bundle has")
+    attributes = getattr(part, "__dict__", {})
+    trees = [attributes["tree_"]] if "tree_" in attributes else [one.tree_ for one in attributes.get("estimators_", ())]
     for tree in trees:
-        if tree.n_features != held.get("n_features_in_"):
-            raise ValueError("a tree looks at other columns than it is given")
+        if tree.n_features != attributes.get("n_features_in_"):
+            raise ValueError("a tree splits on other columns than its inputs")
         left, right = tree.children_left.tolist(), tree.children_right.tolist()
         check_tree(left, right, tree.feature.tolist(), tree.n_features)
-    check_sklearn(held)
+    check_sklearn(attributes)
 
 
 class Model:
@@ -321,21 +321,21 @@ class Model:
         """Return calibrated probabilities, float64 in (0, 1), of rows from `matrix`."""
         if not len(rows):
             return np.zeros(0)
-        seen = rows if self.column is None else rows[:, [self.column]]
-        return calibrated(self._raw(seen), self.preparation["calibration"])
+        inputs = rows if self.column is None else rows[:, [self.column]]
+        return calibrated(self._raw(inputs), self.preparation["calibration"])
 
     def probability(self, columns: Columns) -> Float64:
         """Return P(no order within the horizon) of each row; NaN for customers without an order."""
-        found = self.of_matrix(self.matrix(columns))
-        return np.where(columns["orders_total"] > 0, found, np.nan)
+        probability = self.of_matrix(self.matrix(columns))
+        return np.where(columns["orders_total"] > 0, probability, np.nan)
 
     def next_purchase(self, rows: Float32) -> dict[str, Float64]:
         """Return the NEXT_COLUMNS that the bundle has a model for, for rows from `inputs`."""
-        found = {}
+        predictions = {}
         for column, (booster, about) in self._next.items():
             raw = np.asarray(booster.inplace_predict(rows), np.float64) if len(rows) else np.zeros(0)
-            found[column] = next_from(raw, about)
-        return found
+            predictions[column] = next_from(raw, about)
+        return predictions
 
 
 def next_from(raw: Float64, about: Mapping[str, Any]) -> Float64:
@@ -389,8 +389,8 @@ def main(arguments: list[str]) -> int:
         writer = csv.writer(file)
         writer.writerow(["customer_id", "as_of", *scores])
         for row, *values in zip(rows, *(column.tolist() for column in scores.values()), strict=True):
-            said = ["" if math.isnan(value) else repr(value) for value in values]
-            writer.writerow([row.get("customer_id", ""), row.get("as_of", ""), *said])
+            cells = ["" if math.isnan(value) else repr(value) for value in values]
+            writer.writerow([row.get("customer_id", ""), row.get("as_of", ""), *cells])
     return 0
 
 

@@ -40,7 +40,7 @@ _ORDER: Final = {
 }
 
 
-def standing_orders(
+def valid_orders(
     days: Sequence[int], read_day: ReadDay, on_day: Callable[[int], None] = lambda _: None
 ) -> pl.DataFrame:
     """Return the orders whose winning record is `placed`.
@@ -63,9 +63,9 @@ def standing_orders(
 
 
 def _records(table: pa.Table) -> pl.DataFrame:
-    found = order_rows(table)
-    columns = found.columns
-    kept = table.select(["country", "channel", "items"]).take(pa.array(found.keep)).combine_chunks()
+    valid = order_rows(table)
+    columns = valid.columns
+    fields = table.select(["country", "channel", "items"]).take(pa.array(valid.keep)).combine_chunks()
     data = {
         "order_id": pl.Series(pl.from_arrow(columns.order_id)),
         "customer_id": pl.Series(pl.from_arrow(columns.customer_id)),
@@ -73,7 +73,7 @@ def _records(table: pa.Table) -> pl.DataFrame:
         "updated_ts": columns.updated_ts,
         "status": columns.status,
         "cents": columns.total_cents,
-        **{name: pl.Series(pl.from_arrow(kept.column(name))) for name in kept.column_names},
+        **{name: pl.Series(pl.from_arrow(fields.column(name))) for name in fields.column_names},
     }
     return pl.DataFrame(data).cast(_ORDER)  # type: ignore[arg-type]
 
@@ -108,7 +108,7 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
     """Compute sales by day. The amount of an order is split among its lines in proportion to their prices.
 
     Args:
-        orders: see `standing_orders`.
+        orders: see `valid_orders`.
         first_day: number of the first day.
         last_day: number of the last day.
         categories_max: maximum number of categories, the largest ones; the rest becomes OTHER_CATEGORIES. 0 or 1 gives
@@ -118,7 +118,7 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
         ShopstreamError: there is no complete day.
     """
     if last_day < first_day:
-        raise ShopstreamError("The archive holds no whole day.", "Give a longer archive.")
+        raise ShopstreamError("The archive has no complete day.", "Give a longer archive.")
     inside = orders.with_columns((col("ts") // DAY_MS).alias("number")).filter(
         col("number").is_between(first_day, last_day)
     )
@@ -127,13 +127,13 @@ def daily_sales(orders: pl.DataFrame, first_day: int, last_day: int, categories_
     names = sizes["category"].to_list()
     if len(names) <= 1 or categories_max <= 1:
         names = []
-    kept = names if len(names) <= categories_max else names[: categories_max - 1]
-    named = pl.when(col("category").is_in(kept)).then(col("category")).otherwise(pl.lit(OTHER_CATEGORIES))
-    shared = shared.with_columns(named.alias("category"))
+    largest = names if len(names) <= categories_max else names[: categories_max - 1]
+    category = pl.when(col("category").is_in(largest)).then(col("category")).otherwise(pl.lit(OTHER_CATEGORIES))
+    shared = shared.with_columns(category.alias("category"))
     count = last_day - first_day + 1
     series = {
         name: _by_day(shared.filter(col("category") == name), first_day, count)
-        for name in [*kept, *([OTHER_CATEGORIES] if len(kept) < len(names) else [])]
+        for name in [*largest, *([OTHER_CATEGORIES] if len(largest) < len(names) else [])]
     }
     cents = inside.select("number", (col("cents") / 100).alias("amount"))
     return DailySales(first_day, _by_day(cents, first_day, count), series)
@@ -147,11 +147,11 @@ def _shares(orders: pl.DataFrame) -> pl.DataFrame:
         item.field("category").fill_null(NOT_KNOWN).alias("category"),
         (item.field("quantity").fill_null(1) * item.field("unit_price").fill_null(0.0)).fill_null(0.0).alias("price"),
     )
-    whole, count = col("price").sum().over("order_id"), pl.len().over("order_id")
-    share = pl.when(whole > 0).then(col("price") / whole).otherwise(1 / count)
+    price, count = col("price").sum().over("order_id"), pl.len().over("order_id")
+    share = pl.when(price > 0).then(col("price") / price).otherwise(1 / count)
     return lines.select("number", "category", (col("cents") / 100 * share).alias("amount"))
 
 
 def _by_day(amounts: pl.DataFrame, first_day: int, count: int) -> npt.NDArray[np.float64]:
-    places = (amounts["number"] - first_day).to_numpy()
-    return np.bincount(places, amounts["amount"].to_numpy(), count).astype(np.float64)
+    positions = (amounts["number"] - first_day).to_numpy()
+    return np.bincount(positions, amounts["amount"].to_numpy(), count).astype(np.float64)

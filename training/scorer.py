@@ -9,16 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.scores.score import REASONS, RfmBreaks, RiskThresholds, SegmentRules, scored
+from features.rules.segments import Rules
+from features.scores.score import REASONS, SCORE_SCHEMA, RfmBreaks, RiskThresholds, Scorer, SegmentRules, scored
 from training.predict import COLUMNS, Float32, Float64, Model
 
 DRIVER_ROWS_MAX: Final = 5_000
+_REASONS_COLUMN: Final = "churn_reasons"
 
 
 def numbers(rows: pl.DataFrame) -> dict[str, Float64]:
     """Return the columns of rows as input of `training.predict`, NaN for null."""
-    whole = rows.select(pl.col(COLUMNS).cast(pl.Float64).fill_null(float("nan")))
-    return {name: whole[name].to_numpy() for name in COLUMNS}
+    filled = rows.select(pl.col(COLUMNS).cast(pl.Float64).fill_null(float("nan")))
+    return {name: filled[name].to_numpy() for name in COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,14 @@ class BundleScorer:
         inputs = self.model.inputs(numbers(rows))
         prepared = self.model.filled(inputs)
         probability = self.model.of_matrix(prepared)
-        asked = (probability >= self.thresholds.high) & (rows["orders_total"].to_numpy() > 0)
+        high_risk = (probability >= self.thresholds.high) & (rows["orders_total"].to_numpy() > 0)
         return scored(
             rows,
             self.breaks,
             self.rules,
             churn_probability=pl.Series(probability, dtype=pl.Float64),
             thresholds=self.thresholds,
-            churn_reasons=self._reasons(prepared, asked),
+            churn_reasons=self._reasons(prepared, high_risk),
             next_purchase={name: pl.Series(values) for name, values in self.model.next_purchase(inputs).items()},
         )
 
@@ -61,7 +63,7 @@ class BundleScorer:
         sizes = np.abs(self.contributions(self.model.matrix(numbers(buyers)))).mean(axis=0)
         names = self.model.preparation["names"]
         order = np.argsort(-sizes, kind="stable")
-        return {names[place]: float(sizes[place]) for place in order if sizes[place] > 0}
+        return {names[column]: float(sizes[column]) for column in order if sizes[column] > 0}
 
     def contributions(self, prepared: Float32) -> Float64:
         """Return the contribution of each input of each row to the log odds of churn, (n, k).
@@ -72,31 +74,48 @@ class BundleScorer:
         if self.model.kind == "xgboost":
             import xgboost  # noqa: PLC0415 - of the kinds of model only one is needed
 
-            found = self.model.booster.predict(xgboost.DMatrix(prepared), pred_contribs=True)
-            return np.asarray(found[:, :-1], np.float64)
+            changes = self.model.booster.predict(xgboost.DMatrix(prepared), pred_contribs=True)
+            return np.asarray(changes[:, :-1], np.float64)
         if self.model.kind == "lightgbm":
             return np.asarray(self.model.booster.predict(prepared, pred_contrib=True)[:, :-1], np.float64)
         typical = np.asarray(self.model.preparation["typical"], np.float32)
         base = _log_odds(self.model.of_matrix(prepared))
-        found = np.zeros(prepared.shape)
-        for place in range(prepared.shape[1]) if self.model.column is None else [self.model.column]:
+        changes = np.zeros(prepared.shape)
+        for column in range(prepared.shape[1]) if self.model.column is None else [self.model.column]:
             replaced = prepared.copy()
-            replaced[:, place] = typical[place]
-            found[:, place] = base - _log_odds(self.model.of_matrix(replaced))
-        return found
+            replaced[:, column] = typical[column]
+            changes[:, column] = base - _log_odds(self.model.of_matrix(replaced))
+        return changes
 
-    def _reasons(self, prepared: Float32, asked: npt.NDArray[np.bool_]) -> pl.Series:
-        """Return the names of the REASONS inputs with the highest contributions where `asked`, null elsewhere."""
-        found: list[Any] = [None] * len(asked)
-        places = np.flatnonzero(asked)
-        if len(places):
+    def _reasons(self, prepared: Float32, high_risk: npt.NDArray[np.bool_]) -> pl.Series:
+        """Return the names of the REASONS inputs with the highest contributions where `high_risk`, null elsewhere."""
+        reasons: list[Any] = [None] * len(high_risk)
+        rows = np.flatnonzero(high_risk)
+        if len(rows):
             names = self.model.preparation["names"]
-            order = np.argsort(-self.contributions(prepared[places]), axis=1, kind="stable")[:, :REASONS]
-            for place, best in zip(places.tolist(), order.tolist(), strict=True):
-                found[place] = [names[column] for column in best]
-        return pl.Series(found, dtype=pl.List(pl.String))
+            order = np.argsort(-self.contributions(prepared[rows]), axis=1, kind="stable")[:, :REASONS]
+            for row, best in zip(rows.tolist(), order.tolist(), strict=True):
+                reasons[row] = [names[column] for column in best]
+        return pl.Series(reasons, dtype=pl.List(pl.String))
+
+
+class QuickScorer(BundleScorer):
+    """Scores like the bundle's scorer, but leaves the reasons null: they cost a hundred times as much as a score."""
+
+    __slots__ = ()
+
+    def _reasons(self, prepared: Float32, high_risk: npt.NDArray[np.bool_]) -> pl.Series:
+        del high_risk
+        return pl.Series([None] * len(prepared), dtype=SCORE_SCHEMA[_REASONS_COLUMN])
+
+
+def trend_scorer(scorer: BundleScorer, rules: Rules) -> Scorer:
+    """Return the same scorer without reasons, unless the segment rules use them."""
+    if _REASONS_COLUMN in rules.columns:
+        return scorer
+    return QuickScorer(scorer.model, scorer.breaks, scorer.thresholds, scorer.rules)
 
 
 def _log_odds(probability: Float64) -> Float64:
-    found: Float64 = np.log(probability / (1 - probability))
-    return found
+    odds: Float64 = np.log(probability / (1 - probability))
+    return odds

@@ -14,7 +14,7 @@ from shopstream.cli.options import Archive
 from shopstream.cli.progress import progress
 from shopstream.jobs.explore import look
 from training.exploration.notebook import notebook
-from training.exploration.page import explored, render
+from training.exploration.page import make_panels, render
 
 
 def explore(
@@ -39,7 +39,7 @@ def explore(
     with progress(console) as on_step:
         observed = look(directory, zone, on_step)
         on_step("drawing", 1.0)
-        exploration = explored(observed)
+        exploration = make_panels(observed)
         write_whole(out, lambda path: path.write_text(render(exploration), "utf-8"))
         book = notebook(str(directory.resolve()), zone)
         write_whole(out.with_suffix(".ipynb"), lambda path: path.write_text(book, "utf-8"))

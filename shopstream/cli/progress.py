@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from connectors.files import write_whole
-from training.cells import safe_frame
+from connectors.formats.csv_safety import safe_frame
 
 
 @contextmanager

@@ -57,6 +57,6 @@ def report(
             "forecast": "made now" if forecast is None else str(forecast),
         }  # fmt: skip
         write_report(findings, segmented, out, made_of)
-    for rank, finding in enumerate(findings.found, 1):
+    for rank, finding in enumerate(findings.interventions, 1):
         console.print(f"{rank:>2} {finding.effect:>12,.0f}  {finding.name}", highlight=False, markup=False)
     console.print(f"→ {out} (report.html, report.md; numbers in data)", highlight=False, markup=False)

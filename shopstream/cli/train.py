@@ -36,7 +36,7 @@ from training.bundle import load_bundle, point_current
 from training.churn.calibration import thresholds
 from training.churn.selection import Validation
 from training.churn.train import TrainingPlan
-from training.evaluate_bundle import judge
+from training.evaluate_bundle import evaluate as evaluate_bundle
 from training.options import Costs
 
 BUNDLE_HELP = "Bundle of models, or folder with a current one."
@@ -127,7 +127,7 @@ def evaluate(
     with progress(console) as on_step:
         rows = training_set(directory, window, on_step)
         on_step("intervals of the metrics", None)
-        report = judge(loaded, rows)
+        report = evaluate_bundle(loaded, rows)
     print_evaluation(console, report)
     if out is not None:
         write_whole(out, lambda path: path.write_text(json.dumps(report, indent=1) + "\n", "utf-8"))

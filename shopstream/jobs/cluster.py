@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from connectors.files import write_made, write_whole
+from connectors.formats.csv_safety import safe_frame
 from features.errors import ShopstreamError, UsageError
 from producers.archive.archive import TRUTH_FILE
 from shopstream.jobs.segment import OnStep, customers_at, last_moment
-from training.cells import safe_frame
 from training.clusters import page
 from training.clusters.bundle import CLUSTERS_FILE, comparison_frame, encode, labelled
 from training.clusters.cluster import Clusters

@@ -11,10 +11,12 @@ from connectors.formats.timestamps import zone_name
 from features.errors import UsageError
 from producers.archive.archive import read_customers
 from shopstream.jobs.archive_features import archive_days
-from training.exploration.dataset import Observed, observe
+from training.exploration.dataset import ExplorationData, read_data
 
 
-def look(directory: Path, zone: str = "UTC", on_step: Callable[[str, float], None] = lambda *_: None) -> Observed:
+def look(
+    directory: Path, zone: str = "UTC", on_step: Callable[[str, float], None] = lambda *_: None
+) -> ExplorationData:
     """Read an archive for exploration.
 
     Args:
@@ -31,6 +33,6 @@ def look(directory: Path, zone: str = "UTC", on_step: Callable[[str, float], Non
     except ValueError as error:
         raise UsageError(f"--zone: {error}.", "Give the name of one.") from None
     profiles = read_customers(directory)
-    return observe(
+    return read_data(
         *archive_days(directory), None if profiles is None else pl.DataFrame(pl.from_arrow(profiles)), zone, on_step
     )

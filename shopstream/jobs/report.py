@@ -13,19 +13,19 @@ import msgspec
 import polars as pl
 
 from connectors.files import write_made, write_whole
+from connectors.formats.csv_safety import safe_frame
 from features.backfill import ArchiveCounts
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS
 from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.sales import read_sales
 from shopstream.jobs.segment import OnStep, Segmented, segment_customers, write_segments
-from training.cells import safe_frame
 from training.dataset import known_span
 from training.forecast import shop_forecast
-from training.report.blocks import as_html, as_markdown, check
 from training.report.drivers import drivers
 from training.report.funnel import funnel
 from training.report.interventions import Assumptions, as_frame, interventions
+from training.report.rendering import as_html, as_markdown, check
 from training.report.sections import FILES, Findings, model_figures, sections
 from training.sales import last_whole_day
 
@@ -113,11 +113,16 @@ def write_report(findings: Findings, segmented: Segmented, out: Path, made_of: d
         "funnel": findings.funnel.write_csv,
         "drivers": findings.drivers.write_csv,
         "forecast": findings.forecast.write_parquet,
-        "interventions": safe_frame(as_frame(list(findings.found))).write_csv,
+        "interventions": safe_frame(as_frame(list(findings.interventions))).write_csv,
     }
     for name, write in frames.items():
         write_whole(out / FILES[name], write)
-    values = {"data": findings.data, "model": findings.model, "tested": findings.tested, "assumptions": findings.said}
+    values = {
+        "data": findings.data,
+        "model": findings.model,
+        "tested": findings.tested,
+        "assumptions": findings.assumptions,
+    }
     for name, value in values.items():
         text = json.dumps(msgspec.to_builtins(value), indent=1, ensure_ascii=False) + "\n"
         write_whole(out / FILES[name], _writer(text))

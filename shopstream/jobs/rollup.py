@@ -21,10 +21,10 @@ from producers.archive.archive import read_customers
 from shopstream.jobs.archive_features import archive_days
 from training.bundle import Bundle
 from training.dataset import known_span
-from training.sales import standing_orders
-from training.segments.cohorts import Span, cohorts, movement, places
-from training.segments.daily import Known, day_end, segment_days
-from training.trend_scores import trend_scorer
+from training.sales import valid_orders
+from training.scorer import trend_scorer
+from training.segments.cohorts import ArchivePeriod, cohorts, markets, movement
+from training.segments.daily import DayContext, day_end, segment_days
 
 LOST_AFTER_DAYS: Final = 90
 """Days without an order that count as churn if no bundle defines them."""
@@ -66,13 +66,13 @@ def roll_up(
         ShopstreamError: the archive cannot be read, or has too little data to learn breaks from.
     """
     days, read_day = archive_days(directory)
-    span = Span(*known_span(days, read_day))
+    span = ArchivePeriod(*known_span(days, read_day))
     scored_days = _days(span, request)
     on_day_of = _day_reporter(days, on_step)
-    orders = standing_orders(days, read_day, on_day_of("reading the orders"))
+    orders = valid_orders(days, read_day, on_day_of("reading the orders"))
     table = read_customers(directory)
     profiles = None if table is None else pl.DataFrame(pl.from_arrow(table))
-    home = places(profiles, orders)
+    home = markets(profiles, orders)
     if bundle is None:
         rules = default_rules()
         ((_, last),) = rows_at(days, read_day, [span.end_ms], None, on_day_of("reading the archive for its breaks"))
@@ -82,7 +82,7 @@ def roll_up(
         scorer = trend_scorer(bundle.scorer(), rules)
     until = None if bundle is None else bundle.trained_until_ms
     rows = _rows(days, read_day, scored_days, rules, profiles, on_day_of(f"scoring {len(scored_days)} days"))
-    by_day = segment_days(rows, scorer, Known(orders, home, span, until))
+    by_day = segment_days(rows, scorer, DayContext(orders, home, span, until))
     lost_after = request.lost_after_days or (bundle.horizon_days if bundle else LOST_AFTER_DAYS)
     by_month = cohorts(orders, home, span)
     by_week = movement(orders, span, lost_after)
@@ -93,7 +93,7 @@ def roll_up(
     ]
 
 
-def _days(span: Span, request: RollupRequest) -> list[int]:
+def _days(span: ArchivePeriod, request: RollupRequest) -> list[int]:
     first = span.first_ms if request.from_ms is None else max(request.from_ms, span.first_ms)
     end = span.end_ms if request.to_ms is None else min(request.to_ms - 1, span.end_ms)
     if end < first:

@@ -31,7 +31,5 @@ def read_sales(
     if as_of is not None:
         end_ms = min(end_ms, as_of)
     position_of = {day: position for position, day in enumerate(days)}
-    orders = sales.standing_orders(
-        days, read_day, lambda day: on_step("reading the orders", position_of[day] / len(days))
-    )
+    orders = sales.valid_orders(days, read_day, lambda day: on_step("reading the orders", position_of[day] / len(days)))
     return sales.daily_sales(orders, first_ms // DAY_MS, sales.last_whole_day(end_ms), categories)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connectors.files import write_made, write_whole
+from connectors.formats.csv_safety import safe_frame
 from connectors.formats.rules_file import DEFAULT_RULES, load_rules
 from features.rules.segments import PROFILE_SCHEMA, Rules, with_profiles
 from features.scores.score import RfmScorer, learn_breaks
@@ -17,7 +18,6 @@ from producers.archive.archive import read_customers
 from shopstream.jobs.archive_features import archive_days, batch_features
 from shopstream.runtime.bundles import FOLDER, FolderBundles
 from training.bundle import load_bundle
-from training.cells import safe_frame
 from training.dataset import known_span
 from training.segments import page as segments_page
 from training.segments.customer_table import (

@@ -74,7 +74,7 @@ def train_bundle(
         return probabilities
 
     known = ceiling_of(directory, training.cutoffs[:1], 1) is not None
-    before = training.rows.filter(training.rows["as_of"] == trained.tested.taught[-1])
+    before = training.rows.filter(training.rows["as_of"] == trained.tested.train_cutoffs[-1])
     report = evaluation.report(
         trained, learn_breaks(before), rules, ceiling=ceiling if known else None, seed=plan.seed, repeats=plan.repeats
     )

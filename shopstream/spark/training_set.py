@@ -158,7 +158,7 @@ def labelled_bucket(
     times: Sequence[int] = label_times.times
     for records in slices_of(batches):
         by_time = rows_of(spans_of(records), times, counts)
-        rows, followed, latest = dataset.told(
+        rows, followed, latest = dataset.labelled_frames(
             by_time, label_times.cutoffs, label_times.horizon_days, end_ms=label_times.end_ms
         )
         labels = rows.select("customer_id", "as_of", dataset.LABEL)

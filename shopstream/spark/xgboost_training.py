@@ -25,7 +25,7 @@ import pyarrow as pa
 from features.errors import ShopstreamError
 from shopstream.spark.archive_scan import Files
 from shopstream.spark.training_set import LABELLED_SCHEMA, LabelledRows, labelled_rows
-from training.churn.external_fit import Wanted
+from training.churn.external_fit import FitTask
 from training.dataset import TrainingSet
 from training.options import Horizon
 
@@ -105,7 +105,7 @@ class ClusterLearner:
         """Implements Learner."""
         return self._about
 
-    def fit(self, model: Any, selection: Wanted) -> Any:
+    def fit(self, model: Any, task: FitTask) -> Any:
         """Implements Learner."""
         from pyspark import StorageLevel  # noqa: PLC0415
         from xgboost import XGBClassifier  # noqa: PLC0415
@@ -119,7 +119,7 @@ class ClusterLearner:
             estimator = SparkXGBClassifier(**columns, **parameters)
         else:
             estimator = SparkXGBRegressor(**columns, objective=settings["objective"], **parameters)
-        rows = self._prepared(selection).persist(StorageLevel.MEMORY_AND_DISK)
+        rows = self._prepared(task).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             # also fills the cache: rows are prepared once, not by workers that wait for each other
             self._about = {"rows": rows.count(), "workers": self.workers}
@@ -129,10 +129,10 @@ class ClusterLearner:
         model.load_model(bytearray(booster.save_raw("json")))
         return model
 
-    def _prepared(self, selection: Wanted) -> Any:
+    def _prepared(self, task: FitTask) -> Any:
         """Prepare the training rows, one partition per worker."""
-        labelled = self.labelled.frame.where(f"{selection.label} is not null")
-        inputs = labelled.select(*LABELLED_SCHEMA).mapInArrow(functools.partial(prepared, selection), _PREPARED_DDL)
+        labelled = self.labelled.frame.where(f"{task.label} is not null")
+        inputs = labelled.select(*LABELLED_SCHEMA).mapInArrow(functools.partial(prepared, task), _PREPARED_DDL)
         return inputs.repartition(self.workers, "customer_id").sortWithinPartitions("as_of", "customer_id")
 
 
@@ -187,11 +187,11 @@ class ClusterTraining:
 
 
 # --- in the tasks -----------------------------------------------------------------------------------------------------
-def prepared(selection: Wanted, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def prepared(task: FitTask, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Convert labelled rows to the input rows of XGBoost, keeping only the training rows.
 
     Args:
-        selection: selection of the rows, and the label.
+        task: selection of the rows, and the label.
         batches: batches with the columns of `training_set.LABELLED_ARROW`.
 
     Yields:
@@ -199,7 +199,7 @@ def prepared(selection: Wanted, batches: Iterable[pa.RecordBatch]) -> Iterator[p
     """
     for batch in batches:
         rows = pl.DataFrame(pa.Table.from_batches([batch]), schema=LABELLED_SCHEMA)
-        chosen, inputs, labels = selection.prepared(rows)
+        chosen, inputs, labels = task.prepared(rows)
         n, k = inputs.shape
         lists = pa.ListArray.from_arrays(pa.array(np.arange(0, n * k + 1, k), pa.int32()), pa.array(inputs.ravel()))
         ids = chosen["customer_id"].to_arrow().cast(pa.string())

@@ -272,8 +272,8 @@ def test_a_broken_file_is_named_and_nothing_is_left(clean, tmp_path):
         ("earliest: 2020-01-01\nfence: 3", "line 2: fence: this key is not known here"),
         ("fill:\n  events:\n    price: by_product", "only the category of an event follows from its product"),
         ("fill:\n  orders:\n    order_id: {constant: x}", "keys are never filled"),
-        ("fill:\n  events:\n    colour: drop", "there is no column colour"),
-        ("spellings:\n  category: {a: b, b: c}", "'b' is replaced and is a replacement"),
+        ("fill:\n  events:\n    colour: drop", "unknown column colour"),
+        ("spellings:\n  category: {a: b, b: c}", "'b' is both replaced and a replacement"),
         ("ids: some", "line 1: ids"),
     ],
 )

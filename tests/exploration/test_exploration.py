@@ -17,7 +17,7 @@ from producers.shop.shop import Shop
 from shopstream.jobs.explore import look
 from training.exploration import customers, panels, shopping
 from training.exploration.notebook import notebook
-from training.exploration.page import SECTIONS, explored, render
+from training.exploration.page import SECTIONS, make_panels, render
 
 HOSTILE = "</script><script>alert(1)</script>"
 
@@ -36,7 +36,7 @@ def seen(archive):
 
 @pytest.fixture(scope="module")
 def shown(seen):
-    return explored(seen)
+    return make_panels(seen)
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +106,12 @@ def test_products_are_ranked_by_revenue(shown, placed):
     figure = panel(shown, "products").figure
     assert figure.data[0].x[0] == best[0]
     assert figure.data[0].y[0] == pytest.approx(best[1])
-    assert panel(shown, "products").sentence.startswith(f"{best[0]} brings most: {best[1]:,.0f}")
+    assert panel(shown, "products").sentence.startswith(f"{best[0]} has the highest revenue: {best[1]:,.0f}")
 
 
 def test_hours_are_told_in_the_zone(archive, seen):
     here, there = panels.by_hour(seen), panels.by_hour(look(archive, "Asia/Kolkata"))
-    assert "Times are of Asia/Kolkata." in there.sentence
+    assert "Times are in Asia/Kolkata." in there.sentence
     # +05:30 mixes two hours of UTC into one
     assert list(here.figure.data[0].y) != list(there.figure.data[0].y)
     assert sum(there.figure.data[0].y) == pytest.approx(100)
@@ -146,7 +146,7 @@ def test_hostile_text_is_text(seen):
     )  # fmt: skip
     profiles = seen.profiles.with_columns(country=pl.lit(HOSTILE), gender=pl.lit("<img src=x onerror=alert(1)>"))
     hostile = type(seen)(seen.span, seen.sessions, orders, seen.products, seen.cohorts, profiles, seen.features)
-    page = render(explored(hostile))
+    page = render(make_panels(hostile))
     assert "alert(1)" in page
     assert "<script>alert" not in page
     assert "<img" not in page
@@ -157,10 +157,10 @@ def test_hostile_text_is_text(seen):
 
 def test_orders_alone_are_explored_too(archive, tmp_path):
     (tmp_path / "orders").symlink_to(archive / "orders")
-    shown = explored(look(tmp_path))
+    shown = make_panels(look(tmp_path))
     assert set(shown.absent) >= {"visits by day", "funnel", "demographics", "engagement"}
     assert {one.name for one in shown.sections["Days"]} == {"orders-by-day", "revenue-by-day", "baskets"}
-    assert "Without data here" in render(shown)
+    assert "No data for: " in render(shown)
 
 
 def test_the_notebook_runs(archive, tmp_path):

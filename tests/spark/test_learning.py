@@ -52,9 +52,9 @@ class AtHand:
     training: TrainingSet
     about: dict = field(default_factory=dict)
 
-    def fit(self, model, wanted):
-        rows = self.training.rows if wanted.label == LABEL else self.training.followed
-        chosen, inputs, labels = wanted.prepared(rows)
+    def fit(self, model, task):
+        rows = self.training.rows if task.label == LABEL else self.training.followed
+        chosen, inputs, labels = task.prepared(rows)
         self.about = {"rows": len(chosen), "workers": 0}
         return model.fit(inputs, labels)
 
@@ -111,9 +111,9 @@ def test_two_workers_learn_as_well(shop, rows, alone, tmp_path, master):
         files = archive_files(spark, shop.as_uri())
         sample = learning.gather(files, HORIZON, (tmp_path / "rows").as_uri(), 1.0, lambda *_: None)
         trained = churn.train(sample, PLAN, learner=learning.learner)
-    assert trained.learnt == {"rows": len(rows.rows), "workers": 2}
+    assert trained.external_fit == {"rows": len(rows.rows), "workers": 2}
     expected = alone.metrics["models"]["xgboost"]["metrics"]
-    got = measure(trained.tested.labels, trained.tested.judged["xgboost"])
+    got = measure(trained.tested.labels, trained.tested.predictions["xgboost"])
     for metric in ("roc_auc", "pr_auc", "brier"):
         assert got[metric] == pytest.approx(expected[metric], abs=METRICS_APART), metric
     inputs, _ = matrix(numbers(rows.rows), trained.preparation["bgnbd"], HORIZON.horizon_days)

@@ -26,7 +26,7 @@ from shopstream.spark.backfill import SLICE, plan
 from shopstream.spark.shuffle_rows import SHUFFLED
 from shopstream.spark.training_set import LABELLED_SCHEMA, OUTCOMES, SLICE_BYTES, LabelTimes, labelled_bucket
 from shopstream.spark.xgboost_training import BYTES_A_ROW, ClusterTraining, choose_place, prepared, workers_of
-from training.churn.external_fit import Wanted
+from training.churn.external_fit import FitTask
 from training.churn.selection import TrainSplit
 from training.dataset import LABEL
 from training.options import Horizon
@@ -73,11 +73,11 @@ def test_rows_of_slices_are_those_of_the_whole(labelled, expected):
 
 
 def test_inputs_are_those_of_this_machine(labelled, expected):
-    wanted = Wanted(LABEL, TrainSplit(until_ms=expected.cutoffs[-2]), {"r": 1, "alpha": 9, "a": 1, "b": 2}, 30)
+    task = FitTask(LABEL, TrainSplit(until_ms=expected.cutoffs[-2]), {"r": 1, "alpha": 9, "a": 1, "b": 2}, 30)
     table = labelled.sample(fraction=1, shuffle=True, seed=3).to_arrow()
-    batches = list(prepared(wanted, table.combine_chunks().to_batches(max_chunksize=101)))
+    batches = list(prepared(task, table.combine_chunks().to_batches(max_chunksize=101)))
     got = pl.from_arrow(pa.Table.from_batches(batches)).sort("as_of", "customer_id")
-    chosen, inputs, labels = wanted.prepared(expected.rows)
+    chosen, inputs, labels = task.prepared(expected.rows)
     assert got["customer_id"].to_list() == chosen["customer_id"].to_list()
     assert got["label"].to_list() == labels.tolist()
     assert np.array_equal(np.array(got["inputs"].to_list(), np.float32), inputs, equal_nan=True)

@@ -130,11 +130,13 @@ def test_a_bundle_of_another_model_works_as_well(family, bundle, training, tmp_p
     if family == "lightgbm":
         pytest.importorskip("lightgbm", exc_type=ImportError)
     everyone = np.ones(len(training.rows), bool)
-    lesson, parameters = churn._lesson(training, everyone, churn.TrainingPlan())
+    train_fold, parameters = churn._train_fold(training, everyone, churn.TrainingPlan())
     few = {"n_estimators": 15} if family in ("random_forest", "lightgbm") else {}
-    model = churn.fit(Candidate(family, "none", few), lesson.rows, lesson.labels, lesson.names, seed=1, threads=1)
+    model = churn.fit(
+        Candidate(family, "none", few), train_fold.rows, train_fold.labels, train_fold.names, seed=1, threads=1
+    )
     trained = churn.Trained(
-        model, churn.preparation(lesson, parameters, 30, {"kind": "none"}, model), bundle.thresholds, None
+        model, churn.preparation(train_fold, parameters, 30, {"kind": "none"}, model), bundle.thresholds, None
     )
     written = bundles.write_bundle(
         tmp_path / "b", trained, training, bundle.breaks, bundle.rules, bundle.metrics | {"chosen": family}, 1
@@ -143,8 +145,8 @@ def test_a_bundle_of_another_model_works_as_well(family, bundle, training, tmp_p
     check_scores(training.latest, scores)
     assert scores["churn_reasons"].drop_nulls().len() > 0
     assert all(scores[name].is_null().all() for name in NEXT_PURCHASE)  # it has no models for them
-    raw = model.probability(lesson.rows[:50])
-    again = written.scorer().model.of_matrix(lesson.rows[:50])
+    raw = model.probability(train_fold.rows[:50])
+    again = written.scorer().model.of_matrix(train_fold.rows[:50])
     assert np.allclose(np.clip(raw, 1e-6, 1 - 1e-6), again, atol=1e-6)
 
 
@@ -156,7 +158,7 @@ def change(folder, **values):
 
 def test_another_fingerprint_is_refused_with_the_remedy(copy):
     change(copy, fingerprint="0" * 16)
-    with pytest.raises(ShopstreamError, match="learnt from other features") as caught:
+    with pytest.raises(ShopstreamError, match="trained on other features") as caught:
         load_bundle(copy)
     assert "shopstream train" in caught.value.remedy
 
@@ -164,7 +166,7 @@ def test_another_fingerprint_is_refused_with_the_remedy(copy):
 def test_a_bundle_of_an_older_preparation_is_refused_with_the_remedy(copy, monkeypatch):
     load_bundle(copy)
     monkeypatch.setattr(bundles, "PREPARATION", PREPARATION + 1)
-    with pytest.raises(ShopstreamError, match="learnt from other features") as caught:
+    with pytest.raises(ShopstreamError, match="trained on other features") as caught:
         load_bundle(copy)
     assert "shopstream train" in caught.value.remedy
 
@@ -246,13 +248,13 @@ def test_current_names_a_sibling_and_moves_in_one_step(copy):
 @pytest.mark.parametrize("name", ["", "gone", "../copy", "/etc"])
 def test_a_pointer_to_nothing_beside_it_is_refused(copy, name):
     (copy.parent / "current").write_text(name)
-    with pytest.raises(UsageError, match="no bundle beside it"):
+    with pytest.raises(UsageError, match="no bundle in the same folder"):
         load_bundle(copy.parent)
 
 
 # --- whole or not there -----------------------------------------------------------------------------------------------
 def test_a_bundle_is_not_written_over_another(bundle, training):
-    with pytest.raises(ShopstreamError, match="there already"):
+    with pytest.raises(ShopstreamError, match="exists already"):
         bundles.write_bundle(bundle.folder, None, training, None, None, {}, 1)
 
 

@@ -29,7 +29,7 @@ columns:
   visits: {theme: visits}
   age: {theme: age}
 """
-QUICK = ClusterPlan(k=(3, 4, 5), bootstraps=2, fit_rows=800, judge_rows=600, view_rows=100)
+QUICK = ClusterPlan(k=(3, 4, 5), bootstraps=2, fit_rows=800, evaluation_rows=600, view_rows=100)
 
 
 def blobs(rows: int = 600, seed: int = 4) -> tuple[pl.DataFrame, np.ndarray]:
@@ -106,7 +106,7 @@ def test_a_published_table_goes_from_csv_to_personas_by_one_command(published):
     assert sum(sizes) == 2_240
     page = (folder / "clusters" / "clusters.html").read_text()
     assert all(f'id="{name}"' in page for name in ("pca", "neighbours", "column-0"))
-    assert "has the best mean rank" in page or "these groups are weak" in page
+    assert "has the best mean rank" in page or "the clusters are weak" in page
     assert sorted(path.name for path in (folder / "clusters").iterdir()) == sorted([*FILES, "made.json"])
 
 
@@ -234,7 +234,7 @@ def test_clusters_that_are_too_small_are_refused_and_said_so():
     plan = ClusterPlan(**{**plan_of(QUICK), "methods": ("k-means",), "k": (8,), "smallest_share": 0.3})
     found = compare(matrix, plan)
     assert found.candidates[0].refused == "smallest cluster below 30%"
-    assert "these groups are weak" in found.reason
+    assert "the clusters are weak" in found.reason
     with pytest.raises(ShopstreamError, match="too few"):
         compare(matrix[:20], plan)
 
@@ -276,11 +276,11 @@ def test_no_two_personas_have_one_name_and_who_is_average_is_called_so():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"spend: {theme: spend}": "spend: {theme: luck}"}, "line 5: columns.spend: there is no theme luck"),
-        ({"spend: {theme: spend}": "spend: {sum: [a], from: b}"}, "one way"),
+        ({"spend: {theme: spend}": "spend: {theme: luck}"}, "line 5: columns.spend: unknown theme luck"),
+        ({"spend: {theme: spend}": "spend: {sum: [a], from: b}"}, "one source"),
         ({"id: id": "key: id"}, "id"),
-        ({"age: {theme: age}": "age: {kind: category, log: true}"}, "a category is taken as it is"),
-        ({"age: {theme: age}": "age: {date: x}"}, "belong together"),
+        ({"age: {theme: age}": "age: {kind: category, log: true}"}, "a category has one source column"),
+        ({"age: {theme: age}": "age: {date: x}"}, "need each other"),
         ({"age: {theme: age}": "age: {wait: 1}"}, "line 7"),
     ],
 )
@@ -311,7 +311,7 @@ def test_columns_are_made_as_declared_and_what_is_no_number_is_null():
     assert mapping.table(raw).to_dict(as_series=False) == {
         "id": ["1", "2"], "a": [6.0, 1.0], "b": [6.0, 9.0], "c": [2.0, None], "d": [None, 9.0], "e": [7.0, None],
     }  # fmt: skip
-    with pytest.raises(ShopstreamError, match="stands twice"):
+    with pytest.raises(ShopstreamError, match="missing or repeated"):
         mapping.table(pl.concat([raw, raw]))
     with pytest.raises(ShopstreamError, match="no column text"):
         mapping.table(raw.drop("text"))

@@ -16,7 +16,7 @@ from shopstream.jobs.bayes_ceiling import ceiling_of
 from shopstream.jobs.train import train_bundle
 from training.bundle import load_bundle
 from training.churn import metrics
-from training.churn.metrics import Judged
+from training.churn.metrics import Predictions
 from training.dataset import LABEL
 from training.options import Costs, Effort, Horizon
 
@@ -111,7 +111,7 @@ def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_pat
     [
         (["--costs", "nowhere.json"], "nowhere.json"),
         (["--rules", "nowhere"], "nowhere"),
-        (["--horizon", "200"], "do not fit"),
+        (["--horizon", "200"], "days after it"),
     ],
 )
 def test_train_refuses_what_cannot_be(app, archive, tmp_path, arguments, said):
@@ -166,7 +166,7 @@ def test_horizon_cutoffs_history_and_costs_are_settings_that_options_override(ap
         ("HORIZON_DAYS", "0", "training.horizon_days"),
         ("CUTOFFS_MAX", "many", "training.cutoffs_max"),
         ("COSTS__HIGH_SAVED", "2", "training.costs.high_saved"),
-        ("COSTS__HIGH_SAVED", "0.01", "high risk saves no more"),
+        ("COSTS__HIGH_SAVED", "0.01", "high risk retains no more"),
         ("COSTS__HIGH_PRICE", "1", "training.costs.high_price"),
     ],
 )
@@ -186,7 +186,7 @@ def test_the_card_is_one_file_that_says_what_it_must(bundle):
         "Calibration",
         "Ceiling",
         "By segment",
-        "What was tried",
+        "Candidates",
         "smote",
         "weights",
         "BG/NBD",
@@ -207,9 +207,9 @@ def test_the_ceiling_is_calibrated_and_nothing_beats_it(archive, training):
     labels = rows[LABEL].to_numpy()
     for name in ("knows_dropout", "knows_present"):
         scores = rows[name].to_numpy()
-        found = metrics.measure(labels, Judged(scores, scores))
+        found = metrics.measure(labels, Predictions(scores, scores))
         recency = rows["recency_days"].to_numpy()
-        assert found["roc_auc"] > metrics.measure(labels, Judged(recency / 1e3, recency))["roc_auc"] + 0.05
+        assert found["roc_auc"] > metrics.measure(labels, Predictions(recency / 1e3, recency))["roc_auc"] + 0.05
         assert abs(scores.mean() - labels.mean()) < 0.06
 
 

@@ -43,8 +43,8 @@ LABELS = (ROWS[:, 0] + ROWS[:, 1] > 1).astype(np.int8)
         ([1, -1, -1], [3, -1, -1], [3, -2, -2], "outside"),
         ([-7, -1, -1], [2, -1, -1], [3, -2, -2], "outside"),
         ([1, -1, -1], [-1, -1, -1], [3, -2, -2], "outside"),
-        ([1, -1, -1], [2, -1, -1], [4, -2, -2], "a column that is not there"),
-        ([1, -1, -1], [2, -1, -1], [-2, -2, -2], "a column that is not there"),
+        ([1, -1, -1], [2, -1, -1], [4, -2, -2], "a missing column"),
+        ([1, -1, -1], [2, -1, -1], [-2, -2, -2], "a missing column"),
         ([1, -1, -1], [1, -1, -1], [3, -2, -2], "does not end"),
         ([1, 0, -1], [2, 2, -1], [3, 3, -2], "does not end"),
     ],
@@ -227,7 +227,7 @@ def test_a_tree_that_claims_more_columns_than_it_is_given_is_refused():
 
 @pytest.mark.parametrize("model", [SVC(), GradientBoostingClassifier(n_estimators=2)])
 def test_a_kind_of_model_that_no_bundle_holds_is_refused(model):
-    with pytest.raises(ValueError, match="which no bundle does"):
+    with pytest.raises(ValueError, match="which no bundle has"):
         check_sklearn(Pipeline([("model", model.fit(ROWS, LABELS))]))
 
 

@@ -18,10 +18,10 @@ from training.forecast.models import (
     Path,
     back_test,
     best_model,
+    evaluate,
     forecast,
     forecasters,
     interval,
-    judge,
     measure,
     plan_origins,
 )
@@ -58,9 +58,9 @@ QUICK = {NAIVE: last_week, "mstl": mean_week}
 def test_the_better_model_is_found_and_told_by_how_much():
     found = forecast(weekly(200), HORIZON, QUICK)
     assert found.model == "mstl"
-    assert found.judged.models["mstl"].against_naive < 0.9
-    assert found.judged.models[NAIVE].against_naive == 1.0
-    assert found.judged.nested.against_naive < 0.9
+    assert found.evaluation.models["mstl"].against_naive < 0.9
+    assert found.evaluation.models[NAIVE].against_naive == 1.0
+    assert found.evaluation.nested.against_naive < 0.9
     assert found.mean.shape == (HORIZON,)
 
 
@@ -70,7 +70,7 @@ def test_intervals_that_promise_too_much_become_conformal_and_hold():
         series = weekly(260, seed)
         found = forecast(series[:-HORIZON], HORIZON, QUICK)
         assert found.interval == "conformal"
-        assert found.judged.models["mstl"].coverage[80] < 0.1
+        assert found.evaluation.models["mstl"].coverage[80] < 0.1
         for level in LEVELS:
             low, high = found.bounds[level]
             inside[level] += ((low <= series[-HORIZON:]) & (series[-HORIZON:] <= high)).tolist()
@@ -110,7 +110,7 @@ def test_what_is_reported_knew_nothing_of_its_future():
         bounds = [interval(test, known, "mstl", path, size)[1][level] for test in (first, second)]
         np.testing.assert_array_equal(bounds[0], bounds[1])
     # the procedure as a whole: only the days that happened differ
-    means = [judge(test).nested_mean for test in (first, second)]
+    means = [evaluate(test).nested_mean for test in (first, second)]
     np.testing.assert_array_equal(*means)
 
 
@@ -126,7 +126,7 @@ def test_the_choice_at_an_origin_is_made_of_the_errors_known_there():
     origins = plan_origins(len(series), HORIZON)
     test = back_test(series, HORIZON, origins, {NAIVE: last_week, "mstl": late_bloomer})
     assert best_model(test, np.ones(test.actual.shape, np.bool_)) == "mstl"
-    nested = judge(test).nested_mean
+    nested = evaluate(test).nested_mean
     places = range(len(origins) - len(nested), len(origins))
     early = [(row, place) for row, place in enumerate(places) if origins[place] <= turn + HORIZON]
     assert len(early) == 2  # nothing that was said after the turn is over by then
@@ -148,13 +148,13 @@ def test_measures_by_hand():
 def test_short_histories_are_last_week_again(days):
     series = weekly(days)
     found = forecast(series, HORIZON, forecasters([NAIVE]))
-    assert (found.model, found.judged) == (NAIVE, None)
+    assert (found.model, found.evaluation) == (NAIVE, None)
     np.testing.assert_allclose(found.mean, np.resize(series[-WEEK:], HORIZON))
     assert all((low <= high).all() and (low >= 0).all() for low, high in found.bounds.values())
 
 
 def test_less_than_two_weeks_are_refused():
-    with pytest.raises(ShopstreamError, match="13 whole days"):
+    with pytest.raises(ShopstreamError, match="13 complete days"):
         forecast(weekly(13), HORIZON, QUICK)
 
 
@@ -171,15 +171,15 @@ def test_closed_days_and_a_model_that_fails():
         raise ZeroDivisionError
 
     found = forecast(series, HORIZON, {**QUICK, "theta": failing})
-    assert "theta" not in found.judged.models
-    assert found.judged.models["mstl"].mape is not None
+    assert "theta" not in found.evaluation.models
+    assert found.evaluation.models["mstl"].mape is not None
     assert (found.mean[(np.arange(HORIZON) + 150) % WEEK == 0] == 0).all()
 
 
 def test_the_real_models_beat_last_week_on_a_noisy_rhythm():
     found = forecast(weekly(120), HORIZON, forecasters([NAIVE, "holt_winters", "mstl", "theta"]))
-    assert len(found.judged.models) == 4
-    assert found.judged.models[found.model].against_naive < 0.95
+    assert len(found.evaluation.models) == 4
+    assert found.evaluation.models[found.model].against_naive < 0.95
     assert (found.bounds[95][0] <= found.bounds[80][0]).all()
     assert (found.bounds[80][1] <= found.bounds[95][1]).all()
 
@@ -251,5 +251,5 @@ def test_a_last_day_that_is_not_over_is_no_day():
     hour = DAY_MS // 24
     assert last_whole_day(10 * DAY_MS + 23 * hour) == 10
     assert last_whole_day(10 * DAY_MS + 22 * hour) == 9
-    with pytest.raises(ShopstreamError, match="no whole day"):
+    with pytest.raises(ShopstreamError, match="no complete day"):
         daily_sales(pl.DataFrame(), 10, 9)

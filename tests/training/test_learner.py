@@ -7,7 +7,7 @@ import pytest
 
 from shopstream.jobs.train import train_bundle
 from training.bundle import load_bundle
-from training.churn.external_fit import Wanted
+from training.churn.external_fit import FitTask
 from training.churn.selection import TrainSplit, splits
 from training.churn.train import _usable
 from training.dataset import LABEL, TrainingSet
@@ -25,10 +25,10 @@ class Elsewhere:
     asked: list = field(default_factory=list)
     about: dict = field(default_factory=dict)
 
-    def fit(self, model, wanted):
-        rows = self.training.rows if wanted.label == LABEL else self.training.followed
-        chosen, inputs, labels = wanted.prepared(rows.sample(fraction=1, shuffle=True, seed=1))
-        self.asked.append((wanted, len(chosen)))
+    def fit(self, model, task):
+        rows = self.training.rows if task.label == LABEL else self.training.followed
+        chosen, inputs, labels = task.prepared(rows.sample(fraction=1, shuffle=True, seed=1))
+        self.asked.append((task, len(chosen)))
         self.about = {"rows": len(chosen), "workers": 7}
         return model.fit(inputs, labels)
 
@@ -42,15 +42,15 @@ def test_rows_that_teach_are_found_among_others_by_what_is_told(training, valida
     for part in parts:
         assert part.train.any()
         assert not (part.train & part.test).any()
-        found = shuffled.filter(part.teaching.of(shuffled))["index"].sort().to_numpy()
+        found = shuffled.filter(part.train_split.of(shuffled))["index"].sort().to_numpy()
         assert np.array_equal(found, np.flatnonzero(part.train))
 
 
 def test_rows_are_prepared_as_they_are_here(training):
     rows = training.followed
     label = "next_days"
-    wanted = Wanted(label, TrainSplit(until_ms=training.cutoffs[1]), BGNBD, training.horizon_days, unit=90.0)
-    chosen, inputs, labels = wanted.prepared(rows)
+    task = FitTask(label, TrainSplit(until_ms=training.cutoffs[1]), BGNBD, training.horizon_days, unit=90.0)
+    chosen, inputs, labels = task.prepared(rows)
     known = rows.filter(rows[label].is_not_null() & (rows["as_of"] <= training.cutoffs[1]))
     assert chosen.equals(known)
     assert np.array_equal(inputs, matrix(numbers(known), BGNBD, training.horizon_days)[0], equal_nan=True)
@@ -69,11 +69,11 @@ def test_the_bundle_has_the_model_that_learnt_elsewhere(archive, training, plans
     assert bundle.about["window"]["rows"] == len(sample.rows)
     assert f"{len(training.rows):,} rows by 7 workers" in (tmp_path / "bundle" / "card.html").read_text("utf-8")
     assert load_bundle(tmp_path / "bundle").name == bundle.name
-    labels = [wanted.label for wanted, _ in learner.asked]
+    labels = [task.label for task, _ in learner.asked]
     # tested first, by rows whose horizon had ended, then learnt from all of them
     assert labels[:2] == [LABEL, LABEL]
     (tested, some), (_, every) = learner.asked[:2]
-    assert tested.teaching.until_ms is not None
+    assert tested.train_split.until_ms is not None
     assert some < every == len(training.rows)
     assert {"next_bought_30d", "next_days"} <= set(labels)
 

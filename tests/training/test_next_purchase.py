@@ -12,7 +12,7 @@ from features.schema import DAY_MS
 from features.scores.score import NEXT_PURCHASE
 from training import bgnbd as bgnbd_module
 from training import gamma_gamma
-from training.churn.metrics import Judged
+from training.churn.metrics import Predictions
 from training.churn.train import TrainingPlan
 from training.labels import BOUGHT, DAYS, DAYS_MAX, REVENUE, WINDOWS
 from training.next_purchase import train as next_purchase
@@ -60,10 +60,10 @@ def test_held_out_rows_come_after_every_window_that_taught_or_from_other_custome
     for outcome, window in WINDOWS.items():
         rows = training.followed.filter(pl.col(outcome).is_not_null())
         found = next_purchase._tested(rows, target(outcome), 30, TrainingPlan(tries=1, test_cutoffs=2, seed=3))
-        assert all(np.isfinite(said).all() for said in found.said.values())
+        assert all(np.isfinite(said).all() for said in found.predictions.values())
         if found.kind == "time":
             taught = rows.filter(pl.col("as_of") <= found.rows["as_of"].min() - window * DAY_MS)
-            assert len(taught) == found.taught > 0
+            assert len(taught) == found.train_rows > 0
         else:
             assert len(np.unique(found.folds)) == 5
             assert len(found.rows) == len(rows)
@@ -88,7 +88,7 @@ def test_without_outcomes_there_is_no_model(training):
         found = {
             one.outcome
             for one in next_purchase.TARGETS
-            if next_purchase.enough(rows.filter(pl.col(one.outcome).is_not_null()), one)
+            if next_purchase.testable(rows.filter(pl.col(one.outcome).is_not_null()), one)
         }
         assert found == left
 
@@ -176,18 +176,18 @@ SAID = np.clip(0.5 * TRUTH + RNG.gamma(2, 10, 400), 0.1, None)
 
 
 def test_metrics_of_amounts_are_those_of_the_libraries():
-    found = measured(REVENUE, TRUTH, Judged(SAID, SAID), np.ones(400))
+    found = measured(REVENUE, TRUTH, Predictions(SAID, SAID), np.ones(400))
     assert found["mae"] == pytest.approx(mean_absolute_error(TRUTH, SAID))
     assert found["spearman"] == pytest.approx(spearmanr(TRUTH, SAID).statistic)
     assert found["total"] == pytest.approx(SAID.sum() / TRUTH.sum())
-    assert measured(DAYS, TRUTH, Judged(SAID, SAID), np.ones(400))["bias"] == pytest.approx((SAID - TRUTH).mean())
+    assert measured(DAYS, TRUTH, Predictions(SAID, SAID), np.ones(400))["bias"] == pytest.approx((SAID - TRUTH).mean())
 
 
 def test_tenths_by_hand():
     said = np.arange(20.0)
     came = said.copy()
     came[[18, 19]] += [5, 5]  # the last tenth said 37 and brought 47
-    found = described(REVENUE, came, Judged(said, said), [])
+    found = described(REVENUE, came, Predictions(said, said), [])
     assert found["tenths"]["rows"] == [2] * 10
     assert (found["tenths"]["said"][-1], found["tenths"]["came"][-1]) == (18.5, 23.5)
     assert found["metrics"]["tenths_gap"] == pytest.approx(10 / 200)
@@ -198,9 +198,9 @@ def test_a_weight_of_two_is_the_row_twice(outcome):
     truth = (TRUTH > 0).astype(float) if outcome == BOUGHT else TRUTH
     said = SAID / SAID.max()
     times = RNG.integers(0, 3, 400)
-    once = measured(outcome, truth, Judged(said, said), times.astype(float))
+    once = measured(outcome, truth, Predictions(said, said), times.astype(float))
     twice = np.repeat(said, times)
-    again = measured(outcome, np.repeat(truth, times), Judged(twice, twice), np.ones(len(twice)))
+    again = measured(outcome, np.repeat(truth, times), Predictions(twice, twice), np.ones(len(twice)))
     assert {name: once[name] for name in once if name != "tenths_gap"} == pytest.approx(
         {name: again[name] for name in again if name != "tenths_gap"}
     )
@@ -212,7 +212,7 @@ def test_less_error_is_a_gain():
     weights = [RNG.integers(0, 3, 400).astype(float) for _ in range(20)]
     model, worse = (
         (measured(REVENUE, TRUTH, one, np.ones(400)), drawn(REVENUE, TRUTH, one, weights))
-        for one in (Judged(SAID, SAID), Judged(noise, noise))
+        for one in (Predictions(SAID, SAID), Predictions(noise, noise))
     )
     for name in ("mae", "spearman"):
         gap, (low, high) = gain(REVENUE, name, model, worse)

@@ -13,7 +13,7 @@ from features.schema import DAY_MS
 from training import bgnbd as bgnbd_module
 from training.churn import metrics
 from training.churn.calibration import choose_calibration, fit_calibration, thresholds
-from training.churn.metrics import Judged, measure, paired_difference, places, resampled
+from training.churn.metrics import Predictions, fold_ranks, measure, paired_difference, resampled
 from training.churn.seasonality import expected_level, factor
 from training.options import Costs, Effort
 from training.predict import bgnbd, calibrated
@@ -21,7 +21,7 @@ from training.predict import bgnbd, calibrated
 RNG = np.random.default_rng(7)
 LABELS = (RNG.random(400) < 0.4).astype(np.int8)
 SCORES = np.clip(0.4 + 0.3 * (LABELS - 0.4) + RNG.normal(0, 0.2, 400), 0.01, 0.99)
-BOTH = Judged(SCORES, SCORES)
+BOTH = Predictions(SCORES, SCORES)
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------------
@@ -38,19 +38,19 @@ def test_ece_by_hand():
     labels = np.array([1, 0, 1, 1], np.int8)
     scores = np.array([0.12, 0.18, 0.91, 0.95])
     # bin 1: said 0.15, happened 0.5; bin 9: said 0.93, happened 1
-    assert measure(labels, Judged(scores, scores))["ece"] == pytest.approx(0.5 * 0.35 + 0.5 * 0.07)
+    assert measure(labels, Predictions(scores, scores))["ece"] == pytest.approx(0.5 * 0.35 + 0.5 * 0.07)
 
 
 def test_a_weight_of_two_is_the_row_twice():
     weights = RNG.integers(0, 3, len(LABELS)).astype(float)
     times = weights.astype(int)
-    twice = Judged(np.repeat(SCORES, times), np.repeat(SCORES, times))
+    twice = Predictions(np.repeat(SCORES, times), np.repeat(SCORES, times))
     once = measure(LABELS, BOTH, weights)
     assert once == pytest.approx(measure(np.repeat(LABELS, times), twice))
 
 
 def test_one_class_alone_has_no_metrics():
-    assert np.isnan(list(measure(np.ones(5, np.int8), Judged(SCORES[:5], SCORES[:5])).values())).all()
+    assert np.isnan(list(measure(np.ones(5, np.int8), Predictions(SCORES[:5], SCORES[:5])).values())).all()
 
 
 def test_the_bootstrap_draws_customers_whole():
@@ -63,14 +63,14 @@ def test_the_bootstrap_draws_customers_whole():
 def test_a_paired_difference_knows_that_noise_is_worse():
     weights = resampled(np.arange(400), 100, seed=1)
     noise = RNG.random(400)
-    gap, (low, high) = paired_difference("roc_auc", LABELS, BOTH, Judged(noise, noise), weights)
+    gap, (low, high) = paired_difference("roc_auc", LABELS, BOTH, Predictions(noise, noise), weights)
     assert low > 0
     assert low < gap < high
 
 
 def test_places_compare_within_a_fold_only():
     folds = np.array([0, 0, 1, 1])
-    assert places(np.array([0.1, 0.2, 0.8, 0.9]), folds).tolist() == [0.5, 1.0, 0.5, 1.0]
+    assert fold_ranks(np.array([0.1, 0.2, 0.8, 0.9]), folds).tolist() == [0.5, 1.0, 0.5, 1.0]
 
 
 def test_curves_end_where_they_must():
@@ -101,7 +101,7 @@ def test_scores_that_overstate_are_mended_and_good_ones_left_alone():
     assert mended["kind"] == "sigmoid"
     assert losses["sigmoid"] < losses["none"]
     found = calibrated(loud, mended)
-    assert measure(labels, Judged(found, found))["ece"] < 0.03
+    assert measure(labels, Predictions(found, found))["ece"] < 0.03
 
 
 def test_a_level_is_a_factor_on_the_rate_of_orders():
@@ -221,7 +221,7 @@ def test_parameters_are_found_again_and_probabilities_are_frequencies():
     said = bgnbd(columns, msgspec.to_builtins(found), 90)
     assert said["bgnbd_churn"].mean() == pytest.approx((later == 0).mean(), abs=0.01)
     churned = (later == 0).astype(np.int8)
-    assert measure(churned, Judged(said["bgnbd_churn"], said["bgnbd_churn"]))["ece"] < 0.015
+    assert measure(churned, Predictions(said["bgnbd_churn"], said["bgnbd_churn"]))["ece"] < 0.015
     assert said["bgnbd_orders"].mean() == pytest.approx(later.mean(), rel=0.05)
 
 

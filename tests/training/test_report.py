@@ -16,9 +16,10 @@ from shopstream.cli.app import build_app
 from shopstream.jobs import report as report_job
 from shopstream.jobs.archive_features import archive_days
 from shopstream.jobs.segment import last_moment
-from training.report.blocks import Section, Table, Text, as_html, as_markdown, check, marked
+from training.html import Table, Text
 from training.report.funnel import funnel, leak
 from training.report.interventions import Assumptions, interventions
+from training.report.rendering import Section, as_html, as_markdown, check, markdown
 from training.report.sections import FILES, sections
 
 
@@ -43,12 +44,12 @@ def found(archive, bundle, written):
 def test_both_pages_say_everything_and_every_number_stands_in_a_file(written):
     page, text = (written / "report.html").read_text(), (written / "report.md").read_text()
     for title in (
-        "What to do",
+        "Actions",
         "Data",
-        "Where visits end",
+        "Funnel",
         "Segments",
-        "What makes customers leave",
-        "What is to come",
+        "Churn",
+        "Forecast",
     ):
         assert f"<h2>{title}</h2>" in page
         assert f"## {title}" in text
@@ -68,7 +69,7 @@ def test_numbers_are_those_of_the_files(written):
         assert f"| {reached:,} |" in text
         assert f"| {ended:,} |" in text
     for row in pl.read_csv(written / FILES["interventions"]).iter_rows(named=True):
-        assert marked(row["arithmetic"]) in text
+        assert markdown(row["arithmetic"]) in text
         assert f"| {row['effect']:,.0f} |" in text
     data = json.loads((written / FILES["data"]).read_text())
     mart = pl.read_parquet(written / FILES["mart"])
@@ -143,7 +144,7 @@ def test_arithmetic_of_interventions_by_hand():
     assert call.customers == 2
     assert call.effect == pytest.approx(0.155 * (0.9 * 60 + 0.8 * 120) - 0.10 * (60 + 120))
     worth = 1825 / 15
-    assert found["Reminder of the cart"].effect == pytest.approx(200 * 0.05 * worth * 0.9)
+    assert found["Cart reminder"].effect == pytest.approx(200 * 0.05 * worth * 0.9)
     assert found["Shorter checkout"].effect == pytest.approx(80 * 0.10 * worth * 0.9)
     assert found["Welcome series to a second order"].effect == pytest.approx(0.03 * worth * 0.9)
     assert found["Invitation to a first order"].effect == pytest.approx(0.01 * worth * 0.9)
@@ -168,7 +169,7 @@ GAPS = [
 
 @pytest.mark.parametrize("section", GAPS, ids=range(len(GAPS)))
 def test_a_gap_is_an_error(section):
-    with pytest.raises(ShopstreamError, match="cannot be written whole"):
+    with pytest.raises(ShopstreamError, match="report is incomplete"):
         check([section])
 
 
@@ -184,10 +185,10 @@ def test_what_is_missing_fails_and_leaves_no_page(found, tmp_path):
         {"groups": ()},
         {"data": {**whole.data, "revenue_365d": math.nan}},
         {"drivers": whole.drivers.clear()},
-        {"found": ()},
+        {"interventions": ()},
         {"tested": {**whole.tested, "series": [{**whole.tested["series"][0], "nested": None, "models": {}}]}},
     ):
-        with pytest.raises(ShopstreamError, match="cannot be written whole"):
+        with pytest.raises(ShopstreamError, match="report is incomplete"):
             report_job.write_report(dataclasses.replace(whole, **change), segmented, tmp_path / "r", {})
         assert not (tmp_path / "r").exists()
 
@@ -238,5 +239,5 @@ def test_a_report_without_a_model_or_a_forecast_file_is_refused(archive, bundle,
 def test_every_assumption_is_told(found):
     (first, *_) = sections(found[0])
     told = next(block for block in first.blocks if isinstance(block, Table) and block.head[0] == "assumption")
-    flat = msgspec.to_builtins(found[0].said)
+    flat = msgspec.to_builtins(found[0].assumptions)
     assert len(told.rows) == len(flat) - 1 + 6

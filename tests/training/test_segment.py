@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from connectors.formats.csv_safety import safe_frame, safe_text
 from connectors.formats.rules_file import load_rules, parse_rules
 from features.errors import ShopstreamError
 from features.rules.segments import PROFILE_SCHEMA
 from features.scores.score import RISKS, SCORE_SCHEMA, RfmScorer, learn_breaks
 from shopstream.cli.app import build_app
 from shopstream.jobs.segment import Segmented, customers_at, segment_customers, write_segments
-from training.cells import safe_frame, safe_text
 from training.segments import traits
 from training.segments.customer_table import build_mart, order_of_segments, whole_profiles
 from training.segments.summary import deltas_of, summarize, summary_frame
@@ -227,7 +227,7 @@ def test_one_segment_for_everybody_is_said_so(training):
     (group,) = summarize(mart, order_of_segments(rules, mart), rules)
     assert group.traits == ()
     assert all((delta.gap, delta.low, delta.high) == (0, 0, 0) for delta in group.deltas)
-    assert summary_frame([group])["trait_1"].to_list() == ["everybody is in this segment"]
+    assert summary_frame([group])["trait_1"].to_list() == ["all customers are in this segment"]
 
 
 def test_a_time_before_anybody_is_refused(archive):

@@ -17,10 +17,10 @@ from shopstream.cli.app import build_app
 from shopstream.jobs.archive_features import archive_days, batch_features
 from shopstream.jobs.rollup import RollupRequest, roll_up
 from shopstream.jobs.sales import read_sales
-from training.sales import OTHER_CATEGORIES, daily_sales, standing_orders
-from training.segments.cohorts import Span, movement, places
-from training.segments.daily import Known, day_end, segment_days
-from training.trend_scores import trend_scorer
+from training.sales import OTHER_CATEGORIES, daily_sales, valid_orders
+from training.scorer import trend_scorer
+from training.segments.cohorts import ArchivePeriod, markets, movement
+from training.segments.daily import DayContext, day_end, segment_days
 
 LOST_AFTER = 30
 
@@ -72,7 +72,7 @@ def test_sales_by_day(archive, sql):
 
 def test_rare_categories_become_one(archive):
     days, read_day = archive_days(archive)
-    bought = standing_orders(days, read_day)
+    bought = valid_orders(days, read_day)
     found = daily_sales(bought, days[0], days[-1], 3)
     assert list(found.categories)[-1] == OTHER_CATEGORIES
     assert len(found.categories) == 3
@@ -157,7 +157,9 @@ def test_movement_at_its_borders():
         a        4 .................. 18 ................... 32     14 days each: never lost
         b        5 ............................. 25 (20 days)       lost on 19, reactivated on 25
     """  # fmt: skip
-    found = movement(orders(("a", 4), ("a", 18), ("a", 32), ("b", 5), ("b", 25)), Span(4 * DAY_MS, 33 * DAY_MS), 14)
+    found = movement(
+        orders(("a", 4), ("a", 18), ("a", 32), ("b", 5), ("b", 25)), ArchivePeriod(4 * DAY_MS, 33 * DAY_MS), 14
+    )
     columns = {name: found[name].to_list() for name in ("new", "returning", "reactivated", "lost", "active")}
     assert columns == {
         "new": [2, 0, 0, 0, 0],
@@ -177,9 +179,9 @@ def test_places_come_from_the_profile_then_from_the_first_order():
     bought = pl.DataFrame(
         {"customer_id": ["a", "b", "b", "c"], "country": ["FR", "IT", "ES", None], "channel": ["mail", "x", "y", None]}
     )
-    found = {row[0]: row[1:] for row in places(profiles, bought).iter_rows()}
+    found = {row[0]: row[1:] for row in markets(profiles, bought).iter_rows()}
     assert found == {"a": ("DE", "mail"), "b": ("IT", "ads"), "c": (NOT_KNOWN, NOT_KNOWN)}
-    assert {row[0]: row[1:] for row in places(None, bought).iter_rows()}["b"] == ("IT", "x")
+    assert {row[0]: row[1:] for row in markets(None, bought).iter_rows()}["b"] == ("IT", "x")
 
 
 def test_segments_of_a_day_are_those_of_the_bundle_scorer(archive, bundle, trends, sql):
@@ -272,8 +274,8 @@ def test_who_is_known_only_later_is_in_no_segment(bundle):
             return pl.DataFrame({"segment": [], "churn_probability": []}, schema_overrides={"segment": pl.String})
 
     orders = pl.DataFrame({"customer_id": ["late"], "ts": [5], "cents": [250]})
-    known = Known(orders, places(None, orders.with_columns(country=pl.lit("DE"), channel=pl.lit(None, pl.String))),
-                  Span(0, 2 * DAY_MS), None)  # fmt: skip
+    in_germany = orders.with_columns(country=pl.lit("DE"), channel=pl.lit(None, pl.String))
+    known = DayContext(orders, markets(None, in_germany), ArchivePeriod(0, 2 * DAY_MS), None)
     rows = pl.DataFrame({"customer_id": []}, schema={"customer_id": pl.String})
     found = segment_days([(day_end(0), rows)], Nobody(), known)
     assert found.select("segment", "country", "channel", "customers", "revenue").rows() == [
@@ -327,6 +329,6 @@ def test_ids_tell_documents_apart(trends):
 
 
 def test_standing_orders_are_in_the_order_of_time(archive, sql):
-    found = standing_orders(*archive_days(archive))
+    found = valid_orders(*archive_days(archive))
     assert found.height == sql("SELECT 1 FROM won").height
     assert found.equals(found.sort("ts", "order_id"))

@@ -56,11 +56,11 @@ def choose_calibration(scores: Float64, labels: Labels, folds: Folds) -> tuple[C
     """
     losses = {}
     for kind in KINDS:
-        found = np.empty(len(scores))
+        probabilities = np.empty(len(scores))
         for fold in np.unique(folds):
             out = folds == fold
-            found[out] = calibrated(scores[out], fit_calibration(kind, scores[~out], labels[~out]))
-        losses[kind] = METRICS["log_loss"](labels, found, np.ones(len(labels)))
+            probabilities[out] = calibrated(scores[out], fit_calibration(kind, scores[~out], labels[~out]))
+        losses[kind] = METRICS["log_loss"](labels, probabilities, np.ones(len(labels)))
     best = KINDS[0]
     for kind in KINDS[1:]:
         if losses[kind] < losses[best] - _GAIN_MIN:
@@ -78,18 +78,21 @@ def thresholds(costs: Costs) -> RiskThresholds:
         UsageError: an effort saves no more than the previous one, or its band would begin below the previous one or
             above 1.
     """
-    found = []
+    starts = []
     cost, saved = 0.0, 0.0
     for name in ("medium", "high", "critical"):
         effort: Effort = getattr(costs, name)
         if effort.saved <= saved:
-            raise UsageError(f"The effort for {name} risk saves no more than the one before it.", "Correct the costs.")
-        found.append((effort.cost - cost) / (effort.saved - saved))
+            raise UsageError(
+                f"The effort for {name} risk retains no more customers than the previous effort.", "Correct the costs."
+            )
+        starts.append((effort.cost - cost) / (effort.saved - saved))
         cost, saved = effort.cost, effort.saved
-    medium, high, critical = found
+    medium, high, critical = starts
     if not 0 < medium <= high <= critical <= 1:
         raise UsageError(
-            f"These costs give bands from {medium:.2f}, {high:.2f} and {critical:.2f}, which do not ascend to 1.",
-            "An effort for a higher risk must cost more for each customer that it keeps.",
+            f"These costs give bands from {medium:.2f}, {high:.2f} and {critical:.2f}, which must ascend and not "
+            "exceed 1.",
+            "An effort for a higher risk must cost more per retained customer.",
         )
     return RiskThresholds(medium, high, critical)

@@ -125,7 +125,7 @@ def fit(
     return Fitted(candidate, Pipeline([step for step in pipeline.steps if step[0] != "smote"]), column)
 
 
-def lightgbm_is_here() -> bool:
+def lightgbm_available() -> bool:
     """Return whether LightGBM can be imported: it is optional, and its wheel needs an extra system library."""
     if importlib.util.find_spec("lightgbm") is None:
         return False
@@ -139,7 +139,7 @@ def lightgbm_is_here() -> bool:
 def families() -> tuple[Family, ...]:
     """Return the families that can be fitted on this machine."""
     every: tuple[Family, ...] = ("recency", "bgnbd", "logistic", "random_forest", "xgboost")
-    return (*every, "lightgbm") if lightgbm_is_here() else every
+    return (*every, "lightgbm") if lightgbm_available() else every
 
 
 def search_space(family: Family, tries: int, rng: np.random.Generator) -> list[Parameters]:
@@ -152,8 +152,8 @@ def search_space(family: Family, tries: int, rng: np.random.Generator) -> list[P
         return [{}]
     if family == "lightgbm":
         tries = min(tries, _LIGHTGBM_TRIES)
-    found: list[Parameters] = [{}]
-    while len(found) < tries:
+    settings: list[Parameters] = [{}]
+    while len(settings) < tries:
         rounds = int(rng.choice([150, 200, 300]))
         setting: dict[str, Any] = {
             "max_depth": int(rng.integers(1, 5)),
@@ -164,8 +164,8 @@ def search_space(family: Family, tries: int, rng: np.random.Generator) -> list[P
         }
         leaf = int(rng.choice([20, 50, 120]))
         setting["min_child_weight" if family == "xgboost" else "min_child_samples"] = leaf
-        found.append(setting)
-    return found
+        settings.append(setting)
+    return settings
 
 
 def _steps(candidate: Candidate, labels: Labels, seed: int, threads: int) -> list[tuple[str, Any]]:
@@ -187,20 +187,22 @@ def _steps(candidate: Candidate, labels: Labels, seed: int, threads: int) -> lis
 
 def _classifier(candidate: Candidate, labels: Labels, *, balanced: bool, seed: int, threads: int) -> Any:
     class_weight = "balanced" if balanced else None
-    given = dict(candidate.parameters)
+    parameters = dict(candidate.parameters)
     if candidate.family in ("recency", "logistic"):
-        return LogisticRegression(**{"C": 0.1, "max_iter": 2_000} | given, class_weight=class_weight)
+        return LogisticRegression(**{"C": 0.1, "max_iter": 2_000} | parameters, class_weight=class_weight)
     if candidate.family == "random_forest":
         fixed = {"n_estimators": 100, "min_samples_leaf": 30, "max_samples": 0.5, "max_features": 0.3}
-        return RandomForestClassifier(**fixed | given, class_weight=class_weight, random_state=seed, n_jobs=threads)
+        return RandomForestClassifier(
+            **fixed | parameters, class_weight=class_weight, random_state=seed, n_jobs=threads
+        )
     trees = {"max_depth": 2, "n_estimators": 250, "learning_rate": 0.05, "subsample": 0.7, "colsample_bytree": 0.4}
     if candidate.family == "xgboost":
         counts = np.bincount(labels, minlength=2)
         weight = float(counts[0] / max(counts[1], 1)) if balanced else 1.0
-        fixed = trees | {"min_child_weight": 20, "reg_lambda": 10.0} | given
+        fixed = trees | {"min_child_weight": 20, "reg_lambda": 10.0} | parameters
         return XGBClassifier(**fixed, scale_pos_weight=weight, random_state=seed, n_jobs=threads, tree_method="hist")
     lightgbm = importlib.import_module("lightgbm")
-    fixed = trees | {"min_child_samples": 20, "reg_lambda": 10.0, "subsample_freq": 1} | given
+    fixed = trees | {"min_child_samples": 20, "reg_lambda": 10.0, "subsample_freq": 1} | parameters
     return lightgbm.LGBMClassifier(
         **fixed, class_weight=class_weight, random_state=seed, n_jobs=threads, verbose=-1, deterministic=True
     )

@@ -14,7 +14,7 @@ from polars import col
 from features.scores.score import RfmBreaks, SegmentRules, scored
 from training.churn import metrics
 from training.churn.candidates import BASELINES, TITLES, Family
-from training.churn.metrics import Judged
+from training.churn.metrics import Predictions
 from training.churn.selection import Choice
 from training.churn.train import Trained
 from training.dataset import LABEL
@@ -27,8 +27,8 @@ CeilingOf = Callable[[Sequence[int], int], pl.DataFrame]
 predictors that use the true parameters of a synthetic shop."""
 
 CEILINGS: Final = {
-    "knows_dropout": "knows every rate and the day of the drop-out",
-    "knows_present": "knows every rate and who has gone, not who will go",
+    "knows_dropout": "all rates and the day of the drop-out known",
+    "knows_present": "all rates and past drop-outs known, future ones not",
 }
 SEGMENT_ROWS_MIN: Final = 50
 COMPARED: Final = ("pr_auc", "roc_auc")
@@ -39,41 +39,41 @@ def day(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
-def described(labels: npt.NDArray[np.int8], judged: Judged, weights: list[Float64]) -> Report:
+def described(labels: npt.NDArray[np.int8], predictions: Predictions, weights: list[Float64]) -> Report:
     """Return the metrics of one set of scores, with intervals, confusion matrix and curves."""
     return {
-        "metrics": metrics.measure(labels, judged),
-        "intervals": {name: list(span) for name, span in metrics.intervals(labels, judged, weights).items()},
-        "confusion": metrics.confusion(labels, judged.scores),
-        "curves": metrics.curves(labels, judged),
+        "metrics": metrics.measure(labels, predictions),
+        "intervals": {name: list(span) for name, span in metrics.intervals(labels, predictions, weights).items()},
+        "confusion": metrics.confusion(labels, predictions.scores),
+        "curves": metrics.curves(labels, predictions),
     }
 
 
 def customer_numbers(rows: pl.DataFrame) -> npt.NDArray[np.int64]:
     """Return the number of each row's customer, from 0."""
-    found: npt.NDArray[np.int64] = rows["customer_id"].rank("dense").to_numpy().astype(np.int64) - 1
-    return found
+    customers: npt.NDArray[np.int64] = rows["customer_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    return customers
 
 
 def by_segment(
-    rows: pl.DataFrame, judged: Judged, breaks: RfmBreaks, rules: SegmentRules, weights: list[Float64]
+    rows: pl.DataFrame, predictions: Predictions, breaks: RfmBreaks, rules: SegmentRules, weights: list[Float64]
 ) -> dict[str, Report]:
     """Return the metrics of each segment that has enough rows of both labels, largest segment first."""
     segments = scored(rows.drop(LABEL), breaks, rules)["segment"].fill_null("none")
     labels = rows[LABEL].to_numpy()
-    found = {}
+    segment_reports = {}
     for name, count in segments.value_counts().sort(["count", "segment"], descending=[True, False]).iter_rows():
-        here = (segments == name).to_numpy()
-        if count < SEGMENT_ROWS_MIN or labels[here].min() == labels[here].max():
+        inside = (segments == name).to_numpy()
+        if count < SEGMENT_ROWS_MIN or labels[inside].min() == labels[inside].max():
             continue
-        spans = metrics.intervals(labels[here], judged.where(here), [each[here] for each in weights[:100]])
-        found[name] = {
+        spans = metrics.intervals(labels[inside], predictions.where(inside), [each[inside] for each in weights[:100]])
+        segment_reports[name] = {
             "rows": int(count),
-            "churned": float(labels[here].mean()),
-            "metrics": metrics.measure(labels[here], judged.where(here)),
+            "churned": float(labels[inside].mean()),
+            "metrics": metrics.measure(labels[inside], predictions.where(inside)),
             "intervals": {metric: list(span) for metric, span in spans.items()},
         }
-    return found
+    return segment_reports
 
 
 def report(
@@ -99,25 +99,26 @@ def report(
     labels, rows = tested.labels, tested.rows
     weights = metrics.resampled(customer_numbers(rows), repeats, seed)
     family = trained.model.candidate.family
-    found: Report = {
+    content: Report = {
         "validation": tested.kind,
         "rows": len(rows),
         "customers": rows["customer_id"].n_unique(),
         "churned": float(labels.mean()),
-        "taught": [day(one) for one in tested.taught],
+        "taught": [day(one) for one in tested.train_cutoffs],
         "tested": sorted({day(one) for one in rows["as_of"].to_list()}),
         "level": tested.levels[family],
         "chosen": family,
         "models": {
-            name: {"title": TITLES[name]} | described(labels, scores, weights) for name, scores in tested.judged.items()
+            name: {"title": TITLES[name]} | described(labels, scores, weights)
+            for name, scores in tested.predictions.items()
         },
         "tried": [_tried(choice) for choices in tested.choices.values() for choice in choices],
-        "differences": _differences(tested.judged, family, labels, weights),
-        "segments": by_segment(rows, tested.judged[family], breaks, rules, weights),
+        "differences": _differences(tested.predictions, family, labels, weights),
+        "segments": by_segment(rows, tested.predictions[family], breaks, rules, weights),
     }
     if ceiling is not None:
-        found["ceiling"] = _ceiling(rows, tested.judged, ceiling, trained.preparation["horizon_days"])
-    return found
+        content["ceiling"] = _ceiling(rows, tested.predictions, ceiling, trained.preparation["horizon_days"])
+    return content
 
 
 def _tried(choice: Choice) -> Report:
@@ -134,34 +135,38 @@ def _tried(choice: Choice) -> Report:
 
 
 def _differences(
-    judged: Mapping[Family, Judged], chosen: Family, labels: npt.NDArray[np.int8], weights: list[Float64]
+    predictions: Mapping[Family, Predictions], chosen: Family, labels: npt.NDArray[np.int8], weights: list[Float64]
 ) -> list[Report]:
     """Compare XGBoost and the chosen model with every baseline, on the same resamples."""
-    found = []
+    differences = []
     for model in dict.fromkeys(("xgboost", chosen)):
         for name in COMPARED:
             for other in BASELINES:
                 if other != model:
-                    gap, span = metrics.paired_difference(name, labels, judged[model], judged[other], weights)
-                    found.append({"metric": name, "model": model, "against": other, "gap": gap, "interval": list(span)})
-    return found
+                    gap, span = metrics.paired_difference(name, labels, predictions[model], predictions[other], weights)
+                    differences.append(
+                        {"metric": name, "model": model, "against": other, "gap": gap, "interval": list(span)}
+                    )
+    return differences
 
 
-def _ceiling(rows: pl.DataFrame, judged: Mapping[Family, Judged], ceiling: CeilingOf, horizon_days: int) -> Report:
-    known = ceiling(sorted(rows["as_of"].unique().to_list()), horizon_days)
+def _ceiling(
+    rows: pl.DataFrame, predictions: Mapping[Family, Predictions], ceiling: CeilingOf, horizon_days: int
+) -> Report:
+    ceilings = ceiling(sorted(rows["as_of"].unique().to_list()), horizon_days)
     joined = rows.select("customer_id", "as_of", LABEL).join(
-        known, on=["customer_id", "as_of"], how="left", maintain_order="left"
+        ceilings, on=["customer_id", "as_of"], how="left", maintain_order="left"
     )
     has = joined.select(col("knows_dropout").is_not_null()).to_series().to_numpy()
     labels = joined[LABEL].to_numpy()[has]
-    found: Report = {"rows": int(has.sum())}
-    least = metrics.measure(labels, judged["recency"].where(has))["roc_auc"]
+    content: Report = {"rows": int(has.sum())}
+    least = metrics.measure(labels, predictions["recency"].where(has))["roc_auc"]
     for name, meaning in CEILINGS.items():
         known_scores = joined[name].to_numpy()[has]
-        top = metrics.measure(labels, Judged(known_scores, known_scores))
+        top = metrics.measure(labels, Predictions(known_scores, known_scores))
         way = {
-            family: (metrics.measure(labels, given.where(has))["roc_auc"] - least) / (top["roc_auc"] - least)
-            for family, given in judged.items()
+            family: (metrics.measure(labels, scores.where(has))["roc_auc"] - least) / (top["roc_auc"] - least)
+            for family, scores in predictions.items()
         }
-        found[name] = {"meaning": meaning, "metrics": top, "way": way}
-    return found
+        content[name] = {"meaning": meaning, "metrics": top, "way": way}
+    return content

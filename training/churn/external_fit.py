@@ -21,19 +21,19 @@ from training.scorer import numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FitTask:
     """Specification of the training rows and the label, for rows held elsewhere.
 
     Attributes:
         label: label column; rows where it is null are ignored.
         unit: divisor of the label.
-        teaching: selection of the training rows.
+        train_split: selection of the training rows.
         bgnbd: parameters of BG/NBD for `predict.matrix`.
         horizon_days: horizon of the churn labels for `predict.matrix`.
     """
 
     label: str
-    teaching: TrainSplit
+    train_split: TrainSplit
     bgnbd: Mapping[str, float]
     horizon_days: int
     unit: float = 1.0
@@ -41,7 +41,7 @@ class Wanted:
     def prepared(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, Float32, Float64]:
         """Return the training rows among `rows`, their inputs (n, k) and their labels."""
         known = rows.filter(col(self.label).is_not_null())
-        chosen = known.filter(self.teaching.of(known))
+        chosen = known.filter(self.train_split.of(known))
         inputs, _ = matrix(numbers(chosen), self.bgnbd, self.horizon_days)
         return chosen, inputs, chosen[self.label].cast(pl.Float64).to_numpy() / self.unit
 
@@ -52,7 +52,7 @@ class Learner(Protocol):
     Methods that need all rows in memory are unavailable: SMOTE, and every other family of models.
     """
 
-    def fit(self, model: Any, wanted: Wanted) -> Any:
+    def fit(self, model: Any, task: FitTask) -> Any:
         """Return a fitted XGBoost model with the settings of `model`, which is not fitted."""
 
     @property
@@ -61,7 +61,7 @@ class Learner(Protocol):
 
 
 def fitted(
-    model: Any, inputs: Float32, labels: npt.NDArray[np.number[Any]], wanted: Wanted, learner: Learner | None
+    model: Any, inputs: Float32, labels: npt.NDArray[np.number[Any]], task: FitTask, learner: Learner | None
 ) -> Any:
     """Fit a model to the rows in memory, or through a learner to all rows."""
-    return model.fit(inputs, labels) if learner is None else learner.fit(model, wanted)
+    return model.fit(inputs, labels) if learner is None else learner.fit(model, task)

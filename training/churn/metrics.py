@@ -22,7 +22,7 @@ Metric = Callable[[Labels, Float64, Float64], float]
 
 BINS: Final = 10
 LIFT_SHARE: Final = 0.10
-CUT: Final = 0.5
+CLASS_THRESHOLD: Final = 0.5
 """Probability from which F1 and the confusion matrix count a customer as churned."""
 REPEATS: Final = 300
 
@@ -37,18 +37,18 @@ def _log_loss(labels: Labels, scores: Float64, weights: Float64) -> float:
 
 
 def _f1(labels: Labels, scores: Float64, weights: Float64) -> float:
-    said = scores >= CUT
-    right = weights[said & (labels == 1)].sum()
-    both = weights[said].sum() + weights[labels == 1].sum()
+    predicted = scores >= CLASS_THRESHOLD
+    right = weights[predicted & (labels == 1)].sum()
+    both = weights[predicted].sum() + weights[labels == 1].sum()
     return float(2 * right / both) if both else 0.0
 
 
 def _lift(labels: Labels, scores: Float64, weights: Float64) -> float:
     order = np.argsort(-scores, kind="stable")
     w, y = weights[order], labels[order]
-    wanted = LIFT_SHARE * w.sum()
-    taken = np.clip(wanted - (np.cumsum(w) - w), 0, w)  # the last row counts partially
-    return float((taken * y).sum() / wanted / np.average(labels, weights=weights))
+    reached = LIFT_SHARE * w.sum()
+    taken = np.clip(reached - (np.cumsum(w) - w), 0, w)  # the last row counts partially
+    return float((taken * y).sum() / reached / np.average(labels, weights=weights))
 
 
 def _ece(labels: Labels, scores: Float64, weights: Float64) -> float:
@@ -82,7 +82,7 @@ RANKED: Final = ("pr_auc", "roc_auc", "lift_10")
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Predictions:
     """Predictions of a model for held-out rows.
 
     Attributes:
@@ -98,27 +98,27 @@ class Judged:
         """Return the input of a metric: ranks or scores."""
         return self.ranks if metric in RANKED else self.scores
 
-    def where(self, rows: npt.NDArray[np.bool_]) -> Judged:
+    def where(self, rows: npt.NDArray[np.bool_]) -> Predictions:
         """Return the predictions of the selected rows."""
-        return Judged(self.scores[rows], self.ranks[rows])
+        return Predictions(self.scores[rows], self.ranks[rows])
 
 
-def places(scores: Float64, folds: Groups) -> Float64:
+def fold_ranks(scores: Float64, folds: Groups) -> Float64:
     """Return the rank of each score within its fold, from 0 to 1; equal scores share a rank."""
-    found = np.empty(len(scores))
+    ranks = np.empty(len(scores))
     for fold in np.unique(folds):
-        here = folds == fold
-        found[here] = rankdata(scores[here]) / np.count_nonzero(here)
-    return found
+        inside = folds == fold
+        ranks[inside] = rankdata(scores[inside]) / np.count_nonzero(inside)
+    return ranks
 
 
-def measure(labels: Labels, judged: Judged, weights: Float64 | None = None) -> dict[str, float]:
+def measure(labels: Labels, predictions: Predictions, weights: Float64 | None = None) -> dict[str, float]:
     """Return every metric; all are NaN if only one class occurs."""
-    given = np.ones(len(labels)) if weights is None else weights
-    counted = labels[given > 0]
+    effective = np.ones(len(labels)) if weights is None else weights
+    counted = labels[effective > 0]
     if not len(counted) or counted.min() == counted.max():
         return dict.fromkeys(METRICS, float("nan"))
-    return {name: metric(labels, judged.of(name), given) for name, metric in METRICS.items()}
+    return {name: metric(labels, predictions.of(name), effective) for name, metric in METRICS.items()}
 
 
 def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
@@ -134,14 +134,14 @@ def resampled(groups: Groups, repeats: int, seed: int) -> list[Float64]:
     return [rng.multinomial(count, np.full(count, 1 / count))[groups].astype(np.float64) for _ in range(repeats)]
 
 
-def intervals(labels: Labels, judged: Judged, weights: list[Float64]) -> dict[str, Interval]:
+def intervals(labels: Labels, predictions: Predictions, weights: list[Float64]) -> dict[str, Interval]:
     """Return the 95 % percentile bootstrap interval of every metric."""
-    found = [measure(labels, judged, each) for each in weights]
-    return {name: percentiles([each[name] for each in found]) for name in METRICS}
+    draws = [measure(labels, predictions, each) for each in weights]
+    return {name: percentiles([each[name] for each in draws]) for name in METRICS}
 
 
 def paired_difference(
-    name: str, labels: Labels, better: Judged, other: Judged, weights: list[Float64]
+    name: str, labels: Labels, better: Predictions, other: Predictions, weights: list[Float64]
 ) -> tuple[float, Interval]:
     """Return the difference `better` - `other` in a metric, with its 95 % interval on the same resamples."""
     metric = METRICS[name]
@@ -159,36 +159,36 @@ def percentiles(repeats: Sequence[float]) -> Interval:
 
 
 def confusion(labels: Labels, scores: Float64) -> dict[str, int]:
-    """Return the numbers of customers in the confusion matrix at CUT."""
-    said = scores >= CUT
+    """Return the numbers of customers in the confusion matrix at CLASS_THRESHOLD."""
+    predicted = scores >= CLASS_THRESHOLD
     return {
-        "true_positive": int((said & (labels == 1)).sum()),
-        "false_positive": int((said & (labels == 0)).sum()),
-        "false_negative": int((~said & (labels == 1)).sum()),
-        "true_negative": int((~said & (labels == 0)).sum()),
+        "true_positive": int((predicted & (labels == 1)).sum()),
+        "false_positive": int((predicted & (labels == 0)).sum()),
+        "false_negative": int((~predicted & (labels == 1)).sum()),
+        "true_negative": int((~predicted & (labels == 0)).sum()),
     }
 
 
-def curves(labels: Labels, judged: Judged, points: int = 200) -> dict[str, Any]:
+def curves(labels: Labels, predictions: Predictions, points: int = 200) -> dict[str, Any]:
     """Return the card's curves: roc, pr, gain (shares) and calibration (mean score, share churned, rows, by bin)."""
-    false_rate, true_rate, _ = roc_curve(labels, judged.ranks)
-    precision, recall, _ = precision_recall_curve(labels, judged.ranks)
-    ordered = np.cumsum(labels[np.argsort(-judged.ranks, kind="stable")])
+    false_rate, true_rate, _ = roc_curve(labels, predictions.ranks)
+    precision, recall, _ = precision_recall_curve(labels, predictions.ranks)
+    ordered = np.cumsum(labels[np.argsort(-predictions.ranks, kind="stable")])
     depth = np.arange(1, len(labels) + 1) / len(labels)
-    scores = judged.scores
+    scores = predictions.scores
     bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(bins, minlength=BINS)
     some = counts > 0
     mean = np.bincount(bins, scores, minlength=BINS)[some] / counts[some]
     share = np.bincount(bins, labels.astype(np.float64), minlength=BINS)[some] / counts[some]
     return {
-        "roc": _thinned(false_rate, true_rate, points),
-        "pr": _thinned(recall[::-1], precision[::-1], points),
-        "gain": _thinned(depth, ordered / max(int(ordered[-1]), 1), points),
+        "roc": _downsampled(false_rate, true_rate, points),
+        "pr": _downsampled(recall[::-1], precision[::-1], points),
+        "gain": _downsampled(depth, ordered / max(int(ordered[-1]), 1), points),
         "calibration": {"x": mean.tolist(), "y": share.tolist(), "rows": counts[some].tolist()},
     }
 
 
-def _thinned(x: Float64, y: Float64, points: int) -> dict[str, list[float]]:
+def _downsampled(x: Float64, y: Float64, points: int) -> dict[str, list[float]]:
     keep = np.unique(np.linspace(0, len(x) - 1, points).astype(np.int64))
     return {"x": np.round(x[keep], 5).tolist(), "y": np.round(y[keep], 5).tolist()}

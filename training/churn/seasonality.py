@@ -26,9 +26,9 @@ Float64 = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
 WINDOW_MS: Final = BOUGHT_DAYS * DAY_MS
-USUAL: Final = 3
+PACE_WINDOWS: Final = 3
 """Number of windows whose median is the recent pace."""
-JUMP: Final = 1.15
+CAMPAIGN_FACTOR: Final = 1.15
 """A window busier by more than this factor is a campaign: it passes and predicts nothing about the next windows. A
 falling pace counts at once, because customers are few after a campaign."""
 LEVEL_RANGE: Final = (0.5, 1.6)
@@ -63,7 +63,7 @@ def expected_level(
     times: Times,
     probability: Float64,
     bought: npt.NDArray[np.int8],
-    taught: Sequence[int],
+    train_cutoffs: Sequence[int],
     horizon_days: int,
     now: int,
 ) -> float:
@@ -73,25 +73,27 @@ def expected_level(
         times: cut-off of each row, epoch ms.
         probability: predicted probability of each row.
         bought: 1 for a purchase within BOUGHT_DAYS of the cut-off; ignored where this window ends after `now`.
-        taught: cut-offs of the training rows, epoch ms.
+        train_cutoffs: cut-offs of the training rows, epoch ms.
         horizon_days: horizon of the labels.
         now: present time, epoch ms; later data are ignored.
 
     Returns:
         1 if there are too few data to compare.
     """
-    found = {}
+    factors = {}
     for cutoff in np.unique(times[times + WINDOW_MS <= now]).tolist():
-        here = times == cutoff
-        if (value := factor(probability[here], bought[here], horizon_days)) is not None:
-            found[cutoff] = value
-    late = sorted(found)[-USUAL:]
+        at_cutoff = times == cutoff
+        if (value := factor(probability[at_cutoff], bought[at_cutoff], horizon_days)) is not None:
+            factors[cutoff] = value
+    late = sorted(factors)[-PACE_WINDOWS:]
     if not late or late[-1] <= now - 2 * WINDOW_MS:
         return 1.0
-    known = np.array(sorted(found))
-    inside = [cutoff + place * WINDOW_MS for cutoff in taught for place in range(max(1, horizon_days // BOUGHT_DAYS))]
-    lessons = np.mean([found[int(known[np.abs(known - start).argmin()])] for start in inside])
-    usual = float(np.median([found[cutoff] for cutoff in late]))
-    latest = found[late[-1]]
-    pace = usual if latest > JUMP * usual else latest
-    return float(np.clip(pace / lessons, *LEVEL_RANGE))
+    known = np.array(sorted(factors))
+    inside = [
+        cutoff + window * WINDOW_MS for cutoff in train_cutoffs for window in range(max(1, horizon_days // BOUGHT_DAYS))
+    ]
+    train_pace = np.mean([factors[int(known[np.abs(known - start).argmin()])] for start in inside])
+    usual = float(np.median([factors[cutoff] for cutoff in late]))
+    latest = factors[late[-1]]
+    pace = usual if latest > CAMPAIGN_FACTOR * usual else latest
+    return float(np.clip(pace / train_pace, *LEVEL_RANGE))

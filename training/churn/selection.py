@@ -20,7 +20,7 @@ from features.errors import ShopstreamError
 from features.schema import DAY_MS
 from training.churn.calibration import Calibration, choose_calibration
 from training.churn.candidates import TREATMENTS, Candidate, Family, Float32, Labels, fit, search_space
-from training.churn.metrics import METRICS, places
+from training.churn.metrics import METRICS, fold_ranks
 from training.predict import calibrated
 
 Float64 = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ Validation = Literal["auto", "time", "customers"]
 
 INNER_FOLDS: Final = 3
 OUTER_FOLDS: Final = 5
-ROC_AUC_GIVEN: Final = 0.005
+ROC_AUC_LOSS_MAX: Final = 0.005
 """ROC-AUC that the preferred model may lose against the best one."""
 TRIED_TREATMENTS: Final[tuple[Family, ...]] = ("logistic", "xgboost")
 """Families on which class weights and SMOTE are compared."""
@@ -52,21 +52,21 @@ class TrainSplit:
 
     def of(self, rows: pl.DataFrame) -> Mask:
         """Return whether each row is a training row; `rows` with as_of and customer_id."""
-        found: Mask = np.ones(len(rows), np.bool_)
+        selected: Mask = np.ones(len(rows), np.bool_)
         if self.until_ms is not None:
-            found &= rows["as_of"].to_numpy() <= self.until_ms
+            selected &= rows["as_of"].to_numpy() <= self.until_ms
         if self.left_out is not None:
-            found &= customer_folds(rows["customer_id"], OUTER_FOLDS, self.seed) != self.left_out
-        return found
+            selected &= customer_folds(rows["customer_id"], OUTER_FOLDS, self.seed) != self.left_out
+        return selected
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Disjoint training and test rows. `teaching` is the rule that selects the former."""
+    """Disjoint training and test rows. `train_split` is the rule that selects the former."""
 
     train: Mask
     test: Mask
-    teaching: TrainSplit
+    train_split: TrainSplit
 
 
 def customer_folds(customers: pl.Series, folds: int, seed: int) -> Folds:
@@ -102,13 +102,13 @@ def splits(
     cutoffs = np.unique(times)
     for tests in range(min(test_cutoffs, len(cutoffs) - 1), 0, -1):
         first = cutoffs[-tests]
-        teaching = TrainSplit(until_ms=int(first) - horizon_days * DAY_MS)
-        train = teaching.of(rows)
+        train_split = TrainSplit(until_ms=int(first) - horizon_days * DAY_MS)
+        train = train_split.of(rows)
         if train.any() and validation != "customers":
-            return "time", [Split(train, times >= first, teaching)]
+            return "time", [Split(train, times >= first, train_split)]
     if validation == "time":
         raise ShopstreamError(
-            f"No two cut-offs lie {horizon_days} days apart, so nothing can be tested on a later time.",
+            f"No two cut-offs are {horizon_days} days apart, as a test on later cut-offs requires.",
             "Give a shorter --horizon or --history, a longer archive, or --validation customers.",
         )
     folds = customer_folds(rows["customer_id"], OUTER_FOLDS, seed + 1)
@@ -172,45 +172,45 @@ class TrainFold:
 
     def held_out(self, candidate: Candidate) -> Float64:
         """Return out-of-fold scores of every row."""
-        found = np.empty(len(self.labels))
+        scores = np.empty(len(self.labels))
         for fold in np.unique(self.folds):
             out = self.folds == fold
             model = fit(candidate, self.rows[~out], self.labels[~out], self.names, seed=self.seed, threads=self.threads)
-            found[out] = model.probability(self.rows[out])
-        return found
+            scores[out] = model.probability(self.rows[out])
+        return scores
 
-    def judge(self, candidate: Candidate) -> Choice:
+    def evaluate(self, candidate: Candidate) -> Choice:
         """Evaluate a candidate: its calibration and its held-out scores."""
         scores = self.held_out(candidate)
         calibration, losses = choose_calibration(scores, self.labels, self.folds)
         ones = np.ones(len(scores))
         precision = METRICS["pr_auc"](self.labels, scores, ones)
-        order = METRICS["roc_auc"](self.labels, places(scores, self.folds), ones)
+        order = METRICS["roc_auc"](self.labels, fold_ranks(scores, self.folds), ones)
         loss = losses[calibration["kind"]]
         return Choice(candidate, calibration, calibrated(scores, calibration), loss, precision, order)
 
 
 def search(
-    lesson: TrainFold, family: Family, tries: int, on_try: Callable[[Candidate], None] = lambda _: None
+    train_fold: TrainFold, family: Family, tries: int, on_try: Callable[[Candidate], None] = lambda _: None
 ) -> list[Choice]:
     """Return every evaluated setting and treatment of a family, the chosen one first.
 
     The search compares settings first, then class weights and SMOTE with the best setting. The lowest held-out log loss
     after calibration wins, so a treatment is not penalised for probabilities that calibration can repair.
     """
-    rng = np.random.default_rng([lesson.seed, len(family)])
-    found = []
+    rng = np.random.default_rng([train_fold.seed, len(family)])
+    choices = []
     for parameters in search_space(family, tries, rng):
         candidate = Candidate(family, "none", parameters)
         on_try(candidate)
-        found.append(lesson.judge(candidate))
-    best = min(found, key=lambda choice: choice.log_loss)
+        choices.append(train_fold.evaluate(candidate))
+    best = min(choices, key=lambda choice: choice.log_loss)
     if family in TRIED_TREATMENTS:
         for treatment in TREATMENTS[1:]:
             candidate = Candidate(family, treatment, best.candidate.parameters)
             on_try(candidate)
-            found.append(lesson.judge(candidate))
-    return sorted(found, key=lambda choice: choice.log_loss)
+            choices.append(train_fold.evaluate(candidate))
+    return sorted(choices, key=lambda choice: choice.log_loss)
 
 
 def chosen(choices: Sequence[Choice], labels: Labels, customers: Folds) -> Choice:
@@ -228,10 +228,10 @@ def chosen(choices: Sequence[Choice], labels: Labels, customers: Folds) -> Choic
     preferred = next((choice for choice in choices if choice.candidate.family == "xgboost"), best)
     gaps = _losses(preferred.scores, labels) - _losses(best.scores, labels)
     error = np.sqrt((np.bincount(customers, gaps - gaps.mean()) ** 2).sum()) / len(gaps)
-    as_good = gaps.mean() <= 2 * error and preferred.roc_auc >= best.roc_auc - ROC_AUC_GIVEN
+    as_good = gaps.mean() <= 2 * error and preferred.roc_auc >= best.roc_auc - ROC_AUC_LOSS_MAX
     return preferred if as_good else best
 
 
 def _losses(scores: Float64, labels: Labels) -> Float64:
-    found: Float64 = -np.where(labels == 1, np.log(scores), np.log1p(-scores))
-    return found
+    losses: Float64 = -np.where(labels == 1, np.log(scores), np.log1p(-scores))
+    return losses

@@ -18,8 +18,8 @@ from features.scores.score import RiskThresholds
 from training import bgnbd
 from training.churn.calibration import Calibration, choose_calibration, thresholds
 from training.churn.candidates import Candidate, Family, Fitted, Float32, Labels, families, fit
-from training.churn.external_fit import Learner, Wanted
-from training.churn.metrics import REPEATS, Judged, places
+from training.churn.external_fit import FitTask, Learner
+from training.churn.metrics import REPEATS, Predictions, fold_ranks
 from training.churn.seasonality import WINDOW_MS, expected_level
 from training.churn.selection import (
     INNER_FOLDS,
@@ -75,17 +75,17 @@ class Tested:
     Attributes:
         kind: `time` or `customers`, see `selection.splits`.
         rows: feature rows with LABEL.
-        judged: family -> calibrated probabilities of the rows.
+        predictions: family -> calibrated probabilities of the rows.
         choices: choices of each family in the last split, best first, for the table of candidates.
-        taught: cut-offs of the training rows, epoch ms.
+        train_cutoffs: cut-offs of the training rows, epoch ms.
         levels: family -> level of the last split, see `training.churn.seasonality`.
     """
 
     kind: Literal["time", "customers"]
     rows: pl.DataFrame
-    judged: dict[Family, Judged]
+    predictions: dict[Family, Predictions]
     choices: dict[Family, list[Choice]]
-    taught: list[int]
+    train_cutoffs: list[int]
     levels: dict[Family, float]
 
     @property
@@ -103,14 +103,14 @@ class Trained:
         preparation: see `preparation`.
         thresholds: thresholds of the risk bands.
         tested: test results of all families.
-        learnt: description of an external fit, see `external_fit.Learner.about`; None for a fit to the training set.
+        external_fit: see `external_fit.Learner.about`; None for a fit to the training set.
     """
 
     model: Fitted
     preparation: dict[str, Any]
     thresholds: RiskThresholds
     tested: Tested
-    learnt: dict[str, Any] | None = None
+    external_fit: dict[str, Any] | None = None
 
 
 def train(
@@ -132,47 +132,55 @@ def train(
     rows = training.rows
     if rows[LABEL].n_unique() < 2:
         raise ShopstreamError(
-            "Every customer of the training set has the same label, so there is nothing to learn.",
+            "All customers of the training set have the same label.",
             "Give another --horizon, or a longer archive.",
         )
     kind, parts = splits(rows, training.horizon_days, plan.validation, plan.test_cutoffs, plan.seed)
     tested = _tested(training, plan, kind, parts, on_step, learner)
-    lesson, parameters = _lesson(training, np.ones(len(rows), np.bool_), plan)
+    train_fold, parameters = _train_fold(training, np.ones(len(rows), np.bool_), plan)
     if learner is not None and kind == "time":
         candidate = tested.choices["xgboost"][0].candidate
     elif learner is not None:
-        limited = lesson.limited(SEARCH_ROWS_MAX)
-        candidate = _usable(search(limited, "xgboost", plan.tries, _named(on_step, "all")), learner)[0].candidate
+        limited = train_fold.limited(SEARCH_ROWS_MAX)
+        candidate = _usable(search(limited, "xgboost", plan.tries, _progress(on_step, "all")), learner)[0].candidate
     elif kind == "time":
-        pick = chosen([choices[0] for choices in tested.choices.values()], *_judged(training, parts[0], plan))
+        pick = chosen([choices[0] for choices in tested.choices.values()], *_search_labels(training, parts[0], plan))
         candidate = pick.candidate
     else:
-        limited = lesson.limited(SEARCH_ROWS_MAX)
-        best = [search(limited, family, plan.tries, _named(on_step, "all"))[0] for family in families()]
+        limited = train_fold.limited(SEARCH_ROWS_MAX)
+        best = [search(limited, family, plan.tries, _progress(on_step, "all"))[0] for family in families()]
         candidate = chosen(best, limited.labels, limited.customers).candidate
     on_step(f"fitting {candidate.name} to all rows")
-    limited = lesson.limited(SEARCH_ROWS_MAX)
+    limited = train_fold.limited(SEARCH_ROWS_MAX)
     calibration, _ = choose_calibration(limited.held_out(candidate), limited.labels, limited.folds)
-    model = _fitted(candidate, lesson, _wanted(TrainSplit(), parameters, training.horizon_days), plan, learner)
+    model = _fitted(candidate, train_fold, _fit_task(TrainSplit(), parameters, training.horizon_days), plan, learner)
     calibration["level"] = 1.0
     if kind == "time":
         season = _Season(training, parameters, training.cutoffs, training.end_ms)
         calibration["level"] = season.level(model, calibration)
-    prepared = preparation(lesson, parameters, training.horizon_days, calibration, model)
-    learnt = None if learner is None else dict(learner.about)
-    return Trained(model, prepared, thresholds(plan.costs), tested, learnt)
+    prepared = preparation(train_fold, parameters, training.horizon_days, calibration, model)
+    external_fit = None if learner is None else dict(learner.about)
+    return Trained(model, prepared, thresholds(plan.costs), tested, external_fit)
 
 
-def _wanted(teaching: TrainSplit, parameters: bgnbd.Parameters, horizon_days: int) -> Wanted:
-    return Wanted(LABEL, teaching, msgspec.to_builtins(parameters), horizon_days)
+def _fit_task(train_split: TrainSplit, parameters: bgnbd.Parameters, horizon_days: int) -> FitTask:
+    return FitTask(LABEL, train_split, msgspec.to_builtins(parameters), horizon_days)
 
 
 def _fitted(
-    candidate: Candidate, lesson: TrainFold, wanted: Wanted, plan: TrainingPlan, learner: Learner | None
+    candidate: Candidate, train_fold: TrainFold, task: FitTask, plan: TrainingPlan, learner: Learner | None
 ) -> Fitted:
     """Fit a candidate to the rows in memory; a learner, if given, fits XGBoost to all rows."""
-    trees = None if learner is None else functools.partial(learner.fit, wanted=wanted)
-    return fit(candidate, lesson.rows, lesson.labels, lesson.names, seed=plan.seed, threads=plan.threads, trees=trees)
+    trees = None if learner is None else functools.partial(learner.fit, task=task)
+    return fit(
+        candidate,
+        train_fold.rows,
+        train_fold.labels,
+        train_fold.names,
+        seed=plan.seed,
+        threads=plan.threads,
+        trees=trees,
+    )
 
 
 def _usable(tried: list[Choice], learner: Learner | None) -> list[Choice]:
@@ -181,21 +189,21 @@ def _usable(tried: list[Choice], learner: Learner | None) -> list[Choice]:
 
 
 def preparation(
-    lesson: TrainFold,
+    train_fold: TrainFold,
     parameters: bgnbd.Parameters,
     horizon_days: int,
     calibration: Calibration,
     model: Fitted,
 ) -> dict[str, Any]:
-    """Return what `predict.Model` needs beside the model itself."""
+    """Return the parameters that `predict.Model` needs in addition to the model."""
     trees = model.candidate.family in ("xgboost", "lightgbm")
     return {
         "columns": list(COLUMNS),
-        "names": list(lesson.names),
+        "names": list(train_fold.names),
         "horizon_days": horizon_days,
         "bgnbd": msgspec.to_builtins(parameters),
         "calibration": calibration,
-        "typical": _medians(lesson.rows).tolist(),
+        "typical": _medians(train_fold.rows).tolist(),
         "fill": model.fill if trees else None,
     }
 
@@ -203,8 +211,8 @@ def preparation(
 def _medians(rows: Float32) -> Float32:
     """Return the median of each column without NaN; 0 for a column of NaN only."""
     known = np.where(np.isnan(rows).all(axis=0), np.float32(0), rows)
-    found: Float32 = np.nanmedian(known, axis=0).astype(np.float32)
-    return found
+    medians: Float32 = np.nanmedian(known, axis=0).astype(np.float32)
+    return medians
 
 
 class _Season:
@@ -213,31 +221,35 @@ class _Season:
     Args:
         training: training set with `followed`.
         parameters: parameters of BG/NBD, from the training rows.
-        taught: cut-offs of the training rows.
+        train_cutoffs: cut-offs of the training rows.
         now: present time, epoch ms; later data are ignored.
     """
 
-    def __init__(self, training: TrainingSet, parameters: bgnbd.Parameters, taught: Sequence[int], now: int) -> None:
+    def __init__(
+        self, training: TrainingSet, parameters: bgnbd.Parameters, train_cutoffs: Sequence[int], now: int
+    ) -> None:
         over = pl.col("as_of") + WINDOW_MS <= now
         rows = training.followed.filter(over & (pl.col("orders_total") > 0) & pl.col(BOUGHT).is_not_null())
         self._times = rows["as_of"].to_numpy()
         self._bought = rows[BOUGHT].to_numpy()
         self._matrix, _ = _matrix(rows, parameters, training.horizon_days)
-        self._taught, self._horizon_days, self._now = taught, training.horizon_days, now
+        self._train_cutoffs, self._horizon_days, self._now = train_cutoffs, training.horizon_days, now
 
     def level(self, model: Fitted, calibration: Calibration) -> float:
         """Return the level, see `training.churn.seasonality`."""
         if not len(self._times):
             return 1.0
-        said = calibrated(model.probability(self._matrix), calibration)
-        return expected_level(self._times, said, self._bought, self._taught, self._horizon_days, self._now)
+        probability = calibrated(model.probability(self._matrix), calibration)
+        return expected_level(
+            self._times, probability, self._bought, self._train_cutoffs, self._horizon_days, self._now
+        )
 
 
-def _named(on_step: Step, where: str) -> Callable[[Candidate], None]:
+def _progress(on_step: Step, where: str) -> Callable[[Candidate], None]:
     return lambda candidate: on_step(f"{where}: {candidate.name}")
 
 
-def _lesson(
+def _train_fold(
     training: TrainingSet, train_rows: npt.NDArray[np.bool_], plan: TrainingPlan
 ) -> tuple[TrainFold, bgnbd.Parameters]:
     """Return the training rows, and BG/NBD fitted to the latest row of each of their customers."""
@@ -249,8 +261,8 @@ def _lesson(
     return TrainFold(features, rows[LABEL].to_numpy(), names, customers, folds, plan.seed, plan.threads), parameters
 
 
-def _judged(training: TrainingSet, split: Split, plan: TrainingPlan) -> tuple[Labels, npt.NDArray[np.int64]]:
-    limited = _lesson(training, split.train, plan)[0].limited(SEARCH_ROWS_MAX)
+def _search_labels(training: TrainingSet, split: Split, plan: TrainingPlan) -> tuple[Labels, npt.NDArray[np.int64]]:
+    limited = _train_fold(training, split.train, plan)[0].limited(SEARCH_ROWS_MAX)
     return limited.labels, limited.customers
 
 
@@ -267,22 +279,22 @@ def _tested(
     learner: Learner | None,
 ) -> Tested:
     rows = training.rows
-    found: dict[Family, Float64] = {family: np.full(len(rows), np.nan) for family in families()}
+    scores_by_family: dict[Family, Float64] = {family: np.full(len(rows), np.nan) for family in families()}
     choices: dict[Family, list[Choice]] = {}
     levels: dict[Family, float] = dict.fromkeys(families(), 1.0)
     folds = np.zeros(len(rows), np.int64)
     for number, split in enumerate(parts, 1):
-        lesson, parameters = _lesson(training, split.train, plan)
-        limited = lesson.limited(SEARCH_ROWS_MAX)
+        train_fold, parameters = _train_fold(training, split.train, plan)
+        limited = train_fold.limited(SEARCH_ROWS_MAX)
         test, _ = _matrix(rows.filter(split.test), parameters, training.horizon_days)
         times = rows["as_of"].to_numpy()
         season = _Season(training, parameters, np.unique(times[split.train]).tolist(), int(times[split.test].min()))
-        for family, scores in found.items():
-            tried = search(limited, family, plan.tries, _named(on_step, f"split {number} of {len(parts)}"))
+        for family, scores in scores_by_family.items():
+            tried = search(limited, family, plan.tries, _progress(on_step, f"split {number} of {len(parts)}"))
             if family == "xgboost":
                 tried = _usable(tried, learner)
-            wanted = _wanted(split.teaching, parameters, training.horizon_days)
-            model = _fitted(tried[0].candidate, lesson, wanted, plan, learner)
+            task = _fit_task(split.train_split, parameters, training.horizon_days)
+            model = _fitted(tried[0].candidate, train_fold, task, plan, learner)
             if kind == "time":
                 levels[family] = season.level(model, tried[0].calibration)
             calibration = tried[0].calibration | {"level": levels[family]}
@@ -290,12 +302,15 @@ def _tested(
             scores[split.test] = calibrated(model.probability(test), calibration)
             choices[family] = tried
     tested = np.any([split.test for split in parts], axis=0)
-    taught_rows = np.any([split.train for split in parts], axis=0)
+    train_rows = np.any([split.train for split in parts], axis=0)
     return Tested(
         kind,
         rows.filter(tested),
-        {family: Judged(scores[tested], places(scores[tested], folds[tested])) for family, scores in found.items()},
+        {
+            family: Predictions(scores[tested], fold_ranks(scores[tested], folds[tested]))
+            for family, scores in scores_by_family.items()
+        },
         choices,
-        sorted(rows.filter(taught_rows)["as_of"].unique().to_list()),
+        sorted(rows.filter(train_rows)["as_of"].unique().to_list()),
         levels,
     )

@@ -28,9 +28,9 @@ def against_truth(planted: pl.DataFrame, dropped: pl.DataFrame) -> dict[str, Any
         pl.when(kind == DUPLICATE).then(pl.lit("duplicate")).when(time).then(pl.lit("time")).otherwise(pl.lit("other"))
     )
     about = pl.when(col("about").is_in(["duplicate", "time"])).then(col("about")).otherwise(pl.lit("other"))
-    truth = _counted(planted.with_columns(group.alias("group")), "planted")
-    found = _counted(dropped.with_columns(about.alias("group")), "found")
-    both = truth.join(found, on=["topic", "id", "group"], how="full", coalesce=True).with_columns(
+    planted_counts = _counted(planted.with_columns(group.alias("group")), "planted")
+    found_counts = _counted(dropped.with_columns(about.alias("group")), "found")
+    both = planted_counts.join(found_counts, on=["topic", "id", "group"], how="full", coalesce=True).with_columns(
         col("planted", "found").fill_null(0)
     )
     both = both.with_columns(pl.min_horizontal("planted", "found").alias("right"))

@@ -104,36 +104,36 @@ class ChangeLog:
         entry.count += len(rows)
         values = iter(zip(before.to_list()[: self.examples_max], after.to_list()[: self.examples_max], strict=True))
 
-        def told(_: Mapping[str, Any]) -> dict[str, Any]:
+        def values_of(_: Mapping[str, Any]) -> dict[str, Any]:
             old, new = next(values)
             return {"column": column, "before": plain(old), "after": plain(new)}
 
-        self._examples(entry, rows, told)
+        self._examples(entry, rows, values_of)
 
-    def flag(self, topic: str, rule: str, why: str, found: pl.DataFrame) -> None:
-        """Record anomalies that remain in the data. `found`: FLAG_SCHEMA without topic and rule."""
-        if found.is_empty():
+    def flag(self, topic: str, rule: str, why: str, anomalies: pl.DataFrame) -> None:
+        """Record anomalies that remain in the data. `anomalies`: FLAG_SCHEMA without topic and rule."""
+        if anomalies.is_empty():
             return
         entry = self._entry(topic, rule, "flagged", why, "value")
-        entry.count += len(found)
+        entry.count += len(anomalies)
         room = self.examples_max - len(entry.examples)
-        entry.examples += found.head(max(room, 0)).to_dicts()
-        flags = found.with_columns(pl.lit(topic).alias("topic"), pl.lit(rule).alias("rule"))
+        entry.examples += anomalies.head(max(room, 0)).to_dicts()
+        flags = anomalies.with_columns(pl.lit(topic).alias("topic"), pl.lit(rule).alias("rule"))
         self.flags.append(flags.select(col(name).cast(dtype) for name, dtype in FLAG_SCHEMA.items()))
 
     def _entry(self, topic: str, rule: str, action: Action, why: str, about: About) -> Change:
         return self.entries.setdefault((topic, rule), Change(action, why, about))
 
-    def _examples(self, entry: Change, rows: pl.DataFrame, told: Any) -> None:
+    def _examples(self, entry: Change, rows: pl.DataFrame, values_of: Any) -> None:
         room = self.examples_max - len(entry.examples)
         for row in rows.head(max(room, 0)).iter_rows(named=True):
-            entry.examples.append({"file": row[FILE], "row": row[ROW], **told(row)})
+            entry.examples.append({"file": row[FILE], "row": row[ROW], **values_of(row)})
 
 
 def record_text(row: Mapping[str, Any]) -> str:
     """Return a parsed row in one line, without the origin columns and without nulls."""
-    told = ((name, value) for name, value in row.items() if not name.startswith("_") and value is not None)
-    return ", ".join(f"{name}={value!r}" for name, value in told)
+    values = ((name, value) for name, value in row.items() if not name.startswith("_") and value is not None)
+    return ", ".join(f"{name}={value!r}" for name, value in values)
 
 
 def plain(value: Any) -> Any:
@@ -141,6 +141,6 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
-def together(parts: Iterable[pl.DataFrame], schema: dict[str, Any]) -> pl.DataFrame:
+def concatenated(parts: Iterable[pl.DataFrame], schema: dict[str, Any]) -> pl.DataFrame:
     """Concatenate frames of one schema; there may be none."""
     return pl.concat([pl.DataFrame(schema=schema), *parts])

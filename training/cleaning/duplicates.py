@@ -36,7 +36,7 @@ def repeated(hashes: Sequence[UInt64]) -> pl.Series:
 
 
 @dataclass(slots=True)
-class Repetitions:
+class DuplicateFinder:
     """Finds the rows of a topic that repeat an earlier one.
 
     Attributes:
@@ -48,7 +48,7 @@ class Repetitions:
     suspects: pl.Series
     _seen: dict[tuple[Any, ...], set[tuple[Any, ...]]] = field(default_factory=dict)
 
-    def without(self, rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
+    def without(self, rows: pl.DataFrame, log: ChangeLog) -> pl.DataFrame:
         """Return the rows that repeat none from an earlier call or, within this call, from an earlier time."""
         if self.suspects.is_empty():
             return rows
@@ -59,16 +59,16 @@ class Repetitions:
         suspects = marked.filter("_suspect").sort(*_ORDER[self.topic], "_at")
         if suspects.is_empty():
             return rows
-        same, other = self._judge(suspects)
+        same, other = self._classified(suspects)
         if same:
-            ledger.drop(self.topic, "exact duplicate", "every column equals that of a row that is kept", "duplicate",
+            log.drop(self.topic, "exact duplicate", "all columns equal those of a kept row", "duplicate",
                         rows[sorted(same)])  # fmt: skip
         if other:
-            ledger.drop(self.topic, "event id used twice", "another event has this id; the earliest one is kept",
+            log.drop(self.topic, "event id used twice", "another event has this id; the earliest one is kept",
                         "key", rows[sorted(other)])  # fmt: skip
         return rows[sorted(set(range(len(rows))) - set(same) - set(other))]
 
-    def _judge(self, suspects: pl.DataFrame) -> tuple[list[int], list[int]]:
+    def _classified(self, suspects: pl.DataFrame) -> tuple[list[int], list[int]]:
         """Return positions of rows that repeat another one in full, and of those that only share its key."""
         columns = [name for name in suspects.columns if not name.startswith("_")]
         keys = suspects.select(KEY_COLUMNS[self.topic]).rows()
@@ -115,7 +115,7 @@ def first_records(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     )
 
 
-def of_one_order(rows: pl.DataFrame, mixed: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
+def of_one_order(rows: pl.DataFrame, mixed: pl.DataFrame, log: ChangeLog) -> pl.DataFrame:
     """Return the order records that agree with the earliest record of their order; see `first_records`."""
     if mixed.is_empty():
         return rows
@@ -124,6 +124,6 @@ def of_one_order(rows: pl.DataFrame, mixed: pl.DataFrame, ledger: ChangeLog) -> 
     wrong = joined.select(
         ((col("_customer") != col("customer_id")) | (col("_ts") != col("ts"))).fill_null(value=False)
     ).to_series()
-    ledger.drop("orders", "order id used twice", "an order has one customer and one time: those of its earliest record",
+    log.drop("orders", "order id used twice", "an order has one customer and one time: those of its earliest record",
                 "key", rows.filter(wrong))  # fmt: skip
     return rows.filter(~wrong)

@@ -25,7 +25,7 @@ DIGITS: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class IdAssignment:
     """Assignment of rows to people.
 
     Attributes:
@@ -40,21 +40,21 @@ class People:
     by_profile: pl.DataFrame
     mapping: pl.DataFrame
 
-    def renamed(self, topic: str, rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
+    def renamed(self, topic: str, rows: pl.DataFrame, log: ChangeLog) -> pl.DataFrame:
         """Return the rows with the ids of people."""
         if self.mapping.is_empty():
             return rows
         if topic == "customers":
-            found = rows.join(self.by_profile, on="_row", how="left", maintain_order="left")
-            new = found.select(col("new_id").fill_null(col("customer_id"))).to_series()
+            joined = rows.join(self.by_profile, on="_row", how="left", maintain_order="left")
+            new = joined.select(col("new_id").fill_null(col("customer_id"))).to_series()
         else:
-            here, anywhere = self.by_country.rename({"new_id": "_c"}), self.by_id.rename({"new_id": "_d"})
-            found = rows.join(here, on=["customer_id", "country"], how="left", maintain_order="left")
-            found = found.join(anywhere, on="customer_id", how="left", maintain_order="left")
-            new = found.select(pl.coalesce("_c", "_d", "customer_id")).to_series()
+            by_country, anywhere = self.by_country.rename({"new_id": "_c"}), self.by_id.rename({"new_id": "_d"})
+            joined = rows.join(by_country, on=["customer_id", "country"], how="left", maintain_order="left")
+            joined = joined.join(anywhere, on="customer_id", how="left", maintain_order="left")
+            new = joined.select(pl.coalesce("_c", "_d", "customer_id")).to_series()
         changed = new != rows["customer_id"]
-        ledger.change(
-            topic, "customer id made anew", "an id is one person's; new ids in order of first purchase", "customer_id",
+        log.change(
+            topic, "customer id renumbered", "one id per person; new ids in order of first purchase", "customer_id",
             rows.filter(changed), rows["customer_id"].filter(changed), new.filter(changed),
         )  # fmt: skip
         return rows.with_columns(new.alias("customer_id"))
@@ -69,7 +69,9 @@ def person_keys(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.Series:
     return profiles.select(pl.coalesce(*parts, pl.lit(None, pl.String)).alias("_key")).to_series()
 
 
-def people(profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series, plan: CleaningPlan) -> People:
+def assign_ids(
+    profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series, plan: CleaningPlan
+) -> IdAssignment:
     """Identify the people of an archive.
 
     Args:
@@ -84,18 +86,18 @@ def people(profiles: pl.DataFrame, purchases: pl.DataFrame, everybody: pl.Series
     persons = _persons(keyed.join(shared, on="customer_id", how="semi"))
     persons = _with_first_purchase(persons, purchases)
     if plan.ids == "keep" or (plan.ids == "shared" and persons.is_empty()):
-        return _nobody()
-    alone = everybody.unique().drop_nulls().to_frame("customer_id").join(shared, on="customer_id", how="anti")
+        return _unchanged_ids()
+    unshared = everybody.unique().drop_nulls().to_frame("customer_id").join(shared, on="customer_id", how="anti")
     if plan.ids == "shared":
-        named = _suffixed(persons, set(alone["customer_id"].to_list()))
+        renumbered = _suffixed(persons, set(unshared["customer_id"].to_list()))
     else:
         first = purchases.group_by("customer_id").agg(col("ts").min().alias("first_purchase_ts"))
         own = profiles.group_by("customer_id").agg(
             col("country").first(), col("signup_ts").min(), col("_row").min().alias("profile_row")
         )
-        single = alone.join(first, on="customer_id", how="left").join(own, on="customer_id", how="left")
-        named = _numbered(pl.concat([persons, single], how="diagonal"))
-    return _people(named, profiles)
+        single = unshared.join(first, on="customer_id", how="left").join(own, on="customer_id", how="left")
+        renumbered = _numbered(pl.concat([persons, single], how="diagonal"))
+    return _assignment(renumbered, profiles)
 
 
 def _persons(keyed: pl.DataFrame) -> pl.DataFrame:
@@ -149,9 +151,9 @@ def _numbered(everybody: pl.DataFrame) -> pl.DataFrame:
     return ordered.with_columns((pl.lit("c") + numbers).alias("new_id"))
 
 
-def _people(named: pl.DataFrame, profiles: pl.DataFrame) -> People:
-    single = named.filter(col("_key").is_null())
-    several = named.filter(col("_key").is_not_null())
+def _assignment(renumbered: pl.DataFrame, profiles: pl.DataFrame) -> IdAssignment:
+    single = renumbered.filter(col("_key").is_null())
+    several = renumbered.filter(col("_key").is_not_null())
     by_country = _country_owners(several).join(
         several.select("customer_id", "_key", "new_id"), on=["customer_id", "_key"]
     )
@@ -160,51 +162,49 @@ def _people(named: pl.DataFrame, profiles: pl.DataFrame) -> People:
     by_key = profiles.join(several.select("customer_id", "_key", "new_id"), on=["customer_id", "_key"], how="inner")
     rest = profiles.join(by_key, on="_row", how="anti").join(by_id, on="customer_id", how="inner")
     by_profile = pl.concat([by_key.select("_row", "new_id"), rest.select("_row", "new_id")])
-    mapping = named.rename({"customer_id": "old_id"}).select(
+    mapping = renumbered.rename({"customer_id": "old_id"}).select(
         col(name).cast(dtype) for name, dtype in MAPPING_SCHEMA.items()
     )
     if mapping.filter(col("old_id") != col("new_id")).is_empty():
-        return _nobody()
-    return People(by_country.select("customer_id", "country", "new_id"), by_id, by_profile, mapping)
+        return _unchanged_ids()
+    return IdAssignment(by_country.select("customer_id", "country", "new_id"), by_id, by_profile, mapping)
 
 
-def _nobody() -> People:
+def _unchanged_ids() -> IdAssignment:
     text = {"customer_id": pl.String, "new_id": pl.String}
-    return People(
+    return IdAssignment(
         pl.DataFrame(schema={"customer_id": pl.String, "country": pl.String, "new_id": pl.String}),
         pl.DataFrame(schema=text), pl.DataFrame(schema={"_row": pl.Int64, "new_id": pl.String}),
         pl.DataFrame(schema=MAPPING_SCHEMA),
     )  # fmt: skip
 
 
-def one_profile_each(rows: pl.DataFrame, ledger: ChangeLog) -> pl.DataFrame:
+def one_profile_each(rows: pl.DataFrame, log: ChangeLog) -> pl.DataFrame:
     """Keep one profile per customer: drop exact duplicates, then all but the most complete profile."""
     columns = [name for name in rows.columns if not name.startswith("_")]
-    kept = rows.unique(columns, keep="first", maintain_order=True)
-    ledger.drop("customers", "exact duplicate", "every column equals that of a row that is kept", "duplicate",
-                rows.join(kept, on="_row", how="anti"))  # fmt: skip
+    distinct = rows.unique(columns, keep="first", maintain_order=True)
+    log.drop("customers", "exact duplicate", "all columns equal those of a kept row", "duplicate",
+                rows.join(distinct, on="_row", how="anti"))  # fmt: skip
     known = pl.sum_horizontal(col(name).is_not_null() for name in columns)
-    best = kept.sort(known, "signup_ts", *columns[1:3], descending=[True, False, False, False], nulls_last=True)
+    best = distinct.sort(known, "signup_ts", *columns[1:3], descending=[True, False, False, False], nulls_last=True)
     best = best.unique("customer_id", keep="first")
-    again = kept.join(best, on="_row", how="anti").sort("_row")
-    ledger.drop(
-        "customers", "another profile of the customer", "the profile with the most values is kept", "value", again
-    )
-    return kept.join(best, on="_row", how="semi", maintain_order="left")
+    again = distinct.join(best, on="_row", how="anti").sort("_row")
+    log.drop("customers", "another profile of the customer", "the profile with the most values is kept", "value", again)
+    return distinct.join(best, on="_row", how="semi", maintain_order="left")
 
 
 def several_ids(profiles: pl.DataFrame, plan: CleaningPlan) -> pl.DataFrame:
     """Return flags for people with several customer ids; nothing is merged."""
     keyed = profiles.select("customer_id").with_columns(person_keys(profiles, plan)).drop_nulls()
-    found = (
+    shared = (
         keyed.group_by("_key").agg(col("customer_id").unique().sort().alias("ids")).filter(col("ids").list.len() > 1)
     )
-    return found.sort(col("ids").list.first()).select(
+    return shared.sort(col("ids").list.first()).select(
         col("ids").list.first().alias("id"), pl.lit("customer_id").alias("column"),
         col("ids").list.slice(1).list.join(", ").alias("value"), pl.lit("one person, one id").alias("bound"),
     )  # fmt: skip
 
 
-def everybody_of(parts: Sequence[pl.Series]) -> pl.Series:
+def distinct_ids(parts: Sequence[pl.Series]) -> pl.Series:
     """Return the customer ids of all parts."""
     return pl.concat([pl.Series("customer_id", dtype=pl.String), *parts]).unique()

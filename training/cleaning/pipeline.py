@@ -22,13 +22,20 @@ from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows, order_rows
 from features.schema import DAY_COLUMN, RECORD_TYPES, arrow_schema
 from training.cleaning import duplicates
-from training.cleaning.change_log import DROPPED_SCHEMA, FILE, FLAG_SCHEMA, ROW, ChangeLog, together
-from training.cleaning.identity import MAPPING_SCHEMA, People, everybody_of, one_profile_each, people, several_ids
+from training.cleaning.change_log import DROPPED_SCHEMA, FILE, FLAG_SCHEMA, ROW, ChangeLog, concatenated
+from training.cleaning.identity import (
+    MAPPING_SCHEMA,
+    IdAssignment,
+    assign_ids,
+    distinct_ids,
+    one_profile_each,
+    several_ids,
+)
 from training.cleaning.plan import CleaningPlan
 from training.cleaning.profile import DataProfile
 from training.cleaning.reading import UNREADABLE, ArchiveFile, read_file
-from training.cleaning.rejections import Rejection, accepted, refusals
-from training.cleaning.repairs import Known, known_repairs, own_repairs, repaired
+from training.cleaning.rejections import Rejection, accepted, rejection_rules
+from training.cleaning.repairs import ArchiveKnowledge, known_repairs, own_repairs, repaired
 
 TOPICS = ("events", "orders")
 
@@ -61,12 +68,12 @@ class Cleaned:
     """Result of a cleaning.
 
     Attributes:
-        ledger: log of the changes by rule.
+        log: log of the changes by rule.
         mapping: see `identity.MAPPING_SCHEMA`; empty if every id stayed.
         flags: see `change_log.FLAG_SCHEMA`.
     """
 
-    ledger: ChangeLog
+    log: ChangeLog
     mapping: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MAPPING_SCHEMA))
     flags: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FLAG_SCHEMA))
 
@@ -93,81 +100,81 @@ def clean(
         ShopstreamError: a file cannot be read.
     """
     cleaning = _Cleaning(plan, now_ms, ChangeLog(plan.examples_max), DataProfile(plan))
-    cleaning.survey_all(source, on_step)
-    cleaning.known = cleaning.survey.known()
+    cleaning.run_first_pass(source, on_step)
+    cleaning.known = cleaning.profile.known()
     profiles = cleaning.profiles(source)
-    who = people(profiles, cleaning.survey.purchases(), everybody_of([cleaning.survey.customers(),
+    assignment = assign_ids(profiles, cleaning.profile.purchases(), distinct_ids([cleaning.profile.customers(),
                                                                       profiles["customer_id"]]), plan)  # fmt: skip
     for topic in TOPICS:
-        repetitions = duplicates.Repetitions(topic, cleaning.survey.repeated(topic))
+        finder = duplicates.DuplicateFinder(topic, cleaning.profile.repeated(topic))
         days = source.days.get(topic, ())
         for position, (_, files) in enumerate(days):
             on_step(f"cleaning {topic}", position / len(days))
-            rows = cleaning.clean_day(topic, files, repetitions, who)
+            rows = cleaning.clean_day(topic, files, finder, assignment)
             _check(topic, rows)
-            cleaning.ledger.rows_out[topic] += len(rows)
+            cleaning.log.rows_out[topic] += len(rows)
             cleaning.flag(topic, rows)
             if len(rows):
                 sink.write(topic, _table(topic, rows))
-            _hand_over(cleaning.ledger, keep_dropped)
+            _flush_dropped(cleaning.log, keep_dropped)
     if source.customers is not None:
-        named = one_profile_each(who.renamed("customers", profiles, cleaning.ledger), cleaning.ledger)
-        cleaning.ledger.rows_out["customers"] += len(named)
-        cleaning.ledger.flag("customers", "several ids", "one person with several customer ids; nothing is merged",
-                             several_ids(named, plan))  # fmt: skip
-        sink.write_customers([_table("customers", named.drop(FILE, ROW, UNREADABLE))])
-        _hand_over(cleaning.ledger, keep_dropped)
+        profiles_out = one_profile_each(assignment.renamed("customers", profiles, cleaning.log), cleaning.log)
+        cleaning.log.rows_out["customers"] += len(profiles_out)
+        cleaning.log.flag("customers", "several ids", "one person has several customer ids; nothing is merged",
+                             several_ids(profiles_out, plan))  # fmt: skip
+        sink.write_customers([_table("customers", profiles_out.drop(FILE, ROW, UNREADABLE))])
+        _flush_dropped(cleaning.log, keep_dropped)
     cleaning.flag_slips()
-    _check_sums(cleaning.ledger)
-    return Cleaned(cleaning.ledger, who.mapping, together(cleaning.ledger.flags, FLAG_SCHEMA))
+    _check_sums(cleaning.log)
+    return Cleaned(cleaning.log, assignment.mapping, concatenated(cleaning.log.flags, FLAG_SCHEMA))
 
 
 @dataclass(slots=True)
 class _Cleaning:
     plan: CleaningPlan
     now_ms: int
-    ledger: ChangeLog
-    survey: DataProfile
-    known: Known = field(default_factory=Known)
+    log: ChangeLog
+    profile: DataProfile
+    known: ArchiveKnowledge = field(default_factory=ArchiveKnowledge)
 
-    def survey_all(self, source: DirtyArchive, on_step: Callable[[str, float], None]) -> None:
+    def run_first_pass(self, source: DirtyArchive, on_step: Callable[[str, float], None]) -> None:
         """Run the first pass."""
-        unheard = ChangeLog(0)
+        discarded = ChangeLog(0)
         for topic in TOPICS:
             days = source.days.get(topic, ())
             for position, (_, files) in enumerate(days):
                 on_step(f"reading {topic}", position / len(days))
-                rows = self.own(topic, files, unheard)
+                rows = self.own(topic, files, discarded)
                 # before rejections: a repair by knowledge of the whole archive may still make a row valid
-                self.survey.spellings(topic, rows)
-                self.survey.records(topic, accepted(topic, rows, self.rules(topic), unheard))
-                unheard.dropped.clear()
+                self.profile.spellings(topic, rows)
+                self.profile.records(topic, accepted(topic, rows, self.rules(topic), discarded))
+                discarded.dropped.clear()
         if source.customers is not None:
-            rows = self.own("customers", [source.customers], unheard)
-            self.survey.spellings("customers", rows)
-            self.survey.profiles(accepted("customers", rows, self.rules("customers"), unheard))
+            rows = self.own("customers", [source.customers], discarded)
+            self.profile.spellings("customers", rows)
+            self.profile.profiles(accepted("customers", rows, self.rules("customers"), discarded))
 
     def rules(self, topic: str) -> Iterator[Rejection]:
-        return refusals(topic, self.plan, self.now_ms)
+        return rejection_rules(topic, self.plan, self.now_ms)
 
-    def own(self, topic: str, files: Sequence[ArchiveFile], ledger: ChangeLog) -> pl.DataFrame:
-        rows = pl.concat([read_file(file, topic, self.plan.zone, ledger) for file in files])
-        return repaired(topic, rows, own_repairs(topic, self.plan, self.now_ms), ledger)
+    def own(self, topic: str, files: Sequence[ArchiveFile], log: ChangeLog) -> pl.DataFrame:
+        rows = pl.concat([read_file(file, topic, self.plan.zone, log) for file in files])
+        return repaired(topic, rows, own_repairs(topic, self.plan, self.now_ms), log)
 
     def valid(self, topic: str, files: Sequence[ArchiveFile]) -> pl.DataFrame:
-        rows = self.own(topic, files, self.ledger)
-        self.ledger.rows_in[topic] += len(rows)
-        rows = repaired(topic, rows, known_repairs(topic, self.plan, self.known), self.ledger)
-        return accepted(topic, rows, self.rules(topic), self.ledger)
+        rows = self.own(topic, files, self.log)
+        self.log.rows_in[topic] += len(rows)
+        rows = repaired(topic, rows, known_repairs(topic, self.plan, self.known), self.log)
+        return accepted(topic, rows, self.rules(topic), self.log)
 
     def clean_day(
-        self, topic: str, files: Sequence[ArchiveFile], repetitions: duplicates.Repetitions, who: People
+        self, topic: str, files: Sequence[ArchiveFile], finder: duplicates.DuplicateFinder, assignment: IdAssignment
     ) -> pl.DataFrame:
         rows = self.valid(topic, files)
         if topic == "orders":
-            rows = duplicates.of_one_order(rows, self.survey.mixed_orders(), self.ledger)
-        rows = repetitions.without(rows, self.ledger)
-        return who.renamed(topic, rows, self.ledger)
+            rows = duplicates.of_one_order(rows, self.profile.mixed_orders(), self.log)
+        rows = finder.without(rows, self.log)
+        return assignment.renamed(topic, rows, self.log)
 
     def profiles(self, source: DirtyArchive) -> pl.DataFrame:
         """Return the valid profiles; requires `known`."""
@@ -177,13 +184,13 @@ class _Cleaning:
         return self.valid("customers", [source.customers])
 
     def flag(self, topic: str, rows: pl.DataFrame) -> None:
-        for rule, why, found in self.survey.outliers(topic, rows):
-            self.ledger.flag(topic, rule, why, found)
+        for rule, why, anomalies in self.profile.outliers(topic, rows):
+            self.log.flag(topic, rule, why, anomalies)
 
     def flag_slips(self) -> None:
-        why = "a rare word that looks like a common one; name it under `spellings` where it is a slip"
-        for topic, found in self.survey.slips():
-            self.ledger.flag(topic, "looks misspelt", why, found)
+        why = "a rare word similar to a common one; if misspelt, add it to `spellings`"
+        for topic, anomalies in self.profile.slips():
+            self.log.flag(topic, "looks misspelt", why, anomalies)
 
 
 def _table(topic: str, rows: pl.DataFrame) -> pa.Table:
@@ -201,22 +208,24 @@ def _check(topic: str, rows: pl.DataFrame) -> None:
     """Check the clean rows again, with the validation that every reader of an archive uses."""
     if rows.is_empty():
         return
-    judged = event_rows(_table(topic, rows)) if topic == "events" else order_rows(_table(topic, rows))
-    if judged.rejected:
-        reason, count = judged.rejected.most_common(1)[0]
-        raise ShopstreamError(f"{count:,} cleaned rows of {topic} are still no records: {reason}.", "Report this.")
+    valid = event_rows(_table(topic, rows)) if topic == "events" else order_rows(_table(topic, rows))
+    if valid.rejected:
+        reason, count = valid.rejected.most_common(1)[0]
+        raise ShopstreamError(f"{count:,} cleaned rows of {topic} are still invalid: {reason}.", "Report this.")
 
 
-def _check_sums(ledger: ChangeLog) -> None:
+def _check_sums(log: ChangeLog) -> None:
     for topic in RECORD_TYPES:
-        if lost := ledger.unexplained(topic):
-            raise ShopstreamError(f"{lost:,} rows of {topic} are neither kept nor explained.", "Report this.")
+        if lost := log.unexplained(topic):
+            raise ShopstreamError(
+                f"{lost:,} rows of {topic} are neither in the result nor dropped by a rule.", "Report this."
+            )
 
 
-def _hand_over(ledger: ChangeLog, keep_dropped: Callable[[pl.DataFrame], None]) -> None:
-    if ledger.dropped:
-        keep_dropped(together(ledger.dropped, DROPPED_SCHEMA))
-        ledger.dropped.clear()
+def _flush_dropped(log: ChangeLog, keep_dropped: Callable[[pl.DataFrame], None]) -> None:
+    if log.dropped:
+        keep_dropped(concatenated(log.dropped, DROPPED_SCHEMA))
+        log.dropped.clear()
 
 
 assert set(DAY_COLUMN) == set(TOPICS)

@@ -78,7 +78,7 @@ class CleaningPlan(_Part):
     def _once(self) -> CleaningPlan:
         for vocabulary, words in self.spellings.items():
             if twice := sorted(set(words) & set(words.values())):
-                raise ValueError(f"spellings.{vocabulary}: {twice[0]!r} is replaced and is a replacement")
+                raise ValueError(f"spellings.{vocabulary}: {twice[0]!r} is both replaced and a replacement")
         return self
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class CleaningPlan(_Part):
             known = {field.name: field.kind for field in FIELDS[topic]}
             for name, how in columns.items():
                 if name not in known:
-                    raise ValueError(f"fill.{topic}: there is no column {name}; there are {', '.join(known)}")
+                    raise ValueError(f"fill.{topic}: unknown column {name}; columns: {', '.join(known)}")
                 if known[name] in {"time", "items"} or name in KEYS[topic]:
                     raise ValueError(f"fill.{topic}.{name}: times, lines and keys are never filled")
                 if how == "median" and known[name] not in {"int", "float"}:
@@ -95,9 +95,9 @@ class CleaningPlan(_Part):
                 if how == "by_product" and (topic, name) != ("events", "category"):
                     raise ValueError(f"fill.{topic}.{name}: only the category of an event follows from its product")
                 if how == "by_customer" and (topic == "customers" or name not in PROFILE_COLUMN):
-                    raise ValueError(f"fill.{topic}.{name}: a profile tells {', '.join(PROFILE_COLUMN)} only")
+                    raise ValueError(f"fill.{topic}.{name}: a profile has {', '.join(PROFILE_COLUMN)} only")
                 if isinstance(how, Constant) and not isinstance(how.constant, _CONSTANTS[known[name]]):
-                    raise ValueError(f"fill.{topic}.{name}: {how.constant!r} is not of the column's type")  # noqa: TRY004 - pydantic takes no other
+                    raise ValueError(f"fill.{topic}.{name}: {how.constant!r} does not have the column's type")  # noqa: TRY004 - pydantic takes no other
         return self
 
     @property
@@ -136,4 +136,4 @@ def load_plan(path: Path | None) -> CleaningPlan:
     try:
         return CleaningPlan.model_validate(document.content if document.content is not None else {})
     except ValidationError as error:
-        raise UsageError(document.refusal(error), "docs/cleaning.md tells what a plan may hold.") from None
+        raise UsageError(document.refusal(error), "docs/cleaning.md lists the keys of a plan.") from None

@@ -18,7 +18,7 @@ from features.schema import DAY_MS, NOT_KNOWN, STATUSES
 from training.cleaning import duplicates
 from training.cleaning.plan import FIELDS, CleaningPlan
 from training.cleaning.reading import DTYPES, lines_of
-from training.cleaning.repairs import WORD_COLUMNS, Known
+from training.cleaning.repairs import WORD_COLUMNS, ArchiveKnowledge
 from training.cleaning.spelling import likely_slips, one_spelling
 
 BINS_PER_E: Final = 100
@@ -79,7 +79,7 @@ class DataProfile:
         )
 
     # --- what follows -------------------------------------------------------------------------------------------------
-    def known(self) -> Known:
+    def known(self) -> ArchiveKnowledge:
         """Return the knowledge that repairs use."""
         spellings: dict[str, dict[str, str]] = {
             vocabulary: one_spelling(
@@ -91,11 +91,13 @@ class DataProfile:
             if vocabulary in self.plan.one_spelling
         }
         words = spellings.get("category", {})
-        products = {product: {words.get(one, one) for one in found} for product, found in self._products.items()}
-        only = {product: next(iter(found)) for product, found in products.items() if len(found) == 1}
+        products = {
+            product: {words.get(one, one) for one in categories} for product, categories in self._products.items()
+        }
+        only = {product: next(iter(categories)) for product, categories in products.items() if len(categories) == 1}
         profiles = self._profiles
         common = {key: self._common(key, counts) for key, counts in self._values.items() if counts}
-        return Known(spellings, only, profiles, common)
+        return ArchiveKnowledge(spellings, only, profiles, common)
 
     def _common(self, key: tuple[str, str], counts: Counter[Any]) -> Any:
         topic, name = key
@@ -122,8 +124,8 @@ class DataProfile:
         empty = pl.DataFrame(schema={"customer_id": pl.String, "country": pl.String, "ts": pl.Int64})
         parts = [part.filter(col("status") == STATUSES[0]).select(empty.columns) for part in self._orders]
         words = self.known().spellings.get("country", {})
-        found = pl.concat([empty, *parts]).with_columns(col("country").replace(dict(words)))
-        return found.group_by("customer_id", "country").agg(col("ts").min())
+        placed = pl.concat([empty, *parts]).with_columns(col("country").replace(dict(words)))
+        return placed.group_by("customer_id", "country").agg(col("ts").min())
 
     def customers(self) -> pl.Series:
         """Return the customers of events and orders; empty unless the plan renumbers every id."""
@@ -136,8 +138,8 @@ class DataProfile:
         fence = self.plan.outliers.fence
         if topic not in self._bounds:
             self._bounds[topic] = self._fences(topic)
-        judged = rows.select(key, name, _group(topic)).join(self._bounds[topic], on="group", how="inner")
-        odd = judged.filter((col(name) > 0) & ~col(name).is_between(col("low"), col("high")))
+        bounded = rows.select(key, name, _group(topic)).join(self._bounds[topic], on="group", how="inner")
+        odd = bounded.filter((col(name) > 0) & ~col(name).is_between(col("low"), col("high")))
         yield f"odd {name}", f"{fence:g} interquartile ranges beyond the quartiles of its logarithm", odd.select(
             col(key).alias("id"), pl.lit(name).alias("column"), col(name).cast(pl.String).alias("value"),
             pl.format("{} to {}", col("low").round(2), col("high").round(2)).alias("bound"),
@@ -176,17 +178,17 @@ class DataProfile:
             counts: Counter[str] = Counter()
             for word, count in self._words.get(vocabulary, Counter()).items():
                 counts[known.get(vocabulary, {}).get(word, word)] += count
-            found = likely_slips(counts)
+            slips = likely_slips(counts)
             topic = next(of for of, words in WORD_COLUMNS.items() if vocabulary in words.values())
             yield topic, pl.DataFrame(
-                [(word, vocabulary, word, f"{meant}?") for word, meant in found.items()],
+                [(word, vocabulary, word, f"{meant}?") for word, meant in slips.items()],
                 schema={"id": pl.String, "column": pl.String, "value": pl.String, "bound": pl.String}, orient="row",
             )  # fmt: skip
 
 
 def _counts(values: pl.Series) -> dict[Any, int]:
-    found = values.drop_nulls().value_counts()
-    return dict(found.iter_rows())
+    counts = values.drop_nulls().value_counts()
+    return dict(counts.iter_rows())
 
 
 def _group(topic: str) -> pl.Expr:

@@ -41,14 +41,14 @@ class ArchiveFile:
     name: str
 
 
-def read_file(file: ArchiveFile, topic: str, zone: str, ledger: ChangeLog) -> pl.DataFrame:
+def read_file(file: ArchiveFile, topic: str, zone: str, log: ChangeLog) -> pl.DataFrame:
     """Return the rows of a file: the columns of the topic's record with DTYPES, then FILE, ROW and UNREADABLE.
 
     Args:
         file: Parquet file.
         topic: events, orders or customers.
         zone: IANA name of the time zone of times without one.
-        ledger: log of the values that needed a conversion.
+        log: log of the values that needed a conversion.
 
     Raises:
         ShopstreamError: the file is not Parquet.
@@ -56,15 +56,15 @@ def read_file(file: ArchiveFile, topic: str, zone: str, ledger: ChangeLog) -> pl
     fields = FIELDS[topic]
     try:
         present = pl.read_parquet_schema(file.path)
-        wanted = [field.name for field in fields if field.name in present]
-        raw = pl.read_parquet(file.path, columns=wanted, hive_partitioning=False)
+        columns = [field.name for field in fields if field.name in present]
+        raw = pl.read_parquet(file.path, columns=columns, hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ShopstreamError(
-            f"{file.path} cannot be read: {str(error).splitlines()[0]}.", "Write the archive anew, or remove the file."
+            f"{file.path} cannot be read: {str(error).splitlines()[0]}.", "Write the archive again, or remove the file."
         ) from error
     frame = raw.select(
         pl.lit(file.name).alias(FILE), pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW)
-    ) if wanted else pl.DataFrame(schema={FILE: pl.String, ROW: pl.Int64})  # fmt: skip
+    ) if columns else pl.DataFrame(schema={FILE: pl.String, ROW: pl.Int64})  # fmt: skip
     unreadable: list[pl.Expr] = []
     for field in fields:
         if field.name not in present:
@@ -73,19 +73,19 @@ def read_file(file: ArchiveFile, topic: str, zone: str, ledger: ChangeLog) -> pl
         before = raw[field.name]
         after = _read(before, field, zone).alias(field.name)
         frame = frame.with_columns(after)
-        if _reads_as_it_stands(before.dtype, field):
+        if _fits_as_is(before.dtype, field):
             continue
         lost = before.is_not_null() & after.is_null() & ~_not_a_number(before)
         if lost.any():
             frame = frame.with_columns(lost.alias(f"_lost_{field.name}"))
             unreadable.append(pl.when(col(f"_lost_{field.name}")).then(pl.lit(field.name)))
-        _tell(topic, field, before, after, frame, ledger, zone)
+        _log_changes(topic, field, before, after, frame, log, zone)
     mark = pl.concat_list(unreadable).list.drop_nulls() if unreadable else pl.lit([], pl.List(pl.String))
     frame = frame.with_columns(mark.alias(UNREADABLE))
     return frame.select(*(field.name for field in fields), FILE, ROW, UNREADABLE)
 
 
-def _reads_as_it_stands(kind: pl.DataType, field: Field) -> bool:
+def _fits_as_is(kind: pl.DataType, field: Field) -> bool:
     if field.kind == "time":
         return kind.is_integer() or getattr(kind, "time_zone", None) is not None
     if field.kind == "items":
@@ -101,24 +101,24 @@ def _not_a_number(values: pl.Series) -> pl.Series:
     )
 
 
-def _tell(
-    topic: str, field: Field, before: pl.Series, after: pl.Series, frame: pl.DataFrame, ledger: ChangeLog, zone: str
+def _log_changes(
+    topic: str, field: Field, before: pl.Series, after: pl.Series, frame: pl.DataFrame, log: ChangeLog, zone: str
 ) -> None:
-    read = after.is_not_null()
+    readable = after.is_not_null()
     if field.kind == "time":
-        naive = read if before.dtype != pl.String else read & ~before.str.strip_chars().str.contains(OFFSET)
-        why = f"a time without a zone is taken as one of {zone}"
+        naive = readable if before.dtype != pl.String else readable & ~before.str.strip_chars().str.contains(OFFSET)
+        why = f"a time without a zone is read in {zone}"
         if before.dtype.is_float():
             return
-        ledger.change(
+        log.change(
             topic, f"{field.name} without a zone", why, field.name, frame.filter(naive), before.filter(naive),
             after.filter(naive), about="time",
         )  # fmt: skip
         return
     why = f"{before.dtype} where {DTYPES[field.kind]} is expected is converted"
-    ledger.change(
-        topic, f"{field.name} of another type", why, field.name, frame.filter(read), before.filter(read),
-        after.filter(read),
+    log.change(
+        topic, f"{field.name} of another type", why, field.name, frame.filter(readable), before.filter(readable),
+        after.filter(readable),
     )  # fmt: skip
 
 
@@ -128,15 +128,15 @@ def _read(values: pl.Series, field: Field, zone: str) -> pl.Series:
         return pl.repeat(None, len(values), dtype=DTYPES[field.kind], eager=True)
     if field.kind == "time":
         return _times(values, zone)
-    readers = {"items": _items, "bool": _booleans, "float": _numbers, "int": _whole, "string": _text}
+    readers = {"items": _items, "bool": _booleans, "float": _numbers, "int": _integers, "string": _text}
     return readers[field.kind](values)
 
 
 def _text(values: pl.Series) -> pl.Series:
     if values.dtype.is_float():
-        whole = values.is_finite() & (values == values.floor()) & (values.abs() < 2.0**53)
+        integral = values.is_finite() & (values == values.floor()) & (values.abs() < 2.0**53)
         texts = values.cast(pl.Int64, strict=False).cast(pl.String)
-        return texts.zip_with(whole.fill_null(value=False), values.cast(pl.String))
+        return texts.zip_with(integral.fill_null(value=False), values.cast(pl.String))
     return values.cast(pl.String, strict=False)
 
 
@@ -148,13 +148,13 @@ def _numbers(values: pl.Series) -> pl.Series:
     return values.cast(pl.Float64, strict=False).fill_nan(None)
 
 
-def _whole(values: pl.Series) -> pl.Series:
+def _integers(values: pl.Series) -> pl.Series:
     if values.dtype.is_integer():
         return values.cast(pl.Int64, strict=False)
     numbers = _numbers(values)
-    whole = (numbers == numbers.floor()) & (numbers.abs() < 2.0**53)
+    integral = (numbers == numbers.floor()) & (numbers.abs() < 2.0**53)
     zeros = pl.repeat(0, len(values), dtype=pl.Int64, eager=True)
-    return numbers.cast(pl.Int64, strict=False).zip_with(whole.fill_null(value=True), zeros)
+    return numbers.cast(pl.Int64, strict=False).zip_with(integral.fill_null(value=True), zeros)
 
 
 def _booleans(values: pl.Series) -> pl.Series:
@@ -196,11 +196,11 @@ def _iso(text: pl.Expr, zone: str) -> pl.Expr:
 
 # --- lines of orders --------------------------------------------------------------------------------------------------
 def _items(values: pl.Series) -> pl.Series:
-    wanted = DTYPES["items"]
-    if values.dtype == wanted:
+    dtype = DTYPES["items"]
+    if values.dtype == dtype:
         return _without_nan(values)
     if not isinstance(values.dtype, pl.List) or not isinstance(values.dtype.inner, pl.Struct):
-        return pl.repeat(None, len(values), dtype=wanted, eager=True)
+        return pl.repeat(None, len(values), dtype=dtype, eager=True)
 
     def conformed(lines: pl.DataFrame) -> pl.DataFrame:
         columns = [

@@ -39,7 +39,7 @@ class Rejection:
 _BAD_LINE: Final = "_bad_line"
 
 
-def refusals(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Rejection]:
+def rejection_rules(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Rejection]:
     """Yield the rules of a topic in the order of their evaluation."""
     fields = FIELDS[topic]
     for one in fields:
@@ -47,8 +47,8 @@ def refusals(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Rejection]
             about: About = "key" if one.name in KEYS[topic] else "time" if one.kind == "time" else "value"
             null = col(one.name).is_null()
             lost = col(UNREADABLE).list.contains(one.name)
-            yield Rejection(f"{one.name} unreadable", "a record cannot do without it", about, null & lost)
-            yield Rejection(f"{one.name} missing", "a record cannot do without it", about, null)
+            yield Rejection(f"{one.name} unreadable", "required in a record", about, null & lost)
+            yield Rejection(f"{one.name} missing", "required in a record", about, null)
     for name, vocabulary in WORD_COLUMNS[topic].items():
         if vocabulary in CLOSED_WORDS:
             words = CLOSED_WORDS[vocabulary]
@@ -86,13 +86,13 @@ def _of_orders() -> Iterator[Rejection]:
     yield Rejection("impossible line", lines, "value", col(_BAD_LINE))
 
 
-def accepted(topic: str, rows: pl.DataFrame, rules: Iterator[Rejection], ledger: ChangeLog) -> pl.DataFrame:
+def accepted(topic: str, rows: pl.DataFrame, rules: Iterator[Rejection], log: ChangeLog) -> pl.DataFrame:
     """Return the rows that no rule rejects."""
-    asked = list(rules)
+    checks = list(rules)
     if topic == "orders":
         rows = rows.with_columns(_bad_lines(rows["items"]).alias(_BAD_LINE))
     first = pl.coalesce(
-        *(pl.when(rule.rows.fill_null(value=False)).then(pl.lit(number)) for number, rule in enumerate(asked)),
+        *(pl.when(rule.rows.fill_null(value=False)).then(pl.lit(number)) for number, rule in enumerate(checks)),
         pl.lit(None, pl.Int32),
     )
     numbers = rows.select(first.alias("rule")).to_series()
@@ -100,9 +100,9 @@ def accepted(topic: str, rows: pl.DataFrame, rules: Iterator[Rejection], ledger:
     if numbers.null_count() == len(rows):
         return rows
     for number in sorted(numbers.unique().drop_nulls().to_list()):
-        rule = asked[number]
-        refused = (numbers == number).fill_null(value=False)
-        ledger.drop(topic, rule.rule, rule.why, rule.about, rows.filter(refused))
+        rule = checks[number]
+        rejected = (numbers == number).fill_null(value=False)
+        log.drop(topic, rule.rule, rule.why, rule.about, rows.filter(rejected))
     return rows.filter(numbers.is_null())
 
 
@@ -116,5 +116,5 @@ def _bad_lines(items: pl.Series) -> pl.Series:
     ).to_series()
     empty = lines.select(pl.all_horizontal(pl.all().is_null())).to_series()
     nothing = pl.zeros(len(items), dtype=pl.Boolean, eager=True)
-    found = orders.filter(bad | empty).unique()
-    return nothing.scatter(found, values=True) if len(found) else nothing
+    positions = orders.filter(bad | empty).unique()
+    return nothing.scatter(positions, values=True) if len(positions) else nothing

@@ -1,7 +1,7 @@
 """Repairs values in declared steps, one after the other.
 
-The rule of this file: a repair depends on its own row alone, or on knowledge of the whole archive (see `Known`). A
-repeated repair changes nothing.
+The rule of this file: a repair depends on its own row alone, or on knowledge of the whole archive (see
+`ArchiveKnowledge`). A repeated repair changes nothing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Repair:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ArchiveKnowledge:
     """Knowledge of the whole archive that repairs use.
 
     Attributes:
@@ -73,7 +73,7 @@ class Known:
     common: Mapping[tuple[str, str], Any] = field(default_factory=dict)
 
 
-def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: ChangeLog) -> pl.DataFrame:
+def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], log: ChangeLog) -> pl.DataFrame:
     """Return the rows after all steps, and log the changes."""
     for group in _groups(steps):
         if len(group) == 1 and not isinstance(group[0].value, pl.Expr):
@@ -81,7 +81,7 @@ def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: Ch
         else:
             after = rows.select(step.value.alias(step.column) for step in group if isinstance(step.value, pl.Expr))
         for step in group:
-            _tell(topic, step, rows, rows[step.column], after[step.column], ledger)
+            _log_change(topic, step, rows, rows[step.column], after[step.column], log)
         rows = rows.with_columns(after)
     return rows
 
@@ -89,46 +89,48 @@ def repaired(topic: str, rows: pl.DataFrame, steps: Iterable[Repair], ledger: Ch
 def _groups(steps: Iterable[Repair]) -> Iterator[list[Repair]]:
     """Group neighbouring steps that do not depend on one another's columns."""
     group: list[Repair] = []
-    seen: set[str] = set()
+    changed: set[str] = set()
     for step in steps:
         if isinstance(step.value, pl.Expr):
             needs = {step.column, *step.value.meta.root_names()}
-            if not needs & seen:
+            if not needs & changed:
                 group.append(step)
-                seen.add(step.column)
+                changed.add(step.column)
                 continue
         if group:
             yield group
-        group, seen = [], set()
+        group, changed = [], set()
         if isinstance(step.value, pl.Expr):
-            group, seen = [step], {step.column}
+            group, changed = [step], {step.column}
         else:
             yield [step]
     if group:
         yield group
 
 
-def _tell(topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: ChangeLog) -> None:
+def _log_change(
+    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, log: ChangeLog
+) -> None:
     if step.column == "items":
-        _tell_lines(topic, step, rows, before, after, ledger)
+        _log_line_changes(topic, step, rows, before, after, log)
         return
     changed = before.ne_missing(after)
     if changed.any():
-        ledger.change(
+        log.change(
             topic, step.rule, step.why, step.column, rows.filter(changed), before.filter(changed),
             after.filter(changed), action=step.action, about=step.about,
         )  # fmt: skip
 
 
-def _tell_lines(
-    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, ledger: ChangeLog
+def _log_line_changes(
+    topic: str, step: Repair, rows: pl.DataFrame, before: pl.Series, after: pl.Series, log: ChangeLog
 ) -> None:
     orders, old = lines_of(before)
     _, new = lines_of(after)
     for name in old.columns:
         changed = old[name].ne_missing(new[name])
         if changed.any():
-            ledger.change(
+            log.change(
                 topic, step.rule, step.why, f"items.{name}", rows[orders.filter(changed)], old[name].filter(changed),
                 new[name].filter(changed), action=step.action, about=step.about,
             )  # fmt: skip
@@ -140,9 +142,9 @@ def own_repairs(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Repair]
     for name, vocabulary in WORD_COLUMNS[topic].items():
         if vocabulary in CLOSED_WORDS:
             words = {folded(word): word for word in CLOSED_WORDS[vocabulary]}
-            words |= {folded(other): kept for other, kept in plan.spellings.get(vocabulary, {}).items()}
-            yield Repair("spelling", "a word that differs by case, blanks, - or _ alone, or that the plan names", name,
-                         _respelt(name, words))  # fmt: skip
+            words |= {folded(other): replacement for other, replacement in plan.spellings.get(vocabulary, {}).items()}
+            why = "a word that differs only by case, blanks, - or _, or that the plan replaces"
+            yield Repair("spelling", why, name, _respelt(name, words))
     if plan.seconds:
         for one in FIELDS[topic]:
             if one.kind == "time":
@@ -151,7 +153,7 @@ def own_repairs(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Repair]
                     plan.earliest_ms, now_ms + plan.future_ms
                 )
                 value = pl.when(seconds & col(one.name).is_between(1, 2**40)).then(late).otherwise(col(one.name))
-                yield Repair("seconds for milliseconds", "a time that is plausible in seconds alone", one.name,
+                yield Repair("seconds for milliseconds", "a time that is plausible only in seconds", one.name,
                              value, about="time")  # fmt: skip
     for name in AMOUNTS[topic]:
         yield Repair("fractions of a cent", "money is rounded half-even to 2 decimals", name, _cents(name))
@@ -159,10 +161,10 @@ def own_repairs(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Repair]
         yield Repair("fractions of a cent", "money is rounded half-even to 2 decimals", "items", _line_cents)
     if topic == "customers":
         age = pl.when(col("age").is_between(0, AGE_MAX)).then(col("age"))
-        yield Repair("impossible age", f"nobody is below 0 or above {AGE_MAX}", "age", age)
+        yield Repair("impossible age", f"valid ages: 0 to {AGE_MAX}", "age", age)
         early = col("signup_ts") < plan.earliest_ms
         signup = pl.when(~early & (col("signup_ts") <= now_ms + plan.future_ms)).then(col("signup_ts"))
-        yield Repair("impossible sign-up", "a sign-up before the earliest time or in the future is not known",
+        yield Repair("impossible sign-up", "a sign-up before the earliest time or in the future is unknown",
                      "signup_ts", signup, about="time")  # fmt: skip
 
 
@@ -170,7 +172,7 @@ def _of_text(topic: str) -> Iterator[Repair]:
     for one in FIELDS[topic]:
         if one.kind == "string":
             trimmed = col(one.name).str.strip_chars()
-            yield Repair("blanks around text", "blanks at the ends of a text mean nothing", one.name, trimmed)
+            yield Repair("blanks around text", "blanks at the ends of a text are removed", one.name, trimmed)
     for one in FIELDS[topic]:
         if one.kind == "string":
             empty = pl.when(col(one.name) != "").then(col(one.name))
@@ -179,8 +181,8 @@ def _of_text(topic: str) -> Iterator[Repair]:
 
 def _respelt(name: str, words: Mapping[str, str]) -> Callable[[pl.DataFrame], pl.Series]:
     def value(rows: pl.DataFrame) -> pl.Series:
-        found = {one: words.get(folded(one), one) for one in rows[name].unique().drop_nulls().to_list()}
-        return replaced(rows[name], found)
+        changes = {one: words.get(folded(one), one) for one in rows[name].unique().drop_nulls().to_list()}
+        return replaced(rows[name], changes)
 
     return value
 
@@ -208,9 +210,9 @@ def _line_cents(rows: pl.DataFrame) -> pl.Series:
 
 
 # --- by knowledge of the whole archive --------------------------------------------------------------------------------
-def known_repairs(topic: str, plan: CleaningPlan, known: Known) -> Iterator[Repair]:
+def known_repairs(topic: str, plan: CleaningPlan, known: ArchiveKnowledge) -> Iterator[Repair]:
     """Yield the repairs that unify spellings and fill missing values."""
-    why = "words that differ by case, blanks, - or _ become the most common one; the plan's words go before"
+    why = "words that differ by case, blanks, - or _ become the most common one; the plan takes precedence"
     for name, vocabulary in WORD_COLUMNS[topic].items():
         if words := known.spellings.get(vocabulary):
             yield Repair("spelling", why, name, lambda rows, name=name, words=words: replaced(rows[name], words))  # type: ignore[misc]
@@ -231,20 +233,20 @@ def _line_words(rows: pl.DataFrame, words: Mapping[str, str]) -> pl.Series:
 _FILLED: Final = {
     "most_common": "the column's most common value",
     "median": "the column's median",
-    "by_product": "the only category that the product has elsewhere",
-    "by_customer": "what the customer's profile says",
+    "by_product": "the only category of the product in the archive",
+    "by_customer": "the value of the customer's profile",
 }
 
 
-def _filled(topic: str, name: str, how: Any, known: Known) -> pl.Expr | Callable[[pl.DataFrame], pl.Series]:
+def _filled(topic: str, name: str, how: Any, known: ArchiveKnowledge) -> pl.Expr | Callable[[pl.DataFrame], pl.Series]:
     kind = next(one.kind for one in FIELDS[topic] if one.name == name)
     if isinstance(how, Constant):
         return col(name).fill_null(pl.lit(how.constant, DTYPES[kind]))
     if how == "by_product":
         products = pl.Series(list(known.categories), dtype=pl.String)
         names = pl.Series(list(known.categories.values()), dtype=pl.String)
-        told = col("product_id").replace_strict(products, names, default=None, return_dtype=pl.String)
-        return col(name).fill_null(told)
+        category = col("product_id").replace_strict(products, names, default=None, return_dtype=pl.String)
+        return col(name).fill_null(category)
     if how == "by_customer":
         return lambda rows: _from_profile(rows, name, known.profiles)
     value = known.common.get((topic, name))
@@ -254,6 +256,6 @@ def _filled(topic: str, name: str, how: Any, known: Known) -> pl.Expr | Callable
 def _from_profile(rows: pl.DataFrame, name: str, profiles: pl.DataFrame | None) -> pl.Series:
     if profiles is None:
         return rows[name]
-    told = profiles.select("customer_id", col(PROFILE_COLUMN[name]).alias("_told"))
-    joined = rows.select("customer_id", name).join(told, on="customer_id", how="left", maintain_order="left")
+    values = profiles.select("customer_id", col(PROFILE_COLUMN[name]).alias("_told"))
+    joined = rows.select("customer_id", name).join(values, on="customer_id", how="left", maintain_order="left")
     return joined.select(col(name).fill_null(col("_told"))).to_series()

@@ -36,20 +36,22 @@ def one_spelling(counts: Mapping[str, int], declared: Mapping[str, str], *, coun
         Spelling -> most common spelling of the same word (a tie: the smallest in byte order). A declared spelling takes
         precedence.
     """
-    aliases = {folded(other): kept for other, kept in declared.items()}
+    aliases = {folded(other): spelling for other, spelling in declared.items()}
     meant = {word: aliases.get(folded(word), word) for word in counts}
     if countries:
-        meant = {word: kept.upper() if _ALPHA_2.fullmatch(kept) else kept for word, kept in meant.items()}
+        meant = {
+            word: spelling.upper() if _ALPHA_2.fullmatch(spelling) else spelling for word, spelling in meant.items()
+        }
     weights: dict[str, Counter[str]] = defaultdict(Counter)
-    for word, kept in meant.items():
-        weights[folded(kept)][kept] += counts[word]
-    wanted = set(declared.values())
+    for word, spelling in meant.items():
+        weights[folded(spelling)][spelling] += counts[word]
+    preferred = set(declared.values())
     best = {
-        fold: min(group, key=lambda word: (word not in wanted, -group[word], word.encode()))
+        fold: min(group, key=lambda word: (word not in preferred, -group[word], word.encode()))
         for fold, group in weights.items()
     }
-    found = {word: best[folded(kept)] for word, kept in meant.items()}
-    return {word: kept for word, kept in found.items() if word != kept}
+    spellings = {word: best[folded(spelling)] for word, spelling in meant.items()}
+    return {word: spelling for word, spelling in spellings.items() if word != spelling}
 
 
 def likely_slips(counts: Mapping[str, int]) -> dict[str, str]:
@@ -57,11 +59,11 @@ def likely_slips(counts: Mapping[str, int]) -> dict[str, str]:
     if len(counts) > WORDS_MAX:
         return {}
     common = sorted(counts, key=lambda word: (-counts[word], word))
-    found = {}
+    slips = {}
     for word in common:
         if len(word) < 4:
             continue
         candidates = [other for other in common if counts[word] <= SLIP_SHARE_MAX * counts[other]]
         if alike := difflib.get_close_matches(word, candidates, n=1, cutoff=SLIP_RATIO):
-            found[word] = alike[0]
-    return found
+            slips[word] = alike[0]
+    return slips

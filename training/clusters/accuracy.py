@@ -29,18 +29,18 @@ def against(matrix: Float, labels: Labels, known: npt.NDArray[np.str_], seed: in
         known: known groups of the customers.
         seed: seed of the forest and the folds.
     """
-    places = sample(len(matrix), ROWS_MAX, seed)
-    rows, groups = matrix[places], known[places]
+    sampled = sample(len(matrix), ROWS_MAX, seed)
+    rows, groups = matrix[sampled], known[sampled]
     names, counts = np.unique(groups, return_counts=True)
-    kept = np.isin(groups, names[counts >= _FOLDS])
+    frequent = np.isin(groups, names[counts >= _FOLDS])
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
     forest = RandomForestClassifier(100, min_samples_leaf=5, random_state=seed, n_jobs=1)
-    said = cross_val_predict(forest, rows[kept], groups[kept], cv=folds)
+    predicted = cross_val_predict(forest, rows[frequent], groups[frequent], cv=folds)
     return {
         "groups": len(names),
         "customers": len(known),
         "adjusted_rand": round(float(adjusted_rand_score(known, labels)), 4),
-        "taught_adjusted_rand": round(float(adjusted_rand_score(groups[kept], said)), 4),
-        "taught_accuracy": round(float(np.mean(groups[kept] == said)), 4),
+        "taught_adjusted_rand": round(float(adjusted_rand_score(groups[frequent], predicted)), 4),
+        "taught_accuracy": round(float(np.mean(groups[frequent] == predicted)), 4),
         "largest_group": round(float(counts.max() / len(groups)), 4),
     }

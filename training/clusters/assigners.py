@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 Float = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-BLOCK: Final = 20_000
+BLOCK_ROWS: Final = 20_000
 Rows = tuple[tuple[float, ...], ...]
 
 
@@ -45,8 +45,8 @@ class Mixture(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True)
 
         def likeliest(rows: Float) -> Labels:
             far = [(((rows - mean) @ factor) ** 2).sum(axis=1) for mean, factor in zip(means, factors, strict=True)]
-            found: Labels = np.argmax(level - 0.5 * np.column_stack(far), axis=1)
-            return found
+            nearest: Labels = np.argmax(level - 0.5 * np.column_stack(far), axis=1)
+            return nearest
 
         return _blocks(matrix, likeliest)
 
@@ -65,11 +65,11 @@ class Landmarks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=Tru
         near = min(self.neighbours, len(members))
 
         def voted(rows: Float) -> Labels:
-            _, places = tree.query(rows, k=near)
-            votes = members[np.asarray(places).reshape(len(rows), near)]
+            _, nearest = tree.query(rows, k=near)
+            votes = members[np.asarray(nearest).reshape(len(rows), near)]
             counts = np.column_stack([(votes == one).sum(axis=1) for one in range(int(members.max()) + 1)])
-            found: Labels = np.argmax(counts, axis=1)
-            return found
+            majority: Labels = np.argmax(counts, axis=1)
+            return majority
 
         return _blocks(matrix, voted)
 
@@ -79,7 +79,7 @@ Assigner = Centres | Mixture | Landmarks
 
 def _blocks(matrix: Float, of: object) -> Labels:
     assert callable(of)
-    parts = [of(matrix[start : start + BLOCK]) for start in range(0, len(matrix), BLOCK)]
+    parts = [of(matrix[start : start + BLOCK_ROWS]) for start in range(0, len(matrix), BLOCK_ROWS)]
     return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
 

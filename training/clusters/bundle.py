@@ -66,8 +66,8 @@ class ClusterBundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         table = parse_mapping(self.mapping, CLUSTERS_FILE).table(raw)
         with threadpool_limits(limits=1):
-            found = np.asarray(self.order)[self.assigner.labels(self.preparation.matrix(table))]
-        return labelled(table["id"], found, self.personas)
+            clusters = np.asarray(self.order)[self.assigner.labels(self.preparation.matrix(table))]
+        return labelled(table["id"], clusters, self.personas)
 
 
 def labelled(ids: pl.Series, labels: Any, personas: tuple[Persona, ...]) -> pl.DataFrame:
@@ -78,12 +78,12 @@ def labelled(ids: pl.Series, labels: Any, personas: tuple[Persona, ...]) -> pl.D
     return pl.DataFrame([ids.alias("id"), numbers, names, actions])
 
 
-def encode(found: Clusters, mapping_text: str) -> bytes:
+def encode(clusters: Clusters, mapping_text: str) -> bytes:
     """Encode clusters as `clusters.json`."""
-    method = msgspec.to_builtins(found.comparison.candidates[found.comparison.chosen])
-    method |= {"reason": found.comparison.reason, "seed": found.plan.seed, "truth": found.truth}
+    method = msgspec.to_builtins(clusters.comparison.candidates[clusters.comparison.chosen])
+    method |= {"reason": clusters.comparison.reason, "seed": clusters.plan.seed, "truth": clusters.truth}
     without = ClusterBundle(
-        FORMAT, "", mapping_text, found.preparation, found.assigner, found.order, found.personas, method
+        FORMAT, "", mapping_text, clusters.preparation, clusters.assigner, clusters.order, clusters.personas, method
     )
     return msgspec.json.encode(msgspec.structs.replace(without, name=_name(without))) + b"\n"
 
@@ -99,14 +99,14 @@ def load_clusters(path: Path) -> ClusterBundle:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise UsageError(f"There are no clusters at {path}: {error.strerror}.", _AGAIN) from None
+        raise UsageError(f"{path} has no cluster bundle: {error.strerror}.", _AGAIN) from None
     try:
-        found = msgspec.json.decode(content, type=ClusterBundle)
+        bundle = msgspec.json.decode(content, type=ClusterBundle)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ShopstreamError(f"The clusters {file} are damaged: {error}.", _AGAIN) from None
-    if found.format != FORMAT or found.name != _name(found):
-        raise ShopstreamError(f"The clusters {file} are not as they were written, or of another version.", _AGAIN)
-    return found
+        raise ShopstreamError(f"The cluster bundle {file} is damaged: {error}.", _AGAIN) from None
+    if bundle.format != FORMAT or bundle.name != _name(bundle):
+        raise ShopstreamError(f"The cluster bundle {file} was changed, or has another version.", _AGAIN)
+    return bundle
 
 
 def _name(bundle: ClusterBundle) -> str:
@@ -117,7 +117,7 @@ def _name(bundle: ClusterBundle) -> str:
 def comparison_frame(comparison: Comparison) -> pl.DataFrame:
     """Return every candidate with its measures, in the order of the trials."""
     rows = [
-        {**msgspec.to_builtins(one), "mean_rank": rank, "chosen": place == comparison.chosen}
-        for place, (one, rank) in enumerate(zip(comparison.candidates, comparison.ranks, strict=True))
+        {**msgspec.to_builtins(one), "mean_rank": rank, "chosen": position == comparison.chosen}
+        for position, (one, rank) in enumerate(zip(comparison.candidates, comparison.ranks, strict=True))
     ]
     return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.selectors.float().round(6))

@@ -75,13 +75,13 @@ def find(
         preparation = learn(table, mapping)
         matrix = preparation.matrix(table)
         comparison = compare(matrix, plan, on_step)
-        on_step("fitting the chosen one", None)
+        on_step("fitting the chosen method", None)
         assigner, order, labels = _fitted(matrix, comparison, plan)
-        found = personas(table, labels, len(order), mapping.themes)
+        described = personas(table, labels, len(order), mapping.themes)
         on_step("views", None)
-        seen = view(matrix, labels, plan.seed, plan.view_rows)
+        projection = view(matrix, labels, plan.seed, plan.view_rows)
         truth = None if known is None else _truth(matrix, labels, known, plan.seed)
-    return Clusters(table, preparation, comparison, assigner, order, labels, found, seen, truth, plan)
+    return Clusters(table, preparation, comparison, assigner, order, labels, described, projection, truth, plan)
 
 
 def _fitted(matrix: Float, comparison: Comparison, plan: ClusterPlan) -> tuple[Assigner, tuple[int, ...], Labels]:
@@ -89,7 +89,8 @@ def _fitted(matrix: Float, comparison: Comparison, plan: ClusterPlan) -> tuple[A
     fitted = METHODS[chosen.method].fit(matrix, chosen.setting, plan.seed)
     if fitted is None:
         raise ShopstreamError(
-            f"{chosen.title} finds clusters in a sample and none in all customers.", "Give another --seed or --methods."
+            f"{chosen.title} found clusters in the sample but none in all customers.",
+            "Give another --seed or --methods.",
         )
     raw = fitted.assigner.labels(matrix)
     order = by_size(raw, fitted.clusters)
@@ -97,7 +98,7 @@ def _fitted(matrix: Float, comparison: Comparison, plan: ClusterPlan) -> tuple[A
 
 
 def _truth(matrix: Float, labels: Labels, known: pl.Series, seed: int) -> dict[str, Any] | None:
-    there = known.is_not_null().to_numpy()
-    if not there.any():
+    has_group = known.is_not_null().to_numpy()
+    if not has_group.any():
         return None
-    return against(matrix[there], labels[there], np.asarray(known.drop_nulls().to_list()), seed)
+    return against(matrix[has_group], labels[has_group], np.asarray(known.drop_nulls().to_list()), seed)

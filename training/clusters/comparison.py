@@ -32,7 +32,7 @@ class ClusterPlan:
         methods: names out of METHODS.
         seed: random seed.
         fit_rows: rows that a candidate is fitted to during the comparison.
-        judge_rows: rows of the evaluation; the silhouette is quadratic in them.
+        evaluation_rows: rows of the evaluation; the silhouette is quadratic in them.
         bootstraps: number of bootstrap samples for the stability.
         smallest_share: minimum share of the customers in each cluster.
         stability_min: minimum adjusted Rand index of a candidate.
@@ -43,7 +43,7 @@ class ClusterPlan:
     methods: tuple[str, ...] = tuple(METHODS)
     seed: int = 1
     fit_rows: int = 5_000
-    judge_rows: int = 3_000
+    evaluation_rows: int = 3_000
     bootstraps: int = 5
     smallest_share: float = 0.03
     stability_min: float = 0.6
@@ -84,7 +84,7 @@ class Candidate:
     def title(self) -> str:
         """Display name."""
         method = METHODS[self.method]
-        return f"{method.title}, {method.setting_told.format(self.setting)}" if method.settings else method.title
+        return f"{method.title}, {method.setting_text.format(self.setting)}" if method.settings else method.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +116,18 @@ def compare(
         raise ShopstreamError(
             f"{len(matrix)} customers are too few for {max(plan.k)} clusters.", "Give a larger table, or a smaller --k."
         )
-    tried = list(_settings(plan))
-    found = []
-    for place, (method, setting) in enumerate(tried):
-        on_step(f"trying {METHODS[method].title}", place / len(tried))
-        judged = _judged(matrix, method, setting, plan)
-        if judged is not None:
-            found.append(judged)
-    if not found:
-        raise ShopstreamError("No method finds two clusters in this table.", "Map other columns.")
-    ranks = mean_ranks(found)
-    chosen = _chosen(found, ranks)
-    return Comparison(tuple(found), ranks, chosen, _reason(found, ranks, chosen, plan))
+    settings = list(_settings(plan))
+    candidates = []
+    for position, (method, setting) in enumerate(settings):
+        on_step(f"trying {METHODS[method].title}", position / len(settings))
+        candidate = _evaluated(matrix, method, setting, plan)
+        if candidate is not None:
+            candidates.append(candidate)
+    if not candidates:
+        raise ShopstreamError("No method found two clusters in this table.", "Map other columns.")
+    ranks = mean_ranks(candidates)
+    chosen = _chosen(candidates, ranks)
+    return Comparison(tuple(candidates), ranks, chosen, _reason(candidates, ranks, chosen, plan))
 
 
 def _settings(plan: ClusterPlan) -> Iterator[tuple[str, float]]:
@@ -136,33 +136,33 @@ def _settings(plan: ClusterPlan) -> Iterator[tuple[str, float]]:
             yield method, setting
 
 
-def _judged(matrix: Float, method: str, setting: float, plan: ClusterPlan) -> Candidate | None:
+def _evaluated(matrix: Float, method: str, setting: float, plan: ClusterPlan) -> Candidate | None:
     fit = METHODS[method].fit
     rows = matrix[sample(len(matrix), plan.fit_rows, plan.seed)]
-    judges = matrix[sample(len(matrix), plan.judge_rows, plan.seed + 1)]
+    evaluated = matrix[sample(len(matrix), plan.evaluation_rows, plan.seed + 1)]
     fitted = fit(rows, setting, plan.seed)
     if fitted is None:
         return None
-    labels = fitted.assigner.labels(judges)
+    labels = fitted.assigner.labels(evaluated)
     if len(np.unique(labels)) < 2:
         return None
-    stability = _stability(rows, judges, labels, (method, setting), plan)
+    stability = _stability(rows, evaluated, labels, (method, setting), plan)
     smallest = float(np.bincount(labels, minlength=fitted.clusters).min() / len(labels))
     return Candidate(
-        method, setting, fitted.parameters, fitted.clusters, float(silhouette_score(judges, labels)),
-        float(davies_bouldin_score(judges, labels)), float(calinski_harabasz_score(judges, labels)), stability,
+        method, setting, fitted.parameters, fitted.clusters, float(silhouette_score(evaluated, labels)),
+        float(davies_bouldin_score(evaluated, labels)), float(calinski_harabasz_score(evaluated, labels)), stability,
         smallest, fitted.noise, _refused(fitted, smallest, stability, plan),
     )  # fmt: skip
 
 
-def _stability(rows: Float, judges: Float, labels: Labels, tried: tuple[str, float], plan: ClusterPlan) -> float:
+def _stability(rows: Float, evaluated: Float, labels: Labels, tried: tuple[str, float], plan: ClusterPlan) -> float:
     """Return the mean agreement with fits to bootstrap samples; a fit without clusters counts as no agreement."""
     method, setting = tried
     agreed = []
     for number in range(plan.bootstraps):
         drawn = np.random.default_rng([plan.seed, number]).integers(0, len(rows), len(rows))
         again = METHODS[method].fit(rows[drawn], setting, plan.seed + number)
-        agreed.append(0.0 if again is None else float(adjusted_rand_score(labels, again.assigner.labels(judges))))
+        agreed.append(0.0 if again is None else float(adjusted_rand_score(labels, again.assigner.labels(evaluated))))
     return float(np.mean(agreed))
 
 
@@ -174,28 +174,31 @@ def _refused(fitted: Fitted, smallest: float, stability: float, plan: ClusterPla
     return f"noise above {NOISE_MAX:.0%}" if fitted.noise > NOISE_MAX else ""
 
 
-def mean_ranks(found: Sequence[Candidate]) -> tuple[float | None, ...]:
+def mean_ranks(candidates: Sequence[Candidate]) -> tuple[float | None, ...]:
     """Return mean ranks over CRITERIA among the valid candidates, 1 the best; equal values share their rank."""
-    able = [place for place, one in enumerate(found) if not one.refused]
-    total = dict.fromkeys(able, 0.0)
+    valid = [position for position, one in enumerate(candidates) if not one.refused]
+    total = dict.fromkeys(valid, 0.0)
     for name in CRITERIA:
         sign = 1.0 if name == "davies_bouldin" else -1.0
-        values = np.array([sign * float(getattr(found[place], name)) for place in able])
-        for place, value in zip(able, values.tolist(), strict=True):
-            total[place] += 1 + float((values < value).sum()) + (float((values == value).sum()) - 1) / 2
-    return tuple(total[place] / len(CRITERIA) if place in total else None for place in range(len(found)))
+        values = np.array([sign * float(getattr(candidates[position], name)) for position in valid])
+        for position, value in zip(valid, values.tolist(), strict=True):
+            total[position] += 1 + float((values < value).sum()) + (float((values == value).sum()) - 1) / 2
+    return tuple(total[position] / len(CRITERIA) if position in total else None for position in range(len(candidates)))
 
 
-def _chosen(found: Sequence[Candidate], ranks: Sequence[float | None]) -> int:
+def _chosen(candidates: Sequence[Candidate], ranks: Sequence[float | None]) -> int:
     """Choose the best mean rank (ties: fewer clusters, then the earlier one), or the most stable if none is valid."""
-    able = [(rank, found[place].clusters, place) for place, rank in enumerate(ranks) if rank is not None]
-    if able:
-        return min(able)[2]
-    return max(range(len(found)), key=lambda place: (found[place].smallest_share > 0, found[place].stability, -place))
+    valid = [(rank, candidates[position].clusters, position) for position, rank in enumerate(ranks) if rank is not None]
+    if valid:
+        return min(valid)[2]
+    return max(
+        range(len(candidates)),
+        key=lambda place: (candidates[place].smallest_share > 0, candidates[place].stability, -place),
+    )
 
 
-def _reason(found: Sequence[Candidate], ranks: Sequence[float | None], chosen: int, plan: ClusterPlan) -> str:
-    one, rank = found[chosen], ranks[chosen]
+def _reason(candidates: Sequence[Candidate], ranks: Sequence[float | None], chosen: int, plan: ClusterPlan) -> str:
+    one, rank = candidates[chosen], ranks[chosen]
     shape = (
         f"silhouette {one.silhouette:.3f}, Davies-Bouldin {one.davies_bouldin:.3f}, Calinski-Harabasz "
         f"{one.calinski_harabasz:,.0f}, stability {one.stability:.2f}, smallest cluster {one.smallest_share:.1%}"
@@ -203,14 +206,14 @@ def _reason(found: Sequence[Candidate], ranks: Sequence[float | None], chosen: i
     if rank is None:
         return (
             f"No candidate has clusters of at least {plan.smallest_share:.0%} and a stability of "
-            f"{plan.stability_min:g}: these groups are weak. {one.title} with {one.clusters} clusters is the most "
-            f"stable ({shape})."
+            f"{plan.stability_min:g}: the clusters are weak. {one.title} with {one.clusters} clusters is the most "
+            f"stable candidate ({shape})."
         )
-    refused = sum(bool(other.refused) for other in found)
-    best = max((other for other in found if not other.refused), key=lambda other: other.silhouette)
+    refused = sum(bool(other.refused) for other in candidates)
+    best = max((other for other in candidates if not other.refused), key=lambda other: other.silhouette)
     return (
         f"{one.title} with {one.clusters} clusters has the best mean rank, {rank:.2f}, over silhouette, "
-        f"Davies-Bouldin, Calinski-Harabasz and stability among {len(found) - refused} candidates ({shape}). "
-        f"{refused} others are refused for small, unstable or noisy clusters. The highest silhouette of the others is "
-        f"{best.silhouette:.3f}, of {best.title} with {best.clusters}."
+        f"Davies-Bouldin, Calinski-Harabasz and stability among {len(candidates) - refused} candidates ({shape}). "
+        f"{refused} candidates are excluded for small, unstable or noisy clusters. The highest silhouette among the "
+        f"valid ones is {best.silhouette:.3f}, of {best.title} with {best.clusters} clusters."
     )

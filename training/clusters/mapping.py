@@ -44,18 +44,18 @@ class Column(BaseModel):
     @model_validator(mode="after")
     def _one_way(self) -> Column:
         ways = [self.taken, self.sum, self.difference, self.ratio, self.day]
-        if sum_of(ways) > 1:
-            raise ValueError(f"a column is made in one way: one of {', '.join(MAKERS)}")
+        if set_count(ways) > 1:
+            raise ValueError(f"a column has one source: one of {', '.join(MAKERS)}")
         if (self.day is None) != (self.days_before is None):
-            raise ValueError("`date` and `days_before` belong together")
+            raise ValueError("`date` and `days_before` need each other")
         if self.theme is not None and self.theme not in THEMES:
-            raise ValueError(f"there is no theme {self.theme}; there are {', '.join(THEMES)}")
+            raise ValueError(f"unknown theme {self.theme}; themes: {', '.join(THEMES)}")
         if self.kind == "category" and (self.log or any((self.sum, self.difference, self.ratio, self.day))):
-            raise ValueError("a category is taken as it is: without `log`, and made of one column")
+            raise ValueError("a category has one source column and no `log`")
         return self
 
 
-def sum_of(ways: Sequence[object]) -> int:
+def set_count(ways: Sequence[object]) -> int:
     """Return the number of the given arguments that are set."""
     return sum(one is not None for one in ways)
 
@@ -79,8 +79,8 @@ class TableMapping(BaseModel):
     @property
     def themes(self) -> Mapping[str, str]:
         """Column -> theme, for columns with a theme."""
-        given = {name: one.theme for name, one in self.all_columns.items() if one.theme}
-        return {**COLUMN_THEMES, **given}
+        declared = {name: one.theme for name, one in self.all_columns.items() if one.theme}
+        return {**COLUMN_THEMES, **declared}
 
     def table(self, raw: pl.DataFrame) -> pl.DataFrame:
         """Return the declared columns: `id` as text, numbers as float64, categories as text, null where unknown.
@@ -96,21 +96,21 @@ class TableMapping(BaseModel):
             col(self.id).cast(pl.String).alias("id"), *(col(name) for name in raw.columns if name != "id")
         )
         for name, one in self.all_columns.items():
-            frame = frame.with_columns(_made(frame, name, one).alias(name))
+            frame = frame.with_columns(_expression(frame, name, one).alias(name))
         frame = frame.select("id", *self.all_columns).sort("id")
         if frame["id"].null_count() or frame["id"].n_unique() < len(frame):
             raise ShopstreamError(
-                f"The column {self.id} does not tell customers apart: an id is missing or stands twice.",
-                "Clean the table first, one row a customer.",
+                f"The ids in column {self.id} are not unique: an id is missing or repeated.",
+                "Clean the table first, one row per customer.",
             )
         return frame
 
     def _check(self, raw: pl.DataFrame) -> None:
         if raw.is_empty():
-            raise ShopstreamError("The table of customers has no row.", "Give a table with one row a customer.")
+            raise ShopstreamError("The table of customers is empty.", "Give a table with one row per customer.")
         made = set(self.all_columns)
-        asked = [self.id, *(term for name, one in self.all_columns.items() for term in _terms(name, one))]
-        missing = [name for name in dict.fromkeys(asked) if name not in raw.columns and name not in made]
+        required = [self.id, *(term for name, one in self.all_columns.items() for term in _terms(name, one))]
+        missing = [name for name in dict.fromkeys(required) if name not in raw.columns and name not in made]
         own = [
             name for name, one in self.all_columns.items() if _terms(name, one) == [name] and name not in raw.columns
         ]
@@ -118,7 +118,7 @@ class TableMapping(BaseModel):
             raise ShopstreamError(
                 f"The table has no column {', '.join(dict.fromkeys([*missing, *own]))}; it has "
                 f"{', '.join(raw.columns)}.",
-                "Give a --mapping that names the columns of this table (and its separator).",
+                "Give a --mapping with the columns of this table (and its separator).",
             )
 
 
@@ -128,7 +128,7 @@ def _terms(name: str, one: Column) -> list[str]:
     return [term for term in terms if isinstance(term, str)]
 
 
-def _made(frame: pl.DataFrame, name: str, one: Column) -> pl.Expr:
+def _expression(frame: pl.DataFrame, name: str, one: Column) -> pl.Expr:
     if one.kind == "category":
         return col(one.taken or name).cast(pl.String)
     if one.sum is not None:
@@ -152,8 +152,8 @@ def _made(frame: pl.DataFrame, name: str, one: Column) -> pl.Expr:
 
 def _number(name: str) -> pl.Expr:
     """Return a column as float64; non-finite values become null."""
-    found = col(name).cast(pl.Float64, strict=False)
-    return pl.when(found.is_finite()).then(found)
+    number = col(name).cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -168,14 +168,14 @@ def load_mapping(name_or_path: str) -> tuple[TableMapping, str]:
     Raises:
         UsageError: the mapping does not exist or is invalid; the message names file and line.
     """
-    text, place = find_text(name_or_path, ready_mappings(), "mapping")
-    return parse_mapping(text, place), text
+    text, source = find_text(name_or_path, ready_mappings(), "mapping")
+    return parse_mapping(text, source), text
 
 
-def parse_mapping(text: str, place: str) -> TableMapping:
-    """Parse the mapping of a YAML text; `place` names it in errors. Raises UsageError, a line for each mistake."""
-    read = read_yaml(text, place)
+def parse_mapping(text: str, source: str) -> TableMapping:
+    """Parse the mapping of a YAML text; `source` names it in errors. Raises UsageError, a line for each mistake."""
+    read = read_yaml(text, source)
     try:
         return TableMapping.model_validate(read.content)
     except ValidationError as error:
-        raise UsageError(read.refusal(error), "docs/batch.md tells what a mapping may hold.") from None
+        raise UsageError(read.refusal(error), "docs/batch.md lists the keys of a mapping.") from None

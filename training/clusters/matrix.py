@@ -88,18 +88,18 @@ def learn(table: pl.DataFrame, mapping: TableMapping) -> Preparation:
         if known.is_empty():
             continue
         fills = {"median": float(np.median(known.to_numpy())), "highest": float(known.to_numpy().max()), "zero": 0.0}
-        found = _numbers(table[name], fills[one.fill], log=one.log)
-        mean, spread = float(found.mean()), float(found.std())
+        filled = _numbers(table[name], fills[one.fill], log=one.log)
+        mean, spread = float(filled.mean()), float(filled.std())
         if spread > 1e-12 * max(1.0, abs(mean)):
             parts.append(Number(name, one.log, fills[one.fill], mean, spread, one.weight))
     if not parts:
-        raise ShopstreamError("No column of the table varies: there is nothing to cluster.", "Map other columns.")
+        raise ShopstreamError("All columns of the table are constant.", "Map other columns.")
     return Preparation(tuple(parts))
 
 
 def _numbers(values: pl.Series, fill: float, *, log: bool) -> Float:
-    found = values.fill_null(fill).to_numpy()
-    return np.log1p(np.maximum(found, 0.0)) if log else np.asarray(found, np.float64)
+    numbers = values.fill_null(fill).to_numpy()
+    return np.log1p(np.maximum(numbers, 0.0)) if log else np.asarray(numbers, np.float64)
 
 
 def sample(rows: int, limit: int, seed: int | Sequence[int]) -> npt.NDArray[np.int64]:

@@ -50,15 +50,15 @@ Fit = Callable[[Float, float, int], Fitted | None]
 
 
 def _k_means(matrix: Float, k: float, seed: int) -> Fitted | None:
-    found = KMeans(int(k), n_init=4, random_state=seed).fit(matrix)
-    return Fitted(Centres(as_rows(found.cluster_centers_)), int(k))
+    model = KMeans(int(k), n_init=4, random_state=seed).fit(matrix)
+    return Fitted(Centres(as_rows(model.cluster_centers_)), int(k))
 
 
 def _mixture(matrix: Float, k: float, seed: int) -> Fitted | None:
     rows = matrix[sample(len(matrix), MIXTURE_ROWS_MAX, seed)]
-    found = GaussianMixture(int(k), reg_covar=_RIDGE, random_state=seed, max_iter=200).fit(rows)
-    factors = tuple(as_rows(one) for one in found.precisions_cholesky_)
-    return Fitted(Mixture(tuple(float(one) for one in found.weights_), as_rows(found.means_), factors), int(k))
+    model = GaussianMixture(int(k), reg_covar=_RIDGE, random_state=seed, max_iter=200).fit(rows)
+    factors = tuple(as_rows(one) for one in model.precisions_cholesky_)
+    return Fitted(Mixture(tuple(float(one) for one in model.weights_), as_rows(model.means_), factors), int(k))
 
 
 def _agglomerative(matrix: Float, k: float, seed: int) -> Fitted | None:
@@ -120,16 +120,16 @@ class Method:
     Attributes:
         title: display name.
         fit: fit function; returns None for fewer than two clusters.
-        seen: description of the customers that it sees.
+        fit_sample: description of the customers that it sees.
         settings: settings to try; empty if the setting is the number of clusters.
-        setting_told: format of the setting in words, with one number.
+        setting_text: format of the setting in words, with one number.
     """
 
     title: str
     fit: Fit
-    seen: str
+    fit_sample: str
     settings: tuple[float, ...] = ()
-    setting_told: str = ""
+    setting_text: str = ""
 
 
 _SAMPLED: Final = f"a sample of at most {QUADRATIC_ROWS_MAX:,} customers"
@@ -137,8 +137,8 @@ METHODS: Final = MappingProxyType({
     "k-means": Method("k-means", _k_means, "all customers"),
     "mixture": Method("Gaussian mixture", _mixture, f"at most {MIXTURE_ROWS_MAX:,} customers"),
     "agglomerative": Method("agglomerative (Ward)", _agglomerative, _SAMPLED),
-    "dbscan": Method("DBSCAN", _dbscan, _SAMPLED, CORE_NEIGHBOURS, "{:g} neighbours a column"),
-    "hdbscan": Method("HDBSCAN", _hdbscan, _SAMPLED, DENSITY_SHARES, "clusters of {:.0%} and more"),
+    "dbscan": Method("DBSCAN", _dbscan, _SAMPLED, CORE_NEIGHBOURS, "{:g} neighbours per column"),
+    "hdbscan": Method("HDBSCAN", _hdbscan, _SAMPLED, DENSITY_SHARES, "clusters of at least {:.0%}"),
 })  # fmt: skip
 
 
@@ -146,6 +146,6 @@ def by_size(labels: Labels, clusters: int) -> Labels:
     """Return the new number of each cluster: 0 is the largest, ties by the old number."""
     counts = np.bincount(labels, minlength=clusters)
     order = np.argsort(-counts, kind="stable")
-    place = np.empty(clusters, np.int64)
-    place[order] = np.arange(clusters)
-    return place
+    number = np.empty(clusters, np.int64)
+    number[order] = np.arange(clusters)
+    return number

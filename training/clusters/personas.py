@@ -18,7 +18,7 @@ WORDS: Final = 2
 """Words of a name; more only to make names unique."""
 AVERAGE_BELOW: Final = 0.2
 """Difference in standard deviations that is too small to mention."""
-_AVERAGE: Final = Side("Average", "what everybody gets; watch who moves to another group")
+_AVERAGE: Final = Side("Average", "standard treatment; watch for customers who move to another group")
 
 
 class Persona(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,19 +53,21 @@ def personas(table: pl.DataFrame, labels: Labels, clusters: int, themes: Mapping
     numbers, words = traits.columns_of(table, ["id"])
     measured = traits.measure(table, numbers, words)
     themed = Themed(themes)
-    found: list[Persona] = []
+    described: list[Persona] = []
     for cluster in range(clusters):
         inside = labels == cluster
-        told = measured.of(inside)
-        sides = [(one, themed.side(one.column, one.value, one.difference)) for one in told]
+        strongest = measured.of(inside)
+        sides = [(one, themed.side(one.column, one.value, one.difference)) for one in strongest]
         strong = [(one, side) for one, side in sides if abs(one.difference) >= AVERAGE_BELOW]
-        name = _name([side.word for _, side in strong] or [_AVERAGE.word], {one.name for one in found})
-        said = tuple(str(one) for one in told) or ("everybody is in this cluster",)
+        name = _name([side.word for _, side in strong] or [_AVERAGE.word], {one.name for one in described})
+        texts = tuple(str(one) for one in strongest) or ("all customers are in this cluster",)
         size = int(inside.sum())
-        found.append(
-            Persona(name, size, round(size / len(table), 6), said, tuple(_actions(strong)), tuple(_risks(strong, size)))
+        described.append(
+            Persona(
+                name, size, round(size / len(table), 6), texts, tuple(_actions(strong)), tuple(_risks(strong, size))
+            )
         )
-    return tuple(found)
+    return tuple(described)
 
 
 def _name(words: Sequence[str], taken: set[str]) -> str:
@@ -84,19 +86,19 @@ def _actions(strong: Sequence[tuple[Trait, Side]]) -> list[str]:
 
 
 def _risks(strong: Sequence[tuple[Trait, Side]], size: int) -> list[str]:
-    found = [f"{side.risk} ({one})" for one, side in strong if side.risk]
-    found = [text for place, text in enumerate(found) if text.split(" (")[0] not in "".join(found[:place])]
+    risks = [f"{side.risk} ({one})" for one, side in strong if side.risk]
+    risks = [text for position, text in enumerate(risks) if text.split(" (")[0] not in "".join(risks[:position])]
     if size < traits.WORDS_MAX:
-        found.append(f"only {size} customers: the next ones may look different")
-    return found or ["none of its traits warns; it may still change: assign customers again each month"]
+        risks.append(f"only {size} customers: new ones may differ")
+    return risks or ["none from its traits; customers may still change: assign them again each month"]
 
 
-def profiles(table: pl.DataFrame, labels: Labels, found: Sequence[Persona]) -> pl.DataFrame:
+def profiles(table: pl.DataFrame, labels: Labels, described: Sequence[Persona]) -> pl.DataFrame:
     """Return means of numbers and shares of frequent words, a column for each cluster and one for all."""
     numbers, words = traits.columns_of(table, ["id"])
     measured = traits.measure(table, numbers, words)
     names = [column if value is None else f"{column} = {value}" for column, value in measured.names]
-    groups = {f"{place}: {one.name}": labels == place for place, one in enumerate(found)}
+    groups = {f"{number}: {one.name}": labels == number for number, one in enumerate(described)}
     columns = {name: _rounded(traits.means(measured.values[inside])) for name, inside in groups.items()}
     return pl.DataFrame({"trait": names, **columns, "all": _rounded(traits.means(measured.values))}).with_columns(
         pl.selectors.numeric().fill_nan(None)

@@ -24,7 +24,7 @@ class View:
     """A sample of customers in two projections.
 
     Attributes:
-        places: positions of the sample within the matrix.
+        positions: positions of the sample within the matrix.
         labels: clusters of the sample.
         pca: principal components, (n, 2).
         explained: share of the variance on each PCA axis.
@@ -32,7 +32,7 @@ class View:
         neighbours: t-SNE, (n, 2).
     """
 
-    places: Labels
+    positions: Labels
     labels: Labels
     pca: Float
     explained: tuple[float, float]
@@ -42,8 +42,8 @@ class View:
 
 def view(matrix: Float, labels: Labels, seed: int, rows: int) -> View:
     """Return the view of at most `rows` rows of a matrix; both projections are fitted to this sample alone."""
-    places = sample(len(matrix), rows, seed)
-    drawn = matrix[places]
+    positions = sample(len(matrix), rows, seed)
+    drawn = matrix[positions]
     if matrix.shape[1] == 1:
         drawn = np.column_stack([drawn, np.zeros(len(drawn))])
     pca = PCA(2, random_state=seed, svd_solver="full").fit(drawn)
@@ -51,4 +51,6 @@ def view(matrix: Float, labels: Labels, seed: int, rows: int) -> View:
     near = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(drawn)
     first, second = (float(one) for one in pca.explained_variance_ratio_)
     flat = np.round(pca.transform(drawn), 3)
-    return View(places, labels[places], flat, (first, second), pca.components_, np.round(near.astype(np.float64), 2))
+    return View(
+        positions, labels[positions], flat, (first, second), pca.components_, np.round(near.astype(np.float64), 2)
+    )

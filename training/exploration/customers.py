@@ -12,8 +12,9 @@ from polars import col
 from scipy import stats
 
 from features.schema import NOT_KNOWN
-from training.exploration.dataset import Observed
-from training.exploration.panels import BLUE, PALE, WARM, Float64, Panel, drawn, labels, share
+from training.exploration.dataset import ExplorationData
+from training.exploration.panels import BLUE, PALE, WARM, Float64, Panel, labels, share
+from training.html import styled
 
 AGE_BAND: Final = 10
 TOP_WORDS: Final = 10
@@ -35,27 +36,27 @@ CUSTOMERS_MIN: Final = 30
 """Minimum number of customers for a reported correlation."""
 
 
-def _spending(seen: Observed) -> pl.DataFrame:
+def _spending(data: ExplorationData) -> pl.DataFrame:
     """Return the profiles with the revenue of each customer."""
-    assert seen.profiles is not None
-    spent = seen.orders.group_by("customer_id").agg((col("cents").sum() / 100).alias("revenue"))
-    people = seen.profiles.unique("customer_id", keep="last", maintain_order=True).filter(
+    assert data.profiles is not None
+    spent = data.orders.group_by("customer_id").agg((col("cents").sum() / 100).alias("revenue"))
+    people = data.profiles.unique("customer_id", keep="last", maintain_order=True).filter(
         col("customer_id").is_not_null()
     )
     return people.join(spent, on="customer_id", how="left").with_columns(col("revenue").fill_null(0.0))
 
 
-def demographics(seen: Observed) -> list[Panel]:
+def demographics(data: ExplorationData) -> list[Panel]:
     """Return panels of age, gender, country, channel and spending of the customers."""
-    if seen.profiles is None or seen.profiles.is_empty():
+    if data.profiles is None or data.profiles.is_empty():
         return []
-    people = _spending(seen)
-    found = [_ages(people)]
-    found += [
+    people = _spending(data)
+    panels = [_ages(people)]
+    panels += [
         _words(people, column, title)
         for column, title in (("gender", "Gender"), ("country", "Countries"), ("acquisition_channel", "Channels"))
     ]
-    return [panel for panel in found if panel is not None]
+    return [panel for panel in panels if panel is not None]
 
 
 def _ages(people: pl.DataFrame) -> Panel | None:
@@ -72,7 +73,7 @@ def _ages(people: pl.DataFrame) -> Panel | None:
     return Panel(
         "ages", "Age",
         f"Half of the customers are younger than {median:.0f}; those of {best['from']} to "
-        f"{best['from'] + AGE_BAND - 1} spend most each ({best['each']:,.2f}).",
+        f"{best['from'] + AGE_BAND - 1} have the highest mean revenue ({best['each']:,.2f}).",
         _with_spending(names, bands),
     )  # fmt: skip
 
@@ -91,7 +92,7 @@ def _words(people: pl.DataFrame, column: str, title: str) -> Panel | None:
     return Panel(
         column.replace("_", "-"), title,
         f"{first['word']} is the largest of {len(shown)} groups{rest} with {share(first['customers'], len(people))} of "
-        f"the customers; {best['word']} spends most each ({best['each']:,.2f}).",
+        f"the customers; {best['word']} has the highest mean revenue ({best['each']:,.2f}).",
         _with_spending(labels(shown["word"]), shown),
     )  # fmt: skip
 
@@ -100,33 +101,33 @@ def _with_spending(names: list[str], groups: pl.DataFrame) -> object:
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     figure.add_bar(x=names, y=groups["customers"].to_list(), name="customers", marker_color=PALE)
     figure.add_scatter(
-        x=names, y=groups["each"].to_list(), name="revenue each", mode="markers", marker={"color": WARM, "size": 9},
+        x=names, y=groups["each"].to_list(), name="mean revenue", mode="markers", marker={"color": WARM, "size": 9},
         secondary_y=True,
     )  # fmt: skip
-    figure.update_yaxes(title_text="revenue each", rangemode="tozero", showgrid=False, secondary_y=True)
+    figure.update_yaxes(title_text="mean revenue", rangemode="tozero", showgrid=False, secondary_y=True)
     figure.update_xaxes(type="category")
-    return drawn(figure, yaxis_title="customers")
+    return styled(figure, height=340, yaxis_title="customers")
 
 
-def engagement(seen: Observed) -> list[Panel]:
+def engagement(data: ExplorationData) -> list[Panel]:
     """Return panels of the length of visits and the frequency of customers' visits."""
-    if seen.sessions.is_empty():
+    if data.sessions.is_empty():
         return []
-    events = seen.sessions["events"].to_numpy()
-    visits = seen.sessions.group_by("customer").len()["len"].to_numpy()
+    events = data.sessions["events"].to_numpy()
+    visits = data.sessions.group_by("customer").len()["len"].to_numpy()
     single = float((events == 1).mean())
     longest = np.sort(visits)[::-1][: max(len(visits) // 10, 1)].sum()
     return [
         Panel(
             "events-per-visit", "Clicks per visit",
             f"Half of the visits have at most {np.median(events):.0f} clicks and last at most "
-            f"{np.median(seen.sessions['duration_s'].to_numpy()) / 60:.1f} minutes; "
+            f"{np.median(data.sessions['duration_s'].to_numpy()) / 60:.1f} minutes; "
             f"{share(single, 1)} are a single click.",
             _histogram(np.minimum(events, EVENTS_SHOWN_MAX), EVENTS_SHOWN_MAX, "clicks", "visits"),
         ),
         Panel(
             "visits-per-customer", "Visits per customer",
-            f"The median customer came {np.median(visits):.0f} times; the most eager tenth makes "
+            f"The median customer has {np.median(visits):.0f} visits; the most frequent tenth of customers has "
             f"{share(float(longest), float(visits.sum()))} of all visits.",
             _histogram(np.minimum(visits, VISITS_SHOWN_MAX), VISITS_SHOWN_MAX, "visits", "customers"),
         ),
@@ -137,12 +138,12 @@ def _histogram(values: Float64, most: int, what: str, of: str) -> object:
     counts = np.bincount(values.astype(np.int64), minlength=most + 1)[1:]
     last = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
     figure = go.Figure(go.Bar(x=list(range(1, last + 1)), y=counts[:last].tolist(), marker_color=BLUE))
-    return drawn(figure, xaxis_title=f"{what} ({most} and more in one bar)", yaxis_title=of, bargap=0.05)
+    return styled(figure, height=340, xaxis_title=f"{what} (last bar: {most} and more)", yaxis_title=of, bargap=0.05)
 
 
-def correlations(seen: Observed) -> Panel | None:
+def correlations(data: ExplorationData) -> Panel | None:
     """Return the panel of rank correlations between features, each over the customers with both."""
-    columns = {name: seen.features[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in CORRELATED}
+    columns = {name: data.features[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in CORRELATED}
     varied = [name for name, values in columns.items() if np.isfinite(values).any() and np.nanstd(values) > 0]
     if len(varied) < 2:
         return None
@@ -150,21 +151,21 @@ def correlations(seen: Observed) -> Panel | None:
     for one, first in enumerate(varied):
         for other, second in enumerate(varied[: one + 1]):
             grid[one, other] = grid[other, one] = _spearman(columns[first], columns[second])
-    found = [
+    pairs = [
         (abs(grid[one, other]), varied[other], varied[one], grid[one, other])
         for one in range(len(varied))
         for other in range(one)
         if np.isfinite(grid[one, other]) and {varied[one], varied[other]} not in _SAME
     ]
-    if not found:
+    if not pairs:
         return None
-    _, first, second, value = max(found)
+    _, first, second, value = max(pairs)
     figure = go.Figure(go.Heatmap(z=grid, x=varied, y=varied, colorscale="RdBu", zmid=0, zmin=-1, zmax=1))
     return Panel(
-        "correlations", "What goes together",
-        f"Among features that are not one another's part, {first} and {second} go together most, "
+        "correlations", "Correlations",
+        f"Among features that are not related by definition, {first} and {second} correlate most: "
         f"{'both rise' if value > 0 else 'one falls as the other rises'} (rank correlation {value:+.2f}).",
-        drawn(figure, height=560, yaxis_autorange="reversed"),
+        styled(figure, height=560, yaxis_autorange="reversed"),
     )  # fmt: skip
 
 

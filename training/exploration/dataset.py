@@ -18,8 +18,8 @@ from features.backfill import ReadDay, rows_at
 from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows
 from features.schema import DAY_MS, DEVICES, EVENT_TYPES, SECOND_MS, STAGE_EVENT, STAGES
-from training.sales import last_whole_day, standing_orders
-from training.segments.cohorts import Span, cohorts, places
+from training.sales import last_whole_day, valid_orders
+from training.segments.cohorts import ArchivePeriod, cohorts, markets
 
 OnStep = Callable[[str, float], None]
 _COUNTS: Final = tuple(f"n_{name}" for name in EVENT_TYPES)
@@ -33,14 +33,14 @@ PARTS_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ExplorationData:
     """Data of an archive for exploration.
 
     Attributes:
         span: known period of the archive.
         sessions: session, customer (hashes), start_ts, last_ts (epoch ms), device (its name), events, n_TYPE of each
             event type, stage (its name), duration_s.
-        orders: see `sales.standing_orders`.
+        orders: see `sales.valid_orders`.
         products: product_id, category, views, carts of each product with a view or an add-to-cart.
         cohorts: rows of COHORT_FIELDS.
         profiles: customer profiles; None if the archive has none.
@@ -48,7 +48,7 @@ class Observed:
         zone: IANA name of the time zone of hours and weekdays.
     """
 
-    span: Span
+    span: ArchivePeriod
     sessions: pl.DataFrame
     orders: pl.DataFrame
     products: pl.DataFrame
@@ -63,13 +63,13 @@ class Observed:
         return range(self.span.whole_from_ms // DAY_MS, last_whole_day(self.span.end_ms) + 1)
 
 
-def observe(
+def read_data(
     days: Sequence[int],
     read_day: ReadDay,
     profiles: pl.DataFrame | None,
     zone: str = "UTC",
     on_step: OnStep = lambda *_: None,
-) -> Observed:
+) -> ExplorationData:
     """Read an archive.
 
     Args:
@@ -83,53 +83,53 @@ def observe(
         ShopstreamError: the archive is empty.
     """
     position = {day: number / len(days) for number, day in enumerate(days)}
-    clicks = _Clicks()
+    counts = _EventCounts()
     for day in days:
         on_step("reading the clicks", position[day])
         for table in _joined(read_day, day):
-            clicks.add(table)
-    orders = standing_orders(days, read_day, lambda day: on_step("reading the orders", position[day]))
-    visits = clicks.sessions()
+            counts.add(table)
+    orders = valid_orders(days, read_day, lambda day: on_step("reading the orders", position[day]))
+    visits = counts.sessions()
     span = _span(visits, orders)
     ((_, features),) = rows_at(
         days, read_day, [span.end_ms], on_day=lambda day: on_step("computing features", position[day])
     )
-    return Observed(
-        span, visits, orders, clicks.products(), cohorts(orders, places(profiles, orders), span), profiles,
+    return ExplorationData(
+        span, visits, orders, counts.products(), cohorts(orders, markets(profiles, orders), span), profiles,
         features, zone,
     )  # fmt: skip
 
 
-def _span(sessions: pl.DataFrame, orders: pl.DataFrame) -> Span:
+def _span(sessions: pl.DataFrame, orders: pl.DataFrame) -> ArchivePeriod:
     """Return the span from the first to the last valid record; a wrong time would stretch it by decades."""
     first = pl.concat([sessions["start_ts"], orders["ts"]])
     last = pl.concat([sessions["last_ts"], orders["ts"]])
     if first.is_empty():
-        raise ShopstreamError("The archive holds no events and no orders.", "Name the folder of an archive.")
-    return Span(int(first.to_numpy().min()), int(last.to_numpy().max()))
+        raise ShopstreamError("The archive has no events and no orders.", "Name the folder of an archive.")
+    return ArchivePeriod(int(first.to_numpy().min()), int(last.to_numpy().max()))
 
 
 def _joined(read_day: ReadDay, day: int) -> list[pa.Table]:
     """Return the events of a day as one table, so that duplicates are detected."""
-    wanted = ["event_id", "event_type", "customer_id", "session_id", "ts", "device", "product_id", "category"]
+    required = ["event_id", "event_type", "customer_id", "session_id", "ts", "device", "product_id", "category"]
     tables = [table for table in read_day("events", day) if table.num_rows]
     if not tables:
         return []
     optional = ["price", "quantity", "channel", "country"]  # an invalid value makes the row invalid
-    return [pa.concat_tables([table.select([*wanted, *optional]) for table in tables])]
+    return [pa.concat_tables([table.select([*required, *optional]) for table in tables])]
 
 
 @dataclass(slots=True)
-class _Clicks:
+class _EventCounts:
     """Accumulates sessions and products from events, day by day."""
 
     _sessions: list[pl.DataFrame] = field(default_factory=lambda: [pl.DataFrame(schema=_SESSION)])
     _products: list[pl.DataFrame] = field(default_factory=lambda: [pl.DataFrame(schema=_PRODUCT)])
 
     def add(self, table: pa.Table) -> None:
-        found = event_rows(table)
-        columns = found.columns
-        kept = table.select(["product_id", "category"]).take(pa.array(found.keep)).combine_chunks()
+        valid = event_rows(table)
+        columns = valid.columns
+        products = table.select(["product_id", "category"]).take(pa.array(valid.keep)).combine_chunks()
         frame = pl.DataFrame(
             {
                 "event_id": pl.Series(pl.from_arrow(columns.event_id)),
@@ -138,8 +138,8 @@ class _Clicks:
                 "ts": columns.ts,
                 "type": columns.event_type,
                 "device": columns.device,
-                "product_id": pl.Series(pl.from_arrow(kept.column("product_id"))),
-                "category": pl.Series(pl.from_arrow(kept.column("category"))),
+                "product_id": pl.Series(pl.from_arrow(products.column("product_id"))),
+                "category": pl.Series(pl.from_arrow(products.column("category"))),
             },
             schema_overrides={"product_id": pl.String, "category": pl.String},
         ).unique("event_id")
@@ -150,7 +150,7 @@ class _Clicks:
 
     def sessions(self) -> pl.DataFrame:
         """Return a row per session, in the order of their start."""
-        whole = (
+        sessions = (
             pl.concat(self._sessions)
             .sort("session", "start_ts")
             .group_by("session", maintain_order=True)
@@ -163,7 +163,7 @@ class _Clicks:
         stage = pl.lit(STAGES[0])
         for name in STAGES[1:]:
             stage = pl.when(col(f"n_{STAGE_EVENT[name]}") > 0).then(pl.lit(name)).otherwise(stage)
-        return whole.with_columns(
+        return sessions.with_columns(
             col("device").cast(pl.Int64).replace_strict(dict(enumerate(DEVICES)), return_dtype=pl.String),
             stage.alias("stage"),
             ((col("last_ts") - col("start_ts")) / SECOND_MS).alias("duration_s"),
@@ -195,10 +195,10 @@ def _partial_sessions(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _of_products(frame: pl.DataFrame) -> pl.DataFrame:
     view, cart = (EVENT_TYPES.index(STAGE_EVENT[stage]) for stage in ("view", "cart"))
-    found = frame.filter(col("product_id").is_not_null()).group_by("product_id").agg(
+    counts = frame.filter(col("product_id").is_not_null()).group_by("product_id").agg(
         col("category").min(), (col("type") == view).sum().alias("views"), (col("type") == cart).sum().alias("carts")
     )  # fmt: skip
-    return found.select(col(name).cast(dtype) for name, dtype in _PRODUCT.items())
+    return counts.select(col(name).cast(dtype) for name, dtype in _PRODUCT.items())
 
 
 def _summed(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -18,12 +18,12 @@ from training.exploration.notebook import show
 from training.exploration.page import panels_of, summary
 
 ARCHIVE = Path({archive!r})
-ZONE = {zone!r}  # in which hours and weekdays are told
-seen = look(ARCHIVE, ZONE)
-print(summary(seen))"""
+ZONE = {zone!r}  # time zone of hours and weekdays
+data = look(ARCHIVE, ZONE)
+print(summary(data))"""
 _END: Final = """\
-# the feature rows of all customers at the end of the archive, to go on with in pandas
-customers_now = seen.features.to_pandas()
+# feature rows of all customers at the end of the archive, for further work in pandas
+customers_now = data.features.to_pandas()
 customers_now.describe().T"""
 
 
@@ -54,14 +54,14 @@ def notebook(archive: str, zone: str) -> str:
 
 def _cells(archive: str, zone: str) -> Iterator[dict[str, Any]]:
     yield _text(
-        f"# {TITLE}\n\nMade by `shopstream explore`. Every picture has a cell of its own: change it, run it again."
+        f"# {TITLE}\n\nMade by `shopstream explore`. Each figure has its own cell, which can be changed and run again."
     )
     yield _code(_BEGIN.format(archive=archive, zone=zone))
     for title, makers in SECTIONS.items():
         yield _text(f"## {title}")
         for make in makers:
             module = make.__module__.rpartition(".")[2]
-            yield _code(f"for panel in panels_of({module}.{make.__name__}, seen):\n    show(panel)")
+            yield _code(f"for panel in panels_of({module}.{make.__name__}, data):\n    show(panel)")
     yield _code(_END)
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from html import escape
 from types import MappingProxyType
 from typing import Final
 
 from features.schema import DAY_MS
 from training.exploration import customers, panels, shopping
-from training.exploration.dataset import Observed
+from training.exploration.dataset import ExplorationData
 from training.exploration.panels import Panel, day_name
-from training.html import document, plot
+from training.html import Block, Figure, Heading, Text, page
 
 TITLE: Final = "Exploration"
-Found = Panel | list[Panel] | None
+Panels = Panel | list[Panel] | None
 
 SECTIONS: Final = MappingProxyType(
     {
@@ -29,10 +28,10 @@ SECTIONS: Final = MappingProxyType(
 """Title -> function that makes its panels, in the order of the page."""
 
 
-def panels_of(make: Callable[[Observed], Found], seen: Observed) -> list[Panel]:
+def panels_of(make: Callable[[ExplorationData], Panels], data: ExplorationData) -> list[Panel]:
     """Return the panels of one function; none if the archive lacks the data."""
-    found = make(seen)
-    return found if isinstance(found, list) else [] if found is None else [found]
+    made = make(data)
+    return made if isinstance(made, list) else [] if made is None else [made]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Exploration:
     """All panels of an exploration.
 
     Attributes:
-        summary: contents of the archive, in words.
+        summary: contents of the archive, in sentences.
         sections: title -> panels, at least one each.
         absent: names of panels without data in the archive.
     """
@@ -50,42 +49,42 @@ class Exploration:
     absent: tuple[str, ...]
 
 
-def explored(seen: Observed) -> Exploration:
+def make_panels(data: ExplorationData) -> Exploration:
     """Make every panel that the archive has data for."""
-    found: dict[str, list[Panel]] = {}
+    sections: dict[str, list[Panel]] = {}
     absent = []
     for title, makers in SECTIONS.items():
         for make in makers:
-            made = panels_of(make, seen)
-            found.setdefault(title, []).extend(made)
+            made = panels_of(make, data)
+            sections.setdefault(title, []).extend(made)
             if not made:
                 absent.append(make.__name__.replace("_", " "))
-    return Exploration(summary(seen), {title: made for title, made in found.items() if made}, tuple(absent))
+    return Exploration(summary(data), {title: made for title, made in sections.items() if made}, tuple(absent))
 
 
-def summary(seen: Observed) -> str:
-    """Return the contents of the archive in one sentence."""
-    first, last = (day_name(time // DAY_MS) for time in (seen.span.first_ms, seen.span.end_ms))
-    revenue = int(seen.orders["cents"].sum()) / 100
+def summary(data: ExplorationData) -> str:
+    """Return the contents of the archive in two sentences."""
+    first, last = (day_name(time // DAY_MS) for time in (data.span.first_ms, data.span.end_ms))
+    revenue = int(data.orders["cents"].sum()) / 100
     return (
-        f"{first} to {last}: {len(seen.features):,} customers, {len(seen.sessions):,} visits, {len(seen.orders):,} "
-        f"orders that stand, worth {revenue:,.2f}. Days are of UTC; a first or last day that is not whole is not shown."
+        f"{first} to {last}: {len(data.features):,} customers, {len(data.sessions):,} visits, "
+        f"{len(data.orders):,} valid orders, worth {revenue:,.2f}. Days are UTC; an incomplete first or last day "
+        "is not shown."
     )
 
 
-def render(shown: Exploration) -> str:
+def render(exploration: Exploration) -> str:
     """Render the page."""
-    parts = [f"<h1>{TITLE}</h1>", f"<p>{escape(shown.summary)}</p>"]
-    first = True
-    for title, found in shown.sections.items():
-        parts.append(f"<h2>{escape(title)}</h2>")
-        for panel in found:
-            parts += [*_said(panel), plot(panel.figure, panel.name, first=first)]
-            first = False
-    if shown.absent:
-        parts.append(f"<p><small>Without data here: {escape(', '.join(shown.absent))}.</small></p>")
-    return document(TITLE, parts)
+    return page(TITLE, _blocks(exploration))
 
 
-def _said(panel: Panel) -> Iterable[str]:
-    return f"<h3>{escape(panel.title)}</h3>", f"<p>{escape(panel.sentence)}</p>"
+def _blocks(exploration: Exploration) -> Iterator[Block]:
+    yield Text(exploration.summary)
+    for title, shown in exploration.sections.items():
+        yield Heading(title)
+        for panel in shown:
+            yield Heading(panel.title, 3)
+            yield Text(panel.sentence)
+            yield Figure(panel.figure, panel.name)
+    if exploration.absent:
+        yield Text(f"No data for: {', '.join(exploration.absent)}.", note=True)

@@ -14,7 +14,8 @@ from polars import col
 from scipy import stats
 
 from features.schema import DAY_MS
-from training.exploration.dataset import Observed
+from training.exploration.dataset import ExplorationData
+from training.html import styled
 
 BLUE: Final = "#2c67b2"
 DARK: Final = "#1b1f24"
@@ -44,12 +45,6 @@ class Panel:
     figure: Any
 
 
-def drawn(figure: Any, *, height: int = 340, **layout: Any) -> Any:
-    """Return the figure in the style of the page."""
-    figure.update_layout(template="plotly_white", height=height, margin={"t": 20, "b": 40}, **layout)
-    return figure
-
-
 def label(text: str) -> str:
     """Escape text of the archive for a figure, which would interpret `<b>`."""
     return escape(text if len(text) <= LABEL_CHARS_MAX else f"{text[: LABEL_CHARS_MAX - 1]}…")
@@ -60,9 +55,9 @@ def labels(values: pl.Series) -> list[str]:
     return [label(value) for value in values.to_list()]
 
 
-def share(part: float, whole: float) -> str:
+def share(part: float, total: float) -> str:
     """Return a share as text, such as `12.3 %`."""
-    return f"{part / whole:.1%}".replace("%", " %") if whole else "-"
+    return f"{part / total:.1%}".replace("%", " %") if total else "-"
 
 
 def day_name(number: int) -> str:
@@ -71,34 +66,34 @@ def day_name(number: int) -> str:
 
 
 # --- by day -----------------------------------------------------------------------------------------------------------
-def visits_by_day(seen: Observed) -> Panel | None:
+def visits_by_day(data: ExplorationData) -> Panel | None:
     """Return the panel of sessions by UTC day of their start."""
-    return _by_day(seen, "visits-by-day", "Visits by day", "visits", _counted(seen, seen.sessions["start_ts"]))
+    return _by_day(data, "visits-by-day", "Visits by day", "visits", _counted(data, data.sessions["start_ts"]))
 
 
-def orders_by_day(seen: Observed) -> Panel | None:
+def orders_by_day(data: ExplorationData) -> Panel | None:
     """Return the panel of valid orders by UTC day."""
-    return _by_day(seen, "orders-by-day", "Orders by day", "orders", _counted(seen, seen.orders["ts"]))
+    return _by_day(data, "orders-by-day", "Orders by day", "orders", _counted(data, data.orders["ts"]))
 
 
-def revenue_by_day(seen: Observed) -> Panel | None:
+def revenue_by_day(data: ExplorationData) -> Panel | None:
     """Return the panel of the totals of valid orders by UTC day."""
-    money = _counted(seen, seen.orders["ts"], seen.orders["cents"] / 100)
-    return _by_day(seen, "revenue-by-day", "Revenue by day", "revenue", money)
+    money = _counted(data, data.orders["ts"], data.orders["cents"] / 100)
+    return _by_day(data, "revenue-by-day", "Revenue by day", "revenue", money)
 
 
-def _counted(seen: Observed, times: pl.Series, weights: pl.Series | None = None) -> Float64:
-    days = seen.whole_days
+def _counted(data: ExplorationData, times: pl.Series, weights: pl.Series | None = None) -> Float64:
+    days = data.whole_days
     numbers = (times // DAY_MS).to_numpy()
     inside = (numbers >= days.start) & (numbers < days.stop)
     weight = None if weights is None else weights.to_numpy()[inside]
     return np.bincount(numbers[inside] - days.start, weight, len(days)).astype(np.float64)
 
 
-def _by_day(seen: Observed, name: str, title: str, what: str, values: Float64) -> Panel | None:
+def _by_day(data: ExplorationData, name: str, title: str, what: str, values: Float64) -> Panel | None:
     if not values.any() or len(values) < 2 * WEEK_DAYS:
         return None
-    days = (np.arange(seen.whole_days.start, seen.whole_days.stop) * DAY_MS).astype("datetime64[ms]")
+    days = (np.arange(data.whole_days.start, data.whole_days.stop) * DAY_MS).astype("datetime64[ms]")
     weekly = np.convolve(values, np.ones(WEEK_DAYS) / WEEK_DAYS, "valid")
     # the trend uses means over whole weeks, so that weekdays cannot cause one
     slope, middle, low, high = _trend(weekly)
@@ -111,26 +106,26 @@ def _by_day(seen: Observed, name: str, title: str, what: str, values: Float64) -
     figure.add_scatter(x=inner, y=line, mode="lines", name="trend", line={"color": WARM, "dash": "dash"})
     peak = int(values.argmax())
     month = [100 * rate * DAYS_PER_MONTH / weekly.mean() for rate in (slope, low, high)]
-    moved = "no trend to be seen" if low <= 0 <= high else "the trend is up" if slope > 0 else "the trend is down"
+    moved = "no significant trend" if low <= 0 <= high else "the trend is up" if slope > 0 else "the trend is down"
     if np.isinf(low):
-        said = "the history is too short for a trend"
+        trend = "the history is too short for a trend"
     else:
-        said = f"{moved}: {month[0]:+.1f} % of the mean in 30 days ({month[1]:+.1f} to {month[2]:+.1f})"
+        trend = f"{moved}: {month[0]:+.1f} % of the mean in 30 days ({month[1]:+.1f} to {month[2]:+.1f})"
     return Panel(
         name, title,
-        f"A median day brings {np.median(values):,.0f} {'in revenue' if what == 'revenue' else what}, the busiest, "
-        f"{day_name(seen.whole_days.start + peak)}, {values[peak]:,.0f}; {said}.",
-        drawn(figure, yaxis_title=what, yaxis_rangemode="tozero"),
+        f"The median day has {np.median(values):,.0f} {'of revenue' if what == 'revenue' else what}, the busiest, "
+        f"{day_name(data.whole_days.start + peak)}, {values[peak]:,.0f}; {trend}.",
+        styled(figure, height=340, yaxis_title=what, yaxis_rangemode="tozero"),
     )  # fmt: skip
 
 
 def _trend(weekly: Float64) -> tuple[float, float, float, float]:
     """Return Theil-Sen slope, value at the start and bounds of the slope, from every seventh mean, without overlap."""
-    places = np.arange(len(weekly))[::WEEK_DAYS]
+    positions = np.arange(len(weekly))[::WEEK_DAYS]
     points = weekly[::WEEK_DAYS]
     if len(points) < 3:
         return 0.0, float(weekly.mean()), -np.inf, np.inf
-    slope, middle, low, high = stats.theilslopes(points, places, 0.95)
+    slope, middle, low, high = stats.theilslopes(points, positions, 0.95)
     return float(slope), float(middle), float(low), float(high)
 
 
@@ -138,45 +133,45 @@ def _trend(weekly: Float64) -> tuple[float, float, float, float]:
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def _local(seen: Observed, times: pl.Series) -> pl.DataFrame:
-    moment = col("ts").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC").dt.convert_time_zone(seen.zone)
+def _local(data: ExplorationData, times: pl.Series) -> pl.DataFrame:
+    moment = col("ts").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC").dt.convert_time_zone(data.zone)
     return times.alias("ts").to_frame().select(
         (moment.dt.weekday() - 1).cast(pl.Int64).alias("weekday"), moment.dt.hour().cast(pl.Int64).alias("hour")
     )  # fmt: skip
 
 
-def _measures(seen: Observed) -> dict[str, tuple[pl.DataFrame, Float64]]:
-    found = {}
-    if len(seen.sessions):
-        found["visits"] = _local(seen, seen.sessions["start_ts"]), np.ones(len(seen.sessions))
-    if len(seen.orders):
-        when = _local(seen, seen.orders["ts"])
-        found["orders"] = when, np.ones(len(seen.orders))
-        found["revenue"] = when, seen.orders["cents"].to_numpy() / 100
-    return found
+def _measures(data: ExplorationData) -> dict[str, tuple[pl.DataFrame, Float64]]:
+    measures = {}
+    if len(data.sessions):
+        measures["visits"] = _local(data, data.sessions["start_ts"]), np.ones(len(data.sessions))
+    if len(data.orders):
+        when = _local(data, data.orders["ts"])
+        measures["orders"] = when, np.ones(len(data.orders))
+        measures["revenue"] = when, data.orders["cents"].to_numpy() / 100
+    return measures
 
 
-def _shares(seen: Observed, unit: str, count: int) -> dict[str, Float64]:
+def _shares(data: ExplorationData, unit: str, count: int) -> dict[str, Float64]:
     """Return the shares of each measure by unit; an empty measure is left out."""
     sums = {
         name: np.bincount(when[unit].to_numpy(), weights, count).astype(np.float64)
-        for name, (when, weights) in _measures(seen).items()
+        for name, (when, weights) in _measures(data).items()
     }
     return {name: values / values.sum() for name, values in sums.items() if values.sum() > 0}
 
 
-def by_weekday(seen: Observed) -> Panel | None:
+def by_weekday(data: ExplorationData) -> Panel | None:
     """Return the panel of visits, orders and revenue by weekday, in shares."""
-    return _by_unit(seen, "by-weekday", "Weekdays", "weekday", WEEKDAYS)
+    return _by_unit(data, "by-weekday", "Weekdays", "weekday", WEEKDAYS)
 
 
-def by_hour(seen: Observed) -> Panel | None:
+def by_hour(data: ExplorationData) -> Panel | None:
     """Return the panel of visits, orders and revenue by hour of the day, in shares."""
-    return _by_unit(seen, "by-hour", "Hours of the day", "hour", tuple(f"{hour:02d}:00" for hour in range(24)))
+    return _by_unit(data, "by-hour", "Hours of the day", "hour", tuple(f"{hour:02d}:00" for hour in range(24)))
 
 
-def _by_unit(seen: Observed, name: str, title: str, unit: str, names: tuple[str, ...]) -> Panel | None:
-    shares = _shares(seen, unit, len(names))
+def _by_unit(data: ExplorationData, name: str, title: str, unit: str, names: tuple[str, ...]) -> Panel | None:
+    shares = _shares(data, unit, len(names))
     if not shares:
         return None
     figure = go.Figure()
@@ -184,17 +179,17 @@ def _by_unit(seen: Observed, name: str, title: str, unit: str, names: tuple[str,
         figure.add_bar(x=list(names), y=100 * values, name=what, marker_color=colour)
     first, values = next(iter(shares.items()))
     most, least = int(values.argmax()), int(values.argmin())
-    said = f"Most {first} fall on {names[most]} ({values[most]:.1%}), fewest on {names[least]} ({values[least]:.1%})"
+    text = f"Most {first} are on {names[most]} ({values[most]:.1%}), fewest on {names[least]} ({values[least]:.1%})"
     if "revenue" in shares and first != "revenue":
         best = int(shares["revenue"].argmax())
-        said += f"; most revenue comes on {names[best]} ({shares['revenue'][best]:.1%})"
-    sentence = f"{said.replace('%', ' %')}. Times are of {seen.zone}."
-    return Panel(name, title, sentence, drawn(figure, yaxis_title="share, %", barmode="group"))
+        text += f"; most revenue is on {names[best]} ({shares['revenue'][best]:.1%})"
+    sentence = f"{text.replace('%', ' %')}. Times are in {data.zone}."
+    return Panel(name, title, sentence, styled(figure, height=340, yaxis_title="share, %", barmode="group"))
 
 
-def rhythm(seen: Observed) -> Panel | None:
+def rhythm(data: ExplorationData) -> Panel | None:
     """Return the panel of visits by weekday and hour; of orders if there are no visits."""
-    measures = _measures(seen)
+    measures = _measures(data)
     if not measures:
         return None
     what, (when, _) = next(iter(measures.items()))
@@ -207,6 +202,6 @@ def rhythm(seen: Observed) -> Panel | None:
     return Panel(
         "rhythm", f"The week's {what}",
         f"The busiest hour of the week is {WEEKDAYS[day]} {hour:02d}:00 with {grid[day, hour] / grid.sum():.1%} of all "
-        f"{what}; half of them fall into {hours} of the 168 hours.".replace("%", " %"),
-        drawn(figure, xaxis_title=f"hour, {seen.zone}", yaxis_autorange="reversed"),
+        f"{what}; half of them are in {hours} of the 168 hours.".replace("%", " %"),
+        styled(figure, height=340, xaxis_title=f"hour, {data.zone}", yaxis_autorange="reversed"),
     )  # fmt: skip

@@ -12,30 +12,31 @@ from plotly.subplots import make_subplots
 from polars import col
 
 from features.schema import DAY_MS, DEVICES, STAGES
-from training.exploration.dataset import Observed
-from training.exploration.panels import BLUE, PALE, WARM, WEEK_DAYS, Panel, drawn, label, labels, share
+from training.exploration.dataset import ExplorationData
+from training.exploration.panels import BLUE, PALE, WARM, WEEK_DAYS, Panel, label, labels, share
+from training.html import styled
 from training.sales import daily_sales
 
 TOP_PRODUCTS: Final = 15
 TOP_CATEGORIES: Final = 12
 WEEKS_MIN: Final = 4
 _STEPS: Final = {
-    "visit": "visit", "view": "product viewed", "cart": "put in the cart", "checkout": "checkout", "purchase": "bought",
+    "visit": "visit", "view": "product view", "cart": "add to cart", "checkout": "checkout", "purchase": "purchase",
 }  # fmt: skip
 
 
-def funnel(seen: Observed) -> Panel | None:
+def funnel(data: ExplorationData) -> Panel | None:
     """Return the panel of sessions by the stages they reached, in total and by device."""
-    if seen.sessions.is_empty():
+    if data.sessions.is_empty():
         return None
-    reached = {device: _reached(seen.sessions.filter(col("device") == device)) for device in DEVICES}
-    total = _reached(seen.sessions)
+    reached = {device: _reached(data.sessions.filter(col("device") == device)) for device in DEVICES}
+    total = _reached(data.sessions)
     figure = go.Figure()
     for device, colour in zip(DEVICES, (BLUE, PALE, WARM), strict=True):
         if reached[device][0]:
             figure.add_funnel(y=list(_STEPS.values()), x=reached[device], name=device, marker_color=colour)
-    kept = [after / before if before else 1.0 for before, after in itertools.pairwise(total)]
-    leak = int(np.argmin(kept))
+    rates_kept = [after / before if before else 1.0 for before, after in itertools.pairwise(total)]
+    leak = int(np.argmin(rates_kept))
     steps = list(_STEPS.values())
     rates = {device: counts[-1] / counts[0] for device, counts in reached.items() if counts[0]}
     best = max(rates, key=lambda device: rates[device])
@@ -44,18 +45,18 @@ def funnel(seen: Observed) -> Panel | None:
         f"{share(total[-1], total[0])} of {total[0]:,} visits buy; most are lost between “{steps[leak]}” and "
         f"“{steps[leak + 1]}”, where {share(total[leak] - total[leak + 1], total[leak])} leave; "
         f"visits by {best} buy most often ({share(reached[best][-1], reached[best][0])}).",
-        drawn(figure, funnelmode="stack"),
+        styled(figure, height=340, funnelmode="stack"),
     )  # fmt: skip
 
 
 def _reached(sessions: pl.DataFrame) -> list[int]:
     counts = dict(sessions.group_by("stage").len().iter_rows())
-    return [sum(counts.get(later, 0) for later in STAGES[place:]) for place in range(len(STAGES))]
+    return [sum(counts.get(later, 0) for later in STAGES[stage:]) for stage in range(len(STAGES))]
 
 
-def retention(seen: Observed) -> Panel | None:
+def retention(data: ExplorationData) -> Panel | None:
     """Return the panel of retention: share of each cohort of first orders that orders in each later month."""
-    done = seen.cohorts.group_by("cohort", "months_since", "complete").agg(col("customers", "active").sum())
+    done = data.cohorts.group_by("cohort", "months_since", "complete").agg(col("customers", "active").sum())
     done = done.filter("complete").with_columns((col("active") / col("customers")).alias("rate")).sort("cohort")
     later = done.filter(col("months_since") > 0)
     if later.is_empty():
@@ -68,49 +69,52 @@ def retention(seen: Observed) -> Panel | None:
     figure = go.Figure(go.Heatmap(z=grid, x=months, y=cohorts, colorscale="Blues", colorbar={"title": "%"}))
     sums = later.group_by("months_since").agg(col("active").sum(), col("customers").sum()).sort("months_since")
     first = sums.row(0, named=True)
-    said = f"{share(first['active'], first['customers'])} of customers order again in the month after their first"
+    text = f"{share(first['active'], first['customers'])} of customers order again in the month after their first"
     if len(sums) > 2:
         # only the oldest cohorts reach the last months
         last = sums.filter(col("customers") >= 0.5 * first["customers"]).row(-1, named=True)
-        said += f", {share(last['active'], last['customers'])} in month {last['months_since']}"
+        text += f", {share(last['active'], last['customers'])} in month {last['months_since']}"
     return Panel(
-        "retention", "Retention by cohort", f"{said}; the first months of an archive hold customers of long before.",
-        drawn(figure, height=max(340, 40 + 26 * len(cohorts)), xaxis_title="months since the first order",
+        "retention", "Retention by cohort", f"{text}; the first cohorts of an archive include older customers.",
+        styled(figure, height=max(340, 40 + 26 * len(cohorts)), xaxis_title="months since the first order",
               yaxis={"type": "category", "autorange": "reversed"}),
     )  # fmt: skip
 
 
-def _lines(seen: Observed) -> pl.DataFrame:
+def _lines(data: ExplorationData) -> pl.DataFrame:
     """Return product_id, category, quantity, amount of each line of the valid orders."""
-    lines = seen.orders.select("items").explode("items", keep_nulls=False, empty_as_null=False).unnest("items")
+    lines = data.orders.select("items").explode("items", keep_nulls=False, empty_as_null=False).unnest("items")
     amount = (col("quantity").fill_null(1) * col("unit_price")).fill_null(0.0)
     return lines.select("product_id", "category", "quantity", amount.alias("amount"))
 
 
-def products(seen: Observed) -> Panel | None:
+def products(data: ExplorationData) -> Panel | None:
     """Return the panel of the products with most revenue, with the share of their views that end in an order."""
-    sold = _lines(seen).filter(col("product_id").is_not_null()).group_by("product_id").agg(
+    sold = _lines(data).filter(col("product_id").is_not_null()).group_by("product_id").agg(
         col("category").min(), col("amount").sum(), pl.len().alias("lines")
     )  # fmt: skip
     if sold.is_empty() or not sold["amount"].sum():
         return None
     top = (
-        sold.join(seen.products.select("product_id", "views"), on="product_id", how="left")
+        sold.join(data.products.select("product_id", "views"), on="product_id", how="left")
         .with_columns((100 * col("lines") / col("views")).alias("conversion"))
         .sort(["amount", "product_id"], descending=[True, False])
     )
     shown = top.head(TOP_PRODUCTS)
-    whole = float(sold["amount"].sum())
+    revenue = float(sold["amount"].sum())
     first = shown.row(0, named=True)
     known = shown.filter(col("views") > 0).sort(["conversion", "product_id"], descending=[True, False])
-    said = (
-        f"{first['product_id']} brings most: {first['amount']:,.0f}, {share(first['amount'], whole)} of the revenue by "
-        f"line; the first {len(shown)} of {len(sold):,} products bring {share(float(shown['amount'].sum()), whole)}"
+    text = (
+        f"{first['product_id']} has the highest revenue: {first['amount']:,.0f}, {share(first['amount'], revenue)} of "
+        f"the revenue by line; the first {len(shown)} of {len(sold):,} products have "
+        f"{share(float(shown['amount'].sum()), revenue)}"
     )
     if len(known):
         best = known.row(0, named=True)
-        said += f"; of them {best['product_id']} sells best when seen ({best['conversion']:.1f} orders per 100 views)"
-    return Panel("products", "Top products", f"{said}.", _ranked(shown, labels(shown["product_id"])))
+        text += (
+            f"; of them {best['product_id']} has the highest conversion ({best['conversion']:.1f} orders per 100 views)"
+        )
+    return Panel("products", "Top products", f"{text}.", _ranked(shown, labels(shown["product_id"])))
 
 
 def _ranked(shown: pl.DataFrame, names: list[str]) -> object:
@@ -122,21 +126,21 @@ def _ranked(shown: pl.DataFrame, names: list[str]) -> object:
     )  # fmt: skip
     figure.update_yaxes(title_text="orders per 100 views", rangemode="tozero", showgrid=False, secondary_y=True)
     figure.update_xaxes(type="category")
-    return drawn(figure, yaxis_title="revenue", height=380)
+    return styled(figure, height=380, yaxis_title="revenue")
 
 
-def categories(seen: Observed) -> Panel | None:
+def categories(data: ExplorationData) -> Panel | None:
     """Return the panel of revenue by category; an order's amount is split among its lines by their prices."""
-    days = seen.whole_days
-    if seen.orders.is_empty() or not len(days):
+    days = data.whole_days
+    if data.orders.is_empty() or not len(days):
         return None
-    sales = daily_sales(seen.orders, days.start, days.stop - 1, TOP_CATEGORIES)
+    sales = daily_sales(data.orders, days.start, days.stop - 1, TOP_CATEGORIES)
     sums = {name: float(values.sum()) for name, values in sales.categories.items()}
-    whole = sum(sums.values())
-    if not whole:
+    revenue = sum(sums.values())
+    if not revenue:
         return None
-    views = dict(seen.products.group_by("category").agg(col("views").sum()).iter_rows())
-    lines = dict(_lines(seen).group_by("category").len().iter_rows())
+    views = dict(data.products.group_by("category").agg(col("views").sum()).iter_rows())
+    lines = dict(_lines(data).group_by("category").len().iter_rows())
     shown = pl.DataFrame(
         {
             "category": list(sums),
@@ -145,25 +149,25 @@ def categories(seen: Observed) -> Panel | None:
         },
         schema_overrides={"conversion": pl.Float64},
     ).sort(["amount", "category"], descending=[True, False])
-    half = int(np.searchsorted(shown["amount"].to_numpy().cumsum() / whole, 0.5)) + 1
+    half = int(np.searchsorted(shown["amount"].to_numpy().cumsum() / revenue, 0.5)) + 1
     first = shown.row(0, named=True)
     return Panel(
         "categories", "Categories",
-        f"{first['category']} leads with {first['amount']:,.0f}, {share(first['amount'], whole)} of the revenue; "
-        f"{half} of {len(shown)} categories make half of it.",
+        f"{first['category']} leads with {first['amount']:,.0f}, {share(first['amount'], revenue)} of the revenue; "
+        f"{half} of {len(shown)} categories account for half of it.",
         _ranked(shown, [label(name) for name in shown["category"].to_list()]),
     )  # fmt: skip
 
 
-def baskets(seen: Observed) -> Panel | None:
+def baskets(data: ExplorationData) -> Panel | None:
     """Return the panel of mean order value and orders per visit by week, with their trends in words."""
-    if seen.orders.is_empty() or len(seen.whole_days) < WEEKS_MIN * WEEK_DAYS:
+    if data.orders.is_empty() or len(data.whole_days) < WEEKS_MIN * WEEK_DAYS:
         return None
-    start = seen.whole_days.start
-    weeks = len(seen.whole_days) // WEEK_DAYS
+    start = data.whole_days.start
+    weeks = len(data.whole_days) // WEEK_DAYS
     week = ((col("ts") // DAY_MS) - start) // WEEK_DAYS
-    orders = seen.orders.select(week.alias("week"), "cents").filter(col("week").is_between(0, weeks - 1))
-    visits = seen.sessions.select(col("start_ts").alias("ts")).select(week.alias("week"))
+    orders = data.orders.select(week.alias("week"), "cents").filter(col("week").is_between(0, weeks - 1))
+    visits = data.sessions.select(col("start_ts").alias("ts")).select(week.alias("week"))
     visits = visits.filter(col("week").is_between(0, weeks - 1)).group_by("week").agg(pl.len().alias("visits"))
     by_week = orders.group_by("week").agg(col("cents").mean().alias("mean"), pl.len().alias("orders"))
     by_week = by_week.join(visits, on="week", how="left").sort("week")
@@ -177,14 +181,13 @@ def baskets(seen: Observed) -> Panel | None:
     figure.update_yaxes(title_text="orders per 100 visits", rangemode="tozero", showgrid=False, secondary_y=True)
     quarter = max(len(values) // 4, 1)
     early, late = float(values[:quarter].mean()), float(values[-quarter:].mean())
-    said = (
-        f"An order is worth {seen.orders['cents'].to_numpy().mean() / 100:,.2f} on average; in the last quarter of the "
+    text = (
+        f"An order is worth {data.orders['cents'].to_numpy().mean() / 100:,.2f} on average; in the last quarter of the "
     )
-    said += f"time {late:,.2f}, in the first {early:,.2f}"
+    text += f"time {late:,.2f}, in the first {early:,.2f}"
     known = [one for one in rate if one is not None]
     if known:
-        said += (
-            f". Of 100 visits {np.mean(known[:quarter]):.1f} bought at first and {np.mean(known[-quarter:]):.1f} lately"
-        )
-    return Panel("baskets", "Order value and conversion by week", f"{said}.",
-                 drawn(figure, yaxis_title="mean order value", yaxis_rangemode="tozero"))  # fmt: skip
+        first, last = (float(np.mean(part)) for part in (known[:quarter], known[-quarter:]))
+        text += f". Of 100 visits {first:.1f} bought in the first quarter and {last:.1f} in the last"
+    return Panel("baskets", "Order value and conversion by week", f"{text}.",
+                 styled(figure, height=340, yaxis_title="mean order value", yaxis_rangemode="tozero"))  # fmt: skip

@@ -83,11 +83,11 @@ class BackTest:
     scales: Float64
     sizes: Float64
 
-    def known(self, place: int) -> Bool:
+    def known(self, origin: int) -> Bool:
         """Return which forecasts, [k, h], have a day that was over at an origin."""
         leads = np.arange(1, self.actual.shape[1] + 1)
-        found: Bool = np.asarray(self.origins)[:, None] + leads <= self.origins[place]
-        return found
+        over: Bool = np.asarray(self.origins)[:, None] + leads <= self.origins[origin]
+        return over
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Measures:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Evaluation:
     """Result of the back-test.
 
     Attributes:
@@ -140,7 +140,7 @@ class Forecast:
         interval: `conformal`, or `own` for the model's own bounds.
         mean: forecast means, [h].
         bounds: bounds by level, at least 0.
-        judged: result of the back-test; None if the history is too short for one.
+        evaluation: result of the back-test; None if the history is too short for one.
         test: paths of the back-test.
     """
 
@@ -148,16 +148,16 @@ class Forecast:
     interval: str
     mean: Float64
     bounds: Bounds
-    judged: Judged | None
+    evaluation: Evaluation | None
     test: BackTest | None
 
 
 def forecasters(names: Sequence[str]) -> dict[str, Forecaster]:
     """Return the candidates of these names (keys of `TITLES`)."""
-    return {name: functools.partial(_ask, name) for name in names}
+    return {name: functools.partial(_predict, name) for name in names}
 
 
-def _ask(name: str, known: Float64, horizon: int) -> Path:
+def _predict(name: str, known: Float64, horizon: int) -> Path:
     from statsforecast import models  # noqa: PLC0415 - seconds to import
 
     made: dict[str, Callable[[], Any]] = {
@@ -169,9 +169,9 @@ def _ask(name: str, known: Float64, horizon: int) -> Path:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        said = made[name]().forecast(y=np.ascontiguousarray(known, np.float64), h=horizon, level=list(LEVELS))
-    bounds = {level: (_sales(said[f"lo-{level}"]), _sales(said[f"hi-{level}"])) for level in LEVELS}
-    return Path(_sales(said["mean"]), bounds)
+        output = made[name]().forecast(y=np.ascontiguousarray(known, np.float64), h=horizon, level=list(LEVELS))
+    bounds = {level: (_sales(output[f"lo-{level}"]), _sales(output[f"hi-{level}"])) for level in LEVELS}
+    return Path(_sales(output["mean"]), bounds)
 
 
 def _sales(values: Any) -> Float64:
@@ -206,20 +206,20 @@ def forecast(
     """
     if len(sales) < DAYS_MIN:
         raise ShopstreamError(
-            f"{len(sales)} whole days are too few to forecast from.", f"Give an archive of at least {DAYS_MIN} days."
+            f"{len(sales)} complete days are too few for a forecast.", f"Give an archive of at least {DAYS_MIN} days."
         )
     origins = plan_origins(len(sales), horizon)
     if not origins or not sales.any():
         path = candidates[NAIVE](sales, horizon)
         return Forecast(NAIVE, "own", path.mean, path.bounds, None, None)
     test = back_test(sales, horizon, origins, candidates, on_origin)
-    judged = judge(test)
+    evaluation = evaluate(test)
     everything = np.ones(test.actual.shape, np.bool_)
     model = best_model(test, everything)
     path = candidates[model](sales, horizon)
     size = _size(sales)
     kind, bounds = interval(test, everything, model, path, size)
-    return Forecast(model, kind, path.mean, bounds, judged, test)
+    return Forecast(model, kind, path.mean, bounds, evaluation, test)
 
 
 def _size(known: Float64) -> float:
@@ -253,8 +253,8 @@ def back_test(
     return BackTest(
         tuple(origins),
         np.array([sales[o : o + horizon] for o in origins]),
-        {name: np.array([path.mean for path in found]) for name, found in paths.items()},
-        {name: _stacked(found) for name, found in paths.items()},
+        {name: np.array([path.mean for path in of_model]) for name, of_model in paths.items()},
+        {name: _stacked(of_model) for name, of_model in paths.items()},
         np.array(scales),
         np.array([_size(sales[:o]) for o in origins]),
     )
@@ -307,45 +307,45 @@ def _inside(actual: Float64, low: Float64, high: Float64) -> Bool:
 
 
 # --- evaluation -------------------------------------------------------------------------------------------------------
-def judge(test: BackTest) -> Judged:
+def evaluate(test: BackTest) -> Evaluation:
     """Measure every candidate and the procedure as a whole."""
     models = {
         name: measure(test, np.arange(len(test.origins)), mean, test.bounds[name]) for name, mean in test.means.items()
     }
-    places = [place for place in range(len(test.origins)) if int(test.known(place).sum()) >= SCORES_MIN]
-    if not places:
-        return Judged(len(test.origins), models, None, np.zeros((0, test.actual.shape[1])), 0)
-    found: list[Path] = []
-    for place in places:
-        known = test.known(place)
+    origins = [origin for origin in range(len(test.origins)) if int(test.known(origin).sum()) >= SCORES_MIN]
+    if not origins:
+        return Evaluation(len(test.origins), models, None, np.zeros((0, test.actual.shape[1])), 0)
+    nested_paths: list[Path] = []
+    for origin in origins:
+        known = test.known(origin)
         model = best_model(test, known)
-        own = {level: (low[place], high[place]) for level, (low, high) in test.bounds[model].items()}
-        path = Path(test.means[model][place], own)
-        _, bounds = interval(test, known, model, path, float(test.sizes[place]))
-        found.append(Path(path.mean, bounds))
-    mean = np.array([path.mean for path in found])
-    nested = measure(test, np.array(places), mean, _stacked(found))
-    return Judged(len(test.origins), models, nested, mean, len(places))
+        own = {level: (low[origin], high[origin]) for level, (low, high) in test.bounds[model].items()}
+        path = Path(test.means[model][origin], own)
+        _, bounds = interval(test, known, model, path, float(test.sizes[origin]))
+        nested_paths.append(Path(path.mean, bounds))
+    mean = np.array([path.mean for path in nested_paths])
+    nested = measure(test, np.array(origins), mean, _stacked(nested_paths))
+    return Evaluation(len(test.origins), models, nested, mean, len(origins))
 
 
-def measure(test: BackTest, places: npt.NDArray[np.int64], mean: Float64, bounds: Bounds) -> Measures:
+def measure(test: BackTest, origins: npt.NDArray[np.int64], mean: Float64, bounds: Bounds) -> Measures:
     """Measure the forecasts from some origins.
 
     Args:
         test: back-test with the actual sales.
-        places: positions of the origins, [m].
+        origins: positions of the origins, [m].
         mean: forecast means, [m, h].
         bounds: level -> bounds, [m, h] each; may be empty.
     """
-    actual = test.actual[places]
+    actual = test.actual[origins]
     errors = np.abs(mean - actual)
     sold = actual > 0
-    naive = float(np.abs(test.means[NAIVE][places] - actual).mean())
+    naive = float(np.abs(test.means[NAIVE][origins] - actual).mean())
     return Measures(
         rmse=float(np.sqrt((errors**2).mean())),
         mae=float(errors.mean()),
         mape=float((errors[sold] / actual[sold]).mean()) if sold.any() else None,
-        mase=float((errors.mean(axis=1) / test.scales[places]).mean()),
+        mase=float((errors.mean(axis=1) / test.scales[origins]).mean()),
         against_naive=float(errors.mean()) / naive if naive > 0 else 1.0,
         coverage={level: float(_inside(actual, low, high).mean()) for level, (low, high) in bounds.items()},
     )

@@ -50,11 +50,11 @@ class ShopForecast:
     categories: dict[str, Forecast]
 
     @property
-    def apart(self) -> float:
+    def category_gap(self) -> float:
         """Ratio of the categories' summed forecasts to the total's over the horizon, less 1; 0 if the total is 0."""
-        whole = float(self.total.mean.sum())
+        total = float(self.total.mean.sum())
         parts = sum(float(one.mean.sum()) for one in self.categories.values())
-        return parts / whole - 1 if whole > 0 and self.categories else 0.0
+        return parts / total - 1 if total > 0 and self.categories else 0.0
 
 
 def forecast_shop(
@@ -71,16 +71,16 @@ def forecast_shop(
         ShopstreamError: there are too few days.
     """
     each = max(len(plan_origins(len(sales.total), horizon)), 1)
-    whole = each * (1 + len(sales.categories))
+    steps = each * (1 + len(sales.categories))
     done = 0
 
     def counted(name: str) -> Callable[[], None]:
         def one() -> None:
             nonlocal done
             done += 1
-            on_step(name, done / whole)
+            on_step(name, done / steps)
 
-        on_step(name, done / whole)
+        on_step(name, done / steps)
         return one
 
     total = forecast(sales.total, horizon, forecasters(TOTAL_MODELS), counted(TOTAL))
@@ -91,28 +91,28 @@ def forecast_shop(
     return ShopForecast(sales, horizon, total, categories)
 
 
-def frame(found: ShopForecast) -> pl.DataFrame:
+def frame(shop: ShopForecast) -> pl.DataFrame:
     """Return a row of FORECAST_FIELDS for each known or forecast day, of the total, then of each category."""
-    parts = [_rows(found, TOTAL, ALL_CATEGORIES, found.sales.total, found.total)]
-    for name, one in found.categories.items():
-        parts.append(_rows(found, CATEGORY, name, found.sales.categories[name], one))
+    parts = [_rows(shop, TOTAL, ALL_CATEGORIES, shop.sales.total, shop.total)]
+    for name, one in shop.categories.items():
+        parts.append(_rows(shop, CATEGORY, name, shop.sales.categories[name], one))
     return pl.concat(parts)
 
 
-def _rows(found: ShopForecast, level: str, category: str, known: Any, said: Forecast) -> pl.DataFrame:
-    days = np.arange(found.sales.first_day, found.sales.first_day + len(known) + found.horizon)
-    past, ahead = np.full(len(known), np.nan), np.full(found.horizon, np.nan)
+def _rows(shop: ShopForecast, level: str, category: str, known: Any, prediction: Forecast) -> pl.DataFrame:
+    days = np.arange(shop.sales.first_day, shop.sales.first_day + len(known) + shop.horizon)
+    past, ahead = np.full(len(known), np.nan), np.full(shop.horizon, np.nan)
     columns: dict[str, Any] = {
         "ts": days * DAY_MS,
         "day": days.astype("datetime64[D]").astype(str),
         "level": np.full(len(days), level),
         "category": np.full(len(days), category),
         "revenue": np.concatenate([np.round(known, 2), ahead]),
-        "forecast": np.concatenate([past, said.mean]),
-        "model": [None] * len(known) + [said.model] * found.horizon,
+        "forecast": np.concatenate([past, prediction.mean]),
+        "model": [None] * len(known) + [prediction.model] * shop.horizon,
     }
     for percent in LEVELS:
-        low, high = said.bounds[percent]
+        low, high = prediction.bounds[percent]
         columns[f"low_{percent}"] = np.concatenate([past, low])
         columns[f"high_{percent}"] = np.concatenate([past, high])
     schema = frame_schema(FORECAST_FIELDS)
@@ -120,47 +120,47 @@ def _rows(found: ShopForecast, level: str, category: str, known: Any, said: Fore
     return made.with_columns(pl.selectors.float().fill_nan(None))
 
 
-def figures(found: ShopForecast) -> dict[str, Any]:
+def figures(shop: ShopForecast) -> dict[str, Any]:
     """Return the measures of the back-tests as JSON-compatible data; `nested` is that of the whole procedure.
 
     Keys: horizon, days, first, last, apart, series. Keys of each series: level, category, model, interval, origins,
     nested_origins, nested, models (title -> measures) and sum. The sum has no interval: only the mean is additive.
     """
-    first = found.sales.first_day
-    last = first + len(found.sales.total) - 1
-    series = [_figures(TOTAL, ALL_CATEGORIES, found.total)]
-    series += [_figures(CATEGORY, name, one) for name, one in found.categories.items()]
+    first = shop.sales.first_day
+    last = first + len(shop.sales.total) - 1
+    series = [_figures(TOTAL, ALL_CATEGORIES, shop.total)]
+    series += [_figures(CATEGORY, name, one) for name, one in shop.categories.items()]
     return {
-        "horizon": found.horizon,
-        "days": len(found.sales.total),
+        "horizon": shop.horizon,
+        "days": len(shop.sales.total),
         "first": str(np.datetime64(first, "D")),
         "last": str(np.datetime64(last, "D")),
-        "apart": found.apart,
+        "apart": shop.category_gap,
         "series": series,
     }
 
 
-def _figures(level: str, category: str, said: Forecast) -> dict[str, Any]:
-    judged = said.judged
+def _figures(level: str, category: str, prediction: Forecast) -> dict[str, Any]:
+    evaluation = prediction.evaluation
     return {
         "level": level,
         "category": category,
-        "model": said.model,
-        "interval": said.interval,
-        "sum": float(said.mean.sum()),
-        "origins": judged.origins if judged else 0,
-        "nested_origins": judged.nested_origins if judged else 0,
-        "nested": _measures(judged.nested) if judged and judged.nested else None,
-        "models": {TITLES[name]: _measures(one) for name, one in judged.models.items()} if judged else {},
+        "model": prediction.model,
+        "interval": prediction.interval,
+        "sum": float(prediction.mean.sum()),
+        "origins": evaluation.origins if evaluation else 0,
+        "nested_origins": evaluation.nested_origins if evaluation else 0,
+        "nested": _measures(evaluation.nested) if evaluation and evaluation.nested else None,
+        "models": {TITLES[name]: _measures(one) for name, one in evaluation.models.items()} if evaluation else {},
     }
 
 
-def _measures(found: Measures) -> dict[str, Any]:
+def _measures(measures: Measures) -> dict[str, Any]:
     return {
-        "rmse": found.rmse,
-        "mae": found.mae,
-        "mape": found.mape,
-        "mase": found.mase,
-        "against_naive": found.against_naive,
-        **{f"coverage_{level}": share for level, share in found.coverage.items()},
+        "rmse": measures.rmse,
+        "mae": measures.mae,
+        "mape": measures.mape,
+        "mase": measures.mase,
+        "against_naive": measures.against_naive,
+        **{f"coverage_{level}": share for level, share in measures.coverage.items()},
     }

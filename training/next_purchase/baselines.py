@@ -35,9 +35,9 @@ def buyers_once(rows: pl.DataFrame) -> pl.DataFrame:
     return buyers.sort("as_of").unique("customer_id", keep="last", maintain_order=True)
 
 
-def rfm_cell(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
+def rfm_cell(train_rows: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
     """Predict the mean outcome of the customer's RFM cell; customers without an order have their own cell."""
-    breaks = learn_breaks(lesson)
+    breaks = learn_breaks(train_rows)
 
     def cells(rows: pl.DataFrame) -> pl.DataFrame:
         code = rfm_scores(rows, breaks)["rfm_code"]
@@ -45,23 +45,23 @@ def rfm_cell(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float6
 
     overall = float(truth.mean())
     means = (
-        cells(lesson)
+        cells(train_rows)
         .with_columns(pl.Series("truth", truth))
         .group_by("cell", "bought")
         .agg(((col("truth").sum() + _SHARED_ROWS * overall) / (pl.len() + _SHARED_ROWS)).alias("mean"))
     )
-    found = cells(test).join(means, on=["cell", "bought"], how="left", maintain_order="left")
-    return found["mean"].fill_null(overall).to_numpy()
+    joined = cells(test).join(means, on=["cell", "bought"], how="left", maintain_order="left")
+    return joined["mean"].fill_null(overall).to_numpy()
 
 
-def recency(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
+def recency(train_rows: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
     """Predict by logistic regression on the logarithm of recency_days and a flag for its presence."""
 
     def inputs(rows: pl.DataFrame) -> Float64:
         days = rows["recency_days"].log1p()
         return np.column_stack([days.fill_null(0.0).to_numpy(), days.is_null().cast(pl.Float64).to_numpy()])
 
-    model = LogisticRegression(C=1e3, max_iter=2_000).fit(inputs(lesson), truth > 0)
+    model = LogisticRegression(C=1e3, max_iter=2_000).fit(inputs(train_rows), truth > 0)
     return np.asarray(model.predict_proba(inputs(test))[:, 1], np.float64)
 
 
@@ -70,13 +70,13 @@ def _with_bgnbd(of_buyers: Callable[[dict[str, Float64], Mapping[str, float], pl
 
     def predicted(rows: pl.DataFrame, parameters: Mapping[str, float], once: pl.DataFrame, other: float) -> Float64:
         with np.errstate(invalid="ignore", divide="ignore"):
-            said = of_buyers(numbers(rows), parameters, once)
-        return np.where(rows["orders_total"].to_numpy() > 0, said, other)
+            values = of_buyers(numbers(rows), parameters, once)
+        return np.where(rows["orders_total"].to_numpy() > 0, values, other)
 
-    def baseline(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
-        once = buyers_once(lesson)
+    def baseline(train_rows: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
+        once = buyers_once(train_rows)
         parameters: dict[str, Any] = msgspec.to_builtins(bgnbd_module.fit(once))
-        never = lesson["orders_total"].to_numpy() == 0
+        never = train_rows["orders_total"].to_numpy() == 0
         other = float(truth[never].mean()) if never.any() else float(truth.mean())
         return predicted(test, parameters, once, other)
 
@@ -104,9 +104,11 @@ def _revenue(columns: dict[str, Float64], parameters: Mapping[str, float], once:
 def _calibrated(baseline: Baseline) -> Baseline:
     """Add a sigmoid fitted to the predictions for the training rows; two parameters hardly overfit."""
 
-    def better(lesson: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
-        calibration = fit_calibration("sigmoid", 1 - baseline(lesson, truth, lesson), (truth == 0).astype(np.int8))
-        return 1 - calibrated(1 - baseline(lesson, truth, test), calibration)
+    def better(train_rows: pl.DataFrame, truth: Float64, test: pl.DataFrame) -> Float64:
+        calibration = fit_calibration(
+            "sigmoid", 1 - baseline(train_rows, truth, train_rows), (truth == 0).astype(np.int8)
+        )
+        return 1 - calibrated(1 - baseline(train_rows, truth, test), calibration)
 
     return better
 

@@ -10,10 +10,10 @@ from polars import col
 
 from training.churn import metrics
 from training.churn.evaluation import Report, customer_numbers, day
-from training.churn.metrics import Judged, places
+from training.churn.metrics import Predictions, fold_ranks
 from training.next_purchase.baselines import TITLES
 from training.next_purchase.metrics import COMPARED, described, drawn, gain
-from training.next_purchase.train import MODEL, TARGETS, NextModel, Predicted, enough, outcomes_of
+from training.next_purchase.train import MODEL, TARGETS, NextModel, Predicted, outcomes_of, testable
 from training.predict import Float64
 
 REPEATS_MAX: Final = 100
@@ -35,40 +35,43 @@ def _held_out(tested: Predicted, seed: int, repeats: int) -> Report:
     outcome = tested.target.outcome
     truth = outcomes_of(tested.rows, tested.target)
     weights = metrics.resampled(customer_numbers(tested.rows), repeats, seed)
-    judged = {name: Judged(said, places(said, tested.folds)) for name, said in tested.said.items()}
-    draws = {name: drawn(outcome, truth, one, weights) for name, one in judged.items()}
-    found: Report = {
+    predictions = {
+        name: Predictions(values, fold_ranks(values, tested.folds)) for name, values in tested.predictions.items()
+    }
+    draws = {name: drawn(outcome, truth, one, weights) for name, one in predictions.items()}
+    content: Report = {
         "outcome": outcome,
         "window_days": tested.target.window_days,
         "validation": tested.kind,
         "rows": len(tested.rows),
         "customers": tested.rows["customer_id"].n_unique(),
-        "taught_rows": tested.taught,
+        "taught_rows": tested.train_rows,
         "mean": float(truth.mean()),
         "tested": sorted({day(one) for one in tested.rows["as_of"].to_list()}),
         "chosen": MODEL,
         "models": {
-            name: {"title": TITLES[name]} | described(outcome, truth, one, draws[name]) for name, one in judged.items()
+            name: {"title": TITLES[name]} | described(outcome, truth, one, draws[name])
+            for name, one in predictions.items()
         },
     }
-    return found | {"differences": _differences(outcome, found["models"], draws)}
+    return content | {"differences": _differences(outcome, content["models"], draws)}
 
 
 def _differences(outcome: str, models: Report, draws: Mapping[str, list[dict[str, float]]]) -> list[Report]:
     """Compare the model with every baseline on the same resamples; `gap` > 0 means that the model is better."""
     both = {name: (one["metrics"], draws[name]) for name, one in models.items()}
-    found = []
+    differences = []
     for name in COMPARED[outcome]:
-        for other, theirs in both.items():
+        for other, baseline in both.items():
             if other != MODEL:
-                gap, span = gain(outcome, name, both[MODEL], theirs)
-                found.append({"metric": name, "against": other, "gap": gap, "interval": list(span)})
-    return found
+                gap, span = gain(outcome, name, both[MODEL], baseline)
+                differences.append({"metric": name, "against": other, "gap": gap, "interval": list(span)})
+    return differences
 
 
-def next_judged(
+def evaluate_next_purchase(
     followed: pl.DataFrame,
-    said: Mapping[str, Float64],
+    predictions: Mapping[str, Float64],
     unseen: pl.Expr,
     *,
     seed: int = 1,
@@ -78,31 +81,31 @@ def next_judged(
 
     Args:
         followed: rows with outcomes.
-        said: score column -> predictions of the bundle, in the order of the rows.
+        predictions: score column -> predictions of the bundle, in the order of the rows.
         unseen: filter of the rows that cannot be in the bundle's training set.
         seed: seed of the bootstrap.
         repeats: number of bootstrap repeats.
     """
-    found: Report = {}
+    content: Report = {}
     for target in TARGETS:
-        if target.column not in said:
+        if target.column not in predictions:
             continue
-        rows = followed.with_columns(pl.Series(target.column, said[target.column]))
+        rows = followed.with_columns(pl.Series(target.column, predictions[target.column]))
         rows = rows.filter(col(target.outcome).is_not_null())
         parts = {}
         for title, part in (("unseen", rows.filter(unseen)), ("learnt", rows.filter(~unseen))):
-            if enough(part, target):
+            if testable(part, target):
                 parts[title] = _part(part, target.column, target.outcome, seed, repeats)
         if parts:
-            found[target.column] = parts
-    return found
+            content[target.column] = parts
+    return content
 
 
 def _part(rows: pl.DataFrame, column: str, outcome: str, seed: int, repeats: int) -> Report:
-    said = rows[column].to_numpy()
+    values = rows[column].to_numpy()
     truth = rows[outcome].cast(pl.Float64).to_numpy()
     times: list[int] = rows["as_of"].unique().to_list()
     weights = metrics.resampled(customer_numbers(rows), repeats, seed)
     span = {"first": day(min(times)), "last": day(max(times)), "rows": len(rows)}
-    judged = Judged(said, said)
-    return span | described(outcome, truth, judged, drawn(outcome, truth, judged, weights))
+    predictions = Predictions(values, values)
+    return span | described(outcome, truth, predictions, drawn(outcome, truth, predictions, weights))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from training.html import table
-from training.markup import number, verdict
+from training.html import Block, Heading, Table, Text, number, verdict
 
 Report = Mapping[str, Any]
 
@@ -23,64 +21,58 @@ METRICS: Final[Mapping[str, Mapping[str, str]]] = {
     "expected_revenue_90d": {
         "mae": "mean error",
         "spearman": "Spearman",
-        "total": "total said / came",
-        "tenths_gap": "gap of the tenths",
+        "total": "predicted / actual total",
+        "tenths_gap": "error by decile",
     },
 }
 """Score column -> metric -> display name."""
-_SAYS: Final = {
-    "purchase_probability_30d": "P(an order within 30 days that stands at their end).",
-    "expected_days_to_purchase": "Mean of the days to the next order, counted as 90 where there is none within 90: "
-    "whoever has not come back by then is told apart no further.",
-    "expected_revenue_90d": "Mean of the revenue of the next 90 days; sums over customers are what may be expected.",
+_MEANING: Final = {
+    "purchase_probability_30d": "P(an order within 30 days that is valid at their end).",
+    "expected_days_to_purchase": "Mean of the days to the next order. Customers without an order within 90 days count "
+    "as 90, whatever happens later.",
+    "expected_revenue_90d": "Mean of the revenue of the next 90 days. Sums over customers are expectations.",
 }
 
 
-def sections(report: Report) -> list[str]:
-    """Return the HTML of every prediction in a report; empty without predictions."""
-    found = report.get("next_purchase", {})
-    if not found:
-        return []
-    return ["<h2>The next purchase</h2>", *(_section(column, one) for column, one in found.items())]
+def blocks(report: Report) -> Iterator[Block]:
+    """Yield the blocks of every prediction in a report; none without predictions."""
+    if predictions := report.get("next_purchase"):
+        yield Heading("Next purchase")
+        for column, prediction in predictions.items():
+            yield from _prediction(column, prediction)
 
 
-def _section(column: str, found: Report) -> str:
+def _prediction(column: str, prediction: Report) -> Iterator[Block]:
     names = METRICS[column]
-    how = (
-        f"later cut-offs; every window of {found['window_days']} days that taught had ended before"
-        if found["validation"] == "time"
+    validation = (
+        f"later cut-offs; the {prediction['window_days']}-day windows of all training rows had ended before"
+        if prediction["validation"] == "time"
         else "five folds of whole customers"
     )
-    about = (
-        f"{_SAYS[column]} Of every customer, with or without an order. Taught by {found['taught_rows']:,} rows, tested "
-        f"on {found['rows']:,} of {found['customers']:,} customers ({', '.join(found['tested'])}; {how}), where the "
-        f"mean was {found['mean']:.3f}."
+    yield Heading(column, 3)
+    yield Text(
+        f"{_MEANING[column]} For all customers, with or without an order. {prediction['taught_rows']:,} training rows; "
+        f"{prediction['rows']:,} test rows of {prediction['customers']:,} customers "
+        f"({', '.join(prediction['tested'])}; {validation}), with a mean of {prediction['mean']:.3f}."
     )
-    models = [
-        [one["title"], *(number(one["metrics"][name], one["intervals"][name]) for name in names)]
-        for one in found["models"].values()
-    ]
-    chosen = found["models"][found["chosen"]]
-    return (
-        f"<h3>{escape(column)}</h3><p>{escape(about)}</p>"
-        + table(["model", *names.values()], models, chosen["title"])
-        + _differences(found, names)
-        + _tenths(chosen["tenths"])
-    )
-
-
-def _differences(found: Report, names: Mapping[str, str]) -> str:
+    models = prediction["models"]
     rows = [
-        [f"against {found['models'][one['against']]['title']}", names[one["metric"]], f"{one['gap']:+.4f}",
-         f"{one['interval'][0]:+.4f} to {one['interval'][1]:+.4f}", verdict(one["interval"])]
-        for one in found["differences"]
+        (one["title"], *(number(one["metrics"][name], one["intervals"][name]) for name in names))
+        for one in models.values()
+    ]
+    chosen = models[prediction["chosen"]]
+    yield Table(("model", *names.values()), rows, marked=chosen["title"])
+    gains = [
+        (f"against {models[one['against']]['title']}", names[one["metric"]], f"{one['gap']:+.4f}",
+         f"{one['interval'][0]:+.4f} to {one['interval'][1]:+.4f}", verdict(one["interval"]))
+        for one in prediction["differences"]
     ]  # fmt: skip
-    return table(["better by (above 0 is better)", "metric", "gap", "95 % interval", ""], rows)
-
-
-def _tenths(found: Mapping[str, list[float]]) -> str:
-    rows = [
-        [str(place), f"{rows:,}", number(said), number(came)]
-        for place, (rows, said, came) in enumerate(zip(found["rows"], found["said"], found["came"], strict=True), 1)
+    yield Table(("gain (above 0 is better)", "metric", "gap", "95 % interval", ""), gains)
+    tenths = chosen["tenths"]
+    deciles = [
+        (str(decile), f"{count:,}", number(predicted), number(actual))
+        for decile, (count, predicted, actual) in enumerate(
+            zip(tenths["rows"], tenths["said"], tenths["came"], strict=True), 1
+        )
     ]
-    return table(["tenth by what was said", "rows", "said, mean", "came, mean"], rows)
+    yield Table(("decile of the prediction", "rows", "mean prediction", "mean outcome"), deciles)

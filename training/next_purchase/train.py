@@ -22,7 +22,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from training import bgnbd as bgnbd_module
 from training.churn.calibration import choose_calibration
-from training.churn.external_fit import Learner, Wanted, fitted
+from training.churn.external_fit import FitTask, Learner, fitted
 from training.churn.selection import INNER_FOLDS, Split, TrainSplit, Validation, customer_folds, splits
 from training.churn.train import Step, Trained, TrainingPlan
 from training.dataset import TrainingSet
@@ -80,17 +80,17 @@ class Predicted:
     Attributes:
         kind: `time` or `customers`, see `selection.splits`.
         rows: feature rows with the outcome.
-        said: model -> predictions of the rows, in the unit of the score column.
+        predictions: model -> predictions of the rows, in the unit of the score column.
         folds: number of the split of each row's prediction.
-        taught: number of training rows.
+        train_rows: number of training rows.
     """
 
     target: Target
     kind: Literal["time", "customers"]
     rows: pl.DataFrame
-    said: dict[str, Float64]
+    predictions: dict[str, Float64]
     folds: Folds
-    taught: int
+    train_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def train(
         Models in the order of TARGETS. A target is left out if too few customers have an outcome or all have the
         same.
     """
-    found = []
+    models = []
     for target in TARGETS:
         rows = training.followed.filter(col(target.outcome).is_not_null())
         on_step(f"{target.column}: testing")
@@ -141,12 +141,12 @@ def train(
         on_step(f"{target.column}: fitting to all rows")
         bgnbd = churn.preparation["bgnbd"]
         inputs, _ = matrix(numbers(rows), bgnbd, training.horizon_days)
-        booster, about = _taught(
-            target, inputs, rows, plan, _wanted(target, TrainSplit(), bgnbd, training.horizon_days), learner
+        booster, about = _fit_calibrated(
+            target, inputs, rows, plan, _fit_task(target, TrainSplit(), bgnbd, training.horizon_days), learner
         )
         now = churn.preparation["calibration"]["level"] if seasonal and tested.kind == "time" else 1.0
-        found.append(NextModel(target, booster, about | {"level": now, "file": target.file}, tested))
-    return found
+        models.append(NextModel(target, booster, about | {"level": now, "file": target.file}, tested))
+    return models
 
 
 def _seasonal(target: Target, horizon_days: int) -> bool:
@@ -157,7 +157,7 @@ def _seasonal(target: Target, horizon_days: int) -> bool:
     return target.outcome != BOUGHT and target.window_days == horizon_days
 
 
-def enough(rows: pl.DataFrame, target: Target) -> bool:
+def testable(rows: pl.DataFrame, target: Target) -> bool:
     """Return whether POSITIVES_MIN customers bought, as many did not, and one has revenue of the year before."""
     bought = col(target.outcome) < DAYS_MAX if target.outcome == DAYS else col(target.outcome) > 0
     sides = [rows.filter(side)["customer_id"].n_unique() for side in (bought, ~bought)]
@@ -178,24 +178,29 @@ def _tested(
     learner: Learner | None = None,
 ) -> Predicted | None:
     """Test the target; None if the data are too few: an untested model is not used."""
-    if not enough(rows, target):
+    if not testable(rows, target):
         return None
     # two windows of 90 days may not fit, even if two horizons of churn do
     validation: Validation = "auto" if plan.validation == "time" else plan.validation
     kind, parts = splits(rows, target.window_days, validation, plan.test_cutoffs, plan.seed)
-    parts = [part for part in parts if enough(rows.filter(part.train), target)]
+    parts = [part for part in parts if testable(rows.filter(part.train), target)]
     if not parts:
         return None
-    said: dict[str, Float64] = {name: np.full(len(rows), np.nan) for name in (*BASELINES[target.outcome], MODEL)}
+    predictions: dict[str, Float64] = {name: np.full(len(rows), np.nan) for name in (*BASELINES[target.outcome], MODEL)}
     folds = np.zeros(len(rows), np.int64)
     for number, part in enumerate(parts, 1):
         for name, values in _one_split(rows, part, target, horizon_days, plan, learner).items():
-            said[name][part.test] = at_level(values, target, level if kind == "time" else 1.0)
+            predictions[name][part.test] = at_level(values, target, level if kind == "time" else 1.0)
         folds[part.test] = number
     tested = folds > 0
-    taught = int(np.any([part.train for part in parts], axis=0).sum())
+    train_rows = int(np.any([part.train for part in parts], axis=0).sum())
     return Predicted(
-        target, kind, rows.filter(tested), {name: of[tested] for name, of in said.items()}, folds[tested], taught
+        target,
+        kind,
+        rows.filter(tested),
+        {name: of[tested] for name, of in predictions.items()},
+        folds[tested],
+        train_rows,
     )
 
 
@@ -203,35 +208,35 @@ def _one_split(
     rows: pl.DataFrame, part: Split, target: Target, horizon_days: int, plan: TrainingPlan, learner: Learner | None
 ) -> dict[str, Float64]:
     """Fit every model to the training rows and return its predictions for the test rows."""
-    lesson, test = rows.filter(part.train), rows.filter(part.test)
-    parameters = msgspec.to_builtins(bgnbd_module.fit(buyers_once(lesson)))
-    wanted = _wanted(target, part.teaching, parameters, horizon_days)
-    inputs, _ = matrix(numbers(lesson), parameters, horizon_days)
-    booster, about = _taught(target, inputs, lesson, plan, wanted, learner)
+    train_rows, test = rows.filter(part.train), rows.filter(part.test)
+    parameters = msgspec.to_builtins(bgnbd_module.fit(buyers_once(train_rows)))
+    task = _fit_task(target, part.train_split, parameters, horizon_days)
+    inputs, _ = matrix(numbers(train_rows), parameters, horizon_days)
+    booster, about = _fit_calibrated(target, inputs, train_rows, plan, task, learner)
     trees = next_from(_raw(booster, matrix(numbers(test), parameters, horizon_days)[0]), about)
     baselines: Mapping[str, Callable[..., Float64]] = BASELINES[target.outcome]
-    truth = outcomes_of(lesson, target)
-    return {name: model(lesson, truth, test) for name, model in baselines.items()} | {MODEL: trees}
+    truth = outcomes_of(train_rows, target)
+    return {name: model(train_rows, truth, test) for name, model in baselines.items()} | {MODEL: trees}
 
 
-def at_level(said: Float64, target: Target, level: float) -> Float64:
+def at_level(predicted: Float64, target: Target, level: float) -> Float64:
     """Move days and revenue to a season; probabilities stay."""
     if target.outcome == BOUGHT:
-        return said
+        return predicted
     most = {"most": float(DAYS_MAX)} if target.outcome == DAYS else {}
-    return next_from(said, {"scale": 1.0, "level": level} | most)
+    return next_from(predicted, {"scale": 1.0, "level": level} | most)
 
 
-def _wanted(target: Target, teaching: TrainSplit, bgnbd: Mapping[str, float], horizon_days: int) -> Wanted:
-    return Wanted(target.outcome, teaching, bgnbd, horizon_days, DAYS_MAX if target.outcome == DAYS else 1.0)
+def _fit_task(target: Target, train_split: TrainSplit, bgnbd: Mapping[str, float], horizon_days: int) -> FitTask:
+    return FitTask(target.outcome, train_split, bgnbd, horizon_days, DAYS_MAX if target.outcome == DAYS else 1.0)
 
 
-def _taught(
-    target: Target, inputs: Float32, rows: pl.DataFrame, plan: TrainingPlan, wanted: Wanted, learner: Learner | None
+def _fit_calibrated(
+    target: Target, inputs: Float32, rows: pl.DataFrame, plan: TrainingPlan, task: FitTask, learner: Learner | None
 ) -> tuple[Booster, dict[str, Any]]:
     """Fit trees, and the parameters that make their mean right on unseen customers."""
     truth = outcomes_of(rows, target)
-    booster: Booster = fitted(_trees(target, plan), inputs, truth / wanted.unit, wanted, learner)
+    booster: Booster = fitted(_trees(target, plan), inputs, truth / task.unit, task, learner)
     if target.outcome == DAYS:  # its objective keeps the mean
         return booster, {"scale": float(DAYS_MAX), "most": float(DAYS_MAX)}
     folds = customer_folds(rows["customer_id"], INNER_FOLDS, plan.seed)
@@ -248,13 +253,13 @@ def _taught(
 
 def _trees(target: Target, plan: TrainingPlan) -> Booster:
     """Return the unfitted model."""
-    given = {**TREES, "random_state": plan.seed, "n_jobs": plan.threads}
+    settings = {**TREES, "random_state": plan.seed, "n_jobs": plan.threads}
     if target.outcome == BOUGHT:
-        return XGBClassifier(**given)
+        return XGBClassifier(**settings)
     if target.outcome == DAYS:
         # a share of DAYS_MAX by cross-entropy: predicts its mean and cannot leave [0, DAYS_MAX]
-        return XGBRegressor(objective="reg:logistic", **given)
-    return XGBRegressor(objective="reg:tweedie", tweedie_variance_power=TWEEDIE_POWER, **given)
+        return XGBRegressor(objective="reg:logistic", **settings)
+    return XGBRegressor(objective="reg:tweedie", tweedie_variance_power=TWEEDIE_POWER, **settings)
 
 
 def _raw(booster: Booster, inputs: Float32) -> Float64:

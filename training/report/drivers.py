@@ -16,23 +16,23 @@ def drivers(scorer: BundleScorer, rows: pl.DataFrame) -> pl.DataFrame:
     """Rank the inputs of the churn model by mean absolute contribution, over customers with an order.
 
     Returns:
-        driver, mean_contribution (log odds), direction (`more of it, more churn` or the reverse), the largest first.
+        driver, mean_contribution (log odds), direction (`higher value, more churn` or the reverse), the largest first.
 
     Raises:
         ShopstreamError: no customer has an order.
     """
     buyers = rows.filter(pl.col("orders_total") > 0).head(DRIVER_ROWS_MAX)
     if buyers.is_empty():
-        raise ShopstreamError("Nobody has ordered: there are no drivers of churn.", "Give an archive with orders.")
+        raise ShopstreamError("No customer has an order, so churn has no drivers.", "Give an archive with orders.")
     prepared = scorer.model.matrix(numbers(buyers))
     pushes = scorer.contributions(prepared)
     sizes = np.abs(pushes).mean(axis=0)
-    order = [place for place in np.argsort(-sizes, kind="stable").tolist() if sizes[place] > 0]
+    order = [column for column in np.argsort(-sizes, kind="stable").tolist() if sizes[column] > 0]
     names = scorer.model.preparation["names"]
     return pl.DataFrame({
-        "driver": [names[place] for place in order],
-        "mean_contribution": [round(float(sizes[place]), 6) for place in order],
-        "direction": [_direction(np.asarray(prepared[:, place], np.float64), pushes[:, place]) for place in order],
+        "driver": [names[column] for column in order],
+        "mean_contribution": [round(float(sizes[column]), 6) for column in order],
+        "direction": [_direction(np.asarray(prepared[:, column], np.float64), pushes[:, column]) for column in order],
     })  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def _direction(
 ) -> str:
     known = np.isfinite(values)
     if known.sum() < 2:
-        return "where it is unknown"
+        return "too few values"
     ranks = np.argsort(np.argsort(values[known], kind="stable"), kind="stable")
     together = float(((ranks - ranks.mean()) * (pushes[known] - pushes[known].mean())).sum())
-    return "more of it, more churn" if together > 0 else "more of it, less churn"
+    return "higher value, more churn" if together > 0 else "higher value, less churn"

@@ -18,9 +18,9 @@ WINDOW_DAYS: Final = 30
 ReadDay = Callable[[str, int], Iterable[pa.Table]]
 
 STEPS: Final = {
-    "view": "looked at a product",
-    "cart": "put something into the cart",
-    "checkout": "went to the checkout",
+    "view": "viewed a product",
+    "cart": "added to the cart",
+    "checkout": "started the checkout",
     "purchase": "bought",
 }
 
@@ -42,10 +42,10 @@ def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
     """
     start = as_of - WINDOW_DAYS * DAY_MS
     # a session that began before the window may reach one day into it
-    wanted = [day for day in days if start - DAY_MS < (day + 1) * DAY_MS and day * DAY_MS <= as_of]
-    parts = [_furthest(table, as_of) for day in wanted for table in read_day("events", day)]
+    window = [day for day in days if start - DAY_MS < (day + 1) * DAY_MS and day * DAY_MS <= as_of]
+    parts = [_furthest(table, as_of) for day in window for table in read_day("events", day)]
     if not parts:
-        raise ShopstreamError("Nobody visited in the last 30 days of the archive.", "Give an archive with events.")
+        raise ShopstreamError("The last 30 days of the archive have no visits.", "Give an archive with events.")
     sessions = pl.concat(parts).group_by("customer_id", "session_id").agg(col("start").min(), col("stage").max())
     counts = sessions.filter(col("start") > start)["stage"].value_counts(name="n")
     ended = np.zeros(len(STAGES), np.int64)
@@ -53,11 +53,11 @@ def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
     reached = ended[::-1].cumsum()[::-1]
     if reached.min() == 0:
         raise ShopstreamError(
-            f"No visit of the last 30 days got to: {STAGES[int(np.argmin(reached))]}.",
+            f"No visit of the last 30 days reached the stage {STAGES[int(np.argmin(reached))]}.",
             "Give an archive with purchases.",
         )
-    kept = np.concatenate([[1.0], reached[1:] / reached[:-1]])
-    return pl.DataFrame({"stage": list(STAGES), "ended": ended, "reached": reached, "kept": np.round(kept, 6)})
+    continued = np.concatenate([[1.0], reached[1:] / reached[:-1]])
+    return pl.DataFrame({"stage": list(STAGES), "ended": ended, "reached": reached, "kept": np.round(continued, 6)})
 
 
 def _furthest(table: pa.Table, as_of: int) -> pl.DataFrame:
@@ -73,7 +73,7 @@ def _furthest(table: pa.Table, as_of: int) -> pl.DataFrame:
     return events.group_by("customer_id", "session_id").agg(col("ts").min().alias("start"), col("stage").max())
 
 
-def leak(found: pl.DataFrame) -> tuple[str, str, float]:
+def leak(steps: pl.DataFrame) -> tuple[str, str, float]:
     """Return the step with the largest loss: the previous stage, the stage, the lost share."""
-    place = int(np.argmin(found["kept"].to_numpy()))
-    return STAGES[place - 1], STAGES[place], 1 - float(found["kept"][place])
+    stage = int(np.argmin(steps["kept"].to_numpy()))
+    return STAGES[stage - 1], STAGES[stage], 1 - float(steps["kept"][stage])

@@ -69,13 +69,13 @@ _EFFORTS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
-def interventions(mart: pl.DataFrame, funnel: pl.DataFrame, said: Assumptions) -> list[Intervention]:
+def interventions(mart: pl.DataFrame, funnel: pl.DataFrame, assumptions: Assumptions) -> list[Intervention]:
     """Return every intervention, even at a loss, the largest effect first, ties by name.
 
     Args:
         mart: see `training.segments.customer_table.build_mart`, with churn.
         funnel: see `training.report.funnel.funnel`.
-        said: assumed results of efforts.
+        assumptions: assumed results of efforts.
 
     Raises:
         ShopstreamError: the mart has no churn scores, or there is no order of the last year.
@@ -83,18 +83,18 @@ def interventions(mart: pl.DataFrame, funnel: pl.DataFrame, said: Assumptions) -
     orders = int(mart["orders_365d"].sum())
     if mart["churn_risk"].null_count() == len(mart) or orders == 0:
         raise ShopstreamError(
-            "Interventions cannot be ranked: nothing is known of churn, or nobody ordered in a year.",
+            "Interventions cannot be ranked: there are no churn scores, or no orders in the last 365 days.",
             "Give --bundle, trained on an archive with orders.",
         )
     worth = float(mart["revenue_365d"].sum()) / orders
-    found = [*_retained(mart, said), *_won(mart, worth, said), *_recovered(funnel, worth, said)]
-    return sorted(found, key=lambda one: (-one.effect, one.name))
+    ranked = [*_retained(mart, assumptions), *_won(mart, worth, assumptions), *_recovered(funnel, worth, assumptions)]
+    return sorted(ranked, key=lambda one: (-one.effect, one.name))
 
 
-def _retained(mart: pl.DataFrame, said: Assumptions) -> Iterator[Intervention]:
-    share = said.days / YEAR_DAYS
+def _retained(mart: pl.DataFrame, assumptions: Assumptions) -> Iterator[Intervention]:
+    share = assumptions.days / YEAR_DAYS
     for risk, name in _EFFORTS.items():
-        effort: Effort = getattr(said.retention, risk)
+        effort: Effort = getattr(assumptions.retention, risk)
         band = mart.filter(col("churn_risk") == risk, col("revenue_365d") > 0).sort("customer_id")
         if band.is_empty():
             continue
@@ -103,58 +103,65 @@ def _retained(mart: pl.DataFrame, said: Assumptions) -> Iterator[Intervention]:
         effect = effort.saved * lost - effort.cost * revenue
         yield Intervention(
             f"{name[0].upper()}{name[1:]} for customers at {risk} risk", f"churn risk {risk}", len(band), effect,
-            f"{effort.saved:.1%} saved x {lost:,.0f} expected to be lost (sum of P(churn) x revenue of {said.days} "
-            f"days) - {effort.cost:.1%} cost x {revenue:,.0f} revenue of {said.days} days = {effect:,.0f}",
+            f"{effort.saved:.1%} saved x {lost:,.0f} expected to be lost (sum of P(churn) x revenue of "
+            f"{assumptions.days} days) - {effort.cost:.1%} cost x {revenue:,.0f} revenue of {assumptions.days} days = "
+            f"{effect:,.0f}",
         )  # fmt: skip
 
 
-def _won(mart: pl.DataFrame, worth: float, said: Assumptions) -> Iterator[Intervention]:
+def _won(mart: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator[Intervention]:
     recent = col("days_since_visit") <= WINDOW_DAYS
-    wanted = {
+    groups = {
         "Welcome series to a second order": (
             col("orders_total") == 1,
-            "one order, seen in 30 days",
-            said.second_orders,
+            "one order, visited within 30 days",
+            assumptions.second_orders,
         ),
-        "Invitation to a first order": (col("orders_total") == 0, "no order, seen in 30 days", said.first_orders),
+        "Invitation to a first order": (
+            col("orders_total") == 0,
+            "no order, visited within 30 days",
+            assumptions.first_orders,
+        ),
     }
-    for name, (who, whom, share) in wanted.items():
+    for name, (who, whom, share) in groups.items():
         count = mart.filter(who & recent).height
         if count:
-            yield _orders(name, whom, count, (share, count * share), worth, said)
+            yield _orders(name, whom, count, (share, count * share), worth, assumptions)
 
 
-def _recovered(funnel: pl.DataFrame, worth: float, said: Assumptions) -> Iterator[Intervention]:
+def _recovered(funnel: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator[Intervention]:
     ended = dict(funnel.select("stage", "ended").iter_rows())
-    wanted = {
-        "Reminder of the cart": ("cart", "visits that end at the cart", said.cart_recovered),
-        "Shorter checkout": ("checkout", "visits that end at the checkout", said.checkout_recovered),
+    stages = {
+        "Cart reminder": ("cart", "visits that end at the cart", assumptions.cart_recovered),
+        "Shorter checkout": ("checkout", "visits that end at the checkout", assumptions.checkout_recovered),
     }
-    for name, (stage, whom, share) in wanted.items():
-        visits = round(ended[stage] * said.days / WINDOW_DAYS)
+    for name, (stage, whom, share) in stages.items():
+        visits = round(ended[stage] * assumptions.days / WINDOW_DAYS)
         if visits:
-            yield _orders(name, f"{whom}, at the pace of 30 days", visits, (share, visits * share), worth, said)
+            yield _orders(
+                name, f"{whom}, extrapolated from 30 days", visits, (share, visits * share), worth, assumptions
+            )
 
 
 def _orders(
-    name: str, whom: str, count: int, won: tuple[float, float], worth: float, said: Assumptions
+    name: str, whom: str, count: int, won: tuple[float, float], worth: float, assumptions: Assumptions
 ) -> Intervention:
     share, orders = won
-    effect = orders * worth * (1 - said.offer_cost)
+    effect = orders * worth * (1 - assumptions.offer_cost)
     return Intervention(
         name, whom, count, effect,
         f"{count:,} x {share:.1%} = {orders:,.1f} orders x {worth:,.2f} mean order value x "
-        f"(1 - {said.offer_cost:.0%} cost) = {effect:,.0f}",
+        f"(1 - {assumptions.offer_cost:.0%} cost) = {effect:,.0f}",
     )  # fmt: skip
 
 
-def as_frame(found: list[Intervention]) -> pl.DataFrame:
+def as_frame(ranked: list[Intervention]) -> pl.DataFrame:
     """Return the interventions as a table, in their order."""
     return pl.DataFrame({
-        "rank": list(range(1, len(found) + 1)),
-        "intervention": [one.name for one in found],
-        "whom": [one.whom for one in found],
-        "reaches": [one.customers for one in found],
-        "effect": [round(one.effect, 2) for one in found],
-        "arithmetic": [one.arithmetic for one in found],
+        "rank": list(range(1, len(ranked) + 1)),
+        "intervention": [one.name for one in ranked],
+        "whom": [one.whom for one in ranked],
+        "reaches": [one.customers for one in ranked],
+        "effect": [round(one.effect, 2) for one in ranked],
+        "arithmetic": [one.arithmetic for one in ranked],
     })  # fmt: skip

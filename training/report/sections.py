@@ -12,11 +12,11 @@ import polars as pl
 from polars import col
 
 from training.churn.candidates import TITLES
-from training.markup import number
-from training.report.blocks import Block, Figure, Section, Table, Text, gap
+from training.html import Block, Figure, Table, Text, number, styled
 from training.report.drivers import SHOWN
 from training.report.funnel import STEPS, WINDOW_DAYS, leak
 from training.report.interventions import Assumptions, Intervention
+from training.report.rendering import Section, incomplete
 from training.segments.summary import Group
 from training.segments.themes import label
 
@@ -49,8 +49,8 @@ class Findings:
         drivers: see `drivers.drivers`.
         forecast: see `training.forecast.shop_forecast.frame`.
         tested: see `training.forecast.shop_forecast.figures`.
-        found: interventions, best first.
-        said: assumptions of the interventions.
+        interventions: interventions, best first.
+        assumptions: assumptions of the interventions.
     """
 
     data: Mapping[str, Any]
@@ -61,131 +61,136 @@ class Findings:
     drivers: pl.DataFrame
     forecast: pl.DataFrame
     tested: Mapping[str, Any]
-    found: Sequence[Intervention]
-    said: Assumptions
+    interventions: Sequence[Intervention]
+    assumptions: Assumptions
 
 
-def sections(all_of: Findings) -> list[Section]:
+def sections(findings: Findings) -> list[Section]:
     """Return the report's sections in order. Raises ShopstreamError if a part lacks data."""
     parts = {
-        "What to do": _interventions, "Data": _data, "Where visits end": _funnel, "Segments": _segments,
-        "What makes customers leave": _churn, "What is to come": _forecast,
+        "Actions": _interventions, "Data": _data, "Funnel": _funnel, "Segments": _segments, "Churn": _churn,
+        "Forecast": _forecast,
     }  # fmt: skip
-    there = {"segments": len(all_of.groups), "drivers": len(all_of.drivers), "interventions": len(all_of.found)}
-    if missing := [name for name, count in there.items() if not count]:
-        raise gap("all of it", f"there are no {', '.join(missing)}")
-    return [Section(title, tuple(write(all_of))) for title, write in parts.items()]
+    counts = {
+        "segments": len(findings.groups),
+        "drivers": len(findings.drivers),
+        "interventions": len(findings.interventions),
+    }
+    if missing := [name for name, count in counts.items() if not count]:
+        raise incomplete("Data", f"there are no {', '.join(missing)}")
+    return [Section(title, tuple(write(findings))) for title, write in parts.items()]
 
 
 def model_figures(name: str, horizon_days: int, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the reported figures of a churn model, from the metrics of its bundle."""
-    wanted = dict.fromkeys([metrics["chosen"], "recency"])
-    models = {key: metrics["models"][key] for key in wanted if key in metrics["models"]}
-    kept = {
+    shown = dict.fromkeys([metrics["chosen"], "recency"])
+    models = {key: metrics["models"][key] for key in shown if key in metrics["models"]}
+    figures = {
         key: {part: {name: one[part][name] for name in _METRICS} for part in ("metrics", "intervals")}
         for key, one in models.items()
     }
-    told = {key: metrics[key] for key in ("chosen", "customers", "rows", "churned", "tested", "validation")}
-    return {"name": name, "horizon_days": horizon_days, **told, "models": kept}
+    counts = {key: metrics[key] for key in ("chosen", "customers", "rows", "churned", "tested", "validation")}
+    return {"name": name, "horizon_days": horizon_days, **counts, "models": figures}
 
 
-def _data(all_of: Findings) -> Iterator[Block]:
-    said = all_of.data
+def _data(findings: Findings) -> Iterator[Block]:
+    data = findings.data
     yield Text(
-        f"{said['customers']:,} customers from {said['first']} to {said['last']}: {said['events']:,} events and "
-        f"{said['orders']:,} order records were read, {said['invalid']:,} rows were not valid and "
-        f"{said['duplicates']:,} were duplicates. In the last 365 days the customers ordered "
-        f"{said['orders_365d']:,} times for {said['revenue_365d']:,.0f}.", FILES["data"],
+        f"{data['customers']:,} customers from {data['first']} to {data['last']}: {data['events']:,} events and "
+        f"{data['orders']:,} order records were read. {data['invalid']:,} rows were invalid and "
+        f"{data['duplicates']:,} were duplicates. In the last 365 days the customers ordered "
+        f"{data['orders_365d']:,} times for {data['revenue_365d']:,.0f}.", FILES["data"],
     )  # fmt: skip
 
 
-def _funnel(all_of: Findings) -> Iterator[Block]:
-    found, source = all_of.funnel, FILES["funnel"]
-    before, after, lost = leak(found)
-    visits, bought = int(found["reached"][0]), int(found["reached"][-1])
+def _funnel(findings: Findings) -> Iterator[Block]:
+    steps, source = findings.funnel, FILES["funnel"]
+    before, after, lost = leak(steps)
+    visits, bought = int(steps["reached"][0]), int(steps["reached"][-1])
     yield Text(
         f"Of {visits:,} visits that began in the last {WINDOW_DAYS} days, {bought:,} ({bought / visits:.1%}) bought. "
-        f"The largest leak is between {before} and {after}: {lost:.1%} of those who got to {before} went no "
+        f"The largest leak is between {before} and {after}: {lost:.1%} of the visits that reached {before} went no "
         "further.", source,
     )  # fmt: skip
     names = {"visit": "visited", **STEPS}
     rows = [
-        (names[stage], f"{reached:,}", f"{reached / visits:.1%}", f"{kept:.1%}", f"{ended:,}")
-        for stage, ended, reached, kept in found.iter_rows()
+        (names[stage], f"{reached:,}", f"{reached / visits:.1%}", f"{continued:.1%}", f"{ended:,}")
+        for stage, ended, reached, continued in steps.iter_rows()
     ]
-    yield Table(("step", "visits", "of all", "of the step before", "ended here"), tuple(rows), source)
-    figure = go.Figure(go.Funnel(y=list(names.values()), x=found["reached"].to_list()))
-    yield Figure(_shaped(figure), "funnel", source)
+    yield Table(("step", "visits", "share of all", "share of previous step", "ended here"), tuple(rows), source)
+    figure = go.Figure(go.Funnel(y=list(names.values()), x=steps["reached"].to_list()))
+    yield Figure(styled(figure), "funnel", source)
 
 
-def _segments(all_of: Findings) -> Iterator[Block]:
-    groups = all_of.groups
+def _segments(findings: Findings) -> Iterator[Block]:
+    groups = findings.groups
     best = max(groups, key=lambda one: one.revenue_share)
     largest = max(groups, key=lambda one: one.customers)
     yield Text(
-        f"{best.name} are {best.share:.1%} of the customers and bring {best.revenue_share:.1%} of the revenue of 365 "
-        f"days; {largest.name} are the most, {largest.share:.1%}.", FILES["segments"],
+        f"{best.name} has the highest revenue: {best.share:.1%} of the customers account for "
+        f"{best.revenue_share:.1%} of the revenue of 365 days. {largest.name} is the largest segment, with "
+        f"{largest.share:.1%} of the customers.", FILES["segments"],
     )  # fmt: skip
     rows = [
         (one.name, f"{one.customers:,}", f"{one.share:.1%}", f"{one.revenue_share:.1%}",
-         str(one.traits[0]) if one.traits else "everybody is in it", one.actions[0], one.risks[0])
+         str(one.traits[0]) if one.traits else "all customers are in it", one.actions[0], one.risks[0])
         for one in groups
     ]  # fmt: skip
-    head = ("segment", "customers", "share", "of revenue", "strongest trait", "first action", "first risk")
+    head = ("segment", "customers", "share", "share of revenue", "strongest trait", "first action", "first risk")
     yield Table(head, tuple(rows), FILES["segments"], (0, 4, 5, 6))
-    risky = all_of.mart.filter(col("churn_risk").is_in(["high", "critical"]))
+    risky = findings.mart.filter(col("churn_risk").is_in(["high", "critical"]))
     yield Text(
-        f"{len(risky):,} customers are at high or critical risk; they bought for {risky['revenue_365d'].sum():,.0f} in "
-        "365 days.", FILES["mart"],
+        f"{len(risky):,} customers are at high or critical churn risk; their revenue of 365 days is "
+        f"{risky['revenue_365d'].sum():,.0f}.", FILES["mart"],
     )  # fmt: skip
 
 
-def _churn(all_of: Findings) -> Iterator[Block]:
-    said, chosen = all_of.model, all_of.model["chosen"]
-    own = said["models"][chosen]
+def _churn(findings: Findings) -> Iterator[Block]:
+    model, chosen = findings.model, findings.model["chosen"]
+    own = model["models"][chosen]
     low, high = own["intervals"]["roc_auc"]
     yield Text(
-        f"The bundle {said['name']} says who will not order within {said['horizon_days']} days. On "
-        f"{said['rows']:,} rows of {said['customers']:,} customers that did not teach it, {said['churned']:.1%} of "
-        "whom stayed away, "
-        f"{TITLES[chosen]} reached a ROC-AUC of {own['metrics']['roc_auc']:.3f} (95 %: {low:.3f} to {high:.3f}).",
+        f"The bundle {model['name']} predicts which customers will not order within {model['horizon_days']} days. It "
+        f"was tested on {model['rows']:,} held-out rows of {model['customers']:,} customers, {model['churned']:.1%} of "
+        f"them churned. {TITLES[chosen]} reached a ROC-AUC of {own['metrics']['roc_auc']:.3f} (95 %: {low:.3f} to "
+        f"{high:.3f}).",
         FILES["model"],
     )
     rows = [
         (TITLES[key], *(number(one["metrics"][name], one["intervals"][name]) for name in _METRICS))
-        for key, one in said["models"].items()
+        for key, one in model["models"].items()
     ]
     yield Table(("model", *_METRICS.values()), tuple(rows), FILES["model"])
-    shown = all_of.drivers.head(SHOWN)
+    shown = findings.drivers.head(SHOWN)
     drivers = [(label(name), f"{size:.3f}", way) for name, size, way in shown.iter_rows()]
-    yield Table(("driver", "mean push, log odds", "direction"), tuple(drivers), FILES["drivers"])
+    yield Table(("driver", "mean contribution, log odds", "direction"), tuple(drivers), FILES["drivers"])
     yield Text(
-        f"What moves the score most is {label(shown['driver'][0])} ({shown['direction'][0]}). The model says who will "
-        "stay away, not why: a driver is no lever until a test has shown it.", FILES["drivers"],
+        f"The strongest driver of the score is {label(shown['driver'][0])} ({shown['direction'][0]}). The model "
+        "predicts churn and does not explain it: only a test shows whether a change of a driver has an "
+        "effect.", FILES["drivers"],
     )  # fmt: skip
 
 
-def _forecast(all_of: Findings) -> Iterator[Block]:
-    said = all_of.tested
-    total = said["series"][0]
+def _forecast(findings: Findings) -> Iterator[Block]:
+    tested = findings.tested
+    total = tested["series"][0]
     measured = total["nested"] or next(iter(total["models"].values()), None)
     if not measured:
-        raise gap("What is to come", "the history is too short to test a forecast on")
-    daily = total["sum"] / said["horizon"]
+        raise incomplete("Forecast", "the history is too short for a back-test")
+    daily = total["sum"] / tested["horizon"]
     yield Text(
-        f"{total['sum']:,.0f} of revenue in the {said['horizon']} days after {said['last']}, {daily:,.0f} a day. "
-        f"Tested from {total['origins']} days of the past, such forecasts missed a day by {measured['mae']:,.0f} on "
-        "average, "
-        f"{measured['against_naive']:.2f} times what last week's same day misses it by; their 80 % intervals held "
-        f"{measured['coverage_80']:.0%} of the days.", FILES["tested"],
+        f"The forecast revenue of the {tested['horizon']} days after {tested['last']} is {total['sum']:,.0f}, "
+        f"{daily:,.0f} a day. In back-tests from {total['origins']} origins the mean absolute error of a day was "
+        f"{measured['mae']:,.0f}, {measured['against_naive']:.2f} times that of the seasonal naive forecast. The 80 % "
+        f"intervals covered {measured['coverage_80']:.0%} of the days.", FILES["tested"],
     )  # fmt: skip
-    rows = all_of.forecast.filter(col("level") == "total", col("forecast").is_not_null())
+    rows = findings.forecast.filter(col("level") == "total", col("forecast").is_not_null())
     weeks = rows.with_columns((pl.int_range(pl.len()) // 7).alias("week")).group_by("week", maintain_order=True)
     table = weeks.agg(col("day").first(), col("day").last().alias("last"), col("forecast").sum()).sort("week")
     yield Table(
         ("from", "to", "forecast"), tuple((a, b, f"{c:,.0f}") for _, a, b, c in table.iter_rows()), FILES["forecast"]
     )
-    yield Figure(_shaped(_revenue(all_of.forecast)), "forecast", FILES["forecast"])
+    yield Figure(styled(_revenue(findings.forecast)), "forecast", FILES["forecast"])
 
 
 def _revenue(frame: pl.DataFrame) -> go.Figure:
@@ -202,35 +207,33 @@ def _revenue(frame: pl.DataFrame) -> go.Figure:
     return figure
 
 
-def _interventions(all_of: Findings) -> Iterator[Block]:
-    found, days = all_of.found, all_of.said.days
-    first = found[0]
-    worth = sum(one.effect > 0 for one in found)
+def _interventions(findings: Findings) -> Iterator[Block]:
+    ranked, days = findings.interventions, findings.assumptions.days
+    first = ranked[0]
+    worth = sum(one.effect > 0 for one in ranked)
     yield Text(
-        f"By the assumptions below the largest effect has: {first.name} ({first.whom}), {first.effect:,.0f} of revenue "
-        f"in {days} days less its cost. {worth} of {len(found)} interventions bring more than they cost. They reach "
-        "some of the same customers: effects do not add up.", FILES["interventions"],
+        f"With the assumptions below, {first.name} ({first.whom}) has the largest effect: {first.effect:,.0f} of "
+        f"revenue in {days} days, less its cost. {worth} of {len(ranked)} interventions earn more than they cost. Some "
+        "reach the same customers, so their effects do not add up.", FILES["interventions"],
     )  # fmt: skip
     rows = [
         (str(rank), one.name, one.whom, f"{one.customers:,}", f"{one.effect:,.0f}", one.arithmetic)
-        for rank, one in enumerate(found, 1)
+        for rank, one in enumerate(ranked, 1)
     ]
-    head = ("rank", "intervention", "whom", "reaches", f"effect in {days} days", "arithmetic")
+    head = ("rank", "intervention", "target", "reaches", f"effect in {days} days", "calculation")
     yield Table(head, tuple(rows), FILES["interventions"])
-    flat = msgspec.to_builtins(all_of.said)
+    flat = msgspec.to_builtins(findings.assumptions)
     assumed = [
         (f"{label(name)} {part}".strip(), f"{value:g}")
         for name, one in flat.items()
         for part, value in (_flat(one) if isinstance(one, dict) else [("", one)])
     ]
-    yield Text("Assumed, not measured; replace them by what a test with a control group shows.", FILES["assumptions"])
+    yield Text(
+        "These values are assumed, not measured. Replace them with the results of tests with a control group.",
+        FILES["assumptions"],
+    )
     yield Table(("assumption", "value"), tuple(assumed), FILES["assumptions"])
 
 
 def _flat(efforts: Mapping[str, Mapping[str, float]]) -> list[tuple[str, float]]:
     return [(f"{risk} {name}", value) for risk, one in efforts.items() for name, value in one.items()]
-
-
-def _shaped(figure: go.Figure) -> go.Figure:
-    figure.update_layout(template="plotly_white", height=360, margin={"t": 20, "b": 40})
-    return figure

@@ -26,7 +26,7 @@ FIRST_WHOLE_MS: Final = DAY_MS // 24
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ArchivePeriod:
     """Period that an archive covers.
 
     Attributes:
@@ -48,19 +48,19 @@ class Span:
         """Return the end of the last complete day, exclusive."""
         return (last_whole_day(self.end_ms) + 1) * DAY_MS
 
-    def holds(self, start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    def contains(self, start: pl.Expr, end: pl.Expr) -> pl.Expr:
         """Return whether the periods [start, end) lie inside the complete days."""
         return (start >= self.whole_from_ms) & (end <= self.whole_to_ms)
 
 
-def places(profiles: pl.DataFrame | None, orders: pl.DataFrame) -> pl.DataFrame:
+def markets(profiles: pl.DataFrame | None, orders: pl.DataFrame) -> pl.DataFrame:
     """Return customer_id, country and channel of every customer with a profile or an order.
 
     The values are the profile's country and acquisition channel; if missing, those of the first order; else NOT_KNOWN.
 
     Args:
         profiles: profiles with customer_id and some of the columns; None if the archive has none.
-        orders: see `sales.standing_orders`.
+        orders: see `sales.valid_orders`.
     """
     first = orders.group_by("customer_id", maintain_order=True).agg(
         col("country").first().alias("_country"), col("channel").first().alias("_channel")
@@ -70,8 +70,8 @@ def places(profiles: pl.DataFrame | None, orders: pl.DataFrame) -> pl.DataFrame:
         known = profiles.unique("customer_id", keep="last", maintain_order=True).select(
             "customer_id", col("country").cast(pl.String), col("acquisition_channel").cast(pl.String).alias("channel")
         )
-    found = known.join(first, on="customer_id", how="full", coalesce=True)
-    return found.select(
+    joined = known.join(first, on="customer_id", how="full", coalesce=True)
+    return joined.select(
         "customer_id",
         *(pl.coalesce(name, f"_{name}").fill_null(NOT_KNOWN).alias(name) for name in ("country", "channel")),
     ).filter(col("customer_id").is_not_null())
@@ -80,35 +80,35 @@ def places(profiles: pl.DataFrame | None, orders: pl.DataFrame) -> pl.DataFrame:
 # --- cohorts ----------------------------------------------------------------------------------------------------------
 
 
-def cohorts(orders: pl.DataFrame, where: pl.DataFrame, span: Span) -> pl.DataFrame:
+def cohorts(orders: pl.DataFrame, markets_of: pl.DataFrame, span: ArchivePeriod) -> pl.DataFrame:
     """Return a row of COHORT_FIELDS for each month of first orders, each month since, country and channel.
 
     Args:
-        orders: see `sales.standing_orders`.
-        where: see `places`.
+        orders: see `sales.valid_orders`.
+        markets_of: see `markets`.
         span: period of the archive; months continue to its end.
     """
     bought = orders.select("customer_id", "cents", _month("ts").alias("number"))
     bought = bought.with_columns(col("number").min().over("customer_id").alias("first"))
-    bought = bought.join(where, on="customer_id", how="left")
+    bought = bought.join(markets_of, on="customer_id", how="left")
     group = ["first", "country", "channel"]
     sizes = bought.group_by(group).agg(col("customer_id").n_unique().alias("customers"))
-    done = bought.group_by(*group, "number").agg(
+    active = bought.group_by(*group, "number").agg(
         col("customer_id").n_unique().alias("active"), pl.len().alias("orders"), col("cents").sum()
     )
     last = int(_month_of(span.end_ms))
     months = sizes.with_columns(pl.int_ranges("first", last + 1).alias("number")).explode("number")
-    whole = months.join(done, on=[*group, "number"], how="left").with_columns(
+    every_month = months.join(active, on=[*group, "number"], how="left").with_columns(
         col("active", "orders", "cents").fill_null(0), (col("number") - col("first")).alias("months_since")
     )
-    whole = whole.with_columns(
+    every_month = every_month.with_columns(
         _month_start("number").alias("ts"),
         _month_start("number", 1).alias("end"),
         _month_name("first").alias("cohort"),
         _month_name("number").alias("month"),
         (col("cents") / 100).alias("revenue"),
-    ).with_columns(span.holds(col("ts"), col("end")).alias("complete"))
-    return shaped(whole, COHORT_FIELDS).sort("cohort", "month", "country", "channel")
+    ).with_columns(span.contains(col("ts"), col("end")).alias("complete"))
+    return shaped(every_month, COHORT_FIELDS).sort("cohort", "month", "country", "channel")
 
 
 def _month_of(ts: Any) -> Any:
@@ -137,7 +137,7 @@ def _month_name(name: str) -> pl.Expr:
 # --- movement ---------------------------------------------------------------------------------------------------------
 
 
-def movement(orders: pl.DataFrame, span: Span, lost_after_days: int) -> pl.DataFrame:
+def movement(orders: pl.DataFrame, span: ArchivePeriod, lost_after_days: int) -> pl.DataFrame:
     """Return a row of MOVEMENT_FIELDS for each week from the archive's first to its last.
 
         order ──── at most N days ──── order ────── N days ──────┐ lost ────── order
@@ -147,7 +147,7 @@ def movement(orders: pl.DataFrame, span: Span, lost_after_days: int) -> pl.DataF
     before + new + reactivated - lost.
 
     Args:
-        orders: see `sales.standing_orders`.
+        orders: see `sales.valid_orders`.
         span: period of the archive.
         lost_after_days: N, at least LOST_AFTER_DAYS_MIN: a customer cannot be lost and come back within one week
             without having been away.
@@ -180,7 +180,7 @@ def movement(orders: pl.DataFrame, span: Span, lost_after_days: int) -> pl.DataF
         pl.lit(lost_after_days, pl.Int64).alias("lost_after_days"),
     ).with_columns(
         pl.from_epoch("ts", time_unit="ms").dt.strftime("%Y-%m-%d").alias("week"),
-        span.holds(col("ts"), col("ts") + WEEK_MS).alias("complete"),
+        span.contains(col("ts"), col("ts") + WEEK_MS).alias("complete"),
     )
     return shaped(weeks, MOVEMENT_FIELDS)
 

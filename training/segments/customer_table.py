@@ -34,14 +34,19 @@ def build_mart(rows: pl.DataFrame, scorer: Scorer, rules: Rules, further: Mappin
         ShopstreamError: there are no customers.
     """
     if rows.is_empty():
-        raise ShopstreamError("No customer is known at that time.", "Give a later --as-of, or an archive with events.")
+        raise ShopstreamError(
+            "There are no customers at that time.", "Give a later --as-of, or an archive with events."
+        )
     frame = rows.sort("customer_id")
     scored = frame.hstack(scorer.score(frame))
-    asked = scored.drop("segment", "recommended_action")
-    columns = [rules.modifiers(asked).alias("modifiers")]
+    unsegmented = scored.drop("segment", "recommended_action")
+    columns = [rules.modifiers(unsegmented).alias("modifiers")]
     for name, other in further.items():
-        found = other.assign(asked)
-        columns += [found["segment"].alias(f"{name}_segment"), found["recommended_action"].alias(f"{name}_action")]
+        assigned = other.assign(unsegmented)
+        columns += [
+            assigned["segment"].alias(f"{name}_segment"),
+            assigned["recommended_action"].alias(f"{name}_action"),
+        ]
     features = [name for name in ROW_SCHEMA if name not in ("customer_id", "as_of")]
     order = ["customer_id", "as_of", *PROFILE_SCHEMA, *features, *SCORE_SCHEMA]
     return scored.select(order).hstack(columns)
@@ -49,9 +54,9 @@ def build_mart(rows: pl.DataFrame, scorer: Scorer, rules: Rules, further: Mappin
 
 def order_of_segments(rules: Rules, mart: pl.DataFrame) -> list[str]:
     """Return the segments with customers: those of the rules in their order, then those from modifiers, by name."""
-    there = set(mart["segment"].unique().to_list())
-    first = [name for name in rules.names if name in there]
-    return first + sorted(there - set(first))
+    present = set(mart["segment"].unique().to_list())
+    first = [name for name in rules.names if name in present]
+    return first + sorted(present - set(first))
 
 
 def whole_profiles(rows: pl.DataFrame, profiles: Sequence[str] = tuple(PROFILE_SCHEMA)) -> pl.DataFrame:

@@ -15,26 +15,26 @@ from polars import col
 
 from features.schema import DAY_MS, NOT_KNOWN, SEGMENT_DAY_FIELDS
 from features.scores.score import Scorer
-from training.segments.cohorts import Span
+from training.segments.cohorts import ArchivePeriod
 from training.trend_frames import shaped
 
 GROUP: Final = ("segment", "country", "channel")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """Data beside the rows of a day.
+class DayContext:
+    """Data in addition to the rows of a day.
 
     Attributes:
-        orders: valid orders, see `sales.standing_orders`.
-        places: see `cohorts.places`.
+        orders: valid orders, see `sales.valid_orders`.
+        markets: see `cohorts.markets`.
         span: period of the archive.
         trained_until_ms: end of the scoring model's training window, epoch ms; None without a model.
     """
 
     orders: pl.DataFrame
-    places: pl.DataFrame
-    span: Span
+    markets: pl.DataFrame
+    span: ArchivePeriod
     trained_until_ms: int | None
 
 
@@ -43,7 +43,7 @@ def day_end(day: int) -> int:
     return (day + 1) * DAY_MS - 1
 
 
-def segment_days(rows_by_time: Iterable[tuple[int, pl.DataFrame]], scorer: Scorer, known: Known) -> pl.DataFrame:
+def segment_days(rows_by_time: Iterable[tuple[int, pl.DataFrame]], scorer: Scorer, known: DayContext) -> pl.DataFrame:
     """Return a row of SEGMENT_DAY_FIELDS for each day, and each segment, country and channel of any day.
 
     Args:
@@ -61,8 +61,8 @@ def segment_days(rows_by_time: Iterable[tuple[int, pl.DataFrame]], scorer: Score
         day = time // DAY_MS
         days.append(day)
         scores = scorer.score(rows).select("segment", "churn_probability")
-        seen = rows.select("customer_id").hstack(scores)
-        parts.append(_counted(day, seen, by_day.get((day,), nothing), known.places))
+        segmented = rows.select("customer_id").hstack(scores)
+        parts.append(_counted(day, segmented, by_day.get((day,), nothing), known.markets))
     return _finished(_with_zeros(pl.concat(parts), days), known)
 
 
@@ -76,12 +76,12 @@ _COUNTED: Final[dict[str, pl.DataType]] = {
 }
 
 
-def _counted(day: int, seen: pl.DataFrame, bought: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+def _counted(day: int, segmented: pl.DataFrame, bought: pl.DataFrame, markets: pl.DataFrame) -> pl.DataFrame:
     """Count one day. A buyer unknown at the end of the day (the record came later) is in no segment."""
-    everyone = seen.with_columns(pl.lit(value=True).alias("seen")).join(
+    everyone = segmented.with_columns(pl.lit(value=True).alias("seen")).join(
         bought, on="customer_id", how="full", coalesce=True
     )
-    everyone = everyone.join(places, on="customer_id", how="left").with_columns(col(GROUP).fill_null(NOT_KNOWN))
+    everyone = everyone.join(markets, on="customer_id", how="left").with_columns(col(GROUP).fill_null(NOT_KNOWN))
     counted = everyone.group_by(GROUP).agg(
         col("seen").sum().alias("customers"),
         col("cents").sum(),
@@ -102,14 +102,14 @@ def _with_zeros(counted: pl.DataFrame, days: list[int]) -> pl.DataFrame:
     )
 
 
-def _finished(counted: pl.DataFrame, known: Known) -> pl.DataFrame:
+def _finished(counted: pl.DataFrame, known: DayContext) -> pl.DataFrame:
     until = known.trained_until_ms
     end = (col("number") + 1) * DAY_MS
-    found = counted.with_columns(
+    finished = counted.with_columns(
         (col("number") * DAY_MS).alias("ts"),
         pl.from_epoch("number", time_unit="d").dt.strftime("%Y-%m-%d").alias("day"),
         (col("cents") / 100).alias("revenue"),
         (pl.lit(value=False) if until is None else end <= until + 1).alias("in_training"),
-        known.span.holds(col("number") * DAY_MS, end).alias("complete"),
+        known.span.contains(col("number") * DAY_MS, end).alias("complete"),
     )
-    return shaped(found, SEGMENT_DAY_FIELDS)
+    return shaped(finished, SEGMENT_DAY_FIELDS)

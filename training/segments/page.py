@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 import plotly.graph_objects as go
 
-from training.html import document, plot, table
+from training.html import Block, Bullets, Figure, Heading, Table, Text, facts, page, styled
 from training.segments.summary import Delta, Group
 
 
@@ -19,20 +19,24 @@ def render(groups: Sequence[Group], about: Mapping[str, str], further: Mapping[s
         about: sources of the page, name -> text.
         further: name of another scheme -> segment -> customers.
     """
+    return page("Segments", _blocks(groups, about, further))
+
+
+def _blocks(
+    groups: Sequence[Group], about: Mapping[str, str], further: Mapping[str, Mapping[str, int]]
+) -> Iterator[Block]:
+    yield facts(about.items())
+    yield Heading("All segments")
+    rows = [(g.name, f"{g.customers:,}", f"{g.share:.1%}", f"{g.revenue_share:.1%}", g.help) for g in groups]
+    yield Table(("segment", "customers", "share", "share of revenue", "description"), rows)
+    yield Figure(_shares(groups), "shares")
+    for group in groups:
+        yield from _group(group)
     total = sum(group.customers for group in groups)
-    parts = [
-        "<h1>Segments</h1>",
-        table(["", ""], list(about.items())),
-        "<h2>All segments</h2>",
-        table(
-            ["segment", "customers", "share", "of revenue", "what it means"],
-            [[g.name, f"{g.customers:,}", f"{g.share:.1%}", f"{g.revenue_share:.1%}", g.help] for g in groups],
-        ),
-        plot(_shares(groups), "shares", first=True),
-        *(_section(group) for group in groups),
-        *(_scheme(name, counts, total) for name, counts in further.items()),
-    ]
-    return document("Segments", parts)
+    for name, counts in further.items():
+        yield Heading(f"Segments by the rules {name}")
+        shares = [(segment, f"{count:,}", f"{count / total:.1%}") for segment, count in counts.items()]
+        yield Table(("segment", "customers", "share"), shares)
 
 
 def _shares(groups: Sequence[Group]) -> go.Figure:
@@ -40,36 +44,30 @@ def _shares(groups: Sequence[Group]) -> go.Figure:
     figure = go.Figure()
     figure.add_bar(x=names, y=[round(group.share, 4) for group in groups], name="of the customers")
     figure.add_bar(x=names, y=[round(group.revenue_share, 4) for group in groups], name="of the revenue of 365 days")
-    figure.update_layout(template="plotly_white", height=380, yaxis_tickformat=".0%", margin={"t": 20, "b": 40})
-    return figure
+    return styled(figure, height=380, yaxis_tickformat=".0%")
 
 
-def _section(group: Group) -> str:
-    traits = [f"<li>{escape(str(one))}</li>" for one in group.traits] or ["<li>everybody is in this segment</li>"]
-    return "".join([
-        f"<h2>{escape(group.name)}</h2>",
-        f"<p>{escape(group.help)}. {_size(group)}</p>",
-        "<h3>In what it differs</h3><ul>", *traits, "</ul>",
-        table(["figure", "mean", "against all", "95 % interval"], [_delta(one) for one in group.deltas]),
-        "<h3>What to do</h3><ul>", *(f"<li>{escape(one)}</li>" for one in group.actions), "</ul>",
-        "<h3>Risks</h3><ul>", *(f"<li>{escape(one)}</li>" for one in group.risks), "</ul>",
-    ])  # fmt: skip
+def _group(group: Group) -> Iterator[Block]:
+    yield Heading(group.name)
+    yield Text(
+        f"{group.help}. {group.customers:,} customers ({group.share:.1%}), {group.revenue_share:.1%} of the revenue "
+        "of 365 days."
+    )
+    yield Heading("Traits", 3)
+    yield Bullets([str(trait) for trait in group.traits] or ["all customers are in this segment"])
+    yield Table(("figure", "mean", "difference from all", "95 % interval"), [_delta(delta) for delta in group.deltas])
+    yield Heading("Actions", 3)
+    yield Bullets(group.actions)
+    yield Heading("Risks", 3)
+    yield Bullets(group.risks)
 
 
-def _size(group: Group) -> str:
-    revenue = f"{group.revenue_share:.1%} of the revenue of 365 days"
-    return f"{group.customers:,} customers ({group.share:.1%}), {revenue}."
-
-
-def _delta(delta: Delta) -> list[str]:
+def _delta(delta: Delta) -> tuple[str, ...]:
     if delta.mean is None or delta.gap is None:
-        return [delta.kpi.title, "undefined", "nobody here has it", "undefined"]
+        return delta.kpi.title, "undefined", "no customer with a value", "undefined"
     form = delta.kpi.form
     signed = form.replace("{:", "{:+")
-    span = "too few to say" if delta.low is None else f"{signed.format(delta.low)} to {signed.format(delta.high)}"
-    return [delta.kpi.title, form.format(delta.mean), signed.format(delta.gap), span]
-
-
-def _scheme(name: str, counts: Mapping[str, int], total: int) -> str:
-    rows = [[segment, f"{count:,}", f"{count / total:.1%}"] for segment, count in counts.items()]
-    return f"<h2>By the rules {escape(name)}</h2>" + table(["segment", "customers", "share"], rows)
+    interval = (
+        "too few customers" if delta.low is None else f"{signed.format(delta.low)} to {signed.format(delta.high)}"
+    )
+    return delta.kpi.title, form.format(delta.mean), signed.format(delta.gap), interval

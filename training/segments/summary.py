@@ -21,8 +21,8 @@ from training.segments.traits import Measured, Trait, figure
 ACTIONS_MAX: Final = 3
 ACTION_SHARE_MIN: Final = 0.05
 """Minimum share of a segment's customers for a listed action."""
-FEW: Final = 30
-STRONG: Final = 0.5
+SMALL_GROUP: Final = 30
+STRONG_DIFFERENCE: Final = 0.5
 """Difference in standard deviations that deserves a warning."""
 LEVEL: Final = 0.95
 
@@ -54,7 +54,7 @@ KPIS: Final = (
     Kpi("recency_days", "days since the last order", "{:,.1f}"),
     Kpi("sessions_90d", "visits of 90 days", "{:,.2f}"),
     Kpi("conversion_rate_30d", "conversion of 30 days", "{:.1%}"),
-    Kpi("cart_abandon_rate_30d", "carts left of 30 days", "{:.1%}"),
+    Kpi("cart_abandon_rate_30d", "cart abandonment of 30 days", "{:.1%}"),
     Kpi("returns_365d", "returns of 365 days", "{:,.2f}"),
     Kpi("churn_probability", "P(no order within the horizon)", "{:.1%}"),
     Kpi("purchase_probability_30d", "P(an order within 30 days)", "{:.1%}"),
@@ -112,29 +112,29 @@ class Group:
 
 def measured(mart: pl.DataFrame) -> Measured:
     """Measure the traits of a customer table."""
-    there = [name for name in TRAIT_NUMBERS if name in mart.columns and name not in _TIMES]
-    return traits.measure(mart, there, [name for name in TRAIT_WORDS if name in mart.columns])
+    present = [name for name in TRAIT_NUMBERS if name in mart.columns and name not in _TIMES]
+    return traits.measure(mart, present, [name for name in TRAIT_WORDS if name in mart.columns])
 
 
 def summarize(mart: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Group]:
     """Return the segments of a customer table in the order of `names`, which holds every segment that occurs."""
-    found = measured(mart)
+    traits_of = measured(mart)
     segments = mart["segment"].to_numpy()
-    said = {one.name: one.help for one in rules.document.segments}
+    descriptions = {one.name: one.help for one in rules.document.segments}
     revenue = mart["revenue_365d"].to_numpy()
-    whole = float(revenue.sum())
+    total_revenue = float(revenue.sum())
     groups = []
     for name in names:
         inside = np.asarray(segments == name)
         part = mart.filter(inside)
         share = len(part) / len(mart)
-        revenue_share = float(revenue[inside].sum()) / whole if whole else 0.0
+        revenue_share = float(revenue[inside].sum()) / total_revenue if total_revenue else 0.0
         deltas = tuple(deltas_of(mart, inside))
-        strongest = tuple(found.of(inside))
+        strongest = tuple(traits_of.of(inside))
         groups.append(
             Group(
-                name, said.get(name) or f"customers whom the rules call {name}", len(part), share, revenue_share,
-                deltas, strongest, tuple(_actions(part, rules.document.actions, strongest)),
+                name, descriptions.get(name) or f"customers in the segment {name} of the rules", len(part), share,
+                revenue_share, deltas, strongest, tuple(_actions(part, rules.document.actions, strongest)),
                 tuple(_risks(part, share, revenue_share, strongest)),
             )
         )  # fmt: skip
@@ -154,69 +154,69 @@ def deltas_of(mart: pl.DataFrame, inside: npt.NDArray[np.bool_]) -> Iterator[Del
         known = np.isfinite(values)
         if not known.any():
             continue
-        ours, others = values[inside & known], values[~inside & known]
-        if not len(ours):
+        inside_values, others = values[inside & known], values[~inside & known]
+        if not len(inside_values):
             yield Delta(kpi, 0, None, None, None, None)
             continue
-        mean = float(ours.mean())
+        mean = float(inside_values.mean())
         gap = mean - float(values[known].mean())
-        half = _half_width(ours, others) * len(others) / (len(ours) + len(others))
+        half = _half_width(inside_values, others) * len(others) / (len(inside_values) + len(others))
         interval = (gap - half, gap + half) if np.isfinite(half) else (None, None)
-        yield Delta(kpi, len(ours), mean, gap, *interval)
+        yield Delta(kpi, len(inside_values), mean, gap, *interval)
 
 
-def _half_width(ours: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> float:
+def _half_width(inside_values: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> float:
     """Return half the width of Welch's interval of a difference of means; infinite for too few values."""
     if len(others) == 0:
         return 0.0  # the group is the whole
-    if len(ours) < 2 or len(others) < 2:
+    if len(inside_values) < 2 or len(others) < 2:
         return float("inf")
-    a, b = float(ours.var(ddof=1)) / len(ours), float(others.var(ddof=1)) / len(others)
+    a, b = float(inside_values.var(ddof=1)) / len(inside_values), float(others.var(ddof=1)) / len(others)
     if a + b == 0:
         return 0.0
-    freedom = (a + b) ** 2 / (a**2 / (len(ours) - 1) + b**2 / (len(others) - 1))
+    freedom = (a + b) ** 2 / (a**2 / (len(inside_values) - 1) + b**2 / (len(others) - 1))
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(a + b))
 
 
 def _actions(part: pl.DataFrame, meanings: Mapping[str, str], strongest: Sequence[Trait]) -> Iterator[str]:
     """Yield the actions of the rules, most frequent first, then those of the traits: two or three sentences."""
     counts = Counter(part["recommended_action"].to_list())
-    told = 0
+    count_shown = 0
     for action, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        if told < ACTIONS_MAX and (told == 0 or count >= ACTION_SHARE_MIN * len(part)):
+        if count_shown < ACTIONS_MAX and (count_shown == 0 or count >= ACTION_SHARE_MIN * len(part)):
             yield f"{count / len(part):.0%} {action}: {meanings[action] or action}"
-            told += 1
+            count_shown += 1
     advice = dict.fromkeys(Themed().side(one.column, one.value, one.difference).action for one in strongest)
     for one in [*advice, "ask some of them what they miss", "watch the figures of the next month"]:
-        if told < 2 or (told < ACTIONS_MAX and one in advice):
+        if count_shown < 2 or (count_shown < ACTIONS_MAX and one in advice):
             yield one
-            told += 1
+            count_shown += 1
 
 
 def _risks(part: pl.DataFrame, share: float, revenue_share: float, strongest: Sequence[Trait]) -> Iterator[str]:
     risky = part.filter(pl.col("churn_risk").is_in(["high", "critical"]))
-    told = 0
+    count_shown = 0
     if len(risky):
         worth = float(risky["revenue_365d"].sum())
         risk = f"{len(risky):,} customers ({len(risky) / len(part):.0%}) at high or critical churn risk"
         yield f"{risk}, with {worth:,.0f} of revenue in 365 days"
-        told += 1
+        count_shown += 1
     if revenue_share > 2 * share:
         yield f"{revenue_share:.0%} of the revenue comes from {share:.0%} of the customers"
-        told += 1
+        count_shown += 1
     warned = set()
     for one in strongest:
         risk = Themed().side(one.column, one.value, one.difference).risk
-        if risk and risk not in warned and abs(one.difference) >= STRONG:
+        if risk and risk not in warned and abs(one.difference) >= STRONG_DIFFERENCE:
             yield f"{risk} ({one})"
             warned.add(risk)
-            told += 1
-    if len(part) < FEW:
+            count_shown += 1
+    if len(part) < SMALL_GROUP:
         yield f"only {len(part)} customers: the intervals are wide"
-        told += 1
-    if not told:
+        count_shown += 1
+    if not count_shown:
         strength = max((abs(one.difference) for one in strongest), default=0.0)
-        yield f"none stands out: the strongest difference of any trait is {figure(strength)} standard deviations"
+        yield f"none: the largest difference of any trait is {figure(strength)} standard deviations"
 
 
 def summary_frame(groups: Sequence[Group]) -> pl.DataFrame:
@@ -232,7 +232,7 @@ def _flat(group: Group) -> dict[str, object]:
     for delta in group.deltas:
         parts = {"": delta.mean, "_gap": delta.gap, "_gap_low": delta.low, "_gap_high": delta.high}
         row |= {f"{delta.kpi.column}{end}": None if v is None else round(float(v), 6) for end, v in parts.items()}
-    strongest = [str(one) for one in group.traits] or ["everybody is in this segment"]
+    strongest = [str(one) for one in group.traits] or ["all customers are in this segment"]
     row |= {f"trait_{i + 1}": one for i, one in enumerate(_padded(strongest, traits.TRAITS))}
     row |= {f"action_{i + 1}": one for i, one in enumerate(_padded(group.actions, ACTIONS_MAX))}
     return row | {"risks": "; ".join(group.risks)}

@@ -53,7 +53,7 @@ THEMES: Final = MappingProxyType({
     "frequency": Theme(
         Side("Frequent", "offer a subscription or points for what they buy regularly"),
         Side("Occasional", "give a reason for the next order within their usual gap",
-             "too few orders to know their rhythm: what is said of them is uncertain"),
+             "too few orders to know their rhythm: predictions are uncertain"),
     ),
     "lapse": Theme(
         Side("Lapsed", "win back with what they bought before, once, and let go if that fails",
@@ -175,7 +175,7 @@ class Themed:
 
     def side(self, column: str, value: str | None, difference: float) -> Side:
         """Return the words and advice for a trait: a column, its value if it holds words, and the difference."""
-        said = label(column) if value is None else f"{label(column)} {value}"
+        name = label(column) if value is None else f"{label(column)} {value}"
         if value is None and column in REVERSED:
             return THEMES["visits"].side(-difference)
         if value is None and column in self.themes:
@@ -183,9 +183,9 @@ class Themed:
         if value is not None:
             other = f"Not {value}"
             return Side(
-                value if difference >= 0 else other, f"speak to {said}" if difference >= 0 else f"look beyond {said}"
+                value if difference >= 0 else other, f"speak to {name}" if difference >= 0 else f"look beyond {name}"
             )
-        word = f"High {said}" if difference >= 0 else f"Low {said}"
+        word = f"High {name}" if difference >= 0 else f"Low {name}"
         return Side(word, f"test one offer that fits {word.lower()}")
 
 

@@ -91,18 +91,18 @@ class Measured:
         known = np.isfinite(difference)
         order = [int(i) for i in np.argsort(-np.abs(np.where(known, difference, 0.0)), kind="stable") if known[i]]
         chosen: list[int] = []
-        for place in order:
-            kin = [other for other in chosen if self._alike(place, other)]
+        for trait in order:
+            kin = [other for other in chosen if self._redundant(trait, other)]
             if not kin:
-                chosen.append(place)
-        chosen += [place for place in order if place not in chosen]
+                chosen.append(trait)
+        chosen += [trait for trait in order if trait not in chosen]
         return [Trait(*self.names[i], float(within[i]), float(others[i]), float(difference[i])) for i in chosen[:count]]
 
-    def _alike(self, place: int, other: int) -> bool:
+    def _redundant(self, trait: int, other: int) -> bool:
         """Return whether two traits are redundant: of one theme, or closely correlated."""
-        themes = [None if value else COLUMN_THEMES.get(name) for name, value in (self.names[place], self.names[other])]
+        themes = [None if value else COLUMN_THEMES.get(name) for name, value in (self.names[trait], self.names[other])]
         same = themes[0] is not None and themes[0] == themes[1]
-        return same or abs(float(self.correlation[place, other])) >= SAME_CORRELATION
+        return same or abs(float(self.correlation[trait, other])) >= SAME_CORRELATION
 
 
 def measure(frame: pl.DataFrame, numbers: Iterable[str], words: Iterable[str]) -> Measured:
@@ -127,8 +127,8 @@ def measure(frame: pl.DataFrame, numbers: Iterable[str], words: Iterable[str]) -
     scaled = np.nan_to_num(centred[:, varies] / spread[varies])
     size = np.sqrt((scaled**2).sum(axis=0))
     correlation = (scaled.T @ scaled) / np.maximum(np.outer(size, size), 1e-12)
-    kept = tuple(name for name, use in zip(names, varies.tolist(), strict=True) if use)
-    return Measured(kept, values[:, varies], spread[varies], correlation)
+    varied = tuple(name for name, use in zip(names, varies.tolist(), strict=True) if use)
+    return Measured(varied, values[:, varies], spread[varies], correlation)
 
 
 def frequent(values: pl.Series) -> list[str]:
@@ -140,9 +140,9 @@ def frequent(values: pl.Series) -> list[str]:
 
 def columns_of(frame: pl.DataFrame, without: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the numeric and the text columns of a frame, without some and without columns of nulls only."""
-    there = [name for name in frame.columns if name not in without and frame[name].null_count() < len(frame)]
-    numbers = [name for name in there if _is_number(frame.schema[name])]
-    return numbers, [name for name in there if frame.schema[name] == pl.String]
+    present = [name for name in frame.columns if name not in without and frame[name].null_count() < len(frame)]
+    numbers = [name for name in present if _is_number(frame.schema[name])]
+    return numbers, [name for name in present if frame.schema[name] == pl.String]
 
 
 def _is_number(dtype: Any) -> bool:
