@@ -32,7 +32,7 @@ def chunks(count, of=5_000):
         yield Messages(times, np.full(len(times), EVENTS, np.uint8), [b"c1"] * len(times), values)
 
 
-def test_every_record_arrives_once_beside_what_was_planted():
+def test_workload_holds_every_record_once_plus_the_planted_faults():
     arrivals = Arrivals(np.random.default_rng(1))
     sent = join(list(arrivals.spread(chunks(20_000))))
     assert len(sent) == 20_000 + arrivals.repeated + arrivals.spoiled
@@ -55,7 +55,7 @@ def test_every_record_arrives_once_beside_what_was_planted():
     assert arrivals.high_ms == 19_999 * 100
 
 
-def test_one_in_five_is_late():
+def test_one_in_five_records_of_the_workload_is_late():
     arrivals = Arrivals(np.random.default_rng(1))
     sent = join(list(arrivals.spread(chunks(20_000))))
     highest = np.maximum.accumulate([json.loads(value)["ts"] for value in sent.values])
@@ -69,17 +69,17 @@ def test_a_day_of_the_workload_is_a_day_of_the_demo():
     assert Size(1_000_000, 100).days == 2
 
 
-def test_the_floor_counts_valid_records_only():
+def test_floor_counts_valid_records_only():
     good = msgspec.json.encode(EVENT)
     assert len(floor.records([good, b"{", good, b'{"event_id":1}', None, good])) == 3
 
 
-def test_every_part_of_the_consumer_that_is_watched_exists():
+def test_every_profiled_function_of_the_consumer_exists():
     assert all(callable(resolve(target)[2]) for target, _ in PARTS)
     assert len({label for _, label in PARTS}) == len(PARTS)
 
 
-def test_the_time_of_a_part_excludes_the_parts_inside_it():
+def test_time_of_a_profiled_part_excludes_nested_parts():
     steps = Steps()
     inner = steps.watched(lambda: time.sleep(0.05), "inner")
     outer = steps.watched(lambda: (time.sleep(0.02), inner(), inner()), "outer")
@@ -94,7 +94,7 @@ def test_the_time_of_a_part_excludes_the_parts_inside_it():
 ROWS = pl.DataFrame({"customer_id": ["a", "b"], "orders_7d": [1, 2], "share": [0.1, None], "top": ["x", None]})
 
 
-def test_equal_rows_have_no_differences():
+def test_comparison_of_equal_rows_is_empty():
     near = ROWS.with_columns(pl.col("share") * (1 + 1e-12))
     assert exact.differences(near, ROWS) == []
 
@@ -110,13 +110,13 @@ def test_equal_rows_have_no_differences():
         ("top", ["x", ""]),
     ],
 )
-def test_a_difference_names_its_column(column, values):
+def test_comparison_names_the_column_that_differs(column, values):
     changed = ROWS.with_columns(pl.Series(column, values, dtype=ROWS.schema[column]))
     (message,) = exact.differences(changed, ROWS)
     assert column.removesuffix("_id") in message
 
 
-def test_missing_rows_are_a_difference():
+def test_comparison_reports_missing_rows():
     assert "1 rows, 2 expected" in exact.differences(ROWS[:1], ROWS)[0]
 
 
@@ -124,7 +124,7 @@ def lap(records, read_s, cpu_s=1.0):
     return Lap("a", records, read_s, read_s * 2, cpu_s, 100.0, 1.0, 0.5, 0.1, ())
 
 
-def test_rates_are_medians_and_ratios_are_of_neighbours():
+def test_rates_are_medians_and_ratios_compare_neighbouring_runs():
     figures = Figures({"a": "floor", "b": "features"})
     for slow in (1, 10, 1):  # the second turn met a busy machine
         figures.add("a", lap(1_000, 1.0 * slow))
@@ -144,7 +144,7 @@ def test_a_failed_process_raises_the_end_of_its_log(tmp_path):
         runner.run("a", 1, str(script), [{}], tmp_path / "log")
 
 
-def test_processes_begin_together(tmp_path):
+def test_benchmark_processes_start_together(tmp_path):
     script = tmp_path / "runs.py"
     script.write_text(
         "import time\nfrom benchmarks.client import Client\nclient = Client()\ntime.sleep(client.task['wait'])\n"
@@ -159,7 +159,7 @@ def test_processes_begin_together(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_whole_benchmark_on_a_small_topic(servers, server_settings, tmp_path):
+def test_benchmark_runs_completely_on_a_small_topic(servers, server_settings, tmp_path):
     out = tmp_path / "figures.json"
     command = [sys.executable, "benchmarks/stream.py", "--servers", "settings", "--only", "a,b,c,e,g", "--repeat", "1"]
     sizes = ["--events", "20000", "--customers", "1000", "--million-customers", "2000", "--steps", "--json", str(out)]
