@@ -22,7 +22,7 @@ def report(cleaned):
     return json.loads((cleaned / "cleaning_report.json").read_text("utf-8"))
 
 
-def test_every_row_is_in_the_result_or_explained(report, cleaned, dirty):
+def test_every_row_is_in_the_result_or_in_the_change_log(report, cleaned, dirty):
     for topic, sums in report["rows"].items():
         assert sums["in"] == len(read(dirty, topic))
         assert sums["out"] == len(read(cleaned, topic))
@@ -34,17 +34,17 @@ def test_every_row_is_in_the_result_or_explained(report, cleaned, dirty):
 
 
 @pytest.mark.parametrize("group", ["duplicate", "time", "other"])
-def test_what_was_planted_is_found_and_nothing_else(report, group):
+def test_cleaning_detects_the_planted_faults_and_no_others(report, group):
     assert report["truth"][group]["planted"] > 20
     assert report["truth"][group]["precision"] >= 0.99
     assert report["truth"][group]["recall"] >= 0.99
 
 
-def test_each_rule_that_did_something_has_examples(report):
+def test_each_rule_that_changed_rows_has_examples(report):
     assert [rule["rule"] for rule in report["rules"] if not rule["examples"]] == []
 
 
-def test_cleaning_the_clean_changes_nothing(cleaned, tmp_path):
+def test_cleaning_a_clean_archive_changes_nothing(cleaned, tmp_path):
     again = clean_archive(cleaned, tmp_path / "again", CleaningPlan(), NOW_MS)
     assert {rule["action"] for rule in again["rules"]} <= {"flagged"}
     for path in cleaned.rglob("part-*.parquet"):
@@ -52,16 +52,16 @@ def test_cleaning_the_clean_changes_nothing(cleaned, tmp_path):
     assert (tmp_path / "again" / "customers.parquet").read_bytes() == (cleaned / "customers.parquet").read_bytes()
 
 
-def test_features_are_those_of_the_dirty_archive(dirty, cleaned):
+def test_features_of_the_cleaned_archive_equal_those_of_the_dirty_one(dirty, cleaned):
     assert batch_features(cleaned, NOW_MS).equals(batch_features(dirty, NOW_MS))
 
 
-def test_the_truth_goes_along_while_ids_stay(cleaned):
+def test_truth_files_are_copied_when_ids_are_unchanged(cleaned):
     assert (cleaned / TRUTH_FILE).is_file()
     assert not (cleaned / "truth_dirt.parquet").exists()
 
 
-def test_the_order_of_rows_and_files_decides_nothing(dirty, cleaned, tmp_path):
+def test_result_does_not_depend_on_the_order_of_rows_and_files(dirty, cleaned, tmp_path):
     shuffled = tmp_path / "shuffled"
     for path in dirty.rglob("*.parquet"):
         target = shuffled / path.relative_to(dirty)

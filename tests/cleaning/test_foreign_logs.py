@@ -37,7 +37,7 @@ def orders(tmp_path) -> Path:
     return file
 
 
-def test_every_row_is_used_or_explained(orders, tmp_path):
+def test_every_row_of_a_log_is_imported_or_in_the_change_log(orders, tmp_path):
     report = clean_logs(
         [(orders, *load_mapping("orders-csv"))], tmp_path / "out", CleaningPlan(), NOW_MS, person=["email"]
     )
@@ -58,14 +58,14 @@ def test_every_row_is_used_or_explained(orders, tmp_path):
     assert "email" not in ids.columns
 
 
-def test_rows_without_an_id_of_their_own_may_repeat(tmp_path):
+def test_equal_rows_without_an_id_are_not_duplicates(tmp_path):
     file = tmp_path / "log.txt"
     file.write_text("1 1 19970101 1 10.00\n1 1 19970101 1 10.00\n")
     report = clean_logs([(file, *load_mapping("cdnow"))], tmp_path / "out", CleaningPlan(), NOW_MS)
     assert report["rows"]["orders"]["out"] == 2
 
 
-def test_clicks_in_other_spellings(tmp_path):
+def test_event_types_and_devices_in_other_spellings_are_corrected(tmp_path):
     file = tmp_path / "clicks.csv"
     file.write_text(
         "timestamp,customer_id,event_type,device,event_id\n"
@@ -78,7 +78,7 @@ def test_clicks_in_other_spellings(tmp_path):
     assert rows.select("event_type", "device").rows() == [("product_view", "mobile"), ("product_view", "desktop")]
 
 
-def test_all_ids_anew_after_shared_ones(orders, tmp_path):
+def test_all_customer_ids_are_replaced_after_shared_ids_are_split(orders, tmp_path):
     clean_logs(
         [(orders, *load_mapping("orders-csv"))], tmp_path / "out", CleaningPlan(ids="all"), NOW_MS, person=["email"]
     )
@@ -92,7 +92,7 @@ def test_a_missing_column_is_named(orders, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["orders.csv"]
 
 
-def test_a_decimal_comma_survives(tmp_path):
+def test_amount_with_a_decimal_comma_is_read_exactly(tmp_path):
     text = load_mapping("orders-csv")[1].model_copy()
     file = tmp_path / "o.csv"
     file.write_text('order_id,customer_id,created_at,total\n1,a,2025-05-01,"1.234,50"\n')
@@ -116,7 +116,7 @@ def test_a_wrong_call_is_a_usage_error(arguments, said, orders, monkeypatch):
     assert said in str(done.exception)
 
 
-def test_the_command(orders, tmp_path):
+def test_clean_command_writes_the_report(orders, tmp_path):
     arguments = ["clean", str(orders), "--mapping", "orders-csv", "--out", str(tmp_path / "o"), "--now", "2025-06-01"]
     done = CliRunner().invoke(build_app(), arguments)
     assert done.exit_code == 0, done.output

@@ -19,26 +19,26 @@ DAY = 86_400_000
 
 
 # --- duplicates -------------------------------------------------------------------------------------------------------
-def test_a_repeated_event_is_kept_once(clean):
+def test_repeated_event_is_written_once(clean):
     done = clean(events=[event(1), event(2), event(1), event(1)])
     assert [row["event_id"] for row in done.events()] == ["e1", "e2"]
     assert done.rules() == {("events", "exact duplicate"): 2}
 
 
-def test_rows_that_differ_in_spelling_alone_are_duplicates(clean):
+def test_rows_that_differ_only_in_spelling_are_duplicates(clean):
     done = clean(events=[event(1), event(1, device=" Mobile", event_type="Page-View")])
     assert done.rules()["events", "exact duplicate"] == 1
     assert done.rules()["events", "spelling"] == 2
 
 
 @pytest.mark.parametrize("order_of_rows", [1, -1])
-def test_of_two_events_with_one_id_the_earlier_is_kept(clean, order_of_rows):
+def test_earlier_of_two_events_with_one_id_wins(clean, order_of_rows):
     done = clean(events=[event(1, ts=T0 + 5), event(1, ts=T0 + 4)][::order_of_rows])
     assert [row["ts"] for row in done.events()] == [at("2025-05-01T00:00:00.004")]
     assert done.rules() == {("events", "event id used twice"): 1}
 
 
-def test_changes_of_an_order_are_no_duplicates(clean):
+def test_status_changes_of_an_order_are_not_duplicates(clean):
     refund = order(1, updated_ts=T0 + DAY, status="refunded")
     done = clean(orders=[order(1), refund, order(1)])
     assert [row["status"] for row in done.orders()] == ["placed", "refunded"]
@@ -52,7 +52,7 @@ def test_an_order_has_one_customer(clean):
 
 
 # --- times ------------------------------------------------------------------------------------------------------------
-def test_times_that_cannot_be(clean):
+def test_rows_with_impossible_times_are_dropped(clean):
     bad = [event(2, ts=None), event(3, ts=0), event(4, ts=-DAY), event(5, ts=NOW_MS + DAY + 1)]
     done = clean(events=[event(1), event(6, ts=NOW_MS + DAY), *bad])
     assert [row["event_id"] for row in done.events()] == ["e1", "e6"]
@@ -65,12 +65,12 @@ def test_times_that_cannot_be(clean):
 
 @pytest.mark.parametrize(("later", "kept"), [(-1, False), (0, True), (ORDER_CHANGE_MS_MAX, True),
                                              (ORDER_CHANGE_MS_MAX + 1, False)])  # fmt: skip
-def test_the_bounds_of_a_change(clean, later, kept):
+def test_order_changes_outside_the_bounds_are_dropped(clean, later, kept):
     ts = T0 - ORDER_CHANGE_MS_MAX
     assert len(clean(orders=[order(0, ts=T0), order(1, ts=ts, updated_ts=ts + later)]).orders()) == 1 + kept
 
 
-def test_a_time_in_seconds_is_moved_to_its_day(clean):
+def test_time_in_seconds_is_converted_and_moved_to_its_day(clean):
     done = clean(events=[event(1, ts=T0 // 1_000 + 7)])
     assert done.events()[0]["ts"] == at("2025-05-01T00:00:07")
     assert (done.out / "events/date=2025-05-01").is_dir()
@@ -80,7 +80,7 @@ def test_a_time_in_seconds_is_moved_to_its_day(clean):
     }
 
 
-def test_times_as_text(clean):
+def test_times_as_text_are_parsed_in_the_zone_of_the_plan(clean):
     texts = ["2025-05-01T10:00:00+02:00", "2025-05-01T08:00:01Z", "2025-05-01 10:00:02", "yesterday", str(T0)]
     done = clean(events=[event(n, ts=text) for n, text in enumerate(texts)], plan=CleaningPlan(zone="Europe/Berlin"))
     assert [row["ts"].isoformat()[11:19] for row in done.events()] == ["00:00:00", "08:00:00", "08:00:01", "08:00:02"]
@@ -88,20 +88,20 @@ def test_times_as_text(clean):
     assert done.rule("events", "ts without a zone")["count"] == 2  # epoch milliseconds say none either
 
 
-def test_columns_of_times_without_a_zone(clean):
+def test_time_columns_without_a_zone_use_the_zone_of_the_plan(clean):
     done = clean(events=[event(1, ts=datetime(2025, 5, 1, 10))], plan=CleaningPlan(zone="Asia/Kolkata"))
     assert done.events()[0]["ts"] == at("2025-05-01T04:30:00")
     assert done.rules() == {("events", "ts without a zone"): 1}
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
-def test_numbers_as_text(clean):
+def test_numbers_as_text_are_parsed_or_become_null(clean):
     done = clean(events=[event(1, price=" 1.5", quantity="2"), event(2, price="dear", quantity="1")])
     assert [(row["price"], row["quantity"]) for row in done.events()] == [(1.5, 2), (None, 1)]
     assert done.rules()["events", "price of another type"] == 1
 
 
-def test_fractions_of_a_cent(clean):
+def test_amounts_are_rounded_to_whole_cents(clean):
     items = [{"product_id": "p", "category": "c", "quantity": 1, "unit_price": 0.015}]
     done = clean(events=[event(1, price=1.015)], orders=[order(1, total=9.999, items=items)])
     assert done.events()[0]["price"] == 1.02
@@ -110,7 +110,7 @@ def test_fractions_of_a_cent(clean):
     assert done.rules() == {("events", "fractions of a cent"): 1, ("orders", "fractions of a cent"): 2}
 
 
-def test_the_most_common_spelling_is_kept(clean):
+def test_most_common_spelling_replaces_the_others(clean):
     line = {"product_id": "p", "quantity": 1, "unit_price": 1.0}
     events = [
         event(n, category=word) for n, word in enumerate(["Home-Goods", "home goods", "home goods", "HOME_GOODS"])
@@ -121,13 +121,13 @@ def test_the_most_common_spelling_is_kept(clean):
     assert done.orders()[0]["country"] == "DE"
 
 
-def test_declared_words_go_before_common_ones(clean):
+def test_declared_spelling_wins_over_the_most_common_one(clean):
     plan = CleaningPlan(spellings={"category": {"Bücher": "books"}, "device": {"iPhone": "mobile"}})
     done = clean(events=[event(1, category="bücher", device="IPHONE"), event(2, category="Bücher")], plan=plan)
     assert [(row["category"], row["device"]) for row in done.events()] == [("books", "mobile")] * 2
 
 
-def test_a_likely_slip_is_flagged_and_stays(clean):
+def test_likely_typing_error_is_flagged_and_not_changed(clean):
     done = clean(events=[event(n, category="electronics") for n in range(150)] + [event(999, category="electroncis")])
     assert done.rules() == {("events", "looks misspelt"): 1}
     assert "electroncis" in {row["category"] for row in done.events()}
@@ -154,7 +154,7 @@ def test_fills_are_declared_by_column(clean):
     assert done.rules()["customers", "gender missing"] == 1
 
 
-def test_outliers_are_flagged_and_stay(clean):
+def test_outliers_are_flagged_and_not_changed(clean):
     events = [event(n, category="toys", price=9.0 + n % 3) for n in range(100)] + [
         event(500, category="toys", price=900.0)
     ]
@@ -165,7 +165,7 @@ def test_outliers_are_flagged_and_stay(clean):
     assert sorted(flags["id"].to_list()) == ["ann", "e500"]
 
 
-def test_amounts_and_lines_out_of_bounds(clean):
+def test_rows_with_amounts_or_lines_out_of_bounds_are_dropped(clean):
     line = {"product_id": "p", "category": "c", "quantity": 0, "unit_price": 1.0}
     done = clean(
         events=[event(1, price=-1.0), event(2, price=float("inf")), event(3, quantity=0), event(4, quantity=1.5)],
@@ -187,7 +187,7 @@ def shared():
     return {"customers": people, "orders": orders, "events": [event(1, customer_id="7", country="DE")]}
 
 
-def test_a_shared_id_is_made_anew_in_order_of_first_purchase(clean):
+def test_shared_customer_id_is_split_in_order_of_first_purchase(clean):
     done = clean(**shared())
     assert [row["customer_id"] for row in done.orders()] == ["7-1", "7-2", "8", "7-2"]
     assert done.events()[0]["customer_id"] == "7-1"
@@ -197,7 +197,7 @@ def test_a_shared_id_is_made_anew_in_order_of_first_purchase(clean):
     assert not set(mapping.columns) & {"email", "name"}
 
 
-def test_new_ids_do_not_meet_old_ones(clean):
+def test_generated_ids_do_not_collide_with_existing_ids(clean):
     rows = shared()
     rows["customers"].append({"customer_id": "7-1", "email": "other@example.com"})
     done = clean(**rows)
@@ -205,7 +205,7 @@ def test_new_ids_do_not_meet_old_ones(clean):
 
 
 @pytest.mark.parametrize("ids", ["shared", "all"])
-def test_ids_that_were_made_anew_stay(clean, ids):
+def test_second_cleaning_leaves_generated_ids_unchanged(clean, ids):
     plan = CleaningPlan(ids=ids)
     first = clean(**shared(), plan=plan)
     ids_of = [row["customer_id"] for row in first.orders()]
@@ -215,7 +215,7 @@ def test_ids_that_were_made_anew_stay(clean, ids):
     assert [row["customer_id"] for row in again.orders()] == ids_of
 
 
-def test_one_profile_a_customer_the_most_complete(clean):
+def test_most_complete_profile_of_a_customer_wins(clean):
     same = {"customer_id": "ann", "email": "ann@example.com"}
     people = [same | {"age": None}, same | {"age": 30}, same | {"age": 30}]
     done = clean(customers=people, events=[event(1)])
@@ -230,7 +230,7 @@ def test_people_with_several_ids_are_flagged(clean):
 
 
 # --- the report and the plan ------------------------------------------------------------------------------------------
-def test_hostile_text_is_text_in_the_report(clean):
+def test_report_escapes_hostile_text(clean):
     hostile = "<script>alert(1)</script>"
     done = clean(events=[event(1, device=hostile, customer_id=hostile), event(2)])
     page = (done.out / "cleaning_report.html").read_text("utf-8")
@@ -239,7 +239,7 @@ def test_hostile_text_is_text_in_the_report(clean):
     assert done.stored_report() == done.report
 
 
-def test_the_dropped_rows_can_be_found_again(clean):
+def test_dropped_rows_are_written_to_their_own_file(clean):
     done = clean(events=[event(1), event(2, device="fridge")])
     row = pl.read_parquet(done.out / "cleaning_dropped.parquet").row(0, named=True)
     assert (row["rule"], row["id"], row["file"], row["row"]) == (
@@ -248,7 +248,7 @@ def test_the_dropped_rows_can_be_found_again(clean):
     assert "device='fridge'" in row["record"]
 
 
-def test_nothing_is_written_into_the_dirty_archive(clean, tmp_path):
+def test_output_folder_inside_the_dirty_archive_is_refused(clean, tmp_path):
     source = write(tmp_path / "here", events=[event(1)])
     from shopstream.jobs.clean import clean_archive  # noqa: PLC0415
 
@@ -256,7 +256,7 @@ def test_nothing_is_written_into_the_dirty_archive(clean, tmp_path):
         clean_archive(source, source / "clean", CleaningPlan(), NOW_MS)
 
 
-def test_a_broken_file_is_named_and_nothing_is_left(clean, tmp_path):
+def test_broken_file_is_named_and_no_output_remains(clean, tmp_path):
     source = write(tmp_path / "broken", events=[event(1)])
     (source / "events/date=2025-05-01/part.parquet").write_bytes(b"no parquet")
     with pytest.raises(ShopstreamError, match=r"part\.parquet cannot be read"):
@@ -277,7 +277,7 @@ def test_a_broken_file_is_named_and_nothing_is_left(clean, tmp_path):
         ("ids: some", "line 1: ids"),
     ],
 )
-def test_a_mistake_in_a_plan_is_told_with_its_line(tmp_path, text, said):
+def test_error_in_a_plan_names_its_line(tmp_path, text, said):
     from training.cleaning.plan import load_plan  # noqa: PLC0415
 
     path = tmp_path / "plan.yaml"
@@ -288,7 +288,7 @@ def test_a_mistake_in_a_plan_is_told_with_its_line(tmp_path, text, said):
     assert "plan.yaml, line" in str(told.value)
 
 
-def test_an_archive_of_orders_alone(clean):
+def test_archive_of_orders_only_is_cleaned(clean):
     done = clean(orders=[order(1), order(1)])
     assert done.report["rows"] == {"orders": {"in": 2, "out": 1, "dropped": 1, "unexplained": 0}}
     assert len(read(done.out, "orders")) == 1
