@@ -79,7 +79,7 @@ def differences(got: object, wanted: object, where: str = "", rel_tol: float = 1
     return [] if type(got) is type(wanted) and got == wanted else [f"{where}: {got!r} instead of {wanted!r}"]
 
 
-def test_there_is_a_generation_with_models():
+def test_one_generation_has_models():
     assert GENERATIONS
     assert all("bundle/bundle.json" in zipfile.ZipFile(path).namelist() for path in GENERATIONS)
 
@@ -88,7 +88,7 @@ def test_there_is_a_generation_with_models():
     ("got", "wanted"),
     [({"a": [1, 2.0]}, {"a": [1, 2.1]}), ([1], [1, 2]), ({"a": 1}, {"b": 1}), (1, 1.0), (None, 0)],
 )
-def test_a_difference_is_found(got, wanted):
+def test_comparison_detects_a_difference(got, wanted):
     assert differences(got, wanted)
     assert not differences(wanted, wanted)
 
@@ -143,7 +143,7 @@ def test_a_checkpoint_gives_the_recorded_state(written):
     assert differences(state_of(recovered(written)), wanted) == []
 
 
-def test_a_checkpoint_resumes_to_the_recorded_state_of_the_end(written):
+def test_checkpoint_resumes_to_the_recorded_final_state(written):
     """Records before the checkpoint come again, as after a crash of the producer: their ids are remembered."""
     partition = recovered(written)
     wire = json.loads((written.folder / "wire.json").read_text("utf-8"))
@@ -162,14 +162,14 @@ def test_a_checkpoint_resumes_to_the_recorded_state_of_the_end(written):
     assert differences(got, wanted) == []
 
 
-def test_names_and_addresses_leave_a_checkpoint_on_request(written):
+def test_restore_without_contact_removes_names_and_addresses(written):
     profiles = recovered(written, contact=False).profiles
     assert len(profiles) == len(written.expected["state"]["profiles"])
     assert not any(b'"email":' in body or b'"name":' in body for body in profiles.values())
     assert strip_contact(recovered(written)) == len(profiles)
 
 
-def test_the_owner_of_a_state_folder_is_known(written):
+def test_owner_of_a_recorded_state_folder_is_read(written):
     owner = CheckpointStore(str(written.folder / "state"), RUN).last_owner(0)
     assert owner is not None
     assert owner.epoch == written.expected["committed"]["epoch"]
@@ -227,7 +227,7 @@ def as_kafka(message: dict[str, Any], number: int) -> SimpleNamespace:
     )  # fmt: skip
 
 
-def test_dead_letters_have_their_recorded_place_reason_and_bytes(written):
+def test_dead_letters_have_their_recorded_offset_reason_and_bytes(written):
     expected = written.expected["dead_letters"]
     stored = [dead_letter_store.stored_letter(as_kafka(one["message"], n)) for n, one in enumerate(expected)]
     assert [(s.topic, s.offset, s.error) for s in stored] == [(e["topic"], e["offset"], e["error"]) for e in expected]
