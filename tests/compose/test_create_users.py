@@ -86,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_PUT()
 
 
-def test_each_user_has_the_rights_of_its_duty():
+def test_each_user_gets_the_permissions_of_its_duty():
     with Played() as played:
         done = dict(create_users.create_users(played.connection, "demo", create_users.chosen(PASSWORDS)))
     assert {"shopstream-writer", READER, "shopstream-trainer", "shopstream-analyst", "kibana_system"} == done.keys()
@@ -99,7 +99,7 @@ def test_each_user_has_the_rights_of_its_duty():
     assert played.roles_of["shopstream-analyst"] == ["shopstream-analyst", "viewer"]
 
 
-def test_a_second_time_says_that_all_is_there_and_a_new_password_is_taken():
+def test_second_call_reports_existing_users_and_sets_a_new_password():
     with Played() as played:
         wanted = create_users.chosen(PASSWORDS)
         create_users.create_users(played.connection, "demo", wanted)
@@ -110,7 +110,7 @@ def test_a_second_time_says_that_all_is_there_and_a_new_password_is_taken():
     assert played.users["shopstream-writer"] == "another-one"
 
 
-def test_only_those_whose_password_is_given_are_touched():
+def test_users_without_a_given_password_are_unchanged():
     with Played() as played:
         create_users.create_users(
             played.connection,
@@ -120,7 +120,7 @@ def test_only_those_whose_password_is_given_are_touched():
         assert played.asked == [f"role {READER}", f"user {READER}"]
 
 
-def test_who_may_not_is_told_without_the_password():
+def test_error_for_missing_permissions_hides_the_password():
     with Played() as played:
         played.users["visitor"] = "pass"
         visitor = ElasticConnection(played.connection.url, "visitor", "pass")
@@ -130,13 +130,13 @@ def test_who_may_not_is_told_without_the_password():
     assert not any(secret in str(caught.value) for secret in PASSWORDS.values())
 
 
-def test_a_short_password_is_refused_by_its_name():
+def test_error_for_a_short_password_names_its_variable():
     with pytest.raises(ShopstreamError, match="READER_PASSWORD has 3 characters") as caught:
         create_users.chosen({"READER_PASSWORD": "abc"})
     assert "abc" not in str(caught.value)
 
 
-def test_users_of_the_servers_own_files_are_left_alone(servers, server_settings):
+def test_users_from_files_of_the_server_are_unchanged(servers, server_settings):
     secret = (server_settings.home / "secrets" / "elastic-reader-password").read_text().strip()
     done = create_users.create_users(connection(servers), "demo", create_users.chosen({"READER_PASSWORD": secret}))
     assert done == [(READER, "is defined in the server's files")]

@@ -114,20 +114,20 @@ def ended(project, services):
         assert one.attrs["State"]["ExitCode"] == 0, one.logs().decode()
 
 
-def test_compose_takes_the_file(project, composed):
+def test_compose_accepts_the_file_and_lists_its_services(project, composed):
     project("config", "--quiet")
     wanted = {name for name, service in composed.services.items() if "demo" in service.profiles}
     assert set(project("config", "--services").split()) == wanted
 
 
-def test_one_command_brings_everything_up(project, before):
+def test_one_command_starts_every_service(project, before):
     project.up()
     project.healthy(STAY)
     ended(project, ONE_SHOT)
     assert page(project) == 200
 
 
-def test_each_began_after_what_it_waits_for(project, composed):
+def test_each_service_started_after_its_dependencies(project, composed):
     for name, service in composed.services.items():
         for other, waits in service.depends_on.items():
             (one,), (first,) = project.containers(name), project.containers(other)
@@ -135,11 +135,11 @@ def test_each_began_after_what_it_waits_for(project, composed):
             assert first.attrs["State"][moment] < one.attrs["State"]["StartedAt"], f"{name} did not wait for {other}"
 
 
-def test_every_event_is_a_document(project):
+def test_every_event_becomes_a_document(project):
     caught_up(project)
 
 
-def test_no_log_tells_of_a_fault_in_the_program(project, composed):
+def test_no_log_holds_a_traceback(project, composed):
     for name, service in composed.services.items():
         if service.ours:
             for one in project.containers(name):
@@ -148,19 +148,19 @@ def test_no_log_tells_of_a_fault_in_the_program(project, composed):
                 assert "Traceback" not in said, name
 
 
-def test_status_works_with_the_rights_of_the_consumer(project):
+def test_status_works_with_the_permissions_of_the_consumer(project):
     code, output = project.in_consumer("shopstream", "status")
     assert code == 0, output
 
 
 @pytest.mark.parametrize("service", ["setup", "dashboards", "history", "consumer", "live", "trainer", "web"])
-def test_every_command_has_its_help_in_the_image(service, composed, project):
+def test_every_command_prints_its_help_in_the_image(service, composed, project):
     words = [word for word in composed.services[service].command if word.isalpha()]
     output = project.client.containers.run(OURS, [*words, "--help"], read_only=True, tmpfs={"/tmp": ""}, remove=True)
     assert f"shopstream {words[0]}" in output.decode()
 
 
-def test_the_image_has_no_tools_of_a_build_and_no_root(project):
+def test_image_has_no_build_tools_and_no_root_user(project):
     inside = "id -u; command -v pip gcc cc make git; find / -xdev -perm -4000 -path '/opt/*' 2>/dev/null; true"
     output = project.client.containers.run(OURS, ["-c", inside], entrypoint="sh", remove=True)
     assert output.split() == [b"10001"]
@@ -171,7 +171,7 @@ def history_came_once(project):
     return CUSTOMERS <= project.sent("customers") < 2 * CUSTOMERS
 
 
-def test_what_ran_once_does_nothing_the_second_time(project):
+def test_second_run_of_a_one_shot_service_changes_nothing(project):
     assert history_came_once(project)
     project.up()
     for service in ONE_SHOT:
@@ -182,7 +182,7 @@ def test_what_ran_once_does_nothing_the_second_time(project):
 
 
 @pytest.mark.parametrize("service", ["setup", "dashboards"])
-def test_killed_at_its_work_it_does_it_again(service, project):
+def test_one_shot_service_killed_while_it_works_completes_on_restart(service, project):
     (one,) = project.containers(service)
     one.update(**SLOW)
     one.start()
@@ -216,7 +216,7 @@ def test_three_consumers_share_the_partitions(project):
 
 
 @pytest.mark.parametrize("service", STAY)
-def test_killed_it_comes_back_by_itself_and_nothing_is_lost(service, project):
+def test_killed_service_restarts_and_loses_no_record(service, project):
     known = caught_up(project)
     (one,) = project.containers(service)
     project.kill(one)
@@ -237,12 +237,12 @@ def test_down_and_up_keeps_the_data(project):
     until(60, lambda: page(project) == 200, "the page answers")
 
 
-def test_down_with_volumes_leaves_nothing(project, before):
+def test_down_with_volumes_removes_all_data(project, before):
     project.down("--volumes")
     assert Left.on(project.client).beyond(before) == NOTHING
 
 
-def test_a_history_killed_while_it_sends_goes_on(project):
+def test_history_killed_while_sending_resumes(project):
     project.up("history")
     (one,) = project.containers("history")
     one.update(**SLOW)
@@ -259,7 +259,7 @@ def test_a_history_killed_while_it_sends_goes_on(project):
     project.down("--volumes")
 
 
-def test_without_secrets_it_says_what_to_do(project, tmp_path):
+def test_missing_secrets_give_an_error_with_the_remedy(project, tmp_path):
     empty = tmp_path / ".env"
     empty.write_text("")
     done = subprocess.run(

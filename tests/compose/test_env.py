@@ -29,7 +29,7 @@ def test_every_secret_is_generated_and_differs(env_tool):
     assert len({made[name] for made in (one, other) for name in wanted}) == 18
 
 
-def test_what_is_no_secret_stays_as_the_example_has_it(env_tool):
+def test_values_that_are_not_secrets_equal_the_example(env_tool):
     example, made = env_tool.settings(EXAMPLE), env_tool.settings(env_tool.filled(EXAMPLE, ""))
     assert made.keys() == example.keys()
     assert {k: v for k, v in made.items() if example[k] not in env_tool.OPEN} == {
@@ -37,7 +37,7 @@ def test_what_is_no_secret_stays_as_the_example_has_it(env_tool):
     }
 
 
-def test_values_that_are_there_stay_and_missing_ones_are_added(env_tool):
+def test_existing_values_are_unchanged_and_missing_ones_are_added(env_tool):
     there = f"# mine\nELASTIC_PASSWORD={OWN}\nWEB_PORT=9000\n"
     made = env_tool.filled(EXAMPLE, there)
     assert made.startswith(there)
@@ -48,7 +48,7 @@ def test_values_that_are_there_stay_and_missing_ones_are_added(env_tool):
 
 
 @pytest.mark.parametrize("value", ["", "(generated)", " "])
-def test_a_copy_of_the_example_gets_secrets_of_its_own(value, env_tool, tmp_path):
+def test_copy_of_the_example_gets_generated_secrets(value, env_tool, tmp_path):
     """And before that, compose refuses it. `(generated)` stood in the example of earlier versions."""
     folder = folder_with_example(tmp_path)
     names = {name for name, given in env_tool.settings(EXAMPLE).items() if given == ""}
@@ -67,12 +67,12 @@ def test_a_copy_of_the_example_gets_secrets_of_its_own(value, env_tool, tmp_path
     assert (folder / ".env").read_text() == before
 
 
-def test_an_empty_value_that_is_no_secret_stays(env_tool):
+def test_empty_value_that_is_not_a_secret_stays_empty(env_tool):
     there = env_tool.filled(EXAMPLE, "").replace("COMPOSE_PROFILES=demo", "COMPOSE_PROFILES=")
     assert env_tool.filled(EXAMPLE, there) == there
 
 
-def test_the_file_is_its_owners_alone_even_where_it_was_not(env_tool, tmp_path):
+def test_file_becomes_readable_by_its_owner_only(env_tool, tmp_path):
     folder = folder_with_example(tmp_path)
     (folder / ".env").write_text("WEB_PORT=9000\n")
     (folder / ".env").chmod(0o644)
@@ -81,7 +81,7 @@ def test_the_file_is_its_owners_alone_even_where_it_was_not(env_tool, tmp_path):
     assert not (folder / ".env.new").exists()
 
 
-def test_it_needs_python_alone(tmp_path):
+def test_script_needs_only_the_standard_library(tmp_path):
     folder = folder_with_example(tmp_path)
     script = [sys.executable, "-I", "-S", str(ROOT / "tools" / "env.py"), str(folder)]
     said = [subprocess.run(script, capture_output=True, text=True, check=True).stdout for _ in range(2)]
@@ -91,7 +91,7 @@ def test_it_needs_python_alone(tmp_path):
     assert not any(secret in text for secret in secrets if secret for text in said)
 
 
-def test_git_and_docker_leave_it_out():
+def test_git_and_docker_ignore_the_file():
     assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
     assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
     tracked = subprocess.run(["git", "ls-files", ".env"], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -51,7 +51,7 @@ def ours(composed):
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
-def test_every_service_that_the_demo_needs_is_there(composed):
+def test_file_declares_every_service_of_the_demo(composed):
     wanted = {*SERVERS, *ONE_SHOT, "consumer", "trainer", "live", "web"}
     assert set(composed.services) == wanted
     assert {name for name, one in composed.services.items() if "demo" in one.profiles} == wanted
@@ -60,7 +60,7 @@ def test_every_service_that_the_demo_needs_is_there(composed):
 
 
 @pytest.mark.parametrize("mistake", ["helthcheck", "mem_limt"])
-def test_a_misspelt_key_is_caught(mistake, given):
+def test_misspelt_key_is_refused(mistake, given):
     text = TEXT.replace(mistake.replace("helth", "health").replace("limt", "limit"), mistake, 1)
     with pytest.raises(ValueError, match=mistake):
         type(loaded(given)).model_validate(
@@ -69,7 +69,7 @@ def test_a_misspelt_key_is_caught(mistake, given):
 
 
 @pytest.mark.parametrize("tool", [["docker", "compose"], ["docker-compose"]], ids=" ".join)
-def test_compose_itself_takes_it(tool, given, tmp_path):
+def test_compose_config_accepts_the_file(tool, given, tmp_path):
     there = shutil.which(tool[0]) and subprocess.run([*tool, "version"], capture_output=True, check=False)
     if not there or there.returncode:
         pytest.skip(f"`{' '.join(tool)}` is not installed here")
@@ -82,7 +82,7 @@ def test_compose_itself_takes_it(tool, given, tmp_path):
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def test_images_are_pinned_and_of_the_versions_that_are_tested(composed):
+def test_images_are_pinned_to_the_tested_versions(composed):
     lock = read_lock()
     assert composed.services["kafka"].image == f"apache/kafka:{lock.version('kafka')}"
     assert composed.services["elasticsearch"].image == f"elasticsearch:{lock.version('elasticsearch')}"
@@ -90,7 +90,7 @@ def test_images_are_pinned_and_of_the_versions_that_are_tested(composed):
     assert {one.image for one in ours(composed).values()} == {"shopstream:0.1.0"}
 
 
-def test_one_service_builds_the_image_and_the_others_wait_for_it(composed):
+def test_one_service_builds_the_image_and_the_others_depend_on_it(composed):
     """Builds at once would export one name, which a current Docker refuses."""
 
     def waits_for(name):
@@ -106,7 +106,7 @@ def test_one_service_builds_the_image_and_the_others_wait_for_it(composed):
 
 
 # --- order and health -------------------------------------------------------------------------------------------------
-def test_nothing_waits_for_what_cannot_come(composed):
+def test_conditions_of_dependencies_can_be_fulfilled(composed):
     for name, service in composed.services.items():
         for other, waits in service.depends_on.items():
             needed = composed.services[other]
@@ -115,7 +115,7 @@ def test_nothing_waits_for_what_cannot_come(composed):
             assert set(service.profiles) - {"kibana"} <= set(needed.profiles), (name, other)
 
 
-def test_the_order_of_the_start(composed):
+def test_services_start_in_the_order_of_their_dependencies(composed):
     before = {name: set(one.depends_on) for name, one in composed.services.items()}
     assert before == {
         "kafka": set(),
@@ -131,7 +131,7 @@ def test_the_order_of_the_start(composed):
     }
 
 
-def test_what_stays_up_has_a_health_check_and_comes_back(composed):
+def test_long_running_services_have_a_health_check_and_restart(composed):
     for name, service in composed.services.items():
         if name in ONE_SHOT:
             assert service.healthcheck.disable
@@ -147,7 +147,7 @@ def test_what_stays_up_has_a_health_check_and_comes_back(composed):
             assert service.environment.get("PROBE"), name
 
 
-def test_health_is_asked_where_the_program_listens(composed):
+def test_health_checks_use_the_port_of_the_program(composed):
     services = composed.services
     assert services["consumer"].environment["PROBE"] == (
         f"http://127.0.0.1:{services['consumer'].environment['SHOPSTREAM_METRICS__PORT']}/healthz"
@@ -166,13 +166,13 @@ def test_health_is_asked_where_the_program_listens(composed):
 
 # --- our command line -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["setup", "dashboards", "history", "consumer", "live", "trainer", "web"])
-def test_every_command_can_be_typed(name, composed):
+def test_every_service_command_parses(name, composed):
     parses(["shopstream", *composed.services[name].command])
     with pytest.raises(BaseException):  # noqa: B017,PT011 - any refusal
         parses(["shopstream", *composed.services[name].command, "--no-such-option"])
 
 
-def test_every_setting_of_ours_exists(composed):
+def test_every_shopstream_variable_is_a_setting(composed):
     for name, service in ours(composed).items():
         for variable in service.environment:
             if not variable.startswith(ENV_PREFIX):
@@ -183,7 +183,7 @@ def test_every_setting_of_ours_exists(composed):
                 section = section.model_fields[part].annotation
 
 
-def test_every_setting_has_a_value_that_it_takes(composed, monkeypatch):
+def test_every_setting_has_a_valid_value(composed, monkeypatch):
     for service in ours(composed).values():
         with monkeypatch.context() as patch:
             for variable, value in service.environment.items():
@@ -191,7 +191,7 @@ def test_every_setting_has_a_value_that_it_takes(composed, monkeypatch):
             Settings()
 
 
-def test_each_program_is_the_user_of_its_duty(composed):
+def test_each_service_uses_the_user_of_its_duty(composed):
     users = {name: one.environment.get("SHOPSTREAM_ELASTICSEARCH__USERNAME") for name, one in ours(composed).items()}
     assert users == {
         "setup": "elastic",
@@ -208,7 +208,7 @@ def test_each_program_is_the_user_of_its_duty(composed):
     assert variables <= set(composed.services["setup"].environment)
 
 
-def test_setup_and_programs_are_told_the_same_passwords(composed):
+def test_setup_and_services_get_the_same_passwords(composed):
     made = composed.services["setup"].environment
     for account in ACCOUNTS:
         for service in ours(composed).values():
@@ -230,7 +230,7 @@ def kafka_properties(environment):
     }
 
 
-def test_kafka_has_the_properties_of_the_embedded_one(composed, tmp_path):
+def test_kafka_service_has_the_properties_of_embedded_kafka(composed, tmp_path):
     mine = kafka_properties(composed.services["kafka"].environment)
     embedded = properties(tmp_path, 1, 2)
     # of places and of one machine's small size
@@ -245,7 +245,7 @@ def test_kafka_has_the_properties_of_the_embedded_one(composed, tmp_path):
     assert set(mine) - set(embedded) <= apart
 
 
-def test_kafka_is_reached_under_the_names_it_gives(composed):
+def test_clients_use_the_advertised_addresses_of_kafka(composed):
     mine = kafka_properties(composed.services["kafka"].environment)
     given = dict(one.split("://") for one in mine["advertised.listeners"].split(","))
     listens = dict(one.split("://") for one in mine["listeners"].split(","))
@@ -257,11 +257,11 @@ def test_kafka_is_reached_under_the_names_it_gives(composed):
     assert set(listens) == {one.split(":")[0] for one in mine["listener.security.protocol.map"].split(",")}
 
 
-def test_kafka_is_given_a_cluster_id_that_it_takes(composed):
+def test_kafka_service_has_a_valid_cluster_id(composed):
     assert re.fullmatch(r"[A-Za-z0-9_-]{22}", composed.services["kafka"].environment["CLUSTER_ID"])
 
 
-def test_kibana_reads_every_variable(composed):
+def test_every_kibana_variable_is_valid(composed):
     environment = composed.services["kibana"].environment
     assert set(environment) <= KIBANA_VARIABLES | NODE_VARIABLES
     assert "XPACK_SECURITY_ENABLED" not in environment  # an unknown key stops it
@@ -273,7 +273,7 @@ def test_kibana_reads_every_variable(composed):
     assert heap_mib * 1.5 <= composed.services["kibana"].memory_mib
 
 
-def test_elasticsearch_reads_every_variable(composed, tmp_path):
+def test_every_elasticsearch_variable_is_valid(composed, tmp_path):
     environment = composed.services["elasticsearch"].environment
     assert all(ELASTIC_SETTING.match(name) or name in ELASTIC_VARIABLES for name in environment)
     assert environment["xpack.security.enabled"] == "true"
@@ -286,7 +286,7 @@ def test_elasticsearch_reads_every_variable(composed, tmp_path):
 
 
 # --- data, secrets, limits --------------------------------------------------------------------------------------------
-def test_data_lies_in_named_volumes(composed):
+def test_data_is_stored_in_named_volumes(composed):
     used = set()
     for name, service in composed.services.items():
         named = {volume: place for volume, place in service.mounts.items() if not volume.startswith("/")}
@@ -306,17 +306,17 @@ def test_every_volume_that_kafkas_image_declares_is_covered(composed):
     assert {*kafka.mounts.values(), *kafka.tmpfs} == KAFKA_VOLUMES
 
 
-def test_kafka_keeps_its_log_where_the_volume_is(composed):
+def test_kafka_stores_its_log_in_its_volume(composed):
     assert composed.services["kafka"].environment["KAFKA_LOG_DIRS"] == OFFICIAL_DATA["kafka"]
 
 
-def test_ports_are_open_to_this_machine_alone(composed):
+def test_ports_are_published_on_loopback_only(composed):
     for name, service in composed.services.items():
         for port in service.ports:
             assert port.startswith("127.0.0.1:"), (name, port)
 
 
-def test_ours_run_with_the_least(composed):
+def test_shopstream_services_run_with_least_privilege(composed):
     for name, service in ours(composed).items():
         assert service.read_only, name
         assert service.cap_drop == ["ALL"], name
@@ -328,7 +328,7 @@ def test_ours_run_with_the_least(composed):
     assert all(one.logging["options"]["max-size"] == "10m" for one in composed.services.values())
 
 
-def test_memory_fits_while_the_history_is_read_and_afterwards(composed):
+def test_memory_limits_fit_during_and_after_the_history(composed):
     def waits_for(name):
         direct = set(composed.services[name].depends_on)
         return direct.union(*map(waits_for, direct))
@@ -340,7 +340,7 @@ def test_memory_fits_while_the_history_is_read_and_afterwards(composed):
         assert sum(composed.services[name].memory_mib for name in together) <= MEMORY_MIB, together
 
 
-def test_no_password_stands_in_the_repository(given):
+def test_repository_holds_no_password(given):
     secrets = re.findall(r"(\w*(?:PASSWORD|KEY)): *(\S[^\n]*)", TEXT)
     assert len(secrets) > 12
     assert [one for one in secrets if not re.fullmatch(r"\$\{\w+:\?run make env first\}", one[1])] == []
@@ -360,7 +360,7 @@ def test_every_variable_is_explained_in_the_example(given):
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
 
-def test_the_image_is_pinned_unprivileged_and_explains_itself():
+def test_base_image_is_pinned_and_the_user_is_unprivileged():
     (python,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
     assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", python)
     last = DOCKERFILE.rpartition("\nFROM ")[2]
@@ -370,7 +370,7 @@ def test_the_image_is_pinned_unprivileged_and_explains_itself():
     assert "apt-get" not in DOCKERFILE
 
 
-def test_the_image_has_the_versions_that_are_tested():
+def test_image_has_the_tested_versions():
     tested = set(blocks((ROOT / "requirements.lock").read_text("utf-8")))
     image = set(blocks((ROOT / "requirements-image.lock").read_text("utf-8")))
     assert len(image) > 50
@@ -381,7 +381,7 @@ def test_the_image_has_the_versions_that_are_tested():
     assert {block.splitlines()[0].split(" ;")[0].rstrip(" \\") for block in image} <= versions
 
 
-def test_the_image_is_built_from_what_it_copies():
+def test_dockerfile_copies_every_path_that_it_needs():
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
     copied = {
         word for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()

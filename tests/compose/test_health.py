@@ -32,12 +32,12 @@ def asked(composed):
 
 
 @pytest.mark.servers
-def test_a_broker_is_well(asked, servers):
+def test_running_broker_is_healthy(asked, servers):
     assert asked(servers.kafka.bootstrap_servers.split(",")[0].rpartition(":")[2]) == 0
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-def test_what_is_no_broker_is_not(asked, answer):
+def test_server_that_is_not_a_broker_is_unhealthy(asked, answer):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def respond():
@@ -52,7 +52,7 @@ def test_what_is_no_broker_is_not(asked, answer):
         thread.join(5)
 
 
-def test_nobody_there_is_not_well(asked):
+def test_closed_port_is_unhealthy(asked):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert asked(port) != 0

@@ -59,7 +59,7 @@ def event_ids(servers, run):
     return found
 
 
-def test_all_of_it_is_sent_once_however_often(own, sending, servers, run_name):
+def test_repeated_calls_send_the_history_once(own, sending, servers, run_name):
     sent = seed_history.send_history(own, SHOP, sending())
     assert sent.whole
     orders = sum(count_rows(own, "orders", day) for day in days(own, "orders"))
@@ -69,7 +69,7 @@ def test_all_of_it_is_sent_once_however_often(own, sending, servers, run_name):
     assert len(ids) == len(set(ids)) == 600
 
 
-def test_killed_at_any_slice_it_goes_on_and_nothing_is_missing(own, sending, servers, run_name, monkeypatch):
+def test_history_killed_at_any_slice_resumes_without_missing_records(own, sending, servers, run_name, monkeypatch):
     note, calls = seed_history.write_note, []
 
     def dies(path, sent):
@@ -93,7 +93,7 @@ def test_killed_at_any_slice_it_goes_on_and_nothing_is_missing(own, sending, ser
     assert seed_history.SLICE_MS == 48 * 3_600_000
 
 
-def test_interrupted_it_is_not_whole_and_goes_on(own, sending):
+def test_interrupted_history_is_incomplete_and_resumes(own, sending):
     asked = []
 
     def interrupted():
@@ -104,7 +104,7 @@ def test_interrupted_it_is_not_whole_and_goes_on(own, sending):
     assert seed_history.send_history(own, SHOP, sending()).whole
 
 
-def test_a_run_that_holds_something_else_is_refused(own, sending, tmp_path):
+def test_run_with_other_records_is_refused(own, sending, tmp_path):
     seed_history.send_history(own, SHOP, sending())
     (notes,) = tmp_path.glob("sent-*.json")
     notes.unlink()
@@ -120,20 +120,20 @@ def test_a_history_of_another_shop_is_refused(own, sending):
         seed_history.ensure_archive(Shop(end_ms=END_MS, seed=3, customers=20, events=900, days=7), own, lambda _: None)
 
 
-def test_a_kafka_that_has_lost_all_gets_all(own, sending, tmp_path):
+def test_kafka_without_its_records_receives_the_whole_history(own, sending, tmp_path):
     (tmp_path / seed_history.STATE_FILE.format(run=sending().run)).write_bytes(
         seed_history.msgspec.json.encode(seed_history.HistoryState(SHOP, END_MS, {"events": 600}, whole=True))
     )
     assert seed_history.send_history(own, SHOP, sending()).delivered["events"] == 600
 
 
-def test_damaged_notes_are_told(own, sending, tmp_path):
+def test_damaged_state_file_is_an_error(own, sending, tmp_path):
     (tmp_path / seed_history.STATE_FILE.format(run=sending().run)).write_text("{")
     with pytest.raises(ShopstreamError, match="is damaged"):
         seed_history.send_history(own, SHOP, sending())
 
 
-def test_an_archive_that_is_there_stays_as_it_is(archive):
+def test_existing_archive_is_not_changed(archive):
     before = {path: path.stat().st_mtime_ns for path in archive.rglob("*")}
     later = Shop(end_ms=END_MS + 30 * DAY_MS, seed=3, customers=20, events=600, days=7)
     assert seed_history.ensure_archive(later, archive, lambda _: None) == SHOP

@@ -40,22 +40,22 @@ def closed_port():
 
 
 @pytest.mark.parametrize(("status", "well"), [(200, True), (204, True), (302, False), (404, False), (503, False)])
-def test_http(port, status, well, capsys):
+def test_http_probe_succeeds_for_healthy_statuses_only(port, status, well, capsys):
     assert probe.main([f"http://127.0.0.1:{port}/{status}"]) == (0 if well else 1)
     assert (capsys.readouterr().out == "") is well
 
 
-def test_a_sick_target_says_why(port, capsys):
+def test_http_probe_prints_the_reason_of_an_unhealthy_target(port, capsys):
     probe.main([f"http://127.0.0.1:{port}/503"])
     assert "503 why it is so" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["http", "tcp"])
-def test_nobody_listens(kind, closed_port):
+def test_probe_of_a_closed_port_fails(kind, closed_port):
     assert probe.main([f"{kind}://127.0.0.1:{closed_port}"]) == 1
 
 
-def test_tcp(port):
+def test_tcp_probe_of_an_open_port_succeeds(port):
     assert probe.main([f"tcp://127.0.0.1:{port}"]) == 0
 
 
@@ -65,29 +65,29 @@ BEHIND = "written 61 s ahead of the clock, which was set back: nothing has been 
 @pytest.mark.parametrize(
     ("age_s", "said"), [(60, None), (61, "written 61 s ago, the bound is 60 s"), (-60, None), (-61, BEHIND)]
 )
-def test_a_file_is_fresh_up_to_its_bound(tmp_path, age_s, said):
+def test_file_probe_succeeds_up_to_the_maximum_age(tmp_path, age_s, said):
     file = tmp_path / "alive"
     file.touch()
     os.utime(file, (1_000, 1_000))
     assert probe.problem(f"fresh:{file}:60", lambda: 1_000 + age_s) == said
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_file_probe_of_a_missing_file_fails(tmp_path):
     assert probe.main([f"fresh:{tmp_path / 'none'}:60"]) == 1
 
 
-def test_one_of_several_is_enough(port):
+def test_probe_succeeds_when_one_of_several_files_is_fresh(port):
     well, sick = f"http://127.0.0.1:{port}/200", f"http://127.0.0.1:{port}/500"
     assert probe.main([well, well]) == 0
     assert probe.main([well, sick]) == 1
 
 
 @pytest.mark.parametrize("target", ["ftp://x", "tcp://nowhere", "fresh:/tmp/x:soon", "fresh"])
-def test_a_target_that_is_none(target):
+def test_invalid_target_is_a_usage_error(target):
     assert probe.main([target]) == 2
 
 
-def test_as_a_container_calls_it(port):
+def test_probe_module_reads_its_target_from_the_environment(port):
     call = [sys.executable, "-m", "shopstream.runtime.probe"]
     for probed, code in ((f"http://127.0.0.1:{port}/200", 0), (f"http://127.0.0.1:{port}/500", 1), ("", 0)):
         environment = {**os.environ, "PROBE": probed}

@@ -35,21 +35,21 @@ PLAN = SchedulePlan(archive=Path("a"), mart=Path("m"), run="r", every_s=3_600, t
         (ScheduleState(1_000_000, ("train",)), 1_300, 0),
     ],
 )
-def test_when_a_round_is_due(notes, now_s, due_s):
+def test_round_is_due_after_its_interval(notes, now_s, due_s):
     assert due_in_s(notes, PLAN.every_s, now_s * 1_000) == due_s
 
 
-def test_a_short_interval_is_not_made_longer_by_a_failure():
+def test_failure_does_not_lengthen_a_short_interval():
     assert due_in_s(ScheduleState(0, ("train",)), 60, 0) == 60
 
 
-def test_every_step_is_a_command():
+def test_every_step_is_a_command_that_parses():
     assert [step[0] for step in PLAN.steps()] == ["train", "rollup", "forecast", "segment"]
     for step in PLAN.steps():
         parses(["shopstream", *step])
 
 
-def test_a_step_that_fails_leaves_the_others_alone():
+def test_failed_step_does_not_stop_the_other_steps():
     done, told = [], []
 
     def run(words):
@@ -73,13 +73,13 @@ def test_a_stop_ends_the_round():
 
 
 @pytest.mark.parametrize("ahead_s", [1, 3_600, 86_400, 365 * 86_400])
-def test_a_clock_that_went_back_makes_no_wait_longer_than_an_interval(ahead_s):
+def test_clock_set_back_never_delays_a_round_beyond_one_interval(ahead_s):
     now_ms = 1_000_000_000
     assert due_in_s(ScheduleState(now_ms + ahead_s * 1_000), PLAN.every_s, now_ms) == PLAN.every_s
     assert due_in_s(ScheduleState(now_ms - ahead_s * 1_000), PLAN.every_s, now_ms) == max(0, PLAN.every_s - ahead_s)
 
 
-def test_notes_are_kept_and_damaged_ones_are_none(tmp_path):
+def test_state_is_stored_and_a_damaged_state_file_is_ignored(tmp_path):
     assert schedule_job.read_state(tmp_path) is None
     schedule_job.write_state(tmp_path / "bundles", ScheduleState(7, ("train",)))
     assert schedule_job.read_state(tmp_path / "bundles") == ScheduleState(7, ("train",))
@@ -94,7 +94,7 @@ def wait_for(*commands, keep_on=lambda _: True):
     return run_steps(commands, keep_on, capture=True)
 
 
-def test_a_step_is_a_command_in_its_own_process():
+def test_step_runs_as_a_command_in_its_own_process():
     helped, unknown = wait_for(["--help"], ["no-such-command"])
     assert (helped.outcome, unknown.outcome) == ("done", "failed")
     assert "Usage" in helped.output
@@ -122,7 +122,7 @@ def test_a_step_shows_its_current_activity(monkeypatch):
     assert (step.last_line, step.outcome) == ("second", "stopped")
 
 
-def test_a_stop_ends_all_steps_at_once(monkeypatch):
+def test_stop_ends_all_steps_immediately(monkeypatch):
     monkeypatch.setattr(steps, "python_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"])
     began_s = time.monotonic()
     assert [step.outcome for step in wait_for(["train"], ["rollup"], keep_on=lambda _: False)] == ["stopped"] * 2
@@ -158,7 +158,7 @@ def test_a_step_ends_with_its_parent(tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_trainer_that_is_ended_while_it_trains_leaves_nothing_half(tmp_path):
+def test_schedule_killed_while_training_leaves_no_partial_bundle(tmp_path):
     generate(Shop(end_ms=20_000 * 86_400_000, seed=1, customers=300, events=20_000, days=150), tmp_path / "archive")
     (tmp_path / "home" / "bundles").mkdir(parents=True)
     variables = environment(tmp_path / "home") | {"SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}
@@ -178,7 +178,7 @@ def test_a_trainer_that_is_ended_while_it_trains_leaves_nothing_half(tmp_path):
     assert not [child for child in psutil.process_iter(["cmdline"]) if str(tmp_path) in (child.info["cmdline"] or [])]
 
 
-def test_an_interval_that_is_none_is_refused_by_its_own_name(tmp_path):
+def test_invalid_interval_is_refused_by_the_name_of_its_option(tmp_path):
     done = call(["schedule", "--every", "x"], environment(tmp_path))
     assert done.returncode == 2
     assert "--every is 'x'" in done.stderr

@@ -10,7 +10,7 @@ import sys
 from compose.reading import ROOT
 
 
-def test_polars_spills_where_it_may_write(composed, tmp_path):
+def test_polars_spills_to_a_writable_folder(composed, tmp_path):
     """Its default is /var/tmp, on the root file system; the name is tried on the Polars that is installed."""
     name = "POLARS_OOC_SPILL_DIR"
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
