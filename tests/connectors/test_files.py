@@ -26,7 +26,7 @@ def test_write_whole_replaces_the_content_and_keeps_the_mode(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["notes.json"]
 
 
-def test_write_whole_with_a_mode_never_shows_wider_rights(tmp_path):
+def test_write_whole_with_a_mode_never_has_wider_permissions(tmp_path):
     seen = []
 
     def write(partial):
@@ -80,7 +80,7 @@ def test_file_and_folder_reach_the_disk_before_the_write_returns(tmp_path, monke
     assert synced[0].suffix == ".partial", "the file is synchronised before it takes its name"
 
 
-def test_a_folder_that_cannot_be_published_stays_where_it_was_made(tmp_path):
+def test_folder_that_cannot_be_published_stays_at_its_staging_path(tmp_path):
     partial, target = tmp_path / "partial", tmp_path / "target"
     partial.mkdir()
     (partial / "file").write_text("new")
@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_published_stays_where_it_was_made(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
-def test_a_file_that_is_replaced_keeps_its_rights(tmp_path, mode):
+def test_replaced_file_keeps_its_permissions(tmp_path, mode):
     path = tmp_path / "names.parquet"
     path.write_text("old")
     path.chmod(mode)
@@ -111,7 +111,7 @@ def test_a_file_that_is_replaced_keeps_its_rights(tmp_path, mode):
     assert seen == [0o600]
 
 
-def test_the_entries_of_all_folders_above_are_synced_whoever_created_them(tmp_path, monkeypatch):
+def test_entries_of_all_parent_folders_are_synced(tmp_path, monkeypatch):
     """That process may have died before it synchronised one of them, and a power loss then takes all below it."""
     synced = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink()))
@@ -121,7 +121,7 @@ def test_the_entries_of_all_folders_above_are_synced_whoever_created_them(tmp_pa
         assert {tmp_path / "a" / "b", tmp_path / "a", tmp_path, tmp_path.parent} <= set(synced)
 
 
-def test_a_folder_above_that_cannot_be_read_is_passed_over(tmp_path, monkeypatch):
+def test_unreadable_parent_folder_is_skipped(tmp_path, monkeypatch):
     def refused(path, *_):
         raise PermissionError(13, "Permission denied", path)
 

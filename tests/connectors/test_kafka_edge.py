@@ -52,7 +52,7 @@ def test_a_range_whose_last_records_were_compacted_ends_with_its_partition():
     assert read(PlayedConsumer([message(0)], [end_at(9)]), {0: (0, 9)}) == [(0, 0)]
 
 
-def test_a_temporary_error_is_waited_out():
+def test_temporary_error_is_retried():
     consumer = PlayedConsumer([message(0, error=KafkaError._ALL_BROKERS_DOWN)], [message(0)])
     assert read(consumer, {0: (0, 1)}) == [(0, 0)]
 
@@ -113,7 +113,7 @@ def records(*values):
     return [("t", b"k", value, [("h", b"1")]) for value in values]
 
 
-def test_a_full_queue_is_waited_for_and_every_record_is_acknowledged(played):
+def test_full_queue_delays_sending_and_every_record_is_acknowledged(played):
     producer = played()
     placed = client.produce_all({}, "test", iter(records(b"a", b"b")), 3)
     assert [(p.topic, p.partition, p.offset) for p in placed] == [("t", 3, 1), ("t", 3, 2)]
