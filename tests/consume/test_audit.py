@@ -38,7 +38,7 @@ def write(servers, run_name):
     return send
 
 
-def test_repeats_letters_and_what_is_left(servers, run_name, write):
+def test_audit_counts_duplicates_dead_letters_and_missing_records(servers, run_name, write):
     properties = servers.kafka.client_properties()
     # the same pair of ids cut elsewhere is another session
     write("events", an_event("e1"), an_event("e2"), an_event("e1"), b"no json", an_event("e3", "c", "1s1"))
@@ -57,7 +57,7 @@ def test_repeats_letters_and_what_is_left(servers, run_name, write):
     assert (found.customers, found.profiles_unseen, found.sessions) == (3, 1, 2)
 
 
-def test_a_profile_that_was_erased_is_none_and_its_tombstone_is_no_record(servers, run_name, write):
+def test_audit_counts_neither_an_erased_profile_nor_its_tombstone(servers, run_name, write):
     producer = Producer(servers.kafka.client_properties())
     for customer in ("c1", "c2", "c1", "c3", "-c1", "-c2", "c2"):
         key = customer.removeprefix("-")
@@ -69,13 +69,13 @@ def test_a_profile_that_was_erased_is_none_and_its_tombstone_is_no_record(server
     assert found.profiles_unseen == 2
 
 
-def test_a_message_that_is_no_record_and_has_no_letter_is_told(servers, run_name, write):
+def test_audit_reports_an_invalid_message_without_a_dead_letter(servers, run_name, write):
     write("events", an_event("e1"), b"no json")
     with pytest.raises(ShopstreamError, match=r"events\[0\] 1 is no record"):
         recount(servers.kafka.client_properties(), run_name)
 
 
-def test_a_run_is_dropped_and_one_with_a_similar_name_stays(servers, run_name, write):
+def test_dropping_a_run_leaves_a_run_of_a_similar_name(servers, run_name, write):
     properties = servers.kafka.client_properties()
     write("events", an_event("e1"))
     ensure_topics(properties, f"{run_name}-2", 1)

@@ -43,13 +43,13 @@ END_MS = 20_400 * DAY_MS
         (["--run", "No Name"], "No Name"),
     ],
 )
-def test_wrong_calls_exit_with_2_before_anything_is_asked(tmp_path, arguments, said):
+def test_wrong_calls_exit_with_2_before_any_connection(tmp_path, arguments, said):
     done = call(["consume", *arguments], environment(tmp_path), 60)
     assert done.returncode == 2, done.stderr
     assert said in " ".join(done.stderr.split())
 
 
-def test_servers_that_are_not_there_are_told_in_seconds(tmp_path):
+def test_unreachable_servers_are_reported_in_seconds(tmp_path):
     variables = environment(tmp_path) | {
         "SHOPSTREAM_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
         "SHOPSTREAM_ELASTICSEARCH__URL": "http://127.0.0.1:1",
@@ -61,17 +61,17 @@ def test_servers_that_are_not_there_are_told_in_seconds(tmp_path):
     assert time.monotonic() - began < 30
 
 
-def test_without_servers_the_remedy_is_up(tmp_path):
+def test_error_without_servers_names_up_as_the_remedy(tmp_path):
     done = call(["consume"], environment(tmp_path), 60)
     assert done.returncode == 1
     assert "shopstream up" in done.stderr
 
 
-def test_roles_come_once_and_in_their_own_order():
+def test_roles_are_unique_and_in_a_fixed_order():
     assert chosen("--roles", "archive, features,archive", ROLES) == ("features", "archive")
 
 
-def test_what_can_be_is_not_refused():
+def test_valid_options_are_accepted():
     assert checked(Consumption(until_end=True, as_of=1)).as_of == 1
 
 
@@ -168,9 +168,7 @@ def test_until_end_gives_every_customer_one_row_at_t_with_any_number_of_workers(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_two_commands_with_one_state_folder_and_data_folders_of_their_own_share_the_work(
-    tmp_path, servers, run_name, sent
-):
+def test_two_commands_with_one_state_folder_share_the_partitions(tmp_path, servers, run_name, sent):
     arguments = ["consume", "--roles", "features", "--state", tmp_path / "state", "--run", run_name]
     homes = [tmp_path / "one", tmp_path / "two"]
     processes = [start(arguments, environment(home, servers)) for home in homes]
@@ -197,7 +195,7 @@ def test_two_commands_with_one_state_folder_and_data_folders_of_their_own_share_
 
 
 @pytest.mark.slow
-def test_for_ever_a_killed_worker_comes_back_and_ctrl_c_ends_with_0(tmp_path, servers, run_name, sent):
+def test_without_an_end_a_killed_worker_restarts_and_ctrl_c_exits_with_0(tmp_path, servers, run_name, sent):
     process = start(["consume", "--run", run_name], environment(tmp_path, servers))
     file = tmp_path / "metrics" / f"{run_name}-features-0.json"
 

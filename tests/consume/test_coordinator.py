@@ -115,7 +115,7 @@ def test_as_of_is_t_when_it_is_not_before_the_highest_event_time():
     assert coordinator.final_as_of == 300
 
 
-def test_as_of_before_the_highest_event_time_is_a_usage_error_and_stops_all():
+def test_as_of_before_the_highest_event_time_is_a_usage_error():
     coordinator = started_coordinator(as_of=299)
     for round_ in (0, 1):
         coordinator.receive(A, ReachedEnd(100, (0,), round_), 1.0)
@@ -139,7 +139,7 @@ def test_ends_are_sent_only_when_all_partitions_are_assigned():
     assert coordinator.receive(B, Owned((0, 1)), 60.0) == []  # A has left
 
 
-def test_ends_that_become_known_later_are_sent_then():
+def test_ends_that_are_read_later_are_sent_later():
     coordinator = started_coordinator()
     coordinator.receive(A, Owned((0,)), 1.0)
     assert coordinator.receive(B, Owned((1,)), 1.0) == []
@@ -324,7 +324,7 @@ def test_a_worker_that_does_not_exit_is_killed_and_a_failure():
     assert len(coordinator.failures) == 1
 
 
-def test_kill_ends_all_at_once_without_failures():
+def test_kill_ends_all_workers_without_failures():
     coordinator = started_coordinator(until_end=False)
     assert coordinator.kill() == [Kill(A), Kill(B)]
     for name in (A, B):
@@ -344,7 +344,7 @@ def test_a_worker_that_is_ready_only_after_the_stop_stays_stopping():
 # --- what is seen ---
 
 
-def test_reports_become_figures_and_rates():
+def test_worker_reports_become_totals_and_rates():
     coordinator = started_coordinator(1, (0,))
     coordinator.receive(A, Report({"consumed": 0, "rows_written": 0, "sessions_written": 0}), 0.0)
     coordinator.receive(A, Report({"consumed": 500, "rows_written": 10, "sessions_written": 40}), 2.0)

@@ -39,14 +39,14 @@ def test_a_second_process_is_refused_with_the_remedy(tmp_path, other):
     assert "--workers" in refused.value.remedy
 
 
-def test_other_roles_and_other_runs_are_free(tmp_path, other):
+def test_lock_does_not_affect_other_roles_or_runs(tmp_path, other):
     with exclusive_consumer_lock(Settings(home=tmp_path, run="mine"), ("index", "archive")):
         pass
     with exclusive_consumer_lock(Settings(home=tmp_path, run="theirs"), ("features",)):
         pass
 
 
-def test_what_a_refused_one_held_is_free_again(tmp_path, other):
+def test_refused_process_releases_its_other_locks(tmp_path, other):
     with (
         pytest.raises(ShopstreamError),
         exclusive_consumer_lock(Settings(home=tmp_path, run="mine"), ("index", "features")),
@@ -63,7 +63,7 @@ def test_a_killed_process_leaves_no_lock(tmp_path, other):
         assert (tmp_path / LOCKS / "mine-features.lock").exists()
 
 
-def test_a_data_folder_that_cannot_be_written_is_told(tmp_path):
+def test_data_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     home = tmp_path / "file" / "home"
     with (
@@ -73,12 +73,12 @@ def test_a_data_folder_that_cannot_be_written_is_told(tmp_path):
         pass
 
 
-def test_a_state_folder_is_made_and_left_empty(tmp_path):
+def test_state_folder_is_created_and_left_empty(tmp_path):
     check_writable(str(tmp_path / "new" / "state"))
     assert list((tmp_path / "new" / "state").iterdir()) == []
 
 
-def test_a_state_folder_below_a_file_is_told(tmp_path):
+def test_state_folder_below_a_file_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ShopstreamError, match="cannot be written") as refused:
         check_writable(str(tmp_path / "file" / "state"))

@@ -7,7 +7,7 @@ from consumers.metrics.reports import RateMeter, merged, metrics_file, write_met
 from shopstream.embedded.status import read_metrics
 
 
-def test_a_rate_is_that_of_the_last_seconds():
+def test_rate_covers_the_last_seconds():
     meter = RateMeter(window_s=5.0)
     for second in range(11):
         meter.read(1_000 * second, float(second))
@@ -24,14 +24,14 @@ def test_the_mean_rate_leaves_out_the_idle_time_at_the_end():
     assert meter.mean_per_s == pytest.approx(100)
 
 
-def test_a_count_that_falls_is_a_new_beginning():
+def test_rate_restarts_when_a_count_falls():
     meter = RateMeter()
     for second, count in enumerate([0, 5_000, 0, 10]):
         meter.read(count, float(second))
     assert meter.per_s == pytest.approx(10)
 
 
-def test_before_two_readings_there_is_no_rate():
+def test_rate_needs_two_readings():
     meter = RateMeter()
     assert (meter.per_s, meter.mean_per_s) == (0, 0)
     meter.read(10, 1.0)
@@ -52,7 +52,7 @@ def test_counts_and_sizes_are_summed_and_times_and_ages_are_not():
     assert by_maximum == {name for name, metric in METRICS.items() if metric.unit in ("s", "ms", "epoch ms")}
 
 
-def test_the_file_is_replaced_whole_and_status_reads_it(tmp_path):
+def test_metrics_file_is_replaced_atomically_and_read_by_status(tmp_path):
     path = metrics_file(tmp_path / "metrics", "shop", "index", 2)
     write_metrics(path, {"consumed": 1})
     write_metrics(path, {"consumed": 2})
@@ -61,6 +61,6 @@ def test_the_file_is_replaced_whole_and_status_reads_it(tmp_path):
     assert json.loads(path.read_text())["consumed"] == 2
 
 
-def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path):
+def test_metrics_folder_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "metrics").write_text("a file stands there")
     write_metrics(metrics_file(tmp_path / "metrics", "shop", "index", 0), {"consumed": 1})

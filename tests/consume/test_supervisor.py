@@ -136,7 +136,7 @@ def test_as_of_before_the_highest_event_time_is_a_usage_error_of_the_parent(tmp_
         ("disk", "features-1: the disk is full."),
     ],
 )
-def test_a_crash_is_a_failure_and_the_others_exit_in_order(tmp_path, how, said):
+def test_crash_is_a_failure_and_the_other_workers_exit_cleanly(tmp_path, how, said):
     outcome = a_supervisor(tmp_path, [{"read_s": 60}, {"read_s": 60, "die_after_s": 0.3, "how": how}]).run()
     with pytest.raises(ShopstreamError) as raised:
         outcome.raise_failure()
@@ -174,7 +174,7 @@ def test_a_usage_error_of_a_worker_gives_exit_code_2(tmp_path):
         outcome.raise_failure()
 
 
-def test_sigterm_to_one_worker_lets_it_exit_in_order(tmp_path):
+def test_sigterm_to_one_worker_lets_it_exit_cleanly(tmp_path):
     supervisor = a_supervisor(tmp_path, [{"read_s": 60}])
     thread, done = run_in_background(supervisor)
     wait_until(lambda: all(pids(supervisor)))
@@ -225,7 +225,7 @@ def all_gone(children):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_lets_all_checkpoint_and_exit(tmp_path, number):
+def test_first_signal_lets_all_workers_checkpoint_and_exit(tmp_path, number):
     parent, children = a_parent(tmp_path, 0.3)
     parent.send_signal(number)
     out, _ = parent.communicate(timeout=20)
@@ -234,7 +234,7 @@ def test_one_signal_lets_all_checkpoint_and_exit(tmp_path, number):
     assert all_gone(children)
 
 
-def test_a_second_signal_ends_all_at_once(tmp_path):
+def test_second_signal_kills_all_workers(tmp_path):
     parent, children = a_parent(tmp_path, 30.0)
     parent.send_signal(signal.SIGINT)
     time.sleep(0.7)
