@@ -42,7 +42,7 @@ def countries(path: Path) -> dict[str, str | None]:
 # --- the folder ---
 
 
-def test_days_are_cut_at_utc_midnight_to_the_millisecond():
+def test_days_are_split_at_utc_midnight_to_the_millisecond():
     times = [DAY_1_MS + DAY_MS, DAY_1_MS - 1, DAY_1_MS, DAY_1_MS + DAY_MS - 1, 1]
     rows = pa.table({"ts": pa.array(times, pa.timestamp("ms", tz="UTC")), "n": range(5)})
     assert [(day, table["n"].to_pylist()) for day, table in split_days(rows, "ts")] == [
@@ -54,7 +54,7 @@ def test_days_are_cut_at_utc_midnight_to_the_millisecond():
     assert list(split_days(rows.slice(0, 0), "ts")) == []
 
 
-def test_records_become_the_columns_of_the_archive():
+def test_records_are_written_with_the_columns_of_the_archive():
     order = Order("o", "c", 1, 2, "placed", 5, items=[Item("p", None, 2, 1), Item()])
     rows = to_arrow(Order, [order, Order("o2", "c", 1, 2, "placed", 0.5)])
     assert rows.schema == arrow_schema(Order)
@@ -69,7 +69,7 @@ def test_records_become_the_columns_of_the_archive():
     assert to_arrow(Event, []).num_rows == 0
 
 
-def test_files_of_one_run_and_partition_are_found_and_no_others(tmp_path):
+def test_listing_returns_the_files_of_one_run_and_partition_only(tmp_path):
     rows = pa.Table.from_batches([to_arrow(Event, [Event("e", "search", "c", "s", DAY_1_MS, "mobile")])])
     for run in ("a", "a-b", "a-events"):
         folder = ArchiveFolder(tmp_path / "a", run)
@@ -115,7 +115,7 @@ def publish(folder: ArchiveFolder, number: int, after: int, profiles: pa.Table) 
     StagingArea(folder).publish(staged)
 
 
-def test_workers_that_join_at_once_leave_every_part_in(tmp_path):
+def test_concurrent_merges_by_two_workers_lose_no_part(tmp_path):
     """Each writes its own parts and joins, thirty times; the last to join has seen all."""
     folder = ArchiveFolder(tmp_path / "a", "a")
     errors = []
@@ -138,7 +138,7 @@ def test_workers_that_join_at_once_leave_every_part_in(tmp_path):
     assert countries(tmp_path / "a") == {"c0": "30", "c1": "30", "c2": "30"}
 
 
-def test_a_folder_that_something_else_wrote_is_refused(tmp_path):
+def test_archive_folder_of_another_program_is_refused(tmp_path):
     (tmp_path / "events").mkdir()
     with pytest.raises(ShopstreamError, match="twice"):
         ArchiveFolder(tmp_path, "a")
@@ -146,7 +146,7 @@ def test_a_folder_that_something_else_wrote_is_refused(tmp_path):
         ArchiveFolder("nosuch://x", "a")
 
 
-def test_the_folder_opens_by_uri(tmp_path):
+def test_archive_folder_opens_by_uri(tmp_path):
     publish(ArchiveFolder((tmp_path / "a").as_uri(), "a"), 0, 1, customers(x="DE"))
     ArchiveFolder(tmp_path / "a", "a").join_profiles()
     assert countries(tmp_path / "a") == {"x": "DE"}
@@ -213,7 +213,7 @@ def bench(servers, run_name, tmp_path):
     return Bench(servers, run_name, tmp_path / "archive")
 
 
-def test_all_topics_become_an_archive(bench):
+def test_all_topics_are_archived(bench):
     bench.publish("events", [event(n, DAY_1_MS + n * HOUR_MS) for n in range(100)])
     bench.publish("orders", [order(n, DAY_1_MS + n * HOUR_MS, DAY_1_MS + n * HOUR_MS) for n in range(50)])
     bench.publish("orders", [order(7, DAY_1_MS + 7 * HOUR_MS, DAY_1_MS + 20 * DAY_MS)])
@@ -244,7 +244,7 @@ def test_all_topics_become_an_archive(bench):
     assert "c-2" not in profiles
 
 
-def test_a_second_run_adds_only_what_is_new(bench):
+def test_second_run_adds_new_records_only(bench):
     bench.publish("events", [event(n, DAY_1_MS) for n in range(50)])
     bench.publish("customers", [{"customer_id": "a", "country": "DE"}, {"customer_id": "b"}])
     bench.archive()
@@ -260,7 +260,7 @@ class CrashError(Exception):
 
 
 @pytest.mark.parametrize("moment", ["before the commit", "after the commit"])
-def test_a_crash_between_write_and_commit_leaves_no_doubles(bench, monkeypatch, moment):
+def test_crash_between_write_and_commit_leaves_no_duplicates(bench, monkeypatch, moment):
     bench.publish("events", [event(n, DAY_1_MS + n * HOUR_MS) for n in range(200)])
     bench.publish("customers", [{"customer_id": f"c-{n}", "country": "DE"} for n in range(40)])
 
@@ -295,7 +295,7 @@ role.run(lambda: False, None, lambda p: print(p.consumed, flush=True))
 """
 
 
-def test_killed_again_and_again_every_record_stands_once(bench):
+def test_repeated_kills_archive_every_record_once(bench):
     bench.publish("events", [event(n, DAY_1_MS + n * HOUR_MS // 20) for n in range(8_000)])
     bench.publish("customers", [{"customer_id": f"c-{n % 40}", "country": str(n)} for n in range(2_000)])
     assert bench.producer.flush(30) == 0
@@ -313,7 +313,7 @@ def test_killed_again_and_again_every_record_stands_once(bench):
     assert countries(bench.directory) == {f"c-{n}": str(1_960 + n) for n in range(40)}
 
 
-def test_two_workers_make_one_archive(bench):
+def test_two_workers_write_one_archive(bench):
     bench.publish("events", [event(n, DAY_1_MS + n * 1_000) for n in range(2_000)])
     bench.publish("customers", [{"customer_id": f"c-{n}", "country": "DE"} for n in range(200)])
     assert bench.producer.flush(30) == 0

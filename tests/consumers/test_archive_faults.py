@@ -23,7 +23,7 @@ def group() -> Group:
 
 
 @pytest.mark.parametrize("asleep", ["before it stages", "before its commit"])
-def test_a_former_owner_that_wakes_up_changes_nothing_that_counts(tmp_path, group, asleep):
+def test_former_owner_that_resumes_changes_no_published_row(tmp_path, group, asleep):
     """100 committed rows were once replaced by the 10 of an owner that had slept."""
     former = Worker(group, tmp_path)
     former.read(10)
@@ -39,7 +39,7 @@ def test_a_former_owner_that_wakes_up_changes_nothing_that_counts(tmp_path, grou
     assert_whole(tmp_path, group)
 
 
-def test_a_former_owner_asleep_after_its_commit_has_its_rows_published_by_the_next_one(tmp_path, group):
+def test_rows_of_an_owner_paused_after_its_commit_are_published_by_the_next(tmp_path, group):
     former = Worker(group, tmp_path)
     former.read(60)
     former.source.after_commit = lambda: Worker(group, tmp_path).read().flush()
@@ -47,7 +47,7 @@ def test_a_former_owner_asleep_after_its_commit_has_its_rows_published_by_the_ne
     assert_whole(tmp_path, group)
 
 
-def test_a_former_owner_asleep_in_its_assignment_removes_nothing_of_its_successor(tmp_path, group):
+def test_former_owner_paused_in_its_assignment_removes_no_file_of_its_successor(tmp_path, group):
     """It listed what was staged, and slept until its successor had staged and committed."""
     Worker(group, tmp_path).read(10)
     sleepy = Source(group)
@@ -70,7 +70,7 @@ def test_a_former_owner_asleep_in_its_assignment_removes_nothing_of_its_successo
     assert_whole(tmp_path, group)
 
 
-def test_a_new_owner_that_is_fenced_at_once_owns_nothing_and_removes_nothing(tmp_path, group):
+def test_owner_fenced_during_assignment_owns_and_removes_nothing(tmp_path, group):
     owner = Worker(group, tmp_path)
     owner.read(50)
     for partition, kept in owner.role._kept.items():
@@ -100,7 +100,7 @@ def crash():
 
 
 @pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
-def test_a_death_around_the_commit_loses_and_doubles_nothing(tmp_path, group, moment):
+def test_crash_around_the_commit_loses_and_duplicates_nothing(tmp_path, group, moment):
     worker = Worker(group, tmp_path).read(60)
     setattr(worker.source, moment, crash)
     with pytest.raises(CrashError):
@@ -111,7 +111,7 @@ def test_a_death_around_the_commit_loses_and_doubles_nothing(tmp_path, group, mo
 
 
 @pytest.mark.parametrize("expired", [False, True], ids=["offsets are there", "offsets are gone"])
-def test_a_death_in_the_middle_of_publishing_loses_and_doubles_nothing(tmp_path, group, monkeypatch, expired):
+def test_crash_while_publishing_loses_and_duplicates_nothing(tmp_path, group, monkeypatch, expired):
     worker = Worker(group, tmp_path).read(60)
     move, moves = worker.role._staging._move, []
 
@@ -131,7 +131,7 @@ def test_a_death_in_the_middle_of_publishing_loses_and_doubles_nothing(tmp_path,
 
 
 @pytest.mark.parametrize("made", [False, True])
-def test_a_commit_that_fails_is_repeated_with_the_same_files(tmp_path, group, made):
+def test_failed_commit_is_retried_with_the_same_files(tmp_path, group, made):
     worker = Worker(group, tmp_path).read(60)
     failures = [1, 2, 3]
 
@@ -151,7 +151,7 @@ def test_a_commit_that_fails_is_repeated_with_the_same_files(tmp_path, group, ma
 
 
 @pytest.mark.parametrize("successor", [False, True])
-def test_a_commit_whose_answer_was_lost_is_resolved_by_whoever_is_next(tmp_path, group, successor):
+def test_commit_with_a_lost_response_is_resolved_by_the_next_owner(tmp_path, group, successor):
     worker = Worker(group, tmp_path).read(60)
 
     def lost():
@@ -172,7 +172,7 @@ def test_a_commit_whose_answer_was_lost_is_resolved_by_whoever_is_next(tmp_path,
 # --- bounds and full disks ---
 
 
-def test_a_buffer_is_written_by_its_bytes_too(tmp_path, group):
+def test_buffer_is_written_at_its_limit_of_bytes(tmp_path, group):
     worker = Worker(group, tmp_path, flush_bytes=20_000, flush_every_s=1e9)
     worker.role._flushed_s = 1e9
     assert not worker.role._is_due(1e9)
@@ -182,7 +182,7 @@ def test_a_buffer_is_written_by_its_bytes_too(tmp_path, group):
     assert not worker.role._is_full()
 
 
-def test_a_full_disk_loses_nothing_and_stops_the_flow(tmp_path, group, monkeypatch):
+def test_full_disk_loses_nothing_and_pauses_reading(tmp_path, group, monkeypatch):
     worker = Worker(group, tmp_path, flush_records=50)
     stage = worker.role._staging.stage
 
@@ -222,7 +222,7 @@ def test_a_write_that_fails_leaves_no_staged_file(tmp_path, group, monkeypatch):
     assert_whole(tmp_path, group)
 
 
-def test_rows_are_durable_before_the_commit_and_before_the_next_one(tmp_path, group):
+def test_rows_are_durable_before_each_commit(tmp_path, group):
     """A commit must not name what a power loss takes away, nor forget what one would move back."""
     local, synced = fs.LocalFileSystem(), set()
 

@@ -25,7 +25,7 @@ def group() -> Group:
 
 
 @pytest.mark.parametrize("reset", ["deleted", "to the beginning", "back by some"])
-def test_without_its_committed_offset_reading_goes_on_from_the_files(tmp_path, group, reset):
+def test_lost_committed_offset_is_taken_from_the_files(tmp_path, group, reset):
     """250 rows, 150 of them twice: that is what came of it once. H is kept too: a late record stays late."""
     group.logs[EVENTS].append(event(200, DAY_1_MS + 200 * HOUR_MS))
     Worker(group, tmp_path).read(40).flush().read(30).flush().read().flush()
@@ -42,7 +42,7 @@ def test_without_its_committed_offset_reading_goes_on_from_the_files(tmp_path, g
     assert_whole(tmp_path, group)
 
 
-def test_a_log_that_no_longer_reaches_back_to_the_files_is_refused(tmp_path, group):
+def test_log_that_starts_after_the_archived_files_is_refused(tmp_path, group):
     Worker(group, tmp_path).read(40).flush()
     group.committed.clear()
     group.low[EVENTS] = 50
@@ -62,7 +62,7 @@ def test_another_topic_of_the_same_name_is_refused(tmp_path, group):
     assert_whole(tmp_path, group)
 
 
-def test_another_folder_than_the_one_that_was_written_is_refused(tmp_path, group):
+def test_other_archive_folder_than_the_committed_one_is_refused(tmp_path, group):
     Worker(group, tmp_path / "one").read(40).flush()
     Worker(group, tmp_path / "one")
     with pytest.raises(ShopstreamError, match=r"lacks the rows of .* before offset 40.*--archive"):
@@ -90,7 +90,7 @@ def earlier_version(directory: Path, group: Group, count: int, uncommitted: int)
     group.committed[EVENTS] = (count, json.dumps({"high": last}))
 
 
-def test_an_archive_of_an_earlier_version_is_gone_on_with(tmp_path, group):
+def test_archive_of_an_earlier_version_is_continued(tmp_path, group):
     earlier_version(tmp_path, group, 60, 20)
     worker = Worker(group, tmp_path).read().flush()
     assert worker.role.progress().consumed == 40 + 100

@@ -84,7 +84,7 @@ def assert_same(got: PartitionState, wanted: PartitionState) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_read_is_what_was_written(store, seed):
+def test_checkpoint_reads_back_as_written(store, seed):
     partition = some_partition(seed)
     checkpoint = snapshot(partition, "r", 4, [])
     name, blocks, written = store.write(checkpoint, NO_HORIZON)
@@ -99,7 +99,7 @@ def test_what_is_read_is_what_was_written(store, seed):
     assert written > sum(array.nbytes for array in checkpoint.arrays.values())
 
 
-def test_a_partition_of_nothing_can_be_kept(store):
+def test_empty_partition_has_a_valid_checkpoint(store):
     partition = empty(0, SINKS, contact=True)
     name, blocks, _ = store.write(snapshot(partition, "r", 4, []), NO_HORIZON)
     assert blocks == []
@@ -117,7 +117,7 @@ def test_a_snapshot_is_not_changed_by_later_records():
     assert {name: array.tobytes() for name, array in checkpoint.arrays.items()} == before
 
 
-def test_a_sink_that_the_checkpoint_does_not_know_is_given_every_customer():
+def test_sink_that_is_new_to_the_checkpoint_gets_every_customer_marked():
     partition = some_partition()
     again = restore(snapshot(partition, "r", 4, []), [*SINKS, "new"])
     assert again.customers_dirty["new"].unwritten().tolist() == list(range(partition.state.customer_count))
@@ -145,7 +145,7 @@ def test_a_flipped_bit_anywhere_is_damage(tmp_path, data):
     store.read(0, name)
 
 
-def test_every_bit_of_the_header_is_watched(tmp_path, store):
+def test_flipped_bit_in_the_header_is_damage(tmp_path, store):
     name, _, _ = store.write(snapshot(empty(0, SINKS, contact=False), "r", 4, []), NO_HORIZON)
     path = folder(tmp_path) / name
     whole = path.read_bytes()
@@ -208,19 +208,19 @@ def recovered(store, committed, offsets, partitions=4):
     return offsets_of(partition), name
 
 
-def test_the_committed_one_counts(store):
+def test_recovery_uses_the_committed_checkpoint(store):
     older, before, newer, after = two_checkpoints(store)
     assert recovered(store, CommittedCheckpoint(7, newer), after) == (after, newer)
     assert recovered(store, CommittedCheckpoint(7, older), before) == (before, older)
 
 
-def test_a_damaged_one_falls_back_to_the_one_before(tmp_path, store):
+def test_recovery_from_a_damaged_checkpoint_uses_the_previous_one(tmp_path, store):
     older, before, newer, after = two_checkpoints(store)
     (folder(tmp_path) / newer).write_bytes(b"")
     assert recovered(store, CommittedCheckpoint(7, newer), after) == (before, older)
 
 
-def test_when_none_can_be_read_it_stops_with_the_remedy(tmp_path, store):
+def test_recovery_without_a_readable_checkpoint_stops_with_the_remedy(tmp_path, store):
     *_, newer, after = two_checkpoints(store)
     for path in folder(tmp_path).iterdir():
         path.unlink()
@@ -228,7 +228,7 @@ def test_when_none_can_be_read_it_stops_with_the_remedy(tmp_path, store):
         recovered(store, CommittedCheckpoint(7, newer), after)
 
 
-def test_a_later_one_that_nobody_committed_is_passed_over(tmp_path, store):
+def test_recovery_ignores_a_later_uncommitted_checkpoint(tmp_path, store):
     """Its owner died between file and commit; the next one has written over what it holds for written."""
     older, before, newer, _ = two_checkpoints(store)
     (folder(tmp_path) / older).write_bytes(b"")
@@ -239,7 +239,7 @@ def test_a_later_one_that_nobody_committed_is_passed_over(tmp_path, store):
     assert newer in store.names(0)
 
 
-def test_without_a_commit_the_newest_valid_file_counts(tmp_path, store):
+def test_recovery_without_a_commit_uses_the_newest_valid_file(tmp_path, store):
     older, before, newer, after = two_checkpoints(store)
     start = dict.fromkeys(SOURCE_TOPICS, 0)
     assert recovered(store, None, start) == (after, newer)
@@ -247,7 +247,7 @@ def test_without_a_commit_the_newest_valid_file_counts(tmp_path, store):
     assert recovered(store, None, start) == (before, older)
 
 
-def test_strange_names_beside_the_checkpoints_are_passed_over(tmp_path, store):
+def test_files_with_other_names_are_ignored(tmp_path, store):
     *_, newer, after = two_checkpoints(store)
     for name in ("saved.checkpoint", "1-2.checkpoint", "a-b-c.checkpoint", f"{newer}.bak", "9-x-0.checkpoint"):
         (folder(tmp_path) / name).write_bytes(b"mine")
@@ -264,7 +264,7 @@ def test_strange_names_beside_the_checkpoints_are_passed_over(tmp_path, store):
     assert (state.partitions, state.checkpoints) == (1, 2)
 
 
-def test_nothing_kept_begins_at_the_given_offsets(store):
+def test_recovery_without_checkpoints_starts_at_the_given_offsets(store):
     start = {"events": 5, "orders": 6, "customers": 7}
     assert recovered(store, None, start) == (start, "")
 
@@ -275,7 +275,7 @@ def test_another_number_of_partitions_is_refused_with_the_remedy(store):
         recovered(store, CommittedCheckpoint(7, newer), after, partitions=5)
 
 
-def test_committed_metadata():
+def test_committed_metadata_reads_back_as_written():
     said = CommittedCheckpoint(12, "x.checkpoint")
     assert decode_committed([encode_committed(said)]) == said
     assert decode_committed([encode_committed(CommittedCheckpoint(3)), encode_committed(said), ""]) == said
@@ -303,7 +303,7 @@ def write_ids(store, ids, blocks, hour_min=NO_HORIZON, counter=0):
     return store.write(consumers.checkpoints.store.Checkpoint(checkpoint.manifest, checkpoint.arrays, ids), hour_min)
 
 
-def test_a_block_is_written_once_and_let_go_when_its_hours_are_out_of_the_horizon(store):
+def test_block_of_ids_is_written_once_and_dropped_after_the_horizon(store):
     ids = ids_of([10, 11, 20, 21])
     _, blocks, _ = write_ids(store, ids[:2], [])
     name, blocks, _ = write_ids(store, ids[2:], blocks)
@@ -332,7 +332,7 @@ def test_blocks_are_merged_and_stay_few(tmp_path, store):
     assert written < 5 * 1_000
 
 
-def test_merging_lets_go_of_ids_that_their_block_kept_alive(store):
+def test_merging_drops_expired_ids_of_a_live_block(store):
     ids, blocks = ids_of([1, 100] * (BLOCKS_MAX + 1)), []
     for n in range(BLOCKS_MAX + 1):
         name, blocks, _ = write_ids(store, ids[2 * n : 2 * n + 2], blocks, hour_min=50, counter=n)
@@ -340,7 +340,7 @@ def test_merging_lets_go_of_ids_that_their_block_kept_alive(store):
     assert kept_ids(store, name) == list(range(2, 2 * BLOCKS_MAX + 3, 2))
 
 
-def test_prune_keeps_what_is_needed_and_nothing_else(tmp_path, store):
+def test_prune_removes_every_file_that_is_not_needed(tmp_path, store):
     ids = ids_of(range(10, 16))
     old, _, _ = write_ids(store, ids[:1], [], counter=1)
     previous, blocks, _ = write_ids(store, ids[1:2], [], counter=2)
@@ -365,7 +365,7 @@ def test_a_former_owner_does_not_prune_the_files_of_the_new_one(tmp_path, store)
     assert kept_ids(store, name) == [1]
 
 
-def test_ids_come_back_and_old_ones_do_not_pile_up(store):
+def test_restored_ids_exclude_expired_ones(store):
     """Through a real state: every duplicate within the horizon is known after the restart."""
     hour = 400_000 * HOUR_MS
     rows = [

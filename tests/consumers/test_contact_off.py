@@ -46,7 +46,7 @@ def restored(store, *, contact):
 
 
 @pytest.mark.parametrize("said", [True, False], ids=["the first start", "a later one of an earlier version"])
-def test_a_checkpoint_with_contact_is_restored_without_and_its_customers_are_marked(tmp_path, said):
+def test_checkpoint_with_contact_restored_without_it_marks_its_customers(tmp_path, said):
     partition = restored(kept(tmp_path, said=said), contact=False)
     assert not [s for s in SECRETS if s in b"".join(partition.profiles.values())]
     assert msgspec.json.decode(b"{" + partition.profiles["ann"] + b"}") == {"country": ANN["country"]}
@@ -59,13 +59,13 @@ def test_a_checkpoint_with_contact_is_restored_without_and_its_customers_are_mar
         assert not [s for s in SECRETS if s in customer_docs(partition, rows, "r")[0].body]
 
 
-def test_a_checkpoint_is_restored_with_contact_where_it_is_still_wanted(tmp_path):
+def test_checkpoint_with_contact_is_restored_with_it_when_enabled(tmp_path):
     partition = restored(kept(tmp_path, said=True), contact=True)
     assert b"Zacharias" in partition.profiles["ann"]
     assert not partition.changed
 
 
-def test_spark_state_with_contact_is_written_again_without_as_its_cell_is_read():
+def test_spark_state_with_contact_is_rewritten_without_it_when_its_cell_is_read():
     class DictStore(dict):
         def bucket(self):
             return self.get("bucket")
@@ -92,7 +92,7 @@ def test_spark_state_with_contact_is_written_again_without_as_its_cell_is_read()
 
 
 @pytest.mark.timeout(120)
-def test_the_index_and_the_new_checkpoints_hold_no_contact_any_more(servers, run_name, tmp_path):
+def test_index_and_new_checkpoints_hold_no_contact_data(servers, run_name, tmp_path):
     bench = Bench(servers, run_name, tmp_path / "state", partitions=1)
     install(bench.client, run_name, run_definitions(contact=True))
     bench.publish([("customers", row["customer_id"].encode(), msgspec.json.encode(row)) for row in (ANN, BOB)])

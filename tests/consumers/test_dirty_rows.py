@@ -86,14 +86,14 @@ TestDirtyRows = DirtyRowsMachine.TestCase
 TestDirtyRows.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
-def test_what_changed_goes_before_what_only_grew_older():
+def test_changed_rows_are_taken_before_low_priority_rows():
     dirty = DirtyRows()
     dirty.add(rows([3, 1]), aged=True)
     dirty.add(rows([7]))
     assert dirty.take(2)[1].tolist() == [7, 3]
 
 
-def test_a_row_in_two_flights_is_done_with_the_later_one():
+def test_row_in_two_batches_is_done_with_the_later_batch():
     """An order placed and cancelled while Elasticsearch is slow; its record is needed until the second is written."""
     dirty = DirtyRows()
     dirty.add(rows([5]))

@@ -106,7 +106,7 @@ def test_an_attempt_on_a_full_disk_leaves_no_file(tmp_path, monkeypatch, suffix)
     assert len(CheckpointStore(str(tmp_path), "r").read(0, source.names[-1]).new_ids) == 5
 
 
-def test_a_commit_that_fails_is_tried_again_with_the_same_checkpoint(tmp_path, monkeypatch):
+def test_failed_commit_is_retried_with_the_same_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr("consumers.checkpoints.coordinator.COMMIT_PAUSE_S", 0.0)
     source = Source()
     keeper, partition = opened(tmp_path, source)
@@ -122,7 +122,7 @@ def test_a_commit_that_fails_is_tried_again_with_the_same_checkpoint(tmp_path, m
     assert source.names[1] in files_of(tmp_path)
 
 
-def test_a_damaged_block_costs_a_running_worker_nothing(tmp_path):
+def test_running_worker_replaces_a_damaged_block(tmp_path):
     """Blocks are read again when they are merged; the worker has their ids in memory."""
     source = Source()
     keeper, partition = opened(tmp_path, source)
@@ -142,7 +142,7 @@ def test_a_damaged_block_costs_a_running_worker_nothing(tmp_path):
     assert len(kept.manifest.blocks) <= 3
 
 
-def test_known_ids_are_those_of_the_horizon(tmp_path):
+def test_checkpoint_holds_the_ids_of_the_horizon(tmp_path):
     keeper, partition = opened(tmp_path, Source())
     keeper.close()
     for number in (1, 2, 3):

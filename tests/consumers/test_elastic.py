@@ -65,14 +65,14 @@ def run_sink(answer, count: int = 10, options: SinkOptions = FAST) -> tuple[Outc
 # --- the sink ---
 
 
-def test_all_written_in_bounded_requests():
+def test_documents_are_written_in_bounded_requests():
     outcome, script, sink = run_sink(lambda ids, n: None)
     assert (outcome.written, outcome.conflicts, outcome.rejected) == (10, (), ())
     assert sorted(len(ids) for ids in script.sent) == [1, 3, 3, 3]
     assert sink.in_flight == 0
 
 
-def test_requests_are_cut_by_bytes():
+def test_requests_are_limited_by_bytes():
     big = [Doc("i", str(n), b"x" * 1000) for n in range(5)] + [Doc("i", "huge", b"x" * 9000)]
     sent: list[int] = []
     with BulkSink(lambda body: sent.append(len(body)), SinkOptions(bytes_max=2500), seed=1) as sink:
@@ -82,7 +82,7 @@ def test_requests_are_cut_by_bytes():
     assert sum(size > 2500 for size in sent) == 1
 
 
-def test_only_the_refused_items_are_sent_again():
+def test_only_rejected_items_are_retried():
     def answer(ids, n):
         busy = "id-4" in ids and (len(ids) > 1 or n < 3)
         return [ItemAnswer(Verdict.RETRY if busy and i == "id-4" else Verdict.WRITTEN, "429") for i in ids]
@@ -95,7 +95,7 @@ def test_only_the_refused_items_are_sent_again():
     assert sink.trouble is None
 
 
-def test_conflicts_and_rejections_are_told_by_position():
+def test_conflicts_and_rejections_are_reported_by_position():
     def answer(ids, n):
         verdicts = {"id-2": Verdict.CONFLICT, "id-7": Verdict.REJECTED}
         return [ItemAnswer(verdicts.get(i, Verdict.WRITTEN), "no such field") for i in ids]
@@ -106,7 +106,7 @@ def test_conflicts_and_rejections_are_told_by_position():
     assert [(r.position, r.reason) for r in outcome.rejected] == [(7, "no such field")]
 
 
-def test_a_lost_connection_is_tried_until_it_is_back():
+def test_lost_connection_is_retried_until_it_returns():
     def answer(ids, n):
         if n < 4:
             raise SendError(Verdict.RETRY, "connection refused")
@@ -117,7 +117,7 @@ def test_a_lost_connection_is_tried_until_it_is_back():
     assert sink.stats().retries == 9
 
 
-def test_one_malformed_document_is_found_and_the_others_pass():
+def test_malformed_document_is_isolated_and_the_others_are_written():
     def answer(ids, n):
         if "id-5" in ids:
             raise SendError(Verdict.SPLIT, "400 malformed")
@@ -141,7 +141,7 @@ def test_wrong_credentials_end_the_sink_with_an_error():
     assert done == []
 
 
-def test_an_item_that_may_not_be_written_ends_the_sink():
+def test_item_without_write_permission_ends_the_sink():
     with BulkSink(lambda body: [ItemAnswer(Verdict.FATAL, "unauthorized")], FAST, seed=1) as sink:
         sink.submit(docs(1), lambda outcome: None)
         with pytest.raises(ShopstreamError, match=r"t-events-2026\.01: unauthorized"):
@@ -172,7 +172,7 @@ def test_callbacks_run_in_the_callers_thread_and_submit_waits_when_full():
     assert threads == {threading.get_ident()}
 
 
-def test_an_empty_submission_is_done_at_once():
+def test_empty_submission_completes_immediately():
     done: list[Outcome] = []
     with BulkSink(lambda body: None, FAST, seed=1) as sink:
         sink.submit([], done.append)
@@ -193,7 +193,7 @@ def test_flush_gives_up_in_time_and_close_does_not_wait_for_a_dead_server():
 
 
 @given(st.lists(st.sampled_from([*Verdict]).filter(lambda v: v not in (Verdict.FATAL, Verdict.SPLIT)), max_size=30))
-def test_every_document_has_exactly_one_end(verdicts):
+def test_every_document_has_exactly_one_outcome(verdicts):
     """Whatever the server answers first; a second try is written."""
     first = dict(zip((f"id-{n}" for n in range(len(verdicts))), verdicts, strict=True))
 
@@ -206,7 +206,7 @@ def test_every_document_has_exactly_one_end(verdicts):
     assert len(outcome.rejected) == verdicts.count(Verdict.REJECTED)
 
 
-def test_closing_the_sink_lets_go_of_its_client():
+def test_closing_the_sink_closes_its_client():
     released: list[bool] = []
     with BulkSink(lambda body: None, FAST, seed=1, release=lambda: released.append(True)) as sink:
         sink.submit(docs(2), lambda outcome: None)
@@ -215,7 +215,7 @@ def test_closing_the_sink_lets_go_of_its_client():
     assert released == [True]
 
 
-def test_a_sink_over_a_server_that_does_not_answer_leaves_no_client_open(monkeypatch):
+def test_failed_open_of_a_sink_leaves_no_client_open(monkeypatch):
     opened = []
     open_client = elastic.open_client
     monkeypatch.setattr(elastic, "open_client", lambda *a, **k: opened.append(open_client(*a, **k)) or opened[-1])
@@ -230,7 +230,7 @@ def test_a_sink_over_a_server_that_does_not_answer_leaves_no_client_open(monkeyp
     assert closed == opened
 
 
-def test_bulk_body():
+def test_bulk_body_holds_an_action_and_a_source_for_each_document():
     body = encode_bulk([Doc("i", 'a"b', b"{}", version=7), Doc("j", "c", b'{"x":1}', create=True)], range(2))
     assert [json.loads(line) for line in body.splitlines()] == [
         {"index": {"_index": "i", "_id": 'a"b', "version": 7, "version_type": "external"}},
@@ -274,7 +274,7 @@ class Proxy(socketserver.BaseRequestHandler):
         ),
     ],
 )
-def test_what_a_network_may_answer_loses_no_document(answer, verdict):
+def test_no_network_failure_loses_a_document(answer, verdict):
     handler = type("Handler", (Proxy,), {"answer": answer})
     with socketserver.TCPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -290,7 +290,7 @@ def test_what_a_network_may_answer_loses_no_document(answer, verdict):
 # --- ids, names, mappings ---
 
 
-def test_document_ids():
+def test_document_ids_are_unambiguous_and_bounded():
     assert document_id("e-1") == "e-1"
     assert document_id("a|b") == "a|b"
     assert document_id("a|b", "c") != document_id("a", "b|c")
@@ -322,7 +322,7 @@ def test_mappings_are_strict_and_complete():
     assert "email" in mappings.mapping(with_contact)["properties"]
 
 
-def test_months():
+def test_month_index_follows_the_utc_month_of_the_time():
     ts = np.array([0, 1_772_323_199_999, 1_772_323_200_000], np.int64)
     assert mappings.month_indices("shop", "events", ts) == [
         "shop-events-1970.01",
@@ -340,12 +340,12 @@ def test_indices_belong_to_one_run():
 
 
 @pytest.mark.parametrize("run", ["", "Shop", "a.b", "-a", "a b", "a" * 65, "é", "a\n"])
-def test_run_names_refused(run):
+def test_invalid_run_name_is_refused(run):
     with pytest.raises(UsageError, match="run name"):
         check_run(run)
 
 
-def test_the_connection_shows_no_secret():
+def test_repr_of_the_connection_hides_secrets():
     connection = ElasticConnection("https://me:s3cret@host:9200/", api_key="k3y", options={"headers": {"x": "t0ken"}})
     assert connection.url == "https://host:9200/"
     assert (connection.username, connection.password) == ("me", "s3cret")
@@ -353,7 +353,7 @@ def test_the_connection_shows_no_secret():
         assert secret not in repr(connection)
 
 
-def test_unreachable_is_told_in_seconds():
+def test_unreachable_server_is_reported_in_seconds():
     started = time.monotonic()
     with pytest.raises(ShopstreamError, match="does not answer"):
         elastic.check(elastic.open_client(ElasticConnection("http://127.0.0.1:1")))
@@ -375,14 +375,14 @@ def client(connection):
         yield client
 
 
-def test_wrong_password(connection):
+def test_wrong_password_is_an_error_without_the_password(connection):
     wrong = ElasticConnection(connection.url, connection.username, "wr0ng")
     with pytest.raises(ShopstreamError, match="credentials") as caught:
         elastic.check(elastic.open_client(wrong))
     assert "wr0ng" not in str(caught.value)
 
 
-def test_install_twice_and_drop(client, run_name):
+def test_install_is_idempotent_and_drop_removes_everything(client, run_name):
     definitions = index_definitions((Field("orders_total", "int"),))
     aliases_module.install(client, run_name, definitions)
     aliases_module.install(client, run_name, definitions)
@@ -399,7 +399,7 @@ def test_install_twice_and_drop(client, run_name):
     assert not client.indices.exists_index_template(name=f"{run_name}-customers")
 
 
-def test_a_run_named_like_an_index_of_another(client, run_name):
+def test_run_named_like_an_index_of_another_run_is_separate(client, run_name):
     """`RUN-events-*` matches the indices of a run called `RUN-events`; each must get its own template."""
     inner = f"{run_name}-events"
     definitions = index_definitions(())
@@ -418,7 +418,7 @@ def test_a_run_named_like_an_index_of_another(client, run_name):
         aliases_module.drop(client, inner, definitions)
 
 
-def test_bulk_on_the_real_server(connection, client, run_name):
+def test_bulk_sink_writes_to_a_real_server(connection, client, run_name):
     aliases_module.install(client, run_name, index_definitions(()))
     index = mappings.month_indices(run_name, "events", np.array([1_772_323_200_000]))[0]
 
@@ -452,7 +452,7 @@ def test_bulk_on_the_real_server(connection, client, run_name):
     assert client.get(index=index, id="versioned")["_source"]["category"] == "new"
 
 
-def test_a_read_only_index_is_waited_for(connection, client, run_name):
+def test_documents_of_a_read_only_index_are_retried(connection, client, run_name):
     aliases_module.install(client, run_name, index_definitions(()))
     index = mappings.write_index(run_name, "pipeline")
     client.indices.add_block(index=index, block="write")

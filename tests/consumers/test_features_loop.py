@@ -42,7 +42,7 @@ class Scene(Records):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_an_undisturbed_run(seed, tmp_path):
+def test_undisturbed_run_gives_the_rows_of_the_oracle(seed, tmp_path):
     scene = Scene(seed, str(tmp_path))
     as_of = scene.end + seed * DAY
     progress = scene.world.work(CALM, lambda _: as_of)
@@ -54,14 +54,14 @@ def test_an_undisturbed_run(seed, tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_through_every_disaster(seed, tmp_path):
+def test_run_with_every_fault_gives_the_rows_of_the_oracle(seed, tmp_path):
     scene = Scene(seed, str(tmp_path), customers=2)
     as_of = scene.end + (0, 1, 30 * DAY)[seed % 3]
     scene.world.work(STORMY, lambda _: as_of)
     scene.check(as_of)
 
 
-def test_disasters_do_happen(tmp_path):
+def test_simulated_faults_occur(tmp_path):
     kills = checkpoints = 0
     for seed in range(3):
         scene = Scene(seed, str(tmp_path / str(seed)), customers=2)
@@ -72,14 +72,14 @@ def test_disasters_do_happen(tmp_path):
     assert checkpoints >= 3
 
 
-def test_partitions_that_come_while_the_final_rows_are_written_get_theirs(tmp_path):
+def test_partitions_assigned_while_the_final_rows_are_written_get_final_rows(tmp_path):
     scene = Scene(3, str(tmp_path), customers=2)
     as_of = scene.end + 7 * DAY
     scene.world.work(Odds(lose_at_the_end=True), lambda _: as_of)
     scene.check(as_of)
 
 
-def test_event_ids_of_a_checkpoint_that_could_not_be_written_are_in_the_next(tmp_path):
+def test_event_ids_of_a_failed_checkpoint_are_in_the_next_one(tmp_path):
     """Else an event repeated after a restart would be counted again."""
     world = World(
         np.random.default_rng(0), {Partition(t, 0): [] for t in ("events", "orders", "customers")}, str(tmp_path)
@@ -104,7 +104,7 @@ def test_event_ids_of_a_checkpoint_that_could_not_be_written_are_in_the_next(tmp
     assert again.state.apply_events(as_events(rows)).applied == 0
 
 
-def test_an_error_is_told_as_it_is_and_nothing_is_committed_after_it(tmp_path, monkeypatch):
+def test_error_is_raised_unchanged_and_nothing_is_committed_after_it(tmp_path, monkeypatch):
     """In the middle of a batch the state is half of it: that must not be kept."""
     scene = Scene(0, str(tmp_path), customers=1)
     committed = []
@@ -119,7 +119,7 @@ def test_an_error_is_told_as_it_is_and_nothing_is_committed_after_it(tmp_path, m
     assert scene.world.committed == committed[0]
 
 
-def test_rows_before_the_streams_time_are_a_usage_error(tmp_path):
+def test_as_of_before_the_max_event_time_is_a_usage_error(tmp_path):
     scene = Scene(0, str(tmp_path), customers=1)
     with pytest.raises(UsageError, match="--as-of"):
         scene.world.work(CALM, lambda stream_time: stream_time - 1)

@@ -90,7 +90,7 @@ def bench(servers, run_name):
         member.consumer.close()
 
 
-def test_rows_are_there_when_they_are_acknowledged(bench):
+def test_acknowledged_rows_are_readable(bench):
     member = bench.member("a")
     assert member.write(rows("c 1", "d 1")) == []
     assert member.write(rows("c 2")) == []
@@ -116,7 +116,7 @@ def test_rows_of_a_former_owner_are_never_the_last_ones(bench):
     assert bench.committed() == ["c 0", "c new"]
 
 
-def test_rows_that_wait_when_an_assignment_ends_are_not_written(bench):
+def test_pending_rows_are_not_written_after_revocation(bench):
     member = bench.member("a")
     done: list = []
     member.topic.send(rows("c 1"), done.append)
@@ -127,14 +127,14 @@ def test_rows_that_wait_when_an_assignment_ends_are_not_written(bench):
     assert bench.committed() == ["c 2"]
 
 
-def test_a_row_too_large_for_the_client_is_told_and_the_others_are_written(bench):
+def test_row_too_large_for_the_client_is_rejected_and_the_others_are_written(bench):
     member = bench.member("a")
     (refused,) = member.write(rows("c 1", "large " + "x" * 1_100_000, "d 1"))
     assert (refused.position, "large" in refused.reason.lower()) == (1, True)
     assert bench.committed() == ["c 1", "d 1"]
 
 
-def test_a_row_too_large_for_the_topic_is_told_and_the_others_are_written(bench):
+def test_row_too_large_for_the_topic_is_rejected_and_the_others_are_written(bench):
     entry = ConfigEntry("max.message.bytes", "2000", incremental_operation=AlterConfigOpType.SET)
     admin = AdminClient(bench.properties)
     resource = ConfigResource(ResourceType.TOPIC, bench.name, incremental_configs=[entry])
@@ -147,7 +147,7 @@ def test_a_row_too_large_for_the_topic_is_told_and_the_others_are_written(bench)
     assert sorted(bench.committed()) == ["c 1", "d 1"]
 
 
-def test_what_a_dead_process_left_open_ends_with_the_next_one_of_its_instance(bench):
+def test_transaction_of_a_crashed_process_is_aborted_by_its_successor(bench):
     """An open transaction hides everything behind it from readers of committed records."""
     dead: Producer = open_producer(transactional_config(bench.properties, f"{bench.run}-features-a"))
     dead.init_transactions(10)
@@ -159,7 +159,7 @@ def test_what_a_dead_process_left_open_ends_with_the_next_one_of_its_instance(be
     assert bench.committed() == ["c alive"]
 
 
-def test_what_a_worker_that_leaves_has_open_is_aborted_at_once(bench):
+def test_open_transaction_is_aborted_when_the_worker_exits(bench):
     """An open transaction hides the rows of the next owner, which has an id of its own, from readers."""
     leaving = bench.member("leaving")
     leaving.topic.send(rows("c old"), lambda _: None)

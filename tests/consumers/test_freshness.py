@@ -3,7 +3,7 @@
 from consumers.features.freshness import Followed, Freshness
 
 
-def test_closing_ends_the_measurement_and_lets_go_of_its_client():
+def test_closing_ends_the_measurement_and_closes_its_client():
     released = []
     visibility = Freshness(lambda _: 3, lambda: released.append(True))
     visibility.follow(Followed("c", 3, 0))

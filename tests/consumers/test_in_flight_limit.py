@@ -24,7 +24,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_a_fast_sink_is_not_bounded(clock):
+def test_fast_sink_has_no_limit(clock):
     window = InflightLimit(clock)
     for _ in range(50):
         number = window.submitted(DOCS_MAX)
@@ -34,7 +34,7 @@ def test_a_fast_sink_is_not_bounded(clock):
     assert window.room(DOCS_MAX + 5) == 0
 
 
-def test_a_slow_sink_has_in_flight_what_it_writes_in_a_moment(clock):
+def test_limit_of_a_slow_sink_follows_its_throughput(clock):
     window = InflightLimit(clock)
     number = window.submitted(10_000)
     clock.now_s += 20
@@ -46,7 +46,7 @@ def test_a_slow_sink_has_in_flight_what_it_writes_in_a_moment(clock):
     assert window.room(0) == DOCS_MIN
 
 
-def test_a_sink_that_stands_still_is_noticed_before_it_answers(clock):
+def test_stalled_sink_is_limited_before_it_responds(clock):
     window = InflightLimit(clock)
     number = window.submitted(3_000)
     clock.now_s += LATENCY_S + 0.1
@@ -55,7 +55,7 @@ def test_a_sink_that_stands_still_is_noticed_before_it_answers(clock):
     window.acknowledged(number)
 
 
-def test_a_sink_that_is_fast_again_is_soon_given_all(clock):
+def test_limit_of_a_recovered_sink_rises_quickly(clock):
     window = InflightLimit(clock)
     number = window.submitted(100)
     clock.now_s += 100
@@ -92,7 +92,7 @@ class NarrowSink:
             on_done(Outcome(docs, len(docs), (), (), 0.0))
 
 
-def test_customers_that_always_change_leave_room_for_sessions():
+def test_busy_customers_leave_room_for_sessions():
     partition = empty(3, [ELASTIC], contact=False)
     partition.epoch = 5
     for topic in ("events", "orders", "customers"):

@@ -94,12 +94,12 @@ def bench(servers, run_name):
     bench.client.close()
 
 
-def test_marks():
+def test_offset_metadata_reads_back_as_written():
     assert read_metadata(write_metadata(OffsetMetadata(17))) == OffsetMetadata(17)
     assert read_metadata("") == read_metadata("not json") == read_metadata("[1]") == OffsetMetadata()
 
 
-def test_valid_events_stand_once_in_the_index_of_their_month(bench):
+def test_valid_events_are_indexed_once_in_their_month(bench):
     messages = [message(event(n)) for n in range(1_000)]
     bench.publish(messages)
     bench.publish(messages[:40])  # repeated
@@ -121,7 +121,7 @@ def test_valid_events_stand_once_in_the_index_of_their_month(bench):
     assert source == {name: value for name, value in event(7).items() if name != "unheard_of"}
 
 
-def test_a_second_run_reads_on_and_the_verdict_on_lateness_goes_on_too(bench):
+def test_second_run_resumes_with_the_stored_lateness_clock(bench):
     bench.publish([message(event(n)) for n in range(100)])
     assert bench.index().written == 100
     bench.publish([message(event(200 + n, ts=BASE_MS - 72 * HOUR_MS)) for n in range(50)])
@@ -164,7 +164,7 @@ def start_worker(bench) -> subprocess.Popen:
     return worker
 
 
-def test_killed_again_and_again_nothing_is_lost_and_nothing_doubled(bench):
+def test_repeated_kills_lose_and_duplicate_no_event(bench):
     bench.publish([message(event(n)) for n in range(9_000)])
     for _ in range(3):
         worker = start_worker(bench)
@@ -180,7 +180,7 @@ def test_killed_again_and_again_nothing_is_lost_and_nothing_doubled(bench):
     assert totals.written + totals.duplicates == totals.valid
 
 
-def test_an_error_commits_nothing_that_is_not_acknowledged(bench, monkeypatch):
+def test_error_commits_no_unacknowledged_offset(bench, monkeypatch):
     """The last commit before the error counts; closing makes none."""
     bench.publish([message(event(n)) for n in range(600)])
 
@@ -194,7 +194,7 @@ def test_an_error_commits_nothing_that_is_not_acknowledged(bench, monkeypatch):
     assert bench.index().written == 600
 
 
-def test_nothing_is_committed_before_it_is_acknowledged(bench):
+def test_offsets_are_committed_after_acknowledgement(bench):
     bench.publish([message(event(n)) for n in range(600)])
 
     def down(body):
@@ -211,7 +211,7 @@ def test_nothing_is_committed_before_it_is_acknowledged(bench):
     assert (again.written, again.duplicates) == (600, 0)
 
 
-def test_a_stalled_sink_keeps_its_place_in_the_group(bench):
+def test_stalled_sink_does_not_lose_its_group_membership(bench):
     """The sink takes nothing for longer than the stall: the flow stops, the group is kept, all arrives afterwards."""
     bench.publish([message(event(n)) for n in range(3_000)])
     transport = BulkTransport(elastic.open_client(bench.connection))
@@ -232,7 +232,7 @@ def test_a_stalled_sink_keeps_its_place_in_the_group(bench):
     assert troubles == {None, "overloaded"}
 
 
-def test_a_document_that_elasticsearch_refuses_is_a_dead_letter_and_stops_nothing(bench):
+def test_document_rejected_by_elasticsearch_becomes_a_dead_letter(bench):
     """A mapping that is stricter than the schema stands for whatever may be refused one day."""
     bench.client.indices.create(
         index=f"{bench.run}-events-2026.03",
@@ -256,7 +256,7 @@ def test_a_document_that_elasticsearch_refuses_is_a_dead_letter_and_stops_nothin
     assert letters.waiting == 0
 
 
-def test_two_workers_share_the_partitions_and_neither_leaves_early(bench):
+def test_two_workers_share_the_partitions_until_both_reach_the_end(bench):
     bench.publish([message(event(n)) for n in range(3_000)])
     results = {}
 

@@ -38,16 +38,16 @@ def test_consumer_config_is_tuned_and_overridable_where_exactness_allows():
         ("partition.assignment.strategy", "roundrobin"),
     ],
 )
-def test_a_property_that_breaks_exactness_is_refused(name, value):
+def test_property_that_breaks_exactly_once_is_refused(name, value):
     with pytest.raises(UsageError, match=name):
         kafka.consumer_config({name: value}, "g")
 
 
-def test_the_same_value_in_words_is_no_conflict():
+def test_equal_value_in_another_spelling_is_accepted():
     assert kafka.consumer_config({"enable.auto.commit": "false"}, "g")["enable.auto.commit"] is False
 
 
-def test_producer_config_leaves_consumer_words_out():
+def test_producer_config_omits_consumer_properties():
     config = kafka.producer_config({"session.timeout.ms": "6000", "linger.ms": "1", "acks": "all"})
     assert config["linger.ms"] == "1"
     assert "session.timeout.ms" not in config
@@ -56,7 +56,7 @@ def test_producer_config_leaves_consumer_words_out():
         kafka.producer_config({"acks": "1"})
 
 
-def test_no_property_keeps_deliveries_from_the_sinks():
+def test_property_that_hides_delivery_reports_is_refused():
     with pytest.raises(UsageError, match=r"delivery\.report\.only\.error"):
         kafka.producer_config({"delivery.report.only.error": "true"})
 
@@ -71,7 +71,7 @@ def test_an_unknown_property_is_named():
         kafka.open_consumer(kafka.consumer_config({"no.such.property": "1"}, "g"))
 
 
-def test_an_unreachable_broker_is_told_in_seconds_without_secrets():
+def test_unreachable_broker_is_reported_in_seconds_without_secrets():
     started = time.monotonic()
     properties = {"bootstrap.servers": "127.0.0.1:1", "sasl.password": "hunter2"}
     with pytest.raises(ShopstreamError, match=r"127\.0\.0\.1:1 does not answer") as caught:
@@ -90,7 +90,7 @@ def test_log_lines_are_cut_counted_and_without_secrets(capsys):
     assert out.count("login with") == 3  # the first, the 100th and the 200th
 
 
-def test_a_condition_that_passes_by_itself_is_a_line_for_debugging():
+def test_transient_condition_is_logged_at_debug_level():
     lines = ClientLog({}, "c")
     with structlog.testing.capture_logs() as said:
         lines.log(logging.WARNING, "GETPID: Broker: Coordinator load in progress: retrying")
@@ -98,11 +98,11 @@ def test_a_condition_that_passes_by_itself_is_a_line_for_debugging():
     assert [line["log_level"] for line in said] == ["debug", "warning"]
 
 
-def test_redact():
+def test_redact_replaces_every_occurrence_of_a_secret():
     assert redact("a b a", ["a"]) == "*** b ***"
 
 
-def test_reasons_count_together_without_particulars():
+def test_reasons_are_grouped_without_their_values():
     assert reason_kind('`ts`: expected at most 5, got 17 "x\\"y"') == reason_kind('`ts`: expected at most 5, got 9 "z"')
     assert reason_kind("Invalid enum value 'a\\'b' - at `$.type`") == reason_kind("Invalid enum value '' - at `$.type`")
     assert reason_kind("a customer's day isn't over") == "a customer's day isn't over"
@@ -116,7 +116,7 @@ def properties(servers):
     return servers.kafka.client_properties()
 
 
-def test_topics_are_made_once_with_their_settings(properties, run_name):
+def test_topics_are_created_once_with_their_settings(properties, run_name):
     first = kafka.ensure_topics(properties, run_name, 3)
     assert set(first.created) == set(topic_settings.topic_configs(run_name))
     again = kafka.ensure_topics(properties, run_name, 3)
@@ -129,7 +129,7 @@ def test_topics_are_made_once_with_their_settings(properties, run_name):
         kafka.ensure_topics(properties, run_name, 4)
 
 
-def test_a_foreign_topic_is_described(properties, run_name):
+def test_existing_topic_with_other_settings_gives_warnings(properties, run_name):
     admin = AdminClient(properties)
     config = {"message.timestamp.type": "CreateTime", "retention.ms": "1000000"}
     for future in admin.create_topics([NewTopic(f"{run_name}.events", 2, 1, config=config)]).values():
@@ -139,7 +139,7 @@ def test_a_foreign_topic_is_described(properties, run_name):
     assert any("deletes records after 1000000 ms" in w for w in warnings)
 
 
-def test_a_topic_that_forgets_removals_sooner_than_offsets_is_told(properties, run_name):
+def test_topic_with_tombstone_retention_below_offset_retention_gives_a_warning(properties, run_name):
     admin = AdminClient(properties)
     for future in admin.create_topics(
         [NewTopic(f"{run_name}.customers", 2, 1, config={"cleanup.policy": "compact"})]
@@ -152,7 +152,7 @@ def test_a_topic_that_forgets_removals_sooner_than_offsets_is_told(properties, r
 
 
 @pytest.mark.parametrize(("minutes", "ms"), [("20160", 1_209_600_000), ("60", 604_800_000), (None, 604_800_000)])
-def test_removals_are_kept_as_long_as_the_cluster_keeps_offsets(minutes, ms):
+def test_tombstone_retention_equals_the_offset_retention_of_the_cluster(minutes, ms):
     class Cluster:
         brokers = {1: None}  # noqa: RUF012
 
@@ -191,7 +191,7 @@ def join(properties, group: str, instance: str, topic: str) -> Consumer:
     return consumer
 
 
-def test_commits_carry_metadata_and_a_former_owner_is_refused(properties, run_name):
+def test_commits_carry_metadata_and_a_former_owner_is_fenced(properties, run_name):
     kafka.ensure_topics(properties, run_name, 1)
     topic = f"{run_name}.events"
     place = TopicPartition(topic, 0)
@@ -293,7 +293,7 @@ def test_dead_letters_keep_bytes_key_and_origin(properties, run_name):
     }
 
 
-def test_a_letter_beyond_the_topics_limit_is_cut_and_the_others_arrive_whole(properties, run_name):
+def test_dead_letter_above_the_topic_limit_is_truncated_and_others_are_complete(properties, run_name):
     kafka.ensure_topics(properties, run_name, 1)
     letters = open_dead_letters(properties, run_name)
     letters.send(DeadLetter("t.events", 0, 1, b"k", b"small", "bad"))
@@ -305,7 +305,7 @@ def test_a_letter_beyond_the_topics_limit_is_cut_and_the_others_arrive_whole(pro
     assert dict(large.headers())["cut"] == b"the first 524288 of 17000000 bytes"
 
 
-def test_letters_that_cannot_be_delivered_are_an_error():
+def test_undeliverable_dead_letters_are_an_error():
     config = kafka.producer_config({"bootstrap.servers": "127.0.0.1:1", "reconnect.backoff.max.ms": 1000})
     letters = DeadLetters(kafka.open_producer(config), "r")
     letters.send(DeadLetter("t.events", 0, 1, b"k", b"v", "bad"))

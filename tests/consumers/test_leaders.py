@@ -23,21 +23,21 @@ def refusing(code, times):
 
 
 @pytest.mark.parametrize("code", [KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION])
-def test_it_is_asked_again_with_the_time_that_is_left(code):
+def test_unavailable_leader_is_retried_with_the_remaining_time(code):
     ask, asked = refusing(code, times=2)
     assert ask_leader(ask, time.monotonic() + 10) == "answer"
     assert len(asked) == 3
     assert 9 < asked[2] < asked[1] < asked[0] <= 10
 
 
-def test_time_runs_out():
+def test_unavailable_leader_raises_after_the_deadline():
     ask, asked = refusing(KafkaError.LEADER_NOT_AVAILABLE, times=99)
     with pytest.raises(KafkaException):
         ask_leader(ask, time.monotonic() + 0.5)
     assert 1 < len(asked) < 5
 
 
-def test_another_refusal_is_final():
+def test_other_broker_error_is_not_retried():
     ask, asked = refusing(KafkaError.TOPIC_AUTHORIZATION_FAILED, times=1)
     with pytest.raises(KafkaException):
         ask_leader(ask, time.monotonic() + 10)

@@ -114,7 +114,7 @@ def letters_of(partition: PartitionState):
 
 @MANY
 @given(st.data())
-def test_as_if_read_one_by_one(data):
+def test_batches_of_any_size_give_the_state_of_single_messages(data):
     """Whatever the batches: the same records count, the same are letters, and as_of is never further on."""
     logs, _ = data.draw(topics())
     partition, reference = fresh(), Reference()
@@ -155,7 +155,7 @@ def test_as_if_read_one_by_one(data):
 
 @MANY
 @given(st.data())
-def test_from_any_position_on_a_restart_loses_nothing(data):
+def test_restart_from_any_position_loses_nothing(data):
     """Killed after any step: the next one sees every message that the position does not cover, no letter is lost."""
     logs, _ = data.draw(topics())
     partition, sent, safe = fresh(), [], []
@@ -215,7 +215,7 @@ def test_the_clock_waits_for_a_topic_that_may_have_earlier_records():
     assert partition.state.stream_time == 50
 
 
-def test_a_topic_at_its_end_holds_nothing_back_until_it_goes_on():
+def test_topic_at_its_end_delays_nothing_until_it_has_records_again():
     partition = fresh()
     for topic in TIMED:
         partition.reached_end(topic)
@@ -232,7 +232,7 @@ def test_a_topic_at_its_end_holds_nothing_back_until_it_goes_on():
 @pytest.mark.parametrize(
     ("topic", "allowance", "row"), [("events", EVENT_LATENESS_MS, click), ("orders", ORDER_LATENESS_MS, order)]
 )
-def test_too_late_by_a_millisecond(topic, allowance, row):
+def test_record_one_millisecond_over_the_allowance_is_late(topic, allowance, row):
     partition, top = fresh(), 10 * allowance
     for name in TIMED:
         partition.reached_end(name)
@@ -251,7 +251,7 @@ def test_too_late_by_a_millisecond(topic, allowance, row):
 @pytest.mark.parametrize(
     ("topic", "allowance", "row"), [("events", EVENT_LATENESS_MS, click), ("orders", ORDER_LATENESS_MS, order)]
 )
-def test_the_verdict_goes_on_after_a_restart(topic, allowance, row):
+def test_lateness_clock_survives_a_restart(topic, allowance, row):
     partition, top = fresh(), 10 * allowance
     partition.receive(as_batch(topic, [message(row(top))]))
     for name in TIMED:
@@ -266,7 +266,7 @@ def test_the_verdict_goes_on_after_a_restart(topic, allowance, row):
     assert letters_of(partition) == [(topic, 2)]
 
 
-def test_an_order_is_late_by_its_placing_against_the_changes_before_it():
+def test_lateness_of_an_order_compares_its_placement_with_earlier_changes():
     partition, top = fresh(), 900 * DAY
     rows = [
         order(top - 400 * DAY, top),
@@ -280,7 +280,7 @@ def test_an_order_is_late_by_its_placing_against_the_changes_before_it():
     assert letters_of(partition) == [("orders", 2)]
 
 
-def test_what_is_invalid_moves_no_clock():
+def test_invalid_messages_do_not_advance_the_clock():
     partition = fresh()
     broken = json.dumps(click(50 * DAY) | {"device": "watch"}).encode()
     partition.receive(as_batch("events", [message(click(10)), (b"c", broken), message(click(11))]))
@@ -291,7 +291,7 @@ def test_what_is_invalid_moves_no_clock():
     assert (partition.counts.late, partition.counts.rejected) == (0, 1)
 
 
-def test_letters_go_with_the_position_that_passes_them():
+def test_dead_letters_are_sent_with_the_position_after_them():
     """A batch that is applied in part: a checkpoint made now is gone on from behind the broken message."""
     partition = fresh()
     pairs = [message(click(10)), (b"c", b"{"), message(click(20)), (b"c", b"["), message(click(30))]
@@ -305,7 +305,7 @@ def test_letters_go_with_the_position_that_passes_them():
     assert letters_of(partition) == [("events", 1), ("events", 3)]
 
 
-def test_every_customer_is_dirty_when_a_day_begins_and_only_those_that_changed_before():
+def test_new_day_marks_every_customer_and_before_it_only_changed_ones():
     partition = fresh()
     for name in TIMED:
         partition.reached_end(name)
@@ -327,7 +327,7 @@ def test_every_customer_is_dirty_when_a_day_begins_and_only_those_that_changed_b
     assert click_at(midnight + 1, "a", 4) == {"a"}
 
 
-def test_a_cart_becomes_abandoned_without_an_event_of_its_own():
+def test_cart_becomes_abandoned_without_a_further_event():
     partition = fresh()
     for name in TIMED:
         partition.reached_end(name)
@@ -350,7 +350,7 @@ def test_a_cart_becomes_abandoned_without_an_event_of_its_own():
     assert sessions_dirty_after(base + 1, 4, session_id="cart") == {"cart"}, "it goes on, and may be abandoned again"
 
 
-def test_profiles_touch_their_customers_and_a_tombstone_takes_them_away():
+def test_profile_marks_its_customer_and_a_tombstone_removes_it():
     partition = fresh()
     partition.receive(as_batch("events", [message(click(10))]))
     for name in TIMED:

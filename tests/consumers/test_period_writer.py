@@ -43,7 +43,7 @@ def test_every_trend_has_keys_among_its_fields():
         assert definition in run_definitions(contact=False)
 
 
-def test_a_period_is_replaced_and_others_are_left(connection, client, run_name, monkeypatch):
+def test_period_is_replaced_and_others_are_unchanged(connection, client, run_name, monkeypatch):
     monkeypatch.setattr(period_writer, "PAGE", 2)  # so that several pages are read
     monkeypatch.setattr(period_writer, "BLOCKED_S", 0.5)
     aliases.install(client, run_name, trend_definitions())
@@ -74,13 +74,13 @@ def test_a_period_is_replaced_and_others_are_left(connection, client, run_name, 
     assert aliases.drop(client, run_name, trend_definitions()) == (index,)
 
 
-def test_nothing_of_what_never_was(connection, client, run_name):
+def test_empty_trend_writes_no_document(connection, client, run_name):
     aliases.install(client, run_name, trend_definitions())
     with open_sink(connection) as sink:
         assert replace(client, sink, run_name, Trend("movement", weeks([1]).clear())).written == 0
 
 
-def test_a_deletion_that_is_refused_is_an_error(connection, client, run_name):
+def test_rejected_deletion_is_an_error(connection, client, run_name):
     aliases.install(client, run_name, trend_definitions())
     index = write_index(run_name, "movement")
     with open_sink(connection) as sink:

@@ -94,7 +94,7 @@ def order(partition: PartitionState, name: str, ts: int, lines: int = 0, **more)
     partition.advance()
 
 
-def test_a_slow_sink_gets_the_newest_row_once_and_does_not_hold_the_other_back(partition):
+def test_slow_sink_gets_the_newest_row_once_and_does_not_delay_the_other(partition):
     partition.customers_dirty[TOPIC] = DirtyRows()
     sink, topic = HandSink(room=0), HandTopic()
     outlets = Sinks("r", sink, topic, None)
@@ -114,7 +114,7 @@ def test_a_slow_sink_gets_the_newest_row_once_and_does_not_hold_the_other_back(p
     assert outlets.written.customers == 1
 
 
-def test_what_changes_in_flight_is_written_again(partition):
+def test_row_that_changes_in_flight_is_written_again(partition):
     sink = HandSink()
     outlets = Sinks("r", sink, None, None)
     click(partition, "a", DAY)
@@ -138,7 +138,7 @@ def test_both_sinks_share_one_evaluation_of_the_same_customers(partition):
     assert docs[0].version == topic.taken[0][0].version == (5 << EPOCH_SHIFT) + 1
 
 
-def test_nothing_is_written_before_the_profiles_are_read(partition):
+def test_no_row_is_written_before_the_profiles_are_read(partition):
     sink = HandSink()
     partition.profiles_read = False
     click(partition, "a", DAY)
@@ -147,7 +147,7 @@ def test_nothing_is_written_before_the_profiles_are_read(partition):
     assert Sinks("r", sink, None, None).emit(partition, DAY) > 0
 
 
-def test_versions_grow_and_an_epoch_of_a_billion_emissions_goes_on_as_the_next(partition):
+def test_versions_grow_and_a_full_epoch_continues_as_the_next_one(partition):
     versions = [next_version(partition) for _ in range(3)]
     partition.counter = COUNTER_MAX - 1
     versions += [next_version(partition) for _ in range(3)]
@@ -155,7 +155,7 @@ def test_versions_grow_and_an_epoch_of_a_billion_emissions_goes_on_as_the_next(p
     assert (partition.epoch, partition.counter) == (6, 2)
 
 
-def test_documents_of_an_order_hold_what_counts(partition):
+def test_documents_of_an_order_hold_its_winning_record(partition):
     """Money as whole cents, a line each; a shorter later record voids the lines it no longer has."""
     sink = HandSink()
     outlets = Sinks("r", sink, None, None)
@@ -177,7 +177,7 @@ def test_documents_of_an_order_hold_what_counts(partition):
     assert partition.order_records == {}
 
 
-def test_lines_of_a_record_that_never_won_leave_nothing(partition):
+def test_lines_of_a_losing_record_leave_no_document(partition):
     sink = HandSink()
     order(partition, "o", DAY + 5, lines=1)
     order(partition, "o", DAY, lines=4)
@@ -186,7 +186,7 @@ def test_lines_of_a_record_that_never_won_leave_nothing(partition):
     assert [doc.get("line") for doc in sink.land()] == [None, 1]
 
 
-def test_an_orders_record_is_kept_until_the_last_flight_has_landed(partition):
+def test_record_of_an_order_is_retained_until_its_last_batch_is_acknowledged(partition):
     sink = HandSink()
     outlets = Sinks("r", sink, None, None)
     order(partition, "o", DAY)
@@ -200,7 +200,7 @@ def test_an_orders_record_is_kept_until_the_last_flight_has_landed(partition):
     assert partition.order_records == {}
 
 
-def test_a_dead_elasticsearch_makes_nobody_wait(partition):
+def test_unavailable_elasticsearch_delays_no_other_sink(partition):
     """Orders of many lines: the real sink waits when it is given more than it has room for, so it never is."""
     for n in range(300):
         order(partition, f"o{n}", DAY + n, lines=250)
@@ -238,7 +238,7 @@ class Roomy(HandSink):
         return [doc for _ in range(len(self.taken)) for doc in self.land()]
 
 
-def test_an_order_larger_than_the_sink_is_handed_over_as_there_is_room(partition):
+def test_order_larger_than_the_sink_is_submitted_in_parts(partition):
     sink = Roomy(room=20)
     outlets = Sinks("r", sink, None, None)
     order(partition, "large", DAY, lines=50)
@@ -261,7 +261,7 @@ def test_an_order_larger_than_the_sink_is_handed_over_as_there_is_room(partition
     assert partition.orders_handover is None
 
 
-def test_an_order_that_changes_while_it_is_handed_over_is_written_anew_with_a_higher_version(partition):
+def test_order_that_changes_while_it_is_submitted_is_rewritten_with_a_higher_version(partition):
     sink = Roomy(room=20)
     outlets = Sinks("r", sink, None, None)
     order(partition, "o", DAY, lines=50)
@@ -303,7 +303,7 @@ def test_the_documents_of_the_largest_order_are_never_in_memory_together(partiti
     assert partition.order_records == {}
 
 
-def test_an_order_from_before_the_bound_has_its_surplus_lines_voided(partition):
+def test_surplus_lines_of_an_order_from_before_the_limit_are_voided(partition):
     """A state of an earlier version counts up to 65,535 lines; a later record of fewer makes the others void."""
     sink = Roomy(room=30_000)
     outlets = Sinks("r", sink, None, None)
@@ -318,7 +318,7 @@ def test_an_order_from_before_the_bound_has_its_surplus_lines_voided(partition):
     assert [doc["status"] for doc in found] == ["placed"] * 2 + ["void"] * (LINES_MAX - 2)
 
 
-def test_without_elasticsearch_documents_of_sessions_and_orders_are_nobodys(partition):
+def test_without_elasticsearch_sessions_and_orders_are_not_marked(partition):
     topic = HandTopic()
     outlets = Sinks("r", None, topic, None)
     assert outlets.names == [TOPIC]
@@ -330,7 +330,7 @@ def test_without_elasticsearch_documents_of_sessions_and_orders_are_nobodys(part
     assert len(partition.sessions_dirty) == len(partition.orders_dirty) == 0
 
 
-def test_a_refused_document_is_a_letter_and_its_row_is_done(partition):
+def test_rejected_document_becomes_a_dead_letter_and_its_row_is_done(partition):
     sink, letters = HandSink(), HandLetters()
     outlets = Sinks("r", sink, None, letters)
     click(partition, "a", DAY)
@@ -343,7 +343,7 @@ def test_a_refused_document_is_a_letter_and_its_row_is_done(partition):
     assert partition.customers_dirty[ELASTIC].unwritten().tolist() == []
 
 
-def test_documents_hold_the_profile_and_the_row(partition):
+def test_customer_documents_hold_the_profile_and_the_row(partition):
     sink = HandSink()
     partition.receive(as_batch("customers", [message({"customer_id": "a", "country": "DE", "name": "N", "age": 3})]))
     partition.reached_end("customers")
@@ -356,7 +356,7 @@ def test_documents_hold_the_profile_and_the_row(partition):
     assert "country" not in found["b"]
 
 
-def test_a_cart_written_for_an_earlier_time_is_handed_out_again(partition):
+def test_abandoned_cart_written_for_an_earlier_as_of_is_emitted_again(partition):
     """Handed out at the wall clock, written at the stream's time: its document said "not yet", so it comes again."""
     sink = HandSink()
     outlets = Sinks("r", sink, None, None)
@@ -371,7 +371,7 @@ def test_a_cart_written_for_an_earlier_time_is_handed_out_again(partition):
     assert not np.any(partition.state.sessions["marks"][: partition.state.session_count] & OPEN_CART)
 
 
-def test_pace():
+def test_pace_limits_the_share_of_time_spent_on_emission():
     now = 0.0
     pace = Pace(idle_s=0.2, behind_s=1.0, share=0.1, clock=lambda: now)
     assert pace.due(behind=True)

@@ -40,7 +40,7 @@ def source_of(value: bytes) -> tuple[Source, Broker]:
     return source, broker
 
 
-def test_small_messages_are_read_as_many_as_asked_for():
+def test_small_messages_are_read_up_to_the_requested_count():
     source, broker = source_of(b"x" * 200)
     for _ in range(3):
         (batch,) = source.read(2_000, 0.1)
@@ -48,7 +48,7 @@ def test_small_messages_are_read_as_many_as_asked_for():
     assert max(broker.asked) == SLICE_MAX
 
 
-def test_the_first_large_messages_are_a_slice_at_most():
+def test_first_read_of_large_messages_is_at_most_one_slice():
     source, broker = source_of(b"x" * 200)
     source.read(10_000, 0.1)
     broker.value = LARGE
@@ -61,7 +61,7 @@ def test_the_first_large_messages_are_a_slice_at_most():
     assert sum(len(batch.values) for batch in source.read(10_000, 0.1)) == 10_000
 
 
-def test_large_messages_among_small_ones_are_bounded():
+def test_batch_with_large_messages_is_bounded_by_bytes():
     source, broker = source_of(b"x" * 200)
     sizes = iter(range(10**9))
 
@@ -95,7 +95,7 @@ def opened_source(broker: Broker) -> tuple[Source, dict[str, Any]]:
     return source, callbacks
 
 
-def test_what_came_before_an_assignment_within_one_read_is_left_out():
+def test_messages_from_before_an_assignment_in_the_same_read_are_dropped():
     """The partition is lost and comes back at an earlier offset: its records would be read twice."""
     broker = Broker(b"x" * 200)
     source, callbacks = opened_source(broker)

@@ -53,7 +53,7 @@ def recovered(tmp_path, monkeypatch):
     return recovered
 
 
-def test_the_coordinator_is_asked_until_it_answers(recovered):
+def test_takeover_retries_the_commit_until_it_has_a_response(recovered):
     """It is fenced, and the first answers were lost: seed 257 of the simulation."""
     lost = CommitError("lost")
     error, asked = recovered(lost, lost, FencedError("another's"))
@@ -61,13 +61,13 @@ def test_the_coordinator_is_asked_until_it_answers(recovered):
     assert asked == [{topic: (start.offset, start.metadata) for topic, start in STARTS.items()}] * 3
 
 
-def test_the_state_of_an_owner_is_lost_only_when_the_coordinator_says_that_it_is_one(recovered):
+def test_state_is_lost_only_after_the_coordinator_confirms_the_owner(recovered):
     error, asked = recovered(CommitError("lost"), None)
     assert "No checkpoint of partition 0 can be read" in error.message
     assert len(asked) == 2
 
 
-def test_nobody_answers(recovered):
+def test_takeover_without_any_response_raises(recovered):
     error, asked = recovered(CommitError("lost"))
     assert isinstance(error, CommitError)
     assert len(asked) == TAKEOVER_TRIES
@@ -101,7 +101,7 @@ def later(store):
 NOTHING = {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS}
 
 
-def test_without_offsets_no_checkpoint_counts_whose_rows_a_later_owner_may_have_replaced(kept):
+def test_without_offsets_a_checkpoint_of_an_earlier_owner_is_ignored(kept):
     """It was never committed, and takes rows for written that were written again, older, since: simulated seed 111."""
     store, (committed, never), keeper, _ = kept
     said = encode_committed(CommittedCheckpoint(5, committed))
@@ -113,7 +113,7 @@ def test_without_offsets_no_checkpoint_counts_whose_rows_a_later_owner_may_have_
     assert partition.epoch > owned.epoch
 
 
-def test_without_offsets_a_checkpoint_of_the_last_owner_counts(kept):
+def test_without_offsets_a_checkpoint_of_the_last_owner_is_used(kept):
     store, (committed, _), keeper, _ = kept
     said = encode_committed(CommittedCheckpoint(5, committed))
     owned = keeper.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
@@ -124,14 +124,14 @@ def test_without_offsets_a_checkpoint_of_the_last_owner_counts(kept):
     assert later(store).recover(0, NOTHING).lanes["events"].position == 8
 
 
-def test_without_offsets_an_owner_that_began_anew_leaves_no_checkpoint_of_before(kept):
+def test_owner_that_started_without_state_invalidates_earlier_checkpoints(kept):
     store, _, keeper, _ = kept
     keeper.recover(0, {topic: CommittedOffset(0, encode_committed(CommittedCheckpoint(5))) for topic in SOURCE_TOPICS})
     assert keeper.may_write(0)
     assert later(store).recover(0, NOTHING).lanes["events"].position == 0
 
 
-def test_the_base_of_the_last_owner_that_cannot_be_read_is_no_reason_to_begin_anew(kept, tmp_path):
+def test_unreadable_base_of_the_last_owner_does_not_reset_the_state(kept, tmp_path):
     store, (committed, _), keeper, _ = kept
     said = encode_committed(CommittedCheckpoint(5, committed))
     keeper.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
@@ -141,7 +141,7 @@ def test_the_base_of_the_last_owner_that_cannot_be_read_is_no_reason_to_begin_an
         later(store).recover(0, NOTHING)
 
 
-def test_rows_wait_while_the_state_folder_cannot_name_their_owner(kept, monkeypatch):
+def test_rows_are_held_back_while_the_owner_file_cannot_be_written(kept, monkeypatch):
     store, _, keeper, _ = kept
     keeper.recover(0, NOTHING)
     with monkeypatch.context() as patch:
@@ -155,7 +155,7 @@ def test_rows_wait_while_the_state_folder_cannot_name_their_owner(kept, monkeypa
     assert store.last_owner(0) is not None
 
 
-def test_a_checkpoint_found_without_a_commit_reaches_the_disk_before_it_is_committed(kept, monkeypatch):
+def test_uncommitted_checkpoint_is_synced_before_it_is_committed(kept, monkeypatch):
     store, (_, newest), keeper, source = kept
     synced = []
     monkeypatch.setattr(checkpoint_store, "sync", lambda _, path: synced.append((path, len(source.asked))))

@@ -79,7 +79,7 @@ def consumer_of(source: Topics) -> tuple[FeaturesConsumer, PartitionState]:
 @pytest.mark.parametrize(
     ("value", "bound"), [(b"{", "messages"), (b"x" * 100_000, "bytes")], ids=["many small ones", "few large ones"]
 )
-def test_messages_that_do_not_count_fill_a_buffer_as_records_do(value, bound):
+def test_invalid_messages_fill_a_buffer_as_records_do(value, bound):
     """Orders are behind and not at their end, so the events wait: what of them is malformed is held too."""
     source = Topics(value, 500)
     consumer, partition = consumer_of(source)
@@ -102,7 +102,7 @@ def test_messages_that_do_not_count_fill_a_buffer_as_records_do(value, bound):
     assert counts.consumed == counts.valid + counts.rejected + counts.late == source.offset + 1
 
 
-def test_what_waits_is_counted_exactly_through_turns_of_any_size():
+def test_pending_messages_are_counted_exactly_for_turns_of_any_size():
     """Late and malformed ones among valid ones, applied in parts: the counts are those of the chunks, and end at 0."""
     rng, partition = np.random.default_rng(1), empty(0, [ELASTIC], contact=False)
     partition.reached_end("customers")
@@ -137,7 +137,7 @@ def test_what_waits_is_counted_exactly_through_turns_of_any_size():
     assert partition.counts.rejected > 0
 
 
-def test_an_order_of_many_short_lines_is_held_by_more_than_its_bytes():
+def test_order_of_many_short_lines_counts_more_than_its_bytes():
     partition = empty(0, [ELASTIC], contact=False)
     key, value = order(1, DAY, items=[{}] * 10_000)
     held = partition.receive(as_batch("orders", [(key, value)]))
@@ -145,7 +145,7 @@ def test_an_order_of_many_short_lines_is_held_by_more_than_its_bytes():
     assert held > 640_000
 
 
-def test_large_profiles_that_do_not_count_end_a_turn():
+def test_large_invalid_profiles_end_a_turn():
     partition = empty(0, [ELASTIC], contact=False)
     assert partition.receive(as_batch("customers", [(b"c", b"x" * 1_000)] * 50)) == 50 * 1_001
     assert partition.lanes["customers"].waiting == 0

@@ -5,7 +5,7 @@ from consumers.features.documents import CustomerRows
 from consumers.features.topic_sink import TopicSink
 
 
-def test_no_rows_are_done_at_once():
+def test_sending_no_rows_completes_immediately():
     done: list[list[Rejected]] = []
     TopicSink(None, "r").send(CustomerRows([], [], 0), done.append)  # type: ignore[arg-type]
     assert done == [[]]

@@ -67,7 +67,7 @@ PASSING = [
         *((*answer, Verdict.RETRY) for answer in PASSING),
     ],
 )
-def test_item_answer_by_type_and_status_has_its_verdict(status, kind, reason, verdict):
+def test_item_response_of_each_type_and_status_has_its_verdict(status, kind, reason, verdict):
     answer = item_verdict(status, kind and {"type": kind, "reason": reason})
     assert answer.verdict is verdict
     assert reason is None or reason in answer.reason
@@ -92,7 +92,7 @@ def test_item_answer_by_type_and_status_has_its_verdict(status, kind, reason, ve
         (302, None, Verdict.BLOCKED),
     ],
 )
-def test_request_answer_by_type_and_status_has_its_verdict(status, kind, verdict):
+def test_request_response_of_each_type_and_status_has_its_verdict(status, kind, verdict):
     assert request_verdict(status, {"error": {"type": kind}} if kind else "<html>bad gateway</html>").verdict is verdict
 
 
@@ -143,7 +143,7 @@ def older_mapping(client: Elasticsearch, run: str, index: str):
 
 
 @pytest.mark.parametrize("fault", [concrete_alias, too_many_shards, closed, no_such_pipeline, older_mapping])
-def test_documents_of_a_broken_index_wait_and_are_written_once_it_is_mended(connection, client, run_name, fault):
+def test_documents_of_a_broken_index_are_written_after_its_repair(connection, client, run_name, fault):
     aliases.install(client, run_name, index_definitions(()))
     index = mappings.month_indices(run_name, "events", np.array([1_772_323_200_000]))[0]
     mend = fault(client, run_name, index)
