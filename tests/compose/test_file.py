@@ -360,7 +360,7 @@ def test_every_variable_is_explained_in_the_example(given):
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
 
-def test_base_image_is_pinned_and_the_user_is_unprivileged():
+def test_image_is_pinned_unprivileged_and_has_entrypoint_and_health_check():
     (python,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
     assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", python)
     last = DOCKERFILE.rpartition("\nFROM ")[2]
