@@ -115,7 +115,7 @@ def publish(folder: ArchiveFolder, number: int, after: int, profiles: pa.Table) 
     StagingArea(folder).publish(staged)
 
 
-def test_concurrent_merges_by_two_workers_lose_no_part(tmp_path):
+def test_concurrent_merges_by_workers_lose_no_part(tmp_path):
     """Each writes its own parts and joins, thirty times; the last to join has seen all."""
     folder = ArchiveFolder(tmp_path / "a", "a")
     errors = []

@@ -122,7 +122,7 @@ def test_failed_commit_is_retried_with_the_same_checkpoint(tmp_path, monkeypatch
     assert source.names[1] in files_of(tmp_path)
 
 
-def test_running_worker_replaces_a_damaged_block(tmp_path):
+def test_running_worker_survives_a_damaged_block(tmp_path):
     """Blocks are read again when they are merged; the worker has their ids in memory."""
     source = Source()
     keeper, partition = opened(tmp_path, source)
