@@ -36,7 +36,7 @@ def state(home, run):
 
 
 @pytest.mark.timeout(900)
-def test_once_accounts_for_every_record_and_again_sends_nothing_twice(tmp_path, servers, run_name):
+def test_demo_accounts_for_every_record_and_a_second_demo_sends_none_twice(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     arguments = ["demo", "--once", *SMALL, "--run", run_name]
     first = call(arguments, variables)
@@ -72,7 +72,7 @@ def test_once_accounts_for_every_record_and_again_sends_nothing_twice(tmp_path, 
     assert "--seed 7" in " ".join(other.stderr.split())
 
 
-def test_documents_that_are_missing_make_exit_code_1(tmp_path, servers, run_name):
+def test_missing_documents_give_exit_code_1(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     arguments = ["demo", "--once", "--customers", "30", "--events", "2000", "--days", "20", "--run", run_name]
     assert call(arguments, variables).returncode == 0
@@ -108,7 +108,7 @@ def has_sent(home, run):
 
 
 @pytest.mark.timeout(600)
-def test_a_demo_that_is_ended_in_any_phase_is_completed_by_the_next_one(tmp_path, servers, run_name):
+def test_demo_killed_in_any_phase_is_completed_by_the_next_one(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     arguments = ["demo", "--once", *SMALL, "--run", run_name]
     folder = tmp_path / "demo"
@@ -141,7 +141,7 @@ def test_a_demo_that_is_ended_in_any_phase_is_completed_by_the_next_one(tmp_path
 
 
 @pytest.mark.timeout(600)
-def test_records_of_others_in_an_interrupted_run_are_never_deleted(tmp_path, servers, run_name):
+def test_foreign_records_in_an_interrupted_run_are_never_deleted(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     arguments = ["demo", "--once", *SMALL, "--run", run_name]
     process = started_until(arguments, variables, lambda: has_sent(tmp_path, run_name))
@@ -164,7 +164,7 @@ def test_records_of_others_in_an_interrupted_run_are_never_deleted(tmp_path, ser
     assert (kafka_counts(servers, run_name), documents(servers, run_name)) == (held, found)
 
 
-def test_a_run_whose_topics_were_deleted_is_left_alone(tmp_path, servers, run_name):
+def test_run_with_deleted_topics_is_not_changed(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     arguments = ["demo", "--once", "--customers", "30", "--events", "2000", "--days", "20", "--run", run_name]
     assert call(arguments, variables).returncode == 0
@@ -178,7 +178,7 @@ def test_a_run_whose_topics_were_deleted_is_left_alone(tmp_path, servers, run_na
     assert documents(servers, run_name) == found
 
 
-def test_a_run_that_holds_something_else_is_left_alone(tmp_path, servers, run_name):
+def test_run_with_other_records_is_not_changed(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     assert call(["demo", "--once", *SMALL, "--run", run_name], variables).returncode == 0
     before = kafka_counts(servers, run_name)
@@ -189,7 +189,7 @@ def test_a_run_that_holds_something_else_is_left_alone(tmp_path, servers, run_na
     assert kafka_counts(servers, run_name) == before
 
 
-def test_it_goes_on_live_until_ctrl_c_and_then_all_counts_hold(tmp_path, servers, run_name):
+def test_live_demo_runs_until_ctrl_c_and_all_counts_agree(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     arguments = ["demo", *SMALL, "--run", run_name]
     process = start([*arguments, "--speed", "20000"], variables)

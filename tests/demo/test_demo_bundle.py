@@ -25,7 +25,7 @@ def shop(customers, days):
 # --- the horizon ---
 
 
-def test_the_demos_own_shop_is_learnt_over_90_days():
+def test_shop_of_the_demo_is_trained_with_a_horizon_of_90_days():
     horizon = first_bundle.horizon_of(Demo().shop(END_MS))
     assert horizon.horizon_days == 90
     assert len(plan_cutoffs(0, 365 * DAY_MS, horizon)) >= 12
@@ -40,7 +40,7 @@ def test_cutoffs_and_horizon_fit_a_shop_of_any_length(days):
 
 
 @pytest.mark.parametrize(("customers", "days"), [(299, 365), (5_000, 119)])
-def test_a_shop_that_is_too_small_teaches_nothing(customers, days):
+def test_shop_that_is_too_small_has_no_training_plan(customers, days):
     assert first_bundle.horizon_of(shop(customers, days)) is None
 
 
@@ -81,7 +81,7 @@ def pointed(shelf):
     return bundles.resolve(shelf.folder).name
 
 
-def test_nothing_is_kept_where_nothing_is(shelf):
+def test_empty_bundle_folder_has_no_usable_bundle(shelf):
     assert usable(shelf) is None
 
 
@@ -97,27 +97,27 @@ def test_a_bundle_of_another_history_does_not_score_this_one(shelf):
     assert usable(shelf) is None
 
 
-def test_back_at_a_history_its_own_bundle_is_current_again(shelf):
+def test_return_to_a_history_makes_its_bundle_current_again(shelf):
     shelf("ours")
     shelf("other", current=True)
     note(shelf, **{HISTORY: "ours", "history-200": "other"})
     assert usable(shelf) == pointed(shelf) == "ours"
 
 
-def test_what_somebody_else_made_current_stays(shelf):
+def test_bundle_that_the_user_made_current_stays_current(shelf):
     shelf("ours")
     shelf("theirs", current=True)
     note(shelf, **{HISTORY: "ours"})
     assert usable(shelf) == pointed(shelf) == "theirs"
 
 
-def test_a_bundle_that_does_not_fit_is_trained_anew(shelf):
+def test_bundle_that_does_not_fit_is_trained_again(shelf):
     shelf("broken-ours", current=True)
     note(shelf, **{HISTORY: "broken-ours"})
     assert usable(shelf) is None
 
 
-def test_damaged_notes_are_no_notes(shelf):
+def test_damaged_state_file_is_ignored(shelf):
     shelf("ours", current=True)
     (shelf.folder / first_bundle.TRAINED_FILE).write_text("{")
     assert usable(shelf) == "ours", "whose it is is not known: it is left as it is"
@@ -127,11 +127,11 @@ def test_damaged_notes_are_no_notes(shelf):
 
 
 @pytest.mark.parametrize("days", [120, 365])
-def test_the_bundle_is_trained_by_the_command_that_everybody_runs(tmp_path, days):
+def test_bundle_is_trained_by_the_train_command(tmp_path, days):
     parses(["shopstream", *first_bundle.train_command(tmp_path / HISTORY, first_bundle.horizon_of(shop(300, days)))])
 
 
-def test_the_trained_bundle_scores_its_history_without_another_training(shelf):
+def test_trained_bundle_is_reused_for_its_history(shelf):
     shelf("new", current=True)
     assert first_bundle.record_trained(shelf.folder, HISTORY).folder.name == "new"
     assert first_bundle.usable_bundle(shelf.folder, "history-200") is None

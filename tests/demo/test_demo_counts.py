@@ -52,7 +52,7 @@ def wrong(audit, state=SENT):
     return [equation.what for equation in equations(audit, state) if not equation.holds]
 
 
-def test_sums_that_hold():
+def test_consistent_counts_give_no_error():
     assert wrong(an_audit()) == []
 
 
@@ -72,25 +72,25 @@ def test_sums_that_hold():
         ({"order_lines": 9}, ["order lines"]),
     ],
 )
-def test_one_count_that_differs_is_named(changes, expected):
+def test_count_that_differs_is_named(changes, expected):
     assert wrong(an_audit(**changes)) == expected
 
 
-def test_what_was_sent_must_be_in_kafka():
+def test_records_sent_but_not_in_kafka_are_reported():
     assert wrong(an_audit(), SENT.with_delivered({"events": 1})) == ["events"]
 
 
-def test_after_a_live_shop_that_was_cut_off_the_number_sent_is_not_known():
+def test_number_sent_is_unknown_after_a_killed_live_shop():
     assert wrong(an_audit(), with_unknown({"events": 1})) == []
     assert [equation.sent for equation in equations(an_audit(), with_unknown({}))[:3]] == [None, None, None]
 
 
-def test_dead_letters_and_repeats_count():
+def test_dead_letters_and_duplicates_are_part_of_the_sums():
     assert Equation("events", 10, 5, sent=10, dead_letters=3, repeated=2).holds
     assert not Equation("events", 10, 6, sent=10, dead_letters=3, repeated=2).holds
 
 
-def test_what_was_compacted_away_may_have_been_a_tombstone():
+def test_compacted_records_may_have_been_tombstones():
     topics = {"customers": TopicCount(messages=11, letters=0, distinct=9, compacted=2)}
     assert wrong(an_audit(topics=topics, with_profile=8)) == []
     assert wrong(an_audit(topics=topics, with_profile=9)) == ["profiles"]
@@ -158,7 +158,7 @@ def test_each_run_has_its_own_state(tmp_path):
     assert demo_state(settings(tmp_path, "other")) is None
 
 
-def test_a_damaged_state_is_an_error(tmp_path):
+def test_damaged_state_file_is_an_error(tmp_path):
     (settings(tmp_path).home / "demo" / "sent-one.json").write_text("{")
     with pytest.raises(ShopstreamError, match="damaged"):
         demo_state(settings(tmp_path))
@@ -199,7 +199,7 @@ def test_history_ends_at_a_midnight_14_days_ago():
     assert shop == SHOP
 
 
-def test_the_shop_of_another_day_is_the_same_demo():
+def test_shop_generated_on_another_day_is_the_same_demo():
     demo = Demo(customers=10, events=100, days=30)
     assert same_size(demo.shop(20_900 * DAY_MS), SHOP)
     assert not same_size(Demo(customers=10, events=100, days=31).shop(20_900 * DAY_MS), SHOP)

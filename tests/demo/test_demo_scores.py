@@ -17,7 +17,7 @@ SHOP = ["--customers", "500", "--events", "50000", "--days", "150"]
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.campaign, pytest.mark.timeout(1_300)]
 
 
-def test_the_first_demo_trains_and_scores_everybody_and_the_second_does_not_train(tmp_path, servers, run_name):
+def test_first_demo_trains_and_scores_every_customer_and_second_does_not_train(tmp_path, servers, run_name):
     variables = environment(tmp_path, servers)
     first = call(["demo", "--once", *SHOP, "--run", run_name], variables, timeout_s=800)
     assert first.returncode == 0, first.stdout + first.stderr

@@ -30,7 +30,7 @@ def lines(told):
     return [re.sub(r"\d+\.\d s$", "N s", line) for line in told.getvalue().splitlines()]
 
 
-def test_a_step_is_one_line_with_its_time(told, screen):
+def test_finished_step_is_one_line_with_its_duration(told, screen):
     with screen.round() as show:
         for sent in range(0, 5_001, 100):
             show("replay", sent, 5_000, [a_view("features", sent)])
@@ -44,20 +44,20 @@ def test_a_step_is_one_line_with_its_time(told, screen):
     ]
 
 
-def test_a_trouble_is_told_when_it_comes_and_when_it_changes(told, screen):
+def test_error_of_a_worker_is_printed_when_it_occurs_and_when_it_changes(told, screen):
     with screen.round() as show:
         for trouble in (None, "slow", "slow", "gone", None, "slow"):
             show("train", 1, 100, [a_view("index", 1, trouble)], at="fitting")
     assert lines(told) == ["demo index-0: slow", "demo index-0: gone", "demo index-0: slow"]
 
 
-def test_what_has_no_number_is_told_when_it_is_done(told, screen):
+def test_step_without_progress_prints_one_line_at_its_end(told, screen):
     with screen.step("counting again"):
         assert told.getvalue() == ""
     assert lines(told) == ["demo counting again: N s"]
 
 
-def test_a_step_that_fails_is_not_done(told, screen):
+def test_failed_step_is_not_marked_as_done(told, screen):
     with pytest.raises(OSError, match="gone"), screen.step("counting again"):
         raise OSError("gone")
     assert told.getvalue() == ""
