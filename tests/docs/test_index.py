@@ -29,7 +29,7 @@ def test_the_index_links_pages_in_its_tables_only():
     assert links == pages(INDEX) + Counter(["../README.md"])
 
 
-def test_pages_are_grouped_by_what_a_reader_wants():
+def test_pages_are_grouped_by_purpose():
     assert re.findall(r"^## (.+)$", INDEX, re.MULTILINE) == GROUPS
     for section in INDEX.split("\n## ")[1:]:
         assert 3 <= sum(pages(section).values()) <= 8, section.splitlines()[0]
