@@ -57,7 +57,7 @@ def panel(shown, name):
     return found
 
 
-def test_every_panel_is_there_and_says_something(shown):
+def test_every_panel_has_a_sentence_with_a_number(shown):
     assert list(shown.sections) == list(SECTIONS)
     assert shown.absent == ()
     made = [one for found in shown.sections.values() for one in found]
@@ -68,7 +68,7 @@ def test_every_panel_is_there_and_says_something(shown):
         assert not re.search(r"\b(nan|inf|None)\b", one.sentence)
 
 
-def test_sessions_are_those_of_the_contract(seen, events):
+def test_sessions_equal_those_of_the_features(seen, events):
     truth = events.group_by("customer_id", "session_id").agg(
         pl.col("ts").min().dt.epoch("ms").alias("start_ts"), pl.len().alias("events"),
         pl.col("device").sort_by("ts", "event_id").first(), (pl.col("event_type") == "purchase").any().alias("bought"),
@@ -89,7 +89,7 @@ def test_the_funnel_counts_sessions_by_their_furthest_stage(shown, seen):
     assert f"{reached[-1] / reached[0]:.1%}".replace("%", " %") in panel(shown, "funnel").sentence
 
 
-def test_revenue_by_day_is_that_of_the_orders_that_stand(shown, seen, placed):
+def test_daily_revenue_excludes_cancelled_orders(shown, seen, placed):
     drawn = panel(shown, "revenue-by-day").figure.data[0]
     by_day = placed.group_by(pl.col("ts").dt.date()).agg(pl.col("total").sum()).sort("ts")
     first, last = (np.datetime64(day, "D").astype(date) for day in (seen.whole_days[0], seen.whole_days[-1]))
@@ -109,7 +109,7 @@ def test_products_are_ranked_by_revenue(shown, placed):
     assert panel(shown, "products").sentence.startswith(f"{best[0]} has the highest revenue: {best[1]:,.0f}")
 
 
-def test_hours_are_told_in_the_zone(archive, seen):
+def test_hours_are_shown_in_the_given_zone(archive, seen):
     here, there = panels.by_hour(seen), panels.by_hour(look(archive, "Asia/Kolkata"))
     assert "Times are in Asia/Kolkata." in there.sentence
     # +05:30 mixes two hours of UTC into one
@@ -126,7 +126,7 @@ def test_retention_is_the_share_of_a_cohort_that_orders_again(shown, placed):
     assert figure.z[list(figure.y).index("2025-04")][0] == pytest.approx(100 * rate)
 
 
-def test_the_page_is_one_file_that_loads_nothing(shown):
+def test_page_is_one_file_without_external_resources(shown):
     page = render(shown)
     assert page.count("plotly.js v") == 1
     assert not re.search(r"<(script|link|img|iframe)[^>]*\b(src|href)=", page)
@@ -135,7 +135,7 @@ def test_the_page_is_one_file_that_loads_nothing(shown):
             assert f'id="{one.name}"' in page
 
 
-def test_hostile_text_is_text(seen):
+def test_page_escapes_hostile_text(seen):
     orders = seen.orders.with_columns(
         pl.col("items").list.eval(
             pl.struct(
@@ -155,7 +155,7 @@ def test_hostile_text_is_text(seen):
     assert customers.demographics(hostile)[1].figure.data[0].x[0].startswith("&lt;img")
 
 
-def test_orders_alone_are_explored_too(archive, tmp_path):
+def test_archive_of_orders_only_is_explored(archive, tmp_path):
     (tmp_path / "orders").symlink_to(archive / "orders")
     shown = make_panels(look(tmp_path))
     assert set(shown.absent) >= {"visits by day", "funnel", "demographics", "engagement"}
@@ -163,7 +163,7 @@ def test_orders_alone_are_explored_too(archive, tmp_path):
     assert "No data for: " in render(shown)
 
 
-def test_the_notebook_runs(archive, tmp_path):
+def test_exported_notebook_runs(archive, tmp_path):
     book = nbformat.reads(notebook(str(archive), "UTC"), 4)
     nbformat.validate(book)
     nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
@@ -171,7 +171,7 @@ def test_the_notebook_runs(archive, tmp_path):
     assert any("visits buy" in text for text in said)
 
 
-def test_a_hostile_path_stays_a_path_in_the_notebook():
+def test_hostile_path_is_quoted_in_the_notebook():
     book = json.loads(notebook("'); import os; ('", "UTC"))
     compiled = compile("".join(book["cells"][1]["source"]), "cell", "exec")
     assert "os" not in compiled.co_names
