@@ -113,7 +113,7 @@ def stream(run_name, servers, tmp_path):
     scene.close()
 
 
-def test_a_slow_sink_costs_freshness_and_nothing_else(stream, tmp_path):
+def test_slow_sink_costs_freshness_only(stream, tmp_path):
     mine = stream.bench.connection
     with Proxy(mine.url) as proxy:
         options = replace(stream.bench.options(), elastic=replace(mine, url=proxy.url))

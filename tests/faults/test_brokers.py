@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.timeout(1_800)
 
 
-def test_the_broker_is_killed_in_mid_stream(own_kafka, scene_on, sizes, nothing_lost):
+def test_broker_killed_in_mid_stream_loses_nothing(own_kafka, scene_on, sizes, nothing_lost):
     scene = scene_on(own_kafka.endpoints, sizes.roles)
     scene.feeder.start()
     scene.consume()
@@ -26,7 +26,7 @@ def test_the_broker_is_killed_in_mid_stream(own_kafka, scene_on, sizes, nothing_
 
 
 @pytest.mark.campaign
-def test_the_broker_stands_still(own_kafka, scene_on, sizes, nothing_lost):
+def test_paused_broker_loses_nothing(own_kafka, scene_on, sizes, nothing_lost):
     scene = scene_on(own_kafka.endpoints, sizes.roles)
     scene.feeder.start()
     scene.consume()

@@ -27,7 +27,7 @@ def twice_caught_up(scene) -> None:
         scene.catch_up()
 
 
-def test_the_newest_checkpoint_is_damaged(scene, nothing_lost):
+def test_damaged_newest_checkpoint_falls_back_to_the_previous_one(scene, nothing_lost):
     twice_caught_up(scene)
     for path in newest_checkpoints(scene):
         data = bytearray(path.read_bytes())
@@ -40,7 +40,7 @@ def test_the_newest_checkpoint_is_damaged(scene, nothing_lost):
     nothing_lost(scene, "checkpoint damaged", "one bit of the newest checkpoint of every partition", None)
 
 
-def test_a_checkpoint_is_of_another_schema_version(scene, tmp_path, nothing_lost):
+def test_checkpoint_of_another_schema_version_is_refused(scene, tmp_path, nothing_lost):
     twice_caught_up(scene)
     paths = newest_checkpoints(scene)
     for path in paths:

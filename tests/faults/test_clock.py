@@ -38,7 +38,7 @@ def clock(tmp_path):
 
 
 @pytest.mark.parametrize("step_s", STEPS_S)
-def test_the_clock_steps(servers, scene_on, clock, nothing_lost, step_s):
+def test_clock_step_changes_no_row(servers, scene_on, clock, nothing_lost, step_s):
     step, variables = clock
     scene = scene_on(servers)
     scene.feeder.start()

@@ -48,7 +48,7 @@ def ends(scene) -> dict[tuple[str, int], int]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_copying_worker_is_killed_again_and_again(copying, start, sizes, nothing_lost, role):
+def test_copying_worker_killed_repeatedly_loses_nothing(copying, start, sizes, nothing_lost, role):
     scene, rng, waits_s = copying(role), np.random.default_rng(5), []
     for number in range(sizes.kills):
         scene.feeder.send_share((number + 1) / (sizes.kills + 1))
@@ -63,7 +63,7 @@ def test_a_copying_worker_is_killed_again_and_again(copying, start, sizes, nothi
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("role", ROLES)
-def test_a_copying_worker_comes_and_another_goes(copying, start, nothing_lost, role):
+def test_copying_workers_that_join_and_leave_lose_nothing(copying, start, nothing_lost, role):
     scene = copying(role)
     scene.feeder.start()
     first = start(scene, 0)
@@ -81,7 +81,7 @@ def test_a_copying_worker_comes_and_another_goes(copying, start, nothing_lost, r
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_copying_worker_slept_through_the_loss_of_its_partitions(copying, start, nothing_lost, role):
+def test_copying_worker_paused_beyond_its_session_loses_nothing(copying, start, nothing_lost, role):
     """It wakes up in the middle of what it did, when another one has long gone on."""
     scene = copying(role)
     scene.feeder.start()

@@ -22,7 +22,7 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(made.place)], check=False, capture_output=True)
 
 
-def test_the_power_fails_right_after_a_commit(servers, scene_on, disk, nothing_lost):
+def test_power_failure_after_a_commit_loses_nothing(servers, scene_on, disk, nothing_lost):
     scene = scene_on(servers, ON_DISK, disk.place)
     scene.feeder.send_share(0.5)
     scene.catch_up()
@@ -32,7 +32,7 @@ def test_the_power_fails_right_after_a_commit(servers, scene_on, disk, nothing_l
 
 
 @pytest.mark.campaign
-def test_the_power_fails_in_mid_stream(servers, scene_on, disk, nothing_lost):
+def test_power_failure_in_mid_stream_loses_nothing(servers, scene_on, disk, nothing_lost):
     scene = scene_on(servers, ON_DISK, disk.place)
     scene.feeder.start()
     command = scene.consume()
@@ -49,7 +49,7 @@ def test_the_power_fails_in_mid_stream(servers, scene_on, disk, nothing_lost):
 
 
 @pytest.mark.campaign
-def test_the_disk_is_full_for_a_while(servers, scene_on, disk, nothing_lost):
+def test_full_disk_loses_nothing(servers, scene_on, disk, nothing_lost):
     scene = scene_on(servers, ON_DISK, disk.place)
     scene.feeder.send_share(0.4)
     scene.catch_up()
@@ -65,7 +65,7 @@ def test_the_disk_is_full_for_a_while(servers, scene_on, disk, nothing_lost):
 
 
 @pytest.mark.campaign
-def test_the_disk_stands_still(servers, scene_on, disk, sizes, nothing_lost):
+def test_frozen_disk_loses_nothing(servers, scene_on, disk, sizes, nothing_lost):
     scene = scene_on(servers, ON_DISK, disk.place)
     scene.feeder.start()
     scene.consume()

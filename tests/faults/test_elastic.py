@@ -13,7 +13,7 @@ TOO_LITTLE_GB = 1_000_000
 DISK = "cluster.routing.allocation.disk.watermark"
 
 
-def test_the_indices_are_read_only_for_a_while(servers, scene_on, sizes, nothing_lost):
+def test_read_only_indices_lose_nothing(servers, scene_on, sizes, nothing_lost):
     scene = scene_on(servers, ("features", "index"))
     scene.feeder.start()
     command = scene.consume()
@@ -35,7 +35,7 @@ def block(scene, *, read_only: bool) -> None:
 
 
 @pytest.mark.campaign
-def test_the_disk_of_elasticsearch_is_full(own_elastic, scene_on, sizes, nothing_lost):
+def test_full_disk_of_elasticsearch_loses_nothing(own_elastic, scene_on, sizes, nothing_lost):
     scene = scene_on(own_elastic.endpoints)
     scene.feeder.start()
     command = scene.consume()
@@ -63,7 +63,7 @@ def watermarks(scene, size: str | None) -> None:
 
 
 @pytest.mark.campaign
-def test_elasticsearch_is_killed(own_elastic, scene_on, sizes, nothing_lost):
+def test_killed_elasticsearch_loses_nothing(own_elastic, scene_on, sizes, nothing_lost):
     scene = scene_on(own_elastic.endpoints)
     scene.feeder.start()
     scene.consume()

@@ -12,7 +12,7 @@ from features.schema import group_name
 pytestmark = pytest.mark.timeout(1_800)
 
 
-def test_the_offsets_of_all_groups_are_deleted(servers, scene_on, nothing_lost):
+def test_deleted_offsets_of_all_groups_lose_nothing(servers, scene_on, nothing_lost):
     scene = scene_on(servers)
     scene.feeder.send_share(0.5)
     scene.catch_up()
@@ -36,7 +36,7 @@ def test_the_offsets_of_all_groups_are_deleted(servers, scene_on, nothing_lost):
 
 
 @pytest.mark.campaign
-def test_two_commands_have_one_state(servers, scene_on, tmp_path, nothing_lost):
+def test_second_command_with_the_same_state_is_refused(servers, scene_on, tmp_path, nothing_lost):
     scene = scene_on(servers)
     scene.feeder.start()
     scene.consume()

@@ -28,7 +28,7 @@ def newest_month(scene: Scene) -> str:
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["under running consumers", "between two runs"])
-def test_the_index_of_customers_is_deleted(servers, scene_on, undisturbed, results, is_running):
+def test_deleted_index_of_customers_is_rebuilt(servers, scene_on, undisturbed, results, is_running):
     scene = scene_on(servers, ("features",))
     name = write_index(scene.run, "customers")
     scene.feeder.send_share(0.5)
@@ -49,7 +49,7 @@ def test_the_index_of_customers_is_deleted(servers, scene_on, undisturbed, resul
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["under running consumers", "between two runs"])
-def test_the_newest_month_of_events_is_deleted(servers, scene_on, undisturbed, results, is_running):
+def test_deleted_month_of_events_is_filled_again(servers, scene_on, undisturbed, results, is_running):
     scene = scene_on(servers, ("index",))
     scene.feeder.send_share(0.5)
     scene.catch_up()
@@ -70,7 +70,7 @@ def test_the_newest_month_of_events_is_deleted(servers, scene_on, undisturbed, r
     rebuilt(scene, undisturbed, results, f"newest month of events deleted {when}", "events", recovered_s)
 
 
-def test_a_concrete_index_has_the_name_of_an_alias(servers, scene_on, undisturbed, results):
+def test_index_with_the_name_of_an_alias_is_refused(servers, scene_on, undisturbed, results):
     scene = scene_on(servers, ("features",))
     alias = f"{scene.run}-customers"
     scene.feeder.start()

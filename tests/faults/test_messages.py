@@ -50,7 +50,7 @@ def peak_mb(command: Command) -> list[float]:
 
 
 @pytest.mark.parametrize("count", [1, 700])
-def test_messages_of_the_largest_size(servers, scene_on, nothing_lost, count):
+def test_messages_of_the_maximum_size_are_processed(servers, scene_on, nothing_lost, count):
     scene = scene_on(servers)
     scene.feeder.send_share(0.4)
     sent = scene.bench.publish((topic, b"huge", largest(topic, n)) for n in range(count) for topic in SOURCE_TOPICS)

@@ -43,7 +43,7 @@ def untouched(scene, results, fault: str, injected: str, before) -> None:
     results.take(fault, f"{injected}: refused, nothing written", scene, result)
 
 
-def test_records_were_deleted_before_they_were_read(scene, admin, results):
+def test_records_deleted_before_they_were_read_stop_the_command(scene, admin, results):
     scene.feeder.send_share(0.5)
     scene.catch_up()
     before = scene.standing()
@@ -60,7 +60,7 @@ def test_records_were_deleted_before_they_were_read(scene, admin, results):
     untouched(scene, results, "log truncated", "DeleteRecords beyond what was read", before)
 
 
-def test_records_that_were_read_may_be_deleted(scene, admin, nothing_lost):
+def test_records_deleted_after_they_were_read_change_nothing(scene, admin, nothing_lost):
     scene.feeder.send_share(0.5)
     scene.catch_up()
     ends = {where: end for where, end in scene.bench.ends().items() if not is_compacted(where[0])}
@@ -71,7 +71,7 @@ def test_records_that_were_read_may_be_deleted(scene, admin, nothing_lost):
 
 @pytest.mark.parametrize("share", [0.2, 1.0], ids=["shorter than it was", "longer than it was"])
 @pytest.mark.parametrize("topics", [SOURCE_TOPICS, ("events",)], ids=["all topics", "events alone"])
-def test_a_topic_was_made_anew(scene, admin, undisturbed, results, share, topics):
+def test_recreated_topic_is_refused(scene, admin, undisturbed, results, share, topics):
     scene.feeder.send_share(0.5)
     scene.catch_up()
     before = scene.standing()
@@ -109,7 +109,7 @@ def made_again(scene) -> bool:
         return False
 
 
-def test_partitions_were_added_while_nobody_looked(servers, scene_on, results):
+def test_partitions_added_while_no_consumer_runs_are_refused(servers, scene_on, results):
     scene = scene_on(servers, FEATURES)
     admin = kafka.open_admin(scene.bench.properties)
     scene.feeder.send_share(0.5)
@@ -124,7 +124,7 @@ def test_partitions_were_added_while_nobody_looked(servers, scene_on, results):
     untouched(scene, results, "partitions added", f"{PARTITIONS} to {PARTITIONS + 1}, between two runs", before)
 
 
-def test_partitions_were_added_while_the_consumers_run(servers, scene_on, results):
+def test_partitions_added_while_the_consumers_run_are_refused(servers, scene_on, results):
     scene = scene_on(servers, FEATURES)
     admin = kafka.open_admin(scene.bench.properties)
     scene.feeder.send_share(0.5)
@@ -139,7 +139,7 @@ def test_partitions_were_added_while_the_consumers_run(servers, scene_on, result
 
 
 @pytest.mark.parametrize("role", ["index", "archive"])
-def test_partitions_were_added_under_a_role_that_keeps_no_customers(servers, scene_on, nothing_lost, role):
+def test_partitions_added_under_a_stateless_role_are_read(servers, scene_on, nothing_lost, role):
     scene = scene_on(servers, (role,))
     scene.feeder.send_share(0.5)
     command: Command = scene.consume(SHOPSTREAM_KAFKA__PROPERTIES='{"topic.metadata.refresh.interval.ms": "1000"}')

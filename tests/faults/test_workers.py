@@ -46,7 +46,7 @@ def finish(scene, start, **more) -> None:
     start(until=scene.bench.ends(), **more).end()
 
 
-def test_a_worker_is_killed_again_and_again(scene, start, sizes, nothing_lost):
+def test_worker_killed_repeatedly_loses_nothing(scene, start, sizes, nothing_lost):
     rng = np.random.default_rng(3)
     waits_s = []
     for number in range(sizes.kills):
@@ -62,7 +62,7 @@ def test_a_worker_is_killed_again_and_again(scene, start, sizes, nothing_lost):
 
 
 @pytest.mark.campaign
-def test_a_worker_comes_and_another_goes(scene, start, nothing_lost):
+def test_workers_that_join_and_leave_lose_nothing(scene, start, nothing_lost):
     scene.feeder.start()
     first = start(0)
     first.wait_for(lambda worker: worker.figures()[2])
@@ -80,7 +80,7 @@ def test_a_worker_comes_and_another_goes(scene, start, nothing_lost):
 
 
 @pytest.mark.campaign
-def test_a_worker_that_slept_through_the_loss_of_its_partitions(scene, start, nothing_lost):
+def test_worker_paused_beyond_its_session_loses_nothing(scene, start, nothing_lost):
     """Its requests are held on their way, and reach Elasticsearch when another has written newer rows."""
     with Proxy(scene.endpoints.elasticsearch.url) as proxy:
         scene.feeder.start()
