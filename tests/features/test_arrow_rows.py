@@ -90,7 +90,7 @@ def same(one, other):
             assert getattr(left, "type", None) == getattr(right, "type", None), name
 
 
-def test_columns_of_good_rows():
+def test_valid_events_become_columns():
     rows = event_rows(events({}, {"event_id": "e2", "category": "", "ts": 1, "event_type": "page_view"}))
     assert isinstance(rows.columns, EventColumns)
     assert rows.keep.tolist() == [0, 1]
@@ -106,7 +106,7 @@ def test_columns_of_good_rows():
     assert columns.ts.flags.writeable
 
 
-def test_columns_of_good_orders():
+def test_valid_orders_become_columns():
     rows = order_rows(orders({}, {"items": None, "total": 0.005}, {"items": [], "total": -0.0, "status": "placed"}))
     assert isinstance(rows.columns, OrderColumns)
     assert rows.columns.total_cents.tolist() == [102, 0, 0]
@@ -149,7 +149,7 @@ BAD_EVENTS = [
 
 
 @pytest.mark.parametrize(("change", "reason"), BAD_EVENTS)
-def test_a_bad_event_is_counted_and_its_neighbours_stay(change, reason):
+def test_invalid_event_is_counted_and_its_neighbours_are_valid(change, reason):
     rows = event_rows(events({"event_id": "before"}, change, {"event_id": "after"}))
     assert rows.keep.tolist() == [0, 2]
     assert rows.columns.event_id.to_pylist() == ["before", "after"]
@@ -187,7 +187,7 @@ BAD_ORDERS = [
 
 
 @pytest.mark.parametrize(("change", "reason"), BAD_ORDERS)
-def test_a_bad_order_is_counted_and_its_neighbours_stay(change, reason):
+def test_invalid_order_is_counted_and_its_neighbours_are_valid(change, reason):
     rows = order_rows(orders({"order_id": "before"}, change, {"order_id": "after", "items": [ITEM]}))
     assert rows.keep.tolist() == [0, 2]
     assert rows.columns.order_id.to_pylist() == ["before", "after"]
@@ -198,7 +198,7 @@ def test_a_bad_order_is_counted_and_its_neighbours_stay(change, reason):
 
 
 @pytest.mark.parametrize("updated_ts", [NOW, NOW + ORDER_CHANGE_MS_MAX])
-def test_an_order_may_change_for_400_days(updated_ts):
+def test_order_change_up_to_400_days_after_placement_is_valid(updated_ts):
     assert not order_rows(orders({"updated_ts": updated_ts})).rejected
 
 
@@ -231,7 +231,7 @@ TEXT_TYPES = [
 
 
 @pytest.mark.parametrize("kind", [*TEXT_TYPES, "dictionary of views"])
-def test_strings_of_any_type(kind):
+def test_strings_of_any_arrow_type_are_read(kind):
     plain = events({}, {"category": None, "event_id": ""}, {"category": "", "event_type": "search"})
     foreign = plain
     for name in ("event_id", "event_type", "device", "category", "country"):
@@ -245,7 +245,7 @@ def test_strings_of_any_type(kind):
     assert event_rows(foreign).rejected == event_rows(plain).rejected
 
 
-def test_chunks_with_dictionaries_of_their_own():
+def test_chunks_with_different_dictionaries_are_read():
     words = pa.chunked_array(
         [pa.array(["search", "nonsense"]).dictionary_encode(), pa.array(["page_view", None]).dictionary_encode()]
     )
@@ -281,7 +281,7 @@ def test_chunks_with_dictionaries_of_their_own():
         (pa.nulls(1), "`ts` is missing"),
     ],
 )
-def test_times_of_any_type(array, expected):
+def test_times_of_any_arrow_type_are_read_or_rejected(array, expected):
     rows = event_rows(with_column(events({}), "ts", array))
     if isinstance(expected, int):
         assert rows.columns.ts.tolist() == [expected]
@@ -306,7 +306,7 @@ def test_times_of_any_type(array, expected):
         (pa.nulls(1), None),
     ],
 )
-def test_money_of_any_type(array, cents):
+def test_amounts_of_any_arrow_type_are_read_or_rejected(array, cents):
     rows = order_rows(with_column(orders({}), "total", array))
     assert rows.columns.total_cents.tolist() == ([] if cents is None else [cents])
     assert rows.rejected.total() == (cents is None)
@@ -325,7 +325,7 @@ def test_money_of_any_type(array, cents):
         (pa.array([True, None, False]), [1]),
     ],
 )
-def test_quantities_of_any_type(array, expected):
+def test_quantities_of_any_arrow_type_are_read_or_rejected(array, expected):
     assert event_rows(with_column(events({}, {}, {}), "quantity", array)).keep.tolist() == expected
 
 
@@ -350,7 +350,7 @@ def test_nan_in_an_optional_text_column_is_null_and_another_number_is_wrong():
     assert rows.columns.spelt(rows.columns.category).to_pylist() == [None, None]
 
 
-def test_text_that_is_not_utf8():
+def test_text_that_is_not_utf8_is_rejected():
     bytes_of = pa.array([b"toys", b"\xff", None, "Küche".encode()])
     broken = pa.Array.from_buffers(pa.string(), 4, bytes_of.buffers())
     for array in (broken, broken.cast(pa.large_string())):
@@ -382,13 +382,13 @@ ITEM_TYPE = ORDERS.field("items").type.value_type
         (pa.nulls(3), [0, 1, 2], [0, 0, 0]),
     ],
 )
-def test_items_of_any_type(array, expected, lines):
+def test_items_of_any_arrow_type_are_read_or_rejected(array, expected, lines):
     rows = order_rows(with_column(orders({}, {}, {}), "items", array))
     assert rows.keep.tolist() == expected
     assert rows.columns.lines.tolist() == lines
 
 
-def test_a_slice_of_a_table_is_judged_as_itself():
+def test_slice_of_a_table_gives_its_own_rows_only():
     table = orders({"items": [None]}, {"order_id": "o2", "items": [ITEM]}, {"order_id": "o3", "total": -1.0}, {})
     rows = order_rows(table.slice(1, 2))
     assert rows.keep.tolist() == [0]
@@ -396,7 +396,7 @@ def test_a_slice_of_a_table_is_judged_as_itself():
     assert rows.columns.lines.tolist() == [1]
 
 
-def test_an_empty_table():
+def test_empty_table_gives_no_rows():
     assert len(event_rows(EVENTS.empty_table()).columns) == 0
     assert len(order_rows(ORDERS.empty_table()).columns) == 0
 
@@ -464,7 +464,7 @@ def blamed(reasons):
 
 
 @given(st.lists(mostly_good(EVENT, event_records) | event_records, max_size=8))
-def test_events_of_archive_and_wire_agree(records):
+def test_events_from_arrow_and_from_json_agree(records):
     rows = event_rows(pa.Table.from_pylist(records, schema=EVENTS))
     decoded = wire("events", records)
     assert rows.keep.tolist() == decoded.positions.tolist()
@@ -473,7 +473,7 @@ def test_events_of_archive_and_wire_agree(records):
 
 
 @given(st.lists(mostly_good(ORDER, order_records) | order_records, max_size=8))
-def test_orders_of_archive_and_wire_agree(records):
+def test_orders_from_arrow_and_from_json_agree(records):
     rows = order_rows(pa.Table.from_pylist(records, schema=ORDERS))
     decoded = wire("orders", records)
     assert rows.keep.tolist() == decoded.positions.tolist()

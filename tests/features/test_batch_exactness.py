@@ -36,7 +36,7 @@ def archive(request, tmp_path_factory) -> tuple[Records, Path]:
     return records, write_archive(tmp_path_factory.mktemp("archive"), records)
 
 
-def test_adversarial_archive(archive):
+def test_rows_of_an_adversarial_archive_equal_the_oracle(archive):
     records, directory = archive
     with ArchiveOracle(directory) as oracle:
         for as_of in records.as_ofs[:3]:
@@ -45,7 +45,7 @@ def test_adversarial_archive(archive):
             assert got["customer_id"].to_list() == expected["customer_id"].to_list(), "order of rows"
 
 
-def test_all_cut_offs_in_one_pass(archive):
+def test_one_pass_over_all_cutoffs_equals_single_passes(archive):
     """As training reads it. Half of the cut-offs lie W days after some record, which has just left the window then,
     half of them a millisecond earlier."""
     records, directory = archive
@@ -67,7 +67,7 @@ def test_every_broken_row_is_counted(archive):
     assert counts.duplicates >= len(records.events) - len({event["event_id"] for event in records.events})
 
 
-def test_the_command_writes_the_rows(tmp_path):
+def test_features_command_writes_the_rows(tmp_path):
     app = typer.Typer()
     app.callback()(lambda: None)
     register(app)
@@ -78,20 +78,20 @@ def test_the_command_writes_the_rows(tmp_path):
     assert_same_rows(pl.read_parquet(out), feature_frame([ANN, BOB]))
 
 
-def test_columns_and_types_hold_without_rows(archive):
+def test_archive_without_valid_rows_gives_the_declared_columns(archive):
     _, directory = archive
     rows = batch_features(directory, 0)
     assert rows.is_empty()
     assert list(rows.schema.items()) == list(FEATURE_DTYPES.items())
 
 
-def test_figures_worked_out_on_paper(tmp_path):
+def test_rows_equal_values_worked_out_by_hand(tmp_path):
     rows = batch_features(write_plain(tmp_path, EVENTS, ORDERS), AS_OF)
     assert_same_rows(rows, feature_frame([ANN, BOB]))
 
 
 @pytest.mark.parametrize("table", ["events", "orders"])
-def test_archive_of_one_table(tmp_path, table):
+def test_archive_with_one_table_equals_the_oracle(tmp_path, table):
     records = adversarial(1)
     events, orders = (records.events, []) if table == "events" else ([], records.orders)
     rows = batch_features(write_plain(tmp_path, events, orders), records.as_of)
@@ -99,7 +99,7 @@ def test_archive_of_one_table(tmp_path, table):
 
 
 @LOGS
-def test_real_log(tmp_path, read, as_of, windows, whole):
+def test_rows_of_a_real_log_equal_the_oracle(tmp_path, read, as_of, windows, whole):
     directory = write_plain(tmp_path, [], read())
     rows = batch_features(directory, as_of)
     assert_figures(rows, windows, whole)

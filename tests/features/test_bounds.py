@@ -47,7 +47,7 @@ def texts_of(size):
 
 @pytest.mark.parametrize(("topic", "name", "bound"), TEXTS)
 @pytest.mark.parametrize("escaped", [True, False])
-def test_a_text_of_as_many_bytes_as_are_allowed_is_valid_and_one_byte_more_is_not(topic, name, bound, escaped):
+def test_text_at_its_maximum_bytes_is_valid_and_one_byte_more_is_rejected(topic, name, bound, escaped):
     def read_both(text):
         key = text.encode() if name == "customer_id" else b"bad"
         value = message(topic, escaped=escaped, **{name: text})
@@ -84,7 +84,7 @@ def test_lines_of_an_order_are_bounded():
         assert reason == "`items`: expected at most 10000 lines, got 10001"
 
 
-def test_a_long_text_does_not_hide_among_its_neighbours():
+def test_long_text_among_short_ones_is_rejected():
     """The bytes are counted in whole batches too: of each message, and of no other."""
     values = [message("events", category=text) for text in ("é" * 512, "é" * 513, "x" * 1_024, "short", "é" * 513)]
     decoded = decode("events", values, [b"bad"] * 5, [NOW] * 5)
@@ -92,7 +92,7 @@ def test_a_long_text_does_not_hide_among_its_neighbours():
     assert [one.position for one in decoded.rejected] == [1, 4]
 
 
-def test_a_tombstone_of_a_longer_key_still_removes_a_profile():
+def test_tombstone_with_a_key_above_the_bound_removes_a_profile():
     """Profiles that were taken before there was a bound can be removed."""
     assert read("customers", None, key=b"x" * 5_000) == Tombstone("x" * 5_000)
 

@@ -113,7 +113,7 @@ NOT_OBJECTS = [
 
 
 @pytest.mark.parametrize(("value", "reason"), NOT_OBJECTS)
-def test_what_is_no_json_object(value, reason):
+def test_value_that_is_not_a_json_object_is_rejected(value, reason):
     assert reason in read("events", value)
 
 
@@ -125,7 +125,7 @@ REQUIRED = {
 
 
 @pytest.mark.parametrize(("topic", "name"), [(t, n) for t, names in REQUIRED.items() for n in names])
-def test_a_required_field_missing_null_or_of_the_wrong_type(topic, name):
+def test_required_field_that_is_missing_null_or_of_a_wrong_type_is_rejected(topic, name):
     assert read(topic, message(MESSAGES[topic], **{name: MISSING})) == f"`{name}` is missing"
     for wrong, got in ((None, "null"), ([], "a list"), ({}, "an object"), (True, "true")):
         reason = read(topic, message(MESSAGES[topic], **{name: wrong}))
@@ -134,7 +134,7 @@ def test_a_required_field_missing_null_or_of_the_wrong_type(topic, name):
 
 
 @pytest.mark.parametrize(("topic", "name"), [(t, n) for t, record in MESSAGES.items() for n in record])
-def test_an_optional_field_may_be_null_or_missing_but_not_of_the_wrong_type(topic, name):
+def test_optional_field_is_null_or_missing_or_of_its_type(topic, name):
     if name not in REQUIRED[topic]:
         for absent in (None, MISSING):
             assert getattr(read(topic, message(MESSAGES[topic], **{name: absent})), name) is None
@@ -144,12 +144,12 @@ def test_an_optional_field_may_be_null_or_missing_but_not_of_the_wrong_type(topi
 
 
 @pytest.mark.parametrize("name", ["event_id", "customer_id", "session_id"])
-def test_an_empty_id_of_an_event(name):
+def test_event_with_an_empty_id_is_rejected(name):
     assert read("events", message(EVENT, **{name: ""})) == f"`{name}`: expected a non-empty string, got an empty string"
 
 
 @pytest.mark.parametrize("name", ["order_id", "customer_id"])
-def test_an_empty_id_of_an_order(name):
+def test_order_with_an_empty_id_is_rejected(name):
     assert "expected a non-empty string" in read("orders", message(ORDER, **{name: ""}))
 
 
@@ -211,7 +211,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("topic", "changes", "reason"), WRONG)
-def test_what_is_no_valid_record(topic, changes, reason):
+def test_invalid_record_is_rejected_with_its_reason(topic, changes, reason):
     assert reason in read(topic, message(MESSAGES[topic], **changes))
 
 
@@ -254,21 +254,21 @@ RIGHT = [
 
 
 @pytest.mark.parametrize(("topic", "changes", "name", "expected"), RIGHT)
-def test_what_is_a_valid_record(topic, changes, name, expected):
+def test_valid_record_is_decoded_with_its_types(topic, changes, name, expected):
     record = read(topic, message(MESSAGES[topic], **changes))
     assert not isinstance(record, str), record
     assert getattr(record, name) == expected
     assert type(getattr(record, name)) is type(expected)
 
 
-def test_items_are_read_with_missing_fields_whole_floats_and_absurd_quantities():
+def test_items_with_missing_fields_whole_floats_and_large_quantities_are_decoded():
     items = b'[{},{"quantity":2.0,"x":1},{"quantity":1e30},{"quantity":null,"unit_price":3}]'
     order = read("orders", message(ORDER, items=items))
     assert [item.quantity for item in order.items] == [None, 2, 2**63 - 1, None]
     assert [item.unit_price for item in order.items] == [None, None, None, 3.0]
 
 
-def test_of_equal_keys_the_last_counts():
+def test_last_of_equal_json_keys_wins():
     twice = message(EVENT)[:-1]
     assert read("events", twice + b',"ts":7}').ts == 7
     assert read("events", message(EVENT, ts="x")[:-1] + b',"ts":7}').ts == 7
@@ -278,14 +278,14 @@ def test_of_equal_keys_the_last_counts():
 
 @pytest.mark.parametrize("topic", MESSAGES)
 @pytest.mark.parametrize("key", [None, b"", b"c2", b"C1", b"c1 ", b"\xff", b"c1\nc1"])
-def test_a_key_that_is_not_the_customer(topic, key):
+def test_message_key_other_than_the_customer_is_rejected(topic, key):
     assert read(topic, message(MESSAGES[topic]), key=key).startswith("message key: expected the customer_id 'c1', got ")
 
 
 @given(st.lists(st.tuples(*[st.sampled_from(["a", "b", "\n", "a\n", "\na", "a\nb", "ä"])] * 2), max_size=6))
 @example([("a\nb", "a"), ("c", "b\nc")])
 @example([("a", "a"), ("b\nc", "b\nc")])
-def test_keys_are_compared_one_by_one_whatever_they_hold(pairs):
+def test_message_keys_of_any_bytes_are_compared_individually(pairs):
     decoded = decode(
         "customers",
         [message({"customer_id": customer_id}) for customer_id, _ in pairs],
@@ -306,26 +306,26 @@ def test_a_null_value_removes_a_profile_and_is_allowed_nowhere_else():
 
 
 @pytest.mark.parametrize("wrong", [{"name": 49170123456}, {"email": ["ada@example.com"]}, {"name": {"ada": 1}}])
-def test_a_reason_tells_no_personal_data(wrong):
+def test_rejection_reason_holds_no_personal_data(wrong):
     reason = read("customers", message(CUSTOMER, **wrong))
     assert "49170123456" not in reason
     assert "ada" not in reason
 
 
-def test_a_reason_is_short():
+def test_rejection_reason_is_short():
     assert len(read("events", message(EVENT, event_type="x" * 10_000))) < 250
     assert len(read("events", message(EVENT, customer_id="x" * 10_000), key=b"y" * 10_000)) < 250
     assert len(read("events", message(EVENT, ts=b"-" + b"1" * 4000))) < 250
 
 
-def test_append_times_are_judged_one_by_one():
+def test_append_times_are_checked_individually():
     values = [message(EVENT, ts=NOW)] * 3
     decoded = decode("events", values, [b"c1"] * 3, [NOW, NOW - DAY_MS, NOW - DAY_MS - 1])
     assert decoded.positions.tolist() == [0, 1]
     assert [rejected.position for rejected in decoded.rejected] == [2]
 
 
-def test_nothing_is_decoded_from_nothing():
+def test_empty_batch_decodes_to_no_records():
     for topic in MESSAGES:
         decoded = decode(topic, [], [], [])
         assert decoded.records == []
@@ -362,7 +362,7 @@ bad = st.one_of(
 
 
 @given(st.lists(st.one_of(good, bad), max_size=12))
-def test_a_batch_is_judged_like_its_messages_alone(messages):
+def test_batch_is_decoded_like_its_single_messages(messages):
     values, keys = [value for value, _ in messages], [key for _, key in messages]
     decoded = decode("events", values, keys, [NOW] * len(values))
     alone = [decode("events", [value], [key], [NOW]) for value, key in messages]
@@ -385,7 +385,7 @@ def json_accepts(value):
 
 
 @given(mutated())
-def test_what_is_valid_is_json_for_another_parser_too(mutant):
+def test_valid_message_is_json_for_a_second_parser(mutant):
     value, key = mutant
     if not isinstance(read("events", value, key), str):
         assert json_accepts(value)
@@ -432,7 +432,7 @@ def texts(columns, name):
     return (columns.spelt(column) if isinstance(column, np.ndarray) else column).to_pylist()
 
 
-def test_columns_of_many_events_hold_what_the_messages_hold():
+def test_columns_of_many_events_equal_the_messages():
     values, keys, expected = many(2 * CHUNK + 500)
     decoded = decode_events(values, keys, np.full(len(values), NOW))
     columns = decoded.columns
@@ -463,7 +463,7 @@ def test_records_and_columns_agree():
             assert of_record.dtype == of_direct.dtype
 
 
-def test_columns_of_orders():
+def test_orders_decode_to_columns_in_cents():
     values = [
         message(ORDER, order_id="o1", total=1.015, status="placed", items=None),
         message(ORDER, order_id="o2", total=0.005, status="cancelled", items=[ITEM, ITEM], updated_ts=NOW + 5),
@@ -482,7 +482,7 @@ def test_columns_of_orders():
     assert len(order_columns([], keep_records=False)) == 0
 
 
-def test_a_record_is_what_a_plain_reading_gives():
+def test_record_equals_a_plain_json_reading():
     for topic, record in MESSAGES.items():
         decoded = read(topic, message(record))
         assert msgspec.to_builtins(decoded) == record

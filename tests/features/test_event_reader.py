@@ -65,13 +65,13 @@ def without(*names: str) -> bytes:
     ],
     ids=lambda value: value.decode()[:40],
 )
-def test_what_producers_write_is_taken(value):
+def test_messages_of_the_producers_take_the_fast_path(value):
     assert is_valid(value)
     assert decode("events", [value], [b"c1"], [APPEND]).records
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if msgspec.json.encode(GOOD[name])[:1] == b'"'])
-def test_each_vocabulary_and_string(name):
+def test_each_word_and_string_length_is_read(name):
     words = {"event_type": EVENT_TYPES, "device": DEVICES}.get(name, ("x", "x" * 7, "x" * 8, "x" * 9, "x" * 500))
     for word in words:
         value = text(**{name: word})
@@ -127,7 +127,7 @@ def test_each_vocabulary_and_string(name):
     ],
     ids=lambda value: value[:60].decode(errors="replace"),
 )
-def test_anything_else_is_left_to_the_decoder(value):
+def test_other_values_are_left_to_the_decoder(value):
     assert not is_valid(value)
 
 
@@ -136,7 +136,7 @@ def test_another_key_is_left_to_the_decoder(key):
     assert not is_valid(msgspec.json.encode(GOOD), key)
 
 
-def test_no_values_and_nulls_among_them():
+def test_empty_batches_and_null_values_are_handled():
     empty = read_common([], [])
     assert empty is not None
     assert len(empty[0]) == len(empty[1]) == 0
@@ -160,7 +160,7 @@ def mutated(seed: int) -> bytes:
 
 @example([mutated(290)])  # a time ahead
 @given(st.lists(st.integers(0, 2**40).map(mutated), min_size=1, max_size=40))
-def test_what_it_takes_the_decoder_takes_and_reads_alike(values):
+def test_fast_path_and_decoder_read_the_same_values(values):
     keys: list[bytes | None] = [b"c1"] * len(values)
     found = read_common(values, keys)
     assert found is not None
@@ -177,19 +177,19 @@ def test_what_it_takes_the_decoder_takes_and_reads_alike(values):
     assert together.positions.tolist() == decode("events", values, keys, [APPEND] * len(values)).positions.tolist()
 
 
-def test_a_time_ahead_is_refused_in_words():
+def test_time_in_the_future_is_rejected_with_a_reason():
     ahead = text(ts=APPEND + 86_400_001)
     decoded = decode_events([text(), ahead, text()], [b"c1"] * 3, np.array([APPEND] * 3))
     assert decoded.positions.tolist() == [0, 2]
     assert [(r.position, "ahead" in r.reason) for r in decoded.rejected] == [(1, True)]
 
 
-def test_messages_of_both_ways_keep_their_order():
+def test_messages_of_fast_path_and_decoder_keep_their_order():
     values = [text(event_id=f"e{i}", quantity=1.0 if i % 3 else 1) for i in range(100)]
     decoded = decode_events(values, [b"c1"] * 100, [APPEND] * 100)
     assert decoded.columns.event_id.to_pylist() == [f"e{i}" for i in range(100)]
     assert decoded.positions.tolist() == list(range(100))
 
 
-def test_every_field_of_the_record_is_known():
+def test_every_field_of_the_event_is_read():
     assert set(GOOD) == set(Event.__struct_fields__)

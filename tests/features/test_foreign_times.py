@@ -26,25 +26,25 @@ def read(text: str, zone: str = "Europe/Berlin") -> datetime | None:
         "2025-07-31 18:00+02:00", "2025-07-31T18:00:00+0200", "2025-07-31T11:00:00.000000-05:00",
     ],
 )  # fmt: skip
-def test_one_moment_in_every_form(text):
+def test_every_time_format_gives_the_same_moment(text):
     assert read(text) == JULY
 
 
-def test_a_day_is_its_first_moment_in_the_zone():
+def test_date_is_midnight_in_the_zone():
     assert read("2025-07-31") == datetime(2025, 7, 30, 22, 0, tzinfo=UTC)
 
 
-def test_fractions_go_down_to_the_millisecond():
+def test_fractions_of_a_second_are_truncated_to_milliseconds():
     assert read("1969-12-31T23:59:59.9995Z") == datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 
 
-def test_a_local_time_that_comes_twice_is_the_earlier_and_one_that_never_comes_is_none():
+def test_ambiguous_local_time_is_the_earlier_and_nonexistent_one_is_null():
     assert read("2025-10-26 02:30") == datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
     assert read("2025-03-30 02:30") is None
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2025-02-30", "2025-07-31T25:00", "1753977600000", "31.07.2025"])
-def test_what_is_no_time(text):
+def test_text_that_is_not_a_time_is_null(text):
     assert read(text) is None
 
 

@@ -46,7 +46,7 @@ def test_rows_are_as_small_as_the_documents_say(table, size):
 
 
 @pytest.mark.parametrize("table", [CUSTOMER, ORDER, SESSION, VIEW, RECENT, EVENT_ID])
-def test_rows_are_taken_whole(table):
+def test_taken_rows_hold_all_bytes(table):
     rows = np.random.default_rng(1).integers(0, 256, 7 * table.itemsize, np.uint8).view(table)
     assert take(rows, np.array([6, 0, 6], np.int32)).tolist() == rows[[6, 0, 6]].tolist()
     assert take(rows, np.zeros(0, np.int32)).dtype == table
@@ -60,7 +60,7 @@ def test_rows_are_taken_whole(table):
         (b"The quick brown fox jumps over the lazy dog", 0xE34BBC7BBC071B6C, 0x7A433CA9C49A9347),
     ],
 )
-def test_the_hash_is_the_published_one(text, low, high):
+def test_hash_equals_the_published_values(text, low, high):
     data = np.frombuffer(b"??" + text + b"!", np.uint8)
     assert murmur3_128(data, 2, 2 + len(text)) == (low, high)
 
@@ -80,7 +80,7 @@ def test_strings_are_numbered_by_first_appearance(words, others):
     assert strings.take(np.array([-1, *codes[:3]], np.int32)).to_pylist() == with_null.to_pylist()
 
 
-def test_strings_of_a_slice():
+def test_slice_of_strings_is_numbered_by_itself():
     strings = Strings()
     whole = pa.array([f"word {n}" for n in range(5_000)], pa.string())
     assert strings.codes(whole.slice(100, 3)).tolist() == [0, 1, 2]
@@ -92,7 +92,7 @@ def ids(*pairs) -> np.ndarray:
     return np.array([(low, hour) for low, hour in pairs], EVENT_ID)
 
 
-def test_ids_live_by_their_hour_modulo_2_to_the_20():
+def test_ids_expire_by_their_hour_modulo_2_to_the_20():
     table = np.zeros(16, EVENT_ID)
     last = (1 << 20) - 1
     assert hash_index.remember_all(table, ids((1, 100), (2, 101), (3, last), (4, 0), (1, 100))) == 4
@@ -104,7 +104,7 @@ def test_ids_live_by_their_hour_modulo_2_to_the_20():
     assert alive(1 << 20) == [1, 2, 4]
 
 
-def test_the_most_viewed_category_and_its_ties():
+def test_tied_most_viewed_category_is_the_first_word():
     group = np.array([0, 0, 0, 2, 2, 3], np.int32)
     category = np.array([1, 0, 1, 2, 0, 2], np.int32)
     weight = np.array([1, 2, 1, 5, 5, 1], np.int64)
@@ -132,7 +132,7 @@ def test_chains_hold_each_row_once(owners):
     assert owners[out].tolist() == group.tolist()
 
 
-def test_growth_keeps_rows_and_does_not_grow_without_need():
+def test_growth_preserves_rows_and_happens_only_when_needed():
     rows = np.array([(n, n) for n in range(5)], EVENT_ID)
     assert grown(rows, 5, 5) is rows
     larger = grown(rows, 5, 6)

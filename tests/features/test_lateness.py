@@ -22,7 +22,7 @@ def one_by_one(ts, high, allowance, clock):
     return late, high
 
 
-def test_exactly_the_allowance_behind_is_in_time():
+def test_record_behind_by_exactly_the_allowance_is_in_time():
     start = 10 * EVENT_LATENESS_MS
     late, high = split_late(
         int64([start, start - EVENT_LATENESS_MS, start - EVENT_LATENESS_MS - 1, start + 1, start - EVENT_LATENESS_MS]),
@@ -33,12 +33,12 @@ def test_exactly_the_allowance_behind_is_in_time():
     assert high == start + 1
 
 
-def test_a_record_is_not_judged_by_itself_or_by_a_later_one():
+def test_lateness_uses_the_earlier_records_only():
     late, _ = split_late(int64([1, EVENT_LATENESS_MS * 5]), NO_HIGH, EVENT_LATENESS_MS)
     assert late.tolist() == [False, False]
 
 
-def test_orders_are_judged_by_ts_against_updated_ts():
+def test_lateness_of_orders_compares_ts_with_updated_ts():
     placed, changed = 500 * DAY_MS, 900 * DAY_MS
     late, high = split_late(
         int64([placed, changed - ORDER_LATENESS_MS, changed - ORDER_LATENESS_MS - 1]),
@@ -50,14 +50,14 @@ def test_orders_are_judged_by_ts_against_updated_ts():
     assert high == changed
 
 
-def test_nothing_changes_nothing():
+def test_empty_batch_does_not_move_the_lateness_clock():
     late, high = split_late(int64([]), 77, EVENT_LATENESS_MS)
     assert late.tolist() == []
     assert high == 77
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 30)), max_size=40), st.data())
-def test_batches_do_not_matter(records, data):
+def test_lateness_does_not_depend_on_batch_borders(records, data):
     ts, clock = [ts for ts, _ in records], [ts + change for ts, change in records]
     expected, expected_high = one_by_one(ts, NO_HIGH, 10, clock)
     late, high, start = [], NO_HIGH, 0

@@ -40,7 +40,7 @@ def decimal_cents(amount):
         (-1.015, -102),
     ],
 )
-def test_cents_of_an_amount(amount, cents):
+def test_amount_rounds_to_cents(amount, cents):
     assert to_cents(np.array([amount])).tolist() == [cents]
 
 
@@ -62,7 +62,7 @@ def test_cents_equal_those_of_the_shortest_decimal(values):
     assert to_cents(np.array(values, np.float64)).tolist() == [decimal_cents(v) for v in values]
 
 
-def test_many_random_halves():
+def test_random_halves_of_a_cent_round_like_their_decimals():
     rng = np.random.default_rng(7)
     for scale in (1e2, 1e5, 1e8, 1e11):
         halves = (np.floor(rng.random(5_000) * scale) * 10 + 5) / 1000
@@ -70,7 +70,7 @@ def test_many_random_halves():
         assert to_cents(values).tolist() == [decimal_cents(v) for v in values.tolist()]
 
 
-def test_the_shape_is_kept():
+def test_shape_and_type_of_the_array_are_preserved():
     assert to_cents(np.array([[1.015, 2.0]])).tolist() == [[102, 200]]
     cents = to_cents(np.zeros(0))
     assert cents.dtype == np.int64
@@ -78,6 +78,6 @@ def test_the_shape_is_kept():
 
 
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), 1.1e12, -1.1e12])
-def test_what_is_no_amount_is_refused(amount):
+def test_nan_and_infinite_amounts_are_refused(amount):
     with pytest.raises(ValueError, match="finite"):
         to_cents(np.array([1.0, amount]))

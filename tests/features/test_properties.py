@@ -63,7 +63,7 @@ def expected(records, as_of: int) -> pl.DataFrame:
 
 @MANY
 @given(st.data())
-def test_at_every_prefix_the_rows_are_the_oracles(data):
+def test_rows_at_every_prefix_equal_the_oracle(data):
     stream = data.draw(streams())
     arrived = data.draw(arrivals(stream))
     partitions = data.draw(st.integers(1, 4))
@@ -104,7 +104,7 @@ def test_any_two_orders_of_arrival_give_the_same_rows(data):
 
 @MANY
 @given(st.data())
-def test_a_batch_twice_is_a_batch_once(data):
+def test_batch_applied_twice_equals_applied_once(data):
     """What was read again after a crash: events by their ids, orders by their records."""
     stream = data.draw(streams())
     arrived = data.draw(arrivals(stream))
@@ -121,7 +121,7 @@ def test_a_batch_twice_is_a_batch_once(data):
 
 @MANY
 @given(st.data())
-def test_restoring_is_exact(data):
+def test_restored_state_equals_the_saved_state(data):
     stream = data.draw(streams())
     state = State()
     apply(state, data.draw(arrivals(stream)))

@@ -49,7 +49,7 @@ def sessions(state: State):
 
 @MANY
 @given(st.data())
-def test_apart_and_together_again(data):
+def test_split_and_joined_state_equals_the_whole(data):
     stream = data.draw(streams())
     arrived = data.draw(arrivals(stream))
     whole, parted = State(), State()
@@ -78,7 +78,7 @@ def test_apart_and_together_again(data):
 
 @MANY
 @given(st.data())
-def test_what_did_not_change_is_the_same_bytes(data):
+def test_unchanged_slice_has_the_same_bytes(data):
     """Otherwise every cell that is looked at would be written again."""
     state = State()
     apply(state, data.draw(arrivals(data.draw(streams()))))
@@ -90,13 +90,13 @@ def test_what_did_not_change_is_the_same_bytes(data):
     assert split(again, regrouped, 2) == once
 
 
-def test_nobody():
+def test_empty_state_splits_and_joins():
     assert split(State(), np.zeros(0, np.int32), 3) == [Slice()] * 3
     assert join([], State().words, 0, 0).customer_count == 0
     assert join([Slice(), Slice()], State().words, 5, 6).stream_time == 6
 
 
-def test_slices_of_a_part_may_stand_alone():
+def test_slices_of_some_customers_join_without_the_others():
     """The rows of some customers do not hang on the others."""
     start = 1_700_000_000_000
     clicks = [

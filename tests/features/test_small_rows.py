@@ -30,7 +30,7 @@ NOW = 1_700_000_000_000
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, WIDE_MAX), min_size=1))
-def test_a_wide_number_comes_back(numbers):
+def test_wide_number_reads_back_as_written(numbers):
     rows = np.zeros(len(numbers), PAIR)
     for row, number in zip(rows, numbers, strict=True):
         row["ts_low"], row["ts_high"] = low_part(np.int64(number)), high_part(np.int64(number))
@@ -40,13 +40,13 @@ def test_a_wide_number_comes_back(numbers):
     assert wide(rows, "ts")[0] == numbers[-1]
 
 
-def test_every_valid_number_is_narrower_than_never():
+def test_every_valid_number_is_below_the_never_marker():
     assert NEVER_MAX < 1, "the first valid time"
     assert max(TS_MAX, int(to_cents(np.array([AMOUNT_MAX]))[0])) < NEVER_MIN == WIDE_MAX
     assert ORDER_CHANGE_MS_MAX < 1 << 40
 
 
-def test_compiled_words_are_those_of_the_tables():
+def test_compiled_field_offsets_equal_those_of_the_tables():
     assert (kernels._COUNT_MAX, kernels._OPEN_CART, kernels._SEEN, kernels._CARRIED) == (
         tables.COUNT_MAX, tables.OPEN_CART, tables.SEEN, tables.CARRIED,
     )  # fmt: skip
@@ -62,7 +62,7 @@ def click(n: int, ts: int, session: str = "s") -> dict:
     return row | {"ts": ts, "device": "mobile", "category": "k"}
 
 
-def test_the_latest_change_and_the_highest_amount_are_held():
+def test_latest_change_and_highest_amount_fit_a_row():
     state = State()
     ts = NOW
     for updated_ts, total in ((ts, 1.0), (ts + ORDER_CHANGE_MS_MAX, AMOUNT_MAX), (ts + ORDER_CHANGE_MS_MAX - 1, 2.0)):
@@ -72,7 +72,7 @@ def test_the_latest_change_and_the_highest_amount_are_held():
     assert evaluate_all(state, ts + ORDER_CHANGE_MS_MAX)["revenue_total"].to_list() == [AMOUNT_MAX]
 
 
-def test_a_session_from_the_first_millisecond_to_the_last():
+def test_session_of_maximum_length_fits_a_row():
     state = State()
     columns = as_events([click(0, NOW), click(1, NOW)])
     state.apply_events(_at(columns, np.array([1, TS_MAX])))
@@ -92,7 +92,7 @@ def views(state: State, count: int, first: int, session: str = "s") -> None:
 
 
 @pytest.mark.parametrize("above", [-1, 0, 1, 2])
-def test_a_count_that_passes_its_field_is_exact(above, monkeypatch):
+def test_count_above_its_field_width_is_exact(above, monkeypatch):
     """As it is after each event around the border, in the features, the category's tally, a restart and an expiry."""
     monkeypatch.setattr(features.state.state, "SCAN_ROWS_MIN", 0)
     state = State()
@@ -115,7 +115,7 @@ def test_a_count_that_passes_its_field_is_exact(above, monkeypatch):
         state = State.restore({name: array.copy() for name, array in state.arrays().items()})
 
 
-def test_carries_are_counted_by_type_and_no_category():
+def test_carries_are_counted_by_type_without_category():
     state = State()
     views(state, 1, 0)
     state.sessions["n_purchase"][0] = COUNT_MAX
@@ -130,7 +130,7 @@ def test_carries_are_counted_by_type_and_no_category():
     assert evaluate(state, np.zeros(1, np.int32), NOW + 2)["converted_sessions_30d"].to_list() == [1]
 
 
-def test_tables_of_any_size_find_what_they_hold_and_nothing_else():
+def test_hash_table_of_any_size_returns_its_own_keys_only():
     """Full to the last slot that is used: rows of equal tags, and searches that pass the end of the table."""
     for size in (5, 16, 1_025):
         slots = np.full(size, EMPTY, np.uint32)
@@ -153,7 +153,7 @@ def test_tables_of_any_size_find_what_they_hold_and_nothing_else():
     assert len(empty_slots(7_500_000)) * 4 < 7_500_000 * 6
 
 
-def test_more_lines_than_a_row_can_count_are_an_error_and_no_valid_order_has_them():
+def test_more_lines_than_a_row_can_count_are_an_error():
     assert ORDER_LINES_MAX < tables.LINES_MAX == np.iinfo(tables.ORDER["lines"]).max
     batch = as_orders([order(NOW, NOW, 1.0)])
     most = replace(batch, lines=np.array([tables.LINES_MAX], np.int32))

@@ -41,7 +41,7 @@ def orders(state: State, *rows: dict):
     return state.apply_orders(as_orders(rows))
 
 
-def test_a_batch_of_nothing():
+def test_empty_batch_leaves_the_state_empty():
     state = State()
     assert events(state) == 0
     assert len(orders(state).customers) == 0
@@ -49,7 +49,7 @@ def test_a_batch_of_nothing():
     assert evaluate_all(state, NOW).is_empty()
 
 
-def test_touched_rows_stand_once():
+def test_touched_rows_are_unique():
     state = State()
     touched = state.apply_events(as_events([click("s", NOW), click("s", NOW + 1), click("t", NOW), click("s", NOW)]))
     assert (touched.applied, touched.customers.tolist(), touched.sessions.tolist()) == (3, [0], [0, 1])
@@ -59,7 +59,7 @@ def test_touched_rows_stand_once():
     assert (found.customers.tolist(), found.orders.tolist(), found.won.tolist()) == ([0], [0, 1], [0, 1, 0, -1])
 
 
-def test_an_event_id_is_remembered_to_the_end_of_its_horizon():
+def test_event_id_is_stored_to_the_end_of_its_horizon():
     state = State()
     events(state, click("s", NOW), click("t", NOW + EVENT_LATENESS_MS))
     state.expire(NO_ROWS, NO_ROWS)
@@ -69,7 +69,7 @@ def test_an_event_id_is_remembered_to_the_end_of_its_horizon():
     assert state.id_count == 2
 
 
-def test_a_session_leaves_after_93_days_to_the_millisecond():
+def test_session_expires_after_93_days_to_the_millisecond():
     state = State()
     events(state, click("s", NOW), click("u", NOW + SESSION_RETENTION_MS))
     assert state.expire(NO_ROWS, NO_ROWS).sessions is None
@@ -79,7 +79,7 @@ def test_a_session_leaves_after_93_days_to_the_millisecond():
     assert state.session_count == 1
 
 
-def test_an_order_leaves_after_402_days_and_its_totals_stay():
+def test_order_expires_after_402_days_and_its_totals_stay():
     state = State()
     rows = [order("a", NOW, total=1.25), order("b", NOW + DAY, status="refunded"), order("z", NOW + ORDER_LATENESS_MS)]
     orders(state, *rows)
@@ -94,7 +94,7 @@ def test_an_order_leaves_after_402_days_and_its_totals_stay():
     assert_same_rows(evaluate_all(state, state.stream_time), feature_frame(loop_rows([], rows, state.stream_time)))
 
 
-def test_rows_that_wait_for_a_sink_stay():
+def test_rows_pending_for_a_sink_do_not_expire():
     state = State()
     events(state, click("s", NOW), click("t", NOW), click("u", NOW + 2 * SESSION_RETENTION_MS))
     orders(state, order("a", NOW), order("b", NOW), order("z", NOW + 2 * ORDER_LATENESS_MS))
@@ -104,14 +104,14 @@ def test_rows_that_wait_for_a_sink_stay():
     assert state.session_ids(np.array([0, 1], np.int32)) == ["t", "u"]
 
 
-def test_keep_sessions_is_for_archives():
+def test_keep_sessions_prevents_their_expiry():
     state = State()
     events(state, click("s", NOW), click("u", NOW + 9 * SESSION_RETENTION_MS))
     assert state.expire(NO_ROWS, NO_ROWS, keep_sessions=True).sessions is None
     assert state.session_count == 2
 
 
-def test_the_first_event_of_a_tie_is_known_through_a_restart_and_a_compaction():
+def test_first_event_of_a_tie_survives_a_restart_and_a_compaction():
     state = State()
     events(state, click("s", NOW, event_id="b", device="desktop"))
     state.expire(NO_ROWS, NO_ROWS)
@@ -122,7 +122,7 @@ def test_the_first_event_of_a_tie_is_known_through_a_restart_and_a_compaction():
     assert state.sessions["device"][0] == 2
 
 
-def test_a_cart_is_handed_out_once_when_it_is_due_and_again_when_it_went_on():
+def test_cart_is_due_once_and_again_after_new_events():
     state = State()
     wait = ABANDONED_AFTER_MS
     events(state, click("s", NOW, "add_to_cart"), click("t", NOW, "add_to_cart"), click("t", NOW + 1, "purchase"))
@@ -136,7 +136,7 @@ def test_a_cart_is_handed_out_once_when_it_is_due_and_again_when_it_went_on():
     assert state.abandoned(NOW + DAY, wait).tolist() == []
 
 
-def test_a_cart_that_is_watched_again():
+def test_cart_with_new_events_is_due_later():
     state = State()
     wait, rows = ABANDONED_AFTER_MS, np.array([0], np.int32)
     events(state, click("s", NOW, "add_to_cart"))
@@ -148,7 +148,7 @@ def test_a_cart_that_is_watched_again():
     assert state.abandoned(NOW + DAY, wait).tolist() == [0]
 
 
-def test_a_session_with_an_open_cart_keeps_its_name():
+def test_session_with_an_open_cart_retains_its_id():
     state = State()
     events(state, click("cart", NOW, "add_to_cart"), click("s", NOW))
     events(state, click("u", NOW + 10 * DAY))
@@ -157,7 +157,7 @@ def test_a_session_with_an_open_cart_keeps_its_name():
     assert state.session_ids(due) == ["cart"]
 
 
-def test_a_session_whose_cart_was_not_handed_out_stays_however_old():
+def test_session_with_a_pending_cart_does_not_expire():
     state = State()
     events(state, click("s", NOW), click("cart", NOW, "add_to_cart"), click("u", NOW + 2 * SESSION_RETENTION_MS))
     state.expire(NO_ROWS, NO_ROWS)
@@ -165,13 +165,13 @@ def test_a_session_whose_cart_was_not_handed_out_stays_however_old():
     assert state.session_ids(due) == ["cart"]
 
 
-def test_known_customers():
+def test_known_codes_contain_stored_customers_only():
     state = State()
     events(state, click("s", NOW, customer="b"), click("s", NOW, customer="a"))
     assert state.known_codes(["a", "x", "b", "a"]).tolist() == [0, 1]
 
 
-def test_sessions_and_orders_of_the_same_name_are_told_apart_by_customer():
+def test_sessions_and_orders_with_equal_ids_are_separate_by_customer():
     state = State()
     rows = [click("s", NOW, customer=name) for name in "abc"]
     events(state, *(row | {"event_id": row["customer_id"]} for row in rows))
@@ -188,7 +188,7 @@ def test_new_ids_are_taken_once():
     assert len(state.take_new_ids()) == 1
 
 
-def test_tables_that_outgrow_themselves_again_and_again():
+def test_tables_that_grow_repeatedly_preserve_their_rows():
     """Thousands of sessions, orders, ids and long names in batches of every size, some of them leaving in between."""
     rng = np.random.default_rng(1)
     state, all_events, all_orders, at = State(), [], [], 0

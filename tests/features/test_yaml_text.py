@@ -27,7 +27,7 @@ def refusal(text: str) -> list[str]:
     return read.refusal(caught.value).splitlines()
 
 
-def test_branches_of_a_union_are_not_named():
+def test_errors_do_not_name_branches_of_a_union():
     assert refusal("source: 7") == [
         "my.yaml, line 1: source: input should be a valid string.",
         "my.yaml, line 1: source: input should be a valid dictionary or instance of One.",
@@ -35,21 +35,21 @@ def test_branches_of_a_union_are_not_named():
     assert "my.yaml, line 2: source.value: input should be a valid string." in refusal("source:\n  value: 3")
 
 
-def test_mistakes_come_by_line_and_a_missing_key_is_named_where_it_belongs():
+def test_errors_are_sorted_by_line_and_a_missing_key_names_its_parent():
     assert refusal("many:\n- value: x\n- vale: y\nsource: s\n") == [
         "my.yaml, line 3: many[1].value: field required.",
         "my.yaml, line 3: many[1].vale: this key is not known here.",
     ]
 
 
-def test_a_ready_name_goes_before_a_file(tmp_path, monkeypatch):
+def test_name_of_a_supplied_file_wins_over_a_local_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").write_text("from a file", "utf-8")
     assert find_text("mine", {"mine": "ready"}, "mapping") == ("ready", "mapping mine")
     assert find_text("mine", {"other": "ready"}, "mapping") == ("from a file", "mine")
 
 
-def test_neither_a_name_nor_a_file(tmp_path):
+def test_unknown_name_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="There is no mapping none: No such file") as caught:
         find_text("none", {"one": "", "two": ""}, "mapping", " (`x --list`)")
     assert caught.value.remedy == "Give a YAML file, or one of one, two (`x --list`)."
