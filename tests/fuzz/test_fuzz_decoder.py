@@ -34,7 +34,7 @@ GROWTH_MB_MAX = 100
 
 @pytest.mark.parametrize("topic", SHARE)
 @pytest.mark.timeout(3_600)
-def test_every_message_is_applied_by_the_contract_or_refused_with_a_reason(topic):
+def test_every_message_is_applied_or_rejected_with_a_reason(topic):
     wanted = int(RECORDS * SHARE[topic])
     counts: Counter[str] = Counter()
     started_s = time.perf_counter()
@@ -54,7 +54,7 @@ def test_every_message_is_applied_by_the_contract_or_refused_with_a_reason(topic
 
 @pytest.mark.parametrize("topic", SHARE)
 @pytest.mark.timeout(3_600)
-def test_what_hypothesis_thinks_of(topic):
+def test_generated_messages_are_applied_or_rejected_with_a_reason(topic):
     counts: Counter[str] = Counter()
 
     @seeded(SEED)

@@ -44,7 +44,7 @@ def fed(topic: str, seed: int) -> tuple[list[Sent], list[dict | None]]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_bad_input_changes_nothing_and_its_neighbours_count(seed):
+def test_invalid_messages_change_nothing_and_their_neighbours_are_applied(seed):
     rng = np.random.default_rng(seed)
     partition = PartitionState(0)
     letters, counting = [], {}
