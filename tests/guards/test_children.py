@@ -34,13 +34,13 @@ def foreign(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("foreign")
-def test_a_step_is_our_own_command():
+def test_step_of_a_schedule_runs_the_shopstream_command():
     (step,) = run_steps([["--help"]], lambda _: True, capture=True)
     assert step.outcome == "done", step.output
 
 
 @pytest.mark.usefixtures("foreign")
-def test_a_worker_of_consume_is_our_own_process():
+def test_worker_of_consume_runs_a_shopstream_module():
     # without a parent's task it has nothing to do; it reads the number of its socket before it fails
     done = subprocess.run(
         python_command("shopstream.runtime.worker", "987654"), capture_output=True, text=True, check=False

@@ -68,17 +68,17 @@ def shared_chance(tree: ast.Module) -> list[str]:
 
 
 @pytest.mark.parametrize("path", sources(), ids=name_of)
-def test_only_edges_read_the_clock(path):
+def test_only_declared_edges_read_the_clock(path):
     if name_of(path) not in EDGES:
         assert clocks_read(tree_of(path)) == []
 
 
-def test_every_declared_edge_reads_it():
+def test_every_declared_edge_reads_the_clock():
     assert [edge for edge in EDGES if not clocks_read(tree_of(ROOT / edge))] == []
 
 
 @pytest.mark.parametrize("path", sources(), ids=name_of)
-def test_chance_is_seeded(path):
+def test_random_numbers_are_seeded(path):
     assert shared_chance(tree_of(path)) == []
 
 
@@ -94,7 +94,7 @@ def test_chance_is_seeded(path):
         ("x = time.monotonic()", []),
     ],
 )
-def test_a_clock_is_caught(source, found):
+def test_clock_read_is_detected(source, found):
     assert clocks_read(ast.parse(source)) == found
 
 
@@ -110,5 +110,5 @@ def test_a_clock_is_caught(source, found):
         ("def f(rng: np.random.Generator) -> None: ...", False),
     ],
 )
-def test_chance_without_a_seed_is_caught(source, caught):
+def test_unseeded_random_number_is_detected(source, caught):
     assert bool(shared_chance(ast.parse(source))) is caught

@@ -142,7 +142,7 @@ def test_every_command_is_listed_in_its_panel():
     assert set(listed.commands["runs"].commands) == {"list", "drop"}
 
 
-def test_an_unexplained_option_is_caught():
+def test_option_without_help_is_detected():
     app = typer.Typer()
 
     @app.command()
@@ -166,6 +166,6 @@ def test_an_unexplained_option_is_caught():
         "shopstream up too-much",
     ],
 )
-def test_a_wrong_command_line_is_caught(line):
+def test_invalid_command_line_is_detected(line):
     with pytest.raises(Exception, match=r"(?i)no such|missing|valid|unexpected"):
         parses(shlex.split(line))

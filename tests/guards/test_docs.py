@@ -46,16 +46,16 @@ def broken(path: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
-def test_links_resolve(path):
+def test_links_of_a_document_resolve(path):
     assert broken(path, path.read_text("utf-8")) == []
 
 
-def test_a_broken_link_is_caught():
+def test_broken_link_is_detected():
     text = "[a](docs/none.md) [b](README.md#none) [c](README.md) [d](https://somewhere) [e](#here)\n\n## Here\n"
     assert broken(ROOT / "README.md", text)[:2] == ["docs/none.md", "README.md#none"]
 
 
-def test_every_document_is_found_from_the_readme():
+def test_every_document_is_reachable_from_the_readme():
     seen: set[Path] = set()
     left = [ROOT / "README.md"]
     while left:
@@ -97,7 +97,7 @@ def check_line(line: str) -> None:
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
-def test_what_is_shown_can_be_typed(path):
+def test_command_lines_of_a_document_parse(path):
     for line in command_lines(path.read_text("utf-8")):
         check_line(line)
 
@@ -113,7 +113,7 @@ def test_the_readme_shows_the_two_commands():
     "line",
     ["shopstream no-such", "FOO=1 shopstream up --no-such", "x=$(shopstream status --jsn | cat)", "make no-such"],
 )
-def test_a_wrong_line_is_caught(line):
+def test_invalid_command_line_of_a_document_is_detected(line):
     with pytest.raises(Exception, match=r"(?i)no such"):
         check_line(line)
 
@@ -136,7 +136,7 @@ def test_files_named_in_the_text_exist(path):
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
-def test_paths_are_anybodys(path):
+def test_absolute_paths_of_a_document_exist_on_every_machine(path):
     """An absolute path in a document is one that every machine has."""
     found = re.findall(r"(?<![\w.:/*<])/([a-zA-Z][\w.-]*)/", path.read_text("utf-8"))
     assert set(found) <= {"etc", "var", "run", "usr"}
@@ -152,7 +152,7 @@ def load_tables():
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
-def test_tables_are_those_of_the_code(path):
+def test_generated_tables_equal_the_code(path):
     text = path.read_text("utf-8")
     assert load_tables().rewritten(text) == text, "run `python docs/tables.py`"
 
@@ -182,14 +182,14 @@ def section(title: str) -> str:
 
 
 @pytest.mark.parametrize(("title", "topic"), [("Events", "events"), ("Orders", "orders"), ("Customers", "customers")])
-def test_records_are_those_of_the_schema(title, topic):
+def test_documented_records_equal_the_schema(title, topic):
     rows = re.findall(r"^\| `(\w+)` \| ([\w ]+) \| (yes|no) \|", section(title), re.MULTILINE)
     words = {"string": "string", "int": "int", "time": "int", "float": "number", "bool": "bool"}
     fields = schema.record_fields(schema.RECORD_TYPES[topic])
     assert rows == [(f.name, words.get(f.kind, "list of objects"), "yes" if f.required else "no") for f in fields]
 
 
-def test_sessions_are_those_of_the_schema():
+def test_documented_sessions_equal_the_schema():
     named = {
         name for row in re.findall(r"^\| (`.+?) \| ", section("Sessions"), re.MULTILINE) for name in row.split("`")
     }
@@ -215,11 +215,11 @@ def test_sessions_are_those_of_the_schema():
         f"{schema.AMOUNT_MAX:g}".replace("e+", "e"),
     ],
 )
-def test_the_contract_has_the_numbers_and_words_of_the_schema(words):
+def test_documented_numbers_and_words_equal_the_schema(words):
     assert words in CONTRACT
 
 
-def test_row_sizes_are_those_of_the_tables():
+def test_documented_row_sizes_equal_the_tables():
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     sizes = dict(re.findall(r"^\| (`?[\w ]+`?) \| .+ \| (\d+)[^|]* \| .+ \|$", text, re.MULTILINE))
     kinds = {

@@ -92,7 +92,7 @@ def effects(tree: ast.Module) -> list[str]:
 
 
 @pytest.mark.parametrize("path", [p for p in sources() if module_of(p) != "shopstream"], ids=name_of)
-def test_arrows_point_downwards(path):
+def test_imports_point_to_lower_layers(path):
     assert wrong_arrows(module_of(path), tree_of(path)) == []
 
 
@@ -109,11 +109,11 @@ def test_arrows_point_downwards(path):
         ("shopstream.embedded.status", "import shopstream.jobs.runs"),
     ],
 )
-def test_a_wrong_arrow_is_caught(module, source):
+def test_import_of_a_higher_layer_is_detected(module, source):
     assert len(wrong_arrows(module, ast.parse(source))) == 1
 
 
-def test_right_arrows_are_not():
+def test_import_of_a_lower_layer_is_accepted():
     assert wrong_arrows("consumers.audit", ast.parse("import features.schema, connectors.files, typer")) == []
     assert wrong_arrows("shopstream.cli.train", ast.parse("import shopstream.jobs.train, training.bundle")) == []
 
@@ -130,7 +130,7 @@ def test_nothing_imports_a_command_but_the_command_line():
 
 
 @pytest.mark.parametrize("path", [p for p in sources() if p.relative_to(ROOT).parts[0] == KERNEL], ids=name_of)
-def test_the_kernel_is_pure(path):
+def test_kernel_imports_no_file_socket_or_clock(path):
     used = {name.split(".")[0] for _, name in imports(tree_of(path))}
     assert used - sys.stdlib_module_names - {KERNEL} <= KERNEL_LIBRARIES
     reaching_out = {"os", "pathlib", "socket", "subprocess", "time", "threading", "datetime", "logging", "random", "io"}
@@ -138,24 +138,24 @@ def test_the_kernel_is_pure(path):
 
 
 @pytest.mark.parametrize("path", sources(), ids=name_of)
-def test_clients_stand_at_the_edges(path):
+def test_clients_are_imported_at_the_edges_only(path):
     if name_of(path) not in EDGES and path.relative_to(ROOT).parts[0] != CONNECTORS:
         assert clients_in(tree_of(path)) == set()
 
 
-def test_every_declared_edge_is_one():
+def test_every_declared_edge_imports_a_client():
     assert [edge for edge in EDGES if not clients_in(tree_of(ROOT / edge))] == []
 
 
-def test_a_client_elsewhere_is_caught():
+def test_client_outside_the_edges_is_detected():
     assert clients_in(ast.parse("def f():\n    from confluent_kafka.admin import AdminClient")) == {"confluent_kafka"}
 
 
 @pytest.mark.parametrize("path", sources(), ids=name_of)
-def test_importing_does_nothing(path):
+def test_import_of_a_module_has_no_effect(path):
     assert effects(tree_of(path)) == []
 
 
-def test_an_effect_is_caught():
+def test_effect_of_an_import_is_detected():
     source = '"""A docstring."""\npl.Config.set_tbl_rows(5)\ndef f():\n    global count\n    count = 1\n'
     assert effects(ast.parse(source)) == ["line 2: a call", "line 4: global"]

@@ -62,7 +62,7 @@ def test_help_lists_every_target_below_its_group():
     }
 
 
-def test_a_target_without_a_group_is_found():
+def test_target_without_a_group_is_detected():
     assert described("a: b  ## Check | run a\nc:  ## run c\nd:\n") == {"a": ("Check", "run a")}
 
 
@@ -92,5 +92,5 @@ def test_a_workflow_tests_every_declared_version_of_python():
         assert jobs["test"]["strategy"]["matrix"]["python"] == declared
 
 
-def test_an_unknown_target_is_found():
+def test_unknown_target_is_detected():
     assert unknown_targets("make lint\nmake JOBS=2 no-such -k\necho make this") == {"no-such"}

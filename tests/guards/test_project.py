@@ -64,11 +64,11 @@ HASH = "--hash=sha256:" + "0" * 64
         f"a @ https://somewhere/a.whl \\\n    {HASH}\n",
     ],
 )
-def test_faults_of_a_lock_are_caught(text):
+def test_faults_of_a_lock_are_detected(text):
     assert faults(text) != []
 
 
-def test_a_good_lock_passes():
+def test_valid_lock_passes():
     assert (
         faults(f"a==1 ; python_full_version < '3.12' \\\n    {HASH} \\\n    {HASH}\nb-c==2.0.post1 \\\n    {HASH}\n")
         == []
@@ -81,13 +81,13 @@ def test_recipes_name_files_that_exist():
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
 
 
-def test_ci_is_the_recipe_used_at_home():
+def test_ci_runs_the_targets_of_the_makefile():
     recipe = [line for line in (ROOT / ".ci" / "run").read_text("utf-8").splitlines() if line and line[0] != "#"]
     assert recipe[-2:] == ["make lint", "make test"]
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 
-def test_changelog_begins_with_what_is_unreleased_and_tells_about_state():
+def test_changelog_starts_with_the_unreleased_version_and_describes_state():
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert titles[0] == "Unreleased"

@@ -41,18 +41,18 @@ def content(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if not name.endswith("/")}
 
 
-def test_every_file_of_the_packages_is_in_it(wheel):
+def test_wheel_holds_every_file_of_the_packages(wheel):
     expected = {name_of(path) for path in package_files()}
     assert len(expected) > 90
     assert expected - content(wheel) == set()
 
 
-def test_nothing_else_is_in_it(wheel):
+def test_wheel_holds_no_other_file(wheel):
     expected = {name_of(path) for path in package_files()}
     assert {n for n in content(wheel) - expected if not n.startswith("shopstream-0") or ".dist-info/" not in n} == set()
 
 
-def test_it_has_the_command_the_licence_and_the_readme(wheel):
+def test_wheel_has_the_command_the_licence_and_the_readme(wheel):
     with zipfile.ZipFile(wheel) as archive:
         info = {n.split(".dist-info/")[1]: archive.read(n).decode() for n in archive.namelist() if ".dist-info/" in n}
     assert "shopstream = shopstream.cli.app:main" in info["entry_points.txt"].replace("=", " = ").replace("  ", " ")
@@ -60,7 +60,7 @@ def test_it_has_the_command_the_licence_and_the_readme(wheel):
     assert (ROOT / "README.md").read_text("utf-8").strip()[:200] in info["METADATA"]
 
 
-def test_it_works_apart_from_the_tree(wheel, tmp_path):
+def test_wheel_works_outside_the_source_tree(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     subprocess.run(
