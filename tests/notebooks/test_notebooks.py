@@ -15,7 +15,7 @@ NEED_A_BUNDLE = ("churn.py", "segments.py")
 @pytest.mark.parametrize(
     "path", [path for path in sorted(FOLDER.glob("*.py")) if path.name not in NEED_A_BUNDLE], ids=lambda path: path.stem
 )
-def test_a_notebook_runs(path, tmp_path, monkeypatch):
+def test_notebook_runs_without_error(path, tmp_path, monkeypatch):
     monkeypatch.delenv("ARCHIVE", raising=False)
     book = jupytext.read(path)
     client = nbclient.NotebookClient(book, timeout=180, resources={"metadata": {"path": str(tmp_path)}})
@@ -25,5 +25,5 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
     assert not [out for out in outputs if out["output_type"] == "error"]
 
 
-def test_there_are_notebooks():
+def test_expected_notebooks_exist():
     assert {path.name for path in FOLDER.glob("*.py")} >= {"exploration.py", *NEED_A_BUNDLE}
