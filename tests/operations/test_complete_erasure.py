@@ -90,7 +90,7 @@ def fill(bench, home):
     return folder
 
 
-def test_after_forget_no_byte_of_a_profile_is_anywhere(bench, terminal, tmp_path):
+def test_forget_leaves_no_byte_of_a_profile(bench, terminal, tmp_path):
     home = tmp_path / "home"
     folder = fill(bench, home)
     linked = tmp_path / "large-disk"
@@ -132,7 +132,7 @@ def test_after_forget_no_byte_of_a_profile_is_anywhere(bench, terminal, tmp_path
     assert names["bob"] == BOB["name"]
 
 
-def test_alerts_of_an_earlier_version_are_told_with_their_day(bench, terminal, tmp_path):
+def test_alerts_of_an_earlier_version_are_reported_with_their_day(bench, terminal, tmp_path):
     bench.publish([profile(ZOE), ("alerts", ZOE["customer_id"].encode(), msgspec.json.encode(old_alert(ZOE)))])
     said = flat(terminal.type("forget", ZOE["customer_id"], "--yes"))
     assert f"topic {bench.run}.alerts" in said
@@ -140,7 +140,7 @@ def test_alerts_of_an_earlier_version_are_told_with_their_day(bench, terminal, t
     assert "are kept until" in said
 
 
-def test_strange_files_beside_ours_are_passed_over_and_told(bench, terminal, tmp_path):
+def test_unknown_files_are_skipped_and_reported(bench, terminal, tmp_path):
     bench.publish([profile(ZOE), event(ZOE["customer_id"], "e1")])
     bench.consume(contact=True)
     state = bench.state / bench.run
@@ -156,7 +156,7 @@ def test_strange_files_beside_ours_are_passed_over_and_told(bench, terminal, tmp
     assert not list(folder.glob("*.partial")), "an erasure that was killed has left it"
 
 
-def test_settings_of_the_users_own_are_put_back_and_forced_ones_are_not(bench, terminal):
+def test_topic_settings_of_the_user_are_restored_and_forced_ones_are_not(bench, terminal):
     topic = f"{bench.run}.customers"
     admin = open_admin(bench.properties)
     profile_topic._alter(admin, topic, {"min.cleanable.dirty.ratio": "0.25"})
@@ -170,9 +170,7 @@ def test_settings_of_the_users_own_are_put_back_and_forced_ones_are_not(bench, t
     assert forced(bench) == {}
 
 
-def test_a_consumer_that_stands_still_is_told_and_the_next_call_waits_for_the_same_tombstone(
-    bench, terminal, monkeypatch
-):
+def test_stalled_consumer_is_reported_and_the_next_call_awaits_the_same_tombstone(bench, terminal, monkeypatch):
     monkeypatch.setattr("shopstream.jobs.erase.CONSUMERS_TIMEOUT_S", 1.0)
     bench.publish([profile(ZOE)])
     consumer = open_consumer(consumer_config(bench.properties, group_name(bench.run, "archive")))

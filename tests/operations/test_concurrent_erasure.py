@@ -37,7 +37,7 @@ def terminal(bench, servers, tmp_path, monkeypatch):
 
 
 # --- at once ----------------------------------------------------------------------------------------------------------
-def test_three_erasures_at_once_end_with_nothing_there(bench, servers, tmp_path):
+def test_three_concurrent_erasures_leave_nothing(bench, servers, tmp_path):
     rows = people(4)
     home = tmp_path / "home"
     with_letters(bench, rows)
@@ -69,7 +69,7 @@ def test_three_erasures_at_once_end_with_nothing_there(bench, servers, tmp_path)
     assert forced(bench) == {}
 
 
-def test_letters_that_come_back_while_they_are_deleted_are_deleted_again(bench, terminal, tmp_path, monkeypatch):
+def test_dead_letters_that_reappear_during_erasure_are_deleted_again(bench, terminal, tmp_path, monkeypatch):
     """As an erasure of an earlier version does that works at the same time."""
     (row,) = people(1)
     with_letters(bench, [row])
@@ -92,7 +92,7 @@ def test_letters_that_come_back_while_they_are_deleted_are_deleted_again(bench, 
     assert holders(bench, tmp_path / "home", row) == []
 
 
-def test_the_lock_is_one_holders_and_its_loss_is_noticed(bench):
+def test_erasure_lock_has_one_holder_and_its_loss_is_detected(bench):
     waits = []
     with erasure_lock.alone(bench.properties, bench.run) as lock:
         lock.check()
@@ -179,11 +179,11 @@ def interrupted(bench, servers, home, cases):
     assert forced(bench) == {}
 
 
-def test_an_erasure_that_is_ended_in_the_middle_is_completed_by_the_next_one(bench, servers, tmp_path):
+def test_erasure_killed_in_the_middle_is_completed_by_the_next_one(bench, servers, tmp_path):
     interrupted(bench, servers, tmp_path / "home", FEW)
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("number", SIGNALS, ids=["SIGKILL", "SIGTERM"])
-def test_an_erasure_that_is_ended_in_any_phase_is_completed_by_the_next_one(bench, servers, tmp_path, number):
+def test_erasure_killed_in_any_phase_is_completed_by_the_next_one(bench, servers, tmp_path, number):
     interrupted(bench, servers, tmp_path / "home", [(phase, number) for phase in PHASES])

@@ -40,11 +40,11 @@ LETTER = StoredDeadLetter(
         (DeadLetterFilter(until_ms=100), False),
     ],
 )
-def test_each_filter_alone(choice, taken):
+def test_each_filter_selects_its_dead_letters(choice, taken):
     assert choice.takes(LETTER) is taken
 
 
-def test_a_letter_written_twice_is_one_and_documents_are_each_their_own():
+def test_dead_letter_written_twice_is_one_and_rejected_documents_are_separate():
     document = replace(LETTER, topic="shop-customers-000001", offset=-1)
     found = once([LETTER, replace(LETTER, number=6), document, replace(document, number=9)])
     assert [letter.number for letter in found] == [5, 5, 9]
@@ -64,18 +64,18 @@ def test_a_letter_written_twice_is_one_and_documents_are_each_their_own():
         ({"value": msgspec.json.encode({**EVENT, "ts": NOW_MS + 86_400_001})}, "still not valid"),
     ],
 )
-def test_what_would_not_count_is_held_back(changed, why):
+def test_record_that_is_still_invalid_is_not_replayed(changed, why):
     done = sort_out([replace(LETTER, **changed)], "shop", lambda _: False, NOW_MS, late=False)
     assert bool(done.sendable) is not bool(why)
     assert [why in said for _, said in done.held] == ([True] if why else [])
 
 
-def test_what_was_replayed_is_held_back():
+def test_record_that_was_replayed_is_not_replayed_again():
     done = sort_out([LETTER], "shop", lambda letter: letter.place == ("shop.events", 2, 17), NOW_MS, late=False)
     assert done.held == ((LETTER, "was replayed before"),)
 
 
-def test_what_came_too_late_may_go_where_nothing_is_late():
+def test_late_record_is_replayed_to_a_run_without_lateness():
     late = replace(LETTER, error="too late: 5 is more than 48 hours before")
     assert sort_out([late], "shop", lambda _: False, NOW_MS, late=True).sendable == (late,)
 
@@ -100,7 +100,7 @@ SECRETS = ("Ann Secret", "ann@secret.test")
         b"Ann Secret;ann@secret.test",
     ],
 )
-def test_contact_data_is_masked_unless_asked_for(value):
+def test_contact_data_is_masked_by_default(value):
     letter = replace(LETTER, topic="shop.customers", value=value)
     shown = readable(letter, contact=False)
     assert not [secret for secret in SECRETS if secret in shown]
@@ -115,7 +115,7 @@ def test_contact_data_in_a_broken_event_is_masked():
     assert not [secret for secret in SECRETS if secret in shown]
 
 
-def test_bytes_are_shown_without_what_a_terminal_obeys():
+def test_control_sequences_are_escaped_for_the_terminal():
     assert safe_text(b"a\x1b[31m\xff\r\n\xc3\xa9") == "a\\x1b[31m\\xff\\r\\n\xe9"
     assert readable(replace(LETTER, value=None), contact=False) == "null"
 
@@ -125,13 +125,13 @@ def test_bytes_are_shown_without_what_a_terminal_obeys():
     [b"a" * 400_000, b"a@" * 200_000, b'"name":"' * 50_000, b'"name"' + b" " * 400_000, b'"email":"\\' * 40_000],
     ids=["a word", "many ats", "fields without ends", "blanks", "escapes"],
 )
-def test_show_of_a_long_value_takes_time_in_proportion_to_its_length(text):
+def test_time_to_show_a_long_value_is_linear_in_its_length(text):
     begin_s = time.process_time()
     readable(replace(LETTER, value=text), contact=False)
     assert time.process_time() - begin_s < 5, "20 s for 80 kB before"
 
 
-def test_an_address_is_masked_whole_wherever_its_word_begins():
+def test_address_is_masked_completely_at_any_position():
     for value in (
         b"x ann@example.org y",
         b'"ann.b+c@example.org"',
@@ -144,7 +144,7 @@ def test_an_address_is_masked_whole_wherever_its_word_begins():
         assert "c.org" not in shown
 
 
-def test_show_of_a_deeply_nested_value_shows_it():
+def test_deeply_nested_value_is_shown():
     for depth in (400, 2_000, 100_000):
         assert readable(replace(LETTER, value=b"[" * depth + b"]" * depth), contact=False).startswith("[[[")
 
@@ -176,7 +176,7 @@ class ForeignMessage:
     [b"--5", "٣".encode(), b"9" * 5_000, b"", b"1.5", b"\xff", None, b"-1"],
     ids=lambda value: repr(value)[:12],
 )
-def test_a_foreign_header_is_a_letter_without_a_place(written):
+def test_unreadable_header_gives_a_dead_letter_without_an_offset(written):
     headers = [("partition", written), ("offset", written), ("topic", b"\xff"), ("error", None)]
     letter = stored_letter(ForeignMessage(headers))
     assert (letter.partition, letter.offset) == (-1, -1)

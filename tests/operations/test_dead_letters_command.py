@@ -28,7 +28,7 @@ def bench(servers, run_name, tmp_path):
     bench.client.close()
 
 
-def test_letters_are_mended_and_sent_back_once(bench, servers, tmp_path, monkeypatch):
+def test_corrected_dead_letters_are_replayed_once(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     profile = {"customer_id": "c1", "name": "Ann Secret", "email": "ann@secret.test", "age": "old"}
     bench.publish(
@@ -98,7 +98,7 @@ def test_letters_are_mended_and_sent_back_once(bench, servers, tmp_path, monkeyp
     assert marks == {tv["letter"]: True, ann["letter"]: False, by_error["too"]["letter"]: True}
 
 
-def test_wrong_calls_are_told(bench, servers, tmp_path, monkeypatch):
+def test_wrong_calls_are_errors_with_a_reason(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     assert "no dead letter 7" in terminal.type("dead-letters", "show", 7, code=1)
     assert "--value is for one dead letter" in terminal.type("dead-letters", "replay", "--value", "x", code=2)

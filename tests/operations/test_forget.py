@@ -77,7 +77,7 @@ def holders(found, secrets=SECRETS):
     return {place for place, data in found.items() if any(secret in data for secret in secrets)}
 
 
-def test_a_profile_is_erased_everywhere_and_nobody_elses(bench, servers, tmp_path, monkeypatch):
+def test_profile_is_erased_everywhere_and_other_profiles_stay(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     folder = tmp_path / "home" / "archive" / bench.run
     bench.publish([profile(ANN), profile(BOB), event("ann", "e1"), event("bob", "e2"), event("bob", "e3", device="tv")])
@@ -111,7 +111,7 @@ def test_a_profile_is_erased_everywhere_and_nobody_elses(bench, servers, tmp_pat
 
 
 @pytest.mark.campaign
-def test_on_demand_nothing_waits_for_time(bench, servers, tmp_path, monkeypatch):
+def test_force_compaction_erases_without_waiting(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     bench.publish([profile(ANN), profile(ANN, age="old"), profile(BOB), profile(BOB, age="old"), event("ann", "e1")])
     # somebody else's producer, with another partitioner
@@ -127,7 +127,7 @@ def test_on_demand_nothing_waits_for_time(bench, servers, tmp_path, monkeypatch)
     assert len(bench.messages("dead-letter")) == letters - 1 == 1
 
 
-def test_a_place_that_cannot_be_reached_is_told(bench, servers, tmp_path, monkeypatch):
+def test_unreachable_store_is_reported(bench, servers, tmp_path, monkeypatch):
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     bench.publish([profile(ANN)])
     said = terminal.type("forget", "ann", "--yes", "--archive", tmp_path / "none", code=1)
@@ -138,7 +138,7 @@ def test_a_place_that_cannot_be_reached_is_told(bench, servers, tmp_path, monkey
     assert "tombstone" in said
 
 
-def test_a_checkpoint_without_the_profile_is_otherwise_the_same(bench):
+def test_checkpoint_after_erasure_differs_by_the_profile_only(bench):
     bench.publish([profile(ANN), profile(BOB), event("ann", "e1"), event("bob", "e2")])
     bench.consume(contact=True)
     store = CheckpointStore(str(bench.state), bench.run)

@@ -20,7 +20,7 @@ def failing(verdict):
     return {check.name: check.reason for check in verdict.checks if not check.ok}
 
 
-def test_a_worker_that_turns_and_keeps_up_is_alive_and_ready():
+def test_worker_that_reports_and_keeps_up_is_alive_and_ready():
     assert alive([WELL], NOW_S, NOW_S, BOUNDS).ok
     assert ready([WELL], NOW_S, NOW_S, BOUNDS).ok
 
@@ -42,7 +42,7 @@ def test_a_worker_that_turns_and_keeps_up_is_alive_and_ready():
         ({"stage": "done", "owned": None, "last_error": None}, True, None),
     ],
 )
-def test_each_condition_alone_turns_the_answer(changed, is_alive, word):
+def test_each_condition_alone_changes_the_status(changed, is_alive, word):
     view = replace(WELL, **changed)
     assert alive([view], NOW_S, NOW_S, BOUNDS).ok is is_alive
     found = failing(ready([view], NOW_S, NOW_S, BOUNDS))
@@ -55,7 +55,7 @@ def test_a_parent_that_hangs_is_not_alive():
     assert set(failing(alive([WELL], NOW_S - 61, NOW_S, BOUNDS))) == {"parent"}
 
 
-def test_one_of_several_is_named():
+def test_unhealthy_worker_of_several_is_named():
     views = [WELL, replace(WELL, name=WorkerName("index", 1), last_error="blocked")]
     verdict = ready(views, NOW_S, NOW_S, BOUNDS)
     assert not verdict.ok

@@ -81,12 +81,12 @@ def serving(*views):
     return serve_metrics("shop", Watched(*views), Bounds(), "127.0.0.1", 0)
 
 
-def test_every_field_of_a_progress_declares_its_metric():
+def test_every_progress_field_declares_its_metric():
     names = {item.name for kind in (FeaturesProgress, CopyProgress) for item in fields(kind)}
     assert names - METRICS.keys() == NO_METRICS
 
 
-def test_metrics_of_one_name_agree():
+def test_metrics_of_one_name_have_the_same_declaration():
     by_name = sorted((metric for metric in METRICS.values() if metric.name), key=lambda metric: metric.name)
     for one, other in pairwise(by_name):
         if one.name == other.name:
@@ -94,13 +94,13 @@ def test_metrics_of_one_name_agree():
             assert [label for label, _ in one.labels] == [label for label, _ in other.labels]
 
 
-def test_figures_move_the_drift_of_each_feature_to_the_top_level():
+def test_drift_of_each_feature_is_a_top_level_metric():
     progress = replace(features_progress(), drift={"psi.recency_days": 0.3})
     assert figures(progress).keys() - figures(features_progress()).keys() == {"psi.recency_days"}
     assert "drift" not in figures(progress)
 
 
-def test_the_pages_answer_over_a_socket():
+def test_metrics_and_health_are_served_over_http():
     with serving(*views()) as url:
         status, text = get(f"{url}/metrics")
         assert status == 200
@@ -169,7 +169,7 @@ def test_an_error_in_a_request_is_a_status_500_and_one_warning(monkeypatch, capf
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_worker_that_is_gone_is_down():
+def test_metric_of_an_exited_worker_is_down():
     gone = replace(views()[0], stage="waiting", reported_s=None, owned=None)
     with serving(gone) as url:
         found = samples(get(f"{url}/metrics")[1])
@@ -186,7 +186,7 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy():
     assert "--metrics-port" in raised.value.remedy
 
 
-def test_documents_hold_no_field_that_the_mapping_does_not_know():
+def test_pipeline_documents_hold_mapped_fields_only():
     whose = {"worker": 0, "host": "here", "state": "running", "at_ms": 5}
     known = {item.name for item in PIPELINE_FIELDS}
     for role, found in (("features", features_figures()), ("index", index_figures())):

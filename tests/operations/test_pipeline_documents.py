@@ -28,7 +28,7 @@ def measured(at_ms, worker=0):
     )
 
 
-def test_documents_are_written_and_old_ones_go(servers, run_name):
+def test_documents_are_written_and_expired_ones_are_deleted(servers, run_name):
     client = open_client(connection(servers))
     install(client, run_name, run_definitions(contact=False))
     old = [measured(NOW_MS - 8 * DAY_MS, worker)[0] for worker in range(3)]
@@ -134,7 +134,7 @@ def test_a_refused_measurement_is_logged_once(monkeypatch):
 
 
 @pytest.mark.timeout(30)
-def test_a_server_that_does_not_answer_delays_nobody_and_memory_is_bounded():
+def test_unresponsive_server_delays_no_report_and_memory_is_bounded():
     client = Silent()
     with PipelineDocuments(client, "shop", retention_days=1) as documents:
         started_s = time.monotonic()

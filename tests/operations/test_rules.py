@@ -17,7 +17,7 @@ def rules():
     return [rule for group in RULES["groups"] for rule in group["rules"]]
 
 
-def test_rules_name_metrics_that_there_are():
+def test_alert_rules_use_existing_metrics():
     known = {DRIFT_METRIC, *(metric.exported_name for metric in METRICS.values() if metric.name)}
     for rule in rules():
         named = set(re.findall(rf"{PREFIX}\w+", rule["expr"]))
@@ -25,7 +25,7 @@ def test_rules_name_metrics_that_there_are():
         assert named <= known, rule["alert"]
 
 
-def test_every_rule_is_whole_and_closed():
+def test_every_alert_rule_is_complete():
     assert len({rule["alert"] for rule in rules()}) == len(rules()) >= 10
     for rule in rules():
         assert rule["labels"]["severity"] in ("page", "warn")
@@ -34,6 +34,6 @@ def test_every_rule_is_whole_and_closed():
         assert all(expression.count(a) == expression.count(b) for a, b in ("()", "[]", "{}"))
 
 
-def test_the_guide_tells_what_to_do_at_each_alarm():
+def test_guide_describes_the_remedy_for_each_alert():
     told = set(re.findall(r"^\| `(Shopstream\w+)` \|", GUIDE, re.MULTILINE))
     assert told == {rule["alert"] for rule in rules()}

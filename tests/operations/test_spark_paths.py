@@ -7,7 +7,7 @@ from shopstream.settings import Settings
 from shopstream.spark.checkpoint_registry import record_spark_checkpoint, spark_checkpoints
 
 
-def test_places_are_noted_once_and_told_by_forget(tmp_path, monkeypatch):
+def test_spark_paths_are_recorded_once_and_reported_by_forget(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spark-1").mkdir()
     settings = Settings(home=tmp_path / "home")

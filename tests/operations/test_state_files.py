@@ -17,7 +17,7 @@ class Note(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_state_file_reads_back_as_written(tmp_path):
     path = tmp_path / "note.json"
     assert read_note(path, Note, "Delete it.") is None
     for note in (Note(1, "é"), Note(2)):
@@ -26,7 +26,7 @@ def test_what_is_written_is_read(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_whoever_dies_while_writing_leaves_the_former_note(tmp_path, monkeypatch):
+def test_crash_while_writing_leaves_the_previous_state_file(tmp_path, monkeypatch):
     path = tmp_path / "note.json"
     write_note(path, Note(1))
     on_disk = []
@@ -44,7 +44,7 @@ def test_whoever_dies_while_writing_leaves_the_former_note(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"count": "one"}', b"\xff"])
-def test_a_damaged_note_names_its_file_and_what_to_do(tmp_path, text):
+def test_damaged_state_file_is_an_error_with_its_path_and_remedy(tmp_path, text):
     path = tmp_path / "note.json"
     path.write_bytes(text)
     with pytest.raises(ShopstreamError, match=r"note\.json is damaged") as caught:
