@@ -14,15 +14,15 @@ def expected() -> pl.DataFrame:
     return feature_frame([ANN, BOB])
 
 
-def test_loops(expected):
+def test_loop_oracle_equals_values_worked_out_by_hand(expected):
     assert_same_rows(feature_frame(loop_rows(EVENTS, ORDERS, AS_OF)), expected)
 
 
-def test_sql(tmp_path, expected):
+def test_sql_oracle_equals_values_worked_out_by_hand(tmp_path, expected):
     assert_same_rows(oracle_rows(write_plain(tmp_path, EVENTS, ORDERS), AS_OF), expected)
 
 
-def test_a_difference_is_shown(expected):
+def test_comparison_shows_the_difference(expected):
     wrong = expected.with_columns(orders_90d=pl.lit(7, pl.Int64()))
     with pytest.raises(AssertionError, match=r"\('ann',\): orders_90d: got 7, expected 1"):
         assert_same_rows(wrong, expected)

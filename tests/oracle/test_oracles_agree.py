@@ -23,7 +23,7 @@ def archive(request, tmp_path_factory) -> tuple[Records, Path]:
     return records, write_archive(tmp_path_factory.mktemp("archive"), records)
 
 
-def test_feature_rows(archive):
+def test_feature_rows_of_both_oracles_agree(archive):
     records, directory = archive
     with ArchiveOracle(directory) as oracle:
         for as_of in records.as_ofs:
@@ -31,7 +31,7 @@ def test_feature_rows(archive):
             assert_same_rows(oracle.rows(as_of), loops, note=f"seed {records.seed} as_of {as_of}")
 
 
-def test_documents(archive):
+def test_documents_of_both_oracles_agree(archive):
     records, directory = archive
     with ArchiveOracle(directory) as oracle:
         for as_of in records.as_ofs[:3]:
@@ -43,7 +43,7 @@ def test_documents(archive):
                 assert_same_rows(got, pl.DataFrame(expected, schema=got.schema), key, f"as_of {as_of}")
 
 
-def test_every_broken_row_is_found_and_no_other(archive):
+def test_both_oracles_reject_the_broken_rows_only(archive):
     records, directory = archive
     with ArchiveOracle(directory) as oracle:
         assert oracle.invalid() == {"events": len(records.broken_events), "orders": len(records.broken_orders)}
@@ -51,14 +51,14 @@ def test_every_broken_row_is_found_and_no_other(archive):
 
 @given(stream=streams())
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_feature_rows_of_small_streams(tmp_path_factory, stream):
+def test_feature_rows_of_small_streams_agree(tmp_path_factory, stream):
     with ArchiveOracle(write_plain(tmp_path_factory.mktemp("small"), stream.events, stream.orders)) as oracle:
         for as_of in (stream.as_of, stream.end):
             loops = feature_frame(loop_rows(stream.events, stream.orders, as_of))
             assert_same_rows(oracle.rows(as_of), loops)
 
 
-def test_the_names_are_those_of_the_schema(archive):
+def test_oracle_columns_equal_the_schema(archive):
     _, directory = archive
     with ArchiveOracle(directory) as oracle:
         for frame, fields in (

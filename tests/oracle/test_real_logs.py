@@ -27,6 +27,6 @@ AFTER_CDNOW = 1_000_000_000_000
     ],
     ids=["cdnow-at-39-weeks", "cdnow-whole", "online-retail"],
 )
-def test_figures(tmp_path, read, as_of, windows, whole):
+def test_sql_oracle_gives_the_published_figures_of_a_real_log(tmp_path, read, as_of, windows, whole):
     with ArchiveOracle(write_plain(tmp_path, [], read())) as oracle:
         assert_figures(oracle.rows(as_of), windows, whole)

@@ -59,7 +59,7 @@ def right():
 
 
 @pytest.mark.parametrize(("text", "wrong"), WRONG_READINGS.values(), ids=WRONG_READINGS.keys())
-def test_caught(right, text, wrong):
+def test_wrong_oracle_is_detected_by_the_adversarial_records(right, text, wrong):
     source = Path(oracle.loops.__file__).read_text()
     assert text in source
     module = ModuleType("wrong_loops")

@@ -16,7 +16,7 @@ NOW = 1_700_000_000_000
 
 
 @pytest.mark.parametrize("topic", ["events", "orders"])
-def test_a_spelling_reads_back_as_its_record(topic):
+def test_wire_message_reads_back_as_its_record(topic):
     records, rng = adversarial(0), np.random.default_rng(0)
     rows = getattr(records, topic)
     for row in rows:
@@ -28,7 +28,7 @@ def test_a_spelling_reads_back_as_its_record(topic):
         }
 
 
-def test_every_kind_of_bad_message_is_there():
+def test_every_kind_of_invalid_message_is_generated():
     messages = bad_messages(NOW)
     assert {m.kind for m in messages} == set(KINDS)
     assert {m.topic for m in messages} == {"events", "orders", "customers"}
@@ -36,7 +36,7 @@ def test_every_kind_of_bad_message_is_there():
     assert not twice
 
 
-def test_bad_json_is_no_strict_json():
+def test_malformed_json_is_not_strict_json():
     def refuse(word):
         raise ValueError(word)
 
@@ -52,14 +52,14 @@ def test_bad_json_is_no_strict_json():
 
 @pytest.mark.parametrize("topic", ["events", "orders"])
 @pytest.mark.parametrize("seed", range(3))
-def test_in_time_is_never_too_late(topic, seed):
+def test_records_in_time_are_never_late(topic, seed):
     rows = getattr(adversarial(seed), topic)
     arrived = in_time(topic, rows, np.random.default_rng(seed))
     assert split_late(topic, arrived) == (arrived, [])
     assert Counter(map(repr, arrived)) == Counter(map(repr, rows))
 
 
-def test_too_late_to_the_millisecond():
+def test_late_records_are_late_by_at_least_a_millisecond():
     def event(ts):
         return {"ts": ts}
 
@@ -76,7 +76,7 @@ def test_too_late_to_the_millisecond():
 
 
 @given(streams().flatmap(lambda stream: arrivals(stream).map(lambda arrived: (stream, arrived))))
-def test_arrivals_are_all_records_and_never_too_late(drawn: tuple[Stream, list]):
+def test_arrivals_hold_all_records_and_none_is_late(drawn: tuple[Stream, list]):
     stream, arrived = drawn
     for topic, rows in (("events", stream.events), ("orders", stream.orders)):
         mine = [row for kind, row in arrived if kind == topic]
@@ -101,5 +101,5 @@ def test_arrivals_are_all_records_and_never_too_late(drawn: tuple[Stream, list])
         (7, 700),
     ],
 )
-def test_cents_of_the_shortest_decimal(amount, expected):
+def test_cents_equal_the_shortest_decimal(amount, expected):
     assert cents(amount) == expected
