@@ -50,37 +50,37 @@ def table(address, path, **parameters):
 
 # --- the door ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("path", ["/", "/static/page.js", "/api/declaration", "/api/board?id=none", "/none"])
-def test_every_answer_has_the_headers(served, path):
+def test_every_response_has_the_security_headers(served, path):
     _, headers, _ = get(served, path)
     assert {name: headers[name.lower()] for name in HEADERS} == HEADERS
     assert "unsafe" not in headers["content-security-policy"]
 
 
-def test_the_page_needs_nothing_from_elsewhere(served):
+def test_page_loads_no_external_resource(served):
     files = [get(served, path)[2].decode() for path in ("/", "/static/page.css", "/static/page.js", "/static/board.js")]
     assert not any("//" in text.replace("http://www.w3.org/2000/svg", "").replace("// ", "") for text in files)
     assert "<script>" not in files[0]
     assert " style=" not in files[0]
 
 
-def test_a_foreign_name_is_refused(served):
+def test_unknown_host_name_is_refused(served):
     assert get(served, "/api/declaration", Host="evil.example.com")[0] == 400
     assert get(served, "/api/declaration", Host="localhost:1")[0] == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_nothing_can_be_written(served, method):
+def test_write_methods_are_refused(served, method):
     assert get(served, "/api/board?id=now", method)[0] == 405
 
 
 @pytest.mark.parametrize(
     "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2f..%2fpanels.py", "/static//etc/passwd"]
 )
-def test_no_file_but_its_own(served, path):
+def test_only_static_files_of_the_page_are_served(served, path):
     assert get(served, path)[0] == 404
 
 
-def test_it_listens_here_alone():
+def test_server_listens_on_loopback_by_default():
     assert Listening().host == "127.0.0.1"
     assert "shop.example.com" in Listening(names=("Shop.Example.com",)).allowed
     with listen(Listening(port=0)) as taken, pytest.raises(ShopstreamError, match="cannot listen") as refused:
@@ -90,14 +90,14 @@ def test_it_listens_here_alone():
         listen(Listening(host="192.0.2.1", port=0))
 
 
-def test_large_answers_are_packed(served):
+def test_large_responses_are_compressed(served):
     _, headers, body = get(served, "/api/declaration", **{"Accept-Encoding": "gzip"})
     assert headers["content-encoding"] == "gzip"
     assert json.loads(gzip.decompress(body))["boards"]
 
 
 # --- rights -----------------------------------------------------------------------------------------------------------
-def test_the_page_asks_as_who_may_only_read(server_settings, shop, no_mart):
+def test_page_uses_the_read_only_user(server_settings, shop, no_mart):
     run = shop[0]
     with serve_dashboards.source(server_settings, no_mart) as source:
         client = source.search._client
@@ -114,7 +114,7 @@ def test_the_page_asks_as_who_may_only_read(server_settings, shop, no_mart):
                 forbidden()
 
 
-def test_every_address_answers_the_reader(served):
+def test_every_endpoint_works_with_the_read_only_user(served):
     for board in DASHBOARDS:
         status, answer = json_of(served, "board", id=board.id)
         assert status == 200
@@ -136,14 +136,14 @@ def test_every_address_answers_the_reader(served):
         ("panel.csv", {"id": "x"}),
     ],
 )  # fmt: skip
-def test_a_wrong_question_is_told_what_to_do(served, path, parameters):
+def test_invalid_query_gives_an_error_with_a_remedy(served, path, parameters):
     status, answer = json_of(served, path, **parameters)
     assert status == 400
     assert answer["problem"]
     assert answer["remedy"]
 
 
-def test_a_server_that_is_down_is_told(served, shop):
+def test_unavailable_elasticsearch_gives_status_503(served, shop):
     shop[3].down = True
     try:
         for path, parameters in (
@@ -173,7 +173,7 @@ def test_a_run_without_documents_has_empty_panels(shop, servers, server_settings
 
 
 # --- what is never shown ----------------------------------------------------------------------------------------------
-def test_names_and_addresses_stay_where_they_are(shop, served):
+def test_responses_hold_no_names_or_addresses(shop, served):
     """Even where the index holds them, as with `consume --index-pii`."""
     run, _, client, _ = shop
     (index,) = client.indices.get(index=f"{run}-customers")
@@ -213,7 +213,7 @@ def test_the_list_is_filtered_sorted_and_paged(served, made):
 
 
 @pytest.mark.parametrize("customer", ["customer_id-3", *HOSTILE])
-def test_a_story_has_all_of_one_customer(served, made, customer):
+def test_customer_page_has_all_documents_of_one_customer(served, made, customer):
     status, answer = json_of(served, "customer", id=customer)
     assert status == 200
     for index in ("sessions", "orders"):
@@ -226,7 +226,7 @@ def test_a_story_has_all_of_one_customer(served, made, customer):
     )
 
 
-def test_groups_of_the_index_are_counted_right(served, made):
+def test_groups_of_the_index_have_correct_counts(served, made):
     _, answer = json_of(served, "groups", by="country", of="index")
     for one in answer["groups"]:
         matching = [row for row in made["customers"] if (row["country"] or "(none)") == one["name"]]
@@ -236,7 +236,7 @@ def test_groups_of_the_index_are_counted_right(served, made):
 
 
 # --- spreadsheets -----------------------------------------------------------------------------------------------------
-def test_no_table_holds_a_formula(served):
+def test_no_csv_cell_is_a_formula(served):
     texts = [
         *table(served, "customers.csv", size=500),
         *table(served, "groups.csv", by="segment"),

@@ -38,7 +38,7 @@ def since(made, field, days):
 
 
 @pytest.mark.parametrize(("name", "parameters"), PAGES, ids=[name for name, _ in PAGES])
-def test_every_page_opens_and_shows_something_on_a_phone_too(reader, name, parameters):
+def test_every_page_opens_and_has_content_on_a_phone_too(reader, name, parameters):
     reader.open(view=name, **parameters)
     assert reader.text("h1")
     assert reader.js("return document.querySelector('#problem').hidden")
@@ -62,14 +62,14 @@ def assert_charts_have_labels(reader):
     assert reader.js(f"{pictures}.every((one) => one.closest('.panel').querySelector('.tools button'))")
 
 
-def test_it_is_there_within_two_seconds(reader):
+def test_page_is_drawn_within_two_seconds(reader):
     times = [reader.open(view=name).js("return performance.getEntriesByName('drawn')[0].startTime") for name in BOARDS]
     # the quickest of them: others may share the machine with us
     assert min(times) < 2_000
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
-def test_tiles_are_what_elasticsearch_counts(reader, shop, made):
+def test_tiles_equal_the_counts_of_elasticsearch(reader, shop, made):
     reader.open(view="funnel")
     sessions = since(made, "start_ts", 30)
     reached = [count(shop, "sessions", sessions, {"terms": {"stage": list(STAGES[n:])}}) for n in range(len(STAGES))]
@@ -83,7 +83,7 @@ def test_tiles_are_what_elasticsearch_counts(reader, shop, made):
     assert reader.tile("churn-customers") == count(shop, "customers", {"terms": {"churn_risk": list(REASONED_RISKS)}})
 
 
-def test_filters_narrow_and_stand_in_the_address(reader, shop, made):
+def test_filters_restrict_the_panels_and_are_part_of_the_url(reader, shop, made):
     reader.open(view="funnel")
     reader.wait("return document.querySelector('[data-field=device] input')")
     reader.click("[data-field=device] input[value=mobile]")
@@ -104,7 +104,7 @@ def test_filters_narrow_and_stand_in_the_address(reader, shop, made):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_band_of_risk_has_its_own_colour_whichever_bands_there_are(reader, scheme):
+def test_risk_band_has_its_own_colour_for_any_set_of_bands(reader, scheme):
     reader.browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
@@ -129,20 +129,20 @@ def test_a_band_of_risk_has_its_own_colour_whichever_bands_there_are(reader, sch
         reader.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_nobody_leaves_by_halves(reader):
+def test_expected_churn_is_a_whole_number_of_customers(reader):
     reader.open(view="churn")
     assert re.fullmatch(r"[\d,]+", reader.text("#churn-expected .tile"))
     assert reader.tile("churn-expected") != round(reader.tile("churn-expected"))
 
 
-def test_the_axis_of_the_forecast_ends_where_the_forecast_does(reader, made):
+def test_forecast_axis_ends_with_the_forecast(reader, made):
     reader.open(view="revenue")
     days = [row[0] for row in reader.as_table("revenue-forecast")]
     end = max(one["ts"] for one in made["forecast"] if one["level"] == "total")
     assert max(days)[:10] == datetime.fromtimestamp(end / 1_000, UTC).date().isoformat()
 
 
-def test_days_can_be_chosen(reader, shop):
+def test_date_range_restricts_the_panels(reader, shop):
     reader.open(view="revenue", **{"from": "2026-05-10", "to": "2026-05-12"})
     range_ = {"range": {"ts": {"gte": 1_778_371_200_000, "lt": 1_778_371_200_000 + 3 * DAY}}}
     assert reader.tile("revenue-orders") == count(shop, "orders", range_, {"term": {"status": "placed"}})
@@ -150,7 +150,7 @@ def test_days_can_be_chosen(reader, shop):
 
 
 # --- live -------------------------------------------------------------------------------------------------------------
-def test_a_new_order_appears_by_itself_and_the_rest_stays(reader, shop):
+def test_new_order_appears_without_a_reload(reader, shop):
     run, made, client, _ = shop
     reader.open(view="now", last="7d", refresh="2")
     before = reader.tile("now-orders")
@@ -174,12 +174,12 @@ def test_a_new_order_appears_by_itself_and_the_rest_stays(reader, shop):
         client.delete(index=index, id="live", refresh=True)
 
 
-def test_the_age_of_the_data_is_told(reader):
+def test_page_shows_the_age_of_the_data(reader):
     reader.open()
     assert "Data until 2026-05-20 12:3" in reader.wait("return document.querySelector('#age').textContent")
 
 
-def test_a_server_that_is_down_is_said_and_forgotten_when_it_is_back(reader, shop):
+def test_unavailable_elasticsearch_is_reported_until_it_returns(reader, shop):
     reader.expected = ("503",)
     reader.open(view="now", refresh="2")
     before = reader.text("#now-sessions .tile")
@@ -194,7 +194,7 @@ def test_a_server_that_is_down_is_said_and_forgotten_when_it_is_back(reader, sho
     reader.wait("return document.querySelector('#problem').hidden")
 
 
-def test_a_page_opened_while_it_is_down_comes_by_itself(reader, shop):
+def test_page_opened_during_an_outage_loads_after_it(reader, shop):
     reader.expected = ("503",)
     shop[3].down = True
     try:
@@ -206,7 +206,7 @@ def test_a_page_opened_while_it_is_down_comes_by_itself(reader, shop):
     reader.wait("return document.querySelector('#churn-customers .tile')")
 
 
-def test_when_the_pages_own_server_is_gone_it_says_so(reader, shop, no_mart):
+def test_page_reports_that_its_own_server_is_unavailable(reader, shop, no_mart):
     reader.expected = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
     with serve_source(source_of(shop[0], shop[3], no_mart), Listening(port=0)) as address:
         reader.address = address
@@ -215,14 +215,14 @@ def test_when_the_pages_own_server_is_gone_it_says_so(reader, shop, no_mart):
     assert "dashboards serve" in reader.text("#problem")
 
 
-def test_where_nothing_is_the_page_says_what_to_do(reader):
+def test_empty_page_shows_the_remedy(reader):
     reader.open(view="revenue", **{"from": "2020-01-01", "to": "2020-01-02"})
     assert "Choose a longer time range" in reader.text("#revenue-channel")
     assert "shopstream forecast" in reader.text("#revenue-forecast")
 
 
 # --- into the depth ---------------------------------------------------------------------------------------------------
-def test_from_a_segment_to_its_customers_to_one_story(reader, made):
+def test_links_lead_from_a_segment_to_its_customers_to_one_customer(reader, made):
     reader.open(view="churn")
     href = reader.js(
         "return [...document.querySelectorAll('#churn-segments svg a')].map((one) => one.getAttribute('href'))"
@@ -249,7 +249,7 @@ def test_from_a_segment_to_its_customers_to_one_story(reader, made):
     reader.headed("Customers")
 
 
-def test_heads_of_the_list_sort(reader, made):
+def test_column_headers_sort_the_list(reader, made):
     reader.open(view="customers")
     reader.js(
         "[...document.querySelectorAll('th button')].find((one) => one.textContent === 'Days since order').click()"
@@ -261,7 +261,7 @@ def test_heads_of_the_list_sort(reader, made):
     assert reader.table("main")[0][0] == most["customer_id"]
 
 
-def test_groups_are_compared(reader, made):
+def test_group_comparison_shows_correct_counts(reader, made):
     reader.open(view="segments")
     rows = {row[1]: row for row in reader.table("main .wide")}
     matching = [one for one in made["customers"] if one["segment"] == "Champions"]
@@ -274,7 +274,7 @@ def test_groups_are_compared(reader, made):
 
 # --- hostile words ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["churn", "now", "products", "revenue", "customers", "segments", "funnel"])
-def test_words_of_records_are_never_markup(reader, name):
+def test_text_of_records_is_never_markup(reader, name):
     reader.open(view=name, **({"last": "7d"} if name in BOARDS else {}))
     assert reader.js("return document.querySelectorAll('main script, main img, #bar script, #bar img').length") == 0
     assert reader.js("return window.hacked") is None
@@ -283,7 +283,7 @@ def test_words_of_records_are_never_markup(reader, name):
 
 
 @pytest.mark.parametrize("word", HOSTILE)
-def test_the_story_of_a_hostile_id_opens_by_its_link(reader, word):
+def test_customer_page_of_a_hostile_id_opens_by_its_link(reader, word):
     reader.open(view="customers", segment=word)
     assert [row[0] for row in reader.table("main")] == [word]
     reader.click("main tbody a")
@@ -295,7 +295,7 @@ def test_the_story_of_a_hostile_id_opens_by_its_link(reader, word):
 
 
 # --- for everybody ----------------------------------------------------------------------------------------------------
-def test_a_keyboard_is_enough(reader):
+def test_page_is_usable_by_keyboard(reader):
     reader.open(view="churn", refresh="0")
     reader.wait("return document.querySelector('[data-field=segment] input')")
     seen, keys = [], reader.browser.switch_to

@@ -24,12 +24,12 @@ def test_a_time_range_ends_at_the_newest_document(text, ms):
     assert parse_query(FUNNEL, {"last": [text]}).span_to(END) == Span(END - ms, END)
 
 
-def test_both_days_count():
+def test_date_range_includes_both_days():
     query = parse_query(FUNNEL, {"from": ["2026-05-01"], "to": ["2026-05-02"]})
     assert query.span_to(END) == Span(1_777_593_600_000, 1_777_593_600_000 + 2 * DAY)
 
 
-def test_filters_are_taken_as_they_stand():
+def test_filter_values_are_not_changed():
     hostile = '<script>"=1+1'
     assert parse_query(FUNNEL, {"device": ["mobile", "tablet"], "category": [hostile]}).filters == {
         "device": ("mobile", "tablet"), "category": (hostile,),
@@ -49,13 +49,13 @@ def test_filters_are_taken_as_they_stand():
     ],
     ids=str,
 )  # fmt: skip
-def test_what_is_out_of_bounds_is_refused(parameters):
+def test_parameters_out_of_bounds_are_refused(parameters):
     with pytest.raises(UsageError):
         parse_query(FUNNEL, parameters)
 
 
 @pytest.mark.parametrize("text", ["-1", "1e3", "501", "9" * 30, "\u0663", "1 "])
-def test_numbers_have_bounds(text):
+def test_number_out_of_bounds_is_refused(text):
     assert number_of({"size": ["500"]}, "size", 50, 500) == 500
     with pytest.raises(UsageError):
         number_of({"size": [text]}, "size", 50, 500)

@@ -29,11 +29,11 @@ def read(text):
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0"])
-def test_no_cell_begins_a_formula(cell):
+def test_csv_cell_that_begins_a_formula_is_quoted(cell):
     assert read(csv_text([cell], [[cell], [[cell, "b"]]], [False])) == [[f"'{cell}"], [f"'{cell}"], [f"'{cell}, b"]]
 
 
-def test_values_stand_as_they_are():
+def test_csv_values_are_written_unchanged():
     rows = [[None, True, -1.5, 'say "hi", <b>', 1_779_280_440_123], [None, False, 0, "", None]]
     assert read(csv_text(list("abcde"), rows, [False] * 4 + [True]))[1:] == [
         ["", "true", "-1.5", 'say "hi", <b>', "2026-05-20T12:34:00.123+00:00"], ["", "false", "0", "", ""],
@@ -53,7 +53,7 @@ def contrast(one, other):
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["light", "dark"])
-def test_bands_of_risk_are_steps_of_one_hue_and_stand_out_more_and_more(number):
+def test_risk_bands_are_steps_of_one_hue_with_rising_contrast(number):
     """Whoever sees no colours reads them by lightness alone: against the paper, and against the band beside."""
     sheet = (resources.files("dashboards") / "web" / "static" / "page.css").read_text("utf-8")
     scheme = re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)[number]
@@ -70,7 +70,7 @@ def test_bands_of_risk_are_steps_of_one_hue_and_stand_out_more_and_more(number):
     assert max(hues) - min(hues) < 12
 
 
-def test_an_answer_is_good_for_a_moment():
+def test_cached_response_is_reused_for_a_short_time():
     now, calls = [0.0], []
     recent = RecentCache(lambda: now[0], lifetime_s=1.0)
 
@@ -84,7 +84,7 @@ def test_an_answer_is_good_for_a_moment():
     assert calls == [0.0, 0.0, 1.5]
 
 
-def test_who_comes_meanwhile_waits_for_the_same_answer():
+def test_concurrent_requests_share_one_search():
     recent, begun, go_on, colours = RecentCache(lambda: 0.0), threading.Event(), threading.Event(), []
 
     def ask():
@@ -103,14 +103,14 @@ def test_who_comes_meanwhile_waits_for_the_same_answer():
     assert colours == ["once"] * 4
 
 
-def test_an_error_is_not_remembered():
+def test_error_is_not_cached():
     recent = RecentCache(lambda: 0.0)
     with pytest.raises(ShopstreamError):
         recent.get("a", lambda: (_ for _ in ()).throw(ShopstreamError("down", "start it")))
     assert recent.get("a", lambda: 1) == 1
 
 
-def test_memory_is_bounded():
+def test_number_of_cache_entries_is_bounded():
     recent = RecentCache(lambda: 0.0)
     for n in range(ENTRIES_MAX * 3):
         recent.get(n, lambda: "x")
@@ -143,7 +143,7 @@ def nobody(*_):
     raise AssertionError("the index was asked")
 
 
-def test_groups_of_the_mart_are_counted_right(mart):
+def test_groups_of_the_customer_table_have_correct_counts(mart):
     folder, frame = mart
     colours = groups({"figure": ["recency_days"]}, nobody, folder)
     assert colours["of"] == "mart"
@@ -162,7 +162,7 @@ def test_groups_of_the_mart_are_counted_right(mart):
     assert "'=1+1" in segment_routes.groups_csv(colours)
 
 
-def test_only_columns_of_few_words_group_and_none_of_contact(mart):
+def test_only_low_cardinality_columns_without_contact_data_can_group(mart):
     colours = groups({"by": ["value_segment"]}, nobody, mart[0])
     assert [one["column"] for one in colours["choices"]] == ["segment", "value_segment"]
     assert len({f"g{i}" for i in range(200)}) > GROUPS_MAX
@@ -171,7 +171,7 @@ def test_only_columns_of_few_words_group_and_none_of_contact(mart):
             groups({"by": [by]}, nobody, mart[0])
 
 
-def test_a_mart_that_cannot_be_read_says_what_to_do(tmp_path):
+def test_unreadable_customer_table_is_an_error_with_the_remedy(tmp_path):
     (tmp_path / MART).write_bytes(b"no parquet")
     with pytest.raises(ShopstreamError, match="cannot be read") as colours:
         groups({}, nobody, tmp_path)

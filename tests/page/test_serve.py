@@ -61,7 +61,7 @@ def closed_within(client, seconds):
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", b"GET /"])
-def test_a_client_that_sends_no_whole_head_is_closed(hasty, sent):
+def test_client_with_an_incomplete_request_head_is_closed(hasty, sent):
     with socket.create_connection(hasty[1]) as client:
         client.sendall(sent)
         assert closed_within(client, 10)
@@ -76,14 +76,14 @@ def trickle(client, seconds):
         assert time.monotonic() < end_s
 
 
-def test_a_client_that_sends_a_byte_now_and_then_is_closed(hasty):
+def test_client_that_sends_single_bytes_slowly_is_closed(hasty):
     began_s = time.monotonic()
     with socket.create_connection(hasty[1]) as client, pytest.raises((ConnectionError, BrokenPipeError)):
         trickle(client, 10)
     assert time.monotonic() - began_s > 0.9
 
 
-def test_a_second_head_that_does_not_end_closes_the_connection_too(hasty):
+def test_incomplete_second_request_head_closes_the_connection(hasty):
     with socket.create_connection(hasty[1]) as client:
         client.sendall(b"GET /api/declaration HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert client.recv(65_536).startswith(b"HTTP/1.1 200")
@@ -91,7 +91,7 @@ def test_a_second_head_that_does_not_end_closes_the_connection_too(hasty):
         assert closed_within(client, 10)
 
 
-def test_a_reader_is_answered_among_silent_clients(hasty):
+def test_request_is_served_among_silent_clients(hasty):
     with contextlib.ExitStack() as held:
         silent = [
             held.enter_context(socket.create_connection(hasty[1])) for _ in range(3 * http_server.CONNECTIONS_MAX)
@@ -108,7 +108,7 @@ def declared_run(address):
         return json.load(answer)["run"]
 
 
-def test_a_run_that_does_not_exist_is_refused_with_the_names_of_those_that_do(servers, server_settings, run_name):
+def test_unknown_run_is_refused_with_the_names_of_existing_runs(servers, server_settings, run_name):
     with open_client(connection(servers)) as client:
         install(client, run_name, run_definitions(contact=False))
     environment = {**os.environ, "SHOPSTREAM_HOME": str(server_settings.home)}
@@ -121,7 +121,7 @@ def test_a_run_that_does_not_exist_is_refused_with_the_names_of_those_that_do(se
     assert run_name in message.partition("There are:")[2]
 
 
-def test_the_command_serves_until_it_is_interrupted(servers, server_settings, run_name):
+def test_serve_command_runs_until_it_is_interrupted(servers, server_settings, run_name):
     with open_client(connection(servers)) as client:
         install(client, run_name, run_definitions(contact=False))
     environment = {**os.environ, "SHOPSTREAM_HOME": str(server_settings.home)}
@@ -148,7 +148,7 @@ def screen(output):
     return Screen(Console(file=output, width=300))
 
 
-def test_the_demo_serves_it_while_it_runs(servers, server_settings, screen, output):
+def test_demo_serves_the_page_while_it_runs(servers, server_settings, screen, output):
     with contextlib.ExitStack() as page:
         address = serve_page(page, server_settings, screen)
         assert output.getvalue().split()[-1] == address
@@ -157,7 +157,7 @@ def test_the_demo_serves_it_while_it_runs(servers, server_settings, screen, outp
         declared_run(address)
 
 
-def test_another_port_is_taken_where_the_usual_one_is_not_free(servers, server_settings, screen):
+def test_page_uses_another_port_when_the_default_one_is_in_use(servers, server_settings, screen):
     try:
         taken = listen(Listening())
     except ShopstreamError:
@@ -172,7 +172,7 @@ def test_another_port_is_taken_where_the_usual_one_is_not_free(servers, server_s
             taken.close()
 
 
-def test_a_demo_whose_page_cannot_be_served_continues(tmp_path, screen, output):
+def test_demo_continues_when_its_page_cannot_be_served(tmp_path, screen, output):
     with contextlib.ExitStack() as page:
         assert serve_page(page, Settings(home=tmp_path), screen) is None
     assert "no live page" in output.getvalue()
@@ -180,7 +180,7 @@ def test_a_demo_whose_page_cannot_be_served_continues(tmp_path, screen, output):
 
 
 # --- the user who only reads ------------------------------------------------------------------------------------------
-def test_users_of_others_stay(tmp_path):
+def test_users_from_other_sources_are_unchanged(tmp_path):
     (tmp_path / "users").write_text("mine:hash\n")
     (tmp_path / "roles.yml").write_text("# a comment\nmine: {}\n")
     for password in ("one", "two"):
@@ -197,14 +197,14 @@ def test_users_of_others_stay(tmp_path):
     assert (tmp_path / "users_roles").read_text() == f"{READER}:{READER}\nsuperuser:elastic\n"
 
 
-def test_an_external_elasticsearch_is_asked_as_the_settings_say(tmp_path):
+def test_external_elasticsearch_uses_the_connection_of_the_settings(tmp_path):
     settings = Settings(
         home=tmp_path, elasticsearch={"url": "https://search.example.com", "username": "shop-read", "password": "x"}
     )
     assert elastic_endpoint(settings, read_only=True).username == "shop-read"
 
 
-def test_who_has_no_servers_is_told_to_start_them(tmp_path):
+def test_missing_servers_give_an_error_that_names_up(tmp_path):
     with pytest.raises(ShopstreamError, match="not running") as error:
         elastic_endpoint(Settings(home=tmp_path), read_only=True)
     assert "shopstream up" in error.value.remedy
