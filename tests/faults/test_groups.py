@@ -36,7 +36,7 @@ def test_deleted_offsets_of_all_groups_lose_nothing(servers, scene_on, nothing_l
 
 
 @pytest.mark.campaign
-def test_second_command_with_the_same_state_is_refused(servers, scene_on, tmp_path, nothing_lost):
+def test_two_commands_with_one_state_folder_lose_nothing(servers, scene_on, tmp_path, nothing_lost):
     scene = scene_on(servers)
     scene.feeder.start()
     scene.consume()
