@@ -80,7 +80,7 @@ def test_strings_are_numbered_by_first_appearance(words, others):
     assert strings.take(np.array([-1, *codes[:3]], np.int32)).to_pylist() == with_null.to_pylist()
 
 
-def test_slice_of_strings_is_numbered_by_itself():
+def test_slice_of_strings_numbers_its_own_words_only():
     strings = Strings()
     whole = pa.array([f"word {n}" for n in range(5_000)], pa.string())
     assert strings.codes(whole.slice(100, 3)).tolist() == [0, 1, 2]

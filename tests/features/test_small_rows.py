@@ -46,7 +46,7 @@ def test_every_valid_number_is_below_the_never_marker():
     assert ORDER_CHANGE_MS_MAX < 1 << 40
 
 
-def test_compiled_field_offsets_equal_those_of_the_tables():
+def test_compiled_constants_equal_those_of_the_tables():
     assert (kernels._COUNT_MAX, kernels._OPEN_CART, kernels._SEEN, kernels._CARRIED) == (
         tables.COUNT_MAX, tables.OPEN_CART, tables.SEEN, tables.CARRIED,
     )  # fmt: skip

@@ -136,7 +136,7 @@ def test_cart_is_due_once_and_again_after_new_events():
     assert state.abandoned(NOW + DAY, wait).tolist() == []
 
 
-def test_cart_with_new_events_is_due_later():
+def test_cart_is_due_again_when_its_document_is_for_an_earlier_time():
     state = State()
     wait, rows = ABANDONED_AFTER_MS, np.array([0], np.int32)
     events(state, click("s", NOW, "add_to_cart"))
