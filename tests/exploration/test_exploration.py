@@ -89,7 +89,7 @@ def test_the_funnel_counts_sessions_by_their_furthest_stage(shown, seen):
     assert f"{reached[-1] / reached[0]:.1%}".replace("%", " %") in panel(shown, "funnel").sentence
 
 
-def test_daily_revenue_excludes_cancelled_orders(shown, seen, placed):
+def test_daily_revenue_equals_that_of_the_placed_orders(shown, seen, placed):
     drawn = panel(shown, "revenue-by-day").figure.data[0]
     by_day = placed.group_by(pl.col("ts").dt.date()).agg(pl.col("total").sum()).sort("ts")
     first, last = (np.datetime64(day, "D").astype(date) for day in (seen.whole_days[0], seen.whole_days[-1]))
