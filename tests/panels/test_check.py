@@ -43,7 +43,7 @@ def response(value, hits=3, **more):
     }
 
 
-def test_a_panel_with_data_passes_and_says_how_long_it_took():
+def test_panel_with_data_passes_and_reports_its_duration():
     searches = []
 
     def search(index, body):
@@ -56,14 +56,14 @@ def test_a_panel_with_data_passes_and_says_how_long_it_took():
     assert [index for index, _ in searches] == ["sessions"] * 3
 
 
-def test_no_document_is_empty_and_so_are_documents_without_a_value():
+def test_panel_without_documents_or_without_values_is_empty():
     assert result_of(response(None, hits=0)).state == "EMPTY"
     assert result_of(response(None)).why == "there are documents, but none has a value"
     quiet = Panel("p", "P", "?", SESSIONS, "metric", Position(0, 0, 12, 6), (MEAN,), may_be_empty=True)
     assert result_of(response(None, hits=0), quiet).state == "PASS"
 
 
-def test_a_part_of_an_answer_and_a_refusal_fail():
+def test_partial_response_and_rejection_are_failures():
     assert result_of(response(4.0, timed_out=True)).state == "FAIL"
 
     def refuses(*_):
@@ -83,12 +83,12 @@ def test_a_part_of_an_answer_and_a_refusal_fail():
         ({"events": "long", "start_ts": "long"}, "start_ts of sessions is a long, where time was declared"),
     ],
 )
-def test_fields_are_held_against_the_mapping(types, message):
+def test_fields_of_panels_are_compared_with_the_mapping(types, message):
     result = result_of(response(4.0), types={"sessions": types}, kinds=declared_kinds())
     assert (result.state, result.why) == (("PASS", "") if message is None else ("FAIL", message))
 
 
-def test_time_ranges_end_after_the_newest_document_and_those_of_workers_at_theirs():
+def test_time_ranges_end_after_the_newest_document_of_their_index():
     newest = {"events": 70, "orders": 90, "sessions": None, "pipeline": 1_000}
     end = checks.ends(
         lambda index, _: {"aggregations": {"newest": {"value": newest[index]}}}, (EVENTS, ORDERS, SESSIONS), PIPELINE
@@ -118,7 +118,7 @@ def test_a_run_that_does_not_exist_is_refused(servers, run_name, tmp_path):
     assert f"There is no run {run_name} in Elasticsearch" in str(result.exception)
 
 
-def test_a_run_that_has_nothing_is_empty_and_that_is_a_failure(servers, run_name, tmp_path):
+def test_run_without_documents_is_empty_and_a_failure(servers, run_name, tmp_path):
     with open_client(connection(servers)) as client:
         install(client, run_name, run_definitions(contact=False))
     result = command(servers, tmp_path, "--run", run_name)

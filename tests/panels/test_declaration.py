@@ -25,17 +25,17 @@ def errors_of(*panels, **changes):
     return faults([board], KINDS)
 
 
-def test_the_declaration_has_no_fault():
+def test_declaration_is_valid():
     assert declaration_faults("shop") == []
 
 
-def test_every_question_of_the_dashboards_is_there():
+def test_every_question_of_the_dashboards_is_declared():
     assert [one.id for one in DASHBOARDS] == ["now", "revenue", "funnel", "churn", "products", "retention", "pipeline"]
     assert all(len(one.panels) >= 8 for one in DASHBOARDS)
     assert {panel.data.index for one in DASHBOARDS for panel in one.panels} == KINDS.keys()
 
 
-def test_a_good_panel_is_one():
+def test_valid_panel_has_no_errors():
     assert errors_of(GOOD) == []
 
 
@@ -84,17 +84,17 @@ def test_an_invalid_panel_is_reported(changes, message):
     assert all(line.startswith(("a: ", "b: ")) for line in errors)
 
 
-def test_panels_that_lie_over_each_other():
+def test_overlapping_panels_are_reported():
     neighbour = replace(GOOD, id="c", position=Position(12, 0, 12, 6))
     assert errors_of(GOOD, neighbour) == []
     assert errors_of(GOOD, replace(neighbour, position=Position(11, 5, 12, 6))) == ["b: c overlaps a"]
 
 
-def test_an_id_that_stands_twice():
+def test_duplicate_id_is_reported():
     assert "a: the id is used twice" in errors_of(GOOD, replace(GOOD, position=Position(12, 0, 12, 6)))
 
 
-def test_a_filter_that_would_empty_a_panel():
+def test_filter_that_would_empty_a_panel_is_reported():
     sales = Panel(
         "s",
         "S",
@@ -109,7 +109,7 @@ def test_a_filter_that_would_empty_a_panel():
     assert errors_of(GOOD, replace(sales, whole_shop=True), controls=(country(ORDERS),)) == []
 
 
-def test_a_filter_by_what_its_documents_lack():
+def test_filter_by_an_unmapped_field_is_reported():
     assert any(
         "the filter by device of customers uses" in line
         for line in errors_of(GOOD, controls=(replace(country(CUSTOMERS), field="device"),))

@@ -60,7 +60,7 @@ def is_nothing(values):
 
 @pytest.mark.parametrize(("dashboard", "panel"), PANELS, ids=[panel.id for _, panel in PANELS])
 @pytest.mark.timeout(120)
-def test_search_file_and_documents_agree(dashboard, panel, filled, made):
+def test_figures_of_search_saved_objects_and_documents_agree(dashboard, panel, filled, made):
     span = Span.ending(NOW, dashboard.days)
     body = query(panel, span)
     answer = by_key(panel, rows(panel, filled[1](panel.data.index, body)))
@@ -82,7 +82,7 @@ def test_search_file_and_documents_agree(dashboard, panel, filled, made):
             assert same(value, expected, tolerance), (key, figure.label, value, expected)
 
 
-def test_filters_leave_the_documents_that_have_a_value(filled, made):
+def test_filters_select_the_documents_with_the_value(filled, made):
     (panel,) = (panel for _, panel in PANELS if panel.id == "now-sessions")
     span = Span.ending(NOW, 30)
     (row,) = rows(panel, filled[1]("sessions", query(panel, span, {"country": ["DE", "FR"], "device": []})))

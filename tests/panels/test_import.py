@@ -25,7 +25,7 @@ def imported(played, **options):
     return import_file(Kibana(played.url, **target), CONTENT, wait_s=0.0, **options)
 
 
-def test_every_object_arrives_unchanged():
+def test_every_object_is_imported_unchanged():
     with PlayedKibana() as played:
         done = imported(played)
     assert done.objects == OBJECTS
@@ -78,7 +78,7 @@ def test_a_second_import_needs_overwrite():
     assert played.requests[-1] == "POST /api/saved_objects/_import?overwrite=true"
 
 
-def test_import_into_a_space():
+def test_import_into_a_space_uses_its_path():
     with PlayedKibana() as played:
         done = imported(played, space="shop team")
     assert played.requests[1:] == [
@@ -93,7 +93,7 @@ def test_a_missing_space_is_an_error():
     assert not any(request.startswith("POST") for request in played.requests)
 
 
-def test_import_below_a_base_path():
+def test_import_uses_the_base_path_of_the_server():
     with PlayedKibana(base="/kibana") as played:
         assert imported(played).objects == OBJECTS
         assert played.requests[-1].startswith("POST /kibana/api/saved_objects/_import")

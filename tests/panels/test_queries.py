@@ -40,7 +40,7 @@ def aggregations(body):
 
 @pytest.mark.parametrize("one", PANELS, ids=lambda one: one.id)
 @pytest.mark.parametrize("days", [1, 30, 400, 4_000])
-def test_searches_are_bounded_and_need_core_aggregations_alone(one, days):
+def test_searches_are_bounded_and_use_core_aggregations_only(one, days):
     span = Span.ending(NOW, days)
     body = query(one, span)
     assert body["size"] == 0
@@ -54,7 +54,7 @@ def test_searches_are_bounded_and_need_core_aggregations_alone(one, days):
 
 @pytest.mark.parametrize("every", ["auto", "hour", "day", "week", "month"])
 @pytest.mark.parametrize("minutes", [1, 59, 100, 1_440, 43_200, 525_600, 5_256_000])
-def test_stretches_of_time_are_few(every, minutes):
+def test_number_of_time_buckets_is_bounded(every, minutes):
     part = interval(every, Span(NOW - minutes * 60_000, NOW))
     (text,) = part.values()
     length = {"1w": 7 * 1_440, "1M": 28 * 1_440}.get(text) or int(text[:-1]) * {"m": 1, "h": 60, "d": 1_440}[text[-1]]
@@ -75,13 +75,13 @@ def test_stretches_of_time_are_few(every, minutes):
         (Ago("ts", 3_600_000, 0), {"range": {"ts": {"gte": NOW - 3_600_000, "lt": NOW}}}, "ts >= now-1h and ts < now"),
     ],
 )  # fmt: skip
-def test_conditions_in_both_languages(where, clause, text):
+def test_condition_in_query_dsl_equals_its_kql(where, clause, text):
     assert dsl((where,), NOW) == [clause]
     assert kql((where,)) == text
     predicate(text, NOW)  # it can be read again
 
 
-def test_a_cart_is_abandoned_by_the_time_of_the_reader():
+def test_cart_is_abandoned_relative_to_the_time_of_the_query():
     (abandoned,) = (one for one in PANELS if one.id == "now-abandoned")
     holds = predicate(kql(abandoned.measures[0].where), NOW)
     assert holds({"stage": "cart", "last_ts": NOW - 1_800_001})
@@ -96,7 +96,7 @@ def test_a_panel_has_its_own_time_range_around_the_same_end():
     assert span_of(panel(COUNT), Span.ending(NOW, 1)) == Span(NOW - DAY, NOW)
 
 
-def test_days_over_are_all_there_and_days_to_come_as_far_as_documents_tell_of_them():
+def test_past_days_are_complete_and_future_days_end_with_the_documents():
     day = (Time("Day", "start_ts", "day"),)
     ahead = query(panel(COUNT, dimensions=day, window=Window(back_days=90, ahead_days=60)), Span.ending(NOW, 1))
     assert {"range": {"start_ts": {"gte": NOW - 90 * DAY, "lt": NOW + 60 * DAY}}} in ahead["query"]["bool"]["filter"]
@@ -106,7 +106,7 @@ def test_days_over_are_all_there_and_days_to_come_as_far_as_documents_tell_of_th
     assert past["aggs"]["d0"]["date_histogram"]["extended_bounds"] == {"min": NOW - 7 * DAY, "max": NOW - 1}
 
 
-def test_values_within_values_are_counted_without_a_filter_for_each():
+def test_nested_values_are_counted_without_a_filter_for_each():
     (top,) = (one for one in PANELS if one.id == "products-top")
     body = query(top, Span.ending(NOW, 30))
     assert body["aggs"]["d0"]["terms"]["execution_hint"] == "map"
@@ -115,7 +115,7 @@ def test_values_within_values_are_counted_without_a_filter_for_each():
     assert "execution_hint" not in query(flat, Span.ending(NOW, 30))["aggs"]["d0"]["terms"]
 
 
-def test_a_chart_over_time_is_split_before_it_is_cut_into_stretches():
+def test_time_chart_is_split_by_value_before_time_buckets():
     body = query(
         panel(COUNT, dimensions=(Time("T", "start_ts"), Terms("D", "device", 3, by="Sessions"))), Span.ending(NOW, 7)
     )
@@ -138,7 +138,7 @@ def answer(aggregations=None, total=0, **more):
     return {"timed_out": False, "hits": {"total": {"value": total}}, "aggregations": aggregations or {}, **more}
 
 
-def test_an_index_that_is_not_there_gives_nothing():
+def test_missing_index_gives_no_rows():
     nothing = {"timed_out": False, "hits": {"total": {"value": 0}}}
     for one in PANELS:
         for row in rows(one, nothing):
@@ -151,7 +151,7 @@ def test_a_partial_response_is_rejected(part):
         rows(panel(COUNT), answer(total=5, **part))
 
 
-def test_values_that_are_not_there():
+def test_missing_values_are_null():
     mean = Measure("Mean", "avg", "events", unit="number")
     half = Measure("Half", "percentile", "events", unit="number")
     share = Ratio(
@@ -168,14 +168,14 @@ def test_values_that_are_not_there():
     assert rows(panel(mean, half, share), answer(nan)) == [{"Mean": None, "Half": None, "Share": 0.25}]
 
 
-def test_ratios_their_rest_and_differences():
+def test_ratios_remainders_and_differences_are_calculated():
     over, under = Measure("a", "count", where=(Exists("view_ts"),)), Measure("b", "sum", "events")
     figures = (Ratio("r", over, under), Ratio("rest", over, under, rest=True), Ratio("minus", over, under, minus=True))
     part = {f"m{n}n": {"doc_count": 3} for n in range(3)} | {f"m{n}d": {"value": 12.0} for n in range(3)}
     assert rows(panel(*figures), answer(part)) == [{"r": 0.25, "rest": 0.75, "minus": -9.0}]
 
 
-def test_steps_and_a_sort_that_leaves_what_is_unknown_last():
+def test_steps_are_applied_and_null_values_sort_last():
     stages = Steps("Stage", (("one", ()), ("two", ()), ("three", ())))
     mean = Measure("Mean", "avg", "events", unit="number")
     values = (2.0, None, 5.0)

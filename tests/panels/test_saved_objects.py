@@ -37,11 +37,11 @@ LENS = [
 ]
 
 
-def test_the_committed_file_is_what_the_declaration_builds():
+def test_committed_file_equals_the_built_declaration():
     assert FILE.read_text("utf-8") == CONTENT, "run `make dashboards`"
 
 
-def test_data_views_come_first_and_ids_are_fixed():
+def test_data_views_are_first_and_ids_are_stable():
     kinds = [json.loads(line)["type"] for line in CONTENT.splitlines()]
     assert kinds == sorted(kinds, key=["index-pattern", "dashboard"].index)
     assert ndjson(DASHBOARDS) == CONTENT
@@ -49,7 +49,7 @@ def test_data_views_come_first_and_ids_are_fixed():
 
 
 @pytest.mark.parametrize("one", OBJECTS.values(), ids=lambda one: one["id"])
-def test_an_object_is_one_that_an_export_has(one):
+def test_objects_have_the_shape_of_a_kibana_export(one):
     keys(one, published.OBJECT)
     assert one["typeMigrationVersion"] in published.VERSIONS[one["type"]]
     assert one["coreMigrationVersion"] == published.CORE_VERSION
@@ -60,7 +60,7 @@ def test_an_object_is_one_that_an_export_has(one):
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda one: one["id"])
-def test_data_views(view):
+def test_data_view_has_the_published_shape(view):
     keys(view["attributes"], *published.DATA_VIEW)
     assert view["references"] == []
     for name, form in json.loads(view["attributes"]["fieldFormatMap"]).items():
@@ -68,7 +68,7 @@ def test_data_views(view):
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
-def test_dashboards(board):
+def test_dashboard_has_the_published_shape(board):
     attributes = board["attributes"]
     keys(attributes, *published.DASHBOARD)
     assert json.loads(attributes["optionsJSON"]).keys() == published.OPTIONS
@@ -94,7 +94,7 @@ def test_dashboards(board):
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
-def test_references_are_those_of_panels_controls_and_links(board):
+def test_references_cover_panels_controls_and_links(board):
     named = {reference["name"]: reference for reference in board["references"]}
     wanted = set()
     for panel in panels(board):
@@ -113,7 +113,7 @@ def test_references_are_those_of_panels_controls_and_links(board):
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda one: one["id"])
-def test_controls(board):
+def test_controls_have_the_published_shape(board):
     group = board["attributes"]["controlGroupInput"]
     keys(group, published.CONTROL_GROUP)
     assert json.loads(group["ignoreParentSettingsJSON"]).keys() == published.IGNORED
@@ -146,7 +146,7 @@ def layer_of(panel):
 
 
 @pytest.mark.parametrize(("board", "panel"), LENS)
-def test_lens_columns(board, panel):
+def test_lens_columns_have_the_published_shape(board, panel):
     attributes = panel["embeddableConfig"]["attributes"]
     keys(attributes, published.LENS)
     keys(attributes["state"], published.STATE)
@@ -214,7 +214,7 @@ def _leaves(tree, text):
 
 
 @pytest.mark.parametrize(("board", "panel"), LENS)
-def test_pictures_show_columns_that_are_there(board, panel):
+def test_visualisations_use_declared_columns(board, panel):
     attributes = panel["embeddableConfig"]["attributes"]
     picture, kind = attributes["state"]["visualization"], attributes["visualizationType"]
     name, layer = layer_of(panel)
@@ -237,12 +237,12 @@ def test_pictures_show_columns_that_are_there(board, panel):
     assert set(shown) == layer["columns"].keys() - helpers, "what is computed is shown"
 
 
-def test_no_script_and_no_query_language_that_the_server_may_lack():
+def test_objects_need_no_script_and_no_optional_query_language():
     for word in ("painless", "scripted", '"esql"', "last_value", 'runtimeFieldMap": "{\\"', "time_scale", "vega"):
         assert word not in CONTENT
 
 
-def test_a_panel_that_ignores_filters_keeps_its_own_conditions_in_its_columns():
+def test_panel_that_ignores_filters_has_its_own_conditions_in_its_columns():
     for board in BOARDS:
         for panel in panels(board):
             if panel["type"] == "lens" and layer_of(panel)[1]["ignoreGlobalFilters"]:
@@ -252,7 +252,7 @@ def test_a_panel_that_ignores_filters_keeps_its_own_conditions_in_its_columns():
     assert forecast["embeddableConfig"]["timeRange"] == {"from": "now-90d", "to": "now+60d"}
 
 
-def test_panels_of_the_whole_shop_ignore_filters_and_no_others():
+def test_only_panels_of_the_whole_shop_ignore_filters():
     whole = {panel.id for dashboard in DASHBOARDS for panel in dashboard.panels if panel.whole_shop}
     ignoring = {
         panel["panelIndex"]
@@ -263,14 +263,14 @@ def test_panels_of_the_whole_shop_ignore_filters_and_no_others():
     assert ignoring == whole != set()
 
 
-def test_a_chart_over_time_is_split_before_it_is_cut_into_stretches():
+def test_time_chart_is_split_by_value_before_time_buckets():
     (clicks,) = (panel for board in BOARDS for panel in panels(board) if panel["panelIndex"] == "now-clicks")
     _, layer = layer_of(clicks)
     operations = [layer["columns"][name]["operationType"] for name in layer["columnOrder"]]
     assert operations == ["terms", "date_histogram", "count"]
 
 
-def test_another_run_has_ids_of_its_own():
+def test_objects_of_another_run_have_other_ids():
     other = saved_objects(DASHBOARDS, "fixed")
     assert unresolved(other) == []
     assert not {(one["type"], one["id"]) for one in other} & OBJECTS.keys()
