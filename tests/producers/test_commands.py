@@ -90,7 +90,7 @@ def test_a_heartbeat_file_that_cannot_be_written_is_an_error_before_anything_is_
         (["import", "--show", "none"], "none"),
     ],
 )
-def test_a_wrong_call_is_told_in_words(call, words, message):
+def test_wrong_call_is_a_usage_error_with_a_reason(call, words, message):
     with pytest.raises(UsageError, match=message):
         call(*words)
 
@@ -105,12 +105,12 @@ def test_a_wrong_call_is_told_in_words(call, words, message):
         ("2026-03-21T14:29:03.485Z", 1_774_103_343_485),
     ],
 )
-def test_times_are_exact_and_utc_unless_they_say_otherwise(text, expected):
+def test_times_are_exact_and_utc_by_default(text, expected):
     assert parse_time(text, "--from") == expected
     assert parse_time(iso(expected), "--from") == expected
 
 
-def test_durations_rates_and_speeds():
+def test_durations_rates_and_speeds_are_parsed():
     assert [parse_duration_s(t, "--for") for t in ("90", "90s", "1.5h", "2d")] == [90, 90, 5_400, 172_800]
     assert [parse_rate(t, "--rate") for t in ("500", "500/s")] == [500, 500]
     assert [parse_speed(t) for t in ("max", "60", "0.5")] == [None, 60, 0.5]

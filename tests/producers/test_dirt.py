@@ -41,7 +41,7 @@ def planted(dirt):
     return {kind: number for kind, number in dirt.planted.items() if not kind.endswith("(counts)")}
 
 
-def test_the_decoder_refuses_exactly_what_was_planted():
+def test_decoder_rejects_exactly_the_planted_messages():
     dirt, messages = spoilt()
     refused = 0
     for number, topic in enumerate(SOURCE_TOPICS[:2]):
@@ -53,7 +53,7 @@ def test_the_decoder_refuses_exactly_what_was_planted():
     assert set(kinds) == {*SPOILERS, WRONG_KEY, TOO_LATE}
 
 
-def test_too_late_ones_are_older_than_the_horizon_and_delayed_ones_are_not():
+def test_late_messages_are_older_than_the_horizon_and_delayed_ones_are_not():
     dirt, messages = spoilt(step_ms=600_000)
     rows = np.flatnonzero(messages.topics == 0).tolist()
     values, keys = [messages.values[r] for r in rows], [messages.keys[r] for r in rows]
@@ -67,7 +67,7 @@ def test_too_late_ones_are_older_than_the_horizon_and_delayed_ones_are_not():
     assert late > 100
 
 
-def test_every_record_arrives_once_besides_what_is_planted():
+def test_every_record_is_sent_once_plus_the_planted_messages():
     dirt, messages = spoilt()
     before, after = Counter(clean().values), Counter(messages.values)
     assert not before - after
@@ -75,7 +75,7 @@ def test_every_record_arrives_once_besides_what_is_planted():
     assert np.all(np.diff(messages.times) >= 0)
 
 
-def test_a_gap_in_the_records_makes_nothing_too_late():
+def test_gap_in_the_records_makes_no_record_late():
     messages = clean(rows=100)
     gap = join(
         [messages, encode("events", pl.from_arrow(table("events", [event(0, NOON + 9**10)])), np.array([NOON + 9**10]))]
@@ -87,7 +87,7 @@ def test_a_gap_in_the_records_makes_nothing_too_late():
 
 @pytest.mark.parametrize("kind", SPOILERS)
 @pytest.mark.parametrize("topic", ["events", "orders"])
-def test_each_kind_is_refused_on_each_topic(kind, topic):
+def test_each_kind_of_dirt_is_rejected_on_each_topic(kind, topic):
     record = event(1, NOON) if topic == "events" else order(1, NOON)
     value = msgspec.json.encode(record)
     spoilt_value = SPOILERS[kind](value, record)
@@ -95,7 +95,7 @@ def test_each_kind_is_refused_on_each_topic(kind, topic):
     assert len(decode(topic, [spoilt_value], [b"c1"], [APPENDED]).rejected) == 1
 
 
-def test_what_is_invalid_already_is_not_spoilt_into_something_valid():
+def test_dirt_never_makes_an_invalid_record_valid():
     invalid = encode("events", pl.from_arrow(table("events", [event(n, -1) for n in range(50)])), np.arange(50))
     dirt = Dirt(1.0, 3)
     out = join(list(dirt.spoil(iter([invalid]))))
@@ -103,6 +103,6 @@ def test_what_is_invalid_already_is_not_spoilt_into_something_valid():
     assert Counter(out.values) == Counter(invalid.values)
 
 
-def test_equal_seeds_spoil_equally_others_do_not():
+def test_dirt_is_determined_by_its_seed():
     assert spoilt(seed=4)[1].values == spoilt(seed=4)[1].values
     assert spoilt(seed=4)[1].values != spoilt(seed=5)[1].values

@@ -31,7 +31,9 @@ def sent(span, **bounds):
     st.sampled_from([1, 3, 1000]),
     st.sampled_from([1, 2, 1000]),
 )
-def test_every_record_once_in_event_time_order(tmp_path_factory, event_times, order_times, rows_max, chunk_rows):
+def test_every_record_is_sent_once_in_event_time_order(
+    tmp_path_factory, event_times, order_times, rows_max, chunk_rows
+):
     directory = write(
         tmp_path_factory.mktemp("archive") / "a",
         events=[event(n, ts) for n, ts in enumerate(event_times)],
@@ -47,7 +49,7 @@ def test_every_record_once_in_event_time_order(tmp_path_factory, event_times, or
     assert count(Span(directory)) == {"events": len(event_times), "orders": len(order_times)}
 
 
-def test_an_order_stands_at_its_change_not_at_its_placing(tmp_path):
+def test_order_is_sorted_by_its_change_time(tmp_path):
     write(
         tmp_path / "a",
         events=[event(1, NOON + 5)],
@@ -69,14 +71,14 @@ def test_a_range_without_records_is_empty(tmp_path, start, end):
     assert sent(Span(tmp_path / "a", start_ms=NOON + start, end_ms=NOON + end)) == []
 
 
-def test_ranges_that_follow_each_other_send_everything_once(tmp_path):
+def test_consecutive_ranges_send_every_record_once(tmp_path):
     write(tmp_path / "a", events=[event(n, NOON + n * DAY // 5) for n in range(20)])
     border = NOON + 7 * DAY // 5
     parts = sent(Span(tmp_path / "a", end_ms=border)) + sent(Span(tmp_path / "a", start_ms=border))
     assert parts == sent(Span(tmp_path / "a"))
 
 
-def test_rows_without_a_time_and_misplaced_rows_stay_in_their_folders_day(tmp_path):
+def test_rows_without_a_time_and_misplaced_rows_are_sent_on_their_folders_day(tmp_path):
     write(tmp_path / "a", events=[event(1, NOON)])
     put(tmp_path / "a", "events", NOON, [event(2, None), event(3, NOON + 40 * DAY), event(4, 1)])
     found = sent(Span(tmp_path / "a"))
@@ -85,7 +87,7 @@ def test_rows_without_a_time_and_misplaced_rows_stay_in_their_folders_day(tmp_pa
     assert count(Span(tmp_path / "a"))["events"] == 4
 
 
-def test_files_of_other_types_are_read_too(tmp_path):
+def test_files_with_other_column_types_are_read(tmp_path):
     write(tmp_path / "a", events=[event(1, NOON)])
     folder = tmp_path / "a" / "events" / next((tmp_path / "a" / "events").iterdir()).name
     foreign = event(2, NOON - 1)
@@ -106,6 +108,6 @@ def test_a_day_of_many_row_groups_is_merged_from_runs_of_bounded_size(tmp_path, 
     assert np.array_equal(np.concatenate([piece.times for piece in pieces]), np.sort([NOON, *times]))
 
 
-def test_no_archive_is_told(tmp_path):
+def test_missing_archive_is_an_error(tmp_path):
     with pytest.raises(ShopstreamError, match="no archive"):
         count(Span(tmp_path / "none"))

@@ -41,7 +41,7 @@ def text_file(tmp_path, text, name="log.csv"):
 
 # --- real logs --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("rows_max", [2_000_000, 900])
-def test_cdnow_by_a_plain_reading_of_the_file(tmp_path, rows_max):
+def test_cdnow_import_equals_a_plain_reading_of_the_file(tmp_path, rows_max):
     file = real_log("cdnow_sample.txt")
     report = imported(file, "cdnow", tmp_path / "a", rows_max=rows_max)
     lines = [line.split() for line in file.read_text().splitlines() if line.strip()]
@@ -56,7 +56,7 @@ def test_cdnow_by_a_plain_reading_of_the_file(tmp_path, rows_max):
 
 
 @pytest.mark.parametrize("rows_max", [2_000_000, 150_000])
-def test_online_retail_figures(tmp_path, rows_max):
+def test_online_retail_import_gives_the_published_figures(tmp_path, rows_max):
     report = imported(real_log("online_retail_lines.parquet"), "online-retail", tmp_path / "a", rows_max=rows_max)
     assert (report.records, len(report.customers), report.revenue_cents) == (18_532, 4_338, 891_140_790)
     assert report.rows == 541_909 == report.rows_used + report.left_out.total()
@@ -66,7 +66,7 @@ def test_online_retail_figures(tmp_path, rows_max):
     assert {order["country"] for order in orders if order["country"]} >= {"GB", "NO", "IE", "ZA"}
 
 
-def test_the_same_file_gives_the_same_records_however_it_is_cut(tmp_path):
+def test_import_does_not_depend_on_the_chunk_size(tmp_path):
     file = real_log("cdnow_sample.txt")
     for name, rows_max in (("a", 2_000_000), ("b", 500)):
         imported(file, "cdnow", tmp_path / name, rows_max=rows_max)
@@ -90,7 +90,7 @@ order_id,customer_id,created_at,updated_at,total,status,country
 """
 
 
-def test_generic_orders_row_by_row(tmp_path):
+def test_generic_orders_are_imported_row_by_row(tmp_path):
     report = imported(text_file(tmp_path, ORDERS), "orders-csv", tmp_path / "a")
     assert report.left_out == {
         "no customer": 1,
@@ -120,7 +120,7 @@ order: {rows: line, id: no, customer: who, quantity: n, unit_price: each, channe
 """
 
 
-def test_lines_of_an_order_with_local_times_commas_and_currencies(tmp_path):
+def test_order_lines_with_local_times_commas_and_currencies_are_imported(tmp_path):
     rows = """\
 no;who;at;n;each;cur
 A;ann;30.03.2025 03:30;2;1.000,25;EUR
@@ -148,7 +148,7 @@ F;cyd;29.03.2025 12:00;1;1,00;EUR
     assert b["channel"] == "store"
 
 
-def test_orders_without_ids_are_numbered_and_all_count(tmp_path):
+def test_orders_without_ids_are_numbered_and_imported(tmp_path):
     mapping = "kind: orders\nfile: {format: csv}\ntime: {column: d}\norder: {rows: order, customer: c, total: t}\n"
     file = text_file(tmp_path, "c,d,t\na,2025-01-01,5\na,2025-01-01,5\nb,2025-01-01,5\n")
     imported(file, mapping, tmp_path / "a")
@@ -156,7 +156,7 @@ def test_orders_without_ids_are_numbered_and_all_count(tmp_path):
     assert sorted(ids) == ["own-a-1735689600000-0", "own-a-1735689600000-1", "own-b-1735689600000-0"]
 
 
-def test_texts_beyond_their_bounds_are_left_out_and_counted(tmp_path):
+def test_rows_with_texts_above_their_bounds_are_omitted_and_counted(tmp_path):
     rows = [
         ("é" * 256, "a", "a"),
         ("é" * 256 + "x", "a", "a"),
@@ -181,7 +181,7 @@ order: {rows: order, id: id, customer: c, total: t, category: k}
     assert sorted(len(order["order_id"].encode()) for order in records(tmp_path / "a")) == [1, 512]
 
 
-def test_an_order_of_too_many_lines_is_left_out_with_all_of_its_rows(tmp_path):
+def test_order_of_too_many_lines_is_omitted_with_all_of_its_rows(tmp_path):
     mapping = """\
 kind: orders
 file: {format: csv}
@@ -195,7 +195,7 @@ order: {rows: line, id: id, customer: c, quantity: n, unit_price: p}
     assert (order["order_id"], len(order["items"]), order["total"]) == ("1", 10_000, 5_000.0)
 
 
-def test_ids_that_are_made_of_long_ones_are_bounded_too(tmp_path):
+def test_ids_generated_from_long_ids_are_bounded(tmp_path):
     mapping = "kind: orders\nfile: {format: csv}\ntime: {column: d}\norder: {rows: order, customer: c, total: t}\n"
     file = text_file(tmp_path, f"c,d,t\n{'x' * 512},2025-01-01,5\na,2025-01-01,5\n")
     assert imported(file, mapping, tmp_path / "a").left_out == {"order_id longer than 512 bytes": 1}
@@ -211,7 +211,7 @@ customer_id,timestamp,event_type,product_id,price,quantity,device
 
 
 # --- clicks -----------------------------------------------------------------------------------------------------------
-def test_generic_clicks_are_cut_into_sessions(tmp_path):
+def test_generic_clicks_are_split_into_sessions(tmp_path):
     rows = """\
 customer_id,timestamp,event_type,product_id,price,quantity,device
 ann,2025-01-01T10:00:00Z,home,,,,mobile
@@ -232,7 +232,7 @@ bob,2025-01-01T11:00:00Z,view,p1,nan,0,mobile
 
 
 @pytest.mark.parametrize(("form", "value"), [("epoch_s", "1735725600"), ("epoch_ms", "1735725600000")])
-def test_epoch_times(tmp_path, form, value):
+def test_epoch_times_are_read_in_their_unit(tmp_path, form, value):
     mapping = f"""
 kind: clicks
 file: {{format: csv}}
@@ -243,7 +243,7 @@ click: {{customer: c, type: {{value: search}}}}
     assert records(tmp_path / "a")[0]["ts"] == 1735725600000
 
 
-def test_parquet_times_with_and_without_a_zone(tmp_path):
+def test_parquet_times_with_and_without_a_zone_are_read(tmp_path):
     mapping = """
 kind: orders
 file: {format: parquet}
@@ -260,7 +260,7 @@ order: {rows: order, customer: c, total: t}
 
 
 # --- as a whole -------------------------------------------------------------------------------------------------------
-def test_orders_and_clicks_into_one_archive(tmp_path):
+def test_orders_and_clicks_are_imported_into_one_archive(tmp_path):
     orders = text_file(tmp_path, ORDERS, "orders.csv")
     clicks = text_file(tmp_path, "customer_id,timestamp,event_type\nann,2025-01-01,view\n", "clicks.csv")
     logs = [(orders, *load_mapping("orders-csv")), (clicks, *load_mapping("clicks-csv"))]
@@ -268,14 +268,14 @@ def test_orders_and_clicks_into_one_archive(tmp_path):
     assert len(records(tmp_path / "a")) == 4
 
 
-def test_a_missing_column_is_named_with_those_that_are_there(tmp_path):
+def test_missing_column_is_named_with_the_existing_ones(tmp_path):
     with pytest.raises(UsageError, match=r"no column created_at; it has order_id, customer_id, total"):
         imported(text_file(tmp_path, "order_id,customer_id,total\n1,a,2\n"), "orders-csv", tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize("name", ["cdnow", "orders-csv", "online-retail"])
-def test_an_unreadable_file_is_told_and_leaves_no_archive(tmp_path, name):
+def test_unreadable_file_is_an_error_and_leaves_no_archive(tmp_path, name):
     file = tmp_path / "log"
     file.write_bytes(b"\x00\xff\x01")
     with pytest.raises(ShopstreamError, match="log"):
@@ -285,14 +285,14 @@ def test_an_unreadable_file_is_told_and_leaves_no_archive(tmp_path, name):
     assert not (tmp_path / "a").exists()
 
 
-def test_no_record_at_all_is_an_error_with_the_reasons(tmp_path):
+def test_import_without_any_record_is_an_error_with_the_reasons(tmp_path):
     with pytest.raises(ShopstreamError, match="no customer: 1"):
         imported(
             text_file(tmp_path, ORDERS.splitlines()[0] + "\n2,,2025-03-01,,1,paid,DE\n"), "orders-csv", tmp_path / "a"
         )
 
 
-def test_quoted_text_with_separators_and_umlauts(tmp_path):
+def test_quoted_text_with_separators_and_umlauts_is_read(tmp_path):
     with (tmp_path / "q.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["order_id", "customer_id", "created_at", "total"])

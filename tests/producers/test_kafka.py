@@ -31,7 +31,7 @@ def murmur2(key: bytes) -> int:
     return h ^ (h >> 15)
 
 
-def test_murmur2_against_published_values():
+def test_murmur2_equals_the_published_values():
     # from the tests of Apache Kafka's clients, as unsigned numbers
     known = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536, b"abc": 479470107}
     assert {key: murmur2(key) for key in known} == {key: value % 2**32 for key, value in known.items()}
@@ -84,7 +84,7 @@ def replayed(tmp_path, properties, run_name, fake_clock):
     return report
 
 
-def test_counts_keys_partitions_and_order(replayed, properties, run_name):
+def test_messages_arrive_complete_keyed_and_in_order(replayed, properties, run_name):
     assert replayed.delivery.delivered == {"customers": 211, "events": 12_000, "orders": 500}
     for topic, number, time in (("events", 12_000, "ts"), ("orders", 500, "updated_ts"), ("customers", 211, None)):
         found = read_all(properties, run_name, topic)
@@ -101,7 +101,7 @@ def test_counts_keys_partitions_and_order(replayed, properties, run_name):
         assert len({json.loads(value)[name] for _, _, value in found}) == number
 
 
-def test_the_newest_event_is_found_for_resuming(replayed, properties, run_name):
+def test_newest_event_time_is_read_for_resuming(replayed, properties, run_name):
     assert newest_event_ms(properties, run_name) == NOON + 2_999
 
 

@@ -29,7 +29,7 @@ def first(model, number, **options):
     raise AssertionError
 
 
-def test_times_ascend_and_are_those_of_the_records(model):
+def test_message_times_ascend_and_equal_those_of_the_records(model):
     found = first(model, 3_000, start_ms=END, rate=5.0)
     times = [time for time, _, _, _ in found]
     assert times == sorted(times)
@@ -40,14 +40,14 @@ def test_times_ascend_and_are_those_of_the_records(model):
     assert {topic for _, topic, _, _ in found} >= {"events", "orders"}
 
 
-def test_a_later_start_gives_the_same_records_from_then_on(model):
+def test_later_start_gives_the_same_records_from_that_time(model):
     whole = first(model, 1_500, start_ms=END)
     middle = whole[700][0]
     later = first(model, 700, start_ms=middle)
     assert later == [message for message in whole if message[0] >= middle][:700]
 
 
-def test_it_never_runs_ahead_of_the_wall_clock_and_stops_when_told(model, publisher, fake_clock):
+def test_live_stream_never_passes_the_wall_clock_and_stops_on_request(model, publisher, fake_clock):
     fake_clock.wall_start_ms = END + 600_000
     until_s = fake_clock.now_s + 30
     report = live(
@@ -66,7 +66,7 @@ def test_it_never_runs_ahead_of_the_wall_clock_and_stops_when_told(model, publis
 
 
 @given(st.none() | st.integers(END - DAY_MS, END + DAY_MS))
-def test_it_resumes_at_the_end_of_history_or_a_little_before_the_newest_event(newest):
+def test_live_stream_resumes_at_the_end_of_history_or_before_the_newest_event(newest):
     class Model:
         class shop:  # noqa: N801
             end_ms = END
@@ -74,5 +74,5 @@ def test_it_resumes_at_the_end_of_history_or_a_little_before_the_newest_event(ne
     assert resume_from(Model, newest) == max(END, (newest or 0) - RESUME_OVERLAP_MS)
 
 
-def test_times_are_int64(model):
+def test_message_times_are_int64(model):
     assert next(iter(live_messages(model, END))).times.dtype == np.int64

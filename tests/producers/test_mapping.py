@@ -25,7 +25,7 @@ def problem(text):
     return caught.value.message
 
 
-def test_the_good_one_is_good():
+def test_valid_mapping_is_accepted():
     assert parse_mapping(GOOD, "my.yaml").order.total == "paid"
 
 
@@ -57,28 +57,28 @@ def test_an_error_names_file_line_and_key(change, line, words):
 
 
 @pytest.mark.parametrize("text", ["", "just text", "- a\n- b\n", "kind: [orders]\n"])
-def test_what_is_no_mapping_at_all(text):
+def test_text_that_is_not_a_mapping_is_an_error_with_its_line(text):
     assert "my.yaml, line 1:" in problem(text)
 
 
-def test_every_error_is_told_at_once():
+def test_all_errors_are_reported_together():
     message = problem(GOOD.replace("customer: who", "custmer: who").replace("column: at", "colum: at"))
     assert message.count("my.yaml, line") == 4  # two that are not known, two that are missing
 
 
 @pytest.mark.parametrize("name", ready_mappings())
-def test_ready_mappings_are_valid_and_say_what_they_read(name):
+def test_supplied_mappings_are_valid_and_describe_their_source(name):
     found, mapping = load_mapping(name)
     assert found == name
     assert mapping.about
 
 
-def test_a_mapping_of_ones_own_is_named_by_its_file(tmp_path):
+def test_mapping_of_the_user_is_named_by_its_file(tmp_path):
     (tmp_path / "webshop.yaml").write_text(GOOD, "utf-8")
     assert load_mapping(str(tmp_path / "webshop.yaml"))[0] == "webshop"
 
 
-def test_no_such_mapping_names_the_ready_ones(tmp_path):
+def test_unknown_mapping_is_an_error_that_lists_the_supplied_ones(tmp_path):
     with pytest.raises(UsageError) as caught:
         load_mapping(str(tmp_path / "none.yaml"))
     assert "cdnow" in caught.value.remedy

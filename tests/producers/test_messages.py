@@ -42,38 +42,38 @@ def messages(topic, rows):
         max_size=12,
     )
 )
-def test_a_valid_event_reads_back_as_itself(rows):
+def test_valid_event_reads_back_as_written(rows):
     rows = [{"event_type": "search", "device": "tablet"} | row for row in rows]
     sent = messages("events", rows)
     assert [msgspec.json.decode(value, type=Event) for value in sent.values] == [Event(**row) for row in rows]
     assert list(sent.keys) == [row["customer_id"].encode() for row in rows]
 
 
-def test_an_order_with_items_reads_back_as_itself():
+def test_order_with_items_reads_back_as_written():
     items = [{"product_id": 'p"1', "quantity": 2, "unit_price": 1.015}, {"category": "x\\y"}]
     rows = [order(1, 5, items=items), order(2, 6, items=[]), order(3, 7, session_id="")]
     decoded = [msgspec.json.decode(value, type=Order) for value in messages("orders", rows).values]
     assert decoded == [msgspec.convert(row, Order) for row in rows]
 
 
-def test_a_customer_reads_back_as_itself():
+def test_customer_reads_back_as_written():
     row = {"customer_id": "ü", "name": "Ann\n", "signup_ts": 12, "age": 33, "premium": False, "marketing_opt_in": True}
     (value,) = messages("customers", [row]).values
     assert msgspec.json.decode(value, type=Customer) == Customer(**row)
 
 
-def test_optional_fields_that_are_null_in_every_row_are_left_out():
+def test_optional_fields_that_are_null_in_every_row_are_omitted():
     (value,) = messages("events", [event(1, 5)]).values
     assert json.loads(value) == event(1, 5)
 
 
-def test_rows_with_and_without_a_product_keep_their_order():
+def test_rows_with_and_without_a_product_stay_in_order():
     rows = [event(n, n + 1, product_id="p" if n % 3 else None) for n in range(20)]
     assert [json.loads(v)["event_id"] for v in messages("events", rows).values] == [r["event_id"] for r in rows]
 
 
 @pytest.mark.parametrize("total", [float("nan"), float("inf"), float("-inf"), -1.0, 1e300])
-def test_what_is_invalid_stays_invalid(total):
+def test_invalid_row_gives_an_invalid_message(total):
     rows = [
         order(1, 5, total=total),
         order(2, 5, items=[{"unit_price": total}] if total == total else [{"quantity": 0}]),
@@ -99,12 +99,12 @@ def test_times_are_whole_milliseconds_even_before_1970():
     assert [json.loads(v)["ts"] for v in to_json("events", pl.from_arrow(table("events", [event(1, -5)])))] == [-5]
 
 
-def test_no_rows_no_messages():
+def test_no_rows_give_no_messages():
     assert len(messages("events", [])) == 0
     assert len(join([])) == len(EMPTY) == len(EMPTY.reordered(np.empty(0, np.intp))) == 0
 
 
-def test_reordered_and_joined():
+def test_messages_are_joined_and_reordered():
     joined = join([messages("events", [event(1, 5)]), messages("orders", [order(2, 6), order(3, 7)])])
     turned = joined.reordered(np.array([2, 0]))
     assert turned.topics.tolist() == [1, 0]
@@ -112,7 +112,7 @@ def test_reordered_and_joined():
     assert list(joined.reordered(np.array([1])).keys) == [b"c2"]
 
 
-def test_the_invalid_rows_of_an_archive_reach_the_decoder_and_no_others(tmp_path):
+def test_only_invalid_rows_of_an_archive_are_rejected_by_the_decoder(tmp_path):
     generate(Shop(end_ms=20_000 * DAY_MS, customers=200, events=20_000, days=30), tmp_path / "a", dirt=0.03)
     truth = pl.read_parquet(tmp_path / "a" / "truth_dirt.parquet")
     sent, refused = 0, 0

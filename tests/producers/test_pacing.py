@@ -38,13 +38,13 @@ def test_full_speed_never_sleeps(transmitter, publisher, fake_clock):
     assert publisher.sent_total == 3
 
 
-def test_naps_are_short_so_that_a_stop_is_noticed(transmitter, fake_clock):
+def test_sleeps_are_short_enough_to_notice_a_stop(transmitter, fake_clock):
     transmitter.paced(iter([chunk(0, 60_000)]), 1.0)
     assert max(fake_clock.sleeps) <= NAP_S
     assert nap_s(0.0) == STEP_S
 
 
-def test_the_stream_never_runs_ahead_of_the_wall_clock(publisher, fake_clock):
+def test_paced_stream_never_passes_the_wall_clock(publisher, fake_clock):
     fake_clock.wall_start_ms = START + 10_000
     transmitter = Transmitter(publisher, fake_clock.clock(), lambda: False, lambda _: None)
     transmitter.paced(iter([chunk(0, 10_000, 12_000, 20_000)]), 100.0, up_to_wall=True)
@@ -54,13 +54,13 @@ def test_the_stream_never_runs_ahead_of_the_wall_clock(publisher, fake_clock):
     assert sent[20_000] == pytest.approx(10.0, abs=0.05)
 
 
-def test_origin_holds_back_the_first_message(transmitter, publisher):
+def test_origin_delays_the_first_message(transmitter, publisher):
     transmitter.paced(iter([chunk(2_000)]), 1.0, origin_ms=START)
     assert moments(publisher)[2_000] == pytest.approx(2.0, abs=0.05)
 
 
 @pytest.mark.parametrize("paced", [True, False])
-def test_a_stop_tells_the_first_message_not_sent(new_publisher, fake_clock, paced):
+def test_stop_returns_the_time_of_the_first_unsent_message(new_publisher, fake_clock, paced):
     publisher = new_publisher(fake_clock, take=3)
     transmitter = Transmitter(publisher, fake_clock.clock(), lambda: publisher.sent_total >= 3, lambda _: None)
     chunks = iter([chunk(0, 10), chunk(20, 30, 40), chunk(50)])
@@ -68,7 +68,7 @@ def test_a_stop_tells_the_first_message_not_sent(new_publisher, fake_clock, pace
     assert unsent == START + 30
 
 
-def test_due_and_wait_agree():
+def test_due_time_and_wait_agree():
     pace = Pace(START, 5.0, 3_600.0)
     for event_ms in (START, START + 1, START + 3_600_000, START + 123_456_789):
         at = 5.0 + pace.wait_s(event_ms, 5.0)
@@ -76,7 +76,7 @@ def test_due_and_wait_agree():
         assert event_ms == START or pace.due_ms(at - 0.01) < event_ms
 
 
-def test_one_ahead_gives_everything_in_order_and_passes_errors_on():
+def test_one_ahead_yields_all_items_in_order_and_raises_errors():
     def broken():
         yield chunk(1)
         yield chunk(2)

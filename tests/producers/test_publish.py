@@ -21,7 +21,7 @@ def never():
     return False
 
 
-def test_what_is_sent_is_delivered_and_counted_by_topic():
+def test_sent_messages_are_delivered_and_counted_by_topic():
     publisher = Publisher(MOCK, "t")
     assert publisher.send(messages(5_000), 0, 5_000, never) == 5_000
     assert publisher.send(messages(300, topic=1), 100, 300, never) == 300
@@ -31,7 +31,7 @@ def test_what_is_sent_is_delivered_and_counted_by_topic():
     assert (delivery.failed_total, delivery.reasons, publisher.on_the_way) == (0, (), 0)
 
 
-def test_without_a_broker_everything_fails_and_is_told():
+def test_without_a_broker_all_messages_fail_with_the_reason():
     told = []
     publisher = Publisher(NOBODY | {"message.timeout.ms": "300"}, "t", lambda *what: told.append(what))
     publisher.send(messages(70), 0, 70, never)
@@ -42,7 +42,7 @@ def test_without_a_broker_everything_fails_and_is_told():
     assert publisher.trouble
 
 
-def test_giving_up_counts_what_is_still_on_its_way_as_failed():
+def test_messages_in_flight_at_the_deadline_are_counted_as_failed():
     publisher = Publisher(NOBODY, "t")
     publisher.send(messages(70), 0, 70, never)
     delivery = publisher.finish(timeout_s=0.3)
@@ -50,7 +50,7 @@ def test_giving_up_counts_what_is_still_on_its_way_as_failed():
     assert "Purged" in delivery.reasons[0]
 
 
-def test_a_message_that_is_too_large_is_a_failure_of_its_own():
+def test_message_that_is_too_large_fails_alone():
     publisher = Publisher(MOCK | {"message.max.bytes": "2000"}, "t")
     both = messages(2)
     both = Messages(both.times, both.topics, both.keys, [b"x" * 5_000, b"y"])
@@ -60,7 +60,7 @@ def test_a_message_that_is_too_large_is_a_failure_of_its_own():
     assert "too large" in delivery.reasons[0]
 
 
-def test_a_full_queue_waits_and_a_stop_ends_the_wait():
+def test_stop_ends_the_wait_for_a_full_queue():
     publisher = Publisher(NOBODY | {"queue.buffering.max.messages": "10"}, "t")
     asked = iter(range(10_000))
     sent = publisher.send(messages(50), 0, 50, lambda: next(asked) > 5)
@@ -68,7 +68,7 @@ def test_a_full_queue_waits_and_a_stop_ends_the_wait():
     assert publisher.finish(timeout_s=0.1).failed_total == 10
 
 
-def test_a_full_queue_is_waited_for():
+def test_full_queue_delays_publishing():
     publisher = Publisher(MOCK | {"queue.buffering.max.messages": "100", "linger.ms": "1"}, "t")
     assert publisher.send(messages(5_000), 0, 5_000, never) == 5_000
     assert publisher.finish().delivered == {"events": 5_000}

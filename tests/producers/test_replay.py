@@ -31,7 +31,7 @@ def names(publisher):
     return [record.get("event_id") or record.get("order_id") or record["customer_id"] for record in records]
 
 
-def test_profiles_come_first_and_everything_is_counted(archive, publisher, fake_clock):
+def test_profiles_are_sent_first_and_all_messages_are_counted(archive, publisher, fake_clock):
     course = Course(Span(archive))
     report, seen = run(course, publisher, fake_clock)
     assert report.delivery.sent == report.delivery.delivered == {"customers": 7, "events": 50, "orders": 10}
@@ -42,18 +42,18 @@ def test_profiles_come_first_and_everything_is_counted(archive, publisher, fake_
     assert failure(report) is None
 
 
-def test_only_the_topics_asked_for(archive, publisher, fake_clock):
+def test_only_requested_topics_are_sent(archive, publisher, fake_clock):
     report, _ = run(Course(Span(archive, topics=("orders",)), customers=False), publisher, fake_clock)
     assert report.delivery.sent == {"orders": 10}
 
 
-def test_a_speed_paces_it(archive, publisher, fake_clock):
+def test_replay_speed_paces_the_messages(archive, publisher, fake_clock):
     report, _ = run(Course(Span(archive), speed=10.0), publisher, fake_clock)
     assert report.seconds == pytest.approx(4.9, abs=0.1)
 
 
 @pytest.mark.parametrize("stop_after", [7, 8, 20, 66])
-def test_interrupted_it_goes_on_where_it_stopped(archive, new_publisher, fake_clock, stop_after):
+def test_interrupted_replay_resumes_where_it_stopped(archive, new_publisher, fake_clock, stop_after):
     first = new_publisher(fake_clock, take=stop_after)
     report, _ = run(Course(Span(archive)), first, fake_clock, lambda: first.sent_total >= stop_after)
     assert not report.complete
@@ -68,14 +68,14 @@ def test_interrupted_it_goes_on_where_it_stopped(archive, new_publisher, fake_cl
     assert len(names(second)) < 7 + 60 - (stop_after - 7) + 2
 
 
-def test_stopped_among_the_profiles_it_begins_anew(archive, new_publisher, fake_clock):
+def test_replay_stopped_among_the_profiles_restarts(archive, new_publisher, fake_clock):
     first = new_publisher(fake_clock, take=3)
     report, _ = run(Course(Span(archive)), first, fake_clock)
     assert not report.complete
     assert report.resume_ms is None
 
 
-def test_what_failed_is_told_and_lies_in_the_range_to_send_again(archive, new_publisher, fake_clock):
+def test_failed_messages_are_reported_and_within_the_resume_range(archive, new_publisher, fake_clock):
     publisher = new_publisher(fake_clock, fail=[30, 40])
     report, _ = run(Course(Span(archive)), publisher, fake_clock)
     assert not report.complete
@@ -87,12 +87,12 @@ def test_what_failed_is_told_and_lies_in_the_range_to_send_again(archive, new_pu
     assert "no reason" in error.message
 
 
-def test_failed_profiles_mean_from_the_beginning_of_the_span(archive, new_publisher, fake_clock):
+def test_failed_profiles_resume_at_the_start_of_the_span(archive, new_publisher, fake_clock):
     report, _ = run(Course(Span(archive, start_ms=NOON - DAY)), new_publisher(fake_clock, fail=[2]), fake_clock)
     assert report.resume_ms == NOON - DAY
 
 
-def test_with_dirt_every_record_still_arrives(archive, publisher, fake_clock):
+def test_replay_with_dirt_sends_every_record(archive, publisher, fake_clock):
     report, _ = run(Course(Span(archive), dirt=Dirt(1.0, 5)), publisher, fake_clock)
     whole = {f"e{n}".encode() for n in range(50)} | {f"o{n}".encode() for n in range(10)}
     assert all(any(b'"' + name + b'"' in value for value in publisher.values) for name in whole)

@@ -31,7 +31,7 @@ def sessions(clicks, session_id=None, event_id=None):
 
 
 @pytest.mark.parametrize(("gap", "expected"), [(ABANDONED_AFTER_MS - 1, 1), (ABANDONED_AFTER_MS, 2)])
-def test_the_gap_to_the_millisecond(gap, expected):
+def test_session_ends_at_the_gap_to_the_millisecond(gap, expected):
     assert sessions([("c", 0), ("c", gap)])["session_id"].n_unique() == expected
 
 
@@ -49,18 +49,18 @@ def test_customers_do_not_share_sessions():
     ]
 
 
-def test_clicks_of_the_same_moment_keep_the_order_of_the_file():
+def test_clicks_of_the_same_time_stay_in_file_order():
     assert sessions([("c", 0)] * 3)["event_id"].to_list() == [f"c-{START}-{n}" for n in range(3)]
 
 
-def test_nobody_clicks_for_more_than_a_day():
+def test_session_lasts_less_than_a_day():
     found = sessions([("c", n * 60_000) for n in range(3_000)])
     spans = found.group_by("session_id").agg(pl.col("ts").to_physical().max() - pl.col("ts").to_physical().min())
     assert len(spans) == 3
     assert spans["ts"].max() < DAY_MS
 
 
-def test_ids_of_the_source_are_kept():
+def test_ids_of_the_source_are_preserved():
     found = sessions([("c", 0), ("c", 1)], session_id=["own", None], event_id=[None, "mine"])
     assert found["session_id"].to_list() == ["own", f"c-{START}"]
     assert found["event_id"].to_list() == [f"c-{START}-0", "mine"]
@@ -83,7 +83,7 @@ def by_hand(clicks):
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "b", "a-1"]), st.integers(0, 40).map(lambda n: n * 600_000)), min_size=1)
 )
-def test_like_a_plain_loop_and_ids_are_unique(clicks):
+def test_sessions_equal_a_plain_loop_and_ids_are_unique(clicks):
     found = sessions(clicks)
     expected = [f"{customer}-{START + start}" for (customer, _), start in zip(clicks, by_hand(clicks), strict=True)]
     assert found["session_id"].to_list() == expected
