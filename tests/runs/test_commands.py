@@ -52,7 +52,7 @@ def readiness(**changes):
         ({"documents": {"orders": 0}}, {"orders": 1}, "no documents of orders"),
     ],
 )
-def test_a_run_that_is_not_complete_says_what_it_lacks(changes, present, said):
+def test_incomplete_run_lists_its_missing_parts(changes, present, said):
     lacks = readiness(**changes).lacks(present)
     assert (lacks == []) if said is None else (len(lacks) == 1 and said in lacks[0])
 
@@ -67,7 +67,7 @@ def test_a_run_that_is_not_complete_says_what_it_lacks(changes, present, said):
         ((), "b", False),
     ],
 )
-def test_what_readers_see_is_not_dropped(views, view, refused):
+def test_promoted_run_is_not_dropped(views, view, refused):
     run = runs_job.Run("b", views=views)
     if not refused:
         runs_job.check_droppable(run, view)
@@ -77,13 +77,13 @@ def test_what_readers_see_is_not_dropped(views, view, refused):
     assert "Promote another run" in caught.value.remedy
 
 
-def test_a_run_that_is_consumed_is_not_dropped():
+def test_run_with_active_consumers_is_not_dropped():
     run = runs_job.Run("b", groups=[GroupLag("b-features", "stable", 2, 0, {}), GroupLag("b-index", "empty", 0, 0, {})])
     with pytest.raises(ShopstreamError, match=r"Workers are still consuming run b \(b-features\)"):
         runs_job.check_droppable(run, "shop")
 
 
-def test_files_are_told_apart_by_run(tmp_path):
+def test_files_are_assigned_to_their_run(tmp_path):
     named = {
         "metrics/b-features-0.json": "b",
         "metrics/b-features-features-0.json": "b-features",
@@ -120,7 +120,7 @@ def test_a_state_folder_is_listed_and_removed_by_run(tmp_path):
 # --- servers that are down ---
 
 
-def test_what_does_not_answer_is_told_and_the_rest_is_listed(tmp_path):
+def test_unavailable_server_is_reported_and_the_other_parts_are_listed(tmp_path):
     (tmp_path / "archive" / "b").mkdir(parents=True)
     settings = Settings(
         home=tmp_path,
@@ -133,7 +133,7 @@ def test_what_does_not_answer_is_told_and_the_rest_is_listed(tmp_path):
     assert list(found.runs) == ["b"]
 
 
-def test_without_servers_the_listing_says_so_and_exits_with_1(tmp_path):
+def test_listing_without_servers_reports_it_and_exits_with_1(tmp_path):
     done = call(["runs", "list", "--json"], environment(tmp_path), 60)
     assert done.returncode == 1
     assert set(json.loads(done.stdout)["problems"]) == {"kafka", "elasticsearch"}
@@ -143,7 +143,7 @@ def test_without_servers_the_listing_says_so_and_exits_with_1(tmp_path):
     assert "shopstream up" in caught.value.remedy
 
 
-def test_of_a_run_whose_folders_are_links_the_links_go_and_what_stays_is_told(tmp_path, monkeypatch):
+def test_dropping_a_run_removes_linked_folders_and_reports_their_targets(tmp_path, monkeypatch):
     disk, home = tmp_path / "disk", tmp_path / "home"
     for place in ("archive", "state"):
         (disk / place / "partition=0").mkdir(parents=True)
@@ -195,9 +195,7 @@ def everything(client, properties, home: Path) -> set[str]:
     return found | {f"file {path.relative_to(home)}" for path in home.rglob("*")}
 
 
-def test_runs_are_listed_promoted_and_dropped_and_nothing_is_left(
-    client, servers, new_run, history, tmp_path, monkeypatch
-):
+def test_run_is_listed_promoted_and_dropped_without_remains(client, servers, new_run, history, tmp_path, monkeypatch):
     home = tmp_path / "home"
     variables = environment(home, servers)
     properties = servers.kafka.client_properties()
@@ -282,7 +280,7 @@ def drop_but_fail_midway(home: Path, run: str, servers) -> None:
 
 
 @pytest.mark.parametrize("words", [["status"], ["dead-letters", "list"], ["forget", "c-1", "--yes"]], ids="_".join)
-def test_a_run_that_does_not_exist_is_refused_with_the_names_of_those_that_do(servers, new_run, tmp_path, words):
+def test_unknown_run_is_refused_with_the_names_of_existing_runs(servers, new_run, tmp_path, words):
     there, absent = new_run(), new_run()
     kafka.ensure_topics(servers.kafka.client_properties(), there, 1)
     done = CliRunner().invoke(build_app(), [*words, "--run", absent], env=environment(tmp_path / "home", servers))

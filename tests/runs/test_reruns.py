@@ -37,7 +37,7 @@ def benches(servers, new_run, tmp_path):
 
 
 @pytest.mark.parametrize(("scale", "rows"), LIFE)
-def test_a_replay_of_what_was_lived_gives_equal_rows_at_the_same_as_of(benches, tmp_path, scale, rows):
+def test_replay_of_a_live_run_gives_equal_rows_at_the_same_as_of(benches, tmp_path, scale, rows):
     """With dirt: what came late or malformed in the live run is in neither."""
     lived, again = benches
     with living(lived, scale, dirt=0.05) as life:
@@ -92,7 +92,7 @@ class Reader:
 
 
 @pytest.mark.parametrize(("scale", "rows"), LIFE)
-def test_a_corrected_history_takes_the_place_of_the_old_one_while_live_goes_on(benches, tmp_path, scale, rows):
+def test_corrected_history_replaces_the_old_one_while_the_live_run_continues(benches, tmp_path, scale, rows):
     live, fixed = benches
     with living(live, scale) as life:
         life.wait(rows)

@@ -40,7 +40,7 @@ def test_an_index_has_one_owner(concrete, whose):
         assert belongs_to(*whose, concrete)
 
 
-def test_a_template_gives_the_aliases_of_the_views_that_lead_to_it():
+def test_template_has_the_aliases_of_the_views_of_its_run():
     events = next(definition for definition in DEFINITIONS if definition.name == "events")
     made = mappings.template("fixed", events, IndexSettings(), ["fixed", "shop"])
     assert set(made["template"]["aliases"]) == {"fixed-events", "shop-events"}
@@ -73,7 +73,7 @@ def pair(client, new_run):
     return old, new
 
 
-def test_readers_see_the_run_that_was_promoted_and_no_other(client, pair):
+def test_readers_see_only_the_promoted_run(client, pair):
     old, new = pair
     assert (aliases.run_behind(client, old), aliases.views_of(client, old)) == (old, (old,))
     assert seen(client, old) == {old}
@@ -89,7 +89,7 @@ def test_readers_see_the_run_that_was_promoted_and_no_other(client, pair):
     assert seen(client, new) == {new}
 
 
-def test_a_month_that_begins_later_is_seen_where_its_run_is(client, pair):
+def test_later_month_is_visible_through_the_view_of_its_run(client, pair):
     old, new = pair
     aliases.promote(client, old, new, DEFINITIONS)
     put(client, old, month="2026.02")
@@ -104,7 +104,7 @@ def test_a_month_that_begins_later_is_seen_where_its_run_is(client, pair):
     assert client.count(index=f"{new}-events")["count"] == 5 + 3 + 3
 
 
-def test_workers_that_start_again_do_not_take_the_view_back(client, pair):
+def test_restarted_workers_do_not_move_the_view_back(client, pair):
     old, new = pair
     aliases.promote(client, old, new, DEFINITIONS)
     for run in (old, new, old):
@@ -114,7 +114,7 @@ def test_workers_that_start_again_do_not_take_the_view_back(client, pair):
     assert seen(client, old) == {new}
 
 
-def test_a_run_dropped_and_begun_anew_does_not_take_the_view_back(client, pair):
+def test_run_dropped_and_recreated_does_not_move_the_view_back(client, pair):
     old, new = pair
     aliases.promote(client, old, new, DEFINITIONS)
     aliases.drop(client, old, DEFINITIONS)
@@ -131,7 +131,7 @@ class Died(BaseException):
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 3, 5])
-def test_whatever_a_promotion_dies_at_readers_see_one_run_and_the_next_one_ends_it(client, pair, monkeypatch, calls):
+def test_promotion_killed_at_any_step_shows_one_run_and_the_next_completes_it(client, pair, monkeypatch, calls):
     """Dying before one of the requests that change something: old templates (2), aliases (1), new templates (2) ..."""
     old, new = pair
     left = calls
@@ -166,7 +166,7 @@ def test_whatever_a_promotion_dies_at_readers_see_one_run_and_the_next_one_ends_
 
 
 @pytest.mark.parametrize("when", ["the start reads, the promotion is whole, the start writes", "in the promotion"])
-def test_a_worker_that_starts_in_the_middle_of_a_promotion_changes_nothing_of_it(client, pair, monkeypatch, when):
+def test_worker_started_during_a_promotion_does_not_change_it(client, pair, monkeypatch, when):
     old, new = pair
     put_templates, update = aliases._put_templates, aliases._update_aliases
 
@@ -193,7 +193,7 @@ def test_a_worker_that_starts_in_the_middle_of_a_promotion_changes_nothing_of_it
     assert client.count(index=f"{old}-events")["count"] == 8
 
 
-def test_a_correction_that_was_thought_of_before_a_promotion_is_refused_as_a_whole(client, pair):
+def test_alias_change_planned_before_a_promotion_is_refused_completely(client, pair):
     old, new = pair
     late = {"add": {"index": f"{old}-events-2026.01", "alias": f"{old}-events"}}
     client.indices.update_aliases(actions=[*aliases._only_if(old, old), late])
@@ -203,7 +203,7 @@ def test_a_correction_that_was_thought_of_before_a_promotion_is_refused_as_a_who
     assert seen(client, old) == {new}
 
 
-def test_readers_find_one_whole_run_at_every_moment_of_many_promotions(client, pair):
+def test_readers_see_one_complete_run_throughout_many_promotions(client, pair):
     old, new = pair
     whole = {old: 3, new: 5}
     for run in pair:
@@ -238,7 +238,7 @@ def test_readers_find_one_whole_run_at_every_moment_of_many_promotions(client, p
     assert {run for runs in found for run in runs} == set(pair), "the readers have seen both"
 
 
-def test_an_alias_of_a_users_own_is_left_alone(client, pair):
+def test_alias_of_the_user_is_not_changed(client, pair):
     old, new = pair
     client.indices.put_alias(index=f"{new}-events-2026.01", name="marketing-events")
     try:
@@ -255,7 +255,7 @@ def test_a_run_without_indices_cannot_be_promoted(client, pair, new_run):
     assert seen(client, pair[0]) == {pair[0]}
 
 
-def test_counts_are_those_of_a_run_whatever_its_view_leads_to(client, pair):
+def test_counts_of_a_run_do_not_depend_on_its_view(client, pair):
     old, new = pair
     put(client, old, 2, month="2026.02")
     aliases.promote(client, old, new, DEFINITIONS)
