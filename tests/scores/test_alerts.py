@@ -47,7 +47,7 @@ def test_a_band_is_entered_at_its_threshold_and_left_well_below(probabilities, b
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0.0, 1.0), max_size=20))
-def test_an_alert_is_due_exactly_when_the_held_band_rises(probabilities):
+def test_alert_is_due_exactly_when_the_band_rises(probabilities):
     bands, alerts = path(*probabilities)
     assert alerts == [n for n in range(1, len(bands)) if bands[n] > bands[n - 1]]
     for band, probability in zip(bands, probabilities, strict=True):
@@ -61,7 +61,7 @@ def alert(n: int) -> Alert:
     return Alert(f"c{n}", "high", "2025-01-01", 1, "low", 0.7, None, "New", "call", 5.0, "b")
 
 
-def test_an_alert_waits_for_its_commit_and_leaves_when_every_sink_has_it():
+def test_alert_is_sent_after_its_commit_and_removed_after_all_acknowledgements():
     outbox = AlertOutbox()
     outbox.add([alert(0), alert(1)])
     stored = outbox.stored()
@@ -81,7 +81,7 @@ def test_an_alert_waits_for_its_commit_and_leaves_when_every_sink_has_it():
     assert not outbox.uncommitted
 
 
-def test_what_a_checkpoint_holds_is_sent_by_the_next_owner():
+def test_alerts_in_a_checkpoint_are_sent_by_the_next_owner():
     outbox = AlertOutbox()
     outbox.add([alert(0), alert(1)])
     outbox.committed(outbox.stored())
@@ -92,7 +92,7 @@ def test_what_a_checkpoint_holds_is_sent_by_the_next_owner():
     assert later.take(9, 1) == {}
 
 
-def test_the_fields_of_an_alert():
+def test_alert_has_the_declared_fields():
     kinds = {field.name: field.kind for field in ALERT_FIELDS}
     assert kinds["ts"] == "time"
     assert kinds["churn_reasons"] == "strings"

@@ -20,14 +20,14 @@ from features.scores.drift import SHARE_MIN, Profile, count, drift_of, learn_pro
 from features.scores.score import Scoring
 
 
-def test_the_index_by_hand():
+def test_stability_index_equals_values_worked_out_by_hand():
     # (0.5 - 0.25) ln(0.5 / 0.25) + (0.5 - 0.75) ln(0.5 / 0.75)
     assert psi([0.25, 0.75], np.array([10, 10])) == pytest.approx(0.25 * math.log(2) - 0.25 * math.log(2 / 3))
     assert psi([0.25, 0.75], np.array([25, 75])) == 0
     assert psi([0.25, 0.75], np.array([0, 0])) == 0
 
 
-def test_an_empty_bin_does_not_drown_everything_else():
+def test_empty_bin_does_not_dominate_the_index():
     found = psi([0.5, 0.5, 0.0], np.array([50, 50, 0]))
     assert found == 0
     assert 0 < psi([0.5, 0.5], np.array([100, 0])) < 0.5 * math.log(2) + 0.5 * math.log(0.5 / SHARE_MIN) + 1e-9
@@ -35,7 +35,7 @@ def test_an_empty_bin_does_not_drown_everything_else():
 
 @settings(deadline=None)
 @given(st.lists(st.none() | st.floats(-1e6, 1e6), min_size=1, max_size=60))
-def test_every_value_is_counted_once_and_a_sample_has_not_moved_from_itself(values):
+def test_every_value_is_counted_once_and_a_sample_has_no_drift_from_itself(values):
     rows = pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64)})
     profile = learn_profile(rows, ["x"])
     counts = count(profile.columns["x"], rows["x"])
@@ -45,13 +45,13 @@ def test_every_value_is_counted_once_and_a_sample_has_not_moved_from_itself(valu
     assert drift_of(profile, rows, 0).psi["x"] == pytest.approx(0, abs=1e-12)
 
 
-def test_values_at_an_edge_belong_below_it():
+def test_value_at_an_edge_belongs_to_the_lower_bin():
     profile = learn_profile(pl.DataFrame({"x": [1, 2, 3, 4]}), ["x"], bins=2)
     assert profile.columns["x"].edges == (2.0,)
     assert count(profile.columns["x"], pl.Series([2.0, 2.1])).tolist() == [1, 1, 0]
 
 
-def test_words_others_and_nulls():
+def test_words_unknown_words_and_nulls_are_counted_separately():
     then = pl.DataFrame({"x": ["a", "a", "b", None]})
     profile = learn_profile(then, ["x"])
     assert profile.columns["x"].words == ("a", "b")
@@ -59,7 +59,7 @@ def test_words_others_and_nulls():
     assert count(profile.columns["x"], pl.Series(["b", "new", "new", None])).tolist() == [0, 1, 2, 1]
 
 
-def test_a_moved_column_is_told_apart():
+def test_column_with_drift_has_a_higher_index():
     rng = np.random.default_rng(1)
     then = pl.DataFrame({"same": rng.normal(size=4000), "moved": rng.normal(size=4000)})
     now = pl.DataFrame({"same": rng.normal(size=4000), "moved": rng.normal(0.8, size=4000)})
@@ -83,7 +83,7 @@ def see(watch: DriftWatch, partition: PartitionState, scoring: Scoring, day: int
     watch.see(partition, rows_of(*({"orders_total": n} for n in orders.values())), codes, day * DAY_MS, scoring)
 
 
-def test_a_customer_counts_once_a_day_however_often_written(monkeypatch):
+def test_customer_counts_once_a_day_for_any_number_of_writes(monkeypatch):
     watch, scoring, partition = watched(monkeypatch)
     see(watch, partition, scoring, 1, a=0, b=1)
     for _ in range(50):
@@ -95,7 +95,7 @@ def test_a_customer_counts_once_a_day_however_often_written(monkeypatch):
     assert watch.figures() == {"psi.orders_total": pytest.approx(0)}
 
 
-def test_yesterday_is_told_until_today_has_seen_about_as_many(monkeypatch):
+def test_drift_of_yesterday_is_reported_until_today_has_enough_customers(monkeypatch):
     watch, scoring, partition = watched(monkeypatch)
     see(watch, partition, scoring, 1, a=0, b=1, c=2, d=3)
     see(watch, partition, scoring, 2, a=9, b=9)
@@ -106,7 +106,7 @@ def test_yesterday_is_told_until_today_has_seen_about_as_many(monkeypatch):
     assert watch.drift().psi["orders_total"] > 1
 
 
-def test_another_bundle_begins_anew_and_one_without_a_profile_is_not_watched(monkeypatch):
+def test_new_bundle_resets_drift_and_one_without_a_profile_has_none(monkeypatch):
     watch, scoring, partition = watched(monkeypatch)
     see(watch, partition, scoring, 1, a=0, b=1)
     see(watch, partition, Scoring("c", scoring.scorer, None, scoring.profile), 1, a=0)
@@ -115,6 +115,6 @@ def test_another_bundle_begins_anew_and_one_without_a_profile_is_not_watched(mon
     assert watch.figures() == {}
 
 
-def test_a_profile_survives_json():
+def test_drift_profile_reads_back_from_json():
     profile = learn_profile(rows_of({"orders_total": 1, "top_category_90d": "x"}), ["orders_total", "top_category_90d"])
     assert msgspec.json.decode(msgspec.json.encode(profile), type=Profile) == profile

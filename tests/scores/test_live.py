@@ -67,7 +67,7 @@ def test_every_row_has_the_scores_of_the_newest_bundle(seed, tmp_path):
     assert progress.bundle == scorings[world.scorings_seen].name
 
 
-def test_a_bundle_that_comes_after_everything_was_written_marks_every_customer(tmp_path):
+def test_bundle_published_after_all_rows_were_written_marks_every_customer(tmp_path):
     scene = Scene(1, customers=2)
     world = World(scene.rng, scene.logs, str(tmp_path))
     world.work(CALM, lambda _: scene.end)
@@ -78,7 +78,7 @@ def test_a_bundle_that_comes_after_everything_was_written_marks_every_customer(t
     check_rows(world, scene, scene.end, world.scorings[0])
 
 
-def test_without_a_bundle_rows_are_what_they_were_before_there_were_any(tmp_path):
+def test_rows_without_a_bundle_have_no_scores(tmp_path):
     scene = Scene(1, customers=2)
     world = World(scene.rng, scene.logs, str(tmp_path), scorings=[by_tenure("gone", 300)])
     world.work(CALM, lambda _: scene.end)
@@ -89,7 +89,7 @@ def test_without_a_bundle_rows_are_what_they_were_before_there_were_any(tmp_path
 
 # --- alerts -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(1, 11))
-def test_alerts_are_neither_lost_nor_doubled(seed, tmp_path):
+def test_alerts_are_neither_lost_nor_duplicated(seed, tmp_path):
     """Risks only rise here, so a customer's alerts must lead from the first band to the last, each step once."""
     scene = Scene(seed, customers=3)
     first = min(e["ts"] for e in scene.events)
@@ -118,7 +118,7 @@ def test_alerts_are_neither_lost_nor_doubled(seed, tmp_path):
     assert progress.dirty == 0
 
 
-def test_an_alert_says_what_is_needed_to_act(tmp_path):
+def test_alert_holds_the_score_its_reasons_and_the_action(tmp_path):
     scene = Scene(3, customers=1)
     world = World(scene.rng, scene.logs, str(tmp_path), scorings=[by_tenure("low", 1e9)])
     world.work(CALM, lambda _: scene.end)
@@ -194,13 +194,13 @@ def clock() -> HandClock:
     return HandClock()
 
 
-def test_the_first_bundle_is_there_before_the_first_row(clock):
+def test_first_bundle_is_loaded_before_the_first_row(clock):
     live = LiveScoring(HandBundles("a", a=by_tenure("A", 1)), clock=clock)
     assert live.current.name == "A"
     live.close()
 
 
-def test_a_new_bundle_is_taken_up_and_an_old_one_not_loaded_again(clock):
+def test_new_bundle_is_loaded_once(clock):
     bundles = HandBundles("a", a=by_tenure("A", 1), b=by_tenure("B", 1))
     live = LiveScoring(bundles, clock=clock)
     assert not polled(live, clock)
@@ -248,7 +248,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_bundle_is_refused_once_and_the_old_one_stays(broken, clock, capsys):
+def test_broken_bundle_is_refused_once_and_the_previous_one_stays(broken, clock, capsys):
     bundles = HandBundles("a", a=by_tenure("A", 1), b=broken, c=by_tenure("C", 1))
     live = LiveScoring(bundles, clock=clock)
     bundles.now = "b"
@@ -261,7 +261,7 @@ def test_a_broken_bundle_is_refused_once_and_the_old_one_stays(broken, clock, ca
     live.close()
 
 
-def test_what_was_refused_is_tried_again_after_a_while(clock):
+def test_refused_bundle_is_retried_later(clock):
     bundles = HandBundles("a", a=ShopstreamError("not all there yet"))
     live = LiveScoring(bundles, clock=clock)
     assert live.current is None
@@ -271,7 +271,7 @@ def test_what_was_refused_is_tried_again_after_a_while(clock):
     live.close()
 
 
-def test_a_folder_that_is_away_or_a_pointer_that_is_gone_leaves_the_bundle(clock, capsys):
+def test_missing_folder_or_pointer_does_not_unload_the_bundle(clock, capsys):
     bundles = HandBundles("a", a=by_tenure("A", 1))
     live = LiveScoring(bundles, clock=clock)
     for word in ("away", None, "away"):
@@ -282,14 +282,14 @@ def test_a_folder_that_is_away_or_a_pointer_that_is_gone_leaves_the_bundle(clock
     live.close()
 
 
-def test_rows_that_cannot_be_scored_stop_the_worker_with_words(tmp_path):
+def test_rows_that_cannot_be_scored_stop_the_worker_with_a_reason(tmp_path):
     scene = Scene(1, customers=1)
     world = World(scene.rng, scene.logs, str(tmp_path), scorings=[Scoring("bad", Raises())])
     with pytest.raises(ShopstreamError, match=r"The bundle bad cannot score rows: KeyError"):
         world.work(CALM, lambda _: scene.end)
 
 
-def test_what_stands_around_a_model_takes_little():
+def test_scoring_overhead_around_the_model_is_small():
     """A bundle has 10 microseconds a row: scores, bands and rules may take a part of it (measured: 0.5)."""
     rows = rows_of(*({"orders_total": n, "orders_365d": n % 5, "recency_days": float(n)} for n in range(10_000)))
     probability, rules = pl.Series([n / 10_000 for n in range(10_000)]), default_rules()

@@ -48,14 +48,14 @@ def test_a_break_is_the_smallest_value_with_at_least_that_share_at_or_below_it(v
         assert value == candidates[0]
 
 
-def test_breaks_are_learnt_from_customers_with_an_order_in_the_last_365_days():
+def test_breaks_are_fitted_to_customers_with_an_order_in_the_last_365_days():
     rows = rows_of(*(buyer(recency=float(n), orders=n, revenue=10.0 * n) for n in range(1, 6)))
     lapsed = rows_of(*({"recency_days": 400.0 + n, "orders_total": 9, "revenue_total": 9e9} for n in range(100)))
     found = learn_breaks(pl.concat([rows, lapsed]))
     assert found == RfmBreaks((1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 4.0), (10.0, 20.0, 30.0, 40.0))
 
 
-def test_breaks_of_nobody_are_an_error():
+def test_breaks_without_customers_are_an_error():
     with pytest.raises(ShopstreamError, match="no customer has an order"):
         learn_breaks(rows_of({"recency_days": 400.0, "orders_total": 1}))
 
@@ -85,12 +85,12 @@ def test_r_is_five_less_the_breaks_strictly_below(recency, score):
     assert rfm(buyer(recency=recency))[0][0] == score
 
 
-def test_without_an_order_in_the_last_365_days_all_are_one():
+def test_all_scores_are_one_without_an_order_in_the_last_365_days():
     lapsed = {"recency_days": 365.0, "orders_total": 50, "revenue_total": 1e6}
     assert rfm(lapsed, {}) == [(1, 1, 1, "111")] * 2
 
 
-def test_the_code_is_the_three_in_their_order():
+def test_rfm_code_is_the_three_scores_in_order():
     assert rfm(buyer(recency=1.0, orders=4, revenue=99.0))[0] == (5, 4, 5, "545")
 
 
@@ -138,7 +138,7 @@ def test_a_band_begins_at_its_threshold(probability, risk):
     assert frame.select(risk_of(pl.col("p"), THRESHOLDS)).item() == risk
 
 
-def test_reasons_are_three_and_only_where_the_risk_is_high_or_above():
+def test_three_reasons_are_given_for_high_risk_or_above_only():
     rows = rows_of(*[buyer()] * 4)
     found = full(rows, [0.1, 0.5, 0.7, 0.95], [list("abcd")] * 4)
     assert found["churn_reasons"].to_list() == [None, None, list("abc"), list("abc")]
@@ -160,7 +160,7 @@ def test_without_a_model_there_are_scores_and_segments_and_no_churn():
         assert found[name].to_list() == [None, None]
 
 
-def test_a_row_scores_the_same_in_any_company():
+def test_score_of_a_row_does_not_depend_on_the_other_rows():
     rows = rows_of(*(buyer(float(n), n % 7, 7.0 * n) for n in range(50)), {})
     scorer = RfmScorer(BREAKS, default_rules())
     whole = scorer.score(rows)
@@ -168,12 +168,12 @@ def test_a_row_scores_the_same_in_any_company():
         assert scorer.score(rows[n]).equals(whole[n])
 
 
-def test_no_rows_are_scored_too():
+def test_scoring_no_rows_gives_the_declared_columns():
     rows = rows_of().head(0)
     assert dict(RfmScorer(BREAKS, default_rules()).score(rows).schema) == SCORE_SCHEMA
 
 
-def test_a_scorer_is_held_to_its_columns_and_rows():
+def test_scorer_with_wrong_columns_or_rows_is_refused():
     rows = rows_of(buyer(), buyer())
     good = RfmScorer(BREAKS, default_rules()).score(rows)
     for bad in (good.head(1), good.drop("segment"), good.with_columns(pl.col("r_score").cast(pl.Float64))):
@@ -181,17 +181,17 @@ def test_a_scorer_is_held_to_its_columns_and_rows():
             check_scores(rows, bad)
 
 
-def test_trial_rows_are_rows():
+def test_trial_rows_have_the_row_schema():
     rows = trial_rows()
     assert dict(rows.schema) == ROW_SCHEMA
     assert rows["revenue_365d"].null_count() == 0
 
 
-def test_the_fingerprint_follows_names_and_types(monkeypatch):
+def test_fingerprint_changes_with_names_and_types(monkeypatch):
     before = fingerprint()
     monkeypatch.setattr("features.scores.score.FEATURES", ())
     assert fingerprint() != before
 
 
-def test_risks_stand_in_the_order_of_severity():
+def test_risks_are_sorted_by_severity():
     assert RISKS == ("low", "medium", "high", "critical")

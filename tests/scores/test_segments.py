@@ -58,11 +58,11 @@ ORDERS = [{"orders_total": n} for n in range(8)]
         ("{between: [4, $many]}", {4, 5}),
     ],
 )
-def test_numbers(test, expected):
+def test_numeric_conditions_select_their_rows(test, expected):
     assert {n for n, found in enumerate(chosen(f"{{orders_total: {test}}}", *ORDERS)) if found} == expected
 
 
-def test_texts_flags_and_lists():
+def test_text_flag_and_list_conditions_select_their_rows():
     rows = [{"top_category_90d": name, "orders_total": 1} for name in ("Shoes", "no", None)]
     assert chosen("{top_category_90d: Shoes}", *rows) == [True, False, False]
     assert chosen("{top_category_90d: [no, Hats]}", *rows) == [False, True, False]
@@ -75,7 +75,7 @@ def test_texts_flags_and_lists():
     assert chosen("{premium: true}", *rows) == [False, False, False]
 
 
-def test_a_test_of_null_is_false_and_not_turns_exactly_that_around():
+def test_condition_on_null_is_false_and_not_negates_it():
     rows = [{"recency_days": 5.0}, {"recency_days": None}]
     assert chosen("{recency_days: {below: 10}}", *rows) == [True, False]
     assert chosen("{not: {recency_days: {below: 10}}}", *rows) == [False, True]
@@ -83,7 +83,7 @@ def test_a_test_of_null_is_false_and_not_turns_exactly_that_around():
     assert chosen("{recency_days: {is_null: false}}", *rows) == [True, False]
 
 
-def test_all_any_and_not_may_stand_in_each_other():
+def test_all_any_and_not_can_be_nested():
     condition = "{any: [{orders_total: 1}, {all: [{orders_total: {above: 3}}, {not: {orders_total: [5, 6]}}]}]}"
     assert [n for n, found in enumerate(chosen(condition, *ORDERS)) if found] == [1, 4, 7]
     assert [
@@ -147,7 +147,7 @@ def holds(condition: dict, row: dict) -> bool:
 @given(
     st.lists(_conditions, min_size=1, max_size=4), st.lists(st.tuples(*[st.none() | st.integers(0, 4)] * 3), min_size=1)
 )
-def test_the_first_rule_that_holds_is_taken(conditions, values):
+def test_first_matching_rule_wins(conditions, values):
     rows = [
         {"orders_total": a or 0, "recency_days": None if b is None else float(b), "sessions_7d": c or 0}
         for a, b, c in values
@@ -163,7 +163,7 @@ def test_the_first_rule_that_holds_is_taken(conditions, values):
 
 
 # --- modifiers --------------------------------------------------------------------------------------------------------
-def test_modifiers_come_in_their_order_after_the_rules():
+def test_modifiers_are_applied_in_order_after_the_rules():
     more = """modifiers:
   - {name: premium, when: {premium: true}, segment: "Premium {segment}"}
   - {name: danger, when: {recency_days: {above: 30}}, segment: "{segment}, at risk ({segment})", action: other}
@@ -256,13 +256,13 @@ def test_profiles_are_joined_by_customer_and_times_become_epoch_ms():
         ("a: 2024-13-45\n", "f.yaml: month must be in 1..12"),
     ],
 )
-def test_a_mistake_is_told_with_its_line_and_path(text, message):
+def test_error_in_rules_names_its_line_and_path(text, message):
     with pytest.raises(UsageError) as caught:
         parse_rules(text, "f.yaml")
     assert message in caught.value.message
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_errors_in_rules_are_reported_together():
     with pytest.raises(UsageError) as caught:
         parse_rules(rules_of("{a: 1, b: 2, all: [{c: 3}]}").replace("action: act\n", "action: fly\n"), "f.yaml")
     assert len(caught.value.message.splitlines()) == 4
@@ -308,7 +308,7 @@ SEGMENTS = [
 
 
 @pytest.mark.parametrize(("segment", "action", "row"), SEGMENTS, ids=[f"{s[0]} {i}" for i, s in enumerate(SEGMENTS)])
-def test_the_default_segments(segment, action, row):
+def test_default_rules_assign_the_documented_segments(segment, action, row):
     found = scored(rows_of(row), BREAKS, default_rules())
     assert found.select("segment", "recommended_action").row(0) == (segment, action)
 
@@ -332,7 +332,7 @@ def test_a_high_risk_changes_the_action_and_not_the_segment():
     ]
 
 
-def test_groups_by_thresholds():
+def test_value_rules_group_by_thresholds():
     rows = rows_of(
         {"revenue_365d": 499.99},
         {"revenue_365d": 500.0},
@@ -343,13 +343,13 @@ def test_groups_by_thresholds():
     assert found["segment"].to_list() == ["General", "High Value", "High Value", "High Value at Risk"]
 
 
-def test_ready_rules_are_valid_and_keep_their_text():
+def test_supplied_rules_are_valid_and_preserve_their_text():
     for name, text in ready_rules().items():
         assert load_rules(name).text == text
     assert len(default_rules().document.segments) >= 10
 
 
-def test_rules_that_are_not_there(tmp_path):
+def test_unknown_rules_are_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="There is no rules file"):
         load_rules(str(tmp_path / "none.yaml"))
     (tmp_path / "mine.yaml").write_text(rules_of("{orders_total: 1}"))
