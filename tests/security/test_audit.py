@@ -36,7 +36,7 @@ def audit():
         ([], [], 3),
     ],
 )
-def test_the_exit_code(audit, monkeypatch, capsys, first, second, code):
+def test_exit_code_follows_the_audit_report(audit, monkeypatch, capsys, first, second, code):
     reports = iter([first, second])
     monkeypatch.setattr(audit, "look_up", lambda _lock, _service: audit.read_report({"dependencies": next(reports)}))
     assert audit.audit_dependencies([Path("x.lock")]) == code
@@ -45,7 +45,7 @@ def test_the_exit_code(audit, monkeypatch, capsys, first, second, code):
     assert ("X-1" in said) is (code == 1)
 
 
-def test_a_service_that_gives_no_answer_is_trouble(audit, monkeypatch):
+def test_unavailable_audit_service_is_an_error(audit, monkeypatch):
     done = audit.subprocess.CompletedProcess([], 1, "", "Traceback\nConnectionError: (Caused by nobody)\n")
     monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: done)
     assert audit.audit_dependencies([Path("x.lock")]) == 3

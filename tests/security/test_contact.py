@@ -19,12 +19,12 @@ def contact(world):
     return re.compile("|".join(re.escape(word) for word in world.contact()), re.IGNORECASE)
 
 
-def test_the_words_are_where_they_belong(world, contact):
+def test_contact_data_is_in_its_declared_stores(world, contact):
     values = [message.value().decode() for message in world.messages("customers")]
     assert sum(bool(contact.search(value)) for value in values) > 40
 
 
-def test_no_index_holds_any(world, contact):
+def test_no_index_holds_contact_data(world, contact):
     with Elasticsearch(**world.endpoints.elasticsearch.client_options()) as client:
         client.indices.refresh(index=f"{RUN}-*")
         names = list(client.indices.get(index=f"{RUN}-*", filter_path="*.aliases"))
@@ -40,7 +40,7 @@ def test_no_index_holds_any(world, contact):
 
 
 @pytest.mark.parametrize("topic", [FEATURE_TOPIC, ALERT_TOPIC, "events", "orders"])
-def test_no_other_topic_holds_any(world, contact, topic):
+def test_no_other_topic_holds_contact_data(world, contact, topic):
     planted = PLANTED["email"].encode()  # as a field of an event that nobody asked for
     for message in world.messages(topic):
         if topic == "events" and planted in message.value():
@@ -48,7 +48,7 @@ def test_no_other_topic_holds_any(world, contact, topic):
         assert not contact.search(f"{message.key()} {message.value()} {message.headers()}")
 
 
-def test_the_reason_of_a_dead_letter_holds_none_while_its_bytes_may(world, contact):
+def test_reason_of_a_dead_letter_holds_no_contact_data(world, contact):
     letters = world.messages(DEAD_LETTER_TOPIC)
     assert len(letters) >= 5
     assert any(contact.search(letter.value().decode()) for letter in letters)
@@ -57,14 +57,14 @@ def test_the_reason_of_a_dead_letter_holds_none_while_its_bytes_may(world, conta
     assert all(reasons)
 
 
-def test_nothing_that_was_printed_or_logged_holds_any(world, contact):
+def test_printed_and_logged_text_holds_no_contact_data(world, contact):
     assert contact.search(world.said) is None
     logs = [path for path in files(world.home) if {"logs", "metrics"}.intersection(path.parts)]
     assert logs
     assert [path for path in logs if contact.search(path.read_text("utf-8", "replace"))] == []
 
 
-def test_no_checkpoint_holds_any(world, contact):
+def test_no_checkpoint_holds_contact_data(world, contact):
     kept = [path for path in files(world.home) if "state" in path.parts]
     assert kept
     assert [path for path in kept if contact.search(path.read_bytes().decode("utf-8", "replace"))] == []

@@ -40,7 +40,7 @@ def address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
 
 
-def test_addresses_are_read_as_the_kernel_prints_them():
+def test_addresses_are_parsed_as_the_kernel_prints_them():
     assert str(address("0100007F")) == "127.0.0.1"
     assert str(address("00000000")) == "0.0.0.0"
     assert str(address("0000000000000000FFFF00000100007F")) == "127.0.0.1"
@@ -49,7 +49,7 @@ def test_addresses_are_read_as_the_kernel_prints_them():
 
 
 @pytest.mark.parametrize("name", ["kafka", "elasticsearch"])
-def test_only_loopback(secure, secure_settings, name):
+def test_servers_listen_on_loopback_only(secure, secure_settings, name):
     entry = getattr(state_file.read(secure_settings.home), name)
     main = psutil.Process(entry.identity.pid)
     held = set().union(*(sockets(one.pid) for one in [main, *main.children(recursive=True)]))

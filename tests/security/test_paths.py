@@ -16,7 +16,7 @@ from shopstream.settings import load_settings
 NAMES = re.compile(r"[A-Za-z0-9_.=-]+")
 
 
-def test_every_file_bears_a_name_of_ours(world):
+def test_every_file_name_is_generated_by_shopstream(world):
     outside = {path.name for path in world.home.parent.iterdir()}
     assert outside == {"home", "data"}
     for path in world.home.rglob("*"):
@@ -24,7 +24,7 @@ def test_every_file_bears_a_name_of_ours(world):
         assert all(NAMES.fullmatch(part) and "escaped" not in part for part in parts), path
 
 
-def test_the_archive_holds_them_as_words_only(world):
+def test_archive_holds_hostile_ids_as_values_only(world):
     folder = world.home / "archive"
     files = [path for path in folder.rglob("*.parquet") if "events" in path.parts]
     found = {word for file in files for word in pq.read_table(file, columns=["customer_id"])["customer_id"].to_pylist()}
@@ -35,21 +35,21 @@ def test_the_archive_holds_them_as_words_only(world):
 
 
 @pytest.mark.parametrize("run", ["..", "../x", "a/b", "/tmp/x", "a\0b", "a b", ".hidden", "A", "", "x" * 65, "a\n"])
-def test_a_run_is_never_a_path(run, monkeypatch, tmp_path):
+def test_run_name_is_never_a_path(run, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="run"):
         load_settings(run=run)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_of_the_command_line_is_refused_as_a_wrong_call(tmp_path):
+def test_invalid_run_option_is_a_usage_error(tmp_path):
     done = call(["consume", "--run", "../escaped"], environment(tmp_path / "home"), 60)
     assert done.returncode == 2
     assert "run" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_index_names_are_made_of_the_run_alone(world):
+def test_index_names_depend_on_the_run_only(world):
     from elasticsearch import Elasticsearch  # noqa: PLC0415
 
     with Elasticsearch(**world.endpoints.elasticsearch.client_options()) as client:

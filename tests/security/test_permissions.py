@@ -21,20 +21,20 @@ def indices(run):
 
 @pytest.mark.parametrize("duty", ELASTIC_DUTIES)
 @pytest.mark.parametrize("beside", BESIDE)
-def test_role_of_a_run_fits_all_of_its_indices_and_none_of_a_run_of_a_longer_name(duty, beside):
+def test_role_of_a_run_matches_its_indices_and_none_of_a_run_with_a_longer_name(duty, beside):
     names = elastic_role(duty, "shop")["indices"][0]["names"]
     assert all(any(fnmatchcase(index, name) for name in names) for index in indices("shop"))
     assert not [index for index in indices(beside) if any(fnmatchcase(index, name) for name in names)]
 
 
-def test_the_duty_write_deletes_documents_of_the_pipeline_alone():
+def test_duty_write_deletes_documents_of_the_pipeline_index_only():
     deleting = [part for part in elastic_role("write", "shop")["indices"] if "delete" in part["privileges"]]
     assert [part["names"] for part in deleting] == [["shop-pipeline", "shop-pipeline-000001"]]
 
 
 @pytest.mark.parametrize("duty", KAFKA_DUTIES)
 @pytest.mark.parametrize("beside", BESIDE)
-def test_rights_in_kafka_fit_no_topic_and_no_group_of_a_run_of_a_longer_name(duty, beside):
+def test_kafka_permissions_match_no_topic_or_group_of_a_run_with_a_longer_name(duty, beside):
     others = {
         "topic": [topic_name(beside, topic) for topic in SOURCE_TOPICS],
         "group": [group_name(beside, group) for group in GROUPS],

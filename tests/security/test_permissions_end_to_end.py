@@ -17,7 +17,7 @@ from features.schema import transaction_prefix
 
 
 @pytest.mark.parametrize("name", ["first", "replay", "consume", "status"])
-def test_every_command_does_its_work_with_its_rights(world, name):
+def test_every_command_works_with_its_permissions(world, name):
     done = world.commands[name]
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -27,7 +27,7 @@ def client_of(world, user):
     return Elasticsearch(elastic.url, ca_certs=elastic.options["ca_certs"], basic_auth=(user, ELASTIC_PASSWORD))
 
 
-def test_a_reader_finds_what_was_sent(world):
+def test_reader_can_search_the_documents(world):
     with client_of(world, "reader") as client, Elasticsearch(**world.endpoints.elasticsearch.client_options()) as owner:
         owner.indices.refresh(index=f"{RUN}-*")
         assert client.count(index=f"{RUN}-events")["count"] == EVENTS + len(ESCAPES)
@@ -37,7 +37,7 @@ def test_a_reader_finds_what_was_sent(world):
         assert client.search(index=f"{RUN}-orders", query={"match_all": {}}, size=1)["hits"]["hits"]
 
 
-def test_a_reader_can_change_nothing(world):
+def test_reader_cannot_change_documents(world):
     index = f"{RUN}-customers-000001"
     with client_of(world, "reader") as client:
         tries = [
@@ -59,7 +59,7 @@ def test_a_reader_can_change_nothing(world):
 
 
 @pytest.mark.parametrize("user", ["reader", "writer"])
-def test_other_indices_are_closed(world, user):
+def test_users_cannot_read_other_indices(world, user):
     elastic = world.endpoints.elasticsearch
     with Elasticsearch(**elastic.client_options()) as master, client_of(world, user) as client:
         master.index(index="others-secrets", document={"a": 1}, refresh=True)
@@ -75,7 +75,7 @@ BESIDE = f"{RUN}-x"
 
 @pytest.mark.parametrize("user", ["reader", "writer"])
 @pytest.mark.parametrize("name", ["events-2026.01", "customers-000001", "pipeline-000001"])
-def test_a_run_of_a_longer_name_is_closed(world, user, name):
+def test_users_cannot_read_a_run_with_a_longer_name(world, user, name):
     index = f"{BESIDE}-{name}"
     with Elasticsearch(**world.endpoints.elasticsearch.client_options()) as master, client_of(world, user) as client:
         master.index(index=index, id="1", document={"a": 1}, refresh=True)
@@ -92,7 +92,7 @@ def test_a_run_of_a_longer_name_is_closed(world, user, name):
 
 
 @pytest.mark.parametrize("user", ["consumer", "watcher"])
-def test_a_group_of_a_run_of_a_longer_name_is_closed(world, user):
+def test_users_cannot_join_a_group_of_a_run_with_a_longer_name(world, user):
     admin = AdminClient(properties_of(world, user))
 
     def offsets(group):
@@ -105,7 +105,7 @@ def test_a_group_of_a_run_of_a_longer_name_is_closed(world, user):
 
 
 @pytest.mark.parametrize(("user", "allowed"), [("consumer", True), ("producer", False), ("watcher", False)])
-def test_transactions_of_rows_are_the_consumers_alone(world, user, allowed):
+def test_only_the_consumer_can_use_row_transactions(world, user, allowed):
     name = f"{transaction_prefix(RUN)}0"
     producer = Producer({**properties_of(world, user), "transactional.id": name, "transaction.timeout.ms": 10_000})
     if allowed:
@@ -118,7 +118,7 @@ def test_transactions_of_rows_are_the_consumers_alone(world, user, allowed):
             producer.init_transactions(30)
 
 
-def test_a_writer_deletes_measurements_that_are_too_old(world):
+def test_writer_can_delete_expired_pipeline_documents(world):
     with client_of(world, "writer") as client:
         index = f"{RUN}-pipeline-000001"
         client.index(index=index, id="old", document={"at": 1, "role": "features", "worker": 0})
@@ -126,7 +126,7 @@ def test_a_writer_deletes_measurements_that_are_too_old(world):
         assert not client.exists(index=index, id="old")
 
 
-def test_a_writer_deletes_nothing_else(world):
+def test_writer_cannot_delete_other_documents(world):
     with client_of(world, "writer") as client:
         answer = client.bulk(operations=[{"delete": {"_index": f"{RUN}-customers-000001", "_id": "x"}}])
         assert answer["items"][0]["delete"]["status"] == 403
@@ -151,7 +151,7 @@ def properties_of(world, user):
         ("owner", "other.events"),
     ],
 )
-def test_nobody_writes_a_topic_that_is_not_theirs(world, user, topic):
+def test_users_cannot_write_topics_of_other_duties(world, user, topic):
     told = []
     config = producer_config({**properties_of(world, user), "message.timeout.ms": 5_000})
     producer = open_producer({**config, "enable.idempotence": False})
@@ -161,14 +161,14 @@ def test_nobody_writes_a_topic_that_is_not_theirs(world, user, topic):
 
 
 @pytest.mark.parametrize("user", ["watcher", "consumer", "producer"])
-def test_only_the_owner_makes_topics(world, user):
+def test_only_the_owner_can_create_topics(world, user):
     admin = AdminClient(properties_of(world, user))
     (future,) = admin.create_topics([NewTopic(f"{RUN}.new", 1)]).values()
     with pytest.raises(KafkaException, match="AUTHORIZATION_FAILED"):
         future.result(timeout=20)
 
 
-def test_missing_rights_are_told_with_what_to_do(world, tmp_path):
+def test_missing_permissions_are_an_error_with_the_remedy(world, tmp_path):
     from consume.command_line import call  # noqa: PLC0415
 
     found = variables(tmp_path, world.endpoints, kafka={"sasl.username": "watcher", "sasl.password": KAFKA_PASSWORD})
@@ -177,7 +177,7 @@ def test_missing_rights_are_told_with_what_to_do(world, tmp_path):
     assert "right" in " ".join(done.stderr.split())
 
 
-def test_status_names_files_and_never_what_is_in_them(world):
+def test_status_shows_paths_of_secret_files_without_their_content(world):
     told = json.loads(world.commands["status"].stdout)
     assert told["kafka"]["healthy"]
     assert told["elasticsearch"]["healthy"]

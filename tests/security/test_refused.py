@@ -78,7 +78,7 @@ def elastic_case(request, secure, servers, foreign):
 
 
 @pytest.mark.parametrize("kafka_case", KAFKA, indirect=True)
-def test_kafka_says_what_is_wrong(secure, kafka_case):
+def test_refused_kafka_connection_gives_a_reason_and_a_remedy(secure, kafka_case):
     changes, said, remedy = kafka_case
     given = {**secure.kafka.client_properties(), **changes}
     began = time.monotonic()
@@ -91,7 +91,7 @@ def test_kafka_says_what_is_wrong(secure, kafka_case):
 
 
 @pytest.mark.parametrize("elastic_case", ELASTIC, indirect=True)
-def test_elasticsearch_says_what_is_wrong(secure, elastic_case):
+def test_refused_elasticsearch_connection_gives_a_reason_and_a_remedy(secure, elastic_case):
     changes, said, remedy = elastic_case
     elastic = secure.elasticsearch
     good = {"url": elastic.url, "username": elastic.username, "password": elastic.password, **elastic.options}
@@ -127,13 +127,13 @@ def longer(*names):
 
 
 @pytest.mark.parametrize("name", ["replay", "consume", "status", *longer("live", "up", "demo")])
-def test_every_command_that_connects_stops_at_kafkas_door(secure, archive, tmp_path, name):
+def test_every_command_stops_when_kafka_refuses_it(secure, archive, tmp_path, name):
     found = variables(tmp_path, secure, kafka={"sasl.password": "wrong"})
     refused(command(name, archive), found, "refused the credentials")
 
 
 @pytest.mark.parametrize("name", ["consume", "status", *longer("up", "demo")])
-def test_every_command_that_needs_it_stops_at_elasticsearchs_door(secure, archive, tmp_path, name):
+def test_every_command_stops_when_elasticsearch_refuses_it(secure, archive, tmp_path, name):
     found = variables(tmp_path, secure, elastic={"password": "wrong"})
     refused(command(name, archive), found, "credentials were refused")
 
@@ -141,7 +141,7 @@ def test_every_command_that_needs_it_stops_at_elasticsearchs_door(secure, archiv
 @pytest.mark.campaign
 @pytest.mark.parametrize("kafka_case", KAFKA, indirect=True)
 @pytest.mark.parametrize("name", ["replay", "live", "consume", "status", "up", "demo"])
-def test_every_command_in_every_case_of_kafka(secure, archive, tmp_path, name, kafka_case):
+def test_every_command_reports_every_refusal_of_kafka(secure, archive, tmp_path, name, kafka_case):
     changes, said, _ = kafka_case
     refused(command(name, archive), variables(tmp_path, secure, kafka=changes), said)
 
@@ -149,7 +149,7 @@ def test_every_command_in_every_case_of_kafka(secure, archive, tmp_path, name, k
 @pytest.mark.campaign
 @pytest.mark.parametrize("elastic_case", ELASTIC, indirect=True)
 @pytest.mark.parametrize("name", ["consume", "status", "up", "demo"])
-def test_every_command_in_every_case_of_elasticsearch(secure, archive, tmp_path, name, elastic_case):
+def test_every_command_reports_every_refusal_of_elasticsearch(secure, archive, tmp_path, name, elastic_case):
     changes, said, _ = elastic_case
     refused(command(name, archive), variables(tmp_path, secure, elastic=changes), said)
 
@@ -167,6 +167,6 @@ def test_every_command_in_every_case_of_elasticsearch(secure, archive, tmp_path,
         ([], "does not answer.", False),
     ],
 )  # fmt: skip
-def test_the_telling_error_is_told(heard, said, final):
+def test_most_specific_kafka_error_is_reported(heard, said, final):
     assert said in unreachable("h:1", heard).message
     assert is_final(heard) is final

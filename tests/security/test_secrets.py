@@ -23,23 +23,23 @@ def secrets(world, secure_settings):
     return [*secrets_of(secure_settings.home), KAFKA_PASSWORD, ELASTIC_PASSWORD, WRONG]
 
 
-def test_nothing_that_was_printed_holds_one(world, secrets):
+def test_printed_text_holds_no_secret(world, secrets):
     assert [word for word in secrets if word in world.said] == []
 
 
-def test_no_command_line_of_any_process_holds_one(world, secrets):
+def test_no_command_line_of_a_process_holds_a_secret(world, secrets):
     assert len(world.seen) > 10
     assert [line for line in world.seen | STARTED for word in secrets if word.encode() in line] == []
 
 
-def test_no_file_of_the_run_holds_one(world, secrets):
+def test_no_file_of_the_run_holds_a_secret(world, secrets):
     kept = list(files(world.home))
     assert any("logs" in path.parts for path in kept)
     assert any("state" in path.parts for path in kept)
     assert holding(world.home, secrets) == {}
 
 
-def test_files_of_the_servers_that_hold_one_are_closed_to_others(secure, secure_settings, secrets):
+def test_server_files_with_secrets_are_private(secure, secure_settings, secrets):
     found = holding(secure_settings.home, secrets)
     assert found
     for path in found:
@@ -47,7 +47,7 @@ def test_files_of_the_servers_that_hold_one_are_closed_to_others(secure, secure_
     assert not any("logs" in path.parts for path in found)
 
 
-def test_keys_are_closed_to_others(secure, secure_settings):
+def test_keys_are_private(secure, secure_settings):
     home = secure_settings.home
     for path in [home / "secrets" / "server.p12", (home / "elasticsearch").resolve() / "config" / "server.p12"]:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
@@ -61,7 +61,7 @@ def _is_closed(path: Path, home: Path) -> bool:
     return any(stat.S_IMODE(place.stat().st_mode) & 0o007 == 0 for place in way[:-1])
 
 
-def test_the_servers_are_given_none_in_their_environment(secure, secure_settings, secrets):
+def test_environment_of_the_servers_holds_no_secret(secure, secure_settings, secrets):
     known = state_file.read(secure_settings.home)
     for entry in (known.kafka, known.elasticsearch):
         main = psutil.Process(entry.identity.pid)
@@ -70,7 +70,7 @@ def test_the_servers_are_given_none_in_their_environment(secure, secure_settings
             assert [word for word in secrets if word.encode() in given] == []
 
 
-def test_checkpoints_and_archive_are_ours_alone(world):
+def test_checkpoints_and_archive_are_private(world):
     written = [path for path in files(world.home) if {"state", "archive"}.intersection(path.parts)]
     assert written
     assert [path for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
@@ -113,7 +113,7 @@ WRONG_SETTINGS = [
 
 
 @pytest.mark.parametrize(("changes", "arguments"), WRONG_SETTINGS)
-def test_wrong_ones_are_not_repeated(secure, tmp_path, changes, arguments):
+def test_error_does_not_repeat_a_wrong_secret(secure, tmp_path, changes, arguments):
     done = call(arguments, variables(tmp_path, secure, **changes), 60)
     assert done.returncode in (1, 2), done.stdout + done.stderr
     assert WRONG not in done.stdout + done.stderr
@@ -122,7 +122,7 @@ def test_wrong_ones_are_not_repeated(secure, tmp_path, changes, arguments):
     assert holding(tmp_path, [WRONG]) == {}
 
 
-def test_a_password_in_the_url_is_used_and_not_shown(secure, tmp_path):
+def test_password_in_a_url_is_used_and_not_shown(secure, tmp_path):
     elastic = secure.elasticsearch
     host = elastic.url.removeprefix("https://")
     for password, code in ((elastic.password, 0), (WRONG, 1)):
