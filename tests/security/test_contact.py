@@ -19,7 +19,7 @@ def contact(world):
     return re.compile("|".join(re.escape(word) for word in world.contact()), re.IGNORECASE)
 
 
-def test_contact_data_is_in_its_declared_stores(world, contact):
+def test_topic_of_customers_holds_contact_data(world, contact):
     values = [message.value().decode() for message in world.messages("customers")]
     assert sum(bool(contact.search(value)) for value in values) > 40
 
