@@ -27,12 +27,12 @@ def open_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_only_root_changes_the_account() -> None:
+def test_only_root_switches_the_account() -> None:
     assert server_account(None, ABSENT, root=False) is None
     assert server_account("64999", ABSENT, root=False) is None
 
 
-def test_a_new_folder_gets_a_uid_that_nobody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_folder_gets_an_unused_uid(monkeypatch: pytest.MonkeyPatch) -> None:
     account = server_account(None, ABSENT, root=True)
     assert account is not None
     assert account.uid == account.gid
@@ -49,7 +49,7 @@ def test_a_new_folder_gets_a_uid_that_nobody_else_has(monkeypatch: pytest.Monkey
 
 
 @as_root
-def test_a_folder_that_is_there_keeps_its_owner(tmp_path: Path) -> None:
+def test_existing_folder_does_not_change_its_owner(tmp_path: Path) -> None:
     """As those that earlier versions gave to nobody."""
     os.chown(tmp_path, 65_534, 65_534)
     account = server_account(None, tmp_path, root=True)
@@ -62,7 +62,7 @@ def test_a_uid_needs_no_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["root", "0", "no-such-user"])
-def test_root_and_unknown_users_are_refused(name: str) -> None:
+def test_account_root_or_unknown_is_refused(name: str) -> None:
     with pytest.raises(ShopstreamError) as caught:
         server_account(name, ABSENT, root=True)
     assert "RUN_AS" in caught.value.remedy
@@ -78,7 +78,7 @@ def test_obstacle_is_the_first_closed_folder(open_path: Path) -> None:
     inner.parent.chmod(0o755)
 
 
-def test_without_another_account_it_is_just_made(tmp_path: Path) -> None:
+def test_folder_without_another_account_is_created_private(tmp_path: Path) -> None:
     folder = tmp_path / "home" / "elasticsearch"
     assert reachable_folder(folder, None) == folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -94,7 +94,7 @@ def test_reachable_home_holds_the_folder_itself(open_path: Path) -> None:
 
 
 @as_root
-def test_closed_home_gets_a_linked_stand_in_and_keeps_it(open_path: Path) -> None:
+def test_closed_home_gets_a_permanent_linked_folder(open_path: Path) -> None:
     closed = open_path / "private"
     closed.mkdir(mode=0o700)
     path = closed / "home" / "elasticsearch"
@@ -111,7 +111,7 @@ def test_closed_home_gets_a_linked_stand_in_and_keeps_it(open_path: Path) -> Non
 
 
 @as_root
-def test_no_reachable_place_says_so_with_the_remedy(open_path: Path) -> None:
+def test_no_reachable_folder_is_an_error_with_the_remedy(open_path: Path) -> None:
     closed = open_path / "private"
     closed.mkdir(mode=0o700)
     with pytest.raises(ShopstreamError, match="cannot enter") as caught:

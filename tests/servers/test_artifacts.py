@@ -51,7 +51,7 @@ def refuse(wanted: Artifact, _folder: Path, _update: Update) -> Path:
     raise AssertionError(f"the network was asked for {wanted.name}")
 
 
-def test_downloads_once_then_needs_no_network(tmp_path: Path) -> None:
+def test_artifact_is_downloaded_once_and_then_read_from_the_cache(tmp_path: Path) -> None:
     repository = FakeRepository(CONTENT)
     wanted = [artifact("one"), artifact("two")]
     paths = artifacts.fetch(wanted, tmp_path, QUIET, repository)
@@ -60,7 +60,7 @@ def test_downloads_once_then_needs_no_network(tmp_path: Path) -> None:
     assert artifacts.fetch(wanted, tmp_path, QUIET, refuse) == paths
 
 
-def test_a_file_that_is_not_the_pinned_one_is_refused_and_not_kept(tmp_path: Path) -> None:
+def test_file_with_another_checksum_is_refused_and_not_cached(tmp_path: Path) -> None:
     swapped = b"x" * len(CONTENT["one"])  # of the right size
     with pytest.raises(ShopstreamError, match=r"org\.example:one:1\.0 differs from the pinned file") as caught:
         artifacts.fetch([artifact("one")], tmp_path, QUIET, FakeRepository({"one": swapped}))
@@ -76,13 +76,13 @@ def test_a_damaged_cache_is_repaired(tmp_path: Path) -> None:
     assert wanted.path(tmp_path).read_bytes() == CONTENT["one"]
 
 
-def test_a_download_that_breaks_off_is_tried_again(tmp_path: Path) -> None:
+def test_interrupted_download_is_retried(tmp_path: Path) -> None:
     repository = FakeRepository(CONTENT, failures=artifacts.ATTEMPTS - 1)
     artifacts.fetch([artifact("one")], tmp_path, QUIET, repository)
     assert repository.asked == ["one"] * artifacts.ATTEMPTS
 
 
-def test_no_network_says_what_was_wanted_and_keeps_what_came(tmp_path: Path) -> None:
+def test_missing_network_names_the_artifacts_and_preserves_completed_downloads(tmp_path: Path) -> None:
     repository = FakeRepository(CONTENT, failures=artifacts.ATTEMPTS)
     with pytest.raises(ShopstreamError, match=r"org\.example:one:1\.0 could not be downloaded") as caught:
         artifacts.fetch([artifact("one")], tmp_path, QUIET, repository)
@@ -101,7 +101,7 @@ def _fetch_in_process(cache: Path, asked: Path) -> None:
     artifacts.fetch([artifact("two")], cache, QUIET, slow)
 
 
-def test_processes_at_once_download_once(tmp_path: Path) -> None:
+def test_concurrent_processes_download_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     arguments = (tmp_path / "cache", tmp_path / "asked")
     processes = [context.Process(target=_fetch_in_process, args=arguments) for _ in range(3)]
@@ -128,7 +128,7 @@ def packed(tmp_path: Path) -> tuple[Artifact, bytes]:
     return artifact("server", archive.getvalue(), "zip", tree), archive.getvalue()
 
 
-def test_unpack_keeps_modes(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:
+def test_unpack_preserves_file_modes(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:
     wanted, content = packed
     tree = artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": content}))
     assert (tree / "bin" / "run").stat().st_mode & 0o777 == 0o755
@@ -160,16 +160,14 @@ def test_a_changed_tree_is_unpacked_again(
     assert (tree / "bin" / "run").read_text() == "#!/bin/sh\n"
 
 
-def test_an_archive_whose_tree_is_not_the_pinned_one_is_not_used(
-    tmp_path: Path, packed: tuple[Artifact, bytes]
-) -> None:
+def test_archive_with_another_tree_checksum_is_refused(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:
     wanted = msgspec.structs.replace(packed[0], tree_sha256="0" * 64)
     with pytest.raises(ShopstreamError, match="unpacks to other files"):
         artifacts.unpack(wanted, tmp_path, QUIET, FakeRepository({"server": packed[1]}))
     assert not artifacts.tree_path(wanted, tmp_path).exists()
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:
+def test_remains_of_a_killed_unpack_are_removed(tmp_path: Path, packed: tuple[Artifact, bytes]) -> None:
     left = tmp_path / ".unpack-killed"
     left.mkdir()
     artifacts.unpack(packed[0], tmp_path, QUIET, FakeRepository({"server": packed[1]}))
@@ -199,7 +197,7 @@ def test_a_copy_for_another_account_is_compared_with_the_tree(tmp_path: Path, mo
         assert (copy / "link").readlink() == Path("bin/run")
 
 
-def test_the_lock_pins_every_file_of_both_servers() -> None:
+def test_lock_file_pins_every_file_of_both_servers() -> None:
     lock = artifacts.read_lock()
     assert (lock.version("kafka"), lock.version("elasticsearch")) == ("4.1.0", "9.2.0")
     names = [entry.name for entry in lock.kafka]

@@ -46,7 +46,7 @@ def test_help_has_an_example(app: typer.Typer, command: str) -> None:
     assert f"shopstream {command}" in shown.output
 
 
-def test_status_before_the_first_up(app: typer.Typer, home: Path) -> None:
+def test_status_before_the_first_up_reports_no_servers(app: typer.Typer, home: Path) -> None:
     shown = CliRunner().invoke(app, ["status", "--json"])
     told = json.loads(shown.stdout)
     assert shown.exit_code == 1
@@ -56,7 +56,7 @@ def test_status_before_the_first_up(app: typer.Typer, home: Path) -> None:
     assert not home.exists()  # asking changes nothing
 
 
-def test_status_of_servers_that_do_not_answer(app: typer.Typer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_reports_unreachable_servers(app: typer.Typer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in UNREACHABLE.items():
         monkeypatch.setenv(name, value)
     shown = CliRunner().invoke(app, ["status", "--json"])
@@ -68,7 +68,7 @@ def test_status_of_servers_that_do_not_answer(app: typer.Typer, home: Path, monk
     assert "geheim" not in shown.output
 
 
-def test_status_of_secure_servers_without_their_password_files(app: typer.Typer, home: Path) -> None:
+def test_status_of_secure_servers_reports_missing_password_files(app: typer.Typer, home: Path) -> None:
     home.mkdir()
     entry = ServerRecord("1", 29_092, 29_093, Identity.of(os.getpid()), secure=True)
     state_file.write(home, Record(kafka=entry, elasticsearch=entry))
@@ -82,7 +82,7 @@ def test_status_of_secure_servers_without_their_password_files(app: typer.Typer,
         assert "password file" in server["problem"]
 
 
-def test_up_checks_existing_servers(app: typer.Typer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_reports_unreachable_existing_servers(app: typer.Typer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in UNREACHABLE.items():
         monkeypatch.setenv(name, value)
     result = CliRunner().invoke(app, ["up"])
@@ -91,7 +91,7 @@ def test_up_checks_existing_servers(app: typer.Typer, home: Path, monkeypatch: p
     assert "geheim" not in str(result.exception)
 
 
-def test_down_with_nothing_running(app: typer.Typer, home: Path) -> None:
+def test_down_without_running_servers_succeeds(app: typer.Typer, home: Path) -> None:
     shown = CliRunner().invoke(app, ["down"])
     assert shown.exit_code == 0
     assert "nothing was running" in shown.output
@@ -106,7 +106,7 @@ def test_down_asks_before_it_deletes(app: typer.Typer, home: Path) -> None:
     assert not home.exists()
 
 
-def test_doctor_finds_what_is_broken(
+def test_doctor_reports_broken_parts(
     app: typer.Typer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -127,13 +127,13 @@ def test_doctor_finds_what_is_broken(
     assert CliRunner().invoke(app, ["doctor"]).exit_code == 1
 
 
-def test_doctor_before_the_first_up_is_content(home: Path, tmp_path: Path) -> None:
+def test_doctor_before_the_first_up_reports_no_fault(home: Path, tmp_path: Path) -> None:
     findings = doctor_job.examine(Settings(home=home, cache=tmp_path / "cache"))
     assert [finding for finding in findings if finding.level == "broken"] == []
     assert any("to be downloaded" in finding.what for finding in findings)
 
 
-def test_doctor_sees_a_damaged_cache(home: Path, tmp_path: Path) -> None:
+def test_doctor_reports_a_damaged_cache(home: Path, tmp_path: Path) -> None:
     jar = read_lock().kafka[0].path(tmp_path)
     jar.parent.mkdir(parents=True)
     jar.write_bytes(b"damaged")
@@ -143,7 +143,7 @@ def test_doctor_sees_a_damaged_cache(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="about root")
-def test_doctor_says_how_elasticsearch_gets_a_uid_of_its_own(home: Path) -> None:
+def test_doctor_explains_the_account_of_elasticsearch(home: Path) -> None:
     """A data folder of an earlier version belongs to nobody."""
     folder = home / "elasticsearch"
     folder.mkdir(parents=True)

@@ -56,7 +56,7 @@ def started(launch: Launch, home: Path) -> Identity:
 
 @pytest.mark.skipif(not CAN_MOUNT, reason="only root can give a process another /proc/stat")
 @pytest.mark.parametrize("step_s", STEPS_S)
-def test_a_step_of_the_clock_changes_no_identity(step_s: int, broker: Launch, tmp_path: Path) -> None:
+def test_clock_step_does_not_change_a_process_identity(step_s: int, broker: Launch, tmp_path: Path) -> None:
     started(broker, tmp_path)
 
     def probe(*before: str) -> tuple[str, int]:
@@ -75,7 +75,7 @@ def test_a_step_of_the_clock_changes_no_identity(step_s: int, broker: Launch, tm
     assert running == "True"
 
 
-def test_a_program_with_brackets_in_its_name_is_read(tmp_path: Path) -> None:
+def test_process_with_brackets_in_its_name_is_parsed(tmp_path: Path) -> None:
     program = tmp_path / "a) R (b"
     shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
     child = subprocess.Popen([program, "60"])
@@ -95,7 +95,7 @@ def old_form(home: Path, pid: int) -> None:
     (home / state_file.RECORD_FILE).write_text(json.dumps({"kafka": entry, "elasticsearch": None}))
 
 
-def test_a_record_of_an_earlier_version_keeps_its_live_server(broker: Launch, tmp_path: Path) -> None:
+def test_state_file_of_an_earlier_version_retains_its_running_server(broker: Launch, tmp_path: Path) -> None:
     found = started(broker, tmp_path)
     old_form(tmp_path, found.pid)
     known = state_file.read(tmp_path).kafka
@@ -108,7 +108,7 @@ def test_a_record_of_an_earlier_version_keeps_its_live_server(broker: Launch, tm
     assert found.process() is None
 
 
-def test_a_record_of_an_earlier_version_takes_no_foreign_process(tmp_path: Path) -> None:
+def test_state_file_of_an_earlier_version_matches_no_foreign_process(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     child = subprocess.Popen(["sleep", "60"])
     try:
@@ -124,7 +124,7 @@ def test_a_record_of_an_earlier_version_takes_no_foreign_process(tmp_path: Path)
 
 
 @pytest.mark.parametrize("lost", [True, False])
-def test_a_server_that_the_record_does_not_name_is_found(lost: bool, broker: Launch, tmp_path: Path) -> None:
+def test_server_missing_from_the_state_file_is_detected(lost: bool, broker: Launch, tmp_path: Path) -> None:
     """As after an `up` that was killed between start and note, or after the record was deleted."""
     found = started(broker, tmp_path)
     entry = ServerRecord("4.1.0", 1, 2)
@@ -155,7 +155,7 @@ def test_a_server_of_another_data_folder_is_not_ours(broker: Launch, tmp_path: P
     assert lifecycle.running(tmp_path, "elasticsearch", None) is None
 
 
-def test_the_lock_is_held_as_long_as_the_server_lives(tmp_path: Path) -> None:
+def test_lock_is_held_while_the_server_runs(tmp_path: Path) -> None:
     path = lifecycle.lock_file(tmp_path, "kafka")
     with process_identity.held(path) as lock:
         code = "import time; time.sleep(60)"
@@ -174,7 +174,7 @@ def test_the_lock_is_held_as_long_as_the_server_lives(tmp_path: Path) -> None:
         pass
 
 
-def test_a_lock_is_waited_for_while_a_tool_ends(tmp_path: Path) -> None:
+def test_lock_is_awaited_while_a_tool_exits(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with process_identity.held(path) as lock:
         subprocess.Popen(["sleep", "0.5"], pass_fds=[lock])

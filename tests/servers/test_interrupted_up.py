@@ -117,7 +117,7 @@ def end_up_while(reached: Callable[[Settings], bool], settings: Settings, number
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-def test_up_goes_on_from_wherever_it_was_ended(number: int, settings: Settings) -> None:
+def test_up_killed_at_any_step_is_completed_by_the_next_one(number: int, settings: Settings) -> None:
     for reached in (formatting, unpacking, kafka_starting, elasticsearch_starting):
         if reached is unpacking:  # the first `up` may have done it, beside Kafka
             shutil.rmtree(settings.cache / "trees", ignore_errors=True)

@@ -28,7 +28,7 @@ def commit(endpoint: KafkaEndpoint, group: str, topic: str, offsets: list[int]) 
     consumer.close()
 
 
-def test_counts_messages_of_the_runs_topics_only(servers: Endpoints, run_name: str) -> None:
+def test_topic_counts_cover_the_topics_of_the_run_only(servers: Endpoints, run_name: str) -> None:
     events = topic_name(run_name, "events")
     make_topic(servers.kafka, events, messages=7)
     counts = kafka_admin.topic_counts(servers.kafka, f"{run_name}.")
@@ -44,12 +44,12 @@ def test_lag_is_end_minus_committed_over_partitions(servers: Endpoints, run_name
     assert (lag.group, lag.lag, lag.lag_by_topic, lag.members) == (group, 3, {events: 3}, 0)
 
 
-def test_no_groups_no_lag(servers: Endpoints, run_name: str) -> None:
+def test_run_without_groups_has_no_lag(servers: Endpoints, run_name: str) -> None:
     assert kafka_admin.group_lags(servers.kafka, run_name) == []
     assert kafka_admin.topic_counts(servers.kafka, f"{run_name}.") == []
 
 
-def test_a_topic_is_not_made_by_mistake(servers: Endpoints, run_name: str) -> None:
+def test_topic_is_not_created_by_a_read(servers: Endpoints, run_name: str) -> None:
     producer = Producer({**servers.kafka.client_properties(), "message.timeout.ms": 3000})
     errors: list[object] = []
     producer.produce(topic_name(run_name, "evnets"), b"{}", on_delivery=lambda error, _: errors.append(error))
@@ -59,7 +59,7 @@ def test_a_topic_is_not_made_by_mistake(servers: Endpoints, run_name: str) -> No
     assert kafka_admin.topic_counts(servers.kafka, f"{run_name}.") == []
 
 
-def test_silence_is_an_error_that_names_the_address() -> None:
+def test_unresponsive_broker_is_an_error_that_names_the_address() -> None:
     nobody = KafkaEndpoint("127.0.0.1:1", {"sasl.password": "geheim"})
     with pytest.raises(ShopstreamError, match=r"127\.0\.0\.1:1") as caught:
         kafka_admin.check(nobody, timeout_s=1)

@@ -22,23 +22,23 @@ from shopstream.settings import Settings
         (" a", "\\ a"),
     ],
 )
-def test_values_are_written_as_java_reads_them(value: str, written: str) -> None:
+def test_property_values_are_escaped_for_java(value: str, written: str) -> None:
     assert escaped(value) == written
 
 
 @pytest.mark.parametrize("name", ["a,b", 'a"b', "a\\b", "a\nb", "a${b}", "a\udce9"])
-def test_a_home_that_cannot_be_named_is_refused_before_it_is_made(name: str, tmp_path: Path) -> None:
+def test_home_with_unsupported_characters_is_refused_before_creation(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="data folder") as caught:
         lifecycle.up(Settings(home=tmp_path / name), Console(quiet=True))
     assert "SHOPSTREAM_HOME" in caught.value.remedy
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_letters_are_fine() -> None:
+def test_home_with_other_characters_is_accepted() -> None:
     check_home(Path("/tmp/hö mé/#it's 100 % (of $x): 店=1;"))
 
 
-def test_a_log_that_an_earlier_version_misplaced_is_not_begun_anew(tmp_path: Path) -> None:
+def test_log_misplaced_by_an_earlier_version_is_not_replaced(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "hö mé")
     settings.home.mkdir()
     misplaced = tmp_path / "hÃ¶ mÃ©" / "kafka" / "data"

@@ -69,7 +69,7 @@ def test_second_up_changes_nothing(pair: Endpoints, settings: Settings) -> None:
     assert entries(settings) == before
 
 
-def test_only_loopback_is_listened_on(pair: Endpoints, settings: Settings) -> None:
+def test_servers_listen_on_loopback_only(pair: Endpoints, settings: Settings) -> None:
     listening = [
         connection.laddr
         for entry in entries(settings)
@@ -81,7 +81,7 @@ def test_only_loopback_is_listened_on(pair: Endpoints, settings: Settings) -> No
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
-def test_elasticsearch_asks_for_the_generated_password(pair: Endpoints) -> None:
+def test_elasticsearch_requires_the_generated_password(pair: Endpoints) -> None:
     with elastic(pair) as client:
         assert client.cluster.health()["status"] == "green"
     with elastic(pair, basic_auth=("elastic", "changeme")) as client, pytest.raises(AuthenticationException):
@@ -90,7 +90,7 @@ def test_elasticsearch_asks_for_the_generated_password(pair: Endpoints) -> None:
         client.cluster.health()
 
 
-def test_the_password_is_in_a_private_file_and_nowhere_to_be_seen(pair: Endpoints, settings: Settings) -> None:
+def test_password_is_in_a_private_file_only(pair: Endpoints, settings: Settings) -> None:
     file = settings.home / "secrets" / "elastic-password"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
@@ -106,14 +106,14 @@ def test_the_password_is_in_a_private_file_and_nowhere_to_be_seen(pair: Endpoint
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="about root")
-def test_elasticsearch_is_not_root(pair: Endpoints, settings: Settings) -> None:
+def test_elasticsearch_does_not_run_as_root(pair: Endpoints, settings: Settings) -> None:
     _, entry = entries(settings)
     for process in processes(entry):
         assert 0 not in process.uids()
         assert 0 not in process.gids()
 
 
-def test_restart_keeps_data_addresses_and_password(pair: Endpoints, settings: Settings) -> None:
+def test_restart_preserves_data_addresses_and_password(pair: Endpoints, settings: Settings) -> None:
     admin = AdminClient(pair.kafka.client_properties())
     for future in admin.create_topics([NewTopic(TOPIC, 1, 1)]).values():
         future.result(timeout=30)
@@ -142,7 +142,7 @@ def test_restart_keeps_data_addresses_and_password(pair: Endpoints, settings: Se
         assert client.get(index="shop-customers", id="c1")["_source"] == {"kept": True}
 
 
-def test_crashed_servers_are_noticed_and_started_again(pair: Endpoints, settings: Settings) -> None:
+def test_crashed_servers_are_detected_and_restarted(pair: Endpoints, settings: Settings) -> None:
     """And a lost password file costs a new password, not the data."""
     with elastic(pair) as client:
         client.index(index="shop-crash", id="c1", document={"kept": True}, refresh=True)
@@ -168,7 +168,7 @@ def test_crashed_servers_are_noticed_and_started_again(pair: Endpoints, settings
     assert embedded.status(settings).healthy()
 
 
-def test_status_command_tells_scripts_where_everything_is(
+def test_status_command_prints_the_endpoints_as_json(
     pair: Endpoints, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SHOPSTREAM_HOME", str(settings.home))
@@ -184,7 +184,9 @@ def test_status_command_tells_scripts_where_everything_is(
     assert CliRunner().invoke(build_app(), ["status"]).exit_code == 0
 
 
-def test_doctor_is_content(pair: Endpoints, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_no_fault_for_running_servers(
+    pair: Endpoints, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SHOPSTREAM_HOME", str(settings.home))
     result = CliRunner().invoke(build_app(), ["doctor"])
     assert result.exit_code == 0, result.output

@@ -31,7 +31,7 @@ def wait_for(log: Path, text: str) -> None:
         time.sleep(0.02)
 
 
-def test_runs_in_a_session_of_its_own_with_the_given_environment_only(tmp_path: Path) -> None:
+def test_process_runs_in_its_own_session_with_the_given_environment_only(tmp_path: Path) -> None:
     code = "import os, time; print(sorted(os.environ), os.getsid(0) == os.getpid(), flush=True); time.sleep(60)"
     start = launch(tmp_path, code)
     identity = process.start(start)
@@ -44,7 +44,7 @@ def test_runs_in_a_session_of_its_own_with_the_given_environment_only(tmp_path: 
     assert identity.process() is None
 
 
-def test_one_that_ignores_sigterm_is_killed_and_that_is_said(tmp_path: Path) -> None:
+def test_process_that_ignores_sigterm_is_killed_and_reported(tmp_path: Path) -> None:
     start = launch(tmp_path, STUBBORN)
     identity = process.start(start)
     wait_for(start.log, "ready")
@@ -52,7 +52,7 @@ def test_one_that_ignores_sigterm_is_killed_and_that_is_said(tmp_path: Path) -> 
     assert identity.process() is None
 
 
-def test_children_end_with_it(tmp_path: Path) -> None:
+def test_child_processes_end_with_their_parent(tmp_path: Path) -> None:
     code = (
         "import subprocess, sys, time;"
         f"child = subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]);"
@@ -66,7 +66,7 @@ def test_children_end_with_it(tmp_path: Path) -> None:
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_later_process_with_the_same_pid_is_not_it() -> None:
+def test_later_process_with_the_same_pid_has_another_identity() -> None:
     me = Identity.of(os.getpid())
     assert me.process() is not None
     boot, _, ticks = me.start.rpartition(":")
@@ -84,13 +84,13 @@ def test_a_zombie_is_not_running() -> None:
     child.wait()
 
 
-def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_program_is_an_error(tmp_path: Path) -> None:
     absent = Launch([str(tmp_path / "absent")], {}, tmp_path, tmp_path / "x.log")
     with pytest.raises(ShopstreamError, match="could not be started"):
         process.start(absent)
 
 
-def test_a_failing_tool_tells_what_it_said_but_not_its_input(tmp_path: Path) -> None:
+def test_error_of_a_tool_holds_its_output_and_not_its_input(tmp_path: Path) -> None:
     start = launch(tmp_path, "")
     command = [sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit('no such keystore')"]
     with pytest.raises(ShopstreamError, match="no such keystore") as caught:
@@ -98,7 +98,7 @@ def test_a_failing_tool_tells_what_it_said_but_not_its_input(tmp_path: Path) -> 
     assert "geheim" not in str(caught.value)
 
 
-def test_a_long_log_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_log_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LOG_BYTES_MAX", 10)
     start = launch(tmp_path, "")
     start.log.parent.mkdir()
@@ -107,14 +107,14 @@ def test_a_long_log_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert start.log.with_suffix(".log.1").read_text() == "of an earlier start\n"
 
 
-def test_tail_is_short(tmp_path: Path) -> None:
+def test_tail_returns_the_last_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("".join(f"line {number}\n" for number in range(10_000)))
     assert process.tail(log, 2) == "line 9998\nline 9999"
     assert process.tail(tmp_path / "absent") == ""
 
 
-def test_logs_are_closed_to_others_under_any_umask(tmp_path: Path) -> None:
+def test_logs_are_private_under_any_umask(tmp_path: Path) -> None:
     start = launch(tmp_path, "")
     start.log.parent.mkdir()
     start.log.touch(0o644)  # of an earlier version

@@ -41,7 +41,7 @@ def data_folder(home: Path) -> Path:
 
 
 @as_root
-def test_what_the_data_folder_made_elsewhere_is_deleted(closed: Path) -> None:
+def test_folders_outside_the_data_folder_are_deleted_with_it(closed: Path) -> None:
     folder = data_folder(closed / "home")
     assert (closed / "home" / "elasticsearch").is_symlink()
     assert removal.remove_data(Settings(home=closed / "home")) == []
@@ -70,7 +70,7 @@ def test_a_copy_is_not_started_over_the_original(closed: Path) -> None:
 
 
 @as_root
-def test_a_data_folder_that_was_moved_keeps_its_folder(closed: Path) -> None:
+def test_moved_data_folder_retains_its_linked_folder(closed: Path) -> None:
     folder = data_folder(closed / "home")
     (closed / "home").rename(closed / "moved")
     assert reachable_folder(closed / "moved" / "elasticsearch", STRANGER) == folder
@@ -91,7 +91,7 @@ def test_a_link_to_a_larger_disk_is_removed_and_not_followed(tmp_path: Path) -> 
     assert not home.exists()
 
 
-def test_a_folder_that_an_earlier_version_made_stays(closed: Path) -> None:
+def test_folder_made_by_an_earlier_version_is_not_deleted(closed: Path) -> None:
     """It does not say whose it is."""
     folder = closed.parent / "shared" / "root-elasticsearch-abc"
     folder.mkdir(parents=True)
@@ -112,7 +112,7 @@ def test_a_home_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert str(tmp_path / "real") in caught.value.remedy
 
 
-def test_record_and_locks_are_closed_to_others_under_any_umask(tmp_path: Path) -> None:
+def test_state_file_and_locks_are_private_under_any_umask(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / ".servers.lock").touch(0o666)  # of an earlier version

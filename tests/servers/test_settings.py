@@ -13,7 +13,7 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_defaults(tmp_path: Path) -> None:
+def test_settings_have_their_defaults(tmp_path: Path) -> None:
     settings = load_settings()
     assert settings.home == tmp_path / ".shopstream"
     assert settings.cache.name == "shopstream"
@@ -31,7 +31,7 @@ def test_flag_beats_variable_beats_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert (settings.kafka.port, settings.kafka.heap) == (2222, "3g")
 
 
-def test_named_file_replaces_the_one_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_settings_file_replaces_the_local_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shopstream.toml").write_text('run = "here"\n')
     (tmp_path / "other.toml").write_text('run = "named"\n')
     monkeypatch.setenv("SHOPSTREAM_CONFIG", "other.toml")
@@ -41,7 +41,7 @@ def test_named_file_replaces_the_one_here(tmp_path: Path, monkeypatch: pytest.Mo
         load_settings()
 
 
-def test_properties_become_strings(tmp_path: Path) -> None:
+def test_kafka_properties_become_strings(tmp_path: Path) -> None:
     (tmp_path / "shopstream.toml").write_text(
         '[kafka.properties]\n"security.protocol" = "SASL_SSL"\n"enable.ssl.certificate.verification" = false\n'
         '"socket.timeout.ms" = 500\n'
@@ -65,7 +65,7 @@ def test_properties_become_strings(tmp_path: Path) -> None:
         ("SHOPSTREAM_HOM", "/tmp", "did you mean home"),
     ],
 )
-def test_a_wrong_setting_is_named(variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_setting_is_named(variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(UsageError, match=said) as caught:
         load_settings()
@@ -88,7 +88,7 @@ def test_a_wrong_setting_is_named(variable: str, value: str, said: str, monkeypa
         },
     ],
 )
-def test_an_error_never_shows_a_secret(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_a_setting_never_shows_a_secret(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     try:
@@ -98,7 +98,7 @@ def test_an_error_never_shows_a_secret(variables: dict[str, str], monkeypatch: p
     assert "geheim" not in shown
 
 
-def test_repr_shows_no_secret() -> None:
+def test_repr_of_settings_shows_no_secret() -> None:
     settings = load_settings(
         kafka={"properties": {"sasl.password": "geheim"}},
         elasticsearch={"url": "http://x:1", "username": "u", "password": "geheim", "options": {"a": "geheim"}},
@@ -107,19 +107,19 @@ def test_repr_shows_no_secret() -> None:
     assert "geheim" not in str(settings)
 
 
-def test_malformed_file_is_named(tmp_path: Path) -> None:
+def test_malformed_settings_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "shopstream.toml").write_text("run = \n")
     with pytest.raises(UsageError, match="settings cannot be read"):
         load_settings()
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().run = "other"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", sorted(RUNS_CODE))
-def test_a_file_of_the_working_folder_runs_no_code(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_in_the_working_folder_runs_no_code(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = f'[kafka.properties]\n"{name}" = "{tmp_path}/evil"\n'
     (tmp_path / "shopstream.toml").write_text(content)
     with pytest.raises(UsageError, match=name) as caught:
@@ -135,7 +135,7 @@ def test_a_file_of_the_working_folder_runs_no_code(name: str, tmp_path: Path, mo
     assert load_settings().kafka.properties == {name: "x"}
 
 
-def test_every_command_refuses_it_before_a_client_is_made(tmp_path: Path) -> None:
+def test_every_command_refuses_invalid_properties_before_a_client_is_created(tmp_path: Path) -> None:
     (tmp_path / "shopstream.toml").write_text('[kafka.properties]\n"plugin.library.paths" = "./evil"\n')
     with pytest.raises(UsageError):
         load_settings(run="other", kafka={"bootstrap_servers": "127.0.0.1:1"})

@@ -78,7 +78,7 @@ def end(entry: ServerRecord) -> None:
     assert process.stop(entry.identity, 10)
 
 
-def test_a_started_server_is_remembered(tmp_path: Path) -> None:
+def test_started_server_is_recorded(tmp_path: Path) -> None:
     entry = start(FakeServer(tmp_path))
     assert entry.is_running()
     assert ports.accepts(entry.port)
@@ -86,7 +86,7 @@ def test_a_started_server_is_remembered(tmp_path: Path) -> None:
     assert not entry.is_running()
 
 
-def test_the_port_is_kept_for_a_restart(tmp_path: Path) -> None:
+def test_restart_reuses_the_port(tmp_path: Path) -> None:
     first = start(FakeServer(tmp_path))
     end(first)
     again = start(FakeServer(tmp_path, preferred_port=29_500))
@@ -94,7 +94,7 @@ def test_the_port_is_kept_for_a_restart(tmp_path: Path) -> None:
     assert again.port == first.port
 
 
-def test_a_port_that_was_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
+def test_port_in_use_at_a_restart_is_replaced(tmp_path: Path) -> None:
     entry = start(FakeServer(tmp_path, stolen=2))
     assert entry.is_running()
     assert ports.accepts(entry.port)
@@ -102,12 +102,12 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
     end(entry)
 
 
-def test_ports_that_are_always_taken_end_in_an_error(tmp_path: Path) -> None:
+def test_ports_that_are_always_in_use_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ShopstreamError, match="Address already in use"):
         start(FakeServer(tmp_path, stolen=lifecycle.PORT_ATTEMPTS))
 
 
-def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
+def test_server_that_exits_at_start_is_an_error_with_its_log(tmp_path: Path) -> None:
     with pytest.raises(ShopstreamError, match=r"ended while starting(.|\n)*no memory for you") as caught:
         start(FakeServer(tmp_path, code="import sys; sys.exit('no memory for you')"))
     assert "doctor" in caught.value.remedy
@@ -116,7 +116,7 @@ def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
     assert entry.identity is None
 
 
-def test_a_server_that_hangs_is_given_up_and_stopped(tmp_path: Path) -> None:
+def test_server_that_hangs_at_start_is_stopped(tmp_path: Path) -> None:
     code = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(60)"
     with pytest.raises(ShopstreamError, match="was not healthy within 1 s"):
         start(FakeServer(tmp_path, code=code), start_timeout_s=1)
@@ -136,7 +136,7 @@ def test_an_interrupted_start_is_undone(tmp_path: Path) -> None:
     assert not [child for child in psutil.Process().children() if "time.sleep(60)" in " ".join(child.cmdline())]
 
 
-def test_a_stale_pid_is_noticed(tmp_path: Path) -> None:
+def test_stale_pid_is_detected(tmp_path: Path) -> None:
     reused = ServerRecord("4.1.0", 29_092, 29_093, Identity(os.getpid(), "of an earlier boot:1"))
     state_file.write(tmp_path, Record(kafka=reused))
     said = Console(file=io.StringIO(), width=200)
@@ -161,7 +161,7 @@ def left_behind(server: FakeServer) -> lifecycle._Ledger:
     return lifecycle._Ledger(server.home, state_file.read(server.home))
 
 
-def test_up_waits_for_a_server_that_runs_and_does_not_answer_yet(tmp_path: Path) -> None:
+def test_up_waits_for_a_running_server_that_is_not_ready(tmp_path: Path) -> None:
     server = FakeServer(tmp_path, code=SLOW)
     ledger = left_behind(server)
     assert lifecycle._runs(server, ledger, QUIET)
@@ -173,7 +173,7 @@ def test_up_waits_for_a_server_that_runs_and_does_not_answer_yet(tmp_path: Path)
     end(entry)
 
 
-def test_up_starts_again_what_ends_before_it_answers(tmp_path: Path) -> None:
+def test_up_restarts_a_server_that_exits_before_it_is_ready(tmp_path: Path) -> None:
     server = FakeServer(tmp_path, code="import time; time.sleep(0.5)")
     ledger = left_behind(server)
     assert lifecycle._runs(server, ledger, QUIET)
@@ -181,7 +181,7 @@ def test_up_starts_again_what_ends_before_it_answers(tmp_path: Path) -> None:
     assert not lifecycle._runs(server, ledger, QUIET)
 
 
-def test_up_tells_of_a_server_that_never_answers(tmp_path: Path) -> None:
+def test_up_reports_a_server_that_is_never_ready(tmp_path: Path) -> None:
     server = FakeServer(tmp_path, code="import time; print('stuck', flush=True); time.sleep(60)")
     ledger = left_behind(server)
     with pytest.raises(ShopstreamError, match=r"was not healthy(.|\n)*stuck") as caught:
@@ -193,7 +193,7 @@ def test_up_tells_of_a_server_that_never_answers(tmp_path: Path) -> None:
     end(entry)
 
 
-def test_record_survives_a_round_trip_and_names_damage(tmp_path: Path) -> None:
+def test_state_file_reads_back_as_written_and_damage_is_named(tmp_path: Path) -> None:
     assert state_file.read(tmp_path) == Record()
     written = Record(kafka=ServerRecord("4.1.0", 1, 2, Identity(3, "boot:4")))
     state_file.write(tmp_path, written)
@@ -203,7 +203,7 @@ def test_record_survives_a_round_trip_and_names_damage(tmp_path: Path) -> None:
         state_file.read(tmp_path)
 
 
-def test_removing_data_takes_data_folders_only(tmp_path: Path) -> None:
+def test_removal_deletes_data_folders_only(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     with pytest.raises(ShopstreamError, match="not a data folder"):
@@ -216,7 +216,7 @@ def test_removing_data_takes_data_folders_only(tmp_path: Path) -> None:
     assert not precious.exists()
 
 
-def test_reports_of_the_run_and_of_no_other(tmp_path: Path) -> None:
+def test_status_reads_the_reports_of_its_run_only(tmp_path: Path) -> None:
     report = {"state": "running", "freshness_p50_ms": 800}
     for name in ("shop-features-0", "shop-b-features-0", "other-index-1"):
         (tmp_path / f"{name}.json").write_text(json.dumps(report))
