@@ -49,7 +49,7 @@ def write_raw(directory, table, topic="events", day=D0):
     pq.write_table(table, folder / "x.parquet")
 
 
-def test_what_is_written_reads_back_in_the_folders_of_its_days(tmp_path):
+def test_rows_read_back_from_the_folders_of_their_days(tmp_path):
     out = tmp_path / "a"
     table = events_table([T0, T0 + DAY_MS - 1, T0 + DAY_MS, T0 + 3 * DAY_MS])
     with archive.ArchiveWriter(out) as writer:
@@ -65,7 +65,7 @@ def test_what_is_written_reads_back_in_the_folders_of_its_days(tmp_path):
     assert written.remove_metadata() == arrow_schema(Event)
 
 
-def test_range_is_half_open_to_the_millisecond(tmp_path):
+def test_time_range_is_half_open_to_the_millisecond(tmp_path):
     with archive.ArchiveWriter(tmp_path / "a") as writer:
         writer.write("events", events_table([T0, T0 + 1, T0 + 2, T0 + DAY_MS]))
     got = list(archive.iter_days(tmp_path / "a", "events", T0 + 1, T0 + 2))
@@ -74,7 +74,7 @@ def test_range_is_half_open_to_the_millisecond(tmp_path):
     assert [d for d, _ in archive.iter_days(tmp_path / "a", "events", None, T0 + DAY_MS)] == [D0]
 
 
-def test_a_row_without_time_is_kept_with_its_folder(tmp_path):
+def test_row_without_a_time_is_read_with_its_folder(tmp_path):
     with archive.ArchiveWriter(tmp_path / "a") as writer:
         writer.write_day("events", D0, events_table([None, T0 + 5]))
     ((_, table),) = archive.iter_days(tmp_path / "a", "events", T0 + 6, T0 + 9)
@@ -107,7 +107,7 @@ def replaced(tmp_path):
 
 
 @pytest.mark.parametrize("failing", [1, 2])
-def test_an_archive_that_cannot_be_replaced_stays_as_it_was(replaced, monkeypatch, failing):
+def test_archive_that_cannot_be_replaced_is_unchanged(replaced, monkeypatch, failing):
     out, write = replaced
     rename, calls = Path.rename, []
 
@@ -124,7 +124,7 @@ def test_an_archive_that_cannot_be_replaced_stays_as_it_was(replaced, monkeypatc
     assert [path.name for path in out.parent.iterdir()] == ["a"]
 
 
-def test_an_archive_that_cannot_even_be_put_back_is_kept_and_named(replaced, monkeypatch):
+def test_archive_that_cannot_be_restored_is_preserved_and_named(replaced, monkeypatch):
     _, write = replaced
     rename, calls = Path.rename, []
 
@@ -142,7 +142,7 @@ def test_an_archive_that_cannot_even_be_put_back_is_kept_and_named(replaced, mon
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux tells which file a descriptor is of")
-def test_a_new_archive_has_reached_the_disk_before_it_has_its_name(replaced, monkeypatch):
+def test_new_archive_is_synced_before_it_is_renamed(replaced, monkeypatch):
     out, write = replaced
     rename, fsync, done = Path.rename, os.fsync, []
     monkeypatch.setattr(
@@ -158,7 +158,7 @@ def test_a_new_archive_has_reached_the_disk_before_it_has_its_name(replaced, mon
     assert after == [str(out), str(out.parent)]
 
 
-def test_force_replaces_an_archive_and_nothing_else(tmp_path):
+def test_force_replaces_archives_only(tmp_path):
     out = tmp_path / "a"
     for ids in (["old"], ["new"]):
         with archive.ArchiveWriter(out, force=True) as writer:
@@ -172,7 +172,7 @@ def test_force_replaces_an_archive_and_nothing_else(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_csv_twins_hold_the_same_rows(tmp_path):
+def test_csv_copies_hold_the_same_rows(tmp_path):
     out = tmp_path / "a"
     with archive.ArchiveWriter(out, csv=True) as writer:
         writer.write("orders", pa.Table.from_pylist(order_rows(2), schema=arrow_schema(Order)))
@@ -238,7 +238,7 @@ def test_a_column_that_cannot_be_read_is_named(tmp_path, broken, words):
         archive.read_day(tmp_path, "events", D0)
 
 
-def test_what_is_no_archive_is_refused(tmp_path):
+def test_folder_that_is_not_an_archive_is_refused(tmp_path):
     with pytest.raises(ShopstreamError, match="no archive"):
         archive.days(tmp_path / "missing", "events")
     with pytest.raises(ShopstreamError, match="is not an archive"):

@@ -65,7 +65,7 @@ def frozen(row):
 
 
 @pytest.mark.parametrize("topic", ["events", "orders", "customers"])
-def test_labels_are_what_was_planted(clean, dirty, topic):
+def test_labels_equal_the_planted_dirt(clean, dirty, topic):
     labels = [r for r in pq.read_table(dirty[0] / archive.TRUTH_DIRT_FILE).to_pylist() if r["topic"] == topic]
     clean_rows = [frozen(row) for _, row in rows(clean[0], topic)]
     assert len(labels) == int(0.05 * len(clean_rows))
@@ -85,7 +85,7 @@ def test_labels_are_what_was_planted(clean, dirty, topic):
 
 
 @pytest.mark.parametrize("topic", ["events", "orders", "customers"])
-def test_every_kind_of_an_invalid_row_comes_up(tmp_path, topic):
+def test_every_kind_of_invalid_row_occurs(tmp_path, topic):
     shop = Shop(end_ms=SHOP.end_ms, customers=400, events=12_000, days=10)
     generate(shop, tmp_path / "a", dirt=1.0)
     labels = pq.read_table(tmp_path / "a" / archive.TRUTH_DIRT_FILE).to_pylist()
@@ -99,7 +99,7 @@ def test_rows_lie_in_the_folders_of_their_own_days(dirty):
     assert date(1969, 12, 31) in archive.days(dirty[0], "events")
 
 
-def test_dirt_is_counted_apart(clean, dirty):
+def test_dirty_rows_are_counted_separately(clean, dirty):
     assert dirty[1].events == clean[1].events == SHOP.events
     assert dirty[1].tally == clean[1].tally
     assert dirty[1].dirty_rows == pq.read_metadata(dirty[0] / archive.TRUTH_DIRT_FILE).num_rows > 3_000
@@ -107,7 +107,7 @@ def test_dirt_is_counted_apart(clean, dirty):
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
-def test_dirt_is_a_share(tmp_path, share):
+def test_dirt_outside_zero_to_one_is_refused(tmp_path, share):
     with pytest.raises(UsageError, match="share"):
         generate(SHOP, tmp_path / "a", dirt=share)
     assert list(tmp_path.iterdir()) == []

@@ -35,7 +35,7 @@ def sql(archive_dir):
         yield lambda query: connection.execute(query).fetchall()
 
 
-def test_the_funnel_narrows_as_it_does_in_shops(sql):
+def test_funnel_narrows_within_the_usual_bounds(sql):
     ((events, seen, cart, checkout, bought),) = sql(
         "select avg(n), avg(seen::int), avg(cart::int), avg(checkout::int), avg(bought::int) from sessions"
     )
@@ -55,7 +55,7 @@ def test_conversion_and_abandonment_are_settable(conversion, abandonment):
     assert 1 - total.converted_sessions / total.cart_sessions == pytest.approx(abandonment, abs=0.03)
 
 
-def test_activity_fades_before_the_drop_out(sql):
+def test_activity_declines_before_churn(sql):
     """The last ten days against the time well before: fewer visits, shorter ones, more carts left, fewer purchases."""
     early, late = sql(
         "with leaving as (from truth where not alive and dropout_ts > timestamptz '2024-12-01'),"
@@ -71,7 +71,7 @@ def test_activity_fades_before_the_drop_out(sql):
     assert late[3] > early[3] + 0.05
 
 
-def test_no_session_begins_after_the_drop_out_or_before_the_sign_up(sql):
+def test_no_session_starts_after_churn_or_before_sign_up(sql):
     assert sql("select count(*) from sessions join truth using (customer_id) where start_ts >= dropout_ts") == [(0,)]
     assert sql("select count(*) from sessions join customers using (customer_id) where start_ts < signup_ts") == [(0,)]
     ((arrived, first_visits),) = sql(
@@ -81,7 +81,7 @@ def test_no_session_begins_after_the_drop_out_or_before_the_sign_up(sql):
     assert arrived == first_visits == 1100
 
 
-def test_churn_is_there_and_is_not_all(sql):
+def test_share_of_churned_customers_is_realistic(sql):
     ((gone,),) = sql("select avg((not alive)::int) from truth")
     assert 0.2 < gone < 0.6
     ((silent_alive,),) = sql(
@@ -91,7 +91,7 @@ def test_churn_is_there_and_is_not_all(sql):
     assert silent_alive > 100  # silence alone does not tell
 
 
-def test_types_buy_as_they_are_made(sql):
+def test_customer_types_buy_at_their_rates(sql):
     rates = dict(sql("select latent_type, avg(bought::int) from sessions join truth using (customer_id) group by 1"))
     assert rates["browser"] < 0.6 * rates["bargain"] < rates["loyal"]
     assert rates["loyal"] > rates["regular"] > rates["bargain"]
@@ -112,7 +112,7 @@ def test_a_few_products_sell_most(sql):
     assert 0.5 < share < 0.85
 
 
-def test_hours_and_weekdays_have_their_rhythm(sql):
+def test_activity_follows_hours_and_weekdays(sql):
     by_hour = dict(sql("select hour(start_ts), count(*) from sessions group by 1"))
     assert max(by_hour, key=by_hour.get) in (18, 19, 20)
     assert min(by_hour, key=by_hour.get) in (2, 3)
@@ -121,7 +121,7 @@ def test_hours_and_weekdays_have_their_rhythm(sql):
     assert by_weekday[7] > 1.1 * by_weekday[5]
 
 
-def test_campaigns_bring_visits_and_lower_prices(sql):
+def test_campaigns_raise_visits_and_lower_prices(sql):
     black, before = (
         sql(f"select count(*) / 8 from sessions where start_ts >= date '{a}' and start_ts < date '{b}'")[0][0]
         for a, b in (("2024-11-25", "2024-12-03"), ("2024-11-09", "2024-11-17"))
@@ -136,7 +136,7 @@ def test_campaigns_bring_visits_and_lower_prices(sql):
     assert ratio == pytest.approx(BLACK_WEEK.price, abs=1e-3)
 
 
-def test_the_calendar_of_campaigns():
+def test_campaigns_have_their_calendar_days():
     assert campaign_on(date(2024, 11, 24)) is NO_CAMPAIGN
     assert campaign_on(date(2024, 11, 25)) is BLACK_WEEK  # the Monday before 29 November
     assert campaign_on(date(2024, 12, 2)) is BLACK_WEEK
@@ -145,7 +145,7 @@ def test_the_calendar_of_campaigns():
     assert campaign_on(date(2026, 7, 14)) is SUMMER_SALE
 
 
-def test_orders_come_back_within_sixty_days(sql):
+def test_orders_are_refunded_within_sixty_days(sql):
     shares = dict(sql("select status, count(distinct order_id) from orders group by 1"))
     assert 0.02 < shares["cancelled"] / shares["placed"] < 0.045
     assert 0.04 < shares["refunded"] / shares["placed"] < 0.11
@@ -171,7 +171,7 @@ def test_purchase_rates_are_gamma_and_lifetimes_lomax():
         assert np.median(people.dropout_ms[mine] - END_MS) / DAY_MS == pytest.approx(median_days, rel=0.04)
 
 
-def test_the_established_have_survived_until_history_begins():
+def test_established_customers_are_active_at_the_start_of_history():
     start_ms = END_MS - 100 * DAY_MS
     people = draw_initial(9, 1_000, start_ms, 100)
     established = people.signup_ms < start_ms
@@ -180,7 +180,7 @@ def test_the_established_have_survived_until_history_begins():
     assert (np.diff(people.signup_ms) >= 0).all()
 
 
-def test_a_profile_does_not_depend_on_who_is_asked_for_with_it():
+def test_profile_does_not_depend_on_the_other_requested_customers():
     people = draw_initial(9, 300, END_MS - 100 * DAY_MS, 100)
     everybody = customers_table(9, people, np.arange(300))
     assert customers_table(9, people, np.asarray([7, 250])).equals(everybody.take([7, 250]))

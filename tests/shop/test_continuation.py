@@ -36,7 +36,7 @@ def joined(batches, topic):
     return pa.concat_tables(getattr(batch, topic) for batch in batches)
 
 
-def test_batches_follow_each_other_and_hold_their_own_time(week):
+def test_live_batches_are_consecutive_and_hold_their_own_time(week):
     border = SHOP.end_ms
     for batch in week:
         assert batch.start_ms == border
@@ -48,7 +48,7 @@ def test_batches_follow_each_other_and_hold_their_own_time(week):
     assert border == SHOP.end_ms + 7 * DAY_MS
 
 
-def test_no_id_comes_twice(past, week, model):
+def test_live_ids_are_unique(past, week, model):
     fast = list(islice(live_batches(model, rate=50, step_ms=60_000), 30))
     faster = list(islice(live_batches(model, rate=60, step_ms=60_000), 30))
     for topic, index, column in (("events", 0, "event_id"), ("orders", 1, "order_id")):
@@ -66,7 +66,7 @@ def test_no_id_comes_twice(past, week, model):
         assert len(set(own)) == len(own)
 
 
-def test_the_rate_goes_on(week, model):
+def test_live_rate_continues_that_of_the_history(week, model):
     daily = [joined(week[d * 24 : d * 24 + 24], "events").num_rows for d in range(7)]
     before = model.day_targets[-7:]
     assert sum(daily) == pytest.approx(before.sum(), rel=0.15)
@@ -77,7 +77,7 @@ def test_the_rate_goes_on(week, model):
     assert placed / sessions == pytest.approx(SHOP.conversion, rel=0.2)
 
 
-def test_visits_and_orders_that_history_cut_short_go_on(past, week):
+def test_visits_and_orders_cut_by_the_end_of_history_continue(past, week):
     events, orders = past
     later = joined(week, "events")
     cut = set(events["session_id"].to_pylist()) & set(later["session_id"].to_pylist())
@@ -91,7 +91,7 @@ def test_visits_and_orders_that_history_cut_short_go_on(past, week):
     assert {"refunded", "cancelled"} & {status[order] for order in changed}
 
 
-def test_customers_arrive_with_their_first_visit(week):
+def test_profiles_of_new_customers_precede_their_first_visit(week):
     arrived = joined(week, "customers")
     ids = arrived["customer_id"].to_pylist()
     assert ids == [f"c{SHOP.customers + 1 + i:07d}" for i in range(len(ids))]
@@ -104,14 +104,14 @@ def test_customers_arrive_with_their_first_visit(week):
     assert all(first[customer] == signup for customer, signup in signups.items())
 
 
-def test_a_later_start_gives_what_an_earlier_one_would_have_given(week, model):
+def test_later_start_gives_the_records_of_an_earlier_start(week, model):
     hours = 2 * 24 + 5
     later = list(islice(live_batches(model, start_ms=SHOP.end_ms + hours * HOUR_MS, step_ms=HOUR_MS), 30))
     for ours, theirs in zip(later, week[hours:], strict=False):
         assert ours == theirs
 
 
-def test_steps_do_not_change_the_records(week, model):
+def test_step_size_does_not_change_the_records(week, model):
     small = list(islice(live_batches(model, step_ms=7 * 60_000), 200))
     span_ms = small[-1].end_ms - SHOP.end_ms
     both = joined(small, "events"), joined(week[: span_ms // HOUR_MS], "events")
@@ -121,13 +121,13 @@ def test_steps_do_not_change_the_records(week, model):
 
 
 @pytest.mark.parametrize("rate", [5.0, 200.0])
-def test_a_given_rate_is_held_from_the_start_and_at_night(rate, model):
+def test_given_rate_is_constant_from_the_start_and_at_night(rate, model):
     counts = [batch.events.num_rows for batch in islice(live_batches(model, rate=rate, step_ms=60_000), 240)]
     assert sum(counts[60:]) / (180 * 60) == pytest.approx(rate, rel=0.05)
     assert sum(counts[:10]) / 600 == pytest.approx(rate, rel=0.25)
 
 
-def test_what_cannot_be_is_a_usage_error(model):
+def test_impossible_live_options_are_usage_errors(model):
     for wrong in ({"start_ms": SHOP.end_ms - 1}, {"rate": 0}, {"rate": float("nan")}, {"step_ms": 0}):
         with pytest.raises(UsageError):
             live_batches(model, **wrong)

@@ -25,7 +25,7 @@ def run(app, *arguments):
     return CliRunner().invoke(app, ["generate", *map(str, arguments)])
 
 
-def test_it_writes_the_archive_and_prints_what_is_in_it(app, tmp_path):
+def test_generate_writes_the_archive_and_prints_its_counts(app, tmp_path):
     done = run(app, "--out", tmp_path / "a", *SMALL, "--dirt", "0.01")
     assert done.exit_code == 0, done.output
     rows = dict(line.strip("│ ").split("│") for line in done.output.splitlines() if line.startswith("│"))
@@ -38,7 +38,7 @@ def test_it_writes_the_archive_and_prints_what_is_in_it(app, tmp_path):
     assert archive.days(tmp_path / "a", "events")[-1].isoformat() == "2025-05-31"
 
 
-def test_an_archive_is_replaced_only_by_force(app, tmp_path):
+def test_archive_is_replaced_only_with_force(app, tmp_path):
     assert run(app, "--out", tmp_path / "a", *SMALL).exit_code == 0
     refused = run(app, "--out", tmp_path / "a", *SMALL)
     assert isinstance(refused.exception, ShopstreamError)
@@ -63,7 +63,7 @@ def test_wrong_options_are_usage_errors_and_leave_nothing(app, tmp_path, wrong):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_default_end_lies_two_weeks_back(app, tmp_path):
+def test_default_end_is_two_weeks_ago(app, tmp_path):
     assert run(app, "--out", tmp_path / "a", *SMALL[:-2]).exit_code == 0
     day = archive.days(tmp_path / "a", "events")[-1]
     assert 14 <= time.time() / 86_400 - day.toordinal() + 719_163 < 16.1  # noqa: TID251

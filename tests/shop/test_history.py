@@ -39,14 +39,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others(tmp_pa
     ("customers", "events", "days"),
     [(1, 1, 1), (1, 2, 30), (3, 10, 365), (1, 5_000, 10), (5_000, 300, 7), (50, 1_000, 1), (2_000, 30_000, 3)],
 )
-def test_events_are_hit_exactly_and_customers_too(customers, events, days):
+def test_numbers_of_events_and_customers_are_exact(customers, events, days):
     model = build(Shop(end_ms=END_MS, seed=5, customers=customers, events=events, days=days))
     batches = list(history.history(model))
     assert sum(batch.events.num_rows for batch in batches) == events
     assert len(model.population) == customers
 
 
-def test_a_day_in_many_slices_is_as_exact_and_in_order(monkeypatch):
+def test_day_in_many_slices_is_exact_and_ordered(monkeypatch):
     monkeypatch.setattr(history, "SLICE_EVENTS_MAX", 500)
     shop = Shop(end_ms=END_MS, seed=5, customers=400, events=30_001, days=2)
     batches = list(history.history(build(shop)))
@@ -95,7 +95,7 @@ def test_every_row_is_a_valid_record_in_the_folder_of_its_day(shop, archive_dir)
     assert all(p.signup_ts < shop.end_ms for p in profiles)
 
 
-def test_files_have_the_schema_of_the_contract(archive_dir):
+def test_files_have_the_documented_schema(archive_dir):
     for topic, record in (("events", Event), ("orders", Order)):
         for file in sorted((archive_dir / topic).rglob("*.parquet"))[::60]:
             assert pq.read_schema(file).equals(arrow_schema(record))
@@ -125,7 +125,7 @@ def test_ids_are_unique_and_sessions_have_one_customer_and_last_less_than_a_day(
     ) == [(0,)]
 
 
-def test_an_order_is_its_purchase_events(sql):
+def test_order_equals_its_purchase_events(sql):
     """One purchase event a line, at the order's ts, with its products, prices and quantities."""
     differing = sql(
         "with lines as (select session_id, ts, unnest(items) i from orders where updated_ts = ts),"
@@ -138,7 +138,7 @@ def test_an_order_is_its_purchase_events(sql):
     assert sql("select count(*) > 3000 from orders where updated_ts = ts") == [(True,)]
 
 
-def test_what_is_bought_was_put_into_the_cart_and_seen_before(sql):
+def test_purchased_products_were_viewed_and_added_to_the_cart(sql):
     for later, earlier in (
         ("purchase", "add_to_cart"),
         ("remove_from_cart", "add_to_cart"),
@@ -152,7 +152,7 @@ def test_what_is_bought_was_put_into_the_cart_and_seen_before(sql):
         assert orphans == [(0,)], later
 
 
-def test_the_tally_is_what_the_archive_holds(sql, shop, archive_dir):
+def test_printed_counts_equal_the_archive(sql, shop, archive_dir):
     tally = sum((batch.tally for batch in history.history(build(shop))), start=history.Tally())
     assert sql("select count(*), sum(cart::int), sum(bought::int) from sessions") == [
         (tally.sessions, tally.cart_sessions, tally.converted_sessions)
@@ -200,7 +200,7 @@ def test_an_impossible_shop_is_a_usage_error(impossible):
         checked(Shop(**({"end_ms": END_MS} | impossible)))
 
 
-def test_a_shop_is_kept_with_its_archive(shop, archive_dir):
+def test_shop_is_stored_with_its_archive(shop, archive_dir):
     assert shop_from_json((archive_dir / archive.SHOP_FILE).read_text()) == shop
     with pytest.raises(ShopstreamError, match=r"shop\.json"):
         shop_from_json(shop_to_json(shop).replace('"model": 1', '"model": 99'))
