@@ -29,7 +29,7 @@ TOUCHES = {
 
 
 @pytest.mark.parametrize(("role", "seed"), [(role, seed) for role, seeds in SEEDS.items() for seed in seeds])
-def test_after_every_disaster_everything_stands_as_the_oracle_counts(role, seed):
+def test_results_after_any_faults_equal_the_oracle(role, seed):
     try:
         weather(seed, role)
     except AssertionError as error:
@@ -37,7 +37,7 @@ def test_after_every_disaster_everything_stands_as_the_oracle_counts(role, seed)
 
 
 @pytest.mark.parametrize("role", SEEDS)
-def test_a_seed_is_one_history_whatever_the_process(role):
+def test_seed_gives_one_history_in_any_process(role):
     """Bit for bit: in this process and in another, with other hashes of strings."""
     seed = {"features": 3, "index": 9, "archive": 3}[role]
     expected = weather(seed, role).digest
@@ -55,7 +55,7 @@ def test_a_seed_is_one_history_whatever_the_process(role):
     ("role", "fault"),
     [(role, fault) for role, faults in TOUCHES.items() for fault in faults],
 )
-def test_each_fault_alone_befalls_and_is_survived(role, fault):
+def test_each_fault_alone_occurs_and_loses_nothing(role, fault):
     """A fault that never happens proves nothing."""
     rates = {
         "kill": 0.01, "stall": 0.01, "evict": 0.1, "wall_jump": 0.2, "damage": 0.5, "letters_stuck": 0.9,
@@ -73,7 +73,7 @@ def test_each_fault_alone_befalls_and_is_survived(role, fault):
     pytest.fail(f"{fault} never happened")
 
 
-def test_every_fault_can_befall_a_role():
+def test_every_fault_can_occur_in_a_role():
     """A new one is played for some role."""
     assert {field.name for field in fields(Odds)} - {*NO_FAULTS} == {
         fault for faults in TOUCHES.values() for fault in faults
