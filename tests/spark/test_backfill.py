@@ -69,7 +69,7 @@ def assert_single_machine(got, directory, times, note=""):
 
 
 @pytest.mark.parametrize(("seed", "reader"), [(0, "arrow"), (1, "arrow"), (2, "arrow"), (0, "spark"), (1, "spark")])
-def test_adversarial_archive(spark, tmp_path, seed, reader):
+def test_backfill_of_an_adversarial_archive_equals_a_single_machine(spark, tmp_path, seed, reader):
     records = adversarial(seed)
     directory = write_archive(tmp_path / "archive", records)
     rng = np.random.default_rng(seed)
@@ -87,14 +87,14 @@ def test_adversarial_archive(spark, tmp_path, seed, reader):
 
 
 @LOGS
-def test_real_log(spark, tmp_path, read, as_of, windows, whole):
+def test_backfill_of_a_real_log_equals_a_single_machine(spark, tmp_path, read, as_of, windows, whole):
     directory = write_plain(tmp_path / "archive", [], read())
     got, _, _ = backfilled(spark, directory, [as_of], tmp_path / "rows")
     assert_single_machine(got, directory, [as_of])
     assert_figures(got, windows, whole)
 
 
-def test_a_customer_with_most_of_the_events(spark, tmp_path):
+def test_customer_with_most_of_the_events_is_exact(spark, tmp_path):
     """Skew: its bucket is as large as it must be, and its sessions lie on both sides of every border of batches."""
     start, rows = 1_700_000_000_000 // DAY * DAY, []
     for number in range(120_000):
@@ -110,7 +110,7 @@ def test_a_customer_with_most_of_the_events(spark, tmp_path):
     assert_single_machine(got, directory, times)
 
 
-def test_files_that_are_no_part_of_it_and_names_that_look_like_patterns(spark, tmp_path):
+def test_other_files_and_names_like_patterns_do_not_change_the_rows(spark, tmp_path):
     """What Spark lists and hands over is what is listed on one machine."""
     directory = write_plain(tmp_path / "an [archive] {öf} *", [], cdnow_orders()[:200])
     (directory / "orders" / "_temporary").mkdir()
@@ -135,7 +135,7 @@ def test_files_that_are_no_part_of_it_and_names_that_look_like_patterns(spark, t
         SparkFiles(spark, tmp_path.as_uri()).listed(TS_MAX)
 
 
-def test_nobody_had_been_seen(spark, tmp_path):
+def test_cutoff_before_the_first_record_gives_no_rows(spark, tmp_path):
     directory = write_plain(tmp_path / "archive", [], cdnow_orders())
     rows, gather = feature_rows(spark, plan(archive_files(spark, directory.as_uri()), [5], cores=2), ArchiveCounts())
     write_rows(spark, rows, (tmp_path / "rows").as_uri(), replace=False)
@@ -143,7 +143,7 @@ def test_nobody_had_been_seen(spark, tmp_path):
     assert [path.name for path in (tmp_path / "rows").iterdir() if not path.name.startswith(".")] == ["_SUCCESS"]
 
 
-def test_what_a_finished_run_wrote_is_replaced_on_demand_only(spark, tmp_path):
+def test_finished_output_is_replaced_on_request_only(spark, tmp_path):
     directory = write_plain(tmp_path / "archive", [], cdnow_orders()[:20])
     out = tmp_path / "rows"
     backfilled(spark, directory, [CDNOW_AS_OF], out)
@@ -170,7 +170,7 @@ def shop(tmp_path_factory):
 TIMES = [1_767_225_600_000 - days * DAY for days in (0, 3, 20, 40, 41, 80, 120)]
 
 
-def test_an_executor_that_is_killed(shop, tmp_path):
+def test_killed_executor_does_not_change_the_rows(shop, tmp_path):
     with session("tests", MASTERS[1], MEMORY) as spark:
         killed = []
 
@@ -195,7 +195,7 @@ def active(spark):
     return spark.sparkContext.statusTracker().getActiveStageIds()
 
 
-def test_a_driver_that_is_killed_and_started_again(shop, tmp_path):
+def test_restarted_driver_completes_the_backfill(shop, tmp_path):
     out = tmp_path / "rows"
     options = [f"--as-of={as_of}" for as_of in TIMES]
     command = [SHOPSTREAM, "spark", "backfill", str(shop), *options, "--out", str(out), "--master", "local[2]"]

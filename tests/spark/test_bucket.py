@@ -140,7 +140,7 @@ def batches_of(found, data) -> list[dict]:
 
 @MANY
 @given(st.data())
-def test_as_the_consumers_do(data):
+def test_bucket_gives_the_documents_of_the_consumers(data):
     found = data.draw(topics())
     cells = data.draw(st.integers(1, 4))
     store, partition = DictStore(), empty(0, [SINK], contact=False)
@@ -183,7 +183,7 @@ def ids_of(store):
 
 @MANY
 @given(st.data())
-def test_final_rows_are_the_oracles(data):
+def test_final_rows_equal_the_oracle(data):
     """At any T after the last record, by whatever batches."""
     stream = data.draw(streams())
     found = {
@@ -217,7 +217,7 @@ def ids(writes, index: str) -> list[str]:
     return [w.id for w in writes if w.kind == "document" and index in w.target]
 
 
-def test_a_batch_looks_at_the_cells_of_its_customers_only():
+def test_batch_reads_the_cells_of_its_customers_only():
     store = DictStore()
     process(store, clicks(*(click(START + n, f"c{n}") for n in range(50))), cells=1_000)
     looked: list[int] = []
@@ -227,7 +227,7 @@ def test_a_batch_looks_at_the_cells_of_its_customers_only():
     assert ids(writes, "customers") == ["c7"]
 
 
-def test_a_new_day_writes_everybody_once():
+def test_new_day_writes_every_customer_once():
     store = DictStore()
     process(store, clicks(*(click(START + n, f"c{n}") for n in range(5))))
     writes, _ = process(store, clicks(click(START + DAY, "c3")))
@@ -237,7 +237,7 @@ def test_a_new_day_writes_everybody_once():
     assert ids(writes, "customers") == ["c2"]
 
 
-def test_a_cart_of_somebody_else_becomes_abandoned():
+def test_cart_of_a_customer_outside_the_batch_becomes_abandoned():
     store = DictStore()
     cart = click(START, "c", event_type="add_to_cart", product_id="p", category="k", price=1.0, quantity=1)
     process(store, clicks(cart, click(START + 1, "d")))
@@ -250,7 +250,7 @@ def test_a_cart_of_somebody_else_becomes_abandoned():
     assert len(ids(writes, "sessions")) == 1
 
 
-def test_the_first_of_a_cells_carts_is_waited_for():
+def test_timer_is_set_for_the_first_due_cart_of_a_cell():
     """Two carts in one cell, and the clock in another."""
     names = [f"c{n}" for n in range(60)]
     first, second = [name for name in names if zlib.crc32(name.encode()) % 3 == 0][:2]
@@ -264,7 +264,7 @@ def test_the_first_of_a_cells_carts_is_waited_for():
         assert [row["customer_id"] for row in found if row["abandoned"]] == gone
 
 
-def test_ids_are_remembered_for_two_days():
+def test_event_ids_are_stored_for_two_days():
     store = DictStore()
     for hour in range(120):
         process(store, clicks(click(START + hour * HOUR)))
@@ -274,7 +274,7 @@ def test_ids_are_remembered_for_two_days():
     assert not [w for w in writes if w.kind == "letter"]
 
 
-def test_an_id_of_any_earlier_batch_of_its_hour_is_known():
+def test_event_id_of_any_earlier_batch_of_its_hour_is_a_duplicate():
     store = DictStore()
     for n in range(3):
         process(store, clicks(click(START + n)))
@@ -282,7 +282,7 @@ def test_an_id_of_any_earlier_batch_of_its_hour_is_known():
     assert (bucket.counts.duplicates, bucket.counts.applied) == (3, 0)
 
 
-def test_too_late_is_judged_by_the_batches_before():
+def test_lateness_uses_the_earlier_batches():
     store = DictStore()
     placed = {"customer_id": "c", "status": "placed", "total": 1}
     old, new = START - 402 * DAY, START
@@ -296,7 +296,7 @@ def test_too_late_is_judged_by_the_batches_before():
         assert bucket.counts.late == len(letters)
 
 
-def test_versions_grow_with_every_emission_and_epoch():
+def test_versions_grow_with_every_write_and_epoch():
     store = DictStore()
     found = []
     for n, epoch in enumerate((7, 7, 8, 8, 6)):
@@ -324,7 +324,7 @@ def test_state_of_another_version_is_refused():
     assert "--run" in refused.value.remedy
 
 
-def test_the_number_of_cells_stays_what_it_was():
+def test_number_of_cells_is_that_of_the_stored_state():
     store = DictStore()
     process(store, clicks(*(click(START + n, f"c{n}") for n in range(9))), cells=4)
     writes, bucket = process(store, clicks(click(START + 20, "c5")), START + DAY, cells=1_000)
@@ -337,7 +337,7 @@ def scored(writes) -> dict[str, str]:
     return {w.id: json.loads(w.body)["bundle"] for w in writes if w.kind == "row"}
 
 
-def test_another_bundle_scores_everybody_anew_and_risks_that_rise_are_alerts():
+def test_new_bundle_scores_every_customer_and_rising_risks_give_alerts():
     store = DictStore()
     rows = clicks(*(click(START + n, f"c{n}") for n in range(6)))
     rows["orders"] = as_batch(
@@ -368,7 +368,7 @@ def test_another_bundle_scores_everybody_anew_and_risks_that_rise_are_alerts():
     assert not [w for w in writes if w.kind == "alert"]
 
 
-def test_profiles_come_before_their_customers():
+def test_profile_before_its_customer_is_stored():
     store = DictStore()
     profiles = [message({"customer_id": "c", "country": "de", "premium": True, "email": "c@example.com"})]
     writes, _ = process(store, {"customers": as_batch("customers", profiles)})

@@ -30,18 +30,18 @@ def ends(offsets) -> dict[Partition, int]:
     return {Partition(topic, int(number)): end for topic in SOURCE_TOPICS for number, end in offsets[topic].items()}
 
 
-def test_a_query_begins_at_the_first_records_kept():
+def test_query_starts_at_the_first_retained_records():
     assert set(ends(initial(marks(low=7))).values()) == {7}
     assert initial(marks())["tick"] == 0
 
 
-def test_without_a_bound_all_there_is():
+def test_batch_without_a_bound_reads_to_the_end():
     start = initial(marks(0))
     assert set(ends(latest(start, marks(30), None, 0)).values()) == {30}
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=len(PLACES), max_size=len(PLACES)), st.integers(50, 5_000))
-def test_a_batch_is_the_same_share_of_each_and_batches_come_to_the_end(highs, records_max):
+def test_batch_reads_the_same_share_of_each_partition_and_batches_reach_the_end(highs, records_max):
     there = {where: Marks(0, high) for where, high in zip(PLACES, highs, strict=True)}
     at = initial(there)
     for _ in range(sum(highs) // records_max + 2):
@@ -60,7 +60,7 @@ def test_a_batch_is_the_same_share_of_each_and_batches_come_to_the_end(highs, re
     assert latest(at, there, records_max, 0) == at
 
 
-def test_a_tick_comes_alone_and_once():
+def test_clock_tick_is_a_batch_of_its_own_and_occurs_once():
     start = initial(marks(0))
     ticked = latest(start, marks(30), 10, 5_000)
     assert spans(start, ticked) == []
@@ -69,7 +69,7 @@ def test_a_tick_comes_alone_and_once():
     assert latest(ticked, marks(30), 10, 0)["tick"] == 5_000, "and is no tick of later batches"
 
 
-def test_records_that_are_gone_are_not_passed_over():
+def test_deleted_records_are_an_error():
     start = latest(initial(marks(0)), marks(30), None, 0)
     for there in (marks(100, low=31), marks(29)):
         with pytest.raises(ShopstreamError, match="no record 30 to go on from") as refused:
@@ -77,7 +77,7 @@ def test_records_that_are_gone_are_not_passed_over():
         assert "--run" in refused.value.remedy
 
 
-def test_partitions_that_came_or_went_are_not_overlooked():
+def test_added_or_removed_partitions_are_an_error():
     start = initial(marks())
     fewer = {where: mark for where, mark in marks().items() if where.number == 0}
     for there in (fewer, marks() | {Partition("events", 2): Marks(0, 5)}):
@@ -85,7 +85,7 @@ def test_partitions_that_came_or_went_are_not_overlooked():
             latest(start, there, None, 0)
 
 
-def test_rows_there_and_back():
+def test_rows_read_back_as_records_in_any_order_and_frames():
     """In any order and in any frames: a batch of each topic, its records by offset."""
     sent = {
         "events": as_batch("events", [(b"k%d" % n, None if n == 3 else b"v%d" % n) for n in range(20)], 40, 1),
@@ -106,7 +106,7 @@ def test_rows_there_and_back():
     assert rows_of("events", 9, sent["events"]).schema == ROWS
 
 
-def test_spans_on_kafka(servers, run_name, tmp_path):
+def test_any_offset_range_is_read_exactly_from_kafka(servers, run_name, tmp_path):
     """Any span of a partition, across transactions' holes or not, and none of what stands behind it."""
     bench = Bench(servers, run_name, tmp_path, partitions=2)
     row = {"event_type": "search", "session_id": "s", "device": "mobile", "ts": 1}

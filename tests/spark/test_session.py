@@ -38,7 +38,7 @@ def bare(tmp_path):
 
 
 @pytest.mark.parametrize("master", [[], ["--master", "local[2]"], ["--conf", "spark.master=local[2]"]])
-def test_it_runs_without_activation_and_listens_on_loopback_only(master, archive, bare, tmp_path):
+def test_spark_runs_without_activation_and_listens_on_loopback_only(master, archive, bare, tmp_path):
     command = [SHOPSTREAM, "spark", "backfill", str(archive), "--as-of=2024-01-01", "--out", str(tmp_path / "rows")]
     listening = set()
     running = subprocess.Popen(
@@ -74,7 +74,7 @@ def addresses(pid):
     return found
 
 
-def test_a_python_without_our_libraries_is_named_first(archive, bare, tmp_path):
+def test_python_without_the_libraries_is_named_before_the_start(archive, bare, tmp_path):
     command = [SHOPSTREAM, "spark", "backfill", str(archive), "--as-of=2024-01-01", "--out", str(tmp_path / "rows")]
     chosen = ["--conf", "spark.pyspark.python=/usr/bin/python3"]
     done = subprocess.run([*command, *chosen], env=bare, capture_output=True, text=True, check=False)

@@ -108,7 +108,7 @@ def check(bench: Bench, folder: Path, events, orders, as_of: int) -> None:
     same_documents(lines, loop_order_items(orders, as_of), ("order_id", "line"))
 
 
-def test_every_sink_has_the_oracles_rows_at_several_times(spark, bench, tmp_path):
+def test_every_sink_equals_the_oracle_at_several_times(spark, bench, tmp_path):
     """Records full of traps in every spelling and out of order, in small batches; then later times, without records."""
     records = adversarial(11, customers=6)
     publish(bench, records, 11)
@@ -130,7 +130,7 @@ def test_every_sink_has_the_oracles_rows_at_several_times(spark, bench, tmp_path
         streamed(spark, streaming(bench, tmp_path), end - 1)
 
 
-def test_it_goes_on_where_the_consumers_stopped_and_they_where_it_did(spark, bench, tmp_path):
+def test_stream_and_consumers_resume_from_each_other(spark, bench, tmp_path):
     """Either engine writes the same indices: three thirds, of which the query has the middle one."""
     records = adversarial(12, customers=6)
     placed = publish(bench, records, 12)
@@ -147,7 +147,7 @@ def test_it_goes_on_where_the_consumers_stopped_and_they_where_it_did(spark, ben
     same_documents(bench.documents("sessions"), loop_sessions(events, end + 1), ("customer_id", "session_id"))
 
 
-def test_what_does_not_count_is_a_letter(spark, bench, tmp_path):
+def test_invalid_record_becomes_a_dead_letter(spark, bench, tmp_path):
     rows = [
         {"event_id": f"e{n}", "event_type": "search", "customer_id": f"c{n % 5}", "session_id": "s"}
         | {"ts": 1_700_000_000_000 + n * 60_000, "device": "mobile"}
@@ -170,7 +170,7 @@ def test_what_does_not_count_is_a_letter(spark, bench, tmp_path):
 
 
 @LOGS
-def test_real_log(spark, bench, tmp_path, read, as_of, windows, whole):
+def test_stream_of_a_real_log_gives_the_published_figures(spark, bench, tmp_path, read, as_of, windows, whole):
     rows = sorted((row for row in read() if row["ts"] <= as_of), key=lambda row: row["ts"])
     bench.publish(("orders", *message(row)) for row in rows)
     streamed(spark, streaming(bench, tmp_path, records_max=10_000, cells=200), as_of)
@@ -182,7 +182,7 @@ def test_real_log(spark, bench, tmp_path, read, as_of, windows, whole):
         assert_same_rows(bench.feature_frame(), alone, note="in the index")
 
 
-def test_a_checkpoint_of_something_else_is_refused(spark, bench, tmp_path, run_name):
+def test_checkpoint_of_another_query_is_refused(spark, bench, tmp_path, run_name):
     records = adversarial(13, customers=2)
     publish(bench, records, 13)
     first = streaming(bench, tmp_path)
@@ -215,7 +215,7 @@ def rows_alone(folder: Path, events, as_of: int) -> pl.DataFrame:
     return rows
 
 
-def test_an_executor_that_is_killed(bench, tmp_path):
+def test_killed_executor_loses_and_duplicates_nothing(bench, tmp_path):
     events = clicks(60_000)
     bench.publish(("events", *message(row)) for row in events)
     killed: list[int] = []
@@ -237,7 +237,7 @@ def test_an_executor_that_is_killed(bench, tmp_path):
     assert_same_rows(bench.topic_frame(), alone, note="on the topic")
 
 
-def test_a_driver_that_is_killed_and_started_again(servers, bench, tmp_path):
+def test_restarted_driver_loses_and_duplicates_nothing(servers, bench, tmp_path):
     """Wherever it dies: three times kill -9 to all of its processes, then it comes to its end."""
     events = clicks(60_000)
     bench.publish(("events", *message(row)) for row in events)
@@ -279,7 +279,7 @@ def kill_all(pid: int) -> None:
     psutil.wait_procs(family, 20)
 
 
-def test_ctrl_c_gives_the_batch_up_and_the_next_start_takes_it_up(servers, bench, tmp_path):
+def test_batch_interrupted_by_ctrl_c_is_repeated_by_the_next_start(servers, bench, tmp_path):
     events = clicks(20_000)
     bench.publish(("events", *message(row)) for row in events)
     environment = {**os.environ, "SHOPSTREAM_HOME": os.environ["SHOPTEST_HOME"], "SHOPSTREAM_KAFKA__PARTITIONS": "3"}

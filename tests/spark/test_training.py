@@ -43,7 +43,7 @@ def silent(*_):
     pass
 
 
-def test_the_training_set_is_that_of_one_machine(spark, shop, tmp_path):
+def test_training_set_equals_that_of_a_single_machine(spark, shop, tmp_path):
     expected = training_set(shop, HORIZON)
     labelled = labelled_rows(
         spark, archive_files(spark, shop.as_uri()), HORIZON, (tmp_path / "rows").as_uri(), 1.0, silent
@@ -56,7 +56,7 @@ def test_the_training_set_is_that_of_one_machine(spark, shop, tmp_path):
     assert got.counts.duplicates == expected.counts.duplicates
 
 
-def test_a_share_of_the_customers_has_whole_rows(spark, shop, tmp_path):
+def test_sample_of_customers_has_complete_rows(spark, shop, tmp_path):
     expected = training_set(shop, HORIZON)
     files = archive_files(spark, shop.as_uri(), "spark")
     labelled = labelled_rows(spark, files, HORIZON, (tmp_path / "rows").as_uri(), 0.3, silent)
@@ -69,7 +69,7 @@ def test_a_share_of_the_customers_has_whole_rows(spark, shop, tmp_path):
             assert_frame_equal(getattr(got, name), whole, check_exact=True)
 
 
-def test_the_bundle_is_that_of_one_machine(shop, tmp_path):
+def test_bundle_equals_that_of_a_single_machine(shop, tmp_path):
     alone, spread = tmp_path / "alone", tmp_path / "spread"
     subprocess.run([SHOPSTREAM, "train", str(shop), *OPTIONS, "--out", str(alone)], check=True, capture_output=True)
     command = [SHOPSTREAM, "spark", "train", str(shop), *OPTIONS, "--out", str(spread), "--master", "local[2]"]

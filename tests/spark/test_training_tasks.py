@@ -61,7 +61,7 @@ def labelled(archive, expected):
     return pl.DataFrame(pa.Table.from_batches(found), schema=LABELLED_SCHEMA).sort("as_of", "customer_id")
 
 
-def test_rows_of_slices_are_those_of_the_whole(labelled, expected):
+def test_rows_of_slices_equal_those_of_the_whole(labelled, expected):
     is_last = labelled["as_of"] == expected.end_ms
     kinds = {
         "rows": labelled.filter(pl.col(LABEL).is_not_null()).drop(*(name for name in OUTCOMES if name != LABEL)),
@@ -72,7 +72,7 @@ def test_rows_of_slices_are_those_of_the_whole(labelled, expected):
         assert_frame_equal(got, getattr(expected, name), check_exact=True)
 
 
-def test_inputs_are_those_of_this_machine(labelled, expected):
+def test_inputs_equal_those_of_a_single_machine(labelled, expected):
     task = FitTask(LABEL, TrainSplit(until_ms=expected.cutoffs[-2]), {"r": 1, "alpha": 9, "a": 1, "b": 2}, 30)
     table = labelled.sample(fraction=1, shuffle=True, seed=3).to_arrow()
     batches = list(prepared(task, table.combine_chunks().to_batches(max_chunksize=101)))
@@ -101,11 +101,11 @@ def test_a_slice_of_a_training_is_smaller_than_one_of_a_backfill(archive):
         ("cluster", 1_000, "cluster"),
     ],
 )
-def test_where_to_learn(requested, rows, place):
+def test_place_of_training_follows_rows_and_memory(requested, rows, place):
     assert choose_place(requested, rows, free_bytes=4_000_000_000) == place
 
 
-def test_memory_is_that_of_the_container(tmp_path, monkeypatch):
+def test_free_memory_is_that_of_the_container(tmp_path, monkeypatch):
     for name, text in {"_LIMIT": "3000000\n", "_USED": "1000000\n"}.items():
         (tmp_path / name).write_text(text)
         monkeypatch.setattr(xgboost_training, name, tmp_path / name)
@@ -120,7 +120,7 @@ def cluster(slots=4, **properties):
     return SimpleNamespace(sparkContext=SimpleNamespace(defaultParallelism=slots, getConf=lambda: conf))
 
 
-def test_workers_are_as_many_as_begin_together():
+def test_number_of_workers_equals_the_tasks_that_start_together():
     assert workers_of(cluster(4)) == 4
     assert workers_of(cluster(4), 3) == 3
     assert workers_of(cluster(8, spark_task_cpus="4")) == 2
@@ -131,7 +131,7 @@ def test_workers_are_as_many_as_begin_together():
     assert "spark.executor.instances" in refused.value.remedy
 
 
-def test_a_cluster_that_cannot_learn_is_told_before_the_long_work():
+def test_cluster_that_cannot_train_is_refused_before_the_backfill():
     spark = cluster(4, spark_dynamicAllocation_enabled="true")
     with pytest.raises(ShopstreamError, match="dynamic allocation"):
         ClusterTraining(spark, "cluster", None, 1_000).gather(None, HORIZON, "none", 1.0, None)

@@ -71,7 +71,7 @@ def backfilled(planned, seed):
 
 
 @pytest.mark.parametrize(("seed", "slices"), [(0, 1), (1, 3), (2, 40)])
-def test_tasks_give_the_rows_of_the_single_machine_and_of_the_oracle(tmp_path, seed, slices):
+def test_tasks_give_the_rows_of_a_single_machine_and_of_the_oracle(tmp_path, seed, slices):
     records = adversarial(seed)
     directory = write_archive(tmp_path, records)
     times = sorted(set(records.as_ofs))
@@ -127,7 +127,7 @@ def test_a_bucket_that_is_too_large_has_slices(tmp_path, monkeypatch):
     assert (plan(files_of(tmp_path), [5], cores=2).buckets, plan(files_of(tmp_path), [5], cores=2).slices) == (7, 6)
 
 
-def test_nothing_is_read_of_days_after_the_last_time(tmp_path):
+def test_days_after_the_last_cutoff_are_not_read(tmp_path):
     records = adversarial(0)
     directory = write_plain(tmp_path, records.events, records.orders)
     as_of = sorted(event["ts"] for event in records.events)[len(records.events) // 2]
@@ -135,7 +135,7 @@ def test_nothing_is_read_of_days_after_the_last_time(tmp_path):
     assert max(days) == str(np.datetime64(as_of, "ms").astype("datetime64[D]"))
 
 
-def test_days_are_those_of_an_archive_on_this_machine(tmp_path):
+def test_days_equal_those_of_a_local_archive(tmp_path):
     directory = write_archive(tmp_path, adversarial(2))
     files = files_of(directory)
     (days, read_day), (expected_days, expected_read) = (
@@ -150,7 +150,7 @@ def test_days_are_those_of_an_archive_on_this_machine(tmp_path):
             assert [table.schema for table in tables] == [table.schema for table in expected]
 
 
-def test_files_that_spark_hands_over_give_the_same_records(tmp_path):
+def test_files_passed_by_spark_give_the_same_records(tmp_path):
     directory = write_archive(tmp_path, adversarial(2))
     planned = plan(files_of(directory), [adversarial(2).as_of], cores=1)
     one, other = Notes(), Notes()
@@ -188,11 +188,11 @@ def given(files, topic):
         ("hdfs://nowhere:8020/a", "auto", SparkFiles),
     ],
 )
-def test_who_opens_the_files(uri, reader, kind):
+def test_reader_of_the_files_follows_the_uri(uri, reader, kind):
     assert isinstance(archive_files(None, uri, reader), kind)
 
 
-def test_a_file_that_is_too_large_to_be_handed_over_is_told(monkeypatch):
+def test_file_that_is_too_large_for_a_task_is_an_error(monkeypatch):
     monkeypatch.setattr(
         SparkFiles, "_of_topic", lambda *_: [("s3a://b/events/date=2024-01-01/a.parquet", 1_000_000_001)]
     )
@@ -202,7 +202,7 @@ def test_a_file_that_is_too_large_to_be_handed_over_is_told(monkeypatch):
     assert "several files" in refused.value.remedy
 
 
-def test_work_that_was_done_twice_counts_once():
+def test_counts_of_a_repeated_task_are_added_once():
     notes = Notes()
     for _ in range(2):
         notes.add({"events/a": ("events", 5, {})})
@@ -210,7 +210,7 @@ def test_work_that_was_done_twice_counts_once():
     assert sum(number for _, number, _ in notes.value.values()) == 12
 
 
-def test_files_are_dealt_out_whole_and_evenly():
+def test_files_are_assigned_whole_and_evenly():
     rng = np.random.default_rng(1)
     files = [ArchiveFile("events", f"f{n}", int(size)) for n, size in enumerate(rng.integers(1, 9_000_000, 300))]
     task_files = distribute(files, 4, 64_000_000)
@@ -230,13 +230,13 @@ def test_buckets_follow_the_size_of_the_archive(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "an-empty-one"])
-def test_what_is_no_archive_is_told(tmp_path, folder):
+def test_folder_that_is_not_an_archive_is_an_error(tmp_path, folder):
     (tmp_path / "an-empty-one").mkdir()
     with pytest.raises(ShopstreamError, match="archive"):
         list_files((tmp_path / folder).as_uri(), 1)
 
 
-def test_a_folder_that_is_no_day_is_told(tmp_path):
+def test_folder_that_is_not_a_day_is_an_error(tmp_path):
     (tmp_path / "events" / "yesterday").mkdir(parents=True)
     (tmp_path / "events" / "yesterday" / "a.parquet").touch()
     with pytest.raises(ShopstreamError, match="yesterday"):
@@ -244,7 +244,7 @@ def test_a_folder_that_is_no_day_is_told(tmp_path):
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
-def test_a_missing_pyspark_is_told_with_the_remedy(monkeypatch, tmp_path):
+def test_missing_pyspark_is_an_error_with_the_remedy(monkeypatch, tmp_path):
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "pyspark" else found(name, *rest)
@@ -266,7 +266,7 @@ def test_modules_import_without_pyspark():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_times():
+def test_cutoffs_are_unique_and_sorted():
     day = 86_400_000
     assert cutoffs([2 * day, day, 2 * day], None, None, None) == [day, 2 * day]
     assert cutoffs([day // 2], day / 1_000, 0, 2 * day) == [0, day // 2, day, 2 * day]
@@ -285,7 +285,7 @@ def test_times():
         (["--as-of", "then"], "--as-of"),
     ],
 )
-def test_times_that_make_no_sense(options, message):
+def test_invalid_cutoffs_are_usage_errors(options, message):
     assert CUTOFFS_MAX < 2_678_401
     with pytest.raises(UsageError, match=message):
         CliRunner().invoke(
@@ -303,12 +303,12 @@ def test_times_that_make_no_sense(options, message):
         ("something else", None),
     ],
 )
-def test_version_of_java(message, version):
+def test_java_version_is_parsed(message, version):
     assert java.major_version(message) == version
 
 
 @pytest.mark.parametrize(("version", "fits"), [("17.0.1", True), ("21.0.2", True), ("1.8.0_202", False), ("25", False)])
-def test_a_java_that_spark_does_not_run_on_is_refused(tmp_path, monkeypatch, version, fits):
+def test_unsupported_java_is_refused(tmp_path, monkeypatch, version, fits):
     program = tmp_path / "bin" / "java"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
@@ -322,7 +322,7 @@ def test_a_java_that_spark_does_not_run_on_is_refused(tmp_path, monkeypatch, ver
         assert "17 or 21" in refused.value.remedy
 
 
-def test_no_java_is_told(monkeypatch, tmp_path):
+def test_missing_java_is_an_error(monkeypatch, tmp_path):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ShopstreamError, match="there is none"):
@@ -330,7 +330,7 @@ def test_no_java_is_told(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_doctor_looks_for_the_java_of_an_installed_pyspark_only(monkeypatch, tmp_path, installed):
+def test_doctor_checks_java_only_with_an_installed_pyspark(monkeypatch, tmp_path, installed):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(doctor_job, "_version_of", lambda _: "4.0.0" if installed else None)
@@ -339,13 +339,13 @@ def test_doctor_looks_for_the_java_of_an_installed_pyspark_only(monkeypatch, tmp
     assert "_spark_java" in doctor_job.examine.__code__.co_names
 
 
-def test_properties():
+def test_spark_properties_are_parsed():
     assert session.parse_properties(["a=b", "c.d=e=f"]) == {"a": "b", "c.d": "e=f"}
     with pytest.raises(UsageError, match="--conf"):
         session.parse_properties(["a"])
 
 
-def test_workers_on_one_machine_have_our_python_unless_another_is_named(monkeypatch):
+def test_local_workers_use_the_running_python_by_default(monkeypatch):
     for name in ("PYSPARK_PYTHON", "SPARK_LOCAL_IP", "SPARK_LOCAL_HOSTNAME"):
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
@@ -355,7 +355,7 @@ def test_workers_on_one_machine_have_our_python_unless_another_is_named(monkeypa
     assert session.local_properties({})[session.PYTHON] == "/theirs"
 
 
-def test_the_cause_is_found_in_what_spark_says():
+def test_cause_is_extracted_from_an_error_of_spark():
     text = "An error\n  Traceback\nfeatures.errors.ShopstreamError: f.parquet cannot be read. Remove it.\n  more"
     assert session.first_cause(text) == "f.parquet cannot be read. Remove it."
     assert session.first_cause("\n first\nsecond") == "first"

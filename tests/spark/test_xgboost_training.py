@@ -91,7 +91,7 @@ def scores(bundle, rows):
 NEXT = ("purchase_probability_30d", "expected_days_to_purchase", "expected_revenue_90d")
 
 
-def test_one_worker_learns_what_this_machine_learns(shop, rows, alone, tmp_path):
+def test_one_worker_trains_the_model_of_a_single_machine(shop, rows, alone, tmp_path):
     with session("tests", "local[2]", MEMORY) as spark:
         bundle = learnt(spark, shop, tmp_path, workers=1)
     for name in ("churn_probability", *NEXT):
@@ -105,7 +105,7 @@ def test_one_worker_learns_what_this_machine_learns(shop, rows, alone, tmp_path)
 
 
 @pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,1536]"])
-def test_two_workers_learn_as_well(shop, rows, alone, tmp_path, master):
+def test_two_workers_train_an_equally_good_model(shop, rows, alone, tmp_path, master):
     with session("tests", master, MEMORY) as spark:
         learning = ClusterTraining(spark, "cluster", 2, 1_000_000)
         files = archive_files(spark, shop.as_uri())
@@ -122,7 +122,7 @@ def test_two_workers_learn_as_well(shop, rows, alone, tmp_path, master):
     assert not np.allclose(of_two, of_one, atol=1e-4)
 
 
-def test_the_command_learns_from_all_rows_and_keeps_a_sample(shop, tmp_path):
+def test_command_trains_on_all_rows_and_stores_a_sample(shop, tmp_path):
     out = tmp_path / "bundle"
     options = ["--horizon=60", "--history=90", "--spacing=45", "--tries=1", "--learn=cluster", "--sample-rows=3000"]
     command = [SHOPSTREAM, "spark", "train", str(shop), *options, "--out", str(out), "--master", "local[2]"]
