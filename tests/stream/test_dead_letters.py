@@ -41,7 +41,7 @@ def neighbours(now_ms: int, rng) -> tuple[list, list, list]:
     return events, orders, late
 
 
-def test_every_kind_of_invalid_record_is_a_letter_and_stops_nothing(bench):
+def test_every_kind_of_invalid_record_becomes_a_dead_letter(bench):
     now_ms, rng = wall_clock_ms(), np.random.default_rng(5)
     events, orders, late = neighbours(now_ms, rng)
     good = [*(wire_message("events", e, rng) for e in events), *(wire_message("orders", o, rng) for o in orders)]

@@ -52,7 +52,7 @@ def check(bench: Bench, events, orders, as_of: int) -> None:
 
 
 @pytest.mark.parametrize(("seed", "jitter_ms"), [(11, 0), (12, 47 * HOUR)], ids=["in order", "disorder"])
-def test_documents_and_rows_are_the_oracles_at_several_times(bench, tmp_path, seed, jitter_ms):
+def test_documents_and_rows_equal_the_oracle_at_several_times(bench, tmp_path, seed, jitter_ms):
     records = adversarial(seed, customers=6)
     events, orders = publish(bench, records, seed, jitter_ms)
     end = max(*(e["ts"] for e in events), *(o["updated_ts"] for o in orders))
@@ -70,7 +70,7 @@ def test_documents_and_rows_are_the_oracles_at_several_times(bench, tmp_path, se
         bench.consume(end - 1)
 
 
-def test_two_workers_and_a_later_half_are_as_one(bench):
+def test_two_workers_and_a_later_half_give_the_result_of_one_worker(bench):
     """Half of the topics by one worker, the rest by two: partitions change hands with their state."""
     records = adversarial(13, customers=6)
     events, orders = publish(bench, records, 13, 47 * HOUR)

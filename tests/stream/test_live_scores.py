@@ -64,7 +64,7 @@ def check(bench: Bench, features: pl.DataFrame, scoring: Scoring) -> None:
                 assert same_value(row[name], wanted[row["customer_id"]][name]), (name, row)
 
 
-def test_rows_alerts_and_a_bundle_that_changes_while_running(bench):
+def test_rows_and_alerts_follow_a_bundle_that_changes_while_running(bench):
     records = adversarial(21, customers=6)
     bench.publish(("events", *message(row)) for row in records.events)
     bench.publish(("orders", *message(row)) for row in records.orders)

@@ -48,13 +48,13 @@ def messages(numbers):
 
 
 @given(st.dictionaries(st.integers(0, MONTHS_MAX - 1), st.text(min_size=1), max_size=40))
-def test_months_packed_and_unpacked_are_the_same(identities_of):
+def test_packed_months_unpack_to_the_same_months(identities_of):
     names = {f"shop-events-{1970 + n // 12}.{n % 12 + 1:02d}": identity for n, identity in identities_of.items()}
     months = digests("shop", names)
     assert unpack(pack(months)) == months
 
 
-def test_months_of_75_years_fit_beside_an_offset():
+def test_months_of_75_years_fit_into_the_offset_metadata():
     names = {f"shop-events-{1960 + n // 12}.{n % 12 + 1:02d}": str(n) for n in range(MONTHS_MAX + 100)}
     mark = write_metadata(OffsetMetadata(1_772_323_200_000, pack(digests("shop", names)), 123_456_789_012))
     assert len(mark) < 4_096
@@ -62,11 +62,11 @@ def test_months_of_75_years_fit_beside_an_offset():
 
 
 @pytest.mark.parametrize("text", ["", "x", "2026.03:?", "2026:AAAA", ":AAAA"])
-def test_text_that_is_no_months_is_none(text):
+def test_text_that_is_not_packed_months_gives_none(text):
     assert unpack(text) == {}
 
 
-def test_a_month_is_lost_only_when_another_index_stands_there():
+def test_month_is_lost_only_when_another_index_has_its_name():
     kept = digests("shop", {"shop-events-2026.01": "a", "shop-events-2026.02": "b", "shop-events-2026.03": "c"})
     now = digests("shop", {"shop-events-2026.02": "b", "shop-events-2026.03": "other", "shop-events-2026.04": "d"})
     assert lost(kept, now) == ["2026.03"]
@@ -75,7 +75,7 @@ def test_a_month_is_lost_only_when_another_index_stands_there():
 # --- looking ---
 
 
-def test_a_failed_look_leaves_what_was_seen():
+def test_failed_check_preserves_the_known_identities():
     answers = iter([{"a": "1"}, ShopstreamError("away"), {"a": "2"}])
     closed = threading.Event()
 
@@ -140,7 +140,7 @@ def waiting(partition):
     ],
     ids=["the same", "made anew", "restored", "deleted", "a month deleted", "a month begun"],
 )
-def test_rows_of_a_lost_index_wait_again_and_no_others(partition, now, expected):
+def test_only_rows_of_a_lost_index_become_pending_again(partition, now, expected):
     lost_indices = LostIndices("t", "elastic")
     lost_indices.see(partition, now)
     assert waiting(partition) == expected
@@ -159,7 +159,7 @@ def test_an_index_that_was_deleted_and_made_by_the_next_document_is_written_once
     assert partition.index_ids[CUSTOMERS] == "c2"
 
 
-def test_identities_are_part_of_a_checkpoint_and_an_old_one_takes_those_of_now(partition):
+def test_identities_are_in_a_checkpoint_and_an_old_one_adopts_the_current_ones(partition):
     kept = snapshot(partition, "t", 1, [])
     again = restore(kept, ["elastic", "topic"])
     assert again.index_ids == THERE
@@ -172,7 +172,7 @@ def test_identities_are_part_of_a_checkpoint_and_an_old_one_takes_those_of_now(p
     assert old.index_ids == THERE
 
 
-def test_what_the_state_cannot_rebuild_is_told_once_with_the_remedy(partition):
+def test_documents_that_cannot_be_rebuilt_are_reported_once_with_the_remedy(partition):
     lost_indices = LostIndices("t", "elastic")
     with structlog.testing.capture_logs() as logs:
         for _ in range(2):
@@ -215,7 +215,7 @@ def month(bench: Bench) -> str:
     return f"{bench.run}-events-{MONTH}"
 
 
-def test_identities_change_when_an_index_is_made_anew(bench):
+def test_identity_changes_when_an_index_is_recreated(bench):
     bench.client.index(index=month(bench), id="1", document={"event_id": "1"})
     first = index_ids(bench.client, bench.run, ["events"])
     assert list(first) == [month(bench)]
@@ -226,7 +226,7 @@ def test_identities_change_when_an_index_is_made_anew(bench):
     assert index_ids(bench.client, bench.run, ["events"]) != first
 
 
-def test_a_month_whose_first_run_was_shorter_than_a_look_is_filled_again(bench, monkeypatch):
+def test_month_lost_after_a_run_shorter_than_a_check_is_filled_again(bench, monkeypatch):
     """Its identity was committed with nobody having looked since it was made, so it was lost unnoticed."""
     monkeypatch.setattr(index_identity, "LOOK_EVERY_S", 3_600.0)
     bench.publish(messages(range(400, 700)))
@@ -237,7 +237,7 @@ def test_a_month_whose_first_run_was_shorter_than_a_look_is_filled_again(bench, 
     assert indexed(bench) == {f"e-{n}" for n in range(400, 700)}
 
 
-def test_a_month_made_anew_between_two_runs_is_filled_again(bench):
+def test_month_recreated_between_two_runs_is_filled_again(bench):
     bench.publish(messages(range(400, 700)))
     assert consume(bench).written == 300
     bench.client.indices.delete(index=month(bench))
@@ -272,7 +272,7 @@ def test_a_month_deleted_under_a_running_worker_is_filled_again(bench):
     assert indexed(bench) == {f"e-{n}" for n in range(400, 710)}
 
 
-def test_a_month_deleted_on_purpose_stays_deleted_and_nothing_is_read_again(bench):
+def test_month_deleted_on_purpose_stays_deleted_without_a_second_read(bench):
     bench.publish(messages(range(400, 700)))
     consume(bench)
     # a month is known once somebody has looked at it; on a busy machine the first run may end before its next look
