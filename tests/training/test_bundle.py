@@ -27,13 +27,13 @@ def copy(bundle, tmp_path):
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
-def test_a_scorer_keeps_its_protocol(bundle, training):
+def test_scorer_implements_its_protocol(bundle, training):
     scorer = bundle.scorer()
     for rows in (training.latest, training.latest.head(0), trial_rows()):
         check_scores(rows, scorer.score(rows))
 
 
-def test_probabilities_are_for_customers_with_an_order_and_reasons_for_high_risk(bundle, training):
+def test_probabilities_need_an_order_and_reasons_need_a_high_risk(bundle, training):
     rows = training.latest
     scores = bundle.scorer().score(rows)
     bought = rows["orders_total"] > 0
@@ -45,7 +45,7 @@ def test_probabilities_are_for_customers_with_an_order_and_reasons_for_high_risk
     assert scores["churn_reasons"].drop_nulls().list.len().unique().to_list() == [REASONS]
 
 
-def test_a_row_scores_the_same_in_any_company(bundle, training):
+def test_score_of_a_row_does_not_depend_on_the_other_rows(bundle, training):
     scorer = bundle.scorer()
     whole = scorer.score(training.latest)
     parts = [scorer.score(training.latest[start : start + 7]) for start in range(0, 70, 7)]
@@ -106,7 +106,7 @@ def test_predict_scores_a_csv_without_the_project(bundle, training, copy, tmp_pa
         assert ours.null_count() < len(ours)
 
 
-def test_predict_says_what_is_missing(copy, tmp_path):
+def test_predict_names_the_missing_columns(copy, tmp_path):
     (tmp_path / "rows.csv").write_text("customer_id,as_of\na,1\n")
     words = [sys.executable, "-I", copy / "predict.py", tmp_path / "rows.csv", tmp_path / "out.csv"]
     said = subprocess.run(words, check=False, capture_output=True, text=True, timeout=120)
@@ -115,7 +115,7 @@ def test_predict_says_what_is_missing(copy, tmp_path):
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_it_holds_no_pickle_and_lists_what_it_needs(bundle):
+def test_bundle_holds_no_pickle_and_lists_its_requirements(bundle):
     names = {path.name for path in bundle.folder.iterdir()}
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
     assert {"bundle.json", "card.html", "metrics.json", "predict.py", "profile.json", "rules.yaml"} <= names
@@ -126,7 +126,7 @@ def test_it_holds_no_pickle_and_lists_what_it_needs(bundle):
 
 # --- every kind of model ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("family", ["recency", "bgnbd", "logistic", "random_forest", "lightgbm"])
-def test_a_bundle_of_another_model_works_as_well(family, bundle, training, tmp_path):
+def test_bundle_of_each_model_scores_rows(family, bundle, training, tmp_path):
     if family == "lightgbm":
         pytest.importorskip("lightgbm", exc_type=ImportError)
     everyone = np.ones(len(training.rows), bool)
@@ -156,7 +156,7 @@ def change(folder, **values):
     (folder / "bundle.json").write_text(json.dumps(about | values))
 
 
-def test_another_fingerprint_is_refused_with_the_remedy(copy):
+def test_bundle_with_another_fingerprint_is_refused_with_the_remedy(copy):
     change(copy, fingerprint="0" * 16)
     with pytest.raises(ShopstreamError, match="trained on other features") as caught:
         load_bundle(copy)
@@ -191,7 +191,7 @@ PREPARED = {
 from the old one are refused."""
 
 
-def test_a_preparation_has_the_meaning_of_its_number():
+def test_preparation_of_a_version_is_unchanged():
     columns = {name: np.array([1.0, 7.0, 40.0]) * (1 + 0.1 * place) for place, name in enumerate(COLUMNS)}
     columns["order_gap_mean_days"][0] = np.nan
     columns["orders_total"] = np.array([1.0, 3.0, 12.0])
@@ -208,7 +208,7 @@ def test_the_fingerprint_changes_with_a_feature(monkeypatch):
 
 
 @pytest.mark.parametrize("file", ["model.json", "preparation.json", "rules.yaml", "predict.py"])
-def test_a_file_that_was_changed_or_lost_is_refused(copy, file):
+def test_bundle_with_a_changed_or_missing_file_is_refused(copy, file):
     if not (copy / file).exists():
         pytest.skip("this model has another file")
     content = (copy / file).read_bytes()
@@ -223,19 +223,19 @@ def test_a_file_that_was_changed_or_lost_is_refused(copy, file):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"fingerprint": 1}'])
-def test_a_damaged_description_is_refused(copy, content):
+def test_bundle_with_a_damaged_description_is_refused(copy, content):
     (copy / "bundle.json").write_text(content)
     with pytest.raises(ShopstreamError, match="damaged"):
         load_bundle(copy)
 
 
-def test_what_is_no_bundle_is_a_usage_error(tmp_path):
+def test_folder_that_is_not_a_bundle_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="is no bundle"):
         load_bundle(tmp_path)
 
 
 # --- current ----------------------------------------------------------------------------------------------------------
-def test_current_names_a_sibling_and_moves_in_one_step(copy):
+def test_current_pointer_names_a_sibling_and_is_replaced_atomically(copy):
     other = shutil.copytree(copy, copy.with_name("other"))
     point_current(copy)
     assert resolve(copy.parent) == copy
@@ -246,19 +246,19 @@ def test_current_names_a_sibling_and_moves_in_one_step(copy):
 
 
 @pytest.mark.parametrize("name", ["", "gone", "../copy", "/etc"])
-def test_a_pointer_to_nothing_beside_it_is_refused(copy, name):
+def test_current_pointer_to_a_missing_sibling_is_refused(copy, name):
     (copy.parent / "current").write_text(name)
     with pytest.raises(UsageError, match="no bundle in the same folder"):
         load_bundle(copy.parent)
 
 
 # --- whole or not there -----------------------------------------------------------------------------------------------
-def test_a_bundle_is_not_written_over_another(bundle, training):
+def test_bundle_does_not_overwrite_another(bundle, training):
     with pytest.raises(ShopstreamError, match="exists already"):
         bundles.write_bundle(bundle.folder, None, training, None, None, {}, 1)
 
 
-def test_a_failure_leaves_nothing(bundle, training, tmp_path, monkeypatch):
+def test_failed_write_leaves_no_bundle(bundle, training, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -290,7 +290,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_bundle_is_called_by_its_content(writes, tmp_path):
+def test_name_of_a_bundle_follows_its_content(writes, tmp_path):
     first = writes(tmp_path / "new", own_name=True)
     assert first.folder.name == first.name
     assert writes(tmp_path / "new", own_name=True).folder == first.folder
@@ -300,7 +300,7 @@ def test_a_bundle_is_called_by_its_content(writes, tmp_path):
 
 
 @pytest.mark.parametrize("phase", ["_write_parts", "render", "_write_json", "publish_folder", "load_bundle"])
-def test_a_training_that_is_ended_in_any_phase_leaves_current_and_the_next_one_converges(
+def test_training_killed_in_any_phase_leaves_current_and_the_next_one_completes(
     writes, copy, tmp_path, monkeypatch, phase
 ):
     point_current(copy)
@@ -316,7 +316,7 @@ def test_a_training_that_is_ended_in_any_phase_leaves_current_and_the_next_one_c
     assert names(tmp_path) == sorted(["copy", "current", written.name])
 
 
-def test_what_a_killed_training_has_left_stops_no_later_one(writes, tmp_path):
+def test_remains_of_a_killed_training_do_not_stop_a_later_one(writes, tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / ".new.partial").mkdir()
     assert load_bundle(writes(tmp_path / "new", own_name=True).folder)

@@ -86,7 +86,7 @@ def published(tmp_path_factory):
     return folder, frame
 
 
-def test_a_published_table_goes_from_csv_to_personas_by_one_command(published):
+def test_one_command_clusters_a_csv_table_into_personas(published):
     folder, frame = published
     table = pl.read_csv(folder / "clusters" / "comparison.csv")
     assert set(table["method"]) >= {"k-means", "mixture", "agglomerative", "hdbscan"}
@@ -110,7 +110,7 @@ def test_a_published_table_goes_from_csv_to_personas_by_one_command(published):
     assert sorted(path.name for path in (folder / "clusters").iterdir()) == sorted([*FILES, "made.json"])
 
 
-def test_one_command_assigns_new_customers_and_the_old_ones_as_before(published, tmp_path):
+def test_one_command_assigns_new_customers_and_old_ones_are_unchanged(published, tmp_path):
     folder, frame = published
     done = run(
         "assign", folder / "marketing_campaign.csv", "--clusters", folder / "clusters", "--out", tmp_path / "a.csv"
@@ -145,7 +145,7 @@ def test_damaged_clusters_are_refused(published, tmp_path):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_method_finds_what_lies_apart_and_assigns_after_json_as_before(method):
+def test_each_method_separates_clusters_and_assigns_equally_after_json(method):
     frame, kind = blobs()
     mapping = parse_mapping(BLOBS, "blobs")
     found = find(mapping.table(frame), mapping, ClusterPlan(**{**plan_of(QUICK), "methods": (method,), "k": (3, 4)}))
@@ -158,14 +158,14 @@ def test_each_method_finds_what_lies_apart_and_assigns_after_json_as_before(meth
     assert adjusted_rand_score(blobs(seed=9)[1], again.labels(matrix)) > 0.98
 
 
-def test_the_radius_of_a_density_is_where_the_distances_bend():
+def test_dbscan_radius_is_at_the_bend_of_the_distances():
     assert knee(np.array([1.0, 1.1, 1.2, 1.3, 5.0, 9.0])) == 1.3
     assert knee(np.full(4, 2.0)) == 2.0
     rows = np.array([[0.0, 0.0], [0.0, 3.0], [4.0, 0.0], [0.0, 0.0]])
     assert neighbour_distances(rows, 2).tolist() == [0.0, 0.0, 3.0, 4.0]
 
 
-def test_dbscan_leaves_out_the_stray_and_tells_its_parameters(tmp_path):
+def test_dbscan_excludes_outliers_and_reports_its_parameters(tmp_path):
     """Four dense groups and a tenth of the customers anywhere: these belong to none."""
     frame, _ = blobs(500)
     rng = np.random.default_rng(1)
@@ -186,7 +186,7 @@ def test_dbscan_leaves_out_the_stray_and_tells_its_parameters(tmp_path):
     assert all(text in (tmp_path / "clusters.html").read_text() for text in table["parameters"])
 
 
-def test_customers_who_are_all_alike_make_no_density():
+def test_equal_customers_have_no_dbscan_radius():
     same = np.zeros((60, 3))
     assert METHODS["dbscan"].fit(same, 2.0, 1) is None
     assert METHODS["dbscan"].fit(np.eye(3), 4.0, 1) is None
@@ -196,7 +196,7 @@ def plan_of(plan: ClusterPlan) -> dict:
     return {name: getattr(plan, name) for name in plan.__slots__}
 
 
-def test_the_true_number_is_chosen_and_the_same_seed_gives_the_same_bytes(tmp_path):
+def test_true_number_of_clusters_is_chosen_and_a_seed_gives_the_same_bytes(tmp_path):
     frame, _ = blobs()
     mapping = parse_mapping(BLOBS, "blobs")
     plan = ClusterPlan(**{**plan_of(QUICK), "methods": ("k-means", "mixture")})
@@ -218,14 +218,14 @@ def candidate(**values) -> Candidate:
     return Candidate(**{**common, **values})
 
 
-def test_ranks_count_each_criterion_the_same_and_leave_out_who_is_refused():
+def test_ranks_weight_criteria_equally_and_exclude_refused_candidates():
     found = [candidate(silhouette=0.5), candidate(davies_bouldin=0.5), candidate(silhouette=0.9, refused="small")]
     assert mean_ranks(found) == (1.5, 1.5, None)
     better = [candidate(silhouette=0.5, stability=0.95), candidate(davies_bouldin=0.5)]
     assert mean_ranks(better) == (1.375, 1.625)
 
 
-def test_clusters_that_are_too_small_are_refused_and_said_so():
+def test_candidates_with_too_small_clusters_are_refused_with_a_reason():
     frame, _ = blobs(400)
     lonely = frame.with_columns(spend=pl.when(pl.col("id") < "c00004").then(5000.0).otherwise(pl.col("spend")))
     mapping = parse_mapping(BLOBS, "blobs")
@@ -242,7 +242,7 @@ def test_clusters_that_are_too_small_are_refused_and_said_so():
 HOSTILE = "<script>alert('x')</script>"
 
 
-def test_hostile_words_come_out_escaped(tmp_path):
+def test_page_escapes_hostile_words(tmp_path):
     frame, kind = blobs(300)
     words = np.array([HOSTILE, "=cmd()", "@x", "+1"])[kind]
     frame = frame.with_columns(pl.Series("word", words), pl.Series("id", [f"={i:04}{HOSTILE}" for i in range(300)]))
@@ -261,7 +261,7 @@ def test_hostile_words_come_out_escaped(tmp_path):
         assert not [cell for cell in cells if cell[0] in "=@+"], name
 
 
-def test_no_two_personas_have_one_name_and_who_is_average_is_called_so():
+def test_persona_names_are_unique_and_an_average_cluster_is_named_average():
     table = pl.DataFrame({"id": ["a", "b", "c", "d"] * 10, "x": [0.0, 10.0, 10.0, 0.0] * 10})
     labels = np.array([0, 1, 2, 3] * 10)
     names = [one.name for one in personas(table, labels, 4, {})]
@@ -284,7 +284,7 @@ def test_no_two_personas_have_one_name_and_who_is_average_is_called_so():
         ({"age: {theme: age}": "age: {wait: 1}"}, "line 7"),
     ],
 )
-def test_mistakes_in_a_mapping_are_told_with_their_line(change, said):
+def test_errors_in_a_mapping_name_their_line(change, said):
     text = BLOBS
     for old, new in change.items():
         text = text.replace(old, new)
@@ -293,14 +293,14 @@ def test_mistakes_in_a_mapping_are_told_with_their_line(change, said):
     assert said in str(error.value)
 
 
-def test_ready_mappings_are_valid_and_unknown_ones_are_refused():
+def test_supplied_mappings_are_valid_and_unknown_ones_are_refused():
     for name in ready_mappings():
         assert load_mapping(name)[0].columns
     with pytest.raises(UsageError, match="nowhere"):
         load_mapping("nowhere")
 
 
-def test_columns_are_made_as_declared_and_what_is_no_number_is_null():
+def test_columns_are_built_as_declared_and_invalid_numbers_are_null():
     mapping = parse_mapping(
         "version: 1\nid: key\ncolumns:\n  a: {sum: [p, q]}\n  b: {difference: [10, p]}\n  c: {ratio: [p, q]}\n"
         "  d: {date: day, days_before: '2020-01-10', format: '%d.%m.%Y'}\n  e: {from: text}\n", "made",
@@ -317,7 +317,7 @@ def test_columns_are_made_as_declared_and_what_is_no_number_is_null():
         mapping.table(raw.drop("text"))
 
 
-def test_an_archive_is_clustered_and_held_against_its_latent_types(archive, tmp_path):
+def test_archive_is_clustered_and_compared_with_its_latent_types(archive, tmp_path):
     done = run("cluster", archive, "--k", "3-4", "--methods", "k-means", "--out", tmp_path / "c")
     assert done.exit_code == 0, (done.output, done.exception)
     said = load_clusters(tmp_path / "c").method["truth"]
@@ -330,7 +330,7 @@ def test_an_archive_is_clustered_and_held_against_its_latent_types(archive, tmp_
 @pytest.mark.parametrize(
     ("option", "value"), [("--k", "1-3"), ("--k", "5-3"), ("--methods", "magic"), ("--mapping", "x")]
 )
-def test_what_cannot_be_is_refused(archive, tmp_path, option, value):
+def test_impossible_options_are_refused(archive, tmp_path, option, value):
     done = run("cluster", archive, option, value, "--out", tmp_path / "c")
     assert isinstance(done.exception, UsageError)
     assert not (tmp_path / "c").exists()

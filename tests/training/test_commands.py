@@ -47,7 +47,7 @@ def test_score_writes_rows_and_scores_as_parquet_and_csv(app, bundle, training, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "scores.parquet"]
 
 
-def test_no_cell_of_a_csv_begins_a_formula(app, bundle, archive, tmp_path):
+def test_no_csv_cell_begins_a_formula(app, bundle, archive, tmp_path):
     """An id is what somebody typed: a spreadsheet must not compute it. Parquet keeps it as it is."""
     shop = tmp_path / "shop"
     shutil.copytree(archive, shop)
@@ -67,7 +67,7 @@ def test_no_cell_of_a_csv_begins_a_formula(app, bundle, archive, tmp_path):
         assert not texts["customer_id"].str.contains(r"^[=+@\t\r-]").any()
 
 
-def test_evaluate_tells_what_was_learnt_from_what_was_not(app, bundle, archive, tmp_path):
+def test_evaluate_separates_training_rows_from_held_out_rows(app, bundle, archive, tmp_path):
     done = run(app, "evaluate", bundle.folder, archive, "--history", 40, "--cutoffs", 2, "--out", tmp_path / "e.json")
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "e.json").read_text())
@@ -114,7 +114,7 @@ def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_pat
         (["--horizon", "200"], "days after it"),
     ],
 )
-def test_train_refuses_what_cannot_be(app, archive, tmp_path, arguments, said):
+def test_train_refuses_impossible_options(app, archive, tmp_path, arguments, said):
     done = run(app, "train", archive, "--out", tmp_path / "b", *arguments)
     assert isinstance(done.exception, ShopstreamError)
     assert said in str(done.exception)
@@ -170,7 +170,7 @@ def test_horizon_cutoffs_history_and_costs_are_settings_that_options_override(ap
         ("COSTS__HIGH_PRICE", "1", "training.costs.high_price"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_by_name(app, asked, tmp_path, monkeypatch, setting, value, said):
+def test_impossible_settings_are_refused_by_name(app, asked, tmp_path, monkeypatch, setting, value, said):
     monkeypatch.setenv(f"SHOPSTREAM_TRAINING__{setting}", value)
     done = run(app, "train", tmp_path, "--out", tmp_path / "b")
     assert isinstance(done.exception, UsageError)
@@ -178,7 +178,7 @@ def test_settings_that_cannot_be_are_refused_by_name(app, asked, tmp_path, monke
     assert asked == []
 
 
-def test_the_card_is_one_file_that_says_what_it_must(bundle):
+def test_model_card_is_one_file_with_the_required_content(bundle):
     card = (bundle.folder / "card.html").read_text()
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(http|//)", card)
     for said in (
@@ -200,7 +200,7 @@ def test_the_card_is_one_file_that_says_what_it_must(bundle):
         assert low <= one["metrics"]["pr_auc"] <= high
 
 
-def test_the_ceiling_is_calibrated_and_nothing_beats_it(archive, training):
+def test_bayes_ceiling_is_calibrated_and_no_model_exceeds_it(archive, training):
     cutoff = training.cutoffs[-2]
     known = ceiling_of(archive, [cutoff], 30)
     rows = training.rows.filter(pl.col("as_of") == cutoff).join(known, on=["customer_id", "as_of"])
@@ -213,11 +213,11 @@ def test_the_ceiling_is_calibrated_and_nothing_beats_it(archive, training):
         assert abs(scores.mean() - labels.mean()) < 0.06
 
 
-def test_an_archive_of_others_has_no_ceiling(tmp_path):
+def test_archive_without_truth_files_has_no_ceiling(tmp_path):
     assert ceiling_of(tmp_path, [1], 30) is None
 
 
-def test_a_bundle_folder_that_is_none_is_told(app, archive, tmp_path):
+def test_folder_that_is_not_a_bundle_is_an_error(app, archive, tmp_path):
     done = run(app, "evaluate", tmp_path, archive)
     assert isinstance(done.exception, UsageError)
     with pytest.raises(UsageError):

@@ -49,7 +49,7 @@ LABELS = (ROWS[:, 0] + ROWS[:, 1] > 1).astype(np.int8)
         ([1, 0, -1], [2, 2, -1], [3, 3, -2], "does not end"),
     ],
 )
-def test_a_tree_is_followed_only_where_it_ends_inside_itself(left, right, feature, said):
+def test_tree_with_children_outside_its_nodes_or_loops_is_refused(left, right, feature, said):
     if said is None:
         assert len(check_tree(left, right, feature, 4)) == len(left) - 1
         return
@@ -129,7 +129,7 @@ def test_an_xgboost_model_that_points_outside_itself_is_refused(own, file, damag
     assert "shopstream train" in caught.value.remedy
 
 
-def test_pruned_nodes_of_xgboost_are_no_damage():
+def test_pruned_nodes_of_xgboost_are_accepted():
     xgboost = pytest.importorskip("xgboost")
     model = xgboost.XGBClassifier(n_estimators=20, max_depth=6, gamma=0.7, tree_method="exact").fit(
         ROWS, RNG.permutation(LABELS)
@@ -175,14 +175,14 @@ def test_a_lightgbm_model_that_points_outside_itself_is_refused(lightgbm, before
         check_lightgbm(changed)
 
 
-def test_a_lightgbm_model_is_read_without_its_table_of_places(lightgbm):
+def test_lightgbm_model_is_read_without_its_table_of_offsets(lightgbm):
     model = lightgbm.LGBMClassifier(n_estimators=3, num_leaves=4, verbose=-1).fit(ROWS, LABELS).booster_
     text = model.model_to_string()
     sizes = text[text.index("tree_sizes=") :].partition("\n")[0]
     assert "tree_sizes" not in check_lightgbm(text.replace(sizes, "tree_sizes=100000000 9 9"))
 
 
-def test_a_lightgbm_tree_of_one_leaf_is_no_damage(lightgbm):
+def test_lightgbm_tree_of_one_leaf_is_accepted(lightgbm):
     model = lightgbm.LGBMClassifier(n_estimators=2, min_child_samples=10_000, verbose=-1).fit(ROWS, LABELS).booster_
     check_lightgbm(model.model_to_string())
 
@@ -218,7 +218,7 @@ def test_a_scikit_learn_tree_that_points_outside_itself_is_refused(kind, field, 
         check_sklearn(pipeline)
 
 
-def test_a_tree_that_claims_more_columns_than_it_is_given_is_refused():
+def test_tree_that_uses_more_columns_than_given_is_refused():
     forest = RandomForestClassifier(2).fit(np.tile(ROWS, 5), LABELS)
     forest.n_features_in_ = 4
     with pytest.raises(ValueError, match="other columns"):
@@ -226,7 +226,7 @@ def test_a_tree_that_claims_more_columns_than_it_is_given_is_refused():
 
 
 @pytest.mark.parametrize("model", [SVC(), GradientBoostingClassifier(n_estimators=2)])
-def test_a_kind_of_model_that_no_bundle_holds_is_refused(model):
+def test_unknown_kind_of_model_is_refused(model):
     with pytest.raises(ValueError, match="which no bundle has"):
         check_sklearn(Pipeline([("model", model.fit(ROWS, LABELS))]))
 
@@ -250,7 +250,7 @@ def test_a_bundle_with_a_damaged_decision_tree_is_refused(own):
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
-def test_a_bundle_that_is_damaged_under_a_running_consumer_is_refused_and_the_former_stays(own):
+def test_bundle_damaged_under_a_running_consumer_is_refused_and_the_previous_stays(own):
     now_s = [0.0]
     with structlog.testing.capture_logs() as said:
         scoring = LiveScoring(FolderBundles(own), look_every_s=1.0, clock=lambda: now_s[0])
@@ -271,7 +271,7 @@ def test_a_bundle_that_is_damaged_under_a_running_consumer_is_refused_and_the_fo
     assert kept.scorer.score(trial_rows()).equals(before)
 
 
-def test_predict_alone_refuses_it_too(own, training, tmp_path):
+def test_predict_script_refuses_a_damaged_model(own, training, tmp_path):
     training.latest.write_csv(tmp_path / "rows.csv")
     alter(own, "model.json", XGBOOST_DAMAGE["a loop"])
     words = [sys.executable, "-I", own / "predict.py", tmp_path / "rows.csv", tmp_path / "out.csv"]

@@ -75,11 +75,11 @@ def labels(orders, cutoffs=(CUTOFF,)):
         ([order("a", IN, updated=END + 1)], 1),
     ],
 )  # fmt: skip
-def test_a_label_is_whether_an_order_stands_at_the_end_of_the_horizon(after, churned):
+def test_label_is_whether_an_order_is_valid_at_the_end_of_the_horizon(after, churned):
     assert labels([order("a", T0), *after])["a", CUTOFF] == churned
 
 
-def test_an_old_order_that_stands_again_within_the_horizon_is_no_order_of_it():
+def test_older_order_restored_within_the_horizon_does_not_count():
     first = [order("a", T0, order_id="x"), order("a", T0 + 1, order_id="y")]
     assert labels([*first, order("a", T0 + 1, updated=CUTOFF + 9, status="refunded", order_id="y")])["a", CUTOFF] == 1
 
@@ -126,7 +126,7 @@ def at(day, **values):
         ([at(3), at(3, updated=CUTOFF + 40 * DAY_MS, status="refunded")], 1, 90, 0),
     ],
 )  # fmt: skip
-def test_an_outcome_is_what_stands_at_the_end_of_its_window(after, bought, next_days, revenue):
+def test_outcome_holds_the_valid_orders_at_the_end_of_its_window(after, bought, next_days, revenue):
     filler = order("b", DAYS_90)
     found = followed([order("a", T0), *after, filler])["a"]
     assert found == {BOUGHT: bought, DAYS: pytest.approx(next_days, abs=1e-9), REVENUE: revenue}
@@ -138,7 +138,7 @@ def test_an_outcome_does_not_depend_on_where_the_archive_ends():
     assert [followed(orders, end=DAYS_90 + days * DAY_MS)["a"][DAYS] for days in range(5)] == [8.0] * 5
 
 
-def test_a_window_that_is_not_over_has_no_outcome_not_even_of_who_has_bought():
+def test_incomplete_window_has_no_outcome_even_for_buyers():
     """To keep those who bought early would call the shop quicker than it is."""
     orders = [order("a", T0), order("b", T0), at(2)]
     nothing = {DAYS: None, REVENUE: None}
@@ -146,13 +146,13 @@ def test_a_window_that_is_not_over_has_no_outcome_not_even_of_who_has_bought():
     assert followed(orders)["b"] == {BOUGHT: 0, DAYS: 90, REVENUE: 0}
 
 
-def test_customers_without_an_order_are_followed_too():
+def test_outcomes_include_customers_without_an_order():
     orders = [order("a", T0), order("c", CUTOFF + DAY_MS), order("d", CUTOFF + DAY_MS)]
     found = followed(orders, events=[event("b", T0), event("c", T0)])
     assert {name: one[BOUGHT] for name, one in found.items()} == {"a": 0, "b": 0, "c": 1}  # d is not known yet
 
 
-def test_nothing_after_a_window_reaches_its_outcome(training, archive):
+def test_records_after_a_window_do_not_change_its_outcome(training, archive):
     """The archive cut short says the same of every window that had ended by then."""
     days, read_day = archive_days(archive)
     end = training.end_ms - 10 * DAY_MS
@@ -193,12 +193,12 @@ def leaks(training, archive):
     return found
 
 
-def test_nothing_after_a_cutoff_reaches_its_row(training, archive):
+def test_records_after_a_cutoff_do_not_change_its_row(training, archive):
     assert len(training.cutoffs) > 3
     assert leaks(training, archive) == []
 
 
-def test_a_planted_leak_is_caught(archive, monkeypatch):
+def test_planted_leak_is_detected(archive, monkeypatch):
     """Rows that know one day more than they say."""
 
     def leaking(days, read_day, cutoffs, counts=None, on_day=lambda _: None):
@@ -212,7 +212,7 @@ def test_a_planted_leak_is_caught(archive, monkeypatch):
     assert leaks(build(days, read_day, cutoffs, 30, end_ms=end), archive) == cutoffs[::3]
 
 
-def test_rows_of_many_cutoffs_are_those_of_each_alone(training, archive):
+def test_rows_of_many_cutoffs_equal_those_of_single_cutoffs(training, archive):
     cutoff = training.cutoffs[2]
     alone = batch_features(archive, cutoff).filter(pl.col("orders_total") > 0)
     assert_frame_equal(training.rows.filter(pl.col("as_of") == cutoff).drop(LABEL), alone, check_exact=True)
@@ -227,7 +227,7 @@ def test_cutoffs_end_a_horizon_before_the_end_and_begin_after_the_history():
     assert plan_cutoffs(T0, T0 + 365 * DAY_MS, Horizon(90, 90, 15, 2)) == found[-2:]
 
 
-def test_an_archive_that_is_too_short_says_so():
+def test_archive_that_is_too_short_is_an_error():
     with pytest.raises(ShopstreamError, match=r"holds 100 days.*90.*90"):
         plan_cutoffs(T0, T0 + 100 * DAY_MS, Horizon())
 
@@ -238,7 +238,7 @@ def test_a_horizon_beyond_the_end_is_refused():
         build(days, read_day, [CUTOFF], HORIZON_DAYS, end_ms=END - 1)
 
 
-def test_the_span_is_that_of_events_and_placed_orders():
+def test_time_span_covers_events_and_placed_orders():
     rows = [order("a", T0 + 7), order("a", T0 + 7, updated=T0 + 40 * DAY_MS, status="refunded")]
     assert dataset.known_span(*reader(rows, [event("a", T0 + 3), event("a", T0 + 9 * DAY_MS)])) == (
         T0 + 3,
@@ -248,7 +248,7 @@ def test_the_span_is_that_of_events_and_placed_orders():
         dataset.known_span(*reader())
 
 
-def test_rows_that_are_not_valid_say_nothing_of_the_span():
+def test_invalid_rows_do_not_change_the_time_span():
     rows = [order("a", T0), order("a", T0 + 3 * DAY_MS) | {"total": -1.0}, order("", T0 - 5 * DAY_MS)]
     others = [event("a", T0 + DAY_MS), event("a", T0 + 9 * DAY_MS) | {"device": "fridge"}]
     assert dataset.known_span(*reader(rows, others)) == (T0, T0 + DAY_MS)

@@ -34,7 +34,7 @@ class Elsewhere:
 
 
 @pytest.mark.parametrize("validation", ["time", "customers"])
-def test_rows_that_teach_are_found_among_others_by_what_is_told(training, validation):
+def test_training_rows_are_selected_by_their_description(training, validation):
     rows = training.rows
     kind, parts = splits(rows, training.horizon_days, validation, 2, seed=3)
     assert kind == validation
@@ -46,7 +46,7 @@ def test_rows_that_teach_are_found_among_others_by_what_is_told(training, valida
         assert np.array_equal(found, np.flatnonzero(part.train))
 
 
-def test_rows_are_prepared_as_they_are_here(training):
+def test_external_rows_are_prepared_as_local_ones(training):
     rows = training.followed
     label = "next_days"
     task = FitTask(label, TrainSplit(until_ms=training.cutoffs[1]), BGNBD, training.horizon_days, unit=90.0)
@@ -57,7 +57,7 @@ def test_rows_are_prepared_as_they_are_here(training):
     assert labels.tolist() == (known[label].to_numpy() / 90.0).tolist()
 
 
-def test_the_bundle_has_the_model_that_learnt_elsewhere(archive, training, plans, tmp_path):
+def test_bundle_holds_the_externally_fitted_model(archive, training, plans, tmp_path):
     horizon, plan = plans
     learner = Elsewhere(training)
     sample = replace(training, rows=training.rows.filter(training.rows["customer_id"].hash(1) % 2 == 0))
@@ -78,7 +78,7 @@ def test_the_bundle_has_the_model_that_learnt_elsewhere(archive, training, plans
     assert {"next_bought_30d", "next_days"} <= set(labels)
 
 
-def test_of_what_was_tried_no_model_needs_all_rows_at_hand():
+def test_no_candidate_needs_all_rows_in_memory():
     def tried(treatment):
         return type("Choice", (), {"candidate": type("Candidate", (), {"treatment": treatment})})
 

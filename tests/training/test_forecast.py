@@ -55,7 +55,7 @@ QUICK = {NAIVE: last_week, "mstl": mean_week}
 """Stand-ins that cost nothing; their own intervals are far too narrow."""
 
 
-def test_the_better_model_is_found_and_told_by_how_much():
+def test_better_model_is_chosen_and_its_gain_is_reported():
     found = forecast(weekly(200), HORIZON, QUICK)
     assert found.model == "mstl"
     assert found.evaluation.models["mstl"].against_naive < 0.9
@@ -64,7 +64,7 @@ def test_the_better_model_is_found_and_told_by_how_much():
     assert found.mean.shape == (HORIZON,)
 
 
-def test_intervals_that_promise_too_much_become_conformal_and_hold():
+def test_too_narrow_intervals_are_replaced_by_conformal_ones_that_hold():
     inside = {level: [] for level in LEVELS}
     for seed in range(12):
         series = weekly(260, seed)
@@ -78,7 +78,7 @@ def test_intervals_that_promise_too_much_become_conformal_and_hold():
     assert 0.89 < np.mean(inside[95]) < 0.99
 
 
-def test_own_intervals_are_kept_where_they_hold():
+def test_intervals_of_the_model_are_used_when_they_hold():
     def honest(known, horizon):
         path = mean_week(known, horizon)
         # standard deviation of a day that is forecast by a mean of six of its weekdays
@@ -90,7 +90,7 @@ def test_own_intervals_are_kept_where_they_hold():
     assert found.interval == "own"
 
 
-def test_what_is_reported_knew_nothing_of_its_future():
+def test_reported_errors_use_no_future_days():
     """Other days after an origin change nothing that was said there, nor the choice, nor the width."""
     series = weekly(220)
     changed = series.copy()
@@ -114,7 +114,7 @@ def test_what_is_reported_knew_nothing_of_its_future():
     np.testing.assert_array_equal(*means)
 
 
-def test_the_choice_at_an_origin_is_made_of_the_errors_known_there():
+def test_choice_at_an_origin_uses_the_errors_before_it():
     """A model that is best over all, by what it does late, must not be chosen while it was worse."""
     series = weekly(220, 3, noise=0.2)
     turn = 160
@@ -134,7 +134,7 @@ def test_the_choice_at_an_origin_is_made_of_the_errors_known_there():
         np.testing.assert_array_equal(nested[row], test.means[NAIVE][place])
 
 
-def test_measures_by_hand():
+def test_forecast_metrics_equal_values_worked_out_by_hand():
     series = np.array([10.0, 0.0, 10.0, 10.0, 10.0, 10.0, 10.0] * 6)
     test = back_test(series, 7, (28, 35), {NAIVE: last_week, "mstl": lambda known, h: _path(np.full(h, 12.0), 3.0)})
     found = measure(test, np.array([0, 1]), test.means["mstl"], test.bounds["mstl"])
@@ -145,7 +145,7 @@ def test_measures_by_hand():
 
 
 @pytest.mark.parametrize("days", [14, 20, 41])
-def test_short_histories_are_last_week_again(days):
+def test_short_history_is_forecast_by_the_last_week(days):
     series = weekly(days)
     found = forecast(series, HORIZON, forecasters([NAIVE]))
     assert (found.model, found.evaluation) == (NAIVE, None)
@@ -158,12 +158,12 @@ def test_less_than_two_weeks_are_refused():
         forecast(weekly(13), HORIZON, QUICK)
 
 
-def test_a_shop_that_sold_nothing():
+def test_shop_without_sales_is_forecast_as_zero():
     found = forecast(np.zeros(100), HORIZON, forecasters([NAIVE]))
     assert not found.mean.any()
 
 
-def test_closed_days_and_a_model_that_fails():
+def test_closed_days_and_a_failing_model_do_not_stop_the_forecast():
     series = weekly(150)
     series[::WEEK] = 0.0
 
@@ -176,7 +176,7 @@ def test_closed_days_and_a_model_that_fails():
     assert (found.mean[(np.arange(HORIZON) + 150) % WEEK == 0] == 0).all()
 
 
-def test_the_real_models_beat_last_week_on_a_noisy_rhythm():
+def test_models_beat_the_last_week_on_noisy_seasonal_data():
     found = forecast(weekly(120), HORIZON, forecasters([NAIVE, "holt_winters", "mstl", "theta"]))
     assert len(found.evaluation.models) == 4
     assert found.evaluation.models[found.model].against_naive < 0.95
@@ -184,7 +184,7 @@ def test_the_real_models_beat_last_week_on_a_noisy_rhythm():
     assert (found.bounds[80][1] <= found.bounds[95][1]).all()
 
 
-def test_origins_leave_a_whole_horizon_and_enough_to_learn_from():
+def test_origins_leave_a_whole_horizon_and_enough_training_days():
     origins = plan_origins(365, 30)
     assert origins[-1] == 335
     assert min(origins) >= 365 // 3
@@ -199,7 +199,7 @@ def shop(days=100):
     return DailySales(20_000, total, {"tea": total * 0.7, "cups": total * 0.3})
 
 
-def test_documents_of_known_days_and_of_days_to_come(monkeypatch):
+def test_forecast_documents_cover_past_and_future_days(monkeypatch):
     monkeypatch.setattr("training.forecast.shop_forecast.forecasters", lambda names: QUICK)
     steps = []
     found = forecast_shop(shop(), HORIZON, lambda name, share: steps.append((name, share)))
@@ -229,7 +229,7 @@ def app():
     return build_app()
 
 
-def test_the_command_writes_file_page_and_figures(app, archive, tmp_path, monkeypatch):
+def test_forecast_command_writes_file_page_and_metrics(app, archive, tmp_path, monkeypatch):
     monkeypatch.setattr("training.forecast.shop_forecast.forecasters", lambda names: QUICK)
     for name in ("f.parquet", "g.csv"):
         done = run(app, archive, "--horizon", HORIZON, "--categories", 3, "--out", tmp_path / name)
@@ -247,7 +247,7 @@ def test_the_command_writes_file_page_and_figures(app, archive, tmp_path, monkey
     assert "chosen at each origin" in page
 
 
-def test_a_last_day_that_is_not_over_is_no_day():
+def test_incomplete_last_day_is_ignored():
     hour = DAY_MS // 24
     assert last_whole_day(10 * DAY_MS + 23 * hour) == 10
     assert last_whole_day(10 * DAY_MS + 22 * hour) == 9

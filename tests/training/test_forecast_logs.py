@@ -25,7 +25,7 @@ def measured(archive, categories=0):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_shop_of_the_demo(seed, tmp_path):
+def test_forecast_of_the_demo_shop_beats_the_last_week(seed, tmp_path):
     generate(Shop(end_ms=day_start_ms(date(2026, 11, 7)), seed=seed), tmp_path / "shop")
     total, *categories = measured(tmp_path / "shop", 12)
     assert total["nested_origins"] >= 10
@@ -41,7 +41,7 @@ def test_the_shop_of_the_demo(seed, tmp_path):
 @pytest.mark.parametrize(
     ("name", "mapping"), [("online_retail_lines.parquet", "online-retail"), ("cdnow_sample.txt", "cdnow")]
 )
-def test_a_real_shop(name, mapping, tmp_path):
+def test_forecast_of_a_real_shop_beats_the_last_week(name, mapping, tmp_path):
     import_logs([(shared_file(name), *load_mapping(mapping))], tmp_path / "shop")
     (total,) = measured(tmp_path / "shop")
     assert total["nested"]["against_naive"] < 1

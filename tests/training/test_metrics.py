@@ -25,7 +25,7 @@ BOTH = Predictions(SCORES, SCORES)
 
 
 # --- metrics ----------------------------------------------------------------------------------------------------------
-def test_metrics_are_those_of_the_library_and_of_a_count():
+def test_metrics_equal_those_of_the_library_and_a_plain_count():
     found = measure(LABELS, BOTH)
     assert found["brier"] == pytest.approx(brier_score_loss(LABELS, SCORES))
     assert found["log_loss"] == pytest.approx(log_loss(LABELS, SCORES))
@@ -34,14 +34,14 @@ def test_metrics_are_those_of_the_library_and_of_a_count():
     assert found["lift_10"] == pytest.approx(LABELS[top].mean() / LABELS.mean())
 
 
-def test_ece_by_hand():
+def test_calibration_error_equals_a_value_worked_out_by_hand():
     labels = np.array([1, 0, 1, 1], np.int8)
     scores = np.array([0.12, 0.18, 0.91, 0.95])
     # bin 1: said 0.15, happened 0.5; bin 9: said 0.93, happened 1
     assert measure(labels, Predictions(scores, scores))["ece"] == pytest.approx(0.5 * 0.35 + 0.5 * 0.07)
 
 
-def test_a_weight_of_two_is_the_row_twice():
+def test_weight_of_two_equals_the_row_twice():
     weights = RNG.integers(0, 3, len(LABELS)).astype(float)
     times = weights.astype(int)
     twice = Predictions(np.repeat(SCORES, times), np.repeat(SCORES, times))
@@ -49,18 +49,18 @@ def test_a_weight_of_two_is_the_row_twice():
     assert once == pytest.approx(measure(np.repeat(LABELS, times), twice))
 
 
-def test_one_class_alone_has_no_metrics():
+def test_single_class_has_no_metrics():
     assert np.isnan(list(measure(np.ones(5, np.int8), Predictions(SCORES[:5], SCORES[:5])).values())).all()
 
 
-def test_the_bootstrap_draws_customers_whole():
+def test_bootstrap_draws_whole_customers():
     groups = np.arange(400) // 4
     for weights in resampled(groups, 5, seed=1):
         assert (weights.reshape(-1, 4) == weights.reshape(-1, 4)[:, :1]).all()
         assert weights.sum() == pytest.approx(400)
 
 
-def test_a_paired_difference_knows_that_noise_is_worse():
+def test_paired_difference_ranks_a_noisy_model_lower():
     weights = resampled(np.arange(400), 100, seed=1)
     noise = RNG.random(400)
     gap, (low, high) = paired_difference("roc_auc", LABELS, BOTH, Predictions(noise, noise), weights)
@@ -68,12 +68,12 @@ def test_a_paired_difference_knows_that_noise_is_worse():
     assert low < gap < high
 
 
-def test_places_compare_within_a_fold_only():
+def test_ranks_compare_within_a_fold_only():
     folds = np.array([0, 0, 1, 1])
     assert fold_ranks(np.array([0.1, 0.2, 0.8, 0.9]), folds).tolist() == [0.5, 1.0, 0.5, 1.0]
 
 
-def test_curves_end_where_they_must():
+def test_curves_have_their_end_points():
     found = metrics.curves(LABELS, BOTH)
     assert (found["roc"]["x"][-1], found["roc"]["y"][-1]) == (1, 1)
     assert found["gain"]["y"][-1] == 1
@@ -82,7 +82,7 @@ def test_curves_end_where_they_must():
 
 # --- calibration ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["none", "sigmoid", "isotonic"])
-def test_a_calibration_keeps_the_order_and_stays_a_probability(kind):
+def test_calibration_preserves_the_order_and_gives_probabilities(kind):
     found = calibrated(SCORES, fit_calibration(kind, SCORES, LABELS))
     order = np.argsort(SCORES)
     assert (np.diff(found[order]) >= 0).all()
@@ -90,7 +90,7 @@ def test_a_calibration_keeps_the_order_and_stays_a_probability(kind):
     assert found.max() < 1
 
 
-def test_scores_that_overstate_are_mended_and_good_ones_left_alone():
+def test_overconfident_scores_are_calibrated_and_good_ones_unchanged():
     rng = np.random.default_rng(1)
     truth = rng.uniform(0.05, 0.95, 6_000)
     labels = (rng.random(6_000) < truth).astype(np.int8)
@@ -110,7 +110,7 @@ def test_a_level_is_a_factor_on_the_rate_of_orders():
 
 
 # --- costs ------------------------------------------------------------------------------------------------------------
-def test_the_bands_are_where_more_effort_begins_to_pay():
+def test_bands_start_where_the_next_action_pays():
     bands = thresholds(Costs())
     assert bands.values == pytest.approx((1 / 3, 0.6, 0.8))
     efforts = [(0.0, 0.0), *((e.cost, e.saved) for e in (Costs().medium, Costs().high, Costs().critical))]
@@ -148,7 +148,7 @@ def level_of(paces, taught=5, now=NOW):
     return expected_level(times, probability, bought, np.unique(times)[:taught].tolist(), HORIZON_DAYS, now)
 
 
-def test_a_factor_is_how_much_faster_they_buy():
+def test_level_factor_is_the_ratio_of_order_rates():
     for pace in (0.5, 1.0, 2.0):
         _, probability, bought = seasons([pace], 40_000)
         assert factor(probability, bought, HORIZON_DAYS) == pytest.approx(pace, rel=0.03)
@@ -157,18 +157,18 @@ def test_a_factor_is_how_much_faster_they_buy():
 
 
 #  cut-offs of 15 days: five taught, whose horizons reach over the next four windows; then the newest ones
-def test_after_a_busy_season_the_level_is_lower_at_once():
+def test_level_falls_immediately_after_a_busy_season():
     assert level_of([1.25] * 9 + [1.0] * 4) == pytest.approx(0.8, rel=0.05)
     assert level_of([1.25] * 12 + [1.0]) == pytest.approx(0.8, rel=0.05)
     assert level_of([1.0] * 13) == pytest.approx(1.0, rel=0.05)
 
 
-def test_a_rise_is_believed_when_it_lasts_and_a_campaign_passes():
+def test_lasting_rise_changes_the_level_and_a_campaign_does_not():
     assert level_of([1.0] * 10 + [1.3] * 3) == pytest.approx(1.3, rel=0.05)
     assert level_of([1.0] * 12 + [1.4]) == pytest.approx(1.0, rel=0.05)
 
 
-def test_a_level_looks_at_nothing_later():
+def test_level_uses_no_later_window():
     times, probability, bought = seasons([1.0] * 13)
     now = NOW - 40 * DAY_MS
     later = np.where(times + 30 * DAY_MS > now, 1 - bought, bought)
@@ -177,7 +177,7 @@ def test_a_level_looks_at_nothing_later():
     assert one == two
 
 
-def test_without_a_recent_window_the_level_stays():
+def test_level_without_a_recent_window_is_one():
     times, probability, bought = seasons([1.3] * 9)
     assert expected_level(times, probability, bought, times[:1].tolist(), HORIZON_DAYS, NOW + 60 * DAY_MS) == 1.0
     assert expected_level(times[:0], probability[:0], bought[:0], [1], HORIZON_DAYS, NOW) == 1.0
@@ -211,7 +211,7 @@ def simulated(customers, seed, days=300.0):
     return rows.with_columns(pl.col("order_gap_mean_days").fill_nan(None)), later
 
 
-def test_parameters_are_found_again_and_probabilities_are_frequencies():
+def test_bgnbd_recovers_its_parameters_and_probabilities_equal_frequencies():
     rows, later = simulated(30_000, seed=2)
     found = bgnbd_module.fit(rows)
     assert found.r == pytest.approx(TRUE.r, rel=0.15)

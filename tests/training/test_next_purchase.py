@@ -29,12 +29,12 @@ def target(outcome):
 
 
 # --- the models -------------------------------------------------------------------------------------------------------
-def test_the_columns_are_the_same_everywhere():
+def test_prediction_columns_are_the_same_in_every_module():
     assert tuple(one.column for one in next_purchase.TARGETS) == NEXT_PURCHASE == NEXT_COLUMNS
     assert set(WINDOWS) == {one.outcome for one in next_purchase.TARGETS} == set(BASELINES)
 
 
-def test_every_customer_has_all_three_within_their_bounds(bundle, training):
+def test_every_customer_has_three_predictions_within_bounds(bundle, training):
     scores = bundle.scorer().score(training.latest)
     assert training.latest["orders_total"].min() == 0
     for name, (least, most) in zip(NEXT_PURCHASE, ((0, 1), (0, DAYS_MAX), (0, 1e6)), strict=True):
@@ -46,7 +46,7 @@ def test_every_customer_has_all_three_within_their_bounds(bundle, training):
     assert soon["expected_revenue_90d"].mean() > 2 * late["expected_revenue_90d"].mean()
 
 
-def test_the_bundle_says_what_its_trees_say(bundle, training):
+def test_predictions_of_the_bundle_equal_its_trees(bundle, training):
     """The way from trees to scores, taken by hand."""
     model = bundle.scorer().model
     inputs, _ = matrix(numbers(training.latest), model.preparation["bgnbd"], bundle.horizon_days)
@@ -56,7 +56,7 @@ def test_the_bundle_says_what_its_trees_say(bundle, training):
         assert scores[column].to_numpy() == pytest.approx(next_from(said, about), abs=1e-9)
 
 
-def test_held_out_rows_come_after_every_window_that_taught_or_from_other_customers(training):
+def test_held_out_rows_follow_every_training_window_or_are_other_customers(training):
     for outcome, window in WINDOWS.items():
         rows = training.followed.filter(pl.col(outcome).is_not_null())
         found = next_purchase._tested(rows, target(outcome), 30, TrainingPlan(tries=1, test_cutoffs=2, seed=3))
@@ -80,7 +80,7 @@ def test_revenue_adds_up_and_the_trees_order_customers(bundle):
         assert sum(one["models"]["xgboost"]["tenths"]["rows"]) == one["rows"]
 
 
-def test_without_outcomes_there_is_no_model(training):
+def test_rows_without_outcomes_give_no_model(training):
     unknown = training.followed.with_columns(pl.lit(None, pl.Float64).alias(REVENUE), pl.lit(90.0).alias(DAYS))
     few = training.followed["customer_id"].unique().sort().head(8)
     small = unknown.filter(pl.col("customer_id").is_in(few.implode()))
@@ -93,12 +93,12 @@ def test_without_outcomes_there_is_no_model(training):
         assert found == left
 
 
-def test_a_share_cannot_leave_its_range():
+def test_share_is_limited_to_its_range():
     assert next_from(np.array([-0.1, 0.5, 1.2]), {"scale": 90.0, "most": 90.0}).tolist() == [0, 45, 90]
     assert next_from(np.array([2.0, 1e9]), {"scale": 1.5}).tolist() == [3, 1.5e9]
 
 
-def test_a_quieter_season_brings_less_and_takes_longer():
+def test_quieter_season_lowers_revenue_and_raises_days():
     """Of customers who buy at a constant rate: a share of the waiting, and revenue in proportion."""
     quiet = {"level": 0.7}
     assert next_from(np.array([100.0]), {"scale": 1.0} | quiet) == pytest.approx(70)
@@ -117,7 +117,7 @@ def rows_of(**columns):
     return pl.DataFrame(empty | known | columns, schema=ROW_SCHEMA)
 
 
-def test_a_cell_says_its_mean_drawn_to_everybodys():
+def test_mean_of_a_cell_is_shrunk_to_the_overall_mean():
     lesson = rows_of(
         orders_total=[1] * 40 + [0] * 60, orders_365d=[1] * 40 + [0] * 60, recency_days=[1.0] * 40 + [None] * 60,
         revenue_365d=[5.0] * 40 + [0.0] * 60,
@@ -128,7 +128,7 @@ def test_a_cell_says_its_mean_drawn_to_everybodys():
     assert never == pytest.approx((0 + 20 * 0.3) / 80)
 
 
-def test_recency_alone_falls_with_the_days_and_knows_who_never_bought():
+def test_recency_baseline_falls_with_the_days_and_covers_non_buyers():
     days = RNG.uniform(1, 300, 2_000)
     truth = (RNG.random(2_000) < 30 / (30 + days)).astype(float)
     lesson = rows_of(recency_days=[None] * 500 + days[500:].tolist())
@@ -139,7 +139,7 @@ def test_recency_alone_falls_with_the_days_and_knows_who_never_bought():
     assert said[2] < 0.3
 
 
-def test_the_mean_of_the_days_is_the_area_below_staying_away():
+def test_expected_days_are_the_area_below_the_survival_curve():
     rows = rows_of(
         orders_total=[1, 3, 9], order_gap_mean_days=[None, 20.0, 5.0], recency_days=[40.0, 10.0, 1.0],
         orders_365d=[1, 3, 9], revenue_365d=[9.0, 9.0, 9.0], revenue_total=[9.0, 9.0, 9.0],
@@ -153,7 +153,7 @@ def test_the_mean_of_the_days_is_the_area_below_staying_away():
     assert said[2] < said[0]
 
 
-def test_gamma_gamma_finds_its_parameters_and_draws_few_orders_to_the_mean():
+def test_gamma_gamma_recovers_its_parameters_and_shrinks_few_orders_to_the_mean():
     customers = 20_000
     rng = np.random.default_rng(3)
     orders = rng.integers(1, 12, customers)
@@ -175,7 +175,7 @@ TRUTH = np.where(RNG.random(400) < 0.3, RNG.gamma(2, 50, 400), 0.0)
 SAID = np.clip(0.5 * TRUTH + RNG.gamma(2, 10, 400), 0.1, None)
 
 
-def test_metrics_of_amounts_are_those_of_the_libraries():
+def test_metrics_of_amounts_equal_those_of_the_libraries():
     found = measured(REVENUE, TRUTH, Predictions(SAID, SAID), np.ones(400))
     assert found["mae"] == pytest.approx(mean_absolute_error(TRUTH, SAID))
     assert found["spearman"] == pytest.approx(spearmanr(TRUTH, SAID).statistic)
@@ -183,7 +183,7 @@ def test_metrics_of_amounts_are_those_of_the_libraries():
     assert measured(DAYS, TRUTH, Predictions(SAID, SAID), np.ones(400))["bias"] == pytest.approx((SAID - TRUTH).mean())
 
 
-def test_tenths_by_hand():
+def test_deciles_equal_values_worked_out_by_hand():
     said = np.arange(20.0)
     came = said.copy()
     came[[18, 19]] += [5, 5]  # the last tenth said 37 and brought 47
@@ -194,7 +194,7 @@ def test_tenths_by_hand():
 
 
 @pytest.mark.parametrize("outcome", [BOUGHT, DAYS, REVENUE])
-def test_a_weight_of_two_is_the_row_twice(outcome):
+def test_weight_of_two_equals_the_row_twice(outcome):
     truth = (TRUTH > 0).astype(float) if outcome == BOUGHT else TRUTH
     said = SAID / SAID.max()
     times = RNG.integers(0, 3, 400)
@@ -207,7 +207,7 @@ def test_a_weight_of_two_is_the_row_twice(outcome):
     assert once.get("tenths_gap", 0) == pytest.approx(again.get("tenths_gap", 0), abs=0.05)  # a row stands in one tenth
 
 
-def test_less_error_is_a_gain():
+def test_lower_error_is_a_positive_gain():
     noise = 40 + SAID.max() * RNG.random(400)
     weights = [RNG.integers(0, 3, 400).astype(float) for _ in range(20)]
     model, worse = (

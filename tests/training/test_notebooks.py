@@ -35,7 +35,7 @@ def mart(archive, bundle, training, tmp_path):
     return tmp_path / "mart"
 
 
-def test_the_notebook_of_segments_runs_and_escapes(mart, monkeypatch, tmp_path):
+def test_segments_notebook_runs_and_escapes_hostile_text(mart, monkeypatch, tmp_path):
     book = executed("segments", monkeypatch, tmp_path, mart=mart)
     tables = shown(book, "text/html")
     assert any("&lt;script&gt;" in table for table in tables)
@@ -46,7 +46,7 @@ def test_the_notebook_of_segments_runs_and_escapes(mart, monkeypatch, tmp_path):
 
 
 @pytest.mark.campaign  # of `make models`: the budget of the default suite
-def test_the_notebook_of_churn_runs(archive, bundle, monkeypatch, tmp_path):
+def test_churn_notebook_runs(archive, bundle, monkeypatch, tmp_path):
     book = executed("churn", monkeypatch, tmp_path, archive=archive, bundle=bundle.folder)
     tables = shown(book, "text/html")
     assert any("XGBoost" in table for table in tables)
@@ -56,7 +56,7 @@ def test_the_notebook_of_churn_runs(archive, bundle, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["segments", "churn"])
-def test_a_notebook_is_kept_as_text_without_outputs(name):
+def test_notebook_is_stored_as_text_without_outputs(name):
     book = jupytext.read(ROOT / "notebooks" / f"{name}.py")
     assert book.metadata["jupytext"]["text_representation"]["format_name"] == "percent"
     assert book.cells[0]["cell_type"] == "markdown"

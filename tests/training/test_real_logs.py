@@ -47,7 +47,7 @@ def of_the_bundle(report, metric):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_shop_of_the_demo(seed, tmp_path):
+def test_churn_model_of_the_demo_shop_beats_the_baselines(seed, tmp_path):
     generate(Shop(end_ms=day_start_ms(date(2026, 11, 7)), seed=seed), tmp_path / "shop")
     report = train(tmp_path / "shop", Horizon(), PLAN, tmp_path / "bundle")
     show(report)
@@ -69,7 +69,7 @@ def test_the_shop_of_the_demo(seed, tmp_path):
     assert 0.9 <= report["next_purchase"]["expected_revenue_90d"]["models"]["xgboost"]["metrics"]["total"] <= 1.1
 
 
-def test_cdnow_39_weeks_then_39_weeks(tmp_path):
+def test_cdnow_churn_of_39_weeks_is_predicted_from_39_weeks(tmp_path):
     import_shared("cdnow_sample.txt", "cdnow", tmp_path / "cdnow")
     report = train(tmp_path / "cdnow", Horizon(273, 270, 15, 1), PLAN, tmp_path / "bundle")
     show(report)
@@ -80,7 +80,7 @@ def test_cdnow_39_weeks_then_39_weeks(tmp_path):
     assert report["models"]["bgnbd"]["metrics"]["roc_auc"] == pytest.approx(0.7725, abs=0.005)
 
 
-def test_online_retail_next_90_days(tmp_path):
+def test_online_retail_churn_of_90_days_is_predicted(tmp_path):
     import_shared("online_retail_lines.parquet", "online-retail", tmp_path / "retail")
     plan = TrainingPlan(validation="customers", threads=2)
     report = train(tmp_path / "retail", Horizon(90, 90, 15, 1), plan, tmp_path / "bundle")

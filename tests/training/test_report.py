@@ -41,7 +41,7 @@ def found(archive, bundle, written):
     return report_job.find(archive, last_moment(archive), bundle, asked, lambda *_: None)
 
 
-def test_both_pages_say_everything_and_every_number_stands_in_a_file(written):
+def test_both_pages_are_complete_and_every_number_is_in_a_file(written):
     page, text = (written / "report.html").read_text(), (written / "report.md").read_text()
     for title in (
         "Actions",
@@ -62,7 +62,7 @@ def test_both_pages_say_everything_and_every_number_stands_in_a_file(written):
     assert set(made["files"]) == {"report.html", "report.md", *FILES.values()}
 
 
-def test_numbers_are_those_of_the_files(written):
+def test_numbers_of_the_pages_equal_the_files(written):
     text = (written / "report.md").read_text()
     steps = pl.read_csv(written / FILES["funnel"])
     for _, ended, reached, _ in steps.iter_rows():
@@ -86,7 +86,7 @@ def test_the_same_input_gives_the_same_bytes(written, found, bundle, tmp_path):
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
 
 
-def test_a_report_of_the_past_knows_nothing_that_came_later(archive, bundle, tmp_path):
+def test_report_of_a_past_time_uses_no_later_records(archive, bundle, tmp_path):
     """It is the report of an archive from which everything later was removed, byte by byte."""
     noon = (last_moment(archive) // DAY_MS - 20) * DAY_MS + DAY_MS // 2
     cut = tmp_path / archive.name
@@ -105,7 +105,7 @@ def test_a_report_of_the_past_knows_nothing_that_came_later(archive, bundle, tmp
     assert json.loads((tmp_path / "then" / FILES["tested"]).read_text())["last"] == report_job._day(noon - DAY_MS)
 
 
-def test_the_time_of_a_report_is_an_option_and_a_later_forecast_is_refused(archive, bundle, written, tmp_path):
+def test_as_of_is_an_option_and_a_later_forecast_is_refused(archive, bundle, written, tmp_path):
     before = report_job._day(last_moment(archive) - 2 * DAY_MS)
     refused = run(
         archive, "--bundle", bundle.folder, "--as-of", before, "--forecast", written / FILES["forecast"], "--out",
@@ -118,7 +118,7 @@ def test_the_time_of_a_report_is_an_option_and_a_later_forecast_is_refused(archi
     assert isinstance(nothing.exception, ShopstreamError)
 
 
-def test_the_funnel_is_that_of_the_features(archive, found):
+def test_funnel_equals_that_of_the_features(archive, found):
     mart, steps = found[0].mart, found[0].funnel
     reached = dict(steps.select("stage", "reached").iter_rows())
     assert reached["visit"] == mart["sessions_30d"].sum()
@@ -131,7 +131,7 @@ def test_the_funnel_is_that_of_the_features(archive, found):
         funnel(*archive_days(archive), 30 * DAY_MS)
 
 
-def test_arithmetic_of_interventions_by_hand():
+def test_value_of_interventions_equals_figures_worked_out_by_hand():
     mart = pl.DataFrame({
         "customer_id": ["a", "b", "c", "d"], "churn_risk": ["critical", "low", None, "critical"],
         "churn_probability": [0.9, 0.1, None, 0.8], "revenue_365d": [365.0, 730.0, 0.0, 730.0],
@@ -168,18 +168,18 @@ GAPS = [
 
 
 @pytest.mark.parametrize("section", GAPS, ids=range(len(GAPS)))
-def test_a_gap_is_an_error(section):
+def test_missing_placeholder_value_is_an_error(section):
     with pytest.raises(ShopstreamError, match="report is incomplete"):
         check([section])
 
 
-def test_words_that_look_like_gaps_are_none_where_data_stands():
+def test_placeholder_syntax_in_data_is_text():
     check(
         [Section("S", (Table(("segment", "n"), (("none", "1"), ("nan", "2")), "f"), Text("information on Nancy", "f")))]
     )
 
 
-def test_what_is_missing_fails_and_leaves_no_page(found, tmp_path):
+def test_missing_input_fails_and_leaves_no_page(found, tmp_path):
     whole, segmented = found
     for change in (
         {"groups": ()},
@@ -196,7 +196,7 @@ def test_what_is_missing_fails_and_leaves_no_page(found, tmp_path):
 HOSTILE = "<script>alert('x')</script>"
 
 
-def test_hostile_words_come_out_escaped(found, tmp_path):
+def test_page_escapes_hostile_words(found, tmp_path):
     whole, segmented = found
     groups = [dataclasses.replace(one, name=f"{HOSTILE}|[x](javascript:y)`*_{i}") for i, one in enumerate(whole.groups)]
     segmented = dataclasses.replace(segmented, groups=groups)
@@ -217,7 +217,7 @@ def test_pages_show_the_same_tables():
     assert "1 &lt; 2" in as_markdown("t", told)
 
 
-def test_assumptions_are_read_and_refused(tmp_path):
+def test_valid_assumptions_are_read_and_invalid_ones_refused(tmp_path):
     file = tmp_path / "a.json"
     file.write_text('{"cart_recovered": 0.5, "retention": {"high": {"cost": 0.1, "saved": 0.2}}}')
     said = report_job.read_assumptions(file)
@@ -236,7 +236,7 @@ def test_a_report_without_a_model_or_a_forecast_file_is_refused(archive, bundle,
         assert not (tmp_path / "r").exists()
 
 
-def test_every_assumption_is_told(found):
+def test_every_assumption_is_in_the_report(found):
     (first, *_) = sections(found[0])
     told = next(block for block in first.blocks if isinstance(block, Table) and block.head[0] == "assumption")
     flat = msgspec.to_builtins(found[0].assumptions)

@@ -44,7 +44,7 @@ def folder(archive, bundle, training, tmp_path_factory):
     return out
 
 
-def test_the_mart_holds_everybody_once_with_attributes_features_scores_and_both_schemes(folder, training, bundle):
+def test_customer_table_holds_every_customer_once_with_all_columns(folder, training, bundle):
     mart = pl.read_parquet(folder / FILES[0])
     assert mart["customer_id"].to_list() == sorted(training.latest["customer_id"].to_list())
     assert {*training.latest.columns, *PROFILE_SCHEMA, *SCORE_SCHEMA, "modifiers"} <= set(mart.columns)
@@ -59,7 +59,7 @@ def test_the_mart_holds_everybody_once_with_attributes_features_scores_and_both_
     }
 
 
-def test_the_same_input_gives_the_same_bytes_and_the_time_stands_in_one_file(folder, segmented, tmp_path):
+def test_same_input_gives_the_same_bytes_and_the_time_is_in_one_file(folder, segmented, tmp_path):
     write_segments(segmented, tmp_path, {})
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
@@ -69,7 +69,7 @@ def test_the_same_input_gives_the_same_bytes_and_the_time_stands_in_one_file(fol
     assert all(year.encode() not in (folder / name).read_bytes() for name in FILES)
 
 
-def test_no_part_of_the_summary_is_empty(folder, segmented):
+def test_every_part_of_the_summary_has_content(folder, segmented):
     table = pl.read_csv(folder / FILES[1])
     assert table["customers"].sum() == len(segmented.mart)
     assert table["share"].sum() == pytest.approx(1, abs=1e-4)
@@ -84,7 +84,7 @@ def test_no_part_of_the_summary_is_empty(folder, segmented):
     assert len(group.deltas) >= 10
 
 
-def test_modifiers_are_told_beside_the_action_that_they_made(segmented, bundle):
+def test_modifiers_are_shown_with_their_action(segmented, bundle):
     mart = segmented.mart
     leaving = mart.filter(pl.col("modifiers").list.contains("leaving early"))
     rules = bundle.rules
@@ -97,7 +97,7 @@ def test_modifiers_are_told_beside_the_action_that_they_made(segmented, bundle):
     assert set(leaving["recommended_action"]) <= {"win_back_offer", "personal_contact"}
 
 
-def test_gaps_and_their_intervals_against_a_bootstrap():
+def test_gaps_and_their_intervals_agree_with_a_bootstrap():
     rng = np.random.default_rng(1)
     revenue = rng.gamma(2, 50, 900)
     mart = pl.DataFrame({"revenue_365d": revenue, "orders_365d": np.ones(900)})
@@ -114,7 +114,7 @@ def test_gaps_and_their_intervals_against_a_bootstrap():
     assert (orders_gap.gap, orders_gap.low, orders_gap.high) == (0, 0, 0)
 
 
-def test_one_customer_has_no_interval_and_nobody_no_mean():
+def test_one_customer_has_no_interval_and_no_customers_have_no_mean():
     mart = pl.DataFrame({"recency_days": [1.0, 2.0, 4.0, None]})
     (one,) = deltas_of(mart, np.array([True, False, False, False]))
     assert (one.known, one.mean, one.low) == (1, 1.0, None)
@@ -122,7 +122,7 @@ def test_one_customer_has_no_interval_and_nobody_no_mean():
     assert (none.known, none.mean, none.gap) == (0, None, None)
 
 
-def test_traits_are_the_strongest_and_no_two_say_the_same():
+def test_traits_are_the_strongest_and_not_redundant():
     rng = np.random.default_rng(2)
     inside = np.arange(400) < 100
     strong = rng.normal(size=400) + 3 * inside
@@ -152,7 +152,7 @@ default: {{name: "=cmd|' /C calc'!A0", action: act}}
 """
 
 
-def test_hostile_words_come_out_escaped(segmented, bundle, archive, training, tmp_path):
+def test_page_escapes_hostile_words(segmented, bundle, archive, training, tmp_path):
     rules = parse_rules(HOSTILE_RULES, "hostile")
     rows = customers_at(archive, training.end_ms, lambda *_: None)
     rows = rows.with_columns(
@@ -188,7 +188,7 @@ class Tags(HTMLParser):
 
 
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1"])
-def test_a_cell_never_begins_a_formula(text):
+def test_no_csv_cell_begins_a_formula(text):
     assert safe_text(text) == f"'{text}"
     guarded = safe_frame(pl.DataFrame({text: [text, "a=1", None], "n": [-1.0, 0.0, 1.0]}))
     assert guarded.columns == [f"'{text}", "n"]
@@ -196,7 +196,7 @@ def test_a_cell_never_begins_a_formula(text):
     assert guarded["n"].to_list() == [-1.0, 0.0, 1.0]
 
 
-def test_without_a_model_and_without_profiles_there_is_a_summary_too(training):
+def test_summary_works_without_a_model_and_without_profiles(training):
     rows = whole_profiles(training.latest).reverse()
     for name in ("segments", "value"):
         rules = load_rules(name)
@@ -209,7 +209,7 @@ def test_without_a_model_and_without_profiles_there_is_a_summary_too(training):
         assert all(group.risks and group.actions for group in groups)
 
 
-def test_a_word_is_a_trait_by_the_share_that_has_it():
+def test_word_is_a_trait_by_its_share_of_customers():
     inside = np.arange(400) < 100
     found = traits.measure(pl.DataFrame({"word": ["a"] * 90 + ["b"] * 10 + ["c"] * 297 + [None] * 3}), [], ["word"])
     (first, *_) = found.of(inside)
@@ -217,7 +217,7 @@ def test_a_word_is_a_trait_by_the_share_that_has_it():
     assert str(first) == "word c: 0% against 100% (-2.3 sd)"
 
 
-def test_one_segment_for_everybody_is_said_so(training):
+def test_single_segment_for_all_customers_is_reported(training):
     rules = parse_rules(
         "version: 1\nactions: {a: do}\nsegments:\n  - {name: All, when: {orders_total: {at_least: 0}}, action: a}\n"
         "default: {name: Rest, action: a}\n", "one",
@@ -230,6 +230,6 @@ def test_one_segment_for_everybody_is_said_so(training):
     assert summary_frame([group])["trait_1"].to_list() == ["all customers are in this segment"]
 
 
-def test_a_time_before_anybody_is_refused(archive):
+def test_time_before_the_first_customer_is_refused(archive):
     with pytest.raises(ShopstreamError):
         segment_customers(archive, 1, None, None, [])

@@ -24,7 +24,7 @@ def rows_of(days, customers=20):
 #  cut-offs   100   115   130   145   160   175   190   205     horizon 60
 #  teach       x     x     x                                    (130 + 60 = 190: its horizon ends where the test begins)
 #  test                                            x     x
-def test_every_horizon_that_teaches_has_ended_before_the_first_test():
+def test_every_training_horizon_ends_before_the_first_test():
     rows = rows_of(range(100, 206, 15))
     kind, (split,) = splits(rows, 60, "auto", 2, seed=1)
     times = rows["as_of"].to_numpy() // DAY_MS
@@ -33,12 +33,12 @@ def test_every_horizon_that_teaches_has_ended_before_the_first_test():
     assert sorted(set(times[split.test])) == [190, 205]
 
 
-def test_fewer_cutoffs_test_where_otherwise_none_would_teach():
+def test_fewer_cutoffs_test_when_none_would_remain_for_training():
     _, (split,) = splits(rows_of([100, 130, 160]), 60, "time", 3, seed=1)
     assert (split.train.sum(), split.test.sum()) == (20, 20)
 
 
-def test_without_room_customers_are_held_out():
+def test_customers_are_held_out_when_cutoffs_are_too_few():
     rows = rows_of([100, 110])
     kind, parts = splits(rows, 60, "auto", 2, seed=1)
     assert kind == "customers"
@@ -50,7 +50,7 @@ def test_without_room_customers_are_held_out():
         splits(rows, 60, "time", 2, seed=1)
 
 
-def test_a_customer_has_one_fold_in_any_company():
+def test_fold_of_a_customer_does_not_depend_on_the_others():
     every = customer_folds(rows_of([1, 2])["customer_id"], 3, seed=4)
     assert every[:20].tolist() == every[20:].tolist()
     assert customer_folds(pl.Series(["c7"]), 3, seed=4).tolist() == [every[7]]
@@ -90,7 +90,7 @@ def test_the_search_is_bounded_and_repeatable():
 
 @pytest.mark.parametrize("family", ["recency", "bgnbd", "logistic", "random_forest", "xgboost", "lightgbm"])
 @pytest.mark.parametrize("treatment", ["none", "weights", "smote"])
-def test_every_candidate_learns_and_takes_missing_values(family, treatment):
+def test_every_candidate_fits_and_accepts_missing_values(family, treatment):
     if family == "lightgbm":
         pytest.importorskip("lightgbm", exc_type=ImportError)
     if family in ("recency", "bgnbd") and treatment != "none":

@@ -53,7 +53,7 @@ def trends(archive, bundle):
     return {trend.index: trend.rows for trend in found}
 
 
-def test_sales_by_day(archive, sql):
+def test_daily_sales_equal_a_sql_query(archive, sql):
     found = read_sales(archive, 100)
     expected = dict(sql("SELECT ts::DATE - DATE '1970-01-01', sum(total) FROM won GROUP BY 1").iter_rows())
     assert len(found.total) > 140
@@ -70,7 +70,7 @@ def test_sales_by_day(archive, sql):
     assert sum(found.categories.values()) == pytest.approx(found.total)
 
 
-def test_rare_categories_become_one(archive):
+def test_rare_categories_are_merged_into_one(archive):
     days, read_day = archive_days(archive)
     bought = valid_orders(days, read_day)
     found = daily_sales(bought, days[0], days[-1], 3)
@@ -84,7 +84,7 @@ def test_rare_categories_become_one(archive):
     )
 
 
-def test_cohorts(trends, sql):
+def test_cohorts_equal_a_sql_query(trends, sql):
     expected = sql("""
         WITH bought AS (
           SELECT customer_id, total, date_trunc('month', ts) AS month,
@@ -112,7 +112,7 @@ def test_cohorts(trends, sql):
     assert found.select(keys).is_duplicated().sum() == 0
 
 
-def test_movement(trends, sql):
+def test_customer_movement_equals_a_sql_query(trends, sql):
     expected = sql(f"""
         WITH o AS (SELECT customer_id AS c, epoch_ms(ts) AS t, epoch_ms(date_trunc('week', ts)) AS w FROM won),
         span AS (SELECT max(t) AS last FROM o),
@@ -150,7 +150,7 @@ def orders(*times):
     return pl.DataFrame({"customer_id": [who for who, _ in times], "ts": [day * DAY_MS for _, day in times]})
 
 
-def test_movement_at_its_borders():
+def test_customer_movement_is_exact_at_its_borders():
     """Day 4 is Monday 1970-01-05.
 
         week of  4          11         18         25         32
@@ -171,7 +171,7 @@ def test_movement_at_its_borders():
     assert found["complete"].to_list() == [True, True, True, True, False]
 
 
-def test_places_come_from_the_profile_then_from_the_first_order():
+def test_country_comes_from_the_profile_or_the_first_order():
     profiles = pl.DataFrame(
         {"customer_id": ["a", "b"], "country": ["DE", None], "acquisition_channel": [None, "ads"]},
         schema_overrides={"country": pl.String, "acquisition_channel": pl.String},
@@ -184,7 +184,7 @@ def test_places_come_from_the_profile_then_from_the_first_order():
     assert {row[0]: row[1:] for row in markets(None, bought).iter_rows()}["b"] == ("IT", "x")
 
 
-def test_segments_of_a_day_are_those_of_the_bundle_scorer(archive, bundle, trends, sql):
+def test_segments_of_a_day_equal_those_of_the_bundle_scorer(archive, bundle, trends, sql):
     found = trends["segments-daily"]
     people = sql("SELECT * FROM people")
     days = found["ts"].unique().sort()
@@ -228,7 +228,7 @@ def test_days_add_up_to_customers_and_sales(archive, trends, sql):
     assert found.filter(col("customers") == 0).height > 0
 
 
-def test_days_that_the_model_has_seen_are_marked(archive, bundle, trends):
+def test_training_days_of_the_model_are_marked(archive, bundle, trends):
     found = trends["segments-daily"]
     marked = found.filter(col("in_training"))["ts"].max()
     assert marked + DAY_MS <= bundle.trained_until_ms + 1
@@ -245,7 +245,7 @@ def _ms(year, month, day):
     return int(datetime(year, month, day, tzinfo=UTC).timestamp() * 1000)
 
 
-def test_a_range_gives_what_the_whole_gives(archive, bundle, trends):
+def test_range_gives_the_same_rows_as_the_whole(archive, bundle, trends):
     """From a Wednesday to before a Tuesday of another month: its days, and whole weeks and months."""
     asked = RollupRequest(_ms(2025, 3, 26), _ms(2025, 4, 8), LOST_AFTER)
     part = {trend.index: trend for trend in roll_up(archive, bundle, asked)}
@@ -261,12 +261,12 @@ def test_a_range_gives_what_the_whole_gives(archive, bundle, trends):
         assert_frame_equal(trend.rows.sort(keys), inside.sort(keys), rel_tol=1e-9)
 
 
-def test_a_range_beside_the_archive_is_told(archive, bundle):
+def test_range_outside_the_archive_is_a_usage_error(archive, bundle):
     with pytest.raises(UsageError, match="no day of the range"):
         roll_up(archive, bundle, RollupRequest(_ms(2030, 1, 1)))
 
 
-def test_who_is_known_only_later_is_in_no_segment(bundle):
+def test_customer_first_seen_later_is_in_no_segment(bundle):
     """An order whose first record came after its day: the day's revenue is whole all the same."""
 
     class Nobody:
@@ -284,7 +284,7 @@ def test_who_is_known_only_later_is_in_no_segment(bundle):
     assert found.columns == [field.name for field in SEGMENT_DAY_FIELDS]
 
 
-def test_reasons_are_left_out_unless_the_rules_ask_for_them(bundle, training):
+def test_reasons_are_calculated_only_when_the_rules_use_them(bundle, training):
     class Asking:
         columns = frozenset({"churn_reasons"})
 
@@ -322,13 +322,13 @@ def test_the_command_writes_files_or_replaces_periods(bundle, tmp_path, monkeypa
     assert whole == RollupRequest(lost_after_days=10)
 
 
-def test_ids_tell_documents_apart(trends):
+def test_ids_of_trend_documents_are_unique(trends):
     for index, rows in trends.items():
         ids = [doc.id for batch in documents("shop", Trend(index, rows)) for doc in batch]
         assert len(set(ids)) == len(ids) == rows.height
 
 
-def test_standing_orders_are_in_the_order_of_time(archive, sql):
+def test_valid_orders_are_sorted_by_time(archive, sql):
     found = valid_orders(*archive_days(archive))
     assert found.height == sql("SELECT 1 FROM won").height
     assert found.equals(found.sort("ts", "order_id"))
