@@ -48,7 +48,7 @@ def test_a_range_ends_before_its_end_offset_and_an_empty_range_is_not_read():
     assert consumer.assigned == [(0, 3), (2, 7)]
 
 
-def test_a_range_whose_last_records_were_compacted_ends_with_its_partition():
+def test_range_with_compacted_last_records_ends_with_its_partition():
     assert read(PlayedConsumer([message(0)], [end_at(9)]), {0: (0, 9)}) == [(0, 0)]
 
 

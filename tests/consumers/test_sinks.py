@@ -371,7 +371,7 @@ def test_abandoned_cart_written_for_an_earlier_as_of_is_emitted_again(partition)
     assert not np.any(partition.state.sessions["marks"][: partition.state.session_count] & OPEN_CART)
 
 
-def test_pace_limits_the_share_of_time_spent_on_emission():
+def test_pace_limits_the_share_of_time_spent_on_writes():
     now = 0.0
     pace = Pace(idle_s=0.2, behind_s=1.0, share=0.1, clock=lambda: now)
     assert pace.due(behind=True)

@@ -70,7 +70,7 @@ def test_deleted_month_of_events_is_filled_again(servers, scene_on, undisturbed,
     rebuilt(scene, undisturbed, results, f"newest month of events deleted {when}", "events", recovered_s)
 
 
-def test_index_in_the_place_of_an_alias_is_reported_and_rebuilt_after_its_removal(
+def test_index_with_the_name_of_an_alias_is_reported_and_rebuilt_after_its_removal(
     servers, scene_on, undisturbed, results
 ):
     scene = scene_on(servers, ("features",))

@@ -49,7 +49,7 @@ def test_worker_of_consume_runs_a_shopstream_module():
 
 
 @pytest.mark.parametrize("path", sources(), ids=name_of)
-def test_python_processes_are_started_in_one_place(path):
+def test_python_processes_are_started_in_one_module(path):
     found = [node.lineno for node in ast.walk(tree_of(path)) if is_interpreter(node)]
     assert not found or name_of(path) in STARTERS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from guards.repository import PACKAGES, ROOT, name_of, sources, tree_of
@@ -55,6 +56,8 @@ INSTEAD = {
 }
 """Word of a name -> what to write instead. Plurals count as the word."""
 
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
 COMPOUNDS = ("dead_letter", "deadletter", "in_flight", "inflight", "place_of_birth")
 """Terms of the field that contain such a word."""
 
@@ -100,6 +103,12 @@ def test_names_of_a_package_hold_no_private_word(package: str) -> None:
     paths = [path for path in sources() if path.relative_to(ROOT).parts[0] == package]
     assert paths
     assert not [f"{name_of(path)} {refusal}" for path in paths for refusal in refusals(tree_of(path))]
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
+def test_names_of_tests_hold_no_private_word(path: Path) -> None:
+    names = [path.stem, *(name for _, name in defined_names(tree_of(path)) if name.startswith("test_"))]
+    assert not [name for name in names if private_words(name)]
 
 
 def test_files_and_folders_hold_no_private_word() -> None:

@@ -147,7 +147,7 @@ def test_server_missing_from_the_state_file_is_detected(lost: bool, broker: Laun
     assert found.process() is None
 
 
-def test_a_server_of_another_data_folder_is_not_ours(broker: Launch, tmp_path: Path) -> None:
+def test_server_of_another_data_folder_is_not_matched(broker: Launch, tmp_path: Path) -> None:
     started(broker, tmp_path)
     other = tmp_path / "other"
     other.mkdir()

@@ -91,7 +91,7 @@ def test_visits_and_orders_cut_by_the_end_of_history_continue(past, week):
     assert {"refunded", "cancelled"} & {status[order] for order in changed}
 
 
-def test_profiles_of_new_customers_precede_their_first_visit(week):
+def test_profile_of_a_new_customer_arrives_with_its_first_visit(week):
     arrived = joined(week, "customers")
     ids = arrived["customer_id"].to_pylist()
     assert ids == [f"c{SHOP.customers + 1 + i:07d}" for i in range(len(ids))]

@@ -101,7 +101,7 @@ def test_a_slice_of_a_training_is_smaller_than_one_of_a_backfill(archive):
         ("cluster", 1_000, "cluster"),
     ],
 )
-def test_place_of_training_follows_rows_and_memory(requested, rows, place):
+def test_location_of_training_follows_rows_and_memory(requested, rows, place):
     assert choose_place(requested, rows, free_bytes=4_000_000_000) == place
 
 

@@ -79,7 +79,7 @@ def test_label_is_whether_an_order_is_valid_at_the_end_of_the_horizon(after, chu
     assert labels([order("a", T0), *after])["a", CUTOFF] == churned
 
 
-def test_older_order_restored_within_the_horizon_does_not_count():
+def test_order_change_within_the_horizon_is_not_a_new_order():
     first = [order("a", T0, order_id="x"), order("a", T0 + 1, order_id="y")]
     assert labels([*first, order("a", T0 + 1, updated=CUTOFF + 9, status="refunded", order_id="y")])["a", CUTOFF] == 1
 
