@@ -12,7 +12,7 @@ from faults.feeder import Sent, history
 from faults.own_servers import own_server
 from faults.scale import Scale, is_full, scale
 from faults.scene import ROOT, Scene
-from faults.standing import Difference, Things
+from faults.stored_results import Difference, Things
 
 RESULTS = ROOT / "build" / "reliability" / "faults.json"
 FEATURES = ("features",)
@@ -52,7 +52,7 @@ def undisturbed(servers, messages, tmp_path_factory) -> dict[str, Things]:
     scene.feeder.hurry()
     try:
         scene.catch_up()
-        found = scene.standing()
+        found = scene.stored_results()
     finally:
         scene.remove()
         scene.close()

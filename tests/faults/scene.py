@@ -17,7 +17,7 @@ import msgspec
 import psutil
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 from faults.feeder import Feeder, Sent
-from faults.standing import Difference, Things, difference, what_stands
+from faults.stored_results import Difference, Things, difference, stored_results
 from stream.bench import Bench
 
 from connectors.kafka import client as kafka
@@ -44,7 +44,7 @@ class Command:
                 [sys.executable, "-P", "-c", COMMAND, *arguments], env=environment, stdout=output, stderr=output
             )
 
-    def said(self) -> str:
+    def output(self) -> str:
         """What it printed so far."""
         return self._log.read_text("utf-8", "replace")
 
@@ -63,9 +63,9 @@ class Command:
 
     def leave(self) -> None:
         """Ctrl-C; returns when all of it is gone."""
-        assert self.process.poll() is None, self.said()[-3_000:]
+        assert self.process.poll() is None, self.output()[-3_000:]
         self.process.send_signal(signal.SIGINT)
-        assert self.wait() == 0, self.said()[-3_000:]
+        assert self.wait() == 0, self.output()[-3_000:]
 
     def kill(self) -> None:
         """SIGKILL to it; its workers die with it."""
@@ -152,7 +152,7 @@ class Scene:
     def catch_up(self, *arguments: str, **variables: str) -> Command:
         """`consume --until-end`, which must succeed."""
         command = self.consume("--until-end", *arguments, **variables)
-        assert command.wait() == 0, command.said()[-3_000:]
+        assert command.wait() == 0, command.output()[-3_000:]
         return command
 
     def finish(self) -> None:
@@ -166,18 +166,18 @@ class Scene:
     def refused(self, *arguments: str, **variables: str) -> str:
         """What `consume --until-end` says when it must not succeed."""
         command = self.consume("--until-end", *arguments, **variables)
-        assert command.wait() == 1, command.said()[-3_000:]
-        return " ".join(command.said().split())
+        assert command.wait() == 1, command.output()[-3_000:]
+        return " ".join(command.output().split())
 
     # --- what to look at ---
 
-    def standing(self) -> dict[str, Things]:
+    def stored_results(self) -> dict[str, Things]:
         """What the run has left behind."""
-        return what_stands(self.bench, self.roles, self.store / "archive")
+        return stored_results(self.bench, self.roles, self.store / "archive")
 
     def difference(self, undisturbed: dict[str, Things]) -> Difference:
         """How that differs from an undisturbed run's."""
-        return difference(undisturbed, self.standing())
+        return difference(undisturbed, self.stored_results())
 
     def newest_document(self) -> int:
         """The highest as_of that a search finds, epoch ms; 0 when none, or no answer."""

@@ -34,7 +34,7 @@ def test_damaged_newest_checkpoint_falls_back_to_the_previous_one(scene, nothing
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
     scene.feeder.hurry()
-    said = scene.catch_up().said()
+    said = scene.catch_up().output()
     assert said.count("falling back to the one before") == 3
     assert said.count("going on from an older checkpoint") == 3
     nothing_lost(scene, "checkpoint damaged", "one bit of the newest checkpoint of every partition", None)
@@ -50,11 +50,11 @@ def test_checkpoint_of_another_schema_version_is_refused(scene, tmp_path, nothin
         manifest = msgspec.structs.replace(header.manifest, schema_version=SCHEMA_VERSION + 1)
         head = checkpoint_store._head(msgspec.structs.replace(header, manifest=manifest))
         path.write_bytes(head + data[start:])
-    before = scene.standing()
+    before = scene.stored_results()
     said = scene.refused()
     assert f"schema version {SCHEMA_VERSION + 1}" in said
     assert "into a new run" in said
-    assert scene.standing() == before
+    assert scene.stored_results() == before
     for path in paths:
         shutil.copy(tmp_path / path.name, path)
     scene.finish()

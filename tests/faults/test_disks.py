@@ -41,9 +41,9 @@ def test_power_failure_in_mid_stream_loses_nothing(servers, scene_on, disk, noth
     command.kill()
     disk.lose_power()
     began = scene.consume()
-    waited_s(lambda: '"state": "running"' in began.said())
+    waited_s(lambda: '"state": "running"' in began.output())
     recovered_s = scene.rows_until(scene.feeder.go_on())
-    assert "No checkpoint" not in began.said()
+    assert "No checkpoint" not in began.output()
     scene.finish()
     nothing_lost(scene, "power lost", "in mid-stream, every process killed", recovered_s)
 
@@ -56,10 +56,10 @@ def test_full_disk_loses_nothing(servers, scene_on, disk, nothing_lost):
     disk.fill()
     scene.feeder.hurry()
     command = scene.consume("--until-end")
-    waited_s(lambda: "checkpoint not written" in command.said() and "archive is not written" in command.said())
+    waited_s(lambda: "checkpoint not written" in command.output() and "archive is not written" in command.output())
     disk.make_room()
     roomy_s = time.monotonic()
-    assert command.wait() == 0, command.said()[-3_000:]
+    assert command.wait() == 0, command.output()[-3_000:]
     recovered_s = time.monotonic() - roomy_s
     nothing_lost(scene, "disk full", "of checkpoints and archive, until there is room again", recovered_s)
 

@@ -21,7 +21,7 @@ def test_read_only_indices_lose_nothing(servers, scene_on, sizes, nothing_lost):
     block(scene, read_only=True)
     scene.rows_until(scene.feeder.go_on())  # the state and the topic of rows know nothing of it
     time.sleep(sizes.elastic_blocked_s)
-    assert "takes no documents" in command.said()
+    assert "takes no documents" in command.output()
     block(scene, read_only=False)
     recovered_s = scene.documents_until(scene.feeder.go_on())
     scene.finish()
@@ -42,7 +42,7 @@ def test_full_disk_of_elasticsearch_loses_nothing(own_elastic, scene_on, sizes, 
     scene.documents_until(1)
     watermarks(scene, f"{TOO_LITTLE_GB}gb")
     deadline_s = time.monotonic() + 180
-    while "disk usage exceeded flood-stage watermark" not in command.said():
+    while "disk usage exceeded flood-stage watermark" not in command.output():
         assert time.monotonic() < deadline_s
         time.sleep(0.5)
     scene.rows_until(scene.feeder.go_on())

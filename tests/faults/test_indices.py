@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from faults.scene import Scene, waited_s
-from faults.standing import difference
+from faults.stored_results import difference
 
 from connectors.elasticsearch.mappings import write_index
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.timeout(1_800), pytest.mark.campaign]
 
 def rebuilt(scene: Scene, undisturbed, results, injected: str, index: str, recovered_s: float) -> None:
     """An index holds what an undisturbed run's holds."""
-    found = difference(undisturbed, {index: scene.standing()[index]})
+    found = difference(undisturbed, {index: scene.stored_results()[index]})
     results.take("index lost", injected, scene, found, recovered_s)
     assert found.is_none, found
 
@@ -39,7 +39,7 @@ def test_deleted_index_of_customers_is_rebuilt(servers, scene_on, undisturbed, r
         scene.documents_until(scene.feeder.go_on())
         delete(scene, name)
         recovered_s = scene.documents_until(scene.feeder.go_on())
-        waited_s(lambda: "documents are missing" in command.said())
+        waited_s(lambda: "documents are missing" in command.output())
     else:
         delete(scene, name)
         recovered_s = 0.0
@@ -60,7 +60,7 @@ def test_deleted_month_of_events_is_filled_again(servers, scene_on, undisturbed,
         delete(scene, name)
         # events of other months may be all that comes, so the index is made as a person would make it
         scene.bench.client.options(ignore_status=400).indices.create(index=name)
-        recovered_s = waited_s(lambda: "the log is read again" in command.said())
+        recovered_s = waited_s(lambda: "the log is read again" in command.output())
     else:
         delete(scene, name)
         scene.bench.client.indices.create(index=name)
@@ -80,7 +80,7 @@ def test_index_with_the_name_of_an_alias_is_reported_and_rebuilt_after_its_remov
     scene.documents_until(1)
     waited_s(lambda: replaced(scene, write_index(scene.run, "customers"), alias))
     scene.rows_until(scene.feeder.go_on())  # the state and the topic of rows know nothing of it
-    waited_s(lambda: "in the place of an alias" in command.said())
+    waited_s(lambda: "in the place of an alias" in command.output())
     delete(scene, alias)
     recovered_s = scene.documents_until(scene.feeder.go_on())
     scene.finish()

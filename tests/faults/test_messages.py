@@ -57,7 +57,7 @@ def test_messages_of_the_maximum_size_are_processed(servers, scene_on, nothing_l
     scene.feeder.hurry()
     command = scene.consume("--until-end")
     peak = peak_mb(command)
-    assert command.wait() == 0, command.said()[-3_000:]
+    assert command.wait() == 0, command.output()[-3_000:]
     assert peak[0] < MEMORY_MAX_MB
     headers = (dict(message.headers()) for message in scene.bench.messages(DEAD_LETTER_TOPIC))
     letters = {(h["topic"].decode(), int(h["partition"]), int(h["offset"])) for h in headers}

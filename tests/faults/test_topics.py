@@ -46,7 +46,7 @@ def untouched(scene, results, fault: str, injected: str, before) -> None:
 def test_records_deleted_before_they_were_read_stop_the_command(scene, admin, results):
     scene.feeder.send_share(0.5)
     scene.catch_up()
-    before = scene.standing()
+    before = scene.stored_results()
     read = scene.bench.ends()
     scene.feeder.send_share(0.8)
     ends = scene.bench.ends()
@@ -74,7 +74,7 @@ def test_records_deleted_after_they_were_read_change_nothing(scene, admin, nothi
 def test_recreated_topic_is_refused_or_indexed_once(scene, admin, undisturbed, results, share, topics):
     scene.feeder.send_share(0.5)
     scene.catch_up()
-    before = scene.standing()
+    before = scene.stored_results()
     done(admin.delete_topics([topic_name(scene.run, topic) for topic in topics]))
     waited_s(lambda: made_again(scene))
     scene.feeder.sent = 0
@@ -114,7 +114,7 @@ def test_partitions_added_while_no_consumer_runs_are_refused(servers, scene_on, 
     admin = kafka.open_admin(scene.bench.properties)
     scene.feeder.send_share(0.5)
     scene.catch_up()
-    before = scene.standing()
+    before = scene.stored_results()
     more_partitions(scene, admin)
     said = scene.refused()
     assert f"has {PARTITIONS + 1} partitions, but {PARTITIONS} are wanted" in said
@@ -129,11 +129,11 @@ def test_partitions_added_while_the_consumers_run_are_refused(servers, scene_on,
     admin = kafka.open_admin(scene.bench.properties)
     scene.feeder.send_share(0.5)
     scene.catch_up()
-    before = scene.standing()
+    before = scene.stored_results()
     command: Command = scene.consume(SHOPSTREAM_KAFKA__PROPERTIES='{"topic.metadata.refresh.interval.ms": "1000"}')
-    waited_s(lambda: '"state": "running"' in command.said())
+    waited_s(lambda: '"state": "running"' in command.output())
     more_partitions(scene, admin)
-    waited_s(lambda: "customers have moved between partitions" in command.said())
+    waited_s(lambda: "customers have moved between partitions" in command.output())
     command.kill()
     untouched(scene, results, "partitions added", f"{PARTITIONS} to {PARTITIONS + 1}, under running consumers", before)
 
@@ -143,7 +143,7 @@ def test_partitions_added_under_a_stateless_role_are_read(servers, scene_on, not
     scene = scene_on(servers, (role,))
     scene.feeder.send_share(0.5)
     command: Command = scene.consume(SHOPSTREAM_KAFKA__PROPERTIES='{"topic.metadata.refresh.interval.ms": "1000"}')
-    waited_s(lambda: '"state": "running"' in command.said())
+    waited_s(lambda: '"state": "running"' in command.output())
     more_partitions(scene, kafka.open_admin(scene.bench.properties))
     scene.feeder.hurry()
     command.leave()

@@ -102,7 +102,7 @@ def test_worker_paused_beyond_its_session_loses_nothing(scene, start, nothing_lo
         waited_s(lambda: proxy.conflicts > before)
         epochs = committed_epochs(scene)
         sleeper.wake()
-        sleeper.wait_for(lambda worker: "lost to another worker" in worker.said() or "was refused" in worker.said())
+        sleeper.wait_for(lambda worker: "lost to another worker" in worker.output() or "was refused" in worker.output())
         after = committed_epochs(scene)
         assert all(after[number] >= epochs[number] for number in epochs)
         scene.rows_until(scene.feeder.go_on())

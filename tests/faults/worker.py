@@ -119,21 +119,21 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def said(self) -> str:
+    def output(self) -> str:
         """All of its words so far."""
         return self._log.read_text("utf-8", "replace")
 
     def lines(self, word: str) -> list[list[str]]:
         """What stands on its whole lines that begin with `word`, split; the last one may be on its way."""
-        whole = self.said().split("\n")[:-1]
+        whole = self.output().split("\n")[:-1]
         return [line.split()[1:] for line in whole if line.startswith(f"{word} ")]
 
     def wait_for(self, happened: Callable[[Process], Any], timeout_s: float = 240.0) -> Any:
         """What `happened` gives once it is true."""
         until_s = time.monotonic() + timeout_s
         while not (found := happened(self)):
-            assert time.monotonic() < until_s, self.said()[-3_000:]
-            assert self._process.poll() is None, self.said()[-3_000:]
+            assert time.monotonic() < until_s, self.output()[-3_000:]
+            assert self._process.poll() is None, self.output()[-3_000:]
             time.sleep(0.02)
         return found
 
@@ -171,7 +171,7 @@ class Process:
 
     def end(self, timeout_s: float = 400.0) -> None:
         """Waits for its own end."""
-        assert self._process.wait(timeout_s) == 0, self.said()[-3_000:]
+        assert self._process.wait(timeout_s) == 0, self.output()[-3_000:]
 
     def kill(self) -> None:
         """SIGKILL."""

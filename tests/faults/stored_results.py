@@ -50,7 +50,7 @@ class Difference:
         )
 
 
-def what_stands(bench: Bench, roles: tuple[str, ...], archive: Path) -> dict[str, Things]:
+def stored_results(bench: Bench, roles: tuple[str, ...], archive: Path) -> dict[str, Things]:
     """Name -> what the roles have left there."""
     found: dict[str, Things] = {}
     if "features" in roles:
