@@ -58,7 +58,7 @@ def test_reason_of_a_dead_letter_holds_no_contact_data(world, contact):
 
 
 def test_printed_and_logged_text_holds_no_contact_data(world, contact):
-    assert contact.search(world.said) is None
+    assert contact.search(world.output) is None
     logs = [path for path in files(world.home) if {"logs", "metrics"}.intersection(path.parts)]
     assert logs
     assert [path for path in logs if contact.search(path.read_text("utf-8", "replace"))] == []

@@ -24,7 +24,7 @@ def secrets(world, secure_settings):
 
 
 def test_printed_text_holds_no_secret(world, secrets):
-    assert [word for word in secrets if word in world.said] == []
+    assert [word for word in secrets if word in world.output] == []
 
 
 def test_no_command_line_of_a_process_holds_a_secret(world, secrets):

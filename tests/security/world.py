@@ -52,7 +52,7 @@ class World:
         return self.commands[name]
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """All that any command printed."""
         return "".join(done.stdout + done.stderr for done in self.commands.values())
 
