@@ -59,14 +59,14 @@ def missing_images(client: docker.DockerClient) -> list[str]:
 
 def compose_tool() -> list[str]:
     """`docker compose`, or the older program of its own, of which the SDK has neither; skips where there is none."""
-    if shutil.which("docker") and said("docker", "compose", "version").returncode == 0:
+    if shutil.which("docker") and captured("docker", "compose", "version").returncode == 0:
         return ["docker", "compose"]
     if shutil.which("docker-compose") is None:
         absent("the docker engine has no compose")
     return ["docker-compose"]
 
 
-def said(*words: str, **more) -> subprocess.CompletedProcess[str]:
+def captured(*words: str, **more) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False, **more)
 
 

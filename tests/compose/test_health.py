@@ -18,7 +18,7 @@ ANSWERS = {
 
 
 @pytest.fixture
-def asked(composed):
+def exit_code_at(composed):
     """The check's exit code at a port of this machine."""
 
     def code(port):
@@ -32,12 +32,12 @@ def asked(composed):
 
 
 @pytest.mark.servers
-def test_running_broker_is_healthy(asked, servers):
-    assert asked(servers.kafka.bootstrap_servers.split(",")[0].rpartition(":")[2]) == 0
+def test_running_broker_is_healthy(exit_code_at, servers):
+    assert exit_code_at(servers.kafka.bootstrap_servers.split(",")[0].rpartition(":")[2]) == 0
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-def test_server_that_is_not_a_broker_is_unhealthy(asked, answer):
+def test_server_that_is_not_a_broker_is_unhealthy(exit_code_at, answer):
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def respond():
@@ -48,11 +48,11 @@ def test_server_that_is_not_a_broker_is_unhealthy(asked, answer):
 
         thread = threading.Thread(target=respond, daemon=True)
         thread.start()
-        assert asked(server.getsockname()[1]) != 0
+        assert exit_code_at(server.getsockname()[1]) != 0
         thread.join(5)
 
 
-def test_closed_port_is_unhealthy(asked):
+def test_closed_port_is_unhealthy(exit_code_at):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert asked(port) != 0
+    assert exit_code_at(port) != 0
