@@ -1,11 +1,11 @@
-# Every target makes the environment first. Python 3.11+ and make are all that is needed.
+# Every target creates the environment first. Python 3.11+ and make are the only requirements.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OTHER := $(VENV)/bench
 SPARK := $(VENV)/spark
-# the build backend looks for its own binary on the PATH
+# the build backend searches the PATH for its binary
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?=
 TEST ?=
@@ -39,7 +39,7 @@ demo: setup  ## Start | run the whole system on this machine; DEMO="--once" stop
 test: setup  ## Check | run all tests, also against real servers; TEST="tests/features -k recency" selects, JOBS=0 uses one process
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST)
 
-fuzz: setup  ## Check | compare the decoder with an independent judge on bad input; RECORDS=100000 SEED=1
+fuzz: setup  ## Check | compare the decoder with an independent reference on bad input; RECORDS=100000 SEED=1
 	FUZZ_RECORDS=$(or $(RECORDS),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz -n0 -q -rP
 
 faults: setup  ## Measure | inject every fault at full length; writes docs/reliability.md
@@ -86,7 +86,7 @@ format: setup  ## Develop | format the code and apply the linter's fixes
 bench: setup $(OTHER)/.installed  ## Measure | compare the stream with its floor and another library; BENCH="--only a,b" selects
 	$(BIN)/python benchmarks/stream.py $(BENCH)
 
-# the other library asks for an older Kafka client than ours
+# the other library requires an older Kafka client
 $(OTHER)/.installed: requirements-bench.lock
 	$(PYTHON) -m venv $(OTHER)
 	$(OTHER)/bin/python -m pip install --quiet --require-hashes -r requirements-bench.lock
@@ -107,7 +107,7 @@ models: setup  ## Measure | evaluate the churn models on the demo shop and two r
 security: setup  ## Check | try every command without the rights it needs on secured servers
 	$(BIN)/python -m pytest tests/security -m "campaign or not campaign" $(TEST)
 
-audit: $(VENV)/audit/.installed  ## Check | look up known vulnerabilities and search git for secrets; exit code 3: no answer
+audit: $(VENV)/audit/.installed  ## Check | look up known vulnerabilities and search git for secrets; exit code 3: look-up failed
 	$(VENV)/audit/bin/python tools/audit.py
 
 $(VENV)/audit/.installed: requirements-audit.lock
