@@ -12,9 +12,9 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 RUN python3 -m venv /opt/shopstream
 ENV PATH=/opt/shopstream/bin:${PATH}
 WORKDIR /src
-COPY requirements-image.lock ./
+COPY requirements/image.lock requirements/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false \
-    pip install --quiet --require-hashes --only-binary=:all: --requirement requirements-image.lock
+    pip install --quiet --require-hashes --only-binary=:all: --requirement requirements/image.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY shopstream shopstream
 COPY producers producers

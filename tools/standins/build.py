@@ -88,7 +88,7 @@ def _wheels() -> None:
         subprocess.run(
             [
                 sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps",
-                "--only-binary=:all:", "--requirement", str(ROOT / "requirements-image.lock"), "--dest", str(wheels),
+                "--only-binary=:all:", "--requirement", str(ROOT / "requirements/image.lock"), "--dest", str(wheels),
             ],
             check=True,
         )  # fmt: skip
