@@ -1,6 +1,6 @@
 """Finds known vulnerabilities of the locked dependencies and secrets in tracked files for `make audit`.
 
-Exit code 0: no vulnerability and no secret. 1: a vulnerability or a secret. 3: a dependency could not be looked up; that
+Exit code 0: no vulnerability and no secret. 1: a vulnerability or a secret. 3: the look-up of a dependency failed; that
 must never pass for "no vulnerability".
 """
 # ruff: noqa: INP001 - a script of the repository, part of no package
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 BASELINE: Final = ".secrets.baseline"
+LOCKS: Final = sorted((ROOT / "requirements").glob("*.lock"))
 SERVICES: Final = ("pypi", "osv")
 """Services in the order of the requests; the first one that knows every dependency is the last."""
 CLEAN, FOUND, UNKNOWN = 0, 1, 3
@@ -108,7 +109,9 @@ def scan_secrets() -> int:
         write_line(f"ok          {len(files)} tracked files, no secret outside {BASELINE}")
         return CLEAN
     write_line((done.stdout + done.stderr).strip())
-    write_line(f"SECRETS     Remove them, or add false alarms to the baseline: detect-secrets scan --baseline {BASELINE}")
+    write_line(
+        f"SECRETS     Remove them, or add false alarms to the baseline: detect-secrets scan --baseline {BASELINE}"
+    )
     return FOUND
 
 
@@ -121,7 +124,7 @@ def write_line(line: str) -> None:
 def main() -> int:
     """Run both audits and return the exit code."""
     secrets = scan_secrets()
-    return secrets or audit_dependencies(sorted(ROOT.glob("requirements*.lock")))
+    return secrets or audit_dependencies(LOCKS)
 
 
 if __name__ == "__main__":

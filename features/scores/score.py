@@ -1,4 +1,4 @@
-"""Computes the scores of a row: RFM scores against learnt breaks and churn risk bands; defines the scorer protocol.
+"""Computes the scores of a row: RFM scores by fitted breaks and churn risk bands; defines the scorer protocol.
 
 A scorer is a value: training creates one from a bundle, consumers receive one, and both call it on rows of
 `definitions.evaluate`. This module is independent of how a probability is computed.
@@ -219,7 +219,7 @@ def scored(
 
     Args:
         rows: rows, as in `Scorer.score`.
-        breaks: breaks learnt with the bundle.
+        breaks: fitted breaks of the bundle.
         rules: rules that may use every feature, every other score and, if present, the profile columns.
         churn_probability: float64 of the rows in their order. Values for customers without an order are dropped.
         thresholds: thresholds of the bands, required with churn_probability.

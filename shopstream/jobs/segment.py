@@ -53,7 +53,7 @@ class Segmented:
         rules: rules that define the segments.
         further: name of another rule set -> segment -> customers.
         as_of: time of the table, epoch ms.
-        bundle: bundle that scored the customers; None: RFM scores alone, with breaks learnt at as_of.
+        bundle: bundle that scored the customers; None: RFM scores alone, with breaks fitted at as_of.
     """
 
     mart: pl.DataFrame
@@ -110,7 +110,7 @@ def segment_customers(
     Args:
         directory: folder of the archive.
         as_of: time of the segments, epoch ms.
-        bundle: bundle that scores the customers; None: RFM breaks learnt at as_of, and no churn probability.
+        bundle: bundle that scores the customers; None: RFM breaks fitted at as_of, and no churn probability.
         rules: a built-in name or a YAML file; None: the rules of the bundle, or the default ones.
         further: rules whose segments are added in further columns.
         on_step: called with the name of the current step, and the share that is done or None.

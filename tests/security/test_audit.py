@@ -45,6 +45,10 @@ def test_the_exit_code(audit, monkeypatch, capsys, first, second, code):
     assert ("X-1" in said) is (code == 1)
 
 
+def test_every_lock_file_is_audited(audit):
+    assert {"dev.lock", "image.lock"} <= {path.name for path in audit.LOCKS}
+
+
 def test_a_service_that_gives_no_answer_is_trouble(audit, monkeypatch):
     done = audit.subprocess.CompletedProcess([], 1, "", "Traceback\nConnectionError: (Caused by nobody)\n")
     monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: done)

@@ -1,7 +1,7 @@
 """Builds stand-ins for images of docker-compose.yml that cannot be pulled: `make compose-images-local`.
 
-The stand-ins run the servers of `shopstream up` on a base of Debian packages. They have the names of the official images
-and read the same variables. Kibana's stand-in is the fake of tests/panels. Use them for tests on this machine only.
+The stand-ins run the servers of `shopstream up` on a base of Debian packages. They have the names of the official
+images and read the same variables. Kibana's stand-in is the fake of tests/panels. They are for tests on this machine.
 Requires docker, mmdebstrap, root, and the package indices that apt and pip use here.
 """
 # ruff: noqa: INP001 - a script of the repository, part of no package
