@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guards.repository import PACKAGES, ROOT, documents, name_of, package_files, scripts, sources
+from guards.repository import PACKAGES, ROOT, documents, name_of, package_files, scripts, sources, tree_of
 
 INSTEAD = {
     r"who(?:m)?ever": "the subject: each user, any process",
@@ -124,12 +124,15 @@ def test_python_is_searched_in_docstrings_comments_and_messages_but_not_in_names
 
 # --- sentences --------------------------------------------------------------------------------------------------------
 def paragraphs(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the first line and text of each paragraph and list item, without tables, code and generated parts."""
+    """Yield the first line and text of each paragraph and list item, without tables, code and generated parts.
+
+    A line with two blanks in succession is part of a table.
+    """
     first, lines = 0, list[str]()
     for number, line in enumerate([*GENERATED.sub(blanked, FENCED.sub(blanked, text)).splitlines(), ""], 1):
         item = ITEM.match(line.strip())
-        code = line.startswith("    ") and not lines
-        if not line.strip() or item or code or line.lstrip().startswith(("|", "#", "!", "<", "·")):
+        other = line.lstrip().startswith(("|", "#", "!", "<", "·")) or "  " in line.strip()
+        if not line.strip() or item or other or (line.startswith("    ") and not lines):
             if lines:
                 yield first, " ".join(lines)
             first, lines = number, [line.strip()[item.end() :]] if item else []
@@ -139,7 +142,7 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
 
 
 def long_sentences(text: str) -> list[str]:
-    """Return a line for each sentence, or part before a colon, of a document with too many words."""
+    """Return a line for each sentence, or part before a colon, of a text with too many words."""
     long = []
     for line, paragraph in paragraphs(text):
         for sentence in END.split(LINK.sub(r"\1", CODE.sub("code", paragraph))):
@@ -152,6 +155,19 @@ def long_sentences(text: str) -> list[str]:
 @pytest.mark.parametrize("path", [path for path in documents() if path.stem != "CHANGELOG"], ids=name_of)
 def test_no_sentence_of_a_document_but_the_changelog_is_too_long(path: Path) -> None:
     assert long_sentences(path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_sentence_of_a_docstring_is_too_long(package: str) -> None:
+    long = [
+        f"{name_of(path)} line {getattr(node, 'lineno', 1)}: {sentence}"
+        for path in sources()
+        if path.relative_to(ROOT).parts[0] == package
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        for sentence in long_sentences(ast.get_docstring(node) or "")
+    ]
+    assert not long
 
 
 def test_a_long_sentence_is_refused_but_not_a_long_table_or_code() -> None:
