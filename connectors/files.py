@@ -248,7 +248,7 @@ def write_note(path: Path, note: msgspec.Struct) -> None:
 
 
 def write_made(folder: Path, made_of: Mapping[str, Any], files: list[str]) -> None:
-    """Write `made.json` beside results: their inputs, checksums and creation time.
+    """Write `made.json` next to results: their inputs, checksums and creation time.
 
     Args:
         folder: folder of the results.

@@ -2,8 +2,8 @@
 
 The documents print them; the tests create users with them on real servers and run the commands as these users.
 
-A run may be called `shop-x` beside a run `shop`, so a right on `shop-*` would include the other run. Groups and indices
-are therefore named one by one. Topic names have a full stop after the run, which no run's name contains.
+A run may be called `shop-x` next to a run `shop`, so a right on `shop-*` would include the other run. Groups and
+indices are therefore named one by one. Topic names have a full stop after the run, which no run's name contains.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Takes the picture of the README: runs `shopstream demo --once` and keeps its summary as SVG.
+"""Creates the picture of the README: runs `shopstream demo --once` and stores its summary as SVG.
 
     python docs/capture_demo.py [--run NAME] [--customers N --events N --days D]
 
-The servers, the data folder and the run are those of the settings. A run that holds the demo's history already is not
-sent it again, so that a second picture takes seconds.
+The settings define the servers, the data folder and the run. The history is sent to a run once, so a second picture
+takes seconds.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ PROMPT = "$ make demo DEMO=--once"
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
     "Fira Code, monospace", "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 )
-"""Rich's own, without fonts that would be fetched from somewhere."""
+"""SVG format of Rich without the fonts that a viewer would download."""
 
 
 def capture(
-    customers: Annotated[int, typer.Option(help="As for `shopstream demo`.")] = 5_000,
-    events: Annotated[int, typer.Option(help="Likewise.")] = 1_000_000,
-    days: Annotated[int, typer.Option(help="Likewise.")] = 365,
-    run: Annotated[str | None, typer.Option(help="Likewise.")] = None,
+    customers: Annotated[int, typer.Option(help="Number of customers.")] = 5_000,
+    events: Annotated[int, typer.Option(help="Approximate number of events.")] = 1_000_000,
+    days: Annotated[int, typer.Option(help="Days of the history.")] = 365,
+    run: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
 ) -> None:
     """Run the demo once and write its summary as a picture."""
     console = Console(stderr=True)
@@ -46,7 +46,7 @@ def capture(
     out.print(Text(PROMPT, style="bold"))
     holds = run_demo(Demo(customers, events, days, once=True), load_settings(run=run), console, out)
     if not holds:
-        sys.exit("the counts do not agree: no picture of that")
+        sys.exit("the counts do not agree: no picture was written")
     out.save_svg(str(PICTURE), title="shopstream demo --once", theme=MONOKAI, code_format=FORMAT, unique_id="demo")
     console.print(f"wrote {PICTURE}")
 

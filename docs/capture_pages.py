@@ -1,8 +1,8 @@
-"""Takes the pictures of the live page, from a running demo, by a real browser.
+"""Creates the pictures of the live page from a running demo with a real browser.
 
     python docs/capture_pages.py --url http://127.0.0.1:8050/
 
-Needs Chromium and its driver (CONTRIBUTING.md). Tells how long each page took from its address to its figures.
+Needs Chromium and its driver (CONTRIBUTING.md). Prints the time from the request of each page to its figures.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ PAGES = {
     "segments": ({"view": "segments", "by": "segment"}, 1100),
     "customer": ({"view": "customer"}, 1000),
 }
-"""Picture -> what the address says, and how high it is."""
+"""Picture -> parameters of the address, and height in pixels."""
 DRAWN = (
     "return performance.getEntriesByName('drawn')[0]?.startTime && document.querySelector('#problem').hidden"
     " && ![...document.querySelectorAll('main .state')].some((one) => one.textContent.startsWith('Loading'))"
 )
 FIRST_CUSTOMER = "return document.querySelector('main tbody a').getAttribute('href')"
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 def capture(
-    url: Annotated[str, typer.Option(help="Of the page, as the demo tells it.")] = "http://127.0.0.1:8050/",
-    out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = IMAGES,
-    only: Annotated[list[str] | None, typer.Option(help="One picture of several; repeatable.")] = None,
-    repeat: Annotated[int, typer.Option(help="Times that each page is opened.")] = 1,
+    url: Annotated[str, typer.Option(help="Address of the page, as printed by the demo.")] = "http://127.0.0.1:8050/",
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = IMAGES,
+    only: Annotated[list[str] | None, typer.Option(help="Name of the only picture; repeatable.")] = None,
+    repeat: Annotated[int, typer.Option(help="Number of requests per page.")] = 1,
 ) -> None:
     """Write page-NAME.png of every page."""
     browser = opened()
@@ -54,7 +54,7 @@ def capture(
             browser.set_window_size(WIDTH, height)
             address = url + "?" + urllib.parse.urlencode(parameters)
             if name == "customer":
-                # the customer at risk who is worth most
+                # the customer at risk with the highest value
                 seen(browser, url + "?view=customers&churn_risk=critical&churn_risk=high")
                 address = url + browser.execute_script(FIRST_CUSTOMER)
             times = sorted(seen(browser, address) for _ in range(repeat))
@@ -67,7 +67,7 @@ def capture(
 
 
 def opened() -> webdriver.Chrome:
-    """A browser without a window."""
+    """Return a browser without a window."""
     binary, driver = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
     if binary is None or driver is None:
         sys.exit("no browser: apt-get install chromium chromium-driver")
@@ -79,14 +79,14 @@ def opened() -> webdriver.Chrome:
 
 
 def seen(browser: webdriver.Chrome, address: str) -> float:
-    """Opens a page; the milliseconds until its figures stood there."""
+    """Open a page and return the milliseconds until its figures are drawn."""
     browser.get(address)
     wait(browser, DRAWN)
     return float(browser.execute_script("return performance.getEntriesByName('drawn')[0].startTime"))
 
 
 def choose_groups(browser: webdriver.Chrome) -> None:
-    """Two groups to compare, the second and the third."""
+    """Select two groups for the comparison, the second and the third."""
     for n in (1, 2):
         browser.execute_script("document.querySelectorAll('main .wide tbody input')[arguments[0]].click()", n)
         wait(browser, f"return document.querySelectorAll('main .wide input:checked').length === {n}")
@@ -94,10 +94,10 @@ def choose_groups(browser: webdriver.Chrome) -> None:
 
 
 def wait(browser: webdriver.Chrome, script: str) -> None:
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     while not browser.execute_script(script):
         if time.monotonic() > end:
-            sys.exit(f"{browser.current_url} is not there within {PATIENCE_S} s")
+            sys.exit(f"{browser.current_url} is not ready within {TIMEOUT_S} s")
         time.sleep(0.1)
 
 

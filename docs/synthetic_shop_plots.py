@@ -1,8 +1,8 @@
-"""Draw the pictures of docs/synthetic-shop.md from a freshly generated default shop.
+"""Draws the pictures of docs/synthetic-shop.md from a freshly generated default shop.
 
     python docs/synthetic_shop_plots.py
 
-It writes docs/img/shop-*.png and prints the figures that the page quotes.
+Writes docs/img/shop-*.png and prints the figures that the page quotes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Sql = Callable[[str], dict[str, Any]]
 
 
 def figure(width: float = 7.2, height: float = 3.4, columns: int = 1, *, grid: str = "y") -> tuple[Any, Any]:
-    """A figure in the style of the page."""
+    """Return a figure in the style of the page."""
     drawn, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
     for axis in axes[0]:
         axis.spines[["top", "right"]].set_visible(False)
@@ -100,7 +100,7 @@ def daily(sql: Sql) -> None:
     save(drawn, "daily")
 
 
-def rhythm(sql: Sql) -> None:
+def by_weekday_and_hour(sql: Sql) -> None:
     hours = sql("select hour(start_ts) h, count(*) / 365 n from sessions group by 1 order by 1")
     weekdays = sql("select isodow(start_ts) d, count(*) / 52.14 n from sessions group by 1 order by 1")
     drawn, (left, right) = figure(height=2.9, columns=2)
@@ -209,7 +209,16 @@ def main() -> None:
         def sql(query: str) -> dict[str, Any]:
             return connection.execute(query).fetchnumpy()
 
-        for draw in (funnel, weekly_rates, daily, rhythm, orders_per_customer, retention, categories, fading):
+        for draw in (
+            funnel,
+            weekly_rates,
+            daily,
+            by_weekday_and_hour,
+            orders_per_customer,
+            retention,
+            categories,
+            fading,
+        ):
             draw(sql)
         for query in (
             "select latent_type, count(*) n, avg(alive::int) alive from truth group by 1 order by 2 desc",

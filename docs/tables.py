@@ -1,7 +1,7 @@
-"""Writes the tables of the documents that the code knows better: `python docs/tables.py`.
+"""Generates the tables of the documents from the code: `python docs/tables.py`.
 
-A table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what stands between them is replaced. A guard
-fails when a document has another table than the code gives.
+The text between `<!-- begin NAME -->` and `<!-- end NAME -->` is replaced. A guard fails if a table in a document
+differs from the code.
 """
 
 from __future__ import annotations
@@ -32,48 +32,48 @@ BLOCK = re.compile(r"(<!-- begin (\w+) -->\n)(.*?)(<!-- end \2 -->)", re.DOTALL)
 TYPES = {"string": "string", "strings": "list of strings", "int": "int64", "float": "float64", "time": "int64"}
 
 TOPIC_HOLDS = {
-    "events": "one message a click",
-    "orders": "one message a change of an order",
+    "events": "one message per click",
+    "orders": "one message per change of an order",
     "customers": "the newest profile of each customer",
     "customer-features": "the newest feature row of each customer, with `version`",
-    "alerts": "customers whose churn risk rose; told apart by customer, risk and UTC day",
-    "dead-letter": "records that do not count, with the reason",
-    "dead-letter-replays": "which dead letters were sent back",
+    "alerts": "customers whose churn risk rose; unique by customer, risk and UTC day",
+    "dead-letter": "rejected records with the reason",
+    "dead-letter-replays": "positions of the replayed dead letters",
 }
 INDEX_HOLDS = {
     "alerts": "customers whose churn risk rose; id from customer_id, risk and UTC day",
     "events": "every valid event; id = event_id",
     "customers": "profile and newest feature row; id = customer_id",
-    "sessions": "each session as it stands; id from customer_id and session_id",
+    "sessions": "the newest version of each session; id from customer_id and session_id",
     "orders": "the winning record of each order; id = order_id",
-    "order-items": "one line of an order; id = `order_id#n`",
-    "pipeline": "how each worker is doing, every few seconds; kept for 7 days",
-    "segments-daily": "by `rollup`: customers, revenue and churn of each day, segment, country and channel",
-    "cohorts": "by `rollup`: what became of the customers of each month of first orders, month by month",
-    "movement": "by `rollup`: new, returning, reactivated, lost and active customers of each week",
-    "forecast": "by `forecast --index`: revenue of each day, known or forecast, in all and by category",
+    "order-items": "the lines of the orders; id = `order_id#n`",
+    "pipeline": "metrics of each worker, every few seconds; retained for 7 days",
+    "segments-daily": "from `rollup`: customers, revenue and churn by day, segment, country and channel",
+    "cohorts": "from `rollup`: active customers and revenue by month of the first order and month",
+    "movement": "from `rollup`: new, returning, reactivated, lost and active customers by week",
+    "forecast": "from `forecast --index`: revenue by day, actual or forecast, in total and by category",
 }
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table; bars in cells are escaped."""
+    """Return a Markdown table; bars in cells are escaped."""
     lines = [list(head), ["---"] * len(list(head)), *(list(row) for row in rows)]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def features() -> str:
-    """The columns of a row."""
-    key = [("`customer_id`", "string", "the customer"), ("`as_of`", "int64", "the time for which the row is true")]
-    return table(("column", "type", "what it is"), [*key, *((f"`{f.name}`", TYPES[f.kind], f.help) for f in FEATURES)])
+    """Return the columns of a row."""
+    key = [("`customer_id`", "string", "id of the customer"), ("`as_of`", "int64", "time at which the row is valid")]
+    return table(("column", "type", "definition"), [*key, *((f"`{f.name}`", TYPES[f.kind], f.help) for f in FEATURES)])
 
 
 def scores() -> str:
-    """The columns that a bundle adds to a row."""
-    return table(("column", "type", "what it is"), ((f"`{s.name}`", TYPES[s.kind], s.help) for s in SCORES))
+    """Return the columns that a bundle adds to a row."""
+    return table(("column", "type", "definition"), ((f"`{s.name}`", TYPES[s.kind], s.help) for s in SCORES))
 
 
 def commands() -> str:
-    """Every command of the command line."""
+    """Return every command of the command line."""
     return table(
         ("command", "does"),
         (
@@ -84,7 +84,7 @@ def commands() -> str:
 
 
 def configuration() -> str:
-    """Every setting."""
+    """Return every setting."""
     documented = _docstrings(Path(settings.__file__))
     rows: list[tuple[str, ...]] = []
 
@@ -113,20 +113,20 @@ def _default(path: str, field: object) -> str:
 
 
 def _docstrings(path: Path) -> dict[tuple[str, str], str]:
-    """(class, attribute) -> the string literal that follows it."""
-    found = {}
+    """Return (class, attribute) -> the string literal after it."""
+    texts = {}
     for node in ast.parse(path.read_text("utf-8")).body:
         if not isinstance(node, ast.ClassDef):
             continue
         for before, after in zip(node.body, node.body[1:], strict=False):
             match before, after:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[node.name, name] = " ".join(text.split())
-    return found
+                    texts[node.name, name] = " ".join(text.split())
+    return texts
 
 
 def measures() -> str:
-    """Metrics of a worker."""
+    """Return the metrics of a worker."""
     by_name: dict[str, list[Metric]] = {}
     for metric in METRICS.values():
         if metric.name:
@@ -141,13 +141,13 @@ def measures() -> str:
 
 
 def topics() -> str:
-    """Topics of a run with their settings."""
+    """Return the topics of a run with their retention."""
     rows = []
     for name, config in topic_configs(DEFAULT_RUN).items():
         short = name.removeprefix(f"{DEFAULT_RUN}.")
-        kept = "the newest of each key" if config.get("cleanup.policy") == "compact" else _days(config)
-        rows.append((f"`{name}`", TOPIC_HOLDS[short], kept))
-    return table(("topic", "holds", "is kept"), rows)
+        retention = "the newest of each key" if config.get("cleanup.policy") == "compact" else _days(config)
+        rows.append((f"`{name}`", TOPIC_HOLDS[short], retention))
+    return table(("topic", "contents", "retention"), rows)
 
 
 def _days(config: dict[str, str]) -> str:
@@ -156,22 +156,17 @@ def _days(config: dict[str, str]) -> str:
 
 
 def indices() -> str:
-    """Indices of a run."""
+    """Return the indices of a run."""
     rows = []
-    for found in (*index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))), *trend_definitions()):
-        name = f"`{DEFAULT_RUN}-{found.name}`"
-        rows.append(
-            (
-                name,
-                "by month" if found.monthly else "one, made by its first document" if found.on_demand else "one",
-                INDEX_HOLDS[found.name],
-            )
-        )
-    return table(("alias", "indices", "holds"), rows)
+    for index in (*index_definitions((*SCORED_ROW_FIELDS, Field("version", "int"))), *trend_definitions()):
+        name = f"`{DEFAULT_RUN}-{index.name}`"
+        number = "by month" if index.monthly else "one, created with its first document" if index.on_demand else "one"
+        rows.append((name, number, INDEX_HOLDS[index.name]))
+    return table(("alias", "indices", "contents"), rows)
 
 
 def kafka_rights() -> str:
-    """What each duty may do in Kafka, and the calls that allow it."""
+    """Return the rights of each duty in Kafka, and the calls that grant them."""
     rows = [
         (f"`{duty}`", right.resource, f"`{right.name}`", ", ".join(right.operations))
         for duty, rights in KAFKA_DUTIES.items()
@@ -182,11 +177,11 @@ def kafka_rights() -> str:
         for duty in KAFKA_DUTIES
         for line in acl_commands(duty, DEFAULT_RUN, f"{DEFAULT_RUN}-{duty}")
     ]
-    return table(("duty", "of", "named", "may"), rows) + "\n```text\n" + "".join(lines) + "```\n"
+    return table(("duty", "resource", "name", "operations"), rows) + "\n```text\n" + "".join(lines) + "```\n"
 
 
 def elastic_rights() -> str:
-    """The roles of Elasticsearch, as its API takes them."""
+    """Return the roles in Elasticsearch as API requests."""
     calls = (
         f"PUT /_security/role/{DEFAULT_RUN}-{duty}\n{json.dumps(elastic_role(duty, DEFAULT_RUN), indent=2)}\n"
         for duty in ELASTIC_DUTIES
@@ -195,7 +190,7 @@ def elastic_rights() -> str:
 
 
 def dashboards() -> str:
-    """Every panel of every dashboard: its question and the formula of each of its figures."""
+    """Return every panel of every dashboard: its question and the formula of each figure."""
     return explained(DASHBOARDS)
 
 
@@ -203,22 +198,22 @@ PACKAGES = ("features", "connectors", "producers", "consumers", "training", "das
 
 
 def modules() -> str:
-    """Every module by its folder, with the first line of its docstring."""
+    """Return every module by folder, with the first paragraph of its docstring."""
     parts = []
     for folder in sorted({path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}):
-        rows = [(f"`{p.name}`", _says(p)) for p in sorted(folder.glob("*.py")) if p.name not in _NO_MODULES]
-        says = _says(folder / "__init__.py")
+        rows = [(f"`{p.name}`", _summary(p)) for p in sorted(folder.glob("*.py")) if p.name not in _NO_MODULES]
+        summary = _summary(folder / "__init__.py")
         name = folder.relative_to(ROOT).as_posix()
-        parts.append(f"\n### `{name}/`\n\n{says}\n\n{table(('module', 'what it is'), rows)}" if rows else "")
+        parts.append(f"\n### `{name}/`\n\n{summary}\n\n{table(('module', 'purpose'), rows)}" if rows else "")
     return "".join(parts)
 
 
 _NO_MODULES = ("__init__.py", "__main__.py")
 
 
-def _says(path: Path) -> str:
-    said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-    return " ".join(said.split("\n\n")[0].split())
+def _summary(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split())
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -237,8 +232,8 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def rewritten(text: str) -> str:
-    """A document with its tables as the code gives them."""
-    return BLOCK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[4]}", text)
+    """Return a document with its tables regenerated."""
+    return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}{block[4]}", text)
 
 
 def main() -> None:

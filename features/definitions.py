@@ -117,7 +117,7 @@ def _orders(window: int) -> Feature:
         f"orders_{window}d",
         "orders",
         count_where(_PLACED & within(window)),
-        f"orders with ts in the last {window} days",
+        f"number of orders with ts in the last {window} days",
     )
 
 
@@ -131,7 +131,7 @@ def _revenue(window: int) -> Feature:
 
 
 def _sessions(window: int) -> Feature:
-    text = f"sessions with start_ts in the last {window} days"
+    text = f"number of sessions with start_ts in the last {window} days"
     return _int(f"sessions_{window}d", "sessions", count_where(within(window)), text)
 
 
@@ -146,9 +146,17 @@ def _session_count(name: str, condition: pl.Expr, text: str, *, hidden: bool = F
 DECLARED: Final[tuple[Feature, ...]] = (
     _time("first_seen_ts", "row", col("first_seen"), "earliest ts of the customer's events and order records"),
     _float("tenure_days", days(col("as_of") - col("first_seen_ts")), "(as_of - first_seen_ts) / 86,400,000"),
-    _time("kept_first_ts", "orders", col("ts").filter(_PLACED).min(), "first order in the table", hidden=True),
-    _time("kept_last_ts", "orders", col("ts").filter(_PLACED).max(), "last order in the table", hidden=True),
-    _time("first_order_ts", "row", pl.min_horizontal("kept_first_ts", "settled_first"), "first order", hidden=True),
+    _time(
+        "kept_first_ts", "orders", col("ts").filter(_PLACED).min(), "ts of the first order in the table", hidden=True
+    ),
+    _time("kept_last_ts", "orders", col("ts").filter(_PLACED).max(), "ts of the last order in the table", hidden=True),
+    _time(
+        "first_order_ts",
+        "row",
+        pl.min_horizontal("kept_first_ts", "settled_first"),
+        "ts of the first order",
+        hidden=True,
+    ),
     _time(
         "last_order_ts",
         "row",
@@ -160,8 +168,8 @@ DECLARED: Final[tuple[Feature, ...]] = (
         days(col("as_of") - col("last_order_ts")),
         "(as_of - last_order_ts) / 86,400,000; null without an order",
     ),
-    _int("kept_orders", "orders", count_where(_PLACED), "orders in the table", hidden=True),
-    _int("kept_cents", "orders", sum_where("cents", _PLACED), "their cents", hidden=True),
+    _int("kept_orders", "orders", count_where(_PLACED), "number of orders in the table", hidden=True),
+    _int("kept_cents", "orders", sum_where("cents", _PLACED), "cents of the orders in the table", hidden=True),
     _int("orders_total", "row", col("kept_orders") + col("settled_orders"), "number of orders"),
     _float("revenue_total", money(col("kept_cents") + col("settled_cents")), "sum of the totals of all orders"),
     *(_orders(window) for window in (7, 30, 90, 365)),
@@ -182,7 +190,7 @@ DECLARED: Final[tuple[Feature, ...]] = (
         "returns_365d",
         "orders",
         count_where(~_PLACED & within(365)),
-        "orders of any status with ts in the last 365 days whose winning status is cancelled or refunded",
+        "number of orders of any status with ts in the last 365 days whose winning status is cancelled or refunded",
     ),
     _time("last_seen_ts", "row", col("last_seen"), "latest ts of the customer's events; null if none"),
     _float(
@@ -191,9 +199,9 @@ DECLARED: Final[tuple[Feature, ...]] = (
         "(as_of - last_seen_ts) / 86,400,000; null without an event",
     ),
     *(_sessions(window) for window in (7, 30, 90)),
-    _session_sum("events_30d", "events", "sum of their number of events over sessions_30d"),
+    _session_sum("events_30d", "events", "number of events in sessions_30d"),
     _float("events_per_session_30d", ratio(col("events_30d"), col("sessions_30d")), "events_30d / sessions_30d"),
-    _session_sum("duration_ms_30d", "duration_ms", "duration of sessions_30d", hidden=True),
+    _session_sum("duration_ms_30d", "duration_ms", "sum of the durations of sessions_30d, ms", hidden=True),
     _float(
         "session_duration_mean_30d",
         ratio(divided(col("duration_ms_30d"), 1000), col("sessions_30d")),
@@ -202,20 +210,20 @@ DECLARED: Final[tuple[Feature, ...]] = (
     _session_sum("product_views_30d", "n_product_view", "sum of n_product_view over sessions_30d"),
     _session_sum("searches_30d", "n_search", "sum of n_search over sessions_30d"),
     _session_sum("add_to_carts_30d", "n_add_to_cart", "sum of n_add_to_cart over sessions_30d"),
-    _session_count("cart_sessions_30d", _CART, "sessions_30d that have an add_to_cart"),
-    _session_count("abandoned_carts_30d", _ABANDONED, "sessions_30d that are abandoned at as_of"),
+    _session_count("cart_sessions_30d", _CART, "number of sessions_30d with an add_to_cart"),
+    _session_count("abandoned_carts_30d", _ABANDONED, "number of sessions_30d that are abandoned at as_of"),
     _float(
         "cart_abandon_rate_30d",
         ratio(col("abandoned_carts_30d"), col("cart_sessions_30d")),
         "abandoned_carts_30d / cart_sessions_30d",
     ),
-    _session_count("converted_sessions_30d", _CONVERTED, "sessions_30d that are converted"),
+    _session_count("converted_sessions_30d", _CONVERTED, "number of sessions_30d that are converted"),
     _float(
         "conversion_rate_30d",
         ratio(col("converted_sessions_30d"), col("sessions_30d")),
         "converted_sessions_30d / sessions_30d",
     ),
-    _session_count("mobile_sessions_30d", _MOBILE, "sessions_30d on a mobile", hidden=True),
+    _session_count("mobile_sessions_30d", _MOBILE, "number of sessions_30d on a mobile", hidden=True),
     _float(
         "mobile_share_30d",
         ratio(col("mobile_sessions_30d"), col("sessions_30d")),
@@ -231,14 +239,14 @@ DECLARED: Final[tuple[Feature, ...]] = (
         "string",
         "row",
         col("top_category"),
-        "category with most product_view events in sessions_90d; a tie: the smallest in byte order; null if none",
+        "category with the most product_view events in sessions_90d; a tie: the smallest in byte order; null if none",
     ),
     Feature(
         "top_category_share_90d",
         "float",
         "row",
         col("top_category_share"),
-        "its share of the product_view events of sessions_90d that have a category",
+        "share of top_category_90d among the product_view events of sessions_90d with a category",
     ),
 )
 

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Features and churn
 #
-# From an archive to rows, from rows to the probability that a customer stays away, and why. First:
+# This notebook computes feature rows from an archive, then churn probabilities and their reasons. First:
 #
 # ```sh
 # shopstream generate --customers 2000 --events 200000 --out shop-archive
@@ -42,20 +42,20 @@ bundle = load_bundle(Path(os.environ.get("NOTEBOOK_BUNDLE", "bundles/first")))
 # %% [markdown]
 # ## Rows
 #
-# One row a customer, at a moment: here the end of what the bundle was trained on. The same declarations make the rows of
-# the stream, so a score means live what it meant in training.
+# There is one row per customer at a time: here the end of the bundle's training data. The stream uses the same
+# declarations, so a live score has the same meaning as in training.
 
 # %%
 rows = batch_features(ARCHIVE, bundle.trained_until_ms)
 rows.to_pandas().describe().T[["mean", "50%", "max"]].round(2)
 
 # %%
-pd.DataFrame([{"feature": one.name, "what it is": one.help} for one in FEATURES])
+pd.DataFrame([{"feature": one.name, "definition": one.help} for one in FEATURES])
 
 # %% [markdown]
-# ## How good the model is
+# ## Quality of the model
 #
-# On customers and times that did not teach it; in brackets 95 % intervals.
+# Measured on customers and times outside the training data, with 95 % intervals in brackets.
 
 # %%
 report = bundle.metrics
@@ -66,7 +66,7 @@ pd.DataFrame([
 
 # %%
 chosen = report["models"][report["chosen"]]["curves"]["calibration"]
-figure = px.line(x=chosen["x"], y=chosen["y"], markers=True, title="Calibration", labels={"x": "predicted", "y": "happened"})
+figure = px.line(x=chosen["x"], y=chosen["y"], markers=True, title="Calibration", labels={"x": "predicted", "y": "observed"})
 figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot"}, showlegend=False)
 figure.show()
 
@@ -87,7 +87,7 @@ drivers(bundle.scorer(), rows).head(10).to_pandas()
 # %% [markdown]
 # ## One customer
 #
-# The riskiest of those who spent most: what pushes the score up, and what happens to it if they had been here yesterday.
+# The customer with the highest risk among the top spenders: reasons for the score, and the score after a visit yesterday.
 
 # %%
 best = scored.filter(pl.col("revenue_365d") >= scored["revenue_365d"].quantile(0.8))
@@ -95,8 +95,8 @@ one = best.sort("churn_probability", "customer_id", descending=[True, False], nu
 one.select("customer_id", "segment", "churn_probability", "churn_reasons", "recommended_action").to_pandas()
 
 # %%
-asked = rows.filter(pl.col("customer_id") == one["customer_id"][0])
+row = rows.filter(pl.col("customer_id") == one["customer_id"][0])
 visits = np.linspace(0, 60, 13)
-what_if = pl.concat([asked.with_columns(pl.lit(days).alias("days_since_visit")) for days in visits])
+what_if = pl.concat([row.with_columns(pl.lit(days).alias("days_since_visit")) for days in visits])
 probability = bundle.scorer().score(what_if)["churn_probability"]
 px.line(x=visits, y=probability.to_list(), labels={"x": "days since the last visit", "y": "P(no order)"}).show()

@@ -11,10 +11,10 @@
 # ---
 
 # %% [markdown]
-# # A shop, cleaned and explored
+# # Cleaning and exploration of a shop
 #
-# From a dirty archive to pictures. Set `ARCHIVE` to the folder of your own archive; without one a small synthetic shop
-# with planted dirt is made.
+# This notebook cleans an archive and plots it. Set `ARCHIVE` to the folder of your own archive. Without it, the notebook
+# generates a small synthetic shop with planted dirt.
 
 # %%
 import os
@@ -37,7 +37,7 @@ else:
 # %% [markdown]
 # ## Clean
 #
-# Every row is in the result or under the rule that left it out.
+# Every row is in the result or is counted under the rule that dropped it.
 
 # %%
 import pandas as pd
@@ -53,7 +53,7 @@ pd.DataFrame(report["rows"]).T
 pd.DataFrame(report["rules"])[["topic", "rule", "action", "count", "why"]]
 
 # %% [markdown]
-# On a synthetic shop it is known what was planted:
+# The planted errors of a synthetic shop are known, so the result can be compared with them:
 
 # %%
 if report["truth"]:
@@ -72,14 +72,14 @@ seen = look(folder / "clean", "Europe/Berlin")
 print(summary(seen))
 
 # %%
-for make in (panels.visits_by_day, panels.revenue_by_day, panels.rhythm, shopping.funnel, shopping.retention):
+for make in (panels.visits_by_day, panels.revenue_by_day, panels.by_weekday_and_hour, shopping.funnel, shopping.retention):
     for panel in panels_of(make, seen):
         show(panel)
 
 # %% [markdown]
-# ## Go on in pandas
+# ## Continue in pandas
 #
-# One row a customer, the same features that the stream computes.
+# There is one row per customer, with the same features as in the stream.
 
 # %%
 customers = seen.features.to_pandas()

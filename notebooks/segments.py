@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Segments and clusters
 #
-# What `shopstream segment` and `shopstream cluster` say of the customers of an archive, and how to try rules of your own.
-# Open it with Jupyter (jupytext pairs it with a notebook), or run the cells in an editor. First:
+# This notebook shows the results of `shopstream segment` and `shopstream cluster`, and tries other rules. Open it in
+# Jupyter (jupytext pairs it with a notebook), or run the cells in an editor. First:
 #
 # ```sh
 # shopstream generate --customers 2000 --events 200000 --out shop-archive
@@ -33,19 +33,19 @@ from connectors.formats.rules_file import parse_rules
 from training.clusters.comparison import ClusterPlan
 from training.clusters.cluster import find
 from training.clusters.mapping import load_mapping
-from training.segments.customer_table import MART_FILE
+from training.segments.customer_table import CUSTOMER_TABLE_FILE
 from training.segments.summary import summarize, summary_frame
 
-MART = Path(os.environ.get("NOTEBOOK_MART", "mart"))
-mart = pl.read_parquet(MART / MART_FILE)
-mart.to_pandas().head()
+FOLDER = Path(os.environ.get("NOTEBOOK_MART", "mart"))
+customers = pl.read_parquet(FOLDER / CUSTOMER_TABLE_FILE)
+customers.to_pandas().head()
 
 # %% [markdown]
-# ## How large they are, and what they bring
+# ## Size and revenue
 
 # %%
 sizes = (
-    mart.group_by("segment")
+    customers.group_by("segment")
     .agg(pl.len().alias("customers"), pl.col("revenue_365d").sum().round(2).alias("revenue"))
     .sort("revenue", "segment", descending=[True, False])
     .with_columns((pl.col("revenue") / pl.col("revenue").sum()).round(3).alias("of revenue"))
@@ -54,16 +54,16 @@ sizes = (
 sizes
 
 # %%
-summary = pd.read_csv(MART / "segment_summary.csv")
+summary = pd.read_csv(FOLDER / "segment_summary.csv")
 summary[["segment", "customers", "trait_1", "action_1", "risks"]]
 
 # %%
-px.strip(mart.to_pandas(), x="segment", y="revenue_365d", log_y=True, title="Revenue of 365 days by segment").show()
+px.strip(customers.to_pandas(), x="segment", y="revenue_365d", log_y=True, title="Revenue of 365 days by segment").show()
 
 # %% [markdown]
-# ## Rules of your own
+# ## Custom rules
 #
-# The first rule that holds wins; a mistake is told with its line. What may be asked stands in `docs/segments.md`.
+# The first matching rule wins. An error names the line of the mistake. `docs/segments.md` lists the available conditions.
 
 # %%
 rules = parse_rules(
@@ -75,38 +75,38 @@ actions:
   leave: no contact
 segments:
   - name: Big and recent
-    help: spends more than most and was here lately
+    help: spends more than most and ordered recently
     when: {revenue_365d: {at_least: 200}, recency_days: {below: 60}}
     action: thank
   - name: Cooling
-    help: ordered more than once, not lately
+    help: ordered more than once, but not recently
     when: {orders_total: {above: 1}, recency_days: {at_least: 60}}
     action: remind
 default: {name: Others, action: leave}
 """,
     "my rules",
 )
-times = [name for name in mart.columns if mart.schema[name] == pl.Datetime("ms", "UTC")]
-rows = mart.with_columns(pl.col(times).dt.epoch("ms"))
+times = [name for name in customers.columns if customers.schema[name] == pl.Datetime("ms", "UTC")]
+rows = customers.with_columns(pl.col(times).dt.epoch("ms"))
 tried = rows.with_columns(rules.assign(rows.drop("segment", "recommended_action")))
 groups = summarize(tried, [name for name in rules.names if name in set(tried["segment"])], rules)
 summary_frame(groups).select("segment", "customers", "revenue_share", "trait_1", "risks").to_pandas()
 
 # %% [markdown]
-# ## Groups that nobody declared
+# ## Clusters
 #
-# k-means only, to be quick; `shopstream cluster` compares four methods.
+# This cell uses k-means only, to save time. `shopstream cluster` compares all methods.
 
 # %%
 mapping, _ = load_mapping("shop")
-found = find(mapping.table(mart), mapping, ClusterPlan(methods=("k-means",), k=(3, 4, 5), bootstraps=2))
-print(found.comparison.reason)
-pd.DataFrame([{"persona": one.name, "customers": one.customers, "first action": one.actions[0]} for one in found.personas])
+clusters = find(mapping.table(customers), mapping, ClusterPlan(methods=("k-means",), k=(3, 4, 5), bootstraps=2))
+print(clusters.comparison.reason)
+pd.DataFrame([{"persona": one.name, "customers": one.customers, "first action": one.actions[0]} for one in clusters.personas])
 
 # %% [markdown]
-# Rules and clusters answer different questions: where they agree, both see the same customers.
+# Rules and clusters answer different questions. The table shows how far they agree.
 
 # %%
-personas = [found.personas[label].name for label in found.labels]
-segments = found.table.select("id").join(mart, left_on="id", right_on="customer_id", how="left", maintain_order="left")
+personas = [clusters.personas[label].name for label in clusters.labels]
+segments = clusters.table.select("id").join(customers, left_on="id", right_on="customer_id", how="left", maintain_order="left")
 pd.crosstab(segments["segment"].to_pandas(), pd.Series(personas, name="persona"))

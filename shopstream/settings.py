@@ -1,7 +1,7 @@
-"""Load the settings: command flags, then `SHOPSTREAM_...` variables, then a TOML file, then defaults.
+"""Loads the settings: command flags, then `SHOPSTREAM_...` variables, then a TOML file, then defaults.
 
-The rule of this file: every setting is defined once, with its type, default and meaning. A section is a `Section`
-subclass and one field of `Settings`.
+Every setting is defined once, with its type, default and meaning. A section is a `Section` subclass and one field of
+`Settings`.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class KafkaSettings(Section):
     bootstrap_servers: str | None = None
     """`host:port,...` of an existing Kafka; None runs the embedded one."""
     properties: dict[str, Property] = Field(default_factory=dict, repr=False)
-    """Any librdkafka property, given to every client (security.protocol, sasl.username ...)."""
+    """Any librdkafka property, passed to every client (security.protocol, sasl.username ...)."""
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Partitions of the source topics of a new run."""
     port: Port = 9092
-    """Port the embedded Kafka asks for; another one is taken when it is in use."""
+    """Preferred port of the embedded Kafka; a free port if it is in use."""
     heap: Heap = "512m"
     """Memory of the embedded Kafka's Java heap."""
 
@@ -103,23 +103,23 @@ class ElasticsearchSettings(Section):
     url: str | None = None
     """`http(s)://host:port` of an existing Elasticsearch; None runs the embedded one."""
     username: str | None = None
-    """User of an existing Elasticsearch; `elastic` where only a password is given."""
+    """User name for an existing Elasticsearch; `elastic` if only a password is set."""
     password: SecretStr | None = None
-    """Its password."""
+    """Password of that user."""
     password_file: Location | None = None
-    """A file that holds the password, instead of `password`."""
+    """File that contains the password; replaces `password`."""
     api_key: SecretStr | None = None
-    """An API key, instead of user name and password."""
+    """API key; replaces user name and password."""
     ca_certs: Location | None = None
-    """The certificate authority's file, for TLS."""
+    """Certificate file of the authority, for TLS."""
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """Any keyword of the Elasticsearch client (request_timeout, verify_certs ...)."""
+    """Any keyword argument of the Elasticsearch client (request_timeout, verify_certs ...)."""
     port: Port = 9200
-    """Port the embedded Elasticsearch asks for; another one is taken when it is in use."""
+    """Preferred port of the embedded Elasticsearch; a free port if it is in use."""
     heap: Heap = "1g"
     """Memory of the embedded Elasticsearch's Java heap."""
     run_as: str | None = None
-    """User name or numeric uid for the embedded server when started by root; None: a uid of its own."""
+    """User name or numeric uid of the embedded server when root starts it; None uses a uid of its own."""
 
     @model_validator(mode="after")
     def _one_credential(self) -> ElasticsearchSettings:
@@ -136,34 +136,34 @@ class MetricsSettings(Section):
     """Metrics endpoint and health thresholds."""
 
     port: Annotated[int, Field(ge=0, le=65535)] | None = None
-    """Port of `/metrics`, `/healthz` and `/readyz` while consuming; 0 takes a free one, None opens none."""
+    """Port of `/metrics`, `/healthz` and `/readyz` while consuming; 0 uses a free port, None opens none."""
     host: str = "127.0.0.1"
-    """Address it listens on; the pages ask for no password, so open it to a network that you trust."""
+    """Listening address of that port. The pages have no password: use a trusted network only."""
     report_age_max_s: Annotated[float, Field(gt=0)] = 60
     """Highest age of the last report of a live worker, seconds."""
     uncheckpointed_max_s: Annotated[float, Field(gt=0)] = 120
     """Highest age of a change that is in no checkpoint of a ready worker, seconds."""
     documents_every_s: Annotated[float, Field(ge=1)] = 5
-    """Interval between two documents of a worker in the index `pipeline`, seconds."""
+    """Interval between a worker's documents in the index `pipeline`, seconds."""
     retention_days: Annotated[float, Field(gt=0)] = 7
-    """Retention of those documents, days."""
+    """Retention of the documents in the index `pipeline`, days."""
 
 
 class CostSettings(Section):
     """Costs and effects of the effort for each band of churn risk; each band begins where its effort begins to pay."""
 
     medium_cost: Cost = _COSTS.medium.cost
-    """What the effort for a customer at medium risk costs, as a share of what a kept customer is worth."""
+    """Cost of the effort for a customer at medium risk, as a share of the value of a retained customer."""
     medium_saved: Saved = _COSTS.medium.saved
-    """Share of the leaving customers whom it keeps."""
+    """Share of the leaving customers that the effort at medium risk retains."""
     high_cost: Cost = _COSTS.high.cost
-    """The same of the effort at high risk."""
+    """Cost of the effort for a customer at high risk, as a share of the value of a retained customer."""
     high_saved: Saved = _COSTS.high.saved
-    """Share of the leaving customers whom it keeps."""
+    """Share of the leaving customers that the effort at high risk retains."""
     critical_cost: Cost = _COSTS.critical.cost
-    """The same of the effort at critical risk."""
+    """Cost of the effort for a customer at critical risk, as a share of the value of a retained customer."""
     critical_saved: Saved = _COSTS.critical.saved
-    """Share of the leaving customers whom it keeps."""
+    """Share of the leaving customers that the effort at critical risk retains."""
 
     def asked(self) -> options_module.Costs:
         """Convert to the options of a training."""
@@ -178,13 +178,13 @@ class TrainingSettings(Section):
     """Cut-offs of a training set, and the costs that determine the risk bands."""
 
     horizon_days: Days = _HORIZON.horizon_days
-    """A customer without an order in so many days has churned."""
+    """Days without an order after which a customer has churned."""
     history_days: Days = _HORIZON.history_days
-    """The first cut-off lies at least so long after the first record."""
+    """Minimum days from the first record to the first cut-off."""
     spacing_days: Days = _HORIZON.spacing_days
-    """Between two cut-offs."""
+    """Days between two cut-offs."""
     cutoffs_max: Days = _HORIZON.cutoffs_max
-    """How many cut-offs at most, the latest ones."""
+    """Maximum number of cut-offs; the latest ones are used."""
     costs: CostSettings = CostSettings()
 
     def asked(
@@ -208,19 +208,20 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
     home: Location = Path(".shopstream")
-    """The data folder: state, logs, secrets, data of the embedded servers."""
+    """Data folder: state, logs, secrets, data of the embedded servers."""
     cache: Location = Path(platformdirs.user_cache_dir("shopstream"))
     """Downloads of the embedded servers, shared by all data folders."""
     run: RunName = DEFAULT_RUN
     """Prefix of topics, groups and indices."""
     secure: bool | None = None
-    """Embedded servers speak TLS and Kafka asks for a password (SCRAM); None: as the data folder was, at first not."""
+    """Whether the embedded servers use TLS and Kafka a password (SCRAM). None: as the data folder was created; a new
+    one is not secured."""
     maven_url: str | None = None
-    """A mirror to download the embedded servers from; None: the central repository."""
+    """Maven mirror for the downloads of the embedded servers; None uses the central repository."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 180
-    """Longest wait for a server to become healthy."""
+    """Maximum time for a server to become healthy, seconds."""
     stop_timeout_s: Annotated[float, Field(gt=0)] = 30
-    """Longest wait for a server to stop by itself."""
+    """Maximum time for a server to stop after a request, seconds."""
     kafka: KafkaSettings = KafkaSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     metrics: MetricsSettings = MetricsSettings()

@@ -1,7 +1,7 @@
-"""`make audit`: known vulnerabilities of what the lock files pin, and secrets in what git tracks.
+"""Finds known vulnerabilities of the locked dependencies and secrets in tracked files for `make audit`.
 
-Exit code 0: both looked at, nothing found. 1: something was found. 3: nothing was found, but not every dependency
-could be looked up, so nothing is known about it; that must never pass for "no vulnerability".
+Exit code 0: no vulnerability and no secret. 1: a vulnerability or a secret. 3: the look-up of a dependency failed; that
+must never pass for "no vulnerability".
 """
 # ruff: noqa: INP001 - a script of the repository, part of no package
 
@@ -17,62 +17,64 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 BASELINE: Final = ".secrets.baseline"
+LOCKS: Final = sorted((ROOT / "requirements").glob("*.lock"))
 SERVICES: Final = ("pypi", "osv")
-"""Asked one after the other, until one knows every dependency."""
+"""Services in the order of the requests; the first one that knows every dependency is the last."""
 CLEAN, FOUND, UNKNOWN = 0, 1, 3
 LOOK_UP_TIMEOUT_S: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """What a service says of a lock file.
+    """Result of a service for a lock file.
 
     Attributes:
-        vulnerable: a line each.
-        unknown: dependencies that it could not look up.
-        trouble: why it gave no answer at all; empty when it did.
+        vulnerable: one line per vulnerability.
+        unknown: names of the dependencies that the service could not look up.
+        error: reason for no answer; empty after an answer.
+        known: number of dependencies that the service looked up.
     """
 
     vulnerable: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
-    trouble: str = ""
+    error: str = ""
     known: int = field(default=0)
 
     @property
     def is_whole(self) -> bool:
         """Whether every dependency was looked up."""
-        return not self.unknown and not self.trouble and self.known > 0
+        return not self.unknown and not self.error and self.known > 0
 
 
 def read_report(report: Mapping[str, Any]) -> Lookup:
-    """The JSON report of pip-audit."""
+    """Convert the JSON report of pip-audit."""
     vulnerable, unknown, known = [], [], 0
     for one in report["dependencies"]:
         if "skip_reason" in one:
             unknown.append(str(one["name"]))
             continue
         known += 1
-        for fault in one["vulns"]:
-            fixed = ", ".join(fault["fix_versions"]) or "no version yet"
-            vulnerable.append(f"{one['name']} {one['version']}: {fault['id']}, fixed in {fixed}")
+        for vulnerability in one["vulns"]:
+            fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
+            vulnerable.append(f"{one['name']} {one['version']}: {vulnerability['id']}, fixed in {fixed}")
     return Lookup(tuple(vulnerable), tuple(unknown), known=known)
 
 
 def look_up(lock: Path, service: str) -> Lookup:
-    """Asks a service about every dependency of a lock file."""
+    """Look up every dependency of a lock file with a service."""
     tool = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
     command = [*tool, "--format", "json", "--vulnerability-service", service, "--requirement", str(lock)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_UP_TIMEOUT_S, check=False)
         return read_report(json.loads(done.stdout))
     except subprocess.TimeoutExpired:
-        return Lookup(trouble=f"no answer within {LOOK_UP_TIMEOUT_S} s")
+        return Lookup(error=f"no answer within {LOOK_UP_TIMEOUT_S} s")
     except ValueError:
-        return Lookup(trouble=(done.stderr.strip().splitlines() or ["no answer"])[-1].rpartition("Caused by ")[2][:160])
+        return Lookup(error=(done.stderr.strip().splitlines() or ["no answer"])[-1].rpartition("Caused by ")[2][:160])
 
 
 def audit_dependencies(locks: Iterable[Path]) -> int:
-    """Looks every lock file up; returns the exit code and says what was found."""
+    """Look up every lock file, print the results and return the exit code."""
     code = CLEAN
     for lock in locks:
         answers = []
@@ -80,47 +82,49 @@ def audit_dependencies(locks: Iterable[Path]) -> int:
             answers.append(look_up(lock, service))
             if answers[-1].is_whole:
                 break
-        found = sorted({line for answer in answers for line in answer.vulnerable})
-        for line in found:
-            say(f"VULNERABLE  {lock.name}: {line}")
-        if found:
+        vulnerable = sorted({line for answer in answers for line in answer.vulnerable})
+        for line in vulnerable:
+            write_line(f"VULNERABLE  {lock.name}: {line}")
+        if vulnerable:
             code = FOUND
         elif answers[-1].is_whole:
-            say(f"ok          {lock.name}: {answers[-1].known} dependencies, no known vulnerability")
+            write_line(f"ok          {lock.name}: {answers[-1].known} dependencies, no known vulnerability")
         else:
             code = code or UNKNOWN
             for service, answer in zip(SERVICES, answers, strict=True):
-                why = answer.trouble or f"{len(answer.unknown)} of {len(answer.unknown) + answer.known} not found"
-                say(f"NOT AUDITED {lock.name}: service {service}: {why}")
+                why = answer.error or f"{len(answer.unknown)} of {len(answer.unknown) + answer.known} not found"
+                write_line(f"NOT AUDITED {lock.name}: service {service}: {why}")
     if code == UNKNOWN:
-        say("The vulnerability services cannot be reached from here: nothing is known. Run this where they can.")
+        write_line("The audit is incomplete. Run it on a machine that can reach the vulnerability services.")
     return code
 
 
 def scan_secrets() -> int:
-    """Looks for secrets in all tracked files that are not in the baseline; returns the exit code."""
+    """Search all tracked files for secrets that are not in the baseline; return the exit code."""
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [name for name in tracked.split("\0") if name and name != BASELINE and (ROOT / name).is_file()]
     hook = [sys.executable, "-m", "detect_secrets.pre_commit_hook", "--baseline", BASELINE]
     done = subprocess.run([*hook, *files], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == 0:
-        say(f"ok          {len(files)} tracked files, no secret that {BASELINE} does not know")
+        write_line(f"ok          {len(files)} tracked files, no secret outside {BASELINE}")
         return CLEAN
-    say((done.stdout + done.stderr).strip())
-    say(f"SECRETS     Take them out; what is none goes into the baseline: detect-secrets scan --baseline {BASELINE}")
+    write_line((done.stdout + done.stderr).strip())
+    write_line(
+        f"SECRETS     Remove them, or add false alarms to the baseline: detect-secrets scan --baseline {BASELINE}"
+    )
     return FOUND
 
 
-def say(line: str) -> None:
-    """A line for people."""
+def write_line(line: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """Both audits; the worse exit code."""
+    """Run both audits and return the exit code."""
     secrets = scan_secrets()
-    return secrets or audit_dependencies(sorted(ROOT.glob("requirements*.lock")))
+    return secrets or audit_dependencies(LOCKS)
 
 
 if __name__ == "__main__":

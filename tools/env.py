@@ -1,9 +1,9 @@
-"""`make env`: .env out of .env.example, each secret generated, readable by its owner alone.
+"""Creates .env from .env.example for `make env`: generates each secret; only the owner can read the file.
 
     python3 tools/env.py [FOLDER]
 
-A value that stands in .env already is left as it is, so it may be run again after an update. A secret that is empty
-there, as in a copy of .env.example, is generated. It needs Python alone.
+Existing values of .env stay, so a second run after an update is safe. An empty secret, as in a copy of .env.example, is
+generated. Only Python is required.
 """
 # ruff: noqa: INP001 - a script of the repository, part of no package
 
@@ -16,38 +16,38 @@ from pathlib import Path
 
 EXAMPLE, TARGET = ".env.example", ".env"
 OPEN = ("", "(generated)")
-"""Values of a secret that is to be generated; the second one stood in .env.example before."""
+"""Values of a secret that has to be generated; earlier versions of .env.example used the second one."""
 SECRET_BYTES = 24
-"""32 characters that need no quoting anywhere; Kibana's keys have to be so long."""
+"""Gives 32 characters that need no quoting; Kibana requires keys of this length."""
 
 
 def settings(text: str) -> dict[str, str]:
-    """Name -> value of the lines that set something."""
+    """Return name -> value of the lines with an assignment."""
     lines = (line.strip() for line in text.splitlines())
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
     return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
 
-def filled(example: str, there: str) -> str:
-    """What .env is to hold.
+def filled(example: str, current: str) -> str:
+    """Return the new content of .env.
 
     Args:
-        example: .env.example.
-        there: .env as it is; empty where there is none.
+        example: content of .env.example.
+        current: content of .env; empty if there is no file.
     """
-    wanted, known = settings(example), settings(there)
-    generated = {name for name, value in wanted.items() if value in OPEN}
-    if not there:
+    expected, known = settings(example), settings(current)
+    generated = {name for name, value in expected.items() if value in OPEN}
+    if not current:
         return _generate(example, generated)
-    there = _generate(there, generated)
-    missing = "".join(f"{name}={value}\n" for name, value in wanted.items() if name not in known)
+    current = _generate(current, generated)
+    missing = "".join(f"{name}={value}\n" for name, value in expected.items() if name not in known)
     if not missing:
-        return there
-    return there.rstrip("\n") + "\n\n" + _generate(missing, generated)
+        return current
+    return current.rstrip("\n") + "\n\n" + _generate(missing, generated)
 
 
 def _generate(text: str, names: set[str]) -> str:
-    """The text with secrets for these names where they are open; all else as it was."""
+    """Return the text with a secret for each of the names without a value."""
 
     def line(one: str) -> str:
         name, _, value = one.partition("=")
@@ -59,18 +59,18 @@ def _generate(text: str, names: set[str]) -> str:
 
 
 def main(folder: Path) -> int:
-    """Writes .env in `folder`; nothing is lost when it is interrupted."""
+    """Write .env in `folder` atomically."""
     target = folder / TARGET
-    there = target.read_text("utf-8") if target.exists() else ""
-    content = filled((folder / EXAMPLE).read_text("utf-8"), there)
+    current = target.read_text("utf-8") if target.exists() else ""
+    content = filled((folder / EXAMPLE).read_text("utf-8"), current)
     fresh = folder / f"{TARGET}.new"
     fresh.unlink(missing_ok=True)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(content)
     fresh.replace(target)
-    said = "is as it was" if content == there else "has new values" if there else "is made, with secrets of its own"
-    sys.stdout.write(f"{target} {said}\n")
+    result = "is unchanged" if content == current else "has new values" if current else "is created with new secrets"
+    sys.stdout.write(f"{target} {result}\n")
     return 0
 
 

@@ -176,7 +176,7 @@ def write_bundle(
         report: see `evaluation.report`.
         seed: seed of the training.
         following: next-purchase models.
-        own_name: name the folder after the bundle instead, beside `folder`. Equal models share one folder, and a
+        own_name: name the folder after the bundle instead, next to `folder`. Equal models share one folder, and a
             damaged bundle of that name is replaced.
 
     Raises:

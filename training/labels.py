@@ -56,7 +56,7 @@ class OutcomeCollector:
 
     rows: pl.DataFrame
     cutoff: int
-    _found: dict[str, pl.Series] = field(default_factory=dict)
+    _outcomes: dict[str, pl.Series] = field(default_factory=dict)
     _first: pl.Series | None = None
 
     def observe(self, time: int, rows: pl.DataFrame) -> None:
@@ -77,18 +77,18 @@ class OutcomeCollector:
             # drop an order that was cancelled since: only a valid order is a purchase
             self._first = before.zip_with(before.is_not_null() & ordered.is_not_null(), ordered)
         if past == BOUGHT_DAYS * DAY_MS:
-            self._found[BOUGHT] = (now["orders_30d"] > 0).cast(pl.Int8)
+            self._outcomes[BOUGHT] = (now["orders_30d"] > 0).cast(pl.Int8)
         if past == REVENUE_DAYS * DAY_MS:
-            self._found[REVENUE] = now["revenue_90d"]
+            self._outcomes[REVENUE] = now["revenue_90d"]
         if past == DAYS_MAX * DAY_MS:
             assert self._first is not None
-            self._found[DAYS] = ((self._first - self.cutoff) / DAY_MS).fill_null(float(DAYS_MAX))
+            self._outcomes[DAYS] = ((self._first - self.cutoff) / DAY_MS).fill_null(float(DAYS_MAX))
 
     def labelled(self) -> pl.DataFrame:
         """Return the rows with the outcomes; an outcome is null in all rows if the archive ends before it is known."""
         types = {BOUGHT: pl.Int8, DAYS: pl.Float64, REVENUE: pl.Float64}
         columns = [
-            self._found[name].alias(name) if name in self._found else pl.lit(None, dtype).alias(name)
+            self._outcomes[name].alias(name) if name in self._outcomes else pl.lit(None, dtype).alias(name)
             for name, dtype in types.items()
         ]
         return self.rows.with_columns(columns)

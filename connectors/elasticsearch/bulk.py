@@ -4,10 +4,10 @@ The sink does not depend on a client. It receives `send`, which posts one bulk b
 or raises `SendError` with a verdict. `connectors.elasticsearch.client` has the real `send`, the tests a scripted one.
 Threads only send requests. Callbacks run in the caller's thread, in `poll`.
 
-Outcomes of an item: written; conflict (a newer version exists, or `create` found the document; counts as success);
-rejected (it can never be written; the caller receives it and writes a dead letter); refused for now (overload, lost
-connection, a fault of its index). An item refused for now is retried alone, with growing pauses and without a limit.
-Wrong credentials end the sink.
+An item has one of four outcomes. It is written. It has a conflict if a newer version exists or `create` found the
+document; that counts as success. It is rejected if it can never be written; the caller then writes a dead letter. It is
+refused for now after an overload, a lost connection or a fault of its index. The sink then retries it alone, with
+growing pauses and without a limit. Wrong credentials end the sink.
 """
 
 from __future__ import annotations

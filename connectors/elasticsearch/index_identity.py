@@ -1,6 +1,6 @@
 """Detects whether an index was deleted and recreated, or restored from a snapshot, under the same name.
 
-Acknowledged documents are in the former index. A writer therefore stores the identity of an index beside its offsets
+Acknowledged documents are in the former index. A writer therefore stores the identity of an index next to its offsets
 and compares it. It writes again what the current index may lack. A thread polls the identities.
 """
 

@@ -94,7 +94,7 @@ class ArchiveFolder:
             if found:
                 raise ShopstreamError(
                     f"{self.uri} holds an archive that no archive consumer wrote ({', '.join(sorted(found))}): "
-                    "its rows would stand there twice.",
+                    "its rows would be there twice.",
                     "Give another folder.",
                 )
         for folder in (PARTS_FOLDER, STAGED_FOLDER):

@@ -158,7 +158,7 @@ def _why_held(
     letter: StoredDeadLetter, run: str, replayed: Callable[[StoredDeadLetter], bool], now_ms: int, *, late: bool
 ) -> str:
     if letter.offset < 0:
-        return "a document that Elasticsearch refused: it is written anew when its row changes"
+        return "a document that Elasticsearch refused: it is written again when its row changes"
     if replayed(letter):
         return "was replayed before"
     if letter.cut:

@@ -123,7 +123,7 @@ def delete_letters(
             future.result(timeout=REQUEST_TIMEOUT_S)
     except KafkaException as error:
         raise ShopstreamError(
-            f"The letters of {topic} could not be deleted: {error.args[0].str()}.", "Ask for Delete on the topic."
+            f"The dead letters of {topic} could not be deleted: {error.args[0].str()}.", "Ask for Delete on the topic."
         ) from error
     return counts[True], counts[False]
 

@@ -102,7 +102,7 @@ def forget_in_archive(uri: str, customer_id: str, now_ms: int) -> Looked:
             looked.seen += 1
             _without(files, path, customer_id, looked, now_ms)
     except (OSError, pa.ArrowInvalid) as error:
-        raise ShopstreamError(f"The profiles of the archive {uri} cannot be written anew: {error}.") from error
+        raise ShopstreamError(f"The profiles of the archive {uri} cannot be rewritten: {error}.") from error
     return looked
 
 

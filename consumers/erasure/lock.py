@@ -61,7 +61,7 @@ class Lock:
             ShopstreamError: this process was suspended for too long, and another erasure may be running.
         """
         if self.member not in _members(self.properties, self.group):
-            raise ShopstreamError("Another erasure has begun, since this one stood still.", BUSY_REMEDY)
+            raise ShopstreamError("Another erasure has begun, since this one paused.", BUSY_REMEDY)
 
 
 def _members(properties: Mapping[str, Any], group: str) -> set[str]:

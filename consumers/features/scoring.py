@@ -103,7 +103,7 @@ class LiveScoring:
             scoring = self._bundles.load(key)
             rows = trial_rows()
             check_scores(rows, scoring.scorer.score(rows))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a bundle, the stream goes on
+        except Exception as error:  # noqa: BLE001 - the stream continues after any error of a bundle
             self._refuse(key or "", error)
             return None
         return key, scoring

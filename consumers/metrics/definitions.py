@@ -1,6 +1,6 @@
 """Declares the metrics of a worker: the fields of a role's progress, and the figures that the processes add.
 
-Rule of this file: each metric is declared once, beside its field. The metrics endpoint, the documents of
+Rule of this file: each metric is declared once, next to its field. The metrics endpoint, the documents of
 `RUN-pipeline`, `status`, the totals of several workers and the table of the operations guide are derived from it.
 """
 

@@ -61,7 +61,7 @@ class Source:
         dashboards: dashboards of the declaration.
         run: name of the run whose indices are searched.
         search: function that searches the indices.
-        mart: folder of the customer table; it may be missing.
+        table_folder: folder of the customer table; it may be missing.
         now_ms: wall clock.
         timer: seconds since an arbitrary start.
     """
@@ -69,7 +69,7 @@ class Source:
     dashboards: Sequence[Dashboard]
     run: str
     search: Searches
-    mart: Path
+    table_folder: Path
     now_ms: Callable[[], int]
     timer: Callable[[], float]
 
@@ -145,7 +145,7 @@ class _Handlers:
     def groups(self, parameters: Parameters) -> Json:
         return self._recent.get(
             ("groups", _key(parameters)),
-            lambda: segment_routes.groups(parameters, self._source.search, self._source.mart),
+            lambda: segment_routes.groups(parameters, self._source.search, self._source.table_folder),
         )
 
     def panel_csv(self, parameters: Parameters) -> tuple[str, str]:

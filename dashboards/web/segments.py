@@ -21,7 +21,7 @@ from dashboards.web.parameters import single_value
 from features.errors import ShopstreamError, UsageError
 from features.schema import CONTACT_FIELDS, NOT_KNOWN
 
-MART: Final = "customer_segments.parquet"
+CUSTOMER_TABLE: Final = "customer_segments.parquet"
 GROUPS_MAX: Final = 30
 NAME_CHARS_MAX: Final = 200
 PERCENTS: Final = (10, 25, 50, 75, 90)
@@ -33,7 +33,7 @@ class Figure:
     """The mean of a column over the customers that have a value.
 
     Attributes:
-        column: column of the mart, and field of the index.
+        column: column of the customer table, and field of the index.
         label: label of the figure.
         unit: unit that defines the format.
     """
@@ -71,13 +71,13 @@ BY_INDEX: Final = {
 _SUMMED: Final = "revenue_365d"
 
 
-def groups(parameters: Mapping[str, Sequence[str]], search: Searches, mart: Path) -> Json:
+def groups(parameters: Mapping[str, Sequence[str]], search: Searches, folder: Path) -> Json:
     """Return groups of customers with their figures.
 
     Args:
-        parameters: `by`, the grouping column; `figure`, whose spread is returned; `source`, `mart` or `index`.
+        parameters: `by`, the grouping column; `figure`, whose spread is returned; `of`, `table` or `index`.
         search: function that queries Elasticsearch.
-        mart: folder of the customer table.
+        folder: folder of the customer table.
 
     Returns:
         `groups`, the largest first, and `complete`: name, customers, revenue, `means` in the order of `figures`, and
@@ -90,17 +90,17 @@ def groups(parameters: Mapping[str, Sequence[str]], search: Searches, mart: Path
     by, figure = single_value(parameters, "by") or _FIRST, single_value(parameters, "figure") or _SUMMED
     if figure not in {one.column for one in FIGURES}:
         raise UsageError(f"There is no figure {figure[:100]!r}.", "Choose one that the page offers.")
-    file = mart / MART
+    file = folder / CUSTOMER_TABLE
     exists = file.is_file()
-    source = single_value(parameters, "of") or ("mart" if exists else "index")
-    if source not in ("mart", "index"):
-        raise UsageError("`of` must be mart or index.", "Choose one that the page offers.")
-    if source == "mart" and not exists:
+    source = single_value(parameters, "of") or ("table" if exists else "index")
+    if source not in ("table", "index"):
+        raise UsageError("`of` must be table or index.", "Choose one that the page offers.")
+    if source == "table" and not exists:
         raise UsageError(f"There is no table of customers, {file}.", "Run `shopstream segment`, or choose the index.")
-    data = _of_mart(file, by, figure) if source == "mart" else _of_index(search, by, figure)
+    data = _of_table(file, by, figure) if source == "table" else _of_index(search, by, figure)
     return {
         "of": source,
-        "sources": ["mart", "index"] if exists else ["index"],
+        "sources": ["table", "index"] if exists else ["index"],
         "by": by,
         "figure": figure,
         "figures": [{"column": one.column, "label": one.label, "unit": one.unit} for one in FIGURES],
@@ -157,10 +157,10 @@ def _bucket(name: str, customers: int, aggregations: Mapping[str, Any]) -> Json:
     }
 
 
-# --- the mart ---------------------------------------------------------------------------------------------------------
+# --- the customer table -----------------------------------------------------------------------------------------------
 
 
-def _of_mart(file: Path, by: str, figure: str) -> Json:
+def _of_table(file: Path, by: str, figure: str) -> Json:
     try:
         lazy = pl.scan_parquet(file)
         schema = lazy.collect_schema()

@@ -164,7 +164,7 @@ def _parse_alone(reader: Reader, value: bytes | None, key: bytes | None) -> msgs
     if not reader.has_tombstones:
         raise MalformedError("the value is null, which is allowed on the topic of customers alone")
     if not key:
-        raise MalformedError("the value is null and there is no key that says whose profile is removed")
+        raise MalformedError("the value is null and there is no key that names the removed profile")
     check_utf8(key)
     return Tombstone(key.decode())
 

@@ -1,4 +1,4 @@
-"""Computes the scores of a row: RFM scores against learnt breaks and churn risk bands; defines the scorer protocol.
+"""Computes the scores of a row: RFM scores by fitted breaks and churn risk bands; defines the scorer protocol.
 
 A scorer is a value: training creates one from a bundle, consumers receive one, and both call it on rows of
 `definitions.evaluate`. This module is independent of how a probability is computed.
@@ -48,21 +48,25 @@ SCORES: Final[tuple[Score, ...]] = (
     Score("r_score", "int", "5 - the breaks of recency_days strictly below it; 1 without an order in 365 days"),
     Score("f_score", "int", "1 + the breaks of orders_365d strictly below it; 1 without an order in 365 days"),
     Score("m_score", "int", "1 + the breaks of revenue_365d strictly below it; 1 without an order in 365 days"),
-    Score("rfm_code", "string", "the three scores as text, like 545"),
-    Score("segment", "string", "the first rule of the rules file that holds"),
+    Score("rfm_code", "string", "the three scores as text, such as 545"),
+    Score("segment", "string", "segment of the first matching rule of the rules file"),
     Score(
         "churn_probability", "float", "P(no order in (as_of, as_of + horizon]); null for customers without any order"
     ),
-    Score("churn_risk", "string", "low, medium, high or critical; null where the probability is"),
-    Score("churn_reasons", "strings", "the three features that push it up most; null unless the risk is high or above"),
-    Score("purchase_probability_30d", "float", "P(an order in the next 30 days); null without a model for it"),
+    Score("churn_risk", "string", "low, medium, high or critical; null if the probability is null"),
+    Score(
+        "churn_reasons",
+        "strings",
+        "the three features that increase the churn probability most; null unless the risk is high or critical",
+    ),
+    Score("purchase_probability_30d", "float", "P(an order in the next 30 days); null without its model"),
     Score(
         "expected_days_to_purchase",
         "float",
-        "mean of the days to the next order, 90 where there is none within 90; null without a model for it",
+        "mean days to the next order, 90 if there is none within 90 days; null without its model",
     ),
-    Score("expected_revenue_90d", "float", "mean of the revenue of the next 90 days; null without a model for it"),
-    Score("recommended_action", "string", "the action that the rules file names"),
+    Score("expected_revenue_90d", "float", "mean revenue of the next 90 days; null without its model"),
+    Score("recommended_action", "string", "action of the segment in the rules file"),
 )
 """Columns of a scorer's result, in order."""
 
@@ -215,7 +219,7 @@ def scored(
 
     Args:
         rows: rows, as in `Scorer.score`.
-        breaks: breaks learnt with the bundle.
+        breaks: fitted breaks of the bundle.
         rules: rules that may use every feature, every other score and, if present, the profile columns.
         churn_probability: float64 of the rows in their order. Values for customers without an order are dropped.
         thresholds: thresholds of the bands, required with churn_probability.

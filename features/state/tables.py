@@ -1,7 +1,7 @@
 """Defines the tables of a partition's state as plain memory: row types, strings by number, growth.
 
 Rows are packed structs in one NumPy array per table. A compiled kernel therefore touches one or two cache lines per
-record, a checkpoint is the array's bytes, and two states can be compared with `==`.
+record. A checkpoint is the array's bytes, and `==` compares two states.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def days(directory: Path, topic: str) -> list[date]:
 def read_day(directory: Path, topic: str, day: date, columns: Sequence[str] | None = None) -> pa.Table:
     """Return all rows of one day, in no particular order.
 
-    Nothing is dropped. A NaN in a float column is left to the decoder, and a quantity that is not a whole number reads
-    as 0, which every decoder rejects.
+    Nothing is dropped. A NaN in a float column is left to the decoder. A quantity that is not a whole number reads as
+    0, which every decoder rejects.
 
     Args:
         directory: folder of the archive.

@@ -42,7 +42,7 @@ def clean(
 ) -> None:
     """Clean an archive or foreign logs: duplicates, wrong times, spellings, missing values, shared customer ids.
 
-    Writes a clean archive with a report (cleaning_report.html, .json), the dropped rows and the anomalies beside it.
+    Writes a clean archive with a report (cleaning_report.html, .json), the dropped rows and the anomalies next to it.
 
     Example: `shopstream clean shop-archive --out shop-clean`
 

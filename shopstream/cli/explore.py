@@ -22,14 +22,14 @@ def explore(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", metavar="FILE", help="Output file (.html), with the notebook beside it.", show_default=False
+            "--out", metavar="FILE", help="Output file (.html), with the notebook next to it.", show_default=False
         ),
     ],
     zone: Annotated[str, typer.Option("--zone", help="Time zone of hours and weekdays.")] = "UTC",
 ) -> None:
     """Explore an archive, best a clean one: days, weeks, funnel, cohorts, products, customers, with explained charts.
 
-    The page is one file that loads nothing from elsewhere. A notebook (.ipynb) beside it draws the same charts.
+    The page is one file that loads nothing from elsewhere. A notebook (.ipynb) next to it draws the same charts.
 
     Example: `shopstream explore shop-archive --out exploration.html`
     """

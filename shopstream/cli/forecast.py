@@ -37,7 +37,7 @@ def forecast(
 ) -> None:
     """Forecast the sales of the coming days, in total and by category, with a back-test.
 
-    Writes a page with charts (.html) and the results of the back-test (.json) beside the file.
+    Writes a page with charts (.html) and the results of the back-test (.json) next to the file.
 
     Example: `shopstream forecast shop-archive --horizon 30 --out forecast.parquet`
     """

@@ -1,4 +1,4 @@
-"""Lists, deletes and promotes runs, such as a reprocessed history beside the live run."""
+"""Lists, deletes and promotes runs, such as a reprocessed history next to the live run."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def seed_history(
 ) -> None:
     """Create a synthetic shop's history once and send it to Kafka once, even if called again.
 
-    A file beside DIR stores the progress. After an interruption at any moment the next call resumes, and no record
+    A file next to DIR stores the progress. After an interruption at any moment the next call resumes, and no record
     counts twice. For containers and scripts; `generate` and `replay` do the two parts by hand.
 
     Example: `shopstream seed shop-archive --events 1000000`

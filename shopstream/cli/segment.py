@@ -31,7 +31,7 @@ def segment(
     """Segment the customers of an archive: a table of all customers, and a summary of each segment with actions.
 
     Writes customer_segments.parquet, segment_summary.csv and segment_summary.html, the same bytes for the same input.
-    made.json beside them stores the inputs and the time.
+    made.json next to them stores the inputs and the time.
 
     Example: `shopstream segment shop-archive --as-of 2026-06-30 --extra-rules value --out mart`
     """

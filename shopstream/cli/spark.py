@@ -118,7 +118,7 @@ def train(  # noqa: PLR0917 - typer makes an option of each
     ],
     work: Annotated[
         str | None,
-        typer.Option("--work", help="Shared folder or URI for the executors' rows; default: beside the bundle."),
+        typer.Option("--work", help="Shared folder or URI for the executors' rows; default: next to the bundle."),
     ] = None,
     share: Annotated[
         float,

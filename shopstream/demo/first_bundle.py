@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from training.bundle import Bundle
 
 TRAINED_FILE: Final = "demo.json"
-"""File beside the bundles: history -> name of the bundle that the demo trained from it."""
+"""File next to the bundles: history -> name of the bundle that the demo trained from it."""
 SEARCH: Final = "one setting of each model instead of six, intervals by 100 resamples"
 SEARCH_OPTIONS: Final = ("--tries", "1", "--repeats", "100", "--threads", "2")
 HORIZON_DAYS_MAX: Final = 90

@@ -22,7 +22,7 @@ OWN_UIDS: Final = range(60_920, 61_184)
 SHARED_STATE: Final = Path("/var/lib/shopstream")
 """Parent of a server's folder if its account cannot reach the data folder."""
 OWNER_FILE: Final = "home"
-"""File beside a folder in `SHARED_STATE` that names the data folder it was made for."""
+"""File next to a folder in `SHARED_STATE` that names the data folder it was made for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Download the files of the embedded servers, pinned by `artifacts.lock`: once, and verified on every use.
 
 The rule of this file: no byte is used unless its SHA-256 is in the lock. This holds for downloaded files and for
-unpacked trees. The registry is asked for the locked files only, never for versions, so a warm cache needs no network.
+unpacked trees. Only the locked files are requested from the registry, never versions, so a warm cache needs no network.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ appender.out.layout.type = PatternLayout
 appender.out.layout.pattern = %d{ISO8601} %-5p %m (%c{1})%n%consoleException
 rootLogger.level = info
 rootLogger.appenderRef.out.ref = out
-# this distribution has no native roles to sync; it says so with a stack trace at every new index
+# this distribution has no native roles to sync; it logs a stack trace at every new index
 logger.roles.name = org.elasticsearch.xpack.security.support.QueryableBuiltInRolesSynchronizer
 logger.roles.level = error
 """
@@ -64,7 +64,7 @@ def configuration(folder: Path, port: int, transport_port: int, *, secure: bool 
         folder: folder of the server, with its data.
         port: HTTP port, on the loopback interface.
         transport_port: port for other nodes; there are none.
-        secure: whether to serve HTTPS, with the certificate of `KEYSTORE` beside the file.
+        secure: whether to serve HTTPS, with the certificate of `KEYSTORE` next to the file.
     """
     tls = {"xpack.security.http.ssl.keystore.path": KEYSTORE} if secure else {}
     return {

@@ -58,7 +58,7 @@ def _tree_sha256(archive: Path) -> str:
 
 
 def main() -> None:
-    """Write the lock beside this module."""
+    """Write the lock next to this module."""
     path = Path(__file__).with_name(LOCK_FILE)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(resolve()), indent=1) + b"\n")
     sys.stdout.write(f"wrote {path}\n")

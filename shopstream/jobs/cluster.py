@@ -18,7 +18,7 @@ from training.clusters.bundle import CLUSTERS_FILE, comparison_frame, encode, la
 from training.clusters.cluster import Clusters
 from training.clusters.mapping import TableMapping
 from training.clusters.personas import profiles
-from training.segments.customer_table import MART_FILE
+from training.segments.customer_table import CUSTOMER_TABLE_FILE
 
 CUSTOMERS_FILE = "customers.parquet"
 FILES = (CLUSTERS_FILE, CUSTOMERS_FILE, "comparison.csv", "profiles.csv", "clusters.html")
@@ -38,9 +38,9 @@ def read_table(source: Path, separator: str, as_of: int | None, on_step: OnStep)
         ShopstreamError: the file cannot be read.
     """
     if source.is_dir():
-        if not (source / MART_FILE).is_file():
+        if not (source / CUSTOMER_TABLE_FILE).is_file():
             return customers_at(source, last_moment(source) if as_of is None else as_of, on_step)
-        source = source / MART_FILE
+        source = source / CUSTOMER_TABLE_FILE
     if not source.is_file():
         raise UsageError(f"There is no table {source}.", "Give a CSV or Parquet file, a mart, or an archive.")
     try:

@@ -81,7 +81,7 @@ def checked(consumption: Consumption) -> Consumption:
             "--as-of names the time of the final rows, but without --until-end there are none.", "Add --until-end."
         )
     if consumption.as_of is not None and AGREEING not in consumption.roles:
-        raise UsageError(f"--as-of is for the role {AGREEING}, which is not asked for.", "Add it to --roles.")
+        raise UsageError(f"--as-of is for the role {AGREEING}, which is not requested.", "Add it to --roles.")
     return consumption
 
 

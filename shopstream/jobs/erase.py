@@ -102,7 +102,7 @@ class Forgetting:
         try:
             self.customer_id.encode()
         except UnicodeEncodeError:
-            raise UsageError("CUSTOMER is no UTF-8.", "Give the customer_id as it stands in the records.") from None
+            raise UsageError("CUSTOMER is no UTF-8.", "Give the customer_id of the records.") from None
 
     def run(self, names: Iterable[str] | None = None) -> list[Done]:
         """Erase the profile and return the result of every place.
@@ -265,7 +265,7 @@ class Forgetting:
         places = ", ".join(f"partition {number} offset {offset}" for number, offset in grave.offsets.items())
         said, older = f"tombstone at {places}", grave.records + sum(grave.strays.values())
         if grave.strays:
-            said += f"; {sum(grave.strays.values())} records stood under {len(grave.strays)} other keys"
+            said += f"; {sum(grave.strays.values())} records were under {len(grave.strays)} other keys"
         said += _shared(grave)
         settings = profile_topic.kept_for(kafka, topic)
         kept_ms = int(settings[TOMBSTONE_SETTING] or 0)
@@ -374,9 +374,7 @@ def _shared(grave: Tombstone) -> str:
     if not grave.shared:
         return ""
     others = ", ".join(grave.shared[:SHOWN_MAX]) + (" …" if len(grave.shared) > SHOWN_MAX else "")
-    return (
-        f"; the same name or address stands in profiles of other customers: {others}. Forget those too if they are one"
-    )
+    return f"; profiles of other customers have the same name or address: {others}. Forget those too if they are one"
 
 
 def _kept(kept_ms: int) -> str:

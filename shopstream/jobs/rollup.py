@@ -52,7 +52,7 @@ def roll_up(
 ) -> list[Trend]:
     """Compute the trends of an archive, in complete periods.
 
-    Without a bundle, RFM breaks are learnt at the archive's end, segments follow the default rules, and there is no
+    Without a bundle, RFM breaks are fitted at the archive's end, segments follow the default rules, and there is no
     churn probability.
 
     Args:

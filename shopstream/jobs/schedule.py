@@ -1,6 +1,6 @@
 """Schedules training: a first bundle once the archive is complete, then retraining and trends at an interval.
 
-A failed step is reported and does not affect the others. The time of the last round is stored beside the bundles, so
+A failed step is reported and does not affect the others. The time of the last round is stored next to the bundles, so
 a restart trains nothing twice.
 """
 

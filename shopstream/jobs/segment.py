@@ -21,9 +21,9 @@ from training.bundle import load_bundle
 from training.dataset import known_span
 from training.segments import page as segments_page
 from training.segments.customer_table import (
-    MART_FILE,
+    CUSTOMER_TABLE_FILE,
     ROW_GROUP,
-    build_mart,
+    build_customer_table,
     order_of_segments,
     whole_profiles,
     with_time,
@@ -48,12 +48,12 @@ class Segmented:
     """A customer table with its segments.
 
     Attributes:
-        mart: see `training.segments.customer_table.build_mart`.
+        mart: see `training.segments.customer_table.build_customer_table`.
         groups: segments of the table.
         rules: rules that define the segments.
         further: name of another rule set -> segment -> customers.
         as_of: time of the table, epoch ms.
-        bundle: bundle that scored the customers; None: RFM scores alone, with breaks learnt at as_of.
+        bundle: bundle that scored the customers; None: RFM scores alone, with breaks fitted at as_of.
     """
 
     mart: pl.DataFrame
@@ -110,7 +110,7 @@ def segment_customers(
     Args:
         directory: folder of the archive.
         as_of: time of the segments, epoch ms.
-        bundle: bundle that scores the customers; None: RFM breaks learnt at as_of, and no churn probability.
+        bundle: bundle that scores the customers; None: RFM breaks fitted at as_of, and no churn probability.
         rules: a built-in name or a YAML file; None: the rules of the bundle, or the default ones.
         further: rules whose segments are added in further columns.
         on_step: called with the name of the current step, and the share that is done or None.
@@ -125,7 +125,7 @@ def segment_customers(
     rows = customers_at(directory, as_of, on_step, counts)
     on_step("scores and segments", None)
     scorer: Scorer = bundle.scorer(chosen) if bundle else RfmScorer(learn_breaks(rows), chosen)
-    mart = build_mart(rows, scorer, chosen, others)
+    mart = build_customer_table(rows, scorer, chosen, others)
     groups = summarize(mart, order_of_segments(chosen, mart), chosen)
     sizes = {name: _sizes(mart[f"{name}_segment"]) for name in others}
     return Segmented(mart, groups, chosen, sizes, as_of, bundle)
@@ -145,8 +145,8 @@ def write_segments(segmented: Segmented, out: Path, made_of: Mapping[str, str]) 
         "scored by": segmented.scored_by,
     }
     mart = with_time(segmented.mart)
-    write_whole(out / MART_FILE, partial(mart.write_parquet, compression="zstd", row_group_size=ROW_GROUP))
+    write_whole(out / CUSTOMER_TABLE_FILE, partial(mart.write_parquet, compression="zstd", row_group_size=ROW_GROUP))
     write_whole(out / SUMMARY_CSV, safe_frame(summary_frame(segmented.groups)).write_csv)
     page = segments_page.render(segmented.groups, about, segmented.further)
     write_whole(out / SUMMARY_HTML, lambda path: path.write_text(page, "utf-8"))
-    write_made(out, made_of, [MART_FILE, SUMMARY_CSV, SUMMARY_HTML])
+    write_made(out, made_of, [CUSTOMER_TABLE_FILE, SUMMARY_CSV, SUMMARY_HTML])

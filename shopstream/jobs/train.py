@@ -52,7 +52,7 @@ def train_bundle(
         plan: settings of the models.
         rules_name: name of the segment rules.
         on_step: called with the name of the current step, and the share that is done or None.
-        rename: name the folder after the bundle instead, beside `out`.
+        rename: name the folder after the bundle instead, next to `out`.
         gather: function that builds the training set; default: `training_set`.
         learner: called once the training set exists; returns the learner that fits trees to further rows, or None.
 

@@ -1,4 +1,4 @@
-"""Stores a streaming query's own metadata beside Spark's checkpoint, in small numbered files.
+"""Stores a streaming query's own metadata next to Spark's checkpoint, in small numbered files.
 
 Each file gets a new number and is never changed; the highest readable number counts. Dying during a write leaves the
 previous file in effect.

@@ -85,8 +85,8 @@ def test_script_needs_only_the_standard_library(tmp_path):
     folder = folder_with_example(tmp_path)
     script = [sys.executable, "-I", "-S", str(ROOT / "tools" / "env.py"), str(folder)]
     said = [subprocess.run(script, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-    assert "is made" in said[0]
-    assert "is as it was" in said[1]
+    assert "is created" in said[0]
+    assert "is unchanged" in said[1]
     secrets = [line.partition("=")[2] for line in (folder / ".env").read_text().splitlines() if "PASSWORD" in line]
     assert not any(secret in text for secret in secrets if secret for text in said)
 

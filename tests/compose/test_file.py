@@ -371,8 +371,8 @@ def test_image_is_pinned_unprivileged_and_has_entrypoint_and_health_check():
 
 
 def test_image_has_the_tested_versions():
-    tested = set(blocks((ROOT / "requirements.lock").read_text("utf-8")))
-    image = set(blocks((ROOT / "requirements-image.lock").read_text("utf-8")))
+    tested = set(blocks((ROOT / "requirements/dev.lock").read_text("utf-8")))
+    image = set(blocks((ROOT / "requirements/image.lock").read_text("utf-8")))
     assert len(image) > 50
     names = {re.match(r"[A-Za-z0-9._-]+", one).group() for one in image}
     assert {"confluent-kafka", "elasticsearch", "polars", "uv-build"} <= names

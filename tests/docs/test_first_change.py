@@ -16,7 +16,18 @@ import pytest
 from guards.repository import ROOT
 
 PAGE = (ROOT / "docs" / "first-change.md").read_text("utf-8")
-COPIED = ("features", "connectors", "producers", "consumers", "training", "dashboards", "shopstream", "docs", "tests")
+COPIED = (
+    "features",
+    "connectors",
+    "producers",
+    "consumers",
+    "training",
+    "dashboards",
+    "shopstream",
+    "docs",
+    "requirements",
+    "tests",
+)
 SECTIONS = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
 BLOCK = re.compile(r"^(?P<before>[^\n]+):?\n\n```(?P<language>\w+)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -80,7 +91,7 @@ def copy(tmp_path) -> Path:
         # compiled kernels stay valid: the times of the files are kept
         left_out = None if name == "features" else shutil.ignore_patterns("__pycache__", "generations", "img")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out, copy_function=copy_if_present)
-    for path in (*ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml", *ROOT.glob("*.lock")):
+    for path in (*ROOT.glob("*.md"), ROOT / "Makefile", ROOT / "pyproject.toml"):
         shutil.copy2(path, tmp_path)
     binaries = tmp_path / ".venv" / "bin"
     binaries.mkdir(parents=True)

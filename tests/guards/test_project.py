@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from guards.repository import ROOT
 
-LOCKS = sorted(ROOT.glob("requirements*.lock"))
+LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 
@@ -47,7 +47,7 @@ def test_locks_pin_by_hash_and_hold_no_address(lock):
 
 def test_the_lock_has_every_dependency():
     wanted = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
-    locked = {canonical(block) for block in blocks((ROOT / "requirements.lock").read_text("utf-8"))}
+    locked = {canonical(block) for block in blocks((ROOT / "requirements/dev.lock").read_text("utf-8"))}
     assert {canonical(one) for one in wanted} - locked == set()
 
 

@@ -18,7 +18,7 @@ from dashboards.web import segments as segment_routes
 from dashboards.web.boards import COLOURS_OF
 from dashboards.web.cache import ENTRIES_MAX, RecentCache
 from dashboards.web.csv import csv_text
-from dashboards.web.segments import FIGURES, GROUPS_MAX, MART, groups
+from dashboards.web.segments import CUSTOMER_TABLE, FIGURES, GROUPS_MAX, groups
 from features.errors import ShopstreamError, UsageError
 from features.scores.score import RISKS
 
@@ -135,7 +135,7 @@ def mart(tmp_path):
         },
         schema_overrides={"as_of": pl.Datetime("ms", "UTC")},
     )
-    frame.write_parquet(tmp_path / MART)
+    frame.write_parquet(tmp_path / CUSTOMER_TABLE)
     return tmp_path, frame
 
 
@@ -146,7 +146,7 @@ def nobody(*_):
 def test_groups_of_the_customer_table_have_correct_counts(mart):
     folder, frame = mart
     colours = groups({"figure": ["recency_days"]}, nobody, folder)
-    assert colours["of"] == "mart"
+    assert colours["of"] == "table"
     assert colours["as_of"] == 1_779_235_200_000
     rows = frame.with_columns(pl.col("segment").fill_null("(none)")).to_dicts()
     churn = [one.column for one in FIGURES].index("churn_probability")
@@ -172,9 +172,9 @@ def test_only_low_cardinality_columns_without_contact_data_can_group(mart):
 
 
 def test_unreadable_customer_table_is_an_error_with_the_remedy(tmp_path):
-    (tmp_path / MART).write_bytes(b"no parquet")
+    (tmp_path / CUSTOMER_TABLE).write_bytes(b"no parquet")
     with pytest.raises(ShopstreamError, match="cannot be read") as colours:
         groups({}, nobody, tmp_path)
     assert "shopstream segment" in colours.value.remedy
     with pytest.raises(UsageError, match="no table of customers"):
-        groups({"of": ["mart"]}, nobody, tmp_path / "none")
+        groups({"of": ["table"]}, nobody, tmp_path / "none")

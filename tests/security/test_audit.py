@@ -45,6 +45,10 @@ def test_exit_code_follows_the_audit_report(audit, monkeypatch, capsys, first, s
     assert ("X-1" in said) is (code == 1)
 
 
+def test_every_lock_file_is_audited(audit):
+    assert {"dev.lock", "image.lock"} <= {path.name for path in audit.LOCKS}
+
+
 def test_unavailable_audit_service_is_an_error(audit, monkeypatch):
     done = audit.subprocess.CompletedProcess([], 1, "", "Traceback\nConnectionError: (Caused by nobody)\n")
     monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: done)

@@ -72,7 +72,7 @@ def test_numbers_of_the_pages_equal_the_files(written):
         assert markdown(row["arithmetic"]) in text
         assert f"| {row['effect']:,.0f} |" in text
     data = json.loads((written / FILES["data"]).read_text())
-    mart = pl.read_parquet(written / FILES["mart"])
+    mart = pl.read_parquet(written / FILES["customers"])
     assert data["customers"] == len(mart)
     assert f"{data['events']:,} events" in text
     ahead = pl.read_parquet(written / FILES["forecast"]).filter(pl.col("forecast").is_not_null(), level="total")
@@ -119,7 +119,7 @@ def test_as_of_is_an_option_and_a_later_forecast_is_refused(archive, bundle, wri
 
 
 def test_funnel_equals_that_of_the_features(archive, found):
-    mart, steps = found[0].mart, found[0].funnel
+    mart, steps = found[0].customers, found[0].funnel
     reached = dict(steps.select("stage", "reached").iter_rows())
     assert reached["visit"] == mart["sessions_30d"].sum()
     assert reached["purchase"] == mart["converted_sessions_30d"].sum()

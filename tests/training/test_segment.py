@@ -16,7 +16,7 @@ from features.scores.score import RISKS, SCORE_SCHEMA, RfmScorer, learn_breaks
 from shopstream.cli.app import build_app
 from shopstream.jobs.segment import Segmented, customers_at, segment_customers, write_segments
 from training.segments import traits
-from training.segments.customer_table import build_mart, order_of_segments, whole_profiles
+from training.segments.customer_table import build_customer_table, order_of_segments, whole_profiles
 from training.segments.summary import deltas_of, summarize, summary_frame
 
 FILES = ("customer_segments.parquet", "segment_summary.csv", "segment_summary.html")
@@ -159,7 +159,7 @@ def test_page_escapes_hostile_words(segmented, bundle, archive, training, tmp_pa
         pl.lit("=cmd()").alias("country"),
         pl.when(pl.col("orders_total") > 2).then(pl.lit(HOSTILE)).otherwise(pl.lit("@x")).alias("top_category_90d"),
     )
-    mart = build_mart(rows, bundle.scorer(rules), rules, {})
+    mart = build_customer_table(rows, bundle.scorer(rules), rules, {})
     groups = summarize(mart, order_of_segments(rules, mart), rules)
     write_segments(Segmented(mart, groups, rules, {HOSTILE: {HOSTILE: 1}}, training.end_ms, None), tmp_path, {})
     page = (tmp_path / FILES[2]).read_text()
@@ -200,7 +200,7 @@ def test_summary_works_without_a_model_and_without_profiles(training):
     rows = whole_profiles(training.latest).reverse()
     for name in ("segments", "value"):
         rules = load_rules(name)
-        mart = build_mart(rows, RfmScorer(learn_breaks(rows), rules), rules, {})
+        mart = build_customer_table(rows, RfmScorer(learn_breaks(rows), rules), rules, {})
         groups = summarize(mart, order_of_segments(rules, mart), rules)
         assert mart["customer_id"].is_sorted()  # whatever the order of the rows was
         assert mart["churn_probability"].null_count() == len(mart)
@@ -223,7 +223,7 @@ def test_single_segment_for_all_customers_is_reported(training):
         "default: {name: Rest, action: a}\n", "one",
     )  # fmt: skip
     rows = whole_profiles(training.latest)
-    mart = build_mart(rows, RfmScorer(learn_breaks(rows), rules), rules, {})
+    mart = build_customer_table(rows, RfmScorer(learn_breaks(rows), rules), rules, {})
     (group,) = summarize(mart, order_of_segments(rules, mart), rules)
     assert group.traits == ()
     assert all((delta.gap, delta.low, delta.high) == (0, 0, 0) for delta in group.deltas)

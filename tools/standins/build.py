@@ -1,8 +1,8 @@
-"""`make compose-images-local`: stand-ins for the images of docker-compose.yml, where theirs cannot be pulled.
+"""Builds stand-ins for images of docker-compose.yml that cannot be pulled: `make compose-images-local`.
 
-They are the servers that `shopstream up` runs, on a base of Debian packages, under the names of the official images and
-reading the variables that those read; Kibana's is the played one of tests/panels. For tests on this machine alone.
-Needs docker, mmdebstrap and root, and the package indices that apt and pip use here.
+The stand-ins run the servers of `shopstream up` on a base of Debian packages. They have the names of the official
+images and read the same variables. Kibana's stand-in is the fake of tests/panels. They are for tests on this machine.
+Requires docker, mmdebstrap, root, and the package indices that apt and pip use here.
 """
 # ruff: noqa: INP001 - a script of the repository, part of no package
 
@@ -38,7 +38,7 @@ DOCKER: Final = os.environ.get("DOCKER", "docker")
 
 
 def main() -> int:
-    """Builds every stand-in, and our own image on the same base."""
+    """Build every stand-in, and Shopstream's image on the same base."""
     settings = load_settings()
     lock = artifacts.read_lock()
     download = artifacts.central_repository(settings.maven_url)
@@ -82,13 +82,13 @@ def _base() -> None:
 
 
 def _wheels() -> None:
-    """The base with every wheel of the image's lock, so that the build asks no index."""
+    """Build the base with every wheel of the image's lock, so that the build needs no index."""
     with tempfile.TemporaryDirectory() as folder:
         wheels = Path(folder) / "wheels"
         subprocess.run(
             [
                 sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes", "--no-deps",
-                "--only-binary=:all:", "--requirement", str(ROOT / "requirements-image.lock"), "--dest", str(wheels),
+                "--only-binary=:all:", "--requirement", str(ROOT / "requirements/image.lock"), "--dest", str(wheels),
             ],
             check=True,
         )  # fmt: skip
@@ -100,7 +100,7 @@ def _wheels() -> None:
 
 
 def _build(tag: str, name: str, parts: Mapping[str, str | Path | Mapping[str, Path]]) -> None:
-    """An image from `name/` beside this file, with further files, trees and folders of files in its context."""
+    """Build an image from the folder `name` next to this file; `parts` adds files and folders to its context."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / name
         shutil.copytree(HERE / name, folder)

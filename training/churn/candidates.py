@@ -48,7 +48,7 @@ class Candidate:
 
     Attributes:
         treatment: treatment of class imbalance: none, class weights, or SMOTE within the training folds.
-        parameters: classifier parameters beside the fixed ones.
+        parameters: classifier parameters in addition to the fixed ones.
     """
 
     family: Family

@@ -29,8 +29,8 @@ def against_truth(planted: pl.DataFrame, dropped: pl.DataFrame) -> dict[str, Any
     )
     about = pl.when(col("about").is_in(["duplicate", "time"])).then(col("about")).otherwise(pl.lit("other"))
     planted_counts = _counted(planted.with_columns(group.alias("group")), "planted")
-    found_counts = _counted(dropped.with_columns(about.alias("group")), "found")
-    both = planted_counts.join(found_counts, on=["topic", "id", "group"], how="full", coalesce=True).with_columns(
+    dropped_counts = _counted(dropped.with_columns(about.alias("group")), "found")
+    both = planted_counts.join(dropped_counts, on=["topic", "id", "group"], how="full", coalesce=True).with_columns(
         col("planted", "found").fill_null(0)
     )
     both = both.with_columns(pl.min_horizontal("planted", "found").alias("right"))
@@ -43,11 +43,11 @@ def _counted(rows: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _rates(row: dict[str, int]) -> dict[str, Any]:
-    planted, found, right = (row.get(name, 0) for name in ("planted", "found", "right"))
+    planted, dropped, right = (row.get(name, 0) for name in ("planted", "found", "right"))
     return {
         "planted": planted,
-        "found": found,
-        "precision": right / found if found else None,
+        "found": dropped,
+        "precision": right / dropped if dropped else None,
         "recall": right / planted if planted else None,
     }
 

@@ -38,14 +38,14 @@ def report(
                 "topic": topic, "rule": rule, "action": entry.action, "count": entry.count, "why": entry.why,
                 "about": entry.about, "examples": entry.examples,
             }
-            for (topic, rule), entry in sorted(log.entries.items(), key=lambda pair: _place(*pair[0]))
+            for (topic, rule), entry in sorted(log.entries.items(), key=lambda pair: _sort_key(*pair[0]))
         ],
         "customer_ids": {"made_anew": len(cleaned.mapping)},
         "truth": None if truth is None else dict(truth),
     }  # fmt: skip
 
 
-def _place(topic: str, rule: str) -> tuple[int, str]:
+def _sort_key(topic: str, rule: str) -> tuple[int, str]:
     return list(RECORD_TYPES).index(topic), rule
 
 
@@ -112,13 +112,13 @@ def _files(files: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
 
 
 def _example(example: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the place of an example and its contents."""
-    place = f"{example['file']} row {example['row']}" if "file" in example else str(example["id"])
+    """Return the position of an example and its contents."""
+    position = f"{example['file']} row {example['row']}" if "file" in example else str(example["id"])
     if "record" in example:
-        return place, str(example["record"])
+        return position, str(example["record"])
     if "after" in example:
-        return place, f"{example['column']}: {example['before']!r} → {example['after']!r}"
-    return place, f"{example['column']} {example['value']} ({example['bound']})"
+        return position, f"{example['column']}: {example['before']!r} → {example['after']!r}"
+    return position, f"{example['column']} {example['value']} ({example['bound']})"
 
 
 def _truth(truth: Mapping[str, Any]) -> Iterator[Block]:

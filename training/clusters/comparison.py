@@ -193,7 +193,7 @@ def _chosen(candidates: Sequence[Candidate], ranks: Sequence[float | None]) -> i
         return min(valid)[2]
     return max(
         range(len(candidates)),
-        key=lambda place: (candidates[place].smallest_share > 0, candidates[place].stability, -place),
+        key=lambda index: (candidates[index].smallest_share > 0, candidates[index].stability, -index),
     )
 
 

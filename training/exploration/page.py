@@ -19,7 +19,7 @@ Panels = Panel | list[Panel] | None
 SECTIONS: Final = MappingProxyType(
     {
         "Days": (panels.visits_by_day, panels.orders_by_day, panels.revenue_by_day, shopping.baskets),
-        "The week": (panels.by_weekday, panels.by_hour, panels.rhythm),
+        "The week": (panels.by_weekday, panels.by_hour, panels.by_weekday_and_hour),
         "From visit to order": (shopping.funnel, shopping.retention),
         "What is bought": (shopping.products, shopping.categories),
         "Customers": (customers.demographics, customers.engagement, customers.correlations),

@@ -187,7 +187,7 @@ def _by_unit(data: ExplorationData, name: str, title: str, unit: str, names: tup
     return Panel(name, title, sentence, styled(figure, height=340, yaxis_title="share, %", barmode="group"))
 
 
-def rhythm(data: ExplorationData) -> Panel | None:
+def by_weekday_and_hour(data: ExplorationData) -> Panel | None:
     """Return the panel of visits by weekday and hour; of orders if there are no visits."""
     measures = _measures(data)
     if not measures:

@@ -35,8 +35,8 @@ def funnel(data: ExplorationData) -> Panel | None:
     for device, colour in zip(DEVICES, (BLUE, PALE, WARM), strict=True):
         if reached[device][0]:
             figure.add_funnel(y=list(_STEPS.values()), x=reached[device], name=device, marker_color=colour)
-    rates_kept = [after / before if before else 1.0 for before, after in itertools.pairwise(total)]
-    leak = int(np.argmin(rates_kept))
+    step_rates = [after / before if before else 1.0 for before, after in itertools.pairwise(total)]
+    leak = int(np.argmin(step_rates))
     steps = list(_STEPS.values())
     rates = {device: counts[-1] / counts[0] for device, counts in reached.items() if counts[0]}
     best = max(rates, key=lambda device: rates[device])

@@ -34,8 +34,8 @@ def funnel(days: Sequence[int], read_day: ReadDay, as_of: int) -> pl.DataFrame:
         as_of: end of the window, epoch ms.
 
     Returns:
-        A row for each of STAGES: stage, ended (sessions whose furthest stage it is), reached (sessions with this or a
-        later furthest stage), kept (share of the previous stage that reached this one; 1 for the first).
+        A row for each of STAGES: `stage`; `ended`, sessions whose furthest stage it is; `reached`, sessions with this
+        or a later furthest stage. `kept` is the share of the previous stage that reached this one, 1 for the first.
 
     Raises:
         ShopstreamError: there are no visits, or no visit reached some stage.

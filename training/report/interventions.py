@@ -69,33 +69,37 @@ _EFFORTS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
-def interventions(mart: pl.DataFrame, funnel: pl.DataFrame, assumptions: Assumptions) -> list[Intervention]:
+def interventions(customers: pl.DataFrame, funnel: pl.DataFrame, assumptions: Assumptions) -> list[Intervention]:
     """Return every intervention, even at a loss, the largest effect first, ties by name.
 
     Args:
-        mart: see `training.segments.customer_table.build_mart`, with churn.
+        customers: see `training.segments.customer_table.build_customer_table`, with churn.
         funnel: see `training.report.funnel.funnel`.
         assumptions: assumed results of efforts.
 
     Raises:
-        ShopstreamError: the mart has no churn scores, or there is no order of the last year.
+        ShopstreamError: the customers have no churn scores, or there is no order of the last year.
     """
-    orders = int(mart["orders_365d"].sum())
-    if mart["churn_risk"].null_count() == len(mart) or orders == 0:
+    orders = int(customers["orders_365d"].sum())
+    if customers["churn_risk"].null_count() == len(customers) or orders == 0:
         raise ShopstreamError(
             "Interventions cannot be ranked: there are no churn scores, or no orders in the last 365 days.",
             "Give --bundle, trained on an archive with orders.",
         )
-    worth = float(mart["revenue_365d"].sum()) / orders
-    ranked = [*_retained(mart, assumptions), *_won(mart, worth, assumptions), *_recovered(funnel, worth, assumptions)]
+    worth = float(customers["revenue_365d"].sum()) / orders
+    ranked = [
+        *_retained(customers, assumptions),
+        *_won(customers, worth, assumptions),
+        *_recovered(funnel, worth, assumptions),
+    ]
     return sorted(ranked, key=lambda one: (-one.effect, one.name))
 
 
-def _retained(mart: pl.DataFrame, assumptions: Assumptions) -> Iterator[Intervention]:
+def _retained(customers: pl.DataFrame, assumptions: Assumptions) -> Iterator[Intervention]:
     share = assumptions.days / YEAR_DAYS
     for risk, name in _EFFORTS.items():
         effort: Effort = getattr(assumptions.retention, risk)
-        band = mart.filter(col("churn_risk") == risk, col("revenue_365d") > 0).sort("customer_id")
+        band = customers.filter(col("churn_risk") == risk, col("revenue_365d") > 0).sort("customer_id")
         if band.is_empty():
             continue
         revenue = float(band["revenue_365d"].sum()) * share
@@ -109,7 +113,7 @@ def _retained(mart: pl.DataFrame, assumptions: Assumptions) -> Iterator[Interven
         )  # fmt: skip
 
 
-def _won(mart: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator[Intervention]:
+def _won(customers: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator[Intervention]:
     recent = col("days_since_visit") <= WINDOW_DAYS
     groups = {
         "Welcome series to a second order": (
@@ -124,7 +128,7 @@ def _won(mart: pl.DataFrame, worth: float, assumptions: Assumptions) -> Iterator
         ),
     }
     for name, (who, whom, share) in groups.items():
-        count = mart.filter(who & recent).height
+        count = customers.filter(who & recent).height
         if count:
             yield _orders(name, whom, count, (share, count * share), worth, assumptions)
 

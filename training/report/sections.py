@@ -24,7 +24,7 @@ FILES: Final = {
     "data": "data/data.json",
     "funnel": "data/funnel.csv",
     "segments": "data/segment_summary.csv",
-    "mart": "data/customer_segments.parquet",
+    "customers": "data/customer_segments.parquet",
     "model": "data/model.json",
     "drivers": "data/drivers.csv",
     "forecast": "data/forecast.parquet",
@@ -43,8 +43,8 @@ class Findings:
     Attributes:
         data: counts of the archive: first, last, customers, events, orders, revenue_365d, invalid, duplicates.
         funnel: see `funnel.funnel`.
-        mart: see `training.segments.customer_table.build_mart`.
-        groups: segments of the mart.
+        customers: see `training.segments.customer_table.build_customer_table`.
+        groups: segments of the customers.
         model: name, horizon_days and the reported part of the bundle's `metrics.json`.
         drivers: see `drivers.drivers`.
         forecast: see `training.forecast.shop_forecast.frame`.
@@ -55,7 +55,7 @@ class Findings:
 
     data: Mapping[str, Any]
     funnel: pl.DataFrame
-    mart: pl.DataFrame
+    customers: pl.DataFrame
     groups: Sequence[Group]
     model: Mapping[str, Any]
     drivers: pl.DataFrame
@@ -138,10 +138,10 @@ def _segments(findings: Findings) -> Iterator[Block]:
     ]  # fmt: skip
     head = ("segment", "customers", "share", "share of revenue", "strongest trait", "first action", "first risk")
     yield Table(head, tuple(rows), FILES["segments"], (0, 4, 5, 6))
-    risky = findings.mart.filter(col("churn_risk").is_in(["high", "critical"]))
+    risky = findings.customers.filter(col("churn_risk").is_in(["high", "critical"]))
     yield Text(
         f"{len(risky):,} customers are at high or critical churn risk; their revenue of 365 days is "
-        f"{risky['revenue_365d'].sum():,.0f}.", FILES["mart"],
+        f"{risky['revenue_365d'].sum():,.0f}.", FILES["customers"],
     )  # fmt: skip
 
 

@@ -13,11 +13,13 @@ from features.errors import ShopstreamError
 from features.rules.segments import PROFILE_SCHEMA, Rules
 from features.scores.score import SCORE_SCHEMA, Scorer
 
-MART_FILE: Final = "customer_segments.parquet"
+CUSTOMER_TABLE_FILE: Final = "customer_segments.parquet"
 ROW_GROUP: Final = 50_000
 
 
-def build_mart(rows: pl.DataFrame, scorer: Scorer, rules: Rules, further: Mapping[str, Rules]) -> pl.DataFrame:
+def build_customer_table(
+    rows: pl.DataFrame, scorer: Scorer, rules: Rules, further: Mapping[str, Rules]
+) -> pl.DataFrame:
     """Build the customer table.
 
     Args:
@@ -52,9 +54,9 @@ def build_mart(rows: pl.DataFrame, scorer: Scorer, rules: Rules, further: Mappin
     return scored.select(order).hstack(columns)
 
 
-def order_of_segments(rules: Rules, mart: pl.DataFrame) -> list[str]:
+def order_of_segments(rules: Rules, customers: pl.DataFrame) -> list[str]:
     """Return the segments with customers: those of the rules in their order, then those from modifiers, by name."""
-    present = set(mart["segment"].unique().to_list())
+    present = set(customers["segment"].unique().to_list())
     first = [name for name in rules.names if name in present]
     return first + sorted(present - set(first))
 
@@ -66,7 +68,7 @@ def whole_profiles(rows: pl.DataFrame, profiles: Sequence[str] = tuple(PROFILE_S
     )
 
 
-def with_time(mart: pl.DataFrame) -> pl.DataFrame:
+def with_time(customers: pl.DataFrame) -> pl.DataFrame:
     """Return the table as written: times as timestamp[ms, UTC], so that every reader recognises them."""
-    times = [name for name in mart.columns if name == "as_of" or name.endswith("_ts")]
-    return mart.with_columns(col(times).cast(pl.Datetime("ms", "UTC")))
+    times = [name for name in customers.columns if name == "as_of" or name.endswith("_ts")]
+    return customers.with_columns(col(times).cast(pl.Datetime("ms", "UTC")))

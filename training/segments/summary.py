@@ -110,26 +110,26 @@ class Group:
     risks: tuple[str, ...]
 
 
-def measured(mart: pl.DataFrame) -> Measured:
+def measured(customers: pl.DataFrame) -> Measured:
     """Measure the traits of a customer table."""
-    present = [name for name in TRAIT_NUMBERS if name in mart.columns and name not in _TIMES]
-    return traits.measure(mart, present, [name for name in TRAIT_WORDS if name in mart.columns])
+    present = [name for name in TRAIT_NUMBERS if name in customers.columns and name not in _TIMES]
+    return traits.measure(customers, present, [name for name in TRAIT_WORDS if name in customers.columns])
 
 
-def summarize(mart: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Group]:
+def summarize(customers: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Group]:
     """Return the segments of a customer table in the order of `names`, which holds every segment that occurs."""
-    traits_of = measured(mart)
-    segments = mart["segment"].to_numpy()
+    traits_of = measured(customers)
+    segments = customers["segment"].to_numpy()
     descriptions = {one.name: one.help for one in rules.document.segments}
-    revenue = mart["revenue_365d"].to_numpy()
+    revenue = customers["revenue_365d"].to_numpy()
     total_revenue = float(revenue.sum())
     groups = []
     for name in names:
         inside = np.asarray(segments == name)
-        part = mart.filter(inside)
-        share = len(part) / len(mart)
+        part = customers.filter(inside)
+        share = len(part) / len(customers)
         revenue_share = float(revenue[inside].sum()) / total_revenue if total_revenue else 0.0
-        deltas = tuple(deltas_of(mart, inside))
+        deltas = tuple(deltas_of(customers, inside))
         strongest = tuple(traits_of.of(inside))
         groups.append(
             Group(
@@ -141,16 +141,16 @@ def summarize(mart: pl.DataFrame, names: Sequence[str], rules: Rules) -> list[Gr
     return groups
 
 
-def deltas_of(mart: pl.DataFrame, inside: npt.NDArray[np.bool_]) -> Iterator[Delta]:
+def deltas_of(customers: pl.DataFrame, inside: npt.NDArray[np.bool_]) -> Iterator[Delta]:
     """Yield the figures of a group against the whole; figures without any value in the shop are left out.
 
     The whole includes the group, so the gap is (1 - share) times the difference to the others.
     The interval is Welch's.
     """
     for kpi in KPIS:
-        if kpi.column not in mart.columns:
+        if kpi.column not in customers.columns:
             continue
-        values = mart[kpi.column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        values = customers[kpi.column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         known = np.isfinite(values)
         if not known.any():
             continue

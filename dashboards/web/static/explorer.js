@@ -18,7 +18,7 @@ export function load(signal) {
 
 /** Creates the choices of grouping, figure and source. */
 export function controls(data) {
-  const names = { mart: "the table of customers", index: "the live index" };
+  const names = { table: "the table of customers", index: "the live index" };
   return [
     choice("Groups by", data.choices.map((one) => [one.column, one.label]), data.by, (value) => go(changed({ by: value, group: "" }))),
     choice("Spread of", data.figures.map((one) => [one.column, one.label]), data.figure, (value) => go(changed({ figure: value }))),

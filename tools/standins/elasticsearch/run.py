@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Starts Elasticsearch as the official image does: settings from variables with a dot, ELASTIC_PASSWORD once.
 
-This distribution has no users of its own making: those whose password is given stand in its files, with the roles that
-`shopstream setup` would make.
+This distribution cannot create users. Its files contain the users with a password, with the roles that
+`shopstream setup` would create.
 """
 
 import base64
@@ -15,7 +15,7 @@ from pathlib import Path
 
 SETTING = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 NOT_HERE = {"xpack.ml.enabled", "ingest.geoip.downloader.enabled"}
-"""Settings of modules that this distribution lacks, which refuses what it does not know."""
+"""Settings of modules that this distribution lacks; it refuses unknown settings."""
 ROUNDS = 10_000
 
 home = Path("/usr/share/elasticsearch")
@@ -23,7 +23,7 @@ config = home / "config"
 
 
 def hashed(password: str) -> str:
-    """As the file realm takes it."""
+    """Return the hash of a password in the format of the file realm."""
     salt = os.urandom(32)
     key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ROUNDS, 32)
     return f"{{PBKDF2}}{ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
