@@ -143,10 +143,10 @@ def _index_names(run: str, only: tuple[str, ...] = ()) -> list[str]:
     from connectors.elasticsearch.mappings import alias, index_pattern, write_index  # noqa: PLC0415
     from consumers.index_definitions import index_definitions, trend_definitions  # noqa: PLC0415
 
-    found = [one for one in (*index_definitions(()), *trend_definitions()) if not only or one.name in only]
+    definitions = [one for one in (*index_definitions(()), *trend_definitions()) if not only or one.name in only]
     return [
         name
-        for one in found
+        for one in definitions
         for name in (alias(run, one.name), (index_pattern if one.monthly else write_index)(run, one.name))
     ]
 

@@ -253,11 +253,11 @@ class Source:
         # compared by offset: the end is reported only once, possibly in the same call as the messages before it
         return self._ends.get(partition, -1) >= self._positions[partition]
 
-    def hold(self, partition: Partition) -> None:
+    def pause_partition(self, partition: Partition) -> None:
         """Pause one partition. Its prefetched messages are discarded."""
         self._consumer.pause([self._kafka(partition)])
 
-    def release(self, partition: Partition) -> None:
+    def resume_partition(self, partition: Partition) -> None:
         """Resume one partition."""
         self._consumer.resume([self._kafka(partition)])
 

@@ -202,9 +202,9 @@ class CheckpointStore:
     def names(self, partition: int) -> list[str]:
         """Return the names of a partition's stored checkpoints, newest first."""
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
-        found = [info.base_name for info in self._files.get_file_info(selector)]
+        names = [info.base_name for info in self._files.get_file_info(selector)]
         # the folder may hold foreign files, such as copies
-        return sorted((name for name in found if CHECKPOINT.fullmatch(name)), key=age_of, reverse=True)
+        return sorted((name for name in names if CHECKPOINT.fullmatch(name)), key=age_of, reverse=True)
 
     def prune(self, partition: int, keep: list[str], blocks: list[Block]) -> None:
         """Delete the checkpoints other than `keep`, and the blocks that neither `blocks` nor those checkpoints need.
@@ -248,10 +248,10 @@ class CheckpointStore:
             DamagedError: the owner's file is damaged.
         """
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
-        found = [i.path for i in self._files.get_file_info(selector) if OWNER.fullmatch(i.base_name)]
-        if not found:
+        paths = [i.path for i in self._files.get_file_info(selector) if OWNER.fullmatch(i.base_name)]
+        if not paths:
             return None
-        path = max(found, key=lambda path: epoch_of(path.rpartition("/")[2]))
+        path = max(paths, key=lambda path: epoch_of(path.rpartition("/")[2]))
         try:
             with self._files.open_input_file(path) as file:
                 return msgspec.json.decode(file.read(), type=PartitionOwner)
@@ -266,10 +266,10 @@ class CheckpointStore:
         path = f"{self._folder(partition)}/{name}"
         data = self._read_file(path)
         header, payload_start = _parsed(data, path)
-        kept = {known: body for known, body in header.manifest.profiles.items() if known != customer_id}
+        profiles = {known_id: body for known_id, body in header.manifest.profiles.items() if known_id != customer_id}
         # alerts of earlier versions have a field of the profile
         alerts = AlertOutbox(header.manifest.alerts).stored()
-        manifest = msgspec.structs.replace(header.manifest, profiles=kept, alerts=alerts)
+        manifest = msgspec.structs.replace(header.manifest, profiles=profiles, alerts=alerts)
         if manifest == header.manifest:
             return False
         head = _head(msgspec.structs.replace(header, manifest=manifest))
@@ -281,7 +281,7 @@ class CheckpointStore:
         """Return the numbers of the partitions that have files."""
         selector = fs.FileSelector(self._root, allow_not_found=True)
         names = [info.base_name for info in self._files.get_file_info(selector)]
-        return sorted(int(found[1]) for name in names if (found := PARTITION_FOLDER.fullmatch(name)))
+        return sorted(int(match[1]) for name in names if (match := PARTITION_FOLDER.fullmatch(name)))
 
     def _header(self, partition: int, name: str) -> _Header:
         path = f"{self._folder(partition)}/{name}"

@@ -221,10 +221,10 @@ class GroupSource:
     def at_end(self, where: Partition) -> bool:
         return where in self._ended
 
-    def hold(self, where: Partition) -> None:
+    def pause_partition(self, where: Partition) -> None:
         self._held.add(where)
 
-    def release(self, where: Partition) -> None:
+    def resume_partition(self, where: Partition) -> None:
         self._held.discard(where)
 
     def commit(self, offsets: Offsets) -> None:

@@ -107,12 +107,12 @@ def partition():
     """Three customers with a session each; every row is acknowledged by the indices of `THERE`."""
     found = empty(0, ["elastic", "topic"], contact=False)
     found.receive(as_batch("events", [message(event(n)) for n in range(3)]))
-    for topic in found.lanes:
+    for topic in found.buffers:
         found.reached_end(topic)
     found.advance()
     for dirty in (*found.customers_dirty.values(), found.sessions_dirty):
-        flight, _ = dirty.take(100)
-        dirty.landed(flight)
+        batch_id, _ = dirty.take_batch(100)
+        dirty.acknowledge(batch_id)
     LostIndices("t", "elastic").see(found, THERE)
     assert found.index_ids == THERE
     assert not len(found.customers_dirty["elastic"])
@@ -152,8 +152,8 @@ def test_rows_of_a_lost_index_wait_again_and_no_others(partition, now, expected)
 def test_an_index_that_was_deleted_and_made_by_the_next_document_is_written_once(partition):
     lost_indices = LostIndices("t", "elastic")
     lost_indices.see(partition, {SESSIONS: "s1"})
-    flight, _ = partition.customers_dirty["elastic"].take(100)
-    partition.customers_dirty["elastic"].landed(flight)
+    batch_id, _ = partition.customers_dirty["elastic"].take_batch(100)
+    partition.customers_dirty["elastic"].acknowledge(batch_id)
     lost_indices.see(partition, {**THERE, CUSTOMERS: "c2"})
     assert waiting(partition) == (0, 0, 0)
     assert partition.index_ids[CUSTOMERS] == "c2"
