@@ -51,9 +51,9 @@ ELASTIC = {
     "no authority": ({"ca_certs": None}, "is not trusted", "ca_certs"),
     "wrong authority": ({"ca_certs": "FOREIGN"}, "is not trusted", "ca_certs"),
     "absent authority": ({"ca_certs": "/nowhere/ca.pem"}, "/nowhere/ca.pem", "ca_certs"),
-    "http to https": ({"url": "HTTP", "ca_certs": None}, "hung up", "https://"),
+    "http to https": ({"url": "HTTP", "ca_certs": None}, "closed the connection", "https://"),
     "an authority for http": ({"url": "HTTP"}, "'https'", "settings"),
-    "https to http": ({"url": "PLAIN"}, "speaks no TLS", "http://"),
+    "https to http": ({"url": "PLAIN"}, "does not use TLS", "http://"),
 }
 
 
