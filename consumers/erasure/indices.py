@@ -10,7 +10,7 @@ from typing import Any, Final
 import elasticsearch
 from elasticsearch import Elasticsearch
 
-from connectors.elasticsearch.client import document_id, told
+from connectors.elasticsearch.client import document_id, readable_error
 from connectors.elasticsearch.mappings import write_index
 from features.definitions import ROW_FIELDS
 from features.errors import ShopstreamError
@@ -50,7 +50,7 @@ def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
                 )
             time.sleep(0.2)
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The index {index}") from error
+        raise readable_error(error, f"The index {index}") from error
     raise ShopstreamError(f"The profile came back into {index} {TRIES} times.", "Do it again in a minute.")
 
 
@@ -84,7 +84,7 @@ def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
                         if_primary_term=hit["_primary_term"],
                     )
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The index {index}") from error
+        raise readable_error(error, f"The index {index}") from error
     raise ShopstreamError(f"{index} still holds alerts with fields of the profile.", "Do it again.")
 
 
@@ -101,7 +101,7 @@ def purge(client: Elasticsearch, run: str) -> None:
                     index=index, max_num_segments=1, flush=True
                 )
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-            raise told(error, f"The index {index}") from error
+            raise readable_error(error, f"The index {index}") from error
 
 
 def _without_profile(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors.elasticsearch.client import ElasticConnection, found_version, open_client, open_sink
+from connectors.elasticsearch.client import ElasticConnection, open_client, open_sink, stored_version
 from connectors.elasticsearch.index_identity import open_identities
 from connectors.elasticsearch.mappings import write_index
 from connectors.kafka.client import consumer_config, open_admin, open_consumer, open_producer, producer_config
@@ -122,7 +122,7 @@ def _open_freshness(options: FeaturesOptions) -> Freshness | None:
     if options.elastic is None:
         return None
     client, index = open_client(options.elastic, connections=1), write_index(options.run, "customers")
-    return Freshness(lambda document_id: found_version(client, index, document_id), client.close)
+    return Freshness(lambda document_id: stored_version(client, index, document_id), client.close)
 
 
 def tune_collector() -> None:

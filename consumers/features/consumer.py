@@ -23,7 +23,7 @@ from connectors.clock import wall_clock_ms
 from connectors.kafka.offsets import FencedError
 from connectors.kafka.source import Batch, CommittedOffset, Source
 from connectors.kafka.source import Partition as SourcePartition
-from connectors.kafka.stop_offsets import Ends, Until, check_final
+from connectors.kafka.stop_offsets import StopOffsets, Until, check_final
 from connectors.kafka.topic_buffer import BUFFER_BYTES_MAX, BUFFER_RECORDS_MAX
 from consumers.checkpoints.coordinator import CheckpointCoordinator
 from consumers.dead_letters.producer import DeadLetter, DeadLetters
@@ -88,7 +88,7 @@ class FeaturesConsumer:
         self._scoring = scoring
         self._partitions: dict[int, PartitionState] = {}
         self._gone = Counts()
-        self._ends = Ends(run)
+        self._ends = StopOffsets(run)
         self._polled_s = time.monotonic()
         self._behind = False
         self._turn = 0
@@ -118,7 +118,7 @@ class FeaturesConsumer:
         Raises:
             ShopstreamError: an error that a retry would not resolve.
         """
-        self._ends = Ends(self._run, until)
+        self._ends = StopOffsets(self._run, until)
         self._source.open(self)
         reported_s = 0.0
         try:

@@ -188,7 +188,7 @@ class Sinks:
 
     def last_error(self) -> str | None:
         """Return the reason why documents or rows are not accepted at the moment."""
-        elastic = self._elastic.trouble if self._elastic is not None else None
+        elastic = self._elastic.last_error if self._elastic is not None else None
         return elastic or (self._topic.last_error if self._topic is not None else None)
 
     def sink_stats(self) -> SinkStats | None:
@@ -347,7 +347,7 @@ class Sinks:
         given = handover
 
         def done(outcome: Outcome) -> None:
-            given.unanswered -= 1
+            given.unacknowledged -= 1
             self.written.orders += outcome.written
             self._refused(outcome, partition)
             if given.is_done:
@@ -355,13 +355,13 @@ class Sinks:
 
         taken = slices = 0
         # documents stay in memory until the callbacks run, which is between two emissions
-        while not given.is_made and slices < SLICES_MAX and (room := min(self._room(), docs_max - taken)) > 0:
+        while not given.is_built and slices < SLICES_MAX and (room := min(self._room(), docs_max - taken)) > 0:
             docs = given.next_slice(room)
             if docs:
-                given.unanswered += 1
+                given.unacknowledged += 1
                 self._submit(docs, done)
             taken, slices = taken + len(docs), slices + 1
-        if given.is_made:
+        if given.is_built:
             partition.orders_handover = None
             if given.is_done:
                 self._acknowledge_orders(partition, given)
@@ -369,7 +369,7 @@ class Sinks:
 
     @staticmethod
     def _acknowledge_orders(partition: PartitionState, handover: Handover) -> None:
-        for row in partition.orders_dirty.acknowledge(handover.flight).tolist():
+        for row in partition.orders_dirty.acknowledge(handover.batch_id).tolist():
             partition.order_records.pop(row, None)
         partition.changed = True
 

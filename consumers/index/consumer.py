@@ -175,7 +175,7 @@ class IndexRole:
             retries=stats.retries,
             latency_p50_ms=stats.latency_p50_ms,
             latency_p99_ms=stats.latency_p99_ms,
-            last_error=stats.trouble,
+            last_error=stats.last_error,
             **self._counts,
         )
 
@@ -334,7 +334,7 @@ class IndexRole:
         if self._identities is None or self._written <= self._seen.keys():
             return True
         try:
-            self._identities.look_now()
+            self._identities.refresh()
         except ShopstreamError as error:
             log.warning("commit waits: the indices cannot be looked at", error=str(error))
             return False

@@ -24,7 +24,7 @@ import msgspec
 from rich.console import Console
 
 from connectors.clock import iso
-from connectors.elasticsearch.aliases import run_behind
+from connectors.elasticsearch.aliases import run_of_alias_set
 from connectors.elasticsearch.client import connection, open_client
 from connectors.files import read_note
 from connectors.kafka.admin import topic_counts
@@ -283,7 +283,7 @@ def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, shop: Shop,
         screen.step("counting again, Kafka by a plain reader, Elasticsearch by its own count"),
         open_client(connection(endpoints)) as client,
     ):
-        if (visible := run_behind(client, run)) not in (run, None):
+        if (visible := run_of_alias_set(client, run)) not in (run, None):
             screen.warn(f"readers of {run}-* see run {visible}: its documents are counted here")
         queries.refresh(client, run)
         return Audit(

@@ -24,7 +24,7 @@ from features.state.tables import LINES_MAX, OPEN_CART
 class HandSink:
     """A bulk sink worked by hand."""
 
-    trouble = None
+    last_error = None
 
     def __init__(self, room: int = 30_000) -> None:
         self.room = room

@@ -68,7 +68,7 @@ def test_a_sink_that_is_fast_again_is_soon_given_all(clock):
 class NarrowSink:
     """Takes a few documents at a time and acknowledges them at the next turn."""
 
-    trouble = None
+    last_error = None
 
     def __init__(self, room: int) -> None:
         self._room = room

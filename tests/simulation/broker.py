@@ -145,7 +145,7 @@ class GroupSource:
         group = self._group
         speaker = group.members.get(self._instance)
         if speaker is not None and speaker != self._process:
-            raise ShopstreamError("Kafka refuses to be read: FENCED_INSTANCE_ID (simulated).")
+            raise ShopstreamError("Kafka refuses the reader: FENCED_INSTANCE_ID (simulated).")
         if speaker is None:
             self._drop(self._owner.lost)
             group.join(self._instance, self._process)

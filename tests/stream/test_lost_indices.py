@@ -188,7 +188,7 @@ def test_what_the_state_cannot_rebuild_is_told_once_with_the_remedy(partition):
 
 @pytest.fixture
 def bench(servers, run_name, tmp_path, monkeypatch):
-    monkeypatch.setattr(index_identity, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(index_identity, "POLL_EVERY_S", 0.2)
     bench = Bench(servers, run_name, tmp_path)
     yield bench
     bench.client.close()
@@ -228,7 +228,7 @@ def test_identities_change_when_an_index_is_made_anew(bench):
 
 def test_a_month_whose_first_run_was_shorter_than_a_look_is_filled_again(bench, monkeypatch):
     """Its identity was committed with nobody having looked since it was made, so it was lost unnoticed."""
-    monkeypatch.setattr(index_identity, "LOOK_EVERY_S", 3_600.0)
+    monkeypatch.setattr(index_identity, "POLL_EVERY_S", 3_600.0)
     bench.publish(messages(range(400, 700)))
     assert consume(bench).written == 300
     bench.client.indices.delete(index=month(bench))

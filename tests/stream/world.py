@@ -327,7 +327,7 @@ class PlayedTask:
 class PlayedElastic:
     """Stands for `BulkSink`: writes in any order, acknowledges late, and is cut off by a death."""
 
-    trouble = None
+    last_error = None
 
     def __init__(self, world: World, odds: Odds, source: PlayedSource) -> None:
         self._world, self._rng, self._odds, self._source = world, world.rng, odds, source
