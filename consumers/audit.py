@@ -27,7 +27,7 @@ COMPACTED: Final = ".customers"
 """Suffix of the source topic on which a message without a value is a tombstone."""
 
 Hashes = npt.NDArray[np.uint64]
-Letters = set[tuple[str, int, int]]
+MessagePositions = set[tuple[str, int, int]]
 """Topic, partition and offset of each rejected message."""
 
 
@@ -38,20 +38,20 @@ class TopicCount:
     Attributes:
         messages: records ever appended and not deleted. A tombstone in the log is not a record. Every message that
             compaction removed counts as a record, tombstones included.
-        letters: messages that are dead letters.
+        dead_letters: messages that are dead letters.
         distinct: distinct valid records by event_id, order_id or customer_id; without profiles erased by a tombstone.
         compacted: messages removed by compaction.
     """
 
     messages: int
-    letters: int
+    dead_letters: int
     distinct: int
     compacted: int = 0
 
     @property
     def repeated(self) -> int:
         """Number of messages that repeat or change an earlier record, and of erased profiles."""
-        return self.messages - self.letters - self.distinct
+        return self.messages - self.dead_letters - self.distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class _Profile(msgspec.Struct, gc=False):
     customer_id: str
 
 
-def recount(properties: Mapping[str, Any], run: str) -> AuditResult:
+def audit_topics(properties: Mapping[str, Any], run: str) -> AuditResult:
     """Count every source topic of a run from its beginning to its end.
 
     Args:
@@ -98,17 +98,17 @@ def recount(properties: Mapping[str, Any], run: str) -> AuditResult:
     Raises:
         ShopstreamError: a topic is missing or unreadable, or a message is neither a record nor a dead letter.
     """
-    letters = _letters(properties, run)
+    dead_letters = _dead_letters(properties, run)
     topics: dict[str, TopicCount] = {}
     customers: dict[str, Hashes] = {}
     sessions = np.zeros(0, np.uint64)
     for topic in SOURCE_TOPICS:
-        tally = _Tally(topic, topic_name(run, topic), letters)
-        appended = _read(properties, run, topic, tally.take)
-        ids, customers[topic], found = tally.distinct()
-        records = appended - tally.tombstones
-        topics[topic] = TopicCount(records, tally.letters, len(ids), compacted=appended - tally.taken)
-        sessions = found if topic == "events" else sessions
+        counter = _TopicCounter(topic, topic_name(run, topic), dead_letters)
+        appended = _read(properties, run, topic, counter.take)
+        ids, customers[topic], session_ids = counter.distinct()
+        records = appended - counter.tombstones
+        topics[topic] = TopicCount(records, counter.dead_letters, len(ids), compacted=appended - counter.taken)
+        sessions = session_ids if topic == "events" else sessions
     seen = np.union1d(customers["events"], customers["orders"])
     rows = _Keys()
     _read(properties, run, FEATURE_TOPIC, rows.take)
@@ -121,11 +121,11 @@ def recount(properties: Mapping[str, Any], run: str) -> AuditResult:
     )
 
 
-class _Tally:
-    def __init__(self, topic: str, full_name: str, letters: Letters) -> None:
+class _TopicCounter:
+    def __init__(self, topic: str, full_name: str, dead_letters: MessagePositions) -> None:
         self._full_name = full_name
-        self._letters = letters
-        self.letters = self.tombstones = self.taken = 0
+        self._dead_letters = dead_letters
+        self.dead_letters = self.tombstones = self.taken = 0
         self._erased: dict[int, int] = {}
         """Customer -> number of records read before the tombstone."""
         self._ids: list[int] = []
@@ -136,8 +136,8 @@ class _Tally:
     def take(self, message: Message) -> None:
         value = message.value()
         self.taken += 1
-        if (self._full_name, message.partition(), message.offset()) in self._letters:
-            self.letters += 1
+        if (self._full_name, message.partition(), message.offset()) in self._dead_letters:
+            self.dead_letters += 1
             return
         if value is None:
             if self._full_name.endswith(COMPACTED):
@@ -156,7 +156,9 @@ class _Tally:
         """Return the distinct ids, customers and sessions."""
         if self._erased:
             # the log keeps the order per key: a profile before its tombstone is erased
-            self._ids = [one for place, one in enumerate(self._ids) if place >= self._erased.get(one, 0)]
+            self._ids = [
+                record_id for position, record_id in enumerate(self._ids) if position >= self._erased.get(record_id, 0)
+            ]
             self._customers = self._ids
         ids, customers, sessions = (
             np.unique(np.array(hashes, np.uint64)) for hashes in (self._ids, self._customers, self._sessions)
@@ -202,15 +204,15 @@ def _hash_bytes(text: bytes, seed: int = 0) -> int:
     return xxhash.xxh3_64_intdigest(text, seed)
 
 
-def _letters(properties: Mapping[str, Any], run: str) -> Letters:
-    places: Letters = set()
+def _dead_letters(properties: Mapping[str, Any], run: str) -> MessagePositions:
+    positions: MessagePositions = set()
 
     def take(message: Message) -> None:
         headers: dict[str, bytes] = dict(cast("list[tuple[str, bytes]]", message.headers() or []))
-        places.add((headers["topic"].decode(), int(headers["partition"]), int(headers["offset"])))
+        positions.add((headers["topic"].decode(), int(headers["partition"]), int(headers["offset"])))
 
     _read(properties, run, DEAD_LETTER_TOPIC, take)
-    return places
+    return positions
 
 
 def _read(properties: Mapping[str, Any], run: str, topic: str, take: Callable[[Message], None]) -> int:

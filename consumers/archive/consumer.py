@@ -390,9 +390,9 @@ class ArchiveRole:
         unpublished = [partition for partition, owned in self._owned.items() if owned.committed is not None]
         if unpublished:
             raise ShopstreamError(
-                f"Rows of {len(unpublished)} partitions are committed and not yet in the folders of their days of "
+                f"Rows of {len(unpublished)} partitions are committed but not yet published in "
                 f"{self._folder.uri}: {self._last_error}.",
-                "Mend the folder and start the consumer again: it moves them there first.",
+                "Repair the folder and restart the consumer, which publishes them first.",
             )
         if self._last_error is not None:
             log.warning("not all rows are archived; they are read again at the next start", reason=self._last_error)

@@ -94,8 +94,8 @@ class ArchiveFolder:
             if present:
                 raise ShopstreamError(
                     f"{self.uri} holds an archive that no archive consumer wrote ({', '.join(sorted(present))}): "
-                    "its rows would stand there twice.",
-                    "Give another folder.",
+                    "its rows would be stored twice.",
+                    "Choose another folder.",
                 )
         for folder in (PARTS_FOLDER, STAGED_FOLDER):
             make_folder(self.files, self.path(folder))

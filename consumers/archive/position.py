@@ -20,7 +20,7 @@ from features.schema import Customer
 
 log = structlog.get_logger("archive")
 
-NEW_RUN: Final = "Archive into a folder of its own (`--archive`) under a new run (`--run NAME`)."
+NEW_RUN: Final = "Archive a new run (`--run NAME`) into a separate folder (`--archive`)."
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,7 +82,7 @@ def resume(
         raise ShopstreamError(
             f"The archive lacks the rows of {_name(partition)} before offset {position.archived}, which were "
             "committed: the folder is another one, or its files were deleted.",
-            f"Give the former folder (`--archive`), or restore it. {NEW_RUN}",
+            f"Use the former folder (`--archive`), or restore it. {NEW_RUN}",
         )
     ends = {file.next: file.path for file in published if file.next is not None}
     archived = max(ends, default=0)
@@ -91,7 +91,7 @@ def resume(
         if MAX_EVENT_TIME in footer:
             check_same_topic(*partition, footer.get(TOPIC_ID, ""), topic_id)
             log.warning(
-                "the archive reaches further than the committed offset; going on from its files",
+                "the archive is ahead of the committed offset; resuming from its files",
                 partition=_name(partition),
                 committed=start.offset if start.metadata else None,
                 archived=archived,
@@ -99,8 +99,8 @@ def resume(
             return archived, int(footer[MAX_EVENT_TIME])
     if not start.metadata and any(f.next is None and f.first >= start.offset for f in published):
         raise ShopstreamError(
-            f"The group has no committed offset of {_name(partition)} any more, and the files of the archive, of an "
-            "earlier version, do not say up to where they reach.",
+            f"The group no longer has a committed offset of {_name(partition)}, and the archive's files, of an earlier "
+            "version, do not state which offset they reach.",
             NEW_RUN,
         )
     return start.offset, position.max_event_time

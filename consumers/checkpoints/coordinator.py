@@ -173,7 +173,9 @@ class CheckpointCoordinator:
                 self._store.write_owner(number, status.owner)
             except OSError as error:
                 if not status.owner_due_s:
-                    log.warning("rows wait: the state folder cannot be written; trying again", error=str(error))
+                    log.warning(
+                        "rows are not written while the state folder cannot be written; trying again", error=str(error)
+                    )
                 status.owner_due_s = time.monotonic() + OWNER_PAUSE_S
             else:
                 status.owner = None

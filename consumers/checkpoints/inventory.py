@@ -77,11 +77,12 @@ def check_writable(uri: str) -> None:
     try:
         files.create_dir(root, recursive=True)
         with files.open_output_stream(path) as stream:
-            stream.write(b"may I?")
+            stream.write(b"probe")
         files.delete_file(path)
     except OSError as error:
         raise ShopstreamError(
-            f"The state folder {uri} cannot be written: {error}.", "Give another one (--state), or the rights."
+            f"The state folder {uri} cannot be written: {error}.",
+            "Choose another folder with --state, or grant write access.",
         ) from error
 
 
@@ -132,5 +133,5 @@ def remove_folder(uri: str, name: str) -> bool:
             return False
         files.delete_dir(path)
     except OSError as error:
-        raise ShopstreamError(f"{path} cannot be deleted: {error}.", "Delete it by hand, then try again.") from error
+        raise ShopstreamError(f"{path} cannot be deleted: {error}.", "Delete it manually, then try again.") from error
     return True

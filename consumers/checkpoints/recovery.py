@@ -67,7 +67,7 @@ def decode_committed(metadata: list[str]) -> CommittedCheckpoint | None:
         try:
             decoded.append(msgspec.json.decode(text, type=CommittedCheckpoint))
         except msgspec.DecodeError:
-            log.warning("committed metadata that is not ours", metadata=text[:200])
+            log.warning("committed metadata is not a checkpoint's", metadata=text[:200])
     return max(decoded, key=lambda one: one.epoch, default=None)
 
 
@@ -188,7 +188,7 @@ def recover(
     """
     if number >= partitions:
         # a running worker is assigned partitions that were added after its start
-        raise _moved(f"The topics have more than the {partitions} partitions that the state is kept for")
+        raise _moved(f"The topics have more than the {partitions} partitions of the state")
     names = store.names(number)
     if committed is None:
         required, candidates = _without_offsets(owner, names)
@@ -199,29 +199,29 @@ def recover(
         try:
             checkpoint = store.read(number, name)
         except DamagedError as error:
-            log.warning("checkpoint damaged; falling back to the one before", error=str(error))
+            log.warning("checkpoint damaged; falling back to the previous one", error=str(error))
             continue
         if checkpoint.manifest.partitions != partitions:
             count = checkpoint.manifest.partitions
-            raise _moved(f"The topics have {partitions} partitions, but the state was kept for {count}")
+            raise _moved(f"The topics have {partitions} partitions, but the state has {count}")
         _check_same_topics(checkpoint.manifest.topic_ids, topic_ids or {}, number)
         if committed and name not in required and _is_beyond(checkpoint, starts):
             # the owners since then have read these records again and replaced newer rows by older ones, which this file
             # takes for written
-            log.warning("a checkpoint that was never committed is passed over", partition=number, checkpoint=name)
+            log.warning("skipping a checkpoint that was never committed", partition=number, checkpoint=name)
             continue
         if required and age_of(name) < age_of(required[0]):
-            log.warning("going on from an older checkpoint", partition=number, checkpoint=name)
+            log.warning("resuming from an older checkpoint", partition=number, checkpoint=name)
         partition = restore(checkpoint, sinks)
         if contact and not partition.contact:
-            log.warning("profiles in the state hold no names and addresses; they come as profiles are read")
+            log.warning("the state holds no names and addresses; they are added as profiles are read")
         partition.contact = contact
         if not contact and (stripped := strip_contact(partition)):
-            log.warning("names and addresses are taken out of the state and the index", profiles=stripped)
+            log.warning("removing names and addresses from the state and the index", profiles=stripped)
         return partition, checkpoint.manifest.blocks, name
     if required:
         raise ShopstreamError(
-            f"No checkpoint of partition {number} can be read, though there was one.",
+            f"No checkpoint of partition {number} can be read, although one was written.",
             "Replay the history into a new run (`--run NAME`), or restore the state folder.",
         )
     partition = empty(number, sinks, contact=contact)
@@ -259,9 +259,9 @@ def _check_same_topics(stored: Mapping[str, str], current: Mapping[str, str], nu
     recreated = [topic for topic in stored.keys() & current.keys() if stored[topic] != current[topic]]
     if recreated:
         raise ShopstreamError(
-            f"The topic of {' and of '.join(sorted(recreated))} was deleted and made anew since the state of partition "
-            f"{number} was kept: offsets mean other records now.",
-            "Read what there is into a new run (`--run NAME`).",
+            f"The topic of {' and of '.join(sorted(recreated))} was deleted and created again since the last "
+            f"checkpoint of partition {number}: its offsets now identify other records.",
+            "Read the topics into a new run (`--run NAME`).",
         )
 
 

@@ -173,7 +173,7 @@ class CheckpointStore:
         header, payload_start = _parsed(data, path)
         payload = memoryview(data)[payload_start:]
         if xxhash.xxh3_128_hexdigest(payload) != header.checksum:
-            raise DamagedError(f"The checkpoint {path} is not as it was written (checksum).")
+            raise DamagedError(f"The checkpoint {path} is damaged: wrong checksum.")
         if header.manifest.schema_version != SCHEMA_VERSION:
             raise ShopstreamError(
                 f"The checkpoint {path} is of schema version {header.manifest.schema_version}, "
@@ -256,7 +256,7 @@ class CheckpointStore:
             with self._files.open_input_file(path) as file:
                 return msgspec.json.decode(file.read(), type=PartitionOwner)
         except (FileNotFoundError, msgspec.DecodeError) as error:
-            raise DamagedError(f"The file {path} is not as it was written.", "Restore the state folder.") from error
+            raise DamagedError(f"The file {path} is damaged.", "Restore the state folder.") from error
 
     def forget_profile(self, partition: int, name: str, customer_id: str) -> bool:
         """Rewrite a stored checkpoint without the profile of a customer; return False if it holds none.
@@ -321,7 +321,7 @@ class CheckpointStore:
     def _read_block(self, partition: int, block: Block) -> Rows:
         data = self._read_file(f"{self._folder(partition)}/{block.name}")
         if xxhash.xxh3_128_hexdigest(data) != block.checksum:
-            raise DamagedError(f"The block of event ids {block.name} is not as it was written (checksum).")
+            raise DamagedError(f"The block of event ids {block.name} is damaged: wrong checksum.")
         return np.frombuffer(data, EVENT_ID)
 
     def _read_file(self, path: str) -> bytes:
@@ -353,11 +353,11 @@ def _parsed(data: bytes, path: str) -> tuple[_Header, int]:
         DamagedError: the header is damaged.
     """
     if not data.startswith(MAGIC):
-        raise DamagedError(f"The checkpoint {path} is not one.")
+        raise DamagedError(f"The file {path} is not a checkpoint.")
     end = HEAD_BYTES + _header_bytes(data)
     body = data[HEAD_BYTES:end]
     if xxhash.xxh3_128_digest(body) != data[len(MAGIC) + 8 : HEAD_BYTES]:
-        raise DamagedError(f"The checkpoint {path} is not as it was written (checksum of the header).")
+        raise DamagedError(f"The checkpoint {path} is damaged: wrong checksum of the header.")
     try:
         # the last field is text, so all trailing zeros are padding
         return msgspec.msgpack.decode(body.rstrip(b"\0"), type=_Header), end

@@ -51,7 +51,7 @@ def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
             time.sleep(0.2)
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
         raise readable_error(error, f"The index {index}") from error
-    raise ShopstreamError(f"The profile came back into {index} {TRIES} times.", "Do it again in a minute.")
+    raise ShopstreamError(f"The profile reappeared in {index} {TRIES} times.", "Try again in a minute.")
 
 
 def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
@@ -85,7 +85,7 @@ def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
                     )
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
         raise readable_error(error, f"The index {index}") from error
-    raise ShopstreamError(f"{index} still holds alerts with fields of the profile.", "Do it again.")
+    raise ShopstreamError(f"{index} still holds alerts with fields of the profile.", "Try again.")
 
 
 def purge(client: Elasticsearch, run: str) -> None:

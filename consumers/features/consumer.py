@@ -351,9 +351,9 @@ class FeaturesConsumer:
             missing = [topic for topic in SOURCE_TOPICS if topic not in own]
             if missing:
                 raise ShopstreamError(
-                    f"Partition {number} of {', '.join(missing)} was given to another worker: a customer's records "
-                    "meet in no one place.",
-                    "Give the three topics the same number of partitions, and all workers the range assignor.",
+                    f"Partition {number} of {', '.join(missing)} is assigned to another worker: no worker reads all "
+                    "records of its customers.",
+                    "Use the same number of partitions for the three topics, and the range assignor for all workers.",
                 )
             with self._unless_fenced():
                 partition = self._partitions[number] = self._checkpoints.recover(number, own)

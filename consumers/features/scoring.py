@@ -87,7 +87,7 @@ class LiveScoring:
             return False
         self._key, self.current = loaded
         self.changes += 1
-        log.info("bundle in force", bundle=self.current.name)
+        log.info("bundle is current", bundle=self.current.name)
         return True
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ def scored_rows(partition: PartitionState, rows: pl.DataFrame, codes: Int32, sco
     except Exception as error:
         raise ShopstreamError(
             f"The bundle {scoring.name} cannot score rows: {_message(error)}.",
-            "Train another one, or point `current` at the bundle before; nothing that was read is lost.",
+            "Train another bundle, or point `current` at the previous one; no record is lost.",
         ) from error
     scored = rows.hstack(scores).with_columns(pl.lit(scoring.name).alias(BUNDLE_FIELD.name))
     if scoring.thresholds is not None:

@@ -2,7 +2,7 @@
 
 The order of work, and what is repeated after a crash during each step:
 
-1. Read a batch. Nothing is lost or kept: the batch is read again.
+1. Read a batch. After a crash it is read again.
 2. Decode and validate it, lateness included (the partition's max event time is in the commit's metadata). The result
    depends on the records alone, so a second reading gives the same.
 3. Submit the valid records to the bulk sink, and read on: several batches are in flight at once. A document has the id
@@ -322,7 +322,7 @@ class IndexRole:
 
     def _flush_and_commit(self, timeout_s: float) -> None:
         if not self._sink.flush(timeout_s):
-            log.warning("documents still on their way; they will be read again", documents=self._sink.in_flight)
+            log.warning("documents are still in flight; their records are read again", documents=self._sink.in_flight)
         self._commit()
 
     def _identify_written(self) -> bool:
@@ -336,7 +336,7 @@ class IndexRole:
         try:
             self._identities.refresh()
         except ShopstreamError as error:
-            log.warning("commit waits: the indices cannot be looked at", error=str(error))
+            log.warning("commit delayed: the identities of the indices cannot be read", error=str(error))
             return False
         self._check_indices()
         is_idle = not any(progress.batches for progress in self._owned.values())

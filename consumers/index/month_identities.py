@@ -15,7 +15,7 @@ from features.schema import index_name
 
 DIGEST_BYTES: Final = 3
 MONTHS_MAX: Final = 900
-"""Number of newest months that are kept: 75 years, 3,600 characters."""
+"""Maximum number of months, the newest ones: 75 years, 3,600 characters."""
 
 Months = dict[str, bytes]
 """Month (`2026.03`) -> digest of the identity of its index."""

@@ -25,15 +25,13 @@ log = structlog.get_logger("indices")
 FIXED: Final = ("customers", "sessions", "alerts")
 WATCHED: Final = (*FIXED, "orders", "order-items")
 """Indices that hold documents acknowledged to a partition."""
-_REBUILD: Final = (
-    "For a whole index restore a snapshot, or read the history into a new run (`--run NAME`) and promote it."
-)
+_REBUILD: Final = "Restore a snapshot of the index, or read the history into a new run (`--run NAME`) and promote it."
 _CONSEQUENCES: Final = {
     "customers": ("every customer is written again", ""),
-    "sessions": ("sessions that may still change are written again, ended ones are not in the state", _REBUILD),
-    "alerts": ("alerts that were sent are not in the state; their topic holds them for 90 days", ""),
-    "orders": ("orders are written again when they change; what they were is not in the state", _REBUILD),
-    "order-items": ("lines are written again when their order changes; what they were is not in the state", _REBUILD),
+    "sessions": ("sessions that may still change are written again; the state holds no ended sessions", _REBUILD),
+    "alerts": ("the state holds no sent alerts; their topic holds them for 90 days", ""),
+    "orders": ("orders are written again when they change; the state holds no earlier orders", _REBUILD),
+    "order-items": ("lines are written again when their order changes; the state holds no earlier lines", _REBUILD),
 }
 """Index -> what happens to its documents, and the remedy."""
 

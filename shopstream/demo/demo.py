@@ -28,7 +28,7 @@ from connectors.elasticsearch.aliases import run_of_alias_set
 from connectors.elasticsearch.client import connection, open_client
 from connectors.files import read_note
 from connectors.kafka.admin import topic_counts
-from consumers.audit import recount
+from consumers.audit import audit_topics
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
 from producers.archive.archive import utc_day
@@ -287,7 +287,7 @@ def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, shop: Shop,
             screen.warn(f"readers of {run}-* see run {visible}: its documents are counted here")
         queries.refresh(client, run)
         return Audit(
-            recount(endpoints.kafka.client_properties(), run),
+            audit_topics(endpoints.kafka.client_properties(), run),
             queries.document_counts(client, run, bundle),
             queries.table_rows(client, run, shop.start_ms, bundle),
         )

@@ -260,8 +260,8 @@ def test_a_bundle_that_is_damaged_under_a_running_consumer_is_refused_and_the_fo
         alter(own, "model.json", XGBOOST_DAMAGE["a child out of range"])
         for now_s[0] in (2.0, 4.0):
             scoring.poll()
-            if scoring._looking is not None:
-                scoring._looking.result()
+            if scoring._loading is not None:
+                scoring._loading.result()
             assert not scoring.poll()
         scoring.close()
     (refused,) = [line for line in said if "refused" in line["event"]]
