@@ -104,14 +104,14 @@ def audit_topics(properties: Mapping[str, Any], run: str) -> AuditResult:
     sessions = np.zeros(0, np.uint64)
     for topic in SOURCE_TOPICS:
         counter = _TopicCounter(topic, topic_name(run, topic), dead_letters)
-        appended = _read(properties, run, topic, counter.take)
+        appended = _read(properties, run, topic, counter.add)
         ids, customers[topic], session_ids = counter.distinct()
         records = appended - counter.tombstones
-        topics[topic] = TopicCount(records, counter.dead_letters, len(ids), compacted=appended - counter.taken)
+        topics[topic] = TopicCount(records, counter.dead_letters, len(ids), compacted=appended - counter.read)
         sessions = session_ids if topic == "events" else sessions
     seen = np.union1d(customers["events"], customers["orders"])
     rows = _Keys()
-    _read(properties, run, FEATURE_TOPIC, rows.take)
+    _read(properties, run, FEATURE_TOPIC, rows.add)
     return AuditResult(
         topics,
         customers=len(seen),
@@ -125,17 +125,17 @@ class _TopicCounter:
     def __init__(self, topic: str, full_name: str, dead_letters: MessagePositions) -> None:
         self._full_name = full_name
         self._dead_letters = dead_letters
-        self.dead_letters = self.tombstones = self.taken = 0
+        self.dead_letters = self.tombstones = self.read = 0
         self._erased: dict[int, int] = {}
         """Customer -> number of records read before the tombstone."""
         self._ids: list[int] = []
         self._customers: list[int] = []
         self._sessions: list[int] = []
-        self._take_one = {"events": self._event, "orders": self._order, "customers": self._profile}[topic]
+        self._add_record = {"events": self._event, "orders": self._order, "customers": self._profile}[topic]
 
-    def take(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         value = message.value()
-        self.taken += 1
+        self.read += 1
         if (self._full_name, message.partition(), message.offset()) in self._dead_letters:
             self.dead_letters += 1
             return
@@ -145,7 +145,7 @@ class _TopicCounter:
                 self._erased[_hash_bytes(message.key() or b"")] = len(self._ids)
             return
         try:
-            self._take_one(value)
+            self._add_record(value)
         except msgspec.MsgspecError as error:
             raise ShopstreamError(
                 f"{self._full_name}[{message.partition()}] {message.offset()} is no record and has no dead letter: "
@@ -186,7 +186,7 @@ class _Keys:
     def __init__(self) -> None:
         self.keys: set[bytes | None] = set()
 
-    def take(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         if message.value() is not None:
             self.keys.add(message.key())
 
@@ -207,18 +207,18 @@ def _hash_bytes(text: bytes, seed: int = 0) -> int:
 def _dead_letters(properties: Mapping[str, Any], run: str) -> MessagePositions:
     positions: MessagePositions = set()
 
-    def take(message: Message) -> None:
+    def add(message: Message) -> None:
         headers: dict[str, bytes] = dict(cast("list[tuple[str, bytes]]", message.headers() or []))
         positions.add((headers["topic"].decode(), int(headers["partition"]), int(headers["offset"])))
 
-    _read(properties, run, DEAD_LETTER_TOPIC, take)
+    _read(properties, run, DEAD_LETTER_TOPIC, add)
     return positions
 
 
-def _read(properties: Mapping[str, Any], run: str, topic: str, take: Callable[[Message], None]) -> int:
+def _read(properties: Mapping[str, Any], run: str, topic: str, add: Callable[[Message], None]) -> int:
     """Pass every message to `take`; return the number of messages ever appended and not deleted."""
     with closing(open_consumer(consumer_config(properties, group_name(run, "recount")))) as consumer:
         marks = watermarks(consumer, partitions_of(consumer, [topic_name(run, topic)]))
         for message in read_ranges(consumer, marks):
-            take(message)
+            add(message)
     return sum(high - low for low, high in marks.values())

@@ -184,9 +184,9 @@ class ArchiveRole:
         for partition, position in positions.items():
             # the files of a range were committed together; some may be published already, and the commit may be gone
             ranges = {(file.first, file.next) for file in published[partition]}
-            for one in staged.get(partition, ()):
-                if one.token == position.token or (one.first, one.next) in ranges:
-                    self._staging.publish(one)
+            for files in staged.get(partition, ()):
+                if files.token == position.token or (files.first, files.next) in ranges:
+                    self._staging.publish(files)
         published = self._published(starts)
         owned = {
             p: self._begin(p, start, _epoch(positions[p], staged.get(p, ())), published[p])
@@ -232,9 +232,9 @@ class ArchiveRole:
     def _remove_former(
         self, partition: Partition, owned: OwnedPartition, staged: Sequence[Staged], published: list[Published]
     ) -> None:
-        former = [one for one in staged if one.epoch < owned.epoch]
-        for one in former:
-            self._staging.remove(one)
+        former = [files for files in staged if files.epoch < owned.epoch]
+        for files in former:
+            self._staging.remove(files)
         unfinished = never_committed(published, owned.offset)
         for path in unfinished:
             self._folder.files.delete_file(path)
@@ -355,12 +355,12 @@ class ArchiveRole:
             log.warning("commit refused; the new owner reads these rows again", error=str(error))
             return
         for owned in staged.values():
-            one, owned.staged = owned.staged, None
-            assert one is not None
-            owned.offset = one.next
-            if one.files:
-                owned.committed, owned.archived = one, one.next
-            self._counts.update(written=one.rows, files=one.files)
+            committed, owned.staged = owned.staged, None
+            assert committed is not None
+            owned.offset = committed.next
+            if committed.files:
+                owned.committed, owned.archived = committed, committed.next
+            self._counts.update(written=committed.rows, files=committed.files)
 
     def _publish(self) -> None:
         for partition, owned in self._owned.items():

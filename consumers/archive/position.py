@@ -149,6 +149,8 @@ class OwnedPartition:
             return self.offset, write_position(
                 Position(self.max_event_time, self.epoch, self.topic_id, "", self.archived)
             )
-        one = self.staged
-        token, archived = (one.token, one.next) if one.files else ("", self.archived)
-        return one.next, write_position(Position(one.max_event_time, one.epoch, one.topic_id, token, archived))
+        staged = self.staged
+        token, archived = (staged.token, staged.next) if staged.files else ("", self.archived)
+        return staged.next, write_position(
+            Position(staged.max_event_time, staged.epoch, staged.topic_id, token, archived)
+        )

@@ -116,8 +116,8 @@ class StagingArea:
         for entry in self._folder.entries(STAGED_FOLDER):
             match = self._name.fullmatch(entry.base_name)
             if match is not None:
-                one = Staged(match[1], int(match[2]), int(match[3]), int(match[4]), 0, "", int(match[5]), match[6])
-                staged.setdefault((one.topic, one.number), []).append(one)
+                files = Staged(match[1], int(match[2]), int(match[3]), int(match[4]), 0, "", int(match[5]), match[6])
+                staged.setdefault((files.topic, files.number), []).append(files)
         return staged
 
     def publish(self, staged: Staged) -> None:

@@ -188,8 +188,8 @@ class CheckpointCoordinator:
             FencedError: another worker owns the partition.
             CommitError: the coordinator did not answer.
         """
-        again = {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
-        commit_with_retry(lambda: self._source.commit(again))
+        unchanged = {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
+        commit_with_retry(lambda: self._source.commit(unchanged))
 
     def _take_over(self, partition: PartitionState, name: str) -> None:
         offsets = {topic: buffer.position for topic, buffer in partition.buffers.items()}

@@ -86,7 +86,7 @@ def read_replayed(properties: Mapping[str, Any], run: str) -> set[MessagePositio
 
 
 def record_replayed(
-    properties: Mapping[str, Any], run: str, dead_letters: Sequence[StoredDeadLetter], where: str
+    properties: Mapping[str, Any], run: str, dead_letters: Sequence[StoredDeadLetter], destination: str
 ) -> None:
     """Record dead letters as replayed.
 
@@ -94,11 +94,11 @@ def record_replayed(
         properties: librdkafka properties.
         run: name of the run.
         dead_letters: replayed dead letters.
-        where: destination of the replay, for display.
+        destination: destination of the replay, for display.
     """
     topic = topic_name(run, REPLAYED_TOPIC)
     _ensure(properties, topic, topic_configs(run)[topic])
-    note = msgspec.json.encode({"to": where})
+    note = msgspec.json.encode({"to": destination})
     produce_all(
         properties,
         CLIENT,

@@ -43,10 +43,13 @@ def add_to_archive(directory: Path, run: str, dead_letters: Sequence[StoredDeadL
         if not selected:
             continue
         decoded = decode(
-            source, [one.value for one in selected], [one.key for one in selected], [now_ms] * len(selected)
+            source,
+            [dead_letter.value for dead_letter in selected],
+            [dead_letter.key for dead_letter in selected],
+            [now_ms] * len(selected),
         )  # type: ignore[call-overload]
         rows = pa.Table.from_batches([to_arrow(RECORD_TYPES[source], decoded.records)])
-        numbers = [one.number for one in selected]
+        numbers = [dead_letter.number for dead_letter in selected]
         name = f"letters-{run}-{min(numbers)}-{max(numbers)}.parquet"
         for day, table in split_days(rows, column):
             written.append(_write(directory / source / f"date={day.isoformat()}" / name, table))

@@ -40,13 +40,13 @@ def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
         for _ in range(TRIES):
             answer = client.options(ignore_status=404).get(index=index, id=key)
             body = answer.get("_source") or {}
-            left = _without_profile(body)
-            if len(left) == len(body):
+            remaining = _without_profile(body)
+            if len(remaining) == len(body):
                 return changed
             changed = True
             with suppress(elasticsearch.ConflictError):
                 client.index(
-                    index=index, id=key, document=left, version=answer["_version"], version_type="external_gte"
+                    index=index, id=key, document=remaining, version=answer["_version"], version_type="external_gte"
                 )
             time.sleep(0.2)
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:

@@ -290,8 +290,8 @@ def await_readers(properties: Mapping[str, Any], run: str, role: str, tombstones
     A stopped worker belongs to its group until its session ends, some seconds later.
     """
     admin = open_admin(properties)
-    where = [TopicPartition(topic_name(run, "customers"), number) for number in tombstones.offsets]
-    request = ConsumerGroupTopicPartitions(group_name(run, role), where)
+    partitions = [TopicPartition(topic_name(run, "customers"), number) for number in tombstones.offsets]
+    request = ConsumerGroupTopicPartitions(group_name(run, role), partitions)
     end_s = time.monotonic() + timeout_s
     while members(properties, run, role):
         with request_errors(f"The group {request.group_id}"):

@@ -87,7 +87,7 @@ class FeaturesConsumer:
         self._pace = pace or Pace()
         self._scoring = scoring
         self._partitions: dict[int, PartitionState] = {}
-        self._gone = Counts()
+        self._dropped_counts = Counts()
         self._ends = StopOffsets(run)
         self._polled_s = time.monotonic()
         self._behind = False
@@ -126,7 +126,7 @@ class FeaturesConsumer:
                 self._turn_once()
                 if until is not None and self._was_assigned and self._all_read():
                     if self._final_as_of is None:
-                        self._final_as_of = final_as_of(self.stream_time)
+                        self._final_as_of = final_as_of(self.max_event_time)
                     self._finalise()
                     if self._final_as_of is not None and self._all_read() and self._all_written():
                         break
@@ -149,7 +149,7 @@ class FeaturesConsumer:
         return final
 
     @property
-    def stream_time(self) -> int:
+    def max_event_time(self) -> int:
         """Max event time of the owned partitions, epoch ms; 0 if nothing was read."""
         return max((partition.state.stream_time for partition in self._partitions.values()), default=0)
 
@@ -160,7 +160,7 @@ class FeaturesConsumer:
     def progress(self) -> FeaturesProgress:
         """Return the progress so far."""
         counts = Counts()
-        counts.add(self._gone)
+        counts.add(self._dropped_counts)
         for partition in self._partitions.values():
             counts.add(partition.counts)
         return FeaturesProgress(
@@ -172,7 +172,7 @@ class FeaturesConsumer:
             duplicates=counts.duplicates,
             applied=counts.applied,
             customers=sum(partition.state.customer_count for partition in self._partitions.values()),
-            stream_ts=self.stream_time,
+            stream_ts=self.max_event_time,
             lag_records=self._source.lag() if self._partitions else 0,
             dirty=sum(self._dirty(partition) for partition in self._partitions.values()),
             **self._checkpoints.figures(),
@@ -195,7 +195,7 @@ class FeaturesConsumer:
         self._behind = received >= TURN_MAX // 2 or held_bytes >= TURN_BYTES_MAX
         # 3. pause or resume topics
         for partition in self._partitions.values():
-            self._regulate(partition)
+            self._pause_or_resume(partition)
         # 4. dead letters and the bundle
         for partition in self._partitions.values():
             self._send_dead_letters(partition)
@@ -213,24 +213,24 @@ class FeaturesConsumer:
 
     def _update_ends(self, partition: PartitionState) -> None:
         for topic in SOURCE_TOPICS:
-            where = SourcePartition(topic, partition.number)
-            if self._source.at_end(where) or self._past_until(where):
+            topic_partition = SourcePartition(topic, partition.number)
+            if self._source.at_end(topic_partition) or self._past_until(topic_partition):
                 partition.reached_end(topic)
 
-    def _past_until(self, where: SourcePartition) -> bool:
-        end = self._ends.of(where)
-        return end is not None and self._source.position(where) >= end
+    def _past_until(self, topic_partition: SourcePartition) -> bool:
+        end = self._ends.of(topic_partition)
+        return end is not None and self._source.position(topic_partition) >= end
 
-    def _regulate(self, partition: PartitionState) -> None:
+    def _pause_or_resume(self, partition: PartitionState) -> None:
         for topic, buffer in partition.buffers.items():
-            where = SourcePartition(topic, partition.number)
+            topic_partition = SourcePartition(topic, partition.number)
             share = max(buffer.waiting / BUFFER_RECORDS_MAX, buffer.waiting_bytes / BUFFER_BYTES_MAX)
             if not buffer.paused and share >= 1:
                 buffer.paused = True
-                self._source.pause_partition(where)
+                self._source.pause_partition(topic_partition)
             elif buffer.paused and share <= RESUME_SHARE:
                 buffer.paused = False
-                self._source.resume_partition(where)
+                self._source.resume_partition(topic_partition)
 
     def _send_dead_letters(self, partition: PartitionState) -> None:
         rejected, partition.rejected = partition.rejected, []
@@ -268,11 +268,11 @@ class FeaturesConsumer:
     def _as_of(self, partition: PartitionState) -> int:
         if self._final_as_of is not None and partition.number in self._final:
             return self._final_as_of
-        stream_time = partition.state.stream_time
-        if self._clock == "stream" or not stream_time or not self._is_caught_up(partition):
-            return stream_time
-        now = max(stream_time, wall_clock_ms())
-        partition.advance_clock(partition.last_as_of // DAY_MS if partition.last_as_of else day_of(stream_time), now)
+        max_event_time = partition.state.stream_time
+        if self._clock == "stream" or not max_event_time or not self._is_caught_up(partition):
+            return max_event_time
+        now = max(max_event_time, wall_clock_ms())
+        partition.advance_clock(partition.last_as_of // DAY_MS if partition.last_as_of else day_of(max_event_time), now)
         partition.last_as_of = now
         return now
 
@@ -283,7 +283,7 @@ class FeaturesConsumer:
         """Mark all rows of fully read partitions; a partition assigned later is marked once it is fully read."""
         if (as_of := self._final_as_of) is None:
             return
-        check_final(as_of, self.stream_time)
+        check_final(as_of, self.max_event_time)
         for number, partition in self._partitions.items():
             if number not in self._final and self._is_read(partition):
                 self._final.add(number)
@@ -346,8 +346,8 @@ class FeaturesConsumer:
         self._fenced = False
         self._sinks.begin_assignment()
         offsets: dict[SourcePartition, int] = {}
-        for number in sorted({where.number for where in starts}):
-            own = {where.topic: start for where, start in starts.items() if where.number == number}
+        for number in sorted({started.number for started in starts}):
+            own = {started.topic: start for started, start in starts.items() if started.number == number}
             missing = [topic for topic in SOURCE_TOPICS if topic not in own]
             if missing:
                 raise ShopstreamError(
@@ -365,13 +365,17 @@ class FeaturesConsumer:
 
     def revoked(self, partitions: Sequence[SourcePartition]) -> None:
         """Write and commit checkpoints, then release the partitions."""
-        self._hand_over([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
+        self._hand_over(self._among(partitions))
         self._sinks.end_assignment()
 
     def lost(self, partitions: Sequence[SourcePartition]) -> None:
         """Drop partitions that another worker already owns; nothing of them is written any more."""
-        self._forget([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
+        self._forget(self._among(partitions))
         self._sinks.end_assignment()
+
+    def _among(self, partitions: Sequence[SourcePartition]) -> list[PartitionState]:
+        numbers = {partition.number for partition in partitions}
+        return [partition for partition in self._partitions.values() if partition.number in numbers]
 
     def _hand_over(self, going: Sequence[PartitionState]) -> None:
         for partition in going:
@@ -381,7 +385,7 @@ class FeaturesConsumer:
 
     def _forget(self, partitions: Sequence[PartitionState]) -> None:
         for partition in partitions:
-            self._gone.add(partition.counts)
+            self._dropped_counts.add(partition.counts)
             self._checkpoints.forget(partition.number)
             self._final.discard(partition.number)
             del self._partitions[partition.number]

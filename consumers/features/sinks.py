@@ -344,27 +344,27 @@ class Sinks:
                 return 0
             batch_id, rows = partition.orders_dirty.take_batch(rows_max)
             handover = partition.orders_handover = Handover(order_docs(partition, rows, self._run), batch_id)
-        given = handover
+        current = handover
 
         def done(outcome: Outcome) -> None:
-            given.unacknowledged -= 1
+            current.unacknowledged -= 1
             self.written.orders += outcome.written
             self._refused(outcome, partition)
-            if given.is_done:
-                self._acknowledge_orders(partition, given)
+            if current.is_done:
+                self._acknowledge_orders(partition, current)
 
         taken = slices = 0
         # documents stay in memory until the callbacks run, which is between two emissions
-        while not given.is_built and slices < SLICES_MAX and (room := min(self._room(), docs_max - taken)) > 0:
-            docs = given.next_slice(room)
+        while not current.is_built and slices < SLICES_MAX and (room := min(self._room(), docs_max - taken)) > 0:
+            docs = current.next_slice(room)
             if docs:
-                given.unacknowledged += 1
+                current.unacknowledged += 1
                 self._submit(docs, done)
             taken, slices = taken + len(docs), slices + 1
-        if given.is_built:
+        if current.is_built:
             partition.orders_handover = None
-            if given.is_done:
-                self._acknowledge_orders(partition, given)
+            if current.is_done:
+                self._acknowledge_orders(partition, current)
         return taken
 
     @staticmethod
@@ -411,9 +411,9 @@ class Sinks:
         if self._dead_letters is None:
             return
         name = topic_name(self._run, topic)
-        for one in rejected:
-            key, line = rows.customer_ids[one.position].encode(), rows.lines[one.position]
-            self._dead_letters.send(DeadLetter(name, partition.number, -1, key, line, one.reason))
+        for refusal in rejected:
+            key, line = rows.customer_ids[refusal.position].encode(), rows.lines[refusal.position]
+            self._dead_letters.send(DeadLetter(name, partition.number, -1, key, line, refusal.reason))
 
 
 class Pace:

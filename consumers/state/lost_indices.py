@@ -75,9 +75,14 @@ class LostIndices:
                 np.arange(state.customer_count, dtype=np.int32), low_priority=True
             )
         elif index == "sessions":
-            known = state.sessions["recent"][: state.session_count] != NONE
-            partition.sessions_dirty.add(np.flatnonzero(known).astype(np.int32))
+            recent = state.sessions["recent"][: state.session_count] != NONE
+            partition.sessions_dirty.add(np.flatnonzero(recent).astype(np.int32))
         if (name, identity) not in self._logged:
             self._logged.add((name, identity))
-            what, remedy = _CONSEQUENCES[index]
-            log.warning("an index was deleted or restored; documents are missing", index=name, now=what, remedy=remedy)
+            consequence, remedy = _CONSEQUENCES[index]
+            log.warning(
+                "an index was deleted or restored; documents are missing",
+                index=name,
+                consequence=consequence,
+                remedy=remedy,
+            )

@@ -247,7 +247,7 @@ class PartitionState:
         if late.any():
             rejected += self._late_records(batch, positions[late], columns.ts[late], EVENT_LATENESS_MS)
             columns, positions = where(columns, ~late), positions[~late]
-        held = columns.held_bytes + sum(record.held_bytes for record in rejected)
+        held_bytes = columns.held_bytes + sum(record.held_bytes for record in rejected)
         return self._chunk(
             buffer,
             batch,
@@ -257,7 +257,7 @@ class PartitionState:
             max_event_time,
             rejected,
             len(decoded.rejected),
-            held_bytes=held,
+            held_bytes=held_bytes,
         )
 
     def _order_chunk(self, buffer: TopicBuffer, batch: Batch) -> Chunk:
@@ -269,10 +269,10 @@ class PartitionState:
         positions, records = decoded.positions, decoded.records
         if late.any():
             rejected += self._late_records(batch, positions[late], ts[late], ORDER_LATENESS_MS)
-            records = [record for record, gone in zip(records, late.tolist(), strict=True) if not gone]
+            records = [record for record, is_late in zip(records, late.tolist(), strict=True) if not is_late]
             positions = positions[~late]
         columns = order_columns(records, keep_records=True)
-        held = sum(map(len, filter(None, batch.values))) + LINE_BYTES * int(columns.lines.sum())
+        held_bytes = sum(map(len, filter(None, batch.values))) + LINE_BYTES * int(columns.lines.sum())
         return self._chunk(
             buffer,
             batch,
@@ -282,7 +282,7 @@ class PartitionState:
             max_event_time,
             rejected,
             len(decoded.rejected),
-            held_bytes=held,
+            held_bytes=held_bytes,
         )
 
     def _chunk(
