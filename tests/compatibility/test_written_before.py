@@ -210,7 +210,7 @@ def test_an_archive_consumer_resumes_from_the_recorded_offsets_and_staged_files(
 def test_offsets_of_the_index_consumer_hold_the_recorded_position(written):
     expected = written.expected["index_offset"]
     metadata = read_metadata(expected["metadata"])
-    assert (metadata.high, metadata.until, metadata.topic_id) == tuple(
+    assert (metadata.max_event_time, metadata.until, metadata.topic_id) == tuple(
         expected[name] for name in ("high", "until", "topic_id")
     )
     assert unpack(metadata.months) == digests(RUN, expected["identities"])
