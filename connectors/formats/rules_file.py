@@ -33,13 +33,13 @@ def load_rules(name_or_path: str) -> Rules:
     return parse_rules(*find_text(name_or_path, ready_rules(), "rules file"))
 
 
-def parse_rules(text: str, place: str) -> Rules:
-    """Return the rules of a YAML text. `place` names it in errors.
+def parse_rules(text: str, origin: str) -> Rules:
+    """Return the rules of a YAML text. `origin` names it in errors.
 
     Raises:
-        UsageError: one line for each mistake, with `place`, its line and its path.
+        UsageError: one line for each mistake, with `origin`, its line and its path.
     """
-    read = read_yaml(text, place)
+    read = read_yaml(text, origin)
     try:
         return compile_rules(Document.model_validate(read.content), text)
     except ValidationError as error:

@@ -36,7 +36,7 @@ def drop_topics_and_groups(properties: Mapping[str, Any], run: str) -> tuple[str
     end_s = time.monotonic() + GONE_TIMEOUT_S
     while set(topics) & set(admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics):
         if time.monotonic() > end_s:
-            raise ShopstreamError(f"The topics of run {run} are still there.", "Try again in a minute.")
+            raise ShopstreamError(f"The topics of run {run} still exist.", "Try again in a minute.")
         time.sleep(0.2)
     return tuple(topics)
 

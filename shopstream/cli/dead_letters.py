@@ -22,14 +22,14 @@ from consumers.dead_letters.review import (
     DeadLetterFilter,
     ReplayPlan,
     StoredDeadLetter,
-    once,
+    deduplicate,
+    invalid_reason,
+    plan_replay,
     readable,
     safe_text,
-    sort_out,
     source_of,
-    verdict,
 )
-from consumers.dead_letters.store import read_letters, read_replayed, remember, send_back
+from consumers.dead_letters.store import read_dead_letters, read_replayed, record_replayed, send_back
 from consumers.dead_letters.to_archive import add_to_archive
 from features.errors import ShopstreamError, UsageError
 from features.schema import SOURCE_TOPICS, topic_name
@@ -79,7 +79,7 @@ def list_dead_letters(  # noqa: PLR0917 - typer makes an option of each
     if by_reason:
         _print_counts(selected, as_json=as_json)
     elif as_json:
-        rows = [_as_json(letter, replayed=letter.place in replayed) for letter in selected]
+        rows = [_as_json(letter, replayed=letter.position in replayed) for letter in selected]
         typer.echo(json.dumps({"run": settings.run, "letters": rows}, indent=2))
     else:
         _print_list(selected, replayed, limit)
@@ -109,7 +109,7 @@ def show(
         )
     letter = selected[0]
     source = source_of(letter.topic, settings.run)
-    now = "" if source is None else verdict(source, letter.key, letter.value, _now_ms()) or "valid"
+    now = "" if source is None else invalid_reason(source, letter.key, letter.value, _now_ms()) or "valid"
     rows = {
         "dead letter": f"{letter.number}, written {iso(letter.written_ms)}",
         "message": _position(letter),
@@ -166,7 +166,7 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
         selected = [_corrected(letter, value, key) for letter in selected]
     replayed = read_replayed(kafka, settings.run)
     late = archive is not None or value is not None
-    plan = sort_out(selected, settings.run, lambda letter: letter.place in replayed, _now_ms(), late=late)
+    plan = plan_replay(selected, settings.run, lambda letter: letter.position in replayed, _now_ms(), late=late)
     console = Console()
     _print_plan(plan, console)
     if not plan.sendable or dry_run:
@@ -178,7 +178,7 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
         send_back(kafka, settings.run, plan.sendable)
     else:
         files = add_to_archive(archive, settings.run, plan.sendable, _now_ms())
-        remember(kafka, settings.run, plan.sendable, f"the archive {archive}")
+        record_replayed(kafka, settings.run, plan.sendable, f"the archive {archive}")
         console.print(
             f"{len(files)} files written; `shopstream replay {archive} --run NEW` sends them", highlight=False
         )
@@ -196,7 +196,7 @@ def _open(run: str | None) -> tuple[Settings, Mapping[str, Any]]:
 
 
 def _read(kafka: Mapping[str, Any], settings: Settings, choice: DeadLetterFilter) -> list[StoredDeadLetter]:
-    return once(letter for letter in read_letters(kafka, settings.run) if choice.takes(letter))
+    return deduplicate(letter for letter in read_dead_letters(kafka, settings.run) if choice.matches(letter))
 
 
 def _filter(
@@ -273,7 +273,7 @@ def _print_list(selected: Sequence[StoredDeadLetter], replayed: set[tuple[str, i
             _position(letter),
             "none" if letter.key is None else escape(safe_text(letter.key[:60])),
             escape(letter.error),
-            "yes" if letter.place in replayed else "",
+            "yes" if letter.position in replayed else "",
         )
         for letter in selected[-limit:]
     ]

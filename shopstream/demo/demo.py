@@ -24,11 +24,11 @@ import msgspec
 from rich.console import Console
 
 from connectors.clock import iso
-from connectors.elasticsearch.aliases import run_behind
+from connectors.elasticsearch.aliases import run_of_alias_set
 from connectors.elasticsearch.client import connection, open_client
 from connectors.files import read_note
 from connectors.kafka.admin import topic_counts
-from consumers.audit import recount
+from consumers.audit import audit_topics
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
 from producers.archive.archive import utc_day
@@ -283,11 +283,11 @@ def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, shop: Shop,
         screen.step("counting again, Kafka by a plain reader, Elasticsearch by its own count"),
         open_client(connection(endpoints)) as client,
     ):
-        if (visible := run_behind(client, run)) not in (run, None):
+        if (visible := run_of_alias_set(client, run)) not in (run, None):
             screen.warn(f"readers of {run}-* see run {visible}: its documents are counted here")
         queries.refresh(client, run)
         return Audit(
-            recount(endpoints.kafka.client_properties(), run),
+            audit_topics(endpoints.kafka.client_properties(), run),
             queries.document_counts(client, run, bundle),
             queries.table_rows(client, run, shop.start_ms, bundle),
         )

@@ -96,15 +96,15 @@ def equations(audit: Audit, state: HistoryState | None) -> list[Equation]:
     sent = {topic: None if delivered is None else delivered.get(topic, 0) for topic in topics}
     return [
         Equation(
-            "events", events.messages, indices["events"], sent["events"], events.letters, events.repeated,
+            "events", events.messages, indices["events"], sent["events"], events.dead_letters, events.repeated,
             note="repeats are events sent twice" if events.repeated else "",
         ),
         Equation(
-            "orders", orders.messages, indices["orders"], sent["orders"], orders.letters, orders.repeated,
+            "orders", orders.messages, indices["orders"], sent["orders"], orders.dead_letters, orders.repeated,
             note="repeats are later changes of an order" if orders.repeated else "",
         ),
         Equation(
-            "profiles", profiles.messages, documents.with_profile, sent["customers"], profiles.letters,
+            "profiles", profiles.messages, documents.with_profile, sent["customers"], profiles.dead_letters,
             profiles.repeated, unseen, profiles.compacted,
             "no doc are customers without a visit or an order yet" if unseen else "",
         ),

@@ -13,7 +13,7 @@ from typing import Final
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AuthenticationException, Elasticsearch
 
-from connectors.elasticsearch.client import ElasticConnection, open_client, told
+from connectors.elasticsearch.client import ElasticConnection, open_client, readable_error
 from consumers.permissions import ElasticDuty, elastic_role
 from features.errors import ShopstreamError
 from shopstream.embedded.elastic_users import READER
@@ -114,7 +114,7 @@ def _realm(client: Elasticsearch, name: str, password: str) -> str | None:
     except AuthenticationException:
         return None
     except (ApiError, TransportError) as error:
-        raise told(error, f"The password of {name}") from error
+        raise readable_error(error, f"The password of {name}") from error
     return str(response["authentication_realm"]["type"])
 
 
@@ -123,4 +123,4 @@ def _failures_named(url: str) -> Iterator[None]:
     try:
         yield
     except (ApiError, TransportError) as error:
-        raise told(error, f"Elasticsearch at {url}, its users") from error
+        raise readable_error(error, f"Elasticsearch at {url}, its users") from error

@@ -30,10 +30,10 @@ from connectors.kafka.topic_settings import TOMBSTONE_RETENTION_MS, TOMBSTONE_SE
 from consumers.archive.files import PARTS_FOLDER
 from consumers.erasure import dead_letters as dead_letter_erasure
 from consumers.erasure import profile_topic
-from consumers.erasure.files import Looked, forget_in_archive, forget_in_checkpoints
+from consumers.erasure.files import FileCounts, forget_in_archive, forget_in_checkpoints
 from consumers.erasure.indices import forget_in_alerts, forget_in_index, purge
-from consumers.erasure.lock import BUSY_REMEDY, WAIT_S, Lock, alone
-from consumers.erasure.profile_topic import Tombstone
+from consumers.erasure.lock import BUSY_REMEDY, WAIT_S, Lock, erasure_lock
+from consumers.erasure.profile_topic import Tombstones
 from features.errors import ShopstreamError, UsageError
 from features.schema import CUSTOMERS_FILE, topic_name
 from shopstream import embedded
@@ -133,7 +133,7 @@ class Forgetting:
             if run is None or any(found.topic == topic for found in run.topics):
                 kafka = self._attempt(f"topic {topic}", self._kafka) or {}
                 if kafka:
-                    waiting = alone(kafka, name, wait_s=self.wait_s, on_wait=self.on_wait)
+                    waiting = erasure_lock(kafka, name, wait_s=self.wait_s, on_wait=self.on_wait)
                     lock = self._attempt(f"topic {topic}", lambda: held.enter_context(waiting))
                     if lock is None:
                         return  # the other erasure would restore what is erased here
@@ -141,10 +141,12 @@ class Forgetting:
 
     def _in_places(self, name: str, run: runs_job.Run | None, kafka: Mapping[str, Any], lock: Lock | None) -> None:
         topic = f"topic {topic_name(name, 'customers')}"
-        grave: Tombstone | None = None
+        grave: Tombstones | None = None
         if lock is not None:
             self._attempt(topic, lambda: self._restored(kafka, name))
-            grave = self._attempt(topic, lambda: profile_topic.bury(kafka, name, self.customer_id, self.clock_ms()))
+            grave = self._attempt(
+                topic, lambda: profile_topic.write_tombstones(kafka, name, self.customer_id, self.clock_ms())
+            )
         if grave is not None:
             self._attempt(f"consumers of {name}", lambda: self._await_consumers(kafka, name, grave))
         self._attempt(f"checkpoints of {name}", lambda: self._in_checkpoints(name))
@@ -182,7 +184,7 @@ class Forgetting:
             return "settings that an erasure left when it was killed are the broker's again"
         return None
 
-    def _await_consumers(self, kafka: Mapping[str, Any], name: str, grave: Tombstone) -> Done | None:
+    def _await_consumers(self, kafka: Mapping[str, Any], name: str, grave: Tombstones) -> Done | None:
         place = f"consumers of {name}"
         found = [role for role in PROFILE_ROLES if profile_topic.members(kafka, name, role)]
         end_s = time.monotonic() + CONSUMERS_TIMEOUT_S
@@ -218,20 +220,20 @@ class Forgetting:
         )
         return f"{said}; {alerts} alerts held fields of it and were written again" if alerts else said
 
-    def _in_letters(self, kafka: Mapping[str, Any], name: str, grave: Tombstone, lock: Lock) -> Done:
+    def _in_letters(self, kafka: Mapping[str, Any], name: str, grave: Tombstones, lock: Lock) -> Done:
         place = f"dead letters of {name}"
-        found, person = dead_letter_erasure.letters_of(kafka, name, grave.person)
+        found, person = dead_letter_erasure.dead_letters_of(kafka, name, grave.person)
         said = []
         deleted = 0
         for _ in range(TRIES if self.now else 0):
             if not found.numbers:
                 break
-            gone, copies = dead_letter_erasure.delete_letters(kafka, name, person, lock.check)
+            gone, copies = dead_letter_erasure.delete_dead_letters(kafka, name, person, lock.check)
             deleted += gone
             said = [
                 f"{deleted} were deleted, {copies} others copied behind them: their numbers and their 30 days are new"
             ]
-            found, person = dead_letter_erasure.letters_of(kafka, name, person)
+            found, person = dead_letter_erasure.dead_letters_of(kafka, name, person)
         if found.numbers and self.now:
             said.append(f"{len(found.numbers)} came back ({_listed(found.numbers)}): do it again")
         elif found.numbers and found.retention_ms < 0:
@@ -247,7 +249,7 @@ class Forgetting:
         return Done(place, "; ".join(said), reached=not (self.now and found.numbers))
 
     @staticmethod
-    def _in_alerts(kafka: Mapping[str, Any], name: str, grave: Tombstone) -> str | None:
+    def _in_alerts(kafka: Mapping[str, Any], name: str, grave: Tombstones) -> str | None:
         found = dead_letter_erasure.alerts_of(kafka, name, grave.person)
         if not found.numbers:
             return None
@@ -259,17 +261,17 @@ class Forgetting:
             "others may be reading cannot be taken out of the middle of a log"
         )
 
-    def _in_topic(self, kafka: Mapping[str, Any], name: str, grave: Tombstone, lock: Lock) -> Done:
+    def _in_topic(self, kafka: Mapping[str, Any], name: str, grave: Tombstones, lock: Lock) -> Done:
         topic = topic_name(name, "customers")
         place = f"topic {topic}"
         places = ", ".join(f"partition {number} offset {offset}" for number, offset in grave.offsets.items())
-        said, older = f"tombstone at {places}", grave.records + sum(grave.strays.values())
-        if grave.strays:
-            said += f"; {sum(grave.strays.values())} records were under {len(grave.strays)} other keys"
+        said, older = f"tombstone at {places}", grave.records + sum(grave.misplaced.values())
+        if grave.misplaced:
+            said += f"; {sum(grave.misplaced.values())} records stood under {len(grave.misplaced)} other keys"
         said += _shared(grave)
-        settings = profile_topic.kept_for(kafka, topic)
+        settings = profile_topic.retention_settings(kafka, topic)
         kept_ms = int(settings[TOMBSTONE_SETTING] or 0)
-        if telling := sum(grave.person.is_named_in(key) for _, key in grave.strays):
+        if telling := sum(grave.person.is_named_in(key) for _, key in grave.misplaced):
             said += (
                 f"; {telling} of these keys hold a name or an address themselves: their tombstones stay in the log for "
                 f"{kept_ms / 3_600_000:g} hours ({TOMBSTONE_SETTING}), so that no consumer misses them"
@@ -366,11 +368,11 @@ def _listed(numbers: tuple[int, ...]) -> str:
     return ", ".join(map(str, sorted(numbers)[:SHOWN_MAX])) + (" …" if len(numbers) > SHOWN_MAX else "")
 
 
-def _hold(found: dead_letter_erasure.Held) -> str:
+def _hold(found: dead_letter_erasure.PersonalMessages) -> str:
     return f"{len(found.numbers)} hold it ({_listed(found.numbers)})"
 
 
-def _shared(grave: Tombstone) -> str:
+def _shared(grave: Tombstones) -> str:
     if not grave.shared:
         return ""
     others = ", ".join(grave.shared[:SHOWN_MAX]) + (" …" if len(grave.shared) > SHOWN_MAX else "")
@@ -387,14 +389,14 @@ def _kept(kept_ms: int) -> str:
     )
 
 
-def _strange(looked: Looked) -> str:
+def _strange(looked: FileCounts) -> str:
     if not looked.strange:
         return ""
     shown = ", ".join(looked.strange[:SHOWN_MAX]) + (" …" if len(looked.strange) > SHOWN_MAX else "")
     return f"; left alone, since their names are none of ours, and yours to look after: {shown}"
 
 
-def _busy(looked: Looked) -> str:
+def _busy(looked: FileCounts) -> str:
     if not looked.busy:
         return ""
     return (

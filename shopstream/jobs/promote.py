@@ -109,7 +109,7 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
     endpoints = embedded.endpoints(settings)
     definitions = run_definitions(contact=False)
     with open_client(connection(endpoints)) as client:
-        present = aliases.run_behind(client, settings.run)
+        present = aliases.run_of_alias_set(client, settings.run)
         before = aliases.count_documents(client, present, definitions) if present else {}
         look = _looker(endpoints, client, run, state)
         deadline_s = time.monotonic() + wait_s
@@ -135,7 +135,7 @@ def _looker(endpoints: Endpoints, client: aliases.Client, run: str, state: str) 
     kafka = endpoints.kafka.client_properties()
     if not aliases.aliases_by_index(client, run, run_definitions(contact=False)):
         raise ShopstreamError(
-            f"There is no run {run} in Elasticsearch: no index {alias(run, aliases.ANCHOR)}-... exists.",
+            f"There is no run {run} in Elasticsearch: no index {alias(run, aliases.ANCHOR_INDEX)}-... exists.",
             "`shopstream runs list` names the runs there are.",
         )
     known = {topic.topic for topic in kafka_admin.topic_counts(endpoints.kafka, f"{run}.")}

@@ -326,7 +326,7 @@ def check_visible(settings: Settings) -> None:
     """
     with open_client(elastic_connection(embedded.elastic_endpoint(settings, read_only=True)), connections=1) as client:
         if not aliases.is_visible(client, settings.run, run_definitions(contact=False)):
-            raise _no_run(settings.run, "in Elasticsearch", aliases.views(client))
+            raise _no_run(settings.run, "in Elasticsearch", aliases.alias_sets(client))
 
 
 def check_exists(settings: Settings, state: str | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from connectors.kafka.reader import Marks, Ranges, Span, read_span
+from connectors.kafka.reader import OffsetRange, Ranges, Watermarks, read_offset_range
 from connectors.kafka.source import Partition, gap
 from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS
@@ -43,12 +43,12 @@ Offsets = dict[str, Any]
 """Topic -> partition number as text -> next offset; and `tick`, epoch ms, 0 for none."""
 
 
-def initial(marks: Mapping[Partition, Marks]) -> Offsets:
+def initial(marks: Mapping[Partition, Watermarks]) -> Offsets:
     """Return the start of a query without a checkpoint: the first retained records."""
     return _offsets({partition: mark.low for partition, mark in marks.items()}, tick=0)
 
 
-def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | None, tick: int) -> Offsets:
+def latest(start: Offsets, marks: Mapping[Partition, Watermarks], records_max: int | None, tick: int) -> Offsets:
     """Return the end of the next batch.
 
     A batch takes the same share of the lag of each partition. This keeps the topics in step while a query catches up on
@@ -86,11 +86,11 @@ def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | 
     return _offsets(ends, start["tick"])
 
 
-def spans(start: Offsets, end: Offsets) -> list[Span]:
+def spans(start: Offsets, end: Offsets) -> list[OffsetRange]:
     """Return the spans to read between two offsets."""
     starts, ends = _places(start), _places(end)
     return [
-        Span(partition.topic, partition.number, starts[partition], stop)
+        OffsetRange(partition.topic, partition.number, starts[partition], stop)
         for partition, stop in ends.items()
         if stop > starts[partition]
     ]
@@ -113,7 +113,7 @@ def _places(offsets: Offsets) -> dict[Partition, int]:
 class Part:
     """Input of one task: a span, or the tick if the span is None."""
 
-    span: Span | None
+    span: OffsetRange | None
     tick: int = 0
 
 
@@ -132,9 +132,9 @@ class TopicsReader:
         self._kafka, self._run, self._lanes = kafka, run, lanes
         self._records_max, self._tick = records_max, tick
         self._ranges: Ranges | None = None
-        self._frozen: Mapping[Partition, Marks] | None = None
+        self._frozen: Mapping[Partition, Watermarks] | None = None
 
-    def _marks(self) -> Mapping[Partition, Marks]:
+    def _marks(self) -> Mapping[Partition, Watermarks]:
         if self._frozen is not None:
             return self._frozen
         if self._ranges is None:
@@ -170,7 +170,7 @@ class TopicsReader:
         if part.span is None:
             yield ticks(self._lanes, part.tick)
             return
-        for batch in read_span(self._kafka, self._run, part.span):
+        for batch in read_offset_range(self._kafka, self._run, part.span):
             yield rows_of(batch.partition.topic, self._lanes[part.span.number], batch)
 
     def stop(self) -> None:

@@ -115,7 +115,7 @@ class TaskSinks:
         while self._pending:
             self._poll()
             if time.monotonic() > deadline_s:
-                last_error = self._elastic.trouble if self._elastic is not None else None
+                last_error = self._elastic.last_error if self._elastic is not None else None
                 raise ShopstreamError(
                     f"{self._pending} requests were not acknowledged within {ACKNOWLEDGE_MAX_S:.0f} s"
                     + (f": {last_error}." if last_error else "."),

@@ -269,7 +269,7 @@ def test_a_broken_file_is_named_and_nothing_is_left(clean, tmp_path):
     ("text", "said"),
     [
         ("zone: Mars", "line 1: zone: 'Mars' is not a time zone"),
-        ("earliest: 2020-01-01\nfence: 3", "line 2: fence: this key is not known here"),
+        ("earliest: 2020-01-01\nfence: 3", "line 2: fence: unknown key"),
         ("fill:\n  events:\n    price: by_product", "only the category of an event follows from its product"),
         ("fill:\n  orders:\n    order_id: {constant: x}", "keys are never filled"),
         ("fill:\n  events:\n    colour: drop", "unknown column colour"),

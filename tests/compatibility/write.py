@@ -157,7 +157,7 @@ def write_checkpoint(folder: Path, expected: dict[str, Any], scoring: Scoring | 
     expected["state"] = state_of(partition)
     letters = [
         DeadLetter(topic_name(RUN, one.topic), 0, one.offset, one.key, one.value, one.error)
-        for one in partition.letters
+        for one in partition.rejected
     ]
     feed(partition, {t: wire[t][halves[t] :] for t in wire}, start=halves, at_end=True)
     expected["state_at_the_end"] = state_of(partition)

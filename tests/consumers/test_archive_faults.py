@@ -57,7 +57,7 @@ def test_a_former_owner_asleep_in_its_assignment_removes_nothing_of_its_successo
     def sleep():
         sleepy.after_commit = lambda: None
         successors.append(Worker(group, tmp_path).read(50))
-        kept = successors[0].role._kept
+        kept = successors[0].role._owned
         for partition, one in kept.items():
             successors[0].role._stage(partition, one)
 
@@ -73,7 +73,7 @@ def test_a_former_owner_asleep_in_its_assignment_removes_nothing_of_its_successo
 def test_a_new_owner_that_is_fenced_at_once_owns_nothing_and_removes_nothing(tmp_path, group):
     owner = Worker(group, tmp_path)
     owner.read(50)
-    for partition, kept in owner.role._kept.items():
+    for partition, kept in owner.role._owned.items():
         owner.role._stage(partition, kept)
     late = Source(group)
     role = ArchiveRole(late, ArchiveFolder(tmp_path, "r"), "r")
@@ -83,7 +83,7 @@ def test_a_new_owner_that_is_fenced_at_once_owns_nothing_and_removes_nothing(tmp
 
     late.before_commit = usurped
     late.take_over(role)
-    assert role._kept == {}
+    assert role._owned == {}
     owner.flush().read().flush()
     assert_whole(tmp_path, group)
 
@@ -144,9 +144,9 @@ def test_a_commit_that_fails_is_repeated_with_the_same_files(tmp_path, group, ma
     for _ in range(3):
         worker.flush().read(10)
         assert len(list((tmp_path / "staged").iterdir())) == 2, "one set for each partition"
-        assert worker.role.progress().trouble is not None
+        assert worker.role.progress().last_error is not None
     worker.flush().read().flush()
-    assert worker.role.progress().trouble is None
+    assert worker.role.progress().last_error is None
     assert_whole(tmp_path, group)
 
 
@@ -192,13 +192,13 @@ def test_a_full_disk_loses_nothing_and_stops_the_flow(tmp_path, group, monkeypat
     monkeypatch.setattr(worker.role._staging, "stage", full)
     for _ in range(5):
         worker.read(40).flush()
-        worker.role._hold_back()
+        worker.role._pause_while_full()
     assert worker.source.paused
-    assert sum(kept.records for kept in worker.role._kept.values()) <= 50 + 2 * 40
-    assert "No space" in worker.role.progress().trouble
+    assert sum(kept.records for kept in worker.role._owned.values()) <= 50 + 2 * 40
+    assert "No space" in worker.role.progress().last_error
     monkeypatch.setattr(worker.role._staging, "stage", stage)
     worker.flush()
-    worker.role._hold_back()
+    worker.role._pause_while_full()
     assert not worker.source.paused
     worker.read().flush()
     assert_whole(tmp_path, group)

@@ -92,7 +92,7 @@ def test_only_the_refused_items_are_sent_again():
     assert script.sent.count(["id-4"]) == 3
     assert sum(len(ids) for ids in script.sent) == 13
     assert sink.stats().retries == 3
-    assert sink.trouble is None
+    assert sink.last_error is None
 
 
 def test_conflicts_and_rejections_are_told_by_position():
@@ -188,7 +188,7 @@ def test_flush_gives_up_in_time_and_close_does_not_wait_for_a_dead_server():
     with BulkSink(Script(answer), SinkOptions(pause_s=30, pause_max_s=30), seed=1) as sink:
         sink.submit(docs(1), lambda outcome: None)
         assert not sink.flush(0.2)
-        assert sink.trouble == "down"
+        assert sink.last_error == "down"
     assert time.monotonic() - started < 3
 
 
@@ -460,10 +460,10 @@ def test_a_read_only_index_is_waited_for(connection, client, run_name):
     with elastic.open_sink(connection, SinkOptions(pause_s=0.05, pause_max_s=0.2)) as sink:
         sink.submit([Doc(index, "1", b'{"at":1,"role":"x","worker":0}')], outcomes.append)
         assert not sink.flush(1.0)
-        assert "block" in (sink.trouble or "")
+        assert "block" in (sink.last_error or "")
         client.indices.put_settings(index=index, settings={"index.blocks.write": False})
         assert sink.flush(30)
-        assert sink.trouble is None
+        assert sink.last_error is None
     assert outcomes[0].written == 1
 
 

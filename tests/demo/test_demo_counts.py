@@ -30,9 +30,9 @@ def an_audit(**changes):
         "indices", {}
     )
     topics = {
-        "events": TopicCount(messages=103, letters=2, distinct=100),
-        "orders": TopicCount(messages=6, letters=0, distinct=5),
-        "customers": TopicCount(messages=10, letters=0, distinct=10),
+        "events": TopicCount(messages=103, dead_letters=2, distinct=100),
+        "orders": TopicCount(messages=6, dead_letters=0, distinct=5),
+        "customers": TopicCount(messages=10, dead_letters=0, distinct=10),
     } | changes.pop("topics", {})
     seen = {"customers": 9, "profiles_unseen": 1, "sessions": 20, "feature_rows": 9}
     counts = {"with_profile": 9, "order_lines": 8, "trends": {}, "alerts": 0, "scored": None}
@@ -91,10 +91,10 @@ def test_dead_letters_and_repeats_count():
 
 
 def test_what_was_compacted_away_may_have_been_a_tombstone():
-    topics = {"customers": TopicCount(messages=11, letters=0, distinct=9, compacted=2)}
+    topics = {"customers": TopicCount(messages=11, dead_letters=0, distinct=9, compacted=2)}
     assert wrong(an_audit(topics=topics, with_profile=8)) == []
     assert wrong(an_audit(topics=topics, with_profile=9)) == ["profiles"]
-    lost = {"customers": TopicCount(messages=9, letters=0, distinct=9, compacted=0)}
+    lost = {"customers": TopicCount(messages=9, dead_letters=0, distinct=9, compacted=0)}
     assert wrong(an_audit(topics=lost, with_profile=8)) == ["profiles"]
 
 

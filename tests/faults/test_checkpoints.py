@@ -35,8 +35,8 @@ def test_the_newest_checkpoint_is_damaged(scene, nothing_lost):
         path.write_bytes(data)
     scene.feeder.hurry()
     said = scene.catch_up().said()
-    assert said.count("falling back to the one before") == 3
-    assert said.count("going on from an older checkpoint") == 3
+    assert said.count("falling back to the previous one") == 3
+    assert said.count("resuming from an older checkpoint") == 3
     nothing_lost(scene, "checkpoint damaged", "one bit of the newest checkpoint of every partition", None)
 
 

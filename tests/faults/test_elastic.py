@@ -21,7 +21,7 @@ def test_the_indices_are_read_only_for_a_while(servers, scene_on, sizes, nothing
     block(scene, read_only=True)
     scene.rows_until(scene.feeder.go_on())  # the state and the topic of rows know nothing of it
     time.sleep(sizes.elastic_blocked_s)
-    assert "takes no documents" in command.said()
+    assert "accepts no documents" in command.said()
     block(scene, read_only=False)
     recovered_s = scene.documents_until(scene.feeder.go_on())
     scene.finish()

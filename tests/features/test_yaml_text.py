@@ -38,7 +38,7 @@ def test_branches_of_a_union_are_not_named():
 def test_mistakes_come_by_line_and_a_missing_key_is_named_where_it_belongs():
     assert refusal("many:\n- value: x\n- vale: y\nsource: s\n") == [
         "my.yaml, line 3: many[1].value: field required.",
-        "my.yaml, line 3: many[1].vale: this key is not known here.",
+        "my.yaml, line 3: many[1].vale: unknown key.",
     ]
 
 

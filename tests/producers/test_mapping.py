@@ -33,7 +33,7 @@ def test_the_good_one_is_good():
     ("change", "line", "words"),
     [
         (("  zone: Europe/Berlin", "  zone: Europe/Berlinn"), 6, "time zone"),
-        (("  total: paid", "  totl: paid"), 10, "totl: this key is not known"),
+        (("  total: paid", "  totl: paid"), 10, "totl: unknown key"),
         (("  format: csv", "  format: xls"), 3, "format"),
         (("  rows: order", "  rows: line"), 7, "id"),
         (("  column: at\n", ""), 4, "column"),

@@ -234,7 +234,7 @@ def test_profiles_are_joined_by_customer_and_times_become_epoch_ms():
         (rules_of("{}"), "a condition is a mapping of columns to tests, with at least one"),
         (rules_of("{any: {orders_total: 1}}"), "`any` takes a list of conditions"),
         (rules_of("{not: 3}"), "line 6: segments[0].when.not: a condition is a mapping"),
-        (rules_of("{orders_total: 1, orders_total: 2}"), "line 6: orders_total stands here twice"),
+        (rules_of("{orders_total: 1, orders_total: 2}"), "line 6: orders_total is repeated"),
         (
             rules_of("{orders_total: 1}").replace("action: act\n", "action: fly\n"),
             "line 7: segments[0].action: there is no action fly; there are act, rest, other",
@@ -247,7 +247,7 @@ def test_profiles_are_joined_by_customer_and_times_become_epoch_ms():
             rules_of("{orders_total: 1}", "modifiers:\n  - {name: m, action: act, when: {segment: Chose}}\n"),
             "segment is never 'Chose'",
         ),
-        (rules_of("{orders_total: 1}", "colour: red\n"), "line 9: colour: this key is not known here"),
+        (rules_of("{orders_total: 1}", "colour: red\n"), "line 9: colour: unknown key"),
         (rules_of("{orders_total: 1}").replace("version: 1", "version: 2"), "line 1: version: input should be 1"),
         (HEAD + TAIL, "segments: field required"),
         ("- 1\n", "the document: input should be a valid dictionary"),

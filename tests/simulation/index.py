@@ -86,7 +86,7 @@ class Seen:
             self._current = self._look()
         return self._current
 
-    def look_now(self) -> None:
+    def refresh(self) -> None:
         self._current = self._look()
 
     def _look(self) -> dict[str, str]:
