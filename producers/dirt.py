@@ -111,13 +111,13 @@ class Dirt:
         chosen = self._random.integers(0, len(kinds), len(rows))
         keys: list[bytes | None] = []
         values: list[bytes | None] = []
-        kept: list[int] = []
+        planted_rows: list[int] = []
         for row, number in zip(rows.tolist(), chosen.tolist(), strict=True):
             key, value = messages.keys[row], messages.values[row] or b""
             topic = SOURCE_TOPICS[messages.topics[row]]
             if not _valid(topic, value):
                 continue  # a second fault could make an invalid record valid
-            kept.append(row)
+            planted_rows.append(row)
             record: Json = msgspec.json.decode(value)
             kind = kinds[number] if topic == "events" or kinds[number] != TOO_LATE else WRONG_KEY
             if kind == WRONG_KEY:
@@ -130,7 +130,7 @@ class Dirt:
             keys.append(key)
             values.append(value)
             self.planted[kind] += 1
-        return Messages(messages.times[kept], messages.topics[kept], keys, values)
+        return Messages(messages.times[planted_rows], messages.topics[planted_rows], keys, values)
 
 
 def _valid(topic: str, value: bytes) -> bool:

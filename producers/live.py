@@ -45,7 +45,7 @@ class LiveReport:
         return ShopstreamError(
             f"{self.delivery.failed_total:,} messages were not acknowledged by Kafka: "
             f"{'; '.join(self.delivery.reasons)}.",
-            "See that Kafka runs and has room (`shopstream status`); the same command goes on.",
+            "Check that Kafka runs and has disk space (`shopstream status`). The same command continues.",
         )
 
 

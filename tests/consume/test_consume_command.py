@@ -16,7 +16,7 @@ from connectors.clock import iso
 from connectors.kafka.admin import group_lags
 from connectors.kafka.client import ensure_topics
 from features.schema import DAY_MS
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher
 from producers.replay import Course, replay
 from producers.shop.generate import generate
@@ -103,7 +103,7 @@ def sent(servers, run_name, history):
     properties = servers.kafka.client_properties()
     ensure_topics(properties, run_name, 4)
     report = replay(
-        Course(Span(directory)),
+        Course(ArchiveRange(directory)),
         lambda on_failure: Publisher(properties, run_name, on_failure),
         wall_clock(),
         lambda: False,

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from features.errors import ShopstreamError, UsageError
-from producers.archive.event_order import Span, in_time_order
+from producers.archive.event_order import ArchiveRange, in_time_order
 from producers.importing.importer import import_logs
 from producers.importing.mapping import load_mapping, parse_mapping, ready_mappings
 
@@ -30,7 +30,7 @@ def imported(file, mapping, out, **options):
 
 
 def records(out):
-    return [json.loads(value) for chunk in in_time_order(Span(out)) for value in chunk.values]
+    return [json.loads(value) for chunk in in_time_order(ArchiveRange(out)) for value in chunk.values]
 
 
 def text_file(tmp_path, text, name="log.csv"):
