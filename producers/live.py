@@ -62,7 +62,7 @@ def live_messages(model: Model, start_ms: int, rate: float | None = None) -> Ite
     Args:
         model: model of the shop.
         start_ms: first event time, not before the end of history.
-        rate: events per second of event time; default: the shop's own rhythm.
+        rate: events per second of event time; default: the shop's own seasonality.
     """
     step_ms = int(_BATCH_EVENTS / (rate or natural_rate(model)) * SECOND_MS)
     step_ms = min(max(step_ms, _STEP_MS_MIN), _STEP_MS_MAX)

@@ -79,7 +79,7 @@ def live_batches(
         start_ms: start, epoch ms, not before history's end, which is the default. A later start gives the records that
             a continuation from the end would give from then on (with a rate: those of visits that begin in the eight
             minutes before it or later).
-        rate: events per second, constant at all hours; by default the traffic follows the shop's own growth and rhythm.
+        rate: events per second, constant at all hours; default: the growth and seasonality of the shop.
             It scales the number of visits, not the time within them.
         step_ms: span of a batch.
 

@@ -72,7 +72,7 @@ def parts_of_day(events: int, events_max: int) -> int:
 
 
 def cut_day(day_ms: int, events: int, parts: int, *, even: bool = False) -> list[Slice]:
-    """Split a day into slices. Events follow the hourly rhythm, or are uniform if `even`, and add up exactly."""
+    """Split a day into slices. Events follow the hourly seasonality, or are uniform if `even`, and add up exactly."""
     edges_ms = [DAY_MS * part // parts for part in range(parts + 1)]
     middle = UTC_OFFSETS_H.index(1)  # the zone of most customers
     shares = [edge / DAY_MS if even else share_of_day(0, edge)[middle] for edge in edges_ms]

@@ -139,7 +139,7 @@ def write_checkpoint(folder: Path, expected: dict[str, Any], scoring: Scoring | 
         everyone = np.arange(partition.state.customer_count, dtype=np.int32)
         partition.reserve_bands()
         partition.bands[:] = 0
-        customer_rows(partition, everyone, partition.state.stream_time, scoring)
+        customer_rows(partition, everyone, partition.state.max_event_time, scoring)
     partition.index_ids = {"shop-customers-1": "uuid-of-customers"}
     store = CheckpointStore(str(folder / "state"), RUN)
     topic_ids = {topic: f"id-of-{topic}" for topic in wire}
