@@ -70,7 +70,7 @@ class Dirt:
     def __init__(self, fraction: float, seed: int) -> None:
         self._fraction = fraction
         self._random = np.random.default_rng(seed)
-        self._held: list[Messages] = []
+        self._pending: list[Messages] = []
         self.planted: Counter[str] = Counter()
 
     def spoil(self, chunks: Iterator[Messages]) -> Iterator[Messages]:
@@ -82,9 +82,9 @@ class Dirt:
         for messages in chunks:
             if len(messages):
                 yield self._spoil(messages)
-        if self._held:
-            rest = join(self._held)
-            self._held = []
+        if self._pending:
+            rest = join(self._pending)
+            self._pending = []
             yield rest.reordered(np.argsort(rest.times, kind="stable"))
 
     def _spoil(self, messages: Messages) -> Messages:
@@ -99,11 +99,11 @@ class Dirt:
         self.planted["out of order (counts)"] += int((delayed & ~late).sum())
         planted = self._plant(messages, np.flatnonzero(touched & ~delayed))
         arriving = Messages(arrivals, messages.topics, messages.keys, messages.values)
-        everything = join([*self._held, arriving, planted])
+        everything = join([*self._pending, arriving, planted])
         order = np.argsort(everything.times, kind="stable")
         now = int(np.searchsorted(everything.times[order], end_ms, side="right"))
         later = everything.reordered(order[now:])
-        self._held = [later] if len(later) else []
+        self._pending = [later] if len(later) else []
         return everything.reordered(order[:now])
 
     def _plant(self, messages: Messages, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Messages:

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from connectors.formats.strict_yaml import find_text, read_yaml, ready_texts
+from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from connectors.formats.timestamps import zone_name
 from features.errors import UsageError
 from features.schema import Device, EventType, Status
@@ -194,9 +194,9 @@ AnyKind = Annotated[Annotated[OrderMapping | ClickMapping, Field(discriminator="
 _MAPPING: Final[TypeAdapter[OrderMapping | ClickMapping]] = TypeAdapter(AnyKind)
 
 
-def ready_mappings() -> dict[str, str]:
+def builtin_mappings() -> dict[str, str]:
     """Return name -> text of each built-in mapping."""
-    return ready_texts("producers", "mappings")
+    return builtin_texts("producers", "mappings")
 
 
 def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
@@ -205,7 +205,7 @@ def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
     Raises:
         UsageError: the mapping is missing or invalid. The message names file and line.
     """
-    text, origin = find_text(name_or_path, ready_mappings(), "mapping", " (`shopstream import --list`)")
+    text, origin = find_text(name_or_path, builtin_mappings(), "mapping", " (`shopstream import --list`)")
     return Path(name_or_path).stem, parse_mapping(text, origin)
 
 

@@ -110,8 +110,8 @@ def draw_slice(
     )
 
 
-class Tide:
-    """Holds records whose time has not come: of visits that outlast their slice, and of changes of orders."""
+class TimeBuffer:
+    """Buffers records of later slices: of visits that outlast their slice, and of changes of orders."""
 
     def __init__(self) -> None:
         self._events = _Column(EVENTS_SCHEMA.empty_table(), "ts")
@@ -127,7 +127,7 @@ class Tide:
         return self._events.release(end_ms), self._orders.release(end_ms)
 
     def events_from(self, time_ms: int) -> int:
-        """Return the number of held events at `time_ms` or later."""
+        """Return the number of pending events at `time_ms` or later."""
         return self._events.count_from(time_ms)
 
 
@@ -145,8 +145,8 @@ class _Column:
             return
         left = len(self._times_ms) - self._given
         # copied, because a slice of a few rows would keep its whole source table in memory
-        held = self._rows.slice(self._given).take(pa.array(np.arange(left)))
-        self._rows = _merged(held, new, self._time_column)
+        pending = self._rows.slice(self._given).take(pa.array(np.arange(left)))
+        self._rows = _merged(pending, new, self._time_column)
         self._times_ms = _times_ms(self._rows, self._time_column)
         self._given = 0
 
@@ -164,12 +164,12 @@ def _times_ms(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
     return times
 
 
-def _merged(held: pa.Table, new: pa.Table, column: str) -> pa.Table:
+def _merged(pending: pa.Table, new: pa.Table, column: str) -> pa.Table:
     """Merge both, ascending. Only the overlapping range is sorted."""
-    if held.num_rows == 0:
+    if pending.num_rows == 0:
         return new
-    overlap = int(np.searchsorted(_times_ms(new, column), _times_ms(held, column)[-1], side="right"))
-    head = pa.concat_tables([held, new.slice(0, overlap)])
+    overlap = int(np.searchsorted(_times_ms(new, column), _times_ms(pending, column)[-1], side="right"))
+    head = pa.concat_tables([pending, new.slice(0, overlap)])
     order = np.argsort(_times_ms(head, column), kind="stable")
     return pa.concat_tables([head.take(pa.array(order)), new.slice(overlap)])
 
@@ -197,15 +197,15 @@ def history(model: Model) -> Iterator[Batch]:
     """
     shop = model.shop
     salt = history_salt(shop)
-    tide = Tide()
+    buffer = TimeBuffer()
     for weights, part in history_slices(model):
         rng = history_generator(shop, part)
         drawn = draw_slice(model, weights, part, salt, rng)
-        tide.add(drawn.events, drawn.orders)
+        buffer.add(drawn.events, drawn.orders)
         if part.end_ms == shop.end_ms:
-            missing = tide.events_from(shop.end_ms)
-            tide.add(_filling(model, weights, drawn, missing, rng), ORDERS_SCHEMA.empty_table())
-        events, orders = tide.release(part.end_ms)
+            missing = buffer.events_from(shop.end_ms)
+            buffer.add(_filling(model, weights, drawn, missing, rng), ORDERS_SCHEMA.empty_table())
+        events, orders = buffer.release(part.end_ms)
         yield Batch(part.start_ms, part.end_ms, events, orders, drawn.counts)
 
 

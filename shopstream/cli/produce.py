@@ -190,7 +190,7 @@ def import_log(
 
     Example: `shopstream import cdnow.txt --mapping cdnow --out data/cdnow`
     """
-    built_in = mappings.ready_mappings()
+    built_in = mappings.builtin_mappings()
     if list_mappings:
         parsed = {name: mappings.parse_mapping(text, name) for name, text in built_in.items()}
         rows = [(name, found.kind, found.about) for name, found in parsed.items()]

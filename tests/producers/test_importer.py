@@ -12,7 +12,7 @@ import pytest
 from features.errors import ShopstreamError, UsageError
 from producers.archive.event_order import ArchiveRange, in_time_order
 from producers.importing.importer import import_logs
-from producers.importing.mapping import load_mapping, parse_mapping, ready_mappings
+from producers.importing.mapping import builtin_mappings, load_mapping, parse_mapping
 
 
 def real_log(name):
@@ -24,7 +24,7 @@ def real_log(name):
 
 
 def imported(file, mapping, out, **options):
-    found = load_mapping(mapping) if mapping in ready_mappings() else ("own", parse_mapping(mapping, "own.yaml"))
+    found = load_mapping(mapping) if mapping in builtin_mappings() else ("own", parse_mapping(mapping, "own.yaml"))
     (report,) = import_logs([(file, *found)], out, force=True, **options)
     return report
 
