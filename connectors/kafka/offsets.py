@@ -102,7 +102,7 @@ def commit_with_retry(commit: Callable[[], None]) -> None:
         except CommitError as error:
             if not left:
                 raise
-            log.warning("the commit of a new owner failed; retrying", metadata=str(error))
+            log.warning("the commit of a new owner failed; retrying", error=str(error))
             time.sleep(TAKEOVER_PAUSE_S)
         else:
             return
