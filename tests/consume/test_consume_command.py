@@ -142,8 +142,8 @@ def test_until_end_gives_every_customer_one_row_at_t_with_any_number_of_workers(
     assert done.returncode == 0, done.stderr
     with Elasticsearch(**options) as client:
         assert count(client, f"{run_name}-events") == sent.events
-        assert count(client, f"{run_name}-orders") == sent.tally.orders
-        assert count(client, f"{run_name}-sessions") == sent.tally.sessions
+        assert count(client, f"{run_name}-orders") == sent.counts.orders
+        assert count(client, f"{run_name}-sessions") == sent.counts.sessions
         (as_of,) = as_ofs(client, run_name)
         assert as_of == highest_ms(client, run_name) == last_word(done)["final_as_of"]
 
