@@ -26,7 +26,7 @@ import structlog
 from connectors.elasticsearch.documents import (
     ACTION_BYTES,
     Doc,
-    ItemAnswer,
+    ItemResult,
     Outcome,
     Rejected,
     Send,
@@ -299,7 +299,7 @@ class BulkSink:
             group = groups.pop()
             body = encode_bulk(docs, group)
             try:
-                answers = self._send(body)
+                results = self._send(body)
             except SendError as error:
                 if error.verdict is Verdict.FATAL:
                     raise error.error or ShopstreamError(error.reason) from error
@@ -314,7 +314,7 @@ class BulkSink:
                     groups += [group[half:], group[:half]]
                 continue
             self._bytes_sent += len(body)
-            again, verdict, reason = record_results(request, group, answers)
+            again, verdict, reason = record_results(request, group, results)
             if again:
                 groups.append(again)
                 tries += 1
@@ -371,33 +371,33 @@ class BulkSink:
 
 
 def record_results(
-    request: _Request, group: Sequence[int], answers: Sequence[ItemAnswer] | None
+    request: _Request, group: Sequence[int], results: Sequence[ItemResult] | None
 ) -> tuple[list[int], Verdict, str]:
     """Record the results of a group of positions. Return those to retry, the worst verdict and its reason.
 
     Raises:
         ShopstreamError: an item was refused permanently (no right to write to its index).
     """
-    if answers is None:
+    if results is None:
         request.written += len(group)
         return [], Verdict.WRITTEN, ""
     again: list[int] = []
     worst, reason = Verdict.RETRY, ""
-    for position, answer in zip(group, answers, strict=True):
-        match answer.verdict:
+    for position, result in zip(group, results, strict=True):
+        match result.verdict:
             case Verdict.WRITTEN:
                 request.written += 1
             case Verdict.CONFLICT:
                 request.conflicts.append(position)
             case Verdict.REJECTED:
-                request.rejected.append(Rejected(position, answer.reason))
+                request.rejected.append(Rejected(position, result.reason))
             case Verdict.RETRY | Verdict.BLOCKED:
                 again.append(position)
-                if not reason or answer.verdict is Verdict.BLOCKED:
-                    worst, reason = answer.verdict, answer.reason
+                if not reason or result.verdict is Verdict.BLOCKED:
+                    worst, reason = result.verdict, result.reason
             case _:
                 raise ShopstreamError(
-                    f"Elasticsearch refuses to write to {request.submission.docs[position].index}: {answer.reason}.",
+                    f"Elasticsearch refuses to write to {request.submission.docs[position].index}: {result.reason}.",
                     "Give the user the right to create and write the run's indices.",
                 )
     return again, worst, reason

@@ -24,7 +24,7 @@ from elasticsearch import Elasticsearch
 from connectors.elasticsearch.bulk import BulkSink
 from connectors.elasticsearch.documents import (
     Doc,
-    ItemAnswer,
+    ItemResult,
     Outcome,
     Rejected,
     SendError,
@@ -58,7 +58,7 @@ ID_BYTES_MAX: Final = 512
 CHECK_TIMEOUT_S: Final = 5.0
 REQUEST_TIMEOUT_S: Final = 60.0
 
-_BULK_ANSWER: Final = {
+_BULK_RESPONSE: Final = {
     "filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
 }
 _BULK_HEADERS: Final = {"content-type": "application/x-ndjson", "accept": "application/json"}
@@ -226,14 +226,14 @@ def _root(error: BaseException) -> BaseException:
 
 def stored_version(client: Elasticsearch, index: str, document_id: str) -> int | None:
     """Return the field `version` of a document, or None if a search finds none. Unrefreshed data is not read."""
-    answer = client.search(
+    response = client.search(
         index=index,
         query={"ids": {"values": [document_id]}},
         source_includes=["version"],
         size=1,
         filter_path="hits.hits._source",
     )
-    hits = answer.get("hits", {}).get("hits", [])
+    hits = response.get("hits", {}).get("hits", [])
     return int(hits[0]["_source"]["version"]) if hits else None
 
 
@@ -247,8 +247,8 @@ def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, r
     """
     if not ids:
         return
-    answer = client.bulk(index=index, operations=[{"delete": {"_id": one}} for one in ids], refresh=refresh)
-    for item in answer["items"]:
+    response = client.bulk(index=index, operations=[{"delete": {"_id": one}} for one in ids], refresh=refresh)
+    for item in response["items"]:
         status, error = item["delete"]["status"], item["delete"].get("error")
         if error is not None and status != 404:
             raise ShopstreamError(
@@ -303,15 +303,15 @@ class BulkTransport:
     def __init__(self, client: Elasticsearch) -> None:
         self._client = client
 
-    def __call__(self, body: bytes) -> list[ItemAnswer] | None:
+    def __call__(self, body: bytes) -> list[ItemResult] | None:
         """Send one request. Return None when every item was written.
 
         Raises:
             SendError: the request as a whole failed, so there are no results of items.
         """
         try:
-            answer = self._client.perform_request(
-                "POST", "/_bulk", params=_BULK_ANSWER, headers=_BULK_HEADERS, body=body, endpoint_id="bulk"
+            response = self._client.perform_request(
+                "POST", "/_bulk", params=_BULK_RESPONSE, headers=_BULK_HEADERS, body=body, endpoint_id="bulk"
             ).body
         except elasticsearch.UnsupportedProductError as error:
             raise SendError(Verdict.BLOCKED, "the server is not Elasticsearch") from error
@@ -321,11 +321,11 @@ class BulkTransport:
             raise SendError(Verdict.RETRY, "the response is truncated or not JSON") from error
         except elasticsearch.TransportError as error:
             raise SendError(Verdict.RETRY, clip(f"{type(error).__name__}: {error}")) from error
-        if not isinstance(answer, dict) or "errors" not in answer:
-            raise SendError(Verdict.BLOCKED, f"not the response to a bulk request: {clip(str(answer))}")
-        if not answer["errors"]:
+        if not isinstance(response, dict) or "errors" not in response:
+            raise SendError(Verdict.BLOCKED, f"not the response to a bulk request: {clip(str(response))}")
+        if not response["errors"]:
             return None
-        return [item_verdict(item["status"], item.get("error")) for line in answer["items"] for item in line.values()]
+        return [item_verdict(item["status"], item.get("error")) for line in response["items"] for item in line.values()]
 
 
 def connection(endpoints: Endpoints) -> ElasticConnection:

@@ -104,14 +104,14 @@ class SendError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ItemAnswer:
+class ItemResult:
     """Result of one item: the verdict and, except for WRITTEN, the reason."""
 
     verdict: Verdict
     reason: str = ""
 
 
-Send = Callable[[bytes], Sequence[ItemAnswer] | None]
+Send = Callable[[bytes], Sequence[ItemResult] | None]
 """Posts a bulk body. Returns the result of each item in order, or None when all were written. Called from several
 threads.
 """

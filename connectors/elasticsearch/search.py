@@ -39,13 +39,13 @@ class Searcher:
             ShopstreamError: Elasticsearch does not respond, or refuses.
         """
         try:
-            answer = self._client.search(
+            response = self._client.search(
                 index=alias(self._run, index), body=dict(body), ignore_unavailable=True, request_cache=False
             )
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
             raise readable_error(error, f"The search of {alias(self._run, index)}") from error
-        response: Mapping[str, Any] = answer.body
-        return response
+        content: Mapping[str, Any] = response.body
+        return content
 
     def many(self, searches: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
         """Return the responses to several searches in one request. A failed search gives its error.
@@ -62,10 +62,10 @@ class Searcher:
         for index, body in searches:
             lines += [{"index": alias(self._run, index), "ignore_unavailable": True}, body]
         try:
-            answer = self._client.msearch(searches=lines, max_concurrent_searches=CONCURRENT_SEARCHES)
+            response = self._client.msearch(searches=lines, max_concurrent_searches=CONCURRENT_SEARCHES)
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
             raise readable_error(error, "Elasticsearch") from error
-        return [_answered(one, index) for one, (index, _) in zip(answer.body["responses"], searches, strict=True)]
+        return [_result(one, index) for one, (index, _) in zip(response.body["responses"], searches, strict=True)]
 
     def types(self, index: str) -> dict[str, str]:
         """Return field -> Elasticsearch type; empty if the index is missing.
@@ -73,17 +73,17 @@ class Searcher:
         If a field has different types in the months of an index, the last month's type is returned.
         """
         try:
-            answer = self._client.indices.get_mapping(index=alias(self._run, index), ignore_unavailable=True)
+            response = self._client.indices.get_mapping(index=alias(self._run, index), ignore_unavailable=True)
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
             raise readable_error(error, f"The mapping of {alias(self._run, index)}") from error
         types: dict[str, str] = {}
-        for _, one in sorted(answer.body.items()):
+        for _, one in sorted(response.body.items()):
             for name, field in one["mappings"].get("properties", {}).items():
                 types[name] = field.get("type", "object")
         return types
 
 
-def _answered(one: Mapping[str, Any], index: str) -> Mapping[str, Any] | ShopstreamError:
+def _result(one: Mapping[str, Any], index: str) -> Mapping[str, Any] | ShopstreamError:
     if "error" not in one:
         return one
     causes = one["error"].get("root_cause") or [one["error"]]

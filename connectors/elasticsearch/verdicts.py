@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from connectors.elasticsearch.documents import ItemAnswer, SendError, Verdict
+from connectors.elasticsearch.documents import ItemResult, SendError, Verdict
 from features.errors import ShopstreamError
 
 REASON_CHARS_MAX: Final = 500
@@ -32,7 +32,7 @@ _REMEDIES: Final = {
 """Error type -> remedy, for errors whose Elasticsearch message does not give one."""
 
 
-def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemAnswer:
+def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemResult:
     """Return the meaning of the result of one item.
 
     Args:
@@ -40,10 +40,10 @@ def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemAnswer:
         error: error object of the item.
     """
     if status < 300:
-        return ItemAnswer(Verdict.WRITTEN)
+        return ItemResult(Verdict.WRITTEN)
     cause = error or {}
     remedy = _REMEDIES.get(str(cause.get("type")), "")
-    return ItemAnswer(_refusal(status, cause), error_text({"error": cause}) + (f" ({remedy})" if remedy else ""))
+    return ItemResult(_refusal(status, cause), error_text({"error": cause}) + (f" ({remedy})" if remedy else ""))
 
 
 def _refusal(status: int, error: Mapping[str, Any]) -> Verdict:

@@ -105,27 +105,27 @@ def message_of(mistake: ErrorDetails) -> str:
     return message[0].lower() + message[1:]
 
 
-def ready_texts(package: str, folder: str) -> dict[str, str]:
+def builtin_texts(package: str, folder: str) -> dict[str, str]:
     """Return name -> YAML of every file in a package's folder, sorted by name."""
     files = [file for file in (resources.files(package) / folder).iterdir() if file.name.endswith(".yaml")]
     return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
 
 
-def find_text(name_or_path: str, ready: Mapping[str, str], kind: str, remedy: str = "") -> tuple[str, str]:
+def find_text(name_or_path: str, builtin: Mapping[str, str], kind: str, remedy: str = "") -> tuple[str, str]:
     """Return a built-in text by its name or a YAML file's text by its path, and its name for errors.
 
     Args:
         name_or_path: name or path that the user gave.
-        ready: built-in texts: name -> text.
+        builtin: built-in texts: name -> text.
         kind: kind of file for errors: mapping.
         remedy: hint how to list the built-in texts.
 
     Raises:
         UsageError: there is no such text.
     """
-    if name_or_path in ready:
-        return ready[name_or_path], f"{kind} {name_or_path}"
-    known = f"Give a YAML file, or one of {', '.join(ready)}{remedy}."
+    if name_or_path in builtin:
+        return builtin[name_or_path], f"{kind} {name_or_path}"
+    known = f"Give a YAML file, or one of {', '.join(builtin)}{remedy}."
     return read_text(File(name_or_path), f"There is no {kind} {name_or_path}", known), name_or_path
 
 

@@ -127,8 +127,8 @@ def group_lags(endpoint: KafkaEndpoint, run: str | None = None, timeout_s: float
 
 def _lag(client: AdminClient, name: str, description: Any, timeout_s: float) -> GroupLag:
     request = [ConsumerGroupTopicPartitions(name)]
-    answer = client.list_consumer_group_offsets(request, request_timeout=timeout_s)[name].result()
-    committed = {(part.topic, part.partition): part.offset for part in answer.topic_partitions}
+    response = client.list_consumer_group_offsets(request, request_timeout=timeout_s)[name].result()
+    committed = {(part.topic, part.partition): part.offset for part in response.topic_partitions}
     known = client.list_topics(timeout=timeout_s).topics
     partitions = [key for key in committed if key[0] in known]
     first = _offsets(client, partitions, _SPEC.earliest(), timeout_s)

@@ -406,8 +406,8 @@ def _topic_warnings(admin: AdminClient, existing: list[str], run: str, pause_ms:
     if not sources:
         return []
     warnings = []
-    answers = admin.describe_configs([ConfigResource(ResourceType.TOPIC, t) for t in sources])
-    for resource, future in answers.items():
+    responses = admin.describe_configs([ConfigResource(ResourceType.TOPIC, t) for t in sources])
+    for resource, future in responses.items():
         try:
             settings = {name: entry.value for name, entry in future.result().items()}
         except KafkaException as error:

@@ -81,12 +81,12 @@ def commit(consumer: Consumer, offsets: Offsets) -> None:
         TopicPartition(p.topic, p.partition, offset, metadata=metadata) for p, (offset, metadata) in offsets.items()
     ]
     try:
-        answers = consumer.commit(offsets=requests, asynchronous=False)
+        responses = consumer.commit(offsets=requests, asynchronous=False)
     except KafkaException as error:
         raise _commit_error(error.args[0]) from error
-    for answer in answers or ():
-        if answer.error is not None:
-            raise _commit_error(answer.error)
+    for response in responses or ():
+        if response.error is not None:
+            raise _commit_error(response.error)
 
 
 def commit_with_retry(commit: Callable[[], None]) -> None:
@@ -128,13 +128,15 @@ def committed(
     if not partitions:
         return {}
     try:
-        answers = consumer.committed(list(partitions), timeout=timeout_s)
+        responses = consumer.committed(list(partitions), timeout=timeout_s)
     except KafkaException as error:
         raise ShopstreamError(f"The committed offsets could not be read: {error.args[0].str()}.") from error
-    for answer in answers:
-        if answer.error is not None:
-            raise ShopstreamError(f"The committed offset of {answer.topic}[{answer.partition}]: {answer.error.str()}.")
-    return {TopicPartition(a.topic, a.partition): (a.offset, a.metadata or "") for a in answers if a.offset >= 0}
+    for response in responses:
+        if response.error is not None:
+            raise ShopstreamError(
+                f"The committed offset of {response.topic}[{response.partition}]: {response.error.str()}."
+            )
+    return {TopicPartition(a.topic, a.partition): (a.offset, a.metadata or "") for a in responses if a.offset >= 0}
 
 
 def watermarks(
@@ -191,14 +193,14 @@ def partitions_of(
     partitions: list[TopicPartition] = []
     for topic in topics:
         try:
-            answer = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+            response = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
         except KafkaException as error:
             raise ShopstreamError(f"The partitions of {topic} could not be read: {error.args[0].str()}.") from error
-        if answer.error is not None:
+        if response.error is not None:
             raise ShopstreamError(
-                f"Topic {topic} cannot be read: {answer.error.str()}.", "Create the run's topics (`shopstream up`)."
+                f"Topic {topic} cannot be read: {response.error.str()}.", "Create the run's topics (`shopstream up`)."
             )
-        partitions += [TopicPartition(topic, number) for number in sorted(answer.partitions)]
+        partitions += [TopicPartition(topic, number) for number in sorted(response.partitions)]
     return partitions
 
 
@@ -214,9 +216,9 @@ def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
     Raises:
         ShopstreamError: a topic does not exist, or the cluster does not respond.
     """
-    answers = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
+    responses = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
     try:
-        return {topic: str(future.result().topic_id) for topic, future in answers.items()}
+        return {topic: str(future.result().topic_id) for topic, future in responses.items()}
     except KafkaException as error:
         raise ShopstreamError(f"The topics could not be described: {error.args[0].str()}.") from error
 

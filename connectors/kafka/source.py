@@ -102,7 +102,7 @@ class AssignmentListener(Protocol):
         """Take over partitions; may return offsets to read from instead of the committed ones."""
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
-        """Write and commit for partitions that are about to move to another worker: the last chance to do so."""
+        """Write and commit for partitions that are about to move to another worker: the last opportunity."""
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Drop partitions that moved to another worker earlier: nothing of them may be written or committed."""

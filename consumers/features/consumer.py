@@ -151,7 +151,7 @@ class FeaturesConsumer:
     @property
     def max_event_time(self) -> int:
         """Max event time of the owned partitions, epoch ms; 0 if nothing was read."""
-        return max((partition.state.stream_time for partition in self._partitions.values()), default=0)
+        return max((partition.state.max_event_time for partition in self._partitions.values()), default=0)
 
     def owned(self) -> tuple[int, ...] | None:
         """Return the numbers of the owned partitions; None before the first assignment."""
@@ -268,7 +268,7 @@ class FeaturesConsumer:
     def _as_of(self, partition: PartitionState) -> int:
         if self._final_as_of is not None and partition.number in self._final:
             return self._final_as_of
-        max_event_time = partition.state.stream_time
+        max_event_time = partition.state.max_event_time
         if self._clock == "stream" or not max_event_time or not self._is_caught_up(partition):
             return max_event_time
         now = max(max_event_time, wall_clock_ms())

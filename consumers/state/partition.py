@@ -177,7 +177,7 @@ class PartitionState:
         return self.state.high_events if topic == "events" else self.state.high_orders
 
     def _apply(self, columns: EventColumns | OrderColumns) -> int:
-        day = day_of(self.state.stream_time)
+        day = day_of(self.state.max_event_time)
         if isinstance(columns, EventColumns):
             touched = self.state.apply_events(columns)
             self.counts.duplicates += len(columns) - touched.applied
@@ -195,7 +195,7 @@ class PartitionState:
 
     def advance_clock(self, day_before: int, as_of: int | None = None) -> None:
         """Advance the clock from a day on: abandoned carts, and every customer again when a UTC day begins."""
-        now = self.state.stream_time if as_of is None else as_of
+        now = self.state.max_event_time if as_of is None else as_of
         self.sessions_dirty.add(self.state.abandoned(now, ABANDONED_AFTER_MS))
         if day_of(now) != day_before:
             self.mark_all()

@@ -83,7 +83,7 @@ def _end_ms(end: str | None) -> int:
 
 
 def _print_summary(shop: Shop, out: Path, generated: Generated, seconds: float) -> None:
-    counts = generated.tally
+    counts = generated.counts
     rows = [
         ("customers", f"{generated.customers:,}"),
         ("events", f"{generated.events:,}"),

@@ -24,7 +24,7 @@ from rich.text import Text
 from connectors.clock import iso
 from features.errors import UsageError
 from features.schema import SOURCE_TOPICS
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.dirt import Dirt
 from producers.importing import mapping as mappings
 from producers.importing.importer import ImportReport, import_logs
@@ -98,7 +98,7 @@ def replay(
     """
     requested = chosen("--topics", topics, SOURCE_TOPICS)
     check_range(start_ms, end_ms)
-    span = Span(directory, tuple(topic for topic in requested if topic != "customers"), start_ms, end_ms)
+    span = ArchiveRange(directory, tuple(topic for topic in requested if topic != "customers"), start_ms, end_ms)
     course = Course(span, "customers" in requested, parse_speed(speed), Dirt(dirt, seed) if dirt else None)
     console = Console(stderr=True)
     total = course.size()
@@ -190,7 +190,7 @@ def import_log(
 
     Example: `shopstream import cdnow.txt --mapping cdnow --out data/cdnow`
     """
-    built_in = mappings.ready_mappings()
+    built_in = mappings.builtin_mappings()
     if list_mappings:
         parsed = {name: mappings.parse_mapping(text, name) for name, text in built_in.items()}
         rows = [(name, found.kind, found.about) for name, found in parsed.items()]

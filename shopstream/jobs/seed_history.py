@@ -23,7 +23,7 @@ from connectors.kafka.admin import topic_counts
 from features.errors import UsageError
 from features.schema import DAY_COLUMN, DAY_MS, EVENT_LATENESS_MS, topic_name
 from producers.archive.archive import SHOP_FILE, day_start_ms, days
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.pacing import Clock
 from producers.pacing import Progress as Position
 from producers.publisher import Publisher
@@ -135,7 +135,7 @@ def options_of(shop: Shop) -> str:
 def remaining(directory: Path, state: HistoryState | None) -> int:
     """Return the number of messages of an archive that are still to be sent."""
     from_ms = 0 if state is None else state.until_ms
-    return Course(Span(directory, start_ms=from_ms or None), customers=from_ms == 0).size()
+    return Course(ArchiveRange(directory, start_ms=from_ms or None), customers=from_ms == 0).size()
 
 
 def send_history(directory: Path, shop: Shop, target: SeedTarget) -> HistoryState:
@@ -160,7 +160,7 @@ def send_history(directory: Path, shop: Shop, target: SeedTarget) -> HistoryStat
     publisher = Publisher(target.kafka.client_properties(), target.run)
     for start_ms, end_ms in _slices(directory, before.until_ms):
         report = replay(
-            Course(Span(directory, start_ms=start_ms, end_ms=end_ms), customers=state.until_ms == 0),
+            Course(ArchiveRange(directory, start_ms=start_ms, end_ms=end_ms), customers=state.until_ms == 0),
             lambda _: publisher,
             target.clock,
             target.interrupted,

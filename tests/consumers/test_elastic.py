@@ -19,7 +19,7 @@ from connectors.elasticsearch import client as elastic
 from connectors.elasticsearch import mappings
 from connectors.elasticsearch.bulk import BulkSink
 from connectors.elasticsearch.client import ElasticConnection, document_id
-from connectors.elasticsearch.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
+from connectors.elasticsearch.documents import Doc, ItemResult, Outcome, SendError, SinkOptions, Verdict, encode_bulk
 from connectors.elasticsearch.verdicts import request_verdict
 from consumers.index_definitions import index_definitions
 from features.errors import ShopstreamError, UsageError
@@ -85,7 +85,7 @@ def test_requests_are_cut_by_bytes():
 def test_only_the_refused_items_are_sent_again():
     def answer(ids, n):
         busy = "id-4" in ids and (len(ids) > 1 or n < 3)
-        return [ItemAnswer(Verdict.RETRY if busy and i == "id-4" else Verdict.WRITTEN, "429") for i in ids]
+        return [ItemResult(Verdict.RETRY if busy and i == "id-4" else Verdict.WRITTEN, "429") for i in ids]
 
     outcome, script, sink = run_sink(answer)
     assert outcome.written == 10
@@ -98,7 +98,7 @@ def test_only_the_refused_items_are_sent_again():
 def test_conflicts_and_rejections_are_told_by_position():
     def answer(ids, n):
         verdicts = {"id-2": Verdict.CONFLICT, "id-7": Verdict.REJECTED}
-        return [ItemAnswer(verdicts.get(i, Verdict.WRITTEN), "no such field") for i in ids]
+        return [ItemResult(verdicts.get(i, Verdict.WRITTEN), "no such field") for i in ids]
 
     outcome, _, _ = run_sink(answer)
     assert outcome.written == 8
@@ -142,14 +142,14 @@ def test_wrong_credentials_end_the_sink_with_an_error():
 
 
 def test_an_item_that_may_not_be_written_ends_the_sink():
-    with BulkSink(lambda body: [ItemAnswer(Verdict.FATAL, "unauthorized")], FAST, seed=1) as sink:
+    with BulkSink(lambda body: [ItemResult(Verdict.FATAL, "unauthorized")], FAST, seed=1) as sink:
         sink.submit(docs(1), lambda outcome: None)
         with pytest.raises(ShopstreamError, match=r"t-events-2026\.01: unauthorized"):
             sink.flush(10)
 
 
 def test_a_bug_in_a_thread_is_an_error_not_a_hang():
-    with BulkSink(lambda body: [ItemAnswer(Verdict.WRITTEN)] * 99, FAST, seed=1) as sink:
+    with BulkSink(lambda body: [ItemResult(Verdict.WRITTEN)] * 99, FAST, seed=1) as sink:
         sink.submit(docs(2), lambda outcome: None)
         with pytest.raises(ShopstreamError, match="failed"):
             sink.flush(10)
@@ -198,7 +198,7 @@ def test_every_document_has_exactly_one_end(verdicts):
     first = dict(zip((f"id-{n}" for n in range(len(verdicts))), verdicts, strict=True))
 
     def answer(ids, n):
-        return [ItemAnswer(first.pop(i, Verdict.WRITTEN)) for i in ids]
+        return [ItemResult(first.pop(i, Verdict.WRITTEN)) for i in ids]
 
     outcome, _, _ = run_sink(answer, len(verdicts), SinkOptions(connections=1, docs_max=4, pause_s=0.0001))
     assert outcome.written + len(outcome.conflicts) + len(outcome.rejected) == len(verdicts)

@@ -132,14 +132,14 @@ def test_as_if_read_one_by_one(data):
             reference.at_end[topic] = True
         partition.advance()
         reference.read_on()
-        assert partition.state.stream_time == reference.stream_time
+        assert partition.state.max_event_time == reference.stream_time
         for name in TIMED:
             assert partition.max_event_time(name) == reference.high[name]
             assert partition.buffers[name].position <= reference.position[name]
         sent = set(letters_of(partition))
         assert {at for at in reference.letters if at[1] < partition.buffers[at[0]].position} == sent
-        if partition.state.stream_time:
-            rows = evaluate_all(partition.state, partition.state.stream_time)
+        if partition.state.max_event_time:
+            rows = evaluate_all(partition.state, partition.state.max_event_time)
             oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], reference.stream_time)
             assert_same_rows(rows, feature_frame(oracle))
     assert partition.dry
@@ -189,7 +189,7 @@ def test_from_any_position_on_a_restart_loses_nothing(data):
     reference.read_on()
     # everything was received before it was judged there; the verdicts are the same
     assert set(safe + sent) == set(reference.letters)
-    as_of = partition.state.stream_time
+    as_of = partition.state.max_event_time
     oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], as_of)
     assert_same_rows(evaluate_all(partition.state, as_of), feature_frame(oracle))
 
@@ -202,17 +202,17 @@ def test_the_clock_waits_for_a_topic_that_may_have_earlier_records():
     partition.receive(as_batch("events", [message(click(ts)) for ts in (10, 20, 30)]))
     partition.advance()
     # one record more than the orders' time of nothing: it was chosen while the events were not ahead
-    assert partition.state.stream_time == 10
+    assert partition.state.max_event_time == 10
     partition.receive(as_batch("orders", [message(order(25))]))
     partition.advance()
-    assert partition.state.stream_time == 30
+    assert partition.state.max_event_time == 30
     partition.receive(as_batch("events", [message(click(ts)) for ts in (40, 50)], 3))
     partition.advance()
     assert partition.max_event_time("events") == 30
     assert partition.buffers["events"].waiting == 2
     partition.reached_end("orders")
     partition.advance()
-    assert partition.state.stream_time == 50
+    assert partition.state.max_event_time == 50
 
 
 def test_a_topic_at_its_end_holds_nothing_back_until_it_goes_on():
@@ -221,7 +221,7 @@ def test_a_topic_at_its_end_holds_nothing_back_until_it_goes_on():
         partition.reached_end(topic)
     partition.receive(as_batch("events", [message(click(ts)) for ts in (10, 20)]))
     partition.advance()
-    assert partition.state.stream_time == 20
+    assert partition.state.max_event_time == 20
     partition.receive(as_batch("orders", [message(order(5))]))
     partition.receive(as_batch("events", [message(click(ts)) for ts in (30, 40)], 2))
     partition.reached_end("events")
@@ -287,7 +287,7 @@ def test_what_is_invalid_moves_no_clock():
     for name in TIMED:
         partition.reached_end(name)
     partition.advance()
-    assert partition.state.stream_time == 11
+    assert partition.state.max_event_time == 11
     assert (partition.counts.late, partition.counts.rejected) == (0, 1)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from features.errors import UsageError
-from producers.importing.mapping import load_mapping, parse_mapping, ready_mappings
+from producers.importing.mapping import builtin_mappings, load_mapping, parse_mapping
 
 GOOD = """\
 kind: orders
@@ -66,7 +66,7 @@ def test_every_error_is_told_at_once():
     assert message.count("my.yaml, line") == 4  # two that are not known, two that are missing
 
 
-@pytest.mark.parametrize("name", ready_mappings())
+@pytest.mark.parametrize("name", builtin_mappings())
 def test_ready_mappings_are_valid_and_say_what_they_read(name):
     found, mapping = load_mapping(name)
     assert found == name

@@ -39,7 +39,7 @@ def test_without_a_broker_everything_fails_and_is_told():
     assert (delivery.sent, delivery.failed, delivery.delivered) == ({"events": 70}, {"events": 70}, {"events": 0})
     assert told == [("events", b"x" * 10)] * 70
     assert delivery.reasons == ("Local: Message timed out (70)",)
-    assert publisher.trouble
+    assert publisher.last_error
 
 
 def test_giving_up_counts_what_is_still_on_its_way_as_failed():

@@ -5,7 +5,7 @@ import json
 import pytest
 from archives import DAY, NOON, event, order, write
 
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.dirt import Dirt
 from producers.replay import Course, failure, replay
 
@@ -32,7 +32,7 @@ def names(publisher):
 
 
 def test_profiles_come_first_and_everything_is_counted(archive, publisher, fake_clock):
-    course = Course(Span(archive))
+    course = Course(ArchiveRange(archive))
     report, seen = run(course, publisher, fake_clock)
     assert report.delivery.sent == report.delivery.delivered == {"customers": 7, "events": 50, "orders": 10}
     assert names(publisher)[:9] == [*(f"c{n}" for n in range(7)), "e0", "o0"]
@@ -43,22 +43,22 @@ def test_profiles_come_first_and_everything_is_counted(archive, publisher, fake_
 
 
 def test_only_the_topics_asked_for(archive, publisher, fake_clock):
-    report, _ = run(Course(Span(archive, topics=("orders",)), customers=False), publisher, fake_clock)
+    report, _ = run(Course(ArchiveRange(archive, topics=("orders",)), customers=False), publisher, fake_clock)
     assert report.delivery.sent == {"orders": 10}
 
 
 def test_a_speed_paces_it(archive, publisher, fake_clock):
-    report, _ = run(Course(Span(archive), speed=10.0), publisher, fake_clock)
+    report, _ = run(Course(ArchiveRange(archive), speed=10.0), publisher, fake_clock)
     assert report.seconds == pytest.approx(4.9, abs=0.1)
 
 
 @pytest.mark.parametrize("stop_after", [7, 8, 20, 66])
 def test_interrupted_it_goes_on_where_it_stopped(archive, new_publisher, fake_clock, stop_after):
     first = new_publisher(fake_clock, take=stop_after)
-    report, _ = run(Course(Span(archive)), first, fake_clock, lambda: first.sent_total >= stop_after)
+    report, _ = run(Course(ArchiveRange(archive)), first, fake_clock, lambda: first.sent_total >= stop_after)
     assert not report.complete
     second = new_publisher(fake_clock)
-    again, _ = run(Course(Span(archive, start_ms=report.resume_ms)), second, fake_clock)
+    again, _ = run(Course(ArchiveRange(archive, start_ms=report.resume_ms)), second, fake_clock)
     assert again.complete
     assert {*names(first), *names(second)} == {
         *names(first)[:7],
@@ -70,14 +70,14 @@ def test_interrupted_it_goes_on_where_it_stopped(archive, new_publisher, fake_cl
 
 def test_stopped_among_the_profiles_it_begins_anew(archive, new_publisher, fake_clock):
     first = new_publisher(fake_clock, take=3)
-    report, _ = run(Course(Span(archive)), first, fake_clock)
+    report, _ = run(Course(ArchiveRange(archive)), first, fake_clock)
     assert not report.complete
     assert report.resume_ms is None
 
 
 def test_what_failed_is_told_and_lies_in_the_range_to_send_again(archive, new_publisher, fake_clock):
     publisher = new_publisher(fake_clock, fail=[30, 40])
-    report, _ = run(Course(Span(archive)), publisher, fake_clock)
+    report, _ = run(Course(ArchiveRange(archive)), publisher, fake_clock)
     assert not report.complete
     failed = [json.loads(publisher.values[at]) for at in (30, 40)]
     assert report.resume_ms == min(record.get("updated_ts") or record["ts"] for record in failed)
@@ -88,12 +88,12 @@ def test_what_failed_is_told_and_lies_in_the_range_to_send_again(archive, new_pu
 
 
 def test_failed_profiles_mean_from_the_beginning_of_the_span(archive, new_publisher, fake_clock):
-    report, _ = run(Course(Span(archive, start_ms=NOON - DAY)), new_publisher(fake_clock, fail=[2]), fake_clock)
+    report, _ = run(Course(ArchiveRange(archive, start_ms=NOON - DAY)), new_publisher(fake_clock, fail=[2]), fake_clock)
     assert report.resume_ms == NOON - DAY
 
 
 def test_with_dirt_every_record_still_arrives(archive, publisher, fake_clock):
-    report, _ = run(Course(Span(archive), dirt=Dirt(1.0, 5)), publisher, fake_clock)
+    report, _ = run(Course(ArchiveRange(archive), dirt=Dirt(1.0, 5)), publisher, fake_clock)
     whole = {f"e{n}".encode() for n in range(50)} | {f"o{n}".encode() for n in range(10)}
     assert all(any(b'"' + name + b'"' in value for value in publisher.values) for name in whole)
     assert report.planted

@@ -16,7 +16,7 @@ from connectors.kafka import client as kafka
 from connectors.kafka.admin import GroupLag
 from consumers.checkpoints.inventory import StoredState, remove_state, stored_states, unwritten_rows
 from features.errors import ShopstreamError
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher
 from producers.replay import Course, replay
 from producers.shop.generate import generate
@@ -176,7 +176,7 @@ def history(tmp_path_factory):
 
 
 def fill(bench: Bench, history: Path) -> None:
-    course = Course(Span(history))
+    course = Course(ArchiveRange(history))
     properties = bench.properties
     report = replay(
         course, lambda fail: Publisher(properties, bench.run, fail), wall_clock(), lambda: False, lambda _: None

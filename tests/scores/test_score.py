@@ -177,7 +177,7 @@ def test_a_scorer_is_held_to_its_columns_and_rows():
     rows = rows_of(buyer(), buyer())
     good = RfmScorer(BREAKS, default_rules()).score(rows)
     for bad in (good.head(1), good.drop("segment"), good.with_columns(pl.col("r_score").cast(pl.Float64))):
-        with pytest.raises(ShopstreamError, match="than expected"):
+        with pytest.raises(ShopstreamError, match="unexpected columns"):
             check_scores(rows, bad)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scores.scorers import BREAKS, THRESHOLDS, rows_of
 
-from connectors.formats.rules_file import default_rules, load_rules, parse_rules, ready_rules
+from connectors.formats.rules_file import builtin_rules, default_rules, load_rules, parse_rules
 from features.errors import UsageError
 from features.rules.segments import with_profiles
 from features.scores.score import scored
@@ -344,7 +344,7 @@ def test_groups_by_thresholds():
 
 
 def test_ready_rules_are_valid_and_keep_their_text():
-    for name, text in ready_rules().items():
+    for name, text in builtin_rules().items():
         assert load_rules(name).text == text
     assert len(default_rules().document.segments) >= 10
 

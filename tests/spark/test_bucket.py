@@ -158,13 +158,13 @@ def test_as_the_consumers_do(data):
             writes = again
         write_all(documents, writes)
         letters += [(w.target, w.offset, w.key, w.body, w.error) for w in writes if w.kind == "letter"]
-        day = day_of(partition.state.stream_time)
+        day = day_of(partition.state.max_event_time)
         for messages in batch.values():
             partition.receive(messages)
         for topic in ("customers", "events", "orders"):
             partition.reached_end(topic)
         partition.advance()
-        now = partition.state.stream_time
+        now = partition.state.max_event_time
         if now:
             partition.advance_clock(day, now)
             emit(partition, now, expected)
