@@ -9,35 +9,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from connectors.clock import iso
-from consumers.dead_letters.producer import reason_kind
-from consumers.dead_letters.review import (
-    DeadLetterFilter,
-    ReplayPlan,
-    StoredDeadLetter,
-    once,
-    readable,
-    safe_text,
-    sort_out,
-    source_of,
-    verdict,
-)
-from consumers.dead_letters.store import read_letters, read_replayed, remember, send_back
-from consumers.dead_letters.to_archive import add_to_archive
 from features.errors import ShopstreamError, UsageError
-from features.schema import SOURCE_TOPICS, topic_name
-from shopstream import embedded
 from shopstream.cli.options import AsJson, Run, Yes, time_option
-from shopstream.jobs.runs import check_exists
 from shopstream.runtime.tables import table
-from shopstream.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from consumers.dead_letters.review import DeadLetterFilter, ReplayPlan, StoredDeadLetter
+    from shopstream.settings import Settings
 
 Topic = Annotated[str | None, typer.Option("--topic", help="Source topic of the message: events, shop.events.")]
 Partition = Annotated[int | None, typer.Option("--partition", help="Source partition of the message.")]
@@ -72,6 +57,8 @@ def list_dead_letters(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream dead-letters list --topic orders --reason total --by-reason`
     """
+    from consumers.dead_letters.store import read_replayed
+
     settings, kafka = _open(run)
     choice = _filter(settings, topic, partition, source_offsets, numbers, reason, since_ms, until_ms)
     selected = _read(kafka, settings, choice)
@@ -101,6 +88,9 @@ def show(
 
     Example: `shopstream dead-letters show 17 --out letter-17.json`
     """
+    from connectors.clock import iso
+    from consumers.dead_letters.review import DeadLetterFilter, readable, safe_text, source_of, verdict
+
     settings, kafka = _open(run)
     selected = _read(kafka, settings, DeadLetterFilter(numbers=(number, number)))
     if not selected:
@@ -155,6 +145,10 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream dead-letters replay --topic orders --reason total --dry-run`
     """
+    from consumers.dead_letters.review import sort_out
+    from consumers.dead_letters.store import read_replayed, remember, send_back
+    from consumers.dead_letters.to_archive import add_to_archive
+
     if value is not None and (archive is not None or numbers is None or "-" in numbers):
         raise UsageError("--value is for one dead letter.", "Give --numbers NUMBER, and no --archive.")
     if key is not None and value is None:
@@ -189,6 +183,10 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
 
 
 def _open(run: str | None) -> tuple[Settings, Mapping[str, Any]]:
+    from shopstream import embedded
+    from shopstream.jobs.runs import check_exists
+    from shopstream.settings import load_settings
+
     settings = load_settings(run=run)
     if run is not None:
         check_exists(settings)
@@ -196,6 +194,9 @@ def _open(run: str | None) -> tuple[Settings, Mapping[str, Any]]:
 
 
 def _read(kafka: Mapping[str, Any], settings: Settings, choice: DeadLetterFilter) -> list[StoredDeadLetter]:
+    from consumers.dead_letters.review import once
+    from consumers.dead_letters.store import read_letters
+
     return once(letter for letter in read_letters(kafka, settings.run) if choice.takes(letter))
 
 
@@ -209,6 +210,9 @@ def _filter(
     since_ms: int | None,
     until_ms: int | None,
 ) -> DeadLetterFilter:
+    from consumers.dead_letters.review import DeadLetterFilter
+    from features.schema import SOURCE_TOPICS, topic_name
+
     return DeadLetterFilter(
         numbers=_bounds(numbers, "--numbers"),
         topic=topic_name(settings.run, topic) if topic in SOURCE_TOPICS else topic,
@@ -255,6 +259,8 @@ def _write_value(out: Path, letter: StoredDeadLetter) -> None:
 
 
 def _print_counts(selected: Sequence[StoredDeadLetter], *, as_json: bool) -> None:
+    from consumers.dead_letters.producer import reason_kind
+
     counts = Counter((letter.topic, reason_kind(letter.error)) for letter in selected).most_common()
     if as_json:
         reasons = [{"topic": topic, "reason": reason, "letters": count} for (topic, reason), count in counts]
@@ -266,6 +272,9 @@ def _print_counts(selected: Sequence[StoredDeadLetter], *, as_json: bool) -> Non
 
 
 def _print_list(selected: Sequence[StoredDeadLetter], replayed: set[tuple[str, int, int]], limit: int) -> None:
+    from connectors.clock import iso
+    from consumers.dead_letters.review import safe_text
+
     rows = [
         (
             str(letter.number),
@@ -284,6 +293,8 @@ def _print_list(selected: Sequence[StoredDeadLetter], replayed: set[tuple[str, i
 
 
 def _print_plan(plan: ReplayPlan, console: Console) -> None:
+    from consumers.dead_letters.producer import reason_kind
+
     held = Counter(reason_kind(reason) for _, reason in plan.held).most_common()
     rows = [(f"{count:,}", escape(f"stay: {reason}")) for reason, count in held]
     if plan.sendable:
@@ -298,6 +309,8 @@ def _print_plan(plan: ReplayPlan, console: Console) -> None:
 
 
 def _as_json(letter: StoredDeadLetter, *, replayed: bool) -> dict[str, Any]:
+    from connectors.clock import iso
+
     return {
         "letter": letter.number,
         "written": iso(letter.written_ms),

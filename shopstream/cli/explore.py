@@ -8,13 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from connectors.files import write_whole
 from features.errors import UsageError
 from shopstream.cli.options import Archive
 from shopstream.cli.progress import progress
-from shopstream.jobs.explore import look
-from training.exploration.notebook import notebook
-from training.exploration.page import make_panels, render
 
 
 def explore(
@@ -33,6 +29,11 @@ def explore(
 
     Example: `shopstream explore shop-archive --out exploration.html`
     """
+    from connectors.files import write_whole
+    from shopstream.jobs.explore import look
+    from training.exploration.notebook import notebook
+    from training.exploration.page import make_panels, render
+
     if out.suffix != ".html":
         raise UsageError(f"--out {out} is no HTML file.", "Give a name that ends in .html.")
     console = Console(stderr=True)

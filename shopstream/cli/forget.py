@@ -12,14 +12,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from connectors.elasticsearch.admin import quiet_client_logs
 from features.errors import UsageError
 from shopstream.cli.options import State, Yes
-from shopstream.jobs import consume as consume_job
-from shopstream.jobs.erase import Forgetting
-from shopstream.jobs.runs import check_exists
 from shopstream.runtime.tables import table
-from shopstream.settings import load_settings
 
 
 @contextmanager
@@ -63,6 +58,12 @@ def forget(
 
     Example: `shopstream forget c-000123 --force-compaction --yes`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs.erase import Forgetting
+    from shopstream.jobs.runs import check_exists
+    from shopstream.settings import load_settings
+
     if not customer:
         raise UsageError("CUSTOMER is empty.", "Give the customer_id.")
     quiet_client_logs()

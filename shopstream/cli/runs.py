@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 
-from connectors.elasticsearch.admin import quiet_client_logs
 from features.errors import ShopstreamError
-from features.schema import check_run
 from shopstream.cli.options import AsJson, State, Yes
-from shopstream.jobs import consume as consume_job
-from shopstream.jobs import promote as promote_job
-from shopstream.jobs import runs as runs_job
-from shopstream.jobs.promote import Comparison
-from shopstream.jobs.runs import Overview, Run
 from shopstream.runtime.tables import table
-from shopstream.settings import load_settings
+
+if TYPE_CHECKING:
+    from shopstream.jobs.promote import Comparison
+    from shopstream.jobs.runs import Overview, Run
 
 
 def list_runs(
@@ -35,6 +31,11 @@ def list_runs(
 
     Example: `shopstream runs list --json`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs import runs as runs_job
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     settings = load_settings()
     overview = runs_job.overview(settings, consume_job.state_folder(settings, state))
@@ -68,6 +69,13 @@ def drop(
 
     Example: `shopstream runs drop corrected --yes`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from features.schema import check_run
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs import runs as runs_job
+    from shopstream.jobs.runs import Run
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     settings = load_settings()
     folder = consume_job.state_folder(settings, state)
@@ -113,6 +121,12 @@ def promote(
 
     Example: `shopstream promote corrected`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from features.schema import check_run
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs import promote as promote_job
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     check_run(name)
     console = Console(stderr=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import filelock
 
@@ -22,7 +22,7 @@ from features.errors import ShopstreamError, UsageError
 from features.schema import SOURCE_TOPICS, group_name, topic_name
 from shopstream.embedded import Endpoints
 from shopstream.runtime.bundles import FOLDER as BUNDLES
-from shopstream.runtime.messages import NO_END, ElasticLogin, End, Task
+from shopstream.runtime.messages import NO_END, Clock, ElasticLogin, End, Task
 from shopstream.runtime.protocol import WorkerName, WorkerPlan
 from shopstream.runtime.roles import BUILDERS
 from shopstream.runtime.supervisor import Supervisor
@@ -34,8 +34,6 @@ AGREEING: Final = "features"
 WORKERS_MAX: Final = 256
 LOCKS: Final = "locks"
 """Folder below the data folder; `RUN-ROLE.lock` is held while a process consumes the role from this data folder."""
-
-Clock = Literal["stream", "wall"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -22,9 +22,8 @@ from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows, order_rows
 from features.schema import DAY_COLUMN
 from shopstream.spark.archive_files import REMEDY, ArchiveFile, list_files, read_file, read_opened, select_days
+from shopstream.spark.options import Reader
 from shopstream.spark.shuffle_rows import SHUFFLED_DDL, shuffle_events, shuffle_orders
-
-Reader = Literal["auto", "arrow", "spark"]
 
 SPARK_FILE_BYTES_MAX: Final = 1_000_000_000
 """A row of Spark holds at most 2 GB, and both Java and Python hold a copy."""

@@ -24,12 +24,11 @@ import pyarrow as pa
 
 from features.errors import ShopstreamError
 from shopstream.spark.archive_scan import Files
+from shopstream.spark.options import Learn
 from shopstream.spark.training_set import LABELLED_SCHEMA, LabelledRows, labelled_rows
 from training.churn.external_fit import FitTask
 from training.dataset import TrainingSet
 from training.options import Horizon
-
-Learn = Literal["auto", "machine", "cluster"]
 
 BYTES_A_ROW: Final = 2_500
 """Memory of this machine per row of a training set: the row, its inputs, and copies for the folds."""
