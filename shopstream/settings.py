@@ -165,7 +165,7 @@ class CostSettings(Section):
     critical_saved: Saved = _COSTS.critical.saved
     """Share of the leaving customers whom it keeps."""
 
-    def asked(self) -> options_module.Costs:
+    def to_costs(self) -> options_module.Costs:
         """Convert to the options of a training."""
         return options_module.Costs(
             options_module.Effort(self.medium_cost, self.medium_saved),
@@ -187,7 +187,7 @@ class TrainingSettings(Section):
     """How many cut-offs at most, the latest ones."""
     costs: CostSettings = CostSettings()
 
-    def asked(
+    def to_horizon(
         self,
         horizon_days: int | None = None,
         history_days: int | None = None,
@@ -196,9 +196,9 @@ class TrainingSettings(Section):
     ) -> options_module.Horizon:
         """Convert to the options of a training; given arguments take precedence."""
         given = (horizon_days, history_days, spacing_days, cutoffs_max)
-        kept = (self.horizon_days, self.history_days, self.spacing_days, self.cutoffs_max)
+        defaults = (self.horizon_days, self.history_days, self.spacing_days, self.cutoffs_max)
         return options_module.Horizon(
-            *(mine if asked is None else asked for asked, mine in zip(given, kept, strict=True))
+            *(default if value is None else value for value, default in zip(given, defaults, strict=True))
         )
 
 

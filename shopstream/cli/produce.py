@@ -201,7 +201,7 @@ def import_log(
     built_in = mappings.ready_mappings()
     if list_mappings:
         parsed = {name: mappings.parse_mapping(text, name) for name, text in built_in.items()}
-        rows = [(name, found.kind, found.about) for name, found in parsed.items()]
+        rows = [(name, log_mapping.kind, log_mapping.about) for name, log_mapping in parsed.items()]
         Console().print(table(None, ("mapping", "kind", "format"), rows))
         return
     if show is not None:

@@ -50,5 +50,5 @@ def segment(
         write_segments(segmented, out, made_of)
     for group in segmented.groups:
         console.print(f"{group.customers:>9,}  {group.share:6.1%}  {group.name}", highlight=False, markup=False)
-    total = f"{len(segmented.mart):,} customers, scored by {segmented.scored_by} → {out}"
+    total = f"{len(segmented.customer_table):,} customers, scored by {segmented.scored_by} → {out}"
     console.print(total, highlight=False, markup=False)

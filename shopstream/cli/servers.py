@@ -70,9 +70,9 @@ def down(
     if not stopped:
         console.print("nothing was running")
     if data:
-        kept = remove_data(settings)
+        retained = remove_data(settings)
         console.print(f"deleted {settings.home}", highlight=False)
-        for folder in kept:
+        for folder in retained:
             console.print(
                 f"[yellow]note[/] kept {folder}: a link that this data folder did not create. "
                 f"If nothing else uses it: rm -r {shlex.quote(str(folder))}",

@@ -164,8 +164,8 @@ def train(  # noqa: PLR0917 - typer makes an option of each
 
     console = Console(stderr=True)
     settings = load_settings()
-    window = settings.training.asked(horizon, history, spacing, cutoffs_max)
-    plan = TrainingPlan("auto", tries=tries, seed=seed, threads=threads, costs=settings.training.costs.asked())
+    window = settings.training.to_horizon(horizon, history, spacing, cutoffs_max)
+    plan = TrainingPlan("auto", tries=tries, seed=seed, threads=threads, costs=settings.training.costs.to_costs())
     rows = out.with_name(f".{out.name}.rows") if work is None else None
     row_folder = located(work if work is not None else str(rows))
     try:

@@ -85,10 +85,10 @@ def train(
     console = Console(stderr=True)
     settings = load_settings()
     target = out if out is not None else settings.home / FOLDER / "new"
-    risk_costs = settings.training.costs.asked() if costs is None else _read_costs(costs)
+    risk_costs = settings.training.costs.to_costs() if costs is None else _read_costs(costs)
     thresholds(risk_costs)  # fails before the long work if the costs give no thresholds
     plan = TrainingPlan(validation, tries=tries, seed=seed, threads=threads, costs=risk_costs, repeats=repeats)
-    window = settings.training.asked(horizon, history, spacing, cutoffs)
+    window = settings.training.to_horizon(horizon, history, spacing, cutoffs)
     with progress(console) as on_step:
         bundle, seconds = train_bundle(directory, target, window, plan, rules, on_step, rename=out is None)
     if current or (current is None and out is None):
@@ -124,7 +124,7 @@ def evaluate(
 
     console = Console(stderr=True)
     loaded = load_bundle(bundle)
-    window = load_settings().training.asked(loaded.horizon_days, history, spacing, cutoffs)
+    window = load_settings().training.to_horizon(loaded.horizon_days, history, spacing, cutoffs)
     with progress(console) as on_step:
         rows = training_set(directory, window, on_step)
         on_step("intervals of the metrics", None)

@@ -68,15 +68,15 @@ def clean_archive(
             cleaned = clean(dirty, sink, plan, now_ms, lambda rows: dropped.write_table(rows.to_arrow()), on_step)
         truth = _truth(directory, sink.path_beside(DROPPED_FILE))
         now = datetime.fromtimestamp(now_ms / 1_000, UTC).isoformat(timespec="seconds")
-        said = report(cleaned, plan, now, source or {"name": directory.name}, truth)
-        sink.write_text(REPORT_FILE, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-        sink.write_text(REPORT_PAGE, render(said))
+        cleaning_report = report(cleaned, plan, now, source or {"name": directory.name}, truth)
+        sink.write_text(REPORT_FILE, json.dumps(cleaning_report, indent=1, ensure_ascii=False) + "\n")
+        sink.write_text(REPORT_PAGE, render(cleaning_report))
         _write_frames(cleaned, ids, sink)
         if cleaned.mapping.is_empty():  # truth and shop use the old customer ids
             for name in (archive.TRUTH_FILE, archive.SHOP_FILE):
                 if (directory / name).is_file():
                     shutil.copyfile(directory / name, sink.path_beside(name))
-    return said
+    return cleaning_report
 
 
 def dirty_archive(directory: Path) -> DirtyArchive:

@@ -85,12 +85,12 @@ def checked(consumption: Consumption) -> Consumption:
 
 def state_folder(settings: Settings, given: str | None) -> str:
     """Return the folder of the checkpoints: the given URI, or the default below the data folder."""
-    return _place(given, settings.home / "state")
+    return _location(given, settings.home / "state")
 
 
 def archive_folder(settings: Settings, given: str | None) -> str:
     """Return the folder that the role `archive` writes: the given URI, or a folder per run below the data folder."""
-    return _place(given, settings.home / "archive" / settings.run)
+    return _location(given, settings.home / "archive" / settings.run)
 
 
 def chosen_bundle(given: str | None) -> Path | None:
@@ -104,7 +104,7 @@ def chosen_bundle(given: str | None) -> Path | None:
     return path
 
 
-def _place(given: str | None, default: Path) -> str:
+def _location(given: str | None, default: Path) -> str:
     if given is None:
         return str(default)
     return given if "://" in given else str(Path(given).expanduser().absolute())
@@ -179,10 +179,10 @@ def later_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
     """Return placeholder ends, one per partition of the run's source topics, to be set later."""
     consumer = open_consumer(consumer_config(kafka, group_name(run, "ends")))
     try:
-        found = partitions_of(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
+        partitions = partitions_of(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
     finally:
         consumer.close()
-    return tuple((partition.topic, partition.partition, NO_END) for partition in found)
+    return tuple((partition.topic, partition.partition, NO_END) for partition in partitions)
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------
@@ -195,8 +195,8 @@ def instance_id(settings: Settings, name: WorkerName, state: str) -> str:
     name would fence each other.
     """
     run, home = settings.run, settings.home.resolve()
-    place = hashlib.sha256(f"{platform.node()}\0{home}\0{state}".encode()).hexdigest()[:12]
-    return f"{run}-{name}-{place}"
+    digest = hashlib.sha256(f"{platform.node()}\0{home}\0{state}".encode()).hexdigest()[:12]
+    return f"{run}-{name}-{digest}"
 
 
 def open_supervisor(

@@ -42,14 +42,14 @@ class SchedulePlan:
 
     Attributes:
         archive: folder of the archive to train from.
-        mart: folder of the segments.
+        segments_folder: output folder of `segment`.
         run: run whose trends are written.
         every_s: seconds from the end of one round to the start of the next.
         tries: number of XGBoost settings that `train` tries.
     """
 
     archive: Path
-    mart: Path
+    segments_folder: Path
     run: str
     every_s: float
     tries: int
@@ -60,8 +60,16 @@ class SchedulePlan:
         return (
             ("train", archive, "--tries", str(self.tries), "--threads", "1"),
             ("rollup", archive, "--run", self.run),
-            ("forecast", archive, "--out", str(self.mart / "forecast.parquet"), "--index", "--run", self.run),
-            ("segment", archive, "--out", str(self.mart)),
+            (
+                "forecast",
+                archive,
+                "--out",
+                str(self.segments_folder / "forecast.parquet"),
+                "--index",
+                "--run",
+                self.run,
+            ),
+            ("segment", archive, "--out", str(self.segments_folder)),
         )
 
 

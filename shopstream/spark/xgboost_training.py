@@ -40,7 +40,7 @@ _PREPARED_DDL: Final = "customer_id string, as_of bigint, inputs array<float>, l
 _PREPARED: Final = pa.schema(
     [("customer_id", pa.string()), ("as_of", pa.int64()), ("inputs", pa.list_(pa.float32())), ("label", pa.float64())]
 )
-_NOT_ASKED: Final = ("n_jobs", "objective", "missing", "enable_categorical", "importance_type", "verbosity")
+_OMITTED: Final = ("n_jobs", "objective", "missing", "enable_categorical", "importance_type", "verbosity")
 """Model settings that `xgboost.spark` sets itself, or that have no effect."""
 
 
@@ -53,7 +53,7 @@ def memory_bytes() -> int:
         return free
 
 
-def choose_place(requested: Learn, rows: int, free_bytes: int) -> Literal["machine", "cluster"]:
+def choose_location(requested: Learn, rows: int, free_bytes: int) -> Literal["machine", "cluster"]:
     """Choose where the models of a training set are trained.
 
     Args:
@@ -112,7 +112,7 @@ class ClusterLearner:
 
         logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
         settings = {name: value for name, value in model.get_params().items() if value is not None}
-        parameters = {name: value for name, value in settings.items() if name not in _NOT_ASKED}
+        parameters = {name: value for name, value in settings.items() if name not in _OMITTED}
         columns = {"features_col": "inputs", "label_col": "label", "num_workers": self.workers}
         if isinstance(model, XGBClassifier):
             estimator = SparkXGBClassifier(**columns, **parameters)
@@ -169,7 +169,7 @@ class ClusterTraining:
         if self.requested == "cluster":
             workers_of(self.spark, self.workers)  # fail before the long work
         labelled = labelled_rows(self.spark, files, horizon, work, share, on_step)
-        location = choose_place(self.requested, labelled.rows, memory_bytes())
+        location = choose_location(self.requested, labelled.rows, memory_bytes())
         on_step("gathering the training set", None)
         if location == "machine":
             return labelled.load()
