@@ -128,7 +128,9 @@ class ElasticsearchSettings(Section):
         if self.api_key is not None and (self.username or self.password or self.password_file):
             raise ValueError("give either api_key or username with a password, not both")
         if self.url is None and (self.password is not None or self.password_file or self.api_key):
-            raise ValueError("credentials belong to an existing server: give url too (the embedded one makes its own)")
+            raise ValueError(
+                "credentials need url, the address of an external server (the embedded server creates its own)"
+            )
         return self
 
 
@@ -255,9 +257,9 @@ def _refuse_code(path: Path, content: Mapping[str, Any]) -> None:
     properties = kafka.get("properties") if isinstance(kafka, dict) else None
     for name in sorted(RUNS_CODE.intersection(properties if isinstance(properties, dict) else ())):
         raise UsageError(
-            f"{path.absolute()} sets {name} under kafka.properties. It makes the Kafka client run code, "
-            "and a file that is read because of the working folder may not do that.",
-            f"If you trust the file, name it: {CONFIG_VARIABLE}={shlex.quote(str(path.absolute()))}",
+            f"{path.absolute()} sets {name} under kafka.properties. It lets the Kafka client run code, "
+            "so a file of the working folder may not set it.",
+            f"If you trust the file, select it: {CONFIG_VARIABLE}={shlex.quote(str(path.absolute()))}",
         )
 
 
@@ -292,7 +294,7 @@ def load_settings(**flags: object) -> Settings:
         raise UsageError(f"The settings cannot be read: {error} ({type(cause).__name__}).", _WHERE) from None
 
 
-_WHERE: Final = f"Settings come from {ENV_PREFIX}... variables (SECTION__NAME inside a section) and {CONFIG_FILE}."
+_WHERE: Final = f"Check the {ENV_PREFIX}... variables (SECTION__NAME inside a section) and {CONFIG_FILE}."
 
 
 def _describe(errors: list[ErrorDetails]) -> str:

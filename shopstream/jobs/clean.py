@@ -57,7 +57,7 @@ def clean_archive(
     """
     here, there = directory.resolve(), out.resolve()
     if here == there or here in there.parents or there in here.parents:
-        raise UsageError(f"{out} and {directory} lie in one another.", "Name another folder for --out.")
+        raise UsageError(f"{out} and {directory} contain one another.", "Give another folder for --out.")
     dirty = dirty_archive(directory)
     with archive.ArchiveWriter(out, force=force) as sink:
         dropped = pq.ParquetWriter(

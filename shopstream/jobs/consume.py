@@ -76,10 +76,10 @@ def checked(consumption: Consumption) -> Consumption:
         raise UsageError(f"--workers is {consumption.workers}.", f"Give a number from 1 to {WORKERS_MAX}.")
     if consumption.as_of is not None and not consumption.until_end:
         raise UsageError(
-            "--as-of names the time of the final rows, but without --until-end there are none.", "Add --until-end."
+            "--as-of sets the time of the final rows, but there are none without --until-end.", "Add --until-end."
         )
     if consumption.as_of is not None and AGREEING not in consumption.roles:
-        raise UsageError(f"--as-of is for the role {AGREEING}, which is not asked for.", "Add it to --roles.")
+        raise UsageError(f"--as-of needs the role {AGREEING}, which is not in --roles.", "Add {AGREEING} to --roles.")
     return consumption
 
 
@@ -131,13 +131,14 @@ def exclusive_consumer_lock(settings: Settings, roles: Sequence[str]) -> Iterato
                 held.enter_context(private_lock(folder / f"{settings.run}-{role}.lock").acquire(blocking=False))
             except filelock.Timeout:
                 raise ShopstreamError(
-                    f"Another process consumes the role {role} of run {settings.run} from {settings.home} already.",
-                    "Stop it first (Ctrl-C), or give it more processes: --workers. Other machines join by themselves.",
+                    f"Another process already runs the role {role} of run {settings.run} from {settings.home}.",
+                    "Stop it first (Ctrl-C), or start it with more --workers. Workers on other machines join "
+                    "automatically.",
                 ) from None
             except OSError as error:
                 raise ShopstreamError(
                     f"The data folder {settings.home} cannot be written: {error.strerror}.",
-                    "Set SHOPSTREAM_HOME to a folder of yours.",
+                    "Set SHOPSTREAM_HOME to a folder that you own.",
                 ) from error
         yield
 

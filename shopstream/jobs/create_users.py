@@ -66,7 +66,7 @@ def chosen(environment: Mapping[str, str]) -> list[tuple[Account, str]]:
         if len(password) < PASSWORD_CHARS_MIN:
             raise ShopstreamError(
                 f"{account.variable} has {len(password)} characters.",
-                f"Elasticsearch takes a password of {PASSWORD_CHARS_MIN} or more.",
+                f"Elasticsearch requires at least {PASSWORD_CHARS_MIN}.",
             )
     return accounts
 

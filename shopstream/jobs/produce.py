@@ -91,7 +91,7 @@ def shop_model(directory: Path | None, wall_ms: int) -> Model:
         text = (directory / SHOP_FILE).read_text("utf-8")
     except OSError:
         raise UsageError(
-            f"{directory} has no {SHOP_FILE}: it is not the archive of a synthetic shop, so nothing can go on from it.",
+            f"{directory} has no {SHOP_FILE}: it is not the archive of a synthetic shop, so `live` cannot continue it.",
             "Give a folder that `shopstream generate` wrote; `shopstream replay` sends any archive.",
         ) from None
     return build(shop_from_json(text))

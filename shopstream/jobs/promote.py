@@ -58,17 +58,17 @@ class Readiness:
             present: number of documents by index that readers see now.
         """
         reasons = [
-            f"its role {role} has {records:,} records of its topics still to consume"
+            f"its role {role} has {records:,} records of its topics left to consume"
             for role, records in self.behind.items()
             if records
         ]
         bound = int(WAITING_SHARE_MAX * sum(self.documents.values())) if self.active else 0
         if self.waiting > bound:
-            reasons.append(f"{self.waiting:,} rows of its state are not written to Elasticsearch yet")
+            reasons.append(f"{self.waiting:,} rows are not written to Elasticsearch yet")
         # alerts and measurements may be empty; without these a page of the dashboard would be empty
         gone = [index for index in INDICES if present.get(index) and not self.documents.get(index)]
         if gone:
-            reasons.append(f"it has no documents of {', '.join(gone)}, which readers have now")
+            reasons.append(f"it has no documents in {', '.join(gone)}, where readers find some now")
         return reasons
 
 
@@ -135,15 +135,15 @@ def _looker(endpoints: Endpoints, client: aliases.Client, run: str, state: str) 
     kafka = endpoints.kafka.client_properties()
     if not aliases.aliases_by_index(client, run, run_definitions(contact=False)):
         raise ShopstreamError(
-            f"There is no run {run} in Elasticsearch: no index {alias(run, aliases.ANCHOR)}-... exists.",
-            "`shopstream runs list` names the runs there are.",
+            f"Elasticsearch has no run {run}: no index {alias(run, aliases.ANCHOR)}-... exists.",
+            "`shopstream runs list` lists the runs.",
         )
     known = {topic.topic for topic in kafka_admin.topic_counts(endpoints.kafka, f"{run}.")}
     missing = [name for name in (topic_name(run, topic) for topic in SOURCE_TOPICS) if name not in known]
     if missing:
         raise ShopstreamError(
             f"Run {run} has no topic {missing[0]}: its completeness is unknown.",
-            "Promote it with --force if you know that it is.",
+            "Promote it with --force if you are sure that it is complete.",
         )
     ends = {(topic, number): offset for topic, number, offset in consume_job.current_ends(kafka, run)}
 

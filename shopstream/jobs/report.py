@@ -32,7 +32,7 @@ from training.sales import last_whole_day
 if TYPE_CHECKING:
     from training.bundle import Bundle
 
-TITLE = "Customers: what was found and what to do"
+TITLE = "Customers: findings and actions"
 PAGES = ("report.html", "report.md")
 
 
@@ -154,7 +154,7 @@ def _forecast(
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise ShopstreamError(
             f"The forecast {request.forecast} or its .json cannot be read: {error}.",
-            "Write both: shopstream forecast DIR --out forecast.parquet.",
+            "Write both files: shopstream forecast DIR --out forecast.parquet.",
         ) from None
     known = _day(last_whole_day(as_of) * DAY_MS)
     if last > known:

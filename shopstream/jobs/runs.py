@@ -250,8 +250,8 @@ def check_droppable(run: Run, view: str) -> None:
     if seen:
         aliases = ", ".join(f"`{name}-...`" for name in seen)
         raise ShopstreamError(
-            f"Run {run.name} is what readers of {aliases} see.",
-            "Promote another run first (`shopstream promote NAME`), or remove all with `shopstream down --data`.",
+            f"Run {run.name} is promoted: readers of {aliases} see it.",
+            "Promote another run first (`shopstream promote NAME`), or delete all data with `shopstream down --data`.",
         )
     active = [group.group for group in run.groups if group.members]
     if active:
@@ -304,7 +304,8 @@ def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = F
         stays += _behind(settings.home / "archive" / run)
         remove_folder(str(settings.home / "archive"), run)
     stays += [
-        f"Spark's checkpoint {checkpoint} stays: delete it by hand." for checkpoint in spark_checkpoints(settings, run)
+        f"Spark's checkpoint {checkpoint} is not deleted: delete it by hand."
+        for checkpoint in spark_checkpoints(settings, run)
     ]
     for path in _record_files(settings):
         if _run_of_file(path) == run:
@@ -316,7 +317,7 @@ def _behind(folder: Path) -> list[str]:
     """Describe what stays if the deleted folder is a link: its target may belong to others, or be a separate disk."""
     if not folder.is_symlink():
         return []
-    return [f"{folder} was a link: what it leads to stays, with all names and addresses in it: {folder.resolve()}"]
+    return [f"{folder} was a link: its target is not deleted and may hold personal data: {folder.resolve()}"]
 
 
 def check_visible(settings: Settings) -> None:
@@ -350,5 +351,5 @@ def check_exists(settings: Settings, state: str | None = None) -> None:
 
 def _no_run(run: str, where: str, existing: Iterable[str]) -> ShopstreamError:
     names = ", ".join(sorted(existing))
-    remedy = f"There are: {names}." if names else "There is none yet: `shopstream consume` makes one."
+    remedy = f"Runs: {names}." if names else "There are no runs yet: `shopstream consume` creates one."
     return ShopstreamError(f"There is no run {run} {where}.", remedy)

@@ -98,7 +98,7 @@ class Step:
                 return line.removeprefix(ERROR_MARK)
         raise CrashedError(
             "\n".join([f"The step {self.name} ended with exit code {self._process.returncode}.", *lines[-LINES_MAX:]]),
-            f"Run `shopstream {self.name}` by itself.",
+            f"Run `shopstream {self.name}` alone to see its error.",
         )
 
 

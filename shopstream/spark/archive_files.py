@@ -98,7 +98,7 @@ def _is_of_days(topic: str, path: str, up_to: int) -> bool:
     if _FOLDER.fullmatch(day) is None:
         raise ShopstreamError(
             f"{path.removesuffix(f'/{name}')} is not a day's folder of an archive.",
-            "Folders are named date=YYYY-MM-DD: move this one away.",
+            "Day folders are named date=YYYY-MM-DD: remove this folder.",
         )
     return day_of(path) * DAY_MS <= up_to
 

@@ -125,8 +125,8 @@ class SparkFiles:
         for file in listed:
             if file.size > SPARK_FILE_BYTES_MAX:
                 raise ShopstreamError(
-                    f"{file.path} has {file.size:,} bytes; Spark reads at most {SPARK_FILE_BYTES_MAX:,} of a file.",
-                    "Write the day as several files, or give a URI of the archive that pyarrow.fs opens.",
+                    f"{file.path} has {file.size:,} bytes; Spark reads at most {SPARK_FILE_BYTES_MAX:,} per file.",
+                    "Write the day as several files, or give the archive by a URI that pyarrow.fs can open.",
                 )
         return listed
 

@@ -69,8 +69,8 @@ def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | 
     starts = _next_offsets(start)
     if set(starts) != set(marks):
         raise ShopstreamError(
-            f"The checkpoint is of {len(starts)} partitions, the topics have {len(marks)}.",
-            "A run's partitions never change: read the topics into a new run (`--run NAME`).",
+            f"The checkpoint has {len(starts)} partitions, the topics have {len(marks)}.",
+            "The partitions of a run never change: read the topics into a new run (`--run NAME`).",
         )
     lags = {}
     for partition, offset in starts.items():

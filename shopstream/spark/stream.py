@@ -159,12 +159,12 @@ def _start_log(before: QueryLog | None, streaming: StreamOptions, now_s: int) ->
     """Return the metadata of a query that continues from an earlier one, or begins."""
     if before is None:
         return QueryLog(streaming.run, streaming.partitions, streaming.cells, now_s, streaming.topic_ids)
-    remedy = "Give another --checkpoint: it reads the topics from their beginning."
+    remedy = "Give another --checkpoint; the stream then reads the topics from their beginning."
     if before.run != streaming.run:
-        raise ShopstreamError(f"The checkpoint is of run {before.run}, not of {streaming.run}.", remedy)
+        raise ShopstreamError(f"The checkpoint belongs to run {before.run}, not to {streaming.run}.", remedy)
     if before.partitions != streaming.partitions:
         raise ShopstreamError(
-            f"The checkpoint is of {before.partitions} partitions, the topics have {streaming.partitions}.", remedy
+            f"The checkpoint has {before.partitions} partitions, the topics have {streaming.partitions}.", remedy
         )
     for topic, known in before.topic_ids.items():
         if streaming.topic_ids.get(topic) != known:

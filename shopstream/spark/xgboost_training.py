@@ -75,13 +75,13 @@ def workers_of(spark: Any, requested: int | None = None) -> int:
     context = spark.sparkContext
     if context.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true":
         raise ShopstreamError(
-            "Workers that train together start together, which Spark does not support with dynamic allocation.",
+            "Training on the cluster starts all its workers at once, which dynamic allocation does not support.",
             "Add --conf spark.dynamicAllocation.enabled=false and spark.executor.instances, or train on this machine.",
         )
     slots = context.defaultParallelism // int(context.getConf().get("spark.task.cpus", "1"))
     if requested is not None and requested > slots:
         raise ShopstreamError(
-            f"{requested} workers are requested; this cluster runs {slots} tasks at a time.", "Give fewer --workers."
+            f"{requested} workers are requested, but the cluster runs {slots} tasks at a time.", "Give fewer --workers."
         )
     return max(requested or slots, 1)
 

@@ -185,7 +185,7 @@ def test_the_state_of_an_earlier_version_is_read_once(tmp_path, fields, state):
 def test_an_earlier_version_that_recorded_no_position_is_refused(tmp_path):
     file = earlier_file(settings(tmp_path).home)
     file.write_bytes(msgspec.json.encode({"shop": SHOP, "phase": "replaying"}))
-    with pytest.raises(UsageError, match="did not record how far it was"):
+    with pytest.raises(UsageError, match="did not record its position"):
         demo_state(settings(tmp_path))
     assert file.exists()
 

@@ -72,7 +72,7 @@ def test_what_readers_see_is_not_dropped(views, view, refused):
     if not refused:
         runs_job.check_droppable(run, view)
         return
-    with pytest.raises(ShopstreamError, match="is what readers of") as caught:
+    with pytest.raises(ShopstreamError, match="is promoted: readers of") as caught:
         runs_job.check_droppable(run, view)
     assert "Promote another run" in caught.value.remedy
 
@@ -246,7 +246,7 @@ def test_runs_are_listed_promoted_and_dropped_and_nothing_is_left(
     assert one["archive"]["bytes"] > 0
     assert other["archive"] is None
 
-    assert "is what readers of" in command("runs", "drop", second, "--yes", code=1)[1]
+    assert "is promoted: readers of" in command("runs", "drop", second, "--yes", code=1)[1]
     command("promote", first, "--run", first)
     command("runs", "drop", second, "--yes")
     assert named(second) == set()

@@ -262,7 +262,7 @@ def test_a_range_gives_what_the_whole_gives(archive, bundle, trends):
 
 
 def test_a_range_beside_the_archive_is_told(archive, bundle):
-    with pytest.raises(UsageError, match="no day of the range"):
+    with pytest.raises(UsageError, match="no day in the range"):
         roll_up(archive, bundle, RollupRequest(_ms(2030, 1, 1)))
 
 
