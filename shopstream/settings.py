@@ -86,13 +86,13 @@ class KafkaSettings(Section):
     """Connection to Kafka, or configuration of the embedded one."""
 
     bootstrap_servers: str | None = None
-    """`host:port,...` of an existing Kafka; None runs the embedded one."""
+    """`host:port,...` of an external Kafka; None runs the embedded one."""
     properties: dict[str, Property] = Field(default_factory=dict, repr=False)
-    """Any librdkafka property, given to every client (security.protocol, sasl.username ...)."""
+    """Properties of librdkafka for every client (security.protocol, sasl.username ...)."""
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Partitions of the source topics of a new run."""
     port: Port = 9092
-    """Port the embedded Kafka asks for; another one is taken when it is in use."""
+    """Preferred port of the embedded Kafka; if it is in use, another one is chosen."""
     heap: Heap = "512m"
     """Memory of the embedded Kafka's Java heap."""
 
@@ -101,25 +101,25 @@ class ElasticsearchSettings(Section):
     """Connection to Elasticsearch, or configuration of the embedded one."""
 
     url: str | None = None
-    """`http(s)://host:port` of an existing Elasticsearch; None runs the embedded one."""
+    """`http(s)://host:port` of an external Elasticsearch; None runs the embedded one."""
     username: str | None = None
-    """User of an existing Elasticsearch; `elastic` where only a password is given."""
+    """User of an external Elasticsearch; `elastic` if only a password is given."""
     password: SecretStr | None = None
-    """Its password."""
+    """Password of the user."""
     password_file: Location | None = None
-    """A file that holds the password, instead of `password`."""
+    """File with the password, instead of `password`."""
     api_key: SecretStr | None = None
-    """An API key, instead of user name and password."""
+    """API key, instead of user name and password."""
     ca_certs: Location | None = None
-    """The certificate authority's file, for TLS."""
+    """File of the certificate authority, for TLS."""
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """Any keyword of the Elasticsearch client (request_timeout, verify_certs ...)."""
+    """Keyword arguments of the Elasticsearch client (request_timeout, verify_certs ...)."""
     port: Port = 9200
-    """Port the embedded Elasticsearch asks for; another one is taken when it is in use."""
+    """Preferred port of the embedded Elasticsearch; if it is in use, another one is chosen."""
     heap: Heap = "1g"
     """Memory of the embedded Elasticsearch's Java heap."""
     run_as: str | None = None
-    """User name or numeric uid for the embedded server when started by root; None: a uid of its own."""
+    """User name or numeric uid of the embedded server if root starts it; None: a separate uid."""
 
     @model_validator(mode="after")
     def _one_credential(self) -> ElasticsearchSettings:
@@ -140,11 +140,11 @@ class MetricsSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Port of `/metrics`, `/healthz` and `/readyz` while consuming; 0 takes a free one, None opens none."""
     host: str = "127.0.0.1"
-    """Address it listens on; the pages ask for no password, so open it to a network that you trust."""
+    """Address of the endpoint; its pages need no password, so open it to trusted networks only."""
     report_age_max_s: Annotated[float, Field(gt=0)] = 60
-    """Highest age of the last report of a live worker, seconds."""
+    """Maximum age of the last report of a healthy worker, seconds."""
     uncheckpointed_max_s: Annotated[float, Field(gt=0)] = 120
-    """Highest age of a change that is in no checkpoint of a ready worker, seconds."""
+    """Maximum age of an uncheckpointed change of a ready worker, seconds."""
     documents_every_s: Annotated[float, Field(ge=1)] = 5
     """Interval between two documents of a worker in the index `pipeline`, seconds."""
     retention_days: Annotated[float, Field(gt=0)] = 7
@@ -152,20 +152,20 @@ class MetricsSettings(Section):
 
 
 class CostSettings(Section):
-    """Costs and effects of the effort for each band of churn risk; each band begins where its effort begins to pay."""
+    """Costs and effects of the effort for each band of churn risk; a band begins where its effort pays off."""
 
     medium_cost: Cost = _COSTS.medium.cost
-    """What the effort for a customer at medium risk costs, as a share of what a kept customer is worth."""
+    """Cost of the effort for a customer at medium risk, as a share of the value of a retained customer."""
     medium_saved: Saved = _COSTS.medium.saved
-    """Share of the leaving customers whom it keeps."""
+    """Share of the leaving customers that the effort at medium risk retains."""
     high_cost: Cost = _COSTS.high.cost
-    """The same of the effort at high risk."""
+    """Cost of the effort for a customer at high risk, as the same share."""
     high_saved: Saved = _COSTS.high.saved
-    """Share of the leaving customers whom it keeps."""
+    """Share of the leaving customers that the effort at high risk retains."""
     critical_cost: Cost = _COSTS.critical.cost
-    """The same of the effort at critical risk."""
+    """Cost of the effort for a customer at critical risk, as the same share."""
     critical_saved: Saved = _COSTS.critical.saved
-    """Share of the leaving customers whom it keeps."""
+    """Share of the leaving customers that the effort at critical risk retains."""
 
     def to_costs(self) -> options_module.Costs:
         """Convert to the options of a training."""
@@ -180,13 +180,13 @@ class TrainingSettings(Section):
     """Cut-offs of a training set, and the costs that determine the risk bands."""
 
     horizon_days: Days = _HORIZON.horizon_days
-    """A customer without an order in so many days has churned."""
+    """Days after the cut-off without an order that count as churn."""
     history_days: Days = _HORIZON.history_days
-    """The first cut-off lies at least so long after the first record."""
+    """Minimum days between the first record and the first cut-off."""
     spacing_days: Days = _HORIZON.spacing_days
-    """Between two cut-offs."""
+    """Days between two cut-offs."""
     cutoffs_max: Days = _HORIZON.cutoffs_max
-    """How many cut-offs at most, the latest ones."""
+    """Maximum number of cut-offs; the latest ones are used."""
     costs: CostSettings = CostSettings()
 
     def to_horizon(
@@ -210,19 +210,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True)
 
     home: Location = Path(".shopstream")
-    """The data folder: state, logs, secrets, data of the embedded servers."""
+    """Data folder: state, logs, secrets, data of the embedded servers."""
     cache: Location = Path(platformdirs.user_cache_dir("shopstream"))
     """Downloads of the embedded servers, shared by all data folders."""
     run: RunName = DEFAULT_RUN
     """Prefix of topics, groups and indices."""
     secure: bool | None = None
-    """Embedded servers speak TLS and Kafka asks for a password (SCRAM); None: as the data folder was, at first not."""
+    """Embedded servers use TLS, and Kafka requires a password (SCRAM); None: as in the data folder, off in a new one."""
     maven_url: str | None = None
-    """A mirror to download the embedded servers from; None: the central repository."""
+    """Mirror for downloads of the embedded servers; None: the central repository."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 180
-    """Longest wait for a server to become healthy."""
+    """Maximum wait for a server to become healthy."""
     stop_timeout_s: Annotated[float, Field(gt=0)] = 30
-    """Longest wait for a server to stop by itself."""
+    """Maximum wait for a server to stop before it is killed."""
     kafka: KafkaSettings = KafkaSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     metrics: MetricsSettings = MetricsSettings()

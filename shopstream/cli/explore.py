@@ -35,7 +35,7 @@ def explore(
     from training.exploration.page import make_panels, render
 
     if out.suffix != ".html":
-        raise UsageError(f"--out {out} is no HTML file.", "Give a name that ends in .html.")
+        raise UsageError(f"--out {out} is not an HTML file.", "Give a name that ends in .html.")
     console = Console(stderr=True)
     with progress(console) as on_step:
         observed = look(directory, zone, on_step)

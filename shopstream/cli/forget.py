@@ -71,7 +71,7 @@ def forget(
     if run is not None:
         check_exists(settings, state)
     if not yes:
-        typer.confirm(f"Erase the profile of {customer} for ever?", abort=True)
+        typer.confirm(f"Erase the profile of {customer} permanently?", abort=True)
     console = Console()
     messages: list[str] = []
 
@@ -96,7 +96,7 @@ def forget(
     ]
     console.print(table(None, ("location", "result"), rows))
     console.print(
-        "Backups and copies of topics or indices are outside this command. Elasticsearch deletes the old form of a "
+        "Backups and copies of topics or indices are outside this command. Elasticsearch deletes the old version of a "
         "document when it merges segments.",
         highlight=False,
     )

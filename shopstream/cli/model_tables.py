@@ -62,7 +62,9 @@ def print_evaluation(console: Console, report: Report) -> None:
     drift = ", ".join(f"{name} {value:.2f}" for name, value in list(report["psi"].items())[:5])
     console.print(f"largest drift since training (PSI): {drift}")
     if "unseen" not in report["parts"]:
-        console.print("No horizon began after the bundle's window: these figures flatter it, its card has honest ones.")
+        console.print(
+            "No horizon began after the bundle's window: these metrics are optimistic; its card has unbiased ones."
+        )
 
 
 def _models(models: Mapping[str, Report], chosen: str, names: Mapping[str, str]) -> list[list[str]]:

@@ -50,7 +50,7 @@ def list_runs(
             _print_run(run, Console())
     _print_problems(overview, Console(stderr=True))
     if name is not None and not shown:
-        raise ShopstreamError(f"There is no run {name}.", "`shopstream runs list` names those there are.")
+        raise ShopstreamError(f"There is no run {name}.", "`shopstream runs list` lists the runs.")
     if overview.problems:
         raise typer.Exit(1)
 
@@ -86,7 +86,7 @@ def drop(
     console = Console(stderr=True)
     if run.members:
         # a worker that has exited stays a member until its session times out
-        with console.status(f"waiting for the workers of run {name} to leave ..."):
+        with console.status(f"waiting for the workers of run {name} to stop ..."):
             runs_job.await_idle(settings, run)
     runs_job.check_droppable(run, settings.run)
     if name in overview.runs:

@@ -272,7 +272,7 @@ def cutoffs(as_of: Sequence[int], every_s: float | None, start_ms: int | None, e
             raise UsageError(f"--every requests {len(steps):,} times.", "Give a longer --every.")
         times.update(steps)
     if not times:
-        raise UsageError("No time is requested.", "Give --as-of, or --every with --from and a --to that is later.")
+        raise UsageError("No time is requested.", "Give --as-of, or --every with --from and a later --to.")
     return sorted(times)
 
 

@@ -167,7 +167,9 @@ def score(
     write_table(out, scored)
     risks = scored["churn_risk"].drop_nulls().value_counts().sort("count", descending=True)
     summary = ", ".join(f"{count:,} {risk}" for risk, count in risks.iter_rows())
-    console.print(f"{scored.height:,} customers scored by {loaded.name} ({summary or 'nobody has ordered'}) → {out}")
+    console.print(
+        f"{scored.height:,} customers scored by {loaded.name} ({summary or 'no customer has ordered'}) → {out}"
+    )
 
 
 def _read_costs(path: Path) -> Costs:

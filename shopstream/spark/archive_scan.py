@@ -1,4 +1,4 @@
-"""Reads archive files in tasks, by `pyarrow.fs` or by Spark if only Hadoop knows the file system.
+"""Reads archive files in tasks, by `pyarrow.fs` or by Spark if only Hadoop supports the file system.
 
 Either way the same code validates the same bytes. Arrow opens a file in place and reads a few row groups at a time.
 Spark passes whole files, so a task holds all bytes of a file, and files should be of moderate size.
@@ -69,7 +69,7 @@ def archive_files(spark: Any, uri: str, reader: Reader = "auto") -> Files:
     Args:
         spark: the session.
         uri: URI of the archive's folder.
-        reader: reader of the files; `auto` takes Arrow if it knows the file system.
+        reader: reader of the files; `auto` takes Arrow if it supports the file system.
     """
     if reader == "spark" or (reader == "auto" and not arrow_opens(uri)):
         return SparkFiles(spark, hadoop_path(uri))
