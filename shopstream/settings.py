@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     run: RunName = DEFAULT_RUN
     """Prefix of topics, groups and indices."""
     secure: bool | None = None
-    """Embedded servers use TLS, and Kafka requires a password (SCRAM); None: as in the data folder, off in a new one."""
+    """Embedded servers use TLS and Kafka a password (SCRAM); None: as in the data folder, off in a new one."""
     maven_url: str | None = None
     """Mirror for downloads of the embedded servers; None: the central repository."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 180
