@@ -16,7 +16,7 @@ from shopstream.cli.options import AsJson, State, Yes
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
-    from shopstream.jobs.promote import Comparison
+    from shopstream.jobs.promote import RunComparison
     from shopstream.jobs.runs import Overview, Run
 
 
@@ -208,7 +208,7 @@ def _print_run(run: Run, console: Console) -> None:
         console.print(f"metrics, logs: {len(run.files)} files", highlight=False)
 
 
-def _print_comparison(comparison: Comparison, console: Console) -> None:
+def _print_comparison(comparison: RunComparison, console: Console) -> None:
     now = f"now ({comparison.present})" if comparison.present else "now (nothing)"
     rows = []
     for index in sorted({*comparison.documents, *comparison.next.documents}):

@@ -17,7 +17,7 @@ from dashboards.panels import Panel, Time, Unit
 from dashboards.queries import Row
 from shopstream.demo.queries import FUNNEL, PRODUCTS, REVENUE, RISK, SEGMENTS, DocumentCounts
 from shopstream.jobs.seed_history import HistoryState
-from shopstream.runtime.supervisor import Outcome
+from shopstream.runtime.supervisor import RunOutcome
 from shopstream.runtime.worker_tables import TIGHT, by_role, closing_table
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Round:
         bundle: bundle that scores the customers; None: no scores.
     """
 
-    outcome: Outcome
+    outcome: RunOutcome
     replay_s: float | None
     messages: int
     bundle: Bundle | None = None

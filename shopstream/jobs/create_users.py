@@ -26,7 +26,7 @@ VIEWER: Final = "viewer"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ElasticUser:
     """A user to create.
 
     Attributes:
@@ -43,11 +43,11 @@ class Account:
 
 
 ACCOUNTS: Final = (
-    Account("shopstream-writer", "WRITER_PASSWORD", "write"),
-    Account(READER, "READER_PASSWORD", "read"),
-    Account("shopstream-trainer", "TRAINER_PASSWORD", "admin"),
-    Account("shopstream-analyst", "ANALYST_PASSWORD", "read", (VIEWER,)),
-    Account(KIBANA_USER, "KIBANA_PASSWORD", None),
+    ElasticUser("shopstream-writer", "WRITER_PASSWORD", "write"),
+    ElasticUser(READER, "READER_PASSWORD", "read"),
+    ElasticUser("shopstream-trainer", "TRAINER_PASSWORD", "admin"),
+    ElasticUser("shopstream-analyst", "ANALYST_PASSWORD", "read", (VIEWER,)),
+    ElasticUser(KIBANA_USER, "KIBANA_PASSWORD", None),
 )
 """Users for the consumers, the live page, trends and forecasts, people in Kibana, and Kibana itself."""
 
@@ -55,7 +55,7 @@ PASSWORD_CHARS_MIN: Final = 6
 """Minimum length that Elasticsearch accepts."""
 
 
-def chosen(environment: Mapping[str, str]) -> list[tuple[Account, str]]:
+def chosen(environment: Mapping[str, str]) -> list[tuple[ElasticUser, str]]:
     """Return the accounts whose password is in the environment, with the password.
 
     Raises:
@@ -71,7 +71,9 @@ def chosen(environment: Mapping[str, str]) -> list[tuple[Account, str]]:
     return accounts
 
 
-def create_users(connection: ElasticConnection, run: str, accounts: list[tuple[Account, str]]) -> list[tuple[str, str]]:
+def create_users(
+    connection: ElasticConnection, run: str, accounts: list[tuple[ElasticUser, str]]
+) -> list[tuple[str, str]]:
     """Create or update roles and users; idempotent.
 
     Args:
@@ -92,7 +94,7 @@ def create_users(connection: ElasticConnection, run: str, accounts: list[tuple[A
     return done
 
 
-def _create_user(client: Elasticsearch, url: str, run: str, account: Account, password: str) -> str:
+def _create_user(client: Elasticsearch, url: str, run: str, account: ElasticUser, password: str) -> str:
     realm = _realm(client, account.name, password)
     if realm == FILE_REALM:
         return "is defined in the server's files"

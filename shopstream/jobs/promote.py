@@ -73,7 +73,7 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RunComparison:
     """What readers of a view see now, and what they would see after the promotion.
 
     Attributes:
@@ -94,7 +94,7 @@ class Comparison:
         return self.next.lacks(self.documents)
 
 
-def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) -> Comparison:
+def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) -> RunComparison:
     """Compare both runs; if workers are active, wait for the run to promote to be complete.
 
     Args:
@@ -114,7 +114,7 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
         look = _looker(endpoints, client, run, state)
         deadline_s = time.monotonic() + wait_s
         while True:
-            comparison = Comparison(settings.run, present, before, look())
+            comparison = RunComparison(settings.run, present, before, look())
             if not comparison.lacking or not comparison.next.active or time.monotonic() >= deadline_s:
                 return comparison
             time.sleep(LOOK_EVERY_S)

@@ -19,7 +19,7 @@ from features.errors import ShopstreamError
 from features.schema import group_name
 from producers.pacing import Clock
 from shopstream.embedded import KafkaEndpoint
-from shopstream.jobs.step import Outcome, run_steps
+from shopstream.jobs.step import StepOutcome, run_steps
 
 STATE_FILE: Final = "trainer.json"
 CHECK_EVERY_S: Final = 5.0
@@ -33,7 +33,7 @@ LAG_MAX: Final = 1_000
 """Lag of the archive's consumers in messages that counts as caught up; against a live shop it never reaches 0."""
 ARCHIVE_ROLE: Final = "archive"
 
-RunStep = Callable[[Sequence[str]], Outcome]
+RunStep = Callable[[Sequence[str]], StepOutcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class Scheduler:
         self.on_message("stopped")
         return None
 
-    def _run_step(self, words: Sequence[str]) -> Outcome:
+    def _run_step(self, words: Sequence[str]) -> StepOutcome:
         (step,) = run_steps([words], lambda _: self._continue())
         return step.outcome
 

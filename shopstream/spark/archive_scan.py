@@ -21,7 +21,7 @@ from pyarrow import fs
 from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows, order_rows
 from features.schema import DAY_COLUMN
-from shopstream.spark.archive_files import REMEDY, ArchiveFile, list_files, read_file, read_opened, select_days
+from shopstream.spark.archive_files import REMEDY, DayFile, list_files, read_file, read_opened, select_days
 from shopstream.spark.options import Reader
 from shopstream.spark.shuffle_rows import SHUFFLED_DDL, shuffle_events, shuffle_orders
 
@@ -37,13 +37,13 @@ class Files(Protocol):
     def uri(self) -> str:
         """URI of the archive's folder."""
 
-    def listed(self, up_to: int) -> list[ArchiveFile]:
+    def listed(self, up_to: int) -> list[DayFile]:
         """List the files of days that begin by a time (epoch ms), by path; raises ShopstreamError as `list_files`."""
 
-    def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
+    def read(self, file: DayFile) -> Iterator[pa.Table]:
         """Yield the rows of a file, as `archive_files.read_file`."""
 
-    def records(self, task_files: Sequence[Sequence[ArchiveFile]], up_to: int, file_counts: Any) -> Any:
+    def records(self, task_files: Sequence[Sequence[DayFile]], up_to: int, file_counts: Any) -> Any:
         """Return the valid records, up to a time, as a Spark frame with the columns of `shuffle_rows.MOVED`.
 
         Args:
@@ -95,16 +95,16 @@ class ArrowFiles:
     spark: Any
     uri: str
 
-    def listed(self, up_to: int) -> list[ArchiveFile]:
+    def listed(self, up_to: int) -> list[DayFile]:
         """Implements Files."""
         return list_files(self.uri, up_to)
 
-    def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
+    def read(self, file: DayFile) -> Iterator[pa.Table]:
         """Implements Files."""
         files, _ = fs.FileSystem.from_uri(self.uri)
         return read_file(files, file)
 
-    def records(self, task_files: Sequence[Sequence[ArchiveFile]], up_to: int, file_counts: Any) -> Any:
+    def records(self, task_files: Sequence[Sequence[DayFile]], up_to: int, file_counts: Any) -> Any:
         """Implements Files."""
         shared = self.spark.sparkContext.broadcast(task_files)
         tasks = self.spark.range(0, len(task_files), 1, max(len(task_files), 1))
@@ -118,7 +118,7 @@ class SparkFiles:
     spark: Any
     uri: str
 
-    def listed(self, up_to: int) -> list[ArchiveFile]:
+    def listed(self, up_to: int) -> list[DayFile]:
         """Implements Files; also refuses a file that is too large."""
         files_of = {topic: files for topic in DAY_COLUMN if (files := self._of_topic(topic)) is not None}
         listed = select_days(self.uri, files_of, up_to)
@@ -148,12 +148,12 @@ class SparkFiles:
         source = self.spark.read.format("binaryFile").option("recursiveFileLookup", "true")
         return source.load([escape_glob(path) for path in paths])
 
-    def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
+    def read(self, file: DayFile) -> Iterator[pa.Table]:
         """Implements Files."""
         (row,) = self._whole([file.path]).select("content").collect()
         return read_opened(lambda: pa.BufferReader(row.content), file.path, file.topic)
 
-    def records(self, task_files: Sequence[Sequence[ArchiveFile]], up_to: int, file_counts: Any) -> Any:
+    def records(self, task_files: Sequence[Sequence[DayFile]], up_to: int, file_counts: Any) -> Any:
         """Implements Files; Spark packs the files into tasks (`spark.sql.files.maxPartitionBytes`)."""
         records = self.spark.createDataFrame([], SHUFFLED_DDL)
         for topic in DAY_COLUMN:

@@ -113,7 +113,7 @@ def _next_offsets(offsets: Offsets) -> dict[Partition, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TaskInput:
     """Input of one task: a span, or the tick if the span is None."""
 
     span: Span | None
@@ -165,12 +165,12 @@ class TopicsReader:
         records_max = getattr(limit, "max_rows", None)
         return latest(start, self._marks(), records_max, self._tick)
 
-    def parts(self, start: Offsets, end: Offsets) -> list[Part]:
+    def parts(self, start: Offsets, end: Offsets) -> list[TaskInput]:
         """Return the inputs of a batch's tasks."""
-        parts = [Part(span) for span in spans(start, end)]
-        return [*parts, Part(None, end["tick"])] if end["tick"] != start["tick"] else parts
+        parts = [TaskInput(span) for span in spans(start, end)]
+        return [*parts, TaskInput(None, end["tick"])] if end["tick"] != start["tick"] else parts
 
-    def rows(self, part: Part) -> Iterator[pa.RecordBatch]:
+    def rows(self, part: TaskInput) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a part, as ROWS."""
         if part.span is None:
             yield ticks(self._partition_keys, part.tick)

@@ -19,7 +19,7 @@ from shopstream.demo.queries import FUNNEL, PRODUCTS, REVENUE, RISK, SEGMENTS, D
 from shopstream.demo.summary import Audit, Equation, Round, equations, print_summary
 from shopstream.jobs.check_dashboards import declared_kinds
 from shopstream.jobs.seed_history import HistoryState, same_size, write_state
-from shopstream.runtime.supervisor import Outcome
+from shopstream.runtime.supervisor import RunOutcome
 from shopstream.settings import Settings
 
 SHOP = Shop(end_ms=20_000 * DAY_MS, seed=7, customers=10, events=100, days=30)
@@ -114,7 +114,7 @@ ROWS = {
 
 def printed(audit):
     out = Console(file=io.StringIO(), width=120)
-    outcome = Outcome((), (), None, interrupted=False, seconds=1.0)
+    outcome = RunOutcome((), (), None, interrupted=False, seconds=1.0)
     holds = print_summary(out, audit, Round(outcome, None, 0), SENT, 2.0)
     return holds, [line.split() for line in out.file.getvalue().splitlines()]
 
