@@ -35,7 +35,7 @@ def report(
 
     Example: `shopstream report shop-archive --bundle bundles/first --out report`
     """
-    from shopstream.jobs.report import ReportRequest, find, read_assumptions, write_report
+    from shopstream.jobs.report import ReportRequest, compute_findings, read_assumptions, write_report
     from shopstream.jobs.segment import chosen_bundle, last_moment
     from shopstream.settings import load_settings
     from training.report.interventions import Assumptions
@@ -51,7 +51,7 @@ def report(
     request = ReportRequest(horizon, forecast, effects)
     with progress(console) as on_step:
         moment = last_moment(directory) if as_of is None else as_of
-        findings, segmented = find(directory, moment, churn_bundle, request, on_step)
+        findings, segmented = compute_findings(directory, moment, churn_bundle, request, on_step)
         on_step("writing", None)
         made_of = {
             "archive": str(directory), "as_of": str(moment), "bundle": churn_bundle.name, "horizon": str(horizon),

@@ -134,17 +134,17 @@ def promote(
     try:
         comparison = promote_job.compare(settings, name, consume_job.state_folder(settings, state), wait_s=wait)
         _print_comparison(comparison, Console())
-        lacking = comparison.lacking
+        missing = comparison.missing
     except ShopstreamError as error:
         if not force:
             raise
-        lacking = [str(error)]
-    if lacking and not force:
+        missing = [str(error)]
+    if missing and not force:
         raise ShopstreamError(
-            f"Run {name} is not complete: {'; '.join(lacking)}.",
+            f"Run {name} is not complete: {'; '.join(missing)}.",
             f"Finish it with `shopstream consume --run {name} --until-end`, or promote it as it is with --force.",
         )
-    for problem in lacking:
+    for problem in missing:
         console.print(f"[yellow]warning[/] {problem}", highlight=False)
     promote_job.promote(settings, name)
     console.print(f"readers of {settings.run}-* see run {name} now", highlight=False)

@@ -205,7 +205,7 @@ class Erasure:
         message = f"{looked.changed} of {looked.seen} held the profile and were rewritten"
         if again:
             message = f"{looked.changed} more were rewritten"
-        return ErasureResult(location, message + _strange(looked) + _busy(looked), reached=not looked.busy)
+        return ErasureResult(location, message + _foreign_files(looked) + _busy(looked), reached=not looked.busy)
 
     def _in_indices(self, name: str) -> str:
         endpoint = embedded.elastic_endpoint(self.settings)
@@ -381,7 +381,7 @@ def _retention_warning(retention_ms: int) -> str:
     )
 
 
-def _strange(looked: Looked) -> str:
+def _foreign_files(looked: Looked) -> str:
     if not looked.strange:
         return ""
     shown = ", ".join(looked.strange[:SHOWN_MAX]) + (" …" if len(looked.strange) > SHOWN_MAX else "")

@@ -14,7 +14,7 @@ from shopstream.jobs.archive_features import archive_days
 from training.exploration.dataset import ExplorationData, read_data
 
 
-def look(
+def explore_archive(
     directory: Path, zone: str = "UTC", on_step: Callable[[str, float], None] = lambda *_: None
 ) -> ExplorationData:
     """Read an archive for exploration.

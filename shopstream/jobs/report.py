@@ -61,7 +61,7 @@ def read_assumptions(path: Path) -> Assumptions:
         ) from None
 
 
-def find(
+def compute_findings(
     directory: Path, as_of: int, bundle: Bundle, request: ReportRequest, on_step: OnStep
 ) -> tuple[Findings, Segmented]:
     """Measure everything that the report shows of an archive, from the records known at a time.
