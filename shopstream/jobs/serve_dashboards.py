@@ -99,9 +99,8 @@ def serve_in_thread(settings: Settings, segments_folder: Path, listening: Listen
 @contextlib.contextmanager
 def serve_source(source: Source, listening: Listening) -> Iterator[str]:
     """Serve the page over any data source in a thread within the context; yields its URL. Raises as `listen`."""
+    application = build(source, listening.allowed)
     opened = listen(listening)
     url = address(opened)
-    with http_server.serve_in_thread(
-        build(source, listening.allowed), opened, "page", log_level="warning", requests_max=REQUESTS_MAX
-    ):
+    with http_server.serve_in_thread(application, opened, "page", requests_max=REQUESTS_MAX):
         yield url
