@@ -57,7 +57,7 @@ def clean_archive(
     """
     here, there = directory.resolve(), out.resolve()
     if here == there or here in there.parents or there in here.parents:
-        raise UsageError(f"{out} and {directory} lie in one another.", "Name another folder for --out.")
+        raise UsageError(f"{out} and {directory} contain one another.", "Give another folder for --out.")
     dirty = dirty_archive(directory)
     with archive.ArchiveWriter(out, force=force) as sink:
         dropped = pq.ParquetWriter(
@@ -68,15 +68,15 @@ def clean_archive(
             cleaned = clean(dirty, sink, plan, now_ms, lambda rows: dropped.write_table(rows.to_arrow()), on_step)
         truth = _truth(directory, sink.path_of(DROPPED_FILE))
         now = datetime.fromtimestamp(now_ms / 1_000, UTC).isoformat(timespec="seconds")
-        said = report(cleaned, plan, now, source or {"name": directory.name}, truth)
-        sink.write_text(REPORT_FILE, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-        sink.write_text(REPORT_PAGE, render(said))
+        cleaning_report = report(cleaned, plan, now, source or {"name": directory.name}, truth)
+        sink.write_text(REPORT_FILE, json.dumps(cleaning_report, indent=1, ensure_ascii=False) + "\n")
+        sink.write_text(REPORT_PAGE, render(cleaning_report))
         _write_frames(cleaned, ids, sink)
         if cleaned.mapping.is_empty():  # truth and shop use the old customer ids
             for name in (archive.TRUTH_FILE, archive.SHOP_FILE):
                 if (directory / name).is_file():
                     shutil.copyfile(directory / name, sink.path_of(name))
-    return said
+    return cleaning_report
 
 
 def dirty_archive(directory: Path) -> DirtyArchive:

@@ -171,9 +171,11 @@ class Bucket:
             partition.reached_end(topic)
         partition.advance()
         self.counts.add(partition.counts)
-        for letter in partition.rejected:
-            name = topic_name(self.run, letter.topic)
-            yield Write("letter", name, "", letter.value, None, letter.key, letter.offset, letter.error)
+        for dead_letter in partition.rejected:
+            name = topic_name(self.run, dead_letter.topic)
+            yield Write(
+                "letter", name, "", dead_letter.value, None, dead_letter.key, dead_letter.offset, dead_letter.error
+            )
         self._stored.high_events, self._stored.high_orders = partition.state.high_events, partition.state.high_orders
         self._stored.customers += partition.state.customer_count - sum(len(cell.bands) for cell in before.values())
         if self.max_event_time:

@@ -38,7 +38,7 @@ END_MS = 20_400 * DAY_MS
         (["--roles", "features,indx"], "--roles names indx"),
         (["--roles", ","], "--roles names nothing"),
         (["--workers", "0"], "--workers is 0"),
-        (["--clock", "sun"], "--clock is 'sun'"),
+        (["--clock", "sun"], "'sun' is not one of"),
         (["--roles", "index", "--until-end", "--as-of", "2025-01-01"], "role features"),
         (["--run", "No Name"], "No Name"),
     ],

@@ -55,7 +55,7 @@ INSTEAD = {
 }
 """Word of a name -> what to write instead. Plurals count as the word."""
 
-COMPOUNDS = ("dead_letter", "deadletter", "in_flight", "inflight", "place_of_birth")
+COMPOUNDS = ("dead_letter", "deadletter", "in_flight", "inflight", "place_of_birth", "add_in_place")
 """Terms of the field that contain such a word."""
 
 
