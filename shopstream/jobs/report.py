@@ -42,7 +42,7 @@ class ReportRequest:
 
     Attributes:
         horizon: days to forecast.
-        forecast: file written by `shopstream forecast`, with its JSON beside it; None: forecast the total sales now.
+        forecast: file written by `shopstream forecast`, with its JSON next to it; None: forecast the total sales now.
         assumptions: assumptions of the interventions.
     """
 

@@ -34,7 +34,7 @@ from shopstream.embedded import KafkaEndpoint
 
 SLICE_MS: Final = EVENT_LATENESS_MS
 STATE_FILE: Final = "sent-{run}.json"
-"""File beside the archive's folder; records how much of the archive a run holds."""
+"""File next to the archive's folder; records how much of the archive a run holds."""
 STATE_REMEDY: Final = "Delete it and use another run (--run NAME)."
 
 
