@@ -44,16 +44,16 @@ def warm() -> None:
     partition.advance()
     _query(partition)
     # growth, a new day and renumbering have their own kernels
-    partition.age_all()
+    partition.mark_all()
     partition.expire()
     _query(restore(snapshot(partition, "warm", 1, []), ["elastic"]))
 
 
 def _query(partition: PartitionState) -> None:
     dirty = partition.customers_dirty["elastic"]
-    flight, codes = dirty.take(1_000)
+    batch_id, codes = dirty.take_batch(1_000)
     customer_rows(partition, codes, DAY_MS * 101)
-    dirty.landed(flight)
+    dirty.acknowledge(batch_id)
 
 
 def main() -> None:

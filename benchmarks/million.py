@@ -27,7 +27,7 @@ from benchmarks.systems import Systems
 from benchmarks.workload import END_MS, PARTITIONS, Size, make_archive, send
 from features.schema import DAY_MS, Order, arrow_schema
 from producers.archive.archive import utc_day
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 
 HISTORY = 4
 """Ratio of history to the measured part."""
@@ -42,12 +42,12 @@ def million(servers: Servers, work: Path, arguments: argparse.Namespace, figures
     make_archive(size, archive)
     add_first_orders(archive, END_MS - size.days * DAY_MS)
     border_ms = END_MS - max(1, size.days // (HISTORY + 1)) * DAY_MS
-    past = send(servers.kafka, systems.run, Span(archive, end_ms=border_ms))
+    past = send(servers.kafka, systems.run, ArchiveRange(archive, end_ms=border_ms))
     systems.sent = past
     task = systems.task()
     before = Path(task["state"])
     lap = run("g", past.events, "features_app.py", [task], systems.log)
-    now = send(servers.kafka, systems.run, Span(archive, start_ms=border_ms), profiles=False)
+    now = send(servers.kafka, systems.run, ArchiveRange(archive, start_ms=border_ms), profiles=False)
     systems.sent = replace(now, high_ms=max(now.high_ms, past.high_ms))
     expected = exact.batch_rows(archive, systems.sent.high_ms)
     figures.note(

@@ -28,7 +28,7 @@ from connectors.kafka.client import ensure_topics
 from connectors.kafka.topic_settings import topic_configs
 from features.schema import SOURCE_TOPICS, topic_name
 from producers.archive import event_order
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.pacing import Clock
 from producers.publisher import Publisher, publisher_config
 from producers.replay import Course, replay
@@ -72,7 +72,7 @@ def bare_loop(properties: Properties, messages: list[Message]) -> None:
 
 def replay_archive(properties: Properties, run: str, archive: Path) -> None:
     report = replay(
-        Course(Span(archive), customers=False),
+        Course(ArchiveRange(archive), customers=False),
         lambda on_failure: Publisher(properties, run, on_failure),
         CLOCK,
         lambda: False,
@@ -106,7 +106,7 @@ def measure(arguments: argparse.Namespace, properties: Properties, partitions: i
     names = [topic_name(run, topic) for topic in SOURCE_TOPICS]
     messages = [
         (names[topic], key, value)
-        for chunk in event_order.in_time_order(Span(archive))
+        for chunk in event_order.in_time_order(ArchiveRange(archive))
         for topic, key, value in zip(chunk.topics.tolist(), chunk.keys, chunk.values, strict=True)
     ]
     size = sum(len(value) for _, _, value in messages) / len(messages)

@@ -17,7 +17,7 @@ from benchmarks.runner import Lap, run
 from benchmarks.servers import Servers
 from benchmarks.workload import PARTITIONS, Sent, Size, make_archive, send
 from connectors.elasticsearch.client import ElasticConnection, open_client
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 
 WARM = Size(500, 20_000)
 
@@ -55,7 +55,7 @@ class Systems:
         """Create the archive, its expected rows, and the topic."""
         archive = self._work / "archive"
         make_archive(size, archive)
-        self.sent = send(self._servers.kafka, self.run, Span(archive))
+        self.sent = send(self._servers.kafka, self.run, ArchiveRange(archive))
         self._expected = exact.batch_rows(archive, self.sent.high_ms)
 
     def take_turn(self, letter: str, turn: int, figures: Figures) -> None:

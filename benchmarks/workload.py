@@ -20,7 +20,7 @@ from features.errors import ShopstreamError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
 from producers.archive import event_order
 from producers.archive.archive import read_customers
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.dirt import SPOILERS
 from producers.messages import Messages, join
 from producers.publisher import Publisher
@@ -81,7 +81,7 @@ def make_archive(size: Size, directory: Path) -> None:
     generate(shop, directory)
 
 
-def send(properties: Mapping[str, str], run: str, span: Span, *, profiles: bool = True) -> Sent:
+def send(properties: Mapping[str, str], run: str, span: ArchiveRange, *, profiles: bool = True) -> Sent:
     """Send a part of an archive to the topics of a run; missing topics are created.
 
     Raises:

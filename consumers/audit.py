@@ -27,7 +27,7 @@ COMPACTED: Final = ".customers"
 """Suffix of the source topic on which a message without a value is a tombstone."""
 
 Hashes = npt.NDArray[np.uint64]
-Letters = set[tuple[str, int, int]]
+MessagePositions = set[tuple[str, int, int]]
 """Topic, partition and offset of each rejected message."""
 
 
@@ -38,20 +38,20 @@ class TopicCount:
     Attributes:
         messages: records ever appended and not deleted. A tombstone in the log is not a record. Every message that
             compaction removed counts as a record, tombstones included.
-        letters: messages that are dead letters.
+        dead_letters: messages that are dead letters.
         distinct: distinct valid records by event_id, order_id or customer_id; without profiles erased by a tombstone.
         compacted: messages removed by compaction.
     """
 
     messages: int
-    letters: int
+    dead_letters: int
     distinct: int
     compacted: int = 0
 
     @property
     def repeated(self) -> int:
         """Number of messages that repeat or change an earlier record, and of erased profiles."""
-        return self.messages - self.letters - self.distinct
+        return self.messages - self.dead_letters - self.distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class _Profile(msgspec.Struct, gc=False):
     customer_id: str
 
 
-def recount(properties: Mapping[str, Any], run: str) -> AuditResult:
+def audit_topics(properties: Mapping[str, Any], run: str) -> AuditResult:
     """Count every source topic of a run from its beginning to its end.
 
     Args:
@@ -98,20 +98,20 @@ def recount(properties: Mapping[str, Any], run: str) -> AuditResult:
     Raises:
         ShopstreamError: a topic is missing or unreadable, or a message is neither a record nor a dead letter.
     """
-    letters = _letters(properties, run)
+    dead_letters = _dead_letters(properties, run)
     topics: dict[str, TopicCount] = {}
     customers: dict[str, Hashes] = {}
     sessions = np.zeros(0, np.uint64)
     for topic in SOURCE_TOPICS:
-        tally = _Tally(topic, topic_name(run, topic), letters)
-        appended = _read(properties, run, topic, tally.take)
-        ids, customers[topic], found = tally.distinct()
-        records = appended - tally.tombstones
-        topics[topic] = TopicCount(records, tally.letters, len(ids), compacted=appended - tally.taken)
-        sessions = found if topic == "events" else sessions
+        counter = _TopicCounter(topic, topic_name(run, topic), dead_letters)
+        appended = _read(properties, run, topic, counter.add)
+        ids, customers[topic], session_ids = counter.distinct()
+        records = appended - counter.tombstones
+        topics[topic] = TopicCount(records, counter.dead_letters, len(ids), compacted=appended - counter.read)
+        sessions = session_ids if topic == "events" else sessions
     seen = np.union1d(customers["events"], customers["orders"])
     rows = _Keys()
-    _read(properties, run, FEATURE_TOPIC, rows.take)
+    _read(properties, run, FEATURE_TOPIC, rows.add)
     return AuditResult(
         topics,
         customers=len(seen),
@@ -121,23 +121,23 @@ def recount(properties: Mapping[str, Any], run: str) -> AuditResult:
     )
 
 
-class _Tally:
-    def __init__(self, topic: str, full_name: str, letters: Letters) -> None:
+class _TopicCounter:
+    def __init__(self, topic: str, full_name: str, dead_letters: MessagePositions) -> None:
         self._full_name = full_name
-        self._letters = letters
-        self.letters = self.tombstones = self.taken = 0
+        self._dead_letters = dead_letters
+        self.dead_letters = self.tombstones = self.read = 0
         self._erased: dict[int, int] = {}
         """Customer -> number of records read before the tombstone."""
         self._ids: list[int] = []
         self._customers: list[int] = []
         self._sessions: list[int] = []
-        self._take_one = {"events": self._event, "orders": self._order, "customers": self._profile}[topic]
+        self._add_record = {"events": self._event, "orders": self._order, "customers": self._profile}[topic]
 
-    def take(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         value = message.value()
-        self.taken += 1
-        if (self._full_name, message.partition(), message.offset()) in self._letters:
-            self.letters += 1
+        self.read += 1
+        if (self._full_name, message.partition(), message.offset()) in self._dead_letters:
+            self.dead_letters += 1
             return
         if value is None:
             if self._full_name.endswith(COMPACTED):
@@ -145,7 +145,7 @@ class _Tally:
                 self._erased[_hash_bytes(message.key() or b"")] = len(self._ids)
             return
         try:
-            self._take_one(value)
+            self._add_record(value)
         except msgspec.MsgspecError as error:
             raise ShopstreamError(
                 f"{self._full_name}[{message.partition()}] {message.offset()} is no record and has no dead letter: "
@@ -156,7 +156,9 @@ class _Tally:
         """Return the distinct ids, customers and sessions."""
         if self._erased:
             # the log keeps the order per key: a profile before its tombstone is erased
-            self._ids = [one for place, one in enumerate(self._ids) if place >= self._erased.get(one, 0)]
+            self._ids = [
+                record_id for position, record_id in enumerate(self._ids) if position >= self._erased.get(record_id, 0)
+            ]
             self._customers = self._ids
         ids, customers, sessions = (
             np.unique(np.array(hashes, np.uint64)) for hashes in (self._ids, self._customers, self._sessions)
@@ -184,7 +186,7 @@ class _Keys:
     def __init__(self) -> None:
         self.keys: set[bytes | None] = set()
 
-    def take(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         if message.value() is not None:
             self.keys.add(message.key())
 
@@ -202,21 +204,21 @@ def _hash_bytes(text: bytes, seed: int = 0) -> int:
     return xxhash.xxh3_64_intdigest(text, seed)
 
 
-def _letters(properties: Mapping[str, Any], run: str) -> Letters:
-    places: Letters = set()
+def _dead_letters(properties: Mapping[str, Any], run: str) -> MessagePositions:
+    positions: MessagePositions = set()
 
-    def take(message: Message) -> None:
+    def add(message: Message) -> None:
         headers: dict[str, bytes] = dict(cast("list[tuple[str, bytes]]", message.headers() or []))
-        places.add((headers["topic"].decode(), int(headers["partition"]), int(headers["offset"])))
+        positions.add((headers["topic"].decode(), int(headers["partition"]), int(headers["offset"])))
 
-    _read(properties, run, DEAD_LETTER_TOPIC, take)
-    return places
+    _read(properties, run, DEAD_LETTER_TOPIC, add)
+    return positions
 
 
-def _read(properties: Mapping[str, Any], run: str, topic: str, take: Callable[[Message], None]) -> int:
+def _read(properties: Mapping[str, Any], run: str, topic: str, add: Callable[[Message], None]) -> int:
     """Pass every message to `take`; return the number of messages ever appended and not deleted."""
     with closing(open_consumer(consumer_config(properties, group_name(run, "recount")))) as consumer:
         marks = watermarks(consumer, partitions_of(consumer, [topic_name(run, topic)]))
         for message in read_ranges(consumer, marks):
-            take(message)
+            add(message)
     return sum(high - low for low, high in marks.values())

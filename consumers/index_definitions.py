@@ -34,8 +34,8 @@ def index_definitions(customer_columns: Sequence[Field], *, contact: bool = Fals
         contact: whether to map name and e-mail; without it a document with these fields is refused.
     """
     profile = tuple(f for f in record_fields(Customer) if contact or f.name not in CONTACT_FIELDS)
-    mine = {f.name for f in profile}
-    customers = (*profile, *(f for f in customer_columns if f.name not in mine))
+    profile_names = {f.name for f in profile}
+    customers = (*profile, *(f for f in customer_columns if f.name not in profile_names))
     return (
         IndexDefinition("events", record_fields(Event), monthly=True),
         IndexDefinition("customers", customers),

@@ -143,11 +143,18 @@ def _index_names(run: str, only: tuple[str, ...] = ()) -> list[str]:
     from connectors.elasticsearch.mappings import alias, index_pattern, write_index  # noqa: PLC0415
     from consumers.index_definitions import index_definitions, trend_definitions  # noqa: PLC0415
 
-    found = [one for one in (*index_definitions(()), *trend_definitions()) if not only or one.name in only]
+    definitions = [
+        definition
+        for definition in (*index_definitions(()), *trend_definitions())
+        if not only or definition.name in only
+    ]
     return [
         name
-        for one in found
-        for name in (alias(run, one.name), (index_pattern if one.monthly else write_index)(run, one.name))
+        for definition in definitions
+        for name in (
+            alias(run, definition.name),
+            (index_pattern if definition.monthly else write_index)(run, definition.name),
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""Builds the state from an archive, span by span in time order, and evaluates it at each cut-off."""
+"""Builds the state from an archive, range by range in time order, and evaluates it at each cut-off."""
 
 from __future__ import annotations
 
@@ -87,24 +87,24 @@ def rows_at(
         raise UsageError("The cut-offs must be different times in ascending order.")
     totals = counts if counts is not None else ArchiveCounts()
 
-    def spans() -> Iterator[Span]:
+    def ranges() -> Iterator[TimeRange]:
         for day in days:
-            yield Span(day * DAY_MS, (day + 1) * DAY_MS - 1, functools.partial(read, day))
+            yield TimeRange(day * DAY_MS, (day + 1) * DAY_MS - 1, functools.partial(read, day))
 
     def read(day: int) -> tuple[list[EventColumns], list[OrderColumns]]:
         on_day(day)
         return _read(read_day, day, totals)
 
-    yield from rows_of(spans(), cutoffs, totals)
+    yield from rows_of(ranges(), cutoffs, totals)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Records of a span of time, read on demand.
+class TimeRange:
+    """Records of a time range, read on demand.
 
     Attributes:
-        first: epoch ms; all records with an earlier ts (orders: updated_ts) are in earlier spans.
-        last: epoch ms; no record of the span is later.
+        first: epoch ms; all records with an earlier ts (orders: updated_ts) are in earlier ranges.
+        last: epoch ms; no record of the range is later.
         read: function that returns the valid records, in any order.
     """
 
@@ -113,11 +113,13 @@ class Span:
     read: Callable[[], tuple[list[EventColumns], list[OrderColumns]]]
 
 
-def rows_of(spans: Iterable[Span], cutoffs: Sequence[int], counts: ArchiveCounts) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Yield the feature rows of every customer at each cut-off, in one pass over spans of records.
+def rows_of(
+    ranges: Iterable[TimeRange], cutoffs: Sequence[int], counts: ArchiveCounts
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Yield the feature rows of every customer at each cut-off, in one pass over time ranges.
 
     Args:
-        spans: spans in ascending time order; two may share a millisecond.
+        ranges: time ranges in ascending time order; two may share a millisecond.
         cutoffs: cut-offs, epoch ms, ascending, each once.
         counts: counts to which duplicates are added.
 
@@ -126,21 +128,21 @@ def rows_of(spans: Iterable[Span], cutoffs: Sequence[int], counts: ArchiveCounts
     """
     state = State()
     left = list(cutoffs)
-    for span in spans:
-        while left and left[0] < span.first:
+    for time_range in ranges:
+        while left and left[0] < time_range.first:
             yield left[0], evaluate_all(state, left.pop(0))
         if not left:
             return
-        events, orders = span.read()
+        events, orders = time_range.read()
         applied_to = -1
-        # a cut-off within the span splits it: records are applied only up to that cut-off
-        while left and left[0] < span.last:
+        # a cut-off within the range splits it: records are applied only up to that cut-off
+        while left and left[0] < time_range.last:
             _apply(state, events, orders, applied_to, left[0], counts)
             applied_to = left[0]
             yield left[0], evaluate_all(state, left.pop(0))
-        _apply(state, events, orders, applied_to, span.last, counts)
+        _apply(state, events, orders, applied_to, time_range.last, counts)
         # batch runs write no session documents, so abandoned carts need neither a list entry nor their strings
-        state.abandoned(span.last, ABANDONED_AFTER_MS)
+        state.abandoned(time_range.last, ABANDONED_AFTER_MS)
         no_rows = np.zeros(0, np.int32)
         # archives hold sessions of any length and rows may reopen them: only strings and ids expire
         state.expire(no_rows, no_rows, keep_sessions=True)

@@ -271,7 +271,7 @@ def evaluate(state: State, codes: Int32, as_of: int) -> pl.DataFrame:
     Args:
         state: state with all records known at as_of and no later ones.
         codes: customer numbers, each once.
-        as_of: epoch ms, not before the state's max event time (`stream_time`).
+        as_of: epoch ms, not before the state's max event time (`max_event_time`).
 
     Returns:
         One row per customer in the order of `codes`, with the schema ROW_SCHEMA.

@@ -161,7 +161,7 @@ def check_run(run: str) -> str:
     if len(run) > RUN_NAME_CHARS_MAX or not re.fullmatch(RUN_NAME_PATTERN, run, re.ASCII):
         raise UsageError(
             f"The run name {run!r} is not allowed.",
-            f"Use up to {RUN_NAME_CHARS_MAX} small letters, digits, `-` and `_`, beginning with a letter or digit.",
+            f"Use up to {RUN_NAME_CHARS_MAX} lowercase letters, digits, `-` and `_`, starting with a letter or digit.",
         )
     return run
 

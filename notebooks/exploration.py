@@ -63,12 +63,12 @@ if report["truth"]:
 # ## Explore
 
 # %%
-from shopstream.jobs.explore import look
+from shopstream.jobs.explore import explore_archive
 from training.exploration import panels, shopping
 from training.exploration.notebook import show
 from training.exploration.page import panels_of, summary
 
-seen = look(folder / "clean", "Europe/Berlin")
+seen = explore_archive(folder / "clean", "Europe/Berlin")
 print(summary(seen))
 
 # %%

@@ -70,7 +70,7 @@ class Dirt:
     def __init__(self, fraction: float, seed: int) -> None:
         self._fraction = fraction
         self._random = np.random.default_rng(seed)
-        self._held: list[Messages] = []
+        self._pending: list[Messages] = []
         self.planted: Counter[str] = Counter()
 
     def spoil(self, chunks: Iterator[Messages]) -> Iterator[Messages]:
@@ -82,9 +82,9 @@ class Dirt:
         for messages in chunks:
             if len(messages):
                 yield self._spoil(messages)
-        if self._held:
-            rest = join(self._held)
-            self._held = []
+        if self._pending:
+            rest = join(self._pending)
+            self._pending = []
             yield rest.reordered(np.argsort(rest.times, kind="stable"))
 
     def _spoil(self, messages: Messages) -> Messages:
@@ -99,11 +99,11 @@ class Dirt:
         self.planted["out of order (counts)"] += int((delayed & ~late).sum())
         planted = self._plant(messages, np.flatnonzero(touched & ~delayed))
         arriving = Messages(arrivals, messages.topics, messages.keys, messages.values)
-        everything = join([*self._held, arriving, planted])
+        everything = join([*self._pending, arriving, planted])
         order = np.argsort(everything.times, kind="stable")
         now = int(np.searchsorted(everything.times[order], end_ms, side="right"))
         later = everything.reordered(order[now:])
-        self._held = [later] if len(later) else []
+        self._pending = [later] if len(later) else []
         return everything.reordered(order[:now])
 
     def _plant(self, messages: Messages, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Messages:
@@ -111,13 +111,13 @@ class Dirt:
         chosen = self._random.integers(0, len(kinds), len(rows))
         keys: list[bytes | None] = []
         values: list[bytes | None] = []
-        kept: list[int] = []
+        planted_rows: list[int] = []
         for row, number in zip(rows.tolist(), chosen.tolist(), strict=True):
             key, value = messages.keys[row], messages.values[row] or b""
             topic = SOURCE_TOPICS[messages.topics[row]]
             if not _valid(topic, value):
                 continue  # a second fault could make an invalid record valid
-            kept.append(row)
+            planted_rows.append(row)
             record: Json = msgspec.json.decode(value)
             kind = kinds[number] if topic == "events" or kinds[number] != TOO_LATE else WRONG_KEY
             if kind == WRONG_KEY:
@@ -130,7 +130,7 @@ class Dirt:
             keys.append(key)
             values.append(value)
             self.planted[kind] += 1
-        return Messages(messages.times[kept], messages.topics[kept], keys, values)
+        return Messages(messages.times[planted_rows], messages.topics[planted_rows], keys, values)
 
 
 def _valid(topic: str, value: bytes) -> bool:

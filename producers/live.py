@@ -45,7 +45,7 @@ class LiveReport:
         return ShopstreamError(
             f"{self.delivery.failed_total:,} messages were not acknowledged by Kafka: "
             f"{'; '.join(self.delivery.reasons)}.",
-            "See that Kafka runs and has room (`shopstream status`); the same command goes on.",
+            "Check that Kafka runs and has disk space (`shopstream status`). The same command continues.",
         )
 
 
@@ -62,7 +62,7 @@ def live_messages(model: Model, start_ms: int, rate: float | None = None) -> Ite
     Args:
         model: model of the shop.
         start_ms: first event time, not before the end of history.
-        rate: events per second of event time; default: the shop's own rhythm.
+        rate: events per second of event time; default: the shop's own seasonality.
     """
     step_ms = int(_BATCH_EVENTS / (rate or natural_rate(model)) * SECOND_MS)
     step_ms = min(max(step_ms, _STEP_MS_MIN), _STEP_MS_MAX)

@@ -94,7 +94,7 @@ class Transmitter:
         """
         for messages in one_ahead(iter(chunks)):
             sent = self.publisher.send(messages, 0, len(messages), self.interrupted)
-            self._tell(messages, sent)
+            self._report(messages, sent)
             if sent < len(messages):
                 return int(messages.times[sent])
         return None
@@ -132,7 +132,7 @@ class Transmitter:
             due = int(np.searchsorted(messages.times, due_ms, side="right"))
             if due > sent:
                 reached = self.publisher.send(messages, sent, due, self.interrupted)
-                self._tell(messages, reached)
+                self._report(messages, reached)
                 if reached < due:
                     return reached
                 sent = reached
@@ -140,10 +140,10 @@ class Transmitter:
             wait_s = pace.wait_s(int(messages.times[sent]), self.clock.monotonic_s(), wall_ms)
             self.clock.sleep(nap_s(wait_s))
             self.publisher.poll()
-            self._tell(messages, sent)
+            self._report(messages, sent)
         return sent
 
-    def _tell(self, messages: Messages, sent: int) -> None:
+    def _report(self, messages: Messages, sent: int) -> None:
         event_ms = int(messages.times[sent - 1]) if sent else 0
         self.on_progress(Progress(self.publisher.sent_total, event_ms, self.clock.wall_ms()))
 

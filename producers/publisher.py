@@ -87,7 +87,7 @@ class Publisher:
         self._failed: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._fatal: str | None = None
-        self._trouble: str | None = None
+        self._last_error: str | None = None
         config = {**publisher_config(properties), "on_delivery": self._delivered, "error_cb": self._client_error}
         self._producer = open_producer(config)
 
@@ -166,9 +166,9 @@ class Publisher:
         return min(len(self._producer), self._sent.total() - self._failed.total())
 
     @property
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """Last connection error as text."""
-        return self._fatal or self._trouble
+        return self._fatal or self._last_error
 
     # --- at the end ---------------------------------------------------------------------------------------------------
     def finish(self, timeout_s: float | None = None) -> Delivery:
@@ -204,7 +204,7 @@ class Publisher:
     def _client_error(self, error: KafkaError) -> None:
         if error.fatal():
             self._fatal = error.str()
-        self._trouble = error.str()
+        self._last_error = error.str()
 
 
 class _Time(msgspec.Struct):

@@ -13,7 +13,7 @@ from features.errors import ShopstreamError
 from features.schema import DAY_COLUMN, TS_MAX
 from producers.archive import event_order
 from producers.archive.archive import read_customers
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.dirt import DELAY_MS_MAX, Dirt
 from producers.messages import Messages
 from producers.pacing import Clock, Progress, Transmitter
@@ -34,7 +34,7 @@ class Course:
         dirt: lateness, disorder and malformed messages to add.
     """
 
-    span: Span
+    span: ArchiveRange
     customers: bool = True
     speed: float | None = None
     dirt: Dirt | None = None
@@ -144,7 +144,7 @@ def _transmit(course: Course, profiles: pa.Table | None, transmitter: Transmitte
     return transmitter.paced(chunks, course.speed)
 
 
-def _resume_ms(missing_ms: int | None, span: Span) -> int | None:
+def _resume_ms(missing_ms: int | None, span: ArchiveRange) -> int | None:
     """Return the resume time. Missing profiles are at time 0, which is where the span begins."""
     if missing_ms is None:
         return None
@@ -159,5 +159,5 @@ def failure(report: ReplayReport) -> ShopstreamError | None:
     return ShopstreamError(
         f"{report.delivery.failed_total:,} of {sum(report.delivery.sent.values()):,} messages were not acknowledged "
         f"by Kafka: {'; '.join(report.delivery.reasons)}.",
-        "See that Kafka runs and has room (`shopstream status`), then replay the missing dates again.",
+        "Check that Kafka runs and has disk space (`shopstream status`), then replay the missing dates again.",
     )

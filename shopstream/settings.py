@@ -86,13 +86,13 @@ class KafkaSettings(Section):
     """Connection to Kafka, or configuration of the embedded one."""
 
     bootstrap_servers: str | None = None
-    """`host:port,...` of an existing Kafka; None runs the embedded one."""
+    """`host:port,...` of an external Kafka; None runs the embedded one."""
     properties: dict[str, Property] = Field(default_factory=dict, repr=False)
-    """Any librdkafka property, passed to every client (security.protocol, sasl.username ...)."""
+    """Properties of librdkafka for every client (security.protocol, sasl.username ...)."""
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Partitions of the source topics of a new run."""
     port: Port = 9092
-    """Preferred port of the embedded Kafka; a free port if it is in use."""
+    """Preferred port of the embedded Kafka; if it is in use, another one is chosen."""
     heap: Heap = "512m"
     """Memory of the embedded Kafka's Java heap."""
 
@@ -101,25 +101,25 @@ class ElasticsearchSettings(Section):
     """Connection to Elasticsearch, or configuration of the embedded one."""
 
     url: str | None = None
-    """`http(s)://host:port` of an existing Elasticsearch; None runs the embedded one."""
+    """`http(s)://host:port` of an external Elasticsearch; None runs the embedded one."""
     username: str | None = None
-    """User name for an existing Elasticsearch; `elastic` if only a password is set."""
+    """User of an external Elasticsearch; `elastic` if only a password is given."""
     password: SecretStr | None = None
-    """Password of that user."""
+    """Password of the user."""
     password_file: Location | None = None
-    """File that contains the password; replaces `password`."""
+    """File with the password, instead of `password`."""
     api_key: SecretStr | None = None
-    """API key; replaces user name and password."""
+    """API key, instead of user name and password."""
     ca_certs: Location | None = None
-    """Certificate file of the authority, for TLS."""
+    """File of the certificate authority, for TLS."""
     options: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """Any keyword argument of the Elasticsearch client (request_timeout, verify_certs ...)."""
+    """Keyword arguments of the Elasticsearch client (request_timeout, verify_certs ...)."""
     port: Port = 9200
-    """Preferred port of the embedded Elasticsearch; a free port if it is in use."""
+    """Preferred port of the embedded Elasticsearch; if it is in use, another one is chosen."""
     heap: Heap = "1g"
     """Memory of the embedded Elasticsearch's Java heap."""
     run_as: str | None = None
-    """User name or numeric uid of the embedded server when root starts it; None uses a uid of its own."""
+    """User name or numeric uid of the embedded server if root starts it; None: a separate uid."""
 
     @model_validator(mode="after")
     def _one_credential(self) -> ElasticsearchSettings:
@@ -128,7 +128,9 @@ class ElasticsearchSettings(Section):
         if self.api_key is not None and (self.username or self.password or self.password_file):
             raise ValueError("give either api_key or username with a password, not both")
         if self.url is None and (self.password is not None or self.password_file or self.api_key):
-            raise ValueError("credentials belong to an existing server: give url too (the embedded one makes its own)")
+            raise ValueError(
+                "credentials need url, the address of an external server (the embedded server creates its own)"
+            )
         return self
 
 
@@ -138,11 +140,11 @@ class MetricsSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Port of `/metrics`, `/healthz` and `/readyz` while consuming; 0 uses a free port, None opens none."""
     host: str = "127.0.0.1"
-    """Listening address of that port. The pages have no password: use a trusted network only."""
+    """Address of the endpoint; its pages need no password, so open it to trusted networks only."""
     report_age_max_s: Annotated[float, Field(gt=0)] = 60
-    """Highest age of the last report of a live worker, seconds."""
+    """Maximum age of the last report of a healthy worker, seconds."""
     uncheckpointed_max_s: Annotated[float, Field(gt=0)] = 120
-    """Highest age of a change that is in no checkpoint of a ready worker, seconds."""
+    """Maximum age of an uncheckpointed change of a ready worker, seconds."""
     documents_every_s: Annotated[float, Field(ge=1)] = 5
     """Interval between a worker's documents in the index `pipeline`, seconds."""
     retention_days: Annotated[float, Field(gt=0)] = 7
@@ -150,22 +152,22 @@ class MetricsSettings(Section):
 
 
 class CostSettings(Section):
-    """Costs and effects of the effort for each band of churn risk; each band begins where its effort begins to pay."""
+    """Costs and effects of the effort for each band of churn risk; a band begins where its effort pays off."""
 
     medium_cost: Cost = _COSTS.medium.cost
     """Cost of the effort for a customer at medium risk, as a share of the value of a retained customer."""
     medium_saved: Saved = _COSTS.medium.saved
     """Share of the leaving customers that the effort at medium risk retains."""
     high_cost: Cost = _COSTS.high.cost
-    """Cost of the effort for a customer at high risk, as a share of the value of a retained customer."""
+    """Cost of the effort for a customer at high risk, as the same share."""
     high_saved: Saved = _COSTS.high.saved
     """Share of the leaving customers that the effort at high risk retains."""
     critical_cost: Cost = _COSTS.critical.cost
-    """Cost of the effort for a customer at critical risk, as a share of the value of a retained customer."""
+    """Cost of the effort for a customer at critical risk, as the same share."""
     critical_saved: Saved = _COSTS.critical.saved
     """Share of the leaving customers that the effort at critical risk retains."""
 
-    def asked(self) -> options_module.Costs:
+    def to_costs(self) -> options_module.Costs:
         """Convert to the options of a training."""
         return options_module.Costs(
             options_module.Effort(self.medium_cost, self.medium_saved),
@@ -178,16 +180,16 @@ class TrainingSettings(Section):
     """Cut-offs of a training set, and the costs that determine the risk bands."""
 
     horizon_days: Days = _HORIZON.horizon_days
-    """Days without an order after which a customer has churned."""
+    """Days after the cut-off without an order that count as churn."""
     history_days: Days = _HORIZON.history_days
-    """Minimum days from the first record to the first cut-off."""
+    """Minimum days between the first record and the first cut-off."""
     spacing_days: Days = _HORIZON.spacing_days
     """Days between two cut-offs."""
     cutoffs_max: Days = _HORIZON.cutoffs_max
     """Maximum number of cut-offs; the latest ones are used."""
     costs: CostSettings = CostSettings()
 
-    def asked(
+    def to_horizon(
         self,
         horizon_days: int | None = None,
         history_days: int | None = None,
@@ -196,9 +198,9 @@ class TrainingSettings(Section):
     ) -> options_module.Horizon:
         """Convert to the options of a training; given arguments take precedence."""
         given = (horizon_days, history_days, spacing_days, cutoffs_max)
-        kept = (self.horizon_days, self.history_days, self.spacing_days, self.cutoffs_max)
+        defaults = (self.horizon_days, self.history_days, self.spacing_days, self.cutoffs_max)
         return options_module.Horizon(
-            *(mine if asked is None else asked for asked, mine in zip(given, kept, strict=True))
+            *(default if value is None else value for value, default in zip(given, defaults, strict=True))
         )
 
 
@@ -214,14 +216,13 @@ class Settings(BaseSettings):
     run: RunName = DEFAULT_RUN
     """Prefix of topics, groups and indices."""
     secure: bool | None = None
-    """Whether the embedded servers use TLS and Kafka a password (SCRAM). None: as the data folder was created; a new
-    one is not secured."""
+    """Embedded servers use TLS and Kafka a password (SCRAM); None: as in the data folder, off in a new one."""
     maven_url: str | None = None
-    """Maven mirror for the downloads of the embedded servers; None uses the central repository."""
+    """Mirror for downloads of the embedded servers; None: the central repository."""
     start_timeout_s: Annotated[float, Field(gt=0)] = 180
-    """Maximum time for a server to become healthy, seconds."""
+    """Maximum wait for a server to become healthy."""
     stop_timeout_s: Annotated[float, Field(gt=0)] = 30
-    """Maximum time for a server to stop after a request, seconds."""
+    """Maximum wait for a server to stop before it is killed."""
     kafka: KafkaSettings = KafkaSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -256,9 +257,9 @@ def _refuse_code(path: Path, content: Mapping[str, Any]) -> None:
     properties = kafka.get("properties") if isinstance(kafka, dict) else None
     for name in sorted(RUNS_CODE.intersection(properties if isinstance(properties, dict) else ())):
         raise UsageError(
-            f"{path.absolute()} sets {name} under kafka.properties. It makes the Kafka client run code, "
-            "and a file that is read because of the working folder may not do that.",
-            f"If you trust the file, name it: {CONFIG_VARIABLE}={shlex.quote(str(path.absolute()))}",
+            f"{path.absolute()} sets {name} under kafka.properties. It lets the Kafka client run code, "
+            "so a file of the working folder may not set it.",
+            f"If you trust the file, select it: {CONFIG_VARIABLE}={shlex.quote(str(path.absolute()))}",
         )
 
 
@@ -293,7 +294,7 @@ def load_settings(**flags: object) -> Settings:
         raise UsageError(f"The settings cannot be read: {error} ({type(cause).__name__}).", _WHERE) from None
 
 
-_WHERE: Final = f"Settings come from {ENV_PREFIX}... variables (SECTION__NAME inside a section) and {CONFIG_FILE}."
+_WHERE: Final = f"Check the {ENV_PREFIX}... variables (SECTION__NAME inside a section) and {CONFIG_FILE}."
 
 
 def _describe(errors: list[ErrorDetails]) -> str:

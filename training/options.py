@@ -5,7 +5,7 @@ The rule of this file: it imports no numerical library, so that the settings can
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,8 @@ from msgspec import Meta
 DAYS_MAX: Final = 400
 
 Days = Annotated[int, Meta(ge=1, le=DAYS_MAX)]
+Validation = Literal["auto", "time", "customers"]
+"""Test data of a training: later cut-offs or folds of customers; `auto` takes time if there are enough cut-offs."""
 
 
 class Horizon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

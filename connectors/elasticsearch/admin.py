@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from connectors.elasticsearch.client import ElasticConnection, open_client, told
+from connectors.elasticsearch.client import ElasticConnection, open_client, readable_error
 from connectors.endpoints import ElasticEndpoint
 
 
@@ -54,7 +54,7 @@ def check(endpoint: ElasticEndpoint, timeout_s: float = 10) -> ClusterHealth:
             status = client.cluster.health()["status"]
             nodes = client.nodes.info(node_id="_local", filter_path="nodes.*.version")["nodes"]
     except (ApiError, TransportError) as error:
-        raise told(error, f"Elasticsearch at {endpoint.url}") from error
+        raise readable_error(error, f"Elasticsearch at {endpoint.url}") from error
     return ClusterHealth(version=next(iter(nodes.values()))["version"], status=status)
 
 

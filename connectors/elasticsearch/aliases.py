@@ -1,11 +1,11 @@
 """Manages a run's templates and indices, and the aliases under which readers find them.
 
-A *view* is the set of aliases that readers query: `VIEW-INDEX` (`shop-customers`, `shop-events` ...). It is named like
+An *alias set* holds the aliases that readers query: `SET-INDEX` (`shop-customers`, `shop-events` ...). It is named like
 a run and points to the indices of that run until another run is promoted to it. Workers never write through an alias,
 so a promotion changes what readers see but not what is written.
 
-The alias of one index, the anchor, decides which run a view points to. Templates, which give a new month its aliases,
-follow the anchor (`settle`).
+The alias of one index, the anchor index, decides which run an alias set points to. Templates, which give a new month
+its aliases, follow the anchor index (`reconcile`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 import elasticsearch
 from elasticsearch import Elasticsearch
 
-from connectors.elasticsearch.client import failures_told
+from connectors.elasticsearch.client import translate_errors
 from connectors.elasticsearch.mappings import (
     IndexDefinition,
     IndexSettings,
@@ -32,9 +32,9 @@ from connectors.elasticsearch.mappings import (
 from features.errors import ShopstreamError
 from features.schema import check_run, index_name
 
-ANCHOR: Final = "customers"
-"""The index whose alias decides which run a view points to. It exists from a run's start and is not split by month."""
-TRIES: Final = 5
+ANCHOR_INDEX: Final = "customers"
+"""Index whose alias decides which run an alias set points to. Exists from a run's start, not split by month."""
+ATTEMPTS: Final = 5
 """Attempts to change state that another process may change concurrently."""
 
 Client = Elasticsearch
@@ -48,98 +48,98 @@ Definitions = Sequence[IndexDefinition]
 def install(client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings | None = None) -> None:
     """Create the templates, aliases and fixed indices of `run`; idempotent.
 
-    New fields are added to existing indices. If the run's view points to another run by now, it stays there.
+    New fields are added to existing indices. If the run's alias set points to another run by now, it stays there.
 
     Raises:
         UsageError: the run's name is not allowed.
         ShopstreamError: the server refuses, an index has an incompatible mapping, or an index has the name of an alias.
     """
     check_run(run)
-    check_names(client, views_of(client, run), definitions)
-    settle(client, run, definitions, settings)
+    check_names(client, alias_sets_of(client, run), definitions)
+    reconcile(client, run, definitions, settings)
     existing = aliases_by_index(client, run, definitions)
     for definition in definitions:
-        found = [name for name in existing if belongs_to(run, definition.name, name)]
-        if found:
-            _extend(client, found, definition)
+        existing_parts = [name for name in existing if belongs_to(run, definition.name, name)]
+        if existing_parts:
+            _extend(client, existing_parts, definition)
         elif not (definition.monthly or definition.on_demand):
-            _make(client, write_index(run, definition.name))
+            _create(client, write_index(run, definition.name))
 
 
-def check_names(client: Elasticsearch, views: Sequence[str], definitions: Definitions) -> None:
+def check_names(client: Elasticsearch, alias_sets: Sequence[str], definitions: Definitions) -> None:
     """Check that no index or data stream has the name of an alias. The run's indices could not get that alias.
 
     Raises:
         ShopstreamError: a name is taken.
     """
-    for view in views:
-        with failures_told(f"The indices of {view}"):
+    for alias_set in alias_sets:
+        with translate_errors(f"The indices of {alias_set}"):
             # `indices.resolve_index` of the client sends a POST, which older 9.x servers refuse
-            path, accept = f"/_resolve/index/{index_name(view, '*')}", {"accept": "application/json"}
-            found = client.perform_request("GET", path, params={"expand_wildcards": "all"}, headers=accept).body
-        taken = {entry["name"] for kind in ("indices", "data_streams") for entry in found[kind]}
-        wrong = sorted(taken & {alias(view, definition.name) for definition in definitions})
+            path, accept = f"/_resolve/index/{index_name(alias_set, '*')}", {"accept": "application/json"}
+            resolved = client.perform_request("GET", path, params={"expand_wildcards": "all"}, headers=accept).body
+        taken = {entry["name"] for kind in ("indices", "data_streams") for entry in resolved[kind]}
+        wrong = sorted(taken & {alias(alias_set, definition.name) for definition in definitions})
         if wrong:
             raise ShopstreamError(
-                f"The index {wrong[0]} has the name of an alias that readers use, so no document of it can be written.",
-                "If you need what it holds, copy it to another name (POST /_reindex). Then delete it "
+                f"The index {wrong[0]} has the name of an alias of readers, so the run cannot write its documents.",
+                "If you need its documents, copy them to another index (POST /_reindex). Then delete it "
                 f"(DELETE /{wrong[0]}) and start again.",
             )
 
 
-def settle(client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings | None = None) -> None:
-    """Align a run's templates, and the aliases of its indices, with the views that point to it.
+def reconcile(client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings | None = None) -> None:
+    """Align a run's templates, and the aliases of its indices, with the alias sets that point to it.
 
     Raises:
-        ShopstreamError: the server refuses, or the views keep changing.
+        ShopstreamError: the server refuses, or the alias sets keep changing.
     """
-    for _ in range(TRIES):
-        views = views_of(client, run)
-        _put_templates(client, run, definitions, settings or IndexSettings(), views)
+    for _ in range(ATTEMPTS):
+        alias_sets = alias_sets_of(client, run)
+        _put_templates(client, run, definitions, settings or IndexSettings(), alias_sets)
         _update_aliases(client, lambda: _corrections(client, run, definitions))
         # a concurrent promotion may have read, or may overwrite, these templates: check once more
-        if views_of(client, run) == views:
+        if alias_sets_of(client, run) == alias_sets:
             return
-    raise ShopstreamError(f"What the aliases of run {run} lead to changes all the time.", "Promote one run at a time.")
+    raise ShopstreamError(f"The aliases of run {run} keep changing.", "Promote one run at a time.")
 
 
 def _corrections(client: Elasticsearch, run: str, definitions: Definitions) -> list[dict[str, Any]]:
-    """Return the alias actions that add missing aliases of views and remove surplus ones. User-defined aliases stay."""
+    """Return the alias actions that add missing aliases and remove surplus ones. User-defined aliases stay."""
     actions: list[dict[str, Any]] = []
-    believed: set[tuple[str, str]] = set()
-    views = views_of(client, run)
-    mine = aliases_by_index(client, run, definitions)
-    if write_index(run, ANCHOR) not in mine:
+    assumed: set[tuple[str, str]] = set()
+    alias_sets = alias_sets_of(client, run)
+    aliases_of_run = aliases_by_index(client, run, definitions)
+    if write_index(run, ANCHOR_INDEX) not in aliases_of_run:
         return []  # the index does not exist yet; its template gives it the aliases
-    for name, given in mine.items():
+    for name, given in aliases_of_run.items():
         index = next(d.name for d in definitions if belongs_to(run, d.name, name))
-        if index == ANCHOR:
+        if index == ANCHOR_INDEX:
             continue
-        wanted = {alias(view, index): view for view in views}
-        for missing in sorted(wanted.keys() - given):
-            believed.add((wanted[missing], run))
+        expected = {alias(alias_set, index): alias_set for alias_set in alias_sets}
+        for missing in sorted(expected.keys() - given):
+            assumed.add((expected[missing], run))
             actions.append({"add": {"index": name, "alias": missing}})
-        for other in sorted(given - wanted.keys()):
-            view = other.removesuffix(f"-{index}")
-            behind = _runs_behind(client, view) if view != other else []
-            if behind and run not in behind:
-                believed.add((view, behind[0]))
+        for other in sorted(given - expected.keys()):
+            alias_set = other.removesuffix(f"-{index}")
+            runs = _runs_of_alias_set(client, alias_set) if alias_set != other else []
+            if runs and run not in runs:
+                assumed.add((alias_set, runs[0]))
                 actions.append({"remove": {"index": name, "alias": other, "must_exist": False}})
-    return [*(action for view, holder in sorted(believed) for action in _only_if(view, holder)), *actions]
+    return [*(action for alias_set, holder in sorted(assumed) for action in _only_if(alias_set, holder)), *actions]
 
 
-def _only_if(view: str, run: str) -> tuple[dict[str, Any], ...]:
-    """Return two actions that change nothing but make the whole call fail unless the view points to the run."""
-    place = {"index": write_index(run, ANCHOR), "alias": alias(view, ANCHOR)}
-    return {"remove": {**place, "must_exist": True}}, {"add": place}
+def _only_if(alias_set: str, run: str) -> tuple[dict[str, Any], ...]:
+    """Return two actions that change nothing but make the whole call fail unless the alias set points to the run."""
+    anchor_alias = {"index": write_index(run, ANCHOR_INDEX), "alias": alias(alias_set, ANCHOR_INDEX)}
+    return {"remove": {**anchor_alias, "must_exist": True}}, {"add": anchor_alias}
 
 
 def _put_templates(
-    client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings, views: Sequence[str]
+    client: Elasticsearch, run: str, definitions: Definitions, settings: IndexSettings, alias_sets: Sequence[str]
 ) -> None:
-    with failures_told(f"The index templates of run {run}"):
+    with translate_errors(f"The index templates of run {run}"):
         for definition in definitions:
-            _put_template(client, template_name(run, definition), template(run, definition, settings, views))
+            _put_template(client, template_name(run, definition), template(run, definition, settings, alias_sets))
 
 
 def _put_template(client: Elasticsearch, name: str, body: Mapping[str, Any]) -> None:
@@ -147,8 +147,8 @@ def _put_template(client: Elasticsearch, name: str, body: Mapping[str, Any]) -> 
     client.indices.put_index_template(name=name, **arguments)
 
 
-def _make(client: Elasticsearch, name: str) -> None:
-    with failures_told(f"The index {name}"):
+def _create(client: Elasticsearch, name: str) -> None:
+    with translate_errors(f"The index {name}"):
         try:
             client.indices.create(index=name, wait_for_active_shards=1)
         except elasticsearch.BadRequestError as error:
@@ -157,23 +157,26 @@ def _make(client: Elasticsearch, name: str) -> None:
 
 
 def _extend(client: Elasticsearch, names: Sequence[str], definition: IndexDefinition) -> None:
-    wanted = mapping(definition)
-    with failures_told(f"The mapping of {names[0]}"):
+    expected = mapping(definition)
+    with translate_errors(f"The mapping of {names[0]}"):
         try:
             client.indices.put_mapping(
-                index=list(names), properties=wanted["properties"], dynamic=wanted["dynamic"], meta=wanted["_meta"]
+                index=list(names),
+                properties=expected["properties"],
+                dynamic=expected["dynamic"],
+                meta=expected["_meta"],
             )
         except elasticsearch.BadRequestError as error:
             raise ShopstreamError(
-                f"The index {names[0]} was made with another schema: {error.message}: {_reason(error)}.",
-                "Use a new run (`--run NAME`) and promote it when it has caught up.",
+                f"The index {names[0]} was created with another schema: {error.message}: {_reason(error)}.",
+                "Use a new run (`--run NAME`) and promote it after it has caught up.",
             ) from error
 
 
 def _reason(error: elasticsearch.ApiError) -> str:
     body = error.body
-    found = body.get("error") if isinstance(body, Mapping) else None
-    return str(found.get("reason", "")) if isinstance(found, Mapping) else str(body)
+    details = body.get("error") if isinstance(body, Mapping) else None
+    return str(details.get("reason", "")) if isinstance(details, Mapping) else str(body)
 
 
 def drop(client: Elasticsearch, run: str, definitions: Definitions) -> tuple[str, ...]:
@@ -186,14 +189,14 @@ def drop(client: Elasticsearch, run: str, definitions: Definitions) -> tuple[str
         ShopstreamError: the server refuses.
     """
     check_run(run)
-    mine = sorted(aliases_by_index(client, run, definitions))
-    with failures_told(f"The indices of run {run}"):
+    indices = sorted(aliases_by_index(client, run, definitions))
+    with translate_errors(f"The indices of run {run}"):
         # one by one: a list of months may exceed the maximum length of a URL
-        for name in mine:
+        for name in indices:
             client.options(ignore_status=404).indices.delete(index=name)
         for definition in definitions:
             client.options(ignore_status=404).indices.delete_index_template(name=template_name(run, definition))
-    return tuple(mine)
+    return tuple(indices)
 
 
 # --- contents ---------------------------------------------------------------------------------------------------------
@@ -227,7 +230,7 @@ def stored_indices(client: Elasticsearch, names: Sequence[str]) -> list[StoredIn
         client: Elasticsearch client.
         names: index names that a run may have, without the run.
     """
-    with failures_told("The list of indices"):
+    with translate_errors("The list of indices"):
         stats = client.indices.stats(
             index="*-*", metric=["docs", "store"],
             filter_path="indices.*.primaries.docs.count,indices.*.total.store.size_in_bytes",
@@ -235,140 +238,142 @@ def stored_indices(client: Elasticsearch, names: Sequence[str]) -> list[StoredIn
         known = client.indices.get_alias(index="*-*", expand_wildcards="all")
     parts: dict[tuple[str, str], list[str]] = {}
     for concrete in sorted(known):
-        if (whose := owner(concrete, names)) is not None:
-            parts.setdefault(whose, []).append(concrete)
+        if (index_owner := owner(concrete, names)) is not None:
+            parts.setdefault(index_owner, []).append(concrete)
     return [
         StoredIndex(
             run,
             name,
-            tuple(mine),
-            sum(int(stats[part]["primaries"]["docs"]["count"]) for part in mine if part in stats),
-            sum(int(stats[part]["total"]["store"]["size_in_bytes"]) for part in mine if part in stats),
-            tuple(sorted(set.intersection(*(set(known[part]["aliases"]) for part in mine)))),
+            tuple(indices),
+            sum(int(stats[part]["primaries"]["docs"]["count"]) for part in indices if part in stats),
+            sum(int(stats[part]["total"]["store"]["size_in_bytes"]) for part in indices if part in stats),
+            tuple(sorted(set.intersection(*(set(known[part]["aliases"]) for part in indices)))),
         )
-        for (run, name), mine in sorted(parts.items())
+        for (run, name), indices in sorted(parts.items())
     ]
 
 
 def count_documents(client: Elasticsearch, run: str, definitions: Definitions) -> dict[str, int]:
-    """Count the searchable documents of each index of a run, whatever its view points to."""
+    """Count the searchable documents of each index of a run, whatever its alias set points to."""
     parts = aliases_by_index(client, run, definitions)
-    with failures_told(f"The documents of run {run}"):
+    with translate_errors(f"The documents of run {run}"):
         counts: dict[str, int] = {}
         for definition in definitions:
             # months one by one: a list of them may exceed the maximum length of a URL
-            mine = [name for name in parts if belongs_to(run, definition.name, name)]
-            for name in mine:
+            indices = [name for name in parts if belongs_to(run, definition.name, name)]
+            for name in indices:
                 client.indices.refresh(index=name)
-            if mine:
-                counts[definition.name] = sum(int(client.count(index=name)["count"]) for name in mine)
+            if indices:
+                counts[definition.name] = sum(int(client.count(index=name)["count"]) for name in indices)
     return counts
 
 
 def aliases_by_index(client: Elasticsearch, run: str, definitions: Definitions) -> dict[str, frozenset[str]]:
     """Return the aliases of each concrete index of a run."""
-    with failures_told(f"The indices of run {run}"):
-        found = client.indices.get_alias(index=index_name(run, "*"), expand_wildcards="all")
+    with translate_errors(f"The indices of run {run}"):
+        entries = client.indices.get_alias(index=index_name(run, "*"), expand_wildcards="all")
         return {
             name: frozenset(entry["aliases"])
-            for name, entry in found.items()
+            for name, entry in entries.items()
             if any(belongs_to(run, definition.name, name) for definition in definitions)
         }
 
 
-# --- views ------------------------------------------------------------------------------------------------------------
+# --- alias sets -------------------------------------------------------------------------------------------------------
 
 
-def views_of(client: Elasticsearch, run: str) -> tuple[str, ...]:
-    """Return the views that point to a run, sorted, including the run's own unless another run was promoted to it."""
-    anchor = write_index(run, ANCHOR)
-    with failures_told(f"The aliases of run {run}"):
-        found = client.options(ignore_status=404).indices.get_alias(index=anchor)
-        if anchor in found:
-            return tuple(sorted(a.removesuffix(f"-{ANCHOR}") for a in found[anchor]["aliases"]))
-        taken = bool(client.indices.exists_alias(name=alias(run, ANCHOR)))
+def alias_sets_of(client: Elasticsearch, run: str) -> tuple[str, ...]:
+    """Return the alias sets that point to a run, sorted; the run's own too unless another run was promoted to it."""
+    anchor = write_index(run, ANCHOR_INDEX)
+    with translate_errors(f"The aliases of run {run}"):
+        entries = client.options(ignore_status=404).indices.get_alias(index=anchor)
+        if anchor in entries:
+            return tuple(sorted(a.removesuffix(f"-{ANCHOR_INDEX}") for a in entries[anchor]["aliases"]))
+        taken = bool(client.indices.exists_alias(name=alias(run, ANCHOR_INDEX)))
         return () if taken else (run,)
 
 
-def views(client: Elasticsearch) -> tuple[str, ...]:
-    """Return every view that points to a run, sorted."""
-    with failures_told("The aliases"):
-        found = client.options(ignore_status=404).indices.get_alias(name=alias("*", ANCHOR))
-    given = {name for entry in found.values() if isinstance(entry, dict) for name in entry.get("aliases", ())}
-    return tuple(sorted(name.removesuffix(f"-{ANCHOR}") for name in given))
+def alias_sets(client: Elasticsearch) -> tuple[str, ...]:
+    """Return every alias set that points to a run, sorted."""
+    with translate_errors("The aliases"):
+        entries = client.options(ignore_status=404).indices.get_alias(name=alias("*", ANCHOR_INDEX))
+    given = {name for entry in entries.values() if isinstance(entry, dict) for name in entry.get("aliases", ())}
+    return tuple(sorted(name.removesuffix(f"-{ANCHOR_INDEX}") for name in given))
 
 
-def is_visible(client: Elasticsearch, view: str, definitions: Definitions) -> bool:
-    """Return whether a view has any index that readers can find."""
-    names = [alias(view, definition.name) for definition in definitions]
-    with failures_told(f"The aliases of {view}"):
+def is_visible(client: Elasticsearch, alias_set: str, definitions: Definitions) -> bool:
+    """Return whether an alias set has any index that readers can find."""
+    names = [alias(alias_set, definition.name) for definition in definitions]
+    with translate_errors(f"The aliases of {alias_set}"):
         return bool(client.indices.get_alias(index=names, ignore_unavailable=True, expand_wildcards="all"))
 
 
-def run_behind(client: Elasticsearch, view: str) -> str | None:
-    """Return the run that a view points to, or None if the view does not exist.
+def run_of_alias_set(client: Elasticsearch, alias_set: str) -> str | None:
+    """Return the run that an alias set points to, or None if the alias set does not exist.
 
     Raises:
-        ShopstreamError: the view points to several runs.
+        ShopstreamError: the alias set points to several runs.
     """
-    runs = _runs_behind(client, view)
+    runs = _runs_of_alias_set(client, alias_set)
     if len(runs) > 1:
         raise ShopstreamError(
-            f"The alias {alias(view, ANCHOR)} leads to several runs: {', '.join(runs)}.",
-            f"Say which one it shall be: `shopstream promote NAME --run {view}`.",
+            f"The alias {alias(alias_set, ANCHOR_INDEX)} points to several runs: {', '.join(runs)}.",
+            f"Choose one of them: `shopstream promote NAME --run {alias_set}`.",
         )
     return runs[0] if runs else None
 
 
-def _runs_behind(client: Elasticsearch, view: str) -> list[str]:
-    with failures_told(f"The aliases of {view}"):
-        found = client.options(ignore_status=404).indices.get_alias(name=alias(view, ANCHOR))
+def _runs_of_alias_set(client: Elasticsearch, alias_set: str) -> list[str]:
+    with translate_errors(f"The aliases of {alias_set}"):
+        entries = client.options(ignore_status=404).indices.get_alias(name=alias(alias_set, ANCHOR_INDEX))
     # a 404 response holds an error next to the aliases that were found
-    return sorted({whose[0] for name in found if (whose := owner(name, [ANCHOR])) is not None})
+    return sorted({index_owner[0] for name in entries if (index_owner := owner(name, [ANCHOR_INDEX])) is not None})
 
 
-def promote(client: Elasticsearch, view: str, run: str, definitions: Definitions) -> None:
-    """Point a view at the indices of `run`, with all aliases in one call.
+def promote(client: Elasticsearch, alias_set: str, run: str, definitions: Definitions) -> None:
+    """Point an alias set at the indices of `run`, with all aliases in one call.
 
-    What if we die after each step:
+    Result of a crash after each step:
 
-    1. The templates of the present run no longer give the view's aliases. Dying: a month that the present run begins is
+    1. The templates of the present run no longer give the set's aliases. Crash: a month that the present run begins is
        invisible until the run is promoted or started again.
-    2. All aliases move, in one change of the cluster's state. Dying: a month that the new run begins is invisible until
+    2. All aliases move, in one change of the cluster's state. Crash: a month that the new run begins is invisible until
        the run is promoted or started again.
-    3. The templates of the new run give the view's aliases. Indices created in between are corrected.
+    3. The templates of the new run give the set's aliases. Indices created in between are corrected.
 
     Raises:
         ShopstreamError: the run has no indices, or the server refuses.
     """
-    if write_index(run, ANCHOR) not in aliases_by_index(client, run, definitions):
+    if write_index(run, ANCHOR_INDEX) not in aliases_by_index(client, run, definitions):
         raise ShopstreamError(f"Run {run} has no indices.", f"Run `shopstream consume --run {run}` first.")
-    before = [name for name in _runs_behind(client, view) if name != run]
+    before = [name for name in _runs_of_alias_set(client, alias_set) if name != run]
     for name in before:
-        rest = tuple(v for v in views_of(client, name) if v != view)
+        rest = tuple(v for v in alias_sets_of(client, name) if v != alias_set)
         _put_templates(client, name, definitions, IndexSettings(), rest)
-    _update_aliases(client, lambda: _moves(client, view, run, definitions))
-    settle(client, run, definitions)
+    _update_aliases(client, lambda: _moves(client, alias_set, run, definitions))
+    reconcile(client, run, definitions)
     for name in before:
-        settle(client, name, definitions)
+        reconcile(client, name, definitions)
 
 
-def _moves(client: Elasticsearch, view: str, run: str, definitions: Definitions) -> list[dict[str, Any]]:
-    """Return the actions that move the view's aliases from the indices of other runs to all indices of this run."""
-    mine = aliases_by_index(client, run, definitions)
-    names = [alias(view, definition.name) for definition in definitions]
-    with failures_told(f"The aliases of {view}"):
+def _moves(client: Elasticsearch, alias_set: str, run: str, definitions: Definitions) -> list[dict[str, Any]]:
+    """Return the actions that move the aliases of a set from the indices of other runs to all indices of this run."""
+    indices = aliases_by_index(client, run, definitions)
+    names = [alias(alias_set, definition.name) for definition in definitions]
+    with translate_errors(f"The aliases of {alias_set}"):
         known = client.options(ignore_status=404).indices.get_alias(name=names, expand_wildcards="all")
-    held = {name: entry["aliases"] for name, entry in known.items() if isinstance(entry, dict) and "aliases" in entry}
+    present = {
+        name: entry["aliases"] for name, entry in known.items() if isinstance(entry, dict) and "aliases" in entry
+    }
     away = [
         {"remove": {"index": name, "alias": given, "must_exist": False}}
-        for name, aliases in held.items()
-        if name not in mine
+        for name, aliases in present.items()
+        if name not in indices
         for given in aliases
     ]
     here = [
-        {"add": {"index": name, "alias": alias(view, definition.name)}}
-        for name in mine
+        {"add": {"index": name, "alias": alias(alias_set, definition.name)}}
+        for name in indices
         for definition in definitions
         if belongs_to(run, definition.name, name)
     ]
@@ -377,11 +382,11 @@ def _moves(client: Elasticsearch, view: str, run: str, definitions: Definitions)
 
 def _update_aliases(client: Elasticsearch, actions_now: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
     """Update the aliases in one call. Recompute the actions when an index was deleted concurrently."""
-    for last in (*[False] * (TRIES - 1), True):
+    for last in (*[False] * (ATTEMPTS - 1), True):
         actions = actions_now()
         if not actions:
             return
-        with failures_told("The aliases"):
+        with translate_errors("The aliases"):
             try:
                 _send_actions(client, actions)
             except elasticsearch.NotFoundError:

@@ -26,7 +26,7 @@ import structlog
 from connectors.elasticsearch.documents import (
     ACTION_BYTES,
     Doc,
-    ItemAnswer,
+    ItemResult,
     Outcome,
     Rejected,
     Send,
@@ -40,8 +40,8 @@ from features.errors import ShopstreamError
 
 log = structlog.get_logger("elasticsearch")
 
-TELL_EVERY_S: Final = 10.0
-LATENCIES_KEPT: Final = 512
+LOG_EVERY_S: Final = 10.0
+LATENCIES_MAX: Final = 512
 
 
 @dataclass(slots=True)
@@ -99,17 +99,19 @@ class BulkSink:
         self._change = threading.Condition()
         self._closing = threading.Event()
         self._fatal: ShopstreamError | None = None
-        self._trouble: str | None = None
+        self._last_error: str | None = None
         self._blocked = False
-        self._told_s = -TELL_EVERY_S
+        self._logged_s = -LOG_EVERY_S
         self._docs = 0
         self._bytes = 0
         self._undelivered = 0
         self._requests_done = self._written = self._conflicts = self._rejected = self._retries = self._bytes_sent = 0
-        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._latencies: deque[float] = deque(maxlen=LATENCIES_MAX)
         seeds = np.random.SeedSequence(seed).spawn(self._options.connections)
         self._threads = [
-            threading.Thread(target=self._carry, args=(np.random.default_rng(s),), name=f"bulk-{i}", daemon=True)
+            threading.Thread(
+                target=self._send_requests, args=(np.random.default_rng(s),), name=f"bulk-{i}", daemon=True
+            )
             for i, s in enumerate(seeds)
         ]
         for thread in self._threads:
@@ -128,14 +130,14 @@ class BulkSink:
         return self._undelivered
 
     @property
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """Reason why documents are refused at the moment; None without a problem."""
-        return self._trouble
+        return self._last_error
 
     @property
     def blocked(self) -> bool:
         """Return whether the problem needs an operator."""
-        return self._trouble is not None and self._blocked
+        return self._last_error is not None and self._blocked
 
     def free(self) -> int:
         """Return the number of documents that `submit` accepts without waiting."""
@@ -216,7 +218,7 @@ class BulkSink:
                 self._bytes_sent,
                 p50,
                 p99,
-                self._trouble,
+                self._last_error,
             )
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -262,7 +264,7 @@ class BulkSink:
 
     # --- called by the threads ---
 
-    def _carry(self, rng: np.random.Generator) -> None:
+    def _send_requests(self, rng: np.random.Generator) -> None:
         while (request := self._requests.get()) is not None and not self._closing.is_set():
             started_s = time.monotonic()
             try:
@@ -297,7 +299,7 @@ class BulkSink:
             group = groups.pop()
             body = encode_bulk(docs, group)
             try:
-                answers = self._send(body)
+                results = self._send(body)
             except SendError as error:
                 if error.verdict is Verdict.FATAL:
                     raise error.error or ShopstreamError(error.reason) from error
@@ -312,7 +314,7 @@ class BulkSink:
                     groups += [group[half:], group[:half]]
                 continue
             self._bytes_sent += len(body)
-            again, verdict, reason = settle(request, group, answers)
+            again, verdict, reason = record_results(request, group, results)
             if again:
                 groups.append(again)
                 tries += 1
@@ -327,15 +329,15 @@ class BulkSink:
         pause_s = min(options.pause_max_s, options.pause_s * 2.0 ** min(tries - 1, 30)) * (0.5 + 0.5 * rng.random())
         with self._change:
             self._retries += docs
-            self._trouble, self._blocked = reason, verdict is Verdict.BLOCKED
+            self._last_error, self._blocked = reason, verdict is Verdict.BLOCKED
             now_s = time.monotonic()
             # a single refusal under load is normal; a block needs an operator and is logged at once
-            tell = now_s - self._told_s >= TELL_EVERY_S and (tries > 2 or verdict is Verdict.BLOCKED)
-            if tell:
-                self._told_s = now_s
-        if tell:
+            log_now = now_s - self._logged_s >= LOG_EVERY_S and (tries > 2 or verdict is Verdict.BLOCKED)
+            if log_now:
+                self._logged_s = now_s
+        if log_now:
             log.warning(
-                "Elasticsearch takes no documents; nothing is lost, trying again",
+                "Elasticsearch accepts no documents; nothing is lost, retrying",
                 blocked=verdict is Verdict.BLOCKED,
                 reason=reason,
                 next_try_s=round(pause_s, 1),
@@ -343,11 +345,11 @@ class BulkSink:
         self._closing.wait(pause_s)
 
     def _recovered(self) -> None:
-        if self._trouble is not None:
-            self._trouble = None
-            if self._told_s >= 0:
-                log.info("Elasticsearch takes documents again")
-                self._told_s = -TELL_EVERY_S
+        if self._last_error is not None:
+            self._last_error = None
+            if self._logged_s >= 0:
+                log.info("Elasticsearch accepts documents again")
+                self._logged_s = -LOG_EVERY_S
 
     def _finish(self, request: _Request, latency_s: float) -> None:
         submission = request.submission
@@ -368,34 +370,34 @@ class BulkSink:
             self._change.notify_all()
 
 
-def settle(
-    request: _Request, group: Sequence[int], answers: Sequence[ItemAnswer] | None
+def record_results(
+    request: _Request, group: Sequence[int], results: Sequence[ItemResult] | None
 ) -> tuple[list[int], Verdict, str]:
     """Record the results of a group of positions. Return those to retry, the worst verdict and its reason.
 
     Raises:
         ShopstreamError: an item was refused permanently (no right to write to its index).
     """
-    if answers is None:
+    if results is None:
         request.written += len(group)
         return [], Verdict.WRITTEN, ""
     again: list[int] = []
-    worst, said = Verdict.RETRY, ""
-    for position, answer in zip(group, answers, strict=True):
-        match answer.verdict:
+    worst, reason = Verdict.RETRY, ""
+    for position, result in zip(group, results, strict=True):
+        match result.verdict:
             case Verdict.WRITTEN:
                 request.written += 1
             case Verdict.CONFLICT:
                 request.conflicts.append(position)
             case Verdict.REJECTED:
-                request.rejected.append(Rejected(position, answer.reason))
+                request.rejected.append(Rejected(position, result.reason))
             case Verdict.RETRY | Verdict.BLOCKED:
                 again.append(position)
-                if not said or answer.verdict is Verdict.BLOCKED:
-                    worst, said = answer.verdict, answer.reason
+                if not reason or result.verdict is Verdict.BLOCKED:
+                    worst, reason = result.verdict, result.reason
             case _:
                 raise ShopstreamError(
-                    f"Elasticsearch refuses to write to {request.submission.docs[position].index}: {answer.reason}.",
+                    f"Elasticsearch refuses to write to {request.submission.docs[position].index}: {result.reason}.",
                     "Give the user the right to create and write the run's indices.",
                 )
-    return again, worst, said
+    return again, worst, reason

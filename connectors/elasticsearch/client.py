@@ -24,7 +24,7 @@ from elasticsearch import Elasticsearch
 from connectors.elasticsearch.bulk import BulkSink
 from connectors.elasticsearch.documents import (
     Doc,
-    ItemAnswer,
+    ItemResult,
     Outcome,
     Rejected,
     SendError,
@@ -32,7 +32,7 @@ from connectors.elasticsearch.documents import (
     SinkStats,
     Verdict,
 )
-from connectors.elasticsearch.verdicts import clip, is_block, item_verdict, request_verdict, said_of
+from connectors.elasticsearch.verdicts import clip, error_text, is_block, item_verdict, request_verdict
 from connectors.endpoints import ElasticEndpoint, Endpoints
 from features.errors import ShopstreamError
 
@@ -47,17 +47,18 @@ __all__ = [  # the types of the sink are part of this module's interface
     "check",
     "delete_documents",
     "document_id",
-    "failures_told",
-    "found_version",
     "open_client",
     "open_sink",
+    "readable_error",
+    "stored_version",
+    "translate_errors",
 ]
 
 ID_BYTES_MAX: Final = 512
 CHECK_TIMEOUT_S: Final = 5.0
 REQUEST_TIMEOUT_S: Final = 60.0
 
-_BULK_ANSWER: Final = {
+_BULK_RESPONSE: Final = {
     "filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
 }
 _BULK_HEADERS: Final = {"content-type": "application/x-ndjson", "accept": "application/json"}
@@ -86,9 +87,9 @@ class ElasticConnection:
         parts = urllib.parse.urlsplit(self.url)
         if parts.username is None:
             return
-        place = parts.netloc.rpartition("@")[2]
+        host = parts.netloc.rpartition("@")[2]
         unquote = urllib.parse.unquote
-        object.__setattr__(self, "url", urllib.parse.urlunsplit(parts._replace(netloc=place)))
+        object.__setattr__(self, "url", urllib.parse.urlunsplit(parts._replace(netloc=host)))
         object.__setattr__(self, "username", self.username or unquote(parts.username))
         object.__setattr__(self, "password", self.password or unquote(parts.password or ""))
 
@@ -125,7 +126,7 @@ def open_client(connection: ElasticConnection, *, connections: int = 4) -> Elast
     trusted = options.get("ca_certs")
     if trusted is not None and not os.access(trusted, os.R_OK):
         raise ShopstreamError(
-            f"The file of the certificate authority, {trusted}, is not there or cannot be read.",
+            f"The file of the certificate authority, {trusted}, does not exist or cannot be read.",
             "Correct elasticsearch.ca_certs (SHOPSTREAM_ELASTICSEARCH__CA_CERTS).",
         )
     try:
@@ -147,18 +148,18 @@ def check(client: Elasticsearch, timeout_s: float = CHECK_TIMEOUT_S) -> str:
         nodes = client.options(request_timeout=timeout_s).nodes.info(filter_path="nodes.*.version")["nodes"]
     except elasticsearch.UnsupportedProductError as error:
         raise ShopstreamError(
-            f"What answers at {_place(client)} is not Elasticsearch.", "Check the URL in the settings."
+            f"The server at {_addresses(client)} is not Elasticsearch.", "Check the URL in the settings."
         ) from error
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"Elasticsearch at {_place(client)}") from error
+        raise readable_error(error, f"Elasticsearch at {_addresses(client)}") from error
     return min(str(node["version"]) for node in nodes.values())
 
 
-def _place(client: Elasticsearch) -> str:
+def _addresses(client: Elasticsearch) -> str:
     return ", ".join(node.base_url for node in client.transport.node_pool.all())
 
 
-def told(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str) -> ShopstreamError:
+def readable_error(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str) -> ShopstreamError:
     """Convert a client error to a readable message with a remedy.
 
     Args:
@@ -169,8 +170,8 @@ def told(error: elasticsearch.ApiError | elasticsearch.TransportError, what: str
 
 
 @contextmanager
-def failures_told(what: str) -> Iterator[None]:
-    """Convert errors that the client raises in the block, as `told` does.
+def translate_errors(what: str) -> Iterator[None]:
+    """Convert errors that the client raises in the block, as `readable_error` does.
 
     Raises:
         ShopstreamError: the request failed.
@@ -178,41 +179,41 @@ def failures_told(what: str) -> Iterator[None]:
     try:
         yield
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, what) from error
+        raise readable_error(error, what) from error
 
 
 def _refused(error: elasticsearch.ApiError, what: str) -> ShopstreamError:
-    status, said = error.status_code, said_of(error.body)
+    status, message = error.status_code, error_text(error.body)
     if status == 401:
         return ShopstreamError(
             f"{what}: the credentials were refused.",
             "Check user name and password, or the API key (it may have expired), in the settings.",
         )
     if status == 403 and not is_block(error.body):
-        return ShopstreamError(f"{what}: not allowed: {said}.", "Give the user the rights, or take another user.")
-    return ShopstreamError(f"{what}: refused with {status}: {said}.")
+        return ShopstreamError(f"{what}: not allowed: {message}.", "Give the user the rights, or use another user.")
+    return ShopstreamError(f"{what}: refused with {status}: {message}.")
 
 
 def _unreached(error: elasticsearch.TransportError, what: str) -> ShopstreamError:
     why = _root(error)
-    said = clip(str(why) or type(why).__name__)
+    message = clip(str(why) or type(why).__name__)
     if isinstance(why, ssl.SSLCertVerificationError):
         return ShopstreamError(
             f"{what}: its certificate is not trusted: {why.verify_message}.",
-            "Name the file of the authority that signed it as elasticsearch.ca_certs, and connect by a name that "
-            "stands in the certificate.",
+            "Set elasticsearch.ca_certs to the file of the authority that signed it, and connect by a name that "
+            "the certificate contains.",
         )
-    if isinstance(why, ssl.SSLError) and re.search("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE", said):
-        return ShopstreamError(f"{what} speaks no TLS.", "Write http:// in elasticsearch.url, or correct the port.")
+    if isinstance(why, ssl.SSLError) and re.search("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE", message):
+        return ShopstreamError(f"{what} does not use TLS.", "Use http:// in elasticsearch.url, or correct the port.")
     if isinstance(error, elasticsearch.SSLError | elastic_transport.TlsError):
-        return ShopstreamError(f"{what}: no TLS connection: {said}.", "Check the URL and elasticsearch.ca_certs.")
+        return ShopstreamError(f"{what}: no TLS connection: {message}.", "Check the URL and elasticsearch.ca_certs.")
     if isinstance(why, http.client.RemoteDisconnected):
         return ShopstreamError(
-            f"{what} hung up without an answer.",
-            "It may want TLS: write https:// in elasticsearch.url, and name the authority as elasticsearch.ca_certs.",
+            f"{what} closed the connection without a response.",
+            "It may require TLS: use https:// in elasticsearch.url, and set elasticsearch.ca_certs to the authority.",
         )
     return ShopstreamError(
-        f"{what} does not answer: {said}.", "Start it (`shopstream up`) or correct the URL in the settings."
+        f"{what} does not answer: {message}.", "Start it (`shopstream up`) or correct the URL in the settings."
     )
 
 
@@ -223,16 +224,16 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def found_version(client: Elasticsearch, index: str, document_id: str) -> int | None:
+def stored_version(client: Elasticsearch, index: str, document_id: str) -> int | None:
     """Return the field `version` of a document, or None if a search finds none. Unrefreshed data is not read."""
-    answer = client.search(
+    response = client.search(
         index=index,
         query={"ids": {"values": [document_id]}},
         source_includes=["version"],
         size=1,
         filter_path="hits.hits._source",
     )
-    hits = answer.get("hits", {}).get("hits", [])
+    hits = response.get("hits", {}).get("hits", [])
     return int(hits[0]["_source"]["version"]) if hits else None
 
 
@@ -246,12 +247,12 @@ def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, r
     """
     if not ids:
         return
-    answer = client.bulk(index=index, operations=[{"delete": {"_id": one}} for one in ids], refresh=refresh)
-    for item in answer["items"]:
+    response = client.bulk(index=index, operations=[{"delete": {"_id": one}} for one in ids], refresh=refresh)
+    for item in response["items"]:
         status, error = item["delete"]["status"], item["delete"].get("error")
         if error is not None and status != 404:
             raise ShopstreamError(
-                f"Documents of {index} are not deleted: {said_of({'error': error})}.",
+                f"Documents of {index} could not be deleted: {error_text({'error': error})}.",
                 f"Give the user the right `delete` on {index}."
                 if status == 403 and not is_block({"error": error})
                 else "",
@@ -302,29 +303,29 @@ class BulkTransport:
     def __init__(self, client: Elasticsearch) -> None:
         self._client = client
 
-    def __call__(self, body: bytes) -> list[ItemAnswer] | None:
+    def __call__(self, body: bytes) -> list[ItemResult] | None:
         """Send one request. Return None when every item was written.
 
         Raises:
             SendError: the request as a whole failed, so there are no results of items.
         """
         try:
-            answer = self._client.perform_request(
-                "POST", "/_bulk", params=_BULK_ANSWER, headers=_BULK_HEADERS, body=body, endpoint_id="bulk"
+            response = self._client.perform_request(
+                "POST", "/_bulk", params=_BULK_RESPONSE, headers=_BULK_HEADERS, body=body, endpoint_id="bulk"
             ).body
         except elasticsearch.UnsupportedProductError as error:
-            raise SendError(Verdict.BLOCKED, "what answers is not Elasticsearch") from error
+            raise SendError(Verdict.BLOCKED, "the server is not Elasticsearch") from error
         except elasticsearch.ApiError as error:
             raise request_verdict(error.status_code, error.body) from error
         except elasticsearch.SerializationError as error:
-            raise SendError(Verdict.RETRY, "the answer was cut off or not JSON") from error
+            raise SendError(Verdict.RETRY, "the response is truncated or not JSON") from error
         except elasticsearch.TransportError as error:
             raise SendError(Verdict.RETRY, clip(f"{type(error).__name__}: {error}")) from error
-        if not isinstance(answer, dict) or "errors" not in answer:
-            raise SendError(Verdict.BLOCKED, f"not the answer of a bulk request: {clip(str(answer))}")
-        if not answer["errors"]:
+        if not isinstance(response, dict) or "errors" not in response:
+            raise SendError(Verdict.BLOCKED, f"not the response to a bulk request: {clip(str(response))}")
+        if not response["errors"]:
             return None
-        return [item_verdict(item["status"], item.get("error")) for line in answer["items"] for item in line.values()]
+        return [item_verdict(item["status"], item.get("error")) for line in response["items"] for item in line.values()]
 
 
 def connection(endpoints: Endpoints) -> ElasticConnection:

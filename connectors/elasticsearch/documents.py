@@ -44,33 +44,33 @@ class Handover:
 
     Attributes:
         docs: documents still to be built.
-        flight: batch id of the source rows.
-        is_made: whether all documents are built.
-        unanswered: slices handed over and not yet acknowledged.
+        batch_id: batch id of the source rows.
+        is_built: whether all documents are built.
+        unacknowledged: slices handed over and not yet acknowledged.
     """
 
     docs: Iterator[Doc]
-    flight: int
-    is_made: bool = False
-    unanswered: int = 0
+    batch_id: int
+    is_built: bool = False
+    unacknowledged: int = 0
 
     @property
     def is_done(self) -> bool:
         """Return whether all documents are built and acknowledged."""
-        return self.is_made and not self.unanswered
+        return self.is_built and not self.unacknowledged
 
     def next_slice(self, docs_max: int) -> list[Doc]:
         """Build the next documents: at most `docs_max` and SLICE_DOCS, and no more after SLICE_BYTES."""
-        made: list[Doc] = []
+        docs: list[Doc] = []
         size, docs_max = 0, min(docs_max, SLICE_DOCS)
-        while len(made) < docs_max and size < SLICE_BYTES:
+        while len(docs) < docs_max and size < SLICE_BYTES:
             doc = next(self.docs, None)
             if doc is None:
-                self.is_made = True
+                self.is_built = True
                 break
-            made.append(doc)
+            docs.append(doc)
             size += len(doc.body)
-        return made
+        return docs
 
 
 class Verdict(enum.Enum):
@@ -104,14 +104,14 @@ class SendError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ItemAnswer:
+class ItemResult:
     """Result of one item: the verdict and, except for WRITTEN, the reason."""
 
     verdict: Verdict
     reason: str = ""
 
 
-Send = Callable[[bytes], Sequence[ItemAnswer] | None]
+Send = Callable[[bytes], Sequence[ItemResult] | None]
 """Posts a bulk body. Returns the result of each item in order, or None when all were written. Called from several
 threads.
 """
@@ -157,7 +157,7 @@ class SinkStats:
         bytes_sent: bytes of bodies, before compression.
         latency_p50_ms: median latency of a request.
         latency_p99_ms: 99th percentile of the latency of a request.
-        trouble: reason why documents are refused at the moment, or None.
+        last_error: reason why documents are refused at the moment, or None.
     """
 
     requests: int
@@ -168,7 +168,7 @@ class SinkStats:
     bytes_sent: int
     latency_p50_ms: float
     latency_p99_ms: float
-    trouble: str | None
+    last_error: str | None
 
 
 @dataclass(frozen=True, slots=True)

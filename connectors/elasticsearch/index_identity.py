@@ -13,16 +13,16 @@ from typing import Final
 import structlog
 
 from connectors.elasticsearch.aliases import Client
-from connectors.elasticsearch.client import ElasticConnection, failures_told, open_client
+from connectors.elasticsearch.client import ElasticConnection, open_client, translate_errors
 from connectors.elasticsearch.mappings import belongs_to
 from features.errors import ShopstreamError
 from features.schema import index_name
 
 log = structlog.get_logger("indices")
 
-LOOK_EVERY_S: Final = 5.0
+POLL_EVERY_S: Final = 5.0
 
-Look = Callable[[], Mapping[str, str]]
+Fetch = Callable[[], Mapping[str, str]]
 """Returns concrete index -> identity of all indices of interest. Raises ShopstreamError."""
 
 
@@ -32,7 +32,7 @@ class Identities:
     Args:
         look: function that queries the server.
         release: function called at the end; closes the client that `look` uses.
-        every_s: seconds between two queries; default: `LOOK_EVERY_S`.
+        every_s: seconds between two queries; default: `POLL_EVERY_S`.
 
     Attributes:
         current: concrete index -> identity; a new mapping after each query.
@@ -41,25 +41,27 @@ class Identities:
         ShopstreamError: the first query failed.
     """
 
-    def __init__(self, look: Look, release: Callable[[], None] = lambda: None, *, every_s: float | None = None) -> None:
-        self._look, self._release = look, release
-        self._every_s = LOOK_EVERY_S if every_s is None else every_s
+    def __init__(
+        self, fetch: Fetch, release: Callable[[], None] = lambda: None, *, every_s: float | None = None
+    ) -> None:
+        self._fetch, self._release = fetch, release
+        self._every_s = POLL_EVERY_S if every_s is None else every_s
         try:
-            self.current = look()
+            self.current = fetch()
         except BaseException:
             release()
             raise
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._look_again, name="identities", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="identities", daemon=True)
         self._thread.start()
 
-    def look_now(self) -> None:
+    def refresh(self) -> None:
         """Query the identities now instead of at the next interval.
 
         Raises:
             ShopstreamError: the server does not respond or refuses.
         """
-        self.current = self._look()
+        self.current = self._fetch()
 
     def close(self) -> None:
         """Stop the thread and close the client."""
@@ -67,12 +69,12 @@ class Identities:
         self._thread.join(5.0)
         self._release()
 
-    def _look_again(self) -> None:
+    def _poll(self) -> None:
         while not self._closed.wait(self._every_s):
             try:
-                self.current = self._look()
+                self.current = self._fetch()
             except ShopstreamError as error:
-                log.debug("could not look at the indices", said=str(error))
+                log.debug("index identities are not available", error=str(error))
 
 
 def open_identities(elastic: ElasticConnection, run: str, names: Sequence[str]) -> Identities:
@@ -99,13 +101,13 @@ def index_ids(client: Client, run: str, names: Sequence[str]) -> dict[str, str]:
         names: index names without the run.
     """
     # restoring over a closed index keeps its uuid but changes its history uuid
-    wanted = ("index.uuid", "index.history.uuid")
-    with failures_told(f"The indices of run {run}"):
-        found = client.indices.get_settings(
-            index=index_name(run, "*"), name=list(wanted), expand_wildcards="all", flat_settings=True
+    settings = ("index.uuid", "index.history.uuid")
+    with translate_errors(f"The indices of run {run}"):
+        settings_by_index = client.indices.get_settings(
+            index=index_name(run, "*"), name=list(settings), expand_wildcards="all", flat_settings=True
         )
     return {
-        concrete: "/".join(entry["settings"][key] for key in wanted if key in entry["settings"])
-        for concrete, entry in found.items()
+        concrete: "/".join(entry["settings"][key] for key in settings if key in entry["settings"])
+        for concrete, entry in settings_by_index.items()
         if any(belongs_to(run, name, concrete) for name in names)
     }

@@ -95,10 +95,10 @@ def month_indices(run: str, index: str, ts: npt.NDArray[np.int64]) -> list[str]:
         ts: int64, epoch ms, at least 0.
     """
     months = ts.astype("datetime64[ms]").astype("datetime64[M]")
-    found, place = np.unique(months, return_inverse=True)
+    distinct, number = np.unique(months, return_inverse=True)
     prefix = index_name(run, index)
-    names = [f"{prefix}-{str(month).replace('-', '.')}" for month in found]
-    return [names[i] for i in place.tolist()]
+    names = [f"{prefix}-{str(month).replace('-', '.')}" for month in distinct]
+    return [names[i] for i in number.tolist()]
 
 
 def index_pattern(run: str, index: str) -> str:
@@ -123,8 +123,8 @@ def owner(concrete: str, names: Sequence[str]) -> tuple[str, str] | None:
         names: index names that a run may have, without the run.
     """
     either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-({either})(?:{FIXED_SUFFIX}|-{_MONTH.pattern})", concrete, re.ASCII)
-    return (found[1], found[2]) if found else None
+    match = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-({either})(?:{FIXED_SUFFIX}|-{_MONTH.pattern})", concrete, re.ASCII)
+    return (match[1], match[2]) if match else None
 
 
 # --- mappings ---------------------------------------------------------------------------------------------------------
@@ -161,7 +161,9 @@ def template_name(run: str, definition: IndexDefinition) -> str:
     return alias(run, definition.name)
 
 
-def template(run: str, definition: IndexDefinition, settings: IndexSettings, views: Sequence[str]) -> dict[str, Any]:
+def template(
+    run: str, definition: IndexDefinition, settings: IndexSettings, alias_sets: Sequence[str]
+) -> dict[str, Any]:
     """Return the index template of one index.
 
     A run may be called `shop-events`: then `shop-events-*` of the run `shop` matches its indices too. Elasticsearch
@@ -172,7 +174,7 @@ def template(run: str, definition: IndexDefinition, settings: IndexSettings, vie
         run: name of the run.
         definition: definition of the index.
         settings: settings of the index.
-        views: views that point to this run. A new index gets their aliases.
+        alias_sets: alias sets that point to this run. A new index gets their aliases.
     """
     pattern = f"{alias(run, definition.name)}-*.*" if definition.monthly else write_index(run, definition.name)
     return {
@@ -191,6 +193,6 @@ def template(run: str, definition: IndexDefinition, settings: IndexSettings, vie
                 }
             },
             "mappings": mapping(definition),
-            "aliases": {alias(view, definition.name): {} for view in views},
+            "aliases": {alias(alias_set, definition.name): {} for alias_set in alias_sets},
         },
     }

@@ -1,11 +1,11 @@
 """Writes results computed for whole periods of an archive: trends and the forecast.
 
-A document's id is derived from its subject, so computing a period again overwrites its documents. What if we die after
-each step:
+A document's id is derived from its subject, so computing a period again overwrites its documents. Result of a crash
+after each step:
 
-1. The period's documents are written. Dying: documents of the new and the former computation are mixed until the period
+1. The period's documents are written. Crash: documents of the new and the former computation are mixed until the period
    is written again.
-2. Surplus documents of the former computation (a segment that no longer exists) are removed. Dying: they remain until
+2. Surplus documents of the former computation (a segment that no longer exists) are removed. Crash: they remain until
    the period is written again.
 
 Two processes that write the same period concurrently leave a mixture: scheduled runs should not overlap.
@@ -22,7 +22,7 @@ import polars as pl
 from elasticsearch import Elasticsearch
 
 from connectors.elasticsearch.bulk import BulkSink
-from connectors.elasticsearch.client import delete_documents, document_id, failures_told
+from connectors.elasticsearch.client import delete_documents, document_id, translate_errors
 from connectors.elasticsearch.documents import Doc, Outcome
 from connectors.elasticsearch.mappings import write_index
 from features.errors import ShopstreamError
@@ -108,12 +108,12 @@ def replace(
         while not sink.flush(BLOCKED_S):
             if sink.blocked:
                 raise ShopstreamError(
-                    f"The index {write_index(run, trend.index)} takes no documents: {sink.trouble}.",
-                    "Mend that and start the command again. If the index is of another version, use a new run "
+                    f"The index {write_index(run, trend.index)} accepts no documents: {sink.last_error}.",
+                    "Correct the cause and run the command again. If the index is of another version, use a new run "
                     "(`--run NAME`).",
                 )
     index = write_index(run, trend.index)
-    with failures_told(f"The index {index}"):
+    with translate_errors(f"The index {index}"):
         removed = _remove_others(client, index, _period(trend), ids)
     return Replaced(trend.index, len(ids), removed)
 
@@ -130,7 +130,7 @@ def _remove_others(client: Elasticsearch, index: str, period: dict[str, Any], id
     client.indices.refresh(index=index)
     if int(client.count(index=index, query=period)["count"]) == len(ids):
         return 0
-    others = [found for page in _pages(client, index, period) for found in page if found not in ids]
+    others = [one for page in _pages(client, index, period) for one in page if one not in ids]
     for first in range(0, len(others), DOCS_PER_BATCH):
         delete_documents(client, index, others[first : first + DOCS_PER_BATCH])
     client.indices.refresh(index=index)

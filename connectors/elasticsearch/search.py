@@ -8,11 +8,11 @@ from typing import Any, Final
 import elasticsearch
 from elasticsearch import Elasticsearch
 
-from connectors.elasticsearch.client import told
+from connectors.elasticsearch.client import readable_error
 from connectors.elasticsearch.mappings import alias
 from features.errors import ShopstreamError
 
-AT_ONCE: Final = 4
+CONCURRENT_SEARCHES: Final = 4
 """Concurrent searches of a dashboard in Elasticsearch."""
 
 
@@ -39,33 +39,33 @@ class Searcher:
             ShopstreamError: Elasticsearch does not respond, or refuses.
         """
         try:
-            answer = self._client.search(
+            response = self._client.search(
                 index=alias(self._run, index), body=dict(body), ignore_unavailable=True, request_cache=False
             )
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-            raise told(error, f"The search of {alias(self._run, index)}") from error
-        found: Mapping[str, Any] = answer.body
-        return found
+            raise readable_error(error, f"The search of {alias(self._run, index)}") from error
+        content: Mapping[str, Any] = response.body
+        return content
 
-    def many(self, asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
+    def many(self, searches: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
         """Return the responses to several searches in one request. A failed search gives its error.
 
         Args:
-            asked: pairs of index name without the run, and body.
+            searches: pairs of index name without the run, and body.
 
         Raises:
             ShopstreamError: Elasticsearch does not respond, or refuses all searches.
         """
-        if not asked:
+        if not searches:
             return []
         lines: list[Mapping[str, Any]] = []
-        for index, body in asked:
+        for index, body in searches:
             lines += [{"index": alias(self._run, index), "ignore_unavailable": True}, body]
         try:
-            answer = self._client.msearch(searches=lines, max_concurrent_searches=AT_ONCE)
+            response = self._client.msearch(searches=lines, max_concurrent_searches=CONCURRENT_SEARCHES)
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-            raise told(error, "Elasticsearch") from error
-        return [_answered(one, index) for one, (index, _) in zip(answer.body["responses"], asked, strict=True)]
+            raise readable_error(error, "Elasticsearch") from error
+        return [_result(one, index) for one, (index, _) in zip(response.body["responses"], searches, strict=True)]
 
     def types(self, index: str) -> dict[str, str]:
         """Return field -> Elasticsearch type; empty if the index is missing.
@@ -73,21 +73,21 @@ class Searcher:
         If a field has different types in the months of an index, the last month's type is returned.
         """
         try:
-            answer = self._client.indices.get_mapping(index=alias(self._run, index), ignore_unavailable=True)
+            response = self._client.indices.get_mapping(index=alias(self._run, index), ignore_unavailable=True)
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-            raise told(error, f"The mapping of {alias(self._run, index)}") from error
-        found: dict[str, str] = {}
-        for _, one in sorted(answer.body.items()):
+            raise readable_error(error, f"The mapping of {alias(self._run, index)}") from error
+        types: dict[str, str] = {}
+        for _, one in sorted(response.body.items()):
             for name, field in one["mappings"].get("properties", {}).items():
-                found[name] = field.get("type", "object")
-        return found
+                types[name] = field.get("type", "object")
+        return types
 
 
-def _answered(one: Mapping[str, Any], index: str) -> Mapping[str, Any] | ShopstreamError:
+def _result(one: Mapping[str, Any], index: str) -> Mapping[str, Any] | ShopstreamError:
     if "error" not in one:
         return one
     causes = one["error"].get("root_cause") or [one["error"]]
     return ShopstreamError(
         f"The search of {index} failed: {causes[0].get('reason', 'no reason given')}.",
-        "Run `shopstream dashboards check`: it says which field or index is not as it should be.",
+        "Run `shopstream dashboards check`: it lists the wrong fields and indices.",
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from connectors.elasticsearch.documents import ItemAnswer, SendError, Verdict
+from connectors.elasticsearch.documents import ItemResult, SendError, Verdict
 from features.errors import ShopstreamError
 
 REASON_CHARS_MAX: Final = 500
@@ -24,8 +24,7 @@ _OF_BODIES: Final = frozenset(
 )
 """Error types of a whole request caused by one of its documents: an id that is too long, a line that is not JSON."""
 _REMEDIES: Final = {
-    "invalid_alias_name_exception": "an index stands in the place of an alias: reindex it under another name or "
-    "delete it",
+    "invalid_alias_name_exception": "an index has the name of an alias: reindex it under another name or delete it",
     "strict_dynamic_mapping_exception": "the index has an older mapping: start `shopstream consume` again, which "
     "extends it",
     "index_closed_exception": "open the index",
@@ -33,7 +32,7 @@ _REMEDIES: Final = {
 """Error type -> remedy, for errors whose Elasticsearch message does not give one."""
 
 
-def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemAnswer:
+def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemResult:
     """Return the meaning of the result of one item.
 
     Args:
@@ -41,10 +40,10 @@ def item_verdict(status: int, error: Mapping[str, Any] | None) -> ItemAnswer:
         error: error object of the item.
     """
     if status < 300:
-        return ItemAnswer(Verdict.WRITTEN)
-    found = error or {}
-    remedy = _REMEDIES.get(str(found.get("type")), "")
-    return ItemAnswer(_refusal(status, found), said_of({"error": found}) + (f" ({remedy})" if remedy else ""))
+        return ItemResult(Verdict.WRITTEN)
+    cause = error or {}
+    remedy = _REMEDIES.get(str(cause.get("type")), "")
+    return ItemResult(_refusal(status, cause), error_text({"error": cause}) + (f" ({remedy})" if remedy else ""))
 
 
 def _refusal(status: int, error: Mapping[str, Any]) -> Verdict:
@@ -62,22 +61,22 @@ def _refusal(status: int, error: Mapping[str, Any]) -> Verdict:
 
 def request_verdict(status: int, body: object) -> SendError:
     """Return the meaning of an error status for a whole bulk request."""
-    said = f"{status} {said_of(body)}"
+    message = f"{status} {error_text(body)}"
     if is_block(body):
-        return SendError(Verdict.BLOCKED, said)
+        return SendError(Verdict.BLOCKED, message)
     if status in (401, 403):
         error = ShopstreamError(
-            f"Elasticsearch refuses the bulk request: {said}.",
+            f"Elasticsearch refuses the bulk request: {message}.",
             "Check the credentials in the settings and their rights.",
         )
-        return SendError(Verdict.FATAL, said, error)
+        return SendError(Verdict.FATAL, message, error)
     if status in (408, 429) or status >= 500:
-        return SendError(Verdict.RETRY, said)
+        return SendError(Verdict.RETRY, message)
     if status == 413 or (status == 400 and _error_of(body).get("type") in _OF_BODIES):
         # too large, or one malformed line breaks the whole request: halving it isolates the cause
-        return SendError(Verdict.SPLIT, said)
+        return SendError(Verdict.SPLIT, message)
     # a cluster setting, or a message of a proxy: not caused by a document
-    return SendError(Verdict.BLOCKED, said)
+    return SendError(Verdict.BLOCKED, message)
 
 
 def is_block(body: object) -> bool:
@@ -85,7 +84,7 @@ def is_block(body: object) -> bool:
     return _error_of(body).get("type") == "cluster_block_exception"
 
 
-def said_of(body: object) -> str:
+def error_text(body: object) -> str:
     """Return an error body as one line."""
     error = _error_of(body)
     if not error:

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from connectors.formats.strict_yaml import find_text, read_yaml, ready_texts
+from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from features.errors import UsageError
 from features.rules.segments import Document, InvalidRulesError, Rules, compile_rules
 
@@ -14,14 +14,14 @@ DEFAULT_RULES: Final = "segments"
 _REMEDY: Final = "docs/segments.md lists what a rules file may contain."
 
 
-def ready_rules() -> dict[str, str]:
+def builtin_rules() -> dict[str, str]:
     """Return name -> YAML of every built-in rules file."""
-    return ready_texts("features", "rules")
+    return builtin_texts("features", "rules")
 
 
 def default_rules() -> Rules:
     """Return the default rules."""
-    return parse_rules(ready_rules()[DEFAULT_RULES], f"rules {DEFAULT_RULES}")
+    return parse_rules(builtin_rules()[DEFAULT_RULES], f"rules {DEFAULT_RULES}")
 
 
 def load_rules(name_or_path: str) -> Rules:
@@ -30,16 +30,16 @@ def load_rules(name_or_path: str) -> Rules:
     Raises:
         UsageError: the file is missing or invalid. The message names file and line.
     """
-    return parse_rules(*find_text(name_or_path, ready_rules(), "rules file"))
+    return parse_rules(*find_text(name_or_path, builtin_rules(), "rules file"))
 
 
-def parse_rules(text: str, place: str) -> Rules:
-    """Return the rules of a YAML text. `place` names it in errors.
+def parse_rules(text: str, origin: str) -> Rules:
+    """Return the rules of a YAML text. `origin` names it in errors.
 
     Raises:
-        UsageError: one line for each mistake, with `place`, its line and its path.
+        UsageError: one line for each mistake, with `origin`, its line and its path.
     """
-    read = read_yaml(text, place)
+    read = read_yaml(text, origin)
     try:
         return compile_rules(Document.model_validate(read.content), text)
     except ValidationError as error:

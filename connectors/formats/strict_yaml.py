@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from features.errors import UsageError
 
 Path = Sequence[str | int]
-UNKNOWN_KEY: Final = "this key is not known here"
+UNKNOWN_KEY: Final = "unknown key"
 
 
 class _Loader(yaml.SafeLoader):
@@ -36,11 +36,11 @@ class YamlText:
     """YAML document with its content.
 
     Attributes:
-        place: name for errors: the path of a file.
+        origin: name for errors: the path of a file.
         content: dicts, lists and scalars.
     """
 
-    place: str
+    origin: str
     content: Any
     root: yaml.Node | None
 
@@ -49,40 +49,40 @@ class YamlText:
         node = self.root
         line = 1 if node is None else node.start_mark.line + 1
         for part in path:
-            found = _child(node, part)
-            if found is None:
+            child = _child(node, part)
+            if child is None:
                 break
-            line, node = found
+            line, node = child
         return line
 
     def error(self, path: Path, message: str) -> str:
         """Format a mistake: file, line, path, message."""
-        return f"{self.place}, line {self.line(path)}: {dotted(path)}: {message.rstrip('.')}."
+        return f"{self.origin}, line {self.line(path)}: {dotted(path)}: {message.rstrip('.')}."
 
     def refusal(self, error: ValidationError) -> str:
         """Format a model's validation error: a line for each mistake."""
-        found = [(self.known(one["loc"]), said(one)) for one in error.errors(include_url=False)]
-        placed = sorted(found, key=lambda mistake: self.line(mistake[0]))
-        return "\n".join(dict.fromkeys(self.error(path, words) for path, words in placed))
+        mistakes = [(self.without_branches(one["loc"]), message_of(one)) for one in error.errors(include_url=False)]
+        mistakes.sort(key=lambda mistake: self.line(mistake[0]))
+        return "\n".join(dict.fromkeys(self.error(path, message) for path, message in mistakes))
 
-    def known(self, path: Path) -> Path:
+    def without_branches(self, path: Path) -> Path:
         """Remove the names of union branches, which no document has, from a model's path to a mistake."""
-        node, known = self.root, list[str | int]()
-        for place, part in enumerate(path):
-            found = _child(node, part)
-            if found is not None:
-                node = found[1]
-            elif isinstance(node, yaml.ScalarNode) or place < len(path) - 1 or not _is_key(part):
+        node, parts = self.root, list[str | int]()
+        for depth, part in enumerate(path):
+            child = _child(node, part)
+            if child is not None:
+                node = child[1]
+            elif isinstance(node, yaml.ScalarNode) or depth < len(path) - 1 or not _is_key(part):
                 continue  # a missing key is last
-            known.append(part)
-        return known
+            parts.append(part)
+        return parts
 
 
-def read_yaml(text: str, place: str) -> YamlText:
+def read_yaml(text: str, origin: str) -> YamlText:
     """Parse a YAML text.
 
     Raises:
-        UsageError: the text is not YAML, or a mapping repeats a key. The message names `place` and the line.
+        UsageError: the text is not YAML, or a mapping repeats a key. The message names `origin` and the line.
     """
     try:
         root = yaml.compose(text, Loader=_Loader)
@@ -90,14 +90,14 @@ def read_yaml(text: str, place: str) -> YamlText:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f", line {mark.line + 1}"
-        raise UsageError(f"{place}{line}: {getattr(error, 'problem', None) or error}.", "Correct the YAML.") from None
+        raise UsageError(f"{origin}{line}: {getattr(error, 'problem', None) or error}.", "Correct the YAML.") from None
     except (ValueError, TypeError) as error:  # an invalid date, or a list as a key
-        raise UsageError(f"{place}: {error}.", "Correct the YAML.") from None
-    _refuse_repeated_keys(root, place)
-    return YamlText(place, content, root)
+        raise UsageError(f"{origin}: {error}.", "Correct the YAML.") from None
+    _refuse_repeated_keys(root, origin)
+    return YamlText(origin, content, root)
 
 
-def said(mistake: ErrorDetails) -> str:
+def message_of(mistake: ErrorDetails) -> str:
     """Return the message of a validation error as one line."""
     if mistake["type"] == "extra_forbidden":
         return UNKNOWN_KEY
@@ -105,27 +105,27 @@ def said(mistake: ErrorDetails) -> str:
     return message[0].lower() + message[1:]
 
 
-def ready_texts(package: str, folder: str) -> dict[str, str]:
+def builtin_texts(package: str, folder: str) -> dict[str, str]:
     """Return name -> YAML of every file in a package's folder, sorted by name."""
     files = [file for file in (resources.files(package) / folder).iterdir() if file.name.endswith(".yaml")]
     return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
 
 
-def find_text(name_or_path: str, ready: Mapping[str, str], kind: str, remedy: str = "") -> tuple[str, str]:
+def find_text(name_or_path: str, builtin: Mapping[str, str], kind: str, remedy: str = "") -> tuple[str, str]:
     """Return a built-in text by its name or a YAML file's text by its path, and its name for errors.
 
     Args:
         name_or_path: name or path that the user gave.
-        ready: built-in texts: name -> text.
+        builtin: built-in texts: name -> text.
         kind: kind of file for errors: mapping.
         remedy: hint how to list the built-in texts.
 
     Raises:
         UsageError: there is no such text.
     """
-    if name_or_path in ready:
-        return ready[name_or_path], f"{kind} {name_or_path}"
-    known = f"Give a YAML file, or one of {', '.join(ready)}{remedy}."
+    if name_or_path in builtin:
+        return builtin[name_or_path], f"{kind} {name_or_path}"
+    known = f"Give a YAML file, or one of {', '.join(builtin)}{remedy}."
     return read_text(File(name_or_path), f"There is no {kind} {name_or_path}", known), name_or_path
 
 
@@ -157,23 +157,23 @@ def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | N
     return None
 
 
-def _refuse_repeated_keys(root: yaml.Node | None, place: str) -> None:
+def _refuse_repeated_keys(root: yaml.Node | None, origin: str) -> None:
     """Refuse repeated keys, of which YAML silently keeps the last one: a condition would be lost."""
-    waiting, seen = [root], set()
-    while waiting:
-        node = waiting.pop()
+    pending, seen = [root], set()
+    while pending:
+        node = pending.pop()
         if id(node) in seen:  # an alias
             continue
         seen.add(id(node))
         if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
+            pending += node.value
         elif isinstance(node, yaml.MappingNode):
             keys: set[str] = set()
             for key, value in node.value:
                 if key.value in keys:
                     raise UsageError(
-                        f"{place}, line {key.start_mark.line + 1}: {key.value} stands here twice.",
+                        f"{origin}, line {key.start_mark.line + 1}: {key.value} is repeated.",
                         "Keep one of them, or join the two with `all`.",
                     )
                 keys.add(key.value)
-                waiting.append(value)
+                pending.append(value)

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from connectors.endpoints import KafkaEndpoint
 from connectors.kafka.client import check_broker
-from connectors.kafka.offsets import ask_leader
+from connectors.kafka.offsets import query_leader
 from features.errors import ShopstreamError
 
 _SPEC: Any = OffsetSpec  # its methods have no types
@@ -55,7 +55,7 @@ def _client(endpoint: KafkaEndpoint) -> AdminClient:
 
 
 @contextmanager
-def _failures_named(endpoint: KafkaEndpoint) -> Iterator[None]:
+def _translate_errors(endpoint: KafkaEndpoint) -> Iterator[None]:
     try:
         yield
     except KafkaException as error:
@@ -89,7 +89,7 @@ def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 1
     Raises:
         ShopstreamError: Kafka does not respond.
     """
-    with _failures_named(endpoint):
+    with _translate_errors(endpoint):
         client = _client(endpoint)
         topics = client.list_topics(timeout=timeout_s).topics
         names = sorted(name for name in topics if name.startswith(prefix) and not name.startswith("__"))
@@ -100,8 +100,8 @@ def topic_counts(endpoint: KafkaEndpoint, prefix: str = "", timeout_s: float = 1
     for key in keys:
         offsets[key[0]][key[1]] = (first[key], last[key])
     return [
-        TopicCount(name, len(found), sum(high - low for low, high in found.values()), found)
-        for name, found in offsets.items()
+        TopicCount(name, len(ranges), sum(high - low for low, high in ranges.values()), ranges)
+        for name, ranges in offsets.items()
     ]
 
 
@@ -113,12 +113,12 @@ def group_lags(endpoint: KafkaEndpoint, run: str | None = None, timeout_s: float
     Raises:
         ShopstreamError: Kafka does not respond.
     """
-    with _failures_named(endpoint):
+    with _translate_errors(endpoint):
         client = _client(endpoint)
         listed = client.list_consumer_groups(request_timeout=timeout_s).result()
-        found = sorted(group.group_id for group in listed.valid)
+        groups = sorted(group.group_id for group in listed.valid)
         # exactly this run's groups: run `shop` has `shop-features`; `shop-v2-features` belongs to another run
-        names = found if run is None else [name for name in found if name.rpartition("-")[0] == run]
+        names = groups if run is None else [name for name in groups if name.rpartition("-")[0] == run]
         if not names:
             return []
         described = client.describe_consumer_groups(names, request_timeout=timeout_s)
@@ -127,8 +127,8 @@ def group_lags(endpoint: KafkaEndpoint, run: str | None = None, timeout_s: float
 
 def _lag(client: AdminClient, name: str, description: Any, timeout_s: float) -> GroupLag:
     request = [ConsumerGroupTopicPartitions(name)]
-    answer = client.list_consumer_group_offsets(request, request_timeout=timeout_s)[name].result()
-    committed = {(part.topic, part.partition): part.offset for part in answer.topic_partitions}
+    response = client.list_consumer_group_offsets(request, request_timeout=timeout_s)[name].result()
+    committed = {(part.topic, part.partition): part.offset for part in response.topic_partitions}
     known = client.list_topics(timeout=timeout_s).topics
     partitions = [key for key in committed if key[0] in known]
     first = _offsets(client, partitions, _SPEC.earliest(), timeout_s)
@@ -141,12 +141,12 @@ def _lag(client: AdminClient, name: str, description: Any, timeout_s: float) -> 
 
 
 def _offsets(client: AdminClient, keys: Iterable[tuple[str, int]], spec: Any, timeout_s: float) -> Offsets:
-    wanted = {TopicPartition(topic, partition): spec for topic, partition in keys}
-    if not wanted:
+    requests = {TopicPartition(topic, partition): spec for topic, partition in keys}
+    if not requests:
         return {}
 
     def listed(left_s: float) -> Offsets:
-        futures: dict[TopicPartition, Future[Any]] = client.list_offsets(wanted, request_timeout=left_s)
+        futures: dict[TopicPartition, Future[Any]] = client.list_offsets(requests, request_timeout=left_s)
         return {(part.topic, part.partition): future.result().offset for part, future in futures.items()}
 
-    return ask_leader(listed, time.monotonic() + timeout_s)
+    return query_leader(listed, time.monotonic() + timeout_s)

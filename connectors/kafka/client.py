@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ re-exports without saying so
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ re-exports implicitly
     AdminClient,
     ConfigResource,
     NewTopic,
@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     TopicMetadata,
 )
 
-from connectors.kafka.errors import LOG, Heard, is_final, unreachable
+from connectors.kafka.errors import LOG, ClientMessage, is_final, unreachable
 from connectors.kafka.logs import ClientLog, is_secret, redact
 from connectors.kafka.offsets import REQUEST_TIMEOUT_S
 from connectors.kafka.topic_settings import (
@@ -43,7 +43,7 @@ from features.schema import (
 )
 
 CHECK_TIMEOUT_S: Final = 5.0
-ASK_EVERY_S: Final = 0.5
+POLL_EVERY_S: Final = 0.5
 QUEUE_WAIT_S: Final = 0.05
 FLUSH_TIMEOUT_S: Final = 60.0
 PARTITION_BY_KEY: Final = -1
@@ -95,16 +95,16 @@ EXACTNESS_PRODUCER: Final[Mapping[str, Any]] = {
 
 
 def _merge(
-    kind: str, properties: Mapping[str, Any], tuned: Mapping[str, Any], law: Mapping[str, Any]
+    kind: str, properties: Mapping[str, Any], tuned: Mapping[str, Any], required: Mapping[str, Any]
 ) -> dict[str, Any]:
-    for name, value in law.items():
+    for name, value in required.items():
         given = properties.get(name)
         if given is not None and str(given).lower() != str(value).lower():
             raise UsageError(
-                f"The Kafka property `{name}` is set to {given!r}, but the {kind} needs {value!r} to be exact.",
+                f"The Kafka property `{name}` is set to {given!r}, but the {kind} needs {value!r} for exact results.",
                 f"Remove `{name}` from the Kafka properties.",
             )
-    return {**tuned, **properties, **law}
+    return {**tuned, **properties, **required}
 
 
 def consumer_config(
@@ -156,9 +156,9 @@ def producer_config(
     defaults = {**TUNED_PRODUCER, **tuned}
     # the producer would warn about consumer properties in the shared set
     foreign = (TUNED_CONSUMER.keys() | EXACTNESS_CONSUMER.keys()) - defaults.keys()
-    mine = {key: value for key, value in properties.items() if key not in foreign}
-    law = {**EXACTNESS_PRODUCER, "delivery.report.only.error": failures_only}
-    return {**_merge("producer", mine, defaults, law), "logger": ClientLog(properties, name)}
+    own = {key: value for key, value in properties.items() if key not in foreign}
+    required = {**EXACTNESS_PRODUCER, "delivery.report.only.error": failures_only}
+    return {**_merge("producer", own, defaults, required), "logger": ClientLog(properties, name)}
 
 
 def open_consumer(config: dict[str, Any]) -> Consumer:
@@ -215,12 +215,12 @@ def produce_all(
         ShopstreamError: a record was not acknowledged. Later ones are not sent.
     """
     producer = open_producer({**producer_config(properties, name), "message.max.bytes": DEAD_LETTER_BYTES_MAX})
-    placed: list[TopicPartition] = []
+    delivered: list[TopicPartition] = []
     failed: list[str] = []
 
     def on_delivery(error: KafkaError | None, message: Message) -> None:
         if error is None:
-            placed.append(TopicPartition(message.topic() or "", message.partition() or 0, message.offset() or 0))
+            delivered.append(TopicPartition(message.topic() or "", message.partition() or 0, message.offset() or 0))
         else:
             failed.append(error.str())
 
@@ -236,9 +236,9 @@ def produce_all(
     if left or failed:
         raise ShopstreamError(
             f"{left or len(failed)} records were not acknowledged by Kafka: {failed[0] if failed else 'no answer'}.",
-            "Run the command again: a record that is sent twice changes nothing.",
+            "Run the command again: duplicate records have no effect.",
         )
-    return placed
+    return delivered
 
 
 def _bad_property(error: KafkaException) -> UsageError:
@@ -261,37 +261,37 @@ def open_admin(properties: Mapping[str, Any], timeout_s: float = CHECK_TIMEOUT_S
         ShopstreamError: as `check_broker`.
     """
     secrets = [str(v) for k, v in properties.items() if is_secret(k)]
-    heard = _Heard(secrets)
+    messages = _ClientMessages(secrets)
     # debug lines of the client would hide its error messages
     others = {"debug", *TUNED_CONSUMER, *EXACTNESS_CONSUMER}
-    mine = {k: v for k, v in properties.items() if k not in others}
+    own = {k: v for k, v in properties.items() if k not in others}
     try:
-        config = {"reconnect.backoff.max.ms": 1_000, **mine, "error_cb": heard.error}
-        client = AdminClient(config, logger=heard)
+        config = {"reconnect.backoff.max.ms": 1_000, **own, "error_cb": messages.error}
+        client = AdminClient(config, logger=messages)
     except KafkaException as error:
         raise _bad_property(error) from error
     until_s = time.monotonic() + timeout_s
     while True:
         try:
-            client.list_topics(timeout=min(ASK_EVERY_S, timeout_s))
+            client.list_topics(timeout=min(POLL_EVERY_S, timeout_s))
         except KafkaException as error:
             client.poll(0)
-            if time.monotonic() < until_s and not is_final(heard.all):
+            if time.monotonic() < until_s and not is_final(messages.all):
                 continue
-            heard.error(error.args[0])
+            messages.error(error.args[0])
             where = str(properties.get("bootstrap.servers", "(no bootstrap.servers given)"))
-            raise unreachable(where, heard.all) from None
+            raise unreachable(where, messages.all) from None
         return client
 
 
-class _Heard:
+class _ClientMessages:
     """Collects all messages of a client while it connects, so that they become one error instead of being printed."""
 
     LINES_MAX: Final = 200
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = secrets
-        self.all: list[Heard] = []
+        self.all: list[ClientMessage] = []
 
     def error(self, error: KafkaError) -> None:
         """Collect an error, as `error_cb`."""
@@ -354,12 +354,12 @@ def ensure_topics(properties: Mapping[str, Any], run: str, partitions: int, *, r
 
 def _check_partitions(known: Mapping[str, TopicMetadata], keyed: Sequence[str], partitions: int) -> None:
     for topic in keyed:
-        found = len(known[topic].partitions) if topic in known else partitions
-        if found != partitions:
+        present = len(known[topic].partitions) if topic in known else partitions
+        if present != partitions:
             raise ShopstreamError(
-                f"Topic {topic} has {found} partitions, but {partitions} are wanted: "
-                "events, orders and customers must be cut alike, or a customer's records meet in no one place.",
-                f"Set the number of partitions to {found}, or use another run (`--run NAME`).",
+                f"Topic {topic} has {present} partitions, but {partitions} are expected: "
+                "events, orders and customers need equal partitions, or a customer's records go to different workers.",
+                f"Set the number of partitions to {present}, or use another run (`--run NAME`).",
             )
 
 
@@ -370,7 +370,7 @@ def _when_known(admin: AdminClient, topics: AbstractSet[str]) -> Mapping[str, To
         known: Mapping[str, TopicMetadata] = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
         if topics <= known.keys() or time.monotonic() > deadline_s:
             return known
-        time.sleep(ASK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
 
 
 def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
@@ -382,7 +382,7 @@ def _create(admin: AdminClient, topics: list[NewTopic]) -> list[str]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise ShopstreamError(
                     f"Topic {name} could not be created: {error.args[0].str()}.",
-                    "Create it by hand, or ask for the right to create topics.",
+                    "Create it by hand, or request the right to create topics.",
                 ) from error
         else:
             created.append(name)
@@ -393,12 +393,12 @@ def _longest_pause_ms(admin: AdminClient) -> int:
     """Return how long the cluster keeps the offsets of a group without members; at least the default."""
     broker = next(iter(admin.list_topics(timeout=REQUEST_TIMEOUT_S).brokers))
     resources = [ConfigResource(ResourceType.BROKER, str(broker))]
-    kept = [TOMBSTONE_RETENTION_MS]
+    retention_ms = [TOMBSTONE_RETENTION_MS]
     for future in admin.describe_configs(resources, request_timeout=CHECK_TIMEOUT_S).values():
         # only users who may describe the cluster receive the setting
         with suppress(KafkaException, KeyError, TypeError, ValueError):
-            kept.append(int(future.result()["offsets.retention.minutes"].value) * 60_000)
-    return max(kept)
+            retention_ms.append(int(future.result()["offsets.retention.minutes"].value) * 60_000)
+    return max(retention_ms)
 
 
 def _topic_warnings(admin: AdminClient, existing: list[str], run: str, pause_ms: int) -> list[str]:
@@ -406,8 +406,8 @@ def _topic_warnings(admin: AdminClient, existing: list[str], run: str, pause_ms:
     if not sources:
         return []
     warnings = []
-    answers = admin.describe_configs([ConfigResource(ResourceType.TOPIC, t) for t in sources])
-    for resource, future in answers.items():
+    responses = admin.describe_configs([ConfigResource(ResourceType.TOPIC, t) for t in sources])
+    for resource, future in responses.items():
         try:
             settings = {name: entry.value for name, entry in future.result().items()}
         except KafkaException as error:

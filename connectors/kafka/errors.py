@@ -15,7 +15,7 @@ from features.errors import ShopstreamError
 
 LOG: Final = "LOG"
 """Name for a line of the client's log."""
-Heard = tuple[str, str]
+ClientMessage = tuple[str, str]
 
 _AUTHENTICATION: Final = ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED")
 _BEFORE: Final = re.compile(r"^(?:[A-Z]+ \[\S+\] \[thrd:\S+\]: )?(?:(?:\w+://)?[^\s/]+/(?:bootstrap|\d+): )?")
@@ -34,77 +34,77 @@ class _Kind:
 _KINDS: Final = (
     _Kind(
         lambda name, text: name in _AUTHENTICATION and "supported mechanisms" in text,
-        "Kafka at {where} does not take this way to log in: {said}.",
-        "Set sasl.mechanism to one that it names; one that names none asks for no password, so take SASL_ out of "
+        "Kafka at {where} does not support this SASL mechanism: {reason}.",
+        "Set sasl.mechanism to one that it lists. If it lists none, it needs no password: remove SASL_ from "
         "security.protocol.",
         final=True,
     ),
     _Kind(
         lambda name, _: name in _AUTHENTICATION,
-        "Kafka at {where} refused the credentials: {said}.",
+        "Kafka at {where} refused the credentials: {reason}.",
         "Check sasl.mechanism, sasl.username and sasl.password in the Kafka properties.",
         final=True,
     ),
     _Kind(
         lambda _, text: "PLAINTEXT broker listener" in text or "wrong version number" in text,
-        "Kafka at {where} speaks no TLS: {said}.",
-        "Take SSL out of security.protocol (PLAINTEXT or SASL_PLAINTEXT), or correct the port in bootstrap.servers.",
+        "Kafka at {where} does not use TLS: {reason}.",
+        "Remove SSL from security.protocol (PLAINTEXT or SASL_PLAINTEXT), or correct the port in bootstrap.servers.",
         final=True,
     ),
     _Kind(
         lambda name, text: name == "_SSL" and "certificate verify failed" in text,
-        "The certificate of Kafka at {where} is not trusted: {said}.",
-        "Name the file of the authority that signed it as ssl.ca.location in the Kafka properties, and connect by a "
-        "name that stands in the certificate.",
+        "The certificate of Kafka at {where} is not trusted: {reason}.",
+        "Set ssl.ca.location in the Kafka properties to the file of the authority that signed it, and connect by a "
+        "name that the certificate contains.",
         final=True,
     ),
     _Kind(
         lambda name, _: name == "_SSL",
-        "No TLS connection to Kafka at {where}: {said}.",
-        "Check security.protocol and the ssl... words in the Kafka properties.",
+        "No TLS connection to Kafka at {where}: {reason}.",
+        "Check security.protocol and the ssl... settings in the Kafka properties.",
         final=True,
     ),
     _Kind(
         lambda name, _: name == "_RESOLVE",
-        "The host of Kafka at {where} is not known: {said}.",
+        "The host of Kafka at {where} is not known: {reason}.",
         "Check bootstrap.servers.",
     ),
     _Kind(
         lambda _, text: "Disconnected" in text and "APIVERSION_QUERY" in text,
-        "Kafka at {where} hung up at the first word: {said}.",
-        "It may want TLS: set security.protocol to SSL or SASL_SSL, and ssl.ca.location, in the Kafka properties.",
+        "Kafka at {where} closed the connection at the first request: {reason}.",
+        "It may require TLS: set security.protocol to SSL or SASL_SSL, and ssl.ca.location, in the Kafka properties.",
     ),
     _Kind(
         lambda name, text: name == LOG and "Disconnected" in text and "state UP" in text,
-        "Kafka at {where} hung up after the first word: {said}.",
-        "It may want a password: set security.protocol to SASL_SSL or SASL_PLAINTEXT, and sasl.mechanism, "
+        "Kafka at {where} closed the connection after the first request: {reason}.",
+        "It may require a password: set security.protocol to SASL_SSL or SASL_PLAINTEXT, and sasl.mechanism, "
         "sasl.username and sasl.password, in the Kafka properties.",
     ),
     _Kind(
         lambda name, _: name in ("_TRANSPORT", "_TIMED_OUT", LOG),
-        "Kafka at {where} does not answer: {said}.",
+        "Kafka at {where} does not answer: {reason}.",
         "Start it (`shopstream up`) or correct bootstrap.servers.",
     ),
 )
 
 
-def unreachable(where: str, heard: Sequence[Heard]) -> ShopstreamError:
+def unreachable(where: str, messages: Sequence[ClientMessage]) -> ShopstreamError:
     """Return the most specific error.
 
     Args:
         where: addresses that were tried.
-        heard: messages of the client, without secrets.
+        messages: messages of the client, without secrets.
     """
     for kind in _KINDS:
-        for name, text in heard:
+        for name, text in messages:
             if kind.applies(name, text):
-                return ShopstreamError(kind.message.format(where=where, said=_bare(text)), kind.remedy)
+                return ShopstreamError(kind.message.format(where=where, reason=_bare(text)), kind.remedy)
     return ShopstreamError(f"Kafka at {where} does not answer.", _KINDS[-1].remedy)
 
 
-def is_final(heard: Sequence[Heard]) -> bool:
+def is_final(messages: Sequence[ClientMessage]) -> bool:
     """Return whether retrying cannot help: credentials, certificates and the like."""
-    return any(kind.final and kind.applies(name, text) for kind in _KINDS for name, text in heard)
+    return any(kind.final and kind.applies(name, text) for kind in _KINDS for name, text in messages)
 
 
 def _bare(text: str) -> str:

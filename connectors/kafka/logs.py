@@ -46,7 +46,7 @@ class ClientLog:
         if any(condition in text for condition in _PASSING):
             level = logging.DEBUG
         if count == 1 or count % self.REPEATS_SHOWN_EVERY == 0:
-            self._log.log(level, "librdkafka", said=text, times=count)
+            self._log.log(level, "librdkafka", message=text, times=count)
 
 
 def is_secret(name: str) -> bool:

@@ -64,7 +64,7 @@ _LEADER_CODES: Final = frozenset(
 _PERMANENT_CODES: Final = frozenset({KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED})  # noqa: SLF001 - as above
 
 
-A = TypeVar("A")
+T = TypeVar("T")
 Offsets = Mapping[TopicPartition, tuple[int, str]]
 
 
@@ -77,14 +77,16 @@ def commit(consumer: Consumer, offsets: Offsets) -> None:
     """
     if not offsets:
         return
-    wanted = [TopicPartition(p.topic, p.partition, offset, metadata=said) for p, (offset, said) in offsets.items()]
+    requests = [
+        TopicPartition(p.topic, p.partition, offset, metadata=metadata) for p, (offset, metadata) in offsets.items()
+    ]
     try:
-        answers = consumer.commit(offsets=wanted, asynchronous=False)
+        responses = consumer.commit(offsets=requests, asynchronous=False)
     except KafkaException as error:
         raise _commit_error(error.args[0]) from error
-    for answer in answers or ():
-        if answer.error is not None:
-            raise _commit_error(answer.error)
+    for response in responses or ():
+        if response.error is not None:
+            raise _commit_error(response.error)
 
 
 def commit_with_retry(commit: Callable[[], None]) -> None:
@@ -100,7 +102,7 @@ def commit_with_retry(commit: Callable[[], None]) -> None:
         except CommitError as error:
             if not left:
                 raise
-            log.warning("the commit of a new owner failed; trying again", said=str(error))
+            log.warning("the commit of a new owner failed; retrying", error=str(error))
             time.sleep(TAKEOVER_PAUSE_S)
         else:
             return
@@ -126,13 +128,15 @@ def committed(
     if not partitions:
         return {}
     try:
-        answers = consumer.committed(list(partitions), timeout=timeout_s)
+        responses = consumer.committed(list(partitions), timeout=timeout_s)
     except KafkaException as error:
         raise ShopstreamError(f"The committed offsets could not be read: {error.args[0].str()}.") from error
-    for answer in answers:
-        if answer.error is not None:
-            raise ShopstreamError(f"The committed offset of {answer.topic}[{answer.partition}]: {answer.error.str()}.")
-    return {TopicPartition(a.topic, a.partition): (a.offset, a.metadata or "") for a in answers if a.offset >= 0}
+    for response in responses:
+        if response.error is not None:
+            raise ShopstreamError(
+                f"The committed offset of {response.topic}[{response.partition}]: {response.error.str()}."
+            )
+    return {TopicPartition(a.topic, a.partition): (a.offset, a.metadata or "") for a in responses if a.offset >= 0}
 
 
 def watermarks(
@@ -147,11 +151,11 @@ def watermarks(
     return {partition: _watermarks(consumer, partition, deadline_s) for partition in partitions}
 
 
-def ask_leader(ask: Callable[[float], A], deadline_s: float) -> A:
+def query_leader(query: Callable[[float], T], deadline_s: float) -> T:
     """Return a leader's response. Retry while a partition has no known leader (just created, or its broker left).
 
     Args:
-        ask: request function that receives the remaining seconds.
+        query: request function that receives the remaining seconds.
         deadline_s: deadline on the clock of `time.monotonic`.
 
     Raises:
@@ -160,7 +164,7 @@ def ask_leader(ask: Callable[[float], A], deadline_s: float) -> A:
     while True:
         left_s = max(0.1, deadline_s - time.monotonic())
         try:
-            return ask(left_s)
+            return query(left_s)
         except KafkaException as error:
             if error.args[0].code() not in _LEADER_CODES or left_s <= _LEADER_PAUSE_S:
                 raise
@@ -169,7 +173,7 @@ def ask_leader(ask: Callable[[float], A], deadline_s: float) -> A:
 
 def _watermarks(consumer: Consumer, partition: TopicPartition, deadline_s: float) -> tuple[int, int]:
     try:
-        marks: tuple[int, int] = ask_leader(
+        marks: tuple[int, int] = query_leader(
             lambda left_s: consumer.get_watermark_offsets(partition, timeout=left_s), deadline_s
         )
     except KafkaException as error:
@@ -186,18 +190,18 @@ def partitions_of(
     Raises:
         ShopstreamError: a topic does not exist, or the cluster did not respond in time.
     """
-    found: list[TopicPartition] = []
+    partitions: list[TopicPartition] = []
     for topic in topics:
         try:
-            answer = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
+            response = consumer.list_topics(topic, timeout=timeout_s).topics[topic]
         except KafkaException as error:
             raise ShopstreamError(f"The partitions of {topic} could not be read: {error.args[0].str()}.") from error
-        if answer.error is not None:
+        if response.error is not None:
             raise ShopstreamError(
-                f"Topic {topic} cannot be read: {answer.error.str()}.", "Create the run's topics (`shopstream up`)."
+                f"Topic {topic} cannot be read: {response.error.str()}.", "Create the run's topics (`shopstream up`)."
             )
-        found += [TopicPartition(topic, number) for number in sorted(answer.partitions)]
-    return found
+        partitions += [TopicPartition(topic, number) for number in sorted(response.partitions)]
+    return partitions
 
 
 def end_offsets(consumer: Consumer, topics: Sequence[str]) -> dict[tuple[str, int], int]:
@@ -212,9 +216,9 @@ def topic_ids(admin: AdminClient, topics: Sequence[str]) -> dict[str, str]:
     Raises:
         ShopstreamError: a topic does not exist, or the cluster does not respond.
     """
-    answers = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
+    responses = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
     try:
-        return {topic: str(future.result().topic_id) for topic, future in answers.items()}
+        return {topic: str(future.result().topic_id) for topic, future in responses.items()}
     except KafkaException as error:
         raise ShopstreamError(f"The topics could not be described: {error.args[0].str()}.") from error
 
@@ -233,8 +237,8 @@ def check_same_topic(topic: str, number: int, committed: str, current: str) -> N
     """
     if committed and current and committed != current:
         raise ShopstreamError(
-            f"The topic of {topic}[{number}] was deleted and created again since its offsets were committed: they mean "
-            "other records now.",
-            "Read what there is into a new run (`--run NAME`); the archive of a new run needs a folder of its own "
-            "(`--archive`).",
+            f"The topic of {topic}[{number}] was deleted and created again since its offsets were committed: they "
+            "refer to other records now.",
+            "Read the remaining records into a new run (`--run NAME`). The archive of a new run needs its own "
+            "folder (`--archive`).",
         )

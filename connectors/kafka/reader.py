@@ -13,7 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from connectors.kafka.client import consumer_config, open_consumer
 from connectors.kafka.offsets import partitions_of, watermarks
 from connectors.kafka.source import Batch, Partition, Source, check_error
-from connectors.kafka.stop_offsets import Ends
+from connectors.kafka.stop_offsets import StopOffsets
 from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS, group_name, topic_name
 
@@ -24,7 +24,7 @@ SILENCE_MAX_S: Final = 30.0
 ENGINE_SILENCE_MAX_S: Final = 120.0
 """The same for an engine, which runs through restarts of brokers."""
 ENGINE: Final = "spark"
-"""Takes the place of a role in the name of the group, to which nothing is committed."""
+"""Replaces the role in the name of the group, to which nothing is committed."""
 
 
 def read_to_end(properties: Mapping[str, Any], topic: str, group: str) -> Iterator[Message]:
@@ -41,8 +41,8 @@ def read_to_end(properties: Mapping[str, Any], topic: str, group: str) -> Iterat
     with closing(open_consumer(consumer_config(properties, group))) as consumer:
         marks = watermarks(consumer, partitions_of(consumer, [topic]))
         # the first records may be deleted before they are requested
-        kept = {partition: (OFFSET_BEGINNING, high) for partition, (low, high) in marks.items() if high > low}
-        yield from read_ranges(consumer, kept)
+        ranges = {partition: (OFFSET_BEGINNING, high) for partition, (low, high) in marks.items() if high > low}
+        yield from read_ranges(consumer, ranges)
 
 
 def read_ranges(
@@ -62,10 +62,10 @@ def read_ranges(
     consumer.assign([TopicPartition(p.topic, p.partition, start) for p, (start, end) in ranges.items() if start < end])
     silent_s = 0.0
     while left:
-        asked_s = time.monotonic()
+        started_s = time.monotonic()
         messages = consumer.consume(READ_MAX, READ_WAIT_S)
         # only the wait counts: the caller may take its time between two messages
-        silent_s += min(READ_WAIT_S, time.monotonic() - asked_s)
+        silent_s += min(READ_WAIT_S, time.monotonic() - started_s)
         for message in messages:
             key = message.topic() or "", message.partition() or 0
             error, end = message.error(), left.get(key)
@@ -87,13 +87,13 @@ def read_ranges(
 
 def _silence(where: str, seconds: float) -> ShopstreamError:
     return ShopstreamError(
-        f"Kafka gave no record of {where} for {seconds:.0f} s.",
-        "Look whether its brokers are up; what was not finished is read again.",
+        f"Kafka delivered no record of {where} for {seconds:.0f} s.",
+        "Check that its brokers run. Unfinished ranges are read again.",
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class OffsetRange:
     """Range of records of a partition: offsets from `start` (inclusive) to `end` (exclusive)."""
 
     topic: str
@@ -103,37 +103,37 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class Watermarks:
     """Offset range of a partition: the lowest retained offset and the next offset to be written."""
 
     low: int
     high: int
 
 
-def read_span(properties: Mapping[str, Any], run: str, span: Span) -> Iterator[Batch]:
-    """Yield the records of a span in offset order, in batches of up to READ_MAX.
+def read_offset_range(properties: Mapping[str, Any], run: str, offset_range: OffsetRange) -> Iterator[Batch]:
+    """Yield the records of an offset range in order, in batches of up to READ_MAX.
 
     Args:
         properties: librdkafka properties.
         run: name of the run.
-        span: range to read. Its `topic` is a source topic without the run.
+        offset_range: range to read. Its `topic` is a source topic without the run.
 
     Raises:
         ShopstreamError: the records no longer exist, or the brokers deliver none.
     """
-    where = Partition(span.topic, span.number)
-    ends = Ends(run, {(topic_name(run, span.topic), span.number): span.end})
-    source = Source(open_consumer(consumer_config(properties, group_name(run, ENGINE))), run, [span.topic])
+    where = Partition(offset_range.topic, offset_range.number)
+    ends = StopOffsets(run, {(topic_name(run, offset_range.topic), offset_range.number): offset_range.end})
+    source = Source(open_consumer(consumer_config(properties, group_name(run, ENGINE))), run, [offset_range.topic])
     try:
-        source.open_at({where: span.start})
-        heard_s = time.monotonic()
-        while source.position(where) < span.end:
+        source.open_at({where: offset_range.start})
+        received_s = time.monotonic()
+        while source.position(where) < offset_range.end:
             for batch in source.read(READ_MAX, READ_WAIT_S):
-                heard_s = time.monotonic()
+                received_s = time.monotonic()
                 if (counting := ends.cut(batch)) is not None:
                     yield counting
-            if time.monotonic() - heard_s > ENGINE_SILENCE_MAX_S:
-                raise _silence(f"{topic_name(run, span.topic)}[{span.number}]", ENGINE_SILENCE_MAX_S)
+            if time.monotonic() - received_s > ENGINE_SILENCE_MAX_S:
+                raise _silence(f"{topic_name(run, offset_range.topic)}[{offset_range.number}]", ENGINE_SILENCE_MAX_S)
     finally:
         source.close()
 
@@ -152,7 +152,7 @@ class Ranges:
     def __init__(self, properties: Mapping[str, Any], run: str) -> None:
         self._consumer = open_consumer(consumer_config(properties, group_name(run, ENGINE)))
         names = {topic_name(run, topic): topic for topic in SOURCE_TOPICS}
-        self._places = {
+        self._source_partitions = {
             where: Partition(names[where.topic], where.partition)
             for where in partitions_of(self._consumer, list(names))
         }
@@ -160,12 +160,12 @@ class Ranges:
     @property
     def partitions(self) -> int:
         """Number of partitions of each topic."""
-        return 1 + max(place.number for place in self._places.values())
+        return 1 + max(partition.number for partition in self._source_partitions.values())
 
-    def now(self) -> dict[Partition, Marks]:
+    def now(self) -> dict[Partition, Watermarks]:
         """Query the current offset range of each partition."""
-        marks = watermarks(self._consumer, list(self._places))
-        return {self._places[where]: Marks(*both) for where, both in marks.items()}
+        marks = watermarks(self._consumer, list(self._source_partitions))
+        return {self._source_partitions[where]: Watermarks(*both) for where, both in marks.items()}
 
     def close(self) -> None:
         """Close the connection."""

@@ -14,7 +14,7 @@ from connectors.kafka.topic_settings import topic_configs
 from features.errors import ShopstreamError
 from features.schema import GROUPS, check_run, group_name
 
-GONE_TIMEOUT_S: Final = 30.0
+DELETE_TIMEOUT_S: Final = 30.0
 _ABSENT: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND})
 
 
@@ -33,16 +33,16 @@ def drop_topics_and_groups(properties: Mapping[str, Any], run: str) -> tuple[str
     _await(admin.delete_consumer_groups(groups).items(), "The consumer group")
     if topics:
         _await(admin.delete_topics(topics, operation_timeout=REQUEST_TIMEOUT_S).items(), "The topic")
-    end_s = time.monotonic() + GONE_TIMEOUT_S
+    deadline_s = time.monotonic() + DELETE_TIMEOUT_S
     while set(topics) & set(admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics):
-        if time.monotonic() > end_s:
-            raise ShopstreamError(f"The topics of run {run} are still there.", "Try again in a minute.")
+        if time.monotonic() > deadline_s:
+            raise ShopstreamError(f"The topics of run {run} still exist.", "Try again in a minute.")
         time.sleep(0.2)
     return tuple(topics)
 
 
-def _await(answers: Iterable[tuple[str, Any]], what: str) -> None:
-    for name, future in answers:
+def _await(responses: Iterable[tuple[str, Any]], what: str) -> None:
+    for name, future in responses:
         try:
             future.result()
         except KafkaException as error:

@@ -45,7 +45,7 @@ FENCE_OFFSET: Final = 1 << 62
 _STAMP: Final = operator.itemgetter(1)
 """Takes the time from the result of Message.timestamp."""
 
-Place = tuple[str | None, int | None]
+KafkaPartition = tuple[str | None, int | None]
 """Full topic name and partition number of a message."""
 
 
@@ -102,7 +102,7 @@ class AssignmentListener(Protocol):
         """Take over partitions; may return offsets to read from instead of the committed ones."""
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
-        """Write and commit for partitions that are about to move to another worker: the last chance to do so."""
+        """Write and commit for partitions that are about to move to another worker: the last opportunity."""
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Drop partitions that moved to another worker earlier: nothing of them may be written or committed."""
@@ -187,7 +187,7 @@ class Source:
         # calling a method of the C type through `map` takes half the time of an explicit call
         if any(map(Message.error, messages)):
             messages = self._without_errors(messages)
-        batches = [self._batch(place, mine) for place, mine in _by_place(messages).items()]
+        batches = [self._batch(key, group) for key, group in _by_partition(messages).items()]
         for batch in batches:
             if batch.partition in self._positions:
                 self._positions[batch.partition] = max(self._positions[batch.partition], batch.next_offset)
@@ -196,19 +196,19 @@ class Source:
 
     def _consume(self, records_max: int, timeout_s: float) -> list[Message]:
         messages: list[Message] = []
-        held, left_s, end_s = 0, timeout_s, time.monotonic() + timeout_s
+        size_bytes, left_s, end_s = 0, timeout_s, time.monotonic() + timeout_s
         while True:
-            wanted, before = min(records_max - len(messages), self._slice), self._assignments
-            some = self._consumer.consume(wanted, left_s)
+            requested, before = min(records_max - len(messages), self._slice), self._assignments
+            some = self._consumer.consume(requested, left_s)
             if self._assignments != before:
                 # messages read before the partitions were revoked or reassigned do not belong to this assignment
                 messages.clear()
             messages += some
             # the length of a message is that of its value
             size = sum(map(len, some))
-            held += size
+            size_bytes += size
             self._slice = min(SLICE_MAX, max(1, READ_BYTES_MAX * len(some) // size)) if size else SLICE_MAX
-            if len(some) < wanted or len(messages) >= records_max or held >= READ_BYTES_MAX:
+            if len(some) < requested or len(messages) >= records_max or size_bytes >= READ_BYTES_MAX:
                 return messages
             left_s = max(0.0, end_s - time.monotonic())
 
@@ -219,10 +219,10 @@ class Source:
             if error is None:
                 good.append(message)
             else:
-                self._take_error(message, error)
+                self._handle_error(message, error)
         return good
 
-    def _batch(self, place: Place, messages: list[Message]) -> Batch:
+    def _batch(self, key: KafkaPartition, messages: list[Message]) -> Batch:
         # a topic stamps all of its records alike
         if messages[0].timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME == messages[-1].timestamp()[0]:
             append_ms = np.fromiter(map(_STAMP, map(Message.timestamp, messages)), np.int64, len(messages))
@@ -230,7 +230,7 @@ class Source:
             stamps = [self._append_ms(*message.timestamp()) for message in messages]
             append_ms = np.array(stamps, np.int64)
         return Batch(
-            self._partition(*place),
+            self._partition(*key),
             _offsets(messages),
             list(map(Message.value, messages)),
             list(map(Message.key, messages)),
@@ -253,11 +253,11 @@ class Source:
         # compared by offset: the end is reported only once, possibly in the same call as the messages before it
         return self._ends.get(partition, -1) >= self._positions[partition]
 
-    def hold(self, partition: Partition) -> None:
+    def pause_partition(self, partition: Partition) -> None:
         """Pause one partition. Its prefetched messages are discarded."""
         self._consumer.pause([self._kafka(partition)])
 
-    def release(self, partition: Partition) -> None:
+    def resume_partition(self, partition: Partition) -> None:
         """Resume one partition."""
         self._consumer.resume([self._kafka(partition)])
 
@@ -272,7 +272,7 @@ class Source:
 
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
         """Commit (next offset, metadata) of each partition; errors as `connectors.kafka.offsets.commit`."""
-        commit(self._consumer, {self._kafka(p): said for p, said in offsets.items()})
+        commit(self._consumer, {self._kafka(p): committed for p, committed in offsets.items()})
 
     def fence(self, topic: str) -> None:
         """Check this member's assignment with the coordinator; errors as `connectors.kafka.offsets.commit`.
@@ -284,15 +284,15 @@ class Source:
 
     def group_has_reached(self, until: Mapping[tuple[str, int], int]) -> bool:
         """Return whether the whole group has committed up to `until`: (full topic name, partition) -> offset."""
-        wanted = {key: end for key, end in until.items() if key[0] in self._names}
+        requested = {key: end for key, end in until.items() if key[0] in self._names}
         try:
-            done = committed(self._consumer, [TopicPartition(*key) for key in wanted])
+            done = committed(self._consumer, [TopicPartition(*key) for key in requested])
         except ShopstreamError as error:
             # the caller retries soon; a permanent failure ends the next read
-            log.warning("the group's offsets are not known", said=str(error))
+            log.warning("the group's offsets are not available", error=str(error))
             return False
         offsets = {(p.topic, p.partition): offset for p, (offset, _) in done.items()}
-        return all(offsets.get(key, -1) >= end for key, end in wanted.items())
+        return all(offsets.get(key, -1) >= end for key, end in requested.items())
 
     def lag(self) -> int:
         """Return the number of unread records of the owned partitions, as far as the client knows."""
@@ -326,7 +326,7 @@ class Source:
         for partition, (low, high) in watermarks(self._consumer, partitions).items():
             offset, metadata = done.get(partition, (low, ""))
             if offset < low:
-                raise gap(partition.topic, partition.partition, offset, f"the first one kept is {low}")
+                raise gap(partition.topic, partition.partition, offset, f"the first retained one is {low}")
             if offset > high:
                 raise gap(partition.topic, partition.partition, offset, f"the topic ends at {high}")
             starts[self._partition(partition.topic, partition.partition)] = CommittedOffset(offset, metadata, low)
@@ -337,10 +337,9 @@ class Source:
         for partition, offset in chosen.items():
             low, high = marks[self._kafka(partition)]
             if not low <= offset <= high:
-                said = f"its records are {low} to {high}"
-                raise gap(self._full[partition.topic], partition.number, offset, said)
+                raise gap(self._full[partition.topic], partition.number, offset, f"its offsets are {low} to {high}")
 
-    def _take_error(self, message: Message, error: KafkaError) -> None:
+    def _handle_error(self, message: Message, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own code
             partition = self._partition(message.topic(), message.partition())
             if partition in self._positions:
@@ -367,7 +366,7 @@ class Source:
             self._ends.pop(partition, None)
 
 
-def _by_place(messages: list[Message]) -> dict[Place, list[Message]]:
+def _by_partition(messages: list[Message]) -> dict[KafkaPartition, list[Message]]:
     """Group the messages by partition, in their order; usually all are of one."""
     if not messages:
         return {}
@@ -375,16 +374,14 @@ def _by_place(messages: list[Message]) -> dict[Place, list[Message]]:
     numbers = set(map(Message.partition, messages))
     if len(topics) == len(numbers) == 1:
         return {(topics.pop(), numbers.pop()): messages}
-    found: dict[Place, list[Message]] = {}
+    groups: dict[KafkaPartition, list[Message]] = {}
     start = 0
     # messages of a partition come in long runs
-    for place, run in itertools.groupby(
-        zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)
-    ):
+    for key, run in itertools.groupby(zip(map(Message.topic, messages), map(Message.partition, messages), strict=True)):
         stop = start + sum(1 for _ in run)
-        found.setdefault(place, []).extend(messages[start:stop])
+        groups.setdefault(key, []).extend(messages[start:stop])
         start = stop
-    return found
+    return groups
 
 
 def _offsets(messages: list[Message]) -> Sequence[int]:
@@ -405,14 +402,14 @@ def check_error(message: Message, error: KafkaError) -> None:
     if code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001 - librdkafka's own code
         raise gap(message.topic() or "?", message.partition() or 0, message.offset() or 0, error.str())
     if code not in _PASSING or error.fatal():
-        raise ShopstreamError(f"Kafka refuses to be read: {error.name()}: {error.str()}.")
-    log.warning("Kafka is not answering; trying again", said=error.str())
+        raise ShopstreamError(f"Kafka refuses the reader: {error.name()}: {error.str()}.")
+    log.warning("Kafka does not answer; retrying", error=error.str())
 
 
-def gap(topic: str, number: int, offset: int, said: str) -> ShopstreamError:
-    """Return the error for a missing offset. `said`: offsets that do exist."""
+def gap(topic: str, number: int, offset: int, retained: str) -> ShopstreamError:
+    """Return the error for a missing offset. `retained`: offsets that do exist."""
     return ShopstreamError(
-        f"{topic}[{number}] has no record {offset} to go on from ({said}): records were deleted before they were "
-        "read, or the topic was made anew.",
-        "Read what there is into a new run (`--run NAME`), and give the topic a longer retention.",
+        f"{topic}[{number}] has no record {offset} to continue from ({retained}): records were deleted before they "
+        "were read, or the topic was recreated.",
+        "Read the remaining records into a new run (`--run NAME`), and give the topic a longer retention.",
     )

@@ -13,25 +13,25 @@ Until = Mapping[tuple[str, int], int]
 """(Full topic name, partition) -> the offset to stop at."""
 
 
-def check_final(as_of: int, stream_time: int) -> None:
-    """Refuse an as-of time before the stream's time: a state only holds the present.
+def check_final(as_of: int, max_event_time: int) -> None:
+    """Refuse an as-of time before the max event time: a state only holds the present.
 
     Args:
         as_of: time of the final rows, epoch ms.
-        stream_time: time of the stream, epoch ms.
+        max_event_time: max event time of the stream, epoch ms.
 
     Raises:
-        UsageError: `as_of` is earlier than `stream_time`.
+        UsageError: `as_of` is earlier than `max_event_time`.
     """
-    if as_of < stream_time:
+    if as_of < max_event_time:
         raise UsageError(
-            f"Rows at {as_of} were asked for, but the stream is at {stream_time}.",
-            "Give a later --as-of, or leave it out.",
+            f"Rows as of {as_of} were requested, but the max event time is {max_event_time}.",
+            "Give a later --as-of, or omit it.",
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class StopOffsets:
     """Stop offsets of a run's partitions.
 
     Attributes:
@@ -47,11 +47,11 @@ class Ends:
         end = self.of(batch.partition)
         if end is None or batch.next_offset <= end:
             return batch
-        kept = sum(offset < end for offset in batch.offsets)
-        if not kept:
+        count = sum(offset < end for offset in batch.offsets)
+        if not count:
             return None
         return Batch(
-            batch.partition, batch.offsets[:kept], batch.values[:kept], batch.keys[:kept], batch.append_ms[:kept]
+            batch.partition, batch.offsets[:count], batch.values[:count], batch.keys[:count], batch.append_ms[:count]
         )
 
     def of(self, where: Partition) -> int | None:

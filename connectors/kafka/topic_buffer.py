@@ -39,14 +39,14 @@ class Chunk:
     """Decoded messages of one topic that wait to be applied."""
 
     columns: EventColumns | OrderColumns
-    high: Int64
+    max_event_times: Int64
     """For each record, the highest time of the topic up to it."""
     next_offsets: Int64
     """For each record, the next offset once it is applied."""
     end_offset: int
     """Offset after the last message of the chunk, rejected ones at its end included."""
     oldest_append_ms: int
-    letters: list[RejectedRecord]
+    rejected: list[RejectedRecord]
     held_bytes: int
     """Approximate memory of columns and rejected records; held until all are applied."""
     used: int = 0
@@ -54,7 +54,7 @@ class Chunk:
     @property
     def waiting(self) -> int:
         """Return the number of messages: records not yet applied, and rejected records not yet due."""
-        return len(self.high) - self.used + len(self.letters)
+        return len(self.max_event_times) - self.used + len(self.rejected)
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class TopicBuffer:
 
     position: int = 0
     """The next offset to apply."""
-    high_read: int = 0
+    max_event_time: int = 0
     """Highest time of the decoded records. Lateness is judged by it."""
     at_end: bool = False
     chunks: deque[Chunk] = field(default_factory=deque)
@@ -83,6 +83,6 @@ class TopicBuffer:
         self.waiting_bytes -= self.chunks.popleft().held_bytes
 
 
-def sorted_rejected(letters: list[RejectedRecord]) -> list[RejectedRecord]:
+def sorted_rejected(rejected: list[RejectedRecord]) -> list[RejectedRecord]:
     """Sort rejected records by offset."""
-    return sorted(letters, key=lambda letter: letter.offset)
+    return sorted(rejected, key=lambda record: record.offset)

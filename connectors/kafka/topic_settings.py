@@ -70,18 +70,18 @@ def settings_warnings(topic: str, settings: Mapping[str, str | None], run: str, 
     warnings = []
     if settings.get("message.timestamp.type") != "LogAppendTime":
         warnings.append(
-            f"Topic {topic} has message.timestamp.type=CreateTime: times ahead are judged by the "
-            "consumer's clock, and old records may be deleted at once. LogAppendTime is advised."
+            f"Topic {topic} has message.timestamp.type=CreateTime: future times are compared with the "
+            "consumer's clock, and old records may be deleted at once. LogAppendTime is recommended."
         )
-    kept_ms = int(settings.get(TOMBSTONE_SETTING) or pause_ms)
-    if topic == topic_name(run, "customers") and kept_ms < pause_ms:
+    retention_ms = int(settings.get(TOMBSTONE_SETTING) or pause_ms)
+    if topic == topic_name(run, "customers") and retention_ms < pause_ms:
         warnings.append(
-            f"Topic {topic} keeps the removal of a profile for {kept_ms / 3_600_000:g} hours only: a consumer that "
-            f"pauses longer keeps the profile. Set {TOMBSTONE_SETTING}={pause_ms} on the topic."
+            f"Topic {topic} keeps the removal of a profile for {retention_ms / 3_600_000:g} hours only: a consumer "
+            f"that pauses longer keeps the profile. Set {TOMBSTONE_SETTING}={pause_ms} on the topic."
         )
     if "delete" in (settings.get("cleanup.policy") or "") and settings.get("retention.ms") != "-1":
         warnings.append(
-            f"Topic {topic} deletes records after {settings.get('retention.ms')} ms: what no consumer has "
-            "read by then is lost, and no replay reaches further back."
+            f"Topic {topic} deletes records after {settings.get('retention.ms')} ms: records that no "
+            "consumer has read by then are lost, and no replay reaches further back."
         )
     return warnings

@@ -5,7 +5,7 @@ The steps of a flush, and what is repeated after a crash during each:
 1. Read batches, decode and validate them, keep the valid rows in columns. Nothing is written: all is read again.
 2. Stage the rows of every partition: durable files under single-use names, outside the folders that readers scan. After
    a crash the next owner removes them and reads their messages again.
-3. Commit every partition with its max event time (H), the token of its staged files and the owner's epoch. The
+3. Commit every partition with its max event time, the token of its staged files and the owner's epoch. The
    coordinator refuses a former owner here, so only one worker's staged files count. After a crash the next owner
    publishes them.
 4. Publish: move the staged files into the folders of their days, one rename each. After a crash: as 3.
@@ -72,7 +72,7 @@ class ArchiveOptions:
         batch_records: maximum number of records per read.
         read_timeout_s: maximum time to fill a batch.
         report_every_s: interval of reports.
-        ask_every_s: interval of checks whether the group has reached its end.
+        check_every_s: interval of checks whether the group has reached its end.
     """
 
     flush_records: int = 500_000
@@ -82,7 +82,7 @@ class ArchiveOptions:
     batch_records: int = 10_000
     read_timeout_s: float = 0.2
     report_every_s: float = 1.0
-    ask_every_s: float = 0.5
+    check_every_s: float = 0.5
 
 
 class ArchiveRole:
@@ -111,11 +111,11 @@ class ArchiveRole:
         self._run = run
         self._options = options or ArchiveOptions()
         self._topic_ids = dict(topic_ids or {})
-        self._kept: dict[Partition, OwnedPartition] = {}
-        self._join = False
+        self._owned: dict[Partition, OwnedPartition] = {}
+        self._must_join = False
         self._counts: Counter[str] = Counter()
-        self._troubles: list[str] = []
-        self._flushed_s = self._reported_s = self._asked_s = 0.0
+        self._errors: list[str] = []
+        self._flushed_s = self._reported_s = self._checked_s = 0.0
 
     def run(
         self,
@@ -140,11 +140,11 @@ class ArchiveRole:
         try:
             while not stop():
                 for batch in self._source.read(options.batch_records, options.read_timeout_s):
-                    self._take(batch)
+                    self._receive(batch)
                 now_s = time.monotonic()
                 if self._is_due(now_s):
                     self._flush()
-                self._hold_back()
+                self._pause_while_full()
                 if now_s - self._reported_s >= options.report_every_s:
                     self._reported_s = now_s
                     report(self.progress())
@@ -160,55 +160,56 @@ class ArchiveRole:
 
     def progress(self) -> CopyProgress:
         """Return the current progress."""
-        waiting = sum(kept.records + (kept.staged.rows if kept.staged else 0) for kept in self._kept.values())
+        waiting = sum(owned.records + (owned.staged.rows if owned.staged else 0) for owned in self._owned.values())
         return CopyProgress(
             role=ROLE,
             lag_records=self._source.lag(),
             waiting_records=waiting,
-            trouble=self._trouble,
+            last_error=self._last_error,
             **self._counts,
         )
 
     @property
-    def _trouble(self) -> str | None:
+    def _last_error(self) -> str | None:
         """Reason why the last flush was incomplete."""
-        return self._troubles[0] if self._troubles else None
+        return self._errors[0] if self._errors else None
 
     # --- rebalance callbacks ---
 
     def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int]:
         """Take over partitions: fence former owners, publish committed files, remove the rest."""
-        staged = self._staging.found()
+        staged = self._staging.list_staged()
         positions = {partition: read_position(start.metadata) for partition, start in starts.items()}
-        mine = self._published(starts)
+        published = self._published(starts)
         for partition, position in positions.items():
             # the files of a range were committed together; some may be published already, and the commit may be gone
-            ranges = {(file.first, file.next) for file in mine[partition]}
-            for one in staged.get(partition, ()):
-                if one.token == position.token or (one.first, one.next) in ranges:
-                    self._staging.publish(one)
-        mine = self._published(starts)
-        kept = {
-            p: self._begin(p, start, _epoch(positions[p], staged.get(p, ())), mine[p]) for p, start in starts.items()
+            ranges = {(file.first, file.next) for file in published[partition]}
+            for files in staged.get(partition, ()):
+                if files.token == position.token or (files.first, files.next) in ranges:
+                    self._staging.publish(files)
+        published = self._published(starts)
+        owned = {
+            p: self._begin(p, start, _epoch(positions[p], staged.get(p, ())), published[p])
+            for p, start in starts.items()
         }
         # the coordinator must know the new epoch before any file is removed or staged
         try:
-            commit_with_retry(lambda: self._source.commit({p: one.commit for p, one in kept.items()}))
+            commit_with_retry(lambda: self._source.commit({p: one.commit for p, one in owned.items()}))
         except FencedError as error:
             if error.permanent:
                 raise
-            log.warning("a commit was refused; waiting for the group", said=str(error))
+            log.warning("a commit was refused; waiting for the group", error=str(error))
             return {}
-        for partition, began in kept.items():
-            self._remove_former(partition, began, staged.get(partition, ()), mine[partition])
-        self._kept |= kept
+        for partition, began in owned.items():
+            self._remove_former(partition, began, staged.get(partition, ()), published[partition])
+        self._owned |= owned
         # a former owner may have crashed between its commit and the join
-        self._join = True
-        return {partition: one.next_offset for partition, one in kept.items()}
+        self._must_join = True
+        return {partition: one.next_offset for partition, one in owned.items()}
 
     def _published(self, partitions: Iterable[Partition]) -> dict[Partition, list[Published]]:
-        found = {topic: self._folder.published(topic) for topic in {partition.topic for partition in partitions}}
-        return {partition: found[partition.topic].get(partition.number, []) for partition in partitions}
+        by_topic = {topic: self._folder.published(topic) for topic in {partition.topic for partition in partitions}}
+        return {partition: by_topic[partition.topic].get(partition.number, []) for partition in partitions}
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Write and commit all rows, then release the partitions."""
@@ -218,70 +219,70 @@ class ArchiveRole:
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Release the partitions; the next owner publishes or removes their staged files."""
         for partition in partitions:
-            self._kept.pop(partition, None)
+            self._owned.pop(partition, None)
 
     def _begin(
         self, partition: Partition, start: CommittedOffset, epoch: int, published: list[Published]
     ) -> OwnedPartition:
         topic_id = self._topic_ids.get(partition.topic, "")
-        offset, high = resume(partition, start, published, topic_id, self._folder.metadata)
+        offset, max_event_time = resume(partition, start, published, topic_id, self._folder.metadata)
         archived = max((file.next or 0 for file in published), default=0)
-        return OwnedPartition(offset, offset, high, epoch, topic_id, archived)
+        return OwnedPartition(offset, offset, max_event_time, epoch, topic_id, archived)
 
     def _remove_former(
-        self, partition: Partition, kept: OwnedPartition, staged: Sequence[Staged], published: list[Published]
+        self, partition: Partition, owned: OwnedPartition, staged: Sequence[Staged], published: list[Published]
     ) -> None:
-        former = [one for one in staged if one.epoch < kept.epoch]
-        for one in former:
-            self._staging.remove(one)
-        stray = never_committed(published, kept.offset)
-        for path in stray:
+        former = [files for files in staged if files.epoch < owned.epoch]
+        for files in former:
+            self._staging.remove(files)
+        unfinished = never_committed(published, owned.offset)
+        for path in unfinished:
             self._folder.files.delete_file(path)
         self._folder.remove_unfinished(partition.number)
-        if former or stray:
+        if former or unfinished:
             log.info("uncommitted files removed", topic=partition.topic, partition=partition.number)
 
     # --- steps of a flush ---
 
-    def _take(self, batch: Batch) -> None:
-        kept = self._kept.get(batch.partition)
-        if kept is None:  # fenced before it began
+    def _receive(self, batch: Batch) -> None:
+        owned = self._owned.get(batch.partition)
+        if owned is None:  # fenced before it began
             return
         topic = batch.partition.topic
         rejected = late = 0
         if topic == "customers":
             profiles = decode("customers", batch.values, batch.keys, batch.append_ms)
             for record in profiles.records:
-                kept.profiles[record.customer_id] = record if isinstance(record, Customer) else None
+                owned.profiles[record.customer_id] = record if isinstance(record, Customer) else None
             rejected = len(profiles.rejected)
-            kept.size += sum(len(value or b"") + PROFILE_BYTES for value in batch.values)
+            owned.size += sum(len(value or b"") + PROFILE_BYTES for value in batch.values)
         else:
-            records, is_late, rejected, kept.high = _judge(batch, kept.high)
+            records, is_late, rejected, owned.max_event_time = _decode_timed(batch, owned.max_event_time)
             late = sum(is_late)
             if late:
                 records = [record for record, out in zip(records, is_late, strict=True) if not out]
             if records:
                 rows = to_arrow(RECORD_TYPES[topic], records)
-                kept.rows.append(rows)
-                kept.size += rows.nbytes
-        kept.next_offset = batch.next_offset
+                owned.rows.append(rows)
+                owned.size += rows.nbytes
+        owned.next_offset = batch.next_offset
         consumed = len(batch.offsets)
         self._counts.update(consumed=consumed, rejected=rejected, late=late, valid=consumed - rejected - late)
 
     def _is_full(self) -> bool:
-        records = sum(kept.records for kept in self._kept.values())
-        size = sum(kept.size for kept in self._kept.values())
+        records = sum(owned.records for owned in self._owned.values())
+        size = sum(owned.size for owned in self._owned.values())
         return records >= self._options.flush_records or size >= self._options.flush_bytes
 
     def _is_due(self, now_s: float) -> bool:
         waited_s = now_s - self._flushed_s
-        if self._trouble is not None:
+        if self._last_error is not None:
             return waited_s >= self._options.retry_s
         return waited_s >= self._options.flush_every_s or self._is_full()
 
-    def _hold_back(self) -> None:
+    def _pause_while_full(self) -> None:
         """Pause reading from Kafka while full buffers cannot be written."""
-        if self._trouble is not None and self._is_full():
+        if self._last_error is not None and self._is_full():
             self._source.pause()
         else:
             self._source.resume()
@@ -289,127 +290,127 @@ class ArchiveRole:
     def _flush(self) -> None:
         """Stage, commit and publish all buffered rows; a later call repeats failed steps."""
         self._flushed_s = time.monotonic()
-        before, self._troubles = self._trouble, []
+        before, self._errors = self._last_error, []
         self._publish()
-        for partition, kept in self._kept.items():
-            if kept.committed is None:
-                self._stage(partition, kept)
+        for partition, owned in self._owned.items():
+            if owned.committed is None:
+                self._stage(partition, owned)
         self._commit()
         self._publish()
-        if self._join and self._trouble is None:
+        if self._must_join and self._last_error is None:
             self._join_profiles()
-        if self._trouble is None and before is not None:
+        if self._last_error is None and before is not None:
             log.info("the archive is written again")
-        elif self._trouble is not None and before is None:
-            log.warning("the archive is not written; nothing is lost, trying again", reason=self._trouble)
+        elif self._last_error is not None and before is None:
+            log.warning("the archive is not written; nothing is lost, trying again", reason=self._last_error)
 
-    def _stage(self, partition: Partition, kept: OwnedPartition) -> None:
+    def _stage(self, partition: Partition, owned: OwnedPartition) -> None:
         # the end of a compacted or empty partition lies after its last record
-        kept.next_offset = max(kept.next_offset, self._source.position(partition))
-        if kept.staged is not None or kept.next_offset == kept.offset:
+        owned.next_offset = max(owned.next_offset, self._source.position(partition))
+        if owned.staged is not None or owned.next_offset == owned.offset:
             return
         staged = Staged(
             partition.topic,
             partition.number,
-            kept.offset,
-            kept.next_offset,
-            kept.high,
-            kept.topic_id,
-            kept.epoch,
+            owned.offset,
+            owned.next_offset,
+            owned.max_event_time,
+            owned.topic_id,
+            owned.epoch,
             new_token(),
-            kept.records,
+            owned.records,
         )
         try:
-            files = self._staging.stage(staged, self._table(partition, kept)) if kept.records else 0
+            files = self._staging.stage(staged, self._table(partition, owned)) if owned.records else 0
         except OSError as error:
-            self._troubles.append(str(error))
+            self._errors.append(str(error))
             return
-        kept.staged = replace(staged, files=files)
-        kept.rows, kept.profiles, kept.size = [], {}, 0
+        owned.staged = replace(staged, files=files)
+        owned.rows, owned.profiles, owned.size = [], {}, 0
 
-    def _table(self, partition: Partition, kept: OwnedPartition) -> pa.Table:
+    def _table(self, partition: Partition, owned: OwnedPartition) -> pa.Table:
         if partition.topic != "customers":
-            return pa.Table.from_batches(kept.rows)
-        present = [profile for profile in kept.profiles.values() if profile is not None]
+            return pa.Table.from_batches(owned.rows)
+        present = [profile for profile in owned.profiles.values() if profile is not None]
         table = pa.Table.from_batches([to_arrow(Customer, present)])
-        before = self._folder.newest_part(partition.number, kept.offset)
+        before = self._folder.newest_part(partition.number, owned.offset)
         if before is None:
             return table
-        changed = pa.array(list(kept.profiles), pa.string())
+        changed = pa.array(list(owned.profiles), pa.string())
         return pa.concat_tables([before.filter(pc.invert(pc.is_in(before["customer_id"], changed))), table])
 
     def _commit(self) -> None:
-        going = {partition: kept for partition, kept in self._kept.items() if kept.staged is not None}
-        if not going:
+        staged = {partition: owned for partition, owned in self._owned.items() if owned.staged is not None}
+        if not staged:
             return
         try:
-            self._source.commit({partition: kept.commit for partition, kept in going.items()})
+            self._source.commit({partition: owned.commit for partition, owned in staged.items()})
         except CommitError as error:
             # the commit may have succeeded: the same one is repeated
-            self._troubles.append(str(error))
+            self._errors.append(str(error))
             return
         except FencedError as error:
             if error.permanent:
                 raise
-            log.warning("commit refused; the new owner reads these rows again", said=str(error))
+            log.warning("commit refused; the new owner reads these rows again", error=str(error))
             return
-        for kept in going.values():
-            one, kept.staged = kept.staged, None
-            assert one is not None
-            kept.offset = one.next
-            if one.files:
-                kept.committed, kept.archived = one, one.next
-            self._counts.update(written=one.rows, files=one.files)
+        for owned in staged.values():
+            committed, owned.staged = owned.staged, None
+            assert committed is not None
+            owned.offset = committed.next
+            if committed.files:
+                owned.committed, owned.archived = committed, committed.next
+            self._counts.update(written=committed.rows, files=committed.files)
 
     def _publish(self) -> None:
-        for partition, kept in self._kept.items():
-            if kept.committed is None:
+        for partition, owned in self._owned.items():
+            if owned.committed is None:
                 continue
             try:
-                self._staging.publish(kept.committed)
+                self._staging.publish(owned.committed)
             except OSError as error:
-                self._troubles.append(str(error))
+                self._errors.append(str(error))
                 continue
-            kept.committed = None
-            self._join |= partition.topic == "customers"
+            owned.committed = None
+            self._must_join |= partition.topic == "customers"
 
     def _join_profiles(self) -> None:
-        mine = {p.number: kept for p, kept in self._kept.items() if p.topic == "customers"}
+        profile_partitions = {p.number: owned for p, owned in self._owned.items() if p.topic == "customers"}
         try:
-            if mine:
+            if profile_partitions:
                 self._folder.join_profiles()
-            for number, kept in mine.items():
-                self._folder.remove_old_parts(number, kept.offset)
+            for number, owned in profile_partitions.items():
+                self._folder.remove_old_parts(number, owned.offset)
         except OSError as error:
-            self._troubles.append(str(error))
+            self._errors.append(str(error))
         else:
-            self._join = False
+            self._must_join = False
 
     def _check_published(self) -> None:
-        unpublished = [partition for partition, kept in self._kept.items() if kept.committed is not None]
+        unpublished = [partition for partition, owned in self._owned.items() if owned.committed is not None]
         if unpublished:
             raise ShopstreamError(
-                f"Rows of {len(unpublished)} partitions are committed and not yet in the folders of their days of "
-                f"{self._folder.uri}: {self._trouble}.",
-                "Mend the folder and start the consumer again: it moves them there first.",
+                f"Rows of {len(unpublished)} partitions are committed but not yet published in "
+                f"{self._folder.uri}: {self._last_error}.",
+                "Repair the folder and restart the consumer, which publishes them first.",
             )
-        if self._trouble is not None:
-            log.warning("not all rows are archived; they are read again at the next start", reason=self._trouble)
+        if self._last_error is not None:
+            log.warning("not all rows are archived; they are read again at the next start", reason=self._last_error)
 
     def _abandon(self) -> None:
         """Discard the buffers: closing the source revokes partitions, but after an error nothing may be written."""
-        self._kept.clear()
-        self._join = False
+        self._owned.clear()
+        self._must_join = False
 
     def _has_reached(self, until: Mapping[tuple[str, int], int], now_s: float) -> bool:
-        mine = {(topic_name(self._run, p.topic), p.number): p for p in self._kept}
-        if any(self._source.position(mine[key]) < end for key, end in until.items() if key in mine):
+        partitions = {(topic_name(self._run, p.topic), p.number): p for p in self._owned}
+        if any(self._source.position(partitions[key]) < end for key, end in until.items() if key in partitions):
             return False
-        if now_s - self._asked_s < self._options.ask_every_s:
+        if now_s - self._checked_s < self._options.check_every_s:
             return False
-        self._asked_s = now_s
-        behind = any(kept.offset != self._source.position(p) for p, kept in self._kept.items())
-        if behind and (self._trouble is None or self._is_due(now_s)):
+        self._checked_s = now_s
+        behind = any(owned.offset != self._source.position(p) for p, owned in self._owned.items())
+        if behind and (self._last_error is None or self._is_due(now_s)):
             self._flush()
         return self._source.group_has_reached(until)
 
@@ -419,15 +420,15 @@ def _epoch(former: Position, staged: Sequence[Staged]) -> int:
     return max(former.epoch + 1, *(one.epoch + 1 for one in staged), wall_clock_ms() // 1000)
 
 
-def _judge(batch: Batch, high: int) -> tuple[list[Any], list[bool], int, int]:
+def _decode_timed(batch: Batch, max_event_time: int) -> tuple[list[Any], list[bool], int, int]:
     """Return a batch's valid events or orders, their late flags, the number rejected and the new max event time."""
     if batch.partition.topic == "events":
         events = decode("events", batch.values, batch.keys, batch.append_ms)
         ts = np.array([r.ts for r in events.records], np.int64)
-        late, high = split_late(ts, high, EVENT_LATENESS_MS)
-        return events.records, late.tolist(), len(events.rejected), high
+        late, max_event_time = split_late(ts, max_event_time, EVENT_LATENESS_MS)
+        return events.records, late.tolist(), len(events.rejected), max_event_time
     orders = decode("orders", batch.values, batch.keys, batch.append_ms)
     ts = np.array([r.ts for r in orders.records], np.int64)
     updated = np.array([r.updated_ts for r in orders.records], np.int64)
-    late, high = split_late(ts, high, ORDER_LATENESS_MS, clock=updated)
-    return orders.records, late.tolist(), len(orders.rejected), high
+    late, max_event_time = split_late(ts, max_event_time, ORDER_LATENESS_MS, clock=updated)
+    return orders.records, late.tolist(), len(orders.rejected), max_event_time

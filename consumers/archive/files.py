@@ -90,12 +90,12 @@ class ArchiveFolder:
     def _open(self) -> None:
         if self.files.get_file_info([self.path(PARTS_FOLDER)])[0].type == pafs.FileType.NotFound:
             known = {*DAY_COLUMN, CUSTOMERS_FILE}
-            found = {entry.base_name for entry in self.entries("")} & known
-            if found:
+            present = {entry.base_name for entry in self.entries("")} & known
+            if present:
                 raise ShopstreamError(
-                    f"{self.uri} holds an archive that no archive consumer wrote ({', '.join(sorted(found))}): "
-                    "its rows would be there twice.",
-                    "Give another folder.",
+                    f"{self.uri} holds an archive that no archive consumer wrote ({', '.join(sorted(present))}): "
+                    "its rows would be stored twice.",
+                    "Choose another folder.",
                 )
         for folder in (PARTS_FOLDER, STAGED_FOLDER):
             make_folder(self.files, self.path(folder))
@@ -104,7 +104,7 @@ class ArchiveFolder:
 
     def published(self, topic: str) -> dict[int, list[Published]]:
         """Return the files of events, orders or profiles per partition, lowest offsets first."""
-        found: dict[int, list[Published]] = {}
+        files: dict[int, list[Published]] = {}
         for entry in self.entries(topic if topic in DAY_COLUMN else PARTS_FOLDER, recursive=True):
             match = self._name.fullmatch(entry.base_name)
             if match is None:
@@ -113,8 +113,11 @@ class ArchiveFolder:
                 file = Published(int(match[2]), int(match[3]) if match[3] else None, entry.path)
             else:
                 file = Published(0, int(match[2]), entry.path)
-            found.setdefault(int(match[1]), []).append(file)
-        return {number: sorted(mine, key=lambda f: (f.first, f.next or 0)) for number, mine in found.items()}
+            files.setdefault(int(match[1]), []).append(file)
+        return {
+            number: sorted(partition_files, key=lambda f: (f.first, f.next or 0))
+            for number, partition_files in files.items()
+        }
 
     def remove_unfinished(self, number: int) -> None:
         """Remove the unfinished files of a partition that a crashed version without staging left."""
@@ -186,8 +189,8 @@ class ArchiveFolder:
     def metadata(self, path: str) -> dict[str, str]:
         """Return the metadata of a file's footer."""
         with self.files.open_input_file(path) as file:
-            found = pq.read_schema(file).metadata or {}
-        return {key.decode(): value.decode() for key, value in found.items()}
+            metadata = pq.read_schema(file).metadata or {}
+        return {key.decode(): value.decode() for key, value in metadata.items()}
 
     def entries(self, folder: str, *, recursive: bool = False) -> Sequence[pafs.FileInfo]:
         """Return the entries of a folder; none if the folder does not exist."""
@@ -207,10 +210,10 @@ def split_days(rows: pa.Table, time_column: str) -> Iterator[tuple[date, pa.Tabl
     times: Int64 = rows[time_column].cast(pa.int64()).to_numpy()
     day_numbers = times // DAY_MS
     order = np.argsort(day_numbers, kind="stable")
-    found, starts = np.unique(day_numbers[order], return_index=True)
-    rows = rows if len(found) == 1 else rows.take(pa.array(order))
+    days, starts = np.unique(day_numbers[order], return_index=True)
+    rows = rows if len(days) == 1 else rows.take(pa.array(order))
     ends = [*starts.tolist()[1:], rows.num_rows]
-    for number, start, end in zip(found.tolist(), starts.tolist(), ends, strict=True):
+    for number, start, end in zip(days.tolist(), starts.tolist(), ends, strict=True):
         yield _EPOCH + timedelta(days=number), rows.slice(start, end - start)
 
 

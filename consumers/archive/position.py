@@ -13,28 +13,28 @@ import structlog
 from connectors.kafka.offsets import check_same_topic
 from connectors.kafka.source import CommittedOffset, Partition
 from consumers.archive.files import Published
-from consumers.archive.staging import HIGH, TOPIC_ID, Staged
+from consumers.archive.staging import MAX_EVENT_TIME, TOPIC_ID, Staged
 from features.errors import ShopstreamError
 from features.records.lateness import NO_HIGH
 from features.schema import Customer
 
 log = structlog.get_logger("archive")
 
-NEW_RUN: Final = "Archive into a folder of its own (`--archive`) under a new run (`--run NAME`)."
+NEW_RUN: Final = "Archive a new run (`--run NAME`) into a separate folder (`--archive`)."
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     """Metadata of a partition's committed offset.
 
     Attributes:
-        high: max event time (H) of the partition before the offset, epoch ms.
+        max_event_time: max event time of the partition before the offset, epoch ms.
         epoch: epoch of the owner; 0 in commits of earlier versions.
         topic_id: the topic's id in the cluster; empty if unknown.
         token: token of the files staged for this commit; empty if there were no rows.
         archived: offset that the newest file reaches, staged ones included; 0 without files, and in earlier versions.
     """
 
-    high: int = NO_HIGH
+    max_event_time: int = msgspec.field(name="high", default=NO_HIGH)
     epoch: int = 0
     topic_id: str = ""
     token: str = ""
@@ -61,7 +61,7 @@ def resume(
     topic_id: str,
     metadata: Callable[[str], Mapping[str, str]],
 ) -> tuple[int, int]:
-    """Return the offset to resume from, and the max event time (H) before it.
+    """Return the offset to resume from, and the max event time before it.
 
     Files take precedence over the commit: only committed files are published. A commit before them was therefore reset,
     and a missing one has expired or was deleted.
@@ -82,28 +82,28 @@ def resume(
         raise ShopstreamError(
             f"The archive lacks the rows of {_name(partition)} before offset {position.archived}, which were "
             "committed: the folder is another one, or its files were deleted.",
-            f"Give the former folder (`--archive`), or restore it. {NEW_RUN}",
+            f"Use the former folder (`--archive`), or restore it. {NEW_RUN}",
         )
     ends = {file.next: file.path for file in published if file.next is not None}
     archived = max(ends, default=0)
     if archived > start.offset or (archived and not start.metadata):
-        said = metadata(ends[archived])
-        if HIGH in said:
-            check_same_topic(*partition, said.get(TOPIC_ID, ""), topic_id)
+        footer = metadata(ends[archived])
+        if MAX_EVENT_TIME in footer:
+            check_same_topic(*partition, footer.get(TOPIC_ID, ""), topic_id)
             log.warning(
-                "the archive reaches further than the committed offset; going on from its files",
+                "the archive is ahead of the committed offset; resuming from its files",
                 partition=_name(partition),
                 committed=start.offset if start.metadata else None,
                 archived=archived,
             )
-            return archived, int(said[HIGH])
+            return archived, int(footer[MAX_EVENT_TIME])
     if not start.metadata and any(f.next is None and f.first >= start.offset for f in published):
         raise ShopstreamError(
-            f"The group has no committed offset of {_name(partition)} any more, and the files of the archive, of an "
-            "earlier version, do not say up to where they reach.",
+            f"The group no longer has a committed offset of {_name(partition)}, and the archive's files, of an earlier "
+            "version, do not state which offset they reach.",
             NEW_RUN,
         )
-    return start.offset, position.high
+    return start.offset, position.max_event_time
 
 
 def never_committed(published: Sequence[Published], offset: int) -> list[str]:
@@ -122,7 +122,7 @@ class OwnedPartition:
     offset: int
     """The committed offset."""
     next_offset: int
-    high: int
+    max_event_time: int
     epoch: int
     topic_id: str
     archived: int
@@ -146,7 +146,11 @@ class OwnedPartition:
     def commit(self) -> tuple[int, str]:
         """Offset and metadata to commit: the end of the staged files, or else the current offset with a new epoch."""
         if self.staged is None:
-            return self.offset, write_position(Position(self.high, self.epoch, self.topic_id, "", self.archived))
-        one = self.staged
-        token, archived = (one.token, one.next) if one.files else ("", self.archived)
-        return one.next, write_position(Position(one.high, one.epoch, one.topic_id, token, archived))
+            return self.offset, write_position(
+                Position(self.max_event_time, self.epoch, self.topic_id, "", self.archived)
+            )
+        staged = self.staged
+        token, archived = (staged.token, staged.next) if staged.files else ("", self.archived)
+        return staged.next, write_position(
+            Position(staged.max_event_time, staged.epoch, staged.topic_id, token, archived)
+        )

@@ -30,7 +30,7 @@ log = structlog.get_logger("archive")
 SUFFIX: Final = ".parquet"
 PART: Final = "part"
 """Name of a staged part of profiles, in place of the day."""
-HIGH: Final = "shopstream.high"
+MAX_EVENT_TIME: Final = "shopstream.high"
 NEXT: Final = "shopstream.next_offset"
 TOPIC_ID: Final = "shopstream.topic_id"
 
@@ -44,7 +44,7 @@ class Staged:
         number: number of the partition.
         first: offset of the first message.
         next: offset after the last message.
-        high: max event time (H) of the partition after the last message, epoch ms.
+        max_event_time: max event time of the partition after the last message, epoch ms.
         topic_id: the topic's id in the cluster; empty if unknown.
         epoch: epoch of the owner.
         token: name of the staged files in a commit.
@@ -56,7 +56,7 @@ class Staged:
     number: int
     first: int
     next: int
-    high: int
+    max_event_time: int
     topic_id: str
     epoch: int
     token: str
@@ -66,7 +66,7 @@ class Staged:
     @property
     def metadata(self) -> dict[str, str]:
         """Footer of each file, which allows reading to resume from the files alone."""
-        return {NEXT: str(self.next), HIGH: str(self.high), TOPIC_ID: self.topic_id}
+        return {NEXT: str(self.next), MAX_EVENT_TIME: str(self.max_event_time), TOPIC_ID: self.topic_id}
 
 
 def new_token() -> str:
@@ -98,27 +98,27 @@ class StagingArea:
         Raises:
             OSError: the files cannot be written; partial files are removed if possible.
         """
-        place = self._folder.path(self._place(staged))
+        path = self._folder.path(self._path(staged))
         files = 0
         try:
-            make_folder(self._folder.files, place)
+            make_folder(self._folder.files, path)
             for name, rows in _by_day(staged.topic, table):
-                self._folder.write(f"{place}/{name}{SUFFIX}", rows, staged.metadata)
+                self._folder.write(f"{path}/{name}{SUFFIX}", rows, staged.metadata)
                 files += 1
         except OSError:
             self.remove(staged)
             raise
         return files
 
-    def found(self) -> dict[tuple[str, int], list[Staged]]:
+    def list_staged(self) -> dict[tuple[str, int], list[Staged]]:
         """Return all staged files, by topic and partition; without max event time, topic ids and counts."""
-        found: dict[tuple[str, int], list[Staged]] = {}
+        staged: dict[tuple[str, int], list[Staged]] = {}
         for entry in self._folder.entries(STAGED_FOLDER):
             match = self._name.fullmatch(entry.base_name)
             if match is not None:
-                one = Staged(match[1], int(match[2]), int(match[3]), int(match[4]), 0, "", int(match[5]), match[6])
-                found.setdefault((one.topic, one.number), []).append(one)
-        return found
+                files = Staged(match[1], int(match[2]), int(match[3]), int(match[4]), 0, "", int(match[5]), match[6])
+                staged.setdefault((files.topic, files.number), []).append(files)
+        return staged
 
     def publish(self, staged: Staged) -> None:
         """Move committed files to the published folders; repeated and concurrent calls are harmless.
@@ -127,7 +127,7 @@ class StagingArea:
             OSError: a file cannot be moved; another call moves the remaining ones.
         """
         name = self._folder.file_name(staged.topic, staged.number, staged.first, staged.next)
-        for entry in self._folder.entries(self._place(staged)):
+        for entry in self._folder.entries(self._path(staged)):
             if entry.base_name.endswith(SUFFIX):
                 self._move(entry, staged.topic, name)
         self.remove(staged)
@@ -139,7 +139,7 @@ class StagingArea:
         committed. Otherwise a newer owner may have staged them since.
         """
         with suppress(OSError):
-            self._folder.files.delete_dir(self._folder.path(self._place(staged)))
+            self._folder.files.delete_dir(self._folder.path(self._path(staged)))
 
     def _move(self, entry: pafs.FileInfo, topic: str, name: str) -> None:
         files = self._folder.files
@@ -152,7 +152,7 @@ class StagingArea:
         # the next commit no longer names this token, so the rename must survive a power loss
         sync(files, target)
 
-    def _place(self, staged: Staged) -> str:
+    def _path(self, staged: Staged) -> str:
         offsets = f"{staged.first:020d}-{staged.next:020d}"
         name = f"{self._folder.run}-{staged.topic}-p{staged.number:05d}-{offsets}-{staged.epoch}-{staged.token}"
         return f"{STAGED_FOLDER}/{name}"

@@ -46,13 +46,13 @@ class PartitionCheckpoints:
     blocks: list[Block] = field(default_factory=list)
     made_s: float = field(default_factory=time.monotonic)
     """Time the last checkpoint attempt ended, successful or not; paces the next one."""
-    stands_s: float = field(default_factory=time.monotonic)
+    committed_at_s: float = field(default_factory=time.monotonic)
     """Time the current checkpoint was committed."""
-    unsaved_s: float | None = None
+    uncheckpointed_s: float | None = None
     """Time of the first change that is in no checkpoint, not even one in progress."""
     writing_s: float | None = None
     """Time of the first change in the checkpoint in progress."""
-    unsaved_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
+    uncheckpointed_ids: Rows = field(default_factory=lambda: np.zeros(0, EVENT_ID))
     """Ids of a checkpoint that could not be written; they go into the next one."""
     owner: PartitionOwner | None = None
     """Owner of this epoch, until the state folder holds it."""
@@ -68,7 +68,7 @@ class CheckpointCoordinator:
     Args:
         store: checkpoint store of the run.
         source: Kafka source, used for commits.
-        letters: dead-letter producer, flushed before a commit.
+        dead_letters: dead-letter producer, flushed before a commit.
         run: name of the run.
         partitions: number of partitions of each topic.
         sinks: names of the sinks of customers' rows.
@@ -81,7 +81,7 @@ class CheckpointCoordinator:
         self,
         store: CheckpointStore,
         source: Source,
-        letters: DeadLetters | None,
+        dead_letters: DeadLetters | None,
         *,
         run: str,
         partitions: int,
@@ -90,11 +90,11 @@ class CheckpointCoordinator:
         interval_s: float = INTERVAL_S,
         topic_ids: Mapping[str, str] | None = None,
     ) -> None:
-        self._store, self._source, self._letters = store, source, letters
+        self._store, self._source, self._dead_letters = store, source, dead_letters
         self._run, self._count, self._sinks, self._contact = run, partitions, sinks, contact
         self._interval_s = interval_s
         self._topic_ids = dict(topic_ids or {})
-        self._kept: dict[int, PartitionCheckpoints] = {}
+        self._status: dict[int, PartitionCheckpoints] = {}
         self._pool = ThreadPoolExecutor(1, "checkpoint")
         self._writing: tuple[PartitionState, Checkpoint, Future[WrittenFiles]] | None = None
         self._started_s = 0.0
@@ -105,7 +105,7 @@ class CheckpointCoordinator:
     def age_s(self) -> float:
         """Return the age of the oldest current checkpoint of the owned partitions; 0 if no partition is owned."""
         now_s = time.monotonic()
-        return max((now_s - kept.stands_s for kept in self._kept.values()), default=0.0)
+        return max((now_s - status.committed_at_s for status in self._status.values()), default=0.0)
 
     def figures(self) -> dict[str, Any]:
         """Return the checkpoint fields of FeaturesProgress."""
@@ -113,12 +113,14 @@ class CheckpointCoordinator:
             "checkpoints": self.made,
             "checkpoint_age_s": self.age_s(),
             "checkpoint_bytes": self.bytes_last,
-            "unsaved_s": self.unsaved_s(),
+            "unsaved_s": self.uncheckpointed_s(),
         }
 
-    def unsaved_s(self) -> float:
+    def uncheckpointed_s(self) -> float:
         """Return the age of the oldest change that no checkpoint holds; 0 if checkpoints hold all changes."""
-        since = [s for kept in self._kept.values() for s in (kept.unsaved_s, kept.writing_s) if s is not None]
+        since = [
+            s for status in self._status.values() for s in (status.uncheckpointed_s, status.writing_s) if s is not None
+        ]
         return time.monotonic() - min(since) if since else 0.0
 
     def recover(self, number: int, starts: Mapping[str, CommittedOffset]) -> PartitionState:
@@ -148,14 +150,14 @@ class CheckpointCoordinator:
         except (ShopstreamError, FileNotFoundError):
             # a suspended worker whose successors pruned its files finds none: it is fenced, and nothing is lost
             if committed is not None:
-                self._confirm(number, starts)
+                self._commit_unchanged(number, starts)
             raise
         # the coordinator must know an epoch above all earlier ones before anything is written
         before = max(committed.epoch if committed else 0, owner.epoch if owner else 0, partition.epoch)
         partition.epoch = max(before + 1, wall_clock_ms() // 1000)
         partition.counter = 0
         self._take_over(partition, name)
-        self._kept[number] = PartitionCheckpoints(
+        self._status[number] = PartitionCheckpoints(
             partition.epoch, name, blocks=blocks, owner=PartitionOwner(partition.epoch, name)
         )
         return partition
@@ -165,35 +167,37 @@ class CheckpointCoordinator:
 
         If the group's offsets are lost, only this record shows the next owner that rows were written again.
         """
-        kept = self._kept[number]
-        if kept.owner is not None and time.monotonic() >= kept.owner_due_s:
+        status = self._status[number]
+        if status.owner is not None and time.monotonic() >= status.owner_due_s:
             try:
-                self._store.write_owner(number, kept.owner)
+                self._store.write_owner(number, status.owner)
             except OSError as error:
-                if not kept.owner_due_s:
-                    log.warning("rows wait: the state folder cannot be written; trying again", said=str(error))
-                kept.owner_due_s = time.monotonic() + OWNER_PAUSE_S
+                if not status.owner_due_s:
+                    log.warning(
+                        "rows are not written while the state folder cannot be written; trying again", error=str(error)
+                    )
+                status.owner_due_s = time.monotonic() + OWNER_PAUSE_S
             else:
-                kept.owner = None
-        return kept.owner is None
+                status.owner = None
+        return status.owner is None
 
-    def _confirm(self, number: int, starts: Mapping[str, CommittedOffset]) -> None:
+    def _commit_unchanged(self, number: int, starts: Mapping[str, CommittedOffset]) -> None:
         """Commit the offsets read, unchanged, to check whether this worker still owns the partition.
 
         Raises:
             FencedError: another worker owns the partition.
             CommitError: the coordinator did not answer.
         """
-        again = {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
-        commit_with_retry(lambda: self._source.commit(again))
+        unchanged = {SourcePartition(topic, number): (start.offset, start.metadata) for topic, start in starts.items()}
+        commit_with_retry(lambda: self._source.commit(unchanged))
 
     def _take_over(self, partition: PartitionState, name: str) -> None:
-        offsets = {topic: lane.position for topic, lane in partition.lanes.items()}
+        offsets = {topic: buffer.position for topic, buffer in partition.buffers.items()}
         commit_with_retry(lambda: self._commit(partition, name, offsets))
 
     def forget(self, number: int) -> None:
         """Drop a partition that belongs to another worker."""
-        self._kept.pop(number, None)
+        self._status.pop(number, None)
         if self._writing is not None and self._writing[0].number == number:
             self._writing = None
 
@@ -203,7 +207,7 @@ class CheckpointCoordinator:
         Raises:
             FencedError: another worker owns the partition.
         """
-        self._see_changes(partitions)
+        self._record_changes(partitions)
         if self._writing is not None:
             writing = self._writing
             if writing[2].done() and time.monotonic() >= self._commit_due_s:
@@ -216,12 +220,12 @@ class CheckpointCoordinator:
         if now_s < self._due_s:
             return
         changed = [
-            p for p in partitions.values() if p.changed and now_s - self._kept[p.number].made_s >= self._interval_s
+            p for p in partitions.values() if p.changed and now_s - self._status[p.number].made_s >= self._interval_s
         ]
         if changed:
-            self._begin(min(changed, key=lambda p: self._kept[p.number].made_s))
+            self._begin(min(changed, key=lambda p: self._status[p.number].made_s))
 
-    def keep_now(self, partitions: Sequence[PartitionState]) -> None:
+    def checkpoint_now(self, partitions: Sequence[PartitionState]) -> None:
         """Write and commit checkpoints of these partitions before returning."""
         self._finish_now()
         for partition in partitions:
@@ -243,29 +247,29 @@ class CheckpointCoordinator:
         """Wait for the checkpoint in progress."""
         self._pool.shutdown(wait=True)
 
-    def _see_changes(self, partitions: Mapping[int, PartitionState]) -> None:
+    def _record_changes(self, partitions: Mapping[int, PartitionState]) -> None:
         for number, partition in partitions.items():
-            kept = self._kept[number]
-            if partition.changed and kept.unsaved_s is None:
-                kept.unsaved_s = time.monotonic()
+            status = self._status[number]
+            if partition.changed and status.uncheckpointed_s is None:
+                status.uncheckpointed_s = time.monotonic()
 
     def _begin(self, partition: PartitionState) -> None:
-        kept = self._kept[partition.number]
+        status = self._status[partition.number]
         self._started_s = time.monotonic()
-        kept.writing_s, kept.unsaved_s = kept.unsaved_s or self._started_s, None
-        blocks = [] if kept.rewrite_ids else kept.blocks
+        status.writing_s, status.uncheckpointed_s = status.uncheckpointed_s or self._started_s, None
+        blocks = [] if status.rewrite_ids else status.blocks
         checkpoint = snapshot(partition, self._run, self._count, blocks, self._topic_ids)
-        if kept.rewrite_ids:
+        if status.rewrite_ids:
             checkpoint = replace(checkpoint, new_ids=partition.state.known_ids())
-        elif len(kept.unsaved_ids):
-            checkpoint = replace(checkpoint, new_ids=np.concatenate([kept.unsaved_ids, checkpoint.new_ids]))
+        elif len(status.uncheckpointed_ids):
+            checkpoint = replace(checkpoint, new_ids=np.concatenate([status.uncheckpointed_ids, checkpoint.new_ids]))
         partition.changed = False
         hour_min = (partition.state.high_events - EVENT_LATENESS_MS) // HOUR_MS
         self._writing = (partition, checkpoint, self._pool.submit(self._write, checkpoint, hour_min))
 
     def _write(self, checkpoint: Checkpoint, hour_min: int) -> WrittenFiles:
-        if self._letters is not None:
-            self._letters.flush()
+        if self._dead_letters is not None:
+            self._dead_letters.flush()
         return self._store.write(checkpoint, hour_min)
 
     def _finish(self, partition: PartitionState, checkpoint: Checkpoint, future: Future[WrittenFiles]) -> bool:
@@ -274,39 +278,39 @@ class CheckpointCoordinator:
         Raises:
             FencedError: another worker owns the partition.
         """
-        kept = self._kept.get(partition.number)
-        if kept is None:
+        status = self._status.get(partition.number)
+        if status is None:
             return True
         try:
-            name, kept.blocks, self.bytes_last = future.result()
-            kept.unsaved_ids, kept.rewrite_ids = np.zeros(0, EVENT_ID), False
+            name, status.blocks, self.bytes_last = future.result()
+            status.uncheckpointed_ids, status.rewrite_ids = np.zeros(0, EVENT_ID), False
             self._commit(partition, name, checkpoint.manifest.offsets)
         except CommitError as error:
-            log.warning("checkpoint not committed; trying again", said=str(error))
+            log.warning("checkpoint not committed; trying again", error=str(error))
             return False
         except (OSError, DamagedError) as error:
-            kept.unsaved_ids = checkpoint.new_ids
+            status.uncheckpointed_ids = checkpoint.new_ids
             # memory still holds the ids of a damaged block
-            kept.rewrite_ids |= isinstance(error, DamagedError)
-            partition.changed, kept.unsaved_s = True, kept.writing_s
-            log.warning("checkpoint not written; trying again", said=str(error))
+            status.rewrite_ids |= isinstance(error, DamagedError)
+            partition.changed, status.uncheckpointed_s = True, status.writing_s
+            log.warning("checkpoint not written; trying again", error=str(error))
         else:
             partition.alerts.committed(checkpoint.manifest.alerts)
-            kept.previous, kept.current = kept.current, name
-            kept.stands_s = time.monotonic()
+            status.previous, status.current = status.current, name
+            status.committed_at_s = time.monotonic()
             self.made += 1
-            self._prune(partition.number, kept)
-        kept.made_s = time.monotonic()
-        kept.writing_s = None
-        self._due_s = kept.made_s + (kept.made_s - self._started_s) * (1 / SHARE_MAX - 1)
+            self._prune(partition.number, status)
+        status.made_s = time.monotonic()
+        status.writing_s = None
+        self._due_s = status.made_s + (status.made_s - self._started_s) * (1 / SHARE_MAX - 1)
         return True
 
     def _commit(self, partition: PartitionState, name: str, offsets: Mapping[str, int]) -> None:
-        said = encode_committed(CommittedCheckpoint(partition.epoch, name))
-        self._source.commit({SourcePartition(t, partition.number): (offset, said) for t, offset in offsets.items()})
+        metadata = encode_committed(CommittedCheckpoint(partition.epoch, name))
+        self._source.commit({SourcePartition(t, partition.number): (offset, metadata) for t, offset in offsets.items()})
 
-    def _prune(self, number: int, kept: PartitionCheckpoints) -> None:
+    def _prune(self, number: int, status: PartitionCheckpoints) -> None:
         try:
-            self._store.prune(number, [name for name in (kept.current, kept.previous) if name], kept.blocks)
+            self._store.prune(number, [name for name in (status.current, status.previous) if name], status.blocks)
         except (OSError, ShopstreamError) as error:
-            log.warning("old checkpoints not deleted", said=str(error))
+            log.warning("old checkpoints not deleted", error=str(error))

@@ -46,23 +46,23 @@ def stored_states(uri: str) -> list[StoredState]:
     files, root = open_files(uri)
     prefix = root.rstrip("/") + "/"
     try:
-        found = files.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
+        entries = files.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
     except OSError as error:
         raise ShopstreamError(f"The state folder {uri} cannot be listed: {error}.", "Correct --state.") from error
     by_run: dict[str, list[tuple[list[str], fs.FileInfo]]] = {}
-    for info in found:
+    for info in entries:
         run, *rest = info.path.removeprefix(prefix).split("/")
         if info.type == fs.FileType.File and len(rest) == 2 and PARTITION_FOLDER.fullmatch(rest[0]):
             by_run.setdefault(run, []).append((rest, info))
     return [
         StoredState(
             run,
-            len({rest[0] for rest, _ in mine}),
-            sum(CHECKPOINT.fullmatch(rest[1]) is not None for rest, _ in mine),
-            sum(info.size or 0 for _, info in mine),
-            max((info.mtime_ns // 1_000_000 for _, info in mine if info.mtime_ns), default=None),
+            len({rest[0] for rest, _ in run_files}),
+            sum(CHECKPOINT.fullmatch(rest[1]) is not None for rest, _ in run_files),
+            sum(info.size or 0 for _, info in run_files),
+            max((info.mtime_ns // 1_000_000 for _, info in run_files if info.mtime_ns), default=None),
         )
-        for run, mine in sorted(by_run.items())
+        for run, run_files in sorted(by_run.items())
     ]
 
 
@@ -77,11 +77,12 @@ def check_writable(uri: str) -> None:
     try:
         files.create_dir(root, recursive=True)
         with files.open_output_stream(path) as stream:
-            stream.write(b"may I?")
+            stream.write(b"probe")
         files.delete_file(path)
     except OSError as error:
         raise ShopstreamError(
-            f"The state folder {uri} cannot be written: {error}.", "Give another one (--state), or the rights."
+            f"The state folder {uri} cannot be written: {error}.",
+            "Choose another folder with --state, or grant write access.",
         ) from error
 
 
@@ -97,7 +98,7 @@ def unwritten_rows(uri: str, run: str, committed: Mapping[int, CommittedCheckpoi
         ShopstreamError: a checkpoint is missing or damaged.
     """
     store = CheckpointStore(uri, run)
-    outlines = [store.outline(number, said.checkpoint)[1] for number, said in committed.items() if said.checkpoint]
+    outlines = [store.outline(number, one.checkpoint)[1] for number, one in committed.items() if one.checkpoint]
     return sum(rows for arrays in outlines for name, rows in arrays.items() if name.startswith(DIRTY))
 
 
@@ -132,5 +133,5 @@ def remove_folder(uri: str, name: str) -> bool:
             return False
         files.delete_dir(path)
     except OSError as error:
-        raise ShopstreamError(f"{path} cannot be deleted: {error}.", "Delete it by hand, then try again.") from error
+        raise ShopstreamError(f"{path} cannot be deleted: {error}.", "Delete it manually, then try again.") from error
     return True

@@ -55,20 +55,20 @@ class CommittedCheckpoint(msgspec.Struct, frozen=True):
     checkpoint: str = ""
 
 
-def encode_committed(said: CommittedCheckpoint) -> str:
+def encode_committed(committed: CommittedCheckpoint) -> str:
     """Encode a committed checkpoint as commit metadata."""
-    return msgspec.json.encode(said).decode()
+    return msgspec.json.encode(committed).decode()
 
 
 def decode_committed(metadata: list[str]) -> CommittedCheckpoint | None:
     """Return the committed checkpoint of the highest epoch; None if no metadata is a checkpoint's."""
-    found = []
+    decoded = []
     for text in filter(None, metadata):
         try:
-            found.append(msgspec.json.decode(text, type=CommittedCheckpoint))
+            decoded.append(msgspec.json.decode(text, type=CommittedCheckpoint))
         except msgspec.DecodeError:
-            log.warning("committed metadata that is not ours", metadata=text[:200])
-    return max(found, key=lambda said: said.epoch, default=None)
+            log.warning("committed metadata is not a checkpoint's", metadata=text[:200])
+    return max(decoded, key=lambda one: one.epoch, default=None)
 
 
 def snapshot(
@@ -92,7 +92,7 @@ def snapshot(
         partitions=partitions,
         epoch=partition.epoch,
         counter=partition.counter,
-        offsets={topic: lane.position for topic, lane in partition.lanes.items()},
+        offsets={topic: buffer.position for topic, buffer in partition.buffers.items()},
         profiles_read=partition.profiles_read,
         contact=partition.contact,
         profiles=dict(partition.profiles),
@@ -117,10 +117,10 @@ def restore(checkpoint: Checkpoint, sinks: list[str]) -> PartitionState:
     partition.profiles = dict(manifest.profiles)
     partition.profiles_read = manifest.profiles_read
     partition.order_records = {row: msgspec.json.decode(body, type=Order) for row, body in manifest.orders}
-    for topic, lane in partition.lanes.items():
-        lane.position = manifest.offsets[topic]
-    partition.lanes["events"].high_read = state.high_events
-    partition.lanes["orders"].high_read = state.high_orders
+    for topic, buffer in partition.buffers.items():
+        buffer.position = manifest.offsets[topic]
+    partition.buffers["events"].max_event_time = state.high_events
+    partition.buffers["orders"].max_event_time = state.high_orders
     everyone: Int32 = np.arange(state.customer_count, dtype=np.int32)
     for name, dirty in partition.customers_dirty.items():
         dirty.add(arrays.get(f"{DIRTY}customers.{name}", everyone))
@@ -135,22 +135,22 @@ def restore(checkpoint: Checkpoint, sinks: list[str]) -> PartitionState:
 
 def strip_contact(partition: PartitionState) -> int:
     """Remove names and addresses from the profiles; mark the customers for every sink; return their number."""
-    held = {
+    stripped = {
         customer_id: body
         for customer_id, body in partition.profiles.items()
         if any(name in body for name in _CONTACT_NAMES)
     }
-    for customer_id, body in held.items():
+    for customer_id, body in stripped.items():
         fields = msgspec.json.decode(b"{" + body + b"}")
         partition.profiles[customer_id] = msgspec.json.encode(
             {name: value for name, value in fields.items() if name not in CONTACT_FIELDS}
         )[1:-1]
-    if held:
-        codes = partition.state.known_codes(list(held))
+    if stripped:
+        codes = partition.state.known_codes(list(stripped))
         for dirty in partition.customers_dirty.values():
             dirty.add(codes)
         partition.changed = True
-    return len(held)
+    return len(stripped)
 
 
 def empty(number: int, sinks: list[str], *, contact: bool) -> PartitionState:
@@ -188,45 +188,45 @@ def recover(
     """
     if number >= partitions:
         # a running worker is assigned partitions that were added after its start
-        raise _moved(f"The topics have more than the {partitions} partitions that the state is kept for")
+        raise _moved(f"The topics have more than the {partitions} partitions of the state")
     names = store.names(number)
     if committed is None:
-        wanted, candidates = _without_offsets(owner, names)
+        required, candidates = _without_offsets(owner, names)
     else:
-        wanted = [committed.checkpoint] if committed.checkpoint else []
-        candidates = [*wanted, *(name for name in names if name not in wanted)]
+        required = [committed.checkpoint] if committed.checkpoint else []
+        candidates = [*required, *(name for name in names if name not in required)]
     for name in candidates:
         try:
             checkpoint = store.read(number, name)
         except DamagedError as error:
-            log.warning("checkpoint damaged; falling back to the one before", said=str(error))
+            log.warning("checkpoint damaged; falling back to the previous one", error=str(error))
             continue
         if checkpoint.manifest.partitions != partitions:
-            kept = checkpoint.manifest.partitions
-            raise _moved(f"The topics have {partitions} partitions, but the state was kept for {kept}")
+            count = checkpoint.manifest.partitions
+            raise _moved(f"The topics have {partitions} partitions, but the state has {count}")
         _check_same_topics(checkpoint.manifest.topic_ids, topic_ids or {}, number)
-        if committed and name not in wanted and _is_beyond(checkpoint, starts):
+        if committed and name not in required and _is_beyond(checkpoint, starts):
             # the owners since then have read these records again and replaced newer rows by older ones, which this file
             # takes for written
-            log.warning("a checkpoint that was never committed is passed over", partition=number, checkpoint=name)
+            log.warning("skipping a checkpoint that was never committed", partition=number, checkpoint=name)
             continue
-        if wanted and age_of(name) < age_of(wanted[0]):
-            log.warning("going on from an older checkpoint", partition=number, checkpoint=name)
+        if required and age_of(name) < age_of(required[0]):
+            log.warning("resuming from an older checkpoint", partition=number, checkpoint=name)
         partition = restore(checkpoint, sinks)
         if contact and not partition.contact:
-            log.warning("profiles in the state hold no names and addresses; they come as profiles are read")
+            log.warning("the state holds no names and addresses; they are added as profiles are read")
         partition.contact = contact
         if not contact and (stripped := strip_contact(partition)):
-            log.warning("names and addresses are taken out of the state and the index", profiles=stripped)
+            log.warning("removing names and addresses from the state and the index", profiles=stripped)
         return partition, checkpoint.manifest.blocks, name
-    if wanted:
+    if required:
         raise ShopstreamError(
-            f"No checkpoint of partition {number} can be read, though there was one.",
+            f"No checkpoint of partition {number} can be read, although one was written.",
             "Replay the history into a new run (`--run NAME`), or restore the state folder.",
         )
     partition = empty(number, sinks, contact=contact)
     for topic in SOURCE_TOPICS:
-        partition.lanes[topic].position = starts[topic]
+        partition.buffers[topic].position = starts[topic]
     return partition, [], ""
 
 
@@ -254,14 +254,14 @@ def _moved(what: str) -> ShopstreamError:
     )
 
 
-def _check_same_topics(kept: Mapping[str, str], found: Mapping[str, str], number: int) -> None:
+def _check_same_topics(stored: Mapping[str, str], current: Mapping[str, str], number: int) -> None:
     """Compare topic ids: a topic that was created again may have grown beyond the offsets of the old one."""
-    anew = [topic for topic in kept.keys() & found.keys() if kept[topic] != found[topic]]
-    if anew:
+    recreated = [topic for topic in stored.keys() & current.keys() if stored[topic] != current[topic]]
+    if recreated:
         raise ShopstreamError(
-            f"The topic of {' and of '.join(sorted(anew))} was deleted and made anew since the state of partition "
-            f"{number} was kept: offsets mean other records now.",
-            "Read what there is into a new run (`--run NAME`).",
+            f"The topic of {' and of '.join(sorted(recreated))} was deleted and created again since the last "
+            f"checkpoint of partition {number}: its offsets now identify other records.",
+            "Read the topics into a new run (`--run NAME`).",
         )
 
 

@@ -173,7 +173,7 @@ class CheckpointStore:
         header, payload_start = _parsed(data, path)
         payload = memoryview(data)[payload_start:]
         if xxhash.xxh3_128_hexdigest(payload) != header.checksum:
-            raise DamagedError(f"The checkpoint {path} is not as it was written (checksum).")
+            raise DamagedError(f"The checkpoint {path} is damaged: wrong checksum.")
         if header.manifest.schema_version != SCHEMA_VERSION:
             raise ShopstreamError(
                 f"The checkpoint {path} is of schema version {header.manifest.schema_version}, "
@@ -202,9 +202,9 @@ class CheckpointStore:
     def names(self, partition: int) -> list[str]:
         """Return the names of a partition's stored checkpoints, newest first."""
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
-        found = [info.base_name for info in self._files.get_file_info(selector)]
+        names = [info.base_name for info in self._files.get_file_info(selector)]
         # the folder may hold foreign files, such as copies
-        return sorted((name for name in found if CHECKPOINT.fullmatch(name)), key=age_of, reverse=True)
+        return sorted((name for name in names if CHECKPOINT.fullmatch(name)), key=age_of, reverse=True)
 
     def prune(self, partition: int, keep: list[str], blocks: list[Block]) -> None:
         """Delete the checkpoints other than `keep`, and the blocks that neither `blocks` nor those checkpoints need.
@@ -248,15 +248,15 @@ class CheckpointStore:
             DamagedError: the owner's file is damaged.
         """
         selector = fs.FileSelector(self._folder(partition), allow_not_found=True)
-        found = [i.path for i in self._files.get_file_info(selector) if OWNER.fullmatch(i.base_name)]
-        if not found:
+        paths = [i.path for i in self._files.get_file_info(selector) if OWNER.fullmatch(i.base_name)]
+        if not paths:
             return None
-        path = max(found, key=lambda path: epoch_of(path.rpartition("/")[2]))
+        path = max(paths, key=lambda path: epoch_of(path.rpartition("/")[2]))
         try:
             with self._files.open_input_file(path) as file:
                 return msgspec.json.decode(file.read(), type=PartitionOwner)
         except (FileNotFoundError, msgspec.DecodeError) as error:
-            raise DamagedError(f"The file {path} is not as it was written.", "Restore the state folder.") from error
+            raise DamagedError(f"The file {path} is damaged.", "Restore the state folder.") from error
 
     def forget_profile(self, partition: int, name: str, customer_id: str) -> bool:
         """Rewrite a stored checkpoint without the profile of a customer; return False if it holds none.
@@ -266,10 +266,10 @@ class CheckpointStore:
         path = f"{self._folder(partition)}/{name}"
         data = self._read_file(path)
         header, payload_start = _parsed(data, path)
-        kept = {known: body for known, body in header.manifest.profiles.items() if known != customer_id}
+        profiles = {known_id: body for known_id, body in header.manifest.profiles.items() if known_id != customer_id}
         # alerts of earlier versions have a field of the profile
         alerts = AlertOutbox(header.manifest.alerts).stored()
-        manifest = msgspec.structs.replace(header.manifest, profiles=kept, alerts=alerts)
+        manifest = msgspec.structs.replace(header.manifest, profiles=profiles, alerts=alerts)
         if manifest == header.manifest:
             return False
         head = _head(msgspec.structs.replace(header, manifest=manifest))
@@ -281,7 +281,7 @@ class CheckpointStore:
         """Return the numbers of the partitions that have files."""
         selector = fs.FileSelector(self._root, allow_not_found=True)
         names = [info.base_name for info in self._files.get_file_info(selector)]
-        return sorted(int(found[1]) for name in names if (found := PARTITION_FOLDER.fullmatch(name)))
+        return sorted(int(match[1]) for name in names if (match := PARTITION_FOLDER.fullmatch(name)))
 
     def _header(self, partition: int, name: str) -> _Header:
         path = f"{self._folder(partition)}/{name}"
@@ -321,7 +321,7 @@ class CheckpointStore:
     def _read_block(self, partition: int, block: Block) -> Rows:
         data = self._read_file(f"{self._folder(partition)}/{block.name}")
         if xxhash.xxh3_128_hexdigest(data) != block.checksum:
-            raise DamagedError(f"The block of event ids {block.name} is not as it was written (checksum).")
+            raise DamagedError(f"The block of event ids {block.name} is damaged: wrong checksum.")
         return np.frombuffer(data, EVENT_ID)
 
     def _read_file(self, path: str) -> bytes:
@@ -353,11 +353,11 @@ def _parsed(data: bytes, path: str) -> tuple[_Header, int]:
         DamagedError: the header is damaged.
     """
     if not data.startswith(MAGIC):
-        raise DamagedError(f"The checkpoint {path} is not one.")
+        raise DamagedError(f"The file {path} is not a checkpoint.")
     end = HEAD_BYTES + _header_bytes(data)
     body = data[HEAD_BYTES:end]
     if xxhash.xxh3_128_digest(body) != data[len(MAGIC) + 8 : HEAD_BYTES]:
-        raise DamagedError(f"The checkpoint {path} is not as it was written (checksum of the header).")
+        raise DamagedError(f"The checkpoint {path} is damaged: wrong checksum of the header.")
     try:
         # the last field is text, so all trailing zeros are padding
         return msgspec.msgpack.decode(body.rstrip(b"\0"), type=_Header), end

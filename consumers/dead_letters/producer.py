@@ -81,13 +81,13 @@ class DeadLetters:
         """Number of dead letters that no broker has acknowledged yet."""
         return len(self._producer)
 
-    def send(self, letter: DeadLetter) -> None:
+    def send(self, dead_letter: DeadLetter) -> None:
         """Enqueue a dead letter; it is safe after `flush`."""
-        kind = reason_kind(letter.error)
+        kind = reason_kind(dead_letter.error)
         if kind not in self.counts and len(self.counts) >= REASONS_MAX:
             kind = OTHER_REASON
         self.counts[kind] += 1
-        self._produce(letter.key, letter.value, _headers(letter), cut=False)
+        self._produce(dead_letter.key, dead_letter.value, _headers(dead_letter), cut=False)
 
     def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
         """Wait until every dead letter is acknowledged.
@@ -97,11 +97,11 @@ class DeadLetters:
         """
         left = self._producer.flush(timeout_s)
         if left or self._failed:
-            said = "; ".join(dict.fromkeys(self._failed)) or f"no answer within {timeout_s:.0f} s"
+            reason = "; ".join(dict.fromkeys(self._failed)) or f"no answer within {timeout_s:.0f} s"
             count = left or len(self._failed)
             raise ShopstreamError(
-                f"{count} dead letters could not be written to {self._topic}: {said}.",
-                "Check that Kafka is up and the topic exists; what was not committed is read again.",
+                f"{count} dead letters could not be written to {self._topic}: {reason}.",
+                "Check that Kafka is up and the topic exists; uncommitted records are read again.",
             )
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class DeadLetters:
         try:
             self.flush(10.0)
         except ShopstreamError as error:
-            log.warning("dead letters not delivered; their messages are read again", said=str(error))
+            log.warning("dead letters not delivered; their messages are read again", error=str(error))
 
     def _produce(self, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], *, cut: bool) -> None:
         def on_delivery(error: KafkaError | None, _: Message) -> None:
@@ -136,12 +136,12 @@ class DeadLetters:
         self._produce(key and key[:CUT_BYTES], value and value[:CUT_BYTES], headers, cut=True)
 
 
-def _headers(letter: DeadLetter) -> list[tuple[str, bytes]]:
+def _headers(dead_letter: DeadLetter) -> list[tuple[str, bytes]]:
     return [
-        ("error", letter.error.encode(errors="backslashreplace")),
-        ("topic", letter.topic.encode()),
-        ("partition", str(letter.partition).encode()),
-        ("offset", str(letter.offset).encode()),
+        ("error", dead_letter.error.encode(errors="backslashreplace")),
+        ("topic", dead_letter.topic.encode()),
+        ("partition", str(dead_letter.partition).encode()),
+        ("offset", str(dead_letter.offset).encode()),
     ]
 
 

@@ -22,7 +22,7 @@ _IN_WORD: Final = r"[^\s\"'<>:,;@\\]"
 # starts only at a word and never backtracks: a long word without an address is scanned once, not once per character
 _ADDRESS: Final = re.compile(rf"(?<!{_IN_WORD}){_IN_WORD}++(?:@{_IN_WORD}++)++")
 _HARMLESS: Final = frozenset(field.name for field in record_fields(Customer)) - {*CONTACT_FIELDS}
-Place = tuple[str, int, int]
+MessagePosition = tuple[str, int, int]
 """Topic, partition and offset of a dead letter's message: identifies the dead letter."""
 
 
@@ -53,7 +53,7 @@ class StoredDeadLetter:
     cut: str = ""
 
     @property
-    def place(self) -> Place:
+    def position(self) -> MessagePosition:
         """Position of the original message."""
         return self.topic, self.partition, self.offset
 
@@ -85,16 +85,16 @@ class DeadLetterFilter:
     since_ms: int | None = None
     until_ms: int | None = None
 
-    def takes(self, letter: StoredDeadLetter) -> bool:
+    def matches(self, dead_letter: StoredDeadLetter) -> bool:
         """Return whether a dead letter matches."""
         return (
-            _within(letter.number, self.numbers)
-            and self.topic in (None, letter.topic)
-            and self.partition in (None, letter.partition)
-            and _within(letter.offset, self.offsets)
-            and self.reason.casefold() in letter.error.casefold()
-            and (self.since_ms is None or letter.written_ms >= self.since_ms)
-            and (self.until_ms is None or letter.written_ms < self.until_ms)
+            _within(dead_letter.number, self.numbers)
+            and self.topic in (None, dead_letter.topic)
+            and self.partition in (None, dead_letter.partition)
+            and _within(dead_letter.offset, self.offsets)
+            and self.reason.casefold() in dead_letter.error.casefold()
+            and (self.since_ms is None or dead_letter.written_ms >= self.since_ms)
+            and (self.until_ms is None or dead_letter.written_ms < self.until_ms)
         )
 
 
@@ -102,12 +102,12 @@ def _within(value: int, bounds: tuple[int, int] | None) -> bool:
     return bounds is None or bounds[0] <= value <= bounds[1]
 
 
-def once(letters: Iterable[StoredDeadLetter]) -> list[StoredDeadLetter]:
+def deduplicate(dead_letters: Iterable[StoredDeadLetter]) -> list[StoredDeadLetter]:
     """Deduplicate the dead letters: after a crash the topic may hold the same one twice."""
-    found: dict[object, StoredDeadLetter] = {}
-    for letter in letters:
-        found.setdefault(letter.place if letter.offset >= 0 else letter.number, letter)
-    return list(found.values())
+    by_position: dict[object, StoredDeadLetter] = {}
+    for dead_letter in dead_letters:
+        by_position.setdefault(dead_letter.position if dead_letter.offset >= 0 else dead_letter.number, dead_letter)
+    return list(by_position.values())
 
 
 # --- re-validation ----------------------------------------------------------------------------------------------------
@@ -126,8 +126,8 @@ class ReplayPlan:
     held: tuple[tuple[StoredDeadLetter, str], ...]
 
 
-def sort_out(
-    letters: Sequence[StoredDeadLetter],
+def plan_replay(
+    dead_letters: Sequence[StoredDeadLetter],
     run: str,
     replayed: Callable[[StoredDeadLetter], bool],
     now_ms: int,
@@ -137,7 +137,7 @@ def sort_out(
     """Decide which dead letters may be replayed, by the consumers' own rules.
 
     Args:
-        letters: dead letters without duplicates.
+        dead_letters: dead letters without duplicates.
         run: name of the run.
         replayed: whether a dead letter was replayed before.
         now_ms: append time of the replayed messages, epoch ms.
@@ -145,30 +145,30 @@ def sort_out(
     """
     sendable: list[StoredDeadLetter] = []
     held: list[tuple[StoredDeadLetter, str]] = []
-    for letter in letters:
-        why = _why_held(letter, run, replayed, now_ms, late=late)
+    for dead_letter in dead_letters:
+        why = _why_held(dead_letter, run, replayed, now_ms, late=late)
         if why:
-            held.append((letter, why))
+            held.append((dead_letter, why))
         else:
-            sendable.append(letter)
+            sendable.append(dead_letter)
     return ReplayPlan(tuple(sendable), tuple(held))
 
 
 def _why_held(
-    letter: StoredDeadLetter, run: str, replayed: Callable[[StoredDeadLetter], bool], now_ms: int, *, late: bool
+    dead_letter: StoredDeadLetter, run: str, replayed: Callable[[StoredDeadLetter], bool], now_ms: int, *, late: bool
 ) -> str:
-    if letter.offset < 0:
+    if dead_letter.offset < 0:
         return "a document that Elasticsearch refused: it is written again when its row changes"
-    if replayed(letter):
+    if replayed(dead_letter):
         return "was replayed before"
-    if letter.cut:
-        return f"only {letter.cut} were kept"
-    if letter.too_late and not late:
+    if dead_letter.cut:
+        return f"only {dead_letter.cut} were kept"
+    if dead_letter.too_late and not late:
         return "too late: its topic's time only grows, so it would be too late again"
-    source = source_of(letter.topic, run)
+    source = source_of(dead_letter.topic, run)
     if source is None:
-        return f"{letter.topic} is no source topic of run {run}"
-    reason = verdict(source, letter.key, letter.value, now_ms)
+        return f"{dead_letter.topic} is no source topic of run {run}"
+    reason = invalid_reason(source, dead_letter.key, dead_letter.value, now_ms)
     return f"still not valid: {reason}" if reason else ""
 
 
@@ -177,7 +177,7 @@ def source_of(topic: str, run: str) -> str | None:
     return next((source for source in SOURCE_TOPICS if topic_name(run, source) == topic), None)
 
 
-def verdict(source: str, key: bytes | None, value: bytes | None, now_ms: int) -> str:
+def invalid_reason(source: str, key: bytes | None, value: bytes | None, now_ms: int) -> str:
     """Return the reason why a message appended now would be invalid; empty if it would be valid."""
     decoded = decode(source, [value], [key], [now_ms])  # type: ignore[call-overload]
     return decoded.rejected[0].reason if decoded.rejected else ""
@@ -186,27 +186,29 @@ def verdict(source: str, key: bytes | None, value: bytes | None, now_ms: int) ->
 # --- display ----------------------------------------------------------------------------------------------------------
 
 
-def readable(letter: StoredDeadLetter, *, contact: bool) -> str:
+def readable(dead_letter: StoredDeadLetter, *, contact: bool) -> str:
     """Return the value as text that is safe to show: control characters and broken UTF-8 are escaped.
 
     Args:
-        letter: the dead letter.
+        dead_letter: the dead letter.
         contact: whether to show names and e-mail addresses. Otherwise they are masked, and a profile that is no JSON
             object is not shown.
     """
-    if letter.value is None:
+    if dead_letter.value is None:
         return "null"
     if contact:
-        return safe_text(letter.value)
+        return safe_text(dead_letter.value)
     try:
-        parsed = _masked(json.loads(letter.value))
+        parsed = _masked(json.loads(dead_letter.value))
     except (ValueError, RecursionError):
-        if letter.topic.endswith(".customers"):
-            return f"({len(letter.value)} bytes that are not JSON; they may hold a name, so they are shown on demand)"
-        return _ADDRESS.sub(MASK, _without_fields(safe_text(letter.value)))
-    if letter.topic.endswith(".customers") and not isinstance(parsed, dict):
-        return f"(JSON, but no object: {len(letter.value)} bytes that may hold a name, shown on demand)"
-    if letter.topic.endswith(".customers"):
+        if dead_letter.topic.endswith(".customers"):
+            return (
+                f"({len(dead_letter.value)} bytes that are not JSON; they may hold a name, so they are shown on demand)"
+            )
+        return _ADDRESS.sub(MASK, _without_fields(safe_text(dead_letter.value)))
+    if dead_letter.topic.endswith(".customers") and not isinstance(parsed, dict):
+        return f"(JSON, but no object: {len(dead_letter.value)} bytes that may hold a name, shown on demand)"
+    if dead_letter.topic.endswith(".customers"):
         # any field may hold a name, except those known to hold none
         parsed = {name: value if name in _HARMLESS else MASK for name, value in parsed.items()}
     return safe_text(json.dumps(parsed, ensure_ascii=False).encode(errors="backslashreplace"))

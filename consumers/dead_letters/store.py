@@ -23,7 +23,7 @@ from connectors.kafka.client import Record, open_admin, produce_all
 from connectors.kafka.offsets import REQUEST_TIMEOUT_S
 from connectors.kafka.reader import read_to_end
 from connectors.kafka.topic_settings import topic_configs
-from consumers.dead_letters.review import Place, StoredDeadLetter
+from consumers.dead_letters.review import MessagePosition, StoredDeadLetter
 from features.errors import ShopstreamError
 from features.schema import DEAD_LETTER_TOPIC, REPLAYED_TOPIC, topic_name
 
@@ -45,13 +45,13 @@ def read_topic(properties: Mapping[str, Any], topic: str) -> Iterator[Message]:
         yield from read_to_end(properties, topic, f"{topic}-{CLIENT}")
 
 
-def read_letters(properties: Mapping[str, Any], run: str) -> Iterator[StoredDeadLetter]:
+def read_dead_letters(properties: Mapping[str, Any], run: str) -> Iterator[StoredDeadLetter]:
     """Yield every dead letter of a run, oldest first; errors as `read_topic`."""
     for message in read_topic(properties, topic_name(run, DEAD_LETTER_TOPIC)):
-        yield stored_letter(message)
+        yield stored_dead_letter(message)
 
 
-def stored_letter(message: Message) -> StoredDeadLetter:
+def stored_dead_letter(message: Message) -> StoredDeadLetter:
     """Convert a message of the topic to a dead letter; a foreign message has no position."""
     headers: dict[str, Any] = dict(message.headers() or ())
 
@@ -74,46 +74,52 @@ def stored_letter(message: Message) -> StoredDeadLetter:
     )
 
 
-def read_replayed(properties: Mapping[str, Any], run: str) -> set[Place]:
+def read_replayed(properties: Mapping[str, Any], run: str) -> set[MessagePosition]:
     """Return the message positions of the replayed dead letters; errors as `read_topic`."""
-    found: set[Place] = set()
+    replayed: set[MessagePosition] = set()
     for message in read_topic(properties, topic_name(run, REPLAYED_TOPIC)):
         try:
-            found.add(msgspec.json.decode(message.key() or b"", type=Place))
+            replayed.add(msgspec.json.decode(message.key() or b"", type=MessagePosition))
         except msgspec.DecodeError:
             continue
-    return found
+    return replayed
 
 
-def remember(properties: Mapping[str, Any], run: str, letters: Sequence[StoredDeadLetter], where: str) -> None:
+def record_replayed(
+    properties: Mapping[str, Any], run: str, dead_letters: Sequence[StoredDeadLetter], destination: str
+) -> None:
     """Record dead letters as replayed.
 
     Args:
         properties: librdkafka properties.
         run: name of the run.
-        letters: replayed dead letters.
-        where: destination of the replay, for display.
+        dead_letters: replayed dead letters.
+        destination: destination of the replay, for display.
     """
     topic = topic_name(run, REPLAYED_TOPIC)
     _ensure(properties, topic, topic_configs(run)[topic])
-    note = msgspec.json.encode({"to": where})
-    produce_all(properties, CLIENT, [(topic, msgspec.json.encode(letter.place), note, []) for letter in letters])
+    note = msgspec.json.encode({"to": destination})
+    produce_all(
+        properties,
+        CLIENT,
+        [(topic, msgspec.json.encode(dead_letter.position), note, []) for dead_letter in dead_letters],
+    )
 
 
-def send_back(properties: Mapping[str, Any], run: str, letters: Sequence[StoredDeadLetter]) -> None:
+def send_back(properties: Mapping[str, Any], run: str, dead_letters: Sequence[StoredDeadLetter]) -> None:
     """Send dead letters to their original topics with their keys, ordered by position, and record them as replayed.
 
     Raises:
         ShopstreamError: a record was not acknowledged; the others may be sent again, which changes nothing.
     """
-    ordered = sorted(letters, key=lambda letter: letter.place)
+    ordered = sorted(dead_letters, key=lambda dead_letter: dead_letter.position)
     topic = topic_name(run, DEAD_LETTER_TOPIC)
     records: list[Record] = [
-        (letter.topic, letter.key, letter.value, [(REPLAYED_HEADER, f"{topic}[0] {letter.number}")])
-        for letter in ordered
+        (dead_letter.topic, dead_letter.key, dead_letter.value, [(REPLAYED_HEADER, f"{topic}[0] {dead_letter.number}")])
+        for dead_letter in ordered
     ]
     produce_all(properties, CLIENT, records)
-    remember(properties, run, ordered, "the topic")
+    record_replayed(properties, run, ordered, "the topic")
 
 
 def _ensure(properties: Mapping[str, Any], topic: str, config: dict[str, str]) -> None:

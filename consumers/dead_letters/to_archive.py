@@ -19,7 +19,7 @@ from features.records.decode import decode
 from features.schema import DAY_COLUMN, RECORD_TYPES
 
 
-def add_to_archive(directory: Path, run: str, letters: Sequence[StoredDeadLetter], now_ms: int) -> list[Path]:
+def add_to_archive(directory: Path, run: str, dead_letters: Sequence[StoredDeadLetter], now_ms: int) -> list[Path]:
     """Write the records of events and orders among the dead letters into separate files; return their paths.
 
     The files are named after the dead letters, so that writing the same dead letters again replaces them.
@@ -27,22 +27,29 @@ def add_to_archive(directory: Path, run: str, letters: Sequence[StoredDeadLetter
     Args:
         directory: folder of an archive.
         run: name of the run.
-        letters: dead letters with valid records (`review.sort_out`).
+        dead_letters: dead letters with valid records (`review.plan_replay`).
         now_ms: current time for the check of future times, epoch ms.
 
     Raises:
         ShopstreamError: there is no archive, or it cannot be written.
     """
     if not any((directory / topic).is_dir() for topic in DAY_COLUMN):
-        raise ShopstreamError(f"{directory} is no archive: it has no folder of events or orders.", "Give another one.")
+        raise ShopstreamError(
+            f"{directory} is no archive: it has no folder of events or orders.", "Choose another folder."
+        )
     written: list[Path] = []
     for source, column in DAY_COLUMN.items():
-        mine = [letter for letter in letters if source_of(letter.topic, run) == source]
-        if not mine:
+        selected = [dead_letter for dead_letter in dead_letters if source_of(dead_letter.topic, run) == source]
+        if not selected:
             continue
-        decoded = decode(source, [one.value for one in mine], [one.key for one in mine], [now_ms] * len(mine))  # type: ignore[call-overload]
+        decoded = decode(
+            source,
+            [dead_letter.value for dead_letter in selected],
+            [dead_letter.key for dead_letter in selected],
+            [now_ms] * len(selected),
+        )  # type: ignore[call-overload]
         rows = pa.Table.from_batches([to_arrow(RECORD_TYPES[source], decoded.records)])
-        numbers = [one.number for one in mine]
+        numbers = [dead_letter.number for dead_letter in selected]
         name = f"letters-{run}-{min(numbers)}-{max(numbers)}.parquet"
         for day, table in split_days(rows, column):
             written.append(_write(directory / source / f"date={day.isoformat()}" / name, table))

@@ -20,16 +20,16 @@ from connectors.elasticsearch.mappings import write_index
 from connectors.kafka.client import Record, open_admin, produce_all
 from connectors.kafka.offsets import REQUEST_TIMEOUT_S
 from consumers.dead_letters.review import StoredDeadLetter
-from consumers.dead_letters.store import read_topic, stored_letter
+from consumers.dead_letters.store import read_topic, stored_dead_letter
 from consumers.erasure.indices import PROFILE_FIELDS
 from consumers.erasure.person import Person
-from consumers.erasure.profile_topic import kept_for
+from consumers.erasure.profile_topic import retention_settings
 from features.errors import ShopstreamError
 from features.schema import ALERT_TOPIC, DEAD_LETTER_TOPIC, topic_name
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PersonalMessages:
     """Messages of a topic that hold data of a person's profile.
 
     Attributes:
@@ -50,42 +50,52 @@ class Held:
         return self.newest_ms + self.retention_ms
 
 
-def letters_of(properties: Mapping[str, Any], run: str, person: Person) -> tuple[Held, Person]:
+def dead_letters_of(properties: Mapping[str, Any], run: str, person: Person) -> tuple[PersonalMessages, Person]:
     """Find the dead letters with the customer's id, name or address; also return the person with data found in them."""
     topic = topic_name(run, DEAD_LETTER_TOPIC)
-    told = person.known_from(
-        letter.value or b""
-        for letter in map(stored_letter, read_topic(properties, topic))
-        if _may_be_profile(letter, run) and _is_about(letter, person)
+    known = person.known_from(
+        dead_letter.value or b""
+        for dead_letter in map(stored_dead_letter, read_topic(properties, topic))
+        if _may_be_profile(dead_letter, run) and _is_about(dead_letter, person)
     )
     personal: list[StoredDeadLetter] = []
     others: list[int] = []
-    for letter in map(stored_letter, read_topic(properties, topic)):
-        if is_personal(letter, run, told):
-            personal.append(letter)
-        elif _is_about(letter, told):
-            others.append(letter.number)
-    kept = kept_for(properties, topic)["retention.ms"] if personal else None
-    newest_ms = max((letter.written_ms for letter in personal), default=0)
-    return Held(tuple(letter.number for letter in personal), newest_ms, int(kept or -1), tuple(others)), told
+    for dead_letter in map(stored_dead_letter, read_topic(properties, topic)):
+        if is_personal(dead_letter, run, known):
+            personal.append(dead_letter)
+        elif _is_about(dead_letter, known):
+            others.append(dead_letter.number)
+    retention_ms = retention_settings(properties, topic)["retention.ms"] if personal else None
+    newest_ms = max((dead_letter.written_ms for dead_letter in personal), default=0)
+    return PersonalMessages(
+        tuple(dead_letter.number for dead_letter in personal), newest_ms, int(retention_ms or -1), tuple(others)
+    ), known
 
 
-def is_personal(letter: StoredDeadLetter, run: str, person: Person) -> bool:
+def is_personal(dead_letter: StoredDeadLetter, run: str, person: Person) -> bool:
     """Return whether a dead letter holds, or may hold, data of the person's profile."""
-    if any(person.is_named_in(said) for said in (letter.key, letter.value, letter.error.encode())):
+    if any(person.is_named_in(text) for text in (dead_letter.key, dead_letter.value, dead_letter.error.encode())):
         return True
-    return _may_be_profile(letter, run) and _is_about(letter, person)
+    return _may_be_profile(dead_letter, run) and _is_about(dead_letter, person)
 
 
-def _is_about(letter: StoredDeadLetter, person: Person) -> bool:
-    return letter.key == person.key or person.is_told_by_id(letter.value) or person.is_told_by_id(letter.key)
+def _is_about(dead_letter: StoredDeadLetter, person: Person) -> bool:
+    return (
+        dead_letter.key == person.key
+        or person.is_identified_in(dead_letter.value)
+        or person.is_identified_in(dead_letter.key)
+    )
 
 
-def _may_be_profile(letter: StoredDeadLetter, run: str) -> bool:
-    return letter.topic in (topic_name(run, "customers"), write_index(run, "customers"), write_index(run, "alerts"))
+def _may_be_profile(dead_letter: StoredDeadLetter, run: str) -> bool:
+    return dead_letter.topic in (
+        topic_name(run, "customers"),
+        write_index(run, "customers"),
+        write_index(run, "alerts"),
+    )
 
 
-def delete_letters(
+def delete_dead_letters(
     properties: Mapping[str, Any], run: str, person: Person, check: Callable[[], None]
 ) -> tuple[int, int]:
     """Copy every other dead letter to the end of the topic and delete all earlier messages.
@@ -106,9 +116,9 @@ def delete_letters(
     def others() -> Iterator[Record]:
         for message in read_topic(properties, topic):
             ends[message.partition() or 0] = (message.offset() or 0) + 1
-            mine = is_personal(stored_letter(message), run, person)
-            counts[mine] += 1
-            if not mine:
+            personal = is_personal(stored_dead_letter(message), run, person)
+            counts[personal] += 1
+            if not personal:
                 yield topic, message.key(), message.value(), cast("list[tuple[str, Any]]", message.headers() or [])
 
     check()
@@ -123,20 +133,21 @@ def delete_letters(
             future.result(timeout=REQUEST_TIMEOUT_S)
     except KafkaException as error:
         raise ShopstreamError(
-            f"The dead letters of {topic} could not be deleted: {error.args[0].str()}.", "Ask for Delete on the topic."
+            f"The dead letters of {topic} could not be deleted: {error.args[0].str()}.",
+            "Request the right to Delete on the topic.",
         ) from error
     return counts[True], counts[False]
 
 
-def alerts_of(properties: Mapping[str, Any], run: str, person: Person) -> Held:
+def alerts_of(properties: Mapping[str, Any], run: str, person: Person) -> PersonalMessages:
     """Return the customer's alerts with a field of the profile, which only earlier versions wrote."""
     topic = topic_name(run, ALERT_TOPIC)
-    found = [
+    alerts = [
         message for message in read_topic(properties, topic) if message.key() == person.key and _has_profile(message)
     ]
-    kept = kept_for(properties, topic)["retention.ms"] if found else None
-    newest_ms = max((message.timestamp()[1] for message in found), default=0)
-    return Held(tuple(message.offset() or 0 for message in found), newest_ms, int(kept or -1))
+    retention_ms = retention_settings(properties, topic)["retention.ms"] if alerts else None
+    newest_ms = max((message.timestamp()[1] for message in alerts), default=0)
+    return PersonalMessages(tuple(message.offset() or 0 for message in alerts), newest_ms, int(retention_ms or -1))
 
 
 def _has_profile(message: Message) -> bool:

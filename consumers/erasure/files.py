@@ -26,7 +26,7 @@ _OURS: Final = re.compile(rf"{CHECKPOINT.pattern}|{OWNER.pattern}|\d+-[0-9a-f]+\
 
 
 @dataclass(slots=True)
-class Looked:
+class FileCounts:
     """Counts of files processed by an erasure.
 
     Attributes:
@@ -42,28 +42,28 @@ class Looked:
     strange: list[str] = field(default_factory=list)
 
 
-def forget_in_checkpoints(uri: str, run: str, customer_id: str, now_ms: int) -> Looked:
+def forget_in_checkpoints(uri: str, run: str, customer_id: str, now_ms: int) -> FileCounts:
     """Rewrite every checkpoint of a run that holds the profile without it; errors as ShopstreamError."""
     store = CheckpointStore(uri, run)
     files, root = open_files(uri)
-    looked = Looked()
+    counts = FileCounts()
     try:
         for partition in store.partitions():
             for name in store.names(partition):
                 path = f"{root.rstrip('/')}/{run}/partition={partition}/{name}"
                 try:
-                    looked.changed += store.forget_profile(partition, name, customer_id)
-                    looked.seen += 1
+                    counts.changed += store.forget_profile(partition, name, customer_id)
+                    counts.seen += 1
                 except DamagedError:
                     # a worker is writing or has deleted it; otherwise it is unreadable for good
-                    _unreadable(files, path, looked, now_ms)
-        _look_beside(files, f"{root.rstrip('/')}/{run}", looked)
+                    _unreadable(files, path, counts, now_ms)
+        _examine_other_files(files, f"{root.rstrip('/')}/{run}", counts)
     except OSError as error:
         raise ShopstreamError(f"The checkpoints of {run} in {uri} cannot be written: {error}.") from error
-    return looked
+    return counts
 
 
-def _look_beside(files: Any, root: str, looked: Looked) -> None:
+def _examine_other_files(files: Any, root: str, counts: FileCounts) -> None:
     """Examine the files of a run's state folder that are neither checkpoints nor event ids."""
     for info in files.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True)):
         folder, _, name = info.path.removeprefix(f"{root}/").rpartition("/")
@@ -72,24 +72,24 @@ def _look_beside(files: Any, root: str, looked: Looked) -> None:
         if PARTITION_FOLDER.fullmatch(folder) and name.endswith(UNFINISHED) and CHECKPOINT.match(name):
             # copy of an erasure that was killed
             files.delete_file(info.path)
-            looked.changed += 1
+            counts.changed += 1
         else:
-            looked.strange.append(info.path)
+            counts.strange.append(info.path)
 
 
-def _unreadable(files: Any, path: str, looked: Looked, now_ms: int) -> None:
+def _unreadable(files: Any, path: str, counts: FileCounts, now_ms: int) -> None:
     """Handle a truncated file: it is being written, or its writer crashed long ago and the file is not needed."""
     (info,) = files.get_file_info([path])
     if info.type == pafs.FileType.NotFound:
         return
     if info.mtime_ns is not None and now_ms - info.mtime_ns // 1_000_000 < BUSY_MS:
-        looked.busy.append(path)
+        counts.busy.append(path)
         return
     files.delete_file(path)
-    looked.changed += 1
+    counts.changed += 1
 
 
-def forget_in_archive(uri: str, customer_id: str, now_ms: int) -> Looked:
+def forget_in_archive(uri: str, customer_id: str, now_ms: int) -> FileCounts:
     """Rewrite the profiles of an archive without the customer's, each file atomically.
 
     Raises:
@@ -97,26 +97,26 @@ def forget_in_archive(uri: str, customer_id: str, now_ms: int) -> Looked:
     """
     try:
         files, root = pafs.FileSystem.from_uri(uri) if "://" in uri else (pafs.LocalFileSystem(), uri)
-        looked = Looked()
+        counts = FileCounts()
         for path in _profile_files(files, root):
-            looked.seen += 1
-            _without(files, path, customer_id, looked, now_ms)
+            counts.seen += 1
+            _without(files, path, customer_id, counts, now_ms)
     except (OSError, pa.ArrowInvalid) as error:
         raise ShopstreamError(f"The profiles of the archive {uri} cannot be rewritten: {error}.") from error
-    return looked
+    return counts
 
 
 def _profile_files(files: Any, root: str) -> list[str]:
     parts = files.get_file_info(pafs.FileSelector(f"{root}/{PARTS_FOLDER}", allow_not_found=True))
-    beside = files.get_file_info(pafs.FileSelector(root, allow_not_found=True))
-    found = [info.path for info in parts if info.base_name.endswith((".parquet", *UNFINISHED))]
+    siblings = files.get_file_info(pafs.FileSelector(root, allow_not_found=True))
+    paths = [info.path for info in parts if info.base_name.endswith((".parquet", *UNFINISHED))]
     # a crashed writer's unfinished file is in the same folder as the finished one
-    found += [info.path for info in beside if CUSTOMERS_FILE in info.base_name and info.type == pafs.FileType.File]
+    paths += [info.path for info in siblings if CUSTOMERS_FILE in info.base_name and info.type == pafs.FileType.File]
     staged = files.get_file_info(pafs.FileSelector(f"{root}/{STAGED_FOLDER}", recursive=True, allow_not_found=True))
-    return found + [info.path for info in staged if info.type == pafs.FileType.File]
+    return paths + [info.path for info in staged if info.type == pafs.FileType.File]
 
 
-def _without(files: Any, path: str, customer_id: str, looked: Looked, now_ms: int) -> None:
+def _without(files: Any, path: str, customer_id: str, counts: FileCounts, now_ms: int) -> None:
     try:
         with files.open_input_file(path) as file:
             if not set(_PROFILE_COLUMNS) <= set(pq.read_schema(file).names):
@@ -128,14 +128,16 @@ def _without(files: Any, path: str, customer_id: str, looked: Looked, now_ms: in
     except pa.ArrowInvalid:
         if not path.endswith(UNFINISHED) and f"/{STAGED_FOLDER}/" not in path:
             raise
-        _unreadable(files, path, looked, now_ms)
+        _unreadable(files, path, counts, now_ms)
         return
-    kept = table.filter(pc.fill_null(pc.not_equal(table["customer_id"], pa.scalar(customer_id, pa.string())), True))
-    if kept.num_rows == table.num_rows:
+    remaining = table.filter(
+        pc.fill_null(pc.not_equal(table["customer_id"], pa.scalar(customer_id, pa.string())), True)
+    )
+    if remaining.num_rows == table.num_rows:
         return
     try:
         # the schema is written with the consumer's metadata
-        store_whole(files, path, lambda stream: pq.write_table(kept, stream, compression=COMPRESSION))
+        store_whole(files, path, lambda stream: pq.write_table(remaining, stream, compression=COMPRESSION))
     except FileNotFoundError:
         return
-    looked.changed += 1
+    counts.changed += 1

@@ -10,7 +10,7 @@ from typing import Any, Final
 import elasticsearch
 from elasticsearch import Elasticsearch
 
-from connectors.elasticsearch.client import document_id, told
+from connectors.elasticsearch.client import document_id, readable_error
 from connectors.elasticsearch.mappings import write_index
 from features.definitions import ROW_FIELDS
 from features.errors import ShopstreamError
@@ -40,18 +40,18 @@ def forget_in_index(client: Elasticsearch, run: str, customer_id: str) -> bool:
         for _ in range(TRIES):
             answer = client.options(ignore_status=404).get(index=index, id=key)
             body = answer.get("_source") or {}
-            left = _without_profile(body)
-            if len(left) == len(body):
+            remaining = _without_profile(body)
+            if len(remaining) == len(body):
                 return changed
             changed = True
             with suppress(elasticsearch.ConflictError):
                 client.index(
-                    index=index, id=key, document=left, version=answer["_version"], version_type="external_gte"
+                    index=index, id=key, document=remaining, version=answer["_version"], version_type="external_gte"
                 )
             time.sleep(0.2)
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The index {index}") from error
-    raise ShopstreamError(f"The profile came back into {index} {TRIES} times.", "Do it again in a minute.")
+        raise readable_error(error, f"The index {index}") from error
+    raise ShopstreamError(f"The profile reappeared in {index} {TRIES} times.", "Try again in a minute.")
 
 
 def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
@@ -84,8 +84,8 @@ def forget_in_alerts(client: Elasticsearch, run: str, customer_id: str) -> int:
                         if_primary_term=hit["_primary_term"],
                     )
     except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-        raise told(error, f"The index {index}") from error
-    raise ShopstreamError(f"{index} still holds alerts with fields of the profile.", "Do it again.")
+        raise readable_error(error, f"The index {index}") from error
+    raise ShopstreamError(f"{index} still holds alerts with fields of the profile.", "Try again.")
 
 
 def purge(client: Elasticsearch, run: str) -> None:
@@ -101,7 +101,7 @@ def purge(client: Elasticsearch, run: str) -> None:
                     index=index, max_num_segments=1, flush=True
                 )
         except (elasticsearch.ApiError, elasticsearch.TransportError) as error:
-            raise told(error, f"The index {index}") from error
+            raise readable_error(error, f"The index {index}") from error
 
 
 def _without_profile(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _FINAL: Final = frozenset(
         KafkaError.GROUP_AUTHORIZATION_FAILED,
     }
 )
-BUSY_REMEDY: Final = "Do it again when that one has ended."
+BUSY_REMEDY: Final = "Try again when the other erasure has ended."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +61,24 @@ class Lock:
             ShopstreamError: this process was suspended for too long, and another erasure may be running.
         """
         if self.member not in _members(self.properties, self.group):
-            raise ShopstreamError("Another erasure has begun, since this one paused.", BUSY_REMEDY)
+            raise ShopstreamError(
+                "This erasure was suspended and lost its lock; another one may be running.", BUSY_REMEDY
+            )
 
 
 def _members(properties: Mapping[str, Any], group: str) -> set[str]:
     admin = open_admin(properties)
     try:
-        found = admin.describe_consumer_groups([group])[group].result(timeout=REQUEST_TIMEOUT_S)
+        description = admin.describe_consumer_groups([group])[group].result(timeout=REQUEST_TIMEOUT_S)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return set()
-        raise ShopstreamError(f"The group {group} could not be asked: {error.args[0].str()}.") from error
-    return {member.member_id for member in found.members}
+        raise ShopstreamError(f"The group {group} could not be described: {error.args[0].str()}.") from error
+    return {member.member_id for member in description.members}
 
 
 @contextmanager
-def alone(
+def erasure_lock(
     properties: Mapping[str, Any], run: str, *, wait_s: float = WAIT_S, on_wait: Callable[[], None] = lambda: None
 ) -> Iterator[Lock]:
     """Hold the erasure lock of a run: no other erasure of the run works meanwhile.
@@ -95,7 +97,7 @@ def alone(
     # a waiting member cannot leave before the holder does, so join only a group that looks empty
     while _members(properties, group):
         if time.monotonic() - begin_s > wait_s:
-            raise ShopstreamError(f"Another erasure of run {run} is at work.", BUSY_REMEDY)
+            raise ShopstreamError(f"Another erasure of run {run} is running.", BUSY_REMEDY)
         on_wait()
         time.sleep(ASK_EVERY_S)
     held: list[bool] = []
@@ -114,7 +116,7 @@ def alone(
             if error is not None and (error.fatal() or error.code() in _FINAL):
                 raise ShopstreamError(f"The erasure of run {run} could not begin: {error.str()}.")
             if time.monotonic() - begin_s > wait_s + JOIN_S:
-                raise ShopstreamError(f"Another erasure of run {run} is at work.", BUSY_REMEDY)
+                raise ShopstreamError(f"Another erasure of run {run} is running.", BUSY_REMEDY)
         yield Lock(properties, group, consumer.memberid())
     finally:
         # a consumer that waits for admission cannot be closed before it is admitted

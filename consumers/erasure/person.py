@@ -42,8 +42,8 @@ class Person:
 
     def known_from(self, values: Iterable[bytes]) -> Person:
         """Return the same person with the names and addresses of these profiles added."""
-        found = {text for value in values for text in _contact_of(value)}
-        return replace(self, contact=self.contact | found)
+        contact = {text for value in values for text in _contact_of(value)}
+        return replace(self, contact=self.contact | contact)
 
     def is_named_in(self, value: bytes | None) -> bool:
         """Return whether a value contains a name or an address of the person."""
@@ -52,7 +52,7 @@ class Person:
         texts = [text.casefold() for text in spelt_out(value)]
         return any(needle in text for needle in self.contact for text in texts)
 
-    def is_told_by_id(self, value: bytes | None) -> bool:
+    def is_identified_in(self, value: bytes | None) -> bool:
         """Return whether a value contains the id: as a complete text, as a number, or as a word."""
         if not value:
             return False
@@ -60,9 +60,9 @@ class Person:
         if not texts:
             return False
         word = re.escape(self.customer_id)
-        alone = rf"(?<![\w-]){word}(?![\w-])" if len(self.customer_id) >= NEEDLE_CHARS_MIN else rf'"{word}"'
-        told = re.compile(rf'{alone}|"{word}"|"customer_id"\s*:\s*{word}(?![\w.])')
-        return any(told.search(text) for text in texts)
+        bounded = rf"(?<![\w-]){word}(?![\w-])" if len(self.customer_id) >= NEEDLE_CHARS_MIN else rf'"{word}"'
+        pattern = re.compile(rf'{bounded}|"{word}"|"customer_id"\s*:\s*{word}(?![\w.])')
+        return any(pattern.search(text) for text in texts)
 
 
 def spelt_out(value: bytes) -> list[str]:
@@ -80,14 +80,14 @@ def spelt_out(value: bytes) -> list[str]:
     return texts
 
 
-def _character(found: re.Match[str]) -> str:
-    return chr(int(found[1], 16)) if found[1] else _CONTROLS.get(found[2], found[2])
+def _character(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else _CONTROLS.get(match[2], match[2])
 
 
 def _contact_of(value: bytes) -> set[str]:
     try:
-        found = json.loads(value)
+        profile = json.loads(value)
     except (ValueError, RecursionError):
         return set()
-    texts = [found.get(name) for name in CONTACT_FIELDS] if isinstance(found, dict) else []
+    texts = [profile.get(name) for name in CONTACT_FIELDS] if isinstance(profile, dict) else []
     return {text.casefold() for text in texts if isinstance(text, str) and len(text) >= NEEDLE_CHARS_MIN}

@@ -29,7 +29,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
 from connectors.kafka.client import PARTITION_BY_KEY, open_admin, produce_all
 from connectors.kafka.offsets import REQUEST_TIMEOUT_S
 from connectors.kafka.topic_settings import TOMBSTONE_SETTING
-from consumers.dead_letters.review import verdict
+from consumers.dead_letters.review import invalid_reason
 from consumers.dead_letters.store import read_topic
 from consumers.erasure.person import Person
 from features.errors import ShopstreamError
@@ -45,21 +45,21 @@ FORCED: Final = {
 }
 """Topic settings that make the broker compact all but the newest segment at its next check."""
 
-Place = tuple[int, bytes]
+KeyPosition = tuple[int, bytes]
 """A partition and a key in it."""
 
 
 @contextmanager
-def asking(what: str) -> Iterator[None]:
+def request_errors(what: str) -> Iterator[None]:
     """Convert errors of the client to a ShopstreamError about the request."""
     try:
         yield
     except KafkaException as error:
-        raise ShopstreamError(f"{what} could not be asked: {error.args[0].str()}.", "Try again.") from error
+        raise ShopstreamError(f"{what} could not be read: {error.args[0].str()}.", "Try again.") from error
 
 
 @dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstones:
     """Records found and tombstones written for a customer.
 
     Attributes:
@@ -67,18 +67,18 @@ class Tombstone:
         offsets: partition -> offset of the tombstone. Usually there is one. A producer with a different partitioner may
             have put records elsewhere, and a tombstone works only in its own partition.
         records: number of older records of the customer that the log still holds.
-        strays: positions of records about the customer under other keys -> number of records.
+        misplaced: positions of records about the customer under other keys -> number of records.
         shared: other customers whose valid profiles hold the same name or address.
     """
 
     person: Person
     offsets: Mapping[int, int]
     records: int
-    strays: Mapping[Place, int]
+    misplaced: Mapping[KeyPosition, int]
     shared: tuple[str, ...]
 
 
-def bury(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int) -> Tombstone:
+def write_tombstones(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int) -> Tombstones:
     """Write tombstones for the customer's profile; errors as ShopstreamError."""
     topic = topic_name(run, "customers")
     person = Person(customer_id)
@@ -87,7 +87,7 @@ def bury(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int)
     for message in read_topic(properties, topic):
         if message.key() == person.key:
             newest[message.partition() or 0] = message
-        if message.value() is not None and (message.key() == person.key or person.is_told_by_id(message.value())):
+        if message.value() is not None and (message.key() == person.key or person.is_identified_in(message.value())):
             older.append(message)
     person = person.known_from(m.value() or b"" for m in older if m.key() == person.key or not _is_valid(m))
     offsets = {
@@ -100,11 +100,13 @@ def bury(properties: Mapping[str, Any], run: str, customer_id: str, now_ms: int)
     for number in sorted(newest.keys() - offsets):
         offsets |= _send(properties, topic, person.key, None, number)
     records = sum(m.key() == person.key for m in older)
-    strays, shared = _elsewhere(properties, run, person)
-    return Tombstone(person, offsets, records, strays, shared)
+    misplaced, shared = _elsewhere(properties, run, person)
+    return Tombstones(person, offsets, records, misplaced, shared)
 
 
-def _elsewhere(properties: Mapping[str, Any], run: str, person: Person) -> tuple[dict[Place, int], tuple[str, ...]]:
+def _elsewhere(
+    properties: Mapping[str, Any], run: str, person: Person
+) -> tuple[dict[KeyPosition, int], tuple[str, ...]]:
     """Find records about the person under other keys, and cover those that are the last of their key.
 
     Returns:
@@ -112,34 +114,34 @@ def _elsewhere(properties: Mapping[str, Any], run: str, person: Person) -> tuple
         address.
     """
     topic = topic_name(run, "customers")
-    strays: dict[Place, int] = {}
-    bare: set[Place] = set()
+    misplaced: dict[KeyPosition, int] = {}
+    uncovered: set[KeyPosition] = set()
     shared: set[str] = set()
     for message in read_topic(properties, topic):
-        place = _place(message)
-        bare.discard(place)
+        position = _position(message)
+        uncovered.discard(position)
         value = message.value()
         if message.key() == person.key or value is None:
             continue
         named = person.is_named_in(message.key()) or person.is_named_in(value)
-        if not named and not person.is_told_by_id(value):
+        if not named and not person.is_identified_in(value):
             continue
         if not _is_valid(message):
-            strays[place] = strays.get(place, 0) + 1
-            bare.add(place)
+            misplaced[position] = misplaced.get(position, 0) + 1
+            uncovered.add(position)
         elif named:
-            shared.add(place[1].decode("utf-8", "backslashreplace"))
-    if bare:
-        _cover(properties, topic, bare)
-    return strays, tuple(sorted(shared))
+            shared.add(position[1].decode("utf-8", "backslashreplace"))
+    if uncovered:
+        _cover(properties, topic, uncovered)
+    return misplaced, tuple(sorted(shared))
 
 
-def _cover(properties: Mapping[str, Any], topic: str, places: set[Place]) -> None:
+def _cover(properties: Mapping[str, Any], topic: str, positions: set[KeyPosition]) -> None:
     """Send the last valid record of each position again, or a tombstone if the log holds none."""
-    valid: dict[Place, bytes | None] = dict.fromkeys(places)
+    valid: dict[KeyPosition, bytes | None] = dict.fromkeys(positions)
     for message in read_topic(properties, topic):
-        if (place := _place(message)) in places and (message.value() is None or _is_valid(message)):
-            valid[place] = message.value()
+        if (position := _position(message)) in positions and (message.value() is None or _is_valid(message)):
+            valid[position] = message.value()
     for (number, key), value in valid.items():
         _send(properties, topic, key, value, number)
 
@@ -152,16 +154,16 @@ def _send(
     return {placed.partition: placed.offset}
 
 
-def _place(message: Message) -> Place:
+def _position(message: Message) -> KeyPosition:
     return message.partition() or 0, message.key() or b""
 
 
 def _is_valid(message: Message) -> bool:
-    return not verdict("customers", message.key(), message.value(), message.timestamp()[1])
+    return not invalid_reason("customers", message.key(), message.value(), message.timestamp()[1])
 
 
 def compact(
-    properties: Mapping[str, Any], run: str, grave: Tombstone, check: Callable[[], None], timeout_s: float
+    properties: Mapping[str, Any], run: str, tombstones: Tombstones, check: Callable[[], None], timeout_s: float
 ) -> bool:
     """Make the broker compact the topic of profiles now; return whether no older record of the customer is left.
 
@@ -171,7 +173,7 @@ def compact(
     Args:
         properties: librdkafka properties.
         run: name of the run.
-        grave: tombstones of the customer.
+        tombstones: tombstones of the customer.
         check: function that raises when the lock is lost.
         timeout_s: maximum time to wait.
     """
@@ -186,9 +188,9 @@ def compact(
             # the newest segment is never compacted: another tombstone starts a new one
             time.sleep(0.5)
             check()
-            for number in {*grave.offsets, *(number for number, _ in grave.strays)}:
-                _send(properties, topic, grave.person.key, None, number)
-            if not _left(properties, topic, grave):
+            for number in {*tombstones.offsets, *(number for number, _ in tombstones.misplaced)}:
+                _send(properties, topic, tombstones.person.key, None, number)
+            if not _left(properties, topic, tombstones):
                 return True
             if time.monotonic() > end_s:
                 return False
@@ -197,13 +199,13 @@ def compact(
         _alter(admin, topic, {name: before.get(name) for name in FORCED})
 
 
-def _left(properties: Mapping[str, Any], topic: str, grave: Tombstone) -> bool:
-    person = grave.person
+def _left(properties: Mapping[str, Any], topic: str, tombstones: Tombstones) -> bool:
+    person = tombstones.person
     return any(
         message.key() == person.key
         or (
-            _place(message) in grave.strays
-            and (person.is_named_in(message.value()) or person.is_told_by_id(message.value()))
+            _position(message) in tombstones.misplaced
+            and (person.is_named_in(message.value()) or person.is_identified_in(message.value()))
             and not _is_valid(message)
         )
         for message in read_topic(properties, topic)
@@ -222,11 +224,11 @@ def restore_settings(properties: Mapping[str, Any], run: str) -> bool:
     return True
 
 
-def kept_for(properties: Mapping[str, Any], topic: str) -> dict[str, str | None]:
+def retention_settings(properties: Mapping[str, Any], topic: str) -> dict[str, str | None]:
     """Return the topic settings that control retention, including the broker's defaults."""
     admin = open_admin(properties)
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    with asking(f"The settings of {topic}"):
+    with request_errors(f"The settings of {topic}"):
         entries = admin.describe_configs([resource])[resource].result(timeout=REQUEST_TIMEOUT_S)
     return {name: entries[name].value for name in ("cleanup.policy", "retention.ms", TOMBSTONE_SETTING)}
 
@@ -234,7 +236,7 @@ def kept_for(properties: Mapping[str, Any], topic: str) -> dict[str, str | None]
 def _settings(admin: AdminClient, topic: str, *, forced_too: bool = False) -> dict[str, str | None]:
     """Return the topic's own settings without the broker's defaults; forced ones only if requested."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    with asking(f"The settings of {topic}"):
+    with request_errors(f"The settings of {topic}"):
         entries = admin.describe_configs([resource])[resource].result(timeout=REQUEST_TIMEOUT_S)
     own = {
         name: entry.value
@@ -265,7 +267,7 @@ def _alter(admin: AdminClient, topic: str, settings: Mapping[str, str | None]) -
     except KafkaException as error:
         raise ShopstreamError(
             f"The settings of {topic} could not be changed: {error.args[0].str()}.",
-            "Ask for AlterConfigs on the topic.",
+            "Request the right to AlterConfigs on the topic.",
         ) from error
 
 
@@ -274,27 +276,27 @@ def members(properties: Mapping[str, Any], run: str, role: str) -> int:
     group = group_name(run, role)
     admin = open_admin(properties)  # a client without a reference stops answering
     try:
-        found = admin.describe_consumer_groups([group])[group].result(timeout=REQUEST_TIMEOUT_S)
+        description = admin.describe_consumer_groups([group])[group].result(timeout=REQUEST_TIMEOUT_S)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
             return 0
-        raise ShopstreamError(f"The group {group} could not be asked: {error.args[0].str()}.") from error
-    return len(found.members)
+        raise ShopstreamError(f"The group {group} could not be described: {error.args[0].str()}.") from error
+    return len(description.members)
 
 
-def await_readers(properties: Mapping[str, Any], run: str, role: str, grave: Tombstone, timeout_s: float) -> bool:
+def await_readers(properties: Mapping[str, Any], run: str, role: str, tombstones: Tombstones, timeout_s: float) -> bool:
     """Wait until a role has committed an offset after the tombstone; return whether it has, or has no workers (left).
 
     A stopped worker belongs to its group until its session ends, some seconds later.
     """
     admin = open_admin(properties)
-    where = [TopicPartition(topic_name(run, "customers"), number) for number in grave.offsets]
-    wanted = ConsumerGroupTopicPartitions(group_name(run, role), where)
+    partitions = [TopicPartition(topic_name(run, "customers"), number) for number in tombstones.offsets]
+    request = ConsumerGroupTopicPartitions(group_name(run, role), partitions)
     end_s = time.monotonic() + timeout_s
     while members(properties, run, role):
-        with asking(f"The group {wanted.group_id}"):
-            answer = next(iter(admin.list_consumer_group_offsets([wanted]).values())).result(timeout=REQUEST_TIMEOUT_S)
-        if all(found.offset > grave.offsets[found.partition] for found in answer.topic_partitions):
+        with request_errors(f"The group {request.group_id}"):
+            answer = next(iter(admin.list_consumer_group_offsets([request]).values())).result(timeout=REQUEST_TIMEOUT_S)
+        if all(committed.offset > tombstones.offsets[committed.partition] for committed in answer.topic_partitions):
             return True
         if time.monotonic() > end_s:
             return False

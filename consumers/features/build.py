@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors.elasticsearch.client import ElasticConnection, found_version, open_client, open_sink
+from connectors.elasticsearch.client import ElasticConnection, open_client, open_sink, stored_version
 from connectors.elasticsearch.index_identity import open_identities
 from connectors.elasticsearch.mappings import write_index
 from connectors.kafka.client import consumer_config, open_admin, open_consumer, open_producer, producer_config
@@ -68,34 +68,34 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
     tune_collector()
     config = consumer_config(options.kafka, group_name(options.run, ROLE), options.instance_id)
     consumer = open_consumer(config)
-    found = partitions_of(consumer, [topic_name(options.run, topic) for topic in SOURCE_TOPICS])
+    partitions = partitions_of(consumer, [topic_name(options.run, topic) for topic in SOURCE_TOPICS])
     ids = topic_ids(open_admin(options.kafka), [topic_name(options.run, topic) for topic in SOURCE_TOPICS])
-    counts = {topic: sum(p.topic == topic for p in found) for topic in {p.topic for p in found}}
+    counts = {topic: sum(p.topic == topic for p in partitions) for topic in {p.topic for p in partitions}}
     source = Source(consumer, options.run, SOURCE_TOPICS)
-    letters = open_dead_letters(options.kafka, options.run) if options.dead_letters else None
+    dead_letters = open_dead_letters(options.kafka, options.run) if options.dead_letters else None
     sink = open_sink(options.elastic) if options.elastic is not None else None
     topic = alerts = None
     if options.feature_topic:
         fenced = transactional_config(options.kafka, transactional_id(options.run, options.instance_id))
         topic = TransactionalTopic(lambda: open_producer(fenced), source.fence, options.run)
         alerts = TopicSink(open_producer(producer_config(options.kafka, "alerts")), options.run, ALERT_TOPIC)
-    outlets = Sinks(
+    sinks = Sinks(
         options.run,
         sink,
         topic,
-        letters,
-        visibility=_open_visibility(options),
+        dead_letters,
+        freshness=_open_freshness(options),
         null=sink is None and topic is None,
         alerts=alerts,
         identities=None if options.elastic is None else open_identities(options.elastic, options.run, WATCHED),
     )
-    keeper = CheckpointCoordinator(
+    checkpoints = CheckpointCoordinator(
         CheckpointStore(options.state, options.run),
         source,
-        letters,
+        dead_letters,
         run=options.run,
         partitions=max(counts.values()),
-        sinks=outlets.names,
+        sinks=sinks.names,
         contact=options.contact,
         interval_s=options.checkpoint_interval_s,
         topic_ids={topic: ids[topic_name(options.run, topic)] for topic in SOURCE_TOPICS},
@@ -104,9 +104,9 @@ def open_features(options: FeaturesOptions) -> FeaturesConsumer:
     return FeaturesConsumer(
         options.run,
         source,
-        keeper,
-        outlets,
-        letters,
+        checkpoints,
+        sinks,
+        dead_letters,
         clock=options.clock,
         stale_after_s=stale_after_s,
         scoring=None if options.bundles is None else LiveScoring(options.bundles),
@@ -118,11 +118,11 @@ def transactional_id(run: str, instance_id: str | None) -> str:
     return instance_id or f"{group_name(run, ROLE)}-{uuid.uuid4().hex}"
 
 
-def _open_visibility(options: FeaturesOptions) -> Freshness | None:
+def _open_freshness(options: FeaturesOptions) -> Freshness | None:
     if options.elastic is None:
         return None
     client, index = open_client(options.elastic, connections=1), write_index(options.run, "customers")
-    return Freshness(lambda document_id: found_version(client, index, document_id), client.close)
+    return Freshness(lambda document_id: stored_version(client, index, document_id), client.close)
 
 
 def tune_collector() -> None:

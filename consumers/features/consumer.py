@@ -23,7 +23,7 @@ from connectors.clock import wall_clock_ms
 from connectors.kafka.offsets import FencedError
 from connectors.kafka.source import Batch, CommittedOffset, Source
 from connectors.kafka.source import Partition as SourcePartition
-from connectors.kafka.stop_offsets import Ends, Until, check_final
+from connectors.kafka.stop_offsets import StopOffsets, Until, check_final
 from connectors.kafka.topic_buffer import BUFFER_BYTES_MAX, BUFFER_RECORDS_MAX
 from consumers.checkpoints.coordinator import CheckpointCoordinator
 from consumers.dead_letters.producer import DeadLetter, DeadLetters
@@ -41,7 +41,7 @@ TURN_MAX: Final = 20_000
 """Maximum number of messages read before they are applied."""
 TURN_BYTES_MAX: Final = 32 * 1024 * 1024
 """Maximum memory of these messages, bytes, approximately."""
-RELEASED_SHARE: Final = 0.5
+RESUME_SHARE: Final = 0.5
 """Share of its limits to which a paused topic's buffer drains before the topic is resumed."""
 READ_MAX: Final = 2_000
 READ_WAIT_S: Final = 0.05
@@ -56,9 +56,9 @@ class FeaturesConsumer:
     Args:
         run: name of the run.
         source: source of the three source topics, not opened yet.
-        keeper: checkpoint coordinator.
-        outlets: sinks of rows and documents.
-        letters: dead letters of rejected records; None only counts them.
+        checkpoints: checkpoint coordinator.
+        sinks: sinks of rows and documents.
+        dead_letters: dead letters of rejected records; None only counts them.
         clock: `wall` makes as_of follow the wall clock while everything is read.
         stale_after_s: maximum age of the last poll for emission: later, another worker may own the partitions.
         scoring: source of the current bundle; None: rows have no scores.
@@ -68,9 +68,9 @@ class FeaturesConsumer:
         self,
         run: str,
         source: Source,
-        keeper: CheckpointCoordinator,
-        outlets: Sinks,
-        letters: DeadLetters | None,
+        checkpoints: CheckpointCoordinator,
+        sinks: Sinks,
+        dead_letters: DeadLetters | None,
         *,
         clock: Clock = "stream",
         stale_after_s: float = 4.0,
@@ -79,16 +79,16 @@ class FeaturesConsumer:
     ) -> None:
         self._run = run
         self._source = source
-        self._keeper = keeper
-        self._outlets = outlets
-        self._letters = letters
+        self._checkpoints = checkpoints
+        self._sinks = sinks
+        self._dead_letters = dead_letters
         self._clock = clock
         self._stale_after_s = stale_after_s
         self._pace = pace or Pace()
         self._scoring = scoring
         self._partitions: dict[int, PartitionState] = {}
-        self._gone = Counts()
-        self._ends = Ends(run)
+        self._dropped_counts = Counts()
+        self._ends = StopOffsets(run)
         self._polled_s = time.monotonic()
         self._behind = False
         self._turn = 0
@@ -118,7 +118,7 @@ class FeaturesConsumer:
         Raises:
             ShopstreamError: an error that a retry would not resolve.
         """
-        self._ends = Ends(self._run, until)
+        self._ends = StopOffsets(self._run, until)
         self._source.open(self)
         reported_s = 0.0
         try:
@@ -126,32 +126,32 @@ class FeaturesConsumer:
                 self._turn_once()
                 if until is not None and self._was_assigned and self._all_read():
                     if self._final_as_of is None:
-                        self._final_as_of = final_as_of(self.stream_time)
+                        self._final_as_of = final_as_of(self.max_event_time)
                     self._finalise()
                     if self._final_as_of is not None and self._all_read() and self._all_written():
                         break
                 if time.monotonic() - reported_s >= REPORT_EVERY_S:
                     reported_s = time.monotonic()
                     report(self.progress())
-            self._outlets.poll()
+            self._sinks.poll()
             self._hand_over(list(self._partitions.values()))
         finally:
             # no checkpoint after this point: after an error the state may hold half of a batch
             self._forget(list(self._partitions.values()))
-            self._keeper.close()
+            self._checkpoints.close()
             self._source.close()
-            self._outlets.close()
+            self._sinks.close()
             if self._scoring is not None:
                 self._scoring.close()
-            if self._letters is not None:
-                self._letters.close()
+            if self._dead_letters is not None:
+                self._dead_letters.close()
         report(final := self.progress())
         return final
 
     @property
-    def stream_time(self) -> int:
+    def max_event_time(self) -> int:
         """Max event time of the owned partitions, epoch ms; 0 if nothing was read."""
-        return max((partition.state.stream_time for partition in self._partitions.values()), default=0)
+        return max((partition.state.max_event_time for partition in self._partitions.values()), default=0)
 
     def owned(self) -> tuple[int, ...] | None:
         """Return the numbers of the owned partitions; None before the first assignment."""
@@ -160,7 +160,7 @@ class FeaturesConsumer:
     def progress(self) -> FeaturesProgress:
         """Return the progress so far."""
         counts = Counts()
-        counts.add(self._gone)
+        counts.add(self._dropped_counts)
         for partition in self._partitions.values():
             counts.add(partition.counts)
         return FeaturesProgress(
@@ -172,123 +172,123 @@ class FeaturesConsumer:
             duplicates=counts.duplicates,
             applied=counts.applied,
             customers=sum(partition.state.customer_count for partition in self._partitions.values()),
-            stream_ts=self.stream_time,
+            stream_ts=self.max_event_time,
             lag_records=self._source.lag() if self._partitions else 0,
             dirty=sum(self._dirty(partition) for partition in self._partitions.values()),
-            **self._keeper.figures(),
-            **self._outlets.figures(),
+            **self._checkpoints.figures(),
+            **self._sinks.figures(),
         )
 
     def _turn_once(self) -> None:
         # 1. read: in small batches, so that messages are decoded while they are in the processor's cache
-        received, held, wait_s = 0, 0, READ_WAIT_S
-        while received < TURN_MAX and held < TURN_BYTES_MAX and (batches := self._source.read(READ_MAX, wait_s)):
+        received, held_bytes, wait_s = 0, 0, READ_WAIT_S
+        while received < TURN_MAX and held_bytes < TURN_BYTES_MAX and (batches := self._source.read(READ_MAX, wait_s)):
             for batch in batches:
                 received += len(batch.values)
-                held += self._receive(batch)
+                held_bytes += self._receive(batch)
             wait_s = 0.0
         self._polled_s = time.monotonic()
         # 2. apply
         for partition in self._partitions.values():
-            self._see_ends(partition)
+            self._update_ends(partition)
             partition.advance()
-        self._behind = received >= TURN_MAX // 2 or held >= TURN_BYTES_MAX
+        self._behind = received >= TURN_MAX // 2 or held_bytes >= TURN_BYTES_MAX
         # 3. pause or resume topics
         for partition in self._partitions.values():
-            self._regulate(partition)
+            self._pause_or_resume(partition)
         # 4. dead letters and the bundle
         for partition in self._partitions.values():
-            self._send_letters(partition)
+            self._send_dead_letters(partition)
         self._follow_bundle()
         # 5. emit
         if self._pace.due(behind=self._behind and self._final_as_of is None):
             self._emit()
-        self._outlets.poll()
+        self._sinks.poll()
         # 6. checkpoint
-        self._keep()
+        self._step_checkpoints()
 
     def _receive(self, batch: Batch) -> int:
         partition, counting = self._partitions.get(batch.partition.number), self._ends.cut(batch)
         return partition.receive(counting) if partition is not None and counting is not None else 0
 
-    def _see_ends(self, partition: PartitionState) -> None:
+    def _update_ends(self, partition: PartitionState) -> None:
         for topic in SOURCE_TOPICS:
-            where = SourcePartition(topic, partition.number)
-            if self._source.at_end(where) or self._past_until(where):
+            topic_partition = SourcePartition(topic, partition.number)
+            if self._source.at_end(topic_partition) or self._past_until(topic_partition):
                 partition.reached_end(topic)
 
-    def _past_until(self, where: SourcePartition) -> bool:
-        end = self._ends.of(where)
-        return end is not None and self._source.position(where) >= end
+    def _past_until(self, topic_partition: SourcePartition) -> bool:
+        end = self._ends.of(topic_partition)
+        return end is not None and self._source.position(topic_partition) >= end
 
-    def _regulate(self, partition: PartitionState) -> None:
-        for topic, lane in partition.lanes.items():
-            where = SourcePartition(topic, partition.number)
-            share = max(lane.waiting / BUFFER_RECORDS_MAX, lane.waiting_bytes / BUFFER_BYTES_MAX)
-            if not lane.paused and share >= 1:
-                lane.paused = True
-                self._source.hold(where)
-            elif lane.paused and share <= RELEASED_SHARE:
-                lane.paused = False
-                self._source.release(where)
+    def _pause_or_resume(self, partition: PartitionState) -> None:
+        for topic, buffer in partition.buffers.items():
+            topic_partition = SourcePartition(topic, partition.number)
+            share = max(buffer.waiting / BUFFER_RECORDS_MAX, buffer.waiting_bytes / BUFFER_BYTES_MAX)
+            if not buffer.paused and share >= 1:
+                buffer.paused = True
+                self._source.pause_partition(topic_partition)
+            elif buffer.paused and share <= RESUME_SHARE:
+                buffer.paused = False
+                self._source.resume_partition(topic_partition)
 
-    def _send_letters(self, partition: PartitionState) -> None:
-        letters, partition.letters = partition.letters, []
-        if self._letters is None:
+    def _send_dead_letters(self, partition: PartitionState) -> None:
+        rejected, partition.rejected = partition.rejected, []
+        if self._dead_letters is None:
             return
-        for letter in letters:
-            topic = topic_name(self._run, letter.topic)
-            self._letters.send(
-                DeadLetter(topic, partition.number, letter.offset, letter.key, letter.value, letter.error)
+        for record in rejected:
+            topic = topic_name(self._run, record.topic)
+            self._dead_letters.send(
+                DeadLetter(topic, partition.number, record.offset, record.key, record.value, record.error)
             )
 
     # --- emission ---
 
     def _follow_bundle(self) -> None:
-        anew = self._scoring is not None and self._scoring.poll()
-        self._outlets.scoring = None if self._scoring is None else self._scoring.current
-        name = "" if self._outlets.scoring is None else self._outlets.scoring.name
+        replaced = self._scoring is not None and self._scoring.poll()
+        self._sinks.scoring = None if self._scoring is None else self._scoring.current
+        name = "" if self._sinks.scoring is None else self._sinks.scoring.name
         for partition in self._partitions.values():
-            partition.follow_bundle(name, anew=anew)
+            partition.follow_bundle(name, replaced=replaced)
 
     def _emit(self) -> None:
         if self._fenced or time.monotonic() - self._polled_s > self._stale_after_s:
             return
         started_s = time.monotonic()
         taken = 0
-        numbers = sorted(number for number in self._partitions if self._keeper.may_write(number))
+        numbers = sorted(number for number in self._partitions if self._checkpoints.may_write(number))
         # a different partition starts each time, so that none starves when a sink has little room
         self._turn += 1
         for i in range(len(numbers)):
             partition = self._partitions[numbers[(i + self._turn) % len(numbers)]]
-            taken += self._outlets.emit(partition, self._as_of(partition))
+            taken += self._sinks.emit(partition, self._as_of(partition))
         if taken:
             self._pace.emitted(0.0 if self._final_as_of is not None else time.monotonic() - started_s)
 
     def _as_of(self, partition: PartitionState) -> int:
         if self._final_as_of is not None and partition.number in self._final:
             return self._final_as_of
-        stream_time = partition.state.stream_time
-        if self._clock == "stream" or not stream_time or not self._is_caught_up(partition):
-            return stream_time
-        now = max(stream_time, wall_clock_ms())
-        partition.tick(partition.last_as_of // DAY_MS if partition.last_as_of else day_of(stream_time), now)
+        max_event_time = partition.state.max_event_time
+        if self._clock == "stream" or not max_event_time or not self._is_caught_up(partition):
+            return max_event_time
+        now = max(max_event_time, wall_clock_ms())
+        partition.advance_clock(partition.last_as_of // DAY_MS if partition.last_as_of else day_of(max_event_time), now)
         partition.last_as_of = now
         return now
 
     def _is_caught_up(self, partition: PartitionState) -> bool:
-        return partition.dry and all(lane.at_end for lane in partition.lanes.values())
+        return partition.dry and all(buffer.at_end for buffer in partition.buffers.values())
 
     def _finalise(self) -> None:
         """Mark all rows of fully read partitions; a partition assigned later is marked once it is fully read."""
         if (as_of := self._final_as_of) is None:
             return
-        check_final(as_of, self.stream_time)
+        check_final(as_of, self.max_event_time)
         for number, partition in self._partitions.items():
             if number not in self._final and self._is_read(partition):
                 self._final.add(number)
-                partition.tick(day_of(as_of), as_of)
-                partition.age_all()
+                partition.advance_clock(day_of(as_of), as_of)
+                partition.mark_all()
 
     # --- stop offsets ---
 
@@ -311,21 +311,21 @@ class FeaturesConsumer:
 
     # --- checkpoints ---
 
-    def _keep(self) -> None:
+    def _step_checkpoints(self) -> None:
         if self._fenced:
             return
         waiting = [partition for partition in self._partitions.values() if partition.alerts.uncommitted]
         if waiting and self._final_as_of is not None and not any(map(self._dirty, self._partitions.values())):
             # only alerts are left to send, and they wait for a commit
-            self._keep_now(waiting)
+            self._checkpoint_now(waiting)
         else:
             with self._unless_fenced():
-                self._keeper.step(self._partitions)
+                self._checkpoints.step(self._partitions)
 
-    def _keep_now(self, partitions: Sequence[PartitionState]) -> None:
+    def _checkpoint_now(self, partitions: Sequence[PartitionState]) -> None:
         if not self._fenced:
             with self._unless_fenced():
-                self._keeper.keep_now(partitions)
+                self._checkpoints.checkpoint_now(partitions)
 
     @contextmanager
     def _unless_fenced(self) -> Iterator[None]:
@@ -335,7 +335,7 @@ class FeaturesConsumer:
             if error.permanent:
                 raise
             # one of the next polls reports the assignment; until then this worker must not write
-            log.warning("a commit was refused; waiting for the group", said=str(error))
+            log.warning("a commit was refused; waiting for the group", error=str(error))
             self._fenced = True
 
     # --- rebalance callbacks ---
@@ -344,44 +344,48 @@ class FeaturesConsumer:
         """Load the state of new partitions, fence former owners, and return the offsets to resume from."""
         self._was_assigned = True
         self._fenced = False
-        self._outlets.begin_assignment()
+        self._sinks.begin_assignment()
         offsets: dict[SourcePartition, int] = {}
-        for number in sorted({where.number for where in starts}):
-            own = {where.topic: start for where, start in starts.items() if where.number == number}
+        for number in sorted({started.number for started in starts}):
+            own = {started.topic: start for started, start in starts.items() if started.number == number}
             missing = [topic for topic in SOURCE_TOPICS if topic not in own]
             if missing:
                 raise ShopstreamError(
-                    f"Partition {number} of {', '.join(missing)} was given to another worker: a customer's records "
-                    "meet in no one place.",
-                    "Give the three topics the same number of partitions, and all workers the range assignor.",
+                    f"Partition {number} of {', '.join(missing)} is assigned to another worker: no worker reads all "
+                    "records of its customers.",
+                    "Use the same number of partitions for the three topics, and the range assignor for all workers.",
                 )
             with self._unless_fenced():
-                partition = self._partitions[number] = self._keeper.recover(number, own)
+                partition = self._partitions[number] = self._checkpoints.recover(number, own)
             if self._fenced:
                 break
-            for topic, lane in partition.lanes.items():
-                offsets[SourcePartition(topic, number)] = lane.position
+            for topic, buffer in partition.buffers.items():
+                offsets[SourcePartition(topic, number)] = buffer.position
         return offsets
 
     def revoked(self, partitions: Sequence[SourcePartition]) -> None:
         """Write and commit checkpoints, then release the partitions."""
-        self._hand_over([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
-        self._outlets.end_assignment()
+        self._hand_over(self._among(partitions))
+        self._sinks.end_assignment()
 
     def lost(self, partitions: Sequence[SourcePartition]) -> None:
         """Drop partitions that another worker already owns; nothing of them is written any more."""
-        self._forget([p for p in self._partitions.values() if p.number in {where.number for where in partitions}])
-        self._outlets.end_assignment()
+        self._forget(self._among(partitions))
+        self._sinks.end_assignment()
+
+    def _among(self, partitions: Sequence[SourcePartition]) -> list[PartitionState]:
+        numbers = {partition.number for partition in partitions}
+        return [partition for partition in self._partitions.values() if partition.number in numbers]
 
     def _hand_over(self, going: Sequence[PartitionState]) -> None:
         for partition in going:
-            self._send_letters(partition)
-        self._keep_now(going)
+            self._send_dead_letters(partition)
+        self._checkpoint_now(going)
         self._forget(going)
 
     def _forget(self, partitions: Sequence[PartitionState]) -> None:
         for partition in partitions:
-            self._gone.add(partition.counts)
-            self._keeper.forget(partition.number)
+            self._dropped_counts.add(partition.counts)
+            self._checkpoints.forget(partition.number)
             self._final.discard(partition.number)
             del self._partitions[partition.number]

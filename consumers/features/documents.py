@@ -29,7 +29,7 @@ from features.state.tables import Int32, Rows, take
 EPOCH_SHIFT: Final = 30
 """Version of a document: epoch * 2^30 + number of the emission."""
 COUNTER_MAX: Final = (1 << EPOCH_SHIFT) - 1
-PRICES_AT_ONCE: Final = 1_000
+PRICE_BATCH_SIZE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ def next_version(partition: PartitionState) -> int:
 
 
 def customer_rows(
-    partition: PartitionState, codes: Int32, as_of: int, scoring: Scoring | None = None, watch: DriftWatch | None = None
+    partition: PartitionState, codes: Int32, as_of: int, scoring: Scoring | None = None, drift: DriftWatch | None = None
 ) -> CustomerRows:
     """Evaluate customers at `as_of`, epoch ms, and score them if there is a bundle."""
     version = next_version(partition)
     frame = evaluate(partition.state, codes, as_of)
     if scoring is not None:
         frame = scored_rows(partition, frame, codes, scoring)
-        if watch is not None:
-            watch.see(partition, frame, codes, as_of, scoring)
+        if drift is not None:
+            drift.count(partition, frame, codes, as_of, scoring)
     lines = json_lines(frame.with_columns(pl.lit(version, pl.Int64).alias("version")))
     return CustomerRows(frame["customer_id"].to_list(), lines, version)
 
@@ -179,8 +179,8 @@ def _order_docs(
 def _unit_cents(records: list[Order]) -> Iterator[int]:
     """Yield the unit price of every item of the records in order, in cents; 0 without a price."""
     prices = (item.unit_price or 0.0 for record in records for item in record.items or ())
-    while some := list(islice(prices, PRICES_AT_ONCE)):
-        yield from to_cents(np.array(some, np.float64)).tolist()
+    while batch := list(islice(prices, PRICE_BATCH_SIZE)):
+        yield from to_cents(np.array(batch, np.float64)).tolist()
 
 
 def _item_fields(item: Item, cents: int) -> dict[str, Any]:

@@ -14,13 +14,13 @@ import structlog
 
 from connectors.clock import wall_clock_ms
 
-log = structlog.get_logger("visibility")
+log = structlog.get_logger("freshness")
 
-LOOK_EVERY_S: Final = 0.1
+SEARCH_EVERY_S: Final = 0.1
 GIVE_UP_AFTER_S: Final = 60.0
 SAMPLES: Final = 2_000
 
-Look = Callable[[str], int | None]
+FindVersion = Callable[[str], int | None]
 """Function from a document id to the version that a search finds; None if it finds none."""
 
 
@@ -37,18 +37,18 @@ class Freshness:
     """Follows acknowledged documents in a thread until a search finds them.
 
     Args:
-        look: search of the index; errors count as not found.
-        release: callback at the end that closes the client of `look`.
+        find_version: search of the index; errors count as not found.
+        close: callback at the end that closes the client of `find_version`.
     """
 
-    def __init__(self, look: Look, release: Callable[[], None] = lambda: None) -> None:
-        self._look = look
-        self._release = release
+    def __init__(self, find_version: FindVersion, close: Callable[[], None] = lambda: None) -> None:
+        self._find_version = find_version
+        self._close = close
         self._next: Followed | None = None
         self._wake = threading.Event()
         self._closed = False
         self._samples: deque[int] = deque(maxlen=SAMPLES)
-        self._thread = threading.Thread(target=self._follow_all, name="visibility", daemon=True)
+        self._thread = threading.Thread(target=self._follow_all, name="freshness", daemon=True)
         self._thread.start()
 
     @property
@@ -68,11 +68,11 @@ class Freshness:
         return float(np.percentile(samples, share)) if samples else 0.0
 
     def close(self) -> None:
-        """End the thread and release the client."""
+        """End the thread and close the client."""
         self._closed = True
         self._wake.set()
         self._thread.join(5.0)
-        self._release()
+        self._close()
 
     def _follow_all(self) -> None:
         while not self._closed:
@@ -87,11 +87,11 @@ class Freshness:
         give_up_s = time.monotonic() + GIVE_UP_AFTER_S
         while not self._closed and time.monotonic() < give_up_s:
             try:
-                found = self._look(document.document_id)
+                version = self._find_version(document.document_id)
             except Exception as error:  # noqa: BLE001 - a measurement must never stop what it measures
-                log.debug("could not look", said=str(error))
-                found = None
-            if found is not None and found >= document.version:
+                log.debug("the search for a written document failed", error=str(error))
+                version = None
+            if version is not None and version >= document.version:
                 self._samples.append(wall_clock_ms() - document.appended_ms)
                 return
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(SEARCH_EVERY_S)

@@ -25,7 +25,7 @@ from features.state.tables import Int32
 
 log = structlog.get_logger("scoring")
 
-LOOK_EVERY_S: Final = 2.0
+CHECK_EVERY_S: Final = 2.0
 RETRY_AFTER_S: Final = 30.0
 """Pause before a refused bundle is tried again: its storage may have been unavailable."""
 DRIFT_ROWS_MIN: Final = 200
@@ -53,48 +53,48 @@ class LiveScoring:
 
     Args:
         bundles: source of the bundles.
-        look_every_s: interval of checks for a new bundle.
+        check_every_s: interval of checks for a new bundle.
         clock: monotonic clock, seconds.
     """
 
     def __init__(
-        self, bundles: Bundles, look_every_s: float = LOOK_EVERY_S, clock: Callable[[], float] = time.monotonic
+        self, bundles: Bundles, check_every_s: float = CHECK_EVERY_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._bundles, self._look_every_s, self._clock = bundles, look_every_s, clock
+        self._bundles, self._check_every_s, self._clock = bundles, check_every_s, clock
         self._pool = ThreadPoolExecutor(1, "bundle")
         self._key: str | None = None
         self._refused: tuple[str, float] | None = None
         self.current: Scoring | None = None
         self.changes = 0
         # the first rows must have scores already
-        self._looking: Future[tuple[str, Scoring] | None] | None = self._pool.submit(self._look)
-        self._looking.exception()
+        self._loading: Future[tuple[str, Scoring] | None] | None = self._pool.submit(self._load)
+        self._loading.exception()
         self._due_s = 0.0
         self.poll()
 
     def poll(self) -> bool:
         """Return whether a new bundle has become current; called between two turns of the loop. Never waits."""
-        if self._looking is None:
+        if self._loading is None:
             if self._clock() >= self._due_s:
-                self._looking = self._pool.submit(self._look)
+                self._loading = self._pool.submit(self._load)
             return False
-        if not self._looking.done():
+        if not self._loading.done():
             return False
-        found = self._looking.result()
-        self._looking = None
-        self._due_s = self._clock() + self._look_every_s
-        if found is None:
+        loaded = self._loading.result()
+        self._loading = None
+        self._due_s = self._clock() + self._check_every_s
+        if loaded is None:
             return False
-        self._key, self.current = found
+        self._key, self.current = loaded
         self.changes += 1
-        log.info("bundle in force", bundle=self.current.name)
+        log.info("bundle is current", bundle=self.current.name)
         return True
 
     def close(self) -> None:
         """Wait for the bundle that is being loaded."""
         self._pool.shutdown(wait=True)
 
-    def _look(self) -> tuple[str, Scoring] | None:
+    def _load(self) -> tuple[str, Scoring] | None:
         key: str | None = None
         try:
             key = self._bundles.current()
@@ -113,12 +113,14 @@ class LiveScoring:
 
     def _refuse(self, key: str, error: Exception) -> None:
         if self._refused is None or self._refused[0] != key:
-            kept = self.current.name if self.current is not None else "none"
-            log.warning("bundle refused; the one before stays", bundle=key, kept=kept, said=_words(error))
+            current = self.current.name if self.current is not None else "none"
+            log.warning(
+                "bundle refused; the previous one stays current", bundle=key, current=current, error=_message(error)
+            )
         self._refused = key, self._clock() + RETRY_AFTER_S
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error) if isinstance(error, ShopstreamError) else f"{type(error).__name__}: {error}"
 
 
@@ -134,39 +136,41 @@ def scored_rows(partition: PartitionState, rows: pl.DataFrame, codes: Int32, sco
         codes: numbers of the rows' customers, in the same order.
         scoring: current scoring.
     """
-    known = rows
+    with_profile_columns = rows
     if scoring.profile_columns:
-        known = with_profiles(rows, _profiles(partition, rows, scoring.profile_columns), scoring.profile_columns)
+        with_profile_columns = with_profiles(
+            rows, _profiles(partition, rows, scoring.profile_columns), scoring.profile_columns
+        )
     try:
-        scores = scoring.scorer.score(known)
+        scores = scoring.scorer.score(with_profile_columns)
         check_scores(rows, scores)
     except ShopstreamError:
         raise
     except Exception as error:
         raise ShopstreamError(
-            f"The bundle {scoring.name} cannot score rows: {_words(error)}.",
-            "Train another one, or point `current` at the bundle before; nothing that was read is lost.",
+            f"The bundle {scoring.name} cannot score rows: {_message(error)}.",
+            "Train another bundle, or point `current` at the previous one; no record is lost.",
         ) from error
-    found = rows.hstack(scores).with_columns(pl.lit(scoring.name).alias(BUNDLE_FIELD.name))
+    scored = rows.hstack(scores).with_columns(pl.lit(scoring.name).alias(BUNDLE_FIELD.name))
     if scoring.thresholds is not None:
-        _note_risks(partition, found, codes, scoring)
-    return found
+        _note_risks(partition, scored, codes, scoring)
+    return scored
 
 
 def _profiles(partition: PartitionState, rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
     shape = msgspec.defstruct("Profile", [(name, Any, None) for name in columns])
     decoder = msgspec.json.Decoder(shape)
-    found: dict[str, Any] = {
+    decoded: dict[str, Any] = {
         customer_id: decoder.decode(b"{" + profile + b"}")
         for customer_id in rows["customer_id"].to_list()
         if (profile := partition.profiles.get(customer_id))
     }
-    values = {name: [getattr(profile, name) for profile in found.values()] for name in columns}
+    values = {name: [getattr(profile, name) for profile in decoded.values()] for name in columns}
     schema: dict[str, type[pl.DataType]] = {
         "customer_id": pl.String,
         **{name: PROFILE_SCHEMA[name] for name in columns},
     }
-    return pl.DataFrame({"customer_id": list(found), **values}, schema=schema)
+    return pl.DataFrame({"customer_id": list(decoded), **values}, schema=schema)
 
 
 def _note_risks(partition: PartitionState, rows: pl.DataFrame, codes: Int32, scoring: Scoring) -> None:
@@ -176,17 +180,17 @@ def _note_risks(partition: PartitionState, rows: pl.DataFrame, codes: Int32, sco
     probability = rows["churn_probability"].fill_null(float("nan")).to_numpy()
     moved = move(before, probability, scoring.thresholds)
     partition.bands[codes] = moved.held
-    places = np.flatnonzero(moved.risen)
-    if len(places) == 0:
+    positions = np.flatnonzero(moved.risen)
+    if len(positions) == 0:
         return
     partition.changed = True
     partition.alerts.add(
         Alert(
             customer_id=row["customer_id"],
-            churn_risk=RISKS[int(moved.held[place])],
+            churn_risk=RISKS[int(moved.held[position])],
             day=str(np.datetime64(row["as_of"], "ms").astype("datetime64[D]")),
             ts=row["as_of"],
-            churn_risk_before=RISKS[int(before[place])],
+            churn_risk_before=RISKS[int(before[position])],
             churn_probability=row["churn_probability"],
             churn_reasons=row["churn_reasons"],
             segment=row["segment"],
@@ -194,7 +198,7 @@ def _note_risks(partition: PartitionState, rows: pl.DataFrame, codes: Int32, sco
             revenue_365d=row["revenue_365d"],
             bundle=scoring.name,
         )
-        for place, row in zip(places.tolist(), rows[places.tolist()].iter_rows(named=True), strict=True)
+        for position, row in zip(positions.tolist(), rows[positions.tolist()].iter_rows(named=True), strict=True)
     )
 
 
@@ -218,7 +222,7 @@ class DriftWatch:
         self._today: _Day | None = None
         self._last: Drift | None = None
 
-    def see(self, partition: PartitionState, rows: pl.DataFrame, codes: Int32, as_of: int, scoring: Scoring) -> None:
+    def count(self, partition: PartitionState, rows: pl.DataFrame, codes: Int32, as_of: int, scoring: Scoring) -> None:
         """Count scored rows of a partition's customers."""
         if scoring.profile is None:
             return

@@ -110,8 +110,8 @@ class Sinks:
         run: name of the run.
         elastic: bulk sink of documents; None writes no documents.
         topic: topic of rows; None writes no rows to Kafka.
-        letters: dead letters of documents that Elasticsearch refuses permanently.
-        visibility: measurement of search freshness.
+        dead_letters: dead letters of documents that Elasticsearch refuses permanently.
+        freshness: measurement of search freshness.
         null: whether to evaluate rows and discard them, for benchmarks without sinks.
         alerts: topic of alerts; None writes no alerts to Kafka.
         identities: identities of the indices; documents that an index has lost are written again.
@@ -126,9 +126,9 @@ class Sinks:
         run: str,
         elastic: BulkSink | None,
         topic: TransactionalTopic | None,
-        letters: DeadLetters | None,
+        dead_letters: DeadLetters | None,
         *,
-        visibility: Freshness | None = None,
+        freshness: Freshness | None = None,
         null: bool = False,
         alerts: TopicSink | None = None,
         identities: Identities | None = None,
@@ -136,16 +136,16 @@ class Sinks:
         self._run = run
         self._elastic = elastic
         self._topic = topic
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._null = null
         self._alerts = alerts
         self._identities = identities
         self._lost_indices = LostIndices(run, ELASTIC)
         self.scoring: Scoring | None = None
         self.drift = DriftWatch()
-        self.visibility = visibility
+        self.freshness = freshness
         self.written = Written()
-        self._window = InflightLimit()
+        self._limit = InflightLimit()
 
     @property
     def names(self) -> list[str]:
@@ -158,7 +158,7 @@ class Sinks:
         if not partition.profiles_read or as_of == 0:
             return 0
         if self._identities is not None:
-            self._lost_indices.see(partition, self._identities.current)
+            self._lost_indices.mark_lost(partition, self._identities.current)
         taken = self._emit_customers(partition, as_of, rows_max) + self._emit_alerts(partition)
         if self._elastic is not None:
             taken += self._emit_orders(partition, rows_max)
@@ -186,10 +186,10 @@ class Sinks:
         if self._alerts is not None:
             self._alerts.poll()
 
-    def trouble(self) -> str | None:
+    def last_error(self) -> str | None:
         """Return the reason why documents or rows are not accepted at the moment."""
-        elastic = self._elastic.trouble if self._elastic is not None else None
-        return elastic or (self._topic.trouble if self._topic is not None else None)
+        elastic = self._elastic.last_error if self._elastic is not None else None
+        return elastic or (self._topic.last_error if self._topic is not None else None)
 
     def sink_stats(self) -> SinkStats | None:
         """Return statistics of the requests to Elasticsearch; None without it."""
@@ -197,7 +197,7 @@ class Sinks:
 
     def figures(self) -> dict[str, Any]:
         """Return the output fields of FeaturesProgress."""
-        written, seen, stats = self.written, self.visibility, self.sink_stats()
+        written, freshness, stats = self.written, self.freshness, self.sink_stats()
         return {
             "rows_written": written.customers,
             "sessions_written": written.sessions,
@@ -205,11 +205,11 @@ class Sinks:
             "topic_rows_written": written.topic_rows,
             "alerts_written": written.alerts,
             "refused": written.refused,
-            "trouble": self.trouble(),
+            "last_error": self.last_error(),
             "bundle": None if self.scoring is None else self.scoring.name,
             "drift": self.drift.figures(),
-            "freshness_p50_ms": 0.0 if seen is None else seen.percentile(50),
-            "freshness_p99_ms": 0.0 if seen is None else seen.percentile(99),
+            "freshness_p50_ms": 0.0 if freshness is None else freshness.percentile(50),
+            "freshness_p99_ms": 0.0 if freshness is None else freshness.percentile(99),
             "retries": 0 if stats is None else stats.retries,
             "latency_p50_ms": 0.0 if stats is None else stats.latency_p50_ms,
             "latency_p99_ms": 0.0 if stats is None else stats.latency_p99_ms,
@@ -223,14 +223,14 @@ class Sinks:
             self._topic.close()
         if self._alerts is not None:
             self._alerts.close()
-        if self.visibility is not None:
-            self.visibility.close()
+        if self.freshness is not None:
+            self.freshness.close()
         if self._identities is not None:
             self._identities.close()
 
     def _room(self) -> int:
         assert self._elastic is not None
-        return min(self._elastic.free(), self._window.room(self._elastic.in_flight))
+        return min(self._elastic.free(), self._limit.room(self._elastic.in_flight))
 
     def _emit_customers(self, partition: PartitionState, as_of: int, rows_max: int) -> int:
         done: tuple[Int32, CustomerRows] | None = None
@@ -239,11 +239,11 @@ class Sinks:
             room = self._customer_room(name, partition)
             if not len(dirty) or room == 0:
                 continue
-            flight, codes = dirty.take(min(rows_max, room))
+            batch_id, codes = dirty.take_batch(min(rows_max, room))
             if done is None or not np.array_equal(done[0], codes):
                 done = codes, customer_rows(partition, codes, as_of, self.scoring, self.drift)
             taken += len(codes)
-            self._send(name, partition, flight, done[1])
+            self._send(name, partition, batch_id, done[1])
         return taken
 
     def _customer_room(self, name: str, partition: PartitionState) -> int:
@@ -255,30 +255,30 @@ class Sinks:
         others_wait = len(partition.sessions_dirty) or len(partition.orders_dirty) or partition.orders_handover
         return -(-self._room() // 2) if others_wait else self._room()
 
-    def _send(self, name: str, partition: PartitionState, flight: int, rows: CustomerRows) -> None:
+    def _send(self, name: str, partition: PartitionState, batch_id: int, rows: CustomerRows) -> None:
         dirty = partition.customers_dirty[name]
         if name == TOPIC and self._topic is not None:
 
             def topic_done(rejected: list[Rejected]) -> None:
-                dirty.landed(flight)
+                dirty.acknowledge(batch_id)
                 partition.changed = True
                 self.written.topic_rows += len(rows.lines) - len(rejected)
                 self._rows_refused(FEATURE_TOPIC, rows, rejected, partition)
 
             self._topic.send(rows, topic_done)
         elif self._elastic is None:
-            dirty.landed(flight)
+            dirty.acknowledge(batch_id)
             self.written.customers += len(rows.lines)
         else:
             appended = partition.oldest_append_ms
             partition.oldest_append_ms = 0
 
             def elastic_done(outcome: Outcome) -> None:
-                dirty.landed(flight)
+                dirty.acknowledge(batch_id)
                 partition.changed = True
                 self.written.customers += outcome.written
-                if appended and self.visibility is not None and self.visibility.is_free:
-                    self.visibility.follow(Followed(outcome.docs[0].id, rows.version, appended))
+                if appended and self.freshness is not None and self.freshness.is_free:
+                    self.freshness.follow(Followed(outcome.docs[0].id, rows.version, appended))
                 self._refused(outcome, partition)
 
             self._submit(customer_docs(partition, rows, self._run), elastic_done)
@@ -288,23 +288,23 @@ class Sinks:
             return 0
         rooms = [self._room()] if self._elastic is not None else []
         rooms += [self._alerts.free()] if self._alerts is not None else []
-        taken = partition.alerts.take(min((ALERTS_MAX, *rooms)), max(1, len(rooms)))
+        taken = partition.alerts.take_batch(min((ALERTS_MAX, *rooms)), max(1, len(rooms)))
         if not taken:
             return 0
         numbers, alerts = list(taken), list(taken.values())
 
-        def landed() -> None:
-            self.written.alerts += partition.alerts.landed(numbers)
+        def acknowledge() -> None:
+            self.written.alerts += partition.alerts.acknowledge(numbers)
             partition.changed = True
 
         def indexed(outcome: Outcome) -> None:
-            landed()
+            acknowledge()
             self._refused(outcome, partition)
 
         rows = alert_rows(alerts)
 
         def sent(rejected: list[Rejected]) -> None:
-            landed()
+            acknowledge()
             self._rows_refused(ALERT_TOPIC, rows, rejected, partition)
 
         if self._alerts is not None:
@@ -312,16 +312,16 @@ class Sinks:
         if self._elastic is not None:
             self._submit(alert_docs(alerts, self._run), indexed)
         if not rooms:
-            landed()
+            acknowledge()
         return len(numbers)
 
     def _emit_sessions(self, partition: PartitionState, as_of: int, rows_max: int) -> int:
         if rows_max <= 0 or not len(partition.sessions_dirty):
             return 0
-        flight, rows = partition.sessions_dirty.take(rows_max)
+        batch_id, rows = partition.sessions_dirty.take_batch(rows_max)
 
         def done(outcome: Outcome) -> None:
-            partition.sessions_dirty.landed(flight)
+            partition.sessions_dirty.acknowledge(batch_id)
             partition.changed = True
             self.written.sessions += outcome.written
             self._refused(outcome, partition)
@@ -342,76 +342,78 @@ class Sinks:
             rows_max = min(rows_max, docs_max // 2)
             if rows_max <= 0 or not len(partition.orders_dirty):
                 return 0
-            flight, rows = partition.orders_dirty.take(rows_max)
-            handover = partition.orders_handover = Handover(order_docs(partition, rows, self._run), flight)
-        given = handover
+            batch_id, rows = partition.orders_dirty.take_batch(rows_max)
+            handover = partition.orders_handover = Handover(order_docs(partition, rows, self._run), batch_id)
+        current = handover
 
         def done(outcome: Outcome) -> None:
-            given.unanswered -= 1
+            current.unacknowledged -= 1
             self.written.orders += outcome.written
             self._refused(outcome, partition)
-            if given.is_done:
-                self._orders_landed(partition, given)
+            if current.is_done:
+                self._acknowledge_orders(partition, current)
 
         taken = slices = 0
         # documents stay in memory until the callbacks run, which is between two emissions
-        while not given.is_made and slices < SLICES_MAX and (room := min(self._room(), docs_max - taken)) > 0:
-            docs = given.next_slice(room)
+        while not current.is_built and slices < SLICES_MAX and (room := min(self._room(), docs_max - taken)) > 0:
+            docs = current.next_slice(room)
             if docs:
-                given.unanswered += 1
+                current.unacknowledged += 1
                 self._submit(docs, done)
             taken, slices = taken + len(docs), slices + 1
-        if given.is_made:
+        if current.is_built:
             partition.orders_handover = None
-            if given.is_done:
-                self._orders_landed(partition, given)
+            if current.is_done:
+                self._acknowledge_orders(partition, current)
         return taken
 
     @staticmethod
-    def _orders_landed(partition: PartitionState, handover: Handover) -> None:
-        for row in partition.orders_dirty.landed(handover.flight).tolist():
+    def _acknowledge_orders(partition: PartitionState, handover: Handover) -> None:
+        for row in partition.orders_dirty.acknowledge(handover.batch_id).tolist():
             partition.order_records.pop(row, None)
         partition.changed = True
 
     def _drop(self, partition: PartitionState, rows_max: int) -> int:
         """Discard dirty sessions and orders, which have no sink without Elasticsearch."""
-        flight, rows = partition.sessions_dirty.take(rows_max)
+        batch_id, rows = partition.sessions_dirty.take_batch(rows_max)
         if len(rows):
-            partition.sessions_dirty.landed(flight)
-        flight, orders = partition.orders_dirty.take(rows_max)
+            partition.sessions_dirty.acknowledge(batch_id)
+        batch_id, orders = partition.orders_dirty.take_batch(rows_max)
         if len(orders):
-            for row in partition.orders_dirty.landed(flight).tolist():
+            for row in partition.orders_dirty.acknowledge(batch_id).tolist():
                 partition.order_records.pop(row, None)
         return len(rows) + len(orders)
 
     def _submit(self, docs: list[Doc], done: Callable[[Outcome], None]) -> None:
         assert self._elastic is not None
-        number = self._window.submitted(self._elastic.in_flight + len(docs))
+        number = self._limit.submitted(self._elastic.in_flight + len(docs))
 
         def acknowledged(outcome: Outcome) -> None:
-            self._window.acknowledged(number)
+            self._limit.acknowledged(number)
             done(outcome)
 
         self._elastic.submit(docs, acknowledged)
 
     def _refused(self, outcome: Outcome, partition: PartitionState) -> None:
         self.written.refused += len(outcome.rejected)
-        if self._letters is None:
+        if self._dead_letters is None:
             return
         for refusal in outcome.rejected:
             doc = outcome.docs[refusal.position]
-            self._letters.send(DeadLetter(doc.index, partition.number, -1, doc.id.encode(), doc.body, refusal.reason))
+            self._dead_letters.send(
+                DeadLetter(doc.index, partition.number, -1, doc.id.encode(), doc.body, refusal.reason)
+            )
 
     def _rows_refused(
         self, topic: str, rows: CustomerRows, rejected: list[Rejected], partition: PartitionState
     ) -> None:
         self.written.refused += len(rejected)
-        if self._letters is None:
+        if self._dead_letters is None:
             return
         name = topic_name(self._run, topic)
-        for one in rejected:
-            key, line = rows.customer_ids[one.position].encode(), rows.lines[one.position]
-            self._letters.send(DeadLetter(name, partition.number, -1, key, line, one.reason))
+        for refusal in rejected:
+            key, line = rows.customer_ids[refusal.position].encode(), rows.lines[refusal.position]
+            self._dead_letters.send(DeadLetter(name, partition.number, -1, key, line, refusal.reason))
 
 
 class Pace:

@@ -81,7 +81,7 @@ class TopicSink:
         if self._failed is not None:
             raise ShopstreamError(
                 f"Rows could not be written to {self._topic}: {self._failed}.",
-                "Check that Kafka is up and the topic exists; what was not committed is done again.",
+                "Check that Kafka is up and the topic exists; uncommitted records are read again.",
             )
 
     def close(self) -> None:

@@ -102,7 +102,7 @@ class TransactionalTopic:
         self._tries = 0
         self._due_s = 0.0
         self._closing = False
-        self.trouble: str | None = None
+        self.last_error: str | None = None
 
     def free(self) -> int:
         """Return the number of rows that can be accepted without waiting."""
@@ -193,16 +193,16 @@ class TransactionalTopic:
             return
         for batch in self._going:
             batch.on_done([Rejected(position, reason) for position, reason in sorted(batch.rejected.items())])
-        if self.trouble is not None:
+        if self.last_error is not None:
             log.info("rows are written to Kafka again")
-        self._going, self._is_flushed, self._tries, self.trouble = [], False, 0, None
+        self._going, self._is_flushed, self._tries, self.last_error = [], False, 0, None
 
     def _again(self, reason: str) -> None:
         self._due_s = time.monotonic() + PAUSES_S[min(self._tries, len(PAUSES_S) - 1)]
         self._tries += 1
-        if self.trouble is None and self._tries > len(PAUSES_S):
+        if self.last_error is None and self._tries > len(PAUSES_S):
             log.warning("rows are not written to Kafka; nothing is lost, trying again", reason=reason)
-            self.trouble = reason
+            self.last_error = reason
 
     # --- in the pool's thread ---
 
@@ -291,18 +291,18 @@ class TransactionalTopic:
 
     def _failed(self, error: KafkaError) -> Exception:
         """Return the exception for the caller, after aborting the transaction."""
-        said = f"{error.name()}: {error.str()}"
+        message = f"{error.name()}: {error.str()}"
         if error.code() in REFUSALS:
             return ShopstreamError(
-                f"Rows cannot be written to {self._topic}: {said}.",
-                "Give the user the rights of docs/security.md; what was not committed is done again.",
+                f"Rows cannot be written to {self._topic}: {message}.",
+                "Grant the user the rights in docs/security.md; uncommitted records are read again.",
             )
         if self._producer is None or error.fatal() or error.retriable():
             # a producer that never registered or got no answer is replaced: registering aborts its open transaction
             self._producer = None
         else:
             self._end_transaction()
-        return _AgainError(said)
+        return _AgainError(message)
 
     def _end_transaction(self) -> None:
         producer, self._producer = self._producer, None

@@ -2,15 +2,15 @@
 
 The order of work, and what is repeated after a crash during each step:
 
-1. Read a batch. Nothing is lost or kept: the batch is read again.
-2. Decode and validate it, lateness included (the partition's max event time H is in the commit's metadata). The result
+1. Read a batch. After a crash it is read again.
+2. Decode and validate it, lateness included (the partition's max event time is in the commit's metadata). The result
    depends on the records alone, so a second reading gives the same.
 3. Submit the valid records to the bulk sink, and read on: several batches are in flight at once. A document has the id
    of its event and is written with `create`, so a repeated one is refused as a duplicate.
 4. A batch is acknowledged when each of its documents is written, existed already, or is refused permanently. A refused
    document is a dead letter, flushed before step 5; after a crash it may exist twice.
-5. Commit each partition up to its first unacknowledged batch, with H at that point and the identities of the months'
-   indices. After a crash the later batches are read again and refused as duplicates.
+5. Commit each partition up to its first unacknowledged batch, with the max event time at that point and the identities
+   of the months' indices. After a crash the later batches are read again and refused as duplicates.
 
 An index that was deleted and created again, or restored, lacks acknowledged documents. The partition is then read again
 from the beginning of its log; documents in other indices are refused as duplicates. A month whose index is gone is not
@@ -81,7 +81,7 @@ class _Origin:
 
     first: int
     batch: Batch
-    places: Int64
+    positions: Int64
 
 
 class IndexRole:
@@ -120,9 +120,9 @@ class IndexRole:
         self._written: set[str] = set()
         """Indices that received documents and whose identity may be unknown."""
         self._encode = msgspec.json.Encoder().encode
-        self._tracks: dict[Partition, PartitionProgress] = {}
+        self._owned: dict[Partition, PartitionProgress] = {}
         self._counts: Counter[str] = Counter()
-        self._committed_s = self._reported_s = self._asked_s = 0.0
+        self._committed_s = self._reported_s = self._checked_s = 0.0
 
     def run(
         self,
@@ -146,21 +146,21 @@ class IndexRole:
         try:
             while not stop():
                 if self._has_room():
-                    self._take(self._source.read(options.batch_records, options.read_timeout_s))
+                    self._submit(self._source.read(options.batch_records, options.read_timeout_s))
                 self._sink.poll()
                 now_s = time.monotonic()
                 if now_s - self._committed_s >= options.commit_every_s:
-                    self._see_indices()
+                    self._check_indices()
                     self._commit()
                 if now_s - self._reported_s >= options.report_every_s:
                     self._reported_s = now_s
                     report(self.progress())
                 if until is not None and self._has_reached(until, now_s):
                     break
-            self._settle(options.revoke_timeout_s)
+            self._flush_and_commit(options.revoke_timeout_s)
         finally:
             # closing the source revokes partitions, but after an error nothing may be committed
-            self._tracks.clear()
+            self._owned.clear()
             self._source.close()
         report(final := self.progress())
         return final
@@ -175,7 +175,7 @@ class IndexRole:
             retries=stats.retries,
             latency_p50_ms=stats.latency_p50_ms,
             latency_p99_ms=stats.latency_p99_ms,
-            trouble=stats.trouble,
+            last_error=stats.last_error,
             **self._counts,
         )
 
@@ -183,51 +183,58 @@ class IndexRole:
 
     def assigned(self, starts: Mapping[Partition, CommittedOffset]) -> Mapping[Partition, int]:
         """Take over partitions; those whose indices have lost documents restart at the beginning of the log."""
-        self._see_indices()
-        again: dict[Partition, int] = {}
+        self._check_indices()
+        restarts: dict[Partition, int] = {}
         for partition, start in starts.items():
-            mark = read_metadata(start.metadata)
-            check_same_topic(*partition, mark.topic_id, self._topic_id)
+            metadata = read_metadata(start.metadata)
+            check_same_topic(*partition, metadata.topic_id, self._topic_id)
             committed = start.offset if start.metadata else None
-            kept = unpack(mark.months)
-            months = kept | self._months
-            track = PartitionProgress(
-                committed, start.offset, mark.high, mark.high, start.metadata, months, mark.until, self._topic_id
+            known = unpack(metadata.months)
+            months = known | self._months
+            progress = PartitionProgress(
+                committed,
+                start.offset,
+                metadata.max_event_time,
+                metadata.max_event_time,
+                start.metadata,
+                months,
+                metadata.until,
+                self._topic_id,
             )
-            if gone := lost(kept, self._months):
-                again[partition] = start.first
-                track.begin_again(start.first, start.offset)
-                self._tell_lost(partition, gone, start.first)
-            self._tracks[partition] = track
-        return again
+            if gone := lost(known, self._months):
+                restarts[partition] = start.first
+                progress.restart(start.first, start.offset)
+                self._log_lost(partition, gone, start.first)
+            self._owned[partition] = progress
+        return restarts
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Wait briefly for documents in flight, commit what is acknowledged, and release the partitions."""
-        if self._tracks:
-            self._settle(self._options.revoke_timeout_s)
+        if self._owned:
+            self._flush_and_commit(self._options.revoke_timeout_s)
         self.lost(partitions)
 
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Release the partitions."""
         for partition in partitions:
-            self._tracks.pop(partition, None)
+            self._owned.pop(partition, None)
 
     # --- lost indices ---
 
-    def _see_indices(self) -> None:
+    def _check_indices(self) -> None:
         if self._identities is None or self._identities.current is self._seen:
             return
         self._seen = self._identities.current
         self._months = digests(self._run, self._seen)
-        for partition, track in self._tracks.items():
-            if gone := lost(track.months, self._months):
+        for partition, progress in self._owned.items():
+            if gone := lost(progress.months, self._months):
                 read = self._source.position(partition)
                 first = self._source.rewind(partition)
-                track.begin_again(first, read)
-                self._tell_lost(partition, gone, first)
-            track.months |= self._months
+                progress.restart(first, read)
+                self._log_lost(partition, gone, first)
+            progress.months |= self._months
 
-    def _tell_lost(self, partition: Partition, months: Sequence[str], first: int) -> None:
+    def _log_lost(self, partition: Partition, months: Sequence[str], first: int) -> None:
         missing = f"the log has no events before offset {first} any more" if first else None
         log.warning(
             "indices of raw events were deleted or restored; the log is read again from its beginning",
@@ -237,10 +244,10 @@ class IndexRole:
             remedy="restore a newer snapshot of them" if first else None,
         )
 
-    def _let_go(self, batch: Batch, track: PartitionProgress) -> frozenset[str]:
+    def _deleted_months(self, batch: Batch, progress: PartitionProgress) -> frozenset[str]:
         """Return the months that re-reading must not create again: their indices were deleted on purpose."""
-        again = batch.offsets[0] < track.until
-        return frozenset(track.months.keys() - self._months.keys()) if again else frozenset()
+        reread = batch.offsets[0] < progress.until
+        return frozenset(progress.months.keys() - self._months.keys()) if reread else frozenset()
 
     # --- steps ---
 
@@ -255,25 +262,25 @@ class IndexRole:
             if waited_s < options.stalled_s:
                 continue
             self._source.pause()
-            self._take(self._source.read(1, 0.0))
+            self._submit(self._source.read(1, 0.0))
             return False
         self._source.resume()
         return True
 
-    def _take(self, batches: Sequence[Batch]) -> None:
+    def _submit(self, batches: Sequence[Batch]) -> None:
         docs: list[Doc] = []
         origins: list[_Origin] = []
-        steps: list[PendingBatch] = []
+        pending: list[PendingBatch] = []
         for batch in batches:
-            track = self._tracks[batch.partition]
+            progress = self._owned[batch.partition]
             decoded = decode("events", batch.values, batch.keys, batch.append_ms)
             ts = np.array([r.ts for r in decoded.records], np.int64)
-            late, track.high = split_late(ts, track.high, EVENT_LATENESS_MS)
+            late, progress.max_event_time = split_late(ts, progress.max_event_time, EVENT_LATENESS_MS)
             self._count(batch, len(decoded.rejected), int(late.sum()))
             indices = month_indices(self._run, "events", ts)
             self._written.update(indices)
-            if let_go := self._let_go(batch, track):
-                late = late | np.array([index[-len("2026.03") :] in let_go for index in indices], np.bool_)
+            if deleted := self._deleted_months(batch, progress):
+                late = late | np.array([index[-len("2026.03") :] in deleted for index in indices], np.bool_)
             origins.append(_Origin(len(docs), batch, decoded.positions[~late]))
             encode = self._encode
             docs += [
@@ -281,16 +288,16 @@ class IndexRole:
                 for index, record, is_late in zip(indices, decoded.records, late.tolist(), strict=True)
                 if not is_late
             ]
-            step = PendingBatch(batch.next_offset, track.high)
-            track.steps.append(step)
-            steps.append(step)
-        if not steps:
+            pending_batch = PendingBatch(batch.next_offset, progress.max_event_time)
+            progress.batches.append(pending_batch)
+            pending.append(pending_batch)
+        if not pending:
             return
 
         def on_done(outcome: Outcome) -> None:
-            self._take_outcome(outcome, origins)
-            for step in steps:
-                step.done = True
+            self._record_outcome(outcome, origins)
+            for pending_batch in pending:
+                pending_batch.done = True
 
         self._sink.submit(docs, on_done)
 
@@ -298,25 +305,27 @@ class IndexRole:
         consumed = len(batch.offsets)
         self._counts.update(consumed=consumed, rejected=rejected, late=late, valid=consumed - rejected - late)
 
-    def _take_outcome(self, outcome: Outcome, origins: Sequence[_Origin]) -> None:
+    def _record_outcome(self, outcome: Outcome, origins: Sequence[_Origin]) -> None:
         self._counts.update(written=outcome.written, duplicates=len(outcome.conflicts), refused=len(outcome.rejected))
         for rejected in outcome.rejected:
             origin = next(o for o in reversed(origins) if o.first <= rejected.position)
-            batch, place = origin.batch, int(origin.places[rejected.position - origin.first])
+            batch, position = origin.batch, int(origin.positions[rejected.position - origin.first])
             topic, number = topic_name(self._run, batch.partition.topic), batch.partition.number
-            log.warning("document refused", topic=topic, partition=number, offset=batch.offsets[place])
+            log.warning("document refused", topic=topic, partition=number, offset=batch.offsets[position])
             if self._dead_letters is not None:
                 error = f"Elasticsearch refuses the document: {rejected.reason}"
                 self._dead_letters.send(
-                    DeadLetter(topic, number, batch.offsets[place], batch.keys[place], batch.values[place], error)
+                    DeadLetter(
+                        topic, number, batch.offsets[position], batch.keys[position], batch.values[position], error
+                    )
                 )
 
-    def _settle(self, timeout_s: float) -> None:
+    def _flush_and_commit(self, timeout_s: float) -> None:
         if not self._sink.flush(timeout_s):
-            log.warning("documents still on their way; they will be read again", documents=self._sink.in_flight)
+            log.warning("documents are still in flight; their records are read again", documents=self._sink.in_flight)
         self._commit()
 
-    def _knows_written(self) -> bool:
+    def _identify_written(self) -> bool:
         """Return whether the identity of every index that has acknowledged documents is known.
 
         The first document of a month creates its index. Committed without its identity, the index could be lost
@@ -325,29 +334,29 @@ class IndexRole:
         if self._identities is None or self._written <= self._seen.keys():
             return True
         try:
-            self._identities.look_now()
+            self._identities.refresh()
         except ShopstreamError as error:
-            log.warning("commit waits: the indices cannot be looked at", said=str(error))
+            log.warning("commit delayed: the identities of the indices cannot be read", error=str(error))
             return False
-        self._see_indices()
-        is_idle = not any(track.steps for track in self._tracks.values())
+        self._check_indices()
+        is_idle = not any(progress.batches for progress in self._owned.values())
         # a missing index has acknowledged nothing, or was deleted since
         self._written = set() if is_idle else self._written - self._seen.keys()
         return True
 
     def _commit(self) -> None:
         self._committed_s = time.monotonic()
-        if not self._knows_written():
+        if not self._identify_written():
             return
         offsets: dict[Partition, tuple[int, str]] = {}
-        for partition, track in self._tracks.items():
-            track.advance()
-            if not track.steps:
+        for partition, progress in self._owned.items():
+            progress.advance()
+            if not progress.batches:
                 # the end of a compacted or empty partition lies after its last record
-                track.acknowledged = max(track.acknowledged, self._source.position(partition))
-            wanted = (track.acknowledged, write_metadata(track.mark))
-            if wanted != (track.committed, track.committed_mark):
-                offsets[partition] = wanted
+                progress.acknowledged = max(progress.acknowledged, self._source.position(partition))
+            due = (progress.acknowledged, write_metadata(progress.metadata))
+            if due != (progress.committed, progress.committed_metadata):
+                offsets[partition] = due
         if not offsets:
             return
         if self._dead_letters is not None and self._dead_letters.waiting:
@@ -355,23 +364,23 @@ class IndexRole:
         try:
             self._source.commit(offsets)
         except CommitError as error:
-            log.warning("commit failed; trying again", said=str(error))
+            log.warning("commit failed; trying again", error=str(error))
         except FencedError as error:
             if error.permanent:
                 raise
             # the next read reports the lost partitions; written documents stay, the new owner writes the others
-            log.warning("commit refused", said=str(error))
+            log.warning("commit refused", error=str(error))
         else:
-            for partition, (offset, said) in offsets.items():
-                self._tracks[partition].committed, self._tracks[partition].committed_mark = offset, said
+            for partition, (offset, metadata) in offsets.items():
+                self._owned[partition].committed, self._owned[partition].committed_metadata = offset, metadata
 
     def _has_reached(self, until: Mapping[tuple[str, int], int], now_s: float) -> bool:
-        mine = {(topic_name(self._run, p.topic), p.number): t for p, t in self._tracks.items()}
-        if any((mine[key].acknowledged if key in mine else end) < end for key, end in until.items()):
+        owned = {(topic_name(self._run, p.topic), p.number): t for p, t in self._owned.items()}
+        if any((owned[key].acknowledged if key in owned else end) < end for key, end in until.items()):
             return False
-        if any(track.committed is None or track.committed < track.acknowledged for track in mine.values()):
+        if any(progress.committed is None or progress.committed < progress.acknowledged for progress in owned.values()):
             self._commit()
-        if now_s - self._asked_s < self._options.commit_every_s:
+        if now_s - self._checked_s < self._options.commit_every_s:
             return False
-        self._asked_s = now_s
+        self._checked_s = now_s
         return self._source.group_has_reached(until)

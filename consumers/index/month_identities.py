@@ -15,7 +15,7 @@ from features.schema import index_name
 
 DIGEST_BYTES: Final = 3
 MONTHS_MAX: Final = 900
-"""Number of newest months that are kept: 75 years, 3,600 characters."""
+"""Maximum number of months, the newest ones: 75 years, 3,600 characters."""
 
 Months = dict[str, bytes]
 """Month (`2026.03`) -> digest of the identity of its index."""
@@ -27,22 +27,22 @@ def digests(run: str, identities: Mapping[str, str]) -> Months:
     return {name.removeprefix(prefix): _digest(identity) for name, identity in identities.items()}
 
 
-def lost(kept: Months, now: Months) -> list[str]:
+def lost(before: Months, now: Months) -> list[str]:
     """Return the months whose index was replaced by another one.
 
     A month without an index is not included: it may have been deleted on purpose.
     """
-    return sorted(month for month in kept.keys() & now.keys() if kept[month] != now[month])
+    return sorted(month for month in before.keys() & now.keys() if before[month] != now[month])
 
 
 def pack(months: Months) -> str:
     """Encode as text: the first month and all digests from it on, zeros for a missing month in between."""
-    kept = {_number(month): digest for month, digest in months.items()}
-    if not kept:
+    by_number = {_number(month): digest for month, digest in months.items()}
+    if not by_number:
         return ""
-    last = max(kept)
-    first = max(min(kept), last - MONTHS_MAX + 1)
-    data = b"".join(kept.get(number, bytes(DIGEST_BYTES)) for number in range(first, last + 1))
+    last = max(by_number)
+    first = max(min(by_number), last - MONTHS_MAX + 1)
+    data = b"".join(by_number.get(number, bytes(DIGEST_BYTES)) for number in range(first, last + 1))
     return f"{_month(first)}:{base64.b64encode(data).decode()}"
 
 
@@ -53,7 +53,7 @@ def unpack(text: str) -> Months:
         number, data = _number(first), base64.b64decode(encoded, validate=True)
     except (ValueError, binascii.Error):
         return {}
-    cut = [data[place : place + DIGEST_BYTES] for place in range(0, len(data), DIGEST_BYTES)]
+    cut = [data[start : start + DIGEST_BYTES] for start in range(0, len(data), DIGEST_BYTES)]
     return {_month(number + n): digest for n, digest in enumerate(cut) if any(digest)}
 
 

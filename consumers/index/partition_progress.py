@@ -15,13 +15,13 @@ class OffsetMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     """Metadata committed with an offset.
 
     Attributes:
-        high: max event time (H) of the partition before the offset.
+        max_event_time: max event time of the partition before the offset.
         months: identities of the indices that acknowledged the events before the offset (`month_identities.pack`).
         until: offset up to which the partition is being read again; 0 if it is not.
         topic_id: the topic's id in the cluster; empty if unknown.
     """
 
-    high: int = NO_HIGH
+    max_event_time: int = msgspec.field(name="high", default=NO_HIGH)
     months: str = ""
     until: int = 0
     topic_id: str = ""
@@ -35,9 +35,9 @@ def read_metadata(metadata: str) -> OffsetMetadata:
         return OffsetMetadata()
 
 
-def write_metadata(mark: OffsetMetadata) -> str:
+def write_metadata(metadata: OffsetMetadata) -> str:
     """Encode as commit metadata."""
-    return msgspec.json.encode(mark).decode()
+    return msgspec.json.encode(metadata).decode()
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class PendingBatch:
     """A batch of one partition in flight."""
 
     next_offset: int
-    high: int
+    max_event_time: int
     done: bool = False
 
 
@@ -55,28 +55,28 @@ class PartitionProgress:
 
     committed: int | None
     acknowledged: int
-    acknowledged_high: int
-    high: int
-    committed_mark: str = ""
+    acknowledged_max_event_time: int
+    max_event_time: int
+    committed_metadata: str = ""
     months: Months = field(default_factory=dict)
     until: int = 0
     topic_id: str = ""
-    steps: deque[PendingBatch] = field(default_factory=deque)
+    batches: deque[PendingBatch] = field(default_factory=deque)
 
     def advance(self) -> None:
         """Acknowledge up to the first batch that is not done."""
-        while self.steps and self.steps[0].done:
-            step = self.steps.popleft()
-            self.acknowledged, self.acknowledged_high = step.next_offset, step.high
+        while self.batches and self.batches[0].done:
+            batch = self.batches.popleft()
+            self.acknowledged, self.acknowledged_max_event_time = batch.next_offset, batch.max_event_time
 
-    def begin_again(self, first: int, until: int) -> None:
+    def restart(self, first: int, until: int) -> None:
         """Restart at the first offset of the log, to read everything up to `until` again."""
-        self.steps.clear()
-        self.acknowledged, self.acknowledged_high, self.high = first, NO_HIGH, NO_HIGH
+        self.batches.clear()
+        self.acknowledged, self.acknowledged_max_event_time, self.max_event_time = first, NO_HIGH, NO_HIGH
         self.until = max(self.until, until)
 
     @property
-    def mark(self) -> OffsetMetadata:
+    def metadata(self) -> OffsetMetadata:
         """Metadata to commit with the acknowledged offset."""
         until = self.until if self.acknowledged < self.until else 0
-        return OffsetMetadata(self.acknowledged_high, pack(self.months), until, self.topic_id)
+        return OffsetMetadata(self.acknowledged_max_event_time, pack(self.months), until, self.topic_id)

@@ -85,7 +85,7 @@ class Progress:
 
     Attributes:
         role: `features`, `index` or `archive`.
-        trouble: reason why nothing can be written at the moment, or None.
+        last_error: reason why nothing can be written at the moment, or None.
     """
 
     role: str
@@ -111,7 +111,7 @@ class Progress:
     ]
     latency_p50_ms: Annotated[float, _quantile("sink_latency_seconds", "0.5", "latency_p50_ms", _LATENCY)] = 0.0
     latency_p99_ms: Annotated[float, _quantile("sink_latency_seconds", "0.99", "latency_p99_ms", _LATENCY)] = 0.0
-    trouble: str | None = None
+    last_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,8 +48,12 @@ A document with `feature` holds the drift of that feature from the model's train
 
 
 def figures(progress: Progress) -> dict[str, Figure]:
-    """Return a role's progress as one flat mapping; the drift of each feature moves to the top level."""
+    """Return a role's progress as one flat mapping; the drift of each feature moves to the top level.
+
+    The last error has the name `trouble`, as in metrics files and documents.
+    """
     values = asdict(progress)
+    values["trouble"] = values.pop("last_error")
     drift: Mapping[str, Figure] = values.pop("drift", {})
     return {**values, **drift}
 

@@ -25,53 +25,53 @@ Numbered = tuple[int, bytes]
 class AlertOutbox:
     """The unacknowledged alerts of a partition, oldest first."""
 
-    def __init__(self, waiting: Iterable[Numbered] = ()) -> None:
-        self._waiting: dict[int, Alert] = {
-            number: msgspec.json.decode(body, type=Alert) for number, body in sorted(waiting)
+    def __init__(self, pending: Iterable[Numbered] = ()) -> None:
+        self._pending: dict[int, Alert] = {
+            number: msgspec.json.decode(body, type=Alert) for number, body in sorted(pending)
         }
-        self._next = max(self._waiting, default=-1) + 1
+        self._next = max(self._pending, default=-1) + 1
         self._committed = self._next
-        self._flights: dict[int, int] = {}
+        self._unacknowledged: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._pending)
 
     @property
     def ready(self) -> bool:
         """Whether there is an alert that may be sent."""
-        return any(number < self._committed and number not in self._flights for number in self._waiting)
+        return any(number < self._committed and number not in self._unacknowledged for number in self._pending)
 
     @property
     def uncommitted(self) -> bool:
         """Whether there is an alert that no committed checkpoint holds."""
-        return bool(self._waiting) and max(self._waiting) >= self._committed
+        return bool(self._pending) and max(self._pending) >= self._committed
 
     def add(self, alerts: Iterable[Alert]) -> None:
         """1. Record alerts."""
         for alert in alerts:
-            self._waiting[self._next] = alert
+            self._pending[self._next] = alert
             self._next += 1
 
     def stored(self) -> list[Numbered]:
         """2. Return the alerts for a checkpoint: all that are not acknowledged."""
-        return [(number, msgspec.json.encode(alert)) for number, alert in self._waiting.items()]
+        return [(number, msgspec.json.encode(alert)) for number, alert in self._pending.items()]
 
     def committed(self, stored: Sequence[Numbered]) -> None:
         """2. Record that a checkpoint with these alerts was committed."""
         self._committed = max([self._committed, *(number + 1 for number, _ in stored)])
 
-    def take(self, alerts_max: int, sinks: int) -> dict[int, Alert]:
+    def take_batch(self, alerts_max: int, sinks: int) -> dict[int, Alert]:
         """3. Take up to `alerts_max` sendable alerts; `sinks` acknowledgements are needed for each."""
-        ready = [n for n in self._waiting if n < self._committed and n not in self._flights][:alerts_max]
-        self._flights |= dict.fromkeys(ready, sinks)
-        return {number: self._waiting[number] for number in ready}
+        ready = [n for n in self._pending if n < self._committed and n not in self._unacknowledged][:alerts_max]
+        self._unacknowledged |= dict.fromkeys(ready, sinks)
+        return {number: self._pending[number] for number in ready}
 
-    def landed(self, numbers: Iterable[int]) -> int:
+    def acknowledge(self, numbers: Iterable[int]) -> int:
         """4. Record a sink's acknowledgement; return how many alerts were removed because it was the last one."""
-        left = 0
+        removed = 0
         for number in numbers:
-            self._flights[number] -= 1
-            if self._flights[number] == 0:
-                del self._flights[number], self._waiting[number]
-                left += 1
-        return left
+            self._unacknowledged[number] -= 1
+            if self._unacknowledged[number] == 0:
+                del self._unacknowledged[number], self._pending[number]
+                removed += 1
+        return removed

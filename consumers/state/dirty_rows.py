@@ -18,9 +18,9 @@ class DirtyRows:
     def __init__(self) -> None:
         self._waiting = np.zeros(0, np.bool_)
         self._changed: list[Int32] = []
-        self._aged: list[Int32] = []
-        self._flights: dict[int, Int32] = {}
-        self._next_flight = 0
+        self._low_priority: list[Int32] = []
+        self._batches: dict[int, Int32] = {}
+        self._next_batch = 0
         self._count = 0
 
     def __len__(self) -> int:
@@ -29,10 +29,10 @@ class DirtyRows:
     @property
     def in_flight(self) -> int:
         """Number of rows taken and not yet acknowledged."""
-        return sum(len(rows) for rows in self._flights.values())
+        return sum(len(rows) for rows in self._batches.values())
 
-    def add(self, rows: Int32, *, aged: bool = False) -> None:
-        """Mark rows as dirty; `aged` ones come after those that changed."""
+    def add(self, rows: Int32, *, low_priority: bool = False) -> None:
+        """Mark rows as dirty; `low_priority` ones come after those that changed."""
         if len(rows) == 0:
             return
         needed = int(rows.max()) + 1
@@ -45,13 +45,13 @@ class DirtyRows:
             return
         self._waiting[new] = True
         self._count += len(new)
-        (self._aged if aged else self._changed).append(new)
+        (self._low_priority if low_priority else self._changed).append(new)
 
-    def take(self, rows_max: int) -> tuple[int, Int32]:
+    def take_batch(self, rows_max: int) -> tuple[int, Int32]:
         """Return a batch id and up to `rows_max` distinct rows."""
         taken: list[Int32] = []
         room = rows_max
-        for queue in (self._changed, self._aged):
+        for queue in (self._changed, self._low_priority):
             while queue and room > 0:
                 rows = queue.pop(0)
                 if len(rows) > room:
@@ -62,23 +62,23 @@ class DirtyRows:
         rows = np.concatenate(taken) if taken else np.zeros(0, np.int32)
         self._waiting[rows] = False
         self._count -= len(rows)
-        flight = self._next_flight
+        batch_id = self._next_batch
         if len(rows):
-            self._next_flight += 1
-            self._flights[flight] = rows
-        return flight, rows
+            self._next_batch += 1
+            self._batches[batch_id] = rows
+        return batch_id, rows
 
-    def landed(self, flight: int) -> Int32:
+    def acknowledge(self, batch_id: int) -> Int32:
         """Acknowledge a batch; return its rows that are done: neither dirty nor in a later batch."""
-        rows = self._flights.pop(flight)
+        rows = self._batches.pop(batch_id)
         done: Int32 = rows[~self._waiting[rows]]
-        for other in self._flights.values():
+        for other in self._batches.values():
             done = done[~np.isin(done, other)]
         return done
 
     def unwritten(self) -> Int32:
         """Return the dirty rows and those in flight: a checkpoint holds them, and the table must keep them."""
-        return np.unique(np.concatenate([np.flatnonzero(self._waiting).astype(np.int32), *self._flights.values()]))
+        return np.unique(np.concatenate([np.flatnonzero(self._waiting).astype(np.int32), *self._batches.values()]))
 
     def renumber(self, new_number: Int32 | None) -> None:
         """Follow the rows of a compacted table, which still has all rows of this set."""
@@ -86,8 +86,8 @@ class DirtyRows:
             return
         waiting: npt.NDArray[np.bool_] = np.zeros(len(self._waiting), np.bool_)
         self._changed = [new_number[rows] for rows in self._changed]
-        self._aged = [new_number[rows] for rows in self._aged]
-        self._flights = {flight: new_number[rows] for flight, rows in self._flights.items()}
-        for rows in (*self._changed, *self._aged):
+        self._low_priority = [new_number[rows] for rows in self._low_priority]
+        self._batches = {batch_id: new_number[rows] for batch_id, rows in self._batches.items()}
+        for rows in (*self._changed, *self._low_priority):
             waiting[rows] = True
         self._waiting = waiting

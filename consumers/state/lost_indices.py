@@ -25,15 +25,13 @@ log = structlog.get_logger("indices")
 FIXED: Final = ("customers", "sessions", "alerts")
 WATCHED: Final = (*FIXED, "orders", "order-items")
 """Indices that hold documents acknowledged to a partition."""
-_REBUILD: Final = (
-    "For a whole index restore a snapshot, or read the history into a new run (`--run NAME`) and promote it."
-)
-_SAID: Final = {
+_REBUILD: Final = "Restore a snapshot of the index, or read the history into a new run (`--run NAME`) and promote it."
+_CONSEQUENCES: Final = {
     "customers": ("every customer is written again", ""),
-    "sessions": ("sessions that may still change are written again, ended ones are not in the state", _REBUILD),
-    "alerts": ("alerts that were sent are not in the state; their topic holds them for 90 days", ""),
-    "orders": ("orders are written again when they change; what they were is not in the state", _REBUILD),
-    "order-items": ("lines are written again when their order changes; what they were is not in the state", _REBUILD),
+    "sessions": ("sessions that may still change are written again; the state holds no ended sessions", _REBUILD),
+    "alerts": ("the state holds no sent alerts; their topic holds them for 90 days", ""),
+    "orders": ("orders are written again when they change; the state holds no earlier orders", _REBUILD),
+    "order-items": ("lines are written again when their order changes; the state holds no earlier lines", _REBUILD),
 }
 """Index -> what happens to its documents, and the remedy."""
 
@@ -48,23 +46,23 @@ class LostIndices:
 
     def __init__(self, run: str, sink: str) -> None:
         self._run, self._sink = run, sink
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
 
-    def see(self, partition: PartitionState, current: Mapping[str, str]) -> None:
+    def mark_lost(self, partition: PartitionState, current: Mapping[str, str]) -> None:
         """Mark the partition's rows of lost indices as dirty.
 
         Args:
             partition: partition whose `index_ids` are updated.
             current: concrete index -> identity, of all existing indices of `WATCHED`.
         """
-        kept = partition.index_ids
+        known = partition.index_ids
         # the next document creates a fixed index again; a missing month may have been deleted on purpose
-        gone = {name for name in (write_index(self._run, index) for index in FIXED) if kept.get(name)} - current.keys()
-        now = {**kept, **current, **dict.fromkeys(gone, "")}
-        if now == kept:
+        gone = {name for name in (write_index(self._run, index) for index in FIXED) if known.get(name)} - current.keys()
+        now = {**known, **current, **dict.fromkeys(gone, "")}
+        if now == known:
             return
-        for name in sorted(kept):
-            if kept[name] and now[name] != kept[name]:
+        for name in sorted(known):
+            if known[name] and now[name] != known[name]:
                 self._write_again(partition, name, now[name])
         partition.index_ids = now
         partition.changed = True
@@ -73,11 +71,18 @@ class LostIndices:
         index = next(one for one in WATCHED if belongs_to(self._run, one, name))
         state = partition.state
         if index == "customers":
-            partition.customers_dirty[self._sink].add(np.arange(state.customer_count, dtype=np.int32), aged=True)
+            partition.customers_dirty[self._sink].add(
+                np.arange(state.customer_count, dtype=np.int32), low_priority=True
+            )
         elif index == "sessions":
-            known = state.sessions["recent"][: state.session_count] != NONE
-            partition.sessions_dirty.add(np.flatnonzero(known).astype(np.int32))
-        if (name, identity) not in self._told:
-            self._told.add((name, identity))
-            what, remedy = _SAID[index]
-            log.warning("an index was deleted or restored; documents are missing", index=name, now=what, remedy=remedy)
+            recent = state.sessions["recent"][: state.session_count] != NONE
+            partition.sessions_dirty.add(np.flatnonzero(recent).astype(np.int32))
+        if (name, identity) not in self._logged:
+            self._logged.add((name, identity))
+            consequence, remedy = _CONSEQUENCES[index]
+            log.warning(
+                "an index was deleted or restored; documents are missing",
+                index=name,
+                consequence=consequence,
+                remedy=remedy,
+            )

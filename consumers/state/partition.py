@@ -72,14 +72,14 @@ class PartitionState:
     counter: int = 0
     profiles: dict[str, bytes] = field(default_factory=dict)
     order_records: dict[int, Order] = field(default_factory=dict)
-    lanes: dict[str, TopicBuffer] = field(default_factory=lambda: {topic: TopicBuffer() for topic in SOURCE_TOPICS})
+    buffers: dict[str, TopicBuffer] = field(default_factory=lambda: {topic: TopicBuffer() for topic in SOURCE_TOPICS})
     customers_dirty: dict[str, DirtyRows] = field(default_factory=dict)
     """One set for each sink of customers' rows."""
     sessions_dirty: DirtyRows = field(default_factory=DirtyRows)
     orders_dirty: DirtyRows = field(default_factory=DirtyRows)
     orders_handover: Handover | None = None
     """Documents of orders that a sink has accepted in part."""
-    letters: list[RejectedRecord] = field(default_factory=list)
+    rejected: list[RejectedRecord] = field(default_factory=list)
     """Dead letters of applied messages, to be sent before the next commit."""
     counts: Counts = field(default_factory=Counts)
     profiles_read: bool = False
@@ -101,18 +101,20 @@ class PartitionState:
 
     def receive(self, batch: Batch) -> int:
         """Decode and buffer a batch; return its approximate size in memory, bytes."""
-        lane = self.lanes[batch.partition.topic]
-        lane.at_end = False
+        buffer = self.buffers[batch.partition.topic]
+        buffer.at_end = False
         self.counts.consumed += len(batch.values)
         if batch.partition.topic == "customers":
-            return self._take_profiles(lane, batch)
-        chunk = self._event_chunk(lane, batch) if batch.partition.topic == "events" else self._order_chunk(lane, batch)
-        lane.put(chunk)
+            return self._receive_profiles(buffer, batch)
+        chunk = (
+            self._event_chunk(buffer, batch) if batch.partition.topic == "events" else self._order_chunk(buffer, batch)
+        )
+        buffer.put(chunk)
         return chunk.held_bytes
 
     def reached_end(self, topic: str) -> None:
         """Record that every record of the topic was received."""
-        self.lanes[topic].at_end = True
+        self.buffers[topic].at_end = True
         if topic == "customers":
             self.profiles_read = True
 
@@ -125,7 +127,9 @@ class PartitionState:
         applied = 0
         while True:
             # a topic that is dry but not at its end holds the others back at its max event time
-            bounds = [lane.high_read for lane in (self.lanes[topic] for topic in TIMED_TOPICS) if not lane.at_end]
+            bounds = [
+                buffer.max_event_time for buffer in (self.buffers[topic] for topic in TIMED_TOPICS) if not buffer.at_end
+            ]
             horizon = min(bounds, default=None)
             slices = [self._apply_up_to(topic, horizon) for topic in TIMED_TOPICS]
             if not any(slices):
@@ -135,80 +139,80 @@ class PartitionState:
     @property
     def dry(self) -> bool:
         """Whether everything received is applied."""
-        return not any(lane.chunks for lane in self.lanes.values())
+        return not any(buffer.chunks for buffer in self.buffers.values())
 
     # --- applying ---
 
     def _apply_up_to(self, topic: str, horizon: int | None) -> int:
         """Apply the records that may be read while the topic's max event time is at most `horizon`."""
-        lane = self.lanes[topic]
+        buffer = self.buffers[topic]
         parts: list[EventColumns | OrderColumns] = []
-        reached = self.high(topic)
-        while lane.chunks and (horizon is None or reached <= horizon):
-            chunk = lane.chunks[0]
+        reached = self.max_event_time(topic)
+        while buffer.chunks and (horizon is None or reached <= horizon):
+            chunk = buffer.chunks[0]
             waiting = chunk.waiting
-            start, stop = chunk.used, len(chunk.high)
+            start, stop = chunk.used, len(chunk.max_event_times)
             if horizon is not None:
                 # one record more than those within: it was chosen while the max event time was still within
-                stop = min(stop, int(np.searchsorted(chunk.high, horizon, side="right")) + 1)
+                stop = min(stop, int(np.searchsorted(chunk.max_event_times, horizon, side="right")) + 1)
             if stop > start:
                 parts.append(between(chunk.columns, start, stop))
-                reached = int(chunk.high[stop - 1])
-                lane.position = int(chunk.next_offsets[stop - 1])
+                reached = int(chunk.max_event_times[stop - 1])
+                buffer.position = int(chunk.next_offsets[stop - 1])
                 self.oldest_append_ms = min(self.oldest_append_ms or chunk.oldest_append_ms, chunk.oldest_append_ms)
             chunk.used = stop
-            if stop == len(chunk.high):
-                lane.position = chunk.end_offset
-                lane.pop()
+            if stop == len(chunk.max_event_times):
+                buffer.position = chunk.end_offset
+                buffer.pop()
                 self.changed = True
             # a checkpoint may be made here: a later owner resumes at the position and does not see the messages before
             # it
-            self.letters += [letter for letter in chunk.letters if letter.offset < lane.position]
-            chunk.letters = [letter for letter in chunk.letters if letter.offset >= lane.position]
-            lane.waiting -= waiting - chunk.waiting
+            self.rejected += [record for record in chunk.rejected if record.offset < buffer.position]
+            chunk.rejected = [record for record in chunk.rejected if record.offset >= buffer.position]
+            buffer.waiting -= waiting - chunk.waiting
         return self._apply(joined(parts)) if parts else 0
 
-    def high(self, topic: str) -> int:
+    def max_event_time(self, topic: str) -> int:
         """Return the max event time of the topic that was applied; 0 if there is none."""
         return self.state.high_events if topic == "events" else self.state.high_orders
 
     def _apply(self, columns: EventColumns | OrderColumns) -> int:
-        day = day_of(self.state.stream_time)
+        day = day_of(self.state.max_event_time)
         if isinstance(columns, EventColumns):
             touched = self.state.apply_events(columns)
             self.counts.duplicates += len(columns) - touched.applied
         else:
             touched = self.state.apply_orders(columns)
-            self._keep_records(columns, touched)
+            self._store_orders(columns, touched)
         self.counts.applied += touched.applied
         self.changed = True
         for dirty in self.customers_dirty.values():
             dirty.add(touched.customers)
         self.sessions_dirty.add(touched.sessions)
         self.orders_dirty.add(touched.orders)
-        self.tick(day)
+        self.advance_clock(day)
         return len(columns)
 
-    def tick(self, day_before: int, as_of: int | None = None) -> None:
+    def advance_clock(self, day_before: int, as_of: int | None = None) -> None:
         """Advance the clock from a day on: abandoned carts, and every customer again when a UTC day begins."""
-        now = self.state.stream_time if as_of is None else as_of
+        now = self.state.max_event_time if as_of is None else as_of
         self.sessions_dirty.add(self.state.abandoned(now, ABANDONED_AFTER_MS))
         if day_of(now) != day_before:
-            self.age_all()
+            self.mark_all()
             self.expire()
 
-    def age_all(self) -> None:
+    def mark_all(self) -> None:
         """Mark every customer for writing again, after those that changed."""
         everyone = np.arange(self.state.customer_count, dtype=np.int32)
         for dirty in self.customers_dirty.values():
-            dirty.add(everyone, aged=True)
+            dirty.add(everyone, low_priority=True)
 
-    def follow_bundle(self, name: str, *, anew: bool = False) -> None:
-        """Mark every customer for scoring when the bundle is a new one, or was replaced under its name (`anew`)."""
-        if name != self.bundle or anew:
+    def follow_bundle(self, name: str, *, replaced: bool = False) -> None:
+        """Mark every customer for scoring when the bundle is a new one, or was replaced under its name (`replaced`)."""
+        if name != self.bundle or replaced:
             self.bundle = name
             self.changed = True
-            self.age_all()
+            self.mark_all()
 
     def reserve_bands(self) -> None:
         """Make room for the band of every customer."""
@@ -227,61 +231,77 @@ class PartitionState:
         if moved.orders is not None:
             self.order_records = {int(moved.orders[row]): record for row, record in self.order_records.items()}
 
-    def _keep_records(self, part: OrderColumns, touched: Touched) -> None:
+    def _store_orders(self, part: OrderColumns, touched: Touched) -> None:
         records = part.records or []
         for i in np.flatnonzero(touched.won >= 0).tolist():
             self.order_records[int(touched.won[i])] = records[i]
 
     # --- decoding ---
 
-    def _event_chunk(self, lane: TopicBuffer, batch: Batch) -> Chunk:
+    def _event_chunk(self, buffer: TopicBuffer, batch: Batch) -> Chunk:
         decoded = decode_events(batch.values, batch.keys, batch.append_ms)
         columns = decoded.columns
-        letters = [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
-        late, high = split_late(columns.ts, lane.high_read, EVENT_LATENESS_MS)
+        rejected = [self._rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
+        late, max_event_time = split_late(columns.ts, buffer.max_event_time, EVENT_LATENESS_MS)
         positions = decoded.positions
         if late.any():
-            letters += self._late_letters(batch, positions[late], columns.ts[late], EVENT_LATENESS_MS)
+            rejected += self._late_records(batch, positions[late], columns.ts[late], EVENT_LATENESS_MS)
             columns, positions = where(columns, ~late), positions[~late]
-        held = columns.held_bytes + sum(letter.held_bytes for letter in letters)
+        held_bytes = columns.held_bytes + sum(record.held_bytes for record in rejected)
         return self._chunk(
-            lane, batch, columns, columns.ts, positions, high, letters, len(decoded.rejected), held_bytes=held
+            buffer,
+            batch,
+            columns,
+            columns.ts,
+            positions,
+            max_event_time,
+            rejected,
+            len(decoded.rejected),
+            held_bytes=held_bytes,
         )
 
-    def _order_chunk(self, lane: TopicBuffer, batch: Batch) -> Chunk:
+    def _order_chunk(self, buffer: TopicBuffer, batch: Batch) -> Chunk:
         decoded = decode("orders", batch.values, batch.keys, batch.append_ms)
-        letters = [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
+        rejected = [self._rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
         ts = np.array([record.ts for record in decoded.records], np.int64)
         updated = np.array([record.updated_ts for record in decoded.records], np.int64)
-        late, high = split_late(ts, lane.high_read, ORDER_LATENESS_MS, clock=updated)
+        late, max_event_time = split_late(ts, buffer.max_event_time, ORDER_LATENESS_MS, clock=updated)
         positions, records = decoded.positions, decoded.records
         if late.any():
-            letters += self._late_letters(batch, positions[late], ts[late], ORDER_LATENESS_MS)
-            records = [record for record, gone in zip(records, late.tolist(), strict=True) if not gone]
+            rejected += self._late_records(batch, positions[late], ts[late], ORDER_LATENESS_MS)
+            records = [record for record, is_late in zip(records, late.tolist(), strict=True) if not is_late]
             positions = positions[~late]
         columns = order_columns(records, keep_records=True)
-        held = sum(map(len, filter(None, batch.values))) + LINE_BYTES * int(columns.lines.sum())
+        held_bytes = sum(map(len, filter(None, batch.values))) + LINE_BYTES * int(columns.lines.sum())
         return self._chunk(
-            lane, batch, columns, columns.updated_ts, positions, high, letters, len(decoded.rejected), held_bytes=held
+            buffer,
+            batch,
+            columns,
+            columns.updated_ts,
+            positions,
+            max_event_time,
+            rejected,
+            len(decoded.rejected),
+            held_bytes=held_bytes,
         )
 
     def _chunk(
         self,
-        lane: TopicBuffer,
+        buffer: TopicBuffer,
         batch: Batch,
         columns: EventColumns | OrderColumns,
         clock: Int64,
         positions: Int64,
-        high: int,
-        letters: list[RejectedRecord],
-        rejected: int,
+        max_event_time: int,
+        rejected: list[RejectedRecord],
+        invalid_count: int,
         *,
         held_bytes: int,
     ) -> Chunk:
-        highest = np.maximum(np.maximum.accumulate(clock), lane.high_read) if len(clock) else clock
-        lane.high_read = high
-        self.counts.rejected += rejected
-        self.counts.late += len(letters) - rejected
+        highest = np.maximum(np.maximum.accumulate(clock), buffer.max_event_time) if len(clock) else clock
+        buffer.max_event_time = max_event_time
+        self.counts.rejected += invalid_count
+        self.counts.late += len(rejected) - invalid_count
         self.counts.valid += len(positions)
         offsets = _offset_array(batch.offsets)
         return Chunk(
@@ -290,17 +310,17 @@ class PartitionState:
             offsets[positions] + 1,
             batch.next_offset,
             int(np.min(batch.append_ms)),
-            sorted_rejected(letters),
+            sorted_rejected(rejected),
             held_bytes,
         )
 
-    def _take_profiles(self, lane: TopicBuffer, batch: Batch) -> int:
+    def _receive_profiles(self, buffer: TopicBuffer, batch: Batch) -> int:
         decoded = decode("customers", batch.values, batch.keys, batch.append_ms)
         self.counts.rejected += len(decoded.rejected)
         self.counts.valid += len(decoded.records)
         self.counts.applied += len(decoded.records)
-        letters = [self._letter(batch, r.position, r.reason) for r in decoded.rejected]
-        self.letters += letters
+        rejected = [self._rejected_record(batch, r.position, r.reason) for r in decoded.rejected]
+        self.rejected += rejected
         touched: list[str] = []
         for record in decoded.records:
             if isinstance(record, Customer):
@@ -311,19 +331,19 @@ class PartitionState:
         codes = self.state.known_codes(touched)
         for dirty in self.customers_dirty.values():
             dirty.add(codes)
-        lane.position = batch.next_offset
+        buffer.position = batch.next_offset
         self.changed = True
-        return sum(letter.held_bytes for letter in letters)
+        return sum(record.held_bytes for record in rejected)
 
-    def _letter(self, batch: Batch, position: int, error: str) -> RejectedRecord:
+    def _rejected_record(self, batch: Batch, position: int, error: str) -> RejectedRecord:
         return RejectedRecord(
             batch.partition.topic, batch.offsets[position], batch.keys[position], batch.values[position], error
         )
 
-    def _late_letters(self, batch: Batch, positions: Int64, ts: Int64, allowance_ms: int) -> Iterable[RejectedRecord]:
+    def _late_records(self, batch: Batch, positions: Int64, ts: Int64, allowance_ms: int) -> Iterable[RejectedRecord]:
         hours = allowance_ms // 3_600_000
         for position, at in zip(positions.tolist(), ts.tolist(), strict=True):
-            yield self._letter(batch, position, TOO_LATE.format(ts=at, hours=hours))
+            yield self._rejected_record(batch, position, TOO_LATE.format(ts=at, hours=hours))
 
 
 def _offset_array(offsets: Sequence[int]) -> Int64:
@@ -335,9 +355,9 @@ def _offset_array(offsets: Sequence[int]) -> Int64:
 def profile_body(record: Customer, *, contact: bool) -> bytes:
     """Return the fields of a profile as a JSON object without braces; customer_id and nulls are left out."""
     left_out = {"customer_id", *(() if contact else CONTACT_FIELDS)}
-    kept = {
+    present = {
         name: value
         for name, value in msgspec.structs.asdict(record).items()
         if value is not None and name not in left_out
     }
-    return msgspec.json.encode(kept)[1:-1]
+    return msgspec.json.encode(present)[1:-1]

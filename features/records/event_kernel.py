@@ -64,7 +64,7 @@ def _string_end(data, at):
 
 
 @numba.njit(forceinline=True)
-def _stands(data, at, word):
+def _has_word(data, at, word):
     """Return whether the text `null` or `true` (as one little-endian number) is at `at`."""
     return eight_at(data, at) & np.uint64(0xFFFFFFFF) == word
 
@@ -285,9 +285,9 @@ def _object(data, at, end, names, name_ends, heads, kinds, bounds, starts, lengt
                 numbers[field] = value
             if kind != UNKNOWN:
                 seen |= 1 << field
-        elif _stands(data, at, _NULL) or (kind == UNKNOWN and _stands(data, at, _TRUE)):
+        elif _has_word(data, at, _NULL) or (kind == UNKNOWN and _has_word(data, at, _TRUE)):
             at += 4
-        elif kind == UNKNOWN and _stands(data, at, _FALS) and byte_at(data, at + 4) == 101:
+        elif kind == UNKNOWN and _has_word(data, at, _FALS) and byte_at(data, at + 4) == 101:
             at += 5
         else:
             return _REFUSED
@@ -304,7 +304,7 @@ def _object(data, at, end, names, name_ends, heads, kinds, bounds, starts, lengt
 
 @numba.njit(cache=True, nogil=True)
 def read_events(
-    data, ends, keys, key_ends, names, name_ends, heads, kinds, bounds, required, places,
+    data, ends, keys, key_ends, names, name_ends, heads, kinds, bounds, required, field_numbers,
     types, type_ends, devices, device_ends, is_ascii,
     accepted, ts, event_type, device, event_id_starts, event_id_ends, session_id_starts, session_id_ends,
     codes, slots, word_starts, word_lengths,
@@ -320,7 +320,7 @@ def read_events(
         kinds: per field its kind.
         bounds: per field the most bytes of its text.
         required: bits of the required fields.
-        places: fields event_id, event_type, customer_id, session_id, ts, device, category, channel, country.
+        field_numbers: of event_id, event_type, customer_id, session_id, ts, device, category, channel, country.
         types, type_ends, devices, device_ends: vocabularies.
         is_ascii: whether no byte of the data is above 127.
         accepted: out, numbers of the accepted messages.
@@ -346,23 +346,23 @@ def read_events(
         seen = _object(data, at, end, names, name_ends, heads, kinds, bounds, starts, lengths, numbers)
         if seen < 0 or seen & required != required:
             continue
-        event, customer, session = places[0], places[2], places[3]
+        event, customer, session = field_numbers[0], field_numbers[2], field_numbers[3]
         if lengths[event] == 0 or lengths[customer] == 0 or lengths[session] == 0:
             continue
         if key_ends[i + 1] - key_ends[i] != lengths[customer] or not _same(
             data, starts[customer], lengths[customer], keys, key_ends[i]
         ):
             continue
-        kind = _code_of(data, starts[places[1]], lengths[places[1]], types, type_ends)
+        kind = _code_of(data, starts[field_numbers[1]], lengths[field_numbers[1]], types, type_ends)
         if kind < 0:
             continue
-        device_code = _code_of(data, starts[places[5]], lengths[places[5]], devices, device_ends)
+        device_code = _code_of(data, starts[field_numbers[5]], lengths[field_numbers[5]], devices, device_ends)
         if device_code < 0:
             continue
         if not is_ascii and not _is_utf8(data, at, end):
             continue
         accepted[count] = i
-        ts[count] = numbers[places[4]]
+        ts[count] = numbers[field_numbers[4]]
         event_type[count] = kind
         device[count] = device_code
         event_id_starts[count] = starts[event]
@@ -370,7 +370,7 @@ def read_events(
         session_id_starts[count] = starts[session]
         session_id_ends[count + 1] = session_id_ends[count] + lengths[session]
         for w in range(3):
-            field = places[6 + w]
+            field = field_numbers[6 + w]
             if seen & (1 << field):
                 codes[w, count], words = _interned(
                     data, starts[field], lengths[field], slots, word_starts, word_lengths, words

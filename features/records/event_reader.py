@@ -71,7 +71,7 @@ class _Form:
     kinds: npt.NDArray[np.int64]
     bounds: Int64
     required: int
-    places: Int64
+    field_numbers: Int64
     types: Bytes
     type_ends: Int64
     devices: Bytes
@@ -124,7 +124,7 @@ def read_common(values: Sequence[bytes | None], keys: Sequence[bytes | None]) ->
     text = np.frombuffer(data, np.uint8)
     count, words = read_events(
         text, ends, np.frombuffer(key_data, np.uint8), key_ends,
-        f.names, f.name_ends, f.heads, f.kinds, f.bounds, f.required, f.places,
+        f.names, f.name_ends, f.heads, f.kinds, f.bounds, f.required, f.field_numbers,
         f.types, f.type_ends, f.devices, f.device_ends,
         data.isascii(),
         accepted, ts, event_type, device, event_id_starts, event_id_ends, session_id_starts, session_id_ends,
@@ -180,5 +180,5 @@ def _strings(ends: npt.NDArray[np.int32], data: Any) -> pa.StringArray:
 
 
 def _words(data: bytes, starts: npt.NDArray[np.int32], lengths: npt.NDArray[np.int32]) -> pa.StringArray:
-    places = zip(starts.tolist(), lengths.tolist(), strict=True)
-    return pa.array([data[start : start + length].decode() for start, length in places], pa.string())
+    ranges = zip(starts.tolist(), lengths.tolist(), strict=True)
+    return pa.array([data[start : start + length].decode() for start, length in ranges], pa.string())

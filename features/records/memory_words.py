@@ -12,28 +12,28 @@ from numba import types
 from numba.extending import intrinsic
 
 
-def _place(context, builder, signature, arguments, bits):
+def _pointer(context, builder, signature, arguments, bits):
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
     return builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(bits).as_pointer())
 
 
 def _byte_at(_typing, data, at):  # noqa: ARG001
     def generate(context, builder, signature, arguments):
-        return builder.zext(builder.load(_place(context, builder, signature, arguments, 8)), ir.IntType(64))
+        return builder.zext(builder.load(_pointer(context, builder, signature, arguments, 8)), ir.IntType(64))
 
     return types.int64(data, types.int64), generate
 
 
 def _eight_at(_typing, data, at):  # noqa: ARG001
     def generate(context, builder, signature, arguments):
-        return builder.load(_place(context, builder, signature, arguments, 64), align=1)
+        return builder.load(_pointer(context, builder, signature, arguments, 64), align=1)
 
     return types.uint64(data, types.int64), generate
 
 
 def _put_eight(_typing, data, at, word):  # noqa: ARG001
     def generate(context, builder, signature, arguments):
-        builder.store(arguments[2], _place(context, builder, signature, arguments, 64), align=1)
+        builder.store(arguments[2], _pointer(context, builder, signature, arguments, 64), align=1)
         return context.get_dummy_value()
 
     return types.void(data, types.int64, types.uint64), generate

@@ -104,32 +104,32 @@ def read_chunk(
         The valid records and the rejected messages.
     """
     records, parse_faults = _parse(reader, values, keys)
-    places = np.arange(len(records))
+    positions = np.arange(len(records))
     appended = np.asarray(append_ms, np.int64)
     if parse_faults:
-        records, keys, places = _without(parse_faults, records, keys, places)
-        appended = appended[places]
+        records, keys, positions = _without(parse_faults, records, keys, positions)
+        appended = appended[positions]
     ids, ts = [record.customer_id for record in records], reader.times(records)
     # a time fault takes precedence: unlike a key fault, it depends on where the record was appended
     faults = _key_faults(ids, keys) | reader.time_faults(records, ts, appended)
     rejected = [Rejected(first + position, reason) for position, reason in parse_faults.items()]
     if faults:
-        rejected += [Rejected(first + int(places[at]), reason) for at, reason in faults.items()]
-        records, ids, places = _without(faults, records, ids, places)
+        rejected += [Rejected(first + int(positions[at]), reason) for at, reason in faults.items()]
+        records, ids, positions = _without(faults, records, ids, positions)
         ts = reader.times(records)
     if len(rejected) > 1:
         rejected.sort(key=lambda one: one.position)
-    return Chunk(records, places + first, ids, ts, rejected)
+    return Chunk(records, positions + first, ids, ts, rejected)
 
 
 T = TypeVar("T")
 
 
 def _without(
-    faults: dict[int, str], records: list[Any], others: Sequence[T], places: Int64
+    faults: dict[int, str], records: list[Any], others: Sequence[T], positions: Int64
 ) -> tuple[list[Any], list[T], Int64]:
     left = [at for at in range(len(records)) if at not in faults]
-    return [records[at] for at in left], [others[at] for at in left], places[left]
+    return [records[at] for at in left], [others[at] for at in left], positions[left]
 
 
 def _parse(

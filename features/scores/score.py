@@ -282,8 +282,8 @@ class Scoring:
 
 def fingerprint() -> str:
     """Return the fingerprint that a bundle must match to score rows: schema version, feature names and types."""
-    said = [str(SCHEMA_VERSION), *(f"{feature.name}:{feature.kind}" for feature in FEATURES)]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:16]
+    signature = [str(SCHEMA_VERSION), *(f"{feature.name}:{feature.kind}" for feature in FEATURES)]
+    return hashlib.sha256("\n".join(signature).encode()).hexdigest()[:16]
 
 
 def trial_rows() -> pl.DataFrame:
@@ -309,6 +309,6 @@ def check_scores(rows: pl.DataFrame, scores: pl.DataFrame) -> None:
     if dict(schema) != SCORE_SCHEMA or len(scores) != len(rows):
         other = sorted(set(schema.items()) ^ set(SCORE_SCHEMA.items()), key=str)
         raise ShopstreamError(
-            f"A scorer gave {len(scores)} rows for {len(rows)}, or other columns than expected: {other}.",
+            f"A scorer returned {len(scores)} rows for {len(rows)}, or unexpected columns: {other}.",
             "Train the bundle again with this version of the program.",
         )

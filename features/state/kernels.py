@@ -36,10 +36,10 @@ def _one_more(count):
 
 
 @numba.njit(inline="always")
-def _tallied(views, next_view, view_count, head, word):
-    """Count a word in a session's chain of tallies; return the chain's head and the number of tallies.
+def _count_word(views, next_view, view_count, head, word):
+    """Count a word in a session's chain of view counts; return the head of the chain and the number of counts.
 
-    A full tally stays unchanged, and a new tally of the same word continues it.
+    A full count stays unchanged, and a new count of the same word continues it.
     """
     link = head
     while link != -1 and (views[link].category != word or views[link].count == _COUNT_MAX):
@@ -179,7 +179,7 @@ def apply_events(
                 session.first_view_low, session.first_view_high = at_low, at_high
             word = category[i]
             if word != -1:
-                session.views, view_count = _tallied(views, next_view, view_count, session.views, word)
+                session.views, view_count = _count_word(views, next_view, view_count, session.views, word)
         elif kind == _ADD_TO_CART:
             before = session.n_add_to_cart
             session.n_add_to_cart = _one_more(before)
@@ -200,7 +200,7 @@ def apply_events(
                 session.first_purchase_low, session.first_purchase_high = at_low, at_high
         if before == _COUNT_MAX:
             session.marks |= _CARRIED
-            session.views, view_count = _tallied(
+            session.views, view_count = _count_word(
                 views, next_view, view_count, session.views, np.int32(-2) - np.int32(kind)
             )
         if session.n_add_to_cart > 0 and session.n_purchase == 0 and session.marks & _OPEN_CART == 0:
@@ -266,7 +266,7 @@ def apply_orders(
 
 
 @numba.njit(cache=True, nogil=True)
-def settle_orders(customers, orders, count, keep, placed):
+def finalise_orders(customers, orders, count, keep, placed):
     """Add the placed orders that are about to expire to their customers' settled totals."""
     for row in range(count):
         if keep[row] or orders[row].status != placed:

@@ -80,7 +80,7 @@ def compact_rows(rows, count, keep, renumbered):
 
 @numba.njit(cache=True, nogil=True)
 def compact_views(sessions, count, views, next_view, out, out_next):
-    """Copy the chains of tallies of the first `count` sessions; return the new number of links."""
+    """Copy the chains of view counts of the first `count` sessions; return the new number of links."""
     used = 0
     for row in range(count):
         link = sessions[row].views

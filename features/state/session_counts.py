@@ -16,10 +16,10 @@ def session_counts(state: State, sessions: Rows) -> dict[str, Int64]:
     carried = np.flatnonzero(sessions["marks"] & CARRIED)
     if len(carried):
         position, links = gather(sessions["views"][carried], state.next_view)
-        tallies = take(state.views, links)
+        views = take(state.views, links)
         for number, count in enumerate(counts.values()):
-            of_word = tallies["category"] == carried_word(number)
-            np.add.at(count, carried[position[of_word]], COUNT_MAX * tallies["count"][of_word].astype(np.int64))
+            of_word = views["category"] == carried_word(number)
+            np.add.at(count, carried[position[of_word]], COUNT_MAX * views["count"][of_word].astype(np.int64))
     return counts
 
 
@@ -27,13 +27,13 @@ def top_categories(state: State, group: Int32, rows: Rows, customers: int) -> tu
     """Return each customer's category number with most product views (NONE without views), and its share."""
     viewed = rows["views"] != NONE
     position, links = gather(np.ascontiguousarray(rows["views"][viewed]), state.next_view)
-    tallies = take(state.views, links)
-    of_words = tallies["category"] > NONE
+    views = take(state.views, links)
+    of_words = views["category"] > NONE
     if not of_words.all():
-        position, tallies = position[of_words], tallies[of_words]
+        position, views = position[of_words], views[of_words]
     top, share = np.empty(customers, np.int32), np.empty(customers, np.float64)
     row_chains.sum_views(
-        group[viewed][position], np.ascontiguousarray(tallies["category"]), tallies["count"].astype(np.int64),
+        group[viewed][position], np.ascontiguousarray(views["category"]), views["count"].astype(np.int64),
         customers, byte_order(state), top, share,
     )  # fmt: skip
     return top, share

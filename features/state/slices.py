@@ -40,8 +40,8 @@ class Slice(msgspec.Struct, frozen=True, array_like=True):
     """Rows of some customers, as the bytes of the tables' rows. `id_lengths` are u4, bytes of each customer's id.
 
     Differences from a state: `customer` of orders and sessions, and `session` of recent rows, are positions within the
-    slice. `views` of a session is the number of its tallies, which follow those of the previous session. The strings of
-    a recent row follow those of the previous row.
+    slice. `views` of a session is the number of its view counts, which follow those of the previous session. The
+    strings of a recent row follow those of the previous row.
     """
 
     id_lengths: bytes = b""
@@ -75,9 +75,9 @@ def split(state: State, group: Int32, groups: int) -> list[Slice]:
     id_bytes = np.frombuffer(ids.buffers()[2], np.uint8) if len(ids) else np.zeros(0, np.uint8)
 
     orders, _, order_starts = _owned(state.orders[: state.order_count], rank, local, group, groups)
-    sessions, places, session_starts = _owned(state.sessions[: state.session_count], rank, local, group, groups)
-    recent, text, recent_starts, text_starts = _strings(state, sessions, places, session_starts)
-    views, view_starts = _tallies(state, sessions)
+    sessions, positions, session_starts = _owned(state.sessions[: state.session_count], rank, local, group, groups)
+    recent, text, recent_starts, text_starts = _strings(state, sessions, positions, session_starts)
+    views, view_starts = _views(state, sessions)
 
     lengths = np.diff(id_ends).astype(np.uint32)
     cut_ids = id_ends[starts]
@@ -130,7 +130,7 @@ def join(slices: Sequence[Slice], words: Strings, high_events: int, high_orders:
         "sessions": sessions,
         "next_session": _linked(customers, "session", sessions),
         "views": views,
-        "next_view": _linked_tallies(sessions, len(views)),
+        "next_view": _linked_views(sessions, len(views)),
         "recent": recent,
         "recent_bytes": _joined(slices, "text", np.dtype(np.uint8)),
         "open_carts": np.flatnonzero(sessions["marks"] & OPEN_CART).astype(np.int32),
@@ -150,19 +150,19 @@ def _owned(rows: Rows, rank: Int32, local: Int32, group: Int32, groups: int) -> 
     """Return rows in the new customer order, the new position of each row, and the start of each group's rows."""
     owner = rows["customer"]
     order = np.argsort(rank[owner], kind="stable").astype(np.int32)
-    places = np.empty(len(order), np.int32)
-    places[order] = np.arange(len(order), dtype=np.int32)
+    positions = np.empty(len(order), np.int32)
+    positions[order] = np.arange(len(order), dtype=np.int32)
     moved = take(rows, order)
     moved["customer"] = local[moved["customer"]]
-    return moved, places, _starts(group[owner], groups)
+    return moved, positions, _starts(group[owner], groups)
 
 
 def _strings(
-    state: State, sessions: Rows, places: Int32, session_starts: Int64
+    state: State, sessions: Rows, positions: Int32, session_starts: Int64
 ) -> tuple[Rows, npt.NDArray[np.uint8], Int64, Int64]:
     """Return recent rows in the order of their sessions, their strings, and the starts of each group in both."""
     count = state.recent_count
-    session = places[state.recent["session"][:count]]
+    session = positions[state.recent["session"][:count]]
     order = np.argsort(session, kind="stable").astype(np.int32)
     ordered = take(state.recent[:count], order)
     ordered["session"] = session[order]
@@ -178,8 +178,8 @@ def _strings(
     return rows, text[:size], starts, text_starts
 
 
-def _tallies(state: State, sessions: Rows) -> tuple[Rows, Int64]:
-    """Return tallies in session order and the start of each session's tallies; write their numbers to the sessions."""
+def _views(state: State, sessions: Rows) -> tuple[Rows, Int64]:
+    """Return view counts in session order and the start of each session's; write their numbers to the sessions."""
     views, following = np.zeros(state.view_count, VIEW), np.empty(state.view_count, np.int32)
     used = row_chains.compact_views(sessions, len(sessions), state.views, state.next_view, views, following)
     some = sessions["views"] != NONE
@@ -225,8 +225,8 @@ def _linked(customers: Rows, head: str, rows: Rows) -> Int32:
     return following
 
 
-def _linked_tallies(sessions: Rows, count: int) -> Int32:
-    """Return the next tally of each; replace the tally counts of sessions by the positions of their first tallies."""
+def _linked_views(sessions: Rows, count: int) -> Int32:
+    """Return the next view count of each; replace their numbers in the sessions by the positions of the first ones."""
     numbers = sessions["views"].astype(np.int64)
     ends = np.cumsum(numbers)
     following = np.arange(1, count + 1, dtype=np.int32)

@@ -122,7 +122,7 @@ class State:
         return self.customer_ids.count
 
     @property
-    def stream_time(self) -> int:
+    def max_event_time(self) -> int:
         """Highest ts / updated_ts applied so far; 0 if there is none."""
         return max(self.high_events, self.high_orders)
 
@@ -295,8 +295,8 @@ class State:
     def session_ids(self, rows: Int32) -> list[str]:
         """Return the ids of sessions whose strings are still stored: dirty, in-flight and recent ones."""
         data = self.recent_bytes
-        places = self.recent[self.sessions["recent"][rows]]
-        starts, lengths = places["session_id"].tolist(), places["session_id_length"].tolist()
+        strings = self.recent[self.sessions["recent"][rows]]
+        starts, lengths = strings["session_id"].tolist(), strings["session_id_length"].tolist()
         return [data[start : start + length].tobytes().decode() for start, length in zip(starts, lengths, strict=True)]
 
     def take_new_ids(self) -> Rows:
@@ -341,7 +341,7 @@ class State:
         self.next_session = grown(self.next_session, self.session_count, self.session_count + n)
         if crowded(self._session_slots, self.session_count + n):
             self._session_slots = _row_slots(self.sessions, self.session_count, self.session_count + n)
-        # an event may start a tally of its category and one of carries
+        # an event may start a count of its category and one of carries
         self.views = grown(self.views, self.view_count, self.view_count + 2 * n)
         self.next_view = grown(self.next_view, self.view_count, self.view_count + 2 * n)
         self.recent = grown(self.recent, self.recent_count, self.recent_count + n)
@@ -372,7 +372,7 @@ class State:
         self._scan_at["orders"] = _an_eighth_more(int(np.count_nonzero(keep)))
         if keep.all():
             return None
-        kernels.settle_orders(self.customers, self.orders, count, keep, PLACED)
+        kernels.finalise_orders(self.customers, self.orders, count, keep, PLACED)
         renumbered, self.order_count = _compacted(self.orders, keep)
         self.customers["order"] = self._relinked(self.orders, self.next_order, self.order_count)
         _refill(self._order_slots, self.orders, self.order_count)

@@ -105,7 +105,7 @@ SESSION: Final = np.dtype(
 )
 """80 bytes."""
 VIEW: Final = np.dtype([("category", "i4"), ("count", "u2")])
-"""6 bytes. A tally of a session: of product views in a category (a word), or of carries (`carried_word`)."""
+"""6 bytes. A count of a session: of product views in a category (a word), or of carries (`carried_word`)."""
 RECENT: Final = np.dtype(
     [
         ("session_id", "i8"),  # end offsets are start + length into the bytes of `recent`

@@ -67,18 +67,18 @@ def days(directory: Path, topic: str) -> list[date]:
     folder = directory / topic
     if not folder.is_dir():
         return []
-    found = []
+    dates = []
     for entry in folder.iterdir():
         if entry.name.startswith((".", "_")) or not entry.is_dir():
             continue
         try:
             match = _FOLDER.fullmatch(entry.name)
-            found.append(date.fromisoformat(match[1] if match else entry.name))
+            dates.append(date.fromisoformat(match[1] if match else entry.name))
         except ValueError:
             raise ShopstreamError(
-                f"{entry} is not a day's folder of an archive.", "Folders are named date=YYYY-MM-DD; move it away."
+                f"{entry} is not a day's folder of an archive.", "Folders are named date=YYYY-MM-DD; move it elsewhere."
             ) from None
-    return sorted(found)
+    return sorted(dates)
 
 
 def read_day(directory: Path, topic: str, day: date, columns: Sequence[str] | None = None) -> pa.Table:
@@ -192,7 +192,7 @@ def _footer(file: Path) -> pq.FileMetaData:
 
 
 def _unreadable(file: Path, error: Exception) -> ShopstreamError:
-    return ShopstreamError(f"{file} cannot be read: {error}", "Write the archive anew, or remove the file.")
+    return ShopstreamError(f"{file} cannot be read: {error}", "Write the archive again, or remove the file.")
 
 
 def _read_file(file: Path, topic: str, schema: pa.Schema, groups: Sequence[int] | None = None) -> pa.Table:
@@ -230,7 +230,8 @@ class ArchiveWriter:
             raise ShopstreamError(f"{directory} is not empty.", "Name another folder, or add --force to replace it.")
         if foreign := sorted(entries - _OWN_ENTRIES):
             raise ShopstreamError(
-                f"{directory} holds {foreign[0]}, which no archive has, so it is not replaced.", "Name another folder."
+                f"{directory} contains {foreign[0]}, which no archive has, so it is not replaced.",
+                "Name another folder.",
             )
 
     def __enter__(self) -> Self:
@@ -258,7 +259,8 @@ class ArchiveWriter:
         except OSError as failed:
             where = f" The old one is in {old}." if old.exists() else ""
             raise ShopstreamError(
-                f"The archive {self.directory} cannot be put in place: {failed}.{where}", "Name another folder."
+                f"The archive {self.directory} cannot be moved to its final name: {failed}.{where}",
+                "Name another folder.",
             ) from failed
         finally:
             # the old archive is deleted only when the new one is in place
@@ -304,13 +306,13 @@ class ArchiveWriter:
         if self._csv:
             self._write_csv("customers", pq.read_table(self._root / CUSTOMERS_FILE))
 
-    def write_beside(self, name: str, table: pa.Table) -> None:
+    def write_table(self, name: str, table: pa.Table) -> None:
         """Write a table that is not a record, such as the truth, next to the records."""
         pq.write_table(table, self._root / name, compression="zstd")
         if self._csv:
             self._write_csv(Path(name).stem, table)
 
-    def path_beside(self, name: str) -> Path:
+    def path_of(self, name: str) -> Path:
         """Return the path for a file that is not a record, next to the records."""
         return self._root / name
 

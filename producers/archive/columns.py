@@ -22,13 +22,13 @@ def reading_schema(topic: str) -> pa.Schema:
 
 
 def read_columns(
-    source: pq.ParquetFile, place: str, topic: str, schema: pa.Schema, groups: Sequence[int] | None = None
+    source: pq.ParquetFile, location: str, topic: str, schema: pa.Schema, groups: Sequence[int] | None = None
 ) -> pa.Table:
     """Return the rows of an open file.
 
     Args:
         source: file of one topic of an archive, on any file system.
-        place: name of the file for errors.
+        location: name of the file for errors.
         topic: `events`, `orders` or `customers`.
         schema: requested columns, of `reading_schema(topic)`.
         groups: requested row groups, all by default.
@@ -47,53 +47,58 @@ def read_columns(
     arrays = []
     for field in schema:
         if field.name in present:
-            arrays.append(_conform(table[field.name].combine_chunks(), field.type, f"{place}: column {field.name}"))
+            arrays.append(_conform(table[field.name].combine_chunks(), field.type, f"{location}: column {field.name}"))
         elif field.name in required:
             raise ShopstreamError(
-                f"{place} has no column {field.name}.", f"Every row of {topic} needs it; `shopstream import` makes one."
+                f"{location} has no column {field.name}.",
+                f"Every row of {topic} needs it; `shopstream import` creates one.",
             )
         else:
             arrays.append(pa.nulls(table.num_rows, field.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _conform(array: pa.Array, wanted: pa.DataType, place: str) -> pa.Array:
+def _conform(array: pa.Array, expected: pa.DataType, location: str) -> pa.Array:
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, array.type)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    have = array.type
-    if have == wanted:
+    actual = array.type
+    if actual == expected:
         return array
-    if pa.types.is_null(have):
-        return pa.nulls(len(array), wanted)
+    if pa.types.is_null(actual):
+        return pa.nulls(len(array), expected)
     try:
-        if pa.types.is_list(wanted) and (pa.types.is_list(have) or pa.types.is_large_list(have)):
-            return _conform_items(array, place)
-        if pa.types.is_timestamp(wanted) and (pa.types.is_timestamp(have) or pa.types.is_integer(have)):
-            return array.cast(wanted, safe=False)
-        if pa.types.is_int64(wanted) and pa.types.is_floating(have):
-            return _whole_numbers(array, place)
-        numeric = pa.types.is_integer(have) or pa.types.is_floating(have) or pa.types.is_decimal(have)
-        text = pa.types.is_large_string(have) or pa.types.is_string_view(have)
-        if (numeric and (pa.types.is_float64(wanted) or pa.types.is_int64(wanted))) or (
-            text and pa.types.is_string(wanted)
+        if pa.types.is_list(expected) and (pa.types.is_list(actual) or pa.types.is_large_list(actual)):
+            return _conform_items(array, location)
+        if pa.types.is_timestamp(expected) and (pa.types.is_timestamp(actual) or pa.types.is_integer(actual)):
+            return array.cast(expected, safe=False)
+        if pa.types.is_int64(expected) and pa.types.is_floating(actual):
+            return _whole_numbers(array, location)
+        numeric = pa.types.is_integer(actual) or pa.types.is_floating(actual) or pa.types.is_decimal(actual)
+        text = pa.types.is_large_string(actual) or pa.types.is_string_view(actual)
+        if (numeric and (pa.types.is_float64(expected) or pa.types.is_int64(expected))) or (
+            text and pa.types.is_string(expected)
         ):
             # Arrow's own cast of a decimal multiplies by a rounded power of ten: 1.015 becomes 1.0150000000000001
-            exact = array.cast(pa.string()) if pa.types.is_decimal(have) and pa.types.is_float64(wanted) else array
-            return exact.cast(wanted)
+            exact = array.cast(pa.string()) if pa.types.is_decimal(actual) and pa.types.is_float64(expected) else array
+            return exact.cast(expected)
     except pa.ArrowException as error:
-        raise ShopstreamError(f"{place} does not read as {wanted}: {error}", "Convert the column.") from error
-    raise ShopstreamError(f"{place} is {have}, expected {wanted}.", "Convert the column, or use `shopstream import`.")
+        raise ShopstreamError(
+            f"{location} cannot be converted to {expected}: {error}", "Convert the column."
+        ) from error
+    raise ShopstreamError(
+        f"{location} is {actual}, expected {expected}.", "Convert the column, or use `shopstream import`."
+    )
 
 
-def _conform_items(array: pa.Array, place: str) -> pa.Array:
+def _conform_items(array: pa.Array, location: str) -> pa.Array:
     lines = array.flatten()
     if pa.types.is_null(lines.type):
         lines = pa.nulls(len(lines), ITEM_ARROW)
     names = {field.name for field in lines.type}
     fields = [
-        _conform(lines.field(field.name), field.type, f"{place}.{field.name}")
+        _conform(lines.field(field.name), field.type, f"{location}.{field.name}")
         if field.name in names
         else pa.nulls(len(lines), field.type)
         for field in ITEM_ARROW
@@ -104,10 +109,10 @@ def _conform_items(array: pa.Array, place: str) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, items, mask=array.is_null())
 
 
-def _whole_numbers(array: pa.Array, place: str) -> pa.Array:
+def _whole_numbers(array: pa.Array, location: str) -> pa.Array:
     """Convert floats to int64: NaN becomes null; in a quantity, a fraction becomes an invalid number."""
     array = pc.if_else(pc.fill_null(pc.is_nan(array), False), pa.scalar(None, array.type), array)
-    if place.endswith("quantity"):
+    if location.endswith("quantity"):
         whole = pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), 2.0**53))
         array = pc.if_else(pc.fill_null(whole, True), array, pa.scalar(_INVALID_QUANTITY, array.type))
     return array.cast(pa.int64())

@@ -36,7 +36,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ArchiveRange:
     """Part of an archive: the requested topics, and the records whose time is in [start_ms, end_ms)."""
 
     directory: Path
@@ -83,12 +83,12 @@ class Sorted:
         )
 
 
-def count(span: Span) -> dict[str, int]:
+def count(span: ArchiveRange) -> dict[str, int]:
     """Count the rows of the span by topic. Whole days are counted from the file footers."""
     return {topic: sum(_count_day(span, topic, day) for day in span.days(topic)) for topic in span.topics}
 
 
-def _count_day(span: Span, topic: str, day: date) -> int:
+def _count_day(span: ArchiveRange, topic: str, day: date) -> int:
     if span.whole(day):
         return count_rows(span.directory, topic, day)
     parts = read_day_parts(span.directory, topic, day, ROWS_MAX, [DAY_COLUMN[topic]])
@@ -97,7 +97,7 @@ def _count_day(span: Span, topic: str, day: date) -> int:
     return sum(int(((part >= low) & (part < high)).sum()) for part in times)
 
 
-def in_time_order(span: Span, rows_max: int = ROWS_MAX, chunk_rows: int = CHUNK_ROWS) -> Iterator[Messages]:
+def in_time_order(span: ArchiveRange, rows_max: int = ROWS_MAX, chunk_rows: int = CHUNK_ROWS) -> Iterator[Messages]:
     """Yield the messages of a span, ascending by time across topics. Rows of equal time keep the order of the files.
 
     Args:
@@ -156,42 +156,42 @@ def _advance(heads: dict[int, Sorted], index: int, stream: Iterator[Sorted]) -> 
             return
 
 
-def sorted_pieces(span: Span, topic: str, rows_max: int = ROWS_MAX) -> Iterator[Sorted]:
+def sorted_pieces(span: ArchiveRange, topic: str, rows_max: int = ROWS_MAX) -> Iterator[Sorted]:
     """Yield the rows of one topic, ascending over all pieces.
 
     A piece holds several small days, one day, or about `rows_max` rows of a larger one.
     """
     together = min(TOGETHER_ROWS, rows_max)
-    waiting: dict[date, int] = {}
+    pending: dict[date, int] = {}
     for day in span.days(topic):
         rows = count_rows(span.directory, topic, day)
-        if waiting and sum(waiting.values()) + rows > together:
-            yield _read(span, topic, waiting)
-            waiting = {}
+        if pending and sum(pending.values()) + rows > together:
+            yield _read(span, topic, pending)
+            pending = {}
         if rows > rows_max:
             yield from _merged_runs(span, topic, day, rows_max)
         else:
-            waiting[day] = rows
-    if waiting:
-        yield _read(span, topic, waiting)
+            pending[day] = rows
+    if pending:
+        yield _read(span, topic, pending)
 
 
-def _read(span: Span, topic: str, rows: Mapping[date, int]) -> Sorted:
-    frame = _read_at_once(span, topic, rows)
+def _read(span: ArchiveRange, topic: str, rows: Mapping[date, int]) -> Sorted:
+    frame = _read_together(span, topic, rows)
     if frame is None:
         frame = _frame(pa.concat_tables([read_day(span.directory, topic, day) for day in rows]))
     return _sorted(span, topic, frame, rows)
 
 
-def _read_at_once(span: Span, topic: str, rows: Mapping[date, int]) -> pl.DataFrame | None:
+def _read_together(span: ArchiveRange, topic: str, rows: Mapping[date, int]) -> pl.DataFrame | None:
     """Read all files of some days, three times as fast as by day; None if a file's types are not the archive's own."""
-    wanted = _frame(reading_schema(topic).empty_table()).schema
+    schema = _frame(reading_schema(topic).empty_table()).schema
     files = [file for day in rows for file in day_files(span.directory, topic, day)]
     try:
-        frame = pl.read_parquet(files, hive_partitioning=False, columns=wanted.names())
+        frame = pl.read_parquet(files, hive_partitioning=False, columns=schema.names())
     except (pl.exceptions.PolarsError, OSError):
         return None
-    return frame if frame.schema == wanted else None
+    return frame if frame.schema == schema else None
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
@@ -200,7 +200,7 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _sorted(span: Span, topic: str, frame: pl.DataFrame, rows: Mapping[date, int]) -> Sorted:
+def _sorted(span: ArchiveRange, topic: str, frame: pl.DataFrame, rows: Mapping[date, int]) -> Sorted:
     """Convert the rows of some days, which are consecutive in the frame, to messages."""
     times = _times(frame[DAY_COLUMN[topic]], rows)
     if not all(span.whole(day) for day in rows):
@@ -220,7 +220,7 @@ def _times(column: pl.Series, rows: Mapping[date, int]) -> Int64:
     return np.clip(np.where(known, column.to_physical().fill_null(0).to_numpy(), first), first, first + DAY_MS - 1)
 
 
-def _merged_runs(span: Span, topic: str, day: date, rows_max: int) -> Iterator[Sorted]:
+def _merged_runs(span: ArchiveRange, topic: str, day: date, rows_max: int) -> Iterator[Sorted]:
     with tempfile.TemporaryDirectory(prefix="shopstream-replay-") as folder:
         runs = []
         for number, part in enumerate(read_day_parts(span.directory, topic, day, rows_max)):

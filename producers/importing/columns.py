@@ -71,7 +71,7 @@ _ROW_BYTES: Final = 40
 class Columns:
     """Builds expressions over the columns of a file, by the names that the mapping uses."""
 
-    place: str
+    file: str
     schema: pl.Schema
     decimal: str = "."
     absent: list[str] = field(default_factory=list)
@@ -138,8 +138,8 @@ class Columns:
         if required:
             names = ", ".join(name for name in self.schema.names() if name != ROW)
             raise UsageError(
-                f"{self.place} has no column {column}; it has {names}.",
-                "Name its columns in a mapping of your own: `shopstream import --show NAME` prints one to start from.",
+                f"{self.file} has no column {column}; it has {names}.",
+                "Write a mapping with its columns: `shopstream import --show NAME` prints one to start from.",
             )
         if column not in self.absent:
             self.absent.append(column)

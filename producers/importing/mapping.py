@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from connectors.formats.strict_yaml import find_text, read_yaml, ready_texts
+from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from connectors.formats.timestamps import zone_name
 from features.errors import UsageError
 from features.schema import Device, EventType, Status
@@ -54,7 +54,7 @@ class FileFormat(Part):
     @model_validator(mode="after")
     def _names(self) -> FileFormat:
         if self.format == "whitespace" and not self.columns:
-            raise ValueError("a whitespace file has no header: name its columns")
+            raise ValueError("a whitespace file has no header: list its columns")
         if self.format == "parquet" and self.columns:
             raise ValueError("a Parquet file has its own column names")
         if self.columns and len(set(self.columns)) < len(self.columns):
@@ -130,7 +130,7 @@ class OrderColumns(Part):
     @model_validator(mode="after")
     def _complete(self) -> OrderColumns:
         if self.rows == "line" and self.id is None:
-            raise ValueError("lines are brought together by an id: give the id's column")
+            raise ValueError("lines are grouped by an id: give the id's column")
         if self.rows == "order" and self.total is None:
             raise ValueError("give the column of the order's total")
         if self.total is None and (self.quantity is None or self.unit_price is None):
@@ -184,19 +184,19 @@ class ClickMapping(_Common):
     click: ClickColumns
 
 
-def _told_kind(value: object) -> object:
+def _check_kind(value: object) -> object:
     if isinstance(value, dict) and value.get("kind") not in ("orders", "clicks"):
         raise ValueError("kind: give `orders` or `clicks`")
     return value
 
 
-AnyKind = Annotated[Annotated[OrderMapping | ClickMapping, Field(discriminator="kind")], BeforeValidator(_told_kind)]
+AnyKind = Annotated[Annotated[OrderMapping | ClickMapping, Field(discriminator="kind")], BeforeValidator(_check_kind)]
 _MAPPING: Final[TypeAdapter[OrderMapping | ClickMapping]] = TypeAdapter(AnyKind)
 
 
-def ready_mappings() -> dict[str, str]:
+def builtin_mappings() -> dict[str, str]:
     """Return name -> text of each built-in mapping."""
-    return ready_texts("producers", "mappings")
+    return builtin_texts("producers", "mappings")
 
 
 def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
@@ -205,8 +205,8 @@ def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
     Raises:
         UsageError: the mapping is missing or invalid. The message names file and line.
     """
-    text, place = find_text(name_or_path, ready_mappings(), "mapping", " (`shopstream import --list`)")
-    return Path(name_or_path).stem, parse_mapping(text, place)
+    text, origin = find_text(name_or_path, builtin_mappings(), "mapping", " (`shopstream import --list`)")
+    return Path(name_or_path).stem, parse_mapping(text, origin)
 
 
 def load_mappings(files: Sequence[Path], names: Sequence[str]) -> list[tuple[Path, str, OrderMapping | ClickMapping]]:
@@ -220,17 +220,19 @@ def load_mappings(files: Sequence[Path], names: Sequence[str]) -> list[tuple[Pat
         UsageError: the numbers do not fit, or a mapping is missing or invalid.
     """
     if len(names) not in (1, len(files)):
-        raise UsageError(f"{len(files)} files, but {len(names)} mappings.", "Give one mapping for all, or one a file.")
+        raise UsageError(
+            f"{len(files)} files, but {len(names)} mappings.", "Give one mapping for all, or one per file."
+        )
     every = list(names) * len(files) if len(names) == 1 else names
     return [(file, *load_mapping(name)) for file, name in zip(files, every, strict=True)]
 
 
-def parse_mapping(text: str, place: str) -> OrderMapping | ClickMapping:
-    """Return the mapping of a YAML text. `place` names it in errors. Raises UsageError with the line."""
-    read = read_yaml(text, place)
+def parse_mapping(text: str, origin: str) -> OrderMapping | ClickMapping:
+    """Return the mapping of a YAML text. `origin` names it in errors. Raises UsageError with the line."""
+    read = read_yaml(text, origin)
     try:
         return _MAPPING.validate_python(read.content)
     except ValidationError as error:
         raise UsageError(
-            read.refusal(error), "docs/import.md tells what a mapping may hold; `import --show NAME` has one."
+            read.refusal(error), "docs/import.md lists what a mapping may contain; `import --show NAME` prints one."
         ) from None

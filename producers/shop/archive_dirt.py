@@ -164,8 +164,8 @@ class Dirt:
         sources = table.take(pa.array(self._rng.choice(table.num_rows, count, replace=False)))
         sources = sources.append_column("source_id", sources[ID_COLUMN[topic]])
         names = [DUPLICATE, *KINDS[topic]]
-        chances = [DUPLICATE_SHARE] + [(1 - DUPLICATE_SHARE) / len(KINDS[topic])] * len(KINDS[topic])
-        drawn = self._rng.choice(len(names), count, p=chances)
+        probabilities = [DUPLICATE_SHARE] + [(1 - DUPLICATE_SHARE) / len(KINDS[topic])] * len(KINDS[topic])
+        drawn = self._rng.choice(len(names), count, p=probabilities)
         for index in np.unique(drawn):
             rows = sources.filter(pa.array(drawn == index))
             if names[index] != DUPLICATE:
@@ -178,8 +178,8 @@ class Dirt:
         if len(tables) == 1:
             return clean
         dirty = pa.concat_tables([table.select(clean.schema.names) for table in tables[1:]])
-        places = np.concatenate([np.arange(clean.num_rows), self._rng.random(dirty.num_rows) * clean.num_rows])
-        return pa.concat_tables([clean, dirty]).take(pa.array(np.argsort(places, kind="stable")))
+        sort_keys = np.concatenate([np.arange(clean.num_rows), self._rng.random(dirty.num_rows) * clean.num_rows])
+        return pa.concat_tables([clean, dirty]).take(pa.array(np.argsort(sort_keys, kind="stable")))
 
     def _label(self, topic: str, day: date | None, kind: str, rows: pa.Table) -> None:
         n = rows.num_rows

@@ -82,9 +82,11 @@ def unroll(
     all_visits = np.arange(n)
     views = _views(visits, population, catalogue, price, rng)
     in_cart = np.flatnonzero(views.rank < visits.lines[views.visit])
-    kept_lines = (visits.lines - visits.removed)[views.visit[in_cart]]
-    removed = in_cart[views.rank[in_cart] >= kept_lines]
-    bought = in_cart[(visits.outcome[views.visit[in_cart]] == Outcome.PURCHASE) & (views.rank[in_cart] < kept_lines)]
+    remaining_lines = (visits.lines - visits.removed)[views.visit[in_cart]]
+    removed = in_cart[views.rank[in_cart] >= remaining_lines]
+    bought = in_cart[
+        (visits.outcome[views.visit[in_cart]] == Outcome.PURCHASE) & (views.rank[in_cart] < remaining_lines)
+    ]
     checkout = np.flatnonzero(visits.outcome >= Outcome.CHECKOUT)
     pages = np.repeat(all_visits, visits.pages + visits.spare)
     searches = np.repeat(all_visits, visits.searches)

@@ -24,7 +24,7 @@ from producers.archive.archive import utc_day
 from producers.shop.history import (
     PARTS_OF_DAY,
     Drawn,
-    Tide,
+    TimeBuffer,
     cut_day,
     draw_slice,
     history_generator,
@@ -79,7 +79,7 @@ def live_batches(
         start_ms: start, epoch ms, not before history's end, which is the default. A later start gives the records that
             a continuation from the end would give from then on (with a rate: those of visits that begin in the eight
             minutes before it or later).
-        rate: events per second, constant at all hours; by default the traffic follows the shop's own growth and rhythm.
+        rate: events per second, constant at all hours; default: the growth and seasonality of the shop.
             It scales the number of visits, not the time within them.
         step_ms: span of a batch.
 
@@ -105,14 +105,14 @@ def natural_rate(model: Model) -> float:
 
 def _batches(model: Model, begin_ms: int, rate: float | None, step_ms: int) -> Iterator[LiveBatch]:
     source = _Continuation(model, rate)
-    tide = source.under_way(begin_ms)
+    buffer = source.under_way(begin_ms)
     at_ms = begin_ms
     for weights, part in source.slices(begin_ms):
         drawn = source.draw(weights, part)
-        tide.add(_since(drawn.events, "ts", begin_ms), _since(drawn.orders, "updated_ts", begin_ms))
+        buffer.add(_since(drawn.events, "ts", begin_ms), _since(drawn.orders, "updated_ts", begin_ms))
         # the last, incomplete step of a slice waits for the next slice
         while at_ms + step_ms <= part.end_ms:
-            events, orders = tide.release(at_ms + step_ms)
+            events, orders = buffer.release(at_ms + step_ms)
             customers = source.signed_up(weights.population, at_ms, at_ms + step_ms)
             yield LiveBatch(at_ms, at_ms + step_ms, events, orders, customers)
             at_ms += step_ms
@@ -131,10 +131,10 @@ class _Continuation:
         self.rate = rate
         self.salt = tag("live", model.shop, rate)
 
-    def under_way(self, begin_ms: int) -> Tide:
+    def under_way(self, begin_ms: int) -> TimeBuffer:
         """Return the records of earlier slices that are due from `begin_ms` on."""
         shop = self.model.shop
-        tide = Tide()
+        buffer = TimeBuffer()
         since_ms = begin_ms - (CHANGE_MAX_DAYS + 1) * DAY_MS
         salt = history_salt(shop)
         for weights, part in history_slices(self.model, max(0, (since_ms - shop.start_ms) // DAY_MS)):
@@ -142,11 +142,11 @@ class _Continuation:
                 continue
             reaches = part.end_ms > begin_ms - _SESSION_REACH_MS
             drawn = draw_slice(self.model, weights, part, salt, history_generator(shop, part), with_events=reaches)
-            tide.add(_since(drawn.events, "ts", begin_ms), _since(drawn.orders, "updated_ts", begin_ms))
+            buffer.add(_since(drawn.events, "ts", begin_ms), _since(drawn.orders, "updated_ts", begin_ms))
         for weights, part in self._earlier(begin_ms, since_ms):
             drawn = self.draw(weights, part, with_events=part.end_ms > begin_ms - _SESSION_REACH_MS)
-            tide.add(_since(drawn.events, "ts", begin_ms), _since(drawn.orders, "updated_ts", begin_ms))
-        return tide
+            buffer.add(_since(drawn.events, "ts", begin_ms), _since(drawn.orders, "updated_ts", begin_ms))
+        return buffer
 
     def _earlier(self, begin_ms: int, since_ms: int) -> Iterator[tuple[DayWeights, Slice]]:
         """Yield live slices that end by `begin_ms` and may still have later records."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 from features.errors import UsageError
 from producers.archive.archive import SHOP_FILE, TRUTH_DIRT_FILE, TRUTH_FILE, ArchiveWriter, utc_day
 from producers.shop.archive_dirt import Dirt
-from producers.shop.history import Batch, Tally, history
+from producers.shop.history import Batch, HistoryCounts, history
 from producers.shop.profiles import profile_blocks, truth_table
 from producers.shop.random_streams import Stream, generator
 from producers.shop.shop import EVENTS_PER_SESSION, Model, Shop, build, checked, shop_to_json
@@ -25,7 +25,7 @@ class Generated:
     events: int
     order_records: int
     dirty_rows: int
-    tally: Tally
+    counts: HistoryCounts
 
 
 def generate(
@@ -57,21 +57,21 @@ def generate(
     with ArchiveWriter(directory, force=force, csv=csv) as writer:
         model = build(checked(shop))
         events = order_records = 0
-        total = Tally()
+        total = HistoryCounts()
         for batch in history(model):
             _write(writer, batch, planter)
             events += batch.events.num_rows
             order_records += batch.orders.num_rows
-            total += batch.tally
+            total += batch.counts
             on_events(batch.events.num_rows)
         writer.write_customers(_profiles(model, planter))
         truth = truth_table(
             model.population, model.events_per_activity / EVENTS_PER_SESSION, model.conversion_factor, shop.end_ms
         )
-        writer.write_beside(TRUTH_FILE, truth)
+        writer.write_table(TRUTH_FILE, truth)
         labels = planter.labels() if planter else None
         if labels is not None:
-            writer.write_beside(TRUTH_DIRT_FILE, labels)
+            writer.write_table(TRUTH_DIRT_FILE, labels)
         writer.write_text(SHOP_FILE, shop_to_json(shop))
     return Generated(shop.customers, events, order_records, labels.num_rows if labels is not None else 0, total)
 

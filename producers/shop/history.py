@@ -13,7 +13,7 @@ import pyarrow as pa
 from features.schema import DAY_MS, SECOND_MS
 from producers.shop.clicks import ADD, PAGE_VIEW, PURCHASE, Clicks, unroll
 from producers.shop.ids import tag
-from producers.shop.orders import PLACED, Orders, place
+from producers.shop.orders import PLACED, Orders, draw_orders
 from producers.shop.random_streams import Stream, generator
 from producers.shop.seasonality import UTC_OFFSETS_H, share_of_day
 from producers.shop.shop import Model, Shop
@@ -28,7 +28,7 @@ PARTS_OF_DAY: Final = tuple(parts for parts in range(1, _MINUTES + 1) if _MINUTE
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class HistoryCounts:
     """Counts for a part of history. They can be added."""
 
     sessions: int = 0
@@ -38,8 +38,8 @@ class Tally:
     revenue_cents: int = 0
     """Revenue of the orders whose winning record is `placed`."""
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+    def __add__(self, other: HistoryCounts) -> HistoryCounts:
+        return HistoryCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Batch:
     end_ms: int
     events: pa.Table
     orders: pa.Table
-    tally: Tally
+    counts: HistoryCounts
     """Counts of the visits that begin in the span, as far as history contains them."""
 
 
@@ -63,7 +63,7 @@ class Drawn:
     clicks: Clicks
     events: pa.Table
     orders: pa.Table
-    tally: Tally
+    counts: HistoryCounts
 
 
 def parts_of_day(events: int, events_max: int) -> int:
@@ -72,7 +72,7 @@ def parts_of_day(events: int, events_max: int) -> int:
 
 
 def cut_day(day_ms: int, events: int, parts: int, *, even: bool = False) -> list[Slice]:
-    """Split a day into slices. Events follow the hourly rhythm, or are uniform if `even`, and add up exactly."""
+    """Split a day into slices. Events follow the hourly seasonality, or are uniform if `even`, and add up exactly."""
     edges_ms = [DAY_MS * part // parts for part in range(parts + 1)]
     middle = UTC_OFFSETS_H.index(1)  # the zone of most customers
     shares = [edge / DAY_MS if even else share_of_day(0, edge)[middle] for edge in edges_ms]
@@ -96,7 +96,7 @@ def draw_slice(
     """Draw a slice: its visits, their events and orders."""
     visits = draw_visits(model, weights, part, rng)
     clicks = unroll(visits, weights.population, model.catalogue, weights.campaign.price, rng)
-    orders = place(visits, clicks, weights.population, model.catalogue, rng)
+    orders = draw_orders(visits, clicks, weights.population, model.catalogue, rng)
     prefix = slice_prefix(salt, part)
     return Drawn(
         prefix,
@@ -106,12 +106,12 @@ def draw_slice(
         if with_events
         else EVENTS_SCHEMA.empty_table(),
         orders_table(orders, visits, weights.population, model.catalogue, prefix),
-        _tally(visits, clicks, orders, model.shop.end_ms),
+        _count(visits, clicks, orders, model.shop.end_ms),
     )
 
 
-class Tide:
-    """Holds records whose time has not come: of visits that outlast their slice, and of changes of orders."""
+class TimeBuffer:
+    """Buffers records of later slices: of visits that outlast their slice, and of changes of orders."""
 
     def __init__(self) -> None:
         self._events = _Column(EVENTS_SCHEMA.empty_table(), "ts")
@@ -127,7 +127,7 @@ class Tide:
         return self._events.release(end_ms), self._orders.release(end_ms)
 
     def events_from(self, time_ms: int) -> int:
-        """Return the number of held events at `time_ms` or later."""
+        """Return the number of pending events at `time_ms` or later."""
         return self._events.count_from(time_ms)
 
 
@@ -145,8 +145,8 @@ class _Column:
             return
         left = len(self._times_ms) - self._given
         # copied, because a slice of a few rows would keep its whole source table in memory
-        held = self._rows.slice(self._given).take(pa.array(np.arange(left)))
-        self._rows = _merged(held, new, self._time_column)
+        pending = self._rows.slice(self._given).take(pa.array(np.arange(left)))
+        self._rows = _merged(pending, new, self._time_column)
         self._times_ms = _times_ms(self._rows, self._time_column)
         self._given = 0
 
@@ -164,12 +164,12 @@ def _times_ms(table: pa.Table, column: str) -> npt.NDArray[np.int64]:
     return times
 
 
-def _merged(held: pa.Table, new: pa.Table, column: str) -> pa.Table:
+def _merged(pending: pa.Table, new: pa.Table, column: str) -> pa.Table:
     """Merge both, ascending. Only the overlapping range is sorted."""
-    if held.num_rows == 0:
+    if pending.num_rows == 0:
         return new
-    overlap = int(np.searchsorted(_times_ms(new, column), _times_ms(held, column)[-1], side="right"))
-    head = pa.concat_tables([held, new.slice(0, overlap)])
+    overlap = int(np.searchsorted(_times_ms(new, column), _times_ms(pending, column)[-1], side="right"))
+    head = pa.concat_tables([pending, new.slice(0, overlap)])
     order = np.argsort(_times_ms(head, column), kind="stable")
     return pa.concat_tables([head.take(pa.array(order)), new.slice(overlap)])
 
@@ -197,16 +197,16 @@ def history(model: Model) -> Iterator[Batch]:
     """
     shop = model.shop
     salt = history_salt(shop)
-    tide = Tide()
+    buffer = TimeBuffer()
     for weights, part in history_slices(model):
         rng = history_generator(shop, part)
         drawn = draw_slice(model, weights, part, salt, rng)
-        tide.add(drawn.events, drawn.orders)
+        buffer.add(drawn.events, drawn.orders)
         if part.end_ms == shop.end_ms:
-            missing = tide.events_from(shop.end_ms)
-            tide.add(_filling(model, weights, drawn, missing, rng), ORDERS_SCHEMA.empty_table())
-        events, orders = tide.release(part.end_ms)
-        yield Batch(part.start_ms, part.end_ms, events, orders, drawn.tally)
+            missing = buffer.events_from(shop.end_ms)
+            buffer.add(_filling(model, weights, drawn, missing, rng), ORDERS_SCHEMA.empty_table())
+        events, orders = buffer.release(part.end_ms)
+        yield Batch(part.start_ms, part.end_ms, events, orders, drawn.counts)
 
 
 def _filling(model: Model, weights: DayWeights, drawn: Drawn, count: int, rng: np.random.Generator) -> pa.Table:
@@ -227,18 +227,18 @@ def _filling(model: Model, weights: DayWeights, drawn: Drawn, count: int, rng: n
     )
 
 
-def _tally(visits: Visits, clicks: Clicks, orders: Orders, end_ms: int) -> Tally:
+def _count(visits: Visits, clicks: Clicks, orders: Orders, end_ms: int) -> HistoryCounts:
     """Count the known part of a slice's visits and their orders before `end_ms`."""
     known = clicks.ts_ms < end_ms
     first = (orders.updated_ms == orders.ts_ms) & (orders.ts_ms < end_ms)
     changed = (orders.updated_ms > orders.ts_ms) & (orders.updated_ms < end_ms)
     paid_cents = np.zeros(len(visits), np.int64)
     paid_cents[orders.visit[first]] = orders.total_cents[first]
-    kept_cents = np.where(orders.status == PLACED, orders.total_cents, 0)[changed]
-    return Tally(
+    remaining_cents = np.where(orders.status == PLACED, orders.total_cents, 0)[changed]
+    return HistoryCounts(
         sessions=len(visits),
         cart_sessions=len(np.unique(clicks.visit[known & (clicks.kind == ADD)])),
         converted_sessions=len(np.unique(clicks.visit[known & (clicks.kind == PURCHASE)])),
         orders=int(first.sum()),
-        revenue_cents=int(paid_cents.sum() - (paid_cents[orders.visit[changed]] - kept_cents).sum()),
+        revenue_cents=int(paid_cents.sum() - (paid_cents[orders.visit[changed]] - remaining_cents).sum()),
     )

@@ -58,7 +58,7 @@ class Orders:
         return len(self.visit)
 
 
-def place(
+def draw_orders(
     visits: Visits, clicks: Clicks, population: Population, catalogue: Catalogue, rng: np.random.Generator
 ) -> Orders:
     """Return the orders of a slice's purchase clicks, each with its change if it has one, at any time.
@@ -80,9 +80,9 @@ def place(
     changed, delay_ms, status = _changes(
         population.refund[customer], catalogue.category[product[first_line]], line_count, rng
     )
-    kept_lines = line_count[changed] - (status == PLACED)
+    remaining_lines = line_count[changed] - (status == PLACED)
     records = np.concatenate([np.arange(len(visit)), changed])
-    counts = np.concatenate([line_count, kept_lines])
+    counts = np.concatenate([line_count, remaining_lines])
     starts = first_line[records]
     return Orders(
         visit=visit[records],

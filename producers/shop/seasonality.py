@@ -23,7 +23,7 @@ HOUR_WEIGHT: Final = (
 WEEKDAY_WEIGHT: Final = (1.04, 0.99, 0.97, 0.97, 0.93, 0.96, 1.14)
 """Visits by weekday, Monday first."""
 DAY_NOISE_SIGMA: Final = 0.05
-"""Log-normal noise of a day's visits: weather, press, chance."""
+"""Log-normal noise of a day's visits: weather, press, randomness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def share_of_day(start_in_day_ms: int, end_in_day_ms: int) -> Float:
 
 
 def moments(zone: npt.NDArray[np.uint8], start_in_day_ms: int, end_in_day_ms: int, uniform: Float) -> Index:
-    """Draw times of day, ms, from the hourly rhythm of each zone within [start, end) by inverse transform.
+    """Draw times of day, ms, from the hourly seasonality of each zone within [start, end) by inverse transform.
 
     Args:
         zone: index into UTC_OFFSETS_H for each draw.

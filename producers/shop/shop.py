@@ -74,7 +74,7 @@ def checked(shop: Shop) -> Shop:
     carts = shop.conversion / (1 - shop.abandonment)
     if carts > 0.95:
         raise UsageError(
-            f"Conversion {shop.conversion:.0%} with {shop.abandonment:.0%} of carts left needs carts in {carts:.0%} of "
+            f"Conversion {shop.conversion:.0%} and {shop.abandonment:.0%} abandoned carts need carts in {carts:.0%} of "
             "sessions.",
             "Lower one of them.",
         )
@@ -91,7 +91,7 @@ def shop_from_json(text: str) -> Shop:
     try:
         return checked(msgspec.json.decode(text, type=Shop))
     except msgspec.MsgspecError as error:
-        raise ShopstreamError(f"This shop.json cannot be read: {error}.", "Generate the archive anew.") from error
+        raise ShopstreamError(f"This shop.json cannot be read: {error}.", "Generate the archive again.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +156,11 @@ def _funnel(shop: Shop, sample: Population) -> tuple[float, float]:
     conversion = np.concatenate(conversions)
     arrived = shop.customers - established(shop.customers)
     first_visits = min(arrived / (shop.events / EVENTS_PER_SESSION), 0.5)
-    wanted = max(shop.conversion - first_visits * FIRST_VISIT_CONVERSION, shop.conversion * 0.2) / (1 - first_visits)
-    factor = wanted / np.average(conversion, weights=weight)
-    for _ in range(8):  # the upper bound of a session's chance lowers the result slightly
+    target = max(shop.conversion - first_visits * FIRST_VISIT_CONVERSION, shop.conversion * 0.2) / (1 - first_visits)
+    factor = target / np.average(conversion, weights=weight)
+    for _ in range(8):  # the upper bound of a session's probability lowers the result slightly
         reached = np.average(np.minimum(conversion * factor, CONVERSION_MAX), weights=weight)
-        factor *= wanted / reached
+        factor *= target / reached
     with_cart = shop.conversion / (1 - shop.abandonment)
     left_carts = (with_cart - shop.conversion) / (1 - shop.conversion)
     return float(factor), float(left_carts / np.average(np.concatenate(carts), weights=weight))

@@ -185,8 +185,8 @@ def _fitted(visits: Visits, events: int) -> Visits:
     if events == 0 or len(visits) == 0:
         return visits.take(slice(0, 0))
     running = np.cumsum(visits.events())
-    kept = int(np.searchsorted(running, events, side="right"))
-    if kept == 0:  # not even one visit fits: use one visit with that many page views
+    fitting = int(np.searchsorted(running, events, side="right"))
+    if fitting == 0:  # not even one visit fits: use one visit with that many page views
         nothing = np.zeros(1, np.int64)
         return dataclasses.replace(
             visits.take(slice(0, 1)),
@@ -198,8 +198,8 @@ def _fitted(visits: Visits, events: int) -> Visits:
             removed=nothing,
             spare=np.asarray([events - 1], np.int64),
         )
-    spare = np.bincount(np.arange(events - int(running[kept - 1])) % kept, minlength=kept)
-    return dataclasses.replace(visits.take(slice(0, kept)), spare=spare.astype(np.int64))
+    spare = np.bincount(np.arange(events - int(running[fitting - 1])) % fitting, minlength=fitting)
+    return dataclasses.replace(visits.take(slice(0, fitting)), spare=spare.astype(np.int64))
 
 
 def _plan(
@@ -210,11 +210,11 @@ def _plan(
     fading = np.clip(
         1 - (people.dropout_ms[customer] - start_ms) / np.float64(DAY_MS) / people.fade_days[customer], 0, 1
     )
-    chance = people.conversion[customer] * (1 - FADE_CONVERSION * fading)
-    chance = np.minimum(chance * model.conversion_factor * weights.campaign.conversion, CONVERSION_MAX)
+    probability = people.conversion[customer] * (1 - FADE_CONVERSION * fading)
+    probability = np.minimum(probability * model.conversion_factor * weights.campaign.conversion, CONVERSION_MAX)
     if first_visit:
-        chance = np.maximum(chance, FIRST_VISIT_CONVERSION)
-    outcome = _outcomes(model, people, customer, fading, chance, rng)
+        probability = np.maximum(probability, FIRST_VISIT_CONVERSION)
+    outcome = _outcomes(model, people, customer, fading, probability, rng)
     # fading customers stay for a shorter time
     length = 1 - FADE_LENGTH * fading
     pages = _extra(rng, EXTRA_PAGES, outcome, length)
@@ -252,12 +252,12 @@ def _plan(
 
 
 def _outcomes(
-    model: Model, people: Population, customer: Index, fading: Float, chance: Float, rng: np.random.Generator
+    model: Model, people: Population, customer: Index, fading: Float, probability: Float, rng: np.random.Generator
 ) -> Code:
     n = len(customer)
-    buys = rng.random(n) < chance
-    cart_chance = np.minimum(model.cart_share * people.cart_factor[customer] * (1 + FADE_CARTS * fading), 0.95)
-    fills = rng.random(n) < cart_chance
+    buys = rng.random(n) < probability
+    cart_probability = np.minimum(model.cart_share * people.cart_factor[customer] * (1 + FADE_CARTS * fading), 0.95)
+    fills = rng.random(n) < cart_probability
     further = rng.random(n)
     return np.select(
         [buys, fills & (further < CHECKOUT_SHARE), fills, further < BOUNCE_SHARE],

@@ -70,7 +70,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Panel of `--help` -> name of a command, with its group -> module of `shopstream.cli` and function.
 
-A module is imported when one of its commands is called, so it may import heavy libraries at its top.
+A module is imported for the help or the call of one of its commands, so its functions import the heavy modules.
 """
 
 GROUPS: Final[Mapping[str, str]] = {

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from features.errors import UsageError
-from producers.importing.mapping import load_mappings
 from shopstream.cli.options import Force, Mappings, OutFolder, time_option
 from shopstream.cli.progress import progress
-from shopstream.jobs.clean import clean_archive
-from shopstream.jobs.clean_logs import Log, clean_logs
 from shopstream.runtime.tables import table
-from training.cleaning.plan import load_plan
+
+if TYPE_CHECKING:
+    from shopstream.jobs.clean_logs import Log
 
 
 def clean(
@@ -48,6 +47,10 @@ def clean(
 
     Example: `shopstream clean orders.csv --mapping orders-csv --identity-column email --out shop-clean`
     """
+    from shopstream.jobs.clean import clean_archive
+    from shopstream.jobs.clean_logs import clean_logs
+    from training.cleaning.plan import load_plan
+
     console = Console(stderr=True)
     rules = load_plan(plan)
     clock = datetime.now(UTC)  # noqa: TID251 (the only place that reads the clock to decide which times are in the future)
@@ -64,6 +67,8 @@ def clean(
 
 def _logs(sources: list[Path], mappings: list[str], identity: list[str]) -> list[Log]:
     """Pair the files with their mappings; empty if the source is an archive."""
+    from producers.importing.mapping import load_mappings
+
     if mappings:
         return load_mappings(sources, mappings)
     if len(sources) > 1 or sources[0].is_file():

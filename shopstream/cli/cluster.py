@@ -11,12 +11,6 @@ from rich.console import Console
 from features.errors import UsageError
 from shopstream.cli.options import AsOf, OutFile, OutFolder, Seed
 from shopstream.cli.progress import progress, write_table
-from shopstream.jobs.cluster import known_groups, read_table, write_clusters
-from training.clusters.bundle import CLUSTERS_FILE, load_clusters
-from training.clusters.cluster import find
-from training.clusters.comparison import ClusterPlan
-from training.clusters.mapping import load_mapping, parse_mapping
-from training.clusters.methods import METHODS
 
 CustomerTable = Annotated[
     Path,
@@ -48,6 +42,11 @@ def cluster(
 
     Example: `shopstream cluster marketing_campaign.csv --mapping customer_personality --out clusters`
     """
+    from shopstream.jobs.cluster import known_groups, read_table, write_clusters
+    from training.clusters.cluster import find
+    from training.clusters.comparison import ClusterPlan
+    from training.clusters.mapping import load_mapping
+
     console = Console(stderr=True)
     columns, text = load_mapping(mapping)
     plan = ClusterPlan(k=_range(k), methods=_methods(methods), seed=seed, smallest_share=min_cluster_share)
@@ -81,6 +80,10 @@ def assign(
 
     Example: `shopstream assign new_customers.csv --clusters clusters --out assigned.csv`
     """
+    from shopstream.jobs.cluster import read_table
+    from training.clusters.bundle import CLUSTERS_FILE, load_clusters
+    from training.clusters.mapping import parse_mapping
+
     console = Console(stderr=True)
     bundle = load_clusters(clusters)
     separator = parse_mapping(bundle.mapping, CLUSTERS_FILE).separator
@@ -102,6 +105,8 @@ def _range(text: str) -> tuple[int, ...]:
 
 
 def _methods(text: str) -> tuple[str, ...]:
+    from training.clusters.methods import METHODS
+
     methods = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     if unknown := [name for name in methods if name not in METHODS]:
         raise UsageError(f"--methods has {', '.join(unknown)}.", f"Give some of {','.join(METHODS)}.")

@@ -7,14 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from consumers.checkpoints.inventory import check_writable
-from features.schema import topic_name
-from shopstream import embedded
 from shopstream.cli.options import FinalAsOf, IndexPii, Run, State, UntilEnd, chosen
-from shopstream.jobs import consume as consume_job
 from shopstream.runtime.logs import configure_logs
-from shopstream.runtime.run_workers import Reports, watch
-from shopstream.settings import load_settings
+from shopstream.runtime.messages import Clock
 
 
 def consume(  # noqa: PLR0917 - typer makes an option of each
@@ -26,7 +21,7 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
     until_end: UntilEnd = False,
     as_of: FinalAsOf = None,
     clock: Annotated[
-        consume_job.Clock,
+        Clock,
         typer.Option("--clock", help="Time of rows: event time, or the wall clock while the lag is zero."),
     ] = "stream",
     state: State = None,
@@ -53,6 +48,13 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream consume --until-end --as-of 2025-06-01T00:00:00Z`
     """
+    from consumers.checkpoints.inventory import check_writable
+    from features.schema import topic_name
+    from shopstream import embedded
+    from shopstream.jobs import consume as consume_job
+    from shopstream.runtime.run_workers import Reports, watch
+    from shopstream.settings import load_settings
+
     console = Console(stderr=True)
     settings = load_settings(run=run, metrics=None if metrics_port is None else {"port": metrics_port})
     consumption = consume_job.checked(

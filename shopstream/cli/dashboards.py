@@ -8,25 +8,18 @@ import time
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from connectors.elasticsearch.admin import quiet_client_logs
-from dashboards.boards import DASHBOARDS
-from dashboards.checks import CheckResult
-from dashboards.kibana import client as kibana
-from dashboards.kibana.saved_objects import ndjson
 from features.errors import ShopstreamError, UsageError
-from features.schema import DEFAULT_RUN, check_run
 from shopstream.cli.options import AsJson, Run, time_option
-from shopstream.jobs import check_dashboards, serve_dashboards
-from shopstream.jobs.produce import stop_on_signal
-from shopstream.jobs.runs import check_visible
 from shopstream.runtime.tables import table
-from shopstream.settings import load_settings
+
+if TYPE_CHECKING:
+    from dashboards.checks import CheckResult
 
 STOP_POLL_S: Final = 0.2
 PASSWORD: Final = "KIBANA_PASSWORD"  # noqa: S105 - the name of a variable
@@ -46,6 +39,10 @@ def build(
 
     Example: `shopstream dashboards build --out shop.ndjson`
     """
+    from dashboards.boards import DASHBOARDS
+    from dashboards.kibana.saved_objects import ndjson
+    from features.schema import DEFAULT_RUN, check_run
+
     content = ndjson(DASHBOARDS, check_run(run or DEFAULT_RUN))
     try:
         out.write_text(content, "utf-8")
@@ -72,6 +69,11 @@ def check(
 
     Example: `shopstream dashboards check --repeat 5`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from shopstream.jobs import check_dashboards
+    from shopstream.jobs.runs import check_visible
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     settings = load_settings(run=run)
     if run is not None:
@@ -114,6 +116,11 @@ def import_objects(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream dashboards import --url http://localhost:5601 --overwrite`
     """
+    from dashboards.boards import DASHBOARDS
+    from dashboards.kibana import client as kibana
+    from dashboards.kibana.saved_objects import ndjson
+    from features.schema import DEFAULT_RUN, check_run
+
     console = Console(stderr=True)
     target = kibana.Kibana(
         url,
@@ -157,6 +164,12 @@ def serve(
 
     Example: `shopstream dashboards serve --port 8050`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from shopstream.jobs import serve_dashboards
+    from shopstream.jobs.produce import stop_on_signal
+    from shopstream.jobs.runs import check_visible
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     settings = load_settings(run=run)
     if run is not None:

@@ -9,35 +9,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from connectors.clock import iso
-from consumers.dead_letters.producer import reason_kind
-from consumers.dead_letters.review import (
-    DeadLetterFilter,
-    ReplayPlan,
-    StoredDeadLetter,
-    once,
-    readable,
-    safe_text,
-    sort_out,
-    source_of,
-    verdict,
-)
-from consumers.dead_letters.store import read_letters, read_replayed, remember, send_back
-from consumers.dead_letters.to_archive import add_to_archive
 from features.errors import ShopstreamError, UsageError
-from features.schema import SOURCE_TOPICS, topic_name
-from shopstream import embedded
 from shopstream.cli.options import AsJson, Run, Yes, time_option
-from shopstream.jobs.runs import check_exists
 from shopstream.runtime.tables import table
-from shopstream.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from consumers.dead_letters.review import DeadLetterFilter, ReplayPlan, StoredDeadLetter
+    from shopstream.settings import Settings
 
 Topic = Annotated[str | None, typer.Option("--topic", help="Source topic of the message: events, shop.events.")]
 Partition = Annotated[int | None, typer.Option("--partition", help="Source partition of the message.")]
@@ -72,6 +57,8 @@ def list_dead_letters(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream dead-letters list --topic orders --reason total --by-reason`
     """
+    from consumers.dead_letters.store import read_replayed
+
     settings, kafka = _open(run)
     choice = _filter(settings, topic, partition, source_offsets, numbers, reason, since_ms, until_ms)
     selected = _read(kafka, settings, choice)
@@ -79,7 +66,7 @@ def list_dead_letters(  # noqa: PLR0917 - typer makes an option of each
     if by_reason:
         _print_counts(selected, as_json=as_json)
     elif as_json:
-        rows = [_as_json(letter, replayed=letter.place in replayed) for letter in selected]
+        rows = [_as_json(dead_letter, replayed=dead_letter.position in replayed) for dead_letter in selected]
         typer.echo(json.dumps({"run": settings.run, "letters": rows}, indent=2))
     else:
         _print_list(selected, replayed, limit)
@@ -101,29 +88,32 @@ def show(
 
     Example: `shopstream dead-letters show 17 --out letter-17.json`
     """
+    from connectors.clock import iso
+    from consumers.dead_letters.review import DeadLetterFilter, invalid_reason, readable, safe_text, source_of
+
     settings, kafka = _open(run)
     selected = _read(kafka, settings, DeadLetterFilter(numbers=(number, number)))
     if not selected:
         raise ShopstreamError(
             f"There is no dead letter {number} in run {settings.run}.", "`shopstream dead-letters list` shows them."
         )
-    letter = selected[0]
-    source = source_of(letter.topic, settings.run)
-    now = "" if source is None else verdict(source, letter.key, letter.value, _now_ms()) or "valid"
+    dead_letter = selected[0]
+    source = source_of(dead_letter.topic, settings.run)
+    now = "" if source is None else invalid_reason(source, dead_letter.key, dead_letter.value, _now_ms()) or "valid"
     rows = {
-        "dead letter": f"{letter.number}, written {iso(letter.written_ms)}",
-        "message": _position(letter),
-        "error": letter.error,
-        "checked now": f"{now}, but too late" if letter.too_late and now == "valid" else now,
-        "key": "none" if letter.key is None else safe_text(letter.key),
-        "size": "none" if letter.value is None else f"{len(letter.value):,} bytes",
-        "cut": letter.cut,
-        "value": readable(letter, contact=contact),
+        "dead letter": f"{dead_letter.number}, written {iso(dead_letter.written_ms)}",
+        "message": _position(dead_letter),
+        "error": dead_letter.error,
+        "checked now": f"{now}, but too late" if dead_letter.too_late and now == "valid" else now,
+        "key": "none" if dead_letter.key is None else safe_text(dead_letter.key),
+        "size": "none" if dead_letter.value is None else f"{len(dead_letter.value):,} bytes",
+        "cut": dead_letter.cut,
+        "value": readable(dead_letter, contact=contact),
     }
     shown = [(name, Text(text)) for name, text in rows.items() if text]
     Console().print(table(None, ("", ""), shown, show_header=False, box=None), soft_wrap=True)
     if out is not None:
-        _write_value(out, letter)
+        _write_value(out, dead_letter)
 
 
 def replay(  # noqa: PLR0917 - typer makes an option of each
@@ -155,6 +145,10 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream dead-letters replay --topic orders --reason total --dry-run`
     """
+    from consumers.dead_letters.review import plan_replay
+    from consumers.dead_letters.store import read_replayed, record_replayed, send_back
+    from consumers.dead_letters.to_archive import add_to_archive
+
     if value is not None and (archive is not None or numbers is None or "-" in numbers):
         raise UsageError("--value is for one dead letter.", "Give --numbers NUMBER, and no --archive.")
     if key is not None and value is None:
@@ -163,10 +157,12 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
     choice = _filter(settings, topic, partition, source_offsets, numbers, reason, since_ms, until_ms)
     selected = _read(kafka, settings, choice)
     if value is not None:
-        selected = [_corrected(letter, value, key) for letter in selected]
+        selected = [_corrected(dead_letter, value, key) for dead_letter in selected]
     replayed = read_replayed(kafka, settings.run)
     late = archive is not None or value is not None
-    plan = sort_out(selected, settings.run, lambda letter: letter.place in replayed, _now_ms(), late=late)
+    plan = plan_replay(
+        selected, settings.run, lambda dead_letter: dead_letter.position in replayed, _now_ms(), late=late
+    )
     console = Console()
     _print_plan(plan, console)
     if not plan.sendable or dry_run:
@@ -178,7 +174,7 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
         send_back(kafka, settings.run, plan.sendable)
     else:
         files = add_to_archive(archive, settings.run, plan.sendable, _now_ms())
-        remember(kafka, settings.run, plan.sendable, f"the archive {archive}")
+        record_replayed(kafka, settings.run, plan.sendable, f"the archive {archive}")
         console.print(
             f"{len(files)} files written; `shopstream replay {archive} --run NEW` sends them", highlight=False
         )
@@ -189,6 +185,10 @@ def replay(  # noqa: PLR0917 - typer makes an option of each
 
 
 def _open(run: str | None) -> tuple[Settings, Mapping[str, Any]]:
+    from shopstream import embedded
+    from shopstream.jobs.runs import check_exists
+    from shopstream.settings import load_settings
+
     settings = load_settings(run=run)
     if run is not None:
         check_exists(settings)
@@ -196,7 +196,12 @@ def _open(run: str | None) -> tuple[Settings, Mapping[str, Any]]:
 
 
 def _read(kafka: Mapping[str, Any], settings: Settings, choice: DeadLetterFilter) -> list[StoredDeadLetter]:
-    return once(letter for letter in read_letters(kafka, settings.run) if choice.takes(letter))
+    from consumers.dead_letters.review import deduplicate
+    from consumers.dead_letters.store import read_dead_letters
+
+    return deduplicate(
+        dead_letter for dead_letter in read_dead_letters(kafka, settings.run) if choice.matches(dead_letter)
+    )
 
 
 def _filter(
@@ -209,6 +214,9 @@ def _filter(
     since_ms: int | None,
     until_ms: int | None,
 ) -> DeadLetterFilter:
+    from consumers.dead_letters.review import DeadLetterFilter
+    from features.schema import SOURCE_TOPICS, topic_name
+
     return DeadLetterFilter(
         numbers=_bounds(numbers, "--numbers"),
         topic=topic_name(settings.run, topic) if topic in SOURCE_TOPICS else topic,
@@ -229,7 +237,7 @@ def _bounds(text: str | None, option: str) -> tuple[int, int] | None:
     return int(match[1]), int(match[2] or match[1])
 
 
-def _corrected(letter: StoredDeadLetter, value: Path, key: str | None) -> StoredDeadLetter:
+def _corrected(dead_letter: StoredDeadLetter, value: Path, key: str | None) -> StoredDeadLetter:
     try:
         data = value.read_bytes()
     except OSError as error:
@@ -237,25 +245,29 @@ def _corrected(letter: StoredDeadLetter, value: Path, key: str | None) -> Stored
             f"{value} cannot be read: {error.strerror}.", "Give the file that holds the record."
         ) from error
     # a corrected value is another record: the old error no longer applies
-    return replace(letter, value=data, key=letter.key if key is None else key.encode(), cut="", error="corrected")
+    return replace(
+        dead_letter, value=data, key=dead_letter.key if key is None else key.encode(), cut="", error="corrected"
+    )
 
 
-def _write_value(out: Path, letter: StoredDeadLetter) -> None:
-    if letter.value is None:
-        raise ShopstreamError(f"Dead letter {letter.number} has a null value: there is nothing to write.")
+def _write_value(out: Path, dead_letter: StoredDeadLetter) -> None:
+    if dead_letter.value is None:
+        raise ShopstreamError(f"Dead letter {dead_letter.number} has a null value: there is nothing to write.")
     try:
         out.touch(mode=0o600, exist_ok=False)
-        out.write_bytes(letter.value)
+        out.write_bytes(dead_letter.value)
     except OSError as error:
         raise ShopstreamError(f"{out} cannot be written: {error.strerror}.", "Give a new file.") from error
-    Console(stderr=True).print(f"{len(letter.value):,} bytes written to {out}; they may hold personal data")
+    Console(stderr=True).print(f"{len(dead_letter.value):,} bytes written to {out}; they may hold personal data")
 
 
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
 def _print_counts(selected: Sequence[StoredDeadLetter], *, as_json: bool) -> None:
-    counts = Counter((letter.topic, reason_kind(letter.error)) for letter in selected).most_common()
+    from consumers.dead_letters.producer import reason_kind
+
+    counts = Counter((dead_letter.topic, reason_kind(dead_letter.error)) for dead_letter in selected).most_common()
     if as_json:
         reasons = [{"topic": topic, "reason": reason, "letters": count} for (topic, reason), count in counts]
         typer.echo(json.dumps({"reasons": reasons}, indent=2))
@@ -266,16 +278,19 @@ def _print_counts(selected: Sequence[StoredDeadLetter], *, as_json: bool) -> Non
 
 
 def _print_list(selected: Sequence[StoredDeadLetter], replayed: set[tuple[str, int, int]], limit: int) -> None:
+    from connectors.clock import iso
+    from consumers.dead_letters.review import safe_text
+
     rows = [
         (
-            str(letter.number),
-            iso(letter.written_ms),
-            _position(letter),
-            "none" if letter.key is None else escape(safe_text(letter.key[:60])),
-            escape(letter.error),
-            "yes" if letter.place in replayed else "",
+            str(dead_letter.number),
+            iso(dead_letter.written_ms),
+            _position(dead_letter),
+            "none" if dead_letter.key is None else escape(safe_text(dead_letter.key[:60])),
+            escape(dead_letter.error),
+            "yes" if dead_letter.position in replayed else "",
         )
-        for letter in selected[-limit:]
+        for dead_letter in selected[-limit:]
     ]
     console = Console()
     console.print(table(None, ("number", "written", "message", "key", "reason", "replayed"), rows))
@@ -284,12 +299,14 @@ def _print_list(selected: Sequence[StoredDeadLetter], replayed: set[tuple[str, i
 
 
 def _print_plan(plan: ReplayPlan, console: Console) -> None:
+    from consumers.dead_letters.producer import reason_kind
+
     held = Counter(reason_kind(reason) for _, reason in plan.held).most_common()
     rows = [(f"{count:,}", escape(f"stay: {reason}")) for reason, count in held]
     if plan.sendable:
         rows.insert(0, (f"{len(plan.sendable):,}", "valid now: to be sent"))
     console.print(table(None, ("count", "action"), rows) if rows else "no dead letter is selected")
-    if any(letter.too_late for letter, _ in plan.held):
+    if any(dead_letter.too_late for dead_letter, _ in plan.held):
         console.print(
             "Late records can be counted by a replay of the history: --archive DIR adds them to an archive, and "
             "`shopstream replay DIR --run NEW` sends it in event-time order into a new run.",
@@ -297,25 +314,27 @@ def _print_plan(plan: ReplayPlan, console: Console) -> None:
         )
 
 
-def _as_json(letter: StoredDeadLetter, *, replayed: bool) -> dict[str, Any]:
+def _as_json(dead_letter: StoredDeadLetter, *, replayed: bool) -> dict[str, Any]:
+    from connectors.clock import iso
+
     return {
-        "letter": letter.number,
-        "written": iso(letter.written_ms),
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "key": None if letter.key is None else letter.key.decode("utf-8", "backslashreplace"),
-        "bytes": None if letter.value is None else len(letter.value),
-        "error": letter.error,
-        "cut": letter.cut or None,
+        "letter": dead_letter.number,
+        "written": iso(dead_letter.written_ms),
+        "topic": dead_letter.topic,
+        "partition": dead_letter.partition,
+        "offset": dead_letter.offset,
+        "key": None if dead_letter.key is None else dead_letter.key.decode("utf-8", "backslashreplace"),
+        "bytes": None if dead_letter.value is None else len(dead_letter.value),
+        "error": dead_letter.error,
+        "cut": dead_letter.cut or None,
         "replayed": replayed,
     }
 
 
-def _position(letter: StoredDeadLetter) -> str:
-    if letter.offset < 0:
-        return f"a document of {letter.topic}"
-    return f"{letter.topic}[{letter.partition}] {letter.offset}"
+def _position(dead_letter: StoredDeadLetter) -> str:
+    if dead_letter.offset < 0:
+        return f"a document of {dead_letter.topic}"
+    return f"{dead_letter.topic}[{dead_letter.partition}] {dead_letter.offset}"
 
 
 def _now_ms() -> int:

@@ -8,10 +8,7 @@ import typer
 from rich.console import Console
 
 from shopstream.cli.options import Customers, Days, Events, Run, Seed
-from shopstream.demo.demo import Demo
-from shopstream.demo.demo import run as run_demo
 from shopstream.runtime.logs import configure_logs
-from shopstream.settings import load_settings
 
 
 def demo(  # noqa: PLR0917 - typer makes an option of each
@@ -37,6 +34,10 @@ def demo(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream demo --once`
     """
+    from shopstream.demo.demo import Demo
+    from shopstream.demo.demo import run as run_demo
+    from shopstream.settings import load_settings
+
     console = Console(stderr=True)
     configure_logs(json=not console.is_terminal)
     options = Demo(customers, events, days, seed, speed, workers, once, page)

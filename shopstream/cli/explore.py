@@ -8,13 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from connectors.files import write_whole
 from features.errors import UsageError
 from shopstream.cli.options import Archive
 from shopstream.cli.progress import progress
-from shopstream.jobs.explore import look
-from training.exploration.notebook import notebook
-from training.exploration.page import make_panels, render
 
 
 def explore(
@@ -33,11 +29,16 @@ def explore(
 
     Example: `shopstream explore shop-archive --out exploration.html`
     """
+    from connectors.files import write_whole
+    from shopstream.jobs.explore import explore_archive
+    from training.exploration.notebook import notebook
+    from training.exploration.page import make_panels, render
+
     if out.suffix != ".html":
-        raise UsageError(f"--out {out} is no HTML file.", "Give a name that ends in .html.")
+        raise UsageError(f"--out {out} is not an HTML file.", "Give a name that ends in .html.")
     console = Console(stderr=True)
     with progress(console) as on_step:
-        observed = look(directory, zone, on_step)
+        observed = explore_archive(directory, zone, on_step)
         on_step("drawing", 1.0)
         exploration = make_panels(observed)
         write_whole(out, lambda path: path.write_text(render(exploration), "utf-8"))

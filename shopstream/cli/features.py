@@ -5,10 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from features.backfill import ArchiveCounts
 from shopstream.cli.options import Archive, OutFile, RequiredAsOf
 from shopstream.cli.progress import write_table
-from shopstream.jobs.archive_features import batch_features
 
 
 def features(directory: Archive, as_of: RequiredAsOf, out: OutFile) -> None:
@@ -16,6 +14,9 @@ def features(directory: Archive, as_of: RequiredAsOf, out: OutFile) -> None:
 
     Example: `shopstream features archive --as-of 2026-06-30T23:59:59.999Z --out rows.parquet`
     """
+    from features.backfill import ArchiveCounts
+    from shopstream.jobs.archive_features import batch_features
+
     console = Console(stderr=True)
     counts = ArchiveCounts()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[day]}"), TimeRemainingColumn())

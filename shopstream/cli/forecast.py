@@ -8,16 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from connectors.elasticsearch.period_writer import Trend
-from connectors.files import write_whole
 from shopstream.cli.options import Archive, ForecastDays, OutFile, Run
 from shopstream.cli.progress import progress, write_table
-from shopstream.jobs.sales import read_sales
-from shopstream.jobs.write_trends import check_elastic, write_trends
 from shopstream.runtime.tables import table
-from shopstream.settings import load_settings
-from training.forecast import page as forecast_page
-from training.forecast import shop_forecast
 
 
 def forecast(
@@ -41,6 +34,14 @@ def forecast(
 
     Example: `shopstream forecast shop-archive --horizon 30 --out forecast.parquet`
     """
+    from connectors.elasticsearch.period_writer import Trend
+    from connectors.files import write_whole
+    from shopstream.jobs.sales import read_sales
+    from shopstream.jobs.write_trends import check_elastic, write_trends
+    from shopstream.settings import load_settings
+    from training.forecast import page as forecast_page
+    from training.forecast import shop_forecast
+
     console = Console(stderr=True)
     settings = load_settings(run=run)
     if index:

@@ -12,14 +12,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from connectors.elasticsearch.admin import quiet_client_logs
 from features.errors import UsageError
 from shopstream.cli.options import State, Yes
-from shopstream.jobs import consume as consume_job
-from shopstream.jobs.erase import Forgetting
-from shopstream.jobs.runs import check_exists
 from shopstream.runtime.tables import table
-from shopstream.settings import load_settings
 
 
 @contextmanager
@@ -59,10 +54,16 @@ def forget(
     """Erase a customer's profile: name, e-mail and every other field, from topic, state, index, archive, dead letters.
 
     Events, orders and the values computed from them stay, under the id alone. The command prints the result for each
-    place. The exit code is 1 if a place could not be reached: call the command again.
+    location. The exit code is 1 if one could not be reached: call the command again.
 
     Example: `shopstream forget c-000123 --force-compaction --yes`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs.erase import Erasure
+    from shopstream.jobs.runs import check_exists
+    from shopstream.settings import load_settings
+
     if not customer:
         raise UsageError("CUSTOMER is empty.", "Give the customer_id.")
     quiet_client_logs()
@@ -70,7 +71,7 @@ def forget(
     if run is not None:
         check_exists(settings, state)
     if not yes:
-        typer.confirm(f"Erase the profile of {customer} for ever?", abort=True)
+        typer.confirm(f"Erase the profile of {customer} permanently?", abort=True)
     console = Console()
     messages: list[str] = []
 
@@ -79,7 +80,7 @@ def forget(
             messages.append("another erasure is running; waiting until it ends")
             Console(stderr=True).print(messages[0])
 
-    erasure = Forgetting(
+    erasure = Erasure(
         settings,
         customer,
         consume_job.state_folder(settings, state),
@@ -90,12 +91,12 @@ def forget(
     with ended_by_signal():
         results = erasure.run(None if run is None else [settings.run])
     rows = [
-        (escape(result.place), ("" if result.reached else "[bold red]not reached:[/] ") + escape(result.what))
+        (escape(result.location), ("" if result.reached else "[bold red]not reached:[/] ") + escape(result.message))
         for result in results
     ]
-    console.print(table(None, ("place", "result"), rows))
+    console.print(table(None, ("location", "result"), rows))
     console.print(
-        "Backups and copies of topics or indices are outside this command. Elasticsearch deletes the old form of a "
+        "Backups and copies of topics or indices are outside this command. Elasticsearch deletes the old version of a "
         "document when it merges segments.",
         highlight=False,
     )

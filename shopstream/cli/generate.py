@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from features.errors import UsageError
-from producers.archive.archive import day_start_ms, utc_day
-from producers.shop.generate import Generated
-from producers.shop.generate import generate as write_archive
-from producers.shop.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked
 from shopstream.cli.options import Customers, Days, Events, Force, OutFolder, Seed
 from shopstream.runtime.tables import table
+
+if TYPE_CHECKING:
+    from producers.shop.generate import Generated
+    from producers.shop.shop import Shop
 
 
 def generate(
@@ -43,6 +43,9 @@ def generate(
 
     Example: `shopstream generate --customers 5000 --events 1000000 --days 365 --seed 7 --out shop-archive`
     """
+    from producers.shop.generate import generate as write_archive
+    from producers.shop.shop import Shop, checked
+
     shop = checked(
         Shop(
             end_ms=_end_ms(end),
@@ -69,6 +72,9 @@ def generate(
 
 
 def _end_ms(end: str | None) -> int:
+    from producers.archive.archive import day_start_ms
+    from producers.shop.shop import HISTORY_ENDS_DAYS_AGO
+
     if end is None:
         today = datetime.now(UTC).date()  # noqa: TID251 (the only place that derives the default end of a history from the clock)
         return day_start_ms(today - timedelta(days=HISTORY_ENDS_DAYS_AGO))
@@ -83,7 +89,9 @@ def _end_ms(end: str | None) -> int:
 
 
 def _print_summary(shop: Shop, out: Path, generated: Generated, seconds: float) -> None:
-    counts = generated.tally
+    from producers.archive.archive import utc_day
+
+    counts = generated.counts
     rows = [
         ("customers", f"{generated.customers:,}"),
         ("events", f"{generated.events:,}"),

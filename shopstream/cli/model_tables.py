@@ -8,7 +8,6 @@ from typing import Any, Final
 from rich.console import Console
 
 from shopstream.runtime.tables import table
-from training.next_purchase.model_card import METRICS as NEXT_METRICS
 
 Report = Mapping[str, Any]
 
@@ -26,6 +25,8 @@ _CEILINGS: Final = ("knows_present", "knows_dropout")
 
 def print_models(console: Console, report: Report) -> None:
     """Print the metrics of a training's models on their held-out rows; the chosen models are marked."""
+    from training.next_purchase.model_card import METRICS as NEXT_METRICS
+
     rows = _models(report["models"], report["chosen"], _TRAINED)
     for name in _CEILINGS if "ceiling" in report else ():
         title = f"ceiling: {name}".replace("_", " ")
@@ -42,6 +43,8 @@ def print_models(console: Console, report: Report) -> None:
 
 def print_evaluation(console: Console, report: Report) -> None:
     """Print a bundle's metrics by cut-offs of an archive, and the drift of the rows."""
+    from training.next_purchase.model_card import METRICS as NEXT_METRICS
+
     rows = [
         (_span(title, part), f"{part['rows']:,}", f"{part['churned']:.1%}", *_values(part["metrics"], _EVALUATED))
         for title, part in report["parts"].items()
@@ -59,7 +62,9 @@ def print_evaluation(console: Console, report: Report) -> None:
     drift = ", ".join(f"{name} {value:.2f}" for name, value in list(report["psi"].items())[:5])
     console.print(f"largest drift since training (PSI): {drift}")
     if "unseen" not in report["parts"]:
-        console.print("No horizon began after the bundle's window: these figures flatter it, its card has honest ones.")
+        console.print(
+            "No horizon began after the bundle's window: these metrics are optimistic; its card has unbiased ones."
+        )
 
 
 def _models(models: Mapping[str, Report], chosen: str, names: Mapping[str, str]) -> list[list[str]]:

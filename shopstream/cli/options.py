@@ -36,7 +36,7 @@ def chosen(option: str, text: str, known: Sequence[str], *, may_be_none: bool = 
 def parse_time(text: str, option: str) -> int:
     """Parse an ISO 8601 date or time to epoch milliseconds, UTC unless it names a zone. Raises UsageError.
 
-    A number of eleven digits or more, which no date is, stands for epoch milliseconds.
+    A number of eleven digits or more is taken as epoch milliseconds.
     """
     if text.isdecimal() and len(text) > 10:
         return int(text)
@@ -90,7 +90,7 @@ Archive = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the arch
 Run = Annotated[str | None, typer.Option("--run", help="Name of the run.", show_default="shop")]
 AsOf = Annotated[
     int | None,
-    time_option("--as-of", "ISO 8601 time of the result, UTC without a zone; default: the archive's last moment."),
+    time_option("--as-of", "ISO 8601 time of the result, UTC without a zone; default: the last time of the archive."),
 ]
 RequiredAsOf = Annotated[int, time_option("--as-of", "ISO 8601 time of the rows, UTC without a zone.")]
 From = Annotated[int | None, time_option("--from", "Start of the range, ISO 8601, inclusive; UTC without a zone.")]

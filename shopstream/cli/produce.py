@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -21,19 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from connectors.clock import iso
 from features.errors import UsageError
-from features.schema import SOURCE_TOPICS
-from producers.archive.event_order import Span
-from producers.dirt import Dirt
-from producers.importing import mapping as mappings
-from producers.importing.importer import ImportReport, import_logs
-from producers.live import live as stream
-from producers.live import resume_from
-from producers.pacing import Progress as Position
-from producers.publisher import Delivery
-from producers.replay import Course, failure
-from producers.replay import replay as send
 from shopstream.cli.options import (
     Archive,
     Force,
@@ -48,8 +36,12 @@ from shopstream.cli.options import (
     positive,
     time_option,
 )
-from shopstream.jobs import produce as produce_job
 from shopstream.runtime.tables import table
+
+if TYPE_CHECKING:
+    from producers.importing.importer import ImportReport
+    from producers.pacing import Progress as Position
+    from producers.publisher import Delivery
 
 DirtShare = Annotated[
     float, typer.Option("--dirt", min=0, max=1, help="Share of records made late, disordered or malformed.")
@@ -83,9 +75,9 @@ def replay(
     speed: Annotated[str, typer.Option("--speed", help="`max`, or event seconds per second: `1`, `3600`.")] = "max",
     start_ms: From = None,
     end_ms: To = None,
-    topics: Annotated[str, typer.Option("--topics", help="Comma-separated source topics to send.")] = ",".join(
-        SOURCE_TOPICS
-    ),
+    topics: Annotated[
+        str, typer.Option("--topics", help="Comma-separated source topics to send.")
+    ] = "events,orders,customers",
     run: Run = None,
     dirt: DirtShare = 0.0,
     seed: DirtSeed = 1,
@@ -96,9 +88,17 @@ def replay(
 
     Example: `shopstream replay data --from 2025-01-01 --to 2025-02-01`
     """
+    from connectors.clock import iso
+    from features.schema import SOURCE_TOPICS
+    from producers.archive.event_order import ArchiveRange
+    from producers.dirt import Dirt
+    from producers.replay import Course, failure
+    from producers.replay import replay as send
+    from shopstream.jobs import produce as produce_job
+
     requested = chosen("--topics", topics, SOURCE_TOPICS)
     check_range(start_ms, end_ms)
-    span = Span(directory, tuple(topic for topic in requested if topic != "customers"), start_ms, end_ms)
+    span = ArchiveRange(directory, tuple(topic for topic in requested if topic != "customers"), start_ms, end_ms)
     course = Course(span, "customers" in requested, parse_speed(speed), Dirt(dirt, seed) if dirt else None)
     console = Console(stderr=True)
     total = course.size()
@@ -150,6 +150,11 @@ def live(
 
     Example: `shopstream live data --speed 3600`
     """
+    from producers.dirt import Dirt
+    from producers.live import live as stream
+    from producers.live import resume_from
+    from shopstream.jobs import produce as produce_job
+
     console = Console(stderr=True)
     clock = produce_job.wall_clock()
     model = produce_job.shop_model(directory, clock.wall_ms())
@@ -190,10 +195,13 @@ def import_log(
 
     Example: `shopstream import cdnow.txt --mapping cdnow --out data/cdnow`
     """
-    built_in = mappings.ready_mappings()
+    from producers.importing import mapping as mappings
+    from producers.importing.importer import import_logs
+
+    built_in = mappings.builtin_mappings()
     if list_mappings:
         parsed = {name: mappings.parse_mapping(text, name) for name, text in built_in.items()}
-        rows = [(name, found.kind, found.about) for name, found in parsed.items()]
+        rows = [(name, log_mapping.kind, log_mapping.about) for name, log_mapping in parsed.items()]
         Console().print(table(None, ("mapping", "kind", "format"), rows))
         return
     if show is not None:
@@ -226,6 +234,8 @@ class _Rate(ProgressColumn):
 @contextmanager
 def replay_bar(total: int, console: Console) -> Iterator[Callable[[Position], None]]:
     """Show a progress bar over a known number of messages, with rate, remaining time and event time."""
+    from connectors.clock import iso
+
     columns = (
         TextColumn("replay"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
         TextColumn("{task.fields[at]}"),
@@ -245,6 +255,8 @@ def replay_bar(total: int, console: Console) -> Iterator[Callable[[Position], No
 @contextmanager
 def live_line(console: Console) -> Iterator[Callable[[Position], None]]:
     """Show a status line: messages sent, rate, event time and its distance behind the wall clock."""
+    from connectors.clock import iso
+
     columns = (TextColumn("live"), TextColumn("{task.completed:,} sent"), _Rate(), TextColumn("{task.fields[at]}"))
     with Progress(*columns, console=console, refresh_per_second=2) as progress:
         task = progress.add_task("live", total=None, at="")
@@ -309,6 +321,8 @@ def _duration(seconds: float) -> str:
 
 # --- output -----------------------------------------------------------------------------------------------------------
 def _print_delivery(console: Console, delivery: Delivery, seconds: float, planted: Mapping[str, int]) -> None:
+    from features.schema import SOURCE_TOPICS
+
     rows = [
         (topic, f"{delivery.sent[topic]:,}", f"{delivery.delivered[topic]:,}", f"{delivery.failed.get(topic, 0):,}")
         for topic in SOURCE_TOPICS
@@ -322,6 +336,8 @@ def _print_delivery(console: Console, delivery: Delivery, seconds: float, plante
 
 
 def _print_import(console: Console, report: ImportReport) -> None:
+    from connectors.clock import iso
+
     rows = [
         ("rows read", f"{report.rows:,}"),
         *((f"  left out: {reason}", f"{count:,}") for reason, count in report.left_out.most_common()),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
-from polars import List, col
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from connectors.files import write_whole
-from connectors.formats.csv_safety import safe_frame
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @contextmanager
@@ -48,6 +47,11 @@ def _line_per_step(console: Console) -> Callable[[str, float | None], None]:
 
 def write_table(out: Path, frame: pl.DataFrame) -> None:
     """Write Parquet or CSV, by the file's suffix. CSV cells hold no formulas; blanks join the words of a list."""
+    from polars import List, col
+
+    from connectors.files import write_whole
+    from connectors.formats.csv_safety import safe_frame
+
     if out.suffix != ".csv":
         write_whole(out, frame.write_parquet)
         return

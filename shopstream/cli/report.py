@@ -11,10 +11,6 @@ from rich.console import Console
 from features.errors import UsageError
 from shopstream.cli.options import Archive, AsOf, Bundle, ForecastDays, OutFolder
 from shopstream.cli.progress import progress
-from shopstream.jobs.report import ReportRequest, find, read_assumptions, write_report
-from shopstream.jobs.segment import chosen_bundle, last_moment
-from shopstream.settings import load_settings
-from training.report.interventions import Assumptions
 
 
 def report(
@@ -39,6 +35,11 @@ def report(
 
     Example: `shopstream report shop-archive --bundle bundles/first --out report`
     """
+    from shopstream.jobs.report import ReportRequest, compute_findings, read_assumptions, write_report
+    from shopstream.jobs.segment import chosen_bundle, last_moment
+    from shopstream.settings import load_settings
+    from training.report.interventions import Assumptions
+
     console = Console(stderr=True)
     churn_bundle = chosen_bundle(bundle, load_settings().home)
     if churn_bundle is None:
@@ -50,7 +51,7 @@ def report(
     request = ReportRequest(horizon, forecast, effects)
     with progress(console) as on_step:
         moment = last_moment(directory) if as_of is None else as_of
-        findings, segmented = find(directory, moment, churn_bundle, request, on_step)
+        findings, segmented = compute_findings(directory, moment, churn_bundle, request, on_step)
         on_step("writing", None)
         made_of = {
             "archive": str(directory), "as_of": str(moment), "bundle": churn_bundle.name, "horizon": str(horizon),

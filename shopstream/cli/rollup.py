@@ -8,13 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from connectors.files import write_whole
 from shopstream.cli.options import Archive, Bundle, From, Run, To, check_range
 from shopstream.cli.progress import progress
-from shopstream.jobs.rollup import RollupRequest, roll_up
-from shopstream.jobs.segment import chosen_bundle
-from shopstream.jobs.write_trends import check_elastic, write_trends
-from shopstream.settings import load_settings
 
 
 def rollup(
@@ -40,6 +35,12 @@ def rollup(
 
     Example: `shopstream rollup shop-archive --from 2026-01-01 --to 2026-07-01`
     """
+    from connectors.files import write_whole
+    from shopstream.jobs.rollup import RollupRequest, roll_up
+    from shopstream.jobs.segment import chosen_bundle
+    from shopstream.jobs.write_trends import check_elastic, write_trends
+    from shopstream.settings import load_settings
+
     console = Console(stderr=True)
     check_range(start_ms, end_ms)
     settings = load_settings(run=run)

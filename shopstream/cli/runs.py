@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 
-from connectors.elasticsearch.admin import quiet_client_logs
 from features.errors import ShopstreamError
-from features.schema import check_run
 from shopstream.cli.options import AsJson, State, Yes
-from shopstream.jobs import consume as consume_job
-from shopstream.jobs import promote as promote_job
-from shopstream.jobs import runs as runs_job
-from shopstream.jobs.promote import Comparison
-from shopstream.jobs.runs import Overview, Run
 from shopstream.runtime.tables import table
-from shopstream.settings import load_settings
+
+if TYPE_CHECKING:
+    from shopstream.jobs.promote import RunComparison
+    from shopstream.jobs.runs import Overview, Run
 
 
 def list_runs(
@@ -35,6 +31,11 @@ def list_runs(
 
     Example: `shopstream runs list --json`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs import runs as runs_job
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     settings = load_settings()
     overview = runs_job.overview(settings, consume_job.state_folder(settings, state))
@@ -49,7 +50,7 @@ def list_runs(
             _print_run(run, Console())
     _print_problems(overview, Console(stderr=True))
     if name is not None and not shown:
-        raise ShopstreamError(f"There is no run {name}.", "`shopstream runs list` names those there are.")
+        raise ShopstreamError(f"There is no run {name}.", "`shopstream runs list` lists the runs.")
     if overview.problems:
         raise typer.Exit(1)
 
@@ -68,6 +69,13 @@ def drop(
 
     Example: `shopstream runs drop corrected --yes`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from features.schema import check_run
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs import runs as runs_job
+    from shopstream.jobs.runs import Run
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     settings = load_settings()
     folder = consume_job.state_folder(settings, state)
@@ -78,7 +86,7 @@ def drop(
     console = Console(stderr=True)
     if run.members:
         # a worker that has exited stays a member until its session times out
-        with console.status(f"waiting for the workers of run {name} to leave ..."):
+        with console.status(f"waiting for the workers of run {name} to stop ..."):
             runs_job.await_idle(settings, run)
     runs_job.check_droppable(run, settings.run)
     if name in overview.runs:
@@ -113,6 +121,12 @@ def promote(
 
     Example: `shopstream promote corrected`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from features.schema import check_run
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs import promote as promote_job
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     check_run(name)
     console = Console(stderr=True)
@@ -120,17 +134,17 @@ def promote(
     try:
         comparison = promote_job.compare(settings, name, consume_job.state_folder(settings, state), wait_s=wait)
         _print_comparison(comparison, Console())
-        lacking = comparison.lacking
+        missing = comparison.missing
     except ShopstreamError as error:
         if not force:
             raise
-        lacking = [str(error)]
-    if lacking and not force:
+        missing = [str(error)]
+    if missing and not force:
         raise ShopstreamError(
-            f"Run {name} is not complete: {'; '.join(lacking)}.",
+            f"Run {name} is not complete: {'; '.join(missing)}.",
             f"Finish it with `shopstream consume --run {name} --until-end`, or promote it as it is with --force.",
         )
-    for problem in lacking:
+    for problem in missing:
         console.print(f"[yellow]warning[/] {problem}", highlight=False)
     promote_job.promote(settings, name)
     console.print(f"readers of {settings.run}-* see run {name} now", highlight=False)
@@ -194,7 +208,7 @@ def _print_run(run: Run, console: Console) -> None:
         console.print(f"metrics, logs: {len(run.files)} files", highlight=False)
 
 
-def _print_comparison(comparison: Comparison, console: Console) -> None:
+def _print_comparison(comparison: RunComparison, console: Console) -> None:
     now = f"now ({comparison.present})" if comparison.present else "now (nothing)"
     rows = []
     for index in sorted({*comparison.documents, *comparison.next.documents}):

@@ -8,14 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from connectors.clock import iso
-from shopstream import embedded
 from shopstream.cli.options import OutFolder, Run, Tries, parse_duration_s
-from shopstream.jobs import consume as consume_job
-from shopstream.jobs import produce as produce_job
-from shopstream.jobs.schedule import SchedulePlan, Scheduler, caught_up
 from shopstream.runtime.bundles import FOLDER
-from shopstream.settings import load_settings
 
 
 def schedule(
@@ -36,6 +30,13 @@ def schedule(
 
     Example: `shopstream schedule --every 24h`
     """
+    from connectors.clock import iso
+    from shopstream import embedded
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs import produce as produce_job
+    from shopstream.jobs.schedule import SchedulePlan, Scheduler, caught_up
+    from shopstream.settings import load_settings
+
     console = Console(stderr=True)
     settings = load_settings(run=run)
     archive = directory or Path(consume_job.archive_folder(settings, None))

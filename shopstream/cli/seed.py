@@ -8,14 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from connectors.clock import iso
-from features.schema import DAY_MS
-from producers.shop.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked
-from shopstream import embedded
 from shopstream.cli.options import Customers, Days, Events, Run, Seed
-from shopstream.jobs import produce as produce_job
-from shopstream.jobs import seed_history as seed_job
-from shopstream.settings import load_settings
 
 
 def seed_history(
@@ -35,6 +28,14 @@ def seed_history(
 
     Example: `shopstream seed shop-archive --events 1000000`
     """
+    from connectors.clock import iso
+    from features.schema import DAY_MS
+    from producers.shop.shop import HISTORY_ENDS_DAYS_AGO, Shop, checked
+    from shopstream import embedded
+    from shopstream.jobs import produce as produce_job
+    from shopstream.jobs import seed_history as seed_job
+    from shopstream.settings import load_settings
+
     console = Console(stderr=True)
     clock = produce_job.wall_clock()
     end_ms = clock.wall_ms() // DAY_MS * DAY_MS - HISTORY_ENDS_DAYS_AGO * DAY_MS

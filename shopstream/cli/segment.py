@@ -10,8 +10,6 @@ from rich.console import Console
 
 from shopstream.cli.options import Archive, AsOf, Bundle, OutFolder
 from shopstream.cli.progress import progress
-from shopstream.jobs.segment import chosen_bundle, last_moment, segment_customers, write_segments
-from shopstream.settings import load_settings
 
 
 def segment(
@@ -35,6 +33,9 @@ def segment(
 
     Example: `shopstream segment shop-archive --as-of 2026-06-30 --extra-rules value --out mart`
     """
+    from shopstream.jobs.segment import chosen_bundle, last_moment, segment_customers, write_segments
+    from shopstream.settings import load_settings
+
     console = Console(stderr=True)
     scoring = chosen_bundle(bundle, load_settings().home)
     further = ["value"] if extra_rules is None else extra_rules
@@ -49,5 +50,5 @@ def segment(
         write_segments(segmented, out, made_of)
     for group in segmented.groups:
         console.print(f"{group.customers:>9,}  {group.share:6.1%}  {group.name}", highlight=False, markup=False)
-    total = f"{len(segmented.mart):,} customers, scored by {segmented.scored_by} → {out}"
+    total = f"{len(segmented.customer_table):,} customers, scored by {segmented.scored_by} → {out}"
     console.print(total, highlight=False, markup=False)

@@ -6,24 +6,18 @@ import json
 import shlex
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from connectors.elasticsearch.admin import quiet_client_logs
-from consumers.metrics.reports import rows_of
-from shopstream import embedded
 from shopstream.cli.options import AsJson, Run, Yes
-from shopstream.embedded.removal import remove_data
-from shopstream.embedded.status import ServerStatus, Status
-from shopstream.embedded.status import status as read_status
-from shopstream.jobs.doctor import examine
-from shopstream.jobs.runs import check_exists
 from shopstream.runtime.tables import table
-from shopstream.settings import load_settings
+
+if TYPE_CHECKING:
+    from shopstream.embedded.status import ServerStatus, Status
 
 MARKS = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "broken": "[red]broken[/] "}
 """Level of a finding of `doctor` -> its mark."""
@@ -37,6 +31,10 @@ def up() -> None:
 
     Example: `shopstream up`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from shopstream import embedded
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     console = Console(stderr=True)
     settings = load_settings()
@@ -57,6 +55,10 @@ def down(
 
     Example: `shopstream down`
     """
+    from shopstream import embedded
+    from shopstream.embedded.removal import remove_data
+    from shopstream.settings import load_settings
+
     console = Console(stderr=True)
     settings = load_settings()
     if data and not yes:
@@ -68,9 +70,9 @@ def down(
     if not stopped:
         console.print("nothing was running")
     if data:
-        kept = remove_data(settings)
+        retained = remove_data(settings)
         console.print(f"deleted {settings.home}", highlight=False)
-        for folder in kept:
+        for folder in retained:
             console.print(
                 f"[yellow]note[/] kept {folder}: a link that this data folder did not create. "
                 f"If nothing else uses it: rm -r {shlex.quote(str(folder))}",
@@ -89,6 +91,11 @@ def status(
 
     Example: `shopstream status --json`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from shopstream.embedded.status import status as read_status
+    from shopstream.jobs.runs import check_exists
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     settings = load_settings(run=run)
     current = read_status(settings)
@@ -127,6 +134,8 @@ def _print_status(status: Status, console: Console) -> None:
 
 def _throughput(reports: Mapping[str, Mapping[str, Any]], now_ms: int) -> Table:
     """Build a table of the throughput of each worker, from its last report."""
+    from consumers.metrics.reports import rows_of
+
     rows = [
         (
             name,
@@ -177,6 +186,10 @@ def doctor() -> None:
 
     Example: `shopstream doctor`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from shopstream.jobs.doctor import examine
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     console = Console()
     findings = examine(load_settings())

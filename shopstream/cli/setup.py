@@ -8,13 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from connectors.elasticsearch.admin import quiet_client_logs
-from connectors.elasticsearch.client import connection
-from shopstream import embedded
 from shopstream.cli.options import Run
-from shopstream.jobs import consume as consume_job
-from shopstream.jobs import create_users
-from shopstream.settings import load_settings
 
 
 def setup(
@@ -29,6 +23,13 @@ def setup(
 
     Example: `shopstream setup --run shop`
     """
+    from connectors.elasticsearch.admin import quiet_client_logs
+    from connectors.elasticsearch.client import connection
+    from shopstream import embedded
+    from shopstream.jobs import consume as consume_job
+    from shopstream.jobs import create_users
+    from shopstream.settings import load_settings
+
     quiet_client_logs()
     console = Console(stderr=True)
     settings = load_settings(run=run)

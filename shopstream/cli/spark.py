@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from features.backfill import ArchiveCounts
 from features.errors import UsageError
 from shopstream.cli.model_tables import print_models
 from shopstream.cli.options import (
@@ -32,15 +31,7 @@ from shopstream.cli.options import (
     time_option,
 )
 from shopstream.cli.progress import progress
-from shopstream.jobs import spark_stream
-from shopstream.jobs.train import train_bundle
-from shopstream.settings import load_settings
-from shopstream.spark.archive_scan import Reader, archive_files
-from shopstream.spark.backfill import feature_rows, write_rows
-from shopstream.spark.backfill import plan as plan_backfill
-from shopstream.spark.session import parse_properties, session
-from shopstream.spark.xgboost_training import ClusterTraining, Learn
-from training.churn.train import TrainingPlan
+from shopstream.spark.options import Learn, Reader
 
 CUTOFFS_MAX = 100_000
 """Upper limit of cut-offs; more indicate a mistake in --every."""
@@ -91,6 +82,12 @@ def backfill(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream spark backfill archive --every 1d --from 2026-01-01 --to 2026-06-30 --out rows`
     """
+    from features.backfill import ArchiveCounts
+    from shopstream.spark.archive_scan import archive_files
+    from shopstream.spark.backfill import feature_rows, write_rows
+    from shopstream.spark.backfill import plan as plan_backfill
+    from shopstream.spark.session import parse_properties, session
+
     times = cutoffs(as_of or [], every_s, start_ms, end_ms)
     properties = parse_properties(conf or [])
     counts = ArchiveCounts()
@@ -158,10 +155,17 @@ def train(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream spark train archive --out bundles/large --learn cluster`
     """
+    from shopstream.jobs.train import train_bundle
+    from shopstream.settings import load_settings
+    from shopstream.spark.archive_scan import archive_files
+    from shopstream.spark.session import parse_properties, session
+    from shopstream.spark.xgboost_training import ClusterTraining
+    from training.churn.train import TrainingPlan
+
     console = Console(stderr=True)
     settings = load_settings()
-    window = settings.training.asked(horizon, history, spacing, cutoffs_max)
-    plan = TrainingPlan("auto", tries=tries, seed=seed, threads=threads, costs=settings.training.costs.asked())
+    window = settings.training.to_horizon(horizon, history, spacing, cutoffs_max)
+    plan = TrainingPlan("auto", tries=tries, seed=seed, threads=threads, costs=settings.training.costs.to_costs())
     rows = out.with_name(f".{out.name}.rows") if work is None else None
     row_folder = located(work if work is not None else str(rows))
     try:
@@ -231,6 +235,9 @@ def stream(  # noqa: PLR0917 - typer makes an option of each
 
     Example: `shopstream spark stream --checkpoint s3a://shop/spark --until-end --master "local[2]"`
     """
+    from shopstream.jobs import spark_stream
+    from shopstream.settings import load_settings
+
     request = spark_stream.SparkStreamRequest(
         checkpoint=located(checkpoint),
         until_end=until_end,
@@ -265,7 +272,7 @@ def cutoffs(as_of: Sequence[int], every_s: float | None, start_ms: int | None, e
             raise UsageError(f"--every requests {len(steps):,} times.", "Give a longer --every.")
         times.update(steps)
     if not times:
-        raise UsageError("No time is requested.", "Give --as-of, or --every with --from and a --to that is later.")
+        raise UsageError("No time is requested.", "Give --as-of, or --every with --from and a later --to.")
     return sorted(times)
 
 

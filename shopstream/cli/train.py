@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import polars as pl
 import typer
 from rich.console import Console
 
-from connectors.files import write_whole
-from connectors.formats.rules_file import load_rules
-from features.backfill import ArchiveCounts
 from features.errors import UsageError
 from shopstream.cli.model_tables import print_evaluation, print_models
 from shopstream.cli.options import (
@@ -29,15 +25,8 @@ from shopstream.cli.options import (
     Tries,
 )
 from shopstream.cli.progress import progress, write_table
-from shopstream.jobs.train import joined_rows, train_bundle, training_set
 from shopstream.runtime.bundles import FOLDER
-from shopstream.settings import load_settings
-from training.bundle import load_bundle, point_current
-from training.churn.calibration import thresholds
-from training.churn.selection import Validation
-from training.churn.train import TrainingPlan
-from training.evaluate_bundle import evaluate as evaluate_bundle
-from training.options import Costs
+from training.options import Costs, Validation
 
 BUNDLE_HELP = "Bundle of models, or folder with a current one."
 
@@ -87,13 +76,19 @@ def train(
 
     Example: `shopstream train shop-archive --out bundles/first --horizon 90`
     """
+    from shopstream.jobs.train import train_bundle
+    from shopstream.settings import load_settings
+    from training.bundle import point_current
+    from training.churn.calibration import thresholds
+    from training.churn.train import TrainingPlan
+
     console = Console(stderr=True)
     settings = load_settings()
     target = out if out is not None else settings.home / FOLDER / "new"
-    risk_costs = settings.training.costs.asked() if costs is None else _read_costs(costs)
+    risk_costs = settings.training.costs.to_costs() if costs is None else _read_costs(costs)
     thresholds(risk_costs)  # fails before the long work if the costs give no thresholds
     plan = TrainingPlan(validation, tries=tries, seed=seed, threads=threads, costs=risk_costs, repeats=repeats)
-    window = settings.training.asked(horizon, history, spacing, cutoffs)
+    window = settings.training.to_horizon(horizon, history, spacing, cutoffs)
     with progress(console) as on_step:
         bundle, seconds = train_bundle(directory, target, window, plan, rules, on_step, rename=out is None)
     if current or (current is None and out is None):
@@ -121,9 +116,15 @@ def evaluate(
 
     Example: `shopstream evaluate bundles/first shop-archive`
     """
+    from connectors.files import write_whole
+    from shopstream.jobs.train import training_set
+    from shopstream.settings import load_settings
+    from training.bundle import load_bundle
+    from training.evaluate_bundle import evaluate as evaluate_bundle
+
     console = Console(stderr=True)
     loaded = load_bundle(bundle)
-    window = load_settings().training.asked(loaded.horizon_days, history, spacing, cutoffs)
+    window = load_settings().training.to_horizon(loaded.horizon_days, history, spacing, cutoffs)
     with progress(console) as on_step:
         rows = training_set(directory, window, on_step)
         on_step("intervals of the metrics", None)
@@ -147,6 +148,13 @@ def score(
 
     Example: `shopstream score shop-archive --bundle bundles/first --as-of 2026-06-30 --out scores.parquet`
     """
+    import polars as pl
+
+    from connectors.formats.rules_file import load_rules
+    from features.backfill import ArchiveCounts
+    from shopstream.jobs.train import joined_rows
+    from training.bundle import load_bundle
+
     console = Console(stderr=True)
     loaded = load_bundle(bundle)
     segment_rules = loaded.rules if rules is None else load_rules(rules)
@@ -159,7 +167,9 @@ def score(
     write_table(out, scored)
     risks = scored["churn_risk"].drop_nulls().value_counts().sort("count", descending=True)
     summary = ", ".join(f"{count:,} {risk}" for risk, count in risks.iter_rows())
-    console.print(f"{scored.height:,} customers scored by {loaded.name} ({summary or 'nobody has ordered'}) → {out}")
+    console.print(
+        f"{scored.height:,} customers scored by {loaded.name} ({summary or 'no customer has ordered'}) → {out}"
+    )
 
 
 def _read_costs(path: Path) -> Costs:

@@ -24,11 +24,11 @@ import msgspec
 from rich.console import Console
 
 from connectors.clock import iso
-from connectors.elasticsearch.aliases import run_behind
+from connectors.elasticsearch.aliases import run_of_alias_set
 from connectors.elasticsearch.client import connection, open_client
 from connectors.files import read_note
 from connectors.kafka.admin import topic_counts
-from consumers.audit import recount
+from consumers.audit import audit_topics
 from features.errors import ShopstreamError, UsageError
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name
 from producers.archive.archive import utc_day
@@ -61,8 +61,8 @@ from training.options import Horizon
 SEGMENTS: Final = Path("mart")
 """Default output folder of `shopstream segment`."""
 _REMEDY: Final = (
-    "Use another run (--run NAME), or remove this one with all that it holds: `shopstream runs drop NAME`, or "
-    "`shopstream down --data` for everything."
+    "Use another run (--run NAME), or delete this one (`shopstream runs drop NAME`) or all data "
+    "(`shopstream down --data`)."
 )
 
 
@@ -162,29 +162,27 @@ def check_run(shop: Shop, settings: Settings, endpoints: Endpoints, screen: Scre
     if state is None:
         if any(held.values()):
             records = ", ".join(f"{count:,} {topic}" for topic, count in held.items() if count)
-            raise UsageError(f"Run {run} holds {records} that no demo has sent.", "Use another run: --run demo.")
+            raise UsageError(f"Run {run} holds {records} that the demo did not send.", "Use another run: --run NAME.")
         return None
     if not same_size(state.shop, shop):
         raise UsageError(
             f"Run {run} holds the history of another shop: {options_of(state.shop)}.",
-            "Give these, or another run (--run NAME), or remove all data with `shopstream down --data`.",
+            "Give these options or another run (--run NAME), or delete all data with `shopstream down --data`.",
         )
     if state.until_ms and not held["events"]:
-        raise UsageError(
-            f"Run {run} holds no event of the history that the demo has sent to it: its topics were deleted.", _REMEDY
-        )
+        raise UsageError(f"Run {run} has lost the history that the demo sent: its topics were deleted.", _REMEDY)
     if state.whole:
-        screen.say(f"run {run} holds the history already ({held['events']:,} events): nothing is sent twice")
+        screen.say(f"run {run} already holds the history ({held['events']:,} events): nothing is sent twice")
         return state
     sent_ms = max(state.until_ms, state.shop.start_ms) + SLICE_MS
     newest_ms = newest_event_ms(endpoints.kafka.client_properties(), run) if held["events"] else None
     if newest_ms is not None and newest_ms >= sent_ms:
         raise UsageError(
-            f"Run {run} holds an event of {iso(newest_ms)}, which the demo has not sent: its own replay was "
+            f"Run {run} holds an event of {iso(newest_ms)}, which the demo did not send: its own replay was "
             f"interrupted before {iso(sent_ms)}. Consumers would reject the rest of the history as too late.",
             _REMEDY,
         )
-    screen.say(f"run {run} holds a part of the history: the replay continues from {utc_day(sent_ms - SLICE_MS)}")
+    screen.say(f"run {run} holds part of the history: the replay continues from {utc_day(sent_ms - SLICE_MS)}")
     return state
 
 
@@ -214,8 +212,8 @@ def demo_state(settings: Settings) -> HistoryState | None:
         whole, until_ms = earlier.phase == "replayed", earlier.until_ms
         if until_ms is None and not whole:
             raise UsageError(
-                f"An earlier version of the demo was interrupted while it sent history to run {run}, and did not "
-                "record how far it was.",
+                f"An earlier version of the demo was interrupted while it sent the history to run {run}, and did "
+                "not record its position.",
                 _REMEDY,
             )
         until_ms = earlier.shop.end_ms if until_ms is None else until_ms
@@ -255,8 +253,8 @@ def _horizon(shop: Shop, screen: Screen) -> Horizon | None:
     horizon = first_bundle.horizon_of(shop)
     if horizon is None:
         screen.say(
-            f"no bundle for so small a shop, so no scores: it takes {first_bundle.CUSTOMERS_MIN} customers and "
-            f"{first_bundle.DAYS_MIN} days"
+            f"the shop is too small for a bundle, so there are no scores: a bundle needs "
+            f"{first_bundle.CUSTOMERS_MIN} customers and {first_bundle.DAYS_MIN} days"
         )
     return horizon
 
@@ -280,14 +278,14 @@ def _trends_are_due(result: Round, settings: Settings, endpoints: Endpoints) -> 
 def _audit(settings: Settings, endpoints: Endpoints, screen: Screen, shop: Shop, bundle: str | None) -> Audit:
     run = settings.run
     with (
-        screen.step("counting again, Kafka by a plain reader, Elasticsearch by its own count"),
+        screen.step("recounting Kafka with a plain consumer and Elasticsearch with its count API"),
         open_client(connection(endpoints)) as client,
     ):
-        if (visible := run_behind(client, run)) not in (run, None):
+        if (visible := run_of_alias_set(client, run)) not in (run, None):
             screen.warn(f"readers of {run}-* see run {visible}: its documents are counted here")
         queries.refresh(client, run)
         return Audit(
-            recount(endpoints.kafka.client_properties(), run),
+            audit_topics(endpoints.kafka.client_properties(), run),
             queries.document_counts(client, run, bundle),
             queries.table_rows(client, run, shop.start_ms, bundle),
         )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from elasticsearch import Elasticsearch
 
-from connectors.elasticsearch.client import failures_told
+from connectors.elasticsearch.client import translate_errors
 from connectors.elasticsearch.mappings import alias
 from connectors.elasticsearch.search import Searcher
 from consumers.index_definitions import INDICES
@@ -82,7 +82,7 @@ class DocumentCounts:
 
 def refresh(client: Elasticsearch, run: str) -> None:
     """Refresh the indices, so that the following searches see all writes."""
-    with failures_told("A search"):
+    with translate_errors("A search"):
         client.indices.refresh(
             index=[alias(run, index) for index in (*INDICES, "alerts", *TREND_KEYS)], ignore_unavailable=True
         )
@@ -123,6 +123,6 @@ def table_rows(client: Elasticsearch, run: str, from_ms: int, bundle: str | None
 
 
 def _count(client: Elasticsearch, run: str, index: str, where: dict[str, Any] | None = None) -> int:
-    with failures_told("A search"):
+    with translate_errors("A search"):
         response = client.count(index=alias(run, index), query=where or {"match_all": {}}, ignore_unavailable=True)
     return int(response["count"])

@@ -131,7 +131,7 @@ class DemoRun:
         assert state is not None
         seed_history.write_state(folder, run, msgspec.structs.replace(state, sent_unknown=True))
         workers = self._workers(None)
-        self._screen.say(f"live from {utc_day(start_ms)} at {speed:g}x; Ctrl-C ends it")
+        self._screen.say(f"live from {utc_day(start_ms)} at {speed:g}x; Ctrl-C stops it")
         with self._working(workers) as (show, ended):
 
             def on_progress(position: Position) -> None:
@@ -150,7 +150,7 @@ class DemoRun:
             seed_history.write_state(folder, run, state.with_delivered(report.delivery.delivered))
             workers.supervisor.stop(interrupted=True)
             outcome = workers.join(lambda: show("live", 0, None, workers.supervisor.views()))
-        self._screen.say(f"live ended after {sum(report.delivery.delivered.values()):,} messages")
+        self._screen.say(f"live stopped after {sum(report.delivery.delivered.values()):,} messages")
         outcome.raise_failure()
 
     # --- parts ---
@@ -212,12 +212,12 @@ class DemoRun:
         while not ended():
             views = workers.supervisor.views()
             if all(view.figures.get("bundle") == name for view in views if view.name.role == consume_job.AGREEING):
-                self._screen.say("the running consumers use it: they score every customer again")
+                self._screen.say("the running consumers loaded it and score every customer again")
                 return
             if time.monotonic() > end_s:
-                self._screen.warn("the consumers do not use it yet: see the logs of the workers")
+                self._screen.warn("the consumers have not loaded it yet: see the workers' logs")
                 return
-            show("train", 0, None, views, at="the consumers load it")
+            show("train", 0, None, views, at="waiting until the consumers load it")
             time.sleep(0.25)
 
     def _workers(self, ends: tuple[End, ...] | None) -> run_workers.Background:

@@ -88,27 +88,27 @@ class Screen:
 
         Steps that pass a position (`at`) print their own lines.
         """
-        step, began_s, said = "", time.monotonic(), ""
-        troubles: set[str] = set()
+        step, began_s, summary = "", time.monotonic(), ""
+        shown: set[str] = set()
 
         def end() -> None:
-            if said:
-                self.say(f"{step}: {said} in {time.monotonic() - began_s:.1f} s")
+            if summary:
+                self.say(f"{step}: {summary} in {time.monotonic() - began_s:.1f} s")
 
         def show(what: str, done: int, total: int | None, views: Sequence[WorkerView], at: str = "") -> None:
-            nonlocal step, began_s, said
+            nonlocal step, began_s, summary
             if what != step:
                 end()
                 step, began_s = what, time.monotonic()
             read = {role: merged([view.figures for view in of]) for role, of in by_role(views).items()}
             consumed = ", ".join(f"{role} {int(figures.get('consumed') or 0):,}" for role, figures in read.items())
             sent = f"{done:,} of {total:,}" if total else f"{done:,}"
-            said = "" if at else sent if done else consumed
-            found = {f"{view.name}: {view.last_error}" for view in views if view.last_error}
-            for trouble in sorted(found - troubles):
-                self.say(trouble)
-            troubles.clear()
-            troubles.update(found)
+            summary = "" if at else sent if done else consumed
+            errors = {f"{view.name}: {view.last_error}" for view in views if view.last_error}
+            for error in sorted(errors - shown):
+                self.say(error)
+            shown.clear()
+            shown.update(errors)
 
         yield show
         end()

@@ -17,7 +17,7 @@ from dashboards.panels import Panel, Time, Unit
 from dashboards.queries import Row
 from shopstream.demo.queries import FUNNEL, PRODUCTS, REVENUE, RISK, SEGMENTS, DocumentCounts
 from shopstream.jobs.seed_history import HistoryState
-from shopstream.runtime.supervisor import Outcome
+from shopstream.runtime.supervisor import RunOutcome
 from shopstream.runtime.worker_tables import TIGHT, by_role, closing_table
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Round:
         bundle: bundle that scores the customers; None: no scores.
     """
 
-    outcome: Outcome
+    outcome: RunOutcome
     replay_s: float | None
     messages: int
     bundle: Bundle | None = None
@@ -96,17 +96,17 @@ def equations(audit: Audit, state: HistoryState | None) -> list[Equation]:
     sent = {topic: None if delivered is None else delivered.get(topic, 0) for topic in topics}
     return [
         Equation(
-            "events", events.messages, indices["events"], sent["events"], events.letters, events.repeated,
-            note="repeats are events sent twice" if events.repeated else "",
+            "events", events.messages, indices["events"], sent["events"], events.dead_letters, events.repeated,
+            note="repeats: events sent twice" if events.repeated else "",
         ),
         Equation(
-            "orders", orders.messages, indices["orders"], sent["orders"], orders.letters, orders.repeated,
-            note="repeats are later changes of an order" if orders.repeated else "",
+            "orders", orders.messages, indices["orders"], sent["orders"], orders.dead_letters, orders.repeated,
+            note="repeats: later changes of an order" if orders.repeated else "",
         ),
         Equation(
-            "profiles", profiles.messages, documents.with_profile, sent["customers"], profiles.letters,
+            "profiles", profiles.messages, documents.with_profile, sent["customers"], profiles.dead_letters,
             profiles.repeated, unseen, profiles.compacted,
-            "no doc are customers without a visit or an order yet" if unseen else "",
+            "no doc: customers without a visit or an order yet" if unseen else "",
         ),
         Equation("customers", customers, indices["customers"]),
         Equation("rows in Kafka", customers, audit.recount.feature_rows),
@@ -130,7 +130,7 @@ def print_summary(out: Console, audit: Audit, result: Round, state: HistoryState
         risks.caption, risks.caption_justify = f"{without:,} customers have no order yet", "left"
         out.print(risks)
         out.print(_panel_table(SEGMENTS, audit.rows[SEGMENTS.id]))
-        first = "" if documents.alerts else " (a first score is no rise: alerts come as the live shop continues)"
+        first = "" if documents.alerts else " (a first score is not a rise: alerts follow as the live shop continues)"
         out.print(f"{documents.alerts:,} alerts of a churn risk that rose{first}\n")
     if any(documents.trends.values()):
         counts = ", ".join(f"{count:,} {name}" for name, count in documents.trends.items() if count)
@@ -146,7 +146,7 @@ def print_summary(out: Console, audit: Audit, result: Round, state: HistoryState
 
 
 def _audit_table(checked: Sequence[Equation]) -> Table:
-    table = _table("every record, counted again")
+    table = _table("recount of every record")
     table.add_column("what", no_wrap=True)
     for name in ("sent", "Kafka", "dead letters", "repeats", "no doc", "Elastic"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -169,10 +169,10 @@ def _table(title: str, *, show_header: bool = True) -> Table:
 def _funnel_table(rows: Sequence[Row]) -> Table:
     counts = [row["Sessions"] for row in rows]
     shares = [
-        row | {"of all": _share(count, counts[0]), "of the step before": _share(count, before)}
+        row | {"of all": _share(count, counts[0]), "of the previous step": _share(count, before)}
         for row, count, before in zip(rows, counts, [*counts[:1], *counts], strict=False)
     ]
-    return _panel_table(FUNNEL, shares, {"of all": "percent", "of the step before": "percent"})
+    return _panel_table(FUNNEL, shares, {"of all": "percent", "of the previous step": "percent"})
 
 
 def _panel_table(panel: Panel, rows: Sequence[Row], further: dict[str, Unit] | None = None) -> Table:
@@ -223,7 +223,7 @@ def _model_table(bundle: Bundle) -> Table:
 
 
 def _rates_table(result: Round, seconds: float) -> Table:
-    table = _table("rates and latencies reached", show_header=False)
+    table = _table("measured rates and latencies", show_header=False)
     table.add_column("what")
     table.add_column("figure", justify="right")
     if result.replay_s:
@@ -237,7 +237,7 @@ def _rates_table(result: Round, seconds: float) -> Table:
             low, high = figures.get(f"{name}_p50_ms"), figures.get(f"{name}_p99_ms")
             if low or high:
                 table.add_row(f"{role}: {text}, p50 / p99", f"{float(low or 0):,.0f} / {float(high or 0):,.0f} ms")
-    table.add_row("this round, with the counting", f"{seconds:,.1f} s")
+    table.add_row("this round, including the recount", f"{seconds:,.1f} s")
     return table
 
 

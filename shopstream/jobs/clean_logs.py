@@ -37,7 +37,7 @@ class _Prepared:
     """A file prepared for import, with the results of the checks."""
 
     log: Log
-    found: dict[str, Any]
+    checks: dict[str, Any]
     ids: pl.DataFrame
 
 
@@ -77,7 +77,7 @@ def clean_logs(
             prepared.append(_prepared(log, Path(folder) / f"{number}.parquet", plan, person))
         dirty = Path(folder) / "archive"
         reports = import_logs([one.log for one in prepared], dirty)
-        files = [_said(one, report) for one, report in zip(prepared, reports, strict=True)]
+        files = [_report_entry(one, report) for one, report in zip(prepared, reports, strict=True)]
         name = ", ".join(log[0].name for log in logs)
         ids = pl.concat([one.ids for one in prepared])
         return clean_archive(
@@ -103,7 +103,7 @@ def _prepared(log: Log, to: Path, plan: CleaningPlan, person: Sequence[str]) -> 
     rows.sink_parquet(to, maintain_order=True)
     words, respelt = _with_spellings(mapping, to, plan)
     read = words.model_copy(update={"file": FileFormat(format="parquet", decimal=mapping.file.decimal)})
-    found = {
+    checks = {
         "rows": int(frame.select(pl.len()).collect().item()),
         "repeated": repeated[SOURCE_ROW].head(plan.examples_max).to_list(),
         "repeated_rows": len(repeated),
@@ -114,7 +114,7 @@ def _prepared(log: Log, to: Path, plan: CleaningPlan, person: Sequence[str]) -> 
     known = ids.select(
         col(customer).cast(pl.String).alias("old_id"), "new_id", col("first").alias("first_purchase_ts")
     ) if len(ids) else pl.DataFrame(schema=_IDS)  # fmt: skip
-    return _Prepared((to, name, read), {**found, "file": file.name}, known.cast(_IDS))  # type: ignore[arg-type]
+    return _Prepared((to, name, read), {**checks, "file": file.name}, known.cast(_IDS))  # type: ignore[arg-type]
 
 
 _IDS: Final = {"old_id": pl.String, "new_id": pl.String, "first_purchase_ts": pl.Int64}
@@ -133,8 +133,8 @@ def _repeated(rows: pl.LazyFrame, columns: Columns, mapping: OrderMapping | Clic
         return nothing
     # a shared hash alone must not drop a row: rows are compared in full
     alike = rows.filter(whole.hash(seed=0).is_in(suspects.implode())).collect().sort(SOURCE_ROW)
-    kept = alike.unique(pl.exclude(SOURCE_ROW), keep="first", maintain_order=True)
-    return alike.join(kept, on=SOURCE_ROW, how="anti").select(SOURCE_ROW).cast(nothing.schema)
+    distinct = alike.unique(pl.exclude(SOURCE_ROW), keep="first", maintain_order=True)
+    return alike.join(distinct, on=SOURCE_ROW, how="anti").select(SOURCE_ROW).cast(nothing.schema)
 
 
 def _shared(
@@ -178,8 +178,8 @@ def _with_spellings(
             continue
         declared = dict(getattr(part, words))
         meant = {folded(word): word for word in known}
-        meant |= {folded(word): kept for word, kept in declared.items()}
-        meant |= {folded(word): kept for word, kept in plan.spellings.get(vocabulary[name], {}).items()}  # type: ignore[call-overload]
+        meant |= {folded(word): meaning for word, meaning in declared.items()}
+        meant |= {folded(word): meaning for word, meaning in plan.spellings.get(vocabulary[name], {}).items()}  # type: ignore[call-overload]
         text = pl.scan_parquet(file).select(col(column).cast(pl.String).str.strip_chars().alias("word"))
         for word, rows in text.drop_nulls().group_by("word").len().collect().iter_rows():
             if word not in declared and word not in known and folded(word) in meant:
@@ -201,19 +201,19 @@ def _zoneless(file: Path, columns: Columns, mapping: OrderMapping | ClickMapping
     return int(times.select(pl.len()).collect().item())
 
 
-def _said(one: _Prepared, report: ImportReport) -> dict[str, Any]:
+def _report_entry(one: _Prepared, report: ImportReport) -> dict[str, Any]:
     """Build the report entry of a file: rows = used + left out, by reason, with examples."""
     left_out = dict(report.left_out)
     examples = {reason: _lines(one.log[0], numbers) for reason, numbers in report.examples.items()}
-    found = dict(one.found)
-    repeated = found.pop("repeated_rows")
-    rows = found.pop("repeated")
+    checks = dict(one.checks)
+    repeated = checks.pop("repeated_rows")
+    rows = checks.pop("repeated")
     if repeated:
         left_out["repeats another row"] = repeated
         examples["repeats another row"] = [f"row {row}" for row in rows]
-    if found["rows"] != report.rows_used + sum(left_out.values()):
-        raise UsageError(f"{found['file']} changed while it was read.", "Try again.")
-    return {**found, "used": report.rows_used, "records": report.records, "left_out": left_out, "examples": examples}
+    if checks["rows"] != report.rows_used + sum(left_out.values()):
+        raise UsageError(f"{checks['file']} changed while it was read.", "Try again.")
+    return {**checks, "used": report.rows_used, "records": report.records, "left_out": left_out, "examples": examples}
 
 
 def _lines(file: Path, numbers: Sequence[int]) -> list[str]:

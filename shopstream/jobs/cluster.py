@@ -42,7 +42,10 @@ def read_table(source: Path, separator: str, as_of: int | None, on_step: OnStep)
             return customers_at(source, last_moment(source) if as_of is None else as_of, on_step)
         source = source / CUSTOMER_TABLE_FILE
     if not source.is_file():
-        raise UsageError(f"There is no table {source}.", "Give a CSV or Parquet file, a mart, or an archive.")
+        raise UsageError(
+            f"The table {source} does not exist.",
+            "Give a CSV or Parquet file, an output folder of `segment`, or an archive.",
+        )
     try:
         if source.suffix == ".parquet":
             return pl.read_parquet(source)
@@ -50,7 +53,7 @@ def read_table(source: Path, separator: str, as_of: int | None, on_step: OnStep)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ShopstreamError(
             f"The table {source} cannot be read: {str(error).splitlines()[0]}.",
-            "Write it as UTF-8 with a head line, and name its separator in the mapping.",
+            "Write it as UTF-8 with a header line, and set its separator in the mapping.",
         ) from None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import filelock
 
@@ -22,7 +22,7 @@ from features.errors import ShopstreamError, UsageError
 from features.schema import SOURCE_TOPICS, group_name, topic_name
 from shopstream.embedded import Endpoints
 from shopstream.runtime.bundles import FOLDER as BUNDLES
-from shopstream.runtime.messages import NO_END, ElasticLogin, End, Task
+from shopstream.runtime.messages import NO_END, Clock, ElasticLogin, End, Task
 from shopstream.runtime.protocol import WorkerName, WorkerPlan
 from shopstream.runtime.roles import BUILDERS
 from shopstream.runtime.supervisor import Supervisor
@@ -34,8 +34,6 @@ AGREEING: Final = "features"
 WORKERS_MAX: Final = 256
 LOCKS: Final = "locks"
 """Folder below the data folder; `RUN-ROLE.lock` is held while a process consumes the role from this data folder."""
-
-Clock = Literal["stream", "wall"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +76,21 @@ def checked(consumption: Consumption) -> Consumption:
         raise UsageError(f"--workers is {consumption.workers}.", f"Give a number from 1 to {WORKERS_MAX}.")
     if consumption.as_of is not None and not consumption.until_end:
         raise UsageError(
-            "--as-of names the time of the final rows, but without --until-end there are none.", "Add --until-end."
+            "--as-of sets the time of the final rows, but there are none without --until-end.", "Add --until-end."
         )
     if consumption.as_of is not None and AGREEING not in consumption.roles:
-        raise UsageError(f"--as-of is for the role {AGREEING}, which is not requested.", "Add it to --roles.")
+        raise UsageError(f"--as-of needs the role {AGREEING}, which is not in --roles.", "Add {AGREEING} to --roles.")
     return consumption
 
 
 def state_folder(settings: Settings, given: str | None) -> str:
     """Return the folder of the checkpoints: the given URI, or the default below the data folder."""
-    return _place(given, settings.home / "state")
+    return _location(given, settings.home / "state")
 
 
 def archive_folder(settings: Settings, given: str | None) -> str:
     """Return the folder that the role `archive` writes: the given URI, or a folder per run below the data folder."""
-    return _place(given, settings.home / "archive" / settings.run)
+    return _location(given, settings.home / "archive" / settings.run)
 
 
 def chosen_bundle(given: str | None) -> Path | None:
@@ -106,7 +104,7 @@ def chosen_bundle(given: str | None) -> Path | None:
     return path
 
 
-def _place(given: str | None, default: Path) -> str:
+def _location(given: str | None, default: Path) -> str:
     if given is None:
         return str(default)
     return given if "://" in given else str(Path(given).expanduser().absolute())
@@ -133,13 +131,14 @@ def exclusive_consumer_lock(settings: Settings, roles: Sequence[str]) -> Iterato
                 held.enter_context(private_lock(folder / f"{settings.run}-{role}.lock").acquire(blocking=False))
             except filelock.Timeout:
                 raise ShopstreamError(
-                    f"Another process consumes the role {role} of run {settings.run} from {settings.home} already.",
-                    "Stop it first (Ctrl-C), or give it more processes: --workers. Other machines join by themselves.",
+                    f"Another process already runs the role {role} of run {settings.run} from {settings.home}.",
+                    "Stop it first (Ctrl-C), or start it with more --workers. Workers on other machines join "
+                    "automatically.",
                 ) from None
             except OSError as error:
                 raise ShopstreamError(
                     f"The data folder {settings.home} cannot be written: {error.strerror}.",
-                    "Set SHOPSTREAM_HOME to a folder of yours.",
+                    "Set SHOPSTREAM_HOME to a folder that you own.",
                 ) from error
         yield
 
@@ -181,10 +180,10 @@ def later_ends(kafka: Mapping[str, str], run: str) -> tuple[End, ...]:
     """Return placeholder ends, one per partition of the run's source topics, to be set later."""
     consumer = open_consumer(consumer_config(kafka, group_name(run, "ends")))
     try:
-        found = partitions_of(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
+        partitions = partitions_of(consumer, [topic_name(run, topic) for topic in SOURCE_TOPICS])
     finally:
         consumer.close()
-    return tuple((partition.topic, partition.partition, NO_END) for partition in found)
+    return tuple((partition.topic, partition.partition, NO_END) for partition in partitions)
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------
@@ -197,8 +196,8 @@ def instance_id(settings: Settings, name: WorkerName, state: str) -> str:
     name would fence each other.
     """
     run, home = settings.run, settings.home.resolve()
-    place = hashlib.sha256(f"{platform.node()}\0{home}\0{state}".encode()).hexdigest()[:12]
-    return f"{run}-{name}-{place}"
+    digest = hashlib.sha256(f"{platform.node()}\0{home}\0{state}".encode()).hexdigest()[:12]
+    return f"{run}-{name}-{digest}"
 
 
 def open_supervisor(

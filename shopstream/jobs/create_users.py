@@ -13,7 +13,7 @@ from typing import Final
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AuthenticationException, Elasticsearch
 
-from connectors.elasticsearch.client import ElasticConnection, open_client, told
+from connectors.elasticsearch.client import ElasticConnection, open_client, readable_error
 from consumers.permissions import ElasticDuty, elastic_role
 from features.errors import ShopstreamError
 from shopstream.embedded.elastic_users import READER
@@ -26,7 +26,7 @@ VIEWER: Final = "viewer"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ElasticUser:
     """A user to create.
 
     Attributes:
@@ -42,12 +42,12 @@ class Account:
     further: tuple[str, ...] = ()
 
 
-ACCOUNTS: Final = (
-    Account("shopstream-writer", "WRITER_PASSWORD", "write"),
-    Account(READER, "READER_PASSWORD", "read"),
-    Account("shopstream-trainer", "TRAINER_PASSWORD", "admin"),
-    Account("shopstream-analyst", "ANALYST_PASSWORD", "read", (VIEWER,)),
-    Account(KIBANA_USER, "KIBANA_PASSWORD", None),
+USERS: Final = (
+    ElasticUser("shopstream-writer", "WRITER_PASSWORD", "write"),
+    ElasticUser(READER, "READER_PASSWORD", "read"),
+    ElasticUser("shopstream-trainer", "TRAINER_PASSWORD", "admin"),
+    ElasticUser("shopstream-analyst", "ANALYST_PASSWORD", "read", (VIEWER,)),
+    ElasticUser(KIBANA_USER, "KIBANA_PASSWORD", None),
 )
 """Users for the consumers, the live page, trends and forecasts, people in Kibana, and Kibana itself."""
 
@@ -55,29 +55,31 @@ PASSWORD_CHARS_MIN: Final = 6
 """Minimum length that Elasticsearch accepts."""
 
 
-def chosen(environment: Mapping[str, str]) -> list[tuple[Account, str]]:
-    """Return the accounts whose password is in the environment, with the password.
+def chosen(environment: Mapping[str, str]) -> list[tuple[ElasticUser, str]]:
+    """Return the users whose password is in the environment, with the password.
 
     Raises:
         ShopstreamError: a password is too short.
     """
-    accounts = [(account, environment[account.variable]) for account in ACCOUNTS if environment.get(account.variable)]
-    for account, password in accounts:
+    users = [(user, environment[user.variable]) for user in USERS if environment.get(user.variable)]
+    for user, password in users:
         if len(password) < PASSWORD_CHARS_MIN:
             raise ShopstreamError(
-                f"{account.variable} has {len(password)} characters.",
-                f"Elasticsearch takes a password of {PASSWORD_CHARS_MIN} or more.",
+                f"{user.variable} has {len(password)} characters.",
+                f"Elasticsearch requires at least {PASSWORD_CHARS_MIN}.",
             )
-    return accounts
+    return users
 
 
-def create_users(connection: ElasticConnection, run: str, accounts: list[tuple[Account, str]]) -> list[tuple[str, str]]:
+def create_users(
+    connection: ElasticConnection, run: str, users: list[tuple[ElasticUser, str]]
+) -> list[tuple[str, str]]:
     """Create or update roles and users; idempotent.
 
     Args:
         connection: connection of a user who may manage security.
         run: run whose indices the roles name.
-        accounts: accounts and their passwords.
+        users: users and their passwords.
 
     Returns:
         Names of users, and the action taken for each.
@@ -87,24 +89,24 @@ def create_users(connection: ElasticConnection, run: str, accounts: list[tuple[A
     """
     done = []
     with open_client(connection, connections=1) as client:
-        for account, password in accounts:
-            done.append((account.name, _create_user(client, connection.url, run, account, password)))
+        for user, password in users:
+            done.append((user.name, _create_user(client, connection.url, run, user, password)))
     return done
 
 
-def _create_user(client: Elasticsearch, url: str, run: str, account: Account, password: str) -> str:
-    realm = _realm(client, account.name, password)
+def _create_user(client: Elasticsearch, url: str, run: str, user: ElasticUser, password: str) -> str:
+    realm = _realm(client, user.name, password)
     if realm == FILE_REALM:
         return "is defined in the server's files"
     with _failures_named(url):
-        if account.duty is None:
+        if user.duty is None:
             if realm is None:
-                client.security.change_password(username=account.name, password=password)
-            return "has its password already" if realm else "has its password"
-        role = elastic_role(account.duty, run)
-        client.security.put_role(name=account.name, cluster=role["cluster"], indices=role["indices"])
-        client.security.put_user(username=account.name, password=password, roles=[account.name, *account.further])
-    return "exists already" if realm else "is created"
+                client.security.change_password(username=user.name, password=password)
+            return "already has its password" if realm else "has a new password"
+        role = elastic_role(user.duty, run)
+        client.security.put_role(name=user.name, cluster=role["cluster"], indices=role["indices"])
+        client.security.put_user(username=user.name, password=password, roles=[user.name, *user.further])
+    return "already exists" if realm else "is created"
 
 
 def _realm(client: Elasticsearch, name: str, password: str) -> str | None:
@@ -114,7 +116,7 @@ def _realm(client: Elasticsearch, name: str, password: str) -> str | None:
     except AuthenticationException:
         return None
     except (ApiError, TransportError) as error:
-        raise told(error, f"The password of {name}") from error
+        raise readable_error(error, f"The password of {name}") from error
     return str(response["authentication_realm"]["type"])
 
 
@@ -123,4 +125,4 @@ def _failures_named(url: str) -> Iterator[None]:
     try:
         yield
     except (ApiError, TransportError) as error:
-        raise told(error, f"Elasticsearch at {url}, its users") from error
+        raise readable_error(error, f"Elasticsearch at {url}, its users") from error

@@ -119,7 +119,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
         if os.access(existing, os.W_OK | os.X_OK) and existing.is_dir():
             yield Finding("ok", f"{name} {folder} is writable")
         else:
-            yield Finding("broken", f"{name} {folder} is not writable", f"Set {variable} to a folder of yours.")
+            yield Finding("broken", f"{name} {folder} is not writable", f"Set {variable} to a folder that you own.")
 
 
 def _account(settings: Settings) -> Iterator[Finding]:
@@ -133,7 +133,7 @@ def _account(settings: Settings) -> Iterator[Finding]:
         folder, uid = shlex.quote(str(settings.home / "elasticsearch")), free_uid()
         yield Finding(
             "warning",
-            "Elasticsearch's files belong to nobody: other programs that run as nobody can read them",
+            "the user nobody owns Elasticsearch's files: other programs that run as nobody can read them",
             f"Run `shopstream down`, then `cd {folder} && chown {uid}:{uid} . && chown -R {uid}:{uid} data logs`.",
         )
     if (blocked := obstacle(settings.home, account)) is not None:
@@ -163,7 +163,7 @@ def _memory(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "warning",
             what,
-            "Close something, or lower SHOPSTREAM_ELASTICSEARCH__HEAP (1g) and SHOPSTREAM_KAFKA__HEAP (512m).",
+            "Close other programs, or lower SHOPSTREAM_ELASTICSEARCH__HEAP (1g) and SHOPSTREAM_KAFKA__HEAP (512m).",
         )
     else:
         yield Finding("ok", what)
@@ -187,9 +187,12 @@ def _cache(settings: Settings) -> Iterator[Finding]:
         yield Finding("broken", f"damaged in the cache: {names}", "Run `shopstream up`: it replaces them.")
     elif missing:
         size = sum(artifact.size for artifact in missing)
-        yield Finding("ok", f"{len(missing)} files ({size / 1e6:.0f} MB) of the servers are to be downloaded by `up`")
+        yield Finding(
+            "ok",
+            f"{len(missing)} files ({size / 1e6:.0f} MB) of the servers are missing: `shopstream up` downloads them",
+        )
     else:
-        yield Finding("ok", f"all {len(files)} files of the servers are in the cache and match their sums")
+        yield Finding("ok", f"all {len(files)} files of the servers are in the cache and match their checksums")
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

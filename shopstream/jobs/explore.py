@@ -14,7 +14,7 @@ from shopstream.jobs.archive_features import archive_days
 from training.exploration.dataset import ExplorationData, read_data
 
 
-def look(
+def explore_archive(
     directory: Path, zone: str = "UTC", on_step: Callable[[str, float], None] = lambda *_: None
 ) -> ExplorationData:
     """Read an archive for exploration.
@@ -31,7 +31,7 @@ def look(
     try:
         zone_name(zone)
     except ValueError as error:
-        raise UsageError(f"--zone: {error}.", "Give the name of one.") from None
+        raise UsageError(f"--zone: {error}.", "Give a name such as Europe/Berlin.") from None
     profiles = read_customers(directory)
     return read_data(
         *archive_days(directory), None if profiles is None else pl.DataFrame(pl.from_arrow(profiles)), zone, on_step

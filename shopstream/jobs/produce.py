@@ -26,7 +26,7 @@ from shopstream.settings import load_settings
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ProducerTarget:
     """A run on a cluster; its topics exist."""
 
     run: str
@@ -41,7 +41,7 @@ class Target:
         return newest_event_ms(self.properties, self.run)
 
 
-def open_target(run: str | None, console: Console) -> Target:
+def open_target(run: str | None, console: Console) -> ProducerTarget:
     """Create the run's missing topics on the configured cluster, and return the target. The logs go to the terminal."""
     configure_logs(json=not console.is_terminal)
     settings = load_settings(run=run)
@@ -49,7 +49,7 @@ def open_target(run: str | None, console: Console) -> Target:
     report = ensure_topics(properties, settings.run, settings.kafka.partitions)
     for warning in report.warnings:
         console.print(f"[yellow]warning[/] {warning}", highlight=False)
-    return Target(settings.run, properties)
+    return ProducerTarget(settings.run, properties)
 
 
 def wall_clock() -> Clock:
@@ -91,7 +91,7 @@ def shop_model(directory: Path | None, wall_ms: int) -> Model:
         text = (directory / SHOP_FILE).read_text("utf-8")
     except OSError:
         raise UsageError(
-            f"{directory} has no {SHOP_FILE}: it is not the archive of a synthetic shop, so it cannot be continued.",
+            f"{directory} has no {SHOP_FILE}: it is not the archive of a synthetic shop, so `live` cannot continue it.",
             "Give a folder that `shopstream generate` wrote; `shopstream replay` sends any archive.",
         ) from None
     return build(shop_from_json(text))

@@ -27,7 +27,7 @@ ROLE_TOPICS: Final = {"features": SOURCE_TOPICS, "index": ("events",)}
 """Roles that write documents, and the topics they must have consumed to the end."""
 WAITING_SHARE_MAX: Final = 0.05
 """Maximum share of documents that an active run may still have to write; some writes are always in progress."""
-LOOK_EVERY_S: Final = 1.0
+POLL_S: Final = 1.0
 
 Positions = Mapping[tuple[str, int], int]
 """(full topic name, partition) -> offset."""
@@ -39,7 +39,7 @@ class Readiness:
 
     Attributes:
         run: name of the run.
-        behind: role -> records before the ends (as of the first look) that are not committed.
+        behind: role -> uncommitted records before the ends of the first measurement.
         waiting: rows of the current checkpoints whose documents are not acknowledged.
         active: whether workers of the role `features` are running.
         documents: number of documents by index.
@@ -51,29 +51,29 @@ class Readiness:
     active: bool
     documents: Mapping[str, int]
 
-    def lacks(self, present: Mapping[str, int]) -> list[str]:
+    def missing(self, present: Mapping[str, int]) -> list[str]:
         """Describe what readers would miss; empty if the run is complete.
 
         Args:
             present: number of documents by index that readers see now.
         """
         reasons = [
-            f"its role {role} has {records:,} records of its topics still to consume"
+            f"its role {role} has {records:,} records of its topics left to consume"
             for role, records in self.behind.items()
             if records
         ]
         bound = int(WAITING_SHARE_MAX * sum(self.documents.values())) if self.active else 0
         if self.waiting > bound:
-            reasons.append(f"{self.waiting:,} rows of its state are not written to Elasticsearch yet")
+            reasons.append(f"{self.waiting:,} rows are not written to Elasticsearch yet")
         # alerts and measurements may be empty; without these a page of the dashboard would be empty
         gone = [index for index in INDICES if present.get(index) and not self.documents.get(index)]
         if gone:
-            reasons.append(f"it has no documents of {', '.join(gone)}, which readers have now")
+            reasons.append(f"it has no documents in {', '.join(gone)}, where readers find some now")
         return reasons
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RunComparison:
     """What readers of a view see now, and what they would see after the promotion.
 
     Attributes:
@@ -89,12 +89,12 @@ class Comparison:
     next: Readiness
 
     @property
-    def lacking(self) -> list[str]:
-        """Descriptions of what the run lacks."""
-        return self.next.lacks(self.documents)
+    def missing(self) -> list[str]:
+        """Descriptions of the data that the run does not have yet."""
+        return self.next.missing(self.documents)
 
 
-def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) -> Comparison:
+def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) -> RunComparison:
     """Compare both runs; if workers are active, wait for the run to promote to be complete.
 
     Args:
@@ -109,15 +109,15 @@ def compare(settings: Settings, run: str, state: str, *, wait_s: float = 0.0) ->
     endpoints = embedded.endpoints(settings)
     definitions = run_definitions(contact=False)
     with open_client(connection(endpoints)) as client:
-        present = aliases.run_behind(client, settings.run)
+        present = aliases.run_of_alias_set(client, settings.run)
         before = aliases.count_documents(client, present, definitions) if present else {}
-        look = _looker(endpoints, client, run, state)
+        read_readiness = _readiness_reader(endpoints, client, run, state)
         deadline_s = time.monotonic() + wait_s
         while True:
-            comparison = Comparison(settings.run, present, before, look())
-            if not comparison.lacking or not comparison.next.active or time.monotonic() >= deadline_s:
+            comparison = RunComparison(settings.run, present, before, read_readiness())
+            if not comparison.missing or not comparison.next.active or time.monotonic() >= deadline_s:
                 return comparison
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_S)
 
 
 def promote(settings: Settings, run: str) -> None:
@@ -130,24 +130,24 @@ def promote(settings: Settings, run: str) -> None:
         aliases.promote(client, settings.run, run, run_definitions(contact=False))
 
 
-def _looker(endpoints: Endpoints, client: aliases.Client, run: str, state: str) -> Callable[[], Readiness]:
+def _readiness_reader(endpoints: Endpoints, client: aliases.Client, run: str, state: str) -> Callable[[], Readiness]:
     """Return a function that measures a run; the ends stay those of the start, so that a live run can reach them."""
     kafka = endpoints.kafka.client_properties()
     if not aliases.aliases_by_index(client, run, run_definitions(contact=False)):
         raise ShopstreamError(
-            f"There is no run {run} in Elasticsearch: no index {alias(run, aliases.ANCHOR)}-... exists.",
-            "`shopstream runs list` names the runs there are.",
+            f"Elasticsearch has no run {run}: no index {alias(run, aliases.ANCHOR_INDEX)}-... exists.",
+            "`shopstream runs list` lists the runs.",
         )
     known = {topic.topic for topic in kafka_admin.topic_counts(endpoints.kafka, f"{run}.")}
-    missing = [name for name in (topic_name(run, topic) for topic in SOURCE_TOPICS) if name not in known]
-    if missing:
+    absent = [name for name in (topic_name(run, topic) for topic in SOURCE_TOPICS) if name not in known]
+    if absent:
         raise ShopstreamError(
-            f"Run {run} has no topic {missing[0]}: its completeness is unknown.",
-            "Promote it with --force if you know that it is.",
+            f"Run {run} has no topic {absent[0]}: its completeness is unknown.",
+            "Promote it with --force if you are sure that it is complete.",
         )
     ends = {(topic, number): offset for topic, number, offset in consume_job.current_ends(kafka, run)}
 
-    def look() -> Readiness:
+    def read_readiness() -> Readiness:
         behind: dict[str, int] = {}
         current: dict[int, CommittedCheckpoint] = {}
         for role, topics in ROLE_TOPICS.items():
@@ -168,7 +168,7 @@ def _looker(endpoints: Endpoints, client: aliases.Client, run: str, state: str) 
             aliases.count_documents(client, run, run_definitions(contact=False)),
         )
 
-    return look
+    return read_readiness
 
 
 def _committed(kafka: Mapping[str, str], run: str, role: str) -> tuple[Positions, dict[int, CommittedCheckpoint]]:

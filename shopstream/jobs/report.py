@@ -32,7 +32,7 @@ from training.sales import last_whole_day
 if TYPE_CHECKING:
     from training.bundle import Bundle
 
-TITLE = "Customers: what was found and what to do"
+TITLE = "Customers: findings and actions"
 PAGES = ("report.html", "report.md")
 
 
@@ -43,12 +43,12 @@ class ReportRequest:
     Attributes:
         horizon: days to forecast.
         forecast: file written by `shopstream forecast`, with its JSON next to it; None: forecast the total sales now.
-        said: assumptions of the interventions.
+        assumptions: assumptions of the interventions.
     """
 
     horizon: int = 30
     forecast: Path | None = None
-    said: Assumptions = field(default_factory=Assumptions)
+    assumptions: Assumptions = field(default_factory=Assumptions)
 
 
 def read_assumptions(path: Path) -> Assumptions:
@@ -61,7 +61,7 @@ def read_assumptions(path: Path) -> Assumptions:
         ) from None
 
 
-def find(
+def compute_findings(
     directory: Path, as_of: int, bundle: Bundle, request: ReportRequest, on_step: OnStep
 ) -> tuple[Findings, Segmented]:
     """Measure everything that the report shows of an archive, from the records known at a time.
@@ -82,20 +82,22 @@ def find(
     days, read_day = archive_days(directory, as_of)
     steps = funnel(days, read_day, as_of)
     on_step("drivers of churn", None)
-    pushed = drivers(bundle.scorer(), segmented.mart)
+    pushed = drivers(bundle.scorer(), segmented.customer_table)
     frame, tested = _forecast(directory, as_of, request, on_step)
-    mart = segmented.mart
+    customer_table = segmented.customer_table
     first_ms, _ = known_span(days, read_day)
     data = {
-        "archive": directory.name, "first": _day(first_ms), "last": _day(as_of), "customers": len(mart),
+        "archive": directory.name, "first": _day(first_ms), "last": _day(as_of), "customers": len(customer_table),
         "events": counts.read["events"], "orders": counts.read["orders"], "invalid": counts.rejected.total(),
-        "duplicates": counts.duplicates, "orders_365d": int(mart["orders_365d"].sum()),
-        "revenue_365d": round(float(mart["revenue_365d"].sum()), 2),
+        "duplicates": counts.duplicates, "orders_365d": int(customer_table["orders_365d"].sum()),
+        "revenue_365d": round(float(customer_table["revenue_365d"].sum()), 2),
     }  # fmt: skip
     model = model_figures(bundle.name, bundle.horizon_days, bundle.metrics)
-    actions = interventions(mart, steps, request.said)
+    actions = interventions(customer_table, steps, request.assumptions)
     return (
-        Findings(data, steps, mart, segmented.groups, model, pushed, frame, tested, actions, request.said),
+        Findings(
+            data, steps, customer_table, segmented.groups, model, pushed, frame, tested, actions, request.assumptions
+        ),
         segmented,
     )
 
@@ -152,7 +154,7 @@ def _forecast(
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise ShopstreamError(
             f"The forecast {request.forecast} or its .json cannot be read: {error}.",
-            "Write both: shopstream forecast DIR --out forecast.parquet.",
+            "Write both files: shopstream forecast DIR --out forecast.parquet.",
         ) from None
     known = _day(last_whole_day(as_of) * DAY_MS)
     if last > known:

@@ -75,7 +75,7 @@ def roll_up(
     home = markets(profiles, orders)
     if bundle is None:
         rules = default_rules()
-        ((_, last),) = rows_at(days, read_day, [span.end_ms], None, on_day_of("reading the archive for its breaks"))
+        ((_, last),) = rows_at(days, read_day, [span.end_ms], None, on_day_of("reading the archive for its gaps"))
         scorer: Scorer = RfmScorer(learn_breaks(last), rules)
     else:
         rules = bundle.rules
@@ -98,8 +98,8 @@ def _days(span: ArchivePeriod, request: RollupRequest) -> list[int]:
     end = span.end_ms if request.to_ms is None else min(request.to_ms - 1, span.end_ms)
     if end < first:
         raise UsageError(
-            "The archive holds no day of the range.",
-            f"It goes from {_iso(span.first_ms)} to {_iso(span.end_ms)}.",
+            "The archive has no day in the range.",
+            f"It covers {_iso(span.first_ms)} to {_iso(span.end_ms)}.",
         )
     return list(range(first // DAY_MS, end // DAY_MS + 1))
 

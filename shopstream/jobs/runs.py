@@ -93,7 +93,7 @@ class Run:
                 topic.topic: {
                     "partitions": topic.partitions,
                     "messages": topic.messages,
-                    "offsets": {str(number): list(found) for number, found in topic.offsets.items()},
+                    "offsets": {str(number): list(bounds) for number, bounds in topic.offsets.items()},
                 }
                 for topic in self.topics
             },
@@ -155,8 +155,8 @@ def overview(settings: Settings, state: str) -> Overview:
         except ShopstreamError as error:
             problems[part] = error
     try:
-        for found in stored_states(state):
-            run_of(found.run).state = found
+        for checkpoints in stored_states(state):
+            run_of(checkpoints.run).state = checkpoints
     except ShopstreamError as error:
         problems["state"] = error
     _add_folders(settings, run_of)
@@ -177,12 +177,14 @@ def _add_kafka(settings: Settings, run_of: Any) -> None:
 def _add_indices(settings: Settings, run_of: Any) -> None:
     endpoint = embedded.elastic_endpoint(settings)
     with open_client(elastic_connection(endpoint)) as client:
-        found = stored_indices(client, [definition.name for definition in run_definitions(contact=False)])
+        indices = stored_indices(client, [definition.name for definition in run_definitions(contact=False)])
     views: dict[str, set[str]] = {}
-    for index in found:
+    for index in indices:
         run_of(index.run).indices.append(index)
-        mine = views.setdefault(index.run, set())
-        mine |= {alias.removesuffix(f"-{index.name}") for alias in index.aliases if alias.endswith(f"-{index.name}")}
+        run_views = views.setdefault(index.run, set())
+        run_views |= {
+            alias.removesuffix(f"-{index.name}") for alias in index.aliases if alias.endswith(f"-{index.name}")
+        }
     for run, names in views.items():
         run_of(run).views = tuple(sorted(names))
 
@@ -201,8 +203,8 @@ def _add_folders(settings: Settings, run_of: Any) -> None:
 
 def _record_files(settings: Settings) -> Iterable[Path]:
     for folder in RECORD_FOLDERS:
-        place = settings.home / folder
-        yield from sorted(path for path in place.iterdir() if path.is_file()) if place.is_dir() else ()
+        records = settings.home / folder
+        yield from sorted(path for path in records.iterdir() if path.is_file()) if records.is_dir() else ()
 
 
 def _run_of_file(path: Path) -> str | None:
@@ -213,8 +215,8 @@ def _run_of_file(path: Path) -> str | None:
         return name if path.suffix == suffix and _is_run(name) else None
     roles = "|".join(consume_job.ROLES)
     # rotated logs end with a number
-    found = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-(?:{roles})(?:-\d+)?\.[a-z.0-9]+", path.name, re.ASCII)
-    return found[1] if found else None
+    match = re.fullmatch(rf"({RUN_NAME_PATTERN}?)-(?:{roles})(?:-\d+)?\.[a-z.0-9]+", path.name, re.ASCII)
+    return match[1] if match else None
 
 
 def _is_run(name: str) -> bool:
@@ -248,8 +250,8 @@ def check_droppable(run: Run, view: str) -> None:
     if seen:
         aliases = ", ".join(f"`{name}-...`" for name in seen)
         raise ShopstreamError(
-            f"Run {run.name} is what readers of {aliases} see.",
-            "Promote another run first (`shopstream promote NAME`), or remove all with `shopstream down --data`.",
+            f"Run {run.name} is promoted: readers of {aliases} see it.",
+            "Promote another run first (`shopstream promote NAME`), or delete all data with `shopstream down --data`.",
         )
     active = [group.group for group in run.groups if group.members]
     if active:
@@ -271,8 +273,8 @@ def await_idle(settings: Settings, run: Run, timeout_s: float = LEAVE_TIMEOUT_S)
     deadline_s = time.monotonic() + timeout_s
     while run.members and time.monotonic() < deadline_s:
         time.sleep(0.5)
-        mine = {group.group for group in run.groups}
-        run.groups = [group for group in kafka_admin.group_lags(endpoint, run.name) if group.group in mine]
+        names = {group.group for group in run.groups}
+        run.groups = [group for group in kafka_admin.group_lags(endpoint, run.name) if group.group in names]
 
 
 def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = False) -> list[str]:
@@ -301,7 +303,10 @@ def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = F
     if not keep_archive:
         stays += _behind(settings.home / "archive" / run)
         remove_folder(str(settings.home / "archive"), run)
-    stays += [f"Spark's checkpoint {place} stays: delete it by hand." for place in spark_checkpoints(settings, run)]
+    stays += [
+        f"Spark's checkpoint {checkpoint} is not deleted: delete it by hand."
+        for checkpoint in spark_checkpoints(settings, run)
+    ]
     for path in _record_files(settings):
         if _run_of_file(path) == run:
             path.unlink(missing_ok=True)
@@ -312,7 +317,7 @@ def _behind(folder: Path) -> list[str]:
     """Describe what stays if the deleted folder is a link: its target may belong to others, or be a separate disk."""
     if not folder.is_symlink():
         return []
-    return [f"{folder} was a link: what it leads to stays, with all names and addresses in it: {folder.resolve()}"]
+    return [f"{folder} was a link: its target is not deleted and may hold personal data: {folder.resolve()}"]
 
 
 def check_visible(settings: Settings) -> None:
@@ -326,7 +331,7 @@ def check_visible(settings: Settings) -> None:
     """
     with open_client(elastic_connection(embedded.elastic_endpoint(settings, read_only=True)), connections=1) as client:
         if not aliases.is_visible(client, settings.run, run_definitions(contact=False)):
-            raise _no_run(settings.run, "in Elasticsearch", aliases.views(client))
+            raise _no_run(settings.run, "in Elasticsearch", aliases.alias_sets(client))
 
 
 def check_exists(settings: Settings, state: str | None = None) -> None:
@@ -346,5 +351,5 @@ def check_exists(settings: Settings, state: str | None = None) -> None:
 
 def _no_run(run: str, where: str, existing: Iterable[str]) -> ShopstreamError:
     names = ", ".join(sorted(existing))
-    remedy = f"There are: {names}." if names else "There is none yet: `shopstream consume` makes one."
+    remedy = f"Runs: {names}." if names else "There are no runs yet: `shopstream consume` creates one."
     return ShopstreamError(f"There is no run {run} {where}.", remedy)

@@ -19,7 +19,7 @@ from features.errors import ShopstreamError
 from features.schema import group_name
 from producers.pacing import Clock
 from shopstream.embedded import KafkaEndpoint
-from shopstream.jobs.step import Outcome, run_steps
+from shopstream.jobs.step import StepOutcome, run_steps
 
 STATE_FILE: Final = "trainer.json"
 CHECK_EVERY_S: Final = 5.0
@@ -33,7 +33,7 @@ LAG_MAX: Final = 1_000
 """Lag of the archive's consumers in messages that counts as caught up; against a live shop it never reaches 0."""
 ARCHIVE_ROLE: Final = "archive"
 
-RunStep = Callable[[Sequence[str]], Outcome]
+RunStep = Callable[[Sequence[str]], StepOutcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ class SchedulePlan:
 
     Attributes:
         archive: folder of the archive to train from.
-        mart: folder of the segments.
+        segments_folder: output folder of `segment`.
         run: run whose trends are written.
         every_s: seconds from the end of one round to the start of the next.
         tries: number of XGBoost settings that `train` tries.
     """
 
     archive: Path
-    mart: Path
+    segments_folder: Path
     run: str
     every_s: float
     tries: int
@@ -60,8 +60,16 @@ class SchedulePlan:
         return (
             ("train", archive, "--tries", str(self.tries), "--threads", "1"),
             ("rollup", archive, "--run", self.run),
-            ("forecast", archive, "--out", str(self.mart / "forecast.parquet"), "--index", "--run", self.run),
-            ("segment", archive, "--out", str(self.mart)),
+            (
+                "forecast",
+                archive,
+                "--out",
+                str(self.segments_folder / "forecast.parquet"),
+                "--index",
+                "--run",
+                self.run,
+            ),
+            ("segment", archive, "--out", str(self.segments_folder)),
         )
 
 
@@ -165,7 +173,7 @@ class Scheduler:
         self.on_message("stopped")
         return None
 
-    def _run_step(self, words: Sequence[str]) -> Outcome:
+    def _run_step(self, words: Sequence[str]) -> StepOutcome:
         (step,) = run_steps([words], lambda _: self._continue())
         return step.outcome
 

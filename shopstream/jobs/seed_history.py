@@ -23,7 +23,7 @@ from connectors.kafka.admin import topic_counts
 from features.errors import UsageError
 from features.schema import DAY_COLUMN, DAY_MS, EVENT_LATENESS_MS, topic_name
 from producers.archive.archive import SHOP_FILE, day_start_ms, days
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.pacing import Clock
 from producers.pacing import Progress as Position
 from producers.publisher import Publisher
@@ -35,7 +35,7 @@ from shopstream.embedded import KafkaEndpoint
 SLICE_MS: Final = EVENT_LATENESS_MS
 STATE_FILE: Final = "sent-{run}.json"
 """File next to the archive's folder; records how much of the archive a run holds."""
-STATE_REMEDY: Final = "Delete it and take another run (`--run NAME`)."
+STATE_REMEDY: Final = "Delete it and use another run (--run NAME)."
 
 
 class HistoryState(msgspec.Struct, frozen=True):
@@ -117,7 +117,7 @@ def ensure_archive(requested: Shop, directory: Path, on_events: Callable[[int], 
     if not same_size(shop, requested):
         raise UsageError(
             f"{directory} holds the history of another shop: {options_of(shop)}.",
-            "Give these, or another folder and another run (--run NAME).",
+            "Give these options, or another folder and another run (--run NAME).",
         )
     return shop
 
@@ -135,7 +135,7 @@ def options_of(shop: Shop) -> str:
 def remaining(directory: Path, state: HistoryState | None) -> int:
     """Return the number of messages of an archive that are still to be sent."""
     from_ms = 0 if state is None else state.until_ms
-    return Course(Span(directory, start_ms=from_ms or None), customers=from_ms == 0).size()
+    return Course(ArchiveRange(directory, start_ms=from_ms or None), customers=from_ms == 0).size()
 
 
 def send_history(directory: Path, shop: Shop, target: SeedTarget) -> HistoryState:
@@ -150,7 +150,7 @@ def send_history(directory: Path, shop: Shop, target: SeedTarget) -> HistoryStat
         The state of the run; not whole after an interruption.
 
     Raises:
-        UsageError: the run holds events that did not come from this history.
+        UsageError: the run holds events from another source.
         ShopstreamError: Kafka did not acknowledge.
     """
     before = state = _state_of(directory.parent, shop, target)
@@ -160,7 +160,7 @@ def send_history(directory: Path, shop: Shop, target: SeedTarget) -> HistoryStat
     publisher = Publisher(target.kafka.client_properties(), target.run)
     for start_ms, end_ms in _slices(directory, before.until_ms):
         report = replay(
-            Course(Span(directory, start_ms=start_ms, end_ms=end_ms), customers=state.until_ms == 0),
+            Course(ArchiveRange(directory, start_ms=start_ms, end_ms=end_ms), customers=state.until_ms == 0),
             lambda _: publisher,
             target.clock,
             target.interrupted,
@@ -197,8 +197,8 @@ def _state_of(folder: Path, shop: Shop, target: SeedTarget) -> HistoryState:
     state = read_state(folder, target.run)
     if state is None and held:
         raise UsageError(
-            f"Run {target.run} holds {held:,} events that did not come from this history.",
-            "Give the history a run of its own: --run NAME.",
+            f"Run {target.run} holds {held:,} events from another source.",
+            "Give the history its own run: --run NAME.",
         )
     if state is None:
         state = HistoryState(shop, 0)
@@ -208,7 +208,7 @@ def _state_of(folder: Path, shop: Shop, target: SeedTarget) -> HistoryState:
         return HistoryState(shop, 0, sent_unknown=state.until_ms == 0)
     if state.shop != shop:
         raise UsageError(
-            f"Run {target.run} holds the history of another shop.", "Give this one a run of its own: --run NAME."
+            f"Run {target.run} holds the history of another shop.", "Give this history its own run: --run NAME."
         )
     # the process that did not complete it may have sent a part of the next slice
     return state if state.whole else msgspec.structs.replace(state, sent_unknown=True)

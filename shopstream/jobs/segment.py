@@ -48,7 +48,7 @@ class Segmented:
     """A customer table with its segments.
 
     Attributes:
-        mart: see `training.segments.customer_table.build_customer_table`.
+        customer_table: see `training.segments.customer_table.build_mart`.
         groups: segments of the table.
         rules: rules that define the segments.
         further: name of another rule set -> segment -> customers.
@@ -56,7 +56,7 @@ class Segmented:
         bundle: bundle that scored the customers; None: RFM scores alone, with breaks fitted at as_of.
     """
 
-    mart: pl.DataFrame
+    customer_table: pl.DataFrame
     groups: list[Group]
     rules: Rules
     further: Mapping[str, Mapping[str, int]]
@@ -125,10 +125,10 @@ def segment_customers(
     rows = customers_at(directory, as_of, on_step, counts)
     on_step("scores and segments", None)
     scorer: Scorer = bundle.scorer(chosen) if bundle else RfmScorer(learn_breaks(rows), chosen)
-    mart = build_customer_table(rows, scorer, chosen, others)
-    groups = summarize(mart, order_of_segments(chosen, mart), chosen)
-    sizes = {name: _sizes(mart[f"{name}_segment"]) for name in others}
-    return Segmented(mart, groups, chosen, sizes, as_of, bundle)
+    customer_table = build_customer_table(rows, scorer, chosen, others)
+    groups = summarize(customer_table, order_of_segments(chosen, customer_table), chosen)
+    sizes = {name: _sizes(customer_table[f"{name}_segment"]) for name in others}
+    return Segmented(customer_table, groups, chosen, sizes, as_of, bundle)
 
 
 def _sizes(segments: pl.Series) -> dict[str, int]:
@@ -140,12 +140,14 @@ def _sizes(segments: pl.Series) -> dict[str, int]:
 def write_segments(segmented: Segmented, out: Path, made_of: Mapping[str, str]) -> None:
     """Write the customer table, its summary as CSV and as a page, and the provenance into a folder."""
     about = {
-        "customers": f"{len(segmented.mart):,}",
+        "customers": f"{len(segmented.customer_table):,}",
         "at": datetime.fromtimestamp(segmented.as_of / 1000, UTC).isoformat(timespec="milliseconds"),
         "scored by": segmented.scored_by,
     }
-    mart = with_time(segmented.mart)
-    write_whole(out / CUSTOMER_TABLE_FILE, partial(mart.write_parquet, compression="zstd", row_group_size=ROW_GROUP))
+    customer_table = with_time(segmented.customer_table)
+    write_whole(
+        out / CUSTOMER_TABLE_FILE, partial(customer_table.write_parquet, compression="zstd", row_group_size=ROW_GROUP)
+    )
     write_whole(out / SUMMARY_CSV, safe_frame(summary_frame(segmented.groups)).write_csv)
     page = segments_page.render(segmented.groups, about, segmented.further)
     write_whole(out / SUMMARY_HTML, lambda path: path.write_text(page, "utf-8"))

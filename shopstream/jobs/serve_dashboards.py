@@ -49,12 +49,12 @@ class Listening:
 
 
 @contextlib.contextmanager
-def source(settings: Settings, mart: Path) -> Iterator[Source]:
+def source(settings: Settings, segments_folder: Path) -> Iterator[Source]:
     """Open the data source of the page for `settings.run`, with a connection of its own.
 
     Args:
         settings: address of Elasticsearch, and the run.
-        mart: folder of the customer table; it need not exist.
+        segments_folder: folder of the customer table; it need not exist.
 
     Raises:
         ShopstreamError: the embedded Elasticsearch does not run, or a setting is wrong.
@@ -63,7 +63,7 @@ def source(settings: Settings, mart: Path) -> Iterator[Source]:
     clock = wall_clock()
     with open_client(elastic_connection(endpoint), connections=CONNECTIONS) as client:
         searcher = Searcher(client.options(request_timeout=SEARCH_TIMEOUT_S), settings.run)
-        yield Source(DASHBOARDS, settings.run, searcher, mart, clock.wall_ms, time.monotonic)
+        yield Source(DASHBOARDS, settings.run, searcher, segments_folder, clock.wall_ms, time.monotonic)
 
 
 def listen(listening: Listening) -> socket.socket:
@@ -90,18 +90,17 @@ def address(opened: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def serve_in_thread(settings: Settings, mart: Path, listening: Listening) -> Iterator[str]:
+def serve_in_thread(settings: Settings, segments_folder: Path, listening: Listening) -> Iterator[str]:
     """Serve the page in a thread within the context; yields its URL. Raises as `source` and `listen`."""
-    with source(settings, mart) as opened, serve_source(opened, listening) as url:
+    with source(settings, segments_folder) as opened, serve_source(opened, listening) as url:
         yield url
 
 
 @contextlib.contextmanager
 def serve_source(source: Source, listening: Listening) -> Iterator[str]:
     """Serve the page over any data source in a thread within the context; yields its URL. Raises as `listen`."""
+    application = build(source, listening.allowed)
     opened = listen(listening)
     url = address(opened)
-    with http_server.serve_in_thread(
-        build(source, listening.allowed), opened, "page", log_level="warning", requests_max=REQUESTS_MAX
-    ):
+    with http_server.serve_in_thread(application, opened, "page", requests_max=REQUESTS_MAX):
         yield url

@@ -133,7 +133,7 @@ def _streaming(settings: Settings, endpoints: Endpoints, request: SparkStreamReq
 def progress_line(done: StreamTotals) -> str:
     """Format the progress line of a batch."""
     reached = max((mark.max_event_time for mark in done.results.values()), default=0)
-    at = datetime.fromtimestamp(reached / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S") if reached else "no time yet"
+    at = datetime.fromtimestamp(reached / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S") if reached else "no event time yet"
     return (
         f"batch {done.batches}: {done.counts.consumed:,} records up to {at}, "
         f"{done.written['document']:,} documents, {done.written[FEATURE_TOPIC]:,} rows"

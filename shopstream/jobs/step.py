@@ -22,7 +22,7 @@ ERROR_MARK: Final = "error "
 LINES_MAX: Final = 30
 """Maximum number of output lines in the message about a crash."""
 
-Outcome = Literal["running", "done", "failed", "stopped"]
+StepOutcome = Literal["running", "done", "failed", "stopped"]
 
 
 class CrashedError(ShopstreamError):
@@ -39,7 +39,7 @@ class Step:
 
     def __init__(self, words: Sequence[str], *, capture: bool) -> None:
         self.name = words[0]
-        self.outcome: Outcome = "running"
+        self.outcome: StepOutcome = "running"
         self.seconds = 0.0
         self.output = ""
         self._began_s = time.monotonic()
@@ -69,7 +69,7 @@ class Step:
         if self._file is not None:
             self._file.close()
 
-    def poll(self) -> Outcome:
+    def poll(self) -> StepOutcome:
         """Update the outcome, the duration and the output; return the outcome."""
         if self.outcome == "running":
             self.seconds = time.monotonic() - self._began_s
@@ -98,7 +98,7 @@ class Step:
                 return line.removeprefix(ERROR_MARK)
         raise CrashedError(
             "\n".join([f"The step {self.name} ended with exit code {self._process.returncode}.", *lines[-LINES_MAX:]]),
-            f"Run `shopstream {self.name}` by itself.",
+            f"Run `shopstream {self.name}` alone to see its error.",
         )
 
 

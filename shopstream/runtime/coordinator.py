@@ -59,7 +59,7 @@ STOP_TIMEOUT_S: Final = 60.0
 FOREIGN_TIMEOUT_S: Final = 30.0
 """Longest time of an incomplete and unchanged assignment, with all workers running, before the command fails."""
 HUNG_AFTER_S: Final = 20.0
-"""A worker without remaining work that sends no message for so long counts as hung."""
+"""A worker without remaining work that sends no message for this time counts as hung."""
 
 
 @dataclass(slots=True)

@@ -36,7 +36,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HealthReport:
     """Answer to a liveness or readiness question."""
 
     checks: tuple[Check, ...]
@@ -52,7 +52,7 @@ class Verdict:
         return {"ok": self.ok, "checks": checks}
 
 
-def alive(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> Verdict:
+def alive(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> HealthReport:
     """Return whether the loops of parent and workers make progress.
 
     Args:
@@ -62,10 +62,10 @@ def alive(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: B
         bounds: health thresholds.
     """
     parent = _within("parent", now_s - stepped_s, bounds.report_age_s, "last step {age:.1f} s ago")
-    return Verdict((parent, *(_is_polling(view, now_s, bounds) for view in views)))
+    return HealthReport((parent, *(_is_polling(view, now_s, bounds) for view in views)))
 
 
-def ready(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> Verdict:
+def ready(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: Bounds) -> HealthReport:
     """Return whether every worker is up, has partitions, can write to its sinks and saves its state; see `alive`."""
     checks = [_within("parent", now_s - stepped_s, bounds.report_age_s, "last step {age:.1f} s ago")]
     for view in views:
@@ -78,7 +78,7 @@ def ready(views: Sequence[WorkerView], stepped_s: float, now_s: float, bounds: B
         )
         results = [test() for test in tests] if view.stage != "done" else [_up(view)]
         checks.append(next((check for check in results if not check.ok), results[-1]))
-    return Verdict(tuple(checks))
+    return HealthReport(tuple(checks))
 
 
 def _within(name: str, age_s: float, bound_s: float, text: str) -> Check:

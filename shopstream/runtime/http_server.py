@@ -26,6 +26,8 @@ CONNECTIONS_MAX: Final = 64
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 3
 """Longest wait for responses in progress when a server stops."""
+LOG_LEVEL: Final = "error"
+"""Failures of an application are logged, requests that are not HTTP are not. uvicorn has one level in a process."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -104,7 +106,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def serve_in_thread(
-    application: Any, opened: socket.socket, name: str, *, log_level: str = "critical", requests_max: int | None = None
+    application: Any, opened: socket.socket, name: str, *, requests_max: int | None = None
 ) -> Iterator[None]:
     """Serve an ASGI application on a socket in a thread.
 
@@ -112,7 +114,6 @@ def serve_in_thread(
         application: the application.
         opened: listening socket; closed at the end.
         name: name of the thread.
-        log_level: lowest level of the server's log lines.
         requests_max: maximum number of concurrent requests; further ones get status 503. None: no limit.
 
     Raises:
@@ -120,7 +121,7 @@ def serve_in_thread(
     """
     server = uvicorn.Server(
         uvicorn.Config(
-            application, http=BoundedProtocol, log_config=None, log_level=log_level, access_log=False,
+            application, http=BoundedProtocol, log_config=None, log_level=LOG_LEVEL, access_log=False,
             limit_concurrency=requests_max,
             server_header=False, timeout_graceful_shutdown=STOP_TIMEOUT_S, lifespan="off", ws="none",
         )

@@ -15,11 +15,14 @@ parent                                   worker
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from consumers.metrics.definitions import Figure
+
+Clock = Literal["stream", "wall"]
+"""Time of rows: event time, or the wall clock while the lag is zero."""
 
 Figures = Mapping[str, Figure]
 """Counters and measurements of a role by name: the fields of its progress and totals."""
@@ -73,7 +76,7 @@ class Task(msgspec.Struct, frozen=True):
     state: str
     archive: str
     ends: tuple[End, ...] | None = None
-    clock: str = "stream"
+    clock: Clock = "stream"
     contact: bool = False
     debug: bool = False
     bundles: str | None = None

@@ -4,7 +4,7 @@ It runs every few seconds in the container of the checked program, so it needs o
 
     http://host:port/path      answers with 2xx
     tcp://host:port            accepts a connection
-    fresh:PATH:SECONDS         the file was written within so many seconds
+    fresh:PATH:SECONDS         the file was written within this number of seconds
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def problem(target: str, now_s: Callable[[], float]) -> str | None:
         case "fresh" if colon:
             path, _, seconds = rest.rpartition(":")
             return _fresh(Path(path), float(seconds), now_s())
-    raise ValueError(f"{target!r} is none of http://..., tcp://..., fresh:PATH:SECONDS")
+    raise ValueError(f"{target!r} is not one of http://..., tcp://..., fresh:PATH:SECONDS")
 
 
 def _http(target: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
 from consumers.metrics.definitions import Figure
 from consumers.metrics.reports import figures
@@ -13,7 +13,7 @@ from features.schema import group_name, topic_name
 if TYPE_CHECKING:
     from connectors.elasticsearch.client import ElasticConnection
     from connectors.kafka.source import Source
-    from consumers.features.consumer import Clock, FeaturesConsumer
+    from consumers.features.consumer import FeaturesConsumer
     from consumers.metrics.definitions import CopyProgress, FeaturesProgress
     from shopstream.runtime.messages import Task
     from shopstream.runtime.worker import Role
@@ -97,7 +97,7 @@ def open_features_role(task: Task) -> Role:
         elastic=_connection(task),
         state=task.state,
         instance_id=task.instance_id,
-        clock=cast("Clock", task.clock),
+        clock=task.clock,
         contact=task.contact,
         bundles=None if task.bundles is None else FolderBundles(Path(task.bundles)),
     )

@@ -22,13 +22,13 @@ from shopstream.embedded import Endpoints
 from shopstream.runtime import worker_tables
 from shopstream.runtime.health import Bounds
 from shopstream.runtime.protocol import WorkerView
-from shopstream.runtime.supervisor import Outcome, Supervisor
+from shopstream.runtime.supervisor import RunOutcome, Supervisor
 from shopstream.settings import Settings
 
 SHOW_EVERY_S: Final = 1.0
 
 
-def watch(supervisor: Supervisor, reports: Reports, console: Console) -> Outcome:
+def watch(supervisor: Supervisor, reports: Reports, console: Console) -> RunOutcome:
     """Run the workers to their end, show the progress, and print the totals.
 
     The first Ctrl-C or SIGTERM lets them finish and exit, the second one kills them.
@@ -193,7 +193,7 @@ class Background:
     def __init__(self, supervisor: Supervisor, reports: Reports) -> None:
         self.supervisor = supervisor
         self._reports = reports
-        self._outcome: Outcome | None = None
+        self._outcome: RunOutcome | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="workers")
 
@@ -206,7 +206,7 @@ class Background:
         """Whether all workers have ended."""
         return not self._thread.is_alive()
 
-    def join(self, on_wait: Callable[[], None] = lambda: None) -> Outcome:
+    def join(self, on_wait: Callable[[], None] = lambda: None) -> RunOutcome:
         """Wait for the end of the last worker and return the outcome; re-raise an error of the thread.
 
         Args:

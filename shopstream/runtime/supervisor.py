@@ -36,7 +36,7 @@ LAST_LINES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """Result of a command's workers.
 
     Attributes:
@@ -164,7 +164,7 @@ class Supervisor:
         self._seconds = now_s - self._began_s
         self._stepped_s = now_s
 
-    def run(self, on_step: Callable[[tuple[WorkerView, ...]], None] = lambda _: None) -> Outcome:
+    def run(self, on_step: Callable[[tuple[WorkerView, ...]], None] = lambda _: None) -> RunOutcome:
         """Start all workers and step until they end; no process is left in any case.
 
         Args:
@@ -179,10 +179,10 @@ class Supervisor:
             self.close()
         return self.outcome()
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RunOutcome:
         """Return the outcome, once finished."""
         coordinator = self.coordinator
-        return Outcome(
+        return RunOutcome(
             self._views, tuple(coordinator.failures), coordinator.final_as_of, coordinator.interrupted, self._seconds
         )
 

@@ -28,7 +28,7 @@ _FOLDER: Final = re.compile(r"(?:date=)?(\d{4}-\d{2}-\d{2})")
 
 
 @dataclass(frozen=True, slots=True)
-class ArchiveFile:
+class DayFile:
     """A file of records.
 
     Attributes:
@@ -42,7 +42,7 @@ class ArchiveFile:
     size: int
 
 
-def list_files(uri: str, up_to: int) -> list[ArchiveFile]:
+def list_files(uri: str, up_to: int) -> list[DayFile]:
     """List the files of an archive whose days begin by a time, ordered by path.
 
     Args:
@@ -69,7 +69,7 @@ def list_files(uri: str, up_to: int) -> list[ArchiveFile]:
     return select_days(uri, files_of, up_to)
 
 
-def select_days(uri: str, files_of: Mapping[str, Iterable[tuple[str, int]]], up_to: int) -> list[ArchiveFile]:
+def select_days(uri: str, files_of: Mapping[str, Iterable[tuple[str, int]]], up_to: int) -> list[DayFile]:
     """Select the files of an archive among all files in its topic folders, ordered by path.
 
     Args:
@@ -83,7 +83,7 @@ def select_days(uri: str, files_of: Mapping[str, Iterable[tuple[str, int]]], up_
     if not files_of:
         raise ShopstreamError(f"{uri} is not an archive: it has no events and no orders folder.", REMEDY)
     return [
-        ArchiveFile(topic, path, size)
+        DayFile(topic, path, size)
         for topic, files in files_of.items()
         for path, size in sorted(files)
         if _is_of_days(topic, path, up_to)
@@ -98,7 +98,7 @@ def _is_of_days(topic: str, path: str, up_to: int) -> bool:
     if _FOLDER.fullmatch(day) is None:
         raise ShopstreamError(
             f"{path.removesuffix(f'/{name}')} is not a day's folder of an archive.",
-            "Folders are named date=YYYY-MM-DD: move this one away.",
+            "Day folders are named date=YYYY-MM-DD: remove this folder.",
         )
     return day_of(path) * DAY_MS <= up_to
 
@@ -110,7 +110,7 @@ def day_of(path: str) -> int:
     return day_start_ms(date.fromisoformat(match[1])) // DAY_MS
 
 
-def distribute(files: Sequence[ArchiveFile], tasks_min: int, task_bytes: int) -> list[list[ArchiveFile]]:
+def distribute(files: Sequence[DayFile], tasks_min: int, task_bytes: int) -> list[list[DayFile]]:
     """Distribute the files over lists of about equal work, the largest first.
 
     Args:
@@ -120,7 +120,7 @@ def distribute(files: Sequence[ArchiveFile], tasks_min: int, task_bytes: int) ->
     """
     work = sum(file.size + FILE_BYTES for file in files)
     tasks = min(len(files), max(tasks_min, -(-work // task_bytes)))
-    lists: list[list[ArchiveFile]] = [[] for _ in range(tasks)]
+    lists: list[list[DayFile]] = [[] for _ in range(tasks)]
     for index, file in enumerate(sorted(files, key=lambda file: (-file.size, file.path))):
         # back and forth, so that no list gets the larger file every time
         round_, task = divmod(index, tasks)
@@ -128,7 +128,7 @@ def distribute(files: Sequence[ArchiveFile], tasks_min: int, task_bytes: int) ->
     return lists
 
 
-def read_file(files: Any, file: ArchiveFile) -> Iterator[pa.Table]:
+def read_file(files: Any, file: DayFile) -> Iterator[pa.Table]:
     """Yield the rows of a file like `producers.archive.archive.read_day`, in tables of about ROW_BATCH_SIZE rows.
 
     Args:
@@ -169,11 +169,9 @@ def read_opened(open_file: Callable[[], Any], path: str, topic: str) -> Iterator
         ) from error
 
 
-def days_of(
-    files: Iterable[ArchiveFile], read: Callable[[ArchiveFile], Iterator[pa.Table]]
-) -> tuple[list[int], ReadDay]:
+def days_of(files: Iterable[DayFile], read: Callable[[DayFile], Iterator[pa.Table]]) -> tuple[list[int], ReadDay]:
     """Return the day numbers of an archive, and a reader for the rows of one topic and day, as for a local archive."""
-    files_of: dict[tuple[str, int], list[ArchiveFile]] = {}
+    files_of: dict[tuple[str, int], list[DayFile]] = {}
     for file in files:
         files_of.setdefault((file.topic, day_of(file.path)), []).append(file)
 

@@ -1,4 +1,4 @@
-"""Reads archive files in tasks, by `pyarrow.fs` or by Spark if only Hadoop knows the file system.
+"""Reads archive files in tasks, by `pyarrow.fs` or by Spark if only Hadoop supports the file system.
 
 Either way the same code validates the same bytes. Arrow opens a file in place and reads a few row groups at a time.
 Spark passes whole files, so a task holds all bytes of a file, and files should be of moderate size.
@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -21,10 +21,9 @@ from pyarrow import fs
 from features.errors import ShopstreamError
 from features.records.archive_rows import event_rows, order_rows
 from features.schema import DAY_COLUMN
-from shopstream.spark.archive_files import REMEDY, ArchiveFile, list_files, read_file, read_opened, select_days
+from shopstream.spark.archive_files import REMEDY, DayFile, list_files, read_file, read_opened, select_days
+from shopstream.spark.options import Reader
 from shopstream.spark.shuffle_rows import SHUFFLED_DDL, shuffle_events, shuffle_orders
-
-Reader = Literal["auto", "arrow", "spark"]
 
 SPARK_FILE_BYTES_MAX: Final = 1_000_000_000
 """A row of Spark holds at most 2 GB, and both Java and Python hold a copy."""
@@ -38,13 +37,13 @@ class Files(Protocol):
     def uri(self) -> str:
         """URI of the archive's folder."""
 
-    def listed(self, up_to: int) -> list[ArchiveFile]:
+    def listed(self, up_to: int) -> list[DayFile]:
         """List the files of days that begin by a time (epoch ms), by path; raises ShopstreamError as `list_files`."""
 
-    def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
+    def read(self, file: DayFile) -> Iterator[pa.Table]:
         """Yield the rows of a file, as `archive_files.read_file`."""
 
-    def records(self, task_files: Sequence[Sequence[ArchiveFile]], up_to: int, file_counts: Any) -> Any:
+    def records(self, task_files: Sequence[Sequence[DayFile]], up_to: int, file_counts: Any) -> Any:
         """Return the valid records, up to a time, as a Spark frame with the columns of `shuffle_rows.MOVED`.
 
         Args:
@@ -70,7 +69,7 @@ def archive_files(spark: Any, uri: str, reader: Reader = "auto") -> Files:
     Args:
         spark: the session.
         uri: URI of the archive's folder.
-        reader: reader of the files; `auto` takes Arrow if it knows the file system.
+        reader: reader of the files; `auto` takes Arrow if it supports the file system.
     """
     if reader == "spark" or (reader == "auto" and not arrow_opens(uri)):
         return SparkFiles(spark, hadoop_path(uri))
@@ -96,16 +95,16 @@ class ArrowFiles:
     spark: Any
     uri: str
 
-    def listed(self, up_to: int) -> list[ArchiveFile]:
+    def listed(self, up_to: int) -> list[DayFile]:
         """Implements Files."""
         return list_files(self.uri, up_to)
 
-    def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
+    def read(self, file: DayFile) -> Iterator[pa.Table]:
         """Implements Files."""
         files, _ = fs.FileSystem.from_uri(self.uri)
         return read_file(files, file)
 
-    def records(self, task_files: Sequence[Sequence[ArchiveFile]], up_to: int, file_counts: Any) -> Any:
+    def records(self, task_files: Sequence[Sequence[DayFile]], up_to: int, file_counts: Any) -> Any:
         """Implements Files."""
         shared = self.spark.sparkContext.broadcast(task_files)
         tasks = self.spark.range(0, len(task_files), 1, max(len(task_files), 1))
@@ -119,15 +118,15 @@ class SparkFiles:
     spark: Any
     uri: str
 
-    def listed(self, up_to: int) -> list[ArchiveFile]:
+    def listed(self, up_to: int) -> list[DayFile]:
         """Implements Files; also refuses a file that is too large."""
         files_of = {topic: files for topic in DAY_COLUMN if (files := self._of_topic(topic)) is not None}
         listed = select_days(self.uri, files_of, up_to)
         for file in listed:
             if file.size > SPARK_FILE_BYTES_MAX:
                 raise ShopstreamError(
-                    f"{file.path} has {file.size:,} bytes; Spark reads at most {SPARK_FILE_BYTES_MAX:,} of a file.",
-                    "Write the day as several files, or give a URI of the archive that pyarrow.fs opens.",
+                    f"{file.path} has {file.size:,} bytes; Spark reads at most {SPARK_FILE_BYTES_MAX:,} per file.",
+                    "Write the day as several files, or give the archive by a URI that pyarrow.fs can open.",
                 )
         return listed
 
@@ -149,12 +148,12 @@ class SparkFiles:
         source = self.spark.read.format("binaryFile").option("recursiveFileLookup", "true")
         return source.load([escape_glob(path) for path in paths])
 
-    def read(self, file: ArchiveFile) -> Iterator[pa.Table]:
+    def read(self, file: DayFile) -> Iterator[pa.Table]:
         """Implements Files."""
         (row,) = self._whole([file.path]).select("content").collect()
         return read_opened(lambda: pa.BufferReader(row.content), file.path, file.topic)
 
-    def records(self, task_files: Sequence[Sequence[ArchiveFile]], up_to: int, file_counts: Any) -> Any:
+    def records(self, task_files: Sequence[Sequence[DayFile]], up_to: int, file_counts: Any) -> Any:
         """Implements Files; Spark packs the files into tasks (`spark.sql.files.maxPartitionBytes`)."""
         records = self.spark.createDataFrame([], SHUFFLED_DDL)
         for topic in DAY_COLUMN:

@@ -25,7 +25,7 @@ import pyarrow as pa
 from features.backfill import ArchiveCounts, rows_of
 from features.definitions import ROW_SCHEMA
 from features.errors import ShopstreamError
-from shopstream.spark.archive_files import ArchiveFile, distribute
+from shopstream.spark.archive_files import DayFile, distribute
 from shopstream.spark.archive_scan import Files, hadoop_path
 from shopstream.spark.shuffle_rows import spans_of
 
@@ -80,7 +80,7 @@ class BackfillPlan:
 
     files: Files
     cutoffs: list[int]
-    task_files: list[list[ArchiveFile]]
+    task_files: list[list[DayFile]]
     buckets: int
     slices: int
 

@@ -171,15 +171,17 @@ class Bucket:
             partition.reached_end(topic)
         partition.advance()
         self.counts.add(partition.counts)
-        for letter in partition.letters:
-            name = topic_name(self.run, letter.topic)
-            yield Write("letter", name, "", letter.value, None, letter.key, letter.offset, letter.error)
+        for dead_letter in partition.rejected:
+            name = topic_name(self.run, dead_letter.topic)
+            yield Write(
+                "letter", name, "", dead_letter.value, None, dead_letter.key, dead_letter.offset, dead_letter.error
+            )
         self._stored.high_events, self._stored.high_orders = partition.state.high_events, partition.state.high_orders
         self._stored.customers += partition.state.customer_count - sum(len(cell.bands) for cell in before.values())
         if self.max_event_time:
-            partition.tick(day_of(self.max_event_time), self.max_event_time)
+            partition.advance_clock(day_of(self.max_event_time), self.max_event_time)
         if new_bundle:
-            partition.age_all()
+            partition.mark_all()
         yield from self._emit(partition, self.max_event_time)
         self._store_ids(partition)
         self._store_cells(partition, before)
@@ -188,9 +190,9 @@ class Bucket:
         """Write carts that became abandoned; if `everybody`, also rewrite every customer's row."""
         for group in self._groups(cells):
             partition, before = self._join_cells(group)
-            partition.tick(day_of(as_of), as_of)
+            partition.advance_clock(day_of(as_of), as_of)
             if everybody:
-                partition.age_all()
+                partition.mark_all()
             yield from self._emit(partition, as_of)
             self._store_cells(partition, before)
 
@@ -208,30 +210,30 @@ class Bucket:
             return
         dirty = partition.customers_dirty[ROWS]
         while len(dirty):
-            batch_id, codes = dirty.take(ROWS_MAX)
+            batch_id, codes = dirty.take_batch(ROWS_MAX)
             rows = customer_rows(partition, codes, as_of, self.scoring)
             yield from _document_writes(customer_docs(partition, rows, self.run))
             yield from _line_writes("row", rows)
-            dirty.landed(batch_id)
+            dirty.acknowledge(batch_id)
         yield from self._alerts(partition)
         orders = partition.orders_dirty
         while len(orders):
-            batch_id, numbers = orders.take(ROWS_MAX)
+            batch_id, numbers = orders.take_batch(ROWS_MAX)
             yield from _document_writes(order_docs(partition, numbers, self.run))
-            for row in orders.landed(batch_id).tolist():
+            for row in orders.acknowledge(batch_id).tolist():
                 partition.order_records.pop(row, None)
         sessions = partition.sessions_dirty
         while len(sessions):
-            batch_id, numbers = sessions.take(ROWS_MAX)
+            batch_id, numbers = sessions.take_batch(ROWS_MAX)
             yield from _document_writes(session_docs(partition, numbers, as_of, self.run))
-            sessions.landed(batch_id)
+            sessions.acknowledge(batch_id)
         self._stored.epoch, self._stored.counter = partition.epoch, partition.counter
 
     def _alerts(self, partition: PartitionState) -> Iterator[Write]:
         # this batch also stores the risk band they follow from, so they need not wait for a commit
         pending = partition.alerts
         pending.committed(pending.stored())
-        alerts = list(pending.take(len(pending), 1).values())
+        alerts = list(pending.take_batch(len(pending), 1).values())
         yield from _document_writes(alert_docs(alerts, self.run))
         yield from _line_writes("alert", alert_rows(alerts))
 
@@ -262,8 +264,8 @@ class Bucket:
         partition.customers_dirty[ROWS] = DirtyRows()
         if not self.contact:
             strip_contact(partition)
-        partition.lanes["events"].high_read = stored.high_events
-        partition.lanes["orders"].high_read = stored.high_orders
+        partition.buffers["events"].max_event_time = stored.high_events
+        partition.buffers["orders"].max_event_time = stored.high_orders
         return partition, joined
 
     def _store_cells(self, partition: PartitionState, before: Mapping[int, Cell]) -> None:
@@ -304,7 +306,7 @@ class Bucket:
 
     def _load_ids(self, partition: PartitionState) -> None:
         """Load the event ids of the new events' hours into the state."""
-        times = [chunk.columns.ts for chunk in partition.lanes["events"].chunks]
+        times = [chunk.columns.ts for chunk in partition.buffers["events"].chunks]
         hours = np.unique(np.concatenate(times) // HOUR_MS % _HOURS).tolist() if times else []
         known = set(self._stored.hours)
         for hour in hours:

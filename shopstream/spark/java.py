@@ -13,7 +13,7 @@ from features.errors import ShopstreamError
 
 VERSIONS: Final = (17, 21)
 """Java versions that Spark 4 supports."""
-REMEDY: Final = "Install a Java 17 or 21 (on Debian and Ubuntu: openjdk-17-jre-headless), or set JAVA_HOME to one."
+REMEDY: Final = "Install Java 17 or 21 (on Debian and Ubuntu: openjdk-17-jre-headless), or set JAVA_HOME to it."
 
 
 def system_java() -> str:
@@ -25,11 +25,11 @@ def system_java() -> str:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if java is None:
-        raise ShopstreamError("Spark needs a Java on the system, and there is none.", REMEDY)
+        raise ShopstreamError("Spark needs Java on the system, and none is installed.", REMEDY)
     try:
         output = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=True).stderr
     except (OSError, subprocess.SubprocessError) as error:
-        raise ShopstreamError(f"The Java that Spark would use does not start: {error}.", REMEDY) from error
+        raise ShopstreamError(f"Spark's Java does not start: {error}.", REMEDY) from error
     version = major_version(output)
     if version not in VERSIONS:
         raise ShopstreamError(f"Spark does not support Java {version or 'of an unknown version'} ({java}).", REMEDY)

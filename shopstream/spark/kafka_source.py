@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from connectors.kafka.reader import Marks, Ranges, Span, read_span
+from connectors.kafka.reader import OffsetRange, Ranges, Watermarks, read_offset_range
 from connectors.kafka.source import Partition, gap
 from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS
@@ -35,7 +35,10 @@ ROWS: Final = pa.schema(
         ("value", pa.binary()),
     ]
 )
-"""`lane` is the number that stands for a partition, `topic` the position in SOURCE_TOPICS, `at` the offset."""
+"""`lane` is the shuffle key of a partition, `topic` the position in SOURCE_TOPICS, `at` the offset.
+
+Checkpoints store the name `lane`.
+"""
 ROWS_DDL: Final = "lane int, topic tinyint, at bigint, append_ms bigint, key binary, value binary"
 """ROWS as a Spark DDL."""
 
@@ -43,12 +46,12 @@ Offsets = dict[str, Any]
 """Topic -> partition number as text -> next offset; and `tick`, epoch ms, 0 for none."""
 
 
-def initial(marks: Mapping[Partition, Marks]) -> Offsets:
+def initial(marks: Mapping[Partition, Watermarks]) -> Offsets:
     """Return the start of a query without a checkpoint: the first retained records."""
     return _offsets({partition: mark.low for partition, mark in marks.items()}, tick=0)
 
 
-def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | None, tick: int) -> Offsets:
+def latest(start: Offsets, marks: Mapping[Partition, Watermarks], records_max: int | None, tick: int) -> Offsets:
     """Return the end of the next batch.
 
     A batch takes the same share of the lag of each partition. This keeps the topics in step while a query catches up on
@@ -63,11 +66,11 @@ def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | 
     Raises:
         ShopstreamError: records from `start` on are gone, or the partitions have changed.
     """
-    starts = _places(start)
+    starts = _next_offsets(start)
     if set(starts) != set(marks):
         raise ShopstreamError(
-            f"The checkpoint is of {len(starts)} partitions, the topics have {len(marks)}.",
-            "A run's partitions never change: read the topics into a new run (`--run NAME`).",
+            f"The checkpoint has {len(starts)} partitions, the topics have {len(marks)}.",
+            "The partitions of a run never change: read the topics into a new run (`--run NAME`).",
         )
     lags = {}
     for partition, offset in starts.items():
@@ -86,11 +89,11 @@ def latest(start: Offsets, marks: Mapping[Partition, Marks], records_max: int | 
     return _offsets(ends, start["tick"])
 
 
-def spans(start: Offsets, end: Offsets) -> list[Span]:
+def spans(start: Offsets, end: Offsets) -> list[OffsetRange]:
     """Return the spans to read between two offsets."""
-    starts, ends = _places(start), _places(end)
+    starts, ends = _next_offsets(start), _next_offsets(end)
     return [
-        Span(partition.topic, partition.number, starts[partition], stop)
+        OffsetRange(partition.topic, partition.number, starts[partition], stop)
         for partition, stop in ends.items()
         if stop > starts[partition]
     ]
@@ -103,17 +106,17 @@ def _offsets(by_partition: Mapping[Partition, int], tick: int) -> Offsets:
     return {**offsets, "tick": tick}
 
 
-def _places(offsets: Offsets) -> dict[Partition, int]:
+def _next_offsets(offsets: Offsets) -> dict[Partition, int]:
     return {
         Partition(topic, int(number)): offset for topic in SOURCE_TOPICS for number, offset in offsets[topic].items()
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TaskInput:
     """Input of one task: a span, or the tick if the span is None."""
 
-    span: Span | None
+    span: OffsetRange | None
     tick: int = 0
 
 
@@ -123,18 +126,20 @@ class TopicsReader:
     Args:
         kafka: properties of librdkafka.
         run: name of the run.
-        lanes: lane of each partition.
+        partition_keys: shuffle key of each partition.
         records_max: maximum number of records per batch.
         tick: as in `latest`.
     """
 
-    def __init__(self, kafka: Mapping[str, Any], run: str, lanes: Sequence[int], records_max: int, tick: int) -> None:
-        self._kafka, self._run, self._lanes = kafka, run, lanes
+    def __init__(
+        self, kafka: Mapping[str, Any], run: str, partition_keys: Sequence[int], records_max: int, tick: int
+    ) -> None:
+        self._kafka, self._run, self._partition_keys = kafka, run, partition_keys
         self._records_max, self._tick = records_max, tick
         self._ranges: Ranges | None = None
-        self._frozen: Mapping[Partition, Marks] | None = None
+        self._frozen: Mapping[Partition, Watermarks] | None = None
 
-    def _marks(self) -> Mapping[Partition, Marks]:
+    def _marks(self) -> Mapping[Partition, Watermarks]:
         if self._frozen is not None:
             return self._frozen
         if self._ranges is None:
@@ -160,18 +165,18 @@ class TopicsReader:
         records_max = getattr(limit, "max_rows", None)
         return latest(start, self._marks(), records_max, self._tick)
 
-    def parts(self, start: Offsets, end: Offsets) -> list[Part]:
+    def parts(self, start: Offsets, end: Offsets) -> list[TaskInput]:
         """Return the inputs of a batch's tasks."""
-        parts = [Part(span) for span in spans(start, end)]
-        return [*parts, Part(None, end["tick"])] if end["tick"] != start["tick"] else parts
+        parts = [TaskInput(span) for span in spans(start, end)]
+        return [*parts, TaskInput(None, end["tick"])] if end["tick"] != start["tick"] else parts
 
-    def rows(self, part: Part) -> Iterator[pa.RecordBatch]:
+    def rows(self, part: TaskInput) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a part, as ROWS."""
         if part.span is None:
-            yield ticks(self._lanes, part.tick)
+            yield ticks(self._partition_keys, part.tick)
             return
-        for batch in read_span(self._kafka, self._run, part.span):
-            yield rows_of(batch.partition.topic, self._lanes[part.span.number], batch)
+        for batch in read_offset_range(self._kafka, self._run, part.span):
+            yield rows_of(batch.partition.topic, self._partition_keys[part.span.number], batch)
 
     def stop(self) -> None:
         """Close the connection at the end of the query."""
@@ -180,7 +185,7 @@ class TopicsReader:
             self._ranges = None
 
 
-def source(kafka: Mapping[str, Any], run: str, lanes: Sequence[int], records_max: int, tick: int) -> type[Any]:
+def source(kafka: Mapping[str, Any], run: str, partition_keys: Sequence[int], records_max: int, tick: int) -> type[Any]:
     """Return the class to register with Spark under the name NAME; arguments as for `TopicsReader`."""
     from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition  # noqa: PLC0415
     from pyspark.sql.streaming.datasource import SupportsTriggerAvailableNow  # noqa: PLC0415
@@ -201,16 +206,16 @@ def source(kafka: Mapping[str, Any], run: str, lanes: Sequence[int], records_max
             return ROWS_DDL
 
         def streamReader(self, schema: Any) -> Any:  # noqa: N802, ARG002 - Spark's name and argument
-            return Reader(kafka, run, lanes, records_max, tick)
+            return Reader(kafka, run, partition_keys, records_max, tick)
 
     return Topics
 
 
-def rows_of(topic: str, lane: int, batch: Any) -> pa.RecordBatch:
+def rows_of(topic: str, partition_key: int, batch: Any) -> pa.RecordBatch:
     """Convert unchanged records to ROWS."""
     n = len(batch.values)
     columns = [
-        np.full(n, lane, np.int32),
+        np.full(n, partition_key, np.int32),
         np.full(n, SOURCE_TOPICS.index(topic), np.int8),
         np.array(batch.offsets, np.int64),
         np.asarray(batch.append_ms, np.int64),
@@ -220,7 +225,8 @@ def rows_of(topic: str, lane: int, batch: Any) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=ROWS)
 
 
-def ticks(lanes: Sequence[int], at: int) -> pa.RecordBatch:
+def ticks(partition_keys: Sequence[int], at: int) -> pa.RecordBatch:
     """Return a tick for every bucket, as ROWS."""
-    rows = [{"lane": lane, "topic": TICK, "at": 0, "append_ms": at, "key": None, "value": None} for lane in lanes]
+    tick = {"topic": TICK, "at": 0, "append_ms": at, "key": None, "value": None}
+    rows = [{"lane": partition_key, **tick} for partition_key in partition_keys]
     return pa.RecordBatch.from_pylist(rows, schema=ROWS)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 FOLDER: Final = "shopstream"
-FILES_KEPT: Final = 3
+RETAINED_FILES: Final = 3
 
 
 class QueryLog(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ class QueryLogFolder:
         stream.close()
         self._next += 1
         for number in self._numbers():
-            if number < self._next - FILES_KEPT:
+            if number < self._next - RETAINED_FILES:
                 self._files.delete(self._path(number), False)
 
     def _numbers(self) -> list[int]:

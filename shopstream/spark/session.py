@@ -84,7 +84,7 @@ def session(name: str, master: str | None, properties: Mapping[str, str]) -> Ite
         spark = builder.getOrCreate()
     except (PySparkException, Py4JError, RuntimeError) as error:
         raise ShopstreamError(
-            f"Spark does not start: {first_cause(str(error))}", "Check --master and --conf."
+            f"Spark did not start: {first_cause(str(error))}", "Check --master and --conf."
         ) from error
     try:
         yield spark
@@ -129,5 +129,5 @@ def first_cause(text: str) -> str:
 
 def _remedy(cause: str) -> str:
     if "No module named" in cause or "PYTHON_VERSION_MISMATCH" in cause:
-        return f"The workers' Python lacks Shopstream: set one that has it by --conf {PYTHON}=…"
-    return "--debug shows all its messages."
+        return f"Shopstream is not installed in the workers' Python: name another Python with --conf {PYTHON}=…"
+    return "--debug shows all messages of Spark."

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.backfill import Span
+from features.backfill import TimeRange
 from features.records.columns import EventColumns, OrderColumns, coded
 
 SHUFFLED: Final = pa.schema(
@@ -80,12 +80,12 @@ def shuffle_orders(orders: OrderColumns) -> pa.RecordBatch:
     return _batch(columns)
 
 
-def spans_of(batches: Iterable[pa.RecordBatch]) -> Iterator[Span]:
+def spans_of(batches: Iterable[pa.RecordBatch]) -> Iterator[TimeRange]:
     """Yield rows of MOVED, sorted by `at`, as spans of records: one per batch, without empty batches."""
     for batch in batches:
         if batch.num_rows:
             at = batch.column("at")
-            yield Span(at[0].as_py(), at[-1].as_py(), lambda batch=batch: _records(batch))  # type: ignore[misc]
+            yield TimeRange(at[0].as_py(), at[-1].as_py(), lambda batch=batch: _records(batch))  # type: ignore[misc]
 
 
 def _records(batch: pa.RecordBatch) -> tuple[list[EventColumns], list[OrderColumns]]:

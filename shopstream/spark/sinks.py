@@ -84,7 +84,7 @@ class TaskSinks:
     def __init__(self, destination: Destination, connections: ExitStack) -> None:
         self._destination, self._connections = destination, connections
         self._elastic: BulkSink | None = None
-        self._letters: DeadLetters | None = None
+        self._dead_letters: DeadLetters | None = None
         self._topics: dict[str, TopicSink] = {}
         self._pending = 0
         self._written: Counter[tuple[int, str]] = Counter()
@@ -100,7 +100,7 @@ class TaskSinks:
                 self._results += [(bucket, write["body"]) for write in group]
             elif kind == "letter":
                 for write in group:
-                    self._send_letter(
+                    self._send_dead_letter(
                         DeadLetter(write["target"], bucket, write["at"], write["key"], write["body"], write["error"])
                     )
                 self._written[bucket, kind] += len(group)
@@ -115,15 +115,15 @@ class TaskSinks:
         while self._pending:
             self._poll()
             if time.monotonic() > deadline_s:
-                last_error = self._elastic.trouble if self._elastic is not None else None
+                last_error = self._elastic.last_error if self._elastic is not None else None
                 raise ShopstreamError(
                     f"{self._pending} requests were not acknowledged within {ACKNOWLEDGE_MAX_S:.0f} s"
                     + (f": {last_error}." if last_error else "."),
                     "Check whether Elasticsearch and Kafka are running; Spark repeats the batch.",
                 )
             time.sleep(POLL_S)
-        if self._letters is not None:
-            self._letters.flush()
+        if self._dead_letters is not None:
+            self._dead_letters.flush()
 
     def report(self) -> list[dict[str, Any]]:
         """Return the rows of REPORT."""
@@ -154,7 +154,7 @@ class TaskSinks:
             self._written[bucket, "refused"] += len(outcome.rejected)
             for refusal in outcome.rejected:
                 doc = outcome.docs[refusal.position]
-                self._send_letter(DeadLetter(doc.index, bucket, -1, doc.id.encode(), doc.body, refusal.reason))
+                self._send_dead_letter(DeadLetter(doc.index, bucket, -1, doc.id.encode(), doc.body, refusal.reason))
 
         self._pending += 1
         self._elastic.submit(docs, done)
@@ -171,7 +171,7 @@ class TaskSinks:
             for one in rejected:
                 key, line = writes[one.position]["id"].encode(), writes[one.position]["body"]
                 full_name = topic_name(self._destination.run, name)
-                self._send_letter(DeadLetter(full_name, bucket, -1, key, line, one.reason))
+                self._send_dead_letter(DeadLetter(full_name, bucket, -1, key, line, one.reason))
 
         self._pending += 1
         topic.send(CustomerRows([one["id"] for one in writes], [one["body"] for one in writes], 0), done)
@@ -183,8 +183,8 @@ class TaskSinks:
             self._connections.callback(self._topics[name].close)
         return self._topics[name]
 
-    def _send_letter(self, letter: DeadLetter) -> None:
-        if self._letters is None:
-            self._letters = open_dead_letters(self._destination.kafka, self._destination.run)
-            self._connections.callback(self._letters.close)
-        self._letters.send(letter)
+    def _send_dead_letter(self, dead_letter: DeadLetter) -> None:
+        if self._dead_letters is None:
+            self._dead_letters = open_dead_letters(self._destination.kafka, self._destination.run)
+            self._connections.callback(self._dead_letters.close)
+        self._dead_letters.send(dead_letter)

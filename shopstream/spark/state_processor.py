@@ -55,7 +55,7 @@ class TaskSettings:
 
     Attributes:
         run: name of the run.
-        lanes: lane of each partition.
+        partition_keys: shuffle key of each partition.
         epoch: epoch of this query.
         cells: number of cells of a new bucket.
         contact: keep name and e-mail of profiles.
@@ -63,7 +63,7 @@ class TaskSettings:
     """
 
     run: str
-    lanes: tuple[int, ...]
+    partition_keys: tuple[int, ...]
     epoch: int
     cells: int
     contact: bool = False
@@ -89,7 +89,7 @@ def processor(settings: TaskSettings) -> Any:
             rows: Iterable[Any],
             timerValues: Any,  # noqa: ARG002, N803 - of the interface
         ) -> Iterator[Any]:
-            number = settings.lanes.index(int(key[0]))
+            number = settings.partition_keys.index(int(key[0]))
             batches, as_of = batches_of(number, rows)
             bucket = Bucket(
                 number, settings.run, self._store, settings.epoch, settings.cells, settings.contact, self._scoring

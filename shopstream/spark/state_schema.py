@@ -114,7 +114,7 @@ def decode_bucket(encoded: bytes) -> StoredBucket:
     form, version = msgspec.msgpack.decode(encoded)[:2]
     if (form, version) != (FORM, SCHEMA_VERSION):
         raise ShopstreamError(
-            f"The checkpoint holds state of form {form} and schema {version}; this program reads {FORM} and "
+            f"The checkpoint holds state of format {form} and schema {version}; this program reads {FORM} and "
             f"{SCHEMA_VERSION}.",
             "Continue with the version that wrote it, or start a new --run with another --checkpoint, which reads the "
             "topics from their beginning.",

@@ -159,12 +159,12 @@ def _start_log(before: QueryLog | None, streaming: StreamOptions, now_s: int) ->
     """Return the metadata of a query that continues from an earlier one, or begins."""
     if before is None:
         return QueryLog(streaming.run, streaming.partitions, streaming.cells, now_s, streaming.topic_ids)
-    remedy = "Give another --checkpoint: it reads the topics from their beginning."
+    remedy = "Give another --checkpoint; the stream then reads the topics from their beginning."
     if before.run != streaming.run:
-        raise ShopstreamError(f"The checkpoint is of run {before.run}, not of {streaming.run}.", remedy)
+        raise ShopstreamError(f"The checkpoint belongs to run {before.run}, not to {streaming.run}.", remedy)
     if before.partitions != streaming.partitions:
         raise ShopstreamError(
-            f"The checkpoint is of {before.partitions} partitions, the topics have {streaming.partitions}.", remedy
+            f"The checkpoint has {before.partitions} partitions, the topics have {streaming.partitions}.", remedy
         )
     for topic, known in before.topic_ids.items():
         if streaming.topic_ids.get(topic) != known:
@@ -175,22 +175,22 @@ def _start_log(before: QueryLog | None, streaming: StreamOptions, now_s: int) ->
     return msgspec.structs.replace(before, epoch=max(before.epoch + 1, now_s))
 
 
-def lanes_of(spark: Any, partitions: int) -> tuple[int, ...]:
+def choose_partition_keys(spark: Any, partitions: int) -> tuple[int, ...]:
     """Return for each partition a number that Spark's hash assigns to the shuffle partition of the same number.
 
     Small consecutive numbers would crowd in some tasks and leave others idle.
     """
-    lane_of: dict[int, int] = {}
+    key_of: dict[int, int] = {}
     start = 0
-    while len(lane_of) < partitions:
+    while len(key_of) < partitions:
         # the columns of a frame are hashed like the key of a shuffle
         rows = spark.range(start, start + 64 * partitions).selectExpr(
-            "cast(id as int) lane", f"pmod(hash(cast(id as int)), {partitions}) place"
+            "cast(id as int) key", f"pmod(hash(cast(id as int)), {partitions}) partition"
         )
         for row in rows.collect():
-            lane_of.setdefault(row["place"], row["lane"])
+            key_of.setdefault(row["partition"], row["key"])
         start += 64 * partitions
-    return tuple(lane_of[place] for place in range(partitions))
+    return tuple(key_of[partition] for partition in range(partitions))
 
 
 class _Query:
@@ -215,10 +215,14 @@ class _Query:
         from pyspark.errors import PySparkException  # noqa: PLC0415
 
         streaming = self._streaming
-        lanes = lanes_of(self._spark, streaming.partitions)
+        partition_keys = choose_partition_keys(self._spark, streaming.partitions)
         self._spark.conf.set("spark.sql.shuffle.partitions", str(streaming.partitions))
-        self._spark.dataSource.register(source(streaming.kafka, streaming.run, lanes, streaming.records_max, tick))
-        work = TaskSettings(streaming.run, lanes, self.log.epoch, self.log.cells, streaming.contact, streaming.bundle)
+        self._spark.dataSource.register(
+            source(streaming.kafka, streaming.run, partition_keys, streaming.records_max, tick)
+        )
+        work = TaskSettings(
+            streaming.run, partition_keys, self.log.epoch, self.log.cells, streaming.contact, streaming.bundle
+        )
         writes = (
             self._spark.readStream.format(NAME)
             .load()

@@ -97,7 +97,7 @@ class LabelledRows:
         table = pl.concat([_load_rows(sample.where(sample.as_of == time)) for time in self.label_times.times])
         labelled = table.filter(col(dataset.LABEL).is_not_null())
         if labelled.is_empty():
-            raise ShopstreamError("No customer has ordered by the last cut-off.", "Choose later cut-offs.")
+            raise ShopstreamError("No customer has ordered before the last cut-off.", "Choose later cut-offs.")
         is_last = table["as_of"] == self.label_times.end_ms
         return dataset.TrainingSet(
             labelled.drop(BOUGHT, DAYS, REVENUE),

@@ -24,12 +24,11 @@ import pyarrow as pa
 
 from features.errors import ShopstreamError
 from shopstream.spark.archive_scan import Files
+from shopstream.spark.options import Learn
 from shopstream.spark.training_set import LABELLED_SCHEMA, LabelledRows, labelled_rows
 from training.churn.external_fit import FitTask
 from training.dataset import TrainingSet
 from training.options import Horizon
-
-Learn = Literal["auto", "machine", "cluster"]
 
 BYTES_A_ROW: Final = 2_500
 """Memory of this machine per row of a training set: the row, its inputs, and copies for the folds."""
@@ -41,7 +40,7 @@ _PREPARED_DDL: Final = "customer_id string, as_of bigint, inputs array<float>, l
 _PREPARED: Final = pa.schema(
     [("customer_id", pa.string()), ("as_of", pa.int64()), ("inputs", pa.list_(pa.float32())), ("label", pa.float64())]
 )
-_NOT_ASKED: Final = ("n_jobs", "objective", "missing", "enable_categorical", "importance_type", "verbosity")
+_OMITTED: Final = ("n_jobs", "objective", "missing", "enable_categorical", "importance_type", "verbosity")
 """Model settings that `xgboost.spark` sets itself, or that have no effect."""
 
 
@@ -54,7 +53,7 @@ def memory_bytes() -> int:
         return free
 
 
-def choose_place(requested: Learn, rows: int, free_bytes: int) -> Literal["machine", "cluster"]:
+def choose_location(requested: Learn, rows: int, free_bytes: int) -> Literal["machine", "cluster"]:
     """Choose where the models of a training set are trained.
 
     Args:
@@ -76,13 +75,13 @@ def workers_of(spark: Any, requested: int | None = None) -> int:
     context = spark.sparkContext
     if context.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true":
         raise ShopstreamError(
-            "Workers that train together start together, which Spark does not support with dynamic allocation.",
+            "Training on the cluster starts all its workers at once, which dynamic allocation does not support.",
             "Add --conf spark.dynamicAllocation.enabled=false and spark.executor.instances, or train on this machine.",
         )
     slots = context.defaultParallelism // int(context.getConf().get("spark.task.cpus", "1"))
     if requested is not None and requested > slots:
         raise ShopstreamError(
-            f"{requested} workers are requested; this cluster runs {slots} tasks at a time.", "Give fewer --workers."
+            f"{requested} workers are requested, but the cluster runs {slots} tasks at a time.", "Give fewer --workers."
         )
     return max(requested or slots, 1)
 
@@ -113,7 +112,7 @@ class ClusterLearner:
 
         logging.getLogger("XGBoost-PySpark").setLevel(logging.WARNING)
         settings = {name: value for name, value in model.get_params().items() if value is not None}
-        parameters = {name: value for name, value in settings.items() if name not in _NOT_ASKED}
+        parameters = {name: value for name, value in settings.items() if name not in _OMITTED}
         columns = {"features_col": "inputs", "label_col": "label", "num_workers": self.workers}
         if isinstance(model, XGBClassifier):
             estimator = SparkXGBClassifier(**columns, **parameters)
@@ -170,7 +169,7 @@ class ClusterTraining:
         if self.requested == "cluster":
             workers_of(self.spark, self.workers)  # fail before the long work
         labelled = labelled_rows(self.spark, files, horizon, work, share, on_step)
-        location = choose_place(self.requested, labelled.rows, memory_bytes())
+        location = choose_location(self.requested, labelled.rows, memory_bytes())
         on_step("gathering the training set", None)
         if location == "machine":
             return labelled.load()

@@ -54,7 +54,7 @@ def state_of(partition: PartitionState) -> dict[str, Any]:
     """
     checkpoint = snapshot(partition, RUN, 1, [])
     manifest = checkpoint.manifest
-    as_of = partition.state.stream_time
+    as_of = partition.state.max_event_time
     everyone = np.arange(partition.state.customer_count, dtype=np.int32)
     rows = customer_rows(partition, everyone, as_of)
     sessions = np.arange(partition.state.session_count, dtype=np.int32)

@@ -30,7 +30,7 @@ from stream.archive_group import CUSTOMERS, EVENTS, Group, Worker, assert_whole
 from consumers.checkpoints.recovery import decode_committed, recover, strip_contact
 from consumers.checkpoints.store import CheckpointStore, DamagedError
 from consumers.dead_letters import store as dead_letter_store
-from consumers.dead_letters.review import sort_out
+from consumers.dead_letters.review import plan_replay
 from consumers.index.month_identities import digests, unpack
 from consumers.index.partition_progress import read_metadata
 from shopstream.demo.demo import demo_state
@@ -210,7 +210,7 @@ def test_an_archive_consumer_resumes_from_the_recorded_offsets_and_staged_files(
 def test_offsets_of_the_index_consumer_hold_the_recorded_position(written):
     expected = written.expected["index_offset"]
     metadata = read_metadata(expected["metadata"])
-    assert (metadata.high, metadata.until, metadata.topic_id) == tuple(
+    assert (metadata.max_event_time, metadata.until, metadata.topic_id) == tuple(
         expected[name] for name in ("high", "until", "topic_id")
     )
     assert unpack(metadata.months) == digests(RUN, expected["identities"])
@@ -229,13 +229,13 @@ def as_kafka(message: dict[str, Any], number: int) -> SimpleNamespace:
 
 def test_dead_letters_have_their_recorded_offset_reason_and_bytes(written):
     expected = written.expected["dead_letters"]
-    stored = [dead_letter_store.stored_letter(as_kafka(one["message"], n)) for n, one in enumerate(expected)]
+    stored = [dead_letter_store.stored_dead_letter(as_kafka(one["message"], n)) for n, one in enumerate(expected)]
     assert [(s.topic, s.offset, s.error) for s in stored] == [(e["topic"], e["offset"], e["error"]) for e in expected]
     bad = sorted(value for messages in write.BAD.values() for _, value in messages)
     assert sorted((letter.value or b"").decode() for letter in stored) == bad
-    plan = sort_out(stored, RUN, lambda _: False, APPEND_MS, late=False)
+    plan = plan_replay(stored, RUN, lambda _: False, APPEND_MS, late=False)
     assert len(plan.held) == len(stored)
-    assert sort_out(stored, RUN, lambda _: True, APPEND_MS, late=False).held[0][1] == "was replayed before"
+    assert plan_replay(stored, RUN, lambda _: True, APPEND_MS, late=False).held[0][1] == "was replayed before"
 
 
 # --- the data folder --------------------------------------------------------------------------------------------------

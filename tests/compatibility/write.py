@@ -44,7 +44,7 @@ from consumers.index.partition_progress import OffsetMetadata, write_metadata  #
 from consumers.state.dirty_rows import DirtyRows  # noqa: E402
 from features.schema import DAY_MS, SOURCE_TOPICS, topic_name  # noqa: E402
 from features.scores.score import Scoring  # noqa: E402
-from producers.archive.event_order import Span, in_time_order  # noqa: E402
+from producers.archive.event_order import ArchiveRange, in_time_order  # noqa: E402
 from producers.shop.generate import generate  # noqa: E402
 from producers.shop.shop import Shop  # noqa: E402
 from shopstream.embedded import state_file  # noqa: E402
@@ -113,7 +113,7 @@ def _shopstream(*words: str) -> None:
 def wire_of(archive: Path) -> dict[str, list[tuple[str | None, str | None]]]:
     """The messages of an archive by source topic, and some that are no records."""
     wire: dict[str, list[tuple[str | None, str | None]]] = {topic: list(bad) for topic, bad in BAD.items()}
-    for part in in_time_order(Span(archive)):
+    for part in in_time_order(ArchiveRange(archive)):
         for topic, key, value in zip(part.topics.tolist(), part.keys, part.values, strict=True):
             text = None if value is None else value.decode()
             wire[SOURCE_TOPICS[topic]].append((None if key is None else key.decode(), text))
@@ -139,7 +139,7 @@ def write_checkpoint(folder: Path, expected: dict[str, Any], scoring: Scoring | 
         everyone = np.arange(partition.state.customer_count, dtype=np.int32)
         partition.reserve_bands()
         partition.bands[:] = 0
-        customer_rows(partition, everyone, partition.state.stream_time, scoring)
+        customer_rows(partition, everyone, partition.state.max_event_time, scoring)
     partition.index_ids = {"shop-customers-1": "uuid-of-customers"}
     store = CheckpointStore(str(folder / "state"), RUN)
     topic_ids = {topic: f"id-of-{topic}" for topic in wire}
@@ -157,7 +157,7 @@ def write_checkpoint(folder: Path, expected: dict[str, Any], scoring: Scoring | 
     expected["state"] = state_of(partition)
     letters = [
         DeadLetter(topic_name(RUN, one.topic), 0, one.offset, one.key, one.value, one.error)
-        for one in partition.letters
+        for one in partition.rejected
     ]
     feed(partition, {t: wire[t][halves[t] :] for t in wire}, start=halves, at_end=True)
     expected["state_at_the_end"] = state_of(partition)

@@ -15,7 +15,7 @@ from features.errors import ShopstreamError
 from shopstream.embedded.elastic_users import READER
 from shopstream.jobs import create_users
 
-PASSWORDS = {one.variable: f"secret-of-{one.name}" for one in create_users.ACCOUNTS}
+PASSWORDS = {one.variable: f"secret-of-{one.name}" for one in create_users.USERS}
 
 
 class Played:
@@ -90,7 +90,7 @@ def test_each_user_gets_the_permissions_of_its_duty():
     with Played() as played:
         done = dict(create_users.create_users(played.connection, "demo", create_users.chosen(PASSWORDS)))
     assert {"shopstream-writer", READER, "shopstream-trainer", "shopstream-analyst", "kibana_system"} == done.keys()
-    for account in create_users.ACCOUNTS:
+    for account in create_users.USERS:
         assert played.users[account.name] == PASSWORDS[account.variable]
         if account.duty is not None:
             assert played.roles[account.name] == elastic_role(account.duty, "demo")
@@ -104,7 +104,7 @@ def test_second_call_reports_existing_users_and_sets_a_new_password():
         wanted = create_users.chosen(PASSWORDS)
         create_users.create_users(played.connection, "demo", wanted)
         again = create_users.create_users(played.connection, "demo", wanted)
-        assert {what for _, what in again} == {"exists already", "has its password already"}
+        assert {what for _, what in again} == {"already exists", "already has its password"}
         changed = create_users.chosen({"WRITER_PASSWORD": "another-one"})
         assert create_users.create_users(played.connection, "demo", changed) == [("shopstream-writer", "is created")]
     assert played.users["shopstream-writer"] == "another-one"

@@ -108,7 +108,7 @@ def test_run_with_other_records_is_refused(own, sending, tmp_path):
     seed_history.send_history(own, SHOP, sending())
     (notes,) = tmp_path.glob("sent-*.json")
     notes.unlink()
-    with pytest.raises(UsageError, match="600 events that did not come from this history"):
+    with pytest.raises(UsageError, match="600 events from another source"):
         seed_history.send_history(own, SHOP, sending())
 
 

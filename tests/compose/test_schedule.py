@@ -20,7 +20,7 @@ from shopstream.jobs import step as steps
 from shopstream.jobs.schedule import SchedulePlan, ScheduleState, due_in_s, run_round
 from shopstream.jobs.step import CrashedError, run_steps
 
-PLAN = SchedulePlan(archive=Path("a"), mart=Path("m"), run="r", every_s=3_600, tries=2)
+PLAN = SchedulePlan(archive=Path("a"), segments_folder=Path("m"), run="r", every_s=3_600, tries=2)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.kafka.client import ensure_topics
 from connectors.kafka.run_removal import drop_topics_and_groups
 from connectors.kafka.topic_settings import topic_configs
-from consumers.audit import TopicCount, recount
+from consumers.audit import TopicCount, audit_topics
 from consumers.dead_letters.producer import DeadLetter, open_dead_letters
 from features.errors import ShopstreamError
 
@@ -49,11 +49,11 @@ def test_audit_counts_duplicates_dead_letters_and_missing_records(servers, run_n
         letters.send(DeadLetter(f"{run_name}.events", 0, 3, b"k", b"no json", "not JSON"))
     letters.flush()
 
-    found = recount(properties, run_name)
-    assert found.topics["events"] == TopicCount(messages=5, letters=1, distinct=3)
+    found = audit_topics(properties, run_name)
+    assert found.topics["events"] == TopicCount(messages=5, dead_letters=1, distinct=3)
     assert found.topics["events"].repeated == 1
-    assert found.topics["orders"] == TopicCount(messages=3, letters=0, distinct=2)
-    assert found.topics["customers"] == TopicCount(messages=3, letters=0, distinct=2)
+    assert found.topics["orders"] == TopicCount(messages=3, dead_letters=0, distinct=2)
+    assert found.topics["customers"] == TopicCount(messages=3, dead_letters=0, distinct=2)
     assert (found.customers, found.profiles_unseen, found.sessions) == (3, 1, 2)
 
 
@@ -64,15 +64,15 @@ def test_audit_counts_neither_an_erased_profile_nor_its_tombstone(servers, run_n
         value = None if key != customer else msgspec.json.encode({"customer_id": key})
         producer.produce(f"{run_name}.customers", value, key.encode(), partition=1)
     assert producer.flush(20) == 0
-    found = recount(servers.kafka.client_properties(), run_name)
-    assert found.topics["customers"] == TopicCount(messages=5, letters=0, distinct=2)
+    found = audit_topics(servers.kafka.client_properties(), run_name)
+    assert found.topics["customers"] == TopicCount(messages=5, dead_letters=0, distinct=2)
     assert found.profiles_unseen == 2
 
 
 def test_audit_reports_an_invalid_message_without_a_dead_letter(servers, run_name, write):
     write("events", an_event("e1"), b"no json")
     with pytest.raises(ShopstreamError, match=r"events\[0\] 1 is no record"):
-        recount(servers.kafka.client_properties(), run_name)
+        audit_topics(servers.kafka.client_properties(), run_name)
 
 
 def test_dropping_a_run_leaves_a_run_of_a_similar_name(servers, run_name, write):

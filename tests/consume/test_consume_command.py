@@ -16,7 +16,7 @@ from connectors.clock import iso
 from connectors.kafka.admin import group_lags
 from connectors.kafka.client import ensure_topics
 from features.schema import DAY_MS
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher
 from producers.replay import Course, replay
 from producers.shop.generate import generate
@@ -38,7 +38,7 @@ END_MS = 20_400 * DAY_MS
         (["--roles", "features,indx"], "--roles names indx"),
         (["--roles", ","], "--roles names nothing"),
         (["--workers", "0"], "--workers is 0"),
-        (["--clock", "sun"], "--clock is 'sun'"),
+        (["--clock", "sun"], "'sun' is not one of"),
         (["--roles", "index", "--until-end", "--as-of", "2025-01-01"], "role features"),
         (["--run", "No Name"], "No Name"),
     ],
@@ -103,7 +103,7 @@ def sent(servers, run_name, history):
     properties = servers.kafka.client_properties()
     ensure_topics(properties, run_name, 4)
     report = replay(
-        Course(Span(directory)),
+        Course(ArchiveRange(directory)),
         lambda on_failure: Publisher(properties, run_name, on_failure),
         wall_clock(),
         lambda: False,
@@ -142,8 +142,8 @@ def test_until_end_gives_every_customer_one_row_at_t_with_any_number_of_workers(
     assert done.returncode == 0, done.stderr
     with Elasticsearch(**options) as client:
         assert count(client, f"{run_name}-events") == sent.events
-        assert count(client, f"{run_name}-orders") == sent.tally.orders
-        assert count(client, f"{run_name}-sessions") == sent.tally.sessions
+        assert count(client, f"{run_name}-orders") == sent.counts.orders
+        assert count(client, f"{run_name}-sessions") == sent.counts.sessions
         (as_of,) = as_ofs(client, run_name)
         assert as_of == highest_ms(client, run_name) == last_word(done)["final_as_of"]
 

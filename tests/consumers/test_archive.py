@@ -22,7 +22,7 @@ from connectors.kafka import offsets as kafka_offsets
 from connectors.kafka.source import Source
 from consumers.archive.consumer import TOPICS, ArchiveOptions, ArchiveRole
 from consumers.archive.files import ArchiveFolder, split_days, to_arrow
-from consumers.archive.staging import HIGH, NEXT, TOPIC_ID, Staged, StagingArea, new_token
+from consumers.archive.staging import MAX_EVENT_TIME, NEXT, TOPIC_ID, Staged, StagingArea, new_token
 from features.errors import ShopstreamError
 from features.schema import DAY_MS, HOUR_MS, Customer, Event, Item, Order, arrow_schema
 
@@ -76,7 +76,7 @@ def test_listing_returns_the_files_of_one_run_and_partition_only(tmp_path):
         area = StagingArea(folder)
         for number, first in ((0, 100), (0, 200), (1, 300)):
             area.stage(staged := Staged("events", number, first, first + 50, 7, "id", 1, new_token()), rows)
-            assert area.found()["events", number] == [_bare(staged)]
+            assert area.list_staged()["events", number] == [_bare(staged)]
             area.publish(staged)
     folder = ArchiveFolder(tmp_path / "a", "a")
     found = folder.published("events")
@@ -84,8 +84,8 @@ def test_listing_returns_the_files_of_one_run_and_partition_only(tmp_path):
         0: [(100, 150), (200, 250)],
         1: [(300, 350)],
     }
-    assert folder.metadata(found[1][0].path) == {NEXT: "350", HIGH: "7", TOPIC_ID: "id"}
-    assert StagingArea(folder).found() == {}
+    assert folder.metadata(found[1][0].path) == {NEXT: "350", MAX_EVENT_TIME: "7", TOPIC_ID: "id"}
+    assert StagingArea(folder).list_staged() == {}
     assert list((tmp_path / "a" / "staged").iterdir()) == []
 
 

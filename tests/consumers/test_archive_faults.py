@@ -57,7 +57,7 @@ def test_former_owner_paused_in_its_assignment_removes_no_file_of_its_successor(
     def sleep():
         sleepy.after_commit = lambda: None
         successors.append(Worker(group, tmp_path).read(50))
-        kept = successors[0].role._kept
+        kept = successors[0].role._owned
         for partition, one in kept.items():
             successors[0].role._stage(partition, one)
 
@@ -73,7 +73,7 @@ def test_former_owner_paused_in_its_assignment_removes_no_file_of_its_successor(
 def test_owner_fenced_during_assignment_owns_and_removes_nothing(tmp_path, group):
     owner = Worker(group, tmp_path)
     owner.read(50)
-    for partition, kept in owner.role._kept.items():
+    for partition, kept in owner.role._owned.items():
         owner.role._stage(partition, kept)
     late = Source(group)
     role = ArchiveRole(late, ArchiveFolder(tmp_path, "r"), "r")
@@ -83,7 +83,7 @@ def test_owner_fenced_during_assignment_owns_and_removes_nothing(tmp_path, group
 
     late.before_commit = usurped
     late.take_over(role)
-    assert role._kept == {}
+    assert role._owned == {}
     owner.flush().read().flush()
     assert_whole(tmp_path, group)
 
@@ -144,9 +144,9 @@ def test_failed_commit_is_retried_with_the_same_files(tmp_path, group, made):
     for _ in range(3):
         worker.flush().read(10)
         assert len(list((tmp_path / "staged").iterdir())) == 2, "one set for each partition"
-        assert worker.role.progress().trouble is not None
+        assert worker.role.progress().last_error is not None
     worker.flush().read().flush()
-    assert worker.role.progress().trouble is None
+    assert worker.role.progress().last_error is None
     assert_whole(tmp_path, group)
 
 
@@ -192,13 +192,13 @@ def test_full_disk_loses_nothing_and_pauses_reading(tmp_path, group, monkeypatch
     monkeypatch.setattr(worker.role._staging, "stage", full)
     for _ in range(5):
         worker.read(40).flush()
-        worker.role._hold_back()
+        worker.role._pause_while_full()
     assert worker.source.paused
-    assert sum(kept.records for kept in worker.role._kept.values()) <= 50 + 2 * 40
-    assert "No space" in worker.role.progress().trouble
+    assert sum(kept.records for kept in worker.role._owned.values()) <= 50 + 2 * 40
+    assert "No space" in worker.role.progress().last_error
     monkeypatch.setattr(worker.role._staging, "stage", stage)
     worker.flush()
-    worker.role._hold_back()
+    worker.role._pause_while_full()
     assert not worker.source.paused
     worker.read().flush()
     assert_whole(tmp_path, group)

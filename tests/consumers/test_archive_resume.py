@@ -101,5 +101,5 @@ def test_archive_of_an_earlier_version_is_continued(tmp_path, group):
 def test_an_archive_of_an_earlier_version_without_a_commit_is_refused(tmp_path, group):
     earlier_version(tmp_path, group, 60, 20)
     group.committed.clear()
-    with pytest.raises(ShopstreamError, match="earlier version, do not say up to where"):
+    with pytest.raises(ShopstreamError, match="earlier version, do not state which offset"):
         Worker(group, tmp_path)

@@ -56,14 +56,14 @@ def some_partition(seed: int = 0, records: int = 400) -> PartitionState:
     for topic in SOURCE_TOPICS:
         partition.reached_end(topic)
     partition.advance()
-    partition.customers_dirty["topic"].take(20)
-    partition.sessions_dirty.landed(partition.sessions_dirty.take(15)[0])
-    partition.orders_dirty.take(10)
+    partition.customers_dirty["topic"].take_batch(20)
+    partition.sessions_dirty.acknowledge(partition.sessions_dirty.take_batch(15)[0])
+    partition.orders_dirty.take_batch(10)
     return partition
 
 
 def offsets_of(partition: PartitionState) -> dict[str, int]:
-    return {topic: lane.position for topic, lane in partition.lanes.items()}
+    return {topic: buffer.position for topic, buffer in partition.buffers.items()}
 
 
 def assert_same(got: PartitionState, wanted: PartitionState) -> None:

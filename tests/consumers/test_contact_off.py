@@ -34,7 +34,7 @@ def kept(tmp_path, *, said):
         partition.reached_end(topic)
     partition.advance()
     for dirty in partition.customers_dirty.values():
-        dirty.landed(dirty.take(10)[0])
+        dirty.acknowledge(dirty.take_batch(10)[0])
     partition.contact = said
     store = CheckpointStore(str(tmp_path), "r")
     store.write(snapshot(partition, "r", 1, []), 0)
@@ -53,7 +53,7 @@ def test_checkpoint_with_contact_restored_without_it_marks_its_customers(tmp_pat
     assert partition.profiles["bob"] == b'"country":"DE"'
     assert partition.changed
     for dirty in partition.customers_dirty.values():
-        _, codes = dirty.take(10)
+        _, codes = dirty.take_batch(10)
         rows = customer_rows(partition, codes, TS)
         assert rows.customer_ids == ["ann"]
         assert not [s for s in SECRETS if s in customer_docs(partition, rows, "r")[0].body]
@@ -82,10 +82,10 @@ def test_spark_state_with_contact_is_rewritten_without_it_when_its_cell_is_read(
         "customers": as_batch("customers", [message(ANN)]),
         "events": as_batch("events", [message(EVENTS[0])]),
     }
-    list(Bucket(0, "r", store, 7, 1, contact=True).take(batches))
+    list(Bucket(0, "r", store, 7, 1, contact=True).process(batches))
     assert [s for s in SECRETS if s in b"".join(v for v in store.values())] == list(SECRETS)
     later = {"events": as_batch("events", [message({**EVENTS[0], "event_id": "e3", "ts": TS + 1})], 1)}
-    writes = list(Bucket(0, "r", store, 8, 1, contact=False).take(later))
+    writes = list(Bucket(0, "r", store, 8, 1, contact=False).process(later))
     assert not [s for s in SECRETS if s in b"".join(v for v in store.values())]
     assert not [w for w in writes if b"Zacharias" in (w.body or b"")]
     assert [w for w in writes if b'"country":"LI' in (w.body or b"")]

@@ -32,30 +32,30 @@ class DirtyRowsMachine(RuleBasedStateMachine):
     def named(self, numbers) -> set[int]:
         return {self.names[number] for number in numbers}
 
-    @rule(numbers=some_rows, aged=st.booleans())
-    def change(self, numbers, aged):
+    @rule(numbers=some_rows, low_priority=st.booleans())
+    def change(self, numbers, low_priority):
         numbers = [number for number in numbers if number < len(self.names)]
-        self.dirty.add(rows(numbers), aged=aged)
+        self.dirty.add(rows(numbers), low_priority=low_priority)
         self.waiting |= self.named(numbers)
 
     @rule(rows_max=st.integers(0, ROWS + 1))
     def take(self, rows_max):
-        flight, taken = self.dirty.take(rows_max)
+        batch_id, taken = self.dirty.take_batch(rows_max)
         names = self.named(taken.tolist())
         assert len(names) == len(taken) == min(rows_max, len(self.waiting))
         assert names <= self.waiting
         self.waiting -= names
         if names:
-            assert flight not in self.flying
-            self.flying[flight] = names
+            assert batch_id not in self.flying
+            self.flying[batch_id] = names
 
     @precondition(lambda self: self.flying)
     @rule(data=st.data())
     def land(self, data):
-        flight = data.draw(st.sampled_from(sorted(self.flying)))
-        names = self.flying.pop(flight)
+        batch_id = data.draw(st.sampled_from(sorted(self.flying)))
+        names = self.flying.pop(batch_id)
         elsewhere = self.waiting.union(*self.flying.values())
-        assert self.named(self.dirty.landed(flight).tolist()) == names - elsewhere
+        assert self.named(self.dirty.acknowledge(batch_id).tolist()) == names - elsewhere
 
     @rule(gone=some_rows)
     def compact(self, gone):
@@ -88,21 +88,21 @@ TestDirtyRows.settings = settings(max_examples=150, stateful_step_count=30, dead
 
 def test_changed_rows_are_taken_before_low_priority_rows():
     dirty = DirtyRows()
-    dirty.add(rows([3, 1]), aged=True)
+    dirty.add(rows([3, 1]), low_priority=True)
     dirty.add(rows([7]))
-    assert dirty.take(2)[1].tolist() == [7, 3]
+    assert dirty.take_batch(2)[1].tolist() == [7, 3]
 
 
 def test_row_in_two_batches_is_done_with_the_later_batch():
     """An order placed and cancelled while Elasticsearch is slow; its record is needed until the second is written."""
     dirty = DirtyRows()
     dirty.add(rows([5]))
-    first, _ = dirty.take(1)
+    first, _ = dirty.take_batch(1)
     dirty.add(rows([5]))
-    second, _ = dirty.take(1)
-    assert dirty.landed(first).tolist() == []
+    second, _ = dirty.take_batch(1)
+    assert dirty.acknowledge(first).tolist() == []
     assert dirty.unwritten().tolist() == [5]
-    assert dirty.landed(second).tolist() == [5]
+    assert dirty.acknowledge(second).tolist() == [5]
     assert dirty.unwritten().tolist() == []
 
 

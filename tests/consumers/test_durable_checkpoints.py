@@ -38,16 +38,16 @@ class Source:
 
 
 def opened(tmp_path, source):
-    keeper = CheckpointCoordinator(
+    checkpoints = CheckpointCoordinator(
         CheckpointStore(str(tmp_path), "r"), source, None, run="r", partitions=1, sinks=["s"], interval_s=0.0
     )
-    return keeper, keeper.recover(0, {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS})
+    return checkpoints, checkpoints.recover(0, {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS})
 
 
 def receive(partition, number):
     event = {"event_id": f"e{number}", "event_type": "search", "customer_id": "c", "session_id": f"s{number // 50}"}
     event |= {"device": "mobile", "ts": NOW_MS + number * 1_000}
-    partition.receive(as_batch("events", [message(event)], partition.lanes["events"].position))
+    partition.receive(as_batch("events", [message(event)], partition.buffers["events"].position))
     for topic in SOURCE_TOPICS:
         partition.reached_end(topic)
     partition.advance()
@@ -75,10 +75,10 @@ def test_files_and_folder_are_synced_before_the_commit_that_names_them(tmp_path,
             checked.append(name)
 
     monkeypatch.setattr(os, "fsync", spy)
-    keeper, partition = opened(tmp_path, Source(seen))
+    checkpoints, partition = opened(tmp_path, Source(seen))
     receive(partition, 1)
-    keeper.keep_now([partition])
-    keeper.close()
+    checkpoints.checkpoint_now([partition])
+    checkpoints.close()
     assert len(checked) == 1
     assert len(files_of(tmp_path)) == 2, "arrays and a block of event ids"
 
@@ -86,7 +86,7 @@ def test_files_and_folder_are_synced_before_the_commit_that_names_them(tmp_path,
 @pytest.mark.parametrize("suffix", [".ids", ".checkpoint"])
 def test_an_attempt_on_a_full_disk_leaves_no_file(tmp_path, monkeypatch, suffix):
     source = Source()
-    keeper, partition = opened(tmp_path, source)
+    checkpoints, partition = opened(tmp_path, source)
     write_file = CheckpointStore._write_file
 
     def full(self, path, parts):
@@ -98,26 +98,26 @@ def test_an_attempt_on_a_full_disk_leaves_no_file(tmp_path, monkeypatch, suffix)
         patch.setattr(CheckpointStore, "_write_file", full)
         for number in range(5):
             receive(partition, number)
-            keeper.keep_now([partition])
+            checkpoints.checkpoint_now([partition])
             assert files_of(tmp_path) == set()
     assert source.names == [""], "the new owner's epoch alone"
-    keeper.keep_now([partition])
-    keeper.close()
+    checkpoints.checkpoint_now([partition])
+    checkpoints.close()
     assert len(CheckpointStore(str(tmp_path), "r").read(0, source.names[-1]).new_ids) == 5
 
 
 def test_failed_commit_is_retried_with_the_same_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr("consumers.checkpoints.coordinator.COMMIT_PAUSE_S", 0.0)
     source = Source()
-    keeper, partition = opened(tmp_path, source)
+    checkpoints, partition = opened(tmp_path, source)
     receive(partition, 1)
     source.failing = 20
     deadline_s = time.monotonic() + 20
     while len(source.names) < 2:
         assert time.monotonic() < deadline_s
-        keeper.step({0: partition})
+        checkpoints.step({0: partition})
         assert len(files_of(tmp_path) if (tmp_path / "r" / "partition=0").exists() else ()) <= 2
-    keeper.close()
+    checkpoints.close()
     assert source.failing == 0
     assert source.names[1] in files_of(tmp_path)
 
@@ -125,32 +125,32 @@ def test_failed_commit_is_retried_with_the_same_checkpoint(tmp_path, monkeypatch
 def test_running_worker_survives_a_damaged_block(tmp_path):
     """Blocks are read again when they are merged; the worker has their ids in memory."""
     source = Source()
-    keeper, partition = opened(tmp_path, source)
+    checkpoints, partition = opened(tmp_path, source)
     for number in range(BLOCKS_MAX):
         receive(partition, number)
-        keeper.keep_now([partition])
+        checkpoints.checkpoint_now([partition])
     victim = next(path for path in sorted((tmp_path / "r" / "partition=0").iterdir()) if path.suffix == ".ids")
     data = bytearray(victim.read_bytes())
     data[0] ^= 1
     victim.write_bytes(data)
     for number in range(BLOCKS_MAX, BLOCKS_MAX + 3):
         receive(partition, number)
-        keeper.keep_now([partition])
-    keeper.close()
+        checkpoints.checkpoint_now([partition])
+    checkpoints.close()
     kept = CheckpointStore(str(tmp_path), "r").read(0, source.names[-1])
     assert len(np.unique(kept.new_ids)) == len(kept.new_ids) == BLOCKS_MAX + 3
     assert len(kept.manifest.blocks) <= 3
 
 
 def test_checkpoint_holds_the_ids_of_the_horizon(tmp_path):
-    keeper, partition = opened(tmp_path, Source())
-    keeper.close()
+    checkpoints, partition = opened(tmp_path, Source())
+    checkpoints.close()
     for number in (1, 2, 3):
         receive(partition, number)
     assert len(partition.state.known_ids()) == 3
     late = {"event_id": "later", "event_type": "search", "customer_id": "c", "session_id": "x", "device": "mobile"}
     late["ts"] = NOW_MS + 60 * HOUR_MS
-    partition.receive(as_batch("events", [message(late)], partition.lanes["events"].position))
+    partition.receive(as_batch("events", [message(late)], partition.buffers["events"].position))
     for topic in SOURCE_TOPICS:
         partition.reached_end(topic)
     partition.advance()

@@ -19,7 +19,7 @@ from connectors.elasticsearch import client as elastic
 from connectors.elasticsearch import mappings
 from connectors.elasticsearch.bulk import BulkSink
 from connectors.elasticsearch.client import ElasticConnection, document_id
-from connectors.elasticsearch.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
+from connectors.elasticsearch.documents import Doc, ItemResult, Outcome, SendError, SinkOptions, Verdict, encode_bulk
 from connectors.elasticsearch.verdicts import request_verdict
 from consumers.index_definitions import index_definitions
 from features.errors import ShopstreamError, UsageError
@@ -85,20 +85,20 @@ def test_requests_are_limited_by_bytes():
 def test_only_rejected_items_are_retried():
     def answer(ids, n):
         busy = "id-4" in ids and (len(ids) > 1 or n < 3)
-        return [ItemAnswer(Verdict.RETRY if busy and i == "id-4" else Verdict.WRITTEN, "429") for i in ids]
+        return [ItemResult(Verdict.RETRY if busy and i == "id-4" else Verdict.WRITTEN, "429") for i in ids]
 
     outcome, script, sink = run_sink(answer)
     assert outcome.written == 10
     assert script.sent.count(["id-4"]) == 3
     assert sum(len(ids) for ids in script.sent) == 13
     assert sink.stats().retries == 3
-    assert sink.trouble is None
+    assert sink.last_error is None
 
 
 def test_conflicts_and_rejections_are_reported_by_position():
     def answer(ids, n):
         verdicts = {"id-2": Verdict.CONFLICT, "id-7": Verdict.REJECTED}
-        return [ItemAnswer(verdicts.get(i, Verdict.WRITTEN), "no such field") for i in ids]
+        return [ItemResult(verdicts.get(i, Verdict.WRITTEN), "no such field") for i in ids]
 
     outcome, _, _ = run_sink(answer)
     assert outcome.written == 8
@@ -142,14 +142,14 @@ def test_wrong_credentials_end_the_sink_with_an_error():
 
 
 def test_item_without_write_permission_ends_the_sink():
-    with BulkSink(lambda body: [ItemAnswer(Verdict.FATAL, "unauthorized")], FAST, seed=1) as sink:
+    with BulkSink(lambda body: [ItemResult(Verdict.FATAL, "unauthorized")], FAST, seed=1) as sink:
         sink.submit(docs(1), lambda outcome: None)
         with pytest.raises(ShopstreamError, match=r"t-events-2026\.01: unauthorized"):
             sink.flush(10)
 
 
 def test_a_bug_in_a_thread_is_an_error_not_a_hang():
-    with BulkSink(lambda body: [ItemAnswer(Verdict.WRITTEN)] * 99, FAST, seed=1) as sink:
+    with BulkSink(lambda body: [ItemResult(Verdict.WRITTEN)] * 99, FAST, seed=1) as sink:
         sink.submit(docs(2), lambda outcome: None)
         with pytest.raises(ShopstreamError, match="failed"):
             sink.flush(10)
@@ -188,7 +188,7 @@ def test_flush_gives_up_in_time_and_close_does_not_wait_for_a_dead_server():
     with BulkSink(Script(answer), SinkOptions(pause_s=30, pause_max_s=30), seed=1) as sink:
         sink.submit(docs(1), lambda outcome: None)
         assert not sink.flush(0.2)
-        assert sink.trouble == "down"
+        assert sink.last_error == "down"
     assert time.monotonic() - started < 3
 
 
@@ -198,7 +198,7 @@ def test_every_document_has_exactly_one_outcome(verdicts):
     first = dict(zip((f"id-{n}" for n in range(len(verdicts))), verdicts, strict=True))
 
     def answer(ids, n):
-        return [ItemAnswer(first.pop(i, Verdict.WRITTEN)) for i in ids]
+        return [ItemResult(first.pop(i, Verdict.WRITTEN)) for i in ids]
 
     outcome, _, _ = run_sink(answer, len(verdicts), SinkOptions(connections=1, docs_max=4, pause_s=0.0001))
     assert outcome.written + len(outcome.conflicts) + len(outcome.rejected) == len(verdicts)
@@ -460,10 +460,10 @@ def test_documents_of_a_read_only_index_are_retried(connection, client, run_name
     with elastic.open_sink(connection, SinkOptions(pause_s=0.05, pause_max_s=0.2)) as sink:
         sink.submit([Doc(index, "1", b'{"at":1,"role":"x","worker":0}')], outcomes.append)
         assert not sink.flush(1.0)
-        assert "block" in (sink.trouble or "")
+        assert "block" in (sink.last_error or "")
         client.indices.put_settings(index=index, settings={"index.blocks.write": False})
         assert sink.flush(30)
-        assert sink.trouble is None
+        assert sink.last_error is None
     assert outcomes[0].written == 1
 
 

@@ -85,22 +85,22 @@ def test_event_ids_of_a_failed_checkpoint_are_in_the_next_one(tmp_path):
         np.random.default_rng(0), {Partition(t, 0): [] for t in ("events", "orders", "customers")}, str(tmp_path)
     )
     worker = Worker(world, Odds(write_fails=1.0))
-    keeper, starts = worker.keeper, {where.topic: CommittedOffset(0, "") for where in world.logs}
-    partition = keeper.recover(0, starts)
+    checkpoints, starts = worker.checkpoints, {where.topic: CommittedOffset(0, "") for where in world.logs}
+    partition = checkpoints.recover(0, starts)
     row = {"event_type": "search", "customer_id": "c", "session_id": "s", "device": "mobile"}
     rows = [row | {"event_id": f"e{n}", "ts": 400 * DAY + n} for n in range(40)]
     partition.receive(as_batch("events", [message(row) for row in rows]))
     for topic in ("events", "orders", "customers"):
         partition.reached_end(topic)
     partition.advance()
-    keeper.keep_now([partition])
-    assert keeper.made == 0
+    checkpoints.checkpoint_now([partition])
+    assert checkpoints.made == 0
     assert partition.changed
     worker.store.fails = 0.0
-    keeper.keep_now([partition])
-    assert keeper.made == 1
+    checkpoints.checkpoint_now([partition])
+    assert checkpoints.made == 1
     metadata = world.committed[Partition("events", 0)][1]
-    again = keeper.recover(0, {topic: CommittedOffset(0, metadata) for topic in starts})
+    again = checkpoints.recover(0, {topic: CommittedOffset(0, metadata) for topic in starts})
     assert again.state.apply_events(as_events(rows)).applied == 0
 
 

@@ -68,7 +68,7 @@ def test_limit_of_a_recovered_sink_rises_quickly(clock):
 class NarrowSink:
     """Takes a few documents at a time and acknowledges them at the next turn."""
 
-    trouble = None
+    last_error = None
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -98,19 +98,19 @@ def test_busy_customers_leave_room_for_sessions():
     for topic in ("events", "orders", "customers"):
         partition.reached_end(topic)
     sink = NarrowSink(room=20)
-    outlets = Sinks("r", sink, None, None)
+    sinks = Sinks("r", sink, None, None)
     customers = 100
     for turn in range(30):
         rows = [
             {"event_id": f"e{turn}-{n}", "event_type": "search", "customer_id": f"c{n}", "session_id": f"s{turn // 10}"}
             for n in range(customers)
         ]
-        offset = partition.lanes["events"].position
+        offset = partition.buffers["events"].position
         batch = [message({**row, "ts": DAY + turn, "device": "mobile"}) for row in rows]
         partition.receive(as_batch("events", batch, offset))
         partition.reached_end("events")
         partition.advance()
-        outlets.emit(partition, DAY + turn)
+        sinks.emit(partition, DAY + turn)
         sink.poll()
     sessions = sum(index.startswith("r-sessions") for index in sink.written)
     assert sessions >= 30 * 20 // 4

@@ -188,7 +188,7 @@ def test_error_commits_no_unacknowledged_offset(bench, monkeypatch):
         raise ShopstreamError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(IndexRole, "_take", broken)
+        patch.setattr(IndexRole, "_submit", broken)
         with pytest.raises(ShopstreamError, match="broken"):
             bench.index()
     assert bench.index().written == 600
@@ -227,7 +227,7 @@ def test_stalled_sink_does_not_lose_its_group_membership(bench):
     with BulkSink(send, options) as sink:
         role = bench.role(sink)
         role._options = IndexOptions(batch_records=500, commit_every_s=0.05, report_every_s=0.05, stalled_s=0.3)
-        totals = role.run(lambda: False, bench.ends(), lambda p: troubles.add(p.trouble))
+        totals = role.run(lambda: False, bench.ends(), lambda p: troubles.add(p.last_error))
     assert (totals.written, totals.duplicates) == (3_000, 0)
     assert troubles == {None, "overloaded"}
 
@@ -292,4 +292,4 @@ def test_offsets_of_another_topic_of_the_same_name_are_refused(kept):
             role.assigned({Partition("events", 0): start})
     else:
         role.assigned({Partition("events", 0): start})
-        assert role._tracks[Partition("events", 0)].mark.topic_id == "id-2"
+        assert role._owned[Partition("events", 0)].metadata.topic_id == "id-2"

@@ -252,7 +252,7 @@ def test_an_offset_before_the_logs_start_stops_with_the_remedy(properties, run_n
         for _ in range(100):
             source.read(10, 0.1)
 
-    with pytest.raises(ShopstreamError, match="no record 3 to go on from") as caught:
+    with pytest.raises(ShopstreamError, match="no record 3 to continue from") as caught:
         read_on()
     assert "--run" in caught.value.remedy
     source.close()

@@ -109,7 +109,7 @@ def topics(draw):
 
 
 def letters_of(partition: PartitionState):
-    return [(letter.topic, letter.offset) for letter in partition.letters]
+    return [(letter.topic, letter.offset) for letter in partition.rejected]
 
 
 @MANY
@@ -132,19 +132,19 @@ def test_batches_of_any_size_give_the_state_of_single_messages(data):
             reference.at_end[topic] = True
         partition.advance()
         reference.read_on()
-        assert partition.state.stream_time == reference.stream_time
+        assert partition.state.max_event_time == reference.stream_time
         for name in TIMED:
-            assert partition.high(name) == reference.high[name]
-            assert partition.lanes[name].position <= reference.position[name]
+            assert partition.max_event_time(name) == reference.high[name]
+            assert partition.buffers[name].position <= reference.position[name]
         sent = set(letters_of(partition))
-        assert {at for at in reference.letters if at[1] < partition.lanes[at[0]].position} == sent
-        if partition.state.stream_time:
-            rows = evaluate_all(partition.state, partition.state.stream_time)
+        assert {at for at in reference.letters if at[1] < partition.buffers[at[0]].position} == sent
+        if partition.state.max_event_time:
+            rows = evaluate_all(partition.state, partition.state.max_event_time)
             oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], reference.stream_time)
             assert_same_rows(rows, feature_frame(oracle))
     assert partition.dry
     assert sorted(letters_of(partition)) == sorted(reference.letters)
-    assert {t: lane.position for t, lane in partition.lanes.items()} == {t: len(logs[t]) for t in TIMED} | {
+    assert {t: buffer.position for t, buffer in partition.buffers.items()} == {t: len(logs[t]) for t in TIMED} | {
         "customers": 0
     }
     counts = partition.counts
@@ -163,8 +163,8 @@ def test_restart_from_any_position_loses_nothing(data):
     happenings = st.sampled_from(("nothing", "checkpoint", "kill"))
     plan = data.draw(st.lists(st.tuples(st.sampled_from(TIMED), st.integers(0, 6), happenings), max_size=14))
     for topic, size, happens in [*plan, *((topic, 1_000, "nothing") for topic in TIMED)]:
-        lane = partition.lanes[topic]
-        start = lane.chunks[-1].end_offset if lane.chunks else lane.position
+        buffer = partition.buffers[topic]
+        start = buffer.chunks[-1].end_offset if buffer.chunks else buffer.position
         stop = min(len(logs[topic]), start + size)
         if stop > start:
             partition.receive(as_batch(topic, [pair for _, _, pair in logs[topic][start:stop]], start))
@@ -172,7 +172,7 @@ def test_restart_from_any_position_loses_nothing(data):
             partition.reached_end(topic)
         partition.advance()
         sent += letters_of(partition)
-        partition.letters.clear()
+        partition.rejected.clear()
         if happens == "checkpoint":
             ids = partition.state.ids[partition.state.ids["low"] != 0]
             taken = snapshot(partition, "r", 1, [])
@@ -189,7 +189,7 @@ def test_restart_from_any_position_loses_nothing(data):
     reference.read_on()
     # everything was received before it was judged there; the verdicts are the same
     assert set(safe + sent) == set(reference.letters)
-    as_of = partition.state.stream_time
+    as_of = partition.state.max_event_time
     oracle = loop_rows(reference.accepted["events"], reference.accepted["orders"], as_of)
     assert_same_rows(evaluate_all(partition.state, as_of), feature_frame(oracle))
 
@@ -202,17 +202,17 @@ def test_the_clock_waits_for_a_topic_that_may_have_earlier_records():
     partition.receive(as_batch("events", [message(click(ts)) for ts in (10, 20, 30)]))
     partition.advance()
     # one record more than the orders' time of nothing: it was chosen while the events were not ahead
-    assert partition.state.stream_time == 10
+    assert partition.state.max_event_time == 10
     partition.receive(as_batch("orders", [message(order(25))]))
     partition.advance()
-    assert partition.state.stream_time == 30
+    assert partition.state.max_event_time == 30
     partition.receive(as_batch("events", [message(click(ts)) for ts in (40, 50)], 3))
     partition.advance()
-    assert partition.high("events") == 30
-    assert partition.lanes["events"].waiting == 2
+    assert partition.max_event_time("events") == 30
+    assert partition.buffers["events"].waiting == 2
     partition.reached_end("orders")
     partition.advance()
-    assert partition.state.stream_time == 50
+    assert partition.state.max_event_time == 50
 
 
 def test_topic_at_its_end_delays_nothing_until_it_has_records_again():
@@ -221,12 +221,12 @@ def test_topic_at_its_end_delays_nothing_until_it_has_records_again():
         partition.reached_end(topic)
     partition.receive(as_batch("events", [message(click(ts)) for ts in (10, 20)]))
     partition.advance()
-    assert partition.state.stream_time == 20
+    assert partition.state.max_event_time == 20
     partition.receive(as_batch("orders", [message(order(5))]))
     partition.receive(as_batch("events", [message(click(ts)) for ts in (30, 40)], 2))
     partition.reached_end("events")
     partition.advance()
-    assert partition.high("events") == 20, "the orders have gone on and are at 5"
+    assert partition.max_event_time("events") == 20, "the orders have gone on and are at 5"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_record_one_millisecond_over_the_allowance_is_late(topic, allowance, row
         partition.receive(as_batch(topic, [pair], offset))
         partition.reached_end(topic)
         partition.advance()
-    (letter,) = partition.letters
+    (letter,) = partition.rejected
     assert (letter.topic, letter.offset, letter.key, letter.value) == (topic, 2, *pairs[2])
     assert letter.error.startswith("too late: ")
     assert str(top - allowance - 1) in letter.error
@@ -287,7 +287,7 @@ def test_invalid_messages_do_not_advance_the_clock():
     for name in TIMED:
         partition.reached_end(name)
     partition.advance()
-    assert partition.state.stream_time == 11
+    assert partition.state.max_event_time == 11
     assert (partition.counts.late, partition.counts.rejected) == (0, 1)
 
 
@@ -298,7 +298,7 @@ def test_dead_letters_are_sent_with_the_position_after_them():
     partition.receive(as_batch("events", pairs))
     partition.receive(as_batch("orders", [message(order(15))]))
     partition.advance()
-    assert partition.lanes["events"].position == 3
+    assert partition.buffers["events"].position == 3
     assert letters_of(partition) == [("events", 1)]
     partition.reached_end("orders")
     partition.advance()
@@ -316,8 +316,8 @@ def test_new_day_marks_every_customer_and_before_it_only_changed_ones():
         partition.receive(as_batch("events", [message(click(ts, n, customer))], n))
         partition.reached_end("events")
         partition.advance()
-        flight, rows = dirty.take(100)
-        dirty.landed(flight) if len(rows) else None
+        batch_id, rows = dirty.take_batch(100)
+        dirty.acknowledge(batch_id) if len(rows) else None
         return set(partition.state.customer_ids.take(rows).to_pylist())
 
     assert click_at(midnight - DAY, "a", 0) == {"a"}
@@ -337,9 +337,9 @@ def test_cart_becomes_abandoned_without_a_further_event():
         partition.receive(as_batch("events", [message(click(ts, n, more.pop("customer", "c")) | more)], n))
         partition.reached_end("events")
         partition.advance()
-        flight, rows = partition.sessions_dirty.take(100)
+        batch_id, rows = partition.sessions_dirty.take_batch(100)
         if len(rows):
-            partition.sessions_dirty.landed(flight)
+            partition.sessions_dirty.acknowledge(batch_id)
         return set(partition.state.session_ids(rows))
 
     cart = {"event_type": "add_to_cart", "session_id": "cart"}
@@ -357,16 +357,16 @@ def test_profile_marks_its_customer_and_a_tombstone_removes_it():
         partition.reached_end(name)
     partition.advance()
     dirty = partition.customers_dirty[SINK]
-    dirty.landed(dirty.take(10)[0])
+    dirty.acknowledge(dirty.take_batch(10)[0])
     profile = {"customer_id": "c", "country": "DE", "email": "c@example.com", "name": "C", "age": 0, "premium": None}
     partition.receive(as_batch("customers", [message(profile), message({"customer_id": "unseen", "age": 5})]))
     assert json.loads(b"{" + partition.profiles["c"] + b"}") == {"country": "DE", "age": 0}
     assert dirty.unwritten().tolist() == [0]
-    dirty.landed(dirty.take(10)[0])
+    dirty.acknowledge(dirty.take_batch(10)[0])
     partition.receive(as_batch("customers", [(b"c", None)], 2))
     assert set(partition.profiles) == {"unseen"}
     assert dirty.unwritten().tolist() == [0]
-    assert partition.lanes["customers"].position == 3
+    assert partition.buffers["customers"].position == 3
 
 
 def test_orders_keep_their_winning_record_through_a_compaction():
@@ -377,8 +377,8 @@ def test_orders_keep_their_winning_record_through_a_compaction():
     for name in TIMED:
         partition.reached_end(name)
     partition.advance()
-    flight, _ = partition.orders_dirty.take(3)
-    for row in partition.orders_dirty.landed(flight).tolist():
+    batch_id, _ = partition.orders_dirty.take_batch(3)
+    for row in partition.orders_dirty.acknowledge(batch_id).tolist():
         partition.order_records.pop(row)
     partition.receive(as_batch("orders", [message(order(DAY + 500 * DAY, n=9))], 5))
     partition.reached_end("orders")

@@ -68,7 +68,7 @@ def test_period_is_replaced_and_others_are_unchanged(connection, client, run_nam
         assert stored() == {"w1": 1, "w2": 1, "w4": 5, "w8": 1}
         none = replace(client, sink, run_name, Trend("movement", weeks([1]).clear(), 8 * WEEK))
         assert (none.written, none.removed) == (0, 1)
-    with open_sink(connection) as sink, pytest.raises(ShopstreamError, match="takes no documents: strict"):
+    with open_sink(connection) as sink, pytest.raises(ShopstreamError, match="accepts no documents: strict"):
         replace(client, sink, run_name, Trend("movement", weeks([1]).with_columns(other=pl.lit(1))))
     assert list(stored()) == ["w1", "w2", "w4"]
     assert aliases.drop(client, run_name, trend_definitions()) == (index,)
@@ -86,5 +86,5 @@ def test_rejected_deletion_is_an_error(connection, client, run_name):
     with open_sink(connection) as sink:
         replace(client, sink, run_name, Trend("movement", weeks(range(1, 9))))
         client.indices.add_block(index=index, block="write")
-        with pytest.raises(ShopstreamError, match="are not deleted: cluster_block_exception"):
+        with pytest.raises(ShopstreamError, match="could not be deleted: cluster_block_exception"):
             replace(client, sink, run_name, Trend("movement", weeks([1]).clear()))

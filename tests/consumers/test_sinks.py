@@ -24,7 +24,7 @@ from features.state.tables import LINES_MAX, OPEN_CART
 class HandSink:
     """A bulk sink worked by hand."""
 
-    trouble = None
+    last_error = None
 
     def __init__(self, room: int = 30_000) -> None:
         self.room = room
@@ -47,7 +47,7 @@ class HandSink:
 
 
 class HandTopic:
-    trouble = None
+    last_error = None
 
     def __init__(self) -> None:
         self.room = 20_000
@@ -78,7 +78,7 @@ def partition() -> PartitionState:
 
 
 def click(partition: PartitionState, customer: str, ts: int, **more) -> None:
-    offset = partition.lanes["events"].position
+    offset = partition.buffers["events"].position
     row = {"event_id": f"e{offset}", "event_type": "page_view", "customer_id": customer, "session_id": customer}
     partition.receive(as_batch("events", [message({**row, "ts": ts, "device": "mobile", **more})], offset))
     partition.reached_end("events")
@@ -86,7 +86,7 @@ def click(partition: PartitionState, customer: str, ts: int, **more) -> None:
 
 
 def order(partition: PartitionState, name: str, ts: int, lines: int = 0, **more) -> None:
-    offset = partition.lanes["orders"].position
+    offset = partition.buffers["orders"].position
     row = {"order_id": name, "customer_id": "a", "ts": DAY, "updated_ts": ts, "status": "placed", "total": 2.345}
     items = [{"product_id": f"p{n}", "quantity": 3, "unit_price": 0.285} for n in range(lines)]
     partition.receive(as_batch("orders", [message({**row, "items": items, **more})], offset))
@@ -97,33 +97,33 @@ def order(partition: PartitionState, name: str, ts: int, lines: int = 0, **more)
 def test_slow_sink_gets_the_newest_row_once_and_does_not_delay_the_other(partition):
     partition.customers_dirty[TOPIC] = DirtyRows()
     sink, topic = HandSink(room=0), HandTopic()
-    outlets = Sinks("r", sink, topic, None)
+    sinks = Sinks("r", sink, topic, None)
     for n in range(5):
         click(partition, "a", DAY + n)
-        outlets.emit(partition, DAY + n)
+        sinks.emit(partition, DAY + n)
         rows, done = topic.taken.pop()
         done([])
         assert json.loads(rows.lines[0])["as_of"] == DAY + n
     assert sink.taken == []
     sink.room = 30_000
-    outlets.emit(partition, DAY + 4)
+    sinks.emit(partition, DAY + 4)
     assert topic.taken == []
     (row,) = sink.land()
     assert (row["customer_id"], row["events_30d"], row["as_of"]) == ("a", 5, DAY + 4)
-    assert outlets.written.topic_rows == 5
-    assert outlets.written.customers == 1
+    assert sinks.written.topic_rows == 5
+    assert sinks.written.customers == 1
 
 
 def test_row_that_changes_in_flight_is_written_again(partition):
     sink = HandSink()
-    outlets = Sinks("r", sink, None, None)
+    sinks = Sinks("r", sink, None, None)
     click(partition, "a", DAY)
-    outlets.emit(partition, DAY)
+    sinks.emit(partition, DAY)
     click(partition, "a", DAY + 1)
     sink.land()
     sink.land()
     assert len(partition.customers_dirty[ELASTIC]) == len(partition.sessions_dirty) == 1
-    outlets.emit(partition, DAY + 1)
+    sinks.emit(partition, DAY + 1)
     (row,), (session,) = sink.land(), sink.land()
     assert row["events_30d"] == session["events"] == 2
     assert partition.customers_dirty[ELASTIC].unwritten().tolist() == []
@@ -158,16 +158,16 @@ def test_versions_grow_and_a_full_epoch_continues_as_the_next_one(partition):
 def test_documents_of_an_order_hold_its_winning_record(partition):
     """Money as whole cents, a line each; a shorter later record voids the lines it no longer has."""
     sink = HandSink()
-    outlets = Sinks("r", sink, None, None)
+    sinks = Sinks("r", sink, None, None)
     order(partition, "o", DAY, lines=2)
-    outlets.emit(partition, 2 * DAY)
+    sinks.emit(partition, 2 * DAY)
     sink.land()
     head, first, second = sink.land()
     assert (head["total"], head["items"]) == (2.34, 2)
     assert (first["unit_price"], first["amount"], first["line"], first["status"]) == (0.28, 0.84, 1, "placed")
     assert second["line"] == 2
     order(partition, "o", DAY + 1, lines=1, status="refunded")
-    outlets.emit(partition, 2 * DAY)
+    sinks.emit(partition, 2 * DAY)
     sink.land()
     head, first, second = sink.land()
     assert (head["status"], head["items"], first["status"]) == ("refunded", 1, "refunded")
@@ -188,11 +188,11 @@ def test_lines_of_a_losing_record_leave_no_document(partition):
 
 def test_record_of_an_order_is_retained_until_its_last_batch_is_acknowledged(partition):
     sink = HandSink()
-    outlets = Sinks("r", sink, None, None)
+    sinks = Sinks("r", sink, None, None)
     order(partition, "o", DAY)
-    outlets.emit(partition, 2 * DAY)
+    sinks.emit(partition, 2 * DAY)
     order(partition, "o", DAY + 1, status="cancelled")
-    outlets.emit(partition, 2 * DAY)
+    sinks.emit(partition, 2 * DAY)
     orders = [n for n, (docs, _) in enumerate(sink.taken) if "-orders-" in docs[0].index]
     sink.land(orders[0])
     assert [record.status for record in partition.order_records.values()] == ["cancelled"]
@@ -211,11 +211,11 @@ def test_unavailable_elasticsearch_delays_no_other_sink(partition):
         raise SendError(Verdict.RETRY, "down")
 
     with BulkSink(send) as sink:
-        outlets = Sinks("r", sink, None, None)
+        sinks = Sinks("r", sink, None, None)
 
         def emit():
             for _ in range(5):
-                outlets.emit(partition, 2 * DAY)
+                sinks.emit(partition, 2 * DAY)
 
         emitting = threading.Thread(target=emit, daemon=True)
         emitting.start()
@@ -240,12 +240,12 @@ class Roomy(HandSink):
 
 def test_order_larger_than_the_sink_is_submitted_in_parts(partition):
     sink = Roomy(room=20)
-    outlets = Sinks("r", sink, None, None)
+    sinks = Sinks("r", sink, None, None)
     order(partition, "large", DAY, lines=50)
     order(partition, "other", DAY + 1, lines=1)
     found = []
     for _ in range(30):
-        outlets.emit(partition, 2 * DAY)
+        sinks.emit(partition, 2 * DAY)
         assert sink.in_flight <= 20
         landed = sink.land_all()
         found += [doc for doc in landed if "order_id" in doc]
@@ -263,13 +263,13 @@ def test_order_larger_than_the_sink_is_submitted_in_parts(partition):
 
 def test_order_that_changes_while_it_is_submitted_is_rewritten_with_a_higher_version(partition):
     sink = Roomy(room=20)
-    outlets = Sinks("r", sink, None, None)
+    sinks = Sinks("r", sink, None, None)
     order(partition, "o", DAY, lines=50)
-    outlets.emit(partition, 2 * DAY)
+    sinks.emit(partition, 2 * DAY)
     order(partition, "o", DAY + 1, lines=1, status="refunded")
     newest: dict[str, tuple[int, dict]] = {}
     for _ in range(30):
-        outlets.emit(partition, 2 * DAY)
+        sinks.emit(partition, 2 * DAY)
         for doc in [doc for docs, _ in sink.taken for doc in docs if "-order" in doc.index]:
             newest[doc.id] = max(newest.get(doc.id, (0, {})), (doc.version, json.loads(doc.body)), key=lambda x: x[0])
         sink.land_all()
@@ -281,15 +281,15 @@ def test_order_that_changes_while_it_is_submitted_is_rewritten_with_a_higher_ver
 def test_the_documents_of_the_largest_order_are_never_in_memory_together(partition):
     """10,000 lines, ids and texts at their bounds: a slice is a megabyte, made when it is taken."""
     sink = HandSink()
-    outlets = Sinks("r", sink, None, None)
+    sinks = Sinks("r", sink, None, None)
     words = {"customer_id": "c" * 512, "channel": "x" * 1_024, "country": "y" * 1_024}
     order(partition, "o" * 512, DAY, lines=10_000, **words)
-    partition.customers_dirty[ELASTIC].take(10)
+    partition.customers_dirty[ELASTIC].take_batch(10)
     slices = sizes = 0
     tracemalloc.start()
     while partition.orders_handover is not None or not slices:
         sink.room = 100
-        assert outlets.emit(partition, 2 * DAY) <= 2 * 100
+        assert sinks.emit(partition, 2 * DAY) <= 2 * 100
         while sink.taken:
             docs, done = sink.taken.pop()
             slices, sizes = slices + 1, sizes + sum(len(doc.body) for doc in docs)
@@ -306,13 +306,13 @@ def test_the_documents_of_the_largest_order_are_never_in_memory_together(partiti
 def test_surplus_lines_of_an_order_from_before_the_limit_are_voided(partition):
     """A state of an earlier version counts up to 65,535 lines; a later record of fewer makes the others void."""
     sink = Roomy(room=30_000)
-    outlets = Sinks("r", sink, None, None)
+    sinks = Sinks("r", sink, None, None)
     order(partition, "o", DAY, lines=1)
     partition.state.orders["lines"][0] = LINES_MAX
     order(partition, "o", DAY + 1, lines=2)
     found = []
     for _ in range(20):
-        outlets.emit(partition, 2 * DAY)
+        sinks.emit(partition, 2 * DAY)
         found += [doc for doc in sink.land_all() if "line" in doc]
     assert [doc["line"] for doc in found] == list(range(1, LINES_MAX + 1))
     assert [doc["status"] for doc in found] == ["placed"] * 2 + ["void"] * (LINES_MAX - 2)
@@ -320,26 +320,26 @@ def test_surplus_lines_of_an_order_from_before_the_limit_are_voided(partition):
 
 def test_without_elasticsearch_sessions_and_orders_are_not_marked(partition):
     topic = HandTopic()
-    outlets = Sinks("r", None, topic, None)
-    assert outlets.names == [TOPIC]
+    sinks = Sinks("r", None, topic, None)
+    assert sinks.names == [TOPIC]
     partition.customers_dirty = {TOPIC: DirtyRows()}
     click(partition, "a", DAY)
     order(partition, "o", DAY)
-    outlets.emit(partition, DAY)
+    sinks.emit(partition, DAY)
     assert partition.order_records == {}
     assert len(partition.sessions_dirty) == len(partition.orders_dirty) == 0
 
 
 def test_rejected_document_becomes_a_dead_letter_and_its_row_is_done(partition):
     sink, letters = HandSink(), HandLetters()
-    outlets = Sinks("r", sink, None, letters)
+    sinks = Sinks("r", sink, None, letters)
     click(partition, "a", DAY)
-    outlets.emit(partition, DAY)
+    sinks.emit(partition, DAY)
     sink.land(0, (Rejected(0, "mapping"),))
     (letter,) = letters.sent
     assert (letter.topic, letter.partition, letter.key, letter.error) == ("r-customers-000001", 3, b"a", "mapping")
     assert json.loads(letter.value)["customer_id"] == "a"
-    assert outlets.written.refused == 1
+    assert sinks.written.refused == 1
     assert partition.customers_dirty[ELASTIC].unwritten().tolist() == []
 
 
@@ -359,14 +359,14 @@ def test_customer_documents_hold_the_profile_and_the_row(partition):
 def test_abandoned_cart_written_for_an_earlier_as_of_is_emitted_again(partition):
     """Handed out at the wall clock, written at the stream's time: its document said "not yet", so it comes again."""
     sink = HandSink()
-    outlets = Sinks("r", sink, None, None)
+    sinks = Sinks("r", sink, None, None)
     click(partition, "a", DAY, event_type="add_to_cart")
-    partition.tick(1, 2 * DAY)
-    outlets.emit(partition, DAY)
+    partition.advance_clock(1, 2 * DAY)
+    sinks.emit(partition, DAY)
     sink.land()
     assert sink.land()[0]["abandoned"] is False
-    partition.tick(1, 2 * DAY)
-    outlets.emit(partition, 2 * DAY)
+    partition.advance_clock(1, 2 * DAY)
+    sinks.emit(partition, 2 * DAY)
     assert [json.loads(docs[0].body).get("abandoned") for docs, _ in sink.taken if docs][-1] is True
     assert not np.any(partition.state.sessions["marks"][: partition.state.session_count] & OPEN_CART)
 

@@ -40,14 +40,14 @@ def recovered(tmp_path, monkeypatch):
 
     def recovered(*answers):
         source = Coordinator(*answers)
-        keeper = CheckpointCoordinator(
+        checkpoints = CheckpointCoordinator(
             CheckpointStore(str(tmp_path), "r"), source, None, run="r", partitions=1, sinks=["sink"]
         )
         try:
             with pytest.raises(ShopstreamError) as caught:
-                keeper.recover(0, STARTS)
+                checkpoints.recover(0, STARTS)
         finally:
-            keeper.close()
+            checkpoints.close()
         return caught.value, source.asked
 
     return recovered
@@ -84,13 +84,13 @@ def kept(tmp_path):
     for epoch, offset in ((3, 7), (4, 9)):
         partition = empty(0, ["sink"], contact=False)
         partition.epoch = epoch
-        for lane in partition.lanes.values():
-            lane.position = offset
+        for buffer in partition.buffers.values():
+            buffer.position = offset
         names.append(store.write(snapshot(partition, "r", 1, []), 0)[0])
     source = Coordinator(None)
-    keeper = CheckpointCoordinator(store, source, None, run="r", partitions=1, sinks=["sink"])
-    yield store, names, keeper, source
-    keeper.close()
+    checkpoints = CheckpointCoordinator(store, source, None, run="r", partitions=1, sinks=["sink"])
+    yield store, names, checkpoints, source
+    checkpoints.close()
 
 
 def later(store):
@@ -103,64 +103,66 @@ NOTHING = {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS}
 
 def test_without_offsets_a_checkpoint_of_an_earlier_owner_is_ignored(kept):
     """It was never committed, and takes rows for written that were written again, older, since: simulated seed 111."""
-    store, (committed, never), keeper, _ = kept
+    store, (committed, never), checkpoints, _ = kept
     said = encode_committed(CommittedCheckpoint(5, committed))
-    owned = keeper.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
-    assert keeper.may_write(0)
+    owned = checkpoints.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
+    assert checkpoints.may_write(0)
     assert store.names(0) == [never, committed], "its writer may be alive and write it only now"
     partition = later(store).recover(0, NOTHING)
-    assert partition.lanes["events"].position == 7
+    assert partition.buffers["events"].position == 7
     assert partition.epoch > owned.epoch
 
 
 def test_without_offsets_a_checkpoint_of_the_last_owner_is_used(kept):
-    store, (committed, _), keeper, _ = kept
+    store, (committed, _), checkpoints, _ = kept
     said = encode_committed(CommittedCheckpoint(5, committed))
-    owned = keeper.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
-    assert keeper.may_write(0)
-    for lane in owned.lanes.values():
-        lane.position = 8
+    owned = checkpoints.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
+    assert checkpoints.may_write(0)
+    for buffer in owned.buffers.values():
+        buffer.position = 8
     store.write(snapshot(owned, "r", 1, []), 0)
-    assert later(store).recover(0, NOTHING).lanes["events"].position == 8
+    assert later(store).recover(0, NOTHING).buffers["events"].position == 8
 
 
 def test_owner_that_started_without_state_invalidates_earlier_checkpoints(kept):
-    store, _, keeper, _ = kept
-    keeper.recover(0, {topic: CommittedOffset(0, encode_committed(CommittedCheckpoint(5))) for topic in SOURCE_TOPICS})
-    assert keeper.may_write(0)
-    assert later(store).recover(0, NOTHING).lanes["events"].position == 0
+    store, _, checkpoints, _ = kept
+    checkpoints.recover(
+        0, {topic: CommittedOffset(0, encode_committed(CommittedCheckpoint(5))) for topic in SOURCE_TOPICS}
+    )
+    assert checkpoints.may_write(0)
+    assert later(store).recover(0, NOTHING).buffers["events"].position == 0
 
 
 def test_unreadable_base_of_the_last_owner_does_not_reset_the_state(kept, tmp_path):
-    store, (committed, _), keeper, _ = kept
+    store, (committed, _), checkpoints, _ = kept
     said = encode_committed(CommittedCheckpoint(5, committed))
-    keeper.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
-    assert keeper.may_write(0)
+    checkpoints.recover(0, {topic: CommittedOffset(7, said) for topic in SOURCE_TOPICS})
+    assert checkpoints.may_write(0)
     (tmp_path / "r" / "partition=0" / committed).unlink()
     with pytest.raises(ShopstreamError, match="No checkpoint of partition 0 can be read"):
         later(store).recover(0, NOTHING)
 
 
 def test_rows_are_held_back_while_the_owner_file_cannot_be_written(kept, monkeypatch):
-    store, _, keeper, _ = kept
-    keeper.recover(0, NOTHING)
+    store, _, checkpoints, _ = kept
+    checkpoints.recover(0, NOTHING)
     with monkeypatch.context() as patch:
         patch.setattr(store, "write_owner", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        assert not keeper.may_write(0)
-    assert not keeper.may_write(0), "not tried again at once"
+        assert not checkpoints.may_write(0)
+    assert not checkpoints.may_write(0), "not tried again at once"
     monkeypatch.setattr("consumers.checkpoints.coordinator.OWNER_PAUSE_S", 0.0)
     deadline_s = time.monotonic() + 10
-    while not keeper.may_write(0):
+    while not checkpoints.may_write(0):
         assert time.monotonic() < deadline_s
     assert store.last_owner(0) is not None
 
 
 def test_uncommitted_checkpoint_is_synced_before_it_is_committed(kept, monkeypatch):
-    store, (_, newest), keeper, source = kept
+    store, (_, newest), checkpoints, source = kept
     synced = []
     monkeypatch.setattr(checkpoint_store, "sync", lambda _, path: synced.append((path, len(source.asked))))
-    partition = keeper.recover(0, {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS})
-    assert partition.lanes["events"].position == 9
+    partition = checkpoints.recover(0, {topic: CommittedOffset(0, "") for topic in SOURCE_TOPICS})
+    assert partition.buffers["events"].position == 9
     paths = [path for path, asked in synced if asked == 0]
     assert [path.rpartition("/")[2] for path in paths] == [newest, "partition=0"]
     assert newest in store.names(0)

@@ -51,10 +51,10 @@ class Topics:
             self.bytes_read += count * len(self.value)
         return found
 
-    def hold(self, where: Where) -> None:
+    def pause_partition(self, where: Where) -> None:
         self.held.add(where)
 
-    def release(self, where: Where) -> None:
+    def resume_partition(self, where: Where) -> None:
         self.held.discard(where)
 
     def at_end(self, where: Where) -> bool:
@@ -70,8 +70,8 @@ class NoKeeper:
 
 
 def consumer_of(source: Topics) -> tuple[FeaturesConsumer, PartitionState]:
-    outlets = Sinks("r", None, None, None, null=True)
-    consumer = FeaturesConsumer("r", source, NoKeeper(), outlets, None)  # type: ignore[arg-type]
+    sinks = Sinks("r", None, None, None, null=True)
+    consumer = FeaturesConsumer("r", source, NoKeeper(), sinks, None)  # type: ignore[arg-type]
     partition = consumer._partitions[0] = empty(0, [ELASTIC], contact=False)
     return consumer, partition
 
@@ -83,20 +83,20 @@ def test_invalid_messages_fill_a_buffer_as_records_do(value, bound):
     """Orders are behind and not at their end, so the events wait: what of them is malformed is held too."""
     source = Topics(value, 500)
     consumer, partition = consumer_of(source)
-    lane = partition.lanes["events"]
+    buffer = partition.buffers["events"]
     for _ in range(40):
         consumer._turn_once()
     assert EVENTS in source.held
     assert ORDERS not in source.held
-    assert lane.waiting == source.offset - 500, "the chunk of the one event had its turn, and all others wait"
+    assert buffer.waiting == source.offset - 500, "the chunk of the one event had its turn, and all others wait"
     if bound == "messages":
-        assert BUFFER_RECORDS_MAX <= lane.waiting < BUFFER_RECORDS_MAX + loop.TURN_MAX + 500
+        assert BUFFER_RECORDS_MAX <= buffer.waiting < BUFFER_RECORDS_MAX + loop.TURN_MAX + 500
     else:
-        assert BUFFER_BYTES_MAX <= lane.waiting_bytes < BUFFER_BYTES_MAX + loop.TURN_BYTES_MAX + 500 * len(value)
-        assert lane.waiting_bytes >= lane.waiting * len(value), "what is held of a letter is its bytes"
+        assert BUFFER_BYTES_MAX <= buffer.waiting_bytes < BUFFER_BYTES_MAX + loop.TURN_BYTES_MAX + 500 * len(value)
+        assert buffer.waiting_bytes >= buffer.waiting * len(value), "what is held of a letter is its bytes"
     source.orders = [order(1, 3 * DAY)]
     consumer._turn_once()
-    assert (lane.waiting, lane.waiting_bytes) == (0, 0), "the orders are ahead: everything has had its turn"
+    assert (buffer.waiting, buffer.waiting_bytes) == (0, 0), "the orders are ahead: everything has had its turn"
     assert EVENTS not in source.held
     counts = partition.counts
     assert counts.consumed == counts.valid + counts.rejected + counts.late == source.offset + 1
@@ -121,18 +121,18 @@ def test_pending_messages_are_counted_exactly_for_turns_of_any_size():
                 pairs.append(made(int(rng.integers(10**9)), ts - late))
         held = partition.receive(as_batch(topic, pairs, offsets[topic]))
         offsets[topic] += len(pairs)
-        assert held >= sum(len(letter.value or b"") for letter in partition.lanes[topic].chunks[-1].letters)
+        assert held >= sum(len(letter.value or b"") for letter in partition.buffers[topic].chunks[-1].rejected)
         partition.advance()
-        for lane in partition.lanes.values():
-            assert lane.waiting == sum(chunk.waiting for chunk in lane.chunks) >= 0
-            assert lane.waiting_bytes == sum(chunk.held_bytes for chunk in lane.chunks)
-        waits = sum(lane.waiting for lane in partition.lanes.values())
+        for buffer in partition.buffers.values():
+            assert buffer.waiting == sum(chunk.waiting for chunk in buffer.chunks) >= 0
+            assert buffer.waiting_bytes == sum(chunk.held_bytes for chunk in buffer.chunks)
+        waits = sum(buffer.waiting for buffer in partition.buffers.values())
         counts = partition.counts
-        assert waits + counts.applied + counts.duplicates + len(partition.letters) == counts.consumed
+        assert waits + counts.applied + counts.duplicates + len(partition.rejected) == counts.consumed
     for topic in ("events", "orders"):
         partition.reached_end(topic)
     partition.advance()
-    assert [(lane.waiting, lane.waiting_bytes) for lane in partition.lanes.values()] == [(0, 0)] * 3
+    assert [(buffer.waiting, buffer.waiting_bytes) for buffer in partition.buffers.values()] == [(0, 0)] * 3
     assert partition.counts.late > 0
     assert partition.counts.rejected > 0
 
@@ -148,4 +148,4 @@ def test_order_of_many_short_lines_counts_more_than_its_bytes():
 def test_large_invalid_profiles_end_a_turn():
     partition = empty(0, [ELASTIC], contact=False)
     assert partition.receive(as_batch("customers", [(b"c", b"x" * 1_000)] * 50)) == 50 * 1_001
-    assert partition.lanes["customers"].waiting == 0
+    assert partition.buffers["customers"].waiting == 0

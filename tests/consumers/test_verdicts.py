@@ -154,11 +154,11 @@ def test_documents_of_a_broken_index_are_written_after_its_repair(connection, cl
             docs = [Doc(index, f"e{n}", json.dumps(body).encode(), create=True) for n in range(20)]
             sink.submit(docs, outcomes.append)
             assert not sink.flush(1.0)
-            assert sink.trouble
+            assert sink.last_error
         finally:
             mend()
         assert sink.flush(30)
-        assert sink.trouble is None
+        assert sink.last_error is None
     assert (outcomes[0].written, outcomes[0].rejected) == (20, ())
 
 

@@ -160,7 +160,7 @@ def test_foreign_records_in_an_interrupted_run_are_never_deleted(tmp_path, serve
 
     done = call(arguments, variables)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "which the demo has not sent" in " ".join(done.stderr.split())
+    assert "which the demo did not send" in " ".join(done.stderr.split())
     assert (kafka_counts(servers, run_name), documents(servers, run_name)) == (held, found)
 
 
@@ -185,7 +185,7 @@ def test_run_with_other_records_is_not_changed(tmp_path, servers, run_name):
     elsewhere = tmp_path / "other-home"
     done = call(["demo", "--once", *SMALL, "--run", run_name], environment(elsewhere, servers))
     assert done.returncode == 2
-    assert "no demo has sent" in " ".join(done.stderr.split())
+    assert "the demo did not send" in " ".join(done.stderr.split())
     assert kafka_counts(servers, run_name) == before
 
 

@@ -19,7 +19,7 @@ from shopstream.demo.queries import FUNNEL, PRODUCTS, REVENUE, RISK, SEGMENTS, D
 from shopstream.demo.summary import Audit, Equation, Round, equations, print_summary
 from shopstream.jobs.check_dashboards import declared_kinds
 from shopstream.jobs.seed_history import HistoryState, same_size, write_state
-from shopstream.runtime.supervisor import Outcome
+from shopstream.runtime.supervisor import RunOutcome
 from shopstream.settings import Settings
 
 SHOP = Shop(end_ms=20_000 * DAY_MS, seed=7, customers=10, events=100, days=30)
@@ -30,9 +30,9 @@ def an_audit(**changes):
         "indices", {}
     )
     topics = {
-        "events": TopicCount(messages=103, letters=2, distinct=100),
-        "orders": TopicCount(messages=6, letters=0, distinct=5),
-        "customers": TopicCount(messages=10, letters=0, distinct=10),
+        "events": TopicCount(messages=103, dead_letters=2, distinct=100),
+        "orders": TopicCount(messages=6, dead_letters=0, distinct=5),
+        "customers": TopicCount(messages=10, dead_letters=0, distinct=10),
     } | changes.pop("topics", {})
     seen = {"customers": 9, "profiles_unseen": 1, "sessions": 20, "feature_rows": 9}
     counts = {"with_profile": 9, "order_lines": 8, "trends": {}, "alerts": 0, "scored": None}
@@ -91,10 +91,10 @@ def test_dead_letters_and_duplicates_are_part_of_the_sums():
 
 
 def test_compacted_records_may_have_been_tombstones():
-    topics = {"customers": TopicCount(messages=11, letters=0, distinct=9, compacted=2)}
+    topics = {"customers": TopicCount(messages=11, dead_letters=0, distinct=9, compacted=2)}
     assert wrong(an_audit(topics=topics, with_profile=8)) == []
     assert wrong(an_audit(topics=topics, with_profile=9)) == ["profiles"]
-    lost = {"customers": TopicCount(messages=9, letters=0, distinct=9, compacted=0)}
+    lost = {"customers": TopicCount(messages=9, dead_letters=0, distinct=9, compacted=0)}
     assert wrong(an_audit(topics=lost, with_profile=8)) == ["profiles"]
 
 
@@ -114,7 +114,7 @@ ROWS = {
 
 def printed(audit):
     out = Console(file=io.StringIO(), width=120)
-    outcome = Outcome((), (), None, interrupted=False, seconds=1.0)
+    outcome = RunOutcome((), (), None, interrupted=False, seconds=1.0)
     holds = print_summary(out, audit, Round(outcome, None, 0), SENT, 2.0)
     return holds, [line.split() for line in out.file.getvalue().splitlines()]
 
@@ -185,7 +185,7 @@ def test_the_state_of_an_earlier_version_is_read_once(tmp_path, fields, state):
 def test_an_earlier_version_that_recorded_no_position_is_refused(tmp_path):
     file = earlier_file(settings(tmp_path).home)
     file.write_bytes(msgspec.json.encode({"shop": SHOP, "phase": "replaying"}))
-    with pytest.raises(UsageError, match="did not record how far it was"):
+    with pytest.raises(UsageError, match="did not record its position"):
         demo_state(settings(tmp_path))
     assert file.exists()
 

@@ -14,7 +14,7 @@ import pytest
 from producers.archive.archive import day_start_ms
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
-from shopstream.jobs.explore import look
+from shopstream.jobs.explore import explore_archive
 from training.exploration import customers, panels, shopping
 from training.exploration.notebook import notebook
 from training.exploration.page import SECTIONS, make_panels, render
@@ -31,7 +31,7 @@ def archive(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def seen(archive):
-    return look(archive)
+    return explore_archive(archive)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_products_are_ranked_by_revenue(shown, placed):
 
 
 def test_hours_are_shown_in_the_given_zone(archive, seen):
-    here, there = panels.by_hour(seen), panels.by_hour(look(archive, "Asia/Kolkata"))
+    here, there = panels.by_hour(seen), panels.by_hour(explore_archive(archive, "Asia/Kolkata"))
     assert "Times are in Asia/Kolkata." in there.sentence
     # +05:30 mixes two hours of UTC into one
     assert list(here.figure.data[0].y) != list(there.figure.data[0].y)
@@ -157,7 +157,7 @@ def test_page_escapes_hostile_text(seen):
 
 def test_archive_of_orders_only_is_explored(archive, tmp_path):
     (tmp_path / "orders").symlink_to(archive / "orders")
-    shown = make_panels(look(tmp_path))
+    shown = make_panels(explore_archive(tmp_path))
     assert set(shown.absent) >= {"visits by day", "funnel", "demographics", "engagement"}
     assert {one.name for one in shown.sections["Days"]} == {"orders-by-day", "revenue-by-day", "baskets"}
     assert "No data for: " in render(shown)

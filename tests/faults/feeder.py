@@ -28,7 +28,7 @@ def history(shop: Shop, directory: Path) -> list[Sent]:
     """A shop's history as a replay sends it: profiles, then events and orders in the order of their times."""
     generate(shop, directory)
     chunks = itertools.chain(
-        event_order.profiles(read_customers(directory)), event_order.in_time_order(event_order.Span(directory))
+        event_order.profiles(read_customers(directory)), event_order.in_time_order(event_order.ArchiveRange(directory))
     )
     return [
         (SOURCE_TOPICS[topic], key, value)

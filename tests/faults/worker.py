@@ -67,14 +67,14 @@ if task["role"] == "index":
     options = index.IndexOptions(commit_every_s=0.2, batch_records=1000)
     source = Source(consumer, run, index.TOPICS)
     role = index.IndexRole(source, sink, run, dead_letters=open_dead_letters(kafka, run), options=options)
-    owned = lambda: {p.number for p in role._tracks}
+    owned = lambda: {p.number for p in role._owned}
 else:
     ids = topic_ids(open_admin(kafka), [topic_name(run, topic) for topic in archive.TOPICS])
     options = archive.ArchiveOptions(flush_every_s=0.5)
     by_topic = {topic: ids[topic_name(run, topic)] for topic in archive.TOPICS}
     folder, source = ArchiveFolder(task["archive"], run), Source(consumer, run, archive.TOPICS)
     role = archive.ArchiveRole(source, folder, run, options=options, topic_ids=by_topic)
-    owned = lambda: {p.number for p in role._kept}
+    owned = lambda: {p.number for p in role._owned}
 until = {(topic, partition): end for topic, partition, end in task["until"]} if task["until"] else None
 left = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: left.set())

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import typer
 from oracle.adversarial import Records, adversarial
 from oracle.by_hand import ANN, AS_OF, BOB, EVENTS, ORDERS
 from oracle.duckdb_oracle import ArchiveOracle
@@ -23,7 +22,7 @@ from oracle.shop import DAY, WINDOWS
 from typer.testing import CliRunner
 
 from features.backfill import ArchiveCounts, rows_at
-from shopstream.cli.features import register
+from shopstream.cli.app import build_app
 from shopstream.jobs.archive_features import archive_days, batch_features
 
 SEEDS = range(4)
@@ -68,12 +67,9 @@ def test_every_broken_row_is_counted(archive):
 
 
 def test_features_command_writes_the_rows(tmp_path):
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    register(app)
     out = tmp_path / "rows.parquet"
     directory = write_plain(tmp_path / "archive", EVENTS, ORDERS)
-    result = CliRunner().invoke(app, ["features", str(directory), "--as-of", "2024-03-31", "--out", str(out)])
+    result = CliRunner().invoke(build_app(), ["features", str(directory), "--as-of", "2024-03-31", "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert_same_rows(pl.read_parquet(out), feature_frame([ANN, BOB]))
 

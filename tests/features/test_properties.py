@@ -80,7 +80,7 @@ def test_rows_at_every_prefix_equal_the_oracle(data):
                 state.expire(NO_ROWS, NO_ROWS)
         if happens in ("restart", "both"):
             states = [restarted(state) for state in states]
-        as_of = max(state.stream_time for state in states) + data.draw(st.sampled_from(LATER))
+        as_of = max(state.max_event_time for state in states) + data.draw(st.sampled_from(LATER))
         assert_same_rows(rows_of(states, as_of), expected(arrived[:end], as_of))
 
 

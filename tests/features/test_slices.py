@@ -57,7 +57,7 @@ def test_split_and_joined_state_equals_the_whole(data):
     for end in [*data.draw(cuts(len(arrived), 3)), len(arrived)]:
         for state in (whole, parted):
             apply(state, arrived[before:end])
-            state.abandoned(state.stream_time, ABANDONED_AFTER_MS)
+            state.abandoned(state.max_event_time, ABANDONED_AFTER_MS)
         before = end
         ids = parted.ids[(parted.ids["low"] != 0) | (parted.ids["high"] != 0)]
         groups = data.draw(st.integers(1, 5))
@@ -69,7 +69,7 @@ def test_split_and_joined_state_equals_the_whole(data):
         words, highs = parted.words, (parted.high_events, parted.high_orders)
         parted = join(data.draw(st.permutations(restored)), words, *highs)
         parted.remember(ids)
-        as_of = whole.stream_time + data.draw(st.sampled_from((0, 1, 1_800_000, 86_400_000 * 7)))
+        as_of = whole.max_event_time + data.draw(st.sampled_from((0, 1, 1_800_000, 86_400_000 * 7)))
         assert rows(parted, as_of).equals(rows(whole, as_of))
         assert sessions(parted) == sessions(whole)
         assert parted.open_count == whole.open_count
@@ -93,7 +93,7 @@ def test_unchanged_slice_has_the_same_bytes(data):
 def test_empty_state_splits_and_joins():
     assert split(State(), np.zeros(0, np.int32), 3) == [Slice()] * 3
     assert join([], State().words, 0, 0).customer_count == 0
-    assert join([Slice(), Slice()], State().words, 5, 6).stream_time == 6
+    assert join([Slice(), Slice()], State().words, 5, 6).max_event_time == 6
 
 
 def test_slices_of_some_customers_join_without_the_others():

@@ -45,7 +45,7 @@ def test_empty_batch_leaves_the_state_empty():
     state = State()
     assert events(state) == 0
     assert len(orders(state).customers) == 0
-    assert state.stream_time == 0
+    assert state.max_event_time == 0
     assert evaluate_all(state, NOW).is_empty()
 
 
@@ -91,7 +91,9 @@ def test_order_expires_after_402_days_and_its_totals_stay():
     orders(state, rows[-1])
     state.expire(NO_ROWS, NO_ROWS)
     assert state.order_count == 1
-    assert_same_rows(evaluate_all(state, state.stream_time), feature_frame(loop_rows([], rows, state.stream_time)))
+    assert_same_rows(
+        evaluate_all(state, state.max_event_time), feature_frame(loop_rows([], rows, state.max_event_time))
+    )
 
 
 def test_rows_pending_for_a_sink_do_not_expire():
@@ -153,7 +155,7 @@ def test_session_with_an_open_cart_retains_its_id():
     events(state, click("cart", NOW, "add_to_cart"), click("s", NOW))
     events(state, click("u", NOW + 10 * DAY))
     state.expire(NO_ROWS, NO_ROWS)
-    due = state.abandoned(state.stream_time, ABANDONED_AFTER_MS)
+    due = state.abandoned(state.max_event_time, ABANDONED_AFTER_MS)
     assert state.session_ids(due) == ["cart"]
 
 
@@ -161,7 +163,7 @@ def test_session_with_a_pending_cart_does_not_expire():
     state = State()
     events(state, click("s", NOW), click("cart", NOW, "add_to_cart"), click("u", NOW + 2 * SESSION_RETENTION_MS))
     state.expire(NO_ROWS, NO_ROWS)
-    due = state.abandoned(state.stream_time, ABANDONED_AFTER_MS)
+    due = state.abandoned(state.max_event_time, ABANDONED_AFTER_MS)
     assert state.session_ids(due) == ["cart"]
 
 
@@ -205,10 +207,10 @@ def test_tables_that_grow_repeatedly_preserve_their_rows():
         orders(state, *changes)
         all_events += batch
         all_orders += changes
-        state.abandoned(state.stream_time, ABANDONED_AFTER_MS)
+        state.abandoned(state.max_event_time, ABANDONED_AFTER_MS)
         state.expire(NO_ROWS, NO_ROWS)
         assert events(state, *batch[-50:]) == 0
-    as_of = state.stream_time
+    as_of = state.max_event_time
     assert_same_rows(evaluate_all(state, as_of), feature_frame(loop_rows(all_events, all_orders, as_of)))
     assert state.session_count < 4_000, "most of them are long over"
     assert len(state.ids) <= 1_024, "48 hours hold 72 events"

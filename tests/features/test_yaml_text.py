@@ -38,7 +38,7 @@ def test_errors_do_not_name_branches_of_a_union():
 def test_errors_are_sorted_by_line_and_a_missing_key_names_its_parent():
     assert refusal("many:\n- value: x\n- vale: y\nsource: s\n") == [
         "my.yaml, line 3: many[1].value: field required.",
-        "my.yaml, line 3: many[1].vale: this key is not known here.",
+        "my.yaml, line 3: many[1].vale: unknown key.",
     ]
 
 

@@ -82,10 +82,10 @@ def test_invalid_messages_change_nothing_and_their_neighbours_are_applied(seed):
 
     counts = partition.counts
     assert counts.consumed == counts.valid + counts.rejected + counts.late
-    assert sorted(((x.topic, x.offset, x.key, x.value) for x in partition.letters), key=repr) == sorted(
+    assert sorted(((x.topic, x.offset, x.key, x.value) for x in partition.rejected), key=repr) == sorted(
         letters, key=repr
     )
-    assert all(letter.error for letter in partition.letters)
+    assert all(letter.error for letter in partition.rejected)
     assert partition.dry
     as_of = NOW + 3 * DAY
     everyone = np.arange(partition.state.customer_count, dtype=np.int32)

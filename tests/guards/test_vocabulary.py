@@ -58,7 +58,7 @@ INSTEAD = {
 
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
-COMPOUNDS = ("dead_letter", "deadletter", "in_flight", "inflight", "place_of_birth")
+COMPOUNDS = ("dead_letter", "deadletter", "in_flight", "inflight", "place_of_birth", "add_in_place")
 """Terms of the field that contain such a word."""
 
 

@@ -18,7 +18,7 @@ sys.path[:] = [sys.argv[1], *(p for p in sys.path if p not in ("", sys.argv[2]))
 import shopstream, features, producers.importing.mapping
 from shopstream.embedded.artifacts import read_lock
 assert all(m.__file__.startswith(sys.argv[1]) for m in (shopstream, features, producers.importing.mapping))
-assert read_lock().kafka and producers.importing.mapping.ready_mappings()
+assert read_lock().kafka and producers.importing.mapping.builtin_mappings()
 from shopstream import cli
 """
 

@@ -15,8 +15,8 @@ from stream.bench import Bench
 from connectors.elasticsearch.aliases import install
 from connectors.kafka.client import open_admin, produce_all
 from consumers.dead_letters.store import read_topic
-from consumers.erasure import lock as erasure_lock
 from consumers.erasure import profile_topic
+from consumers.erasure.lock import erasure_lock
 from consumers.index_definitions import run_definitions
 from features.errors import ShopstreamError
 
@@ -94,18 +94,18 @@ def test_dead_letters_that_reappear_during_erasure_are_deleted_again(bench, term
 
 def test_erasure_lock_has_one_holder_and_its_loss_is_detected(bench):
     waits = []
-    with erasure_lock.alone(bench.properties, bench.run) as lock:
+    with erasure_lock(bench.properties, bench.run) as lock:
         lock.check()
         with (
-            pytest.raises(ShopstreamError, match="is at work"),
-            erasure_lock.alone(bench.properties, bench.run, wait_s=4, on_wait=lambda: waits.append(1)),
+            pytest.raises(ShopstreamError, match="is running"),
+            erasure_lock(bench.properties, bench.run, wait_s=4, on_wait=lambda: waits.append(1)),
         ):
             pass
         lock.check()
     assert waits
-    with pytest.raises(ShopstreamError, match="Another erasure has begun"):
+    with pytest.raises(ShopstreamError, match="lost its lock"):
         lock.check()
-    with erasure_lock.alone(bench.properties, bench.run) as lock:
+    with erasure_lock(bench.properties, bench.run) as lock:
         lock.check()
 
 
@@ -127,12 +127,12 @@ from shopstream.cli.app import main
 main()
 """
 PHASES = [
-    ("consumers.erasure.profile_topic", "bury", "before"),
-    ("consumers.erasure.profile_topic", "bury", "after"),
+    ("consumers.erasure.profile_topic", "write_tombstones", "before"),
+    ("consumers.erasure.profile_topic", "write_tombstones", "after"),
     ("shopstream.jobs.erase", "forget_in_checkpoints", "after"),
     ("shopstream.jobs.erase", "forget_in_index", "after"),
-    ("consumers.erasure.dead_letters", "produce", "after"),
-    ("consumers.erasure.dead_letters", "delete_letters", "after"),
+    ("consumers.erasure.dead_letters", "produce_all", "after"),
+    ("consumers.erasure.dead_letters", "delete_dead_letters", "after"),
     ("consumers.erasure.profile_topic", "_alter", "after"),
     ("consumers.erasure.profile_topic", "_left", "after"),
     ("shopstream.jobs.erase", "forget_in_archive", "before"),

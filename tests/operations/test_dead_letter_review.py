@@ -8,8 +8,15 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from consumers.dead_letters.review import DeadLetterFilter, StoredDeadLetter, once, readable, safe_text, sort_out
-from consumers.dead_letters.store import stored_letter
+from consumers.dead_letters.review import (
+    DeadLetterFilter,
+    StoredDeadLetter,
+    deduplicate,
+    plan_replay,
+    readable,
+    safe_text,
+)
+from consumers.dead_letters.store import stored_dead_letter
 
 NOW_MS = 1_800_000_000_000
 EVENT = {
@@ -41,12 +48,12 @@ LETTER = StoredDeadLetter(
     ],
 )
 def test_each_filter_selects_its_dead_letters(choice, taken):
-    assert choice.takes(LETTER) is taken
+    assert choice.matches(LETTER) is taken
 
 
 def test_dead_letter_written_twice_is_one_and_rejected_documents_are_separate():
     document = replace(LETTER, topic="shop-customers-000001", offset=-1)
-    found = once([LETTER, replace(LETTER, number=6), document, replace(document, number=9)])
+    found = deduplicate([LETTER, replace(LETTER, number=6), document, replace(document, number=9)])
     assert [letter.number for letter in found] == [5, 5, 9]
 
 
@@ -65,19 +72,19 @@ def test_dead_letter_written_twice_is_one_and_rejected_documents_are_separate():
     ],
 )
 def test_record_that_is_still_invalid_is_not_replayed(changed, why):
-    done = sort_out([replace(LETTER, **changed)], "shop", lambda _: False, NOW_MS, late=False)
+    done = plan_replay([replace(LETTER, **changed)], "shop", lambda _: False, NOW_MS, late=False)
     assert bool(done.sendable) is not bool(why)
     assert [why in said for _, said in done.held] == ([True] if why else [])
 
 
 def test_record_that_was_replayed_is_not_replayed_again():
-    done = sort_out([LETTER], "shop", lambda letter: letter.place == ("shop.events", 2, 17), NOW_MS, late=False)
+    done = plan_replay([LETTER], "shop", lambda letter: letter.position == ("shop.events", 2, 17), NOW_MS, late=False)
     assert done.held == ((LETTER, "was replayed before"),)
 
 
 def test_late_record_is_replayed_to_a_run_without_lateness():
     late = replace(LETTER, error="too late: 5 is more than 48 hours before")
-    assert sort_out([late], "shop", lambda _: False, NOW_MS, late=True).sendable == (late,)
+    assert plan_replay([late], "shop", lambda _: False, NOW_MS, late=True).sendable == (late,)
 
 
 SECRETS = ("Ann Secret", "ann@secret.test")
@@ -178,6 +185,6 @@ class ForeignMessage:
 )
 def test_unreadable_header_gives_a_dead_letter_without_an_offset(written):
     headers = [("partition", written), ("offset", written), ("topic", b"\xff"), ("error", None)]
-    letter = stored_letter(ForeignMessage(headers))
+    letter = stored_dead_letter(ForeignMessage(headers))
     assert (letter.partition, letter.offset) == (-1, -1)
-    assert stored_letter(ForeignMessage(None)).offset == -1
+    assert stored_dead_letter(ForeignMessage(None)).offset == -1

@@ -93,7 +93,7 @@ def test_profile_is_erased_everywhere_and_other_profiles_stay(bench, servers, tm
     after = places(bench, folder)
     assert holders(after) == {"topic", "letters"}, "what only time or --force-compaction takes away"
     assert "older records stay in the log" in " ".join(said.split())
-    assert "hold it (" in said
+    assert "with the profile (" in said
     assert not [secret for secret in SECRETS if secret.decode() in said]
     his = (b"Yardley", b"gender-of-bob")
     assert holders(after, his) == everywhere

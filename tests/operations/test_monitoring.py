@@ -23,7 +23,7 @@ from shopstream.runtime.health import Bounds
 from shopstream.runtime.metrics_endpoint import serve_metrics
 from shopstream.runtime.protocol import WorkerName, WorkerView
 
-NO_METRICS = {"role", "trouble", "bundle", "drift"}
+NO_METRICS = {"role", "last_error", "bundle", "drift"}
 
 
 class Watched:
@@ -37,7 +37,7 @@ class Watched:
 
 def features_progress():
     values = {item.name: 7 for item in fields(FeaturesProgress)}
-    texts = {"role": "features", "trouble": None, "bundle": "one", "drift": {}}
+    texts = {"role": "features", "last_error": None, "bundle": "one", "drift": {}}
     return FeaturesProgress(**{**values, **texts, "stream_ts": 1_700_000_000_000})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shopstream.jobs.erase import Forgetting
+from shopstream.jobs.erase import Erasure
 from shopstream.settings import Settings
 from shopstream.spark.checkpoint_registry import record_spark_checkpoint, spark_checkpoints
 
@@ -15,10 +15,10 @@ def test_spark_paths_are_recorded_once_and_reported_by_forget(tmp_path, monkeypa
         record_spark_checkpoint(settings, "shop", place)
     assert spark_checkpoints(settings, "shop") == [str(tmp_path / "spark-1"), "s3a://shop/spark"]
     assert spark_checkpoints(settings, "shop-2") == []
-    work = Forgetting(settings, "ann", str(tmp_path / "state"))
+    work = Erasure(settings, "ann", str(tmp_path / "state"))
     work._in_spark("shop")
-    assert [done.place for done in work.done] == [
+    assert [result.location for result in work.results] == [
         f"Spark's checkpoint {tmp_path}/spark-1",
         "Spark's checkpoint s3a://shop/spark",
     ]
-    assert all("first batch behind the tombstone" in done.what for done in work.done)
+    assert all("first batch after the tombstone" in result.message for result in work.results)

@@ -118,7 +118,7 @@ def test_unknown_run_is_refused_with_the_names_of_existing_runs(servers, server_
     message = " ".join(done.stderr.split())
     assert done.returncode == 1
     assert f"There is no run {run_name}-x in Elasticsearch" in message
-    assert run_name in message.partition("There are:")[2]
+    assert run_name in message.partition("Runs:")[2]
 
 
 def test_serve_command_runs_until_it_is_interrupted(servers, server_settings, run_name):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from connectors.clock import iso
 from features.errors import ShopstreamError, UsageError
-from producers.importing.mapping import parse_mapping, ready_mappings
+from producers.importing.mapping import builtin_mappings, parse_mapping
 from shopstream.cli.app import build_app
 from shopstream.cli.options import parse_duration_s, parse_time
 from shopstream.cli.produce import parse_rate, parse_speed, with_heartbeat
@@ -40,7 +40,7 @@ def test_help_has_an_example(call, command):
 
 
 def test_a_ready_mapping_can_be_listed_shown_and_used(call, tmp_path):
-    assert all(name in call("import", "--list").output for name in ready_mappings())
+    assert all(name in call("import", "--list").output for name in builtin_mappings())
     (tmp_path / "mine.yaml").write_text(call("import", "--show", "orders-csv").output, "utf-8")
     (tmp_path / "o.csv").write_text("order_id,customer_id,created_at,total\n1,a,2025-01-01,2.5\n", "utf-8")
     words = ["import", str(tmp_path / "o.csv"), "--mapping", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "a")]
@@ -118,9 +118,9 @@ def test_durations_rates_and_speeds_are_parsed():
 
 def test_the_guide_names_every_key_and_every_ready_mapping():
     guide = (ROOT / "docs" / "import.md").read_text("utf-8")
-    for name in ready_mappings():
+    for name in builtin_mappings():
         assert f"`{name}`" in guide
-    for text in ready_mappings().values():
+    for text in builtin_mappings().values():
         mapping = parse_mapping(text, "ready")
         part = mapping.order if mapping.kind == "orders" else mapping.click
         for key in (*type(part).model_fields, *type(mapping).model_fields, *type(mapping.file).model_fields):

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from features.errors import ShopstreamError, UsageError
-from producers.archive.event_order import Span, in_time_order
+from producers.archive.event_order import ArchiveRange, in_time_order
 from producers.importing.importer import import_logs
-from producers.importing.mapping import load_mapping, parse_mapping, ready_mappings
+from producers.importing.mapping import builtin_mappings, load_mapping, parse_mapping
 
 
 def real_log(name):
@@ -24,13 +24,13 @@ def real_log(name):
 
 
 def imported(file, mapping, out, **options):
-    found = load_mapping(mapping) if mapping in ready_mappings() else ("own", parse_mapping(mapping, "own.yaml"))
+    found = load_mapping(mapping) if mapping in builtin_mappings() else ("own", parse_mapping(mapping, "own.yaml"))
     (report,) = import_logs([(file, *found)], out, force=True, **options)
     return report
 
 
 def records(out):
-    return [json.loads(value) for chunk in in_time_order(Span(out)) for value in chunk.values]
+    return [json.loads(value) for chunk in in_time_order(ArchiveRange(out)) for value in chunk.values]
 
 
 def text_file(tmp_path, text, name="log.csv"):

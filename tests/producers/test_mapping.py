@@ -3,7 +3,7 @@
 import pytest
 
 from features.errors import UsageError
-from producers.importing.mapping import load_mapping, parse_mapping, ready_mappings
+from producers.importing.mapping import builtin_mappings, load_mapping, parse_mapping
 
 GOOD = """\
 kind: orders
@@ -33,7 +33,7 @@ def test_valid_mapping_is_accepted():
     ("change", "line", "words"),
     [
         (("  zone: Europe/Berlin", "  zone: Europe/Berlinn"), 6, "time zone"),
-        (("  total: paid", "  totl: paid"), 10, "totl: this key is not known"),
+        (("  total: paid", "  totl: paid"), 10, "totl: unknown key"),
         (("  format: csv", "  format: xls"), 3, "format"),
         (("  rows: order", "  rows: line"), 7, "id"),
         (("  column: at\n", ""), 4, "column"),
@@ -66,7 +66,7 @@ def test_all_errors_are_reported_together():
     assert message.count("my.yaml, line") == 4  # two that are not known, two that are missing
 
 
-@pytest.mark.parametrize("name", ready_mappings())
+@pytest.mark.parametrize("name", builtin_mappings())
 def test_supplied_mappings_are_valid_and_describe_their_source(name):
     found, mapping = load_mapping(name)
     assert found == name

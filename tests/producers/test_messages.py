@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from features.records.decode import decode
 from features.schema import AMOUNT_MAX, DAY_MS, SOURCE_TOPICS, Customer, Event, Order
 from producers.archive.archive import read_customers
-from producers.archive.event_order import Span, in_time_order, profiles
+from producers.archive.event_order import ArchiveRange, in_time_order, profiles
 from producers.messages import EMPTY, encode, join, to_json
 from producers.shop.generate import generate
 from producers.shop.shop import Shop
@@ -116,7 +116,7 @@ def test_only_invalid_rows_of_an_archive_are_rejected_by_the_decoder(tmp_path):
     generate(Shop(end_ms=20_000 * DAY_MS, customers=200, events=20_000, days=30), tmp_path / "a", dirt=0.03)
     truth = pl.read_parquet(tmp_path / "a" / "truth_dirt.parquet")
     sent, refused = 0, 0
-    for chunk in chain(profiles(read_customers(tmp_path / "a")), in_time_order(Span(tmp_path / "a"))):
+    for chunk in chain(profiles(read_customers(tmp_path / "a")), in_time_order(ArchiveRange(tmp_path / "a"))):
         for number, topic in enumerate(SOURCE_TOPICS):
             rows = np.flatnonzero(chunk.topics == number).tolist()
             values, keys = [chunk.values[r] for r in rows], [chunk.keys[r] for r in rows]

@@ -39,7 +39,7 @@ def test_without_a_broker_all_messages_fail_with_the_reason():
     assert (delivery.sent, delivery.failed, delivery.delivered) == ({"events": 70}, {"events": 70}, {"events": 0})
     assert told == [("events", b"x" * 10)] * 70
     assert delivery.reasons == ("Local: Message timed out (70)",)
-    assert publisher.trouble
+    assert publisher.last_error
 
 
 def test_messages_in_flight_at_the_deadline_are_counted_as_failed():

@@ -21,7 +21,7 @@ from consumers.archive.consumer import TOPICS, ArchiveRole
 from consumers.archive.files import ArchiveFolder
 from consumers.features.build import open_features
 from features.schema import CUSTOMERS_FILE, DAY_MS
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.dirt import Dirt
 from producers.live import LiveReport, live
 from producers.publisher import Publisher
@@ -125,7 +125,7 @@ def export(bench: Bench, folder: Path) -> Path:
 def run_again(bench: Bench, archive: Path, as_of: int) -> None:
     """An archive replayed into a run and consumed to its end, with rows at `as_of`."""
     report = replay(
-        Course(Span(archive)),
+        Course(ArchiveRange(archive)),
         lambda on_failure: Publisher(bench.properties, bench.run, on_failure),
         wall_clock(),
         lambda: False,

@@ -16,7 +16,7 @@ from connectors.kafka import client as kafka
 from connectors.kafka.admin import GroupLag
 from consumers.checkpoints.inventory import StoredState, remove_state, stored_states, unwritten_rows
 from features.errors import ShopstreamError
-from producers.archive.event_order import Span
+from producers.archive.event_order import ArchiveRange
 from producers.publisher import Publisher
 from producers.replay import Course, replay
 from producers.shop.generate import generate
@@ -45,16 +45,16 @@ def readiness(**changes):
         ({}, {"events": 90}, None),
         ({}, {"alerts": 3, "pipeline": 7}, None),
         ({"behind": {"features": 0, "index": 12}}, {}, "role index has 12 records"),
-        ({"waiting": 1}, {}, "1 rows of its state"),
+        ({"waiting": 1}, {}, "1 rows are not written"),
         ({"waiting": 5, "active": True}, {}, None),
-        ({"waiting": 6, "active": True}, {}, "6 rows of its state"),
-        ({}, {"events": 90, "orders": 1}, "no documents of orders"),
-        ({"documents": {"orders": 0}}, {"orders": 1}, "no documents of orders"),
+        ({"waiting": 6, "active": True}, {}, "6 rows are not written"),
+        ({}, {"events": 90, "orders": 1}, "no documents in orders"),
+        ({"documents": {"orders": 0}}, {"orders": 1}, "no documents in orders"),
     ],
 )
 def test_incomplete_run_lists_its_missing_parts(changes, present, said):
-    lacks = readiness(**changes).lacks(present)
-    assert (lacks == []) if said is None else (len(lacks) == 1 and said in lacks[0])
+    missing = readiness(**changes).missing(present)
+    assert (missing == []) if said is None else (len(missing) == 1 and said in missing[0])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_promoted_run_is_not_dropped(views, view, refused):
     if not refused:
         runs_job.check_droppable(run, view)
         return
-    with pytest.raises(ShopstreamError, match="is what readers of") as caught:
+    with pytest.raises(ShopstreamError, match="is promoted: readers of") as caught:
         runs_job.check_droppable(run, view)
     assert "Promote another run" in caught.value.remedy
 
@@ -176,7 +176,7 @@ def history(tmp_path_factory):
 
 
 def fill(bench: Bench, history: Path) -> None:
-    course = Course(Span(history))
+    course = Course(ArchiveRange(history))
     properties = bench.properties
     report = replay(
         course, lambda fail: Publisher(properties, bench.run, fail), wall_clock(), lambda: False, lambda _: None
@@ -244,7 +244,7 @@ def test_run_is_listed_promoted_and_dropped_without_remains(client, servers, new
     assert one["archive"]["bytes"] > 0
     assert other["archive"] is None
 
-    assert "is what readers of" in command("runs", "drop", second, "--yes", code=1)[1]
+    assert "is promoted: readers of" in command("runs", "drop", second, "--yes", code=1)[1]
     command("promote", first, "--run", first)
     command("runs", "drop", second, "--yes")
     assert named(second) == set()

@@ -75,16 +75,16 @@ def pair(client, new_run):
 
 def test_readers_see_only_the_promoted_run(client, pair):
     old, new = pair
-    assert (aliases.run_behind(client, old), aliases.views_of(client, old)) == (old, (old,))
+    assert (aliases.run_of_alias_set(client, old), aliases.alias_sets_of(client, old)) == (old, (old,))
     assert seen(client, old) == {old}
     aliases.promote(client, old, new, DEFINITIONS)
-    assert (aliases.run_behind(client, old), aliases.run_behind(client, new)) == (new, new)
-    assert aliases.views_of(client, old) == ()
-    assert aliases.views_of(client, new) == tuple(sorted((old, new)))
+    assert (aliases.run_of_alias_set(client, old), aliases.run_of_alias_set(client, new)) == (new, new)
+    assert aliases.alias_sets_of(client, old) == ()
+    assert aliases.alias_sets_of(client, new) == tuple(sorted((old, new)))
     assert seen(client, old) == seen(client, new) == {new}
     aliases.promote(client, old, old, DEFINITIONS)
-    assert aliases.views_of(client, old) == (old,)
-    assert aliases.views_of(client, new) == (new,)
+    assert aliases.alias_sets_of(client, old) == (old,)
+    assert aliases.alias_sets_of(client, new) == (new,)
     assert seen(client, old) == {old}
     assert seen(client, new) == {new}
 
@@ -152,7 +152,7 @@ def test_promotion_killed_at_any_step_shows_one_run_and_the_next_completes_it(cl
         patched.setattr(aliases, "_send_actions", dying(update))
         with pytest.raises(Died):
             aliases.promote(client, old, new, DEFINITIONS)
-    behind = aliases.run_behind(client, old)
+    behind = aliases.run_of_alias_set(client, old)
     assert behind == (old if calls < 3 else new)
     put(client, old, month="2026.02")
     put(client, new, month="2026.02")

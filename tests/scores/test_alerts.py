@@ -67,17 +67,17 @@ def test_alert_is_sent_after_its_commit_and_removed_after_all_acknowledgements()
     stored = outbox.stored()
     outbox.add([alert(2)])
     assert not outbox.ready
-    assert outbox.take(10, 2) == {}
+    assert outbox.take_batch(10, 2) == {}
     outbox.committed(stored)
     assert outbox.uncommitted
-    assert outbox.take(1, 2) == {0: alert(0)}
-    assert outbox.take(9, 2) == {1: alert(1)}
-    assert outbox.take(9, 2) == {}
-    assert outbox.landed([0, 1]) == 0
-    assert outbox.landed([0]) == 1
-    assert outbox.landed([1]) == 1
+    assert outbox.take_batch(1, 2) == {0: alert(0)}
+    assert outbox.take_batch(9, 2) == {1: alert(1)}
+    assert outbox.take_batch(9, 2) == {}
+    assert outbox.acknowledge([0, 1]) == 0
+    assert outbox.acknowledge([0]) == 1
+    assert outbox.acknowledge([1]) == 1
     outbox.committed(outbox.stored())
-    assert outbox.take(9, 1) == {2: alert(2)}
+    assert outbox.take_batch(9, 1) == {2: alert(2)}
     assert not outbox.uncommitted
 
 
@@ -85,11 +85,11 @@ def test_alerts_in_a_checkpoint_are_sent_by_the_next_owner():
     outbox = AlertOutbox()
     outbox.add([alert(0), alert(1)])
     outbox.committed(outbox.stored())
-    outbox.take(1, 1)  # in flight when it died
+    outbox.take_batch(1, 1)  # in flight when it died
     later = AlertOutbox(outbox.stored())
-    assert later.take(9, 1) == {0: alert(0), 1: alert(1)}
+    assert later.take_batch(9, 1) == {0: alert(0), 1: alert(1)}
     later.add([alert(2)])
-    assert later.take(9, 1) == {}
+    assert later.take_batch(9, 1) == {}
 
 
 def test_alert_has_the_declared_fields():

@@ -80,7 +80,7 @@ def watched(monkeypatch) -> tuple[DriftWatch, Scoring, PartitionState]:
 
 def see(watch: DriftWatch, partition: PartitionState, scoring: Scoring, day: int, **orders: int) -> None:
     codes = np.array(["abcd".index(name) for name in orders], np.int32)
-    watch.see(partition, rows_of(*({"orders_total": n} for n in orders.values())), codes, day * DAY_MS, scoring)
+    watch.count(partition, rows_of(*({"orders_total": n} for n in orders.values())), codes, day * DAY_MS, scoring)
 
 
 def test_customer_counts_once_a_day_for_any_number_of_writes(monkeypatch):

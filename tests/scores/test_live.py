@@ -182,7 +182,7 @@ def polled(live: LiveScoring, clock: HandClock, seconds: float = 2.0) -> bool:
     clock.now_s += seconds
     live.poll()
     stop_s = time.monotonic() + 5
-    while live._looking is not None and time.monotonic() < stop_s:
+    while live._loading is not None and time.monotonic() < stop_s:
         if live.poll():
             return True
         time.sleep(0.001)

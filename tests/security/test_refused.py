@@ -33,13 +33,13 @@ KAFKA = {
     "another mechanism": ({"sasl.mechanism": "SCRAM-SHA-256"}, "SCRAM-SHA-512", "sasl.mechanism"),
     "no authority": ({"ssl.ca.location": None}, "is not trusted", "ssl.ca.location"),
     "wrong authority": ({"ssl.ca.location": "FOREIGN"}, "is not trusted", "ssl.ca.location"),
-    "plain to TLS": ({"security.protocol": "plaintext"}, "hung up", "SASL_SSL"),
-    "a password without TLS": ({"security.protocol": "sasl_plaintext"}, "hung up", "SASL_SSL"),
-    "TLS without a password": ({"security.protocol": "ssl"}, "hung up", "sasl.username"),
-    "TLS to plain": ({"bootstrap.servers": "PLAIN"}, "speaks no TLS", "security.protocol"),
+    "plain to TLS": ({"security.protocol": "plaintext"}, "closed the connection", "SASL_SSL"),
+    "a password without TLS": ({"security.protocol": "sasl_plaintext"}, "closed the connection", "SASL_SSL"),
+    "TLS without a password": ({"security.protocol": "ssl"}, "closed the connection", "sasl.username"),
+    "TLS to plain": ({"bootstrap.servers": "PLAIN"}, "does not use TLS", "security.protocol"),
     "a password to plain": (
         {"bootstrap.servers": "PLAIN", "security.protocol": "sasl_plaintext"},
-        "does not take this way to log in",
+        "does not support this SASL mechanism",
         "take SASL_ out",
     ),
 }
@@ -51,9 +51,9 @@ ELASTIC = {
     "no authority": ({"ca_certs": None}, "is not trusted", "ca_certs"),
     "wrong authority": ({"ca_certs": "FOREIGN"}, "is not trusted", "ca_certs"),
     "absent authority": ({"ca_certs": "/nowhere/ca.pem"}, "/nowhere/ca.pem", "ca_certs"),
-    "http to https": ({"url": "HTTP", "ca_certs": None}, "hung up", "https://"),
+    "http to https": ({"url": "HTTP", "ca_certs": None}, "closed the connection", "https://"),
     "an authority for http": ({"url": "HTTP"}, "'https'", "settings"),
-    "https to http": ({"url": "PLAIN"}, "speaks no TLS", "http://"),
+    "https to http": ({"url": "PLAIN"}, "does not use TLS", "http://"),
 }
 
 
@@ -162,7 +162,7 @@ def test_every_command_reports_every_refusal_of_elasticsearch(secure, archive, t
          "does not answer: Connect to ipv4#1 failed: Connection refused.", False),
         ([("_TRANSPORT", "Broker transport failure"), ("_RESOLVE", "no such host")], "not known", False),
         ([(LOG, "FAIL [rdkafka#p-1] [thrd:h:1/1]: h:1/1: Disconnected (after 1ms in state APIVERSION_QUERY)")],
-         "hung up at the first word: Disconnected.", False),
+         "closed the connection at the first request: Disconnected.", False),
         ([("_TRANSPORT", "failure"), ("_AUTHENTICATION", "bad password")], "refused the credentials", True),
         ([], "does not answer.", False),
     ],

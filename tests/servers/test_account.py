@@ -9,9 +9,9 @@ import pytest
 
 from features.errors import ShopstreamError
 from shopstream.embedded import account as accounts
-from shopstream.embedded.account import OWN_UIDS, Account, made_by, obstacle, reachable_folder, server_account
+from shopstream.embedded.account import OWN_UIDS, ServerAccount, made_by, obstacle, reachable_folder, server_account
 
-STRANGER = Account(uid=64_999, gid=64_999, name="stranger")
+STRANGER = ServerAccount(uid=64_999, gid=64_999, name="stranger")
 ABSENT = Path("/absent")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
 
@@ -58,7 +58,7 @@ def test_existing_folder_does_not_change_its_owner(tmp_path: Path) -> None:
 
 
 def test_a_uid_needs_no_name() -> None:
-    assert server_account("64999", ABSENT, root=True) == Account(64_999, 64_999, "uid 64999")
+    assert server_account("64999", ABSENT, root=True) == ServerAccount(64_999, 64_999, "uid 64999")
 
 
 @pytest.mark.parametrize("name", ["root", "0", "no-such-user"])
@@ -74,7 +74,7 @@ def test_obstacle_is_the_first_closed_folder(open_path: Path) -> None:
     assert obstacle(inner, STRANGER) is None
     inner.parent.chmod(0o700)
     assert obstacle(inner, STRANGER) == inner.parent
-    assert obstacle(inner, Account(os.geteuid(), os.getegid(), "me")) is None
+    assert obstacle(inner, ServerAccount(os.geteuid(), os.getegid(), "me")) is None
     inner.parent.chmod(0o755)
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from features.errors import ShopstreamError
 from shopstream.embedded import artifacts, java
-from shopstream.embedded.account import Account
+from shopstream.embedded.account import ServerAccount
 from shopstream.embedded.artifacts import Artifact, Update
 
 CONTENT = {"one": b"first file", "two": b"second file" * 1000}
@@ -180,7 +180,7 @@ def test_a_copy_for_another_account_is_compared_with_the_tree(tmp_path: Path, mo
     (tree / "bin").mkdir(parents=True)
     (tree / "bin" / "run").write_text("run")
     (tree / "link").symlink_to("bin/run")
-    stranger = Account(64_999, 64_999, "stranger")
+    stranger = ServerAccount(64_999, 64_999, "stranger")
     assert java.readable(tree, stranger, copy) == copy
     first = (copy / "bin").stat().st_ino
     assert java.readable(tree, stranger, copy) == copy

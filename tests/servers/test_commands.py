@@ -130,7 +130,7 @@ def test_doctor_reports_broken_parts(
 def test_doctor_before_the_first_up_reports_no_fault(home: Path, tmp_path: Path) -> None:
     findings = doctor_job.examine(Settings(home=home, cache=tmp_path / "cache"))
     assert [finding for finding in findings if finding.level == "broken"] == []
-    assert any("to be downloaded" in finding.what for finding in findings)
+    assert any("`shopstream up` downloads" in finding.what for finding in findings)
 
 
 def test_doctor_reports_a_damaged_cache(home: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_doctor_explains_the_account_of_elasticsearch(home: Path) -> None:
     folder.mkdir(parents=True)
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    (found,) = (one for one in doctor_job.examine(Settings(home=home)) if "belong to nobody" in one.what)
+    (found,) = (one for one in doctor_job.examine(Settings(home=home)) if "the user nobody owns" in one.what)
     assert found.level == "warning"
     remedy = re.search(r"`(cd [^`]+)`", found.remedy)
     assert remedy is not None

@@ -9,11 +9,11 @@ import pytest
 
 from features.errors import ShopstreamError
 from shopstream.embedded import account, removal, state_file
-from shopstream.embedded.account import Account, reachable_folder
+from shopstream.embedded.account import ServerAccount, reachable_folder
 from shopstream.embedded.state_file import Record
 from shopstream.settings import Settings
 
-STRANGER = Account(uid=64_999, gid=64_999, name="stranger")
+STRANGER = ServerAccount(uid=64_999, gid=64_999, name="stranger")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has Elasticsearch's files elsewhere")
 
 

@@ -118,7 +118,7 @@ def test_archive_that_cannot_be_replaced_is_unchanged(replaced, monkeypatch, fai
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fails_once)
-    with pytest.raises(ShopstreamError, match="cannot be put in place"):
+    with pytest.raises(ShopstreamError, match="cannot be moved to its final name"):
         write("new")
     assert archive.read_day(out, "events", D0)["event_id"].to_pylist() == ["old"]
     assert [path.name for path in out.parent.iterdir()] == ["a"]

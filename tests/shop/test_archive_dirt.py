@@ -101,7 +101,7 @@ def test_rows_lie_in_the_folders_of_their_own_days(dirty):
 
 def test_dirty_rows_are_counted_separately(clean, dirty):
     assert dirty[1].events == clean[1].events == SHOP.events
-    assert dirty[1].tally == clean[1].tally
+    assert dirty[1].counts == clean[1].counts
     assert dirty[1].dirty_rows == pq.read_metadata(dirty[0] / archive.TRUTH_DIRT_FILE).num_rows > 3_000
     assert not (clean[0] / archive.TRUTH_DIRT_FILE).exists()
 

@@ -8,7 +8,7 @@ import pytest
 
 from features.schema import DAY_MS
 from producers.archive.archive import day_start_ms
-from producers.shop.history import Tally, history
+from producers.shop.history import HistoryCounts, history
 from producers.shop.population import LIFETIME_SHAPE, TYPES, draw_customers, draw_initial
 from producers.shop.profiles import customers_table
 from producers.shop.random_streams import Stream, generator
@@ -50,7 +50,7 @@ def test_funnel_narrows_within_the_usual_bounds(sql):
 @pytest.mark.parametrize(("conversion", "abandonment"), [(0.03, 0.8), (0.2, 0.5)])
 def test_conversion_and_abandonment_are_settable(conversion, abandonment):
     shop = Shop(end_ms=END_MS, customers=400, events=150_000, days=120, conversion=conversion, abandonment=abandonment)
-    total = sum((batch.tally for batch in history(build(shop))), start=Tally())
+    total = sum((batch.counts for batch in history(build(shop))), start=HistoryCounts())
     assert total.converted_sessions / total.sessions == pytest.approx(conversion, rel=0.12)
     assert 1 - total.converted_sessions / total.cart_sessions == pytest.approx(abandonment, abs=0.03)
 

@@ -153,15 +153,15 @@ def test_purchased_products_were_viewed_and_added_to_the_cart(sql):
 
 
 def test_printed_counts_equal_the_archive(sql, shop, archive_dir):
-    tally = sum((batch.tally for batch in history.history(build(shop))), start=history.Tally())
+    counts = sum((batch.counts for batch in history.history(build(shop))), start=history.HistoryCounts())
     assert sql("select count(*), sum(cart::int), sum(bought::int) from sessions") == [
-        (tally.sessions, tally.cart_sessions, tally.converted_sessions)
+        (counts.sessions, counts.cart_sessions, counts.converted_sessions)
     ]
     assert sql(
         "with winning as (select order_id, arg_max(status, updated_ts) status, arg_max(total, updated_ts) total"
         " from orders group by 1)"
         " select count(*), round(sum(total * 100) filter (status = 'placed'))::bigint from winning"
-    ) == [(tally.orders, tally.revenue_cents)]
+    ) == [(counts.orders, counts.revenue_cents)]
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 FOLDER = "/archive"
-OPTIONS = ArchiveOptions(flush_records=150, flush_every_s=0.2, batch_records=60, report_every_s=1e9, ask_every_s=0.05)
+OPTIONS = ArchiveOptions(flush_records=150, flush_every_s=0.2, batch_records=60, report_every_s=1e9, check_every_s=0.05)
 KEYS = {"events": ("event_id",), "orders": ("order_id", "updated_ts", "status", "total")}
 CLOCK = {"events": "ts", "orders": "updated_ts"}
 LOOKS = 0.05
@@ -85,7 +85,7 @@ class FilesRole(Role):
             assert offset >= before, f"{where} went back from {before} to {offset}"
             if where.topic in CLOCK:
                 clocks = (row[CLOCK[where.topic]] for row in counting[where][:offset] if row)
-                assert read_position(metadata).high == max(clocks, default=NO_HIGH)
+                assert read_position(metadata).max_event_time == max(clocks, default=NO_HIGH)
         self.world.happened["commits"] += 1
         if self.rng.random() < LOOKS:
             stops = {where: at for where, (at, _) in (group.committed | offsets).items()}

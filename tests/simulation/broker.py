@@ -145,7 +145,7 @@ class GroupSource:
         group = self._group
         speaker = group.members.get(self._instance)
         if speaker is not None and speaker != self._process:
-            raise ShopstreamError("Kafka refuses to be read: FENCED_INSTANCE_ID (simulated).")
+            raise ShopstreamError("Kafka refuses the reader: FENCED_INSTANCE_ID (simulated).")
         if speaker is None:
             self._drop(self._owner.lost)
             group.join(self._instance, self._process)
@@ -221,10 +221,10 @@ class GroupSource:
     def at_end(self, where: Partition) -> bool:
         return where in self._ended
 
-    def hold(self, where: Partition) -> None:
+    def pause_partition(self, where: Partition) -> None:
         self._held.add(where)
 
-    def release(self, where: Partition) -> None:
+    def resume_partition(self, where: Partition) -> None:
         self._held.discard(where)
 
     def commit(self, offsets: Offsets) -> None:

@@ -47,7 +47,7 @@ def check_prefix(
     partition = restore(checkpoint, [ELASTIC, TOPIC])
     read = {where.topic: [row for row in scene.counting[where][:stop] if row] for where, stop in offsets.items()}
     as_of = max([row["ts"] for row in read["events"]] + [row["updated_ts"] for row in read["orders"]], default=0)
-    assert partition.state.stream_time == as_of
+    assert partition.state.max_event_time == as_of
     if as_of:
         everyone = np.arange(partition.state.customer_count, dtype=np.int32)
         got = evaluate(partition.state, everyone, as_of)

@@ -57,18 +57,18 @@ class FeaturesLife:
         topic._pool = Pool(worker, rng)  # type: ignore[assignment]
         alerts = TopicSink(self.producers[1], RUN, ALERT_TOPIC)  # type: ignore[arg-type]
         seen = Seen(world.index_store, write_index(RUN, "customers"), rng)
-        outlets = Sinks(RUN, self.sink, topic, letters, alerts=alerts, identities=seen)  # type: ignore[arg-type]
+        sinks = Sinks(RUN, self.sink, topic, letters, alerts=alerts, identities=seen)  # type: ignore[arg-type]
         store = CheckpointStore(STATE, RUN)
         store._files = fs.PyFileSystem(Disk(world.disk, worker))
-        keeper = CheckpointCoordinator(
+        checkpoints = CheckpointCoordinator(
             store, worker.source, letters,  # type: ignore[arg-type]
             run=RUN, partitions=world.partitions, sinks=[ELASTIC, TOPIC], interval_s=0.0,
         )  # fmt: skip
-        keeper._pool.shutdown()
-        keeper._pool = Pool(worker, rng)  # type: ignore[assignment]
+        checkpoints._pool.shutdown()
+        checkpoints._pool = Pool(worker, rng)  # type: ignore[assignment]
         pace = Pace(idle_s=0.0, behind_s=0.01, share=1.0, clock=world.clock.monotonic)
         self.consumer = FeaturesConsumer(
-            RUN, worker.source, keeper, outlets, letters, pace=pace, stale_after_s=4.0,  # type: ignore[arg-type]
+            RUN, worker.source, checkpoints, sinks, letters, pace=pace, stale_after_s=4.0,  # type: ignore[arg-type]
             scoring=PlayedScoring(role) if role.scorings else None,  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -95,18 +95,18 @@ class FeaturesLife:
     def check_bounds(self) -> None:
         for partition in self.consumer._partitions.values():
             state = partition.state
-            for lane in partition.lanes.values():
-                assert lane.waiting <= 3 * BUFFER_MAX, "messages that wait are bounded"
+            for buffer in partition.buffers.values():
+                assert buffer.waiting <= 3 * BUFFER_MAX, "messages that wait are bounded"
                 # a message is read whole, however large it is
-                assert lane.waiting_bytes <= 3 * BUFFER_BYTES_MAX + 2 * self._role.largest, "their bytes are bounded"
-                assert lane.waiting == sum(chunk.waiting for chunk in lane.chunks)
-                assert lane.waiting_bytes == sum(chunk.held_bytes for chunk in lane.chunks)
+                assert buffer.waiting_bytes <= 3 * BUFFER_BYTES_MAX + 2 * self._role.largest, "their bytes are bounded"
+                assert buffer.waiting == sum(chunk.waiting for chunk in buffer.chunks)
+                assert buffer.waiting_bytes == sum(chunk.held_bytes for chunk in buffer.chunks)
             for dirty in partition.customers_dirty.values():
                 assert len(dirty) <= state.customer_count
             assert len(partition.sessions_dirty) <= state.session_count
             assert len(partition.orders_dirty) <= state.order_count
             assert len(partition.order_records) <= state.order_count
-            assert len(partition.letters) <= 4 * BUFFER_MAX
+            assert len(partition.rejected) <= 4 * BUFFER_MAX
         counts = self.consumer.progress()
         assert counts.consumed == counts.valid + counts.rejected + counts.late
 

@@ -10,7 +10,7 @@ import numpy as np
 from simulation.boundary import Boundary
 
 from connectors.elasticsearch.bulk import BulkSink
-from connectors.elasticsearch.documents import Doc, ItemAnswer, Outcome, SendError, SinkOptions, Verdict, encode_bulk
+from connectors.elasticsearch.documents import Doc, ItemResult, Outcome, SendError, SinkOptions, Verdict, encode_bulk
 from connectors.elasticsearch.verdicts import item_verdict, request_verdict
 from features.errors import ShopstreamError
 
@@ -86,7 +86,7 @@ class Seen:
             self._current = self._look()
         return self._current
 
-    def look_now(self) -> None:
+    def refresh(self) -> None:
         self._current = self._look()
 
     def _look(self) -> dict[str, str]:
@@ -102,7 +102,7 @@ class Connection:
     def __init__(self, index: Index, boundary: Boundary, rng: np.random.Generator) -> None:
         self._index, self._boundary, self._rng = index, boundary, rng
 
-    def __call__(self, body: bytes) -> list[ItemAnswer] | None:
+    def __call__(self, body: bytes) -> list[ItemResult] | None:
         befalls = self._boundary.befalls
         self._boundary.cross("bulk request")
         if befalls("request_refused"):

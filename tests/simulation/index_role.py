@@ -54,7 +54,7 @@ class IndexLife:
     @property
     def tracks(self) -> list[PartitionProgress]:
         """Of the partitions that it reads."""
-        return list(self._consumer._tracks.values())
+        return list(self._consumer._owned.values())
 
     def has(self, number: int) -> bool:
         return False
@@ -121,7 +121,7 @@ class EventsRole(Role):
             else:
                 assert self.places[event["event_id"]] in documents, "committed before it was written"
         high = max((row["ts"] for row in counting[:offset] if row), default=NO_HIGH)
-        assert read_metadata(metadata).high == high
+        assert read_metadata(metadata).max_event_time == high
         self.world.happened["commits"] += 1
 
     def check(self) -> None:

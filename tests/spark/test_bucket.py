@@ -94,12 +94,12 @@ def emit(partition, as_of: int, documents: dict) -> None:
     """What the consumers write when every sink is free."""
     found = []
     while len(dirty := partition.customers_dirty[SINK]):
-        flight, codes = dirty.take(1_000)
+        batch_id, codes = dirty.take_batch(1_000)
         found += customer_docs(partition, customer_rows(partition, codes, as_of), "shop")
-        dirty.landed(flight)
-    flight, rows = partition.orders_dirty.take(1_000)
+        dirty.acknowledge(batch_id)
+    batch_id, rows = partition.orders_dirty.take_batch(1_000)
     found += order_docs(partition, rows, "shop")
-    flight, rows = partition.sessions_dirty.take(1_000)
+    batch_id, rows = partition.sessions_dirty.take_batch(1_000)
     found += session_docs(partition, rows, as_of, "shop")
     documents |= {(doc.index, doc.id): bare(doc.body) for doc in found}
 
@@ -158,21 +158,21 @@ def test_bucket_gives_the_documents_of_the_consumers(data):
             writes = again
         write_all(documents, writes)
         letters += [(w.target, w.offset, w.key, w.body, w.error) for w in writes if w.kind == "letter"]
-        day = day_of(partition.state.stream_time)
+        day = day_of(partition.state.max_event_time)
         for messages in batch.values():
             partition.receive(messages)
         for topic in ("customers", "events", "orders"):
             partition.reached_end(topic)
         partition.advance()
-        now = partition.state.stream_time
+        now = partition.state.max_event_time
         if now:
-            partition.tick(day, now)
+            partition.advance_clock(day, now)
             emit(partition, now, expected)
         assert bucket.max_event_time == now
         assert bucket.customers == partition.state.customer_count
     assert {key: bare(body) for key, (_, body) in documents.items()} == expected
     assert letters == [
-        (f"shop.{letter.topic}", letter.offset, letter.key, letter.value, letter.error) for letter in partition.letters
+        (f"shop.{letter.topic}", letter.offset, letter.key, letter.value, letter.error) for letter in partition.rejected
     ]
     assert set(store.values) <= {"bucket", *(("cell", n) for n in range(cells)), *ids_of(store)}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream.bench import Bench
 from stream.feeding import as_batch, message
 
-from connectors.kafka.reader import Marks, Ranges, Span, read_span
+from connectors.kafka.reader import OffsetRange, Ranges, Watermarks, read_offset_range
 from connectors.kafka.source import Partition
 from features.errors import ShopstreamError
 from features.schema import SOURCE_TOPICS
@@ -22,8 +22,8 @@ from shopstream.spark.state_processor import batches_of
 PLACES = [Partition(topic, number) for topic in SOURCE_TOPICS for number in range(2)]
 
 
-def marks(high: int = 100, low: int = 0) -> dict[Partition, Marks]:
-    return {where: Marks(low, high) for where in PLACES}
+def marks(high: int = 100, low: int = 0) -> dict[Partition, Watermarks]:
+    return {where: Watermarks(low, high) for where in PLACES}
 
 
 def ends(offsets) -> dict[Partition, int]:
@@ -42,7 +42,7 @@ def test_batch_without_a_bound_reads_to_the_end():
 
 @given(st.lists(st.integers(0, 10_000), min_size=len(PLACES), max_size=len(PLACES)), st.integers(50, 5_000))
 def test_batch_reads_the_same_share_of_each_partition_and_batches_reach_the_end(highs, records_max):
-    there = {where: Marks(0, high) for where, high in zip(PLACES, highs, strict=True)}
+    there = {where: Watermarks(0, high) for where, high in zip(PLACES, highs, strict=True)}
     at = initial(there)
     for _ in range(sum(highs) // records_max + 2):
         after = latest(at, there, records_max, 0)
@@ -72,7 +72,7 @@ def test_clock_tick_is_a_batch_of_its_own_and_occurs_once():
 def test_deleted_records_are_an_error():
     start = latest(initial(marks(0)), marks(30), None, 0)
     for there in (marks(100, low=31), marks(29)):
-        with pytest.raises(ShopstreamError, match="no record 30 to go on from") as refused:
+        with pytest.raises(ShopstreamError, match="no record 30 to continue from") as refused:
             latest(start, there, None, 0)
         assert "--run" in refused.value.remedy
 
@@ -80,7 +80,7 @@ def test_deleted_records_are_an_error():
 def test_added_or_removed_partitions_are_an_error():
     start = initial(marks())
     fewer = {where: mark for where, mark in marks().items() if where.number == 0}
-    for there in (fewer, marks() | {Partition("events", 2): Marks(0, 5)}):
+    for there in (fewer, marks() | {Partition("events", 2): Watermarks(0, 5)}):
         with pytest.raises(ShopstreamError, match="partitions"):
             latest(start, there, None, 0)
 
@@ -126,9 +126,9 @@ def test_any_offset_range_is_read_exactly_from_kafka(servers, run_name, tmp_path
         for first, last in ((0, end), (3, 4), (end // 2, end - 1), (5, 5)):
             found = [
                 (offset, key, value)
-                for batch in read_span(bench.properties, run_name, Span("events", number, first, last))
+                for batch in read_offset_range(bench.properties, run_name, OffsetRange("events", number, first, last))
                 for offset, key, value in zip(batch.offsets, batch.keys, batch.values, strict=True)
             ]
             assert found == [(n, *placed[f"{run_name}.events", number, n]) for n in range(first, last)]
     with pytest.raises(ShopstreamError, match="no record"):
-        list(read_span(bench.properties, run_name, Span("events", 0, 900, 901)))
+        list(read_offset_range(bench.properties, run_name, OffsetRange("events", 0, 900, 901)))

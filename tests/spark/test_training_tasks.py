@@ -25,7 +25,7 @@ from shopstream.spark.archive_scan import archive_files, read_task_files
 from shopstream.spark.backfill import SLICE, plan
 from shopstream.spark.shuffle_rows import SHUFFLED
 from shopstream.spark.training_set import LABELLED_SCHEMA, OUTCOMES, SLICE_BYTES, LabelTimes, labelled_bucket
-from shopstream.spark.xgboost_training import BYTES_A_ROW, ClusterTraining, choose_place, prepared, workers_of
+from shopstream.spark.xgboost_training import BYTES_A_ROW, ClusterTraining, choose_location, prepared, workers_of
 from training.churn.external_fit import FitTask
 from training.churn.selection import TrainSplit
 from training.dataset import LABEL
@@ -102,7 +102,7 @@ def test_a_slice_of_a_training_is_smaller_than_one_of_a_backfill(archive):
     ],
 )
 def test_location_of_training_follows_rows_and_memory(requested, rows, place):
-    assert choose_place(requested, rows, free_bytes=4_000_000_000) == place
+    assert choose_location(requested, rows, free_bytes=4_000_000_000) == place
 
 
 def test_free_memory_is_that_of_the_container(tmp_path, monkeypatch):

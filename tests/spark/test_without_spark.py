@@ -33,7 +33,7 @@ from shopstream.jobs import doctor as doctor_job
 from shopstream.jobs.archive_features import archive_days
 from shopstream.settings import Settings
 from shopstream.spark import java, session
-from shopstream.spark.archive_files import FILE_BYTES, ArchiveFile, days_of, distribute, list_files
+from shopstream.spark.archive_files import FILE_BYTES, DayFile, days_of, distribute, list_files
 from shopstream.spark.archive_scan import ArrowFiles, SparkFiles, archive_files, read_contents, read_task_files
 from shopstream.spark.backfill import BUCKET_BYTES, SLICE, SLICE_BYTES, MergedCounts, bucket_rows, plan
 from shopstream.spark.shuffle_rows import SHUFFLED
@@ -119,7 +119,7 @@ def state_seen(led):
 
 
 def test_a_bucket_that_is_too_large_has_slices(tmp_path, monkeypatch):
-    files = [ArchiveFile("events", f"f{n}", SLICE_BYTES) for n in range(40)]
+    files = [DayFile("events", f"f{n}", SLICE_BYTES) for n in range(40)]
     monkeypatch.setattr("shopstream.spark.archive_scan.list_files", lambda *_: files)
     assert plan(files_of(tmp_path), [5], cores=2).slices == 1
     assert plan(files_of(tmp_path), [5], cores=2, buckets=4).slices == 10
@@ -212,7 +212,7 @@ def test_counts_of_a_repeated_task_are_added_once():
 
 def test_files_are_assigned_whole_and_evenly():
     rng = np.random.default_rng(1)
-    files = [ArchiveFile("events", f"f{n}", int(size)) for n, size in enumerate(rng.integers(1, 9_000_000, 300))]
+    files = [DayFile("events", f"f{n}", int(size)) for n, size in enumerate(rng.integers(1, 9_000_000, 300))]
     task_files = distribute(files, 4, 64_000_000)
     assert sorted(file.path for deal in task_files for file in deal) == sorted(file.path for file in files)
     work = [sum(file.size + FILE_BYTES for file in deal) for deal in task_files]
@@ -222,7 +222,7 @@ def test_files_are_assigned_whole_and_evenly():
 
 
 def test_buckets_follow_the_size_of_the_archive(tmp_path, monkeypatch):
-    files = [ArchiveFile("events", f"f{n}", BUCKET_BYTES // 2) for n in range(40)]
+    files = [DayFile("events", f"f{n}", BUCKET_BYTES // 2) for n in range(40)]
     monkeypatch.setattr("shopstream.spark.archive_scan.list_files", lambda *_: files)
     assert plan(files_of(tmp_path), [5, 1, 5], cores=2).buckets == 20
     assert plan(files_of(tmp_path), [5, 1, 5], cores=50).buckets == 100

@@ -100,7 +100,7 @@ class Worker:
                 self.source.positions[partition] = start + len(values)
                 keys = [json.loads(value)["customer_id"].encode() for value in values]
                 offsets = range(start, start + len(values))
-                self.role._take(Batch(partition, offsets, values, keys, [FAR_MS] * len(values)))
+                self.role._receive(Batch(partition, offsets, values, keys, [FAR_MS] * len(values)))
         return self
 
     def flush(self):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class PlayedTopic:
     """Stands for consumers.features.transactional_topic.FencedTopic."""
 
-    trouble = None
+    last_error = None
 
     def __init__(self, world: World) -> None:
         self._world, self._rng = world, world.rng

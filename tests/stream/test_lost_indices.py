@@ -107,13 +107,13 @@ def partition():
     """Three customers with a session each; every row is acknowledged by the indices of `THERE`."""
     found = empty(0, ["elastic", "topic"], contact=False)
     found.receive(as_batch("events", [message(event(n)) for n in range(3)]))
-    for topic in found.lanes:
+    for topic in found.buffers:
         found.reached_end(topic)
     found.advance()
     for dirty in (*found.customers_dirty.values(), found.sessions_dirty):
-        flight, _ = dirty.take(100)
-        dirty.landed(flight)
-    LostIndices("t", "elastic").see(found, THERE)
+        batch_id, _ = dirty.take_batch(100)
+        dirty.acknowledge(batch_id)
+    LostIndices("t", "elastic").mark_lost(found, THERE)
     assert found.index_ids == THERE
     assert not len(found.customers_dirty["elastic"])
     found.changed = False
@@ -142,19 +142,19 @@ def waiting(partition):
 )
 def test_only_rows_of_a_lost_index_become_pending_again(partition, now, expected):
     lost_indices = LostIndices("t", "elastic")
-    lost_indices.see(partition, now)
+    lost_indices.mark_lost(partition, now)
     assert waiting(partition) == expected
     before = dict(partition.index_ids)
-    lost_indices.see(partition, now)
+    lost_indices.mark_lost(partition, now)
     assert partition.index_ids == before
 
 
 def test_an_index_that_was_deleted_and_made_by_the_next_document_is_written_once(partition):
     lost_indices = LostIndices("t", "elastic")
-    lost_indices.see(partition, {SESSIONS: "s1"})
-    flight, _ = partition.customers_dirty["elastic"].take(100)
-    partition.customers_dirty["elastic"].landed(flight)
-    lost_indices.see(partition, {**THERE, CUSTOMERS: "c2"})
+    lost_indices.mark_lost(partition, {SESSIONS: "s1"})
+    batch_id, _ = partition.customers_dirty["elastic"].take_batch(100)
+    partition.customers_dirty["elastic"].acknowledge(batch_id)
+    lost_indices.mark_lost(partition, {**THERE, CUSTOMERS: "c2"})
     assert waiting(partition) == (0, 0, 0)
     assert partition.index_ids[CUSTOMERS] == "c2"
 
@@ -163,11 +163,11 @@ def test_identities_are_in_a_checkpoint_and_an_old_one_adopts_the_current_ones(p
     kept = snapshot(partition, "t", 1, [])
     again = restore(kept, ["elastic", "topic"])
     assert again.index_ids == THERE
-    LostIndices("t", "elastic").see(again, {**THERE, CUSTOMERS: "c2"})
+    LostIndices("t", "elastic").mark_lost(again, {**THERE, CUSTOMERS: "c2"})
     assert waiting(again)[0] == 3
     old = restore(kept, ["elastic", "topic"])
     old.index_ids = {}
-    LostIndices("t", "elastic").see(old, THERE)
+    LostIndices("t", "elastic").mark_lost(old, THERE)
     assert waiting(old) == (0, 0, 0)
     assert old.index_ids == THERE
 
@@ -177,7 +177,7 @@ def test_documents_that_cannot_be_rebuilt_are_reported_once_with_the_remedy(part
     with structlog.testing.capture_logs() as logs:
         for _ in range(2):
             partition.index_ids = dict(THERE)
-            lost_indices.see(partition, {**THERE, "t-orders-2026.03": "o2"})
+            lost_indices.mark_lost(partition, {**THERE, "t-orders-2026.03": "o2"})
     (told,) = logs
     assert told["index"] == "t-orders-2026.03"
     assert "new run" in told["remedy"]
@@ -188,7 +188,7 @@ def test_documents_that_cannot_be_rebuilt_are_reported_once_with_the_remedy(part
 
 @pytest.fixture
 def bench(servers, run_name, tmp_path, monkeypatch):
-    monkeypatch.setattr(index_identity, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(index_identity, "POLL_EVERY_S", 0.2)
     bench = Bench(servers, run_name, tmp_path)
     yield bench
     bench.client.close()
@@ -228,7 +228,7 @@ def test_identity_changes_when_an_index_is_recreated(bench):
 
 def test_month_lost_after_a_run_shorter_than_a_check_is_filled_again(bench, monkeypatch):
     """Its identity was committed with nobody having looked since it was made, so it was lost unnoticed."""
-    monkeypatch.setattr(index_identity, "LOOK_EVERY_S", 3_600.0)
+    monkeypatch.setattr(index_identity, "POLL_EVERY_S", 3_600.0)
     bench.publish(messages(range(400, 700)))
     assert consume(bench).written == 300
     bench.client.indices.delete(index=month(bench))

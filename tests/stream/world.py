@@ -139,16 +139,16 @@ class Worker:
         self.topic = PlayedTopic(world)
         self.letters = PlayedLetters(world)
         self.store = store = PlayedStore(world, odds)
-        self.keeper = CheckpointCoordinator(
+        self.checkpoints = CheckpointCoordinator(
             store, self.source, self.letters, run=world.run, partitions=world.partitions,  # type: ignore[arg-type]
             sinks=[ELASTIC, TOPIC], interval_s=0.0,
         )  # fmt: skip
-        self.keeper._pool.shutdown()
-        self.keeper._pool = PlayedPool(world.rng)  # type: ignore[assignment]
+        self.checkpoints._pool.shutdown()
+        self.checkpoints._pool = PlayedPool(world.rng)  # type: ignore[assignment]
         alerts = PlayedAlerts(world)
-        outlets = Sinks(world.run, self.elastic, self.topic, self.letters, alerts=alerts)  # type: ignore[arg-type]
+        sinks = Sinks(world.run, self.elastic, self.topic, self.letters, alerts=alerts)  # type: ignore[arg-type]
         self.consumer = FeaturesConsumer(
-            world.run, self.source, self.keeper, outlets, self.letters,  # type: ignore[arg-type]
+            world.run, self.source, self.checkpoints, sinks, self.letters,  # type: ignore[arg-type]
             pace=Pace(idle_s=0.0, behind_s=0.0, share=math.inf), stale_after_s=60,
             scoring=PlayedScoring(world) if world.scorings else None,  # type: ignore[arg-type]
         )  # fmt: skip
@@ -240,10 +240,10 @@ class PlayedSource:
     def at_end(self, where: Partition) -> bool:
         return where in self._ended
 
-    def hold(self, where: Partition) -> None:
+    def pause_partition(self, where: Partition) -> None:
         self._held.add(where)
 
-    def release(self, where: Partition) -> None:
+    def resume_partition(self, where: Partition) -> None:
         self._held.discard(where)
 
     def commit(self, offsets: Mapping[Partition, tuple[int, str]]) -> None:
@@ -327,7 +327,7 @@ class PlayedTask:
 class PlayedElastic:
     """Stands for `BulkSink`: writes in any order, acknowledges late, and is cut off by a death."""
 
-    trouble = None
+    last_error = None
 
     def __init__(self, world: World, odds: Odds, source: PlayedSource) -> None:
         self._world, self._rng, self._odds, self._source = world, world.rng, odds, source

@@ -97,7 +97,7 @@ def test_train_makes_its_bundle_current_in_the_data_folder(app, archive, tmp_pat
 
     seen = []
     monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("shopstream.cli.train.train_bundle", quick)
+    monkeypatch.setattr("shopstream.jobs.train.train_bundle", quick)
     monkeypatch.setattr("shopstream.cli.train.print_models", lambda *_: None)
     assert run(app, "train", archive).exit_code == 0
     assert (tmp_path / "home" / "bundles" / "current").exists()
@@ -137,7 +137,7 @@ def asked(monkeypatch, tmp_path):
         return type("B", (), {"folder": out, "name": "b", "metrics": None}), (1.0, 2.0)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("shopstream.cli.train.train_bundle", quick)
+    monkeypatch.setattr("shopstream.jobs.train.train_bundle", quick)
     monkeypatch.setattr("shopstream.cli.train.print_models", lambda *_: None)
     return seen
 

@@ -253,15 +253,15 @@ def test_a_bundle_with_a_damaged_decision_tree_is_refused(own):
 def test_bundle_damaged_under_a_running_consumer_is_refused_and_the_previous_stays(own):
     now_s = [0.0]
     with structlog.testing.capture_logs() as said:
-        scoring = LiveScoring(FolderBundles(own), look_every_s=1.0, clock=lambda: now_s[0])
+        scoring = LiveScoring(FolderBundles(own), check_every_s=1.0, clock=lambda: now_s[0])
         kept = scoring.current
         assert kept is not None
         before = kept.scorer.score(trial_rows())
         alter(own, "model.json", XGBOOST_DAMAGE["a child out of range"])
         for now_s[0] in (2.0, 4.0):
             scoring.poll()
-            if scoring._looking is not None:
-                scoring._looking.result()
+            if scoring._loading is not None:
+                scoring._loading.result()
             assert not scoring.poll()
         scoring.close()
     (refused,) = [line for line in said if "refused" in line["event"]]

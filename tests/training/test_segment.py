@@ -71,7 +71,7 @@ def test_same_input_gives_the_same_bytes_and_the_time_is_in_one_file(folder, seg
 
 def test_every_part_of_the_summary_has_content(folder, segmented):
     table = pl.read_csv(folder / FILES[1])
-    assert table["customers"].sum() == len(segmented.mart)
+    assert table["customers"].sum() == len(segmented.customer_table)
     assert table["share"].sum() == pytest.approx(1, abs=1e-4)
     assert table["revenue_share"].sum() == pytest.approx(1, abs=1e-4)
     texts = ["segment", "meaning", *(f"trait_{i}" for i in range(1, 6)), "action_1", "action_2", "risks"]
@@ -85,7 +85,7 @@ def test_every_part_of_the_summary_has_content(folder, segmented):
 
 
 def test_modifiers_are_shown_with_their_action(segmented, bundle):
-    mart = segmented.mart
+    mart = segmented.customer_table
     leaving = mart.filter(pl.col("modifiers").list.contains("leaving early"))
     rules = bundle.rules
     plain = {one.name: one.action for one in rules.document.segments}

@@ -262,7 +262,7 @@ def test_range_gives_the_same_rows_as_the_whole(archive, bundle, trends):
 
 
 def test_range_outside_the_archive_is_a_usage_error(archive, bundle):
-    with pytest.raises(UsageError, match="no day of the range"):
+    with pytest.raises(UsageError, match="no day in the range"):
         roll_up(archive, bundle, RollupRequest(_ms(2030, 1, 1)))
 
 
@@ -301,10 +301,10 @@ def test_the_command_writes_files_or_replaces_periods(bundle, tmp_path, monkeypa
     asked, written = [], []
     trend = Trend("movement", pl.DataFrame({"week": ["a", "b"]}), 1, 2)
     monkeypatch.setenv("SHOPSTREAM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("shopstream.cli.rollup.roll_up", lambda *given: asked.append(given[:3]) or [trend])
-    monkeypatch.setattr("shopstream.cli.rollup.check_elastic", lambda settings: None)
+    monkeypatch.setattr("shopstream.jobs.rollup.roll_up", lambda *given: asked.append(given[:3]) or [trend])
+    monkeypatch.setattr("shopstream.jobs.write_trends.check_elastic", lambda settings: None)
     monkeypatch.setattr(
-        "shopstream.cli.rollup.write_trends",
+        "shopstream.jobs.write_trends.write_trends",
         lambda settings, trends, told: written.append((settings.run, trends)) or [Replaced("movement", 2, 3)],
     )
     arguments = ["shop", "--bundle", str(bundle.folder), "--from", "2025-05-01", "--to", "2025-05-04"]

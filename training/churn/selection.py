@@ -21,12 +21,12 @@ from features.schema import DAY_MS
 from training.churn.calibration import Calibration, choose_calibration
 from training.churn.candidates import TREATMENTS, Candidate, Family, Float32, Labels, fit, search_space
 from training.churn.metrics import METRICS, fold_ranks
+from training.options import Validation
 from training.predict import calibrated
 
 Float64 = npt.NDArray[np.float64]
 Folds = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-Validation = Literal["auto", "time", "customers"]
 
 INNER_FOLDS: Final = 3
 OUTER_FOLDS: Final = 5

@@ -27,7 +27,6 @@ from training.churn.selection import (
     Split,
     TrainFold,
     TrainSplit,
-    Validation,
     chosen,
     customer_folds,
     search,
@@ -35,7 +34,7 @@ from training.churn.selection import (
 )
 from training.dataset import LABEL, TrainingSet
 from training.labels import BOUGHT
-from training.options import Costs
+from training.options import Costs, Validation
 from training.predict import COLUMNS, calibrated, matrix
 from training.scorer import numbers
 

@@ -14,7 +14,7 @@ import polars as pl
 from polars import col
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from connectors.formats.strict_yaml import find_text, read_yaml, ready_texts
+from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
 from features.errors import ShopstreamError, UsageError
 from training.segments.themes import COLUMN_THEMES, THEMES
 
@@ -159,7 +159,7 @@ def _number(name: str) -> pl.Expr:
 # --- reading ----------------------------------------------------------------------------------------------------------
 def ready_mappings() -> dict[str, str]:
     """Return name -> YAML of every mapping that comes with the program."""
-    return ready_texts("training.clusters", "mappings")
+    return builtin_texts("training.clusters", "mappings")
 
 
 def load_mapping(name_or_path: str) -> tuple[TableMapping, str]:

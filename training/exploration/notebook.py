@@ -12,14 +12,14 @@ from training.exploration.panels import Panel
 _BEGIN: Final = """\
 from pathlib import Path
 
-from shopstream.jobs.explore import look
+from shopstream.jobs.explore import explore_archive
 from training.exploration import customers, panels, shopping
 from training.exploration.notebook import show
 from training.exploration.page import panels_of, summary
 
 ARCHIVE = Path({archive!r})
 ZONE = {zone!r}  # time zone of hours and weekdays
-data = look(ARCHIVE, ZONE)
+data = explore_archive(ARCHIVE, ZONE)
 print(summary(data))"""
 _END: Final = """\
 # feature rows of all customers at the end of the archive, for further work in pandas

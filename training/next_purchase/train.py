@@ -23,11 +23,12 @@ from xgboost import XGBClassifier, XGBRegressor
 from training import bgnbd as bgnbd_module
 from training.churn.calibration import choose_calibration
 from training.churn.external_fit import FitTask, Learner, fitted
-from training.churn.selection import INNER_FOLDS, Split, TrainSplit, Validation, customer_folds, splits
+from training.churn.selection import INNER_FOLDS, Split, TrainSplit, customer_folds, splits
 from training.churn.train import Step, Trained, TrainingPlan
 from training.dataset import TrainingSet
 from training.labels import BOUGHT, DAYS, DAYS_MAX, REVENUE, WINDOWS
 from training.next_purchase.baselines import BASELINES, buyers_once
+from training.options import Validation
 from training.predict import Float32, Float64, matrix, next_from
 from training.scorer import numbers
 
