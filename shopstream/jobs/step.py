@@ -14,6 +14,8 @@ from features.errors import ShopstreamError
 from shopstream.runtime.children import python_command
 
 ENTRY: Final = "shopstream.cli.step"
+CAPTURE_VARIABLES: Final = {"COLUMNS": "1000", "PYTHONUNBUFFERED": "1"}
+"""Environment of a captured step: its lines are not wrapped, and each is written when it is printed."""
 POLL_S: Final = 0.1
 STOP_S: Final = 5.0
 """Maximum time from SIGTERM to the end of a step; then it is killed."""
@@ -50,7 +52,7 @@ class Step:
             stdin=subprocess.DEVNULL,
             stdout=self._file,
             stderr=self._file,
-            env={**os.environ, "COLUMNS": "1000"} if capture else None,  # captured lines are not wrapped
+            env={**os.environ, **CAPTURE_VARIABLES} if capture else None,
             process_group=0,  # Ctrl-C in the terminal is for the parent, which stops the step
         )
 

@@ -15,7 +15,7 @@ from guards.test_project import blocks
 from shopstream.embedded.artifacts import read_lock
 from shopstream.embedded.elasticsearch import configuration
 from shopstream.embedded.kafka import properties
-from shopstream.jobs.create_users import ACCOUNTS
+from shopstream.jobs.create_users import USERS
 from shopstream.settings import ENV_PREFIX, Settings
 
 SERVERS = ("kafka", "elasticsearch", "kibana")
@@ -202,15 +202,15 @@ def test_each_service_uses_the_user_of_its_duty(composed):
         "trainer": "shopstream-trainer",
         "web": "shopstream-reader",
     }
-    made = {one.name for one in ACCOUNTS}
+    made = {one.name for one in USERS}
     assert set(filter(None, users.values())) - {"elastic"} <= made
-    variables = {one.variable for one in ACCOUNTS}
+    variables = {one.variable for one in USERS}
     assert variables <= set(composed.services["setup"].environment)
 
 
 def test_setup_and_services_get_the_same_passwords(composed):
     made = composed.services["setup"].environment
-    for account in ACCOUNTS:
+    for account in USERS:
         for service in ours(composed).values():
             if service.environment.get("SHOPSTREAM_ELASTICSEARCH__USERNAME") == account.name:
                 assert service.environment["SHOPSTREAM_ELASTICSEARCH__PASSWORD"] == made[account.variable]

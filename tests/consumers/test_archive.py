@@ -90,7 +90,7 @@ def test_listing_returns_the_files_of_one_run_and_partition_only(tmp_path):
 
 
 def _bare(staged: Staged) -> Staged:
-    return replace(staged, high=0, topic_id="")
+    return replace(staged, max_event_time=0, topic_id="")
 
 
 def test_published_parts_are_joined_and_older_ones_removed(tmp_path):

@@ -34,7 +34,7 @@ def test_damaged_newest_checkpoint_falls_back_to_the_previous_one(scene, nothing
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
     scene.feeder.hurry()
-    said = scene.catch_up().said()
+    said = scene.catch_up().output()
     assert said.count("falling back to the previous one") == 3
     assert said.count("resuming from an older checkpoint") == 3
     nothing_lost(scene, "checkpoint damaged", "one bit of the newest checkpoint of every partition", None)

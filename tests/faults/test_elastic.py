@@ -21,7 +21,7 @@ def test_read_only_indices_lose_nothing(servers, scene_on, sizes, nothing_lost):
     block(scene, read_only=True)
     scene.rows_until(scene.feeder.go_on())  # the state and the topic of rows know nothing of it
     time.sleep(sizes.elastic_blocked_s)
-    assert "accepts no documents" in command.said()
+    assert "accepts no documents" in command.output()
     block(scene, read_only=False)
     recovered_s = scene.documents_until(scene.feeder.go_on())
     scene.finish()

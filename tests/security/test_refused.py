@@ -40,7 +40,7 @@ KAFKA = {
     "a password to plain": (
         {"bootstrap.servers": "PLAIN", "security.protocol": "sasl_plaintext"},
         "does not support this SASL mechanism",
-        "take SASL_ out",
+        "remove SASL_",
     ),
 }
 ELASTIC = {

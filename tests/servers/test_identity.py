@@ -129,7 +129,7 @@ def test_server_missing_from_the_state_file_is_detected(lost: bool, broker: Laun
     found = started(broker, tmp_path)
     entry = ServerRecord("4.1.0", 1, 2)
     state_file.write(tmp_path, Record() if lost else Record(kafka=entry))
-    ledger = lifecycle._Ledger(tmp_path, state_file.read(tmp_path))
+    ledger = lifecycle._ServerRecords(tmp_path, state_file.read(tmp_path))
     server = lifecycle.Servers.of(Settings(home=tmp_path), ledger.known).kafka
     assert server is not None
     if lost:
@@ -185,7 +185,7 @@ def test_lock_is_awaited_while_a_tool_exits(tmp_path: Path) -> None:
 def test_no_server_is_started_while_the_lock_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_identity, "LOCK_WAIT_S", 0)
     settings = Settings(home=tmp_path, kafka=KafkaSettings(port=29_092))
-    ledger = lifecycle._Ledger(tmp_path, Record())
+    ledger = lifecycle._ServerRecords(tmp_path, Record())
     server = lifecycle.Servers.of(settings, ledger.known).kafka
     assert server is not None
     with process_identity.held(lifecycle.lock_file(tmp_path, "kafka")), pytest.raises(ShopstreamError, match="holds"):

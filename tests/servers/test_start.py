@@ -66,7 +66,7 @@ class FakeServer:
 
 
 def start(server: FakeServer, **settings: float) -> ServerRecord:
-    ledger = lifecycle._Ledger(server.home, state_file.read(server.home))
+    ledger = lifecycle._ServerRecords(server.home, state_file.read(server.home))
     lifecycle._start_all([server], ledger, Settings(home=server.home, **settings), QUIET)
     entry = state_file.read(server.home).kafka
     assert entry is not None
@@ -126,7 +126,7 @@ def test_server_that_hangs_at_start_is_stopped(tmp_path: Path) -> None:
 
 def test_an_interrupted_start_is_undone(tmp_path: Path) -> None:
     server = FakeServer(tmp_path, code="import os, time; print('pid', os.getpid(), flush=True); time.sleep(60)")
-    ledger = lifecycle._Ledger(tmp_path, Record())
+    ledger = lifecycle._ServerRecords(tmp_path, Record())
     ledger.interrupted.set()
     with pytest.raises(ShopstreamError, match="interrupted"):
         lifecycle._start_all([server], ledger, Settings(home=tmp_path), QUIET)
@@ -140,7 +140,7 @@ def test_stale_pid_is_detected(tmp_path: Path) -> None:
     reused = ServerRecord("4.1.0", 29_092, 29_093, Identity(os.getpid(), "of an earlier boot:1"))
     state_file.write(tmp_path, Record(kafka=reused))
     said = Console(file=io.StringIO(), width=200)
-    ledger = lifecycle._Ledger(tmp_path, state_file.read(tmp_path))
+    ledger = lifecycle._ServerRecords(tmp_path, state_file.read(tmp_path))
     assert not lifecycle._runs(FakeServer(tmp_path), ledger, said)
     assert "was not stopped properly" in said.file.getvalue()
     with pytest.raises(ShopstreamError, match="Kafka is not running") as caught:
@@ -152,13 +152,13 @@ def test_stale_pid_is_detected(tmp_path: Path) -> None:
 SLOW = "import time; time.sleep(1)\n" + LISTEN
 
 
-def left_behind(server: FakeServer) -> lifecycle._Ledger:
+def left_behind(server: FakeServer) -> lifecycle._ServerRecords:
     """As by an `up` that was ended right after the start."""
-    entry = lifecycle._choose_ports(server, lifecycle._Ledger(server.home, Record()))
+    entry = lifecycle._choose_ports(server, lifecycle._ServerRecords(server.home, Record()))
     with process_identity.held(lifecycle.lock_file(server.home, server.name)) as lock:
         found = process.start(server.prepare(entry.port, entry.inner_port, QUIET, lock))
     state_file.write(server.home, Record(kafka=msgspec.structs.replace(entry, identity=found)))
-    return lifecycle._Ledger(server.home, state_file.read(server.home))
+    return lifecycle._ServerRecords(server.home, state_file.read(server.home))
 
 
 def test_up_waits_for_a_running_server_that_is_not_ready(tmp_path: Path) -> None:

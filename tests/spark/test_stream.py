@@ -126,7 +126,7 @@ def test_every_sink_equals_the_oracle_at_several_times(spark, bench, tmp_path):
     directory = write_plain(tmp_path / "archive", events, orders)
     for _, alone in rows_at(*archive_days(directory), [later], ArchiveCounts()):
         assert_same_rows(newest_rows(str(tmp_path / "rows")).select(alone.columns), alone, note="the single machine")
-    with pytest.raises(UsageError, match="stream is at"):
+    with pytest.raises(UsageError, match="max event time is"):
         streamed(spark, streaming(bench, tmp_path), end - 1)
 
 

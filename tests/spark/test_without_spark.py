@@ -325,7 +325,7 @@ def test_unsupported_java_is_refused(tmp_path, monkeypatch, version, fits):
 def test_missing_java_is_an_error(monkeypatch, tmp_path):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ShopstreamError, match="there is none"):
+    with pytest.raises(ShopstreamError, match="none is installed"):
         java.system_java()
 
 

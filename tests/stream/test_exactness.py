@@ -66,7 +66,7 @@ def test_documents_and_rows_equal_the_oracle_at_several_times(bench, tmp_path, s
         check(bench, events, orders, as_of)
     batch = batch_features(write_plain(tmp_path / "archive", events, orders), as_of)
     assert_same_rows(bench.feature_frame(), batch, note="the batch command")
-    with pytest.raises(UsageError, match="stream is at"):
+    with pytest.raises(UsageError, match="max event time is"):
         bench.consume(end - 1)
 
 

@@ -265,7 +265,7 @@ def test_bundle_damaged_under_a_running_consumer_is_refused_and_the_previous_sta
             assert not scoring.poll()
         scoring.close()
     (refused,) = [line for line in said if "refused" in line["event"]]
-    assert (refused["kept"], refused["log_level"]) == (kept.name, "warning")
+    assert (refused["current"], refused["log_level"]) == (kept.name, "warning")
     assert "outside of its tree" in refused["said"]
     assert scoring.current is kept
     assert kept.scorer.score(trial_rows()).equals(before)

@@ -38,7 +38,7 @@ def written(archive, bundle, tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(archive, bundle, written):
     asked = report_job.ReportRequest(7, written / FILES["forecast"])
-    return report_job.find(archive, last_moment(archive), bundle, asked, lambda *_: None)
+    return report_job.compute_findings(archive, last_moment(archive), bundle, asked, lambda *_: None)
 
 
 def test_both_pages_are_complete_and_every_number_is_in_a_file(written):
@@ -98,7 +98,7 @@ def test_report_of_a_past_time_uses_no_later_records(archive, bundle, tmp_path):
                 kept.write_parquet(cut / file.relative_to(archive))
     shutil.copy(archive / "customers.parquet", cut)
     for source, out in ((archive, "then"), (cut, "cut")):
-        found = report_job.find(source, noon, bundle, report_job.ReportRequest(7), lambda *_: None)
+        found = report_job.compute_findings(source, noon, bundle, report_job.ReportRequest(7), lambda *_: None)
         report_job.write_report(*found, tmp_path / out, {})
     for name in ("report.html", "report.md", *FILES.values()):
         assert (tmp_path / "then" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name

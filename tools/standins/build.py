@@ -27,7 +27,7 @@ from shopstream.embedded.elasticsearch import LOG4J as ELASTIC_LOG4J
 from shopstream.embedded.elasticsearch import UNWANTED_JVM_OPTIONS
 from shopstream.embedded.java import java_home
 from shopstream.embedded.kafka import LOG4J as KAFKA_LOG4J
-from shopstream.jobs.create_users import ACCOUNTS
+from shopstream.jobs.create_users import USERS
 from shopstream.settings import load_settings
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def main() -> int:
     tree = artifacts.unpack(lock.elasticsearch[0], settings.cache, console, download)
     _build(f"apache/kafka:{lock.version('kafka')}", "kafka", {"jars": jars, "java": java_home(), "log4j2": KAFKA_LOG4J})
     version = lock.version("elasticsearch")
-    roles = {one.name: elastic_role(one.duty, DEFAULT_RUN) for one in ACCOUNTS if one.duty is not None}
+    roles = {one.name: elastic_role(one.duty, DEFAULT_RUN) for one in USERS if one.duty is not None}
     _build(
         f"elasticsearch:{version}",
         "elasticsearch",
@@ -58,7 +58,7 @@ def main() -> int:
             "java": java_home(),
             "log4j2": ELASTIC_LOG4J,
             "roles.yml": "".join(f"{name}: {json.dumps(role)}\n" for name, role in roles.items()),
-            "accounts.json": json.dumps({one.name: one.variable for one in ACCOUNTS if one.duty is not None}),
+            "accounts.json": json.dumps({one.name: one.variable for one in USERS if one.duty is not None}),
             "unwanted.json": json.dumps(UNWANTED_JVM_OPTIONS),
         },
     )
