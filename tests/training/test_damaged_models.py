@@ -266,7 +266,7 @@ def test_bundle_damaged_under_a_running_consumer_is_refused_and_the_previous_sta
         scoring.close()
     (refused,) = [line for line in said if "refused" in line["event"]]
     assert (refused["current"], refused["log_level"]) == (kept.name, "warning")
-    assert "outside of its tree" in refused["said"]
+    assert "outside of its tree" in refused["error"]
     assert scoring.current is kept
     assert kept.scorer.score(trial_rows()).equals(before)
 
