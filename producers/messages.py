@@ -1,7 +1,8 @@
 """Encodes rows of the archive as Kafka messages, with JSON built by column.
 
-Invariant: rows are published unchanged as far as JSON permits, so that the consumers judge them and not the producer. A
-null optional field is omitted or null. NaN becomes null, and an infinity the largest float64, which is just as invalid.
+Invariant: rows are published unchanged as far as JSON permits, so that the consumers validate them and not the producer.
+A null optional field is omitted or null. NaN becomes null, and an infinity the largest float64, which is just as
+invalid.
 """
 
 from __future__ import annotations

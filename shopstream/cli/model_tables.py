@@ -1,4 +1,4 @@
-"""Print the reports of `train` and `evaluate` as tables for a terminal."""
+"""Prints the reports of `train` and `evaluate` as tables for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configure the embedded Kafka: one KRaft node, broker and controller in one process, on the loopback interface."""
+"""Configures the embedded Kafka: one KRaft node, broker and controller in one process, on the loopback interface."""
 
 from __future__ import annotations
 

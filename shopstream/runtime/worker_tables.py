@@ -1,4 +1,4 @@
-"""Build the tables of workers for the terminal: while they run and after they have ended."""
+"""Builds the tables of workers for the terminal: while they run and after they have ended."""
 
 from __future__ import annotations
 

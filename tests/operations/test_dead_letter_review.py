@@ -79,7 +79,7 @@ def test_record_that_is_still_invalid_is_not_replayed(changed, why):
 
 def test_record_that_was_replayed_is_not_replayed_again():
     done = plan_replay([LETTER], "shop", lambda letter: letter.position == ("shop.events", 2, 17), NOW_MS, late=False)
-    assert done.held == ((LETTER, "was replayed before"),)
+    assert done.held == ((LETTER, "was already replayed"),)
 
 
 def test_late_record_is_replayed_to_a_run_without_lateness():

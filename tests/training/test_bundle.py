@@ -230,7 +230,7 @@ def test_bundle_with_a_damaged_description_is_refused(copy, content):
 
 
 def test_folder_that_is_not_a_bundle_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="is no bundle"):
+    with pytest.raises(UsageError, match="is not a bundle"):
         load_bundle(tmp_path)
 
 
