@@ -25,7 +25,7 @@ def explore(
 ) -> None:
     """Explore an archive, preferably clean: days, weeks, funnel, cohorts, products, customers, with explained charts.
 
-    The page is one file that loads nothing from elsewhere. A notebook (.ipynb) next to it draws the same charts.
+    The page is one self-contained file. A notebook (.ipynb) next to it draws the same charts.
 
     Example: `shopstream explore shop-archive --out exploration.html`
     """

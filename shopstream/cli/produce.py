@@ -86,7 +86,7 @@ def replay(
 ) -> None:
     """Send an archive to Kafka: profiles first, then events and orders in event-time order.
 
-    Ctrl-C stops the replay and prints the --from of the replay that continues it.
+    Ctrl-C stops the replay and prints the --from to continue with.
 
     Example: `shopstream replay data --from 2025-01-01 --to 2025-02-01`
     """
@@ -193,7 +193,7 @@ def import_log(
 ) -> None:
     """Convert foreign logs of orders or clicks to an archive, described by mapping files.
 
-    Rows that are no records are left out and counted by reason.
+    Rows that are not records are left out and counted by reason.
 
     Example: `shopstream import cdnow.txt --mapping cdnow --out data/cdnow`
     """
