@@ -36,7 +36,7 @@ END_MS = 20_400 * DAY_MS
         (["--as-of", "2025-01-01"], "without --until-end"),
         (["--until-end", "--as-of", "soon"], "Invalid time for --as-of: 'soon'"),
         (["--roles", "features,indx"], "--roles names indx"),
-        (["--roles", ","], "--roles names nothing"),
+        (["--roles", ","], "--roles is empty"),
         (["--workers", "0"], "Invalid value for --workers: 0"),
         (["--clock", "sun"], "'sun' is not one of"),
         (["--roles", "index", "--until-end", "--as-of", "2025-01-01"], "role features"),
