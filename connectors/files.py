@@ -121,8 +121,8 @@ def _mode_of(files: fs.FileSystem, path: str) -> int | None:
 def make_folder(files: fs.FileSystem, path: str) -> None:
     """Create a folder and its parents. The directory entries of all of them are on disk on return.
 
-    The entries of existing folders are synchronised too, up to the root. The process that created one may have died
-    before it did so, and losing that entry would lose everything below.
+    The entries of existing folders are synchronised too, up to the root. The process that created one may have
+    crashed before synchronising it, and losing that entry would lose everything below.
 
     Raises:
         OSError: the folder cannot be created.

@@ -148,7 +148,7 @@ class _TopicCounter:
             self._add_record(value)
         except msgspec.MsgspecError as error:
             raise ShopstreamError(
-                f"{self._full_name}[{message.partition()}] {message.offset()} is no record and has no dead letter: "
+                f"{self._full_name}[{message.partition()}] {message.offset()} is not a record and has no dead letter: "
                 f"{error}."
             ) from error
 

@@ -32,7 +32,7 @@ TYPES: Final[dict[FieldKind, frozenset[str]]] = {
 
 
 class Clock(Protocol):
-    """Gives the end of time ranges."""
+    """Returns the end of time ranges."""
 
     def __call__(self, data: Data) -> int:
         """Return the end of the time range for panels over these documents, epoch ms."""
@@ -100,7 +100,7 @@ def check(
     Args:
         dashboards: dashboards of the declaration.
         search: function that queries Elasticsearch.
-        end: clock that gives the end of time ranges.
+        end: clock that returns the end of time ranges.
         timer: timer that measures a search.
         types: index -> field -> type in the running Elasticsearch; compared with `kinds` if both are given.
         kinds: index -> field -> declared kind.

@@ -23,7 +23,7 @@ def _section(dashboard: Dashboard) -> Iterator[str]:
     if dashboard.controls:
         yield f"Filters: {', '.join(control.label.lower() for control in dashboard.controls)}."
     yield ""
-    yield "| panel | its question | what it shows |"
+    yield "| panel | question | contents |"
     yield "| --- | --- | --- |"
     for panel in dashboard.panels:
         yield f"| {panel.title} | {panel.question} | {_cell(panel)} |"

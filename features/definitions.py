@@ -88,7 +88,7 @@ def divided(number: pl.Expr, divisor: int) -> pl.Expr:
 
 def money(cents: pl.Expr) -> pl.Expr:
     """Return integer cents as a decimal amount, float64."""
-    # Polars multiplies by the reciprocal; rounding gives the float64 nearest to the decimal
+    # Polars multiplies by the reciprocal; rounding yields the float64 nearest to the decimal
     return (cents.cast(pl.Float64) / 100).round(2)
 
 

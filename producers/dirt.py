@@ -64,7 +64,7 @@ class Dirt:
 
     Args:
         fraction: share of the records touched, above 0 and at most 1.
-        seed: seed of the faults. Equal seeds and chunks give equal faults.
+        seed: seed of the faults. Equal seeds and chunks produce equal faults.
     """
 
     def __init__(self, fraction: float, seed: int) -> None:

@@ -45,7 +45,7 @@ class LiveReport:
         return ShopstreamError(
             f"{self.delivery.failed_total:,} messages were not acknowledged by Kafka: "
             f"{'; '.join(self.delivery.reasons)}.",
-            "Check that Kafka runs and has disk space (`shopstream status`). The same command continues.",
+            "Check that Kafka runs and has disk space (`shopstream status`). Run the same command again to continue.",
         )
 
 

@@ -1,7 +1,7 @@
 """Encodes rows of the archive as Kafka messages, with JSON built by column.
 
-Invariant: rows are published unchanged as far as JSON permits, so that the consumers judge them and not the producer. A
-null optional field is omitted or null. NaN becomes null, and an infinity the largest float64, which is just as invalid.
+Invariant: rows are published unchanged as far as JSON permits, so that only the consumers validate them. A null
+optional field is omitted or null. NaN becomes null, and an infinity the largest float64, which is just as invalid.
 """
 
 from __future__ import annotations

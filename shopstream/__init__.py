@@ -1,1 +1,1 @@
-"""Compose the application: command line, settings, demo and embedded servers."""
+"""Composes the application: command line, settings, demo and embedded servers."""

@@ -306,8 +306,8 @@ def resolve(path: Path) -> Path:
         name = pointer.read_text("utf-8").strip()
         if name and Path(name).name == name and (path / name / "bundle.json").is_file():
             return path / name
-        raise UsageError(f"{pointer} names {name!r}, which is no bundle in the same folder.", _TRAIN_AGAIN)
-    raise UsageError(f"{path} is no bundle.", _TRAIN_AGAIN)
+        raise UsageError(f"{pointer} names {name!r}, which is not a bundle in the same folder.", _TRAIN_AGAIN)
+    raise UsageError(f"{path} is not a bundle.", _TRAIN_AGAIN)
 
 
 def point_current(bundle: Path) -> None:

@@ -81,7 +81,7 @@ def check_names(client: Elasticsearch, alias_sets: Sequence[str], definitions: D
         wrong = sorted(taken & {alias(alias_set, definition.name) for definition in definitions})
         if wrong:
             raise ShopstreamError(
-                f"The index {wrong[0]} has the name of an alias of readers, so the run cannot write its documents.",
+                f"The index {wrong[0]} has the name of a read alias, so the run cannot write its documents.",
                 "If you need its documents, copy them to another index (POST /_reindex). Then delete it "
                 f"(DELETE /{wrong[0]}) and start again.",
             )

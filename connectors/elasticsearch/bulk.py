@@ -398,6 +398,6 @@ def record_results(
             case _:
                 raise ShopstreamError(
                     f"Elasticsearch refuses to write to {request.submission.docs[position].index}: {result.reason}.",
-                    "Give the user the right to create and write the run's indices.",
+                    "Grant the user the right to create and write the run's indices.",
                 )
     return again, worst, reason

@@ -190,7 +190,7 @@ def _refused(error: elasticsearch.ApiError, what: str) -> ShopstreamError:
             "Check user name and password, or the API key (it may have expired), in the settings.",
         )
     if status == 403 and not is_block(error.body):
-        return ShopstreamError(f"{what}: not allowed: {message}.", "Give the user the rights, or use another user.")
+        return ShopstreamError(f"{what}: not allowed: {message}.", "Grant the user the rights, or use another user.")
     return ShopstreamError(f"{what}: refused with {status}: {message}.")
 
 
@@ -253,7 +253,7 @@ def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, r
         if error is not None and status != 404:
             raise ShopstreamError(
                 f"Documents of {index} could not be deleted: {error_text({'error': error})}.",
-                f"Give the user the right `delete` on {index}."
+                f"Grant the user the right `delete` on {index}."
                 if status == 403 and not is_block({"error": error})
                 else "",
             )
@@ -263,7 +263,7 @@ def delete_documents(client: Elasticsearch, index: str, ids: Sequence[str], *, r
 
 
 def document_id(*parts: str) -> str:
-    """Return a document id: one part unchanged, or several joined so that different lists of parts give different ids.
+    """Return a document id: one part unchanged, or several joined so that different lists of parts have different ids.
 
     An id above 512 bytes of UTF-8 becomes its SHA-256 in hexadecimal.
     """

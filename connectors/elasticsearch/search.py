@@ -32,7 +32,7 @@ class Searcher:
         """Return the response to a search.
 
         Args:
-            index: index name without the run: `sessions`. A missing index gives a response without aggregations.
+            index: index name without the run: `sessions`. A missing index returns a response without aggregations.
             body: body of `_search`.
 
         Raises:
@@ -48,7 +48,7 @@ class Searcher:
         return content
 
     def many(self, searches: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Mapping[str, Any] | ShopstreamError]:
-        """Return the responses to several searches in one request. A failed search gives its error.
+        """Return the responses to several searches in one request. A failed search returns its error.
 
         Args:
             searches: pairs of index name without the run, and body.

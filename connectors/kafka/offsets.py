@@ -134,7 +134,8 @@ def committed(
     for response in responses:
         if response.error is not None:
             raise ShopstreamError(
-                f"The committed offset of {response.topic}[{response.partition}]: {response.error.str()}."
+                f"The committed offset of {response.topic}[{response.partition}] could not be read: "
+                f"{response.error.str()}."
             )
     return {TopicPartition(a.topic, a.partition): (a.offset, a.metadata or "") for a in responses if a.offset >= 0}
 

@@ -1,4 +1,4 @@
-"""Reads topics between two offsets, or up to their present end, outside any consumer group."""
+"""Reads topics between two offsets, or up to their current end, outside any consumer group."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class TopicBuffer:
     position: int = 0
     """The next offset to apply."""
     max_event_time: int = 0
-    """Highest time of the decoded records. Lateness is judged by it."""
+    """Highest time of the decoded records. Determines lateness."""
     at_end: bool = False
     chunks: deque[Chunk] = field(default_factory=deque)
     waiting: int = 0

@@ -29,7 +29,7 @@ def topic_configs(run: str) -> dict[str, dict[str, str]]:
 
     Sources keep everything for ever (`retention.ms` -1). History is what is replayed, and records stamped years ago
     would otherwise be deleted within minutes. The broker stamps them (LogAppendTime): otherwise it would refuse a
-    record two hours ahead with its whole batch. Append time is also the clock that validity is judged by.
+    record two hours ahead with its whole batch. Append time is also the clock for validity.
     """
     forever = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
     configs = {topic_name(run, t): {**forever, "message.timestamp.type": "LogAppendTime"} for t in SOURCE_TOPICS}
@@ -76,8 +76,8 @@ def settings_warnings(topic: str, settings: Mapping[str, str | None], run: str, 
     retention_ms = int(settings.get(TOMBSTONE_SETTING) or pause_ms)
     if topic == topic_name(run, "customers") and retention_ms < pause_ms:
         warnings.append(
-            f"Topic {topic} keeps the removal of a profile for {retention_ms / 3_600_000:g} hours only: a consumer "
-            f"that pauses longer keeps the profile. Set {TOMBSTONE_SETTING}={pause_ms} on the topic."
+            f"Topic {topic} keeps a tombstone for only {retention_ms / 3_600_000:g} hours: a consumer "
+            f"that pauses longer keeps the removed profile. Set {TOMBSTONE_SETTING}={pause_ms} on the topic."
         )
     if "delete" in (settings.get("cleanup.policy") or "") and settings.get("retention.ms") != "-1":
         warnings.append(

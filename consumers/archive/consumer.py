@@ -300,9 +300,9 @@ class ArchiveRole:
         if self._must_join and self._last_error is None:
             self._join_profiles()
         if self._last_error is None and before is not None:
-            log.info("the archive is written again")
+            log.info("the archive can be written again")
         elif self._last_error is not None and before is None:
-            log.warning("the archive is not written; nothing is lost, trying again", reason=self._last_error)
+            log.warning("the archive cannot be written; nothing is lost, retrying", reason=self._last_error)
 
     def _stage(self, partition: Partition, owned: OwnedPartition) -> None:
         # the end of a compacted or empty partition lies after its last record

@@ -81,7 +81,7 @@ def resume(
     if position.archived and not any(file.next == position.archived for file in published):
         raise ShopstreamError(
             f"The archive lacks the rows of {_name(partition)} before offset {position.archived}, which were "
-            "committed: the folder is another one, or its files were deleted.",
+            "committed: this is another folder, or its files were deleted.",
             f"Use the former folder (`--archive`), or restore it. {NEW_RUN}",
         )
     ends = {file.next: file.path for file in published if file.next is not None}

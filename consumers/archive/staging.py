@@ -1,4 +1,4 @@
-"""Manages the staged files of an archive: written before the commit, published after it, removed if it never came.
+"""Manages the staged files of an archive: written before the commit, published after it, removed without it.
 
     DIR/staged/RUN-TOPIC-pPPPPP-FIRST-NEXT-EPOCH-TOKEN/DAY.parquet
 

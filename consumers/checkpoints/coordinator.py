@@ -174,7 +174,7 @@ class CheckpointCoordinator:
             except OSError as error:
                 if not status.owner_due_s:
                     log.warning(
-                        "rows are not written while the state folder cannot be written; trying again", error=str(error)
+                        "rows are not written while the state folder cannot be written; retrying", error=str(error)
                     )
                 status.owner_due_s = time.monotonic() + OWNER_PAUSE_S
             else:
@@ -286,14 +286,14 @@ class CheckpointCoordinator:
             status.uncheckpointed_ids, status.rewrite_ids = np.zeros(0, EVENT_ID), False
             self._commit(partition, name, checkpoint.manifest.offsets)
         except CommitError as error:
-            log.warning("checkpoint not committed; trying again", error=str(error))
+            log.warning("checkpoint not committed; retrying", error=str(error))
             return False
         except (OSError, DamagedError) as error:
             status.uncheckpointed_ids = checkpoint.new_ids
             # memory still holds the ids of a damaged block
             status.rewrite_ids |= isinstance(error, DamagedError)
             partition.changed, status.uncheckpointed_s = True, status.writing_s
-            log.warning("checkpoint not written; trying again", error=str(error))
+            log.warning("checkpoint not written; retrying", error=str(error))
         else:
             partition.alerts.committed(checkpoint.manifest.alerts)
             status.previous, status.current = status.current, name

@@ -61,13 +61,13 @@ def encode_committed(committed: CommittedCheckpoint) -> str:
 
 
 def decode_committed(metadata: list[str]) -> CommittedCheckpoint | None:
-    """Return the committed checkpoint of the highest epoch; None if no metadata is a checkpoint's."""
+    """Return the committed checkpoint of the highest epoch; None if no metadata names a checkpoint."""
     decoded = []
     for text in filter(None, metadata):
         try:
             decoded.append(msgspec.json.decode(text, type=CommittedCheckpoint))
         except msgspec.DecodeError:
-            log.warning("committed metadata is not a checkpoint's", metadata=text[:200])
+            log.warning("committed metadata names no checkpoint", metadata=text[:200])
     return max(decoded, key=lambda one: one.epoch, default=None)
 
 

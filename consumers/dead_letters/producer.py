@@ -1,4 +1,4 @@
-"""Produces dead letters: messages without any effect, stored unchanged with the reason in words.
+"""Produces dead letters: rejected messages, stored unchanged with the reason in words.
 
 A dead letter must be flushed before the offset of its message is committed. After a crash in between, the topic holds
 the same dead letter (same topic, partition, offset) twice.

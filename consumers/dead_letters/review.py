@@ -160,14 +160,14 @@ def _why_held(
     if dead_letter.offset < 0:
         return "a document that Elasticsearch refused: it is written again when its row changes"
     if replayed(dead_letter):
-        return "was replayed before"
+        return "was already replayed"
     if dead_letter.cut:
         return f"only {dead_letter.cut} were kept"
     if dead_letter.too_late and not late:
-        return "too late: its topic's time only grows, so it would be too late again"
+        return "too late: its topic's event time never decreases, so it would be too late again"
     source = source_of(dead_letter.topic, run)
     if source is None:
-        return f"{dead_letter.topic} is no source topic of run {run}"
+        return f"{dead_letter.topic} is not a source topic of run {run}"
     reason = invalid_reason(source, dead_letter.key, dead_letter.value, now_ms)
     return f"still not valid: {reason}" if reason else ""
 
@@ -207,7 +207,7 @@ def readable(dead_letter: StoredDeadLetter, *, contact: bool) -> str:
             )
         return _ADDRESS.sub(MASK, _without_fields(safe_text(dead_letter.value)))
     if dead_letter.topic.endswith(".customers") and not isinstance(parsed, dict):
-        return f"(JSON, but no object: {len(dead_letter.value)} bytes that may hold a name, shown on demand)"
+        return f"(JSON, but not an object: {len(dead_letter.value)} bytes that may hold a name, shown on demand)"
     if dead_letter.topic.endswith(".customers"):
         # any field may hold a name, except those known to hold none
         parsed = {name: value if name in _HARMLESS else MASK for name, value in parsed.items()}

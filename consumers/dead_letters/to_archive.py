@@ -35,7 +35,7 @@ def add_to_archive(directory: Path, run: str, dead_letters: Sequence[StoredDeadL
     """
     if not any((directory / topic).is_dir() for topic in DAY_COLUMN):
         raise ShopstreamError(
-            f"{directory} is no archive: it has no folder of events or orders.", "Choose another folder."
+            f"{directory} is not an archive: it has no events and no orders folder.", "Choose another folder."
         )
     written: list[Path] = []
     for source, column in DAY_COLUMN.items():

@@ -1,6 +1,6 @@
 """Erases one customer's profile from the topic of profiles.
 
-A log cannot be changed in the middle. Erasure writes a tombstone: readers obey it at once, and compaction removes the
+A log cannot be changed in the middle. Erasure writes a tombstone: readers apply it at once, and compaction removes the
 older records from disk later, or at once on demand.
 
 A record of the customer may be under a key that is not the customer's. Such a record is not a valid profile, and the
@@ -267,7 +267,7 @@ def _alter(admin: AdminClient, topic: str, settings: Mapping[str, str | None]) -
     except KafkaException as error:
         raise ShopstreamError(
             f"The settings of {topic} could not be changed: {error.args[0].str()}.",
-            "Request the right to AlterConfigs on the topic.",
+            "Grant the user the right AlterConfigs on the topic.",
         ) from error
 
 

@@ -194,14 +194,14 @@ class TransactionalTopic:
         for batch in self._going:
             batch.on_done([Rejected(position, reason) for position, reason in sorted(batch.rejected.items())])
         if self.last_error is not None:
-            log.info("rows are written to Kafka again")
+            log.info("Kafka accepts rows again")
         self._going, self._is_flushed, self._tries, self.last_error = [], False, 0, None
 
     def _again(self, reason: str) -> None:
         self._due_s = time.monotonic() + PAUSES_S[min(self._tries, len(PAUSES_S) - 1)]
         self._tries += 1
         if self.last_error is None and self._tries > len(PAUSES_S):
-            log.warning("rows are not written to Kafka; nothing is lost, trying again", reason=reason)
+            log.warning("Kafka accepts no rows; nothing is lost, retrying", reason=reason)
             self.last_error = reason
 
     # --- in the pool's thread ---
@@ -310,7 +310,7 @@ class TransactionalTopic:
         try:
             self._until_answered(lambda: producer.abort_transaction(ANSWER_S))
         except KafkaException as failure:
-            log.debug("the transaction was not aborted; its time-out does", reason=failure.args[0].str())
+            log.debug("the transaction was not aborted; it will time out", reason=failure.args[0].str())
         else:
             self._producer = producer
 

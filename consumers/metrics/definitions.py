@@ -16,7 +16,7 @@ DRIFT_PREFIX: Final = "psi."
 """Prefix of a feature's drift in a report: `psi.recency_days`."""
 DRIFT_METRIC: Final = f"{PREFIX}drift_psi"
 """Full name of the metric of a feature's drift, with the label `feature`."""
-DRIFT_HELP: Final = "Distance of a feature from the data of the model's training (population stability index)."
+DRIFT_HELP: Final = "Distance of a feature from the model's training data (population stability index)."
 
 Figure = int | float | str | None
 """Value in a report."""
@@ -75,8 +75,8 @@ def _quantile(name: str, quantile: str, index_field: str, text: str) -> Metric:
     return Metric("gauge", name, text, "ms", "max", (("quantile", quantile),), index_field, unknown=0.0)
 
 
-_FRESHNESS: Final = "From a record's append to its customer's newest row being found by a search."
-_LATENCY: Final = "From sending a bulk request to its last acknowledgement, tries included."
+_FRESHNESS: Final = "Time from a record's append until a search finds its customer's newest row."
+_LATENCY: Final = "Time from sending a bulk request to its last acknowledgement, retries included."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ class Progress:
         _counter("records_rejected", "Messages that are not valid records; each is a dead letter.", "rejected"),
     ] = 0
     late: Annotated[
-        int, _counter("records_late", "Records that came too late to count; each is a dead letter.", "late")
+        int, _counter("records_late", "Records that arrived too late to count; each is a dead letter.", "late")
     ] = 0
     duplicates: Annotated[
         int, _counter("records_duplicate", "Records that were applied before: repeated, or read again.", "duplicates")
@@ -107,7 +107,7 @@ class Progress:
     retries: Annotated[int, _counter("documents_retried", "Documents sent again to Elasticsearch.", "retries")] = 0
     lag_records: Annotated[
         int,
-        Metric("gauge", "consumer_lag_records", "Unread messages of its partitions.", index_field="lag_records"),
+        Metric("gauge", "consumer_lag_records", "Unread messages of owned partitions.", index_field="lag_records"),
     ]
     latency_p50_ms: Annotated[float, _quantile("sink_latency_seconds", "0.5", "latency_p50_ms", _LATENCY)] = 0.0
     latency_p99_ms: Annotated[float, _quantile("sink_latency_seconds", "0.99", "latency_p99_ms", _LATENCY)] = 0.0
@@ -133,7 +133,7 @@ class FeaturesProgress(Progress):
     orders_written: Annotated[int, _written("orders")]
     topic_rows_written: Annotated[int, _written("feature-topic")]
     alerts_written: Annotated[
-        int, _counter("alerts_written", "Alerts of risen churn risk that every sink has.", "alerts")
+        int, _counter("alerts_written", "Alerts of a risen churn risk that every sink has acknowledged.", "alerts")
     ] = 0
     dirty: Annotated[int, _pending()]
     customers: Annotated[int, Metric("gauge", "customers", "Customers in the state.")]
@@ -151,7 +151,7 @@ class FeaturesProgress(Progress):
         float,
         Metric(
             "gauge", "checkpoint_age_seconds",
-            "Age of the oldest of the newest checkpoints; grows while nothing changes.", "s", "max",
+            "Age of the oldest of the partitions' current checkpoints; grows while nothing changes.", "s", "max",
             index_field="checkpoint_age_s",
         ),
     ]  # fmt: skip
@@ -165,7 +165,7 @@ class FeaturesProgress(Progress):
     checkpoint_bytes: Annotated[
         int,
         Metric(
-            "gauge", "checkpoint_bytes", "Size of what the last checkpoint wrote.", "bytes",
+            "gauge", "checkpoint_bytes", "Bytes that the last checkpoint wrote.", "bytes",
             index_field="checkpoint_bytes",
         ),
     ]  # fmt: skip
@@ -183,7 +183,7 @@ _ADDED: Final[Mapping[str, Metric]] = {
     "rows_per_s": Metric("gauge", "", "Documents and rows written a second.", "1/s", index_field="documents_per_s"),
     "restarts": _counter("worker_restarts", "Restarts of the worker's process.", "restarts"),
     "up": Metric("gauge", "worker_up", "Whether the worker runs."),
-    "blocked": Metric("gauge", "sink_blocked", "Whether something keeps the worker from writing."),
+    "blocked": Metric("gauge", "sink_blocked", "Whether an error prevents the worker from writing."),
     "report_age_s": Metric(
         "gauge", "worker_last_report_age_seconds", "Age of the worker's last report, which its loop sends.", "s", "max"
     ),

@@ -1,6 +1,6 @@
 """Reads a partition's topics in step, applies them to the state and tracks the rows pending for each sink.
 
-Pure of clients: batches of messages go in; dead letters, positions and dirty rows come out.
+Independent of clients: batches of messages go in; dead letters, positions and dirty rows come out.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ CHURN: Final = Dashboard(
             (_mean("Days outside its training", in_training=False), _mean("Days of its training", in_training=True)),
             (Time("Day", "ts", "day"),),
             window=Window(back_days=180),
-            note="Customers with orders only. A model looks better than it is on the days of its training.",
+            note="Customers with orders only. On the days of its training, a model looks better than it is.",
         ),
         Panel(
             "churn-segment-trend", "Expected to leave, by segment", "Which segments contribute to it?",

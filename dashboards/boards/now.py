@@ -1,4 +1,4 @@
-"""Declares the board for the current state: whether the shop is alive and which customers need attention at once."""
+"""Declares the board for the current state: whether the shop is active and which customers need attention now."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ RETENTION: Final = Dashboard(
             CUSTOMERS, "metric", Position(12, 0, 12, 6),
             (Measure("Days, median", "percentile", "order_gap_mean_days", unit="days"),),
             where=(Is("orders_total", (2,)),), whole_shop=True,
-            note="Of customers with exactly two orders.",
+            note="Only customers with exactly two orders.",
         ),
         Panel(
             "retention-once", "Bought once", "How many customers have ordered only once?",

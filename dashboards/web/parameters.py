@@ -97,7 +97,7 @@ def number_of(parameters: Mapping[str, Sequence[str]], name: str, default: int, 
     """Return a whole number from 0 to `most`. Raises UsageError for anything else."""
     text = single_value(parameters, name) or str(default)
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) > most:
-        raise UsageError(f"{name} is a number from 0 to {most}.", _AGAIN)
+        raise UsageError(f"{name} must be a number from 0 to {most}.", _AGAIN)
     return int(text)
 
 

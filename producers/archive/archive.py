@@ -76,7 +76,7 @@ def days(directory: Path, topic: str) -> list[date]:
             dates.append(date.fromisoformat(match[1] if match else entry.name))
         except ValueError:
             raise ShopstreamError(
-                f"{entry} is not a day's folder of an archive.", "Folders are named date=YYYY-MM-DD; move it elsewhere."
+                f"{entry} is not a day folder of an archive.", "Folders are named date=YYYY-MM-DD; move it elsewhere."
             ) from None
     return sorted(dates)
 
@@ -90,7 +90,7 @@ def read_day(directory: Path, topic: str, day: date, columns: Sequence[str] | No
     Args:
         directory: folder of the archive.
         topic: `events` or `orders`.
-        day: UTC day. A day without a folder gives an empty table.
+        day: UTC day. A day without a folder yields an empty table.
         columns: requested columns, all by default.
 
     Returns:
@@ -230,7 +230,7 @@ class ArchiveWriter:
             raise ShopstreamError(f"{directory} is not empty.", "Name another folder, or add --force to replace it.")
         if foreign := sorted(entries - _OWN_ENTRIES):
             raise ShopstreamError(
-                f"{directory} contains {foreign[0]}, which no archive has, so it is not replaced.",
+                f"{directory} contains {foreign[0]}, which is not part of an archive, so it is not replaced.",
                 "Name another folder.",
             )
 

@@ -55,7 +55,7 @@ def _scan(file: Path, how: FileFormat) -> pl.LazyFrame:
 
 
 def parts_of(file: Path, how: FileFormat, rows_max: int) -> int:
-    """Return the number of parts that gives about `rows_max` rows per part."""
+    """Return the number of parts for about `rows_max` rows per part."""
     if how.format == "parquet":
         rows = pl.scan_parquet(file).select(pl.len()).collect().item()
     else:

@@ -1,6 +1,6 @@
 """Imports foreign logs into an archive by a mapping. Rows that are not records are omitted and counted by reason.
 
-Invariant: rows read = rows used + rows left out, and the same file gives the same records and ids. A file is processed
+Invariant: rows read = rows used + rows left out, and the same file yields the same records and ids. A file is processed
 in parts of about ROWS_MAX rows, split by customer (lines: by order), with one part in memory at a time.
 """
 

@@ -28,7 +28,7 @@ def with_sessions(clicks: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The clicks, ascending by customer, ts and `_row`. A session id consists of customer and epoch ms of the first
         click,
-        an event id of session and position: equal files give equal ids.
+        an event id of session and position: equal files yield equal ids.
     """
     ts = pl.col("ts").to_physical()
     new_customer = (pl.col("customer_id") != pl.col("customer_id").shift(1)).fill_null(True)

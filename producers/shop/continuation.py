@@ -53,7 +53,7 @@ _SESSION_REACH_MS: Final = 8 * HOUR_MS
 class LiveBatch:
     """Records of [start_ms, end_ms), ascending by ts (orders: updated_ts; customers: signup_ts).
 
-    The tables have the columns of `features.schema.arrow_schema`. `to_pylist` gives plain records, whose times are
+    The tables have the columns of `features.schema.arrow_schema`. `to_pylist` returns plain records, whose times are
     datetimes. A batch may be empty. Its span is complete nevertheless.
     """
 
@@ -72,7 +72,7 @@ def live_batches(
 
     Visits that the end of history cut continue, and orders of history are still cancelled and refunded. Customers
     arrive, fade and leave by the same laws. Ids differ from those of history and of continuations with another rate.
-    The same arguments give the same records. Starting draws the orders of the last 60 days once more.
+    The same arguments produce the same records. Starting draws the orders of the last 60 days once more.
 
     Args:
         model: model of the shop that generated the history.

@@ -24,5 +24,5 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *address: int) -> np.random.Generator:
-    """Return the generator of a stream at an address (non-negative integers). Equal arguments give equal generators."""
+    """Return the generator of a stream at an address (non-negative integers). Equal arguments, equal generators."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(int(stream), *address))))

@@ -35,7 +35,7 @@ _SAMPLE_DAYS: Final = 24
 
 
 class Shop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All parameters of a history. Equal shops give equal bytes."""
+    """All parameters of a history. Equal shops produce equal bytes."""
 
     end_ms: Annotated[int, Meta(ge=1)]
     """End of history, exclusive; a UTC midnight, epoch ms."""
@@ -66,7 +66,7 @@ def checked(shop: Shop) -> Shop:
     try:
         msgspec.convert(msgspec.to_builtins(shop), Shop)
     except msgspec.ValidationError as error:
-        raise UsageError(f"There is no such shop: {error}.", "Change that option.") from error
+        raise UsageError(f"These parameters of a shop are invalid: {error}.", "Correct the option.") from error
     if shop.end_ms % DAY_MS:
         raise UsageError("History ends at a UTC midnight.", "Give the end as a date, for example 2025-06-01.")
     if shop.start_ms < DAY_MS:

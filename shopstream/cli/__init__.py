@@ -1,1 +1,1 @@
-"""Define the commands: one module for each group."""
+"""Defines the commands: one module for each group."""

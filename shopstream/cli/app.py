@@ -1,4 +1,4 @@
-"""Assemble the command line: names of the commands, the modules that hold them, and the errors they end with."""
+"""Assembles the command line: names of the commands, the modules that hold them, and the errors they end with."""
 
 from __future__ import annotations
 

@@ -101,7 +101,9 @@ def _range(text: str) -> tuple[int, ...]:
     first, _, last = text.partition("-")
     if first.isdecimal() and (last or first).isdecimal() and 2 <= int(first) <= int(last or first) <= 30:
         return tuple(range(int(first), int(last or first) + 1))
-    raise UsageError(f"--k is {text!r}.", "Give the smallest and the largest number of clusters, from 2 to 30: 3-8.")
+    raise UsageError(
+        f"Invalid value for --k: {text!r}.", "Give the smallest and the largest number of clusters, from 2 to 30: 3-8."
+    )
 
 
 def _methods(text: str) -> tuple[str, ...]:
@@ -109,5 +111,5 @@ def _methods(text: str) -> tuple[str, ...]:
 
     methods = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     if unknown := [name for name in methods if name not in METHODS]:
-        raise UsageError(f"--methods has {', '.join(unknown)}.", f"Give some of {','.join(METHODS)}.")
+        raise UsageError(f"Unknown --methods: {', '.join(unknown)}.", f"Choose from {','.join(METHODS)}.")
     return methods

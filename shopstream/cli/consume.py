@@ -43,7 +43,7 @@ def consume(  # noqa: PLR0917 - typer makes an option of each
     Runs until Ctrl-C. Each worker then finishes its batch, writes a checkpoint and exits; a second Ctrl-C stops all at
     once. A worker that crashes is restarted. With --until-end the command stops at the current end offsets.
 
-    The current bundle of the data folder scores the customers, or that of --bundle. A new current bundle is loaded
+    The bundle of --bundle, or the current one of the data folder, scores the customers. A new current bundle is loaded
     while the command runs; an invalid one is rejected.
 
     Example: `shopstream consume --until-end --as-of 2025-06-01T00:00:00Z`

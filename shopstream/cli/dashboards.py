@@ -56,13 +56,13 @@ def check(
     as_of: Annotated[
         int | None, time_option("--as-of", "ISO 8601 end of the time ranges; default: time of the newest document.")
     ] = None,
-    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Runs of each search; the median time counts.")] = 1,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, help="Runs of each search, to report the median time.")] = 1,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Accept panels without data, such as those of a new shop.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the search of every panel against Elasticsearch and check the answer, its data and the types of its fields.
+    """Run the search of every panel against Elasticsearch and check the response, its data and the types of its fields.
 
     Panels of trends need `shopstream rollup` and `shopstream forecast`. The exit code is 1 if a panel fails or is
     empty.

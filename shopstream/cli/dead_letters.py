@@ -47,7 +47,7 @@ def list_dead_letters(  # noqa: PLR0917 - typer makes an option of each
     since_ms: WrittenFrom = None,
     until_ms: WrittenTo = None,
     by_reason: Annotated[bool, typer.Option("--by-reason", help="Print counts by kind of reason.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of rows; the newest count.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of rows; the newest are shown.")] = 50,
     as_json: AsJson = False,
     run: Run = None,
 ) -> None:
@@ -233,7 +233,7 @@ def _bounds(text: str | None, option: str) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
     if match is None or (match[2] and int(match[2]) < int(match[1])):
-        raise UsageError(f"{option} is {text!r}.", "Give a number, or first and last: 10-20.")
+        raise UsageError(f"Invalid value for {option}: {text!r}.", "Give a number, or first and last: 10-20.")
     return int(match[1]), int(match[2] or match[1])
 
 

@@ -28,9 +28,9 @@ def demo(  # noqa: PLR0917 - typer makes an option of each
 ) -> None:
     """Start everything: servers, a year of a synthetic shop through Kafka, a churn model, scored customers, then live.
 
-    The end compares all counts of Kafka and Elasticsearch; the exit code is 1 if they differ. Another call continues
-    with the existing data. A current bundle of `shopstream train` scores instead of a model of the demo. Ctrl-C stops
-    the demo; the servers stay up until `shopstream down`.
+    At the end it compares all counts of Kafka and Elasticsearch; the exit code is 1 if they differ. Another call
+    continues with the existing data. If `shopstream train` has made a bundle current, the demo uses it and trains none.
+    Ctrl-C stops the demo; the servers stay up until `shopstream down`.
 
     Example: `shopstream demo --once`
     """

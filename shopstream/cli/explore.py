@@ -23,9 +23,9 @@ def explore(
     ],
     zone: Annotated[str, typer.Option("--zone", help="Time zone of hours and weekdays.")] = "UTC",
 ) -> None:
-    """Explore an archive, best a clean one: days, weeks, funnel, cohorts, products, customers, with explained charts.
+    """Explore an archive, preferably clean: days, weeks, funnel, cohorts, products, customers, with explained charts.
 
-    The page is one file that loads nothing from elsewhere. A notebook (.ipynb) next to it draws the same charts.
+    The page is one self-contained file. A notebook (.ipynb) next to it draws the same charts.
 
     Example: `shopstream explore shop-archive --out exploration.html`
     """

@@ -20,7 +20,7 @@ def forecast(
     categories: Annotated[
         int,
         typer.Option(
-            "--categories", help="Number of largest categories; the rest is one. 0: total only.", min=0, max=100
+            "--categories", help="Number of largest categories; the others are combined. 0: total only.", min=0, max=100
         ),
     ] = 12,
     index: Annotated[

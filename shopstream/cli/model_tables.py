@@ -1,4 +1,4 @@
-"""Print the reports of `train` and `evaluate` as tables for a terminal."""
+"""Prints the reports of `train` and `evaluate` as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _TRAINED: Final = {
     "ece": "ECE",
 }
 _EVALUATED: Final = {"pr_auc": "PR-AUC", "roc_auc": "ROC-AUC", "brier": "Brier", "ece": "ECE"}
+_PARTS: Final = {"unseen": "unseen", "learnt": "trained on"}
 _CEILINGS: Final = ("knows_present", "knows_dropout")
 
 
@@ -79,4 +80,4 @@ def _values(metrics: Mapping[str, float], names: Mapping[str, str]) -> list[str]
 
 
 def _span(title: str, part: Report) -> str:
-    return f"{title}: {part['first']} to {part['last']}"
+    return f"{_PARTS[title]}: {part['first']} to {part['last']}"

@@ -1,4 +1,4 @@
-"""Declare the options that several commands share, and parse their values."""
+"""Declares the options that several commands share, and parses their values."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def chosen(option: str, text: str, known: Sequence[str], *, may_be_none: bool = 
     """
     names = {name.strip() for name in text.split(",") if name.strip()}
     if names - set(known) or not (names or may_be_none):
-        unknown = ", ".join(sorted(names - set(known))) or "nothing"
+        unknown = ", ".join(sorted(names - set(known)))
+        problem = f"Unknown names in {option}: {unknown}." if unknown else f"{option} is empty."
         none = ", or ''" if may_be_none else ""
-        raise UsageError(f"{option} names {unknown}.", f"Give some of {', '.join(known)}, separated by commas{none}.")
+        raise UsageError(problem, f"Choose from {', '.join(known)}, separated by commas{none}.")
     return tuple(name for name in known if name in names)
 
 
@@ -44,7 +45,7 @@ def parse_time(text: str, option: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"{option} is {text!r}, which is not a time.", "Give ISO 8601: 2025-01-31 or 2025-01-31T18:00:00Z."
+            f"Invalid time for {option}: {text!r}.", "Give ISO 8601: 2025-01-31 or 2025-01-31T18:00:00Z."
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -63,7 +64,7 @@ def parse_duration_s(text: str, option: str) -> float:
     units = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
     count = positive(text[:-1] if text[-1:] in units else text)
     if count is None:
-        raise UsageError(f"{option} is {text!r}.", "Give a duration: 90s, 10m, 1.5h.")
+        raise UsageError(f"Invalid duration for {option}: {text!r}.", "Give a duration such as 90s, 10m or 1.5h.")
     return count * units.get(text[-1:], 1)
 
 
@@ -82,7 +83,7 @@ def parsed_option(option: str, parse: Callable[[str, str], object], metavar: str
 
 
 def time_option(option: str, text: str) -> Any:
-    """Return an option that takes an ISO 8601 time and gives epoch milliseconds."""
+    """Return an option that parses an ISO 8601 time to epoch milliseconds."""
     return parsed_option(option, parse_time, "TIME", text)
 
 
@@ -118,7 +119,7 @@ IndexPii = Annotated[bool, typer.Option("--index-pii", help="Write names and e-m
 Customers = Annotated[int, typer.Option("--customers", help="Number of customers at the end of the history.")]
 Events = Annotated[int, typer.Option("--events", help="Exact number of click events in the history.")]
 Days = Annotated[int, typer.Option("--days", help="Length of the history in days.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed; the same seed gives the same result.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed; the same seed produces the same result.")]
 Mappings = Annotated[
     list[str] | None,
     typer.Option("--mapping", help="Built-in mapping or YAML file; one for all files, or one per file."),
@@ -142,4 +143,4 @@ Horizon = Annotated[
 ]
 History = Annotated[int | None, _days("--history", "Minimum days of history before the first cut-off.", "history_days")]
 Spacing = Annotated[int | None, _days("--spacing", "Days between two cut-offs.", "spacing_days")]
-Cutoffs = Annotated[int | None, _days("--cutoffs", "Maximum number of cut-offs; the latest count.", "cutoffs_max")]
+Cutoffs = Annotated[int | None, _days("--cutoffs", "Maximum number of cut-offs; the latest are used.", "cutoffs_max")]

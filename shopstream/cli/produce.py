@@ -58,7 +58,9 @@ def parse_speed(text: str) -> float | None:
         return None
     speed = positive(text.removesuffix("x"))
     if speed is None:
-        raise UsageError(f"--speed is {text!r}.", "Give `max`, or a number above 0: 3600 is an hour in a second.")
+        raise UsageError(
+            f"Invalid value for --speed: {text!r}.", "Give `max`, or a number above 0: 3600 is an hour in a second."
+        )
     return speed
 
 
@@ -66,7 +68,7 @@ def parse_rate(text: str, option: str) -> float:
     """Parse a rate in events per second, from `500` or `500/s`. Raises UsageError."""
     rate = positive(text.removesuffix("/s"))
     if rate is None:
-        raise UsageError(f"{option} is {text!r}.", "Give events a second: 500/s.")
+        raise UsageError(f"Invalid value for {option}: {text!r}.", "Give events per second: 500/s.")
     return rate
 
 
@@ -84,7 +86,7 @@ def replay(
 ) -> None:
     """Send an archive to Kafka: profiles first, then events and orders in event-time order.
 
-    Ctrl-C stops the replay and prints the --from of the replay that continues it.
+    Ctrl-C stops the replay and prints the --from to continue with.
 
     Example: `shopstream replay data --from 2025-01-01 --to 2025-02-01`
     """
@@ -189,9 +191,9 @@ def import_log(
         str | None, typer.Option("--show", metavar="NAME", help="Print a built-in mapping, as a template, and exit.")
     ] = None,
 ) -> None:
-    """Convert foreign logs of orders or clicks to an archive, by mapping files.
+    """Convert foreign logs of orders or clicks to an archive, described by mapping files.
 
-    Rows that are no records are left out and counted by reason.
+    Rows that are not records are left out and counted by reason.
 
     Example: `shopstream import cdnow.txt --mapping cdnow --out data/cdnow`
     """

@@ -1,4 +1,4 @@
-"""Show the progress of commands that work on files, and write their tables."""
+"""Shows the progress of commands that work on files, and writes their tables."""
 
 from __future__ import annotations
 

@@ -20,7 +20,10 @@ def rollup(
     lost_after: Annotated[
         int | None,
         typer.Option(
-            "--lost-after", help="Days without an order; default: the bundle's horizon, or 90.", min=7, max=730
+            "--lost-after",
+            help="Days without an order until a customer is lost; default: the bundle's horizon, or 90.",
+            min=7,
+            max=730,
         ),
     ] = None,
     out: Annotated[
@@ -29,7 +32,7 @@ def rollup(
     ] = None,
     run: Run = None,
 ) -> None:
-    """Roll an archive up into trends: segments by day, cohorts by month, movement by week, each period whole.
+    """Compute trends of an archive: segments by day, cohorts by month, movement by week, in whole periods.
 
     The range extends to the whole weeks and months of its days. The documents of a period replace earlier ones.
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def list_runs(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of one run, for all its details.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of one run, to list its details.")] = None,
     as_json: AsJson = False,
     state: State = None,
 ) -> None:
-    """List every run: topics, consumers with their lag, documents, checkpoints, and the aliases that lead to it.
+    """List every run: topics, consumers with their lag, documents, checkpoints, and the aliases that point to it.
 
     A server that does not answer is reported, and the exit code is 1; the rest is listed.
 
@@ -106,9 +106,9 @@ def drop(
 def promote(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the run to promote.")],
     run: Annotated[
-        str | None, typer.Option("--run", help="Name of the aliases that move: RUN-customers ...; default: shop.")
+        str | None, typer.Option("--run", help="Run name in the aliases to move: RUN-customers ...; default: shop.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Promote a run that is not complete.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote the run even if it is incomplete.")] = False,
     wait: Annotated[
         float, typer.Option("--wait", min=0, help="Seconds to wait for workers that are completing the run.")
     ] = 60.0,

@@ -23,7 +23,7 @@ def schedule(
     once: Annotated[bool, typer.Option("--once", help="Exit after one round, with code 1 if a step failed.")] = False,
     run: Run = None,
 ) -> None:
-    """Train a bundle, roll trends up, forecast and segment at an interval, until Ctrl-C.
+    """Train a bundle, compute trends, forecast and segment at an interval, until Ctrl-C.
 
     The first round waits until the run's archive consumer has caught up with Kafka. Each bundle becomes the current
     one of the data folder, and running consumers load it. A failed step is logged, and the round runs again.

@@ -21,7 +21,7 @@ def seed_history(
     seed: Seed = 7,
     run: Run = None,
 ) -> None:
-    """Create a synthetic shop's history once and send it to Kafka once, even if called again.
+    """Generate a synthetic shop's history and send it to Kafka, exactly once even if called again.
 
     A file next to DIR stores the progress. After an interruption at any moment the next call resumes, and no record
     counts twice. For containers and scripts; `generate` and `replay` do the two parts by hand.

@@ -48,7 +48,9 @@ def up() -> None:
 
 
 def down(
-    data: Annotated[bool, typer.Option("--data", help="Delete the whole data folder too, after confirmation.")] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="Also delete the whole data folder, after confirmation.")
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """Stop the embedded Kafka and Elasticsearch; keep their data unless --data is given.

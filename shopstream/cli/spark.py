@@ -151,7 +151,7 @@ def train(  # noqa: PLR0917 - typer makes an option of each
 ) -> None:
     """Train as `shopstream train`, with rows computed on Spark and models trained here or on the cluster.
 
-    The same customers give the same training set, so training here gives the same bundle.
+    The same customers yield the same training set, so training here yields the same bundle.
 
     Example: `shopstream spark train archive --out bundles/large --learn cluster`
     """

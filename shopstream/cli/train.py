@@ -86,7 +86,7 @@ def train(
     settings = load_settings()
     target = out if out is not None else settings.home / FOLDER / "new"
     risk_costs = settings.training.costs.to_costs() if costs is None else _read_costs(costs)
-    thresholds(risk_costs)  # fails before the long work if the costs give no thresholds
+    thresholds(risk_costs)  # fails before the long work if the costs define no thresholds
     plan = TrainingPlan(validation, tries=tries, seed=seed, threads=threads, costs=risk_costs, repeats=repeats)
     window = settings.training.to_horizon(horizon, history, spacing, cutoffs)
     with progress(console) as on_step:

@@ -74,7 +74,7 @@ class Demo:
         customers: number of customers who signed up by the end of the history.
         events: number of events in the history.
         days: length of the history in days.
-        seed: seed of the shop; the same seed gives the same shop.
+        seed: seed of the shop; the same seed produces the same shop.
         speed: event seconds per second of the live shop, until it reaches the wall clock.
         workers: processes per role.
         once: exit after the summary.

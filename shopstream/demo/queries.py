@@ -20,7 +20,7 @@ from features.schema import STAGES, TREND_KEYS, VOID_STATUS
 from features.scores.score import RISKS
 
 _NOWHERE: Final = Position(0, 0, 0, 0)
-"""The summary is no grid: it prints one table after the other."""
+"""Unused position: the summary prints one table after the other, without a grid."""
 _OF_GROUP: Final = (
     Measure("customers", "count"),
     Measure("mean churn", "avg", "churn_probability", unit="percent"),

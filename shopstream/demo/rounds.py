@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 LOADED_WITHIN_S: Final = 60.0
-"""Workers look for a new bundle every two seconds; a worker that refuses it continues without."""
+"""Workers check for a new bundle every two seconds; a worker that refuses it continues without."""
 
 
 class DemoRun:

@@ -1,4 +1,4 @@
-"""Run embedded Kafka and Elasticsearch as background processes, or connect to existing ones named by the settings."""
+"""Runs embedded Kafka and Elasticsearch as background processes, or connects to existing ones named by the settings."""
 
 from connectors.endpoints import ElasticEndpoint, Endpoints, KafkaEndpoint
 from shopstream.embedded.lifecycle import down, elastic_endpoint, endpoints, kafka_endpoint, up

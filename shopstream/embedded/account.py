@@ -1,4 +1,4 @@
-"""Choose the unprivileged account of a server started by root, and give that account access to its files."""
+"""Chooses the unprivileged account of a server started by root, and grants that account access to its files."""
 
 from __future__ import annotations
 

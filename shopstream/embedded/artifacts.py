@@ -1,4 +1,4 @@
-"""Download the files of the embedded servers, pinned by `artifacts.lock`: once, and verified on every use.
+"""Downloads the files of the embedded servers, pinned by `artifacts.lock`: once, and verified on every use.
 
 The rule of this file: no byte is used unless its SHA-256 is in the lock. This holds for downloaded files and for
 unpacked trees. Only the locked files are requested from the registry, never versions, so a warm cache needs no network.

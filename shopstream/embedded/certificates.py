@@ -1,4 +1,4 @@
-"""Make the certificates of the secure embedded servers: one authority per data folder, which signs one certificate.
+"""Makes the certificates of the secure embedded servers: one authority per data folder, which signs one certificate.
 
 They are made once, by the key tool of the bundled Java runtime. The authority's private key is deleted after signing.
 No second certificate that the clients of this folder trust can ever be made.

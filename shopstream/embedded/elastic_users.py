@@ -1,4 +1,4 @@
-"""Write the users of the embedded Elasticsearch: `elastic` with all rights, and a read-only user.
+"""Writes the users of the embedded Elasticsearch: `elastic` with all rights, and a read-only user.
 
 The distribution cannot store users in an index. They are kept as password hashes in the files of its file realm, which
 it reads at startup. Its keystore would reveal the password of `elastic` to anyone who can read the file. Other entries

@@ -1,4 +1,4 @@
-"""Configure the embedded Elasticsearch: one node on the loopback interface, with password security."""
+"""Configures the embedded Elasticsearch: one node on the loopback interface, with password security."""
 
 from __future__ import annotations
 

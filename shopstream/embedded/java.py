@@ -1,4 +1,4 @@
-"""Locate the Java runtime of the Python wheel, and make file trees readable for the server's account."""
+"""Locates the Java runtime of the Python wheel, and makes file trees readable for the server's account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configure the embedded Kafka: one KRaft node, broker and controller in one process, on the loopback interface."""
+"""Configures the embedded Kafka: one KRaft node, broker and controller in one process, on the loopback interface."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ class KafkaServer:
         """Return whether the broker answers with its metadata."""
         from connectors.kafka.admin import answers  # noqa: PLC0415 - loads the Kafka client
 
-        # librdkafka backs off after a refused connection, so ask the socket first
+        # librdkafka backs off after a refused connection, so probe the port first
         return ports.accepts(port) and answers(self.endpoint(port), timeout_s=5, cluster=self.cluster_id())
 
 

@@ -1,4 +1,4 @@
-"""Start and stop the embedded servers: choose ports, start, wait for health, record, stop."""
+"""Starts and stops the embedded servers: chooses ports, waits for health, records the state."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def _runs(server: EmbeddedServer, records: _ServerRecords, console: Console) -> 
     if identity is None:
         if entry is not None and entry.identity is not None:
             gone = entry.identity.pid
-            console.print(f"{server.title} was not stopped properly (pid {gone} is gone)", highlight=False)
+            console.print(
+                f"{server.title} was not stopped properly (pid {gone} does not exist any more)", highlight=False
+            )
             records.note(server.name, msgspec.structs.replace(entry, identity=None))
         return False
     if entry is None:

@@ -1,6 +1,6 @@
-"""Update `artifacts.lock`: `python -m shopstream.embedded.pin_artifacts`.
+"""Updates `artifacts.lock`: `python -m shopstream.embedded.pin_artifacts`.
 
-For maintainers, after a change of a version below. Only this module asks the registry for dependencies.
+For maintainers, after a change of a version below. Only this module queries the registry for dependencies.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Choose ports on the loopback interface."""
+"""Chooses ports on the loopback interface."""
 
 from __future__ import annotations
 

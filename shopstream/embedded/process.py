@@ -1,4 +1,4 @@
-"""Start and stop background processes that outlive the command that started them."""
+"""Starts and stops background processes that outlive the command that started them."""
 
 from __future__ import annotations
 

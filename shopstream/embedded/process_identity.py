@@ -1,4 +1,4 @@
-"""Identify processes independently of the wall clock, and lock a server's folder.
+"""Identifies processes independently of the wall clock, and locks a server's folder.
 
 On Linux, psutil computes the creation time as boot time plus clock ticks. It moves with every step of the wall clock,
 so nothing here compares it there.

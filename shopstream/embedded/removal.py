@@ -1,4 +1,4 @@
-"""Delete a data folder: only if no server uses it, and only what it has made."""
+"""Deletes a data folder: only if no server uses it, and only files that Shopstream created."""
 
 from __future__ import annotations
 

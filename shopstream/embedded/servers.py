@@ -1,4 +1,4 @@
-"""Determine the servers of a data folder: embedded, or external if the settings name one; their endpoints and TLS."""
+"""Determines the servers of a data folder: embedded, or external if the settings name one; their endpoints and TLS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Store the state of the embedded servers between commands: `servers.json` in the data folder."""
+"""Stores the state of the embedded servers between commands: `servers.json` in the data folder."""
 
 from __future__ import annotations
 

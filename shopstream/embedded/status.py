@@ -1,4 +1,4 @@
-"""Report which servers run, their topics and groups, and the progress of the consumers."""
+"""Reports which servers run, their topics and groups, and the progress of the consumers."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _recorded(server: KafkaServer | ElasticsearchServer | None, entry: ServerRec
     if entry.identity is None:
         return replace(recorded, problem=_STOPPED)
     if not entry.is_running():
-        return replace(recorded, problem=f"process {entry.identity.pid} is gone; `shopstream up` starts it again")
+        return replace(recorded, problem=f"process {entry.identity.pid} has ended; `shopstream up` starts it again")
     return replace(recorded, pid=entry.identity.pid)
 
 

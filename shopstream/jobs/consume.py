@@ -73,7 +73,9 @@ def checked(consumption: Consumption) -> Consumption:
         UsageError: an option is invalid, or conflicts with another one.
     """
     if not 1 <= consumption.workers <= WORKERS_MAX:
-        raise UsageError(f"--workers is {consumption.workers}.", f"Give a number from 1 to {WORKERS_MAX}.")
+        raise UsageError(
+            f"Invalid value for --workers: {consumption.workers}.", f"Give a number from 1 to {WORKERS_MAX}."
+        )
     if consumption.as_of is not None and not consumption.until_end:
         raise UsageError(
             "--as-of sets the time of the final rows, but there are none without --until-end.", "Add --until-end."

@@ -1,4 +1,4 @@
-"""Checks everything Shopstream needs of a machine, and names a remedy for each fault."""
+"""Checks the machine for everything that Shopstream needs, and names a remedy for each fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promotes another run to the one that readers see, after checking that it is complete."""
+"""Promotes a run: moves the readers' aliases to it, after checking that it is complete."""
 
 from __future__ import annotations
 

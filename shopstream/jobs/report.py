@@ -159,7 +159,7 @@ def _forecast(
     known = _day(last_whole_day(as_of) * DAY_MS)
     if last > known:
         raise UsageError(
-            f"The forecast {request.forecast} was made of the sales up to {last}; known were those up to {known}.",
+            f"The forecast {request.forecast} uses sales up to {last}, but the report only those up to {known}.",
             "Leave out --forecast, or give a later --as-of.",
         )
     return rows, tested

@@ -287,7 +287,7 @@ def drop_run(settings: Settings, run: str, state: str, *, keep_archive: bool = F
     2. Elasticsearch: indices with their aliases, then templates.
     3. Checkpoints, the archive, and the files of metrics, logs and the demo's progress.
 
-    Dying at any step leaves the rest listed under the run's name.
+    After a crash at any step the rest is still listed under the run's name.
 
     Raises:
         ShopstreamError: a server does not answer or refuses, or a file cannot be deleted.

@@ -1,4 +1,4 @@
-"""Runs Shopstream commands as steps of a larger job: each in its own process, whose memory is free at its end."""
+"""Runs Shopstream commands as steps of a larger job, each in its own process, which frees its memory when it ends."""
 
 from __future__ import annotations
 

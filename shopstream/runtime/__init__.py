@@ -1,4 +1,4 @@
-"""Run the consumers as worker processes: the parent decides (`coordinator`) and acts (`supervisor`).
+"""Runs the consumers as worker processes: the parent decides (`coordinator`) and acts (`supervisor`).
 
 Parent and worker exchange lines of JSON (`messages`) over a private socket. The socket also signals liveness: a worker
 whose parent is gone ends at once, as after a crash.

@@ -1,4 +1,4 @@
-"""Load the consumers' scoring bundle: a given bundle, or the one that the pointer `current` of a folder names."""
+"""Loads the consumers' scoring bundle: a given bundle, or the one that the pointer `current` of a folder names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start Python processes of this project, and end them together with their parent."""
+"""Starts Python processes of this project, and ends them together with their parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide which workers run, when all stop and which T they share. Pure: messages in, actions out.
+"""Decides which workers run, when all stop and which T they share. Pure: messages in, actions out.
 
 With end offsets, no worker may exit or write its final rows before all workers of the role have read everything:
 

@@ -1,4 +1,4 @@
-"""Check liveness and readiness of the workers, by pure functions that give reasons.
+"""Checks liveness and readiness of the workers, by pure functions that return reasons.
 
 Alive: nothing hangs; the remedy is a restart of the command. Ready: every worker does its work; the remedy is an
 external system's recovery, or time.

@@ -1,4 +1,4 @@
-"""Configure logging: console lines at a terminal, JSON lines otherwise, and a worker's warnings to its parent."""
+"""Configures logging: console lines at a terminal, JSON lines otherwise, and a worker's warnings to its parent."""
 
 from __future__ import annotations
 

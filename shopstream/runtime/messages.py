@@ -1,4 +1,4 @@
-"""Define the messages between the parent and a worker process: one JSON object a line, in both directions.
+"""Defines the messages between the parent and a worker process: one JSON object a line, in both directions.
 
 parent                                   worker
   Task ────────────────────────────────>   role and configuration

@@ -1,4 +1,4 @@
-"""Serve the HTTP endpoint of a consuming command: `/metrics` for Prometheus, `/healthz` and `/readyz` with reasons.
+"""Serves the HTTP endpoint of a consuming command: `/metrics` for Prometheus, `/healthz` and `/readyz` with reasons.
 
 The parent serves one endpoint with the metrics of all workers, by label. It outlives its workers, so a dead worker
 shows as dead instead of as a target without an answer. One port serves any `--workers`, and a scrape costs the workers

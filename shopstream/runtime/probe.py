@@ -1,4 +1,4 @@
-"""Check the health of containers: `python -m shopstream.runtime.probe TARGET ...` exits with 0 if all are healthy.
+"""Checks the health of containers: `python -m shopstream.runtime.probe TARGET ...` exits with 0 if all are healthy.
 
 It runs every few seconds in the container of the checked program, so it needs only the standard library.
 

@@ -1,4 +1,4 @@
-"""Define the data types of the parent: plan, actions, failures and the state of workers."""
+"""Defines the data types of the parent: plan, actions, failures and the state of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open the role of a worker: from a task to a consumer with its real clients. Each role imports its own, late."""
+"""Opens the role of a worker: from a task to a consumer with its real clients, imported only for that role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the workers and report progress to the terminal or as JSON lines, and to the metrics files."""
+"""Runs the workers and reports progress to the terminal or as JSON lines, and to the metrics files."""
 
 from __future__ import annotations
 

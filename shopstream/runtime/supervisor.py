@@ -1,4 +1,4 @@
-"""Run the worker processes: processes, sockets and the clock around `coordinator`, which decides."""
+"""Runs the worker processes: owns processes, sockets and the clock; `coordinator` makes the decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the tables of workers for the terminal: while they run and after they have ended."""
+"""Builds the tables of workers for the terminal: while they run and after they have ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def by_role(views: Sequence[WorkerView]) -> dict[str, list[WorkerView]]:
 def live_table(views: Sequence[WorkerView]) -> RenderableType:
     """Build a table with a line for each role: records read and written, lag and problems."""
     columns = (
-        "role", "state", "read", "read/s", "lag", "waiting", "written", "written/s", "rejected", "p50 / p99",
+        "role", "state", "read", "read/s", "lag", "pending", "written", "written/s", "rejected", "p50 / p99",
     )  # fmt: skip
     rows: list[tuple[RenderableType, ...]] = []
     errors: list[Text] = []

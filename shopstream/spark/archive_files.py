@@ -97,7 +97,7 @@ def _is_of_days(topic: str, path: str, up_to: int) -> bool:
         return False
     if _FOLDER.fullmatch(day) is None:
         raise ShopstreamError(
-            f"{path.removesuffix(f'/{name}')} is not a day's folder of an archive.",
+            f"{path.removesuffix(f'/{name}')} is not a day folder of an archive.",
             "Day folders are named date=YYYY-MM-DD: remove this folder.",
         )
     return day_of(path) * DAY_MS <= up_to

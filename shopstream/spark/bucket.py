@@ -11,7 +11,7 @@ pending writes, and stores the cells again.
 4. Store the cells that changed, and the event ids.
 5. On a new UTC day, a new bundle, or abandoned carts: the other cells, some at a time.
 
-Dying at any step: Spark repeats the batch, with the store as it was before.
+After a crash at any step, Spark repeats the batch with the previous store.
 """
 
 from __future__ import annotations

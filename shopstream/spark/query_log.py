@@ -1,7 +1,7 @@
 """Stores a streaming query's own metadata next to Spark's checkpoint, in small numbered files.
 
-Each file gets a new number and is never changed; the highest readable number counts. Dying during a write leaves the
-previous file in effect.
+Each file gets a new number and is never changed; the highest readable number counts. After a crash during a write
+the previous file counts.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def parse_properties(texts: list[str]) -> dict[str, str]:
     for text in texts:
         key, separator, value = text.partition("=")
         if not separator or not key:
-            raise UsageError(f"--conf is {text!r}.", "Give KEY=VALUE: spark.executor.memory=4g.")
+            raise UsageError(f"Invalid value for --conf: {text!r}.", "Give KEY=VALUE: spark.executor.memory=4g.")
         properties[key] = value
     return properties
 

@@ -1,6 +1,6 @@
 """Runs `spark stream`: the role `features` on Structured Streaming, with its state in Spark's state store.
 
-Steps of a batch, and what is repeated after dying at each step:
+Steps of a batch, and what is repeated after a crash in each step:
 
 1. Spark records the offsets of the batch in its checkpoint. *The batch starts again with the same offsets.*
 2. Tasks read, and buckets apply the records and return the writes. Their state is stored under the batch's number.

@@ -235,7 +235,7 @@ def test_dead_letters_have_their_recorded_offset_reason_and_bytes(written):
     assert sorted((letter.value or b"").decode() for letter in stored) == bad
     plan = plan_replay(stored, RUN, lambda _: False, APPEND_MS, late=False)
     assert len(plan.held) == len(stored)
-    assert plan_replay(stored, RUN, lambda _: True, APPEND_MS, late=False).held[0][1] == "was replayed before"
+    assert plan_replay(stored, RUN, lambda _: True, APPEND_MS, late=False).held[0][1] == "was already replayed"
 
 
 # --- the data folder --------------------------------------------------------------------------------------------------

@@ -181,4 +181,4 @@ def test_schedule_killed_while_training_leaves_no_partial_bundle(tmp_path):
 def test_invalid_interval_is_refused_by_the_name_of_its_option(tmp_path):
     done = call(["schedule", "--every", "x"], environment(tmp_path))
     assert done.returncode == 2
-    assert "--every is 'x'" in done.stderr
+    assert "Invalid duration for --every: 'x'" in done.stderr

@@ -71,7 +71,7 @@ def test_audit_counts_neither_an_erased_profile_nor_its_tombstone(servers, run_n
 
 def test_audit_reports_an_invalid_message_without_a_dead_letter(servers, run_name, write):
     write("events", an_event("e1"), b"no json")
-    with pytest.raises(ShopstreamError, match=r"events\[0\] 1 is no record"):
+    with pytest.raises(ShopstreamError, match=r"events\[0\] 1 is not a record"):
         audit_topics(servers.kafka.client_properties(), run_name)
 
 

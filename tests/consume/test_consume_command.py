@@ -34,10 +34,10 @@ END_MS = 20_400 * DAY_MS
     ("arguments", "said"),
     [
         (["--as-of", "2025-01-01"], "without --until-end"),
-        (["--until-end", "--as-of", "soon"], "--as-of is 'soon'"),
+        (["--until-end", "--as-of", "soon"], "Invalid time for --as-of: 'soon'"),
         (["--roles", "features,indx"], "--roles names indx"),
-        (["--roles", ","], "--roles names nothing"),
-        (["--workers", "0"], "--workers is 0"),
+        (["--roles", ","], "--roles is empty"),
+        (["--workers", "0"], "Invalid value for --workers: 0"),
         (["--clock", "sun"], "'sun' is not one of"),
         (["--roles", "index", "--until-end", "--as-of", "2025-01-01"], "role features"),
         (["--run", "No Name"], "No Name"),

@@ -56,7 +56,7 @@ def test_full_disk_loses_nothing(servers, scene_on, disk, nothing_lost):
     disk.fill()
     scene.feeder.hurry()
     command = scene.consume("--until-end")
-    waited_s(lambda: "checkpoint not written" in command.output() and "archive is not written" in command.output())
+    waited_s(lambda: "checkpoint not written" in command.output() and "archive cannot be written" in command.output())
     disk.make_room()
     roomy_s = time.monotonic()
     assert command.wait() == 0, command.output()[-3_000:]

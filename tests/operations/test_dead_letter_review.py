@@ -61,7 +61,7 @@ def test_dead_letter_written_twice_is_one_and_rejected_documents_are_separate():
     ("changed", "why"),
     [
         ({}, ""),
-        ({"topic": "other.events"}, "no source topic"),
+        ({"topic": "other.events"}, "not a source topic"),
         ({"offset": -1}, "refused"),
         ({"cut": "the first 5 of 10 bytes"}, "only the first 5"),
         ({"error": "too late: 5 is more than 48 hours before"}, "too late again"),
@@ -79,7 +79,7 @@ def test_record_that_is_still_invalid_is_not_replayed(changed, why):
 
 def test_record_that_was_replayed_is_not_replayed_again():
     done = plan_replay([LETTER], "shop", lambda letter: letter.position == ("shop.events", 2, 17), NOW_MS, late=False)
-    assert done.held == ((LETTER, "was replayed before"),)
+    assert done.held == ((LETTER, "was already replayed"),)
 
 
 def test_late_record_is_replayed_to_a_run_without_lateness():

@@ -102,5 +102,5 @@ def test_wrong_calls_are_errors_with_a_reason(bench, servers, tmp_path, monkeypa
     terminal = Terminal(monkeypatch, tmp_path / "home", servers, bench.run)
     assert "no dead letter 7" in terminal.type("dead-letters", "show", 7, code=1)
     assert "--value is for one dead letter" in terminal.type("dead-letters", "replay", "--value", "x", code=2)
-    assert "--numbers is 'a'" in terminal.type("dead-letters", "list", "--numbers", "a", code=2)
+    assert "Invalid value for --numbers: 'a'" in terminal.type("dead-letters", "list", "--numbers", "a", code=2)
     assert "no dead letter is selected" in terminal.type("dead-letters", "replay")

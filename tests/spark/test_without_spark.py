@@ -280,7 +280,7 @@ def test_cutoffs_are_unique_and_sorted():
         (["--every", "1d", "--from", "2024-01-01"], "belong together"),
         (["--from", "2024-01-01", "--to", "2024-02-01"], "belong together"),
         (["--every", "1d", "--from", "2024-02-01", "--to", "2024-01-01"], "No time"),
-        (["--every", "soon", "--from", "2024-01-01", "--to", "2024-02-01"], "--every is 'soon'"),
+        (["--every", "soon", "--from", "2024-01-01", "--to", "2024-02-01"], "Invalid duration for --every: 'soon'"),
         (["--every", "1s", "--from", "2024-01-01", "--to", "2024-02-01"], "2,678,401 times"),
         (["--as-of", "then"], "--as-of"),
     ],

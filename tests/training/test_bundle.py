@@ -230,7 +230,7 @@ def test_bundle_with_a_damaged_description_is_refused(copy, content):
 
 
 def test_folder_that_is_not_a_bundle_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="is no bundle"):
+    with pytest.raises(UsageError, match="is not a bundle"):
         load_bundle(tmp_path)
 
 
@@ -248,7 +248,7 @@ def test_current_pointer_names_a_sibling_and_is_replaced_atomically(copy):
 @pytest.mark.parametrize("name", ["", "gone", "../copy", "/etc"])
 def test_current_pointer_to_a_missing_sibling_is_refused(copy, name):
     (copy.parent / "current").write_text(name)
-    with pytest.raises(UsageError, match="no bundle in the same folder"):
+    with pytest.raises(UsageError, match="not a bundle in the same folder"):
         load_bundle(copy.parent)
 
 

@@ -112,7 +112,7 @@ def test_as_of_is_an_option_and_a_later_forecast_is_refused(archive, bundle, wri
         tmp_path,
     )  # fmt: skip
     assert isinstance(refused.exception, UsageError)
-    assert "was made of the sales up to" in str(refused.exception)
+    assert "uses sales up to" in str(refused.exception)
     assert not any(tmp_path.iterdir())
     nothing = run(archive, "--bundle", bundle.folder, "--as-of", "1990-01-01", "--out", tmp_path)
     assert isinstance(nothing.exception, ShopstreamError)

@@ -4,7 +4,7 @@ A model trained on one Christmas has seen no full year. Its ranking of customers
 probabilities are those of the training horizons. The newest of these ends long after it began. Shorter windows end
 sooner: purchases within 30 days of a cut-off show the present pace, relative to what the model expects of exactly these
 customers. P(no order) of a Poisson process is exp(-rate), so a factor on everybody's rate is a power of the
-probability. The order of customers stays and the level moves.
+probability. The ranking of the customers is unchanged; the level shifts.
 
     training horizons      |---30---|---30---|---30---|         the factor of each window, on average: 1
     now                                                 |---30---|now

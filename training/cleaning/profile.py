@@ -1,4 +1,4 @@
-"""Gathers what the first pass learns about the whole archive: word counts, products, first purchases, keys, amounts.
+"""Gathers statistics of the whole archive in the first pass: words, products, first purchases, keys, amounts.
 
 Everything here is a sum, a count or a minimum, so it does not depend on the order of files or rows.
 """

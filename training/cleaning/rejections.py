@@ -73,7 +73,7 @@ def _of_times(topic: str, plan: CleaningPlan, now_ms: int) -> Iterator[Rejection
     for one in FIELDS[topic]:
         if one.kind == "time":
             early, late = col(one.name) < plan.earliest_ms, col(one.name) > now_ms + plan.future_ms
-            yield Rejection(f"{one.name} too early", f"nothing happened before {plan.earliest}", "time", early)
+            yield Rejection(f"{one.name} too early", f"no valid time is before {plan.earliest}", "time", early)
             yield Rejection(f"{one.name} in the future", ahead, "time", late)
 
 

@@ -1,4 +1,4 @@
-"""Assigns new customers to clusters from the plain numbers that a method leaves.
+"""Assigns new customers to clusters by the parameters of a fitted method.
 
 Each assigner is a value that is stored as JSON. It labels every row of a matrix, in blocks of bounded size.
 """

@@ -1,4 +1,4 @@
-"""Makes the panels about customers: demographics, engagement and correlations of their features."""
+"""Builds the panels about customers: demographics, engagement and correlations of their features."""
 
 from __future__ import annotations
 

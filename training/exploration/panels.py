@@ -1,4 +1,4 @@
-"""Defines a panel, a figure with one sentence about it; has the shared parts and the panels by day and hour."""
+"""Defines a panel, a figure with one sentence about it, and builds the panels by day and hour."""
 
 from __future__ import annotations
 

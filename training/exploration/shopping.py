@@ -1,4 +1,4 @@
-"""Makes the panels about shopping: funnel, cohorts, products, categories and baskets."""
+"""Builds the panels about shopping: funnel, cohorts, products, categories and baskets."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Theme:
 THEMES: Final = MappingProxyType({
     "spend": Theme(
         Side("High-spending", "give them first choice and a person to talk to; no discounts",
-             "much revenue hangs on them: losing one costs several others"),
+             "much revenue depends on them: one loss equals several others"),
         Side("Small-spending", "raise the basket: bundles, free delivery from a little above their usual order",
              "an offer can cost more than their margin"),
     ),
@@ -56,18 +56,18 @@ THEMES: Final = MappingProxyType({
              "too few orders to know their rhythm: predictions are uncertain"),
     ),
     "lapse": Theme(
-        Side("Lapsed", "win back with what they bought before, once, and let go if that fails",
+        Side("Lapsed", "win back once with what they bought before, and stop if that fails",
              "they may have left for good: contact costs without return"),
         Side("Recent", "follow up on the last order while it is remembered"),
     ),
     "gap": Theme(
-        Side("Slow-cycle", "time the contact by their own gap between orders", "silence is normal and hides leaving"),
+        Side("Slow-cycle", "time the contact by their own gap between orders", "long gaps are normal and hide churn"),
         Side("Fast-cycle", "make reordering one click"),
     ),
     "visits": Theme(
         Side("Often-visiting", "personalise what they see: they look often"),
         Side("Seldom-visiting", "reach them outside the shop: e-mail and retargeting",
-             "visits have faded, which is how leaving begins"),
+             "visits have become rare, an early sign of churn"),
     ),
     "engagement": Theme(
         Side("Deep-browsing", "help to decide: comparisons, reviews, advice", "interest without orders"),
@@ -79,7 +79,7 @@ THEMES: Final = MappingProxyType({
     ),
     "abandonment": Theme(
         Side("Cart-leaving", "remind of the cart within a day; show delivery cost before the checkout",
-             "carts are left: revenue that was nearly there"),
+             "abandoned carts: revenue that was nearly earned"),
         Side("Cart-keeping", "recommend at the cart: they finish what they begin"),
     ),
     "returns": Theme(
