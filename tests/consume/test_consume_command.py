@@ -35,7 +35,7 @@ END_MS = 20_400 * DAY_MS
     [
         (["--as-of", "2025-01-01"], "without --until-end"),
         (["--until-end", "--as-of", "soon"], "Invalid time for --as-of: 'soon'"),
-        (["--roles", "features,indx"], "--roles names indx"),
+        (["--roles", "features,indx"], "Unknown names in --roles: indx"),
         (["--roles", ","], "--roles is empty"),
         (["--workers", "0"], "Invalid value for --workers: 0"),
         (["--clock", "sun"], "'sun' is not one of"),
