@@ -187,13 +187,13 @@ def test_checkpoint_of_another_query_is_refused(spark, bench, tmp_path, run_name
     publish(bench, records, 13)
     first = streaming(bench, tmp_path)
     streamed(spark, first)
-    anew = {**first.topic_ids, "orders": "another"}
-    for wrong, said in (
-        ({"run": "other"}, "of run"),
+    replaced = {**first.topic_ids, "orders": "another"}
+    for wrong, message in (
+        ({"run": "other"}, "belongs to run"),
         ({"partitions": 9}, "3 partitions"),
-        ({"topic_ids": anew}, "anew"),
+        ({"topic_ids": replaced}, "created again"),
     ):
-        with pytest.raises(ShopstreamError, match=said) as refused:
+        with pytest.raises(ShopstreamError, match=message) as refused:
             streamed(spark, dataclasses.replace(first, **wrong))
         assert "--checkpoint" in refused.value.remedy
 
