@@ -188,12 +188,12 @@ def test_checkpoint_of_another_query_is_refused(spark, bench, tmp_path, run_name
     first = streaming(bench, tmp_path)
     streamed(spark, first)
     replaced = {**first.topic_ids, "orders": "another"}
-    for wrong, message in (
+    for wrong, expected in (
         ({"run": "other"}, "belongs to run"),
         ({"partitions": 9}, "3 partitions"),
         ({"topic_ids": replaced}, "created again"),
     ):
-        with pytest.raises(ShopstreamError, match=message) as refused:
+        with pytest.raises(ShopstreamError, match=expected) as refused:
             streamed(spark, dataclasses.replace(first, **wrong))
         assert "--checkpoint" in refused.value.remedy
 
