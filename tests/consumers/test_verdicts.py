@@ -166,7 +166,7 @@ def test_install_over_an_index_that_has_an_aliass_name_stops_with_the_remedy(cli
     definitions = index_definitions(())
     name = mappings.alias(run_name, "events")
     client.indices.create(index=name)
-    with pytest.raises(ShopstreamError, match=f"The index {name} has the name of an alias") as caught:
+    with pytest.raises(ShopstreamError, match=f"The index {name} has the name of a read alias") as caught:
         aliases.install(client, run_name, definitions)
     assert f"DELETE /{name}" in caught.value.remedy
     client.indices.delete(index=name)

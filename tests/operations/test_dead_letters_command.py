@@ -75,7 +75,7 @@ def test_corrected_dead_letters_are_replayed_once(bench, servers, tmp_path, monk
     terminal.type(*again, code=1, answer="n\n")
     assert bench.ends() == ends
     terminal.type(*again, "--yes")
-    assert "replayed before" in terminal.type(*again, "--yes")
+    assert "already replayed" in terminal.type(*again, "--yes")
     assert sum(bench.ends().values()) == sum(ends.values()) + 1
 
     (progress,) = bench.consume()

@@ -156,7 +156,7 @@ def test_crashed_servers_are_detected_and_restarted(pair: Endpoints, settings: S
     found = embedded.status(settings)
     assert not found.healthy()
     assert found.kafka.problem is not None
-    assert "is gone" in found.kafka.problem
+    assert "has ended" in found.kafka.problem
     (settings.home / "secrets" / "elastic-password").unlink()
     said = Console(file=io.StringIO(), width=200)
     again = embedded.up(settings, said)
