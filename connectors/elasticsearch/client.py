@@ -23,36 +23,14 @@ from elasticsearch import Elasticsearch
 
 from connectors.elasticsearch.bulk import BulkSink
 from connectors.elasticsearch.documents import (
-    Doc,
     ItemResult,
-    Outcome,
-    Rejected,
     SendError,
     SinkOptions,
-    SinkStats,
     Verdict,
 )
 from connectors.elasticsearch.verdicts import clip, error_text, is_block, item_verdict, request_verdict
 from connectors.endpoints import ElasticEndpoint, Endpoints
 from features.errors import ShopstreamError
-
-__all__ = [  # the types of the sink are part of this module's interface
-    "BulkSink",
-    "Doc",
-    "ElasticConnection",
-    "Outcome",
-    "Rejected",
-    "SinkOptions",
-    "SinkStats",
-    "check",
-    "delete_documents",
-    "document_id",
-    "open_client",
-    "open_sink",
-    "readable_error",
-    "stored_version",
-    "translate_errors",
-]
 
 ID_BYTES_MAX: Final = 512
 CHECK_TIMEOUT_S: Final = 5.0
