@@ -1,158 +1,242 @@
-"""Reads foreign files as lazy columns of the record types. Unreadable values are null for callers to count."""
+"""Turns the sources of a mapping into polars expressions over the text columns of a foreign table."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
 
-from connectors.formats.timestamps import MILLIS, iso_times, utc
-from features.errors import ShopstreamError, UsageError
-from producers.importing.mapping import FileFormat, Source, Time, Value
+from connectors.formats.numbers import read_decimals
+from connectors.formats.timestamps import read_times, time_format, times_of
+from features.errors import UsageError
+from producers.importing.lookups import Lookups
+from producers.importing.mapping import Time
+from producers.importing.sources import (
+    ANY_WORD,
+    ELEMENT,
+    Condition,
+    Selection,
+    Source,
+    Value,
+    alternatives,
+    literals_in,
+    names_in,
+)
 
-ROW: Final = "_row"
-"""Row number in the file, from 0."""
-_LINE: Final = "_line"
-
-
-def scan(file: Path, how: FileFormat) -> pl.LazyFrame:
-    """Return the file's rows with `ROW`. All columns of text files are text.
-
-    Raises:
-        ShopstreamError: the file is missing or unreadable.
-    """
-    if not file.is_file():
-        raise ShopstreamError(f"There is no file {file}.", "Name the log to import.")
-    try:
-        frame = _scan(file, how)
-        frame.collect_schema()
-    except pl.exceptions.PolarsError as error:
-        raise ShopstreamError(
-            f"{file} cannot be read as {how.format}: {str(error).splitlines()[0]}.", "Correct `file` in the mapping."
-        ) from error
-    return frame
-
-
-def _scan(file: Path, how: FileFormat) -> pl.LazyFrame:
-    if how.format == "parquet":
-        return pl.scan_parquet(file, row_index_name=ROW)
-    if how.format == "whitespace":
-        assert how.columns is not None
-        lines = pl.scan_csv(
-            file, has_header=False, new_columns=[_LINE], separator="\x1f", quote_char=None, infer_schema=False,
-            encoding="utf8-lossy", row_index_name=ROW,
-        )  # fmt: skip
-        parts = pl.col(_LINE).str.extract_all(r"\S+")
-        return lines.filter(pl.col(_LINE).str.contains(r"\S")).select(
-            ROW, *(parts.list.get(at, null_on_oob=True).alias(name) for at, name in enumerate(how.columns))
-        )
-    return pl.scan_csv(
-        file, has_header=how.columns is None, new_columns=None if how.columns is None else list(how.columns),
-        separator=how.separator, infer_schema=False, encoding="utf8-lossy", row_index_name=ROW,
-    )  # fmt: skip
-
-
-def parts_of(file: Path, how: FileFormat, rows_max: int) -> int:
-    """Return the number of parts for about `rows_max` rows per part."""
-    if how.format == "parquet":
-        rows = pl.scan_parquet(file).select(pl.len()).collect().item()
-    else:
-        rows = file.stat().st_size // _ROW_BYTES
-    return int(max(1, -(-rows // rows_max)))
-
-
-_ROW_BYTES: Final = 40
-"""Bytes of a short row of text: too many parts are better than too few."""
+POSITION: Final = "\0position"
+"""Column with the position of a line in its record, from 0."""
+_EXACT: Final = pl.Decimal(38, 18)
+NO_TEXT: Final = pl.lit(None, pl.String)
+_NO_TIME: Final = pl.struct(
+    ms=pl.lit(None, pl.Int64), is_date=pl.lit(None, pl.Boolean), reason=pl.lit(None, pl.String)
+)
+_TABLET: Final = r"(?i)ipad|tablet|kindle|silk/"
+_MOBILE: Final = r"(?i)android|mobi|iphone|ipod|phone"
 
 
 @dataclass(slots=True)
 class Columns:
-    """Builds expressions over the columns of a file, by the names that the mapping uses."""
+    """Builds expressions over the columns of a table. All columns but real times hold trimmed text.
+
+    Attributes:
+        file: name of the file, for errors.
+        schema: columns of the batches: those that the mapping reads.
+        names: all columns of the table; None if every path may occur, as in JSON.
+        tables: table -> lookup -> key -> text.
+        absent: columns that the mapping names and the table lacks, where records do not need them.
+        unknown_words: conditions for rows whose text has no entry in `words`, with the column.
+    """
 
     file: str
-    schema: pl.Schema
+    schema: Mapping[str, pl.DataType]
+    names: Sequence[str] | None = None
+    tables: Lookups = field(default_factory=dict)
     decimal: str = "."
+    thousands: str | None = None
     absent: list[str] = field(default_factory=list)
-    """Columns that the mapping names and the file lacks, if they are optional for the record."""
+    unknown_words: list[tuple[str, pl.Expr]] = field(default_factory=list)
 
     def text(self, source: Source | None, *, required: bool = False) -> pl.Expr:
-        """Return text without surrounding blanks. Empty text is null, and a whole float such as 17850.0 is 17850."""
+        """Return the text of a source; null where it has no value.
+
+        Raises:
+            UsageError: the source is required and the table has none of its columns.
+        """
         if source is None:
-            return pl.lit(None, pl.String)
-        if isinstance(source, Value):
-            return pl.lit(source.value, pl.String)
-        if not self._has(source, required):
-            return pl.lit(None, pl.String)
-        column = pl.col(source)
-        if self.schema[source].is_float():
-            whole = column.is_finite() & (column == column.floor()) & (column.abs() < 2**53)
-            return (
-                pl.when(whole)
-                .then(column.cast(pl.Int64, strict=False).cast(pl.String))
-                .otherwise(column.cast(pl.String))
-            )
-        trimmed = column.cast(pl.String).str.strip_chars()
-        return pl.when(trimmed != "").then(trimmed)
-
-    def number(self, source: str | None, *, required: bool = False) -> pl.Expr:
-        """Return a float; NaN and invalid numbers are null."""
-        if source is None or not self._has(source, required):
-            return pl.lit(None, pl.Float64)
-        column = pl.col(source)
-        if self.schema[source] == pl.String:
-            column = column.str.strip_chars()
-            if self.decimal == ",":
-                column = column.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-        return column.cast(pl.Float64, strict=False).fill_nan(None)
-
-    def time(self, source: Time | None, *, required: bool = False) -> pl.Expr:
-        """Return a UTC time in milliseconds. Invalid times, and local times that do not exist in the zone, are null."""
-        if source is None or not self._has(source.column, required):
-            return pl.lit(None, MILLIS)
-        kind = self.schema[source.column]
-        column = pl.col(source.column)
-        if isinstance(kind, pl.Datetime) or kind == pl.Date:
-            moment = column.cast(pl.Datetime("us", getattr(kind, "time_zone", None)))
-            return moment.dt.convert_time_zone("UTC").cast(MILLIS) if _zone(kind) else utc(moment, source.zone)
-        if source.format in ("epoch_s", "epoch_ms"):
-            factor = 1_000 if source.format == "epoch_s" else 1
-            millis = (column.cast(pl.Float64, strict=False) * factor).floor()
-            return millis.cast(pl.Int64, strict=False).cast(MILLIS)
-        text = column.cast(pl.String).str.strip_chars()
-        return iso_times(text, source.zone) if source.format == "iso" else _pattern(text, source.format, source.zone)
-
-    def raw(self, column: str) -> pl.Expr:
-        """Return the unchanged column. Raises UsageError if the file has no column of this name."""
-        self._has(column, required=True)
-        return pl.col(column)
-
-    def is_text(self, column: str) -> bool:
-        """Return whether the column holds text."""
-        return self.schema.get(column) == pl.String
-
-    def _has(self, column: str, required: bool) -> bool:
-        if column in self.schema and column != ROW:
-            return True
+            return NO_TEXT
         if required:
-            names = ", ".join(name for name in self.schema.names() if name != ROW)
+            self.require(label(source))
+        return pl.coalesce(*(self._one(one) for one in alternatives(source)))
+
+    def require(self, paths: Sequence[str]) -> None:
+        """Raise UsageError if paths are given and the table has none of them as columns."""
+        if paths and self.names is not None and not any(path in self.names for path in paths):
+            names = ", ".join(name for name in self.names if not name.startswith("\0"))
             raise UsageError(
-                f"{self.file} has no column {column}; it has {names}.",
-                "Write a mapping with its columns: `shopstream import --show NAME` prints one to start from.",
+                f"{self.file} has no column {' or '.join(paths)}; it has {names}.",
+                "Write a mapping with its columns: `shopstream inspect` drafts one.",
             )
-        if column not in self.absent:
-            self.absent.append(column)
-        return False
+
+    def holds(self, condition: Condition | None) -> pl.Expr:
+        """Return whether a condition holds; true without one."""
+        if condition is None:
+            return pl.lit(True)
+        text = self._first(condition.path)
+        if condition.missing is not None:
+            return text.is_null() == condition.missing
+        if condition.equals is not None:
+            return (text == condition.equals).fill_null(False)
+        if condition.one_of is not None:
+            known = text.is_in([one for one in condition.one_of if one is not None]).fill_null(False)
+            return known | text.is_null() if None in condition.one_of else known
+        if condition.starts_with is not None:
+            return text.str.starts_with(condition.starts_with).fill_null(False)
+        number = read_decimals(text, self.decimal, self.thousands).struct.field("value").cast(pl.Float64)
+        return (number <= condition.at_most).fill_null(False)
+
+    def time(self, times: Sequence[Time], *, required: bool = False) -> tuple[pl.Expr, pl.Expr]:
+        """Return the text of a time and its struct of `ms`, `is_date` and `reason`. The first time with a value counts.
+
+        Raises:
+            UsageError: the time is required and the table has none of its columns.
+        """
+        if required:
+            self.require([path for time in times for path in time.path])
+        text, read = NO_TEXT, _NO_TIME
+        for time in reversed(times):
+            for path in reversed(time.path):
+                own = self.column(path)
+                kind = self.schema.get(path, pl.String())
+                if isinstance(kind, pl.Datetime | pl.Date):
+                    parsed = times_of(pl.col(path), kind, time.zone)
+                else:
+                    parsed = read_times(own, time_format(time.format), time.zone, time.zones)
+                present = own.is_not_null() & self.holds(time.when)
+                text = pl.when(present).then(own).otherwise(text)
+                read = pl.when(present).then(parsed).otherwise(read)
+        return text, read
+
+    def column(self, path: str) -> pl.Expr:
+        """Return the text of a column; null, and noted as absent, if the table lacks it."""
+        if path == ELEMENT:
+            return pl.col(POSITION).cast(pl.String)
+        if path not in self.schema:
+            if path not in self.absent:
+                self.absent.append(path)
+            return NO_TEXT
+        return pl.col(path).cast(pl.String)
+
+    def _first(self, paths: Sequence[str]) -> pl.Expr:
+        return pl.coalesce(*(self.column(path) for path in paths))
+
+    def _one(self, one: str | Value | Selection) -> pl.Expr:
+        if isinstance(one, str):
+            return self.column(one)
+        if isinstance(one, Value):
+            return pl.when(self.holds(one.when)).then(pl.lit(one.value)) if one.when else pl.lit(one.value)
+        return self._selected(one)
+
+    def _selected(self, one: Selection) -> pl.Expr:
+        text = self._first(one.path) if one.join is None else self.joined(one.join)
+        if one.when is not None:
+            text = pl.when(self.holds(one.when)).then(text)
+        if one.never:
+            text = pl.when(~text.is_in(one.never)).then(text)
+        if one.match is not None:
+            text = text.str.extract(one.match, 1)
+        if one.lookup is not None:
+            text = replaced(text, self.tables[one.lookup.table][one.lookup], None)
+        if one.lower:
+            text = text.str.to_lowercase()
+        for path in one.less:
+            text = self._difference(text, self.column(path))
+        if one.minor_units is not None:
+            text = _major_units(text, one.minor_units)
+        if one.device:
+            text = _device(text)
+        if one.words is not None:
+            text = self._worded(text, one.words, one.path)
+        return text if one.missing is None else text.fill_null(one.missing)
+
+    def joined(self, join: str, own: Mapping[str, pl.Expr] = MappingProxyType({})) -> pl.Expr:
+        """Return a text with the values of its names in braces; null if one of them is missing.
+
+        Args:
+            join: text with names in braces.
+            own: name -> value, for names that are no columns.
+        """
+        before, *after = literals_in(join)
+        parts = [pl.lit(before)]
+        for name, literal in zip(names_in(join), after, strict=True):
+            parts += [own[name] if name in own else self.column(name), pl.lit(literal)]
+        return pl.concat_str(parts)
+
+    def _difference(self, text: pl.Expr, less: pl.Expr) -> pl.Expr:
+        """Return the exact difference of two amounts as text. If one of them is unreadable, so is the difference."""
+        first, second = (
+            read_decimals(one, self.decimal, self.thousands).struct.field("value").cast(_EXACT) for one in (text, less)
+        )
+        readable = first.is_not_null() & second.is_not_null()
+        difference = (first - second).cast(pl.String)
+        if self.decimal != ".":
+            difference = difference.str.replace(".", self.decimal, literal=True)
+        shown = pl.when(readable).then(difference).otherwise(pl.format("{} less {}", text, less))
+        return pl.when(less.is_null() | text.is_null()).then(text).otherwise(shown)
+
+    def _worded(self, text: pl.Expr, words: Mapping[str, str | None], paths: Sequence[str]) -> pl.Expr:
+        named = {word: value for word, value in words.items() if word != ANY_WORD}
+        if ANY_WORD not in words:
+            unknown = text.is_not_null() & ~text.is_in(list(named))
+            self.unknown_words.append((", ".join(paths), unknown))
+        return replaced(text, named, words.get(ANY_WORD))
 
 
-def _zone(kind: pl.DataType) -> str | None:
-    return getattr(kind, "time_zone", None)
+def replaced(text: pl.Expr, words: Mapping[str, str | None], default: str | None | pl.Expr) -> pl.Expr:
+    """Return the words' values of a text, and the default for other texts. Null stays null."""
+    other = default if isinstance(default, pl.Expr) else pl.lit(default, pl.String)
+    keys, values = (pl.Series(list(texts), dtype=pl.String) for texts in (words.keys(), words.values()))
+    found = text.replace_strict(keys, values, default=other) if words else other
+    return pl.when(text.is_not_null()).then(found)
 
 
-def _pattern(text: pl.Expr, pattern: str, zone: str) -> pl.Expr:
-    if "%z" in pattern or "%:z" in pattern:
-        return text.str.to_datetime(pattern, time_unit="us", time_zone="UTC", strict=False).cast(MILLIS)
-    if any(part in pattern for part in ("%H", "%I", "%T", "%R", "%s")):
-        return utc(text.str.to_datetime(pattern, time_unit="us", strict=False), zone)
-    return utc(text.str.to_date(pattern, strict=False).cast(pl.Datetime("us")), zone)
+def label(source: Source | None) -> list[str]:
+    """Return the columns or paths whose text becomes the value: those that a refusal names."""
+    if source is None:
+        return []
+    found: list[str] = []
+    for one in alternatives(source):
+        if isinstance(one, str):
+            found.append(one)
+        elif isinstance(one, Selection):
+            found += [*one.path, *(name for name in names_in(one.join or "") if name != ELEMENT)]
+        else:
+            return []  # a constant makes the source complete
+    return found
+
+
+def _major_units(text: pl.Expr, decimals: int) -> pl.Expr:
+    """Return an amount of minor units as a decimal. A text that is no whole number stays unreadable."""
+    digits = text.str.strip_prefix("-").str.zfill(decimals + 1)
+    sign = pl.when(text.str.starts_with("-")).then(pl.lit("-")).otherwise(pl.lit(""))
+    whole = pl.concat_str(sign, digits.str.head(-decimals), pl.lit("."), digits.str.tail(decimals)) if decimals else text
+    return pl.when(text.str.contains(r"^-?\d+$")).then(whole).otherwise(text + " is no whole number")
+
+
+def _device(agent: pl.Expr) -> pl.Expr:
+    """Return the device class of a user agent. An Android agent without "Mobile" is a tablet."""
+    large_android = agent.str.contains("(?i)android") & ~agent.str.contains("(?i)mobile")
+    return (
+        pl.when(agent.is_null()).then(NO_TEXT)
+        .when(agent.str.contains(_TABLET) | large_android).then(pl.lit("tablet"))
+        .when(agent.str.contains(_MOBILE)).then(pl.lit("mobile"))
+        .otherwise(pl.lit("desktop"))
+    )  # fmt: skip
+
+
+def rates_of(rates: Mapping[str, Decimal]) -> dict[str, str]:
+    """Return exchange rates as plain decimal texts."""
+    return {currency: format(rate, "f") for currency, rate in rates.items()}

@@ -1,391 +1,315 @@
-"""Imports foreign logs into an archive by a mapping. Rows that are not records are omitted and counted by reason.
+"""Imports foreign logs into an archive by mappings. Every row is used, left out by a rule, or refused with the reason.
 
-Invariant: rows read = rows used + rows left out, and the same file yields the same records and ids. A file is processed
-in parts of about ROWS_MAX rows, split by customer (lines: by order), with one part in memory at a time.
+All files of an import are one log: orders whose rows are in several files are joined, and sessions are cut over all
+files. The records do not depend on the number of files or on the order of files and rows. Rows wait on disk until all
+rows of their customer (orders: of their order) are read, so memory holds about ROWS_MAX rows.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from features.errors import ShopstreamError
-from features.records.rejections import form_of
-from features.schema import (
-    AMOUNT_MAX,
-    DEVICES,
-    EVENT_TYPES,
-    ORDER_CHANGE_MS_MAX,
-    ORDER_LINES_MAX,
-    STATUSES,
-    TS_MAX,
-    Event,
-    Item,
-    Order,
-)
+from connectors.tables.log_files import LogFile, log_files
+from connectors.formats.timestamps import MILLIS, times_of
+from connectors.tables.batches import LINE, Batch, Refusal
+from connectors.tables.reader import header, read_batches
+from features.errors import ShopstreamError, UsageError
+from features.schema import STATUSES
 from producers.archive.archive import ArchiveWriter
-from producers.importing.columns import ROW, Columns, parts_of, scan
-from producers.importing.mapping import ClickMapping, LeftOut, OrderMapping
-from producers.importing.sessionise import with_sessions
+from producers.importing.columns import POSITION, Columns
+from producers.importing.events import REPEATED, event_records
+from producers.importing.lookups import Lookups, read_lookups
+from producers.importing.mapping import ClickMapping, OrderMapping
+from producers.importing.orders import Assembled, order_records
+from producers.importing.refusals import REFUSAL_SCHEMA, FileReport
+from producers.importing.rows import Plan, click_plan, judge, order_plan
+from producers.importing.spill import Spill
 
 ROWS_MAX: Final = 2_000_000
-EXAMPLES: Final = 3
-_OUT: Final = "_out"
-_CENTS: Final = 2
-_ITEM: Final = pl.Struct(
-    {"product_id": pl.String, "category": pl.String, "quantity": pl.Int64, "unit_price": pl.Float64}
-)
+BATCH_ROWS: Final = 200_000
+Log = tuple[str | Path, str, OrderMapping | ClickMapping]
+"""File, folder or glob; name of its mapping; mapping."""
+Refused = Callable[[FileReport, pl.DataFrame], None]
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """Result of importing one file."""
+    """Result of an import.
 
-    file: Path
-    mapping: str
-    topic: str
-    rows: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Rows by reason."""
-    examples: dict[str, list[int]] = field(default_factory=dict)
-    """Reason -> numbers of the first rows, from each part of the file."""
-    records: int = 0
-    """Events, or order records."""
+    Attributes:
+        files: rows of each file.
+        records: topic -> records in the archive.
+        customers: ids of all customers.
+        first_ms: lowest ts of a record, epoch ms.
+        last_ms: highest ts of a record.
+        revenue_cents: sum of the totals of order records with status `placed`.
+        dates_only: whether no time of the log has an hour.
+    """
+
+    files: list[FileReport] = field(default_factory=list)
+    records: Counter[str] = field(default_factory=Counter)
     customers: set[str] = field(default_factory=set)
     first_ms: int | None = None
     last_ms: int | None = None
     revenue_cents: int = 0
-    """Sum of the totals of order records with status `placed`."""
-    absent: tuple[str, ...] = ()
-    """Columns that the mapping names, the file lacks and records do not need."""
+    dates_only: bool = True
+
+    @property
+    def rows(self) -> int:
+        """Rows read."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """Rule -> rows that it leaves out."""
+        return sum((file.left_out for file in self.files), Counter())
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Reason -> rows that cannot be read right."""
+        return sum((file.refused for file in self.files), Counter())
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Reason -> optional values that records cannot hold."""
+        return sum((file.dropped for file in self.files), Counter())
 
     @property
     def rows_used(self) -> int:
         """Rows that are in the archive."""
-        return self.rows - self.left_out.total()
+        return sum(file.rows_used for file in self.files)
 
 
 def import_logs(
-    logs: Sequence[tuple[Path, str, OrderMapping | ClickMapping]],
+    logs: Sequence[Log],
     out: Path,
+    now_ms: int,
     *,
     force: bool = False,
     rows_max: int = ROWS_MAX,
-    on_progress: Callable[[Path, int, int], None] = lambda _file, _part, _parts: None,
-) -> list[ImportReport]:
+    on_progress: Callable[[str, int], None] = lambda _file, _rows: None,
+    on_refused: Refused = lambda _file, _rows: None,
+) -> ImportReport:
     """Write the archive of one or more foreign logs, all or nothing.
 
     Args:
         logs: files, each with the name of its mapping and the mapping.
         out: folder of the archive.
+        now_ms: current time, epoch ms. A row more than a day ahead of it is refused.
         force: whether to replace an existing archive.
         rows_max: approximate number of rows in memory at a time.
-        on_progress: callback that receives the file, the finished parts and the number of parts.
+        on_progress: callback that receives the file's name and the number of rows read from it.
+        on_refused: callback that receives refused rows: columns of REFUSAL_SCHEMA.
 
     Raises:
-        UsageError: a file lacks a column that the mapping needs.
-        ShopstreamError: a file is unreadable, none of its rows is a record, or `out` may not be written.
+        UsageError: a file lacks a column that its mapping needs, or is named twice.
+        ShopstreamError: a file is unreadable, no row is a record, or `out` may not be written.
     """
-    reports = []
-    with ArchiveWriter(out, force=force) as archive:
-        for file, name, mapping in logs:
-            report = ImportReport(file, name, mapping.kind if isinstance(mapping, OrderMapping) else "events")
-            frame = scan(file, mapping.file)
-            parts = parts_of(file, mapping.file, rows_max)
-            for number, records in enumerate(_records(frame, mapping, parts, report), start=1):
-                if len(records):
-                    archive.write(report.topic, records.to_arrow())
-                    _note(report, records)
-                on_progress(file, number, parts)
-            if not report.records:
-                reasons = "; ".join(f"{reason}: {rows:,}" for reason, rows in report.left_out.most_common(4))
-                raise ShopstreamError(
-                    f"No row of {file} is a record{f' ({reasons})' if reasons else ''}.", "Correct the mapping."
-                )
-            reports.append(report)
-    return reports
+    report = ImportReport()
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with (
+        ArchiveWriter(out, force=force) as archive,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.rows-", dir=out.absolute().parent) as folder,
+    ):
+        reading = _Reading(report, Path(folder), now_ms, on_progress, on_refused)
+        for file, name, mapping in _every_file(logs):
+            reading.read(file, name, mapping)
+        for topic, records in reading.assembled(rows_max):
+            _note(report, topic, records)
+            archive.write(topic, with_times(records).to_arrow())
+        if not report.records:
+            raise _no_record(report)
+    return report
 
 
-def _records(
-    frame: pl.LazyFrame, mapping: OrderMapping | ClickMapping, parts: int, report: ImportReport
-) -> Iterator[pl.DataFrame]:
-    columns = Columns(str(report.file), frame.collect_schema(), mapping.file.decimal)
-    plan = _plan_orders(mapping, columns) if isinstance(mapping, OrderMapping) else _plan_clicks(mapping, columns)
-    report.absent = tuple(columns.absent)
-    typed = frame.select(ROW, **plan.fields, **{f"_rule{n}": rule for n, (_, rule) in enumerate(plan.rules)})
-    reasons = pl.coalesce(
-        *(pl.when(pl.col(f"_rule{n}")).then(pl.lit(reason)) for n, (reason, _) in enumerate(plan.rules)),
-        pl.lit(None, pl.String),
-    )
-    typed = typed.with_columns(reasons.alias(_OUT)).drop(f"_rule{n}" for n in range(len(plan.rules)))
-    for part in range(parts):
-        rows = typed if parts == 1 else typed.filter(pl.col(plan.together).hash(0) % parts == part)
-        try:
-            drawn = rows.collect(engine="streaming").sort(ROW)
-        except pl.exceptions.PolarsError as error:
-            raise ShopstreamError(
-                f"{report.file} cannot be read as {mapping.file.format}: {str(error).splitlines()[0]}.",
-                "Correct the file, or `file` in the mapping.",
-            ) from error
-        report.rows += len(drawn)
-        drawn = _judged(drawn, plan.checks, report)
+def _every_file(logs: Sequence[Log]) -> Iterator[tuple[LogFile, str, OrderMapping | ClickMapping]]:
+    seen = set()
+    for given, name, mapping in logs:
+        for file in log_files([given]):
+            key = (file.path.resolve(), file.member, name)
+            if key in seen:
+                raise UsageError(f"{file.name} is named twice; its rows would count twice.", "Name each file once.")
+            seen.add(key)
+            yield file, name, mapping
+
+
+class _Reading:
+    """Reads files one after the other and keeps their typed rows until they can be assembled."""
+
+    def __init__(
+        self, report: ImportReport, folder: Path, now_ms: int, on_progress: Callable[[str, int], None],
+        on_refused: Refused,
+    ) -> None:  # fmt: skip
+        self._report = report
+        self._now_ms = now_ms
+        self._on_progress = on_progress
+        self._on_refused = on_refused
+        self._orders = Spill(folder, "_key")
+        self._events = Spill(folder, "customer_id")
+        self._known_until_ms = 0
+        self._currencies: Counter[str] = Counter()
+
+    def read(self, file: LogFile, name: str, mapping: OrderMapping | ClickMapping) -> None:
+        """Read the rows of a file."""
+        found = FileReport(file.name, name, "orders" if isinstance(mapping, OrderMapping) else "events")
+        self._report.files.append(found)
+        tables = read_lookups(mapping, file)
+        names, wanted = None, sorted(mapping.paths())
+        if mapping.file.format != "json":
+            names = header(file, mapping.file)
+            wanted = [path for path in wanted if path in names]
+        lines = mapping.fields.lines
+        each = None if lines is None else lines.list
+        plan = None
+        for batch in read_batches(file, mapping.file, wanted, each=each, rows_max=BATCH_ROWS):
+            if plan is None:
+                plan = self._plan(found, mapping, dict(batch.rows.schema), names, tables)
+            self._take(batch, plan, found, mapping)
+            self._on_progress(found.file, found.rows)
+        if plan is None:  # a file without rows must have the columns, too
+            self._plan(found, mapping, dict.fromkeys(wanted, pl.String()), names, tables)
+
+    def _plan(
+        self, found: FileReport, mapping: OrderMapping | ClickMapping, schema: dict[str, pl.DataType],
+        names: Sequence[str] | None, tables: Lookups,
+    ) -> Plan:  # fmt: skip
+        how = mapping.file
+        columns = Columns(found.file, schema, names, tables, how.decimal, how.grouping)
+        make = order_plan(mapping, columns, self._now_ms) if isinstance(mapping, OrderMapping) else click_plan(
+            mapping, columns, self._now_ms
+        )  # fmt: skip
+        found.absent = tuple(columns.absent)
+        return make
+
+    def _take(self, batch: Batch, plan: Plan, found: FileReport, mapping: OrderMapping | ClickMapping) -> None:
+        number = len(self._report.files) - 1
+        found.rows += len(batch.rows) + len(batch.refused)
+        self._refuse(found, [one for one in batch.refused if not one.left_out])
+        for one in batch.refused:
+            if one.left_out:
+                found.leave_out(one.reason, [one.line])
+        rows = batch.rows.with_columns(pl.col(pl.String).str.strip_chars().replace("", None))
+        position = pl.int_range(pl.len()).over(LINE) if mapping.fields.lines else pl.lit(None, pl.Int64)
+        judged = judge(rows.with_columns(position.alias(POSITION)), plan)
+        for reason, lines in judged.left_out.items():
+            found.leave_out(reason, lines)
+        self._refused(found, judged.refused)
+        for reason, count in judged.dropped.items():
+            found.dropped[reason] += count
+        used = judged.used.with_columns(pl.lit(number, pl.Int32).alias("_file"))
+        if used.is_empty():
+            return
+        good = used.filter(~pl.col("_bad"))
+        self._note_times(good, mapping)
+        if not mapping.currency.rates:
+            self._currencies.update(dict(good["_currency"].drop_nulls().value_counts().iter_rows()))
         if isinstance(mapping, OrderMapping):
-            yield _orders(drawn, mapping, report)
+            key = pl.when("_own_id").then("customer_id").otherwise("order_id")
+            self._orders.add(used.with_columns(key.alias("_key")).filter(pl.col("_key").is_not_null()))
         else:
-            yield _events(drawn, report)
+            self._events.add(used.filter(~pl.col("_bad")))
+
+    def _refuse(self, found: FileReport, rows: Sequence[Refusal]) -> None:
+        if rows:
+            values = [(one.line, one.reason, one.column, one.value, None) for one in rows]
+            self._refused(found, pl.DataFrame(values, schema=REFUSAL_SCHEMA, orient="row"))
+
+    def _refused(self, found: FileReport, rows: pl.DataFrame) -> None:
+        if len(rows):
+            found.refuse(rows)
+            self._on_refused(found, rows)
+
+    def _note_times(self, rows: pl.DataFrame, mapping: OrderMapping | ClickMapping) -> None:
+        """Remember until when the log is complete: a date stands for its whole day."""
+        times = rows.filter(pl.col("ts").is_not_null())
+        if times.is_empty():
+            return
+        dates = times.filter(pl.col("_is_date"))
+        self._report.dates_only &= len(dates) == len(times)
+        ends = [_int(times["ts"].max()) + 1]
+        if len(dates):
+            zone = mapping.time[0].zone
+            last = pl.from_epoch(pl.Series([_int(dates["ts"].max())]), "ms").dt.replace_time_zone("UTC")
+            next_day = last.dt.convert_time_zone(zone).dt.date().dt.offset_by("1d")
+            ends.append(_int(pl.select(times_of(pl.lit(next_day), pl.Date(), zone).struct.field("ms")).item()))
+        self._known_until_ms = max(self._known_until_ms, *ends)
+
+    def assembled(self, rows_max: int) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Yield topic and records of each part.
+
+        Raises:
+            ShopstreamError: amounts are in several currencies without rates.
+        """
+        if len(self._currencies) > 1:
+            found = ", ".join(f"{name} in {rows:,} rows" for name, rows in self._currencies.most_common(5))
+            raise ShopstreamError(f"The log has several currencies: {found}.", "Give currency.rates in the mapping.")
+        for rows in self._orders.parts(rows_max):
+            made = order_records(rows)
+            self._settle(made)
+            yield "orders", made.records
+        for rows in self._events.parts(rows_max):
+            made, repeated = event_records(rows)
+            self._settle(made)
+            for (number,), part in repeated.group_by("_file"):
+                self._report.files[_int(number)].leave_out(REPEATED, part["_line"].to_list())
+            yield "events", made.records
+
+    def _settle(self, made: Assembled) -> None:
+        for (number,), part in made.refused.group_by("_file"):
+            rows = part.select(
+                pl.col("_line").alias("line"), "reason",
+                *(pl.lit(None, pl.String).alias(name) for name in ("column", "value", "detail")),
+            )  # fmt: skip
+            self._refused(self._report.files[_int(number)], rows)
+        for number, reason, count in made.dropped.group_by("_file", "reason").len().iter_rows():
+            self._report.files[number].dropped[reason] += count
+
+    @property
+    def known_until_ms(self) -> int:
+        """Instant up to which the log is complete, exclusive, epoch ms."""
+        return self._known_until_ms
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    fields: Mapping[str, pl.Expr]
-    """Field of the record -> its expression over the file."""
-    rules: Sequence[tuple[str, pl.Expr]]
-    """Reason -> condition on the rows of the file that are left out. The first matching reason is counted."""
-    checks: Sequence[tuple[str, pl.Expr]]
-    """Reason -> condition, over the record's fields, that the contract rejects."""
-    together: str
-    """Column whose equal values keep rows in the same part."""
+def with_times(records: pl.DataFrame) -> pl.DataFrame:
+    """Return records with times as the archive has them, instead of epoch ms."""
+    return records.with_columns(pl.col("^(ts|updated_ts)$").cast(MILLIS))
 
 
-def _plan_orders(mapping: OrderMapping, columns: Columns) -> _Plan:
-    order = mapping.order
-    together = "order_id" if order.rows == "line" else "customer_id"
-    rate = _rate(mapping, columns)
-    fields = {
-        "order_id": columns.text(order.id, required=order.id is not None),
-        "customer_id": columns.text(order.customer, required=True),
-        "session_id": columns.text(order.session),
-        "ts": columns.time(mapping.time, required=True),
-        "updated_ts": columns.time(order.updated),
-        "status": _word(columns.text(order.status), order.statuses, "placed"),
-        "total": columns.number(order.total, required=order.total is not None) * rate,
-        "product_id": columns.text(order.product),
-        "category": columns.text(order.category),
-        "quantity": columns.number(order.quantity, required=order.total is None),
-        "unit_price": columns.number(order.unit_price, required=order.total is None) * rate,
-        "channel": columns.text(order.channel),
-        "country": _country(columns.text(order.country), mapping.countries),
-        "payment_method": columns.text(order.payment_method),
-        "_rate": rate,
-    }
-    ahead_ms = pl.col("updated_ts").to_physical() - pl.col("ts").to_physical()
-    money = "total" if order.total is not None else "unit_price"
-    checks = [
-        *([("no order id", pl.col("order_id").is_null())] if order.id else []),
-        *_CHECKS,
-        *_too_long(fields, _ORDER_BYTES_MAX),
-        ("unknown status", ~pl.col("status").is_in(STATUSES)),
-        (f"no readable {money}", pl.col(money).is_null()),
-        ("amount below 0 or above 1e12", _bad_amount("total") | _bad_amount("unit_price")),
-        ("quantity not a whole number above 0", _bad_quantity(needed=order.total is None)),
-        (
-            "changed before it was placed, or more than 400 days after",
-            (ahead_ms < 0) | (ahead_ms > ORDER_CHANGE_MS_MAX),
-        ),
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _no_record(report: ImportReport) -> ShopstreamError:
+    reasons = "; ".join(f"{reason}: {rows:,}" for reason, rows in (report.refused + report.left_out).most_common(4))
+    names = ", ".join(file.file for file in report.files[:3]) + (", …" if len(report.files) > 3 else "")
+    examples = [
+        f"\n  {file.file}, {example.place()}"
+        for file in report.files
+        for reason in list(file.examples)[:4]
+        for example in file.examples[reason][:1]
     ]
-    return _Plan(fields, _rules(mapping, columns), checks, together)
-
-
-def _plan_clicks(mapping: ClickMapping, columns: Columns) -> _Plan:
-    click = mapping.click
-    rate = _rate(mapping, columns)
-    fields = {
-        "event_id": columns.text(click.id),
-        "event_type": _word(columns.text(click.type, required=True), click.types, None),
-        "customer_id": columns.text(click.customer, required=True),
-        "session_id": columns.text(click.session),
-        "ts": columns.time(mapping.time, required=True),
-        "device": _word(columns.text(click.device), click.devices, click.device_default),
-        "product_id": columns.text(click.product),
-        "category": columns.text(click.category),
-        "price": columns.number(click.price) * rate,
-        "quantity": columns.number(click.quantity),
-        "channel": columns.text(click.channel),
-        "country": _country(columns.text(click.country), mapping.countries),
-        "_rate": rate,
-    }
-    checks = [
-        *_CHECKS,
-        *_too_long(fields, _EVENT_BYTES_MAX),
-        ("unknown event type", ~pl.col("event_type").is_in(EVENT_TYPES) | pl.col("event_type").is_null()),
-        ("unknown device", ~pl.col("device").is_in(DEVICES)),
-        ("amount below 0 or above 1e12", _bad_amount("price")),
-        ("quantity not a whole number above 0", _bad_quantity(needed=False)),
-    ]
-    return _Plan(fields, _rules(mapping, columns), checks, "customer_id")
-
-
-_CHECKS: Final[tuple[tuple[str, pl.Expr], ...]] = (
-    ("no customer", pl.col("customer_id").is_null()),
-    ("no readable time", pl.col("ts").is_null()),
-    ("time before 1970 or after 9999", ~pl.col("ts").to_physical().is_between(1, TS_MAX)),
-    ("currency without a rate", pl.col("_rate").is_null()),
-)
-
-
-_EVENT_BYTES_MAX, _ORDER_BYTES_MAX = (
-    {text.name: text.bytes_max for record in records for text in form_of(record).texts if text.bytes_max}
-    for records in ((Event,), (Order, Item))
-)
-"""Maximum bytes of each text of a record and its lines."""
-
-
-def _too_long(names: Iterable[str], bytes_max: Mapping[str, int]) -> list[tuple[str, pl.Expr]]:
-    return [
-        (f"{name} longer than {bytes_max[name]} bytes", pl.col(name).str.len_bytes() > bytes_max[name])
-        for name in names
-        if name in bytes_max
-    ]
-
-
-def _bad_amount(name: str) -> pl.Expr:
-    return ~pl.col(name).is_between(0, AMOUNT_MAX)
-
-
-def _bad_quantity(*, needed: bool) -> pl.Expr:
-    quantity = pl.col("quantity")
-    bad = (quantity < 1) | (quantity != quantity.floor()) | (quantity >= 2**53)
-    return (bad | quantity.is_null()) if needed else bad
-
-
-def _rate(mapping: OrderMapping | ClickMapping, columns: Columns) -> pl.Expr:
-    currency = mapping.currency
-    if currency.column is None:
-        return pl.lit(currency.rate)
-    return columns.text(currency.column, required=True).replace_strict(
-        currency.rates, default=None, return_dtype=pl.Float64
+    return ShopstreamError(
+        f"No row of {names} is a record{f' ({reasons})' if reasons else ''}.{''.join(examples[:4])}",
+        "Correct the mapping; `shopstream inspect` tells what the file holds.",
     )
 
 
-def _word(text: pl.Expr, words: Mapping[str, str], default: str | None) -> pl.Expr:
-    text = text.replace(dict(words)) if words else text
-    return text if default is None else text.fill_null(default)
-
-
-def _country(text: pl.Expr, countries: Mapping[str, str | None]) -> pl.Expr:
-    if countries:
-        text = text.replace_strict(
-            pl.Series(list(countries), dtype=pl.String),
-            pl.Series(list(countries.values()), dtype=pl.String),
-            default=text,
-        )
-    return pl.when(text.str.contains("^[A-Z]{2}$")).then(text)
-
-
-def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple[str, pl.Expr]]:
-    return [(rule.reason, _rule(rule, columns)) for rule in mapping.left_out]
-
-
-def _rule(rule: LeftOut, columns: Columns) -> pl.Expr:
-    columns.raw(rule.column)
-    text = columns.text(rule.column)
-    if rule.missing:
-        return text.is_null()
-    if rule.starts_with is not None:
-        return text.str.starts_with(rule.starts_with)
-    if rule.equals is not None:
-        return text == rule.equals
-    return columns.number(rule.column) <= rule.at_most
-
-
-def _judged(rows: pl.DataFrame, checks: Sequence[tuple[str, pl.Expr]], report: ImportReport) -> pl.DataFrame:
-    reasons = pl.coalesce(pl.col(_OUT), *(pl.when(bad).then(pl.lit(reason)) for reason, bad in checks))
-    rows = rows.with_columns(reasons.alias(_OUT))
-    counts = rows.filter(pl.col(_OUT).is_not_null()).group_by(_OUT).agg(pl.len(), pl.col(ROW).head(EXAMPLES))
-    for reason, count, numbers in counts.iter_rows():
-        report.left_out[reason] += count
-        report.examples.setdefault(reason, []).extend(numbers)
-    return rows.filter(pl.col(_OUT).is_null()).drop(_OUT, "_rate")
-
-
-def _within_bounds(
-    rows: pl.DataFrame, names: Sequence[str], bytes_max: Mapping[str, int], report: ImportReport
-) -> pl.DataFrame:
-    """Remove the rows with a generated id that is too long, because it is made of other ids."""
-    for reason, is_long in _too_long(names, bytes_max):
-        count = int(rows.select(is_long.sum()).item() or 0)
-        if count:
-            report.left_out[reason] += count
-            rows = rows.filter(~is_long)
-    return rows
-
-
-# --- orders -----------------------------------------------------------------------------------------------------------
-def _orders(rows: pl.DataFrame, mapping: OrderMapping, report: ImportReport) -> pl.DataFrame:
-    rows = rows.with_columns(pl.col("quantity").cast(pl.Int64))
-    if mapping.order.rows == "line":
-        orders = _grouped(rows, mapping, report)
-    else:
-        no_line = pl.all_horizontal(pl.col("product_id", "category", "quantity", "unit_price").is_null())
-        lines = pl.when(~no_line).then(pl.concat_list(_line()))
-        orders = rows.with_columns(items=lines)
-        if mapping.order.id is None:
-            number = pl.int_range(pl.len()).over("customer_id", "ts")
-            orders = orders.with_columns(
-                order_id=pl.format("{}-{}-{}-{}", pl.lit(report.mapping), "customer_id", _ts(), number)
-            )
-            orders = _within_bounds(orders, ("order_id",), _ORDER_BYTES_MAX, report)
-    return orders.with_columns(pl.col("updated_ts").fill_null(pl.col("ts"))).select(
-        "order_id", "customer_id", "ts", "updated_ts", "status", "total", "session_id", "items", "channel", "country",
-        "payment_method",
-    )  # fmt: skip
-
-
-def _line() -> pl.Expr:
-    return pl.struct("product_id", "category", "quantity", "unit_price").cast(_ITEM)
-
-
-def _ts() -> pl.Expr:
-    return pl.col("ts").to_physical()
-
-
-def _grouped(rows: pl.DataFrame, mapping: OrderMapping, report: ImportReport) -> pl.DataFrame:
-    """Return one row per order: earliest time, first value of other columns, lines in the order of the file."""
-    amount = (
-        (pl.col("quantity") * pl.col("unit_price")).sum() if mapping.order.total is None else pl.col("total").first()
-    )
-    orders = rows.group_by("order_id", maintain_order=True).agg(
-        pl.col("customer_id", "status", "session_id", "channel", "country", "payment_method").drop_nulls().first(),
-        pl.col("ts").min(),
-        pl.col("updated_ts").max(),
-        total=amount.round(_CENTS),
-        items=_line(),
-        _customers=pl.col("customer_id").n_unique(),
-        _rows=pl.len(),
-    )
-    mixed = orders.filter(pl.col("_customers") > 1)
-    if len(mixed):
-        report.left_out["order with lines of several customers"] += int(mixed["_rows"].sum())
-    long = orders.filter((pl.col("_customers") == 1) & (pl.col("items").list.len() > ORDER_LINES_MAX))
-    if len(long):
-        report.left_out[f"order of more than {ORDER_LINES_MAX} lines"] += int(long["_rows"].sum())
-    return orders.filter((pl.col("_customers") == 1) & (pl.col("items").list.len() <= ORDER_LINES_MAX))
-
-
-# --- clicks -----------------------------------------------------------------------------------------------------------
-def _events(rows: pl.DataFrame, report: ImportReport) -> pl.DataFrame:
-    clicks = _within_bounds(with_sessions(rows), ("session_id", "event_id"), _EVENT_BYTES_MAX, report)
-    return clicks.select(
-        "event_id", "event_type", "customer_id", "session_id", "ts", "device", "product_id", "category", "price",
-        pl.col("quantity").cast(pl.Int64), "channel", "country",
-    )  # fmt: skip
-
-
-# --- the report -------------------------------------------------------------------------------------------------------
-def _note(report: ImportReport, records: pl.DataFrame) -> None:
-    report.records += len(records)
+def _note(report: ImportReport, topic: str, records: pl.DataFrame) -> None:
+    if records.is_empty():
+        return
+    report.records[topic] += len(records)
     report.customers.update(records["customer_id"].unique().to_list())
-    times = records["ts"].to_physical()
-    first, last = times.min(), times.max()
-    assert isinstance(first, int)
-    assert isinstance(last, int)
+    first, last = _int(records["ts"].min()), _int(records["ts"].max())
     report.first_ms = first if report.first_ms is None else min(report.first_ms, first)
     report.last_ms = last if report.last_ms is None else max(report.last_ms, last)
-    if report.topic == "orders":
+    if topic == "orders":
         placed = records.filter(pl.col("status") == STATUSES[0])["total"]
         report.revenue_cents += int((placed * 100).round().cast(pl.Int64).sum())

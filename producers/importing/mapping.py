@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Final, Literal
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as MappingOf
+from decimal import Decimal
+from pathlib import Path as FilePath
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
@@ -19,108 +20,149 @@ from pydantic import (
 )
 
 from connectors.formats.strict_yaml import builtin_texts, find_text, read_yaml
-from connectors.formats.timestamps import zone_name
+from connectors.formats.timestamps import time_format, zone_name
+from connectors.tables.file_format import FileFormat
+from connectors.tables.json_path import parse_path
 from features.errors import UsageError
 from features.schema import Device, EventType, Status
+from producers.importing.sources import (
+    Condition,
+    Part,
+    Path,
+    Paths,
+    PathPart,
+    Selection,
+    Source,
+    Text,
+    alternatives,
+    listed,
+    names_in,
+    paths_of,
+)
 
-Column = Annotated[str, StringConstraints(min_length=1)]
-
-
-class Part(BaseModel):
-    """Immutable part of a mapping. An unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Value(Part):
-    """Constant text for every row."""
-
-    value: str
-
-
-Source = Column | Value
-"""Column name, or one value for all rows: `{value: web}`."""
+RATE_DECIMALS_MAX: Final = 8
 
 
-class FileFormat(Part):
-    """Format of the file."""
-
-    format: Literal["csv", "parquet", "whitespace"]
-    columns: tuple[Column, ...] | None = Field(default=None, strict=False)
-    """Column names for a file without a header: always for `whitespace`, never for `parquet`."""
-    separator: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
-    decimal: Literal[".", ","] = "."
-
-    @model_validator(mode="after")
-    def _names(self) -> FileFormat:
-        if self.format == "whitespace" and not self.columns:
-            raise ValueError("a whitespace file has no header: list its columns")
-        if self.format == "parquet" and self.columns:
-            raise ValueError("a Parquet file has its own column names")
-        if self.columns and len(set(self.columns)) < len(self.columns):
-            raise ValueError("a column is named twice")
-        return self
+def _exact_rate(given: Any) -> Any:
+    try:
+        rate = given if isinstance(given, bool) else Decimal(str(given))
+    except ArithmeticError:
+        rate = None
+    if not isinstance(rate, Decimal) or not rate.is_finite() or not 0 < rate < 10**8:
+        raise ValueError("a rate is a number above 0 and below 100,000,000")
+    if round(rate, RATE_DECIMALS_MAX) != rate:
+        raise ValueError(f"a rate has at most {RATE_DECIMALS_MAX} decimals")
+    return rate
 
 
-class Time(Part):
-    """Column of times. Times without an offset are local to `zone`. An ambiguous local time is the earlier one."""
+def _known_format(pattern: str) -> str:
+    time_format(pattern)
+    return pattern
 
-    column: Column
-    format: Annotated[str, StringConstraints(min_length=1)] = "iso"
-    """`iso`, `epoch_s`, `epoch_ms`, or a pattern such as `%d.%m.%Y %H:%M`."""
+
+Rate = Annotated[Decimal, BeforeValidator(_exact_rate)]
+
+
+class Time(PathPart):
+    """Source of a time.
+
+    Attributes:
+        path: columns or paths; the first with a value counts.
+        format: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns`, `excel_days`, or a pattern: `%d.%m.%Y %H:%M`.
+        zone: IANA zone of times without an offset. An ambiguous local time is the earlier one.
+        zones: zone word of the file -> offset or IANA zone: `{PDT: "-07:00"}`.
+        when: condition; without it every row has the time.
+    """
+
+    path: Annotated[Paths, Field(min_length=1)]
+    format: Annotated[str, StringConstraints(min_length=1), AfterValidator(_known_format)] = "iso"
     zone: Annotated[str, AfterValidator(zone_name)] = "UTC"
+    zones: dict[str, str] = {}
+    when: Condition | None = None
 
 
-class LeftOut(Part):
-    """Rows that are not records. Exactly one condition besides reason and column."""
+Times = Annotated[tuple[Time, ...], Field(strict=False), BeforeValidator(listed)]
+"""One source of a time, or a list of which the first with a value counts."""
+
+
+class LeftOut(Condition):
+    """Rows that are not records, by a condition."""
 
     reason: Annotated[str, StringConstraints(min_length=1)]
-    column: Column
-    missing: Literal[True] | None = None
-    starts_with: str | None = None
-    equals: str | None = None
-    at_most: float | None = None
-
-    @model_validator(mode="after")
-    def _one_condition(self) -> LeftOut:
-        given = [c for c in (self.missing, self.starts_with, self.equals, self.at_most) if c is not None]
-        if len(given) != 1:
-            raise ValueError("give exactly one of missing, starts_with, equals, at_most")
-        return self
 
 
-class Currency(Part):
-    """Conversion factors to the shop's currency. Rows in a currency without a rate are left out."""
+class Currency(PathPart):
+    """Conversion factors to the shop's currency. A row in a currency without a rate is refused."""
 
-    column: Column | None = None
-    rates: dict[str, Annotated[float, Field(gt=0, strict=False)]] = {}
-    rate: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    path: Path | None = None
+    rates: dict[str, Rate] = {}
+    """Currency -> rate. Without rates, all rows must have the same currency."""
+    rate: Rate = Decimal(1)
     """Rate for all rows, if there is no currency column."""
 
     @model_validator(mode="after")
-    def _rates(self) -> Currency:
-        if (self.column is None) != (not self.rates):
-            raise ValueError("column and rates go together")
+    def _rates(self) -> Self:
+        if self.path is None and self.rates:
+            raise ValueError("rates need the column of the currency")
+        if self.path is not None and self.rate != 1:
+            raise ValueError("give the rates of the column's currencies, or one rate")
         return self
 
 
+class Ids(Part):
+    """Words that are no customer id."""
+
+    never: tuple[Text, ...] = Field(default=(), strict=False)
+    """Words besides the built-in placeholders, such as NULL."""
+    allow: tuple[Text, ...] = Field(default=(), strict=False)
+    """Built-in placeholders that are ids in this file."""
+
+
+class Table(Part):
+    """Another table, from which `lookup` takes values. Its key is unique."""
+
+    file: Path
+    """File name or glob, in the folder of the log."""
+    key: Path
+    format: FileFormat | None = None
+    """Format, if it differs from that of the log."""
+
+
+class OrderLines(Part):
+    """List of lines in a record. Sources that begin with a dot are fields of its elements."""
+
+    list: Path
+    left_out: Condition | None = None
+    """Elements that are not lines."""
+    product: Source | None = None
+    category: Source | None = None
+    quantity: Source | None = None
+    unit_price: Source | None = None
+
+
 class OrderColumns(Part):
-    """Source columns of an order's fields."""
+    """Sources of an order's fields."""
 
     rows: Literal["order", "line"]
     """`order`: a row is an order, or a change of one. `line`: the rows of one id are the lines of one order."""
-    id: Column | None = None
+    id: Source | None = None
     """Without it, every row is a separate order, numbered by customer and time."""
-    customer: Column
-    total: Column | None = None
+    customer: Source
+    total: Source | None = None
     """Total of the order. Optional with lines: the sum of quantity x unit price."""
-    quantity: Column | None = None
-    unit_price: Column | None = None
+    quantity: Source | None = None
+    unit_price: Source | None = None
     product: Source | None = None
     category: Source | None = None
+    lines: OrderLines | None = None
     status: Source | None = None
-    statuses: dict[str, Status] = {}
-    updated: Time | None = None
+    statuses: dict[str, Status | None] = {}
+    """Word of the file -> status; null: the row is no order. `"*"` stands for the other words."""
+    negative: Literal["refuse", "net"] = "refuse"
+    """`net`: negative lines reduce their order; an order of which nothing remains is refunded."""
+    mixed_status: Literal["refuse", "net"] = "refuse"
+    """`net`: of an order whose lines differ in status, only the placed lines count."""
+    updated: Times = ()
     """Time at which the row became valid; defaults to the time of the order."""
     session: Source | None = None
     channel: Source | None = None
@@ -128,34 +170,60 @@ class OrderColumns(Part):
     payment_method: Source | None = None
 
     @model_validator(mode="after")
-    def _complete(self) -> OrderColumns:
-        if self.rows == "line" and self.id is None:
+    def _complete(self) -> Self:
+        line = self.lines or self
+        if self.lines and self.rows == "line":
+            raise ValueError("a record with a list of lines is an order: rows: order")
+        if self.id is None and (self.rows == "line" or self.lines):
             raise ValueError("lines are grouped by an id: give the id's column")
-        if self.rows == "order" and self.total is None:
+        if self.total is None and self.rows == "order" and not self.lines:
             raise ValueError("give the column of the order's total")
-        if self.total is None and (self.quantity is None or self.unit_price is None):
+        if self.total is None and (line.quantity is None or line.unit_price is None):
             raise ValueError("give total, or quantity and unit_price")
+        if self.rows == "order" and "net" in (self.negative, self.mixed_status):
+            raise ValueError("net needs rows: line")
         return self
+
+    @property
+    def grouped(self) -> bool:
+        """Whether several rows make one order: rows of one id, or elements of one record."""
+        return self.rows == "line" or self.lines is not None
+
+
+class ClickLines(Part):
+    """List in a record, such as the products of a purchase: an event for each element."""
+
+    list: Path
+    types: tuple[EventType, ...] = Field(default=(), strict=False)
+    """Event types whose records have lines; all, if empty."""
+    id: Annotated[tuple[str, ...], Field(strict=False), BeforeValidator(listed)] = ("{id}#{i}",)
+    """Text with paths in braces; `{id}` is the record's id and `{i}` the position from 0. The first complete one counts."""
+    product: Source | None = None
+    category: Source | None = None
+    price: Source | None = None
+    quantity: Source | None = None
 
 
 class ClickColumns(Part):
-    """Source columns of an event's fields."""
+    """Sources of an event's fields."""
 
-    id: Column | None = None
+    id: Source | None = None
     """Without it, ids are made of session and position."""
-    customer: Column
-    session: Column | None = None
+    customer: Source
+    session: Source | None = None
     """If it is missing or empty, sessions end after 30 minutes without a click."""
     type: Source
-    types: dict[str, EventType] = {}
+    types: dict[str, EventType | None] = {}
+    """Word of the file -> event type; null: the row is no click. `"*"` stands for the other words."""
+    lines: ClickLines | None = None
     device: Source | None = None
     devices: dict[str, Device] = {}
     device_default: Device = "desktop"
     """Device of rows without one."""
     product: Source | None = None
     category: Source | None = None
-    price: Column | None = None
-    quantity: Column | None = None
+    price: Source | None = None
+    quantity: Source | None = None
     channel: Source | None = None
     country: Source | None = None
 
@@ -163,11 +231,60 @@ class ClickColumns(Part):
 class _Common(Part):
     about: str = ""
     file: FileFormat
-    time: Time
+    time: Annotated[Times, Field(min_length=1)]
+    ids: Ids = Ids()
+    tables: dict[str, Table] = {}
     countries: dict[str, Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None] = {}
-    """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other names become null."""
+    """Country name in the file -> ISO 3166 alpha-2. Alpha-2 codes need no entry. Other names become null, counted."""
     left_out: tuple[LeftOut, ...] = Field(default=(), strict=False)
     currency: Currency = Currency()
+
+    @property
+    def fields(self) -> OrderColumns | ClickColumns:
+        """Sources of the record's fields."""
+        raise NotImplementedError
+
+    def sources(self) -> Iterator[Source]:
+        """Yield every source of the record and its lines."""
+        for part in (self.fields, self.fields.lines):
+            for name in type(part).model_fields if part is not None else ():
+                if name in SOURCES and (source := getattr(part, name)) is not None:
+                    yield source
+
+    def paths(self) -> set[str]:
+        """Return every column or path that the mapping reads. Those of lines begin with a dot."""
+        found = {path for source in self.sources() for path in paths_of(source)}
+        lines = self.fields.lines
+        if isinstance(lines, OrderLines):
+            found.update(paths_of(lines.left_out))
+        if isinstance(lines, ClickLines):
+            found.update(name for text in lines.id for name in names_in(text) if name not in ("id", "i"))
+        updated = self.fields.updated if isinstance(self.fields, OrderColumns) else ()
+        for time in (*self.time, *updated):
+            found.update(time.path, paths_of(time.when))
+        for rule in self.left_out:
+            found.update(rule.path)
+        return found | ({self.currency.path} if self.currency.path else set())
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.file.format == "json":
+            for path in self.paths():
+                parse_path(path)
+        elif self.fields.lines is not None:
+            raise ValueError("lines are a list in a JSON record: write `file: {format: json}`")
+        for source in self.sources():
+            for one in alternatives(source):
+                if isinstance(one, Selection) and one.lookup and one.lookup.table not in self.tables:
+                    raise ValueError(f"lookup names the table {one.lookup.table}, which is not in tables")
+        return self
+
+
+SOURCES: Final = frozenset(
+    "id customer total quantity unit_price price product category status session channel country payment_method"
+    " type device".split()
+)
+"""Fields of a record, or of a line, that have a source."""
 
 
 class OrderMapping(_Common):
@@ -176,12 +293,22 @@ class OrderMapping(_Common):
     kind: Literal["orders"]
     order: OrderColumns
 
+    @property
+    def fields(self) -> OrderColumns:
+        """Sources of the order's fields."""
+        return self.order
+
 
 class ClickMapping(_Common):
     """Mapping of a click log."""
 
     kind: Literal["clicks"]
     click: ClickColumns
+
+    @property
+    def fields(self) -> ClickColumns:
+        """Sources of the event's fields."""
+        return self.click
 
 
 def _check_kind(value: object) -> object:
@@ -199,22 +326,36 @@ def builtin_mappings() -> dict[str, str]:
     return builtin_texts("producers", "mappings")
 
 
-def load_mapping(name_or_path: str) -> tuple[str, OrderMapping | ClickMapping]:
+def summaries() -> list[tuple[str, str, str]]:
+    """Return name, kind and `about` of each built-in mapping."""
+    found = []
+    for name, text in builtin_mappings().items():
+        content = read_yaml(text, name).content
+        found.append((name, str(content["kind"]), str(content.get("about", ""))))
+    return found
+
+
+def load_mapping(
+    name_or_path: str, answers: MappingOf[str, str] = MappingProxyType({})
+) -> tuple[str, OrderMapping | ClickMapping]:
     """Return a mapping and its name, from the built-in ones or a YAML file.
 
     Raises:
         UsageError: the mapping is missing or invalid. The message names file and line.
     """
     text, origin = find_text(name_or_path, builtin_mappings(), "mapping", " (`shopstream import --list`)")
-    return Path(name_or_path).stem, parse_mapping(text, origin)
+    return FilePath(name_or_path).stem, parse_mapping(text, origin, answers)
 
 
-def load_mappings(files: Sequence[Path], names: Sequence[str]) -> list[tuple[Path, str, OrderMapping | ClickMapping]]:
-    """Return each file with the name of its mapping and the mapping.
+def load_mappings(
+    files: Sequence[str | FilePath], names: Sequence[str], answers: MappingOf[str, str] = MappingProxyType({})
+) -> list[tuple[str | FilePath, str, OrderMapping | ClickMapping]]:
+    """Return each file, folder or glob with the name of its mapping and the mapping.
 
     Args:
         files: foreign logs.
         names: built-in mappings or YAML files: one for all files, or one per file.
+        answers: name -> value for each `{ask: name}` of the mappings.
 
     Raises:
         UsageError: the numbers do not fit, or a mapping is missing or invalid.
@@ -224,15 +365,50 @@ def load_mappings(files: Sequence[Path], names: Sequence[str]) -> list[tuple[Pat
             f"{len(files)} files, but {len(names)} mappings.", "Give one mapping for all, or one per file."
         )
     every = list(names) * len(files) if len(names) == 1 else names
-    return [(file, *load_mapping(name)) for file, name in zip(files, every, strict=True)]
+    return [(file, *load_mapping(name, answers)) for file, name in zip(files, every, strict=True)]
 
 
-def parse_mapping(text: str, origin: str) -> OrderMapping | ClickMapping:
-    """Return the mapping of a YAML text. `origin` names it in errors. Raises UsageError with the line."""
+def parse_mapping(text: str, origin: str, answers: MappingOf[str, str] = MappingProxyType({})) -> OrderMapping | ClickMapping:
+    """Return the mapping of a YAML text.
+
+    Args:
+        text: YAML.
+        origin: name for errors.
+        answers: name -> value for each `{ask: name}` of the text.
+
+    Raises:
+        UsageError: the text is no mapping, refuses its source, or asks for a value that is not given.
+    """
     read = read_yaml(text, origin)
+    content = dict(read.content) if isinstance(read.content, dict) else read.content
+    if isinstance(content, dict) and "refused" in content:
+        raise UsageError(f"{origin}: {content['refused']}", "docs/import.md lists the mappings.")
+    asked = content.pop("ask", {}) if isinstance(content, dict) else {}
     try:
-        return _MAPPING.validate_python(read.content)
+        return _MAPPING.validate_python(_answered(content, asked, answers, origin))
     except ValidationError as error:
         raise UsageError(
             read.refusal(error), "docs/import.md lists what a mapping may contain; `import --show NAME` prints one."
         ) from None
+
+
+def _answered(content: Any, asked: Any, answers: MappingOf[str, str], origin: str) -> Any:
+    """Replace each `{ask: name}` by the user's value."""
+    if isinstance(content, dict):
+        if set(content) == {"ask"}:
+            name = content["ask"]
+            if name not in answers:
+                question = asked.get(name, name) if isinstance(asked, dict) else name
+                raise UsageError(f"{origin} needs {name}: {question}.", f"Add --set {name}=VALUE.")
+            return answers[name]
+        return {key: _answered(value, asked, answers, origin) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_answered(value, asked, answers, origin) for value in content]
+    return content
+
+
+def questions(text: str) -> dict[str, str]:
+    """Return name -> question of the values that a mapping asks for."""
+    content = read_yaml(text, "mapping").content
+    asked = content.get("ask", {}) if isinstance(content, dict) else {}
+    return dict(asked) if isinstance(asked, dict) else {}

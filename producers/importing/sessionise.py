@@ -4,7 +4,8 @@
     gap >= 30 min:  a new one                   --x--x-----[30 min]-----x--x
     a session that would reach 24 h is cut there: x-x-x-x- ... [24 h from its first click] -x-x
 
-The gap matches the contract's abandoned cart, whose last click is at least 30 minutes old.
+The gap matches the contract's abandoned cart, whose last click is at least 30 minutes old. A session of the source that
+reaches 24 hours is cut in the same way.
 """
 
 from __future__ import annotations
@@ -13,33 +14,64 @@ from typing import Final
 
 import polars as pl
 
-from features.schema import ABANDONED_AFTER_MS, DAY_MS
+from features.schema import ABANDONED_AFTER_MS, DAY_MS, EVENT_TYPES
 
 SESSION_MS_MAX: Final = DAY_MS
+_KIND: Final = "_kind"
 
 
 def with_sessions(clicks: pl.DataFrame) -> pl.DataFrame:
-    """Return the clicks with null session_id and event_id filled.
+    """Return the clicks with null session_id and event_id filled, sorted by their content.
 
     Args:
-        clicks: event_id, customer_id, session_id, ts (Datetime) and `_row`, the position in the file, which orders
-            clicks of the same time. Holds all clicks of a customer.
+        clicks: event_id, event_type, customer_id, session_id, ts (Int64, epoch ms) and further columns of the event.
+            Holds all clicks of a customer.
 
     Returns:
-        The clicks, ascending by customer, ts and `_row`. A session id consists of customer and epoch ms of the first
-        click,
-        an event id of session and position: equal files yield equal ids.
+        The clicks, ascending by customer, ts, type in the order of the funnel, and the other columns. A session id
+        consists of customer and epoch ms of the first click, an event id of session and position. The order of the
+        input has no effect. The rest of a source's session after 24 hours has the id of the session and the epoch ms
+        of its first click.
     """
-    ts = pl.col("ts").to_physical()
+    kinds = pl.col("event_type").replace_strict(list(EVENT_TYPES), list(range(len(EVENT_TYPES))), return_dtype=pl.Int8)
+    others = [name for name in clicks.columns if name not in ("customer_id", "ts", "event_type")]
+    clicks = clicks.with_columns(kinds.alias(_KIND)).sort("customer_id", "ts", _KIND, *others, nulls_last=True)
+    ts = pl.col("ts")
     new_customer = (pl.col("customer_id") != pl.col("customer_id").shift(1)).fill_null(True)
     long_gap = (ts - ts.shift(1) >= ABANDONED_AFTER_MS).fill_null(True)
-    clicks = clicks.sort("customer_id", "ts", "_row").with_columns(_visit=(new_customer | long_gap).cum_sum())
-    block = (ts - ts.first().over("_visit")) // SESSION_MS_MAX
-    clicks = clicks.with_columns(_block=block).with_columns(
-        _start=ts.first().over("_visit", "_block"), _position=pl.int_range(pl.len()).over("_visit", "_block")
-    )
+    clicks = clicks.with_columns(_visit=(new_customer | long_gap).cum_sum())
+    clicks = _with_starts(clicks, ["_visit"], "_start")
+    position = pl.int_range(pl.len()).over("_visit", "_start")
     own = pl.format("{}-{}", "customer_id", "_start")
-    return clicks.with_columns(
-        session_id=pl.col("session_id").fill_null(own),
-        event_id=pl.col("event_id").fill_null(pl.format("{}-{}", own, "_position")),
-    ).drop("_visit", "_block", "_start", "_position")
+    clicks = clicks.with_columns(_own=own, _position=position).with_columns(
+        event_id=pl.col("event_id").fill_null(pl.format("{}-{}", "_own", "_position"))
+    )
+    return _with_given(clicks).drop("_visit", "_start", "_own", "_position", _KIND)
+
+
+def _with_given(clicks: pl.DataFrame) -> pl.DataFrame:
+    """Fill missing session ids, and cut sessions of the source that reach 24 hours."""
+    session = ["customer_id", "session_id"]
+    clicks = _with_starts(clicks, session, "_part")
+    rest = pl.col("_part") > pl.col("ts").min().over(session)
+    named = pl.when(rest).then(pl.format("{}-{}", "session_id", "_part")).otherwise("session_id")
+    filled = pl.when(pl.col("session_id").is_null()).then("_own").otherwise(named)
+    return clicks.with_columns(session_id=filled).drop("_part")
+
+
+def _with_starts(clicks: pl.DataFrame, group: list[str], name: str) -> pl.DataFrame:
+    """Add the first ts of each click's session, where a group is cut 24 hours after the first click of each session.
+
+    Args:
+        clicks: ascending by ts within a group.
+        group: columns of the group. Rows with a null in it are not cut.
+        name: column to add, Int64.
+    """
+    ts = pl.col("ts")
+    clicks = clicks.with_columns(ts.min().over(group).alias(name))
+    late = pl.all_horizontal(pl.col(group).is_not_null()) & (ts - pl.col(name) >= SESSION_MS_MAX)
+    while clicks.select(late.any()).item():
+        # the first click beyond the limit begins the next session; each pass cuts one session per group
+        begin = pl.when(late).then(ts).min().over(group)
+        clicks = clicks.with_columns(pl.when(late).then(begin).otherwise(pl.col(name)).alias(name))
+    return clicks

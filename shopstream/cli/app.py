@@ -30,7 +30,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "generate": "generate.generate",
         "replay": "produce.replay",
         "live": "produce.live",
-        "import": "produce.import_log",
+        "import": "import_log.import_log",
         "seed": "seed.seed_history",
     },
     "Stream": {

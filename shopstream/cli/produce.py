@@ -1,4 +1,4 @@
-"""Sends records to Kafka, from archives or a live shop, and converts foreign logs to archives."""
+"""Sends records to Kafka, from archives or a live shop."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ from rich.text import Text
 from features.errors import UsageError
 from shopstream.cli.options import (
     Archive,
-    Force,
     From,
-    Mappings,
     Run,
     To,
     check_range,
@@ -39,7 +37,6 @@ from shopstream.cli.options import (
 from shopstream.runtime.tables import table
 
 if TYPE_CHECKING:
-    from producers.importing.importer import ImportReport
     from producers.pacing import Progress as Position
     from producers.publisher import Delivery
 
@@ -181,52 +178,6 @@ def live(
         raise error
 
 
-def import_log(
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="CSV, Parquet or text files.")] = None,
-    mapping: Mappings = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Output folder of the archive.")] = None,
-    force: Force = False,
-    list_mappings: Annotated[bool, typer.Option("--list", help="List the built-in mappings and exit.")] = False,
-    show: Annotated[
-        str | None, typer.Option("--show", metavar="NAME", help="Print a built-in mapping, as a template, and exit.")
-    ] = None,
-) -> None:
-    """Convert foreign logs of orders or clicks to an archive, described by mapping files.
-
-    Rows that are not records are left out and counted by reason.
-
-    Example: `shopstream import cdnow.txt --mapping cdnow --out data/cdnow`
-    """
-    from producers.importing import mapping as mappings
-    from producers.importing.importer import import_logs
-
-    built_in = mappings.builtin_mappings()
-    if list_mappings:
-        parsed = {name: mappings.parse_mapping(text, name) for name, text in built_in.items()}
-        rows = [(name, log_mapping.kind, log_mapping.about) for name, log_mapping in parsed.items()]
-        Console().print(table(None, ("mapping", "kind", "format"), rows))
-        return
-    if show is not None:
-        if show not in built_in:
-            raise UsageError(f"There is no built-in mapping {show}.", f"Give one of {', '.join(built_in)}.")
-        typer.echo(built_in[show], nl=False)
-        return
-    if not files or not mapping or out is None:
-        raise UsageError(
-            "An import needs FILE, --mapping and --out.", "shopstream import cdnow.txt --mapping cdnow --out data/cdnow"
-        )
-    logs = mappings.load_mappings(files, mapping)
-    with Console(stderr=True).status("import") as line:
-        reports = import_logs(
-            logs,
-            out,
-            force=force,
-            on_progress=lambda file, part, parts: line.update(f"import {file.name}: part {part} of {parts}"),
-        )
-    for report in reports:
-        _print_import(Console(), report)
-
-
 # --- progress ---------------------------------------------------------------------------------------------------------
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -335,22 +286,3 @@ def _print_delivery(console: Console, delivery: Delivery, seconds: float, plante
     console.print(f"{total:,} acknowledged in {seconds:.1f} s, {total / max(seconds, 1e-9):,.0f}/s", highlight=False)
     if planted:
         console.print(table(None, ("dirt", "messages"), [(kind, f"{count:,}") for kind, count in planted.items()]))
-
-
-def _print_import(console: Console, report: ImportReport) -> None:
-    from connectors.clock import iso
-
-    rows = [
-        ("rows read", f"{report.rows:,}"),
-        *((f"  left out: {reason}", f"{count:,}") for reason, count in report.left_out.most_common()),
-        ("rows used", f"{report.rows_used:,}"),
-        ("events" if report.topic == "events" else "order records", f"{report.records:,}"),
-        ("customers", f"{len(report.customers):,}"),
-    ]
-    if report.first_ms is not None and report.last_ms is not None:
-        rows += [("first", iso(report.first_ms)), ("last", iso(report.last_ms))]
-    if report.topic == "orders":
-        rows.append(("revenue", f"{report.revenue_cents / 100:,.2f}"))
-    console.print(table(None, (f"{report.file.name} by {report.mapping}", ""), rows))
-    for column in report.absent:
-        console.print(f"the file has no column {column}: null, or the mapping's default", highlight=False)

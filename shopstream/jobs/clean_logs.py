@@ -14,22 +14,28 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+import pyarrow.parquet as pq
 from polars import col
 
 from connectors.formats.timestamps import OFFSET
+from connectors.tables.batches import LINE
+from connectors.tables.file_format import FileFormat
+from connectors.tables.log_files import LogFile, log_files
+from connectors.tables.reader import header, read_batches
 from features.errors import UsageError
-from features.schema import DEVICES, EVENT_TYPES, STATUSES
-from producers.importing.columns import ROW, Columns, scan
-from producers.importing.importer import ImportReport, import_logs
-from producers.importing.mapping import ClickMapping, FileFormat, OrderMapping
+from features.schema import DEVICES, EVENT_TYPES, STATUSES, TS_MAX
+from producers.importing.columns import Columns
+from producers.importing.importer import BATCH_ROWS, Log, import_logs
+from producers.importing.mapping import ClickMapping, OrderMapping
+from producers.importing.refusals import FileReport
+from producers.importing.sources import alternatives
 from shopstream.jobs.clean import clean_archive
 from training.cleaning.change_log import record_text
 from training.cleaning.plan import CleaningPlan
 from training.cleaning.spelling import folded
 
-Log = tuple[Path, str, OrderMapping | ClickMapping]
-SOURCE_ROW: Final = "_source_row"
-"""Column with a row's number in the original file; no mapping uses this name."""
+SOURCE_ROW: Final = "\0source line"
+"""Column with the line of a row in the original file; no file has a column of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class _Prepared:
     log: Log
     checks: dict[str, Any]
     ids: pl.DataFrame
+    unreadable: FileReport
+    """Rows that the reader refuses."""
 
 
 def clean_logs(
@@ -72,26 +80,34 @@ def clean_logs(
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.reading-", dir=out.absolute().parent) as folder:
         prepared = []
-        for number, log in enumerate(logs):
-            on_step(f"reading {log[0].name}", number / len(logs))
-            prepared.append(_prepared(log, Path(folder) / f"{number}.parquet", plan, person))
+        files = [(file, name, mapping) for given, name, mapping in logs for file in log_files([given])]
+        for number, (file, name, mapping) in enumerate(files):
+            on_step(f"reading {file.name}", number / len(files))
+            prepared.append(_prepared(file, name, mapping, Path(folder) / f"{number}.parquet", plan, person))
         dirty = Path(folder) / "archive"
-        reports = import_logs([one.log for one in prepared], dirty)
-        files = [_report_entry(one, report) for one, report in zip(prepared, reports, strict=True)]
-        name = ", ".join(log[0].name for log in logs)
+        # the cleaning rules decide about times in the future, so the import keeps them
+        report = import_logs([one.log for one in prepared], dirty, TS_MAX)
+        entries = [_report_entry(one, found) for one, found in zip(prepared, report.files, strict=True)]
+        name = ", ".join(file.name for file, _, _ in files)
         ids = pl.concat([one.ids for one in prepared])
         return clean_archive(
-            dirty, out, plan, now_ms, force=force, source={"name": name, "files": files}, ids=ids, on_step=on_step
+            dirty, out, plan, now_ms, force=force, source={"name": name, "files": entries}, ids=ids, on_step=on_step
         )
 
 
-def _prepared(log: Log, to: Path, plan: CleaningPlan, person: Sequence[str]) -> _Prepared:
-    file, name, mapping = log
-    frame = scan(file, mapping.file)
-    columns = Columns(str(file), frame.collect_schema(), mapping.file.decimal)
-    rows = frame.rename({ROW: SOURCE_ROW})
-    customer = (mapping.order if isinstance(mapping, OrderMapping) else mapping.click).customer
-    columns.raw(customer)
+def _prepared(
+    file: LogFile, name: str, mapping: OrderMapping | ClickMapping, to: Path, plan: CleaningPlan, person: Sequence[str]
+) -> _Prepared:
+    if mapping.fields.lines is not None:
+        raise UsageError(
+            f"{file.name}: clean does not read lists of lines.", "Import the log, then clean the archive."
+        )
+    how = mapping.file
+    raw = to.with_suffix(".raw.parquet")
+    unreadable = _spooled(file, name, mapping, raw, person)
+    rows = pl.scan_parquet(raw)
+    columns = Columns(file.name, rows.collect_schema(), None, {}, how.decimal, how.grouping)
+    customer = _customer_column(mapping)
     repeated = _repeated(rows, columns, mapping)
     rows = rows.join(repeated.lazy(), on=SOURCE_ROW, how="anti", maintain_order="left")
     ids = _shared(rows, columns, mapping, customer, person)
@@ -102,9 +118,11 @@ def _prepared(log: Log, to: Path, plan: CleaningPlan, person: Sequence[str]) -> 
         rows = rows.with_columns(pl.coalesce("new_id", col(customer).cast(pl.String)).alias(customer)).drop("new_id")
     rows.sink_parquet(to, maintain_order=True)
     words, respelt = _with_spellings(mapping, to, plan)
-    read = words.model_copy(update={"file": FileFormat(format="parquet", decimal=mapping.file.decimal)})
+    read = words.model_copy(
+        update={"file": FileFormat(format="parquet", decimal=how.decimal, thousands=how.thousands)}
+    )
     checks = {
-        "rows": int(frame.select(pl.len()).collect().item()),
+        "rows": int(pl.scan_parquet(raw).select(pl.len()).collect().item()) + unreadable.rows,
         "repeated": repeated[SOURCE_ROW].head(plan.examples_max).to_list(),
         "repeated_rows": len(repeated),
         "respelt": respelt,
@@ -114,7 +132,44 @@ def _prepared(log: Log, to: Path, plan: CleaningPlan, person: Sequence[str]) -> 
     known = ids.select(
         col(customer).cast(pl.String).alias("old_id"), "new_id", col("first").alias("first_purchase_ts")
     ) if len(ids) else pl.DataFrame(schema=_IDS)  # fmt: skip
-    return _Prepared((to, name, read), {**checks, "file": file.name}, known.cast(_IDS))  # type: ignore[arg-type]
+    return _Prepared((to, name, read), {**checks, "file": file.name}, known.cast(_IDS), unreadable)  # type: ignore[arg-type]
+
+
+def _spooled(
+    file: LogFile, name: str, mapping: OrderMapping | ClickMapping, to: Path, person: Sequence[str]
+) -> FileReport:
+    """Write all columns of a file as Parquet with the lines of its rows, and return the rows that are unreadable.
+
+    Raises:
+        UsageError: the file lacks a column of `person`.
+    """
+    unreadable = FileReport(file.name, name, mapping.kind)
+    wanted = None
+    if mapping.file.format == "json":
+        wanted = sorted({*mapping.paths(), *person})
+    elif absent := [column for column in person if column not in header(file, mapping.file)]:
+        raise UsageError(f"{file.name} has no column {absent[0]}.", "Correct --identity-column.")
+    sink: pq.ParquetWriter | None = None
+    for batch in read_batches(file, mapping.file, wanted, rows_max=BATCH_ROWS):
+        for one in batch.refused:
+            unreadable.rows += 1
+            (unreadable.leave_out if one.left_out else unreadable.count_refused)(one.reason, [one.line])
+        table = batch.rows.rename({LINE: SOURCE_ROW}).to_arrow(compat_level=pl.CompatLevel.oldest())
+        if sink is None:
+            sink = pq.ParquetWriter(to, table.schema, compression="zstd")
+        sink.write_table(table)
+    if sink is None:
+        raise UsageError(f"{file.name} has no rows.", "Name a log with rows.")
+    sink.close()
+    return unreadable
+
+
+def _customer_column(mapping: OrderMapping | ClickMapping) -> str:
+    """Return the column of the customer's id. Raises UsageError if it is not one column."""
+    customer = mapping.fields.customer
+    if not isinstance(customer, str):
+        raise UsageError("clean needs the customer's id in one column.", "Import the log, then clean the archive.")
+    return customer
 
 
 _IDS: Final = {"old_id": pl.String, "new_id": pl.String, "first_purchase_ts": pl.Int64}
@@ -122,10 +177,11 @@ _IDS: Final = {"old_id": pl.String, "new_id": pl.String, "first_purchase_ts": pl
 
 def _repeated(rows: pl.LazyFrame, columns: Columns, mapping: OrderMapping | ClickMapping) -> pl.DataFrame:
     """Return the rows that repeat an earlier row in every column, if the mapping names a record id."""
-    ids = mapping.order.id if isinstance(mapping, OrderMapping) else mapping.click.id
-    nothing = pl.DataFrame(schema={SOURCE_ROW: pl.get_index_type()})
-    if ids is None or ids not in columns.schema:
-        return nothing
+    is_line = isinstance(mapping, OrderMapping) and mapping.order.rows == "line"
+    id_columns = () if mapping.fields.id is None else alternatives(mapping.fields.id)
+    nothing = pl.DataFrame(schema={SOURCE_ROW: pl.Int64})
+    if is_line or not any(isinstance(one, str) and one in columns.schema for one in id_columns):
+        return nothing  # an order id is no id of a line: two equal lines are two pieces
     whole = pl.struct(pl.exclude(SOURCE_ROW))
     hashes = rows.select(whole.hash(seed=0).alias("hash")).collect(engine="streaming")["hash"]
     suspects = hashes.filter(hashes.is_duplicated()).unique()
@@ -143,12 +199,10 @@ def _shared(
     """Return customer, person columns, first (epoch ms) and new_id of the people who share an id."""
     if not person:
         return pl.DataFrame()
-    for name in person:
-        columns.raw(name)
     people = (
         rows.filter(pl.all_horizontal(col(name).is_not_null() for name in (customer, *person)))
         .group_by(customer, *person)
-        .agg(columns.time(mapping.time).dt.epoch("ms").min().alias("first"))
+        .agg(columns.time(mapping.time)[1].struct.field("ms").min().alias("first"))
         .collect(engine="streaming")
     )
     people = people.filter(pl.len().over(customer) > 1).sort(customer, "first", *person, nulls_last=True)
@@ -167,7 +221,7 @@ def _with_spellings(
     mapping: OrderMapping | ClickMapping, file: Path, plan: CleaningPlan
 ) -> tuple[OrderMapping | ClickMapping, int]:
     """Add the file's spellings to the mapping's words, and count the values with these spellings."""
-    part = mapping.order if isinstance(mapping, OrderMapping) else mapping.click
+    part = mapping.fields
     closed = {"status": ("statuses", STATUSES), "type": ("types", EVENT_TYPES), "device": ("devices", DEVICES)}
     vocabulary = {"status": "status", "type": "event_type", "device": "device"}
     changes: dict[str, dict[str, str]] = {}
@@ -192,30 +246,36 @@ def _with_spellings(
 
 def _zoneless(file: Path, columns: Columns, mapping: OrderMapping | ClickMapping) -> int:
     """Count the times without a zone; the import reads them in the mapping's zone."""
-    kind = columns.schema[mapping.time.column]
-    times = pl.scan_parquet(file).select(col(mapping.time.column).alias("t")).drop_nulls()
-    if kind == pl.String and mapping.time.format == "iso":
+    time = mapping.time[0]
+    if time.path[0] not in columns.schema:
+        return 0
+    kind = columns.schema[time.path[0]]
+    times = pl.scan_parquet(file).select(col(time.path[0]).alias("t")).drop_nulls()
+    if kind == pl.String and time.format == "iso":
         times = times.filter(~col("t").str.strip_chars().str.contains(OFFSET))
     elif kind == pl.String or kind.is_numeric() or getattr(kind, "time_zone", None):
         return 0
     return int(times.select(pl.len()).collect().item())
 
 
-def _report_entry(one: _Prepared, report: ImportReport) -> dict[str, Any]:
+def _report_entry(one: _Prepared, report: FileReport) -> dict[str, Any]:
     """Build the report entry of a file: rows = used + left out, by reason, with examples."""
-    left_out = dict(report.left_out)
-    examples = {reason: _lines(one.log[0], numbers) for reason, numbers in report.examples.items()}
+    left_out = dict(report.left_out + report.refused + one.unreadable.left_out + one.unreadable.refused)
+    examples = {
+        reason: _lines(one.log[0], [example.line for example in found]) for reason, found in report.examples.items()
+    }
+    for reason, found in one.unreadable.examples.items():
+        examples[reason] = [example.place() for example in found]
     checks = dict(one.checks)
     repeated = checks.pop("repeated_rows")
     rows = checks.pop("repeated")
     if repeated:
         left_out["repeats another row"] = repeated
-        examples["repeats another row"] = [f"row {row}" for row in rows]
-    if checks["rows"] != report.rows_used + sum(left_out.values()):
-        raise UsageError(f"{checks['file']} changed while it was read.", "Try again.")
-    return {**checks, "used": report.rows_used, "records": report.records, "left_out": left_out, "examples": examples}
+        examples["repeats another row"] = [f"line {row}" for row in rows]
+    return {**checks, "used": report.rows_used, "left_out": left_out, "examples": examples}
 
 
-def _lines(file: Path, numbers: Sequence[int]) -> list[str]:
-    rows = pl.scan_parquet(file, row_index_name=ROW).filter(col(ROW).is_in(sorted(numbers)[:3])).collect()
-    return [f"row {row[SOURCE_ROW]}: {record_text(row)}" for row in rows.iter_rows(named=True)]
+def _lines(file: str | Path, numbers: Sequence[int]) -> list[str]:
+    rows = pl.scan_parquet(file, row_index_name="\0row", row_index_offset=1)
+    rows = rows.filter(col("\0row").is_in(sorted(numbers)[:3])).drop("\0row")
+    return [f"line {row[SOURCE_ROW]}: {record_text(row)}" for row in rows.collect().iter_rows(named=True)]

@@ -101,11 +101,11 @@ _NOTES: Final = {
 def _files(files: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
     yield Heading("Files")
     rows = [
-        (file["file"], f"{file['rows']:,}", f"{file['used']:,}", f"{file['records']:,}",
+        (file["file"], f"{file['rows']:,}", f"{file['used']:,}",
          "; ".join(f"{reason}: {count:,}" for reason, count in file["left_out"].items()) or "nothing")
         for file in files
     ]  # fmt: skip
-    yield Table(("file", "rows", "used", "records", "dropped"), rows)
+    yield Table(("file", "rows", "used", "dropped"), rows)
     notes = [f"{file['file']}: {text}: {file[name]:,}" for file in files for name, text in _NOTES.items() if file[name]]
     examples = [(reason, line) for file in files for reason, lines in file["examples"].items() for line in lines]
     yield Bullets([*notes, *examples])

@@ -1,0 +1,77 @@
+"""Reads the tables of a mapping, from which `lookup` takes values: the customers or payments of an order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from connectors.tables.log_files import LogFile, log_files
+from connectors.tables.reader import header, read_batches
+from features.errors import ShopstreamError, UsageError
+from producers.importing.mapping import ClickMapping, OrderMapping, Table
+from producers.importing.money import amounts, sums, texts
+from producers.importing.sources import Lookup, Selection, alternatives
+
+Lookups = Mapping[str, Mapping[Lookup, Mapping[str, str]]]
+"""Table -> lookup -> key -> text."""
+_BATCH_ROWS: Final = 200_000
+
+
+def read_lookups(mapping: OrderMapping | ClickMapping, log: LogFile) -> Lookups:
+    """Return the tables that a mapping names.
+
+    Args:
+        mapping: mapping with `tables`.
+        log: file of the log; the tables are in its folder.
+
+    Raises:
+        UsageError: a table is missing, or lacks a column.
+        ShopstreamError: a key has several rows, and the lookup is no sum.
+    """
+    wanted: dict[str, set[Lookup]] = defaultdict(set)
+    for source in mapping.sources():
+        for one in alternatives(source):
+            if isinstance(one, Selection) and one.lookup is not None:
+                wanted[one.lookup.table].add(one.lookup)
+    return {name: _read(name, mapping.tables[name], lookups, mapping, log.path.parent) for name, lookups in wanted.items()}
+
+
+def _read(
+    name: str, table: Table, lookups: set[Lookup], mapping: OrderMapping | ClickMapping, folder: Path
+) -> dict[Lookup, dict[str, str]]:
+    how = table.format or mapping.file
+    columns = sorted({table.key, *(lookup.column for lookup in lookups)})
+    frames = []
+    for file in log_files([folder / table.file]):
+        if how.format != "json" and (absent := set(columns) - set(header(file, how))):
+            raise UsageError(f"{file.name} has no column {sorted(absent)[0]}.", f"Correct tables.{name} in the mapping.")
+        for batch in read_batches(file, how, columns, rows_max=_BATCH_ROWS):
+            if batch.refused:
+                first = batch.refused[0]
+                raise ShopstreamError(f"{file.name}, line {first.line}: {first.reason}.", "Correct the file.")
+            frames.append(batch.rows.select(pl.col(columns).cast(pl.String).str.strip_chars()))
+    rows = pl.concat(frames).filter(pl.col(table.key).is_not_null()) if frames else pl.DataFrame(
+        schema=dict.fromkeys(columns, pl.String)
+    )  # fmt: skip
+    return {lookup: _found(rows, table.key, lookup, name) for lookup in lookups}
+
+
+def _found(rows: pl.DataFrame, key: str, lookup: Lookup, name: str) -> dict[str, str]:
+    values = rows.select(pl.col(key).alias("key"), pl.col(lookup.column).alias("value")).drop_nulls("value")
+    if lookup.sum:
+        keys = values["key"].unique(maintain_order=True)
+        groups = values.join(pl.DataFrame({"key": keys}).with_row_index("group"), on="key", maintain_order="left")
+        found, added = sums(groups["group"], amounts(groups["value"]))
+        return dict(zip(keys.gather(found), texts(added), strict=True))
+    values = values.unique()
+    twice = values.filter(pl.col("key").is_duplicated())
+    if len(twice):
+        raise ShopstreamError(
+            f"tables.{name}: {key} {twice['key'].sort()[0]!r} has several values of {lookup.column}.",
+            "A lookup needs one row per key, or `sum: true`.",
+        )
+    return dict(zip(values["key"], values["value"], strict=True))

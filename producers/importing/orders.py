@@ -1,0 +1,216 @@
+"""Assembles typed rows into order records: checks all rows of an order together and joins its lines.
+
+The result does not depend on the order of rows or files: rows are sorted by content first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from features.schema import AMOUNT_MAX, ORDER_CHANGE_MS_MAX, ORDER_LINES_MAX, STATUSES
+from producers.importing.money import amounts, products, rounded, sums
+from producers.importing.rows import CHANGED, ORDER_BYTES_MAX
+
+ORDER_COLUMNS: Final = (
+    "order_id", "customer_id", "ts", "updated_ts", "status", "total", "session_id", "items", "channel", "country",
+    "payment_method",
+)  # fmt: skip
+_ITEM: Final = pl.Struct(
+    {"product_id": pl.String, "category": pl.String, "quantity": pl.Int64, "unit_price": pl.Float64}
+)
+_SHARED: Final = ("session_id", "channel", "country", "payment_method")
+"""Fields of an order that one row per order has; further rows may repeat them."""
+_CONTENT: Final = (
+    "order_id", "ts", "updated_ts", "customer_id", "status", "_total", "product_id", "category", "_quantity",
+    "_unit_price", "_rate", *_SHARED,
+)  # fmt: skip
+_GROUP: Final = "_group"
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """Records, and the rows that are refused together with others.
+
+    Attributes:
+        records: columns of the record.
+        refused: `_file`, `_line`, reason.
+        dropped: `_file`, reason: rows with an optional value that the record does not hold.
+    """
+
+    records: pl.DataFrame
+    refused: pl.DataFrame
+    dropped: pl.DataFrame
+
+
+def order_records(rows: pl.DataFrame) -> Assembled:
+    """Return the order records of typed rows. All rows of an order id are among them."""
+    rows = rows.sort(_CONTENT, nulls_last=True)
+    several = pl.col("order_id").is_not_null() & (pl.col("customer_id").drop_nulls().n_unique().over("order_id") > 1)
+    rows = rows.with_columns(pl.when(several).then(pl.lit("order of several customers")).alias("reason"))
+    refused = [_refused(rows.filter(pl.col("reason").is_not_null() & ~pl.col("_bad")))]
+    rows = rows.filter(pl.col("reason").is_null())
+    single, more = _single(rows.filter(~pl.col("_grouped") & ~pl.col("_bad")))
+    lines, others, dropped = _joined(rows.filter("_grouped"))
+    records = pl.concat([single, lines]).select(ORDER_COLUMNS).sort("ts", "order_id", "updated_ts", "status", "total")
+    return Assembled(records, pl.concat([*refused, more, others]), dropped)
+
+
+def _refused(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select("_file", "_line", "reason")
+
+
+# --- a row is an order ------------------------------------------------------------------------------------------------
+def _single(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the records of rows that are orders, and the refused rows."""
+    number = pl.int_range(pl.len()).over("customer_id", "ts")
+    made = pl.format("{}-{}-{}", "customer_id", "ts", number)
+    rows = rows.with_columns(order_id=pl.when("_own_id").then(made).otherwise("order_id"))
+    too_long = pl.col("order_id").str.len_bytes() > ORDER_BYTES_MAX["order_id"]
+    reason = pl.when(too_long).then(pl.lit(f"order_id longer than {ORDER_BYTES_MAX['order_id']} bytes"))
+    rows = rows.with_columns(reason.alias("reason"))
+    refused, rows = rows.filter(pl.col("reason").is_not_null()), rows.filter(pl.col("reason").is_null())
+    records = rows.with_columns(
+        total=in_shop_currency(rows["_total"], rows["_rate"]),
+        unit_price=in_shop_currency(rows["_unit_price"], rows["_rate"]),
+        updated_ts=pl.col("updated_ts").fill_null(pl.col("ts")),
+    )
+    records = records.with_columns(items=pl.when("_has_line").then(pl.concat_list(_item())))
+    return records.select(ORDER_COLUMNS), _refused(refused)
+
+
+def _item() -> pl.Expr:
+    return pl.struct("product_id", "category", "quantity", "unit_price").cast(_ITEM)
+
+
+def in_shop_currency(amount: pl.Series, rate: pl.Series) -> pl.Series:
+    """Return amounts in the shop's currency as the nearest float64. The contract rounds them.
+
+    Args:
+        amount: plain decimals as text.
+        rate: rate of each amount, as text.
+    """
+    if (rate == "1").all():
+        return amount.cast(pl.Float64)
+    exact = products(amounts(amount), amounts(rate))
+    return rounded(exact, exact.scale)
+
+
+# --- rows of one order ------------------------------------------------------------------------------------------------
+def _joined(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return one record per order of lines, the refused rows, and the rows with a value that is not used."""
+    record = pl.when("_in_record").then(pl.struct("_file", "_line"))
+    rows = rows.with_columns(pl.struct("order_id", record.alias("record")).rank("dense").cast(pl.Int64).alias(_GROUP))
+    rows = rows.sort(_GROUP, maintain_order=True).with_columns(
+        _currencies=pl.col("_rate").drop_nulls().n_unique().over(_GROUP),
+        _rate=pl.col("_rate").drop_nulls().first().over(_GROUP),
+    )
+    orders = rows.group_by(_GROUP, maintain_order=True).agg(
+        pl.col("order_id").first(),
+        pl.col("customer_id").drop_nulls().first(),
+        pl.col("ts").min(),
+        pl.col("updated_ts").max(),
+        pl.col("status").drop_nulls().unique().sort().alias("_statuses"),
+        *(pl.col(name).drop_nulls().first() for name in _SHARED),
+        *(pl.col(name).drop_nulls().n_unique().alias(f"_n_{name}") for name in _SHARED),
+        pl.col("_total").drop_nulls().n_unique().alias("_totals"),
+        pl.col("_has_line").sum().alias("_lines"),
+        pl.col("_bad", "_net_amounts", "_net_status").any(),
+        pl.col("_sums").any(),
+        pl.col("_currencies").first(),
+    )
+    orders = _with_total(rows, orders)
+    reasons = pl.coalesce(*(pl.when(fails).then(pl.lit(reason)) for reason, fails in _ORDER_CHECKS))
+    orders = orders.with_columns(reasons.alias("reason"))
+    verdict = rows.filter(~pl.col("_bad")).join(orders.select(_GROUP, "reason"), on=_GROUP)
+    refused = _refused(verdict.filter(pl.col("reason").is_not_null()))
+    good = orders.filter(pl.col("reason").is_null())
+    dropped = _conflicts(rows, good)
+    return _with_items(rows, good), refused, dropped
+
+
+_ORDER_CHECKS: Final = (
+    ("another row of the order is refused", pl.col("_bad")),
+    ("no customer", pl.col("customer_id").is_null()),
+    ("no readable time", pl.col("ts").is_null()),
+    (
+        CHANGED,
+        (pl.col("updated_ts") < pl.col("ts")) | (pl.col("updated_ts") - pl.col("ts") > ORDER_CHANGE_MS_MAX),
+    ),
+    ("currency without a rate", pl.col("_currencies") == 0),
+    ("order of several currencies", pl.col("_currencies") > 1),
+    ("order with different totals", (pl.col("_totals") > 1) & ~pl.col("_net_amounts")),
+    ("order whose rows differ in status", (pl.col("_statuses").list.len() > 1) & ~pl.col("_net_status")),
+    ("no readable total", pl.col("total").is_null()),
+    ("amount below 0 or above 1e12", ~pl.col("total").is_between(0, AMOUNT_MAX)),
+    (f"order of more than {ORDER_LINES_MAX} lines", pl.col("_lines") > ORDER_LINES_MAX),
+)
+"""Reasons to refuse all rows of an order. The first one that holds is counted."""
+
+
+def _with_total(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
+    """Add total and status. Amounts are exact sums, rounded once."""
+    placed = pl.col("status").is_null() | (pl.col("status") == STATUSES[0])
+    counted = rows.join(orders.select(_GROUP, mixed=pl.col("_statuses").list.len() > 1), on=_GROUP)
+    counted = counted.filter(~pl.col("_bad") & (~pl.col("mixed") | ~pl.col("_net_status") | placed))
+    by_lines = counted.filter(pl.col("_sums") & pl.col("_has_line"))
+    by_total = counted.filter(~pl.col("_sums") & pl.col("_total").is_not_null())
+    # a total that is repeated on every row counts once; with `net` each row has an amount of its own
+    by_total = pl.concat(
+        [
+            by_total.filter("_net_amounts"),
+            by_total.filter(~pl.col("_net_amounts")).unique([_GROUP, "_total"], maintain_order=True),
+        ]
+    )
+    totals = pl.concat([_sums(by_lines, "_unit_price", "_quantity"), _sums(by_total, "_total", None)])
+    orders = orders.join(totals, on=_GROUP, how="left", maintain_order="left")
+    nothing_left = (pl.col("_net_amounts") & (pl.col("total") <= 0) & (pl.col("sold") > 0)).fill_null(False)
+    placed_first = pl.col("_statuses").list.first()
+    mixed = pl.col("_statuses").list.len() > 1
+    status = pl.when(mixed).then(pl.lit(STATUSES[0])).otherwise(placed_first.fill_null(STATUSES[0]))
+    return orders.with_columns(
+        total=pl.when(nothing_left).then("sold").otherwise("total"),
+        status=pl.when(nothing_left).then(pl.lit("refunded")).otherwise(status),
+    )
+
+
+def _sums(rows: pl.DataFrame, amount: str, quantity: str | None) -> pl.DataFrame:
+    """Return per group the exact sum, rounded once to cents, and that of the positive amounts alone."""
+    sold = rows.filter(~_negative(amount) & (~_negative(quantity) if quantity else pl.lit(True)))
+    total, sold_total = (
+        _sum(part, amount, quantity).rename({"amount": name}) for part, name in ((rows, "total"), (sold, "sold"))
+    )
+    return total.join(sold_total, on=_GROUP, how="left")
+
+
+def _sum(rows: pl.DataFrame, amount: str, quantity: str | None) -> pl.DataFrame:
+    factors = [amounts(rows[name]) for name in (amount, "_rate", *([quantity] if quantity else []))]
+    groups, exact = sums(rows[_GROUP], products(*factors))
+    return pl.DataFrame({_GROUP: groups, "amount": rounded(exact)})
+
+
+def _negative(name: str) -> pl.Expr:
+    return pl.col(name).str.starts_with("-").fill_null(False)
+
+
+def _with_items(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
+    """Add the lines of each order, sorted by content. Lines that take something back are no items."""
+    lines = rows.filter(pl.col("_has_line") & ~_negative("_quantity") & ~_negative("_unit_price"))
+    lines = lines.with_columns(unit_price=in_shop_currency(lines["_unit_price"], lines["_rate"]))
+    items = lines.group_by(_GROUP, maintain_order=True).agg(items=_item())
+    return orders.join(items, on=_GROUP, how="left", maintain_order="left").with_columns(
+        pl.col("updated_ts").fill_null(pl.col("ts"))
+    ).select(ORDER_COLUMNS)  # fmt: skip
+
+
+def _conflicts(rows: pl.DataFrame, orders: pl.DataFrame) -> pl.DataFrame:
+    """Return a row for each order and field whose rows differ; the record has the value of the first row."""
+    found = [
+        rows.join(orders.filter(pl.col(f"_n_{name}") > 1).select(_GROUP), on=_GROUP)
+        .unique(_GROUP, maintain_order=True)
+        .select("_file", reason=pl.lit(f"order whose rows differ in {name}: the record has the first"))
+        for name in _SHARED
+    ]
+    return pl.concat(found)

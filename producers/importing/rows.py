@@ -1,0 +1,503 @@
+"""Reads the rows of a foreign table as typed rows of orders or events, and judges each of them.
+
+A row is used, left out by a rule of its mapping, or refused. It is refused with the first reason that holds, and the
+reason has the column and its text. Several rows of one order are judged together later (`orders.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from connectors.formats.ids import read_ids
+from connectors.formats.numbers import read_decimals
+from connectors.tables.reader import LINE
+from features.records.rejections import form_of
+from features.schema import (
+    AMOUNT_MAX,
+    DAY_MS,
+    DEVICES,
+    EVENT_TYPES,
+    ORDER_CHANGE_MS_MAX,
+    STATUSES,
+    TS_MAX,
+    Event,
+    Item,
+    Order,
+)
+from producers.importing.columns import NO_TEXT, POSITION, Columns, label, rates_of, replaced
+from producers.importing.mapping import ClickMapping, OrderColumns, OrderMapping
+from producers.importing.refusals import REFUSAL_SCHEMA, VALUE_CHARACTERS_MAX
+from producers.importing.sources import ANY_WORD, Source
+
+AHEAD_MS_MAX: Final = DAY_MS
+"""A time this far ahead of now is a mistake; consumers refuse it too."""
+_QUANTITY_MAX: Final = 2**53
+_FRACTION: Final = "fraction of a piece: the record has no quantity"
+
+EVENT_BYTES_MAX, ORDER_BYTES_MAX = (
+    {text.name: text.bytes_max for record in records for text in form_of(record).texts if text.bytes_max}
+    for records in ((Event,), (Order, Item))
+)
+"""Maximum bytes of each text of a record and its lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Reason to refuse a row, with the field whose column and text the refusal names."""
+
+    reason: str
+    field: str | None
+    fails: pl.Expr
+    detail: pl.Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Rows of a batch after the judgement.
+
+    Attributes:
+        used: typed rows. Of orders also the refused rows with an order id, with `_bad` set.
+        left_out: rule or word -> lines of the rows that are left out.
+        refused: columns of REFUSAL_SCHEMA.
+        dropped: reason -> number of optional values that records cannot hold.
+    """
+
+    used: pl.DataFrame
+    left_out: dict[str, list[int]]
+    refused: pl.DataFrame
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Expressions that read a batch, built once for a file.
+
+    Attributes:
+        texts: field -> text of its source.
+        labels: field -> columns that a refusal names.
+        values: field of the typed row -> expression over `texts`.
+        rules: reason -> condition over the columns of the file, for rows that are left out.
+        word_rules: reason -> condition over `texts`.
+        checks: reasons to refuse a row, over `texts` and `values`.
+        drops: reason -> condition over `texts` and `values`, for values that become null.
+        output: columns of the typed row.
+    """
+
+    texts: Mapping[str, pl.Expr]
+    labels: Mapping[str, str]
+    values: Mapping[str, pl.Expr]
+    rules: Sequence[tuple[str, pl.Expr]]
+    word_rules: Sequence[tuple[str, pl.Expr]]
+    checks: Sequence[Check]
+    drops: Sequence[tuple[str, pl.Expr]]
+    output: Mapping[str, pl.Expr]
+
+
+def judge(rows: pl.DataFrame, plan: Plan) -> Judged:
+    """Read and judge the rows of a batch.
+
+    Args:
+        rows: LINE, POSITION and the columns of the file: trimmed texts, or real times.
+        plan: expressions for this file.
+    """
+    rules = [condition.alias(f"\0rule{number}") for number, (_, condition) in enumerate(plan.rules)]
+    texts = rows.select(LINE, **plan.texts).with_columns(rows.select(rules)) if rules else rows.select(LINE, **plan.texts)
+    read = texts.with_columns(**plan.values)
+    left_out_rules = [
+        *((reason, pl.col(f"\0rule{number}")) for number, (reason, _) in enumerate(plan.rules)), *plan.word_rules,
+    ]  # fmt: skip
+    read = read.with_columns(_first([condition for _, condition in left_out_rules]).alias("\0left_out"))
+    left_out = {
+        left_out_rules[number][0]: part[LINE].to_list()
+        for (number,), part in read.filter(pl.col("\0left_out").is_not_null()).group_by("\0left_out", maintain_order=True)
+    }
+    read = read.filter(pl.col("\0left_out").is_null())
+    read = read.with_columns(_first([check.fails for check in plan.checks]).alias("\0check"))
+    refused = read.filter(pl.col("\0check").is_not_null())
+    dropped = read.filter(pl.col("\0check").is_null()).select(
+        condition.fill_null(False).sum().alias(str(number)) for number, (_, condition) in enumerate(plan.drops)
+    ) if plan.drops else pl.DataFrame()  # fmt: skip
+    return Judged(
+        read.select(**plan.output),
+        left_out,
+        _refusals(refused, plan),
+        {plan.drops[int(name)][0]: int(dropped[name].item()) for name in dropped.columns if dropped[name].item()},
+    )
+
+
+def _first(conditions: Sequence[pl.Expr]) -> pl.Expr:
+    """Return the number of the first condition that holds; null if none does."""
+    if not conditions:
+        return pl.lit(None, pl.Int32)
+    return pl.coalesce(*(pl.when(one).then(pl.lit(number, pl.Int32)) for number, one in enumerate(conditions)))
+
+
+def _refusals(refused: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    parts = [pl.DataFrame(schema=REFUSAL_SCHEMA)]
+    for (number,), part in refused.group_by("\0check"):
+        check = plan.checks[int(str(number))]
+        named = check.field if check.field in plan.labels else None
+        parts.append(
+            part.select(
+                pl.col(LINE).cast(pl.Int64).alias("line"),
+                pl.lit(check.reason).alias("reason"),
+                pl.lit(plan.labels[named] if named else None, pl.String).alias("column"),
+                (pl.col(named).str.head(VALUE_CHARACTERS_MAX) if named else NO_TEXT).alias("value"),
+                (NO_TEXT if check.detail is None else check.detail).alias("detail"),
+            )
+        )
+    return pl.concat(parts)
+
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+def order_plan(mapping: OrderMapping, columns: Columns, now_ms: int) -> Plan:
+    """Build the plan of an order log.
+
+    Raises:
+        UsageError: the file lacks a column that orders need.
+    """
+    order, line = mapping.order, mapping.order.lines or mapping.order
+    sums = order.total is None
+    ts_text, ts = columns.time(mapping.time, required=True)
+    updated_text, updated = columns.time(order.updated)
+    rate_text, rate = _rate(mapping, columns)
+    sources: dict[str, Source | None] = {
+        "order_id": order.id, "customer_id": order.customer, "session_id": order.session, "status": order.status,
+        "total": order.total, "product_id": line.product, "category": line.category, "quantity": line.quantity,
+        "unit_price": line.unit_price, "channel": order.channel, "country": order.country,
+        "payment_method": order.payment_method,
+    }  # fmt: skip
+    needed = {"order_id", "customer_id", "total"} | ({"quantity", "unit_price"} if sums else set())
+    texts = {name: columns.text(source, required=name in needed) for name, source in sources.items()}
+    texts |= {"ts": ts_text, "updated_ts": updated_text, "currency": rate_text}
+    texts["\0ts"], texts["\0updated"], texts["\0rate"] = ts, updated, rate
+    if mapping.order.lines is not None and mapping.order.lines.left_out is not None:
+        texts["\0not_a_line"] = columns.holds(mapping.order.lines.left_out)
+    texts |= _word_columns(columns)
+    values = {
+        **_ids(mapping, "order_id", "customer_id", "session_id", "product_id"),
+        **_decimals(columns, "total", "quantity", "unit_price"),
+        "v_status": _words(order.statuses, "status", "placed"),
+        "v_country": _country(pl.col("country"), mapping.countries),
+    }  # fmt: skip
+    has_line = pl.any_horizontal(pl.col("product_id", "category", "quantity", "unit_price").is_not_null())
+    if "\0not_a_line" in texts:
+        has_line &= ~pl.col("\0not_a_line")
+    net = order.negative == "net"
+    grouped = order.grouped
+    checks = [
+        *([Check("no order id", "order_id", _bad_id("order_id"), _id_reason("order_id"))] if order.id else []),
+        Check(
+            "no customer", "customer_id",
+            _unreadable_id("customer_id") if grouped else _bad_id("customer_id"), _id_reason("customer_id"),
+        ),
+        *_time_checks(grouped=grouped, now_ms=now_ms),
+        Check("no readable time", "updated_ts", _struct("updated", "reason").is_not_null(), _struct("updated", "reason")),
+        *_optional_id_checks("session_id", "product_id"),
+        *_bounds(ORDER_BYTES_MAX, texts),
+        *_word_checks(columns),
+        _rate_check(grouped=grouped),
+        Check("unknown status", "status", pl.col("v_status").is_not_null() & ~pl.col("v_status").is_in(STATUSES)),
+        *_amount_checks("total", needed=not sums and not grouped, net=net),
+        *_amount_checks("unit_price", needed=False, net=net),
+        *_quantity_checks(net=net, rows=has_line),
+        *([
+            Check("no readable unit_price", "unit_price", has_line & pl.col("unit_price").is_null()),
+            Check("no readable quantity", "quantity", has_line & pl.col("quantity").is_null()),
+        ] if sums else []),
+        *([] if grouped else [_change_check()]),
+    ]  # fmt: skip
+    return Plan(
+        texts, _labels(sources, mapping, order), values, _rules(mapping, columns),
+        _uncounted("status", order.statuses), checks,
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops()],
+        _order_output(order, has_line),
+    )  # fmt: skip
+
+
+def _order_output(order: OrderColumns, has_line: pl.Expr) -> dict[str, pl.Expr]:
+    return {
+        "_line": pl.col(LINE).cast(pl.Int64),
+        "_bad": pl.col("\0check").is_not_null(),
+        "_grouped": pl.lit(order.grouped),
+        "_in_record": pl.lit(order.lines is not None),
+        "_net_amounts": pl.lit(order.negative == "net"),
+        "_net_status": pl.lit(order.mixed_status == "net"),
+        "_own_id": pl.lit(order.id is None),
+        "_sums": pl.lit(order.total is None),
+        "_has_line": has_line,
+        "_is_date": _struct("ts", "is_date"),
+        "_rate": pl.col("\0rate"),
+        "_currency": pl.col("currency"),
+        "_total": _value("total"),
+        "_quantity": pl.when(has_line).then(_value("quantity")),
+        "_unit_price": pl.when(has_line).then(_value("unit_price")),
+        "order_id": _value("order_id"),
+        "customer_id": _value("customer_id"),
+        "ts": _struct("ts", "ms"),
+        "updated_ts": _struct("updated", "ms"),
+        "status": pl.col("v_status"),
+        "session_id": _value("session_id"),
+        "product_id": pl.when(has_line).then(_value("product_id")),
+        "category": pl.when(has_line).then(pl.col("category")),
+        "quantity": pl.when(has_line & ~_is_fraction()).then(_number("quantity").cast(pl.Int64, strict=False)),
+        "channel": pl.col("channel"),
+        "country": pl.col("v_country"),
+        "payment_method": pl.col("payment_method"),
+    }
+
+
+# --- clicks -----------------------------------------------------------------------------------------------------------
+def click_plan(mapping: ClickMapping, columns: Columns, now_ms: int) -> Plan:
+    """Build the plan of a click log.
+
+    Raises:
+        UsageError: the file lacks a column that events need.
+    """
+    click = mapping.click
+    ts_text, ts = columns.time(mapping.time, required=True)
+    rate_text, rate = _rate(mapping, columns)
+    sources: dict[str, Source | None] = {
+        "event_id": click.id, "event_type": click.type, "customer_id": click.customer, "session_id": click.session,
+        "device": click.device, "product_id": click.product, "category": click.category, "price": click.price,
+        "quantity": click.quantity, "channel": click.channel, "country": click.country,
+    }  # fmt: skip
+    texts = {
+        name: columns.text(source, required=name in ("event_type", "customer_id")) for name, source in sources.items()
+    }
+    texts |= {"ts": ts_text, "currency": rate_text, "\0ts": ts, "\0rate": rate}
+    line_rules = [] if click.lines is None else [_add_lines(mapping, columns, texts)]
+    texts |= _word_columns(columns)
+    values = {
+        **_ids(mapping, "event_id", "customer_id", "session_id", "product_id"),
+        **_decimals(columns, "price", "quantity"),
+        "v_event_type": _words(click.types, "event_type", None),
+        "v_device": _words(click.devices, "device", click.device_default),
+        "v_country": _country(pl.col("country"), mapping.countries),
+    }  # fmt: skip
+    checks = [
+        Check("no event id", "event_id", _unreadable_id("event_id"), _id_reason("event_id")),
+        Check("no customer", "customer_id", _bad_id("customer_id"), _id_reason("customer_id")),
+        *_time_checks(grouped=False, now_ms=now_ms),
+        *_optional_id_checks("session_id", "product_id"),
+        *_bounds(EVENT_BYTES_MAX, texts),
+        *_word_checks(columns),
+        _rate_check(grouped=False),
+        Check(
+            "unknown event type", "event_type",
+            pl.col("v_event_type").is_null() | ~pl.col("v_event_type").is_in(EVENT_TYPES),
+        ),
+        Check("unknown device", "device", ~pl.col("v_device").is_in(DEVICES)),
+        *_amount_checks("price", needed=False, net=False),
+        *_quantity_checks(net=False, rows=pl.lit(True)),
+    ]  # fmt: skip
+    output = {
+        "_line": pl.col(LINE).cast(pl.Int64), "_bad": pl.col("\0check").is_not_null(),
+        "_is_date": _struct("ts", "is_date"), "_rate": pl.col("\0rate"), "_currency": pl.col("currency"), "_price": _value("price"),
+        "event_id": _value("event_id"), "event_type": pl.col("v_event_type"), "customer_id": _value("customer_id"),
+        "session_id": _value("session_id"), "ts": _struct("ts", "ms"), "device": pl.col("v_device"),
+        "product_id": _value("product_id"), "category": pl.col("category"),
+        "quantity": pl.when(~_is_fraction()).then(_number("quantity").cast(pl.Int64, strict=False)),
+        "channel": pl.col("channel"), "country": pl.col("v_country"),
+    }  # fmt: skip
+    return Plan(
+        texts, _labels(sources, mapping, None), values, [*_rules(mapping, columns), *line_rules],
+        _uncounted("event_type", click.types), checks,
+        [(_FRACTION, _is_fraction()), *_optional_drops("session_id", "product_id"), *_country_drops()], output,
+    )  # fmt: skip
+
+
+def _add_lines(mapping: ClickMapping, columns: Columns, texts: dict[str, pl.Expr]) -> tuple[str, pl.Expr]:
+    """Replace the fields of records with lines by those of the line. Return the rule for lines that are no event."""
+    lines = mapping.click.lines
+    assert lines is not None
+    has_lines = pl.col(POSITION).is_not_null()
+    if lines.types:
+        has_lines &= _replaced(texts["event_type"], mapping.click.types).is_in(lines.types).fill_null(False)
+    own_id = texts["event_id"]
+    for name, source in (
+        ("product_id", lines.product), ("category", lines.category), ("price", lines.price), ("quantity", lines.quantity)
+    ):  # fmt: skip
+        if source is not None:
+            texts[name] = pl.when(has_lines).then(columns.text(source)).otherwise(texts[name])
+    ids = [columns.joined(text, {"id": own_id}) for text in lines.id]
+    texts["event_id"] = pl.when(has_lines).then(pl.coalesce(*ids)).otherwise(own_id)
+    return "further line of a record that is one event", ~has_lines & (pl.col(POSITION).fill_null(0) > 0)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+def _value(name: str) -> pl.Expr:
+    return pl.col(f"v_{name}").struct.field("value")
+
+
+def _number(name: str) -> pl.Expr:
+    return _value(name).cast(pl.Float64, strict=False)
+
+
+def _struct(name: str, part: str) -> pl.Expr:
+    return pl.col(f"\0{name}").struct.field(part)
+
+
+def _ids(mapping: OrderMapping | ClickMapping, *names: str) -> dict[str, pl.Expr]:
+    ids = mapping.ids
+    return {
+        f"v_{name}": read_ids(pl.col(name), ids.never if name == "customer_id" else (), ids.allow) for name in names
+    }
+
+
+def _decimals(columns: Columns, *names: str) -> dict[str, pl.Expr]:
+    return {f"v_{name}": read_decimals(pl.col(name), columns.decimal, columns.thousands) for name in names}
+
+
+def _replaced(text: pl.Expr, words: Mapping[str, str | None]) -> pl.Expr:
+    """Return the words of the contract for those of the file. A text without an entry stays."""
+    named = {word: value for word, value in words.items() if word != ANY_WORD}
+    return replaced(text, named, words.get(ANY_WORD) if ANY_WORD in words else text)
+
+
+def _words(words: Mapping[str, str | None], name: str, default: str | None) -> pl.Expr:
+    text = _replaced(pl.col(name), words)
+    return text if default is None else pl.when(pl.col(name).is_null()).then(pl.lit(default)).otherwise(text)
+
+
+def _uncounted(name: str, words: Mapping[str, str | None]) -> list[tuple[str, pl.Expr]]:
+    """Return the rule for rows whose word the mapping sets to null."""
+    if None not in words.values():
+        return []
+    return [(f"{name} not counted", pl.col(name).is_not_null() & _replaced(pl.col(name), words).is_null())]
+
+
+def _country(text: pl.Expr, countries: Mapping[str, str | None]) -> pl.Expr:
+    named = replaced(text, countries, text)
+    return pl.when(named.str.contains("^[A-Z]{2}$")).then(named)
+
+
+def _rate(mapping: OrderMapping | ClickMapping, columns: Columns) -> tuple[pl.Expr, pl.Expr]:
+    """Return the text of the row's currency and the rate as plain decimal text."""
+    currency = mapping.currency
+    if currency.path is None:
+        return NO_TEXT, pl.lit(format(currency.rate, "f"))
+    text = columns.text(currency.path, required=True)
+    if not currency.rates:  # one currency, which is checked over the whole log
+        return text, pl.lit("1")
+    return text, replaced(text, rates_of(currency.rates), None)
+
+
+def _rate_check(*, grouped: bool) -> Check:
+    needed = pl.col("currency").is_not_null() if grouped else pl.lit(True)
+    return Check("currency without a rate", "currency", needed & pl.col("\0rate").is_null())
+
+
+def _rules(mapping: OrderMapping | ClickMapping, columns: Columns) -> list[tuple[str, pl.Expr]]:
+    for rule in mapping.left_out:
+        columns.require(rule.path)
+    return [(rule.reason, columns.holds(rule)) for rule in mapping.left_out]
+
+
+def _word_columns(columns: Columns) -> dict[str, pl.Expr]:
+    return {f"\0word{number}": unknown for number, (_, unknown) in enumerate(columns.unknown_words)}
+
+
+def _labels(
+    sources: Mapping[str, Source | None], mapping: OrderMapping | ClickMapping, order: OrderColumns | None
+) -> dict[str, str]:
+    labels = {name: ", ".join(label(source)) for name, source in sources.items() if label(source)}
+    labels["ts"] = ", ".join(path for time in mapping.time for path in time.path)
+    if order is not None and order.updated:
+        labels["updated_ts"] = ", ".join(path for time in order.updated for path in time.path)
+    return labels | ({"currency": mapping.currency.path} if mapping.currency.path else {})
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+def _id_reason(name: str) -> pl.Expr:
+    return pl.col(f"v_{name}").struct.field("reason")
+
+
+def _unreadable_id(name: str) -> pl.Expr:
+    return _id_reason(name).is_not_null()
+
+
+def _bad_id(name: str) -> pl.Expr:
+    return _value(name).is_null()
+
+
+def _is_placeholder(name: str) -> pl.Expr:
+    return _id_reason(name).str.starts_with("placeholder").fill_null(False)
+
+
+def _optional_id_checks(*names: str) -> list[Check]:
+    return [
+        Check(f"no readable {name}", name, _unreadable_id(name) & ~_is_placeholder(name), _id_reason(name))
+        for name in names
+    ]
+
+
+def _optional_drops(*names: str) -> list[tuple[str, pl.Expr]]:
+    return [(f"{name} is a placeholder: the record has none", _is_placeholder(name)) for name in names]
+
+
+def _country_drops() -> list[tuple[str, pl.Expr]]:
+    lost = pl.col("country").is_not_null() & pl.col("v_country").is_null()
+    return [("country without an entry in `countries`: the record has none", lost)]
+
+
+def _time_checks(*, grouped: bool, now_ms: int) -> list[Check]:
+    ms, reason = _struct("ts", "ms"), _struct("ts", "reason")
+    unreadable = reason.is_not_null() if grouped else ms.is_null()
+    return [
+        Check("no readable time", "ts", unreadable, reason),
+        Check("time before 1970 or after 9999", "ts", ~ms.is_between(1, TS_MAX)),
+        Check("time ahead of now", "ts", ms > now_ms + AHEAD_MS_MAX),
+    ]
+
+
+def _change_check() -> Check:
+    ahead_ms = _struct("updated", "ms") - _struct("ts", "ms")
+    return Check(CHANGED, "updated_ts", (ahead_ms < 0) | (ahead_ms > ORDER_CHANGE_MS_MAX))
+
+
+CHANGED: Final = "changed before it was placed, or more than 400 days after"
+
+
+def _bounds(bytes_max: Mapping[str, int], names: Iterable[str]) -> list[Check]:
+    return [
+        Check(f"{name} longer than {bytes_max[name]} bytes", name, pl.col(name).str.len_bytes() > bytes_max[name])
+        for name in names
+        if name in bytes_max
+    ]
+
+
+def _word_checks(columns: Columns) -> list[Check]:
+    """Return the checks for texts without an entry in `words`."""
+    return [
+        Check(f"{paths}: word without an entry in `words`", None, pl.col(f"\0word{number}"))
+        for number, (paths, _) in enumerate(columns.unknown_words)
+    ]
+
+
+def _amount_checks(name: str, *, needed: bool, net: bool) -> list[Check]:
+    number, reason = _number(name), _id_reason(name)
+    missing = pl.col(name).is_null() if needed else pl.lit(False)
+    low = number < (-AMOUNT_MAX if net else 0)
+    return [
+        Check(f"no readable {name}", name, missing | reason.is_not_null(), reason),
+        Check("amount below 0 or above 1e12", name, low | (number > AMOUNT_MAX)),
+    ]
+
+
+def _quantity_checks(*, net: bool, rows: pl.Expr) -> list[Check]:
+    number, reason = _number("quantity"), _id_reason("quantity")
+    low = number == 0 if net else number <= 0
+    return [
+        Check("no readable quantity", "quantity", rows & reason.is_not_null(), reason),
+        Check("quantity not above 0", "quantity", rows & (low | (number.abs() >= _QUANTITY_MAX))),
+    ]
+
+
+def _is_fraction() -> pl.Expr:
+    number = _number("quantity")
+    return (number != number.floor()).fill_null(False)

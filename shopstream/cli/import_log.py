@@ -1,0 +1,143 @@
+"""Converts foreign logs to archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from features.errors import UsageError
+from shopstream.cli.options import Force, Mappings
+from shopstream.runtime.tables import table
+
+if TYPE_CHECKING:
+    from producers.importing.importer import ImportReport
+    from producers.importing.refusals import FileReport
+
+
+def import_log(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE", help="Files, folders or patterns, packed or not; - for standard input."),
+    ] = None,
+    mapping: Mappings = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Output folder of the archive.")] = None,
+    force: Force = False,
+    answers: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Value that a mapping asks for, such as the shop's zone."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Report what an import would use and refuse; write no archive.")
+    ] = False,
+    refused: Annotated[
+        Path | None,
+        typer.Option("--refused", metavar="FILE", help="CSV file for all refused rows, with line, column and value."),
+    ] = None,
+    list_mappings: Annotated[bool, typer.Option("--list", help="List the built-in mappings and exit.")] = False,
+    show: Annotated[
+        str | None, typer.Option("--show", metavar="NAME", help="Print a built-in mapping, as a template, and exit.")
+    ] = None,
+) -> None:
+    """Convert foreign logs of orders or clicks to an archive, described by mapping files.
+
+    All files are one log. Each row is used, left out by a rule of its mapping, or refused with the reason.
+    The exit code is 1 if a row is refused; the archive has the other rows.
+
+    Example: `shopstream inspect orders.csv --out orders.yaml`
+
+    Example: `shopstream import orders.csv --mapping orders.yaml --out data/shop`
+
+    Example: `shopstream import 2024/ --mapping clicks-csv --out data/clicks --dry-run`
+    """
+    from producers.importing import mapping as mappings
+    from shopstream.jobs.import_logs import import_files
+
+    if list_mappings:
+        Console().print(table(None, ("mapping", "kind", "format"), mappings.summaries()))
+        return
+    if show is not None:
+        built_in = mappings.builtin_mappings()
+        if show not in built_in:
+            raise UsageError(f"There is no built-in mapping {show}.", f"Give one of {', '.join(built_in)}.")
+        typer.echo(built_in[show], nl=False)
+        return
+    if not files or not mapping or (out is None and not dry_run):
+        raise UsageError(
+            "An import needs FILE, --mapping and --out.", "shopstream import cdnow.txt --mapping cdnow --out data/cdnow"
+        )
+    logs = mappings.load_mappings(files, mapping, _answers(answers or []))
+    with Console(stderr=True).status("import") as line:
+        report = import_files(
+            logs,
+            None if dry_run else out,
+            force=force,
+            refused_file=refused,
+            on_progress=lambda file, rows: line.update(f"import {escape(file)}: {rows:,} rows"),
+        )
+    _print(Console(), report)
+    if report.refused:
+        saved = "no archive is written" if dry_run else f"{out} has the other rows"
+        raise typer.Exit(_print_refused(Console(stderr=True), report, saved))
+
+
+def _answers(given: list[str]) -> dict[str, str]:
+    answers = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {one} has no value.", "Write --set NAME=VALUE, such as --set zone=Europe/Berlin.")
+        answers[name] = value
+    return answers
+
+
+def _print(console: Console, report: ImportReport) -> None:
+    from connectors.clock import iso
+
+    files = [
+        (escape(file.file), file.mapping, *(f"{rows:,}" for rows in _counts(file))) for file in report.files
+    ]
+    headings = ("file", "mapping", "rows read", "left out", "refused", "used")
+    console.print(table(None, headings, files, text_columns=2))
+    rows = [
+        ("rows read", f"{report.rows:,}"),
+        *((f"  left out: {escape(reason)}", f"{count:,}") for reason, count in report.left_out.most_common()),
+        *((f"  refused: {escape(reason)}", f"{count:,}") for reason, count in report.refused.most_common()),
+        ("rows used", f"{report.rows_used:,}"),
+        *((f"  {escape(reason)}", f"{count:,}") for reason, count in report.dropped.most_common()),
+    ]
+    labels = {"orders": "order records", "events": "events"}
+    rows += [(labels[topic], f"{count:,}") for topic, count in sorted(report.records.items())]
+    rows.append(("customers", f"{len(report.customers):,}"))
+    if report.first_ms is not None and report.last_ms is not None:
+        rows += [("first", iso(report.first_ms)), ("last", iso(report.last_ms))]
+    if report.records["orders"]:
+        rows.append(("revenue", f"{report.revenue_cents / 100:,.2f}"))
+    console.print(table(None, ("import", ""), rows))
+    for file in report.files:
+        for column in file.absent:
+            console.print(
+                f"{file.file} has no column {column}: null, or the mapping's default", highlight=False, markup=False
+            )
+
+
+def _counts(file: FileReport) -> tuple[int, int, int, int]:
+    return file.rows, file.left_out.total(), file.refused.total(), file.rows_used
+
+
+def _print_refused(console: Console, report: ImportReport, saved: str) -> int:
+    """Print the first refused rows of each reason and return the exit code."""
+    from producers.importing.refusals import remedy
+
+    for file in report.files:
+        for reason, count in file.refused.most_common():
+            console.print(f"{file.file}: {count:,} refused: {reason}", markup=False, highlight=False)
+            for example in file.examples[reason]:
+                console.print(f"  {example.place()}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"  {remedy(reason)}", markup=False, highlight=False, soft_wrap=True)
+    total = report.refused.total()
+    console.print(f"{total:,} rows are refused; {saved}.", markup=False, highlight=False)
+    return 1

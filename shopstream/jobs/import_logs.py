@@ -1,0 +1,61 @@
+"""Imports foreign logs into an archive, or tries it without one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from connectors.clock import wall_clock_ms
+from connectors.formats.csv_safety import safe_frame
+from features.errors import UsageError
+from producers.importing.importer import ImportReport, Log, import_logs
+from producers.importing.refusals import FileReport
+
+
+def import_files(
+    logs: Sequence[Log],
+    out: Path | None,
+    *,
+    force: bool = False,
+    refused_file: Path | None = None,
+    on_progress: Callable[[str, int], None] = lambda _file, _rows: None,
+) -> ImportReport:
+    """Write the archive of foreign logs.
+
+    Args:
+        logs: files, folders or patterns, each with the name of its mapping and the mapping.
+        out: folder of the archive; None: the archive is written to a temporary folder and deleted.
+        force: whether to replace an existing archive.
+        refused_file: CSV file for all refused rows.
+        on_progress: callback that receives the file's name and the number of rows read from it.
+
+    Raises:
+        UsageError: a file lacks a column that its mapping needs.
+        ShopstreamError: a file is unreadable, or no row is a record.
+    """
+    parts: list[pl.DataFrame] = []
+
+    def collect(file: FileReport, rows: pl.DataFrame) -> None:
+        if refused_file is not None:
+            parts.append(rows.select(pl.lit(file.file).alias("file"), pl.all()))
+
+    with tempfile.TemporaryDirectory(prefix="shopstream-import-") as folder:
+        target = Path(folder) / "archive" if out is None else out
+        try:
+            return import_logs(
+                logs, target, wall_clock_ms(), force=force, on_progress=on_progress, on_refused=collect
+            )
+        finally:
+            if refused_file is not None:
+                _write_refused(parts, refused_file)
+
+
+def _write_refused(parts: Sequence[pl.DataFrame], file: Path) -> None:
+    rows = pl.concat(parts) if parts else pl.DataFrame(schema=["file", "line", "reason", "column", "value", "detail"])
+    try:
+        safe_frame(rows).write_csv(file)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}.", "Name another file of --refused.") from error
